@@ -1,0 +1,207 @@
+"""One tree of errors, and the one place that makes foreign text fit to be shown.
+
+    PolychatError
+    ├── BadInput (ValueError)             what was asked cannot be sent: `field`; nothing has left the process
+    │   ├── MessageTooLong                `size` and `limit`, in bytes
+    │   └── UnknownTarget (LookupError)   no such provider or model: `near`, the names that come closest
+    ├── NotReady (RuntimeError)           something must be done here first; the message says what
+    │   ├── MissingPackage (ImportError)  an extra is not installed: `package`, `extra`
+    │   ├── MissingCookies                log in with a browser first: `domain`
+    │   └── MissingWeights                no model weights, and none could be had
+    └── BackendError (RuntimeError)       it was asked and did not answer: `text`, what of the reply came before
+        ├── ConnectionFailed (ConnectionError)  no connection, or it broke before the reply began
+        │   ├── CertificateRefused        the server's TLS certificate does not hold
+        │   └── ProxyFailed               the proxy refused, or did not let us through
+        ├── TimedOut (TimeoutError)       `clock`: connect, idle or total; `seconds`
+        ├── StatusError                   a status other than 2xx; raised as an `aiohttp.ClientResponseError` too
+        │   ├── Unauthorized              401, 403: a login, nonce or token did not hold
+        │   ├── RateLimited               429: see `retry_after`
+        │   └── ChallengeRequired         a captcha or bot wall stands before the service
+        ├── BadReply                      the reply is not what the service's protocol says
+        │   └── ChatNotFound              the page holds no chat: no nonce, no bot
+        ├── ReplyFailed                   the backend says, in its own protocol, that it failed
+        │   ├── LimitReached              a quota of the service: tokens, messages, a ban
+        │   └── EmptyReply                success without a word, where that is never an answer
+        └── Truncated                     the reply stopped before its end: `text` holds what came
+
+Every error has `provider` (a class name), `status` (HTTP), `retry_after` (seconds); each is `None` where it is not known.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+
+class PolychatError(Exception):
+    """The root: catch this to catch everything that polychat raises on purpose."""
+
+    provider: str | None = None
+    status: int | None = None
+    retry_after: float | None = None
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        provider: str | None = None,
+        status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.provider = provider
+        self.status = status
+        self.retry_after = retry_after
+
+
+class BadInput(PolychatError, ValueError):
+    """What was asked cannot be sent; ``field`` names the part at fault. Nothing has left the process."""
+
+    def __init__(self, message: str, *, field: str, provider: str | None = None) -> None:
+        super().__init__(message, provider=provider)
+        self.field = field
+
+
+class MessageTooLong(BadInput):
+    """``size`` and ``limit`` are bytes of UTF-8."""
+
+    def __init__(self, *, field: str, size: int, limit: int, provider: str | None = None) -> None:
+        super().__init__(
+            f"{field} is {size:,} bytes; the service takes at most {limit:,}: shorten it or send it in parts",
+            field=field,
+            provider=provider,
+        )
+        self.size = size
+        self.limit = limit
+
+
+class UnknownTarget(BadInput, LookupError):
+    """No such provider or model; ``near`` holds the names that come closest."""
+
+    def __init__(self, message: str, *, near: tuple[str, ...] = ()) -> None:
+        if near:
+            message = f"{message}; did you mean {' or '.join(near)}?"
+        super().__init__(message, field="model")
+        self.near = near
+
+
+class NotReady(PolychatError, RuntimeError):
+    """Something must be done on this machine first; the message says what."""
+
+
+class MissingPackage(NotReady, ImportError):
+    """An optional package is not installed."""
+
+    def __init__(self, package: str, *, extra: str, purpose: str) -> None:
+        super().__init__(f'{purpose} needs the package {package}: run  pip install "polychat[{extra}]"')
+        self.package = package
+        self.extra = extra
+
+
+class MissingCookies(NotReady):
+    """The service wants the cookies of a browser that has been there."""
+
+    def __init__(self, domain: str, *, url: str, provider: str | None = None) -> None:
+        super().__init__(
+            f"no cookies for {domain}: open {url} in a browser, then export them to a cookies.txt in polychat's "
+            "configuration folder, name that file in POLYCHAT_COOKIES, or pass cookies={…}",
+            provider=provider,
+        )
+        self.domain = domain
+
+
+class MissingWeights(NotReady):
+    """The weights of a model on this machine are not there and could not be had."""
+
+
+class BackendError(PolychatError, RuntimeError):
+    """It was asked and did not answer as it should; ``text`` is what of the reply came before that."""
+
+    text: str = ""
+
+
+class ConnectionFailed(BackendError, ConnectionError):
+    """No connection, or it broke before the reply began."""
+
+
+class CertificateRefused(ConnectionFailed):
+    """The server's TLS certificate does not hold for its name; nothing was sent."""
+
+
+class ProxyFailed(ConnectionFailed):
+    """The proxy refused, or did not let us through; the service itself was not reached."""
+
+
+Clock = Literal["connect", "idle", "total"]
+
+
+class TimedOut(BackendError, TimeoutError):
+    """A clock ran out: ``clock`` says which, ``seconds`` where it stood."""
+
+    def __init__(self, clock: Clock, seconds: float, *, provider: str | None = None) -> None:
+        what = {"connect": "no connection", "idle": "not a byte came", "total": "not done"}[clock]
+        super().__init__(f"{what} within {seconds:g} s (the {clock} clock); raise timeout to wait longer", provider=provider)
+        self.clock = clock
+        self.seconds = seconds
+
+
+class StatusError(BackendError):
+    """The service answered with a status other than 2xx."""
+
+
+class Unauthorized(StatusError):
+    """401 or 403: a login, a nonce or a token did not hold."""
+
+
+class RateLimited(StatusError):
+    """429: too many asks; ``retry_after`` says when to come again, if the service did."""
+
+
+class ChallengeRequired(StatusError):
+    """A human check (captcha, bot wall) stands before the service; it is reported and not got round."""
+
+
+class BadReply(BackendError):
+    """The reply is not what the service's protocol says; the message shows the line, shortened."""
+
+
+class ChatNotFound(BadReply):
+    """The page holds no chat element to take nonces and bot names from."""
+
+
+class ReplyFailed(BackendError):
+    """The backend says, in its own protocol and often under HTTP 200, that it failed."""
+
+
+class LimitReached(ReplyFailed):
+    """A quota of the service: tokens, messages, or a ban."""
+
+
+class EmptyReply(ReplyFailed):
+    """Success without a word, where that is never an answer."""
+
+
+class Truncated(BackendError):
+    """The reply stopped before its end; ``text`` holds what came."""
+
+
+_SECRETS = re.compile(
+    r"""(?ix)
+    (?P<keep>
+        ["']? [\w-]* (?: token | nonce | secret | passw(?:or)?d | api_?key | cookie | authorization | session_?id )
+        (?: s | -[\w-]+ )? ["']? \s* (?: = | : | %3d )
+        \s* (?: (?:bearer|basic) \s+ )? ["']?
+      | \b(?:bearer|basic) \s+
+      | ://
+    )
+    (?P<hide> (?<=://) [^\s/@"']+ (?=@) | (?<!://) [^\s"'&,;}<]+ )
+    """
+)
+
+
+def shown(foreign: str | bytes, limit: int = 200) -> str:
+    """Foreign text as an error may show it: one line, at most ``limit`` characters, without what looks like a credential."""
+    text = foreign.decode("utf-8", "replace") if isinstance(foreign, bytes) else foreign
+    text = " ".join(text[: limit * 20].split())
+    text = _SECRETS.sub(lambda match: match["keep"] + "…", text)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,60 @@
+"""A conversation as services want it: checked, and as one string where they take one."""
+
+from __future__ import annotations
+
+from .errors import BadInput
+from .types import Messages
+
+
+def text_of(content: object, field: str) -> str:
+    """The text of a message's ``content``: a string, or a list of text parts. Other parts raise ``BadInput`` naming ``field``."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, (list, tuple)):
+        raise BadInput(f"{field} is {type(content).__name__}; it must be text or a list of text parts", field=field)
+    return "".join(_part(part, f"{field}[{index}]") for index, part in enumerate(content))
+
+
+def _part(part: object, field: str) -> str:
+    match part:
+        case {"type": "text", "text": str(text)}:
+            return text
+        case {"type": str(kind)}:
+            raise BadInput(f"{field} is of type {kind!r}; this service takes text only", field=field)
+    raise BadInput(f"{field} is not a content part; expected {{'type': 'text', 'text': …}}", field=field)
+
+
+def turns(messages: Messages) -> list[tuple[str, str]]:
+    """``(role, text)`` for each message. Raises ``BadInput`` for what is no conversation, naming the place."""
+    if isinstance(messages, (str, bytes)) or not hasattr(messages, "__iter__"):
+        raise BadInput('messages must be a list of {"role": …, "content": …}', field="messages")
+    found = [_turn(message, f"messages[{index}]") for index, message in enumerate(messages)]
+    if not found:
+        raise BadInput("messages is empty: there is nothing to ask", field="messages")
+    return found
+
+
+def _turn(message: object, field: str) -> tuple[str, str]:
+    match message:
+        case {"role": str(role), "content": content} if role.strip():
+            return role, text_of(content, f"{field}.content")
+    raise BadInput(f'{field} is not {{"role": …, "content": …}} with a role of text', field=field)
+
+
+def prompt_of(messages: Messages) -> str:
+    """The conversation as one string: a single message as it is, more as ``Role: content`` lines and a last ``Assistant:``."""
+    said = turns(messages)
+    if len(said) == 1:
+        return said[0][1]
+    lines = [f"{role.capitalize()}: {text}" for role, text in said]
+    return "\n".join([*lines, "Assistant:"])
+
+
+def byte_size(text: str, field: str) -> int:
+    """How many bytes ``text`` is in UTF-8; raises ``BadInput`` for half a surrogate pair, which no wire can carry."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError as error:
+        raise BadInput(
+            f"{field} holds half a surrogate pair at character {error.start}; it is not text that can be sent", field=field
+        ) from None

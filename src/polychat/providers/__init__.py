@@ -1,0 +1,36 @@
+"""Every provider by name, loaded when touched. A provider is known by being here: one file, its class named like it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import _catalogue
+
+if TYPE_CHECKING:
+    from ._base import AsyncGeneratorProvider as AsyncGeneratorProvider
+    from ._base import AsyncProvider as AsyncProvider
+    from ._base import Provider as Provider
+    from ._base import ProviderModelMixin as ProviderModelMixin
+    from .aichat import Aichat as Aichat
+    from .chatgptduo import ChatgptDuo as ChatgptDuo
+    from .chatgptt import ChatGptt as ChatGptt
+    from .gptalk import GPTalk as GPTalk
+    from .opchatgpts import Opchatgpts as Opchatgpts
+
+_CONTRACT = ("AsyncGeneratorProvider", "AsyncProvider", "Provider", "ProviderModelMixin")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _CONTRACT:
+        from . import _base
+
+        return getattr(_base, name)
+    if name.lower() in _catalogue.files() and not name.islower():
+        provider = _catalogue.load(name.lower())
+        if provider.__name__ == name:
+            return provider
+    raise AttributeError(f"module {__name__!r} has no provider {name!r}; it has {', '.join(_catalogue.files())}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*_CONTRACT, *(provider.__name__ for provider in _catalogue.every())])

@@ -1,0 +1,162 @@
+"""The contract every provider keeps, and what it gives for one method: ``reply``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing
+from typing import Any, ClassVar
+
+from ..errors import BackendError, PolychatError
+from ..events import Event, Finish, Text
+from ..types import AsyncResult, Messages
+from ..wire.answering import Site
+from ._call import Call, call_of
+from ._threaded import pieces_of
+
+
+class Provider:
+    """What speaks to one backend. Nothing is kept on the class: call it, or an instance of it, from any loop.
+
+    A subclass fills in the form (the attributes) and writes ``reply``. One that comes from elsewhere and has only
+    ``create_async_generator`` or ``create_async`` works as well.
+    """
+
+    url: ClassVar[str] = ""
+    working: ClassVar[bool] = False
+    evidence: ClassVar[str] = ""
+    """How ``working`` is known."""
+    supports_stream: ClassVar[bool] = False
+    supports_system_message: ClassVar[bool] = False
+    supports_message_history: ClassVar[bool] = False
+    supports_gpt_35_turbo: ClassVar[bool] = False
+    site: ClassVar[type[Site] | None] = None
+    """The answering half, where the service brings one."""
+
+    @classmethod
+    async def reply(cls, model: str | None, messages: Messages, call: Call) -> AsyncGenerator[list[Event], None]:
+        """Ask the backend: the events of one reply, in batches, a batch a network read; the last one is its ``Finish``.
+
+        Errors before the first event are raised; later ones are in the ``Finish``. A provider's options are keyword-only
+        parameters here.
+        """
+        raise NotImplementedError(f"{cls.__name__} has no reply()")
+        yield []  # makes this a generator
+
+    @classmethod
+    async def events(
+        cls, model: str | None, messages: Messages, proxy: str | None = None, **kwargs: Any
+    ) -> AsyncGenerator[list[Event], None]:
+        """``reply`` with the keywords of the contract, its errors marked with the provider's name."""
+        if _same(cls.reply, Provider.reply):
+            batches = _borrowed(cls, model, messages, proxy, kwargs)
+        else:
+            call = call_of(cls, proxy, kwargs)
+            batches = cls.reply(model, messages, call, **call.own)
+        try:
+            async with aclosing(batches):
+                async for batch in batches:
+                    yield batch
+        except PolychatError as error:
+            error.provider = error.provider or cls.__name__
+            raise
+
+    @classmethod
+    async def create_async_generator(
+        cls, model: str | None, messages: Messages, proxy: str | None = None, **kwargs: Any
+    ) -> AsyncResult:
+        """The answer as pieces of text.
+
+        Keywords: ``proxy``, ``timeout`` (seconds, total), ``base_url``, ``cookies``, ``headers``, and the provider's own.
+        Raises ``PolychatError``; after a cut, ``Truncated`` follows what came and holds it in ``text``.
+        """
+        so_far: list[str] = []
+        async with aclosing(cls.events(model, messages, proxy, **kwargs)) as batches:
+            async for batch in batches:
+                for event in batch:
+                    if type(event) is Text:
+                        so_far.append(event.text)
+                        yield event.text
+                    elif type(event) is Finish and event.error is not None:
+                        raise blamed(event.error, cls.__name__, so_far)
+
+    @classmethod
+    async def create_async(cls, model: str | None, messages: Messages, proxy: str | None = None, **kwargs: Any) -> str:
+        """The whole answer. Keywords and errors as for ``create_async_generator``."""
+        async with aclosing(cls.create_async_generator(model, messages, proxy, **kwargs)) as pieces:
+            return "".join([piece async for piece in pieces])
+
+    @classmethod
+    def create_completion(
+        cls, model: str | None, messages: Messages, proxy: str | None = None, **kwargs: Any
+    ) -> Generator[str, None, None]:
+        """The pieces for code without a loop, or beside one that runs: the ask goes on in a thread of its own.
+
+        Closing the generator cancels the ask.
+        """
+        return pieces_of(lambda: cls.create_async_generator(model, messages, proxy, **kwargs))
+
+
+def blamed(error: BackendError, provider: str, so_far: list[str]) -> BackendError:
+    """The error with the provider's name and what of the reply came before it."""
+    error.provider = error.provider or provider
+    error.text = error.text or "".join(so_far)
+    return error
+
+
+class AsyncGeneratorProvider(Provider):
+    """A provider whose service sends its answer in pieces."""
+
+    supports_stream = True
+
+
+class AsyncProvider(Provider):
+    """A provider whose service sends its answer as one piece."""
+
+    @classmethod
+    async def create_async(cls, model: str | None, messages: Messages, proxy: str | None = None, **kwargs: Any) -> str:
+        """The whole answer. Keywords and errors as for ``Provider.create_async_generator``."""
+        async with aclosing(super().create_async_generator(model, messages, proxy, **kwargs)) as pieces:
+            return "".join([piece async for piece in pieces])
+
+    @classmethod
+    async def create_async_generator(
+        cls, model: str | None, messages: Messages, proxy: str | None = None, **kwargs: Any
+    ) -> AsyncResult:
+        """The whole answer as one piece."""
+        yield await cls.create_async(model, messages, proxy, **kwargs)
+
+
+def _same(method: Any, base: Any) -> bool:
+    return getattr(method, "__func__", method) is base.__func__
+
+
+async def _borrowed(
+    provider: type[Provider], model: str | None, messages: Messages, proxy: str | None, kwargs: dict[str, Any]
+) -> AsyncGenerator[list[Event], None]:
+    """The events of a provider that has only one of the contract's two methods, and no ``reply``."""
+    if not any(_same(provider.create_async, base.create_async) for base in (Provider, AsyncProvider)):
+        yield [Text(await provider.create_async(model, messages, proxy, **kwargs)), Finish("complete")]
+        return
+    if any(_same(provider.create_async_generator, base.create_async_generator) for base in (Provider, AsyncProvider)):
+        raise NotImplementedError(f"{provider.__name__} has none of reply, create_async_generator and create_async")
+    async with aclosing(provider.create_async_generator(model, messages, proxy, **kwargs)) as pieces:
+        async for piece in pieces:
+            yield [Text(piece)]
+    yield [Finish("complete")]
+
+
+class ProviderModelMixin:
+    """Models by name, with a default."""
+
+    default_model: ClassVar[str] = ""
+    models: ClassVar[list[str]] = []
+
+    @classmethod
+    def get_models(cls) -> list[str]:
+        """The names that can be asked for; the default alone where there is no list."""
+        return list(cls.models) or ([cls.default_model] if cls.default_model else [])
+
+    @classmethod
+    def get_model(cls, model: str | None) -> str:
+        """``model`` if it is one of ``models``, else ``default_model``."""
+        return model if model and model in cls.get_models() else cls.default_model

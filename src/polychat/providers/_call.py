@@ -1,0 +1,140 @@
+"""What one ask carries besides its words: proxy, clocks, address, cookies, headers, and the provider's own options."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ..errors import BadInput
+
+if TYPE_CHECKING:
+    from ..transport import StreamSession
+
+TIMEOUT = 300.0
+"""Seconds a whole call may take, unless the provider or the caller says otherwise."""
+
+_COMMON = ("proxy", "timeout", "base_url", "cookies", "headers")
+_warned: set[tuple[str, str]] = set()
+_warned_lock = threading.Lock()
+
+
+class UnknownOption(UserWarning):
+    """A keyword that the provider does not know was given; it has no effect."""
+
+
+@dataclass(slots=True, frozen=True)
+class Call:
+    """One ask's circumstances. ``deadline`` is on the running loop's clock."""
+
+    provider: str
+    base_url: str
+    """Where the service is, without a slash at the end."""
+    proxy: str | None
+    timeout: float | None
+    """Seconds in total; ``None`` is no limit."""
+    deadline: float | None
+    cookies: Mapping[str, str] | None
+    headers: Mapping[str, str]
+    """The caller's own, which go over the provider's."""
+    own: dict[str, Any] = field(default_factory=dict)
+    """The provider's options by name: the keyword-only parameters of its ``reply``."""
+
+    @property
+    def account(self) -> tuple[object, ...]:
+        """What tells this caller's account at the service from another's: equal for calls that may share a login."""
+        cookies = tuple(sorted((self.cookies or {}).items()))
+        return (self.base_url, self.proxy, cookies, tuple(sorted(self.headers.items())))
+
+    def session(self, headers: Mapping[str, str], cookies: Mapping[str, str] | None = None) -> StreamSession:
+        """A session with these headers, overlaid with the caller's, on the call's proxy and under its deadline."""
+        from ..transport import StreamSession
+
+        return StreamSession(
+            headers=_overlaid(headers, self.headers),
+            cookies=cookies if cookies is not None else self.cookies,
+            timeout=self.timeout,
+            proxy=self.proxy,
+            deadline=self.deadline,
+            provider=self.provider,
+        )
+
+
+def _overlaid(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str]:
+    """Header names are the same in any case: the caller's replace ours."""
+    if not theirs:
+        return dict(ours)
+    named = {name.lower() for name in theirs}
+    return {**{name: value for name, value in ours.items() if name.lower() not in named}, **theirs}
+
+
+def call_of(provider: type[Any], proxy: str | None, options: dict[str, Any]) -> Call:
+    """Sort out a call's keywords. Raises ``BadInput`` for a value that cannot be; warns once a process of an unknown name."""
+    own = _own_options(provider, options)
+    timeout = _timeout(options.get("timeout", getattr(provider, "timeout", TIMEOUT)))
+    return Call(
+        provider=provider.__name__,
+        base_url=_base_url(options.get("base_url") or getattr(provider, "url", "") or ""),
+        proxy=proxy or options.get("proxy"),
+        timeout=timeout,
+        deadline=None if timeout is None else asyncio.get_running_loop().time() + timeout,
+        cookies=_pairs(options.get("cookies"), "cookies"),
+        headers=_pairs(options.get("headers"), "headers") or {},
+        own=own,
+    )
+
+
+def _own_options(provider: type[Any], options: dict[str, Any]) -> dict[str, Any]:
+    known = own_options(provider)
+    for name in options:
+        if name not in known and name not in _COMMON:
+            _warn_of(provider, name, known)
+    return {name: value for name, value in options.items() if name in known}
+
+
+def own_options(provider: type[Any]) -> dict[str, inspect.Parameter]:
+    """The options a provider has beyond the common ones: the keyword-only parameters of its ``reply``."""
+    parameters: dict[str, inspect.Parameter] | None = provider.__dict__.get("_own_options")
+    if parameters is None:
+        signature = inspect.signature(provider.reply)
+        parameters = {p.name: p for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY}
+        provider._own_options = parameters
+    return parameters
+
+
+def _warn_of(provider: type[Any], name: str, known: Mapping[str, object]) -> None:
+    with _warned_lock:
+        if (provider.__name__, name) in _warned:
+            return
+        _warned.add((provider.__name__, name))
+    takes = ", ".join([*_COMMON, *known])
+    warnings.warn(f"{provider.__name__} does not know the option {name!r}; it takes {takes}", UnknownOption, stacklevel=6)
+
+
+def _timeout(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise BadInput(f"timeout is {value!r}; it must be a number of seconds above 0, or None for no limit", field="timeout")
+    return float(value)
+
+
+def _base_url(value: object) -> str:
+    if value == "":
+        return ""  # a provider that asks no server: the embedded model
+    if isinstance(value, str) and urlsplit(value).scheme in ("http", "https") and urlsplit(value).hostname:
+        return value.rstrip("/")
+    raise BadInput("base_url must be a URL that begins with http:// or https:// and names a host", field="base_url")
+
+
+def _pairs(value: object, name: str) -> Mapping[str, str] | None:
+    if value is None:
+        return None
+    if isinstance(value, Mapping) and all(isinstance(key, str) and isinstance(item, str) for key, item in value.items()):
+        return value
+    raise BadInput(f"{name} must map names to values, both text", field=name)

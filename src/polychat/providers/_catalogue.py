@@ -1,0 +1,54 @@
+"""Which providers there are: the files of this folder whose names begin with a letter."""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING
+
+from ..errors import UnknownTarget
+
+if TYPE_CHECKING:
+    from ._base import Provider
+
+
+@cache
+def files() -> tuple[str, ...]:
+    """The names of the provider files, sorted; nothing is imported for it."""
+    package = import_module(__package__)
+    return tuple(sorted(info.name for info in iter_modules(package.__path__) if not info.name.startswith("_")))
+
+
+def load(file: str) -> type[Provider]:
+    """The provider of one file: the class whose name in lower case is the file's."""
+    module = import_module(f".{file}", __package__)
+    for name, value in vars(module).items():
+        if name.lower() == file and isinstance(value, type):
+            return value
+    raise ImportError(f"{module.__name__} holds no class named like it (in any case): name the provider's class after its file")
+
+
+def every() -> list[type[Provider]]:
+    """All of them, imported."""
+    return [load(file) for file in files()]
+
+
+def find(name: str) -> type[Provider]:
+    """A provider by name, in any case. Raises ``UnknownTarget`` with the nearest names."""
+    if name.lower() in files():
+        return load(name.lower())
+    near = difflib.get_close_matches(name.lower(), files(), n=2)
+    known = ", ".join(provider.__name__ for provider in every())
+    raise UnknownTarget(f"no provider {name!r} (there are {known})", near=tuple(load(file).__name__ for file in near))
+
+
+def resolve(target: str) -> tuple[type[Provider], str | None]:
+    """``provider/model`` (or ``provider:model``, or a provider alone) as its class and the model's name."""
+    slash, colon = target.find("/"), target.find(":")
+    cuts = [cut for cut in (slash, colon) if cut >= 0]
+    if not cuts:
+        return find(target), None
+    cut = min(cuts)
+    return find(target[:cut]), target[cut + 1 :] or None

@@ -1,0 +1,88 @@
+"""An async generator for code without a loop: it runs in a thread of its own, its pieces come through a queue."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import queue
+import threading
+from collections.abc import Callable, Generator
+from contextlib import aclosing
+from typing import Any
+
+from ..types import AsyncResult
+
+_AHEAD = 64
+"""Pieces that may wait in the queue before the ask is held up: a slow reader does not fill the memory."""
+
+
+def pieces_of(start: Callable[[], AsyncResult]) -> Generator[str, None, None]:
+    """The pieces of ``start()``. The thread starts at the first ``next``; closing the generator cancels the ask and waits for it."""
+    pump = _Pump(start)
+    try:
+        yield from pump.pieces()
+    finally:
+        pump.stop()
+
+
+class _Pump:
+    def __init__(self, start: Callable[[], AsyncResult]) -> None:
+        self._start = start
+        self._queue: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._room: asyncio.Semaphore | None = None
+        self._ready = threading.Event()
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(target=context.run, args=(self._run,), name="polychat-completion", daemon=True)
+
+    def pieces(self) -> Generator[str, None, None]:
+        self._thread.start()
+        while True:
+            kind, value = self._queue.get()
+            if kind == "error":
+                raise value
+            if kind == "end":
+                return
+            self._make_room()
+            yield value
+
+    def stop(self) -> None:
+        if self._thread.ident is None:
+            return
+        self._ready.wait()
+        if self._loop is not None and self._task is not None:
+            # RuntimeError: the loop closed between the look and the call; the ask is over
+            try:
+                self._loop.call_soon_threadsafe(self._task.cancel)
+            except RuntimeError:
+                pass
+        self._thread.join()
+
+    def _make_room(self) -> None:
+        if self._loop is not None and self._room is not None:
+            try:
+                self._loop.call_soon_threadsafe(self._room.release)
+            except RuntimeError:  # as in stop()
+                pass
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except asyncio.CancelledError:
+            self._queue.put(("end", None))
+        except BaseException as error:  # noqa: BLE001  # it goes to the caller's thread, whatever it is
+            self._queue.put(("error", error))
+        else:
+            self._queue.put(("end", None))
+        finally:
+            self._ready.set()
+
+    async def _main(self) -> None:
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        self._room = asyncio.Semaphore(_AHEAD)
+        self._ready.set()
+        async with aclosing(self._start()) as pieces:
+            async for piece in pieces:
+                await self._room.acquire()
+                self._queue.put(("piece", piece))

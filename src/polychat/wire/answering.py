@@ -1,0 +1,90 @@
+"""What the answering half of a service is: pure values in, pure values out, mounted by the gateway.
+
+A service's ``Site`` holds what its server remembers (nonces, tokens, who asked how often). The gateway gives it a ``Request``
+and gets either a ``Response`` to send as it is, or a ``Question`` for a backend and the ``Writer`` of its answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+from ..events import Event
+
+
+@dataclass(slots=True)
+class Request:
+    """An HTTP request as a site sees it."""
+
+    method: str
+    path: str
+    """Below where the site is mounted; begins with ``/``."""
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes
+    base: str
+    """The absolute URL the site is mounted at, without a slash at the end: what its pages name as their own address."""
+
+    def cookie(self, name: str) -> str | None:
+        """The value of a request cookie."""
+        for pair in self.headers.get("cookie", "").split(";"):
+            key, _, value = pair.strip().partition("=")
+            if key == name:
+                return value
+        return None
+
+
+@dataclass(slots=True)
+class Response:
+    """An answer that needs no backend."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    headers: list[tuple[str, str]] = field(default_factory=list)
+
+
+class Writer(Protocol):
+    """Events of one answer into the service's bytes. With ``streams`` false everything is held and ``end`` gives the whole.
+
+    ``status``, ``content_type`` and ``headers`` are read before the first bytes go out: at once for a stream, after ``end`` else,
+    so that a failure may still choose its status.
+    """
+
+    streams: bool
+    status: int
+    content_type: str
+    headers: list[tuple[str, str]]
+
+    def write(self, events: list[Event]) -> bytes:
+        """The bytes of these events, ``b""`` if none yet. The last event of an answer is its ``Finish``."""
+
+    def end(self) -> bytes:
+        """What closes the body after the ``Finish`` was written."""
+
+
+@dataclass(slots=True)
+class Question:
+    """What a backend is to answer."""
+
+    text: str
+    """The message or prompt as it arrived."""
+    messages: list[dict[str, Any]]
+    """The same as a conversation, with what history the service's request carried."""
+    writer: Writer
+    model: str | None = None
+    """The model the request named, where the service's request names one."""
+    settings: dict[str, float] = field(default_factory=dict)
+    """Sampling parameters of the request, by OpenAI's names."""
+
+
+class Site(Protocol):
+    """The answering half of one service. A provider's module brings its own as the class attribute ``site``."""
+
+    limits: ClassVar[int]
+    """The most bytes of a request body it takes; the gateway answers 413 above that."""
+
+    def hear(self, request: Request) -> Response | Question:
+        """Decide about one request. Called from one event loop, never from two threads at once."""

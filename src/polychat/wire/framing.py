@@ -1,0 +1,88 @@
+"""Bytes into lines, lines into the payloads of a stream: server-sent events, and their writer."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+MAX_LINE = 8 * 1024 * 1024
+"""Bytes of one line, unless a caller says otherwise. AI Engine's `end` line repeats the whole reply, escaped twice."""
+
+
+class LineTooLong(ValueError):
+    """A line, or an event of several lines, grew past ``limit`` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"a line of more than {limit:,} bytes")
+        self.limit = limit
+
+
+class Lines:
+    """Cuts bytes into lines at LF, CRLF and CR, wherever the network cuts them. A line comes without its end."""
+
+    __slots__ = ("_after_cr", "_held", "_size", "limit")
+
+    def __init__(self, limit: int = MAX_LINE) -> None:
+        self.limit = limit
+        self._held: list[bytes] = []
+        self._size = 0
+        self._after_cr = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that ``data`` completes. Raises ``LineTooLong``."""
+        if not data:
+            return []
+        if self._after_cr and data[:1] == b"\n":
+            data = data[1:]  # the other half of a CRLF that the network cut
+        self._after_cr = data[-1:] == b"\r" if data else False
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        lines = data.split(b"\n")
+        rest = lines.pop()
+        if lines and self._held:
+            self._held.append(lines[0])
+            lines[0] = b"".join(self._held)
+            self._held.clear()
+            self._size = 0
+        if rest:
+            self._held.append(rest)
+            self._size += len(rest)
+        if self._size > self.limit or any(len(line) > self.limit for line in lines):
+            raise LineTooLong(self.limit)
+        return lines
+
+    def end(self) -> list[bytes]:
+        """What stood after the last line end: one line, or none."""
+        rest = b"".join(self._held)
+        self._held.clear()
+        self._size = 0
+        return [rest] if rest else []
+
+
+class DataLines:
+    """The payload of each ``data:`` line by itself, for services that put one JSON a line and blank lines or not between.
+
+    With or without the space after the colon. Other fields, comments and blank lines are passed over.
+    """
+
+    __slots__ = ("_lines",)
+
+    def __init__(self, limit: int = MAX_LINE) -> None:
+        self._lines = Lines(limit)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        return self._payloads(self._lines.feed(data))
+
+    def end(self) -> list[bytes]:
+        return self._payloads(self._lines.end())
+
+    @staticmethod
+    def _payloads(lines: list[bytes]) -> list[bytes]:
+        return [line[6:] if line[5:6] == b" " else line[5:] for line in lines if line.startswith(b"data:")]
+
+
+def data_line(payload: str | bytes | dict[str, Any]) -> bytes:
+    """One ``data:`` line and the blank line behind it; a dict goes out as ASCII JSON without spaces, as PHP writes it."""
+    if isinstance(payload, dict):
+        payload = json.dumps(payload, separators=(",", ":"))
+    return b"data: " + (payload.encode() if isinstance(payload, str) else payload) + b"\n\n"

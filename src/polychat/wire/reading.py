@@ -1,0 +1,36 @@
+"""What every reader of a reply is, and how a reply's end is told."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..errors import BackendError, Truncated
+from ..events import Event, Finish
+
+
+class Reader(Protocol):
+    """Bytes of one reply into events, without I/O. It never raises: what goes wrong is a ``Finish`` with its error.
+
+    After the ``Finish``, ``done`` is true and what is fed is not looked at.
+    """
+
+    done: bool
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that ``data`` completes; cut anywhere."""
+
+    def end(self) -> list[Event]:
+        """The body is over: the last events. Ends with a ``Finish`` unless one was given before."""
+
+
+def complete(reason: str | None = None) -> Finish:
+    return Finish("complete", reason)
+
+
+def failed(error: BackendError) -> Finish:
+    return Finish("failed", error=error)
+
+
+def truncated(why: str) -> Finish:
+    """``why`` names the terminator that is missing, or what broke."""
+    return Finish("truncated", error=Truncated(f"the reply stopped before its end: {why}"))

@@ -1,0 +1,56 @@
+"""What every test has: a server to script, and a wall round loopback."""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from .furniture.server import Handler, Server, serving
+
+_walled = False
+
+
+def _loopback(host: object) -> bool:
+    if host in (None, "", "localhost", b"localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.decode() if isinstance(host, bytes) else str(host)).is_loopback
+    except ValueError:
+        return str(host).endswith(".localhost")
+
+
+def _audit(event: str, args: tuple[Any, ...]) -> None:
+    if not _walled or event not in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+        return
+    address = args[1] if event != "socket.getaddrinfo" else args
+    if isinstance(address, tuple) and not _loopback(address[0]):
+        raise PermissionError(f"a test reached for {address[0]!r}: only loopback is open to tests")
+
+
+sys.addaudithook(_audit)
+
+
+@pytest.fixture(autouse=True)
+def _only_loopback(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """No test reaches beyond loopback, nor reads this user's own configuration."""
+    global _walled
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-configuration"))
+    monkeypatch.delenv("POLYCHAT_COOKIES", raising=False)
+    _walled = True
+    yield
+    _walled = False
+
+
+@pytest.fixture
+async def serve() -> Any:
+    """``await serve(handler, tls=None)`` starts a scripted server for this test and gives its ``Server``."""
+    async with AsyncExitStack() as stack:
+
+        async def start(handler: Handler, tls: Any = None) -> Server:
+            return await stack.enter_async_context(serving(handler, tls))
+
+        yield start
