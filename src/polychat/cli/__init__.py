@@ -1,0 +1,110 @@
+"""The command: arguments to the client or the gateway, and what comes back to the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from .. import __version__
+from ..errors import BadInput, PolychatError
+
+ANSWERED, FAILED, MISUSED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code: 0 done, 1 the backend failed, 2 bad usage, 130 after Ctrl-C."""
+    arguments = parser().parse_args(argv)
+    if arguments.command is None:
+        parser().print_help()
+        return MISUSED
+    try:
+        _speak_plainly()
+        return int(import_module(f".{arguments.command}", __package__).run(arguments))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone: nobody is left to tell, and the exit must not fail on the flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except PolychatError as error:
+        complain(str(error))
+        return MISUSED if isinstance(error, BadInput) else FAILED
+
+
+def complain(message: str, kind: str = "error") -> None:
+    """One line on stderr."""
+    print(f"polychat: {kind}: {message}", file=sys.stderr)
+
+
+def _speak_plainly() -> None:
+    """Warnings as one line for a person, not as a place in our source."""
+    import warnings
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        complain(str(message), "warning")
+
+    warnings.showwarning = show
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; what a command does is imported when it runs."""
+    top = argparse.ArgumentParser(
+        prog="polychat",
+        description="Every chat backend by one command: chat sites, and a model on this machine.",
+        epilog="exit codes: 0 answered, 1 the backend failed, 2 bad usage, 130 interrupted",
+    )
+    top.add_argument("--version", action="version", version=f"polychat {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    _ask(commands.add_parser("ask", help="ask one question", description="Ask one question and print the answer as it comes."))
+    _providers(commands.add_parser("providers", help="list the providers and what each can do"))
+    _models(commands.add_parser("models", help="list, fetch and remove the models of this machine"))
+    _sites(
+        commands.add_parser(
+            "sites",
+            help="answer in the chat sites' own protocols on loopback",
+            description="Serve the chat sites' own protocols on this machine, answered by a target of yours. Each is a --base-url.",
+        )
+    )
+    return top
+
+
+def _ask(ask: argparse.ArgumentParser) -> None:
+    ask.add_argument("prompt", metavar="PROMPT", help="the question, or - to read it from standard input")
+    ask.add_argument("-m", "--model", metavar="TARGET", default="local/smollm2", help="provider/model (default: %(default)s)")
+    ask.add_argument("-s", "--system", metavar="TEXT", help="a system message before the question")
+    ask.add_argument("--base-url", metavar="URL", help="where the same service runs elsewhere")
+    ask.add_argument("--proxy", metavar="URL", help="http, https, socks5 or socks5h, with user:password@ if need be")
+    ask.add_argument("--timeout", metavar="SECONDS", type=float, help="the most the whole ask may take")
+    ask.add_argument(
+        "-o",
+        "--option",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="an option of the provider, such as page=/chat/ or temperature=0.2 (see: polychat providers); may be repeated",
+    )
+    ask.add_argument("--json", action="store_true", help="print one JSON object with the text, verdict, usage and sources")
+    ask.add_argument("--no-stream", action="store_true", help="print the answer when it is whole")
+
+
+def _providers(providers: argparse.ArgumentParser) -> None:
+    providers.add_argument("--json", action="store_true", help="print a JSON list")
+
+
+def _models(models: argparse.ArgumentParser) -> None:
+    actions = models.add_subparsers(dest="action", metavar="ACTION")
+    actions.add_parser("list", help="what can be had and what is here (the default)")
+    for name, text in (("pull", "fetch a model's weights"), ("path", "print where the weights are"), ("rm", "remove the weights")):
+        action = actions.add_parser(name, help=text)
+        action.add_argument("name", nargs="?", default="smollm2", help="default: %(default)s")
+
+
+def _sites(sites: argparse.ArgumentParser) -> None:
+    sites.add_argument("--host", default="127.0.0.1", help="a loopback address (default: %(default)s)")
+    sites.add_argument("--port", type=int, default=8899, help="0 picks a free one (default: %(default)s)")
+    answers = sites.add_mutually_exclusive_group()
+    answers.add_argument("--model", metavar="TARGET", default="local/smollm2", help="what answers (default: %(default)s)")
+    answers.add_argument("--echo", action="store_true", help="answer «echo: » and what was asked, piece by piece")

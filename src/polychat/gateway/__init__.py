@@ -1,0 +1,1 @@
+"""The answering side: what serves others in the protocols they already speak."""

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import _catalogue
+from ._catalogue import every as every
+from ._catalogue import find as find
+from ._catalogue import resolve as resolve
 
 if TYPE_CHECKING:
     from ._base import AsyncGeneratorProvider as AsyncGeneratorProvider
     from ._base import AsyncProvider as AsyncProvider
     from ._base import Provider as Provider
     from ._base import ProviderModelMixin as ProviderModelMixin
+    from ._call import UnknownOption as UnknownOption
+    from ._call import options_of as options_of
     from .aichat import Aichat as Aichat
     from .chatgptduo import ChatgptDuo as ChatgptDuo
     from .chatgptt import ChatGptt as ChatGptt
     from .gptalk import GPTalk as GPTalk
     from .opchatgpts import Opchatgpts as Opchatgpts
 
-_CONTRACT = ("AsyncGeneratorProvider", "AsyncProvider", "Provider", "ProviderModelMixin")
+_FURNITURE = {
+    "AsyncGeneratorProvider": "_base",
+    "AsyncProvider": "_base",
+    "Provider": "_base",
+    "ProviderModelMixin": "_base",
+    "UnknownOption": "_call",
+    "options_of": "_call",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _CONTRACT:
-        from . import _base
-
-        return getattr(_base, name)
+    if name in _FURNITURE:
+        return getattr(import_module(f".{_FURNITURE[name]}", __name__), name)
     if name.lower() in _catalogue.files() and not name.islower():
         provider = _catalogue.load(name.lower())
         if provider.__name__ == name:
@@ -33,4 +44,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*_CONTRACT, *(provider.__name__ for provider in _catalogue.every())])
+    return sorted([*_FURNITURE, "every", "find", "resolve", *(provider.__name__ for provider in every())])

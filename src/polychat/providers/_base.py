@@ -47,12 +47,12 @@ class Provider:
         cls, model: str | None, messages: Messages, proxy: str | None = None, **kwargs: Any
     ) -> AsyncGenerator[list[Event], None]:
         """``reply`` with the keywords of the contract, its errors marked with the provider's name."""
-        if _same(cls.reply, Provider.reply):
-            batches = _borrowed(cls, model, messages, proxy, kwargs)
-        else:
-            call = call_of(cls, proxy, kwargs)
-            batches = cls.reply(model, messages, call, **call.own)
         try:
+            if _same(cls.reply, Provider.reply):
+                batches = _borrowed(cls, model, messages, proxy, kwargs)
+            else:
+                call = call_of(cls, proxy, kwargs)
+                batches = cls.reply(model, messages, call, **call.own)
             async with aclosing(batches):
                 async for batch in batches:
                     yield batch

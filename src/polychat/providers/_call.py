@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -90,24 +91,21 @@ def call_of(provider: type[Any], proxy: str | None, options: dict[str, Any]) -> 
 
 
 def _own_options(provider: type[Any], options: dict[str, Any]) -> dict[str, Any]:
-    known = own_options(provider)
+    known = options_of(provider)
     for name in options:
         if name not in known and name not in _COMMON:
             _warn_of(provider, name, known)
     return {name: value for name, value in options.items() if name in known}
 
 
-def own_options(provider: type[Any]) -> dict[str, inspect.Parameter]:
-    """The options a provider has beyond the common ones: the keyword-only parameters of its ``reply``."""
-    parameters: dict[str, inspect.Parameter] | None = provider.__dict__.get("_own_options")
-    if parameters is None:
-        signature = inspect.signature(provider.reply)
-        parameters = {p.name: p for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY}
-        provider._own_options = parameters
-    return parameters
+@cache
+def options_of(provider: type[Any]) -> tuple[str, ...]:
+    """The options a provider takes beyond the common ones: the keyword-only parameters of its ``reply``."""
+    parameters = inspect.signature(provider.reply).parameters.values()
+    return tuple(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
 
 
-def _warn_of(provider: type[Any], name: str, known: Mapping[str, object]) -> None:
+def _warn_of(provider: type[Any], name: str, known: tuple[str, ...]) -> None:
     with _warned_lock:
         if (provider.__name__, name) in _warned:
             return

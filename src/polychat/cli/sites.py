@@ -1,0 +1,59 @@
+"""``polychat sites``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ipaddress
+import signal
+import socket
+from typing import Any
+
+from ..errors import BadInput, MissingPackage
+from ..gateway.sites import Sites, echo, target
+from . import ANSWERED
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM; streams that run are let finish for a short while."""
+    try:
+        import uvicorn
+    except ImportError:
+        raise MissingPackage("uvicorn", extra="sites", purpose="polychat sites") from None
+    app = Sites(echo if arguments.echo else target(arguments.model))
+    with _listening(arguments.host, arguments.port) as listener:
+        host, port = listener.getsockname()[:2]
+        print(f"answered by {'echo' if arguments.echo else arguments.model}; Ctrl-C ends it. Use as --base-url:")
+        for name in app.sites:
+            print(f"  http://{f'[{host}]' if ':' in host else host}:{port}/{name}", flush=True)
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, server_header=False, lifespan="off", timeout_graceful_shutdown=5
+        )
+        asyncio.run(_serve(uvicorn.Server(config), listener))
+    return ANSWERED
+
+
+async def _serve(server: Any, listener: socket.socket) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # The server takes the signal, ends its streams, and raises it again when it is done: by then all is well.
+        signal.signal(number, lambda *_: None)
+    await server.serve([listener])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65535:
+        raise BadInput(f"--port is {port}; it must be 0 to 65535", field="port")
+    try:
+        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        raise BadInput(f"--host is {host!r}; it must be an IP address such as 127.0.0.1", field="host") from None
+    if not address.is_loopback:
+        raise BadInput(f"--host is {host}; these sites know no keys and are served on loopback only", field="host")
+    listener = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((str(address), port))
+    except OSError as error:
+        listener.close()
+        raise BadInput(f"cannot listen on {host}:{port} ({error.strerror}): choose another --port", field="port") from None
+    return listener

@@ -1,0 +1,181 @@
+"""The answering halves of the chat sites, as an ASGI application: each under the name of its provider's file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
+from contextlib import aclosing
+from typing import Any, TypeAlias
+from urllib.parse import parse_qsl
+
+from ..errors import BackendError, PolychatError, ReplyFailed, Truncated
+from ..events import Event, Finish, Text
+from ..providers import every, resolve
+from ..wire.answering import Question, Request, Response, Site, Writer
+from ..wire.reading import complete, failed
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Answer: TypeAlias = Callable[[Question], AsyncGenerator[list[Event], None]]
+"""What answers a question: its events, the last one a ``Finish``. It may raise ``PolychatError`` before the first."""
+
+_ECHO_PIECE = 4
+
+
+async def echo(question: Question) -> AsyncGenerator[list[Event], None]:
+    """``echo: `` and the message or prompt as it arrived, a few letters a piece."""
+    said = f"echo: {question.text}"
+    for start in range(0, len(said), _ECHO_PIECE):
+        yield [Text(said[start : start + _ECHO_PIECE])]
+        await asyncio.sleep(0)  # a turn for the loop: the client may have left
+    yield [complete("stop")]
+
+
+def target(name: str) -> Answer:
+    """Answers by asking ``provider/model``. Raises ``UnknownTarget`` at once if there is no such provider."""
+    provider, model = resolve(name)
+
+    def answer(question: Question) -> AsyncGenerator[list[Event], None]:
+        return provider.events(model, question.messages, **question.settings)
+
+    return answer
+
+
+def services() -> dict[str, Site]:
+    """A new answering half of each service that brings one, by the name it is mounted under."""
+    return {provider.__name__.lower(): provider.site() for provider in every() if provider.site is not None}
+
+
+class Sites:
+    """The ASGI application. What its sites remember lives as long as it does."""
+
+    def __init__(self, answer: Answer, sites: Mapping[str, Site] | None = None) -> None:
+        self.sites = services() if sites is None else sites
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            raise RuntimeError(f"the sites speak HTTP only, not {scope['type']}")
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        name, _, rest = scope["path"].removeprefix(scope.get("root_path", "")).lstrip("/").partition("/")
+        site = self.sites.get(name)
+        if site is None:
+            await _respond(send, Response(200 if not name else 404, self._index(scope), "text/plain; charset=utf-8"))
+            return
+        body = await _body(receive, site.limits)
+        if body is None:
+            said = f"the request body is larger than {site.limits:,} bytes\n".encode()
+            await _respond(send, Response(413, said, "text/plain; charset=utf-8", [("Connection", "close")]))
+            return
+        heard = site.hear(_request(scope, name, "/" + rest, body))
+        if isinstance(heard, Response):
+            await _respond(send, heard)
+        else:
+            await _unless_left(receive, self._speak(heard, send))
+
+    def _index(self, scope: Scope) -> bytes:
+        return "".join(f"{_base(scope, name)}\n" for name in self.sites).encode()
+
+    async def _speak(self, question: Question, send: Send) -> None:
+        writer = question.writer
+        if not writer.streams:
+            async for batch in self._events(question):
+                writer.write(batch)
+            body = writer.end()
+            await _respond(send, Response(writer.status, body, writer.content_type, writer.headers))
+            return
+        await send(_head(writer.status, writer.content_type, writer.headers))
+        async with aclosing(self._events(question)) as batches:
+            async for batch in batches:
+                if data := writer.write(batch):
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": writer.end(), "more_body": False})
+
+    async def _events(self, question: Question) -> AsyncGenerator[list[Event], None]:
+        """The answer's events; its errors too, as the ``Finish`` they amount to."""
+        try:
+            async with aclosing(self._answer(question)) as batches:
+                async for batch in batches:
+                    yield batch
+        except PolychatError as error:
+            yield [_finish_of(error)]
+
+
+def _finish_of(error: PolychatError) -> Finish:
+    if isinstance(error, Truncated):
+        return Finish("truncated", error=error)
+    return failed(error if isinstance(error, BackendError) else ReplyFailed(str(error)))
+
+
+async def _unless_left(receive: Receive, work: Any) -> None:
+    """Do ``work`` until it is done or the client has left, whichever is first."""
+    speaking = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_left(receive))
+    try:
+        await asyncio.wait({speaking, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (speaking, leaving):
+            task.cancel()
+        await asyncio.wait({speaking, leaving})
+    if not speaking.cancelled():
+        speaking.result()
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _body(receive: Receive, limit: int) -> bytes | None:
+    """The request's body, or ``None`` where it is larger than ``limit`` bytes."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return b""
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > limit:
+            return None
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def _request(scope: Scope, name: str, path: str, body: bytes) -> Request:
+    headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+    query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
+    return Request(scope["method"], path, query, headers, body, _base(scope, name))
+
+
+def _base(scope: Scope, name: str) -> str:
+    host = next((value.decode("latin-1") for key, value in scope["headers"] if key == b"host"), None)
+    if host is None:
+        host = "{}:{}".format(*(scope.get("server") or ("127.0.0.1", 80)))
+    return f"{scope.get('scheme', 'http')}://{host}{scope.get('root_path', '')}/{name}"
+
+
+def _head(status: int, content_type: str, headers: list[tuple[str, str]]) -> dict[str, Any]:
+    named = [("content-type", content_type), *headers]
+    raw = [(key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in named]
+    return {"type": "http.response.start", "status": status, "headers": raw}
+
+
+async def _respond(send: Send, response: Response) -> None:
+    headers = [("content-length", str(len(response.body))), *response.headers]
+    await send(_head(response.status, response.content_type, headers))
+    await send({"type": "http.response.body", "body": response.body})
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
