@@ -53,6 +53,7 @@ def _listening(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((str(address), port))
+        listener.listen(128)  # from here on who connects is kept waiting, not refused
     except OSError as error:
         listener.close()
         raise BadInput(f"cannot listen on {host}:{port} ({error.strerror}): choose another --port", field="port") from None
