@@ -188,7 +188,8 @@ class Truncated(BackendError):
 _SECRETS = re.compile(
     r"""(?ix)
     (?P<keep>
-        ["']? [\w-]* (?: token | nonce | secret | passw(?:or)?d | api_?key | cookie | authorization | session_?id )
+        (?<![\w-]) (?! (?: invalid | incorrect | missing | expired ) _ )  # a code such as invalid_api_key names no secret
+        [\w-]* (?: token | nonce | secret | passw(?:or)?d | api_?key | cookie | authorization | session_?id )
         (?: s | -[\w-]+ )? ["']? \s* (?: = | : | %3d )
         \s* (?: (?:bearer|basic) \s+ )? ["']?
       | \b(?:bearer|basic) \s+

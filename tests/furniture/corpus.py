@@ -35,7 +35,11 @@ def splits(data: bytes, seed: int = 7) -> Iterator[list[bytes]]:
     if len(data) <= 20_000:
         yield [data[i : i + 1] for i in range(len(data))]
     rng = random.Random(seed)
-    cuts = range(1, len(data)) if len(data) <= 4_000 else sorted(rng.sample(range(1, len(data)), 400 if len(data) < 50_000 else 20))
+    cuts = (
+        range(1, len(data))
+        if len(data) <= 4_000
+        else sorted(rng.sample(range(1, len(data)), 400 if len(data) < 50_000 else 20))
+    )
     for cut in cuts:
         yield [data[:cut], data[cut:]]
     for _ in range(10):

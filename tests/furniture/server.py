@@ -69,7 +69,10 @@ class Say:
         await self.last()
 
     async def whole(
-        self, body: bytes | dict[str, Any] | list[Any], status: int = 200, content_type: str = "application/json",
+        self,
+        body: bytes | dict[str, Any] | list[Any],
+        status: int = 200,
+        content_type: str = "application/json",
         headers: Iterable[tuple[str, str]] = (),
     ) -> None:
         """A whole answer of known length; what is not bytes goes as JSON."""

@@ -49,8 +49,8 @@ class Response:
 class Writer(Protocol):
     """Events of one answer into the service's bytes. With ``streams`` false everything is held and ``end`` gives the whole.
 
-    ``status``, ``content_type`` and ``headers`` are read before the first bytes go out: at once for a stream, after ``end`` else,
-    so that a failure may still choose its status.
+    ``status``, ``content_type`` and ``headers`` are read before the first bytes go out: at once for a stream; after ``end`` for
+    the rest, so that a failure may still choose its status.
     """
 
     streams: bool

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import json
+from typing import Any, Protocol
 
 from ..errors import BackendError, Truncated
 from ..events import Event, Finish
@@ -34,3 +35,11 @@ def failed(error: BackendError) -> Finish:
 def truncated(why: str) -> Finish:
     """``why`` names the terminator that is missing, or what broke."""
     return Finish("truncated", error=Truncated(f"the reply stopped before its end: {why}"))
+
+
+def parsed(body: bytes | str) -> Any:
+    """The JSON value that ``body`` is; ``None`` where it is none, so that one ``match`` decides about everything."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
