@@ -24,6 +24,7 @@ from polychat.errors import shown
         ("X-WP-Nonce: 9339bdf90f", "9339bdf90f"),
         ('data-nonce="94d05cd44b"', "94d05cd44b"),
         ("Set-Cookie: sid=s3cr3t; Path=/", "s3cr3t"),
+        ("Cookie: a=b; sid=s3cr3t; c=d", "s3cr3t"),
         ('{"password": "hunter2"}', "hunter2"),
         ("api_key=sk-12345", "sk-12345"),
         ("{'sessionId': 'q1w2e3'}", "q1w2e3"),

@@ -198,11 +198,13 @@ _SECRETS = re.compile(
     (?P<hide> (?<=://) [^\s/@"']+ (?=@) | (?<!://) [^\s"'&,;}<]+ )
     """
 )
+_COOKIES = re.compile(r"(?i)(\bcookies?2?[ \t]*:[ \t]*)[^\r\n]+")
 
 
 def shown(foreign: str | bytes, limit: int = 200) -> str:
     """Foreign text as an error may show it: one line, at most ``limit`` characters, without what looks like a credential."""
     text = foreign.decode("utf-8", "replace") if isinstance(foreign, bytes) else foreign
-    text = " ".join(text[: limit * 20].split())
+    text = _COOKIES.sub(lambda match: match[1] + "…", text[: limit * 20])
+    text = " ".join(text.split())
     text = _SECRETS.sub(lambda match: match["keep"] + "…", text)
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,45 @@
+"""The headers a desktop Chrome sends with a page's own requests, for services that look at them."""
+
+from __future__ import annotations
+
+from urllib.parse import urljoin, urlsplit
+
+from ..errors import BadInput
+
+_VERSION = "117"
+USER_AGENT = f"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{_VERSION}.0.0.0 Safari/537.36"
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of ``url``, as the header ``origin`` has them; a user and password are left out."""
+    return f"{urlsplit(url).scheme}://{host_of(url)}"
+
+
+def host_of(url: str) -> str:
+    """Host and port of ``url``, as the header ``authority`` has them."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def browser_headers(url: str, referer: str | None = None) -> dict[str, str]:
+    """What Chrome sends when a page of the site at ``url`` asks that site; ``content-type`` comes with the body."""
+    headers = {
+        "authority": host_of(url),
+        "accept": "*/*",
+        "accept-language": "en-US,en;q=0.9",
+        "origin": origin_of(url),
+        "sec-ch-ua": f'"Google Chrome";v="{_VERSION}", "Not;A=Brand";v="8", "Chromium";v="{_VERSION}"',
+        "sec-ch-ua-mobile": "?0",
+        "sec-ch-ua-platform": '"Linux"',
+        "sec-fetch-dest": "empty",
+        "sec-fetch-mode": "cors",
+        "sec-fetch-site": "same-origin",
+        "user-agent": USER_AGENT,
+    }
+    return headers if referer is None else {**headers, "referer": referer}
+
+
+def page_url(base_url: str, page: str) -> str:
+    """``page`` as a URL: a path is below ``base_url``."""
+    if not isinstance(page, str) or not page.strip():
+        raise BadInput("page must be the path or URL of the page that holds the chat, such as /chat/", field="page")
+    return page if page.startswith(("http://", "https://")) else urljoin(f"{base_url}/", page.lstrip("/"))

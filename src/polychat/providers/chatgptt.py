@@ -1,0 +1,97 @@
+"""chatgptt.me, and any other site with the WordPress plugin AI Power."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, ClassVar
+
+from ..errors import shown
+from ..events import Event
+from ..prompt import prompt_of
+from ..types import Messages
+from ..wire import ai_power
+from ..wire.ai_power import Bot
+from ..wire.ai_power_site import AIPowerSite
+from ._base import AsyncGeneratorProvider, ProviderModelMixin
+from ._browser import USER_AGENT, host_of, origin_of, page_url
+from ._call import Call
+
+if TYPE_CHECKING:
+    from ..transport import StreamResponse, StreamSession
+
+
+def headers_for(base_url: str) -> dict[str, str]:
+    """What the seed's client sent with everything."""
+    return {
+        "authority": host_of(base_url),
+        "accept": "application/json",
+        "origin": origin_of(base_url),
+        "referer": f"{base_url}/chat",
+        "user-agent": USER_AGENT,
+    }
+
+
+class ChatGptt(AsyncGeneratorProvider, ProviderModelMixin):
+    """Takes a nonce from the page, then asks; a stale nonce is renewed once.
+
+    Which model answers is the site's choice: this protocol has no field for it, so ``model`` is not sent. Whether the answer
+    streams is the site's choice too. The conversation goes as one prompt.
+    """
+
+    url = "https://chatgptt.me"
+    api_endpoint = "https://chatgptt.me/wp-admin/admin-ajax.php"
+    working = False
+    evidence = "the public site is gone; the protocol is checked against recordings of AI Power 1.8.99"
+    supports_system_message = True
+    supports_message_history = True
+    default_model = "gpt-4o"
+    models: ClassVar[list[str]] = ["gpt-4", "gpt-4o", "gpt-4o-mini"]
+    site = AIPowerSite
+
+    @classmethod
+    async def reply(
+        cls, model: str | None, messages: Messages, call: Call, *, page: str | None = None
+    ) -> AsyncGenerator[list[Event], None]:
+        """``page`` is the path or URL of the page that holds the chat; without it the home page is taken."""
+        prompt = ai_power.checked(prompt_of(messages))
+        where = call.base_url if page is None else page_url(call.base_url, page)
+        client_id = secrets.token_hex(5)
+        async with call.session(headers_for(call.base_url)) as session:
+            endpoint = cls.api_endpoint if call.base_url == cls.url else call.base_url + ai_power.AJAX
+            bot = await _bot_of(session, where)
+            # The seed's client named the site; a page of one's own names itself.
+            address = call.base_url if page is None else bot.url or where
+            response = await session.post(endpoint, data=ai_power.question(prompt, bot, address, client_id))
+            if response.status == 403:
+                bot = await _renewed(session, response, bot, where)
+                response = await session.post(endpoint, data=ai_power.question(prompt, bot, address, client_id))
+            if not response.ok:
+                raise response.error(_refusal(response.status, await response.read()))
+            async with aclosing(response.events(ai_power.Reader())) as batches:
+                async for batch in batches:
+                    yield batch
+
+
+async def _bot_of(session: StreamSession, url: str, *, fresh: bool = False) -> Bot:
+    # A cache in between hands out pages whose nonce has gone stale: ask past it when that has shown.
+    headers = {"cache-control": "no-cache", "pragma": "no-cache"} if fresh else {}
+    async with session.get(url, headers={"accept": "text/html,*/*", **headers}) as response:
+        response.raise_for_status()
+        return ai_power.bot_of(await response.text(), url)
+
+
+async def _renewed(session: StreamSession, response: StreamResponse, bot: Bot, url: str) -> Bot:
+    """The chat with another nonce; raises the refusal where the page still has the same."""
+    refused = response.error(_refusal(response.status, await response.read()))
+    fresh = await _bot_of(session, url, fresh=True)
+    if fresh.nonce == bot.nonce:
+        raise refused
+    return fresh
+
+
+def _refusal(status: int, body: bytes) -> str:
+    if status == 400 and body.strip() == b"0":
+        return "the site does not know this action: AI Power is not active there"
+    return shown(body)

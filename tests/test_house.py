@@ -1,0 +1,372 @@
+"""The rules of the house: who may know whom, which names are public, what an import may touch, what the tree may hold."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import polychat
+from polychat import errors, providers, transport, types
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src" / "polychat"
+FILES = sorted(SOURCE.rglob("*.py"))
+
+ROOMS = [
+    "types",
+    "errors",
+    "events",
+    "prompt",
+    "config",
+    "wire",
+    "transport",
+    "providers",
+    "client",
+    "gateway",
+    "cli",
+    "__main__",
+]
+"""From left to right. A room knows what stands left of it, and itself."""
+
+WIRE_DOES_WITHOUT = {
+    *("aiohttp", "asyncio", "socket", "ssl", "http", "urllib.request", "os", "io", "pathlib", "subprocess", "threading"),
+    *("datetime", "secrets", "uuid"),
+}
+"""What does I/O, or cannot be given a clock or dice of the caller's."""
+
+
+def imports(file: Path) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of each import in ``file``: also those in functions, and those for type checkers only."""
+    package = ("polychat", *file.relative_to(SOURCE).parent.parts)
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = list(package[: len(package) - node.level + 1]) if node.level else []
+            stem = ".".join([*base, *([node.module] if node.module else [])])
+            yield from ((node.lineno, f"{stem}.{alias.name}") for alias in node.names)
+
+
+def ours(name: str) -> bool:
+    return name.partition(".")[0] == "polychat"
+
+
+def room(name: str) -> str:
+    """The room of ``polychat.wire.framing.Lines``, or of a file's path in the package: ``wire``."""
+    return name.removeprefix("polychat.").partition(".")[0]
+
+
+def own_room(file: Path) -> str:
+    return file.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
+def test_imports_go_left(file: Path) -> None:
+    """A room imports only from rooms left of it. The package's ``__init__`` knows the client, whose names it hands out."""
+    mine = own_room(file)
+    allowed = {"__version__", mine, *(("client", "errors") if mine == "__init__" else ROOMS[: ROOMS.index(mine)])}
+    wrong = [f"line {line}: {name}" for line, name in imports(file) if ours(name) and room(name) not in allowed]
+    assert not wrong, f"{mine} may not know these"
+
+
+@pytest.mark.parametrize("file", sorted((SOURCE / "wire").glob("*.py")), ids=lambda file: file.name)
+def test_the_wire_is_pure(file: Path) -> None:
+    """Wire formats are functions of bytes and values: no I/O, and clock and chance only as arguments with a default."""
+    used = {name for _, name in imports(file) for part in WIRE_DOES_WITHOUT if name == part or name.startswith(f"{part}.")}
+    calls = [node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    asked = {ast.unparse(call) for call in calls if ast.unparse(call.func).partition(".")[0] in ("time", "random")}
+    assert not used | asked
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in FILES if own_room(file) in ("client", "gateway", "cli")], ids=lambda file: file.name
+)
+def test_right_of_the_providers_nobody_knows_one_by_name(file: Path) -> None:
+    """Client, gateway and command find providers in the catalogue: a new one needs no line there."""
+    known = {name.lower() for name in provider_files()}
+    imported = {
+        name for _, name in imports(file) if name.startswith("polychat.providers.") and known & set(name.lower().split("."))
+    }
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    said = {
+        node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and str(node.value).lower().strip("./") in known
+    }
+    assert not imported | said
+
+
+def provider_files() -> list[str]:
+    return sorted(path.stem for path in (SOURCE / "providers").glob("*.py") if not path.name.startswith("_"))
+
+
+@pytest.mark.parametrize("file", provider_files())
+def test_a_provider_is_known_by_being_there(file: str) -> None:
+    """Its class is named like its file, has the contract, and is found, listed and imported by name."""
+    provider = providers.find(file)
+    assert provider.__name__.lower() == file
+    assert provider in providers.every()
+    assert provider.__name__ in dir(providers)
+    assert getattr(providers, provider.__name__) is provider
+    assert issubclass(provider, providers.Provider)
+
+
+PUBLIC = {
+    polychat: {"PolychatError", "Reply", "Stream", "__version__", "ask", "stream"},
+    types: {"AsyncResult", "Message", "Messages"},
+    transport: {"StreamResponse", "StreamSession", "cookies_for", "get_cookies"},
+    errors: {
+        *("PolychatError", "BadInput", "MessageTooLong", "UnknownTarget", "NotReady", "MissingPackage", "MissingCookies"),
+        *("MissingWeights", "BackendError", "ConnectionFailed", "CertificateRefused", "ProxyFailed", "TimedOut", "StatusError"),
+        *("Unauthorized", "RateLimited", "ChallengeRequired", "BadReply", "ChatNotFound", "ReplyFailed", "LimitReached"),
+        *("EmptyReply", "Truncated", "Clock", "shown"),
+    },
+    providers: {
+        *("Aichat", "ChatGptt", "ChatgptDuo", "GPTalk", "Local", "Opchatgpts"),
+        *("AsyncGeneratorProvider", "AsyncProvider", "Call", "Provider", "ProviderModelMixin", "UnknownOption"),
+        *("every", "find", "options_of", "resolve"),
+    },
+}
+
+
+@pytest.mark.parametrize("module", PUBLIC, ids=lambda module: module.__name__)
+def test_public_names(module: Any) -> None:
+    """These names and no others: one that is added, lost or renamed is a change that users are told of."""
+    assert all(hasattr(module, name) for name in PUBLIC[module])
+    assert offered(module) == PUBLIC[module]
+
+
+def offered(module: Any) -> set[str]:
+    if hasattr(module, "__all__"):
+        return set(module.__all__)
+    if "__dir__" in vars(module):
+        return set(dir(module))
+    return {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and (defined_in(module, name) or getattr(value, "__module__", None) == module.__name__)
+    }
+
+
+def defined_in(module: Any, name: str) -> bool:
+    """Whether a top-level assignment of the module makes ``name``: aliases of types carry no module of their own."""
+    tree = ast.parse(inspect.getsource(module))
+    targets = [node.target for node in tree.body if isinstance(node, ast.AnnAssign)]
+    targets += [target for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
+    return any(isinstance(target, ast.Name) and target.id == name for target in targets)
+
+
+HTTP = {
+    *("aiohttp", "aiohttp_socks", "yarl", "multidict", "requests", "httpx", "httpcore", "urllib3", "curl_cffi", "pycurl"),
+    *("http.client", "http.cookiejar", "urllib.request", "ssl", "_ssl"),
+}
+HEAVY = {
+    *("msgspec", "pydantic", "xllamacpp", "starlette", "uvicorn", "rich", "click", "pip", "filelock", "browser_cookie3"),
+    *("sqlite3", "subprocess", "multiprocessing", "xml", "argparse", "logging", "importlib.metadata"),
+}
+
+WATCHED = """
+import json, sys
+opened, sockets = [], []
+def watch(event, args):
+    if event == "open" and isinstance(args[0], str):
+        opened.append(args[0])
+    elif event.startswith("socket."):
+        sockets.append(event)
+before = set(sys.modules)
+sys.addaudithook(watch)
+{statement}
+print(json.dumps([sorted(set(sys.modules) - before), opened, sockets]))
+"""
+
+
+def watched(statement: str) -> tuple[set[str], list[str], list[str]]:
+    """The modules, files and sockets of ``statement`` in a Python of its own."""
+    run = subprocess.run(
+        [sys.executable, "-I", "-c", WATCHED.format(statement=statement)], capture_output=True, text=True, check=True
+    )
+    modules, opened, sockets = json.loads(run.stdout)
+    return set(modules), opened, sockets
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import polychat", HTTP | HEAVY | {"asyncio", "socket", "threading", "dataclasses", "email", "ctypes"}),
+        ("import polychat.types, polychat.errors, polychat.events, polychat.prompt", HTTP | HEAVY | {"asyncio", "socket"}),
+        ("import polychat.providers", HTTP | HEAVY | {"asyncio", "socket"}),
+        ("from polychat import ask, stream, Reply, PolychatError", HTTP | HEAVY),
+        ("from polychat.providers import GPTalk", HTTP | HEAVY),
+        ("import polychat.providers; polychat.providers.every()", HTTP | HEAVY),
+    ],
+)
+def test_an_import_touches_nothing(statement: str, absent: set[str]) -> None:
+    """No socket opens, no file is read but Python's and the package's own, none of these modules loads (but by asyncio)."""
+    modules, opened, sockets = watched(statement)
+    of_asyncio = watched("import asyncio")[0] if "asyncio" not in absent else set()
+    assert modules & absent - of_asyncio == set()
+    assert not sockets
+    homes = (str(SOURCE), str(Path(json.__file__).parent.parent), sys.base_prefix)
+    assert [path for path in opened if not path.startswith(homes)] == []
+
+
+BRANCH = re.compile(r"^(?P<depth>[│ ]*)[├└]── (?P<name>\w+)(?: \((?P<bases>[\w, ]+)\))?")
+
+
+def drawn() -> dict[str, set[str]]:
+    """The tree of the docstring: each name with its bases."""
+    path: list[str] = ["PolychatError"]
+    tree = {"PolychatError": {"Exception"}}
+    for line in (errors.__doc__ or "").splitlines():
+        if match := BRANCH.match(line.removeprefix("    ")):
+            depth = len(match["depth"]) // 4 + 1
+            path[depth:] = [match["name"]]
+            tree[match["name"]] = {path[depth - 1], *(match["bases"] or "").replace(",", " ").split()}
+    return tree
+
+
+def test_the_tree_of_errors_is_the_one_drawn() -> None:
+    """The drawing at the top of errors.py names every error and its bases, and no other."""
+    real = {
+        name: {base.__name__ for base in value.__bases__}
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and issubclass(value, errors.PolychatError)
+    }
+    assert drawn() == real
+
+
+CONTRACT: dict[str, dict[str, Any]] = {
+    "ChatgptDuo": {"url": "https://chatgptduo.com", "working": False, "supports_gpt_35_turbo": True},
+    "Aichat": {"url": "https://chat-gpt.org/chat", "working": False, "supports_gpt_35_turbo": True},
+    "Opchatgpts": {
+        "url": "https://opchatgpts.net",
+        "working": False,
+        "supports_message_history": True,
+        "supports_gpt_35_turbo": True,
+    },
+    "ChatGptt": {
+        "url": "https://chatgptt.me",
+        "api_endpoint": "https://chatgptt.me/wp-admin/admin-ajax.php",
+        "working": False,
+        "supports_stream": True,
+        "supports_system_message": True,
+        "supports_message_history": True,
+        "default_model": "gpt-4o",
+        "models": ["gpt-4", "gpt-4o", "gpt-4o-mini"],
+    },
+    "GPTalk": {"url": "https://gptalk.net", "working": False, "supports_gpt_35_turbo": True, "_auth": None, "used_times": 0},
+}
+"""The form of each class as its document gives it: code written for those reads these names and values."""
+
+ASKED = ["model", "messages", "proxy"]
+CALLS = {
+    "ChatgptDuo": ("create_async", [*ASKED, "timeout", "kwargs"], {"proxy": None, "timeout": 120}),
+    "Aichat": ("create_async", [*ASKED, "kwargs"], {"proxy": None}),
+    "Opchatgpts": ("create_async_generator", [*ASKED, "kwargs"], {"proxy": None}),
+    "ChatGptt": ("create_async_generator", [*ASKED, "kwargs"], {"proxy": None}),
+    "GPTalk": ("create_async_generator", [*ASKED, "kwargs"], {"proxy": None}),
+}
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_the_form_of_the_contract(name: str) -> None:
+    """Attributes and base classes are those of the document, on the class and on an instance."""
+    provider = getattr(providers, name)
+    for asked in (provider, provider()):
+        assert {key: getattr(asked, key) for key in CONTRACT[name]} == CONTRACT[name]
+    base = providers.AsyncProvider if CALLS[name][0] == "create_async" else providers.AsyncGeneratorProvider
+    assert issubclass(provider, base)
+    assert issubclass(provider, providers.ProviderModelMixin) or "models" not in CONTRACT[name]
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_the_call_of_the_contract(name: str) -> None:
+    """Parameters have the document's names, order and defaults, and the call gives what it says: a coroutine, a generator."""
+    method, names, defaults = CALLS[name]
+    for asked in (getattr(providers, name), getattr(providers, name)()):
+        call = getattr(asked, method)
+        parameters = inspect.signature(call).parameters
+        assert list(parameters) == names
+        assert {key: item.default for key, item in parameters.items() if item.default is not item.empty} == defaults
+        assert parameters["kwargs"].kind is inspect.Parameter.VAR_KEYWORD
+        given = call("gpt-3.5-turbo", [{"role": "user", "content": "hello"}])
+        if method == "create_async":
+            assert inspect.iscoroutine(given)
+            given.close()
+        else:
+            assert inspect.isasyncgen(given)
+
+
+def tracked() -> list[Path]:
+    """The project's files, as git has them or would take them."""
+    ask_git = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(ask_git, cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not in a git repository: which files are the project's is not known")
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+REGISTRIES = ["py" + "pi.org", "python" + "hosted.org", "registry." + "npmjs", "deb." + "debian.org"]
+SOMEBODYS_MACHINE = re.compile(rb"(?<![\w.:/])/(?:home/\w|Users/\w|root/|work/|farm/)")
+
+
+def test_the_tree_names_no_registry_and_no_machine() -> None:
+    """Where packages come from is the user's own setting, and a path of one machine is no use on another."""
+    found = []
+    for path in tracked():
+        data = path.read_bytes()
+        found += [f"{path.relative_to(ROOT)}: {host}" for host in REGISTRIES if host.encode() in data]
+        found += [f"{path.relative_to(ROOT)}: {match[0].decode()}" for match in SOMEBODYS_MACHINE.finditer(data)]
+    assert found == []
+
+
+def test_no_file_is_longer_than_one_can_hold_in_mind() -> None:
+    """At 600 lines a file is split by what a reader would look for."""
+    long = {str(path.relative_to(ROOT)): lines for path in tracked() if path.suffix == ".py" and (lines := count(path)) > 600}
+    assert long == {}
+
+
+def count(path: Path) -> int:
+    return len(path.read_bytes().splitlines())
+
+
+def test_the_lock_is_of_this_project() -> None:
+    """Every dependency, extra and group is locked, at a version it allows; if not: ``make lock``."""
+    from packaging.requirements import Requirement
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    groups = [*project["project"]["optional-dependencies"].values(), *project["dependency-groups"].values()]
+    wanted = [
+        Requirement(line) for group in [project["project"]["dependencies"], *groups] for line in group if isinstance(line, str)
+    ]
+    locked = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements" / "dev.txt").read_text(), re.MULTILINE))
+    stale = [
+        str(need) for need in wanted if need.name != "polychat" and not need.specifier.contains(locked.get(need.name, "0"))
+    ]
+    assert stale == []
+
+
+def test_what_make_ask_installs_is_what_the_tests_run_on() -> None:
+    """The smaller lock has the versions of the larger."""
+    small, large = (
+        set(re.findall(r"^([\w.-]+==\S+)", (ROOT / "requirements" / name).read_text(), re.MULTILINE))
+        for name in ("run.txt", "dev.txt")
+    )
+    assert small
+    assert small <= large
+
+
+def test_the_version_is_said_alike() -> None:
+    """The package, its metadata and the latest entry of the changelog name one version."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    latest = re.search(r"^## \[?(\d[\w.]*)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert latest is not None
+    assert polychat.__version__ == project["project"]["version"] == latest[1]

@@ -1,0 +1,403 @@
+"""AI Power's wire against the bytes of real servers, and its two halves against each other."""
+
+from __future__ import annotations
+
+import json
+import random
+from html import escape
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polychat import errors
+from polychat.events import Event, Finish, Text, Usage
+from polychat.wire.ai_power import Bot, Reader, bot_of, checked, question
+from polychat.wire.ai_power_site import AIPowerSite, StreamWriter, WholeWriter
+from polychat.wire.answering import Question, Request, Response
+from polychat.wire.framing import data_line
+from polychat.wire.reading import complete, failed, truncated
+
+from .furniture import corpus
+from .furniture.reading import Heard, hear, merged
+
+REPLIES = [case for case in corpus.cases("ai-power") if "page" not in case and corpus.meta(case)["status"] == 200]
+
+
+def heard(case: str) -> Heard:
+    return hear(Reader(), [corpus.body(f"ai-power-1.8.99/{case}")])
+
+
+@pytest.mark.parametrize("case", REPLIES)
+def test_a_recorded_reply_reads_the_same_at_every_cut(case: str) -> None:
+    """Whole, byte by byte, in two at every boundary, at random: the same text, usage and verdict."""
+    whole = merged(hear(Reader(), [corpus.body(case)]))
+    for pieces in corpus.splits(corpus.body(case)):
+        assert merged(hear(Reader(), pieces)) == whole
+
+
+@pytest.mark.parametrize(
+    ("case", "text", "reason"),
+    [("01-success-default-stream", "echo: hi there", "stop"), ("02-success-json", "echo: hi there", None)],
+)
+def test_recorded_answers(case: str, text: str, reason: str | None) -> None:
+    """Whether the site streams or not, the text and the end are what the real server said."""
+    reply = heard(case)
+    assert (reply.text, reply.finish) == (text, complete(reason))
+
+
+def test_a_recorded_answer_with_every_kind_of_letter() -> None:
+    """The same reply as AI Engine's recording, letter for letter."""
+    text = heard("13-unicode-stream-fixed").text
+    for part in (
+        "Привет, мир!",
+        "👩\u200d👩\u200d👧\u200d👦",
+        "漢字かな",
+        "e\u0301",
+        "\u2028",
+        "data: [DONE]",
+        "back\\slash",
+        "\uffff",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("case", "error", "text", "says"),
+    [
+        ("18-empty-reply-json", errors.EmptyReply, "", "empty"),
+        ("50-upstream-401-json", errors.ReplyFailed, "", "Incorrect API key provided: dummy."),
+        ("57-upstream-quote-error-stream", errors.ReplyFailed, "", "Bad"),
+        ("59-upstream-html-502-stream", errors.BadReply, "", "502 Bad Gateway"),
+        ("61-upstream-cut-stream", errors.Truncated, "c0 c1 c2 ", "finish_reason"),
+        ("64-limit-reached-stream", errors.LimitReached, "", "token limit"),
+        ("66-upstream-unreachable-json", errors.ReplyFailed, "", "Couldn't connect to server"),
+    ],
+)
+def test_recorded_failures_under_200(case: str, error: type[Exception], text: str, says: str) -> None:
+    """Each 200 that is a failure is one here; an error sent as if it were text gives no text."""
+    reply = heard(case)
+    assert (type(reply.error), reply.text) == (error, text)
+    assert says in str(reply.error)
+    assert reply.finish.verdict == ("truncated" if error is errors.Truncated else "failed")
+
+
+def test_an_error_with_quotes_and_newlines_is_read_once_and_whole() -> None:
+    """The plugin breaks its own JSON and says everything twice: the message has the words, once."""
+    said = str(heard("57-upstream-quote-error-stream").error)
+    assert said == 'the service says: Bad "quoted" value in C:\\temp: second line <b>é</b>'
+
+
+NORMAL = corpus.body("ai-power-1.8.99/01-success-default-stream")
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (data_line({"msg": "Banned", "ipBanned": True}) + NORMAL, errors.LimitReached),
+        (data_line({"msg": "Flagged", "messageFlagged": True}) + NORMAL, errors.LimitReached),
+        (b'{"msg":"limit","tokenLimitReached":true}', errors.LimitReached),
+        (b'{"status":"success","data":"x","msg":"m","tokenLimitReached":true}', errors.LimitReached),
+        (b'{"status":"error","msg":"&quot;no&quot;"}', errors.ReplyFailed),
+        (b'{"status":"success","msg":"m"}', errors.ReplyFailed),
+        (b'{"status":"success","data":7,"msg":"m"}', errors.ReplyFailed),
+        (b'{"data":"x"}', errors.BadReply),
+        (b"0", errors.BadReply),
+        (b"", errors.EmptyReply),
+        (b" \r\n", errors.EmptyReply),
+        (data_line("[DONE]"), errors.EmptyReply),
+        (data_line({"error": {"message": "boom"}}) + data_line("[DONE]"), errors.ReplyFailed),
+        (data_line({"error": "boom"}), errors.ReplyFailed),
+        (data_line({"what": 1}), errors.BadReply),
+        (b"data: nonsense\n\n", errors.BadReply),
+        (b"Fatal error: out of memory\n", errors.BadReply),
+        (b"<html>", errors.BadReply),
+        (b"data: " + b"[" * 5000 + b"\n\n", errors.BadReply),
+    ],
+)
+def test_what_is_no_answer_is_an_error(body: bytes, error: type[Exception]) -> None:
+    """Bans with an answer behind them, limits, foreign JSON, HTML, silence: an error of ours and no text, at every cut."""
+    for pieces in ([body], [body[i : i + 1] for i in range(len(body))]):
+        reply = hear(Reader(), pieces)
+        assert (type(reply.error), reply.text) == (error, "")
+
+
+def test_a_mid_stream_error_keeps_what_came() -> None:
+    """An error object after text is ``failed``, behind that text."""
+    body = NORMAL[
+        : NORMAL.index(
+            b'data: {"id":"chatcmpl-rig","object":"chat.completion.chunk","created":1700000000,"model":"gpt-3.5-turbo","choices":[{"index":0,"delta":{"content":"the"'
+        )
+    ]
+    reply = hear(Reader(), [body + data_line({"error": {"message": "overloaded"}})])
+    assert (reply.text, type(reply.error)) == ("echo: hi ", errors.ReplyFailed)
+
+
+def test_every_cut_of_an_answer_is_no_whole_answer() -> None:
+    """A stream that stops anywhere before its finish_reason is not ``complete``; one terminator of the two is enough."""
+    finish = NORMAL.index(b'"finish_reason":"stop"')
+    for stop in range(finish):
+        assert hear(Reader(), [NORMAL[:stop]]).finish.verdict != "complete"
+    assert hear(Reader(), [NORMAL[: NORMAL.index(b"data: [DONE]")]]).finish == complete("stop")
+
+
+def test_length_is_a_reason_and_usage_is_read() -> None:
+    """A reply that the model's limit ended is complete, says so, and its usage chunk counts."""
+    body = NORMAL.replace(b'"finish_reason":"stop"', b'"finish_reason":"length"').replace(
+        b"data: [DONE]",
+        data_line({"id": "x", "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}})
+        + b"data: [DONE]",
+    )
+    reply = hear(Reader(), [body])
+    assert (reply.finish, reply.events[-2]) == (complete("length"), Usage(1, 2, 3))
+
+
+@pytest.mark.parametrize("body", [b"data: " + b"x" * 200, b'{"a": "' + b"x" * 200, b"x" * 200])
+def test_lines_and_objects_have_a_limit(body: bytes) -> None:
+    """A stream without line ends, or an object without end, is an error at the limit and not a full memory."""
+    reader = Reader(limit=100)
+    events = [event for i in range(0, 200, 10) for event in reader.feed(body[i : i + 10])]
+    assert reader.done
+    assert "100 bytes" in str(Heard(events).error)
+
+
+# The page
+
+
+def test_recorded_pages() -> None:
+    """The shortcode's nonce and post, and the widget's with its own action."""
+    page = corpus.body("ai-power-1.8.99/00-page").decode()
+    assert bot_of(page, "http://h/") == Bot("94d05cd44b", "5", "0", "http://127.0.0.1:8090/chat-power", False)
+    widget = bot_of(corpus.body("ai-power-1.8.99/91-page-widget-only").decode(), "http://h/")
+    assert (widget.post_id, widget.widget, widget.action) == ("2", True, "wpaicg_chatbox_message")
+    assert bot_of(corpus.body("ai-power-1.8.99/91-page-widget-only").decode() + page, "http://h/").widget is False
+
+
+@pytest.mark.parametrize(
+    "element", ["<p data-nonce = 'n1' data-post-id = 7>", '<div class="renamed" data-post-id="7" data-nonce="n1">']
+)
+def test_an_element_of_another_name_is_found_by_its_attributes(element: str) -> None:
+    """The seed's client took the attributes wherever they stood."""
+    assert bot_of(element, "http://h/") == Bot("n1", "7")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "",
+        "<p>",
+        "<p data-nonce='x'>",
+        "<div class='wpaicg-chat-shortcode' data-post-id='5'>",
+        "<p data-nonce='' data-post-id='5'>",
+    ],
+)
+def test_a_page_without_tokens_says_what_to_do(page: str) -> None:
+    """Either missing is the seed's RuntimeError, and names the option ``page``."""
+    with pytest.raises(RuntimeError, match=r"authentication tokens not found.*option page") as caught:
+        bot_of(page, "http://h/")
+    assert isinstance(caught.value, errors.ChatNotFound)
+
+
+# The question
+
+
+def test_the_form_of_the_seed() -> None:
+    """Field by field what the seed's client sent."""
+    assert question("hi", Bot("n", "5"), "https://chatgptt.me", "0123456789") == {
+        "_wpnonce": "n",
+        "post_id": "5",
+        "url": "https://chatgptt.me",
+        "action": "wpaicg_chat_shortcode_message",
+        "message": "hi",
+        "bot_id": "0",
+        "chatbot_identity": "shortcode",
+        "wpaicg_chat_client_id": "0123456789",
+        "wpaicg_chat_history": "",
+    }
+    assert question("hi", Bot("n", "5", "7"), "u", "c")["chatbot_identity"] == "custom_bot_7"
+
+
+@pytest.mark.parametrize("prompt", ["", " \n", "a\ud800"])
+def test_what_cannot_be_sent_is_refused_here(prompt: str) -> None:
+    """An empty message, and half a letter, never leave the process."""
+    with pytest.raises(errors.BadInput):
+        checked(prompt)
+
+
+# The answering half
+
+
+def asked(site: AIPowerSite, body: bytes, content_type: str = "application/x-www-form-urlencoded") -> Response | Question:
+    return site.hear(
+        Request("POST", "/wp-admin/admin-ajax.php", {}, {"content-type": content_type}, body, "http://127.0.0.1:8090")
+    )
+
+
+def form(site: AIPowerSite, **changes: str) -> bytes:
+    return urlencode({**question("hi", Bot(site.nonces.current(), "5"), "http://h", "c"), **changes}).encode()
+
+
+def recorded_request(case: str, site: AIPowerSite) -> Response | Question:
+    """The recorded form, with the nonce that this site would take."""
+    body = corpus.request(f"ai-power-1.8.99/{case}").partition(b"\r\n\r\n")[2]
+    return asked(site, body.replace(b"94d05cd44b", site.nonces.current().encode()))
+
+
+ECHO = [Text(text) for text in ("ech", "o: ", "hi ", "the", "re")]
+
+
+@pytest.mark.parametrize(
+    ("case", "events"),
+    [
+        ("02-success-json", [*ECHO, complete("stop")]),
+        ("18-empty-reply-json", [complete("stop")]),
+        ("50-upstream-401-json", [failed(errors.ReplyFailed("Incorrect API key provided: dummy."))]),
+        (
+            "66-upstream-unreachable-json",
+            [
+                failed(
+                    errors.ReplyFailed(
+                        "cURL error 7: Failed to connect to 127.0.0.1 port 8091 after 0 ms: Couldn't connect to server"
+                    )
+                )
+            ],
+        ),
+    ],
+)
+def test_our_server_answers_whole_byte_for_byte_as_the_recorded_one(case: str, events: list[Event]) -> None:
+    """The recorded request, the model's same pieces: the same status, content type and bytes."""
+    heard = recorded_request(case, AIPowerSite(streams=False))
+    assert isinstance(heard, Question)
+    heard.writer.write(events)
+    assert heard.writer.end() == corpus.body(f"ai-power-1.8.99/{case}")
+    meta = corpus.meta(f"ai-power-1.8.99/{case}")
+    assert (heard.writer.status, heard.writer.content_type) == (meta["status"], meta["content_type"])
+
+
+@pytest.mark.parametrize(
+    ("case", "model", "events"),
+    [
+        ("01-success-default-stream", "gpt-3.5-turbo", [*ECHO, complete("stop")]),
+        ("61-upstream-cut-stream", "gpt-4o-mini", [Text("c0 "), Text("c1 "), Text("c2 "), truncated("cut")]),
+    ],
+)
+def test_our_server_streams_byte_for_byte_as_the_recorded_one(case: str, model: str, events: list[Event]) -> None:
+    """An answer, and one that the model broke off."""
+    writer = StreamWriter("chatcmpl-rig", 1700000000, model)
+    assert writer.write(events) + writer.end() == corpus.body(f"ai-power-1.8.99/{case}")
+    assert writer.content_type == corpus.meta(f"ai-power-1.8.99/{case}")["content_type"]
+
+
+def test_our_server_refuses_as_the_recorded_one() -> None:
+    """A wrong nonce is 403 with a page; an unknown action, a JSON body, a GET are 400 with «0»."""
+    site = AIPowerSite()
+    recorded = "ai-power-1.8.99/21-wrong-nonce"
+    said = asked(site, form(site, _wpnonce="0123456789"))
+    assert isinstance(said, Response)
+    assert (said.status, said.content_type) == (403, corpus.meta(recorded)["content_type"])
+    assert said.body == corpus.body(recorded).replace(b"/chat-power", b"")
+    for wrong in (
+        asked(site, form(site, action="heartbeat")),
+        asked(site, b'{"action":"x"}', "application/json"),
+        asked(site, b""),
+    ):
+        assert isinstance(wrong, Response)
+        assert (wrong.status, wrong.body) == (400, b"0")
+    empty = asked(site, form(site, message=""))
+    assert isinstance(empty, Response)
+    assert type(hear(Reader(), [empty.body]).error) is errors.ReplyFailed
+
+
+def test_the_limit_is_a_guests() -> None:
+    """Over the limit the recorded refusal, byte for byte; another guest is not meant."""
+    for streams in (True, False):
+        site = AIPowerSite(streams=streams, asks=1)
+        assert isinstance(asked(site, form(site)), Question)
+        said = asked(site, form(site))
+        assert isinstance(said, Response)
+        assert type(hear(Reader(), [said.body]).error) is errors.LimitReached
+        if streams:
+            assert said.body == corpus.body("ai-power-1.8.99/64-limit-reached-stream")
+        assert isinstance(asked(site, form(site, wpaicg_chat_client_id="other")), Question)
+
+
+def test_our_page_reads_like_the_recorded_one() -> None:
+    """The client finds in it what it finds in a real page; names of attributes are the real ones."""
+    site = AIPowerSite()
+    page = site.hear(Request("GET", "/", {}, {}, b"", "http://h/x"))
+    assert isinstance(page, Response)
+    assert bot_of(page.body.decode(), "http://h/x/") == Bot(site.nonces.current(), "5", "0", "http://h/x", False)
+    recorded = corpus.body("ai-power-1.8.99/00-page").decode()
+    for line in page.body.decode().splitlines():
+        assert line.strip().partition("=")[0] in recorded
+
+
+def test_multipart_is_a_form_too() -> None:
+    """A browser's FormData is understood, letters and all."""
+    site = AIPowerSite()
+    fields = question("Привет\nмир", Bot(site.nonces.current(), "5"), "http://h", "c")
+    parts = "".join(
+        f'--b0\r\nContent-Disposition: form-data; name="{escape(name)}"\r\n\r\n{value}\r\n' for name, value in fields.items()
+    )
+    heard = asked(site, (parts + "--b0--\r\n").encode(), "multipart/form-data; boundary=b0")
+    assert isinstance(heard, Question)
+    assert heard.text == "Привет\nмир"
+
+
+@pytest.mark.parametrize("body", [b"--b0", b"", b"\xff" * 50, b"--b0\r\n\r\n\r\n--b0--"])
+def test_a_broken_multipart_is_refused(body: bytes) -> None:
+    """Nonsense is an unknown action and not a crash."""
+    said = asked(AIPowerSite(), body, "multipart/form-data; boundary=b0")
+    assert isinstance(said, Response)
+    assert said.status == 400
+
+
+@pytest.mark.parametrize(
+    ("history", "kept"),
+    [
+        ([], []),
+        ([{"id": 1, "text": "Human: one"}, {"id": 2, "text": "AI: two"}], [("user", "one"), ("assistant", "two")]),
+        ([{"id": 1, "text": 'Human: say "hello"'}, {"id": 2, "text": "AI: ok"}], []),
+        ([{"id": 1, "text": "Human: a\nb <b>c</b>"}], [("user", "anb c")]),
+        ([{"id": 1, "text": "Human: П"}], [("user", "u041f")]),
+    ],
+)
+def test_history_is_mangled_as_the_real_one_mangles_it(history: list[Any], kept: list[tuple[str, str]]) -> None:
+    """Quotes lose all of it, newlines become n, escapes lose their backslash, tags vanish: why our client does not use it."""
+    site = AIPowerSite()
+    heard = asked(site, form(site, wpaicg_chat_history=json.dumps(history)))
+    assert isinstance(heard, Question)
+    assert [(m["role"], m["content"]) for m in heard.messages] == [*kept, ("user", "hi")]
+
+
+def test_the_recorded_history_is_lost_here_too() -> None:
+    """What the recorded server's model got of a history with quotes: nothing but the message."""
+    heard = recorded_request("74-history-quotes", AIPowerSite())
+    assert isinstance(heard, Question)
+    recorded = json.loads(json.loads(corpus.body("ai-power-1.8.99/74-history-quotes"))["data"])
+    assert heard.messages == recorded[1:]  # the first is the bot's own context
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1)), st.booleans(), st.integers(1, 60), st.randoms())
+def test_what_the_server_writes_the_client_reads(texts: list[str], streams: bool, step: int, rng: random.Random) -> None:
+    """Any text, streamed or whole, at any cut, arrives as it was; no text is an empty reply."""
+    writer = StreamWriter("chatcmpl-1", 1) if streams else WholeWriter()
+    body = writer.write([*[Text(text) for text in texts], complete("stop")]) + writer.end()
+    reply = hear(Reader(), [body[i : i + step] for i in range(0, len(body), step)])
+    whole = "".join(texts)
+    if whole.strip() or (streams and texts):
+        assert (reply.text, reply.finish.verdict) == (whole, "complete")
+    else:
+        assert type(reply.error) is errors.EmptyReply
+
+
+@pytest.mark.parametrize("streams", [True, False])
+@pytest.mark.parametrize("before", [[], [Text("so far")]])
+@pytest.mark.parametrize("end", [failed(errors.ReplyFailed('no "way"\nout')), failed(errors.ReplyFailed("")), truncated("cut")])
+def test_a_backends_failure_never_reads_as_an_answer(streams: bool, before: list[Event], end: Finish) -> None:
+    """What our server writes of a failed or cut answer, our client takes for a failure."""
+    writer = StreamWriter("chatcmpl-1", 1) if streams else WholeWriter()
+    body = writer.write([*before, end]) + writer.end()
+    assert hear(Reader(), [body]).finish.verdict != "complete"
