@@ -1,0 +1,136 @@
+"""aiohttp's errors, and those below it, as ours: translated once, where they enter, without what they may show of secrets."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+
+import aiohttp
+from aiohttp.http import HttpProcessingError
+from yarl import URL
+
+from ..errors import (
+    BackendError,
+    BadInput,
+    BadReply,
+    CertificateRefused,
+    ConnectionFailed,
+    PolychatError,
+    ProxyFailed,
+    TimedOut,
+    Truncated,
+    shown,
+)
+from .proxy import Proxy
+
+FOREIGN: tuple[type[Exception], ...] = (aiohttp.ClientError, HttpProcessingError, OSError, RuntimeError, ValueError)
+"""What a request or the reading of its reply may raise. ``ValueError``: what cannot be written into a head."""
+
+
+@dataclass(slots=True, frozen=True)
+class Place:
+    """Where a request was when it failed."""
+
+    url: URL
+    proxy: Proxy | None
+    connected: bool
+
+
+def failure_of(error: Exception, place: Place) -> PolychatError:
+    """Ours for what ended a request before its reply began, caused by what lay below aiohttp's error.
+
+    The caller raises it outside its ``except``: aiohttp's errors hold whole requests, with their credentials, and must not come
+    along as context.
+    """
+    if isinstance(error, PolychatError):
+        return error
+    failure = _failure_of(error, place)
+    failure.__cause__ = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
+    return failure
+
+
+def _failure_of(error: Exception, place: Place) -> PolychatError:
+    if (certificate := _certificate_error(error)) is not None:
+        return _refused(certificate, error, place)
+    if place.proxy is not None and not place.connected:
+        return _proxy_failed(error, place.proxy, place.url)
+    if isinstance(error, (aiohttp.ClientResponseError, HttpProcessingError)):
+        return BadReply(f"what {place.url.host} sent is not HTTP: {shown(_said(error))}")
+    if isinstance(error, (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)):
+        return BadInput("url is not one that can be asked: its host is no name or address", field="url")
+    if isinstance(error, ValueError) and not isinstance(error, (aiohttp.ClientError, OSError)):
+        return BadInput(f"the request cannot be sent: {shown(str(error))}", field="headers")
+    return ConnectionFailed(_no_connection(error, place))
+
+
+def _no_connection(error: Exception, place: Place) -> str:
+    where = f"{place.url.host}:{place.url.port}"
+    if place.connected:
+        return f"{where} closed the connection before it replied"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"no address is known for {place.url.host}: {shown(str(error.os_error))}"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS with {where}: {shown(error.strerror or str(error))}; is it https at all?"
+    return f"no connection to {where}: {shown(_said(error))}"
+
+
+def _certificate_error(error: BaseException) -> ssl.SSLCertVerificationError | None:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        error = error.certificate_error
+    below = error if isinstance(error, ssl.SSLCertVerificationError) else error.__cause__
+    return below if isinstance(below, ssl.SSLCertVerificationError) else None
+
+
+def _refused(certificate: ssl.SSLCertVerificationError, error: Exception, place: Place) -> ConnectionFailed:
+    why = shown(certificate.verify_message)
+    proxy = place.proxy
+    if (
+        proxy is not None
+        and isinstance(error, aiohttp.ClientConnectorError)
+        and (error.host, error.port) == (proxy.host, proxy.port)
+    ):
+        return ProxyFailed(f"the TLS certificate of the proxy {proxy} does not hold: {why}; nothing was sent")
+    return CertificateRefused(
+        f"the TLS certificate of {place.url.host} does not hold: {why}; nothing was sent. If the server is your own, or a "
+        "proxy that you trust looks into TLS, name its CA's PEM file in SSL_CERT_FILE; else do not go there"
+    )
+
+
+def _proxy_failed(error: Exception, proxy: Proxy, url: URL) -> ProxyFailed:
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return proxy_answered(error.status, proxy, url)
+    if isinstance(error, (aiohttp.ClientResponseError, HttpProcessingError)):
+        return ProxyFailed(f"what the proxy {proxy} sent is not HTTP: is it a proxy, and of that kind?")
+    return ProxyFailed(f"no way through the proxy {proxy} to {url.host}:{url.port}: {shown(_said(error))}")
+
+
+def proxy_answered(status: int, proxy: Proxy, url: URL) -> ProxyFailed:
+    """The proxy's own refusal."""
+    if status == 407:
+        what = "wants a user and a password" if proxy.user is None else "did not take the user and password it was given"
+        return ProxyFailed(f"the proxy {proxy} {what}: http://user:password@host:port", status=status)
+    return ProxyFailed(f"the proxy {proxy} did not connect to {url.host}:{url.port}: it answered {status}", status=status)
+
+
+def _said(error: Exception) -> str:
+    """What an error says by itself, without the request it belongs to."""
+    match error:
+        case aiohttp.ClientConnectorError():
+            return str(error.os_error)
+        case aiohttp.ClientResponseError() | HttpProcessingError():
+            return error.message
+    return str(error) or type(error).__name__
+
+
+def loss_of(error: Exception) -> BackendError:
+    """Ours for what ended the reading of a reply midway: a clock, or ``Truncated`` that names the kind of loss."""
+    if isinstance(error, TimedOut):
+        return error
+    return Truncated(f"the reply stopped before its end: {_kind(error)}")
+
+
+def _kind(error: Exception) -> str:
+    below = error.__cause__
+    if isinstance(below, HttpProcessingError):
+        return shown(below.message)
+    return "the connection broke"

@@ -1,0 +1,125 @@
+"""Proxies: what their URLs mean, and which one a request goes through."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from ..errors import BadInput, MissingPackage
+
+if TYPE_CHECKING:
+    from aiohttp import TCPConnector
+
+_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+_SHAPE = "a URL like http://user:password@host:port, with http, https, socks5 or socks5h before the colon"
+
+
+@dataclass(slots=True, frozen=True)
+class Proxy:
+    """One proxy. ``str`` shows no credentials."""
+
+    scheme: str
+    host: str
+    port: int
+    user: bytes | None = field(default=None, repr=False)
+    password: bytes = field(default=b"", repr=False)
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def url(self) -> str:
+        """Its address, without credentials."""
+        return f"{self.scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    @property
+    def is_socks(self) -> bool:
+        return self.scheme.startswith("socks")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What an HTTP proxy is told of who we are."""
+        if self.user is None:
+            return {}
+        return {"Proxy-Authorization": f"Basic {base64.b64encode(self.user + b':' + self.password).decode()}"}
+
+
+def proxy_of(url: object, name: str = "proxy") -> Proxy:
+    """What a proxy's URL says. Raises ``BadInput`` that names the field and shows nothing of the URL, password and all."""
+    proxy = _parsed(url) if isinstance(url, str) else None
+    if proxy is None:
+        raise BadInput(f"{name} must be {_SHAPE}", field=name)
+    if proxy.is_socks and proxy.user is not None and not (_fits_socks(proxy.user) and _fits_socks(proxy.password)):
+        raise BadInput(f"{name} names a SOCKS proxy: its user and password must be 1 to 255 ASCII letters each", field=name)
+    return proxy
+
+
+def _fits_socks(word: bytes) -> bool:
+    """SOCKS5 counts user and password in one byte; beyond ASCII nothing says what the bytes would mean."""
+    return 0 < len(word) <= 255 and word.isascii()
+
+
+def _parsed(url: str) -> Proxy | None:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None  # its message shows the port, which is the password where a URL has an "@" too few
+    if parts.scheme not in _PORTS or not host or parts.path not in ("", "/") or parts.query or parts.fragment:
+        return None
+    if any(ord(letter) <= 0x20 for letter in url):
+        return None
+    user = None if parts.username is None else unquote_to_bytes(parts.username)
+    return Proxy(parts.scheme, host, port or _PORTS[parts.scheme], user, unquote_to_bytes(parts.password or ""))
+
+
+class Proxies:
+    """Which proxy a request goes through: its scheme's, else that of ``all``, else ``proxy``; ``None`` is no proxy at all.
+
+    What the environment says (``HTTP_PROXY`` and its like) is not looked at: who wants a proxy gives it.
+    """
+
+    def __init__(self, proxy: str | None, proxies: Mapping[str, str | None] | None) -> None:
+        for name in proxies or {}:
+            if name not in ("http", "https", "all"):
+                raise BadInput("proxies maps http, https or all to the URL of a proxy; it has another key", field="proxies")
+        every = proxy_of(proxy) if proxy else None
+        given = {name: proxy_of(url, "proxies") for name, url in (proxies or {}).items() if url}
+        every = given.get("all", every)
+        self._by_scheme = {scheme: given.get(scheme, every) for scheme in ("http", "https")}
+        if any(proxy is not None and proxy.is_socks for proxy in self._by_scheme.values()):
+            _aiohttp_socks()
+
+    def of(self, scheme: str) -> Proxy | None:
+        return self._by_scheme[scheme]
+
+
+def socks_connector(proxy: Proxy) -> TCPConnector:
+    """Connections through a SOCKS5 proxy. Names are looked up by the proxy for ``socks5h``, here for ``socks5``."""
+    connector: TCPConnector = _aiohttp_socks().ProxyConnector(
+        host=proxy.host,
+        port=proxy.port,
+        username=None if proxy.user is None else proxy.user.decode(),
+        password=proxy.password.decode(),
+        rdns=proxy.scheme == "socks5h",
+        limit=0,
+    )
+    return connector
+
+
+def socks_errors() -> tuple[type[Exception], ...]:
+    """What a SOCKS connection may fail with besides ``OSError``."""
+    socks = _aiohttp_socks()
+    return (socks.ProxyConnectionError, socks.ProxyError, socks.ProxyTimeoutError)
+
+
+def _aiohttp_socks() -> ModuleType:
+    try:
+        import aiohttp_socks
+    except ImportError:
+        raise MissingPackage("aiohttp-socks", extra="socks", purpose="a SOCKS proxy") from None
+    return aiohttp_socks

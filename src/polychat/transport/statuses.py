@@ -1,0 +1,173 @@
+"""A status other than 2xx as an error: which one it is, when to come again, and nothing in it that is secret."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+from aiohttp import ClientResponseError, RequestInfo
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from .. import errors
+
+
+class StatusError(errors.StatusError, ClientResponseError):
+    """What ``errors`` promises, and what code written for aiohttp catches: ``message``, ``request_info``, ``headers``.
+
+    All three are without what may be a credential: no query, no user, no cookie, no header that is not known to be harmless.
+    """
+
+    status: int
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        status: int = 0,
+        retry_after: float | None = None,
+        provider: str | None = None,
+        asked: RequestInfo | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        errors.StatusError.__init__(self, message, provider=provider, retry_after=retry_after)
+        self.status = status
+        self.message = message
+        self.request_info = asked or request_info("GET", URL(), {})
+        self.headers = CIMultiDict(_harmless_of_response(headers or {}))
+        self.history = ()
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.message!r}, status={self.status})"
+
+
+class Unauthorized(StatusError, errors.Unauthorized):
+    """``errors.Unauthorized``, as aiohttp has it too."""
+
+
+class RateLimited(StatusError, errors.RateLimited):
+    """``errors.RateLimited``, as aiohttp has it too."""
+
+
+class ChallengeRequired(StatusError, errors.ChallengeRequired):
+    """``errors.ChallengeRequired``, as aiohttp has it too."""
+
+
+_KINDS: Mapping[int, type[StatusError]] = {401: Unauthorized, 403: Unauthorized, 429: RateLimited}
+
+_REQUEST_HEADERS = frozenset(
+    {"accept", "accept-encoding", "accept-language", "content-length", "content-type", "host", "user-agent"}
+)
+_SECRET_HEADERS = re.compile(r"(?i)cookie|auth|token|nonce|secret|session|key|location|link|refresh")
+_COUNTS = re.compile(r"(?i)(x-)?ratelimit-")
+"""Headers like ``x-ratelimit-remaining-tokens``: numbers, for all their names."""
+
+
+def status_error(
+    status: int,
+    reason: str,
+    url: URL,
+    headers: Mapping[str, str],
+    *,
+    method: str = "GET",
+    sent: Mapping[str, str] | None = None,
+    said: str = "",
+    body: bytes = b"",
+    provider: str | None = None,
+) -> StatusError:
+    """The error for this answer. ``said`` is what the message is to end with; ``body`` is looked at for a bot wall."""
+    wall = wall_of(status, headers, body)
+    wait = retry_after(headers, time.time())
+    message = f"{url.host} answered {status} {errors.shown(reason, 60)}".rstrip()
+    if wall:
+        message += f": {_challenge(wall, url)}"
+    elif said:
+        message += f": {said}"
+    if wait is not None and not wall:
+        message += f" (come again in {wait:g} s)"
+    kind = ChallengeRequired if wall else _KINDS.get(status, StatusError)
+    asked = request_info(method, url, sent or {})
+    return kind(message, status=status, retry_after=wait, provider=provider, asked=asked, headers=headers)
+
+
+def _challenge(wall: str, url: URL) -> str:
+    return (
+        f"a human check ({wall}) stands before it: open {shown_url(url.with_path('/'))} in a browser and pass it, then give "
+        "polychat that browser's cookies (cookies={…}) and its user-agent (headers={…}), from the same network"
+    )
+
+
+def request_info(method: str, url: URL, headers: Mapping[str, str]) -> RequestInfo:
+    """aiohttp's record of a request, of what may be shown."""
+    kept = [(name, value) for name, value in headers.items() if name.lower() in _REQUEST_HEADERS]
+    bare = url.with_query(None).with_fragment(None).with_user(None) if url.absolute else URL()
+    return RequestInfo(bare, method, CIMultiDictProxy(CIMultiDict(kept)), bare)
+
+
+def _harmless_of_response(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in headers.items() if _COUNTS.match(name) or not _SECRET_HEADERS.search(name)]
+
+
+def shown_url(url: URL) -> str:
+    """A URL as a message may show it: no user, no query."""
+    return errors.shown(str(url.with_user(None).with_query(None).with_fragment(None)))
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds until one may come again, from ``Retry-After``: a number, or a date, counted from ``Date`` or else ``now``."""
+    said = headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", said):
+        return float(said)
+    when = _timestamp(said)
+    if when is None:
+        return None
+    sent = _timestamp(headers.get("Date", ""))
+    return max(0.0, when - (now if sent is None else sent))
+
+
+def _timestamp(date: str) -> float | None:
+    try:
+        when = parsedate_to_datetime(date)
+        # A date without a zone is UTC in HTTP; Python would take it for local time.
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+CHALLENGED = frozenset({403, 429, 503})
+"""Statuses under which bot walls show their page."""
+
+_WALL_HEADERS = (
+    ("cf-mitigated", "challenge", "Cloudflare"),
+    ("x-vercel-mitigated", "challenge", "Vercel"),
+    ("x-amzn-waf-action", "challenge", "AWS WAF"),
+    ("x-amzn-waf-action", "captcha", "AWS WAF"),
+)
+_WALL_PAGES = (
+    (rb"challenge-platform|_cf_chl_opt|cf-chl-|challenges\.cloudflare\.com|<title>Just a moment", "Cloudflare"),
+    (rb"Attention Required! \| Cloudflare", "Cloudflare"),
+    (rb"ddos-guard", "DDoS-Guard"),
+    (rb"sucuri_cloudproxy|Sucuri WebSite Firewall", "Sucuri"),
+    (rb"_Incapsula_Resource", "Imperva"),
+    (rb"px-captcha|captcha\.px-cdn\.net", "HUMAN"),
+    (rb"captcha-delivery\.com", "DataDome"),
+    (rb"awsWafCookieDomainList|token\.awswaf\.com", "AWS WAF"),
+    (rb"/\.within\.website/x/cmd/anubis", "Anubis"),
+    (rb"""class=["']?(?:h-captcha|g-recaptcha|cf-turnstile)""", "captcha"),
+)
+_WALLS = re.compile(b"|".join(b"(?P<w%d>%b)" % (index, page) for index, (page, _) in enumerate(_WALL_PAGES)), re.IGNORECASE)
+
+
+def wall_of(status: int, headers: Mapping[str, str], body: bytes = b"") -> str | None:
+    """Whose human check stands before the service, if one does: told by a header, or by the page that ``body`` begins with."""
+    for name, value, wall in _WALL_HEADERS:
+        if headers.get(name, "").lower() == value:
+            return wall
+    found = _WALLS.search(body) if status in CHALLENGED else None
+    return _WALL_PAGES[int((found.lastgroup or "w0")[1:])][1] if found else None
