@@ -1,0 +1,222 @@
+"""The files that hold cookies, as pure functions: cookies.txt, the JSON of browser extensions, HAR."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+from .cookie_domains import LATEST, Cookie, Unusable, cookie_of, family, host_name, moment
+
+_AGE = re.compile(r"-?[0-9]{1,12}")
+
+
+class Read(NamedTuple):
+    """What a file held: its cookies, a later one after an earlier one, and what was wrong where."""
+
+    cookies: list[Cookie]
+    damaged: list[str]
+
+
+def read(data: bytes, host: str) -> Read:
+    """A file's cookies that reach ``host``; the format shows in its first character. Damage spoils no cookie but its own."""
+    text = data.decode("utf-8-sig", "surrogateescape")
+    found = _json(text, host) if text.lstrip()[:1] in ("[", "{") else _netscape(text)
+    return Read([cookie for cookie in found.cookies if cookie.goes_to(host)], found.damaged)
+
+
+def _gathered(items: Iterable[tuple[str, Any]], reading: Callable[[Any], Cookie]) -> Read:
+    """What ``reading`` makes of each item; beside it stands the place it was found at."""
+    found = Read([], [])
+    for place, item in items:
+        try:
+            found.cookies.append(reading(item))
+        except Unusable as error:
+            found.damaged.append(f"{place}: {error}")
+    return found
+
+
+def _counted(items: Iterable[Any]) -> list[tuple[str, Any]]:
+    return [(f"cookie {number}", item) for number, item in enumerate(items, 1)]
+
+
+def _netscape(text: str) -> Read:
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    told = [(f"line {number}", line.removeprefix("#HttpOnly_")) for number, line in enumerate(lines, 1)]
+    return _gathered(
+        [(place, line) for place, line in told if line.strip() and not line.lstrip().startswith("#")], _netscape_line
+    )
+
+
+def _netscape_line(line: str) -> Cookie:
+    fields = line.split("\t")
+    if len(fields) == 6:
+        fields.append("")  # an empty value, whose tab an editor took away
+    match fields:
+        case [domain, below, path, secure, expires, name, value]:
+            alone = not _flag(below)
+            return cookie_of(name, value, domain, host_only=alone, path=path, secure=_flag(secure), expires=expires.strip())
+    raise Unusable("these are not the seven fields of a cookies.txt, with tabs between them")
+
+
+def _flag(text: str) -> bool:
+    if text.upper() not in ("TRUE", "FALSE"):
+        raise Unusable("its second or fourth field is neither TRUE nor FALSE")
+    return text.upper() == "TRUE"
+
+
+def _json(text: str, host: str) -> Read:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        return Read([], [f"line {error.lineno}: this is not JSON"])
+    except (ValueError, RecursionError):  # a number of too many digits, lists in lists without end
+        return Read([], ["this is not JSON that can be read"])
+    match value:
+        case {"log": {"entries": list(entries)}}:
+            return _har(entries, host)
+        case list(items) | {"cookies": list(items)}:
+            return _gathered(_counted(items), _exported)
+        case dict() if all(isinstance(pairs, dict) for pairs in value.values()):
+            by_host = [(name, said, domain) for domain, pairs in value.items() for name, said in pairs.items()]
+            return _gathered(_counted(by_host), lambda parts: cookie_of(*parts))
+    return Read(
+        [], ['no cookies that name their host; names and values alone go under it: {"chat.example": {"name": "value"}}']
+    )
+
+
+def _exported(item: Any) -> Cookie:
+    """A cookie as browser extensions and browser automation write it."""
+    match item:
+        case {"name": name, "value": value, "domain": str(domain)}:
+            dates = [item.get(key) for key in ("expirationDate", "expires", "expiry")]
+            return cookie_of(
+                name,
+                value,
+                domain,
+                host_only=item.get("hostOnly"),
+                path=item.get("path"),
+                secure=item.get("secure"),
+                expires=None if item.get("session") is True else next((date for date in dates if date is not None), None),
+            )
+    raise Unusable("it has no name, value and domain")
+
+
+def _har(entries: list[Any], host: str) -> Read:
+    """A recording's last word on each name: of ``host`` itself where it speaks, else of a host it shares a domain with."""
+    spoken = [_Entry.of(f"entry {number}", entry) for number, entry in enumerate(entries, 1)]
+    related = [entry for entry in spoken if entry.host is not None and family(entry.host) == family(host)]
+    related.sort(key=lambda entry: (entry.host == host, entry.started or 0))
+    found = _gathered([(entry.place, (entry, raw)) for entry in related for raw in entry.cookies()], _recorded)
+    latest = {cookie.name: cookie for cookie in found.cookies if cookie.goes_to(host)}
+    return Read(list(latest.values()), found.damaged)
+
+
+@dataclass(slots=True, frozen=True)
+class _Entry:
+    """One request of a recording, and its response. ``host`` is ``None`` where its address has none (``data:``)."""
+
+    place: str
+    host: str | None
+    https: bool
+    started: float | None
+    request: dict[str, Any]
+    response: dict[str, Any]
+
+    @classmethod
+    def of(cls, place: str, entry: Any) -> _Entry:
+        match entry:
+            case {"request": {"url": str(url)} as request}:
+                address, began, response = _split(url), _began(entry.get("startedDateTime")), entry.get("response")
+                host = host_name(address.hostname or "")
+                return cls(
+                    place, host, address.scheme == "https", began, request, response if isinstance(response, dict) else {}
+                )
+        return cls(place, None, False, None, {}, {})
+
+    def cookies(self) -> list[Any]:
+        """What was sent, then what was set, in the shape of an export: from the lists, or the headers where those are empty."""
+        sent = self.request.get("cookies") or [
+            _pair(pair) for line in _headers(self.request, "cookie") for pair in line.split(";")
+        ]
+        given = self.response.get("cookies") or [
+            _set_cookie(line, self.started) for line in _headers(self.response, "set-cookie")
+        ]
+        return [raw for half in (sent, given) if isinstance(half, list) for raw in half if raw]
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:  # an unclosed [
+        return urlsplit("")
+
+
+def _began(date: object) -> float | None:
+    try:
+        return moment(date)
+    except Unusable:
+        return None
+
+
+def _recorded(item: tuple[_Entry, Any]) -> Cookie:
+    """A recorded cookie: where no domain is told it was the entry's host's, and is taken to be for it alone."""
+    entry, raw = item
+    host = entry.host or ""
+    match raw:
+        case {"domain": str(domain)} if domain:
+            # The list may tell the attribute, which has no dot, so that a parent's domain is one however it is written.
+            cookie = _exported({**raw, "hostOnly": False} if host_name(domain) != host else raw)
+        case dict():
+            cookie = _exported({"secure": entry.https, **raw, "domain": host, "hostOnly": True})
+        case _:
+            raise Unusable("it has no name and value")
+    if not cookie.goes_to(host):
+        raise Unusable("its domain is not its host's to set")
+    return cookie
+
+
+def _headers(message: dict[str, Any], name: str) -> Iterator[str]:
+    """The values of a header; Chrome writes several Set-Cookie as the lines of one."""
+    headers = message.get("headers")
+    for header in headers if isinstance(headers, list) else ():
+        match header:
+            case {"name": str(called), "value": str(value)} if called.lower() == name:
+                yield from value.split("\n")
+
+
+def _pair(text: str) -> dict[str, Any]:
+    """A cookie's name and value; empty where there is no ``=``, as RFC 6265 has it."""
+    name, equals, value = text.partition("=")
+    return {"name": name.strip(), "value": value.strip()} if equals else {}
+
+
+def _set_cookie(line: str, started: float | None) -> dict[str, Any]:
+    """A Set-Cookie header of an answer to what was sent at ``started``, in the shape of an export."""
+    pair, *attributes = line.split(";")
+    cookie = _pair(pair)
+    told = {name.strip().lower(): value.strip() for name, _, value in (each.partition("=") for each in attributes)}
+    if not cookie:
+        return {}
+    if domain := told.get("domain", "").removeprefix("."):
+        cookie["domain"] = f".{domain}"
+    return {**cookie, "path": told.get("path"), "secure": "secure" in told, "expires": _ends(told, started)}
+
+
+def _ends(told: dict[str, str], started: float | None) -> float | None:
+    """The expiry that a Set-Cookie header tells, Max-Age before Expires; what is no date is as good as none."""
+    seconds: float | None = None
+    if _AGE.fullmatch(told.get("max-age", "")):
+        age = int(told["max-age"])
+        seconds = 0 if age <= 0 else None if started is None else started + age
+    elif "expires" in told:
+        with suppress(ValueError):
+            date = parsedate_to_datetime(told["expires"])
+            seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    return None if seconds is None else min(max(seconds, 1), LATEST)  # 0 is a session's in an export
