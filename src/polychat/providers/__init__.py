@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ._base import AsyncProvider as AsyncProvider
     from ._base import Provider as Provider
     from ._base import ProviderModelMixin as ProviderModelMixin
+    from ._call import Call as Call
     from ._call import UnknownOption as UnknownOption
     from ._call import options_of as options_of
     from .aichat import Aichat as Aichat
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _FURNITURE = {
     "AsyncGeneratorProvider": "_base",
     "AsyncProvider": "_base",
+    "Call": "_call",
     "Provider": "_base",
     "ProviderModelMixin": "_base",
     "UnknownOption": "_call",

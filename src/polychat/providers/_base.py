@@ -39,8 +39,9 @@ class Provider:
         Errors before the first event are raised; later ones are in the ``Finish``. A provider's options are keyword-only
         parameters here.
         """
-        raise NotImplementedError(f"{cls.__name__} has no reply()")
-        yield []  # makes this a generator
+        async with aclosing(_borrowed(cls, model, messages, call.proxy, {})) as batches:
+            async for batch in batches:
+                yield batch
 
     @classmethod
     async def events(

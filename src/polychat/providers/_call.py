@@ -8,9 +8,9 @@ import threading
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 from ..errors import BadInput
 
@@ -21,6 +21,7 @@ TIMEOUT = 300.0
 """Seconds a whole call may take, unless the provider or the caller says otherwise."""
 
 _COMMON = ("proxy", "timeout", "base_url", "cookies", "headers")
+_options: WeakKeyDictionary[Any, tuple[str, ...]] = WeakKeyDictionary()
 _warned: set[tuple[str, str]] = set()
 _warned_lock = threading.Lock()
 
@@ -98,11 +99,12 @@ def _own_options(provider: type[Any], options: dict[str, Any]) -> dict[str, Any]
     return {name: value for name, value in options.items() if name in known}
 
 
-@cache
-def options_of(provider: type[Any]) -> tuple[str, ...]:
+def options_of(provider: Any) -> tuple[str, ...]:
     """The options a provider takes beyond the common ones: the keyword-only parameters of its ``reply``."""
-    parameters = inspect.signature(provider.reply).parameters.values()
-    return tuple(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
+    if provider not in _options:
+        parameters = inspect.signature(provider.reply).parameters.values()
+        _options[provider] = tuple(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
+    return _options[provider]
 
 
 def _warn_of(provider: type[Any], name: str, known: tuple[str, ...]) -> None:

@@ -7,7 +7,7 @@ import contextvars
 import queue
 import threading
 from collections.abc import Callable, Generator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 from ..types import AsyncResult
@@ -17,7 +17,7 @@ _AHEAD = 64
 
 
 def pieces_of(start: Callable[[], AsyncResult]) -> Generator[str, None, None]:
-    """The pieces of ``start()``. The thread starts at the first ``next``; closing the generator cancels the ask and waits for it."""
+    """The pieces of ``start()``, in a thread that begins at the first ``next``. Closing the generator cancels the ask."""
     pump = _Pump(start)
     try:
         yield from pump.pieces()
@@ -52,19 +52,14 @@ class _Pump:
             return
         self._ready.wait()
         if self._loop is not None and self._task is not None:
-            # RuntimeError: the loop closed between the look and the call; the ask is over
-            try:
+            with suppress(RuntimeError):  # the loop closed between the look and the call: the ask is over
                 self._loop.call_soon_threadsafe(self._task.cancel)
-            except RuntimeError:
-                pass
         self._thread.join()
 
     def _make_room(self) -> None:
         if self._loop is not None and self._room is not None:
-            try:
+            with suppress(RuntimeError):  # as in stop()
                 self._loop.call_soon_threadsafe(self._room.release)
-            except RuntimeError:  # as in stop()
-                pass
 
     def _run(self) -> None:
         try:

@@ -1,0 +1,158 @@
+"""The answering half of GPTalk: logins good for five asks, asks that wait for their stream, the stream."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ..events import Event, Finish, Text
+from ..wire.answering import Question, Request, Response
+from ..wire.framing import data_line
+from ..wire.reading import parsed
+from ._json import said
+
+USES = 5
+"""Asks that a login is good for."""
+
+_FINGERPRINT = re.compile(r"[0-9a-fA-F]{32}")
+
+
+@dataclass(slots=True)
+class _Login:
+    expires_at: int
+    left: int = USES
+
+
+@dataclass(slots=True)
+class _Ask:
+    prompt: str
+    model: str
+    temperature: float
+    until: float
+
+    @property
+    def weight(self) -> int:
+        """About what it takes to remember it, in bytes."""
+        return 512 + len(self.prompt)
+
+
+class GPTalkSite:
+    """``clock`` gives unix seconds, ``token`` a new secret. It remembers so much, then forgets the oldest."""
+
+    limits: ClassVar[int] = 1024 * 1024
+    lifetime: ClassVar[int] = 24 * 3600
+    """Seconds a login lasts."""
+    patience: ClassVar[int] = 60
+    """Seconds an ask waits for its stream to be fetched."""
+    most_logins: ClassVar[int] = 10_000
+    most_waiting: ClassVar[int] = 16 * 1024 * 1024
+    """About how many bytes the asks that wait for their streams may take, together."""
+
+    def __init__(
+        self, clock: Callable[[], float] = time.time, token: Callable[[], str] = lambda: secrets.token_hex(16)
+    ) -> None:
+        self._clock = clock
+        self._token = token
+        self._logins: dict[str, _Login] = {}
+        self._asks: dict[str, _Ask] = {}
+        self._waiting = 0
+
+    def hear(self, request: Request) -> Response | Question:
+        match request.method, request.path:
+            case "POST", "/api/chatgpt/user/login":
+                return self._login(request)
+            case "POST", "/api/chatgpt/chatapi/text":
+                return self._ask(request)
+            case "GET", "/api/chatgpt/chatapi/stream":
+                return self._stream(request)
+        return _no(404, "no such address")
+
+    def _login(self, request: Request) -> Response:
+        match parsed(request.body):
+            case {"fingerprint": str(who), "platform": "fingerprint"} if _FINGERPRINT.fullmatch(who):
+                token, login = self._token(), _Login(int(self._clock()) + self.lifetime)
+                self._logins[token] = login
+                if len(self._logins) > self.most_logins:
+                    del self._logins[next(iter(self._logins))]
+                return said(200, {"code": 0, "data": {"token": token, "expires_at": login.expires_at}})
+        return _no(400, "a login needs platform=fingerprint and a fingerprint of 32 hex digits")
+
+    def _ask(self, request: Request) -> Response:
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        login = self._logins.get(token) if kind.lower() == "bearer" else None
+        if login is None or not login.left or self._clock() >= login.expires_at:
+            return _no(401, "the login is unknown, used up or expired")
+        match parsed(request.body):
+            case {"content": str(prompt), "model": str(model), "accept": "stream", **rest} if prompt.strip():
+                login.left -= 1
+                return said(200, {"code": 0, "data": {"token": self._remember(prompt, model, _temperature(rest))}})
+        return _no(400, "an ask needs content, model and accept=stream")
+
+    def _remember(self, prompt: str, model: str, temperature: float) -> str:
+        now = self._clock()
+        token = self._token()
+        self._asks[token] = ask = _Ask(prompt, model, temperature, now + self.patience)
+        self._waiting += ask.weight
+        while (oldest := next(iter(self._asks))) != token:
+            if self._asks[oldest].until > now and self._waiting <= self.most_waiting:
+                break
+            self._take(oldest)
+        return token
+
+    def _take(self, token: str) -> _Ask | None:
+        ask = self._asks.pop(token, None)
+        if ask is not None:
+            self._waiting -= ask.weight
+        return ask
+
+    def _stream(self, request: Request) -> Response | Question:
+        ask = self._take(request.query.get("token", ""))
+        if ask is None or self._clock() >= ask.until:
+            return _no(401, "the stream is unknown, fetched already or expired")
+        messages = [{"role": "user", "content": ask.prompt}]
+        return Question(ask.prompt, messages, StreamWriter(), ask.model, {"temperature": ask.temperature})
+
+
+def _temperature(rest: dict[str, Any]) -> float:
+    match rest.get("temperature"):
+        case int() | float() as given:
+            return given
+    return 0
+
+
+def _no(status: int, message: str) -> Response:
+    return said(status, {"code": status, "message": message})
+
+
+class StreamWriter:
+    """An answer as GPTalk streams it: each line repeats the whole so far, ``[DONE]`` ends. No end is claimed that was not."""
+
+    streams = True
+    status = 200
+    content_type = "text/event-stream"
+
+    def __init__(self) -> None:
+        self.headers: list[tuple[str, str]] = [("Cache-Control", "no-cache")]
+        self._whole = ""
+
+    def write(self, events: list[Event]) -> bytes:
+        new = "".join(event.text for event in events if isinstance(event, Text))
+        self._whole += new
+        line = data_line({"content": self._whole}) if new else b""
+        return line + b"".join(_last(event) for event in events if isinstance(event, Finish))
+
+    def end(self) -> bytes:
+        return b""
+
+
+def _last(finish: Finish) -> bytes:
+    match finish.verdict:
+        case "complete":
+            return data_line("[DONE]")
+        case "failed":
+            return data_line({"code": 500, "message": str(finish.error)})
+    return b""

@@ -1,0 +1,71 @@
+"""What services whose bodies are JSON have in common, on either side."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from ..errors import BackendError, shown
+from ..events import Event, Finish, Source, Text
+from ..wire.answering import Response
+from ..wire.reading import parsed
+
+if TYPE_CHECKING:
+    from ..transport import StreamResponse
+
+
+async def body_of(response: StreamResponse) -> bytes:
+    """The body of a 2xx. Raises the error of another status, with what the service says of it."""
+    if response.ok:
+        return await response.read()
+    try:
+        body = await response.read()
+    except BackendError:  # the status is known all the same
+        body = b""
+    match parsed(body):
+        case {"message": str(why)} | {"msg": str(why)} | {"error": str(why)}:
+            raise response.error(shown(why))
+    raise response.error()
+
+
+def said(status: int, value: dict[str, Any]) -> Response:
+    """``value`` as an answer."""
+    return Response(status, json.dumps(value).encode())
+
+
+class Whole:
+    """Holds an answer until it is whole. A service's writer subclasses it and gives the bytes in ``end``."""
+
+    streams = False
+    status = 200
+    content_type = "application/json"
+
+    def __init__(self) -> None:
+        self.headers: list[tuple[str, str]] = []
+        self.sources: list[Source] = []
+        self._texts: list[str] = []
+        self._finish: Finish | None = None
+
+    def write(self, events: list[Event]) -> bytes:
+        for event in events:
+            match event:
+                case Text(text):
+                    self._texts.append(text)
+                case Source():
+                    self.sources.append(event)
+                case Finish():
+                    self._finish = event
+        return b""
+
+    @property
+    def text(self) -> str:
+        return "".join(self._texts)
+
+    @property
+    def failure(self) -> str | None:
+        """Why there is no answer to send; ``None`` where there is one, whole."""
+        if self._finish is None:
+            return "the answer was cut"
+        if self._finish.verdict == "complete":
+            return None
+        return str(self._finish.error or self._finish.verdict)

@@ -1,0 +1,75 @@
+"""Which sources are whose: each caller (a task, or a thread outside any loop) reads those of its own latest ask."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from ..events import Event, Source
+from ..types import AsyncResult
+
+
+@dataclass(slots=True)
+class Asked:
+    """One ask, and the sources of its answer as they become known; none until then, and none if it fails."""
+
+    sources: list[Source] = field(default_factory=list)
+
+    def take(self, events: list[Event]) -> None:
+        self.sources.extend(event for event in events if isinstance(event, Source))
+
+
+class _Callers(threading.local):
+    """One thread's callers and the latest ask of each. A task that has not asked has none, whoever started it has."""
+
+    def __init__(self) -> None:
+        self.tasks: WeakKeyDictionary[asyncio.Task[Any], Asked] = WeakKeyDictionary()
+        self.thread: Asked | None = None
+
+
+_callers = _Callers()
+
+
+def _task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no loop runs in this thread
+        return None
+
+
+def asking() -> Asked:
+    """A new ask, which is the running caller's latest from now on."""
+    asked = Asked()
+    task = _task()
+    if task is None:
+        _callers.thread = asked
+    else:
+        _callers.tasks[task] = asked
+    return asked
+
+
+def latest() -> list[Source]:
+    """The sources of the running caller's latest ask."""
+    task = _task()
+    asked = _callers.thread if task is None else _callers.tasks.get(task)
+    return list(asked.sources) if asked is not None else []
+
+
+async def told(asked: Asked, answer: Callable[[], Awaitable[str]]) -> str:
+    """The answer, got in whatever task runs this (``create_task`` makes one); its sources are told to ``asked``."""
+    text = await answer()
+    asked.sources = latest()
+    return text
+
+
+async def told_by_pieces(asked: Asked, pieces: AsyncResult) -> AsyncResult:
+    """``told`` for an answer that comes in pieces."""
+    async with aclosing(pieces):
+        async for piece in pieces:
+            asked.sources = latest()
+            yield piece

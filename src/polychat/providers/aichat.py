@@ -1,0 +1,136 @@
+"""chat-gpt.org: one JSON question, one JSON reply, for those who bring a browser's cookies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from ..errors import BadReply, EmptyReply, MissingCookies, ReplyFailed, shown
+from ..events import Event, Text
+from ..prompt import byte_size, prompt_of
+from ..types import Messages
+from ..wire.answering import Question, Request, Response
+from ..wire.reading import complete, failed, parsed
+from ._base import AsyncProvider
+from ._browser import browser_headers
+from ._call import Call
+from ._json import Whole, body_of, said
+
+
+def question(messages: Messages, temperature: float = 0.5, top_p: float = 1) -> dict[str, Any]:
+    """The JSON of an ask. Raises ``BadInput``."""
+    prompt = prompt_of(messages)
+    byte_size(prompt, "messages")
+    return {"message": prompt, "temperature": temperature, "presence_penalty": 0, "top_p": top_p, "frequency_penalty": 0}
+
+
+def read(body: bytes) -> list[Event]:
+    """The events of a reply. Where ``response`` is falsy the service has failed, and the error shows the reply."""
+    match parsed(body):
+        case {"response": good} if not good:
+            return [failed(ReplyFailed(f"the service answered with a failure: {shown(body)}"))]
+        case {"response": _, "message": str(message)}:
+            return [Text(message), complete()] if message.strip() else [failed(EmptyReply("the reply's message is empty"))]
+    return [failed(BadReply(f"the reply is not JSON with response and message: {shown(body)}"))]
+
+
+def root_of(base_url: str) -> str:
+    """The site's root. ``url`` is the address of its chat page, so ``base_url`` may be that or the root itself."""
+    return base_url.removesuffix("/chat")
+
+
+class AichatSite:
+    """The answering half: JSON in, JSON out, for any cookie. Its page gives one to a browser. It remembers nothing."""
+
+    limits: ClassVar[int] = 2 * 1024 * 1024
+    _SETTINGS = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
+
+    def hear(self, request: Request) -> Response | Question:
+        match request.method, request.path:
+            case "GET", "/chat":
+                page = b"<!doctype html><title>Aichat</title><p>Your browser has the cookie now.\n"
+                return Response(200, page, "text/html; charset=utf-8", [("Set-Cookie", "visited=1; Path=/; SameSite=Lax")])
+            case "POST", "/api/text":
+                return self._asked(request)
+            case _, "/chat" | "/api/text":
+                return said(405, _no("wrong method"))
+        return said(404, _no("there is nothing here but /chat and /api/text"))
+
+    def _asked(self, request: Request) -> Response | Question:
+        if "=" not in request.headers.get("cookie", ""):
+            return said(403, _no("no cookie: open /chat in a browser first"))
+        match parsed(request.body):
+            case {"message": str(message), **rest} if message.strip():
+                settings = _numbers(rest, self._SETTINGS)
+                if settings is not None:
+                    return Question(message, [{"role": "user", "content": message}], _Writer(), settings=settings)
+        return said(400, _no("the body must be JSON with a message, and numbers for temperature and its like"))
+
+
+def _no(why: str) -> dict[str, Any]:
+    return {"response": False, "message": why}
+
+
+def _numbers(given: Mapping[Any, object], names: tuple[str, ...]) -> dict[str, float] | None:
+    """Those of ``names`` that are given; ``None`` where one is no number."""
+    found: dict[str, float] = {}
+    for name in names:
+        match given.get(name):
+            case bool():
+                return None
+            case int() | float() as number:
+                found[name] = number
+            case None:
+                pass
+            case _:
+                return None
+    return found
+
+
+class _Writer(Whole):
+    def end(self) -> bytes:
+        # The service's own way to fail is a reply like any other, under 200.
+        reply = _no(self.failure) if self.failure is not None else {"response": True, "message": self.text}
+        return json.dumps(reply).encode()
+
+
+class Aichat(AsyncProvider):
+    """Needs the cookies of a browser that has been on the site: ``cookies={…}``, or what ``get_cookies`` finds for its host.
+
+    ``cookies={}`` says that there are to be none, and leaves it to the site to refuse.
+    """
+
+    url = "https://chat-gpt.org/chat"
+    working = False
+    evidence = "the public site is gone; the protocol is checked against its answering half"
+    supports_gpt_35_turbo = True
+    site = AichatSite
+
+    @classmethod
+    async def reply(
+        cls, model: str | None, messages: Messages, call: Call, *, temperature: float = 0.5, top_p: float = 1
+    ) -> AsyncGenerator[list[Event], None]:
+        """``temperature`` and ``top_p`` are the sampling parameters the service is sent."""
+        asked = question(messages, temperature, top_p)
+        root = root_of(call.base_url)
+        cookies = call.cookies if call.cookies is not None else await _found_cookies(root)
+        async with (
+            call.session(browser_headers(root, referer=f"{root}/chat"), cookies) as session,
+            session.post(f"{root}/api/text", json=asked) as response,
+        ):
+            events = read(await body_of(response))
+        yield events
+
+
+async def _found_cookies(root: str) -> Mapping[str, str]:
+    """This user's cookies for the host that will be asked: those of chat-gpt.org go to no other. Raises ``MissingCookies``."""
+    from ..transport.cookies import cookies_for  # loads what only those without cookies of their own need
+
+    site = urlsplit(root)
+    host = site.hostname or ""
+    cookies = await cookies_for(host, secure=site.scheme == "https")
+    if not cookies:
+        raise MissingCookies(host, url=f"{root}/chat")
+    return cookies

@@ -1,0 +1,137 @@
+"""chatgptduo.com: an answer and the web pages it rests on, as one JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Coroutine, Generator
+from functools import partial
+from typing import Any, ClassVar
+from urllib.parse import parse_qs
+
+from ..errors import BadReply, EmptyReply, shown
+from ..events import Event, Source, Text
+from ..prompt import byte_size, prompt_of
+from ..types import Messages
+from ..wire.answering import Question, Request, Response
+from ..wire.reading import complete, failed, parsed
+from ._base import AsyncProvider
+from ._browser import browser_headers
+from ._call import Call
+from ._json import Whole, body_of, said
+from ._sources import asking, latest, told, told_by_pieces
+from ._threaded import pieces_of
+
+
+def question(messages: Messages) -> dict[str, str]:
+    """The form of an ask. Raises ``BadInput``."""
+    prompt = prompt_of(messages)
+    byte_size(prompt, "messages")
+    return {"prompt": prompt, "search": prompt, "purpose": "ask"}
+
+
+def read(body: bytes) -> list[Event]:
+    """The events of a reply. One without results, or with a result that lacks its title or snippet, is a reply all the same."""
+    match parsed(body):
+        case {"answer": str(answer), **rest}:
+            sources = _sources(rest.get("results") or [])
+            if sources is None:
+                return [
+                    failed(
+                        BadReply(f"a result in the reply is not an object with a link: {shown(json.dumps(rest['results']))}")
+                    )
+                ]
+            if not answer.strip():
+                return [failed(EmptyReply("the reply's answer is empty"))]
+            return [*sources, Text(answer), complete()]
+    return [failed(BadReply(f"the reply is not JSON with an answer: {shown(body)}"))]
+
+
+def _sources(results: object) -> list[Source] | None:
+    if not isinstance(results, list):
+        return None
+    sources = []
+    for result in results:
+        match result:
+            case {"link": str(link), **rest}:
+                title, snippet = (rest.get(name) or "" for name in ("title", "snippet"))
+                sources.append(Source(str(title), link, str(snippet)))
+            case _:
+                return None
+    return sources
+
+
+class ChatgptDuoSite:
+    """The answering half: the form in, JSON out. It remembers nothing."""
+
+    limits: ClassVar[int] = 2 * 1024 * 1024
+
+    def hear(self, request: Request) -> Response | Question:
+        if request.path != "/":
+            return said(404, {"error": "there is nothing here but /"})
+        if request.method != "POST":
+            return Response(405, b'{"error": "POST a form with prompt, search and purpose=ask"}', headers=[("Allow", "POST")])
+        try:
+            form = parse_qs(request.body.decode(), keep_blank_values=True, errors="strict", max_num_fields=100)
+        except ValueError:
+            return said(400, {"error": "the body is not a urlencoded form"})
+        prompt = form.get("prompt", [""])[-1]
+        if not prompt.strip() or form.get("purpose") != ["ask"]:
+            return said(400, {"error": "the form needs a prompt, and purpose=ask"})
+        return Question(prompt, [{"role": "user", "content": prompt}], _Writer())
+
+
+class _Writer(Whole):
+    def end(self) -> bytes:
+        if self.failure is not None:
+            self.status = 500
+            return json.dumps({"error": self.failure}).encode()
+        results = [{"title": source.title, "link": source.url, "snippet": source.snippet} for source in self.sources]
+        return json.dumps({"answer": self.text, "results": results}).encode()
+
+
+class ChatgptDuo(AsyncProvider):
+    """Answers from a web search. ``get_sources()`` names the pages; ``events`` gives them as ``Source``."""
+
+    url = "https://chatgptduo.com"
+    working = False
+    evidence = "the public site is gone; the protocol is checked against its answering half"
+    supports_gpt_35_turbo = True
+    timeout: ClassVar[float] = 120
+    site = ChatgptDuoSite
+
+    @classmethod
+    def create_async(
+        cls, model: str | None, messages: Messages, proxy: str | None = None, timeout: float | None = 120, **kwargs: Any
+    ) -> Coroutine[Any, Any, str]:
+        """The whole answer. Keywords and errors as for ``create_async_generator``."""
+        # Not ``async def``: who asks is known when this is called. The task that awaits it may be another (``create_task``).
+        answer = partial(super().create_async, model, messages, proxy, timeout=timeout, **kwargs)
+        return told(asking(), answer)
+
+    @classmethod
+    def create_completion(
+        cls, model: str | None, messages: Messages, proxy: str | None = None, **kwargs: Any
+    ) -> Generator[str, None, None]:
+        """The answer for code without a loop. Its sources are the caller's, though the ask goes on in a thread of its own."""
+        asked = asking()
+        return pieces_of(lambda: told_by_pieces(asked, cls.create_async_generator(model, messages, proxy, **kwargs)))
+
+    @classmethod
+    def get_sources(cls) -> list[dict[str, str]]:
+        """The sources of the caller's own latest ask: ``title``, ``url``, ``snippet`` of each.
+
+        A caller is a task, or a thread outside any loop. Empty until the answer is there, and after an ask that failed.
+        """
+        return [{"title": source.title, "url": source.url, "snippet": source.snippet} for source in latest()]
+
+    @classmethod
+    async def reply(cls, model: str | None, messages: Messages, call: Call) -> AsyncGenerator[list[Event], None]:
+        asked = asking()
+        form = question(messages)
+        async with (
+            call.session(browser_headers(call.base_url)) as session,
+            session.post(f"{call.base_url}/", data=form) as response,
+        ):
+            events = read(await body_of(response))
+        asked.take(events)
+        yield events

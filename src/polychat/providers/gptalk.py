@@ -1,0 +1,261 @@
+"""gptalk.net: log in, ask, fetch the stream. A login is good for five asks."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..errors import BadReply, EmptyReply, ReplyFailed, TimedOut, Unauthorized, shown
+from ..events import Event, Finish, Text
+from ..prompt import byte_size, prompt_of
+from ..types import Messages
+from ..wire.deltas import Cumulative
+from ..wire.framing import DataLines, LineTooLong
+from ..wire.reading import complete, failed, parsed, truncated
+from ._base import AsyncGeneratorProvider
+from ._browser import USER_AGENT, browser_headers
+from ._call import Call
+from ._gptalk_site import USES, GPTalkSite
+from ._json import body_of
+from ._lease import Accounts, Lease
+
+if TYPE_CHECKING:
+    from ..transport import StreamSession
+
+_MODEL = "gpt-3.5-turbo"
+_LOGIN_TIMEOUT = 60.0
+"""Seconds a login may take. It serves several asks, so none of their own clocks is its clock."""
+_HEAD = 4096
+"""Bytes of a body that is no stream which are kept to see what it says instead."""
+
+
+def headers_for(url: str, now: int) -> dict[str, str]:
+    """What every request carries; ``now`` is in unix seconds."""
+    auth = {"x-auth-appid": "2229", "x-auth-openid": "", "x-auth-platform": "", "x-auth-timestamp": str(now)}
+    return {**browser_headers(url), **auth}
+
+
+def question(messages: Messages, model: str | None, user_agent: str, now: int) -> dict[str, Any]:
+    """The JSON of an ask. Raises ``BadInput``."""
+    prompt = prompt_of(messages)
+    byte_size(prompt, "messages")
+    return {
+        "content": prompt,
+        "accept": "stream",
+        "from": 1,
+        "model": model or _MODEL,
+        "is_mobile": 0,
+        "user_agent": user_agent,
+        "is_open_ctx": 0,
+        "prompt": "",
+        "roid": 111,
+        "temperature": 0,
+        "ctx_msg_count": 3,
+        "created_at": now,
+    }
+
+
+def read_login(body: bytes) -> tuple[dict[str, Any], float]:
+    """The ``data`` of a login, and its ``expires_at``. Raises ``BadReply`` and ``ReplyFailed``."""
+    data = _data_with_token(body, "login")
+    match data:
+        case {"expires_at": int(until) | float(until)} if not isinstance(until, bool):
+            return data, until
+    raise BadReply("the reply to the login says no expires_at in unix seconds")
+
+
+def read_ask(body: bytes) -> str:
+    """The token of the answer's stream. Raises ``BadReply`` and ``ReplyFailed``."""
+    return str(_data_with_token(body, "ask")["token"])
+
+
+def _data_with_token(body: bytes, step: str) -> dict[str, Any]:
+    value = parsed(body)
+    match value:
+        case {"data": {"token": str(token)} as data} if token.isascii() and token.isprintable() and token.strip():
+            return dict(data)
+        case {"data": {"token": _}}:
+            raise BadReply(f"the reply to the {step} holds a token that no header can carry")
+    failure = _failure_in(value)
+    if failure is not None:
+        raise ReplyFailed(f"the {step} failed: {failure}")
+    raise BadReply(f"the reply to the {step} is not JSON with data.token: {shown(body)}")
+
+
+def _failure_in(value: object) -> str | None:
+    """What a body such as ``{"code": 1, "msg": "…"}`` says went wrong; ``None`` where it is no such body."""
+    match value:
+        case {"content": _}:
+            return None
+        case {"message": str(why)} | {"msg": str(why)}:
+            return shown(why) or "it does not say why"
+        case {"code": code}:
+            return f"code {shown(str(code))}"
+    return None
+
+
+class StreamReader:
+    """The stream's bytes into events: each ``data:`` line holds the whole reply so far, ``[DONE]`` ends."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self._lines = DataLines()
+        self._so_far = Cumulative()
+        self._head = b""
+
+    def feed(self, data: bytes) -> list[Event]:
+        if self.done:
+            return []
+        if len(self._head) < _HEAD:
+            self._head += data[: _HEAD - len(self._head)]
+        try:
+            return self._read(self._lines.feed(data))
+        except LineTooLong as error:
+            return self._ended([failed(BadReply(f"the stream holds {error}"))])
+
+    def end(self) -> list[Event]:
+        if self.done:
+            return []
+        events = self._read(self._lines.end())
+        if events and isinstance(events[-1], Finish):
+            return events
+        failure = _failure_in(parsed(self._head))
+        if failure is not None:
+            return self._ended([*events, failed(ReplyFailed(f"the stream failed: {failure}"))])
+        return self._ended([*events, truncated("there was no [DONE]")])
+
+    def _read(self, payloads: list[bytes]) -> list[Event]:
+        events: list[Event] = []
+        for payload in payloads:
+            events += self._event(payload)
+            if self.done:
+                break
+        return events
+
+    def _event(self, payload: bytes) -> list[Event]:
+        if payload.startswith(b"[DONE]"):
+            empty = not self._so_far.whole.strip()
+            return self._ended([failed(EmptyReply("the stream ended without a word")) if empty else complete()])
+        value = parsed(payload)
+        failure = _failure_in(value)
+        if failure is not None:
+            return self._ended([failed(ReplyFailed(f"the stream failed: {failure}"))])
+        match value:
+            case {"content": str(whole)}:
+                return self._new(whole, payload)
+        return self._ended([failed(BadReply(f"a line of the stream is not JSON with content: {shown(payload)}"))])
+
+    def _new(self, whole: str, payload: bytes) -> list[Event]:
+        try:
+            new = self._so_far.take(whole)
+        except ValueError as error:
+            return self._ended([failed(BadReply(f"{error}: {shown(payload)}"))])
+        return [Text(new)] if new else []
+
+    def _ended(self, events: list[Event]) -> list[Event]:
+        self.done = True
+        return events
+
+
+_accounts: Accounts[dict[str, Any]] = Accounts(USES, time.time)
+
+
+class _Latest:
+    """What the seed kept on the class, as a view: of the plain account's login in the running loop, else in this thread."""
+
+    @staticmethod
+    def lease(provider: type[GPTalk]) -> Lease[dict[str, Any]] | None:
+        lease = _accounts.latest((provider.url, None, (), ()))
+        return None if lease is None or lease.refused else lease
+
+
+class _Auth(_Latest):
+    def __get__(self, instance: object, provider: type[GPTalk]) -> dict[str, Any] | None:
+        lease = self.lease(provider)
+        return None if lease is None else dict(lease.value)
+
+
+class _UsedTimes(_Latest):
+    def __get__(self, instance: object, provider: type[GPTalk]) -> int:
+        lease = self.lease(provider)
+        return 0 if lease is None else lease.used
+
+
+class GPTalk(AsyncGeneratorProvider):
+    """Logs in by itself, once for five asks. Asks share logins where they share account, proxy, address and event loop."""
+
+    url = "https://gptalk.net"
+    working = False
+    evidence = "the public site is gone; the protocol is checked against its answering half"
+    supports_gpt_35_turbo = True
+    site = GPTalkSite
+    _auth: ClassVar[_Auth] = _Auth()
+    used_times: ClassVar[_UsedTimes] = _UsedTimes()
+
+    @classmethod
+    async def reply(cls, model: str | None, messages: Messages, call: Call) -> AsyncGenerator[list[Event], None]:
+        now = int(time.time())
+        headers = headers_for(call.base_url, now)
+        asked = question(messages, model, _user_agent(call), now)
+        async with call.session(headers) as session:
+            token = await _stream_token(session, call, asked)
+            stream = f"{call.base_url}/api/chatgpt/chatapi/stream"
+            async with session.get(stream, params={"token": token}) as response:
+                if not response.ok:
+                    await body_of(response)
+                async with aclosing(response.events(StreamReader())) as batches:
+                    async for batch in batches:
+                        yield batch
+
+
+def _user_agent(call: Call) -> str:
+    """The header as it goes out: the caller's goes over ours."""
+    return next((value for name, value in call.headers.items() if name.lower() == "user-agent"), USER_AGENT)
+
+
+async def _stream_token(session: StreamSession, call: Call, asked: dict[str, Any]) -> str:
+    """Ask under a login; under another, once, where the service does not take the first."""
+    lease = await _lease(call)
+    try:
+        return await _ask(session, call, asked, lease)
+    except Unauthorized:
+        if not lease.refused:
+            raise
+    return await _ask(session, call, asked, await _lease(call))
+
+
+async def _ask(session: StreamSession, call: Call, asked: dict[str, Any], lease: Lease[dict[str, Any]]) -> str:
+    """The token of the answer's stream. A login that the service does not take is marked, for everybody."""
+    bearer = {"authorization": f"Bearer {lease.value['token']}"}
+    async with session.post(f"{call.base_url}/api/chatgpt/chatapi/text", json=asked, headers=bearer) as response:
+        if response.status == 401:
+            lease.refused = True
+        return read_ask(await body_of(response))
+
+
+async def _lease(call: Call) -> Lease[dict[str, Any]]:
+    """A login with one ask of it reserved, waited for as long as this call may take."""
+    try:
+        async with asyncio.timeout_at(call.deadline):
+            return await _accounts.take(call.account, lambda: _login(call))
+    except TimedOut:
+        raise
+    except TimeoutError:
+        raise TimedOut("total", call.timeout or 0) from None
+
+
+async def _login(call: Call) -> tuple[dict[str, Any], float]:
+    """A new login, and when it ends."""
+    deadline = asyncio.get_running_loop().time() + _LOGIN_TIMEOUT
+    own = replace(call, timeout=_LOGIN_TIMEOUT, deadline=deadline)
+    who = {"fingerprint": secrets.token_hex(16), "platform": "fingerprint"}
+    async with (
+        own.session(headers_for(call.base_url, int(time.time()))) as session,
+        session.post(f"{call.base_url}/api/chatgpt/user/login", json=who) as response,
+    ):
+        return read_login(await body_of(response))

