@@ -36,8 +36,8 @@ class Reply:
 class Stream:
     """A reply as it comes: ``async with`` it, then iterate for the pieces of its text.
 
-    ``text``, ``sources``, ``usage``, ``reason`` hold what came so far; ``verdict`` is ``None`` until the reply ended. Leaving the
-    block early ends the ask: the verdict is then ``cancelled``. A failure is raised from the iteration, after what came before it.
+    ``text``, ``sources``, ``usage``, ``reason`` hold what came so far; ``verdict`` is ``None`` until the reply ended. Leaving
+    the block early ends the ask: the verdict is then ``cancelled``. A failure is raised from the iteration, after what came.
     """
 
     def __init__(self, target: str, messages: Messages, options: dict[str, Any]) -> None:
@@ -65,7 +65,9 @@ class Stream:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._pieces is not None:
             await self._pieces.aclose()
         await self._events.aclose()
@@ -105,20 +107,17 @@ class Stream:
                     raise error
 
 
-def stream(
-    prompt: str | Messages, *, model: str = DEFAULT_MODEL, system: str | None = None, **options: Any
-) -> Stream:
+def stream(prompt: str | Messages, *, model: str = DEFAULT_MODEL, system: str | None = None, **options: Any) -> Stream:
     """Ask ``model`` (``provider/model``), piece by piece.
 
-    ``prompt`` is text or a conversation; ``system`` goes before it. Options are the provider's: ``proxy``, ``timeout`` (seconds),
-    ``base_url``, ``cookies``, ``headers`` everywhere. Raises ``UnknownTarget`` and ``BadInput`` at once, ``PolychatError`` when read.
+    ``prompt`` is text or a conversation; ``system`` goes before it. Options are the provider's; every one takes ``proxy``,
+    ``timeout`` (seconds), ``base_url``, ``cookies``, ``headers``. Raises ``UnknownTarget`` and ``BadInput`` at once, and other
+    ``PolychatError`` when it is read.
     """
     return Stream(model, _conversation(prompt, system), options)
 
 
-async def ask(
-    prompt: str | Messages, *, model: str = DEFAULT_MODEL, system: str | None = None, **options: Any
-) -> Reply:
+async def ask(prompt: str | Messages, *, model: str = DEFAULT_MODEL, system: str | None = None, **options: Any) -> Reply:
     """Ask ``model`` and wait for the whole reply. Parameters as for ``stream``.
 
     Raises ``PolychatError``. A reply cut short raises ``Truncated``, which holds what came in ``text``.

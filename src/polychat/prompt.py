@@ -7,7 +7,7 @@ from .types import Messages
 
 
 def text_of(content: object, field: str) -> str:
-    """The text of a message's ``content``: a string, or a list of text parts. Other parts raise ``BadInput`` naming ``field``."""
+    """The text of a message's ``content``: a string, or a list of text parts. Raises ``BadInput`` naming ``field`` for others."""
     if isinstance(content, str):
         return content
     if not isinstance(content, (list, tuple)):
@@ -26,7 +26,8 @@ def _part(part: object, field: str) -> str:
 
 def turns(messages: Messages) -> list[tuple[str, str]]:
     """``(role, text)`` for each message. Raises ``BadInput`` for what is no conversation, naming the place."""
-    if isinstance(messages, (str, bytes)) or not hasattr(messages, "__iter__"):
+    said: object = messages
+    if isinstance(said, (str, bytes)) or not hasattr(said, "__iter__"):
         raise BadInput('messages must be a list of {"role": …, "content": …}', field="messages")
     found = [_turn(message, f"messages[{index}]") for index, message in enumerate(messages)]
     if not found:

@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
         commands.add_parser(
             "sites",
             help="answer in the chat sites' own protocols on loopback",
-            description="Serve the chat sites' own protocols on this machine, answered by a target of yours. Each is a --base-url.",
+            description="Serve the chat sites' own protocols on loopback, answered by a target of yours. Each is a --base-url.",
         )
     )
     return top
@@ -97,7 +97,11 @@ def _providers(providers: argparse.ArgumentParser) -> None:
 def _models(models: argparse.ArgumentParser) -> None:
     actions = models.add_subparsers(dest="action", metavar="ACTION")
     actions.add_parser("list", help="what can be had and what is here (the default)")
-    for name, text in (("pull", "fetch a model's weights"), ("path", "print where the weights are"), ("rm", "remove the weights")):
+    for name, text in (
+        ("pull", "fetch a model's weights"),
+        ("path", "print where the weights are"),
+        ("rm", "remove the weights"),
+    ):
         action = actions.add_parser(name, help=text)
         action.add_argument("name", nargs="?", default="smollm2", help="default: %(default)s")
 

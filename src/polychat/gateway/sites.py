@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from ..errors import BackendError, PolychatError, ReplyFailed, Truncated
 from ..events import Event, Finish, Text
 from ..providers import every, resolve
-from ..wire.answering import Question, Request, Response, Site, Writer
+from ..wire.answering import Question, Request, Response, Site
 from ..wire.reading import complete, failed
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -37,7 +37,8 @@ def target(name: str) -> Answer:
     provider, model = resolve(name)
 
     def answer(question: Question) -> AsyncGenerator[list[Event], None]:
-        return provider.events(model, question.messages, **question.settings)
+        settings: dict[str, Any] = dict(question.settings)
+        return provider.events(model, question.messages, **settings)
 
     return answer
 
