@@ -99,7 +99,7 @@ def test_right_of_the_providers_nobody_knows_one_by_name(file: Path) -> None:
     }
     tree = ast.parse(file.read_text(encoding="utf-8"))
     said = {
-        node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and str(node.value).lower().strip("./") in known
+        node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and str(node.value).lower().lstrip(".") in known
     }
     assert not imported | said
 

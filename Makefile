@@ -1,0 +1,50 @@
+# The project's verbs. Each sets up .venv by itself, from the lock, with uv where it is there, else with venv and pip.
+.DEFAULT_GOAL := help
+.PHONY: help ask test check fix bench docs lock clean
+
+Q ?= Why is the sky blue?
+# As it was typed: make would take the $5 of "is $5 much?" for a variable.
+override Q := $(value Q)
+export Q
+export PYTHON
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*  ## /  make \1\t/p' Makefile | expand -t 16
+
+ask: $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.run)  ## ask the embedded model (Q="Why is the sky blue?")
+	@.venv/bin/polychat models pull >/dev/null
+	@.venv/bin/polychat ask -- "$$Q"
+
+test: .venv/.dev  ## all tests (T="tests/test_prompt.py -x" runs some)
+	@.venv/bin/polychat models pull >/dev/null || echo "No weights: what needs them is skipped." >&2
+	@.venv/bin/python -m pytest $(T)
+
+check: .venv/.dev  ## lint, format, types, and the rules of the house
+	@.venv/bin/ruff check --quiet
+	@.venv/bin/ruff format --check --quiet
+	@.venv/bin/mypy
+	@.venv/bin/python -m pytest tests/test_house.py
+
+fix: .venv/.dev  ## mend what a tool can mend
+	@.venv/bin/ruff check --fix
+	@.venv/bin/ruff format
+
+bench: .venv/.dev  ## measure (B=imports runs one; RECORD=1 writes to benchmarks/RESULTS.md)
+	@.venv/bin/python -m benchmarks $(if $(RECORD),--record) $(B)
+
+docs: .venv/.dev  ## build the documentation into site/
+	@.venv/bin/properdocs build --strict
+	@echo "site/index.html"
+
+lock:  ## bring the locked versions up to date (needs uv)
+	@uv pip compile $(LOCK) --all-extras --group dev -o requirements/dev.txt
+	@uv pip compile $(LOCK) --extra local --group build -c requirements/dev.txt -o requirements/run.txt
+
+LOCK = pyproject.toml --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock"
+
+clean:  ## remove what was made, .venv too
+	rm -rf .venv site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis benchmarks/.peers
+
+.venv/.run .venv/.dev: .venv/.%: requirements/%.txt requirements/install.sh pyproject.toml
+	@requirements/install.sh $*

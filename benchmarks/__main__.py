@@ -1,0 +1,31 @@
+"""``python -m benchmarks [--record] [NAME]…``: run the named measurements, or all, and print their tables."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+
+from .report import circumstances, progress, record
+
+ALL = ["imports", "help", "providers"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--record", action="store_true", help="append the tables to benchmarks/RESULTS.md")
+    parser.add_argument("names", metavar="NAME", nargs="*", help=f"of {', '.join(ALL)} (default: all)")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(ALL):
+        parser.error(f"no such measurement: {', '.join(sorted(unknown))} (there are {', '.join(ALL)})")
+    heading, tables = circumstances(), []
+    print(heading)
+    for name in arguments.names or ALL:
+        for table in import_module(f"{__package__}.{name}").measure():
+            progress("")
+            print(f"\n{table}", flush=True)
+            tables.append(table)
+    if arguments.record:
+        record(heading, tables)
+
+
+main()

@@ -1,0 +1,140 @@
+"""The services that the clients are measured on, in a process of their own, so that the CPU counted is the clients' alone.
+
+An address is ``http://127.0.0.1:PORT/PIECES/GAP``: how many pieces an answer has, and how many milliseconds pass between
+two of them (0: all at once). Below it each service is found where the real one has it. Run as a program it prints its port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from functools import cache
+
+PIECE = "a word or two, "
+NONCE = "94d05cd44b"
+FAR = 4_102_444_800  # the year 2100: these logins do not expire
+
+
+def sse(*values: object) -> list[bytes]:
+    return [b"data: " + (value if isinstance(value, bytes) else json.dumps(value).encode()) + b"\n\n" for value in values]
+
+
+def chunk(delta: dict[str, str], finish: str | None = None) -> dict[str, object]:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "created": 1700000000,
+        "model": "gpt-4o",
+        "choices": [choice],
+    }
+
+
+def ai_engine(pieces: int) -> list[bytes]:
+    end = json.dumps({"success": True, "reply": (PIECE * pieces).strip(), "images": None, "usage": None})
+    return sse(*[{"type": "live", "data": PIECE}] * pieces, {"type": "end", "data": end})
+
+
+def openai(pieces: int) -> list[bytes]:
+    said = [chunk({"role": "assistant", "content": ""}), *[chunk({"content": PIECE})] * pieces]
+    return sse(*said, chunk({}, "stop"), b"[DONE]")
+
+
+def gptalk(pieces: int) -> list[bytes]:
+    return sse(*({"content": PIECE * count} for count in range(1, pieces + 1)), b"[DONE]")
+
+
+PAGE = f"""<!DOCTYPE html><html><head><title>Chat</title></head><body>
+<div class="wpaicg-chat-shortcode" data-nonce="{NONCE}" data-post-id="5" data-url="https://chatgptt.me" data-bot-id="0"></div>
+</body></html>"""
+
+EVENTS, JSON, HTML = "text/event-stream", "application/json", "text/html"
+STREAMS = {
+    "wp-json/mwai-ui/v1/chats/submit": ai_engine,
+    "wp-admin/admin-ajax.php": openai,
+    "v1/chat/completions": openai,
+    "api/chatgpt/chatapi/stream": gptalk,
+}
+WHOLES = {
+    "POST ": (JSON, {"answer": PIECE, "results": [{"title": "a", "link": "https://example.com/", "snippet": "b"}]}),
+    "POST api/text": (JSON, {"response": True, "message": PIECE}),
+    "GET ": (HTML, PAGE),
+    "POST api/chatgpt/user/login": (JSON, {"data": {"token": "a" * 32, "expires_at": FAR}}),
+    "POST api/chatgpt/chatapi/text": (JSON, {"data": {"token": "b" * 32}}),
+}
+
+
+@cache
+def stream(path: str, pieces: int) -> list[bytes]:
+    """An answer as HTTP chunks, one a piece."""
+    return [b"%x\r\n%b\r\n" % (len(part), part) for part in STREAMS[path](pieces)]
+
+
+@cache
+def stream_at_once(path: str, pieces: int) -> bytes:
+    return head(EVENTS, "Transfer-Encoding: chunked") + b"".join(stream(path, pieces)) + b"0\r\n\r\n"
+
+
+@cache
+def whole(key: str) -> bytes:
+    content_type, value = WHOLES[key]
+    body = (value if isinstance(value, str) else json.dumps(value)).encode()
+    return head(content_type, f"Content-Length: {len(body)}") + body
+
+
+def head(content_type: str, length: str) -> bytes:
+    return f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n{length}\r\n\r\n".encode()
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection, kept alive."""
+
+    transport: asyncio.Transport
+
+    def __init__(self) -> None:
+        self.heard = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.heard += data
+        first, end, rest = self.heard.partition(b"\r\n\r\n")
+        if not end:
+            return
+        length = re.search(rb"(?i)\ncontent-length: *(\d+)", first)
+        if len(rest) >= int(length[1] if length else 0):
+            self.heard = b""
+            self.answer(*first.split(b" ", 2)[:2])
+
+    def answer(self, method: bytes, target: bytes) -> None:
+        _, pieces, gap, *rest = target.decode().partition("?")[0].split("/")
+        path = "/".join(rest)
+        if path not in STREAMS:
+            self.transport.write(whole(f"{method.decode()} {path}"))
+        elif gap == "0":
+            self.transport.write(stream_at_once(path, int(pieces)))
+        else:
+            self.transport.write(head(EVENTS, "Transfer-Encoding: chunked"))
+            self.say(stream(path, int(pieces)), 0, int(gap) / 1000)
+
+    def say(self, parts: list[bytes], place: int, gap: float) -> None:
+        if self.transport.is_closing():
+            return
+        if place == len(parts):
+            self.transport.write(b"0\r\n\r\n")
+            return
+        self.transport.write(parts[place])
+        asyncio.get_running_loop().call_later(gap, self.say, parts, place + 1, gap)
+
+
+async def main() -> None:
+    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,26 @@
+"""The services asked through polychat's providers, as their users do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from polychat import providers
+
+HELLO = [{"role": "user", "content": "Why is the sky blue?"}]
+
+
+def asked(name: str, **options: Any) -> Any:
+    provider = providers.find(name)
+
+    def ask(base: str) -> AsyncGenerator[str, None]:
+        return provider.create_async_generator(None, HELLO, base_url=base, **options)
+
+    return ask
+
+
+opchatgpts = asked("opchatgpts")
+chatgptt = asked("chatgptt")
+gptalk = asked("gptalk")
+chatgptduo = asked("chatgptduo")
+aichat = asked("aichat", cookies={"session": "abc"})
