@@ -56,7 +56,13 @@ async def sites() -> AsyncGenerator[str, None]:
         yield url
 
 
-FIVE = ["ChatgptDuo/gpt-3.5-turbo", "Aichat/gpt-3.5-turbo", "Opchatgpts/gpt-3.5-turbo", "ChatGptt/gpt-4o", "GPTalk/gpt-3.5-turbo"]
+FIVE = [
+    "ChatgptDuo/gpt-3.5-turbo",
+    "Aichat/gpt-3.5-turbo",
+    "Opchatgpts/gpt-3.5-turbo",
+    "ChatGptt/gpt-4o",
+    "GPTalk/gpt-3.5-turbo",
+]
 
 
 @pytest.mark.parametrize("target", FIVE)
@@ -164,7 +170,9 @@ async def _endless(seen: Seen, say: Say) -> None:
 async def test_a_backend_that_fails_is_1(serve: Any, handler: Any, out: str, says: str) -> None:
     """Exit code 1, what came on stdout, the reason on stderr."""
     server: Server = await serve(handler)
-    ran = await run("ask", "-m", "opchatgpts", "--base-url", server.url, "--timeout", "0.5" if handler is _silent else "30", "hi")
+    ran = await run(
+        "ask", "-m", "opchatgpts", "--base-url", server.url, "--timeout", "0.5" if handler is _silent else "30", "hi"
+    )
     assert (ran.code, ran.out) == (1, out)
     assert says in ran.err
 

@@ -23,7 +23,9 @@ class Scripted(AsyncGeneratorProvider):
     closed = 0
 
     @classmethod
-    async def reply(cls, model: str | None, messages: Messages, call: Any, *, pause: Any = None) -> AsyncGenerator[list[Event], None]:
+    async def reply(
+        cls, model: str | None, messages: Messages, call: Any, *, pause: Any = None
+    ) -> AsyncGenerator[list[Event], None]:
         cls.asked.append((model, messages))
         try:
             for batch in cls.batches:
@@ -51,7 +53,13 @@ async def test_a_whole_reply_has_all_that_came(monkeypatch: pytest.MonkeyPatch) 
     page = Source("t", "http://u", "s")
     script(monkeypatch, [Text("Hel")], [Text("lo"), page], [Usage(1, 2, 3), Finish("complete", "stop")])
     reply = await polychat.ask("hi", model="scripted/m", system="be kind")
-    assert (reply.text, reply.sources, reply.usage, reply.reason, reply.verdict) == ("Hello", [page], Usage(1, 2, 3), "stop", "complete")
+    assert (reply.text, reply.sources, reply.usage, reply.reason, reply.verdict) == (
+        "Hello",
+        [page],
+        Usage(1, 2, 3),
+        "stop",
+        "complete",
+    )
     assert (reply.provider, reply.model) == ("Scripted", "m")
     assert Scripted.asked == [("m", [{"role": "system", "content": "be kind"}, {"role": "user", "content": "hi"}])]
 
@@ -63,7 +71,9 @@ async def test_a_whole_reply_has_all_that_came(monkeypatch: pytest.MonkeyPatch) 
         (Finish("failed", error=errors.ReplyFailed("no")), "failed"),
     ],
 )
-async def test_a_failure_comes_after_the_pieces_before_it(monkeypatch: pytest.MonkeyPatch, finish: Finish, verdict: str) -> None:
+async def test_a_failure_comes_after_the_pieces_before_it(
+    monkeypatch: pytest.MonkeyPatch, finish: Finish, verdict: str
+) -> None:
     """The pieces are read first; the error holds their text; the stream keeps the verdict."""
     script(monkeypatch, [Text("a"), Text("b"), finish])
     pieces = []
@@ -71,7 +81,13 @@ async def test_a_failure_comes_after_the_pieces_before_it(monkeypatch: pytest.Mo
         with pytest.raises(type(finish.error)) as caught:
             async for piece in reply:
                 pieces.append(piece)
-    assert (pieces, reply.text, reply.verdict, caught.value.text, caught.value.provider) == (["a", "b"], "ab", verdict, "ab", "Scripted")
+    assert (pieces, reply.text, reply.verdict, caught.value.text, caught.value.provider) == (
+        ["a", "b"],
+        "ab",
+        verdict,
+        "ab",
+        "Scripted",
+    )
     with pytest.raises(type(finish.error)):
         await polychat.ask("hi", model="scripted/m")
 

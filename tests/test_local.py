@@ -163,19 +163,18 @@ def test_an_answer_without_a_reason_is_truncated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "said"),
+    ("error", "said"),
     [
         (
-            {"type": "exceed_context_size_error", "n_prompt_tokens": 6031, "n_ctx": 4096, "message": "m"},
-            errors.BadInput,
-            "6,031 tokens",
+            {"type": "exceed_context_size_error", "n_prompt_tokens": 6031, "n_ctx": 4096},
+            "6,031 tokens and the model holds 4,096",
         ),
-        ({"type": "invalid_request_error", "message": "roles must alternate"}, errors.BadInput, "roles must alternate"),
+        ({"type": "invalid_request_error", "message": "roles must alternate"}, "roles must alternate"),
     ],
 )
-def test_what_llama_refuses_is_bad_input(error: dict[str, Any], kind: type[errors.BadInput], said: str) -> None:
+def test_what_llama_refuses_is_bad_input(error: dict[str, Any], said: str) -> None:
     """A conversation that is too long, or not of the model's shape, is the asker's to change."""
-    with pytest.raises(kind, match=said) as caught:
+    with pytest.raises(errors.BadInput, match=said) as caught:
         local.Reader().feed([{"error": error}, None])
     assert caught.value.field == "messages"
 
@@ -459,7 +458,7 @@ async def test_the_event_loop_goes_on_while_the_model_thinks(smollm2: Path) -> N
 
 
 async def test_several_asks_at_once(smollm2: Path) -> None:
-    """As many as the model has lanes are answered side by side: each has begun before one is done. The rest wait, and are answered."""
+    """As many as the model has lanes are answered side by side: each has begun before one is done. The rest wait their turn."""
     order: list[tuple[str, int]] = []
 
     async def ask(number: int) -> str:
@@ -624,19 +623,22 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-async def test_a_forked_child_loads_its_own(smollm2: Path) -> None:
-    """The parent's model came along without its threads: the child neither waits for them nor uses it."""
+async def test_a_forked_child_is_told_and_does_not_hang(smollm2: Path) -> None:
+    """The parent's model came along without its threads: the child gets an error, ends, and the parent goes on."""
     process = await script(
         """
 import warnings
 warnings.simplefilter("ignore")  # of fork beside threads, which is what is tried here
-ask = lambda: "".join(Local.create_completion("smollm2", STORY, max_tokens=3))
-parent = ask()
+ask = lambda: bool("".join(Local.create_completion("smollm2", STORY, max_tokens=3)))
+print(ask(), flush=True)
 child = os.fork()
 if not child:
-    print("child", bool(ask()))
+    try:
+        ask()
+    except RuntimeError as error:
+        print(type(error).__name__, "forked" in str(error))
     sys.exit(7)
-print("parent", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), bool(ask()))
+print("parent", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), ask())
 """
     )
-    assert await told(process) == (0, "child True\nparent 7 True\n", "")
+    assert await told(process) == (0, "True\nNotReady True\nparent 7 True\n", "")

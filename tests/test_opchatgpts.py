@@ -76,7 +76,8 @@ async def test_the_request_of_the_seed(serve: Any) -> None:
     host = urlsplit(server.url).netloc
     expected = {
         "accept": "*/*", "origin": server.url, "referer": f"{server.url}/chatgpt-free-use/", "alt-used": host,
-        "sec-fetch-dest": "empty", "sec-fetch-mode": "cors", "sec-fetch-site": "same-origin", "content-type": "application/json",
+        "sec-fetch-dest": "empty", "sec-fetch-mode": "cors", "sec-fetch-site": "same-origin",
+        "content-type": "application/json",
     }  # fmt: skip
     assert {name: seen.headers[name] for name in expected} == expected
     assert "Mozilla/5.0" in seen.headers["user-agent"]

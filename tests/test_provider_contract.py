@@ -25,7 +25,9 @@ class Counted(AsyncGeneratorProvider):
     url = "https://counted.example"
 
     @classmethod
-    async def reply(cls, model: Any, messages: Messages, call: Any, *, end: Any = None, seen: Any = None) -> AsyncGenerator[list[Event], None]:
+    async def reply(
+        cls, model: Any, messages: Messages, call: Any, *, end: Any = None, seen: Any = None
+    ) -> AsyncGenerator[list[Event], None]:
         if seen is not None:
             seen.append(call)
         yield [Text("a"), Text("b")]
@@ -92,13 +94,27 @@ async def test_keywords_of_the_contract_arrive() -> None:
     options = {"base_url": "http://h/x/", "timeout": 5, "cookies": {"a": "b"}, "headers": {"X": "y"}, "seen": seen}
     await Counted.create_async("m", HELLO, "http://p", **options)
     call = seen[0]
-    assert (call.proxy, call.base_url, call.timeout, call.cookies, call.headers) == ("http://p", "http://h/x", 5, {"a": "b"}, {"X": "y"})
+    assert (call.proxy, call.base_url, call.timeout, call.cookies, call.headers) == (
+        "http://p",
+        "http://h/x",
+        5,
+        {"a": "b"},
+        {"X": "y"},
+    )
     assert now + 5 <= call.deadline <= asyncio.get_running_loop().time() + 5
 
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("timeout", 0), ("timeout", "5"), ("timeout", True), ("base_url", "example.com"), ("base_url", "ftp://x"), ("cookies", "a=b"), ("headers", {"a": 1})],
+    [
+        ("timeout", 0),
+        ("timeout", "5"),
+        ("timeout", True),
+        ("base_url", "example.com"),
+        ("base_url", "ftp://x"),
+        ("cookies", "a=b"),
+        ("headers", {"a": 1}),
+    ],
 )
 async def test_a_keyword_that_cannot_be_is_named(option: str, value: Any) -> None:
     """The error names the field and nothing is asked."""
@@ -189,7 +205,14 @@ def test_the_mixin_of_the_seed() -> None:
 
 @pytest.mark.parametrize(
     ("target", "name", "model"),
-    [("ChatGptt/gpt-4o", "ChatGptt", "gpt-4o"), ("chatgptt:gpt-4o", "ChatGptt", "gpt-4o"), ("GPTALK", "GPTalk", None), ("local//a/b.gguf", "Local", "/a/b.gguf"), ("local/c:\\m.gguf", "Local", "c:\\m.gguf"), ("Aichat/", "Aichat", None)],
+    [
+        ("ChatGptt/gpt-4o", "ChatGptt", "gpt-4o"),
+        ("chatgptt:gpt-4o", "ChatGptt", "gpt-4o"),
+        ("GPTALK", "GPTalk", None),
+        ("local//a/b.gguf", "Local", "/a/b.gguf"),
+        ("local/c:\\m.gguf", "Local", "c:\\m.gguf"),
+        ("Aichat/", "Aichat", None),
+    ],
 )
 def test_a_target_is_cut_at_its_first_slash_or_colon(target: str, name: str, model: str | None) -> None:
     """``provider/model``, ``provider:model``, a provider alone; the provider in any case."""

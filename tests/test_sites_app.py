@@ -58,7 +58,9 @@ class PlainSite:
     def hear(self, request: Request) -> Response | Question:
         self.heard.append(request)
         if request.method == "GET":
-            return Response(203, f"{request.base} {request.path} {dict(request.query)} {request.cookie('c')}".encode(), "text/plain")
+            return Response(
+                203, f"{request.base} {request.path} {dict(request.query)} {request.cookie('c')}".encode(), "text/plain"
+            )
         text = request.body.decode()
         return Question(text, [{"role": "user", "content": text}], PlainWriter(request.path == "/stream"))
 
@@ -87,7 +89,11 @@ async def test_the_root_lists_the_sites_and_the_rest_is_not_there() -> None:
 @pytest.mark.parametrize(("path", "end"), [("/stream", "."), ("/whole", "")])
 async def test_an_answer_streams_or_is_whole(path: str, end: str) -> None:
     """Both kinds of writer, with their headers."""
-    async with running(plain()) as url, StreamSession() as session, session.post(f"{url}/plain{path}", data="héllo") as response:
+    async with (
+        running(plain()) as url,
+        StreamSession() as session,
+        session.post(f"{url}/plain{path}", data="héllo") as response,
+    ):
         assert response.headers["x-plain"] == "yes"
         assert await response.text() == "echo: héllo" + end
 

@@ -7,7 +7,7 @@ from .types import Messages
 
 
 def text_of(content: object, field: str) -> str:
-    """The text of a message's ``content``: a string, or a list of text parts. Raises ``BadInput`` naming ``field`` for others."""
+    """The text of a message: a string, or a list of text parts. Raises ``BadInput`` naming ``field`` for other parts."""
     if isinstance(content, str):
         return content
     if not isinstance(content, (list, tuple)):

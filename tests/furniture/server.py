@@ -97,7 +97,7 @@ Handler = Callable[[Seen, Say], Awaitable[None]]
 
 @dataclass
 class Server:
-    """``url`` to ask, ``seen`` what was asked, ``connections`` how many were opened, ``closed`` set when a client left mid-answer."""
+    """``url`` to ask, ``seen`` what was asked, ``connections`` how many were opened, ``open`` how many are now."""
 
     url: str
     seen: list[Seen] = field(default_factory=list)

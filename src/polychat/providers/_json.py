@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BackendError, shown
+from ..errors import BackendError, StatusError, shown
 from ..events import Event, Finish, Source, Text
 from ..wire.answering import Response
 from ..wire.reading import parsed
@@ -15,17 +15,22 @@ if TYPE_CHECKING:
 
 
 async def body_of(response: StreamResponse) -> bytes:
-    """The body of a 2xx. Raises the error of another status, with what the service says of it."""
+    """The body of a 2xx. Raises the ``refusal`` of another status."""
     if response.ok:
         return await response.read()
+    raise await refusal(response)
+
+
+async def refusal(response: StreamResponse) -> StatusError:
+    """The error of a status other than 2xx, with what the service says of it."""
     try:
         body = await response.read()
     except BackendError:  # the status is known all the same
         body = b""
     match parsed(body):
         case {"message": str(why)} | {"msg": str(why)} | {"error": str(why)}:
-            raise response.error(shown(why))
-    raise response.error()
+            return response.error(shown(why))
+    return response.error()
 
 
 def said(status: int, value: dict[str, Any]) -> Response:

@@ -287,6 +287,11 @@ async def loaded(setting: Setting) -> Model:
 
     Raises ``BadInput`` for a file that llama.cpp does not load, ``NotReady`` where xllamacpp does not work.
     """
+    if _inherited:
+        raise NotReady(
+            "this process was forked from one that had a model loaded, which llama.cpp does not survive: fork before the first "
+            "ask, or start processes anew (multiprocessing: spawn or forkserver)"
+        )
     return await _models.get(setting)
 
 
@@ -359,13 +364,15 @@ def _end() -> None:
 
 
 def _forked() -> None:
-    """In a forked child: it has the parent's models in memory, but not the threads that work them. It loads its own."""
+    """In a forked child: the parent's models came along, but not the threads that work them; nor can llama.cpp begin again."""
     for model in list(_alive):
         # Never to be freed here: that would wait for those threads.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(model))
+        _inherited.append(model)
     _alive.clear()
 
 
+_inherited: list[Model] = []
 _alive: weakref.WeakSet[Model] = weakref.WeakSet()
 atexit.register(_end)  # before the Once below, so that it runs after that one's own: what is being loaded is loaded by then
 if hasattr(os, "register_at_fork"):

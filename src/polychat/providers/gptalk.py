@@ -21,7 +21,7 @@ from ._base import AsyncGeneratorProvider
 from ._browser import USER_AGENT, browser_headers
 from ._call import Call
 from ._gptalk_site import USES, GPTalkSite
-from ._json import body_of
+from ._json import body_of, refusal
 from ._lease import Accounts, Lease
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ class GPTalk(AsyncGeneratorProvider):
             stream = f"{call.base_url}/api/chatgpt/chatapi/stream"
             async with session.get(stream, params={"token": token}) as response:
                 if not response.ok:
-                    await body_of(response)
+                    raise await refusal(response)
                 async with aclosing(response.events(StreamReader())) as batches:
                     async for batch in batches:
                         yield batch

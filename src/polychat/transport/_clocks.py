@@ -13,7 +13,7 @@ from ..errors import TimedOut
 class Clocks:
     """Seconds, or ``None`` for no limit; ``deadline`` is a moment on the running loop's clock.
 
-    Before the reply's head one timer stands over the request. After it, the wait for the next bytes is what is bounded: a caller
+    Before the reply's head one timer stands over the request. After it, what is bounded is each wait for more bytes: a caller
     that is busy with the last ones is never late.
     """
 

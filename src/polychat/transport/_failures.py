@@ -131,6 +131,6 @@ def loss_of(error: Exception) -> BackendError:
 
 def _kind(error: Exception) -> str:
     below = error.__cause__
-    if isinstance(below, HttpProcessingError):
+    if isinstance(below, HttpProcessingError) and not below.message.startswith("Not enough data"):
         return shown(below.message)
-    return "the connection broke"
+    return "the connection broke off"

@@ -25,7 +25,10 @@ class Read(NamedTuple):
 
 
 def read(data: bytes, host: str) -> Read:
-    """A file's cookies that reach ``host``; the format shows in its first character. Damage spoils no cookie but its own."""
+    """A file's cookies that reach ``host``; the format shows in its first character. Never raises.
+
+    A damaged cookie spoils no other; of JSON that cannot be read, nothing is used.
+    """
     text = data.decode("utf-8-sig", "surrogateescape")
     found = _json(text, host) if text.lstrip()[:1] in ("[", "{") else _netscape(text)
     return Read([cookie for cookie in found.cookies if cookie.goes_to(host)], found.damaged)
@@ -133,21 +136,18 @@ class _Entry:
     def of(cls, place: str, entry: Any) -> _Entry:
         match entry:
             case {"request": {"url": str(url)} as request}:
-                address, began, response = _split(url), _began(entry.get("startedDateTime")), entry.get("response")
-                host = host_name(address.hostname or "")
-                return cls(
-                    place, host, address.scheme == "https", began, request, response if isinstance(response, dict) else {}
-                )
+                address = _split(url)
+                host, https = host_name(address.hostname or ""), address.scheme == "https"
+                response = entry.get("response")
+                began = _began(entry.get("startedDateTime"))
+                return cls(place, host, https, began, request, response if isinstance(response, dict) else {})
         return cls(place, None, False, None, {}, {})
 
     def cookies(self) -> list[Any]:
         """What was sent, then what was set, in the shape of an export: from the lists, or the headers where those are empty."""
-        sent = self.request.get("cookies") or [
-            _pair(pair) for line in _headers(self.request, "cookie") for pair in line.split(";")
-        ]
-        given = self.response.get("cookies") or [
-            _set_cookie(line, self.started) for line in _headers(self.response, "set-cookie")
-        ]
+        sent, given = self.request.get("cookies"), self.response.get("cookies")
+        sent = sent or [_pair(pair) for line in _headers(self.request, "cookie") for pair in line.split(";")]
+        given = given or [_set_cookie(line, self.started) for line in _headers(self.response, "set-cookie")]
         return [raw for half in (sent, given) if isinstance(half, list) for raw in half if raw]
 
 

@@ -9,11 +9,12 @@ import stat
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from .. import config
 from ..errors import BadInput, shown
 from . import cookie_files
 from .cookie_domains import Cookie, Unusable, cookie_of, family, host_name
@@ -45,7 +46,6 @@ def get_cookies(
     *,
     browsers: bool = True,
     secure: bool = True,
-    environ: Mapping[str, str] | None = None,
     now: Callable[[], float] = time.time,
 ) -> dict[str, str]:
     """The cookies a browser would send to the host ``domain``, by name; empty where there are none.
@@ -53,12 +53,11 @@ def get_cookies(
     Files come first, of ``POLYCHAT_COOKIES`` or of the configuration folder; the installed browsers are opened only where no
     file holds a live cookie for the host, the extra ``cookies`` is installed, and ``browsers`` is not false. ``secure=False``
     is for a host that is asked over plain http: it leaves out what only https may carry. A dot before ``domain`` means nothing.
-    ``environ`` stands in for the process's environment.
 
     It reads files, and may wait for a key store: in a coroutine use ``cookies_for``. Raises ``BadInput`` where ``domain`` is no
     host or ``POLYCHAT_COOKIES`` names nothing; warns with ``ExposedCookies`` and ``UnusedCookies``.
     """
-    search = _Search(domain, secure, os.environ if environ is None else environ, now())
+    search = _Search(domain, secure, now())
     found = search.run(browsers)
     for complaint in search.complaints:
         warnings.warn(complaint, stacklevel=2)
@@ -70,11 +69,10 @@ async def cookies_for(
     *,
     browsers: bool = True,
     secure: bool = True,
-    environ: Mapping[str, str] | None = None,
     now: Callable[[], float] = time.time,
 ) -> dict[str, str]:
     """``get_cookies`` in a thread, so that the event loop goes on."""
-    search = _Search(domain, secure, os.environ if environ is None else environ, now())
+    search = _Search(domain, secure, now())
     found = await asyncio.to_thread(search.run, browsers)
     for complaint in search.complaints:
         warnings.warn(complaint, stacklevel=2)  # here and not in the thread: filters belong to who asks
@@ -91,13 +89,12 @@ class _Held(NamedTuple):
 class _Search:
     """One call's look for cookies, and what it has to complain about."""
 
-    def __init__(self, domain: str, secure: bool, environ: Mapping[str, str], moment: float) -> None:
+    def __init__(self, domain: str, secure: bool, moment: float) -> None:
         host = host_name(domain)
         if host is None:
             raise BadInput(f"{shown(domain)!r} is not a host: give its name alone, such as example.com", field="domain")
         self.host = host
         self.secure = secure
-        self.environ = environ
         self.moment = moment
         self.complaints: list[Warning] = []
 
@@ -125,14 +122,13 @@ class _Search:
 
     def paths(self) -> list[Path]:
         """The files to read. Raises ``BadInput`` where the one that was named is not there."""
-        if named := self.environ.get(VARIABLE):
+        if named := os.environ.get(VARIABLE):
             path = Path(os.path.expanduser(named))
             if not os.path.exists(path):
                 raise BadInput(f"{VARIABLE} names {path}, which is not there: correct it, or unset it", field=VARIABLE)
             return self.listed(path) if os.path.isdir(path) else [path]
-        folder = configuration(self.environ)
-        single = folder / "cookies.txt"
-        return [*([single] if os.path.exists(single) else []), *self.listed(folder / "cookies")]
+        single = config.folder() / "cookies.txt"
+        return [*([single] if os.path.exists(single) else []), *self.listed(config.folder() / "cookies")]
 
     def listed(self, folder: Path) -> list[Path]:
         try:
@@ -181,12 +177,6 @@ class _Search:
                 continue
             found = chosen(self.usable(_foreign(jar))) | found
         return found
-
-
-def configuration(environ: Mapping[str, str]) -> Path:
-    """polychat's configuration folder, by the XDG rules: a relative XDG_CONFIG_HOME does not count."""
-    home = environ.get("XDG_CONFIG_HOME", "")
-    return Path(home if os.path.isabs(home) else os.path.expanduser("~/.config"), "polychat")
 
 
 def chosen(cookies: Iterable[Cookie]) -> dict[str, str]:
