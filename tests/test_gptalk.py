@@ -41,7 +41,7 @@ def bearers(server: Server) -> list[str]:
     return [seen.headers["authorization"].removeprefix("Bearer ") for seen in server.seen if seen.path == TEXT]
 
 
-def scripted(stream: list[bytes] | None = None, **steps: Any) -> Handler:
+def scripted(**steps: Handler) -> Handler:
     """The service: numbered logins and stream tokens. A step of ``steps`` (login, text, stream) is answered by it instead."""
     numbers = Counter[str]()
 
@@ -55,7 +55,7 @@ def scripted(stream: list[bytes] | None = None, **steps: Any) -> Handler:
         elif name == "text":
             await say.whole({"data": {"token": f"stream{numbers[name]}"}})
         else:
-            await say.stream([REPLY] if stream is None else stream)
+            await say.stream([REPLY])
 
     return handler
 
@@ -459,10 +459,316 @@ async def test_leaving_a_stream(serve: Any) -> None:
         await say.gone()
         left.set()
 
-    server: Server = await serve(scripted(stream=None, **{"stream_": None}) if False else _with_stream(endless))
+    server: Server = await serve(scripted(stream=endless))
     async with asyncio.timeout(20):
         async with aclosing(GPTalk.create_async_generator(None, HELLO, base_url=server.url)) as pieces:
             async for piece in pieces:
                 assert piece == "first"
                 break
         await left.wait()
+
+async def test_each_waits_by_its_own_clock(serve: Any) -> None:
+    """An ask whose time is up while it waits for a login ends by itself; the login goes on for the others."""
+    come, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(seen: Seen, say: Say) -> None:
+        come.set()
+        await go.wait()
+        await say.whole({"data": {"token": "one", "expires_at": FAR}})
+
+    server: Server = await serve(scripted(login=slow))
+    async with asyncio.timeout(20):
+        hasty = asyncio.create_task(asked(server, timeout=0.05))
+        patient = asyncio.create_task(asked(server))
+        with pytest.raises(errors.TimedOut) as caught:
+            await hasty
+        go.set()
+        assert await patient == "Привет \u2028!"
+    assert (caught.value.clock, caught.value.seconds, caught.value.provider) == ("total", 0.05, "GPTalk")
+    assert paths(server).count(LOGIN) == 1
+
+
+async def test_a_stream_that_breaks(serve: Any) -> None:
+    """What came is given, then ``Truncated`` with its text."""
+
+    async def cutting(seen: Seen, say: Say) -> None:
+        await say.head(content_type="text/event-stream")
+        await say.chunk(data_line({"content": "half"}))
+        await say.cut()
+
+    server: Server = await serve(scripted(stream=cutting))
+    got = []
+    with pytest.raises(errors.Truncated) as caught:
+        async for piece in GPTalk.create_async_generator(None, HELLO, base_url=server.url):
+            got.append(piece)
+    assert (got, caught.value.text, caught.value.provider) == (["half"], "half", "GPTalk")
+
+
+async def _cut(seen: Seen, say: Say) -> None:
+    await say.cut()
+
+
+async def _astray(seen: Seen, say: Say) -> None:
+    await say.whole(b"", 302, headers=[("Location", f"http://127.0.0.1:1/?{seen.target.partition('?')[2]}")])
+
+
+@pytest.mark.parametrize("step", ["text", "stream"])
+@pytest.mark.parametrize(
+    "failure",
+    [saying({"message": "no, token=s3cr3t1 and Bearer s3cr3t2"}, 500), saying(b"s3cr3t1", 404), _cut, _astray, saying(b"<s3cr3t?>")],
+    ids=["status", "page", "cut", "redirect", "body"],
+)
+async def test_no_message_holds_a_token(step: str, failure: Handler, serve: Any) -> None:
+    """Whatever fails under a token, nothing that is printed of the error shows it: message, attributes, traceback."""
+    steps: dict[str, Handler] = {
+        "login": saying({"data": {"token": "s3cr3t-login", "expires_at": FAR}}),
+        "text": saying({"data": {"token": "s3cr3t-stream"}}),
+    }
+    server: Server = await serve(scripted(**{**steps, step: failure}))
+    with pytest.raises(errors.PolychatError) as caught:
+        await asked(server)
+    told = "".join(traceback.format_exception(caught.value)) + repr(vars(caught.value))
+    for secret in ("s3cr3t-login", "s3cr3t-stream", "s3cr3t1", "s3cr3t2"):
+        assert secret not in told
+
+
+def sources_of(server: Server) -> dict[str, set[str]]:
+    """Which tokens each account, known by a header of its own, asked under."""
+    seen = [seen for seen in server.seen if seen.path == TEXT]
+    return {name: {each.headers["authorization"] for each in seen if each.headers["x-who"] == name} for name in ("me", "you")}
+
+
+async def test_accounts_do_not_meet(serve: Any) -> None:
+    """Callers with other headers, cookies, proxy or address have logins of their own."""
+    server: Server = await serve(scripted())
+    await asyncio.gather(*(asked(server, headers={"X-Who": name}) for name in ("me", "you") for _ in range(5)))
+    used = sources_of(server)
+    assert (len(used["me"]), len(used["you"]), used["me"] & used["you"]) == (1, 1, set())
+    logins = paths(server).count(LOGIN)
+    await asked(server, cookies={"a": "b"})
+    await asked(server, cookies={"a": "c"})
+    assert paths(server).count(LOGIN) == logins + 2
+    other: Server = await serve(scripted())
+    await asked(other)
+    assert paths(other).count(LOGIN) == 1
+
+
+async def test_loops_and_threads_do_not_meet(serve: Any) -> None:
+    """Two threads, each with two loops one after the other, asking at once: each loop logs in for itself."""
+    server: Server = await serve(scripted())
+    together = threading.Barrier(2)
+
+    async def three() -> None:
+        await asyncio.gather(*(asked(server) for _ in range(3)))
+
+    def twice() -> None:
+        together.wait(20)
+        asyncio.run(three())
+        asyncio.run(three())
+
+    threads = [threading.Thread(target=twice) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    async with asyncio.timeout(30):
+        for thread in threads:
+            await asyncio.to_thread(thread.join)
+    assert sorted(Counter(bearers(server)).values()) == [3, 3, 3, 3]
+
+
+async def test_the_views_of_the_seed(serve: Any) -> None:
+    """``_auth`` and ``used_times`` follow the login in use: none, then its data and 1 to 5, then the next one's."""
+    server: Server = await serve(scripted())
+
+    class Here(GPTalk):
+        url = server.url
+
+    seen = [(Here._auth, Here.used_times)]
+    for _ in range(6):
+        await Here.create_async(None, HELLO)
+        seen.append(((Here._auth or {}).get("token"), Here.used_times))  # type: ignore[arg-type]
+    assert seen == [(None, 0), *(("login1", count) for count in range(1, 6)), ("login2", 1)]
+    assert Here()._auth == {"token": "login2", "expires_at": FAR}
+    assert (GPTalk._auth, GPTalk.used_times) == (None, 0)  # its own address was not asked
+    (Here._auth or {}).clear()
+    assert Here._auth  # a view, not the thing
+
+
+async def test_the_views_after_a_refusal(serve: Any) -> None:
+    """A login the service did not take is none."""
+    server: Server = await serve(scripted(text=saying({}, 401)))
+
+    class Here(GPTalk):
+        url = server.url
+
+    with pytest.raises(errors.Unauthorized):
+        await Here.create_async(None, HELLO)
+    assert (Here._auth, Here.used_times) == (None, 0)
+
+
+async def test_the_views_outside_a_loop(serve: Any) -> None:
+    """Where no loop runs they tell of the login last used in this thread; of none in a thread that used none."""
+    server: Server = await serve(scripted())
+
+    def thread() -> list[Any]:
+        before = (GPTalk._auth, GPTalk.used_times)
+        asyncio.run(asked(server))
+        return [before, GPTalk._auth, GPTalk.used_times]
+
+    auth = {"token": "login1", "expires_at": FAR}
+    assert await asyncio.to_thread(lambda: _in_a_new_thread(thread)) == [(None, 0), auth, 1]
+
+
+def _in_a_new_thread(work: Any) -> Any:
+    result: list[Any] = []
+    thread = threading.Thread(target=lambda: result.append(work()))
+    thread.start()
+    thread.join(20)
+    return result[0]
+
+
+# The answering half.
+
+
+class Now:
+    """A site with a clock the test sets, and numbered tokens."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+        self.count = 0
+        self.site = GPTalkSite(lambda: self.time, self.token)
+
+    def token(self) -> str:
+        self.count += 1
+        return f"t{self.count}"
+
+    def hear(self, method: str, path: str, body: Any = None, token: str = "", **headers: str) -> Response | Question:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        query = {"token": token} if token else {}
+        return self.site.hear(Request(method, path, query, headers, data, "http://127.0.0.1"))
+
+    def login(self) -> str:
+        heard = self.hear("POST", LOGIN, {"fingerprint": "0a" * 16, "platform": "fingerprint"})
+        assert isinstance(heard, Response)
+        data, until = read_login(heard.body)
+        assert until == int(self.time) + GPTalkSite.lifetime
+        return str(data["token"])
+
+    def ask(self, login: str, prompt: str = "hi") -> Response:
+        said = question([{"role": "user", "content": prompt}], "gpt-4", "agent", int(self.time))
+        heard = self.hear("POST", TEXT, said, authorization=f"Bearer {login}")
+        assert isinstance(heard, Response)
+        return heard
+
+    def stream(self, ask: Response) -> Response | Question:
+        return self.hear("GET", STREAM, token=read_ask(ask.body))
+
+
+def status(heard: Response | Question) -> int:
+    return heard.status if isinstance(heard, Response) else 200
+
+
+def test_the_site_hears_what_is_asked() -> None:
+    """The stream's request leads to the prompt that was posted, once."""
+    now = Now()
+    ask = now.ask(now.login(), "привет")
+    heard = now.stream(ask)
+    assert isinstance(heard, Question)
+    assert (heard.text, heard.model, heard.settings) == ("привет", "gpt-4", {"temperature": 0})
+    assert heard.messages == [{"role": "user", "content": "привет"}]
+    assert status(now.stream(ask)) == 401
+
+
+def test_a_login_is_good_for_five_asks() -> None:
+    """The sixth is 401, and another login is not touched by it."""
+    now = Now()
+    first, second = now.login(), now.login()
+    assert [status(now.ask(first)) for _ in range(6)] == [200] * 5 + [401]
+    assert status(now.ask(second)) == 200
+
+
+def test_a_login_ends() -> None:
+    """From ``expires_at`` on it is 401."""
+    now = Now()
+    login = now.login()
+    now.time += GPTalkSite.lifetime - 1
+    assert status(now.ask(login)) == 200
+    now.time += 1
+    assert status(now.ask(login)) == 401
+
+
+def test_an_ask_ends_too() -> None:
+    """A stream that is not fetched in time is gone."""
+    now = Now()
+    ask = now.ask(now.login())
+    now.time += GPTalkSite.patience
+    assert status(now.stream(ask)) == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "wanted"),
+    [
+        ("GET", LOGIN, None, {}, 404),
+        ("POST", "/", None, {}, 404),
+        ("POST", LOGIN, b"", {}, 400),
+        ("POST", LOGIN, {"fingerprint": "0a" * 16, "platform": "password"}, {}, 400),
+        ("POST", LOGIN, {"fingerprint": "0a" * 15, "platform": "fingerprint"}, {}, 400),
+        ("POST", TEXT, {}, {}, 401),
+        ("POST", TEXT, {}, {"authorization": "Bearer guess"}, 401),
+        ("POST", TEXT, {}, {"authorization": "Basic t1"}, 401),
+        ("POST", TEXT, {}, {"authorization": "Bearer t1"}, 400),
+        ("POST", TEXT, {"content": " ", "model": "m", "accept": "stream"}, {"authorization": "Bearer t1"}, 400),
+        ("GET", STREAM, None, {}, 401),
+    ],
+)
+def test_the_site_refuses(method: str, path: str, body: Any, headers: dict[str, str], wanted: int) -> None:
+    """What is no step of the protocol has its status and JSON with ``code`` and ``message``; it uses no ask up."""
+    now = Now()
+    login = now.login()
+    heard = now.hear(method, path, body, **headers)
+    assert isinstance(heard, Response)
+    said = json.loads(heard.body)
+    assert (heard.status, said["code"]) == (wanted, wanted)
+    assert said["message"]
+    assert [status(now.ask(login)) for _ in range(5)] == [200] * 5
+
+
+def test_what_it_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asks and logins past the bound push the oldest out, and those whose time is up go with the next."""
+    monkeypatch.setattr(GPTalkSite, "most_logins", 3)
+    monkeypatch.setattr(GPTalkSite, "most_waiting", 3 * 1512)
+    now = Now()
+    logins = [now.login() for _ in range(4)]
+    assert [status(now.ask(login, "x" * 1000)) for login in logins] == [401, 200, 200, 200]
+    now.stream(now.ask(logins[1]))  # fetched: it weighs no more
+    asks = [now.ask(logins[1], "x" * 1000) for _ in range(3)]
+    assert [status(now.stream(ask)) for ask in asks] == [200] * 3
+    asks = [now.ask(login, "x" * 1000) for login in logins[2:] for _ in range(2)]
+    assert [status(now.stream(ask)) for ask in asks] == [401, 200, 200, 200]
+    assert not now.site._asks
+    now.ask(logins[2])
+    now.time += GPTalkSite.patience
+    now.ask(logins[3])
+    assert len(now.site._asks) == 1
+
+
+@given(st.lists(st.lists(st.text(max_size=5), max_size=4), max_size=6), st.integers(0, 3))
+def test_what_it_writes_is_read_back(batches: list[list[str]], verdict: int) -> None:
+    """Text passes through writer and reader unchanged, and only an answer that was whole reads as whole."""
+    ends = [complete(), failed(errors.ReplyFailed("no model")), truncated("it broke"), None]
+    events: list[list[Event]] = [[Text(text) for text in batch if text] for batch in batches]
+    end = ends[verdict]
+    question = Question("x", [], StreamWriter())
+    heard = hear(StreamReader(), spoken(question, lambda _: [*events, *([[end]] if end else [])]))
+    text = "".join(text for batch in batches for text in batch)
+    assert heard.text == text
+    wanted = {0: None if text.strip() else errors.EmptyReply, 1: errors.ReplyFailed}.get(verdict, errors.Truncated)
+    assert (type(heard.finish.error) if heard.finish.error else None) is wanted
+
+
+async def test_the_provider_speaks_with_its_half() -> None:
+    """Over HTTP, mounted below a path, on a class and from plain code."""
+    async with running(Sites(echo, {"gptalk": GPTalkSite()})) as url:
+        said = f"echo: {HELLO[0]['content']}"
+        assert await GPTalk.create_async(None, HELLO, base_url=f"{url}/gptalk") == said
+        plain = GPTalk.create_completion("gpt-4", HELLO, base_url=f"{url}/gptalk")
+        assert "".join(await asyncio.to_thread(list, plain)) == said

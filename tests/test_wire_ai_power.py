@@ -126,11 +126,8 @@ def test_what_is_no_answer_is_an_error(body: bytes, error: type[Exception]) -> N
 
 def test_a_mid_stream_error_keeps_what_came() -> None:
     """An error object after text is ``failed``, behind that text."""
-    body = NORMAL[
-        : NORMAL.index(
-            b'data: {"id":"chatcmpl-rig","object":"chat.completion.chunk","created":1700000000,"model":"gpt-3.5-turbo","choices":[{"index":0,"delta":{"content":"the"'
-        )
-    ]
+    third = next(event for event in NORMAL.split(b"\n\n") if b'"content":"the"' in event)
+    body = NORMAL[: NORMAL.index(third)]
     reply = hear(Reader(), [body + data_line({"error": {"message": "overloaded"}})])
     assert (reply.text, type(reply.error)) == ("echo: hi ", errors.ReplyFailed)
 
