@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from polychat import errors
-from polychat.events import Finish, Text
+from polychat.events import Event, Finish, Text
 from polychat.gateway.sites import Sites, echo
 from polychat.providers import Aichat
 from polychat.providers.aichat import AichatSite, question, read, root_of
@@ -95,6 +95,15 @@ def test_what_is_sent_by_default() -> None:
     }
 
 
+@pytest.mark.parametrize("value", ["hot", True, None, float("nan")])
+def test_a_setting_that_is_no_number(value: Any) -> None:
+    """What JSON or the service cannot take as a number is refused by name, before anything is sent."""
+    for name in ("temperature", "top_p"):
+        with pytest.raises(errors.BadInput) as caught:
+            question(HELLO, **{name: value})
+        assert caught.value.field == name
+
+
 @pytest.mark.parametrize(
     ("base_url", "root"),
     [
@@ -111,9 +120,9 @@ def test_the_root_of_a_site(base_url: str, root: str) -> None:
 # Cookies.
 
 
-def cookie_file(folder: Path, monkeypatch: pytest.MonkeyPatch, domain: str) -> None:
+def cookie_file(folder: Path, monkeypatch: pytest.MonkeyPatch, domain: str, secure: str = "FALSE") -> None:
     file = folder / "cookies.txt"
-    file.write_text(f"# Netscape HTTP Cookie File\n{domain}\tFALSE\t/\tFALSE\t4102444800\tsession\tof-{domain}\n")
+    file.write_text(f"# Netscape HTTP Cookie File\n{domain}\tFALSE\t/\t{secure}\t4102444800\tsession\tof-{domain}\n")
     file.chmod(0o600)
     monkeypatch.setenv("POLYCHAT_COOKIES", str(file))
 
@@ -131,6 +140,15 @@ async def test_cookies_go_to_no_other_host(serve: Any, tmp_path: Path, monkeypat
     cookie_file(tmp_path, monkeypatch, "chat-gpt.org")
     server: Server = await serve(replying({}))
     with pytest.raises(errors.MissingCookies, match="127.0.0.1"):
+        await Aichat.create_async("", HELLO, base_url=server.url)
+    assert server.seen == []
+
+
+async def test_secure_cookies_do_not_go_over_http(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cookie that only https may carry does not count for a site asked over http."""
+    cookie_file(tmp_path, monkeypatch, "127.0.0.1", secure="TRUE")
+    server: Server = await serve(replying({}))
+    with pytest.raises(errors.MissingCookies):
         await Aichat.create_async("", HELLO, base_url=server.url)
     assert server.seen == []
 
@@ -324,11 +342,13 @@ def test_what_it_writes_is_read_back() -> None:
     assert read(body) == [Text("one \u2028 три"), Finish("complete")]
 
 
-@pytest.mark.parametrize("end", [failed(errors.ReplyFailed("no model")), truncated("it broke")], ids=["failed", "cut"])
-async def test_no_half_answer_passes_for_a_whole(end: Finish, serve: Any) -> None:
+@pytest.mark.parametrize(
+    "end", [[failed(errors.ReplyFailed("no model"))], [truncated("it broke")], []], ids=["failed", "cut", "left off"]
+)
+async def test_no_half_answer_passes_for_a_whole(end: list[Event], serve: Any) -> None:
     """An answer that failed or was cut goes out as the service's own failure, whatever came before."""
-    server: Server = await serve(answering(AichatSite(), lambda _: [[Text("half")], [end]]))
-    with pytest.raises(errors.ReplyFailed, match="no model|it broke") as caught:
+    server: Server = await serve(answering(AichatSite(), lambda _: [[Text("half")], end]))
+    with pytest.raises(errors.ReplyFailed, match="no model|it broke|was cut") as caught:
         await Aichat.create_async("", HELLO, base_url=server.url, cookies=COOKIES)
     assert "half" not in str(caught.value)
 

@@ -91,6 +91,16 @@ async def test_json_is_one_object_for_scripts(sites: str) -> None:
     assert "be kind" in said["text"]
 
 
+async def test_a_cookie_on_the_command_line(sites: str) -> None:
+    """``--cookie`` goes to the service; what is no NAME=VALUE is refused without being shown."""
+    ran = await run("ask", "-m", "aichat", "--base-url", f"{sites}/aichat", "--cookie", "a=b", "--cookie", "c=", "hi")
+    assert (ran.code, ran.out) == (0, "echo: hi\n")
+    ran = await run("ask", "-m", "aichat", "--base-url", f"{sites}/aichat", "--cookie", "s3cr3t", "hi")
+    assert ran.code == 2
+    assert "NAME=VALUE" in ran.err
+    assert "s3cr3t" not in ran.err
+
+
 async def test_no_stream_prints_the_same(sites: str) -> None:
     """``--no-stream`` changes when it is printed, not what."""
     ran = await run("ask", "--no-stream", "-m", "gptalk", "--base-url", f"{sites}/gptalk", "hi")

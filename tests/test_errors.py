@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,3 +74,20 @@ def test_the_seeds_errors_are_kept() -> None:
     assert isinstance(errors.BadInput("x", field="y"), ValueError)
     assert isinstance(errors.MissingPackage("a", extra="b", purpose="c"), ImportError)
     assert isinstance(errors.UnknownTarget("x"), LookupError)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.TimedOut("idle", 3, provider="GPTalk"),
+        errors.MissingCookies("h", url="http://h"),
+        errors.MissingPackage("a", extra="b", purpose="c"),
+        errors.MessageTooLong(field="f", size=2, limit=1),
+        errors.UnknownTarget("x", near=("y",)),
+        errors.RateLimited("slow", status=429, retry_after=2.5),
+    ],
+)
+def test_an_error_survives_copying_and_pickling(error: errors.PolychatError) -> None:
+    """Between processes and in copies an error keeps its kind, its words and what it knows."""
+    for twin in (copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert (type(twin), str(twin), twin.__dict__) == (type(error), str(error), error.__dict__)

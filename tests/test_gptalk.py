@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
+import threading
+import traceback
 from collections import Counter
 from contextlib import aclosing
 from typing import Any
 
 import aiohttp
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from polychat import errors
-from polychat.events import Finish, Text
 from polychat.providers import GPTalk
 from polychat.providers._gptalk_site import GPTalkSite
-from polychat.providers.gptalk import StreamReader, headers_for, question, read_ask, read_login
+from polychat.providers.gptalk import headers_for, question
 from polychat.wire.framing import data_line
 
-from .furniture import corpus
 from .furniture.answering import answering
-from .furniture.reading import hear, merged
 from .furniture.server import Handler, Say, Seen, Server
 
 LOGIN, TEXT, STREAM = "/api/chatgpt/user/login", "/api/chatgpt/chatapi/text", "/api/chatgpt/chatapi/stream"
@@ -142,99 +138,6 @@ async def test_bad_input_logs_nobody_in(serve: Any) -> None:
         with pytest.raises(errors.BadInput):
             await GPTalk.create_async(None, messages, base_url=server.url)
     assert server.seen == []
-
-
-# What we hear.
-
-
-@pytest.mark.parametrize("pieces", corpus.splits(REPLY), ids=str)
-def test_the_stream_at_every_split(pieces: list[bytes]) -> None:
-    """However the network cuts it, the reply is the same text and one verdict."""
-    heard = hear(StreamReader(), pieces)
-    assert merged(heard) == ("Привет \u2028!", [], "complete", "None")
-
-
-def test_each_piece_is_what_is_new() -> None:
-    """A step gives the difference to the one before; one that adds nothing gives nothing."""
-    lines = b"".join(data_line({"content": whole, "more": 1}) for whole in ("", "a", "a", "a b")) + b"data: [DONE]"
-    assert hear(StreamReader(), [lines]).events == [Text("a"), Text(" b"), Finish("complete")]
-
-
-@pytest.mark.parametrize(
-    ("body", "text", "error", "says"),
-    [
-        (REPLY.removesuffix(b"data: [DONE]\n\n"), "Привет \u2028!", errors.Truncated, "DONE"),
-        (REPLY[:-40], "Привет", errors.BadReply, "content"),
-        (b"", "", errors.Truncated, "DONE"),
-        (b"data: [DONE]\n\n", "", errors.EmptyReply, "without a word"),
-        (data_line({"content": " \n"}) + b"data: [DONE]\n\n", " \n", errors.EmptyReply, "without a word"),
-        (data_line({"content": "ab"}) + data_line({"content": "ax"}), "ab", errors.BadReply, "changed"),
-        (data_line({"content": "ab"}) + data_line({"content": "a"}), "ab", errors.BadReply, "changed"),
-        (data_line({"content": 5}), "", errors.BadReply, "content"),
-        (b"data: not json\n\n", "", errors.BadReply, "not json"),
-        (b"data: []\n\n", "", errors.BadReply, "content"),
-        (data_line({"content": "ab"}) + data_line({"code": 500, "message": "too busy"}), "ab", errors.ReplyFailed, "too busy"),
-        (data_line({"code": 429}), "", errors.ReplyFailed, "429"),
-        (b'{"code": 401, "msg": "token is stale"}', "", errors.ReplyFailed, "token is stale"),
-        (b'{"code": 500}\n', "", errors.ReplyFailed, "500"),
-        (b"<html>502</html>", "", errors.Truncated, "DONE"),
-        (b"data: " + b"x" * 9_000_000, "", errors.BadReply, "8,388,608"),
-    ],
-    ids=lambda value: repr(value)[:40],
-)
-def test_no_failure_passes_for_an_answer(body: bytes, text: str, error: type[Exception], says: str) -> None:
-    """What is not a stream to its [DONE] ends in its error, after what came before it."""
-    heard = hear(StreamReader(), [body])
-    assert heard.text == text
-    assert type(heard.error) is error
-    assert says in str(heard.error)
-    assert heard.finish.verdict == ("truncated" if error is errors.Truncated else "failed")
-
-
-@given(st.lists(st.binary(max_size=60) | st.sampled_from([REPLY, b"data: ", b"\n", b'{"content": "a"}', b"[DONE]", b"{"]), max_size=12))
-def test_the_reader_never_raises(pieces: list[bytes]) -> None:
-    """Any bytes come to one ``Finish``."""
-    assert hear(StreamReader(), pieces).finish
-
-
-def test_what_a_login_says() -> None:
-    """``data`` as it is, and when it ends."""
-    data = {"token": "t", "expires_at": 12, "user": 7}
-    assert read_login(json.dumps({"code": 0, "data": data}).encode()) == (data, 12)
-
-
-@pytest.mark.parametrize(
-    ("body", "error", "says"),
-    [
-        (b"", errors.BadReply, "empty|JSON"),
-        (b"<html>", errors.BadReply, "html"),
-        (b"[" * 100_000, errors.BadReply, "JSON"),
-        (b'{"data": {}}', errors.BadReply, "data.token"),
-        (b'{"data": {"token": ""}}', errors.BadReply, "header"),
-        (b'{"data": {"token": 5}}', errors.BadReply, "header"),
-        (b'{"data": {"token": "a\\r\\nX: y"}}', errors.BadReply, "header"),
-        (b'{"code": 7, "message": "no guests"}', errors.ReplyFailed, "no guests"),
-        (b'{"code": 7, "msg": "no guests", "data": null}', errors.ReplyFailed, "no guests"),
-        (b'{"code": 7, "data": []}', errors.ReplyFailed, "7"),
-        (b'{"code": 7, "msg": "bad token=s3cr3t"}', errors.ReplyFailed, "bad token"),
-    ],
-    ids=lambda value: repr(value)[:40],
-)
-def test_what_is_no_token(body: bytes, error: type[errors.PolychatError], says: str) -> None:
-    """A login or ask without its token says what came instead, without credentials."""
-    for read in (read_login, read_ask):
-        with pytest.raises(error, match=says) as caught:
-            read(body)
-        assert type(caught.value) is error
-        assert "s3cr3t" not in str(caught.value)
-
-
-@pytest.mark.parametrize("until", [None, "tomorrow", True])
-def test_a_login_must_say_when_it_ends(until: object) -> None:
-    """Without ``expires_at`` as a number there is no knowing when to log in again; the token is not shown."""
-    with pytest.raises(errors.BadReply, match="expires_at") as caught:
-        read_login(json.dumps({"data": {"token": "s3cr3t", "expires_at": until}}).encode())
-    assert "s3cr3t" not in str(caught.value)
 
 
 # The logins that asks share.
@@ -467,6 +370,7 @@ async def test_leaving_a_stream(serve: Any) -> None:
                 break
         await left.wait()
 
+
 async def test_each_waits_by_its_own_clock(serve: Any) -> None:
     """An ask whose time is up while it waits for a login ends by itself; the login goes on for the others."""
     come, go = asyncio.Event(), asyncio.Event()
@@ -504,6 +408,17 @@ async def test_a_stream_that_breaks(serve: Any) -> None:
     assert (got, caught.value.text, caught.value.provider) == (["half"], "half", "GPTalk")
 
 
+@pytest.mark.parametrize("status", [401, 404, 429])
+async def test_another_status_on_the_stream(status: int, serve: Any) -> None:
+    """It is raised with what the service says, and not tried again."""
+    server: Server = await serve(scripted(stream=saying({"code": status, "msg": "gone"}, status)))
+    with pytest.raises(errors.StatusError, match="gone") as caught:
+        await asked(server)
+    assert (caught.value.status, caught.value.provider) == (status, "GPTalk")
+    assert isinstance(caught.value, aiohttp.ClientResponseError)
+    assert paths(server) == [LOGIN, TEXT, STREAM]
+
+
 async def _cut(seen: Seen, say: Say) -> None:
     await say.cut()
 
@@ -515,7 +430,13 @@ async def _astray(seen: Seen, say: Say) -> None:
 @pytest.mark.parametrize("step", ["text", "stream"])
 @pytest.mark.parametrize(
     "failure",
-    [saying({"message": "no, token=s3cr3t1 and Bearer s3cr3t2"}, 500), saying(b"s3cr3t1", 404), _cut, _astray, saying(b"<s3cr3t?>")],
+    [
+        saying({"message": "no, token=s3cr3t1 and Bearer s3cr3t2"}, 500),
+        saying(b"s3cr3t1", 404),
+        _cut,
+        _astray,
+        saying(b"<s3cr3t?>"),
+    ],
     ids=["status", "page", "cut", "redirect", "body"],
 )
 async def test_no_message_holds_a_token(step: str, failure: Handler, serve: Any) -> None:
@@ -551,6 +472,17 @@ async def test_accounts_do_not_meet(serve: Any) -> None:
     other: Server = await serve(scripted())
     await asked(other)
     assert paths(other).count(LOGIN) == 1
+
+
+async def test_every_request_goes_through_the_proxy(serve: Any) -> None:
+    """Login, ask and stream: the service's host is not even looked up here."""
+    proxy: Server = await serve(scripted())
+    said = await GPTalk.create_async(None, HELLO, proxy.url.replace("://", "://me:pass@"), base_url="http://gptalk.invalid/x")
+    assert said == "Привет \u2028!"
+    assert [seen.target.partition("?")[0] for seen in proxy.seen] == [
+        f"http://gptalk.invalid/x{path}" for path in (LOGIN, TEXT, STREAM)
+    ]
+    assert {seen.headers["proxy-authorization"] for seen in proxy.seen} == {"Basic bWU6cGFzcw=="}
 
 
 async def test_loops_and_threads_do_not_meet(serve: Any) -> None:
@@ -609,13 +541,18 @@ async def test_the_views_outside_a_loop(serve: Any) -> None:
     """Where no loop runs they tell of the login last used in this thread; of none in a thread that used none."""
     server: Server = await serve(scripted())
 
+    class Here(GPTalk):
+        url = server.url
+
     def thread() -> list[Any]:
-        before = (GPTalk._auth, GPTalk.used_times)
-        asyncio.run(asked(server))
-        return [before, GPTalk._auth, GPTalk.used_times]
+        before = (Here._auth, Here.used_times)
+        asyncio.run(Here.create_async(None, HELLO))
+        after = (Here._auth, Here.used_times)
+        asyncio.run(Here.create_async(None, HELLO, headers={"X-Who": "you"}))
+        return [before, after, (Here._auth, Here.used_times), (GPTalk._auth, GPTalk.used_times)]
 
     auth = {"token": "login1", "expires_at": FAR}
-    assert await asyncio.to_thread(lambda: _in_a_new_thread(thread)) == [(None, 0), auth, 1]
+    assert await asyncio.to_thread(lambda: _in_a_new_thread(thread)) == [(None, 0), (auth, 1), (None, 0), (None, 0)]
 
 
 def _in_a_new_thread(work: Any) -> Any:
@@ -624,151 +561,3 @@ def _in_a_new_thread(work: Any) -> Any:
     thread.start()
     thread.join(20)
     return result[0]
-
-
-# The answering half.
-
-
-class Now:
-    """A site with a clock the test sets, and numbered tokens."""
-
-    def __init__(self) -> None:
-        self.time = 1000.0
-        self.count = 0
-        self.site = GPTalkSite(lambda: self.time, self.token)
-
-    def token(self) -> str:
-        self.count += 1
-        return f"t{self.count}"
-
-    def hear(self, method: str, path: str, body: Any = None, token: str = "", **headers: str) -> Response | Question:
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        query = {"token": token} if token else {}
-        return self.site.hear(Request(method, path, query, headers, data, "http://127.0.0.1"))
-
-    def login(self) -> str:
-        heard = self.hear("POST", LOGIN, {"fingerprint": "0a" * 16, "platform": "fingerprint"})
-        assert isinstance(heard, Response)
-        data, until = read_login(heard.body)
-        assert until == int(self.time) + GPTalkSite.lifetime
-        return str(data["token"])
-
-    def ask(self, login: str, prompt: str = "hi") -> Response:
-        said = question([{"role": "user", "content": prompt}], "gpt-4", "agent", int(self.time))
-        heard = self.hear("POST", TEXT, said, authorization=f"Bearer {login}")
-        assert isinstance(heard, Response)
-        return heard
-
-    def stream(self, ask: Response) -> Response | Question:
-        return self.hear("GET", STREAM, token=read_ask(ask.body))
-
-
-def status(heard: Response | Question) -> int:
-    return heard.status if isinstance(heard, Response) else 200
-
-
-def test_the_site_hears_what_is_asked() -> None:
-    """The stream's request leads to the prompt that was posted, once."""
-    now = Now()
-    ask = now.ask(now.login(), "привет")
-    heard = now.stream(ask)
-    assert isinstance(heard, Question)
-    assert (heard.text, heard.model, heard.settings) == ("привет", "gpt-4", {"temperature": 0})
-    assert heard.messages == [{"role": "user", "content": "привет"}]
-    assert status(now.stream(ask)) == 401
-
-
-def test_a_login_is_good_for_five_asks() -> None:
-    """The sixth is 401, and another login is not touched by it."""
-    now = Now()
-    first, second = now.login(), now.login()
-    assert [status(now.ask(first)) for _ in range(6)] == [200] * 5 + [401]
-    assert status(now.ask(second)) == 200
-
-
-def test_a_login_ends() -> None:
-    """From ``expires_at`` on it is 401."""
-    now = Now()
-    login = now.login()
-    now.time += GPTalkSite.lifetime - 1
-    assert status(now.ask(login)) == 200
-    now.time += 1
-    assert status(now.ask(login)) == 401
-
-
-def test_an_ask_ends_too() -> None:
-    """A stream that is not fetched in time is gone."""
-    now = Now()
-    ask = now.ask(now.login())
-    now.time += GPTalkSite.patience
-    assert status(now.stream(ask)) == 401
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "body", "headers", "wanted"),
-    [
-        ("GET", LOGIN, None, {}, 404),
-        ("POST", "/", None, {}, 404),
-        ("POST", LOGIN, b"", {}, 400),
-        ("POST", LOGIN, {"fingerprint": "0a" * 16, "platform": "password"}, {}, 400),
-        ("POST", LOGIN, {"fingerprint": "0a" * 15, "platform": "fingerprint"}, {}, 400),
-        ("POST", TEXT, {}, {}, 401),
-        ("POST", TEXT, {}, {"authorization": "Bearer guess"}, 401),
-        ("POST", TEXT, {}, {"authorization": "Basic t1"}, 401),
-        ("POST", TEXT, {}, {"authorization": "Bearer t1"}, 400),
-        ("POST", TEXT, {"content": " ", "model": "m", "accept": "stream"}, {"authorization": "Bearer t1"}, 400),
-        ("GET", STREAM, None, {}, 401),
-    ],
-)
-def test_the_site_refuses(method: str, path: str, body: Any, headers: dict[str, str], wanted: int) -> None:
-    """What is no step of the protocol has its status and JSON with ``code`` and ``message``; it uses no ask up."""
-    now = Now()
-    login = now.login()
-    heard = now.hear(method, path, body, **headers)
-    assert isinstance(heard, Response)
-    said = json.loads(heard.body)
-    assert (heard.status, said["code"]) == (wanted, wanted)
-    assert said["message"]
-    assert [status(now.ask(login)) for _ in range(5)] == [200] * 5
-
-
-def test_what_it_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asks and logins past the bound push the oldest out, and those whose time is up go with the next."""
-    monkeypatch.setattr(GPTalkSite, "most_logins", 3)
-    monkeypatch.setattr(GPTalkSite, "most_waiting", 3 * 1512)
-    now = Now()
-    logins = [now.login() for _ in range(4)]
-    assert [status(now.ask(login, "x" * 1000)) for login in logins] == [401, 200, 200, 200]
-    now.stream(now.ask(logins[1]))  # fetched: it weighs no more
-    asks = [now.ask(logins[1], "x" * 1000) for _ in range(3)]
-    assert [status(now.stream(ask)) for ask in asks] == [200] * 3
-    asks = [now.ask(login, "x" * 1000) for login in logins[2:] for _ in range(2)]
-    assert [status(now.stream(ask)) for ask in asks] == [401, 200, 200, 200]
-    assert not now.site._asks
-    now.ask(logins[2])
-    now.time += GPTalkSite.patience
-    now.ask(logins[3])
-    assert len(now.site._asks) == 1
-
-
-@given(st.lists(st.lists(st.text(max_size=5), max_size=4), max_size=6), st.integers(0, 3))
-def test_what_it_writes_is_read_back(batches: list[list[str]], verdict: int) -> None:
-    """Text passes through writer and reader unchanged, and only an answer that was whole reads as whole."""
-    ends = [complete(), failed(errors.ReplyFailed("no model")), truncated("it broke"), None]
-    events: list[list[Event]] = [[Text(text) for text in batch if text] for batch in batches]
-    end = ends[verdict]
-    question = Question("x", [], StreamWriter())
-    heard = hear(StreamReader(), spoken(question, lambda _: [*events, *([[end]] if end else [])]))
-    text = "".join(text for batch in batches for text in batch)
-    assert heard.text == text
-    wanted = {0: None if text.strip() else errors.EmptyReply, 1: errors.ReplyFailed}.get(verdict, errors.Truncated)
-    assert (type(heard.finish.error) if heard.finish.error else None) is wanted
-
-
-async def test_the_provider_speaks_with_its_half() -> None:
-    """Over HTTP, mounted below a path, on a class and from plain code."""
-    async with running(Sites(echo, {"gptalk": GPTalkSite()})) as url:
-        said = f"echo: {HELLO[0]['content']}"
-        assert await GPTalk.create_async(None, HELLO, base_url=f"{url}/gptalk") == said
-        plain = GPTalk.create_completion("gpt-4", HELLO, base_url=f"{url}/gptalk")
-        assert "".join(await asyncio.to_thread(list, plain)) == said

@@ -53,6 +53,19 @@ class PolychatError(Exception):
         self.status = status
         self.retry_after = retry_after
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Copied and pickled as it stands: constructors differ, what they leave behind does not."""
+        return _revived, (type(self), self.args, self.__dict__)
+
+
+def _revived(kind: type[PolychatError], args: tuple[object, ...], state: dict[str, object]) -> PolychatError:
+    # An error that is an OSError too is made by OSError, though it is not the first among its bases.
+    maker = OSError if issubclass(kind, OSError) else Exception
+    error: PolychatError = maker.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
 
 class BadInput(PolychatError, ValueError):
     """What was asked cannot be sent; ``field`` names the part at fault. Nothing has left the process."""
@@ -205,6 +218,7 @@ def shown(foreign: str | bytes, limit: int = 200) -> str:
     """Foreign text as an error may show it: one line, at most ``limit`` characters, without what looks like a credential."""
     text = foreign.decode("utf-8", "replace") if isinstance(foreign, bytes) else foreign
     text = _COOKIES.sub(lambda match: match[1] + "…", text[: limit * 20])
-    text = " ".join(text.split())
+    # What a terminal would obey, and half a surrogate pair, which nothing can print, are told as what they are: not text.
+    text = "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text.split()))
     text = _SECRETS.sub(lambda match: match["keep"] + "…", text)
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -47,7 +47,8 @@ class Proxying:
 
 
 @asynccontextmanager
-async def _listening(talk: Talk, scheme: str, tls: ssl.SSLContext | None = None) -> AsyncGenerator[Proxying, None]:
+async def listening(talk: Talk, scheme: str = "http", tls: ssl.SSLContext | None = None) -> AsyncGenerator[Proxying, None]:
+    """``talk`` on loopback, a connection a call. Its own failure is raised at the end."""
     tasks: set[asyncio.Task[None]] = set()
 
     failures: list[BaseException] = []
@@ -57,6 +58,9 @@ async def _listening(talk: Talk, scheme: str, tls: ssl.SSLContext | None = None)
             await talk(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
             pass  # one side left: what that means is the test's to judge
+        except asyncio.CancelledError:
+            writer.transport.abort()  # the test is over: nobody reads what is still to be sent
+            raise
         except Exception as error:
             failures.append(error)
         finally:
@@ -140,7 +144,7 @@ async def http_proxy(
             path = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
             await _forward(f"{method} {path} HTTP/1.1", lines, (reader, writer), upstream)
 
-    async with _listening(talk, "https" if tls else "http", tls) as proxy:
+    async with listening(talk, "https" if tls else "http", tls) as proxy:
         yield proxy
 
 
@@ -206,5 +210,5 @@ async def socks_proxy(
         writer.write(b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")
         await _splice((reader, writer), upstream)
 
-    async with _listening(talk, "socks5") as proxy:
+    async with listening(talk, "socks5") as proxy:
         yield proxy

@@ -77,6 +77,13 @@ def _ask(ask: argparse.ArgumentParser) -> None:
     ask.add_argument("-s", "--system", metavar="TEXT", help="a system message before the question")
     ask.add_argument("--base-url", metavar="URL", help="where the same service runs elsewhere")
     ask.add_argument("--proxy", metavar="URL", help="http, https, socks5 or socks5h, with user:password@ if need be")
+    ask.add_argument(
+        "--cookie",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a cookie for the service, in place of those found on this machine; may be repeated",
+    )
     ask.add_argument("--timeout", metavar="SECONDS", type=float, help="the most the whole ask may take")
     ask.add_argument(
         "-o",

@@ -38,6 +38,8 @@ def _from_stdin() -> str:
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     common = {"base_url": arguments.base_url, "proxy": arguments.proxy, "timeout": arguments.timeout}
     options = {name: value for name, value in common.items() if value is not None}
+    if arguments.cookie:
+        options["cookies"] = dict(_cookie(given) for given in arguments.cookie)
     provider, _ = resolve(arguments.model)
     known = options_of(provider)
     for given in arguments.option:
@@ -47,6 +49,13 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
             raise BadInput(f"-o {given!r} is not NAME=VALUE with an option of {provider.__name__} ({takes})", field="option")
         options[name] = _value(value)
     return options
+
+
+def _cookie(given: str) -> tuple[str, str]:
+    name, equals, value = given.partition("=")
+    if not equals or not name:
+        raise BadInput("--cookie is not NAME=VALUE", field="cookie")  # what was given may be the value: it is not shown
+    return name, value
 
 
 def _value(text: str) -> Any:

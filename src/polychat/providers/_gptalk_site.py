@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..events import Event, Finish, Text
 from ..wire.answering import Question, Request, Response
-from ..wire.framing import data_line
 from ..wire.reading import parsed
+from ._gptalk_stream import StreamWriter
 from ._json import said
 
 USES = 5
@@ -117,7 +116,7 @@ class GPTalkSite:
         return Question(ask.prompt, messages, StreamWriter(), ask.model, {"temperature": ask.temperature})
 
 
-def _temperature(rest: dict[str, Any]) -> float:
+def _temperature(rest: Mapping[Any, object]) -> float:
     match rest.get("temperature"):
         case int() | float() as given:
             return given
@@ -126,33 +125,3 @@ def _temperature(rest: dict[str, Any]) -> float:
 
 def _no(status: int, message: str) -> Response:
     return said(status, {"code": status, "message": message})
-
-
-class StreamWriter:
-    """An answer as GPTalk streams it: each line repeats the whole so far, ``[DONE]`` ends. No end is claimed that was not."""
-
-    streams = True
-    status = 200
-    content_type = "text/event-stream"
-
-    def __init__(self) -> None:
-        self.headers: list[tuple[str, str]] = [("Cache-Control", "no-cache")]
-        self._whole = ""
-
-    def write(self, events: list[Event]) -> bytes:
-        new = "".join(event.text for event in events if isinstance(event, Text))
-        self._whole += new
-        line = data_line({"content": self._whole}) if new else b""
-        return line + b"".join(_last(event) for event in events if isinstance(event, Finish))
-
-    def end(self) -> bytes:
-        return b""
-
-
-def _last(finish: Finish) -> bytes:
-    match finish.verdict:
-        case "complete":
-            return data_line("[DONE]")
-        case "failed":
-            return data_line({"code": 500, "message": str(finish.error)})
-    return b""

@@ -89,7 +89,8 @@ class Leases(Generic[T]):
             self._at_hand.append(lease)
 
     def _promising(self) -> _Fetching[T] | None:
-        return next((fetching for fetching in self._fetching if fetching.has_room(self._uses)), None)
+        # The newest first: those before it are full, but for the places of callers that were cancelled.
+        return next((fetching for fetching in reversed(self._fetching) if fetching.has_room(self._uses)), None)
 
     def _begin(self, fetch: Fetch[T]) -> _Fetching[T]:
         fetching = _Fetching(asyncio.get_running_loop().create_task(fetch()))
@@ -167,16 +168,16 @@ class Accounts(Generic[T]):
     async def take(self, account: Hashable, fetch: Fetch[T]) -> Lease[T]:
         """``Leases.take`` for this account in the running loop."""
         lease = await self._of(account).take(fetch)
-        self._thread.latest = lease
+        self._thread.latest = (account, lease)
         return lease
 
     def latest(self, account: Hashable) -> Lease[T] | None:
-        """The lease this account last used in the running loop; where none runs, what was last used in this thread."""
+        """What the account last used in the running loop; where none runs, in this thread, if no other account did since."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            lease: Lease[T] | None = getattr(self._thread, "latest", None)
-            return lease
+            whose, lease = getattr(self._thread, "latest", (account, None))
+            return lease if whose == account else None
         with self._lock:
             leases = self._loops.get(loop, {}).get(account)
         return leases.latest if leases is not None else None

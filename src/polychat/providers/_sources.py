@@ -57,7 +57,7 @@ def latest() -> list[Source]:
     """The sources of the running caller's latest ask."""
     task = _task()
     asked = _callers.thread if task is None else _callers.tasks.get(task)
-    return list(asked.sources) if asked is not None else []
+    return asked.sources if asked is not None else []
 
 
 async def told(asked: Asked, answer: Callable[[], Awaitable[str]]) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from ..errors import BadReply, EmptyReply, MissingCookies, ReplyFailed, shown
+from ..errors import BadInput, BadReply, EmptyReply, MissingCookies, ReplyFailed, shown
 from ..events import Event, Text
 from ..prompt import byte_size, prompt_of
 from ..types import Messages
@@ -23,6 +24,9 @@ def question(messages: Messages, temperature: float = 0.5, top_p: float = 1) -> 
     """The JSON of an ask. Raises ``BadInput``."""
     prompt = prompt_of(messages)
     byte_size(prompt, "messages")
+    for name, value in (("temperature", temperature), ("top_p", top_p)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise BadInput(f"{name} is {value!r}; it must be a number", field=name)
     return {"message": prompt, "temperature": temperature, "presence_penalty": 0, "top_p": top_p, "frequency_penalty": 0}
 
 

@@ -10,17 +10,16 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..errors import BadReply, EmptyReply, ReplyFailed, TimedOut, Unauthorized, shown
-from ..events import Event, Finish, Text
+from ..errors import BadReply, ReplyFailed, TimedOut, Unauthorized, shown
+from ..events import Event
 from ..prompt import byte_size, prompt_of
 from ..types import Messages
-from ..wire.deltas import Cumulative
-from ..wire.framing import DataLines, LineTooLong
-from ..wire.reading import complete, failed, parsed, truncated
+from ..wire.reading import parsed
 from ._base import AsyncGeneratorProvider
 from ._browser import USER_AGENT, browser_headers
 from ._call import Call
 from ._gptalk_site import USES, GPTalkSite
+from ._gptalk_stream import StreamReader, failure_in
 from ._json import body_of, refusal
 from ._lease import Accounts, Lease
 
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 _MODEL = "gpt-3.5-turbo"
 _LOGIN_TIMEOUT = 60.0
 """Seconds a login may take. It serves several asks, so none of their own clocks is its clock."""
-_HEAD = 4096
-"""Bytes of a body that is no stream which are kept to see what it says instead."""
 
 
 def headers_for(url: str, now: int) -> dict[str, str]:
@@ -79,94 +76,19 @@ def _data_with_token(body: bytes, step: str) -> dict[str, Any]:
     match value:
         case {"data": {"token": str(token)} as data} if token.isascii() and token.isprintable() and token.strip():
             return dict(data)
-        case {"data": {"token": _}}:
-            raise BadReply(f"the reply to the {step} holds a token that no header can carry")
-    failure = _failure_in(value)
+        case {"data": {"token": str(token)}} if token:
+            raise BadReply(f"the reply to the {step} holds a token that no request can carry")
+    failure = failure_in(value)
     if failure is not None:
         raise ReplyFailed(f"the {step} failed: {failure}")
     raise BadReply(f"the reply to the {step} is not JSON with data.token: {shown(body)}")
-
-
-def _failure_in(value: object) -> str | None:
-    """What a body such as ``{"code": 1, "msg": "…"}`` says went wrong; ``None`` where it is no such body."""
-    match value:
-        case {"content": _}:
-            return None
-        case {"message": str(why)} | {"msg": str(why)}:
-            return shown(why) or "it does not say why"
-        case {"code": code}:
-            return f"code {shown(str(code))}"
-    return None
-
-
-class StreamReader:
-    """The stream's bytes into events: each ``data:`` line holds the whole reply so far, ``[DONE]`` ends."""
-
-    def __init__(self) -> None:
-        self.done = False
-        self._lines = DataLines()
-        self._so_far = Cumulative()
-        self._head = b""
-
-    def feed(self, data: bytes) -> list[Event]:
-        if self.done:
-            return []
-        if len(self._head) < _HEAD:
-            self._head += data[: _HEAD - len(self._head)]
-        try:
-            return self._read(self._lines.feed(data))
-        except LineTooLong as error:
-            return self._ended([failed(BadReply(f"the stream holds {error}"))])
-
-    def end(self) -> list[Event]:
-        if self.done:
-            return []
-        events = self._read(self._lines.end())
-        if events and isinstance(events[-1], Finish):
-            return events
-        failure = _failure_in(parsed(self._head))
-        if failure is not None:
-            return self._ended([*events, failed(ReplyFailed(f"the stream failed: {failure}"))])
-        return self._ended([*events, truncated("there was no [DONE]")])
-
-    def _read(self, payloads: list[bytes]) -> list[Event]:
-        events: list[Event] = []
-        for payload in payloads:
-            events += self._event(payload)
-            if self.done:
-                break
-        return events
-
-    def _event(self, payload: bytes) -> list[Event]:
-        if payload.startswith(b"[DONE]"):
-            empty = not self._so_far.whole.strip()
-            return self._ended([failed(EmptyReply("the stream ended without a word")) if empty else complete()])
-        value = parsed(payload)
-        failure = _failure_in(value)
-        if failure is not None:
-            return self._ended([failed(ReplyFailed(f"the stream failed: {failure}"))])
-        match value:
-            case {"content": str(whole)}:
-                return self._new(whole, payload)
-        return self._ended([failed(BadReply(f"a line of the stream is not JSON with content: {shown(payload)}"))])
-
-    def _new(self, whole: str, payload: bytes) -> list[Event]:
-        try:
-            new = self._so_far.take(whole)
-        except ValueError as error:
-            return self._ended([failed(BadReply(f"{error}: {shown(payload)}"))])
-        return [Text(new)] if new else []
-
-    def _ended(self, events: list[Event]) -> list[Event]:
-        self.done = True
-        return events
 
 
 _accounts: Accounts[dict[str, Any]] = Accounts(USES, time.time)
 
 
 class _Latest:
-    """What the seed kept on the class, as a view: of the plain account's login in the running loop, else in this thread."""
+    """What the seed kept on the class, as a view: the login that plain calls use, in the running loop, else in this thread."""
 
     @staticmethod
     def lease(provider: type[GPTalk]) -> Lease[dict[str, Any]] | None:

@@ -106,7 +106,7 @@ def _exported(item: Any) -> Cookie:
                 host_only=item.get("hostOnly"),
                 path=item.get("path"),
                 secure=item.get("secure"),
-                expires=None if item.get("session") is True else next((date for date in dates if date is not None), None),
+                expires=next((date for date in dates if date is not None), None),
             )
     raise Unusable("it has no name, value and domain")
 
@@ -117,6 +117,9 @@ def _har(entries: list[Any], host: str) -> Read:
     related = [entry for entry in spoken if entry.host is not None and family(entry.host) == family(host)]
     related.sort(key=lambda entry: (entry.host == host, entry.started or 0))
     found = _gathered([(entry.place, (entry, raw)) for entry in related for raw in entry.cookies()], _recorded)
+    if not found.cookies and not found.damaged and any(entry.host == host for entry in related):
+        # Chrome leaves cookies out unless it is told not to.
+        found.damaged.append(f"its requests to {host} have no cookies: export it once more, with sensitive data")
     latest = {cookie.name: cookie for cookie in found.cookies if cookie.goes_to(host)}
     return Read(list(latest.values()), found.damaged)
 
