@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from contextlib import aclosing
+from html import escape
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ from .furniture.sites import running
 HELLO = [{"role": "user", "content": "hi there"}]
 SUCCESS = corpus.body("ai-engine-1.9.99/01-success-stream")
 WRONG_NONCE = corpus.body("ai-engine-1.9.99/21-wrong-nonce")
+SUBMIT = "/wp-json/mwai-ui/v1/chats/submit"
 NO_NONCE = corpus.body("ai-engine-2.0.8/20-missing-nonce")
 
 
@@ -217,6 +219,139 @@ async def test_a_nonce_that_is_never_taken_is_asked_twice_and_no_more(serve: Any
         assert caught.value.status == 403
 
 
+async def test_without_a_page_only_the_nonce_is_taken_from_one(serve: Any) -> None:
+    """The second ask is the first one, to the letter, with a nonce."""
+    server: Server = await serve(Recorded("ai-engine-2.0.8/00-page", good="9339bdf90f", session=False))
+    await Opchatgpts.create_async(None, HELLO, base_url=server.url)
+    assert [seen.target for seen in server.seen] == [SUBMIT, "/chatgpt-free-use/", SUBMIT]
+    assert server.seen[0].body == server.seen[2].body
+    assert server.seen[2].headers["x-wp-nonce"] == "9339bdf90f"
+
+
+async def test_a_cache_that_never_forgets_is_got_round_by_start_session(serve: Any) -> None:
+    """The page has the same stale nonce twice; the plugin, newer than the page, gives another."""
+    site = Recorded("ai-engine-2.0.8/00-page", good="aaaaaaaaaa", session=True)
+
+    async def cached(seen: Seen, say: Say) -> None:
+        if seen.method == "GET":
+            page = corpus.body("ai-engine-2.0.8/00-page").replace(b"8092", str(server.port).encode())
+            await say.whole(page, content_type="text/html")
+        else:
+            await site(seen, say)
+
+    server: Server = await serve(cached)
+    assert await Opchatgpts.create_async(None, HELLO, base_url=server.url, page="/chat/") == "echo: hi there"
+    submits = [seen.headers.get("x-wp-nonce") for seen in server.seen if seen.target == SUBMIT]
+    assert submits == ["9339bdf90f", "aaaaaaaaaa"]
+
+
+async def test_a_wall_before_the_page_is_told(serve: Any) -> None:
+    """The ask wants a nonce, and the page that would give one stands behind a human check: that is the error."""
+
+    async def walled(seen: Seen, say: Say) -> None:
+        if seen.method == "GET":
+            await say.whole(b"<title>Just a moment...</title>", 403, "text/html", [("cf-mitigated", "challenge")])
+        elif seen.target == SUBMIT:
+            await say.whole(NO_NONCE, 401)
+        else:
+            await say.whole(b"{}", 404)
+
+    server: Server = await serve(walled)
+    with pytest.raises(errors.ChallengeRequired):
+        await Opchatgpts.create_async(None, HELLO, base_url=server.url)
+
+
+async def test_a_site_without_the_plugin_says_what_to_try(serve: Any) -> None:
+    """404 names the options that may be wrong, for the API and for the page."""
+
+    async def nothing(seen: Seen, say: Say) -> None:
+        await say.whole(b"<h1>Not Found</h1>", 404, "text/html")
+
+    server: Server = await serve(nothing)
+    for options, says in (({}, "option page"), ({"page": "/elsewhere"}, "/elsewhere")):
+        with pytest.raises(aiohttp.ClientResponseError, match=says) as caught:
+            await Opchatgpts.create_async(None, HELLO, base_url=server.url, **options)
+        assert caught.value.status == 404
+
+
+def site_with(**system: Any) -> Any:
+    """A site whose page holds a chat with these data."""
+
+    async def handler(seen: Seen, say: Say) -> None:
+        if seen.method == "GET":
+            data = escape(json.dumps(system))
+            page = f"<div class='mwai-chatbot-container' data-system='{data}'></div>"
+            await say.whole(page.encode(), content_type="text/html")
+        elif "start_session" in seen.target:
+            await say.whole(b"{}", 404)
+        else:
+            await say.stream([SUCCESS])
+
+    return handler
+
+
+async def test_a_site_without_pretty_permalinks(serve: Any) -> None:
+    """What the page names is asked: its route in the query, its bot, its session, its way of answering; as from that page."""
+    system = {
+        "restUrl": "/?rest_route=/",
+        "botId": None,
+        "customId": "c-1",
+        "contextId": 7,
+        "sessionId": "s-1",
+        "stream": False,
+    }
+    server: Server = await serve(site_with(**system))
+    # the page alone tells where to go: the seed's own site is not asked
+    assert await Opchatgpts.create_async(None, HELLO, page=f"{server.url}/a/chat?x=1#top") == "echo: hi there"
+    asked = server.seen[-1]
+    assert asked.target == "/?rest_route=/mwai-ui/v1/chats/submit"
+    named = ("botId", "customId", "contextId", "session", "stream")
+    assert [asked.json[name] for name in named] == [None, "c-1", 7, "s-1", False]
+    expected = {
+        "origin": server.url,
+        "alt-used": urlsplit(server.url).netloc,
+        "referer": f"{server.url}/a/chat?x=1",
+    }
+    for seen in server.seen:
+        assert {name: seen.headers[name] for name in expected} == expected
+
+
+async def test_a_page_that_has_moved(serve: Any) -> None:
+    """Within its host it is followed, and asked where it is now; to another host it is not, and nothing is asked there."""
+    there: Server = await serve(site_with(restUrl="/blog/wp-json", botId="default"))
+    places = {"/old": f"{there.url}/blog/chat/", "/away": f"http://localhost:{there.port}/blog/chat/"}
+
+    async def moved(seen: Seen, say: Say) -> None:
+        await say.whole(b"", 301, headers=[("Location", places[seen.path])])
+
+    here: Server = await serve(moved)
+    assert await Opchatgpts.create_async(None, HELLO, base_url=here.url, page="/old") == "echo: hi there"
+    assert there.seen[-1].target == "/blog/wp-json/mwai-ui/v1/chats/submit"
+    there.seen.clear()
+    with pytest.raises(errors.BadReply, match="localhost"):
+        await Opchatgpts.create_async(None, HELLO, base_url=here.url, page="/away")
+    assert all(seen.method == "GET" for seen in [*here.seen, *there.seen])
+
+
+@pytest.mark.parametrize("line", [b"data: nonsense\n\n", b'data: {"data": "x"}\n\n'])
+async def test_a_broken_line_is_the_seeds_runtime_error(serve: Any, line: bytes) -> None:
+    """After the text that came before it, a ``RuntimeError`` that names the line."""
+    server: Server = await serve(replaying([SUCCESS[:36], line]))
+    got = []
+    with pytest.raises(RuntimeError) as caught:
+        async for piece in Opchatgpts.create_async_generator(None, HELLO, base_url=server.url):
+            got.append(piece)
+    assert got == ["ech"]
+    assert line.decode().strip() in str(caught.value)
+
+
+async def test_what_the_caller_sets_goes_along(serve: Any) -> None:
+    """Sampling options by the plugin's names, and nothing of them where none is set."""
+    server: Server = await serve(replaying([SUCCESS]))
+    await Opchatgpts.create_async(None, HELLO, base_url=server.url, temperature=0.2, max_tokens=50)
+    assert (server.seen[0].json["temperature"], server.seen[0].json["maxTokens"]) == (0.2, 50)
+
+
 async def test_a_page_without_a_chat_says_so(serve: Any) -> None:
     """The error names the page and the option."""
 
@@ -226,9 +361,10 @@ async def test_a_page_without_a_chat_says_so(serve: Any) -> None:
     server: Server = await serve(empty)
     with pytest.raises(errors.ChatNotFound, match="/elsewhere"):
         await Opchatgpts.create_async(None, HELLO, base_url=server.url, page="/elsewhere")
-    with pytest.raises(errors.BadInput) as caught:
-        await Opchatgpts.create_async(None, HELLO, base_url=server.url, page="")
-    assert caught.value.field == "page"
+    for page in ("", "http://[", 7):
+        with pytest.raises(errors.BadInput) as caught:
+            await Opchatgpts.create_async(None, HELLO, base_url=server.url, page=page)
+        assert caught.value.field == "page"
 
 
 async def test_what_the_service_refuses_never_leaves(serve: Any) -> None:

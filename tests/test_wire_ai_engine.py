@@ -1,23 +1,18 @@
-"""AI Engine's wire against the bytes of real servers, and its two halves against each other."""
+"""AI Engine's asking half against the bytes of real servers: page, question, reply."""
 
 from __future__ import annotations
 
 import json
-import random
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from polychat import errors
-from polychat.events import Event, Finish, Text, Usage
+from polychat.events import Usage
 from polychat.wire import ai_engine
 from polychat.wire.ai_engine import Bot, Overrides, Reader, bot_of, question
-from polychat.wire.ai_engine_site import AIEngineSite, Writer
-from polychat.wire.answering import Question, Request, Response
 from polychat.wire.framing import data_line
-from polychat.wire.reading import complete, failed, truncated
+from polychat.wire.reading import complete
 
 from .furniture import corpus
 from .furniture.reading import Heard, hear, merged
@@ -95,15 +90,15 @@ def test_recorded_failures_under_200(case: str, error: type[Exception], text: st
 
 
 def test_every_cut_of_an_answer_is_truncated() -> None:
-    """A stream that stops anywhere before its end event is ``truncated``, with the text of its whole lines."""
+    """A stream that stops anywhere before its end event is whole is ``truncated``, with the text of its whole lines."""
     body = corpus.body("ai-engine-1.9.99/01-success-stream")
     end = body.index(b'data: {"type":"end"')
-    for stop in range(end):
+    for stop in range(len(body.rstrip())):
         reply = hear(Reader(), [body[:stop]])
-        if reply.finish.verdict != "truncated":
-            # half a line, ended by the cut, is no event either
-            assert isinstance(reply.error, errors.BadReply)
+        assert reply.finish.verdict == "truncated", body[:stop]
         assert "echo: hi there".startswith(reply.text)
+        assert reply.text == "echo: hi there" or stop < end
+    assert hear(Reader(), [body.rstrip()]).finish == complete()
 
 
 @pytest.mark.parametrize(
@@ -117,6 +112,12 @@ def test_every_cut_of_an_answer_is_truncated() -> None:
         (b'data: {"type": "end", "data": "{\\"success\\":false,\\"message\\":\\"no\\"}"}\n\n', errors.ReplyFailed),
         (b'data: {"type": "error", "data": {"code": 7}}\n\n', errors.ReplyFailed),
         (b"data: \xff\xfe\n\n", errors.BadReply),
+        (
+            b'data: {"type":"live","data":" "}\n\ndata: {"type":"end","data":"{\\"success\\":true,\\"reply\\":\\"\\"}"}\n',
+            errors.EmptyReply,
+        ),
+        (b"data", errors.Truncated),
+        (b"event: live\n", errors.Truncated),
         (b'{"success": true}', errors.BadReply),
         (b'{"success": false, "message": "no"}', errors.ReplyFailed),
         (b'{"code": "rest_no_route", "message": "No route"}', errors.ReplyFailed),
@@ -157,11 +158,46 @@ def test_lines_and_objects_have_a_limit(body: bytes) -> None:
     assert "100 bytes" in str(Heard(events).error)
 
 
-def test_an_end_with_text_that_was_not_streamed_is_an_answer() -> None:
-    """A site that gives its whole reply in the end event only is understood."""
-    end = json.dumps({"success": True, "reply": "all of it", "usage": None})
-    reply = hear(Reader(), [data_line({"type": "end", "data": end})])
-    assert (reply.text, reply.finish) == ("all of it", complete())
+@pytest.mark.parametrize(
+    ("streamed", "reply", "text"),
+    [
+        ([], "all of it", "all of it"),
+        (["all"], "all of it", "all of it"),
+        ([" \n", "all "], "all of it", " \nall of it"),
+        (["all of it "], "all of it", "all of it "),
+        (["all"], "ALL of it, as the site would have it", "all"),
+        (["all"], "", "all"),
+    ],
+)
+def test_what_was_not_streamed_is_taken_from_the_end(streamed: list[str], reply: str, text: str) -> None:
+    """All of it where the site does not stream, the rest where some came; a reply that was changed later is not said again."""
+    lines = [data_line({"type": "live", "data": piece}) for piece in streamed]
+    end = json.dumps({"success": True, "reply": reply, "usage": None})
+    heard = hear(Reader(), [*lines, data_line({"type": "end", "data": end})])
+    assert (heard.text, heard.finish) == (text, complete())
+
+
+@pytest.mark.parametrize("case", ["ai-engine-1.9.99/01-success-stream", "ai-engine-1.9.99/02-success-nonstream"])
+@pytest.mark.parametrize("before", ["\ufeff", "\n \r\n", "\ufeff\n", "\n\ufeff"])
+def test_what_php_prints_first_is_passed_over(case: str, before: str) -> None:
+    """A byte order mark and blank lines before the reply, at every cut."""
+    for pieces in corpus.splits(before.encode() + corpus.body(case)):
+        assert hear(Reader(), pieces).text == "echo: hi there"
+
+
+def test_phps_notices_before_a_stream_are_passed_over() -> None:
+    """A site that shows its warnings still answers."""
+    notice = b"<br />\n<b>Deprecated</b>:  Creation of dynamic property in /srv/ai.php on line <b>7</b><br />\n"
+    for pieces in corpus.splits(notice + corpus.body("ai-engine-1.9.99/01-success-stream")):
+        assert hear(Reader(), pieces).text == "echo: hi there"
+
+
+def test_a_page_in_the_place_of_a_reply_is_shown() -> None:
+    """HTML under 200 is no answer and no cut one: the error shows how it begins, the same at every cut."""
+    page = b"<!DOCTYPE html>\n<title>Maintenance</title>\n" + b"<p>we are back soon</p>\n" * 200
+    said = {str(hear(Reader(), pieces).error) for pieces in corpus.splits(page)}
+    assert len(said) == 1
+    assert "Maintenance" in said.pop()
 
 
 # The question
@@ -187,6 +223,24 @@ def test_overrides_and_the_systems_text_go_where_old_servers_take_them() -> None
     said = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "c"}]
     asked = question(said, Bot("http://h/wp-json"), "x", Overrides(temperature=0, max_tokens=5))
     assert (asked["context"], asked["temperature"], asked["maxTokens"], asked["messages"]) == ("Be kind.", 0, 5, said)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "field"),
+    [
+        ({"temperature": "hot"}, "temperature"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"temperature": -1}, "temperature"),
+        ({"temperature": True}, "temperature"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+    ],
+)
+def test_overrides_that_cannot_be_are_refused(overrides: dict[str, Any], field: str) -> None:
+    """Nothing that is no such number is sent; the error names the option."""
+    with pytest.raises(errors.BadInput) as caught:
+        question([{"role": "user", "content": "c"}], Bot("http://h"), "x", Overrides(**overrides))
+    assert caught.value.field == field
 
 
 @pytest.mark.parametrize("text", ["", " \n\t", "0", " 0 ", "\x00"])
@@ -220,7 +274,7 @@ def test_the_limit_is_in_bytes() -> None:
 def test_recorded_pages(case: str, nonce: str | None, base: str) -> None:
     """The bot, its address and its nonce as the real page has them."""
     bot = bot_of(corpus.body(case).decode(), f"{base}/chat/")
-    assert bot == Bot(f"{base}/wp-json", "default", None, 4, "N/A", nonce)
+    assert bot == Bot(f"{base}/wp-json", "default", None, 4, "N/A", nonce, stream="2.5.2" not in case)
     assert bot.submit_url == f"{base}/wp-json/mwai-ui/v1/chats/submit"
 
 
@@ -239,9 +293,21 @@ def test_a_site_without_pretty_permalinks() -> None:
 
 def test_the_pages_own_address_goes_before_what_it_says_of_itself() -> None:
     """Behind a proxy a site often calls itself http or by an inner port; another host is not followed."""
-    assert bot_of(_page(restUrl="http://h:8080/wp-json"), "https://h/chat").rest_url == "https://h/wp-json"
-    with pytest.raises(errors.BadReply, match="another host"):
-        bot_of(_page(restUrl="https://evil.example/wp-json"), "https://h/chat")
+    for named in ("http://h:8080/wp-json", "http://www.h/wp-json/", "//h/wp-json", "/wp-json"):
+        assert bot_of(_page(restUrl=named), "https://h:444/chat").rest_url == "https://h:444/wp-json"
+    for elsewhere in ("https://evil.example/wp-json", "https://h.evil.example/", "ftp:x", "https://h@evil.example/wp-json"):
+        with pytest.raises(errors.BadReply, match="another host"):
+            bot_of(_page(restUrl=elsewhere), "https://h/chat")
+    with pytest.raises(errors.BadReply, match="no address"):
+        bot_of(_page(restUrl="http://[/wp-json"), "https://h/chat")
+
+
+def test_of_several_bots_the_first_is_asked() -> None:
+    """In the page's order, and whether it streams as the page says."""
+    two = _page(restUrl="/a", botId="one", stream=False) + _page(restUrl="/b", botId="two")
+    bot = bot_of(two, "https://h/")
+    assert (bot.bot_id, bot.stream) == ("one", False)
+    assert question([{"role": "user", "content": "c"}], bot, "x")["stream"] is False
 
 
 @pytest.mark.parametrize(
@@ -272,199 +338,3 @@ def test_a_refused_nonce_is_told_from_a_refused_message() -> None:
     for case, nonce in (("1.9.99/21-wrong-nonce", True), ("2.0.8/20-missing-nonce", True), ("1.9.99/36-zero-message", False)):
         recorded = corpus.meta(f"ai-engine-{case}")["status"], corpus.body(f"ai-engine-{case}")
         assert ai_engine.is_nonce_failure(*recorded) is nonce
-
-
-# The answering half
-
-
-def submit(site: AIEngineSite, fields: Any, nonce: str | None = None, **changes: Any) -> Response | Question:
-    headers = {"content-type": "application/json", **({"x-wp-nonce": nonce} if nonce is not None else {})}
-    body = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
-    request = Request("POST", "/wp-json/mwai-ui/v1/chats/submit", {}, headers, body, "http://h/x")
-    for name, value in changes.items():
-        setattr(request, name, value)
-    return site.hear(request)
-
-
-def recorded_request(case: str, site: AIEngineSite) -> Response | Question:
-    head, _, body = corpus.request(case).partition(b"\r\n\r\n")
-    first, *lines = head.decode().split("\r\n")
-    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-    method, path, _ = first.split(" ")
-    return site.hear(Request(method, path, {}, headers, body, "http://127.0.0.1:8090"))
-
-
-def old() -> AIEngineSite:
-    return AIEngineSite(era="1.9")
-
-
-def text_events(*texts: str) -> list[Event]:
-    return [Text(text) for text in texts]
-
-
-ECHO = text_events("ech", "o: ", "hi ", "the", "re")
-
-
-@pytest.mark.parametrize(
-    ("case", "events"),
-    [
-        ("ai-engine-1.9.99/01-success-stream", [*ECHO, Usage(31, 7, 38), complete()]),
-        ("ai-engine-1.9.99/02-success-nonstream", [*ECHO, Usage(10, 3, 13), complete()]),
-        ("ai-engine-1.9.99/11-empty-reply-stream", [Usage(32, 0, 32), complete()]),
-        (
-            "ai-engine-1.9.99/40-upstream-401-stream",
-            [failed(errors.ReplyFailed("From OpenAI: Error invalid_api_key: Incorrect API key provided: dummy."))],
-        ),
-        (
-            "ai-engine-1.9.99/43-upstream-429-nonstream",
-            [failed(errors.ReplyFailed("From OpenAI: Rate limit reached for default-gpt-3.5-turbo. Please try again in 20s."))],
-        ),
-        (
-            "ai-engine-1.9.99/49-upstream-cut-stream",
-            [
-                *text_events("c0 ", "c1 ", "c2 "),
-                failed(errors.ReplyFailed("From OpenAI: cURL error 18: transfer closed with outstanding read data remaining")),
-            ],
-        ),
-    ],
-)
-def test_our_server_answers_byte_for_byte_as_the_recorded_one(case: str, events: list[Event]) -> None:
-    """The recorded request, the model's same pieces: the same status, content type and bytes."""
-    asked = recorded_request(case, old())
-    assert isinstance(asked, Question)
-    body = asked.writer.write(events) + asked.writer.end()
-    assert body == corpus.body(case)
-    meta = corpus.meta(case)
-    assert (asked.writer.status, asked.writer.content_type) == (meta["status"], meta["content_type"])
-
-
-@pytest.mark.parametrize(
-    "case",
-    [
-        "ai-engine-1.9.99/21-wrong-nonce",
-        "ai-engine-1.9.99/30-unknown-bot-stream",
-        "ai-engine-1.9.99/36-zero-message",
-        "ai-engine-2.0.8/20-missing-nonce",
-    ],
-)
-def test_our_server_refuses_byte_for_byte_as_the_recorded_one(case: str) -> None:
-    """Status, content type and body of each recorded refusal."""
-    said = recorded_request(case, AIEngineSite(era="2.0" if "2.0.8" in case else "1.9"))
-    assert isinstance(said, Response)
-    meta = corpus.meta(case)
-    assert (said.status, said.content_type, said.body) == (meta["status"], meta["content_type"], corpus.body(case))
-
-
-def test_our_server_breaks_as_the_recorded_one() -> None:
-    """An array for a message is PHP's type error: status 500 and WordPress's code."""
-    said = recorded_request("ai-engine-1.9.99/66-newmessage-array", old())
-    assert isinstance(said, Response)
-    recorded = json.loads(corpus.body("ai-engine-1.9.99/66-newmessage-array"))
-    assert (said.status, json.loads(said.body)["code"], set(json.loads(said.body))) == (500, recorded["code"], set(recorded))
-
-
-def test_our_server_keeps_history_as_the_recorded_one() -> None:
-    """The system message is dropped, the last user message replaced by ``newMessage``."""
-    asked = recorded_request("ai-engine-1.9.99/60-history", old())
-    assert isinstance(asked, Question)
-    recorded = json.loads(json.loads(corpus.body("ai-engine-1.9.99/60-history"))["reply"])
-    assert asked.messages == recorded[1:]  # the first is the bot's own context
-
-
-def test_history_is_the_last_fifteen() -> None:
-    """Of a long conversation the server remembers 15 messages, the new one among them."""
-    said = [{"role": "user" if n % 2 == 0 else "assistant", "content": str(n)} for n in range(31)]
-    asked = submit(old(), {"botId": "default", "newMessage": "new", "messages": said})
-    assert isinstance(asked, Question)
-    assert [m["content"] for m in asked.messages] == [*map(str, range(16, 30)), "new"]
-
-
-def test_the_eras_of_the_nonce() -> None:
-    """1.9 wants none, 2.0 has it in the page, 2.4 gives it by ``start_session``; an empty one is wrong everywhere."""
-    fields = {"botId": "default", "newMessage": "hi"}
-    for era in ("1.9", "2.0", "2.4"):
-        site = AIEngineSite(era=era)  # type: ignore[arg-type]
-        page = site.hear(Request("GET", "/chat/", {}, {}, b"", "http://h/x"))
-        session = site.hear(Request("POST", "/wp-json/mwai/v1/start_session", {}, {}, b"", "http://h/x"))
-        assert isinstance(page, Response)
-        assert isinstance(session, Response)
-        in_page = bot_of(page.body.decode(), "http://h/x/chat/").nonce
-        by_session = ai_engine.nonce_of(session.body)
-        assert (in_page is None, by_session is None) == (era != "2.0", era != "2.4")
-        assert isinstance(submit(site, fields), Question) is (era == "1.9")
-        for wrong in ("", "0123456789"):
-            said = submit(site, fields, wrong)
-            assert isinstance(said, Response)
-            assert (said.status, ai_engine.is_nonce_failure(403, said.body)) == (403, True)
-        good = submit(site, fields, site.nonces.current())
-        assert isinstance(good, Question)
-        assert dict(good.writer.headers) == {"X-WP-Nonce": site.nonces.current()}
-
-
-def test_a_nonce_lives_twelve_to_twenty_four_hours() -> None:
-    """It holds through the tick it was made in and the next one, and not in the one after."""
-    now = [0.0]
-    site = AIEngineSite(clock=lambda: now[0], rng=random.Random(1))
-    nonce = site.nonces.current()
-    for hours, holds in ((11.9, True), (12.1, True), (23.9, True), (24.1, False)):
-        now[0] = hours * 3600
-        assert site.nonces.holds(nonce) is holds
-    assert len({site.nonces.current() for now[0] in range(0, 10 * 43200, 43200)}) == 10
-    fresh = site.nonces.current()
-    site.nonces.expire()
-    assert not site.nonces.holds(fresh)
-
-
-def test_the_route_may_come_as_a_query() -> None:
-    """Sites without pretty permalinks take ``?rest_route=``."""
-    route = "/mwai-ui/v1/chats/submit"
-    fields = {"botId": "default", "newMessage": "hi"}
-    assert isinstance(submit(old(), fields, path="/", query={"rest_route": route}), Question)
-    unknown = submit(old(), fields, path="/wp-json/mwai-ui/v2/x")
-    assert isinstance(unknown, Response)
-    assert (unknown.status, json.loads(unknown.body)["code"]) == (404, "rest_no_route")
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        b"",
-        b"nonsense",
-        b"[]",
-        b"7",
-        b"[" * 5000,
-        {"botId": "default"},
-        {"newMessage": "hi"},
-        {"botId": "default", "newMessage": 7},
-    ],
-)
-def test_nonsense_is_refused_and_not_a_crash(fields: Any) -> None:
-    """Whatever comes in, the server answers with a refusal."""
-    said = submit(old(), fields)
-    assert isinstance(said, Response)
-    assert said.status in (400, 403)
-
-
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1)), st.booleans(), st.integers(1, 60))
-def test_what_the_server_writes_the_client_reads(texts: list[str], streams: bool, step: int) -> None:
-    """Any text, streamed or whole, at any cut, arrives as it was, with its usage."""
-    writer = Writer(streams)
-    body = writer.write([*text_events(*texts), Usage(1, 2, 3), complete()]) + writer.end()
-    reply = hear(Reader(), [body[i : i + step] for i in range(0, len(body), step)])
-    whole = "".join(texts)
-    if streams and texts:
-        assert (reply.text, reply.finish) == (whole, complete())
-    elif whole.strip():
-        assert (reply.text, reply.finish) == (whole.strip(), complete())
-    else:
-        assert type(reply.error) is errors.EmptyReply
-
-
-@pytest.mark.parametrize("streams", [True, False])
-@pytest.mark.parametrize("end", [failed(errors.ReplyFailed("no")), truncated("cut")])
-def test_a_backends_failure_never_reads_as_an_answer(streams: bool, end: Finish) -> None:
-    """What our server writes of a failed or cut answer, our client takes for a failure."""
-    writer = Writer(streams)
-    body = writer.write([Text("so far"), end]) + writer.end()
-    assert hear(Reader(), [body]).finish.verdict != "complete"
-    assert writer.status == (200 if streams else 500)

@@ -40,6 +40,11 @@ def browser_headers(url: str, referer: str | None = None) -> dict[str, str]:
 
 def page_url(base_url: str, page: str) -> str:
     """``page`` as a URL: a path is below ``base_url``."""
-    if not isinstance(page, str) or not page.strip():
-        raise BadInput("page must be the path or URL of the page that holds the chat, such as /chat/", field="page")
-    return page if page.startswith(("http://", "https://")) else urljoin(f"{base_url}/", page.lstrip("/"))
+    try:
+        if page.strip():
+            url = page if page.startswith(("http://", "https://")) else urljoin(f"{base_url}/", page.lstrip("/"))
+            if urlsplit(url).hostname:
+                return url
+    except (AttributeError, ValueError):  # no text, or half an IPv6 address
+        pass
+    raise BadInput("page must be the path or URL of the page that holds the chat, such as /chat/", field="page")

@@ -127,8 +127,11 @@ def _timeout(value: object) -> float | None:
 def _base_url(value: object) -> str:
     if value == "":
         return ""  # a provider that asks no server: the embedded model
-    if isinstance(value, str) and urlsplit(value).scheme in ("http", "https") and urlsplit(value).hostname:
-        return value.rstrip("/")
+    try:
+        if isinstance(value, str) and urlsplit(value).scheme in ("http", "https") and urlsplit(value).hostname:
+            return value.rstrip("/")
+    except ValueError:  # half an IPv6 address
+        pass
     raise BadInput("base_url must be a URL that begins with http:// or https:// and names a host", field="base_url")
 
 

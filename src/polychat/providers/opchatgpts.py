@@ -7,8 +7,9 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from ..errors import ChatNotFound, StatusError
+from ..errors import BadReply, ChallengeRequired, StatusError, shown
 from ..events import Event
 from ..types import Messages
 from ..wire import ai_engine
@@ -22,18 +23,19 @@ if TYPE_CHECKING:
     from ..transport import StreamResponse, StreamSession
 
 _PAGE = "/chatgpt-free-use/"
-"""Where the seed's client said it came from; its nonce is looked for there."""
+"""Where the seed's client said it came from; a nonce is looked for there."""
 
 
-def headers_for(base_url: str) -> dict[str, str]:
-    """What the seed's client sent with everything."""
+def headers_for(page: str) -> dict[str, str]:
+    """What the seed's client sent with everything, as if from that page."""
+    host = host_of(page)
     return {
         "User-Agent": USER_AGENT,
         "Accept": "*/*",
         "Accept-Language": "en-US,en;q=0.9",
-        "Origin": origin_of(base_url),
-        "Alt-Used": host_of(base_url),
-        "Referer": f"{base_url}{_PAGE}",
+        "Origin": origin_of(page),
+        "Alt-Used": host,
+        "Referer": urlsplit(page)._replace(netloc=host, fragment="").geturl(),
         "Sec-Fetch-Dest": "empty",
         "Sec-Fetch-Mode": "cors",
         "Sec-Fetch-Site": "same-origin",
@@ -41,10 +43,11 @@ def headers_for(base_url: str) -> dict[str, str]:
 
 
 class Opchatgpts(AsyncGeneratorProvider):
-    """Asks the bot ``default`` at ``base_url``, as the seed's client did; with ``page``, the bot of that page.
+    """Asks the bot ``default`` at ``base_url``, as the seed's client did; with ``page``, the first bot of that page.
 
-    A nonce is fetched when the site asks for one, and a stale one is renewed once. The server keeps the last 15 messages, and
-    takes a new one of at most 65,536 bytes. ``temperature``, ``max_tokens`` and system messages count up to version 2.0.8.
+    A nonce is fetched when the site asks for one, and a stale one is renewed once. The last message is asked as the user's; of
+    those before it the server keeps the last 14, and forgets the older ones. ``temperature``, ``max_tokens`` and system
+    messages take effect up to version 2.0.8; later ones pass them over.
     """
 
     url = "https://opchatgpts.net"
@@ -66,19 +69,21 @@ class Opchatgpts(AsyncGeneratorProvider):
         max_tokens: int | None = None,
     ) -> AsyncGenerator[list[Event], None]:
         """``page`` is the path or URL of the page that holds the chat; without it nothing is fetched before the ask."""
-        bot = Bot(f"{call.base_url}/wp-json")
+        where = page_url(call.base_url, _PAGE if page is None else page)
         overrides = Overrides(temperature=temperature, max_tokens=max_tokens)
         chat = secrets.token_urlsafe(8)
-        ai_engine.question(messages, bot, chat, overrides)  # what the server would refuse is refused before anything is sent
-        async with call.session(headers_for(call.base_url)) as session:
+        bot = Bot(f"{call.base_url}/wp-json")
+        asked = ai_engine.question(messages, bot, chat, overrides)  # before anything is sent: it may be refused here
+        async with call.session(headers_for(where)) as session:
             if page is not None:
-                bot = await _bot_of(session, page_url(call.base_url, page))
-            response = await _submit(session, bot, ai_engine.question(messages, bot, chat, overrides))
+                bot = await _bot_of(session, where)
+                bot = replace(bot, nonce=bot.nonce or await _session_nonce(session, bot))
+                asked = ai_engine.question(messages, bot, chat, overrides)
+            response = await _submit(session, bot, asked)
             if not response.ok:
-                bot = await _renewed(session, response, bot, page_url(call.base_url, page or _PAGE))
-                response = await _submit(session, bot, ai_engine.question(messages, bot, chat, overrides))
+                response = await _submit(session, await _renewed(session, response, bot, where), asked)
             if not response.ok:
-                raise response.error(ai_engine.refusal(await response.read()))
+                raise response.error(ai_engine.refusal(response.status, await response.read()))
             async with aclosing(response.events(ai_engine.Reader())) as batches:
                 async for batch in batches:
                     yield batch
@@ -90,30 +95,36 @@ async def _submit(session: StreamSession, bot: Bot, asked: dict[str, object]) ->
     return await session.post(bot.submit_url, json=asked, headers=headers)
 
 
-async def _bot_of(session: StreamSession, page_url: str) -> Bot:
-    """The page's bot with the nonce it takes to ask it, if any: from the page, else from ``start_session``."""
-    async with session.get(page_url, headers={"Cache-Control": "no-cache"}) as response:
-        response.raise_for_status()
-        bot = ai_engine.bot_of(await response.text(), page_url)
-    return bot if bot.nonce else await _with_session(session, bot)
+async def _bot_of(session: StreamSession, page: str) -> Bot:
+    async with session.get(page, headers={"Cache-Control": "no-cache"}) as response:
+        if not response.ok:
+            raise response.error(f"the page {shown(page)} cannot be had")
+        if not ai_engine.same_host(response.url, page):
+            raise BadReply(f"the page has moved to another host, {shown(response.url)}: if you mean that one, give its address")
+        return ai_engine.bot_of(await response.text(), response.url)
 
 
-async def _with_session(session: StreamSession, bot: Bot) -> Bot:
+async def _session_nonce(session: StreamSession, bot: Bot) -> str | None:
+    """What ``start_session`` gives. Versions before 2.4.4 have none: there a page without a nonce means that none is needed."""
     async with session.post(bot.session_url, headers={"Content-Type": "application/json"}) as response:
-        # Versions before 2.4.4 have no such route: there a page without a nonce means that none is needed.
-        return replace(bot, nonce=ai_engine.nonce_of(await response.read())) if response.ok else bot
+        return ai_engine.nonce_of(await response.read()) if response.ok else None
 
 
-async def _renewed(session: StreamSession, response: StreamResponse, bot: Bot, page_url: str) -> Bot:
+async def _renewed(session: StreamSession, response: StreamResponse, bot: Bot, page: str) -> Bot:
     """The bot with a fresh nonce; raises the refusal where it is not about the nonce, or no other nonce can be had."""
     body = await response.read()
-    refused = response.error(ai_engine.refusal(body))
+    obstacle: StatusError = response.error(ai_engine.refusal(response.status, body))
     if not ai_engine.is_nonce_failure(response.status, body):
-        raise refused
+        raise obstacle
+    nonce = None
     try:
-        fresh = await _bot_of(session, page_url)
-    except (ChatNotFound, StatusError):
-        fresh = await _with_session(session, bot)
-    if fresh.nonce in (None, bot.nonce):
-        raise refused
-    return fresh
+        nonce = (await _bot_of(session, page)).nonce
+    except ChallengeRequired as wall:
+        obstacle = wall
+    except (BadReply, StatusError):
+        pass  # no such page, or no chat in it: start_session needs none
+    if nonce in (None, bot.nonce):  # a cache may give the stale one again
+        nonce = await _session_nonce(session, bot)
+    if nonce in (None, bot.nonce):
+        raise obstacle
+    return replace(bot, nonce=nonce)

@@ -5,12 +5,15 @@ Facts from versions 1.9.99, 2.0.8 and 2.5.2 as they answer; a version's own way 
 
 from __future__ import annotations
 
+import math
+import re
+from codecs import BOM_UTF8
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from ..errors import BadInput, BadReply, ChatNotFound, EmptyReply, MessageTooLong, ReplyFailed, shown
-from ..events import Event, Text, Usage
+from ..events import Event, Finish, Text, Usage
 from ..prompt import byte_size, turns
 from ..types import Messages
 from .framing import MAX_LINE, DataLines, LineTooLong
@@ -21,7 +24,11 @@ SUBMIT = "/mwai-ui/v1/chats/submit"
 START_SESSION = "/mwai/v1/start_session"
 MESSAGE_LIMIT = 65_536
 """Bytes of a message, once trimmed."""
-_TRIMMED = " \t\n\r\0\x0b"  # what PHP's trim() takes off
+TRIMMED = " \t\n\r\0\x0b"
+"""What PHP's ``trim()`` takes off."""
+_FIELD = re.compile(rb":|(?:data|event|id|retry):")
+_SHOWN = 1_000
+"""Bytes of an answer's beginning that are kept for the error that shows it."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -35,6 +42,7 @@ class Bot:
     context_id: int | None = 28
     session_id: str = "N/A"
     nonce: str | None = None
+    stream: bool = True
 
     @property
     def submit_url(self) -> str:
@@ -46,11 +54,14 @@ class Bot:
 
 
 def bot_of(html: str, page_url: str) -> Bot:
-    """The first bot of a page. Raises ``ChatNotFound``, or ``BadReply`` where the page would send us to another host."""
+    """The first bot of a page. Raises ``ChatNotFound``, or ``BadReply`` where the page would send us to another host.
+
+    ``page_url`` is where the page came from, after redirects.
+    """
     for element in elements(html, "mwai-chatbot-container", has=("data-system",)):
         match parsed(element["data-system"]):
-            case {"restUrl": str(rest_url)} as system:
-                return _bot(system, _same_host(rest_url.rstrip("/"), page_url))
+            case {"restUrl": str(rest_url)} as system if rest_url:
+                return _bot(system, _rest_root(rest_url, page_url))
     raise ChatNotFound(
         f"no AI Engine chat in {shown(page_url)}: name the page that holds it with the option page, such as page='/chat/'"
     )
@@ -69,16 +80,31 @@ def _bot(system: dict[str, Any], rest_url: str) -> Bot:
         context if isinstance(context, int) else None,
         text("sessionId") or "N/A",
         text("restNonce"),
+        system.get("stream") is not False,
     )
 
 
-def _same_host(rest_url: str, page_url: str) -> str:
-    """The REST root, on the page's own scheme and host; another host is refused: our words were not meant for it."""
-    rest, page = urlsplit(rest_url), urlsplit(page_url)
-    if rest.hostname is None or rest.hostname.removeprefix("www.") != (page.hostname or "").removeprefix("www."):
+def _rest_root(rest_url: str, page_url: str) -> str:
+    """The REST root on the page's own scheme, host and port; another host is refused: our words were not meant for it.
+
+    A site behind a proxy often names http, www or an inner port for itself: the address that gave the page is known to work.
+    """
+    try:
+        rest, page = urlsplit(urljoin(page_url, rest_url)), urlsplit(page_url)
+    except ValueError:  # half an IPv6 address
+        raise BadReply(f"the page {shown(page_url)} names no address for its chat: {shown(rest_url)}") from None
+    if not same_host(rest.geturl(), page_url):
         raise BadReply(f"the page {shown(page_url)} sends its chat to another host: {shown(rest_url)}")
-    # A site behind a proxy often names http:// or an inner port for itself: the page's own address is the one that works.
-    return rest._replace(scheme=page.scheme, netloc=page.netloc).geturl() if rest.hostname == page.hostname else rest_url
+    return rest._replace(scheme=page.scheme, netloc=page.netloc).geturl().rstrip("/")
+
+
+def same_host(one: str, other: str) -> bool:
+    """Whether two URLs are of one host, with or without ``www.``."""
+    return _host(one) == _host(other)
+
+
+def _host(url: str) -> str:
+    return (urlsplit(url).hostname or "").removeprefix("www.")
 
 
 def nonce_of(reply: bytes) -> str | None:
@@ -102,15 +128,25 @@ class Overrides:
     max_tokens: int | None = None
 
     def fields(self, system: str | None) -> dict[str, Any]:
+        """By the names of the request. Raises ``BadInput`` for a value that cannot be one."""
+        if not _is_number(self.temperature, int, float):
+            raise BadInput(f"temperature is {self.temperature!r}; it must be a number from 0 up", field="temperature")
+        if not _is_number(self.max_tokens, int) or self.max_tokens == 0:
+            raise BadInput(f"max_tokens is {self.max_tokens!r}; it must be a whole number above 0", field="max_tokens")
         named = {"context": system, "temperature": self.temperature, "maxTokens": self.max_tokens}
         return {name: value for name, value in named.items() if value is not None}
+
+
+def _is_number(value: float | None, *kinds: type) -> bool:
+    return value is None or (type(value) in kinds and 0 <= value < math.inf)  # bool is an int, and no number here
 
 
 def question(messages: Messages, bot: Bot, chat_id: str, overrides: Overrides | None = None) -> dict[str, Any]:
     """The body of a submit. Raises ``BadInput`` and ``MessageTooLong`` for what the server would refuse.
 
-    The server keeps the last 15 messages and puts ``newMessage`` in the place of the last one, if that is the user's. It drops
-    system messages from the list; their text goes as ``context`` too, which servers up to 2.0.8 take.
+    The server keeps the last 15 messages, and puts ``newMessage`` in the place of the last one if that is the user's. It takes
+    it for the user's words, whatever role the last message has. It drops system messages from the list; their text goes as
+    ``context`` too, which servers up to 2.0.8 take.
     """
     said = [{"role": role, "content": text} for role, text in turns(messages)]
     system = "\n".join(item["content"] for item in said if item["role"] == "system")
@@ -122,13 +158,13 @@ def question(messages: Messages, bot: Bot, chat_id: str, overrides: Overrides | 
         "messages": said,
         "newMessage": _checked(said[-1]["content"], f"messages[{len(said) - 1}].content"),
         "session": bot.session_id,
-        "stream": True,
+        "stream": bot.stream,
         **(overrides or Overrides()).fields(system or None),
     }
 
 
 def _checked(text: str, field_name: str) -> str:
-    trimmed = text.strip(_TRIMMED)
+    trimmed = text.strip(TRIMMED)
     if trimmed in ("", "0"):
         raise BadInput(f"{field_name} is {text!r}; the service refuses an empty message, and «0» too", field=field_name)
     size = byte_size(trimmed, field_name)
@@ -137,8 +173,10 @@ def _checked(text: str, field_name: str) -> str:
     return text
 
 
-def refusal(body: bytes) -> str:
+def refusal(status: int, body: bytes) -> str:
     """What the plugin or WordPress says in a refusal, fit to be shown."""
+    if status == 404:
+        return "no AI Engine answers at this address: check base_url, or name the page that holds the chat with the option page"
     match parsed(body):
         case {"message": str(message)}:
             return shown(message)
@@ -149,14 +187,18 @@ def refusal(body: bytes) -> str:
 class Reader:
     """One reply of ``submit``: an event stream or one JSON object, told apart by the first byte.
 
-    The plugin sends streams as ``application/json`` and JSON where a stream was asked for; the content type does not tell.
+    The plugin sends streams as ``application/json`` and JSON where a stream was asked for; the content type does not tell. PHP
+    may print a byte order mark or notices first. A reply that the model's server cut short can end like a whole one: the
+    ``end`` event repeats what was streamed, and nothing in it tells.
     """
 
     limit: int = MAX_LINE
     """Bytes of one line, and of a JSON object: the ``end`` line repeats the whole reply, escaped twice."""
     done: bool = False
+    _begin: bytes = b""
     _whole: bytearray | None = None
     _lines: DataLines | None = None
+    _heard: bool = False
     _texts: list[str] = field(default_factory=list)
 
     def feed(self, data: bytes) -> list[Event]:
@@ -164,12 +206,13 @@ class Reader:
         if self.done:
             return []
         if self._lines is None and self._whole is None:
-            data = data.lstrip()
-            if not data:
-                return []
-            self._sniff(data)
-        if self._lines is None:
+            data = self._sniffed(data)
+        if self._whole is not None:
             return self._gather(data)
+        if self._lines is None:
+            return []
+        if not self._heard and len(self._begin) < _SHOWN:
+            self._begin += data[:_SHOWN]
         try:
             return self._read(self._lines.feed(data))
         except LineTooLong as error:
@@ -181,17 +224,32 @@ class Reader:
             return []
         if self._whole is not None:
             return self._read_whole(bytes(self._whole))
-        events = self._read(self._lines.end()) if self._lines is not None else []
-        if not self.done:
-            nothing = self._lines is None
-            events += self._finish(truncated("an empty body" if nothing else "no end event"))
-        return events
+        rest = self._lines.end() if self._lines is not None else []
+        if any(not isinstance(parsed(payload), dict) for payload in rest):
+            return self._finish(truncated("it was cut within a line"))
+        events = self._read(rest)
+        return events if self.done else events + self._finish(self._unended())
 
-    def _sniff(self, data: bytes) -> None:
-        if data[:1] in b"{[<":
+    def _unended(self) -> Finish:
+        """What an end without an end event is."""
+        if not self._begin:
+            return truncated("an empty body")
+        if self._heard or b"data:".startswith(self._begin[:5]) or _FIELD.match(self._begin):
+            return truncated("no end event")
+        return failed(BadReply(f"an answer that is none of this service: {shown(self._begin[:_SHOWN])}"))
+
+    def _sniffed(self, data: bytes) -> bytes:
+        """The body behind blanks and a byte order mark, once there is any."""
+        body = (self._begin + data).lstrip().removeprefix(BOM_UTF8).lstrip()
+        if BOM_UTF8.startswith(body):
+            self._begin = body
+            return b""
+        self._begin = b""
+        if body[:1] in b"{[":
             self._whole = bytearray()
         else:
             self._lines = DataLines(self.limit)
+        return body
 
     def _gather(self, data: bytes) -> list[Event]:
         assert self._whole is not None
@@ -207,6 +265,7 @@ class Reader:
     def _read(self, payloads: list[bytes]) -> list[Event]:
         events: list[Event] = []
         for payload in payloads:
+            self._heard = True
             events += self._event(payload)
             if self.done:
                 break
@@ -236,12 +295,14 @@ class Reader:
         return self._finish(failed(BadReply(f"an answer that is none of this service: {shown(whole)}")))
 
     def _answered(self, reply: str, usage: object) -> list[Event]:
-        if self._texts:
-            return [*_usage(usage), complete()]
-        if not reply.strip():
+        streamed = "".join(self._texts)
+        if not streamed.strip() and not reply.strip():
             # An upstream that failed or said nothing: the plugin calls it success, without one live event.
             return [failed(EmptyReply("the service reports success and an empty reply"))]
-        return [Text(reply), *_usage(usage), complete()]
+        # All of it where the site does not stream. A reply that the site changed afterwards does not begin as the text did.
+        begun = streamed.lstrip(TRIMMED)  # as the reply is
+        rest = reply[len(begun) :] if reply.startswith(begun) else ""
+        return [*([Text(rest)] if rest else []), *_usage(usage), complete()]
 
 
 def _usage(usage: object) -> list[Event]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from ..events import Event, Finish, Text, Usage
-from .ai_engine import MESSAGE_LIMIT, START_SESSION, SUBMIT
+from .ai_engine import MESSAGE_LIMIT, START_SESSION, SUBMIT, TRIMMED
 from .answering import Question, Request, Response
 from .reading import parsed
 from .wordpress import Nonces, php_json
@@ -21,67 +21,71 @@ Era = Literal["1.9", "2.0", "2.4"]
 _HISTORY = 15
 _JSON = "application/json; charset=UTF-8"
 _REJECTED = {"success": False, "message": "Sorry, your query has been rejected."}
-_TRIMMED = " \t\n\r\0\x0b"
+_CRITICAL = (
+    "<p>There has been a critical error on this website.</p>"
+    '<p><a href="https://wordpress.org/support/article/faq-troubleshooting/">'
+    "Learn more about troubleshooting WordPress.</a></p>"
+)
 
 
 @dataclass(slots=True)
 class AIEngineSite:
-    """One WordPress site with one bot, ``default``."""
+    """One WordPress site with one bot, ``default``; with ``custom_id``, a bot whose page overrides its settings."""
 
-    limits: ClassVar[int] = 1024 * 1024
+    limits: ClassVar[int] = 2 * 1024 * 1024
 
     era: Era = "2.4"
     clock: Callable[[], float] = time.time
     rng: random.Random = field(default_factory=random.SystemRandom)
+    context_id: int = 28
+    custom_id: str | None = None
+    streams: bool = True
+    """What the page says of streaming. What is done is what the request asks for."""
     nonces: Nonces = field(init=False)
 
     def __post_init__(self) -> None:
         self.nonces = Nonces(self.clock, self.rng)
 
     def hear(self, request: Request) -> Response | Question:
-        """Pages anywhere, the REST API under ``/wp-json`` or ``?rest_route=``."""
-        route = request.query.get("rest_route") or request.path.removeprefix("/wp-json")
-        if "rest_route" not in request.query and not request.path.startswith("/wp-json"):
+        """Three pages, and the REST API under ``/wp-json`` or ``?rest_route=``."""
+        route = request.query.get("rest_route")
+        if not route and request.path.startswith("/wp-json/"):
+            route = request.path.removeprefix("/wp-json")
+        if not route:
             return self._page(request)
-        match request.method, route:
-            case "POST", route if route == START_SESSION and self.era == "2.4":
-                return _said(200, {"success": True, "sessionId": "N/A", "restNonce": self.nonces.current()})
-            case "POST", route if route == SUBMIT:
-                return self._refused(request) or self._submit(request)
-        return _said(404, _wordpress("rest_no_route", "No route was found matching the URL and request method.", 404))
+        nonce = request.headers.get("x-wp-nonce")
+        if nonce is not None and not self.nonces.holds(nonce):
+            return _said(403, _wordpress("rest_cookie_invalid_nonce", "Cookie check failed", 403))
+        if (request.method, route) == ("POST", START_SESSION) and self.era == "2.4":
+            return _said(200, {"success": True, "sessionId": "N/A", "restNonce": self.nonces.current()})
+        if (request.method, route) != ("POST", SUBMIT):
+            return _said(404, _wordpress("rest_no_route", "No route was found matching the URL and request method.", 404))
+        if nonce is None and self.era != "1.9":
+            return _said(401, _wordpress("rest_forbidden", "Sorry, you are not allowed to do that.", 401))
+        return self._submit(request)
 
     def _page(self, request: Request) -> Response:
-        if request.method != "GET" or request.path not in ("/", "/chat", "/chat/", "/chatgpt-free-use", "/chatgpt-free-use/"):
+        if request.method != "GET" or request.path.rstrip("/") not in ("", "/chat", "/chatgpt-free-use"):
             return Response(404, b"<!DOCTYPE html>\n<title>Page not found</title>\n", "text/html; charset=UTF-8")
         return Response(200, self.page(request.base).encode(), "text/html; charset=UTF-8")
 
     def page(self, base: str) -> str:
-        """The page with the chat element, as a guest gets it."""
+        """The page with the chat element, as a guest gets it at a site whose root is ``base``."""
         system = {
-            "botId": "default",
-            "customId": None,
+            "botId": None if self.custom_id else "default",
+            "customId": self.custom_id,
             "userData": None,
             "sessionId": "N/A",
             "restNonce": self.nonces.current() if self.era == "2.0" else None,
-            "contextId": 28,
+            "contextId": self.context_id,
             "pluginUrl": f"{base}/wp-content/plugins/ai-engine/",
             "restUrl": f"{base}/wp-json",
-            "stream": True,
+            **_switches(self.era, self.streams),
         }
-        escaped = html.escape(php_json(system), quote=True)
-        return (
-            "<!DOCTYPE html>\n<html><body>\n"
-            f"<div class='mwai-chatbot-container' data-params='{{}}' data-system='{escaped}'></div>\n</body></html>\n"
-        )
-
-    def _refused(self, request: Request) -> Response | None:
-        """What WordPress itself refuses, before the plugin hears of it."""
-        nonce = request.headers.get("x-wp-nonce")
-        if nonce is not None and not self.nonces.holds(nonce):
-            return _said(403, _wordpress("rest_cookie_invalid_nonce", "Cookie check failed", 403))
-        if nonce is None and self.era != "1.9":
-            return _said(401, _wordpress("rest_forbidden", "Sorry, you are not allowed to do that.", 401))
-        return None
+        theme = {"type": "internal", "name": "ChatGPT", "themeId": "chatgpt", "settings": [], "style": ""}
+        data = {"params": _looks(self.era), "system": system, "theme": theme}
+        attributes = " ".join(f"data-{name}='{_escaped(php_json(value))}'" for name, value in data.items())
+        return f"<!DOCTYPE html>\n<html><body>\n<div class='mwai-chatbot-container' {attributes}></div>\n</body></html>\n"
 
     def _submit(self, request: Request) -> Response | Question:
         is_json = request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
@@ -90,23 +94,26 @@ class AIEngineSite:
             return _said(400, _wordpress("rest_invalid_json", "Invalid JSON body passed.", 400))
         message = fields.get("newMessage")
         if isinstance(message, (list, dict)):
-            critical = "<p>There has been a critical error on this website.</p>"
-            return _said(500, {**_wordpress("internal_server_error", critical, 500), "additional_errors": []})
-        streams = bool(fields.get("stream")) and fields.get("stream") != "0"  # PHP's truth: the string "false" streams
-        if fields.get("botId") not in (None, "", "default") or not (fields.get("botId") or fields.get("customId")):
-            return self._unknown_bot(streams)
-        text = message.strip(_TRIMMED) if isinstance(message, str) else ""
+            return _said(500, {**_wordpress("internal_server_error", _CRITICAL, 500), "additional_errors": []})
+        streams = bool(fields.get("stream")) and fields["stream"] != "0"  # PHP's truth: the string "false" streams
+        if not self._knows(fields):
+            return _unknown_bot(streams)
+        text = message.strip(TRIMMED) if isinstance(message, str) else ""
         if text in ("", "0") or len(text.encode("utf-8", "replace")) > MESSAGE_LIMIT:
             return _said(403, _REJECTED)
-        writer = Writer(streams, self.nonces.current() if "x-wp-nonce" in request.headers else None)
-        return Question(text, _conversation(fields, text), writer, settings=_settings(fields))
+        writer = Writer(streams, self.nonces.current() if "x-wp-nonce" in request.headers else None, era=self.era)
+        model = fields["model"] if isinstance(fields.get("model"), str) else None
+        return Question(text, _conversation(fields, text), writer, model, _settings(fields))
 
-    @staticmethod
-    def _unknown_bot(streams: bool) -> Response:
-        if not streams:
-            return _said(403, _REJECTED)
-        # The stream begins before the plugin knows that it cannot: hence 200, and the type of the REST API.
-        return Response(200, _line({"type": "error", "data": _REJECTED["message"]}), _JSON)
+    def _knows(self, fields: dict[str, Any]) -> bool:
+        return fields.get("botId") == "default" or (self.custom_id is not None and fields.get("customId") == self.custom_id)
+
+
+def _unknown_bot(streams: bool) -> Response:
+    if not streams:
+        return _said(403, _REJECTED)
+    # The stream begins before the plugin knows that it cannot: hence 200, and the type of the REST API.
+    return Response(200, _line({"type": "error", "data": _REJECTED["message"]}), _JSON)
 
 
 def _said(status: int, value: dict[str, Any]) -> Response:
@@ -118,15 +125,19 @@ def _wordpress(code: str, message: str, status: int) -> dict[str, Any]:
 
 
 def _conversation(fields: dict[str, Any], text: str) -> list[dict[str, Any]]:
-    """The last 15 messages, the new one in the place of the last if that is the user's. ``context`` is the system's text."""
+    """The last 15 messages, the new one in the place of the last if that is the user's. ``context`` is the system's text.
+
+    It is taken in every era, like the other overrides. The plugin takes none after 2.0.8; here who asks for them gets them.
+    """
     said: list[dict[str, Any]] = []
-    for item in fields.get("messages") or []:
+    history = fields.get("messages")
+    for item in history[-_HISTORY:] if isinstance(history, list) else []:
         match item:
             case {"role": "user" | "assistant" as role, "content": str(content)}:
                 said.append({"role": role, "content": content})
     if said and said[-1]["role"] == "user":
         said.pop()
-    said = [*said[-(_HISTORY - 1) :], {"role": "user", "content": text}]
+    said.append({"role": "user", "content": text})
     context = fields.get("context")
     return [{"role": "system", "content": context}, *said] if isinstance(context, str) and context else said
 
@@ -147,13 +158,14 @@ def _line(value: dict[str, Any]) -> bytes:
 class Writer:
     """An answer as the plugin writes it: ``live`` and ``end`` events, or one object with status 500 where the model failed."""
 
-    def __init__(self, streams: bool, nonce: str | None = None) -> None:
+    def __init__(self, streams: bool, nonce: str | None = None, era: Era = "2.4") -> None:
         self.streams = streams
+        self._era = era
         self.status = 200
         self.content_type = "text/event-stream;charset=UTF-8" if streams else _JSON
         self.headers = [("X-WP-Nonce", nonce)] if nonce else []
         self._texts: list[str] = []
-        self._usage: dict[str, int] = {}
+        self._usage: dict[str, int] | None = None
         self._failure: str | None = None
 
     def write(self, events: list[Event]) -> bytes:
@@ -183,4 +195,45 @@ class Writer:
         return b""
 
     def _whole(self) -> dict[str, Any]:
-        return {"success": True, "reply": "".join(self._texts).strip(), "images": None, "usage": self._usage}
+        later: dict[str, Any] = {"actions": [], "shortcuts": [], "blocks": []} if self._era == "2.4" else {}
+        reply = "".join(self._texts).strip(TRIMMED)
+        return {"success": True, "reply": reply, "images": None, **later, "usage": self._usage}
+
+
+def _escaped(text: str) -> str:
+    """Text in an attribute, as WordPress's ``esc_attr`` has it."""
+    return html.escape(text, quote=True).replace("&#x27;", "&#039;")
+
+
+def _switches(era: Era, streams: bool) -> dict[str, Any]:
+    speech = {"speech_recognition": False, "speech_synthesis": False}
+    if era != "2.4":
+        return {"debugMode": True, "typewriter": False, **speech, "stream": streams}
+    extensions: dict[str, Any] = {"actions": [], "blocks": [], "shortcuts": []}
+    return {"stream": streams, "debugMode": False, **speech, "typewriter": False, "virtual_keyboard_fix": False, **extensions}
+
+
+def _looks(era: Era) -> dict[str, Any]:
+    later = era == "2.4"
+    return {
+        "aiName": "AI: ",
+        "userName": "User: ",
+        "guestName": "Guest: ",
+        "textSend": "Send",
+        "textClear": "Clear",
+        "textInputPlaceholder": "Type your message...",
+        "textInputMaxLength": 512,
+        "textCompliance": "",
+        "startSentence": "Hi! How can I help you?",
+        "localMemory": True,
+        "themeId": "chatgpt",
+        "window": False,
+        "icon": "",
+        "iconText": "",
+        **({"iconTextDelay": 1} if later else {}),
+        "iconAlt": "AI Engine Chatbot" if later else "AI Chatbot Avatar",
+        "iconPosition": "bottom-right",
+        **({"iconBubble": False} if later else {}),
+        "fullscreen": False,
+        "copyButton": False,
+    }
