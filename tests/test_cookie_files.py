@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from polychat.errors import BadInput
+from polychat.transport._request import sendable
 from polychat.transport.cookie_domains import Cookie, host_name
 from polychat.transport.cookie_files import Read, read
 
@@ -93,7 +95,7 @@ def test_a_host_may_be_written_in_its_own_script() -> None:
 
 
 PRINTABLE = st.characters(min_codepoint=0x21, max_codepoint=0x7E)
-NAMES = st.text(PRINTABLE.filter(lambda letter: letter not in ";="), min_size=1, max_size=8)
+NAMES = st.text(PRINTABLE.filter(lambda letter: letter not in ";=,"), min_size=1, max_size=8)
 VALUES = st.text(PRINTABLE.filter(lambda letter: letter != ";"), max_size=12)
 
 
@@ -243,7 +245,8 @@ def test_a_recording_without_its_cookies_says_so() -> None:
 def test_damage_at_other_sites_is_not_told() -> None:
     """A recording holds much of others: only what concerns the host is complained of."""
     theirs = entry("https://tracker.example/", response={"cookies": [{"name": "", "value": ""}]})
-    assert values(har(theirs, entry(f"https://{HOST}/", sent="n=v"))) == {"n": "v"}
+    nobodys = [entry("http://[", sent="x=y"), entry("blob:https://x", sent="x=y"), {"request": None}, 5]
+    assert values(har(theirs, *nobodys, entry(f"https://{HOST}/", sent="n=v"))) == {"n": "v"}
 
 
 @pytest.mark.parametrize("domain", ["chat-gpt.org", "other.evil.org", "org"])
@@ -378,6 +381,20 @@ def test_no_json_stops_the_reading(value: object, entries: list[object]) -> None
     """Whatever JSON a file holds, reading it gives cookies and complaints and raises nothing."""
     read(json.dumps(value).encode(), HOST)
     read(json.dumps({"log": {"entries": [value, *entries]}}).encode(), HOST)
+
+
+@given(
+    st.text(st.sampled_from('ab =;,\t\x00\x7f[@"é\ud800'), max_size=4),
+    st.text(st.sampled_from('ab =;,\t\x00\x7f"é\ud800'), max_size=4),
+)
+def test_what_is_read_can_be_sent(name: str, value: str) -> None:
+    """No cookie of a file makes the session refuse the others: what it cannot send is damaged, and all else is taken."""
+    found = read(json.dumps([{"name": name, "value": value, "domain": HOST}]).encode(), HOST)
+    assert len(found.cookies) + len(found.damaged) == 1
+    assert sendable({cookie.name: cookie.value for cookie in found.cookies}) is not None
+    if found.damaged and "\ud800" not in name + value:
+        with pytest.raises(BadInput):
+            sendable({name: value})
 
 
 @given(st.binary(max_size=200))

@@ -215,7 +215,7 @@ def test_the_configuration_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     put(tmp_path / "polychat/cookies.txt", line("single"))
     put(tmp_path / "polychat/cookies/site.txt", line("folder"))
     put(tmp_path / "polychat/cookies/README.md", line("readme"))
-    put(tmp_path / "polychat/cookies/below/site.txt", line("below"))
+    put(tmp_path / "polychat/cookies/below.txt/site.txt", line("below"))
     assert held() == {"single": "v", "folder": "v"}
 
 

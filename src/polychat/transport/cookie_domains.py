@@ -17,7 +17,7 @@ LATEST = 253_402_300_799.0
 _HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _NUMBERED = re.compile(r"(.*\.)?(\d+|0x[0-9a-f]*)")
 _SUFFIX = re.compile(r"[^.]+|(ac|co|com|edu|gov|mil|net|org)\.[a-z]{2}")
-_NAME = re.compile(r"[^\x00-\x1f\x7f;=\ud800-\udfff]+")
+_NAME = re.compile(r"[^\x00-\x20\x7f;=,\ud800-\udfff]+")
 _VALUE = re.compile(r"[^\x00-\x1f\x7f;\ud800-\udfff]*")
 _DECIMAL = re.compile(r"[+-]?\d+(\.\d*)?")
 
