@@ -64,6 +64,8 @@ class Call:
             proxy=self.proxy,
             deadline=self.deadline,
             provider=self.provider,
+            # Callers with cookies or headers of their own do not meet on a connection; the others are all the same one.
+            keep_alive=not (cookies or self.cookies or self.headers),
         )
 
 

@@ -20,6 +20,7 @@ from yarl import URL
 from ..errors import NotReady, PolychatError
 from ._clocks import Clocks
 from ._failures import FOREIGN, Place, failure_of, proxy_answered
+from ._kept import kept_connector
 from ._redirects import MOST, NotFollowed, onward
 from ._request import Asked, Data, Params, body_of, sendable, url_of
 from .proxy import Proxies, Proxy, socks_connector, socks_errors
@@ -74,6 +75,9 @@ class StreamSession:
 
     ``timeout`` is in seconds, for each request with its redirects and the reading of its reply; ``deadline`` is a moment on the
     loop's clock, for all of them. ``idle_timeout`` is for the head, once there is a connection, and for each wait for more.
+
+    With ``keep_alive`` a connection whose reply was read to its end is kept for the next session of this event loop that asks
+    the same server the same way, for a few seconds.
     """
 
     def __init__(
@@ -88,7 +92,10 @@ class StreamSession:
         idle_timeout: float | None = IDLE_TIMEOUT,
         deadline: float | None = None,
         provider: str | None = None,
+        keep_alive: bool = False,
     ) -> None:
+        self._keep_alive = keep_alive
+        self._kept: aiohttp.TCPConnector | None = None
         self._headers = CIMultiDict(headers or {})
         self._cookies = sendable(cookies or {})
         self._home: URL | None = None
@@ -103,6 +110,8 @@ class StreamSession:
 
     async def __aenter__(self) -> StreamSession:
         self._stack = AsyncExitStack()
+        if self._keep_alive:
+            self._kept = await kept_connector()
         return self
 
     async def __aexit__(
@@ -235,7 +244,8 @@ class StreamSession:
                 # unsafe: servers at an address have cookies too. Not quoted: what a browser exported goes out as it is.
                 self._jar = aiohttp.CookieJar(unsafe=True, quote_cookie=False)
             client = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0) if key is None else socks_connector(key),
+                connector=self._kept or aiohttp.TCPConnector(limit=0) if key is None else socks_connector(key),
+                connector_owner=key is not None or self._kept is None,
                 cookie_jar=self._jar,
                 response_class=_Answer,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=None if key is None else self._connect_timeout),
