@@ -40,6 +40,7 @@ def _only_loopback(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
     global _walled
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-configuration"))
     monkeypatch.delenv("POLYCHAT_COOKIES", raising=False)
+    monkeypatch.setitem(sys.modules, "browser_cookie3", None)  # as if it were not installed: no test opens a person's browsers
     _walled = True
     yield
     _walled = False

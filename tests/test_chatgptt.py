@@ -82,6 +82,18 @@ async def test_the_two_requests_of_the_seed(serve: Any) -> None:
     assert "Mozilla/5.0" in ask.headers["user-agent"]
 
 
+async def test_the_seeds_own_site_is_asked_at_its_endpoint(serve: Any) -> None:
+    """Without ``base_url`` the attributes hold, a subclass's too."""
+    server: Server = await serve(replaying([SUCCESS]))
+
+    class Elsewhere(ChatGptt):
+        url = server.url
+        api_endpoint = f"{server.url}/ajax"
+
+    assert await Elsewhere.create_async(None, HELLO) == "echo: hi there"
+    assert [seen.target for seen in server.seen] == ["/", "/ajax"]
+
+
 async def test_a_page_of_ones_own(serve: Any) -> None:
     """With ``page`` the chat of that page is asked, by the address the page has for itself."""
     server: Server = await serve(replaying([SUCCESS]))
@@ -115,14 +127,30 @@ async def test_a_custom_bot_and_a_widget_are_asked_as_their_pages_do(serve: Any)
     ],
 )
 async def test_failures_under_200_are_raised(serve: Any, case: str, kind: type[Exception]) -> None:
-    """No piece of text is given, and the error names the provider."""
+    """No piece of text is given, wherever the network cuts, and the error names the provider."""
     name = f"ai-power-1.8.99/{case}"
-    server: Server = await serve(replaying([corpus.body(name)], corpus.meta(name)["content_type"]))
-    pieces = []
-    with pytest.raises(kind) as caught:
-        async for piece in ChatGptt.create_async_generator(None, HELLO, base_url=server.url):
-            pieces.append(piece)
-    assert (pieces, caught.value.provider) == ([], "ChatGptt")  # type: ignore[attr-defined]
+    for cut in _cuts(corpus.body(name)):
+        server: Server = await serve(replaying(cut, corpus.meta(name)["content_type"]))
+        pieces = []
+        with pytest.raises(kind) as caught:
+            async for piece in ChatGptt.create_async_generator(None, HELLO, base_url=server.url):
+                pieces.append(piece)
+        assert (pieces, caught.value.provider) == ([], "ChatGptt")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/html", ""])
+@pytest.mark.parametrize("case", ["01-success-default-stream", "02-success-json"])
+async def test_a_content_type_that_lies_is_not_believed(serve: Any, case: str, content_type: str) -> None:
+    """A stream under JSON's type, an object under HTML's: the bytes decide."""
+    server: Server = await serve(replaying([corpus.body(f"ai-power-1.8.99/{case}")], content_type))
+    assert await ChatGptt.create_async(None, HELLO, base_url=server.url) == "echo: hi there"
+
+
+async def test_an_empty_body_is_an_error(serve: Any) -> None:
+    """200 and not a byte is what a site says whose model is not there."""
+    server: Server = await serve(replaying([]))
+    with pytest.raises(errors.EmptyReply):
+        await ChatGptt.create_async(None, HELLO, base_url=server.url)
 
 
 async def test_a_cut_stream_gives_what_came_and_then_raises(serve: Any) -> None:
@@ -135,38 +163,97 @@ async def test_a_cut_stream_gives_what_came_and_then_raises(serve: Any) -> None:
     assert (got, caught.value.text) == (["c0 ", "c1 ", "c2 "], "c0 c1 c2 ")
 
 
-def refusing(fresh: Any) -> Any:
+def refusing(
+    good: str, nonces: list[str], refusal: bytes = corpus.body("ai-power-1.8.99/21-wrong-nonce"), status: int = 403
+) -> Any:
     """A site whose pages hold one nonce after the other, and which takes only ``good``."""
-    good, nonces = fresh
+    handed = iter(nonces)
 
     async def handler(seen: Seen, say: Say) -> None:
         if seen.method == "GET":
-            await say.whole(PAGE.replace(b"94d05cd44b", next(nonces).encode()), content_type="text/html; charset=UTF-8")
+            await say.whole(PAGE.replace(b"94d05cd44b", next(handed).encode()), content_type="text/html; charset=UTF-8")
         elif seen.form["_wpnonce"] == good:
             await say.stream([SUCCESS])
         else:
-            await say.whole(corpus.body("ai-power-1.8.99/21-wrong-nonce"), 403, "text/html; charset=UTF-8")
+            await say.whole(refusal, status, "text/html; charset=UTF-8")
 
     return handler
 
 
-async def test_a_stale_nonce_is_renewed_once(serve: Any) -> None:
-    """Refused, fetched again past caches, asked again."""
-    server: Server = await serve(refusing(("good", iter(["stale", "good"]))))
-    assert await ChatGptt.create_async(None, HELLO, base_url=server.url) == "echo: hi there"
+@pytest.mark.parametrize("page", [None, "/chat?lang=en"])
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_stale_nonce_is_renewed_once(serve: Any, page: str | None, status: int) -> None:
+    """Refused, fetched again past caches that heed headers and past those that do not, asked again as the same guest."""
+    server: Server = await serve(refusing("good", ["stale", "good"], status=status))
+    options = {} if page is None else {"page": page}
+    assert await ChatGptt.create_async(None, HELLO, base_url=server.url, **options) == "echo: hi there"
+    first, refused, again, taken = server.seen
     assert [seen.method for seen in server.seen] == ["GET", "POST", "GET", "POST"]
-    assert server.seen[2].headers["cache-control"] == "no-cache"
+    assert (again.path, again.headers["cache-control"]) == (first.path, "no-cache")
+    assert again.target != first.target
+    assert first.query.items() <= again.query.items()
+    assert {**refused.form, "_wpnonce": "good"} == taken.form
 
 
 async def test_a_nonce_that_is_never_taken_is_asked_twice_and_no_more(serve: Any) -> None:
     """Two asks at most; one where the page has no other nonce. Then ``Unauthorized``, which is the seed's error too."""
     for nonces, asks in (([f"nonce{n}" for n in range(9)], 2), (["nonce"] * 9, 1)):
-        server: Server = await serve(refusing(("good", iter(nonces))))
+        server: Server = await serve(refusing("good", nonces))
         with pytest.raises(errors.Unauthorized) as caught:
             await ChatGptt.create_async(None, HELLO, base_url=server.url)
         assert sum(seen.method == "POST" for seen in server.seen) == asks
         assert isinstance(caught.value, aiohttp.ClientResponseError)
-        assert "nonce" not in str(caught.value).replace("nonces", "")
+        assert (caught.value.status, caught.value.provider) == (403, "ChatGptt")
+        assert "The link you followed has expired. Please try again." in str(caught.value)
+        assert not [nonce for nonce in nonces if nonce in str(caught.value)]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (403, b"<title>Just a moment...</title>", errors.ChallengeRequired),
+        (429, b"later", errors.RateLimited),
+        (502, b"<h1>Bad Gateway</h1>", errors.StatusError),
+    ],
+)
+async def test_what_is_not_about_the_nonce_is_not_asked_again(
+    serve: Any, status: int, body: bytes, kind: type[errors.StatusError]
+) -> None:
+    """A bot wall, a limit, a server that is down: one ask, and the page is left alone."""
+    server: Server = await serve(refusing("good", ["stale", "good"], body, status))
+    with pytest.raises(kind) as caught:
+        await ChatGptt.create_async(None, HELLO, base_url=server.url)
+    assert ([seen.method for seen in server.seen], caught.value.status) == (["GET", "POST"], status)
+
+
+async def test_a_page_that_is_not_there_says_which(serve: Any) -> None:
+    """The status of the page is the error, and its address is in it; nothing is asked."""
+
+    async def handler(seen: Seen, say: Say) -> None:
+        await say.whole(b"no", 404, "text/html")
+
+    server: Server = await serve(handler)
+    with pytest.raises(errors.StatusError, match="the page http.*/nowhere/ cannot be had") as caught:
+        await ChatGptt.create_async(None, HELLO, base_url=server.url, page="/nowhere/")
+    assert (caught.value.status, len(server.seen)) == (404, 1)
+
+
+@pytest.mark.parametrize("page", ["", " ", 7, "http://"])
+async def test_what_is_no_page_never_leaves(serve: Any, page: Any) -> None:
+    """It is the field ``page`` that is at fault."""
+    server: Server = await serve(replaying([SUCCESS]))
+    with pytest.raises(errors.BadInput) as caught:
+        await ChatGptt.create_async(None, HELLO, base_url=server.url, page=page)
+    assert (caught.value.field, server.connections) == ("page", 0)
+
+
+async def test_a_password_in_the_address_is_told_to_no_page(serve: Any) -> None:
+    """It is for the server's own login: not in the referer, the origin, or the form."""
+    server: Server = await serve(replaying([SUCCESS], page=PAGE.replace(b"data-url", b"data-nothing")))
+    for options in ({}, {"page": "/chat"}):
+        await ChatGptt.create_async(None, HELLO, base_url=server.url.replace("://", "://me:s3cr3t@"), **options)
+    for seen in server.seen:
+        assert "s3cr3t" not in f"{seen.headers['referer']}{seen.headers['origin']}{seen.body.decode()}"
 
 
 async def test_a_site_without_the_plugin_says_so(serve: Any) -> None:

@@ -6,8 +6,9 @@ import secrets
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import urlsplit
 
-from ..errors import shown
+from ..errors import Unauthorized, shown
 from ..events import Event
 from ..prompt import prompt_of
 from ..types import Messages
@@ -28,9 +29,14 @@ def headers_for(base_url: str) -> dict[str, str]:
         "authority": host_of(base_url),
         "accept": "application/json",
         "origin": origin_of(base_url),
-        "referer": f"{base_url}/chat",
+        "referer": f"{_bare(base_url)}/chat",
         "user-agent": USER_AGENT,
     }
+
+
+def _bare(url: str) -> str:
+    """``url`` without a user and password."""
+    return urlsplit(url)._replace(netloc=host_of(url)).geturl()
 
 
 class ChatGptt(AsyncGeneratorProvider, ProviderModelMixin):
@@ -62,36 +68,34 @@ class ChatGptt(AsyncGeneratorProvider, ProviderModelMixin):
             endpoint = cls.api_endpoint if call.base_url == cls.url else call.base_url + ai_power.AJAX
             bot = await _bot_of(session, where)
             # The seed's client named the site; a page of one's own names itself.
-            address = call.base_url if page is None else bot.url or where
+            address = _bare(call.base_url) if page is None else bot.url or _bare(where)
             response = await session.post(endpoint, data=ai_power.question(prompt, bot, address, client_id))
-            if response.status == 403:
+            if not response.ok:
                 bot = await _renewed(session, response, bot, where)
                 response = await session.post(endpoint, data=ai_power.question(prompt, bot, address, client_id))
             if not response.ok:
-                raise response.error(_refusal(response.status, await response.read()))
+                raise response.error(ai_power.refusal(response.status, await response.read()))
             async with aclosing(response.events(ai_power.Reader())) as batches:
                 async for batch in batches:
                     yield batch
 
 
-async def _bot_of(session: StreamSession, url: str, *, fresh: bool = False) -> Bot:
-    # A cache in between hands out pages whose nonce has gone stale: ask past it when that has shown.
+async def _bot_of(session: StreamSession, page: str, *, fresh: bool = False) -> Bot:
+    # A cache in between hands out pages whose nonce has gone stale. It may not heed the headers, but it keeps by the query.
     headers = {"cache-control": "no-cache", "pragma": "no-cache"} if fresh else {}
-    async with session.get(url, headers={"accept": "text/html,*/*", **headers}) as response:
-        response.raise_for_status()
-        return ai_power.bot_of(await response.text(), url)
+    params = {"fresh": secrets.token_hex(4)} if fresh else None
+    async with session.get(page, headers={"accept": "text/html,*/*", **headers}, params=params) as response:
+        if not response.ok:
+            raise response.error(f"the page {shown(page)} cannot be had; name the one that holds the chat with the option page")
+        return ai_power.bot_of(await response.text(), page)
 
 
-async def _renewed(session: StreamSession, response: StreamResponse, bot: Bot, url: str) -> Bot:
-    """The chat with another nonce; raises the refusal where the page still has the same."""
-    refused = response.error(_refusal(response.status, await response.read()))
-    fresh = await _bot_of(session, url, fresh=True)
-    if fresh.nonce == bot.nonce:
+async def _renewed(session: StreamSession, response: StreamResponse, bot: Bot, page: str) -> Bot:
+    """The chat with another nonce; raises the refusal where it is not about the nonce, or the page still has the same."""
+    refused = response.error(ai_power.refusal(response.status, await response.read()))
+    if not isinstance(refused, Unauthorized):
         raise refused
-    return fresh
-
-
-def _refusal(status: int, body: bytes) -> str:
-    if status == 400 and body.strip() == b"0":
-        return "the site does not know this action: AI Power is not active there"
-    return shown(body)
+    renewed = await _bot_of(session, page, fresh=True)
+    if renewed.nonce == bot.nonce:
+        raise refused
+    return renewed

@@ -6,6 +6,7 @@ Facts from version 1.8.99 as it answers. The plugin says 200 to almost everythin
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,8 +19,12 @@ from .pages import elements
 from .reading import complete, failed, parsed, truncated
 
 AJAX = "/wp-admin/admin-ajax.php"
+TAGS = re.compile(r"<[^<>]*>")
 _SHORTCODE, _WIDGET = "wpaicg-chat-shortcode", "wpaicg-chatbox"
 _LIMITS = ("tokenLimitReached", "messageFlagged", "ipBanned")
+_UNKNOWN_ACTION = "the site does not know this action: AI Power is not active there"
+_GLANCE = 4096
+"""Bytes of a refusal's page that are looked at."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -41,7 +46,7 @@ class Bot:
     def identity(self) -> str:
         if self.bot_id != "0":
             return f"custom_bot_{self.bot_id}"
-        return "chatbox" if self.widget else "shortcode"
+        return "widget" if self.widget else "shortcode"
 
 
 def bot_of(page: str, page_url: str) -> Bot:
@@ -65,8 +70,10 @@ def bot_of(page: str, page_url: str) -> Bot:
 
 def checked(prompt: str) -> str:
     """The prompt as it is. Raises ``BadInput`` for one that the server would refuse."""
-    if not prompt.strip():
-        raise BadInput("the message is empty: there is nothing to ask", field="messages")
+    if not prompt.strip() or prompt == "0":  # to PHP, "0" is as empty as ""
+        raise BadInput(
+            "the message is empty, or 0, which the service takes for that: there is nothing to ask", field="messages"
+        )
     byte_size(prompt, "messages")
     return prompt
 
@@ -90,16 +97,23 @@ def question(prompt: str, bot: Bot, url: str, client_id: str) -> dict[str, str]:
     }
 
 
+def refusal(status: int, body: bytes) -> str:
+    """What a status other than 2xx says, fit to be shown: its page without the tags."""
+    if status == 400 and body.strip() == b"0":
+        return _UNKNOWN_ACTION
+    return shown(html.unescape(TAGS.sub(" ", body[:_GLANCE].decode("utf-8", "replace"))))
+
+
 @dataclass(slots=True)
 class Reader:
     """One reply of the plugin: an event stream or one JSON object, told apart by the first bytes.
 
-    Whether it streams is the site's choice. An upstream's error comes as if it were text: events without id and model, word by
-    word; those words are the error's message here, and no text is given.
+    Whether it streams is the site's choice, and its content type may lie: the bytes decide. An upstream's error comes as if it
+    were text: events without id and model, word by word; those words are the error's message here, and no text is given.
     """
 
     limit: int = MAX_LINE
-    """Bytes of one line, and of a JSON object."""
+    """Bytes of one line, of a JSON object, and of an error's words."""
     done: bool = False
     _whole: bytearray | None = None
     _lines: Lines | None = None
@@ -109,6 +123,8 @@ class Reader:
     _reason: str | None = None
     _usage: Usage | None = None
     _error: list[str] = field(default_factory=list)
+    """The words of an error that came as if they were text."""
+    _size: int = 0
 
     def feed(self, data: bytes) -> list[Event]:
         """The events of ``data``."""
@@ -184,9 +200,13 @@ class Reader:
     def _stray(self, line: bytes) -> list[Event]:
         # An error's text with a newline in it, which the plugin writes as it is: the rest of a word.
         if self._error:
-            self._error.append(" " + line.decode("utf-8", "replace").removesuffix('"}}]}'))
-            return []
+            return self._word(" " + line.decode("utf-8", "replace").removesuffix('"}}]}'))
         return self._fail(BadReply(f"a line that is no event of this service: {shown(line)}"))
+
+    def _word(self, word: str) -> list[Event]:
+        self._error.append(word)
+        self._size += len(word)
+        return self._over() if self._size > self.limit else []
 
     def _event(self, payload: bytes) -> list[Event]:
         if payload == b"[DONE]":
@@ -194,10 +214,10 @@ class Reader:
             return self._over()
         event = parsed(payload)
         match event:
-            case {"error": error}:
-                return self._fail(ReplyFailed(f"the service says: {shown(_message_of(error))}"))
-            case {"msg": message, **rest}:
-                return self._fail(_refusal(message, rest))
+            case {"error": error} if error:
+                return self._fail(_failure(error))
+            case {"msg": message}:
+                return self._fail(_refusal(message, event))
             case {"choices": [{**choice}, *_], **rest}:
                 return self._choice(choice, rest)
             case {"choices": [], "usage": {**usage}}:
@@ -206,19 +226,17 @@ class Reader:
             case {"choices": []}:
                 return []
         if self._named:
-            self._error.append(_words_of_broken(payload))
-            return []
+            return self._word(_words_of_broken(payload))
         return self._fail(BadReply(f"a line that is no event of this service: data: {shown(payload)}"))
 
     def _choice(self, choice: Mapping[Any, Any], rest: Mapping[Any, Any]) -> list[Event]:
         events: list[Event] = []
         match choice:
-            case {"delta": {"content": str(text)}} if text:
+            case {"delta": {"content": str(text)}} | {"text": str(text)} if text:  # text: of a model that only completes
                 if self._named or not ("id" in rest or "model" in rest or self._said):
-                    self._error.append(text)
-                else:
-                    self._said = True
-                    events.append(Text(text))
+                    return self._word(text)
+                self._said = True
+                events.append(Text(text))
         match rest:
             case {"usage": {**usage}}:
                 self._usage = _usage(usage)
@@ -230,27 +248,34 @@ class Reader:
         return events
 
     def _read_whole(self, whole: bytes) -> list[Event]:
-        match parsed(whole):
-            case {"status": "success", "data": str(text), **rest} if not any(rest.get(flag) for flag in _LIMITS):
+        answer = parsed(whole)
+        match answer:
+            case {"status": "success", "data": str(text)} if not _limited(answer):
                 self.done = True
                 return [Text(text), complete()] if text.strip() else [failed(EmptyReply("success, and an empty reply"))]
-            case {"msg": message, **rest}:
-                return self._fail(_refusal(message, rest))
+            case {"error": error} if error:  # the upstream's own, passed through
+                return self._fail(_failure(error))
+            case {"msg": message} if answer.get("status") != "success" or _limited(answer):
+                return self._fail(_refusal(message, answer))
             case 0:
-                return self._fail(BadReply("the site does not know this action: AI Power is not active there"))
+                return self._fail(BadReply(_UNKNOWN_ACTION))
         return self._fail(BadReply(f"an answer that is none of this service: {shown(whole)}"))
 
 
-def _refusal(message: object, rest: Mapping[Any, Any]) -> BackendError:
+def _limited(answer: Mapping[Any, Any]) -> bool:
+    return any(answer.get(flag) for flag in _LIMITS)
+
+
+def _refusal(message: object, answer: Mapping[Any, Any]) -> BackendError:
     said = f"the service says: {shown(html.unescape(str(message)))}"
-    return LimitReached(said) if any(rest.get(flag) for flag in _LIMITS) else ReplyFailed(said)
+    return LimitReached(said) if _limited(answer) else ReplyFailed(said)
 
 
-def _message_of(error: object) -> str:
+def _failure(error: object) -> BackendError:
     match error:
-        case {"message": str(message)}:
-            return message
-    return str(error)
+        case {"message": str(message)} if message:
+            error = message
+    return ReplyFailed(f"the service says: {shown(str(error))}")
 
 
 def _words_of_broken(payload: bytes) -> str:
@@ -260,7 +285,7 @@ def _words_of_broken(payload: bytes) -> str:
 
 
 def _usage(usage: Mapping[Any, Any]) -> Usage | None:
-    match usage:
-        case {"prompt_tokens": int(prompt), "completion_tokens": int(completion), "total_tokens": int(total)}:
-            return Usage(prompt, completion, total)
-    return None
+    """What was counted; ``None`` where nothing was."""
+    counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")]
+    counted = [count if type(count) is int else None for count in counts]
+    return Usage(*counted) if any(count is not None for count in counted) else None

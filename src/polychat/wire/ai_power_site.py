@@ -8,12 +8,12 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from email import message_from_bytes, policy
+from email.message import Message
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 
-from ..events import Event, Finish, Text, Usage
-from .ai_power import AJAX
+from ..events import Event, Finish, Text
+from .ai_power import AJAX, TAGS
 from .answering import Question, Request, Response
 from .framing import data_line
 from .reading import parsed
@@ -27,6 +27,11 @@ _GREETING = (
 )
 _CLIENTS = 10_000
 """How many guests' counts are kept; the oldest are forgotten."""
+_ACTIONS = ("wpaicg_chat_shortcode_message", "wpaicg_chatbox_message")
+_POST_ID = 5
+_FIELD = re.compile(rb"""(?i)content-disposition:[^\r\n]*?;\s*name="?([^";\r\n]*)""")
+_HEAD = 1024
+"""Bytes of a part's head that are looked at."""
 
 
 @dataclass(slots=True)
@@ -56,23 +61,17 @@ class AIPowerSite:
         return Response(200, self.page(request.base + request.path.rstrip("/")).encode(), _HTML)
 
     def page(self, url: str) -> str:
-        """The page with the chat element, as a guest gets it. Some attributes have spaces round ``=``, as the plugin's do."""
-        return (
-            '<!DOCTYPE html>\n<html><body>\n<div class="wpaicg-chat-shortcode"\n'
-            f'     data-nonce="{self.nonces.current()}"\n     data-post-id="5"\n     data-url="{html.escape(url)}"\n'
-            '     data-bot-id="0"\n     data-typewriter-effect = ""\n'
-            f'     data-openai_stream_nav="{int(self.streams)}"\n     data-type="shortcode"\n></div>\n</body></html>\n'
-        )
+        """The page with the chat element, as a guest gets it."""
+        return _PAGE.format(nonce=self.nonces.current(), post_id=_POST_ID, url=html.escape(url), streams=int(self.streams))
 
     def _ajax(self, request: Request) -> Response | Question:
         form = _form(request)
-        if request.method != "POST" or form.get("action") != "wpaicg_chat_shortcode_message":
+        if request.method != "POST" or form.get("action") not in _ACTIONS:
             return Response(400, b"0", _HTML)
         if not self.nonces.holds(form.get("_wpnonce", "")):
-            again = f'The link you followed has expired.</p><p><a href="{html.escape(request.base)}">Please try again.</a>'
-            return Response(403, again.encode(), _HTML)
-        if not form.get("message"):
-            return _said({"status": "error", "msg": "Please enter your message"})
+            return _expired(request)
+        if form.get("message") in (None, "", "0"):
+            return _said({"status": "error", "msg": "It appears that nothing was inputted."})
         return self._over_limit(form.get("wpaicg_chat_client_id", "")) or Question(
             form["message"], _conversation(form), self._writer()
         )
@@ -99,38 +98,55 @@ def _said(value: dict[str, Any]) -> Response:
     return Response(200, php_json(value).encode(), _JSON)
 
 
+def _expired(request: Request) -> Response:
+    """WordPress's page for a nonce that does not hold; its link leads back to a page of the same site."""
+    said = "The link you followed has expired."
+    referer = request.headers.get("referer", "")
+    if referer.startswith("/".join([*request.base.split("/", 3)[:3], ""])):
+        said += f'</p><p><a href="{html.escape(referer)}">Please try again.</a>'
+    return Response(403, said.encode(), _HTML)
+
+
 def _form(request: Request) -> dict[str, str]:
     """The fields of an urlencoded or multipart body; nothing of any other."""
     content_type = request.headers.get("content-type", "")
     match content_type.partition(";")[0].strip().lower():
         case "application/x-www-form-urlencoded":
-            return dict(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True))
+            return dict(parse_qsl(request.body.decode("utf-8", "replace")))
         case "multipart/form-data":
-            whole = message_from_bytes(
-                b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + request.body, policy=policy.HTTP
-            )
-            parts = ((part.get_param("name", header="content-disposition"), part) for part in whole.iter_parts())
-            return {str(name): _text(part.get_payload(decode=True)) for name, part in parts if name}
+            return _parts(request.body, content_type)
     return {}
 
 
-def _text(payload: object) -> str:
-    return payload.decode("utf-8", "replace") if isinstance(payload, bytes) else ""
+def _parts(body: bytes, content_type: str) -> dict[str, str]:
+    """The fields of a multipart body. Not by ``email``, which takes minutes for a megabyte of parameters."""
+    kind = Message()
+    kind["Content-Type"] = content_type
+    boundary = kind.get_boundary("").encode("utf-8", "replace")
+    fields: dict[str, str] = {}
+    for part in (b"\r\n" + body).split(b"\r\n--" + boundary)[1:]:
+        head, _, value = part.partition(b"\r\n\r\n")
+        if name := _FIELD.search(head[:_HEAD]):
+            fields[name[1].decode("utf-8", "replace")] = value.decode("utf-8", "replace")
+    return fields
 
 
 def _conversation(form: dict[str, str]) -> list[dict[str, Any]]:
-    """The message, behind as much of the history as the plugin's own decoding leaves of it."""
-    unslashed = re.sub(r"\\(.?)", r"\1", form.get("wpaicg_chat_history", ""), flags=re.DOTALL)
-    said: list[dict[str, Any]] = []
-    history = parsed(unslashed)
-    for item in history if isinstance(history, list) else []:
-        match item:
-            case {"text": str(text)}:
-                role = "assistant" if text.startswith("AI: ") else "user"
-                said.append(
-                    {"role": role, "content": re.sub(r"<[^>]*>", "", text.removeprefix("AI: ").removeprefix("Human: "))}
-                )
-    return [*said, {"role": "user", "content": form["message"]}]
+    """The message, behind as much of the history as the plugin's own decoding leaves of it: it strips before it decodes."""
+    history = parsed(TAGS.sub("", form.get("wpaicg_chat_history", "")).replace("\\", ""))
+    said = [_turn(item) for item in (history if isinstance(history, list) else [])]
+    return [*filter(None, said), {"role": "user", "content": form["message"]}]
+
+
+def _turn(item: object) -> dict[str, Any] | None:
+    match item:
+        case {"text": str(text)} | str(text):  # older pages keep plain strings
+            text = text.strip()
+            if text.startswith("Human: "):
+                return {"role": "user", "content": text.removeprefix("Human: ").strip()}
+            text = text.replace("AI: ", "").strip()
+            return {"role": "assistant", "content": text} if text else None
+    return None
 
 
 class StreamWriter:
@@ -191,17 +207,15 @@ class WholeWriter:
     def __init__(self) -> None:
         self.headers: list[tuple[str, str]] = []
         self._texts: list[str] = []
-        self._failure: str | None = None
+        self._failure: str | None = "the answer was cut"
 
     def write(self, events: list[Event]) -> bytes:
         for event in events:
             match event:
                 case Text(text):
                     self._texts.append(text)
-                case Finish(error=error) if error is not None:
-                    self._failure = str(error)
-                case Usage():
-                    pass  # this reply has no place for it
+                case Finish(error=error):
+                    self._failure = None if error is None else str(error)
         return b""
 
     def end(self) -> bytes:
@@ -211,3 +225,65 @@ class WholeWriter:
         answer = "".join(self._texts)
         success = {"status": "success", "msg": "Something went wrong", "greeting_message": _GREETING}
         return php_json({**success, "data": answer, "log": False}).encode()
+
+
+_PAGE = """<!DOCTYPE html>
+<html><body>
+<div class="wpaicg-chat-shortcode"
+     data-user-bg-color="#ccf5e1"
+     data-color="#495057"
+     data-fontsize="14"
+     data-ai-bg-color="#d1e8ff"
+     data-nonce="{nonce}"
+     data-post-id="{post_id}"
+     data-url="{url}"
+     data-bot-id="0"
+     data-width="100%"
+     data-height="50%"
+     data-footer="false"
+     data-has-bar="false"
+     data-speech=""
+     data-voice=""
+     data-elevenlabs-model=""
+     data-voice-error=""
+     data-typewriter-effect = ""
+     data-typewriter-speed="1"
+     data-text_height="60"
+     data-text_rounded="8"
+     data-chat_rounded="8"
+     data-voice_service=""
+     data-voice_language="en-US"
+     data-voice_name="en-US-Studio-M"
+     data-voice_device=""
+     data-voice_speed="1"
+     data-voice_pitch="0"
+     data-openai_model="tts-1"
+     data-openai_voice="alloy"
+     data-openai_output_format="mp3"
+     data-openai_voice_speed="1.0"
+     data-openai_stream_nav="{streams}"
+     data-autoload_chat_conversations="0"
+     data-copy_btn=""
+     data-feedback_btn = ""
+     data-feedback_title = "Feedback"
+     data-feedback_message = "Please provide details: (optional)"
+     data-feedback_success = "Thank you for your feedback!"
+     data-user-voice-control = ""
+     data-voice-muted-by-default=""
+     data-memory-limit = "100"
+     data-lead-collection = "0"
+     data-lead-title = "Let us know how to contact you"
+     data-lead-name = "Name"
+     data-enable-lead-name = "1"
+     data-lead-email = "Email"
+     data-enable-lead-email = "1"
+     data-lead-phone = "Phone"
+     data-enable-lead-phone = "1"
+     data-bg_text_field = "#ffffff"
+     data-bg_text_field_font_color = "#495057"
+     data-bg_text_field_border_color = "#ced4da"
+     data-assistant-enabled="false"
+     data-type="shortcode"
+></div>
+</body></html>
+"""
