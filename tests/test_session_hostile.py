@@ -7,6 +7,7 @@ import tracemalloc
 import zlib
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -18,12 +19,18 @@ from polychat.events import Event, Finish, Text
 from polychat.transport import StreamResponse, StreamSession
 from polychat.wire.reading import complete
 
-from .furniture.proxies import Proxying, listening
+from .furniture.proxies import listening
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 HOLD, CLOSE, RESET = "hold", "close", "reset"
 FOREVER = 10**9
+
+
+@dataclass
+class Said:
+    url: str
+    heard: asyncio.Event
 
 
 @asynccontextmanager
@@ -36,7 +43,7 @@ async def saying(*pieces: bytes, end: str = CLOSE, times: int = 1) -> AsyncGener
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        first, *others = [*pieces[:-1], *itertools.repeat(pieces[-1], min(times, 2))]
+        first, *others = [*pieces, *([pieces[-1]] if times > 1 else [])]
         writer.write(first)
         for piece in others:
             await heard.wait()
@@ -122,6 +129,7 @@ WAYS: list[Way] = [by_read, by_content, by_lines, by_events]
             errors.BadReply,
             id="both lengths",
         ),
+        pytest.param([OK + b"Content-Length: 2\r\n\r\nabmore"], CLOSE, errors.BadReply, id="more than announced"),
         pytest.param([b"HTTP/1.1 99999 X\r\n\r\n"], CLOSE, errors.BadReply, id="no such status"),
     ],
 )
@@ -146,7 +154,7 @@ async def test_instead_of_a_head(pieces: list[bytes], end: str, kind: type[error
         pytest.param([CHUNKED, b"1\r\n\xd1\r\n"], CLOSE, errors.Truncated, id="half a letter, and closes"),
         pytest.param([CHUNKED, b"1\r\n\xd1\r\n"], RESET, errors.Truncated, id="half a letter, and resets"),
         pytest.param([CHUNKED, b"5\r\nab"], CLOSE, errors.Truncated, id="half a chunk"),
-        pytest.param([CHUNKED, b"2\r\nab\r\n", b"zz\r\n"], CLOSE, errors.Truncated, id="a chunk of no size"),
+        pytest.param([CHUNKED, b"2\r\nab\r\nzz\r\n"], CLOSE, errors.Truncated, id="a chunk of no size"),
         pytest.param([CHUNKED, b"2\r\nabcdef\r\n"], HOLD, errors.Truncated, id="a chunk of another size"),
         pytest.param([CHUNKED, b"f" * 5000], CLOSE, errors.Truncated, id="a chunk of all sizes"),
         pytest.param([OK + b"Content-Length: 10\r\n\r\nabc"], CLOSE, errors.Truncated, id="less than announced"),
@@ -154,20 +162,15 @@ async def test_instead_of_a_head(pieces: list[bytes], end: str, kind: type[error
         pytest.param(
             [OK + b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"], CLOSE, errors.Truncated, id="gzip that is none"
         ),
-        pytest.param(
-            [OK + b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n", b"3\r\n\x1f\x8b\x08\r\n0\r\n\r\n"],
-            CLOSE,
-            errors.Truncated,
-            id="half of a gzip",
-        ),
     ],
 )
 async def test_instead_of_a_body(pieces: list[bytes], end: str, kind: type[errors.BackendError], read: Way) -> None:
     """The reply breaks off: every way to read it says so, and how."""
     async with saying(*pieces, end=end) as server, StreamSession(idle_timeout=0.1, timeout=20) as session:
-        async with session.get(server.url) as response:
-            with pytest.raises(kind) as caught:
-                await read(response)
+        response = await session.get(server.url)
+        server.heard.set()
+        with pytest.raises(kind) as caught:
+            await read(response)
     assert type(caught.value) is kind
     assert (caught.value.__context__, caught.value.__cause__) == (None, None)
 
@@ -175,33 +178,36 @@ async def test_instead_of_a_body(pieces: list[bytes], end: str, kind: type[error
 @pytest.mark.parametrize("end", [HOLD, CLOSE])
 async def test_what_came_before_a_broken_chunk_is_read(end: str) -> None:
     """Though both were in the same packet."""
-    async with saying(CHUNKED + b"2\r\nab\r\nzz\r\n", end=end) as server, StreamSession() as session:
+    async with saying(CHUNKED, b"2\r\nab\r\nzz\r\n", end=end) as server, StreamSession() as session:
         pieces = (await session.get(server.url)).iter_content()
+        server.heard.set()
         assert await anext(pieces) == b"ab"
         with pytest.raises(errors.Truncated):
             await anext(pieces)
 
 
-@pytest.mark.parametrize(
-    "pieces", [[OK + b"Content-Length: 2\r\n\r\nab", b"more"], [OK + b"\r\nab"], [b"HTTP/1.0 200\r\n\r\nab"]]
-)
-async def test_what_is_strange_but_no_lie_is_read(pieces: list[bytes]) -> None:
-    """Bytes after the announced length are not part of it; without a length the body ends with the connection."""
-    async with saying(*pieces) as server, StreamSession() as session:
+@pytest.mark.parametrize("head", [OK + b"Content-Length: 2\r\n\r\n", OK + b"\r\n", b"HTTP/1.0 200\r\n\r\n"])
+async def test_what_is_strange_but_no_lie_is_read(head: bytes) -> None:
+    """Without a length the body ends with the connection."""
+    async with saying(head + b"ab") as server, StreamSession() as session:
         assert await (await session.get(server.url)).read() == b"ab"
 
 
 async def test_answers_before_the_answer_do_not_reset_the_clock() -> None:
     """A server may say 100 Continue as often as it likes: there is one clock for the head."""
-    async with saying(b"HTTP/1.1 100 Continue\r\n\r\n" * 3000, times=FOREVER) as server, asyncio.timeout(20):
-        async with StreamSession(idle_timeout=0.1) as session:
-            with pytest.raises(errors.TimedOut, match="idle"):
-                await session.get(server.url)
+    async with (
+        saying(b"HTTP/1.1 100 Continue\r\n\r\n" * 3000, times=FOREVER) as server,
+        StreamSession(idle_timeout=0.1) as session,
+    ):
+        server.heard.set()
+        with pytest.raises(errors.TimedOut, match="idle"):
+            await session.get(server.url)
 
 
 async def test_a_body_that_never_ends_has_a_limit() -> None:
     """One's own, or ours; the message names it."""
     async with saying(CHUNKED, b"10000\r\n" + b"x" * 0x10000 + b"\r\n", times=FOREVER) as server, StreamSession() as session:
+        server.heard.set()
         with pytest.raises(errors.BadReply, match="1,000,000 bytes"):
             await (await session.get(server.url)).read(limit=1_000_000)
         with pytest.raises(errors.BadReply, match="16,777,216 bytes"):
@@ -209,14 +215,14 @@ async def test_a_body_that_never_ends_has_a_limit() -> None:
 
 
 async def test_a_line_that_never_ends_has_a_limit() -> None:
-    """One's own, or ours; lines before it are read."""
+    """One's own, or ours; the message names it."""
     line = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
-    async with saying(CHUNKED + b"2\r\na\n\r\n", line, times=FOREVER) as server, StreamSession() as session:
-        for limit, named in ((100, "100 bytes"), (None, "8,388,608 bytes")):
-            lines = (await session.get(server.url)).iter_lines(*([] if limit is None else [limit]))
-            assert await anext(lines) == b"a"
-            with pytest.raises(errors.BadReply, match=named):
-                await anext(lines)
+    async with saying(CHUNKED, line, times=FOREVER) as server, StreamSession() as session:
+        server.heard.set()
+        with pytest.raises(errors.BadReply, match="100 bytes"):
+            await anext((await session.get(server.url)).iter_lines(limit=100))
+        with pytest.raises(errors.BadReply, match="8,388,608 bytes"):
+            await anext((await session.get(server.url)).iter_lines())
 
 
 def bomb(megabytes: int) -> bytes:
@@ -234,6 +240,7 @@ async def test_a_bomb_does_not_go_off(read: Way) -> None:
     head = OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
     async with saying(head, packed, end=HOLD) as server, StreamSession() as session:
         response = await session.get(server.url)
+        server.heard.set()
         tracemalloc.start()
         try:
             with pytest.raises(errors.BadReply):
@@ -266,12 +273,14 @@ VALID = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nTransfer-Encoding: chunk
 def test_no_foreign_error_comes_out_of_any_answer(at: int, skip: int, new: bytes, read: Way) -> None:
     """A valid answer with a few bytes changed is read, or raises one of ours."""
 
-    async def ask() -> None:
+    async def ask() -> errors.PolychatError | None:
         async with saying(VALID[:at] + new + VALID[at + skip :]) as server, StreamSession(idle_timeout=5) as session:
             try:
                 async with session.get(server.url) as response:
                     await read(response)
             except errors.PolychatError as error:
-                assert str(error).isprintable()
+                return error
+        return None
 
-    asyncio.run(ask())
+    error = asyncio.run(ask())
+    assert error is None or str(error).isprintable()

@@ -149,6 +149,9 @@ async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> Any:
             pass  # the client left: what it left behind is the test's to judge
         except Exception as error:
             server.failures.append(error)
+        except asyncio.CancelledError:
+            writer.transport.abort()  # close() would wait for a client that reads no more
+            raise
         finally:
             server.open -= 1
             writer.close()

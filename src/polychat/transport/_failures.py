@@ -75,10 +75,16 @@ def _no_connection(error: Exception, place: Place) -> str:
 
 
 def _certificate_error(error: BaseException) -> ssl.SSLCertVerificationError | None:
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        error = error.certificate_error
-    below = error if isinstance(error, ssl.SSLCertVerificationError) else error.__cause__
-    return below if isinstance(below, ssl.SSLCertVerificationError) else None
+    """The verdict on a certificate, however deep: under TLS in TLS, Python 3.11 trips over it and shows a ``TypeError``."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, aiohttp.ClientConnectorCertificateError):
+            link = link.certificate_error
+        elif isinstance(link, ssl.SSLCertVerificationError):
+            return link
+        else:
+            link = link.__cause__ or link.__context__
+    return None
 
 
 def _refused(certificate: ssl.SSLCertVerificationError, error: Exception, place: Place) -> ConnectionFailed:

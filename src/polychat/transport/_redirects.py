@@ -5,6 +5,7 @@ from __future__ import annotations
 from yarl import URL
 
 from ._request import Asked
+from .statuses import shown_url
 
 MOST = 10
 """Redirects of one request that are followed."""
@@ -13,11 +14,7 @@ _HARMLESS = frozenset({"accept", "accept-encoding", "accept-language", "content-
 
 
 class NotFollowed(Exception):
-    """A redirect that is not followed: ``str`` says why, ``url`` where it leads if that is known."""
-
-    def __init__(self, why: str, url: URL | None = None) -> None:
-        super().__init__(why)
-        self.url = url
+    """A redirect that is not followed: why, and where it leads, as a message may show it."""
 
 
 def onward(asked: Asked, status: int, location: str | None) -> Asked | None:
@@ -33,7 +30,7 @@ def onward(asked: Asked, status: int, location: str | None) -> Asked | None:
     safe = asked.method in ("GET", "HEAD")
     if not safe and status in (301, 302):
         raise NotFollowed(
-            f"a {asked.method} is not repeated elsewhere on a {status}; if that is where the service is, give its address", url
+            f"a {asked.method} is not sent on to {shown_url(url)}; if the service is there now, give that address"
         )
     headers = asked.headers
     if url.origin() != asked.url.origin():
@@ -52,5 +49,5 @@ def _target(here: URL, location: str) -> URL:
     if not sound:
         raise NotFollowed("the redirect leads to no http address")
     if (here.scheme, url.scheme) == ("https", "http"):
-        raise NotFollowed("the redirect leads from https to http, where all could be read on the way", url)
+        raise NotFollowed(f"the redirect leads from https to http, where all could be read on the way ({shown_url(url)})")
     return url

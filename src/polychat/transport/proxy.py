@@ -114,7 +114,7 @@ def socks_connector(proxy: Proxy) -> TCPConnector:
 def socks_errors() -> tuple[type[Exception], ...]:
     """What a SOCKS connection may fail with besides ``OSError``."""
     socks = _aiohttp_socks()
-    return (socks.ProxyConnectionError, socks.ProxyError, socks.ProxyTimeoutError)
+    return (socks.ProxyConnectionError, socks.ProxyError, socks.ProxyTimeoutError, EOFError)
 
 
 def _aiohttp_socks() -> ModuleType:

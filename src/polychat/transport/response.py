@@ -54,6 +54,9 @@ class StreamResponse:
         self._loss: BackendError | None = None
         self._body: bytes | None = None
         self._closed = False
+        self._watched = _closing_of(answer)
+        if self._watched is not None:
+            self._watched.add_done_callback(self._cut_off)
 
     @property
     def status(self) -> int:
@@ -199,6 +202,8 @@ class StreamResponse:
             return
         self._closed = True
         self._clocks.stop()
+        if self._watched is not None:
+            self._watched.remove_done_callback(self._cut_off)
         connection = self._answer.connection
         transport = None if connection is None else connection.transport
         self._answer.close()
@@ -232,6 +237,11 @@ class StreamResponse:
             self._clocks.rest()
         return self._lost(loss)
 
+    def _cut_off(self, _: asyncio.Future[None]) -> None:
+        # aiohttp 3.14 closes the connection when a chunk is broken, and tells nobody who waits for the next.
+        if not self._content.is_eof() and self._content.exception() is None:
+            self._content.set_exception(aiohttp.ClientPayloadError())
+
     def _lost(self, loss: BackendError) -> bytes:
         """What came before the loss and was not read; raises the loss, now or with the next read."""
         loss.provider = loss.provider or self._provider
@@ -251,3 +261,18 @@ class StreamResponse:
 
     def _bad(self, message: str) -> BadReply:
         return BadReply(message, provider=self._provider, status=self.status)
+
+
+def _closing_of(answer: aiohttp.ClientResponse) -> asyncio.Future[None] | None:
+    """What is done when the connection is closed; ``None`` if the body is there already."""
+    protocol = None if answer.connection is None else answer.connection.protocol
+    closing = None if protocol is None else protocol.closed
+    if closing is not None:
+        closing.remove_done_callback(_seen)
+        closing.add_done_callback(_seen)
+    return closing
+
+
+def _seen(closing: asyncio.Future[None]) -> None:
+    if not closing.cancelled():
+        closing.exception()  # or asyncio would complain, of a connection that nobody uses any more, that nobody has looked

@@ -25,7 +25,6 @@ from ._redirects import MOST, NotFollowed, onward
 from ._request import Asked, Data, Params, body_of, sendable, url_of
 from .proxy import Proxies, Proxy, socks_connector, socks_errors
 from .response import StreamResponse
-from .statuses import shown_url
 
 CONNECT_TIMEOUT = 30.0
 """Seconds for a connection: name, proxy and TLS included."""
@@ -170,16 +169,16 @@ class StreamSession:
             try:
                 further = onward(asked, response.status, response.headers.get("Location")) if allow_redirects else None
             except NotFollowed as why:
-                raise self._not_followed(response, str(why), why.url) from None
+                raise self._not_followed(response, str(why)) from None
             if further is None:
                 return response
             response.close()
             asked = further
-        raise self._not_followed(response, f"it redirects for the {MOST + 1}th time", None)
+        raise self._not_followed(response, f"it redirects for the {MOST + 1}th time")
 
-    def _not_followed(self, response: StreamResponse, why: str, url: URL | None) -> PolychatError:
+    def _not_followed(self, response: StreamResponse, why: str) -> PolychatError:
         response.close()
-        return response.error(f"{why} ({shown_url(url)})" if url is not None else why)
+        return response.error(why)
 
     async def _answered(self, asked: Asked, clocks: Clocks) -> StreamResponse:
         proxy = self._proxies.of(asked.url.scheme)

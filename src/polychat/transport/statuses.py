@@ -9,7 +9,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from aiohttp import ClientResponseError, RequestInfo
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDict
 from yarl import URL
 
 from .. import errors
@@ -107,7 +107,8 @@ def request_info(method: str, url: URL, headers: Mapping[str, str]) -> RequestIn
     """aiohttp's record of a request, of what may be shown."""
     kept = [(name, value) for name, value in headers.items() if name.lower() in _REQUEST_HEADERS]
     bare = url.with_query(None).with_fragment(None).with_user(None) if url.absolute else URL()
-    return RequestInfo(bare, method, CIMultiDictProxy(CIMultiDict(kept)), bare)
+    # Not aiohttp's read-only view of the headers: that cannot be pickled, and errors travel between processes.
+    return RequestInfo(bare, method, CIMultiDict(kept), bare)  # type: ignore[arg-type]
 
 
 def _harmless_of_response(headers: Mapping[str, str]) -> list[tuple[str, str]]:

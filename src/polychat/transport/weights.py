@@ -193,10 +193,11 @@ def _said(pip: subprocess.Popen[bytes], given_up: Callable[[], bool]) -> bytes:
 
 
 def _last_words(said: bytes) -> str:
-    """pip's errors, or the last it said where it called nothing an error; fit to be shown."""
+    """pip's errors after its last warning, which holds the cause where no index answered; fit to be shown."""
     lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("ERROR:")] or lines
-    return shown(" ".join(errors[-3:]), 500) or "nothing"
+    errors = [line for line in lines if line.startswith("ERROR:")]
+    others = [line for line in lines if line not in errors]
+    return shown(" ".join([*others[-1:], *errors[-3:]]), 600) or "nothing"
 
 
 def _failed(weights: Weights, why: str) -> MissingWeights:
