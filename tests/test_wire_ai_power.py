@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given, settings
@@ -12,8 +11,6 @@ from hypothesis import strategies as st
 from polychat import errors
 from polychat.events import Usage
 from polychat.wire.ai_power import Bot, Reader, bot_of, checked, question, refusal
-from polychat.wire.ai_power_site import AIPowerSite
-from polychat.wire.answering import Question
 from polychat.wire.framing import data_line
 from polychat.wire.reading import complete
 
@@ -308,15 +305,6 @@ def test_what_cannot_be_sent_is_refused_here(prompt: str) -> None:
     with pytest.raises(errors.BadInput) as caught:
         checked(prompt)
     assert caught.value.field == "messages"
-
-
-@pytest.mark.parametrize("prompt", ['say "x"\n\\n', "Привет <b>мир</b>", "\\u041f", "[]", "00", " 0", "x" * 100_000])
-def test_a_message_goes_as_it_is(prompt: str) -> None:
-    """Quotes, newlines, backslashes, tags and length are no matter in ``message``: the server hears what was said."""
-    site = AIPowerSite()
-    heard = asked(site, urlencode(question(checked(prompt), Bot(site.nonces.current(), "5"), "http://h", "c")).encode())
-    assert isinstance(heard, Question)
-    assert (heard.text, heard.messages) == (prompt, [{"role": "user", "content": prompt}])
 
 
 def test_a_refusals_page_is_shown_without_its_tags() -> None:

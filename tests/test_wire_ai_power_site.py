@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from polychat import errors
 from polychat.events import Event, Finish, Text
 from polychat.wire import ai_power_site
-from polychat.wire.ai_power import Bot, Reader, bot_of, question
+from polychat.wire.ai_power import Bot, Reader, bot_of, checked, question
 from polychat.wire.ai_power_site import AIPowerSite, StreamWriter, WholeWriter
 from polychat.wire.answering import Question, Request, Response
 from polychat.wire.reading import complete, failed, truncated
@@ -307,3 +307,12 @@ def test_an_answer_without_its_end_is_an_error() -> None:
     writer = WholeWriter()
     writer.write([Text("so far")])
     assert type(hear(Reader(), [writer.end()]).error) is errors.ReplyFailed
+
+
+@pytest.mark.parametrize("prompt", ['say "x"\n\\n', "Привет <b>мир</b>", "\\u041f", "[]", "00", " 0", "x" * 100_000])
+def test_a_message_goes_as_it_is(prompt: str) -> None:
+    """Quotes, newlines, backslashes, tags and length are no matter in ``message``: the server hears what was said."""
+    site = AIPowerSite()
+    heard = asked(site, urlencode(question(checked(prompt), Bot(site.nonces.current(), "5"), "http://h", "c")).encode())
+    assert isinstance(heard, Question)
+    assert (heard.text, heard.messages) == (prompt, [{"role": "user", "content": prompt}])
