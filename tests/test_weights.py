@@ -71,7 +71,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if name.startswith("PIP_"):
             monkeypatch.delenv(name)
     settings = {"CONFIG_FILE": os.devnull, "INDEX_URL": "http://127.0.0.1:9/simple/", "RETRIES": "0", "RESUME_RETRIES": "0"}
-    for name, value in {**settings, "NO_CACHE_DIR": "1", "TIMEOUT": "10"}.items():
+    for name, value in {**settings, "NO_CACHE_DIR": "1", "TIMEOUT": "60"}.items():
         monkeypatch.setenv(f"PIP_{name}", value)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -274,11 +274,14 @@ async def test_a_fetch_that_is_given_up_ends_with_its_pip(cache: Path, index: In
     assert left(cache) == []
 
 
-async def test_without_a_network_the_error_says_what_to_run(cache: Path) -> None:
-    """No index answers: pip's own words, and the command."""
+async def test_without_a_network_the_error_says_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No index answers: pip's own words, with the cause, and the command."""
+    monkeypatch.setenv("PIP_RETRIES", "1")  # what it says of the cause, it says when it tries again
     with pytest.raises(errors.MissingWeights) as caught:
         await pull()
-    assert "pip says: ERROR: " in str(caught.value)
+    assert "pip says: WARNING: Retrying" in str(caught.value)
+    assert "Connection refused" in str(caught.value)
+    assert "ERROR: No matching distribution found" in str(caught.value)
     assert str(caught.value).endswith("run  polychat models pull tiny")
 
 
@@ -295,9 +298,9 @@ async def test_an_error_shows_no_password(index: Index, monkeypatch: pytest.Monk
 
 
 def test_what_pip_prints_is_shown_without_passwords() -> None:
-    """Its last errors, or its last words where it called nothing an error; URLs without their user."""
-    said = b"WARNING: retrying\nERROR: first\nERROR: at http://me:s3cret@host/simple\n"
-    assert weights._last_words(said) == "ERROR: first ERROR: at http://…@host/simple"
+    """Its errors after its last warning, which has the cause where nothing answered; URLs without their user."""
+    said = b"WARNING: retrying\nWARNING: refused\nERROR: first\nERROR: at http://me:s3cret@host/simple\n"
+    assert weights._last_words(said) == "WARNING: refused ERROR: first ERROR: at http://…@host/simple"
     assert weights._last_words(b"killed\n") == "killed"
     assert weights._last_words(b"") == "nothing"
 

@@ -317,8 +317,8 @@ def _read_ahead(path: Path, given_up: Callable[[], bool]) -> None:
 def _short_spins() -> Generator[None]:
     """Have llama.cpp's threads wait for one another asleep, after a short look; libgomp reads this when it is loaded.
 
-    By default they spin for a millisecond. Where something else wants the cores too, that brings an answer on two of them from
-    125 tokens a second down to 3; like this it is 30 to 75 then, and 125 still where the cores are free.
+    By default they spin for a millisecond. Where two other programs want both cores too, that brings smollm2 from 125 tokens a
+    second down to 3 to 8; like this it is 18 to 50 then, and still 125 where the cores are free.
     """
     if "OMP_WAIT_POLICY" in os.environ or "GOMP_SPINCOUNT" in os.environ:
         yield  # someone has chosen
@@ -330,13 +330,17 @@ def _short_spins() -> Generator[None]:
         os.environ.pop("GOMP_SPINCOUNT", None)
 
 
-def _loaded_server(setting: Setting) -> Any:
+def _imported() -> Any:
     try:
         with _short_spins():
             import xllamacpp
     except ImportError as error:
         raise NotReady(f"xllamacpp is installed but does not load: {shown(str(error))}") from error
-    params = xllamacpp.CommonParams()
+    return xllamacpp
+
+
+def _parameters(params: Any, setting: Setting) -> Any:
+    """xllamacpp's ``params``, set."""
     params.model.path = str(setting.path)
     params.n_ctx = setting.context * setting.parallel  # shared out in equal parts
     params.n_parallel = setting.parallel
@@ -350,6 +354,12 @@ def _loaded_server(setting: Setting) -> Any:
     params.n_threads_http = 1
     params.prefill_assistant = False  # an assistant's turn at the end is a turn, and no beginning of the answer
     params.force_pure_content_parser = True  # what the model writes is what comes
+    return params
+
+
+def _loaded_server(setting: Setting) -> Any:
+    xllamacpp = _imported()
+    params = _parameters(xllamacpp.CommonParams(), setting)
     with _unreachable() as address:
         params.hostnames = [address]
         try:
