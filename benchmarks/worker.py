@@ -29,11 +29,9 @@ async def main(client: str, service: str) -> None:
     ask = getattr(import_module(client), service)
     while line := await asyncio.to_thread(sys.stdin.readline):
         base, *numbers = line.split()
-        count, together, pieces = map(int, numbers)
+        count, pieces = map(int, numbers)
         began = time.process_time()
-        async with asyncio.TaskGroup() as group:
-            for _ in range(together):
-                group.create_task(calls(ask, base, count // together, pieces))
+        await calls(ask, base, count, pieces)
         print(time.process_time() - began, flush=True)
 
 
