@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import AsyncGenerator
@@ -226,3 +229,24 @@ def test_an_unknown_provider_names_the_nearest() -> None:
     with pytest.raises(errors.UnknownTarget, match="did you mean ChatGptt") as caught:
         resolve("chatgpt/gpt-4")
     assert "ChatGptt" in caught.value.near
+
+
+@pytest.mark.parametrize("leave", ["sys.exit(3)", "raise SystemExit(3)", "os.kill(os.getpid(), signal.SIGINT)"])
+def test_a_process_may_end_amid_create_completion(leave: str) -> None:
+    """A generator that is still open when the process ends holds nothing up."""
+    code = f"""
+import asyncio, os, signal, sys
+from polychat.events import Text
+from polychat.providers import AsyncGeneratorProvider
+class Endless(AsyncGeneratorProvider):
+    @classmethod
+    async def reply(cls, model, messages, call):
+        while True:
+            yield [Text("x")]
+            await asyncio.sleep(0)
+pieces = Endless.create_completion("m", [])
+assert next(pieces) == "x"
+{leave}
+"""
+    ran = subprocess.run([sys.executable, "-c", code], timeout=30, capture_output=True, check=False)
+    assert ran.returncode in (3, 130, -signal.SIGINT)

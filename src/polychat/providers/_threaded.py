@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import queue
+import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import aclosing, suppress
@@ -48,8 +49,8 @@ class _Pump:
             yield value
 
     def stop(self) -> None:
-        if self._thread.ident is None:
-            return
+        if self._thread.ident is None or sys.is_finalizing():
+            return  # not begun; or the process ends, where a daemon's thread stands still and would be waited for in vain
         self._ready.wait()
         if self._loop is not None and self._task is not None:
             with suppress(RuntimeError):  # the loop closed between the look and the call: the ask is over
