@@ -3,9 +3,9 @@
 Services: those of ``mock.py`` on loopback, in a process of their own. Clients: polychat's providers (``ours.py``), aiohttp
 and json alone (``by_hand.py``), g4f (``g4fs.py``), each in a process of its own; CPU is that process's, threads included. A
 call is one whose answer has one piece; a piece is what each of many more adds. Pieces come all at once (many in one network
-read: the cost of reading) and paced (a read each: the cost of waking up too, as it is with a model that writes). Clients
-take turns, round by round, and a ratio is the median of the rounds' ratios, so that what slows the machine slows both. The
-aims: within 1.3 times the hand, and below g4f.
+read: the cost of reading) and paced (a read each, of twenty streams in turn: the cost of waking up too, as it is with
+models that write). Clients take turns, round by round, and a ratio is the median of the rounds' ratios, so that what slows
+the machine slows both. The aims: within 1.3 times the hand, and below g4f.
 """
 
 from __future__ import annotations
@@ -25,9 +25,8 @@ ROUNDS = 9
 CALLS = 150
 MANY = 400
 """Pieces of a long answer."""
-PACED = 3
-"""Paced answers a round, one after another: of several at a time, chance decides how many pieces share a waking up."""
-GAP = 1
+TOGETHER = 20
+GAP = 4
 """Milliseconds between two pieces of a paced answer."""
 USUAL = 200
 """Pieces of an answer as models give them."""
@@ -110,16 +109,16 @@ class Taken:
 
 def _rounds(service: str, workers: dict[str, Process], origin: str) -> Iterator[Round]:
     for worker in workers.values():
-        worker.ask(f"{origin}/1/0", 20, 1)  # imports, caches
+        worker.ask(f"{origin}/1/0", 20, 1, 1)  # imports, caches
     for number in range(ROUNDS):
         progress(f"providers: {service}, round {number + 1} of {ROUNDS}")
         one: Round = {"call": {}, "piece": {}, "paced": {}, "answer": {}}
         for client, worker in workers.items():
-            one["call"][client] = call = worker.ask(f"{origin}/1/0", CALLS, 1) / CALLS * 1e6
+            one["call"][client] = call = worker.ask(f"{origin}/1/0", CALLS, 1, 1) / CALLS * 1e6
             if service in STREAMED:
-                long = worker.ask(f"{origin}/{MANY}/0", CALLS // 10, MANY) / (CALLS // 10) * 1e6
+                long = worker.ask(f"{origin}/{MANY}/0", CALLS // 10, 1, MANY) / (CALLS // 10) * 1e6
                 one["piece"][client] = (long - call) / (MANY - 1)
-                paced = worker.ask(f"{origin}/{MANY}/{GAP}", PACED, MANY) / PACED * 1e6
+                paced = worker.ask(f"{origin}/{MANY}/{GAP}", TOGETHER, TOGETHER, MANY) / TOGETHER * 1e6
                 one["paced"][client] = each = (paced - call) / (MANY - 1)
                 one["answer"][client] = call + each * (USUAL - 1)
         yield one

@@ -14,6 +14,8 @@ from contextlib import aclosing
 from importlib import import_module
 from typing import Any
 
+from mock import alone
+
 
 async def calls(ask: Any, base: str, count: int, pieces: int) -> None:
     for _ in range(count):
@@ -29,11 +31,14 @@ async def main(client: str, service: str) -> None:
     ask = getattr(import_module(client), service)
     while line := await asyncio.to_thread(sys.stdin.readline):
         base, *numbers = line.split()
-        count, pieces = map(int, numbers)
+        count, together, pieces = map(int, numbers)
         began = time.process_time()
-        await calls(ask, base, count, pieces)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(together):
+                group.create_task(calls(ask, base, count // together, pieces))
         print(time.process_time() - began, flush=True)
 
 
 if __name__ == "__main__":
+    alone(batch=True)
     asyncio.run(main(*sys.argv[1:]))

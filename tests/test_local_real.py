@@ -297,7 +297,7 @@ async def script(body: str, **environment: str) -> asyncio.subprocess.Process:
 
 async def told(process: asyncio.subprocess.Process) -> tuple[int | None, str, str]:
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             out, err = await process.communicate()
     finally:
         if process.returncode is None:
