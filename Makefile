@@ -33,6 +33,7 @@ bench: .venv/.dev  ## measure (B=imports runs one; RECORD=1 writes to benchmarks
 	@.venv/bin/python -m benchmarks $(if $(RECORD),--record) $(B)
 
 docs: .venv/.dev  ## build the documentation into site/
+	@.venv/bin/python docs/pages.py
 	@.venv/bin/properdocs build --strict
 	@echo "site/index.html"
 

@@ -132,6 +132,24 @@ async def chatgptduo(base: str) -> Pieces:
             yield (await response.json())["answer"]
 
 
+_session: list[ClientSession] = []
+
+
+async def openai(base: str) -> Pieces:
+    if not _session:
+        _session.append(ClientSession())  # one for all calls, as its documentation says
+    asked = {"model": "m", "messages": [{"role": "user", "content": SAID}], "stream": True}
+    async with _session[0].post(f"{base}/v1/chat/completions", json=asked) as response:
+        response.raise_for_status()
+        async for line in response.content:
+            if line.startswith(b"data: "):
+                if line.startswith(b"data: [DONE]"):
+                    break
+                text = json.loads(line[6:])["choices"][0]["delta"].get("content")
+                if text:
+                    yield text
+
+
 async def aichat(base: str) -> Pieces:
     asked = {"message": SAID, "temperature": 0.5, "presence_penalty": 0, "top_p": 1, "frequency_penalty": 0}
     async with ClientSession(headers={**BROWSER, "origin": base}, cookies={"session": "abc"}) as session:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import polychat
 from polychat import providers
 
 HELLO = [{"role": "user", "content": "Why is the sky blue?"}]
@@ -17,6 +18,12 @@ def asked(name: str, **options: Any) -> Any:
         return provider.create_async_generator(None, HELLO, base_url=base, **options)
 
     return ask
+
+
+async def openai(base: str) -> AsyncGenerator[str, None]:
+    async with polychat.stream("Why is the sky blue?", model="openai/m", base_url=f"{base}/v1", api_key="none") as reply:
+        async for text in reply:
+            yield text
 
 
 opchatgpts = asked("opchatgpts")

@@ -1,6 +1,6 @@
 """CPU of a call of ``create_async_generator`` and of a streamed piece, beside the same by hand and through g4f.
 
-Services: those of ``mock.py`` on loopback, in a process of their own. Clients: polychat's providers (``ours.py``), aiohttp
+Services: those of ``services.py`` on loopback, in a process of their own. Clients: polychat's providers (``ours.py``), aiohttp
 and json alone (``by_hand.py``), g4f (``g4fs.py``), each in a process of its own; CPU is that process's, threads included. A
 call is one whose answer has one piece; a piece is what each of many more adds. Pieces come all at once (many in one network
 read: the cost of reading) and paced (a read each, of twenty streams in turn: the cost of waking up too, as it is with
@@ -48,7 +48,7 @@ def measure() -> Iterator[Table]:
     pythons = {"by_hand": sys.executable, "ours": sys.executable, **({"g4fs": str(their_python)} if their_python else {})}
     taken: list[Taken] = []
     with ExitStack() as stack:
-        port = stack.enter_context(Process([sys.executable, "-m", "benchmarks.mock"])).read()
+        port = stack.enter_context(Process([sys.executable, "-m", "benchmarks.services"])).read()
         for service, clients in CLIENTS.items():
             workers = {
                 client: stack.enter_context(

@@ -1,4 +1,4 @@
-"""One client in a process of its own: ``worker.py CLIENT SERVICE``, CLIENT a module beside this file.
+"""One client in a process of its own: ``worker.py CLIENT SERVICE [uvloop]``, CLIENT a module beside this file.
 
 Each line on standard input is ``ADDRESS CALLS TOGETHER PIECES``; each line back is the CPU seconds of that many calls, that
 many at a time. A call that gives other than that many pieces of text ends the process with an error: nobody is measured on
@@ -14,7 +14,7 @@ from contextlib import aclosing
 from importlib import import_module
 from typing import Any
 
-from mock import alone
+from services import alone
 
 
 async def calls(ask: Any, base: str, count: int, pieces: int) -> None:
@@ -41,4 +41,9 @@ async def main(client: str, service: str) -> None:
 
 if __name__ == "__main__":
     alone(batch=True)
-    asyncio.run(main(*sys.argv[1:]))
+    if sys.argv[3:] == ["uvloop"]:
+        import uvloop
+
+        uvloop.run(main(*sys.argv[1:3]))
+    else:
+        asyncio.run(main(*sys.argv[1:]))

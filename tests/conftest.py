@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import sys
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+
+from polychat import config
 
 from .furniture.server import Handler, Server, serving
 
@@ -36,11 +39,14 @@ sys.addaudithook(_audit)
 
 @pytest.fixture(autouse=True)
 def _only_loopback(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """No test reaches beyond loopback, nor reads this user's own configuration."""
+    """No test reaches beyond loopback, nor reads this user's own configuration and keys."""
     global _walled
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-configuration"))
     monkeypatch.delenv("POLYCHAT_COOKIES", raising=False)
+    for name in [name for name in os.environ if name.endswith(("_API_KEY", "_BASE_URL"))]:
+        monkeypatch.delenv(name)
     monkeypatch.setitem(sys.modules, "browser_cookie3", None)  # as if it were not installed: no test opens a person's browsers
+    monkeypatch.setattr(config, "_last", [])  # what another test's folder said
     _walled = True
     yield
     _walled = False

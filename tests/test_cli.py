@@ -270,7 +270,8 @@ async def test_providers_lists_what_there_is() -> None:
     forms = {form["name"]: form for form in json.loads(ran.out)}
     assert {"ChatgptDuo", "Aichat", "Opchatgpts", "ChatGptt", "GPTalk", "Local"} <= set(forms)
     for form in forms.values():
-        assert form["working"] or form["evidence"]
+        assert "wire" in form or form["working"] or form["evidence"]
+    assert forms["openai"]["key"] == ["OPENAI_API_KEY"]
     plain = await run("providers")
     assert all(name in plain.out for name in forms)
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import polychat
-from polychat import client, errors
+from polychat import errors
+from polychat.client import calls
 from polychat.events import Event, Finish, Source, Text, Usage
 from polychat.providers import AsyncGeneratorProvider
 from polychat.types import Messages
@@ -39,7 +40,7 @@ class Scripted(AsyncGeneratorProvider):
 @pytest.fixture(autouse=True)
 def _scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The target ``scripted/…`` is the provider above."""
-    monkeypatch.setattr(client, "resolve", lambda target: (Scripted, target.partition("/")[2] or None))
+    monkeypatch.setattr(calls, "resolve", lambda target: (Scripted, target.partition("/")[2] or None))
     monkeypatch.setattr(Scripted, "asked", [])
     monkeypatch.setattr(Scripted, "closed", 0)
 

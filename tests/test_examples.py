@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import runpy
+import shutil
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,9 +15,11 @@ from typing import Any
 import pytest
 
 from polychat.errors import BadReply, ReplyFailed, StatusError, Truncated
-from polychat.events import Event, Finish, Text, Usage
+from polychat.events import Event, Finish, Text, ToolCallPiece, Usage
+from polychat.types import Ask
 
 from .furniture.corpus import splits
+from .furniture.doors import Door
 from .furniture.server import Handler, Say, Seen, Server
 
 ROOT = Path(__file__).parent.parent
@@ -34,8 +37,18 @@ async def ollama(seen: Seen, say: Say) -> None:
     await say.stream([REPLY, LAST], content_type="application/x-ndjson")
 
 
-SERVERS: dict[str, Handler] = {"ollama.py": ollama}
-"""What each example is run against; it is given the server's address as its last argument."""
+def of_oslo(ask: Ask) -> list[list[Event]]:
+    """Calls the tool, and answers by what it gave."""
+    if ask.turns[-1].role == "tool":
+        return [[Text('{"city":"Oslo","celsius":4}')], [Finish("complete", "stop")]]
+    return [[ToolCallPiece(0, "c", "weather", '{"city":"Oslo"}')], [Finish("complete", "tool_calls")]]
+
+
+SERVERS: dict[str, tuple[Handler, str]] = {
+    "ollama.py": (ollama, "".join(PIECES) + "\n"),
+    "own_server.py": (Door("openai-chat", of_oslo), """weather({"city":"Oslo"})\nAnswer(city='Oslo', celsius=4)\n"""),
+}
+"""What each example is run against, and what it then prints; it is given the server's address as its last argument."""
 
 
 async def run(*arguments: object, code: str = "") -> tuple[int | None, str, str]:
@@ -52,8 +65,9 @@ async def run(*arguments: object, code: str = "") -> tuple[int | None, str, str]
 @pytest.mark.parametrize("example", sorted(path.name for path in EXAMPLES.glob("*.py")))
 async def test_an_example_runs(example: str, serve: Serve) -> None:
     """Each file of the folder is a program that prints the answer of its service."""
-    server = await serve(SERVERS[example])
-    assert await run(EXAMPLES / example, "Why?", server.url) == (0, "".join(PIECES) + "\n", "")
+    handler, printed = SERVERS[example]
+    server = await serve(handler)
+    assert await run(EXAMPLES / example, "Why?", server.url) == (0, printed, "")
 
 
 ADDED = """
@@ -64,14 +78,21 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 
 
-async def test_a_provider_is_one_file(serve: Serve) -> None:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the one provider of the examples."""
+    shutil.copy(EXAMPLES / "ollama.py", tmp_path)
+    return tmp_path
+
+
+async def test_a_provider_is_one_file(serve: Serve, folder: Path) -> None:
     """The file among the providers is all: the command lists it and asks it by name, with an option it takes."""
     server = await serve(ollama)
-    code, out, errors = await run(EXAMPLES, "providers", "--json", code=ADDED)
+    code, out, errors = await run(folder, "providers", "--json", code=ADDED)
     assert (code, errors) == (0, "")
     assert [form["options"] for form in json.loads(out) if form["name"] == "Ollama"] == [["temperature"]]
     asking = ["ask", "-m", "ollama/mistral", "--base-url", server.url, "-s", "Be brief.", "-o", "temperature=0.5", "Why?"]
-    assert await run(EXAMPLES, *asking, code=ADDED) == (0, "".join(PIECES) + "\n", "")
+    assert await run(folder, *asking, code=ADDED) == (0, "".join(PIECES) + "\n", "")
     assert server.seen[0].path == "/api/chat"
     assert server.seen[0].json == {
         "model": "mistral",

@@ -95,7 +95,7 @@ def test_a_loop_takes_its_connections_with_it() -> None:
         warnings.simplefilter("error")
         assert [asyncio.run(ask()) for _ in range(3)] == [1, 1, 1]
         gc.collect()
-    assert not [loop for loop in _kept._pools if loop.is_closed()]
+    assert not [loop for loop in _kept._connectors.kept if loop.is_closed()]
 
 
 def test_a_loop_closed_without_care_is_let_go_of() -> None:
@@ -112,7 +112,7 @@ def test_a_loop_closed_without_care_is_let_go_of() -> None:
         warnings.simplefilter("ignore")  # asyncio's own, about a loop that was not shut down
         loop.close()
         asyncio.run(ask())
-        assert loop not in _kept._pools
+        assert loop not in _kept._connectors.kept
         gc.collect()
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+import polychat
 from polychat import errors
 from polychat.events import Event, Finish, Text, Usage
 from polychat.providers import Local, _llama, local
@@ -360,3 +361,41 @@ print("parent", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), ask())
 """
     )
     assert await told(process) == (0, "True\nNotReady True\nparent 7 True\n", "")
+
+
+@pytest.fixture
+def pooled(smollm2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A name for the weights as an embedding model: how they pool is said in polychat.toml."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "polychat.toml").write_text(f'[local.models.vectors]\npath = "{smollm2}"\npooling = "mean"\ncontext = 256\n')
+    return "local/vectors"
+
+
+async def test_texts_become_vectors(pooled: str) -> None:
+    """One each, of one length, near for what is alike and far for what is not; counted in tokens."""
+    given = await polychat.embed(["a red car", "a crimson automobile", "the sum of two primes is even"], model=pooled)
+    assert len({len(vector) for vector in given.vectors}) == 1
+    one, like, other = given.vectors
+    assert sum(a * b for a, b in zip(one, like, strict=True)) > sum(a * b for a, b in zip(one, other, strict=True))
+    assert given.usage.prompt_tokens
+    assert (await polychat.embed("a red car", model=pooled)).vectors[0] == pytest.approx(one, abs=1e-2)
+
+
+async def test_a_text_too_long_for_the_model_is_named(pooled: str) -> None:
+    """It is not cut."""
+    with pytest.raises(errors.BadInput, match="too long") as caught:
+        await polychat.embed("word " * 5000, model=pooled)
+    assert caught.value.field == "texts"
+
+
+async def test_a_model_that_only_answers_gives_no_vectors(smollm2: Path) -> None:
+    """The file does not say how it pools: that is told, with the way out."""
+    with pytest.raises(errors.BadInput, match="pooling"):
+        await polychat.embed("hello", model="local/smollm2")
+
+
+@pytest.mark.parametrize("texts", ["", [], ["a", ""], [5], "\ud800"])
+async def test_what_is_no_text_is_refused(texts: Any, pooled: str) -> None:
+    """Before a model is loaded for it."""
+    with pytest.raises(errors.BadInput, match="texts"):
+        await polychat.embed(texts, model=pooled)

@@ -4,105 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import tracemalloc
-import zlib
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polychat import errors
-from polychat.events import Event, Finish, Text
-from polychat.transport import StreamResponse, StreamSession
-from polychat.wire.reading import complete
+from polychat.transport import StreamSession
 
-from .furniture.proxies import listening
-
-OK = b"HTTP/1.1 200 OK\r\n"
-CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
-HOLD, CLOSE, RESET = "hold", "close", "reset"
-FOREVER = 10**9
-
-
-@dataclass
-class Said:
-    url: str
-    heard: asyncio.Event
-
-
-@asynccontextmanager
-async def saying(*pieces: bytes, end: str = CLOSE, times: int = 1) -> AsyncGenerator[Said, None]:
-    """A server that answers any request with these pieces, the last one ``times`` over, and then closes, resets, or is silent.
-
-    What comes after the first piece waits until ``heard`` is set.
-    """
-    heard = asyncio.Event()
-
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        first, *others = [*pieces, *([pieces[-1]] if times > 1 else [])]
-        writer.write(first)
-        for piece in others:
-            await heard.wait()
-            writer.write(piece)
-            await writer.drain()
-        for _ in range(times - 2):
-            writer.write(pieces[-1])
-            await writer.drain()
-        if end == HOLD:
-            await reader.read()
-        elif end == RESET:
-            writer.transport.abort()
-
-    async with listening(talk) as server:
-        yield Said(server.url, heard)
-
-
-class Whole:
-    """A reader for tests: all bytes are text, the end of the body is the end."""
-
-    done = False
-
-    def feed(self, data: bytes) -> list[Event]:
-        return [Text(data.decode("latin-1"))]
-
-    def end(self) -> list[Event]:
-        self.done = True
-        return [complete()]
-
-
-async def by_read(response: StreamResponse) -> None:
-    await response.read()
-
-
-async def by_content(response: StreamResponse) -> None:
-    async with aclosing(response.iter_content()) as pieces:
-        async for _ in pieces:
-            pass
-
-
-async def by_lines(response: StreamResponse) -> None:
-    async with aclosing(response.iter_lines()) as lines:
-        async for _ in lines:
-            pass
-
-
-async def by_events(response: StreamResponse) -> None:
-    last: Event | None = None
-    async with aclosing(response.events(Whole())) as batches:
-        async for batch in batches:
-            last = batch[-1]
-    assert isinstance(last, Finish)
-    if last.error is not None:
-        assert last.verdict == "truncated"
-        raise last.error
-
-
-Way = Callable[[StreamResponse], Coroutine[Any, Any, None]]
-WAYS: list[Way] = [by_read, by_content, by_lines, by_events]
+from .furniture.saying import CHUNKED, CLOSE, FOREVER, HOLD, OK, RESET, WAYS, Way, bomb, by_lines, by_read, saying
 
 
 @pytest.mark.parametrize(
@@ -223,14 +133,6 @@ async def test_a_line_that_never_ends_has_a_limit() -> None:
             await anext((await session.get(server.url)).iter_lines(limit=100))
         with pytest.raises(errors.BadReply, match="8,388,608 bytes"):
             await anext((await session.get(server.url)).iter_lines())
-
-
-def bomb(megabytes: int) -> bytes:
-    """Zeros, compressed a thousandfold."""
-    press = zlib.compressobj(9, wbits=31)
-    head = press.compress(b"\0" * (1 << 20)) + press.flush(zlib.Z_FULL_FLUSH)
-    block = press.compress(b"\0" * (1 << 20)) + press.flush(zlib.Z_FULL_FLUSH)
-    return head + block * (megabytes - 1)
 
 
 @pytest.mark.parametrize("read", [by_read, by_lines])

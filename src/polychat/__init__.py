@@ -5,26 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .client import Client as Client
     from .client import Reply as Reply
     from .client import Stream as Stream
     from .client import ask as ask
+    from .client import embed as embed
     from .client import stream as stream
     from .errors import PolychatError as PolychatError
 
 __version__ = "0.1.0"
-__all__ = ["PolychatError", "Reply", "Stream", "__version__", "ask", "stream"]
+__all__ = ["Client", "PolychatError", "Reply", "Stream", "__version__", "ask", "embed", "stream"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "PolychatError":
-        from .errors import PolychatError
+    from importlib import import_module
 
-        return PolychatError
-    from . import client
-
-    return getattr(client, name)
+    home = import_module(".errors" if name == "PolychatError" else ".client", __name__)
+    globals()[name] = found = getattr(home, name)  # the next time it is an attribute like any other
+    return found
 
 
 def __dir__() -> list[str]:

@@ -12,7 +12,7 @@
         ├── ConnectionFailed (ConnectionError)  no connection, or it broke before the reply began
         │   ├── CertificateRefused        the server's TLS certificate does not hold
         │   └── ProxyFailed               the proxy refused, or did not let us through
-        ├── TimedOut (TimeoutError)       `clock`: connect, idle or total; `seconds`
+        ├── TimedOut (TimeoutError)       `clock`: connect, first, idle or total; `seconds`
         ├── StatusError                   a status other than 2xx; raised as an `aiohttp.ClientResponseError` too
         │   ├── Unauthorized              401, 403: a login, nonce or token did not hold
         │   ├── RateLimited               429: see `retry_after`
@@ -30,7 +30,22 @@ Every error has `provider` (a class name), `status` (HTTP), `retry_after` (secon
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Literal, TypeAlias
+
+FaultKind: TypeAlias = Literal[
+    "invalid_request",
+    "context_length",
+    "too_large",
+    "authentication",
+    "permission",
+    "not_found",
+    "rate_limit",
+    "quota",
+    "overloaded",
+    "timeout",
+    "server",
+]
+"""What went wrong, in words that every vendor's errors can be told in; see ``wire/faults.py``."""
 
 
 class PolychatError(Exception):
@@ -131,6 +146,8 @@ class BackendError(PolychatError, RuntimeError):
     """It was asked and did not answer as it should; ``text`` is what of the reply came before that."""
 
     text: str = ""
+    kind: FaultKind | None = None
+    """What the backend says it was, where its protocol tells."""
 
 
 class ConnectionFailed(BackendError, ConnectionError):
@@ -145,14 +162,14 @@ class ProxyFailed(ConnectionFailed):
     """The proxy refused, or did not let us through; the service itself was not reached."""
 
 
-Clock = Literal["connect", "idle", "total"]
+Clock = Literal["connect", "first", "idle", "total"]
 
 
 class TimedOut(BackendError, TimeoutError):
     """A clock ran out: ``clock`` says which, ``seconds`` where it stood."""
 
     def __init__(self, clock: Clock, seconds: float, *, provider: str | None = None) -> None:
-        what = {"connect": "no connection", "idle": "not a byte came", "total": "not done"}[clock]
+        what = {"connect": "no connection", "first": "no reply began", "idle": "not a byte came", "total": "not done"}[clock]
         super().__init__(f"{what} within {seconds:g} s (the {clock} clock); raise timeout to wait longer", provider=provider)
         self.clock = clock
         self.seconds = seconds

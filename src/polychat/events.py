@@ -1,14 +1,27 @@
-"""What a reply consists of. Readers turn bytes into these, writers turn these into bytes."""
+"""What a reply consists of. Readers turn bytes into these, writers turn these into bytes.
+
+Where an ask wanted several answers (``n``), ``choice`` says whose piece it is; else it is 0.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from .errors import BackendError
+from .types import Opaque
 
 Verdict: TypeAlias = Literal["complete", "truncated", "failed", "cancelled"]
 """How a reply ended. Every reply has exactly one, and nothing invents one."""
+
+
+@dataclass(slots=True)
+class Start:
+    """What the backend says of the reply before its first piece: at most one a reply."""
+
+    id: str | None = None
+    model: str | None = None
+    """The model that answers, by the backend's name; it may be another than was asked for."""
 
 
 @dataclass(slots=True)
@@ -16,37 +29,111 @@ class Text:
     """The next piece of the answer; never empty."""
 
     text: str
+    choice: int = 0
+
+
+@dataclass(slots=True)
+class Reasoning:
+    """The next piece of the model's thoughts. ``opaque`` comes with the last piece of its block, whose text may be empty."""
+
+    text: str = ""
+    opaque: Opaque | None = None
+    block: int = 0
+    """Thoughts come in blocks, counted from 0; each may have an ``opaque`` of its own."""
+    choice: int = 0
+
+
+@dataclass(slots=True)
+class ToolCallPiece:
+    """The next piece of a call. The first of a call has ``id`` and ``name``; ``arguments`` are pieces of JSON to be joined."""
+
+    index: int
+    """Which call of this choice, counted from 0 without gaps."""
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+    opaque: Opaque | None = None
+    choice: int = 0
+
+
+@dataclass(slots=True)
+class Refusal:
+    """The next piece of the model's words for why it does not answer; never empty."""
+
+    text: str
+    choice: int = 0
+
+
+@dataclass(slots=True)
+class Media:
+    """An image or sound that is part of the answer, whole."""
+
+    data: bytes
+    media_type: str
+    choice: int = 0
+
+
+@dataclass(slots=True)
+class Logprobs:
+    """Of the tokens of the last pieces: ``{"token", "logprob", "bytes", "top_logprobs"}`` each, as OpenAI shapes them."""
+
+    tokens: list[dict[str, Any]]
+    choice: int = 0
 
 
 @dataclass(slots=True)
 class Source:
-    """A page the backend says its answer rests on."""
+    """A page the backend says its answer rests on; ``start`` and ``end`` are characters of the answer, where it says which."""
 
     title: str
     url: str
     snippet: str = ""
+    start: int | None = None
+    end: int | None = None
+    choice: int = 0
 
 
 @dataclass(slots=True)
 class Usage:
-    """What the ask cost in tokens, as the backend counted it; ``None`` where it did not say."""
+    """What the ask cost in tokens, as the backend counted it; ``None`` where it did not say.
+
+    ``prompt_tokens`` includes what was cached; ``completion_tokens`` includes thoughts. The rest say of what those consist.
+    """
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     total_tokens: int | None = None
+    cached_tokens: int | None = None
+    """Of the prompt, read from a cache."""
+    cache_write_tokens: int | None = None
+    """Of the prompt, written to a cache."""
+    reasoning_tokens: int | None = None
+    """Of the completion, thoughts."""
+    audio_prompt_tokens: int | None = None
+    audio_completion_tokens: int | None = None
+    estimated: bool = False
+    """The backend did not count: these are guesses."""
+
+
+Reason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "refusal", "pause"]
+"""Why a model stopped, in common words: ``pause`` wants to be asked to go on."""
 
 
 @dataclass(slots=True)
 class Finish:
     """The last event of every reply.
 
-    ``reason`` is the backend's own word for the end (``stop``, ``length``, …) where it gave one. ``error`` is what a caller
-    is to see raised; it is there exactly when ``verdict`` is not ``complete``.
+    ``error`` is what a caller is to see raised; it is there exactly when ``verdict`` is not ``complete``.
     """
 
     verdict: Verdict
-    reason: str | None = None
+    reason: Reason | str | None = None
+    """A common word where there is one for what the backend said, else the backend's own; ``None`` where it gave none."""
     error: BackendError | None = None
+    stop_sequence: str | None = None
+    """Which of the ask's ``stop`` ended it, where the backend says."""
+    others: dict[int, Reason | str | None] | None = None
+    """The reasons of the choices other than 0."""
 
 
-Event: TypeAlias = Text | Source | Usage | Finish
+Event: TypeAlias = Text | Reasoning | ToolCallPiece | Source | Usage | Finish | Start | Refusal | Media | Logprobs

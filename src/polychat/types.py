@@ -1,9 +1,14 @@
-"""The words every room uses: what a conversation is, and what comes back."""
+"""The words every room uses: what a conversation is, what is asked of it, and what comes back.
+
+People write messages as dicts of OpenAI's shape (``Messages``). Between rooms an ask travels as ``Ask``, in words that all
+vendors' APIs can be translated into and out of; ``wire/ledger.py`` says what each of them does with each field.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
 
 Message: TypeAlias = Mapping[str, Any]
 """One turn: ``{"role": "user", "content": "…"}``. ``content`` is text, or a list of ``{"type": "text", "text": …}``."""
@@ -13,3 +18,222 @@ Messages: TypeAlias = Sequence[Message]
 
 AsyncResult: TypeAlias = AsyncGenerator[str, None]
 """What ``create_async_generator`` gives: pieces of text. Close it (``aclosing``) if you stop before its end."""
+
+Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
+Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+
+
+@dataclass(slots=True)
+class TextPart:
+    text: str
+    cache: str | None = None
+    """The backend may cache the conversation up to here, for this long: ``5m`` or ``1h``."""
+    extra: dict[str, Any] | None = None
+    """What the wire it was read from says of it beyond the common words, by that wire's names. So on every value."""
+
+
+@dataclass(slots=True)
+class ImagePart:
+    """Exactly one of ``url`` and ``data`` is there."""
+
+    url: str | None = None
+    data: bytes | None = None
+    media_type: str | None = None
+    """Such as ``image/png``; always there with ``data``."""
+    detail: str | None = None
+    """How closely to look: ``low``, ``high`` or ``auto``."""
+    cache: str | None = None
+    extra: dict[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class AudioPart:
+    data: bytes
+    media_type: str
+    """``audio/wav``, ``audio/mpeg``, …"""
+    extra: dict[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class FilePart:
+    """A document. Exactly one of ``url``, ``data`` and ``id`` (of a file the backend already holds) is there."""
+
+    url: str | None = None
+    data: bytes | None = None
+    id: str | None = None
+    media_type: str | None = None
+    """Such as ``application/pdf``; always there with ``data``."""
+    name: str | None = None
+    cache: str | None = None
+    extra: dict[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class Opaque:
+    """What a vendor wants back, unread, with a later ask: a signature, encrypted thoughts. Of no use to any other vendor."""
+
+    vendor: str
+    data: str
+    id: str | None = None
+    """The vendor's name for the item it belongs to."""
+    redacted: bool = False
+    """``data`` stands in for thoughts that may not be shown; there is no text."""
+
+
+@dataclass(slots=True)
+class ReasoningPart:
+    """What the model thought before it answered."""
+
+    text: str = ""
+    opaque: Opaque | None = None
+    extra: dict[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class RefusalPart:
+    """The model's own words for why it would not answer."""
+
+    text: str
+
+
+@dataclass(slots=True)
+class ToolCall:
+    """A tool the model wants called. ``arguments`` is the text it wrote, JSON unless the reply failed."""
+
+    id: str
+    name: str
+    arguments: str = ""
+    """As the model wrote it; empty is as good as ``{}``."""
+    opaque: Opaque | None = None
+    cache: str | None = None
+    extra: dict[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class ToolResult:
+    """What the call ``id`` gave."""
+
+    id: str
+    parts: list[TextPart | ImagePart | FilePart] = field(default_factory=list)
+    name: str | None = None
+    """Of the tool; some wires want it back."""
+    is_error: bool = False
+    cache: str | None = None
+    extra: dict[str, Any] | None = None
+
+
+Part: TypeAlias = TextPart | ImagePart | AudioPart | FilePart | ReasoningPart | RefusalPart | ToolCall | ToolResult
+
+
+@dataclass(slots=True)
+class Turn:
+    """One turn of a conversation. A ``tool`` turn holds only ``ToolResult``; they are nowhere else."""
+
+    role: Role
+    parts: list[Part]
+    name: str | None = None
+    """Which of several people or agents speaks."""
+    extra: dict[str, Any] | None = None
+
+
+Conversation: TypeAlias = Sequence[Message | Turn]
+"""Turns as people write them, as a reply gives them (``reply.turn()``), or both."""
+
+
+@dataclass(slots=True)
+class Tool:
+    """A function the model may call."""
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    """JSON schema of an object; ``None``: no arguments."""
+    strict: bool | None = None
+    """The arguments must follow the schema to the letter."""
+    cache: str | None = None
+    extra: dict[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class HostedTool:
+    """A tool that the backend itself runs (web search, code), by its own wire's description; no other wire knows it."""
+
+    kind: str
+    """What its wire calls it, such as ``web_search_20250305``."""
+    spec: dict[str, Any]
+    """The whole description, as it stands on that wire."""
+
+
+@dataclass(slots=True)
+class ToolChoice:
+    """``required``: some tool; ``named``: the tool ``name``."""
+
+    mode: Literal["auto", "none", "required", "named"]
+    name: str | None = None
+
+
+@dataclass(slots=True)
+class Format:
+    """What form the answer has. ``schema`` is there exactly with ``kind`` ``schema``."""
+
+    kind: Literal["text", "json", "schema"]
+    schema: dict[str, Any] | None = None
+    name: str | None = None
+    description: str | None = None
+    strict: bool | None = None
+
+
+@dataclass(slots=True)
+class Thinking:
+    """How much to think first."""
+
+    effort: Effort | None = None
+    budget: int | None = None
+    """Tokens of thought at most; 0 is none, -1 is as the model likes."""
+    summary: str | None = None
+    """Whether thoughts are told, and how: ``auto``, ``concise``, ``detailed``; ``none`` hides them."""
+
+
+@dataclass(slots=True)
+class Ask:
+    """One ask of a chat, as all wires can say it. ``None`` (or empty) is "not said": the backend decides."""
+
+    model: str
+    turns: list[Turn]
+    tools: list[Tool | HostedTool] = field(default_factory=list)
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    format: Format | None = None
+    max_tokens: int | None = None
+    """Tokens of the answer at most, thoughts included where the backend counts them so."""
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    repetition_penalty: float | None = None
+    seed: int | None = None
+    stop: list[str] = field(default_factory=list)
+    logprobs: int | None = None
+    """``0``: of what was chosen; more: of that many alternatives each, too."""
+    logit_bias: dict[str, float] | None = None
+    n: int | None = None
+    """Answers to the one question."""
+    reasoning: Thinking | None = None
+    verbosity: str | None = None
+    """``low``, ``medium`` or ``high``."""
+    metadata: dict[str, str] | None = None
+    user: str | None = None
+    """Whoever asks, by a name that means nothing to others."""
+    service_tier: str | None = None
+    store: bool | None = None
+    """The backend may keep the reply, for ``previous``."""
+    previous: str | None = None
+    """The id of the stored reply that this goes on from."""
+    stream: bool = False
+    stream_usage: bool | None = None
+    """A stream is to end with its usage, on the wire where that must be asked for."""
+    wire: str | None = None
+    """The wire this was read from: every ``extra`` is in its words. ``None`` where a caller made it."""
+    extra: dict[str, Any] = field(default_factory=dict)

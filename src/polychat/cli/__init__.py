@@ -53,14 +53,20 @@ def parser() -> argparse.ArgumentParser:
     """The whole command line; what a command does is imported when it runs."""
     top = argparse.ArgumentParser(
         prog="polychat",
-        description="Every chat backend by one command: chat sites, and a model on this machine.",
+        description="Every chat backend by one command: chat sites, API vendors, and a model on this machine.",
         epilog="exit codes: 0 answered, 1 the backend failed, 2 bad usage, 130 interrupted",
     )
     top.add_argument("--version", action="version", version=f"polychat {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     _ask(commands.add_parser("ask", help="ask one question", description="Ask one question and print the answer as it comes."))
     _providers(commands.add_parser("providers", help="list the providers and what each can do"))
-    _models(commands.add_parser("models", help="list, fetch and remove the models of this machine"))
+    _models(
+        commands.add_parser(
+            "models",
+            help="list what a vendor serves; list, fetch and remove the models of this machine",
+            description="Without an argument: the models of this machine. With a vendor's name: what that vendor serves.",
+        )
+    )
     _sites(
         commands.add_parser(
             "sites",
@@ -93,7 +99,21 @@ def _ask(ask: argparse.ArgumentParser) -> None:
         default=[],
         help="an option of the provider, such as page=/chat/ or temperature=0.2 (see: polychat providers); may be repeated",
     )
-    ask.add_argument("--json", action="store_true", help="print one JSON object with the text, verdict, usage and sources")
+    ask.add_argument("--image", metavar="FILE|URL", action="append", default=[], help="an image to look at; may be repeated")
+    ask.add_argument("--file", metavar="FILE|URL", action="append", default=[], help="a document to read; may be repeated")
+    ask.add_argument("--schema", metavar="FILE", help="a JSON schema that the answer is to follow")
+    ask.add_argument(
+        "--reasoning",
+        metavar="EFFORT|TOKENS",
+        help="how much to think first: none, minimal, low, medium, high, xhigh, or a number of tokens",
+    )
+    ask.add_argument(
+        "--on-loss",
+        choices=("refuse", "warn", "allow"),
+        help="what to do where the backend cannot take a part of the ask (default: refuse what changes the answer's form)",
+    )
+    ask.add_argument("--usage", action="store_true", help="tell tokens and cost on standard error")
+    ask.add_argument("--json", action="store_true", help="print one JSON object with all that came: text, verdict, usage, cost")
     ask.add_argument("--no-stream", action="store_true", help="print the answer when it is whole")
 
 
@@ -102,15 +122,18 @@ def _providers(providers: argparse.ArgumentParser) -> None:
 
 
 def _models(models: argparse.ArgumentParser) -> None:
-    actions = models.add_subparsers(dest="action", metavar="ACTION")
-    actions.add_parser("list", help="what can be had and what is here (the default)")
-    for name, text in (
-        ("pull", "fetch a model's weights"),
-        ("path", "print where the weights are"),
-        ("rm", "remove the weights"),
-    ):
-        action = actions.add_parser(name, help=text)
-        action.add_argument("name", nargs="?", default="smollm2", help="default: %(default)s")
+    models.add_argument(
+        "what",
+        nargs="?",
+        default="list",
+        metavar="VENDOR|ACTION",
+        help="a vendor; or list (the default), pull, path, rm: of the weights on this machine",
+    )
+    models.add_argument("name", nargs="?", default="smollm2", help="whose weights (default: %(default)s)")
+    models.add_argument("--json", action="store_true", help="print a vendor's list as JSON")
+    models.add_argument("--base-url", metavar="URL", help="where the same vendor's API is elsewhere")
+    models.add_argument("--proxy", metavar="URL", help="as for ask")
+    models.add_argument("--timeout", metavar="SECONDS", type=float, default=30.0, help="default: %(default)s")
 
 
 def _sites(sites: argparse.ArgumentParser) -> None:

@@ -6,10 +6,12 @@ import argparse
 import asyncio
 import json
 import sys
+from base64 import b64encode
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TextIO
 
-from ..client import Stream, stream
+from ..client import Reply, Stream, stream
 from ..errors import BadInput, PolychatError
 from ..providers import options_of, resolve
 from . import ANSWERED, FAILED, MISUSED, complain
@@ -22,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Ask and print. What is wrong with the arguments raises ``BadInput`` before anything is sent."""
     prompt = _from_stdin() if arguments.prompt == "-" else arguments.prompt
     reply = stream(prompt, model=arguments.model, system=arguments.system, **_options(arguments))
-    return asyncio.run(_whole_json(reply) if arguments.json else _plain(reply, wait=arguments.no_stream))
+    return asyncio.run(_whole_json(reply) if arguments.json else _plain(reply, wait=arguments.no_stream, usage=arguments.usage))
 
 
 def _from_stdin() -> str:
@@ -38,6 +40,7 @@ def _from_stdin() -> str:
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     common = {"base_url": arguments.base_url, "proxy": arguments.proxy, "timeout": arguments.timeout}
     options = {name: value for name, value in common.items() if value is not None}
+    options |= _about_the_answer(arguments)
     if arguments.cookie:
         options["cookies"] = dict(_cookie(given) for given in arguments.cookie)
     provider, _ = resolve(arguments.model)
@@ -49,6 +52,35 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
             raise BadInput(f"-o {given!r} is not NAME=VALUE with an option of {provider.__name__} ({takes})", field="option")
         options[name] = _value(value)
     return options
+
+
+def _about_the_answer(arguments: argparse.Namespace) -> dict[str, Any]:
+    given = {
+        "images": arguments.image,
+        "files": arguments.file,
+        "schema": _schema(arguments.schema),
+        "reasoning": _reasoning(arguments.reasoning),
+        "on_loss": arguments.on_loss,
+    }
+    return {name: value for name, value in given.items() if value not in (None, [])}
+
+
+def _schema(file: str | None) -> Any:
+    if file is None:
+        return None
+    try:
+        schema = json.loads(Path(file).read_bytes())
+    except (OSError, ValueError) as error:
+        raise BadInput(
+            f"--schema {file} cannot be read as JSON: {getattr(error, 'strerror', None) or error}", field="schema"
+        ) from None
+    if not isinstance(schema, dict):
+        raise BadInput(f"--schema {file} holds no JSON schema: it must be an object", field="schema")
+    return schema
+
+
+def _reasoning(given: str | None) -> str | int | None:
+    return int(given) if given is not None and given.lstrip("-").isdecimal() else given
 
 
 def _cookie(given: str) -> tuple[str, str]:
@@ -66,7 +98,7 @@ def _value(text: str) -> Any:
         return text
 
 
-async def _plain(reply: Stream, *, wait: bool) -> int:
+async def _plain(reply: Stream, *, wait: bool, usage: bool) -> int:
     printer = Printer(sys.stdout)
     try:
         async with reply:
@@ -87,7 +119,21 @@ async def _plain(reply: Stream, *, wait: bool) -> int:
     printer.finish()
     for number, source in enumerate(reply.sources, 1):
         print(f"[{number}] {_tame(source.title)} {_tame(source.url)}".replace("\n", " "), file=sys.stderr)
+    if usage:
+        print(f"polychat: {told(reply.reply())}", file=sys.stderr)
     return ANSWERED
+
+
+def told(reply: Reply) -> str:
+    """Tokens and cost in one line; what was guessed and what has no price is said to be so."""
+    cost = "unpriced" if reply.cost is None else f"${reply.cost:.6f}"
+    usage = reply.usage
+    if usage is None:
+        return f"tokens unknown; {cost}"
+    how = " (estimated)" if usage.estimated else ""
+    parts = {"cached": usage.cached_tokens, "of thought": usage.reasoning_tokens}
+    extra = "".join(f", {count:,} {name}" for name, count in parts.items() if count)
+    return f"{usage.prompt_tokens or 0:,} tokens in, {usage.completion_tokens or 0:,} out{extra}{how}; {cost}"
 
 
 async def _whole_json(reply: Stream) -> int:
@@ -99,6 +145,7 @@ async def _whole_json(reply: Stream) -> int:
     except PolychatError as error:
         failure = error
     report = asdict(reply.reply())
+    report["losses"] = [str(loss) for loss in reply.reply().losses]
     if failure is not None:
         report["error"] = {
             "type": type(failure).__name__,
@@ -107,8 +154,15 @@ async def _whole_json(reply: Stream) -> int:
             "retry_after": failure.retry_after,
         }
         complain(str(failure))
-    print(json.dumps(report, ensure_ascii=False))
+    print(json.dumps(report, ensure_ascii=False, default=_bytes))
     return ANSWERED if failure is None else _code(failure)
+
+
+def _bytes(value: object) -> str:
+    """Bytes as JSON has them."""
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
+    raise TypeError(f"{type(value).__name__} is no JSON")
 
 
 def _code(error: PolychatError) -> int:

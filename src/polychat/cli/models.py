@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import json
+import sys
+from dataclasses import asdict
 
+from ..errors import BadInput
+from ..providers import resolve
 from ..transport import weights
+from ..wire.models import ModelInfo
 from . import ANSWERED, FAILED, complain
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """List, fetch, find or remove weights."""
-    match arguments.action:
+    """List what a vendor serves, or list, fetch, find or remove weights."""
+    match arguments.what:
         case "pull":
             print(weights.pull(arguments.name))
         case "path":
@@ -18,9 +25,27 @@ def run(arguments: argparse.Namespace) -> int:
         case "rm":
             gone = weights.remove(arguments.name)
             complain(f"{arguments.name} is {'removed' if gone else 'not here'}", "note")
-        case _:
+        case "list":
             _list()
+        case vendor:
+            asyncio.run(_served(vendor, arguments))
     return ANSWERED
+
+
+async def _served(name: str, arguments: argparse.Namespace) -> None:
+    provider, _ = resolve(name)
+    options = {"base_url": arguments.base_url, "proxy": arguments.proxy, "timeout": arguments.timeout}
+    served = await provider.list_models(**{name: value for name, value in options.items() if value is not None})
+    if not served:
+        raise BadInput(f"{name} says that it serves no models", field="name")
+    if arguments.json:
+        print(json.dumps([asdict(model) for model in served], ensure_ascii=False))
+    else:
+        sys.stdout.writelines(f"{name}/{model.id}\n" for model in sorted(served, key=_by_name))
+
+
+def _by_name(model: ModelInfo) -> str:
+    return model.id
 
 
 def _path(name: str) -> int:

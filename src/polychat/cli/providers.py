@@ -6,14 +6,38 @@ import argparse
 import json
 from typing import Any
 
-from ..providers import every, options_of
+from ..config.rows import Row
+from ..providers import every, options_of, vendors
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """A form of each provider: what it can do, and how that it works is known."""
+    """A form of each provider: what it can do, and how that it works is known; then the API vendors."""
     forms = [_form(provider) for provider in every()]
-    print(json.dumps(forms, indent=2, ensure_ascii=False) if arguments.json else "\n\n".join(map(_shown, forms)))
+    rows = sorted(vendors().values(), key=lambda row: row.name)
+    if arguments.json:
+        print(json.dumps([*forms, *map(_vendor, rows)], indent=2, ensure_ascii=False))
+        return 0
+    print("\n\n".join(map(_shown, forms)))
+    print("\nAPI vendors (vendor/model), with the variable that holds the key:\n")
+    width = max(len(row.name) for row in rows)
+    for row in rows:
+        key = row.key[0] if row.key else "no key"
+        print(f"  {row.name:<{width}}  {key + (' (optional)' if row.key and row.key_optional else ''):<34}  {row.base_url}")
     return 0
+
+
+def _vendor(row: Row) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "title": row.title,
+        "url": row.base_url,
+        "wire": row.wire,
+        "key": list(row.key),
+        "can": list(row.can),
+        "embeddings": row.embeddings,
+        "source": row.source,
+        "note": row.note,
+    }
 
 
 def _form(provider: type[Any]) -> dict[str, Any]:

@@ -11,6 +11,9 @@ from ._catalogue import find as find
 from ._catalogue import resolve as resolve
 
 if TYPE_CHECKING:
+    from ._ask import KEYWORDS as KEYWORDS
+    from ._ask import ask_of as ask_of
+    from ._ask import system_first as system_first
     from ._base import AsyncGeneratorProvider as AsyncGeneratorProvider
     from ._base import AsyncProvider as AsyncProvider
     from ._base import Provider as Provider
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
     from ._call import Call as Call
     from ._call import UnknownOption as UnknownOption
     from ._call import options_of as options_of
+    from ._notes import Notes as Notes
+    from ._schema import Shape as Shape
+    from ._vendor import Vendor as Vendor
+    from ._vendor import vendors as vendors
     from .aichat import Aichat as Aichat
     from .chatgptduo import ChatgptDuo as ChatgptDuo
     from .chatgptt import ChatGptt as ChatGptt
@@ -28,10 +35,17 @@ _FURNITURE = {
     "AsyncGeneratorProvider": "_base",
     "AsyncProvider": "_base",
     "Call": "_call",
+    "KEYWORDS": "_ask",
+    "Notes": "_notes",
     "Provider": "_base",
     "ProviderModelMixin": "_base",
+    "Shape": "_schema",
     "UnknownOption": "_call",
+    "Vendor": "_vendor",
+    "ask_of": "_ask",
     "options_of": "_call",
+    "system_first": "_ask",
+    "vendors": "_vendor",
 }
 
 

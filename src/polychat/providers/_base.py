@@ -6,11 +6,16 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing
 from typing import Any, ClassVar
 
-from ..errors import BackendError, PolychatError
+from ..errors import BackendError, BadInput, PolychatError
 from ..events import Event, Finish, Text
-from ..types import AsyncResult, Messages
+from ..types import Ask, AsyncResult, Messages
 from ..wire.answering import Site
-from ._call import Call, call_of
+from ..wire.embeddings import Embed, Embeddings
+from ..wire.models import ModelInfo
+from ..wire.openai_chat import write_messages
+from ._call import Call, call_of, options_of
+from ._notes import Notes
+from ._reach import fates_of, options_from
 from ._threaded import pieces_of
 
 
@@ -31,6 +36,8 @@ class Provider:
     supports_gpt_35_turbo: ClassVar[bool] = False
     site: ClassVar[type[Site] | None] = None
     """The answering half, where the service brings one."""
+    options: ClassVar[tuple[str, ...] | None] = None
+    """What ``reply`` takes by keyword, where its signature does not say it."""
 
     @classmethod
     async def reply(cls, model: str | None, messages: Messages, call: Call) -> AsyncGenerator[list[Event], None]:
@@ -60,6 +67,29 @@ class Provider:
         except PolychatError as error:
             error.provider = error.provider or cls.__name__
             raise
+
+    @classmethod
+    async def answers(
+        cls, ask: Ask, notes: Notes, proxy: str | None = None, **kwargs: Any
+    ) -> AsyncGenerator[list[Event], None]:
+        """``events`` of an ask in common words: what of it does not reach the backend is noted, refused or warned of."""
+        options = options_of(cls)
+        notes.settle(ask, fates_of(cls, options), cls.__name__, cls.__name__)
+        messages = write_messages(ask.turns)
+        async with aclosing(cls.events(ask.model or None, messages, proxy, **options_from(ask, options), **kwargs)) as batches:
+            async for batch in batches:
+                yield batch
+
+    @classmethod
+    async def list_models(cls, proxy: str | None = None, **kwargs: Any) -> list[ModelInfo]:
+        """What the backend serves; the provider's own list where the backend cannot be asked."""
+        names = cls.get_models() if hasattr(cls, "get_models") else []
+        return [ModelInfo(name) for name in names]
+
+    @classmethod
+    async def embed(cls, asked: Embed, proxy: str | None = None, **kwargs: Any) -> Embeddings:
+        """One vector a text. Raises ``BadInput`` where the provider has no embeddings."""
+        raise BadInput(f"{cls.__name__} has no embeddings", field="model")
 
     @classmethod
     async def create_async_generator(

@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -16,6 +17,7 @@ from ..errors import BadInput
 
 if TYPE_CHECKING:
     from ..transport import StreamSession
+    from ..transport.exchange import Exchange
 
 TIMEOUT = 300.0
 """Seconds a whole call may take, unless the provider or the caller says otherwise."""
@@ -30,7 +32,7 @@ class UnknownOption(UserWarning):
     """A keyword that the provider does not know was given; it has no effect."""
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Call:
     """One ask's circumstances. ``deadline`` is on the running loop's clock."""
 
@@ -68,6 +70,21 @@ class Call:
             keep_alive=not (cookies or self.cookies or self.headers),
         )
 
+    def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Exchange:
+        """One request to an API, with these headers overlaid with the caller's, on the call's proxy and under its deadline."""
+        from ..transport.exchange import Exchange  # no import of a provider loads an HTTP client
+
+        return Exchange(
+            method,
+            url,
+            _overlaid(headers, self.headers),
+            body,
+            proxy=self.proxy,
+            timeout=self.timeout,
+            deadline=self.deadline,
+            provider=self.provider,
+        )
+
 
 def _overlaid(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str]:
     """Header names are the same in any case: the caller's replace ours."""
@@ -95,15 +112,22 @@ def call_of(provider: type[Any], proxy: str | None, options: dict[str, Any]) -> 
 
 def _own_options(provider: type[Any], options: dict[str, Any]) -> dict[str, Any]:
     known = options_of(provider)
-    for name in options:
-        if name not in known and name not in _COMMON:
+    own = {}
+    for name, value in options.items():
+        if name in _COMMON:
+            continue
+        if name in known:
+            own[name] = value
+        else:
             _warn_of(provider, name, known)
-    return {name: value for name, value in options.items() if name in known}
+    return own
 
 
 def options_of(provider: Any) -> tuple[str, ...]:
-    """The options a provider takes beyond the common ones: the keyword-only parameters of its ``reply``."""
-    if provider not in _options:
+    """What a provider takes beyond the common options: its ``options``, else the keyword-only parameters of its ``reply``."""
+    if provider not in _options and getattr(provider, "options", None) is not None:
+        _options[provider] = provider.options
+    elif provider not in _options:
         parameters = inspect.signature(provider.reply).parameters.values()
         _options[provider] = tuple(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
     return _options[provider]
@@ -127,10 +151,15 @@ def _timeout(value: object) -> float | None:
 
 
 def _base_url(value: object) -> str:
+    return _checked_url(value) if isinstance(value, str) else _checked_url("no text")
+
+
+@lru_cache(maxsize=256)
+def _checked_url(value: str) -> str:
     if value == "":
         return ""  # a provider that asks no server: the embedded model
     try:
-        if isinstance(value, str) and urlsplit(value).scheme in ("http", "https") and urlsplit(value).hostname:
+        if urlsplit(value).scheme in ("http", "https") and urlsplit(value).hostname:
             return value.rstrip("/")
     except ValueError:  # half an IPv6 address
         pass

@@ -1,4 +1,4 @@
-"""Which providers there are: the files of this folder whose names begin with a letter."""
+"""Which providers there are: the files of this folder whose names begin with a letter, and the rows of vendors.toml."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UnknownTarget
 
@@ -35,13 +35,24 @@ def every() -> list[type[Provider]]:
     return [load(file) for file in files()]
 
 
+@cache
+def _table() -> Any:
+    """The vendors' table, which is read when a name is not a file's."""
+    return import_module("._vendor", __package__)
+
+
 def find(name: str) -> type[Provider]:
-    """A provider by name, in any case. Raises ``UnknownTarget`` with the nearest names."""
-    if name.lower() in files():
-        return load(name.lower())
-    near = difflib.get_close_matches(name.lower(), files(), n=2)
-    known = ", ".join(provider.__name__ for provider in every())
-    raise UnknownTarget(f"no provider {name!r} (there are {known})", near=tuple(load(file).__name__ for file in near))
+    """A provider by name, in any case: a file of this folder, or a vendor's row. Raises ``UnknownTarget`` with the nearest."""
+    name = name.lower()
+    if name in files():
+        return load(name)
+    table = _table()
+    found: type[Provider] | None = table.vendor(name)
+    if found is not None:
+        return found
+    known = (*files(), *sorted(table.vendors()))
+    near = (load(one).__name__ if one in files() else one for one in difflib.get_close_matches(name, known, n=2))
+    raise UnknownTarget(f"no provider {name!r} (polychat providers lists the {len(known)} there are)", near=tuple(near))
 
 
 def resolve(target: str) -> tuple[type[Provider], str | None]:

@@ -59,6 +59,10 @@ class Setting:
     parallel: int = PARALLEL
     threads: int | None = None
     """``None``: as many as llama.cpp thinks good."""
+    embeds: bool = False
+    """It is loaded to give vectors; such a one does not answer, and one that answers gives none."""
+    pooling: str | None = None
+    """How vectors of tokens become one; ``None``: as the file says."""
 
 
 class Once(Generic[Key, Result]):
@@ -212,6 +216,20 @@ class Model:
         self._lanes.submit(answer.run)
         return answer
 
+    async def embed(self, texts: list[str]) -> Chunk:
+        """The vectors of ``texts`` as OpenAI shapes them, or an ``error``. It cannot be stopped once it is begun."""
+        future: Future[Chunk] = Future()
+
+        def embedded() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(self.server.handle_embeddings({"input": texts}))
+                except Exception as error:  # noqa: BLE001  # C++ exceptions come as RuntimeError; the asker hears of any
+                    future.set_result({"error": {"message": str(error)}})
+
+        self._lanes.submit(embedded)
+        return await asyncio.wrap_future(future)
+
     def close(self) -> None:
         """Stop all answers at their next token, wait for that, and free the memory."""
         self.closed = True
@@ -345,6 +363,9 @@ def _parameters(params: Any, setting: Setting) -> Any:
     params.n_ctx = setting.context * setting.parallel  # shared out in equal parts
     params.n_parallel = setting.parallel
     params.n_batch = params.n_ubatch = _BATCH
+    if setting.embeds:
+        params.embedding = True
+        params.n_batch = params.n_ubatch = params.n_ctx  # a text must fit into one batch, whole
     if setting.threads is not None:
         params.cpuparams.n_threads = setting.threads
     params.verbosity = -1  # not a line on stderr
@@ -360,6 +381,8 @@ def _parameters(params: Any, setting: Setting) -> Any:
 def _loaded_server(setting: Setting) -> Any:
     xllamacpp = _imported()
     params = _parameters(xllamacpp.CommonParams(), setting)
+    if setting.pooling is not None:
+        params.pooling_type = xllamacpp.llama_pooling_type[f"LLAMA_POOLING_TYPE_{setting.pooling.upper()}"]
     with _unreachable() as address:
         params.hostnames = [address]
         try:

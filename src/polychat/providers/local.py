@@ -15,10 +15,12 @@ from ..events import Event, Finish, Text, Usage
 from ..prompt import byte_size, turns
 from ..transport import weights
 from ..types import Messages
+from ..wire._json import encoded
+from ..wire.embeddings import Embed, Embeddings, read_reply
 from ..wire.reading import complete, failed, truncated
 from . import _llama
 from ._base import AsyncGeneratorProvider, ProviderModelMixin
-from ._call import Call
+from ._call import Call, call_of
 from ._llama import Chunk, Setting
 
 T = TypeVar("T")
@@ -94,6 +96,34 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
                     yield events
         finally:
             answer.close()
+
+    @classmethod
+    async def embed(cls, asked: Embed, proxy: str | None = None, **kwargs: Any) -> Embeddings:
+        """One vector a text, by a GGUF file of an embedding model. Raises ``BadInput`` for another, and for too long a text."""
+        if asked.dimensions is not None:
+            raise BadInput("dimensions cannot be chosen of a model on this machine: leave it out", field="dimensions")
+        for place, text in enumerate(asked.inputs):
+            byte_size(text, f"texts[{place}]")
+        call = call_of(cls, proxy, kwargs)
+        _llama.require()
+        setting = await _in_time(_setting(cls.get_model(asked.model or None), embeds=True), call)
+        loaded = await _in_time(_llama.loaded(setting), call)
+        return vectors_of(await _in_time(loaded.embed(asked.inputs), call), asked.model)
+
+
+def vectors_of(said: dict[str, Any], model: str) -> Embeddings:
+    """What llama.cpp said of texts. Raises ``BadInput`` and ``ReplyFailed``."""
+    if "error" not in said:
+        return read_reply("openai", encoded({**said, "model": model}))
+    why = str(said["error"].get("message", ""))
+    if "ooling" in why:
+        raise BadInput(
+            "this is no embedding model, or its file does not say how it pools: give it a pooling in polychat.toml",
+            field="model",
+        )
+    if "too large" in why or said["error"].get("type") == "exceed_context_size_error":
+        raise BadInput(f"a text is too long for the model: {shown(why)}; shorten it", field="texts")
+    raise ReplyFailed(f"llama.cpp failed: {shown(why)}")
 
 
 def question(messages: Messages, numbers: dict[str, float | None], stop: object) -> dict[str, Any]:
@@ -217,13 +247,13 @@ async def _in_time(step: Awaitable[T], call: Call) -> T:
         raise TimedOut("total", call.timeout) from None
 
 
-async def _setting(model: str) -> Setting:
+async def _setting(model: str, *, embeds: bool = False) -> Setting:
     """The file and the parameters that a model's name stands for. Fetches known weights that are not here.
 
     The few system calls on the way (is it there, is it GGUF, what does polychat.toml say) are not worth a thread.
     """
     entry = _entry(model)
-    return _checked(entry.path or weights.path(model) or await _pulled.get(model), entry)
+    return _checked(entry.path or weights.path(model) or await _pulled.get(model), entry, embeds=embeds)
 
 
 def _entry(model: str) -> config.LocalModel:
@@ -251,7 +281,7 @@ def _unknown(model: str, configured: Iterable[str]) -> UnknownTarget:
     )
 
 
-def _checked(file: Path, entry: config.LocalModel) -> Setting:
+def _checked(file: Path, entry: config.LocalModel, *, embeds: bool) -> Setting:
     try:
         with file.open("rb") as content:
             begins, state = content.read(4), os.fstat(content.fileno())
@@ -266,6 +296,8 @@ def _checked(file: Path, entry: config.LocalModel) -> Setting:
         context=entry.context or _llama.CONTEXT,
         parallel=entry.parallel or _llama.PARALLEL,
         threads=entry.threads,
+        embeds=embeds,
+        pooling=entry.pooling,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from dataclasses import dataclass
 
@@ -34,6 +35,8 @@ class Place:
     url: URL
     proxy: Proxy | None
     connected: bool
+    at_proxy: bool = False
+    """Between us and the proxy, if that is known."""
 
 
 def failure_of(error: Exception, place: Place) -> PolychatError:
@@ -42,7 +45,7 @@ def failure_of(error: Exception, place: Place) -> PolychatError:
     The caller raises it outside its ``except``: aiohttp's errors hold whole requests, with their credentials, and must not come
     along as context.
     """
-    if isinstance(error, PolychatError):
+    if isinstance(error, PolychatError) and not place.at_proxy:
         return error
     failure = _failure_of(error, place)
     failure.__cause__ = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
@@ -67,8 +70,9 @@ def _no_connection(error: Exception, place: Place) -> str:
     where = f"{place.url.host}:{place.url.port}"
     if place.connected:
         return f"{where} closed the connection before it replied"
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return f"no address is known for {place.url.host}: {shown(str(error.os_error))}"
+    below = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(below, socket.gaierror) or isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"no address is known for {place.url.host}: {shown(str(below))}"
     if isinstance(error, ssl.SSLError):
         return f"no TLS with {where}: {shown(error.strerror or str(error))}; is it https at all?"
     return f"no connection to {where}: {shown(_said(error))}"
@@ -90,11 +94,7 @@ def _certificate_error(error: BaseException) -> ssl.SSLCertVerificationError | N
 def _refused(certificate: ssl.SSLCertVerificationError, error: Exception, place: Place) -> ConnectionFailed:
     why = shown(certificate.verify_message)
     proxy = place.proxy
-    if (
-        proxy is not None
-        and isinstance(error, aiohttp.ClientConnectorError)
-        and (error.host, error.port) == (proxy.host, proxy.port)
-    ):
+    if proxy is not None and (place.at_proxy or _is_of_proxy(error, proxy)):
         return ProxyFailed(f"the TLS certificate of the proxy {proxy} does not hold: {why}; nothing was sent")
     return CertificateRefused(
         f"the TLS certificate of {place.url.host} does not hold: {why}; nothing was sent. If the server is your own, or a "
@@ -102,10 +102,14 @@ def _refused(certificate: ssl.SSLCertVerificationError, error: Exception, place:
     )
 
 
+def _is_of_proxy(error: Exception, proxy: Proxy) -> bool:
+    return isinstance(error, aiohttp.ClientConnectorError) and (error.host, error.port) == (proxy.host, proxy.port)
+
+
 def _proxy_failed(error: Exception, proxy: Proxy, url: URL) -> ProxyFailed:
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return proxy_answered(error.status, proxy, url)
-    if isinstance(error, (aiohttp.ClientResponseError, HttpProcessingError)):
+    if isinstance(error, (aiohttp.ClientResponseError, HttpProcessingError, BadReply)):
         return ProxyFailed(f"what the proxy {proxy} sent is not HTTP: is it a proxy, and of that kind?")
     return ProxyFailed(f"no way through the proxy {proxy} to {url.host}:{url.port}: {shown(_said(error))}")
 

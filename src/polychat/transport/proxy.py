@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from types import ModuleType
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -123,3 +125,57 @@ def _aiohttp_socks() -> ModuleType:
     except ImportError:
         raise MissingPackage("aiohttp-socks", extra="socks", purpose="a SOCKS proxy") from None
     return aiohttp_socks
+
+
+def environment_proxy(url: str, environment: Mapping[str, str] | None = None) -> str | None:
+    """The proxy that ``https_proxy`` or ``http_proxy`` (by the URL's scheme) or ``all_proxy`` names, or these in capitals.
+
+    ``None`` for loopback, as Go has it, and for what ``no_proxy`` names: hosts and all below them, addresses, networks
+    (``10.0.0.0/8``), each with a port or without, or ``*``.
+    """
+    found = os.environ if environment is None else environment
+    scheme = url.partition(":")[0].lower()
+    proxy = _said(found, f"{scheme}_proxy") or _said(found, "all_proxy")
+    if not proxy:
+        return None
+    try:
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(scheme, 0)
+    except ValueError:
+        return None  # whoever asks there will say what is wrong with it
+    address = _address(host)
+    if host == "localhost" or (address is not None and address.is_loopback):
+        return None
+    entries = _said(found, "no_proxy").replace(",", " ").split()
+    if any(_is_exempt(entry.lower(), host, port) for entry in entries):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _said(environment: Mapping[str, str], name: str) -> str:
+    if name == "http_proxy" and "REQUEST_METHOD" in environment:
+        return environment.get(name, "")  # under CGI, HTTP_PROXY is a header that a visitor sent
+    return environment.get(name, "") or environment.get(name.upper(), "")
+
+
+def _is_exempt(entry: str, host: str, port: int) -> bool:
+    name, colon, its_port = entry.rpartition(":")
+    if colon and its_port.isdigit() and (":" not in name or name.endswith("]")):
+        if int(its_port) != port:
+            return False
+        entry = name
+    address, entry = _address(host), entry.strip("[]")
+    if address is not None:
+        try:
+            return entry == "*" or address in ip_network(entry, strict=False)
+        except ValueError:
+            return False
+    name = entry.removeprefix("*").lstrip(".")
+    return entry == "*" or (bool(name) and (host == name or host.endswith(f".{name}")))
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None

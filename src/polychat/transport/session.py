@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import io
-import os
-import ssl
 from collections.abc import Coroutine, Generator, Mapping
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
-from functools import cache
 from types import TracebackType
 from typing import Any, TypedDict, Unpack
 
@@ -23,6 +20,7 @@ from ._failures import FOREIGN, Place, failure_of, proxy_answered
 from ._kept import kept_connector
 from ._redirects import MOST, NotFollowed, onward
 from ._request import Asked, Data, Params, body_of, sendable, url_of
+from ._tls import named_tls
 from .proxy import Proxies, Proxy, socks_connector, socks_errors
 from .response import StreamResponse
 
@@ -110,7 +108,7 @@ class StreamSession:
     async def __aenter__(self) -> StreamSession:
         self._stack = AsyncExitStack()
         if self._keep_alive:
-            self._kept = await kept_connector()
+            self._kept = kept_connector()
         return self
 
     async def __aexit__(
@@ -211,7 +209,7 @@ class StreamSession:
                     allow_redirects=False,
                     proxy=None if proxy is None or proxy.is_socks else proxy.url,
                     proxy_headers=proxy_headers,
-                    ssl=_tls() if asked.url.scheme == "https" or (proxy and proxy.scheme == "https") else True,
+                    ssl=named_tls() or True,
                 )
         except foreign as error:
             failure = clocks.past() if alarm.expired() else failure_of(error, Place(asked.url, proxy, clocks.is_connected))
@@ -273,17 +271,3 @@ class Asking:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._response.close()
-
-
-def _tls() -> ssl.SSLContext | bool:
-    """How TLS is verified: aiohttp's own context, unless the environment names other CAs."""
-    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-    return _context(file, folder) if file or folder else True
-
-
-@cache
-def _context(file: str | None, folder: str | None) -> ssl.SSLContext:
-    """One context for each answer of the environment, which OpenSSL reads itself: making one costs as much as many requests."""
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context

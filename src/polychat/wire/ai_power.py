@@ -286,6 +286,8 @@ def _words_of_broken(payload: bytes) -> str:
 
 def _usage(usage: Mapping[Any, Any]) -> Usage | None:
     """What was counted; ``None`` where nothing was."""
-    counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")]
-    counted = [count if type(count) is int else None for count in counts]
-    return Usage(*counted) if any(count is not None for count in counted) else None
+    asked, answered, total = (
+        count if type(count := usage.get(name)) is int else None
+        for name in ("prompt_tokens", "completion_tokens", "total_tokens")
+    )
+    return None if asked is answered is total is None else Usage(asked, answered, total)

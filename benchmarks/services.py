@@ -151,7 +151,7 @@ def paces(gap: str) -> Paces:
 def alone(batch: bool = False) -> None:
     """Stay on one core, where the system lets us choose: clients and services share it, and no chance decides who wakes whom.
 
-    With ``batch`` this process waits until the other sleeps: it then finds the pieces of all its streams at once, not one by one.
+    With ``batch`` this process waits until the other sleeps: it then finds the pieces of all its streams at once.
     """
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})

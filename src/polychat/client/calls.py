@@ -1,0 +1,93 @@
+"""``ask``, ``stream`` and ``embed``: one target, one reply."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import BadInput
+from ..providers import KEYWORDS, Notes, ask_of, resolve, system_first
+from ..types import Conversation
+from ..wire.embeddings import Embed, Embeddings
+from .reply import Reply
+from .streaming import Stream
+
+DEFAULT_MODEL = "local/smollm2"
+"""The embedded model: no key, no account, no network once its weights are here."""
+
+
+_KEYWORDS = frozenset(KEYWORDS)
+
+
+def stream(prompt: str | Conversation, *, model: str = DEFAULT_MODEL, system: str | None = None, **options: Any) -> Stream:
+    """Ask ``model`` (``provider/model``), piece by piece.
+
+    ``prompt`` is text or a conversation; ``system`` goes before it. About the answer: ``tools``, ``tool_choice``,
+    ``parallel_tool_calls``, ``schema`` (a type or a JSON schema), ``response_format``, ``images`` and ``files`` (paths, URLs or
+    bytes; read here), ``reasoning`` (an effort, or tokens of thought), ``max_tokens``, ``temperature``, ``top_p``, ``top_k``,
+    ``min_p``, ``frequency_penalty``, ``presence_penalty``, ``repetition_penalty``, ``seed``, ``stop``, ``logprobs``,
+    ``logit_bias``, ``n``, ``verbosity``, ``metadata``, ``user``, ``service_tier``, ``store``, ``previous``, and ``extra``:
+    fields by the wire's own names.
+
+    What the backend cannot take is lost by ``on_loss``: ``refuse``, ``warn`` or ``allow``. Without it a loss that changes the
+    answer's form is refused, and any other is warned of.
+
+    About the asking: ``proxy``, ``timeout`` (seconds), ``base_url``, ``api_key`` (vendors), ``cookies``, ``headers``, and what
+    else the provider takes. Raises ``UnknownTarget`` and ``BadInput`` at once, and other ``PolychatError`` when it is read.
+    """
+    return _read(prompt, model, system, options, streamed=True)
+
+
+async def ask(prompt: str | Conversation, *, model: str = DEFAULT_MODEL, system: str | None = None, **options: Any) -> Reply:
+    """Ask ``model`` and wait for the whole reply. Parameters as for ``stream``.
+
+    Raises ``PolychatError``. A reply cut short raises ``Truncated``, which holds what came in ``text``.
+    """
+    if options.get("images") or options.get("files"):
+        reply = await asyncio.to_thread(_read, prompt, model, system, options, streamed=False)
+    else:
+        reply = _read(prompt, model, system, options, streamed=False)
+    async with reply:
+        async for _ in reply.events():
+            pass
+        return reply.reply()
+
+
+async def embed(
+    texts: str | Sequence[str], *, model: str, dimensions: int | None = None, user: str | None = None, **options: Any
+) -> Embeddings:
+    """One vector for each text, in their order. ``options`` are those of the asking, as for ``stream``.
+
+    Raises ``BadInput`` where the provider has no embeddings, and other ``PolychatError``.
+    """
+    inputs = [texts] if isinstance(texts, str) else list(texts)
+    if not inputs or not all(isinstance(text, str) and text for text in inputs):
+        raise BadInput("texts must be text that is not empty, or a list of such", field="texts")
+    provider, name = resolve(model)
+    return await provider.embed(Embed(name or "", inputs, dimensions=dimensions, user=user), **options)
+
+
+def _read(prompt: str | Conversation, target: str, system: str | None, options: dict[str, Any], *, streamed: bool) -> Stream:
+    """The ask, read and not yet sent. Raises ``UnknownTarget`` and ``BadInput``."""
+    if isinstance(prompt, str) and not prompt.strip():
+        raise BadInput("the prompt is empty: there is nothing to ask", field="prompt")
+    provider, model = resolve(target)
+    keywords: dict[str, Any] = {}
+    rest: dict[str, Any] = {}
+    for name, value in options.items():
+        (keywords if name in _KEYWORDS else rest)[name] = value
+    ask, shape = ask_of(prompt, model or "", keywords)
+    system_first(ask, system)
+    ask.stream = streamed
+    if streamed:
+        ask.stream_usage = True
+    notes = Notes(on_loss_of(rest.pop("on_loss", None)))
+    return Stream(provider, model, ask, shape=shape, notes=notes, options=rest)
+
+
+def on_loss_of(value: Any) -> Any:
+    """The caller's choice about losses. Raises ``BadInput``."""
+    if value not in (None, "refuse", "warn", "allow"):
+        raise BadInput(f'on_loss is {value!r}; it must be "refuse", "warn" or "allow"', field="on_loss")
+    return value

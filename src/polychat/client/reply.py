@@ -1,0 +1,156 @@
+"""One reply as a value, and how it comes together from events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..events import Event, Finish, Logprobs, Media, Reasoning, Refusal, Source, Start, Text, ToolCallPiece, Usage, Verdict
+from ..types import Ask, Part, ReasoningPart, RefusalPart, TextPart, ToolCall, ToolResult, Turn
+from ..wire.ledger import Loss
+
+
+@dataclass(slots=True)
+class Reply:
+    """One reply, whole."""
+
+    provider: str
+    model: str | None
+    """The model asked for; ``None`` where the provider chose."""
+    text: str
+    verdict: Verdict
+    reason: str | None = None
+    """Why it ended: ``stop``, ``length``, ``tool_calls``, …, or the backend's own word."""
+    sources: list[Source] = field(default_factory=list)
+    usage: Usage | None = None
+    """Tokens as the backend counted them, or guessed (``usage.estimated``) where it did not."""
+    reasoning: str = ""
+    """The model's thoughts, where it told them."""
+    thoughts: list[ReasoningPart] = field(default_factory=list)
+    """The same in blocks, with what the vendor wants back: see ``turn``."""
+    tool_calls: list[ToolCall] = field(default_factory=list)
+    refusal: str = ""
+    """The model's words for why it did not answer, where they come apart from its text."""
+    media: list[Media] = field(default_factory=list)
+    logprobs: list[dict[str, Any]] = field(default_factory=list)
+    parsed: Any = None
+    """The answer as a value of the schema that was asked for."""
+    losses: list[Loss] = field(default_factory=list)
+    """What of the ask did not reach the backend as it was meant."""
+    id: str | None = None
+    """The backend's name for this reply."""
+    served: str | None = None
+    """The model that answered, by the backend's name for it."""
+    choices: list[str] = field(default_factory=list)
+    """The texts of all answers, where ``n`` asked for several; ``text`` is the first."""
+    raw: bytes | None = None
+    """The body as it came, where it came whole: not of a stream."""
+    cost: float | None = None
+    """US dollars; ``None``: unpriced."""
+
+    def turn(self) -> Turn:
+        """The reply as the assistant's turn of the conversation, to ask on with: thoughts, text, calls."""
+        parts: list[Part] = list(self.thoughts)
+        parts += [TextPart(self.text)] if self.text else []
+        parts += [RefusalPart(self.refusal)] if self.refusal else []
+        return Turn("assistant", [*parts, *self.tool_calls])
+
+
+@dataclass(slots=True)
+class Collected:
+    """What came of a reply so far."""
+
+    start: Start = field(default_factory=Start)
+    texts: list[str] = field(default_factory=list)
+    others: dict[int, list[str]] = field(default_factory=dict)
+    """The pieces of the answers other than the first."""
+    thoughts: list[ReasoningPart] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+    calls: list[ToolCall] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+    media: list[Media] = field(default_factory=list)
+    logprobs: list[dict[str, Any]] = field(default_factory=list)
+    usage: Usage | None = None
+    finish: Finish | None = None
+
+    def take(self, event: Event) -> None:
+        match event:
+            case Text():
+                self._place(event.choice).append(event.text)
+            case Reasoning():
+                self._think(event)
+            case ToolCallPiece(choice=0):
+                self._call(event)
+            case Source(choice=0):
+                self.sources.append(event)
+            case Refusal(choice=0):
+                self.refusals.append(event.text)
+            case Media(choice=0):
+                self.media.append(event)
+            case Logprobs(choice=0):
+                self.logprobs += event.tokens
+            case Start():
+                self.start = event
+            case Usage():
+                self.usage = event
+            case Finish():
+                self.finish = event
+
+    def _place(self, choice: int) -> list[str]:
+        return self.texts if choice == 0 else self.others.setdefault(choice, [])
+
+    def _think(self, piece: Reasoning) -> None:
+        if piece.choice:
+            return
+        while len(self.thoughts) <= piece.block:
+            self.thoughts.append(ReasoningPart())
+        thought = self.thoughts[piece.block]
+        thought.text += piece.text
+        thought.opaque = piece.opaque or thought.opaque
+
+    def _call(self, piece: ToolCallPiece) -> None:
+        while len(self.calls) <= piece.index:
+            self.calls.append(ToolCall("", ""))
+        call = self.calls[piece.index]
+        call.id = piece.id or call.id
+        call.name = piece.name or call.name
+        call.arguments += piece.arguments
+        call.opaque = piece.opaque or call.opaque
+
+    @property
+    def text(self) -> str:
+        return "".join(self.texts)
+
+    @property
+    def reasoning(self) -> str:
+        return "\n\n".join(thought.text for thought in self.thoughts if thought.text)
+
+    def counted(self, ask: Ask) -> Usage:
+        """The backend's count; a guess, marked as one, where it gave none."""
+        return self.usage or _guessed(ask, self)
+
+
+_BYTES_A_TOKEN = 4
+"""Of English, with the tokenizers of the day; code and other scripts have fewer."""
+
+
+def _guessed(ask: Ask, came: Collected) -> Usage:
+    asked = sum(_size(part) for turn in ask.turns for part in turn.parts)
+    written = [*came.texts, *(thought.text for thought in came.thoughts), *(call.arguments for call in came.calls)]
+    prompt, answer = -(-asked // _BYTES_A_TOKEN), -(-_bytes("".join(written)) // _BYTES_A_TOKEN)
+    return Usage(prompt, answer, prompt + answer, estimated=True)
+
+
+def _size(part: object) -> int:
+    match part:
+        case TextPart(text) | ReasoningPart(text) | RefusalPart(text):
+            return _bytes(text)
+        case ToolCall(name=name, arguments=arguments):
+            return _bytes(name + arguments)
+        case ToolResult(parts=parts):
+            return sum(map(_size, parts))
+    return 0
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))

@@ -1,0 +1,174 @@
+"""A reply as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Self
+
+from ..costs import cost_of
+from ..errors import BackendError, PolychatError
+from ..events import Event, Finish, Source, Text, Usage, Verdict
+from ..providers import Notes, Provider, Shape
+from ..types import Ask, ToolCall
+from .reply import Collected, Reply
+
+
+class Stream:
+    """A reply as it comes: ``async with`` it, then iterate for the pieces of its text, or over ``events()`` for everything.
+
+    ``text``, ``reasoning``, ``tool_calls``, ``sources``, ``usage``, ``reason`` hold what came so far; ``verdict`` is ``None``
+    until the reply ended. Leaving the block early ends the ask: the verdict is then ``cancelled``. A failure is raised from
+    the iteration, after what came.
+    """
+
+    def __init__(
+        self,
+        provider: type[Provider],
+        model: str | None,
+        ask: Ask,
+        *,
+        shape: Shape | None,
+        notes: Notes,
+        options: dict[str, Any],
+    ) -> None:
+        self.provider = provider.__name__
+        self.model = model
+        self.verdict: Verdict | None = None
+        self._ask, self._shape, self._notes = ask, shape, notes
+        self._url = provider.url
+        self._came = Collected()
+        self._batches = provider.answers(ask, notes, **options)
+        self._pieces: AsyncGenerator[str, None] | None = None
+        self._events: AsyncGenerator[list[Event], None] | None = None
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return self._came.text
+
+    @property
+    def reasoning(self) -> str:
+        """The thoughts so far."""
+        return self._came.reasoning
+
+    @property
+    def tool_calls(self) -> list[ToolCall]:
+        """The calls so far; their arguments are whole at the end."""
+        return self._came.calls
+
+    @property
+    def sources(self) -> list[Source]:
+        return self._came.sources
+
+    @property
+    def usage(self) -> Usage | None:
+        """The backend's own count, once it gave one."""
+        return self._came.usage
+
+    @property
+    def reason(self) -> str | None:
+        return self._came.finish.reason if self._came.finish is not None else None
+
+    def reply(self) -> Reply:
+        """What came, as one value; before the end its verdict is ``cancelled``. Raises ``BadReply`` if a schema is not met."""
+        came = self._came
+        usage = came.counted(self._ask)
+        # A price is the vendor's: elsewhere the same model may cost anything.
+        cost = (
+            None
+            if self._notes.url not in ("", self._url)
+            else cost_of(self.provider, self._url, came.start.model or self.model, usage)
+        )
+        return Reply(
+            self.provider,
+            self.model,
+            came.text,
+            self.verdict or "cancelled",
+            self.reason,
+            list(came.sources),
+            usage,
+            came.reasoning,
+            list(came.thoughts),
+            list(came.calls),
+            "".join(came.refusals),
+            list(came.media),
+            list(came.logprobs),
+            self._parsed(),
+            list(self._notes.losses),
+            came.start.id,
+            came.start.model,
+            [came.text, *("".join(came.others[choice]) for choice in sorted(came.others))],
+            self._notes.raw,
+            cost,
+        )
+
+    def _parsed(self) -> Any:
+        if self._shape is None or self.verdict != "complete" or not self.text:
+            return None
+        return self._shape.parsed(self.text)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for generator in (self._pieces, self._events, self._batches):
+            if generator is not None:
+                await generator.aclose()
+        self.verdict = self.verdict or "cancelled"
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        if self._pieces is None:
+            self._pieces = self._texts()
+        return self._pieces
+
+    def events(self) -> AsyncIterator[list[Event]]:
+        """Every event, a batch a network read. The last is the ``Finish``; a failure is raised after it."""
+        if self._events is None:
+            self._events = self._read()
+        return self._events
+
+    async def _texts(self) -> AsyncGenerator[str, None]:
+        came, texts = self._came, self._came.texts
+        try:
+            # One generator over the provider's own and none between: each costs as much as reading a chunk, a call.
+            async with aclosing(self._batches) as batches:
+                async for batch in batches:
+                    for event in batch:
+                        if type(event) is Text and event.choice == 0:
+                            texts.append(event.text)  # as it is handed over: what is left unread did not come
+                            yield event.text
+                        else:
+                            came.take(event)
+                    self._settle(came.finish)
+        except PolychatError as error:
+            self._fail(error)
+            raise
+
+    async def _read(self) -> AsyncGenerator[list[Event], None]:
+        came = self._came
+        try:
+            async with aclosing(self._batches) as batches:
+                async for batch in batches:
+                    for event in batch:
+                        came.take(event)
+                    yield batch
+                    self._settle(came.finish)
+        except PolychatError as error:
+            self._fail(error)
+            raise
+
+    def _fail(self, error: PolychatError) -> None:
+        self.verdict = self.verdict or "failed"
+        if isinstance(error, BackendError):
+            error.text = error.text or self.text
+        error.provider = error.provider or self.provider
+
+    def _settle(self, finish: Finish | None) -> None:
+        if finish is not None:
+            self.verdict = finish.verdict
+            if finish.error is not None:
+                raise finish.error

@@ -1,0 +1,41 @@
+"""Secrets by reference: what stands in a file is where the secret is, never the secret."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..errors import BadInput, MissingPackage, NotReady
+
+
+def secret(reference: str, field: str) -> str:
+    """What ``env:NAME``, ``file:PATH`` or ``keyring:NAME`` refers to. Raises ``NotReady`` where there is nothing."""
+    kind, _, name = reference.partition(":")
+    match kind:
+        case "env":
+            value = os.environ.get(name, "")
+        case "file":
+            value = _of_file(name, field)
+        case "keyring":
+            value = _of_keyring(name)
+        case _:
+            raise BadInput(f"{field} must be a reference: env:NAME, file:PATH or keyring:NAME", field=field)
+    if not value.strip():
+        raise NotReady(f"{field} refers to {kind}:{name}, where there is nothing: put the secret there")
+    return value.strip()
+
+
+def _of_file(name: str, field: str) -> str:
+    try:
+        return Path(os.path.expanduser(name)).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        said = getattr(error, "strerror", None) or "it is not text"
+        raise NotReady(f"{field} refers to file:{name}, which cannot be read: {said}") from None
+
+
+def _of_keyring(name: str) -> str:
+    try:
+        import keyring
+    except ImportError:
+        raise MissingPackage("keyring", extra="keyring", purpose="a secret kept in the system's keyring") from None
+    return keyring.get_password("polychat", name) or ""

@@ -1,0 +1,87 @@
+"""Images and files that go with an ask: by URL, by path, or by their bytes."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+from base64 import b64decode
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+from ..errors import BadInput
+from ..types import AudioPart, FilePart, ImagePart, Part, TextPart
+
+MAX_FILE = 64 * 1024 * 1024
+"""Bytes of one file."""
+
+_MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"%PDF-": "application/pdf"}
+
+
+def image(given: object, field: str) -> ImagePart:
+    """An image by ``https:`` or ``data:`` URL, path, or bytes. Raises ``BadInput`` naming ``field``."""
+    if isinstance(given, str) and given.startswith(("http://", "https://")):
+        return ImagePart(url=given)
+    data, media_type, _ = _content(given, field)
+    if not (media_type or "").startswith("image/"):
+        raise BadInput(f"{field} is no image that is known (PNG, JPEG, GIF, WebP, …)", field=field)
+    return ImagePart(data=data, media_type=media_type)
+
+
+def file(given: object, field: str) -> Part:
+    """A document by URL, path or bytes. A text goes into the conversation under its name; sound and images as what they are."""
+    if isinstance(given, str) and given.startswith(("http://", "https://")):
+        return FilePart(url=given)
+    data, media_type, name = _content(given, field)
+    kind = media_type or "application/octet-stream"
+    if kind.startswith("image/"):
+        return ImagePart(data=data, media_type=kind)
+    if kind.startswith("audio/"):
+        return AudioPart(data, kind)
+    if kind.startswith("text/") or kind in ("application/json", "application/octet-stream", "application/xml"):
+        return TextPart(f"{name or 'file'}:\n\n{_text(data, field)}")
+    return FilePart(data=data, media_type=kind, name=name)
+
+
+def _text(data: bytes, field: str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise BadInput(f"{field} is neither UTF-8 text nor a document whose kind its name tells", field=field) from None
+
+
+def _content(given: object, field: str) -> tuple[bytes, str | None, str | None]:
+    """Bytes, media type, name."""
+    if isinstance(given, (bytes, bytearray)):
+        return bytes(given), _sniffed(bytes(given)), None
+    if isinstance(given, str) and given.startswith("data:"):
+        return _data_url(given, field)
+    if not isinstance(given, (str, os.PathLike)):
+        raise BadInput(f"{field} is {type(given).__name__}; it must be a URL, a path or bytes", field=field)
+    path = Path(given)
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise BadInput(f"{field}: {path} is larger than {MAX_FILE:,} bytes: send a smaller one, or its URL", field=field)
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput(f"{field}: {path} cannot be read: {getattr(error, 'strerror', None) or error}", field=field) from None
+    return data, _sniffed(data) or mimetypes.guess_type(path.name)[0], path.name
+
+
+def _data_url(url: str, field: str) -> tuple[bytes, str | None, str | None]:
+    head, comma, body = url[5:].partition(",")
+    media_type, *parameters = head.split(";")
+    try:
+        data = b64decode(body, validate=True) if "base64" in parameters else unquote_to_bytes(body)
+    except ValueError:
+        comma = ""
+    if not comma:
+        raise BadInput(f"{field} is a data: URL that cannot be read", field=field)
+    return data, media_type or _sniffed(data), None
+
+
+def _sniffed(data: bytes) -> str | None:
+    if data[:4] == b"RIFF" and data[8:12] in (b"WEBP", b"WAVE"):
+        return "image/webp" if data[8:12] == b"WEBP" else "audio/wav"
+    return next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), None)

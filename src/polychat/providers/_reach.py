@@ -1,0 +1,34 @@
+"""How far an ask reaches a provider that takes messages of text and options of its own: the chat sites, the embedded model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..types import Ask
+from ..wire.ledger import FIELDS, KEPT, Fate, Fates, dropped, emulated
+
+_TEXT_ONLY = "this service takes text only"
+_BY_NAME = ("temperature", "top_p", "top_k", "min_p", "max_tokens", "stop", "seed", "frequency_penalty", "presence_penalty")
+"""Fields of an ask that a provider may take as options of the same name."""
+
+
+def fates_of(provider: Any, options: tuple[str, ...]) -> Fates:
+    """What becomes of each field of an ask, by what the provider says of itself and which options it takes."""
+    system = KEPT if provider.supports_system_message else emulated("it goes into the prompt as a line of its own")
+    history = KEPT if provider.supports_message_history else emulated("earlier turns go into the prompt as lines")
+    fates: dict[str, Fate] = {name: dropped("this service knows nothing like it") for name in FIELDS}
+    fates |= {name: dropped(_TEXT_ONLY) for name in FIELDS if name.startswith(("parts.", "tools", "turns.tool", "format"))}
+    fates |= dict.fromkeys(("model", "turns.user", "parts.text", "stream", "stream_usage", "tool_choice.none"), KEPT)
+    fates |= dict.fromkeys(("tool_choice.auto", "parallel_tool_calls", "parts.image.detail", "parts.file.name"), KEPT)
+    fates |= dict.fromkeys(("parts.result.error", "tools.strict", "format.strict", "cache"), KEPT)  # told with what they are of
+    fates |= {"turns.system": system, "turns.developer": system, "turns.system.late": system, "turns.assistant": history}
+    fates["turns.assistant.last"] = emulated("it is one more earlier turn")
+    fates["parts.reasoning"] = dropped("earlier thoughts are not repeated to a chat site")
+    fates["parts.opaque.foreign"] = KEPT  # it would mean nothing to anybody but its vendor
+    return fates | {name: KEPT for name in _BY_NAME if name in options}
+
+
+def options_from(ask: Ask, options: tuple[str, ...]) -> dict[str, Any]:
+    """The ask's fields that the provider takes as options."""
+    found = {name: getattr(ask, name) for name in _BY_NAME if name in options}
+    return {name: value for name, value in found.items() if value not in (None, [])}

@@ -1,0 +1,259 @@
+"""API vendors, and servers of one's own that speak a vendor's wire: each a row of data, none a file."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tomllib
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from .. import config
+from ..config._strict import Strict
+from ..config.rows import Row, row_of
+from ..config.secrets import secret
+from ..errors import BackendError, BadInput, NotReady, StatusError, shown
+from ..events import Event
+from ..types import Ask, Messages
+from ..wire import embeddings, models
+from ..wire._json import encoded
+from ..wire.embeddings import Embed, Embeddings
+from ..wire.ledger import Loss, settle
+from ..wire.limits import LIMITS, Limits
+from ..wire.models import ModelInfo
+from ..wire.wires import wire
+from ._ask import KEYWORDS, ask_of
+from ._base import AsyncGeneratorProvider
+from ._call import Call, call_of
+from ._notes import Notes
+
+if TYPE_CHECKING:
+    from ..transport.exchange import Answer, Exchange
+
+_FILE = Path(__file__).with_name("vendors.toml")
+MAX_REPLY = 64 * 1024 * 1024
+"""Bytes of a reply that is read whole."""
+
+
+class Vendor(AsyncGeneratorProvider):
+    """Asks the API that ``row`` describes. Options: ``api_key``, ``on_loss``, and every keyword of ``polychat.ask``."""
+
+    row: ClassVar[Row]
+    working = True
+    supports_system_message = True
+    supports_message_history = True
+    options: ClassVar[tuple[str, ...]] = ("api_key", *KEYWORDS)
+    timeout: ClassVar[float | None] = 600.0
+    """Models that think take their time."""
+
+    @classmethod
+    def reply(
+        cls, model: str | None, messages: Messages, call: Call, *, api_key: str | None = None, **keywords: Any
+    ) -> AsyncGenerator[list[Event], None]:
+        ask, _ = ask_of(messages, model or "", keywords)
+        ask.stream = ask.stream_usage = True
+        return cls._replied(ask, call, Notes(), api_key)
+
+    @classmethod
+    def answers(cls, ask: Ask, notes: Notes, proxy: str | None = None, **kwargs: Any) -> AsyncGenerator[list[Event], None]:
+        return cls._replied(ask, None, notes, kwargs.get("api_key"), {"proxy": proxy, **kwargs})
+
+    @classmethod
+    async def _replied(
+        cls, ask: Ask, call: Call | None, notes: Notes, api_key: str | None, options: dict[str, Any] | None = None
+    ) -> AsyncGenerator[list[Event], None]:
+        row, spoken, tag = cls.row, wire(cls.row.wire), cls.tag()
+        call = call or cls._call(None, options or {})
+        notes.url = call.base_url
+        if not ask.model:
+            raise BadInput(f"name a model: {row.name}/MODEL (polychat models {row.name} lists them)", field="model")
+        if ask.extra and ask.wire is None:
+            ask.wire = spoken.NAME  # a caller's ``extra`` is in the words of the wire it goes to
+        notes.settle(ask, spoken.FATES, spoken.NAME, tag)
+        body = encoded(fitted(spoken.write_request(ask, vendor=tag), row, notes))
+        async with cls._exchange(call, "POST", spoken.path(ask), api_key, body) as response:
+            if not response.ok:
+                raise await cls._refusal(response, api_key)
+            if not ask.stream:
+                notes.raw = await response.read(MAX_REPLY)
+                yield spoken.read_reply(notes.raw, vendor=tag, limits=_limits(ask))
+                return
+            async with aclosing(response.events(spoken.Reader(vendor=tag, limits=_limits(ask)))) as batches:
+                async for batch in batches:
+                    yield batch
+
+    @classmethod
+    async def list_models(cls, proxy: str | None = None, **kwargs: Any) -> list[ModelInfo]:
+        """What the vendor says it serves. Raises ``NotReady`` where it has no list, and what an ask raises."""
+        row = cls.row
+        if not row.models:
+            raise NotReady(f"{row.title or row.name} has no list of its models: see {row.source or 'its documentation'}")
+        call = cls._call(proxy, kwargs)
+        body = await cls._asked(call, "GET", row.models, None)
+        return models.read_models(row.models_shape or row.wire, body)
+
+    @classmethod
+    async def embed(cls, asked: Embed, proxy: str | None = None, **kwargs: Any) -> Embeddings:
+        """One vector a text. Raises ``BadInput`` where the vendor has no embeddings, and what an ask raises."""
+        if not cls.row.embeddings:
+            raise BadInput(f"{cls.row.title or cls.row.name} has no embeddings that polychat knows of", field="model")
+        shape = embeddings.shape_of(cls.row.wire)
+        call = cls._call(proxy, kwargs)
+        body = await cls._asked(call, "POST", embeddings.path(shape, asked), encoded(embeddings.write_request(shape, asked)))
+        return embeddings.read_reply(shape, body, count=len(asked.inputs))
+
+    @classmethod
+    def tag(cls) -> str:
+        """Whose opaque parts this vendor's are. A vendor may have several rows, one for each wire it speaks."""
+        native = wire(cls.row.wire).VENDOR
+        return native if cls.row.name == native or cls.row.name.startswith(f"{native}-") else cls.row.name
+
+    @classmethod
+    def _call(cls, proxy: str | None, kwargs: dict[str, Any]) -> Call:
+        return call_of(cls, proxy, {**kwargs, "base_url": kwargs.get("base_url") or address(cls.row)})
+
+    @classmethod
+    async def _asked(cls, call: Call, method: str, path: str, body: bytes | None) -> bytes:
+        async with cls._exchange(call, method, path, call.own.get("api_key"), body) as response:
+            if not response.ok:
+                raise await cls._refusal(response, call.own.get("api_key"))
+            return await response.read(MAX_REPLY)
+
+    @classmethod
+    def _exchange(cls, call: Call, method: str, path: str, api_key: str | None, body: bytes | None) -> Exchange:
+        headers = {"Content-Type": "application/json", **cls.row.headers, **key_header(cls.row, api_key)}
+        return call.exchange(method, path if path.startswith("https://") else call.base_url + path, headers, body)
+
+    @classmethod
+    async def _refusal(cls, response: Answer, api_key: str | None) -> StatusError:
+        """The error of a status other than 2xx, with what the vendor says of it."""
+        try:
+            body = await response.read()
+        except BackendError:  # the status is known all the same
+            body = b""
+        fault = wire(cls.row.wire).read_fault(response.status, body)
+        for value in key_header(cls.row, api_key).values():  # some repeat the key that they refuse
+            fault.message = fault.message.replace(value.removeprefix("Bearer "), "…")
+        error = response.error(shown(fault.message))
+        error.kind = fault.kind
+        error.retry_after = error.retry_after if fault.retry_after is None else fault.retry_after
+        return error
+
+
+def _limits(ask: Ask) -> Limits:
+    """Calls without ids (Gemini's, Ollama's) get some that no earlier turn of the conversation has: other vendors insist."""
+    return replace(LIMITS, made_up=f"call_{secrets.token_hex(4)}_") if ask.tools else LIMITS
+
+
+def fitted(body: dict[str, Any], row: Row, notes: Notes) -> dict[str, Any]:
+    """The body as this vendor takes it; what it does not take is noted as lost."""
+    gone = [Loss(name, "dropped", f"{row.title or row.name}: {why}") for name, why in row.drop.items() if name in body]
+    if gone:
+        settle(gone, notes.on_loss)
+        notes.losses += gone
+        body = {name: value for name, value in body.items() if name not in row.drop}
+    if not row.stream_usage:
+        body.pop("stream_options", None)
+    for message in body.get("messages", []) if row.message_drop or row.reasoning else []:
+        for name in row.message_drop:
+            message.pop(name, None)
+        if row.reasoning and "reasoning_content" in message:
+            message[row.reasoning] = message.pop("reasoning_content")
+    return {row.rename.get(name, name): value for name, value in body.items()} if row.rename else body
+
+
+def key_header(row: Row, given: str | None) -> dict[str, str]:
+    """The header with the key: the given one, else polychat.toml's, else the environment's. Raises ``NotReady``."""
+    key = given or _key_of(row)
+    if not key:
+        if row.key_optional or not row.key:
+            return {}
+        raise NotReady(f"no key for {row.title or row.name}: set {row.key[0]}, or pass api_key")
+    if not key.isascii() or not key.isprintable():
+        raise BadInput(f"the key for {row.title or row.name} holds what no header can carry", field="api_key")
+    return {row.header: f"Bearer {key}" if row.header == "authorization" else key}
+
+
+def _key_of(row: Row) -> str:
+    if row.api_key:
+        return secret(row.api_key, f"providers.{row.name}.api_key")
+    names = (*row.key, _variable(row, "API_KEY"))
+    return next((value for name in names if (value := os.environ.get(name, "").strip())), "")
+
+
+def _moved(row: Row) -> str:
+    """Where the environment says it is; a vendor's other wires at the same address move with it."""
+    first = known().get(row.name.partition("-")[0])
+    names = [_variable(row, "BASE_URL")]
+    if first is not None and first is not row and first.base_url == row.base_url:
+        names.append(_variable(first, "BASE_URL"))
+    return next((value for name in names if (value := os.environ.get(name, "").strip())), "")
+
+
+def _variable(row: Row, of: str) -> str:
+    return f"{row.name.upper().replace('-', '_')}_{of}"
+
+
+def address(row: Row) -> str:
+    """The base URL: the environment's ``<VENDOR>_BASE_URL``, else the row's, its placeholders filled. Raises ``NotReady``."""
+    found = _moved(row) or row.base_url
+    for name, variable in row.params.items():
+        place = "{" + name + "}"
+        if place in found:
+            value = os.environ.get(variable, "").strip()
+            if not value:
+                raise NotReady(f"{row.title or row.name} needs its {name}: set {variable}, or pass base_url")
+            found = found.replace(place, value)
+    return found
+
+
+@cache
+def known() -> Mapping[str, Row]:
+    """The rows of vendors.toml by name."""
+    content = tomllib.loads(_FILE.read_text(encoding="utf-8"))
+    strict = Strict(_FILE)
+    return {name: row_of(name, table, strict, name) for name, table in content.items()}
+
+
+def vendors() -> Mapping[str, Row]:
+    """Every vendor: those of vendors.toml, and those of polychat.toml, which go over them. Raises ``BadInput``."""
+    configured = config.current()
+    if not configured.providers:
+        return known()
+    if not _last or _last[0][0] is not configured:
+        _last[:] = [(configured, _with(configured))]
+    return _last[0][1]
+
+
+_last: list[tuple[config.Config, Mapping[str, Row]]] = []
+"""The file in force and its rows, kept while it does not change."""
+
+
+def _with(configured: config.Config) -> Mapping[str, Row]:
+    strict = Strict(configured.file or Path(config.FILE))
+    own = {
+        name: row_of(name, table, strict, f"providers.{name}", known().get(name))
+        for name, table in configured.providers.items()
+    }
+    return {**known(), **own}
+
+
+def vendor(name: str) -> type[Vendor] | None:
+    """The provider of one row; ``None`` where there is no such row. The same class for the same row."""
+    row = vendors().get(name)
+    return None if row is None else _class_of(row)
+
+
+_classes: dict[str, type[Vendor]] = {}
+
+
+def _class_of(row: Row) -> type[Vendor]:
+    found = _classes.get(row.name)
+    if found is None or found.row is not row:
+        about = {"row": row, "url": row.base_url, "evidence": row.source, "__doc__": row.note or row.title}
+        _classes[row.name] = found = type(row.name, (Vendor,), about)
+    return found

@@ -1,0 +1,172 @@
+"""What can be done with a reply, whatever transport carried it."""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Mapping
+from types import TracebackType
+from typing import Any, TypeVar
+
+from ..errors import BackendError, BadReply, StatusError, shown
+from ..events import Event, Finish
+from ..wire.framing import MAX_LINE, Lines, LineTooLong
+from ..wire.reading import Reader
+
+MAX_BODY = 16 * 1024 * 1024
+"""Bytes of a body that is read whole, unless a caller says otherwise; after decompression."""
+
+_CHARSET = re.compile(r"""(?i)\bcharset\s*=\s*["']?([^\s;"']+)""")
+Self = TypeVar("Self", bound="Body")
+
+
+class Body(ABC):
+    """A status, headers, and a body, read once: whole (``read``, ``text``, ``json``) or as it comes (``iter_…``, ``events``).
+
+    What breaks midway is raised as ``Truncated`` or ``TimedOut``, after all that came before it.
+    """
+
+    def __init__(self, provider: str | None) -> None:
+        self._provider = provider
+        self._body: bytes | None = None
+
+    @property
+    @abstractmethod
+    def status(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def headers(self) -> Mapping[str, str]:
+        """Names in any case."""
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """Where the answer came from."""
+
+    @abstractmethod
+    def error(self, said: str = "") -> StatusError:
+        """The error of this status, not raised. ``said`` is what the service says of it, fit to be shown."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the connection: for the next request if the body has come whole, else for good."""
+
+    @abstractmethod
+    async def _next(self) -> bytes:
+        """The next bytes, nothing at the end. Raises ``Truncated`` or ``TimedOut`` when all that came is given."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status < 300
+
+    @property
+    def content_type(self) -> str:
+        """In lower case and without parameters; empty where the server gave none."""
+        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    def raise_for_status(self) -> None:
+        """Raises the error of a status other than 2xx; it is an ``aiohttp.ClientResponseError`` too."""
+        if not self.ok:
+            raise self.error()
+
+    async def read(self, limit: int = MAX_BODY) -> bytes:
+        """The whole body. Raises ``BadReply`` if it has more than ``limit`` bytes, ``Truncated``, ``TimedOut``."""
+        if self._body is None:
+            pieces: list[bytes] = []
+            size = 0
+            try:
+                while data := await self._next():
+                    pieces.append(data)
+                    size += len(data)
+                    if size > limit:
+                        raise self._bad(f"the reply has more than {limit:,} bytes, which is our limit")
+            finally:
+                self.close()
+            self._body = b"".join(pieces)
+        return self._body
+
+    async def text(self) -> str:
+        """The body as text, by the charset the server names, else as UTF-8; what does not decode is replaced."""
+        body = await self.read()
+        named = _CHARSET.search(self.headers.get("Content-Type", ""))
+        try:
+            return body.decode(named[1] if named else "utf-8", "replace")
+        except (LookupError, ValueError):  # no such charset, or one like "base64" that is not for text
+            return body.decode("utf-8", "replace")
+
+    async def json(self) -> Any:
+        """The body's value. Raises ``BadReply`` that shows its beginning if it is no JSON."""
+        body = await self.read()
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            bad = self._bad(f"the reply is not JSON: {shown(body) or 'it is empty'}")
+        raise bad
+
+    async def iter_content(self) -> AsyncGenerator[bytes, None]:
+        """The body as it comes, a network read a piece."""
+        try:
+            while data := await self._next():
+                yield data
+        finally:
+            self.close()
+
+    async def iter_lines(self, limit: int = MAX_LINE) -> AsyncGenerator[bytes, None]:
+        """The body's lines, without their ends: LF, CRLF or CR. Raises ``BadReply`` for one of more than ``limit`` bytes."""
+        lines = Lines(limit)
+        try:
+            while data := await self._next():
+                for line in self._cut(lines, data):
+                    yield line
+            for line in lines.end():
+                yield line
+        finally:
+            self.close()
+
+    async def events(self, reader: Reader) -> AsyncGenerator[list[Event], None]:
+        """What ``reader`` makes of the body, a batch a network read. The last event is a ``Finish``.
+
+        The connection is closed when the reader is done. One that breaks before, or a clock that runs out, ends the reply with
+        ``truncated``.
+        """
+        try:
+            while not reader.done:
+                try:
+                    data = await self._next()
+                except BackendError as error:
+                    yield [*(event for event in reader.end() if type(event) is not Finish), Finish("truncated", error=error)]
+                    return
+                batch = reader.feed(data) if data else reader.end()
+                if batch:
+                    yield batch
+                if not data:
+                    return
+        finally:
+            if reader.done:
+                self._heard_out()
+            else:
+                self.close()
+
+    def _heard_out(self) -> None:
+        """The reader has its end: nothing that may still come is of interest."""
+        self.close()
+
+    async def __aenter__(self: Self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _cut(self, lines: Lines, data: bytes) -> list[bytes]:
+        try:
+            return lines.feed(data)
+        except LineTooLong as error:
+            raise self._bad(f"the service sent {error}") from None
+
+    def _bad(self, message: str) -> BadReply:
+        return BadReply(message, provider=self._provider, status=self.status)

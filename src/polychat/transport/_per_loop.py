@@ -1,0 +1,56 @@
+"""Things that live in an event loop: one a loop, closed with it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
+from typing import Generic, Protocol, TypeVar
+from weakref import WeakKeyDictionary
+
+
+class Closable(Protocol):
+    @property
+    def closed(self) -> bool: ...
+
+    def close(self) -> Awaitable[None]: ...
+
+
+T = TypeVar("T", bound=Closable)
+
+
+class PerLoop(Generic[T]):
+    """The running loop's own ``T``: made when it is first asked for, closed when the loop is shut down."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self.kept: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[T, AsyncGenerator[None, None]]] = WeakKeyDictionary()
+
+    def get(self) -> T:
+        """It is not the caller's to close. One that was closed is replaced."""
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            found = self.kept.get(loop)
+        if found is not None and not found[0].closed:
+            return found[0]
+        made, keeper = self._make(), self._keeping(loop)
+        with self._lock:
+            # What is kept knows its loop: the weak key alone would not let go of one that was closed without being shut down.
+            for gone in [known for known in self.kept if known.is_closed()]:
+                del self.kept[gone]
+            self.kept[loop] = (made, keeper)
+        with suppress(StopIteration):
+            keeper.asend(None).send(None)  # as far as its yield, which it reaches without waiting
+        return made
+
+    async def _keeping(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None, None]:
+        """Closes what the loop has when it is shut down: `asyncio.run` closes every async generator that was begun in it."""
+        try:
+            yield
+        finally:
+            with self._lock:
+                found = self.kept.pop(loop, None)
+            if found is not None:
+                await found[0].close()

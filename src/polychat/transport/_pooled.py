@@ -1,0 +1,130 @@
+"""The reply of the fast path."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from multidict import CIMultiDict
+
+from ..errors import BackendError, NotReady, StatusError
+from ._body import Body
+from ._coding import decoder, ended, taken
+from ._heads import Asked
+from ._http1 import Connection, header
+from ._timer import Timer
+
+if TYPE_CHECKING:
+    from .pool import Pool
+
+
+class PooledResponse(Body):
+    """What ``StreamResponse`` is to ``StreamSession``. A connection whose reply has come whole goes back to its pool."""
+
+    def __init__(
+        self, pool: Pool, connection: Connection, asked: Asked, *, timer: Timer, sent: float, provider: str | None
+    ) -> None:
+        """Raises ``BadReply`` for a compression that was not asked for."""
+        super().__init__(provider)
+        self._decoder = decoder(header(connection.headers, b"content-encoding").lower())
+        self._pool, self._connection, self._asked, self._timer, self._sent = pool, connection, asked, timer, sent
+        self._fields = connection.headers
+        self._headers: CIMultiDict[str] | None = None
+        self._status, self._reason = connection.status, connection.reason
+        self._loop = asyncio.get_running_loop()
+        self._begun = self._closed = False
+        self._loss: BackendError | None = None
+
+    @property
+    def status(self) -> int:
+        return self._status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Names in any case."""
+        if self._headers is None:
+            self._headers = CIMultiDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in self._fields)
+        return self._headers
+
+    @property
+    def url(self) -> str:
+        return str(self._asked.place.url)
+
+    def error(self, said: str = "") -> StatusError:
+        """As ``StreamResponse`` has it; a bot wall is told of when the body was read before."""
+        from .statuses import status_error  # it is an error of aiohttp's too, which is slow to load
+
+        return status_error(
+            self._status,
+            self._reason.decode("latin-1"),
+            self._asked.place.url,
+            self.headers,
+            method=self._asked.method,
+            sent=self._asked.headers,
+            said=said,
+            body=self._body or b"",
+            provider=self._provider,
+        )
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._timer.stop()
+            self._pool.give_back(self._connection)
+
+    def _heard_out(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._timer.stop()
+            self._pool.linger(self._connection)
+
+    async def _next(self) -> bytes:
+        if self._loss is not None:
+            raise self._loss
+        if self._closed:
+            raise NotReady("the response is closed: read it once, and inside its `async with`")
+        try:
+            return await (self._came() if self._decoder is None else self._decoded())
+        except BackendError as error:
+            error.provider = error.provider or self._provider
+            self._loss = error
+            self.close()
+            raise
+
+    async def _decoded(self) -> bytes:
+        inflate = self._decoder
+        assert inflate is not None
+        while not (data := taken(inflate)):
+            if not (came := await self._came()):
+                ended(inflate)
+                return b""
+            inflate.feed(came)
+        return data
+
+    async def _came(self) -> bytes:
+        """The next bytes off the connection, nothing at the end of the body."""
+        connection, timer = self._connection, self._timer
+        waits = False
+        while not (data := connection.take()):
+            if connection.done:
+                return b""
+            if connection.error is not None:
+                raise connection.error
+            if not waits:  # once: what wakes us without a byte of body is no sign of life
+                waits = True
+                self._wait()
+            await connection.waiting()
+        if waits:
+            timer.rest()
+        self._begun = True
+        if not connection.done and self._loop.time() >= timer.times.end:
+            raise timer.times.past()  # or one that is never done, and always has something, would never end
+        return data
+
+    def _wait(self) -> None:
+        timer = self._timer
+        if self._begun:
+            timer.wait("idle", self._loop.time(), timer.times.idle)
+        else:
+            timer.wait("first", self._sent, timer.times.first)

@@ -1,0 +1,75 @@
+"""The clocks of an exchange on the fast path, all four on one alarm."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from math import inf
+from typing import NamedTuple
+
+from ..errors import Clock, TimedOut
+
+
+class Times(NamedTuple):
+    """Seconds, ``inf`` for no limit; ``end`` is a moment on the loop's clock.
+
+    ``first`` counts from the request's last byte to the first byte of the reply's body: a head alone tells nothing of whether
+    the model has begun. ``idle`` is for each wait after that, and for the server to take more of a large request.
+    """
+
+    connect: float
+    first: float
+    idle: float
+    total: float
+    end: float
+
+    def past(self) -> TimedOut:
+        return TimedOut("total", max(self.total, 0))
+
+
+class Timer:
+    """One alarm for all waits of an exchange. It is left standing, and looks when it rings: cheaper than one a wait."""
+
+    __slots__ = ("_clock", "_due", "_handle", "_late", "_loop", "_rings", "_seconds", "times")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, times: Times, late: Callable[[TimedOut], None]) -> None:
+        self._loop = loop
+        self._late = late
+        self.times = times
+        self._handle: asyncio.TimerHandle | None = None
+        self._due = self._rings = inf
+
+    def wait(self, clock: Clock, since: float, seconds: float) -> None:
+        """A wait begins, which may last until ``seconds`` after ``since``, and never past the total."""
+        self._clock: Clock = clock
+        self._seconds = seconds
+        self._due = min(since + seconds, self.times.end)
+        if self._due < self._rings:
+            if self._handle is not None:
+                self._handle.cancel()
+            self._set()
+
+    def rest(self) -> None:
+        """The wait is over."""
+        self._due = inf
+
+    def stop(self) -> None:
+        """No more waiting: no alarm is left behind."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        self._due = self._rings = inf
+
+    def _set(self) -> None:
+        self._rings = self._due
+        self._handle = self._loop.call_at(self._due, self._ring)
+
+    def _ring(self) -> None:
+        rang, self._rings, self._handle = self._rings, inf, None
+        if self._due > rang:
+            if self._due != inf:
+                self._set()  # another wait began since
+        elif self._due == self.times.end:
+            self._late(self.times.past())
+        else:
+            self._late(TimedOut(self._clock, self._seconds))

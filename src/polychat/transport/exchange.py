@@ -1,0 +1,84 @@
+"""One request to an API: by the fast path where it can go, else by the session that chat sites use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.util import find_spec
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeAlias
+
+from .proxy import environment_proxy
+
+if TYPE_CHECKING:
+    from .pool import Pool, PooledResponse
+    from .response import StreamResponse
+    from .session import StreamSession
+
+Answer: TypeAlias = "PooledResponse | StreamResponse"
+
+_FAST = find_spec("httptools") is not None
+
+
+@cache
+def _pool() -> Callable[[], Pool]:
+    from .pool import pool  # httptools is optional
+
+    return pool
+
+
+class Exchange:
+    """``async with`` it for the response. ``timeout`` is in seconds, ``deadline`` on the loop's clock.
+
+    Without a ``proxy`` the environment's is used, as other clients of APIs do (``HTTPS_PROXY``, ``NO_PROXY`` and their like).
+
+    SOCKS proxies, and installs without httptools (extra ``fast``), go by aiohttp: slower, and the same in all else.
+    """
+
+    __slots__ = ("_asked", "_proxy", "_response", "_session", "_times")
+
+    def __init__(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        *,
+        proxy: str | None = None,
+        timeout: float | None = None,
+        deadline: float | None = None,
+        provider: str | None = None,
+    ) -> None:
+        self._asked = (method, url, headers, body)
+        self._proxy = proxy or environment_proxy(url)
+        self._times = (timeout, deadline, provider)
+        self._session: StreamSession | None = None
+        self._response: Answer | None = None
+
+    async def __aenter__(self) -> Answer:
+        if not _FAST or (self._proxy is not None and self._proxy.startswith("socks")):
+            self._response = await self._by_session()
+            return self._response
+        method, url, headers, body = self._asked
+        timeout, deadline, provider = self._times
+        self._response = await _pool()().request(
+            method, url, headers=headers, body=body, proxy=self._proxy, timeout=timeout, deadline=deadline, provider=provider
+        )
+        return self._response
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._response is not None:
+            self._response.close()
+        if self._session is not None:
+            await self._session.close()
+
+    async def _by_session(self) -> StreamResponse:
+        from .session import StreamSession  # not where the fast path goes: aiohttp takes long to load
+
+        method, url, headers, body = self._asked
+        timeout, deadline, provider = self._times
+        session = StreamSession(timeout=timeout, proxy=self._proxy, deadline=deadline, provider=provider, keep_alive=True)
+        self._session = await session.__aenter__()
+        return await self._session.request(method, url, headers=headers, data=body, allow_redirects=False)

@@ -1,0 +1,314 @@
+"""The fast path to API vendors and servers of one's own: kept-alive HTTP/1.1 connections on httptools (extra ``fast``)."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from math import inf
+from typing import NamedTuple
+
+from ..errors import BadInput, NotReady, PolychatError, TimedOut
+from ._heads import Asked, Place, asked, place_of
+from ._http1 import Connection
+from ._per_loop import PerLoop
+from ._pooled import PooledResponse
+from ._timer import Timer, Times
+from ._tls import tls
+from ._tunnel import failure_of, opened, refusal_of
+from .proxy import Proxy, proxy_of
+
+__all__ = ["Pool", "PooledResponse", "pool"]
+
+CONNECT_TIMEOUT = 30.0
+"""Seconds for a connection: waiting for one's turn, name, proxy and TLS included."""
+FIRST_TIMEOUT = 600.0
+"""Seconds until a reply begins: one that is not streamed comes when the model has thought and written it all."""
+IDLE_TIMEOUT = 300.0
+"""Seconds without a byte amid a reply."""
+
+
+class Way(NamedTuple):
+    """How a server is reached: requests that agree in all of it may share connections."""
+
+    scheme: str
+    host: str
+    port: int
+    proxy: Proxy | None
+    tls: ssl.SSLContext | None
+
+
+_LINGER = 1.0
+_LINGER_BYTES = 64 * 1024
+"""How long, and for how much, one waits for a body's last bytes after its reader had its end, to keep the connection."""
+
+
+_CLOSED = "the pool is closed: its event loop is shutting down"
+
+
+class _Origin:
+    """One server: ``count`` connections are open, or about to be; of these ``idle`` are free, the latest last."""
+
+    __slots__ = ("count", "idle", "waiting")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.idle: list[Connection] = []
+        self.waiting: dict[asyncio.Future[Connection | None], float] = {}
+        """Who waits, since when. What they get is a connection, or with ``None`` the right to open one."""
+
+
+class Pool:
+    """Connections of one event loop: at most ``per_origin`` to a server and ``total`` in all, each kept for ``idle`` seconds.
+
+    Who asks for more waits, the first first, under the connect clock. Redirects are not followed, and cookies not kept.
+    """
+
+    def __init__(self, *, per_origin: int = 1000, total: int = 2000, idle: float = 4.0) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._per_origin, self._total, self._idle = per_origin, total, idle
+        self._origins: dict[Way, _Origin] = {}
+        self._open: dict[Connection, Way] = {}
+        self._count = 0
+        self._sweeper: asyncio.TimerHandle | None = None
+        self.closed = False
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  # one of four clocks, which wrap more than this method
+        deadline: float | None = None,
+        connect_timeout: float | None = CONNECT_TIMEOUT,
+        first_timeout: float | None = FIRST_TIMEOUT,
+        idle_timeout: float | None = IDLE_TIMEOUT,
+        proxy: str | None = None,
+        provider: str | None = None,
+    ) -> PooledResponse:
+        """Ask, and get the response as soon as its head is there. No status raises.
+
+        ``timeout`` is in seconds, for all of it; ``deadline`` is a moment on the loop's clock. Raises ``BadInput``,
+        ``ConnectionFailed``, ``TimedOut``, ``BadReply``.
+        """
+        now = self._loop.time()
+        end = min(inf if timeout is None else now + timeout, inf if deadline is None else deadline)
+        total = end - now if timeout is None else timeout
+        times = Times(_or_inf(connect_timeout), _or_inf(first_timeout), _or_inf(idle_timeout), total, end)
+        try:
+            if now >= end:
+                raise times.past()
+            place = place_of(url)
+            way = _way(place, proxy)
+            return await self._answered(asked(method, place, headers, body, way.proxy), way, times, provider)
+        except PolychatError as error:
+            error.provider = error.provider or provider
+            raise
+
+    async def close(self) -> None:
+        """Close every connection. Replies under way end as cut off."""
+        self.closed = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for waiter in [waiter for origin in self._origins.values() for waiter in origin.waiting]:
+            if not waiter.done():
+                waiter.set_exception(NotReady(_CLOSED))
+        for connection in list(self._open):
+            connection.lose(None)
+        await asyncio.sleep(0)  # the loop's turn to close what was let go of
+
+    async def _answered(self, ask: Asked, way: Way, times: Times, provider: str | None) -> PooledResponse:
+        lost: OSError
+        for kept in (self._kept(way), None):
+            connection = kept or await self._another(ask.place, way, times)
+            try:
+                return await self._exchanged(connection, ask, way, times, provider)
+            except OSError as error:  # one of the last exchange, or TimedOut
+                lost = error
+            if kept is None or connection.heard or not _was_not_read(ask, lost):
+                break
+        raise failure_of(lost, ask.place, way.proxy, connected=True)
+
+    async def _exchanged(
+        self, connection: Connection, ask: Asked, way: Way, times: Times, provider: str | None
+    ) -> PooledResponse:
+        timer = Timer(self._loop, times, connection.lose)
+        try:
+            sent = await connection.ask(ask.head, ask.body, timer, bodyless=ask.method == "HEAD")
+            if connection.status == 407 and way.proxy is not None:
+                raise refusal_of(407, ask.place, way.proxy)
+            return PooledResponse(self, connection, ask, timer=timer, sent=sent, provider=provider)
+        except BaseException:
+            timer.stop()
+            self._drop(connection)
+            raise
+
+    async def _another(self, place: Place, way: Way, times: Times) -> Connection:
+        """A connection, when it is our turn to have one."""
+        due = min(self._loop.time() + times.connect, times.end)
+        alarm = asyncio.timeout_at(None if due == inf else due)
+        try:
+            async with alarm:
+                return await self._turn(way) or await self._opened(place, way)
+        except TimeoutError:
+            if not alarm.expired():
+                raise
+        raise times.past() if due == times.end else TimedOut("connect", times.connect)
+
+    async def _turn(self, way: Way) -> Connection | None:
+        """Wait for a free connection, or for the right to open one."""
+        if self.closed:
+            raise NotReady(_CLOSED)
+        origin = self._origins.setdefault(way, _Origin())
+        waiter: asyncio.Future[Connection | None] = self._loop.create_future()
+        origin.waiting[waiter] = self._loop.time()
+        self._admit()
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if origin.waiting.pop(waiter, None) is None and not waiter.cancelled():
+                self._returned(way, waiter.result())
+            raise
+
+    def _returned(self, way: Way, turn: Connection | None) -> None:
+        """Somebody's turn came, and was not wanted any more."""
+        if turn is None:
+            self._vacate(way)
+        else:
+            self.give_back(turn)
+
+    async def _opened(self, place: Place, way: Way) -> Connection:
+        try:
+            connection = await opened(place, way.proxy, way.tls)
+        except BaseException:
+            self._vacate(way)
+            raise
+        self._open[connection] = way
+        return connection
+
+    def _kept(self, way: Way) -> Connection | None:
+        """The connection that was used last: so many lie idle long enough to be closed, and few are open."""
+        origin = self._origins.get(way)
+        now = self._loop.time()
+        while origin is not None and origin.idle:
+            connection = origin.idle.pop()
+            if connection.is_sound(now):
+                return connection
+            self._drop(connection)
+        return None
+
+    def give_back(self, connection: Connection) -> None:
+        """An exchange is over. The connection is kept if its reply has come whole and both sides would."""
+        way = self._open.get(connection)
+        if way is None or not connection.free() or self.closed:
+            self._drop(connection)
+            return
+        origin = self._origins[way]
+        connection.until = self._loop.time() + self._idle
+        origin.idle.append(connection)
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(self._idle, self._sweep)
+        if origin.waiting or self._count >= self._total:
+            self._admit()
+
+    def linger(self, connection: Connection, until: float | None = None, most: int = _LINGER_BYTES) -> None:
+        """``give_back`` when the reply is over: its reader has had its end, what is still to come is a terminator."""
+        until = self._loop.time() + _LINGER if until is None else until
+        most -= len(connection.take())
+        if connection.done or connection.error is not None or most < 0:
+            self.give_back(connection)
+            return
+        alarm = self._loop.call_at(until, connection.lose, None)
+
+        def more(_: object) -> None:
+            alarm.cancel()
+            self.linger(connection, until, most)
+
+        connection.waiting().add_done_callback(more)
+
+    def _admit(self) -> None:
+        """Give out what is free, to who waits longest of those that it can be given to."""
+        while ready := [found for found in self._origins.items() if found[1].waiting and self._has_room(found[1])]:
+            _, origin = min(ready, key=lambda found: next(iter(found[1].waiting.values())))
+            waiter = next(iter(origin.waiting))
+            del origin.waiting[waiter]
+            if waiter.done():
+                continue  # cancelled
+            if not origin.idle:
+                if self._count >= self._total:
+                    self._evict()
+                origin.count += 1
+                self._count += 1
+            waiter.set_result(origin.idle.pop() if origin.idle else None)
+
+    def _has_room(self, origin: _Origin) -> bool:
+        if origin.idle:
+            return True
+        return origin.count < self._per_origin and (
+            self._count < self._total or any(other.idle for other in self._origins.values())
+        )
+
+    def _evict(self) -> None:
+        """Close the connection that lay idle longest."""
+        self._forget(min((origin.idle[0] for origin in self._origins.values() if origin.idle), key=lambda one: one.until))
+
+    def _drop(self, connection: Connection) -> None:
+        self._forget(connection)
+        self._admit()
+
+    def _forget(self, connection: Connection) -> None:
+        connection.lose(None)
+        way = self._open.pop(connection, None)
+        if way is None:
+            return
+        origin = self._origins[way]
+        if connection in origin.idle:
+            origin.idle.remove(connection)
+        self._leave(way, origin)
+
+    def _vacate(self, way: Way) -> None:
+        self._leave(way, self._origins[way])
+        self._admit()
+
+    def _leave(self, way: Way, origin: _Origin) -> None:
+        origin.count -= 1
+        self._count -= 1
+        if not origin.count and not origin.waiting:
+            del self._origins[way]
+
+    def _sweep(self) -> None:
+        """Close what lay idle for too long."""
+        self._sweeper, now = None, self._loop.time()
+        idle = [connection for origin in self._origins.values() for connection in origin.idle]
+        for connection in idle:
+            if connection.until <= now:
+                self._drop(connection)
+        if left := [connection.until for connection in idle if connection.until > now]:
+            self._sweeper = self._loop.call_at(min(left), self._sweep)
+
+
+def _or_inf(seconds: float | None) -> float:
+    return inf if seconds is None else seconds
+
+
+def _way(place: Place, proxy: str | None) -> Way:
+    via = None if proxy is None else proxy_of(proxy)
+    if via is not None and via.is_socks:
+        raise BadInput("proxy is a SOCKS proxy, and the pool goes through HTTP proxies only: use StreamSession", field="proxy")
+    needs_tls = place.is_tls or (via is not None and via.scheme == "https")
+    return Way(place.url.scheme, place.host, place.port, via, tls() if needs_tls else None)
+
+
+def _was_not_read(ask: Asked, lost: OSError) -> bool:
+    """Whether to send it again, when a kept connection was lost without a byte of reply: a server may have closed it just then.
+
+    Asks that cost something are sent again only after a reset: the server's system refused what came, so it was not read whole.
+    """
+    return not isinstance(lost, PolychatError) and (ask.is_safe or isinstance(lost, (ConnectionResetError, BrokenPipeError)))
+
+
+_pools = PerLoop(Pool)
+pool = _pools.get
+"""The running loop's ``Pool``, closed when the loop is shut down."""

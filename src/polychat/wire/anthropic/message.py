@@ -1,0 +1,278 @@
+"""The half that asks: one message as it grows, however it comes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...errors import BadReply, EmptyReply, shown
+from ...events import Event, Finish, Reasoning, Refusal, Source, Start, Text, ToolCallPiece
+from ...types import Opaque
+from .._json import decoded, encoded
+from ..deltas import ToolCalls, TooMany
+from ..faults import error_of
+from ..limits import Limits
+from ..reading import complete, failed
+from .faults import fault_in
+from .words import REASONS, usage_of
+
+_HELD = 64
+"""Citations of one text that are held until its end is known."""
+
+
+class Ended(Exception):
+    """The reply is over; carries its ``Finish``."""
+
+    def __init__(self, finish: Finish) -> None:
+        super().__init__()
+        self.finish = finish
+
+
+class Message:
+    """One message as it grows."""
+
+    def __init__(self, vendor: str, limits: Limits) -> None:
+        self.reason: str | None = None
+        self._vendor = vendor
+        self._limits = limits
+        self._calls = ToolCalls(limits)
+        self._counts: dict[str, Any] = {}
+        self._counted = False  # the last word on usage came
+        self._started = False
+        self._said = False
+        self._stop_sequence: str | None = None
+        self._thoughts = -1  # blocks of thoughts begun
+        self._signature: str | None = None
+        self._length = 0  # of the answer's text
+        self._begun = 0  # where in it the text at hand began
+        self._sources: list[Source] = []
+        self._ran: _Ran | None = None
+
+    def take(self, value: Any, events: list[Event]) -> None:
+        """The events of one line. Raises ``Ended`` with the last, ``TooMany``."""
+        if isinstance(value, dict) and value.get("type") == "content_block_delta":
+            delta = value.get("delta")
+            if isinstance(delta, dict) and delta.get("type") == "text_delta" and isinstance(text := delta.get("text"), str):
+                if text:
+                    self._said = True
+                    self._length += len(text)
+                    events.append(Text(text))
+                return
+        self._event(value, events)
+
+    def _event(self, value: Any, events: list[Event]) -> None:
+        match value:
+            case {"type": "content_block_delta", "delta": {"type": str(kind)} as delta}:
+                self._delta(value.get("index"), kind, delta, events)
+            case {"type": "content_block_start", "content_block": {"type": str(kind)} as block}:
+                self._close(events)
+                self._open(value.get("index"), kind, block, events)
+            case {"type": "content_block_stop"}:
+                self._close(events)
+            case {"type": "message_start", "message": dict(message)}:
+                self._start(message, events)
+            case {"type": "message_delta", "delta": dict(delta)}:
+                self._stop(delta, value.get("usage"), events)
+            case {"type": "message_stop"}:
+                self._close(events)
+                raise Ended(self.completed())
+            case {"type": "error"} | {"error": _}:
+                raise Ended(failed(error_of(fault_in(value))))
+            case {"type": "content_block_delta" | "content_block_start" | "message_start" | "message_delta"}:
+                raise Ended(failed(BadReply(f"not this wire's shape: {shown(encoded(value))}")))
+            case {"type": str()}:
+                pass  # a ping, or what is yet to be invented
+            case _:
+                raise Ended(failed(BadReply(f"not an event of this wire: {shown(encoded(value))}")))
+
+    def whole(self, value: Any, events: list[Event]) -> Finish:
+        """The events of a message that came whole, but for the last, and that. Raises ``Ended``, ``TooMany``."""
+        match value:
+            case {"type": "error"} | {"error": _}:
+                return failed(error_of(fault_in(value)))
+            case {"content": list(blocks)} as message:
+                self._start(message, events)
+            case _:
+                return failed(BadReply(f"not a message: {shown(encoded(value))}"))
+        for index, block in enumerate(blocks):
+            if not isinstance(block, dict) or not isinstance(kind := block.get("type"), str):
+                return failed(BadReply(f"content that has no type: {shown(encoded(block))}"))
+            self._open(index, kind, block, events)
+            self._close(events)
+        self._stop(message, None, events)
+        self._counted = True
+        return self.completed()
+
+    def completed(self) -> Finish:
+        """The end as the wire tells it, unless what came says otherwise."""
+        if (error := self._calls.end()) is not None:
+            return failed(error)
+        if self.reason is None and not self._said and not self._calls:
+            return failed(EmptyReply("the backend ended its reply without a word and without a reason"))
+        finish = complete(None if self.reason is None else REASONS.get(self.reason, self.reason))
+        finish.stop_sequence = self._stop_sequence
+        return finish
+
+    def finish(self, events: list[Event], finish: Finish) -> None:
+        """What is still held, the usage, and the end."""
+        self._flush(events)
+        if not self._counted:  # what the start said of the completion is no count of it
+            self._counts.pop("output_tokens", None)
+        if (usage := usage_of(self._counts)) is not None:
+            events.append(usage)
+        events.append(finish)
+
+    def _start(self, message: dict[str, Any], events: list[Event]) -> None:
+        self._count(message.get("usage"))
+        if self._started:
+            return
+        self._started = True
+        name, model = message.get("id"), message.get("model")
+        events.append(Start(name if isinstance(name, str) else None, model if isinstance(model, str) else None))
+
+    def _open(self, index: object, kind: str, block: dict[str, Any], events: list[Event]) -> None:
+        match kind, block:
+            case "text", {"text": str(text)}:
+                self._begun = self._length
+                self._text(text, events)
+                for citation in block.get("citations") or []:
+                    self._cite(citation, events)
+            case "thinking", _:
+                self._thoughts += 1
+                self._think(block.get("thinking"), events)
+                self._sign(block.get("signature"))
+            case "redacted_thinking", {"data": str(data)}:
+                self._thoughts += 1
+                self._opaque(Opaque(self._vendor, data, redacted=True), events)
+            case "tool_use", {"id": str(call), "name": str(name)}:
+                given = block.get("input")
+                arguments = encoded(given).decode() if isinstance(given, dict) and given else ""
+                self._call(self._calls.take(index=_place(index), call_id=call, name=name, arguments=arguments), events)
+            case (("text" | "redacted_thinking" | "tool_use"), _):
+                raise Ended(failed(BadReply(f"not this wire's shape: {shown(encoded(block))}")))
+            case _:
+                self._thoughts += 1
+                self._ran = _Ran(block, self._limits.arguments)
+
+    def _delta(self, index: object, kind: str, delta: dict[str, Any], events: list[Event]) -> None:
+        match kind, delta:
+            case "input_json_delta", {"partial_json": str(piece)}:
+                if self._ran is not None:
+                    self._ran.add(piece)
+                else:
+                    self._call(self._calls.take(index=_place(index), arguments=piece), events)
+            case "thinking_delta", {"thinking": str(text)}:
+                self._think(text, events)
+            case "signature_delta", {"signature": str(signature)}:
+                self._sign(signature)
+            case "citations_delta", {"citation": citation}:
+                self._cite(citation, events)
+            case (("text_delta" | "input_json_delta" | "thinking_delta" | "signature_delta" | "citations_delta"), _):
+                raise Ended(failed(BadReply(f"not this wire's shape: {shown(encoded(delta))}")))
+            case _:
+                if self._ran is not None:
+                    self._ran.broken = True  # a part that is not understood would be missing from what goes back
+
+    def _stop(self, delta: dict[str, Any], usage: object, events: list[Event]) -> None:
+        self._count(usage)
+        self._counted = self._counted or isinstance(usage, dict)
+        if isinstance(reason := delta.get("stop_reason"), str):
+            self.reason = reason
+        if isinstance(sequence := delta.get("stop_sequence"), str):
+            self._stop_sequence = sequence
+        match delta.get("stop_details"):
+            case {"explanation": str(words)} if words:
+                self._said = True
+                events.append(Refusal(words))
+
+    def _close(self, events: list[Event]) -> None:
+        self._flush(events)
+        if (ran := self._ran) is not None:
+            self._ran = None
+            if (data := ran.json()) is not None:
+                self._opaque(Opaque(self._vendor, data, redacted=True), events)
+
+    def _flush(self, events: list[Event]) -> None:
+        if self._signature is not None:
+            self._opaque(Opaque(self._vendor, self._signature), events)
+            self._signature = None
+        for source in self._sources:
+            source.start, source.end = self._begun, self._length
+            events.append(source)
+        self._sources.clear()
+
+    def _text(self, text: str, events: list[Event]) -> None:
+        if text:
+            self._said = True
+            self._length += len(text)
+            events.append(Text(text))
+
+    def _think(self, text: object, events: list[Event]) -> None:
+        if isinstance(text, str) and text:
+            self._said = True
+            events.append(Reasoning(text, None, max(0, self._thoughts)))
+
+    def _sign(self, signature: object) -> None:
+        if isinstance(signature, str) and signature:
+            self._signature = signature
+
+    def _opaque(self, opaque: Opaque, events: list[Event]) -> None:
+        self._said = True
+        events.append(Reasoning("", opaque, max(0, self._thoughts)))
+
+    def _call(self, piece: ToolCallPiece | None, events: list[Event]) -> None:
+        if piece is not None:
+            events.append(piece)
+
+    def _cite(self, citation: object, events: list[Event]) -> None:
+        if isinstance(citation, dict):
+            self._sources.append(_source(citation))
+        if len(self._sources) >= _HELD:
+            self._flush(events)
+
+    def _count(self, usage: object) -> None:
+        if isinstance(usage, dict):
+            # Counts are cumulative; a field that is left out stands as it was.
+            names = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+            for name in (*names, "output_tokens_details"):
+                if usage.get(name) is not None:
+                    self._counts[name] = usage[name]
+
+
+class _Ran:
+    """A block of a tool that the backend ran, or of a kind that is not known here, until it is whole."""
+
+    def __init__(self, block: dict[str, Any], limit: int) -> None:
+        self.broken = False
+        self._block = block
+        self._pieces: list[str] = []
+        self._size = 0
+        self._limit = limit
+
+    def add(self, piece: str) -> None:
+        """A piece of its input's JSON. Raises ``TooMany``."""
+        self._size += len(piece)
+        if self._size > self._limit:
+            raise TooMany(f"more than {self._limit:,} characters of input of a tool that the backend ran")
+        self._pieces.append(piece)
+
+    def json(self) -> str | None:
+        """The whole block; ``None`` where not all of it was understood."""
+        if text := "".join(self._pieces):
+            try:
+                self._block["input"] = decoded(text.encode())
+            except ValueError:
+                return None
+        return None if self.broken else encoded(self._block).decode()
+
+
+def _place(index: object) -> int | None:
+    return index if isinstance(index, int) else None
+
+
+def _source(citation: dict[str, Any]) -> Source:
+    """A citation of a page, or of a document of the ask, which has no address."""
+
+    def said(*names: str) -> str:
+        return next((value for name in names if isinstance(value := citation.get(name), str)), "")
+
+    return Source(said("title", "document_title"), said("url", "source"), said("cited_text"))

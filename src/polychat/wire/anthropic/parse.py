@@ -1,0 +1,159 @@
+"""The half that answers: the body of a request as the ask it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...errors import BadInput, shown
+from ...types import Ask, Effort, Format, HostedTool, Thinking, Tool, ToolChoice, Turn
+from .._json import TooDeep, decoded
+from ..fields import several, text
+from ..limits import LIMITS, Limits
+from .content import Conversation, texts
+from .shapes import bad, cache_of, optional_count, optional_flag, optional_number, optional_text, record, rest, strings
+from .words import NAME
+
+_MODES = {"auto": "auto", "any": "required", "none": "none", "tool": "named"}
+_TOP = (
+    *("model", "messages", "system", "tools", "tool_choice", "max_tokens", "temperature", "top_p", "top_k"),
+    *("stop_sequences", "stream", "metadata", "service_tier", "thinking", "output_config"),
+)
+_EFFORTS: dict[str, Effort] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "xhigh"}
+
+
+def read_request(body: bytes, model: str | None = None, stream: bool | None = None, limits: Limits = LIMITS) -> Ask:
+    """The ask. Raises ``BadInput`` naming the field, and nothing else. ``max_tokens`` may be missing, as when counting."""
+    try:
+        value = decoded(body, limits.depth)
+    except TooDeep as error:
+        raise BadInput(f"the body is {error}", field="body") from error
+    except ValueError as error:
+        raise BadInput(f"the body is not JSON: {shown(str(error))}", field="body") from error
+    return _ask(record(value, "body"), model, stream)
+
+
+def read_count_request(body: bytes, model: str | None = None, limits: Limits = LIMITS) -> Ask:
+    """The ask whose tokens are to be counted. Raises as ``read_request`` does."""
+    return read_request(body, model, False, limits)
+
+
+def _ask(body: dict[str, Any], model: str | None, stream: bool | None) -> Ask:
+    name = model if model is not None else text(body.get("model"), "model")
+    ask = Ask(name, _turns(body), wire=NAME, extra=rest(body, _TOP) or {})
+    ask.tools = [_tool(tool, f"tools[{at}]") for at, tool in enumerate(several(body.get("tools") or [], "tools"))]
+    _choice(ask, body.get("tool_choice"))
+    ask.max_tokens = optional_count(body.get("max_tokens"), "max_tokens")
+    ask.temperature = optional_number(body.get("temperature"), "temperature")
+    ask.top_p = optional_number(body.get("top_p"), "top_p")
+    ask.top_k = optional_count(body.get("top_k"), "top_k")
+    ask.stop = strings(body.get("stop_sequences") or [], "stop_sequences")
+    ask.stream = stream if stream is not None else bool(optional_flag(body.get("stream"), "stream"))
+    _metadata(ask, body.get("metadata"))
+    tier = optional_text(body.get("service_tier"), "service_tier")
+    ask.service_tier = "default" if tier == "standard_only" else tier
+    _output(ask, body.get("output_config"))
+    _thinking(ask, body.get("thinking"))
+    return ask
+
+
+def _turns(body: dict[str, Any]) -> list[Turn]:
+    system = body.get("system")
+    blocks = [] if system is None else texts(system, "system")
+    turns = [Turn("system", list[Any](blocks))] if blocks else []
+    conversation = Conversation()
+    for at, message in enumerate(several(body.get("messages"), "messages")):
+        turns += conversation.turns(record(message, f"messages[{at}]"), f"messages[{at}]")
+    return turns
+
+
+def _tool(value: object, where: str) -> Tool | HostedTool:
+    tool = record(value, where)
+    kind = optional_text(tool.get("type"), f"{where}.type")
+    if kind not in (None, "custom"):
+        return HostedTool(str(kind), tool)
+    schema = tool.get("input_schema")
+    return Tool(
+        text(tool.get("name"), f"{where}.name"),
+        optional_text(tool.get("description"), f"{where}.description"),
+        None if schema is None or schema == {"type": "object"} else record(schema, f"{where}.input_schema"),
+        optional_flag(tool.get("strict"), f"{where}.strict"),
+        *cache_of(tool, ("name", "type", "description", "input_schema", "strict"), where),
+    )
+
+
+def _choice(ask: Ask, value: object) -> None:
+    if value is None:
+        return
+    choice = record(value, "tool_choice")
+    kind = choice.get("type")
+    disabled = optional_flag(choice.get("disable_parallel_tool_use"), "tool_choice.disable_parallel_tool_use")
+    ask.parallel_tool_calls = None if disabled is None else not disabled
+    match kind:
+        case "auto" | "none":
+            ask.tool_choice = ToolChoice(kind)
+        case "any":
+            ask.tool_choice = ToolChoice("required")
+        case "tool":
+            ask.tool_choice = ToolChoice("named", text(choice.get("name"), "tool_choice.name"))
+        case _:
+            raise bad("tool_choice.type", f"one of {', '.join(_MODES)}", kind)
+
+
+def _metadata(ask: Ask, value: object) -> None:
+    if value is None:
+        return
+    metadata = record(value, "metadata")
+    ask.user = optional_text(metadata.get("user_id"), "metadata.user_id")
+    if (others := rest(metadata, ("user_id",))) is not None:
+        ask.extra["metadata"] = others
+
+
+def _output(ask: Ask, value: object) -> None:
+    if value is None:
+        return
+    config = record(value, "output_config")
+    others = rest(config, ("effort", "format")) or {}
+    effort = optional_text(config.get("effort"), "output_config.effort")
+    if effort in _EFFORTS:
+        ask.reasoning = Thinking(_EFFORTS[effort])
+    if effort is not None and effort != _EFFORTS.get(effort):
+        others["effort"] = effort  # "max", which has no common word
+    if (form := config.get("format")) is not None:
+        match record(form, "output_config.format"):
+            case {"type": "json_schema", "schema": dict(schema)}:
+                ask.format = Format("schema", schema)
+            case {"type": "json_schema"}:
+                raise bad("output_config.format.schema", "a JSON schema", None)
+            case {**unknown}:
+                raise bad("output_config.format.type", "json_schema", unknown.get("type"))
+    if others:
+        ask.extra["output_config"] = others
+
+
+def _thinking(ask: Ask, value: object) -> None:
+    """Adaptive thinking with an effort is that effort; an effort without thinking is kept apart by an extra that says so."""
+    if value is None:
+        if ask.reasoning is not None:
+            ask.extra["thinking"] = None
+        return
+    thinking = record(value, "thinking")
+    display = optional_text(thinking.get("display"), "thinking.display")
+    wanted = ask.reasoning or Thinking()
+    match thinking.get("type"):
+        case "enabled":
+            wanted.budget = optional_count(thinking.get("budget_tokens"), "thinking.budget_tokens")
+            if not wanted.budget:
+                raise bad("thinking.budget_tokens", "a number of tokens, 1,024 or more", thinking.get("budget_tokens"))
+        case "adaptive":
+            wanted.budget = None if wanted.effort else -1
+        case "disabled":
+            wanted.budget = 0
+        case str():
+            ask.extra["thinking"] = thinking
+            return
+        case kind:
+            raise bad("thinking.type", "enabled, adaptive or disabled", kind)
+    wanted.summary = None if display is None else "none" if display == "omitted" else "auto"
+    if (others := rest(thinking, ("type", "budget_tokens", "display"))) is not None:
+        ask.extra["thinking"] = others
+    ask.reasoning = wanted

@@ -1,0 +1,137 @@
+"""The half that answers: a reply's events as one message."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Any
+
+from ...errors import BadReply, shown
+from ...events import Event, Finish, Reasoning, Refusal, Source, Text, ToolCallPiece, Usage
+from .._json import decoded, encoded
+from ..reading import failed
+from ..tags import tagged
+from .faults import write_fault
+from .told import call_block, citation_of, fault_of_end, redacted_block, stop_of
+from .words import VENDOR, counts_of
+
+Block = dict[str, Any]
+
+
+class Whole:
+    """Holds everything; ``end`` gives the message, or the error with its status."""
+
+    def __init__(self, name: str, model: str) -> None:
+        self.streams = False
+        self.status = 200
+        self.content_type = "application/json"
+        self.headers: list[tuple[str, str]] = []
+        self._head = {"id": f"msg_{name}", "type": "message", "role": "assistant", "model": model}
+        self._content = _Content()
+        self._refusal = ""
+        self._usage: Usage | None = None
+        self._finish = Finish("truncated")
+
+    def write(self, events: list[Event]) -> bytes:
+        """Nothing yet."""
+        for event in events:
+            match event:
+                case Text(choice=0) | Reasoning(choice=0) | ToolCallPiece(choice=0) | Source(choice=0):
+                    self._content.add(event)
+                case Refusal(choice=0):
+                    self._refusal += event.text
+                case Usage():
+                    self._usage = event
+                case Finish():
+                    self._finish = event
+        return b""
+
+    def end(self) -> bytes:
+        """The body."""
+        if self._finish.verdict != "complete":
+            fault = fault_of_end(self._finish)
+            self.status = fault.status
+            if fault.retry_after is not None:
+                self.headers.append(("retry-after", str(ceil(fault.retry_after))))
+            return write_fault(fault)
+        try:
+            content = self._content.blocks()
+        except ValueError as error:
+            self._finish = failed(BadReply(str(error)))
+            return self.end()
+        stop = stop_of(self._finish, any(block["type"] == "tool_use" for block in content), self._refusal)
+        return encoded({**self._head, "content": content, **stop, "usage": counts_of(self._usage)})
+
+
+class _Content:
+    """Blocks as pieces make them grow."""
+
+    def __init__(self) -> None:
+        self._blocks: list[Block] = []
+        self._pieces: list[list[str]] = []
+        """Of each block's text or arguments, to be joined at the end."""
+        self._open: str | int | None = None
+        self._calls: dict[int, int] = {}
+
+    def add(self, event: Text | Reasoning | ToolCallPiece | Source) -> None:
+        match event:
+            case Text():
+                self._text().append(event.text)
+            case Source():
+                self._text()
+                self._blocks[-1].setdefault("citations", []).append(citation_of(event))
+            case Reasoning():
+                self._think(event)
+            case ToolCallPiece():
+                self._piece(event)
+
+    def blocks(self) -> list[Block]:
+        """The blocks, each with all of its text. Raises ``ValueError`` for a call whose arguments are no JSON object."""
+        for block, pieces in zip(self._blocks, self._pieces, strict=True):
+            match block["type"]:
+                case "text" | "thinking" as kind:
+                    block[kind] = "".join(pieces)
+                case "tool_use":
+                    block["input"] = _input(block["name"], "".join(pieces))
+        return self._blocks
+
+    def _begin(self, block: Block, as_what: str | int | None) -> None:
+        self._blocks.append(block)
+        self._pieces.append([])
+        self._open = as_what
+
+    def _text(self) -> list[str]:
+        if self._open != "text":
+            self._begin({"type": "text", "text": ""}, "text")
+        return self._pieces[-1]
+
+    def _think(self, event: Reasoning) -> None:
+        opaque = event.opaque
+        if event.text or (opaque is not None and not opaque.redacted):
+            if self._open != event.block:
+                self._begin({"type": "thinking", "thinking": "", "signature": ""}, event.block)
+            self._pieces[-1].append(event.text)
+        if opaque is None:
+            return
+        if opaque.redacted:
+            self._begin(redacted_block(opaque), None)
+        else:
+            self._blocks[-1]["signature"] = tagged(opaque, VENDOR)
+            self._open = None
+
+    def _piece(self, piece: ToolCallPiece) -> None:
+        place = self._calls.get(piece.index)
+        if place is None:
+            if piece.opaque is not None:
+                self._begin(call_block(piece.opaque), None)
+            self._begin({"type": "tool_use", "id": piece.id or f"toolu_{piece.index}", "name": piece.name or ""}, None)
+            self._calls[piece.index] = place = len(self._blocks) - 1
+        self._pieces[place].append(piece.arguments)
+
+
+def _input(name: str, arguments: str) -> dict[str, Any]:
+    if not arguments.strip():
+        return {}
+    value = decoded(arguments.encode())
+    if not isinstance(value, dict):
+        raise ValueError(f"the arguments for the tool {shown(name, 60)} are not a JSON object")  # noqa: TRY004
+    return value

@@ -1,0 +1,147 @@
+"""The half that asks: an ask as the body of a request."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ...errors import BadInput, shown
+from ...types import Ask, Format, HostedTool, Thinking, Tool
+from .blocks import Blocks, cached, merged, system_blocks
+from .words import NAME, VENDOR
+
+MAX_TOKENS = 8_192
+"""Said where the ask has no limit, because the API demands one: what every model that is still served can give."""
+MAX_TOKENS_THINKING = 32_000
+"""The same where the model thinks first, as its thoughts count; every model that thinks adaptively can give that."""
+MIN_BUDGET = 1_024
+JSON_ONLY = "Answer with one valid JSON value and nothing else: no explanation, no Markdown."
+_COUNTED = (
+    *("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control", "speed"),
+    *("user_profile_id", "mcp_servers", "context_management"),
+)
+"""The fields of a request that count_tokens takes."""
+_BEFORE_ADAPTIVE = re.compile(r"claude-(?:[123]\b|instant|(?:opus|sonnet|haiku)-4(?:-[015])?(?:[-@]20\d{6}|[-@]latest|-v\d|$))")
+"""Models that know thinking by a budget only. They are all there will be: their successors think adaptively."""
+_BUDGETS: dict[str | None, int] = {"minimal": 1_024, "low": 2_048, "medium": 8_192, "high": 16_384, "xhigh": 24_576}
+"""What an effort is in tokens, for those."""
+
+
+def path(ask: Ask) -> str:
+    """What the official clients put after their base URL."""
+    return "/v1/messages"
+
+
+def count_path(ask: Ask) -> str:
+    return "/v1/messages/count_tokens"
+
+
+def write_request(ask: Ask, vendor: str = VENDOR) -> dict[str, Any]:
+    """The body. Raises ``BadInput`` where earlier calls have arguments that are no JSON object, or a text file is no text."""
+    own = ask.wire == NAME
+    system, messages = Blocks(own, vendor).messages(ask.turns)
+    if ask.format is not None and ask.format.kind == "json":
+        system = [*system, {"type": "text", "text": JSON_ONLY}]
+    body: dict[str, Any] = {"model": ask.model, "max_tokens": 0, "messages": messages}
+    if system:
+        body["system"] = system_blocks(system)
+    _tools(body, ask, own)
+    _thinking(body, ask.reasoning, ask.model)
+    _format(body, ask.format)
+    _sampling(body, ask)
+    body["max_tokens"] = _max_tokens(ask, body.get("thinking"))
+    if ask.user is not None:
+        body["metadata"] = {"user_id": ask.user}
+    if ask.service_tier is not None:
+        body["service_tier"] = "standard_only" if ask.service_tier in ("default", "standard_only") else "auto"
+    if ask.stream:
+        body["stream"] = True
+    return merged(body, ask.extra) if own else body
+
+
+def write_count_request(ask: Ask, vendor: str = VENDOR) -> dict[str, Any]:
+    """The body that asks how many tokens ``ask`` would cost, for ``count_path``. Raises as ``write_request`` does."""
+    return {name: value for name, value in write_request(ask, vendor).items() if name in _COUNTED}
+
+
+def _tools(body: dict[str, Any], ask: Ask, own: bool) -> None:
+    tools = [_tool(tool, own) for tool in ask.tools if own or not isinstance(tool, HostedTool)]
+    if not tools:
+        return  # the API refuses a choice of tools where there are none
+    body["tools"] = tools
+    choice: dict[str, Any] | None = None
+    if ask.tool_choice is not None:
+        choice = {"type": {"required": "any", "named": "tool"}.get(ask.tool_choice.mode, ask.tool_choice.mode)}
+        if ask.tool_choice.mode == "named":
+            choice["name"] = ask.tool_choice.name
+    if ask.parallel_tool_calls is not None and (choice is None or choice["type"] != "none"):
+        choice = {**(choice or {"type": "auto"}), "disable_parallel_tool_use": not ask.parallel_tool_calls}
+    if choice is not None:
+        body["tool_choice"] = choice
+
+
+def _tool(tool: Tool | HostedTool, own: bool) -> dict[str, Any]:
+    if isinstance(tool, HostedTool):
+        return tool.spec
+    value: dict[str, Any] = {"name": tool.name}
+    if tool.description is not None:
+        value["description"] = tool.description
+    value["input_schema"] = {"type": "object"} if tool.parameters is None else tool.parameters
+    if tool.strict is not None:
+        value["strict"] = tool.strict
+    cached(value, tool.cache)
+    return merged(value, tool.extra) if own else value
+
+
+def _thinking(body: dict[str, Any], wanted: Thinking | None, model: str) -> None:
+    if wanted is None:
+        return
+    effort, budget = wanted.effort, wanted.budget
+    if effort in _BUDGETS and budget in (None, -1) and _BEFORE_ADAPTIVE.search(model):
+        effort, budget = None, _BUDGETS[effort]
+    body["thinking"] = _mode(effort, budget, wanted.summary)
+    if effort is not None and effort != "none":
+        body["output_config"] = {"effort": "low" if effort == "minimal" else effort}
+
+
+def _mode(effort: str | None, budget: int | None, summary: str | None) -> dict[str, Any]:
+    if budget == 0 or (budget is None and effort == "none"):
+        return {"type": "disabled"}
+    thinking: dict[str, Any] = {"type": "adaptive"}
+    if budget is not None and budget > 0:
+        thinking = {"type": "enabled", "budget_tokens": max(MIN_BUDGET, budget)}
+    if summary is not None:
+        thinking["display"] = "omitted" if summary == "none" else "summarized"
+    return thinking
+
+
+def _format(body: dict[str, Any], wanted: Format | None) -> None:
+    if wanted is None or wanted.kind != "schema":
+        return
+    if wanted.schema is None:
+        raise BadInput("format.schema is missing: give the JSON schema that the answer is to follow", field="format.schema")
+    body.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": wanted.schema}
+
+
+def _sampling(body: dict[str, Any], ask: Ask) -> None:
+    if ask.temperature is not None:
+        body["temperature"] = min(ask.temperature, 1.0)
+    if ask.top_p is not None:
+        body["top_p"] = ask.top_p
+    if ask.top_k is not None:
+        body["top_k"] = ask.top_k
+    if ask.stop:
+        body["stop_sequences"] = ask.stop
+
+
+def _max_tokens(ask: Ask, thinking: dict[str, Any] | None) -> int:
+    if ask.max_tokens is not None:
+        if ask.max_tokens < 0:
+            raise BadInput(f"max_tokens is {shown(str(ask.max_tokens))}: give 1 or more", field="max_tokens")
+        return ask.max_tokens
+    match thinking:
+        case {"type": "enabled", "budget_tokens": int(budget)}:
+            return MAX_TOKENS + budget
+        case {"type": "adaptive"}:
+            return MAX_TOKENS_THINKING
+    return MAX_TOKENS

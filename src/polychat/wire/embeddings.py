@@ -1,0 +1,236 @@
+"""Texts into vectors, in the three shapes there are: OpenAI's, Gemini's, Ollama's; both halves.
+
+Sources: platform.openai.com/docs/api-reference/embeddings, ai.google.dev/api/embeddings, docs.ollama.com/api/embed.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from array import array
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from ..errors import BadInput, BadReply, shown
+from ..events import Usage
+from ._json import decoded, encoded
+from .fields import item, several, text, whole
+
+Shape: TypeAlias = Literal["openai", "gemini", "ollama"]
+Vector: TypeAlias = list[float]
+Listed = TypeVar("Listed", bound=Sequence[Any])
+
+
+@dataclass(slots=True)
+class Embed:
+    """Texts to be made into vectors."""
+
+    model: str
+    inputs: list[str]
+    dimensions: int | None = None
+    """How many numbers a vector is to have, where the model can be told."""
+    user: str | None = None
+    base64: bool = False
+    """The vectors are wanted as base64 of little-endian floats of 4 bytes; OpenAI's shape only."""
+    single: bool = False
+    """Asked by Gemini's ``:embedContent``, which takes one text and answers with one vector."""
+    shape: Shape | None = None
+    """The shape it was read in: ``extra`` is in its words."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """What only that shape says, such as ``taskType`` or ``keep_alive``; no other shape is told."""
+
+
+@dataclass(slots=True)
+class Embeddings:
+    """One vector a text, in their order."""
+
+    vectors: list[Vector]
+    model: str | None = None
+    usage: Usage = field(default_factory=Usage)
+
+
+def shape_of(wire: str) -> Shape:
+    """The shape that a wire's vendors have. Raises ``BadInput`` for a wire without embeddings."""
+    match wire:
+        case "openai-chat" | "openai-responses":
+            return "openai"
+        case "gemini" | "ollama":
+            return wire
+    raise BadInput(f"the wire {wire} has no embeddings", field="model")
+
+
+def path(shape: Shape, asked: Embed) -> str:
+    """What is put after the base URL."""
+    action = "embedContent" if asked.single else "batchEmbedContents"
+    return {"openai": "/embeddings", "gemini": f"/models/{asked.model}:{action}", "ollama": "/api/embed"}[shape]
+
+
+def write_request(shape: Shape, asked: Embed) -> dict[str, Any]:
+    """The body, as a value for JSON."""
+    extra = asked.extra if asked.shape == shape else {}
+    if shape == "gemini":
+        size = {} if asked.dimensions is None else {"outputDimensionality": asked.dimensions}
+        about = {"model": f"models/{asked.model}", **size, **extra}
+        requests = [{**about, "content": {"parts": [{"text": one}]}} for one in asked.inputs]
+        return requests[0] if asked.single and len(requests) == 1 else {"requests": requests}
+    body: dict[str, Any] = {"model": asked.model, "input": asked.inputs}
+    if asked.dimensions is not None:
+        body["dimensions"] = asked.dimensions
+    if shape == "openai":
+        if asked.user is not None:
+            body["user"] = asked.user
+        body["encoding_format"] = "base64" if asked.base64 else "float"
+    return {**body, **extra}
+
+
+def read_request(shape: Shape, body: bytes, model: str | None = None) -> Embed:
+    """The texts of a request. ``model`` is what Gemini's path says. Raises ``BadInput`` naming the field."""
+    try:
+        rest = dict(item(decoded(body), "the request"))
+    except BadInput:
+        raise
+    except ValueError as error:
+        raise BadInput(f"the request is no JSON that can be read: {error}", field="body") from None
+    if shape == "gemini":
+        return _read_gemini(rest, model)
+    given = rest.pop("input", None)
+    listed = [given] if isinstance(given, str) else several(given, "input")
+    inputs = [text(one, f"input[{place}]") for place, one in enumerate(listed)]
+    asked = Embed(text(rest.pop("model", model), "model"), _some(inputs, "input"), shape=shape)
+    asked.dimensions = _whole_or_none(rest.pop("dimensions", None), "dimensions")
+    if shape == "openai":
+        user = rest.pop("user", None)
+        asked.user = None if user is None else text(user, "user")
+        asked.base64 = _is_base64(rest.pop("encoding_format", None))
+    asked.extra = {name: value for name, value in rest.items() if value is not None}
+    return asked
+
+
+def _whole_or_none(value: object, field: str) -> int | None:
+    return None if value is None else whole(value, field)
+
+
+def _is_base64(form: object) -> bool:
+    if form not in (None, "float", "base64"):
+        raise BadInput('encoding_format must be "float" or "base64"', field="encoding_format")
+    return form == "base64"
+
+
+def _read_gemini(said: dict[str, Any], model: str | None) -> Embed:
+    single = "requests" not in said
+    requests = [said] if single else _some(several(said["requests"], "requests"), "requests")
+    asked = [
+        _read_one(dict(item(one, f"requests[{at}]")), "" if single else f"requests[{at}].") for at, one in enumerate(requests)
+    ]
+    first = asked[0]
+    if any((one.model, one.dimensions, one.extra) != (first.model, first.dimensions, first.extra) for one in asked):
+        raise BadInput("requests must differ in their content alone: ask for the others by themselves", field="requests")
+    name = model or first.model
+    if not name:
+        raise BadInput("model is missing; it must be text", field="model")
+    inputs = [one.inputs[0] for one in asked]
+    return Embed(name.removeprefix("models/"), inputs, first.dimensions, single=single, shape="gemini", extra=first.extra)
+
+
+def _read_one(rest: dict[str, Any], field: str) -> Embed:
+    content = item(rest.pop("content", None), f"{field}content")
+    parts = several(content.get("parts"), f"{field}content.parts")
+    texts = [
+        text(item(part, f"{field}content.parts[{at}]").get("text"), f"{field}content.parts[{at}].text")
+        for at, part in enumerate(parts)
+    ]
+    size = rest.pop("outputDimensionality", rest.pop("output_dimensionality", None))
+    name = rest.pop("model", None)
+    return Embed(
+        "" if name is None else text(name, f"{field}model"),
+        ["".join(texts)],
+        _whole_or_none(size, f"{field}outputDimensionality"),
+        extra={name: value for name, value in rest.items() if value is not None},
+    )
+
+
+def _some(listed: Listed, field: str) -> Listed:
+    if not listed:
+        raise BadInput(f"{field} is empty: there is nothing to embed", field=field)
+    return listed
+
+
+def write_reply(shape: Shape, given: Embeddings, asked: Embed) -> bytes:
+    """The body of an answer to ``asked``."""
+    count = given.usage.prompt_tokens
+    if shape == "gemini":
+        values = [{"values": vector} for vector in given.vectors]
+        usage = {} if count is None else {"usageMetadata": {"promptTokenCount": count}}
+        return encoded({**({"embedding": values[0]} if asked.single and len(values) == 1 else {"embeddings": values}), **usage})
+    model = given.model or asked.model
+    if shape == "ollama":
+        known = {} if count is None else {"prompt_eval_count": count}
+        return encoded({"model": model, "embeddings": given.vectors, **known})
+    data = [
+        {"object": "embedding", "index": place, "embedding": _packed(vector) if asked.base64 else vector}
+        for place, vector in enumerate(given.vectors)
+    ]
+    # The shape demands numbers; 0 is what servers that do not count write.
+    counts = {"prompt_tokens": count or 0, "total_tokens": given.usage.total_tokens or count or 0}
+    return encoded({"object": "list", "data": data, "model": model, "usage": counts})
+
+
+def read_reply(shape: Shape, body: bytes, count: int | None = None) -> Embeddings:
+    """The vectors of an answer. Raises ``BadReply``, also where there are not ``count`` of them."""
+    try:
+        given = _read_reply(shape, decoded(body))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        given = None
+    if given is None:
+        raise BadReply(f"the reply holds no embeddings: {shown(body) or 'it is empty'}")
+    if count is not None and len(given.vectors) != count:
+        raise BadReply(f"the reply holds {len(given.vectors)} embeddings for {count} texts")
+    return given
+
+
+def _read_reply(shape: Shape, said: Any) -> Embeddings:
+    if shape == "gemini":
+        listed = said["embeddings"] if "embeddings" in said else [said["embedding"]]
+        usage = _usage(said.get("usageMetadata"), "promptTokenCount", "totalTokenCount")
+        return Embeddings([_vector(one["values"]) for one in listed], None, usage)
+    model = said.get("model")
+    model = model if isinstance(model, str) else None
+    if shape == "ollama":
+        return Embeddings([_vector(one) for one in said["embeddings"]], model, _usage(said, "prompt_eval_count", "total"))
+    data = sorted(said["data"], key=lambda one: one.get("index", 0))
+    usage = _usage(said.get("usage"), "prompt_tokens", "total_tokens")
+    return Embeddings([_vector(one["embedding"]) for one in data], model, usage)
+
+
+def _usage(said: Any, asked: str, total: str) -> Usage:
+    counts = [said.get(name) if isinstance(said, dict) else None for name in (asked, total)]
+    prompt, whole_of_it = (count if type(count) is int else None for count in counts)
+    return Usage(prompt, None, whole_of_it)
+
+
+def _vector(value: object) -> Vector:
+    if isinstance(value, str):
+        vector = _unpacked(value)
+    elif isinstance(value, list) and {*map(type, value)} <= {int, float}:
+        vector = [float(one) for one in value]
+    else:
+        raise TypeError
+    if not all(map(math.isfinite, vector)):
+        raise ValueError  # no text lies there, and no JSON could carry it on
+    return vector
+
+
+def _packed(vector: Vector) -> str:
+    numbers = array("f", vector)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return b64encode(numbers.tobytes()).decode()
+
+
+def _unpacked(packed: str) -> Vector:
+    numbers = array("f", b64decode(packed, validate=True))
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return list(numbers)

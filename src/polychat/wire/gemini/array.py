@@ -1,0 +1,113 @@
+"""A JSON array of objects cut into its objects as they come, wherever the network cuts it: the stream without ``alt=sse``."""
+
+from __future__ import annotations
+
+import re
+
+from .._json import decoded
+from ..framing import MAX_LINE, LineTooLong
+
+_OUTSIDE = re.compile(rb'["{}\[\]]')
+_INSIDE = re.compile(rb'["\\]')
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_BETWEEN = re.compile(rb"[ \t\r\n,]*+")
+
+
+class NoArray(ValueError):
+    """Something other than objects stands between the brackets, or behind them: the message shows nothing of it."""
+
+
+class Objects:
+    """The objects of one array, or of no array one after another. Of an object only strings and brackets are looked at."""
+
+    __slots__ = ("_array", "_ended", "_held", "_level", "_size", "_skip", "_string", "limit")
+
+    def __init__(self, limit: int = MAX_LINE) -> None:
+        self.limit = limit
+        self._array: bool | None = None
+        self._ended = False
+        self._level = 0
+        self._string = self._skip = False
+        self._held: list[bytes] = []
+        self._size = 0
+
+    @property
+    def closed(self) -> bool:
+        """The array is; or without one, its last object."""
+        return self._ended or (self._array is False and not self._level)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The objects that ``data`` completes. Raises ``NoArray`` and ``LineTooLong``."""
+        if self._array and not self._level and not self._ended:
+            # The usual read is one object. What can be decoded is one, and not two.
+            whole = data.strip(b" \t\r\n,")
+            if whole[:1] == b"{" and len(whole) <= self.limit and _is_json(whole):
+                return [whole]
+        found: list[bytes] = []
+        at = start = 0
+        while at < len(data):
+            if not self._level:
+                at = start = self._between(data, at)
+                continue
+            at = self._inside(data, at)
+            self._hold(data[start:at])
+            if not self._level:
+                found.append(b"".join(self._held))
+                self._held.clear()
+                self._size = 0
+        return found
+
+    def _between(self, data: bytes, at: int) -> int:
+        """Where the next object begins; what stands before it opens and closes the array."""
+        blank = _BETWEEN.match(data, at)
+        at = at if blank is None else blank.end()
+        sign = data[at : at + 1]
+        if not sign:
+            return at
+        if sign == b"{" and not self._ended:
+            self._array = bool(self._array)
+            self._level = 1
+            self._hold(sign)
+        elif sign == b"[" and self._array is None:
+            self._array = True
+        elif sign == b"]" and self._array and not self._ended:
+            self._ended = True
+        else:
+            raise NoArray("the reply is no JSON array of objects")
+        return at + 1
+
+    def _inside(self, data: bytes, at: int) -> int:
+        """Where the object ends, or ``data`` does."""
+        while at < len(data) and self._level:
+            if self._skip:
+                self._skip = False
+                at += 1
+                continue
+            sign = (_INSIDE if self._string else _OUTSIDE).search(data, at)
+            if sign is None:
+                return len(data)
+            at = sign.end()
+            if sign[0] == b"\\":
+                self._skip = True
+            elif sign[0] == b'"':
+                # A string that is all here is passed at once.
+                string = None if self._string else _STRING.match(data, sign.start())
+                self._string = not self._string and string is None
+                at = at if string is None else string.end()
+            else:
+                self._level += 1 if sign[0] in b"{[" else -1
+        return at
+
+    def _hold(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > self.limit:
+            raise LineTooLong(self.limit)
+        self._held.append(data)
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        decoded(data)
+    except ValueError:
+        return False
+    return True

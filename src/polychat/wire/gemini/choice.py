@@ -1,0 +1,143 @@
+"""One candidate of a reply, put together from what the chunks say of it."""
+
+from __future__ import annotations
+
+import re
+
+from ...errors import BackendError, FaultKind
+from ...events import Event, Logprobs, Media, Reasoning, Source, Text
+from ...types import Opaque
+from .._json import encoded
+from ..deltas import ToolCalls
+from ..faults import Fault, error_of
+from ..limits import Limits
+from .names import FAILED, REASONS, UNSAID, Object, opaque_of
+from .told import Answer, cited, grounded, logprobs_of, visited
+from .turns import base64_of
+
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class Choice:
+    """What ``take`` and ``sources`` raise (``KeyError``, ``TypeError``, …) is a shape that is not this wire's."""
+
+    __slots__ = (
+        *("_block", "_calls", "_count", "_grounding", "_limits", "_message", "_pages", "_prefix", "_vendor"),
+        *("answer", "came", "index", "reason", "thinking"),
+    )
+
+    def __init__(self, index: int, vendor: str, limits: Limits, reply: object) -> None:
+        self.index = index
+        self.came = False
+        """Something of the answer did."""
+        self.reason: str | None = None
+        """Why it ended, in the wire's word."""
+        self.thinking = False
+        """Thoughts are being told, and their block is not over."""
+        self.answer = Answer(limits.event)
+        self._vendor, self._limits = vendor, limits
+        self._calls = ToolCalls(limits, index)
+        self._count = 0
+        # Calls without ids are told apart across the replies of a conversation: some vendors want that of their histories.
+        known = isinstance(reply, str) and _PLAIN_ID.fullmatch(reply)
+        self._prefix = f"call_{reply}_{index}_" if known else None
+        self._block = 0
+        self._message = ""
+        self._grounding: Object = {}
+        self._pages: Object = {}
+
+    def take(self, said: Object) -> list[Event]:
+        """The events of one candidate of a chunk."""
+        events: list[Event] = []
+        for part in (said.get("content") or {}).get("parts") or ():
+            self._part(part, events)
+        if logprobs := said.get("logprobsResult"):
+            events.append(Logprobs(logprobs_of(logprobs), self.index))
+        if citations := said.get("citationMetadata"):
+            events += cited(citations, self.answer, self.index)
+        if grounding := said.get("groundingMetadata"):
+            self._grounding = {**self._grounding, **grounding}
+        if pages := said.get("urlContextMetadata"):
+            self._pages = {**self._pages, **pages}
+        reason = said.get("finishReason")
+        if reason not in UNSAID:
+            self.reason = str(reason)
+            self._message = str(said.get("finishMessage") or "")
+        return events
+
+    def sources(self) -> list[Source]:
+        """The pages the answer rests on; they come last, and some servers repeat them."""
+        found = list(grounded(self._grounding, self.answer, self.index))
+        known = {source.url for source in found}
+        return found + [page for page in visited(self._pages, self.index) if page.url not in known]
+
+    def error(self) -> BackendError | None:
+        """Why this end is a failure, where it is one."""
+        said = self.reason or ""
+        if said in FAILED or (said not in REASONS and not self.came):
+            kind: FaultKind = "invalid_request" if said == "MISSING_THOUGHT_SIGNATURE" else "server"
+            return error_of(Fault(self._message or f"the model stopped: {said}", kind, code=said))
+        return self._calls.end()
+
+    def why(self) -> str | None:
+        """The reason in common words, else in the wire's; it says STOP behind calls too."""
+        common = REASONS.get(self.reason or "", self.reason)
+        return "tool_calls" if common == "stop" and self._calls else common
+
+    def _part(self, part: Object, events: list[Event]) -> None:
+        signature = part.get("thoughtSignature")
+        opaque = opaque_of(signature, self._vendor) if signature else None
+        self.came = True
+        if "functionCall" in part:
+            self._call(part["functionCall"], opaque, events)
+        elif "text" in part:
+            self._text(part["text"], opaque, events, thought=part.get("thought") is True)
+        elif "inlineData" in part and part.get("thought") is not True:
+            self._over()
+            media = part["inlineData"]
+            events.append(Media(base64_of(media["data"]), media["mimeType"], self.index))
+
+    def _text(self, text: str, opaque: Opaque | None, events: list[Event], *, thought: bool) -> None:
+        if thought:
+            if text or opaque is not None:
+                events.append(Reasoning(_str(text), opaque, self._block, self.index))
+            self.thinking = self.thinking or bool(text)
+            if opaque is not None:
+                self._over(always=True)
+            return
+        if text:
+            self._over()
+            events.append(Text(_str(text), self.index))
+            self.answer.add(text)
+        if opaque is not None:
+            self._over()
+            events.append(Reasoning("", opaque, self._block, self.index))
+            self._over(always=True)
+
+    def _call(self, said: Object, opaque: Opaque | None, events: list[Event]) -> None:
+        if "partialArgs" in said or "willContinue" in said:
+            raise ValueError("arguments in parts, which nobody asked for")
+        self._over()
+        arguments = said.get("args")
+        if not isinstance(arguments, dict | None):
+            raise TypeError("arguments that are no object")
+        given = said.get("id") or (None if self._prefix is None else f"{self._prefix}{self._count}")
+        text = "" if arguments is None else encoded(arguments).decode()
+        piece = self._calls.take(
+            index=self._count, call_id=given and _str(given), name=_str(said["name"]), arguments=text, opaque=opaque
+        )
+        self._count += 1
+        if piece is not None:
+            events.append(piece)
+
+    def _over(self, *, always: bool = False) -> None:
+        """The block of thoughts at hand is."""
+        if self.thinking or always:
+            self._block += 1
+            self.thinking = False
+
+
+def _str(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text where text belongs")
+    return value

@@ -1,0 +1,53 @@
+"""The API's own ``Schema``, a part of OpenAPI's, as the JSON schema that all other wires speak."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .names import Object, camel
+
+_NUMBERS = frozenset(("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties", "minimum", "maximum"))
+_SUBSCHEMAS = frozenset(("items", "additionalProperties", "not"))
+_LISTS = frozenset(("anyOf", "oneOf", "allOf", "prefixItems"))
+_NAMED = frozenset(("properties", "defs", "$defs"))
+
+
+def json_schema(schema: Any) -> Any:
+    """Types in small letters, ``nullable`` as a type of its own, numbers that came as text; the rest as it is."""
+    if not isinstance(schema, dict):
+        return schema
+    said: Object = {camel(name): _value(camel(name), value) for name, value in schema.items() if value is not None}
+    if said.pop("nullable", False) is True:
+        return _nullable(said)
+    return said
+
+
+def _value(name: str, value: Any) -> Any:
+    if name == "type" and isinstance(value, str):
+        return value.lower()
+    if name in _NUMBERS and isinstance(value, str):
+        return _number(value)
+    if name in _SUBSCHEMAS:
+        return json_schema(value)
+    if name in _LISTS and isinstance(value, list):
+        return [json_schema(one) for one in value]
+    if name in _NAMED and isinstance(value, dict):
+        return {key: json_schema(one) for key, one in value.items()}
+    return value
+
+
+def _number(text: str) -> Any:
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def _nullable(schema: Object) -> Object:
+    kind = schema.get("type")
+    if not isinstance(kind, str):
+        return {"anyOf": [schema, {"type": "null"}]} if schema else {}
+    schema = {**schema, "type": [kind, "null"]}
+    if isinstance(schema.get("enum"), list) and None not in schema["enum"]:
+        schema["enum"] = [*schema["enum"], None]
+    return schema

@@ -1,0 +1,148 @@
+"""The half that asks: an ask as a request's path and body."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import quote
+
+from ...errors import BadInput
+from ...types import Ask, Effort, Format, HostedTool, Thinking, Tool, ToolChoice
+from .content import contents_of
+from .names import NAME, VENDOR, Object
+
+_SAMPLING = {
+    "maxOutputTokens": "max_tokens",
+    "temperature": "temperature",
+    "topP": "top_p",
+    "topK": "top_k",
+    "frequencyPenalty": "frequency_penalty",
+    "presencePenalty": "presence_penalty",
+    "seed": "seed",
+    "candidateCount": "n",
+}
+_LEVELS: dict[Effort, str] = {"none": "MINIMAL", "minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH"}
+_BUDGETS: dict[Effort, int] = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 24576}
+"""What the vendor's own OpenAI door makes of an effort for models that know no levels."""
+_NO_LEVELS = re.compile(r"gemini-2\b")
+
+
+def path(ask: Ask) -> str:
+    """Below the base URL, which ends with the API's version. Raises ``BadInput`` for a model that is no name."""
+    return _method(ask, "streamGenerateContent?alt=sse" if ask.stream else "generateContent")
+
+
+def count_path(ask: Ask) -> str:
+    """Where tokens are counted."""
+    return _method(ask, "countTokens")
+
+
+def _method(ask: Ask, method: str) -> str:
+    return f"/{quote(_resource(ask.model), safe='/:@')}:{method}"
+
+
+def _resource(model: str) -> str:
+    """The model as the API names it; of a name that could lead elsewhere nothing is sent."""
+    if not model or any(step in ("", ".", "..") for step in model.split("/")):
+        raise BadInput(f"model is {model!r}; it must be a model's name, such as gemini-2.5-flash", field="model")
+    return model if model.startswith(("models/", "tunedModels/")) else f"models/{model}"
+
+
+def write_request(ask: Ask, vendor: str = VENDOR) -> Object:
+    """The body. Raises ``BadInput`` for arguments of a call that are no JSON object, and results of calls nobody made."""
+    own = ask.wire == NAME
+    system, contents = contents_of(ask, vendor)
+    body: Object = {"contents": contents}
+    if system:
+        body["systemInstruction"] = system
+    if tools := _tools(ask.tools, own=own):
+        body["tools"] = tools
+    if ask.tool_choice is not None:
+        body["toolConfig"] = {"functionCallingConfig": _choice(ask.tool_choice)}
+    if config := _config(ask):
+        body["generationConfig"] = config
+    if ask.service_tier is not None:
+        body["serviceTier"] = ask.service_tier
+    if ask.store is not None:
+        body["store"] = ask.store
+    return over(body, ask.extra) if own else body
+
+
+def write_count_request(ask: Ask, vendor: str = VENDOR) -> Object:
+    """The body that asks how many tokens the ask is."""
+    return {"generateContentRequest": {"model": _resource(ask.model), **write_request(ask, vendor)}}
+
+
+def over(base: Object, extra: Object | None) -> Object:
+    """``base`` with ``extra`` laid over it, object by object."""
+    if not extra:
+        return base
+    laid = dict(base)
+    for name, value in extra.items():
+        below = laid.get(name)
+        laid[name] = over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return laid
+
+
+def _tools(tools: list[Tool | HostedTool], *, own: bool) -> list[Object]:
+    """Functions that stand together are declared together."""
+    written: list[Object] = []
+    for tool in tools:
+        if isinstance(tool, HostedTool):
+            if own:
+                written.append(tool.spec)
+        elif written and "functionDeclarations" in written[-1]:
+            written[-1]["functionDeclarations"].append(_declared(tool, own=own))
+        else:
+            written.append({"functionDeclarations": [_declared(tool, own=own)]})
+    return written
+
+
+def _declared(tool: Tool, *, own: bool) -> Object:
+    declared: Object = {"name": tool.name}
+    if tool.description is not None:
+        declared["description"] = tool.description
+    if tool.parameters is not None:
+        declared["parametersJsonSchema"] = tool.parameters
+    return over(declared, tool.extra) if own else declared
+
+
+def _choice(choice: ToolChoice) -> Object:
+    mode = {"auto": "AUTO", "none": "NONE", "required": "ANY", "named": "ANY"}[choice.mode]
+    return {"mode": mode, "allowedFunctionNames": [choice.name]} if choice.mode == "named" else {"mode": mode}
+
+
+def _config(ask: Ask) -> Object:
+    config: Object = {name: value for name, field in _SAMPLING.items() if (value := getattr(ask, field)) is not None}
+    if ask.stop:
+        config["stopSequences"] = ask.stop
+    if ask.logprobs is not None:
+        config["responseLogprobs"] = True
+        if ask.logprobs:
+            config["logprobs"] = ask.logprobs
+    if ask.format is not None:
+        config |= _format(ask.format)
+    if ask.reasoning is not None and (thinking := _thinking(ask.reasoning, ask.model)):
+        config["thinkingConfig"] = thinking
+    return config
+
+
+def _format(form: Format) -> Object:
+    if form.kind == "text":
+        return {"responseMimeType": "text/plain"}
+    shape: Object = {"responseMimeType": "application/json"}
+    return shape if form.kind == "json" else {**shape, "responseJsonSchema": form.schema}
+
+
+def _thinking(wanted: Thinking, model: str) -> dict[str, Any]:
+    said: Object = {}
+    if wanted.budget is not None:
+        said["thinkingBudget"] = wanted.budget
+    elif wanted.effort is not None:
+        if _NO_LEVELS.search(model):
+            said["thinkingBudget"] = _BUDGETS[wanted.effort]
+        else:
+            said["thinkingLevel"] = _LEVELS.get(wanted.effort, wanted.effort.upper())
+    if wanted.summary is not None:
+        said["includeThoughts"] = wanted.summary != "none"
+    return said

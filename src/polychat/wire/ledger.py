@@ -1,0 +1,401 @@
+"""What a translation does with each field of an ask: kept, mapped, emulated, or dropped and why.
+
+Every wire declares a fate for every field (``FIELDS``); a test fails for one it forgot. ``losses`` then tells, of one ask, what
+the wire it is about to be written in will not carry, and ``settle`` lets the caller's choice decide about that.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from ..errors import BadInput
+from ..types import (
+    Ask,
+    AudioPart,
+    FilePart,
+    HostedTool,
+    ImagePart,
+    Opaque,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolResult,
+    Turn,
+)
+
+Kind: TypeAlias = Literal["kept", "mapped", "emulated", "dropped"]
+OnLoss: TypeAlias = Literal["refuse", "warn", "allow"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """``kept`` as it is; ``mapped`` to the wire's own way of saying the same; ``emulated`` by something that comes close;
+    ``dropped``. ``note`` says how or why; the last two have one."""
+
+    kind: Kind
+    note: str = ""
+
+
+Fates: TypeAlias = Mapping[str, Fate]
+KEPT = Fate("kept")
+
+
+def mapped(note: str) -> Fate:
+    return Fate("mapped", note)
+
+
+def emulated(note: str) -> Fate:
+    return Fate("emulated", note)
+
+
+def dropped(note: str) -> Fate:
+    return Fate("dropped", note)
+
+
+FIELDS: dict[str, str] = {
+    "model": "the model's name",
+    "turns.system": "system turns before all others",
+    "turns.system.late": "system and developer turns among the others",
+    "turns.developer": "developer turns before all others",
+    "turns.user": "user turns",
+    "turns.assistant": "assistant turns",
+    "turns.assistant.last": "an assistant turn at the end, to be gone on with",
+    "turns.tool": "tool turns",
+    "turns.name": "the name of who speaks",
+    "parts.text": "text",
+    "parts.image.url": "images by URL",
+    "parts.image.data": "images by their bytes",
+    "parts.image.detail": "how closely to look at an image",
+    "parts.audio": "sound",
+    "parts.file.url": "documents by URL",
+    "parts.file.data": "documents by their bytes",
+    "parts.file.id": "documents the backend holds",
+    "parts.file.name": "the name of a document",
+    "parts.reasoning": "earlier thoughts, as text",
+    "parts.opaque": "a vendor's own signatures and encrypted thoughts, back to that vendor",
+    "parts.opaque.foreign": "another vendor's signatures and encrypted thoughts",
+    "parts.refusal": "earlier refusals",
+    "parts.call": "earlier tool calls",
+    "parts.result.text": "text in results of tools",
+    "parts.result.image": "images in results of tools",
+    "parts.result.file": "documents in results of tools",
+    "parts.result.error": "whether a tool failed",
+    "cache": "marks of what to cache",
+    "tools": "tools",
+    "tools.strict": "tools whose arguments must follow the schema",
+    "tools.hosted": "tools the backend runs, described in this wire's words",
+    "tools.hosted.foreign": "tools another vendor's backend runs",
+    "tool_choice.auto": "tools as the model likes",
+    "tool_choice.none": "no tools now",
+    "tool_choice.required": "some tool must be called",
+    "tool_choice.named": "this tool must be called",
+    "parallel_tool_calls": "whether several tools may be called at once",
+    "format.json": "an answer that is any JSON",
+    "format.schema": "an answer that follows a JSON schema",
+    "format.strict": "whether the schema binds to the letter",
+    "max_tokens": "",
+    "temperature": "",
+    "top_p": "",
+    "top_k": "",
+    "min_p": "",
+    "frequency_penalty": "",
+    "presence_penalty": "",
+    "repetition_penalty": "",
+    "seed": "",
+    "stop": "texts that end the answer",
+    "logprobs": "probabilities of tokens",
+    "logit_bias": "",
+    "n": "several answers to one question",
+    "reasoning.effort": "how hard to think",
+    "reasoning.budget": "tokens of thought at most",
+    "reasoning.summary": "whether and how thoughts are told",
+    "verbosity": "",
+    "metadata": "",
+    "user": "who asks",
+    "service_tier": "",
+    "store": "the backend may keep the reply",
+    "previous": "going on from a stored reply",
+    "stream": "",
+    "stream_usage": "usage at a stream's end",
+    "extra": "what only this wire knows",
+    "extra.foreign": "what only another wire knows",
+}
+"""Every field a translation accounts for, and what it is where its name does not say it."""
+
+FORM = frozenset(
+    name
+    for name in FIELDS
+    if name.startswith(
+        ("tools", "tool_choice.required", "tool_choice.named", "format.json", "format.schema", "parts.image.url")
+    )
+    or name.startswith(("parts.image.data", "parts.audio", "parts.file.url", "parts.file.data", "parts.file.id"))
+    or name
+    in ("turns.tool", "parts.call", "parts.result.text", "parts.result.image", "parts.result.file", "previous", "n", "logprobs")
+) - {"tools.strict"}
+"""Without these the answer has another form, or answers something else: losing one is refused unless it is allowed."""
+
+COVERS: dict[type, dict[str, tuple[str, ...]]] = {
+    Ask: {
+        "model": ("model",),
+        "turns": ("turns.system",),
+        "tools": ("tools",),
+        "tool_choice": ("tool_choice.auto", "tool_choice.none", "tool_choice.required", "tool_choice.named"),
+        "format": ("format.json", "format.schema", "format.strict"),
+        "reasoning": ("reasoning.effort", "reasoning.budget", "reasoning.summary"),
+        "wire": ("extra.foreign",),
+        **{
+            name: (name,)
+            for name in (
+                *("parallel_tool_calls", "max_tokens", "temperature", "top_p", "top_k", "min_p", "frequency_penalty"),
+                *("presence_penalty", "repetition_penalty", "seed", "stop", "logprobs", "logit_bias", "n", "verbosity"),
+                *("metadata", "user", "service_tier", "store", "previous", "stream", "stream_usage", "extra"),
+            )
+        },
+    },
+    Turn: {
+        "role": ("turns.system", "turns.system.late", "turns.developer", "turns.user", "turns.assistant", "turns.tool"),
+        "parts": ("turns.assistant.last",),
+        "name": ("turns.name",),
+        "extra": ("extra", "extra.foreign"),
+    },
+    TextPart: {"text": ("parts.text",), "cache": ("cache",), "extra": ("extra", "extra.foreign")},
+    ImagePart: {
+        "url": ("parts.image.url",),
+        "data": ("parts.image.data",),
+        "media_type": ("parts.image.data",),
+        "detail": ("parts.image.detail",),
+        "cache": ("cache",),
+        "extra": ("extra", "extra.foreign"),
+    },
+    AudioPart: {"data": ("parts.audio",), "media_type": ("parts.audio",), "extra": ("extra", "extra.foreign")},
+    FilePart: {
+        "url": ("parts.file.url",),
+        "data": ("parts.file.data",),
+        "id": ("parts.file.id",),
+        "media_type": ("parts.file.data",),
+        "name": ("parts.file.name",),
+        "cache": ("cache",),
+        "extra": ("extra", "extra.foreign"),
+    },
+    ReasoningPart: {
+        "text": ("parts.reasoning",),
+        "opaque": ("parts.opaque", "parts.opaque.foreign"),
+        "extra": ("extra", "extra.foreign"),
+    },
+    RefusalPart: {"text": ("parts.refusal",)},
+    ToolCall: {
+        "id": ("parts.call",),
+        "name": ("parts.call",),
+        "arguments": ("parts.call",),
+        "opaque": ("parts.opaque", "parts.opaque.foreign"),
+        "cache": ("cache",),
+        "extra": ("extra", "extra.foreign"),
+    },
+    ToolResult: {
+        "id": ("turns.tool",),
+        "parts": ("parts.result.text", "parts.result.image", "parts.result.file"),
+        "name": ("turns.tool",),
+        "is_error": ("parts.result.error",),
+        "cache": ("cache",),
+        "extra": ("extra", "extra.foreign"),
+    },
+    Tool: {
+        "name": ("tools",),
+        "description": ("tools",),
+        "parameters": ("tools",),
+        "strict": ("tools.strict",),
+        "cache": ("cache",),
+        "extra": ("extra", "extra.foreign"),
+    },
+    HostedTool: {"kind": ("tools.hosted", "tools.hosted.foreign"), "spec": ("tools.hosted", "tools.hosted.foreign")},
+}
+"""Which fields of the ledger account for each field of the values, so that a new one cannot be forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """One field of an ask that a wire does not carry as it was meant."""
+
+    field: str
+    kind: Kind
+    note: str
+    detail: str = ""
+    """Which of several, where the field alone does not say."""
+
+    def __str__(self) -> str:
+        return f"{self.field}{f' ({self.detail})' if self.detail else ''} is {self.kind}: {self.note}"
+
+
+def losses(ask: Ask, fates: Fates, wire: str, vendor: str) -> list[Loss]:
+    """What ``wire``, spoken by ``vendor``, does not carry of ``ask`` as it was meant; each field once."""
+    found: dict[str, Loss] = {}
+    for name, detail in used(ask, wire, vendor, _settings_lost(fates)):
+        fate = fates[name]
+        if fate.kind in ("dropped", "emulated") and name not in found:
+            found[name] = Loss(name, fate.kind, fate.note, detail)
+    return list(found.values())
+
+
+_lost: dict[int, tuple[Fates, tuple[str, ...]]] = {}
+"""By the table's identity, and with the table, so that the identity stays its own."""
+
+
+def _settings_lost(fates: Fates) -> tuple[str, ...]:
+    """The settings that a table drops or emulates: every ask is looked through for those, and most tables have few."""
+    known = _lost.get(id(fates))
+    if known is None:
+        _lost[id(fates)] = known = (fates, tuple(name for name in _SETTINGS if fates[name].kind in ("dropped", "emulated")))
+    return known[1]
+
+
+class LossWarning(UserWarning):
+    """Something of an ask did not reach its backend."""
+
+
+def settle(found: list[Loss], on_loss: OnLoss | None) -> None:
+    """Refuse, warn or be silent. ``None`` refuses what changes the answer's form and warns of what else is dropped.
+
+    What is emulated is never refused, and warned of only with ``warn``. Raises ``BadInput`` naming the first that is refused.
+    """
+    if on_loss == "allow":
+        return
+    for loss in found:
+        if loss.kind == "dropped" and (on_loss == "refuse" or (on_loss is None and loss.field in FORM)):
+            raise BadInput(f'{loss}; leave it out, ask another backend, or pass on_loss="allow"', field=loss.field)
+    for loss in found:
+        if loss.kind == "dropped" or on_loss == "warn":
+            warnings.warn(str(loss), LossWarning, stacklevel=2)
+
+
+_SETTINGS = (
+    *("parallel_tool_calls", "max_tokens", "temperature", "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty"),
+    *("repetition_penalty", "seed", "logprobs", "logit_bias", "n", "verbosity", "metadata", "user", "service_tier", "store"),
+    *("previous", "stream_usage"),
+)
+
+
+def used(ask: Ask, wire: str, vendor: str, settings: tuple[str, ...] = _SETTINGS) -> Iterator[tuple[str, str]]:
+    """The ledger's fields that ``ask`` uses, each with a detail; a field may come more than once. Of the settings, these."""
+    yield "model", ""
+    yield from _turns(ask, wire, vendor)
+    for tool in ask.tools:
+        if isinstance(tool, HostedTool):
+            yield ("tools.hosted" if ask.wire == wire else "tools.hosted.foreign"), tool.kind
+            continue
+        yield "tools", tool.name
+        if tool.strict is not None:
+            yield "tools.strict", tool.name
+        yield from _common(tool.cache, tool.extra, ask, wire)
+    if ask.tool_choice is not None:
+        yield f"tool_choice.{ask.tool_choice.mode}", ask.tool_choice.name or ""
+    if ask.format is not None and ask.format.kind != "text":
+        yield f"format.{ask.format.kind}", ""
+        if ask.format.strict is not None:
+            yield "format.strict", ""
+    for name in settings:
+        if getattr(ask, name) is not None:
+            yield name, ""
+    if ask.stop:
+        yield "stop", ""
+    if ask.stream:
+        yield "stream", ""
+    if ask.reasoning is not None:
+        yield from _thinking(ask.reasoning)
+    if ask.extra:
+        yield from _common(None, ask.extra, ask, wire)
+
+
+def _thinking(thinking: Thinking) -> Iterator[tuple[str, str]]:
+    for name in ("effort", "budget", "summary"):
+        if getattr(thinking, name) is not None:
+            yield f"reasoning.{name}", ""
+
+
+def _turns(ask: Ask, wire: str, vendor: str) -> Iterator[tuple[str, str]]:
+    begun = False
+    for turn in ask.turns:
+        if turn.role in ("system", "developer"):
+            yield ("turns.system.late" if begun else f"turns.{turn.role}"), ""
+        else:
+            begun = True
+            yield f"turns.{turn.role}", ""
+        if turn.name is not None:
+            yield "turns.name", turn.name
+        if turn.extra:
+            yield from _common(None, turn.extra, ask, wire)
+        for part in turn.parts:
+            if type(part) is TextPart and part.cache is None and not part.extra:
+                yield "parts.text", ""  # most of all there is
+            else:
+                yield from _part(part, ask, wire, vendor)
+    if ask.turns and ask.turns[-1].role == "assistant":
+        yield "turns.assistant.last", ""
+
+
+def _part(part: Part, ask: Ask, wire: str, vendor: str) -> Iterator[tuple[str, str]]:
+    match part:
+        case TextPart():
+            yield "parts.text", ""
+        case ImagePart():
+            yield from _image(part)
+        case AudioPart():
+            yield "parts.audio", part.media_type
+        case FilePart():
+            yield from _file(part)
+        case ReasoningPart():
+            yield from _thought(part, vendor)
+        case RefusalPart():
+            yield "parts.refusal", ""
+        case ToolCall():
+            yield "parts.call", part.name
+            yield from _opaque(part.opaque, vendor)
+        case ToolResult():
+            yield from _result(part, ask, wire)
+    yield from _common(getattr(part, "cache", None), getattr(part, "extra", None), ask, wire)
+
+
+def _image(image: ImagePart) -> Iterator[tuple[str, str]]:
+    yield ("parts.image.url" if image.url is not None else "parts.image.data"), ""
+    if image.detail is not None:
+        yield "parts.image.detail", image.detail
+
+
+def _file(file: FilePart) -> Iterator[tuple[str, str]]:
+    where = "url" if file.url is not None else "data" if file.data is not None else "id"
+    yield f"parts.file.{where}", file.name or ""
+    if file.name is not None:
+        yield "parts.file.name", file.name
+
+
+def _result(result: ToolResult, ask: Ask, wire: str) -> Iterator[tuple[str, str]]:
+    for part in result.parts:
+        kind = "text" if isinstance(part, TextPart) else "image" if isinstance(part, ImagePart) else "file"
+        yield f"parts.result.{kind}", result.name or ""
+        yield from _common(part.cache, part.extra, ask, wire)
+    if result.is_error:
+        yield "parts.result.error", result.name or ""
+
+
+def _thought(part: ReasoningPart, vendor: str) -> Iterator[tuple[str, str]]:
+    if part.text:
+        yield "parts.reasoning", ""
+    yield from _opaque(part.opaque, vendor)
+
+
+def _opaque(opaque: Opaque | None, vendor: str) -> Iterator[tuple[str, str]]:
+    if opaque is not None:
+        yield ("parts.opaque" if opaque.vendor == vendor else "parts.opaque.foreign"), opaque.vendor
+
+
+def _common(cache: str | None, extra: Mapping[str, object] | None, ask: Ask, wire: str) -> Iterator[tuple[str, str]]:
+    if cache is not None:
+        yield "cache", cache
+    if extra:
+        yield ("extra" if ask.wire == wire else "extra.foreign"), ", ".join(extra)

@@ -1,0 +1,213 @@
+"""The half that answers: a request's body as the ask it is, strictly."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from ...errors import BadInput, shown
+from ...types import Ask, Effort, Format, HostedTool, Thinking, Tool, ToolChoice
+from .._json import TooDeep, decoded
+from ..fields import flag, item, number, several, text, whole
+from ..limits import LIMITS, Limits
+from .content import cache_of, left, read_turns
+from .names import NAME
+
+Said = dict[str, Any]
+
+_NUMBERS = ("temperature", "top_p", "min_p", "frequency_penalty", "presence_penalty", "repetition_penalty")
+_WHOLE = ("seed", "n", "top_k")
+_TEXTS = ("user", "service_tier", "verbosity")
+_FLAGS = ("store", "parallel_tool_calls")
+
+
+def read_request(body: bytes, model: str | None = None, stream: bool | None = None, limits: Limits = LIMITS) -> Ask:
+    """The ask. Raises ``BadInput`` naming the field, and nothing else."""
+    try:
+        value = decoded(body, limits.depth)
+    except TooDeep as error:
+        raise BadInput(f"the body is {error}", field="body") from error
+    except ValueError as error:
+        raise BadInput(f"the body is not JSON: {shown(str(error))}", field="body") from error
+    said = {name: one for name, one in item(value, "body").items() if one is not None}
+    return _ask(said, model, stream)
+
+
+def _ask(said: Said, model: str | None, stream: bool | None) -> Ask:
+    """``said`` loses what is read of it; what is left is what this wire alone knows."""
+    name = said.pop("model", None)
+    ask = Ask(text(name if model is None else model, "model"), read_turns(said.pop("messages", None)), wire=NAME)
+    _sampling(said, ask)
+    _probabilities(said, ask)
+    _tools(said, ask)
+    _format(said, ask)
+    _reasoning(said, ask)
+    _streaming(said, ask, stream)
+    ask.extra = said
+    return ask
+
+
+def _sampling(said: Said, ask: Ask) -> None:
+    for names, read in ((_NUMBERS, number), (_WHOLE, whole), (_TEXTS, text), (_FLAGS, flag)):
+        for name in names:
+            if name in said:
+                setattr(ask, name, read(said.pop(name), name))
+    for name in ("max_tokens", "max_completion_tokens"):  # the latter is the newer and wins
+        if name in said:
+            ask.max_tokens = whole(said.pop(name), name)
+    stop = said.pop("stop", [])
+    stops = [stop] if isinstance(stop, str) else several(stop, "stop")
+    ask.stop = [text(one, f"stop[{place}]") for place, one in enumerate(stops)]
+    if "metadata" in said:
+        pairs = item(said.pop("metadata"), "metadata").items()
+        ask.metadata = {name: text(value, f"metadata.{name}") for name, value in pairs}
+
+
+def _probabilities(said: Said, ask: Ask) -> None:
+    top = whole(said.pop("top_logprobs", 0), "top_logprobs")
+    if flag(said.pop("logprobs", False), "logprobs"):
+        ask.logprobs = top
+    elif top:
+        raise BadInput("top_logprobs needs logprobs to be true", field="top_logprobs")
+    if "logit_bias" in said:
+        biases = item(said.pop("logit_bias"), "logit_bias").items()
+        ask.logit_bias = {name: number(value, f"logit_bias.{name}") for name, value in biases}
+
+
+def _tools(said: Said, ask: Ask) -> None:
+    if "tools" in said:
+        ask.tools = read_tools(said.pop("tools"), "tools")
+    if "functions" in said:  # as tools were called before
+        ask.tools += read_tools(said.pop("functions"), "functions")
+    match said.get("tool_choice"):
+        case {"type": "allowed_tools" | "custom"}:
+            return  # what no other wire knows stays as it is
+        case None:
+            pass
+        case choice:
+            ask.tool_choice = read_tool_choice(choice, "tool_choice")
+            del said["tool_choice"]
+    match said.pop("function_call", None):
+        case None:
+            pass
+        case {"name": str(name)}:
+            ask.tool_choice = ToolChoice("named", name)
+        case choice:
+            ask.tool_choice = read_tool_choice(choice, "function_call")
+
+
+def read_tools(value: object, field: str) -> list[Tool | HostedTool]:
+    """Tools of OpenAI's shape, or bare functions ``{"name": …}``. Raises ``BadInput``."""
+    return [_tool(one, f"{field}[{place}]") for place, one in enumerate(several(value, field))]
+
+
+def _tool(value: object, field: str) -> Tool | HostedTool:
+    if isinstance(value, (Tool, HostedTool)):
+        return value
+    said = dict(item(value, field))
+    kind = text(said.pop("type", "function"), f"{field}.type")
+    if kind != "function":
+        return HostedTool(kind, {"type": kind, **said})
+    where = field
+    if "function" in said or "name" not in said:
+        function, where = dict(item(said.pop("function", None), f"{field}.function")), f"{field}.function"
+    else:
+        function, said = said, {}
+    name, about, schema, strict = (function.pop(key, None) for key in ("name", "description", "parameters", "strict"))
+    return Tool(
+        text(name, f"{where}.name"),
+        None if about is None else text(about, f"{where}.description"),
+        None if schema is None else dict(item(schema, f"{where}.parameters")),
+        None if strict is None else flag(strict, f"{where}.strict"),
+        cache_of(said),
+        left(said, "function", function),
+    )
+
+
+def read_tool_choice(value: object, field: str) -> ToolChoice:
+    """A mode, or one tool by name. Raises ``BadInput``."""
+    match value:
+        case ToolChoice():
+            return value
+        case "auto" | "none" | "required":
+            return ToolChoice(value)
+        case "any":  # Mistral's word
+            return ToolChoice("required")
+        case {"type": "function", "function": {"name": str(name)}}:
+            return ToolChoice("named", name)
+    raise BadInput(
+        f'{field} must be "auto", "none", "required" or {{"type": "function", "function": {{"name": …}}}}', field=field
+    )
+
+
+def _format(said: Said, ask: Ask) -> None:
+    if "response_format" not in said:
+        return
+    value = said.pop("response_format")
+    ask.format = read_format(value, "response_format")
+    inner = value.get("json_schema")
+    inner = inner if isinstance(inner, dict) else {}
+    if set(value) - {"type", "json_schema"} or set(inner) - {"name", "description", "schema", "strict"}:
+        said["response_format"] = value  # with what this wire alone knows of it
+
+
+def read_format(value: object, field: str) -> Format:
+    """``text``, ``json_object`` or ``json_schema``. Raises ``BadInput``."""
+    match value:
+        case {"type": "text"}:
+            return Format("text")
+        case {"type": "json_object"}:
+            return Format("json")
+        case {"type": "json_schema", "json_schema": {"schema": dict(schema)} as said}:
+            where = f"{field}.json_schema"
+            name, about, strict = said.get("name"), said.get("description"), said.get("strict")
+            return Format(
+                "schema",
+                schema,
+                None if name is None else text(name, f"{where}.name"),
+                None if about is None else text(about, f"{where}.description"),
+                None if strict is None else flag(strict, f"{where}.strict"),
+            )
+    raise BadInput(f"{field} must be of type text, json_object, or json_schema with a json_schema.schema", field=field)
+
+
+def _reasoning(said: Said, ask: Ask) -> None:
+    effort = said.pop("reasoning_effort", None)
+    if effort is not None:
+        ask.reasoning = Thinking(effort=_effort(effort, "reasoning_effort", said))
+    if "reasoning" not in said:
+        return
+    # OpenRouter's object. It goes on as it came, where that is on this wire.
+    wanted = item(said["reasoning"], "reasoning")
+    effort, budget, hidden = wanted.get("effort"), wanted.get("max_tokens"), wanted.get("exclude")
+    thinking = Thinking(
+        None if effort is None else _effort(effort, "reasoning.effort", {}),
+        None if budget is None else whole(budget, "reasoning.max_tokens"),
+        "none" if hidden is not None and flag(hidden, "reasoning.exclude") else None,
+    )
+    if effort is budget is None and "enabled" in wanted:
+        thinking.effort = "medium" if flag(wanted["enabled"], "reasoning.enabled") else "none"
+    ask.reasoning = None if thinking == Thinking() else thinking
+
+
+def _effort(value: object, field: str, said: Said) -> Effort:
+    """One of the common words; ``max``, which OpenAI has above them, is told as the highest and left in ``said``."""
+    if value == "max":
+        said["reasoning_effort"] = value
+        return "xhigh"
+    for word in get_args(Effort):
+        if value == word:
+            known: Effort = word
+            return known
+    raise BadInput(f"{field} must be one of {', '.join(get_args(Effort))} or max", field=field)
+
+
+def _streaming(said: Said, ask: Ask, stream: bool | None) -> None:
+    asked = flag(said.pop("stream", False), "stream")
+    ask.stream = asked if stream is None else stream
+    if "stream_options" not in said:
+        return
+    options = dict(item(said.pop("stream_options"), "stream_options"))
+    usage = options.pop("include_usage", None)
+    ask.stream_usage = None if usage is None else flag(usage, "stream_options.include_usage")
+    if options:
+        said["stream_options"] = options

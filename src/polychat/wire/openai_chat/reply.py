@@ -1,0 +1,294 @@
+"""The half that asks: a reply into events, whole or as it comes, whatever the dialect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...errors import BackendError, BadReply, EmptyReply, ReplyFailed, shown
+from ...events import Event, Finish, Logprobs, Source, Start, Text, Usage
+from .._json import decoded
+from ..deltas import TooMany
+from ..faults import error_of
+from ..framing import DataLines, LineTooLong
+from ..limits import LIMITS, Limits
+from ..reading import failed, truncated
+from .choice import Choice
+from .faults import fault_of_error, is_fault
+from .names import VENDOR
+from .usage import usage_of
+
+REASONS = {
+    "function_call": "tool_calls",
+    "tool_call": "tool_calls",
+    "model_length": "length",  # Mistral
+    "max_tokens": "length",
+    "sensitive": "content_filter",  # Zhipu
+    "eos": "stop",
+    "end_turn": "stop",
+}
+"""The dialects' words for an end, in common ones."""
+FAILED = ("error", "network_error", "insufficient_system_resource")
+"""Ends that are none: of OpenRouter and Mistral, Zhipu, DeepSeek."""
+_BLANK = b"\xef\xbb\xbf \t\r\n"
+"""What may stand before a body."""
+
+Object = dict[str, Any]
+
+
+def read_reply(body: bytes, vendor: str = VENDOR, limits: Limits = LIMITS) -> list[Event]:
+    """The events of a whole reply; the last is its ``Finish``. Never raises."""
+    try:
+        value = decoded(body.lstrip(_BLANK), limits.depth)
+    except ValueError as error:
+        return [failed(BadReply(f"the reply is not JSON that can be read ({error}): {shown(body) or 'it is empty'}"))]
+    reading = _Reading(vendor, limits)
+    events = reading.take(value, "message")
+    return events if reading.done else [*events, *reading.end(reading.verdict(whole=True))]
+
+
+class Reader:
+    """A streamed reply: ``data:`` lines with a chunk each. A server that answers with one JSON all the same is understood."""
+
+    def __init__(self, vendor: str = VENDOR, limits: Limits = LIMITS) -> None:
+        self.done = False
+        self._vendor, self._limits = vendor, limits
+        self._lines = DataLines(limits.line)
+        self._reading = _Reading(vendor, limits)
+        self._begun = False
+        self._whole: list[bytes] | None = None
+        self._size = 0
+
+    def feed(self, data: bytes) -> list[Event]:
+        if self.done:
+            return []
+        if not self._begun:
+            data = self._begin(data)
+        if self._whole is not None:
+            return self._hold(data)
+        try:
+            payloads = self._lines.feed(data)
+        except LineTooLong as error:
+            return self._end([failed(BadReply(f"the reply holds {error}"))])
+        return self._read(payloads) if payloads else []
+
+    def end(self) -> list[Event]:
+        if self.done:
+            return []
+        if self._whole is not None:
+            return self._end(self._read_whole(b"".join(self._whole)))
+        rest = self._lines.end()
+        if any(payload[:6] != b"[DONE]" and not _is_json(payload) for payload in rest):
+            return self._end(self._reading.end(truncated("the body ends within a line")))
+        events = self._read(rest)
+        return events if self.done else [*events, *self._finished(whole=False)]
+
+    def _begin(self, data: bytes) -> bytes:
+        """Tell a body that is no stream by its first byte."""
+        first = data.lstrip(_BLANK)
+        if first:
+            self._begun = True
+            if first[:1] in b"{[<":
+                self._whole = []
+        return first
+
+    def _hold(self, data: bytes) -> list[Event]:
+        assert self._whole is not None
+        self._whole.append(data)
+        self._size += len(data)
+        if self._size > self._limits.event:
+            return self._end([failed(BadReply(f"the reply has more than {self._limits.event:,} bytes"))])
+        return []
+
+    def _read_whole(self, body: bytes) -> list[Event]:
+        if body[:1] != b"<" and not _is_json(body):
+            return [truncated("the body ends within its JSON")]
+        return read_reply(body, self._vendor, self._limits)
+
+    def _read(self, payloads: list[bytes]) -> list[Event]:
+        take, depth = self._reading.take, self._limits.depth
+        events: list[Event] = []
+        for payload in payloads:
+            if payload[:6] == b"[DONE]":
+                return [*events, *self._finished(whole=True)]
+            if not payload or payload.isspace():
+                continue
+            try:
+                chunk = decoded(payload, depth)
+            except ValueError as error:
+                return [*events, *self._end([failed(BadReply(f"a chunk that cannot be read ({error}): {shown(payload)}"))])]
+            events += take(chunk, "delta")
+            if self._reading.done:
+                return self._end(events)
+        return events
+
+    def _finished(self, *, whole: bool) -> list[Event]:
+        return self._end(self._reading.end(self._reading.verdict(whole=whole)))
+
+    def _end(self, events: list[Event]) -> list[Event]:
+        self.done = True
+        return events
+
+
+def _is_json(payload: bytes) -> bool:
+    """Whether it can be read at all, however deep: only then it was not cut."""
+    try:
+        decoded(payload, len(payload))
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+class _Reading:
+    """What was read of one reply so far, chunk by chunk: a whole reply is one chunk whose deltas are messages."""
+
+    def __init__(self, vendor: str, limits: Limits) -> None:
+        self.done = False
+        self._vendor, self._limits = vendor, limits
+        self._started = False
+        self._plain = False
+        """The last that came was the first answer's text, and nothing waits to be told before more of it."""
+        self._usage: Usage | None = None
+        self._choices: dict[int, Choice] = {}
+        self._pages: Object = {}
+
+    def take(self, chunk: Any, of: str) -> list[Event]:
+        """The events of one chunk; ``of`` is ``delta`` or ``message``."""
+        try:
+            if self._plain and (text := _usual(chunk)) is not None:
+                return [Text(text)]
+            events = self._take(chunk, of)
+        except TooMany as error:
+            return self._fail(BadReply(str(error)))
+        except _SHAPES:
+            return self._fail(BadReply(f"a chunk of another shape than OpenAI's: {shown(str(chunk))}"))
+        last = events[-1] if events else None
+        self._plain = type(last) is Text and last.choice == 0
+        return events
+
+    def _take(self, chunk: Any, of: str) -> list[Event]:
+        if is_fault(chunk):
+            return self._fail(error_of(fault_of_error(chunk)))
+        if "choices" not in chunk and "usage" not in chunk and chunk.get("object") != "chat.completion.chunk":
+            raise KeyError
+        choices = chunk.get("choices") or []
+        events = self._start(chunk, choices)
+        usage = chunk.get("usage") or (chunk.get("x_groq") or {}).get("usage")
+        if usage:
+            self._usage = usage_of(usage)
+        for name in ("citations", "search_results"):
+            if chunk.get(name):
+                self._pages[name] = chunk[name]
+        for said in choices:
+            events += self._chosen(said, of)
+            if self.done:
+                break
+        return events
+
+    def _chosen(self, said: Object, of: str) -> list[Event]:
+        choice = self._choice(said.get("index") or 0)
+        words = said[of] if said.get(of) is not None else said.get("message") or said.get("delta") or {}
+        events = choice.said(words)
+        logprobs = said.get("logprobs")
+        if logprobs and (tokens := logprobs.get("content")):
+            events.append(Logprobs([dict(token) for token in tokens], choice.number))
+        reason = said.get("finish_reason")
+        if reason:  # some write "" for none
+            if reason in FAILED:
+                return [*events, *self._fail(_failure(said, reason))]
+            choice.ended = True
+            choice.reason = REASONS.get(reason, str(reason))
+        return events
+
+    def _choice(self, number: int) -> Choice:
+        choice = self._choices.get(number)
+        if choice is None:
+            if type(number) is not int or number < 0:
+                raise TypeError
+            if len(self._choices) >= self._limits.calls:
+                raise TooMany(f"more than {self._limits.calls} answers in one reply")
+            choice = self._choices[number] = Choice(number, self._vendor, self._limits)
+        return choice
+
+    def _start(self, chunk: Object, choices: list[Object]) -> list[Event]:
+        if self._started:
+            return []
+        known, model = (value if isinstance(value, str) and value else None for value in (chunk.get("id"), chunk.get("model")))
+        self._started = bool(choices) or known is not None or model is not None  # Azure begins with a chunk that says nothing
+        return [] if known is None and model is None else [Start(known, model)]
+
+    def _fail(self, error: BackendError) -> list[Event]:
+        self.done = True
+        return [failed(error)] if self._usage is None else [self._usage, failed(error)]
+
+    def end(self, finish: Finish) -> list[Event]:
+        """The last events: what came and was not told yet, and ``finish``."""
+        self.done = True
+        try:
+            complete = finish.verdict == "complete"
+            events = [event for choice in self._choices.values() for event in choice.rest(complete=complete)]
+            events += _sources(self._pages)
+        except _SHAPES:
+            return self._fail(BadReply("the sound or the sources of the reply have another shape than they must"))
+        return [*events, finish] if self._usage is None else [*events, self._usage, finish]
+
+    def verdict(self, *, whole: bool) -> Finish:
+        """``whole``: the wire's own end was read, and not just the body's."""
+        choices = self._choices.values()
+        if not whole and not (choices and all(choice.ended for choice in choices)):
+            return truncated("neither a finish_reason nor [DONE] came")
+        first = self._choices.get(0)
+        reason = None if first is None else first.reason
+        for choice in choices:
+            if (error := choice.wrong()) is not None:
+                return Finish("failed", reason, error)
+        if not any(choice.came or choice.ended for choice in choices):
+            return failed(EmptyReply("the backend sent nothing: no text, no call and no reason"))
+        others = {choice.number: choice.reason for choice in choices if choice.number} or None
+        return Finish("complete", reason, others=others)
+
+
+_SHAPES = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+"""What reading a value of another shape raises."""
+_SILENT = frozenset(
+    (
+        "id",
+        "object",
+        "created",
+        "model",
+        "choices",
+        "usage",
+        "system_fingerprint",
+        "service_tier",
+        "obfuscation",
+        "provider",
+        "p",
+    )
+)
+"""Fields of a chunk that say nothing beside ``choices``, and ``usage`` if it is empty."""
+
+
+def _usual(chunk: Any) -> str | None:
+    """The text of the usual chunk, straight: a piece of the first answer's text and nothing else."""
+    choices = chunk.get("choices")
+    if not choices or len(choices) != 1 or chunk.get("usage") is not None or not _SILENT.issuperset(chunk):
+        return None
+    said = choices[0]
+    delta = said.get("delta")
+    if not delta or len(delta) != 1 or said.get("finish_reason") or said.get("logprobs") is not None or said.get("index"):
+        return None
+    content = delta.get("content")
+    return content if type(content) is str and content else None
+
+
+def _failure(said: Object, reason: str) -> BackendError:
+    if said.get("error"):
+        return error_of(fault_of_error(said))
+    return ReplyFailed(f"the backend ended its answer with {shown(reason)}")
+
+
+def _sources(pages: Object) -> list[Event]:
+    """Perplexity's lists, which every chunk repeats: the pages with titles, else the addresses alone."""
+    found = pages.get("search_results")
+    if found:
+        return [Source(str(page.get("title") or ""), str(page["url"]), str(page.get("snippet") or "")) for page in found]
+    return [Source("", url) for url in pages.get("citations") or [] if isinstance(url, str)]

@@ -1,0 +1,202 @@
+"""Thoughts, and what a vendor wants back of them.
+
+Most dialects have one text, ``reasoning_content`` or ``reasoning``. OpenRouter's ``reasoning_details`` hold blocks, each with
+its signature, its encrypted data and fields of its own that must go back as they came.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...events import Event, Reasoning
+from ...types import Opaque, ReasoningPart
+from .._json import decoded, encoded
+from ..deltas import TooMany
+from ..fields import item
+from ..limits import Limits
+from ..tags import tagged, untagged
+from .names import VENDOR
+
+Object = dict[str, Any]
+
+PLAIN = ("reasoning_content", "reasoning")
+_TEXT = {"reasoning.text": "text", "reasoning.summary": "summary"}
+"""Where each kind of detail has its text."""
+_KNOWN = ("type", "text", "summary", "signature", "data", "id", "index")
+
+
+def detail_of(text: str, opaque: Opaque | None, tag: str | None = None) -> Object:
+    """One of ``reasoning_details``. ``tag`` stands for the opaque part's data where it is not this vendor's own."""
+    if opaque is None:
+        return {"type": "reasoning.text", "text": text}
+    data = opaque.data if tag is None else tag
+    whole = _whole(data)
+    if whole is not None:
+        field = _TEXT.get(whole["type"])
+        return whole if field is None else {**whole, field: text}
+    name = {} if opaque.id is None else {"id": opaque.id}
+    if opaque.redacted:
+        return {"type": "reasoning.encrypted", "data": data, **name}
+    return {"type": "reasoning.text", "text": text, "signature": data, **name}
+
+
+def _whole(data: str) -> Object | None:
+    """A detail that was kept with all its fields; see ``opaque_of``."""
+    if not data.startswith('{"'):
+        return None
+    try:
+        said = decoded(data.encode())
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) and str(said.get("type")).startswith("reasoning.") else None
+
+
+def opaque_of(detail: Object, vendor: str) -> Opaque | None:
+    """What of a detail must go back: its signature, or all of it but the text where it has fields that we do not know."""
+    encrypted = detail.get("type") == "reasoning.encrypted"
+    data, name = detail.get("data" if encrypted else "signature"), detail.get("id")
+    if isinstance(data, str) and data.startswith("pc1."):
+        return untagged(data, vendor)  # from behind a gateway of ours
+    name = name if isinstance(name, str) else None
+    if any(value is not None and field not in _KNOWN for field, value in detail.items()):
+        kept = {"type": "reasoning.text", **{key: value for key, value in detail.items() if key not in ("text", "summary")}}
+        return Opaque(vendor, encoded(kept).decode(), name, encrypted)
+    return Opaque(vendor, data, name, encrypted) if isinstance(data, str) and data else None
+
+
+def part_of(value: object, field: str) -> ReasoningPart:
+    """A detail of a request. What this wire alone knows of it stays with the part. Raises ``BadInput``."""
+    said = dict(item(value, field))
+    kind = said.get("type")
+    words = said.pop(_TEXT.get(kind, "text") if isinstance(kind, str) else "text", None)
+    known = {name: said.get(name) for name in ("type", "id", "signature", "data")}
+    opaque = opaque_of(known, VENDOR)
+    for name in ("signature", "data", "id") if opaque is not None else ():
+        said.pop(name, None)
+    if kind == "reasoning.text" or opaque is not None:
+        said.pop("type", None)
+    return ReasoningPart(words if isinstance(words, str) else "", opaque, said or None)
+
+
+class Thoughts:
+    """The thoughts of one choice, as they come. An opaque part comes with its own block, when that is known to be whole."""
+
+    __slots__ = ("_about", "_choice", "_given", "_limit", "_open", "_size", "_told", "_vendor", "block")
+
+    def __init__(self, vendor: str, limits: Limits, choice: int) -> None:
+        self.block = 0
+        self._vendor, self._limit, self._choice = vendor, limits.event, choice
+        self._open = False
+        """The block has something in it."""
+        self._given: list[str] = []
+        """Its plain pieces; a detail may repeat them all."""
+        self._size = 0
+        self._about: Object | None = None
+        """Its detail but for the text."""
+        self._told = False
+        """Its opaque part was given."""
+
+    def plain(self, text: str) -> list[Event]:
+        """A piece of the one text."""
+        before = self._next() if self._about is not None else []
+        self._open = True
+        self._given.append(text)
+        self._size += len(text)
+        if self._size > self._limit:
+            raise TooMany(f"more than {self._limit:,} characters in one thought")
+        return [*before, Reasoning(text, None, self.block, self._choice)]
+
+    def detail(self, said: Object) -> list[Event]:
+        """One of ``reasoning_details``. Raises ``TypeError`` for one of another shape."""
+        text = said.get("text") or said.get("summary") or ""
+        if not isinstance(text, str):
+            raise TypeError
+        events = [] if self._belongs(said, text) else self._next()
+        if self._about is None and self._given:
+            text = ""  # it closes a block whose text is known
+        self._open = True
+        self._about = {**(self._about or {}), **{name: value for name, value in said.items() if value is not None}}
+        if text:
+            events.append(Reasoning(text, None, self.block, self._choice))
+        return [*events, *self.rest()] if said.get("signature") or said.get("data") else events
+
+    def rest(self) -> list[Event]:
+        """What must go back of the block that came last, if that was not given yet."""
+        if self._about is None or (self._told and not self._about.get("signature")):
+            return []
+        opaque = opaque_of(self._about, self._vendor)
+        self._about.pop("signature", None)
+        self._told = True
+        return [] if opaque is None else [Reasoning("", opaque, self.block, self._choice)]
+
+    def _belongs(self, said: Object, text: str) -> bool:
+        about = self._about
+        if about is None:
+            return not self._given or "".join(self._given) == text
+        if about.get("type") != said.get("type") or about.get("index") != said.get("index"):
+            return False
+        return said.get("index") is not None or not (self._told and text)
+
+    def _next(self) -> list[Event]:
+        events = self.rest()
+        if self._open:
+            self.block += 1
+        self._open = self._told = False
+        self._about = None
+        self._given.clear()
+        self._size = 0
+        return events
+
+
+class Told:
+    """Thoughts of one choice on their way out: the text as it comes, and each block whole once it is known to be so.
+
+    A client that hands ``reasoning_details`` back as they came then hands back every block with its signature.
+    """
+
+    __slots__ = ("_block", "_detailed", "_texts", "_whole")
+
+    def __init__(self) -> None:
+        self._block = 0
+        self._texts: list[str] = []
+        self._detailed = False
+        """Some block went out as a detail, so that all must."""
+        self._whole = True
+        """The block did."""
+
+    def deltas(self, event: Reasoning) -> list[Object]:
+        deltas: list[Object] = []
+        if event.block != self._block:
+            if not self._whole:
+                deltas.append(self._detail(None))
+            self._block = event.block
+            self._texts.clear()
+        if event.text:
+            self._texts.append(event.text)
+            self._whole = False
+            deltas.append({"reasoning_content": event.text})
+        if event.opaque is not None:
+            deltas.append(self._detail(event.opaque))
+        return deltas
+
+    def end(self) -> list[Object]:
+        return [self._detail(None)] if self._detailed and not self._whole else []
+
+    def _detail(self, opaque: Opaque | None) -> Object:
+        self._detailed = self._whole = True
+        tag = None if opaque is None else tagged(opaque, VENDOR)
+        return {"reasoning_details": [{**detail_of("".join(self._texts), opaque, tag), "index": self._block}]}
+
+
+def message_fields(blocks: list[tuple[str, Opaque | None]]) -> Object:
+    """The same of a whole message: one text, and the blocks where they are several or signed."""
+    said: Object = {}
+    text = "\n\n".join(text for text, _ in blocks if text)
+    if text:
+        said["reasoning_content"] = text
+    if len(blocks) > 1 or any(opaque is not None for _, opaque in blocks):
+        said["reasoning_details"] = [
+            {**detail_of(text, opaque, None if opaque is None else tagged(opaque, VENDOR)), "index": place}
+            for place, (text, opaque) in enumerate(blocks)
+        ]
+    return said

@@ -1,0 +1,63 @@
+"""Tokens as this wire and its dialects count them, both ways."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ...events import Usage
+
+Object = dict[str, Any]
+
+
+def usage_of(said: Object) -> Usage:
+    """The counts by OpenAI's names, and by those that others have for what is cached."""
+    prompt, answer = _object(said.get("prompt_tokens_details")), _object(said.get("completion_tokens_details"))
+    cached = (prompt.get("cached_tokens"), said.get("prompt_cache_hit_tokens"), said.get("cached_tokens"))  # DeepSeek, Moonshot
+    usage = Usage(
+        _count(said.get("prompt_tokens")),
+        _count(said.get("completion_tokens")),
+        _count(said.get("total_tokens")),
+        next((count for one in cached if (count := _count(one)) is not None), None),
+        _count(prompt.get("cache_write_tokens")),
+        _count(answer.get("reasoning_tokens")),
+        _count(prompt.get("audio_tokens")),
+        _count(answer.get("audio_tokens")),
+    )
+    return _with_thoughts(usage)
+
+
+def _with_thoughts(usage: Usage) -> Usage:
+    """xAI counts thoughts beside the completion and not in it: its total tells."""
+    asked, answered, thoughts = usage.prompt_tokens, usage.completion_tokens, usage.reasoning_tokens
+    if asked is None or answered is None or not thoughts or usage.total_tokens != asked + answered + thoughts:
+        return usage
+    return replace(usage, completion_tokens=answered + thoughts)
+
+
+def usage_object(usage: Usage | None) -> Object | None:
+    """The three counts that must be there, 0 where nobody counted; the rest where it is known."""
+    if usage is None:
+        return None
+    asked, answered = usage.prompt_tokens or 0, usage.completion_tokens or 0
+    said: Object = {"prompt_tokens": asked, "completion_tokens": answered}
+    said["total_tokens"] = asked + answered if usage.total_tokens is None else usage.total_tokens
+    prompt = {
+        "cached_tokens": usage.cached_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+        "audio_tokens": usage.audio_prompt_tokens,
+    }
+    answer = {"reasoning_tokens": usage.reasoning_tokens, "audio_tokens": usage.audio_completion_tokens}
+    for name, counts in (("prompt_tokens_details", prompt), ("completion_tokens_details", answer)):
+        known = {key: count for key, count in counts.items() if count is not None}
+        if known:
+            said[name] = known
+    return said
+
+
+def _object(value: object) -> Object:
+    return value if isinstance(value, dict) else {}
+
+
+def _count(value: object) -> int | None:
+    return value if type(value) is int and value >= 0 else None

@@ -1,0 +1,222 @@
+"""Output items, whole or in pieces, as events."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from dataclasses import dataclass
+
+from ...errors import BadInput, BadReply, shown
+from ...events import Event, Logprobs, Media, Reasoning, Refusal, Source, Text, ToolCallPiece
+from ...types import Opaque
+from ..deltas import ToolCalls, TooMany
+from ..limits import Limits
+from .names import Object, count
+from .sealed import call_of, item_id, whole_item
+
+Place = int | None
+"""Of an item among the output, its ``output_index``; some servers give none."""
+
+
+@dataclass(slots=True)
+class _Thought:
+    """A reasoning item. Of its summary and its full text only that which came first is told."""
+
+    block: int
+    kind: str | None = None
+    part: int | None = None
+
+
+class Pieces:
+    """What has been said of the items of one reply. Methods add to ``events``; they raise ``BadReply`` and ``TooMany``."""
+
+    def __init__(self, vendor: str, limits: Limits) -> None:
+        self.begun = False
+        """The reply has items, be they empty."""
+        self.calls = ToolCalls(limits)
+        self.refused = self.answered = False
+        self._vendor = vendor
+        self._limits = limits
+        self._given: set[Place] = set()
+        """Items of which something was told in pieces, so that it is not told again when they come whole."""
+        self._cited: set[Place] = set()
+        self._argued: set[Place] = set()
+        self._thoughts: dict[Place, _Thought] = {}
+        self._blocks = 0
+        self._signatures: dict[str, str] = {}
+        self._ids: set[str] = set()
+
+    @property
+    def said(self) -> bool:
+        return bool(self._given)
+
+    def speaks(self, place: Place) -> None:
+        """A piece of the answer's text, in this item."""
+        self._give(place)
+        self.answered = True
+
+    def added(self, item: Object, place: Place, events: list[Event]) -> None:
+        """An item begins. Only a call is told by that: all else has its own pieces, or is told when it is whole."""
+        self.begun = True
+        if place is None:
+            for known in (self._given, self._cited, self._argued):
+                known.discard(None)
+            self._thoughts.pop(None, None)
+        if item.get("type") == "function_call":
+            self._call(item, place, events)
+
+    def done(self, item: Object, place: Place, events: list[Event]) -> None:
+        """An item is whole: what was not yet told of it."""
+        self.begun = True
+        match item.get("type"):
+            case "message":
+                self._message(item, place, events)
+            case "function_call":
+                self._call(item, place, events)
+            case "reasoning":
+                self._reasoning(item, place, events)
+            case "image_generation_call" if isinstance(item.get("result"), str):
+                self._give(place)
+                events.append(_image(item))
+            case str():
+                self._hosted(item, place, events)
+            case _:
+                raise BadReply(f"an item of the reply's output has no type: {shown(repr(item))}")
+
+    def refusal(self, text: str, place: Place, events: list[Event]) -> None:
+        self._give(place)
+        self.refused = True
+        if text:
+            events.append(Refusal(text))
+
+    def thought(self, kind: str, part: int | None, text: str, place: Place, events: list[Event]) -> None:
+        """A piece of the summary or of the full text; parts are set off by an empty line."""
+        thought = self._thought(place)
+        if not text or thought.kind not in (None, kind):
+            return
+        apart = thought.kind is not None and part != thought.part
+        thought.kind, thought.part = kind, part
+        events.append(Reasoning(f"\n\n{text}" if apart else text, None, thought.block))
+
+    def arguments(self, text: str, place: Place, events: list[Event], *, whole: bool = False) -> None:
+        """A piece of a call's arguments, or all of them, which says nothing new where pieces came."""
+        if not text or (whole and place in self._argued):
+            return
+        self._give(place)
+        self._argued.add(place)
+        self._tell(self.calls.take(index=place, arguments=text), events)
+
+    def citation(self, annotation: object, place: Place, events: list[Event]) -> None:
+        """A page the answer rests on. Citations of files have no address: they are not told."""
+        match annotation:
+            case {"type": "url_citation", "url": str(url), **more}:
+                start, end = count(more.get("start_index")), count(more.get("end_index"))
+                title = more.get("title")
+                if len(self._cited) <= 4 * self._limits.calls:
+                    self._cited.add(place)
+                where = (start, end) if start or end else (None, None)
+                events.append(Source(title if isinstance(title, str) else "", url, "", *where))
+
+    def _give(self, place: Place) -> None:
+        if place not in self._given:
+            if len(self._given) >= 4 * self._limits.calls:
+                raise TooMany(f"more than {4 * self._limits.calls} items in one reply")
+            self._given.add(place)
+
+    def _thought(self, place: Place) -> _Thought:
+        self._give(place)
+        if place not in self._thoughts:
+            self._thoughts[place] = _Thought(self._blocks)
+            self._blocks += 1
+        return self._thoughts[place]
+
+    def _message(self, item: Object, place: Place, events: list[Event]) -> None:
+        content = item.get("content")
+        told, cited = place in self._given, place in self._cited
+        for part in content if isinstance(content, list) else []:
+            match part:
+                case {"type": "output_text", "text": str(text)}:
+                    if not told and text:
+                        self.speaks(place)
+                        events.append(Text(text))
+                        logprobs(part.get("logprobs"), events)
+                    annotations = part.get("annotations")
+                    for annotation in annotations if isinstance(annotations, list) and not cited else []:
+                        self.citation(annotation, place, events)
+                case {"type": "refusal", "refusal": str(text)} if not told:
+                    self.refusal(text, place, events)
+
+    def _call(self, item: Object, place: Place, events: list[Event]) -> None:
+        """A call, when it begins and again when it is whole."""
+        call_id, name, arguments = item.get("call_id"), item.get("name"), item.get("arguments")
+        if not isinstance(call_id, str) or not isinstance(name, str) or not isinstance(arguments, str | None):
+            raise BadReply(f"a function_call of the reply is not in order: {shown(repr(item))}")
+        if arguments and place in self._argued:
+            arguments = None
+        if arguments:
+            self._argued.add(place)
+        known = place is not None and place in self._given
+        self._give(place)
+        self._ids.add(call_id)
+        signature = self._signatures.pop(call_id, None)
+        opaque = None if signature is None else Opaque(self._vendor, signature)
+        if known:
+            piece = self.calls.take(index=place, arguments=arguments, opaque=opaque)
+        else:
+            piece = self.calls.take(index=place, call_id=call_id, name=name, arguments=arguments, opaque=opaque)
+        self._tell(piece, events)
+
+    def _reasoning(self, item: Object, place: Place, events: list[Event]) -> None:
+        content = item.get("encrypted_content")
+        if isinstance(content, str) and (signed := call_of(content)) is not None:
+            self._give(place)
+            self._signed(*signed, events)
+            return
+        thought = self._thought(place)
+        if thought.kind is None:
+            told = _texts(item.get("content")) or _texts(item.get("summary"))
+            if told:
+                events.append(Reasoning("\n\n".join(told), None, thought.block))
+        if isinstance(content, str) and content:
+            events.append(Reasoning("", Opaque(self._vendor, content, item_id(item.get("id"))), thought.block))
+
+    def _signed(self, call: str, signature: str, events: list[Event]) -> None:
+        """The signature of a call, which may come before or behind it."""
+        if call in self._ids:
+            self._tell(self.calls.take(call_id=call, opaque=Opaque(self._vendor, signature)), events)
+        elif len(self._signatures) >= self._limits.calls:
+            raise TooMany(f"more than {self._limits.calls} signatures of tool calls in one reply")
+        else:
+            self._signatures[call] = signature
+
+    def _hosted(self, item: Object, place: Place, events: list[Event]) -> None:
+        """An item that only the backend understands: it goes back as it is, and stands between what was thought."""
+        thought = self._thought(place)
+        try:
+            events.append(Reasoning("", whole_item(item, "output", self._vendor), thought.block))
+        except BadInput as error:
+            raise BadReply(f"an item of the reply cannot be kept: {shown(str(error))}") from error
+
+    @staticmethod
+    def _tell(piece: ToolCallPiece | None, events: list[Event]) -> None:
+        if piece is not None:
+            events.append(piece)
+
+
+def logprobs(value: object, events: list[Event]) -> None:
+    """Probabilities, where there are any."""
+    if isinstance(value, list) and value:
+        tokens = [token for token in value if isinstance(token, dict)]
+        events.append(Logprobs([{"bytes": None, "top_logprobs": [], **token} for token in tokens]))
+
+
+def _texts(value: object) -> list[str]:
+    parts = value if isinstance(value, list) else []
+    return [part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str) and part["text"]]
+
+
+def _image(item: Object) -> Media:
+    form = item.get("output_format")
+    try:
+        return Media(b64decode(item["result"], validate=True), f"image/{form if isinstance(form, str) else 'png'}")
+    except ValueError as error:
+        raise BadReply("an image of the reply is not in base64") from error

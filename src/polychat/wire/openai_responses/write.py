@@ -1,0 +1,108 @@
+"""The half that asks: an ask as the body of a request."""
+
+from __future__ import annotations
+
+import re
+
+from ...types import Ask, Format, HostedTool, Thinking, Tool, ToolChoice
+from .items import Items, apart
+from .names import ENCRYPTED, LOGPROBS, NAME, VENDOR, Object
+from .shapes import merged
+
+_THOUGHTLESS = re.compile(r"(?:.*/)?(?:chat)?gpt-(?:3|4)|(?:.*/)?chatgpt-4o|ft:gpt-(?:3|4)")
+"""Models that do not reason: they refuse to be asked for encrypted thoughts. Their successors all reason."""
+_AS_THEY_ARE = (
+    *("temperature", "top_p", "parallel_tool_calls", "metadata", "user", "service_tier", "store"),
+    *("max_tokens", "previous"),
+)
+_CALLED = {"max_tokens": "max_output_tokens", "previous": "previous_response_id"}
+
+
+def path(ask: Ask) -> str:
+    """Streamed or not, the same."""
+    return "/responses"
+
+
+def write_request(ask: Ask, vendor: str = VENDOR) -> Object:
+    """The body, as a value for JSON. Opaque parts of other vendors, and what ``FATES`` drops, are left out."""
+    own = ask.wire == NAME
+    instructions, turns = apart(ask.turns, own=own)
+    body: Object = {"model": ask.model}
+    if instructions is not None:
+        body["instructions"] = instructions
+    body["input"] = Items(vendor, own=own).of(turns)
+    body |= settings(ask, own=own)
+    if include := _include(ask):
+        body["include"] = include
+    if ask.stream:
+        body["stream"] = True
+    return merged(body, ask.extra) if own else body
+
+
+def settings(ask: Ask, *, own: bool) -> Object:
+    """All of an ask that is not its conversation: the fields that a response repeats, by the same names."""
+    said: Object = {}
+    if tools := [_tool(tool, own=own) for tool in ask.tools if own or not isinstance(tool, HostedTool)]:
+        said["tools"] = tools
+    if ask.tool_choice is not None:
+        said["tool_choice"] = _choice(ask.tool_choice)
+    text: Object = {} if ask.format is None else {"format": _format(ask.format)}
+    if ask.verbosity is not None:
+        text["verbosity"] = ask.verbosity
+    if text:
+        said["text"] = text
+    if ask.reasoning is not None and (reasoning := _reasoning(ask.reasoning)):
+        said["reasoning"] = reasoning
+    for name in _AS_THEY_ARE:
+        if (value := getattr(ask, name)) is not None:
+            said[_CALLED.get(name, name)] = value
+    if ask.logprobs is not None:
+        said["top_logprobs"] = ask.logprobs
+    return said
+
+
+def _include(ask: Ask) -> list[str]:
+    include = [LOGPROBS] if ask.logprobs is not None else []
+    if ask.store is False and not _THOUGHTLESS.match(ask.model):
+        include.append(ENCRYPTED)
+    return include
+
+
+def _tool(tool: Tool | HostedTool, *, own: bool) -> Object:
+    if isinstance(tool, HostedTool):
+        return tool.spec
+    said: Object = {"type": "function", "name": tool.name}
+    if tool.description is not None:
+        said["description"] = tool.description
+    said["parameters"] = {"type": "object", "properties": {}} if tool.parameters is None else tool.parameters
+    # Left out it is true here, and arguments that may be left out become ones that must be there.
+    strict = tool.strict if own else bool(tool.strict)
+    if strict is not None:
+        said["strict"] = strict
+    return {**said, **tool.extra} if own and tool.extra else said
+
+
+def _choice(choice: ToolChoice) -> str | Object:
+    return {"type": "function", "name": choice.name} if choice.mode == "named" else choice.mode
+
+
+def _format(form: Format) -> Object:
+    if form.kind != "schema":
+        return {"type": "json_object" if form.kind == "json" else "text"}
+    said = {"name": form.name or "answer", "description": form.description, "schema": form.schema, "strict": form.strict}
+    return {"type": "json_schema", **{name: value for name, value in said.items() if value is not None}}
+
+
+def _reasoning(thinking: Thinking) -> Object:
+    said = {"effort": _effort(thinking), "summary": None if thinking.summary == "none" else thinking.summary}
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _effort(thinking: Thinking) -> str | None:
+    """The effort, or the one that comes nearest to a budget of tokens; as much as it likes is what the model does anyway."""
+    if thinking.effort is not None or thinking.budget is None or thinking.budget < 0:
+        return thinking.effort
+    for most, effort in ((0, "none"), (2_048, "low"), (8_192, "medium")):
+        if thinking.budget <= most:
+            return effort
+    return "high"

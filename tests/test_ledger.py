@@ -1,0 +1,174 @@
+"""The loss ledger: every field of an ask has a fate on every wire."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+import warnings
+from typing import Any
+
+import pytest
+
+from polychat import types
+from polychat.errors import BadInput
+from polychat.types import Ask, HostedTool, ImagePart, Opaque, ReasoningPart, TextPart, Thinking, Tool, ToolChoice, Turn
+from polychat.wire.ledger import (
+    COVERS,
+    FIELDS,
+    FORM,
+    KEPT,
+    Fate,
+    Loss,
+    LossWarning,
+    dropped,
+    emulated,
+    losses,
+    settle,
+    used,
+)
+from polychat.wire.wires import names, wire
+
+
+@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("field", FIELDS)
+def test_every_wire_says_what_becomes_of_every_field(field: str, name: str) -> None:
+    """Each field has a fate, and one that is emulated or dropped says why."""
+    fate = wire(name).FATES[field]
+    assert fate.kind in ("kept", "mapped", "emulated", "dropped")
+    assert fate.note or fate.kind in ("kept", "mapped")
+
+
+@pytest.mark.parametrize("name", names())
+def test_no_wire_speaks_of_a_field_that_is_none(name: str) -> None:
+    """A fate under a name that is misspelt, or gone, is found."""
+    assert set(wire(name).FATES) == set(FIELDS)
+
+
+def values() -> list[type]:
+    """The values an ask is made of."""
+    parts = typing.get_args(types.Part)
+    return [Ask, Turn, *parts, Tool, HostedTool]
+
+
+@pytest.mark.parametrize("value", values(), ids=lambda value: value.__name__)
+def test_every_field_of_the_values_is_accounted_for(value: type) -> None:
+    """A field added to a value without a place in the ledger is found here."""
+    assert {field.name for field in dataclasses.fields(value)} == set(COVERS[value])
+    assert {name for names in COVERS[value].values() for name in names} <= set(FIELDS)
+
+
+def test_what_changes_the_form_of_an_answer_are_fields() -> None:
+    """The fields whose loss is refused are in the ledger."""
+    assert set(FIELDS) >= FORM
+
+
+def fates(**kinds: Fate) -> dict[str, Fate]:
+    return {name: kinds.get(name.replace(".", "_"), KEPT) for name in FIELDS}
+
+
+def ask(**fields: Any) -> Ask:
+    return Ask("m", [Turn("user", [TextPart("hi")])], **fields)
+
+
+def test_only_what_is_used_is_lost() -> None:
+    """A wire that drops seeds loses nothing of an ask without one."""
+    table = fates(seed=dropped("no such thing"))
+    assert losses(ask(), table, "w", "v") == []
+    assert losses(ask(seed=1), table, "w", "v") == [Loss("seed", "dropped", "no such thing")]
+
+
+def test_a_zero_is_said_too() -> None:
+    """A temperature of 0 and a flag that is false are fields that are used."""
+    table = fates(temperature=dropped("x"), parallel_tool_calls=dropped("y"))
+    found = losses(ask(temperature=0.0, parallel_tool_calls=False), table, "w", "v")
+    assert {loss.field for loss in found} == {"temperature", "parallel_tool_calls"}
+
+
+def test_a_field_is_lost_once_and_says_which() -> None:
+    """Of two images the first is named; the ledger counts fields and not their uses."""
+    turns = [Turn("user", [ImagePart(url="http://a"), ImagePart(url="http://b", detail="low")])]
+    found = losses(Ask("m", turns), fates(parts_image_url=dropped("blind")), "w", "v")
+    assert [str(loss) for loss in found] == ["parts.image.url is dropped: blind"]
+
+
+def test_signatures_are_their_vendors() -> None:
+    """The same opaque part is kept for its vendor and foreign to any other."""
+    turns = [Turn("assistant", [ReasoningPart("hm", Opaque("v", "sig"))])]
+    assert ("parts.opaque", "v") in set(used(Ask("m", turns), "w", "v"))
+    assert ("parts.opaque.foreign", "v") in set(used(Ask("m", turns), "w", "other"))
+
+
+def test_extras_are_their_wires() -> None:
+    """What only one wire knows is kept on it and foreign on another, wherever it stands."""
+    known = Ask("m", [Turn("user", [TextPart("x", extra={"deep": 1})])], wire="w", extra={"top": 2})
+    assert [name for name, _ in used(known, "w", "v")].count("extra") == 2
+    assert {("extra.foreign", "deep"), ("extra.foreign", "top")} <= set(used(known, "other", "v"))
+
+
+def test_a_system_turn_among_the_others_is_late() -> None:
+    """Before the first other turn it is a system turn; after it the ledger has another word."""
+    turns = [Turn("system", []), Turn("user", []), Turn("system", []), Turn("assistant", [])]
+    found = [name for name, _ in used(Ask("m", turns), "w", "v")]
+    assert {"turns.system", "turns.system.late", "turns.assistant.last"} <= set(found)
+    assert "turns.system.late" not in {name for name, _ in used(Ask("m", turns[:2]), "w", "v")}
+
+
+@pytest.mark.parametrize(
+    ("said", "field"),
+    [
+        ({"tools": [Tool("f", strict=True)]}, "tools.strict"),
+        ({"tools": [HostedTool("search", {})], "wire": "w"}, "tools.hosted"),
+        ({"tools": [HostedTool("search", {})]}, "tools.hosted.foreign"),
+        ({"tool_choice": ToolChoice("named", "f")}, "tool_choice.named"),
+        ({"reasoning": Thinking(budget=0)}, "reasoning.budget"),
+        ({"stop": ["x"]}, "stop"),
+        ({"stream": True}, "stream"),
+    ],
+)
+def test_fields_inside_others_are_seen(said: dict[str, Any], field: str) -> None:
+    """Each has a line of its own in the ledger."""
+    assert field in {name for name, _ in used(ask(**said), "w", "v")}
+
+
+GONE = Loss("tools", "dropped", "no tools here")
+SMALL = Loss("seed", "dropped", "no seeds here")
+CLOSE = Loss("format.json", "emulated", "by asking for it")
+
+
+@pytest.mark.parametrize(
+    ("found", "on_loss", "refused"),
+    [
+        ([GONE], None, "tools"),
+        ([SMALL, GONE], None, "tools"),
+        ([SMALL], "refuse", "seed"),
+        ([CLOSE, SMALL], "refuse", "seed"),
+    ],
+)
+def test_refusing_names_the_field_and_the_way_out(found: list[Loss], on_loss: Any, refused: str) -> None:
+    """Without a choice what changes the form is refused; with ``refuse`` all that is dropped; what is emulated never."""
+    with pytest.raises(BadInput, match="on_loss") as caught:
+        settle(found, on_loss)
+    assert caught.value.field == refused
+
+
+@pytest.mark.parametrize(
+    ("found", "on_loss", "warned"),
+    [
+        ([SMALL, CLOSE], None, ["seed"]),
+        ([GONE, SMALL, CLOSE], "warn", ["tools", "seed", "format.json"]),
+        ([GONE, SMALL, CLOSE], "allow", []),
+        ([CLOSE], "refuse", []),
+    ],
+)
+def test_warning_is_by_choice(found: list[Loss], on_loss: Any, warned: list[str]) -> None:
+    """What is dropped is warned of; what is emulated only for those who want to hear everything; ``allow`` is silent."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        settle(found, on_loss)
+    assert [str(one.message).partition(" ")[0] for one in caught] == warned
+    assert all(one.category is LossWarning for one in caught)
+
+
+def test_emulated_fates_need_a_reason() -> None:
+    """The makers of fates keep the reason."""
+    assert (emulated("so").note, dropped("so").kind) == ("so", "dropped")

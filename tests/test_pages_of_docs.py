@@ -1,0 +1,17 @@
+"""The pages of the documentation that are tables of the code."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = runpy.run_path(str(DOCS / "pages.py"))["PAGES"]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_what_the_code_says(name: str) -> None:
+    """Where it is not, run  make docs  and look at what changed."""
+    assert (DOCS / name).read_text(encoding="utf-8") == PAGES[name]()

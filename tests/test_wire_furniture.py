@@ -1,0 +1,192 @@
+"""What the wires are made of: JSON's one door, events and JSON lines, faults."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polychat import errors
+from polychat.wire import _json
+from polychat.wire.faults import STATUS, Fault, error_of, fault_of, kind_of
+from polychat.wire.framing import Events, JSONLines, LineTooLong, event
+
+from .furniture.corpus import splits
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@pytest.fixture(params=["msgspec", "json"])
+def codec(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """JSON by msgspec, and as an install without it has it."""
+    if request.param == "json":
+        monkeypatch.setattr(_json, "_loads", _json._plain_loads)
+        monkeypatch.setattr(_json, "_dumps", _json._plain_dumps)
+    else:
+        _json._bind()
+
+
+@pytest.mark.usefixtures("codec")
+@pytest.mark.parametrize("value", [{"a": [1, "é\u2028", None, True]}, [], "x", 1.5])
+def test_json_comes_back(value: Any) -> None:
+    """What is written is read, with either codec, as UTF-8 and without spaces."""
+    assert _json.decoded(_json.encoded(value)) == value
+    assert b" " not in _json.encoded(value)
+
+
+@given(VALUES)
+def test_both_codecs_agree(value: Any) -> None:
+    """What one writes the other reads as the same."""
+    _json._bind()
+    assert _json.decoded(_json._plain_dumps(value)) == value
+    assert _json._plain_loads(_json.encoded(value)) == value
+
+
+@pytest.mark.usefixtures("codec")
+def test_both_halves_of_a_pair_are_a_letter() -> None:
+    """Escaped as JSON escapes it."""
+    assert _json.decoded(rb'"\ud83d\ude00 \\ud800"') == "\N{GRINNING FACE} \\ud800"
+
+
+@pytest.mark.usefixtures("codec")
+@pytest.mark.parametrize(
+    "broken", [rb'"\ud800"', rb'{"a":"\udc00x"}', b"", b"{", b"NaN", b'{"a":Infinity}', b'"\xff"', b"[1,]", b"nul"]
+)
+def test_what_is_no_json_is_a_value_error(broken: bytes) -> None:
+    """And nothing else: no codec's own error gets out."""
+    with pytest.raises(ValueError):
+        _json.decoded(broken)
+
+
+@pytest.mark.usefixtures("codec")
+def test_json_has_a_depth() -> None:
+    """Nesting up to the limit passes; one deeper is refused before a codec sees it. Brackets in strings do not count."""
+    assert _json.decoded(b"[" * 5 + b"]" * 5, depth=5) == [[[[[]]]]]
+    with pytest.raises(_json.TooDeep, match="5 deep"):
+        _json.decoded(b"[" * 6 + b"]" * 6, depth=5)
+    with pytest.raises(_json.TooDeep):
+        _json.decoded(b'{"a":' * 100_000 + b"1" + b"}" * 100_000)
+    assert _json.decoded(b'["[[[[[[[[[[\\"[[[[", {}]', depth=2) == ['[[[[[[[[[["[[[[', {}]
+
+
+@pytest.mark.usefixtures("codec")
+def test_what_json_cannot_carry_is_not_written() -> None:
+    """Half a surrogate pair is an error, and not bytes that nobody can read."""
+    with pytest.raises(ValueError):
+        _json.encoded("\ud800")
+
+
+STREAM = (
+    b": a comment\r\nevent: one\r\ndata: first\r\n\r\ndata:second\n\nid: 5\nevent: three\ndata: a\ndata:  b\nretry: 1\n\n"
+    b"event: empty\n\ndata: plain\n\nevent: last\ndata: \xd0\xbf"
+)
+SAID = [("one", b"first"), ("message", b"second"), ("three", b"a\n b"), ("message", b"plain"), ("last", b"\xd0\xbf")]
+
+
+def test_events_do_not_depend_on_the_cuts() -> None:
+    """Names, joined data lines, and an event without data that leaves no name behind; the last without its blank line."""
+    for pieces in splits(STREAM):
+        reader = Events()
+        assert [one for piece in pieces for one in reader.feed(piece)] + reader.end() == SAID
+
+
+def test_an_event_of_many_lines_has_a_limit() -> None:
+    """Lines within their limit may not add up past the event's."""
+    reader = Events(line=10, event=30)
+    with pytest.raises(LineTooLong, match="30 bytes"):
+        for _ in range(10):
+            reader.feed(b"data: abc\n")
+
+
+def test_a_long_stream_of_short_events_passes() -> None:
+    """The limit is an event's and not the stream's."""
+    reader = Events(line=10, event=30)
+    assert sum(len(reader.feed(b"data: abc\n\n")) for _ in range(100)) == 100
+
+
+@given(st.lists(st.tuples(st.sampled_from(["ping", "message_start"]), VALUES)))
+def test_what_event_writes_events_reads(said: list[tuple[str, Any]]) -> None:
+    """Name and payload survive, whatever the value: JSON has no line end in it."""
+    reader = Events()
+    written = b"".join(event(name, _json.encoded(value)) for name, value in said)
+    assert [(name, _json.decoded(data)) for name, data in reader.feed(written)] == said
+
+
+def test_json_lines_do_not_depend_on_the_cuts() -> None:
+    """One value a line; blank lines are none; the last needs no line end."""
+    stream = b'{"a":1}\n\r\n\n{"b":"\xd0\xbf"}\r\n[]'
+    for pieces in splits(stream):
+        reader = JSONLines()
+        assert [line for piece in pieces for line in reader.feed(piece)] + reader.end() == [
+            b'{"a":1}',
+            b'{"b":"\xd0\xbf"}',
+            b"[]",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "status"),
+    [
+        (errors.BadInput("no", field="tools"), "invalid_request", 400),
+        (errors.UnknownTarget("no such model"), "not_found", 404),
+        (errors.MissingPackage("x", extra="y", purpose="z"), "server", 503),
+        (errors.TimedOut("idle", 3), "timeout", 504),
+        (errors.Unauthorized("no", status=401), "authentication", 401),
+        (errors.Unauthorized("no", status=403), "permission", 403),
+        (errors.RateLimited("slow", status=429, retry_after=3), "rate_limit", 429),
+        (errors.LimitReached("enough"), "quota", 429),
+        (errors.ConnectionFailed("gone"), "server", 502),
+        (errors.BadReply("what"), "server", 502),
+        (errors.Truncated("cut"), "server", 502),
+        (errors.StatusError("no", status=500), "server", 502),
+        (errors.StatusError("no", status=529), "overloaded", 503),
+        (errors.StatusError("no", status=413), "too_large", 413),
+        (errors.PolychatError("?"), "server", 500),
+    ],
+)
+def test_each_error_has_a_way_to_be_told(error: errors.PolychatError, kind: str, status: int) -> None:
+    """A caller's mistakes are 4xx, a backend's failures 5xx; what it said of when to come again is kept."""
+    fault = fault_of(error)
+    assert (fault.kind, fault.status, fault.retry_after) == (kind, status, error.retry_after)
+    assert fault.message == str(error)
+
+
+def test_what_a_backend_called_its_failure_is_told_on() -> None:
+    """The kind that its protocol named wins over what its status alone says."""
+    error = errors.StatusError("too long", status=400)
+    error.kind = "context_length"
+    assert fault_of(error).kind == "context_length"
+
+
+@pytest.mark.parametrize("kind", STATUS)
+def test_a_failure_inside_a_reply_keeps_its_kind(kind: Any) -> None:
+    """From their words to our error and back."""
+    error = error_of(Fault("it broke", kind, STATUS[kind], code="odd_code", retry_after=2.0))
+    assert fault_of(error).kind == kind
+    assert isinstance(error, errors.ReplyFailed)
+    assert isinstance(error, errors.LimitReached) == (kind in ("quota", "rate_limit"))
+    assert "it broke (odd_code)" in str(error)
+    assert error.retry_after == 2.0
+
+
+def test_a_failures_words_are_shown_without_secrets() -> None:
+    """What a backend repeats of a key is not printed."""
+    assert "sk-123" not in str(error_of(Fault("bad api_key=sk-1234567")))
+
+
+def test_a_status_alone_has_a_kind() -> None:
+    """Statuses nobody listed are the caller's fault in the 400s and the server's above."""
+    assert (kind_of(418), kind_of(599), kind_of(422)) == ("invalid_request", "server", "invalid_request")
+
+
+def test_json_has_no_nan() -> None:
+    """The plain codec refuses to write what no other reads."""
+    with pytest.raises(ValueError):
+        _json._plain_dumps(math.nan)

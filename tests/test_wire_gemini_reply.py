@@ -1,0 +1,542 @@
+"""Gemini's replies read: the vendor's own, at every cut, in both framings, and what strangers send in their place."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from polychat.errors import BadReply, EmptyReply, LimitReached, ReplyFailed, Truncated
+from polychat.events import Event, Finish, Logprobs, Media, Reasoning, Source, Start, Text, ToolCallPiece, Usage
+from polychat.types import Opaque
+from polychat.wire import gemini
+from polychat.wire._json import encoded
+from polychat.wire.faults import Fault
+from polychat.wire.gemini.array import NoArray, Objects
+from polychat.wire.limits import Limits
+
+from .furniture.asks import merged
+from .furniture.corpus import FOLDER, splits
+from .furniture.reading import Heard, hear
+from .test_wire_gemini_request import ANY
+
+SIGNATURE = "CiIBVKhc7vB+vaaq6rA/KC79Ts7iXagIOA4EBOyBFDpl+pxPCmcBVKhc7gYyIw6X"
+
+
+def corpus(name: str) -> bytes:
+    return (FOLDER / "gemini" / name).read_bytes()
+
+
+def chunks(stream: bytes) -> list[Any]:
+    return [json.loads(line[6:]) for line in stream.splitlines() if line.startswith(b"data: ")]
+
+
+def as_array(stream: bytes) -> bytes:
+    """The same chunks as the API frames them without ``alt=sse``: an array, indented."""
+    return b"[" + b",\r\n".join(json.dumps(chunk, indent=2).encode() + b"\n" for chunk in chunks(stream)) + b"]\n"
+
+
+STREAMS = [
+    "stream-text.sse",
+    "stream-thoughts-call.sse",
+    "stream-signed-text.sse",
+    "stream-blocked.sse",
+    "stream-recitation.sse",
+    "stream-code.sse",
+]
+FRAMINGS = {"events": lambda stream: stream, "crlf": lambda stream: stream.replace(b"\n", b"\r\n"), "array": as_array}
+
+
+def told(*values: Any) -> Heard:
+    return hear(gemini.Reader(), [b"".join(b"data: " + encoded(value) + b"\n\n" for value in values)])
+
+
+def candidate(*parts: Any, reason: str | None = "STOP", **fields: Any) -> dict[str, Any]:
+    said = {"content": {"parts": list(parts), "role": "model"}, "index": 0, **fields}
+    return {"candidates": [{**said, "finishReason": reason} if reason else said]}
+
+
+# What the vendor publishes.
+
+SAID: dict[str, list[Event]] = {
+    "stream-text.sse": [
+        Start(None, "gemini-3.1-flash-lite"),
+        Text("The capital of Wyoming is **Cheyenne**.\n"),
+        Usage(7, 10, 17),
+        Finish("complete", "stop"),
+    ],
+    "stream-thoughts-call.sse": [
+        Start("48SHaPHpHKbG-8YPtZCawAk", "gemini-2.5-flash"),
+        Reasoning(
+            "**Calculating the Days**\n\nI've determined the user's request involves calculating the days until New Year's Eve."
+            "\n\n\n**Determining the Approach**\n\nI'm now zeroing in on the best method.\n\n\n"
+        ),
+        ToolCallPiece(0, "call_48SHaPHpHKbG-8YPtZCawAk_0_0", "now", "{}", Opaque("gemini", SIGNATURE)),
+        Usage(38, 174, 212, reasoning_tokens=168),
+        Finish("complete", "tool_calls"),
+    ],
+    "stream-signed-text.sse": [
+        Start("tTCwacuEBMvnitYP06qsgQY", "gemini-3.1-flash-lite-preview"),
+        Text("Hello! How can I help you today?"),
+        Reasoning("", Opaque("gemini", "AY89a18iOcFus5wr5bW5xN6zZ4aUiCyhgmg6HE2YjtYDV/dwZ5oZlZHeTmiUKv34qq0=")),
+        Usage(1, 9, 10),
+        Finish("complete", "stop"),
+    ],
+    "stream-code.sse": [
+        Start("RUy4aObyJcTujrEPqtKYKQ", "gemini-2.5-flash"),
+        Text(" sum using a Python tool:\n\nThe sum of the first 5 prime numbers is 28."),
+        Usage(264, 221, 485, reasoning_tokens=95),
+        Finish("complete", "stop"),
+    ],
+    "stream-recitation.sse": [
+        Start(None, "gemini-3.1-flash-lite"),
+        Text("text1text4"),
+        Source("", "https://www.google.com/"),
+        Source("", "https://www.google.com/"),
+        Usage(9, 261, 270),
+        Finish("complete", "content_filter"),
+    ],
+}
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("name", SAID)
+def test_published_streams_are_read(name: str, framing: str) -> None:
+    """At every cut the same, as events with either line end and as an array."""
+    for pieces in splits(FRAMINGS[framing](corpus(name))):
+        assert merged(hear(gemini.Reader(), pieces).events) == SAID[name]
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_a_prompt_that_is_blocked_is_a_failure(framing: str) -> None:
+    """Whatever text came before; the reason is told, and so are the tokens."""
+    for pieces in splits(FRAMINGS[framing](corpus("stream-blocked.sse"))):
+        heard = hear(gemini.Reader(), pieces)
+        assert heard.text == "text1text2"
+        assert heard.finish.verdict == "failed"
+        assert "SAFETY" in str(heard.error)
+        assert Usage(7, 0, 7) in heard.events
+
+
+def test_published_whole_replies_are_read() -> None:
+    """A call without an id gets one; sources know their places in characters, though the wire counts bytes."""
+    assert gemini.read_reply(corpus("whole-call.json")) == [
+        Start("MoL3aKnvOdDmvdIPxenVmQ4", "gemini-2.0-flash"),
+        ToolCallPiece(0, "call_MoL3aKnvOdDmvdIPxenVmQ4_0_0", "rand_number", '{"seed":5}'),
+        Usage(25, 5, 30),
+        Finish("complete", "tool_calls"),
+    ]
+    events = gemini.read_reply(corpus("whole-grounded.json"))
+    text = "".join(event.text for event in events if isinstance(event, Text))
+    sources = [event for event in events if isinstance(event, Source)]
+    assert [text[source.start : source.end] for source in sources] == [
+        "The current weather in London, United Kingdom is cloudy.",
+        "The temperature is 67°F (19°C), but it feels like 75°F (24°C).",
+        "There is a 0% chance of rain, and the humidity is around 41%.",
+    ]
+    assert [source.title[:7] for source in sources] == ["accuwea", "Weather", "Weather"]
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_cut_stream_is_never_complete(name: str, framing: str) -> None:
+    """At every byte: one end, and it is complete only once the reason was read."""
+    stream = FRAMINGS[framing](corpus(name))
+    for cut in range(len(stream)):
+        heard = hear(gemini.Reader(), [stream[:cut]])
+        if heard.finish.verdict == "complete":
+            assert b'"finishReason"' in stream[:cut]
+            assert framing != "array" or stream[:cut].endswith(b"]")
+        elif b"promptFeedback" not in stream[:cut]:
+            assert isinstance(heard.error, Truncated), cut
+
+
+def test_a_stream_that_is_one_object_is_read() -> None:
+    """Some servers answer a stream's request with the whole."""
+    for pieces in splits(corpus("whole-call.json")):
+        assert hear(gemini.Reader(), pieces).events == gemini.read_reply(corpus("whole-call.json"))
+
+
+# Ends.
+
+
+@pytest.mark.parametrize(
+    ("reason", "common"),
+    [
+        ("STOP", "stop"),
+        ("MAX_TOKENS", "length"),
+        ("SAFETY", "content_filter"),
+        ("RECITATION", "content_filter"),
+        ("PROHIBITED_CONTENT", "content_filter"),
+        ("CONTINUATION", "pause"),
+        ("LANGUAGE", "LANGUAGE"),
+        ("OTHER", "OTHER"),
+    ],
+)
+def test_reasons_are_told_in_common_words(reason: str, common: str) -> None:
+    """And where there is none, in the vendor's own."""
+    assert told(candidate({"text": "x"}, reason=reason)).finish == Finish("complete", common)
+
+
+@pytest.mark.parametrize("reason", ["MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "MISSING_THOUGHT_SIGNATURE"])
+def test_a_call_that_cannot_be_used_is_a_failure(reason: str) -> None:
+    """With what the API says of it."""
+    error = told(candidate({"text": "x"}, reason=reason, finishMessage="Malformed function call: f(")).error
+    assert isinstance(error, ReplyFailed)
+    assert "Malformed function call" in str(error)
+    assert reason in str(error)
+
+
+def test_an_unknown_end_without_an_answer_is_a_failure() -> None:
+    """As the API says it of an error of its own."""
+    chunk = {"candidates": [{"finishReason": "OTHER", "finishMessage": "Model failed to generate content."}]}
+    assert "Model failed" in str(told(chunk).error)
+    assert told({"candidates": [{"finishReason": "SAFETY"}]}).finish == Finish("complete", "content_filter")
+
+
+def test_nothing_at_all_is_no_answer() -> None:
+    """No candidate and no reason is an empty reply; no reason is a cut one."""
+    assert isinstance(told({"usageMetadata": {"promptTokenCount": 1}, "modelVersion": "m"}).error, EmptyReply)
+    assert isinstance(gemini.read_reply(b"{}")[-1].error, EmptyReply)
+    assert isinstance(told(candidate({"text": "x"}, reason=None)).error, Truncated)
+    assert isinstance(told(candidate({"text": "x"}, reason="FINISH_REASON_UNSPECIFIED")).error, Truncated)
+    assert isinstance(hear(gemini.Reader(), []).error, Truncated)
+    assert isinstance(hear(gemini.Reader(), [b"[]"]).error, EmptyReply)
+    only_message = {"candidates": [], "promptFeedback": {"blockReasonMessage": "Message"}}
+    assert "Message" in str(told(only_message).error)
+
+
+@pytest.mark.parametrize("framing", ["events", "array"])
+def test_an_error_inside_a_stream_is_a_failure(framing: str) -> None:
+    """Under status 200, after text; its own code is the status."""
+    error = {"error": {"code": 429, "message": "Resource has been exhausted", "status": "RESOURCE_EXHAUSTED"}}
+    stream = b"data: " + encoded(candidate({"text": "x"}, reason=None)) + b"\n\ndata: " + encoded(error) + b"\n\n"
+    heard = hear(gemini.Reader(), [FRAMINGS[framing](stream)])
+    assert (heard.text, heard.finish.verdict) == ("x", "failed")
+    assert isinstance(heard.error, LimitReached)
+    assert heard.error.kind == "rate_limit"
+
+
+# Parts.
+
+
+def test_what_else_a_reply_holds() -> None:
+    """Images, probabilities, pages that were read; thoughts in blocks; images among the thoughts are none of the answer."""
+    logprobs = {
+        "chosenCandidates": [{"token": "é", "logProbability": -0.5}],
+        "topCandidates": [{"candidates": [{"token": "é", "logProbability": -0.5}, {"token": "a"}]}],
+    }
+    pages = {
+        "urlMetadata": [
+            {"retrievedUrl": "https://a.example/", "urlRetrievalStatus": "URL_RETRIEVAL_STATUS_SUCCESS"},
+            {"retrievedUrl": "https://b.example/", "urlRetrievalStatus": "URL_RETRIEVAL_STATUS_ERROR"},
+        ]
+    }
+    parts = [
+        {"text": "hm", "thought": True, "thoughtSignature": "cw=="},
+        {"text": "so", "thought": True},
+        {"inlineData": {"mimeType": "image/png", "data": "eA=="}, "thought": True},
+        {"text": "é"},
+        {"inlineData": {"mimeType": "image/png", "data": "aGk"}},
+        {"text": "", "thoughtSignature": "cGMxLmFudGhyb3BpYy5zaWc="},
+    ]
+    assert told(candidate(*parts, logprobsResult=logprobs, urlContextMetadata=pages)).events == [
+        Reasoning("hm", Opaque("gemini", "cw==")),
+        Reasoning("so", block=1),
+        Text("é"),
+        Media(b"hi", "image/png"),
+        Reasoning("", Opaque("anthropic", "sig"), block=2),
+        Logprobs(
+            [
+                {
+                    "token": "é",
+                    "logprob": -0.5,
+                    "bytes": [195, 169],
+                    "top_logprobs": [
+                        {"token": "é", "logprob": -0.5, "bytes": [195, 169]},
+                        {"token": "a", "logprob": 0.0, "bytes": [97]},
+                    ],
+                }
+            ]
+        ),
+        Source("", "https://a.example/"),
+        Finish("complete", "stop"),
+    ]
+
+
+def test_candidates_beside_the_first_are_told_apart() -> None:
+    """Each has its text, its calls and its reason; one without a reason was cut."""
+    one = {"content": {"parts": [{"text": "a"}]}}
+    two = {"content": {"parts": [{"functionCall": {"name": "f"}}]}, "index": 1}
+    ends = [{"finishReason": "MAX_TOKENS", "index": 0}, {"finishReason": "STOP", "index": 1}]
+    heard = told({"candidates": [one, two]}, {"candidates": ends})
+    assert heard.events[:-1] == [Text("a"), ToolCallPiece(0, "call_0", "f", "", choice=1)]
+    assert heard.finish == Finish("complete", "length", others={1: "tool_calls"})
+    assert isinstance(told({"candidates": [one, two]}, {"candidates": ends[:1]}).error, Truncated)
+
+
+def test_the_same_call_twice_is_two_calls() -> None:
+    """Every functionCall is whole; what has no id and no reply's id is numbered."""
+    call = {"functionCall": {"name": "f", "args": {"x": 1}}}
+    events = told(candidate(call, call)).events
+    assert [(event.index, event.id) for event in events if isinstance(event, ToolCallPiece)] == [(0, "call_0"), (1, "call_1")]
+
+
+def test_a_text_after_thoughts_ends_their_block_on_the_straight_path_too() -> None:
+    """The usual chunk is read without looking at more than it has."""
+    chunks = [
+        candidate({"text": "a"}, reason=None),
+        candidate({"text": "hm", "thought": True}, reason=None),
+        candidate({"text": "b"}, reason=None),
+        candidate({"text": "ah", "thought": True}, reason=None),
+        candidate({"text": "c"}, usage=None),
+    ]
+    assert told(*chunks).events[:-1] == [Text("a"), Reasoning("hm"), Text("b"), Reasoning("ah", block=1), Text("c")]
+
+
+def test_signatures_carry_the_vendor_that_was_asked() -> None:
+    """A vendor that speaks this wire has its own."""
+    body = encoded(candidate({"text": "", "thoughtSignature": "cw=="}))
+    assert Reasoning("", Opaque("other", "cw==")) in gemini.read_reply(body, vendor="other")
+
+
+@pytest.mark.parametrize(
+    ("said", "usage"),
+    [
+        ({"promptTokenCount": 5, "totalTokenCount": 5}, Usage(5, 0, 5)),
+        ({"promptTokenCount": 5, "thoughtsTokenCount": 2, "totalTokenCount": 7}, Usage(5, 2, 7, reasoning_tokens=2)),
+        ({"promptTokenCount": 9, "cachedContentTokenCount": 4, "candidatesTokenCount": 1}, Usage(9, 1, None, 4)),
+        (
+            {
+                "promptTokenCount": 9,
+                "candidatesTokenCount": 3,
+                "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 2}, {"modality": "AUDIO", "tokenCount": 7}],
+                "candidatesTokensDetails": [{"modality": "AUDIO", "tokenCount": 3}],
+            },
+            Usage(9, 3, audio_prompt_tokens=7, audio_completion_tokens=3),
+        ),
+    ],
+)
+def test_usage_is_counted_as_everywhere(said: dict[str, Any], usage: Usage) -> None:
+    """Cached tokens inside the prompt, thoughts inside the completion."""
+    assert told({**candidate({"text": "x"}), "usageMetadata": said}).events[-2] == usage
+
+
+# Strangers.
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        5,
+        "error",
+        [],
+        {"candidates": 5},
+        {"candidates": [5]},
+        {"candidates": {"a": 1}},
+        candidate(5),
+        candidate({"text": 5}),
+        candidate({"functionCall": {}}),
+        candidate({"functionCall": {"name": "f", "args": []}}),
+        candidate({"functionCall": {"name": "f", "partialArgs": []}}),
+        candidate({"inlineData": {"mimeType": "image/png", "data": "!"}}),
+        candidate({"text": "x"}, index="x"),
+        candidate({"text": "x"}, reason=["STOP"]),
+        {"usageMetadata": 5, **candidate({"text": "x"})},
+        candidate({"text": "x"}, groundingMetadata={"groundingChunks": [{"web": {"uri": 5}}]}),
+    ],
+)
+def test_another_shape_is_a_bad_reply(chunk: Any) -> None:
+    """Whether it comes first or on the straight path."""
+    for before in ([], [candidate({"text": "a"}, reason=None)]):
+        assert isinstance(told(*before, chunk).error, BadReply)
+    assert isinstance(gemini.read_reply(encoded(chunk))[-1].error, (BadReply, EmptyReply))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>no</html>", b"data: {\n\n", b"[1]", b"[{}] x", b"{} [", b"no such thing", b"[{}{]}", b'data: {"a":NaN}\n\n'],
+)
+def test_other_bodies_are_bad_replies(body: bytes) -> None:
+    """At every cut, and the error shows what came where that is safe."""
+    for pieces in splits(body):
+        assert isinstance(hear(gemini.Reader(), pieces).error, (BadReply, Truncated))
+
+
+def test_a_whole_reply_that_is_no_json_is_bad() -> None:
+    """Its beginning is shown."""
+    (finish,) = gemini.read_reply(b"<html>")
+    assert "<html>" in str(finish.error)
+
+
+def test_blanks_marks_and_dones_are_passed_over() -> None:
+    """Of servers between us and the API."""
+    stream = b"\xef\xbb\xbf\r\n: ping\n\ndata:" + encoded(candidate({"text": "x"})) + b"\n\ndata: [DONE]\n\n"
+    for pieces in splits(stream):
+        assert hear(gemini.Reader(), pieces).finish == Finish("complete", "stop")
+
+
+@pytest.mark.parametrize("start", [b"data: ", b"[{", b'[{"candidates": ["', b"data: x\n" * 100])
+def test_a_stranger_cannot_fill_the_memory(start: bytes) -> None:
+    """A line, an event and an object have an end."""
+    reader = gemini.Reader(limits=Limits(line=1000, event=1000))
+    events = reader.feed(start)
+    for _ in range(100):
+        events += reader.feed(b"x" * 50 if start[:1] == b"[" else b"data: xxxxxxx")
+    assert reader.done
+    assert isinstance(events[-1].error, BadReply)
+
+
+def test_limits_are_kept() -> None:
+    """Of depth, of calls, of candidates."""
+    limits = Limits(depth=8, calls=3)
+    call = {"functionCall": {"name": "f", "args": {}}}
+    deep = candidate({"functionCall": {"name": "f", "args": {"a": [[[[]]]]}}})
+    for chunk in (candidate(*[call] * 4), deep, {"candidates": [{"index": number} for number in range(4)]}):
+        for framed in (b"data: " + encoded(chunk) + b"\n\n", b"[" + encoded(chunk) + b"]"):
+            assert isinstance(hear(gemini.Reader(limits=limits), [framed]).error, BadReply)
+        assert isinstance(gemini.read_reply(encoded(chunk), limits=limits)[-1].error, BadReply)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.binary(max_size=20) | st.sampled_from([b"data: ", b"\n\n", b"[", b"{", b"]", b"}", b",", b'"', b'{"candidates":[']),
+        max_size=20,
+    )
+)
+def test_no_bytes_break_the_reader(pieces: list[bytes]) -> None:
+    """One end, the last event, and the same at other cuts."""
+    heard = hear(gemini.Reader(), pieces)
+    assert heard.finish.verdict != "complete"
+    assert hear(gemini.Reader(), [b"".join(pieces)]).finish.verdict == heard.finish.verdict
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(ANY | st.builds(lambda parts: {"candidates": [{"content": {"parts": parts}}]}, ANY), max_size=4))
+def test_no_json_breaks_the_reader(values: list[Any]) -> None:
+    """As a stream of events, as an array, and as a whole."""
+    assert told(*values).finish.verdict
+    hear(gemini.Reader(), [encoded(values)])
+    assert sum(isinstance(event, Finish) for event in gemini.read_reply(encoded(values))) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.dictionaries(st.text(max_size=4), ANY, max_size=3), max_size=4), st.booleans(), st.data())
+def test_an_array_is_cut_into_its_objects(values: list[Any], array: bool, data: st.DataObject) -> None:
+    """Wherever the network cuts it, also amid an escape, with brackets inside of strings, with and without blanks."""
+    written = [
+        json.dumps(value, indent=data.draw(st.none() | st.just(1)), ensure_ascii=data.draw(st.booleans())).encode()
+        for value in values
+    ]
+    body = b"[" + b",\r\n".join(written) + b"]" if array else b"\n".join(written)
+    for pieces in splits(body):
+        objects = Objects()
+        assert [json.loads(one) for piece in pieces for one in objects.feed(piece)] == values
+        assert objects.closed or not body
+
+
+def test_what_stands_between_objects_is_looked_at() -> None:
+    """A value that is no object, and anything behind the array, are no stream of this wire."""
+    for body in (b"[1", b"[{},2", b"[{}]{", b"[{}]]", b"x", b"[["):
+        with pytest.raises(NoArray):
+            Objects().feed(body)
+
+
+# Refusals and counts.
+
+
+def test_published_failures_are_read() -> None:
+    """A key that does not hold is told by its reason: the status says only that the request was bad."""
+    fault = gemini.read_fault(400, corpus("fault-api-key.json"))
+    assert (fault.kind, fault.code) == ("authentication", "API_KEY_INVALID")
+    assert "API key not valid" in fault.message
+    assert gemini.read_fault(400, b"[" + corpus("fault-api-key.json") + b"]") == fault
+
+
+def error(message: str = "", *details: Any, status: str = "RESOURCE_EXHAUSTED") -> bytes:
+    return encoded({"error": {"message": message, "status": status, "details": details}})
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (404, b"<html>not here</html>", Fault("", "not_found", 404)),
+        (500, b"oops", Fault("oops", "server", 500)),
+        (503, b"", Fault("", "overloaded", 503)),
+        (500, b"[]", Fault("", "server", 500)),
+        (500, b'{"error": "bad"}', Fault("bad", "server", 500)),
+        (429, error("slow", {"retryDelay": "34.5s"}), Fault("slow", "rate_limit", 429, "RESOURCE_EXHAUSTED", retry_after=34.5)),
+        (
+            429,
+            error("", {"violations": [{"quotaId": "GenerateRequestsPerDayPerProject"}]}),
+            Fault("", "quota", 429, "RESOURCE_EXHAUSTED"),
+        ),
+        (
+            400,
+            error("The input token count (9) exceeds the maximum number of tokens allowed (8).", status="INVALID_ARGUMENT"),
+            Fault(
+                "The input token count (9) exceeds the maximum number of tokens allowed (8).",
+                "context_length",
+                400,
+                "INVALID_ARGUMENT",
+            ),
+        ),
+        (
+            400,
+            error("", {"fieldViolations": [{"field": "contents"}]}, status="INVALID_ARGUMENT"),
+            Fault("", "invalid_request", 400, "INVALID_ARGUMENT", "contents"),
+        ),
+    ],
+)
+def test_refusals_are_read(status: int, body: bytes, expected: Fault) -> None:
+    """By their status first, by details where it is silent."""
+    assert gemini.read_fault(status, body) == expected
+
+
+@given(st.integers(400, 599), st.binary(max_size=30) | ANY.map(encoded) | ANY.map(lambda value: encoded({"error": value})))
+def test_no_refusal_breaks_its_reader(status: int, body: bytes) -> None:
+    """It is some fault with that status."""
+    assert gemini.read_fault(status, body).status == status
+
+
+def test_counts_are_read() -> None:
+    """Zero is left out by the API; what is no count is a bad reply."""
+    assert gemini.read_count(b'{"totalTokens": 31, "promptTokensDetails": []}') == 31
+    assert gemini.read_count(b"{}") == 0
+    for body in (b"", b"[]", b'{"error": {}}', b'{"totalTokens": "x"}', b'{"totalTokens": true}'):
+        with pytest.raises(BadReply):
+            gemini.read_count(body)
+
+
+@pytest.mark.parametrize("name", SAID)
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_a_read_for_each_event_is_as_good_as_any(name: str, framing: str) -> None:
+    """The straight path for a read that is one event gives what other cuts give, and a broken one ends it too."""
+    stream = FRAMINGS[framing](corpus(name))
+    ends = [
+        place + len(mark)
+        for mark in (b"\n\n", b"\n\r\n", b",\r\n")
+        for place in range(len(stream))
+        if stream[place:].startswith(mark)
+    ]
+    places = sorted({0, *ends, len(stream)})
+    pieces = [stream[start:end] for start, end in pairwise(places)]
+    assert merged(hear(gemini.Reader(), pieces).events) == merged(hear(gemini.Reader(), [stream]).events)
+    assert isinstance(hear(gemini.Reader(), [pieces[0], b"data: {\n\n"]).error, BadReply)
+
+
+@pytest.mark.parametrize(
+    "event", [b"data: %s\r%s\n\n", b"data: %s\ndata: %s\n\n", b"data: %s%s\n\ndata: {}\n\n", b"event: x\ndata: %s%s\n\n"]
+)
+def test_other_ways_to_tell_an_event_are_read_the_same(event: bytes) -> None:
+    """Whether it comes in one read or in many."""
+    first = b"data: " + encoded(candidate({"text": "a"}, reason=None)) + b"\n\n"
+    data = encoded(candidate({"text": "b"}))
+    second = event % (data[:1], data[1:])
+    expected = hear(gemini.Reader(), [bytes([letter]) for letter in first + second]).finish.verdict
+    assert hear(gemini.Reader(), [first, second]).finish.verdict == expected
