@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from ..transport.exchange import Answer, Exchange
 
 _FILE = Path(__file__).with_name("vendors.toml")
+_KEY = 8
+"""Letters that a real key has at least; what is shorter may be a word of any message."""
 MAX_REPLY = 64 * 1024 * 1024
 """Bytes of a reply that is read whole."""
 
@@ -137,7 +139,8 @@ class Vendor(AsyncGeneratorProvider):
             body = b""
         fault = wire(cls.row.wire).read_fault(response.status, body)
         for value in key_header(cls.row, api_key).values():  # some repeat the key that they refuse
-            fault.message = fault.message.replace(value.removeprefix("Bearer "), "…")
+            key = value.removeprefix("Bearer ")
+            fault.message = fault.message.replace(key, "…") if len(key) >= _KEY else fault.message
         error = response.error(shown(fault.message))
         error.kind = fault.kind
         error.retry_after = error.retry_after if fault.retry_after is None else fault.retry_after

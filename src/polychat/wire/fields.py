@@ -3,40 +3,52 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from base64 import b64decode, b64encode
+from collections.abc import Container, Mapping, Sequence
+from typing import Any, cast
 
-from ..errors import BadInput
+from ..errors import BadInput, shown
+
+
+def bad(field: str, wanted: str, value: object) -> BadInput:
+    """The complaint that ``field`` is not ``wanted``."""
+    if value is None:
+        found = "missing"
+    elif isinstance(value, str):
+        found = repr(shown(value, 60))
+    else:
+        found = str(value) if isinstance(value, int) else f"of type {type(value).__name__}"
+    return BadInput(f"{field} is {found}; it must be {wanted}", field=field)
 
 
 def item(value: object, field: str) -> Mapping[str, Any]:
     if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
         return value
-    raise _wrong(value, field, "an object")
+    raise bad(field, "an object", value)
 
 
 def several(value: object, field: str) -> Sequence[Any]:
     if isinstance(value, (list, tuple)):
         return value
-    raise _wrong(value, field, "a list")
+    raise bad(field, "a list", value)
 
 
 def text(value: object, field: str) -> str:
     if isinstance(value, str):
         return value
-    raise _wrong(value, field, "text")
+    raise bad(field, "text", value)
 
 
 def flag(value: object, field: str) -> bool:
     if isinstance(value, bool):
         return value
-    raise _wrong(value, field, "true or false")
+    raise bad(field, "true or false", value)
 
 
 def number(value: object, field: str) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         return value
-    raise _wrong(value, field, "a number")
+    raise bad(field, "a number", value)
 
 
 def whole(value: object, field: str) -> int:
@@ -45,9 +57,59 @@ def whole(value: object, field: str) -> int:
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    raise _wrong(value, field, "a whole number")
+    raise bad(field, "a whole number", value)
 
 
-def _wrong(value: object, field: str, wanted: str) -> BadInput:
-    found = "missing" if value is None else f"of type {type(value).__name__}"
-    return BadInput(f"{field} is {found}; it must be {wanted}", field=field)
+def record(value: object, field: str) -> dict[str, Any]:
+    """An object of JSON, which is a dict."""
+    return cast(dict[str, Any], item(value, field))
+
+
+def strings(value: object, field: str) -> list[str]:
+    return [text(one, f"{field}[{place}]") for place, one in enumerate(several(value, field))]
+
+
+def optional_text(value: object, field: str) -> str | None:
+    return None if value is None else text(value, field)
+
+
+def optional_flag(value: object, field: str) -> bool | None:
+    return None if value is None else flag(value, field)
+
+
+def optional_number(value: object, field: str) -> float | None:
+    return None if value is None else number(value, field)
+
+
+def optional_count(value: object, field: str) -> int | None:
+    """A whole number that is not negative."""
+    if value is None:
+        return None
+    if (count := whole(value, field)) < 0:
+        raise bad(field, "0 or more", value)
+    return count
+
+
+def rest(value: Mapping[str, Any], known: Container[str]) -> dict[str, Any] | None:
+    """What ``value`` says beyond the known fields; ``None`` where that is nothing."""
+    return {name: one for name, one in value.items() if name not in known and one is not None} or None
+
+
+def from_base64(value: object, field: str) -> bytes:
+    said = text(value, field)
+    try:
+        return b64decode(said, validate=True)
+    except ValueError:
+        raise BadInput(f"{field} is not base64", field=field) from None
+
+
+def data_url(media_type: str | None, data: bytes) -> str:
+    return f"data:{media_type or 'application/octet-stream'};base64,{b64encode(data).decode()}"
+
+
+def from_data_url(url: str, field: str) -> tuple[str, bytes]:
+    """Media type and bytes."""
+    head, comma, body = url.partition(",")
+    if not comma or not head.startswith("data:") or not head.endswith(";base64"):
+        raise BadInput(f"{field} must be data:TYPE;base64,…", field=field)
+    return head[5:-7].partition(";")[0] or "application/octet-stream", from_base64(body, field)

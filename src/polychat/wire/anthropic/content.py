@@ -8,9 +8,9 @@ from typing import Any
 from ...errors import BadInput
 from ...types import FilePart, ImagePart, Opaque, Part, ReasoningPart, TextPart, ToolCall, ToolResult, Turn
 from .._json import encoded
-from ..fields import several, text
+from ..fields import bad, optional_flag, optional_text, record, rest, several, text
 from ..tags import untagged
-from .shapes import bad, cache_of, optional_flag, optional_text, record, rest
+from .caching import cache_of
 from .words import VENDOR
 
 Block = dict[str, Any]

@@ -7,10 +7,10 @@ from typing import Any
 from ...errors import BadInput, shown
 from ...types import Ask, Effort, Format, HostedTool, Thinking, Tool, ToolChoice, Turn
 from .._json import TooDeep, decoded
-from ..fields import several, text
+from ..fields import bad, optional_count, optional_flag, optional_number, optional_text, record, rest, several, strings, text
 from ..limits import LIMITS, Limits
+from .caching import cache_of
 from .content import Conversation, texts
-from .shapes import bad, cache_of, optional_count, optional_flag, optional_number, optional_text, record, rest, strings
 from .words import NAME
 
 _MODES = {"auto": "auto", "any": "required", "none": "none", "tool": "named"}

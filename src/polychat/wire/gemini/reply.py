@@ -88,7 +88,7 @@ class Reader:
             self._begin += data[:_SHOWN]
         try:
             if self._events is not None:
-                self._between = self._reading.heard and data.endswith(_BREAKS)
+                self._between = data.endswith(_BREAKS)
                 return self._read([payload for _, payload in self._events.feed(data)])
             return [] if self._objects is None else self._read(self._objects.feed(data))
         except (LineTooLong, NoArray) as error:

@@ -12,10 +12,10 @@ from ...types import Ask, Opaque
 from .._json import encoded
 from ..answering import Writer
 from ..faults import Fault, fault_of
+from ..fields import data_url
 from ..framing import data_line
 from ..tags import tagged
 from .faults import error_object, write_fault
-from .media import data_url
 from .names import VENDOR
 from .request import signature_of
 from .thoughts import Told, message_fields

@@ -13,7 +13,7 @@ from .._json import encoded
 from ..deltas import ToolCalls, TooMany
 from ..limits import Limits
 from ..tags import untagged
-from .media import sound_type
+from .sounds import sound_type
 from .thoughts import PLAIN, Thoughts
 
 Object = dict[str, Any]

@@ -19,9 +19,8 @@ from ...types import (
     ToolResult,
     Turn,
 )
-from ..fields import item, several, text
+from ..fields import from_base64, from_data_url, item, several, text
 from ..tags import untagged
-from .media import base64, from_data_url
 from .names import AUDIO_TYPES, VENDOR
 from .thoughts import PLAIN, part_of
 
@@ -179,7 +178,7 @@ def _audio(said: Said, field: str) -> AudioPart:
     where = f"{field}.input_audio"
     audio = dict(item(said.pop("input_audio", None), where))
     form = text(audio.pop("format", None), f"{where}.format")
-    data = base64(audio.pop("data", None), f"{where}.data")
+    data = from_base64(audio.pop("data", None), f"{where}.data")
     return AudioPart(data, AUDIO_TYPES.get(form, f"audio/{form}"), left(said, "input_audio", audio))
 
 
@@ -198,7 +197,7 @@ def _file(said: Said, field: str) -> FilePart:
     elif words.startswith("data:"):
         part.media_type, part.data = from_data_url(words, f"{where}.file_data")
     else:
-        part.data = base64(words, f"{where}.file_data")
+        part.data = from_base64(words, f"{where}.file_data")
         part.media_type = "application/pdf" if part.data.startswith(b"%PDF") else "application/octet-stream"
     return part
 

@@ -24,7 +24,7 @@ from ...types import (
     ToolResult,
     Turn,
 )
-from .media import data_url
+from ..fields import data_url
 from .names import AS_THEY_ARE, AUDIO, NAME, VENDOR
 from .thoughts import detail_of
 

@@ -18,9 +18,9 @@ from ...types import (
     ToolResult,
     Turn,
 )
+from ..fields import bad, from_base64, from_data_url, optional_text, record, rest, several, text
 from .names import Object
 from .sealed import call_of, item_id, unsealed, whole_item
-from .shapes import bad, from_base64, from_data_url, items, optional_text, record, rest, text
 
 _AUDIO = {"mp3": "audio/mpeg"}
 _ITEM = ("type", "id", "status")
@@ -131,7 +131,7 @@ def parts_of(content: object, where: str) -> list[Part]:
     """What a message or the output of a tool holds. Raises ``BadInput``."""
     if isinstance(content, str):
         return [TextPart(content)] if content else []
-    return [_part(record(item, f"{where}[{at}]"), f"{where}[{at}]") for at, item in enumerate(items(content, where))]
+    return [_part(record(item, f"{where}[{at}]"), f"{where}[{at}]") for at, item in enumerate(several(content, where))]
 
 
 def _part(part: Object, where: str) -> Part:
@@ -162,7 +162,7 @@ def _image(part: Object, where: str) -> ImagePart | FilePart:
     url = text(part.get("image_url"), f"{where}.image_url")
     image = ImagePart(detail=None if detail == "auto" else detail, extra=rest(part, ("type", "image_url", "detail")))
     if url.startswith("data:"):
-        image.data, image.media_type = from_data_url(url, f"{where}.image_url")
+        image.media_type, image.data = from_data_url(url, f"{where}.image_url")
     else:
         image.url = url
     return image
@@ -178,7 +178,7 @@ def _file(part: Object, where: str) -> FilePart:
         raise bad(where, "a file with one of file_data, file_url and file_id", part)
     if data is not None:
         if data.startswith("data:"):
-            file.data, file.media_type = from_data_url(data, f"{where}.file_data")
+            file.media_type, file.data = from_data_url(data, f"{where}.file_data")
         else:
             file.data, file.media_type = from_base64(data, f"{where}.file_data"), "application/pdf"
     return file
@@ -188,5 +188,5 @@ def _texts(value: object, where: str) -> list[str]:
     if value is None:
         return []
     return [
-        text(record(item, f"{where}[{at}]").get("text"), f"{where}[{at}].text") for at, item in enumerate(items(value, where))
+        text(record(item, f"{where}[{at}]").get("text"), f"{where}[{at}].text") for at, item in enumerate(several(value, where))
     ]

@@ -18,10 +18,10 @@ from ...types import (
     ToolResult,
     Turn,
 )
+from ..fields import data_url
 from ..tags import tagged
 from .names import VENDOR, Object
 from .sealed import item_of, made_up, of_call
-from .shapes import data_url
 
 AUDIO = {"audio/mpeg": "mp3", "audio/mp3": "mp3", "audio/x-wav": "wav", "audio/wave": "wav"}
 _ENDINGS = {"application/pdf": "pdf", "text/plain": "txt", "text/markdown": "md", "application/json": "json"}

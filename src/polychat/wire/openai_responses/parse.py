@@ -7,10 +7,10 @@ from typing import get_args
 from ...errors import BadInput, shown
 from ...types import Ask, Effort, Format, HostedTool, TextPart, Thinking, Tool, ToolChoice, Turn
 from .._json import TooDeep, decoded
+from ..fields import bad, optional_count, optional_flag, optional_number, optional_text, record, rest, several, strings, text
 from ..limits import LIMITS, Limits
 from .conversation import Conversation
 from .names import ENCRYPTED, LOGPROBS, NAME, Object
-from .shapes import bad, flag, items, number, optional_text, record, rest, strings, text, whole
 
 _TOP = (
     *("model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "text", "max_output_tokens"),
@@ -36,17 +36,17 @@ def read_request(body: bytes, model: str | None = None, stream: bool | None = No
 def _ask(body: Object, model: str | None, stream: bool | None) -> Ask:
     name = model if model is not None else text(body.get("model"), "model")
     ask = Ask(name, _turns(body), wire=NAME, extra=rest(body, _TOP) or {})
-    ask.tools = [_tool(tool, f"tools[{at}]") for at, tool in enumerate(items(body.get("tools") or [], "tools"))]
+    ask.tools = [_tool(tool, f"tools[{at}]") for at, tool in enumerate(several(body.get("tools") or [], "tools"))]
     _choice(ask, body.get("tool_choice"))
-    ask.parallel_tool_calls = flag(body.get("parallel_tool_calls"), "parallel_tool_calls")
-    ask.max_tokens = whole(body.get("max_output_tokens"), "max_output_tokens")
-    ask.temperature = number(body.get("temperature"), "temperature")
-    ask.top_p = number(body.get("top_p"), "top_p")
+    ask.parallel_tool_calls = optional_flag(body.get("parallel_tool_calls"), "parallel_tool_calls")
+    ask.max_tokens = optional_count(body.get("max_output_tokens"), "max_output_tokens")
+    ask.temperature = optional_number(body.get("temperature"), "temperature")
+    ask.top_p = optional_number(body.get("top_p"), "top_p")
     ask.user = optional_text(body.get("user"), "user")
     ask.service_tier = optional_text(body.get("service_tier"), "service_tier")
-    ask.store = flag(body.get("store"), "store")
+    ask.store = optional_flag(body.get("store"), "store")
     ask.previous = optional_text(body.get("previous_response_id"), "previous_response_id")
-    ask.stream = stream if stream is not None else bool(flag(body.get("stream"), "stream"))
+    ask.stream = stream if stream is not None else bool(optional_flag(body.get("stream"), "stream"))
     if (metadata := body.get("metadata")) is not None:
         ask.metadata = {name: text(said, f"metadata.{name}") for name, said in record(metadata, "metadata").items()}
     _text(ask, body.get("text"))
@@ -63,7 +63,7 @@ def _turns(body: Object) -> list[Turn]:
     if isinstance(said, str):
         conversation.turns.append(Turn("user", [TextPart(said)]))
     elif said is not None or all(body.get(name) is None for name in _ELSEWHERE):
-        for at, item in enumerate(items(said, "input")):
+        for at, item in enumerate(several(said, "input")):
             conversation.read(item, f"input[{at}]")
     return conversation.turns
 
@@ -78,7 +78,7 @@ def _tool(value: object, where: str) -> Tool | HostedTool:
         text(tool.get("name"), f"{where}.name"),
         optional_text(tool.get("description"), f"{where}.description"),
         None if schema is None or schema == _NO_ARGUMENTS else record(schema, f"{where}.parameters"),
-        flag(tool.get("strict"), f"{where}.strict"),
+        optional_flag(tool.get("strict"), f"{where}.strict"),
         extra=rest(tool, ("type", "name", "description", "parameters", "strict")),
     )
 
@@ -118,7 +118,7 @@ def _text(ask: Ask, value: object) -> None:
                 record(form.get("schema"), "text.format.schema"),
                 optional_text(form.get("name"), "text.format.name"),
                 optional_text(form.get("description"), "text.format.description"),
-                flag(form.get("strict"), "text.format.strict"),
+                optional_flag(form.get("strict"), "text.format.strict"),
             )
         case kind:
             raise bad("text.format.type", "text, json_object or json_schema", kind)
@@ -149,7 +149,7 @@ def _effort(word: str | None) -> Effort | None:
 def _include(ask: Ask, body: Object) -> None:
     """``include`` in common words where there is one; encrypted thoughts go without saying where nothing is stored."""
     include = strings(body.get("include") or [], "include")
-    most = whole(body.get("top_logprobs"), "top_logprobs")
+    most = optional_count(body.get("top_logprobs"), "top_logprobs")
     if LOGPROBS in include:
         ask.logprobs = most or 0
     elif most:

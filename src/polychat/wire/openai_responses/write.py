@@ -7,7 +7,6 @@ import re
 from ...types import Ask, Format, HostedTool, Thinking, Tool, ToolChoice
 from .items import Items, apart
 from .names import ENCRYPTED, LOGPROBS, NAME, VENDOR, Object
-from .shapes import merged
 
 _THOUGHTLESS = re.compile(r"(?:.*/)?(?:chat)?gpt-(?:3|4)|(?:.*/)?chatgpt-4o|ft:gpt-(?:3|4)")
 """Models that do not reason: they refuse to be asked for encrypted thoughts. Their successors all reason."""
@@ -106,3 +105,17 @@ def _effort(thinking: Thinking) -> str | None:
         if thinking.budget <= most:
             return effort
     return "high"
+
+
+def merged(body: Object, extra: Object) -> Object:
+    """``body`` with what ``extra`` says beyond it: objects are joined, lists made longer, all else is as ``extra`` has it."""
+    whole = dict(body)
+    for name, value in extra.items():
+        match whole.get(name), value:
+            case dict(known), dict():
+                whole[name] = merged(known, value)
+            case list(known), list():
+                whole[name] = [*known, *(item for item in value if item not in known)]
+            case _:
+                whole[name] = value
+    return whole

@@ -1,0 +1,23 @@
+"""Marks of what to cache, which most of this wire's objects may carry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..fields import bad, optional_text, record, rest
+
+
+def cache_of(block: dict[str, Any], known: Iterable[str], where: str) -> tuple[str | None, dict[str, Any] | None]:
+    """How long the block may be cached, and its extra."""
+    extra = rest(block, (*known, "cache_control"))
+    if (mark := block.get("cache_control")) is None:
+        return None, extra
+    control = record(mark, f"{where}.cache_control")
+    cache = optional_text(control.get("ttl"), f"{where}.cache_control.ttl") or "5m"
+    kind = control.get("type")
+    if kind != "ephemeral":
+        raise bad(f"{where}.cache_control.type", "ephemeral", kind)
+    if (more := rest(control, ("type", "ttl"))) is not None:
+        extra = {**(extra or {}), "cache_control": more}
+    return cache, extra
