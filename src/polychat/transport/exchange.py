@@ -81,4 +81,8 @@ class Exchange:
         timeout, deadline, provider = self._times
         session = StreamSession(timeout=timeout, proxy=self._proxy, deadline=deadline, provider=provider, keep_alive=True)
         self._session = await session.__aenter__()
-        return await self._session.request(method, url, headers=headers, data=body, allow_redirects=False)
+        try:
+            return await session.request(method, url, headers=headers, data=body, allow_redirects=False)
+        except BaseException:  # whoever fails to come in does not go out
+            await session.close()
+            raise
