@@ -132,4 +132,4 @@ async def test_a_socks_proxy_goes_by_the_session(serve: Any) -> None:
     server = await serve(Door("openai-chat", HELLO))
     async with socks_proxy() as proxy:
         reply = await polychat.ask("hi", proxy=f"socks5h://127.0.0.1:{proxy.port}", timeout=20, **options(server.url))
-        assert (reply.text, len(proxy.passed)) == ("Hello", 1)
+        assert (reply.text, proxy.through) == ("Hello", 1)
