@@ -79,9 +79,11 @@ def _name(row: Row) -> str:
 def _quirks(rows: Iterable[Row]) -> Iterable[str]:
     for row in rows:
         said = [f"`{ours}` is `{theirs}`" for ours, theirs in row.rename.items()]
-        said += [f"`{name}` is dropped: {why}" for name, why in row.drop.items()]
-        said += [f"messages go without `{name}`" for name in row.message_drop]
-        said += [row.note] if row.note else []
+        for why in dict.fromkeys(row.drop.values()):
+            names = [f"`{name}`" for name, reason in row.drop.items() if reason == why]
+            said.append(f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} dropped: {why}")
+        said += [f"messages go without {', '.join(f'`{name}`' for name in row.message_drop)}"] if row.message_drop else []
+        said += [row.note.rstrip(".")] if row.note else []
         if said:
             yield f"- **{row.title or row.name}** (`{row.name}`): {'; '.join(said)}."
 

@@ -133,7 +133,8 @@ def told(reply: Reply) -> str:
     how = " (estimated)" if usage.estimated else ""
     parts = {"cached": usage.cached_tokens, "of thought": usage.reasoning_tokens}
     extra = "".join(f", {count:,} {name}" for name, count in parts.items() if count)
-    return f"{usage.prompt_tokens or 0:,} tokens in, {usage.completion_tokens or 0:,} out{extra}{how}; {cost}"
+    asked, answered = ("?" if count is None else f"{count:,}" for count in (usage.prompt_tokens, usage.completion_tokens))
+    return f"{asked} tokens in, {answered} out{extra}{how}; {cost}"
 
 
 async def _whole_json(reply: Stream) -> int:
