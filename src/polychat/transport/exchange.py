@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
+from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -25,6 +26,12 @@ def _pool() -> Callable[[], Pool]:
     from .pool import pool  # httptools is optional
 
     return pool
+
+
+@lru_cache(maxsize=256)
+def _way_out(url: str, second: int) -> str | None:
+    """The environment's proxy, looked for once a second: that is six names to look up in ``os.environ``, which is slow."""
+    return environment_proxy(url)
 
 
 class Exchange:
@@ -50,7 +57,7 @@ class Exchange:
         provider: str | None = None,
     ) -> None:
         self._asked = (method, url, headers, body)
-        self._proxy = proxy or environment_proxy(url)
+        self._proxy = proxy or _way_out(url, int(monotonic()))
         self._times = (timeout, deadline, provider)
         self._session: StreamSession | None = None
         self._response: Answer | None = None

@@ -154,8 +154,13 @@ class _Reading:
     def take(self, chunk: Any, of: str) -> list[Event]:
         """The events of one chunk; ``of`` is ``delta`` or ``message``."""
         try:
-            if self._plain and (text := _usual(chunk)) is not None:
-                return [Text(text)]
+            if self._plain:
+                if (text := _usual(chunk)) is not None:
+                    return [Text(text)]
+                if (reason := _usual_end(chunk)) is not None:
+                    first = self._choices[0]
+                    first.ended, first.reason = True, reason
+                    return []
             events = self._take(chunk, of)
         except TooMany as error:
             return self._fail(BadReply(str(error)))
@@ -267,6 +272,10 @@ _SILENT = frozenset(
 """Fields of a chunk that say nothing beside ``choices``, and ``usage`` if it is empty."""
 
 
+_PLAIN_ENDS = ("stop", "length", "tool_calls", "content_filter")
+"""Reasons that mean here what they mean everywhere."""
+
+
 def _usual(chunk: Any) -> str | None:
     """The text of the usual chunk, straight: a piece of the first answer's text and nothing else."""
     choices = chunk.get("choices")
@@ -278,6 +287,18 @@ def _usual(chunk: Any) -> str | None:
         return None
     content = delta.get("content")
     return content if type(content) is str and content else None
+
+
+def _usual_end(chunk: Any) -> str | None:
+    """The reason of the usual last chunk, straight: an empty delta, and why the first answer ended."""
+    choices = chunk.get("choices")
+    if not choices or len(choices) != 1 or chunk.get("usage") is not None or not _SILENT.issuperset(chunk):
+        return None
+    said = choices[0]
+    reason = said.get("finish_reason")
+    if said.get("delta") != {} or reason not in _PLAIN_ENDS or said.get("logprobs") is not None or said.get("index"):
+        return None
+    return str(reason)
 
 
 def _failure(said: Object, reason: str) -> BackendError:
