@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator
 from functools import cache
 from typing import Any
@@ -23,6 +24,7 @@ async def openai(base: str) -> AsyncGenerator[str, None]:
 
 
 async def litellm(base: str) -> AsyncGenerator[str, None]:
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else it asks the network for prices first
     from litellm import acompletion
 
     asked = {"model": "openai/m", "api_key": "none", "api_base": f"{base}/v1", "stream": True}
