@@ -187,12 +187,6 @@ def test_a_details_own_fields_go_back_as_they_came() -> None:
     assert message == {"role": "assistant", "content": "x", "reasoning_details": [{**whole, "summary": "so"}]}
 
 
-def test_messages_for_sites_are_openais() -> None:
-    """Turns as dicts, without what only this wire knows."""
-    turns = [Turn("user", [TextPart("x", extra={"x": 1})], name="ann", extra={"y": 2})]
-    assert wire.write_messages(turns) == [{"role": "user", "content": "x", "name": "ann"}]
-
-
 DIALECTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"max_tokens": 7}, {"max_tokens": 7}),
     ({"max_tokens": 7, "max_completion_tokens": 8}, {"max_tokens": 8}),

@@ -12,10 +12,9 @@ from ..types import Ask, AsyncResult, Messages
 from ..wire.answering import Site
 from ..wire.embeddings import Embed, Embeddings
 from ..wire.models import ModelInfo
-from ..wire.openai_chat import write_messages
 from ._call import Call, call_of, options_of
 from ._notes import Notes
-from ._reach import fates_of, options_from
+from ._reach import fates_of, messages_of, options_from
 from ._threaded import pieces_of
 
 
@@ -75,7 +74,7 @@ class Provider:
         """``events`` of an ask in common words: what of it does not reach the backend is noted, refused or warned of."""
         options = options_of(cls)
         notes.settle(ask, fates_of(cls, options), cls.__name__, cls.__name__)
-        messages = write_messages(ask.turns)
+        messages = messages_of(ask)
         async with aclosing(cls.events(ask.model or None, messages, proxy, **options_from(ask, options), **kwargs)) as batches:
             async for batch in batches:
                 yield batch

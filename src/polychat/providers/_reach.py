@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..types import Ask
+from ..types import Ask, TextPart
 from ..wire.ledger import FIELDS, KEPT, Fate, Fates, dropped, emulated
 
 _TEXT_ONLY = "this service takes text only"
@@ -26,6 +26,16 @@ def fates_of(provider: Any, options: tuple[str, ...]) -> Fates:
     fates["parts.reasoning"] = dropped("earlier thoughts are not repeated to a chat site")
     fates["parts.opaque.foreign"] = KEPT  # it would mean nothing to anybody but its vendor
     return fates | {name: KEPT for name in _BY_NAME if name in options}
+
+
+def messages_of(ask: Ask) -> list[dict[str, str]]:
+    """The conversation as messages of text; what else was in it is lost by now, by the caller's choice."""
+    messages = []
+    for turn in ask.turns:
+        texts = [part.text for part in turn.parts if isinstance(part, TextPart)]
+        if texts or not turn.parts:
+            messages.append({"role": "system" if turn.role == "developer" else turn.role, "content": "".join(texts)})
+    return messages
 
 
 def options_from(ask: Ask, options: tuple[str, ...]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from .faults import read_fault, write_fault
 from .names import NAME, VENDOR
 from .parse import read_format, read_request, read_tool_choice, read_tools
 from .reply import Reader, read_reply
-from .request import path, write_messages, write_request
+from .request import path, write_request
 
 __all__ = [
     "FATES",
@@ -29,7 +29,6 @@ __all__ = [
     "read_tools",
     "read_turns",
     "write_fault",
-    "write_messages",
     "write_request",
     "writer",
 ]

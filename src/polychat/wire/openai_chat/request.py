@@ -111,11 +111,6 @@ def _format(form: Format) -> Object:
     return {"type": "json_schema", "json_schema": {name: value for name, value in said.items() if value is not None}}
 
 
-def write_messages(turns: list[Turn]) -> list[Object]:
-    """A conversation as messages of OpenAI's shape, for providers that take those."""
-    return _messages(turns, VENDOR, own=False)
-
-
 def _messages(turns: list[Turn], vendor: str, *, own: bool) -> list[Object]:
     messages: list[Object] = []
     for turn in turns:
