@@ -8,6 +8,8 @@ import warnings
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from polychat import types
 from polychat.errors import BadInput
@@ -27,6 +29,8 @@ from polychat.wire.ledger import (
     used,
 )
 from polychat.wire.wires import names, wire
+
+from .furniture.chats import asks
 
 
 @pytest.mark.parametrize("name", names())
@@ -172,3 +176,24 @@ def test_warning_is_by_choice(found: list[Loss], on_loss: Any, warned: list[str]
 def test_emulated_fates_need_a_reason() -> None:
     """The makers of fates keep the reason."""
     assert (emulated("so").note, dropped("so").kind) == ("so", "dropped")
+
+
+@pytest.mark.parametrize("name", names())
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_plain_ask_is_looked_through_as_any_other(name: str, data: st.DataObject) -> None:
+    """The short way for asks of words alone finds what the long way finds."""
+    fates = wire(name).FATES
+    ask = data.draw(asks() | asks().map(words_alone))
+    slow = {field for field, _ in used(ask, name, "openai") if fates[field].kind in ("dropped", "emulated")}
+    assert {loss.field for loss in losses(ask, fates, name, "openai")} == slow
+
+
+def words_alone(ask: Ask) -> Ask:
+    """The ask with nothing but its text in its turns, some of them late, last or empty."""
+    turns = [Turn(turn.role, [part for part in turn.parts if isinstance(part, TextPart)]) for turn in ask.turns]
+    ask.turns = [turn for turn in turns if turn.role != "tool"]
+    ask.tools, ask.tool_choice, ask.format, ask.reasoning = [], None, None, None
+    if len(ask.turns) % 2:
+        ask.turns.append(Turn("assistant" if ask.top_k else "system", [TextPart("late")]))
+    return ask

@@ -235,24 +235,45 @@ class Loss:
 
 def losses(ask: Ask, fates: Fates, wire: str, vendor: str) -> list[Loss]:
     """What ``wire``, spoken by ``vendor``, does not carry of ``ask`` as it was meant; each field once."""
+    settings, carries_words = _lost_of(fates)
+    if carries_words and _is_plain(ask, settings):
+        return []  # most asks are
     found: dict[str, Loss] = {}
-    for name, detail in used(ask, wire, vendor, _settings_lost(fates)):
+    for name, detail in used(ask, wire, vendor, settings):
         fate = fates[name]
         if fate.kind in ("dropped", "emulated") and name not in found:
             found[name] = Loss(name, fate.kind, fate.note, detail)
     return list(found.values())
 
 
-_lost: dict[int, tuple[Fates, tuple[str, ...]]] = {}
+_tables: dict[int, tuple[Fates, tuple[str, ...], bool]] = {}
 """By the table's identity, and with the table, so that the identity stays its own."""
+_WORDS = ("model", "stream", "stop", "turns.system", "turns.user", "turns.assistant", "parts.text")
+"""What an ask of words alone uses."""
 
 
-def _settings_lost(fates: Fates) -> tuple[str, ...]:
-    """The settings that a table drops or emulates: every ask is looked through for those, and most tables have few."""
-    known = _lost.get(id(fates))
+def _lost_of(fates: Fates) -> tuple[tuple[str, ...], bool]:
+    """The settings that a table drops or emulates, which are few; and whether it carries an ask of words alone."""
+    known = _tables.get(id(fates))
     if known is None:
-        _lost[id(fates)] = known = (fates, tuple(name for name in _SETTINGS if fates[name].kind in ("dropped", "emulated")))
-    return known[1]
+        lost = {name for name, fate in fates.items() if fate.kind in ("dropped", "emulated")}
+        _tables[id(fates)] = known = (fates, tuple(name for name in _SETTINGS if name in lost), lost.isdisjoint(_WORDS))
+    return known[1], known[2]
+
+
+def _is_plain(ask: Ask, settings: tuple[str, ...]) -> bool:
+    """Whether it is a system turn or none, then words of users and assistants, a user's last, and none of these settings."""
+    if ask.tools or ask.extra or ask.tool_choice is not None or ask.format is not None or ask.reasoning is not None:
+        return False
+    for place, turn in enumerate(ask.turns):
+        if turn.name is not None or turn.extra or turn.role not in ("user", "assistant" if place else "system"):
+            return False
+        for part in turn.parts:
+            if type(part) is not TextPart or part.cache is not None or part.extra:
+                return False
+    if not ask.turns or ask.turns[-1].role != "user":
+        return False
+    return all(getattr(ask, name) is None for name in settings)
 
 
 class LossWarning(UserWarning):

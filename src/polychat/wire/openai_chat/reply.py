@@ -145,8 +145,8 @@ class _Reading:
         self.done = False
         self._vendor, self._limits = vendor, limits
         self._started = False
-        self._plain = False
-        """The last that came was the first answer's text, and nothing waits to be told before more of it."""
+        self._plain: Choice | None = None
+        """The first answer, where nothing waits to be told before more of its text."""
         self._usage: Usage | None = None
         self._choices: dict[int, Choice] = {}
         self._pages: Object = {}
@@ -154,20 +154,25 @@ class _Reading:
     def take(self, chunk: Any, of: str) -> list[Event]:
         """The events of one chunk; ``of`` is ``delta`` or ``message``."""
         try:
-            if self._plain:
+            if type(chunk) is not dict:
+                pass  # an error, as some wrap it, or nothing that is known
+            elif self._plain is not None:
                 if (text := _usual(chunk)) is not None:
+                    self._plain.came = True
                     return [Text(text)]
                 if (reason := _usual_end(chunk)) is not None:
-                    first = self._choices[0]
-                    first.ended, first.reason = True, reason
+                    self._plain.ended, self._plain.reason = True, reason
                     return []
+            elif not self._started and _is_usual_start(chunk):
+                self._plain = self._choice(0)
+                return self._start(chunk, chunk["choices"])
             events = self._take(chunk, of)
         except TooMany as error:
             return self._fail(BadReply(str(error)))
         except _SHAPES:
             return self._fail(BadReply(f"a chunk of another shape than OpenAI's: {shown(str(chunk))}"))
         last = events[-1] if events else None
-        self._plain = type(last) is Text and last.choice == 0
+        self._plain = self._choices[0] if type(last) is Text and last.choice == 0 else None
         return events
 
     def _take(self, chunk: Any, of: str) -> list[Event]:
@@ -231,7 +236,7 @@ class _Reading:
         try:
             complete = finish.verdict == "complete"
             events = [event for choice in self._choices.values() for event in choice.rest(complete=complete)]
-            events += _sources(self._pages)
+            events += _sources(self._pages) if self._pages else []
         except _SHAPES:
             return self._fail(BadReply("the sound or the sources of the reply have another shape than they must"))
         return [*events, finish] if self._usage is None else [*events, self._usage, finish]
@@ -272,6 +277,7 @@ _SILENT = frozenset(
 """Fields of a chunk that say nothing beside ``choices``, and ``usage`` if it is empty."""
 
 
+_OPENING = {"role", "content", "refusal"}
 _PLAIN_ENDS = ("stop", "length", "tool_calls", "content_filter")
 """Reasons that mean here what they mean everywhere."""
 
@@ -287,6 +293,18 @@ def _usual(chunk: Any) -> str | None:
         return None
     content = delta.get("content")
     return content if type(content) is str and content else None
+
+
+def _is_usual_start(chunk: Any) -> bool:
+    """Whether it is the usual first chunk: who speaks, and nothing said yet."""
+    choices = chunk.get("choices")
+    if not choices or len(choices) != 1 or chunk.get("usage") is not None or not _SILENT.issuperset(chunk):
+        return False
+    said = choices[0]
+    delta = said.get("delta")
+    if not delta or said.get("finish_reason") or said.get("logprobs") is not None or said.get("index"):
+        return False
+    return delta.keys() <= _OPENING and not delta.get("content") and delta.get("refusal") is None
 
 
 def _usual_end(chunk: Any) -> str | None:
