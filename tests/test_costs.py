@@ -22,8 +22,10 @@ ANTHROPIC = "https://api.anthropic.com"
 def _fresh() -> Iterator[None]:
     """The package is looked for anew in each test."""
     costs._prices.cache_clear()
+    costs._rates.cache_clear()
     yield
     costs._prices.cache_clear()
+    costs._rates.cache_clear()
 
 
 def test_a_known_model_has_a_price() -> None:

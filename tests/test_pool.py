@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from polychat import errors
 from polychat.events import Finish, Text
 from polychat.transport._coding import ACCEPTED, Decoder, decoder
+from polychat.transport._timer import Waits
 from polychat.transport.pool import pool
 
 from .furniture.corpus import splits
@@ -132,7 +133,7 @@ async def test_an_answer_before_all_was_sent_is_given() -> None:
         await over.wait()
 
     async with listening(deaf) as server, asyncio.timeout(10):
-        response = await ask(server.url, b"x" * 30_000_000, idle_timeout=5)
+        response = await ask(server.url, b"x" * 30_000_000, waits=Waits(idle=5))
         assert (response.status, await response.read()) == (413, b"large")
         assert not pool()._open
         over.set()
@@ -148,7 +149,7 @@ async def test_a_server_that_does_not_read_has_the_idle_clock() -> None:
 
     async with listening(deaf) as server, asyncio.timeout(10):
         with pytest.raises(errors.TimedOut, match="idle"):
-            await ask(server.url, b"x" * 30_000_000, idle_timeout=0.05)
+            await ask(server.url, b"x" * 30_000_000, waits=Waits(idle=0.05))
         over.set()
 
 

@@ -21,7 +21,7 @@ import uvloop
 from polychat import errors
 from polychat.events import Event, Finish, Text
 from polychat.transport import pool as pools
-from polychat.transport._timer import Timer, Times
+from polychat.transport._timer import Timer, Times, Waits
 from polychat.transport.pool import Pool, pool
 
 from .furniture import tls
@@ -299,7 +299,7 @@ async def test_waiting_has_the_connect_clock_and_can_be_cancelled(serve: Serve, 
     mine = own(per_origin=1)
     held = await mine.request("GET", server.url, headers={})
     with pytest.raises(errors.TimedOut, match="connect"):
-        await mine.request("GET", server.url, headers={}, connect_timeout=0.02)
+        await mine.request("GET", server.url, headers={}, waits=Waits(connect=0.02))
     with pytest.raises(errors.TimedOut, match="total"):
         await mine.request("GET", server.url, headers={}, timeout=0.02)
     first = asyncio.create_task(mine.request("GET", server.url, headers={}))
@@ -319,7 +319,7 @@ async def test_a_failed_connection_leaves_no_gap(own: Callable[..., Pool]) -> No
         port = taken.getsockname()[1]
     for _ in range(3):
         with pytest.raises(errors.ConnectionFailed, match="no connection to"):
-            await mine.request("GET", f"http://127.0.0.1:{port}", headers={}, connect_timeout=5)
+            await mine.request("GET", f"http://127.0.0.1:{port}", headers={}, waits=Waits(connect=5))
     assert (mine._count, mine._origins) == (0, {})
 
 
@@ -340,12 +340,12 @@ async def test_each_clock_has_its_error(serve: Serve, clock: str, head: bool) ->
         await say.gone()
 
     server = await serve(handler)
-    option = "timeout" if clock == "total" else f"{clock}_timeout"
+    option: dict[str, Any] = {"timeout": 0.05} if clock == "total" else {"waits": Waits(**{clock: 0.05})}
     with pytest.raises(errors.TimedOut) as caught:
-        await (await ask(server.url, **{option: 0.05}, provider="Mine")).read()
+        await (await ask(server.url, **option, provider="Mine")).read()
     assert (caught.value.clock, caught.value.seconds, caught.value.provider) == (clock, 0.05, "Mine")
     if head:
-        events = [event async for batch in (await ask(server.url, **{option: 0.05})).events(Words()) for event in batch]
+        events = [event async for batch in (await ask(server.url, **option)).events(Words()) for event in batch]
         assert isinstance(events[-1], Finish)
         assert (events[-1].verdict, type(events[-1].error)) == ("truncated", errors.TimedOut)
         assert events[:-1] == ([Text("word")] if clock == "idle" else [])
@@ -356,7 +356,7 @@ async def test_the_connect_clock_is_for_tls_too() -> None:
     """A server that takes the connection and says nothing."""
     async with listening(lambda reader, _: reader.read(-1)) as server:
         with pytest.raises(errors.TimedOut, match="connect"):
-            await ask(server.url.replace("http:", "https:"), connect_timeout=0.05)
+            await ask(server.url.replace("http:", "https:"), waits=Waits(connect=0.05))
     assert pool()._count == 0
 
 
@@ -384,7 +384,7 @@ def test_one_alarm_serves_all_waits() -> None:
     """It stands while the caller is busy, which is never late; it is moved only for a wait that ends sooner."""
     late: list[errors.TimedOut] = []
     watch = Watch()
-    timer = Timer(watch, Times(inf, 100, 10, 1000, 1000), late.append)  # type: ignore[arg-type]
+    timer = Timer(watch, late.append, Times(inf, 100, 10, 1000, 1000))  # type: ignore[arg-type]
     timer.wait("first", 0, 100)
     timer.rest()
     timer.wait("idle", 2, 10)
@@ -402,12 +402,15 @@ def test_one_alarm_serves_all_waits() -> None:
 
 
 async def test_no_alarm_is_left_behind(serve: Serve) -> None:
-    """After a reply was read, or lost, its timers are gone."""
+    """A kept connection has one, which is gone when it is closed."""
     server = await serve(echo)
     loop: Any = asyncio.get_running_loop()
     await said(server.url, timeout=1000)
+    await said(server.url, timeout=1000)
+    assert len([handle for handle in loop._scheduled if not handle.cancelled() and handle.when() > loop.time() + 100]) == 1
     with pytest.raises(errors.BadReply):
         await (await ask(server.url, timeout=1000)).read(limit=1)
+    await pool().close()
     soon = loop.time() + 100
     assert not [handle for handle in loop._scheduled if not handle.cancelled() and handle.when() > soon]
 

@@ -228,6 +228,8 @@ async def test_a_proxy_that_says_nothing(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 async def test_the_servers_certificate_is_verified_through_a_proxy(serve: Serve, kind: str) -> None:
     """A proxy does not vouch for who is behind it."""
+    if kind == "https" and sys.version_info < (3, 11, 4):
+        pytest.skip("asyncio loses why TLS under TLS failed: install Python 3.11.4 or newer")
     server = await serve(site, tls.server_context("chat.example"))
     async with proxy_of(kind) as proxy, StreamSession(proxy=f"{kind}://127.0.0.1:{proxy.port}") as session:
         with pytest.raises(errors.CertificateRefused, match=r"127\.0\.0\.1"):

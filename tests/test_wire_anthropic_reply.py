@@ -258,6 +258,18 @@ def test_calls_side_by_side_do_not_mix() -> None:
     ]
 
 
+def test_a_call_without_arguments_is_told_as_an_empty_object() -> None:
+    """Streamed or whole: other wires' clients read the arguments as JSON, and nothing is none."""
+    for pieces in ([], [delta(0, "input_json", partial_json="")]):
+        body = stream(start(), begin(0, "tool_use", id="a", name="f", input={}), *pieces, stop(0), ended("tool_use"), LAST)
+        for split in splits(body):
+            calls = only(read(split), ToolCallPiece)
+            assert ("".join(piece.arguments for piece in calls), {piece.index for piece in calls}) == ("{}", {0})
+    block = {"type": "tool_use", "id": "a", "name": "f", "input": {}}
+    whole = read_reply(json.dumps({"type": "message", "content": [block], "stop_reason": "tool_use"}).encode())
+    assert "".join(piece.arguments for piece in only(whole, ToolCallPiece)) == "{}"
+
+
 def test_citations_stream_with_their_place() -> None:
     """A source comes when its text is over, and says which characters of the answer it stands behind."""
     citation = {"type": "char_location", "document_title": "Doc", "cited_text": "c", "document_index": 0}

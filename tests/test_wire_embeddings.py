@@ -95,6 +95,18 @@ def test_where_they_are_asked() -> None:
         shape_of("anthropic")
 
 
+@pytest.mark.parametrize("model", ["", "..", "../../secret", "small/../..", "/small", "small//x", "."])
+def test_a_name_that_leads_elsewhere_is_refused(model: str) -> None:
+    """Nothing is sent to a path that the vendor's key was not meant for."""
+    with pytest.raises(BadInput, match="it must be a model's name"):
+        path("gemini", Embed(model, ["x"]))
+
+
+def test_a_name_stays_in_its_place_of_the_path() -> None:
+    """What would begin a query, a fragment, or another line is written so that it cannot."""
+    assert path("gemini", Embed("a?b#c\r\nd e", ["x"])) == "/models/a%3Fb%23c%0D%0Ad%20e:batchEmbedContents"
+
+
 def test_one_text_is_a_list_of_one() -> None:
     """As OpenAI's and Ollama's clients may send it."""
     for shape in ("openai", "ollama"):

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import ipaddress
 from contextlib import suppress
-from functools import cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from .events import Usage
+
+_MANY = 100_000
+"""Tokens; beyond more than so many some models cost more a token."""
+
+
+class _Rates(NamedTuple):
+    """US dollars a token."""
+
+    prompt: float
+    completion: float
+    cached: float
 
 
 def cost_of(provider: str, url: str, model: str | None, usage: Usage | None) -> float | None:
@@ -16,6 +29,46 @@ def cost_of(provider: str, url: str, model: str | None, usage: Usage | None) -> 
     """
     if usage is None or not model or usage.prompt_tokens is None:
         return None
+    rates = _rates(provider, url, model)
+    if rates is _UNKNOWN:
+        return None
+    cached = usage.cached_tokens or 0
+    prompt, completion = usage.prompt_tokens - cached, usage.completion_tokens or 0
+    is_plain = not (usage.cache_write_tokens or usage.audio_prompt_tokens or usage.audio_completion_tokens)
+    if rates is None or not is_plain or prompt < 0 or usage.prompt_tokens > _MANY or completion > _MANY:
+        return _priced(provider, url, model, usage)
+    return prompt * rates.prompt + cached * rates.cached + completion * rates.completion
+
+
+_UNKNOWN = _Rates(0.0, 0.0, 0.0)
+
+
+@lru_cache(maxsize=1024)
+def _rates(provider: str, url: str, model: str) -> _Rates | None:
+    """What a token costs where that is the same for few and for ``_MANY``, else ``None``. The package takes long to tell."""
+    if _is_own(url) or _priced(provider, url, model, Usage(1, 1)) is None:
+        return _UNKNOWN
+    many, few = (_each(provider, url, model, tokens) for tokens in (_MANY, 1000))
+    if any(abs(one - other) > 1e-15 for one, other in zip(many, few, strict=True)):
+        return None
+    return _Rates(*many)
+
+
+def _is_own(url: str) -> bool:
+    """Whether it is a machine of one's own, which has no price: the package, slow to load, is not asked."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or (bool(host) and ipaddress.ip_address(host) is not None)
+    except ValueError:
+        return False
+
+
+def _each(provider: str, url: str, model: str, tokens: int) -> list[float]:
+    asked = (Usage(tokens, 0), Usage(0, tokens), Usage(tokens, 0, cached_tokens=tokens))
+    return [(_priced(provider, url, model, usage) or 0.0) / tokens for usage in asked]
+
+
+def _priced(provider: str, url: str, model: str, usage: Usage) -> float | None:
     prices = _prices()
     if prices is None:
         return None
@@ -32,6 +85,11 @@ def cost_of(provider: str, url: str, model: str | None, usage: Usage | None) -> 
         with suppress(LookupError, ValueError):
             return float(prices.calc_price(counted, model_ref=model, **known_by).total_price)
     return None
+
+
+def warm() -> None:
+    """Load the package now: what asks for a price later does not wait for it."""
+    _prices()
 
 
 @cache

@@ -178,6 +178,11 @@ class TimedOut(BackendError, TimeoutError):
 class StatusError(BackendError):
     """The service answered with a status other than 2xx."""
 
+    word: str | None = None
+    """The service's own word for what went wrong."""
+    param: str | None = None
+    """The field of the request that the service finds at fault, in its own words."""
+
 
 class Unauthorized(StatusError):
     """401 or 403: a login, a nonce or a token did not hold."""

@@ -30,8 +30,8 @@ def stream(prompt: str | Conversation, *, model: str = DEFAULT_MODEL, system: st
     ``logit_bias``, ``n``, ``verbosity``, ``metadata``, ``user``, ``service_tier``, ``store``, ``previous``, and ``extra``:
     fields by the wire's own names.
 
-    What the backend cannot take is lost by ``on_loss``: ``refuse``, ``warn`` or ``allow``. Without it a loss that changes the
-    answer's form is refused, and any other is warned of.
+    What the backend cannot take is lost by ``on_loss``: ``refuse``, ``warn``, ``report`` (see ``losses``) or ``allow``. Without
+    it a loss that changes the answer's form is refused, and any other is warned of.
 
     About the asking: ``proxy``, ``timeout`` (seconds), ``base_url``, ``api_key`` (vendors), ``cookies``, ``headers``, and what
     else the provider takes. Raises ``UnknownTarget`` and ``BadInput`` at once, and other ``PolychatError`` when it is read.
@@ -88,6 +88,6 @@ def _read(prompt: str | Conversation, target: str, system: str | None, options: 
 
 def on_loss_of(value: Any) -> Any:
     """The caller's choice about losses. Raises ``BadInput``."""
-    if value not in (None, "refuse", "warn", "allow"):
-        raise BadInput(f'on_loss is {value!r}; it must be "refuse", "warn" or "allow"', field="on_loss")
+    if value not in (None, "refuse", "warn", "report", "allow"):
+        raise BadInput(f'on_loss is {value!r}; it must be "refuse", "warn", "report" or "allow"', field="on_loss")
     return value

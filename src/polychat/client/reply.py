@@ -134,10 +134,14 @@ _BYTES_A_TOKEN = 4
 """Of English, with the tokenizers of the day; code and other scripts have fewer."""
 
 
+def guessed_prompt(ask: Ask) -> int:
+    """Tokens of an ask that nobody counted, about."""
+    return -(-sum(_size(part) for turn in ask.turns for part in turn.parts) // _BYTES_A_TOKEN)
+
+
 def _guessed(ask: Ask, came: Collected) -> Usage:
-    asked = sum(_size(part) for turn in ask.turns for part in turn.parts)
     written = [*came.texts, *(thought.text for thought in came.thoughts), *(call.arguments for call in came.calls)]
-    prompt, answer = -(-asked // _BYTES_A_TOKEN), -(-_bytes("".join(written)) // _BYTES_A_TOKEN)
+    prompt, answer = guessed_prompt(ask), -(-_bytes("".join(written)) // _BYTES_A_TOKEN)
     return Usage(prompt, answer, prompt + answer, estimated=True)
 
 

@@ -15,6 +15,7 @@ from ..wire.models import ModelInfo
 from ._call import Call, call_of, options_of
 from ._notes import Notes
 from ._reach import fates_of, messages_of, options_from
+from ._relay import Relay
 from ._threaded import pieces_of
 
 
@@ -80,10 +81,25 @@ class Provider:
                 yield batch
 
     @classmethod
+    def offers(cls, model: str) -> bool:
+        """Whether strangers may ask for this model by name; one's own files are not for them."""
+        return True
+
+    @classmethod
+    def relay(cls, wire: str) -> Relay | None:
+        """Where requests on this wire may go as they stand, and their replies come back so; ``None``: nowhere."""
+        return None
+
+    @classmethod
     async def list_models(cls, proxy: str | None = None, **kwargs: Any) -> list[ModelInfo]:
         """What the backend serves; the provider's own list where the backend cannot be asked."""
         names = cls.get_models() if hasattr(cls, "get_models") else []
         return [ModelInfo(name) for name in names]
+
+    @classmethod
+    async def count(cls, ask: Ask, proxy: str | None = None, **kwargs: Any) -> int | None:
+        """How many tokens the ask's prompt is, by the backend's own count; ``None`` where it has none."""
+        return None
 
     @classmethod
     async def embed(cls, asked: Embed, proxy: str | None = None, **kwargs: Any) -> Embeddings:

@@ -17,12 +17,13 @@ from ..errors import BadInput
 
 if TYPE_CHECKING:
     from ..transport import StreamSession
+    from ..transport._timer import Waits
     from ..transport.exchange import Exchange
 
 TIMEOUT = 300.0
 """Seconds a whole call may take, unless the provider or the caller says otherwise."""
 
-_COMMON = ("proxy", "timeout", "base_url", "cookies", "headers")
+_COMMON = ("proxy", "timeout", "waits", "base_url", "cookies", "headers")
 _options: WeakKeyDictionary[Any, tuple[str, ...]] = WeakKeyDictionary()
 _warned: set[tuple[str, str]] = set()
 _warned_lock = threading.Lock()
@@ -46,6 +47,8 @@ class Call:
     cookies: Mapping[str, str] | None
     headers: Mapping[str, str]
     """The caller's own, which go over the provider's."""
+    waits: Waits | None = None
+    """Seconds that single steps may take; ``None``: what the transport has for them."""
     own: dict[str, Any] = field(default_factory=dict)
     """The provider's options by name: the keyword-only parameters of its ``reply``."""
 
@@ -72,6 +75,7 @@ class Call:
 
     def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Exchange:
         """One request to an API, with these headers overlaid with the caller's, on the call's proxy and under its deadline."""
+        from ..transport._timer import WAITS
         from ..transport.exchange import Exchange  # no import of a provider loads an HTTP client
 
         return Exchange(
@@ -80,6 +84,7 @@ class Call:
             _overlaid(headers, self.headers),
             body,
             proxy=self.proxy,
+            waits=self.waits or WAITS,
             timeout=self.timeout,
             deadline=self.deadline,
             provider=self.provider,
@@ -106,6 +111,7 @@ def call_of(provider: type[Any], proxy: str | None, options: dict[str, Any]) -> 
         deadline=None if timeout is None else asyncio.get_running_loop().time() + timeout,
         cookies=_pairs(options.get("cookies"), "cookies"),
         headers=_pairs(options.get("headers"), "headers") or {},
+        waits=options.get("waits"),
         own=own,
     )
 

@@ -15,6 +15,8 @@ class Notes:
     """What of the ask did not reach the backend as it was meant."""
     url: str = ""
     """Where it was asked."""
+    limits: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """The headers of the answer that tell of the backend's rate limits."""
     raw: bytes | None = None
     """The body of the reply, where it came whole and not as a stream."""
 

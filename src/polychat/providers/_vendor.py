@@ -8,9 +8,10 @@ import tomllib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from time import monotonic
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from .. import config
 from ..config._strict import Strict
@@ -30,6 +31,7 @@ from ._ask import KEYWORDS, ask_of
 from ._base import AsyncGeneratorProvider
 from ._call import Call, call_of
 from ._notes import Notes
+from ._relay import Relay, rate_limits
 
 if TYPE_CHECKING:
     from ..transport.exchange import Answer, Exchange
@@ -78,8 +80,9 @@ class Vendor(AsyncGeneratorProvider):
         notes.settle(ask, spoken.FATES, spoken.NAME, tag)
         body = encoded(fitted(spoken.write_request(ask, vendor=tag), row, notes))
         async with cls._exchange(call, "POST", spoken.path(ask), api_key, body) as response:
+            notes.limits = rate_limits(response)
             if not response.ok:
-                raise await cls._refusal(response, api_key)
+                raise await cls.refusal(response, api_key)
             if not ask.stream:
                 notes.raw = await response.read(MAX_REPLY)
                 yield spoken.read_reply(notes.raw, vendor=tag, limits=_limits(ask))
@@ -87,6 +90,20 @@ class Vendor(AsyncGeneratorProvider):
             async with aclosing(response.events(spoken.Reader(vendor=tag, limits=_limits(ask)))) as batches:
                 async for batch in batches:
                     yield batch
+
+    @classmethod
+    def relay(cls, wire: str) -> Relay | None:
+        row = cls.row
+        if row.wire != wire or row.message_drop or row.reasoning:
+            return None
+        from ..transport.exchange import fast_way  # no import of a provider loads an HTTP client
+
+        base = address(row)
+        if (way := fast_way(base)) is None:
+            return None
+        headers = _headers(row, None)
+        changed = frozenset((*row.rename, *row.drop))
+        return Relay(base, way, headers, changed, usage=row.stream_usage, refusal=cls.refusal)
 
     @classmethod
     async def list_models(cls, proxy: str | None = None, **kwargs: Any) -> list[ModelInfo]:
@@ -97,6 +114,16 @@ class Vendor(AsyncGeneratorProvider):
         call = cls._call(proxy, kwargs)
         body = await cls._asked(call, "GET", row.models, None)
         return models.read_models(row.models_shape or row.wire, body)
+
+    @classmethod
+    async def count(cls, ask: Ask, proxy: str | None = None, **kwargs: Any) -> int | None:
+        spoken: Any = wire(cls.row.wire)
+        if not hasattr(spoken, "write_count_request"):
+            return None
+        call = cls._call(proxy, kwargs)
+        body = await cls._asked(call, "POST", spoken.count_path(ask), encoded(spoken.write_count_request(ask)))
+        tokens: int = spoken.read_count(body)
+        return tokens
 
     @classmethod
     async def embed(cls, asked: Embed, proxy: str | None = None, **kwargs: Any) -> Embeddings:
@@ -116,22 +143,22 @@ class Vendor(AsyncGeneratorProvider):
 
     @classmethod
     def _call(cls, proxy: str | None, kwargs: dict[str, Any]) -> Call:
-        return call_of(cls, proxy, {**kwargs, "base_url": kwargs.get("base_url") or address(cls.row)})
+        return call_of(cls, proxy, {**kwargs, "base_url": kwargs.get("base_url") or _at(cast(Any, cls), int(monotonic()))})
 
     @classmethod
     async def _asked(cls, call: Call, method: str, path: str, body: bytes | None) -> bytes:
         async with cls._exchange(call, method, path, call.own.get("api_key"), body) as response:
             if not response.ok:
-                raise await cls._refusal(response, call.own.get("api_key"))
+                raise await cls.refusal(response, call.own.get("api_key"))
             return await response.read(MAX_REPLY)
 
     @classmethod
     def _exchange(cls, call: Call, method: str, path: str, api_key: str | None, body: bytes | None) -> Exchange:
-        headers = {"Content-Type": "application/json", **cls.row.headers, **key_header(cls.row, api_key)}
+        headers = _with_key(cast(Any, cls), int(monotonic())) if api_key is None else _headers(cls.row, api_key)
         return call.exchange(method, path if path.startswith("https://") else call.base_url + path, headers, body)
 
     @classmethod
-    async def _refusal(cls, response: Answer, api_key: str | None) -> StatusError:
+    async def refusal(cls, response: Answer, api_key: str | None = None) -> StatusError:
         """The error of a status other than 2xx, with what the vendor says of it."""
         try:
             body = await response.read()
@@ -142,9 +169,26 @@ class Vendor(AsyncGeneratorProvider):
             key = value.removeprefix("Bearer ")
             fault.message = fault.message.replace(key, "…") if len(key) >= _KEY else fault.message
         error = response.error(shown(fault.message))
-        error.kind = fault.kind
+        error.kind, error.word, error.param = fault.kind, fault.code, fault.param
         error.retry_after = error.retry_after if fault.retry_after is None else fault.retry_after
         return error
+
+
+# Looked for once a second: that is half a dozen names to look up in ``os.environ``, which is slow.
+
+
+@lru_cache(maxsize=256)
+def _at(provider: Any, second: int) -> str:
+    return address(provider.row)
+
+
+@lru_cache(maxsize=256)
+def _with_key(provider: Any, second: int) -> Mapping[str, str]:
+    return _headers(provider.row, None)
+
+
+def _headers(row: Row, api_key: str | None) -> dict[str, str]:
+    return {"Content-Type": "application/json", **row.headers, **key_header(row, api_key)}
 
 
 def _limits(ask: Ask) -> Limits:

@@ -59,12 +59,16 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
     @classmethod
     def get_models(cls) -> list[str]:
         """The known models, and the names in polychat.toml. Raises ``BadInput`` for a polychat.toml that means nothing."""
-        return list(dict.fromkeys([*cls.models, *config.load().local_models]))
+        return list(dict.fromkeys([*cls.models, *config.in_force().local_models]))
 
     @classmethod
     def get_model(cls, model: str | None) -> str:
         """``model``, or the default where there is none. A file is a model too, so nothing is replaced by the default."""
         return model or cls.default_model
+
+    @classmethod
+    def offers(cls, model: str) -> bool:
+        return model in cls.get_models()  # not any file of this machine
 
     @classmethod
     async def reply(
@@ -260,7 +264,7 @@ def _entry(model: str) -> config.LocalModel:
     """What a name says, and polychat.toml about it; without a path exactly where the weights are known."""
     if "/" in model or "\\" in model or model.endswith(".gguf"):
         return config.LocalModel(Path(os.path.expanduser(model)).absolute())
-    configured = config.load().local_models
+    configured = config.in_force().local_models
     if model not in weights.KNOWN and model not in configured:
         raise _unknown(model, configured)
     entry = configured.get(model, config.LocalModel())

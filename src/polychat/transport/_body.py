@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -42,6 +42,11 @@ class Body(ABC):
 
     @property
     @abstractmethod
+    def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """The same as they came, repeated ones too."""
+
+    @property
+    @abstractmethod
     def url(self) -> str:
         """Where the answer came from."""
 
@@ -54,7 +59,7 @@ class Body(ABC):
         """Let go of the connection: for the next request if the body has come whole, else for good."""
 
     @abstractmethod
-    async def _next(self) -> bytes:
+    async def piece(self) -> bytes:
         """The next bytes, nothing at the end. Raises ``Truncated`` or ``TimedOut`` when all that came is given."""
 
     @property
@@ -65,7 +70,11 @@ class Body(ABC):
     @property
     def content_type(self) -> str:
         """In lower case and without parameters; empty where the server gave none."""
-        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        return self.header(b"content-type").partition(b";")[0].strip().lower().decode("latin-1")
+
+    def header(self, name: bytes) -> bytes:
+        """The first value of one header, by its name in lower case; empty where it was not sent."""
+        return next((value for key, value in self.raw_headers if len(key) == len(name) and key.lower() == name), b"")
 
     def raise_for_status(self) -> None:
         """Raises the error of a status other than 2xx; it is an ``aiohttp.ClientResponseError`` too."""
@@ -78,7 +87,7 @@ class Body(ABC):
             pieces: list[bytes] = []
             size = 0
             try:
-                while data := await self._next():
+                while data := await self.piece():
                     pieces.append(data)
                     size += len(data)
                     if size > limit:
@@ -109,7 +118,7 @@ class Body(ABC):
     async def iter_content(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes, a network read a piece."""
         try:
-            while data := await self._next():
+            while data := await self.piece():
                 yield data
         finally:
             self.close()
@@ -118,7 +127,7 @@ class Body(ABC):
         """The body's lines, without their ends: LF, CRLF or CR. Raises ``BadReply`` for one of more than ``limit`` bytes."""
         lines = Lines(limit)
         try:
-            while data := await self._next():
+            while data := await self.piece():
                 for line in self._cut(lines, data):
                     yield line
             for line in lines.end():
@@ -135,7 +144,7 @@ class Body(ABC):
         try:
             while not reader.done:
                 try:
-                    data = await self._next()
+                    data = await self.piece()
                 except BackendError as error:
                     yield [*(event for event in reader.end() if type(event) is not Finish), Finish("truncated", error=error)]
                     return
@@ -146,11 +155,11 @@ class Body(ABC):
                     return
         finally:
             if reader.done:
-                self._heard_out()
+                self.heard_out()
             else:
                 self.close()
 
-    def _heard_out(self) -> None:
+    def heard_out(self) -> None:
         """The reader has its end: nothing that may still come is of interest."""
         self.close()
 

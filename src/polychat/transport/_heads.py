@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+import ssl
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from .. import __version__
 from ..errors import BadInput
 from ._coding import ACCEPTED
 from ._request import url_of
-from .proxy import Proxy
+from .proxy import Proxy, proxy_of
 
 _METHOD = re.compile(r"[A-Z]{1,20}")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -42,7 +42,6 @@ class Place(NamedTuple):
         return self.url.scheme == "https"
 
 
-@lru_cache(maxsize=512)
 def place_of(url: str) -> Place:
     """Raises ``BadInput``."""
     found = url_of(url, None)
@@ -51,34 +50,48 @@ def place_of(url: str) -> Place:
     return Place(found, found.raw_host or "", found.port or 0, found.host_port_subcomponent or "", found.raw_path_qs, basic)
 
 
+class Way(NamedTuple):
+    """How a server is reached: requests that agree in all of it may share connections."""
+
+    scheme: str
+    host: str
+    port: int
+    proxy: Proxy | None
+    tls: ssl.SSLContext | None
+
+
 class Asked(NamedTuple):
-    """A request in bytes."""
+    """A request in bytes, but for its body."""
 
     method: str
     place: Place
-    headers: Mapping[str, str]
-    head: bytes
-    body: bytes | None
+    headers: tuple[tuple[str, str], ...]
+    begins: bytes
+    """The head up to the body's size: from one ask of a vendor to the next it is the same."""
     is_safe: bool
     """Whether asking twice is as asking once."""
+    proxy: Proxy | None
+    way: Way | None
+    """``None`` where it needs TLS, whose certificates may be others from one request to the next."""
 
-
-def asked(method: str, place: Place, headers: Mapping[str, str], body: bytes | None, proxy: Proxy | None) -> Asked:
-    """The request, to go to ``place`` itself or, where that is not TLS, to ``proxy``. Raises ``BadInput``."""
-    begins, is_safe = _begins(method, place, tuple(headers.items()), proxy)
-    size = b"content-length: %d\r\n" % len(body or b"") if body is not None or method in ("POST", "PUT", "PATCH") else b""
-    return Asked(method, place, headers, begins + size + b"\r\n", body, is_safe)
+    def head(self, body: bytes | None) -> bytes:
+        if body is not None or self.method in ("POST", "PUT", "PATCH"):
+            return b"%bcontent-length: %d\r\n\r\n" % (self.begins, len(body or b""))
+        return self.begins + b"\r\n"
 
 
 @lru_cache(maxsize=512)
-def _begins(method: str, place: Place, headers: tuple[tuple[str, str], ...], proxy: Proxy | None) -> tuple[bytes, bool]:
-    """The head up to the body's size: from one ask of a vendor to the next it is the same. And whether asking twice is safe."""
+def asked(method: str, url: str, headers: tuple[tuple[str, str], ...], proxy: str | None) -> Asked:
+    """The request, to go to ``url`` itself or, where that is not TLS, to ``proxy``. Raises ``BadInput``."""
     if not _METHOD.fullmatch(method) or method == "CONNECT":
         raise BadInput("method must be an HTTP method in capitals, such as GET or POST", field="method")
+    place, via = place_of(url), None if proxy is None else proxy_of(proxy)
+    if via is not None and via.is_socks:
+        raise BadInput("proxy is a SOCKS proxy, and the pool goes through HTTP proxies only: use StreamSession", field="proxy")
     target, own = place.target, _defaults(place)
-    if proxy is not None and not place.is_tls:
+    if via is not None and not place.is_tls:
         target = f"http://{place.authority}{target}"
-        own.update((name.lower(), value) for name, value in proxy.headers.items())
+        own.update((name.lower(), value) for name, value in via.headers.items())
     lines = [f"{method} {target} HTTP/1.1"]
     for name, value in headers:
         if not _NAME.fullmatch(name) or name.lower() in _OURS or name.lower() == "proxy-authorization":
@@ -88,9 +101,10 @@ def _begins(method: str, place: Place, headers: tuple[tuple[str, str], ...], pro
         own.pop(name.lower(), None)
         lines.append(f"{name}: {value}")
     lines += [f"{name}: {value}" for name, value in own.items()]
-    head = "\r\n".join([*lines, ""]).encode()
     is_safe = method in _SAFE or any(name.lower() == "idempotency-key" for name, _ in headers)
-    return head, is_safe
+    needs_tls = place.is_tls or (via is not None and via.scheme == "https")
+    way = None if needs_tls else Way(place.url.scheme, place.host, place.port, via, None)
+    return Asked(method, place, headers, "\r\n".join([*lines, ""]).encode(), is_safe, via, way)
 
 
 def _defaults(place: Place) -> dict[str, str]:

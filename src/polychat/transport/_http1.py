@@ -9,7 +9,7 @@ from typing import cast
 import httptools
 
 from ..errors import BackendError, BadReply, Truncated, shown
-from ._timer import Timer
+from ._timer import Timer, Times
 
 MAX_HEAD = 64 * 1024
 """Bytes of a reply's head, what comes before it and after the body included."""
@@ -27,39 +27,46 @@ class Connection(asyncio.Protocol):
     """
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
-        self._full = self._paused = self._bodyless = False
+        self._full = self._paused = self._bodyless = self.whole = False
         self._held: list[bytes] = []
         self.transport: asyncio.Transport
         self.until = 0.0
         self.busy = False
+        self.timer = Timer(self.loop, self.lose)
+        self._poll: select.poll | None = None
         self._clear()
 
     def _clear(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
+        if not self.whole:
+            self._parser = httptools.HttpResponseParser(self)
+        self.whole = False
+        """The parser has read a reply to its end, and could read another."""
         self.keep = self.heard = self.headed = self.done = self._until_close = False
         self.error: Exception | None = None
         self.status = self._size = self._fed = self._head = 0
-        self.reason = b""
+        self.reason = self.coding = b""
         self.headers: list[tuple[bytes, bytes]] = []
 
     # What an exchange needs
 
-    async def ask(self, head: bytes, body: bytes | None, timer: Timer, *, bodyless: bool = False) -> float:
+    async def ask(self, head: bytes, body: bytes | None, times: Times, *, bodyless: bool = False) -> float:
         """Send, and wait for the reply's head; gives the moment when all was sent.
 
         ``bodyless``: the reply has none, whatever its head says. Raises what ``error`` is.
         """
         self._clear()
+        timer = self.timer
+        timer.times = times
         self.busy, self._bodyless = True, bodyless
         if body is None or len(body) <= _AT_ONCE:
             self.transport.write(head + body if body else head)
         else:
             await self._send(head, body, timer)
-        sent = self._loop.time()
+        sent = self.loop.time()
         if not self.headed:
-            timer.wait("first", sent, timer.times.first)
+            timer.wait("first", sent, times.first)
             while not self.headed and self.error is None:
                 await self.waiting()
             timer.rest()
@@ -73,7 +80,7 @@ class Connection(asyncio.Protocol):
         view = memoryview(body)
         for start in range(0, len(body), _AT_ONCE):
             while self._full and not self.headed and self.error is None:
-                timer.wait("idle", self._loop.time(), timer.times.idle)
+                timer.wait("idle", self.loop.time(), timer.times.idle)
                 await self.waiting()
             if self.headed or self.error is not None:
                 self.keep = False
@@ -83,7 +90,7 @@ class Connection(asyncio.Protocol):
 
     def waiting(self) -> asyncio.Future[None]:
         """Done when something came, or was sent, or was lost. One at a time."""
-        self._waiter = self._loop.create_future()
+        self._waiter = self.loop.create_future()
         return self._waiter
 
     def take(self) -> bytes:
@@ -100,18 +107,20 @@ class Connection(asyncio.Protocol):
     def free(self) -> bool:
         """No more of this exchange; says whether there can be another."""
         self.busy = False
-        self.take()
+        if self._held or self._paused:
+            self.take()
         return self.done and self.keep and not self.transport.is_closing()
 
     def is_sound(self, now: float) -> bool:
         """Whether it can carry another request: kept by both sides, not too old, and nothing has come since."""
         if not self.keep or now >= self.until or self.transport.is_closing():
             return False
-        if not hasattr(select, "poll"):
-            return True  # Windows: what the loop knows must do
-        poll = select.poll()  # the server may have closed it, and the loop had no turn to hear of it
-        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return not poll.poll(0)
+        if self._poll is None:
+            if not hasattr(select, "poll"):
+                return True  # Windows: what the loop knows must do
+            self._poll = select.poll()
+            self._poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not self._poll.poll(0)  # the server may have closed it, and the loop had no turn to hear of it
 
     def lose(self, error: Exception | None) -> None:
         """The exchange ends here, with this error, and the connection with it."""
@@ -119,6 +128,7 @@ class Connection(asyncio.Protocol):
             lost = _truncated("the connection broke off") if self.headed else ConnectionAbortedError("closed")
             self.error = error or lost
         self.keep = False
+        self.timer.close()
         self.transport.abort()
         self._wake()
 
@@ -178,15 +188,14 @@ class Connection(asyncio.Protocol):
 
     def on_status(self, reason: bytes) -> None:
         self.reason = reason
-        self._count(len(reason))
+        self._head += len(reason)
+        if self._head > MAX_HEAD:
+            raise ValueError("a head beyond all bounds")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.headed:
             self.headers.append((name, value))
-        self._count(len(name) + len(value))
-
-    def _count(self, size: int) -> None:
-        self._head += size + 4
+        self._head += len(name) + len(value) + 4
         if self._head > MAX_HEAD or len(self.headers) > _MAX_HEADERS:
             raise ValueError("a head beyond all bounds")
 
@@ -195,14 +204,27 @@ class Connection(asyncio.Protocol):
         if self.status < 200:
             self.headers = []
             return
-        coding = header(self.headers, b"transfer-encoding").lower()
-        if coding not in (b"", b"chunked") or self.status > 599:
-            raise ValueError("a transfer coding or status that was not asked for")
+        framed = self._framed()
         self.keep = self._parser.should_keep_alive()
         self.headed = True
-        self._until_close = not coding and not any(name.lower() == b"content-length" for name, _ in self.headers)
+        self._until_close = not framed
         if self._bodyless:
             self.done = True
+
+    def _framed(self) -> bool:
+        """Whether the head says where the body ends; notes how it is compressed."""
+        framed, transfers = False, b""
+        for name, value in self.headers:
+            size = len(name)
+            if size == 14 and name.lower() == b"content-length":
+                framed = True
+            elif size == 16 and name.lower() == b"content-encoding":
+                self.coding += b", " + value if self.coding else value
+            elif size == 17 and name.lower() == b"transfer-encoding":
+                transfers += b", " + value if transfers else value
+        if (transfers and transfers.lower() != b"chunked") or self.status > 599:
+            raise ValueError("a transfer coding or status that was not asked for")
+        return framed or bool(transfers)
 
     def on_body(self, data: bytes) -> None:
         if not self._bodyless:
@@ -213,12 +235,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self.headed:
-            self.done = True
-
-
-def header(headers: list[tuple[bytes, bytes]], name: bytes) -> bytes:
-    """The values of one header, joined as HTTP joins them; ``name`` is in lower case."""
-    return b", ".join([value for key, value in headers if len(key) == len(name) and key.lower() == name])
+            self.done = self.whole = True
 
 
 def _truncated(why: str) -> BackendError:

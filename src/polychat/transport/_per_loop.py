@@ -7,7 +7,7 @@ import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 
 class Closable(Protocol):
@@ -26,14 +26,20 @@ class PerLoop(Generic[T]):
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._lock = threading.Lock()
+        self._last: tuple[ref[asyncio.AbstractEventLoop], T] | None = None
+        """What was found last: most processes have one loop."""
         self.kept: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[T, AsyncGenerator[None, None]]] = WeakKeyDictionary()
 
     def get(self) -> T:
         """It is not the caller's to close. One that was closed is replaced."""
         loop = asyncio.get_running_loop()
+        last = self._last
+        if last is not None and last[0]() is loop and not last[1].closed:
+            return last[1]
         with self._lock:
             found = self.kept.get(loop)
         if found is not None and not found[0].closed:
+            self._last = (ref(loop), found[0])
             return found[0]
         made, keeper = self._make(), self._keeping(loop)
         with self._lock:

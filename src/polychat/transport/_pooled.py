@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING
 
 from multidict import CIMultiDict
 
 from ..errors import BackendError, NotReady, StatusError
-from ._body import Body
+from ._body import MAX_BODY, Body
 from ._coding import decoder, ended, taken
 from ._heads import Asked
-from ._http1 import Connection, header
+from ._http1 import Connection
 from ._timer import Timer
 
 if TYPE_CHECKING:
@@ -22,17 +22,14 @@ if TYPE_CHECKING:
 class PooledResponse(Body):
     """What ``StreamResponse`` is to ``StreamSession``. A connection whose reply has come whole goes back to its pool."""
 
-    def __init__(
-        self, pool: Pool, connection: Connection, asked: Asked, *, timer: Timer, sent: float, provider: str | None
-    ) -> None:
+    def __init__(self, pool: Pool, connection: Connection, asked: Asked, *, sent: float, provider: str | None) -> None:
         """Raises ``BadReply`` for a compression that was not asked for."""
-        super().__init__(provider)
-        self._decoder = decoder(header(connection.headers, b"content-encoding").lower())
-        self._pool, self._connection, self._asked, self._timer, self._sent = pool, connection, asked, timer, sent
+        self._provider, self._body = provider, None
+        self._decoder = decoder(connection.coding.lower()) if connection.coding else None
+        self._pool, self._connection, self._asked, self._sent = pool, connection, asked, sent
         self._fields = connection.headers
         self._headers: CIMultiDict[str] | None = None
         self._status, self._reason = connection.status, connection.reason
-        self._loop = asyncio.get_running_loop()
         self._begun = self._closed = False
         self._loss: BackendError | None = None
 
@@ -48,6 +45,10 @@ class PooledResponse(Body):
         return self._headers
 
     @property
+    def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
+        return self._fields
+
+    @property
     def url(self) -> str:
         return str(self._asked.place.url)
 
@@ -61,7 +62,7 @@ class PooledResponse(Body):
             self._asked.place.url,
             self.headers,
             method=self._asked.method,
-            sent=self._asked.headers,
+            sent=dict(self._asked.headers),
             said=said,
             body=self._body or b"",
             provider=self._provider,
@@ -70,16 +71,26 @@ class PooledResponse(Body):
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            self._timer.stop()
+            self._connection.timer.rest()
             self._pool.give_back(self._connection)
 
-    def _heard_out(self) -> None:
+    def heard_out(self) -> None:
         if not self._closed:
             self._closed = True
-            self._timer.stop()
+            self._connection.timer.rest()
             self._pool.linger(self._connection)
 
-    async def _next(self) -> bytes:
+    async def read(self, limit: int = MAX_BODY) -> bytes:
+        connection = self._connection
+        if connection.done and not (self._closed or self._begun) and self._decoder is None and self._loss is None:
+            self._body = connection.take()  # all of it came with the head
+            self.close()
+            if len(self._body) <= limit:
+                return self._body
+            raise self._bad(f"the reply has more than {limit:,} bytes, which is our limit")
+        return await super().read(limit)
+
+    async def piece(self) -> bytes:
         if self._loss is not None:
             raise self._loss
         if self._closed:
@@ -104,7 +115,8 @@ class PooledResponse(Body):
 
     async def _came(self) -> bytes:
         """The next bytes off the connection, nothing at the end of the body."""
-        connection, timer = self._connection, self._timer
+        connection = self._connection
+        timer = connection.timer
         waits = False
         while not (data := connection.take()):
             if connection.done:
@@ -113,18 +125,17 @@ class PooledResponse(Body):
                 raise connection.error
             if not waits:  # once: what wakes us without a byte of body is no sign of life
                 waits = True
-                self._wait()
+                self._wait(timer)
             await connection.waiting()
         if waits:
             timer.rest()
         self._begun = True
-        if not connection.done and self._loop.time() >= timer.times.end:
+        if not connection.done and timer.times.end != inf and connection.loop.time() >= timer.times.end:
             raise timer.times.past()  # or one that is never done, and always has something, would never end
         return data
 
-    def _wait(self) -> None:
-        timer = self._timer
+    def _wait(self, timer: Timer) -> None:
         if self._begun:
-            timer.wait("idle", self._loop.time(), timer.times.idle)
+            timer.wait("idle", self._connection.loop.time(), timer.times.idle)
         else:
             timer.wait("first", self._sent, timer.times.first)

@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import lru_cache
 from math import inf
 from typing import NamedTuple
 
 from ..errors import Clock, TimedOut
+
+
+class Waits(NamedTuple):
+    """Seconds that single steps of an exchange may take; ``None`` sets no limit."""
+
+    connect: float | None = 30.0
+    """For a connection: waiting for one's turn, name, proxy and TLS included."""
+    first: float | None = 600.0
+    """Until a reply begins: one that is not streamed comes when the model has thought and written it all."""
+    idle: float | None = 300.0
+    """Without a byte amid a reply."""
+
+
+WAITS = Waits()
 
 
 class Times(NamedTuple):
@@ -27,12 +42,25 @@ class Times(NamedTuple):
         return TimedOut("total", max(self.total, 0))
 
 
+UNLIMITED = Times(inf, inf, inf, inf, inf)
+
+
+@lru_cache(maxsize=64)
+def times_of(waits: Waits) -> Times:
+    """As they are where nothing limits all of it."""
+    connect, first, idle = (inf if seconds is None else seconds for seconds in waits)
+    return Times(connect, first, idle, inf, inf)
+
+
 class Timer:
-    """One alarm for all waits of an exchange. It is left standing, and looks when it rings: cheaper than one a wait."""
+    """One alarm for all waits of a connection. It is left standing, from one exchange to the next too, and looks when it
+
+    rings: cheaper than one a wait. ``times`` are those of the exchange at hand.
+    """
 
     __slots__ = ("_clock", "_due", "_handle", "_late", "_loop", "_rings", "_seconds", "times")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, times: Times, late: Callable[[TimedOut], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, late: Callable[[TimedOut], None], times: Times = UNLIMITED) -> None:
         self._loop = loop
         self._late = late
         self.times = times
@@ -53,8 +81,8 @@ class Timer:
         """The wait is over."""
         self._due = inf
 
-    def stop(self) -> None:
-        """No more waiting: no alarm is left behind."""
+    def close(self) -> None:
+        """No more waiting, ever: no alarm is left behind."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None

@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from math import inf
+from contextlib import suppress
 
 from aiohappyeyeballs import start_connection
 
 from ..errors import PolychatError
 from ._heads import Place
 from ._http1 import Connection
-from ._timer import Timer, Times
+from ._timer import UNLIMITED
 from .proxy import Proxy
 
 _EYEBALLS = 0.25
 """Seconds that one address has before the next is tried beside it (RFC 8305). uvloop has nothing of the kind."""
 _FOREIGN = (OSError, ValueError, RuntimeError, TypeError)
 """What connecting may raise. ``TypeError``: Python 3.11, where a certificate does not hold in TLS under TLS."""
-_NO_LIMIT = Times(inf, inf, inf, inf, inf)
 
 
 async def opened(place: Place, proxy: Proxy | None, tls: ssl.SSLContext | None) -> Connection:
@@ -56,21 +55,25 @@ async def _through(connection: Connection, place: Place, proxy: Proxy, tls: ssl.
         await _agreed(connection, place, proxy)
         failure = await _secured(connection, place, proxy, tls)
     except BaseException:
-        connection.transport.abort()
+        _abort(connection)
         raise
     if failure is not None:
-        connection.transport.abort()
+        _abort(connection)
         raise failure
     return connection
+
+
+def _abort(connection: Connection) -> None:
+    with suppress(AttributeError):  # asyncio's own, before Python 3.11.4: of TLS under TLS that has failed already
+        connection.transport.abort()
 
 
 async def _agreed(connection: Connection, place: Place, proxy: Proxy) -> None:
     """The proxy connects us. Raises ``ProxyFailed``."""
     to = f"{f'[{place.host}]' if ':' in place.host else place.host}:{place.port}"
     lines = [f"CONNECT {to} HTTP/1.1", f"Host: {to}", *(f"{name}: {value}" for name, value in proxy.headers.items())]
-    timer = Timer(asyncio.get_running_loop(), _NO_LIMIT, connection.lose)
     try:
-        await connection.ask("\r\n".join([*lines, "", ""]).encode(), None, timer, bodyless=True)
+        await connection.ask("\r\n".join([*lines, "", ""]).encode(), None, UNLIMITED, bodyless=True)
         failure = None if 200 <= connection.status < 300 else refusal_of(connection.status, place, proxy)
     except _FOREIGN as error:
         failure = failure_of(error, place, proxy, at_proxy=True)

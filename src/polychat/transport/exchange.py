@@ -9,6 +9,7 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
 
+from ._timer import WAITS, Waits
 from .proxy import environment_proxy
 
 if TYPE_CHECKING:
@@ -34,15 +35,21 @@ def _way_out(url: str, second: int) -> str | None:
     return environment_proxy(url)
 
 
+def fast_way(url: str) -> tuple[Callable[[], Pool], str | None] | None:
+    """The running loop's pool, and the proxy by which it reaches ``url``; ``None`` where the fast path does not go there."""
+    proxy = environment_proxy(url)
+    return None if not _FAST or (proxy is not None and proxy.startswith("socks")) else (_pool(), proxy)
+
+
 class Exchange:
-    """``async with`` it for the response. ``timeout`` is in seconds, ``deadline`` on the loop's clock.
+    """``async with`` it for the response. ``waits`` and ``timeout`` are in seconds, ``deadline`` on the loop's clock.
 
     Without a ``proxy`` the environment's is used, as other clients of APIs do (``HTTPS_PROXY``, ``NO_PROXY`` and their like).
 
     SOCKS proxies, and installs without httptools (extra ``fast``), go by aiohttp: slower, and the same in all else.
     """
 
-    __slots__ = ("_asked", "_proxy", "_response", "_session", "_times")
+    __slots__ = ("_asked", "_proxy", "_response", "_session", "_times", "_waits")
 
     def __init__(
         self,
@@ -52,12 +59,14 @@ class Exchange:
         body: bytes | None,
         *,
         proxy: str | None = None,
+        waits: Waits = WAITS,
         timeout: float | None = None,
         deadline: float | None = None,
         provider: str | None = None,
     ) -> None:
         self._asked = (method, url, headers, body)
         self._proxy = proxy or _way_out(url, int(monotonic()))
+        self._waits = waits
         self._times = (timeout, deadline, provider)
         self._session: StreamSession | None = None
         self._response: Answer | None = None
@@ -69,7 +78,15 @@ class Exchange:
         method, url, headers, body = self._asked
         timeout, deadline, provider = self._times
         self._response = await _pool()().request(
-            method, url, headers=headers, body=body, proxy=self._proxy, timeout=timeout, deadline=deadline, provider=provider
+            method,
+            url,
+            headers=headers,
+            body=body,
+            proxy=self._proxy,
+            waits=self._waits,
+            timeout=timeout,
+            deadline=deadline,
+            provider=provider,
         )
         return self._response
 
@@ -86,7 +103,15 @@ class Exchange:
 
         method, url, headers, body = self._asked
         timeout, deadline, provider = self._times
-        session = StreamSession(timeout=timeout, proxy=self._proxy, deadline=deadline, provider=provider, keep_alive=True)
+        session = StreamSession(
+            timeout=timeout,
+            proxy=self._proxy,
+            connect_timeout=self._waits.connect,
+            idle_timeout=self._waits.first,  # aiohttp's way has one clock for both, and the first piece takes longer
+            deadline=deadline,
+            provider=provider,
+            keep_alive=True,
+        )
         self._session = await session.__aenter__()
         try:
             return await session.request(method, url, headers=headers, data=body, allow_redirects=False)

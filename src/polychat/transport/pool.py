@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Mapping
 from math import inf
-from typing import NamedTuple
 
-from ..errors import BadInput, NotReady, PolychatError, TimedOut
-from ._heads import Asked, Place, asked, place_of
+from ..errors import NotReady, PolychatError, TimedOut
+from ._heads import Asked, Place, Way, asked
 from ._http1 import Connection
 from ._per_loop import PerLoop
 from ._pooled import PooledResponse
-from ._timer import Timer, Times
+from ._timer import WAITS, Times, Waits, times_of
 from ._tls import tls
 from ._tunnel import failure_of, opened, refusal_of
-from .proxy import Proxy, proxy_of
 
 __all__ = ["Pool", "PooledResponse", "pool"]
-
-CONNECT_TIMEOUT = 30.0
-"""Seconds for a connection: waiting for one's turn, name, proxy and TLS included."""
-FIRST_TIMEOUT = 600.0
-"""Seconds until a reply begins: one that is not streamed comes when the model has thought and written it all."""
-IDLE_TIMEOUT = 300.0
-"""Seconds without a byte amid a reply."""
-
-
-class Way(NamedTuple):
-    """How a server is reached: requests that agree in all of it may share connections."""
-
-    scheme: str
-    host: str
-    port: int
-    proxy: Proxy | None
-    tls: ssl.SSLContext | None
 
 
 _LINGER = 1.0
@@ -82,9 +62,7 @@ class Pool:
         body: bytes | None = None,
         timeout: float | None = None,  # noqa: ASYNC109  # one of four clocks, which wrap more than this method
         deadline: float | None = None,
-        connect_timeout: float | None = CONNECT_TIMEOUT,
-        first_timeout: float | None = FIRST_TIMEOUT,
-        idle_timeout: float | None = IDLE_TIMEOUT,
+        waits: Waits = WAITS,
         proxy: str | None = None,
         provider: str | None = None,
     ) -> PooledResponse:
@@ -93,19 +71,42 @@ class Pool:
         ``timeout`` is in seconds, for all of it; ``deadline`` is a moment on the loop's clock. Raises ``BadInput``,
         ``ConnectionFailed``, ``TimedOut``, ``BadReply``.
         """
-        now = self._loop.time()
-        end = min(inf if timeout is None else now + timeout, inf if deadline is None else deadline)
-        total = end - now if timeout is None else timeout
-        times = Times(_or_inf(connect_timeout), _or_inf(first_timeout), _or_inf(idle_timeout), total, end)
         try:
-            if now >= end:
-                raise times.past()
-            place = place_of(url)
-            way = _way(place, proxy)
-            return await self._answered(asked(method, place, headers, body, way.proxy), way, times, provider)
+            ask = asked(method, url, tuple(headers.items()), proxy)
+            times = times_of(waits) if timeout is None and deadline is None else self._times(waits, timeout, deadline)
+            way = ask.way if ask.way is not None else _secured(ask)
+            connection = self._kept(way)
+            if connection is not None:
+                try:
+                    return await self._exchanged(connection, ask, body, times, provider)
+                except OSError as error:  # one of the last exchange, or TimedOut
+                    lost = error
+                if connection.heard or not _was_not_read(ask, lost):
+                    raise failure_of(lost, ask.place, way.proxy, connected=True)
+            connection = await self._another(ask.place, way, times)
+            try:
+                return await self._exchanged(connection, ask, body, times, provider)
+            except OSError as error:
+                lost = error
+            raise failure_of(lost, ask.place, way.proxy, connected=True)
         except PolychatError as error:
             error.provider = error.provider or provider
             raise
+
+    def _times(self, waits: Waits, timeout: float | None, deadline: float | None) -> Times:
+        """Raises ``TimedOut`` where it is too late already."""
+        now = self._loop.time()
+        end = min(inf if timeout is None else now + timeout, inf if deadline is None else deadline)
+        times = times_of(waits)._replace(total=end - now if timeout is None else timeout, end=end)
+        if now >= end:
+            raise times.past()
+        return times
+
+    def allow(self, most: int) -> None:
+        """Hold as many connections as that, to one server too, where it would be fewer."""
+        if most > self._per_origin or most > self._total:
+            self._per_origin, self._total = max(most, self._per_origin), max(most, self._total)
+            self._admit()
 
     async def close(self) -> None:
         """Close every connection. Replies under way end as cut off."""
@@ -119,29 +120,15 @@ class Pool:
             connection.lose(None)
         await asyncio.sleep(0)  # the loop's turn to close what was let go of
 
-    async def _answered(self, ask: Asked, way: Way, times: Times, provider: str | None) -> PooledResponse:
-        lost: OSError
-        for kept in (self._kept(way), None):
-            connection = kept or await self._another(ask.place, way, times)
-            try:
-                return await self._exchanged(connection, ask, way, times, provider)
-            except OSError as error:  # one of the last exchange, or TimedOut
-                lost = error
-            if kept is None or connection.heard or not _was_not_read(ask, lost):
-                break
-        raise failure_of(lost, ask.place, way.proxy, connected=True)
-
     async def _exchanged(
-        self, connection: Connection, ask: Asked, way: Way, times: Times, provider: str | None
+        self, connection: Connection, ask: Asked, body: bytes | None, times: Times, provider: str | None
     ) -> PooledResponse:
-        timer = Timer(self._loop, times, connection.lose)
         try:
-            sent = await connection.ask(ask.head, ask.body, timer, bodyless=ask.method == "HEAD")
-            if connection.status == 407 and way.proxy is not None:
-                raise refusal_of(407, ask.place, way.proxy)
-            return PooledResponse(self, connection, ask, timer=timer, sent=sent, provider=provider)
+            sent = await connection.ask(ask.head(body), body, times, bodyless=ask.method == "HEAD")
+            if connection.status == 407 and ask.proxy is not None:
+                raise refusal_of(407, ask.place, ask.proxy)
+            return PooledResponse(self, connection, ask, sent=sent, provider=provider)
         except BaseException:
-            timer.stop()
             self._drop(connection)
             raise
 
@@ -289,16 +276,9 @@ class Pool:
             self._sweeper = self._loop.call_at(min(left), self._sweep)
 
 
-def _or_inf(seconds: float | None) -> float:
-    return inf if seconds is None else seconds
-
-
-def _way(place: Place, proxy: str | None) -> Way:
-    via = None if proxy is None else proxy_of(proxy)
-    if via is not None and via.is_socks:
-        raise BadInput("proxy is a SOCKS proxy, and the pool goes through HTTP proxies only: use StreamSession", field="proxy")
-    needs_tls = place.is_tls or (via is not None and via.scheme == "https")
-    return Way(place.url.scheme, place.host, place.port, via, tls() if needs_tls else None)
+def _secured(ask: Asked) -> Way:
+    """The way of a request that needs TLS."""
+    return Way(ask.place.url.scheme, ask.place.host, ask.place.port, ask.proxy, tls())
 
 
 def _was_not_read(ask: Asked, lost: OSError) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import aiohttp
 
@@ -54,6 +54,10 @@ class StreamResponse(Body):
         return self._answer.headers
 
     @property
+    def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
+        return self._answer.raw_headers
+
+    @property
     def cookies(self) -> dict[str, str]:
         """What this answer sets."""
         return {name: morsel.value for name, morsel in self._answer.cookies.items()}
@@ -84,7 +88,7 @@ class StreamResponse(Body):
         pieces: list[bytes] = []
         try:
             async with asyncio.timeout(_GLANCE_SECONDS):
-                while sum(map(len, pieces)) < _GLANCE and (data := await self._next()):
+                while sum(map(len, pieces)) < _GLANCE and (data := await self.piece()):
                     pieces.append(data)
         except TimeoutError:
             pass  # ours: whoever reads on waits on; or a clock's, which will be raised again
@@ -107,7 +111,7 @@ class StreamResponse(Body):
             transport.abort()  # close() alone waits until the server has read what we sent
         self._forget(self)
 
-    async def _next(self) -> bytes:
+    async def piece(self) -> bytes:
         """The next bytes, nothing at the end. Raises ``Truncated`` or ``TimedOut`` when all that came is given."""
         if self._ahead:
             data, self._ahead = self._ahead, b""

@@ -65,9 +65,14 @@ class TooDeep(ValueError):
 
 def decoded(data: bytes, depth: int = MAX_DEPTH) -> Any:
     """The value. Raises ``ValueError`` (``TooDeep`` for one nested deeper than ``depth``), and nothing else."""
+    check_depth(data, depth)
+    return _loads(data)
+
+
+def check_depth(data: bytes, depth: int = MAX_DEPTH) -> None:
+    """Raises ``TooDeep``."""
     if data.count(b"{") + data.count(b"[") > depth and _depth(data) > depth:
         raise TooDeep(depth)
-    return _loads(data)
 
 
 def encoded(value: Any) -> bytes:

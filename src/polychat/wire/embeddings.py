@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from ..errors import BadInput, BadReply, shown
 from ..events import Usage
 from ._json import decoded, encoded
-from .fields import item, several, text, whole
+from .fields import in_path, item, several, text, whole
 
 Shape: TypeAlias = Literal["openai", "gemini", "ollama"]
 Vector: TypeAlias = list[float]
@@ -62,9 +62,10 @@ def shape_of(wire: str) -> Shape:
 
 
 def path(shape: Shape, asked: Embed) -> str:
-    """What is put after the base URL."""
-    action = "embedContent" if asked.single else "batchEmbedContents"
-    return {"openai": "/embeddings", "gemini": f"/models/{asked.model}:{action}", "ollama": "/api/embed"}[shape]
+    """What is put after the base URL. Raises ``BadInput`` for a model that is no name, where the path names it."""
+    if shape == "gemini":
+        return f"/models/{in_path(asked.model)}:{'embedContent' if asked.single else 'batchEmbedContents'}"
+    return {"openai": "/embeddings", "ollama": "/api/embed"}[shape]
 
 
 def write_request(shape: Shape, asked: Embed) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ..errors import (
     PolychatError,
     RateLimited,
     ReplyFailed,
+    StatusError,
     TimedOut,
     Unauthorized,
     UnknownTarget,
@@ -85,11 +86,12 @@ def fault_of(error: PolychatError) -> Fault:
         case LimitReached():
             return Fault(str(error), error.kind or "quota", 429, retry_after=error.retry_after)
         case RateLimited():
-            return Fault(str(error), "rate_limit", 429, retry_after=error.retry_after)
+            return Fault(str(error), error.kind or "rate_limit", 429, error.word, retry_after=error.retry_after)
         case BackendError():
             kind = error.kind or ("server" if error.status is None else kind_of(error.status))
             status = 502 if kind == "server" else STATUS[kind]
-            return Fault(str(error), kind, status, retry_after=error.retry_after)
+            code, param = (error.word, error.param) if isinstance(error, StatusError) else (None, None)
+            return Fault(str(error), kind, status, code, param, error.retry_after)
     return Fault(str(error), "server", 500)
 
 

@@ -6,6 +6,7 @@ import math
 from base64 import b64decode, b64encode
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, cast
+from urllib.parse import quote
 
 from ..errors import BadInput, shown
 
@@ -93,6 +94,13 @@ def optional_count(value: object, field: str) -> int | None:
 def rest(value: Mapping[str, Any], known: Container[str]) -> dict[str, Any] | None:
     """What ``value`` says beyond the known fields; ``None`` where that is nothing."""
     return {name: one for name, one in value.items() if name not in known and one is not None} or None
+
+
+def in_path(model: str) -> str:
+    """A model's name as steps of a URL's path. Raises ``BadInput``: of a name that could lead elsewhere nothing is sent."""
+    if any(step in ("", ".", "..") for step in model.split("/")):
+        raise BadInput(f"model is {shown(model, 60)!r}; it must be a model's name", field="model")
+    return quote(model, safe="/:@")
 
 
 def from_base64(value: object, field: str) -> bytes:

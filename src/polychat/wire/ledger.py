@@ -31,7 +31,7 @@ from ..types import (
 )
 
 Kind: TypeAlias = Literal["kept", "mapped", "emulated", "dropped"]
-OnLoss: TypeAlias = Literal["refuse", "warn", "allow"]
+OnLoss: TypeAlias = Literal["refuse", "warn", "report", "allow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,14 +283,15 @@ class LossWarning(UserWarning):
 def settle(found: list[Loss], on_loss: OnLoss | None) -> None:
     """Refuse, warn or be silent. ``None`` refuses what changes the answer's form and warns of what else is dropped.
 
-    What is emulated is never refused, and warned of only with ``warn``. Raises ``BadInput`` naming the first that is refused.
+    ``report`` refuses the same and leaves the rest to whoever reads the losses. What is emulated is never refused, and warned
+    of only with ``warn``. Raises ``BadInput`` naming the first that is refused.
     """
-    if on_loss == "allow":
+    if on_loss == "allow" or not found:
         return
     for loss in found:
-        if loss.kind == "dropped" and (on_loss == "refuse" or (on_loss is None and loss.field in FORM)):
+        if loss.kind == "dropped" and (on_loss == "refuse" or (on_loss != "warn" and loss.field in FORM)):
             raise BadInput(f'{loss}; leave it out, ask another backend, or pass on_loss="allow"', field=loss.field)
-    for loss in found:
+    for loss in found if on_loss != "report" else ():
         if loss.kind == "dropped" or on_loss == "warn":
             warnings.warn(str(loss), LossWarning, stacklevel=2)
 

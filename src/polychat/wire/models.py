@@ -9,10 +9,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 from ..errors import BadReply, shown
 from ._json import decoded, encoded
+
+OLLAMA_FAMILY = "polychat"
+"""Ollama's clients look for a model's context under the name of its architecture, so there must be one."""
+OLLAMA_DETAILS = {
+    **dict.fromkeys(("parent_model", "format", "parameter_size", "quantization_level"), ""),
+    "family": OLLAMA_FAMILY,
+    "families": [OLLAMA_FAMILY],
+}
 
 
 @dataclass(slots=True)
@@ -90,10 +99,7 @@ def write_models(wire: str, listed: list[ModelInfo]) -> bytes:
     if wire == "gemini":
         return encoded({"models": [_gemini(one) for one in listed]})
     if wire == "ollama":
-        tags = [
-            {"name": one.id, "model": one.id, "modified_at": _written(one.created), "size": 0, "digest": ""} for one in listed
-        ]
-        return encoded({"models": [{**tag, "details": {}} for tag in tags]})
+        return encoded({"models": [_ollama(one) for one in listed]})
     context = [{} if one.context is None else {"context_length": one.context} for one in listed]
     data: list[dict[str, Any]] = [
         {"id": one.id, "object": "model", "created": one.created or 0, "owned_by": one.owner or "polychat", **more}
@@ -116,6 +122,13 @@ def _gemini(one: ModelInfo) -> dict[str, Any]:
         "supportedGenerationMethods": methods,
     }
     return said if one.context is None else {**said, "inputTokenLimit": one.context}
+
+
+def _ollama(one: ModelInfo) -> dict[str, Any]:
+    """The digest is the name's: clients tell models apart by it."""
+    digest = sha256(one.id.encode("utf-8", "replace")).hexdigest()
+    said = {"name": one.id, "model": one.id, "modified_at": _written(one.created), "size": 0, "digest": digest}
+    return {**said, "details": OLLAMA_DETAILS}
 
 
 def _written(created: int | None) -> str:

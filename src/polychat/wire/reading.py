@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Protocol
 
-from ..errors import BackendError, Truncated
+from ..errors import BackendError, PolychatError, ReplyFailed, Truncated
 from ..events import Event, Finish
 
 
@@ -35,6 +35,13 @@ def failed(error: BackendError) -> Finish:
 def truncated(why: str) -> Finish:
     """``why`` names the terminator that is missing, or what broke."""
     return Finish("truncated", error=Truncated(f"the reply stopped before its end: {why}"))
+
+
+def finish_of(error: PolychatError) -> Finish:
+    """An error as the end that it is to a reply."""
+    if isinstance(error, Truncated):
+        return Finish("truncated", error=error)
+    return failed(error if isinstance(error, BackendError) else ReplyFailed(str(error)))
 
 
 def parsed(body: bytes | str) -> Any:

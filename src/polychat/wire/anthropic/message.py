@@ -46,6 +46,7 @@ class Message:
         self._begun = 0  # where in it the text at hand began
         self._sources: list[Source] = []
         self._ran: _Ran | None = None
+        self._bare: set[int | None] = set()  # the places of calls that have no arguments yet
 
     def take(self, value: Any, events: list[Event]) -> None:
         """The events of one line. Raises ``Ended`` with the last, ``TooMany``."""
@@ -67,6 +68,7 @@ class Message:
                 self._close(events)
                 self._open(value.get("index"), kind, block, events)
             case {"type": "content_block_stop"}:
+                self._fill(_place(value.get("index")), events)
                 self._close(events)
             case {"type": "message_start", "message": dict(message)}:
                 self._start(message, events)
@@ -97,6 +99,7 @@ class Message:
             if not isinstance(block, dict) or not isinstance(kind := block.get("type"), str):
                 return failed(BadReply(f"content that has no type: {shown(encoded(block))}"))
             self._open(index, kind, block, events)
+            self._fill(index, events)
             self._close(events)
         self._stop(message, None, events)
         self._counted = True
@@ -146,6 +149,8 @@ class Message:
             case "tool_use", {"id": str(call), "name": str(name)}:
                 given = block.get("input")
                 arguments = encoded(given).decode() if isinstance(given, dict) and given else ""
+                if not arguments:
+                    self._bare.add(_place(index))
                 self._call(self._calls.take(index=_place(index), call_id=call, name=name, arguments=arguments), events)
             case (("text" | "redacted_thinking" | "tool_use"), _):
                 raise Ended(failed(BadReply(f"not this wire's shape: {shown(encoded(block))}")))
@@ -159,6 +164,8 @@ class Message:
                 if self._ran is not None:
                     self._ran.add(piece)
                 else:
+                    if piece:
+                        self._bare.discard(_place(index))
                     self._call(self._calls.take(index=_place(index), arguments=piece), events)
             case "thinking_delta", {"thinking": str(text)}:
                 self._think(text, events)
@@ -190,6 +197,12 @@ class Message:
             self._ran = None
             if (data := ran.json()) is not None:
                 self._opaque(Opaque(self._vendor, data, redacted=True), events)
+
+    def _fill(self, place: int | None, events: list[Event]) -> None:
+        """What is over at this place is a call without arguments: clients of other wires want its empty object written."""
+        if place in self._bare:
+            self._bare.discard(place)
+            self._call(self._calls.take(index=place, arguments="{}"), events)
 
     def _flush(self, events: list[Event]) -> None:
         if self._signature is not None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import quote
 
-from ...errors import BadInput
 from ...types import Ask, Effort, Format, HostedTool, Thinking, Tool, ToolChoice
+from ..fields import in_path
 from .content import contents_of
 from .names import NAME, VENDOR, Object
 
@@ -38,13 +37,11 @@ def count_path(ask: Ask) -> str:
 
 
 def _method(ask: Ask, method: str) -> str:
-    return f"/{quote(_resource(ask.model), safe='/:@')}:{method}"
+    return f"/{_resource(in_path(ask.model))}:{method}"
 
 
 def _resource(model: str) -> str:
-    """The model as the API names it; of a name that could lead elsewhere nothing is sent."""
-    if not model or any(step in ("", ".", "..") for step in model.split("/")):
-        raise BadInput(f"model is {model!r}; it must be a model's name, such as gemini-2.5-flash", field="model")
+    """The model as the API names it."""
     return model if model.startswith(("models/", "tunedModels/")) else f"models/{model}"
 
 

@@ -7,6 +7,7 @@ ai.google.dev/gemini-api/docs/openai (``extra_content``).
 """
 
 from .answer import writer
+from .completions import completion_writer, read_completion_request
 from .content import read_turns
 from .fates import FATES
 from .faults import read_fault, write_fault
@@ -20,7 +21,9 @@ __all__ = [
     "NAME",
     "VENDOR",
     "Reader",
+    "completion_writer",
     "path",
+    "read_completion_request",
     "read_fault",
     "read_format",
     "read_reply",

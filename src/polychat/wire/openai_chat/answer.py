@@ -100,7 +100,7 @@ class Chunks:
 
     def _finish(self, finish: Finish) -> bytes:
         if finish.verdict != "complete":
-            return data_line(encoded(error_object(_fault(finish))))
+            return data_line(encoded(error_object(error_of_finish(finish))))
         chunks = []
         reasons = {**dict.fromkeys(sorted(self._begun)), **(finish.others or {}), 0: finish.reason}
         for choice, reason in reasons.items():
@@ -163,7 +163,12 @@ def reason_of(reason: str | None, *, called: bool) -> str:
     return _ENDS.get(reason, reason)
 
 
-def _fault(finish: Finish | None) -> Fault:
+def refusal_headers(fault: Fault) -> list[tuple[str, str]]:
+    return [] if fault.retry_after is None else [("retry-after", str(max(0, ceil(fault.retry_after))))]
+
+
+def error_of_finish(finish: Finish | None) -> Fault:
+    """What an answer that did not come to its end is told as."""
     return fault_of(finish.error if finish is not None and finish.error is not None else Truncated("the answer was cut"))
 
 
@@ -257,7 +262,7 @@ class Whole:
     def end(self) -> bytes:
         finish = self._finish
         if finish is None or finish.verdict != "complete":
-            return self._refuse(_fault(finish))
+            return self._refuse(error_of_finish(finish))
         reasons = {0: finish.reason, **(finish.others or {})}
         numbers = sorted({*reasons, *self._messages})
         choices = [self._messages.get(number, _Message()).choice(number, reasons.get(number)) for number in numbers]
@@ -266,6 +271,5 @@ class Whole:
 
     def _refuse(self, fault: Fault) -> bytes:
         self.status = fault.status
-        if fault.retry_after is not None:
-            self.headers.append(("retry-after", str(max(0, ceil(fault.retry_after)))))
+        self.headers += refusal_headers(fault)
         return write_fault(fault)

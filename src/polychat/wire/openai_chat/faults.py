@@ -15,6 +15,7 @@ _KINDS: dict[str, FaultKind] = {
     "rate_limit_exceeded": "rate_limit",
     "rate_limit_error": "rate_limit",
     "model_not_found": "not_found",
+    "unknown_url": "not_found",
     "invalid_api_key": "authentication",
     "authentication_error": "authentication",
     "permission_error": "permission",
@@ -97,7 +98,7 @@ def read_fault(status: int, body: bytes) -> Fault:
 def error_object(fault: Fault) -> dict[str, Any]:
     """An error in OpenAI's words: clients decide by its codes, so another API's code does not stand in their place."""
     kind, code = _WORDS[fault.kind]
-    said = fault.code if code is None or fault.code in _KINDS else code
+    said = fault.code if code is None or _KINDS.get(fault.code or "") == fault.kind else code
     return {"error": {"message": fault.message, "type": kind, "param": fault.param, "code": said}}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from ...errors import BadInput, shown
-from ...types import Ask, Effort, Format, HostedTool, Thinking, Tool, ToolChoice
+from ...types import Ask, Effort, Format, HostedTool, Thinking, Tool, ToolChoice, Turn
 from .._json import TooDeep, decoded
 from ..fields import flag, item, number, several, text, whole
 from ..limits import LIMITS, Limits
@@ -29,13 +29,13 @@ def read_request(body: bytes, model: str | None = None, stream: bool | None = No
     except ValueError as error:
         raise BadInput(f"the body is not JSON: {shown(str(error))}", field="body") from error
     said = {name: one for name, one in item(value, "body").items() if one is not None}
-    return _ask(said, model, stream)
+    return read_fields(said, read_turns(said.pop("messages", None)), NAME, model, stream)
 
 
-def _ask(said: Said, model: str | None, stream: bool | None) -> Ask:
-    """``said`` loses what is read of it; what is left is what this wire alone knows."""
+def read_fields(said: Said, turns: list[Turn], wire: str, model: str | None = None, stream: bool | None = None) -> Ask:
+    """An ask of these turns. ``said`` loses what is read of it; what is left is what this wire alone knows."""
     name = said.pop("model", None)
-    ask = Ask(text(name if model is None else model, "model"), read_turns(said.pop("messages", None)), wire=NAME)
+    ask = Ask(text(name if model is None else model, "model"), turns, wire=wire)
     _sampling(said, ask)
     _probabilities(said, ask)
     _tools(said, ask)

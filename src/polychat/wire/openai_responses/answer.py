@@ -107,7 +107,7 @@ class Streamed(Output):
 
     def write(self, events: list[Event]) -> bytes:
         out = self._out
-        if not self._number:
+        if not self._number and not _is_failure(events):
             self.tell("response.created", response=self._response)
             self.tell("response.in_progress", response=self._response)
         for event in events:
@@ -154,6 +154,11 @@ class Streamed(Output):
         known = {"code": error["code"] or "server_error", "message": error["message"]}
         ended = {"status": "failed", "error": known, "output": self.items, "usage": counts_of(self.usage)}
         self.tell("response.failed", response={**self._response, **ended})
+
+
+def _is_failure(events: list[Event]) -> bool:
+    """Whether they are no reply: those who are told so have heard nothing yet, or the beginning from somebody else."""
+    return len(events) == 1 and type(event := events[0]) is Finish and event.verdict != "complete"
 
 
 def _ended(response: Object, output: Output, finish: Finish) -> Object:

@@ -12,7 +12,9 @@ from .names import ERRORS, KINDS, Object
 def told(fault: Fault) -> Object:
     """The ``error`` object that says it."""
     kind, code = ERRORS[fault.kind]
-    return {"type": kind, "code": fault.code or code, "message": fault.message, "param": fault.param}
+    if code is None or KINDS.get(fault.code or "") == fault.kind:
+        code = fault.code or code  # another API's word is none that clients decide by
+    return {"type": kind, "code": code, "message": fault.message, "param": fault.param}
 
 
 def write_fault(fault: Fault) -> bytes:

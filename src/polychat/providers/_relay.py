@@ -1,0 +1,79 @@
+"""Requests that go to a backend as they came, where both sides speak the same wire."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
+
+from ..errors import StatusError
+
+if TYPE_CHECKING:
+    from ..transport._timer import Waits
+    from ..transport.exchange import Answer
+    from ..transport.pool import Pool, PooledResponse
+
+
+class Relay:
+    """A backend's API made ready once: its address and key are not looked up again."""
+
+    __slots__ = ("_base", "_changed", "_headers", "_pool", "_proxy", "refusal", "url", "usage")
+
+    def __init__(
+        self,
+        base_url: str,
+        way: tuple[Callable[[], Pool], str | None],
+        headers: Mapping[str, str],
+        changed: frozenset[str],
+        *,
+        usage: bool,
+        refusal: Callable[[Answer], Awaitable[StatusError]],
+    ) -> None:
+        self.url = self._base = base_url
+        self._pool, self._proxy = way
+        self._headers = dict(headers)
+        self._changed = changed
+        self.usage = usage
+        """Whether a stream can be asked to end with its usage."""
+        self.refusal = refusal
+        """The error of an answer other than 2xx, with what the backend says of it."""
+
+    def takes(self, fields: Mapping[str, object]) -> bool:
+        """Whether a request with these fields needs no change."""
+        return not self._changed or self._changed.isdisjoint(fields)
+
+    def ask(
+        self,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        waits: Waits,
+        total: float | None,
+        provider: str,
+    ) -> Awaitable[PooledResponse]:
+        """The answer as soon as its head is there; to be closed. ``headers`` go along with the backend's own.
+
+        ``total`` is in seconds. Raises as ``Pool.request``.
+        """
+        return self._pool().request(
+            "POST",
+            path if path.startswith("https://") else self._base + path,
+            headers={**self._headers, **headers} if headers else self._headers,
+            body=body,
+            waits=waits,
+            timeout=total,
+            proxy=self._proxy,
+            provider=provider,
+        )
+
+
+_LIMITS = (b"x-ratelimit-", b"anthropic-ratelimit-")
+
+
+def rate_limits(answer: Answer) -> list[tuple[bytes, bytes]]:
+    """The headers that tell how much more may be asked, their names in lower case."""
+    return [
+        (name.lower(), value)
+        for name, value in answer.raw_headers
+        if len(name) > 12 and name[:1] in b"xXaA" and name.lower().startswith(_LIMITS)
+    ]

@@ -1,0 +1,170 @@
+"""OpenAI's older completions, the half that answers: a prompt in, its continuation out, by a backend that chats.
+
+Source: platform.openai.com/docs/api-reference/completions. The prompt is asked as a user's turn: chat backends have no other
+way to go on with a text.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...errors import BadInput, shown
+from ...events import Event, Finish, Logprobs, Text, Usage
+from ...types import Ask, TextPart, Turn
+from .._json import TooDeep, decoded, encoded
+from ..answering import Writer
+from ..fields import item, several, text, whole
+from ..framing import data_line
+from ..limits import LIMITS, Limits
+from .answer import error_of_finish, reason_of, refusal_headers
+from .faults import error_object, write_fault
+from .names import NAME
+from .parse import read_fields
+from .usage import usage_object
+
+Object = dict[str, Any]
+
+_UNKNOWN = ("suffix", "best_of", "echo")
+"""What has no counterpart in a chat."""
+
+
+def read_completion_request(body: bytes, limits: Limits = LIMITS) -> Ask:
+    """The ask. Raises ``BadInput`` naming the field."""
+    try:
+        value = decoded(body, limits.depth)
+    except TooDeep as error:
+        raise BadInput(f"the body is {error}", field="body") from error
+    except ValueError as error:
+        raise BadInput(f"the body is not JSON: {shown(str(error))}", field="body") from error
+    said = {name: one for name, one in item(value, "body").items() if one is not None}
+    prompt = _prompt(said.pop("prompt", None))
+    for name in _UNKNOWN:
+        if said.pop(name, None) not in (None, "", False, 1):
+            raise BadInput(f"{name} has no counterpart here: a chat answers; leave it out", field=name)
+    logprobs = said.pop("logprobs", None)
+    ask = read_fields(said, [Turn("user", [TextPart(prompt)])], NAME)
+    ask.logprobs = None if logprobs is None else whole(logprobs, "logprobs")
+    return ask
+
+
+def _prompt(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    listed = several(value, "prompt")
+    if len(listed) != 1:
+        raise BadInput(f"prompt holds {len(listed)} texts; send each in a request of its own", field="prompt")
+    if not isinstance(listed[0], str):
+        raise BadInput("prompt holds tokens; send text: every backend counts in tokens of its own", field="prompt")
+    return text(listed[0], "prompt[0]")
+
+
+def completion_writer(ask: Ask, id: str, created: int, model: str | None = None) -> Writer:  # noqa: A002  # the wire's own word
+    """What writes the answer to ``ask``: pieces if it asked for a stream, else one object."""
+    frame: Object = {"id": f"cmpl-{id}", "object": "text_completion", "created": created}
+    frame["model"] = ask.model if model is None else model
+    return _Pieces(frame, usage=bool(ask.stream_usage)) if ask.stream else _Whole(frame)
+
+
+def _choice(said: str, number: int, reason: str | None, logprobs: list[Object] | None = None) -> Object:
+    return {"text": said, "index": number, "logprobs": _told(logprobs), "finish_reason": reason}
+
+
+def _told(tokens: list[Object] | None) -> Object | None:
+    """Probabilities in this endpoint's own shape: lists side by side."""
+    if not tokens:
+        return None
+    offsets, place = [], 0
+    for one in tokens:
+        offsets.append(place)
+        place += len(one["token"])
+    tops = [{top["token"]: top["logprob"] for top in one.get("top_logprobs") or []} for one in tokens]
+    names, chances = [one["token"] for one in tokens], [one["logprob"] for one in tokens]
+    return {"tokens": names, "token_logprobs": chances, "top_logprobs": tops, "text_offset": offsets}
+
+
+class _Pieces:
+    streams = True
+    status = 200
+    content_type = "text/event-stream"
+
+    def __init__(self, frame: Object, *, usage: bool) -> None:
+        self.headers: list[tuple[str, str]] = [("cache-control", "no-cache")]
+        self._frame = frame
+        self._wants_usage = usage
+        self._usage: Usage | None = None
+
+    def write(self, events: list[Event]) -> bytes:
+        written = []
+        for event in events:
+            match event:
+                case Text():
+                    written.append(self._piece(_choice(event.text, event.choice, None)))
+                case Logprobs():
+                    written.append(self._piece(_choice("", event.choice, None, event.tokens)))
+                case Usage():
+                    self._usage = event
+                case Finish():
+                    written.append(self._finish(event))
+        return b"".join(written)
+
+    def end(self) -> bytes:
+        return b""
+
+    def _piece(self, choice: Object) -> bytes:
+        return data_line(encoded({**self._frame, "choices": [choice]}))
+
+    def _finish(self, finish: Finish) -> bytes:
+        if finish.verdict != "complete":
+            return data_line(encoded(error_object(error_of_finish(finish))))
+        reasons = {0: finish.reason, **(finish.others or {})}
+        pieces = [self._piece(_choice("", number, reason_of(reason, called=False))) for number, reason in reasons.items()]
+        if self._wants_usage:
+            pieces.append(data_line(encoded({**self._frame, "choices": [], "usage": usage_object(self._usage)})))
+        return b"".join([*pieces, b"data: [DONE]\n\n"])
+
+
+class _Whole:
+    streams = False
+    content_type = "application/json"
+
+    def __init__(self, frame: Object) -> None:
+        self.status = 200
+        self.headers: list[tuple[str, str]] = []
+        self._frame = frame
+        self._texts: dict[int, list[str]] = {}
+        self._logprobs: dict[int, list[Object]] = {}
+        self._usage: Usage | None = None
+        self._finish: Finish | None = None
+
+    def write(self, events: list[Event]) -> bytes:
+        for event in events:
+            match event:
+                case Text():
+                    self._texts.setdefault(event.choice, []).append(event.text)
+                case Logprobs():
+                    self._logprobs.setdefault(event.choice, []).extend(event.tokens)
+                case Usage():
+                    self._usage = event
+                case Finish():
+                    self._finish = event
+        return b""
+
+    def end(self) -> bytes:
+        finish = self._finish
+        if finish is None or finish.verdict != "complete":
+            fault = error_of_finish(finish)
+            self.status = fault.status
+            self.headers += refusal_headers(fault)
+            return write_fault(fault)
+        reasons = {0: finish.reason, **(finish.others or {})}
+        choices = [
+            _choice(
+                "".join(self._texts.get(number, [])),
+                number,
+                reason_of(reasons.get(number), called=False),
+                self._logprobs.get(number),
+            )
+            for number in sorted({*reasons, *self._texts})
+        ]
+        usage = usage_object(self._usage)
+        return encoded({**self._frame, "choices": choices, **({} if usage is None else {"usage": usage})})

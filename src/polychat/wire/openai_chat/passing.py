@@ -1,0 +1,222 @@
+"""A stream of chunks that passes through: watched, and read only where it ends."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ...errors import BadReply, EmptyReply, ReplyFailed, shown
+from ...events import Finish, Usage
+from .._json import decoded
+from ..faults import error_of
+from ..framing import MAX_LINE, Lines, LineTooLong
+from ..passing import ending_in
+from ..reading import complete, failed, truncated
+from .faults import fault_of_error, is_fault
+from .reply import FAILED, REASONS, read_reply
+from .usage import usage_of
+
+_MARKS = (
+    *(b'finish_reason":"', b'finish_reason": "', b"[DONE]", b'"usage":{', b'"usage": {'),
+    *(b'"error"', b'"message":', b'"msg":', b'"detail":', b'"message" :', b'"msg" :', b'"detail" :'),
+)
+"""What stands in a chunk that is more than a piece of the answer. In a text its quotes would be escaped."""
+_LONGEST = max(map(len, _MARKS))
+_SAID = re.compile(rb'"delta":\s?\{[^{}\n]*?"(?!role")\w+":\s?(?:"[^"]|\[\s?[^\]\s]|\{\s?[^}\s])')
+"""Something of an answer: a member of a delta, other than the role, that is not empty."""
+_SERVED = re.compile(rb'"model":\s?"([^"\\]{1,200})"')
+_NO_CHOICES = re.compile(rb'"choices":\s?\[\s?\]')
+
+
+class Chunks:
+    """OpenAI's chunks: a piece of the answer is told by what does not stand in it, and passes unread; the rest is read.
+
+    ``usage`` false: the client did not ask for the usage that the stream ends with, and does not get it.
+    """
+
+    def __init__(self, *, usage: bool) -> None:
+        self.finish: Finish | None = None
+        self.usage: Usage | None = None
+        self.served: str | None = None
+        self.told = False
+        self._wants_usage = usage
+        self._came = self._looks = self._ended = False
+        self._reason: str | None = None
+        self._gone = b""
+        """The part of the chunk at hand that has passed."""
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        if self._looks:
+            self._held += data
+            return self._chunks()
+        gone = self._gone
+        if _is_marked(gone[-_LONGEST:] + data if gone else data):
+            self._looks = True  # from here on chunk by chunk: there are few more
+            self._held = data
+            return self._chunks()
+        if not self._came:
+            self._begin(gone + data)
+        self._gone = b"" if data[-2:] == b"\n\n" else _behind_last_blank(gone + data)
+        return data
+
+    def end(self) -> bytes:
+        held, self._held = self._held, b""
+        if self.finish is not None:
+            return b""
+        passes = True
+        if held.strip():  # a last chunk without its blank line
+            passes = self._read_last(self._gone + held)
+        if self.finish is None:
+            self.finish = self._verdict(whole=False)
+        return held if passes and self.finish.verdict == "complete" else b""
+
+    def _begin(self, said: bytes) -> None:
+        """Before anything of the answer came: ``said`` is what came since the last whole chunk."""
+        self._came = _SAID.search(said) is not None
+        if self.served is None and (model := _SERVED.search(said)) is not None:
+            self.served = model[1].decode("utf-8", "replace")
+
+    def _read_last(self, chunk: bytes) -> bool:
+        """As ``_read``; what was cut is no end, and an error that no blank line ends is none that a client reads."""
+        last = chunk[chunk.rfind(b"\n") + 1 :]
+        if last.startswith(b"data:") and last[5:].strip()[:6] != b"[DONE]" and not _is_json(last[5:]):
+            self.finish = truncated("the body ends within a line")
+        passes = self._read(chunk)
+        self.told = False
+        return passes
+
+    def _chunks(self) -> bytes:
+        """What passes of the whole chunks that are held."""
+        passed = []
+        while self.finish is None:
+            if not self._gone and (begin := _marked_chunk(self._held)):  # what stands before it passes unread
+                unread, self._held = self._held[:begin], self._held[begin:]
+                if not self._came:
+                    self._begin(unread)
+                passed.append(unread)
+            if not (end := _blank_end(self._held)):
+                break
+            chunk, self._held = self._held[:end], self._held[end:]
+            gone, self._gone = self._gone, b""
+            if self._read(gone + chunk) or gone:
+                passed.append(chunk)
+        if len(self._held) > MAX_LINE and self.finish is None:
+            self.finish = failed(BadReply(f"the reply holds {LineTooLong(MAX_LINE)}"))
+        return b"".join(passed)
+
+    def _read(self, chunk: bytes) -> bool:
+        """Whether it is for the client."""
+        for payload in _payloads(chunk):
+            if self.finish is not None:
+                break
+            if payload[:6] == b"[DONE]":
+                self.finish = self._verdict(whole=True)
+            else:
+                self._take(payload)
+        return self._wants_usage or b'"usage"' not in chunk or _NO_CHOICES.search(chunk) is None
+
+    def _take(self, payload: bytes) -> None:
+        try:
+            said = decoded(payload)
+            if is_fault(said):
+                self.finish, self.told = failed(error_of(fault_of_error(said))), True
+                return
+            if self.served is None and isinstance(model := said.get("model"), str):
+                self.served = model or None
+            usage = said.get("usage") or (said.get("x_groq") or {}).get("usage")
+            if usage:
+                self.usage = usage_of(usage)
+            for choice in said.get("choices") or []:
+                self._choice(choice)
+        except (ValueError, TypeError, AttributeError):
+            self.finish = failed(BadReply(f"a chunk that cannot be read: {shown(payload)}"))
+            self.told = True
+
+    def _choice(self, choice: Any) -> None:
+        delta = choice.get("delta") or choice.get("message") or {}
+        self._came = self._came or any(value for name, value in delta.items() if name != "role")
+        reason = choice.get("finish_reason")
+        if not reason:
+            return
+        if reason in FAILED:
+            self.finish, self.told = failed(ReplyFailed(f"the backend ended its answer with {shown(str(reason))}")), True
+            return
+        self._ended = self._came = True
+        if not choice.get("index"):
+            self._reason = REASONS.get(reason, str(reason))
+
+    def _verdict(self, *, whole: bool) -> Finish:
+        if not whole and not self._ended:
+            return truncated("neither a finish_reason nor [DONE] came")
+        if not self._came:
+            return failed(EmptyReply("the backend sent nothing: no text, no call and no reason"))
+        return complete(self._reason)
+
+
+def _marked_chunk(data: bytes) -> int:
+    """Where the first chunk begins that must be read: what stands before it are whole chunks. The last may be cut."""
+    first = min((place for mark in _MARKS if (place := data.find(mark)) >= 0), default=len(data))
+    lf, crlf = data.rfind(b"\n\n", 0, first), data.rfind(b"\n\r\n", 0, first)
+    return max(lf + 2 if lf >= 0 else 0, crlf + 3 if crlf >= 0 else 0)
+
+
+def _blank_end(data: bytes) -> int:
+    """Where the first chunk ends; 0 where it has not."""
+    place, crlf = data.find(b"\n\n"), data.find(b"\n\r\n")
+    if crlf >= 0 and (place < 0 or crlf < place):
+        return crlf + 3
+    return place + 2 if place >= 0 else 0
+
+
+def _is_marked(data: bytes) -> bool:
+    for mark in _MARKS:  # noqa: SIM110  # a regular expression of all of them, or a generator, takes several times as long
+        if mark in data:
+            return True
+    return False
+
+
+_PLAIN_ENDS = frozenset({"stop", "length", "tool_calls", "content_filter"})
+_COUNTS = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
+
+
+def ending_of(body: bytes) -> tuple[Finish, Usage | None, str | None]:
+    """How a whole reply ends, what it cost, and which model answered: of the usual reply without reading its answer."""
+    try:
+        said = decoded(body)
+        (choice,) = said["choices"]
+        if choice["finish_reason"] in _PLAIN_ENDS and type(choice["message"]) is dict and said.get("error") is None:
+            usage, served = said.get("usage"), said.get("model")
+            finish = Finish("complete", choice["finish_reason"])
+            return finish, _usage(usage) if usage else None, served if type(served) is str else None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        pass
+    return ending_in(read_reply(body))
+
+
+def _usage(said: Any) -> Usage:
+    if said.keys() == _COUNTS:
+        asked, answered, total = said["prompt_tokens"], said["completion_tokens"], said["total_tokens"]
+        if type(asked) is type(answered) is type(total) is int and asked >= 0 and answered >= 0 and total >= 0:
+            return Usage(asked, answered, total)
+    return usage_of(said)
+
+
+def _payloads(chunk: bytes) -> list[bytes]:
+    said = [line[5:].strip() for line in Lines(len(chunk) + 1).feed(chunk + b"\n") if line.startswith(b"data:")]
+    return [payload for payload in said if payload]
+
+
+def _is_json(payload: bytes) -> bool:
+    try:
+        decoded(payload)
+    except ValueError:
+        return False
+    return True
+
+
+def _behind_last_blank(data: bytes) -> bytes:
+    """The part of a chunk that has not ended yet."""
+    end, end_crlf = data.rfind(b"\n\n"), data.rfind(b"\n\r\n")
+    begins = max(end + 2 if end >= 0 else 0, end_crlf + 3 if end_crlf >= 0 else 0)
+    return data[max(begins, len(data) - MAX_LINE) :]

@@ -1,0 +1,100 @@
+"""Replies that pass through as they come, and are watched: how they end, what they cost, and who answers."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..errors import EmptyReply, ReplyFailed
+from ..events import Event, Finish, Start, Usage
+from .reading import Reader, truncated
+
+
+class Watch(Protocol):
+    """Of one stream. It never raises."""
+
+    finish: Finish | None
+    """How it ended, once that is known."""
+    usage: Usage | None
+    served: str | None
+    """The model that answers, by the backend's name."""
+    told: bool
+    """Whether the bytes that passed told of a failure themselves."""
+
+    def feed(self, data: bytes) -> bytes:
+        """What of it, and of what was held, passes on now."""
+
+    def end(self) -> bytes:
+        """The backend's body is over, or broke: what was held. ``finish`` is there from here on."""
+
+
+class Reading:
+    """Reads all that passes as if it were to be translated: exact on every wire."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.finish: Finish | None = None
+        self.usage: Usage | None = None
+        self.served: str | None = None
+        self.told = False
+
+    def feed(self, data: bytes) -> bytes:
+        self._take(self._reader.feed(data))
+        self.told = self.finish is not None and _is_said(self.finish)
+        return data
+
+    def end(self) -> bytes:
+        if self.finish is None:
+            self._take(self._reader.end())
+        return b""
+
+    def _take(self, events: list[Event]) -> None:
+        for event in events:
+            if type(event) is Usage:
+                self.usage = event
+            elif type(event) is Finish:
+                self.finish = event
+            elif type(event) is Start:
+                self.served = event.model
+
+
+class WholeLines(Reading):
+    """As ``Reading``, of JSON lines: a line that was cut passes only as the end of a whole reply.
+
+    Clients of a stream of lines read each as JSON: a part of one would hide from them the error that comes after it.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        super().__init__(reader)
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        super().feed(data)
+        data = self._held + data
+        whole = data.rfind(b"\n") + 1
+        self._held = data[whole:]
+        return data[:whole]
+
+    def end(self) -> bytes:
+        super().end()
+        held, self._held = self._held, b""
+        return held if self.finish is not None and self.finish.verdict == "complete" else b""
+
+
+def _is_said(finish: Finish) -> bool:
+    """Whether the backend itself said that it failed."""
+    return isinstance(finish.error, ReplyFailed) and not isinstance(finish.error, EmptyReply)
+
+
+def ending_in(events: list[Event]) -> tuple[Finish, Usage | None, str | None]:
+    """How a reply ends, what it cost, and which model answered, by its events."""
+    usage: Usage | None = None
+    served: str | None = None
+    finish = truncated("its events have no end")
+    for event in events:
+        if type(event) is Usage:
+            usage = event
+        elif type(event) is Start:
+            served = event.model
+        elif type(event) is Finish:
+            finish = event
+    return finish, usage, served
