@@ -1,11 +1,18 @@
-"""Writes the pages of the documentation that are tables of the code: ``losses.md`` and ``vendors.md``. Run by ``make docs``."""
+"""Writes the pages of the documentation that are made from the code. Run by ``make docs``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
+from polychat.config._strict import bounds
+from polychat.config.decoding import Key, keys_of
 from polychat.config.rows import CAN, Row
+from polychat.config.schema import SECTIONS, schema
+from polychat.config.writing import value_text
 from polychat.providers._vendor import known
 from polychat.wire.ledger import FIELDS, FORM, Fate
 from polychat.wire.wires import names, wire
@@ -37,6 +44,64 @@ drop = { seed = "the server refuses it" } # what it does not take, and why
 ```
 
 "Can" is what the vendor's documentation says that some of its models can do; whether the one you ask can is the model's to say.
+"""
+CONFIGURATION = """# polychat.toml
+
+What you say once about this machine: where the gateway listens, which names clients may ask for, backends of your own, models
+on disk. It is looked for in the folder you are in, then in `~/.config/polychat/` (`$XDG_CONFIG_HOME/polychat/` where that is
+set); the first found is the one. `polychat serve --config FILE` names another. Everything has a default: without a file, all
+defaults are in force.
+
+```toml
+[gateway]
+host = "0.0.0.0"                          # any other address than loopback demands keys
+port = 8000
+workers = 2
+keys = { alice = "env:ALICE_KEY", ci = "file:/run/secrets/polychat-ci" }
+on_disconnect = "drain:20"
+log = "json"
+
+[gateway.limits]
+concurrent = 500
+
+[routes.fast]                             # a model name that clients ask for
+targets = ["house/small", "groq/llama-3.1-8b-instant", "local/smollm2"]
+timeout = 60
+
+[routes."gpt-4.1"]                        # quoted, for the dot in it
+targets = ["openai/gpt-4.1", "azure-eu/gpt-4.1"]
+strategy = "random"
+weights = [1, 3]
+
+[aliases]
+small = "fast"
+
+[providers.house]                         # a server of your own
+wire = "openai-chat"
+base_url = "http://127.0.0.1:9101/v1"
+api_key = "env:HOUSE_KEY"
+
+[providers.azure-eu]
+wire = "openai-chat"
+base_url = "https://my-eu.openai.azure.com/openai/v1"
+header = "api-key"
+api_key = "keyring:azure-eu"
+
+[local.models]
+qwen = "models/qwen3-0.6b-q4.gguf"        # relative to this file
+big = { path = "/srv/models/big.gguf", context = 8192, parallel = 2 }
+```
+
+- Secrets do not stand in it, but where they are: `env:NAME` (the environment), `file:PATH`, `keyring:NAME` (the system's
+  keyring, extra `keyring`). A key itself is refused, and not shown.
+- It is read strictly: a key that means nothing is an error, which says the file, the line, what was expected and what is near:
+  `polychat.toml:12: gateway.port is "x"; it must be a whole number from 0 to 65535`.
+- `polychat config check [FILE]` tells whether a file is good, `polychat config show [FILE]` what is in force, with all
+  defaults, `polychat config import LITELLM.yaml` makes one from LiteLLM's `config.yaml` and tells what it could not carry over.
+- Editors complete and check the file by its JSON schema: `polychat config schema > polychat.schema.json`, and in the first
+  line of the file `#:schema ./polychat.schema.json`.
+
+Below is every key, made from the types that read the file. `NAME` is a name of your own.
 """
 
 
@@ -88,11 +153,57 @@ def _quirks(rows: Iterable[Row]) -> Iterable[str]:
             yield f"- **{row.title or row.name}** (`{row.name}`): {'; '.join(said)}."
 
 
+def configuration() -> str:
+    """The page of polychat.toml: every key with its type, default and meaning."""
+    lines = [CONFIGURATION]
+    for section in SECTIONS:
+        lines += [f"## `[{section.path}]`", "", section.about, ""]
+        if section.kind is not None:
+            lines += _keys(section.path, section.kind, (*section.without,))
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _keys(path: str, kind: type, without: tuple[str, ...] = ()) -> list[str]:
+    keys = [one for one in keys_of(kind) if one.name not in without]
+    plain = [one for one in keys if not is_dataclass(one.hint)]
+    lines = [_row(["key", "value", "default", "meaning"]), _row(["---"] * 4)]
+    lines += [_row([f"`{one.name}`", _value(one, one.hint), _default(one), one.about]) for one in plain]
+    for one in keys:
+        if is_dataclass(one.hint):
+            lines += ["", f"### `[{path}.{one.name}]`", "", one.about, "", *_keys(f"{path}.{one.name}", one.hint)]
+    return [*lines, ""]
+
+
+def _default(one: Key) -> str:
+    return "" if one.default in (None, "", ()) or one.default == {} else f"`{value_text(one.default)}`"
+
+
+_KINDS = {str: "text", bool: "`true` or `false`", int: "whole number", float: "number", Path: "path"}
+
+
+def _value(one: Key, hint: Any) -> str:
+    if get_origin(hint) is tuple:
+        return f"list of {_value(one, get_args(hint)[0]).replace('number', 'numbers', 1)}"
+    if get_origin(hint) is Mapping:
+        return "table of references" if one.reference else "table of text"
+    choices = get_args(hint) if get_origin(hint) is Literal else one.choices
+    if choices:
+        return ", ".join(f"`{value_text(choice)}`" for choice in choices)
+    if one.reference:
+        return "reference"
+    return one.form or f"{_KINDS[hint]}{bounds(one.least, one.most)}"
+
+
 def _row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-PAGES = {"losses.md": losses, "vendors.md": vendors}
+def editors() -> str:
+    """The JSON schema of polychat.toml."""
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+PAGES = {"losses.md": losses, "vendors.md": vendors, "configuration.md": configuration, "polychat.schema.json": editors}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from polychat import config
+from polychat.providers import _vendor
 
 from .furniture.server import Handler, Server, serving
 
@@ -47,6 +48,9 @@ def _only_loopback(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
         monkeypatch.delenv(name)
     monkeypatch.setitem(sys.modules, "browser_cookie3", None)  # as if it were not installed: no test opens a person's browsers
     monkeypatch.setattr(config, "_last", [])  # what another test's folder said
+    monkeypatch.setattr(config, "_pinned", [])  # and what another test's gateway goes by
+    for found in (_vendor._at, _vendor._with_key):  # what another test's environment said
+        found.cache_clear()
     _walled = True
     yield
     _walled = False

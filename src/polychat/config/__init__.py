@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import time
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import BadInput
-from ._strict import Strict
+from ._strict import Strict, said
+from .checks import check_gateway, check_names
+from .decoding import decoded, keys_of
+from .rows import values_of
+from .settings import Gateway, Route, option
 
 FILE = "polychat.toml"
 
@@ -21,15 +26,14 @@ FILE = "polychat.toml"
 class LocalModel:
     """One entry of ``[local.models]``; ``None`` where it says nothing."""
 
-    path: Path | None = None
-    """Absolute: the file's relative paths are relative to the file."""
-    context: int | None = None
-    """Tokens that one ask may hold, prompt and answer together."""
-    threads: int | None = None
-    parallel: int | None = None
-    """Asks that are answered at the same time; each has a context of its own."""
-    pooling: str | None = None
-    """Of an embedding model, where its file does not say it: ``mean``, ``cls`` or ``last``."""
+    path: Path | None = option(None, "The GGUF file; relative to this file where it is not absolute.")
+    """Absolute."""
+    context: int | None = option(None, "Tokens that one ask may hold, prompt and answer together.", least=1)
+    threads: int | None = option(None, "Threads that compute.", least=1)
+    parallel: int | None = option(None, "Asks that are answered at the same time; each has a context of its own.", least=1)
+    pooling: Literal["mean", "cls", "last"] | None = option(
+        None, "Of an embedding model, where its file does not say it: how the tokens' vectors become one."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,10 @@ class Config:
     local_models: Mapping[str, LocalModel] = field(default_factory=dict)
     providers: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     """The tables ``[providers.NAME]``, for ``rows.row_of``: over a known vendor's row, or a vendor of one's own."""
+    gateway: Gateway = field(default_factory=Gateway)
+    routes: Mapping[str, Route] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Other names for targets and routes."""
 
 
 def folder() -> Path:
@@ -79,11 +87,32 @@ _last: list[tuple[float, Config]] = []
 
 
 def current(now: Callable[[], float] = time.monotonic) -> Config:
-    """As ``load``, which looks at the disk; this one looks again after a second: every ask of a vendor comes by here."""
+    """As ``load``, which looks at the disk; this one looks again after a second: every ask of a vendor comes by here.
+
+    What was pinned goes first.
+    """
+    if _pinned:
+        return _pinned[0]
     moment = now()
     if not _last or not 0 <= moment - _last[0][0] < _LOOK:
         _last[:] = [(moment, load())]
     return _last[0][1]
+
+
+def in_force() -> Config:
+    """What was pinned, else what the disk says now. Raises as ``load``."""
+    return _pinned[0] if _pinned else load()
+
+
+_pinned: list[Config] = []
+
+
+def pin(config: Config | None) -> None:
+    """What ``current`` and ``in_force`` give in this process from now on, whatever becomes of the file; ``None`` ends that.
+
+    A gateway reads its file when it is told to: one that is broken meanwhile does not touch the requests under way.
+    """
+    _pinned[:] = [] if config is None else [config]
 
 
 def _own_file() -> str:
@@ -98,53 +127,56 @@ def _own_file() -> str:
 def read(file: Path) -> Config:
     """One file. Raises as ``load``."""
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        said = error.strerror if isinstance(error, OSError) else error
-        raise BadInput(f"{file} cannot be read as TOML: {said}", field=FILE) from None
-    return _Reading(file).config(content)
+        content = file.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{file} cannot be read: {error.strerror}", field=FILE) from None
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise BadInput(f"{file}:{line}: cannot be read as TOML: it is not UTF-8", field=FILE) from None
+    return parsed(text, file)
 
 
-_COUNTS = ("context", "threads", "parallel")
+_PLACE = re.compile(r" \(at (?:line (\d+), (column \d+)|end of document)\)$")
 
 
-class _Reading(Strict):
-    def config(self, content: Mapping[str, Any]) -> Config:
-        self.known(content, ("local", "providers"), "")
-        local = self.table(content.get("local", {}), "local")
-        self.known(local, ("models",), "local.")
-        models = self.table(local.get("models", {}), "local.models")
-        providers = self.table(content.get("providers", {}), "providers")
-        return Config(
-            self.file,
-            {name: self._model(entry, f"local.models.{name}") for name, entry in models.items()},
-            {name: self.table(entry, f"providers.{name}") for name, entry in providers.items()},
-        )
+def parsed(text: str, file: Path) -> Config:
+    """What a file with this text says. Raises as ``load``."""
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        place = _PLACE.search(str(error))
+        line = place[1] if place and place[1] else text.rstrip().count("\n") + 1
+        what = f"{_PLACE.sub('', str(error))} ({place[2] or 'at the end'})" if place else error
+        raise BadInput(f"{file}:{line}: cannot be read as TOML: {what}", field=FILE) from None
+    return _config(content, Strict(file, text))
 
-    def _model(self, entry: object, key: str) -> LocalModel:
-        if isinstance(entry, str):
-            return LocalModel(self._path(entry, key))
-        if not isinstance(entry, dict):
-            raise self.error(
-                key, f'is {entry!r}; it must be "path/to/model.gguf" or a table with path, {", ".join(_COUNTS)}, pooling'
-            )
-        self.known(entry, ("path", *_COUNTS, "pooling"), f"{key}.")
-        path = self._path(entry["path"], f"{key}.path") if "path" in entry else None
-        context, threads, parallel = (self._count(entry.get(name), f"{key}.{name}") for name in _COUNTS)
-        pooling = entry.get("pooling")
-        if pooling not in (None, "mean", "cls", "last"):
-            raise self.error(f"{key}.pooling", f'is {pooling!r}; it must be "mean", "cls" or "last"')
-        return LocalModel(path, context, threads, parallel, pooling)
 
-    def _path(self, value: object, key: str) -> Path:
-        if not isinstance(value, str) or not value:
-            raise self.error(key, f"is {value!r}; it must be the path of a GGUF file")
-        # absolute() and not resolve(): a symbolic link to the file of the day is the person's to keep.
-        return self.file.absolute().parent / os.path.expanduser(value)
+def _config(content: Mapping[str, Any], strict: Strict) -> Config:
+    strict.known(content, ("gateway", "routes", "aliases", "providers", "local"), "")
+    tables = {name: strict.table(table, name) for name, table in content.items()}
+    gateway = decoded(Gateway, tables.get("gateway", {}), "gateway", strict)
+    routes = {name: decoded(Route, table, f"routes.{name}", strict) for name, table in tables.get("routes", {}).items()}
+    aliases = strict.pairs(tables.get("aliases", {}), "aliases")
+    check_gateway(gateway, strict)
+    check_names(routes, aliases, strict)
+    providers = tables.get("providers", {})
+    for name, table in providers.items():
+        values_of(table, strict, f"providers.{name}")
+    return Config(strict.file, _local_models(tables.get("local", {}), strict), providers, gateway, routes, aliases)
 
-    def _count(self, value: object, key: str) -> int | None:
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise self.error(key, f"is {value!r}; it must be a whole number of at least 1")
-        return value
+
+def _local_models(local: Mapping[str, Any], strict: Strict) -> Mapping[str, LocalModel]:
+    strict.known(local, ("models",), "local.")
+    models = strict.table(local.get("models", {}), "local.models")
+    return {name: _local_model(entry, f"local.models.{name}", strict) for name, entry in models.items()}
+
+
+def _local_model(entry: object, key: str, strict: Strict) -> LocalModel:
+    if isinstance(entry, str):
+        return LocalModel(strict.path(entry, key))
+    if not isinstance(entry, dict):
+        names = ", ".join(one.name for one in keys_of(LocalModel))
+        raise strict.error(key, f'is {said(entry)}; it must be "path/to/model.gguf" or a table with {names}')
+    return decoded(LocalModel, entry, key, strict)

@@ -1,0 +1,98 @@
+"""``polychat config``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from .. import config
+from ..config import Config
+from ..config._strict import Strict
+from ..config.litellm import imported
+from ..config.schema import schema
+from ..config.writing import config_text
+from ..errors import BadInput
+from ..providers import every, vendors
+from ..routing import Names
+from ..wire.wires import names as wires
+from . import ANSWERED, complain
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check, show, import, or tell the form of a file."""
+    match arguments.action:
+        case "check":
+            print(_held(checked(arguments.file)))
+        case "show":
+            configured = checked(arguments.file)
+            print(f"# {configured.file or f'no {config.FILE}: the defaults'}\n{config_text(configured)}", end="")
+        case "schema":
+            print(json.dumps(schema(), indent=2, ensure_ascii=False))
+        case _:
+            _import(arguments.file, arguments.output)
+    return ANSWERED
+
+
+def checked(file: Path | None) -> Config:
+    """The file, or the one in force, pinned: its targets and wires are known here. Raises ``BadInput`` with file, line, key."""
+    configured = config.load() if file is None else config.read(file)
+    config.pin(configured)
+    strict = Strict(configured.file or Path(config.FILE))
+    rows = vendors()
+    for name in configured.providers:
+        strict.choice(rows[name].wire, f"providers.{name}.wire", wires())
+    names = Names(replace(configured, routes={}, aliases={}))
+    for key, target in _targets(configured):
+        if target in configured.routes or target in configured.aliases:
+            continue
+        try:
+            names.plan(target)
+        except BadInput as error:
+            raise strict.error(key, f"names {target}: {error}") from None
+    return configured
+
+
+def _targets(configured: Config) -> Iterator[tuple[str, str]]:
+    """Each with the key that names it."""
+    for name, route in configured.routes.items():
+        yield from ((f"routes.{name}.targets", target) for target in route.targets)
+    yield from ((f"aliases.{name}", meant) for name, meant in configured.aliases.items())
+
+
+def _held(configured: Config) -> str:
+    if configured.file is None:
+        return f"no {config.FILE} here, nor in {config.folder()}: everything has its default"
+    counts = {
+        **{"route": configured.routes, "alias": configured.aliases},
+        **{"provider": configured.providers, "local model": configured.local_models},
+    }
+    return f"{configured.file}: good: {', '.join(_counted(len(held), name) for name, held in counts.items())}"
+
+
+def _counted(many: int, name: str) -> str:
+    return f"{many} {name}{'' if many == 1 else 'es' if name[-1] == 's' else 's'}"
+
+
+def _import(file: Path, output: Path | None) -> None:
+    config.pin(Config())  # the vendors as they are, whatever a file here makes of them
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}", field="FILE"
+        ) from None
+    found = imported(text, file, vendors(), [provider.__name__.lower() for provider in every()])
+    if output is None:
+        sys.stdout.write(found.toml)
+    else:
+        try:
+            with output.open("x", encoding="utf-8") as opened:
+                opened.write(found.toml)
+        except OSError as error:
+            raise BadInput(f"{output} cannot be written: {error.strerror}", field="--output") from None
+    for loss in found.losses:
+        complain(loss, "note")

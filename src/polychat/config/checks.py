@@ -1,0 +1,42 @@
+"""What no key can tell alone: whether those of one file fit each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
+
+from ._strict import Strict
+from .settings import Gateway, Route
+
+
+def check_gateway(gateway: Gateway, strict: Strict) -> None:
+    """Raises ``BadInput``."""
+    for has, lacks in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
+        if getattr(gateway, has) and not getattr(gateway, lacks):
+            raise strict.error(f"gateway.{has}", f"needs gateway.{lacks} beside it")
+
+
+def check_names(routes: Mapping[str, Route], aliases: Mapping[str, str], strict: Strict) -> None:
+    """Raises ``BadInput`` for a route without targets, a name that means two things, or one that leads back to itself."""
+    for name, route in routes.items():
+        if not route.targets:
+            raise strict.error(f"routes.{name}", 'has no targets; it needs at least one: targets = ["provider/model"]')
+        if route.weights and len(route.weights) != len(route.targets):
+            many, wanted = len(route.weights), len(route.targets)
+            raise strict.error(
+                f"routes.{name}.weights", f"has {many} numbers; it must have one for each of the {wanted} targets"
+            )
+    for name in aliases:
+        if name in routes:
+            raise strict.error(f"aliases.{name}", "is the name of a route too; one of them must have another name")
+    _check_circles(routes, aliases, strict)
+
+
+def _check_circles(routes: Mapping[str, Route], aliases: Mapping[str, str], strict: Strict) -> None:
+    leads = {name: route.targets for name, route in routes.items()} | {name: (meant,) for name, meant in aliases.items()}
+    try:
+        TopologicalSorter({name: [one for one in meant if one in leads] for name, meant in leads.items()}).prepare()
+    except CycleError as error:
+        circle = error.args[1][::-1]  # graphlib tells who comes before whom
+        key = f"routes.{circle[0]}.targets" if circle[0] in routes else f"aliases.{circle[0]}"
+        raise strict.error(key, f"leads back to itself: {' -> '.join(circle)}") from None

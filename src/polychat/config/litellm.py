@@ -1,0 +1,404 @@
+"""LiteLLM's ``config.yaml`` as a polychat.toml: what has a counterpart is carried over, and what has none is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadInput, MissingPackage, shown
+from .rows import Row
+from .writing import table
+
+VENDORS = {
+    **{"azure": "azure-openai", "hosted_vllm": "vllm", "together_ai": "together", "fireworks_ai": "fireworks"},
+    **{"nvidia_nim": "nvidia", "perplexity": "perplexity-sonar", "github": "github-models", "cohere_chat": "cohere"},
+    **{"ollama_chat": "ollama", "lm_studio": "lm-studio", "dashscope": "dashscope-intl", "friendliai": "friendli"},
+    **{"featherless_ai": "featherless", "vercel_ai_gateway": "vercel", "ai21_chat": "ai21", "litellm_proxy": "litellm"},
+}
+"""LiteLLM's names of vendors by ours, where they differ."""
+_FOREIGN = ("bedrock", "sagemaker", "vertex_ai", "watsonx", "replicate", "oci", "snowflake", "text-completion-", "azure_text")
+"""Beginnings of vendors' names that none of our wires reaches, whatever the address."""
+_BARE = {"openai": r"gpt-|chatgpt-|o\d|text-embedding-|ft:gpt-", "anthropic": r"claude"}
+"""How names begin that LiteLLM takes for a vendor's without its prefix."""
+_REFERENCE = re.compile(r"os\.environ/(\w+)")
+_NO_KEY = ("", "none", "null", "empty", "fake", "dummy")
+"""What people write where a server wants no key."""
+_STRATEGIES = {"simple-shuffle": "random", "latency-based-routing": "fastest"}
+_MOST_ATTEMPTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    toml: str
+    losses: tuple[str, ...]
+    """A line each; they stand in ``toml`` as comments too. None shows a value."""
+
+
+def imported(text: str, file: Path, known: Mapping[str, Row], taken: Collection[str] = ()) -> Imported:
+    """``text`` is what ``file`` holds, ``known`` the vendors' rows; ``taken`` are other names that no table may have.
+
+    Raises ``BadInput`` for what is no such file.
+    """
+    content = _yaml(text, file)
+    if not isinstance(content, dict) or not isinstance(content.get("model_list", []), list):
+        raise BadInput(f"{file} is no configuration of LiteLLM: it has no model_list", field="model_list")
+    work = _Import(known, taken, set(_REFERENCE.findall(text)))
+    lines = work.lines(_Taken(content, "", work.losses))
+    losses = tuple(shown(loss, 300) for loss in work.losses)
+    head = [f"# From {shown(file.name)} of LiteLLM."]
+    head += ["# Not carried over, or otherwise than it was:", *(f"#   {loss}" for loss in losses)] if losses else []
+    return Imported("\n".join([*head, "", *lines[:-1]]) + "\n", losses)
+
+
+def _yaml(text: str, file: Path) -> Any:
+    try:
+        import yaml
+    except ImportError:
+        raise MissingPackage("pyyaml", extra="gateway", purpose="reading LiteLLM's config.yaml") from None
+    try:
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise BadInput(f"{file}{line}: cannot be read as YAML: {shown(error.problem or '')}", field=file.name) from None
+    except yaml.YAMLError as error:
+        raise BadInput(f"{file} cannot be read as YAML: {shown(str(error))}", field=file.name) from None
+
+
+class _Taken:
+    """A table of the YAML that is taken key by key: what nobody takes is lost, and told."""
+
+    def __init__(self, value: object, path: str, losses: list[str]) -> None:
+        self.path, self.losses = path, losses
+        self.left = {str(name): one for name, one in value.items()} if isinstance(value, dict) else {}
+        if not isinstance(value, dict | None):
+            losses.append(f"{path.rstrip('.')} is not understood")
+
+    def take(self, name: str, kind: type | tuple[type, ...]) -> Any:
+        """``None`` where there is nothing of this kind."""
+        value = self.left.pop(name, None)
+        if value is None or (isinstance(value, kind) and (kind is bool or not isinstance(value, bool))):
+            return value
+        self.lose(name, "is not understood")
+        return None
+
+    def text(self, name: str) -> str:
+        return self.take(name, str) or ""
+
+    def number(self, name: str) -> float | None:
+        """Not below 0."""
+        value: float | None = self.take(name, (int, float))
+        if value is not None and not 0 <= value < 1e9:
+            self.lose(name, "is not understood")
+            return None
+        return value
+
+    def table(self, name: str) -> _Taken:
+        return _Taken(self.left.pop(name, None), f"{self.path}{name}.", self.losses)
+
+    def lose(self, name: str, why: str) -> None:
+        self.losses.append(f"{self.path}{name} {why}")
+
+    def lose_rest(self) -> None:
+        for name in self.left:
+            self.lose(name, "has no counterpart")
+
+
+@dataclass(frozen=True, slots=True)
+class _Deployment:
+    """One entry of ``model_list``."""
+
+    target: str
+    weights: tuple[float | None, float | None, float | None]
+    """``weight``, ``rpm``, ``tpm``: the first of these that any has is what LiteLLM goes by."""
+    order: float | None
+    timeout: float | None
+
+
+@dataclass(slots=True)
+class _Rules:
+    """What is said once for all routes."""
+
+    strategy: str = "random"
+    retries: int = 2
+    """LiteLLM's own default."""
+    common: dict[str, Any] = field(default_factory=dict)
+    fallbacks: dict[str, list[str]] = field(default_factory=dict)
+    default_fallbacks: list[str] = field(default_factory=list)
+
+
+class _Import:
+    def __init__(self, known: Mapping[str, Row], taken: Collection[str], variables: set[str]) -> None:
+        self.losses: list[str] = []
+        self._known = known
+        self._taken = {*known, *taken}
+        self._variables = variables
+        """Names in the environment that the file means something by already."""
+        self._keys: dict[str, str] = {}
+        """Keys that stood in the file itself: the variable each is to be put into."""
+        self._providers: dict[str, dict[str, Any]] = {}
+        self._names: set[str] = set()
+        """What clients may ask for: a target of the same name would lead back to its route."""
+
+    def lines(self, content: _Taken) -> list[str]:
+        """The file, without its head; the last line is empty."""
+        variables = content.take("environment_variables", dict) or {}
+        self._variables |= set(map(str, variables))
+        router, module = content.table("router_settings"), content.table("litellm_settings")
+        groups = self._groups(content.take("model_list", list) or [], router.left.get("model_group_alias"))
+        gateway: dict[str, Any] = {"port": 4000}  # LiteLLM's own: clients find it where it was
+        rules = self._rules(router, module)
+        aliases = dict(self._aliases(router, groups))
+        gateway |= self._gateway(module, content.table("general_settings"))
+        for name in variables:
+            self.losses.append(f"environment_variables.{name} is not copied; set {name} in the environment of polychat")
+        for name in rules.fallbacks:
+            if name not in groups and name != "*":
+                self.losses.append(f"fallbacks of {name}, which was not carried over, have no counterpart")
+        for left in (router, module, content):
+            left.lose_rest()
+        lines = table(["gateway"], gateway)
+        for name, values in self._providers.items():
+            lines += table(["providers", name], values)
+        for name, deployments in groups.items():
+            lines += table(["routes", name], self._route(name, deployments, groups, rules))
+        return lines + (table(["aliases"], aliases) if aliases else [])
+
+    def _gateway(self, module: _Taken, general: _Taken) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if module.take("drop_params", bool):
+            found["on_loss"] = "allow"
+        if module.take("json_logs", bool):
+            found["log"] = "json"
+        if master := general.text("master_key"):
+            found["keys"] = {"master": self._reference(master, "LITELLM_MASTER_KEY", f"{general.path}master_key")}
+        general.lose_rest()
+        return found
+
+    def _aliases(self, router: _Taken, groups: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+        for name, meant in (router.take("model_group_alias", dict) or {}).items():
+            model = meant.get("model") if isinstance(meant, dict) else meant
+            if isinstance(meant, dict) and meant.get("hidden"):
+                router.lose(f"model_group_alias.{name}.hidden", "has no counterpart; it is listed")
+            if model in groups and name not in groups:
+                yield str(name), str(model)
+            else:
+                router.lose(f"model_group_alias.{name}", "does not lead to a model that was carried over")
+
+    def _rules(self, router: _Taken, module: _Taken) -> _Rules:
+        rules = _Rules()
+        strategy = router.text("routing_strategy") or "simple-shuffle"
+        if strategy not in _STRATEGIES:
+            router.lose("routing_strategy", f"{strategy} has no counterpart; random stands for it")
+        rules.strategy = _STRATEGIES.get(strategy, "random")
+        for settings in (module, router):  # the router's own go over the module's
+            retries = settings.number("num_retries")
+            rules.retries = rules.retries if retries is None else int(retries)
+            rules.fallbacks |= dict(_fallbacks(settings))
+            rules.default_fallbacks = settings.take("default_fallbacks", list) or rules.default_fallbacks
+            if settings.left.get("allowed_fails") is not None:
+                settings.left.pop("allowed_fails")
+                settings.lose("allowed_fails", "has no counterpart; a target is passed over after 3 failures in a row")
+        seconds = {
+            "timeout": _first(router.number("timeout"), module.number("request_timeout")),
+            "cooldown": 0.0 if router.take("disable_cooldowns", bool) else router.number("cooldown_time"),
+        }
+        rules.common = {name: one for name, one in seconds.items() if one is not None}
+        return rules
+
+    def _groups(self, entries: list[Any], aliases: object) -> dict[str, list[_Deployment]]:
+        """The deployments by the name that clients ask for."""
+        self._names = {str(entry.get("model_name")) for entry in entries if isinstance(entry, dict)}
+        self._names |= set(map(str, aliases)) if isinstance(aliases, dict) else set()
+        groups: dict[str, list[_Deployment]] = {}
+        for number, value in enumerate(entries):
+            entry = _Taken(value, f"model_list[{number}].", self.losses)
+            name = entry.text("model_name")
+            params = entry.table("litellm_params")
+            found = self._deployment(name, entry, params)
+            if found is not None:
+                groups.setdefault(name, []).append(found)
+                params.lose_rest()
+                entry.lose_rest()
+        return groups
+
+    def _deployment(self, name: str, entry: _Taken, params: _Taken) -> _Deployment | None:
+        model = params.text("model")
+        if not name or not model:
+            entry.lose("model_name", "or its model is not said")
+            return None
+        if "*" in name or "*" in model:
+            entry.lose("model_name", "is a pattern; provider/model is asked by its own name, with no route for it")
+            return None
+        target = self._target(model, entry, params)
+        if target is None:
+            return None
+        weights = [_first(params.number(kind), entry.number(kind)) for kind in ("weight", "rpm", "tpm")]
+        for kind, limit in zip(("rpm", "tpm"), weights[1:], strict=True):
+            if limit is not None:
+                params.lose(kind, "is no limit here; it only weighs where targets are drawn by weight")
+        return _Deployment(target, (weights[0], weights[1], weights[2]), params.number("order"), params.number("timeout"))
+
+    def _target(self, model: str, entry: _Taken, params: _Taken) -> str | None:
+        vendor, model = _vendor_of(params.text("custom_llm_provider"), model)
+        base = params.text("api_base") or params.text("base_url")
+        if base and not base.lower().startswith(("http://", "https://", "os.environ/")):
+            params.lose("api_base", "is no address that begins with http:// or https://, and is not copied")
+            base = ""
+        row = self._known.get(VENDORS.get(vendor, vendor.replace("_", "-")))
+        if vendor.startswith(_FOREIGN) or not vendor or (row is None and not base):
+            entry.lose(
+                "litellm_params.model", f"is of a vendor that is not known here ({vendor or model}); the entry is left out"
+            )
+            return None
+        if vendor == "azure" and params.left.pop("api_version", None):
+            params.lose("api_version", "is not needed; the address without versions is asked")
+        key = params.text("api_key")
+        if row is None or (vendor == "openai" and base):
+            if row is None:
+                params.lose("model", f"is of {vendor}, which is taken for a server with OpenAI's API")
+            row = Row(vendor.lower(), "openai-chat", base, key=row.key if row else (), key_optional=True, embeddings=True)
+        if base:
+            address, variables = _address(base, vendor)
+            if "@" in base or "?" in base:
+                params.lose("api_base", "is copied without what may be a credential in it")
+            row = replace(row, base_url=address, params=variables)
+        provider = self._provider(vendor, row, key, model, moved=bool(base), path=f"{params.path}api_key")
+        return f"{provider}/{model}"
+
+    def _provider(self, vendor: str, row: Row, key: str, model: str, *, moved: bool, path: str) -> str:
+        """The provider's name: the vendor's own where nothing is said otherwise, else that of a table made for it."""
+        found: dict[str, Any] = {}
+        if key.lower() in _NO_KEY:
+            row = replace(row, key_optional=row.key_optional or bool(key))
+        else:
+            variable = row.key[0] if row.key else f"{_upper(vendor)}_API_KEY"
+            found["api_key"] = self._reference(key, variable, path)
+        usual = found.get("api_key", "env:").removeprefix("env:")
+        if not moved and usual in ("", *row.key) and f"{row.name}/{model}" not in self._names:
+            return row.name
+        values = _said(row) | found
+        if found:
+            values = {name: one for name, one in values.items() if name not in ("key", "key_optional")}
+        return self._named(row.name, values)
+
+    def _named(self, stem: str, values: dict[str, Any]) -> str:
+        for name, table_of in self._providers.items():
+            if table_of == values:
+                return name
+        number = 2
+        stem = re.sub(r"[^\w-]", "-", stem)
+        name = stem
+        asked = {known.partition("/")[0] for known in self._names}  # or a route could lead back to itself
+        while name in self._providers or name in self._taken or name in asked:
+            name, number = f"{stem}-{number}", number + 1
+        self._providers[name] = values
+        return name
+
+    def _reference(self, key: str, variable: str, path: str) -> str:
+        """``env:NAME``: as the file has it, or a name for what stood in it."""
+        if match := _REFERENCE.fullmatch(key):
+            return f"env:{match[1]}"
+        name = self._keys.get(key)
+        if name is None:
+            name, number = variable, 2
+            while name in self._variables:
+                name, number = f"{variable}_{number}", number + 1
+            self._variables.add(name)
+            self._keys[key] = name
+        self.losses.append(f"{path} stood in the file itself and is not copied; put it into the variable {name}")
+        return f"env:{name}"
+
+    def _route(
+        self, name: str, deployments: list[_Deployment], groups: Mapping[str, list[_Deployment]], rules: _Rules
+    ) -> dict[str, Any]:
+        ordered = any(one.order is not None for one in deployments)
+        if ordered:
+            if len({one.order for one in deployments}) < len(deployments):
+                self.losses.append(f"entries of {name} that have the same order are asked in the file's order")
+            deployments = sorted(deployments, key=lambda one: float("inf") if one.order is None else one.order)
+        own = [one.target for one in deployments]
+        after = [target for target in self._after(name, groups, rules) if target not in own]
+        found: dict[str, Any] = {"targets": [*own, *after]}
+        if len(own) > 1 and not ordered:
+            found["strategy"] = rules.strategy
+            weights = _weights(deployments)
+            if rules.strategy == "random" and (after or weights):
+                found["weights"] = [*(weights or [1] * len(own)), *([0] * len(after))]
+            elif after:
+                self.losses.append(f"fallbacks of {name} are among the targets that the fastest is chosen from")
+        attempts = max(rules.retries + 1, len(own) + len(after))
+        if attempts != 3:
+            found["attempts"] = min(attempts, _MOST_ATTEMPTS)
+        return found | rules.common | self._timeout(name, deployments)
+
+    def _timeout(self, name: str, deployments: list[_Deployment]) -> dict[str, Any]:
+        said = {one.timeout for one in deployments}
+        if said == {None}:
+            return {}
+        if len(said) > 1:
+            self.losses.append(f"timeout of {name} is said for some of its entries only, or differs; the longest is for all")
+        return {"timeout": max(one for one in said if one is not None)}
+
+    def _after(self, name: str, groups: Mapping[str, list[_Deployment]], rules: _Rules) -> Iterator[str]:
+        """Targets for when the route's own fail."""
+        for other in rules.fallbacks.get(name, rules.fallbacks.get("*", rules.default_fallbacks)):
+            if not isinstance(other, str) or other not in groups:
+                self.losses.append(f"fallbacks of {name} name what was not carried over")
+            elif other != name:
+                yield from (one.target for one in groups[other])
+
+
+def _fallbacks(settings: _Taken) -> Iterator[tuple[str, list[str]]]:
+    for entry in settings.take("fallbacks", list) or ():
+        for name, others in entry.items() if isinstance(entry, dict) else ():
+            yield str(name), others if isinstance(others, list) else [others]
+
+
+def _vendor_of(said: str, model: str) -> tuple[str, str]:
+    vendor, slash, rest = model.partition("/")
+    if said:
+        return said, rest if vendor == said else model
+    if slash:
+        return vendor, rest
+    return next((name for name, begins in _BARE.items() if re.match(begins, model)), ""), model
+
+
+_TAILS = ("/chat/completions", "/v1/messages", "/messages", "/api/chat", "/api/generate")
+
+
+def _address(base: str, vendor: str) -> tuple[str, dict[str, str]]:
+    """The base URL, and the variable for the placeholder in it where LiteLLM takes it from one."""
+    reference = _REFERENCE.fullmatch(base)
+    found = "{base}" if reference else re.sub(r"(?<=://)[^/@]*@", "", base.partition("?")[0]).rstrip("/")
+    for tail in _TAILS:
+        found = found.removesuffix(tail)
+    if vendor == "azure":
+        found = f"{found.partition('/openai')[0]}/openai/v1"
+    return found, {"base": reference[1]} if reference else {}
+
+
+def _said(row: Row) -> dict[str, Any]:
+    """A row as a table of its own: what differs from what every row has."""
+    about = {"name", "title", "source", "checked", "note"}
+    plain = Row("", "", "")
+    found = {column.name: getattr(row, column.name) for column in fields(Row)}
+    return {name: one for name, one in found.items() if name not in about and one != getattr(plain, name)}
+
+
+def _weights(deployments: list[_Deployment]) -> list[float]:
+    for kind in range(3):
+        found = [one.weights[kind] or 0 for one in deployments]
+        if any(found):
+            return found
+    return []
+
+
+def _first(*found: float | None) -> float | None:
+    return next((one for one in found if one is not None), None)
+
+
+def _upper(name: str) -> str:
+    return re.sub(r"\W", "_", name).upper()

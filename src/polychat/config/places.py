@@ -1,0 +1,72 @@
+"""On which line of a TOML text each key stands: ``tomllib`` gives values without their places."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+
+_MARK = re.compile(
+    r"""(?sx)
+      (?P<text>  \"{3} (?: \\. | [^\\] )*? \"{3,5} | '{3} .*? '{3,5} | " (?: \\. | [^"\\\n] )* " | ' [^'\n]* ' )
+    | (?P<comment> \# [^\n]* )
+    | (?P<bare>  [A-Za-z0-9_-]+ )
+    | (?P<space> [^\S\n]+ )
+    | (?P<sign>  . )
+    """
+)
+
+
+def line_of(text: str, key: str) -> int | None:
+    """The line, from 1, of the dotted ``key``, or of the nearest table round it; ``None`` where there is neither."""
+    lines = _lines(text)
+    while key and key not in lines:
+        key = key[: max(key.rfind("."), 0)]
+    return lines.get(key)
+
+
+def _lines(text: str) -> dict[str, int]:
+    said: dict[str, int] = {}
+    implied: dict[str, int] = {}
+    table: list[str] = []
+    for line, marks in _statements(text):
+        path = _path(marks)
+        if marks[0] == "[":
+            table = full = path
+        else:
+            full = [*table, *path]
+        said.setdefault(".".join(full), line)
+        for length in range(1, len(full)):
+            implied.setdefault(".".join(full[:length]), line)
+    return implied | said
+
+
+def _statements(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Headers and ``key = value``, each with the line it begins on; comments and white space left out."""
+    line = begun = 1
+    depth = 0
+    marks: list[str] = []
+    for match in _MARK.finditer(text):
+        mark = match[0]
+        if mark == "\n":
+            if marks and not depth:
+                yield begun, marks
+                marks = []
+        elif match.lastgroup not in ("comment", "space"):
+            begun = begun if marks else line
+            marks.append(mark)
+            if match.lastgroup == "sign":
+                depth += (mark in "[{") - (mark in "]}")
+        line += mark.count("\n")
+    if marks:
+        yield begun, marks
+
+
+def _path(marks: list[str]) -> list[str]:
+    """The names before ``=``, or those between the brackets."""
+    names = marks[: marks.index("=")] if "=" in marks else marks
+    return [_name(mark) for mark in names if mark not in ("[", "]", ".")]
+
+
+def _name(mark: str) -> str:
+    return str(tomllib.loads(f"name = {mark}")["name"]) if mark[0] in "\"'" else mark

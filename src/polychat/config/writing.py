@@ -1,0 +1,76 @@
+"""TOML from values: the configuration in force, and those that come from elsewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from ..errors import shown
+from . import Config
+
+HIDDEN = "(hidden)"
+_SECRET_HEADER = re.compile(r"(?i)auth|key|token|secret|cookie|passw")
+
+
+def config_text(configured: Config) -> str:
+    """All that is in force, defaults too; without what in it may be a secret. It says the same where it is read again."""
+    lines = table(["gateway"], _columns(configured.gateway))
+    for name, route in configured.routes.items():
+        lines += table(["routes", name], _columns(route))
+    if configured.aliases:
+        lines += table(["aliases"], configured.aliases)
+    for name, row in configured.providers.items():
+        lines += table(["providers", name], _without_secrets(row))
+    for name, model in configured.local_models.items():
+        lines += table(["local", "models", name], _columns(model))
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def table(path: Sequence[str], values: Mapping[str, Any]) -> list[str]:
+    """The lines of a table and of the tables in it; the last is empty."""
+    lines = [f"[{'.'.join(map(name_text, path))}]"]
+    lines += [f"{name_text(name)} = {value_text(value)}" for name, value in values.items() if not is_dataclass(value)]
+    lines.append("")
+    for name, value in values.items():
+        if is_dataclass(value):
+            lines += table([*path, name], _columns(value))
+    return lines
+
+
+def _columns(value: Any) -> dict[str, Any]:
+    found = {column.name: getattr(value, column.name) for column in fields(value)}
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def _without_secrets(row: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(row)
+    if "base_url" in found:
+        found["base_url"] = shown(found["base_url"], len(found["base_url"]) + 1)
+    if "headers" in found:
+        found["headers"] = {name: HIDDEN if _SECRET_HEADER.search(name) else value for name, value in found["headers"].items()}
+    return found
+
+
+def name_text(name: str) -> str:
+    """A key, quoted where TOML wants that."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else value_text(name)
+
+
+def value_text(value: object) -> str:
+    """A value on one line."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return repr(value)
+        case tuple() | list():
+            return f"[{', '.join(map(value_text, value))}]"
+        case Mapping():
+            inside = ", ".join(f"{name_text(name)} = {value_text(one)}" for name, one in value.items())
+            return f"{{ {inside} }}" if inside else "{}"
+    # TOML's escapes are JSON's, but half a character is none of it, and DEL is to be escaped as well.
+    text = str(value).encode(errors="replace").decode()
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,164 @@
+"""What a model's name means: a route of one's own, an alias, ``provider/model``, or a bare name that one backend knows."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from ..config import Config
+from ..config.settings import Route
+from ..errors import BadInput, MissingPackage, NotReady, UnknownTarget, shown
+from ..providers import Provider, every, resolve, vendors
+
+_KNOWN = 4096
+"""Names whose meaning is kept; targets may be named without end."""
+_NEAR = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One backend and one of its models."""
+
+    name: str
+    """``provider/model``, as clients may say it."""
+    provider: type[Provider]
+    label: str
+    """The provider's name."""
+    model: str
+    """Empty where the provider chooses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Who may answer, and by which rules."""
+
+    route: str
+    """The route's name; empty where a target was named."""
+    targets: tuple[Target, ...]
+    rules: Route
+
+
+DIRECT = Route(attempts=2)
+"""The rules for a target that is named as such."""
+
+
+class Names:
+    """The names of one configuration. ``config.current()`` is to be that configuration."""
+
+    def __init__(self, configured: Config) -> None:
+        self._configured = configured
+        self._plans: dict[str, Plan] = {}
+        self._bare = _bare_names()
+        for name in configured.routes:
+            self.plan(name)  # a route that means nothing is an error of the file, not of who asks first
+
+    def plan(self, name: str) -> Plan:
+        """Raises ``UnknownTarget`` with the nearest names, and ``BadInput`` for a name that means several."""
+        found = self._plans.get(name)
+        if found is None:
+            found = self._meant(name)
+            if len(self._plans) < _KNOWN:
+                self._plans[name] = found
+        return found
+
+    def joined(self, names: Iterable[str]) -> Plan:
+        """One plan for several names, each tried when those before it failed. Raises as ``plan``.
+
+        A bare name that could mean several is passed over where it is not alone: the others say who is meant.
+        """
+        plans: list[Plan] = []
+        unclear: BadInput | None = None
+        for name in names:
+            try:
+                plans.append(self.plan(name))
+            except UnknownTarget:
+                raise
+            except BadInput as error:
+                unclear = error
+        if unclear is not None and not plans:
+            raise unclear
+        targets = tuple(dict.fromkeys(target for plan in plans for target in plan.targets))
+        first = plans[0]
+        rules = replace(first.rules, strategy="ordered", weights=(), attempts=max(first.rules.attempts, len(targets)))
+        return Plan(first.route, targets, rules)
+
+    def listed(self) -> list[str]:
+        """The names that can be told without asking anybody: routes, aliases, and the models that backends name."""
+        bare = sorted(target for targets in self._bare.values() for target in targets)
+        return list(dict.fromkeys([*self._configured.routes, *self._configured.aliases, *bare]))
+
+    def _meant(self, name: str) -> Plan:
+        configured = self._configured
+        if name in configured.routes:
+            return self._route(name)
+        if name in configured.aliases:
+            return self._aliased(name)
+        if "/" not in name and name in self._bare:
+            meant = self._bare[name]
+            if len(meant) > 1:
+                raise BadInput(f"model {shown(name, 80)!r} could be {' or '.join(meant)}: say which", field="model")
+            return Plan("", (self._target(meant[0]),), DIRECT)
+        return Plan("", (self._target(name),), DIRECT)
+
+    def _aliased(self, name: str) -> Plan:
+        meant, seen = name, {name}
+        while meant in self._configured.aliases and meant not in self._configured.routes:
+            meant = self._configured.aliases[meant]
+            if meant in seen:
+                raise BadInput(f"the alias {name!r} leads back to itself", field=f"aliases.{name}")
+            seen.add(meant)
+        return self._meant(meant)
+
+    def _route(self, name: str, above: tuple[str, ...] = ()) -> Plan:
+        if name in above:
+            raise BadInput(f"routes.{name} leads back to itself", field=f"routes.{name}.targets")
+        rules = self._configured.routes[name]
+        targets: dict[Target, float] = {}
+        for meant, weight in zip(rules.targets, rules.weights or (1.0,) * len(rules.targets), strict=True):
+            plan = self._route(meant, (*above, name)) if meant in self._configured.routes else self._meant(meant)
+            for target in plan.targets:
+                targets[target] = targets.get(target, 0.0) + weight / len(plan.targets)
+        if rules.weights:  # one for each of the targets that the names stand for
+            rules = replace(rules, weights=tuple(targets.values()))
+        return Plan(name, tuple(targets), rules)
+
+    def _target(self, name: str) -> Target:
+        try:
+            provider, model = resolve(name)
+        except UnknownTarget:
+            raise UnknownTarget(f"no model {shown(name, 80)!r}", near=self._near(name)) from None
+        model = model or str(getattr(provider, "default_model", "") or "")
+        if not provider.offers(model):
+            raise UnknownTarget(f"no model {shown(name, 80)!r} is served here", near=self._near(name))
+        label = provider.__name__.lower()
+        return Target(f"{label}/{model}" if model else name, provider, label, model)
+
+    def _near(self, name: str) -> tuple[str, ...]:
+        known = [*self.listed(), *self._bare]
+        found = difflib.get_close_matches(name, known, n=_NEAR)
+        if not found and "/" in name:
+            found = difflib.get_close_matches(
+                name.partition("/")[0], [*vendors(), *(one.partition("/")[0] for one in known)], n=2
+            )
+            found = [f"{one}/{name.partition('/')[2]}" for one in dict.fromkeys(found)]
+        return tuple(shown(one, 80) for one in found)
+
+
+def _bare_names() -> dict[str, list[str]]:
+    """Targets by their model's name alone, of those that can be told without asking anybody."""
+    found: dict[str, list[str]] = {}
+    for provider in every():
+        label = provider.__name__.lower()
+        models: list[str] = []
+        if hasattr(provider, "get_models"):
+            try:
+                models = provider.get_models()
+            except (MissingPackage, NotReady):
+                continue
+        for model in models:
+            found.setdefault(model, []).append(f"{label}/{model}")
+    for row in vendors().values():
+        for model in row.serves:
+            found.setdefault(model, []).append(f"{row.name}/{model}")
+    return found

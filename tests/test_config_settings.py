@@ -1,0 +1,309 @@
+"""polychat.toml's [gateway], [routes] and [aliases]: what they may say, and where an error is told to stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from polychat import config
+from polychat.config import Config
+from polychat.config.places import line_of
+from polychat.config.settings import Gateway, Limits, Route, Store
+from polychat.config.writing import config_text, name_text, value_text
+from polychat.errors import BadInput
+
+FILE = Path("polychat.toml")
+
+
+def parsed(text: str) -> Config:
+    return config.parsed(text, FILE)
+
+
+def refused(text: str) -> BadInput:
+    with pytest.raises(BadInput) as caught:
+        parsed(text)
+    return caught.value
+
+
+@pytest.fixture
+def _unpinned() -> Iterator[None]:
+    yield
+    config.pin(None)
+
+
+def test_an_empty_file_says_all_defaults() -> None:
+    """What is not said has its default, down to the tables in tables."""
+    assert parsed("") == Config(FILE)
+    assert parsed("[gateway]\nport = 1").gateway == Gateway(port=1)
+    assert parsed("[gateway.limits]\nbody = 2048").gateway == Gateway(limits=Limits(body=2048))
+
+
+def test_each_type_is_what_toml_says() -> None:
+    """Tables in tables, lists, tables of text; a whole number does for a number; one text does for a list of it."""
+    read = parsed(
+        """
+        [gateway]
+        cors = "*"
+        grace = 5
+        log = "off"
+        telemetry = true
+        on_disconnect = "drain:2.5"
+        keys = { me = "env:MINE", you = "file:~/k" }
+        store = { replies = 0 }
+        [routes."gpt-4.1"]
+        targets = ["a/b", "c/d"]
+        weights = [1, 2.5]
+        [aliases]
+        four = "gpt-4.1"
+        """
+    )
+    assert read.gateway.keys == {"me": "env:MINE", "you": "file:~/k"}
+    assert (read.gateway.cors, read.gateway.log, read.gateway.telemetry) == (("*",), "off", True)
+    assert (read.gateway.grace, type(read.gateway.grace)) == (5.0, float)
+    assert (read.gateway.on_disconnect, read.gateway.store) == ("drain:2.5", Store(replies=0))
+    assert read.routes == {"gpt-4.1": Route(targets=("a/b", "c/d"), weights=(1.0, 2.5))}
+    assert read.aliases == {"four": "gpt-4.1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[gateway]\nport = "x"', '2: gateway.port is "x"; it must be a whole number from 0 to 65535'),
+        ("[gateway]\nport = true", "2: gateway.port is true; it must be a whole number"),
+        ("[gateway]\nport = 70000", "2: gateway.port is 70000; it must be a whole number from 0 to 65535"),
+        ("[gateway]\nport = 8.0", "2: gateway.port is 8.0; it must be a whole number"),
+        ("[gateway]\ngrace = -1", "2: gateway.grace is -1; it must be a number of at least 0"),
+        ("[gateway]\ngrace = true", "2: gateway.grace is true; it must be a number"),
+        ("[gateway]\ngrace = nan", "2: gateway.grace is NaN; it must be a number"),
+        ("[gateway]\ngrace = inf", "2: gateway.grace is Infinity; it must be a number"),
+        ("[gateway]\ntelemetry = 1", "2: gateway.telemetry is 1; it must be true or false"),
+        ("[gateway]\nhost = 1", "2: gateway.host is 1; it must be text"),
+        ('[gateway]\nlog = "hunan"', '2: gateway.log is "hunan"; it must be "human", "json" or "off"; did you mean human?'),
+        ("[gateway]\ncors = [1]", "2: gateway.cors is [1]; it must be a list of text"),
+        ("[gateway]\nprt = 1", "2: gateway.prt is not a key of polychat; did you mean port?"),
+        ("gateway = 1", "1: gateway is 1; it must be a table: [gateway]"),
+        ("[[gateway]]", "1: gateway is [{}]; it must be a table: [gateway]"),
+        (
+            "[gateway]\n\n[gateway.limits]\n\nbody = 3",
+            "5: gateway.limits.body is 3; it must be a whole number of at least 1024",
+        ),
+        ("[gateway]\nlimits = { bdy = 3 }", "2: gateway.limits.bdy is not a key of polychat; did you mean body?"),
+        ('[gateway]\non_disconnect = "drain"', '2: gateway.on_disconnect is "drain"; it must be "cancel" or "drain:SECONDS"'),
+        ('[gateway]\non_disconnect = "drain:-1"', "2: gateway.on_disconnect is"),
+        ('[gateway]\ntls_cert = "c.pem"', "2: gateway.tls_cert needs gateway.tls_key beside it"),
+        ('[gateway]\nport = 1\ntls_key = "c.pem"', "3: gateway.tls_key needs gateway.tls_cert beside it"),
+        ("[routes.a]\n", "1: routes.a has no targets; it needs at least one"),
+        ("[routes.a]\ntargets = []", "1: routes.a has no targets"),
+        ('[routes.a]\ntargets = ["x/y"]\nweights = ["1"]', '3: routes.a.weights is "1"; it must be a number of at least 0'),
+        ('[routes.a]\ntargets = ["x/y"]\nweights = 1', "3: routes.a.weights must be a list of numbers"),
+        (
+            '[routes.a]\ntargets = ["x/y"]\nweights = [\n1,\n2]',
+            "3: routes.a.weights has 2 numbers; it must have one for each of the 1 targets",
+        ),
+        (
+            '[routes."a.b"]\ntargets = ["x/y"]\nattempts = 0',
+            "3: routes.a.b.attempts is 0; it must be a whole number from 1 to 20",
+        ),
+        ('[aliases]\na = "b"\nb = 1', "3: aliases.b is 1; it must be text"),
+        ('[routes.a]\ntargets = ["x/y"]\n[aliases]\na = "x/y"', "4: aliases.a is the name of a route too"),
+        ('[providers.h]\nwire = "ollama"\n\ncan = ["tool"]', '4: providers.h.can is "tool"; it must be'),
+    ],
+)
+def test_what_means_nothing_is_told_with_its_place(text: str, says: str) -> None:
+    """File, line, key, what stands there, what was expected, and what is near."""
+    assert str(refused(text)).startswith(f"polychat.toml:{says}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[gateway]\nkeys = "sk-verysecret"',
+        '[gateway]\nkeys = ["sk-verysecret"]',
+        '[gateway.keys]\nme = "sk-verysecret"',
+        '[gateway.keys]\nme = "env:"',
+        "[gateway.keys]\nme = 4711",
+        '[providers.h]\napi_key = "sk-verysecret"',
+        "[providers.h]\napi_key = 4711",
+        '[providers.h]\nheaders = { authorization = "Bearer sk-verysecret", a = 1 }',
+    ],
+)
+def test_a_key_itself_is_refused_and_not_shown(text: str) -> None:
+    """A secret is said by reference; an error does not repeat what may be one."""
+    error = str(refused(text))
+    assert error.startswith("polychat.toml:2: ")
+    assert "secret: env:NAME" in error or "env:NAME" in error or "headers.a is 1" in error
+    assert "verysecret" not in error
+    assert "4711" not in error
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "circle"),
+    [
+        ('[routes.a]\ntargets = ["x/y", "a"]', 2, {"a -> a"}),
+        ('[routes.a]\ntargets = ["b"]\n[routes.b]\ntargets = ["a"]', 2, {"a -> b -> a", "b -> a -> b"}),
+        ('[aliases]\na = "b"\nb = "c"\nc = "a"', 2, {"a -> b -> c -> a", "b -> c -> a -> b", "c -> a -> b -> c"}),
+        ('[routes.a]\ntargets = ["b"]\n[aliases]\nb = "a"', 2, {"a -> b -> a", "b -> a -> b"}),
+    ],
+)
+def test_names_that_lead_back_to_themselves_are_refused(text: str, line: int, circle: set[str]) -> None:
+    """Routes through routes, aliases through aliases, and both mixed; the error shows the way round."""
+    said = str(refused(text))
+    assert any(said.endswith(f" leads back to itself: {way}") for way in circle)
+    assert int(said.split(":")[1]) >= line
+
+
+def test_a_route_may_name_another() -> None:
+    """And an alias a route: only a circle is an error."""
+    read = parsed(
+        '[routes.a]\ntargets = ["b", "c"]\n[routes.b]\ntargets = ["x/y"]\n[routes.c]\ntargets = ["b"]\n[aliases]\nd = "a"'
+    )
+    assert list(read.routes) == ["a", "b", "c"]
+
+
+EVERYWHERE = '''\
+# [gateway] in a comment
+top.dotted = 1
+"quoted key" = 2 # port = 3
+
+[ gateway ] # a comment
+host = """
+port = 1
+[routes.x]
+"""
+port = 2
+literal = \'\'\'
+[no.table]\'\'\'
+"es\\"caped" = 3
+list = [ # [a]
+  "x", # ]
+  { a = "]" },
+]
+limits.body = 4
+[routes."gpt-4.1"]
+targets = ["a"]
+inline = { a = 1, b = { c = 2 } }
+[a.b.'c d']
+'''
+
+
+@pytest.mark.parametrize(
+    ("key", "line"),
+    [
+        ("top", 2),
+        ("top.dotted", 2),
+        ("quoted key", 3),
+        ("gateway", 5),
+        ("gateway.host", 6),
+        ("gateway.port", 10),
+        ("gateway.literal", 11),
+        ('gateway.es"caped', 13),
+        ("gateway.list", 14),
+        ("gateway.limits", 18),
+        ("gateway.limits.body", 18),
+        ("routes.gpt-4.1", 19),
+        ("routes.gpt-4.1.targets", 20),
+        ("routes.gpt-4.1.inline.b.c", 21),
+        ("a", 22),
+        ("a.b.c d", 22),
+        ("a.b.c d.missing", 22),
+        ("gateway.missing", 5),
+        ("no.table", None),
+        ("missing", None),
+    ],
+)
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_each_key_has_its_line(key: str, line: int | None, ends: str) -> None:
+    """Headers, dotted and quoted keys; not what texts, lists and comments hold; else the nearest table round it."""
+    assert line_of(EVERYWHERE.replace("\n", ends), key) == line
+
+
+names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="."), min_size=1, max_size=6)
+values = st.recursive(
+    st.one_of(st.booleans(), st.integers(-(2**40), 2**40), st.text(st.characters(exclude_categories=["Cs"]), max_size=20)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(names, inner, max_size=3)),
+    max_leaves=5,
+)
+tables = st.dictionaries(names, st.dictionaries(names, st.tuples(values, st.integers(0, 2)), max_size=4), max_size=4)
+
+
+@settings(max_examples=80, deadline=None)
+@given(tables)
+def test_what_is_written_is_found_where_it_was_written(wanted: dict[str, dict[str, tuple[object, int]]]) -> None:
+    """Whatever texts, lists and tables stand between."""
+    import tomllib
+
+    lines: list[str] = []
+    places: dict[str, int] = {}
+    for table, entries in wanted.items():
+        lines.append(f"[{name_text(table)}]")
+        places[table] = len(lines)
+        for name, (value, blank) in entries.items():
+            lines += [""] * blank + [f"{name_text(name)} = {value_text(value)}"]
+            places[f"{table}.{name}"] = len(lines)
+    text = "\n".join(lines)
+    said = {table: {name: value for name, (value, _) in entries.items()} for table, entries in wanted.items()}
+    assert tomllib.loads(text) == said
+    assert {key: line_of(text, key) for key in places} == places
+
+
+def test_what_is_shown_says_the_same() -> None:
+    """The configuration as text, read again, is the configuration; secrets are references, and credentials are hidden."""
+    read = parsed(
+        """
+        [gateway]
+        keys = { me = "env:MINE" }
+        cors = ["https://a.example", "https://b.example"]
+        [routes."gpt-4.1"]
+        targets = ["house/a", "house/b"]
+        strategy = "random"
+        weights = [1, 0]
+        [aliases]
+        "a b" = "gpt-4.1"
+        [providers.house]
+        wire = "openai-chat"
+        base_url = "http://127.0.0.1:1/v1"
+        drop = { seed = "no \\"seed\\"" }
+        headers = { x-team = "blue" }
+        [local.models]
+        one = "/m/one.gguf"
+        two = { path = "/m/two.gguf", context = 5, pooling = "cls" }
+        """
+    )
+    assert parsed(config_text(read)) == read
+    secrets = parsed(
+        '[providers.h]\nwire = "ollama"\nbase_url = "http://me:pass1@h/"\n'
+        'headers = { Authorization = "Bearer pass2", X-Api-Key = "pass3", x-team = "blue" }'
+    )
+    shown = config_text(secrets)
+    assert "pass" not in shown
+    assert 'x-team = "blue"' in shown
+    assert parsed(shown).providers["h"]["headers"]["Authorization"] == "(hidden)"
+
+
+@pytest.mark.usefixtures("_unpinned")
+def test_what_is_pinned_is_in_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever becomes of the file: a broken one touches nobody until it is read on purpose."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "polychat.toml"
+    file.write_text("[gateway]\nport = 1\n")
+    read = config.read(file)
+    config.pin(read)
+    file.write_text("[gateway\n")
+    assert config.current(lambda: 1e9) is read
+    config.pin(None)
+    with pytest.raises(BadInput):
+        config.current(lambda: 2e9)
+
+
+def test_an_error_after_reading_has_its_line_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that only the vendors' catalogue can judge is looked up in the file again."""
+    from polychat.providers import vendors
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "polychat.toml").write_text('[gateway]\n\n[providers.house]\nwire = "ollama"\n')
+    with pytest.raises(BadInput, match=r"polychat\.toml:3: providers\.house has no base_url"):
+        vendors()

@@ -1,0 +1,223 @@
+"""What a model's name means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from polychat import config
+from polychat.config import Config
+from polychat.config.settings import Route
+from polychat.errors import BadInput, UnknownTarget
+from polychat.routing import Names, Plan
+
+TWO = {
+    "house": {"wire": "openai-chat", "base_url": "http://127.0.0.1:1/v1", "serves": ["small", "both"]},
+    "other": {"wire": "anthropic", "base_url": "http://127.0.0.1:1", "serves": ["big", "both"]},
+}
+
+
+@pytest.fixture(autouse=True)
+def _unpinned() -> Iterator[None]:
+    yield
+    config.pin(None)
+
+
+def names(routes: dict[str, Route] | None = None, aliases: dict[str, str] | None = None, **more: Any) -> Names:
+    configured = Config(providers={**TWO, **more}, routes=routes or {}, aliases=aliases or {})
+    config.pin(configured)
+    return Names(configured)
+
+
+def said(plan: Plan) -> list[tuple[str, str]]:
+    return [(target.label, target.model) for target in plan.targets]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("house/small", ("house", "small")),
+        ("house:small", ("house", "small")),
+        ("HOUSE/small", ("house", "small")),
+        ("house/a/model/with/slashes", ("house", "a/model/with/slashes")),
+        ("house/llama3:8b", ("house", "llama3:8b")),
+        ("house:a/b", ("house", "a/b")),
+        ("house/unlisted", ("house", "unlisted")),
+        ("small", ("house", "small")),
+        ("big", ("other", "big")),
+    ],
+)
+def test_a_target(name: str, meant: tuple[str, str]) -> None:
+    """A provider and its model, cut at the first slash or colon; a bare name is whoever's alone it is."""
+    plan = names().plan(name)
+    assert said(plan) == [meant]
+    assert plan.route == ""
+
+
+def test_a_target_has_one_name() -> None:
+    """However it was said: its health is one, and its headers are too."""
+    known = names()
+    assert {known.plan(name).targets[0].name for name in ("house/small", "house:small", "House/small", "small")} == {
+        "house/small"
+    }
+
+
+def test_a_bare_name_of_two() -> None:
+    """Is refused, naming both: nobody knows who was meant."""
+    with pytest.raises(BadInput) as caught:
+        names().plan("both")
+    assert not isinstance(caught.value, UnknownTarget)
+    assert caught.value.field == "model"
+    assert "house/both" in str(caught.value)
+    assert "other/both" in str(caught.value)
+
+
+def test_a_route_goes_first() -> None:
+    """A route may have the name of a model, and of a target: it is what the configuration's owner meant."""
+    known = names({"small": Route(targets=("other/big",)), "house/small": Route(targets=("other/big", "house/both"))})
+    assert said(known.plan("small")) == [("other", "big")]
+    assert known.plan("small").route == "small"
+    assert said(known.plan("house/small")) == [("other", "big"), ("house", "both")]
+
+
+def test_an_alias() -> None:
+    """Means what it is said to mean: a target, a route, a bare name, another alias."""
+    routes = {"fast": Route(targets=("house/small", "other/big"), attempts=7)}
+    known = names(routes, {"gpt-4o": "fast", "mini": "house/small", "m": "mini", "bare": "big"})
+    assert known.plan("gpt-4o") == known.plan("fast")
+    assert known.plan("gpt-4o").rules.attempts == 7
+    assert said(known.plan("m")) == [("house", "small")]
+    assert said(known.plan("bare")) == [("other", "big")]
+
+
+@pytest.mark.parametrize("aliases", [{"a": "b", "b": "a"}, {"a": "a"}, {"a": "b", "b": "c", "c": "b"}])
+def test_an_alias_in_a_circle(aliases: dict[str, str]) -> None:
+    """Is refused, not followed."""
+    with pytest.raises(BadInput, match="leads back to itself"):
+        names(aliases=aliases).plan("a")
+
+
+def test_routes_in_routes() -> None:
+    """A route's targets stand where its name stands; the rules are those of the route that was asked for."""
+    routes = {
+        "outer": Route(targets=("inner", "other/big"), attempts=9),
+        "inner": Route(targets=("house/small", "house/both"), attempts=1),
+    }
+    plan = names(routes).plan("outer")
+    assert said(plan) == [("house", "small"), ("house", "both"), ("other", "big")]
+    assert plan.rules.attempts == 9
+
+
+def test_the_same_target_twice() -> None:
+    """Two routes in one may both lead to a target: it is one target, to be asked when its turn comes and not at once again."""
+    routes = {
+        "all": Route(targets=("house/small", "a", "b")),
+        "a": Route(targets=("house:small", "other/big")),
+        "b": Route(targets=("other/big",)),
+    }
+    assert said(names(routes).plan("all")) == [("house", "small"), ("other", "big")]
+
+
+def test_weights_are_of_the_names_said() -> None:
+    """A route among the targets may stand for several: its weight is theirs together, and a target there twice has both."""
+    routes = {
+        "all": Route(targets=("inner", "other/both", "house/small"), strategy="random", weights=(1, 3, 2)),
+        "inner": Route(targets=("house/small", "other/big")),
+    }
+    plan = names(routes).plan("all")
+    assert said(plan) == [("house", "small"), ("other", "big"), ("other", "both")]
+    assert plan.rules.weights == (2.5, 0.5, 3)
+
+
+@pytest.mark.parametrize(
+    "routes",
+    [
+        {"a": Route(targets=("a",))},
+        {"a": Route(targets=("b",)), "b": Route(targets=("house/small", "a"))},
+    ],
+)
+def test_routes_in_a_circle(routes: dict[str, Route]) -> None:
+    """Are an error of the configuration, told when it is read."""
+    with pytest.raises(BadInput, match="leads back to itself") as caught:
+        names(routes)
+    assert caught.value.field.startswith("routes.")
+
+
+def test_a_route_to_nowhere() -> None:
+    """Is an error of the configuration, told when it is read, with what may have been meant."""
+    with pytest.raises(UnknownTarget, match="house/small"):
+        names({"fast": Route(targets=("hous/small",))})
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("hose/small", "house/small"),
+        ("smal", "small"),
+        ("fats", "fast"),
+        ("my-modle", "my-model"),
+        ("huose/other-model", "house/other-model"),
+    ],
+)
+def test_near_names(name: str, near: str) -> None:
+    """Who mistypes is told what is like it: targets, routes, aliases, and providers of any model."""
+    known = names({"fast": Route(targets=("house/small",))}, {"my-model": "fast"})
+    with pytest.raises(UnknownTarget) as caught:
+        known.plan(name)
+    assert near in caught.value.near
+    assert near in str(caught.value)
+
+
+def test_a_name_that_is_foreign_text() -> None:
+    """Is shown short and on one line, whatever it holds."""
+    with pytest.raises(UnknownTarget) as caught:
+        names().plan("x\r\nset-cookie: a=b\x1b[0m" + "y" * 10_000)
+    assert len(str(caught.value)) < 300
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["local//etc/passwd", "local/../weights.gguf", "local:/tmp/model.gguf", "local/./model.gguf"])
+def test_files_are_not_for_strangers(name: str) -> None:
+    """The embedded model runs any file for whoever sits at the machine; by a name in a request it runs what is listed."""
+    with pytest.raises(UnknownTarget):
+        names().plan(name)
+
+
+def test_what_is_listed_means_something() -> None:
+    """Every name in the list can be asked for, but for bare names of two, which are not in it."""
+    known = names({"fast": Route(targets=("house/small",))}, {"gpt-4o": "fast"})
+    listed = known.listed()
+    assert listed[:2] == ["fast", "gpt-4o"]
+    assert {"house/small", "house/both", "other/both", "other/big"} <= set(listed)
+    assert len(listed) == len(set(listed))
+    for name in listed:
+        assert known.plan(name).targets
+
+
+def test_names_joined() -> None:
+    """Several names are one plan: each target once, in order, by the first one's rules, with an attempt for each."""
+    routes = {"fast": Route(targets=("other/big", "house/small"), strategy="random", weights=(1, 2), attempts=1, budget=7.0)}
+    plan = names(routes).joined(["fast", "house/small", "house/both"])
+    assert said(plan) == [("other", "big"), ("house", "small"), ("house", "both")]
+    assert (plan.route, plan.rules.strategy, plan.rules.weights) == ("fast", "ordered", ())
+    assert (plan.rules.attempts, plan.rules.budget) == (3, 7.0)
+
+
+def test_names_without_end() -> None:
+    """Who asks for ever new names does not fill the memory, and later names mean what they mean."""
+    known = names()
+    for number in range(5000):
+        known.plan(f"house/{number}")
+    assert len(known._plans) <= 4096
+    assert said(known.plan("house/4999")) == [("house", "4999")]
+
+
+def test_a_bare_name_of_two_among_others() -> None:
+    """Who is named beside it is who is meant; alone it is refused, and a name that nobody has always is."""
+    assert said(names().joined(["other/both", "both"])) == [("other", "both")]
+    with pytest.raises(BadInput, match="could be house/both or other/both"):
+        names().joined(["both", "both"])
+    with pytest.raises(UnknownTarget):
+        names().joined(["house/small", "nobody/both"])

@@ -1,0 +1,292 @@
+"""The one owner of retries, on a clock of the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polychat.config.settings import Route
+from polychat.errors import (
+    BadInput,
+    ConnectionFailed,
+    NotReady,
+    PolychatError,
+    RateLimited,
+    StatusError,
+    TimedOut,
+    Unauthorized,
+)
+from polychat.providers import Provider
+from polychat.routing import Health, Plan, Router, Target
+from polychat.routing.router import Attempts
+
+Script = Callable[[], PolychatError | str]
+
+
+def again() -> PolychatError:
+    return ConnectionFailed("no connection")
+
+
+def elsewhere() -> PolychatError:
+    return Unauthorized("no", status=401)
+
+
+def hopeless() -> PolychatError:
+    error = StatusError("no such field", status=400)
+    error.kind = "invalid_request"
+    return error
+
+
+def later(seconds: float) -> Script:
+    return lambda: RateLimited("too many", status=429, retry_after=seconds)
+
+
+def good() -> str:
+    return "answer"
+
+
+class World:
+    """A router whose clock stands still but for its own sleep, and for what an ask takes; targets that answer by a script."""
+
+    def __init__(self, scripts: dict[str, Iterable[Script]], *, takes: float = 0.0, seed: int = 1, **rules: Any) -> None:
+        self.now = 1000.0
+        self.takes = takes
+        self.asked: list[tuple[str, float]] = []
+        self.slept: list[float] = []
+        self._scripts = {name: list(script) for name, script in scripts.items()}
+        self.health = Health()
+        self.router = Router(self.health, clock=lambda: self.now, sleep=self._sleep, dice=Random(seed))
+        targets = tuple(Target(f"{name}/1", Provider, name, "1") for name in scripts)
+        self.plan = Plan("route", targets, Route(targets=tuple(one.name for one in targets), **rules))
+        self.attempts = Attempts()
+
+    async def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    async def _ask(self, target: Target) -> str:
+        self.asked.append((target.label, self.now - 1000.0))
+        self.now += self.takes
+        script = self._scripts[target.label]
+        found = (script.pop(0) if len(script) > 1 else script[0])()  # the last one stays
+        if isinstance(found, PolychatError):
+            raise found
+        return f"{found} of {target.label}"
+
+    async def run(self) -> str:
+        self.attempts = Attempts()
+        return await self.router.run(self.plan, self._ask, self.attempts)
+
+    @property
+    def whom(self) -> str:
+        return "".join(name for name, _ in self.asked)
+
+
+async def test_the_first_that_answers() -> None:
+    """Is asked alone; who answers at once costs no sleep."""
+    world = World({"a": [good], "b": [good]})
+    assert await world.run() == "answer of a"
+    assert (world.whom, world.slept, world.attempts.count) == ("a", [], 1)
+    assert world.attempts.target is world.plan.targets[0]
+
+
+@pytest.mark.parametrize(
+    "failure", [again, elsewhere, later(5), lambda: BadInput("no tools", field="tools"), lambda: NotReady("no key")]
+)
+async def test_the_next_target(failure: Script) -> None:
+    """One failed: the next is asked at once, for it has nothing to rest from."""
+    world = World({"a": [failure], "b": [good]})
+    assert await world.run() == "answer of b"
+    assert (world.whom, world.slept, world.attempts.count) == ("ab", [], 2)
+    assert world.attempts.target is world.plan.targets[1]
+
+
+@pytest.mark.parametrize("failure", [hopeless, lambda: TimedOut("total", 5)])
+async def test_what_no_target_would_answer(failure: Script) -> None:
+    """Ends it: the others are not asked what they would refuse as well, nor when the time is over."""
+    world = World({"a": [failure], "b": [good]})
+    with pytest.raises(PolychatError):
+        await world.run()
+    assert world.whom == "a"
+
+
+async def test_hopeless_in_a_second_round() -> None:
+    """Is as hopeless as in the first."""
+    world = World({"a": [again, hopeless], "b": [later(3), good]}, attempts=9)
+    with pytest.raises(StatusError) as caught:
+        await world.run()
+    assert caught.value.kind == "invalid_request"
+    assert world.whom == "aba"
+
+
+async def test_the_same_target_again() -> None:
+    """After a pause, where it may have recovered."""
+    world = World({"a": [again, again, good]})
+    assert await world.run() == "answer of a"
+    assert world.whom == "aaa"
+    assert [0.75 * 0.25 <= world.slept[0] <= 1.25 * 0.25, 0.75 * 0.5 <= world.slept[1] <= 1.25 * 0.5] == [True, True]
+
+
+async def test_not_the_same_target_again() -> None:
+    """Where it would say the same."""
+    world = World({"a": [elsewhere, good]}, attempts=5)
+    with pytest.raises(Unauthorized):
+        await world.run()
+    assert (world.whom, world.slept) == ("a", [])
+
+
+async def test_attempts_are_counted_over_all_targets() -> None:
+    """``attempts`` is how often is asked in all, and the last failure is what is told."""
+    world = World({"a": [again], "b": [elsewhere], "c": [again]}, attempts=5)
+    with pytest.raises(ConnectionFailed):
+        await world.run()
+    assert world.attempts.count == 5
+    assert world.whom[:3] == "abc"
+    assert "b" not in world.whom[3:]
+    world = World({"a": [again], "b": [elsewhere], "c": [good]}, attempts=2)
+    with pytest.raises(Unauthorized):
+        await world.run()
+    assert world.whom == "ab"
+
+
+async def test_the_budget() -> None:
+    """After its seconds no attempt begins, be it elsewhere or again, nor a pause that would end after them."""
+    world = World({"a": [again], "b": [good]}, takes=61.0, budget=60.0)
+    with pytest.raises(ConnectionFailed):
+        await world.run()
+    assert world.whom == "a"
+    world = World({"a": [later(61), good]}, budget=60.0)
+    with pytest.raises(RateLimited):
+        await world.run()
+    assert (world.whom, world.slept) == ("a", [])
+    world = World({"a": [later(59), good]}, budget=60.0)
+    assert await world.run() == "answer of a"
+    assert world.slept == [59]
+
+
+async def test_who_may_be_asked_soonest() -> None:
+    """Of several that said when to come again the first that is due is asked."""
+    world = World({"a": [later(9), good], "b": [later(4), good]}, attempts=4)
+    assert await world.run() == "answer of b"
+    assert world.asked[-1] == ("b", 4.0)
+
+
+async def test_a_target_that_was_told_to_wait() -> None:
+    """Comes last for the next who asks, for as long as it said."""
+    world = World({"a": [later(30)], "b": [good]})
+    await world.run()
+    await world.run()
+    assert world.whom == "abb"
+    world.now += 30
+    await world.run()
+    assert world.whom == "abbab"
+
+
+async def test_faults_of_the_request_are_not_the_targets() -> None:
+    """A hundred bad requests, and the target is as well as before."""
+    world = World({"a": [hopeless], "b": [good]})
+    for _ in range(100):
+        with pytest.raises(StatusError):
+            await world.run()
+    assert world.health.is_well("a/1", world.now)
+
+
+async def test_turns_are_a_routes_own() -> None:
+    """Round-robin goes on from request to request."""
+    world = World({"a": [good], "b": [good], "c": [good]}, strategy="round-robin")
+    for _ in range(6):
+        await world.run()
+    assert world.whom == "abcabc"
+
+
+async def test_the_fastest_is_found() -> None:
+    """By what asks took, each tried once."""
+    world = World({"a": [good], "b": [good]}, strategy="fastest", takes=2.0)
+    await world.run()
+    world.takes = 1.0
+    for _ in range(3):
+        await world.run()
+    assert world.whom == "abbb"
+
+
+async def test_errors_of_ours_are_not_retried() -> None:
+    """A defect is nobody's failure to answer: it goes up at once."""
+
+    def defect() -> str:
+        raise ZeroDivisionError
+
+    world = World({"a": [defect], "b": [good]})
+    with pytest.raises(ZeroDivisionError):
+        await world.run()
+    assert world.whom == "a"
+
+
+async def test_whoever_leaves_asks_no_more() -> None:
+    """A cancelled run ends at once, in an ask and in a pause."""
+    asked = asyncio.Event()
+
+    async def forever(_: Any) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    world = World({"a": [again]})
+    task = asyncio.create_task(world.router.run(world.plan, forever, world.attempts))
+    await asked.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert world.attempts.count == 1
+    asked.clear()
+    router = Router(Health(), sleep=forever)
+    task = asyncio.create_task(router.run(world.plan, world._ask, Attempts()))  # type: ignore[arg-type]
+    await asked.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert world.whom == "a"
+
+
+FAILURES: list[Script] = [again, elsewhere, hopeless, later(0), later(2), later(40), good]
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(FAILURES), min_size=1, max_size=4), min_size=1, max_size=4),
+    st.integers(1, 8),
+    st.floats(0, 100),
+    st.floats(0, 20),
+    st.sampled_from(["ordered", "random", "round-robin", "fastest"]),
+    st.integers(0, 1000),
+)
+def test_whatever_fails(
+    scripts: list[list[Script]], attempts: int, budget: float, takes: float, strategy: Any, seed: int
+) -> None:
+    """Never more attempts than allowed, none past the budget, and nobody before the moment that it named."""
+    world = World(
+        {"abcd"[place]: script for place, script in enumerate(scripts)},
+        takes=takes, seed=seed, attempts=attempts, budget=budget, strategy=strategy,
+    )  # fmt: skip
+    due: dict[str, float] = {}
+    plain_ask = world._ask
+
+    async def ask(target: Target) -> str:
+        assert world.now >= due.get(target.label, 0.0)
+        try:
+            return await plain_ask(target)
+        except PolychatError as error:
+            due[target.label] = world.now + (error.retry_after or 0.0)
+            raise
+
+    async def run() -> None:
+        with suppress(PolychatError):
+            await world.router.run(world.plan, ask, world.attempts)
+
+    asyncio.run(run())
+    assert 1 <= world.attempts.count == len(world.asked) <= attempts
+    assert all(moment <= budget for _, moment in world.asked[1:])
