@@ -31,6 +31,7 @@ ROOMS = [
     "wire",
     "transport",
     "providers",
+    "routing",
     "costs",
     "client",
     "gateway",

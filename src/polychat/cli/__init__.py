@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 from .. import __version__
 from ..errors import BadInput, PolychatError
@@ -72,6 +73,14 @@ def parser() -> argparse.ArgumentParser:
             "sites",
             help="answer in the chat sites' own protocols on loopback",
             description="Serve the chat sites' own protocols on loopback, answered by a target of yours. Each is a --base-url.",
+        )
+    )
+    _serve(commands.add_parser("serve", help="put one address before all backends", description=_SERVE))
+    _config(
+        commands.add_parser(
+            "config",
+            help="check, show or import the configuration",
+            description="The configuration: polychat.toml here, else the one in polychat's own folder.",
         )
     )
     return top
@@ -142,3 +151,28 @@ def _sites(sites: argparse.ArgumentParser) -> None:
     answers = sites.add_mutually_exclusive_group()
     answers.add_argument("--model", metavar="TARGET", default="local/smollm2", help="what answers (default: %(default)s)")
     answers.add_argument("--echo", action="store_true", help="answer «echo: » and what was asked, piece by piece")
+
+
+_SERVE = "Serve every API that chat tools speak, answered by every backend. Arguments go over [gateway] of polychat.toml."
+
+
+def _serve(serve: argparse.ArgumentParser) -> None:
+    serve.add_argument("--config", metavar="FILE", help="default: ./polychat.toml, then the one in ~/.config/polychat")
+    serve.add_argument("--host", metavar="ADDRESS", help="default: 127.0.0.1; any other than loopback demands keys")
+    serve.add_argument("--port", type=int, metavar="N", help="default: 8000; 0 picks a free one")
+    serve.add_argument("--workers", type=int, metavar="N", help="processes that share the port (default: 1)")
+    serve.add_argument("--uds", metavar="PATH", help="a Unix socket to listen on in place of address and port")
+    serve.add_argument("--tls-cert", metavar="FILE", help="a certificate and its chain (PEM)")
+    serve.add_argument("--tls-key", metavar="FILE", help="its private key (PEM)")
+
+
+def _config(config: argparse.ArgumentParser) -> None:
+    actions = config.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
+    check = actions.add_parser("check", help="tell whether a file means something, and where it does not: file, line, key")
+    show = actions.add_parser("show", help="print what is in force, with all defaults, and no secrets")
+    for action in (check, show):
+        action.add_argument("file", nargs="?", type=Path, metavar="FILE", help="in place of the one in force")
+    actions.add_parser("schema", help="print the JSON schema of polychat.toml, for editors")
+    taken = actions.add_parser("import", help="make a polychat.toml from LiteLLM's config.yaml")
+    taken.add_argument("file", type=Path, metavar="LITELLM.yaml", help="the file; keys in it are not copied")
+    taken.add_argument("-o", "--output", type=Path, metavar="FILE", help="a new file to write (default: standard output)")

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qsl
 
-from ..errors import BackendError, PolychatError, ReplyFailed, Truncated
-from ..events import Event, Finish, Text
+from ..errors import PolychatError
+from ..events import Event, Text
 from ..providers import every, resolve
+from ..routing import Target
+from ..routing.router import Attempts
 from ..wire.answering import Question, Request, Response, Site
-from ..wire.reading import complete, failed
+from ..wire.reading import complete, finish_of
+from .asgi import Headers, Left, Receive, Scope, Send, TooLarge, body_of, lifespan, respond
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+if TYPE_CHECKING:
+    from .setup import Setup
+
 Answer: TypeAlias = Callable[[Question], AsyncGenerator[list[Event], None]]
 """What answers a question: its events, the last one a ``Finish``. It may raise ``PolychatError`` before the first."""
 
@@ -43,6 +46,26 @@ def target(name: str) -> Answer:
     return answer
 
 
+def routed(setup: Setup, name: str) -> Answer:
+    """Answers by asking whoever a model's name means. Raises ``UnknownTarget`` and ``BadInput`` at once."""
+    plan = setup.names.plan(name)
+
+    async def answer(question: Question) -> AsyncGenerator[list[Event], None]:
+        settings: dict[str, Any] = dict(question.settings)
+
+        async def ask(to: Target) -> tuple[AsyncGenerator[list[Event], None], list[Event]]:
+            batches = to.provider.events(to.model or None, question.messages, **settings)
+            return batches, await anext(batches)
+
+        batches, first = await setup.router.run(plan, ask, Attempts())
+        async with aclosing(batches):
+            yield first
+            async for batch in batches:
+                yield batch
+
+    return answer
+
+
 def services() -> dict[str, Site]:
     """A new answering half of each service that brings one, by the name it is mounted under."""
     return {provider.__name__.lower(): provider.site() for provider in every() if provider.site is not None}
@@ -57,7 +80,7 @@ class Sites:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
+            await lifespan(receive, send)
         elif scope["type"] == "http":
             await self._http(scope, receive, send)
         else:
@@ -69,10 +92,13 @@ class Sites:
         if site is None:
             await _respond(send, Response(200 if not name else 404, self._index(scope), "text/plain; charset=utf-8"))
             return
-        body = await _body(receive, site.limits)
-        if body is None:
-            said = f"the request body is larger than {site.limits:,} bytes\n".encode()
-            await _respond(send, Response(413, said, "text/plain; charset=utf-8", [("Connection", "close")]))
+        try:
+            body = await body_of(receive, site.limits)
+        except TooLarge as error:
+            said = Response(413, f"{error}\n".encode(), "text/plain; charset=utf-8", [("Connection", "close")])
+            await _respond(send, said)
+            return
+        except Left:
             return
         heard = site.hear(_request(scope, name, "/" + rest, body))
         if isinstance(heard, Response):
@@ -91,7 +117,8 @@ class Sites:
             body = writer.end()
             await _respond(send, Response(writer.status, body, writer.content_type, writer.headers))
             return
-        await send(_head(writer.status, writer.content_type, writer.headers))
+        head = _head(writer.content_type, writer.headers)
+        await send({"type": "http.response.start", "status": writer.status, "headers": head})
         async with aclosing(self._events(question)) as batches:
             async for batch in batches:
                 if data := writer.write(batch):
@@ -105,13 +132,7 @@ class Sites:
                 async for batch in batches:
                     yield batch
         except PolychatError as error:
-            yield [_finish_of(error)]
-
-
-def _finish_of(error: PolychatError) -> Finish:
-    if isinstance(error, Truncated):
-        return Finish("truncated", error=error)
-    return failed(error if isinstance(error, BackendError) else ReplyFailed(str(error)))
+            yield [finish_of(error)]
 
 
 async def _unless_left(receive: Receive, work: Any) -> None:
@@ -133,22 +154,6 @@ async def _left(receive: Receive) -> None:
         pass
 
 
-async def _body(receive: Receive, limit: int) -> bytes | None:
-    """The request's body, or ``None`` where it is larger than ``limit`` bytes."""
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return b""
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > limit:
-            return None
-        if not message.get("more_body", False):
-            return b"".join(parts)
-
-
 def _request(scope: Scope, name: str, path: str, body: bytes) -> Request:
     headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
     query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
@@ -162,21 +167,11 @@ def _base(scope: Scope, name: str) -> str:
     return f"{scope.get('scheme', 'http')}://{host}{scope.get('root_path', '')}/{name}"
 
 
-def _head(status: int, content_type: str, headers: list[tuple[str, str]]) -> dict[str, Any]:
-    named = [("content-type", content_type), *headers]
-    raw = [(key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in named]
-    return {"type": "http.response.start", "status": status, "headers": raw}
+def _head(content_type: str, headers: list[tuple[str, str]]) -> Headers:
+    return [
+        (key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in [("content-type", content_type), *headers]
+    ]
 
 
 async def _respond(send: Send, response: Response) -> None:
-    headers = [("content-length", str(len(response.body))), *response.headers]
-    await send(_head(response.status, response.content_type, headers))
-    await send({"type": "http.response.body", "body": response.body})
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
+    await respond(send, response.status, _head(response.content_type, response.headers), response.body)

@@ -1,0 +1,61 @@
+"""Clocks for connections by the thousand: no timer a connection, and none a request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Who = TypeVar("Who")
+
+
+class Deadlines(Generic[Who]):
+    """Who waits for the same thing, all for the same time: the first that came is the first that is late.
+
+    ``seconds`` is asked anew at every look, so that it may change; ``late`` is called with who waited longer than that.
+    """
+
+    __slots__ = ("_late", "_loop", "_seconds", "_since", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: Callable[[], float], late: Callable[[Who], None]) -> None:
+        self._loop, self._seconds, self._late = loop, seconds, late
+        self._since: dict[Who, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._since)
+
+    def __contains__(self, who: Who) -> bool:
+        return who in self._since
+
+    def start(self, who: Who) -> None:
+        """Wait from now on; whoever waits already is not given more time."""
+        if who not in self._since:
+            self._since[who] = self._loop.time()
+            if self._timer is None:
+                self._timer = self._loop.call_later(self._seconds(), self._look)
+
+    def stop(self, who: Who) -> None:
+        self._since.pop(who, None)
+
+    def close(self) -> None:
+        """Forget everyone."""
+        self._since.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer = None
+        # Half a millisecond of mercy: a loop's clock counts in whole ones.
+        begin = self._loop.time() - self._seconds() + 0.0005
+        late: list[Who] = []
+        for who, since in self._since.items():
+            if since > begin:
+                self._timer = self._loop.call_later(since - begin + 0.001, self._look)
+                break
+            late.append(who)
+        for who in late:
+            del self._since[who]
+        for who in late:
+            self._late(who)

@@ -1,0 +1,256 @@
+"""One request and its answer: what an ASGI application gets as ``receive`` and ``send``, and the bytes it becomes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from http import HTTPStatus
+from typing import Any, Protocol, TypeAlias
+
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+App: TypeAlias = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+SMALL = 64 * 1024
+"""Bytes: of a body that are held for an application that does not read, and that are read only to keep a connection."""
+
+_STATUS = {code.value: b"HTTP/1.1 %d %b\r\n" % (code.value, code.phrase.encode()) for code in HTTPStatus}
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = bytes({0x09, *range(0x20, 0x7F), *range(0x80, 0x100)})
+"""What a header's value may hold: nothing that ends its line."""
+_names: dict[bytes, bytes] = {}
+"""The names of headers that went out, each with how its line begins. Applications have few of them."""
+_LENGTH, _CODING, _CONNECTION = b"content-length: ", b"transfer-encoding: ", b"connection: "
+_FRAMING = frozenset({_LENGTH, _CODING, _CONNECTION})
+_BROKEN = (500, "the gateway failed at this request")
+_log = logging.getLogger(__name__)
+
+
+class Line(Protocol):
+    """The connection, as its turns know it."""
+
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    full: bool
+
+    def fields(self) -> bytes: ...
+    def closing(self) -> bool: ...
+    def hear(self) -> None: ...
+    async def drained(self, turn: Turn) -> None: ...
+    def answered(self, turn: Turn) -> None: ...
+    def failed(self, turn: Turn, status: int, message: str) -> None: ...
+
+
+class Turn:
+    """A request under way.
+
+    The answer's head goes out with the first piece of its body, empty or not, as ASGI has it: one write for both.
+    ``receive`` may be awaited by several tasks, and gives ``http.disconnect`` as soon as the client's end is seen.
+    """
+
+    __slots__ = (
+        *("body", "chunked", "complete", "gone", "keep_alive", "left", "line", "more_body", "scope", "started", "task"),
+        *("told", "_head", "_heed", "_silent", "_waiters", "_wants_continue"),
+    )
+
+    def __init__(self, line: Line, scope: MutableMapping[str, Any], keep_alive: bool, wants_continue: bool) -> None:
+        self.line, self.scope, self.keep_alive = line, scope, keep_alive
+        self.body: bytes | bytearray = b""
+        """What came and was not given to the application yet."""
+        self.more_body = True
+        self.told = False
+        """Whether the application knows the body's end."""
+        self.gone = False
+        self.started = False
+        self.complete = False
+        self._head = b""
+        self._heed: Callable[[], None] | None = None
+        self.task: asyncio.Task[None] | None = None
+        self._waiters: list[asyncio.Future[None]] | None = None
+        self._wants_continue = wants_continue
+
+    async def run(self, app: App, tasks: set[Any]) -> None:
+        """The application's whole work on this request."""
+        try:
+            await app(self.scope, self.receive, self.send)
+            if not self.complete and not self.gone:
+                _log.error("the application left %s %s without a whole answer", self.scope["method"], self.scope["path"])
+                self.line.failed(self, *_BROKEN)
+        except asyncio.CancelledError:
+            self.line.failed(self, 503, "the gateway is ending")
+            raise
+        except Exception:  # noqa: BLE001  # whatever an application raises ends its own request only
+            if not self.gone:
+                _log.exception("the application failed at %s %s", self.scope["method"], self.scope["path"])
+                self.line.failed(self, *_BROKEN)
+        finally:
+            tasks.discard(self.task)
+            self.task = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether the client was sent anything of the answer."""
+        return self.started and not self._head
+
+    # What comes in.
+
+    async def receive(self) -> Message:
+        while True:
+            if self.gone or self.complete:
+                return {"type": "http.disconnect"}
+            if self.body or not (self.more_body or self.told):
+                body, self.body = self.body, b""
+                self.told = not self.more_body
+                self.line.hear()
+                return {"type": "http.request", "body": bytes(body), "more_body": self.more_body}
+            if self._wants_continue:
+                self._wants_continue = False
+                self.line.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.line.hear()
+            await self._waking()
+
+    def take(self, data: bytes) -> int:
+        """A piece of the body; gives how many bytes are held now."""
+        self._wants_continue = False
+        if not self.body:
+            self.body = data
+        else:
+            if isinstance(self.body, bytes):
+                self.body = bytearray(self.body)
+            self.body += data
+        if self._waiters:
+            self._wake()
+        return len(self.body)
+
+    def whole(self) -> None:
+        """The body has ended."""
+        self.more_body = False
+        self._wants_continue = False
+        if self._waiters:
+            self._wake()
+
+    def leave(self) -> None:
+        """The client is gone."""
+        self.gone = True
+        if self._waiters:
+            self._wake()
+        if self._heed is not None:
+            self._heed()
+
+    def heed(self, left: Callable[[], None] | None) -> None:
+        """``left`` is called when the client goes away, which is cheaper than a task that waits; ``None``: no more."""
+        self._heed = left
+        if self.gone and left is not None:
+            self.line.loop.call_soon(left)
+
+    async def _waking(self) -> None:
+        # A future each: one that is awaited by two tasks dies with the first of them.
+        waiter = self.line.loop.create_future()
+        if self._waiters is None:
+            self._waiters = []
+        self._waiters.append(waiter)
+        await waiter
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters or (), None
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # What goes out.
+
+    async def send(self, message: Message) -> None:
+        if self.line.full and not self.gone:
+            await self.line.drained(self)
+        if self.gone:
+            return
+        kind = message["type"]
+        if kind == "http.response.body" and self.started and not self.complete:
+            self._piece(message.get("body", b""), message.get("more_body", False))
+        elif kind == "http.response.start" and not self.started:
+            self._start(message["status"], list(message.get("headers", ())))
+        else:
+            stage = "complete" if self.complete else "begun" if self.started else "not begun"
+            raise RuntimeError(f"the application sent {kind!r} where the answer is {stage}")
+
+    def _start(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        parts: list[bytes] = []
+        framing = {}
+        for name, value in headers:
+            line = _names.get(name) or _line(name)
+            parts += (line, value, b"\r\n")
+            if line in _FRAMING:
+                framing[line] = value
+        head = b"".join(parts)
+        if head.translate(None, _VALUE) != b"\r\n" * len(headers):
+            raise RuntimeError("a header of the answer holds a line break, or what no header may hold")
+        self.started = True
+        first = _STATUS.get(status) or b"HTTP/1.1 %d \r\n" % status
+        self._head = b"".join((first, self.line.fields(), head, self._framed(status, framing), b"\r\n"))
+
+    def _framed(self, status: int, framing: dict[bytes, bytes]) -> bytes:
+        """How the body's end will be known, and what the head has to say of it beyond what the application did."""
+        length = framing.get(_LENGTH)
+        self.left = int(length) if length is not None else -1
+        self._silent = self.scope["method"] == "HEAD" or status in (204, 304)
+        self.chunked = not self._silent and length is None and self.scope["http_version"] == "1.1"
+        said = b""
+        if self.chunked and _CODING not in framing:
+            said = b"transfer-encoding: chunked\r\n"
+        if b"close" in framing.get(_CONNECTION, b"").lower() or self._lets_go():
+            self.keep_alive = False
+            if _CONNECTION not in framing:
+                said += b"connection: close\r\n"
+        return said
+
+    def _lets_go(self) -> bool:
+        """Whether the connection ends with this answer."""
+        if not self.keep_alive or self.line.closing() or (self.left < 0 and not self._silent and not self.chunked):
+            return True
+        # A client that waits to be told to go on may send the body or leave it out: nobody knows where its next request begins.
+        return self.more_body and (self._wants_continue or _announced(self.scope) > SMALL)
+
+    def _piece(self, body: bytes, more: bool) -> None:
+        if self.chunked:
+            data = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            if not more:
+                data += b"0\r\n\r\n"
+        elif self._silent:
+            data = b""
+        else:
+            data = self._measured(body, more)
+        if self._head:
+            data, self._head = self._head + data, b""
+        if data:
+            self.line.transport.write(data)
+        if not more:
+            self.complete = True
+            if self._waiters:
+                self._wake()
+            self.line.answered(self)
+
+    def _measured(self, body: bytes, more: bool) -> bytes:
+        if self.left >= 0:
+            self.left -= len(body)
+            if self.left < 0 or (self.left and not more):
+                raise RuntimeError("the answer's body is not as long as its content-length says")
+        return body
+
+
+def _line(name: bytes) -> bytes:
+    """How the line of a header begins."""
+    if not _NAME.fullmatch(name):
+        raise RuntimeError(f"the answer has a header named {name!r}, which is no name")
+    line = name.lower() + b": "
+    if len(_names) < 1000:
+        _names[name] = line
+    return line
+
+
+def _announced(scope: MutableMapping[str, Any]) -> int:
+    """Bytes of the request's body as its head tells them; more than any limit where it does not."""
+    length: bytes | None = scope["polychat.fields"].get(b"content-length")
+    return SMALL + 1 if length is None else int(length)

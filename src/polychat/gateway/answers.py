@@ -1,0 +1,205 @@
+"""Backends that have begun to answer, and how each kind's answer goes to the client: translated, or passed through."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+from ..errors import BackendError, PolychatError, Truncated
+from ..events import Event, Finish, Start, Text, Usage
+from ..wire.answering import Writer
+from ..wire.reading import finish_of, truncated
+
+if TYPE_CHECKING:
+    from ..transport.exchange import Answer
+    from ..wire.passing import Watch
+    from .chat import Chat
+
+
+class Begun(Protocol):
+    """A backend that has begun to answer."""
+
+    async def send(self, chat: Chat) -> None:
+        """All of it, to the client."""
+
+    async def close(self) -> None:
+        """Nothing more is wanted of it."""
+
+
+async def translated(batches: AsyncGenerator[list[Event], None], *, whole: bool, chat: Chat) -> Begun:
+    """Wait for the first piece, or, where the client gets it whole, for all of it. Raises what it fails with before."""
+    first: list[Event] = []
+    try:
+        async for batch in batches:
+            first += batch
+            if not whole and _has_piece(batch):
+                break
+        chat.answered_at = monotonic()
+        last = first[-1] if first else None
+        if type(last) is Finish:
+            if last.error is not None and (whole or not _has_piece(first[:-1])):
+                raise last.error
+        elif whole or last is None:
+            raise Truncated("the reply stopped before its end")
+    except BaseException:
+        await batches.aclose()
+        raise
+    if chat.notes is not None:
+        chat.limits, chat.asked_url = chat.notes.limits, chat.notes.url
+    return Translated(batches, first)
+
+
+def _has_piece(batch: list[Event]) -> bool:
+    return any(type(event) not in (Start, Usage, Finish) for event in batch)
+
+
+class Translated:
+    """Events of one wire, written in another's bytes."""
+
+    def __init__(self, batches: AsyncGenerator[list[Event], None], first: list[Event]) -> None:
+        self._batches, self._first = batches, first
+        self._usage: Usage | None = None
+        self._served: str | None = None
+
+    async def send(self, chat: Chat) -> None:
+        visit, writer = chat.visit, chat.writer()
+        if not writer.streams:
+            await self._whole(chat, writer)
+            return
+        if not visit.started:
+            await visit.start(200, chat.headers(writer.content_type, stream=True))
+        visit.record.first = monotonic()
+        batch, piece, write = self._first, visit.piece, writer.write
+        chat.heard(batch)
+        if data := write(batch):
+            await piece(data)
+        finish = self._look(batch)
+        if finish is None:
+            try:
+                async for batch in self._batches:
+                    if data := write(batch):
+                        await piece(data)
+                    if chat.said is not None:
+                        chat.heard(batch)
+                    if type(batch[-1]) is not Text and (finish := self._look(batch)) is not None:
+                        break
+            except PolychatError as error:
+                finish = finish_of(error)
+                await piece(write([finish]))
+        if finish is None:
+            finish = truncated("the backend's events ended without one")
+            await piece(write([finish]))
+        chat.counted(self._usage, self._served)
+        chat.ended(finish)
+        await visit.last(writer.end())
+
+    async def _whole(self, chat: Chat, writer: Writer) -> None:
+        finish = self._look(self._first)
+        assert finish is not None
+        chat.heard(self._first)
+        writer.write(self._first)
+        body = writer.end()
+        chat.counted(self._usage, self._served)
+        chat.ended(finish)
+        record = chat.visit.record
+        record.first = monotonic()
+        headers = chat.headers(writer.content_type, stream=False)
+        if record.cost is not None:
+            headers.append((b"x-polychat-cost", b"%.8f" % record.cost))
+        await chat.visit.whole(writer.status, headers, body)
+
+    def _look(self, batch: list[Event]) -> Finish | None:
+        for event in batch:
+            if type(event) is Usage:
+                self._usage = event
+            elif type(event) is Start:
+                self._served = event.model
+            elif type(event) is Finish:
+                return event
+        return None
+
+    async def close(self) -> None:
+        await self._batches.aclose()
+
+
+class PassedWhole:
+    """A whole reply as it came."""
+
+    def __init__(self, body: bytes, finish: Finish, usage: Usage | None, served: str | None) -> None:
+        self._body, self._finish, self._usage, self._served = body, finish, usage, served
+
+    async def send(self, chat: Chat) -> None:
+        record = chat.visit.record
+        record.passed = True
+        record.first = monotonic()
+        if chat.said is not None:
+            chat.heard(chat.question.door.wire.read_reply(self._body))
+        chat.counted(self._usage, self._served)
+        chat.ended(self._finish)
+        headers = chat.headers("application/json", stream=False)
+        if record.cost is not None:
+            headers.append((b"x-polychat-cost", b"%.8f" % record.cost))
+        await chat.visit.whole(200, headers, self._body)
+
+    async def close(self) -> None:
+        pass
+
+
+class Passing:
+    """A stream as it comes."""
+
+    def __init__(self, response: Answer, watch: Watch, first: bytes) -> None:
+        self._response, self._watch, self._first = response, watch, first
+
+    @classmethod
+    async def begun(cls, response: Answer, watch: Watch, chat: Chat) -> Passing:
+        """Waits for the first bytes. Raises the failure that they tell of."""
+        first = b""
+        while not first and watch.finish is None:
+            if not (data := await response.piece()):
+                first = watch.end()
+                break
+            first = watch.feed(data)
+        finish = watch.finish
+        if finish is not None and finish.error is not None:
+            raise finish.error
+        chat.answered_at = monotonic()
+        return cls(response, watch, first)
+
+    async def send(self, chat: Chat) -> None:
+        visit, watch, response = chat.visit, self._watch, self._response
+        record = visit.record
+        record.passed = True
+        if not visit.started:
+            await visit.start(200, chat.headers(response.header(b"content-type").decode("latin-1"), stream=True))
+        record.first = monotonic()
+        send, feed, piece = visit.piece, watch.feed, response.piece
+        reader = None if chat.said is None else chat.question.door.wire.Reader()
+        if reader is not None:
+            chat.heard(reader.feed(self._first))
+        await send(self._first)
+        lost: BackendError | None = None
+        try:
+            while watch.finish is None and (data := await piece()):
+                if passed := feed(data):
+                    await send(passed)
+        except BackendError as error:
+            lost = error
+        rest = watch.end()
+        finish = watch.finish
+        assert finish is not None
+        if lost is not None and finish.verdict != "complete":
+            finish = Finish("truncated", error=lost)
+        if finish.verdict != "complete" and not watch.told:
+            end = chat.question.door.piece_end
+            rest += (b"" if visit.latest.endswith(end) else end) + chat.failure(finish)
+        chat.counted(watch.usage, watch.served)
+        chat.ended(finish)
+        await visit.last(rest)
+
+    async def close(self) -> None:
+        if self._watch.finish is not None and self._watch.finish.verdict == "complete":
+            self._response.heard_out()
+        else:
+            self._response.close()

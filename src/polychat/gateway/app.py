@@ -1,0 +1,162 @@
+"""The gateway as an ASGI application: every front door before every backend."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+import traceback
+from pathlib import Path
+from typing import Any
+
+from .. import config
+from ..config import Config
+from ..errors import PolychatError
+from ..routing import Health
+from ..transport.pool import pool
+from .asgi import Receive, Scope, Send, lifespan
+from .listing import Lists
+from .logs import Log
+from .metrics import Metrics
+from .openai_responses import Replies
+from .paths import ENDPOINTS, found
+from .record import Observer, Record
+from .setup import Setup
+from .visit import Visit
+
+
+class Gateway:
+    """Serves ``configured`` until it is closed; one event loop. ``shared`` is where all workers leave their metrics.
+
+    Raises ``PolychatError`` for a configuration that cannot be served.
+    """
+
+    def __init__(self, configured: Config, *, shared: Path | None = None) -> None:
+        self.health = Health()
+        self.setup = Setup(configured, self.health)
+        self.lists = Lists()
+        self.replies = Replies()
+        self.running = 0
+        """Requests under way."""
+        self.draining = False
+        self._idle: asyncio.Event | None = None
+        self._ids = f"req_{secrets.token_hex(6)}", itertools.count(1)
+        self.metrics = Metrics(lambda: self.running, shared)
+        self.log = Log(configured.gateway.log, configured.gateway.log_sample)
+        self._telemetry = self._tracing(configured)
+        self.is_traced = self._telemetry is not None
+        self._observers: tuple[Observer, ...] = self._observing()
+        self._rest: Any = None
+        self._sized: Setup | None = None
+        self._app = self._built()
+
+    # What a server calls
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "http":
+            path: str = scope["path"]
+            if root := scope.get("root_path", ""):
+                path = path.removeprefix(root)
+            endpoint = ENDPOINTS.get(path) or found(path, scope)
+            if self._sized is not self.setup:
+                self._size()
+            if endpoint is not None:
+                await Visit(self, endpoint.door, path, scope, receive, send).run(endpoint)
+                return
+        elif kind == "lifespan":
+            await lifespan(receive, send, self.close)
+            return
+        await self._beside()(scope, receive, send)
+
+    def reload(self, configured: Config) -> None:
+        """What comes from here on goes by ``configured``. Raises ``PolychatError``, and nothing has changed then."""
+        before = self.setup
+        try:
+            self.setup = Setup(configured, self.health)
+            self._app = self._built()
+        except PolychatError:
+            self.setup = before
+            config.pin(before.configured)
+            raise
+        self.log.change(configured.gateway.log, configured.gateway.log_sample)
+        self._observers = self._observing()
+
+    def drain(self) -> None:
+        """No new work; what runs goes on."""
+        self.draining = True
+
+    async def when_idle(self) -> None:
+        """Returns when no request is under way."""
+        self._idle = asyncio.Event()
+        if not self.running:
+            return
+        await self._idle.wait()
+
+    async def close(self) -> None:
+        """What is still to be written is written."""
+        if self._telemetry is not None:
+            await asyncio.to_thread(self._telemetry.shutdown)
+        self.metrics.close()
+        self.log.close()
+
+    # What a visit calls
+
+    def next_id(self) -> str:
+        """A name for a request, unlike any other's."""
+        prefix, counted = self._ids
+        return f"{prefix}{next(counted):x}"
+
+    def ended(self, record: Record) -> None:
+        """Tell everybody who wants to know."""
+        self.running -= 1
+        for observer in self._observers:
+            observer(record)
+        if self._idle is not None and not self.running:
+            self._idle.set()
+
+    def bug(self, error: Exception, record: Record) -> None:
+        """An error of ours, for the log."""
+        record.error = f"{type(error).__name__}: a defect of polychat"
+        lines = "".join(traceback.format_exception(error))
+        self.log.event("a defect of polychat; please report it", request_id=record.request_id, trace=lines)
+
+    # How it is made
+
+    def _observing(self) -> tuple[Observer, ...]:
+        more = () if self._telemetry is None else (self._telemetry,)
+        return (self.log, self.metrics, *more)
+
+    def _tracing(self, configured: Config) -> Any:
+        if not configured.gateway.telemetry:
+            return None
+        from .telemetry import telemetry  # the extra `otel`
+
+        return telemetry()
+
+    def _built(self) -> Any:
+        self._rest = None
+        cors = list(self.setup.gateway.cors)
+        if not cors:
+            return self._dispatch
+        from starlette.middleware.cors import CORSMiddleware  # Starlette takes as long to load as all the doors
+
+        exposed = ["x-request-id", "retry-after", *(f"x-polychat-{name}" for name in ("provider", "model", "attempts", "cost"))]
+        return CORSMiddleware(
+            self._dispatch, allow_origins=cors, allow_methods=["*"], allow_headers=["*"], expose_headers=exposed
+        )
+
+    def _size(self) -> None:
+        """As many requests as may be under way may all ask backends: the running loop's pool is to have room for them."""
+        self._sized = self.setup
+        pool().allow(self.setup.limits.concurrent)
+
+    def _beside(self) -> Any:
+        if self._rest is None:
+            from .rest import rest
+
+            self._rest = rest(self)
+        return self._rest

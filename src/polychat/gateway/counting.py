@@ -1,0 +1,21 @@
+"""How many tokens an ask would be: by the backend's own count where it has one, else a guess, which is told as one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..client.reply import guessed_prompt
+from ..types import Ask
+from .visit import Visit
+
+
+async def counted(visit: Visit, ask: Ask) -> int:
+    """Tokens of the prompt. Raises ``PolychatError``."""
+    visit.record.model = ask.model
+    target = visit.setup.names.plan(ask.model).targets[0]
+    visit.record.provider, visit.record.served = target.label, target.model
+    known = await target.provider.count(replace(ask, model=target.model))
+    if known is None:
+        visit.more.append((b"x-polychat-estimated", b"true"))
+        return guessed_prompt(ask)
+    return known

@@ -1,0 +1,187 @@
+"""What a front door is: one vendor's API as clients know it, and what it makes of a request."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+
+from ..config.settings import Limits
+from ..errors import BadInput, shown
+from ..events import Finish, Usage
+from ..types import Ask
+from ..wire import fields as fields_of
+from ..wire._json import TooDeep, check_depth, encoded
+from ..wire.answering import Writer
+from ..wire.faults import Fault
+from ..wire.limits import LIMITS
+from ..wire.passing import Reading, Watch, ending_in
+from ..wire.wires import Wire
+
+if TYPE_CHECKING:
+    from .visit import Visit
+
+Object = dict[str, Any]
+
+
+_FIELDS = tuple(column.name for column in fields(Ask))
+
+
+class Question:
+    """What a chat door made of a request: enough to route it and to let it pass, and the whole ask when that is needed."""
+
+    __slots__ = (
+        "_ask",
+        "body",
+        "door",
+        "fields",
+        "limits",
+        "may_pass",
+        "model",
+        "models",
+        "own",
+        "own_form",
+        "stream",
+        "wants_usage",
+    )
+
+    def __init__(self, door: Door, body: bytes, fields: Object, model: str, *, stream: bool, limits: Limits) -> None:
+        self.door = door
+        self.body = body
+        self.fields = fields
+        """The body's own fields, each still in JSON."""
+        self.model = model
+        self.stream = stream
+        self.limits = limits
+        self.models: list[str] | None = None
+        """Who may answer, in this order, where the request says more than ``model``."""
+        self.wants_usage = True
+        """Whether the client wants a stream's usage; where the wire must be asked for it."""
+        self.may_pass = door.passes
+        """Whether it may go to a backend of the same wire as it stands."""
+        self.own_form = ""
+        """Which of the forms its dialect has for an answer, where there are several."""
+        self.own: Any = None
+        """What the door itself keeps of it."""
+        self._ask: Ask | None = None
+
+    def ask(self) -> Ask:
+        """Read once. Raises ``BadInput``."""
+        if self._ask is None:
+            self._ask = self.door.read(self)
+        return self._ask
+
+    def ask_for(self, model: str) -> Ask:
+        """The ask as it goes to a backend's ``model``."""
+        said = self.ask()
+        ask: Ask = object.__new__(Ask)  # dataclasses.replace takes as long as reading a small request
+        for name in _FIELDS:
+            setattr(ask, name, getattr(said, name))
+        ask.model = model
+        if self.stream:
+            ask.stream_usage = True
+        return ask
+
+
+class Door:
+    """One dialect. A subclass says its wire and its paths; most need nothing else."""
+
+    name: ClassVar[str]
+    wire: ClassVar[Wire]
+    beat: ClassVar[bytes] = b": waiting\n\n"
+    """What a stream is sent while the backend is silent; nothing where the dialect has no such thing."""
+    stream_type: ClassVar[str] = "text/event-stream"
+    """What its streams are."""
+    piece_end: ClassVar[bytes] = b"\n\n"
+    """What each piece of its streams ends with."""
+    id_header: ClassVar[bytes] = b""
+    """Where its clients look for a request's name, if not in ``x-request-id``."""
+    passes: ClassVar[bool] = True
+    """Whether requests may go to a backend of the same wire as they stand."""
+    streams: ClassVar[bool] = False
+    """Whether a request that does not say so is one for a stream."""
+    forwards: ClassVar[tuple[str, ...]] = ()
+    """Headers of the client that mean something to a backend of the same wire."""
+
+    _path = ""
+
+    def question(self, visit: Visit) -> Question:
+        """Raises ``BadInput`` naming the field."""
+        body, limits = visit.body, visit.setup.limits
+        fields = shallow(body, limits)
+        model = value_of(fields, "model")
+        if not isinstance(model, str) or not model:
+            raise fields_of.bad("model", "text: provider/model, or a name that /v1/models lists", model)
+        stream = value_of(fields, "stream")
+        if stream is not None:
+            stream = fields_of.flag(stream, "stream")
+        return Question(self, body, fields, model, stream=self.streams if stream is None else bool(stream), limits=limits)
+
+    def read(self, question: Question) -> Ask:
+        """The whole ask. Raises ``BadInput``."""
+        limits = LIMITS if question.limits.depth == LIMITS.depth else replace(LIMITS, depth=question.limits.depth)
+        return self.wire.read_request(question.body, limits=limits)
+
+    def writer(self, question: Question, ask: Ask, name: str, created: int) -> Writer:
+        """What writes the answer; ``name`` is the reply's id."""
+        return self.wire.writer(ask, name, created, question.model)
+
+    def path(self, model: str, *, stream: bool) -> str:
+        """Where a backend of the same wire is asked, after its base URL."""
+        if not self._path:
+            self._path = self.wire.path(Ask(model, [], stream=stream))
+        return self._path
+
+    def relayed(self, question: Question, model: str, *, usage: bool) -> bytes:
+        """The body for a backend of the same wire. ``usage``: its stream is to end with usage, if that must be asked for."""
+        if model == question.model:
+            return question.body
+        return encoded({**question.fields, "model": model})
+
+    def ending(self, body: bytes) -> tuple[Finish, Usage | None, str | None]:
+        """How a whole reply that passes through ends, what it cost, and which model answered."""
+        return ending_in(self.wire.read_reply(body))
+
+    def watch(self, question: Question) -> Watch:
+        """What looks at a stream that passes through."""
+        return Reading(self.wire.Reader())
+
+    def refusal(self, fault: Fault) -> tuple[int, bytes]:
+        """Status and body of a failure."""
+        return fault.status, self.wire.write_fault(fault)
+
+
+_SHALLOW = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_LISTED = msgspec.json.Decoder(list[msgspec.Raw])
+_TURNS = ("messages", "input", "contents")
+
+
+def shallow(body: bytes, limits: Limits) -> Object:
+    """The fields of a JSON object, their values unread. Raises ``BadInput``: no JSON, too deep, too many turns."""
+    try:
+        if not body.isascii():
+            body.decode()
+        check_depth(body, limits.depth)
+        fields: Object = _SHALLOW.decode(body)
+    except TooDeep as error:
+        raise BadInput(f"the body is {error}, which is the limit here: send less depth", field="body") from None
+    except UnicodeDecodeError as error:
+        raise BadInput(f"the body is not UTF-8 (byte {error.start})", field="body") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadInput(f"the body is no JSON object: {shown(str(error)) or 'it is empty'}", field="body") from None
+    if len(body) > 2 * limits.messages:  # with less there cannot be too many
+        for name in _TURNS:
+            if name in fields and bytes(fields[name])[:1] == b"[" and len(_LISTED.decode(fields[name])) > limits.messages:
+                raise BadInput(f"{name} has more than {limits.messages:,} turns, which is the limit here", field=name)
+    return fields
+
+
+def value_of(fields: Object, name: str) -> Any:
+    """The value of a field that ``shallow`` gave; ``None`` where it is not said. Raises ``BadInput``."""
+    if name not in fields:
+        return None
+    try:
+        return msgspec.json.decode(fields[name])
+    except msgspec.DecodeError as error:
+        raise BadInput(f"{name} is no JSON: {shown(str(error))}", field=name) from None

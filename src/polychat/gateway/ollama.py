@@ -1,0 +1,85 @@
+"""Ollama's own API: chat, generate, embeddings, and what it tells of its models."""
+
+from __future__ import annotations
+
+from ..providers import vendors
+from ..routing import Target
+from ..types import Ask
+from ..wire import fields, ollama
+from ..wire._json import encoded
+from ..wire.answering import Writer
+from ..wire.models import OLLAMA_DETAILS, OLLAMA_FAMILY
+from ..wire.passing import Watch, WholeLines
+from ..wire.wires import wire
+from .door import Door, Question, shallow, value_of
+from .embedding import embedded
+from .listing import listed
+from .visit import Visit
+
+VERSION = "0.13.0"
+"""The Ollama whose API this is: clients ask for it to see what they may use."""
+
+
+class Ollama(Door):
+    """``/api/chat``, streamed unless told otherwise. Its JSON lines have no place for a sign of life."""
+
+    name = "ollama"
+    wire = wire("ollama")
+    beat = b""
+    stream_type = "application/x-ndjson"
+    piece_end = b"\n"
+    streams = True
+
+    def watch(self, question: Question) -> Watch:
+        return WholeLines(self.wire.Reader())
+
+
+class OllamaGenerate(Ollama):
+    """``/api/generate``."""
+
+    passes = False
+
+    def read(self, question: Question) -> Ask:
+        return ollama.read_generate_request(question.body)
+
+    def writer(self, question: Question, ask: Ask, name: str, created: int) -> Writer:
+        return ollama.generate_writer(ask, name, created, question.model)
+
+
+async def embed(visit: Visit) -> None:
+    """``/api/embed``."""
+    await embedded(visit, "ollama")
+
+
+async def version(visit: Visit) -> None:
+    """``/api/version``."""
+    await visit.json(encoded({"version": VERSION}))
+
+
+async def running(visit: Visit) -> None:
+    """``/api/ps``: what a server holds in memory, which a gateway does not."""
+    await visit.json(encoded({"models": []}))
+
+
+async def show(visit: Visit) -> None:
+    """``/api/show``."""
+    said = shallow(visit.body, visit.setup.limits)
+    name = fields.text(value_of(said, "model") or value_of(said, "name"), "model")
+    target = visit.setup.names.plan(name).targets[0]
+    known = next((one for one in await listed(visit) if one.id == name), None)
+    about: dict[str, object] = {"general.architecture": OLLAMA_FAMILY, "general.basename": name}
+    if known is not None and known.context is not None:
+        about[f"{OLLAMA_FAMILY}.context_length"] = known.context
+    body = {"license": "", "modelfile": "", "parameters": "", "template": "", "details": OLLAMA_DETAILS, "model_info": about}
+    await visit.json(encoded({**body, "capabilities": _capabilities(target)}))
+
+
+_CAN = {"tools": "tools", "images": "vision", "reasoning": "thinking"}
+"""Ollama's words for what a vendor's models can."""
+
+
+def _capabilities(target: Target) -> list[str]:
+    """Tools leave out what has not some of them. A server of one's own that does not say can have what is usual."""
+    row = vendors().get(target.provider.__name__.lower())
+    can = ("tools",) if row is not None and not row.can else () if row is None else row.can
+    return ["completion", *(word for name, word in _CAN.items() if name in can)]

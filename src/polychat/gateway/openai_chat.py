@@ -1,0 +1,107 @@
+"""OpenAI's chat completions."""
+
+from __future__ import annotations
+
+from ..errors import BadInput
+from ..events import Finish, Usage
+from ..types import Ask
+from ..wire import fields as fields_of
+from ..wire import openai_chat
+from ..wire._json import encoded
+from ..wire.answering import Writer
+from ..wire.openai_chat.passing import Chunks, ending_of
+from ..wire.passing import Watch
+from ..wire.wires import wire
+from .door import Door, Object, Question, value_of
+from .visit import Visit
+
+_PROVIDER = ("order", "only", "ignore", "allow_fallbacks")
+"""What is understood of OpenRouter's ``provider``."""
+
+
+class OpenAIChat(Door):
+    """``/v1/chat/completions``. OpenRouter's ``models`` and ``provider`` are understood: who may answer, in which order."""
+
+    name = "openai-chat"
+    wire = wire("openai-chat")
+    forwards = ("openai-beta",)
+
+    def question(self, visit: Visit) -> Question:
+        question = super().question(visit)
+        fields = question.fields
+        if "models" in fields or "provider" in fields:
+            prefer(question)
+        if question.stream:
+            options = value_of(fields, "stream_options")
+            question.wants_usage = isinstance(options, dict) and options.get("include_usage") is True
+        return question
+
+    def relayed(self, question: Question, model: str, *, usage: bool) -> bytes:
+        asks = question.stream and usage and not question.wants_usage
+        if not asks:
+            return super().relayed(question, model, usage=usage)
+        options = value_of(question.fields, "stream_options") or {}
+        return encoded({**question.fields, "model": model, "stream_options": {**options, "include_usage": True}})
+
+    def ending(self, body: bytes) -> tuple[Finish, Usage | None, str | None]:
+        return ending_of(body)
+
+    def watch(self, question: Question) -> Watch:
+        return Chunks(usage=question.wants_usage)
+
+
+def prefer(question: Question) -> None:
+    """Take ``models`` and ``provider`` out of the request, as who may answer it. Raises ``BadInput``.
+
+    A request for OpenRouter itself keeps them: there they mean OpenRouter's own.
+    """
+    if question.model.partition("/")[0].lower() == "openrouter":
+        return
+    fields = dict(question.fields)
+    further = value_of(fields, "models") or []
+    wanted = value_of(fields, "provider") or {}
+    fields.pop("models", None), fields.pop("provider", None)
+    names = [question.model]
+    for place, further_one in enumerate(fields_of.several(further, "models")):
+        name = fields_of.text(further_one, f"models[{place}]")
+        names += [name] if name not in names else []
+    question.models = _preferred(names, dict(fields_of.item(wanted, "provider")))
+    question.fields, question.body = fields, encoded(fields)
+
+
+def _preferred(names: list[str], wanted: Object) -> list[str]:
+    """The names as ``provider`` puts them: ``order`` first, nobody but ``only``, nobody of ``ignore``."""
+    unknown = [name for name, value in wanted.items() if name not in _PROVIDER and value is not None]
+    if unknown:
+        raise BadInput(f"provider.{unknown[0]} is not known here; known are {', '.join(_PROVIDER)}", field="provider")
+    order, only, ignore = (_providers(wanted, name) for name in _PROVIDER[:3])
+    first = names[0].partition("/")[2] if names[0].partition("/")[0].lower() in (*order, *only) else names[0]
+    if order or only:
+        names = [*(f"{provider}/{first}" for provider in order or only), *names]
+    kept = []
+    for name in dict.fromkeys(names):
+        provider = name.partition("/")[0].lower()
+        if (not only or provider in only) and provider not in ignore:
+            kept.append(name)
+    if not kept:
+        raise BadInput("provider leaves nobody to ask: loosen only or ignore", field="provider")
+    fallbacks = wanted.get("allow_fallbacks")
+    return kept if fallbacks is None or fields_of.flag(fallbacks, "provider.allow_fallbacks") else kept[:1]
+
+
+def _providers(wanted: Object, name: str) -> list[str]:
+    listed = fields_of.several(wanted.get(name) or [], f"provider.{name}")
+    return [fields_of.text(one, f"provider.{name}").lower() for one in listed]
+
+
+class OpenAICompletions(OpenAIChat):
+    """``/v1/completions``: a prompt is asked as a user's turn."""
+
+    name = "openai-completions"
+    passes = False
+
+    def read(self, question: Question) -> Ask:
+        return openai_chat.read_completion_request(question.body)
+
+    def writer(self, question: Question, ask: Ask, name: str, created: int) -> Writer:
+        return openai_chat.completion_writer(ask, name, created, question.model)

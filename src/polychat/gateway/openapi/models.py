@@ -1,0 +1,119 @@
+"""The lists of models, and what the gateway tells of itself."""
+
+from __future__ import annotations
+
+from .gemini import GEMINI
+from .operation import Dialect, Operation
+from .schema import Schema, count, either, given, kind, nullable, ref, several, text
+
+MODELS = Dialect("Models", "Lists of models, for each dialect's clients in their own shape.", "openai-chat", "ModelsError")
+
+_OPENAI = given("context_length", id=text(), object=kind("model"), created=count(), owned_by=text(), context_length=count())
+_ANTHROPIC = given(
+    "max_input_tokens", type=kind("model"), id=text(), display_name=text(), created_at=text(), max_input_tokens=count()
+)
+_GEMINI = given(
+    "inputTokenLimit",
+    name=text("`models/` and the name."),
+    displayName=text(),
+    supportedGenerationMethods=several(text()),
+    inputTokenLimit=count(),
+)
+
+SCHEMAS = {
+    "OpenAIModel": _OPENAI,
+    "AnthropicModel": _ANTHROPIC,
+    "GeminiModel": _GEMINI,
+    "OpenAIModels": given(object=kind("list"), data=several(ref("OpenAIModel"))),
+    "AnthropicModels": given(
+        data=several(ref("AnthropicModel")), has_more={"const": False}, first_id=nullable(text()), last_id=nullable(text())
+    ),
+    "ModelsError": either(ref("OpenAIError"), ref("AnthropicError"), ref("GeminiError")),
+    "GeminiModels": given(models=several(ref("GeminiModel"))),
+}
+_ABOUT = (
+    "OpenAI's, Anthropic's and Google's clients each get their own shape: a request with `anthropic-version` is Anthropic's, "
+    "one with `x-goog-api-key`, or from Google's SDK, is Google's. Failures are told likewise."
+)
+_NAMED = {
+    "name": "model",
+    "in": "path",
+    "required": True,
+    "schema": text("The name; a slash in it may stand as it is.", minLength=1),
+}
+_CLIENT = {"name": "anthropic-version", "in": "header", "schema": text("Its value does not matter here.")}
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/v1/models",
+        MODELS,
+        "models",
+        "The models there are",
+        _ABOUT,
+        answer=either(ref("OpenAIModels"), ref("AnthropicModels"), ref("GeminiModels")),
+        parameters=(_CLIENT,),
+    ),
+    Operation(
+        "GET",
+        "/v1/models/{model}",
+        MODELS,
+        "model",
+        "One model",
+        _ABOUT,
+        answer=either(ref("OpenAIModel"), ref("AnthropicModel"), ref("GeminiModel")),
+        parameters=(_NAMED, _CLIENT),
+    ),
+    Operation("GET", "/v1beta/models", GEMINI, "geminiModels", "The models there are", answer=ref("GeminiModels")),
+    Operation(
+        "GET", "/v1beta/models/{model}", GEMINI, "geminiModel", "One model", answer=ref("GeminiModel"), parameters=(_NAMED,)
+    ),
+)
+
+
+def _plain(name: str, summary: str, about: str = "", *more: str, open_to_all: bool = False, **others: str) -> Schema:
+    """An endpoint of text, or of ``more`` content types; ``others`` are its failures, by an underscore and the status."""
+    said = {"content": {kind: {"schema": text()} for kind in ("text/plain", *more)}}
+    responses = {
+        "200": {"description": "Text.", **said},
+        **{status[1:]: {"description": why, **said} for status, why in others.items()},
+    }
+    return {
+        "tags": ["Gateway"],
+        "operationId": name,
+        "summary": summary,
+        **({"description": about} if about else {}),
+        **({"security": []} if open_to_all else {}),
+        "responses": responses,
+    }
+
+
+_NO_KEY = "No key that is known here."
+HOUSE: dict[str, dict[str, Schema]] = {
+    "/": {"get": _plain("index", "Which version this is", open_to_all=True)},
+    "/health": {"get": _plain("health", "Whether the process answers", open_to_all=True)},
+    "/ready": {"get": _plain("ready", "Whether it takes new work", open_to_all=True, _503="It is about to stop.")},
+    "/metrics": {"get": _plain("metrics", "Figures for Prometheus", "", "application/openmetrics-text", _401=_NO_KEY)},
+    "/openapi.json": {
+        "get": {
+            "tags": ["Gateway"],
+            "operationId": "openapi",
+            "summary": "This document",
+            "security": [],
+            "responses": {
+                "200": {"description": "OpenAPI 3.1.", "content": {"application/json": {"schema": {"type": "object"}}}}
+            },
+        }
+    },
+    "/sites/": {
+        "get": _plain(
+            "sites",
+            "The chat sites' doors, one a line",
+            "Each answers below its address in the protocol of the site it is named after, with forms, nonces and tokens, and "
+            "tells of failures as that site did; none is described here. Only where `gateway.sites` is not empty.",
+            _401=_NO_KEY,
+            _403="The page that sent it is not let in, or the `Host` is not this gateway's.",
+            _503="It is about to stop.",
+        )
+    },
+}
+HOUSE["/sites/"]["get"]["responses"]["404"] = {"$ref": "#/components/responses/OpenAIError404"}

@@ -1,0 +1,98 @@
+"""JSON Schema in a few words, for what clients send and get."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+Schema: TypeAlias = dict[str, Any]
+
+
+def text(about: str = "", **more: Any) -> Schema:
+    return _told({"type": "string", **more}, about)
+
+
+def number(about: str = "", **more: Any) -> Schema:
+    return _told({"type": "number", **more}, about)
+
+
+def whole(about: str = "", **more: Any) -> Schema:
+    return _told({"type": "integer", **more}, about)
+
+
+def count(about: str = "", **more: Any) -> Schema:
+    """A whole number that is not negative."""
+    return whole(about, minimum=0, **more)
+
+
+def flag(about: str = "", **more: Any) -> Schema:
+    return _told({"type": "boolean", **more}, about)
+
+
+def word(*words: str, about: str = "") -> Schema:
+    """One of these."""
+    return _told({"type": "string", "enum": list(words)}, about)
+
+
+def several(items: Schema, about: str = "", **more: Any) -> Schema:
+    return _told({"type": "array", "items": items, **more}, about)
+
+
+def mapping(values: Schema, about: str = "") -> Schema:
+    """An object whose names are the client's own."""
+    return _told({"type": "object", "additionalProperties": values}, about)
+
+
+def anything(about: str = "") -> Schema:
+    """An object that is not looked into here."""
+    return _told({"type": "object"}, about)
+
+
+def either(*schemas: Schema, about: str = "") -> Schema:
+    return _told({"anyOf": list(schemas)}, about)
+
+
+def event(payload: Schema, about: str, *, done: str = "") -> Schema:
+    """One event of a stream, its ``data`` JSON; ``done`` is what the last holds in place of JSON."""
+    data: Schema = {"type": "string", "contentMediaType": "application/json", "contentSchema": payload}
+    if done:
+        data = {"type": "string", "if": {"const": done}, "else": data}
+    return _told({"type": "object", "required": ["data"], "properties": {"event": {"type": "string"}, "data": data}}, about)
+
+
+def ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def asked(*needed: str, about: str = "", **fields: Schema) -> Schema:
+    """An object of a request. Null for what need not be there is the same as not saying it; other fields may be there too."""
+    named = {name: one if name in needed else _or_null(one) for name, one in fields.items()}
+    required = {"required": list(needed)} if needed else {}
+    return _told({"type": "object", **required, "properties": named}, about)
+
+
+def given(*sometimes: str, about: str = "", **fields: Schema) -> Schema:
+    """An object of an answer; those ``sometimes`` there are not in each."""
+    required = [name for name in fields if name not in sometimes]
+    return _told({"type": "object", "required": required, "properties": fields}, about)
+
+
+def nullable(schema: Schema) -> Schema:
+    return _or_null(schema)
+
+
+def kind(name: str) -> Schema:
+    """The ``type`` of an object of several kinds."""
+    return {"const": name}
+
+
+def _or_null(schema: Schema) -> Schema:
+    if "type" not in schema or "const" in schema:
+        about = schema.get("description", "")
+        plain = {name: value for name, value in schema.items() if name != "description"}
+        return _told({"anyOf": [*(plain["anyOf"] if [*plain] == ["anyOf"] else [plain]), {"type": "null"}]}, about)
+    more = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+    return {**schema, "type": [schema["type"], "null"], **more}
+
+
+def _told(schema: Schema, about: str) -> Schema:
+    return {"description": about, **schema} if about else schema

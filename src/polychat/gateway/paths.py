@@ -1,0 +1,76 @@
+"""Which path leads to which door."""
+
+from __future__ import annotations
+
+from . import anthropic as anthropic_door
+from . import embedding, listing
+from . import gemini as gemini_door
+from . import ollama as ollama_door
+from . import openai_responses as responses_door
+from .asgi import Scope
+from .chat import answered
+from .door import Door
+from .openai_chat import OpenAIChat, OpenAICompletions
+from .visit import Endpoint
+
+DOORS: dict[str, Door] = {
+    door.name: door
+    for door in (
+        OpenAIChat(),
+        OpenAICompletions(),
+        responses_door.OpenAIResponses(),
+        anthropic_door.Anthropic(),
+        gemini_door.Gemini(),
+        ollama_door.Ollama(),
+    )
+}
+FAMILIES = {"/v1/messages": "anthropic", "/v1beta/": "gemini", "/api/": "ollama"}
+"""In whose dialect a path that leads nowhere is answered; all others are OpenAI's."""
+GEMINI = {
+    **dict.fromkeys(gemini_door.ACTIONS, Endpoint(DOORS["gemini"], "POST", answered)),
+    "countTokens": Endpoint(DOORS["gemini"], "POST", gemini_door.count),
+    **dict.fromkeys(("embedContent", "batchEmbedContents"), Endpoint(DOORS["gemini"], "POST", gemini_door.embed)),
+}
+
+
+_chat, _anthropic, _ollama = DOORS["openai-chat"], DOORS["anthropic"], DOORS["ollama"]
+ENDPOINTS: dict[str, Endpoint] = {
+    "/v1/chat/completions": Endpoint(_chat, "POST", answered),
+    "/v1/completions": Endpoint(DOORS["openai-completions"], "POST", answered),
+    "/v1/responses": Endpoint(DOORS["openai-responses"], "POST", answered),
+    "/v1/embeddings": Endpoint(_chat, "POST", embedding.openai),
+    "/v1/messages": Endpoint(_anthropic, "POST", answered),
+    "/v1/messages/count_tokens": Endpoint(_anthropic, "POST", anthropic_door.count),
+    "/api/chat": Endpoint(_ollama, "POST", answered),
+    "/api/generate": Endpoint(ollama_door.OllamaGenerate(), "POST", answered),
+    "/api/embed": Endpoint(_ollama, "POST", ollama_door.embed),
+    "/api/show": Endpoint(_ollama, "POST", ollama_door.show),
+    "/api/tags": Endpoint(_ollama, "GET", listing.tags),
+    "/api/version": Endpoint(_ollama, "GET", ollama_door.version),
+    "/api/ps": Endpoint(_ollama, "GET", ollama_door.running),
+}
+"""By path."""
+
+
+def found(path: str, scope: Scope) -> Endpoint | None:
+    """What is at a path, those that hold names too; ``None``: nothing of the doors."""
+    if (endpoint := ENDPOINTS.get(path)) is not None:
+        return endpoint
+    if path.startswith(("/v1/models", "/v1beta/models")):
+        return _of_models(path, scope)
+    if path.startswith("/v1/responses/"):
+        door = ENDPOINTS["/v1/responses"].door
+        if scope["method"] == "DELETE":
+            return Endpoint(door, "DELETE", responses_door.dropped)
+        return Endpoint(door, "GET" if scope["method"] == "GET" else "GET, DELETE", responses_door.kept)
+    return None
+
+
+def _of_models(path: str, scope: Scope) -> Endpoint | None:
+    _, _, name = path.partition("/models")
+    if (action := GEMINI.get(name.rpartition(":")[2])) is not None:
+        return action
+    if name and not name.startswith("/"):
+        return None
+    dialect = "gemini" if path.startswith("/v1beta") else listing.dialect_of(dict(scope["headers"]))
+    return Endpoint(DOORS[dialect], "GET", listing.models)

@@ -1,0 +1,118 @@
+"""The gateway's description of itself: all that is served is described, and all that is described is served."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from polychat import config
+from polychat.config import Config
+from polychat.gateway import paths
+from polychat.gateway.app import Gateway
+from polychat.gateway.openapi import OPERATIONS, description, document
+from polychat.gateway.openapi.operation import FAILURES
+from polychat.gateway.rest import rest
+from polychat.wire.faults import STATUS
+
+DOCUMENT = document()
+PATHS: dict[str, dict[str, Any]] = DOCUMENT["paths"]
+NAMES = {"{model}": "nobody/none", "{response_id}": "resp_none"}
+
+
+def described() -> Iterator[tuple[str, str]]:
+    for path, methods in PATHS.items():
+        for method in methods:
+            yield method.upper(), path
+
+
+def filled(path: str) -> str:
+    for name, value in NAMES.items():
+        path = path.replace(name, value)
+    return path
+
+
+async def asked(gateway: Gateway, method: str, path: str) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Status, headers and body of what an application answers to an empty request."""
+    sent: list[Any] = []
+    scope = {
+        **{"type": "http", "http_version": "1.1", "method": method, "scheme": "http", "path": path, "raw_path": path.encode()},
+        **{"query_string": b"", "root_path": "", "headers": [(b"host", b"localhost")], "server": ("localhost", 80)},
+    }
+    messages = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
+    async def receive() -> Any:
+        return next(messages, {"type": "http.disconnect"})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await gateway(scope, receive, send)
+    return sent[0]["status"], dict(sent[0]["headers"]), b"".join(one.get("body", b"") for one in sent[1:])
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    yield Gateway(Config())
+    config.pin(None)
+
+
+def test_every_table_of_the_gateway_is_described(gateway: Gateway) -> None:
+    """Whoever adds an endpoint to one of the tables describes it."""
+    known = set(described())
+    served = {(endpoint.method, path) for path, endpoint in paths.ENDPOINTS.items()}
+    for version in ("v1", "v1beta"):
+        served |= {(endpoint.method, f"/{version}/models/{{model}}:{action}") for action, endpoint in paths.GEMINI.items()}
+    for route in rest(gateway).routes:
+        served.add(("GET", f"{route.path}/" if route.path == "/sites" else route.path))  # type: ignore[attr-defined]
+    assert served <= known, sorted(served - known)
+
+
+@pytest.mark.parametrize(("method", "path"), [*described()])
+async def test_what_is_described_is_served(gateway: Gateway, method: str, path: str) -> None:
+    """Each answers its method: by telling what the request lacks, or with what it is asked for; never that it is not there."""
+    status, headers, body = await asked(gateway, method, filled(path))
+    assert status in (200, 400, 404), body
+    if status == 404:  # of a name in the path, in the words of the dialect, and not of the path
+        assert "{" in path
+        assert b"kept here" in body or b"nobody" in body
+    assert str(status) in PATHS[path][method.lower()]["responses"]
+    if path == "/sites/":  # sites know no methods but their own
+        return
+    others = {"GET", "POST", "DELETE"} - {one for one, other in described() if other == path}
+    status, headers, body = await asked(gateway, min(others), filled(path))
+    assert status == 405
+    assert method in headers[b"allow"].decode()
+
+
+def test_every_failure_that_there_is_is_described() -> None:
+    """Whatever status a kind of failure has, each operation that may fail so says it."""
+    assert set(STATUS.values()) <= set(FAILURES)
+    for one in OPERATIONS:
+        assert set(map(str, STATUS.values())) - {"413"} <= set(one.described()["responses"])
+
+
+def test_every_reference_leads_somewhere_and_every_component_is_wanted() -> None:
+    """No component is missing, and none is left over."""
+    text = description().decode()
+    there = {f"#/components/{kind}/{name}" for kind, known in DOCUMENT["components"].items() for name in known}
+    there -= {one for one in there if "/securitySchemes/" in one}
+    wanted = {part.partition('"')[0] for part in text.split('"$ref":"')[1:]}
+    assert wanted - there == set()
+    unwanted = {one.rpartition("/")[2] for one in there - wanted}
+    assert all(f"`{name}`" in text or f"`{name}`s" in text for name in unwanted), unwanted
+
+
+def test_the_document_is_made_once() -> None:
+    """It is JSON, the same bytes each time."""
+    assert description() is description()
+    assert json.loads(description()) == json.loads(json.dumps(DOCUMENT))
+    assert len({one.name for one in OPERATIONS}) == len(OPERATIONS)
+
+
+async def test_it_is_served_as_json(gateway: Gateway) -> None:
+    """At ``/openapi.json``."""
+    status, headers, body = await asked(gateway, "GET", "/openapi.json")
+    assert (status, headers[b"content-type"], body) == (200, b"application/json", description())
