@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--record] [NAME]…``: run the named measurements, or all, and print their tables."""
+"""``python -m benchmarks [--record] [NAME[/PART]]…``: run the named measurements, or all, and print their tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib import import_module
 
 from .report import circumstances, progress, record
 
-ALL = ["imports", "help", "providers", "vendors", "wires"]
+ALL = ["imports", "help", "providers", "vendors", "wires", "gateway"]
 
 
 def main() -> None:
@@ -15,12 +15,13 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="append the tables to benchmarks/RESULTS.md")
     parser.add_argument("names", metavar="NAME", nargs="*", help=f"of {', '.join(ALL)} (default: all)")
     arguments = parser.parse_args()
-    if unknown := set(arguments.names) - set(ALL):
+    if unknown := {name.partition("/")[0] for name in arguments.names} - set(ALL):
         parser.error(f"no such measurement: {', '.join(sorted(unknown))} (there are {', '.join(ALL)})")
     heading, tables = circumstances(), []
     print(heading)
     for name in arguments.names or ALL:
-        for table in import_module(f"{__package__}.{name}").measure():
+        module, _, part = name.partition("/")
+        for table in import_module(f"{__package__}.{module}").measure(*filter(None, [part])):
             progress("")
             print(f"\n{table}", flush=True)
             tables.append(table)
