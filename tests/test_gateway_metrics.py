@@ -38,7 +38,7 @@ def record(**facts: Any) -> Record:
 
 def scraped(metrics: Metrics, accept: str = "") -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     """Samples by name and labels."""
-    body, content_type = metrics.exposed(accept)
+    body, content_type = metrics.view().rendered(accept)
     read = openmetrics if "openmetrics" in content_type else plain
     families = read(body.decode())
     return {(one.name, tuple(sorted(one.labels.items()))): one.value for family in families for one in family.samples}
@@ -202,7 +202,7 @@ def test_a_single_worker_writes_no_file(tmp_path: Path, monkeypatch: pytest.Monk
     """There is nobody to tell."""
     monkeypatch.chdir(tmp_path)
     metrics = counting(record())
-    metrics.exposed("")
+    metrics.view().rendered("")
     metrics.close()
     assert list(tmp_path.iterdir()) == []
 

@@ -184,10 +184,6 @@ class Metrics:
         others, broken = snapshots(self._file.parent, self._file.name)
         return View([mine, *others], broken)
 
-    def exposed(self, accept: str) -> tuple[bytes, str]:
-        """``view``, rendered here."""
-        return self.view().rendered(accept)
-
     def close(self) -> None:
         """The numbers as they are now, for others to add."""
         if self._timer is not None:
