@@ -41,7 +41,7 @@ lock:  ## bring the locked versions up to date (needs uv)
 	@uv pip compile $(LOCK) --all-extras --group dev -o requirements/dev.txt
 	@uv pip compile $(LOCK) --extra local --group build -c requirements/dev.txt -o requirements/run.txt
 
-LOCK = pyproject.toml --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+LOCK = pyproject.toml --quiet --upgrade --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
 clean:  ## remove what was made, .venv too
