@@ -54,6 +54,8 @@ class ToolCallPiece:
     arguments: str = ""
     opaque: Opaque | None = None
     choice: int = 0
+    kind: str = "function"
+    """As ``ToolCall.kind`` has it; the same in every piece of a call."""
 
 
 @dataclass(slots=True)
@@ -111,6 +113,10 @@ class Usage:
     """Of the completion, thoughts."""
     audio_prompt_tokens: int | None = None
     audio_completion_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    """Of ``cache_write_tokens``, those that are kept for an hour, which cost more."""
+    cost: float | None = None
+    """US dollars, where the vendor itself says what the ask cost."""
     estimated: bool = False
     """The backend did not count: these are guesses."""
 

@@ -98,15 +98,18 @@ class RefusalPart:
 
 @dataclass(slots=True)
 class ToolCall:
-    """A tool the model wants called. ``arguments`` is the text it wrote, JSON unless the reply failed."""
+    """A tool the model wants called. ``arguments`` is the text it wrote: of a function, JSON unless the reply was cut short."""
 
     id: str
     name: str
     arguments: str = ""
-    """As the model wrote it; empty is as good as ``{}``."""
+    """As the model wrote it; of a function, empty is as good as ``{}``."""
     opaque: Opaque | None = None
     cache: str | None = None
     extra: dict[str, Any] | None = None
+    kind: str = "function"
+    """``custom``: ``arguments`` is free text. Else what the wire calls an action that the client carries out, such as
+    ``local_shell_call``: ``arguments`` is the action as JSON."""
 
 
 @dataclass(slots=True)
@@ -152,6 +155,12 @@ class Tool:
     """The arguments must follow the schema to the letter."""
     cache: str | None = None
     extra: dict[str, Any] | None = None
+    kind: Literal["function", "custom"] = "function"
+    """``custom``: the model writes free text instead of arguments."""
+    format: dict[str, Any] | None = None
+    """The grammar of that text, as OpenAI describes it; ``None``: any text."""
+    namespace: str | None = None
+    """The group that the tool came in, where its wire has such; ``name`` is then the whole name, ``group__name``."""
 
 
 @dataclass(slots=True)

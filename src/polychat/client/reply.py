@@ -114,6 +114,7 @@ class Collected:
         call = self.calls[piece.index]
         call.id = piece.id or call.id
         call.name = piece.name or call.name
+        call.kind = piece.kind
         call.arguments += piece.arguments
         call.opaque = piece.opaque or call.opaque
 

@@ -89,6 +89,7 @@ FIELDS: dict[str, str] = {
     "parts.result.error": "whether a tool failed",
     "cache": "marks of what to cache",
     "tools": "tools",
+    "tools.custom": "tools whose input is free text, or follows a grammar",
     "tools.strict": "tools whose arguments must follow the schema",
     "tools.hosted": "tools the backend runs, described in this wire's words",
     "tools.hosted.foreign": "tools another vendor's backend runs",
@@ -194,6 +195,7 @@ COVERS: dict[type, dict[str, tuple[str, ...]]] = {
         "id": ("parts.call",),
         "name": ("parts.call",),
         "arguments": ("parts.call",),
+        "kind": ("parts.call",),
         "opaque": ("parts.opaque", "parts.opaque.foreign"),
         "cache": ("cache",),
         "extra": ("extra", "extra.foreign"),
@@ -211,6 +213,9 @@ COVERS: dict[type, dict[str, tuple[str, ...]]] = {
         "description": ("tools",),
         "parameters": ("tools",),
         "strict": ("tools.strict",),
+        "kind": ("tools.custom",),
+        "format": ("tools.custom",),
+        "namespace": ("tools",),
         "cache": ("cache",),
         "extra": ("extra", "extra.foreign"),
     },
@@ -308,13 +313,7 @@ def used(ask: Ask, wire: str, vendor: str, settings: tuple[str, ...] = _SETTINGS
     yield "model", ""
     yield from _turns(ask, wire, vendor)
     for tool in ask.tools:
-        if isinstance(tool, HostedTool):
-            yield ("tools.hosted" if ask.wire == wire else "tools.hosted.foreign"), tool.kind
-            continue
-        yield "tools", tool.name
-        if tool.strict is not None:
-            yield "tools.strict", tool.name
-        yield from _common(tool.cache, tool.extra, ask, wire)
+        yield from _tool(tool, ask, wire)
     if ask.tool_choice is not None:
         yield f"tool_choice.{ask.tool_choice.mode}", ask.tool_choice.name or ""
     if ask.format is not None and ask.format.kind != "text":
@@ -332,6 +331,18 @@ def used(ask: Ask, wire: str, vendor: str, settings: tuple[str, ...] = _SETTINGS
         yield from _thinking(ask.reasoning)
     if ask.extra:
         yield from _common(None, ask.extra, ask, wire)
+
+
+def _tool(tool: Tool | HostedTool, ask: Ask, wire: str) -> Iterator[tuple[str, str]]:
+    if isinstance(tool, HostedTool):
+        yield ("tools.hosted" if ask.wire == wire else "tools.hosted.foreign"), tool.kind
+        return
+    yield "tools", tool.name
+    if tool.kind == "custom":
+        yield "tools.custom", tool.name
+    if tool.strict is not None:
+        yield "tools.strict", tool.name
+    yield from _common(tool.cache, tool.extra, ask, wire)
 
 
 def _thinking(thinking: Thinking) -> Iterator[tuple[str, str]]:

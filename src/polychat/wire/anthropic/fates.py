@@ -39,6 +39,7 @@ FATES: Fates = {
     "parts.result.error": KEPT,
     "cache": mapped("cache_control"),
     "tools": mapped("input_schema; no parameters are an object without any"),
+    "tools.custom": emulated("as a function whose only argument is the text, named input"),
     "tools.strict": KEPT,
     "tools.hosted": KEPT,
     "tools.hosted.foreign": dropped("another vendor's backend runs it"),

@@ -34,6 +34,7 @@ FATES: Fates = {
     "parts.result.error": mapped("the response's error"),
     "cache": dropped("the API caches by itself; its explicit caches are objects of their own (cachedContent, by extra)"),
     "tools": mapped("functionDeclarations"),
+    "tools.custom": emulated("as a function whose only argument is the text, named input"),
     "tools.strict": dropped("the API has no such mark on a tool; it has the mode VALIDATED for all of them, by extra"),
     "tools.hosted": KEPT,
     "tools.hosted.foreign": dropped("another vendor's backend runs it"),

@@ -32,6 +32,7 @@ FATES: Fates = {
     "parts.result.error": dropped("the API has no mark for a tool that failed: say so in the result's text"),
     "cache": dropped("the server decides by itself what it caches"),
     "tools": mapped("functions; one without parameters has an empty schema"),
+    "tools.custom": emulated("as a function whose only argument is the text, named input"),
     "tools.strict": dropped("the API does not bind arguments to their schema"),
     "tools.hosted.foreign": dropped("another vendor's backend runs it"),
     "tool_choice.auto": mapped("nothing is said: it is so"),
