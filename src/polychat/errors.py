@@ -220,17 +220,19 @@ class Truncated(BackendError):
     """The reply stopped before its end; ``text`` holds what came."""
 
 
+# Each word is looked through once from its beginning, and never again from its parts: foreign text may be one long word.
 _SECRETS = re.compile(
     r"""(?ix)
     (?P<keep>
         (?<![\w-]) (?! (?: invalid | incorrect | missing | expired ) _ )  # a code such as invalid_api_key names no secret
-        [\w-]* (?: token | nonce | secret | passw(?:or)?d | api_?key | cookie | authorization | session_?id )
-        (?: s | -[\w-]+ )? ["']? \s* (?: = | : | %3d )
-        \s* (?: (?:bearer|basic) \s+ )? ["']?
-      | \b(?:bearer|basic) \s+
+        (?= [\w-]*? (?: token | nonce | secret | passw(?:or)?d | api_?key | cookie | authorization | session_?id )
+            (?: s? (?![\w-]) | -[\w-] ) )
+        [\w-]++ ["']? \s*+ (?: = | : | %3d )
+        \s*+ (?: (?:bearer|basic) \s++ )? ["']?
+      | \b(?:bearer|basic) \s++
       | ://
     )
-    (?P<hide> (?<=://) [^\s/@"']+ (?=@) | (?<!://) [^\s"'&,;}<]+ )
+    (?P<hide> (?<=://) [^\s/@"']++ (?=@) | (?<!://) [^\s"'&,;}<]++ )
     """
 )
 _COOKIES = re.compile(r"(?i)(\bcookies?2?[ \t]*:[ \t]*)[^\r\n]+")
@@ -238,7 +240,7 @@ _COOKIES = re.compile(r"(?i)(\bcookies?2?[ \t]*:[ \t]*)[^\r\n]+")
 
 def shown(foreign: str | bytes, limit: int = 200) -> str:
     """Foreign text as an error may show it: one line, at most ``limit`` characters, without what looks like a credential."""
-    text = foreign.decode("utf-8", "replace") if isinstance(foreign, bytes) else foreign
+    text = foreign[: limit * 80].decode("utf-8", "replace") if isinstance(foreign, bytes) else foreign
     text = _COOKIES.sub(lambda match: match[1] + "…", text[: limit * 20])
     # What a terminal would obey, and half a surrogate pair, which nothing can print, are told as what they are: not text.
     text = "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text.split()))
