@@ -165,13 +165,21 @@ def configuration() -> str:
 
 def _keys(path: str, kind: type, without: tuple[str, ...] = ()) -> list[str]:
     keys = [one for one in keys_of(kind) if one.name not in without]
-    plain = [one for one in keys if not is_dataclass(one.hint)]
+    plain = [one for one in keys if not is_dataclass(one.hint) and _named(one) is None]
     lines = [_row(["key", "value", "default", "meaning"]), _row(["---"] * 4)]
     lines += [_row([f"`{one.name}`", _value(one, one.hint), _default(one), one.about]) for one in plain]
     for one in keys:
         if is_dataclass(one.hint):
             lines += ["", f"### `[{path}.{one.name}]`", "", one.about, "", *_keys(f"{path}.{one.name}", one.hint)]
+        elif (inner := _named(one)) is not None:
+            lines += ["", f"### `[{path}.{one.name}.NAME]`", "", one.about, "", *_keys(f"{path}.{one.name}.NAME", inner)]
     return [*lines, ""]
+
+
+def _named(one: Key) -> type | None:
+    """What the tables are that a key holds by name, where it holds such."""
+    inner = get_args(one.hint)[1] if get_origin(one.hint) is Mapping else None
+    return inner if is_dataclass(inner) and isinstance(inner, type) else None
 
 
 def _default(one: Key) -> str:

@@ -14,6 +14,9 @@ def check_gateway(gateway: Gateway, strict: Strict) -> None:
     for has, lacks in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
         if getattr(gateway, has) and not getattr(gateway, lacks):
             raise strict.error(f"gateway.{has}", f"needs gateway.{lacks} beside it")
+    for name in gateway.key_settings:
+        if name not in gateway.keys:
+            raise strict.error(f"gateway.key_settings.{name}", "is the name of no key in gateway.keys")
 
 
 def check_names(routes: Mapping[str, Route], aliases: Mapping[str, str], strict: Strict) -> None:

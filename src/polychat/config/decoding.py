@@ -36,6 +36,11 @@ class Key:
     reference: bool = False
     """Whether it is where a secret is, or a table of such."""
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words that it may be, where it is one of several."""
+        return get_args(self.hint) if get_origin(self.hint) is Literal else self.choices
+
 
 @cache
 def keys_of(kind: type) -> tuple[Key, ...]:
@@ -49,7 +54,7 @@ def keys_of(kind: type) -> tuple[Key, ...]:
             default=column.default_factory() if column.default_factory is not MISSING else _or_none(column.default),
             **{"about": "", **column.metadata},
         )
-        for column in fields(kind)
+        for column in sorted(fields(kind), key=lambda column: bool(column.kw_only))  # a base's, which are named, come last
     )
 
 

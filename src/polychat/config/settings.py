@@ -63,6 +63,56 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
+class KeySettings:
+    """What is otherwise for the requests that come with one key; see ``gateway/preferences.py``."""
+
+    on_loss: OnLossSetting | None = option(None, "`gateway.on_loss` for the requests that come with this key.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How targets are asked: how often, how long, and what may be lost."""
+
+    attempts: int = option(
+        3,
+        "How many times backends are asked in all before the client is told of a failure. A request that its client repeats "
+        "(`x-stainless-retry-count`) gets as many fewer, and no target twice.",
+        least=1,
+        most=20,
+    )
+    budget: float = option(60.0, "Seconds after which no further attempt begins.", least=0.0)
+    max_wait: float = option(
+        10.0,
+        "Seconds a request may wait for a target that said when to come back. Where the wait is longer, the client gets the "
+        "failure at once, with `retry-after`.",
+        least=0.0,
+    )
+    cooldown: float = option(
+        15.0,
+        "Seconds a target is passed over: after three failures in a row, or at once where its key or its quota is refused.",
+        least=0.0,
+    )
+    connect_timeout: float = option(10.0, "Seconds for a connection.", least=0.001)
+    first_timeout: float = option(600.0, "Seconds until a reply begins.", least=0.001)
+    idle_timeout: float = option(300.0, "Seconds without a byte amid a reply.", least=0.001)
+    timeout: float = option(0.0, "Seconds for all of it; 0 sets no limit.", least=0.0)
+    on_loss: OnLossSetting | None = option(None, "`gateway.on_loss` for the requests that are answered by these rules.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Direct(Rules):
+    """Targets that a client names itself, as `provider/model`: the settings of a route, without its targets."""
+
+    attempts: int = option(2, "How many times the backend is asked before the client is told of a failure.", least=1, most=20)
+    max_wait: float = option(
+        2.0,
+        "Seconds a request may wait for a target that said when to come back. Where the wait is longer, the client gets the "
+        "failure at once, with `retry-after`.",
+        least=0.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Gateway:
     """`polychat serve`: where it listens, whom it lets in, how it answers."""
 
@@ -91,7 +141,8 @@ class Gateway:
     on_loss: OnLossSetting = option(
         "report",
         "What to do where a backend cannot take a part of a request: `refuse`, `report` it in a header and refuse only what "
-        "changes the answer's form, or `allow`.",
+        "changes the answer's form, or `allow`. A route, `[gateway.direct]`, a key and the header `x-polychat-on-loss` may "
+        "each say otherwise.",
     )
     sites: str = option("local/smollm2", "The model that answers at the chat sites' doors (`/sites/…`); empty closes them.")
     log: LogForm = option("human", "A line a request on standard error: for people, as JSON, or none.")
@@ -100,10 +151,16 @@ class Gateway:
     telemetry: bool = option(False, "OpenTelemetry traces and metrics, sent where the OTEL_… variables say (extra `otel`).")
     limits: Limits = option(Limits, "Bounds on what clients may send.")
     store: Store = option(Store, "What `/v1/responses` keeps.")
+    direct: Direct = option(
+        Direct, "Targets that a client names itself, as `provider/model`: the settings of a route, without its targets."
+    )
+    key_settings: Mapping[str, KeySettings] = option(
+        dict, "What is otherwise for requests that come with one of `keys`; `NAME` is the key's name there."
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class Route(Rules):
     """A model name of your own: which targets answer to it, and how one is chosen."""
 
     targets: tuple[str, ...] = option((), "`provider/model`, or another route's name; at least one.")
@@ -113,10 +170,3 @@ class Route:
         "piece comes soonest of late.",
     )
     weights: tuple[float, ...] = option((), "For `random`: a number a target.", least=0.0)
-    attempts: int = option(3, "How often is asked in all before the client is told of a failure.", least=1, most=20)
-    budget: float = option(60.0, "Seconds after which no further attempt begins.", least=0.0)
-    cooldown: float = option(15.0, "Seconds a target that keeps failing is passed over.", least=0.0)
-    connect_timeout: float = option(10.0, "Seconds for a connection.", least=0.001)
-    first_timeout: float = option(600.0, "Seconds until a reply begins.", least=0.001)
-    idle_timeout: float = option(300.0, "Seconds without a byte amid a reply.", least=0.001)
-    timeout: float = option(0.0, "Seconds for all of it; 0 sets no limit.", least=0.0)

@@ -32,12 +32,22 @@ def config_text(configured: Config) -> str:
 def table(path: Sequence[str], values: Mapping[str, Any]) -> list[str]:
     """The lines of a table and of the tables in it; the last is empty."""
     lines = [f"[{'.'.join(map(name_text, path))}]"]
-    lines += [f"{name_text(name)} = {value_text(value)}" for name, value in values.items() if not is_dataclass(value)]
+    within = {name: _within(value) for name, value in values.items()}
+    lines += [f"{name_text(name)} = {value_text(value)}" for name, value in values.items() if within[name] is None]
     lines.append("")
-    for name, value in values.items():
-        if is_dataclass(value):
-            lines += table([*path, name], _columns(value))
+    for name, columns in within.items():
+        if columns is not None:
+            lines += table([*path, name], columns)
     return lines
+
+
+def _within(value: Any) -> Mapping[str, Any] | None:
+    """The columns of what is a table of its own; ``None`` for what is written on a line."""
+    if is_dataclass(value):
+        return _columns(value)
+    if isinstance(value, Mapping) and value and all(map(is_dataclass, value.values())):
+        return value
+    return None
 
 
 def _columns(value: Any) -> dict[str, Any]:

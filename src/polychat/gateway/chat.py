@@ -26,6 +26,7 @@ from .answers import Begun, PassedWhole, Passing, translated
 from .asgi import Headers
 from .beats import Beats
 from .door import Question
+from .preferences import on_loss
 from .visit import Refused, Visit
 
 if TYPE_CHECKING:
@@ -123,8 +124,7 @@ class Chat:
     async def _translated(self, target: Target) -> Begun:
         rules = self.plan.rules
         ask = self.question.ask_for(target.model)
-        on_loss = self.visit.setup.gateway.on_loss
-        self.notes = notes = Notes(on_loss)
+        self.notes = notes = Notes(on_loss(self.visit, rules))
         batches = target.provider.answers(ask, notes, timeout=rules.timeout or None, waits=self.waits)
         return await translated(batches, whole=not self.question.stream, chat=self)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from ..config import Config
 from ..config.settings import Route
@@ -39,15 +39,14 @@ class Plan:
     rules: Route
 
 
-DIRECT = Route(attempts=2)
-"""The rules for a target that is named as such."""
-
-
 class Names:
     """The names of one configuration. ``config.current()`` is to be that configuration."""
 
     def __init__(self, configured: Config) -> None:
         self._configured = configured
+        direct = configured.gateway.direct
+        self._direct = Route(**{column.name: getattr(direct, column.name) for column in fields(direct)})
+        """The rules for a target that is named as such."""
         self._plans: dict[str, Plan] = {}
         self._bare = _bare_names()
         for name in configured.routes:
@@ -98,8 +97,8 @@ class Names:
             meant = self._bare[name]
             if len(meant) > 1:
                 raise BadInput(f"model {shown(name, 80)!r} could be {' or '.join(meant)}: say which", field="model")
-            return Plan("", (self._target(meant[0]),), DIRECT)
-        return Plan("", (self._target(name),), DIRECT)
+            return Plan("", (self._target(meant[0]),), self._direct)
+        return Plan("", (self._target(name),), self._direct)
 
     def _aliased(self, name: str) -> Plan:
         meant, seen = name, {name}

@@ -1,0 +1,45 @@
+"""Settings that the gateway, a route, a key and a request may each decide: which one holds for one request.
+
+The most particular one wins: a header of the request, then ``[gateway.key_settings]`` of its key, then the route (or
+``[gateway.direct]``), then ``[gateway]``. A setting is a field of the same name in ``Gateway``, ``Rules`` and ``KeySettings``
+(``None`` where it is not decided there), and has a line in ``_HEADERS``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from ..config.decoding import keys_of
+from ..config.settings import Gateway, OnLossSetting, Rules
+from ..errors import BadInput, shown
+
+if TYPE_CHECKING:
+    from .visit import Visit
+
+_HEADERS = {"on_loss": b"x-polychat-on-loss"}
+"""Each setting, and the header by which a client decides it for one request."""
+
+
+def on_loss(visit: Visit, rules: Rules) -> OnLossSetting:
+    """What to do about parts of this request that a backend cannot take. Raises ``BadInput`` for a header with another word."""
+    return cast(OnLossSetting, _chosen(visit, rules, "on_loss"))
+
+
+def _chosen(visit: Visit, rules: Rules, name: str) -> Any:
+    header = _HEADERS[name]
+    value = visit.headers.get(header)
+    if value is not None:
+        return _word(name, header.decode(), value.decode("latin-1").strip())
+    gateway = visit.setup.gateway
+    key = gateway.key_settings.get(visit.record.key)
+    if key is not None and (chosen := getattr(key, name)) is not None:
+        return chosen
+    chosen = getattr(rules, name)
+    return getattr(gateway, name) if chosen is None else chosen
+
+
+def _word(name: str, header: str, word: str) -> str:
+    choices = next(one.words for one in keys_of(Gateway) if one.name == name)
+    if word not in choices:
+        raise BadInput(f"{header} is {shown(word, 40)!r}; it must be {' or '.join(choices)}", field=header)
+    return word
