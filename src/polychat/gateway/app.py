@@ -19,7 +19,7 @@ from .listing import Lists
 from .logs import Log
 from .metrics import Metrics
 from .openai_responses import Replies
-from .paths import ENDPOINTS, found
+from .paths import ENDPOINTS, found, usual
 from .record import Observer, Record
 from .setup import Setup
 from .visit import Visit
@@ -61,7 +61,9 @@ class Gateway:
             path: str = scope["path"]
             if root := scope.get("root_path", ""):
                 path = path.removeprefix(root)
-            endpoint = ENDPOINTS.get(path) or found(path, scope)
+            if (endpoint := ENDPOINTS.get(path)) is None:
+                path = usual(path)
+                endpoint = found(path, scope)
             if self._sized is not self.setup:
                 self._size()
             if endpoint is not None:

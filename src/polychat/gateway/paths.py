@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from . import anthropic as anthropic_door
 from . import embedding, listing
 from . import gemini as gemini_door
@@ -50,6 +52,11 @@ ENDPOINTS: dict[str, Endpoint] = {
     "/api/ps": Endpoint(_ollama, "GET", ollama_door.running),
 }
 """By path."""
+_SLASHES = re.compile("/{2,}")
+_WITHOUT_VERSION = frozenset(path.split("/")[2] for path in ENDPOINTS if path.startswith("/v1/")) | {"models"}
+"""What a path begins with that leaves ``/v1`` out."""
+_TWICE = re.compile("^(?:/v1)+(?=/v1/)")
+_FIRST = re.compile("(?s)^/|(?<=.)/.*")
 
 
 def found(path: str, scope: Scope) -> Endpoint | None:
@@ -64,6 +71,15 @@ def found(path: str, scope: Scope) -> Endpoint | None:
             return Endpoint(door, "DELETE", responses_door.dropped)
         return Endpoint(door, "GET" if scope["method"] == "GET" else "GET, DELETE", responses_door.kept)
     return None
+
+
+def usual(path: str) -> str:
+    """A path as it is usually written. Base URLs are typed with a slash too many, with ``/v1`` twice or without it."""
+    head, models, name = path.partition("/models")  # what follows may be a model's name, which has slashes of its own
+    path = _TWICE.sub("", _SLASHES.sub("/", head + models if models else head)) + name
+    if len(path) > 1:
+        path = path.removesuffix("/")
+    return f"/v1{path}" if _FIRST.sub("", path) in _WITHOUT_VERSION else path
 
 
 def _of_models(path: str, scope: Scope) -> Endpoint | None:

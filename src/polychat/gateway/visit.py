@@ -13,6 +13,7 @@ from ..errors import PolychatError, shown
 from ..wire.faults import Fault, fault_of
 from .asgi import Headers, Leaving, Left, Receive, Scope, Send, TooLarge, TooSlow, body_of, patient, respond
 from .door import Door
+from .inflating import UnknownCoding, inflated
 from .record import Record
 
 if TYPE_CHECKING:
@@ -103,12 +104,16 @@ class Visit:
             limits = self.setup.limits
             if endpoint.method == "POST":
                 self.body = await body_of(patient(self._receive, limits.body_seconds), limits.body)
+                if (coding := self.headers.get(b"content-encoding")) is not None:
+                    self.body = await inflated(self.body, coding.decode("latin-1"), limits.body)
             self._listen()
             await endpoint.answer(self)
         except Refused as refused:
             await self.refuse(refused.fault, refused.headers)
         except TooLarge as error:
             await self.refuse(Fault(str(error), "too_large", 413), [(b"connection", b"close")])
+        except UnknownCoding as error:
+            await self.refuse(Fault(str(error), "invalid_request", 415), [(b"accept-encoding", error.known.encode())])
         except TooSlow as error:
             await self.refuse(Fault(str(error), "timeout", 408), [(b"connection", b"close")])
         except Left:

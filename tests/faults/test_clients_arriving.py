@@ -1,0 +1,109 @@
+"""How requests of today's clients arrive: paths that are written oddly, and bodies that are compressed."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import sys
+import zlib
+from typing import Any
+
+import pytest
+
+from polychat.config.settings import Limits
+from polychat.gateway.paths import ENDPOINTS
+
+from ..furniture.gateways import asking, configured, gateway, good, row
+
+POSTED = sorted(path for path, endpoint in ENDPOINTS.items() if path.startswith("/v1/") and endpoint.method == "POST")
+
+
+@pytest.mark.parametrize("path", POSTED)
+async def test_a_path_is_found_however_the_base_url_was_typed(serve: Any, path: str) -> None:
+    """A slash too many, one at the end, ``/v1`` twice or not at all: each leads where the usual path does."""
+    backend = await serve(good)
+    async with gateway(configured({"house": row("openai-chat", backend.url)})) as here:
+        usual = await here.ask(path, {})
+        assert usual.status == 400, "the endpoint answers for itself: fields are missing"
+        for odd in (path.replace("/v1/", "/v1//"), f"{path}/", f"/v1{path}", f"/{path}", path.removeprefix("/v1")):
+            answer = await here.ask(odd, {})
+            assert (answer.status, answer.json) == (usual.status, usual.json), odd
+
+
+async def test_a_models_name_keeps_its_slashes(serve: Any) -> None:
+    """A path of a file names a model, and its slashes are its own: only what stands before the name is put right."""
+    backend = await serve(good)
+    async with gateway(configured({"house": row("openai-chat", backend.url)})) as here:
+        body = asking("gemini")[1]
+        assert (await here.ask("/v1beta//models/house//weights/x.gguf:generateContent", body)).status == 200
+    assert json.loads(backend.seen[0].body)["model"] == "/weights/x.gguf"
+
+
+async def test_what_is_nowhere_stays_nowhere(serve: Any) -> None:
+    """Putting paths right makes no path of what is none."""
+    async with gateway(configured({})) as here:
+        for path in ("/v2/chat/completions", "/chat", "/v1", "/v1/v1", "/xchat/completions", "//"):
+            assert (await here.ask(path, {})).status in (404, 405), path
+
+
+CODINGS = {"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress, "GZIP": gzip.compress}
+if sys.version_info >= (3, 14):
+    from compression import zstd
+
+    CODINGS["zstd"] = zstd.compress
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("size", [10, 300_000])
+async def test_a_compressed_body_is_read(serve: Any, coding: str, size: int) -> None:
+    """Small ones on the spot and large ones beside the loop; the backend gets the request plain."""
+    backend = await serve(good)
+    words = random.Random(1).randbytes(size).hex()
+    path, body = asking("openai-chat", messages=[{"role": "user", "content": words}])
+    async with gateway(configured({"house": row("openai-chat", backend.url)})) as here:
+        answer = await here.ask(path, CODINGS[coding](json.dumps(body).encode()), headers={"content-encoding": coding})
+        assert answer.status == 200
+    (seen,) = backend.seen
+    assert json.loads(seen.body)["messages"][0]["content"] == words
+    assert "content-encoding" not in seen.headers
+
+
+@pytest.mark.parametrize("coding", ["compress", "br2", "x" * 300, *(["zstd"] if sys.version_info < (3, 14) else [])])
+async def test_a_coding_that_is_not_read_is_415(serve: Any, coding: str) -> None:
+    """And the answer says which are: RFC 9110, 15.5.16."""
+    async with gateway(configured({})) as here:
+        answer = await here.ask("/v1/chat/completions", b"\x28\xb5\x2f\xfd", headers={"content-encoding": coding})
+    assert answer.status == 415
+    assert "gzip" in answer.headers["accept-encoding"]
+    assert "gzip" in answer.json["error"]["message"]
+    assert len(answer.json["error"]["message"]) < 300
+
+
+BROKEN = {
+    "cut": gzip.compress(b"{}" * 9_000)[:-20],
+    "no gzip": b'{"model":"m"}',
+    "empty": b"",
+    "something behind it": gzip.compress(b"{}") + b"x",
+}
+
+
+@pytest.mark.parametrize("body", BROKEN.values(), ids=BROKEN)
+async def test_a_body_that_cannot_be_unpacked_is_400(serve: Any, body: bytes) -> None:
+    """It is the client's mistake, and the error names the body and the coding."""
+    async with gateway(configured({})) as here:
+        answer = await here.ask("/v1/chat/completions", body, headers={"content-encoding": "gzip"})
+    assert answer.status == 400
+    assert "body" in answer.json["error"]["message"]
+    assert "gzip" in answer.json["error"]["message"]
+
+
+async def test_a_bomb_is_as_large_as_what_comes_out_of_it() -> None:
+    """A small body that unpacks to more than the limit is too large, however often it was packed, and no more is made of it."""
+    limits = Limits(body=1_000_000)
+    once = gzip.compress(b" " * 300_000_000)
+    async with gateway(configured({}, limits=limits)) as here:
+        for coding, body in (("gzip", once), ("gzip, gzip", gzip.compress(once))):
+            answer = await here.ask("/v1/chat/completions", body, headers={"content-encoding": coding})
+            assert answer.status == 413
+            assert "1,000,000" in answer.json["error"]["message"]
