@@ -19,6 +19,7 @@ from ..errors import (
     UnknownTarget,
     shown,
 )
+from .overflow import is_overflow
 
 STATUS: dict[FaultKind, int] = {
     "invalid_request": 400,
@@ -62,6 +63,17 @@ class Fault:
     """The field of the request that is at fault."""
     retry_after: float | None = None
     """Seconds."""
+
+
+_MAYBE_OVERFLOW = ("invalid_request", "too_large", "server", "context_length")
+"""As what backends tell of a prompt that is too long: under 400, 413, 500, and in a stream."""
+
+
+def recognized(fault: Fault, *codes: object) -> Fault:
+    """The fault, as ``context_length`` where it says that the prompt is too long; ``codes`` are more words of the error."""
+    if fault.kind in _MAYBE_OVERFLOW and is_overflow((fault.code, *codes), fault.message):
+        fault.kind = "context_length"
+    return fault
 
 
 def kind_of(status: int) -> FaultKind:

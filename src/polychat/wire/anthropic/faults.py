@@ -8,10 +8,9 @@ from typing import Any
 
 from ...errors import shown
 from .._json import decoded, encoded
-from ..faults import STATUS, Fault, kind_of
+from ..faults import STATUS, Fault, kind_of, recognized
 from .words import ERRORS, KINDS
 
-_TOO_LONG = re.compile(r"prompt is too long|exceeds? (?:the )?context|context (?:window|limit|length)", re.IGNORECASE)
 _SPENT = re.compile(r"spend_limit|credit_balance|billing")
 _SAYS = "prompt is too long: "
 """The wire has no type for it: clients know it by these words. The API goes on with how many tokens it was."""
@@ -30,27 +29,27 @@ def read_fault(status: int, body: bytes) -> Fault:
         fault.status = status
         return fault
     text = body[: 4 * _MESSAGE].decode("utf-8", "replace").strip()
-    return Fault(text or f"status {status}", kind_of(status), status)
+    return recognized(Fault(text or f"status {status}", kind_of(status), status))
 
 
 def fault_in(value: Mapping[str, Any], status: int | None = None) -> Fault:
     """What an error's JSON says, told inside a stream or with ``status``."""
     error = value.get("error")
     if not isinstance(error, dict):
-        return Fault(error if isinstance(error, str) else "", "server" if status is None else kind_of(status))
+        return recognized(Fault(error if isinstance(error, str) else "", "server" if status is None else kind_of(status)))
     name, message = error.get("type"), error.get("message")
     code = name if isinstance(name, str) else None
     words = message if isinstance(message, str) else ""
     kind = KINDS.get(code or "") or ("server" if status is None else kind_of(status))
     details = error.get("details")
     why = details.get("error_code") if isinstance(details, dict) else None
-    if kind == "invalid_request" and _TOO_LONG.search(words):
-        kind = "context_length"
-        ours = words.removeprefix(_SAYS)
-        words = words if ours[:1].isdigit() else ours
-    elif kind in ("rate_limit", "invalid_request", "permission") and isinstance(why, str) and _SPENT.search(why):
+    if kind in ("rate_limit", "invalid_request", "permission") and isinstance(why, str) and _SPENT.search(why):
         kind = "quota"
-    return Fault(words, kind, STATUS[kind], code)
+    fault = recognized(Fault(words, kind, STATUS[kind], code), why)
+    if fault.kind == "context_length":
+        ours = words.removeprefix(_SAYS)
+        fault.message = words if ours[:1].isdigit() else ours
+    return fault
 
 
 def write_fault(fault: Fault) -> bytes:
@@ -63,6 +62,6 @@ def error_value(fault: Fault) -> dict[str, Any]:
     message = shown(fault.message, _MESSAGE) or "the request failed"
     if fault.param and fault.param not in message:
         message = f"{fault.param}: {message}"
-    if fault.kind == "context_length" and not _TOO_LONG.search(message):
+    if fault.kind == "context_length" and _SAYS[:-2] not in message.lower():
         message = _SAYS + message
     return {"type": "error", "error": {"type": ERRORS[fault.kind], "message": message}}

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...errors import FaultKind, shown
 from .._json import decoded, encoded
-from ..faults import STATUS, Fault, kind_of
+from ..faults import STATUS, Fault, kind_of, recognized
 from .names import Object
 
 _STATUSES: dict[FaultKind, str] = {
@@ -44,7 +44,9 @@ _REASONS: dict[str, FaultKind] = {
     "QUOTA": "quota",
 }
 """Reasons that say more than the status: the vendor's, and for kinds that it has no word for our own."""
-_TOO_LONG = re.compile(r"token count.{0,40}exceeds", re.IGNORECASE)
+_TOO_LONG = "The input token count exceeds the maximum number of tokens allowed: "
+"""The API has no code for it: its clients know it by these words, with numbers among them."""
+_SAYS_SO = re.compile(r"token count.{0,40}exceeds", re.IGNORECASE)
 _DELAY = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
 _GOOGLE = "type.googleapis.com/google.rpc."
 _MESSAGE = 1_000
@@ -57,7 +59,7 @@ def read_fault(status: int, body: bytes) -> Fault:
         said = decoded(body)
     except ValueError:
         text = body[: 4 * _MESSAGE].decode("utf-8", "replace").strip()
-        return Fault("" if text.startswith("<") else text, kind_of(status), status)
+        return recognized(Fault("" if text.startswith("<") else text, kind_of(status), status))
     if isinstance(said, list) and said:  # so where a stream without alt=sse was asked for
         said = said[0]
     return fault_of_error(said.get("error") if isinstance(said, dict) else None, status)
@@ -66,7 +68,7 @@ def read_fault(status: int, body: bytes) -> Fault:
 def fault_of_error(error: Any, status: int | None = None) -> Fault:
     """What an ``error`` says; inside a stream it alone knows the status."""
     if not isinstance(error, dict):
-        return Fault(error if isinstance(error, str) else "", kind_of(status or 500), status or 500)
+        return recognized(Fault(error if isinstance(error, str) else "", kind_of(status or 500), status or 500))
     message = error.get("message")
     message = message if isinstance(message, str) else ""
     word = error.get("status")
@@ -77,8 +79,7 @@ def fault_of_error(error: Any, status: int | None = None) -> Fault:
     kind = told or "server" if status is None else kind_of(status)
     fault = Fault(message, kind, status or STATUS[kind], word if isinstance(word, str) else None)
     _detail(error.get("details"), fault)
-    if fault.kind == "invalid_request" and _TOO_LONG.search(message):
-        fault.kind = "context_length"
+    recognized(fault).message = message.removeprefix(_TOO_LONG)
     return fault
 
 
@@ -103,9 +104,12 @@ def write_fault(fault: Fault) -> bytes:
 
 def error_value(fault: Fault) -> Object:
     """The value of the error, which a stream tells the same."""
+    message = shown(fault.message, _MESSAGE) or "the request failed"
+    if fault.kind == "context_length" and not _SAYS_SO.search(message):
+        message = _TOO_LONG + message
     error: Object = {
         "code": fault.status,
-        "message": shown(fault.message, _MESSAGE) or "the request failed",
+        "message": message,
         "status": _STATUSES[fault.kind],
     }
     if details := _details(fault):

@@ -7,9 +7,11 @@ from typing import Any
 
 from ...errors import shown
 from .._json import decoded, encoded
-from ..faults import Fault, kind_of
+from ..faults import Fault, kind_of, recognized
 
-_TOO_LONG = re.compile(r"context (?:length|window|size|limit)|prompt (?:is )?too long", re.IGNORECASE)
+_TOO_LONG = "prompt too long; exceeded max context length: "
+"""The wire has no code for it: these are the server's own words."""
+_SAYS_SO = re.compile(r"prompt (?:is )?too long|exceed\w* (?:the |max |maximum )*context length", re.IGNORECASE)
 _MESSAGE = 1_000
 """Characters of a message that are told."""
 
@@ -23,18 +25,20 @@ def read_fault(status: int, body: bytes) -> Fault:
     if isinstance(said, dict) and "error" in said:
         return fault_in(said["error"], status)
     text = body[: 4 * _MESSAGE].decode("utf-8", "replace").strip()
-    return Fault("" if text.startswith("<") else text, kind_of(status), status)
+    return recognized(Fault("" if text.startswith("<") else text, kind_of(status), status))
 
 
 def fault_in(error: Any, status: int | None = None) -> Fault:
     """What the ``error`` of a line, or of a body with ``status``, says: a text, or an object where a cloud model is behind."""
+    codes: tuple[object, ...] = ()
     if isinstance(error, dict):
+        codes = (error.get("code"), error.get("type"))
         error = error.get("message")
     message = error if isinstance(error, str) else ""
     kind = "server" if status is None else kind_of(status)
-    if kind in ("invalid_request", "server") and _TOO_LONG.search(message):
-        kind = "context_length"
-    return Fault(message, kind, 500 if status is None else status)
+    fault = recognized(Fault(message, kind, 500 if status is None else status), *codes)
+    fault.message = message.removeprefix(_TOO_LONG)
+    return fault
 
 
 def write_fault(fault: Fault) -> bytes:
@@ -47,6 +51,6 @@ def error_value(fault: Fault) -> dict[str, Any]:
     message = shown(fault.message, _MESSAGE) or "the request failed"
     if fault.param and fault.param not in message:
         message = f"{fault.param}: {message}"
-    if fault.kind == "context_length" and not _TOO_LONG.search(message):
-        message = f"the prompt exceeds the context length: {message}"  # the wire has no other word for it
+    if fault.kind == "context_length" and not _SAYS_SO.search(message):
+        message = _TOO_LONG + message
     return {"error": message}

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...errors import FaultKind
 from .._json import decoded, encoded
-from ..faults import Fault, kind_of
+from ..faults import Fault, kind_of, recognized
 
 _KINDS: dict[str, FaultKind] = {
     "context_length_exceeded": "context_length",
@@ -55,15 +55,14 @@ def fault_of_error(value: Any, status: int = 500) -> Fault:
         value = value[0]
     inner = value.get("error", value) if isinstance(value, dict) else value
     if not isinstance(inner, dict):
-        return Fault(inner if isinstance(inner, str) else "", kind_of(status), status)
+        return recognized(Fault(inner if isinstance(inner, str) else "", kind_of(status), status))
     words = [word for name in ("code", "type") if isinstance(word := inner.get(name), str) and word and not word.isdigit()]
     number = next((one for name in ("code", "status") if (one := _status(inner.get(name))) is not None), status)
     message = _message(inner) or ""
     kind = next((_KINDS[word] for word in words if word in _KINDS), kind_of(number))
-    if kind == "invalid_request" and "context length" in message:  # vLLM and others have no code for it
-        kind = "context_length"
     param = inner.get("param")
-    return Fault(message, kind, number, words[0] if words else None, param if isinstance(param, str) else None)
+    fault = Fault(message, kind, number, words[0] if words else None, param if isinstance(param, str) else None)
+    return recognized(fault, *words)
 
 
 def _status(value: Any) -> int | None:
@@ -85,7 +84,8 @@ def read_fault(status: int, body: bytes) -> Fault:
     try:
         value = decoded(body)
     except ValueError:
-        return Fault(body.decode("utf-8", "replace") if not body.lstrip().startswith(b"<") else "", kind_of(status), status)
+        text = body.decode("utf-8", "replace") if not body.lstrip().startswith(b"<") else ""
+        return recognized(Fault(text, kind_of(status), status))
     fault = fault_of_error(value, status)
     by_status = kind_of(status)
     # A status says more than "invalid request" does: many write that under every status.

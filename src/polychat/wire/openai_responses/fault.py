@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._json import decoded, encoded
-from ..faults import Fault, kind_of
+from ..faults import Fault, kind_of, recognized
 from .names import ERRORS, KINDS, Object
 
 
@@ -33,16 +33,17 @@ def read_fault(status: int, body: bytes) -> Fault:
         value = None
     if isinstance(value, dict):
         return fault_of_error(value.get("error", value), status)
-    return Fault(body[:4_000].decode("utf-8", "replace"), kind_of(status), status)
+    return recognized(Fault(body[:4_000].decode("utf-8", "replace"), kind_of(status), status))
 
 
 def fault_of_error(error: Any, status: int = 500) -> Fault:
     """An ``error`` of any shape that servers of this API give it."""
     if not isinstance(error, dict):
-        return Fault(error if isinstance(error, str) else "", kind_of(status), status)
+        return recognized(Fault(error if isinstance(error, str) else "", kind_of(status), status))
     said = {name: value for name in ("message", "code", "type", "param", "detail") if isinstance(value := error.get(name), str)}
     kind = KINDS.get(said.get("code", ""))
     if kind is None and kind_of(status) in ("invalid_request", "server"):
         kind = KINDS.get(said.get("type", ""))
     message = said.get("message") or said.get("detail", "")
-    return Fault(message, kind or kind_of(status), status, said.get("code"), said.get("param"))
+    fault = Fault(message, kind or kind_of(status), status, said.get("code"), said.get("param"))
+    return recognized(fault, said.get("type"))

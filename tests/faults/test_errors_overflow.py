@@ -1,0 +1,291 @@
+"""Kinds of fault: a prompt that is too long, told in words that clients do not know, or taken for another failure."""
+
+from __future__ import annotations
+
+import json
+from time import process_time
+from typing import Any
+
+import pytest
+
+from polychat.config.settings import Route
+from polychat.errors import BackendError
+from polychat.gateway.paths import DOORS
+from polychat.wire.faults import error_of
+from polychat.wire.overflow import CODES, is_overflow
+from polychat.wire.wires import names, wire
+
+from ..furniture.gateways import DONE, FIRST, Running, asking, configured, event, gateway, good, row, streaming, text
+from ..furniture.server import Say, Seen
+
+WORDINGS: dict[str, tuple[str, dict[str, Any]]] = {
+    "llamacpp": (
+        "openai-chat",
+        {
+            "error": {
+                "code": 400,
+                "type": "exceed_context_size_error",
+                "message": "the request exceeds the available context size",
+            }
+        },
+    ),
+    "vllm": (
+        "openai-chat",
+        {
+            "object": "error",
+            "message": "This model's maximum context length is 4096 tokens. However, you requested 9000 tokens.",
+            "type": "BadRequestError",
+            "code": 400,
+        },
+    ),
+    "vllm-new": (
+        "openai-chat",
+        {
+            "error": {
+                "message": "'max_tokens' is too large: 9000. This model's maximum context length is 4096 tokens",
+                "type": "BadRequestError",
+                "code": 400,
+            }
+        },
+    ),
+    "lmstudio": (
+        "openai-chat",
+        {"error": "Trying to keep the first 9000 tokens. However, the model is loaded with context length of only 4096 tokens"},
+    ),
+    "openai": (
+        "openai-chat",
+        {
+            "error": {
+                "message": "Your input exceeds the context window of this model.",
+                "type": "invalid_request_error",
+                "param": "input",
+                "code": "context_length_exceeded",
+            }
+        },
+    ),
+    "groq": (
+        "openai-chat",
+        {
+            "error": {
+                "message": "Please reduce the length of the messages or completion.",
+                "type": "invalid_request_error",
+                "code": "context_length_exceeded",
+            }
+        },
+    ),
+    "openrouter": (
+        "openai-chat",
+        {"error": {"message": "This endpoint's maximum context length is 4096 tokens. You requested about 9000.", "code": 400}},
+    ),
+    "xai": (
+        "openai-chat",
+        {
+            "error": "This model's maximum prompt length is 4096 but the request contains 9000 tokens.",
+            "code": "invalid argument",
+        },
+    ),
+    "mistral": (
+        "openai-chat",
+        {
+            "object": "error",
+            "message": "Prompt contains 9000 tokens, too large for model with 4096 maximum context length",
+            "type": "invalid_request_prompt",
+            "code": "3051",
+        },
+    ),
+    "minimax": (
+        "openai-chat",
+        {"error": {"message": "invalid params, context window exceeds limit (2013)", "type": "bad_request_error"}},
+    ),
+    "ollama-compat": (
+        "openai-chat",
+        {"error": {"message": "prompt too long; exceeded max context length by 4904 tokens", "type": "api_error"}},
+    ),
+    "responses": (
+        "openai-responses",
+        {"error": {"message": "Your input is too much.", "type": "invalid_request_error", "code": "context_length_exceeded"}},
+    ),
+    "anthropic": (
+        "anthropic",
+        {
+            "type": "error",
+            "error": {"type": "invalid_request_error", "message": "prompt is too long: 213462 tokens > 200000 maximum"},
+        },
+    ),
+    "anthropic-sum": (
+        "anthropic",
+        {
+            "type": "error",
+            "error": {
+                "type": "invalid_request_error",
+                "message": "input length and `max_tokens` exceed context limit: 188240 + 21333 > 200000",
+            },
+        },
+    ),
+    "gemini": (
+        "gemini",
+        {
+            "error": {
+                "code": 400,
+                "message": "The input token count (1196265) exceeds the maximum number of tokens allowed (1048576).",
+                "status": "INVALID_ARGUMENT",
+            }
+        },
+    ),
+    "ollama": ("ollama", {"error": "prompt too long; exceeded max context length by 4904 tokens"}),
+}
+"""By backend: the wire it speaks and what it says, as its documentation or its code has it."""
+
+PAIRS = [(backend, door) for backend in WORDINGS for door in DOORS]
+STREAMED: dict[str, dict[str, Any]] = {
+    "openai-chat": {"error": {"code": 500, "message": "Context size has been exceeded.", "type": "server_error"}},
+    "openai-responses": {
+        "type": "error",
+        "code": "context_length_exceeded",
+        "message": "too much",
+        "param": None,
+        "sequence_number": 1,
+    },
+    "anthropic": WORDINGS["anthropic"][1],
+    "gemini": WORDINGS["gemini"][1],
+    "ollama": WORDINGS["ollama"][1],
+}
+"""As each wire tells it inside a stream."""
+
+
+def is_told(door: str, body: bytes) -> bool:
+    """Whether the door's clients see that the prompt is too long: by the code or the words that they look for."""
+    said = body.decode()
+    match door:
+        case "anthropic":
+            return "prompt is too long" in said and '"invalid_request_error"' in said
+        case "gemini":
+            return "token count" in said and "exceeds the maximum number of tokens allowed" in said
+        case "ollama":
+            return "prompt too long" in said or "prompt is too long" in said or "context length" in said
+    return '"code":"context_length_exceeded"' in said.replace('": "', '":"')
+
+
+def refusing(status: int, body: dict[str, Any]) -> Any:
+    async def handler(seen: Seen, say: Say) -> None:
+        await say.whole(body, status)
+
+    return handler
+
+
+def stream_of(spoken: str) -> Any:
+    data = json.dumps(STREAMED[spoken]).encode()
+
+    async def handler(seen: Seen, say: Say) -> None:
+        await say.head(content_type="application/x-ndjson" if spoken == "ollama" else "text/event-stream")
+        name = f"event: {STREAMED[spoken]['type']}\n".encode() if "type" in STREAMED[spoken] else b""
+        await say.chunk(data + b"\n" if spoken == "ollama" else name + b"data: " + data + b"\n\n")
+        await say.last()
+
+    return handler
+
+
+async def told(here: Running, door: str, *, stream: bool = False) -> tuple[int, bytes]:
+    answer = await here.ask(*asking(door, stream=stream))
+    return answer.status, answer.body
+
+
+@pytest.mark.parametrize("status", [400, 413, 500])
+@pytest.mark.parametrize("backend", WORDINGS)
+async def test_in_the_doors_own_words(serve: Any, backend: str, status: int) -> None:
+    """Whatever a backend calls it, and under whichever status, each door says it in the words that its clients act on."""
+    spoken, body = WORDINGS[backend]
+    served = await serve(refusing(status, body))
+    async with gateway(configured({"house": row(spoken, served.url)})) as here:
+        for door in DOORS:
+            code, said = await told(here, door)
+            assert code == 400, (door, said)
+            assert is_told(door, said), (door, said)
+
+
+@pytest.mark.parametrize("spoken", names())
+@pytest.mark.parametrize("stream", [True, False])
+async def test_inside_a_stream(serve: Any, spoken: str, stream: bool) -> None:
+    """An error event in a 200, before any text, is the same failure as a status."""
+    served = await serve(stream_of(spoken))
+    async with gateway(configured({"house": row(spoken, served.url)})) as here:
+        for door in DOORS:
+            if not stream and spoken == "ollama":
+                continue  # its error is a body of its own there
+            code, said = await told(here, door, stream=True)
+            assert code == 400, (door, said)
+            assert is_told(door, said), (door, said)
+
+
+@pytest.mark.parametrize("door", [door for door in DOORS if not door.startswith("openai-c")])
+async def test_after_text(serve: Any, door: str) -> None:
+    """llama.cpp says it amid a stream: the door's error event has the same words."""
+    served = await serve(streaming(FIRST, text("Hel"), event(STREAMED["openai-chat"]), DONE))
+    async with gateway(configured({"house": row("openai-chat", served.url)})) as here:
+        code, said = await told(here, door, stream=True)
+    assert code == 200
+    assert b"Hel" in said
+    assert is_told(door, said), said
+
+
+@pytest.mark.parametrize("backend", WORDINGS)
+async def test_the_next_target_is_asked(serve: Any, backend: str) -> None:
+    """A larger model may take it; and the first target is as well as before, for it is not at fault."""
+    spoken, body = WORDINGS[backend]
+    small, large = await serve(refusing(400, body)), await serve(good)
+    providers = {"house": row(spoken, small.url), "other": row("openai-chat", large.url)}
+    routes = {"fast": Route(("house/small", "other/small"))}
+    async with gateway(configured(providers, routes=routes)) as here:
+        for _ in range(4):
+            answer = await here.ask(*asking("openai-chat", "fast"))
+            assert (answer.status, answer.headers["x-polychat-provider"]) == (200, "other")
+    assert len(small.seen) == 4, "it was never passed over"
+
+
+@pytest.mark.parametrize(
+    ("spoken", "status", "body"),
+    [
+        (
+            "openai-chat",
+            429,
+            {"error": {"message": "Request too large: tokens per minute (TPM): Limit 6000", "code": "rate_limit_exceeded"}},
+        ),
+        ("openai-chat", 400, {"error": {"message": "messages: the context of a tool call is missing"}}),
+        ("openai-chat", 413, {"error": {"message": "request entity too large"}}),
+        (
+            "anthropic",
+            413,
+            {"type": "error", "error": {"type": "request_too_large", "message": "Request exceeds the maximum size"}},
+        ),
+        ("gemini", 400, {"error": {"code": 400, "message": "token is not valid", "status": "INVALID_ARGUMENT"}}),
+        ("ollama", 500, {"error": "model requires more system memory than is available"}),
+        ("openai-chat", 500, {"error": {"message": "out of memory: reduce the batch", "type": "server_error"}}),
+    ],
+)
+def test_what_is_something_else(spoken: str, status: int, body: dict[str, Any]) -> None:
+    """Limits in time, sizes in bytes and other bad requests are not taken for it: a client would shorten in vain."""
+    assert wire(spoken).read_fault(status, json.dumps(body).encode()).kind != "context_length"
+
+
+@pytest.mark.parametrize("spoken", names())
+def test_codes_decide_before_words(spoken: str) -> None:
+    """A structured code is enough, whatever the message says, on every wire."""
+    for code in CODES:
+        body: dict[str, Any] = {"error": {"message": "no", "code": code, "type": code}}
+        if spoken == "anthropic":
+            body = {"type": "error", "error": {"message": "no", "type": code}}
+        if spoken == "gemini":
+            body = {"error": {"message": "no", "status": code, "code": 400}}
+        fault = wire(spoken).read_fault(400, json.dumps(body).encode())
+        assert fault.kind == "context_length", (code, fault)
+        error = error_of(fault)
+        assert isinstance(error, BackendError)
+        assert error.kind == "context_length"
+
+
+def test_a_message_without_end() -> None:
+    """A stranger's message is looked at in bounded time, however long it is."""
+    began = process_time()
+    for worst in ("exceeds the this its " * 50_000, "input token count" * 60_000, "model's " * 120_000, "exceed" * 160_000):
+        assert not is_overflow((), worst)
+    assert process_time() - began < 0.5
