@@ -32,7 +32,7 @@ _WORDINGS = (
     r"context size has been exceeded",  # llama.cpp, inside a stream
     r"context (?:window|length|limit|size) (?:is )?(?:exceed|overflow|reached)",  # MiniMax: context window exceeds limit
     r"maximum (?:context|prompt|model) length",  # OpenAI's older words, vLLM, OpenRouter, Mistral, xAI
-    r"context length (?:of|is) only",  # LM Studio, vLLM
+    r"context length (?:of|is) (?:only )?\d",  # LM Studio, vLLM
     r"(?:greater|longer) than the (?:model's )?(?:maximum )?context length",  # LM Studio, SGLang
     r"input token count.{0,40}exceeds",  # Gemini
     r"prompt token count.{0,40}exceeds",  # GitHub Copilot
