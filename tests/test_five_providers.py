@@ -14,7 +14,7 @@ import pytest
 
 from polychat import errors
 from polychat.events import Event, Text
-from polychat.gateway.sites import Sites, echo
+from polychat.gateway.sites import Sites, echo, services
 from polychat.providers import Aichat, ChatgptDuo, ChatGptt, GPTalk, Opchatgpts
 from polychat.wire.answering import Question
 
@@ -61,7 +61,7 @@ async def test_every_request_goes_through_the_proxy(
         if "socks" in kind
         else http_proxy(login, hosts=hosts, tls=server_context() if kind == "https" else None)
     )
-    async with running(app) as url, proxying as proxy:
+    async with running(app, hosts=("chat.example",)) as url, proxying as proxy:
         base = mount(provider, f"http://{host}:{urlsplit(url).port}")
         answer = await provider.create_async(
             None, HELLO, proxy.url_for("me", "p%40ss%3Aword", kind), base_url=base, cookies=COOKIES
@@ -75,7 +75,7 @@ async def test_every_request_goes_through_the_proxy(
 @pytest.mark.parametrize("provider", FIVE)
 async def test_a_proxy_that_refuses_tells_no_password(provider: type[Any]) -> None:
     """A wrong password at the proxy is ``ProxyFailed``; the password is in no word of it."""
-    async with running(Counted()) as url, http_proxy(("me", "right")) as proxy:
+    async with running(Counted(), hosts=("chat.example",)) as url, http_proxy(("me", "right")) as proxy:
         with pytest.raises(errors.ProxyFailed) as caught:
             await provider.create_async(
                 None, HELLO, proxy.url_for("me", "hunter2"), base_url=mount(provider, url), cookies=COOKIES
@@ -164,7 +164,7 @@ async def test_leaving_early_closes_the_connection(provider: type[Any]) -> None:
         finally:
             ended.set()
 
-    async with asyncio.timeout(20), running(Sites(endless)) as url:
+    async with asyncio.timeout(20), running(Sites(endless, services("2.4"))) as url:
         async with aclosing(provider.create_async_generator(None, HELLO, base_url=mount(provider, url))) as answer:
             async for _ in answer:
                 break

@@ -14,7 +14,7 @@ from polychat.gateway import paths
 from polychat.gateway.app import Gateway
 from polychat.gateway.openapi import OPERATIONS, description, document
 from polychat.gateway.openapi.operation import FAILURES
-from polychat.gateway.rest import rest
+from polychat.gateway.rest import routes
 from polychat.wire.faults import STATUS
 
 DOCUMENT = document()
@@ -65,7 +65,7 @@ def test_every_table_of_the_gateway_is_described(gateway: Gateway) -> None:
     served = {(endpoint.method, path) for path, endpoint in paths.ENDPOINTS.items()}
     for version in ("v1", "v1beta"):
         served |= {(endpoint.method, f"/{version}/models/{{model}}:{action}") for action, endpoint in paths.GEMINI.items()}
-    for route in rest(gateway).routes:
+    for route in routes(gateway).routes:
         served.add(("GET", f"{route.path}/" if route.path == "/sites" else route.path))  # type: ignore[attr-defined]
     assert served <= known, sorted(served - known)
 

@@ -1,4 +1,4 @@
-"""The sites' application, served for a test."""
+"""The sites' application, served for a test as ``polychat sites`` serves it."""
 
 from __future__ import annotations
 
@@ -6,20 +6,27 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
 
-import uvicorn
+from polychat.config.settings import Gateway as Settings
+from polychat.config.settings import Limits
+from polychat.gateway.access import Strangers
+from polychat.gateway.admission import Rules, Standalone
+from polychat.gateway.serving import Server
+from polychat.gateway.sites import Sites
 
 
 @asynccontextmanager
-async def running(app: Any) -> AsyncGenerator[str, None]:
-    """The application on a free port of loopback; gives its URL."""
+async def running(app: Sites, limits: Limits | None = None, hosts: tuple[str, ...] = ()) -> AsyncGenerator[str, None]:
+    """The application on a free port of loopback; gives its URL. ``hosts``: names that it answers to beside loopback's."""
+    limits = limits or Limits()
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
+    served = Standalone(app, limits)
+    served.setup = Rules(served.setup.keys, Strangers((), hosts, guarded=False), limits)
+    server = Server(served, Settings(grace=1.0, limits=limits))
     task = asyncio.create_task(server.serve([listener]))
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        server.should_exit = True
+        server.stop()
         await task
         listener.close()

@@ -151,6 +151,13 @@ def _sites(sites: argparse.ArgumentParser) -> None:
     answers = sites.add_mutually_exclusive_group()
     answers.add_argument("--model", metavar="TARGET", default="local/smollm2", help="what answers (default: %(default)s)")
     answers.add_argument("--echo", action="store_true", help="answer «echo: » and what was asked, piece by piece")
+    sites.add_argument(
+        "--era",
+        choices=("1.9", "2.0", "2.4"),
+        default="1.9",
+        help="which time the WordPress sites behave as in, by AI Engine's versions: 1.9 suits the clients of 2023 to early "
+        "2025 (no nonce, no stream from AI Power); 2.0 and 2.4 want a nonce and stream (default: %(default)s)",
+    )
 
 
 _SERVE = "Serve every API that chat tools speak, answered by every backend. Arguments go over [gateway] of polychat.toml."

@@ -3,41 +3,44 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import ipaddress
-import signal
 import socket
-from typing import Any
 
+from ..config.settings import Gateway as Settings
 from ..errors import BadInput, MissingPackage
-from ..gateway.sites import Sites, echo, target
 from . import ANSWERED
+
+GRACE = 5.0
+"""Seconds that running streams are given to end."""
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM; streams that run are let finish for a short while."""
     try:
-        import uvicorn
-    except ImportError:
-        raise MissingPackage("uvicorn", extra="sites", purpose="polychat sites") from None
-    app = Sites(echo if arguments.echo else target(arguments.model))
+        from ..gateway.admission import Standalone
+        from ..gateway.listening import open_files
+        from ..gateway.serving import Server, running
+        from ..gateway.sites import Sites, echo, services, target
+        from ..gateway.source import signals
+    except ImportError as missing:
+        package = missing.package if isinstance(missing, MissingPackage) else missing.name
+        raise MissingPackage(package or "uvicorn", extra="sites", purpose="polychat sites") from None
+    app = Sites(echo if arguments.echo else target(arguments.model), services(arguments.era))
+    settings = Settings(grace=GRACE)
+    open_files()
+
+    async def serve(listener: socket.socket) -> None:
+        server = Server(Standalone(app, settings.limits), settings)
+        signals(server.stop, lambda: None)
+        await server.serve([listener])
+
     with _listening(arguments.host, arguments.port) as listener:
         host, port = listener.getsockname()[:2]
         print(f"answered by {'echo' if arguments.echo else arguments.model}; Ctrl-C ends it. Use as --base-url:")
         for name in app.sites:
             print(f"  http://{f'[{host}]' if ':' in host else host}:{port}/{name}", flush=True)
-        config = uvicorn.Config(
-            app, log_level="warning", access_log=False, server_header=False, lifespan="off", timeout_graceful_shutdown=5
-        )
-        asyncio.run(_serve(uvicorn.Server(config), listener))
+        running(serve(listener))
     return ANSWERED
-
-
-async def _serve(server: Any, listener: socket.socket) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # The server takes the signal, ends its streams, and raises it again when it is done: by then all is well.
-        signal.signal(number, lambda *_: None)
-    await server.serve([listener])
 
 
 def _listening(host: str, port: int) -> socket.socket:

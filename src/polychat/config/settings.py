@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 OnLossSetting: TypeAlias = Literal["refuse", "report", "allow"]
 Strategy: TypeAlias = Literal["ordered", "random", "round-robin", "fastest"]
+SitesEra: TypeAlias = Literal["1.9", "2.0", "2.4"]
 LogForm: TypeAlias = Literal["human", "json", "off"]
 
 
@@ -145,6 +146,11 @@ class Gateway:
         "each say otherwise.",
     )
     sites: str = option("local/smollm2", "The model that answers at the chat sites' doors (`/sites/…`); empty closes them.")
+    sites_era: SitesEra = option(
+        "1.9",
+        "Which time the chat sites behave as in, by the versions of the plugin AI Engine. `1.9` suits the clients of 2023 to "
+        "early 2025; `2.0` wants a nonce, and AI Power streams; `2.4` gives the nonce by `start_session`.",
+    )
     log: LogForm = option("human", "A line a request on standard error: for people, as JSON, or none.")
     log_sample: float = option(1.0, "The share of good requests that get a line; failed ones always do.", least=0.0, most=1.0)
     log_text: bool = option(False, "Whether the line holds what was asked and answered.")

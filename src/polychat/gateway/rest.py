@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -13,17 +14,37 @@ from starlette.routing import BaseRoute, Mount, Route
 from .. import __version__
 from ..errors import shown
 from ..wire.faults import Fault
-from .asgi import Receive, Scope, Send
+from .admission import PLAIN, Admission
+from .asgi import Receive, Scope, Send, respond
 from .openapi import description
 from .paths import DOORS, FAMILIES
-from .sites import Sites, routed
+from .sites import Sites, routed, services
 
 if TYPE_CHECKING:
     from .app import Gateway
 
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-def rest(gateway: Gateway) -> Starlette:
+_ANYBODY = ("/health", "/ready")
+"""What load balancers ask by whatever name they know: it tells nothing that is worth a web page's asking."""
+
+
+def rest(gateway: Gateway) -> App:
     """The application for every path that is no door's."""
+    app = routes(gateway)
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        wrong = None if path in _ANYBODY else gateway.setup.strangers.wrong(dict(scope["headers"]))
+        if wrong is None:
+            await app(scope, receive, send)
+        else:
+            await respond(send, 403, PLAIN, f"{wrong}\n".encode())
+
+    return guarded
+
+
+def routes(gateway: Gateway) -> Starlette:
 
     async def ready(request: Request) -> Response:
         if gateway.draining:
@@ -38,16 +59,19 @@ def rest(gateway: Gateway) -> Starlette:
         body, content_type = await asyncio.to_thread(gateway.metrics.view().rendered, request.headers.get("accept", ""))
         return Response(body, media_type=content_type)
 
-    routes: list[BaseRoute] = [
+    paths: list[BaseRoute] = [
         Route("/", _index),
         Route("/health", _health),
         Route("/ready", ready),
         Route("/metrics", metrics),
         Route("/openapi.json", _openapi),
     ]
-    if gateway.setup.gateway.sites:
-        routes.append(Mount("/sites", _Guarded(gateway, Sites(routed(gateway.setup, gateway.setup.gateway.sites)))))
-    return Starlette(routes=routes, exception_handlers={404: _unknown})
+    settings = gateway.setup.gateway
+    if settings.sites:
+        answer, patience = routed(gateway.setup, settings.sites), settings.limits.body_seconds
+        sites = Sites(answer, services(settings.sites_era), patience=patience)
+        paths.append(Mount("/sites", Admission(gateway, sites)))
+    return Starlette(routes=paths, exception_handlers={404: _unknown})
 
 
 async def _unknown(request: Request, error: Exception) -> Response:
@@ -57,26 +81,6 @@ async def _unknown(request: Request, error: Exception) -> Response:
     said = f"there is nothing at {shown(path, 80)}: /openapi.json lists what there is"
     status, body = DOORS[of].refusal(Fault(said, "not_found", 404, "unknown_url"))
     return Response(body, status, media_type="application/json")
-
-
-class _Guarded:
-    """The sites, for those who may come in: their own protocols know no key, so it comes in a header beside them."""
-
-    def __init__(self, gateway: Gateway, app: Sites) -> None:
-        self._gateway, self._app = gateway, app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        setup, headers = self._gateway.setup, dict(scope["headers"])
-        if setup.keys and not setup.keys.name_of(headers, scope["query_string"]):
-            refusal = PlainTextResponse("no key: send x-api-key\n", 401)
-        elif (wrong := setup.strangers.wrong(headers)) is not None:
-            refusal = PlainTextResponse(f"{wrong}\n", 403)
-        elif self._gateway.draining:
-            refusal = PlainTextResponse("stopping\n", 503, {"retry-after": "1"})
-        else:
-            await self._app(scope, receive, send)
-            return
-        await refusal(scope, receive, send)
 
 
 async def _health(request: Request) -> Response:

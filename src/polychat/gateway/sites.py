@@ -13,9 +13,9 @@ from ..events import Event, Text
 from ..providers import every, resolve
 from ..routing import Target
 from ..routing.router import Attempts
-from ..wire.answering import Question, Request, Response, Site
+from ..wire.answering import ERA, Era, Question, Request, Response, Site
 from ..wire.reading import complete, finish_of
-from .asgi import Headers, Left, Receive, Scope, Send, TooLarge, body_of, lifespan, respond
+from .asgi import Headers, Left, Receive, Scope, Send, TooLarge, TooSlow, body_of, lifespan, patient, respond
 
 if TYPE_CHECKING:
     from .setup import Setup
@@ -66,17 +66,25 @@ def routed(setup: Setup, name: str) -> Answer:
     return answer
 
 
-def services() -> dict[str, Site]:
+def services(era: Era = ERA) -> dict[str, Site]:
     """A new answering half of each service that brings one, by the name it is mounted under."""
-    return {provider.__name__.lower(): provider.site() for provider in every() if provider.site is not None}
+    return {provider.__name__.lower(): _made(provider.site, era) for provider in every() if provider.site is not None}
+
+
+def _made(site: type[Site], era: Era) -> Site:
+    dated: Callable[[Era], Site] | None = getattr(site, "in_era", None)
+    return site() if dated is None else dated(era)
 
 
 class Sites:
-    """The ASGI application. What its sites remember lives as long as it does."""
+    """The ASGI application. What its sites remember lives as long as it does.
 
-    def __init__(self, answer: Answer, sites: Mapping[str, Site] | None = None) -> None:
+    ``patience``: the most seconds without a byte of a request's body.
+    """
+
+    def __init__(self, answer: Answer, sites: Mapping[str, Site] | None = None, *, patience: float = 30.0) -> None:
         self.sites = services() if sites is None else sites
-        self._answer = answer
+        self._answer, self._patience = answer, patience
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -93,9 +101,10 @@ class Sites:
             await _respond(send, Response(200 if not name else 404, self._index(scope), "text/plain; charset=utf-8"))
             return
         try:
-            body = await body_of(receive, site.limits)
-        except TooLarge as error:
-            said = Response(413, f"{error}\n".encode(), "text/plain; charset=utf-8", [("Connection", "close")])
+            body = await body_of(patient(receive, self._patience), site.limits)
+        except (TooLarge, TooSlow) as error:
+            status = 413 if isinstance(error, TooLarge) else 408
+            said = Response(status, f"{error}\n".encode(), "text/plain; charset=utf-8", [("Connection", "close")])
             await _respond(send, said)
             return
         except Left:

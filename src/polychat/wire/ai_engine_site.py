@@ -7,16 +7,13 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from ..events import Event, Finish, Text, Usage
 from .ai_engine import MESSAGE_LIMIT, START_SESSION, SUBMIT, TRIMMED
-from .answering import Question, Request, Response
+from .answering import Era, Question, Request, Response
 from .reading import parsed
 from .wordpress import Nonces, php_json
-
-Era = Literal["1.9", "2.0", "2.4"]
-"""Which versions a site behaves like: 1.9 wants no nonce, 2.0 has it in the page, 2.4 gives it by ``start_session``."""
 
 _HISTORY = 15
 _JSON = "application/json; charset=UTF-8"
@@ -30,7 +27,10 @@ _CRITICAL = (
 
 @dataclass(slots=True)
 class AIEngineSite:
-    """One WordPress site with one bot, ``default``; with ``custom_id``, a bot whose page overrides its settings."""
+    """One WordPress site with one bot, ``default``; with ``custom_id``, a bot whose page overrides its settings.
+
+    ``era``: the plugin 1.9 wants no nonce, 2.0 has it in the page, 2.4 gives it by ``start_session``.
+    """
 
     limits: ClassVar[int] = 2 * 1024 * 1024
 
@@ -45,6 +45,11 @@ class AIEngineSite:
 
     def __post_init__(self) -> None:
         self.nonces = Nonces(self.clock, self.rng)
+
+    @classmethod
+    def in_era(cls, era: Era) -> AIEngineSite:
+        """The site as it was then."""
+        return cls(era=era)
 
     def hear(self, request: Request) -> Response | Question:
         """Three pages, and the REST API under ``/wp-json`` or ``?rest_route=``."""

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from ..events import Event, Finish, Text
 from .ai_power import AJAX, TAGS
-from .answering import Question, Request, Response
+from .answering import Era, Question, Request, Response
 from .framing import data_line
 from .reading import parsed
 from .wordpress import Nonces, php_json
@@ -51,6 +51,11 @@ class AIPowerSite:
 
     def __post_init__(self) -> None:
         self.nonces = Nonces(self.clock, self.rng)
+
+    @classmethod
+    def in_era(cls, era: Era) -> AIPowerSite:
+        """The site as it was then: its clients of the first era read one JSON object, whatever the answer's type."""
+        return cls(streams=era != "1.9")
 
     def hear(self, request: Request) -> Response | Question:
         """Pages, and messages at ``admin-ajax.php``."""

@@ -8,9 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from ..events import Event
+
+Era = Literal["1.9", "2.0", "2.4"]
+"""Which time the sites behave as in, by the versions of AI Engine, whose nonces changed twice: see ``AIEngineSite``."""
+ERA: Era = "1.9"
+"""What the clients of 2023 to early 2025 understand, unless another is asked for."""
 
 
 @dataclass(slots=True)
@@ -81,7 +86,10 @@ class Question:
 
 
 class Site(Protocol):
-    """The answering half of one service. A provider's module brings its own as the class attribute ``site``."""
+    """The answering half of one service. A provider's module brings its own as the class attribute ``site``.
+
+    One whose service changed over time has a class method ``in_era(era)`` too, which makes it as it was then; see ``Era``.
+    """
 
     limits: ClassVar[int]
     """The most bytes of a request body it takes; the gateway answers 413 above that."""

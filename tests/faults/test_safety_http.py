@@ -1,0 +1,151 @@
+"""Kinds: what a stranger's bytes, a web page or a lost connection do to the HTTP server, the sites' doors and the pool."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from polychat.config.settings import Limits
+from polychat.events import Event, Text
+from polychat.gateway.sites import Sites, echo
+from polychat.wire.answering import Question
+from polychat.wire.reading import complete
+
+from ..furniture.gateways import PATIENCE, Caller, configured, gateway, row
+from ..furniture.sites import running
+
+FORM = b"prompt=hi&search=hi&purpose=ask"
+FORMS = {"content-type": "application/x-www-form-urlencoded"}
+H2C = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAMAAABkAAQAoAAAAAIAAAAA"}
+
+
+async def called(url: str) -> Caller:
+    host, port = url.removeprefix("http://").rsplit(":", 1)
+    return Caller(*await asyncio.open_connection(host, int(port)))
+
+
+# The sites' own server.
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "evil.example"},
+        {"origin": "https://evil.example"},
+        {"origin": "https://chat-gpt.org"},
+        {"origin": "null"},
+        {"origin": "https://evil.example", "sec-fetch-site": "cross-site"},
+        {"origin": "https://evil.example", "sec-fetch-site": "same-site"},
+    ],
+)
+async def test_the_sites_answer_no_page_of_others(headers: dict[str, str]) -> None:
+    """A form that a web page makes a browser send, or a name that was made to point here, reaches no backend."""
+    reached: list[Question] = []
+
+    async def answer(question: Question) -> AsyncGenerator[list[Event], None]:
+        reached.append(question)
+        yield [Text("x"), complete()]
+
+    async with running(Sites(answer)) as url:
+        caller = await called(url)
+        caller.ask("/chatgptduo/", FORM, headers={**FORMS, **headers})
+        assert (await caller.whole()).status == 403
+        caller.leave()
+    assert not reached
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"origin": "http://127.0.0.1:{port}"}, {"origin": "https://gptalk.net", "sec-fetch-site": "same-origin"}],
+)
+async def test_the_sites_answer_their_own_clients(headers: dict[str, str]) -> None:
+    """Programs send no origin, ours, or their old site's with a word that no page can make a browser say."""
+    async with running(Sites(echo)) as url:
+        port = url.rpartition(":")[2]
+        caller = await called(url)
+        said = {"host": f"127.0.0.1:{port}", **{name: value.format(port=port) for name, value in headers.items()}}
+        caller.ask("/chatgptduo/", FORM, headers={**FORMS, **said})
+        answer = await caller.whole()
+        caller.leave()
+    assert (answer.status, answer.json["answer"]) == (200, "echo: hi")
+
+
+async def test_endless_heads_end_at_the_sites() -> None:
+    """Headers without end are answered with 431 after so many bytes, and take no memory beyond."""
+    async with running(Sites(echo), Limits(head=4096)) as url:
+        caller = await called(url)
+        caller.raw(b"POST /chatgptduo/ HTTP/1.1\r\nhost: 127.0.0.1\r\n")
+        for _ in range(64):
+            caller.raw(b"x-a: " + b"a" * 120 + b"\r\n")
+        assert (await caller.head()).status == 431
+        caller.leave()
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"POST /chatgptduo/ HTTP/1.1\r\nhost: 127.0.0.1\r\n", 408),
+        (b"POST /chatgptduo/ HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 9\r\n\r\nhi", 408),
+    ],
+)
+async def test_the_sites_have_clocks(sent: bytes, status: int) -> None:
+    """A client that stops amid its head or its body is told so, and let go."""
+    async with running(Sites(echo, patience=0.1), Limits(head_seconds=0.1)) as url:
+        caller = await called(url)
+        caller.raw(sent)
+        assert (await caller.head()).status == status
+        await caller.over()
+        caller.leave()
+
+
+async def test_the_gateways_sites_have_the_bodys_clock_and_take_a_place() -> None:
+    """A body of ``/sites`` that does not come takes a place while it is waited for, and ends by the clock."""
+    limits = Limits(concurrent=1, body_seconds=0.2)
+    async with gateway(
+        configured({"house": row("openai-chat", "http://127.0.0.1:9")}, sites="house/small", limits=limits)
+    ) as here:
+        slow = await here.caller()
+        slow.raw(b"POST /sites/chatgptduo/ HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 9\r\n\r\nhi")
+        async with asyncio.timeout(PATIENCE):
+            while not here.app.running:
+                await asyncio.sleep(0)
+        assert (await here.ask("/sites/aichat/chat")).status == 429
+        assert (await here.ask("/v1/models")).status == 429
+        assert (await slow.head()).status == 408
+        await here.app.recorded(3)
+        assert (await here.ask("/sites/aichat/chat")).status == 200
+    assert [record.status for record in here.records if record.door == "sites"] == [429, 408, 200]
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/openapi.json", "/nothing", "/sites/", "/v1/models"])
+async def test_every_path_that_tells_anything_has_the_rule_of_hosts(path: str) -> None:
+    """Without keys each answers loopback's names only, and no page of others; whether it lives is told to anybody."""
+    async with gateway(configured({}, sites="local/smollm2")) as here:
+        for headers in ({"host": "evil.example"}, {"origin": "https://evil.example"}):
+            assert (await here.ask(path, headers=headers)).status == 403
+            for probe in ("/health", "/ready"):
+                assert (await here.ask(probe, headers=headers)).status == 200
+
+
+# What a client may do with a connection.
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize("where", ["sites", "gateway"])
+async def test_a_request_that_offers_another_protocol_keeps_its_body(where: str, framing: str) -> None:
+    """``Upgrade: h2c``, which curl, Java and curl_cffi say, is passed over: the request is answered in HTTP/1.1, whole."""
+    head = "".join(f"{name}: {value}\r\n" for name, value in {**FORMS, **H2C, "host": "127.0.0.1"}.items())
+    body = FORM if framing == "length" else b"%x\r\n%b\r\n0\r\n\r\n" % (len(FORM), FORM)
+    frame = f"content-length: {len(FORM)}" if framing == "length" else "transfer-encoding: chunked"
+    for cut in (0, 1, len(body)):
+        async with running(Sites(echo)) as url, gateway(configured({}, sites="local/smollm2")) as here:
+            caller = await called(url if where == "sites" else here.url)
+            path = "/chatgptduo/" if where == "sites" else "/v1/chat/completions"
+            caller.raw(f"POST {path} HTTP/1.1\r\n{head}{frame}\r\n\r\n".encode() + body[:cut])
+            await asyncio.sleep(0)
+            caller.raw(body[cut:])
+            answer = await caller.whole()
+            caller.leave()
+            assert answer.json["answer"] == "echo: hi" if where == "sites" else "no JSON object" in str(answer.json)
