@@ -20,12 +20,12 @@ class LineTooLong(ValueError):
 class Lines:
     """Cuts bytes into lines at LF, CRLF and CR, wherever the network cuts them. A line comes without its end."""
 
-    __slots__ = ("_after_cr", "_held", "_size", "limit")
+    __slots__ = ("_after_cr", "_held", "limit")
 
     def __init__(self, limit: int = MAX_LINE) -> None:
         self.limit = limit
-        self._held: list[bytes] = []
-        self._size = 0
+        # Not a list of pieces: a peer that sends byte by byte would make it forty times as large.
+        self._held: bytes | bytearray = b""
         self._after_cr = False
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -37,26 +37,27 @@ class Lines:
         self._after_cr = data[-1:] == b"\r" if data else False
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        could_be_long = self._size + len(data) > self.limit  # else no line of these is, and none is looked at
+        held = self._held
+        could_be_long = len(held) + len(data) > self.limit  # else no line of these is, and none is looked at
         lines = data.split(b"\n")
         rest = lines.pop()
-        if lines and self._held:
-            self._held.append(lines[0])
-            lines[0] = b"".join(self._held)
-            self._held.clear()
-            self._size = 0
-        if rest:
-            self._held.append(rest)
-            self._size += len(rest)
-        if could_be_long and (self._size > self.limit or any(len(line) > self.limit for line in lines)):
+        if held:
+            if lines:
+                lines[0] = b"".join((held, lines[0]))
+                self._held = rest
+            elif type(held) is bytearray:
+                held += rest
+            else:
+                self._held = bytearray(held) + rest
+        elif rest:
+            self._held = rest
+        if could_be_long and (len(self._held) > self.limit or any(len(line) > self.limit for line in lines)):
             raise LineTooLong(self.limit)
         return lines
 
     def end(self) -> list[bytes]:
         """What stood after the last line end: one line, or none."""
-        rest = b"".join(self._held)
-        self._held.clear()
-        self._size = 0
+        rest, self._held = bytes(self._held), b""
         return [rest] if rest else []
 
 

@@ -65,18 +65,22 @@ class WholeLines(Reading):
 
     def __init__(self, reader: Reader) -> None:
         super().__init__(reader)
-        self._held = b""
+        self._held = bytearray()
+        """The line that has begun; the reader sets it a limit."""
 
     def feed(self, data: bytes) -> bytes:
         super().feed(data)
-        data = self._held + data
         whole = data.rfind(b"\n") + 1
-        self._held = data[whole:]
-        return data[:whole]
+        if not whole:
+            self._held += data
+            return b""
+        passes = bytes(self._held) + data[:whole] if self._held else data[:whole]
+        self._held = bytearray(data[whole:])
+        return passes
 
     def end(self) -> bytes:
         super().end()
-        held, self._held = self._held, b""
+        held, self._held = bytes(self._held), bytearray()
         return held if self.finish is not None and self.finish.verdict == "complete" else b""
 
 

@@ -25,6 +25,7 @@ _LONGEST = max(map(len, _MARKS))
 _SAID = re.compile(rb'"delta":\s?\{[^{}\n]*?"(?!role")\w+":\s?(?:"[^"]|\[\s?[^\]\s]|\{\s?[^}\s])')
 """Something of an answer: a member of a delta, other than the role, that is not empty."""
 _SERVED = re.compile(rb'"model":\s?"([^"\\]{1,200})"')
+_END = re.compile(rb"\n\r?\n")
 _NO_CHOICES = re.compile(rb'"choices":\s?\[\s?\]')
 
 
@@ -42,31 +43,41 @@ class Chunks:
         self._wants_usage = usage
         self._came = self._looks = self._ended = False
         self._reason: str | None = None
-        self._gone = b""
-        """The part of the chunk at hand that has passed."""
-        self._held = b""
+        self._gone = bytearray()
+        """The part of the chunk at hand that has passed, its last ``MAX_LINE`` bytes at most."""
+        self._held = bytearray()
+        """The part of the chunk at hand that has not."""
 
     def feed(self, data: bytes) -> bytes:
         if self._looks:
-            self._held += data
-            return self._chunks()
+            return self._look(data)
         gone = self._gone
-        if _is_marked(gone[-_LONGEST:] + data if gone else data):
+        if _is_marked(bytes(gone[-_LONGEST:]) + data if gone else data):
             self._looks = True  # from here on chunk by chunk: there are few more
-            self._held = data
-            return self._chunks()
-        if not self._came:
-            self._begin(gone + data)
-        self._gone = b"" if data[-2:] == b"\n\n" else _behind_last_blank(gone + data)
+            return self._look(data)
+        if not gone and data[-2:] == b"\n\n":  # the usual read: whole chunks
+            if not self._came:
+                self._begin(data)
+        elif end := _last_end(gone, data):
+            if not self._came:
+                self._begin(bytes(gone) + data[:end])
+            self._gone = bytearray(data[end:])
+        else:
+            gone += data
+            if len(gone) > MAX_LINE:
+                del gone[:-MAX_LINE]
         return data
 
     def end(self) -> bytes:
-        held, self._held = self._held, b""
+        gone, held = bytes(self._gone), bytes(self._held)
+        self._gone, self._held = bytearray(), bytearray()
         if self.finish is not None:
             return b""
         passes = True
         if held.strip():  # a last chunk without its blank line
-            passes = self._read_last(self._gone + held)
+            passes = self._read_last(gone + held)
+        elif not self._came:
+            self._begin(gone)
         if self.finish is None:
             self.finish = self._verdict(whole=False)
         return held if passes and self.finish.verdict == "complete" else b""
@@ -86,23 +97,34 @@ class Chunks:
         self.told = False
         return passes
 
-    def _chunks(self) -> bytes:
-        """What passes of the whole chunks that are held."""
-        passed = []
-        while self.finish is None:
-            if not self._gone and (begin := _marked_chunk(self._held)):  # what stands before it passes unread
-                unread, self._held = self._held[:begin], self._held[begin:]
-                if not self._came:
-                    self._begin(unread)
-                passed.append(unread)
-            if not (end := _blank_end(self._held)):
+    def _look(self, data: bytes) -> bytes:
+        """What passes of the chunks that ``data`` completes: each byte is held once, and looked at when its chunk is whole."""
+        if self.finish is not None:
+            return b""
+        if not _last_end(self._held or self._gone, data):
+            self._held += data
+            if len(self._held) > MAX_LINE:
+                self.finish = failed(BadReply(f"the reply holds {LineTooLong(MAX_LINE)}"))
+            return b""
+        return self._chunks(bytes(self._held) + data if self._held else data)
+
+    def _chunks(self, data: bytes) -> bytes:
+        """What passes of the whole chunks of ``data``; what begins another is held."""
+        passed: list[bytes] = []
+        begin = 0
+        if not self._gone and (begin := _marked_chunk(data)):  # what stands before it passes unread
+            passed.append(data[:begin])
+            if not self._came:
+                self._begin(passed[0])
+        for blank in _END.finditer(data, begin):
+            if self.finish is not None:
                 break
-            chunk, self._held = self._held[:end], self._held[end:]
-            gone, self._gone = self._gone, b""
+            chunk, gone = data[begin : blank.end()], bytes(self._gone)
+            begin = blank.end()
+            self._gone.clear()
             if self._read(gone + chunk) or gone:
                 passed.append(chunk)
-        if len(self._held) > MAX_LINE and self.finish is None:
-            self.finish = failed(BadReply(f"the reply holds {LineTooLong(MAX_LINE)}"))
+        self._held = bytearray(data[begin:])
         return b"".join(passed)
 
     def _read(self, chunk: bytes) -> bool:
@@ -157,16 +179,23 @@ class Chunks:
 def _marked_chunk(data: bytes) -> int:
     """Where the first chunk begins that must be read: what stands before it are whole chunks. The last may be cut."""
     first = min((place for mark in _MARKS if (place := data.find(mark)) >= 0), default=len(data))
-    lf, crlf = data.rfind(b"\n\n", 0, first), data.rfind(b"\n\r\n", 0, first)
+    return _behind_blank(data, first)
+
+
+def _behind_blank(data: bytes, before: int) -> int:
+    """Where the chunk begins that ``before`` stands in: behind the last blank line."""
+    lf, crlf = data.rfind(b"\n\n", 0, before), data.rfind(b"\n\r\n", 0, before)
     return max(lf + 2 if lf >= 0 else 0, crlf + 3 if crlf >= 0 else 0)
 
 
-def _blank_end(data: bytes) -> int:
-    """Where the first chunk ends; 0 where it has not."""
-    place, crlf = data.find(b"\n\n"), data.find(b"\n\r\n")
-    if crlf >= 0 and (place < 0 or crlf < place):
-        return crlf + 3
-    return place + 2 if place >= 0 else 0
+def _last_end(begun: bytearray, data: bytes) -> int:
+    """Where in ``data`` the last chunk ends that it completes, after what of it has come; 0 where it completes none."""
+    if end := _behind_blank(data, len(data)):
+        return end
+    # The blank line itself may be cut.
+    if data[:1] == b"\n" and begun.endswith((b"\n", b"\n\r")):
+        return 1
+    return 2 if data[:2] == b"\r\n" and begun.endswith(b"\n") else 0
 
 
 def _is_marked(data: bytes) -> bool:
@@ -213,10 +242,3 @@ def _is_json(payload: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _behind_last_blank(data: bytes) -> bytes:
-    """The part of a chunk that has not ended yet."""
-    end, end_crlf = data.rfind(b"\n\n"), data.rfind(b"\n\r\n")
-    begins = max(end + 2 if end >= 0 else 0, end_crlf + 3 if end_crlf >= 0 else 0)
-    return data[max(begins, len(data) - MAX_LINE) :]
