@@ -26,6 +26,7 @@ ROOMS = [
     "types",
     "errors",
     "events",
+    "redact",
     "prompt",
     "config",
     "wire",

@@ -49,7 +49,8 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
         name, equals, value = given.partition("=")
         if not equals or name not in known:
             takes = ", ".join(known) or "none"
-            raise BadInput(f"-o {given!r} is not NAME=VALUE with an option of {provider.__name__} ({takes})", field="option")
+            said = f"{name}=…" if equals and name.isidentifier() else "what was given"  # it may be a key
+            raise BadInput(f"-o: {said} is not NAME=VALUE with an option of {provider.__name__} ({takes})", field="option")
         options[name] = _value(value)
     return options
 

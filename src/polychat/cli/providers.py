@@ -8,6 +8,7 @@ from typing import Any
 
 from ..config.rows import Row
 from ..providers import every, options_of, vendors
+from ..redact import bare_url
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -22,7 +23,8 @@ def run(arguments: argparse.Namespace) -> int:
     width = max(len(row.name) for row in rows)
     for row in rows:
         key = row.key[0] if row.key else "no key"
-        print(f"  {row.name:<{width}}  {key + (' (optional)' if row.key and row.key_optional else ''):<34}  {row.base_url}")
+        key += " (optional)" if row.key and row.key_optional else ""
+        print(f"  {row.name:<{width}}  {key:<34}  {bare_url(row.base_url)}")
     return 0
 
 
@@ -30,7 +32,7 @@ def _vendor(row: Row) -> dict[str, Any]:
     return {
         "name": row.name,
         "title": row.title,
-        "url": row.base_url,
+        "url": bare_url(row.base_url),
         "wire": row.wire,
         "key": list(row.key),
         "can": list(row.can),

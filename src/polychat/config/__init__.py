@@ -42,7 +42,7 @@ class Config:
 
     file: Path | None = None
     local_models: Mapping[str, LocalModel] = field(default_factory=dict)
-    providers: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    providers: Mapping[str, dict[str, Any]] = field(default_factory=dict, repr=False)
     """The tables ``[providers.NAME]``, for ``rows.row_of``: over a known vendor's row, or a vendor of one's own."""
     gateway: Gateway = field(default_factory=Gateway)
     routes: Mapping[str, Route] = field(default_factory=dict)

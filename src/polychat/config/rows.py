@@ -30,9 +30,10 @@ class Row:
         metadata={"about": "How it is spoken to: `openai-chat`, `openai-responses`, `anthropic`, `gemini`, `ollama`."}
     )
     base_url: str = field(
+        repr=False,  # it may hold a password, as headers may hold a token
         metadata={
             "about": "What the wire's paths are put after, such as `http://127.0.0.1:9101/v1`; `{name}` is one of `params`."
-        }
+        },
     )
     title: str = option("", "What people call it.")
     key: tuple[str, ...] = option((), "Environment variables that hold the key; the first found wins.")
@@ -45,7 +46,7 @@ class Row:
         (), "Models that are listed by name where the vendor has no list, or is not to be asked for it."
     )
     can: tuple[str, ...] = option((), "What the vendor's documentation says that its models can, some of them.", choices=CAN)
-    headers: Mapping[str, str] = option(dict, "Headers that are sent with every request.")
+    headers: Mapping[str, str] = option(dict, "Headers that are sent with every request.", shown=False)
     params: Mapping[str, str] = option(dict, "For each `{name}` in `base_url`, the environment variable that fills it.")
     rename: Mapping[str, str] = option(dict, "Fields of a request that it knows by another name.")
     drop: Mapping[str, str] = option(

@@ -25,16 +25,20 @@ def option(
     pattern: str | None = None,
     form: str | None = None,
     reference: bool | None = None,
+    shown: bool = True,
 ) -> Any:
-    """A key with what it means, and what its value must be beyond its type: see ``decoding.Key``."""
+    """A key with what it means, and what its value must be beyond its type: see ``decoding.Key``.
+
+    ``shown`` false: ``repr`` leaves it out.
+    """
     known = {
         **{"about": about, "least": least, "most": most, "choices": choices},
         **{"pattern": pattern, "form": form, "reference": reference},
     }
     metadata = {name: value for name, value in known.items() if value is not None}
     if callable(default):
-        return field(default_factory=default, metadata=metadata)
-    return field(default=default, metadata=metadata)
+        return field(default_factory=default, metadata=metadata, repr=shown)
+    return field(default=default, metadata=metadata, repr=shown)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from ..errors import shown
+from ..redact import bare_url
 from . import Config
 
 HIDDEN = "(hidden)"
-_SECRET_HEADER = re.compile(r"(?i)auth|key|token|secret|cookie|passw")
 
 
 def config_text(configured: Config) -> str:
@@ -58,9 +57,9 @@ def _columns(value: Any) -> dict[str, Any]:
 def _without_secrets(row: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(row)
     if "base_url" in found:
-        found["base_url"] = shown(found["base_url"], len(found["base_url"]) + 1)
+        found["base_url"] = bare_url(found["base_url"])
     if "headers" in found:
-        found["headers"] = {name: HIDDEN if _SECRET_HEADER.search(name) else value for name, value in found["headers"].items()}
+        found["headers"] = dict.fromkeys(found["headers"], HIDDEN)  # any of them may be a token, whatever its name
     return found
 
 

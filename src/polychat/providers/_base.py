@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from ..errors import BackendError, BadInput, PolychatError
 from ..events import Event, Finish, Text
+from ..redact import Secrets
 from ..types import Ask, AsyncResult, Messages
 from ..wire.answering import Site
 from ..wire.embeddings import Embed, Embeddings
@@ -15,6 +16,7 @@ from ..wire.models import ModelInfo
 from ._call import Call, call_of, options_of
 from ._notes import Notes
 from ._reach import fates_of, messages_of, options_from
+from ._redacted import Redacted, secrets_in
 from ._relay import Relay
 from ._threaded import pieces_of
 
@@ -54,18 +56,23 @@ class Provider:
     async def events(
         cls, model: str | None, messages: Messages, proxy: str | None = None, **kwargs: Any
     ) -> AsyncGenerator[list[Event], None]:
-        """``reply`` with the keywords of the contract, its errors marked with the provider's name."""
+        """``reply`` with the keywords of the contract, its errors marked with the provider's name; no credential in either."""
+        secrets: Secrets | None = None
         try:
             if _same(cls.reply, Provider.reply):
                 batches = _borrowed(cls, model, messages, proxy, kwargs)
             else:
                 call = call_of(cls, proxy, kwargs)
+                secrets = secrets_in(call)
                 batches = cls.reply(model, messages, call, **call.own)
+            redacted = None if secrets is None else Redacted(secrets)
             async with aclosing(batches):
                 async for batch in batches:
-                    yield batch
+                    yield batch if redacted is None else redacted.batch(batch)
         except PolychatError as error:
             error.provider = error.provider or cls.__name__
+            if secrets is not None:
+                secrets.error(error)
             raise
 
     @classmethod

@@ -35,21 +35,21 @@ class UnknownOption(UserWarning):
 
 @dataclass(slots=True)
 class Call:
-    """One ask's circumstances. ``deadline`` is on the running loop's clock."""
+    """One ask's circumstances. ``deadline`` is on the running loop's clock. ``repr`` shows no credential."""
 
     provider: str
-    base_url: str
+    base_url: str = field(repr=False)
     """Where the service is, without a slash at the end."""
-    proxy: str | None
+    proxy: str | None = field(repr=False)
     timeout: float | None
     """Seconds in total; ``None`` is no limit."""
     deadline: float | None
-    cookies: Mapping[str, str] | None
-    headers: Mapping[str, str]
+    cookies: Mapping[str, str] | None = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
     """The caller's own, which go over the provider's."""
     waits: Waits | None = None
     """Seconds that single steps may take; ``None``: what the transport has for them."""
-    own: dict[str, Any] = field(default_factory=dict)
+    own: dict[str, Any] = field(default_factory=dict, repr=False)
     """The provider's options by name: the keyword-only parameters of its ``reply``."""
 
     @property

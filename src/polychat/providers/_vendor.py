@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from ..transport.exchange import Answer, Exchange
 
 _FILE = Path(__file__).with_name("vendors.toml")
-_KEY = 8
-"""Letters that a real key has at least; what is shorter may be a word of any message."""
 MAX_REPLY = 64 * 1024 * 1024
 """Bytes of a reply that is read whole."""
 
@@ -82,7 +80,7 @@ class Vendor(AsyncGeneratorProvider):
         async with cls._exchange(call, "POST", spoken.path(ask), api_key, body) as response:
             notes.limits = rate_limits(response)
             if not response.ok:
-                raise await cls.refusal(response, api_key)
+                raise await cls.refusal(response)
             if not ask.stream:
                 notes.raw = await response.read(MAX_REPLY)
                 yield spoken.read_reply(notes.raw, vendor=tag, limits=_limits(ask))
@@ -149,7 +147,7 @@ class Vendor(AsyncGeneratorProvider):
     async def _asked(cls, call: Call, method: str, path: str, body: bytes | None) -> bytes:
         async with cls._exchange(call, method, path, call.own.get("api_key"), body) as response:
             if not response.ok:
-                raise await cls.refusal(response, call.own.get("api_key"))
+                raise await cls.refusal(response)
             return await response.read(MAX_REPLY)
 
     @classmethod
@@ -158,20 +156,17 @@ class Vendor(AsyncGeneratorProvider):
         return call.exchange(method, path if path.startswith("https://") else call.base_url + path, headers, body)
 
     @classmethod
-    async def refusal(cls, response: Answer, api_key: str | None = None) -> StatusError:
+    async def refusal(cls, response: Answer) -> StatusError:
         """The error of a status other than 2xx, with what the vendor says of it."""
         try:
             body = await response.read()
         except BackendError:  # the status is known all the same
             body = b""
         fault = wire(cls.row.wire).read_fault(response.status, body)
-        for value in key_header(cls.row, api_key).values():  # some repeat the key that they refuse
-            key = value.removeprefix("Bearer ")
-            fault.message = fault.message.replace(key, "…") if len(key) >= _KEY else fault.message
         error = response.error(shown(fault.message))
         error.kind, error.word, error.param = fault.kind, fault.code, fault.param
         error.retry_after = error.retry_after if fault.retry_after is None else fault.retry_after
-        return error
+        return response.redacted(error)
 
 
 # Looked for once a second: that is half a dozen names to look up in ``os.environ``, which is slow.

@@ -9,8 +9,9 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
-from ..errors import BackendError, BadReply, StatusError, shown
+from ..errors import BackendError, BadReply, PolychatError, StatusError, shown
 from ..events import Event, Finish
+from ..redact import Redaction, Secrets
 from ..wire.framing import MAX_LINE, Lines, LineTooLong
 from ..wire.reading import Reader
 
@@ -19,6 +20,7 @@ MAX_BODY = 16 * 1024 * 1024
 
 _CHARSET = re.compile(r"""(?i)\bcharset\s*=\s*["']?([^\s;"']+)""")
 Self = TypeVar("Self", bound="Body")
+Error = TypeVar("Error", bound=PolychatError)
 
 
 class Body(ABC):
@@ -29,6 +31,10 @@ class Body(ABC):
 
     def __init__(self, provider: str | None) -> None:
         self._provider = provider
+        self._secrets: Secrets | None = None
+        """What its request carried as credentials: no error shows it."""
+        self._redaction: Redaction | None = None
+        """Takes it out of the body, where that is wanted."""
         self._body: bytes | None = None
 
     @property
@@ -94,7 +100,8 @@ class Body(ABC):
                         raise self._bad(f"the reply has more than {limit:,} bytes, which is our limit")
             finally:
                 self.close()
-            self._body = b"".join(pieces)
+            body = b"".join(pieces)
+            self._body = body if self._secrets is None or self._redaction is None else self._secrets.whole(body)
         return self._body
 
     async def text(self) -> str:
@@ -178,4 +185,8 @@ class Body(ABC):
             raise self._bad(f"the service sent {error}") from None
 
     def _bad(self, message: str) -> BadReply:
-        return BadReply(message, provider=self._provider, status=self.status)
+        return self.redacted(BadReply(message, provider=self._provider, status=self.status))
+
+    def redacted(self, error: Error) -> Error:
+        """The same error, without what the request carried as credentials."""
+        return error if self._secrets is None else self._secrets.error(error)

@@ -12,6 +12,7 @@ from yarl import URL
 
 from .. import __version__
 from ..errors import BadInput
+from ..redact import Secrets, secrets_of
 from ._coding import ACCEPTED
 from ._request import url_of
 from .proxy import Proxy, proxy_of
@@ -73,6 +74,11 @@ class Asked(NamedTuple):
     proxy: Proxy | None
     way: Way | None
     """``None`` where it needs TLS, whose certificates may be others from one request to the next."""
+    secrets: Secrets | None
+    """Its credentials, for the reply to go without them."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.method} {self.place.authority})"  # the rest holds keys
 
     def head(self, body: bytes | None) -> bytes:
         if body is not None or self.method in ("POST", "PUT", "PATCH"):
@@ -104,7 +110,8 @@ def asked(method: str, url: str, headers: tuple[tuple[str, str], ...], proxy: st
     is_safe = method in _SAFE or any(name.lower() == "idempotency-key" for name, _ in headers)
     needs_tls = place.is_tls or (via is not None and via.scheme == "https")
     way = None if needs_tls else Way(place.url.scheme, place.host, place.port, via, None)
-    return Asked(method, place, headers, "\r\n".join([*lines, ""]).encode(), is_safe, via, way)
+    known = secrets_of([*headers, ("authorization", place.authorization), *(via.headers.items() if via is not None else ())])
+    return Asked(method, place, headers, "\r\n".join([*lines, ""]).encode(), is_safe, via, way, known)
 
 
 def _defaults(place: Place) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from multidict import CIMultiDict
 
 from ..errors import BackendError, NotReady, StatusError
+from ..redact import Redaction
 from ._body import MAX_BODY, Body
 from ._coding import decoder, ended, taken
 from ._heads import Asked
@@ -27,9 +28,12 @@ class PooledResponse(Body):
         self._provider, self._body = provider, None
         self._decoder = decoder(connection.coding.lower()) if connection.coding else None
         self._pool, self._connection, self._asked, self._sent = pool, connection, asked, sent
-        self._fields = connection.headers
         self._headers: CIMultiDict[str] | None = None
-        self._status, self._reason = connection.status, connection.reason
+        self._status, self._reason, self._fields = connection.status, connection.reason, connection.headers
+        self._secrets = secrets = asked.secrets
+        self._redaction = None if secrets is None else Redaction(secrets)
+        if secrets is not None:
+            self._reason, self._fields = secrets.whole(self._reason), secrets.headers(self._fields)
         self._begun = self._closed = False
         self._loss: BackendError | None = None
 
@@ -86,6 +90,7 @@ class PooledResponse(Body):
             self._body = connection.take()  # all of it came with the head
             self.close()
             if len(self._body) <= limit:
+                self._body = self._body if self._secrets is None else self._secrets.whole(self._body)
                 return self._body
             raise self._bad(f"the reply has more than {limit:,} bytes, which is our limit")
         return await super().read(limit)
@@ -95,13 +100,19 @@ class PooledResponse(Body):
             raise self._loss
         if self._closed:
             raise NotReady("the response is closed: read it once, and inside its `async with`")
+        redaction = self._redaction
         try:
-            return await (self._came() if self._decoder is None else self._decoded())
+            while data := await (self._came() if self._decoder is None else self._decoded()):
+                if redaction is None or (data := redaction.feed(data)):
+                    return data
         except BackendError as error:
             error.provider = error.provider or self._provider
-            self._loss = error
+            self._loss = self.redacted(error)
             self.close()
-            raise
+            if redaction is None or not (data := redaction.end()):
+                raise
+            return data
+        return b"" if redaction is None else redaction.end()
 
     async def _decoded(self) -> bytes:
         inflate = self._decoder

@@ -111,6 +111,7 @@ class Exchange:
             deadline=deadline,
             provider=provider,
             keep_alive=True,
+            redacts=True,
         )
         self._session = await session.__aenter__()
         try:

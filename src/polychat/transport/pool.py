@@ -71,6 +71,7 @@ class Pool:
         ``timeout`` is in seconds, for all of it; ``deadline`` is a moment on the loop's clock. Raises ``BadInput``,
         ``ConnectionFailed``, ``TimedOut``, ``BadReply``.
         """
+        ask: Asked | None = None
         try:
             ask = asked(method, url, tuple(headers.items()), proxy)
             times = times_of(waits) if timeout is None and deadline is None else self._times(waits, timeout, deadline)
@@ -91,6 +92,8 @@ class Pool:
             raise failure_of(lost, ask.place, way.proxy, connected=True)
         except PolychatError as error:
             error.provider = error.provider or provider
+            if ask is not None and ask.secrets is not None:
+                ask.secrets.error(error)
             raise
 
     def _times(self, waits: Waits, timeout: float | None, deadline: float | None) -> Times:

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 import aiohttp
+from multidict import CIMultiDict
 
 from ..errors import BackendError, NotReady
+from ..redact import Redaction, Secrets
 from ._body import Body
 from ._clocks import Clocks
 from ._failures import FOREIGN, loss_of
@@ -29,12 +31,17 @@ class StreamResponse(Body):
         clocks: Clocks,
         forget: Callable[[StreamResponse], None],
         provider: str | None = None,
+        *,
+        secrets: Secrets | None = None,
+        redacts: bool = False,
     ) -> None:
         self._answer = answer
         self._asked = asked
         self._clocks = clocks
         self._forget = forget
         super().__init__(provider)
+        self._secrets = secrets
+        self._redaction = Redaction(secrets) if secrets is not None and redacts else None
         self._content = answer.content
         self._glanced = b""
         self._ahead = b""
@@ -51,11 +58,14 @@ class StreamResponse(Body):
     @property
     def headers(self) -> Mapping[str, str]:
         """Names in any case."""
-        return self._answer.headers
+        if self._redaction is None:
+            return self._answer.headers
+        return CIMultiDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.raw_headers)
 
     @property
     def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
-        return self._answer.raw_headers
+        fields = self._answer.raw_headers
+        return fields if self._redaction is None or self._secrets is None else self._secrets.headers(list(fields))
 
     @property
     def cookies(self) -> dict[str, str]:
@@ -69,7 +79,7 @@ class StreamResponse(Body):
 
     def error(self, said: str = "") -> StatusError:
         """The error of this status, not raised. ``said`` is what the service says of it, fit to be shown."""
-        return status_error(
+        error = status_error(
             self.status,
             self._answer.reason or "",
             self._asked.url,
@@ -80,6 +90,7 @@ class StreamResponse(Body):
             body=self._glanced,
             provider=self._provider,
         )
+        return self.redacted(error)
 
     async def glance(self) -> None:
         """Look at a refusal's page for a bot wall, for ``error`` to tell of it. It remains to be read."""
@@ -88,7 +99,7 @@ class StreamResponse(Body):
         pieces: list[bytes] = []
         try:
             async with asyncio.timeout(_GLANCE_SECONDS):
-                while sum(map(len, pieces)) < _GLANCE and (data := await self.piece()):
+                while sum(map(len, pieces)) < _GLANCE and (data := await self._came()):
                     pieces.append(data)
         except TimeoutError:
             pass  # ours: whoever reads on waits on; or a clock's, which will be raised again
@@ -113,6 +124,20 @@ class StreamResponse(Body):
 
     async def piece(self) -> bytes:
         """The next bytes, nothing at the end. Raises ``Truncated`` or ``TimedOut`` when all that came is given."""
+        redaction = self._redaction
+        if redaction is None:
+            return await self._came()
+        try:
+            while data := await self._came():
+                if data := redaction.feed(data):
+                    return data
+        except BackendError:
+            if not (data := redaction.end()):
+                raise
+            return data  # the loss is raised with the next read
+        return redaction.end()
+
+    async def _came(self) -> bytes:
         if self._ahead:
             data, self._ahead = self._ahead, b""
             return data
@@ -137,7 +162,7 @@ class StreamResponse(Body):
     def _lost(self, loss: BackendError) -> bytes:
         """What came before the loss and was not read; raises the loss, now or with the next read."""
         loss.provider = loss.provider or self._provider
-        self._loss = loss
+        self._loss = self.redacted(loss)
         self._content.set_exception(None)  # type: ignore[arg-type]  # or aiohttp keeps what it holds, and raises instead
         left = self._content.read_nowait()
         self.close()

@@ -15,6 +15,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from ..errors import NotReady, PolychatError
+from ..redact import Secrets, secrets_of
 from ._clocks import Clocks
 from ._failures import FOREIGN, Place, failure_of, proxy_answered
 from ._kept import kept_connector
@@ -75,6 +76,9 @@ class StreamSession:
 
     With ``keep_alive`` a connection whose reply was read to its end is kept for the next session of this event loop that asks
     the same server the same way, for a few seconds.
+
+    No error shows a credential of its request. With ``redacts`` headers and bodies of replies come without them too: that is
+    for APIs, for the pages of a site hand out what is to be sent back.
     """
 
     def __init__(
@@ -90,8 +94,9 @@ class StreamSession:
         deadline: float | None = None,
         provider: str | None = None,
         keep_alive: bool = False,
+        redacts: bool = False,
     ) -> None:
-        self._keep_alive = keep_alive
+        self._keep_alive, self._redacts = keep_alive, redacts
         self._kept: aiohttp.TCPConnector | None = None
         self._headers = CIMultiDict(headers or {})
         self._cookies = sendable(cookies or {})
@@ -142,16 +147,25 @@ class StreamSession:
         return Asking(self._ask(method.upper(), url, options))
 
     async def _ask(self, method: str, url: str, options: Options) -> StreamResponse:
+        secrets: Secrets | None = None
         try:
             asked = self._asked(method, url, options)
+            secrets = self._secrets_of(asked)
             timeout = options.get("timeout")
             clocks = Clocks(
                 self._connect_timeout, self._idle_timeout, self._timeout if timeout is None else timeout, self._deadline
             )
-            return await self._followed(asked, clocks, options.get("allow_redirects", True))
+            return await self._followed(asked, clocks, secrets, follows=options.get("allow_redirects", True))
         except PolychatError as error:
             error.provider = error.provider or self._provider
+            if secrets is not None:
+                secrets.error(error)
             raise
+
+    def _secrets_of(self, asked: Asked) -> Secrets | None:
+        url, proxy = asked.url, self._proxies.of(asked.url.scheme)
+        passwords = (url.password or url.user or "", "" if proxy is None else proxy.password.decode("latin-1"))
+        return secrets_of(asked.headers.items(), self._cookies, passwords)
 
     def _asked(self, method: str, url: str, options: Options) -> Asked:
         body, content_type = body_of(options.get("data"), options.get("json"))
@@ -161,11 +175,11 @@ class StreamSession:
             headers["Content-Type"] = content_type
         return Asked(method, url_of(url, options.get("params")), headers, body)
 
-    async def _followed(self, asked: Asked, clocks: Clocks, allow_redirects: bool) -> StreamResponse:
+    async def _followed(self, asked: Asked, clocks: Clocks, secrets: Secrets | None, *, follows: bool) -> StreamResponse:
         for _ in range(MOST + 1):
-            response = await self._answered(asked, clocks)
+            response = await self._answered(asked, clocks, secrets)
             try:
-                further = onward(asked, response.status, response.headers.get("Location")) if allow_redirects else None
+                further = onward(asked, response.status, response.headers.get("Location")) if follows else None
             except NotFollowed as why:
                 raise self._not_followed(response, str(why)) from None
             if further is None:
@@ -178,7 +192,7 @@ class StreamSession:
         response.close()
         return response.error(why)
 
-    async def _answered(self, asked: Asked, clocks: Clocks) -> StreamResponse:
+    async def _answered(self, asked: Asked, clocks: Clocks, secrets: Secrets | None) -> StreamResponse:
         proxy = self._proxies.of(asked.url.scheme)
         answer = await self._sent(asked, clocks, proxy)
         if answer.status == 407 and proxy is not None and not proxy.is_socks:
@@ -187,7 +201,9 @@ class StreamSession:
         if self._cookies and asked.url.origin() == self._home:
             for name in answer.cookies:
                 self._cookies.pop(name, None)  # the server's own word on it is in the jar now
-        response = StreamResponse(answer, asked, clocks, self._open.discard, self._provider)
+        response = StreamResponse(
+            answer, asked, clocks, self._open.discard, self._provider, secrets=secrets, redacts=self._redacts
+        )
         self._open.add(response)
         await response.glance()
         return response
@@ -196,6 +212,9 @@ class StreamSession:
         """The head of the answer to one request, redirects apart."""
         client = self._client(proxy)
         headers, proxy_headers = self._going_out(asked, proxy)
+        url = (
+            asked.url.with_user(None) if asked.url.user and "Authorization" in headers else asked.url
+        )  # aiohttp takes one only
         foreign = (*FOREIGN, *socks_errors()) if proxy is not None and proxy.is_socks else FOREIGN
         alarm = clocks.head()
         token = _clocks.set(clocks)
@@ -203,7 +222,7 @@ class StreamSession:
             async with alarm:
                 return await client.request(
                     asked.method,
-                    asked.url,
+                    url,
                     headers=headers,
                     data=io.BytesIO(asked.body) if asked.body is not None and len(asked.body) > _LARGE else asked.body,
                     allow_redirects=False,

@@ -1,0 +1,68 @@
+"""Replies of chat sites without the credentials of the ask. Their pages are read as they come, their answers handed on without.
+
+What goes to an API is redacted where its bytes come in; see ``redact.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from urllib.parse import unquote, urlsplit
+
+from ..events import Event, Finish, Text
+from ..redact import Secrets, secrets_of
+from ._call import Call
+
+
+def secrets_in(call: Call) -> Secrets | None:
+    """What the caller gave that nobody else is to see: cookies, tokens in headers, passwords of addresses."""
+    passwords = (_password(call.base_url), _password(call.proxy or ""))
+    return secrets_of(call.headers.items(), call.cookies, passwords)
+
+
+def _password(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return unquote(parts.password or parts.username or "")
+
+
+class Redacted:
+    """The events of one reply, whose text may be cut anywhere."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+        self._held: dict[int, str] = {}
+        """The end of each choice's text, where it may be the beginning of a credential."""
+
+    def batch(self, events: list[Event]) -> list[Event]:
+        """What may go on; the text that was held comes before the end."""
+        found: list[Event] = []
+        for event in events:
+            if type(event) is Text:
+                text, self._held[event.choice] = self._cut(self._held.get(event.choice, "") + event.text)
+                if text:
+                    found.append(Text(text, event.choice))
+                continue
+            if type(event) is Finish:
+                found += self._rest()
+            self._clean(event)
+            found.append(event)
+        return found
+
+    def _cut(self, text: str) -> tuple[str, str]:
+        text = self._secrets.text(text)
+        cut = self._secrets.tail_of(text)
+        return (text[:-cut], text[-cut:]) if cut else (text, "")
+
+    def _rest(self) -> list[Event]:
+        held, self._held = self._held, {}
+        return [Text(text, choice) for choice, text in held.items() if text]
+
+    def _clean(self, event: Event) -> None:
+        if type(event) is Finish and event.error is not None:
+            self._secrets.error(event.error)
+        for column in fields(event):
+            value = getattr(event, column.name)
+            if isinstance(value, (str, list)):
+                setattr(event, column.name, self._secrets.value(value))

@@ -1,0 +1,435 @@
+"""Kind: a credential of ours that a backend repeats is shown. A canary key goes through every way out of the process."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import pickle
+import sys
+from collections.abc import Iterator
+from copy import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import polychat
+from polychat import config, errors
+from polychat.config._strict import Strict
+from polychat.config.rows import row_of
+from polychat.events import Event, Finish, Reasoning, Source, Start, Text, ToolCallPiece, Usage
+from polychat.gateway.paths import DOORS
+from polychat.providers import every, find
+from polychat.redact import MASK, Redaction, Secrets, bare_url, secrets_of
+from polychat.transport import StreamSession, exchange
+from polychat.types import Ask
+from polychat.wire.answering import Question
+from polychat.wire.faults import Fault
+from polychat.wire.wires import Wire, wire
+from polychat.wire.wires import names as wires
+
+from ..furniture.answering import answering
+from ..furniture.doors import Door, asked
+from ..furniture.fronts import before, ran
+from ..furniture.gateways import ASKS, BASES, asking
+from ..furniture.processes import ROOT
+from ..furniture.server import Say, Seen
+
+CANARY = "sk-canary-4f9A71bX/c2+77e0=D"
+"""With letters that JSON, URLs and base64 write another way."""
+MARK = "4f9A71bX"
+"""What of it is the same in all forms but base64."""
+WAYS = ("whole", "stream", "refused", "no reply", "failed")
+
+
+def parrot_events() -> list[list[Event]]:
+    return [
+        [Start(CANARY, f"m-{CANARY}"), Reasoning(f"The key is {CANARY}. ")],
+        [Text(f"It is {CANARY}, "), Text(f'or "{CANARY}".')],
+        [ToolCallPiece(0, f"call_{MARK[:0]}1", "tell", json.dumps({"key": CANARY}))],
+        [Usage(1, 2, 3), Finish("complete", "tool_calls")],
+    ]
+
+
+@dataclass
+class Parrot(Door):
+    """A backend that repeats the key wherever it can, in one of ``WAYS``."""
+
+    way: str = "whole"
+    heard: list[str] = field(default_factory=list)
+
+    async def __call__(self, seen: Seen, say: Say) -> None:
+        self.heard.append(" ".join(seen.headers.values()))
+        spoken = wire(self.name)
+        if self.way == "refused":
+            body = spoken.write_fault(Fault(f"no such key: {CANARY}", "authentication", 401, code=CANARY, param=CANARY))
+            await self._said(say, body, 401, "application/json")
+        elif self.way == "no reply":
+            await self._said(say, b"<html>your key was " + CANARY.encode(), 200, "text/html")
+        else:
+            await self._replied(spoken, asked(spoken, seen), say)
+
+    async def _replied(self, spoken: Wire, ask: Ask, say: Say) -> None:
+        writer = spoken.writer(ask, CANARY, 1_700_000_000)
+        batches = parrot_events()
+        if self.way == "failed":
+            batches[-1] = [Finish("failed", error=errors.ReplyFailed(f"it broke over {CANARY}"))]
+        body = b"".join(writer.write(batch) for batch in batches)
+        await self._said(say, body + writer.end(), writer.status, writer.content_type)
+
+    async def _said(self, say: Say, body: bytes, status: int, content_type: str) -> None:
+        lines = [f"HTTP/1.1 {status} {CANARY}", f"content-type: {content_type}", f"content-length: {len(body)}"]
+        lines += [f"x-ratelimit-remaining-requests: {CANARY}", f"anthropic-ratelimit-{MARK}: {CANARY}", f"x-echo: {CANARY}"]
+        lines += [f"x-ratelimit-login: {base64.b64encode(CANARY.encode()).decode()}"]
+        await say.raw("\r\n".join([*lines, "", ""]).encode() + body)
+
+
+def shows(text: str | bytes) -> bool:
+    """Whether the key can be read in it, plain or in base64."""
+    text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    return any(form in text for form in (CANARY, CANARY[3:], base64.b64encode(CANARY.encode()).decode()[:-4])) or (
+        f"canary-{MARK}" in text
+    )
+
+
+def links(error: BaseException) -> Iterator[BaseException]:
+    """An error and all that stands behind it."""
+    yield error
+    for behind in (error.__cause__, error.__context__):
+        if behind is not None:
+            yield from links(behind)
+
+
+def all_of(error: BaseException) -> str:
+    """Everything that an error tells, and what its copies tell."""
+    said = []
+    for link in links(error):
+        for one in (link, copy(link), pickle.loads(pickle.dumps(link))):
+            said += [str(one), repr(one), repr(one.args), repr(vars(one)), repr(getattr(one, "headers", ""))]
+    return "\n".join(said)
+
+
+@pytest.fixture(params=["pool", "aiohttp"])
+def way_out(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both transports that reach APIs."""
+    if request.param == "aiohttp":
+        monkeypatch.setattr(exchange, "_FAST", False)
+
+
+def options(name: str, url: str, how: str) -> dict[str, Any]:
+    """The key where a caller may put it: as the key, in a header, or as the password of the address."""
+    base = url + BASES[name]
+    if how == "password":
+        base = base.replace("://", f"://me:{CANARY.replace('/', '%2F').replace('+', '%2B').replace('=', '%3D')}@")
+        return {"base_url": base, "api_key": "k-1"}
+    if how == "header":
+        return {"base_url": base, "api_key": "k-1", "headers": {"x-tenant-pass": CANARY}}
+    return {"base_url": base, "api_key": CANARY}
+
+
+def _login() -> str:
+    return base64.b64encode(f"me:{CANARY}".encode()).decode()
+
+
+def vendor_of(name: str) -> str:
+    return {"openai-chat": "openai"}.get(name, name)
+
+
+@pytest.mark.usefixtures("way_out")
+@pytest.mark.parametrize("how", ["key", "header", "password"])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", wires())
+async def test_no_reply_or_error_of_the_library_shows_it(serve: Any, name: str, way: str, how: str) -> None:
+    """Whatever a backend does with it: replies, their raw bodies, errors, their members, causes, copies and pickles."""
+    backend = Parrot(name, way=way)
+    server = await serve(backend)
+    given = options(name, server.url, how)
+    told: list[str] = []
+    for streamed in (False, True):
+        try:
+            if streamed:
+                async with polychat.stream("hi", model=f"{vendor_of(name)}/m", **given) as reply:
+                    async for batch in reply.events():
+                        told.append(repr(batch))
+                told.append(repr(reply.reply()))
+            else:
+                told.append(repr(await polychat.ask("hi", model=f"{vendor_of(name)}/m", **given)))
+        except errors.PolychatError as error:
+            told.append(all_of(error))
+    try:
+        provider = find(vendor_of(name))
+        told += [piece async for piece in provider.create_async_generator("m", [{"role": "user", "content": "hi"}], **given)]
+    except errors.PolychatError as error:
+        told.append(all_of(error))
+    assert any(one in " ".join(backend.heard) for one in (CANARY, _login(), "Bearer k-1"))
+    assert [one for one in told if shows(one)] == []
+    assert way == "no reply" or any(MASK in one for one in told)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", wires())
+async def test_no_door_of_the_gateway_shows_it(
+    name: str, way: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Before a backend of every wire: status, headers, bodies and streams of each door, translated or passed, whole or not."""
+    monkeypatch.setenv("HOUSE_API_KEY", CANARY)
+    backend = Parrot(name, way=way)
+    for streamed in (False, True):
+        async with before({"house": (name, backend)}, log="json", log_text=True) as here:
+            for door in ASKS:
+                caller = await here.caller()
+                caller.ask(*asking(door, "house/m", stream=streamed))
+                answer = await caller.whole()
+                assert not shows(answer.body), (door, answer.body)
+                assert not shows(repr(answer.headers)), (door, answer.headers)
+            metrics = await here.ask("/metrics", headers={"accept": "text/plain"})
+            assert not shows(metrics.body)
+            assert [record for record in here.records if shows(repr(vars(record)))] == []
+    assert backend.heard
+    assert all(CANARY in one for one in backend.heard)
+    log = capfd.readouterr().err
+    assert '"door"' in log
+    assert not shows(log)
+
+
+def test_the_doors_asked_are_all_there_are() -> None:
+    """A new door is asked as well."""
+    assert ASKS.keys() >= DOORS.keys()
+
+
+@pytest.mark.parametrize("door", ["openai-chat", "anthropic"])
+async def test_a_key_cut_over_two_reads_is_redacted_where_it_passes(door: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client has what came before the second part is sent: what could be a key's beginning waits, and no more."""
+    monkeypatch.setenv("HOUSE_API_KEY", CANARY)
+    backend = _Halves(door)
+    async with before({"house": (door, backend)}) as here:
+        caller = await here.caller()
+        caller.ask(*asking(door, "house/m", stream=True))
+        await caller.head()
+        body = await caller.until(b"It is ")
+        backend.go.set()
+        body += await caller.rest()
+    assert here.records[0].passed
+    assert not shows(body)
+    assert MASK.encode() in body
+
+
+@dataclass
+class _Halves(Parrot):
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def _said(self, say: Say, body: bytes, status: int, content_type: str) -> None:
+        cut = body.index(f"It is {CANARY[:5]}".encode()) + 11
+        await say.head(status, content_type=content_type)
+        await say.chunk(body[:cut])
+        await self.go.wait()
+        await say.chunk(body[cut:])
+        await say.last()
+
+
+async def test_models_counts_and_vectors_do_not_show_it(serve: Any) -> None:
+    """The other ways of asking an API go by the same door."""
+
+    async def parrot(seen: Seen, say: Say) -> None:
+        listed = {"object": "list", "data": [{"id": f"m-{CANARY}", "object": "model", "embedding": [0.5], "index": 0}]}
+        await say.whole({**listed, "model": CANARY, "usage": {"prompt_tokens": 1, "total_tokens": 1}})
+
+    server = await serve(parrot)
+    given = {"base_url": f"{server.url}/v1", "api_key": CANARY}
+    assert not shows(repr(await find("openai").list_models(**given)))
+    assert not shows(repr(await polychat.embed("hi", model="openai/m", **given)))
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",), ("--no-stream", "--usage")])
+@pytest.mark.parametrize("way", WAYS)
+async def test_the_command_does_not_print_it(serve: Any, way: str, arguments: tuple[str, ...]) -> None:
+    """Answers, errors and JSON, on both outputs."""
+    server = await serve(Parrot("openai-chat", way=way))
+    command = (sys.executable, "-m", "polychat", "ask", "hi", "-m", "openai/m", "--base-url", f"{server.url}/v1", *arguments)
+    _, out, err = await ran(*command, cwd=ROOT, env={"OPENAI_API_KEY": CANARY})
+    assert not shows(out + err)
+    assert way == "no reply" or MASK in out + err
+
+
+@pytest.mark.parametrize("given", [f"api_kee={CANARY}", f"api_key:{CANARY}"])
+async def test_a_mistyped_option_does_not_print_its_value(given: str) -> None:
+    """What stands behind the equals sign may be the key."""
+    _, out, err = await ran(sys.executable, "-m", "polychat", "ask", "hi", "-m", "openai/m", "-o", given, cwd=ROOT)
+    assert "-o" in err
+    assert not shows(out + err)
+
+
+def cookie_echo(question: Question) -> list[list[Event]]:
+    """In pieces that cut it, and as a source."""
+    return [
+        [Text(f"Your cookie is {CANARY[:7]}"), Text(f"{CANARY[7:]}, "), Text("and that was it.")],
+        [Source(CANARY, f"https://example.org/?c={CANARY}", CANARY)],
+        [Finish("complete", "stop")],
+    ]
+
+
+SITES = [provider.__name__ for provider in every() if provider.site is not None]
+
+
+@pytest.mark.parametrize("name", SITES)
+async def test_no_chat_site_shows_a_callers_cookie(serve: Any, name: str) -> None:
+    """Cookies and headers of one's own, repeated in an answer whose pieces cut them."""
+    provider = find(name)
+    assert provider.site is not None
+    server = await serve(answering(provider.site(), cookie_echo))
+    told = []
+    page = {"page": "/"} if "page" in (provider.reply.__kwdefaults__ or {}) else {}
+    given = {"cookies": {"session": CANARY.replace("/", "_")}, "headers": {"x-pass": CANARY}, "base_url": server.url, **page}
+    events = provider.events(None, [{"role": "user", "content": "hi"}], **given)
+    async for batch in events:
+        told += batch
+    text = "".join(event.text for event in told if isinstance(event, Text))
+    assert "and that was it." in text
+    assert not shows(text)
+    assert not shows(repr(told))
+
+
+@pytest.mark.parametrize("redacts", [False, True])
+async def test_a_sites_refusal_does_not_show_what_was_sent(serve: Any, redacts: bool) -> None:
+    """The reason phrase and headers of an error, and the page that a message quotes, cut short or not."""
+
+    async def parrot(seen: Seen, say: Say) -> None:
+        await say.raw(f"HTTP/1.1 500 {CANARY}\r\nx-ratelimit-a: {CANARY}\r\ncontent-length: 0\r\n\r\n".encode())
+
+    server = await serve(parrot)
+    sent = {"authorization": f"Bearer {CANARY}"}
+    async with StreamSession(sent, redacts=redacts) as session, session.get(server.url) as response:
+        assert not shows(all_of(response.error(f"it says …{CANARY[:20]}…")))
+        assert not shows(repr(response.headers)) or not redacts
+
+
+# The function itself
+
+
+def test_a_stream_is_redacted_at_every_cut() -> None:
+    """The same comes out however it was cut, and nothing is held that cannot be a beginning."""
+    secrets = secrets_of([("authorization", f"Bearer {CANARY}"), ("x-api-key", "sk-canary-other-key")])
+    assert secrets is not None
+    data = f'a {CANARY}{CANARY} "sk-canary-4f9" {CANARY[:9]}{CANARY} sk-canary-other-key {CANARY[:-1]}'.encode()
+    wanted = data.replace(CANARY.encode(), MASK.encode()).replace(b"sk-canary-other-key", MASK.encode())
+    for size in range(1, len(data) + 1):
+        redaction = Redaction(secrets)
+        came = [redaction.feed(data[start : start + size]) for start in range(0, len(data), size)]
+        assert b"".join([*came, redaction.end()]) == wanted, size
+    redaction = Redaction(secrets)
+    assert redaction.feed(b"data: {}\n\n") == b"data: {}\n\n"
+    assert redaction.feed(b"half a s") == b"half a "
+    assert redaction.feed(b"entence") == b"sentence"
+
+
+FORMS = {
+    "json": json.dumps(CANARY),
+    "json with slashes": json.dumps(CANARY).replace("/", "\\/"),
+    "json by codes": "".join(f"\\u{ord(letter):04x}" if letter in "+/=&" else letter for letter in CANARY),
+    "json by capital codes": "".join(f"\\u{ord(letter):04X}" for letter in CANARY),
+    "url": CANARY.replace("/", "%2F").replace("+", "%2B").replace("=", "%3D"),
+    "url in small letters": CANARY.replace("/", "%2f").replace("+", "%2b").replace("=", "%3d"),
+    "base64": base64.b64encode(CANARY.encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_usual_ways_to_write_it_are_known(form: str) -> None:
+    """In bytes and in text."""
+    secrets = secrets_of([("x-api-key", CANARY)])
+    assert secrets is not None
+    said = f"<{FORMS[form].strip(chr(34))}>"
+    assert MARK not in secrets.text(said)
+    assert secrets.text(said).rstrip("=>") == f"<{MASK}"
+    assert secrets.whole(said.encode()).rstrip(b"=>") == f"<{MASK}".encode()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("content-type", "application/json"),
+        ("anthropic-version", "2023-06-01"),
+        ("anthropic-beta", "interleaved-thinking-2025-05-14"),
+        ("openai-beta", "responses=experimental"),
+        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ("user-agent", "polychat/0.1.0"),
+        ("authorization", "Bearer k-1"),
+        ("authorization", "Bearer lm-studio"),
+        ("cookie", "lang=en; consent=accepted"),
+    ],
+)
+def test_what_is_no_secret_stays_in_answers(header: tuple[str, str]) -> None:
+    """Versions, dates, placeholders and short words are parts of what people are told."""
+    assert secrets_of([header]) is None
+
+
+def test_public_headers_of_the_vendors_are_no_secrets() -> None:
+    """What vendors.toml itself says is known to everybody."""
+    from polychat.providers._vendor import known
+
+    assert [row.name for row in known().values() if secrets_of(row.headers.items()) is not None] == []
+
+
+def test_redaction_is_linear() -> None:
+    """Of bytes that nearly are the key, again and again: each is looked at so often, and no more, however many there are."""
+    key = "aaaaaaaaaaaaaaab"
+    secrets = Secrets([key])
+    for data in (b"a" * 1_000_000, b"\\u0061" * 150_000, (b"a" * 15 + b"c") * 60_000):
+        redaction = Redaction(secrets)
+        came = [redaction.feed(data[start : start + 5000]) for start in range(0, len(data), 5000)]
+        assert b"".join([*came, redaction.end()]) == data
+        assert secrets.whole(data) == data
+
+
+def test_nothing_that_is_made_for_a_request_shows_it_when_it_is_printed() -> None:
+    """A debugger, a traceback with locals or a log that prints them shows no key."""
+    from polychat.providers._call import Call
+    from polychat.transport._heads import asked as prepared
+
+    call = Call(
+        "X", f"https://me:{CANARY}@h", f"http://me:{CANARY}@p", 1.0, 1.0, {"a": CANARY}, {"b": CANARY}, own={"k": CANARY}
+    )
+    request = prepared("POST", "https://h/", (("authorization", f"Bearer {CANARY}"),), None)
+    assert not shows(repr([call, request, request.secrets]))
+
+
+def test_the_configuration_does_not_show_it_when_it_is_printed() -> None:
+    """Headers and addresses may hold what is nobody's business."""
+    table = {"wire": "ollama", "base_url": f"https://me:{CANARY}@h", "headers": {"x-tenant-pass": CANARY}}
+    row = row_of("house", table, Strict(Path("polychat.toml")), "providers.house")
+    assert not shows(repr([config.Config(providers={"house": table}), row]))
+
+
+PLACES = {
+    "https://me:pass@h.example/v1": "https://h.example/v1",
+    "https://token@h.example/v1": "https://h.example/v1",
+    "https://h.example/v1?key=pass": "https://h.example/v1",
+    "https://me:pa/ss@h.example/v1": MASK,
+    "https://me:pa?ss@h.example/v1": MASK,
+    "me:pass@h.example": MASK,
+    "https://{account}.h.example/v1": "https://{account}.h.example/v1",
+}
+
+
+@pytest.mark.parametrize("url", PLACES)
+def test_what_may_be_shown_of_an_address(url: str) -> None:
+    """Neither its password nor its query, however badly it is written."""
+    assert bare_url(url) == PLACES[url]
+
+
+@pytest.mark.parametrize("command", [("providers",), ("providers", "--json"), ("config", "show"), ("config", "check")])
+async def test_what_tells_of_the_configuration_shows_no_value_that_may_be_secret(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Passwords in addresses, and headers under whatever name."""
+    (tmp_path / "polychat").mkdir()
+    (tmp_path / "polychat/polychat.toml").write_text(
+        f'[providers.house]\nwire = "ollama"\nbase_url = "https://me:{CANARY.replace("/", "%2F")}@h.example/v1"\n'
+        f'headers = {{ x-tenant-pass = "{CANARY}" }}\n'
+    )
+    code, out, err = await ran(sys.executable, "-m", "polychat", *command, cwd=ROOT, env={"XDG_CONFIG_HOME": str(tmp_path)})
+    assert code == 0
+    assert command == ("config", "check") or "h.example/v1" in out
+    assert not shows(out + err)
