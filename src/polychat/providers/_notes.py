@@ -24,3 +24,8 @@ class Notes:
         """Note what is lost of ``ask``, and refuse or warn as the caller wants it. Raises ``BadInput``."""
         self.losses = losses(ask, fates, wire, vendor)
         settle(self.losses, self.on_loss)
+
+    def add(self, found: list[Loss]) -> None:
+        """Note more that is lost; refuse or warn as the caller wants it. Raises ``BadInput``."""
+        self.losses += found
+        settle(found, self.on_loss)

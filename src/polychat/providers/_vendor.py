@@ -23,10 +23,10 @@ from ..types import Ask, Messages
 from ..wire import embeddings, models
 from ..wire._json import encoded
 from ..wire.embeddings import Embed, Embeddings
-from ..wire.ledger import Loss, settle
+from ..wire.ledger import Loss
 from ..wire.limits import LIMITS, Limits
 from ..wire.models import ModelInfo
-from ..wire.wires import wire
+from ..wire.wires import adjusted, wire
 from ._ask import KEYWORDS, ask_of
 from ._base import AsyncGeneratorProvider
 from ._call import Call, call_of
@@ -76,6 +76,8 @@ class Vendor(AsyncGeneratorProvider):
         if ask.extra and ask.wire is None:
             ask.wire = spoken.NAME  # a caller's ``extra`` is in the words of the wire it goes to
         notes.settle(ask, spoken.FATES, spoken.NAME, tag)
+        ask, changed = adjusted(spoken, ask, tag)
+        notes.add(changed)
         body = encoded(fitted(spoken.write_request(ask, vendor=tag), row, notes))
         async with cls._exchange(call, "POST", spoken.path(ask), api_key, body) as response:
             notes.limits = rate_limits(response)
@@ -118,8 +120,9 @@ class Vendor(AsyncGeneratorProvider):
         spoken: Any = wire(cls.row.wire)
         if not hasattr(spoken, "write_count_request"):
             return None
-        call = cls._call(proxy, kwargs)
-        body = await cls._asked(call, "POST", spoken.count_path(ask), encoded(spoken.write_count_request(ask)))
+        call, tag = cls._call(proxy, kwargs), cls.tag()
+        asked, _ = adjusted(spoken, ask, tag)
+        body = await cls._asked(call, "POST", spoken.count_path(ask), encoded(spoken.write_count_request(asked, vendor=tag)))
         tokens: int = spoken.read_count(body)
         return tokens
 
@@ -195,8 +198,7 @@ def fitted(body: dict[str, Any], row: Row, notes: Notes) -> dict[str, Any]:
     """The body as this vendor takes it; what it does not take is noted as lost."""
     gone = [Loss(name, "dropped", f"{row.title or row.name}: {why}") for name, why in row.drop.items() if name in body]
     if gone:
-        settle(gone, notes.on_loss)
-        notes.losses += gone
+        notes.add(gone)
         body = {name: value for name, value in body.items() if name not in row.drop}
     if not row.stream_usage:
         body.pop("stream_options", None)

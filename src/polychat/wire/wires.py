@@ -13,7 +13,7 @@ from ..events import Event
 from ..types import Ask
 from .answering import Writer
 from .faults import Fault
-from .ledger import Fates
+from .ledger import Fates, Loss
 from .limits import Limits
 from .reading import Reader
 
@@ -58,6 +58,16 @@ class Wire(Protocol):
     """The body of an answer that is no 2xx."""
 
 
+def adjusted(spoken: Wire, ask: Ask, vendor: str) -> tuple[Ask, list[Loss]]:
+    """The ask as the wire's API takes it, and what of its meaning that cost: of a wire that has ``adjusted``, else as it is.
+
+    A wire has it where its API answers 400 to asks that it could answer with little changed. The ask that is given stays
+    as it is. It is separate from ``write_request``, which writes what it is given.
+    """
+    change: Callable[[Ask, str], tuple[Ask, list[Loss]]] | None = getattr(spoken, "adjusted", None)
+    return (ask, []) if change is None else change(ask, vendor)
+
+
 @cache
 def names() -> tuple[str, ...]:
     """The wires there are."""
@@ -73,4 +83,4 @@ def wire(name: str) -> Wire:
     return cast(Wire, import_module(f".{name.replace('-', '_')}", __package__))
 
 
-__all__ = ["Limits", "Wire", "names", "wire"]
+__all__ = ["Limits", "Wire", "adjusted", "names", "wire"]

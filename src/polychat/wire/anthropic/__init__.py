@@ -4,6 +4,7 @@ Facts from https://platform.claude.com/docs/en/api/messages, …/build-with-clau
 …/structured-outputs, …/api/errors, …/mid-conversation-system-messages and the types of the official Python client, 2.11.
 """
 
+from .adjusting import adjusted
 from .answer import write_count, writer
 from .fates import FATES
 from .faults import read_fault, write_fault
@@ -17,6 +18,7 @@ __all__ = [
     "NAME",
     "VENDOR",
     "Reader",
+    "adjusted",
     "count_path",
     "path",
     "read_count",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from ...errors import BadInput, shown
 from ...types import Ask, Format, HostedTool, Thinking, Tool
 from .blocks import Blocks, cached, merged, system_blocks
+from .generations import Rules, rules_of
 from .words import NAME, VENDOR
 
 MAX_TOKENS = 8_192
@@ -21,10 +21,8 @@ _COUNTED = (
     *("user_profile_id", "mcp_servers", "context_management"),
 )
 """The fields of a request that count_tokens takes."""
-_BEFORE_ADAPTIVE = re.compile(r"claude-(?:[123]\b|instant|(?:opus|sonnet|haiku)-4(?:-[015])?(?:[-@]20\d{6}|[-@]latest|-v\d|$))")
-"""Models that know thinking by a budget only. They are all there will be: their successors think adaptively."""
-_BUDGETS: dict[str | None, int] = {"minimal": 1_024, "low": 2_048, "medium": 8_192, "high": 16_384, "xhigh": 24_576}
-"""What an effort is in tokens, for those."""
+BUDGETS: dict[str | None, int] = {"minimal": 1_024, "low": 2_048, "medium": 8_192, "high": 16_384, "xhigh": 24_576}
+"""What an effort is in tokens, for models that know thinking by a budget only."""
 
 
 def path(ask: Ask) -> str:
@@ -96,17 +94,20 @@ def _tool(tool: Tool | HostedTool, own: bool) -> dict[str, Any]:
 def _thinking(body: dict[str, Any], wanted: Thinking | None, model: str) -> None:
     if wanted is None:
         return
+    rules = rules_of(model)
     effort, budget = wanted.effort, wanted.budget
-    if effort in _BUDGETS and budget in (None, -1) and _BEFORE_ADAPTIVE.search(model):
-        effort, budget = None, _BUDGETS[effort]
-    body["thinking"] = _mode(effort, budget, wanted.summary)
+    if effort in BUDGETS and budget in (None, -1) and rules is not None and not rules.adaptive:
+        effort, budget = None, BUDGETS[effort]
+    if (thinking := _mode(effort, budget, wanted.summary, rules)) is not None:
+        body["thinking"] = thinking
     if effort is not None and effort != "none":
         body["output_config"] = {"effort": "low" if effort == "minimal" else effort}
 
 
-def _mode(effort: str | None, budget: int | None, summary: str | None) -> dict[str, Any]:
+def _mode(effort: str | None, budget: int | None, summary: str | None, rules: Rules | None) -> dict[str, Any] | None:
     if budget == 0 or (budget is None and effort == "none"):
-        return {"type": "disabled"}
+        off = "disabled" if rules is None else rules.off
+        return {"type": off} if off in ("disabled", "between_tools") else None
     thinking: dict[str, Any] = {"type": "adaptive"}
     if budget is not None and budget > 0:
         thinking = {"type": "enabled", "budget_tokens": max(MIN_BUDGET, budget)}

@@ -1,0 +1,220 @@
+"""A conversation as the API takes it: no blank texts, each call with its result behind it, media by their true types."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any, TypeVar, cast
+
+from ...errors import BadInput
+from ...types import AudioPart, FilePart, ImagePart, Part, ReasoningPart, RefusalPart, TextPart, ToolCall, ToolResult, Turn
+from ..ledger import Loss
+from ..media import is_text, type_named, type_of_bytes
+from .generations import Rules
+from .words import VENDOR
+
+IMAGES = frozenset(("image/jpeg", "image/png", "image/gif", "image/webp"))
+_HELD = re.compile(r"(?!https?:)[a-z0-9+.-]+:|https://generativelanguage\.googleapis\.com/", re.IGNORECASE)
+"""URLs of what only its own vendor can read."""
+_DOCUMENTS = "the API takes documents that are PDF or text"
+_Placed = TypeVar("_Placed", ImagePart, FilePart)
+_SYSTEM = ("system", "developer")
+GO_ON = "Go on from where your last message ends."
+NO_RESULT = "There is no result: the call was not carried out."
+
+
+class History:
+    """Puts the turns of one ask right. What it changes of their meaning is added to ``losses``."""
+
+    def __init__(self, own: bool, vendor: str, rules: Rules | None, losses: list[Loss]) -> None:
+        self._own, self._vendor, self._rules, self._losses = own, vendor, rules, losses
+        self._foreign_files = False
+        self._ids: set[str] = set()
+
+    def turns(self, turns: list[Turn], *, foreign_files: bool) -> list[Turn]:
+        """``foreign_files``: the ids of files are another vendor's. Raises ``BadInput`` where nothing is left."""
+        self._foreign_files = foreign_files
+        found = [better for turn in turns if (better := self._turn(turn)) is not None]
+        if not found and turns:
+            raise BadInput(
+                "the conversation holds nothing that this API can be sent: no text that is more than blanks", field="messages"
+            )
+        return self._ended(self._begun(self._paired(found)))
+
+    # Parts
+
+    def _turn(self, turn: Turn) -> Turn | None:
+        """The turn without what is blank; ``None`` of one that is left empty."""
+        parts = [better for part in turn.parts if (better := self._part(part)) is not None]
+        if not parts and turn.parts and not (self._own and turn.extra):
+            return None
+        if len(parts) == len(turn.parts) and all(one is other for one, other in zip(parts, turn.parts, strict=True)):
+            return turn
+        return replace(turn, parts=parts)
+
+    def _part(self, part: Part) -> Part | None:
+        match part:
+            case TextPart():
+                return None if not part.text.strip() and not (self._own and part.extra) else part
+            case ImagePart():
+                return self._image(part)
+            case FilePart():
+                return self._file(part)
+            case RefusalPart():
+                return part if part.text.strip() else None
+            case AudioPart():
+                return None  # the ledger tells of it, and of thoughts
+            case ReasoningPart() if self._vendor == VENDOR and (part.opaque is None or part.opaque.vendor != VENDOR):
+                return None
+            case ToolResult():
+                parts = [better for one in part.parts if (better := self._part(one)) is not None]
+                return part if parts == part.parts else replace(part, parts=cast(Any, parts))
+        return part
+
+    def _image(self, part: ImagePart) -> ImagePart | FilePart | None:
+        if part.data is None:
+            return self._at("parts.image.url", part)
+        kind = type_of_bytes(part.data) or type_named(part.media_type or "")
+        if kind == "application/pdf":
+            return FilePart(data=part.data, media_type=kind, cache=part.cache)
+        if kind not in IMAGES:
+            self._lose("parts.image.data", "the API takes JPEG, PNG, GIF and WebP", kind)
+            return None
+        return part if kind == part.media_type else replace(part, media_type=kind)
+
+    def _file(self, part: FilePart) -> FilePart | ImagePart | None:
+        told = type_named(part.media_type or "")
+        kind = (type_of_bytes(part.data) if part.data is not None else None) or told
+        if part.id is not None:
+            if not self._foreign_files:
+                return part
+            self._lose("parts.file.id", "another vendor holds the file", part.id)
+        elif kind.startswith(("video/", "audio/")):
+            self._lose(f"parts.file.{'url' if part.data is None else 'data'}", _DOCUMENTS, kind)
+        elif part.data is None:
+            return self._at("parts.file.url", part)
+        elif kind in IMAGES:
+            return ImagePart(data=part.data, media_type=kind, cache=part.cache, extra=part.extra)
+        elif kind == "application/pdf" or kind.startswith("text/"):
+            return part if kind == part.media_type else replace(part, media_type=kind)
+        elif is_text(kind):
+            return replace(part, media_type="text/plain")
+        else:
+            self._lose("parts.file.data", _DOCUMENTS, kind)
+        return None
+
+    def _at(self, field: str, part: _Placed) -> _Placed | None:
+        """The part, unless only its own vendor can read what is at its URL."""
+        url = part.url or ""
+        if _HELD.match(url) is None:
+            return part
+        self._lose(field, "only the vendor that holds it can read it", _place(url))
+        return None
+
+    def _lose(self, field: str, why: str, detail: str = "") -> None:
+        self._losses.append(Loss(field, "dropped", why, detail))
+
+    # Calls and results
+
+    def _paired(self, turns: list[Turn]) -> list[Turn]:
+        """Behind each run of assistant turns first the results of its calls, all of them and no other, then what was said."""
+        found: list[Turn] = []
+        at = 0
+        while at < len(turns):
+            start = at
+            while at < len(turns) and turns[at].role == "assistant":
+                at += 1
+            calls = self._calls(turns[start:at], found)
+            start = at
+            while at < len(turns) and turns[at].role != "assistant":
+                at += 1
+            self._answered(turns[start:at], calls, found)
+        return found
+
+    def _calls(self, turns: list[Turn], found: list[Turn]) -> list[tuple[str, ToolCall]]:
+        """The calls of these turns, by the ids that their results know them by; one whose id came before gets another."""
+        calls: list[tuple[str, ToolCall]] = []
+        for turn in turns:
+            parts = list(turn.parts)
+            for place, part in enumerate(parts):
+                if isinstance(part, ToolCall):
+                    parts[place] = call = self._named(part)
+                    calls.append((part.id, call))
+            found.append(turn if parts == turn.parts else replace(turn, parts=parts))
+        return calls
+
+    def _named(self, call: ToolCall) -> ToolCall:
+        name, number = call.id, 1
+        while name in self._ids:
+            number += 1
+            name = f"{call.id}_{number}"
+        self._ids.add(name)
+        return call if name == call.id else replace(call, id=name)
+
+    def _answered(self, turns: list[Turn], calls: list[tuple[str, ToolCall]], found: list[Turn]) -> None:
+        open_calls, results, rest = list(calls), [], list[Turn]()
+        extra = None
+        for turn in turns:
+            if turn.role != "tool":
+                rest.append(turn)
+                continue
+            extra = turn.extra or extra
+            for part in turn.parts:
+                call = next((one for one in open_calls if isinstance(part, ToolResult) and one[0] == part.id), None)
+                if call is not None:
+                    open_calls.remove(call)
+                    results.append(replace(cast(ToolResult, part), id=call[1].id))
+                elif isinstance(part, ToolResult):
+                    rest.append(self._orphan(part))
+        for _, lone in open_calls:
+            self._losses.append(Loss("parts.call", "emulated", "a call without a result is told as one that failed", lone.name))
+            results.append(ToolResult(lone.id, [TextPart(NO_RESULT)], lone.name, is_error=True))
+        if results:
+            found.append(Turn("tool", list[Part](results), extra=extra))
+        found += rest
+
+    def _orphan(self, result: ToolResult) -> Turn:
+        self._losses.append(
+            Loss(
+                "turns.tool",
+                "emulated",
+                "a result whose call is not there is told as the user's words",
+                result.name or result.id,
+            )
+        )
+        return Turn("user", [TextPart(f"The result of {result.name or 'a tool'}:"), *result.parts])
+
+    # Beginning and end
+
+    def _begun(self, turns: list[Turn]) -> list[Turn]:
+        """A system text alone is the user's."""
+        if not turns or any(turn.role not in _SYSTEM for turn in turns):
+            return turns
+        self._losses.append(Loss("turns.system", "emulated", "there is nothing else: it is told as the user's words"))
+        return [replace(turn, role="user") for turn in turns]
+
+    def _ended(self, turns: list[Turn]) -> list[Turn]:
+        """An assistant turn at the end has no blanks at its own end, and a user's behind it where the model wants one."""
+        if not turns or turns[-1].role != "assistant" or _paused(turns[-1]):
+            return turns
+        if self._rules is not None and not self._rules.prefill:
+            note = "the model takes no answer to go on with: the user asks it to go on"
+            self._losses.append(Loss("turns.assistant.last", "emulated", note))
+            return [*turns, Turn("user", [TextPart(GO_ON)])]
+        last = turns[-1].parts[-1] if turns[-1].parts else None
+        if isinstance(last, (TextPart, RefusalPart)) and last.text != last.text.rstrip():
+            bare = replace(last, text=last.text.rstrip())
+            return [*turns[:-1], replace(turns[-1], parts=[*turns[-1].parts[:-1], bare])]
+        return turns
+
+
+def _paused(turn: Turn) -> bool:
+    """Whether the turn holds blocks of tools that the backend runs: it may be one that was paused, to be gone on with."""
+    opaque = (part.opaque for part in turn.parts if isinstance(part, ReasoningPart))
+    return any(one is not None and one.redacted and one.data.startswith("{") for one in opaque)
+
+
+def _place(url: str) -> str:
+    """Where the URL leads, without what may be secret in it."""
+    scheme, _, rest = url.partition(":")
+    return f"{scheme}:{'//' + rest[2:].partition('/')[0] if rest.startswith('//') else ''}"[:60]

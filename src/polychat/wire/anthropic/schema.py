@@ -1,0 +1,79 @@
+"""JSON schemas as the API takes them: of an answer or of a strict tool, and of any tool's input.
+
+Facts from https://platform.claude.com/docs/en/build-with-claude/structured-outputs, its section on limitations.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_SUBSCHEMAS = ("items", "not")
+_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+_NAMED = ("properties", "$defs", "definitions")
+_LIMITS = frozenset(
+    (
+        *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength"),
+        *("maxItems", "uniqueItems", "minProperties", "maxProperties", "patternProperties", "propertyNames"),
+    )
+)
+"""What the API refuses in a schema that binds."""
+_TOP = ("anyOf", "oneOf", "allOf")
+
+
+def closed(schema: Any) -> Any:
+    """A schema that binds: its objects closed, and without the limits that the API refuses."""
+    if not isinstance(schema, dict):
+        return schema
+    found = {name: _closed(name, value) for name, value in schema.items() if not _refused(name, value)}
+    if "oneOf" in found and "anyOf" not in found:
+        found["anyOf"] = found.pop("oneOf")
+    if _is_object(found):
+        found["additionalProperties"] = False
+    return found
+
+
+def _closed(name: str, value: Any) -> Any:
+    if name in _SUBSCHEMAS:
+        return closed(value)
+    if name in _LISTS and isinstance(value, list):
+        return [closed(one) for one in value]
+    if name in _NAMED and isinstance(value, dict):
+        return {key: closed(one) for key, one in value.items()}
+    return value
+
+
+def _refused(name: str, value: Any) -> bool:
+    return name in _LIMITS or (name == "minItems" and value not in (0, 1))
+
+
+def _is_object(schema: dict[str, Any]) -> bool:
+    kind = schema.get("type")
+    return kind == "object" or (isinstance(kind, list) and "object" in kind) or (kind is None and "properties" in schema)
+
+
+def input_schema(parameters: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a tool's input: it must say that it is an object, and have no choice of schemas at its top."""
+    found = {name: value for name, value in parameters.items() if name not in _TOP}
+    if len(found) < len(parameters):
+        variants = [one for name in _TOP for one in _several(parameters.get(name)) if isinstance(one, dict)]
+        properties: dict[str, Any] = {}
+        for variant in [*variants, found]:
+            inner = variant.get("properties")
+            properties |= inner if isinstance(inner, dict) else {}
+        found["properties"] = properties
+        found["required"] = _required(parameters, found)
+    return found if found.get("type") == "object" else {**found, "type": "object"}
+
+
+def _required(parameters: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """What all variants require: of ``allOf`` everything, of a choice only what is in each."""
+    names = set(_several(found.get("required")))
+    for name in _TOP:
+        each = [set(_several(one.get("required"))) for one in _several(parameters.get(name)) if isinstance(one, dict)]
+        if each:
+            names |= set.union(*each) if name == "allOf" else set.intersection(*each)
+    return sorted(names)
+
+
+def _several(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
