@@ -13,7 +13,8 @@ help:  ## this list
 
 ask: $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.run)  ## ask the embedded model (Q="Why is the sky blue?")
 	@.venv/bin/polychat models pull >/dev/null
-	@.venv/bin/polychat ask -- "$$Q"
+	@.venv/bin/polychat ask -- "$$Q" </dev/null
+	@echo 'Ask on with  .venv/bin/polychat ask "…"  (or  . .venv/bin/activate  once, then  polychat ask "…").' >&2
 
 test: .venv/.dev  ## all tests (T="tests/test_prompt.py -x" runs some)
 	@.venv/bin/polychat models pull >/dev/null || echo "No weights: what needs them is skipped." >&2

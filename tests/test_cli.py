@@ -33,7 +33,15 @@ async def started(*arguments: str, **options: Any) -> AsyncGenerator[asyncio.sub
     pipe = asyncio.subprocess.PIPE
     environment = {**os.environ, "PYTHONWARNINGS": "", **options.pop("env", {})}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "polychat", *arguments, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, **options
+        sys.executable,
+        "-m",
+        "polychat",
+        *arguments,
+        stdin=options.pop("stdin", pipe),
+        stdout=pipe,
+        stderr=pipe,
+        env=environment,
+        **options,
     )
     try:
         yield process
@@ -44,7 +52,8 @@ async def started(*arguments: str, **options: Any) -> AsyncGenerator[asyncio.sub
 
 
 async def run(*arguments: str, given: bytes | None = None, **options: Any) -> Ran:
-    async with asyncio.timeout(60), started(*arguments, **options) as process:
+    nothing = {} if given is not None else {"stdin": asyncio.subprocess.DEVNULL}
+    async with asyncio.timeout(60), started(*arguments, **nothing, **options) as process:
         out, err = await process.communicate(given)
         return Ran(process.returncode, out, err)
 
@@ -56,6 +65,7 @@ async def sites() -> AsyncGenerator[str, None]:
         yield url
 
 
+ASK = ["ask", "-m", "opchatgpts", "--base-url"]
 FIVE = [
     "ChatgptDuo/gpt-3.5-turbo",
     "Aichat/gpt-3.5-turbo",
@@ -218,7 +228,7 @@ async def test_a_page_without_a_chat_is_1(serve: Any) -> None:
 async def test_ctrl_c_ends_with_130(serve: Any) -> None:
     """Interrupted in the middle of a reply: what came stays, the line is ended, no traceback, and the server sees it go."""
     server: Server = await serve(_endless)
-    async with asyncio.timeout(60), started("ask", "-m", "opchatgpts", "--base-url", server.url, "hi") as process:
+    async with asyncio.timeout(60), started(*ASK, server.url, "hi", stdin=asyncio.subprocess.DEVNULL) as process:
         assert process.stdout is not None
         assert await process.stdout.readexactly(3) == b"xxx"
         process.send_signal(signal.SIGINT)
@@ -232,7 +242,7 @@ async def test_ctrl_c_ends_with_130(serve: Any) -> None:
 async def test_a_reader_that_leaves_is_no_error(serve: Any) -> None:
     """``polychat ask … | head -c 3`` ends quietly although the reply never would."""
     server: Server = await serve(_endless)
-    async with asyncio.timeout(60), started("ask", "-m", "opchatgpts", "--base-url", server.url, "hi") as process:
+    async with asyncio.timeout(60), started(*ASK, server.url, "hi", stdin=asyncio.subprocess.DEVNULL) as process:
         assert process.stdout is not None
         await process.stdout.readexactly(3)
         process.stdout._transport.close()  # type: ignore[attr-defined]  # the only way to close our end of the pipe

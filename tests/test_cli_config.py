@@ -31,6 +31,7 @@ headers = { x-api-key = "k-secret" }
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MY_KEY", "a-key-of-the-gateway")
     return tmp_path
 
 
@@ -53,9 +54,9 @@ async def test_a_good_file_is_0_and_says_what_it_holds(here: Path) -> None:
         ("[gateway", "bad.toml:1: cannot be read as TOML: "),
         ('[routes.a]\n\ntargets = ["opnai/m"]', "bad.toml:3: routes.a.targets names opnai/m: no model"),
         ('[aliases]\na = "opnai/m"', "bad.toml:2: aliases.a names opnai/m: no model"),
-        ('[providers.h]\nbase_url = "u"', "bad.toml:1: providers.h has no wire"),
+        ('[providers.h]\nbase_url = "http://u"', "bad.toml:1: providers.h has no wire"),
         (
-            '[providers.h]\nbase_url = "u"\nwire = "openai"',
+            '[providers.h]\nbase_url = "http://u"\nwire = "openai"',
             'bad.toml:3: providers.h.wire is "openai"; it must be "anthropic", "gemini", "ollama", "openai-chat"',
         ),
         (None, "bad.toml cannot be read: "),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+
 from .errors import BadInput
 from .types import Messages
 
@@ -49,6 +51,13 @@ def prompt_of(messages: Messages) -> str:
         return said[0][1]
     lines = [f"{role.capitalize()}: {text}" for role, text in said]
     return "\n".join([*lines, "Assistant:"])
+
+
+def decoded_text(data: bytes) -> str:
+    """The text of a file or a pipe: UTF-8, or UTF-16 where a byte order mark says so. Raises ``UnicodeDecodeError``."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # what Windows PowerShell's > writes
+        return data.decode("utf-16")
+    return data.decode("utf-8-sig")
 
 
 def byte_size(text: str, field: str) -> int:

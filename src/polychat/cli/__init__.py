@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import io
+import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from .. import __version__
 from ..errors import BadInput, PolychatError
@@ -16,28 +20,77 @@ ANSWERED, FAILED, MISUSED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and give its exit code: 0 done, 1 the backend failed, 2 bad usage, 130 after Ctrl-C."""
-    arguments = parser().parse_args(argv)
-    if arguments.command is None:
-        parser().print_help()
-        return MISUSED
+    """Run one command and give its exit code: 0 done, 1 the backend failed, 2 bad usage, 130 after Ctrl-C, 141 no reader."""
+    _settle_streams()
     try:
-        _speak_plainly()
-        return int(import_module(f".{arguments.command}", __package__).run(arguments))
+        try:
+            return _run(argv)
+        finally:
+            # Here and not when the interpreter ends, where a closed pipe or a full disk can only be told as a traceback.
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output has gone: nobody is left to tell, and the exit must not fail on the flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()  # the reader of our output has gone: nobody is left to tell
         return PIPE_CLOSED
     except PolychatError as error:
         complain(str(error))
         return MISUSED if isinstance(error, BadInput) else FAILED
+    except OSError as error:
+        _give_up_output()
+        what = "the output cannot be written" if error.filename is None else str(error.filename)
+        complain(f"{what}: {error.strerror or error}")
+        return FAILED
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    arguments = parser().parse_args(argv)
+    if arguments.command is None:
+        parser().print_help()
+        return MISUSED
+    _speak_plainly()
+    return int(import_module(f".{arguments.command}", __package__).run(arguments))
+
+
+def _settle_streams() -> None:
+    """Make output impossible to fail on a letter: what the terminal's or the pipe's encoding lacks becomes ``?``.
+
+    Where the process was started without one of its three streams, the null device takes its number, or a connection would.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    while null <= 2:
+        null = os.dup(null)
+    os.close(null)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # until the process ends
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _give_up_output() -> None:
+    """Send what is left of the output nowhere, so that the exit does not fail on the flush."""
+    with suppress(OSError, ValueError):  # a stream without a file, as in tests
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def complain(message: str, kind: str = "error") -> None:
-    """One line on stderr."""
-    print(f"polychat: {kind}: {message}", file=sys.stderr)
+    """One line on stderr, if anybody can read it."""
+    with suppress(OSError):
+        print(f"polychat: {kind}: {message}", file=sys.stderr)
+
+
+def print_json(value: object, *, indent: int | None = None, default: Callable[[object], Any] | None = None) -> None:
+    """One JSON value on standard output; letters that its encoding lacks are written as JSON's escapes."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("_", "-")
+    plain = encoding not in ("utf-8", "utf8")
+    # Half a surrogate pair, which a reply can hold and UTF-8 cannot: its escape is the one way to write it.
+    text = json.dumps(value, indent=indent, ensure_ascii=plain, default=default)
+    if not plain:
+        text = text.encode("utf-8", "backslashreplace").decode()
+    print(text)
 
 
 def _speak_plainly() -> None:
@@ -87,7 +140,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _ask(ask: argparse.ArgumentParser) -> None:
-    ask.add_argument("prompt", metavar="PROMPT", help="the question, or - to read it from standard input")
+    ask.add_argument("prompt", metavar="PROMPT", help="the question; what is piped in is added below it, and - is that alone")
     ask.add_argument("-m", "--model", metavar="TARGET", default="local/smollm2", help="provider/model (default: %(default)s)")
     ask.add_argument("-s", "--system", metavar="TEXT", help="a system message before the question")
     ask.add_argument("--base-url", metavar="URL", help="where the same service runs elsewhere")

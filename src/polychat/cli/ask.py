@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
+import select
+import stat
 import sys
 from base64 import b64encode
 from dataclasses import asdict
@@ -13,26 +16,51 @@ from typing import Any, TextIO
 
 from ..client import Reply, Stream, stream
 from ..errors import BadInput, PolychatError
+from ..prompt import decoded_text
 from ..providers import options_of, resolve
-from . import ANSWERED, FAILED, MISUSED, complain
+from . import ANSWERED, FAILED, MISUSED, complain, print_json
 
 STDIN_LIMIT = 64 * 1024 * 1024
 """Bytes of a question on standard input."""
+_PATIENCE = 1.0
+"""Seconds of an open and silent standard input after which a note says what is waited for."""
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask and print. What is wrong with the arguments raises ``BadInput`` before anything is sent."""
-    prompt = _from_stdin() if arguments.prompt == "-" else arguments.prompt
+    prompt = _from_stdin() if arguments.prompt == "-" else _with_piped(arguments.prompt)
     reply = stream(prompt, model=arguments.model, system=arguments.system, **_options(arguments))
     return asyncio.run(_whole_json(reply) if arguments.json else _plain(reply, wait=arguments.no_stream, usage=arguments.usage))
 
 
+def _with_piped(prompt: str) -> str:
+    """The question, and below it what a pipe or a redirected file brings: ``git diff | polychat ask "Review:"``."""
+    if not _is_piped():
+        return prompt
+    if os.name == "posix" and not select.select([sys.stdin], [], [], _PATIENCE)[0]:
+        complain("reading standard input too; where nothing comes from there, add  </dev/null", "note")
+    piped = _from_stdin()
+    return f"{prompt}\n\n{piped}" if piped.strip() else prompt
+
+
+def _is_piped() -> bool:
+    """Whether standard input is a pipe or a file. A terminal, the null device and none at all bring nothing to add, and a
+    socket is what other programs give a child that they have nothing to tell: only ``-`` reads from it."""
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (AttributeError, OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
+
+
 def _from_stdin() -> str:
+    if sys.stdin is None:
+        raise BadInput("there is no standard input to read the question from: give it as an argument", field="prompt")
     data = sys.stdin.buffer.read(STDIN_LIMIT + 1)
     if len(data) > STDIN_LIMIT:
         raise BadInput(f"the question on standard input is larger than {STDIN_LIMIT:,} bytes: send less", field="prompt")
     try:
-        return data.decode("utf-8-sig")
+        return decoded_text(data)
     except UnicodeDecodeError as error:
         raise BadInput(f"standard input is not UTF-8 text (byte {error.start:,}): convert it first", field="prompt") from None
 
@@ -70,8 +98,8 @@ def _schema(file: str | None) -> Any:
     if file is None:
         return None
     try:
-        schema = json.loads(Path(file).read_bytes())
-    except (OSError, ValueError) as error:
+        schema = json.loads(decoded_text(Path(file).read_bytes()))
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(
             f"--schema {file} cannot be read as JSON: {getattr(error, 'strerror', None) or error}", field="schema"
         ) from None
@@ -156,7 +184,7 @@ async def _whole_json(reply: Stream) -> int:
             "retry_after": failure.retry_after,
         }
         complain(str(failure))
-    print(json.dumps(report, ensure_ascii=False, default=_bytes))
+    print_json(report, default=_bytes)
     return ANSWERED if failure is None else _code(failure)
 
 
@@ -182,7 +210,7 @@ class Printer:
     def write(self, piece: str) -> None:
         if not piece:
             return
-        self._out.write(_tame(piece) if self._terminal else piece.encode("utf-8", "replace").decode())
+        self._out.write(_tame(piece) if self._terminal else piece)
         self._out.flush()
         self._last = piece[-1]
 

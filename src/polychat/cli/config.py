@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,10 +15,14 @@ from ..config.litellm import imported
 from ..config.schema import schema
 from ..config.writing import config_text
 from ..errors import BadInput
+from ..gateway.listening import check, encrypting
+from ..gateway.setup import Setup
+from ..prompt import decoded_text
 from ..providers import every, vendors
-from ..routing import Names
+from ..routing import Health, Names
+from ..transport import weights
 from ..wire.wires import names as wires
-from . import ANSWERED, complain
+from . import ANSWERED, complain, print_json
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
             configured = checked(arguments.file)
             print(f"# {configured.file or f'no {config.FILE}: the defaults'}\n{config_text(configured)}", end="")
         case "schema":
-            print(json.dumps(schema(), indent=2, ensure_ascii=False))
+            print_json(schema(), indent=2)
         case _:
             _import(arguments.file, arguments.output)
     return ANSWERED
@@ -53,7 +56,24 @@ def checked(file: Path | None) -> Config:
             names.plan(target)
         except BadInput as error:
             raise strict.error(key, f"names {target}: {error}") from None
+    _check_local_models(configured, strict)
+    _check_gateway(configured)
     return configured
+
+
+def _check_local_models(configured: Config, strict: Strict) -> None:
+    """Whether each has a file: its own, or one that polychat fetches."""
+    for name, model in configured.local_models.items():
+        if (model.path is None) != (name in weights.KNOWN):
+            what = "has no path: name its GGUF file" if model.path is None else "has a path, and polychat fetches its weights"
+            raise strict.error(f"local.models.{name}", what)
+
+
+def _check_gateway(configured: Config) -> None:
+    """What ``polychat serve`` would refuse; as far as can be told where its packages are not installed."""
+    check(configured.gateway)
+    encrypting(configured.gateway)
+    Setup(configured, Health())
 
 
 def _targets(configured: Config) -> Iterator[tuple[str, str]]:
@@ -80,10 +100,10 @@ def _counted(many: int, name: str) -> str:
 def _import(file: Path, output: Path | None) -> None:
     config.pin(Config())  # the vendors as they are, whatever a file here makes of them
     try:
-        text = file.read_text(encoding="utf-8")
+        text = decoded_text(file.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(
-            f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}", field="FILE"
+            f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8 text'}", field="FILE"
         ) from None
     found = imported(text, file, vendors(), [provider.__name__.lower() for provider in every()])
     if output is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 from dataclasses import asdict
 
@@ -12,7 +11,7 @@ from ..errors import BadInput
 from ..providers import resolve
 from ..transport import weights
 from ..wire.models import ModelInfo
-from . import ANSWERED, FAILED, complain
+from . import ANSWERED, FAILED, complain, print_json
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -39,7 +38,7 @@ async def _served(name: str, arguments: argparse.Namespace) -> None:
     if not served:
         raise BadInput(f"{name} says that it serves no models", field="name")
     if arguments.json:
-        print(json.dumps([asdict(model) for model in served], ensure_ascii=False))
+        print_json([asdict(model) for model in served])
     else:
         sys.stdout.writelines(f"{name}/{model.id}\n" for model in sorted(served, key=_by_name))
 

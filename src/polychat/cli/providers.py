@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from ..config.rows import Row
 from ..providers import every, options_of, vendors
 from ..redact import bare_url
+from . import print_json
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -16,7 +16,7 @@ def run(arguments: argparse.Namespace) -> int:
     forms = [_form(provider) for provider in every()]
     rows = sorted(vendors().values(), key=lambda row: row.name)
     if arguments.json:
-        print(json.dumps([*forms, *map(_vendor, rows)], indent=2, ensure_ascii=False))
+        print_json([*forms, *map(_vendor, rows)], indent=2)
         return 0
     print("\n\n".join(map(_shown, forms)))
     print("\nAPI vendors (vendor/model), with the variable that holds the key:\n")

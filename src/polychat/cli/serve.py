@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import gc
+from importlib.util import find_spec
 from pathlib import Path
+
+from ..errors import MissingPackage
 
 OVER = ("host", "port", "workers", "uds", "tls_cert", "tls_key")
 """Arguments that go over the file's ``[gateway]``."""
@@ -14,6 +17,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; 0 when all that ran has ended."""
     from ..gateway.source import Source
 
+    require()
     given = {name: getattr(arguments, name) for name in OVER if getattr(arguments, name) is not None}
     source = Source(Path(arguments.config) if arguments.config else None, given)
     configured = source.read()
@@ -26,3 +30,10 @@ def run(arguments: argparse.Namespace) -> int:
     from ..gateway.serving import serve
 
     return serve(source, configured, Gateway)
+
+
+def require() -> None:
+    """Raises ``MissingPackage`` where a package of the extra ``gateway`` is not installed; loads none of them."""
+    for name in ("msgspec", "httptools", "uvicorn", "starlette", "prometheus_client"):
+        if find_spec(name) is None:
+            raise MissingPackage(name.replace("_", "-"), extra="gateway", purpose="polychat serve")

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ..errors import BadInput
 from ._strict import Strict, said
-from .checks import check_gateway, check_names
+from .checks import check_gateway, check_model_name, check_names, check_provider_name, check_same_names
 from .decoding import decoded, keys_of
 from .rows import values_of
 from .settings import Gateway, Route, option
@@ -54,7 +54,15 @@ def folder() -> Path:
     """Where a person's own configuration is kept: ``$XDG_CONFIG_HOME/polychat``, or ``~/.config/polychat``."""
     home = os.environ.get("XDG_CONFIG_HOME", "")
     # The XDG specification: a relative path there is to be ignored.
-    return (Path(home) if os.path.isabs(home) else Path.home() / ".config") / "polychat"
+    return (Path(home) if os.path.isabs(home) else home_folder() / ".config") / "polychat"
+
+
+def home_folder() -> Path:
+    """The person's home. For a user who has none (a container's random uid), a folder that does not exist."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/nonexistent")  # as Debian's users without a home have it
 
 
 _read: dict[tuple[int, int], tuple[tuple[int, int], Config]] = {}
@@ -131,7 +139,7 @@ def read(file: Path) -> Config:
     except OSError as error:
         raise BadInput(f"{file} cannot be read: {error.strerror}", field=FILE) from None
     try:
-        text = content.decode()
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise BadInput(f"{file}:{line}: cannot be read as TOML: it is not UTF-8", field=FILE) from None
@@ -163,13 +171,18 @@ def _config(content: Mapping[str, Any], strict: Strict) -> Config:
     check_names(routes, aliases, strict)
     providers = tables.get("providers", {})
     for name, table in providers.items():
+        check_provider_name(name, strict)
         values_of(table, strict, f"providers.{name}")
+    check_same_names(providers, strict)
+    providers = {name.lower(): table for name, table in providers.items()}  # targets name a provider in any case
     return Config(strict.file, _local_models(tables.get("local", {}), strict), providers, gateway, routes, aliases)
 
 
 def _local_models(local: Mapping[str, Any], strict: Strict) -> Mapping[str, LocalModel]:
     strict.known(local, ("models",), "local.")
     models = strict.table(local.get("models", {}), "local.models")
+    for name in models:
+        check_model_name(name, strict)
     return {name: _local_model(entry, f"local.models.{name}", strict) for name, entry in models.items()}
 
 

@@ -98,7 +98,7 @@ class Strict:
     def _line(self, key: str) -> int | None:
         if self._text is None:
             try:
-                self._text = self.file.read_text(encoding="utf-8")
+                self._text = self.file.read_text(encoding="utf-8-sig")
             except (OSError, UnicodeDecodeError):
                 return None  # it has gone meanwhile: the key alone has to do
         return line_of(self._text, key)

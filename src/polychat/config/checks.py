@@ -35,6 +35,32 @@ def check_names(routes: Mapping[str, Route], aliases: Mapping[str, str], strict:
     _check_circles(routes, aliases, strict)
 
 
+def check_provider_name(name: str, strict: Strict) -> None:
+    """Raises ``BadInput`` for a name that no target could say: ``NAME/model``, ``NAME:model``, several parted by commas."""
+    if not name.strip() or name != name.strip() or not name.isprintable() or set(name) & set("/:,"):
+        raise strict.error(
+            f"providers.{name}",
+            "is no name that a model can be asked by: it must have no / : or comma, and no blank at its ends",
+        )
+
+
+def check_same_names(providers: Mapping[str, object], strict: Strict) -> None:
+    """Raises ``BadInput`` for two names that differ in capitals only: targets say them in any case."""
+    seen: dict[str, str] = {}
+    for name in providers:
+        if (other := seen.setdefault(name.lower(), name)) != name:
+            raise strict.error(f"providers.{name}", f"is the same name as {other}: capitals make no difference")
+
+
+def check_model_name(name: str, strict: Strict) -> None:
+    """Raises ``BadInput`` for a local model that could not be asked for by its name, which would be taken for a path."""
+    if not name.strip() or set(name) & set("/\\,") or name.endswith(".gguf"):
+        raise strict.error(
+            f"local.models.{name}",
+            "is no name that a model can be asked by: it must have no slash or comma and not end in .gguf",
+        )
+
+
 def _check_circles(routes: Mapping[str, Route], aliases: Mapping[str, str], strict: Strict) -> None:
     leads = {name: route.targets for name, route in routes.items()} | {name: (meant,) for name, meant in aliases.items()}
     try:

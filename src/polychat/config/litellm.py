@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadInput, MissingPackage, shown
+from .addresses import address_fault
 from .rows import Row
 from .writing import table
 
@@ -182,7 +183,7 @@ class _Import:
             model = meant.get("model") if isinstance(meant, dict) else meant
             if isinstance(meant, dict) and meant.get("hidden"):
                 router.lose(f"model_group_alias.{name}.hidden", "has no counterpart; it is listed")
-            if model in groups and name not in groups:
+            if isinstance(model, str) and model in groups and name not in groups:
                 yield str(name), str(model)
             else:
                 router.lose(f"model_group_alias.{name}", "does not lead to a model that was carried over")
@@ -244,8 +245,8 @@ class _Import:
     def _target(self, model: str, entry: _Taken, params: _Taken) -> str | None:
         vendor, model = _vendor_of(params.text("custom_llm_provider"), model)
         base = params.text("api_base") or params.text("base_url")
-        if base and not base.lower().startswith(("http://", "https://", "os.environ/")):
-            params.lose("api_base", "is no address that begins with http:// or https://, and is not copied")
+        if base and address_fault(_address(base, vendor)[0]):
+            params.lose("api_base", "is no address that begins with http:// or https:// and names a host, and is not copied")
             base = ""
         row = self._known.get(VENDORS.get(vendor, vendor.replace("_", "-")))
         if vendor.startswith(_FOREIGN) or not vendor or (row is None and not base):
@@ -289,7 +290,7 @@ class _Import:
             if table_of == values:
                 return name
         number = 2
-        stem = re.sub(r"[^\w-]", "-", stem)
+        stem = re.sub(r"[^\w-]", "-", stem).lower()  # a target names its provider in any case
         name = stem
         asked = {known.partition("/")[0] for known in self._names}  # or a route could lead back to itself
         while name in self._providers or name in self._taken or name in asked:

@@ -18,11 +18,15 @@ _MARK = re.compile(
 
 
 def line_of(text: str, key: str) -> int | None:
-    """The line, from 1, of the dotted ``key``, or of the nearest table round it; ``None`` where there is neither."""
+    """The line, from 1, of the dotted ``key``, or of the nearest table round it; ``None`` where there is neither.
+
+    A key is looked for as it is written, then in any case: names of providers are kept in lower case.
+    """
     lines = _lines(text)
-    while key and key not in lines:
+    lower = {name.lower(): line for name, line in lines.items()}
+    while key and key not in lines and key.lower() not in lower:
         key = key[: max(key.rfind("."), 0)]
-    return lines.get(key)
+    return lines.get(key, lower.get(key.lower()))
 
 
 def _lines(text: str) -> dict[str, int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ._strict import Strict
+from .addresses import BASE_URL, address_fault
 from .decoding import given
 from .settings import option
 
@@ -32,7 +33,9 @@ class Row:
     base_url: str = field(
         repr=False,  # it may hold a password, as headers may hold a token
         metadata={
-            "about": "What the wire's paths are put after, such as `http://127.0.0.1:9101/v1`; `{name}` is one of `params`."
+            "about": "What the wire's paths are put after, such as `http://127.0.0.1:9101/v1`; `{name}` is one of `params`.",
+            "pattern": BASE_URL,
+            "form": "a URL that begins with http:// or https://, names a host, and has no ? or #",
         },
     )
     title: str = option("", "What people call it.")
@@ -72,4 +75,8 @@ def row_of(name: str, table: object, strict: Strict, key: str, base: Row | None 
 
 def values_of(table: object, strict: Strict, key: str) -> dict[str, Any]:
     """What a table says of a row, whichever vendor's it is. Raises ``BadInput``."""
-    return given(Row, table, key, strict, without=("name",))
+    values = given(Row, table, key, strict, without=("name",))
+    fault = address_fault(values["base_url"]) if "base_url" in values else ""
+    if fault:
+        raise strict.error(f"{key}.base_url", fault)
+    return values

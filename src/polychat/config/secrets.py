@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from ..errors import BadInput, MissingPackage, NotReady
+from ..prompt import decoded_text
 
 
 def secret(reference: str, field: str) -> str:
@@ -27,7 +28,7 @@ def secret(reference: str, field: str) -> str:
 
 def _of_file(name: str, field: str) -> str:
     try:
-        return Path(os.path.expanduser(name)).read_text(encoding="utf-8")
+        return decoded_text(Path(os.path.expanduser(name)).read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         said = getattr(error, "strerror", None) or "it is not text"
         raise NotReady(f"{field} refers to file:{name}, which cannot be read: {said}") from None

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from ..errors import BadInput
+from ..prompt import decoded_text
 from ..types import AudioPart, FilePart, ImagePart, Part, TextPart
 
 MAX_FILE = 64 * 1024 * 1024
@@ -44,7 +45,7 @@ def file(given: object, field: str) -> Part:
 
 def _text(data: bytes, field: str) -> str:
     try:
-        return data.decode("utf-8-sig")
+        return decoded_text(data)
     except UnicodeDecodeError:
         raise BadInput(f"{field} is neither UTF-8 text nor a document whose kind its name tells", field=field) from None
 

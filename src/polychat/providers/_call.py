@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
+from ..config.addresses import address_fault
 from ..errors import BadInput
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def call_of(provider: type[Any], proxy: str | None, options: dict[str, Any]) -> 
     return Call(
         provider=provider.__name__,
         base_url=_base_url(options.get("base_url") or getattr(provider, "url", "") or ""),
-        proxy=proxy or options.get("proxy"),
+        proxy=_proxy(proxy or options.get("proxy")),
         timeout=timeout,
         deadline=None if timeout is None else asyncio.get_running_loop().time() + timeout,
         cookies=_pairs(options.get("cookies"), "cookies"),
@@ -148,12 +148,31 @@ def _warn_of(provider: type[Any], name: str, known: tuple[str, ...]) -> None:
     warnings.warn(f"{provider.__name__} does not know the option {name!r}; it takes {takes}", UnknownOption, stacklevel=6)
 
 
+def key_of(value: object) -> str | None:
+    """An ``api_key`` as it was given: text, or what holds it (pydantic's ``SecretStr``); blanks at its ends are none of it.
+
+    ``None`` where none was given. Raises ``BadInput``, which does not show it.
+    """
+    held = value.get_secret_value() if hasattr(value, "get_secret_value") else value
+    if held is None:
+        return None
+    if not isinstance(held, str):
+        raise BadInput(f"api_key is {type(held).__name__}; it must be text", field="api_key")
+    return held.strip() or None
+
+
 def _timeout(value: object) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
         raise BadInput(f"timeout is {value!r}; it must be a number of seconds above 0, or None for no limit", field="timeout")
     return float(value)
+
+
+def _proxy(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value or None
+    raise BadInput(f"proxy is {type(value).__name__}; it must be a URL as text", field="proxy")
 
 
 def _base_url(value: object) -> str:
@@ -164,12 +183,10 @@ def _base_url(value: object) -> str:
 def _checked_url(value: str) -> str:
     if value == "":
         return ""  # a provider that asks no server: the embedded model
-    try:
-        if urlsplit(value).scheme in ("http", "https") and urlsplit(value).hostname:
-            return value.rstrip("/")
-    except ValueError:  # half an IPv6 address
-        pass
-    raise BadInput("base_url must be a URL that begins with http:// or https:// and names a host", field="base_url")
+    fault = address_fault(value)
+    if fault:
+        raise BadInput(f"base_url {fault}", field="base_url")
+    return value.rstrip("/")
 
 
 def _pairs(value: object, name: str) -> Mapping[str, str] | None:

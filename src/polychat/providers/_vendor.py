@@ -29,7 +29,8 @@ from ..wire.models import ModelInfo
 from ..wire.wires import adjusted, wire
 from ._ask import KEYWORDS, ask_of
 from ._base import AsyncGeneratorProvider
-from ._call import Call, call_of
+from ._call import Call, call_of, key_of
+from ._catalogue import files
 from ._notes import Notes
 from ._relay import Relay, rate_limits
 
@@ -58,11 +59,11 @@ class Vendor(AsyncGeneratorProvider):
     ) -> AsyncGenerator[list[Event], None]:
         ask, _ = ask_of(messages, model or "", keywords)
         ask.stream = ask.stream_usage = True
-        return cls._replied(ask, call, Notes(), api_key)
+        return cls._replied(ask, call, Notes(), key_of(api_key))
 
     @classmethod
     def answers(cls, ask: Ask, notes: Notes, proxy: str | None = None, **kwargs: Any) -> AsyncGenerator[list[Event], None]:
-        return cls._replied(ask, None, notes, kwargs.get("api_key"), {"proxy": proxy, **kwargs})
+        return cls._replied(ask, None, notes, key_of(kwargs.get("api_key")), {"proxy": proxy, **kwargs})
 
     @classmethod
     async def _replied(
@@ -148,7 +149,8 @@ class Vendor(AsyncGeneratorProvider):
 
     @classmethod
     async def _asked(cls, call: Call, method: str, path: str, body: bytes | None) -> bytes:
-        async with cls._exchange(call, method, path, call.own.get("api_key"), body) as response:
+        api_key = key_of(call.own.get("api_key"))
+        async with cls._exchange(call, method, path, api_key, body) as response:
             if not response.ok:
                 raise await cls.refusal(response)
             return await response.read(MAX_REPLY)
@@ -279,10 +281,12 @@ _last: list[tuple[config.Config, Mapping[str, Row]]] = []
 
 def _with(configured: config.Config) -> Mapping[str, Row]:
     strict = Strict(configured.file or Path(config.FILE))
-    own = {
-        name: row_of(name, table, strict, f"providers.{name}", known().get(name))
-        for name, table in configured.providers.items()
-    }
+    own = {}
+    for name, table in configured.providers.items():
+        key = f"providers.{name}"
+        if name in files():
+            raise strict.error(key, "is the name of a provider that polychat brings: choose another")
+        own[name] = row_of(name, table, strict, key, known().get(name))
     return {**known(), **own}
 
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
 
 from ._timer import WAITS, Waits
-from .proxy import environment_proxy
+from .proxy import environment_proxy, is_socks
 
 if TYPE_CHECKING:
     from .pool import Pool, PooledResponse
@@ -38,7 +38,7 @@ def _way_out(url: str, second: int) -> str | None:
 def fast_way(url: str) -> tuple[Callable[[], Pool], str | None] | None:
     """The running loop's pool, and the proxy by which it reaches ``url``; ``None`` where the fast path does not go there."""
     proxy = environment_proxy(url)
-    return None if not _FAST or (proxy is not None and proxy.startswith("socks")) else (_pool(), proxy)
+    return None if not _FAST or is_socks(proxy) else (_pool(), proxy)
 
 
 class Exchange:
@@ -72,7 +72,7 @@ class Exchange:
         self._response: Answer | None = None
 
     async def __aenter__(self) -> Answer:
-        if not _FAST or (self._proxy is not None and self._proxy.startswith("socks")):
+        if not _FAST or is_socks(self._proxy):
             self._response = await self._by_session()
             return self._response
         method, url, headers, body = self._asked

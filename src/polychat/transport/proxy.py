@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from aiohttp import TCPConnector
 
 _PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+_ALSO = {"socks": "socks5h"}
+"""Desktops set ``all_proxy=socks://…`` and mean SOCKS5; the proxy looks names up, as for browsers there."""
 _SHAPE = "a URL like http://user:password@host:port, with http, https, socks5 or socks5h before the colon"
 
 
@@ -60,6 +62,11 @@ def proxy_of(url: object, name: str = "proxy") -> Proxy:
     return proxy
 
 
+def is_socks(url: str | None) -> bool:
+    """Whether a proxy's URL, in any case, names a SOCKS proxy; it may still be one that ``proxy_of`` refuses."""
+    return url is not None and url[:5].lower() == "socks"
+
+
 def _fits_socks(word: bytes) -> bool:
     """SOCKS5 counts user and password in one byte; beyond ASCII nothing says what the bytes would mean."""
     return 0 < len(word) <= 255 and word.isascii()
@@ -71,12 +78,13 @@ def _parsed(url: str) -> Proxy | None:
         host, port = parts.hostname, parts.port
     except ValueError:
         return None  # its message shows the port, which is the password where a URL has an "@" too few
-    if parts.scheme not in _PORTS or not host or parts.path not in ("", "/") or parts.query or parts.fragment:
+    scheme = _ALSO.get(parts.scheme, parts.scheme)
+    if scheme not in _PORTS or not host or parts.path not in ("", "/") or parts.query or parts.fragment:
         return None
     if any(ord(letter) <= 0x20 for letter in url):
         return None
     user = None if parts.username is None else unquote_to_bytes(parts.username)
-    return Proxy(parts.scheme, host, port or _PORTS[parts.scheme], user, unquote_to_bytes(parts.password or ""))
+    return Proxy(scheme, host, port or _PORTS[scheme], user, unquote_to_bytes(parts.password or ""))
 
 
 class Proxies:

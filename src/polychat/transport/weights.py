@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..config import home_folder
 from ..errors import MissingPackage, MissingWeights, NotReady, UnknownTarget, shown
 
 _ASK_EVERY = 0.2
@@ -78,7 +79,7 @@ def folder() -> Path:
     """Where weights are kept: ``$XDG_CACHE_HOME/polychat/models``, or below ``~/.cache``."""
     home = os.environ.get("XDG_CACHE_HOME", "")
     # The XDG specification: a relative path there is to be ignored.
-    return (Path(home) if os.path.isabs(home) else Path.home() / ".cache") / "polychat" / "models"
+    return (Path(home) if os.path.isabs(home) else home_folder() / ".cache") / "polychat" / "models"
 
 
 def find(name: str) -> Weights:

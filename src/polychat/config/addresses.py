@@ -1,0 +1,31 @@
+"""What an address of a service must be: in a file, in the environment, and as an argument."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+BASE_URL = r"([Hh][Tt][Tt][Pp][Ss]?://[^\s?#/]|\{\w+\})[^\s?#]*"
+"""What can be told of a base URL by its letters; ``{name}`` in it is filled in later."""
+_PLACE = re.compile(r"\{\w+\}")
+_FORM = "must be a URL that begins with http:// or https:// and names a host"
+
+
+def address_fault(url: object) -> str:
+    """What is wrong with a base URL, as the rest of a sentence that names it; empty where nothing is.
+
+    ``{name}`` in it stands for a part that is filled in later. Nothing of the URL is told: it may hold a password.
+    """
+    if not isinstance(url, str):
+        return _FORM
+    text = _PLACE.sub("1", f"http://host{url[url.index('}') + 1 :]}" if url.startswith("{") and "}" in url else url)
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:  # half an IPv6 address, or a port that is none
+        return f"{_FORM}, and a port from 0 to 65535 if any"
+    if parts.scheme not in ("http", "https") or not host or any(letter <= " " for letter in text):
+        return _FORM
+    if "?" in text or "#" in text:
+        return "must end with a path: paths are put after it, so it can have no ? or #"
+    return ""
