@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import BackendError, BadReply, shown
 from ..events import ToolCallPiece
@@ -39,6 +41,7 @@ class _Slot:
     given: bool
     """The backend named the id itself."""
     name: str
+    kind: str = "function"
     arguments: list[str] = field(default_factory=list)
 
     @property
@@ -72,38 +75,44 @@ class ToolCalls:
         name: str | None = None,
         arguments: str | None = None,
         opaque: Opaque | None = None,
+        kind: str = "function",
     ) -> ToolCallPiece | None:
-        """The event of one piece; ``None`` where it says nothing new. Raises ``TooMany``.
+        """The event of one piece; ``None`` where it says nothing new. Raises ``TooMany``. ``kind`` is told by a call's first.
 
         The event's ``index`` counts calls in the order they began. A call that comes without an id gets ``limits.made_up`` and
         that number.
         """
         slot = self._slot(index, call_id, name)
         if slot is None:
-            slot = self._begin(index, call_id, name or "")
+            slot = self._begin(index, call_id, name or "", kind)
             first = True
         else:
             first = False
             if not slot.name and name:  # the name came late
                 slot.name = name
                 self._grow(slot, arguments)
-                return ToolCallPiece(slot.place, None, name, arguments or "", opaque, self._choice)
+                return ToolCallPiece(slot.place, None, name, arguments or "", opaque, self._choice, slot.kind)
             if arguments and name and arguments == slot.text and _is_json(arguments):
                 return None
         self._grow(slot, arguments)
         if not first and not arguments and opaque is None:
             return None
         if first:
-            return ToolCallPiece(slot.place, slot.id, slot.name or None, arguments or "", opaque, self._choice)
-        return ToolCallPiece(slot.place, None, None, arguments or "", opaque, self._choice)
+            return ToolCallPiece(slot.place, slot.id, slot.name or None, arguments or "", opaque, self._choice, kind)
+        return ToolCallPiece(slot.place, None, None, arguments or "", opaque, self._choice, slot.kind)
 
-    def end(self) -> BackendError | None:
-        """What is wrong with the calls, now that no more comes: one without a name, arguments that are no JSON object."""
+    def end(self, reason: str | None = None) -> BackendError | None:
+        """What is wrong with the calls, now that no more comes: one without a name, arguments that are no JSON object.
+
+        Nothing is, where the backend says by ``reason``, in common words, that the reply is unfinished: a call may be cut then.
+        """
+        if not is_finished(reason):
+            return None
         for slot in self._slots:
             if not slot.name:
                 return BadReply(f"tool call {slot.place + 1} of the reply names no tool")
             text = slot.text
-            if text.strip() and not _is_object(text, self._limits.depth):
+            if slot.kind == "function" and text.strip() and not _is_object(text, self._limits.depth):
                 return BadReply(f"the arguments for the tool {shown(slot.name, 60)} are not a JSON object: {shown(text)}")
         return None
 
@@ -119,10 +128,10 @@ class ToolCalls:
             return None
         return self._slots[-1] if self._slots else None
 
-    def _begin(self, index: int | None, call_id: str | None, name: str) -> _Slot:
+    def _begin(self, index: int | None, call_id: str | None, name: str, kind: str) -> _Slot:
         if len(self._slots) >= self._limits.calls:
             raise TooMany(f"more than {self._limits.calls} tool calls in one reply")
-        slot = _Slot(len(self._slots), call_id or f"{self._limits.made_up}{len(self._slots)}", bool(call_id), name)
+        slot = _Slot(len(self._slots), call_id or f"{self._limits.made_up}{len(self._slots)}", bool(call_id), name, kind)
         self._slots.append(slot)
         if index is not None:
             self._by_index[index] = slot
@@ -136,6 +145,57 @@ class ToolCalls:
         if self._size > self._limits.arguments:
             raise TooMany(f"more than {self._limits.arguments:,} characters of tool arguments in one reply")
         slot.arguments.append(arguments)
+
+
+_FINISHED = (None, "stop", "tool_calls")
+
+
+def is_finished(reason: str | None) -> bool:
+    """Whether a reply that ends so claims to be all there is: its calls are whole then. Behind any other end they may be cut."""
+    return reason in _FINISHED
+
+
+def arguments_of(text: str) -> dict[str, Any] | None:
+    """The arguments of a whole call as the object they are; ``None`` where they are none, or were cut."""
+    if not text.strip():
+        return {}
+    try:
+        value = decoded(text.encode("utf-8", "replace"))
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+_TOKENS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}:,]|[^\s"\[\]{}:,]+|"', re.DOTALL)
+
+
+def kept_of(text: str) -> dict[str, Any]:
+    """What came whole of arguments that were cut: members and elements that are known to be over. Linear in their length."""
+    closers: list[str] = []
+    end, before = 0, ""
+    for token in _TOKENS.finditer(text):
+        sign = token[0]
+        if sign in _CLOSERS:
+            closers.append(_CLOSERS[sign])
+            end = token.end()
+            if len(closers) > LIMITS.depth:
+                break
+        elif sign in ("}", "]"):
+            if not closers or closers[-1] != sign:
+                break
+            closers.pop()
+            end = token.end()
+        elif sign == ",":
+            end = token.start()
+        elif sign == '"':  # a string that was cut
+            break
+        elif sign[0] == '"' and closers and (before == ":" or closers[-1] == "]"):
+            end = token.end()
+        before = sign
+    return arguments_of(text[:end] + "".join(reversed(closers))) or {}
+
+
+_CLOSERS = {"{": "}", "[": "]"}
 
 
 def _is_object(text: str, depth: int) -> bool:

@@ -107,11 +107,12 @@ class Message:
 
     def completed(self) -> Finish:
         """The end as the wire tells it, unless what came says otherwise."""
-        if (error := self._calls.end()) is not None:
+        reason = None if self.reason is None else REASONS.get(self.reason, self.reason)
+        if (error := self._calls.end(reason)) is not None:
             return failed(error)
         if self.reason is None and not self._said and not self._calls:
             return failed(EmptyReply("the backend ended its reply without a word and without a reason"))
-        finish = complete(None if self.reason is None else REASONS.get(self.reason, self.reason))
+        finish = complete(reason)
         finish.stop_sequence = self._stop_sequence
         return finish
 

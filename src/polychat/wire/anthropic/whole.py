@@ -7,7 +7,8 @@ from typing import Any
 
 from ...errors import BadReply, shown
 from ...events import Event, Finish, Reasoning, Refusal, Source, Text, ToolCallPiece, Usage
-from .._json import decoded, encoded
+from .._json import encoded
+from ..deltas import arguments_of, is_finished, kept_of
 from ..reading import failed
 from ..tags import tagged
 from .faults import write_fault
@@ -54,7 +55,7 @@ class Whole:
                 self.headers.append(("retry-after", str(ceil(fault.retry_after))))
             return write_fault(fault)
         try:
-            content = self._content.blocks()
+            content = self._content.blocks(finished=is_finished(self._finish.reason))
         except ValueError as error:
             self._finish = failed(BadReply(str(error)))
             return self.end()
@@ -84,14 +85,17 @@ class _Content:
             case ToolCallPiece():
                 self._piece(event)
 
-    def blocks(self) -> list[Block]:
-        """The blocks, each with all of its text. Raises ``ValueError`` for a call whose arguments are no JSON object."""
+    def blocks(self, *, finished: bool = True) -> list[Block]:
+        """The blocks, each with all of its text. Raises ``ValueError`` for a call whose arguments are no JSON object.
+
+        Of a call that was cut in a reply that is not ``finished`` there are the members that came whole, as Anthropic has it.
+        """
         for block, pieces in zip(self._blocks, self._pieces, strict=True):
             match block["type"]:
                 case "text" | "thinking" as kind:
                     block[kind] = "".join(pieces)
                 case "tool_use":
-                    block["input"] = _input(block["name"], "".join(pieces))
+                    block["input"] = _input(block["name"], "".join(pieces), finished=finished)
         return self._blocks
 
     def _begin(self, block: Block, as_what: str | int | None) -> None:
@@ -128,10 +132,8 @@ class _Content:
         self._pieces[place].append(piece.arguments)
 
 
-def _input(name: str, arguments: str) -> dict[str, Any]:
-    if not arguments.strip():
-        return {}
-    value = decoded(arguments.encode())
-    if not isinstance(value, dict):
-        raise ValueError(f"the arguments for the tool {shown(name, 60)} are not a JSON object")  # noqa: TRY004
-    return value
+def _input(name: str, arguments: str, *, finished: bool) -> dict[str, Any]:
+    value = arguments_of(arguments)
+    if value is None and finished:
+        raise ValueError(f"the arguments for the tool {shown(name, 60)} are not a JSON object")
+    return kept_of(arguments) if value is None else value

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from base64 import b64encode
 
-from ...errors import BadReply, PolychatError, Truncated
+from ...errors import BadReply, PolychatError, Truncated, shown
 from ...events import Event, Finish, Logprobs, Media, Reasoning, Refusal, Source, Text, ToolCallPiece, Usage
 from ...types import Ask
-from .._json import decoded, encoded
+from .._json import encoded
 from ..answering import Writer
+from ..deltas import arguments_of, is_finished
 from ..faults import Fault, fault_of
 from ..framing import MAX_LINE
 from .faults import error_value, write_fault
@@ -94,8 +95,13 @@ class _Said:
         return {**said, "index": index}
 
     def last(self, index: int, reason: str | None) -> Object:
-        """The rest, with the reason. Raises ``BadReply`` for a call whose arguments are no object."""
-        self.parts += [call.part() for _, call in sorted(self.calls.items())] or ([] if self.parts else [{"text": ""}])
+        """The rest, with the reason. Raises ``BadReply`` for a call whose arguments are no object.
+
+        A call that was cut in a reply that says that it is unfinished is left out: this API tells only of whole ones.
+        """
+        finished = is_finished(reason)
+        calls = [call for _, call in sorted(self.calls.items()) if finished or call.is_whole()]
+        self.parts += [call.part() for call in calls] or ([] if self.parts else [{"text": ""}])
         said = self.candidate(index)
         said["finishReason"] = WRITTEN.get(reason or "stop", "OTHER")
         if self.sources:
@@ -131,16 +137,17 @@ class _Call:
         if piece.opaque is not None:
             self._signature = signature_of(piece.opaque)
 
+    def is_whole(self) -> bool:
+        """Whether nothing is known to be missing."""
+        return bool(self._name) and arguments_of("".join(self._arguments)) is not None
+
     def part(self) -> Object:
         call: Object = {"id": self._id, "name": self._name}
         text = "".join(self._arguments)
         if text.strip():
-            try:
-                call["args"] = decoded(text.encode("utf-8", "replace"))
-            except ValueError:
-                call["args"] = None
-            if not isinstance(call["args"], dict):
-                raise BadReply(f"the arguments for the tool {self._name} are not a JSON object")
+            call["args"] = arguments_of(text)
+            if call["args"] is None:
+                raise BadReply(f"the arguments for the tool {shown(self._name, 60)} are not a JSON object")
         return (
             {"functionCall": call} if self._signature is None else {"functionCall": call, "thoughtSignature": self._signature}
         )

@@ -77,7 +77,7 @@ class Choice:
         if said in FAILED or (said not in REASONS and not self.came):
             kind: FaultKind = "invalid_request" if said == "MISSING_THOUGHT_SIGNATURE" else "server"
             return error_of(Fault(self._message or f"the model stopped: {said}", kind, code=said))
-        return self._calls.end()
+        return self._calls.end(self.why())
 
     def why(self) -> str | None:
         """The reason in common words, else in the wire's; it says STOP behind calls too."""

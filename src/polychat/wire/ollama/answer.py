@@ -9,8 +9,9 @@ from typing import Any
 from ...errors import BadReply, PolychatError, Truncated, shown
 from ...events import Event, Finish, Logprobs, Media, Reasoning, Refusal, Text, ToolCallPiece, Usage
 from ...types import Ask, Opaque
-from .._json import decoded, encoded
+from .._json import encoded
 from ..answering import Writer
+from ..deltas import arguments_of, is_finished
 from ..faults import fault_of
 from ..tags import tagged
 from .faults import error_value, write_fault
@@ -72,21 +73,21 @@ class _Calls:
         if piece.opaque is not None:
             call[CALL_SIGNATURE] = tagged(piece.opaque, VENDOR)
 
-    def written(self) -> list[Object]:
-        """Raises ``BadReply`` for arguments that are no object."""
-        for index, call in self._calls.items():
-            call["function"]["arguments"] = _object("".join(self._arguments[index]), call["function"]["name"])
-        return [self._calls[index] for index in sorted(self._calls)]
+    def written(self, reason: str | None) -> list[Object]:
+        """Raises ``BadReply`` for arguments that are no object.
 
-
-def _object(arguments: str, name: str) -> Object:
-    try:
-        value = decoded(arguments.encode()) if arguments.strip() else {}
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise BadReply(f"the arguments for the tool {shown(name, 60)} are not a JSON object: {shown(arguments)}")
-    return value
+        A call that was cut in a reply whose ``reason`` says that it is unfinished is left out: a server tells whole ones only.
+        """
+        written = []
+        for index in sorted(self._calls):
+            call, text = self._calls[index], "".join(self._arguments[index])
+            name, value = call["function"]["name"], arguments_of(text)
+            if value is None and is_finished(reason):
+                raise BadReply(f"the arguments for the tool {shown(name, 60)} are not a JSON object: {shown(text)}")
+            if value is not None and (name or is_finished(reason)):
+                call["function"]["arguments"] = value
+                written.append(call)
+        return written
 
 
 def _of(event: Event) -> Object:
@@ -169,7 +170,7 @@ class Chunks:
         try:
             if finish.verdict != "complete":
                 raise _error(finish)
-            calls = self._calls.written()
+            calls = self._calls.written(finish.reason)
         except PolychatError as error:
             return encoded(error_value(fault_of(error))) + b"\n"
         called = self._line({"tool_calls": calls}, {"done": False}) if calls else b""
@@ -222,7 +223,7 @@ class Whole:
         try:
             if finish is None or finish.verdict != "complete":
                 raise _error(finish)
-            said = self._said()
+            said = self._said(finish.reason)
         except PolychatError as error:
             fault = fault_of(error)
             self.status = fault.status
@@ -230,13 +231,13 @@ class Whole:
         beside = _ending(finish, self._usage, self.durations) | ({"logprobs": self._logprobs} if self._logprobs else {})
         return encoded({**self._frame, **self._shape.said(said), **beside})
 
-    def _said(self) -> Object:
+    def _said(self, reason: str | None) -> Object:
         said: Object = {"content": "".join(self._texts)}
         if self._thoughts:
             said |= self._thought()
         if self._images:
             said["images"] = self._images
-        if calls := self._calls.written():
+        if calls := self._calls.written(reason):
             said["tool_calls"] = calls
         return said
 

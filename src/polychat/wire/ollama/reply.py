@@ -167,7 +167,7 @@ class Reader:
         reason = said.get("done_reason")
         reason = reason if isinstance(reason, str) and reason else None
         usage = _usage(said)
-        if (error := self._calls.end()) is not None:
+        if (error := self._calls.end(reason)) is not None:
             return [*usage, *self._fail(error)]
         if not self._came and reason is None:
             return [*usage, *self._fail(EmptyReply("the backend sent nothing: no text, no call and no reason"))]

@@ -187,12 +187,12 @@ class Reader:
             return failed(ReplyFailed("the backend says that the reply was cancelled there"))
         if status not in ("completed", "incomplete"):
             return truncated(f"its status is still {shown(status, 30)}")
-        if (error := self._pieces.calls.end()) is not None:
-            return failed(error)
         if status == "incomplete":
             details = response.get("incomplete_details")
             reason = details.get("reason") if isinstance(details, dict) else None
             return complete(REASONS.get(reason, reason) if isinstance(reason, str) else "incomplete")
+        if (error := self._pieces.calls.end()) is not None:
+            return failed(error)
         if not (self._pieces.begun or self._pieces.said):
             return failed(EmptyReply("the reply is complete and has no output"))
         if self._pieces.calls:
