@@ -134,10 +134,7 @@ def test_a_line_is_what_the_server_would_send() -> None:
     assert (out.streams, out.status, out.content_type) == (True, 200, "application/x-ndjson")
     head = b'{"model":"other","created_at":"2023-11-14T22:13:20Z"'
     assert out.write([Text('a"é\u2028')]) == (
-        head
-        + b',"message":{"role":"assistant","content":'
-        + json.dumps('a"é\u2028', ensure_ascii=False).encode()
-        + b'},"done":false}\n'
+        head + b',"message":{"role":"assistant","content":' + rb'"a\"' + "é".encode() + rb'\u2028"' + b'},"done":false}\n'
     )
     out.durations = {"total_duration": 7}  # type: ignore[attr-defined]  # this wire's own
     assert out.write([Usage(3, 4), Finish("complete")]) == (

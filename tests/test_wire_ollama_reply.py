@@ -173,8 +173,6 @@ def test_nothing_without_a_reason_is_empty() -> None:
         b'{"message":{"tool_calls":[{}]}}',
         b'{"message":{"tool_calls":[{"function":{"name":5}}]}}',
         b'{"message":{"tool_calls":7}}',
-        b'{"message":{"images":["?"]}}',
-        b'{"message":{"content":"a"},"logprobs":[1]}',
     ],
 )
 def test_what_is_no_line_of_this_wire_fails(line: bytes) -> None:

@@ -168,7 +168,7 @@ def test_a_clients_next_ask_brings_the_signatures_back() -> None:
     ("reason", "calls", "said"),
     [
         *[(None, False, "stop"), (None, True, "tool_calls"), ("stop", False, "stop"), ("length", True, "length")],
-        *[("refusal", False, "content_filter"), ("pause", False, "length"), ("recitation", False, "recitation")],
+        *[("refusal", False, "content_filter"), ("pause", False, "length"), ("recitation", False, "content_filter")],
     ],
 )
 @pytest.mark.parametrize("stream", [True, False])

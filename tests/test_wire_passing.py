@@ -66,10 +66,15 @@ def watched(watch: Watch, pieces: Iterable[bytes]) -> bytes:
     return passed + watch.end()
 
 
+def _plain(reason: str | None) -> str | None:
+    """Calls that pass unread end with the word that the backend has for it, which for many is ``stop``."""
+    return "stop" if reason == "tool_calls" else reason
+
+
 def known(watch: Watch) -> Known:
     assert watch.finish is not None
     error = watch.finish.error
-    return Known(watch.finish.verdict, watch.finish.reason, watch.usage, type(error).__name__ if error else "")
+    return Known(watch.finish.verdict, _plain(watch.finish.reason), watch.usage, type(error).__name__ if error else "")
 
 
 def read(reader: Any, body: bytes) -> Known:
@@ -77,7 +82,7 @@ def read(reader: Any, body: bytes) -> Known:
     events: list[Event] = [*reader.feed(body), *reader.end()]
     (finish,) = [event for event in events if isinstance(event, Finish)]
     usage = next((event for event in reversed(events) if isinstance(event, Usage)), None)
-    return Known(finish.verdict, finish.reason, usage, type(finish.error).__name__ if finish.error else "")
+    return Known(finish.verdict, _plain(finish.reason), usage, type(finish.error).__name__ if finish.error else "")
 
 
 def agree(body: bytes, pieces: Iterable[bytes], *, passed: bytes | None = None, usage: bool = True) -> Chunks:

@@ -25,9 +25,13 @@ class _Rates(NamedTuple):
 def cost_of(provider: str, url: str, model: str | None, usage: Usage | None) -> float | None:
     """US dollars; ``None`` where the price is unknown, the package (extra ``prices``) is not here, or nothing was counted.
 
-    A vendor is known by its name or by its API's ``url``.
+    What the vendor itself says that it bills goes first. A vendor is known by its name or by its API's ``url``.
     """
-    if usage is None or not model or usage.prompt_tokens is None:
+    if usage is None:
+        return None
+    if usage.cost is not None:
+        return usage.cost
+    if not model or usage.prompt_tokens is None:
         return None
     rates = _rates(provider, url, model)
     if rates is _UNKNOWN:

@@ -154,8 +154,9 @@ class Chat:
 
     def _passed_whole(self, body: bytes) -> Begun:
         finish, usage, served = self.question.door.ending(body)
-        if finish.error is not None:
+        if finish.error is not None and not (finish.verdict == "truncated" and body.rstrip().endswith(b"}")):
             raise finish.error
+        # A whole reply that names no end says so itself, where it passes as it came.
         return PassedWhole(body, finish, usage, served)
 
     @property
@@ -205,7 +206,10 @@ class Chat:
         record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
         record.cached_tokens = usage.cached_tokens
         url = self.target.provider.url
-        if self.asked_url in ("", url):  # a price is the vendor's: elsewhere the same model may cost anything
+        if usage.cost is not None or self.asked_url in (
+            "",
+            url,
+        ):  # a price is the vendor's: elsewhere the same model may cost anything
             record.cost = cost_of(self.target.label, url, served or self.target.model, usage)
 
     def ended(self, finish: Finish) -> None:

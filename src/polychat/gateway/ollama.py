@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import monotonic_ns
+
 from ..providers import vendors
 from ..routing import Target
 from ..types import Ask
@@ -30,8 +32,28 @@ class Ollama(Door):
     piece_end = b"\n"
     streams = True
 
+    def question(self, visit: Visit) -> Question:
+        question = super().question(visit)
+        question.own = monotonic_ns()
+        return question
+
+    def writer(self, question: Question, ask: Ask, name: str, created: int) -> Writer:
+        return _timed(super().writer(question, ask, name, created), question)
+
     def watch(self, question: Question) -> Watch:
         return WholeLines(self.wire.Reader())
+
+
+def _timed(writer: Writer, question: Question) -> Writer:
+    """With the durations that clients count on. All of it is the answer's: what a backend did with its time is not told."""
+    begun = question.own
+
+    def durations() -> dict[str, int]:
+        took = monotonic_ns() - begun
+        return {"total_duration": took, "load_duration": 0, "prompt_eval_duration": 0, "eval_duration": took}
+
+    writer.measure = durations  # type: ignore[attr-defined]  # this wire's own
+    return writer
 
 
 class OllamaGenerate(Ollama):
@@ -43,7 +65,7 @@ class OllamaGenerate(Ollama):
         return ollama.read_generate_request(question.body)
 
     def writer(self, question: Question, ask: Ask, name: str, created: int) -> Writer:
-        return ollama.generate_writer(ask, name, created, question.model)
+        return _timed(ollama.generate_writer(ask, name, created, question.model), question)
 
 
 async def embed(visit: Visit) -> None:

@@ -76,6 +76,52 @@ def decoded(data: bytes, depth: int = MAX_DEPTH) -> Any:
     return _loads(data)
 
 
+class Halves:
+    """Reads what ``decoded`` refuses for a decoration's sake: half an emoji, a number that is none (``NaN``).
+
+    Models write a pair of ``\\ud83d\\ude00`` in two tokens, and servers put each in a chunk of its own: what ends in a first
+    half waits for the text at the same place of a later chunk. A half that stays alone is left out.
+    """
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[Any, ...], str] = {}
+
+    def decoded(self, data: bytes, depth: int = MAX_DEPTH) -> Any:
+        """The value. Raises ``ValueError`` for what is no JSON in any reading, and nothing else."""
+        check_depth(data, depth)
+        try:
+            value = json.loads(data, parse_constant=_NO_NUMBERS.get)
+        except RecursionError as error:
+            raise TooDeep(depth) from error
+        return self._joined(value, ())
+
+    def _joined(self, value: Any, place: tuple[Any, ...]) -> Any:
+        if isinstance(value, str):
+            return self._text(value, place)
+        if isinstance(value, dict):
+            return {_whole_of(name): self._joined(one, (*place, name)) for name, one in value.items()}
+        if isinstance(value, list):
+            return [self._joined(one, (*place, number)) for number, one in enumerate(value)]
+        return value
+
+    def _text(self, text: str, place: tuple[Any, ...]) -> str:
+        text = self._held.pop(place, "") + text
+        if text and "\ud800" <= text[-1] <= "\udbff" and len(self._held) < _MOST_HALVES:
+            self._held[place], text = text[-1], text[:-1]
+        return _whole_of(text)
+
+
+_MOST_HALVES = 64
+_NO_NUMBERS = {"-Infinity": -9999.0}  # OpenAI's own word for a token that is next to impossible; NaN and Infinity are null
+
+
+def _whole_of(text: str) -> str:
+    """Without halves that have no other."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "ignore")
+
+
 def check_depth(data: bytes, depth: int = MAX_DEPTH) -> None:
     """Raises ``TooDeep``."""
     if data.count(b"{") + data.count(b"[") > depth and _is_deeper(data, depth):

@@ -83,6 +83,8 @@ class ToolCalls:
         that number.
         """
         slot = self._slot(index, call_id, name)
+        if arguments == "null" and kind == "function" and (slot is None or not slot.arguments):
+            arguments = ""  # some write it for a call without arguments
         if slot is None:
             slot = self._begin(index, call_id, name or "", kind)
             first = True
@@ -151,7 +153,7 @@ _FINISHED = (None, "stop", "tool_calls")
 
 
 def is_finished(reason: str | None) -> bool:
-    """Whether a reply that ends so claims to be all there is: its calls are whole then. Behind any other end they may be cut."""
+    """Whether a reply that ends so claims to be all there is, and its calls with it. Behind any other end they may be cut."""
     return reason in _FINISHED
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Protocol
+from typing import Any, Protocol, cast, get_args
 
 from ..errors import BackendError, PolychatError, ReplyFailed, Truncated
-from ..events import Event, Finish
+from ..events import Event, Finish, Reason
 
 
 class Reader(Protocol):
@@ -26,6 +26,35 @@ class Reader(Protocol):
 
 def complete(reason: str | None = None) -> Finish:
     return Finish("complete", reason)
+
+
+_LIKE: tuple[tuple[str, Reason], ...] = (
+    ("tool", "tool_calls"),
+    ("function", "tool_calls"),
+    ("length", "length"),
+    ("max", "length"),
+    ("token", "length"),
+    ("context", "length"),
+    ("limit", "length"),
+    ("incomplete", "length"),
+    ("refus", "refusal"),
+    ("filter", "content_filter"),
+    ("safety", "content_filter"),
+    ("sensitive", "content_filter"),
+    ("block", "content_filter"),
+    ("policy", "content_filter"),
+    ("recitation", "content_filter"),
+    ("prohibited", "content_filter"),
+    ("pause", "pause"),
+)
+
+
+def nearest(reason: str) -> Reason:
+    """The common word for an end that comes nearest to a backend's own: for wires whose ends are a closed set of words."""
+    if reason in get_args(Reason):
+        return cast(Reason, reason)
+    low = reason.lower()
+    return next((common for part, common in _LIKE if part in low), "stop")
 
 
 def failed(error: BackendError) -> Finish:

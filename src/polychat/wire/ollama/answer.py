@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from .._json import encoded
 from ..answering import Writer
 from ..deltas import arguments_of, is_finished
 from ..faults import fault_of
+from ..reading import nearest
 from ..tags import tagged
 from .faults import error_value, write_fault
 from .names import CALL_SIGNATURE, THOUGHT_SIGNATURE, VENDOR
@@ -43,7 +45,10 @@ class Chat:
         return b'"message":{"role":"assistant","content":' + text + b"}"
 
     def said(self, what: Object) -> Object:
-        return {"message": {"role": "assistant", "content": "", **what}}
+        # Beside the message: Ollama's Python client fails at a message that holds them.
+        images = {"images": what["images"]} if "images" in what else {}
+        rest = {name: value for name, value in what.items() if name != "images"}
+        return {"message": {"role": "assistant", "content": "", **rest}, **images}
 
 
 class Generate:
@@ -108,10 +113,27 @@ def _thought(text: str, opaque: Opaque | None) -> Object:
 
 def _ending(finish: Finish, usage: Usage | None, durations: dict[str, int]) -> Object:
     """What the last line says beside the message. Calls end with a plain stop on this wire."""
-    reason = "stop" if finish.reason in (None, "tool_calls") else finish.reason
+    reason = "stop" if finish.reason in (None, "tool_calls") else nearest(finish.reason)
     counts = {} if usage is None else {"prompt_eval_count": usage.prompt_tokens, "eval_count": usage.completion_tokens}
     known = {name: count for name, count in {**durations, **counts}.items() if count is not None}
     return {"done": True, "done_reason": reason, **known}
+
+
+def _line_of(value: Any) -> bytes:
+    """JSON in which no reader of lines finds an end of one: some cut at these three letters too."""
+    written = encoded(value)
+    for letter, escaped in _LINE_ENDS:
+        if letter in written:
+            written = written.replace(letter, escaped)
+    return written
+
+
+_LINE_ENDS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
+"""In UTF-8 these bytes stand for nothing else."""
+
+
+def _measured(writer: Chunks | Whole) -> dict[str, int]:
+    return writer.durations if writer.measure is None else {**writer.measure(), **writer.durations}
 
 
 def _error(finish: Finish | None) -> PolychatError:
@@ -129,6 +151,8 @@ class Chunks:
         self.headers: list[tuple[str, str]] = [("cache-control", "no-cache")]
         self.durations: dict[str, int] = {}
         """Nanoseconds by the wire's names, for the last line, where whoever measures them sets them before the ``Finish``."""
+        self.measure: Callable[[], dict[str, int]] | None = None
+        """Gives them, asked for when the last line is written."""
         self._frame, self._shape = frame, shape
         around, mark = shape.around(b"\0"), b"\0"
         before, _, behind = around.partition(mark)
@@ -141,7 +165,7 @@ class Chunks:
         written: list[bytes] = []
         for event in events:
             if type(event) is Text and event.choice == 0:
-                written += (self._head, encoded(event.text), self._tail)
+                written += (self._head, _line_of(event.text), self._tail)
             elif not getattr(event, "choice", 0):  # of several answers this wire tells the first
                 written.append(self._write(event))
         return b"".join(written)
@@ -164,7 +188,7 @@ class Chunks:
         return b""
 
     def _line(self, said: Object, beside: Object) -> bytes:
-        return encoded({**self._frame, **self._shape.said(said), **beside}) + b"\n"
+        return _line_of({**self._frame, **self._shape.said(said), **beside}) + b"\n"
 
     def _finish(self, finish: Finish) -> bytes:
         try:
@@ -172,9 +196,9 @@ class Chunks:
                 raise _error(finish)
             calls = self._calls.written(finish.reason)
         except PolychatError as error:
-            return encoded(error_value(fault_of(error))) + b"\n"
+            return _line_of(error_value(fault_of(error))) + b"\n"
         called = self._line({"tool_calls": calls}, {"done": False}) if calls else b""
-        return called + self._line({}, _ending(finish, self._usage, self.durations))
+        return called + self._line({}, _ending(finish, self._usage, _measured(self)))
 
 
 class Whole:
@@ -188,6 +212,7 @@ class Whole:
         self.headers: list[tuple[str, str]] = []
         self.durations: dict[str, int] = {}
         """As of ``Chunks``."""
+        self.measure: Callable[[], dict[str, int]] | None = None
         self._frame, self._shape = frame, shape
         self._texts: list[str] = []
         self._thoughts: list[Reasoning] = []
@@ -228,7 +253,7 @@ class Whole:
             fault = fault_of(error)
             self.status = fault.status
             return write_fault(fault)
-        beside = _ending(finish, self._usage, self.durations) | ({"logprobs": self._logprobs} if self._logprobs else {})
+        beside = _ending(finish, self._usage, _measured(self)) | ({"logprobs": self._logprobs} if self._logprobs else {})
         return encoded({**self._frame, **self._shape.said(said), **beside})
 
     def _said(self, reason: str | None) -> Object:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from contextlib import suppress
 from typing import Any
 
 from ...errors import BackendError, BadReply, EmptyReply, shown
 from ...events import Event, Finish, Logprobs, Media, Reasoning, Start, Text, Usage
 from ...types import Opaque
-from .._json import decoded, encoded
+from .._json import Halves, decoded, encoded
 from ..deltas import ToolCalls, TooMany
 from ..faults import error_of
 from ..framing import JSONLines, LineTooLong
@@ -25,7 +26,7 @@ def read_reply(body: bytes, vendor: str = VENDOR, limits: Limits = LIMITS) -> li
     """The events of a whole reply; the last is its ``Finish``. Lines where one object is due are understood. Never raises."""
     reader = Reader(vendor, limits)
     try:
-        said = decoded(body, limits.depth) if len(body) <= limits.event else None
+        said = _decoded(body, limits.depth) if len(body) <= limits.event else None
     except ValueError:
         said = None
     if isinstance(said, dict):  # one object, perhaps laid out over several lines
@@ -44,6 +45,7 @@ class Reader:
         """Nanoseconds, by the wire's names, once done: ``total_duration`` and its like, which have no place in ``Usage``."""
         self._vendor, self._limits = vendor, limits
         self._lines = JSONLines(limits.line)
+        self._halves = Halves()
         self._calls = ToolCalls(limits)
         self._count = 0
         self._block = 0
@@ -66,7 +68,7 @@ class Reader:
         rest = self._lines.end()
         try:
             for line in rest:
-                decoded(line, self._limits.depth)
+                _decoded(line, self._limits.depth)
         except ValueError:
             return self._ended(truncated("it was cut within a line"))
         events = self._read(rest)
@@ -78,10 +80,13 @@ class Reader:
         for line in lines:
             try:
                 said = decoded(line, depth)
-            except ValueError as error:
+            except ValueError:
                 if not line.strip():
                     continue
-                return [*events, *self._fail(BadReply(f"a line that cannot be read ({error}): {shown(line)}"))]
+                try:
+                    said = self._halves.decoded(line, depth)
+                except ValueError as error:
+                    return [*events, *self._fail(BadReply(f"a line that cannot be read ({error}): {shown(line)}"))]
             try:
                 # The usual line, straight: a piece of text and nothing else.
                 message = said["message"]
@@ -113,8 +118,9 @@ class Reader:
         events = self._start(said)
         message = said["message"] if "message" in said else _generated(said)
         events += self._said(message or {})
-        if logprobs := said.get("logprobs"):
-            events.append(Logprobs([dict(token) for token in logprobs]))
+        events += self._pictures(said.get("images"))
+        if tokens := [dict(token) for token in _listed(said.get("logprobs")) if isinstance(token, dict)]:
+            events.append(Logprobs(tokens))
         if said.get("done"):
             events += self._finish(said)
         return events
@@ -128,17 +134,25 @@ class Reader:
 
     def _said(self, message: Object) -> list[Event]:
         events: list[Event] = []
-        thought, signature = message.get("thinking"), message.get(THOUGHT_SIGNATURE)
+        thought, signature = (_text_or_none(message.get(name)) for name in ("thinking", THOUGHT_SIGNATURE))
         if thought or signature:
-            events.append(Reasoning(_text(thought or ""), self._opaque(signature), self._block))
+            events.append(Reasoning(thought or "", self._opaque(signature), self._block))
             self._block += bool(signature)
         if content := message.get("content"):
             events.append(Text(_text(content)))
-        for image in message.get("images") or []:
-            data = b64decode(image, validate=True)
-            events.append(Media(data, image_type(data)))
+        events += self._pictures(message.get("images"))
         for call in message.get("tool_calls") or []:
             events += self._call(call)
+        self._came = self._came or bool(events)
+        return events
+
+    def _pictures(self, images: Any) -> list[Event]:
+        """What is no image is no reason to lose the words."""
+        events: list[Event] = []
+        for image in _listed(images):
+            with suppress(ValueError, TypeError):
+                data = b64decode(image, validate=True)
+                events.append(Media(data, image_type(data)))
         self._came = self._came or bool(events)
         return events
 
@@ -160,7 +174,7 @@ class Reader:
         return [] if piece is None else [piece]
 
     def _opaque(self, signature: Any) -> Opaque | None:
-        return untagged(_text(signature), self._vendor) if signature else None
+        return untagged(signature, self._vendor) if signature and isinstance(signature, str) else None
 
     def _finish(self, said: Object) -> list[Event]:
         self.durations = {name: took for name in DURATIONS if type(took := said.get(name)) is int}
@@ -188,7 +202,8 @@ def _generated(said: Object) -> Object:
     image = said.get("image")
     if not said.get("done") and image is None and "thinking" not in said:
         said["response"]  # what has none of these is no line of a reply
-    return {**said, "content": said.get("response"), "images": None if image is None else [image]}
+    rest = {name: value for name, value in said.items() if name != "images"}
+    return {**rest, "content": said.get("response"), "images": None if image is None else [image]}
 
 
 def _usage(said: Object) -> list[Event]:
@@ -197,6 +212,22 @@ def _usage(said: Object) -> list[Event]:
     if asked is None and answered is None:
         return []
     return [Usage(asked, answered, None if asked is None or answered is None else asked + answered)]
+
+
+def _decoded(line: bytes, depth: int) -> Any:
+    """Raises ``ValueError``."""
+    try:
+        return decoded(line, depth)
+    except ValueError:
+        return Halves().decoded(line, depth)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _text(value: Any) -> str:

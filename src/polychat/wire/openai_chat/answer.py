@@ -11,9 +11,11 @@ from ...events import Event, Finish, Logprobs, Media, Reasoning, Refusal, Source
 from ...types import Ask, Opaque
 from .._json import encoded
 from ..answering import Writer
+from ..deltas import is_finished
 from ..faults import Fault, fault_of
 from ..fields import data_url
 from ..framing import data_line
+from ..reading import nearest
 from ..tags import tagged
 from .faults import error_object, write_fault
 from .names import VENDOR
@@ -49,7 +51,11 @@ class Chunks:
         self._wants_usage = usage
         self._usage: Usage | None = None
         self._begun: set[int] = set()
-        self._called: set[int] = set()
+        self._called: dict[int, set[int]] = {}
+        """Of each choice, the calls that have no arguments yet."""
+        self._notes: dict[int, int] = {}
+        """Of each choice, how many annotations it has."""
+        self._images: dict[int, int] = {}
         self._thoughts: dict[int, Told] = {}
 
     def write(self, events: list[Event]) -> bytes:
@@ -90,7 +96,20 @@ class Chunks:
                 deltas = self._thoughts.setdefault(event.choice, Told()).deltas(event)
                 return b"".join(self._chunk(delta, event.choice) for delta in deltas)
             case ToolCallPiece():
-                self._called.add(event.choice)
+                bare = self._called.setdefault(event.choice, set())
+                if event.arguments or event.kind != "function":
+                    bare.discard(event.index)
+                elif event.id is not None:
+                    bare.add(event.index)
+            case Source():
+                place = self._notes.get(event.choice, 0)
+                self._notes[event.choice] = place + 1
+                # OpenAI's client puts entries of lists together by it, and fails without one.
+                return self._chunk({"annotations": [{"index": place, **_citation(event)}]}, event.choice)
+            case Media(media_type=kind) if kind.startswith("image/"):
+                place = self._images.get(event.choice, 0)
+                self._images[event.choice] = place + 1
+                return self._chunk({"images": [{"index": place, **_image(event)}]}, event.choice)
         return self._chunk(delta_of(event), event.choice)
 
     def _chunk(self, delta: Object, choice: int, reason: str | None = None, logprobs: Object | None = None) -> bytes:
@@ -107,6 +126,11 @@ class Chunks:
             chunks.append(self._opened(choice))
             if choice in self._thoughts:
                 chunks += [self._chunk(delta, choice) for delta in self._thoughts[choice].end()]
+            bare = self._called.get(choice, ()) if is_finished(reason) else ()
+            # Clients read what comes as JSON: of a call without arguments too.
+            chunks += [
+                self._chunk({"tool_calls": [piece_of(ToolCallPiece(index, None, None, "{}"))]}, choice) for index in bare
+            ]
             chunks.append(self._chunk({}, choice, reason_of(reason, called=choice in self._called)))
         if self._wants_usage:
             chunks.append(data_line(encoded({**self._frame, "choices": [], "usage": usage_object(self._usage)})))
@@ -119,7 +143,7 @@ def delta_of(event: Event) -> Object:
         case Text():
             return {"content": event.text}
         case ToolCallPiece():
-            return {"tool_calls": [_piece(event)]}
+            return {"tool_calls": [piece_of(event)]}
         case Refusal():
             return {"refusal": event.text}
         case Media(media_type=kind) if not kind.startswith("image/"):
@@ -131,12 +155,15 @@ def delta_of(event: Event) -> Object:
     return {}
 
 
-def _piece(piece: ToolCallPiece) -> Object:
+def piece_of(piece: ToolCallPiece) -> Object:
+    """A piece of a call, of a function's or of a tool's that takes free text."""
+    custom = piece.kind == "custom"
+    kind, what = ("custom", "input") if custom else ("function", "arguments")
     said: Object = {"index": piece.index}
     if piece.id is not None:
-        said |= {"id": piece.id, "type": "function"}
+        said |= {"id": piece.id, "type": kind}
     name = {} if piece.name is None else {"name": piece.name}
-    said["function"] = {**name, "arguments": piece.arguments}
+    said[kind] = {**name, what: piece.arguments}
     if piece.opaque is not None:
         said["extra_content"] = signature_of(tagged(piece.opaque, VENDOR))
     return said
@@ -157,10 +184,16 @@ def _citation(source: Source) -> Object:
 
 
 def reason_of(reason: str | None, *, called: bool) -> str:
-    """The end in OpenAI's words; where the backend ended without any, a plain one."""
-    if reason is None:
+    """The end in OpenAI's words, of which there are four; where the backend ended without any, a plain one.
+
+    Clients run tools where it is ``tool_calls``: a plain end behind calls is that, whatever the backend calls it.
+    """
+    if reason is None or reason == "stop":
         return "tool_calls" if called else "stop"
-    return _ENDS.get(reason, reason)
+    common = nearest(reason)
+    if common == "stop" and called:
+        return "tool_calls"
+    return _ENDS.get(common, common)
 
 
 def refusal_headers(fault: Fault) -> list[tuple[str, str]]:
@@ -183,6 +216,8 @@ class _Message:
         self.images: list[Object] = []
         self.sound: Object | None = None
         self.calls: list[Object] = []
+        self.arguments: list[list[str]] = []
+        """Of each call, to be joined."""
         self.logprobs: list[Object] = []
 
     def take(self, event: Event) -> None:
@@ -208,11 +243,15 @@ class _Message:
 
     def _call(self, piece: ToolCallPiece) -> None:
         while len(self.calls) <= piece.index:
-            self.calls.append({"id": "", "type": "function", "function": {"name": "", "arguments": []}})
+            custom = piece.kind == "custom"
+            kind, what = ("custom", "input") if custom else ("function", "arguments")
+            self.calls.append({"id": "", "type": kind, kind: {"name": "", what: ""}})
+            self.arguments.append([])
         call = self.calls[piece.index]
         call["id"] = piece.id or call["id"]
-        call["function"]["name"] = piece.name or call["function"]["name"]
-        call["function"]["arguments"].append(piece.arguments)
+        inner = call[call["type"]]
+        inner["name"] = piece.name or inner["name"]
+        self.arguments[piece.index].append(piece.arguments)
         if piece.opaque is not None:
             call["extra_content"] = signature_of(tagged(piece.opaque, VENDOR))
 
@@ -223,8 +262,12 @@ class _Message:
             [("".join(texts), opaques[-1] if opaques else None) for texts, opaques in self.thoughts.values()]
         )
         said["refusal"] = "".join(self.refusals) if self.refusals else None
-        for call in self.calls:
-            call["function"]["arguments"] = "".join(call["function"]["arguments"])
+        for call, pieces in zip(self.calls, self.arguments, strict=True):
+            written = "".join(pieces)
+            if call["type"] == "custom":
+                call["custom"]["input"] = written
+            else:  # clients read it as JSON at once
+                call["function"]["arguments"] = written or ("{}" if is_finished(reason) else "")
         more = {"annotations": self.notes, "images": self.images, "audio": self.sound, "tool_calls": self.calls}
         said |= {name: value for name, value in more.items() if value}
         logprobs = {"content": self.logprobs, "refusal": None} if self.logprobs else None

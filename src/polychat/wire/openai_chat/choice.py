@@ -19,8 +19,16 @@ from .thoughts import PLAIN, Thoughts
 Object = dict[str, Any]
 
 
+SHAPES = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+"""What reading a value of another shape raises."""
+
+
 class Choice:
-    """Raises ``TooMany`` past a limit, and ``TypeError``, ``KeyError`` or ``ValueError`` for what has another shape."""
+    """Raises ``TooMany`` past a limit, and one of ``SHAPES`` for words or calls of another shape.
+
+    What stands beside them (citations, images, sound, signatures, what a backend ran) never costs them: what of it cannot be
+    read is left out.
+    """
 
     __slots__ = ("_calls", "_heard", "_limits", "_sound", "_vendor", "came", "ended", "number", "reason", "thoughts")
 
@@ -54,36 +62,54 @@ class Choice:
         for name, more in said.items():
             if more and name in _READERS:
                 events += _READERS[name](self, more)
+            elif more and name in _DECORATION:
+                for one in more if isinstance(more, list) else [more]:
+                    try:
+                        events += _DECORATION[name](self, one)
+                    except SHAPES as error:
+                        if isinstance(error, TooMany):
+                            raise
         return events
 
     def _thought(self, said: Object) -> list[Event]:
         if details := said.get("reasoning_details"):
-            return [event for detail in details for event in self._thoughts().detail(detail)]
+            events = self._detailed(details if isinstance(details, list) else [details])
+            if events:
+                return events
         for name in PLAIN:
             words = said.get(name)
-            if words:
-                return self._thoughts().plain(_text(words))
+            if words and isinstance(words, str):
+                return self._thoughts().plain(words)
         return []
+
+    def _detailed(self, details: list[Any]) -> list[Event]:
+        events: list[Event] = []
+        for detail in details:
+            if isinstance(detail, dict) and all(isinstance(detail.get(name) or "", str) for name in ("text", "summary")):
+                events += self._thoughts().detail(detail)
+        return events
 
     def _thoughts(self) -> Thoughts:
         if self.thoughts is None:
             self.thoughts = Thoughts(self._vendor, self._limits, self.number)
         return self.thoughts
 
-    def _parts(self, parts: list[Object]) -> list[Event]:
-        """Content as a list of parts, as Mistral has it."""
+    def _parts(self, content: Any) -> list[Event]:
+        """Content as a list of parts, as Mistral has it; some send one part alone, or texts among the parts."""
         events: list[Event] = []
-        for part in parts:
+        for part in [content] if isinstance(content, dict) else content:
             match part:
-                case {"type": "text", "text": str(words)}:
+                case str(words) | {"type": "text" | "output_text", "text": str(words)}:
                     events += [Text(words, self.number)] if words else []
+                case {"type": "thinking", "thinking": str(words)}:
+                    events += self._thoughts().plain(words) if words else []
                 case {"type": "thinking", "thinking": list(thoughts)}:
-                    words = "".join(_text(thought.get("text", "")) for thought in thoughts)
+                    words = "".join(thought["text"] for thought in thoughts if _has_text(thought))
                     events += self._thoughts().plain(words) if words else []
                 case {"type": "refusal", "refusal": str(words)}:
                     events += [Refusal(words, self.number)] if words else []
-                case {"type": "image_url"}:
-                    events += self._images([part])
+                case {"type": "image_url", "image_url": str(url) | {"url": str(url)}}:
+                    events += self._image(url)
                 case {"type": str()}:
                     pass  # Mistral's references to the results of tools, and what else may come
                 case _:
@@ -91,7 +117,7 @@ class Choice:
         return events
 
     def _refused(self, words: Any) -> list[Event]:
-        return [Refusal(_text(words), self.number)]
+        return [Refusal(words, self.number)] if isinstance(words, str) else []
 
     def _called(self, calls: list[Object]) -> list[Event]:
         return [event for call in calls for event in self._call(call)]
@@ -100,19 +126,26 @@ class Choice:
         return self._call({"index": 0, "function": function})
 
     def _call(self, call: Object) -> list[Event]:
-        function = call.get("function") or {}
-        arguments = function.get("arguments")
+        custom = call.get("type") == "custom" or ("custom" in call and "function" not in call)
+        inner, what = ("custom", "input") if custom else ("function", "arguments")
+        function = call.get(inner) or {}
+        arguments = function.get(what)
         if isinstance(arguments, (dict, list)):  # as JSON, where text is due
             arguments = encoded(arguments).decode()
-        index = call.get("index")
+        index, known, name = call.get("index"), call.get("id"), _text(function.get("name") or "")
+        known = str(known) if type(known) is int else known if isinstance(known, str) else ""
+        opaque = self._signature(call.get("extra_content"))
         if self._calls is None:
+            if not (known or name or arguments or opaque):
+                return []  # some write an empty call beside every text
             self._calls = ToolCalls(self._limits, self.number)
         piece = self._calls.take(
             index=index if type(index) is int else None,
-            call_id=_text(call.get("id") or "") or None,
-            name=_text(function.get("name") or "") or None,
+            call_id=known or None,
+            name=name or None,
             arguments=_text(arguments or ""),
-            opaque=self._signature(call.get("extra_content")),
+            opaque=opaque,
+            kind="custom" if custom else "function",
         )
         return [] if piece is None else [piece]
 
@@ -122,46 +155,67 @@ class Choice:
                 return untagged(data, self._vendor) if data.startswith("pc1.") else Opaque(self._vendor, data)
         return None
 
-    def _images(self, images: list[Object]) -> list[Event]:
-        return [self._image(image["image_url"]["url"]) for image in images]
+    def _picture(self, image: Object) -> list[Event]:
+        inner = image["image_url"]
+        return self._image(inner if isinstance(inner, str) else inner["url"])
 
-    def _image(self, url: str) -> Event:
+    def _image(self, url: str) -> list[Event]:
         head, comma, body = url.partition(",")
         if not comma or not head.startswith("data:"):
-            return Source("an image of the answer", url, choice=self.number)
-        return Media(b64decode(body, validate=True), head[5:].partition(";")[0], self.number)
+            return [Source("an image of the answer", url, choice=self.number)]
+        try:
+            return [Media(b64decode(body, validate=True), head[5:].partition(";")[0], self.number)]
+        except ValueError:
+            return []
 
     def _hear(self, audio: Object) -> list[Event]:
-        data = _text(audio.get("data") or "")
-        if data:
+        data, words = audio.get("data"), audio.get("transcript")
+        if data and isinstance(data, str):
             self._heard += len(data)
             if self._heard > self._limits.event:
                 raise TooMany(f"more than {self._limits.event:,} characters of sound in one reply")
             self._sound.append(data)
             self.came = True
-        words = _text(audio.get("transcript") or "")
-        return [Text(words, self.number)] if words else []
+        return [Text(words, self.number)] if words and isinstance(words, str) else []
 
-    def _noted(self, notes: list[Object]) -> list[Event]:
-        return [self._cited(note["url_citation"]) for note in notes if note.get("type") == "url_citation"]
+    def _noted(self, note: Object) -> list[Event]:
+        match note.get("type", "url_citation"):
+            case "url_citation":
+                inner = note.get("url_citation", note)  # some write it flat
+                return [self._cited(inner)]
+            case "file" | "file_citation" | "file_path" as kind:
+                file = note.get(kind, note)
+                name = next((file[key] for key in ("name", "filename", "file_id") if isinstance(file.get(key), str)), "")
+                return [Source(name, "", choice=self.number)] if name else []
+        return []
 
     def _cited(self, citation: Object) -> Source:
         start, end = citation.get("start_index"), citation.get("end_index")
         placed = type(start) is int and type(end) is int and end > 0  # both must be there, and are 0 where nobody knew
+        title, about = citation.get("title"), citation.get("content")
         return Source(
-            _text(citation.get("title") or ""),
+            title if isinstance(title, str) else "",
             _text(citation["url"]),
-            _text(citation.get("content") or ""),
+            about if isinstance(about, str) else "",
             start if placed else None,
             end if placed else None,
             self.number,
         )
 
+    def _ran(self, tool: Object) -> list[Event]:
+        """What the backend ran by itself (Groq's ``executed_tools``), kept as it came: only the vendor reads it."""
+        if not isinstance(tool, dict):
+            raise TypeError
+        return self._thoughts().kept(encoded({"type": "executed_tools", **tool}).decode())
+
     def rest(self, *, complete: bool) -> list[Event]:
         """What is told only at the end: what must go back of the last thought, and sound, if it is whole."""
         events = [] if self.thoughts is None else self.thoughts.rest()
         if self._sound and complete:
-            data = b"".join(b64decode(piece, validate=True) for piece in self._pieces())
+            try:
+                data = b"".join(b64decode(piece, validate=True) for piece in self._pieces())
+            except ValueError:
+                return events  # its words were told
             events.append(Media(data, sound_type(data), self.number))
         return events
 
@@ -172,17 +226,28 @@ class Choice:
 
     def wrong(self) -> BackendError | None:
         """What is wrong with its calls, now that no more comes."""
-        return None if self._calls is None else self._calls.end()
+        return None if self._calls is None else self._calls.end(self.reason)
+
+    def why(self) -> str | None:
+        """Why it ended: many say ``stop`` behind calls too."""
+        return "tool_calls" if self._calls and self.reason == "stop" else self.reason
 
 
 _READERS: dict[str, Callable[[Choice, Any], list[Event]]] = {
     "refusal": Choice._refused,
     "tool_calls": Choice._called,
     "function_call": Choice._called_of_old,
-    "images": Choice._images,
+}
+_DECORATION: dict[str, Callable[[Choice, Any], list[Event]]] = {
+    "images": Choice._picture,
     "audio": Choice._hear,
     "annotations": Choice._noted,
+    "executed_tools": Choice._ran,
 }
+
+
+def _has_text(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("text"), str)
 
 
 def _text(value: Any) -> str:

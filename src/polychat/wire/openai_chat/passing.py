@@ -7,14 +7,14 @@ from typing import Any
 
 from ...errors import BadReply, EmptyReply, ReplyFailed, shown
 from ...events import Finish, Usage
-from .._json import decoded
+from .._json import Halves, decoded
 from ..faults import error_of
 from ..framing import MAX_LINE, Lines, LineTooLong
 from ..passing import ending_in
 from ..reading import complete, failed, truncated
 from .faults import fault_of_error, is_fault
 from .reply import FAILED, REASONS, read_reply
-from .usage import usage_of
+from .usage import usage_in, usage_of
 
 _MARKS = (
     *(b'finish_reason":"', b'finish_reason": "', b"[DONE]", b'"usage":{', b'"usage": {'),
@@ -140,15 +140,14 @@ class Chunks:
 
     def _take(self, payload: bytes) -> None:
         try:
-            said = decoded(payload)
+            said = _read(payload)
             if is_fault(said):
                 self.finish, self.told = failed(error_of(fault_of_error(said))), True
                 return
             if self.served is None and isinstance(model := said.get("model"), str):
                 self.served = model or None
-            usage = said.get("usage") or (said.get("x_groq") or {}).get("usage")
-            if usage:
-                self.usage = usage_of(usage)
+            if (usage := usage_in(said)) is not None:
+                self.usage = usage
             for choice in said.get("choices") or []:
                 self._choice(choice)
         except (ValueError, TypeError, AttributeError):
@@ -159,14 +158,14 @@ class Chunks:
         delta = choice.get("delta") or choice.get("message") or {}
         self._came = self._came or any(value for name, value in delta.items() if name != "role")
         reason = choice.get("finish_reason")
-        if not reason:
+        if not reason or not isinstance(reason, str):
             return
         if reason in FAILED:
-            self.finish, self.told = failed(ReplyFailed(f"the backend ended its answer with {shown(str(reason))}")), True
+            self.finish, self.told = failed(ReplyFailed(f"the backend ended its answer with {shown(reason)}")), True
             return
         self._ended = self._came = True
         if not choice.get("index"):
-            self._reason = REASONS.get(reason, str(reason))
+            self._reason = REASONS.get(reason, reason)
 
     def _verdict(self, *, whole: bool) -> Finish:
         if not whole and not self._ended:
@@ -236,9 +235,17 @@ def _payloads(chunk: bytes) -> list[bytes]:
     return [payload for payload in said if payload]
 
 
+def _read(payload: bytes) -> Any:
+    """Raises ``ValueError``. What passes is not changed: half an emoji is the client's to read as it came."""
+    try:
+        return decoded(payload)
+    except ValueError:
+        return Halves().decoded(payload)
+
+
 def _is_json(payload: bytes) -> bool:
     try:
-        decoded(payload)
+        _read(payload)
     except ValueError:
         return False
     return True

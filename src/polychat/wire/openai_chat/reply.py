@@ -6,16 +6,16 @@ from typing import Any
 
 from ...errors import BackendError, BadReply, EmptyReply, ReplyFailed, shown
 from ...events import Event, Finish, Logprobs, Source, Start, Text, Usage
-from .._json import decoded
+from .._json import Halves, decoded
 from ..deltas import TooMany
 from ..faults import error_of
 from ..framing import DataLines, LineTooLong
 from ..limits import LIMITS, Limits
 from ..reading import failed, truncated
-from .choice import Choice
+from .choice import SHAPES, Choice
 from .faults import fault_of_error, is_fault
 from .names import VENDOR
-from .usage import usage_of
+from .usage import usage_in
 
 REASONS = {
     "function_call": "tool_calls",
@@ -37,13 +37,19 @@ Object = dict[str, Any]
 
 def read_reply(body: bytes, vendor: str = VENDOR, limits: Limits = LIMITS) -> list[Event]:
     """The events of a whole reply; the last is its ``Finish``. Never raises."""
+    body = body.lstrip(_BLANK)
     try:
-        value = decoded(body.lstrip(_BLANK), limits.depth)
-    except ValueError as error:
-        return [failed(BadReply(f"the reply is not JSON that can be read ({error}): {shown(body) or 'it is empty'}"))]
+        value = decoded(body, limits.depth)
+    except ValueError:
+        try:
+            value = Halves().decoded(body, limits.depth)
+        except ValueError as error:
+            return [failed(BadReply(f"the reply is not JSON that can be read ({error}): {shown(body) or 'it is empty'}"))]
     reading = _Reading(vendor, limits)
     events = reading.take(value, "message")
-    return events if reading.done else [*events, *reading.end(reading.verdict(whole=True))]
+    return (
+        events if reading.done else [*events, *reading.end(reading.verdict(whole=False, missing="its finish_reason is empty"))]
+    )
 
 
 class Reader:
@@ -54,6 +60,7 @@ class Reader:
         self._vendor, self._limits = vendor, limits
         self._lines = DataLines(limits.line)
         self._reading = _Reading(vendor, limits)
+        self._halves = Halves()
         self._begun = False
         self._whole: list[bytes] | None = None
         self._size = 0
@@ -114,8 +121,12 @@ class Reader:
                 continue
             try:
                 chunk = decoded(payload, depth)
-            except ValueError as error:
-                return [*events, *self._end([failed(BadReply(f"a chunk that cannot be read ({error}): {shown(payload)}"))])]
+            except ValueError:
+                try:
+                    chunk = self._halves.decoded(payload, depth)
+                except ValueError as error:
+                    bad = BadReply(f"a chunk that cannot be read ({error}): {shown(payload)}")
+                    return [*events, *self._end([failed(bad)])]
             events += take(chunk, "delta")
             if self._reading.done:
                 return self._end(events)
@@ -132,7 +143,7 @@ class Reader:
 def _is_json(payload: bytes) -> bool:
     """Whether it can be read at all, however deep: only then it was not cut."""
     try:
-        decoded(payload, len(payload))
+        Halves().decoded(payload, len(payload))
     except (ValueError, RecursionError):
         return False
     return True
@@ -145,14 +156,19 @@ class _Reading:
         self.done = False
         self._vendor, self._limits = vendor, limits
         self._started = False
+        self._is_message = False
+        """It came whole."""
         self._plain: Choice | None = None
         """The first answer, where nothing waits to be told before more of its text."""
         self._usage: Usage | None = None
         self._choices: dict[int, Choice] = {}
         self._pages: Object = {}
+        self._id: str | None = None
+        """The reply's, by its first chunk."""
 
     def take(self, chunk: Any, of: str) -> list[Event]:
         """The events of one chunk; ``of`` is ``delta`` or ``message``."""
+        self._is_message = of == "message"
         try:
             if type(chunk) is not dict:
                 pass  # an error, as some wrap it, or nothing that is known
@@ -169,7 +185,7 @@ class _Reading:
             events = self._take(chunk, of)
         except TooMany as error:
             return self._fail(BadReply(str(error)))
-        except _SHAPES:
+        except SHAPES:
             return self._fail(BadReply(f"a chunk of another shape than OpenAI's: {shown(str(chunk))}"))
         last = events[-1] if events else None
         self._plain = self._choices[0] if type(last) is Text and last.choice == 0 else None
@@ -182,32 +198,38 @@ class _Reading:
             raise KeyError
         choices = chunk.get("choices") or []
         events = self._start(chunk, choices)
-        usage = chunk.get("usage") or (chunk.get("x_groq") or {}).get("usage")
-        if usage:
-            self._usage = usage_of(usage)
+        if (usage := usage_in(chunk)) is not None:
+            self._usage = usage
         for name in ("citations", "search_results"):
             if chunk.get(name):
                 self._pages[name] = chunk[name]
         for said in choices:
-            events += self._chosen(said, of)
+            events += self._chosen(said, of, chunk)
             if self.done:
                 break
         return events
 
-    def _chosen(self, said: Object, of: str) -> list[Event]:
+    def _chosen(self, said: Object, of: str, chunk: Object) -> list[Event]:
         choice = self._choice(said.get("index") or 0)
+        if choice.came and self._is_another(chunk):
+            return self._fail(BadReply("another reply begins within the one that is read: two were sent as one"))
         words = said[of] if said.get(of) is not None else said.get("message") or said.get("delta") or {}
         events = choice.said(words)
-        logprobs = said.get("logprobs")
-        if logprobs and (tokens := logprobs.get("content")):
-            events.append(Logprobs([dict(token) for token in tokens], choice.number))
+        if said.get("logprobs") and (tokens := _tokens(said["logprobs"])):
+            events.append(Logprobs(tokens, choice.number))
         reason = said.get("finish_reason")
-        if reason:  # some write "" for none
+        if reason and isinstance(reason, str):  # some write "" for none
             if reason in FAILED:
                 return [*events, *self._fail(_failure(said, reason))]
             choice.ended = True
-            choice.reason = REASONS.get(reason, str(reason))
+            choice.reason = REASONS.get(reason, reason)
         return events
+
+    def _is_another(self, chunk: Object) -> bool:
+        """Whether a chunk opens a reply while one is open: who speaks, nothing said, and another id. Some servers give each
+        chunk an id of its own, but no other of their chunks looks so."""
+        name = chunk.get("id")
+        return self._id is not None and isinstance(name, str) and name not in ("", self._id) and _is_usual_start(chunk)
 
     def _choice(self, number: int) -> Choice:
         choice = self._choices.get(number)
@@ -224,6 +246,7 @@ class _Reading:
             return []
         known, model = (value if isinstance(value, str) and value else None for value in (chunk.get("id"), chunk.get("model")))
         self._started = bool(choices) or known is not None or model is not None  # Azure begins with a chunk that says nothing
+        self._id = known
         return [] if known is None and model is None else [Start(known, model)]
 
     def _fail(self, error: BackendError) -> list[Event]:
@@ -233,32 +256,28 @@ class _Reading:
     def end(self, finish: Finish) -> list[Event]:
         """The last events: what came and was not told yet, and ``finish``."""
         self.done = True
-        try:
-            complete = finish.verdict == "complete"
-            events = [event for choice in self._choices.values() for event in choice.rest(complete=complete)]
-            events += _sources(self._pages) if self._pages else []
-        except _SHAPES:
-            return self._fail(BadReply("the sound or the sources of the reply have another shape than they must"))
+        complete = finish.verdict == "complete"
+        events = [event for choice in self._choices.values() for event in choice.rest(complete=complete)]
+        events += _sources(self._pages) if self._pages else []
         return [*events, finish] if self._usage is None else [*events, self._usage, finish]
 
-    def verdict(self, *, whole: bool) -> Finish:
-        """``whole``: the wire's own end was read, and not just the body's."""
+    def verdict(self, *, whole: bool, missing: str = "neither a finish_reason nor [DONE] came") -> Finish:
+        """``whole``: the wire's own end was read, and not just the body's. ``missing`` says of what there is no sign else."""
         choices = self._choices.values()
-        if not whole and not (choices and all(choice.ended for choice in choices)):
-            return truncated("neither a finish_reason nor [DONE] came")
+        empty = not any(choice.came or choice.ended for choice in choices)
+        if not whole and not (choices and all(choice.ended for choice in choices)) and not (empty and self._is_message):
+            return truncated(missing)
         first = self._choices.get(0)
-        reason = None if first is None else first.reason
+        reason = None if first is None else first.why()
         for choice in choices:
             if (error := choice.wrong()) is not None:
                 return Finish("failed", reason, error)
-        if not any(choice.came or choice.ended for choice in choices):
+        if empty:
             return failed(EmptyReply("the backend sent nothing: no text, no call and no reason"))
-        others = {choice.number: choice.reason for choice in choices if choice.number} or None
+        others = {choice.number: choice.why() for choice in choices if choice.number} or None
         return Finish("complete", reason, others=others)
 
 
-_SHAPES = (KeyError, TypeError, ValueError, AttributeError, IndexError)
-"""What reading a value of another shape raises."""
 _SILENT = frozenset(
     (
         "id",
@@ -328,6 +347,20 @@ def _failure(said: Object, reason: str) -> BackendError:
 def _sources(pages: Object) -> list[Event]:
     """Perplexity's lists, which every chunk repeats: the pages with titles, else the addresses alone."""
     found = pages.get("search_results")
-    if found:
-        return [Source(str(page.get("title") or ""), str(page["url"]), str(page.get("snippet") or "")) for page in found]
-    return [Source("", url) for url in pages.get("citations") or [] if isinstance(url, str)]
+    listed = [page for page in found if isinstance(page, dict)] if isinstance(found, list) else []
+    told = [Source(_said(page, "title"), page["url"], _said(page, "snippet")) for page in listed if _said(page, "url")]
+    if told:
+        return [*told]
+    urls = pages.get("citations")
+    return [Source("", url) for url in urls if isinstance(url, str)] if isinstance(urls, list) else []
+
+
+def _said(page: Object, name: str) -> str:
+    value = page.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _tokens(logprobs: Any) -> list[Object]:
+    """The probabilities that are such; what else stands there is left out."""
+    listed = logprobs.get("content") if isinstance(logprobs, dict) else None
+    return [dict(token) for token in listed if isinstance(token, dict)] if isinstance(listed, list) else []

@@ -120,6 +120,13 @@ class Thoughts:
             events.append(Reasoning(text, None, self.block, self._choice))
         return [*events, *self.rest()] if said.get("signature") or said.get("data") else events
 
+    def kept(self, data: str) -> list[Event]:
+        """A block of its own that only its vendor reads. What repeats the one before it, as it grew, stands beside it."""
+        before = self._next()
+        self._open = self._told = True
+        self._about = {"type": "kept"}
+        return [*before, Reasoning("", Opaque(self._vendor, data, redacted=True), self.block, self._choice)]
+
     def rest(self) -> list[Event]:
         """What must go back of the block that came last, if that was not given yet."""
         if self._about is None or (self._told and not self._about.get("signature")):

@@ -10,21 +10,48 @@ from ...events import Usage
 Object = dict[str, Any]
 
 
+def usage_in(chunk: Object) -> Usage | None:
+    """The counts of a chunk or a reply, wherever its dialect has them; ``None`` where it has none. Never raises."""
+    usage = chunk.get("usage") or _object(chunk.get("x_groq")).get("usage")
+    if not usage and chunk.get("choices"):
+        first = chunk["choices"][0]
+        usage = first.get("usage") if isinstance(first, dict) else None  # Moonshot
+    return usage_of(usage) if usage and isinstance(usage, dict) else None
+
+
 def usage_of(said: Object) -> Usage:
     """The counts by OpenAI's names, and by those that others have for what is cached."""
     prompt, answer = _object(said.get("prompt_tokens_details")), _object(said.get("completion_tokens_details"))
-    cached = (prompt.get("cached_tokens"), said.get("prompt_cache_hit_tokens"), said.get("cached_tokens"))  # DeepSeek, Moonshot
+    # DeepSeek, Moonshot, Mistral
+    cached = (prompt.get("cached_tokens"), *map(said.get, ("prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens")))
+    writes = (prompt.get("cache_write_tokens"), prompt.get("cache_creation_tokens"), said.get("cache_creation_input_tokens"))
+    hour = _object(prompt.get("cache_creation_token_details")).get("ephemeral_1h_input_tokens")
     usage = Usage(
         _count(said.get("prompt_tokens")),
         _count(said.get("completion_tokens")),
         _count(said.get("total_tokens")),
         next((count for one in cached if (count := _count(one)) is not None), None),
-        _count(prompt.get("cache_write_tokens")),
+        next((count for one in writes if (count := _count(one)) is not None), None),
         _count(answer.get("reasoning_tokens")),
         _count(prompt.get("audio_tokens")),
         _count(answer.get("audio_tokens")),
+        _count(hour),
+        _dollars(said.get("cost")),
     )
     return _with_thoughts(usage)
+
+
+def _dollars(value: object) -> float | None:
+    """OpenRouter's own word for what it bills; others have an object there, of parts of their own."""
+    if isinstance(value, dict):
+        value = value.get("total_cost")  # Perplexity
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _MOST:
+        return None
+    return float(value)
+
+
+_MOST = 1e6
+"""Dollars: no reply costs so much, and a number that is none is not less."""
 
 
 def _with_thoughts(usage: Usage) -> Usage:
@@ -47,6 +74,8 @@ def usage_object(usage: Usage | None) -> Object | None:
         "cache_write_tokens": usage.cache_write_tokens,
         "audio_tokens": usage.audio_prompt_tokens,
     }
+    if usage.cost is not None:
+        said["cost"] = usage.cost
     answer = {"reasoning_tokens": usage.reasoning_tokens, "audio_tokens": usage.audio_completion_tokens}
     for name, counts in (("prompt_tokens_details", prompt), ("completion_tokens_details", answer)):
         known = {key: count for key, count in counts.items() if count is not None}
