@@ -50,7 +50,7 @@ def objects(schema: Any) -> list[dict[str, Any]]:
     return here + [found for item in schema.values() for found in objects(item)]
 
 
-@pytest.mark.parametrize(("kind", "name"), [(Trip, "Trip"), (Dog, "Dog"), (Point, "Point"), (Pair, "Pair")])
+@pytest.mark.parametrize(("kind", "name"), [(Trip, "Trip"), (City, "City"), (Point, "Point"), (Pair, "Pair")])
 def test_a_types_schema_is_closed_as_strict_vendors_want_it(kind: type, name: str) -> None:
     """The root is an object and no reference; every object requires all its properties and allows no other; no defaults."""
     form = shape_of(kind).format
@@ -110,9 +110,9 @@ def test_a_schema_of_ones_own_is_not_changed() -> None:
     assert (form.schema, form.name, form.strict) == (schema, "My_schema_", None)
 
 
-@pytest.mark.parametrize("kind", [5, "schema", int, list[int], {"name": "x", "schema": 5}])
+@pytest.mark.parametrize("kind", [5, "schema", {"name": "x", "schema": 5}])
 def test_what_is_no_schema_is_bad_input(kind: Any) -> None:
-    """The field is named; an answer that is no object cannot be asked of strict vendors."""
+    """The field is named."""
     with pytest.raises(BadInput, match="schema"):
         shape_of(kind)
 

@@ -72,6 +72,8 @@ def _read(prompt: str | Conversation, target: str, system: str | None, options: 
     """The ask, read and not yet sent. Raises ``UnknownTarget`` and ``BadInput``."""
     if isinstance(prompt, str) and not prompt.strip():
         raise BadInput("the prompt is empty: there is nothing to ask", field="prompt")
+    if not isinstance(target, str):
+        raise BadInput(f"model is {type(target).__name__}; it must be text: provider/model, local//path/a.gguf", field="model")
     provider, model = resolve(target)
     keywords: dict[str, Any] = {}
     rest: dict[str, Any] = {}

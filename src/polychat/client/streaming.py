@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..costs import cost_of
-from ..errors import BackendError, PolychatError
+from ..errors import BackendError, BadReply, PolychatError
 from ..events import Event, Finish, Source, Text, Usage, Verdict
 from ..providers import Notes, Provider, Shape
 from ..types import Ask, ToolCall
@@ -107,7 +107,14 @@ class Stream:
     def _parsed(self) -> Any:
         if self._shape is None or self.verdict != "complete" or not self.text:
             return None
-        return self._shape.parsed(self.text)
+        try:
+            return self._shape.parsed(self.text)
+        except BadReply as bad:
+            if self.reason != "length":
+                raise
+            cut = BadReply(f"the answer was cut at its limit of tokens (raise max_tokens) amid what the schema asks for: {bad}")
+            cut.text = bad.text
+            raise cut from None
 
     async def __aenter__(self) -> Self:
         return self

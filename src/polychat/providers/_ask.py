@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import BadInput
-from ..types import Ask, Conversation, Format, Part, Role, TextPart, Thinking, Turn
+from ..types import Ask, Conversation, Format, Part, Role, TextPart, Thinking, Tool, Turn
+from ..wire._json import json_fault
 from ..wire.openai_chat import read_format, read_tool_choice, read_tools, read_turns
 from . import _attached
+from ._functions import tool_of
 from ._schema import Shape, shape_of
 
 _NUMBERS = ("temperature", "top_p", "min_p", "frequency_penalty", "presence_penalty", "repetition_penalty")
@@ -22,6 +24,8 @@ _OTHER = (
 )
 KEYWORDS = (*_NUMBERS, *_WHOLE, *_FLAGS, *_TEXTS, *_OTHER)
 """Every keyword of an ask that is not about how it is sent."""
+_JSON = ("metadata", "logit_bias", "extra")
+"""Keywords whose values go into the request as they are."""
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 
 
@@ -33,6 +37,8 @@ def ask_of(prompt: str | Conversation, model: str, given: Mapping[str, Any]) -> 
     for name, value in given.items():
         if value is None:
             continue
+        if name in _JSON and (fault := json_fault(value, name)) is not None:
+            raise BadInput(f"{fault[0]} is {fault[1]}, which cannot be sent as JSON", field=fault[0])
         if name == "schema":
             shape = shape_of(value)
             ask.format = shape.format
@@ -75,7 +81,10 @@ def _of_type(name: str, value: object, kind: type, said: str) -> object:
 
 
 def _tools(ask: Ask, value: Any) -> None:
-    ask.tools = read_tools(value, "tools")
+    ask.tools = read_tools([tool_of(one) if callable(one) else one for one in _several(value)], "tools")
+    for place, tool in enumerate(ask.tools):
+        if isinstance(tool, Tool) and (fault := json_fault(tool.parameters, f"tools[{place}].parameters")) is not None:
+            raise BadInput(f"{fault[0]} is {fault[1]}, which cannot be sent as JSON", field=fault[0])
 
 
 def _choice(ask: Ask, value: Any) -> None:
@@ -159,6 +168,8 @@ _READERS: dict[str, Any] = {
 def system_first(ask: Ask, system: str | None) -> None:
     """Put a system message before the conversation."""
     if system is not None:
+        if not isinstance(system, str):
+            raise BadInput(f"system is {type(system).__name__}; it must be text", field="system")
         role: Role = "system"
         parts: list[Part] = [TextPart(system)]
         ask.turns.insert(0, Turn(role, parts))

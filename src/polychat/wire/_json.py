@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import accumulate
+from math import isfinite
 from typing import Any
 
 MAX_DEPTH = 64
@@ -172,3 +173,29 @@ def _top(brackets: bytes, level: int, enough: int) -> int:
 
 def _highest(brackets: bytes, level: int) -> int:
     return max(accumulate(array("b", brackets.translate(_STEPS)), initial=level))
+
+
+def json_fault(value: Any, field: str) -> tuple[str, str] | None:
+    """The first part of a value that JSON in UTF-8 cannot carry: its place below ``field``, and what it is; ``None``: none."""
+    waiting = [(field, value)]
+    while waiting:
+        place, one = waiting.pop()
+        if isinstance(one, str):
+            if not one.isascii() and _HALF.search(one):
+                return place, "text with half a surrogate pair"
+        elif isinstance(one, float):
+            if not isfinite(one):
+                return place, str(one)
+        elif isinstance(one, Mapping):
+            for name, inner in one.items():
+                if not isinstance(name, str):
+                    return place, f"an object whose key {name!r} is no text"
+                waiting += [(f"{place}.{name}", inner), (place, name)]
+        elif isinstance(one, (list, tuple)):
+            waiting += [(f"{place}[{index}]", inner) for index, inner in enumerate(one)]
+        elif one is not None and not isinstance(one, int):
+            return place, type(one).__name__
+    return None
+
+
+_HALF = re.compile("[\ud800-\udfff]")
