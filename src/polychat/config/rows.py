@@ -57,6 +57,13 @@ class Row:
     )
     message_drop: tuple[str, ...] = option((), "Fields of a message that it refuses.")
     reasoning: str = option("", "The field of a message that carries thoughts, where it is not the wire's.")
+    call_id: int = option(0, "How many letters and digits the ids of tool calls have; others are mapped to such. 0: any.")
+    stops: int = option(0, "How many texts that end the answer it takes at most. 0: any number.")
+    developer: bool = option(True, "Whether it knows messages of the role `developer`; else they go out as `system`.")
+    one_system: bool = option(
+        False,
+        "Whether all system messages are to be one before all others: templates may refuse a second or a late one.",
+    )
     stream_usage: bool = option(True, "Whether usage at a stream's end can be asked for.")
     source: str = option("", "The public page that says so.")
     checked: str = option("", "The month in which that page was read.")

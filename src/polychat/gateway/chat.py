@@ -131,14 +131,18 @@ class Chat:
     async def _relayed(self, target: Target, relay: Relay) -> Begun:
         question = self.question
         door, stream = question.door, question.stream
-        body = door.relayed(question, target.model, usage=relay.usage)
+        notes = fields = None
+        if relay.fit is not None:
+            notes = Notes(on_loss(self.visit, self.plan.rules))
+            fields = relay.fit(question.fields, notes)
+        body = door.relayed(question, target.model, usage=relay.usage, fields=fields)
         path = door.path(target.model, stream=stream)
         response = await relay.ask(
             path, body, self._forwarded(), waits=self.waits, total=self.plan.rules.timeout or None, provider=target.label
         )
         try:
             self.answered_at = monotonic()
-            self.notes, self.asked_url = None, relay.url
+            self.notes, self.asked_url = notes, relay.url
             self.limits = rate_limits(response)
             if not response.ok:
                 raise await relay.refusal(response)
@@ -206,10 +210,8 @@ class Chat:
         record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
         record.cached_tokens = usage.cached_tokens
         url = self.target.provider.url
-        if usage.cost is not None or self.asked_url in (
-            "",
-            url,
-        ):  # a price is the vendor's: elsewhere the same model may cost anything
+        # A price is the vendor's: elsewhere the same model may cost anything.
+        if usage.cost is not None or self.asked_url in ("", url):
             record.cost = cost_of(self.target.label, url, served or self.target.model, usage)
 
     def ended(self, finish: Finish) -> None:

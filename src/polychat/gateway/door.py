@@ -133,11 +133,14 @@ class Door:
             self._path = self.wire.path(Ask(model, [], stream=stream))
         return self._path
 
-    def relayed(self, question: Question, model: str, *, usage: bool) -> bytes:
-        """The body for a backend of the same wire. ``usage``: its stream is to end with usage, if that must be asked for."""
-        if model == question.model:
+    def relayed(self, question: Question, model: str, *, usage: bool, fields: Object | None = None) -> bytes:
+        """The body for a backend of the same wire. ``usage``: its stream is to end with usage, if that must be asked for.
+
+        ``fields`` are the body's where they are to be others than came.
+        """
+        if fields is None and model == question.model:
             return question.body
-        return encoded({**question.fields, "model": model})
+        return encoded({**(question.fields if fields is None else fields), "model": model})
 
     def ending(self, body: bytes) -> tuple[Finish, Usage | None, str | None]:
         """How a whole reply that passes through ends, what it cost, and which model answered."""

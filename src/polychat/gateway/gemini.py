@@ -9,7 +9,7 @@ from ..wire import gemini
 from ..wire.answering import Writer
 from ..wire.wires import wire
 from .counting import counted
-from .door import Door, Question, shallow
+from .door import Door, Object, Question, shallow
 from .embedding import embedded
 from .visit import Visit
 
@@ -44,7 +44,7 @@ class Gemini(Door):
     def path(self, model: str, *, stream: bool) -> str:
         return gemini.path(Ask(model, [], stream=stream))
 
-    def relayed(self, question: Question, model: str, *, usage: bool) -> bytes:
+    def relayed(self, question: Question, model: str, *, usage: bool, fields: Object | None = None) -> bytes:
         return question.body
 
 

@@ -36,12 +36,13 @@ class OpenAIChat(Door):
             question.wants_usage = isinstance(options, dict) and options.get("include_usage") is True
         return question
 
-    def relayed(self, question: Question, model: str, *, usage: bool) -> bytes:
+    def relayed(self, question: Question, model: str, *, usage: bool, fields: Object | None = None) -> bytes:
         asks = question.stream and usage and not question.wants_usage
         if not asks:
-            return super().relayed(question, model, usage=usage)
+            return super().relayed(question, model, usage=usage, fields=fields)
         options = value_of(question.fields, "stream_options") or {}
-        return encoded({**question.fields, "model": model, "stream_options": {**options, "include_usage": True}})
+        said = question.fields if fields is None else fields
+        return encoded({**said, "model": model, "stream_options": {**options, "include_usage": True}})
 
     def ending(self, body: bytes) -> tuple[Finish, Usage | None, str | None]:
         return ending_of(body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import StatusError
 
@@ -11,19 +11,20 @@ if TYPE_CHECKING:
     from ..transport._timer import Waits
     from ..transport.exchange import Answer
     from ..transport.pool import Pool, PooledResponse
+    from ._notes import Notes
 
 
 class Relay:
     """A backend's API made ready once: its address and key are not looked up again."""
 
-    __slots__ = ("_base", "_changed", "_headers", "_pool", "_proxy", "refusal", "url", "usage")
+    __slots__ = ("_base", "_headers", "_pool", "_proxy", "fit", "refusal", "url", "usage")
 
     def __init__(
         self,
         base_url: str,
         way: tuple[Callable[[], Pool], str | None],
         headers: Mapping[str, str],
-        changed: frozenset[str],
+        fit: Callable[[Mapping[str, Any], Notes], dict[str, Any]] | None,
         *,
         usage: bool,
         refusal: Callable[[Answer], Awaitable[StatusError]],
@@ -31,15 +32,19 @@ class Relay:
         self.url = self._base = base_url
         self._pool, self._proxy = way
         self._headers = dict(headers)
-        self._changed = changed
+        self.fit = fit
+        """Makes the fields of a body, each still in JSON, those that this backend takes; ``None``: it takes any."""
         self.usage = usage
         """Whether a stream can be asked to end with its usage."""
         self.refusal = refusal
         """The error of an answer other than 2xx, with what the backend says of it."""
 
     def takes(self, fields: Mapping[str, object]) -> bool:
-        """Whether a request with these fields needs no change."""
-        return not self._changed or self._changed.isdisjoint(fields)
+        """Whether a request with these fields can go as it came, but for what ``fit`` does.
+
+        Another vendor's opaque parts, which a client of ours hands back, must be left out by whoever reads the whole of it.
+        """
+        return self.fit is None or _FOREIGN not in bytes(fields.get("messages", b""))  # type: ignore[call-overload]  # JSON
 
     def ask(
         self,
@@ -67,6 +72,8 @@ class Relay:
         )
 
 
+_FOREIGN = b'"pc1.'
+"""How such a part begins: see ``wire/tags.py``."""
 _LIMITS = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 

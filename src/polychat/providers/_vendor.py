@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -23,7 +23,6 @@ from ..types import Ask, Messages
 from ..wire import embeddings, models
 from ..wire._json import encoded, json_fault
 from ..wire.embeddings import Embed, Embeddings
-from ..wire.ledger import Loss
 from ..wire.limits import LIMITS, Limits
 from ..wire.models import ModelInfo
 from ..wire.wires import adjusted, wire
@@ -31,6 +30,7 @@ from ._ask import KEYWORDS, ask_of
 from ._base import AsyncGeneratorProvider
 from ._call import Call, call_of, key_of
 from ._catalogue import files
+from ._fitting import changes, fitted, fitted_as_it_came
 from ._notes import Notes
 from ._relay import Relay, rate_limits
 
@@ -95,7 +95,7 @@ class Vendor(AsyncGeneratorProvider):
     @classmethod
     def relay(cls, wire: str) -> Relay | None:
         row = cls.row
-        if row.wire != wire or row.message_drop or row.reasoning:
+        if row.wire != wire:
             return None
         from ..transport.exchange import fast_way  # no import of a provider loads an HTTP client
 
@@ -103,8 +103,8 @@ class Vendor(AsyncGeneratorProvider):
         if (way := fast_way(base)) is None:
             return None
         headers = _headers(row, None)
-        changed = frozenset((*row.rename, *row.drop))
-        return Relay(base, way, headers, changed, usage=row.stream_usage, refusal=cls.refusal)
+        fit = partial(fitted_as_it_came, row=row) if changes(row) else None
+        return Relay(base, way, headers, fit, usage=row.stream_usage, refusal=cls.refusal)
 
     @classmethod
     async def list_models(cls, proxy: str | None = None, **kwargs: Any) -> list[ModelInfo]:
@@ -204,22 +204,6 @@ def _sendable(body: dict[str, Any]) -> bytes:
 def _limits(ask: Ask) -> Limits:
     """Calls without ids (Gemini's, Ollama's) get some that no earlier turn of the conversation has: other vendors insist."""
     return replace(LIMITS, made_up=f"call_{secrets.token_hex(4)}_") if ask.tools else LIMITS
-
-
-def fitted(body: dict[str, Any], row: Row, notes: Notes) -> dict[str, Any]:
-    """The body as this vendor takes it; what it does not take is noted as lost."""
-    gone = [Loss(name, "dropped", f"{row.title or row.name}: {why}") for name, why in row.drop.items() if name in body]
-    if gone:
-        notes.add(gone)
-        body = {name: value for name, value in body.items() if name not in row.drop}
-    if not row.stream_usage:
-        body.pop("stream_options", None)
-    for message in body.get("messages", []) if row.message_drop or row.reasoning else []:
-        for name in row.message_drop:
-            message.pop(name, None)
-        if row.reasoning and "reasoning_content" in message:
-            message[row.reasoning] = message.pop("reasoning_content")
-    return {row.rename.get(name, name): value for name, value in body.items()} if row.rename else body
 
 
 def key_header(row: Row, given: str | None) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from base64 import b64decode, b64encode
 from collections.abc import Container, Mapping, Sequence
+from hashlib import sha256
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -101,6 +102,15 @@ def in_path(model: str) -> str:
     if any(step in ("", ".", "..") for step in model.split("/")):
         raise BadInput(f"model is {shown(model, 60)!r}; it must be a model's name", field="model")
     return quote(model, safe="/:@")
+
+
+USER = 64
+"""Letters of a name of whoever asks that APIs take at most."""
+
+
+def short_name(user: str) -> str:
+    """The name of whoever asks, or, where APIs refuse its length, what always stands for it and tells nothing of it."""
+    return user if len(user) <= USER else sha256(user.encode("utf-8", "replace")).hexdigest()
 
 
 def from_base64(value: object, field: str) -> bytes:

@@ -321,7 +321,8 @@ def used(ask: Ask, wire: str, vendor: str, settings: tuple[str, ...] = _SETTINGS
         if ask.format.strict is not None:
             yield "format.strict", ""
     for name in settings:
-        if getattr(ask, name) is not None:
+        value = getattr(ask, name)
+        if value is not None and not is_default(name, value):
             yield name, ""
     if ask.stop:
         yield "stop", ""
@@ -430,5 +431,48 @@ def _opaque(opaque: Opaque | None, vendor: str) -> Iterator[tuple[str, str]]:
 def _common(cache: str | None, extra: Mapping[str, object] | None, ask: Ask, wire: str) -> Iterator[tuple[str, str]]:
     if cache is not None:
         yield "cache", cache
-    if extra:
-        yield ("extra" if ask.wire == wire else "extra.foreign"), ", ".join(extra)
+    if extra and ask.wire == wire:
+        yield "extra", ", ".join(extra)
+    elif extra and (lost := [name for name, value in extra.items() if not _is_understood(name, value)]):
+        yield "extra.foreign", ", ".join(lost)
+
+
+DEFAULTS: Mapping[str, tuple[object, ...]] = {
+    "n": (1,),
+    "best_of": (1,),
+    "candidateCount": (1,),
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "repetition_penalty": (1,),
+    "min_p": (0,),
+    "top_logprobs": (0,),
+    "logprobs": (False,),
+    "logit_bias": ({},),
+    "metadata": ({},),
+    "store": (False,),
+    "background": (False,),
+    "echo": (False,),
+    "parallel_tool_calls": (True,),
+    "service_tier": ("auto", "default"),
+    "verbosity": ("medium",),
+    "truncation": ("disabled",),
+    "modalities": (["text"],),
+    "responseModalities": (["TEXT"],),
+    "include": ([],),
+    "functions": ([],),
+    "user": ("",),
+}
+"""What a field says that says nothing: the answer is the same without it."""
+_UNDERSTOOD = ("reasoning", "thinking")
+"""Fields of one wire that are read as common words besides, and stay for their own wire's sake."""
+
+
+def is_default(name: str, value: object) -> bool:
+    """Whether a field says only what is so without it: a default said aloud is no loss. ``None`` is one of every field."""
+    if value is None:
+        return True
+    return any(value == one and (type(value) is bool) == (type(one) is bool) for one in DEFAULTS.get(name, ()))
+
+
+def _is_understood(name: str, value: object) -> bool:
+    return name in _UNDERSTOOD or is_default(name, value)

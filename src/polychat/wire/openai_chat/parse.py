@@ -105,6 +105,9 @@ def _tool(value: object, field: str) -> Tool | HostedTool:
         return value
     said = dict(item(value, field))
     kind = text(said.pop("type", "function"), f"{field}.type")
+    if "input_schema" in said and "name" in said and kind in ("function", "custom"):  # Anthropic's shape, which some send here
+        kind = "function"
+        said.setdefault("parameters", said.pop("input_schema"))
     if kind != "function":
         return HostedTool(kind, {"type": kind, **said})
     where = field
@@ -174,6 +177,7 @@ def _reasoning(said: Said, ask: Ask) -> None:
     effort = said.pop("reasoning_effort", None)
     if effort is not None:
         ask.reasoning = Thinking(effort=_effort(effort, "reasoning_effort", said))
+    _thinking(said, ask)
     if "reasoning" not in said:
         return
     # OpenRouter's object. It goes on as it came, where that is on this wire.
@@ -187,6 +191,17 @@ def _reasoning(said: Said, ask: Ask) -> None:
     if effort is budget is None and "enabled" in wanted:
         thinking.effort = "medium" if flag(wanted["enabled"], "reasoning.enabled") else "none"
     ask.reasoning = None if thinking == Thinking() else thinking
+
+
+def _thinking(said: Said, ask: Ask) -> None:
+    """Anthropic's object, which DeepSeek, Z.ai and others take too. It goes on as it came, where that is on this wire."""
+    match said.get("thinking"):
+        case {"type": "enabled" | "adaptive" as kind, **more}:
+            budget = more.get("budget_tokens") if kind == "enabled" else None
+            if ask.reasoning is None:
+                ask.reasoning = Thinking(budget=-1 if budget is None else whole(budget, "thinking.budget_tokens"))
+        case {"type": "disabled"} if ask.reasoning is None:
+            ask.reasoning = Thinking("none")
 
 
 def _effort(value: object, field: str, said: Said) -> Effort:

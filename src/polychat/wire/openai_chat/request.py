@@ -24,7 +24,7 @@ from ...types import (
     ToolResult,
     Turn,
 )
-from ..fields import data_url
+from ..fields import data_url, short_name
 from .names import AS_THEY_ARE, AUDIO, NAME, VENDOR
 from .thoughts import detail_of
 
@@ -47,6 +47,8 @@ def write_request(ask: Ask, vendor: str = VENDOR) -> Object:
         value = getattr(ask, name)
         if value is not None:
             body[name] = value
+    if ask.user is not None:
+        body["user"] = short_name(ask.user)
     if ask.max_tokens is not None:
         body["max_completion_tokens"] = ask.max_tokens
     if ask.stop:
@@ -62,7 +64,7 @@ def write_request(ask: Ask, vendor: str = VENDOR) -> Object:
     _about_form(ask, body, own=own)
     if not own:
         return body
-    if "reasoning" in ask.extra:  # it says the effort already, in OpenRouter's words
+    if "reasoning" in ask.extra or "thinking" in ask.extra:  # it says the effort already, in OpenRouter's words
         body.pop("reasoning_effort", None)
     return merged(body, ask.extra)
 

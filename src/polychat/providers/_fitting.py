@@ -1,0 +1,137 @@
+"""A request's body as one vendor takes it: fields dropped, renamed and kept within its limits, by the vendor's row.
+
+The same for a body that was written here and for one that passes through: of the latter only what must change is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from string import ascii_letters, digits
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..config.rows import Row
+from ..errors import BadInput, shown
+from ..wire.ledger import Loss, is_default
+
+if TYPE_CHECKING:
+    from ._notes import Notes
+
+Object = dict[str, Any]
+
+_MESSAGES = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_THOUGHTS = ("reasoning_content",)
+_PLAIN = frozenset(ascii_letters + digits)
+_LETTERS = digits + ascii_letters
+
+
+def changes(row: Row) -> bool:
+    """Whether this vendor wants any request otherwise than as it came."""
+    limits = row.stops or row.call_id or not row.developer or row.one_system or not row.stream_usage
+    return bool(row.rename or row.drop or row.message_drop or row.reasoning or limits)
+
+
+def fitted(body: Object, row: Row, notes: Notes) -> Object:
+    """The body as this vendor takes it; what it does not take is noted as lost."""
+    title = row.title or row.name
+    gone = [name for name in row.drop if name in body]
+    if gone:
+        notes.add([Loss(name, "dropped", f"{title}: {row.drop[name]}") for name in gone if not is_default(name, body[name])])
+        body = {name: value for name, value in body.items() if name not in row.drop}
+    if not row.stream_usage:
+        body.pop("stream_options", None)
+    if row.stops and isinstance(stops := body.get("stop"), list) and len(stops) > row.stops:
+        body["stop"] = stops[: row.stops]
+        notes.add([Loss("stop", "emulated", f"{title} takes {row.stops} texts that end the answer: the first of them go out")])
+    messages = body.get("messages")
+    if isinstance(messages, list):
+        body["messages"] = _messages(messages, row)
+    if not row.rename:
+        return body
+    # What is there by the new name already is the caller's own word for it.
+    return {row.rename.get(name, name): value for name, value in body.items() if row.rename.get(name) not in body}
+
+
+def fitted_as_it_came(fields: Mapping[str, Any], notes: Notes, row: Row) -> Object:
+    """The same of the fields of a body that passes through, each still in JSON. Raises ``BadInput``."""
+    body = dict(fields)
+    for name in (*row.drop, "stop") if row.stops else row.drop:
+        if name in body:
+            body[name] = _value(body[name], name)
+    if "messages" in body:
+        said = bytes(body["messages"])
+        if _is_read(said, row):
+            body["messages"] = _value(said, "messages")
+        elif any(b'"%b"' % name.encode() in said for name in (*row.message_drop, *(_THOUGHTS if row.reasoning else ()))):
+            body["messages"] = _value(said, "messages", _MESSAGES)
+    return fitted(body, row, notes)
+
+
+def _is_read(messages: bytes, row: Row) -> bool:
+    """Whether messages must be read whole, and not just which fields they have."""
+    return bool(
+        (row.call_id and b'"tool_call' in messages)
+        or (not row.developer and b'"developer"' in messages)
+        or (row.one_system and (b'"system"' in messages or b'"developer"' in messages))
+    )
+
+
+def _value(said: Any, name: str, decoder: Any = None) -> Any:
+    try:
+        return msgspec.json.decode(said) if decoder is None else decoder.decode(said)
+    except msgspec.DecodeError as error:
+        raise BadInput(f"{name} is not what it must be: {shown(str(error))}", field=name) from None
+
+
+def _messages(messages: list[Object], row: Row) -> list[Object]:
+    if not all(isinstance(message, dict) for message in messages):
+        return messages  # the vendor says what is wrong with them
+    for message in messages:
+        for name in row.message_drop:
+            message.pop(name, None)
+        for name in _THOUGHTS if row.reasoning else ():
+            if name in message:
+                message.setdefault(row.reasoning, message.pop(name))
+        if not row.developer and message.get("role") == "developer":
+            message["role"] = "system"
+        if row.call_id:
+            _name_calls(message, row.call_id)
+    return _one_system(messages) if row.one_system else messages
+
+
+def _one_system(messages: list[Object]) -> list[Object]:
+    """The system's messages as one before all others: some templates refuse a second, or one that comes late."""
+    told = [message for message in messages if message.get("role") in ("system", "developer")]
+    if len(told) < 2 and messages[: len(told)] == told:
+        return messages
+    contents = [message.get("content") for message in told]
+    content: Any = [
+        part for one in contents for part in ([{"type": "text", "text": one}] if isinstance(one, str) else one or [])
+    ]
+    if all(isinstance(one, str) for one in contents):
+        content = "\n\n".join(part["text"] for part in content)
+    return [{**told[0], "content": content}, *(message for message in messages if message not in told)]
+
+
+def _name_calls(message: Object, length: int) -> None:
+    """Ids of calls, and of their results, of letters and digits and so long: the same of the same id in every request."""
+    if isinstance(known := message.get("tool_call_id"), str):
+        message["tool_call_id"] = call_id(known, length)
+    calls = message.get("tool_calls")
+    for call in calls if isinstance(calls, list) else []:
+        if isinstance(call, dict) and isinstance(known := call.get("id"), str):
+            call["id"] = call_id(known, length)
+
+
+def call_id(known: str, length: int) -> str:
+    """``known`` where it has that many letters and digits and nothing else, else what always stands for it."""
+    if len(known) == length and _PLAIN.issuperset(known):
+        return known
+    number = int.from_bytes(sha256(known.encode("utf-8", "replace")).digest(), "big")
+    letters = []
+    for _ in range(length):
+        number, rest = divmod(number, len(_LETTERS))
+        letters.append(_LETTERS[rest])
+    return "".join(letters)

@@ -1,0 +1,169 @@
+"""Kinds of fault in requests on OpenAI's chat wire, and at its door."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from polychat.providers._fitting import call_id, fitted, fitted_as_it_came
+from polychat.providers._notes import Notes
+from polychat.providers._vendor import known
+from polychat.types import Ask, TextPart, Thinking, Tool, Turn
+from polychat.wire import openai_chat as wire
+from polychat.wire.ledger import losses
+from polychat.wire.wires import names
+from polychat.wire.wires import wire as wire_of
+
+from ..furniture.gateways import asking, completion, configured, gateway
+from ..furniture.server import Say, Seen
+
+ASKED = [{"role": "user", "content": "hi"}]
+DEFAULTS: dict[str, Any] = {
+    "n": 1,
+    "frequency_penalty": 0,
+    "presence_penalty": 0.0,
+    "logit_bias": {},
+    "store": False,
+    "metadata": {},
+    "parallel_tool_calls": True,
+    "service_tier": "auto",
+    "verbosity": "medium",
+    "modalities": ["text"],
+}
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_default_said_aloud_is_no_loss(name: str) -> None:
+    """What says only what is so without it is neither refused nor told as lost, on any wire."""
+    ask = wire.read_request(json.dumps({"model": "m", "messages": ASKED, **DEFAULTS}).encode())
+    spoken = wire_of(name)
+    assert losses(ask, spoken.FATES, spoken.NAME, "v") == []
+
+
+def test_a_default_that_a_vendor_refuses_is_dropped_without_a_word() -> None:
+    """Groq takes no ``logprobs``: false is what it does, and true is a loss."""
+    for value, lost in ((False, []), (True, ["logprobs"])):
+        notes = Notes("allow")
+        assert "logprobs" not in fitted({"logprobs": value}, known()["groq"], notes)
+        assert [loss.field for loss in notes.losses] == lost
+
+
+ROWS = [row.name for row in known().values() if row.wire == "openai-chat" and (row.message_drop or row.reasoning or row.rename)]
+OWN: dict[str, Any] = {
+    "tools": [{"type": "custom", "custom": {"name": "patch", "format": {"type": "text"}}}],
+    "reasoning_effort": "default",
+    "x_new": {"deep": [1.50, None]},
+    "prediction": {"type": "content", "content": "x"},
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+async def test_a_request_passes_as_it_came(name: str, serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that drop or rename a field do so in the body as it came: what only this wire knows goes on."""
+    seen_by: list[Seen] = []
+
+    async def handler(seen: Seen, say: Say) -> None:
+        seen_by.append(seen)
+        await say.whole(completion("Hello", usage={"prompt_tokens": 1, "completion_tokens": 1, "cost": 0.5}))
+
+    server = await serve(handler)
+    row = known()[name]
+    for variable in row.key:
+        monkeypatch.setenv(variable, "sk-of-this-test-alone")
+    part = {"type": "video_url", "video_url": {"url": "https://a.example/v.mp4"}}
+    thought = {"role": "assistant", "content": "x", "reasoning_content": "hm"}
+    messages = [{"role": "user", "content": [part]}, thought, {"role": "user", "content": "go on"}]
+    config = configured({name: {"base_url": server.url}})
+    async with gateway(config) as here:
+        path, body = asking("openai-chat", f"{name}/m", **OWN, messages=messages, max_completion_tokens=9)
+        answer = await here.ask(path, body)
+        (record,) = here.records
+    assert answer.status == 200, answer.body
+    (seen,) = seen_by
+    assert {key: seen.json[key] for key in OWN} == OWN
+    assert seen.json[row.rename.get("max_completion_tokens", "max_completion_tokens")] == 9
+    assert seen.json["messages"][0]["content"] == [part]
+    second = seen.json["messages"][1]
+    field = row.reasoning or ("reasoning_content" if "reasoning_content" not in row.message_drop else None)
+    assert second == {"role": "assistant", "content": "x", **({field: "hm"} if field else {})}
+    assert record.passed
+    assert answer.json["usage"]["cost"] == record.cost == 0.5
+
+
+def test_ids_of_calls_as_mistral_wants_them() -> None:
+    """Nine letters and digits, the same for a call and its result, in a body that was written and in one that passes."""
+    call = {"id": "call_0123456789", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages = [{"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": call["id"], "content": "x"}]
+    row = known()["mistral"]
+    raw = {"messages": json.dumps(messages).encode()}
+    passed = fitted_as_it_came(raw, Notes(), row)["messages"]
+    written = fitted({"messages": messages}, row, Notes())["messages"]
+    for made in (passed, written):
+        name = made[0]["tool_calls"][0]["id"]
+        assert len(name) == 9
+        assert name.isalnum()
+        assert made[1]["tool_call_id"] == name
+    assert passed == written
+    assert call_id("abcDEF123", 9) == "abcDEF123"
+
+
+def test_stops_within_the_limit() -> None:
+    """OpenAI takes four: the first four go out, and that is told."""
+    notes = Notes()
+    assert fitted({"stop": list("abcde")}, known()["openai"], notes)["stop"] == list("abcd")
+    assert [loss.field for loss in notes.losses] == ["stop"]
+
+
+def test_roles_that_a_server_does_not_know() -> None:
+    """A row says whether ``developer`` goes out as ``system``, and whether system messages are one before all others."""
+    said = [
+        {"role": "developer", "content": "a"},
+        {"role": "user", "content": "b"},
+        {"role": "system", "content": [{"type": "text", "text": "c"}]},
+    ]
+
+    row = replace(known()["vllm"], developer=False, one_system=True)
+    made = fitted({"messages": [dict(message) for message in said]}, row, Notes())["messages"]
+    assert made == [
+        {"role": "system", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "c"}]},
+        {"role": "user", "content": "b"},
+    ]
+    untouched = [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}]
+    assert fitted({"messages": untouched}, row, Notes())["messages"] == untouched
+
+
+@pytest.mark.parametrize("more", [{}, {"type": "function"}, {"type": "custom"}])
+def test_tools_of_anthropics_shape_keep_their_schema(more: dict[str, Any]) -> None:
+    """Some send ``{"name", "input_schema"}`` here."""
+    schema = {"type": "object", "properties": {"x": {"type": "string"}}}
+    tool = {"name": "f", "description": "d", "input_schema": schema, **more}
+    ask = wire.read_request(json.dumps({"model": "m", "messages": ASKED, "tools": [tool]}).encode())
+    assert ask.tools == [Tool("f", "d", schema)]
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ({"type": "enabled"}, Thinking(budget=-1)),
+        ({"type": "enabled", "budget_tokens": 2000}, Thinking(budget=2000)),
+        ({"type": "adaptive"}, Thinking(budget=-1)),
+        ({"type": "disabled"}, Thinking("none")),
+    ],
+)
+def test_thinking_in_anthropics_words(said: dict[str, Any], wanted: Thinking) -> None:
+    """It is understood with and without a budget, and goes on as it came on this wire."""
+    ask = wire.read_request(json.dumps({"model": "m", "messages": ASKED, "thinking": said}).encode())
+    assert ask.reasoning == wanted
+    assert wire.write_request(ask)["thinking"] == said
+    assert [loss for loss in losses(ask, wire_of("anthropic").FATES, "anthropic", "anthropic") if loss.kind == "dropped"] == []
+
+
+@pytest.mark.parametrize("letters", [64, 65, 155])
+def test_a_long_name_of_whoever_asks(letters: int) -> None:
+    """What is over the limit goes out as a hash, always the same."""
+    user = wire.write_request(Ask("m", [Turn("user", [TextPart("x")])], user="u" * letters))["user"]
+    assert len(user) == 64
+    assert (user == "u" * letters) == (letters == 64)
