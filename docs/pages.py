@@ -48,9 +48,16 @@ drop = { seed = "the server refuses it" } # what it does not take, and why
 CONFIGURATION = """# polychat.toml
 
 What you say once about this machine: where the gateway listens, which names clients may ask for, backends of your own, models
-on disk. It is looked for in the folder you are in, then in `~/.config/polychat/` (`$XDG_CONFIG_HOME/polychat/` where that is
-set); the first found is the one. `polychat serve --config FILE` names another. Everything has a default: without a file, all
-defaults are in force.
+on disk. Your own file is `~/.config/polychat/polychat.toml` (`$XDG_CONFIG_HOME/polychat/` where that is set); the library and
+all commands read it. `polychat serve --config FILE` names another. Everything has a default: without a file, all defaults are
+in force.
+
+`polychat serve` without `--config` takes the `polychat.toml` of the folder it is started in, where there is one, and prints
+which file it goes by. Nobody else reads that file, and as it may have come with somebody else's files, it is not trusted with
+keys: it may name servers that want no key, routes, aliases and all of `[gateway]`, and keys of the environment go to the
+vendors' own addresses or to where `<VENDOR>_BASE_URL` says. It may not say `api_key`, `key`, `params` or `host_env`, nor give
+another `base_url` to a vendor whose key is set: `polychat serve` then ends with the file, the line and what to do. Where you
+trust the file, name it: `polychat serve --config polychat.toml`.
 
 ```toml
 [gateway]

@@ -6,7 +6,9 @@ import ipaddress
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,7 +49,7 @@ def _only_loopback(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
     global _walled
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-configuration"))
     monkeypatch.delenv("POLYCHAT_COOKIES", raising=False)
-    for name in [name for name in os.environ if name.endswith(("_API_KEY", "_BASE_URL"))]:
+    for name in [name for name in os.environ if name.endswith(("_API_KEY", "_BASE_URL", "OLLAMA_HOST"))]:
         monkeypatch.delenv(name)
     monkeypatch.setitem(sys.modules, "browser_cookie3", None)  # as if it were not installed: no test opens a person's browsers
     monkeypatch.setattr(config, "_last", [])  # what another test's folder said
@@ -57,6 +59,22 @@ def _only_loopback(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
     _walled = True
     yield
     _walled = False
+
+
+@pytest.fixture
+def own_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """``own_config(text)`` writes the person's own polychat.toml, which everybody reads, and gives its path."""
+    folder = tmp_path / "own-configuration/polychat"
+
+    def write(text: str) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(folder.parent))
+        file = folder / config.FILE
+        file.write_text(text, encoding="utf-8")
+        config._last.clear()  # as after a second
+        return file
+
+    return write
 
 
 @pytest.fixture

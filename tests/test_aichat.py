@@ -72,14 +72,17 @@ EXPECTED = {
 
 
 async def test_the_seeds_own_address(serve: Any) -> None:
-    """Without ``base_url`` it is the seed's site that is asked: a proxy sees the request for chat-gpt.org."""
+    """It is asked where ``base_url`` says so: a proxy sees the request for chat-gpt.org. Else nobody is: the site is gone."""
 
     async def refuses(seen: Seen, say: Say) -> None:
         await say.whole(b"", 502)
 
     proxy: Server = await serve(refuses)
-    with pytest.raises(errors.ProxyFailed):
+    with pytest.raises(errors.NotReady, match="does not work"):
         await Aichat.create_async("gpt-3.5-turbo", HELLO, proxy.url, cookies=COOKIES)
+    assert proxy.seen == []
+    with pytest.raises(errors.ProxyFailed):
+        await Aichat.create_async("gpt-3.5-turbo", HELLO, proxy.url, cookies=COOKIES, base_url=Aichat.url)
     assert [(seen.method, seen.target) for seen in proxy.seen] == [("CONNECT", "chat-gpt.org:443")]
 
 
@@ -162,13 +165,13 @@ async def test_cookies_for_the_seeds_site(serve: Any, tmp_path: Path, monkeypatc
     cookie_file(tmp_path, monkeypatch, "chat-gpt.org")
     proxy: Server = await serve(refuses)
     with pytest.raises(errors.ProxyFailed):
-        await Aichat.create_async("", HELLO, proxy.url)
+        await Aichat.create_async("", HELLO, proxy.url, base_url=Aichat.url)
 
 
 async def test_no_cookies() -> None:
     """None anywhere is a RuntimeError that says which site to open in a browser."""
     with pytest.raises(RuntimeError, match="https://chat-gpt.org/chat") as caught:
-        await Aichat.create_async("gpt-3.5-turbo", HELLO)
+        await Aichat.create_async("gpt-3.5-turbo", HELLO, base_url=Aichat.url)
     assert isinstance(caught.value, errors.MissingCookies)
     assert (caught.value.domain, caught.value.provider) == ("chat-gpt.org", "Aichat")
 

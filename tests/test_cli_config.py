@@ -35,15 +35,19 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-async def test_a_good_file_is_0_and_says_what_it_holds(here: Path) -> None:
-    """By name, or the one in force; without any, that is said."""
+async def test_a_good_file_is_0_and_says_what_it_holds(here: Path, own_config: Any) -> None:
+    """By name, or the person's own; without any, that is said. One of the folder is read where it is named, else told of."""
     none = await run("config", "check")
     assert (none.code, none.err) == (0, "")
-    assert none.out.startswith("no polychat.toml here, nor in ")
+    assert none.out.startswith("no polychat.toml in ")
     (here / "polychat.toml").write_text(GOOD)
+    unread = await run("config", "check")
+    assert unread.out == none.out
+    assert "polychat.toml of this folder is read by `polychat serve` only" in unread.err
+    own_config(GOOD)
     for file in ([], ["polychat.toml"]):
         ran = await run("config", "check", *file)
-        assert (ran.code, ran.err) == (0, "")
+        assert (ran.code, "note" in ran.err) == (0, not file)
         assert ran.out.endswith("polychat.toml: good: 1 route, 1 alias, 1 provider, 0 local models\n")
 
 
@@ -105,6 +109,7 @@ general_settings: {master_key: os.environ/MASTER}
 async def test_an_imported_file_is_good(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the vendors' real rows. What was lost is told on standard error and in the file; a file that is there is kept."""
     (here / "config.yaml").write_text(LITELLM)
+    monkeypatch.setenv("MASTER", "a-key-of-the-gateway")
     ran = await run("config", "import", "config.yaml", "-o", "polychat.toml")
     assert (ran.code, ran.out) == (0, "")
     told = [line.removeprefix("polychat: note: ") for line in ran.err.splitlines()]

@@ -31,12 +31,24 @@ def test_no_file_says_nothing(here: Path) -> None:
     assert config.load() == config.Config()
 
 
-def test_the_folder_one_is_in_goes_first(here: Path, tmp_path: Path) -> None:
-    """./polychat.toml is read; the one in the configuration home only where there is none; the two are not mixed."""
+def test_the_folder_one_is_in_is_for_those_who_say_so(here: Path, tmp_path: Path) -> None:
+    """./polychat.toml is not looked at; ``load_here`` reads it alone, and marks it, or else the person's own file."""
     home = put(tmp_path / "home/polychat/polychat.toml", '[local.models]\nb = "/b.gguf"\n')
     assert config.load() == config.Config(home, {"b": LocalModel(Path("/b.gguf"))})
+    own = config.Config(home, {"b": LocalModel(Path("/b.gguf"))})
+    assert config.load_here() == own
     mine = put(here / "polychat.toml", '[local.models]\na = "/a.gguf"\n')
-    assert config.load() == config.Config(mine, {"a": LocalModel(Path("/a.gguf"))})
+    assert config.load() == own
+    assert config.load_here() == config.Config(mine, {"a": LocalModel(Path("/a.gguf"))}, from_folder=True)
+
+
+def test_the_persons_own_file_is_their_own_from_its_folder_too(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Standing in ~/.config/polychat makes a stranger of nobody."""
+    home = put(tmp_path / "home/polychat/polychat.toml", "")
+    monkeypatch.chdir(home.parent)
+    assert not config.load_here().from_folder
 
 
 def test_a_relative_configuration_home_is_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -89,7 +101,7 @@ def test_what_means_nothing_is_an_error(here: Path, text: str, key: str, hint: s
     """The error names the file, the line and the key, and the nearest key or what is wanted."""
     file = put(here / "polychat.toml", text)
     with pytest.raises(BadInput) as caught:
-        config.load()
+        config.load_here()
     assert caught.value.field == key
     assert str(caught.value).startswith(f"{file}:{text.count(chr(10)) + 1}: {key} ")
     assert hint in str(caught.value)
@@ -108,6 +120,6 @@ def test_what_is_no_toml_is_an_error(here: Path, content: bytes, line: int, colu
     """The error names the file and tells where it stops making sense."""
     (here / "polychat.toml").write_bytes(content)
     with pytest.raises(BadInput) as caught:
-        config.load()
+        config.load_here()
     assert str(caught.value).startswith(f"{here / 'polychat.toml'}:{line}: cannot be read as TOML: ")
     assert column in str(caught.value)

@@ -75,11 +75,9 @@ def test_the_file_may_hold_vendors(tmp_path: Path) -> None:
         config.read(file)
 
 
-def test_a_file_is_read_again_when_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_read_again_when_it_changed(own_config: Any) -> None:
     """The same value while it stays as it is; the new one after."""
-    monkeypatch.chdir(tmp_path)
-    file = tmp_path / "polychat.toml"
-    file.write_text('[local.models]\na = "a.gguf"\n')
+    file = own_config('[local.models]\na = "a.gguf"\n')
     first = config.load()
     assert config.load() is first
     file.write_text('[local.models]\nlonger = "a.gguf"\n')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -267,7 +268,6 @@ def test_what_is_shown_says_the_same() -> None:
         wire = "openai-chat"
         base_url = "http://127.0.0.1:1/v1"
         drop = { seed = "no \\"seed\\"" }
-        headers = { x-team = "blue" }
         [local.models]
         one = "/m/one.gguf"
         two = { path = "/m/two.gguf", context = 5, pooling = "cls" }
@@ -280,16 +280,14 @@ def test_what_is_shown_says_the_same() -> None:
     )
     shown = config_text(secrets)
     assert "pass" not in shown
-    assert 'x-team = "blue"' in shown
+    assert 'x-team = "(hidden)"' in shown  # whether a name sounds like a secret says nothing
     assert parsed(shown).providers["h"]["headers"]["Authorization"] == "(hidden)"
 
 
 @pytest.mark.usefixtures("_unpinned")
-def test_what_is_pinned_is_in_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_pinned_is_in_force(own_config: Any) -> None:
     """Whatever becomes of the file: a broken one touches nobody until it is read on purpose."""
-    monkeypatch.chdir(tmp_path)
-    file = tmp_path / "polychat.toml"
-    file.write_text("[gateway]\nport = 1\n")
+    file = own_config("[gateway]\nport = 1\n")
     read = config.read(file)
     config.pin(read)
     file.write_text("[gateway\n")
@@ -299,11 +297,10 @@ def test_what_is_pinned_is_in_force(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         config.current(lambda: 2e9)
 
 
-def test_an_error_after_reading_has_its_line_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_after_reading_has_its_line_too(own_config: Any) -> None:
     """A row that only the vendors' catalogue can judge is looked up in the file again."""
     from polychat.providers import vendors
 
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "polychat.toml").write_text('[gateway]\n\n[providers.house]\nwire = "ollama"\n')
+    own_config('[gateway]\n\n[providers.house]\nwire = "ollama"\n')
     with pytest.raises(BadInput, match=r"polychat\.toml:3: providers\.house has no base_url"):
         vendors()

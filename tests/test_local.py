@@ -145,12 +145,12 @@ def test_what_fails_in_llama_is_a_failed_reply(chunk: dict[str, Any]) -> None:
 # Names
 
 
-def test_the_names_of_models(elsewhere: Path) -> None:
+def test_the_names_of_models(elsewhere: Path, own_config: Any) -> None:
     """Paths are taken as they are; known names and those of polychat.toml are entries; the rest gets the nearest names."""
-    (elsewhere / "polychat.toml").write_text('[local.models]\nmine = "m.gguf"\nsmollm2 = {context = 512}\n')
+    file = own_config('[local.models]\nmine = "m.gguf"\nsmollm2 = {context = 512}\n')
     assert local._entry("/a/b") == config.LocalModel(Path("/a/b"))
     assert local._entry("./b.gguf") == local._entry("b.gguf") == config.LocalModel(elsewhere / "b.gguf")
-    assert local._entry("mine") == config.LocalModel(elsewhere / "m.gguf")
+    assert local._entry("mine") == config.LocalModel(file.parent / "m.gguf")
     assert local._entry("smollm2") == config.LocalModel(context=512)
     assert Local.get_models() == ["smollm2", "mine"]
     with pytest.raises(errors.UnknownTarget, match="did you mean local/mine") as caught:
@@ -159,9 +159,9 @@ def test_the_names_of_models(elsewhere: Path) -> None:
 
 
 @pytest.mark.parametrize(("entry", "said"), [('smollm2 = "x.gguf"', "rename it"), ("other = {context = 5}", "give it a path")])
-async def test_an_entry_that_cannot_be_is_named(elsewhere: Path, entry: str, said: str) -> None:
-    """A folder's polychat.toml cannot put another file in the place of the checked weights, nor name a model without a file."""
-    (elsewhere / "polychat.toml").write_text(f"[local.models]\n{entry}\n")
+async def test_an_entry_that_cannot_be_is_named(own_config: Any, entry: str, said: str) -> None:
+    """polychat.toml cannot put another file in the place of the checked weights, nor name a model without a file."""
+    own_config(f"[local.models]\n{entry}\n")
     with pytest.raises(errors.BadInput, match=said):
         await events(entry.partition(" ")[0])
 

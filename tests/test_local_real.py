@@ -136,13 +136,10 @@ async def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(smollm2:
 
 
 @pytest.fixture
-def mine(smollm2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A name for the same file in the polychat.toml of the folder that the test is in: a small context, one thread."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.gguf").symlink_to(smollm2)
-    (tmp_path / "polychat.toml").write_text(
-        '[local.models.mine]\npath = "mine.gguf"\ncontext = 256\nparallel = 1\nthreads = 1\n'
-    )
+def mine(smollm2: Path, own_config: Any) -> str:
+    """A name for the same file in polychat.toml: a small context, one thread."""
+    file = own_config('[local.models.mine]\npath = "mine.gguf"\ncontext = 256\nparallel = 1\nthreads = 1\n')
+    (file.parent / "mine.gguf").symlink_to(smollm2)
     return "mine"
 
 
@@ -364,10 +361,9 @@ print("parent", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), ask())
 
 
 @pytest.fixture
-def pooled(smollm2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def pooled(smollm2: Path, own_config: Any) -> str:
     """A name for the weights as an embedding model: how they pool is said in polychat.toml."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "polychat.toml").write_text(f'[local.models.vectors]\npath = "{smollm2}"\npooling = "mean"\ncontext = 256\n')
+    own_config(f'[local.models.vectors]\npath = "{smollm2}"\npooling = "mean"\ncontext = 256\n')
     return "local/vectors"
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import warnings
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 import polychat
-from polychat import config, errors
+from polychat import errors
 from polychat.events import Finish, Reasoning, Source, Start, Text, ToolCallPiece, Usage
 from polychat.providers import _vendor
 from polychat.types import HostedTool, ImagePart, ToolCall
@@ -311,18 +310,16 @@ async def test_the_key_is_where_the_vendor_wants_it(serve: Any, wire: str) -> No
 
 
 async def test_keys_come_from_the_environment_and_from_the_file(
-    serve: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    serve: Any, monkeypatch: pytest.MonkeyPatch, own_config: Any
 ) -> None:
     """An argument goes over polychat.toml, which goes over the environment."""
     door = Door("openai-chat", HELLO)
     server = await serve(door)
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", "from-environment")
     monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
     await polychat.ask("hi", model="openai/m")
     monkeypatch.setenv("MINE", "from-file")
-    (tmp_path / "polychat.toml").write_text('[providers.openai]\napi_key = "env:MINE"\n')
-    config._last.clear()  # as after a second
+    own_config('[providers.openai]\napi_key = "env:MINE"\n')
     await polychat.ask("hi", model="openai/m")
     await polychat.ask("hi", model="openai/m", api_key="given")
     said = [seen.headers["authorization"].removeprefix("Bearer ") for seen in door.seen]
@@ -342,12 +339,11 @@ async def test_a_key_that_no_header_carries_is_refused_unseen() -> None:
     assert "sek" not in str(caught.value)
 
 
-async def test_a_vendor_of_ones_own_is_a_row(serve: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_a_vendor_of_ones_own_is_a_row(serve: Any, own_config: Any) -> None:
     """A wire at an address, with what it calls differently and what it does not take."""
     door = Door("openai-chat", HELLO)
     server = await serve(door)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "polychat.toml").write_text(
+    own_config(
         f'[providers.house]\nwire = "openai-chat"\nbase_url = "{server.url}/v1"\n'
         'rename = {max_completion_tokens = "max_tokens"}\ndrop = {seed = "it is refused"}\nheaders = {x-team = "blue"}\n'
     )

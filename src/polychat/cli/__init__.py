@@ -133,7 +133,7 @@ def parser() -> argparse.ArgumentParser:
         commands.add_parser(
             "config",
             help="check, show or import the configuration",
-            description="The configuration: polychat.toml here, else the one in polychat's own folder.",
+            description="The configuration: the file that is named, else polychat.toml in polychat's own folder.",
         )
     )
     return top
@@ -217,7 +217,11 @@ _SERVE = "Serve every API that chat tools speak, answered by every backend. Argu
 
 
 def _serve(serve: argparse.ArgumentParser) -> None:
-    serve.add_argument("--config", metavar="FILE", help="default: ./polychat.toml, then the one in ~/.config/polychat")
+    serve.add_argument(
+        "--config",
+        metavar="FILE",
+        help="default: ./polychat.toml, which is not trusted with keys, else your own",
+    )
     serve.add_argument("--host", metavar="ADDRESS", help="default: 127.0.0.1; any other than loopback demands keys")
     serve.add_argument("--port", type=int, metavar="N", help="default: 8000; 0 picks a free one")
     serve.add_argument("--workers", type=int, metavar="N", help="processes that share the port (default: 1)")

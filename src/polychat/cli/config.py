@@ -27,6 +27,8 @@ from . import ANSWERED, complain, print_json
 
 def run(arguments: argparse.Namespace) -> int:
     """Check, show, import, or tell the form of a file."""
+    if arguments.action in ("check", "show") and arguments.file is None and config.is_in_folder():
+        complain(f"the {config.FILE} of this folder is read by `polychat serve` only: name it to see to that one", "note")
     match arguments.action:
         case "check":
             print(_held(checked(arguments.file)))
@@ -85,7 +87,7 @@ def _targets(configured: Config) -> Iterator[tuple[str, str]]:
 
 def _held(configured: Config) -> str:
     if configured.file is None:
-        return f"no {config.FILE} here, nor in {config.folder()}: everything has its default"
+        return f"no {config.FILE} in {config.folder()}: everything has its default"
     counts = {
         **{"route": configured.routes, "alias": configured.aliases},
         **{"provider": configured.providers, "local model": configured.local_models},

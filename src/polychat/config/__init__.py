@@ -8,7 +8,7 @@ import stat
 import time
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,6 +48,8 @@ class Config:
     routes: Mapping[str, Route] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Other names for targets and routes."""
+    from_folder: bool = False
+    """Whether it was found in the folder of the process and named by nobody: it may have come with what lies there."""
 
 
 def folder() -> Path:
@@ -71,22 +73,46 @@ _NOTHING = Config()
 
 
 def load() -> Config:
-    """``./polychat.toml``, else the one in ``folder()``, else nothing. A file that has not changed is not read again.
+    """The person's own file, the one in ``folder()``, else nothing. A file that has not changed is not read again.
 
+    A ``polychat.toml`` of the folder one happens to stand in is not looked at: it may have come with somebody else's files.
     Raises ``BadInput`` naming the file and the key, for what cannot be read or means nothing.
     """
-    for file in (FILE, _own_file()):
-        try:
-            state = os.stat(file)
-        except OSError:
-            continue
-        if stat.S_ISREG(state.st_mode):
-            place, stamp = (state.st_dev, state.st_ino), (state.st_mtime_ns, state.st_size)
-            known = _read.get(place)
-            if known is None or known[0] != stamp:
-                _read[place] = known = (stamp, read(Path(file).absolute()))
-            return known[1]
-    return _NOTHING
+    return _of(_own_file()) or _NOTHING
+
+
+def load_here() -> Config:
+    """``./polychat.toml``, else as ``load``. The former is marked ``from_folder``, unless it is the person's own file.
+
+    For ``polychat serve``, which tells the file it goes by. Raises as ``load``.
+    """
+    here = _of(FILE)
+    if here is None:
+        return load()
+    return replace(here, from_folder=True) if is_in_folder() else here
+
+
+def is_in_folder() -> bool:
+    """Whether there is a ``./polychat.toml`` that is not the person's own."""
+    try:
+        return os.path.isfile(FILE) and not os.path.samefile(FILE, _own_file())
+    except OSError:
+        return True  # they have none
+
+
+def _of(file: str) -> Config | None:
+    """``None`` where there is no such file."""
+    try:
+        state = os.stat(file)
+    except OSError:
+        return None
+    if not stat.S_ISREG(state.st_mode):
+        return None
+    place, stamp = (state.st_dev, state.st_ino), (state.st_mtime_ns, state.st_size)
+    known = _read.get(place)
+    if known is None or known[0] != stamp:
+        _read[place] = known = (stamp, read(Path(file).absolute()))
+    return known[1]
 
 
 _LOOK = 1.0

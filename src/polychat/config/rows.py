@@ -69,6 +69,16 @@ class Row:
     checked: str = option("", "The month in which that page was read.")
     note: str = option("", "One line that a user should know.")
     api_key: str = option("", "Where the key is: `env:NAME`, `file:PATH` or `keyring:NAME`.", reference=True)
+    host_env: str = option(
+        "",
+        "The environment variable in which the server's own tools look for its host and port, `HOST[:PORT]` or a URL.",
+    )
+    untrusted: frozenset[str] = frozenset()
+    """The keys that a file said which was found in a folder and named by nobody; they lead no secret anywhere."""
+
+
+INTERNAL = ("name", "untrusted")
+"""Fields of a row that no file says."""
 
 
 def row_of(name: str, table: object, strict: Strict, key: str, base: Row | None = None) -> Row:
@@ -82,7 +92,7 @@ def row_of(name: str, table: object, strict: Strict, key: str, base: Row | None 
 
 def values_of(table: object, strict: Strict, key: str) -> dict[str, Any]:
     """What a table says of a row, whichever vendor's it is. Raises ``BadInput``."""
-    values = given(Row, table, key, strict, without=("name",))
+    values = given(Row, table, key, strict, without=INTERNAL)
     fault = address_fault(values["base_url"]) if "base_url" in values else ""
     if fault:
         raise strict.error(f"{key}.base_url", fault)

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 from . import LocalModel
 from ._strict import REFERENCES
 from .decoding import Key, keys_of
-from .rows import Row
+from .rows import INTERNAL, Row
 from .settings import Gateway, Route
 
 _PLAIN = {str: "string", bool: "boolean", int: "integer", float: "number", Path: "string"}
@@ -44,7 +44,7 @@ SECTIONS = (
         Row,
         "A vendor or a server of your own, or what is to be otherwise about a known vendor. One of your own needs `wire` and "
         "`base_url`.",
-        without=("name",),
+        without=INTERNAL,
     ),
     Section("local.models.NAME", LocalModel, "A model on this machine: a table, or the path of a GGUF file alone."),
 )

@@ -174,12 +174,13 @@ def announce(configured: Config, listeners: Sequence[socket.socket]) -> None:
 
 
 def said(configured: Config, listeners: Sequence[socket.socket]) -> str:
-    """The line that says the server is ready: ``listening on ADDRESS[, ADDRESS]; models: …``."""
+    """The line that says the server is ready: ``listening on ADDRESS[, ADDRESS]; models: …[; configuration: FILE]``."""
     scheme = "https" if configured.gateway.tls_cert else "http"
     places = ", ".join(_place(scheme, listener) for listener in listeners)
     own = [*configured.routes, *configured.aliases, *(f"{name}/…" for name in configured.providers)]
     shown = [*own[:12], f"{len(own) - 12} more"] if len(own) > 12 else own
-    return f"listening on {places}; models: {', '.join([*shown, 'any provider/model'])}"
+    file = f"; configuration: {configured.file}" if configured.file is not None else ""
+    return f"listening on {places}; models: {', '.join([*shown, 'any provider/model'])}{file}"
 
 
 def _place(scheme: str, listener: socket.socket) -> str:

@@ -24,13 +24,13 @@ class Source:
     """Where the configuration comes from."""
 
     file: Path | None = None
-    """``None`` for the file that is found where polychat looks for it."""
+    """``None`` for ``./polychat.toml``, which is not trusted with keys, else the person's own file."""
     given: Mapping[str, Any] = field(default_factory=dict)
     """What the command line says over the file's ``[gateway]``."""
 
     def read(self) -> config.Config:
         """Raises ``BadInput`` for what cannot be read, and for what would let strangers in."""
-        found = config.load() if self.file is None else config.read(self.file)
+        found = config.load_here() if self.file is None else config.read(self.file)
         given = dict(self.given)
         if "uds" not in given and {"host", "port"} & given.keys():
             given["uds"] = ""  # the file's socket is not where the command line wants to listen

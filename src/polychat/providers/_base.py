@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing
 from typing import Any, ClassVar
 
-from ..errors import BackendError, BadInput, PolychatError
+from ..errors import BackendError, BadInput, NotReady, PolychatError
 from ..events import Event, Finish, Text
 from ..redact import Secrets
 from ..types import Ask, AsyncResult, Messages
@@ -30,6 +31,8 @@ class Provider:
 
     url: ClassVar[str] = ""
     working: ClassVar[bool] = False
+    _gone: ClassVar[str | None] = None
+    """The public address of a service that does not work."""
     evidence: ClassVar[str] = ""
     """How ``working`` is known."""
     supports_stream: ClassVar[bool] = False
@@ -40,6 +43,30 @@ class Provider:
     """The answering half, where the service brings one."""
     options: ClassVar[tuple[str, ...] | None] = None
     """What ``reply`` takes by keyword, where its signature does not say it."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if vars(cls).get("working") is False:
+            cls._gone = cls.url
+
+    @classmethod
+    def address(cls) -> str:
+        """Where it is asked unless ``base_url`` says otherwise: ``<NAME>_BASE_URL``, else its ``url``.
+
+        Raises ``NotReady`` where the service there is known not to work: nobody's words go to whoever has that address now.
+        """
+        if not cls.url:
+            return ""
+        variable = f"{cls.__name__.upper()}_BASE_URL"
+        if moved := os.environ.get(variable, "").strip():
+            return moved
+        if cls.url == cls._gone:
+            why = f" ({cls.evidence})" if cls.evidence else ""
+            raise NotReady(
+                f"{cls.__name__} does not work at {cls.url}{why}, and nothing was sent there: "
+                f"name where the same service runs with base_url or {variable}"
+            )
+        return cls.url
 
     @classmethod
     async def reply(cls, model: str | None, messages: Messages, call: Call) -> AsyncGenerator[list[Event], None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 import threading
 import warnings
 from collections.abc import Mapping
@@ -105,7 +106,7 @@ def call_of(provider: type[Any], proxy: str | None, options: dict[str, Any]) -> 
     timeout = _timeout(options.get("timeout", getattr(provider, "timeout", TIMEOUT)))
     return Call(
         provider=provider.__name__,
-        base_url=_base_url(options.get("base_url") or getattr(provider, "url", "") or ""),
+        base_url=_base_url(options.get("base_url") or _origin(own.get("page")) or provider.address()),
         proxy=_proxy(proxy or options.get("proxy")),
         timeout=timeout,
         deadline=None if timeout is None else asyncio.get_running_loop().time() + timeout,
@@ -114,6 +115,14 @@ def call_of(provider: type[Any], proxy: str | None, options: dict[str, Any]) -> 
         waits=options.get("waits"),
         own=own,
     )
+
+
+def _origin(page: object) -> str:
+    """Of a page that is named by its whole URL: it says where the service is."""
+    if not isinstance(page, str) or not page.startswith(("http://", "https://")):
+        return ""
+    scheme, _, rest = page.partition("://")
+    return f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0]}"
 
 
 def _own_options(provider: type[Any], options: dict[str, Any]) -> dict[str, Any]:

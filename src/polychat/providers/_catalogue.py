@@ -50,9 +50,10 @@ def find(name: str) -> type[Provider]:
     found: type[Provider] | None = table.vendor(name)
     if found is not None:
         return found
-    known = (*files(), *sorted(table.vendors()))
+    working = [file for file in files() if load(file).working]
+    known = (*working, *sorted(table.vendors()))
     near = (load(one).__name__ if one in files() else one for one in difflib.get_close_matches(name, known, n=2))
-    raise UnknownTarget(f"no provider {name!r} (polychat providers lists the {len(known)} there are)", near=tuple(near))
+    raise UnknownTarget(f"no provider {name!r} (polychat providers lists those there are)", near=tuple(near))
 
 
 def resolve(target: str) -> tuple[type[Provider], str | None]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import tomllib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -16,7 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from .. import config
 from ..config._strict import Strict
 from ..config.rows import Row, row_of
-from ..config.secrets import secret
 from ..errors import BackendError, BadInput, NotReady, StatusError, shown
 from ..events import Event
 from ..types import Ask, Messages
@@ -30,6 +27,7 @@ from ._ask import KEYWORDS, ask_of
 from ._base import AsyncGeneratorProvider
 from ._call import Call, call_of, key_of
 from ._catalogue import files
+from ._endpoint import address, distrusted, key_header, known
 from ._fitting import changes, fitted, fitted_as_it_came
 from ._notes import Notes
 from ._relay import Relay, rate_limits
@@ -37,7 +35,6 @@ from ._relay import Relay, rate_limits
 if TYPE_CHECKING:
     from ..transport.exchange import Answer, Exchange
 
-_FILE = Path(__file__).with_name("vendors.toml")
 MAX_REPLY = 64 * 1024 * 1024
 """Bytes of a reply that is read whole."""
 
@@ -99,7 +96,7 @@ class Vendor(AsyncGeneratorProvider):
             return None
         from ..transport.exchange import fast_way  # no import of a provider loads an HTTP client
 
-        base = address(row)
+        base = cls.address()
         if (way := fast_way(base)) is None:
             return None
         headers = _headers(row, None)
@@ -113,6 +110,10 @@ class Vendor(AsyncGeneratorProvider):
         if not row.models:
             raise NotReady(f"{row.title or row.name} has no list of its models: see {row.source or 'its documentation'}")
         call = cls._call(proxy, kwargs)
+        if row.models.startswith("https://") and call.base_url != row.base_url.rstrip("/"):
+            raise NotReady(
+                f"{row.title or row.name} was moved to another address, and where it has its list there is not known"
+            )
         body = await cls._asked(call, "GET", row.models, None)
         return models.read_models(row.models_shape or row.wire, body)
 
@@ -138,6 +139,10 @@ class Vendor(AsyncGeneratorProvider):
         return embeddings.read_reply(shape, body, count=len(asked.inputs))
 
     @classmethod
+    def address(cls) -> str:
+        return _at(cast(Any, cls), int(monotonic()))
+
+    @classmethod
     def tag(cls) -> str:
         """Whose opaque parts this vendor's are. A vendor may have several rows, one for each wire it speaks."""
         native = wire(cls.row.wire).VENDOR
@@ -145,7 +150,7 @@ class Vendor(AsyncGeneratorProvider):
 
     @classmethod
     def _call(cls, proxy: str | None, kwargs: dict[str, Any]) -> Call:
-        return call_of(cls, proxy, {**kwargs, "base_url": kwargs.get("base_url") or _at(cast(Any, cls), int(monotonic()))})
+        return call_of(cls, proxy, kwargs)
 
     @classmethod
     async def _asked(cls, call: Call, method: str, path: str, body: bytes | None) -> bytes:
@@ -206,59 +211,6 @@ def _limits(ask: Ask) -> Limits:
     return replace(LIMITS, made_up=f"call_{secrets.token_hex(4)}_") if ask.tools else LIMITS
 
 
-def key_header(row: Row, given: str | None) -> dict[str, str]:
-    """The header with the key: the given one, else polychat.toml's, else the environment's. Raises ``NotReady``."""
-    key = given or _key_of(row)
-    if not key:
-        if row.key_optional or not row.key:
-            return {}
-        raise NotReady(f"no key for {row.title or row.name}: set {row.key[0]}, or pass api_key")
-    if not key.isascii() or not key.isprintable():
-        raise BadInput(f"the key for {row.title or row.name} holds what no header can carry", field="api_key")
-    return {row.header: f"Bearer {key}" if row.header == "authorization" else key}
-
-
-def _key_of(row: Row) -> str:
-    if row.api_key:
-        return secret(row.api_key, f"providers.{row.name}.api_key")
-    names = (*row.key, _variable(row, "API_KEY"))
-    return next((value for name in names if (value := os.environ.get(name, "").strip())), "")
-
-
-def _moved(row: Row) -> str:
-    """Where the environment says it is; a vendor's other wires at the same address move with it."""
-    first = known().get(row.name.partition("-")[0])
-    names = [_variable(row, "BASE_URL")]
-    if first is not None and first is not row and first.base_url == row.base_url:
-        names.append(_variable(first, "BASE_URL"))
-    return next((value for name in names if (value := os.environ.get(name, "").strip())), "")
-
-
-def _variable(row: Row, of: str) -> str:
-    return f"{row.name.upper().replace('-', '_')}_{of}"
-
-
-def address(row: Row) -> str:
-    """The base URL: the environment's ``<VENDOR>_BASE_URL``, else the row's, its placeholders filled. Raises ``NotReady``."""
-    found = _moved(row) or row.base_url
-    for name, variable in row.params.items():
-        place = "{" + name + "}"
-        if place in found:
-            value = os.environ.get(variable, "").strip()
-            if not value:
-                raise NotReady(f"{row.title or row.name} needs its {name}: set {variable}, or pass base_url")
-            found = found.replace(place, value)
-    return found
-
-
-@cache
-def known() -> Mapping[str, Row]:
-    """The rows of vendors.toml by name."""
-    content = tomllib.loads(_FILE.read_text(encoding="utf-8"))
-    strict = Strict(_FILE)
-    return {name: row_of(name, table, strict, name) for name, table in content.items()}
-
-
 def vendors() -> Mapping[str, Row]:
     """Every vendor: those of vendors.toml, and those of polychat.toml, which go over them. Raises ``BadInput``."""
     configured = config.current()
@@ -281,6 +233,11 @@ def _with(configured: config.Config) -> Mapping[str, Row]:
         if name in files():
             raise strict.error(key, "is the name of a provider that polychat brings: choose another")
         own[name] = row_of(name, table, strict, key, known().get(name))
+    if configured.from_folder:
+        own = {name: replace(row, untrusted=frozenset(configured.providers[name])) for name, row in own.items()}
+        for name, row in own.items():
+            if (refused := distrusted(row)) is not None:
+                raise strict.error(f"providers.{name}.{refused[0]}", refused[1])
     return {**known(), **own}
 
 

@@ -150,7 +150,7 @@ def _bare_names() -> dict[str, list[str]]:
     for provider in every():
         label = provider.__name__.lower()
         models: list[str] = []
-        if hasattr(provider, "get_models"):
+        if provider.working and hasattr(provider, "get_models"):
             try:
                 models = provider.get_models()
             except (MissingPackage, NotReady):

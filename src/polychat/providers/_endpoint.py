@@ -1,0 +1,140 @@
+"""Where a vendor is asked, and with which key: the one place that looks at its row and the environment for both.
+
+A row whose table came from a file that was found in a folder, and named by nobody, leads no secret anywhere: a key goes only to
+an address that the built-in row, the environment or the person's own configuration names, and such a file names no secret.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from ..config._strict import Strict
+from ..config.rows import Row, row_of
+from ..config.secrets import secret
+from ..errors import BadInput, NotReady
+
+_FILE = Path(__file__).with_name("vendors.toml")
+_SECRETS = ("api_key", "key", "params", "host_env")
+"""Keys of a table that say where a secret or a variable of the environment is."""
+_ADDRESSES = ("base_url", "models")
+
+
+@cache
+def known() -> Mapping[str, Row]:
+    """The rows of vendors.toml by name."""
+    content = tomllib.loads(_FILE.read_text(encoding="utf-8"))
+    strict = Strict(_FILE)
+    return {name: row_of(name, table, strict, name) for name, table in content.items()}
+
+
+def address(row: Row) -> str:
+    """The base URL: ``<VENDOR>_BASE_URL``, else what the row says, its placeholders filled. Raises ``NotReady``.
+
+    Where the row's own address is the built-in one, the variable that the vendor's own tools read goes over it.
+    """
+    found = _moved(row) or _hosted(row) or row.base_url
+    for name, variable in row.params.items():
+        place = "{" + name + "}"
+        if place in found:
+            _check_trusted(row)
+            value = os.environ.get(variable, "").strip()
+            if not value:
+                raise NotReady(f"{row.title or row.name} needs its {name}: set {variable}, or pass base_url")
+            found = found.replace(place, value)
+    return found
+
+
+def _moved(row: Row) -> str:
+    """Where the environment says it is; a vendor's other wires at the same address move with it."""
+    first = known().get(row.name.partition("-")[0])
+    names = [variable_of(row, "BASE_URL")]
+    if first is not None and first is not row and first.base_url == row.base_url:
+        names.append(variable_of(first, "BASE_URL"))
+    return next((value for name in names if (value := os.environ.get(name, "").strip())), "")
+
+
+def _hosted(row: Row) -> str:
+    """By the variable of the server's own tools, ``HOST[:PORT]`` or a URL; what a file says of the address goes over it."""
+    builtin = known().get(row.name)
+    said = os.environ.get(row.host_env, "").strip().strip("\"'") if row.host_env else ""
+    if not said or builtin is None or builtin.base_url != row.base_url or "host_env" in row.untrusted:
+        return ""
+    scheme, separator, rest = said.partition("://")
+    if not separator:
+        scheme, rest = "http", said
+    place, _, path = rest.partition("/")
+    own = row.base_url.partition("://")[2]
+    default = {"http": "80", "https": "443"}.get(scheme, "") if separator else own.partition("/")[0].rpartition(":")[2]
+    host, port = _host_and_port(place, default)
+    tail = own.partition("/")[2]
+    return "/".join(part for part in (f"{scheme}://{host}:{port}", path.strip("/"), tail) if part)
+
+
+def _host_and_port(place: str, default: str) -> tuple[str, str]:
+    """What a server listens on everywhere is reached on this machine."""
+    if place.startswith("[") or place.count(":") < 2:
+        host, _, port = place.rpartition(":") if not place.endswith("]") and ":" in place else (place, "", "")
+    else:
+        host, port = place, ""  # an IPv6 address without brackets
+    bare = host.strip("[]")
+    bare = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(bare, bare)  # noqa: S104  # it is not listened on
+    return f"[{bare}]" if ":" in bare else bare, port if port.isdecimal() and int(port) < 65536 else default
+
+
+def key_header(row: Row, given: str | None) -> dict[str, str]:
+    """The header with the key: the given one, else polychat.toml's, else the environment's. Raises ``NotReady``."""
+    key = given or _key_of(row)
+    if not key:
+        if row.key_optional or not row.key:
+            return {}
+        raise NotReady(f"no key for {row.title or row.name}: set {row.key[0]}, or pass api_key")
+    if not key.isascii() or not key.isprintable():
+        raise BadInput(f"the key for {row.title or row.name} holds what no header can carry", field="api_key")
+    return {row.header: f"Bearer {key}" if row.header == "authorization" else key}
+
+
+def _key_of(row: Row) -> str:
+    _check_trusted(row)
+    if row.api_key:
+        return secret(row.api_key, f"providers.{row.name}.api_key")
+    return _from_environment(row)[1]
+
+
+def _from_environment(row: Row) -> tuple[str, str]:
+    """The variable that holds the key, and the key."""
+    names = (*row.key, variable_of(row, "API_KEY"))
+    return next(((name, value) for name in names if (value := os.environ.get(name, "").strip())), ("", ""))
+
+
+def variable_of(row: Row, of: str) -> str:
+    """``<VENDOR>_API_KEY``, ``<VENDOR>_BASE_URL``."""
+    return f"{row.name.upper().replace('-', '_')}_{of}"
+
+
+def _check_trusted(row: Row) -> None:
+    """Raises ``NotReady`` where a secret would be used by the word of a file that nobody named."""
+    if row.untrusted and (refused := distrusted(row)) is not None:
+        key, why = refused
+        raise NotReady(f"providers.{row.name}.{key} {why}")
+
+
+def distrusted(row: Row) -> tuple[str, str] | None:
+    """The key of a file that was found in a folder by which a secret would go out, and what is to be done; ``None``: none."""
+    trust = "if you trust the file, name it: polychat serve --config FILE"
+    for key in _SECRETS:
+        if key in row.untrusted:
+            return key, f"names a secret or a variable, which a file found in a folder may not do; {trust}"
+    if "base_url" in row.untrusted and any("{" + name + "}" in row.base_url for name in row.params):
+        return "base_url", f"has a placeholder for a variable, which a file found in a folder may not fill; {trust}"
+    variable, value = _from_environment(row)
+    for key in _ADDRESSES:
+        if key in row.untrusted and value and (key != "base_url" or not _moved(row)):
+            if key == "models" and not row.models.startswith("https://"):
+                continue
+            why = f"names an address, and the key in {variable} does not go to one from a file found in a folder"
+            return key, f"{why}; {trust}, or unset {variable}"
+    return None
