@@ -233,7 +233,6 @@ async def test_no_fallbacks(serve: Any) -> None:
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"provider": {"sort": "price"}}, "provider"),
         ({"provider": {"order": "a"}}, "provider.order"),
         ({"provider": {"order": [1]}}, "provider.order"),
         ({"provider": {"only": ["b"], "ignore": ["b"]}}, "provider"),

@@ -194,9 +194,10 @@ class Chat:
             (b"x-polychat-overhead-ms", b"%.2f" % (overhead * 1000)),
             *self.limits,
         ]
-        if self.notes is not None and self.notes.losses:
-            visit.record.losses = len(self.notes.losses)
-            told = ", ".join(dict.fromkeys(loss.field for loss in self.notes.losses))
+        lost = [*self.question.lost, *(() if self.notes is None else (loss.field for loss in self.notes.losses))]
+        if lost:
+            visit.record.losses = len(lost)
+            told = ", ".join(dict.fromkeys(lost))
             said.append((b"x-polychat-losses", _sendable(told)))
         return said
 

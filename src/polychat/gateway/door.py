@@ -37,6 +37,7 @@ class Question:
         "door",
         "fields",
         "limits",
+        "lost",
         "may_pass",
         "model",
         "models",
@@ -56,6 +57,8 @@ class Question:
         self.limits = limits
         self.models: list[str] | None = None
         """Who may answer, in this order, where the request says more than ``model``."""
+        self.lost: tuple[str, ...] = ()
+        """Fields that say how to route it and that nobody here can obey."""
         self.wants_usage = True
         """Whether the client wants a stream's usage; where the wire must be asked for it."""
         self.may_pass = door.passes

@@ -8,7 +8,7 @@ from ..routing import Target
 from ..routing.router import Attempts
 from ..transport._timer import Waits
 from ..wire import embeddings
-from ..wire.embeddings import Embeddings, Shape
+from ..wire.embeddings import Embed, Embeddings, Shape
 from .visit import Visit
 
 
@@ -17,9 +17,9 @@ async def openai(visit: Visit) -> None:
     await embedded(visit, "openai")
 
 
-async def embedded(visit: Visit, shape: Shape, model: str | None = None) -> None:
+async def embedded(visit: Visit, shape: Shape, model: str | None = None, asked: Embed | None = None) -> None:
     """Answers in the door's shape; ``model`` is what a path says. Raises ``PolychatError``."""
-    asked = embeddings.read_request(shape, visit.body, model)
+    asked = asked or embeddings.read_request(shape, visit.body, model)
     record, setup = visit.record, visit.setup
     record.model = asked.model
     plan = setup.names.plan(asked.model)

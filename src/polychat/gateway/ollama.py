@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+from datetime import UTC, datetime
 from time import monotonic_ns
 
+from ..errors import UnknownTarget
 from ..providers import vendors
 from ..routing import Target
 from ..types import Ask
 from ..wire import fields, ollama
 from ..wire._json import encoded
 from ..wire.answering import Writer
+from ..wire.embeddings import Embed
 from ..wire.models import OLLAMA_DETAILS, OLLAMA_FAMILY
 from ..wire.passing import Watch, WholeLines
 from ..wire.wires import wire
+from .chat import Chat
 from .door import Door, Question, shallow, value_of
 from .embedding import embedded
 from .listing import listed
@@ -35,6 +40,8 @@ class Ollama(Door):
     def question(self, visit: Visit) -> Question:
         question = super().question(visit)
         question.own = monotonic_ns()
+        if question.model.endswith(_LATEST):
+            question.model = _known(visit, question.model)
         return question
 
     def writer(self, question: Question, ask: Ask, name: str, created: int) -> Writer:
@@ -66,6 +73,51 @@ class OllamaGenerate(Ollama):
 
     def writer(self, question: Question, ask: Ask, name: str, created: int) -> Writer:
         return _timed(ollama.generate_writer(ask, name, created, question.model), question)
+
+
+_LATEST = ":latest"
+"""What clients put behind a name without a tag."""
+
+
+def _known(visit: Visit, name: str) -> str:
+    """A name as it is known here: with the tag that says nothing, or without it."""
+    try:
+        visit.setup.names.plan(name)
+    except UnknownTarget:
+        return name.removesuffix(_LATEST)
+    return name
+
+
+def chat(visit: Visit) -> Awaitable[None]:
+    """``/api/chat`` and ``/api/generate``. One that asks nothing wants the model loaded, or unloaded, and is answered here."""
+    question = visit.door.question(visit)
+    fields = question.fields
+    asks = ("prompt", "images", "suffix") if isinstance(visit.door, OllamaGenerate) else ("messages",)
+    if any(value_of(fields, name) for name in asks):
+        return Chat(visit, question).run()
+    return _loaded(visit, question)
+
+
+async def _loaded(visit: Visit, question: Question) -> None:
+    visit.setup.names.plan(question.model)  # raises for one that nobody has
+    unloads = value_of(question.fields, "keep_alive") in (0, "0", "0s", "0m")
+    said = {"response": ""} if isinstance(visit.door, OllamaGenerate) else {"message": {"role": "assistant", "content": ""}}
+    moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    about = {"model": question.model, "created_at": moment, **said, "done": True}
+    await visit.json(encoded({**about, "done_reason": "unload" if unloads else "load"}) + b"\n")
+
+
+async def embed_one(visit: Visit) -> None:
+    """``/api/embeddings``, which came before ``/api/embed``: one text, one vector."""
+    said = shallow(visit.body, visit.setup.limits)
+    name, prompt = (fields.text(value_of(said, field), field) for field in ("model", "prompt"))
+    more: dict[str, object] = {field: value_of(said, field) for field in ("options", "keep_alive") if field in said}
+    await embedded(visit, "ollama", asked=Embed(_known(visit, name), [prompt], single=True, shape="ollama", extra=more))
+
+
+async def banner(visit: Visit) -> None:
+    """``/``: what Ollama's clients look for to see whether a server is there."""
+    await visit.whole(200, visit.whole_headers("text/plain; charset=utf-8"), b"Ollama is running")
 
 
 async def embed(visit: Visit) -> None:

@@ -16,7 +16,7 @@ from .door import Door, Object, Question, value_of
 from .visit import Visit
 
 _PROVIDER = ("order", "only", "ignore", "allow_fallbacks")
-"""What is understood of OpenRouter's ``provider``."""
+"""What is understood of OpenRouter's ``provider``; the rest of it is told as lost."""
 
 
 class OpenAIChat(Door):
@@ -66,15 +66,14 @@ def prefer(question: Question) -> None:
     for place, further_one in enumerate(fields_of.several(further, "models")):
         name = fields_of.text(further_one, f"models[{place}]")
         names += [name] if name not in names else []
-    question.models = _preferred(names, dict(fields_of.item(wanted, "provider")))
+    wanted = dict(fields_of.item(wanted, "provider"))
+    question.lost = tuple(f"provider.{name}" for name, value in wanted.items() if name not in _PROVIDER and value is not None)
+    question.models = _preferred(names, wanted)
     question.fields, question.body = fields, encoded(fields)
 
 
 def _preferred(names: list[str], wanted: Object) -> list[str]:
     """The names as ``provider`` puts them: ``order`` first, nobody but ``only``, nobody of ``ignore``."""
-    unknown = [name for name, value in wanted.items() if name not in _PROVIDER and value is not None]
-    if unknown:
-        raise BadInput(f"provider.{unknown[0]} is not known here; known are {', '.join(_PROVIDER)}", field="provider")
     order, only, ignore = (_providers(wanted, name) for name in _PROVIDER[:3])
     first = names[0].partition("/")[2] if names[0].partition("/")[0].lower() in (*order, *only) else names[0]
     if order or only:

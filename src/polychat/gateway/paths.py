@@ -43,9 +43,10 @@ ENDPOINTS: dict[str, Endpoint] = {
     "/v1/embeddings": Endpoint(_chat, "POST", embedding.openai),
     "/v1/messages": Endpoint(_anthropic, "POST", answered),
     "/v1/messages/count_tokens": Endpoint(_anthropic, "POST", anthropic_door.count),
-    "/api/chat": Endpoint(_ollama, "POST", answered),
-    "/api/generate": Endpoint(ollama_door.OllamaGenerate(), "POST", answered),
+    "/api/chat": Endpoint(_ollama, "POST", ollama_door.chat),
+    "/api/generate": Endpoint(ollama_door.OllamaGenerate(), "POST", ollama_door.chat),
     "/api/embed": Endpoint(_ollama, "POST", ollama_door.embed),
+    "/api/embeddings": Endpoint(_ollama, "POST", ollama_door.embed_one),
     "/api/show": Endpoint(_ollama, "POST", ollama_door.show),
     "/api/tags": Endpoint(_ollama, "GET", listing.tags),
     "/api/version": Endpoint(_ollama, "GET", ollama_door.version),
@@ -63,6 +64,8 @@ def found(path: str, scope: Scope) -> Endpoint | None:
     """What is at a path, those that hold names too; ``None``: nothing of the doors."""
     if (endpoint := ENDPOINTS.get(path)) is not None:
         return endpoint
+    if path == "/":
+        return Endpoint(_ollama, scope["method"] if scope["method"] == "HEAD" else "GET", ollama_door.banner)
     if path.startswith(("/v1/models", "/v1beta/models")):
         return _of_models(path, scope)
     if path.startswith("/v1/responses/"):

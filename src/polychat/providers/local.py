@@ -106,13 +106,13 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
         """One vector a text, by a GGUF file of an embedding model. Raises ``BadInput`` for another, and for too long a text."""
         if asked.dimensions is not None:
             raise BadInput("dimensions cannot be chosen of a model on this machine: leave it out", field="dimensions")
-        for place, text in enumerate(asked.inputs):
+        for place, text in enumerate(asked.texts()):
             byte_size(text, f"texts[{place}]")
         call = call_of(cls, proxy, kwargs)
         _llama.require()
         setting = await _in_time(_setting(cls.get_model(asked.model or None), embeds=True), call)
         loaded = await _in_time(_llama.loaded(setting), call)
-        return vectors_of(await _in_time(loaded.embed(asked.inputs), call), asked.model)
+        return vectors_of(await _in_time(loaded.embed(asked.texts()), call), asked.model)
 
 
 def vectors_of(said: dict[str, Any], model: str) -> Embeddings:

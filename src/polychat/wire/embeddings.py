@@ -28,18 +28,26 @@ class Embed:
     """Texts to be made into vectors."""
 
     model: str
-    inputs: list[str]
+    inputs: Sequence[str | list[int]]
+    """Texts; for servers of OpenAI's shape also the tokens of one, by the model's own numbers."""
     dimensions: int | None = None
     """How many numbers a vector is to have, where the model can be told."""
     user: str | None = None
     base64: bool = False
     """The vectors are wanted as base64 of little-endian floats of 4 bytes; OpenAI's shape only."""
     single: bool = False
-    """Asked by Gemini's ``:embedContent``, which takes one text and answers with one vector."""
+    """Asked by Gemini's ``:embedContent`` or Ollama's ``/api/embeddings``: one text, and an answer with one vector."""
     shape: Shape | None = None
     """The shape it was read in: ``extra`` is in its words."""
     extra: dict[str, Any] = field(default_factory=dict)
     """What only that shape says, such as ``taskType`` or ``keep_alive``; no other shape is told."""
+
+    def texts(self) -> list[str]:
+        """The inputs. Raises ``BadInput`` for tokens: every model numbers them in its own way."""
+        given = [one for one in self.inputs if isinstance(one, str)]
+        if len(given) < len(self.inputs):
+            raise BadInput("input holds tokens, and this backend takes text alone: send the text", field="input")
+        return given
 
 
 @dataclass(slots=True)
@@ -74,9 +82,9 @@ def write_request(shape: Shape, asked: Embed) -> dict[str, Any]:
     if shape == "gemini":
         size = {} if asked.dimensions is None else {"outputDimensionality": asked.dimensions}
         about = {"model": f"models/{asked.model}", **size, **extra}
-        requests = [{**about, "content": {"parts": [{"text": one}]}} for one in asked.inputs]
+        requests = [{**about, "content": {"parts": [{"text": one}]}} for one in asked.texts()]
         return requests[0] if asked.single and len(requests) == 1 else {"requests": requests}
-    body: dict[str, Any] = {"model": asked.model, "input": asked.inputs}
+    body: dict[str, Any] = {"model": asked.model, "input": asked.inputs if shape == "openai" else asked.texts()}
     if asked.dimensions is not None:
         body["dimensions"] = asked.dimensions
     if shape == "openai":
@@ -98,7 +106,9 @@ def read_request(shape: Shape, body: bytes, model: str | None = None) -> Embed:
         return _read_gemini(rest, model)
     given = rest.pop("input", None)
     listed = [given] if isinstance(given, str) else several(given, "input")
-    inputs = [text(one, f"input[{place}]") for place, one in enumerate(listed)]
+    if shape == "openai" and listed and all(type(one) is int for one in listed):
+        listed = [listed]  # the tokens of one text
+    inputs = [_input(one, f"input[{place}]", shape) for place, one in enumerate(listed)]
     asked = Embed(text(rest.pop("model", model), "model"), _some(inputs, "input"), shape=shape)
     asked.dimensions = _whole_or_none(rest.pop("dimensions", None), "dimensions")
     if shape == "openai":
@@ -107,6 +117,12 @@ def read_request(shape: Shape, body: bytes, model: str | None = None) -> Embed:
         asked.base64 = _is_base64(rest.pop("encoding_format", None))
     asked.extra = {name: value for name, value in rest.items() if value is not None}
     return asked
+
+
+def _input(value: object, field: str, shape: Shape) -> str | list[int]:
+    if shape == "openai" and isinstance(value, list) and value and all(type(one) is int and one >= 0 for one in value):
+        return value
+    return text(value, field)
 
 
 def _whole_or_none(value: object, field: str) -> int | None:
@@ -166,6 +182,8 @@ def write_reply(shape: Shape, given: Embeddings, asked: Embed) -> bytes:
         usage = {} if count is None else {"usageMetadata": {"promptTokenCount": count}}
         return encoded({**({"embedding": values[0]} if asked.single and len(values) == 1 else {"embeddings": values}), **usage})
     model = given.model or asked.model
+    if shape == "ollama" and asked.single:  # of /api/embeddings, which came before /api/embed
+        return encoded({"embedding": given.vectors[0]})
     if shape == "ollama":
         known = {} if count is None else {"prompt_eval_count": count}
         return encoded({"model": model, "embeddings": given.vectors, **known})

@@ -63,6 +63,8 @@ SCHEMAS = {
     "OllamaEmbedded": given(
         "prompt_eval_count", model=text(), embeddings=several(several(number())), prompt_eval_count=count()
     ),
+    "OllamaEmbedOne": asked("model", "prompt", model=MODEL, prompt=text()),
+    "OllamaEmbeddedOne": given(embedding=several(number())),
     "OllamaModels": given(
         models=several(given(name=text(), model=text(), modified_at=text(), size=count(), digest=text(), details=_DETAILS))
     ),
@@ -113,6 +115,16 @@ OPERATIONS = (
         request=ref("OllamaEmbed"),
         example={"model": "ollama/nomic-embed-text", "input": ["one", "two"]},
         answer=ref("OllamaEmbedded"),
+    ),
+    Operation(
+        "POST",
+        "/api/embeddings",
+        OLLAMA,
+        "ollamaEmbeddings",
+        "Make one text into a vector",
+        request=ref("OllamaEmbedOne"),
+        example={"model": "ollama/nomic-embed-text", "prompt": "one"},
+        answer=ref("OllamaEmbeddedOne"),
     ),
     Operation(
         "POST",

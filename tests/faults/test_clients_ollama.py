@@ -1,0 +1,103 @@
+"""What Ollama's clients do beside chats, at its door; and how OpenRouter's clients say who may answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from polychat.errors import BadInput
+from polychat.wire.embeddings import Embed, write_request
+
+from ..furniture.fronts import HELLO, before, house
+from ..furniture.gateways import asking, good
+from ..furniture.server import Say, Seen
+
+EMPTY: list[tuple[str, dict[str, Any]]] = [
+    ("/api/chat", {}),
+    ("/api/chat", {"messages": []}),
+    ("/api/generate", {}),
+    ("/api/generate", {"prompt": ""}),
+]
+
+
+@pytest.mark.parametrize("alive", [None, 0, "5m"])
+@pytest.mark.parametrize(("path", "said"), EMPTY)
+async def test_loading_a_model_asks_no_backend(path: str, said: dict[str, Any], alive: Any) -> None:
+    """A request without a question loads or unloads a model: it is answered here, and costs nothing."""
+    async with house("openai-chat", HELLO) as (here, door):
+        answer = await here.ask(path, {"model": "house/small", "keep_alive": alive, **said})
+        unknown = await here.ask(path, {"model": "nobody/x", **said})
+    assert (answer.status, answer.json["done"]) == (200, True)
+    assert answer.json["done_reason"] == ("unload" if alive == 0 else "load")
+    assert unknown.status == 404
+    assert door.seen == []
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_the_banner(method: str) -> None:
+    """Clients look at ``/`` to see whether a server is there."""
+    async with house("openai-chat", HELLO) as (here, _):
+        caller = await here.caller()
+        caller.ask("/", method=method)
+        answer = await caller.head()
+        assert answer.status == 200
+        if method == "GET":
+            assert await caller.rest() == b"Ollama is running"
+
+
+async def test_a_name_with_the_tag_that_says_nothing() -> None:
+    """``NAME:latest`` is ``NAME`` where it is known so, and itself where that is."""
+    async with house("ollama", HELLO, routes={"mine": ("house/small",)}) as (here, door):
+        answer = await here.ask(*asking("ollama", "mine:latest"))
+        assert answer.json["message"]["content"] == "Hello"
+        await here.ask(*asking("ollama", "house/other:latest"))
+    assert [seen.json["model"] for seen in door.seen] == ["small", "other:latest"]
+
+
+async def test_the_older_embeddings() -> None:
+    """One text, one vector."""
+
+    async def handler(seen: Seen, say: Say) -> None:
+        assert seen.json["input"] == ["hi"]
+        await say.whole({"data": [{"index": 0, "embedding": [0.5, 1.0]}], "usage": {"prompt_tokens": 1}})
+
+    async with before({"house": ("openai-chat", handler)}) as here:
+        answer = await here.ask("/api/embeddings", {"model": "house/small", "prompt": "hi"})
+    assert answer.json == {"embedding": [0.5, 1.0]}
+
+
+@pytest.mark.parametrize(("said", "sent"), [([1, 2], [[1, 2]]), ([[1], [2, 3]], [[1], [2, 3]]), (["a", [4]], ["a", [4]])])
+async def test_tokens_in_embeddings(said: Any, sent: Any) -> None:
+    """They go to a server of OpenAI's shape as they are, and no other is told numbers that mean something else there."""
+
+    async def handler(seen: Seen, say: Say) -> None:
+        assert seen.json["input"] == sent
+        await say.whole({"data": [{"index": place, "embedding": [0.5]} for place in range(len(sent))]})
+
+    async with before({"house": ("openai-chat", handler)}) as here:
+        answer = await here.ask("/v1/embeddings", {"model": "house/small", "input": said})
+    assert len(answer.json["data"]) == len(sent)
+    with pytest.raises(BadInput, match="tokens"):
+        write_request("ollama", Embed("m", [[1]]))
+
+
+WANTED = {
+    "order": ["house"],
+    "sort": "price",
+    "require_parameters": True,
+    "max_price": {"prompt": 1},
+    "data_collection": "deny",
+    "zdr": True,
+    "quantizations": ["fp8"],
+    "preferred_max_latency": 3,
+}
+
+
+async def test_what_of_openrouters_preferences_nobody_obeys_is_told() -> None:
+    """``provider`` is obeyed where it can be, and its other fields are losses by name: never a refusal."""
+    async with before({"house": ("openai-chat", good)}) as here:
+        answer = await here.ask(*asking("openai-chat", provider=WANTED))
+    assert answer.status == 200
+    told = answer.headers["x-polychat-losses"].split(", ")
+    assert told == [f"provider.{name}" for name in WANTED if name != "order"]
