@@ -97,7 +97,7 @@ FULL: dict[str, Any] = {
                     "text": "cited",
                     "citations": [{"type": "web_search_result_location", "encrypted_index": "E", "url": "u", "title": "t"}],
                 },
-                {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"x": 1}, "caller": {"type": "direct"}},
+                {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"x": 1}, "caller": {"type": "code"}},
             ],
         },
         {

@@ -46,8 +46,8 @@ def heard(name: str, body: bytes, *, stream: bool) -> list[Event]:
 
 
 def unnamed(body: bytes) -> bytes:
-    """Without the model's name, and the moment, which the answering half tells in its own way."""
-    return re.sub(rb'"(model|modelVersion|created_at|created)": ?("[^"]*"|\d+)', b"", body)
+    """Without the model's name, the moment and the estimate of the prompt, which the answering half tells in its own way."""
+    return re.sub(rb'"(model|modelVersion|created_at|created|input_tokens)": ?("[^"]*"|\d+)', b"", body)
 
 
 def pieces(events: list[Event]) -> str:

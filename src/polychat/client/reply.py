@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..events import Event, Finish, Logprobs, Media, Reasoning, Refusal, Source, Start, Text, ToolCallPiece, Usage, Verdict
-from ..types import Ask, Part, ReasoningPart, RefusalPart, TextPart, ToolCall, ToolResult, Turn
+from ..types import Ask, Part, ReasoningPart, RefusalPart, TextPart, ToolCall, Turn
+from ..wire.estimating import BYTES_A_TOKEN, estimated_prompt, size_of
 from ..wire.ledger import Loss
 
 
@@ -131,31 +132,7 @@ class Collected:
         return self.usage or _guessed(ask, self)
 
 
-_BYTES_A_TOKEN = 4
-"""Of English, with the tokenizers of the day; code and other scripts have fewer."""
-
-
-def guessed_prompt(ask: Ask) -> int:
-    """Tokens of an ask that nobody counted, about."""
-    return -(-sum(_size(part) for turn in ask.turns for part in turn.parts) // _BYTES_A_TOKEN)
-
-
 def _guessed(ask: Ask, came: Collected) -> Usage:
     written = [*came.texts, *(thought.text for thought in came.thoughts), *(call.arguments for call in came.calls)]
-    prompt, answer = guessed_prompt(ask), -(-_bytes("".join(written)) // _BYTES_A_TOKEN)
+    prompt, answer = estimated_prompt(ask), -(-size_of("".join(written)) // BYTES_A_TOKEN)
     return Usage(prompt, answer, prompt + answer, estimated=True)
-
-
-def _size(part: object) -> int:
-    match part:
-        case TextPart(text) | ReasoningPart(text) | RefusalPart(text):
-            return _bytes(text)
-        case ToolCall(name=name, arguments=arguments):
-            return _bytes(name + arguments)
-        case ToolResult(parts=parts):
-            return sum(map(_size, parts))
-    return 0
-
-
-def _bytes(text: str) -> int:
-    return len(text.encode("utf-8", "replace"))

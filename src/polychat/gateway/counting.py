@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..client.reply import guessed_prompt
 from ..types import Ask
+from ..wire.estimating import estimated_prompt
 from .visit import Visit
 
 
@@ -17,5 +17,5 @@ async def counted(visit: Visit, ask: Ask) -> int:
     known = await target.provider.count(replace(ask, model=target.model))
     if known is None:
         visit.more.append((b"x-polychat-estimated", b"true"))
-        return guessed_prompt(ask)
+        return estimated_prompt(ask)
     return known

@@ -1,26 +1,29 @@
 """The half that answers: a reply's events as this wire's stream, or as one message.
 
-The wire has no place for images and sounds a model made, for probabilities, and for answers beside the first.
+The wire has no place for probabilities, and for answers beside the first; images a model made go as the blocks that users send.
 """
 
 from __future__ import annotations
 
-from ...events import Event, Finish, Reasoning, Refusal, Source, Text, ToolCallPiece, Usage
+from typing import Any
+
+from ...events import Event, Finish, Media, Reasoning, Refusal, Source, Text, ToolCallPiece, Usage
 from ...types import Ask
 from .._json import decoded, encoded
 from ..answering import Writer
+from ..estimating import BYTES_A_TOKEN, estimated_prompt
 from ..framing import event as framed
 from ..tags import tagged
 from .faults import error_value
-from .told import call_block, citation_of, fault_of_end, redacted_block, stop_of
+from .told import call_block, citation_of, fault_of_end, media_block, redacted_block, stop_of
 from .whole import Whole
-from .words import VENDOR, counts_of
+from .words import CALLER, VENDOR, counts_of
 
 
 def writer(ask: Ask, id: str, created: int, model: str | None = None) -> Writer:  # noqa: A002  # the protocol's name
     """What writes the answer to ``ask``. The wire tells no time: ``created`` is for others."""
     name = ask.model if model is None else model
-    return Stream(id, name) if ask.stream else Whole(id, name)
+    return Stream(id, name, ask) if ask.stream else Whole(id, name)
 
 
 def write_count(tokens: int) -> bytes:
@@ -31,13 +34,16 @@ def write_count(tokens: int) -> bytes:
 class Stream:
     """Blocks follow each other; only calls whose pieces come mixed stay open side by side."""
 
-    def __init__(self, name: str, model: str) -> None:
+    def __init__(self, name: str, model: str, ask: Ask) -> None:
         self.streams = True
         self.status = 200
         self.content_type = "text/event-stream; charset=utf-8"
         self.headers: list[tuple[str, str]] = [("cache-control", "no-cache")]
         self._name = name
         self._model = model
+        self._ask = ask
+        self._written = 0
+        """Bytes of the answer, about."""
         self._started = False
         self._done = False
         self._blocks = 0
@@ -57,6 +63,7 @@ class Stream:
                 if event.choice == 0:
                     if self._open != "text":
                         self._begin_text(out)
+                    self._written += len(event.text)
                     out.append(self._prefix + encoded(event.text) + b"}}\n\n")
             else:
                 self._rare(event, out)
@@ -76,6 +83,9 @@ class Stream:
                 if self._open != "text":
                     self._begin_text(out)
                 self._delta(self._blocks - 1, {"type": "citations_delta", "citation": citation_of(event)}, out)
+            case Media(choice=0):
+                self._begin(media_block(event), None, out)
+                _say("content_block_stop", {"index": self._blocks - 1}, out)
             case Refusal(choice=0):
                 self._refusal.append(event.text)
             case Usage():
@@ -89,6 +99,7 @@ class Stream:
             if self._open != event.block:
                 self._begin({"type": "thinking", "thinking": "", "signature": ""}, event.block, out)
             if event.text:
+                self._written += len(event.text)
                 self._delta(self._blocks - 1, {"type": "thinking_delta", "thinking": event.text}, out)
         if opaque is not None:
             if opaque.redacted:
@@ -104,6 +115,7 @@ class Stream:
             call = self._begin_call(piece, out)
         if piece.arguments:
             call.arguments += piece.arguments
+            self._written += len(piece.arguments)
             self._delta(call.block, {"type": "input_json_delta", "partial_json": piece.arguments}, out)
 
     def _begin_call(self, piece: ToolCallPiece, out: list[bytes]) -> _Call:
@@ -111,13 +123,13 @@ class Stream:
             self._begin(call_block(piece.opaque), None, out)
             _say("content_block_stop", {"index": self._blocks - 1}, out)
         block: dict[str, object] = {"type": "tool_use"}
-        block |= {"id": piece.id or f"toolu_{piece.index}", "name": piece.name or "", "input": {}}
+        block |= {"id": piece.id or f"toolu_{piece.index}", "name": piece.name or "", "input": {}, "caller": CALLER}
         self._begin(block, None, out)
         self._calls[piece.index] = call = _Call(self._blocks - 1)
         return call
 
     def _begin_text(self, out: list[bytes]) -> None:
-        self._begin({"type": "text", "text": ""}, "text", out)
+        self._begin({"type": "text", "text": "", "citations": None}, "text", out)
         start = f'{{"type":"content_block_delta","index":{self._blocks - 1},"delta":{{"type":"text_delta","text":'
         self._prefix = b"event: content_block_delta\ndata: " + start.encode()
 
@@ -145,8 +157,18 @@ class Stream:
             return
         self._started = True
         message = {"id": f"msg_{self._name}", "type": "message", "role": "assistant", "model": self._model, "content": []}
-        ends = {"stop_reason": None, "stop_sequence": None, "usage": counts_of(self._usage)}
+        ends = {
+            **dict.fromkeys(("stop_reason", "stop_sequence", "stop_details", "container")),
+            "usage": self._counts(last=False),
+        }
         _say("message_start", {"message": {**message, **ends}}, out)
+
+    def _counts(self, *, last: bool) -> dict[str, Any]:
+        """The backend's counts once it told them; before that an estimate of the prompt's, marked as one."""
+        if self._usage is not None:
+            return counts_of(self._usage)
+        written = -(-self._written // BYTES_A_TOKEN) if last else 0
+        return counts_of(Usage(estimated_prompt(self._ask), written, estimated=True))
 
     def _finish(self, finish: Finish, out: list[bytes]) -> None:
         self._done = True
@@ -159,7 +181,7 @@ class Stream:
             if call.open:
                 _say("content_block_stop", {"index": call.block}, out)
         stop = stop_of(finish, bool(self._calls), "".join(self._refusal))
-        _say("message_delta", {"delta": stop, "usage": counts_of(self._usage)}, out)
+        _say("message_delta", {"delta": stop, "usage": self._counts(last=True)}, out)
         _say("message_stop", {}, out)
 
 

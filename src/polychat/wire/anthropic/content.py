@@ -11,7 +11,7 @@ from .._json import encoded
 from ..fields import bad, optional_flag, optional_text, record, rest, several, text
 from ..tags import untagged
 from .caching import cache_of
-from .words import VENDOR
+from .words import CALLER, VENDOR
 
 Block = dict[str, Any]
 _ASIDE = ("search_result", "container_upload", "tool_reference", "browser_state")
@@ -127,7 +127,8 @@ class Conversation:
         call_id, name = text(block.get("id"), f"{where}.id"), text(block.get("name"), f"{where}.name")
         self._names[call_id] = name
         arguments = _json(record(block.get("input"), f"{where}.input"), f"{where}.input")
-        cache, extra = cache_of(block, ("type", "id", "name", "input"), where)
+        direct = ("caller",) if block.get("caller") == CALLER else ()  # every call is so unless code that ran made it
+        cache, extra = cache_of(block, ("type", "id", "name", "input", *direct), where)
         return ToolCall(call_id, name, arguments, None, cache, extra)
 
 

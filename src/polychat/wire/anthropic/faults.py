@@ -64,4 +64,4 @@ def error_value(fault: Fault) -> dict[str, Any]:
         message = f"{fault.param}: {message}"
     if fault.kind == "context_length" and _SAYS[:-2] not in message.lower():
         message = _SAYS + message
-    return {"type": "error", "error": {"type": ERRORS[fault.kind], "message": message}}
+    return {"type": "error", "error": {"type": ERRORS[fault.kind], "message": message}, "request_id": None}

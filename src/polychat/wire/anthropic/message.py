@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
+from contextlib import suppress
 from typing import Any
 
 from ...errors import BadReply, EmptyReply, shown
-from ...events import Event, Finish, Reasoning, Refusal, Source, Start, Text, ToolCallPiece
+from ...events import Event, Finish, Media, Reasoning, Refusal, Source, Start, Text, ToolCallPiece
 from ...types import Opaque
 from .._json import decoded, encoded
 from ..deltas import ToolCalls, TooMany
 from ..faults import error_of
 from ..limits import Limits
-from ..reading import complete, failed
+from ..reading import complete, failed, truncated
 from .faults import fault_in
-from .words import REASONS, usage_of
+from .words import COUNTED, REASONS, usage_of
 
 _HELD = 64
 """Citations of one text that are held until its end is known."""
@@ -38,6 +40,7 @@ class Message:
         self._counts: dict[str, Any] = {}
         self._counted = False  # the last word on usage came
         self._started = False
+        self._id: object = None
         self._said = False
         self._stop_sequence: str | None = None
         self._thoughts = -1  # blocks of thoughts begun
@@ -79,6 +82,8 @@ class Message:
                 raise Ended(self.completed())
             case {"type": "error"} | {"error": _}:
                 raise Ended(failed(error_of(fault_in(value))))
+            case {"type": "content_block_delta" | "content_block_start", "delta": None} | {"content_block": None}:
+                pass
             case {"type": "content_block_delta" | "content_block_start" | "message_start" | "message_delta"}:
                 raise Ended(failed(BadReply(f"not this wire's shape: {shown(encoded(value))}")))
             case {"type": str()}:
@@ -103,6 +108,8 @@ class Message:
             self._close(events)
         self._stop(message, None, events)
         self._counted = True
+        if self.reason is None and (self._said or self._calls):
+            return truncated("it has no stop_reason")
         return self.completed()
 
     def completed(self) -> Finish:
@@ -112,7 +119,8 @@ class Message:
             return failed(error)
         if self.reason is None and not self._said and not self._calls:
             return failed(EmptyReply("the backend ended its reply without a word and without a reason"))
-        finish = complete(reason)
+        # Some that speak this wire say end_turn beside calls: agents would stop there.
+        finish = complete("tool_calls" if reason == "stop" and self._calls and self._stop_sequence is None else reason)
         finish.stop_sequence = self._stop_sequence
         return finish
 
@@ -127,34 +135,42 @@ class Message:
 
     def _start(self, message: dict[str, Any], events: list[Event]) -> None:
         self._count(message.get("usage"))
+        name, model = message.get("id"), message.get("model")
         if self._started:
+            if name != self._id:
+                raise Ended(failed(BadReply("a second message begins before the first has ended")))
             return
         self._started = True
-        name, model = message.get("id"), message.get("model")
+        self._id = name
         events.append(Start(name if isinstance(name, str) else None, model if isinstance(model, str) else None))
 
     def _open(self, index: object, kind: str, block: dict[str, Any], events: list[Event]) -> None:
         match kind, block:
-            case "text", {"text": str(text)}:
+            case "text", {"text": str() | None as text}:
                 self._begun = self._length
-                self._text(text, events)
-                for citation in block.get("citations") or []:
+                self._text(text or "", events)
+                citations = block.get("citations")
+                for citation in citations if isinstance(citations, list) else []:
                     self._cite(citation, events)
             case "thinking", _:
                 self._thoughts += 1
                 self._think(block.get("thinking"), events)
                 self._sign(block.get("signature"))
-            case "redacted_thinking", {"data": str(data)}:
+            case "redacted_thinking", _:
                 self._thoughts += 1
-                self._opaque(Opaque(self._vendor, data, redacted=True), events)
-            case "tool_use", {"id": str(call), "name": str(name)}:
+                if isinstance(data := block.get("data"), str):
+                    self._opaque(Opaque(self._vendor, data, redacted=True), events)
+            case "tool_use", {"name": str(name)}:
+                call = block["id"] if isinstance(block.get("id"), str) else None
                 given = block.get("input")
                 arguments = encoded(given).decode() if isinstance(given, dict) and given else ""
                 if not arguments:
                     self._bare.add(_place(index))
                 self._call(self._calls.take(index=_place(index), call_id=call, name=name, arguments=arguments), events)
-            case (("text" | "redacted_thinking" | "tool_use"), _):
+            case (("text" | "tool_use"), _):
                 raise Ended(failed(BadReply(f"not this wire's shape: {shown(encoded(block))}")))
+            case "image", {"source": {"type": "base64", "media_type": str(media), "data": str(data)}}:
+                self._image(media, data, events)
             case _:
                 self._thoughts += 1
                 self._ran = _Ran(block, self._limits.arguments)
@@ -168,13 +184,17 @@ class Message:
                     if piece:
                         self._bare.discard(_place(index))
                     self._call(self._calls.take(index=_place(index), arguments=piece), events)
-            case "thinking_delta", {"thinking": str(text)}:
-                self._think(text, events)
-            case "signature_delta", {"signature": str(signature)}:
-                self._sign(signature)
-            case "citations_delta", {"citation": citation}:
-                self._cite(citation, events)
-            case (("text_delta" | "input_json_delta" | "thinking_delta" | "signature_delta" | "citations_delta"), _):
+            case "thinking_delta", _:
+                self._think(delta.get("thinking"), events)
+            case "signature_delta", _:
+                self._sign(delta.get("signature"))
+            case "citations_delta", _:
+                self._cite(delta.get("citation"), events)
+            case "compaction_delta", {"content": str(text)} if self._ran is not None:
+                self._ran.say("content", text)
+            case ("text_delta", {"text": None}) | ("input_json_delta", {"partial_json": None}):
+                pass
+            case (("text_delta" | "input_json_delta"), _):
                 raise Ended(failed(BadReply(f"not this wire's shape: {shown(encoded(delta))}")))
             case _:
                 if self._ran is not None:
@@ -237,6 +257,12 @@ class Message:
         if piece is not None:
             events.append(piece)
 
+    def _image(self, media_type: str, data: str, events: list[Event]) -> None:
+        """No block of Anthropic's own: of gateways, whose models make images."""
+        with suppress(ValueError):
+            events.append(Media(b64decode(data, validate=True), media_type))
+            self._said = True
+
     def _cite(self, citation: object, events: list[Event]) -> None:
         if isinstance(citation, dict):
             self._sources.append(_source(citation))
@@ -244,10 +270,9 @@ class Message:
             self._flush(events)
 
     def _count(self, usage: object) -> None:
-        if isinstance(usage, dict):
+        if isinstance(usage, dict) and usage.get("estimated") is not True:  # as our own door marks what nobody counted
             # Counts are cumulative; a field that is left out stands as it was.
-            names = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-            for name in (*names, "output_tokens_details"):
+            for name in COUNTED:
                 if usage.get(name) is not None:
                     self._counts[name] = usage[name]
 
@@ -268,6 +293,14 @@ class _Ran:
         if self._size > self._limit:
             raise TooMany(f"more than {self._limit:,} characters of input of a tool that the backend ran")
         self._pieces.append(piece)
+
+    def say(self, name: str, text: str) -> None:
+        """A piece of one of its texts. Raises ``TooMany``."""
+        self._size += len(text)
+        if self._size > self._limit:
+            raise TooMany(f"more than {self._limit:,} characters of a block that only its vendor reads")
+        said = self._block.get(name)
+        self._block[name] = (said if isinstance(said, str) else "") + text
 
     def json(self) -> str | None:
         """The whole block; ``None`` where not all of it was understood."""

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 
 from ...errors import ReplyFailed
-from ...events import Finish, Source
+from ...events import Finish, Media, Source
 from ...types import Opaque
 from .._json import decoded
 from ..faults import Fault, fault_of
 from ..tags import tagged
-from .words import STOP_REASONS, VENDOR
+from .words import REASONS, STOP_REASONS, VENDOR
 
 
 def stop_of(finish: Finish, called: bool, refusal: str) -> dict[str, Any]:
     """Why the message ended. Clients run tools only where it says so, and some backends call them and say ``stop``."""
     reason, sequence = finish.reason, finish.stop_sequence
-    told = "end_turn" if reason is None else STOP_REASONS.get(reason, reason)
+    told = STOP_REASONS.get(reason or "stop") or (reason if reason in REASONS else None) or "end_turn"
     if told == "end_turn":
         told = "tool_use" if called else "refusal" if refusal else "stop_sequence" if sequence is not None else told
-    stop: dict[str, Any] = {"stop_reason": told, "stop_sequence": sequence}
+    stop: dict[str, Any] = {"stop_reason": told, "stop_sequence": sequence, "stop_details": None, "container": None}
     if refusal:
         stop["stop_details"] = {"type": "refusal", "category": None, "explanation": refusal}
     return stop
@@ -39,6 +40,15 @@ def citation_of(source: Source) -> dict[str, Any]:
         "title": source.title,
         "url": source.url,
     }
+
+
+def media_block(media: Media) -> dict[str, Any]:
+    """An image that the model made, in the shape that the wire has for a user's; of a sound only that it was there."""
+    if media.media_type.startswith("image/"):
+        data = b64encode(media.data).decode()
+        return {"type": "image", "source": {"type": "base64", "media_type": media.media_type, "data": data}}
+    said = f"[{media.media_type}, {len(media.data):,} bytes, which this API has no place for]"
+    return {"type": "text", "text": said, "citations": None}
 
 
 def redacted_block(opaque: Opaque) -> dict[str, Any]:

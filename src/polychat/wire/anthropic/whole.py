@@ -6,14 +6,14 @@ from math import ceil
 from typing import Any
 
 from ...errors import BadReply, shown
-from ...events import Event, Finish, Reasoning, Refusal, Source, Text, ToolCallPiece, Usage
+from ...events import Event, Finish, Media, Reasoning, Refusal, Source, Text, ToolCallPiece, Usage
 from .._json import encoded
 from ..deltas import arguments_of, is_finished, kept_of
 from ..reading import failed
 from ..tags import tagged
 from .faults import write_fault
-from .told import call_block, citation_of, fault_of_end, redacted_block, stop_of
-from .words import VENDOR, counts_of
+from .told import call_block, citation_of, fault_of_end, media_block, redacted_block, stop_of
+from .words import CALLER, VENDOR, counts_of
 
 Block = dict[str, Any]
 
@@ -36,7 +36,7 @@ class Whole:
         """Nothing yet."""
         for event in events:
             match event:
-                case Text(choice=0) | Reasoning(choice=0) | ToolCallPiece(choice=0) | Source(choice=0):
+                case Text(choice=0) | Reasoning(choice=0) | ToolCallPiece(choice=0) | Source(choice=0) | Media(choice=0):
                     self._content.add(event)
                 case Refusal(choice=0):
                     self._refusal += event.text
@@ -73,17 +73,19 @@ class _Content:
         self._open: str | int | None = None
         self._calls: dict[int, int] = {}
 
-    def add(self, event: Text | Reasoning | ToolCallPiece | Source) -> None:
+    def add(self, event: Text | Reasoning | ToolCallPiece | Source | Media) -> None:
         match event:
             case Text():
                 self._text().append(event.text)
             case Source():
                 self._text()
-                self._blocks[-1].setdefault("citations", []).append(citation_of(event))
+                self._blocks[-1]["citations"] = [*(self._blocks[-1]["citations"] or []), citation_of(event)]
             case Reasoning():
                 self._think(event)
             case ToolCallPiece():
                 self._piece(event)
+            case Media():
+                self._begin(media_block(event), None)
 
     def blocks(self, *, finished: bool = True) -> list[Block]:
         """The blocks, each with all of its text. Raises ``ValueError`` for a call whose arguments are no JSON object.
@@ -92,7 +94,7 @@ class _Content:
         """
         for block, pieces in zip(self._blocks, self._pieces, strict=True):
             match block["type"]:
-                case "text" | "thinking" as kind:
+                case "text" | "thinking" as kind if pieces:
                     block[kind] = "".join(pieces)
                 case "tool_use":
                     block["input"] = _input(block["name"], "".join(pieces), finished=finished)
@@ -105,7 +107,7 @@ class _Content:
 
     def _text(self) -> list[str]:
         if self._open != "text":
-            self._begin({"type": "text", "text": ""}, "text")
+            self._begin({"type": "text", "text": "", "citations": None}, "text")
         return self._pieces[-1]
 
     def _think(self, event: Reasoning) -> None:
@@ -127,7 +129,8 @@ class _Content:
         if place is None:
             if piece.opaque is not None:
                 self._begin(call_block(piece.opaque), None)
-            self._begin({"type": "tool_use", "id": piece.id or f"toolu_{piece.index}", "name": piece.name or ""}, None)
+            block = {"type": "tool_use", "id": piece.id or f"toolu_{piece.index}", "name": piece.name or "", "caller": CALLER}
+            self._begin(block, None)
             self._calls[piece.index] = place = len(self._blocks) - 1
         self._pieces[place].append(piece.arguments)
 

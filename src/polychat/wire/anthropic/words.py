@@ -20,6 +20,13 @@ REASONS: dict[str, Reason] = {
     "pause_turn": "pause",
     "refusal": "refusal",
 }
+COUNTED = (
+    *("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation"),
+    *("output_tokens_details", "iterations"),
+)
+"""What of a usage is read."""
+_APART = ("compaction", "advisor_message")
+"""Iterations whose tokens are billed and are not in the usage's own counts."""
 STOP_REASONS = {
     "stop": "end_turn",
     "length": "max_tokens",
@@ -28,6 +35,8 @@ STOP_REASONS = {
     "refusal": "refusal",
     "pause": "pause_turn",
 }
+CALLER = {"type": "direct"}
+"""Of a call: the model itself made it."""
 KINDS: dict[str, FaultKind] = {
     "invalid_request_error": "invalid_request",
     "authentication_error": "authentication",
@@ -57,32 +66,53 @@ ERRORS: dict[FaultKind, str] = {
 
 
 def usage_of(counts: Mapping[str, Any]) -> Usage | None:
-    """Tokens in common words. Here ``input_tokens`` leaves out what was cached; nothing but zeros is nothing said."""
-    fresh, out = _count(counts.get("input_tokens")), _count(counts.get("output_tokens"))
-    read, written = _count(counts.get("cache_read_input_tokens")), _count(counts.get("cache_creation_input_tokens"))
+    """Tokens in common words. Here ``input_tokens`` leaves out what was cached; nothing but zeros is nothing said.
+
+    What the backend did besides, such as compaction, is billed and is added.
+    """
+    iterations = counts.get("iterations")
+    apart = iterations if isinstance(iterations, list) else []
+    each = [counts, *(one for one in apart if isinstance(one, dict) and one.get("type") in _APART)]
+    fresh, out = _total(each, "input_tokens"), _total(each, "output_tokens")
+    read, written = _total(each, "cache_read_input_tokens"), _total(each, "cache_creation_input_tokens")
     if not (fresh or out or read or written):
         return None
     prompt = None if fresh is None and not read and not written else (fresh or 0) + (read or 0) + (written or 0)
     details = counts.get("output_tokens_details")
     thoughts = _count(details.get("thinking_tokens")) if isinstance(details, dict) else None
     total = None if prompt is None or out is None else prompt + out
-    return Usage(prompt, out, total, read, written, thoughts)
+    kept = [one["cache_creation"] for one in each if isinstance(one.get("cache_creation"), dict)]
+    hour = _total(kept, "ephemeral_1h_input_tokens") or None
+    return Usage(prompt, out, total, read, written, thoughts, cache_write_1h_tokens=hour)
+
+
+def _total(each: list[Any], name: str) -> int | None:
+    found = [count for one in each if (count := _count(one.get(name))) is not None]
+    return sum(found) if found else None
 
 
 def counts_of(usage: Usage | None) -> dict[str, Any]:
     """The wire's own tokens. Both totals must be there, and are 0 where nobody counted."""
     if usage is None:
-        return {"input_tokens": 0, "output_tokens": 0}
-    cached, written = usage.cached_tokens or 0, usage.cache_write_tokens or 0
-    counts: dict[str, Any] = {"input_tokens": max(0, (usage.prompt_tokens or 0) - cached - written)}
+        return {"input_tokens": 0, **_UNKNOWN, "output_tokens": 0}
+    cached, written, hour = usage.cached_tokens or 0, usage.cache_write_tokens or 0, usage.cache_write_1h_tokens
+    counts: dict[str, Any] = {"input_tokens": max(0, (usage.prompt_tokens or 0) - cached - written), **_UNKNOWN}
     if usage.cache_write_tokens is not None:
         counts["cache_creation_input_tokens"] = written
+    if hour is not None:
+        counts["cache_creation"] = {"ephemeral_5m_input_tokens": max(0, written - hour), "ephemeral_1h_input_tokens": hour}
     if usage.cached_tokens is not None:
         counts["cache_read_input_tokens"] = cached
     counts["output_tokens"] = usage.completion_tokens or 0
     if usage.reasoning_tokens is not None:
         counts["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
+    if usage.estimated:
+        counts["estimated"] = True
     return counts
+
+
+_UNKNOWN = dict.fromkeys(("cache_creation_input_tokens", "cache_read_input_tokens", "cache_creation", "server_tool_use"))
+"""Members that are always there on this wire, and null where nobody counted."""
 
 
 def _count(value: object) -> int | None:

@@ -1,0 +1,76 @@
+"""About how many tokens an ask is, where its backend does not count.
+
+Text counts a token for every four bytes of UTF-8, of messages as of tools and schemas in JSON; an image 1,600, which is the
+most that Anthropic counts for one of ordinary size; a page of a PDF 2,000; a sound a token for every 1,000 bytes.
+"""
+
+from __future__ import annotations
+
+from ..types import (
+    Ask,
+    AudioPart,
+    FilePart,
+    HostedTool,
+    ImagePart,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
+from ._json import encoded
+from .media import is_text, pages_of
+
+BYTES_A_TOKEN = 4
+"""Of English, with the tokenizers of the day; code and other scripts have fewer."""
+IMAGE = 1_600
+PAGE = 2_000
+_SOUND = 1_000
+
+
+def estimated_prompt(ask: Ask) -> int:
+    """Tokens of the prompt, tools, schema and media included."""
+    size = sum(_size(part) for turn in ask.turns for part in turn.parts) + sum(_described(tool) for tool in ask.tools)
+    if ask.format is not None and ask.format.schema is not None:
+        size += len(encoded(ask.format.schema))
+    return -(-size // BYTES_A_TOKEN)
+
+
+def size_of(text: str) -> int:
+    """Bytes of UTF-8."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+
+
+def _size(part: object) -> int:
+    """In bytes of text, or what would be as many tokens."""
+    match part:
+        case TextPart(text) | ReasoningPart(text) | RefusalPart(text):
+            return size_of(text)
+        case ToolCall(name=name, arguments=arguments):
+            return size_of(name) + size_of(arguments)
+        case ToolResult(parts=parts):
+            return sum(map(_size, parts))
+        case ImagePart():
+            return IMAGE * BYTES_A_TOKEN
+        case AudioPart(data):
+            return len(data) * BYTES_A_TOKEN // _SOUND
+        case FilePart():
+            return _document(part)
+    return 0
+
+
+def _document(part: FilePart) -> int:
+    kind = part.media_type or ""
+    if part.data is not None and is_text(kind):
+        return len(part.data)
+    if kind.startswith("image/"):
+        return IMAGE * BYTES_A_TOKEN
+    return PAGE * BYTES_A_TOKEN * (1 if part.data is None else pages_of(part.data))
+
+
+def _described(tool: Tool | HostedTool) -> int:
+    if isinstance(tool, HostedTool):
+        return len(encoded(tool.spec))
+    schema = 0 if tool.parameters is None else len(encoded(tool.parameters))
+    return size_of(tool.name) + size_of(tool.description or "") + schema
