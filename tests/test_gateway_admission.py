@@ -422,8 +422,8 @@ async def test_limits_of_a_backend_that_refuses(serve: Any) -> None:
     """Are told as well: that is when a client wants to know them."""
     backend = await serve(fault(429, "rate_limit_error", x_ratelimit_remaining_requests="0", retry_after="3"))
     told = configured({"house": row("openai-chat", backend.url)}, routes={"one": Route(("house/small",), attempts=1)})
-    async with gateway(told) as here:
-        for door in ("openai-chat", "anthropic"):
+    for door in ("openai-chat", "anthropic"):
+        async with gateway(told) as here:
             answer = await here.ask(*asking(door, "one"))
             assert answer.headers["retry-after"] == "3"
             assert answer.headers.get("x-ratelimit-remaining-requests") == "0"

@@ -86,7 +86,7 @@ async def test_nobody_there(serve: Any) -> None:
         assert (await here.ask(*asking("openai-chat", "fast"))).headers["x-polychat-provider"] == "other"
         answer = await here.ask(*asking("openai-chat", "gone/small"))
     assert answer.status == 502
-    assert answer.headers["x-should-retry"] == "false"
+    assert "x-should-retry" not in answer.headers, "it may be back when the client asks again"
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
@@ -99,7 +99,7 @@ async def test_the_clients_own_fault(serve: Any, status: int) -> None:
     assert answer.status == (413 if status == 413 else 400)
     assert "no such field" in answer.json["error"]["message"]
     assert second.seen == []
-    assert "x-should-retry" not in answer.headers
+    assert answer.headers["x-should-retry"] == "false"
 
 
 ERROR = event({"error": {"message": "out of memory", "type": "server_error"}})
@@ -247,7 +247,7 @@ async def test_each_doors_errors(serve: Any, door: str, stream: bool) -> None:
 
 @pytest.mark.parametrize("door", DOORS)
 async def test_overloaded(serve: Any, door: str) -> None:
-    """503, and 529 for Anthropic's clients; who was retried for here is told not to retry."""
+    """503, and 529 for Anthropic's clients; they may come again, though it was retried here."""
     backend = await serve(fault(503, "overloaded_error", "full"))
     async with gateway(
         configured(
@@ -258,7 +258,7 @@ async def test_overloaded(serve: Any, door: str) -> None:
         answer = await here.ask(*asking(door, "two"))
     assert answer.status == (529 if door == "anthropic" else 503)
     assert "full" in message_of(door, answer)
-    assert answer.headers["x-should-retry"] == "false"
+    assert "x-should-retry" not in answer.headers
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.routing import Mount
 
+from polychat.config.settings import Direct
 from polychat.transport.pool import pool
 
 from .furniture.gateways import (
@@ -112,7 +113,7 @@ async def test_amid_a_pause(serve: Any) -> None:
         refused.set()
 
     backend = await serve(busy)
-    async with gateway(configured({"house": row("openai-chat", backend.url)})) as here:
+    async with gateway(configured({"house": row("openai-chat", backend.url)}, direct=Direct(max_wait=60.0))) as here:
         caller = await asked(here, "openai-chat", stream=False)
         await until(refused)
         caller.leave()

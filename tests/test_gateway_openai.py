@@ -382,13 +382,23 @@ class TestWhoComes:
         assert reply.choices[0].message.content == "Hello"
         assert len(here.records) == 2
 
-    async def test_no_retries_where_we_tried_again(self) -> None:
-        """``x-should-retry: false`` is honoured: its own two retries are not made on top of ours."""
+    async def test_retries_do_not_multiply(self) -> None:
+        """Its own retries say how many they are (``x-stainless-retry-count``), and each of those is asked once here."""
         async with before({"house": ("openai-chat", fault(500))}) as here, client(here, max_retries=2) as ask:
             with pytest.raises(openai.InternalServerError) as caught:
                 await ask.chat.completions.create(model="house/small", messages=ASKED)
-        assert len(here.records) == 1
-        assert here.records[0].attempts == 2
+        assert [record.attempts for record in here.records] == [2, 1, 1]
+        assert "x-should-retry" not in caught.value.response.headers
+
+    async def test_no_retries_in_vain(self) -> None:
+        """``x-should-retry: false`` is honoured: a quota that is used up is not asked for again, for all its 429."""
+        async with (
+            before({"house": ("openai-chat", fault(429, "insufficient_quota"))}) as here,
+            client(here, max_retries=2) as ask,
+        ):
+            with pytest.raises(openai.RateLimitError) as caught:
+                await ask.chat.completions.create(model="house/small", messages=ASKED)
+        assert [record.attempts for record in here.records] == [1]
         assert caught.value.response.headers["x-should-retry"] == "false"
 
     async def test_a_client_that_has_waited_enough(self) -> None:

@@ -94,7 +94,7 @@ def test_the_ill_come_last(strategy: Any) -> None:
     health = Health()
     for _ in range(3):
         health.failed("a/1", 100.0, 15.0)
-    health.failed("b/1", 100.0, 15.0, retry_after=40.0)
+    health.failed("b/1", 100.0, 15.0, RateLimited("wait", status=429, retry_after=40.0))
     health.failed("c/1", 100.0, 15.0)
     rules = plan(A, B, C, strategy=strategy)
     assert order(rules, health, 101.0, 0, Random(1))[0] is C
@@ -118,7 +118,7 @@ def test_health_has_an_end() -> None:
     """Names without end do not fill the memory; the oldest are forgotten."""
     health = Health()
     for number in range(5000):
-        health.failed(str(number), 0.0, 15.0, retry_after=10.0)
+        health.failed(str(number), 0.0, 15.0, RateLimited("wait", status=429, retry_after=10.0))
     assert len(health._states) == 4096
     assert health.is_well("0", 0.0)
     assert not health.is_well("4999", 0.0)
@@ -135,7 +135,7 @@ def test_nobody_is_left_out(names: list[str], strategy: Any, turn: int, seed: in
     """Whatever the strategy, every target stands in the order once, and none that is well behind one that is not."""
     health = Health()
     for name in ill:
-        health.failed(f"{name}/1", 0.0, 15.0, retry_after=10.0)
+        health.failed(f"{name}/1", 0.0, 15.0, RateLimited("wait", status=429, retry_after=10.0))
     targets = [target(f"{name}/1") for name in names]
     found = order(plan(*targets, strategy=strategy), health, 1.0, turn, Random(seed))
     assert Counter(found) == Counter(targets)
@@ -153,6 +153,11 @@ def status(number: int, kind: Any = None, cls: type[StatusError] = StatusError) 
 def told(kind: Any) -> ReplyFailed:
     error = ReplyFailed("said")
     error.kind = kind
+    return error
+
+
+def paid(error: BackendError) -> BackendError:
+    error.paid = True
     return error
 
 
@@ -193,6 +198,12 @@ STEPS: list[tuple[PolychatError, str, bool]] = [
     (told("overloaded"), "again", True),
     (told("invalid_request"), "give up", False),
     (told("too_large"), "give up", False),
+    (told("authentication"), "elsewhere", True),
+    (told("permission"), "elsewhere", True),
+    (told("quota"), "elsewhere", True),
+    (told("context_length"), "elsewhere", False),
+    (paid(BadReply("what")), "give up", False),
+    (paid(EmptyReply("nothing")), "give up", False),
     (BackendError("?"), "again", True),
 ]
 

@@ -143,7 +143,7 @@ async def test_not_the_same_target_again() -> None:
 
 
 async def test_attempts_are_counted_over_all_targets() -> None:
-    """``attempts`` is how often is asked in all, and the last failure is what is told."""
+    """``attempts`` is how often is asked in all, and the failure that may pass is what is told."""
     world = World({"a": [again], "b": [elsewhere], "c": [again]}, attempts=5)
     with pytest.raises(ConnectionFailed):
         await world.run()
@@ -151,22 +151,23 @@ async def test_attempts_are_counted_over_all_targets() -> None:
     assert world.whom[:3] == "abc"
     assert "b" not in world.whom[3:]
     world = World({"a": [again], "b": [elsewhere], "c": [good]}, attempts=2)
-    with pytest.raises(Unauthorized):
+    with pytest.raises(ConnectionFailed) as caught:
         await world.run()
     assert world.whom == "ab"
+    assert [(one.target, one.outcome) for one in caught.value.failures] == [("a/1", "connection"), ("b/1", "authentication")]
 
 
 async def test_the_budget() -> None:
     """After its seconds no attempt begins, be it elsewhere or again, nor a pause that would end after them."""
-    world = World({"a": [again], "b": [good]}, takes=61.0, budget=60.0)
+    world = World({"a": [again], "b": [good]}, takes=61.0, budget=60.0, max_wait=60.0)
     with pytest.raises(ConnectionFailed):
         await world.run()
     assert world.whom == "a"
-    world = World({"a": [later(61), good]}, budget=60.0)
+    world = World({"a": [later(61), good]}, budget=60.0, max_wait=60.0)
     with pytest.raises(RateLimited):
         await world.run()
     assert (world.whom, world.slept) == ("a", [])
-    world = World({"a": [later(59), good]}, budget=60.0)
+    world = World({"a": [later(59), good]}, budget=60.0, max_wait=60.0)
     assert await world.run() == "answer of a"
     assert world.slept == [59]
 

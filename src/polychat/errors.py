@@ -19,6 +19,7 @@
         │   └── ChallengeRequired         a captcha or bot wall stands before the service
         ├── BadReply                      the reply is not what the service's protocol says
         │   └── ChatNotFound              the page holds no chat: no nonce, no bot
+        ├── Resting                       not asked: it said when to come back, and that is not yet
         ├── ReplyFailed                   the backend says, in its own protocol, that it failed
         │   ├── LimitReached              a quota of the service: tokens, messages, a ban
         │   └── EmptyReply                success without a word, where that is never an answer
@@ -30,7 +31,7 @@ Every error has `provider` (a class name), `status` (HTTP), `retry_after` (secon
 from __future__ import annotations
 
 import re
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 FaultKind: TypeAlias = Literal[
     "invalid_request",
@@ -48,8 +49,23 @@ FaultKind: TypeAlias = Literal[
 """What went wrong, in words that every vendor's errors can be told in; see ``wire/faults.py``."""
 
 
+class Failure(NamedTuple):
+    """Why one target of several did not answer."""
+
+    target: str
+    outcome: str
+    """One word, such as ``timeout``; see ``routing.policy.outcome_of``."""
+    told: str
+    """The reason as a client of a gateway may read it."""
+    reason: str
+    """The reason as whoever runs the gateway may read it."""
+
+
 class PolychatError(Exception):
     """The root: catch this to catch everything that polychat raises on purpose."""
+
+    failures: tuple[Failure, ...] = ()
+    """Where several targets were tried: each with its reason, the last one of each. This error is then the most telling."""
 
     provider: str | None = None
     status: int | None = None
@@ -148,6 +164,8 @@ class BackendError(PolychatError, RuntimeError):
     text: str = ""
     kind: FaultKind | None = None
     """What the backend says it was, where its protocol tells."""
+    paid: bool = False
+    """Whether a reply came, which is billed, and could not be read here: nobody is to ask for it again."""
 
 
 class ConnectionFailed(BackendError, ConnectionError):
@@ -202,6 +220,10 @@ class BadReply(BackendError):
 
 class ChatNotFound(BadReply):
     """The page holds no chat element to take nonces and bot names from."""
+
+
+class Resting(BackendError):
+    """It was not asked: it said when to come back (``retry_after``), and that is not yet."""
 
 
 class ReplyFailed(BackendError):

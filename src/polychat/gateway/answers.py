@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
-from ..errors import BackendError, PolychatError, Truncated
+from ..errors import BackendError, BadReply, EmptyReply, PolychatError, Truncated
 from ..events import Event, Finish, Start, Text, Usage
 from ..wire.answering import Writer
-from ..wire.reading import finish_of, truncated
+from ..wire.reading import finish_of, parsed, truncated
 
 if TYPE_CHECKING:
     from ..transport.exchange import Answer
@@ -39,7 +39,8 @@ async def translated(batches: AsyncGenerator[list[Event], None], *, whole: bool,
         last = first[-1] if first else None
         if type(last) is Finish:
             if last.error is not None and (whole or not _has_piece(first[:-1])):
-                raise last.error
+                raw = None if chat.notes is None else chat.notes.raw
+                raise judged(last.error, first, b"" if raw is None else raw)
         elif whole or last is None:
             raise Truncated("the reply stopped before its end")
     except BaseException:
@@ -48,6 +49,32 @@ async def translated(batches: AsyncGenerator[list[Event], None], *, whole: bool,
     if chat.notes is not None:
         chat.limits, chat.asked_url = chat.notes.limits, chat.notes.url
     return Translated(batches, first)
+
+
+_PARTS = ("choices", "output", "content", "candidates", "message")
+"""Where the replies of all wires have their words, as a list or an object."""
+
+
+def judged(error: BackendError, events: list[Event], body: bytes) -> BackendError:
+    """The error, as ``paid`` where a reply came and only our reading of it failed: ``events`` of a stream, or a whole ``body``.
+
+    A page of HTML, an empty body and a failure that the backend tells are nothing that anybody pays for.
+    """
+    if error.kind is None and isinstance(error, (BadReply, EmptyReply, Truncated)):
+        if body:
+            value = parsed(body)
+            is_reply = isinstance(value, dict) and any(
+                isinstance(value.get(name), (list, dict)) and value[name] for name in _PARTS
+            )
+        else:
+            is_reply = isinstance(error, (BadReply, EmptyReply)) and _is_counted(events)
+        error.paid = error.paid or is_reply
+    return error
+
+
+def _is_counted(events: list[Event]) -> bool:
+    """Whether words came, or tokens that the backend counts."""
+    return _has_piece(events) or any(type(event) is Usage and bool(event.completion_tokens) for event in events)
 
 
 def _has_piece(batch: list[Event]) -> bool:

@@ -22,7 +22,7 @@ from ..types import Ask, TextPart
 from ..wire.answering import Writer
 from ..wire.faults import fault_of
 from ..wire.reading import finish_of
-from .answers import Begun, PassedWhole, Passing, translated
+from .answers import Begun, PassedWhole, Passing, judged, translated
 from .asgi import Headers
 from .beats import Beats
 from .door import Question
@@ -69,14 +69,14 @@ class Chat:
         beats = Beats(visit, seconds) if question.stream and seconds and question.door.beat else None
         begun: Begun | None = None
         try:
-            begun = await visit.setup.router.run(plan, self._ask, self.attempts)
+            begun = await visit.setup.router.run(plan, self._ask, self.attempts, repeated=visit.repeated)
             self._credit()
             await begun.send(self)
         except PolychatError as error:
             self._credit()
             record.verdict = "truncated" if isinstance(error, Truncated) else "failed"
             fault = fault_of(error)
-            record.error = fault.message
+            record.error = visit.reason(error)
             if not visit.started:
                 await visit.refuse(fault, self.limits if self.notes is None else self.notes.limits)
             else:  # a heartbeat came first: the stream tells of the failure
@@ -105,11 +105,9 @@ class Chat:
 
     def _credit(self) -> None:
         """Who answers, or was the last that did not."""
-        record, target = self.visit.record, self.attempts.target
-        record.attempts = self.attempts.count
+        target = self.visit.credit(self.attempts)
         if target is not None:
             self.target = target
-            record.provider, record.served = target.label, target.model
 
     def _ask(self, target: Target) -> Awaitable[Begun]:
         """One attempt; what it gives has begun to answer. Raises ``PolychatError``."""
@@ -159,7 +157,7 @@ class Chat:
     def _passed_whole(self, body: bytes) -> Begun:
         finish, usage, served = self.question.door.ending(body)
         if finish.error is not None and not (finish.verdict == "truncated" and body.rstrip().endswith(b"}")):
-            raise finish.error
+            raise judged(finish.error, [], body)
         # A whole reply that names no end says so itself, where it passes as it came.
         return PassedWhole(body, finish, usage, served)
 
@@ -219,7 +217,7 @@ class Chat:
         record = self.visit.record
         record.verdict, record.reason = finish.verdict, finish.reason
         if finish.error is not None:
-            record.error = fault_of(finish.error).message
+            record.error = self.visit.reason(finish.error)
 
     def writer(self) -> Writer:
         """Raises ``BadInput``."""

@@ -32,11 +32,9 @@ async def embedded(visit: Visit, shape: Shape, model: str | None = None, asked: 
         return await target.provider.embed(asked, waits=waits, timeout=rules.timeout or None)
 
     try:
-        given = await setup.router.run(plan, ask, attempts)
+        given = await setup.router.run(plan, ask, attempts, repeated=visit.repeated)
     finally:
-        record.attempts = attempts.count
-        if attempts.target is not None:
-            record.provider, record.served = attempts.target.label, attempts.target.model
+        visit.credit(attempts)
     record.first, record.verdict = monotonic(), "complete"
     record.prompt_tokens = given.usage.prompt_tokens
     asked.model, given.model = name, name

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from ..errors import Failure
 from ..events import Verdict
 
 
@@ -27,6 +28,10 @@ class Record:
     served = ""
     """The model that answered, by its provider's name."""
     attempts = 0
+    answered = ""
+    """The target that began to answer: ``provider/model``."""
+    failures: Sequence[Failure] = ()
+    """Each attempt that failed, in order, and, where all targets rest, each of these."""
     stream = False
     passed = False
     """Whether the backend's bytes passed through."""

@@ -10,13 +10,15 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import PolychatError, shown
-from ..wire.faults import Fault, fault_of
+from ..wire.faults import Fault, fault_of, helps_to_retry
 from .asgi import Headers, Leaving, Left, Receive, Scope, Send, TooLarge, TooSlow, body_of, patient, respond
 from .door import Door
 from .inflating import UnknownCoding, inflated
 from .record import Record
 
 if TYPE_CHECKING:
+    from ..routing import Target
+    from ..routing.router import Attempts
     from .app import Gateway
     from .setup import Setup
 
@@ -119,6 +121,7 @@ class Visit:
         except Left:
             self.left = True
         except PolychatError as error:
+            self.record.error = self.record.error or self.reason(error)
             await self.refuse(fault_of(error))
         except Exception as error:  # ours: the client is told that much, and the log all of it
             self.gateway.bug(error, self.record)
@@ -149,6 +152,28 @@ class Visit:
         if kind is not None and kind != b"application/json" and endpoint.method == "POST" and not _is_json(kind):
             said = f"the body is {shown(kind, 60)}; send application/json"
             raise Refused(Fault(said, "invalid_request", 415))
+
+    @property
+    def repeated(self) -> int:
+        """How many times the client sent this request before, as OpenAI's and Anthropic's clients tell."""
+        count = self.headers.get(b"x-stainless-retry-count", b"")
+        return int(count) if count.isdigit() and len(count) < 4 else 0
+
+    def credit(self, attempts: Attempts) -> Target | None:
+        """Write down who answers, or was asked last and did not, and what became of each attempt."""
+        record, target = self.record, attempts.target
+        record.attempts, record.failures = attempts.count, attempts.failures
+        if target is not None:
+            record.provider, record.served = target.label, target.model
+            if attempts.answered:
+                record.answered = target.name
+        return target
+
+    def reason(self, error: PolychatError) -> str:
+        """What went wrong, for the log: it may name variables and files of the gateway's operator."""
+        if len(error.failures) > 1:
+            return "; ".join(f"{failure.target}: {failure.reason}" for failure in error.failures)
+        return str(error)
 
     @property
     def query(self) -> str:
@@ -218,8 +243,8 @@ class Visit:
         said = [*self.whole_headers("application/json"), *(headers or [])]
         if fault.retry_after is not None:
             said += retry_after(fault.retry_after)
-        if record.attempts > 1:
-            said.append((b"x-should-retry", b"false"))  # asked for by OpenAI's and Anthropic's clients: that was done here
+        if not helps_to_retry(fault):
+            said.append((b"x-should-retry", b"false"))  # OpenAI's and Anthropic's clients obey it, whatever the status
         await self.whole(status, said, body)
 
     # The client's leaving

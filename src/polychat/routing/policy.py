@@ -1,29 +1,159 @@
-"""Decisions, and nothing else: in which order targets are asked, and what is done about a failure."""
+"""Decisions, and nothing else: in which order targets are asked, and what is done about a failure.
+
+A failure is attributed first, and everything else follows from that: whether the same target is asked again after a pause,
+whether others are asked, and when the target is passed over for its failures.
+
+| attribution    | what it is                                                    | again | others | passed over    |
+|----------------|---------------------------------------------------------------|-------|--------|----------------|
+| transient      | 5xx, 408, 429, 529, network, silence, garbage, an error event | yes   | yes    | three in a row |
+| hard down      | 401, 403, a certificate, a bot wall: it lasts                 | no    | yes    | at once        |
+| quota          | 402, billing, what the account may use is used up             | no    | yes    | at once        |
+| client         | the request is wrong, and would be anywhere                   | no    | no     | never          |
+| context length | the prompt is too long for this model                         | no    | yes    | never          |
+| lacking        | no such model, cannot carry the request, is not set up        | no    | yes    | never          |
+| paid           | it answered, and the answer could not be read here            | no    | no     | never          |
+| over           | the time for all of the request is used up                    | no    | no     | three in a row |
+
+Whatever the attribution, a target that said when to come back is not asked before that, by any request.
+"""
 
 from __future__ import annotations
 
 from random import Random
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from ..errors import (
     BackendError,
     BadInput,
+    BadReply,
     CertificateRefused,
     ChallengeRequired,
+    ConnectionFailed,
+    EmptyReply,
+    FaultKind,
     LimitReached,
     NotReady,
     PolychatError,
     RateLimited,
     StatusError,
     TimedOut,
+    Truncated,
     Unauthorized,
     UnknownTarget,
 )
+from ..wire.faults import is_of_the_setup
 from .health import Health
 from .names import Plan, Target
 
 Step: TypeAlias = Literal["give up", "elsewhere", "again"]
 """``elsewhere``: another target may do better, the same would not. ``again``: the same may do better too."""
+Attribution: TypeAlias = Literal["transient", "hard down", "quota", "client", "context length", "lacking", "paid", "over"]
+"""See the table above."""
+
+
+class Consequence(NamedTuple):
+    """What an attribution leads to."""
+
+    step: Step
+    at_fault: bool
+    """Whether the failure counts against the target's health."""
+    at_once: bool = False
+    """Whether the target is passed over from the first such failure on."""
+
+
+CONSEQUENCES: dict[Attribution, Consequence] = {
+    "transient": Consequence("again", at_fault=True),
+    "hard down": Consequence("elsewhere", at_fault=True, at_once=True),
+    "quota": Consequence("elsewhere", at_fault=True, at_once=True),
+    "client": Consequence("give up", at_fault=False),
+    "context length": Consequence("elsewhere", at_fault=False),
+    "lacking": Consequence("elsewhere", at_fault=False),
+    "paid": Consequence("give up", at_fault=False),
+    "over": Consequence("give up", at_fault=True),
+}
+_BY_KIND: dict[FaultKind, Attribution] = {
+    "invalid_request": "client",
+    "too_large": "client",
+    "context_length": "context length",
+    "authentication": "hard down",
+    "permission": "hard down",
+    "not_found": "lacking",
+    "rate_limit": "transient",
+    "quota": "quota",
+    "overloaded": "transient",
+    "timeout": "transient",
+    "server": "transient",
+}
+"""What the backend itself says it was goes first, be it under a status or inside a stream."""
+_BY_CLASS: tuple[tuple[type[PolychatError], Attribution], ...] = (
+    (UnknownTarget, "client"),
+    (BadInput, "lacking"),
+    (NotReady, "lacking"),
+    (CertificateRefused, "hard down"),
+    (ChallengeRequired, "hard down"),
+    (Unauthorized, "hard down"),
+    (LimitReached, "quota"),
+    (RateLimited, "transient"),
+)
+"""Of failures without a kind, the first that fits; all other failures of backends are transient."""
+
+
+def attribution_of(error: PolychatError) -> Attribution:
+    """Whose failure it is, and how long it may last."""
+    if isinstance(error, BackendError):
+        if error.paid:
+            return "paid"
+        if isinstance(error, TimedOut) and error.clock == "total":
+            return "over"
+        if error.kind is not None and not isinstance(error, ChallengeRequired):
+            return _BY_KIND[error.kind]
+    for kind, attribution in _BY_CLASS:
+        if isinstance(error, kind):
+            return attribution
+    if isinstance(error, StatusError) and error.status is not None and error.status < 500 and error.status != 408:
+        return "hard down"  # of a chat site: its page is gone or has changed
+    return "transient" if isinstance(error, BackendError) else "client"
+
+
+def step_after(error: PolychatError) -> Step:
+    """What a failure before the first piece calls for."""
+    return CONSEQUENCES[attribution_of(error)].step
+
+
+def is_target_at_fault(error: PolychatError) -> bool:
+    """Whether the failure tells of the target's health, and not of the request."""
+    return CONSEQUENCES[attribution_of(error)].at_fault
+
+
+_OUTCOMES: tuple[tuple[type[PolychatError], str], ...] = (
+    (TimedOut, "timeout"),
+    (ConnectionFailed, "connection"),
+    (ChallengeRequired, "challenge"),
+    (Unauthorized, "authentication"),
+    (RateLimited, "rate_limit"),
+    (LimitReached, "quota"),
+    (EmptyReply, "empty"),
+    (BadReply, "unreadable"),
+    (Truncated, "truncated"),
+    (NotReady, "not_set_up"),
+    (UnknownTarget, "not_found"),
+    (BadInput, "unsupported"),
+)
+
+
+def outcome_of(error: PolychatError) -> str:
+    """One word for how an attempt ended, for metrics and logs: the kind of fault, or the kind of error where there is none."""
+    if isinstance(error, BackendError) and error.kind is not None:
+        return error.kind
+    if is_of_the_setup(error):
+        return "not_set_up"
+    return next((word for kind, word in _OUTCOMES if isinstance(error, kind)), "failed")
+
+
+def most_telling(errors: list[PolychatError]) -> PolychatError:
+    """Of the failures of several targets the one a client can do most about: shorten, come again, or change the request."""
+    ranks: dict[Attribution, int] = {"context length": 0, "transient": 1, "over": 1, "quota": 2, "hard down": 3}
+    return min(reversed(errors), key=lambda error: ranks.get(attribution_of(error), 4))
 
 
 def order(plan: Plan, health: Health, now: float, turn: int, dice: Random) -> list[Target]:
@@ -50,43 +180,6 @@ def _drawn(targets: list[Target], weights: tuple[float, ...], dice: Random) -> l
         chosen = dice.choices(range(len(weighted)), [weight for _, weight in weighted])[0]
         drawn.append(weighted.pop(chosen)[0])
     return drawn + [target for target, _ in weighted]
-
-
-_HOPELESS = ("invalid_request", "too_large")
-"""What every backend would say of such a request."""
-
-
-def step_after(error: PolychatError) -> Step:
-    """What a failure before the first piece calls for."""
-    match error:
-        case UnknownTarget():
-            return "give up"
-        case BadInput() | NotReady():  # of this target: it cannot carry the ask, or is not set up
-            return "elsewhere"
-        case TimedOut(clock="total"):
-            return "give up"
-        case Unauthorized() | LimitReached() | CertificateRefused() | ChallengeRequired():
-            return "elsewhere"
-        case StatusError():
-            if error.kind in _HOPELESS:
-                return "give up"
-            if error.kind is None and isinstance(error, RateLimited):  # of a site, whose statuses are all that it says
-                return "again"
-            if error.kind in ("rate_limit", "overloaded", "timeout", "server") or (error.status or 500) >= 500:
-                return "again"
-            return "elsewhere"
-        case BackendError(kind="invalid_request" | "too_large"):
-            return "give up"
-        case BackendError():
-            return "again"
-    return "give up"
-
-
-def is_target_at_fault(error: PolychatError) -> bool:
-    """Whether the failure tells of the target's health, and not of the ask."""
-    if isinstance(error, (BadInput, NotReady)):
-        return False
-    return error.kind not in (*_HOPELESS, "context_length", "not_found") if isinstance(error, BackendError) else False
 
 
 def pause_before(attempt: int, error: PolychatError, dice: Random) -> float:

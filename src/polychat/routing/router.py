@@ -8,22 +8,33 @@ from random import Random
 from time import monotonic
 from typing import TypeVar
 
-from ..errors import PolychatError
+from ..errors import BackendError, Failure, PolychatError, shown
+from ..wire.faults import fault_of
 from .health import Health
 from .names import Plan, Target
-from .policy import is_target_at_fault, order, pause_before, step_after
+from .policy import CONSEQUENCES, attribution_of, most_telling, order, outcome_of, pause_before, step_after
 
 T = TypeVar("T")
+_REASON = 200
+"""Characters of a target's reason that are told."""
+_TOLD = 8
+"""Targets whose reasons are told."""
 
 
 class Attempts:
-    """What one run did: how often it asked, and whom last."""
+    """What one run did."""
 
-    __slots__ = ("count", "target")
+    __slots__ = ("answered", "count", "failures", "target")
 
     def __init__(self) -> None:
         self.count = 0
+        """How many times a target was asked."""
         self.target: Target | None = None
+        """The target that was asked last, or, where all rest, the first that may be asked again."""
+        self.answered = False
+        """Whether ``target`` began to answer."""
+        self.failures: list[Failure] = []
+        """Each attempt that failed, in order."""
 
 
 class Router:
@@ -42,44 +53,71 @@ class Router:
         self._dice = dice or Random()  # noqa: S311  # which of several answers is no secret
         self._turns: dict[str, int] = {}
 
-    async def run(self, plan: Plan, ask: Callable[[Target], Awaitable[T]], attempts: Attempts) -> T:
+    async def run(self, plan: Plan, ask: Callable[[Target], Awaitable[T]], attempts: Attempts, *, repeated: int = 0) -> T:
         """What ``ask`` gives for the first target that begins to answer.
 
-        ``ask`` returns when the first piece is there, and raises ``PolychatError`` before it. Raises the last of these when the
-        plan's attempts, targets or seconds are used up.
+        ``ask`` returns when the first piece is there, and raises ``PolychatError`` before it. Raises the most telling of these
+        when the plan's attempts, targets or seconds are used up, with ``failures`` where several targets were tried, and
+        ``Resting`` where every target said to come back later.
+
+        ``repeated`` is how many times the client sent this request before: there are as many fewer attempts, and no target is
+        asked twice, for else its retries and ours would multiply.
         """
         begun = self._clock()
-        hopeful: dict[Target, PolychatError] = {}
-        error: PolychatError | None = None
+        most = max(1, plan.rules.attempts - repeated)
+        run = _Run(plan, begun)
         for target in self._ordered(plan, begun):
+            if self.health.rest_of(target.name, self._clock()):
+                run.resting.append(target)
+                continue
             found = await self._try(plan, target, ask, attempts)
             if not isinstance(found, PolychatError):
                 return found
-            error, step = found, step_after(found)
-            if step == "give up" or self._is_over(plan, attempts, begun):
-                raise error
-            if step == "again":
-                hopeful[target] = error
-        while hopeful and not self._is_over(plan, attempts, begun):
-            pauses = {target: pause_before(attempts.count + 1, known, self._dice) for target, known in hopeful.items()}
+            step = run.failed(target, found)
+            if step == "give up":
+                raise run.verdict(found)
+            if self._is_over(run, attempts, most):
+                raise run.verdict()
+        if run.resting:
+            self._rest(run, attempts)
+        while run.hopeful and not repeated and not self._is_over(run, attempts, most):
+            pauses = {target: self._pause(target, error, attempts) for target, error in run.hopeful.items()}
             target = min(pauses, key=pauses.__getitem__)
-            if self._clock() + pauses[target] - begun > plan.rules.budget:
+            if not self._is_worth(run, target, pauses[target]):
                 break
             await self._sleep(pauses[target])
+            if self.health.rest_of(target.name, self._clock()):
+                continue  # another request was told meanwhile that it is to be left alone for longer
             found = await self._try(plan, target, ask, attempts)
             if not isinstance(found, PolychatError):
                 return found
-            error, step = found, step_after(found)
-            if step == "give up":
-                break
-            del hopeful[target]
-            if step == "again":
-                hopeful[target] = error
-        assert error is not None  # a plan has targets
-        raise error
+            del run.hopeful[target]
+            if run.failed(target, found) == "give up":
+                raise run.verdict(found)
+        raise run.verdict()
 
-    def _is_over(self, plan: Plan, attempts: Attempts, begun: float) -> bool:
-        return attempts.count >= plan.rules.attempts or self._clock() - begun > plan.rules.budget
+    def _pause(self, target: Target, error: PolychatError, attempts: Attempts) -> float:
+        return max(self.health.rest_of(target.name, self._clock()), pause_before(attempts.count + 1, error, self._dice))
+
+    def _is_worth(self, run: _Run, target: Target, pause: float) -> bool:
+        """Whether waiting so long is better than telling the client at once."""
+        now, rules = self._clock(), run.plan.rules
+        said = run.hopeful[target].retry_after is not None or self.health.rest_of(target.name, now) > 0
+        return now + pause - run.begun <= rules.budget and not (said and pause > rules.max_wait)
+
+    def _is_over(self, run: _Run, attempts: Attempts, most: int) -> bool:
+        return attempts.count >= most or self._clock() - run.begun > run.plan.rules.budget
+
+    def _rest(self, run: _Run, attempts: Attempts) -> None:
+        """Those that said to come back later may be waited for if others were asked. Raises ``Resting`` if nobody was."""
+        now = self._clock()
+        resting: dict[Target, PolychatError] = {target: self.health.resting(target.name, now) for target in run.resting}
+        nobody = not run.errors
+        run.errors |= resting
+        run.hopeful |= resting
+        if nobody:
+            attempts.target = min(resting, key=lambda target: resting[target].retry_after or 0.0)
+            raise run.verdict(resting[attempts.target])
 
     def _ordered(self, plan: Plan, now: float) -> list[Target]:
         if len(plan.targets) == 1:
@@ -97,8 +135,50 @@ class Router:
         try:
             found = await ask(target)
         except PolychatError as error:
-            if is_target_at_fault(error):
-                self.health.failed(target.name, self._clock(), plan.rules.cooldown, error.retry_after)
+            consequence = CONSEQUENCES[attribution_of(error)]
+            if consequence.at_fault:
+                told = error if isinstance(error, BackendError) else None
+                self.health.failed(target.name, self._clock(), plan.rules.cooldown, told, at_once=consequence.at_once)
+            attempts.failures.append(_failure(target, error))
             return error
+        except asyncio.CancelledError:
+            attempts.failures.append(Failure(target.name, "cancelled", "", ""))
+            raise
         self.health.answered(target.name, self._clock() - begun)
+        attempts.answered = True
         return found
+
+
+class _Run:
+    """The failures of one run, the last one of each target."""
+
+    def __init__(self, plan: Plan, begun: float) -> None:
+        self.plan, self.begun = plan, begun
+        self.errors: dict[Target, PolychatError] = {}
+        self.hopeful: dict[Target, PolychatError] = {}
+        """Targets that may do better after a pause."""
+        self.resting: list[Target] = []
+        """Targets that were not asked, for they said to come back later."""
+
+    def failed(self, target: Target, error: PolychatError) -> str:
+        self.errors.pop(target, None)
+        self.errors[target] = error
+        step = step_after(error)
+        if step == "again":
+            self.hopeful[target] = error
+        return step
+
+    def verdict(self, error: PolychatError | None = None) -> PolychatError:
+        """The error to raise: ``error``, or else the most telling, with the reasons of all where there are several."""
+        errors = list(self.errors.values())
+        chosen = error or most_telling(errors)
+        soonest = [one.retry_after for one in errors if one.retry_after is not None]
+        if error is None and chosen.retry_after is not None:
+            chosen.retry_after = min(soonest)
+        if len(errors) > 1:
+            chosen.failures = tuple(_failure(target, one) for target, one in list(self.errors.items())[:_TOLD])
+        return chosen
+
+
+def _failure(target: Target, error: PolychatError) -> Failure:
+    return Failure(target.name, outcome_of(error), shown(fault_of(error).message, _REASON), shown(str(error), _REASON))

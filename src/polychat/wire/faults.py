@@ -63,6 +63,8 @@ class Fault:
     """The field of the request that is at fault."""
     retry_after: float | None = None
     """Seconds."""
+    may_retry: bool = True
+    """Whether the same request may succeed later; ``helps_to_retry`` looks at ``kind`` as well."""
 
 
 _MAYBE_OVERFLOW = ("invalid_request", "too_large", "server", "context_length")
@@ -81,15 +83,51 @@ def kind_of(status: int) -> FaultKind:
     return _KINDS.get(status, "invalid_request" if 400 <= status < 500 else "server")
 
 
+_OF_THE_SETUP = ("api_key", "base_url", "headers", "proxy", "timeout", "url")
+"""Fields of ``BadInput`` that nobody says in a request to a gateway: they are of its configuration."""
+NOT_SET_UP = "the gateway is not set up for this model: whoever runs it finds the reason in its log, under this request's id"
+"""What a client is told of that: the reason may name variables and files of the gateway's operator."""
+
+
+def is_of_the_setup(error: PolychatError) -> bool:
+    """Whether it is a mistake of whoever set the gateway up, and none of the request."""
+    if isinstance(error, UnknownTarget):
+        return False
+    return isinstance(error, NotReady) or (
+        isinstance(error, BadInput) and (error.field in _OF_THE_SETUP or error.field.startswith("providers."))
+    )
+
+
+_FINAL: tuple[FaultKind, ...] = (
+    *("invalid_request", "context_length", "too_large", "authentication", "permission", "not_found", "quota"),
+)
+
+
+def helps_to_retry(fault: Fault) -> bool:
+    """Whether a client that sends the same request again may succeed."""
+    return fault.may_retry and fault.kind not in _FINAL
+
+
 def fault_of(error: PolychatError) -> Fault:
-    """An error of ours as a front door tells it: a backend's 5xx, bad replies and lost connections are 502."""
+    """An error of ours as a front door tells it: a backend's 5xx, bad replies and lost connections are 502.
+
+    Where several targets were tried, the message has each of them with its reason.
+    """
+    fault = _fault_of(error)
+    if len(error.failures) > 1:
+        each = "; ".join(f"{failure.target}: {failure.told}" for failure in error.failures)
+        fault.message = f"none of {len(error.failures)} targets answered: {each}"
+    return fault
+
+
+def _fault_of(error: PolychatError) -> Fault:
+    if is_of_the_setup(error):
+        return Fault(NOT_SET_UP, "server", 503, may_retry=False)
     match error:
         case UnknownTarget():
             return Fault(str(error), "not_found", 404, "model_not_found", error.field)
         case BadInput():
             return Fault(str(error), "invalid_request", 400, None, error.field)
-        case NotReady():
-            return Fault(str(error), "server", 503)
         case TimedOut():
             return Fault(str(error), "timeout", 504)
         case Unauthorized():
@@ -103,7 +141,7 @@ def fault_of(error: PolychatError) -> Fault:
             kind = error.kind or ("server" if error.status is None else kind_of(error.status))
             status = 502 if kind == "server" else STATUS[kind]
             code, param = (error.word, error.param) if isinstance(error, StatusError) else (None, None)
-            return Fault(str(error), kind, status, code, param, error.retry_after)
+            return Fault(str(error), kind, status, code, param, error.retry_after, may_retry=not error.paid)
     return Fault(str(error), "server", 500)
 
 

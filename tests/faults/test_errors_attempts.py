@@ -1,0 +1,216 @@
+"""Kinds of fault: replies bought twice, targets asked too early, retries without sense, failures told of one only."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from polychat.config.settings import Direct, Route
+from polychat.errors import BackendError, FaultKind
+from polychat.gateway.paths import DOORS
+from polychat.routing.policy import _BY_KIND, CONSEQUENCES
+from polychat.wire.faults import STATUS, Fault, helps_to_retry
+from polychat.wire.wires import names
+
+from ..furniture.gateways import DONE, asking, completion, configured, event, fault, gateway, good, row, streaming
+from ..furniture.server import Say, Seen
+
+UNREADABLE: dict[str, dict[str, Any]] = {
+    "openai-chat": {**completion("Hello"), "choices": [{"index": 0, "message": {"role": "assistant", "tool_calls": [7]}}]},
+    "openai-responses": {"id": "r", "object": "response", "status": "completed", "output": [{"id": 7}]},
+    "anthropic": {
+        "id": "m",
+        "type": "message",
+        "role": "assistant",
+        "content": [{"text": "no type"}],
+        "stop_reason": "end_turn",
+    },
+    "gemini": {"candidates": [{"content": {"parts": [{"functionCall": 7}]}, "finishReason": "STOP"}]},
+    "ollama": {"model": "small", "message": {"role": "assistant", "tool_calls": [7]}, "done": True},
+}
+"""Whole replies in which something is of no shape that the wire has."""
+
+
+async def never(seen: Seen, say: Say) -> None:
+    await say.whole(completion("from the other"))
+
+
+def saying(body: dict[str, Any]) -> Any:
+    async def handler(seen: Seen, say: Say) -> None:
+        await say.whole(body)
+
+    return handler
+
+
+def two(first: str, second: str, wire: str = "openai-chat", **rules: Any) -> Any:
+    return configured(
+        {"house": row(wire, first), "other": row("openai-chat", second)},
+        routes={"fast": Route(("house/small", "other/small"), **rules)},
+    )
+
+
+@pytest.mark.parametrize("spoken", names())
+@pytest.mark.parametrize("door", DOORS)
+async def test_a_reply_is_bought_once(serve: Any, spoken: str, door: str) -> None:
+    """A whole reply that came and cannot be read here is a failure: neither its target nor another is asked for it again."""
+    first, second = await serve(saying(UNREADABLE[spoken])), await serve(never)
+    async with gateway(two(first.url, second.url, spoken)) as here:
+        answer = await here.ask(*asking(door, "fast"))
+        (record,) = await here.app.recorded()
+    if answer.status == 200:
+        pytest.skip("it is read after all: what cannot be read is left out")
+    assert answer.status == 502
+    assert (len(first.seen), len(second.seen), record.attempts) == (1, 0, 1)
+    assert answer.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"", b"{", b'{"ok": true}', b"[]"])
+async def test_garbage_is_no_reply(serve: Any, body: bytes) -> None:
+    """What holds no reply was not paid for: the next target is asked."""
+
+    async def garbage(seen: Seen, say: Say) -> None:
+        await say.whole(body)
+
+    first, second = await serve(garbage), await serve(good)
+    async with gateway(two(first.url, second.url)) as here:
+        answer = await here.ask(*asking("openai-chat", "fast"))
+    assert answer.headers["x-polychat-provider"] == "other"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": "invalid_api_key"},
+        {"type": "authentication_error"},
+        {"type": "permission_error"},
+        {"code": "insufficient_quota"},
+    ],
+    ids=str,
+)
+async def test_what_lasts_inside_a_stream(serve: Any, error: dict[str, str]) -> None:
+    """A key or a quota refused in a 200 is refused for good: the same target is not asked again, the next one is."""
+    first = await serve(streaming(event({"error": {"message": "no", **error}}), DONE))
+    second = await serve(good)
+    async with gateway(two(first.url, second.url)) as here:
+        alone = await here.ask(*asking("openai-chat", "house/small", stream=True))
+        assert alone.status in (401, 403, 429)
+        assert len(first.seen) == 1
+        answer = await here.ask(*asking("openai-chat", "fast", stream=True))
+        assert answer.headers["x-polychat-provider"] == "other"
+        assert len(first.seen) == 1, "it is passed over at once"
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("status", [429, 503, 529])
+async def test_not_before_it_said(serve: Any, door: str, status: int) -> None:
+    """A target that said ``Retry-After`` is not asked by later requests: they are refused at once with what is left of it."""
+    backend = await serve(fault(status, "rate_limit_error", "slower", retry_after="60"))
+    async with gateway(configured({"house": row("openai-chat", backend.url)}, routes={"one": ("house/small",)})) as here:
+        for name in ("house/small", "one", "house/small"):
+            answer = await here.ask(*asking(door, name))
+            assert answer.status in (status, 429, 503, 529)
+            assert 55 <= int(answer.headers["retry-after"]) <= 60
+            assert "x-should-retry" not in answer.headers
+        records = await here.app.recorded(3)
+    assert len(backend.seen) == 1
+    assert [record.attempts for record in records] == [1, 0, 0]
+    assert {record.provider for record in records} == {"house"}
+
+
+async def test_others_are_asked_meanwhile(serve: Any) -> None:
+    """While one rests the next of its route answers, and the resting one is not asked."""
+    first, second = await serve(fault(429, "rate_limit_error", retry_after="60")), await serve(good)
+    async with gateway(two(first.url, second.url)) as here:
+        for _ in range(3):
+            assert (await here.ask(*asking("openai-chat", "fast"))).headers["x-polychat-provider"] == "other"
+    assert (len(first.seen), len(second.seen)) == (1, 3)
+
+
+async def test_the_soonest_of_all(serve: Any) -> None:
+    """When all rest, the client is told the soonest time, and each target's reason."""
+    first = await serve(fault(429, "rate_limit_error", retry_after="60"))
+    second = await serve(fault(503, "overloaded_error", retry_after="30"))
+    async with gateway(two(first.url, second.url)) as here:
+        for count in (2, 0):
+            answer = await here.ask(*asking("openai-chat", "fast"))
+            assert 28 <= int(answer.headers["retry-after"]) <= 30
+            message = answer.json["error"]["message"]
+            assert "house/small" in message
+            assert "other/small" in message
+            assert (await here.app.recorded())[-1].attempts == count
+
+
+async def test_a_short_wait_is_waited(serve: Any) -> None:
+    """Up to ``max_wait`` seconds a request waits for its target; beyond it the 429 goes back at once."""
+    asked = []
+
+    async def once(seen: Seen, say: Say) -> None:
+        asked.append(seen)
+        if len(asked) == 1:
+            await fault(429, "rate_limit_error", retry_after="0.01")(seen, say)
+        else:
+            await good(seen, say)
+
+    backend = await serve(once)
+    async with gateway(configured({"house": row("openai-chat", backend.url)})) as here:
+        assert (await here.ask(*asking("openai-chat"))).status == 200
+    asked.clear()
+    told = configured({"house": row("openai-chat", backend.url)}, direct=Direct(max_wait=0.001))
+    async with gateway(told) as here:
+        assert (await here.ask(*asking("openai-chat"))).status == 429
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 3])
+async def test_attempts_of_direct_targets(serve: Any, attempts: int) -> None:
+    """``[gateway.direct] attempts`` is how many times a target is asked that a client names itself."""
+    backend = await serve(fault(500))
+    told = configured({"house": row("openai-chat", backend.url)}, direct=Direct(attempts=attempts))
+    async with gateway(told) as here:
+        await here.ask(*asking("openai-chat"))
+    assert len(backend.seen) == attempts
+
+
+@pytest.mark.parametrize(("count", "expected"), [("0", 3), ("1", 2), ("2", 1), ("9", 1), ("x", 3), ("", 3)])
+async def test_retries_do_not_multiply(serve: Any, count: str, expected: int) -> None:
+    """A client that counts its retries is asked for less often, and no target twice."""
+    backends = [await serve(fault(500)) for _ in range(3)]
+    told = configured(
+        {name: row("openai-chat", backend.url) for name, backend in zip("abc", backends, strict=True)},
+        routes={"fast": ("a/small", "b/small", "c/small")},
+    )
+    async with gateway(told) as here:
+        path, body = asking("openai-chat", "fast")
+        await here.ask(path, body, headers={"x-stainless-retry-count": count})
+    assert sum(len(backend.seen) for backend in backends) == expected
+    assert max(len(backend.seen) for backend in backends) == 1
+
+
+@pytest.mark.parametrize("kind", STATUS)
+def test_whether_it_helps_to_retry(kind: FaultKind) -> None:
+    """What lasts is not worth a client's retry; what passes is: no client is told ``false`` on a 429 or a 529."""
+    again = helps_to_retry(Fault("", kind))
+    assert again is (CONSEQUENCES[_BY_KIND[kind]].step == "again")
+    error = BackendError("")
+    error.kind = kind
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_all_of_them_are_told(serve: Any, door: str) -> None:
+    """When all targets fail, the error and the record name each with its reason, without what looks like a key."""
+    first = await serve(fault(401, "invalid_api_key", "api_key=sk-very-secret is wrong"))
+    second = await serve(fault(500, "server_error", "the disk is full"))
+    async with gateway(two(first.url, second.url)) as here:
+        answer = await here.ask(*asking(door, "fast"))
+        (record,) = await here.app.recorded()
+    said = json.dumps(answer.json)
+    for text in (said, record.error):
+        for part in ("house/small", "401", "other/small", "the disk is full"):
+            assert part in text, (part, text)
+        assert "sk-very-secret" not in text
+    assert answer.status == 502
+    assert [(one.target, one.outcome) for one in record.failures] == [
+        ("house/small", "authentication"),
+        *[("other/small", "server")] * 2,
+    ]
