@@ -139,7 +139,7 @@ PUBLIC = {
         *("PolychatError", "BadInput", "MessageTooLong", "UnknownTarget", "NotReady", "MissingPackage", "MissingCookies"),
         *("MissingWeights", "BackendError", "ConnectionFailed", "CertificateRefused", "ProxyFailed", "TimedOut", "StatusError"),
         *("Unauthorized", "RateLimited", "ChallengeRequired", "BadReply", "ChatNotFound", "ReplyFailed", "LimitReached"),
-        *("EmptyReply", "Truncated", "Clock", "FaultKind", "shown"),
+        *("EmptyReply", "Truncated", "Resting", "Failure", "Clock", "FaultKind", "shown"),
     },
     providers: {
         *("Aichat", "ChatGptt", "ChatgptDuo", "GPTalk", "Local", "Opchatgpts"),
