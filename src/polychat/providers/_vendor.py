@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from .. import config
@@ -20,6 +20,7 @@ from ..types import Ask, Messages
 from ..wire import embeddings, models
 from ..wire._json import encoded, json_fault
 from ..wire.embeddings import Embed, Embeddings
+from ..wire.hints import comes_back
 from ..wire.limits import LIMITS, Limits
 from ..wire.models import ModelInfo
 from ..wire.wires import adjusted, wire
@@ -175,7 +176,8 @@ class Vendor(AsyncGeneratorProvider):
         fault = wire(cls.row.wire).read_fault(response.status, body)
         error = response.error(shown(fault.message))
         error.kind, error.word, error.param = fault.kind, fault.code, fault.param
-        error.retry_after = error.retry_after if fault.retry_after is None else fault.retry_after
+        headers = {**fault.headers, **response.headers} if fault.headers else response.headers
+        error.retry_after = comes_back(headers, time(), status=response.status, told=fault.retry_after, message=fault.message)
         return response.redacted(error)
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 
 from aiohttp import ClientResponseError, RequestInfo
 from multidict import CIMultiDict
 from yarl import URL
 
 from .. import errors
+from ..wire import hints
 
 
 class StatusError(errors.StatusError, ClientResponseError):
@@ -83,7 +82,7 @@ def status_error(
 ) -> StatusError:
     """The error for this answer. ``said`` is what the message is to end with; ``body`` is looked at for a bot wall."""
     wall = wall_of(status, headers, body)
-    wait = retry_after(headers, time.time())
+    wait = retry_after(headers, time.time(), status)
     message = f"{url.host} answered {status} {errors.shown(reason, 60)}".rstrip()
     if wall:
         message += f": {_challenge(wall, url)}"
@@ -120,25 +119,9 @@ def shown_url(url: URL) -> str:
     return errors.shown(str(url.with_user(None).with_query(None).with_fragment(None)))
 
 
-def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds until one may come again, from ``Retry-After``: a number, or a date, counted from ``Date`` or else ``now``."""
-    said = headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", said):
-        return float(said)
-    when = _timestamp(said)
-    if when is None:
-        return None
-    sent = _timestamp(headers.get("Date", ""))
-    return max(0.0, when - (now if sent is None else sent))
-
-
-def _timestamp(date: str) -> float | None:
-    try:
-        when = parsedate_to_datetime(date)
-        # A date without a zone is UTC in HTTP; Python would take it for local time.
-        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
+def retry_after(headers: Mapping[str, str], now: float, status: int = 0) -> float | None:
+    """Seconds until one may come again, by the headers of an answer with ``status``, counted from ``Date`` or ``now``."""
+    return hints.comes_back(headers, now, status=status)
 
 
 CHALLENGED = frozenset({403, 429, 503})

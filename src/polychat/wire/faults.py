@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ..errors import (
     BackendError,
@@ -19,6 +20,7 @@ from ..errors import (
     UnknownTarget,
     shown,
 )
+from .hints import in_words
 from .overflow import is_overflow
 
 STATUS: dict[FaultKind, int] = {
@@ -63,6 +65,8 @@ class Fault:
     """The field of the request that is at fault."""
     retry_after: float | None = None
     """Seconds."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers of a backend behind the backend, where the body repeats them (OpenRouter): they may say when to come back."""
     may_retry: bool = True
     """Whether the same request may succeed later; ``helps_to_retry`` looks at ``kind`` as well."""
 
@@ -150,6 +154,9 @@ def error_of(fault: Fault) -> BackendError:
     kind = LimitReached if fault.kind in ("quota", "rate_limit") else ReplyFailed
     what = shown(fault.message) or "it does not say why"
     code = f" ({shown(fault.code, 60)})" if fault.code and fault.code not in what else ""
-    error = kind(f"the backend says that it failed: {what}{code}", retry_after=fault.retry_after)
+    wait = fault.retry_after
+    if wait is None and fault.kind in ("rate_limit", "overloaded"):
+        wait = in_words(fault.message)
+    error = kind(f"the backend says that it failed: {what}{code}", retry_after=wait)
     error.kind = fault.kind
     return error

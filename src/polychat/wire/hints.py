@@ -1,0 +1,124 @@
+"""When a backend says to come back: every form in which it does, as seconds, in one place.
+
+The surest goes first: ``retry-after-ms`` and ``Retry-After``; what the error's body tells (``Fault.retry_after``); the headers
+of a rate limit that is used up; and only where there is none of these, the words of the message.
+
+Sources: RFC 9110 10.2.3; platform.openai.com/docs/guides/rate-limits (``6m0s``, ``120ms``);
+docs.anthropic.com/en/api/rate-limits (RFC 3339); console.groq.com/docs/rate-limits; inference-docs.cerebras.ai (seconds of a
+day); openrouter.ai/docs (milliseconds since 1970, in the error's body too); docs.github.com (seconds since 1970); the IETF
+draft ``RateLimit-Reset``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+_NUMBER = re.compile(r"\d{1,16}(?:\.\d{1,9})?")
+_DURATION = re.compile(
+    r"(?:(\d{1,4})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m(?!s))?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,12}(?:\.\d{1,9})?)ms)?"
+)
+_RESET = re.compile(r"(?:x-)?ratelimit-(?:[a-z-]*-)?reset(?:-[a-z-]+)?|anthropic-ratelimit-[a-z-]+-reset|ratelimitbysize-reset")
+_WORDS = re.compile(
+    r"(?:try again|retry|come back|wait)(?: after| in| for)? (\d{1,6}(?:\.\d{1,9})?) ?"
+    r"(ms|milliseconds?|s|sec|seconds?|m|min|minutes?)\b"
+    r"|(?:try again|retry) (?:after|in) ((?:\d{1,4}h)?(?:\d{1,4}m)?\d{1,6}(?:\.\d{1,9})?m?s)\b",
+    re.IGNORECASE,
+)
+_READ = 2_000
+"""Characters of a message that are looked at."""
+_EPOCH = 1e9
+"""Numbers beyond are moments, in seconds since 1970; beyond a thousand times that, in milliseconds."""
+_LIMITED = frozenset({429, 503, 529})
+"""Statuses that may come of a rate limit; under others its headers only tell how much is left."""
+
+
+def comes_back(
+    headers: Mapping[str, str], now: float, *, status: int = 0, told: float | None = None, message: str = ""
+) -> float | None:
+    """Seconds until one may come back, by an answer's ``headers`` (names in any case), ``told`` of its body, or its words.
+
+    ``now``: seconds since 1970, where the answer has no ``Date``.
+    """
+    named = {name.lower(): value.strip() for name, value in headers.items()}
+    sent = moment(named.get("date", ""))
+    now = now if sent is None else sent
+    given = retry_after(named, now)
+    if given is not None:
+        return given
+    if told is not None:
+        return told
+    if status in _LIMITED and (reset := _reset(named, now)) is not None:
+        return reset
+    return in_words(message) if status in _LIMITED else None
+
+
+def retry_after(named: Mapping[str, str], now: float) -> float | None:
+    """Seconds by ``retry-after-ms`` or ``retry-after``; the names are in lower case."""
+    if _NUMBER.fullmatch(milliseconds := named.get("retry-after-ms", "")):
+        return float(milliseconds) / 1000
+    return _seconds(named.get("retry-after", ""), now)
+
+
+def reset_of(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds until a rate limit that is used up is there again, by headers that tell of limits."""
+    return _reset({name.lower(): value.strip() for name, value in headers.items()}, now)
+
+
+def _reset(named: Mapping[str, str], now: float) -> float | None:
+    """Of limits with nothing left the latest, for all must be there again; where none says so, the soonest."""
+    spent: list[float] = []
+    others: list[float] = []
+    for name, value in named.items():
+        if _RESET.fullmatch(name) is None or (seconds := _seconds(value, now)) is None:
+            continue
+        left = named.get(name.replace("reset", "remaining"), "")
+        (spent if left in ("0", "0.0") else others).append(seconds)
+    return max(spent) if spent else min(others, default=None)
+
+
+def in_words(message: str) -> float | None:
+    """Seconds by a sentence such as ``Please try again in 6m0s``."""
+    found = _WORDS.search(message[:_READ])
+    if found is None:
+        return None
+    if found[3]:
+        return duration(found[3].lower())
+    unit = found[2].lower()
+    return float(found[1]) * (0.001 if unit.startswith(("ms", "mil")) else 60.0 if unit.startswith("m") else 1.0)
+
+
+def duration(text: str) -> float | None:
+    """Seconds of ``6m0s``, ``1h2m3.5s``, ``120ms``."""
+    found = _DURATION.fullmatch(text)
+    if found is None or not text:
+        return None
+    days, hours, minutes, seconds, milliseconds = (float(part or 0) for part in found.groups())
+    return days * 86_400 + hours * 3_600 + minutes * 60 + seconds + milliseconds / 1000
+
+
+def _seconds(text: str, now: float) -> float | None:
+    """Of a number of seconds, a duration, or a moment in any of its forms; what is past is 0."""
+    if _NUMBER.fullmatch(text):
+        number = float(text)
+        if number > _EPOCH * 1000:
+            number /= 1000
+        return max(0.0, number - now) if number > _EPOCH else number
+    if (known := duration(text)) is not None:
+        return known
+    when = moment(text)
+    return None if when is None else max(0.0, when - now)
+
+
+def moment(date: str) -> float | None:
+    """Seconds since 1970 of a date as HTTP or RFC 3339 has it."""
+    if not date or len(date) > 64:
+        return None
+    try:
+        when = datetime.fromisoformat(date) if date[:4].isdigit() else parsedate_to_datetime(date)
+        # A date without a zone is UTC in HTTP; Python would take it for local time.
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
