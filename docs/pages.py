@@ -53,11 +53,11 @@ all commands read it. `polychat serve --config FILE` names another. Everything h
 in force.
 
 `polychat serve` without `--config` takes the `polychat.toml` of the folder it is started in, where there is one, and prints
-which file it goes by. Nobody else reads that file, and as it may have come with somebody else's files, it is not trusted with
-keys: it may name servers that want no key, routes, aliases and all of `[gateway]`, and keys of the environment go to the
-vendors' own addresses or to where `<VENDOR>_BASE_URL` says. It may not say `api_key`, `key`, `params` or `host_env`, nor give
-another `base_url` to a vendor whose key is set: `polychat serve` then ends with the file, the line and what to do. Where you
-trust the file, name it: `polychat serve --config polychat.toml`.
+which file it goes by; `polychat config check` and `show` look at the same one. Nobody else reads that file, and as it may
+have come with somebody else's files, it is not trusted with keys: it may name servers that want no key, routes, aliases and
+all of `[gateway]`, and keys of the environment go to the vendors' own addresses or to where `<VENDOR>_BASE_URL` says. It may
+not say `api_key`, `key`, `params` or `host_env`, nor give another `base_url` to a vendor whose key is set: `polychat serve`
+then ends with the file, the line and what to do. Where you trust the file, name it: `polychat serve --config polychat.toml`.
 
 ```toml
 [gateway]

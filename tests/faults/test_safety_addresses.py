@@ -27,6 +27,7 @@ from polychat.wire.embeddings import Embed
 from ..furniture.doors import Door
 from ..furniture.gateways import ASKS, BASES, asking, configured, gateway
 from ..furniture.server import Say, Seen
+from ..test_cli import run
 
 HELLO = [{"role": "user", "content": "hi"}]
 ANSWER = [[Text("hello")], [Finish("complete", "stop")]]
@@ -212,6 +213,14 @@ def test_a_file_of_the_folder_leads_no_secret_out(folder: Any, monkeypatch: pyte
     assert "--config" in str(caught.value)
     config.pin(None)
     Setup(Source(file).read(), Health())
+
+
+async def test_the_check_of_a_folders_file_tells_what_serve_would(folder: Any) -> None:
+    """Without a name it is the folder's, and it is refused; named it is trusted, and good."""
+    file = folder('[providers.openai]\nkey = ["GITHUB_TOKEN"]\n')
+    refused = await run("config", "check")
+    assert (refused.code, "--config" in refused.err) == (2, True)
+    assert (await run("config", "check", str(file))).code == 0
 
 
 def test_a_file_of_the_folder_may_name_servers_without_keys(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:

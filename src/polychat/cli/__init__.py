@@ -133,7 +133,7 @@ def parser() -> argparse.ArgumentParser:
         commands.add_parser(
             "config",
             help="check, show or import the configuration",
-            description="The configuration: the file that is named, else polychat.toml in polychat's own folder.",
+            description="The configuration that `polychat serve` goes by here: polychat.toml of this folder, else your own.",
         )
     )
     return top

@@ -27,8 +27,6 @@ from . import ANSWERED, complain, print_json
 
 def run(arguments: argparse.Namespace) -> int:
     """Check, show, import, or tell the form of a file."""
-    if arguments.action in ("check", "show") and arguments.file is None and config.is_in_folder():
-        complain(f"the {config.FILE} of this folder is read by `polychat serve` only: name it to see to that one", "note")
     match arguments.action:
         case "check":
             print(_held(checked(arguments.file)))
@@ -43,8 +41,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def checked(file: Path | None) -> Config:
-    """The file, or the one in force, pinned: its targets and wires are known here. Raises ``BadInput`` with file, line, key."""
-    configured = config.load() if file is None else config.read(file)
+    """The file, or the one that ``polychat serve`` would go by here, pinned: its targets and wires are known here.
+
+    Raises ``BadInput`` with file, line, key.
+    """
+    configured = config.load_here() if file is None else config.read(file)
     config.pin(configured)
     strict = Strict(configured.file or Path(config.FILE))
     rows = vendors()
@@ -87,7 +88,7 @@ def _targets(configured: Config) -> Iterator[tuple[str, str]]:
 
 def _held(configured: Config) -> str:
     if configured.file is None:
-        return f"no {config.FILE} in {config.folder()}: everything has its default"
+        return f"no {config.FILE} here, nor in {config.folder()}: everything has its default"
     counts = {
         **{"route": configured.routes, "alias": configured.aliases},
         **{"provider": configured.providers, "local model": configured.local_models},
