@@ -60,6 +60,8 @@ not say `api_key`, `key`, `params` or `host_env`, nor give another `base_url` to
 then ends with the file, the line and what to do. Where you trust the file, name it: `polychat serve --config polychat.toml`.
 
 ```toml
+default_model = "fast"                    # asked by `polychat ask` and the library where no model is named
+
 [gateway]
 host = "0.0.0.0"                          # any other address than loopback demands keys
 port = 8000

@@ -141,7 +141,13 @@ def parser() -> argparse.ArgumentParser:
 
 def _ask(ask: argparse.ArgumentParser) -> None:
     ask.add_argument("prompt", metavar="PROMPT", help="the question; what is piped in is added below it, and - is that alone")
-    ask.add_argument("-m", "--model", metavar="TARGET", default="local/smollm2", help="provider/model (default: %(default)s)")
+    ask.add_argument(
+        "-m",
+        "--model",
+        metavar="NAME",
+        help="provider/model, a route, an alias, a model's name, or several parted by commas, each tried when those before it "
+        "failed (default: POLYCHAT_MODEL, default_model of polychat.toml, local/smollm2)",
+    )
     ask.add_argument("-s", "--system", metavar="TEXT", help="a system message before the question")
     ask.add_argument("--base-url", metavar="URL", help="where the same service runs elsewhere")
     ask.add_argument("--proxy", metavar="URL", help="http, https, socks5 or socks5h, with user:password@ if need be")

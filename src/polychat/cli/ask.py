@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ..client import Reply, Stream, stream
+from ..client.targets import default_model, providers_of
 from ..errors import BadInput, PolychatError
 from ..prompt import decoded_text
-from ..providers import options_of, resolve
+from ..providers import options_of
 from . import ANSWERED, FAILED, MISUSED, complain, print_json
 
 STDIN_LIMIT = 64 * 1024 * 1024
 """Bytes of a question on standard input."""
+_TEXTS = ("user", "stop", "service_tier", "verbosity", "previous", "api_key")
+"""Options whose value is text, whatever it looks like; a list of ``stop`` is said in JSON by ``--option stop=["a", "b"]``."""
 _PATIENCE = 1.0
 """Seconds of an open and silent standard input after which a note says what is waited for."""
 
@@ -71,15 +74,15 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     options |= _about_the_answer(arguments)
     if arguments.cookie:
         options["cookies"] = dict(_cookie(given) for given in arguments.cookie)
-    provider, _ = resolve(arguments.model)
-    known = options_of(provider)
+    providers = providers_of(default_model() if arguments.model is None else arguments.model)
+    known = list(dict.fromkeys(name for provider in providers for name in options_of(provider)))
     for given in arguments.option:
         name, equals, value = given.partition("=")
         if not equals or name not in known:
             takes = ", ".join(known) or "none"
             said = f"{name}=…" if equals and name.isidentifier() else "what was given"  # it may be a key
-            raise BadInput(f"-o: {said} is not NAME=VALUE with an option of {provider.__name__} ({takes})", field="option")
-        options[name] = _value(value)
+            raise BadInput(f"-o: {said} is not NAME=VALUE with an option of {providers[0].__name__} ({takes})", field="option")
+        options[name] = value if name in _TEXTS and not value.startswith("[") else _value(value)
     return options
 
 

@@ -84,6 +84,8 @@ def _targets(configured: Config) -> Iterator[tuple[str, str]]:
     for name, route in configured.routes.items():
         yield from ((f"routes.{name}.targets", target) for target in route.targets)
     yield from ((f"aliases.{name}", meant) for name, meant in configured.aliases.items())
+    if configured.default_model:
+        yield "default_model", configured.default_model
 
 
 def _held(configured: Config) -> str:

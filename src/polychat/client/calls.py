@@ -12,16 +12,17 @@ from ..types import Conversation
 from ..wire.embeddings import Embed, Embeddings
 from .reply import Reply
 from .streaming import Stream
-
-DEFAULT_MODEL = "local/smollm2"
-"""The embedded model: no key, no account, no network once its weights are here."""
-
+from .targets import default_model, plan_of
 
 _KEYWORDS = frozenset(KEYWORDS)
 
 
-def stream(prompt: str | Conversation, *, model: str = DEFAULT_MODEL, system: str | None = None, **options: Any) -> Stream:
-    """Ask ``model`` (``provider/model``), piece by piece.
+def stream(prompt: str | Conversation, *, model: str | None = None, system: str | None = None, **options: Any) -> Stream:
+    """Ask ``model``, piece by piece.
+
+    ``model`` is ``provider/model``, a route or an alias of the configuration, a model's name that one backend is known by, or
+    several of these parted by commas, each tried when those before it failed before their first piece. Without it,
+    ``POLYCHAT_MODEL``, the configuration's ``default_model`` or the embedded model answers.
 
     ``prompt`` is text or a conversation; ``system`` goes before it. About the answer: ``tools``, ``tool_choice``,
     ``parallel_tool_calls``, ``schema`` (a type or a JSON schema), ``response_format``, ``images`` and ``files`` (paths, URLs or
@@ -39,7 +40,7 @@ def stream(prompt: str | Conversation, *, model: str = DEFAULT_MODEL, system: st
     return _read(prompt, model, system, options, streamed=True)
 
 
-async def ask(prompt: str | Conversation, *, model: str = DEFAULT_MODEL, system: str | None = None, **options: Any) -> Reply:
+async def ask(prompt: str | Conversation, *, model: str | None = None, system: str | None = None, **options: Any) -> Reply:
     """Ask ``model`` and wait for the whole reply. Parameters as for ``stream``.
 
     Raises ``PolychatError``. A reply cut short raises ``Truncated``, which holds what came in ``text``.
@@ -64,17 +65,20 @@ async def embed(
     inputs = [texts] if isinstance(texts, str) else list(texts)
     if not inputs or not all(isinstance(text, str) and text for text in inputs):
         raise BadInput("texts must be text that is not empty, or a list of such", field="texts")
-    provider, name = resolve(model)
+    plan = plan_of(model)
+    provider, name = resolve(model) if plan is None else (plan.targets[0].provider, plan.targets[0].model)
     return await provider.embed(Embed(name or "", inputs, dimensions=dimensions, user=user), **options)
 
 
-def _read(prompt: str | Conversation, target: str, system: str | None, options: dict[str, Any], *, streamed: bool) -> Stream:
+def _read(
+    prompt: str | Conversation, target: str | None, system: str | None, options: dict[str, Any], *, streamed: bool
+) -> Stream:
     """The ask, read and not yet sent. Raises ``UnknownTarget`` and ``BadInput``."""
     if isinstance(prompt, str) and not prompt.strip():
         raise BadInput("the prompt is empty: there is nothing to ask", field="prompt")
-    if not isinstance(target, str):
-        raise BadInput(f"model is {type(target).__name__}; it must be text: provider/model, local//path/a.gguf", field="model")
-    provider, model = resolve(target)
+    target = default_model() if target is None else target
+    plan = plan_of(target)
+    provider, model = resolve(target) if plan is None else (plan.targets[0].provider, plan.targets[0].model or None)
     keywords: dict[str, Any] = {}
     rest: dict[str, Any] = {}
     for name, value in options.items():
@@ -85,7 +89,7 @@ def _read(prompt: str | Conversation, target: str, system: str | None, options: 
     if streamed:
         ask.stream_usage = True
     notes = Notes(on_loss_of(rest.pop("on_loss", None)))
-    return Stream(provider, model, ask, shape=shape, notes=notes, options=rest)
+    return Stream(provider, model, ask, shape=shape, notes=notes, options=rest, plan=plan)
 
 
 def on_loss_of(value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..types import Conversation
 from ..wire.embeddings import Embeddings
-from .calls import DEFAULT_MODEL, ask, embed, stream
+from .calls import ask, embed, stream
 from .openai_shape import Chat
 from .reply import Reply
 from .streaming import Stream
@@ -20,7 +20,7 @@ class Client:
     close, and one client serves any number of tasks and event loops.
     """
 
-    def __init__(self, model: str = DEFAULT_MODEL, **options: Any) -> None:
+    def __init__(self, model: str | None = None, **options: Any) -> None:
         self.model = model
         self.options = options
         self.chat = Chat(model, options)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from ..errors import BadInput
-from ..providers import Notes, resolve
+from ..errors import BadInput, UnknownTarget
+from ..providers import Notes, resolve, shape_of, tool_of
 from ..wire import openai_chat
-from ..wire._json import decoded, encoded
+from ..wire._json import decoded, encoded, json_fault
 from ..wire.answering import Writer
 from ..wire.framing import DataLines
 from .calls import on_loss_of
 from .streaming import Stream
+from .targets import default_model, plan_of
 
 
 class Record(dict[str, Any]):
@@ -25,12 +27,53 @@ class Record(dict[str, Any]):
         try:
             return self[name]
         except KeyError:
+            if name in _MEMBERS:
+                return None
             raise AttributeError(name) from None
 
-    def model_dump(self) -> dict[str, Any]:
-        """The same as plain dicts."""
-        plain: dict[str, Any] = decoded(encoded(self))
+    def model_dump(self, *, exclude_none: bool = False, **_: Any) -> dict[str, Any]:
+        """The same as plain dicts and lists."""
+        plain: dict[str, Any] = _plain(self, exclude_none)
         return plain
+
+    def model_dump_json(self, *, indent: int | None = None, **options: Any) -> str:
+        """The same as JSON."""
+        return json.dumps(self.model_dump(**options), indent=indent, ensure_ascii=False, default=_dumped)
+
+    to_dict = dict = model_dump
+    to_json = json = model_dump_json
+
+
+_MEMBERS = frozenset(
+    (
+        *("content", "refusal", "tool_calls", "function_call", "audio", "annotations", "reasoning_content", "parsed", "role"),
+        *("logprobs", "finish_reason", "usage", "system_fingerprint", "service_tier", "moderation", "metadata", "name", "id"),
+        *(
+            "prompt_tokens_details",
+            "completion_tokens_details",
+            "cached_tokens",
+            "reasoning_tokens",
+            "audio_tokens",
+            "function",
+        ),
+        *("function", "accepted_prediction_tokens", "rejected_prediction_tokens", "arguments", "type", "index", "error"),
+    )
+)
+"""Members of OpenAI's objects that are ``None`` where they are not said."""
+
+
+def _plain(value: Any, exclude_none: bool) -> Any:
+    match value:
+        case Mapping():
+            return {name: _plain(one, exclude_none) for name, one in value.items() if not (exclude_none and one is None)}
+        case list():
+            return [_plain(one, exclude_none) for one in value]
+    return value
+
+
+def _dumped(value: Any) -> Any:
+    """What a schema's type reads, which may be ``parsed``."""
+    return value.model_dump() if hasattr(value, "model_dump") else str(value)
 
 
 def record_of(value: Any) -> Any:
@@ -41,29 +84,73 @@ def record_of(value: Any) -> Any:
 
 
 class Chat:
-    def __init__(self, model: str, options: dict[str, Any]) -> None:
+    def __init__(self, model: str | None, options: dict[str, Any]) -> None:
         self.completions = Completions(model, options)
 
 
 class Completions:
     """OpenAI's fields by keyword, and ours about the asking: ``proxy``, ``base_url``, ``api_key``, ``on_loss``, …"""
 
-    def __init__(self, model: str, options: dict[str, Any]) -> None:
+    def __init__(self, model: str | None, options: dict[str, Any]) -> None:
         self._model = model
         self._options = options
 
     async def create(self, *, messages: Any, model: str | None = None, stream: bool = False, **fields: Any) -> Any:
         """A chat completion as ``Record``; with ``stream`` an async generator of its chunks. Errors are polychat's.
 
-        ``extra_body`` is merged into the fields, ``extra_headers`` are headers. A field with ``None`` is not said.
+        ``extra_body`` is merged into the fields, ``extra_headers`` are headers. A field with ``None`` is not said. With a type
+        as ``response_format`` the message has ``parsed``, a value of it; ``tools`` may be Python functions.
         """
-        target = model or self._model
         options, body = _sorted({**self._options, **fields})
-        provider, name = resolve(target)
-        ask = openai_chat.read_request(encoded({"model": name or "", "messages": messages, "stream": stream, **body}))
-        reply = Stream(provider, name, ask, shape=None, notes=Notes(on_loss_of(options.pop("on_loss", None))), options=options)
+        target = self._target(model, options)
+        plan = plan_of(target)
+        provider, name = resolve(target) if plan is None else (plan.targets[0].provider, plan.targets[0].model or None)
+        form, shape = body.get("response_format"), None
+        if form is not None and not isinstance(form, Mapping):
+            shape = shape_of(body.pop("response_format"))
+        if isinstance(body.get("tools"), (list, tuple)):
+            body["tools"] = [_tool(one) if callable(one) else one for one in body["tools"]]
+        ask = openai_chat.read_request(_encoded({"model": name or "", "messages": messages, "stream": stream, **body}))
+        if shape is not None:
+            ask.format = shape.format
+        notes = Notes(on_loss_of(options.pop("on_loss", None)))
+        reply = Stream(provider, name, ask, shape=shape, notes=notes, options=options, plan=plan)
         writer = openai_chat.writer(ask, secrets.token_hex(12), int(time.time()), target)
         return _chunks(reply, writer) if stream else await _whole(reply, writer)
+
+    async def parse(self, *, messages: Any, response_format: Any = None, **fields: Any) -> Any:
+        """As ``create``: with a type as ``response_format`` the message's ``parsed`` is a value of it."""
+        return await self.create(messages=messages, response_format=response_format, **fields)
+
+    def _target(self, model: str | None, options: dict[str, Any]) -> str:
+        """A bare name that means nothing else is a model of the client's own provider, as in OpenAI's client."""
+        own = default_model() if self._model is None else self._model
+        if model is None or not isinstance(model, str):
+            return own if model is None else model
+        try:
+            plan_of(model)
+        except UnknownTarget:
+            label, slash, _ = own.partition("/")
+            if not slash or "/" in model or "," in model:
+                raise
+            return f"{label}/{model}"
+        return model
+
+
+def _tool(function: Any) -> dict[str, Any]:
+    tool = tool_of(function)
+    said = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": {name: one for name, one in said.items() if one is not None}}
+
+
+def _encoded(fields: dict[str, Any]) -> bytes:
+    """The request as JSON. Raises ``BadInput`` naming the part that JSON or UTF-8 cannot carry."""
+    try:
+        return encoded(fields)
+    except (ValueError, TypeError, RecursionError):
+        place, what = json_fault(fields, "") or ("request", "nested too deep")
+        place = place.removeprefix(".")
+        raise BadInput(f"{place} is {what}, which cannot be sent as JSON", field=place) from None
 
 
 _OURS = ("proxy", "timeout", "base_url", "cookies", "headers", "api_key", "on_loss")
@@ -85,7 +172,10 @@ async def _whole(reply: Stream, writer: Writer) -> Any:
     async with reply:
         async for batch in reply.events():
             writer.write(batch)
-    return record_of(decoded(writer.end()))
+    record = record_of(decoded(writer.end()))
+    if reply.shape is not None:
+        record["choices"][0]["message"]["parsed"] = reply.reply().parsed
+    return record
 
 
 async def _chunks(reply: Stream, writer: Writer) -> AsyncGenerator[Any, None]:

@@ -11,8 +11,10 @@ from ..costs import cost_of
 from ..errors import BackendError, BadReply, PolychatError
 from ..events import Event, Finish, Source, Text, Usage, Verdict
 from ..providers import Notes, Provider, Shape
+from ..routing import Plan, Target
 from ..types import Ask, ToolCall
 from .reply import Collected, Reply
+from .targets import routed
 
 
 class Stream:
@@ -32,16 +34,25 @@ class Stream:
         shape: Shape | None,
         notes: Notes,
         options: dict[str, Any],
+        plan: Plan | None = None,
     ) -> None:
         self.provider = provider.__name__
         self.model = model
         self.verdict: Verdict | None = None
-        self._ask, self._shape, self._notes = ask, shape, notes
+        self._ask, self.shape, self._notes = ask, shape, notes
         self._url = provider.url
         self._came = Collected()
-        self._batches = provider.answers(ask, notes, **options)
+        if plan is None or (len(plan.targets) == 1 and not plan.route):
+            self._batches = provider.answers(ask, notes, **options)
+        else:
+            self._batches = routed(plan, ask, notes, options, self._chosen)
         self._pieces: AsyncGenerator[str, None] | None = None
         self._events: AsyncGenerator[list[Event], None] | None = None
+
+    def _chosen(self, target: Target, notes: Notes) -> None:
+        """A target of a route, or of several, has begun to answer."""
+        self.provider, self.model = target.provider.__name__, target.model or None
+        self._url, self._notes = target.provider.url, notes
 
     @property
     def text(self) -> str:
@@ -105,10 +116,10 @@ class Stream:
         )
 
     def _parsed(self) -> Any:
-        if self._shape is None or self.verdict != "complete" or not self.text:
+        if self.shape is None or self.verdict != "complete" or not self.text:
             return None
         try:
-            return self._shape.parsed(self.text)
+            return self.shape.parsed(self.text)
         except BadReply as bad:
             if self.reason != "length":
                 raise

@@ -50,6 +50,8 @@ class Config:
     """Other names for targets and routes."""
     from_folder: bool = False
     """Whether it was found in the folder of the process and named by nobody: it may have come with what lies there."""
+    default_model: str = ""
+    """What the command and the library ask where no model is named; empty: the embedded model."""
 
 
 def folder() -> Path:
@@ -188,8 +190,9 @@ def parsed(text: str, file: Path) -> Config:
 
 
 def _config(content: Mapping[str, Any], strict: Strict) -> Config:
-    strict.known(content, ("gateway", "routes", "aliases", "providers", "local"), "")
-    tables = {name: strict.table(table, name) for name, table in content.items()}
+    strict.known(content, ("default_model", "gateway", "routes", "aliases", "providers", "local"), "")
+    default_model = strict.text(content.get("default_model", ""), "default_model")
+    tables = {name: strict.table(table, name) for name, table in content.items() if name != "default_model"}
     gateway = decoded(Gateway, tables.get("gateway", {}), "gateway", strict)
     routes = {name: decoded(Route, table, f"routes.{name}", strict) for name, table in tables.get("routes", {}).items()}
     aliases = strict.pairs(tables.get("aliases", {}), "aliases")
@@ -201,7 +204,9 @@ def _config(content: Mapping[str, Any], strict: Strict) -> Config:
         values_of(table, strict, f"providers.{name}")
     check_same_names(providers, strict)
     providers = {name.lower(): table for name, table in providers.items()}  # targets name a provider in any case
-    return Config(strict.file, _local_models(tables.get("local", {}), strict), providers, gateway, routes, aliases)
+    return Config(
+        strict.file, _local_models(tables.get("local", {}), strict), providers, gateway, routes, aliases, default_model
+    )
 
 
 def _local_models(local: Mapping[str, Any], strict: Strict) -> Mapping[str, LocalModel]:

@@ -53,6 +53,8 @@ SECTIONS = (
 def schema() -> dict[str, Any]:
     """For a whole file."""
     top: dict[str, Any] = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "polychat.toml", **_object({})}
+    about = "What the command and the library ask where no model is named; `POLYCHAT_MODEL` goes first."
+    top["properties"]["default_model"] = {"type": "string", "description": about}
     for section in SECTIONS:
         at = top
         *parents, last = section.path.removesuffix(".NAME").split(".")

@@ -16,7 +16,8 @@ HIDDEN = "(hidden)"
 
 def config_text(configured: Config) -> str:
     """All that is in force, defaults too; without what in it may be a secret. It says the same where it is read again."""
-    lines = table(["gateway"], _columns(configured.gateway))
+    lines = [f"default_model = {value_text(configured.default_model)}", ""] if configured.default_model else []
+    lines += table(["gateway"], _columns(configured.gateway))
     for name, route in configured.routes.items():
         lines += table(["routes", name], _columns(route))
     if configured.aliases:

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from ._call import Call as Call
     from ._call import UnknownOption as UnknownOption
     from ._call import options_of as options_of
+    from ._functions import tool_of as tool_of
     from ._notes import Notes as Notes
     from ._schema import Shape as Shape
+    from ._schema import shape_of as shape_of
     from ._vendor import Vendor as Vendor
     from ._vendor import vendors as vendors
     from .aichat import Aichat as Aichat
@@ -40,6 +42,8 @@ _FURNITURE = {
     "Provider": "_base",
     "ProviderModelMixin": "_base",
     "Shape": "_schema",
+    "shape_of": "_schema",
+    "tool_of": "_functions",
     "UnknownOption": "_call",
     "Vendor": "_vendor",
     "ask_of": "_ask",

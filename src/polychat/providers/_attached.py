@@ -6,7 +6,8 @@ import mimetypes
 import os
 from base64 import b64decode
 from pathlib import Path
-from urllib.parse import unquote_to_bytes
+from typing import TypeGuard
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from ..errors import BadInput
 from ..prompt import decoded_text
@@ -20,7 +21,7 @@ _MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GI
 
 def image(given: object, field: str) -> ImagePart:
     """An image by ``https:`` or ``data:`` URL, path, or bytes. Raises ``BadInput`` naming ``field``."""
-    if isinstance(given, str) and given.startswith(("http://", "https://")):
+    if _is_remote(given):
         return ImagePart(url=given)
     data, media_type, _ = _content(given, field)
     if not (media_type or "").startswith("image/"):
@@ -30,7 +31,7 @@ def image(given: object, field: str) -> ImagePart:
 
 def file(given: object, field: str) -> Part:
     """A document by URL, path or bytes. A text goes into the conversation under its name; sound and images as what they are."""
-    if isinstance(given, str) and given.startswith(("http://", "https://")):
+    if _is_remote(given):
         return FilePart(url=given)
     data, media_type, name = _content(given, field)
     kind = media_type or "application/octet-stream"
@@ -41,6 +42,10 @@ def file(given: object, field: str) -> Part:
     if kind.startswith("text/") or kind in ("application/json", "application/octet-stream", "application/xml"):
         return TextPart(f"{name or 'file'}:\n\n{_text(data, field)}")
     return FilePart(data=data, media_type=kind, name=name)
+
+
+def _is_remote(given: object) -> TypeGuard[str]:
+    return isinstance(given, str) and given[:8].lower().startswith(("http://", "https://"))
 
 
 def _text(data: bytes, field: str) -> str:
@@ -54,11 +59,11 @@ def _content(given: object, field: str) -> tuple[bytes, str | None, str | None]:
     """Bytes, media type, name."""
     if isinstance(given, (bytes, bytearray)):
         return bytes(given), _sniffed(bytes(given)), None
-    if isinstance(given, str) and given.startswith("data:"):
+    if isinstance(given, str) and given[:5].lower() == "data:":
         return _data_url(given, field)
     if not isinstance(given, (str, os.PathLike)):
         raise BadInput(f"{field} is {type(given).__name__}; it must be a URL, a path or bytes", field=field)
-    path = Path(given)
+    path = _path(given)
     try:
         if path.stat().st_size > MAX_FILE:
             raise BadInput(f"{field}: {path} is larger than {MAX_FILE:,} bytes: send a smaller one, or its URL", field=field)
@@ -68,6 +73,13 @@ def _content(given: object, field: str) -> tuple[bytes, str | None, str | None]:
             raise
         raise BadInput(f"{field}: {path} cannot be read: {getattr(error, 'strerror', None) or error}", field=field) from None
     return data, _sniffed(data) or mimetypes.guess_type(path.name)[0], path.name
+
+
+def _path(given: str | os.PathLike[str]) -> Path:
+    """A path as it is, or as a ``file:`` URL of this machine, which file managers give."""
+    if isinstance(given, str) and given[:7].lower() == "file://":
+        return Path(unquote(urlsplit(given).path))
+    return Path(given)
 
 
 def _data_url(url: str, field: str) -> tuple[bytes, str | None, str | None]:

@@ -1,0 +1,109 @@
+"""Names in the command and the library are the gateway's: routes, aliases, chains, bare names, and a default."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import polychat
+from polychat import config, errors
+from polychat.client import targets
+
+from ..furniture.server import Say, Seen
+from ..test_cli import run
+
+
+def spoken(text: str) -> bytes:
+    chunk = {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": "stop"}]}
+    return f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n".encode()
+
+
+async def backend(serve: Any, text: str, status: int = 200) -> Any:
+    """A backend that says ``text``, or fails with ``status``."""
+
+    async def answer(seen: Seen, say: Say) -> None:
+        if status != 200:
+            await say.whole({"error": {"message": "no"}}, status)
+        elif seen.json.get("stream"):
+            await say.stream([spoken(text)])
+        else:
+            message = {"role": "assistant", "content": text}
+            await say.whole({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+
+    return await serve(answer)
+
+
+@pytest.fixture
+async def two(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A backend that is overloaded, one that answers, and a configuration that names both in several ways."""
+    bad, good = await backend(serve, "", 503), await backend(serve, "from good")
+    row = '[providers.{0}]\nwire = "openai-chat"\nbase_url = "{1}/v1"\nkey_optional = true\nserves = ["{0}-model"]\n'
+    text = 'default_model = "small"\n[routes.fast]\ntargets = ["bad/m", "good/m"]\n[aliases]\nsmall = "fast"\nfine = "good/m"\n'
+    file = tmp_path / "polychat.toml"
+    file.write_text(text + row.format("bad", bad.url) + row.format("good", good.url))
+    monkeypatch.delenv("POLYCHAT_MODEL", raising=False)
+    config.pin(config.read(file))
+    yield bad, good
+    config.pin(None)
+    targets._health.__init__()  # type: ignore[misc]  # what one test's backends did is nothing to the next
+
+
+@pytest.mark.parametrize("name", ["fast", "small", "fine", "bad/m, good/m", "bad/m,good/m", "good-model", "good/m", None])
+async def test_every_name_of_the_gateway_is_one_of_the_library(two: Any, name: str | None) -> None:
+    """Routes with their policy, aliases, chains, a model that one backend serves, and the default; whole and streamed."""
+    given = {} if name is None else {"model": name}
+    reply = await polychat.ask("hi", **given)
+    assert (reply.text, reply.provider) == ("from good", "good")
+    async with polychat.stream("hi", **given) as pieces:
+        assert "".join([piece async for piece in pieces]) == "from good"
+    completion = await polychat.Client(**given).chat.completions.create(messages=[{"role": "user", "content": "hi"}])
+    assert completion.choices[0].message.content == "from good"
+
+
+async def test_the_environment_names_the_default_before_the_file(two: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``POLYCHAT_MODEL`` goes first."""
+    monkeypatch.setenv("POLYCHAT_MODEL", "bad/m")
+    with pytest.raises(errors.StatusError):
+        await polychat.ask("hi")
+
+
+async def test_a_key_goes_to_no_second_provider(two: Any) -> None:
+    """What belongs to one provider is refused where several may answer, before anything is sent."""
+    bad, good = two
+    for option in ({"api_key": "sk-test-12345678"}, {"headers": {"x-key": "k"}}, {"cookies": {"a": "b"}}):
+        with pytest.raises(errors.BadInput, match="belongs to one provider"):
+            await polychat.ask("hi", model="bad/m, good/m", **option)
+    assert not bad.seen
+    assert not good.seen
+
+
+@pytest.mark.parametrize("name", ["gpt-4o", "nobody", "gpt-4o,", ", ", "nobody/m, good/m"])
+async def test_a_name_that_means_nothing_says_what_to_write(two: Any, name: str) -> None:
+    """A bare model is told with a provider before it, and nothing is asked of a service that is gone."""
+    with pytest.raises(errors.BadInput) as raised:
+        await polychat.ask("hi", model=name)
+    assert "," in name or f"openai/{name}" in str(raised.value)
+
+
+async def test_the_command_takes_the_same_names() -> None:
+    """Exit 2, and the line names what to write."""
+    ran = await run("ask", "-m", "gpt-4o", "hi")
+    assert ran.code == 2
+    assert "openai/gpt-4o" in ran.err
+
+
+async def test_members_that_were_not_said_are_none_and_all_can_be_dumped(two: Any) -> None:
+    """As OpenAI's client has it; a name that it does not have is an ``AttributeError`` there, too."""
+    client = polychat.Client("good/m")
+    messages = [{"role": "user", "content": "hi"}]
+    whole = await client.chat.completions.create(messages=messages, model="other")  # of the client's own provider
+    assert [whole.choices[0].message.tool_calls, whole.choices[0].logprobs, whole.system_fingerprint] == [None] * 3
+    assert json.loads(whole.model_dump_json()) == whole.model_dump() == whole.to_dict() == json.loads(whole.to_json())
+    with pytest.raises(AttributeError):
+        _ = whole.choises
+    async for chunk in await client.chat.completions.create(messages=messages, stream=True):
+        for choice in chunk.choices:
+            assert choice.delta.tool_calls is None
