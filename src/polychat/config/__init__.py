@@ -204,9 +204,8 @@ def _config(content: Mapping[str, Any], strict: Strict) -> Config:
         values_of(table, strict, f"providers.{name}")
     check_same_names(providers, strict)
     providers = {name.lower(): table for name, table in providers.items()}  # targets name a provider in any case
-    return Config(
-        strict.file, _local_models(tables.get("local", {}), strict), providers, gateway, routes, aliases, default_model
-    )
+    models = _local_models(tables.get("local", {}), strict)
+    return Config(strict.file, models, providers, gateway, routes, aliases, default_model=default_model)
 
 
 def _local_models(local: Mapping[str, Any], strict: Strict) -> Mapping[str, LocalModel]:
