@@ -155,6 +155,8 @@ PUBLIC = {
             "Shape",
             "Vendor",
             "ask_of",
+            "shape_of",
+            "tool_of",
             "system_first",
         ),
     },

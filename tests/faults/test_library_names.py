@@ -48,7 +48,7 @@ async def two(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> An
     config.pin(config.read(file))
     yield bad, good
     config.pin(None)
-    targets._health.__init__()  # type: ignore[misc]  # what one test's backends did is nothing to the next
+    targets._health.clear()  # what one test's backends did is nothing to the next
 
 
 @pytest.mark.parametrize("name", ["fast", "small", "fine", "bad/m, good/m", "bad/m,good/m", "good-model", "good/m", None])

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ..costs import cost_of
 from ..errors import BackendError, BadReply, PolychatError
 from ..events import Event, Finish, Source, Text, Usage, Verdict
 from ..providers import Notes, Provider, Shape
-from ..routing import Plan, Target
 from ..types import Ask, ToolCall
 from .reply import Collected, Reply
 from .targets import routed
+
+if TYPE_CHECKING:
+    from ..routing import Plan, Target
 
 
 class Stream:

@@ -6,17 +6,17 @@ import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .. import config
 from ..config import Config
 from ..errors import BadInput, UnknownTarget, shown
 from ..events import Event, Finish, Start
 from ..providers import Notes, Provider, resolve
-from ..routing import Health, Names, Plan, Router, Target
-from ..routing.router import Attempts
-from ..transport._timer import Waits
 from ..types import Ask
+
+if TYPE_CHECKING:
+    from ..routing import Health, Names, Plan, Target
 
 DEFAULT_MODEL = "local/smollm2"
 """The embedded model: no key, no account, no network once its weights are here."""
@@ -24,7 +24,7 @@ DEFAULT_MODEL = "local/smollm2"
 _OF_ONE = ("api_key", "base_url", "cookies", "headers")
 """What belongs to one provider: another is not to get it."""
 _names: list[tuple[Config, Names]] = []
-_health = Health()
+_health: list[Health] = []
 """How targets of routes have been of late in this process."""
 
 
@@ -78,6 +78,8 @@ def _bare(name: str, configured: Config, unknown: UnknownTarget) -> Plan:
 
 def _named(configured: Config) -> Names:
     """The names of the configuration in force, read once while it does not change."""
+    from ..routing import Names  # it loads the vendors' table, which an import of the client does without
+
     if not _names or _names[0][0] is not configured:
         _names[:] = [(configured, Names(configured))]
     return _names[0][1]
@@ -89,7 +91,7 @@ def providers_of(name: str) -> list[type[Provider]]:
     return [resolve(name)[0]] if plan is None else list(dict.fromkeys(target.provider for target in plan.targets))
 
 
-Begun: TypeAlias = tuple[Target, Notes, AsyncGenerator[list[Event], None], list[list[Event]]]
+Begun: TypeAlias = "tuple[Target, Notes, AsyncGenerator[list[Event], None], list[list[Event]]]"
 
 
 async def routed(
@@ -99,6 +101,10 @@ async def routed(
 
     Raises ``BadInput`` for options that only one of several providers could be meant by.
     """
+    from ..routing import Health, Router
+    from ..routing.router import Attempts
+    from ..transport._timer import Waits
+
     if len({target.label for target in plan.targets}) > 1 and (private := [one for one in _OF_ONE if options.get(one)]):
         raise BadInput(f"{private[0]} belongs to one provider, and {plan.route or 'the chain'} has several", field=private[0])
     rules = plan.rules
@@ -113,7 +119,9 @@ async def routed(
             await batches.aclose()
             raise
 
-    target, heard, batches, first = await Router(_health).run(plan, begun, Attempts())
+    if not _health:
+        _health.append(Health())
+    target, heard, batches, first = await Router(_health[0]).run(plan, begun, Attempts())
     chosen(target, heard)
     async with aclosing(batches):
         for batch in first:
