@@ -43,6 +43,8 @@ class _Slot:
     name: str
     kind: str = "function"
     arguments: list[str] = field(default_factory=list)
+    size: int = 0
+    """Characters of ``arguments``."""
 
     @property
     def text(self) -> str:
@@ -94,7 +96,7 @@ class ToolCalls:
                 slot.name = name
                 self._grow(slot, arguments)
                 return ToolCallPiece(slot.place, None, name, arguments or "", opaque, self._choice, slot.kind)
-            if arguments and name and arguments == slot.text and _is_json(arguments):
+            if arguments and name and len(arguments) == slot.size and arguments == slot.text and _is_json(arguments):
                 return None
         self._grow(slot, arguments)
         if not first and not arguments and opaque is None:
@@ -147,6 +149,7 @@ class ToolCalls:
         if self._size > self._limits.arguments:
             raise TooMany(f"more than {self._limits.arguments:,} characters of tool arguments in one reply")
         slot.arguments.append(arguments)
+        slot.size += len(arguments)
 
 
 _FINISHED = (None, "stop", "tool_calls")

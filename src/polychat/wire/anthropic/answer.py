@@ -114,7 +114,7 @@ class Stream:
         if call is None:
             call = self._begin_call(piece, out)
         if piece.arguments:
-            call.arguments += piece.arguments
+            call.arguments.append(piece.arguments)
             self._written += len(piece.arguments)
             self._delta(call.block, {"type": "input_json_delta", "partial_json": piece.arguments}, out)
 
@@ -193,12 +193,13 @@ class _Call:
     def __init__(self, block: int) -> None:
         self.block = block
         self.open = True
-        self.arguments = ""
+        self.arguments: list[str] = []
+        """Its pieces."""
 
     def whole(self) -> bool:
         """Nothing can be missing from its arguments."""
         try:
-            return isinstance(decoded(self.arguments.encode()), dict)
+            return isinstance(decoded("".join(self.arguments).encode()), dict)
         except ValueError:
             return False
 

@@ -28,7 +28,7 @@ class Whole:
         self.headers: list[tuple[str, str]] = []
         self._head = {"id": f"msg_{name}", "type": "message", "role": "assistant", "model": model}
         self._content = _Content()
-        self._refusal = ""
+        self._refusal: list[str] = []
         self._usage: Usage | None = None
         self._finish = Finish("truncated")
 
@@ -39,7 +39,7 @@ class Whole:
                 case Text(choice=0) | Reasoning(choice=0) | ToolCallPiece(choice=0) | Source(choice=0) | Media(choice=0):
                     self._content.add(event)
                 case Refusal(choice=0):
-                    self._refusal += event.text
+                    self._refusal.append(event.text)
                 case Usage():
                     self._usage = event
                 case Finish():
@@ -59,7 +59,7 @@ class Whole:
         except ValueError as error:
             self._finish = failed(BadReply(str(error)))
             return self.end()
-        stop = stop_of(self._finish, any(block["type"] == "tool_use" for block in content), self._refusal)
+        stop = stop_of(self._finish, any(block["type"] == "tool_use" for block in content), "".join(self._refusal))
         return encoded({**self._head, "content": content, **stop, "usage": counts_of(self._usage)})
 
 

@@ -53,12 +53,15 @@ class _Writing:
     names: dict[str, str] = field(default_factory=dict)
     """Of the tools that were called, by the call's id."""
     after_tool: bool = False
+    first_call: bool = True
+    """Whether a call would be the first of its turn."""
 
     def turn(self, turn: Turn, where: str) -> None:
+        self.first_call = True
         parts = [
             part
             for place, one in enumerate(turn.parts)
-            if (part := self.part(one, turn.parts[:place], f"{where}.parts[{place}]")) is not None
+            if (part := self.part(one, f"{where}.parts[{place}]")) is not None
         ]
         if turn.role in ("system", "developer"):
             said = self.with_extra({"parts": [*self.system.get("parts", []), *parts]}, turn.extra)
@@ -75,12 +78,12 @@ class _Writing:
             self.contents.append(self.with_extra({"role": role, "parts": parts}, turn.extra))
         self.after_tool = turn.role == "tool"
 
-    def part(self, part: Part, before: list[Part], where: str) -> Object | None:
+    def part(self, part: Part, where: str) -> Object | None:
         match part:
             case TextPart():
                 return self.text(part)
             case ToolCall():
-                return self.call(part, before, where)
+                return self.call(part, where)
             case ToolResult():
                 return self.result(part, where)
             case ReasoningPart():
@@ -109,15 +112,16 @@ class _Writing:
     def signature(self, opaque: Opaque | None) -> str | None:
         return opaque.data if opaque is not None and opaque.vendor == self.vendor else None
 
-    def call(self, call: ToolCall, before: list[Part], where: str) -> Object:
+    def call(self, call: ToolCall, where: str) -> Object:
         self.names[call.id] = call.name
         function: Object = {"id": call.id, "name": call.name}
         if call.arguments.strip():
             function["args"] = _arguments(call, where)
         said: Object = {"functionCall": function}
         signature = self.signature(call.opaque)
-        if signature is None and self.skip and not any(isinstance(part, ToolCall) for part in before):
+        if signature is None and self.skip and self.first_call:
             signature = SKIP_VALIDATION
+        self.first_call = False
         if signature is not None:
             said["thoughtSignature"] = signature
         return self.with_extra(said, call.extra)

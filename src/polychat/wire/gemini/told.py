@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
@@ -10,6 +11,10 @@ from .names import Object
 
 Place: TypeAlias = tuple[int | None, int | None]
 _NOWHERE: Place = (None, None)
+_BLOCK = 1024
+"""Characters of an answer whose bytes are counted together."""
+_QUOTED = 1024 * 1024
+"""Characters of an answer that are repeated beside the pages they rest on: of many pages, each may claim all of it."""
 
 
 def usage_of(said: Object) -> Usage:
@@ -95,37 +100,63 @@ def _candidate(token: Object) -> Object:
 
 
 class Answer:
-    """The text of an answer so far: the wire counts places in bytes of UTF-8, we in characters."""
+    """The text of an answer so far: the wire counts places in bytes of UTF-8, we in characters.
 
-    __slots__ = ("_limit", "_size", "_texts")
+    It is kept in blocks whose sizes in bytes are known, so that a place is found without going through all of the text.
+    """
+
+    __slots__ = ("_blocks", "_ends", "_limit", "_new", "_size")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._size = 0
-        self._texts: list[str] = []
+        self._blocks: list[str] = [""]
+        """All but the last have ``_BLOCK`` characters."""
+        self._ends: list[int] = [0]
+        """How many bytes stand before each block."""
+        self._new: list[str] = []
+        """What is in no block yet."""
 
     def add(self, text: str) -> None:
         """What goes past the limit is not kept: places in it are not told."""
         self._size += len(text)
         if self._size <= self._limit:
-            self._texts.append(text)
+            self._new.append(text)
 
     def characters(self, start: Any, end: Any) -> Place:
         """Characters from bytes; ``None`` where that place is not in the text."""
-        raw = self.whole().encode("utf-8", "replace")
+        self._take()
         first = start if type(start) is int else 0
-        if type(end) is not int or not 0 <= first <= end <= len(raw):
+        if type(end) is not int or not 0 <= first <= end <= self._ends[-1] + len(_bytes(self._blocks[-1])):
             return _NOWHERE
-        begin = len(raw[:first].decode("utf-8", "ignore"))
-        return begin, begin + len(raw[first:end].decode("utf-8", "ignore"))
+        return self._character(first), self._character(end)
 
     def bytes_at(self, character: int) -> int:
-        return len(self.whole()[:character].encode("utf-8", "replace"))
+        self._take()
+        block = min(max(character, 0) // _BLOCK, len(self._blocks) - 1)
+        return self._ends[block] + len(_bytes(self._blocks[block][: max(character, 0) - block * _BLOCK]))
 
     def whole(self) -> str:
-        if len(self._texts) > 1:
-            self._texts = ["".join(self._texts)]
-        return self._texts[0] if self._texts else ""
+        self._take()
+        return "".join(self._blocks)
+
+    def _character(self, place: int) -> int:
+        block = bisect_right(self._ends, place) - 1
+        return block * _BLOCK + len(_bytes(self._blocks[block])[: place - self._ends[block]].decode("utf-8", "ignore"))
+
+    def _take(self) -> None:
+        if self._new:
+            text = self._blocks.pop() + "".join(self._new)
+            self._new.clear()
+            whole = len(text) // _BLOCK * _BLOCK
+            for at in range(0, whole, _BLOCK):
+                self._blocks.append(text[at : at + _BLOCK])
+                self._ends.append(self._ends[-1] + len(_bytes(self._blocks[-1])))
+            self._blocks.append(text[whole:])
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
 
 
 def cited(said: Object, answer: Answer, choice: int) -> Iterator[Source]:
@@ -168,11 +199,14 @@ def grounding_value(sources: list[Source], answer: Answer) -> Object:
     """Each page once, with the places that rest on it."""
     pages: dict[tuple[str, str, str], int] = {}
     supports: list[Object] = []
+    whole, left = answer.whole(), _QUOTED
     for source in sources:
         number = pages.setdefault((source.title, source.url, source.snippet), len(pages))
         if source.start is not None and source.end is not None:
             start, end = answer.bytes_at(source.start), answer.bytes_at(source.end)
-            segment = {"startIndex": start, "endIndex": end, "text": answer.whole()[source.start : source.end]}
+            segment: Object = {"startIndex": start, "endIndex": end}
+            if (left := left - max(source.end - source.start, 0)) >= 0:
+                segment["text"] = whole[source.start : source.end]
             supports.append({"segment": segment, "groundingChunkIndices": [number]})
     chunks = [_chunk(*page) for page in pages]
     return {"groundingChunks": chunks, "groundingSupports": supports} if supports else {"groundingChunks": chunks}

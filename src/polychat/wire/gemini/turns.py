@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64decode
 from binascii import Error as NotBase64
+from collections import deque
 from typing import Any, cast
 
 from ...errors import BadInput, shown
@@ -25,6 +26,8 @@ def turns_of(system: object, contents: object, where: str = "") -> list[Turn]:
         raise BadInput(f"{where}contents is empty; it must hold what is asked", field=f"{where}contents")
     for place, content in enumerate(said):
         reading.content(content, f"{where}contents[{place}]")
+    for part, pieces in reading.grown.values():
+        part.text = "".join(pieces)
     return reading.turns
 
 
@@ -32,8 +35,12 @@ class _Reading:
     def __init__(self) -> None:
         self.turns: list[Turn] = []
         self.calls = 0
-        self.open: list[ToolCall] = []
-        """Calls without a result so far, oldest first."""
+        self.waiting: dict[str, deque[str]] = {}
+        """The ids of calls by the name of their tool, oldest first; those that were answered are taken off when met."""
+        self.with_result: set[str] = set()
+        """The ids of calls that were answered."""
+        self.grown: dict[int, tuple[TextPart | ReasoningPart, list[str]]] = {}
+        """Parts that go on over several contents, by identity, with their pieces: joined once, at the end."""
 
     def system(self, value: object, where: str) -> None:
         content = fields(value, where)
@@ -65,7 +72,7 @@ class _Reading:
             self.turns.append(turn)
             return
         for number, part in enumerate(turn.parts):
-            if part != TextPart("") and (number or not _goes_on(last.parts, part)):
+            if part != TextPart("") and (number or not self.goes_on(last.parts, part)):
                 last.parts.append(part)
         if turn.extra:
             last.extra = {**(last.extra or {}), **turn.extra}
@@ -111,7 +118,8 @@ class _Reading:
             call.opaque = opaque_of(signature, VENDOR)
         call.extra = _extra(said, "functionCall", function)
         self.calls += 1
-        self.open.append(call)
+        self.waiting.setdefault(call.name, deque()).append(call.id)
+        self.with_result.discard(call.id)
         return call
 
     def result(self, said: Object, where: str, role: str) -> ToolResult:
@@ -124,7 +132,7 @@ class _Reading:
         name = text(function.pop("name", None), f"{here}.name")
         given = text(function.pop("id", ""), f"{here}.id")
         result = ToolResult(given or self.answered(name), name=name)
-        self.open = [call for call in self.open if call.id != result.id]
+        self.with_result.add(result.id)
         _response(function.pop("response", {}), result, f"{here}.response")
         for place, one in enumerate(several(repeated(function.pop("parts", [])), f"{here}.parts")):
             part = media_of(fields(one, f"{here}.parts[{place}]"), f"{here}.parts[{place}]")
@@ -134,20 +142,25 @@ class _Reading:
 
     def answered(self, name: str) -> str:
         """The id of the call that a result without one is of: the oldest that waits under its name."""
-        return next((call.id for call in self.open if call.name == name), f"call_{name}")
+        waiting = self.waiting.get(name)
+        while waiting and waiting[0] in self.with_result:
+            waiting.popleft()
+        return waiting[0] if waiting else f"call_{name}"
 
+    def goes_on(self, parts: list[Part], part: Part) -> bool:
+        """Whether ``part`` goes on with the last of ``parts``; its text is then joined to that one's at the end."""
+        match parts[-1:], part:
+            case [TextPart(extra=None) as last], TextPart(extra=None) if last.text and part.text:
+                self.grow(last, part.text)
+                return True
+            case [ReasoningPart(opaque=None, extra=None) as thought], ReasoningPart(extra=None) if thought.text:
+                self.grow(thought, part.text)
+                thought.opaque = part.opaque
+                return True
+        return False
 
-def _goes_on(parts: list[Part], part: Part) -> bool:
-    """Whether ``part`` goes on with the last of ``parts``, and was joined to it."""
-    match parts[-1:], part:
-        case [TextPart(extra=None) as last], TextPart(extra=None) if last.text and part.text:
-            last.text += part.text
-            return True
-        case [ReasoningPart(opaque=None, extra=None) as thought], ReasoningPart(extra=None) if thought.text:
-            thought.text += part.text
-            thought.opaque = part.opaque
-            return True
-    return False
+    def grow(self, part: TextPart | ReasoningPart, text: str) -> None:
+        self.grown.setdefault(id(part), (part, [part.text]))[1].append(text)
 
 
 def _thought_or_text(said: Object, parts: list[Part], where: str) -> None:

@@ -115,7 +115,8 @@ class Thoughts:
         if self._about is None and self._given:
             text = ""  # it closes a block whose text is known
         self._open = True
-        self._about = {**(self._about or {}), **{name: value for name, value in said.items() if value is not None}}
+        self._about = self._about or {}  # grown in place: each of many details may bring a field of its own
+        self._about.update((name, value) for name, value in said.items() if value is not None)
         if text:
             events.append(Reasoning(text, None, self.block, self._choice))
         return [*events, *self.rest()] if said.get("signature") or said.get("data") else events
