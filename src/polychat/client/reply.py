@@ -57,15 +57,39 @@ class Reply:
         return Turn("assistant", [*parts, *self.tool_calls])
 
 
+class Growing:
+    """Text that comes in pieces and may be read after each of them, without all of it being copied each time."""
+
+    __slots__ = ("_text", "pieces")
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        """What came since it was last read."""
+        self._text = ""
+
+    @property
+    def text(self) -> str:
+        if self.pieces:
+            text, self._text = self._text, ""
+            text += "".join(self.pieces)  # grows in place where no other name holds it
+            self.pieces.clear()
+            self._text = text
+        return self._text
+
+
 @dataclass(slots=True)
 class Collected:
     """What came of a reply so far."""
 
     start: Start = field(default_factory=Start)
-    texts: list[str] = field(default_factory=list)
+    answer: Growing = field(default_factory=Growing)
     others: dict[int, list[str]] = field(default_factory=dict)
     """The pieces of the answers other than the first."""
     thoughts: list[ReasoningPart] = field(default_factory=list)
+    thinking: Growing = field(default_factory=Growing)
+    """The texts of all thoughts, a blank line between them; of no use once their blocks came out of order."""
+    block: int | None = None
+    """The last one that had text; -1 where an earlier one went on after it."""
     refusals: list[str] = field(default_factory=list)
     calls: list[ToolCall] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
@@ -98,7 +122,7 @@ class Collected:
                 self.finish = event
 
     def _place(self, choice: int) -> list[str]:
-        return self.texts if choice == 0 else self.others.setdefault(choice, [])
+        return self.answer.pieces if choice == 0 else self.others.setdefault(choice, [])
 
     def _think(self, piece: Reasoning) -> None:
         if piece.choice:
@@ -106,8 +130,19 @@ class Collected:
         while len(self.thoughts) <= piece.block:
             self.thoughts.append(ReasoningPart())
         thought = self.thoughts[piece.block]
-        thought.text += piece.text
+        text, thought.text = thought.text, ""
+        text += piece.text  # in place: no other name holds it
+        thought.text = text
+        if piece.text:
+            self._thought(piece)
         thought.opaque = piece.opaque or thought.opaque
+
+    def _thought(self, piece: Reasoning) -> None:
+        last = self.block
+        if last is not None and last != piece.block:
+            self.thinking.pieces.append("\n\n")
+        self.block = piece.block if last is None or 0 <= last <= piece.block else -1
+        self.thinking.pieces.append(piece.text)
 
     def _call(self, piece: ToolCallPiece) -> None:
         while len(self.calls) <= piece.index:
@@ -116,15 +151,19 @@ class Collected:
         call.id = piece.id or call.id
         call.name = piece.name or call.name
         call.kind = piece.kind
-        call.arguments += piece.arguments
+        arguments, call.arguments = call.arguments, ""
+        arguments += piece.arguments  # in place, as above
+        call.arguments = arguments
         call.opaque = piece.opaque or call.opaque
 
     @property
     def text(self) -> str:
-        return "".join(self.texts)
+        return self.answer.text
 
     @property
     def reasoning(self) -> str:
+        if self.block != -1:
+            return self.thinking.text
         return "\n\n".join(thought.text for thought in self.thoughts if thought.text)
 
     def counted(self, ask: Ask) -> Usage:
@@ -133,6 +172,6 @@ class Collected:
 
 
 def _guessed(ask: Ask, came: Collected) -> Usage:
-    written = [*came.texts, *(thought.text for thought in came.thoughts), *(call.arguments for call in came.calls)]
+    written = [came.text, *(thought.text for thought in came.thoughts), *(call.arguments for call in came.calls)]
     prompt, answer = estimated_prompt(ask), -(-size_of("".join(written)) // BYTES_A_TOKEN)
     return Usage(prompt, answer, prompt + answer, estimated=True)

@@ -152,7 +152,7 @@ class Stream:
         return self._events
 
     async def _texts(self) -> AsyncGenerator[str, None]:
-        came, texts = self._came, self._came.texts
+        came, texts = self._came, self._came.answer.pieces
         try:
             # One generator over the provider's own and none between: each costs as much as reading a chunk, a call.
             async with aclosing(self._batches) as batches:

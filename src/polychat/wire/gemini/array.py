@@ -8,7 +8,8 @@ from .._json import decoded
 from ..framing import MAX_LINE, LineTooLong
 
 _OUTSIDE = re.compile(rb'["{}\[\]]')
-_INSIDE = re.compile(rb'["\\]')
+_REST = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+"""The rest of a string, without its end."""
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _BETWEEN = re.compile(rb"[ \t\r\n,]*+")
 
@@ -83,16 +84,21 @@ class Objects:
                 self._skip = False
                 at += 1
                 continue
-            sign = (_INSIDE if self._string else _OUTSIDE).search(data, at)
+            if self._string:
+                rest = _REST.match(data, at)
+                at = at if rest is None else rest.end()
+                self._string = data[at : at + 1] != b'"'
+                self._skip = data[at : at + 1] == b"\\"  # what it escapes comes with the next data
+                at += 1
+                continue
+            sign = _OUTSIDE.search(data, at)
             if sign is None:
                 return len(data)
             at = sign.end()
-            if sign[0] == b"\\":
-                self._skip = True
-            elif sign[0] == b'"':
+            if sign[0] == b'"':
                 # A string that is all here is passed at once.
-                string = None if self._string else _STRING.match(data, sign.start())
-                self._string = not self._string and string is None
+                string = _STRING.match(data, sign.start())
+                self._string = string is None
                 at = at if string is None else string.end()
             else:
                 self._level += 1 if sign[0] in b"{[" else -1
