@@ -121,5 +121,5 @@ def _within(value: float, least: float | None, most: float | None) -> bool:
 
 
 def _near(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
+    near = difflib.get_close_matches(name[:256], list(known), n=1)
     return f"did you mean {near[0]}?" if near else ""

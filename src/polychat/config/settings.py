@@ -46,6 +46,12 @@ class Limits:
     """How much of a client is borne with."""
 
     body: int = option(32 * 1024 * 1024, "Bytes of a request's body; more is answered with 413.", least=1024)
+    body_total: int = option(
+        1024 * 1024 * 1024,
+        "Bytes of the bodies of all requests under way in one worker; a request that would exceed it is answered with 503 "
+        "and `retry-after`.",
+        least=1024,
+    )
     head: int = option(64 * 1024, "Bytes of a request's line and headers; more is answered with 431.", least=1024)
     depth: int = option(64, "Arrays and objects inside each other in a request's JSON.", least=8, most=500)
     messages: int = option(4096, "Turns of a conversation.", least=1)
@@ -54,6 +60,9 @@ class Limits:
     )
     head_seconds: float = option(10.0, "Seconds a client may take for a request's line and headers.", least=0.1)
     body_seconds: float = option(30.0, "Seconds a client may let pass without a byte of the body it announced.", least=0.1)
+    upload_seconds: float = option(
+        300.0, "Seconds a client may take for the whole of a request's body, however steadily it comes.", least=0.1
+    )
     send_seconds: float = option(60.0, "Seconds a client may let pass without reading of what waits for it.", least=0.1)
     keep_alive: float = option(75.0, "Seconds an idle connection is kept.", least=0.0)
 

@@ -94,7 +94,7 @@ class Strangers:
             good = self._known.get(host)
             if good is None:
                 good = self._is_ours(host)
-                if len(self._known) < 256:
+                if len(self._known) < 256 and len(host) <= 256:
                     self._known[host] = good
             if not good:
                 return "the Host is not this gateway's: without keys it answers to loopback addresses only"

@@ -15,6 +15,7 @@ from ..config import Config
 from ..config.settings import Limits
 from .access import Keys, Strangers
 from .asgi import Receive, Scope, Send, respond
+from .bodies import Bodies, NoRoom, Share
 from .logs import Log
 from .record import Record
 from .sites import Sites
@@ -46,6 +47,7 @@ class Host(Protocol):
 
     running: int
     draining: bool
+    bodies: Bodies
 
     @property
     def setup(self) -> InForce: ...
@@ -69,15 +71,27 @@ class Admission:
                 record.first = monotonic()
             await send(message)
 
+        share = Share(host.bodies, host.setup.limits.body_total)
+
+        async def received() -> Any:
+            message = await receive()
+            share.take(len(message.get("body", b"")))
+            return message
+
         host.running += 1
         try:
             refused = self._refused(scope, record)
             if refused is None:
-                await self._app(scope, receive, sent)
+                await self._app(scope, received, sent)
             else:
                 status, record.error, more = refused
                 await respond(sent, status, [*PLAIN, *more], f"{record.error}\n".encode())
+        except NoRoom as error:
+            record.error = str(error)
+            closing = [(b"retry-after", b"1"), (b"connection", b"close")]
+            await respond(sent, 503, [*PLAIN, *closing], f"{error}\n".encode())
         finally:
+            share.release()
             record.over = monotonic()
             host.ended(record)
 
@@ -106,6 +120,7 @@ class Standalone:
         self.log = Log("off", 1.0)  # news only
         self.running = 0
         self.draining = False
+        self.bodies = Bodies()
         self._idle: asyncio.Event | None = None
         self._ids = itertools.count(1)
         self._admission = Admission(self, app)

@@ -15,6 +15,7 @@ from ..errors import PolychatError
 from ..routing import Health
 from ..transport.pool import pool
 from .asgi import Receive, Scope, Send, lifespan
+from .bodies import Bodies
 from .listing import Lists
 from .logs import Log
 from .metrics import Metrics
@@ -36,6 +37,7 @@ class Gateway:
         self.setup = Setup(configured, self.health)
         self.lists = Lists()
         self.replies = Replies()
+        self.bodies = Bodies()
         self.running = 0
         """Requests under way."""
         self.draining = False

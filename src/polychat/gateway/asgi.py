@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
+from io import BytesIO
 from typing import Any, TypeAlias
 
 from ._turn import Turn
@@ -24,10 +25,11 @@ class TooLarge(Exception):  # what is too large is the body
 
 
 class TooSlow(Exception):
-    """No byte of the body within ``seconds``."""
+    """No byte of the body within ``seconds``; with ``whole``, not all of it."""
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"no byte of the request's body came within {seconds:g} s")
+    def __init__(self, seconds: float, *, whole: bool = False) -> None:
+        what = "the request's body did not come whole" if whole else "no byte of the request's body came"
+        super().__init__(f"{what} within {seconds:g} s, which is the limit here")
         self.seconds = seconds
 
 
@@ -35,54 +37,71 @@ class Left(Exception):
     """The client left before its request was whole."""
 
 
-async def body_of(receive: Receive, limit: int) -> bytes:
-    """The request's body. Raises ``TooLarge`` for more than ``limit`` bytes, ``Left``."""
+async def body_of(receive: Receive, limit: int, take: Callable[[int], None] | None = None) -> bytes:
+    """The request's body; ``take`` is told how many bytes came, each time. Raises ``TooLarge`` for more than ``limit`` bytes,
+    ``Left``, and what ``take`` raises."""
     message = await receive()
     if message["type"] == "http.disconnect":
         raise Left
     body: bytes = message.get("body", b"")
+    if take is not None:
+        take(len(body))
     if message.get("more_body", False):
-        body = await _rest(receive, body, limit)
+        body = await _rest(receive, body, limit, take)
     if len(body) > limit:
         raise TooLarge(limit)
     return body
 
 
-async def _rest(receive: Receive, begun: bytes, limit: int) -> bytes:
-    parts, size, more = [begun], len(begun), True
+async def _rest(receive: Receive, begun: bytes, limit: int, take: Callable[[int], None] | None) -> bytes:
+    # One writer that becomes the body: a list of pieces would be as large again when they are joined.
+    whole, size, more = BytesIO(), len(begun), True
+    whole.write(begun)
     while more:
         if size > limit:
             raise TooLarge(limit)
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Left
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
+        body: bytes = message.get("body", b"")
+        size += len(body)
+        if take is not None:
+            take(len(body))
+        whole.write(body)
         more = message.get("more_body", False)
-    return b"".join(parts)
+    return whole.getvalue()
 
 
-def patient(receive: Receive, seconds: float) -> Receive:
-    """``receive``, where no wait for more of a body lasts longer than ``seconds``: it raises ``TooSlow`` then."""
+def patient(receive: Receive, seconds: float, total: float) -> Receive:
+    """``receive``, where no wait for more of a body lasts longer than ``seconds``, and all of them together no longer than
+
+    ``total`` from now: it raises ``TooSlow`` then.
+    """
     turn = getattr(receive, "__self__", None)
-    return receive if type(turn) is Turn and not turn.more_body else _Patience(receive, seconds)  # it is all there
+    return receive if type(turn) is Turn and not turn.more_body else _Patience(receive, seconds, total)  # it is all there
 
 
 class _Patience:
-    __slots__ = ("_receive", "_seconds")
+    __slots__ = ("_end", "_loop", "_receive", "_seconds", "_total")
 
-    def __init__(self, receive: Receive, seconds: float) -> None:
-        self._receive, self._seconds = receive, seconds
+    def __init__(self, receive: Receive, seconds: float, total: float) -> None:
+        self._receive, self._seconds, self._total = receive, seconds, total
+        self._loop = asyncio.get_running_loop()
+        self._end = self._loop.time() + total
 
     async def __call__(self) -> MutableMapping[str, Any]:
-        alarm = asyncio.timeout(self._seconds)
+        left = self._end - self._loop.time()
+        if left <= 0:  # bytes that are always there leave no wait to be cut short
+            raise TooSlow(self._total, whole=True)
+        alarm = asyncio.timeout(min(self._seconds, left))
         try:
             async with alarm:
                 return await self._receive()
         except TimeoutError:
             if not alarm.expired():
                 raise
-            raise TooSlow(self._seconds) from None
+            whole = left < self._seconds
+            raise TooSlow(self._total if whole else self._seconds, whole=whole) from None
 
 
 async def respond(send: Send, status: int, headers: Headers, body: bytes) -> None:

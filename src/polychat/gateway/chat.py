@@ -16,6 +16,7 @@ from ..events import Event, Finish, Text, Usage
 from ..providers import Notes
 from ..providers._relay import rate_limits
 from ..routing import Plan, Target
+from ..routing.names import LONGEST
 from ..routing.router import Attempts
 from ..transport._timer import Waits
 from ..types import Ask, TextPart
@@ -58,7 +59,7 @@ class Chat:
         self.plan: Plan
         self.target: Target
         record = visit.record
-        record.model, record.stream = question.model, question.stream
+        record.model, record.stream = question.model[:LONGEST], question.stream
 
     async def run(self) -> None:
         visit, question, record = self.visit, self.question, self.visit.record
@@ -173,8 +174,11 @@ class Chat:
         for name in self.question.door.forwards:
             value = headers.get(name.encode())
             if value is not None:
+                if len(value) > _FORWARDED:
+                    said = f"the header {name} has {len(value):,} bytes; at most {_FORWARDED:,} are passed on"
+                    raise BadInput(said, field=name)
                 found[name] = value.decode("latin-1")
-        if (trace := headers.get(b"traceparent")) is not None:
+        if (trace := headers.get(b"traceparent")) is not None and len(trace) <= _FORWARDED:
             found["traceparent"] = trace.decode("latin-1")
         return found
 
@@ -203,7 +207,7 @@ class Chat:
         """What the answer took, for the record."""
         record = self.visit.record
         if served:
-            record.served = served
+            served = record.served = served[:LONGEST]  # a backend says it: what is kept by it is bounded
         if usage is None:
             return
         record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
@@ -240,6 +244,8 @@ class Chat:
 
 
 _FIRST = (b"x-polychat-attempts", b"1")
+_FORWARDED = 4096
+"""Bytes of a client's header that goes to a backend."""
 
 
 @lru_cache(maxsize=4096)

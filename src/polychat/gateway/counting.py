@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..routing.names import LONGEST
 from ..types import Ask
 from ..wire.estimating import estimated_prompt
 from .visit import Visit
@@ -11,7 +12,7 @@ from .visit import Visit
 
 async def counted(visit: Visit, ask: Ask) -> int:
     """Tokens of the prompt. Raises ``PolychatError``."""
-    visit.record.model = ask.model
+    visit.record.model = ask.model[:LONGEST]
     target = visit.setup.names.plan(ask.model).targets[0]
     visit.record.provider, visit.record.served = target.label, target.model
     known = await target.provider.count(replace(ask, model=target.model))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import getincrementaldecoder
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -160,6 +161,7 @@ class Door:
 
 _SHALLOW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LISTED = msgspec.json.Decoder(list[msgspec.Raw])
+_PIECE = 64 * 1024
 _TURNS = ("messages", "input", "contents")
 
 
@@ -167,7 +169,7 @@ def shallow(body: bytes, limits: Limits) -> Object:
     """The fields of a JSON object, their values unread. Raises ``BadInput``: no JSON, too deep, too many turns."""
     try:
         if not body.isascii():
-            body.decode()
+            _check_utf8(body)
         check_depth(body, limits.depth)
         fields: Object = _SHALLOW.decode(body)
     except TooDeep as error:
@@ -178,9 +180,24 @@ def shallow(body: bytes, limits: Limits) -> Object:
         raise BadInput(f"the body is no JSON object: {shown(str(error)) or 'it is empty'}", field="body") from None
     if len(body) > 2 * limits.messages:  # with less there cannot be too many
         for name in _TURNS:
-            if name in fields and bytes(fields[name])[:1] == b"[" and len(_LISTED.decode(fields[name])) > limits.messages:
+            if (
+                name in fields
+                and memoryview(fields[name])[0] == ord("[")
+                and len(_LISTED.decode(fields[name])) > limits.messages
+            ):
                 raise BadInput(f"{name} has more than {limits.messages:,} turns, which is the limit here", field=name)
     return fields
+
+
+def _check_utf8(body: bytes) -> None:
+    """Raises ``UnicodeDecodeError``. A piece at a time: as text, a body with one emoji is four times as large."""
+    view, read, at = memoryview(body), getincrementaldecoder("utf-8")(), 0
+    try:
+        for at in range(0, len(body), _PIECE):
+            read.decode(view[at : at + _PIECE], at + _PIECE >= len(body))
+    except UnicodeDecodeError as error:
+        held = len(error.object) - min(_PIECE, len(body) - at)  # of a character that the pieces cut
+        raise UnicodeDecodeError("utf-8", b"", at - held + error.start, at - held + error.end, error.reason) from None
 
 
 def value_of(fields: Object, name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import monotonic
 
 from ..routing import Target
+from ..routing.names import LONGEST
 from ..routing.router import Attempts
 from ..transport._timer import Waits
 from ..wire import embeddings
@@ -21,7 +22,7 @@ async def embedded(visit: Visit, shape: Shape, model: str | None = None, asked: 
     """Answers in the door's shape; ``model`` is what a path says. Raises ``PolychatError``."""
     asked = asked or embeddings.read_request(shape, visit.body, model)
     record, setup = visit.record, visit.setup
-    record.model = asked.model
+    record.model = asked.model[:LONGEST]
     plan = setup.names.plan(asked.model)
     record.route = plan.route
     rules, attempts, name = plan.rules, Attempts(), asked.model

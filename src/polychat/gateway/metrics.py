@@ -52,13 +52,14 @@ class Named(NamedTuple):
 class Names:
     """Makes labels of records, and not many: a client cannot make one up.
 
-    The model is the one that answered. Where none did, it is named only if it answered before.
+    The model is the one that answered. Where none did, it is named only if it answered before. A model by a name that a client
+    made up may be answered all the same by a server that echoes it: so the names that were made first give way to new ones.
     """
 
     def __init__(self, limit: int = SETS) -> None:
         self._limit = limit
         self._named: dict[tuple[str, str, str], Named] = {}
-        self._answered: set[tuple[str, str]] = set()
+        self._answered: dict[tuple[str, str], None] = {}
 
     def of(self, record: Record) -> Named:
         provider, model = record.provider, record.served
@@ -68,10 +69,14 @@ class Names:
         return named or self._new(record.route, provider, model)
 
     def _new(self, route: str, provider: str, model: str) -> Named:
-        if len(self._named) >= self._limit or len(model) > 1000:
+        if len(model) > 1000:
             return Named(_OTHER, _OTHER, _OTHER)
+        if len(self._named) >= self._limit:
+            del self._named[next(iter(self._named))]
+        if len(self._answered) >= self._limit:
+            del self._answered[next(iter(self._answered))]
         named = self._named[route, provider, model] = Named(shown(route, 120), shown(provider, 120), shown(model, 120))
-        self._answered.add((provider, model))
+        self._answered[provider, model] = None
         return named
 
 
@@ -140,15 +145,26 @@ class Numbers(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
 
 
 class Table(dict[Labels, Numbers]):
-    """Numbers by their labels, at most ``SETS`` of them and some for the rest."""
+    """Numbers by their labels, at most ``SETS`` of them and some for the rest.
+
+    What is used least is counted with the rest when there is no room for something new: names that somebody made up, and
+    used once, do not keep out those that are used. The sums over all labels stay as they are.
+    """
 
     def of(self, labels: Labels) -> Numbers:
         """Those to add to, made where there are none."""
         if (found := self.get(labels)) is not None:
             return found
         if len(self) >= SETS:
-            labels = labels._replace(route=_OTHER, provider=_OTHER, model=_OTHER)
+            self._make_room()
         return self.setdefault(labels, Numbers())
+
+    def _make_room(self) -> None:
+        """Of those used least, the oldest: a quarter at once, so that it is seldom done."""
+        named = [labels for labels in self if labels.model != _OTHER]
+        for labels in sorted(named, key=lambda labels: self[labels].requests)[: max(len(named) // 4, 1)]:
+            rest = labels._replace(route=_OTHER, provider=_OTHER, model=_OTHER)
+            self.setdefault(rest, Numbers()).add(self.pop(labels))
 
 
 class Metrics:

@@ -15,6 +15,8 @@ from ..wire.wires import wire
 from .door import Door, Object, Question, value_of
 from .visit import Visit
 
+_MODELS = 64
+"""Names that one request may list."""
 _PROVIDER = ("order", "only", "ignore", "allow_fallbacks")
 """What is understood of OpenRouter's ``provider``; the rest of it is told as lost."""
 
@@ -62,13 +64,13 @@ def prefer(question: Question) -> None:
     further = value_of(fields, "models") or []
     wanted = value_of(fields, "provider") or {}
     fields.pop("models", None), fields.pop("provider", None)
-    names = [question.model]
-    for place, further_one in enumerate(fields_of.several(further, "models")):
-        name = fields_of.text(further_one, f"models[{place}]")
-        names += [name] if name not in names else []
+    several = fields_of.several(further, "models")
+    if len(several) > _MODELS:
+        raise BadInput(f"models has {len(several):,} names; at most {_MODELS} are taken", field="models")
+    names = [question.model, *(fields_of.text(name, f"models[{place}]") for place, name in enumerate(several))]
     wanted = dict(fields_of.item(wanted, "provider"))
     question.lost = tuple(f"provider.{name}" for name, value in wanted.items() if name not in _PROVIDER and value is not None)
-    question.models = _preferred(names, wanted)
+    question.models = _preferred(list(dict.fromkeys(names)), wanted)
     question.fields, question.body = fields, encoded(fields)
 
 
@@ -91,6 +93,8 @@ def _preferred(names: list[str], wanted: Object) -> list[str]:
 
 def _providers(wanted: Object, name: str) -> list[str]:
     listed = fields_of.several(wanted.get(name) or [], f"provider.{name}")
+    if len(listed) > _MODELS:
+        raise BadInput(f"provider.{name} has {len(listed):,} names; at most {_MODELS} are taken", field=f"provider.{name}")
     return [fields_of.text(one, f"provider.{name}").lower() for one in listed]
 
 

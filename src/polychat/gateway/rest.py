@@ -68,8 +68,9 @@ def routes(gateway: Gateway) -> Starlette:
     ]
     settings = gateway.setup.gateway
     if settings.sites:
-        answer, patience = routed(gateway.setup, settings.sites), settings.limits.body_seconds
-        sites = Sites(answer, services(settings.sites_era), patience=patience)
+        answer, limits = routed(gateway.setup, settings.sites), settings.limits
+        era = services(settings.sites_era)
+        sites = Sites(answer, era, patience=limits.body_seconds, upload=limits.upload_seconds)
         paths.append(Mount("/sites", Admission(gateway, sites)))
     return Starlette(routes=paths, exception_handlers={404: _unknown})
 

@@ -79,12 +79,14 @@ def _made(site: type[Site], era: Era) -> Site:
 class Sites:
     """The ASGI application. What its sites remember lives as long as it does.
 
-    ``patience``: the most seconds without a byte of a request's body.
+    ``patience``: the most seconds without a byte of a request's body; ``upload``: the most for all of it.
     """
 
-    def __init__(self, answer: Answer, sites: Mapping[str, Site] | None = None, *, patience: float = 30.0) -> None:
+    def __init__(
+        self, answer: Answer, sites: Mapping[str, Site] | None = None, *, patience: float = 30.0, upload: float = 300.0
+    ) -> None:
         self.sites = services() if sites is None else sites
-        self._answer, self._patience = answer, patience
+        self._answer, self._patience, self._upload = answer, patience, upload
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -101,7 +103,7 @@ class Sites:
             await _respond(send, Response(200 if not name else 404, self._index(scope), "text/plain; charset=utf-8"))
             return
         try:
-            body = await body_of(patient(receive, self._patience), site.limits)
+            body = await body_of(patient(receive, self._patience, self._upload), site.limits)
         except (TooLarge, TooSlow) as error:
             status = 413 if isinstance(error, TooLarge) else 408
             said = Response(status, f"{error}\n".encode(), "text/plain; charset=utf-8", [("Connection", "close")])

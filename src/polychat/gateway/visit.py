@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import PolychatError, shown
 from ..wire.faults import Fault, fault_of, helps_to_retry
 from .asgi import Headers, Leaving, Left, Receive, Scope, Send, TooLarge, TooSlow, body_of, patient, respond
+from .bodies import NoRoom, Share
 from .door import Door
 from .inflating import UnknownCoding, inflated
 from .record import Record
@@ -44,6 +45,7 @@ class Visit:
         "_receive",
         "_scope",
         "_send",
+        "_share",
         "_task",
         "body",
         "door",
@@ -75,6 +77,7 @@ class Visit:
         self._task: asyncio.Task[None] | None = None
         self._leaving: Leaving | None = None
         self._draining: asyncio.TimerHandle | None = None
+        self._share: Share | None = None
         self.body = b""
         self.latest = b""
         """The piece that was sent last."""
@@ -93,6 +96,8 @@ class Visit:
             self._task.uncancel()
         finally:
             self.stop_listening()
+            if self._share is not None:
+                self._share.release()
             if self._draining is not None:
                 self._draining.cancel()
             if self.left and record.verdict is None:
@@ -105,15 +110,21 @@ class Visit:
             self._admit(endpoint)
             limits = self.setup.limits
             if endpoint.method == "POST":
-                self.body = await body_of(patient(self._receive, limits.body_seconds), limits.body)
+                self._share = share = Share(self.gateway.bodies, limits.body_total)
+                receive = patient(self._receive, limits.body_seconds, limits.upload_seconds)
+                self.body = await body_of(receive, limits.body, share.take)
                 if (coding := self.headers.get(b"content-encoding")) is not None:
                     self.body = await inflated(self.body, coding.decode("latin-1"), limits.body)
+                    share.take(len(self.body) - share.size)
             self._listen()
             await endpoint.answer(self)
         except Refused as refused:
             await self.refuse(refused.fault, refused.headers)
         except TooLarge as error:
             await self.refuse(Fault(str(error), "too_large", 413), [(b"connection", b"close")])
+        except NoRoom as error:
+            fault = Fault(str(error), "overloaded", 503, retry_after=1.0)
+            await self.refuse(fault, [(b"connection", b"close")])
         except UnknownCoding as error:
             await self.refuse(Fault(str(error), "invalid_request", 415), [(b"accept-encoding", error.known.encode())])
         except TooSlow as error:

@@ -52,8 +52,8 @@ def find(name: str) -> type[Provider]:
         return found
     working = [file for file in files() if load(file).working]
     known = (*working, *sorted(table.vendors()))
-    near = (load(one).__name__ if one in files() else one for one in difflib.get_close_matches(name, known, n=2))
-    raise UnknownTarget(f"no provider {name!r} (polychat providers lists those there are)", near=tuple(near))
+    near = (load(one).__name__ if one in files() else one for one in difflib.get_close_matches(name[:256], known, n=2))
+    raise UnknownTarget(f"no provider {name[:256]!r} (polychat providers lists those there are)", near=tuple(near))
 
 
 def resolve(target: str) -> tuple[type[Provider], str | None]:

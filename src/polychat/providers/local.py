@@ -277,7 +277,7 @@ def _entry(model: str) -> config.LocalModel:
 
 
 def _unknown(model: str, configured: Iterable[str]) -> UnknownTarget:
-    near = difflib.get_close_matches(model, [*weights.KNOWN, *configured], n=2)
+    near = difflib.get_close_matches(model[:256], [*weights.KNOWN, *configured], n=2)
     return UnknownTarget(
         f"no model {shown(model)!r}: it is none of {', '.join(weights.KNOWN)}, no name from polychat.toml, "
         "and no path of a GGUF file (local//path/to/model.gguf, local/./model.gguf)",

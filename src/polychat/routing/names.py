@@ -13,6 +13,8 @@ from ..providers import Provider, every, resolve, vendors
 
 _KNOWN = 4096
 """Names whose meaning is kept; targets may be named without end."""
+LONGEST = 256
+"""Characters of a name."""
 _NEAR = 3
 
 
@@ -56,6 +58,7 @@ class Names:
         """Raises ``UnknownTarget`` with the nearest names, and ``BadInput`` for a name that means several."""
         found = self._plans.get(name)
         if found is None:
+            _check_length(name)  # before anything is compared with it or keeps it
             found = self._meant(name)
             if len(self._plans) < _KNOWN:
                 self._plans[name] = found
@@ -69,6 +72,7 @@ class Names:
         plans: list[Plan] = []
         unclear: BadInput | None = None
         for name in names:
+            _check_length(name)
             try:
                 plans.append(self.plan(name))
             except UnknownTarget:
@@ -142,6 +146,11 @@ class Names:
             )
             found = [f"{one}/{name.partition('/')[2]}" for one in dict.fromkeys(found)]
         return tuple(shown(one, 80) for one in found)
+
+
+def _check_length(name: str) -> None:
+    if len(name) > LONGEST:
+        raise BadInput(f"model has {len(name):,} characters; a model's name has at most {LONGEST}", field="model")
 
 
 def _bare_names() -> dict[str, list[str]]:

@@ -86,7 +86,7 @@ def find(name: str) -> Weights:
     """Known weights by name. Raises ``UnknownTarget`` with the nearest names."""
     if name in KNOWN:
         return KNOWN[name]
-    near = difflib.get_close_matches(name, KNOWN, n=2)
+    near = difflib.get_close_matches(name[:256], KNOWN, n=2)
     raise UnknownTarget(f"no weights are known by the name {name!r} (there are {', '.join(KNOWN)})", near=tuple(near))
 
 

@@ -59,9 +59,7 @@ class _Writing:
     def turn(self, turn: Turn, where: str) -> None:
         self.first_call = True
         parts = [
-            part
-            for place, one in enumerate(turn.parts)
-            if (part := self.part(one, f"{where}.parts[{place}]")) is not None
+            part for place, one in enumerate(turn.parts) if (part := self.part(one, f"{where}.parts[{place}]")) is not None
         ]
         if turn.role in ("system", "developer"):
             said = self.with_extra({"parts": [*self.system.get("parts", []), *parts]}, turn.extra)
