@@ -200,7 +200,7 @@ class Chat:
         if lost:
             visit.record.losses = len(lost)
             told = ", ".join(dict.fromkeys(lost))
-            said.append((b"x-polychat-losses", _sendable(told)))
+            said.append((b"x-polychat-losses", _sendable(told[:_FORWARDED])))  # a client may name fields without end
         return said
 
     def counted(self, usage: Usage | None, served: str | None) -> None:
@@ -245,7 +245,7 @@ class Chat:
 
 _FIRST = (b"x-polychat-attempts", b"1")
 _FORWARDED = 4096
-"""Bytes of a client's header that goes to a backend."""
+"""Bytes of a client's header that goes to a backend, and of the losses that a header tells."""
 
 
 @lru_cache(maxsize=4096)
