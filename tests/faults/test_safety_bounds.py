@@ -30,6 +30,7 @@ PROMPTS = {
     "/v1/embeddings": {"input": "hi"},
     "/api/generate": {"prompt": "hi", "stream": False},
     "/api/embed": {"input": "hi"},
+    "/api/embeddings": {"prompt": "hi"},
     "/api/show": {},
 }
 
