@@ -32,6 +32,10 @@ def check_names(routes: Mapping[str, Route], aliases: Mapping[str, str], strict:
     for name in aliases:
         if name in routes:
             raise strict.error(f"aliases.{name}", "is the name of a route too; one of them must have another name")
+        if name.count("*") > 1 or aliases[name].count("*") > name.count("*"):
+            raise strict.error(
+                f"aliases.{name}", 'is no pattern: it may have one *, and its target too, for the same text: "claude-*"'
+            )
     _check_circles(routes, aliases, strict)
 
 

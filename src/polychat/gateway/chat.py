@@ -27,6 +27,7 @@ from .answers import Begun, PassedWhole, Passing, judged, translated
 from .asgi import Headers
 from .beats import Beats
 from .door import Question
+from .listing import planned
 from .preferences import on_loss
 from .visit import Refused, Visit
 
@@ -64,7 +65,8 @@ class Chat:
     async def run(self) -> None:
         visit, question, record = self.visit, self.question, self.visit.record
         names = visit.setup.names
-        self.plan = plan = names.plan(question.model) if question.models is None else names.joined(question.models)
+        models = question.models
+        self.plan = plan = await planned(visit, question.model) if models is None else names.joined(models)
         record.route = plan.route
         seconds = visit.setup.heartbeat
         beats = Beats(visit, seconds) if question.stream and seconds and question.door.beat else None

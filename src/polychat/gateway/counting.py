@@ -7,13 +7,14 @@ from dataclasses import replace
 from ..routing.names import LONGEST
 from ..types import Ask
 from ..wire.estimating import estimated_prompt
+from .listing import planned
 from .visit import Visit
 
 
 async def counted(visit: Visit, ask: Ask) -> int:
     """Tokens of the prompt. Raises ``PolychatError``."""
     visit.record.model = ask.model[:LONGEST]
-    target = visit.setup.names.plan(ask.model).targets[0]
+    target = (await planned(visit, ask.model)).targets[0]
     visit.record.provider, visit.record.served = target.label, target.model
     known = await target.provider.count(replace(ask, model=target.model))
     if known is None:

@@ -10,6 +10,7 @@ from ..routing.router import Attempts
 from ..transport._timer import Waits
 from ..wire import embeddings
 from ..wire.embeddings import Embed, Embeddings, Shape
+from .listing import planned
 from .visit import Visit
 
 
@@ -23,7 +24,7 @@ async def embedded(visit: Visit, shape: Shape, model: str | None = None, asked: 
     asked = asked or embeddings.read_request(shape, visit.body, model)
     record, setup = visit.record, visit.setup
     record.model = asked.model[:LONGEST]
-    plan = setup.names.plan(asked.model)
+    plan = await planned(visit, asked.model)
     record.route = plan.route
     rules, attempts, name = plan.rules, Attempts(), asked.model
     waits = Waits(rules.connect_timeout, rules.first_timeout, rules.idle_timeout)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from ..errors import PolychatError
+from ..errors import BadInput, PolychatError, UnknownTarget, shown
 from ..providers import find, vendors
+from ..providers._endpoint import has_key
+from ..routing import Plan
 from ..wire._json import decoded, encoded
 from ..wire.models import ModelInfo, write_models
 from .visit import Visit
@@ -21,10 +24,15 @@ _KEPT = 300.0
 """Seconds for which a backend's own list is believed."""
 _SECONDS = 5.0
 """How long it may take to give it."""
+_FAILED = 10.0
+"""Seconds after which a backend that gave no list is asked for it again."""
 
 
 class Lists:
-    """The lists of backends that are set up here, each asked at most every five minutes, and once for all who wait."""
+    """The lists of backends that are set up here, each asked at most every five minutes, and once for all who wait.
+
+    A backend that gives none keeps the one it gave before, and is asked again soon.
+    """
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[float, list[ModelInfo]]] = {}
@@ -37,37 +45,85 @@ class Lists:
 
     async def _of(self, name: str) -> list[ModelInfo]:
         known = self._known.get(name)
-        if known is not None and monotonic() - known[0] < _KEPT:
+        if known is not None and monotonic() < known[0]:
             return known[1]
         if name not in self._asking:
             self._asking[name] = asyncio.create_task(self._ask(name))
         return await asyncio.shield(self._asking[name])
 
     async def _ask(self, name: str) -> list[ModelInfo]:
-        listed: list[ModelInfo] = []
+        _, listed = self._known.get(name, (0.0, []))
+        kept = _FAILED
         try:
             found = await find(name).list_models(timeout=_SECONDS)
-            listed = [ModelInfo(f"{name}/{one.id}", one.owner or name, one.created, one.context, one.title) for one in found]
+            listed = [replace(one, id=f"{name}/{one.id}", owner=one.owner or name) for one in found]
+            kept = _KEPT
         except PolychatError:
-            pass  # it is asked again in five minutes; its models can be asked for all the same
+            pass  # its models can be asked for all the same
         finally:
             del self._asking[name]
-        self._known[name] = (monotonic(), listed)
+        self._known[name] = (monotonic() + kept, listed)
         return listed
 
 
 async def listed(visit: Visit) -> list[ModelInfo]:
-    """All that can be asked for by name here."""
+    """All that can be asked for by name here; a route or an alias with the smallest limit of its targets."""
     setup = visit.setup
-    known = [ModelInfo(name, name.partition("/")[0] if "/" in name else "polychat") for name in setup.names.listed()]
-    given = await visit.gateway.lists.of(_ready(setup))
-    names = {one.id for one in given}
-    return [*(one for one in known if one.id not in names), *given]
+    given = {one.id: one for one in await visit.gateway.lists.of(_ready(setup))}
+    names = [name for name in setup.names.listed() if name not in given]
+    return [*(_named(setup, name, given) for name in names), *given.values()]
+
+
+def _named(setup: Setup, name: str, given: Mapping[str, ModelInfo]) -> ModelInfo:
+    """What is known of a name that is ours. A target of which nothing is known leaves the limits of a route open."""
+    info = ModelInfo(name, name.partition("/")[0] if "/" in name else "polychat")
+    try:
+        targets = setup.names.plan(name).targets
+    except PolychatError:  # an alias for what a backend does not serve any more
+        return info
+    contexts = [one.context for target in targets if (one := given.get(target.name)) is not None and one.context]
+    if len(contexts) == len(targets):
+        info.context = min(contexts)
+    return info
+
+
+async def planned(visit: Visit, name: str) -> Plan:
+    """Who may answer to a name, as ``Names.plan`` has it; a bare name may also be in the list of one backend that is set up.
+
+    Raises ``UnknownTarget``, and ``BadInput`` for a name that several backends list.
+    """
+    names = visit.setup.names
+    try:
+        return names.plan(name)
+    except UnknownTarget:
+        if "/" in name or ":" in name:
+            raise
+        given = await visit.gateway.lists.of(_ready(visit.setup))
+        meant = [one.id for one in given if one.id.partition("/")[2] == name]
+        if not meant:
+            raise
+        if len(meant) > 1:
+            raise BadInput(f"model {shown(name, 80)!r} could be {' or '.join(meant)}: say which", field="model") from None
+        return names.plan(meant[0])
 
 
 def _ready(setup: Setup) -> list[str]:
-    """The vendors that the configuration names, and that have lists which are not spelt out there."""
-    return [name for name, row in vendors().items() if name in setup.configured.providers and row.models and not row.serves]
+    """The vendors that the configuration names or whose key is set, and that have lists which are not spelt out there.
+
+    A vendor that is known by several wires is asked by the first that is set up.
+    """
+    rows = vendors()
+    found = [
+        name
+        for name, row in rows.items()
+        if row.models and not row.serves and (name in setup.configured.providers or (not row.untrusted and has_key(row)))
+    ]
+    return [name for name in found if name in setup.configured.providers or _first(name) not in found or _first(name) == name]
+
+
+def _first(name: str) -> str:
+    """The vendor of which a row such as ``openai-responses`` is another wire."""
+    return name.partition("-")[0]
 
 
 def dialect_of(headers: Mapping[bytes, bytes]) -> str:
@@ -90,7 +146,7 @@ async def models(visit: Visit) -> None:
         return
     one = next((one for one in found if one.id == name), None)
     if one is None:
-        target = visit.setup.names.plan(name).targets[0]  # it can be asked for though no list has it
+        target = (await planned(visit, name)).targets[0]  # it can be asked for though no list has it
         one = ModelInfo(name, target.label)
     whole = decoded(write_models(dialect, [one]))
     await visit.json(encoded((whole.get("data") or whole["models"])[0]))

@@ -20,7 +20,7 @@ from ..wire.wires import wire
 from .chat import Chat
 from .door import Door, Question, shallow, value_of
 from .embedding import embedded
-from .listing import listed
+from .listing import listed, planned
 from .visit import Visit
 
 VERSION = "0.13.0"
@@ -139,7 +139,7 @@ async def show(visit: Visit) -> None:
     """``/api/show``."""
     said = shallow(visit.body, visit.setup.limits)
     name = fields.text(value_of(said, "model") or value_of(said, "name"), "model")
-    target = visit.setup.names.plan(name).targets[0]
+    target = (await planned(visit, name)).targets[0]
     known = next((one for one in await listed(visit) if one.id == name), None)
     about: dict[str, object] = {"general.architecture": OLLAMA_FAMILY, "general.basename": name}
     if known is not None and known.context is not None:

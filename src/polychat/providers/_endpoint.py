@@ -15,7 +15,7 @@ from pathlib import Path
 from ..config._strict import Strict
 from ..config.rows import Row, row_of
 from ..config.secrets import secret
-from ..errors import BadInput, NotReady
+from ..errors import BadInput, NotReady, PolychatError
 
 _FILE = Path(__file__).with_name("vendors.toml")
 _SECRETS = ("api_key", "key", "params", "host_env")
@@ -102,6 +102,14 @@ def _key_of(row: Row) -> str:
     if row.api_key:
         return secret(row.api_key, f"providers.{row.name}.api_key")
     return _from_environment(row)[1]
+
+
+def has_key(row: Row) -> bool:
+    """Whether a key is set here for this vendor, in polychat.toml or in the environment."""
+    try:
+        return bool(_key_of(row))
+    except PolychatError:
+        return False
 
 
 def _from_environment(row: Row) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 
 from ..config import Config
@@ -51,6 +51,7 @@ class Names:
         """The rules for a target that is named as such."""
         self._plans: dict[str, Plan] = {}
         self._bare = _bare_names()
+        self._patterns = _patterns(configured.aliases)
         for name in configured.routes:
             self.plan(name)  # a route that means nothing is an error of the file, not of who asks first
 
@@ -89,14 +90,17 @@ class Names:
     def listed(self) -> list[str]:
         """The names that can be told without asking anybody: routes, aliases, and the models that backends name."""
         bare = sorted(target for targets in self._bare.values() for target in targets)
-        return list(dict.fromkeys([*self._configured.routes, *self._configured.aliases, *bare]))
+        aliases = [name for name in self._configured.aliases if "*" not in name]
+        return list(dict.fromkeys([*self._configured.routes, *aliases, *bare]))
 
-    def _meant(self, name: str) -> Plan:
+    def _meant(self, name: str, *, patterns: bool = True) -> Plan:
         configured = self._configured
         if name in configured.routes:
             return self._route(name)
         if name in configured.aliases:
-            return self._aliased(name)
+            return self._aliased(name, patterns=patterns)
+        if patterns and (made := self._by_pattern(name)) is not None:
+            return self._meant(made, patterns=False)  # once: what a pattern makes may fit a pattern again, without end
         if "/" not in name and name in self._bare:
             meant = self._bare[name]
             if len(meant) > 1:
@@ -104,14 +108,25 @@ class Names:
             return Plan("", (self._target(meant[0]),), self._direct)
         return Plan("", (self._target(name),), self._direct)
 
-    def _aliased(self, name: str) -> Plan:
+    def _by_pattern(self, name: str) -> str | None:
+        """What the pattern with the most letters of its own makes of a name.
+
+        A pattern without a slash fits only names without one: a client that names a provider means it.
+        """
+        for begin, end, meant in self._patterns:
+            fits = len(name) >= len(begin) + len(end) and name.startswith(begin) and name.endswith(end)
+            if fits and ("/" not in name or "/" in begin or "/" in end):
+                return meant.replace("*", name[len(begin) : len(name) - len(end)])
+        return None
+
+    def _aliased(self, name: str, *, patterns: bool = True) -> Plan:
         meant, seen = name, {name}
         while meant in self._configured.aliases and meant not in self._configured.routes:
             meant = self._configured.aliases[meant]
             if meant in seen:
                 raise BadInput(f"the alias {name!r} leads back to itself", field=f"aliases.{name}")
             seen.add(meant)
-        return self._meant(meant)
+        return self._meant(meant, patterns=patterns)
 
     def _route(self, name: str, above: tuple[str, ...] = ()) -> Plan:
         if name in above:
@@ -151,6 +166,12 @@ class Names:
 def _check_length(name: str) -> None:
     if len(name) > LONGEST:
         raise BadInput(f"model has {len(name):,} characters; a model's name has at most {LONGEST}", field="model")
+
+
+def _patterns(aliases: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """What stands before and behind the ``*`` of each pattern, and what it means; the one with the most letters first."""
+    found = [(*name.partition("*")[::2], meant) for name, meant in aliases.items() if "*" in name]
+    return sorted(found, key=lambda pattern: -len(pattern[0]) - len(pattern[1]))
 
 
 def _bare_names() -> dict[str, list[str]]:

@@ -1,0 +1,152 @@
+"""Kinds of fault: names that each release of a client makes anew, and lists that say less than is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polychat import config
+from polychat.config import Config
+from polychat.errors import BadInput, UnknownTarget
+from polychat.gateway import listing
+from polychat.gateway.paths import DOORS
+from polychat.routing import Names
+
+from ..furniture.gateways import asking, configured, gateway, good, row
+from ..furniture.server import Say, Seen
+
+ALIASES = {
+    "claude-*": "house/small",
+    "claude-*-preview": "house/early",
+    "claude-opus-*": "house/large-*",
+    "claude-opus-4": "house/exact",
+    "gemini-*": "fast",
+    "*-turbo": "house/turbo",
+    "vendor/*": "house/*",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("claude-haiku-4-5-20251001", "house/small"),
+        ("claude-opus-4-8", "house/large-4-8"),
+        ("claude-opus-4", "house/exact"),
+        ("claude-3-preview", "house/early"),
+        ("gemini-3.8-flash", "house/small"),
+        ("gpt-turbo", "house/turbo"),
+        ("vendor/a/b", "house/a/b"),
+    ],
+)
+def test_patterns(name: str, meant: str) -> None:
+    """A name itself goes before patterns, the pattern with the most letters before others, and ``*`` is carried over."""
+    told = configured({"house": row("openai-chat", "http://127.0.0.1:1")}, routes={"fast": ("house/small",)}, aliases=ALIASES)
+    config.pin(told)
+    names = Names(told)
+    assert names.plan(name).targets[0].name == meant
+    assert names.plan("house/claude-x").targets[0].name == "house/claude-x", "a client that names a provider means it"
+    with pytest.raises(UnknownTarget):
+        names.plan("claud-3")
+    assert not any("*" in one for one in names.listed())
+
+
+def test_patterns_without_end() -> None:
+    """What a pattern makes is looked up once, even if it fits a pattern again."""
+    told = Config(aliases={"a-*": "a-a-*"})
+    config.pin(told)
+    with pytest.raises(UnknownTarget):
+        Names(told).plan("a-1")
+
+
+@pytest.mark.parametrize(("name", "meant"), [("a-*-*", "x/y"), ("a", "x/*"), ("a-*", "x/*-*")])
+def test_patterns_that_are_none(name: str, meant: str) -> None:
+    """One ``*`` is what a pattern has, and its target has no more than it."""
+    with pytest.raises(BadInput, match="is no pattern"):
+        config.parsed(f'[aliases]\n"{name}" = "{meant}"', Path("polychat.toml"))
+
+
+def listing_backend(*models: dict[str, Any], fails: int = 0) -> Any:
+    left = [fails]
+
+    async def handler(seen: Seen, say: Say) -> None:
+        if not seen.path.endswith("/models"):
+            await good(seen, say)
+        elif left[0]:
+            left[0] -= 1
+            await say.whole({"error": {"message": "not now"}}, 500)
+        else:
+            await say.whole({"object": "list", "data": [{"object": "model", **model} for model in models]})
+
+    return handler
+
+
+def without_names(url: str) -> dict[str, Any]:
+    return row("openai-chat", url, serves=[], models="/models")
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_a_bare_name_in_one_list(serve: Any, door: str) -> None:
+    """It is that backend's; a name that two list is refused with both, and one that nobody lists is 404."""
+    first = await serve(listing_backend({"id": "tiny"}, {"id": "both"}))
+    second = await serve(listing_backend({"id": "huge"}, {"id": "both"}))
+    async with gateway(configured({"a": without_names(first.url), "b": without_names(second.url)})) as here:
+        answer = await here.ask(*asking(door, "huge"))
+        assert (answer.status, answer.headers["x-polychat-provider"]) == (200, "b")
+        assert (await here.ask(*asking(door, "both"))).status == 400
+        assert (await here.ask(*asking(door, "none"))).status == 404
+    assert len([seen for seen in first.seen if seen.path.endswith("/models")]) == 1, "the list is kept"
+
+
+async def test_a_list_that_failed_once(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is asked for again soon, and the last good one is kept when a later one fails."""
+    now = [1000.0]
+    monkeypatch.setattr(listing, "monotonic", lambda: now[0])
+    backend = await serve(listing_backend({"id": "tiny"}, fails=1))
+    async with gateway(configured({"a": without_names(backend.url)})) as here:
+
+        async def listed() -> set[str]:
+            return {one["id"] for one in (await here.ask("/v1/models")).json["data"]}
+
+        assert "a/tiny" not in await listed()
+        now[0] += 11
+        assert "a/tiny" in await listed()
+        await backend.close() if hasattr(backend, "close") else None
+        now[0] += 301
+        assert "a/tiny" in await listed()
+
+
+async def test_the_smallest_of_a_route(serve: Any) -> None:
+    """A route or an alias has the context of its smallest target, at every door's list, and none where one is not known."""
+    first = await serve(listing_backend({"id": "tiny", "context_length": 8000}, {"id": "odd"}))
+    second = await serve(listing_backend({"id": "huge", "context_length": 200000}))
+    told = configured(
+        {"a": without_names(first.url), "b": without_names(second.url)},
+        routes={"fast": ("a/tiny", "b/huge"), "open": ("a/odd", "b/huge")},
+        aliases={"claude": "fast"},
+    )
+    async with gateway(told) as here:
+        chat = {one["id"]: one for one in (await here.ask("/v1/models")).json["data"]}
+        headers = {"anthropic-version": "2023-06-01"}
+        anthropic = {one["id"]: one for one in (await here.ask("/v1/models", headers=headers)).json["data"]}
+        gemini = {one["name"]: one for one in (await here.ask("/v1beta/models")).json["models"]}
+        shown = (await here.ask("/api/show", {"model": "claude"})).json
+    for name in ("fast", "claude"):
+        assert chat[name]["context_length"] == 8000
+        assert anthropic[name]["max_input_tokens"] == 8000
+        assert gemini[f"models/{name}"]["inputTokenLimit"] == 8000
+    assert shown["model_info"]["polychat.context_length"] == 8000
+    assert chat["open"].get("context_length") is None
+
+
+async def test_vendors_whose_key_is_set(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are in the list without a table in the file, once for all the wires of a vendor."""
+    backend = await serve(listing_backend({"id": "gpt-x"}))
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-test-0000")
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{backend.url}/v1")
+    async with gateway(configured({})) as here:
+        found = [one["id"] for one in (await here.ask("/v1/models")).json["data"] if one["id"].startswith("openai")]
+        answer = await here.ask(*asking("openai-chat", "gpt-x"))
+    assert found == ["openai/gpt-x"]
+    assert answer.status == 200
