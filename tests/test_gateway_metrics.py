@@ -83,7 +83,6 @@ def test_all_of_a_request_is_counted(accept: str) -> None:
         ("polychat_tokens_total", "kind", "cached"): 8,
         ("polychat_cost_dollars_total",): 1.0,
         ("polychat_unpriced_total",): 0,
-        ("polychat_attempts_total",): 6,
         ("polychat_losses_total",): 4,
     }
     for (name, *more), number in expected.items():

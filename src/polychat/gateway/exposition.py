@@ -9,6 +9,7 @@ from typing import Any
 from .. import __version__
 from ..errors import MissingPackage
 from .metrics import BOUNDS, Labels, Named, Numbers, Snapshot, Table, total
+from .tried import Attempt, Tried, tried
 
 try:
     from prometheus_client import CollectorRegistry, ProcessCollector
@@ -31,6 +32,7 @@ class View(Collector):
     def __init__(self, found: list[Snapshot], broken: int) -> None:
         living = [one for one in found if one.pid and _lives(one.pid)]
         self._table, self._broken = total(found), broken
+        self._tried = tried(one.attempts for one in found)
         self._running = sum(one.running for one in living)
         self._pids = [one.pid for one in living]
 
@@ -42,12 +44,13 @@ class View(Collector):
         return encoder(registry), content_type
 
     def collect(self) -> Iterator[Metric]:
-        yield InfoMetricFamily("polychat", "The gateway.", {"version": __version__})
-        yield GaugeMetricFamily("polychat_requests_running", "Requests under way.", self._running)
+        yield InfoMetricFamily("polychat", "The version of the gateway.", {"version": __version__})
+        yield GaugeMetricFamily("polychat_requests_running", "Requests that are being answered now.", self._running)
         unread = "Files among the workers' snapshots that could not be read: what they hold is missing here."
         yield GaugeMetricFamily("polychat_snapshots_broken", unread, self._broken)
         yield from _requests(self._table)
         yield from _by_names(self._table)
+        yield _attempts(self._tried)
         yield from _processes(self._pids)
 
 
@@ -60,16 +63,23 @@ def _lives(pid: int) -> bool:
 
 
 def _requests(table: Table) -> Iterator[Metric]:
-    family = CounterMetricFamily("polychat_requests", "Requests that are over.", labels=Labels._fields)
+    family = CounterMetricFamily("polychat_requests", "Requests that have been answered or refused.", labels=Labels._fields)
     for of, numbers in table.items():
         family.add_metric(of, numbers.requests)
     yield family
 
 
+def _attempts(counts: Tried) -> Metric:
+    about = "Attempts at a target by their outcome: answered, or why the target did not answer."
+    family = CounterMetricFamily("polychat_attempts", about, labels=Attempt._fields)
+    for attempt, count in counts.items():
+        family.add_metric(attempt, count)
+    return family
+
+
 _SUMS = {
-    "polychat_cost_dollars": ("cost", "What answers cost, in US dollars, where that is known."),
-    "polychat_unpriced": ("unpriced", "Answers whose cost is not known."),
-    "polychat_attempts": ("attempts", "How often backends were asked."),
+    "polychat_cost_dollars": ("cost", "What answers cost in US dollars, where the price is known."),
+    "polychat_unpriced": ("unpriced", "Answers whose cost is not known and not counted."),
     "polychat_losses": ("losses", "Parts of requests that a backend could not take."),
 }
 _KINDS = ("prompt", "completion", "cached")
@@ -80,9 +90,17 @@ def _by_names(table: Table) -> Iterator[Metric]:
     sums: dict[Named, Numbers] = {}
     for of, numbers in table.items():
         sums.setdefault(Named(of.route, of.provider, of.model), Numbers()).add(numbers)
-    took = HistogramMetricFamily("polychat_request_seconds", "From a request's head to its answer's end.", labels=Named._fields)
-    first = HistogramMetricFamily("polychat_first_piece_seconds", "As that, to a stream's first piece.", labels=Named._fields)
-    tokens = CounterMetricFamily("polychat_tokens", "What answers took, as backends count.", labels=(*Named._fields, "kind"))
+    took = HistogramMetricFamily(
+        "polychat_request_seconds", "Seconds from a request's head to the end of its answer.", labels=Named._fields
+    )
+    first = HistogramMetricFamily(
+        "polychat_first_piece_seconds",
+        "Seconds from a request's head to the first piece of a streamed answer.",
+        labels=Named._fields,
+    )
+    tokens = CounterMetricFamily(
+        "polychat_tokens", "Tokens of requests and answers, as backends count them.", labels=(*Named._fields, "kind")
+    )
     counters = {name: CounterMetricFamily(name, about, labels=Named._fields) for name, (_, about) in _SUMS.items()}
     for names, numbers in sums.items():
         if any(numbers.within):

@@ -209,6 +209,7 @@ class _Line(Struct, omit_defaults=True, gc=False):
     verdict: str | None = None
     reason: str = ""
     error: str = ""
+    failures: list[str] | UnsetType = UNSET
     trace_id: str = ""
     asked: str | UnsetType = UNSET
     answered: str | UnsetType = UNSET
@@ -246,11 +247,23 @@ def _line(record: Record, now: str) -> _Line:
     )
     if record.error:
         line.error = shown(record.error, _ERROR)
+    if record.failures:
+        line.failures = _failures(record)
     if record.traceparent and (trace := _TRACE.match(record.traceparent)) is not None:
         line.trace_id = trace[1]
     if record.text is not None:
         line.asked, line.answered = (shown(text, _TEXT) for text in record.text)
     return line
+
+
+_FAILURES = 8
+"""Attempts whose reasons are told."""
+
+
+def _failures(record: Record) -> list[str]:
+    """Each attempt that failed, by its target's name."""
+    told = [f"{one.target}: {one.outcome}: {one.reason}" for one in record.failures[:_FAILURES]]
+    return [shown(line, _ERROR) for line in told]
 
 
 def _notes(record: Record) -> str:
@@ -276,6 +289,8 @@ def _notes(record: Record) -> str:
         notes += f"{record.verdict}, "
     if record.error:
         notes += f"{shown(record.error, _ERROR)}, "
+    elif record.failures:  # another target answered: the log tells of those that did not
+        notes += f"after {'; '.join(_failures(record))}, "
     return f"{notes[:-2]}  " if notes else ""
 
 

@@ -22,6 +22,7 @@ from msgspec.msgpack import Decoder, Encoder
 
 from ..errors import shown
 from .record import Record
+from .tried import Counts, Tried, tried
 
 if TYPE_CHECKING:
     from .exposition import View
@@ -172,7 +173,7 @@ class Metrics:
 
     def __init__(self, running: Callable[[], int], shared: Path | None = None) -> None:
         self._running, self._pid = running, os.getpid()
-        self._names, self._table = Names(), Table()
+        self._names, self._table, self._tried = Names(), Table(), Tried()
         # A process may have the number of one that died: its file is not to be overwritten.
         self._file = None if shared is None else shared / f"{self._pid}-{secrets.token_hex(4)}{_DONE}"
         self._changed = False
@@ -185,6 +186,7 @@ class Metrics:
         labels = Labels(record.door, _STATUS[record.status], record.verdict or "", *self._names.of(record))
         numbers = self._table.get(labels) or self._table.of(labels)
         numbers.count(record)
+        self._tried.count(record)
         self._changed = True
         if self._timer is None and self._file is not None:
             self._later()
@@ -208,7 +210,7 @@ class Metrics:
         self._write()
 
     def _taken(self) -> Snapshot:
-        return Snapshot(self._pid, self._running(), list(self._table.items()))
+        return Snapshot(self._pid, self._running(), list(self._table.items()), attempts=list(self._tried.items()))
 
     def _later(self) -> None:
         if self._file is not None:
@@ -248,6 +250,7 @@ class Snapshot(Struct, tag_field="format", tag="polychat-metrics-1", forbid_unkn
     numbers: list[tuple[Labels, Numbers]]
     folded: list[str] = []
     """Files whose numbers are in here: those that are still there are not to be counted again."""
+    attempts: Counts = []
 
 
 _encoder, _decoder = Encoder(), Decoder(Snapshot)
@@ -272,8 +275,9 @@ def fold(folder: Path, alive: Collection[int]) -> None:
         dead = {name: one for name, one in found.items() if one.pid not in alive}
         if dead:
             fresh = {name: one for name, one in dead.items() if name not in before.folded}
-            table = total([before, *fresh.values()])
-            _replace(folder / _FOLDED, Snapshot(0, 0, list(table.items()), list(dead)))
+            told = [before, *fresh.values()]
+            attempts = tried(one.attempts for one in told)
+            _replace(folder / _FOLDED, Snapshot(0, 0, list(total(told).items()), list(dead), list(attempts.items())))
             for name in dead:
                 (folder / name).unlink(missing_ok=True)
 
