@@ -290,3 +290,11 @@ async def test_openais_client_puts_a_rich_stream_together() -> None:
     assert choice.finish_reason == "tool_calls"
     assert [call.function.arguments for call in choice.message.tool_calls or []] == ['{"x":1}', "{}"]
     assert [note.url_citation.title for note in choice.message.annotations or []] == ["A", "B"]
+
+
+def test_which_stop_ended_it_is_told() -> None:
+    """Servers that say so (vLLM) are heard: other wires have a place for it."""
+    body = stream(chunk({"content": "x"}), chunk({}, "stop", stop_reason="END"))
+    assert hear(wire.Reader(), [body]).finish == Finish("complete", "stop", stop_sequence="END")
+    numbered = stream(chunk({"content": "x"}), chunk({}, "stop", stop_reason=128001))
+    assert hear(wire.Reader(), [numbered]).finish == Finish("complete", "stop")

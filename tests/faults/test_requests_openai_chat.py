@@ -11,7 +11,7 @@ import pytest
 from polychat.providers._fitting import call_id, fitted, fitted_as_it_came
 from polychat.providers._notes import Notes
 from polychat.providers._vendor import known
-from polychat.types import Ask, TextPart, Thinking, Tool, Turn
+from polychat.types import Ask, FilePart, ImagePart, Opaque, ReasoningPart, TextPart, Thinking, Tool, ToolCall, ToolResult, Turn
 from polychat.wire import openai_chat as wire
 from polychat.wire.ledger import losses
 from polychat.wire.wires import names
@@ -167,3 +167,31 @@ def test_a_long_name_of_whoever_asks(letters: int) -> None:
     user = wire.write_request(Ask("m", [Turn("user", [TextPart("x")])], user="u" * letters))["user"]
     assert len(user) == 64
     assert (user == "u" * letters) == (letters == 64)
+
+
+def test_nothing_becomes_an_empty_message() -> None:
+    """A turn of which only another vendor reads anything is left out, and told."""
+    turns = [Turn("user", [TextPart("a")]), Turn("assistant", [ReasoningPart("", Opaque("anthropic", "x", redacted=True))])]
+    ask = Ask("m", [*turns, Turn("user", [TextPart("b")])], wire="anthropic")
+    assert [message["content"] for message in wire.write_request(ask)["messages"]] == ["a", "b"]
+    assert [loss.field for loss in losses(ask, wire.FATES, wire.NAME, "openai")] == ["parts.opaque.foreign"]
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_file_that_another_vendor_holds(name: str) -> None:
+    """It is told on every wire but those of the vendor that holds it, in results of tools too."""
+    result = ToolResult("a", [FilePart(id="file-1")])
+    turns = [Turn("user", [FilePart(id="file-1")]), Turn("assistant", [ToolCall("a", "f")]), Turn("tool", [result])]
+    spoken = wire_of(name)
+    for turn in (turns[0], turns[2]):
+        ask = Ask("m", [turns[0], turns[1], turn], wire="openai-chat")
+        told = [loss.field for loss in losses(ask, spoken.FATES, name, "v")]
+        assert ("parts.file.id.foreign" in told) == (not name.startswith("openai"))
+
+
+def test_an_image_by_url_in_a_result_before_ollama() -> None:
+    """The API takes images by their bytes: one that would vanish is told."""
+    result = ToolResult("a", [TextPart("x"), ImagePart(url="https://a.example/x.png")])
+    ask = Ask("m", [Turn("user", [TextPart("a")]), Turn("assistant", [ToolCall("a", "f")]), Turn("tool", [result])])
+    spoken = wire_of("ollama")
+    assert "parts.image.url" in [loss.field for loss in losses(ask, spoken.FATES, "ollama", "ollama")]

@@ -77,6 +77,7 @@ FIELDS: dict[str, str] = {
     "parts.file.url": "documents by URL",
     "parts.file.data": "documents by their bytes",
     "parts.file.id": "documents the backend holds",
+    "parts.file.id.foreign": "documents that another vendor's backend holds",
     "parts.file.name": "the name of a document",
     "parts.reasoning": "earlier thoughts, as text",
     "parts.opaque": "a vendor's own signatures and encrypted thoughts, back to that vendor",
@@ -179,7 +180,7 @@ COVERS: dict[type, dict[str, tuple[str, ...]]] = {
     FilePart: {
         "url": ("parts.file.url",),
         "data": ("parts.file.data",),
-        "id": ("parts.file.id",),
+        "id": ("parts.file.id", "parts.file.id.foreign"),
         "media_type": ("parts.file.data",),
         "name": ("parts.file.name",),
         "cache": ("cache",),
@@ -382,7 +383,7 @@ def _part(part: Part, ask: Ask, wire: str, vendor: str) -> Iterator[tuple[str, s
         case AudioPart():
             yield "parts.audio", part.media_type
         case FilePart():
-            yield from _file(part)
+            yield from _file(part, ask, wire)
         case ReasoningPart():
             yield from _thought(part, vendor)
         case RefusalPart():
@@ -401,8 +402,14 @@ def _image(image: ImagePart) -> Iterator[tuple[str, str]]:
         yield "parts.image.detail", image.detail
 
 
-def _file(file: FilePart) -> Iterator[tuple[str, str]]:
+_OPENAIS = ("openai-chat", "openai-responses")
+"""Wires of one vendor, whose files are the same on both."""
+
+
+def _file(file: FilePart, ask: Ask, wire: str) -> Iterator[tuple[str, str]]:
     where = "url" if file.url is not None else "data" if file.data is not None else "id"
+    if where == "id" and ask.wire not in (None, wire) and not (ask.wire in _OPENAIS and wire in _OPENAIS):
+        where = "id.foreign"
     yield f"parts.file.{where}", file.name or ""
     if file.name is not None:
         yield "parts.file.name", file.name
@@ -412,6 +419,10 @@ def _result(result: ToolResult, ask: Ask, wire: str) -> Iterator[tuple[str, str]
     for part in result.parts:
         kind = "text" if isinstance(part, TextPart) else "image" if isinstance(part, ImagePart) else "file"
         yield f"parts.result.{kind}", result.name or ""
+        if isinstance(part, ImagePart):
+            yield from _image(part)
+        elif isinstance(part, FilePart):
+            yield from _file(part, ask, wire)
         yield from _common(part.cache, part.extra, ask, wire)
     if result.is_error:
         yield "parts.result.error", result.name or ""

@@ -30,6 +30,7 @@ FATES: Fates = {
         "goes back with its own signature; the API refuses thoughts that it did not sign: they stay out"
     ),
     "parts.opaque": mapped("signature, redacted_thinking, and the blocks of tools the backend ran"),
+    "parts.file.id.foreign": dropped("only the vendor that holds the file can read it: send the document itself"),
     "parts.opaque.foreign": dropped("only the vendor that made it can read it"),
     "parts.refusal": emulated("as the assistant's text"),
     "parts.call": mapped("tool_use; an id that the API would refuse is rewritten, in its result too"),

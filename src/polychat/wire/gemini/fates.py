@@ -25,6 +25,7 @@ FATES: Fates = {
     "parts.file.name": dropped("the API takes documents without their names"),
     "parts.reasoning": mapped("a part marked as thought"),
     "parts.opaque": mapped("thoughtSignature"),
+    "parts.file.id.foreign": dropped("only the vendor that holds the file can read it: send the document itself"),
     "parts.opaque.foreign": dropped("only the vendor that made it can read it"),
     "parts.refusal": emulated("as the model's text"),
     "parts.call": mapped("functionCall"),

@@ -24,6 +24,7 @@ FATES: Fates = {
     "parts.file.name": dropped("the API takes no documents"),
     "parts.reasoning": mapped("thinking; the thoughts of a turn become one"),
     "parts.opaque": mapped("signature of the call, thinking_signature of a turn with one thought: fields of ours"),
+    "parts.file.id.foreign": dropped("only the vendor that holds the file can read it: send the document itself"),
     "parts.opaque.foreign": dropped("only the vendor that made it can read it"),
     "parts.refusal": emulated("as the assistant's text"),
     "parts.call": mapped("tool_calls; arguments are an object"),

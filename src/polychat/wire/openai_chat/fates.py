@@ -16,6 +16,7 @@ FATES: Fates = {
     "parts.file.data": mapped("a data: URL"),
     "parts.reasoning": mapped("reasoning_content, several thoughts as one; reasoning_details where one is signed"),
     "parts.opaque": mapped("reasoning_details; extra_content of a tool call"),
+    "parts.file.id.foreign": dropped("only the vendor that holds the file can read it: send the document itself"),
     "parts.opaque.foreign": dropped("only the vendor that made it can read it"),
     "parts.refusal": mapped("refusal, or a part of the content beside others"),
     "parts.result.image": emulated(_BEHIND),

@@ -163,6 +163,7 @@ class _Reading:
         self._usage: Usage | None = None
         self._choices: dict[int, Choice] = {}
         self._pages: Object = {}
+        self._stop_sequence: str | None = None
         self._id: str | None = None
         """The reply's, by its first chunk."""
 
@@ -223,6 +224,8 @@ class _Reading:
                 return [*events, *self._fail(_failure(said, reason))]
             choice.ended = True
             choice.reason = REASONS.get(reason, reason)
+            if choice.number == 0 and isinstance(stop := said.get("stop_reason"), str) and stop:
+                self._stop_sequence = stop  # vLLM's and SGLang's word for which of the ask's texts it was
         return events
 
     def _is_another(self, chunk: Object) -> bool:
@@ -275,7 +278,7 @@ class _Reading:
         if empty:
             return failed(EmptyReply("the backend sent nothing: no text, no call and no reason"))
         others = {choice.number: choice.why() for choice in choices if choice.number} or None
-        return Finish("complete", reason, others=others)
+        return Finish("complete", reason, stop_sequence=self._stop_sequence, others=others)
 
 
 _SILENT = frozenset(
@@ -333,7 +336,13 @@ def _usual_end(chunk: Any) -> str | None:
         return None
     said = choices[0]
     reason = said.get("finish_reason")
-    if said.get("delta") != {} or reason not in _PLAIN_ENDS or said.get("logprobs") is not None or said.get("index"):
+    if (
+        said.get("delta") != {}
+        or said.get("stop_reason")
+        or reason not in _PLAIN_ENDS
+        or said.get("logprobs") is not None
+        or said.get("index")
+    ):
         return None
     return str(reason)
 

@@ -124,10 +124,16 @@ def _messages(turns: list[Turn], vendor: str, *, own: bool) -> list[Object]:
             _assistant(turn.parts, vendor, message, own=own)
         else:
             message["content"] = _content(turn.parts, own=own)
+        if turn.parts and not own and not any(message.get(name) for name in _SAYING):
+            continue  # nothing of it can be told here, and servers refuse a message without anything
         if turn.name is not None:
             message["name"] = turn.name
         messages.append(_with(own, turn.extra, message))
     return messages
+
+
+_SAYING = ("content", "refusal", "tool_calls", "reasoning_content", "reasoning_details")
+"""What of a message says anything."""
 
 
 def _results(results: list[ToolResult], *, own: bool) -> list[Object]:
