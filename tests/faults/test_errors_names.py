@@ -119,8 +119,8 @@ async def test_a_list_that_failed_once(serve: Any, monkeypatch: pytest.MonkeyPat
 
 async def test_the_smallest_of_a_route(serve: Any) -> None:
     """A route or an alias has the context of its smallest target, at every door's list, and none where one is not known."""
-    first = await serve(listing_backend({"id": "tiny", "context_length": 8000}, {"id": "odd"}))
-    second = await serve(listing_backend({"id": "huge", "context_length": 200000}))
+    first = await serve(listing_backend({"id": "tiny", "context_length": 8000, "max_output_tokens": 4000}, {"id": "odd"}))
+    second = await serve(listing_backend({"id": "huge", "context_length": 200000, "max_output_tokens": 2000}))
     told = configured(
         {"a": without_names(first.url), "b": without_names(second.url)},
         routes={"fast": ("a/tiny", "b/huge"), "open": ("a/odd", "b/huge")},
@@ -133,9 +133,10 @@ async def test_the_smallest_of_a_route(serve: Any) -> None:
         gemini = {one["name"]: one for one in (await here.ask("/v1beta/models")).json["models"]}
         shown = (await here.ask("/api/show", {"model": "claude"})).json
     for name in ("fast", "claude"):
-        assert chat[name]["context_length"] == 8000
-        assert anthropic[name]["max_input_tokens"] == 8000
+        assert (chat[name]["context_length"], chat[name]["max_output_tokens"]) == (8000, 2000)
+        assert (anthropic[name]["max_input_tokens"], anthropic[name]["max_tokens"]) == (8000, 2000)
         assert gemini[f"models/{name}"]["inputTokenLimit"] == 8000
+        assert gemini[f"models/{name}"]["outputTokenLimit"] == 2000
     assert shown["model_info"]["polychat.context_length"] == 8000
     assert chat["open"].get("context_length") is None
 

@@ -81,10 +81,15 @@ def _named(setup: Setup, name: str, given: Mapping[str, ModelInfo]) -> ModelInfo
         targets = setup.names.plan(name).targets
     except PolychatError:  # an alias for what a backend does not serve any more
         return info
-    contexts = [one.context for target in targets if (one := given.get(target.name)) is not None and one.context]
-    if len(contexts) == len(targets):
-        info.context = min(contexts)
+    known = [given.get(target.name) for target in targets]
+    info.context = _smallest([None if one is None else one.context for one in known])
+    info.output = _smallest([None if one is None else one.output for one in known])
     return info
+
+
+def _smallest(limits: list[int | None]) -> int | None:
+    found = [limit for limit in limits if limit]
+    return min(found) if len(found) == len(limits) else None
 
 
 async def planned(visit: Visit, name: str) -> Plan:

@@ -139,21 +139,26 @@ async def show(visit: Visit) -> None:
     """``/api/show``."""
     said = shallow(visit.body, visit.setup.limits)
     name = fields.text(value_of(said, "model") or value_of(said, "name"), "model")
-    target = (await planned(visit, name)).targets[0]
+    targets = (await planned(visit, name)).targets
     known = next((one for one in await listed(visit) if one.id == name), None)
     about: dict[str, object] = {"general.architecture": OLLAMA_FAMILY, "general.basename": name}
     if known is not None and known.context is not None:
         about[f"{OLLAMA_FAMILY}.context_length"] = known.context
     body = {"license": "", "modelfile": "", "parameters": "", "template": "", "details": OLLAMA_DETAILS, "model_info": about}
-    await visit.json(encoded({**body, "capabilities": _capabilities(target)}))
+    await visit.json(encoded({**body, "capabilities": _capabilities(targets)}))
 
 
 _CAN = {"tools": "tools", "images": "vision", "reasoning": "thinking"}
 """Ollama's words for what a vendor's models can."""
 
 
-def _capabilities(target: Target) -> list[str]:
-    """Tools leave out what has not some of them. A server of one's own that does not say can have what is usual."""
+def _capabilities(targets: tuple[Target, ...]) -> list[str]:
+    """What every target can. Tools leave out what has not some of them."""
+    can = [_can(target) for target in targets]
+    return ["completion", *(word for name, word in _CAN.items() if all(name in one for one in can))]
+
+
+def _can(target: Target) -> tuple[str, ...]:
+    """A server of one's own that does not say can have what is usual."""
     row = vendors().get(target.provider.__name__.lower())
-    can = ("tools",) if row is not None and not row.can else () if row is None else row.can
-    return ["completion", *(word for name, word in _CAN.items() if name in can)]
+    return () if row is None else row.can or ("tools",)

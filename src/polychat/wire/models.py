@@ -35,6 +35,8 @@ class ModelInfo:
     context: int | None = None
     """Tokens."""
     title: str | None = None
+    output: int | None = None
+    """Tokens that an answer may have."""
 
 
 def read_models(wire: str, body: bytes) -> list[ModelInfo]:
@@ -60,7 +62,9 @@ def _model(said: Any, wire: str) -> ModelInfo:
     titles = (said.get(key) for key in ("display_name", "displayName", "name"))
     title = next((title for title in titles if _text(title) and title not in (name, f"models/{name}")), None)
     owners = (_text(said.get(key)) for key in ("owned_by", "organization", "publisher"))
-    return ModelInfo(name, next(filter(None, owners), None), _moment(said), _context(said), title)
+    return ModelInfo(
+        name, next(filter(None, owners), None), _moment(said), _limit(said, _CONTEXTS), title, _limit(said, _OUTPUTS)
+    )
 
 
 def _text(value: object) -> str | None:
@@ -71,10 +75,12 @@ _YEAR_10000 = 253_402_300_800
 _CONTEXTS = ("context_length", "context_window", "max_context_length", "max_model_len", "inputTokenLimit", "max_input_tokens")
 
 
-def _context(said: dict[str, Any]) -> int | None:
-    limits = said.get("limits")
-    places = (said, limits) if isinstance(limits, dict) else (said,)
-    found = (place.get(name) for place in places for name in _CONTEXTS)
+_OUTPUTS = ("max_output_tokens", "max_completion_tokens", "outputTokenLimit", "max_tokens")
+
+
+def _limit(said: dict[str, Any], names: tuple[str, ...]) -> int | None:
+    places = (said, *(inner for name in ("limits", "top_provider") if isinstance(inner := said.get(name), dict)))
+    found = (place.get(name) for place in places for name in names)
     return next((tokens for tokens in found if type(tokens) is int and tokens > 0), None)
 
 
@@ -100,7 +106,7 @@ def write_models(wire: str, listed: list[ModelInfo]) -> bytes:
         return encoded({"models": [_gemini(one) for one in listed]})
     if wire == "ollama":
         return encoded({"models": [_ollama(one) for one in listed]})
-    context = [{} if one.context is None else {"context_length": one.context} for one in listed]
+    context = [_said(context_length=one.context, max_output_tokens=one.output) for one in listed]
     data: list[dict[str, Any]] = [
         {"id": one.id, "object": "model", "created": one.created or 0, "owned_by": one.owner or "polychat", **more}
         for one, more in zip(listed, context, strict=True)
@@ -111,7 +117,7 @@ def write_models(wire: str, listed: list[ModelInfo]) -> bytes:
 def _anthropic(one: ModelInfo) -> dict[str, Any]:
     said: dict[str, Any] = {"type": "model", "id": one.id, "display_name": one.title or one.id}
     said["created_at"] = _written(one.created)
-    return said if one.context is None else {**said, "max_input_tokens": one.context}
+    return {**said, **_said(max_input_tokens=one.context, max_tokens=one.output)}
 
 
 def _gemini(one: ModelInfo) -> dict[str, Any]:
@@ -121,7 +127,7 @@ def _gemini(one: ModelInfo) -> dict[str, Any]:
         "displayName": one.title or one.id,
         "supportedGenerationMethods": methods,
     }
-    return said if one.context is None else {**said, "inputTokenLimit": one.context}
+    return {**said, **_said(inputTokenLimit=one.context, outputTokenLimit=one.output)}
 
 
 def _ollama(one: ModelInfo) -> dict[str, Any]:
@@ -129,6 +135,11 @@ def _ollama(one: ModelInfo) -> dict[str, Any]:
     digest = sha256(one.id.encode("utf-8", "replace")).hexdigest()
     said = {"name": one.id, "model": one.id, "modified_at": _written(one.created), "size": 0, "digest": digest}
     return {**said, "details": OLLAMA_DETAILS}
+
+
+def _said(**limits: int | None) -> dict[str, int]:
+    """The limits that are known."""
+    return {name: tokens for name, tokens in limits.items() if tokens is not None}
 
 
 def _written(created: int | None) -> str:
