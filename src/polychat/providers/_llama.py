@@ -374,7 +374,6 @@ def _parameters(params: Any, setting: Setting) -> Any:
     params.cache_ram_mib = 0  # else up to 8 GiB of old conversations
     params.n_threads_http = 1
     params.prefill_assistant = False  # an assistant's turn at the end is a turn, and no beginning of the answer
-    params.force_pure_content_parser = True  # what the model writes is what comes
     return params
 
 

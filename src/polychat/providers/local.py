@@ -5,23 +5,28 @@ from __future__ import annotations
 import asyncio
 import difflib
 import os
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from .. import config
 from ..errors import BadInput, BadReply, ReplyFailed, TimedOut, UnknownTarget, shown
-from ..events import Event, Finish, Text, Usage
+from ..events import Event, Finish, Reasoning, Text, Usage
 from ..prompt import byte_size, turns
 from ..transport import weights
-from ..types import Messages
+from ..types import Ask, Messages
 from ..wire._json import encoded
 from ..wire.embeddings import Embed, Embeddings, read_reply
 from ..wire.reading import complete, failed, truncated
 from . import _llama
 from ._base import AsyncGeneratorProvider, ProviderModelMixin
-from ._call import Call, call_of
+from ._bound import FATES, Bound
+from ._call import Call, call_of, options_of
 from ._llama import Chunk, Setting
+from ._notes import Notes
+from ._reach import fates_of, options_from
 
 T = TypeVar("T")
 
@@ -86,10 +91,13 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
         seed: int | None = None,
         frequency_penalty: float | None = None,
         presence_penalty: float | None = None,
+        response_format: dict[str, Any] | None = None,
     ) -> AsyncGenerator[list[Event], None]:
         numbers = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p, "max_tokens": max_tokens}
         numbers |= {"seed": seed, "frequency_penalty": frequency_penalty, "presence_penalty": presence_penalty}
         asked = question(messages, numbers, stop)
+        if response_format is not None:
+            asked["response_format"] = response_format  # llama.cpp makes a grammar of it, and the answer keeps to that
         _llama.require()
         setting = await _in_time(_setting(cls.get_model(model)), call)
         loaded = await _in_time(_llama.loaded(setting), call)
@@ -100,6 +108,20 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
                     yield events
         finally:
             answer.close()
+
+    @classmethod
+    async def answers(
+        cls, ask: Ask, notes: Notes, proxy: str | None = None, **kwargs: Any
+    ) -> AsyncGenerator[list[Event], None]:
+        """``events`` of an ask in common words; schemas and calls of tools are bound by a grammar."""
+        options = options_of(cls)
+        notes.settle(ask, {**fates_of(cls, options), **FATES}, cls.__name__, cls.__name__)
+        bound = Bound(ask)
+        given = options_from(ask, options) | ({} if bound.format is None else {"response_format": bound.format})
+        async with aclosing(cls.events(ask.model or None, bound.messages(ask), proxy, **given, **kwargs)) as batches:
+            async for batch in batches:
+                if events := bound.read(batch):
+                    yield events
 
     @classmethod
     async def embed(cls, asked: Embed, proxy: str | None = None, **kwargs: Any) -> Embeddings:
@@ -132,17 +154,29 @@ def vectors_of(said: dict[str, Any], model: str) -> Embeddings:
 
 def question(messages: Messages, numbers: dict[str, float | None], stop: object) -> dict[str, Any]:
     """What llama.cpp is asked: a chat completion as OpenAI has it, and more. Raises ``BadInput`` naming the field."""
-    said = [{"role": role, "content": text} for role, text in turns(messages)]
+    said = [{"role": role, "content": _as_words(text)} for role, text in turns(messages)]
     for index, turn in enumerate(said):
         for part, text in turn.items():
             byte_size(text, f"messages[{index}].{part}")
     asked: dict[str, Any] = {"messages": said, "stream": True, "stream_options": {"include_usage": True}}
     asked["return_progress"] = True  # a chunk for each batch of the prompt: else a long one could not be given up
-    asked["reasoning_format"] = "none"  # thoughts come as the model writes them; there is no event for them to go to
+    asked["reasoning_format"] = "auto"  # thoughts apart from the answer, where the model's template marks them
     asked |= {name: _number(name, value) for name, value in numbers.items() if value is not None}
     if stop is not None:
         asked["stop"] = _stops(stop)
     return asked
+
+
+_CONTROL = re.compile(r"<(?=\|[\w ]{1,40}\|>|/?s>|/?(?:start|end)_of_\w{1,20}>|(?:bos|eos|pad|unk)>)|\[(?=/?INST\])")
+
+
+def _as_words(text: str) -> str:
+    """The text with an invisible space inside what looks like a model's control tokens.
+
+    llama.cpp reads the whole conversation at once, the template's tokens and a user's words alike: without it, words could end
+    their own turn and begin another's.
+    """
+    return _CONTROL.sub(lambda mark: f"{mark[0]}\u200b", text)
 
 
 def _number(name: str, value: object) -> float:
@@ -202,7 +236,9 @@ class Reader:
                 self._usage = [Usage(asked, answered, asked + answered)]
             case {"choices": [{"delta": delta, "finish_reason": reason}]}:
                 self._reason = reason or self._reason
-                return [Text(text)] if (text := delta.get("content")) else []
+                thoughts = delta.get("reasoning_content")
+                said: list[Event] = [Reasoning(thoughts)] if thoughts else []
+                return [*said, Text(text)] if (text := delta.get("content")) else said
             case _:
                 self.done = True
                 return [failed(BadReply(f"llama.cpp said what is not understood: {shown(str(chunk))}"))]

@@ -1,0 +1,141 @@
+"""An answer whose form a grammar binds: JSON, a JSON schema, calls of tools; and how a model without a form for tools is asked.
+
+llama.cpp makes a grammar of a JSON schema, token by token, so that whatever the model is, the answer fits. A call of a tool is
+such an answer: an object with the tool's name and arguments that follow the tool's schema, or, where the model may choose, one
+with its words. What the tools are stands in a system message, and earlier calls and results stand in the conversation as text.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import Any
+
+from ..errors import BadInput
+from ..events import Event, Finish, Text, ToolCallPiece
+from ..types import Ask, Part, TextPart, Tool, ToolCall, ToolResult
+from ..wire._json import decoded
+from ..wire.ledger import KEPT, emulated
+
+_AS_TEXT = emulated("it goes into the prompt as text")
+FATES = {
+    **dict.fromkeys(("format.json", "format.schema", "tools", "tool_choice.required", "tool_choice.named"), KEPT),
+    **dict.fromkeys(("turns.tool", "parts.call", "parts.result.text"), _AS_TEXT),
+    "parallel_tool_calls": emulated("one tool is called at a time"),
+}
+"""What binding does with the fields that a service of plain text drops."""
+
+
+class Bound:
+    """The form of one ask's answer. ``format`` is llama.cpp's ``response_format``, ``None`` where the answer is free."""
+
+    def __init__(self, ask: Ask) -> None:
+        self.tools = _offered(ask)
+        self._text: list[str] = []
+        self.format: dict[str, Any] | None = None
+        if self.tools:
+            self.format = _schema_format(
+                _calls(self.tools, may_answer=ask.tool_choice is None or ask.tool_choice.mode == "auto")
+            )
+        elif ask.format is not None and ask.format.kind == "json":
+            self.format = {"type": "json_object"}
+        elif ask.format is not None and ask.format.schema is not None:
+            self.format = _schema_format(ask.format.schema)
+
+    def messages(self, ask: Ask) -> list[dict[str, str]]:
+        """The conversation as messages of text, the tools before it."""
+        said = [{"role": "system", "content": _told(self.tools)}] if self.tools else []
+        for turn in ask.turns:
+            text = "\n".join(filter(None, map(_line, turn.parts)))
+            if text or not turn.parts:
+                role = {"developer": "system", "tool": "user"}.get(turn.role, turn.role)
+                said.append({"role": role, "content": text})
+        return said
+
+    def read(self, batch: list[Event]) -> list[Event]:
+        """The events of a free answer as they are; those of one with tools held until it is whole, and then a call or words."""
+        if not self.tools:
+            return batch
+        held: list[Event] = []
+        for event in batch:
+            if isinstance(event, Text):
+                self._text.append(event.text)
+            elif isinstance(event, Finish):
+                held += self._ended(event)
+            else:
+                held.append(event)
+        return held
+
+    def _ended(self, finish: Finish) -> list[Event]:
+        try:
+            answer = decoded("".join(self._text).encode())
+        except ValueError:  # cut by a limit or a clock: the finish says so
+            return [finish]
+        match answer:
+            case {"tool": str(name), "arguments": dict(arguments)}:
+                text = json.dumps(arguments, ensure_ascii=False)
+                call = ToolCallPiece(0, f"call_{secrets.token_hex(8)}", name, text)
+                return [call, Finish(finish.verdict, "tool_calls", finish.error)]
+            case {"answer": str(words)} if words:
+                return [Text(words), finish]
+        return [finish]
+
+
+def _offered(ask: Ask) -> list[Tool]:
+    """The tools that may be called now. Raises ``BadInput`` for a choice of one that is not there."""
+    choice = ask.tool_choice
+    tools = [tool for tool in ask.tools if isinstance(tool, Tool)]
+    if choice is None or choice.mode == "auto" or not tools:
+        return tools
+    if choice.mode == "none":
+        return []
+    chosen = [tool for tool in tools if choice.mode == "required" or tool.name == choice.name]
+    if not chosen:
+        raise BadInput(f"tool_choice names {choice.name}, which is none of the tools", field="tool_choice")
+    return chosen
+
+
+def _schema_format(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+
+
+def _calls(tools: list[Tool], *, may_answer: bool) -> dict[str, Any]:
+    definitions: dict[str, Any] = {}
+    forms = [_object(tool={"const": tool.name}, arguments=_parameters(tool, definitions)) for tool in tools]
+    if may_answer:
+        forms.append(_object(answer={"type": "string"}))
+    return {"anyOf": forms, **({"$defs": definitions} if definitions else {})}
+
+
+def _parameters(tool: Tool, definitions: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a tool's arguments; what it refers to goes to the top, where references look for it."""
+    schema = dict(tool.parameters or {})
+    definitions.update(schema.pop("$defs", {}))
+    return {"type": "object", "properties": {}, **schema}
+
+
+def _object(**properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def _told(tools: list[Tool]) -> str:
+    lines = [
+        f"- {tool.name}: {tool.description or ''} Arguments: {json.dumps(tool.parameters or {}, ensure_ascii=False)}"
+        for tool in tools
+    ]
+    return (
+        'You can call these tools. To call one, answer with {"tool": its name, "arguments": {...}}; to answer in words, with '
+        '{"answer": "your words"}.\n' + "\n".join(lines)
+    )
+
+
+def _line(part: Part) -> str:
+    match part:
+        case TextPart(text):
+            return text
+        case ToolCall(name=name, arguments=arguments):
+            return f'{{"tool": {json.dumps(name)}, "arguments": {arguments or "{}"}}}'
+        case ToolResult(parts=parts, name=name):
+            told = "".join(one.text for one in parts if isinstance(one, TextPart))
+            return f"The tool {name or ''} gave: {told}".replace("  ", " ")
+    return ""
