@@ -195,3 +195,25 @@ def test_blanks_round_a_key_are_none_of_it(given: object) -> None:
         key_of(b"sk-secret")
     assert raised.value.field == "api_key"
     assert "sk-secret" not in str(raised.value)
+
+
+async def test_an_answer_that_was_cut_or_is_not_of_its_schema_is_said_to_be(serve: Any, tmp_path: Path) -> None:
+    """A limit of tokens is a warning beside 0; a schema that was not met is 1, with the text there all the same."""
+    texts = ["hello", "no JSON", "no JSON"]
+
+    async def said(seen: Seen, say: Say) -> None:
+        chunk = {"choices": [{"index": 0, "delta": {"content": texts.pop(0)}, "finish_reason": "length" if texts else "stop"}]}
+        await say.stream([f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n".encode()])
+
+    server = await serve(said)
+    schema = tmp_path / "s.json"
+    schema.write_text('{"type": "object", "properties": {}}')
+    out, err = await shell(f"{ask(server)} Hi; echo $?")
+    assert out == "hello\n0\n"
+    assert "max_tokens" in err
+    out, err = await shell(f"{ask(server)} --schema {schema} Hi; echo $?")
+    assert out == "no JSON\n1\n"
+    out, err = await shell(f"{ask(server)} --json --schema {schema} Hi; echo $?")
+    report, code = out.splitlines()
+    assert (json.loads(report)["error"]["type"], json.loads(report)["text"], code) == ("BadReply", "no JSON", "1")
+    assert "does not fit the schema" in err

@@ -11,12 +11,13 @@ import stat
 import sys
 from base64 import b64encode
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TextIO
 
 from ..client import Reply, Stream, stream
 from ..client.targets import default_model, providers_of
-from ..errors import BadInput, PolychatError
+from ..errors import BadInput, BadReply, PolychatError
 from ..prompt import decoded_text
 from ..providers import options_of
 from . import ANSWERED, FAILED, MISUSED, complain, print_json
@@ -151,14 +152,32 @@ async def _plain(reply: Stream, *, wait: bool, usage: bool) -> int:
     printer.finish()
     for number, source in enumerate(reply.sources, 1):
         print(f"[{number}] {_tame(source.title)} {_tame(source.url)}".replace("\n", " "), file=sys.stderr)
+    _say_if_cut(reply)
+    whole, failure = _checked(reply)
     if usage:
-        print(f"polychat: {told(reply.reply())}", file=sys.stderr)
-    return ANSWERED
+        print(f"polychat: {told(whole)}", file=sys.stderr)
+    if failure is not None:
+        complain(str(failure))
+    return ANSWERED if failure is None else FAILED
+
+
+def _say_if_cut(reply: Stream) -> None:
+    if reply.reason == "length":
+        complain("the answer reached its limit of tokens and may end amid a thought: raise it with -o max_tokens=N", "warning")
+
+
+def _checked(reply: Stream) -> tuple[Reply, BadReply | None]:
+    """The reply, and why it is not of the schema that was asked for, if it is not."""
+    try:
+        return reply.reply(), None
+    except BadReply as error:
+        reply.shape = None
+        return reply.reply(), error
 
 
 def told(reply: Reply) -> str:
     """Tokens and cost in one line; what was guessed and what has no price is said to be so."""
-    cost = "unpriced" if reply.cost is None else f"${reply.cost:.6f}"
+    cost = _unpriced(reply) if reply.cost is None else f"${reply.cost:.6f}"
     usage = reply.usage
     if usage is None:
         return f"tokens unknown; {cost}"
@@ -169,6 +188,15 @@ def told(reply: Reply) -> str:
     return f"{asked} tokens in, {answered} out{extra}{how}; {cost}"
 
 
+def _unpriced(reply: Reply) -> str:
+    """Why there is no cost, as far as can be told from here."""
+    if find_spec("genai_prices") is None:
+        return 'unpriced (prices come with  pip install "polychat[prices]")'
+    if reply.usage is None or reply.usage.prompt_tokens is None:
+        return "unpriced (the backend did not count)"
+    return f"unpriced (no price is known for {_tame(reply.served or reply.model or 'this model')} there)"
+
+
 async def _whole_json(reply: Stream) -> int:
     failure: PolychatError | None = None
     try:
@@ -177,8 +205,12 @@ async def _whole_json(reply: Stream) -> int:
                 pass
     except PolychatError as error:
         failure = error
-    report = asdict(reply.reply())
-    report["losses"] = [str(loss) for loss in reply.reply().losses]
+    else:
+        _say_if_cut(reply)
+    whole, unfit = _checked(reply)
+    failure = failure or unfit
+    report = asdict(whole)
+    report["losses"] = [str(loss) for loss in whole.losses]
     if failure is not None:
         report["error"] = {
             "type": type(failure).__name__,
