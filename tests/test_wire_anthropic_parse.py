@@ -230,7 +230,7 @@ def test_a_body_is_the_same_again(said: dict[str, Any]) -> None:
         (messages("hi", stream="yes"), "stream"),
         (messages("hi", max_tokens=1.5), "max_tokens"),
         (messages("hi", stop_sequences=[1]), "stop_sequences[0]"),
-        (messages("hi", thinking={"type": "enabled"}), "thinking.budget_tokens"),
+        (messages("hi", thinking={"type": "enabled", "budget_tokens": 0}), "thinking.budget_tokens"),
         (messages("hi", output_config={"format": {"type": "grammar"}}), "output_config.format.type"),
         (messages("hi", output_config={"format": {"type": "json_schema"}}), "output_config.format.schema"),
     ],

@@ -23,6 +23,12 @@ SIGNATURE = "CiIBVKhc7vB+vaaq6rA/KC79Ts7iXagIOA4EBOyBFDpl+pxPCmcBVKhc7gYyIw6X"
 
 # What the vendor publishes.
 
+CODE = (
+    '{"executableCode":{"language":"PYTHON","code":"prime_numbers = [2, 3, 5, 7, 11]\\nsum_of_primes = sum(prime_numbers)\\n'
+    "print(f'The sum of the first 5 prime numbers is: {sum_of_primes}')\\n\"}}"
+)
+RAN = '{"codeExecutionResult":{"outcome":"OUTCOME_OK","output":"The sum of the first 5 prime numbers is: 28\\n"}}'
+
 SAID: dict[str, list[Event]] = {
     "stream-text.sse": [
         Start(None, "gemini-3.1-flash-lite"),
@@ -49,7 +55,10 @@ SAID: dict[str, list[Event]] = {
     ],
     "stream-code.sse": [
         Start("RUy4aObyJcTujrEPqtKYKQ", "gemini-2.5-flash"),
-        Text(" sum using a Python tool:\n\nThe sum of the first 5 prime numbers is 28."),
+        Text(" sum using a Python tool:\n\n"),
+        Reasoning("", Opaque("gemini", CODE, redacted=True), 0),
+        Reasoning("", Opaque("gemini", RAN, redacted=True), 1),
+        Text("The sum of the first 5 prime numbers is 28."),
         Usage(264, 221, 485, reasoning_tokens=95),
         Finish("complete", "stop"),
     ],

@@ -142,7 +142,9 @@ def _thinking(ask: Ask, value: object) -> None:
     match thinking.get("type"):
         case "enabled":
             wanted.budget = optional_count(thinking.get("budget_tokens"), "thinking.budget_tokens")
-            if not wanted.budget:
+            if wanted.budget is None:
+                wanted.budget = None if wanted.effort else -1  # some clients leave it out: as the model likes
+            elif not wanted.budget:
                 raise bad("thinking.budget_tokens", "a number of tokens, 1,024 or more", thinking.get("budget_tokens"))
         case "adaptive":
             wanted.budget = None if wanted.effort else -1

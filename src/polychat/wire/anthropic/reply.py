@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...errors import BadReply, shown
 from ...events import Event, Finish
-from .._json import TooDeep, decoded
+from .._json import Halves, TooDeep, decoded
 from ..deltas import TooMany
 from ..framing import DataLines, LineTooLong
 from ..limits import LIMITS, Limits
@@ -24,6 +24,7 @@ class Reader:
         self.done = False
         self._lines = DataLines(limits.line)
         self._message = Message(vendor, limits)
+        self._halves = Halves()
         self._depth = limits.depth
 
     def feed(self, data: bytes) -> list[Event]:
@@ -59,7 +60,10 @@ class Reader:
                     return events  # the network cut it
                 if line.strip() in (b"", b"[DONE]"):  # another wire's terminator, which some servers add
                     continue
-                return self._finished(events, failed(BadReply(f"not JSON in the reply: {shown(line)}")))
+                try:
+                    value = self._halves.decoded(line, depth)
+                except ValueError:
+                    return self._finished(events, failed(BadReply(f"not JSON in the reply: {shown(line)}")))
             try:
                 take(value, events)
             except Ended as ended:
@@ -79,7 +83,10 @@ def read_reply(body: bytes, vendor: str = VENDOR, limits: Limits = LIMITS) -> li
     message = Message(vendor, limits)
     events: list[Event] = []
     try:
-        value = decoded(body, limits.depth)
+        try:
+            value = decoded(body, limits.depth)
+        except ValueError:
+            value = Halves().decoded(body, limits.depth)
         finish = message.whole(value, events)
     except Ended as ended:
         finish = ended.finish

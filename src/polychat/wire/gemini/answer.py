@@ -15,8 +15,9 @@ from ..answering import Writer
 from ..deltas import arguments_of, is_finished
 from ..faults import Fault, fault_of
 from ..framing import MAX_LINE
+from .content import object_in
 from .faults import error_value, write_fault
-from .names import WRITTEN, Object, signature_of
+from .names import VENDOR, WRITTEN, Object, signature_of
 from .told import Answer, grounding_value, logprobs_value, usage_value
 
 
@@ -74,6 +75,10 @@ class _Said:
                 self.logprobs += event.tokens
 
     def _think(self, event: Reasoning) -> None:
+        opaque = event.opaque
+        if opaque is not None and opaque.redacted and opaque.vendor == VENDOR and (whole := object_in(opaque.data)):
+            self.parts.append(whole)
+            return
         said: Object = {"text": event.text}
         if event.text:
             self.blocks.add(event.block)
@@ -107,6 +112,13 @@ class _Said:
         if self.sources:
             said["groundingMetadata"] = grounding_value(self.sources, self.answer)
         return said
+
+
+def _one_line(data: bytes) -> bytes:
+    """JSON without the letters at which some clients end a line: U+2028, U+2029 and U+0085 are escaped."""
+    if data.isascii():
+        return data
+    return data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029").replace(b"\xc2\x85", b"\\u0085")
 
 
 def _joined(parts: list[Object]) -> list[Object]:
@@ -259,7 +271,7 @@ class Stream:
         tail = self._ends.get(choice)
         if tail is None:
             tail = self._ends[choice] = self._tail % choice
-        return self._begin() + b'{"candidates":[{"content":{"parts":[{"text":' + encoded(event.text) + tail
+        return self._begin() + b'{"candidates":[{"content":{"parts":[{"text":' + _one_line(encoded(event.text)) + tail
 
     def _begin(self) -> bytes:
         if self._first is None:
@@ -268,7 +280,7 @@ class Stream:
         return first
 
     def _framed(self, value: Object) -> bytes:
-        return self._begin() + encoded(value) + self._close
+        return self._begin() + _one_line(encoded(value)) + self._close
 
     def _finish(self, finish: Finish) -> bytes:
         self._done = True
@@ -276,4 +288,5 @@ class Stream:
             return self._framed(self._choices.finished(finish))
         except PolychatError as error:
             fault: Fault = fault_of(error)
-        return self._framed(error_value(fault))
+        # As JSON of its own, as the API tells it: Google's JavaScript client overlooks an error in a ``data:`` line.
+        return self._framed(error_value(fault)) if self._array else encoded(error_value(fault)) + b"\r\n"

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 from ...errors import BackendError, FaultKind
 from ...events import Event, Logprobs, Media, Reasoning, Source, Text
 from ...types import Opaque
 from .._json import encoded
-from ..deltas import ToolCalls
+from ..deltas import ToolCalls, TooMany
 from ..faults import Fault, error_of
 from ..limits import Limits
 from .names import FAILED, REASONS, UNSAID, Object, opaque_of
+from .partial import put
 from .told import Answer, cited, grounded, logprobs_of, visited
 from .turns import base64_of
 
+SHAPES = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+"""What reading a value of another shape than ours raises."""
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -22,8 +26,8 @@ class Choice:
     """What ``take`` and ``sources`` raise (``KeyError``, ``TypeError``, …) is a shape that is not this wire's."""
 
     __slots__ = (
-        *("_block", "_calls", "_count", "_grounding", "_limits", "_message", "_pages", "_prefix", "_vendor"),
-        *("answer", "came", "index", "reason", "thinking"),
+        *("_block", "_calls", "_count", "_grounding", "_limits", "_message", "_pages", "_partial", "_prefix", "_size"),
+        *("_vendor", "answer", "came", "index", "reason", "thinking"),
     )
 
     def __init__(self, index: int, vendor: str, limits: Limits, reply: object) -> None:
@@ -43,6 +47,9 @@ class Choice:
         self._prefix = f"call_{reply}_{index}_" if known else None
         self._block = 0
         self._message = ""
+        self._partial: Object | None = None
+        """A call whose arguments come in parts, and are not all there."""
+        self._size = 0
         self._grounding: Object = {}
         self._pages: Object = {}
 
@@ -52,12 +59,14 @@ class Choice:
         for part in (said.get("content") or {}).get("parts") or ():
             self._part(part, events)
         if logprobs := said.get("logprobsResult"):
-            events.append(Logprobs(logprobs_of(logprobs), self.index))
+            with suppress(*SHAPES):
+                events.append(Logprobs(logprobs_of(logprobs), self.index))
         if citations := said.get("citationMetadata"):
-            events += cited(citations, self.answer, self.index)
-        if grounding := said.get("groundingMetadata"):
+            with suppress(*SHAPES):
+                events += cited(citations, self.answer, self.index)
+        if isinstance(grounding := said.get("groundingMetadata"), dict):
             self._grounding = {**self._grounding, **grounding}
-        if pages := said.get("urlContextMetadata"):
+        if isinstance(pages := said.get("urlContextMetadata"), dict):
             self._pages = {**self._pages, **pages}
         reason = said.get("finishReason")
         if reason not in UNSAID:
@@ -67,9 +76,13 @@ class Choice:
 
     def sources(self) -> list[Source]:
         """The pages the answer rests on; they come last, and some servers repeat them."""
-        found = list(grounded(self._grounding, self.answer, self.index))
-        known = {source.url for source in found}
-        return found + [page for page in visited(self._pages, self.index) if page.url not in known]
+        found: list[Source] = []
+        with suppress(*SHAPES):  # decoration of any shape costs no words
+            found += grounded(self._grounding, self.answer, self.index)
+        with suppress(*SHAPES):
+            known = {source.url for source in found}
+            found += [page for page in visited(self._pages, self.index) if page.url not in known]
+        return found
 
     def error(self) -> BackendError | None:
         """Why this end is a failure, where it is one."""
@@ -86,16 +99,28 @@ class Choice:
 
     def _part(self, part: Object, events: list[Event]) -> None:
         signature = part.get("thoughtSignature")
-        opaque = opaque_of(signature, self._vendor) if signature else None
+        opaque = opaque_of(signature, self._vendor) if isinstance(signature, str) and signature else None
         self.came = True
         if "functionCall" in part:
             self._call(part["functionCall"], opaque, events)
         elif "text" in part:
             self._text(part["text"], opaque, events, thought=part.get("thought") is True)
-        elif "inlineData" in part and part.get("thought") is not True:
+        elif "inlineData" in part:
+            self._media(part, events)
+        elif part.keys() - {"thoughtSignature", "thought"}:
+            # Code that the backend ran, and calls of its own tools: only the vendor reads them, and wants them back.
             self._over()
+            sealed = Opaque(self._vendor, encoded(part).decode(), redacted=True)
+            events.append(Reasoning("", sealed, self._block, self.index))
+            self._over(always=True)
+
+    def _media(self, part: Object, events: list[Event]) -> None:
+        if part.get("thought") is True:
+            return
+        self._over()
+        with suppress(*SHAPES):
             media = part["inlineData"]
-            events.append(Media(base64_of(media["data"]), media["mimeType"], self.index))
+            events.append(Media(base64_of(media["data"]), _str(media["mimeType"]), self.index))
 
     def _text(self, text: str, opaque: Opaque | None, events: list[Event], *, thought: bool) -> None:
         if thought:
@@ -115,9 +140,12 @@ class Choice:
             self._over(always=True)
 
     def _call(self, said: Object, opaque: Opaque | None, events: list[Event]) -> None:
-        if "partialArgs" in said or "willContinue" in said:
-            raise ValueError("arguments in parts, which nobody asked for")
         self._over()
+        if "partialArgs" in said or "willContinue" in said or self._partial is not None:
+            whole = self._grown(said)
+            if whole is None:
+                return
+            said = whole
         arguments = said.get("args")
         if not isinstance(arguments, dict | None):
             raise TypeError("arguments that are no object")
@@ -129,6 +157,19 @@ class Choice:
         self._count += 1
         if piece is not None:
             events.append(piece)
+
+    def _grown(self, said: Object) -> Object | None:
+        """The call whose arguments come in parts, once it is whole."""
+        call = self._partial if self._partial is not None else {**said, "args": {}}
+        for part in said.get("partialArgs") or ():
+            self._size += put(call["args"], part)
+            if self._size > self._limits.arguments:
+                raise TooMany(f"more than {self._limits.arguments:,} characters of tool arguments in one reply")
+        if said.get("willContinue") is True:
+            self._partial = call
+            return None
+        self._partial = None
+        return call
 
     def _over(self, *, always: bool = False) -> None:
         """The block of thoughts at hand is."""

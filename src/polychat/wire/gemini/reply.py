@@ -1,23 +1,24 @@
 """The half that asks reads the answer: a whole one, and a stream as events or as one JSON array, told apart by its first byte.
 
-Code that the backend ran, and what came of it, has no event: it is in the reply's body alone. Images among the thoughts are
+Code that the backend ran, and what came of it, are opaque parts, as are calls of its own tools. Images among the thoughts are
 passed over.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from ...errors import BackendError, BadReply, EmptyReply, shown
 from ...events import Event, Finish, Start, Text
-from .._json import decoded, encoded
+from .._json import Halves, TooDeep, decoded, encoded
 from ..deltas import TooMany
 from ..faults import Fault, error_of
 from ..framing import Events, LineTooLong
 from ..limits import LIMITS, Limits
 from ..reading import failed, truncated
 from .array import NoArray, Objects
-from .choice import Choice
+from .choice import SHAPES, Choice
 from .faults import fault_of_error
 from .names import VENDOR, Object
 from .told import usage_of
@@ -31,14 +32,12 @@ _SHOWN = 400
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _USUAL = frozenset(("content", "index"))
 _CHUNK = frozenset(("candidates", "usageMetadata", "modelVersion", "responseId", "createTime"))
-_SHAPES = (KeyError, TypeError, ValueError, AttributeError, IndexError)
-"""What reading a value of another shape than ours raises."""
 
 
 def read_reply(body: bytes, vendor: str = VENDOR, limits: Limits = LIMITS) -> list[Event]:
     """The events of a whole reply; the last is its ``Finish``. Never raises."""
     try:
-        value = decoded(body.lstrip(_BLANK), limits.depth)
+        value = _value(body.lstrip(_BLANK), limits.depth)
     except ValueError as error:
         return [failed(BadReply(f"the reply is not JSON that can be read ({error}): {shown(body) or 'it is empty'}"))]
     reading = _Reading(vendor, limits)
@@ -48,6 +47,15 @@ def read_reply(body: bytes, vendor: str = VENDOR, limits: Limits = LIMITS) -> li
         if reading.done:
             return events
     return events + reading.end()
+
+
+def _value(body: bytes, depth: int) -> Any:
+    try:
+        return decoded(body, depth)
+    except TooDeep:
+        raise
+    except ValueError:
+        return Halves().decoded(body, depth)
 
 
 def read_count(body: bytes) -> int:
@@ -70,9 +78,10 @@ class Reader:
         self.done = False
         self._limits = limits
         self._reading = _Reading(vendor, limits)
+        self._halves = Halves()
         self._begin = b""
         self._objects: Objects | None = None
-        self._events: Events | None = None
+        self._events: _Events | None = None
         self._between = False
         """A stream of events stands between two of them."""
 
@@ -129,7 +138,7 @@ class Reader:
             if body[:1] in b"[{":
                 self._objects = Objects(self._limits.event)
             else:
-                self._events = Events(self._limits.line, self._limits.event)
+                self._events = _Events(self._limits.line, self._limits.event)
         return body
 
     def _read(self, payloads: list[bytes]) -> list[Event]:
@@ -138,10 +147,14 @@ class Reader:
         for payload in payloads:
             try:
                 value = decoded(payload, depth)
-            except ValueError as error:
+            except ValueError:
                 if payload.strip() in (b"", b"[DONE]"):  # of servers that speak other APIs too
                     continue
-                return events + self._end([failed(BadReply(f"a chunk that cannot be read ({error}): {shown(payload)}"))])
+                try:
+                    value = self._halves.decoded(payload, depth)
+                except ValueError as error:
+                    bad = BadReply(f"a chunk that cannot be read ({error}): {shown(payload)}")
+                    return events + self._end([failed(bad)])
             events += take(value)
             if self._reading.done:
                 return self._end(events)
@@ -159,6 +172,19 @@ def _is_json(payload: bytes) -> bool:
     except (ValueError, RecursionError):
         return payload.strip() in (b"", b"[DONE]")
     return True
+
+
+class _Events(Events):
+    """Events, and JSON that stands amid them by itself, as the API tells an error there."""
+
+    __slots__ = ()
+
+    def _events(self, lines: list[bytes]) -> list[tuple[str, bytes]]:
+        return super()._events([b"data:" + line if line[:1] in _BARE else line for line in lines])
+
+
+_BARE = (b"{", b"}", b"[", b"]", b" ", b"\t")
+"""How the lines of JSON begin, and no field of an event."""
 
 
 class _Reading:
@@ -179,7 +205,7 @@ class _Reading:
             return self._usual(chunk) or self._take(chunk)
         except TooMany as error:
             return self._fail(BadReply(str(error)))
-        except _SHAPES:
+        except SHAPES:
             return self._fail(BadReply(f"a chunk of another shape than this API's: {_seen(chunk)}"))
 
     def _usual(self, chunk: Any) -> list[Event] | None:
@@ -234,7 +260,7 @@ class _Reading:
         self.done = True
         try:
             return [*self._rest(), self._verdict(broken)]
-        except _SHAPES:
+        except SHAPES:
             return [failed(BadReply("what the reply tells of its sources and tokens has another shape than this API's"))]
 
     def _verdict(self, broken: str) -> Finish:
@@ -249,8 +275,11 @@ class _Reading:
         return Finish("complete", reasons.pop(0, None), others=reasons or None)
 
     def _rest(self) -> list[Event]:
-        sources: list[Event] = [source for _, choice in sorted(self._choices.items()) for source in choice.sources()]
-        return sources if self._usage is None else [*sources, usage_of(self._usage)]
+        rest: list[Event] = [source for _, choice in sorted(self._choices.items()) for source in choice.sources()]
+        if self._usage is not None:
+            with suppress(*SHAPES):  # counts of any shape cost no words
+                rest.append(usage_of(self._usage))
+        return rest
 
     def _fail(self, error: BackendError) -> list[Event]:
         return [*self.end("")[:-1], failed(error)]

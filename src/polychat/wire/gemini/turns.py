@@ -8,7 +8,7 @@ from collections import deque
 from typing import Any, cast
 
 from ...errors import BadInput, shown
-from ...types import AudioPart, FilePart, ImagePart, Part, ReasoningPart, TextPart, ToolCall, ToolResult, Turn
+from ...types import AudioPart, FilePart, ImagePart, Opaque, Part, ReasoningPart, TextPart, ToolCall, ToolResult, Turn
 from .._json import encoded
 from ..fields import flag, item, several, text
 from .names import SKIP_VALIDATION, VENDOR, Object, fields, opaque_of, repeated, type_of
@@ -97,6 +97,8 @@ class _Reading:
                 _thought_or_text(said, parts, where)
             case {"text": _}:
                 parts.append(TextPart(text(said.pop("text"), f"{where}.text"), extra=said or None))
+            case _ if said and role == "model":  # code that ran there, calls of the backend's own tools
+                parts.append(ReasoningPart(opaque=Opaque(VENDOR, _json(said, where), redacted=True)))
             case _ if said:
                 parts.append(TextPart("", extra=said))
             case _:

@@ -1,0 +1,131 @@
+"""Replies of Gemini's wire, as it is read and as its door tells others' replies."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import Any
+
+import pytest
+
+from polychat.errors import ReplyFailed
+from polychat.events import Event, Finish, Media, Reasoning, Source, Text, ToolCallPiece, Usage
+from polychat.types import Opaque
+from polychat.wire import gemini
+from polychat.wire.wires import names, wire
+
+from ..furniture.chats import read, written
+from ..furniture.fronts import KEY, house
+
+CODE = {"executableCode": {"language": "PYTHON", "code": "print(1)"}}
+CALLED = {"toolCall": {"id": "t", "toolType": "GOOGLE_SEARCH_WEB", "args": {"q": 1}}}
+
+
+def chunk(*parts: Any, reason: str | None = None, **more: Any) -> dict[str, Any]:
+    candidate = {"content": {"parts": list(parts), "role": "model"}, "index": 0, **more}
+    return {"candidates": [{**candidate, "finishReason": reason} if reason else candidate]}
+
+
+def streamed(*chunks: Any) -> list[Event]:
+    return read(wire("gemini"), [b"data: " + json.dumps(one).encode() + b"\r\n\r\n" for one in chunks])
+
+
+@pytest.mark.parametrize("strange", [5, None, "x", [3], {"groundingChunks": [{"web": {"uri": 5}}], "citations": 3}])
+def test_decoration_costs_no_words(strange: Any) -> None:
+    """Sources, counts, probabilities and signatures of any shape are read as far as they can be; the words come through."""
+    names_of = ("groundingMetadata", "citationMetadata", "urlContextMetadata", "logprobsResult")
+    media = {"inlineData": {"mimeType": 5, "data": "!"}}
+    last = chunk({"text": "lo", "thoughtSignature": strange}, media, reason="STOP", **dict.fromkeys(names_of, strange))
+    events = streamed(chunk({"text": "Hel"}), {**last, "usageMetadata": strange or {}})
+    assert "".join(event.text for event in events if isinstance(event, Text)) == "Hello"
+    assert events[-1] == Finish("complete", "stop")
+
+
+def test_half_an_emoji() -> None:
+    """Half an emoji at a chunk's end waits for the other; one that stays alone is left out."""
+    first, second = (
+        b'data: {"candidates":[{"content":{"parts":[{"text":"a\\u%s"}]},"index":0}]}\n\n' % half for half in (b"d83d", b"de00b")
+    )
+    body = [first, second.replace(b'"a', b'"'), b'data: {"candidates":[{"finishReason":"STOP","index":0}]}\n\n']
+    events = read(wire("gemini"), body)
+    assert "".join(event.text for event in events if isinstance(event, Text)) == "a\U0001f600b"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("part", [CODE, CALLED, {"codeExecutionResult": {"outcome": "OUTCOME_OK"}}, {"news": {"x": 1}}])
+def test_what_only_gemini_reads_goes_back_to_it(part: Any, stream: bool) -> None:
+    """Code that it ran and its own tools' calls are opaque parts, in streams too: told at its door, and sent back."""
+    events = streamed(chunk({"text": "a"}, part, {"text": "b"}), chunk(reason="STOP"))
+    sealed = [event.opaque for event in events if isinstance(event, Reasoning)]
+    assert [json.loads(opaque.data) for opaque in sealed if opaque is not None] == [part]
+    body = written(wire("gemini"), events, stream=stream)
+    again = read(wire("gemini"), [body]) if stream else gemini.read_reply(body)
+    assert [event.opaque for event in again if isinstance(event, Reasoning)] == sealed
+    ask = gemini.read_request(
+        json.dumps({"contents": [{"role": "model", "parts": [part]}, {"parts": [{"text": "x"}]}]}).encode(), "m"
+    )
+    assert gemini.write_request(ask)["contents"][0]["parts"] == [part]
+    ask.wire = None
+    for name in names():
+        body_of = wire(name).write_request(ask)
+        assert ("executableCode" in json.dumps(body_of)) == (name == "gemini" and part is CODE)
+
+
+def test_arguments_in_parts() -> None:
+    """A call whose arguments come in parts is told when it is whole."""
+    parts = [
+        {"functionCall": {"name": "f", "partialArgs": [{"jsonPath": "$.a", "stringValue": "x"}], "willContinue": True}},
+        {"functionCall": {"partialArgs": [{"jsonPath": "$.a", "stringValue": "y"}], "willContinue": True}},
+        {"functionCall": {"partialArgs": [{"jsonPath": "$.b[0].c", "numberValue": 1.0}], "willContinue": True}},
+        {"functionCall": {"partialArgs": [{"jsonPath": "$['d']", "boolValue": True}]}},
+    ]
+    (call,) = [event for event in streamed(*map(chunk, parts), chunk(reason="STOP")) if isinstance(event, ToolCallPiece)]
+    assert (call.name, json.loads(call.arguments)) == ("f", {"a": "xy", "b": [{"c": 1}], "d": True})
+
+
+def test_thoughts_and_tools_are_billed() -> None:
+    """Thoughts count with the answer, and what the backend's tools read with the prompt."""
+    counts = {"promptTokenCount": 10, "toolUsePromptTokenCount": 5, "candidatesTokenCount": 3, "thoughtsTokenCount": 4}
+    usage = next(
+        event
+        for event in streamed({**chunk({"text": "a"}, reason="STOP"), "usageMetadata": counts})
+        if isinstance(event, Usage)
+    )
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.reasoning_tokens) == (15, 7, 4)
+
+
+def test_an_error_amid_a_stream_stands_by_itself() -> None:
+    """It is JSON of its own behind the events, which Google's clients look for, and our reader at every cut."""
+    body = written(wire("gemini"), [Text("so far"), Finish("failed", error=ReplyFailed("it broke"))], stream=True)
+    events, error = body.rsplit(b"\r\n\r\n", 1)
+    assert json.loads(error)["error"]["message"] == "it broke"
+    for at in range(len(events) + 1, len(body)):
+        finish = read(wire("gemini"), [body[:at], body[at:]])[-1]
+        assert isinstance(finish, Finish)
+        assert "it broke" in str(finish.error)
+
+
+@pytest.mark.parametrize("name", [name for name in names() if name != "ollama"])
+@pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
+async def test_the_official_client_reads_it_all(name: str) -> None:
+    """Two sources, parallel calls, U+2028 and U+0085, thoughts: google-genai's stream reads each, before every backend."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it warns of at its import is its own
+        genai = pytest.importorskip("google.genai")
+    answer: list[Event] = [Reasoning("hm", Opaque(wire(name).VENDOR, "c2ln")), Text("one\u2028two\u0085")]
+    answer += [Source("T", "https://a.example/1"), Source("U", "https://a.example/2")]
+    answer += [
+        ToolCallPiece(0, "call_a", "f", "{}"),
+        ToolCallPiece(1, "call_b", "g", '{"a":1}'),
+        Finish("complete", "tool_calls"),
+    ]
+    if name == "gemini":
+        answer.insert(2, Media(b"\x89PNG", "image/png"))
+    async with house(name, [answer[:2], answer[2:]]) as (here, _):
+        client = genai.Client(api_key=KEY, http_options={"base_url": here.url})
+        stream = await client.aio.models.generate_content_stream(model="house/m", contents="hi")
+        parts = [part async for piece in stream for part in piece.candidates[0].content.parts or []]
+        await client.aio.aclose()
+    assert "".join(part.text for part in parts if part.text and not part.thought) == "one\u2028two\u0085"
+    assert [part.function_call.name for part in parts if part.function_call] == ["f", "g"]
+    assert any(part.inline_data for part in parts) == (name == "gemini")
