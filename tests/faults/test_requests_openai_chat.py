@@ -161,10 +161,11 @@ def test_thinking_in_anthropics_words(said: dict[str, Any], wanted: Thinking) ->
     assert [loss for loss in losses(ask, wire_of("anthropic").FATES, "anthropic", "anthropic") if loss.kind == "dropped"] == []
 
 
+@pytest.mark.parametrize("name", ["openai-chat", "openai-responses"])
 @pytest.mark.parametrize("letters", [64, 65, 155])
-def test_a_long_name_of_whoever_asks(letters: int) -> None:
+def test_a_long_name_of_whoever_asks(name: str, letters: int) -> None:
     """What is over the limit goes out as a hash, always the same."""
-    user = wire.write_request(Ask("m", [Turn("user", [TextPart("x")])], user="u" * letters))["user"]
+    user = wire_of(name).write_request(Ask("m", [Turn("user", [TextPart("x")])], user="u" * letters))["user"]
     assert len(user) == 64
     assert (user == "u" * letters) == (letters == 64)
 

@@ -122,6 +122,8 @@ def _ending(finish: Finish, usage: Usage | None, durations: dict[str, int]) -> O
 def _line_of(value: Any) -> bytes:
     """JSON in which no reader of lines finds an end of one: some cut at these three letters too."""
     written = encoded(value)
+    if written.isascii():
+        return written
     for letter, escaped in _LINE_ENDS:
         if letter in written:
             written = written.replace(letter, escaped)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ...types import Ask, Format, HostedTool, Thinking, Tool, ToolChoice
+from ..fields import short_name
 from .items import Items, apart
 from .names import ENCRYPTED, LOGPROBS, NAME, VENDOR, Object
 
@@ -54,7 +55,7 @@ def settings(ask: Ask, *, own: bool) -> Object:
         said["reasoning"] = reasoning
     for name in _AS_THEY_ARE:
         if (value := getattr(ask, name)) is not None:
-            said[_CALLED.get(name, name)] = value
+            said[_CALLED.get(name, name)] = short_name(value) if name == "user" else value
     if ask.logprobs is not None:
         said["top_logprobs"] = ask.logprobs
     return said
