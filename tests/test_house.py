@@ -128,7 +128,18 @@ def test_a_provider_is_known_by_being_there(file: str) -> None:
 
 
 PUBLIC = {
-    polychat: {"Client", "PolychatError", "Reply", "Stream", "__version__", "ask", "embed", "stream"},
+    polychat: {
+        "Client",
+        "PolychatError",
+        "Reply",
+        "Stream",
+        "__version__",
+        "ask",
+        "ask_sync",
+        "embed",
+        "stream",
+        "stream_sync",
+    },
     types: {
         *("AsyncResult", "Message", "Messages", "Role", "Effort", "Ask", "Turn", "Part", "TextPart", "ImagePart", "AudioPart"),
         *("FilePart", "ReasoningPart", "RefusalPart", "Opaque", "ToolCall", "ToolResult", "Tool", "HostedTool", "ToolChoice"),

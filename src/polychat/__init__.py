@@ -9,12 +9,14 @@ if TYPE_CHECKING:
     from .client import Reply as Reply
     from .client import Stream as Stream
     from .client import ask as ask
+    from .client import ask_sync as ask_sync
     from .client import embed as embed
     from .client import stream as stream
+    from .client import stream_sync as stream_sync
     from .errors import PolychatError as PolychatError
 
 __version__ = "0.1.0"
-__all__ = ["Client", "PolychatError", "Reply", "Stream", "__version__", "ask", "embed", "stream"]
+__all__ = ["Client", "PolychatError", "Reply", "Stream", "__version__", "ask", "ask_sync", "embed", "stream", "stream_sync"]
 
 
 def __getattr__(name: str) -> Any:

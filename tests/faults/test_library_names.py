@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -107,3 +108,12 @@ async def test_members_that_were_not_said_are_none_and_all_can_be_dumped(two: An
     async for chunk in await client.chat.completions.create(messages=messages, stream=True):
         for choice in chunk.choices:
             assert choice.delta.tool_calls is None
+
+
+async def test_code_without_a_loop_asks_as_well(two: Any) -> None:
+    """Beside a loop that runs, too; what is wrong with the arguments is raised at the call."""
+    reply = await asyncio.to_thread(polychat.ask_sync, "hi", model="fast")
+    assert reply.text == "from good"
+    assert "".join(await asyncio.to_thread(lambda: list(polychat.stream_sync("hi", model="fast")))) == "from good"
+    with pytest.raises(errors.BadInput):
+        polychat.stream_sync("hi", model="nobody/m")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextvars
+from collections.abc import AsyncGenerator, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..errors import BadInput
 from ..providers import KEYWORDS, Notes, ask_of, resolve, system_first
+from ..providers._threaded import pieces_of
 from ..types import Conversation
 from ..wire.embeddings import Embed, Embeddings
 from .reply import Reply
@@ -53,6 +56,30 @@ async def ask(prompt: str | Conversation, *, model: str | None = None, system: s
         async for _ in reply.events():
             pass
         return reply.reply()
+
+
+def ask_sync(prompt: str | Conversation, *, model: str | None = None, system: str | None = None, **options: Any) -> Reply:
+    """``ask`` for code without an event loop, or beside one that runs: it goes on in a thread of its own, and this waits."""
+
+    async def asked() -> Reply:
+        return await ask(prompt, model=model, system=system, **options)
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(contextvars.copy_context().run, asyncio.run, asked()).result()
+
+
+def stream_sync(
+    prompt: str | Conversation, *, model: str | None = None, system: str | None = None, **options: Any
+) -> Generator[str, None, None]:
+    """The pieces of an answer for code without an event loop, or beside one that runs. Closing it ends the ask."""
+    reply = stream(prompt, model=model, system=system, **options)  # what is wrong with the arguments is raised here
+
+    async def pieces() -> AsyncGenerator[str, None]:
+        async with reply:
+            async for piece in reply:
+                yield piece
+
+    return pieces_of(pieces)
 
 
 async def embed(
