@@ -117,3 +117,13 @@ async def test_code_without_a_loop_asks_as_well(two: Any) -> None:
     assert "".join(await asyncio.to_thread(lambda: list(polychat.stream_sync("hi", model="fast")))) == "from good"
     with pytest.raises(errors.BadInput):
         polychat.stream_sync("hi", model="nobody/m")
+
+
+async def test_a_route_may_be_named_like_one_of_its_targets(two: Any, tmp_path: Path) -> None:
+    """It means that very target, with another to fall back on; the command reads it from the file that ``--config`` names."""
+    text = (tmp_path / "polychat.toml").read_text().replace("[routes.fast]", '[routes."bad/m"]').replace('"fast"', '"bad/m"')
+    file = tmp_path / "named.toml"
+    file.write_text(text)
+    ran = await run("ask", "--config", str(file), "-m", "bad/m", "hi")
+    assert (ran.code, ran.out) == (0, "from good\n")
+    assert (await run("config", "check", str(file))).code == 0

@@ -148,6 +148,7 @@ def _ask(ask: argparse.ArgumentParser) -> None:
         help="provider/model, a route, an alias, a model's name, or several parted by commas, each tried when those before it "
         "failed (default: POLYCHAT_MODEL, default_model of polychat.toml, local/smollm2)",
     )
+    ask.add_argument("--config", metavar="FILE", help="a polychat.toml in place of your own")
     ask.add_argument("-s", "--system", metavar="TEXT", help="a system message before the question")
     ask.add_argument("--base-url", metavar="URL", help="where the same service runs elsewhere")
     ask.add_argument("--proxy", metavar="URL", help="http, https, socks5 or socks5h, with user:password@ if need be")

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TextIO
 
+from .. import config
 from ..client import Reply, Stream, stream
 from ..client.targets import default_model, providers_of
 from ..errors import BadInput, BadReply, PolychatError
@@ -32,6 +33,8 @@ _PATIENCE = 1.0
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask and print. What is wrong with the arguments raises ``BadInput`` before anything is sent."""
+    if arguments.config is not None:
+        config.pin(config.read(Path(arguments.config)))
     prompt = _from_stdin() if arguments.prompt == "-" else _with_piped(arguments.prompt)
     reply = stream(prompt, model=arguments.model, system=arguments.system, **_options(arguments))
     return asyncio.run(_whole_json(reply) if arguments.json else _plain(reply, wait=arguments.no_stream, usage=arguments.usage))

@@ -65,10 +65,17 @@ def check_model_name(name: str, strict: Strict) -> None:
         )
 
 
+def _is_itself(target: str, route: str) -> bool:
+    """Whether a route named like one of its targets means that very target: a fallback for a name that clients use already."""
+    return target == route and "/" in target
+
+
 def _check_circles(routes: Mapping[str, Route], aliases: Mapping[str, str], strict: Strict) -> None:
     leads = {name: route.targets for name, route in routes.items()} | {name: (meant,) for name, meant in aliases.items()}
     try:
-        TopologicalSorter({name: [one for one in meant if one in leads] for name, meant in leads.items()}).prepare()
+        TopologicalSorter(
+            {name: [one for one in meant if one in leads and not _is_itself(one, name)] for name, meant in leads.items()}
+        ).prepare()
     except CycleError as error:
         circle = error.args[1][::-1]  # graphlib tells who comes before whom
         key = f"routes.{circle[0]}.targets" if circle[0] in routes else f"aliases.{circle[0]}"

@@ -134,7 +134,10 @@ class Names:
         rules = self._configured.routes[name]
         targets: dict[Target, float] = {}
         for meant, weight in zip(rules.targets, rules.weights or (1.0,) * len(rules.targets), strict=True):
-            plan = self._route(meant, (*above, name)) if meant in self._configured.routes else self._meant(meant)
+            if meant == name and "/" in name:  # a route named like one of its targets means that very target
+                plan = Plan("", (self._target(meant),), rules)
+            else:
+                plan = self._route(meant, (*above, name)) if meant in self._configured.routes else self._meant(meant)
             for target in plan.targets:
                 targets[target] = targets.get(target, 0.0) + weight / len(plan.targets)
         if rules.weights:  # one for each of the targets that the names stand for
