@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,14 @@ async def test_a_recorded_stream(path: Path) -> None:
     async with before({"house": (wire, saying(pieces, TYPES[path.suffix]))}) as here:
         answer = await asked(await here.caller(), wire, stream=True, **more)
         (record,) = await here.app.recorded()
-    assert answer.body == b"".join(pieces)
+    assert unnamed(wire, answer.body) == unnamed(wire, b"".join(pieces))
     assert answer.headers["content-type"] == TYPES[path.suffix]
     assert (record.passed, record.verdict) == (True, "complete")
+
+
+def unnamed(wire: str, body: bytes) -> bytes:
+    """Anthropic's clients are told the model's name as they asked for it; all else is as it came."""
+    return re.sub(rb'("model": ?)"[^"]*"', rb"\1", body, count=1) if wire == "anthropic" else body
 
 
 @pytest.mark.parametrize("path", WHOLE, ids=called)
@@ -85,7 +91,7 @@ async def test_a_recorded_reply(path: Path) -> None:
     async with before({"house": (wire, handler)}) as here:
         answer = await asked(await here.caller(), wire)
         (record,) = await here.app.recorded()
-    assert answer.body == body
+    assert unnamed(wire, answer.body) == unnamed(wire, body)
     assert (record.passed, record.verdict) == (True, "complete")
     assert record.completion_tokens
 

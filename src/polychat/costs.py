@@ -76,7 +76,9 @@ def _priced(provider: str, url: str, model: str, usage: Usage) -> float | None:
     prices = _prices()
     if prices is None:
         return None
+    hour = {} if usage.cache_write_1h_tokens is None else {"cache_write_1h_tokens": usage.cache_write_1h_tokens}
     counted = prices.Usage(
+        **hour,
         input_tokens=usage.prompt_tokens,
         output_tokens=usage.completion_tokens,
         cache_read_tokens=usage.cached_tokens,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from ..wire import anthropic
+from ..wire.anthropic.passing import Renamed, named_as
 from ..wire.faults import Fault
+from ..wire.passing import Watch
 from ..wire.wires import wire
 from .counting import counted
-from .door import Door
+from .door import Door, Question
 from .visit import Visit
 
 
@@ -18,6 +20,12 @@ class Anthropic(Door):
     beat = b'event: ping\ndata: {"type": "ping"}\n\n'
     id_header = b"request-id"
     forwards = ("anthropic-version", "anthropic-beta")
+
+    def watch(self, question: Question) -> Watch:
+        return Renamed(question.model)
+
+    def named(self, question: Question, body: bytes) -> bytes:
+        return named_as(body, question.model)
 
     def refusal(self, fault: Fault) -> tuple[int, bytes]:
         status, body = super().refusal(fault)

@@ -162,7 +162,7 @@ class Chat:
         if finish.error is not None and not (finish.verdict == "truncated" and body.rstrip().endswith(b"}")):
             raise judged(finish.error, [], body)
         # A whole reply that names no end says so itself, where it passes as it came.
-        return PassedWhole(body, finish, usage, served)
+        return PassedWhole(self.question.door.named(self.question, body), finish, usage, served)
 
     @property
     def waits(self) -> Waits:
