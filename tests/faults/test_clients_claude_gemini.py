@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from polychat.events import Event, Finish, Start, Text
 from polychat.wire import anthropic
 from polychat.wire.anthropic.passing import Renamed
+from polychat.wire.wires import wire
 
 from ..furniture.chats import written
 from ..furniture.fronts import house
@@ -47,3 +49,18 @@ def test_thinking_without_a_budget() -> None:
     ask = anthropic.read_request(json.dumps(said).encode())
     assert ask.reasoning is not None
     assert ask.reasoning.budget == -1
+
+
+def test_what_claude_code_says_to_its_own_vendor() -> None:
+    """A long user id goes to others as its hash, and the billing text not at all; on this wire both go on as they are."""
+    said: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    said["metadata"] = {"user_id": "u" * 150}
+    said["system"] = [{"type": "text", "text": "x-anthropic-billing-header: cc=1"}, {"type": "text", "text": "Be brief."}]
+    ask = anthropic.read_request(json.dumps(said).encode())
+    body = wire("openai-chat").write_request(ask)
+    assert len(body["user"]) == 64
+    assert "billing" not in json.dumps(body)
+    assert "Be brief." in json.dumps(body)
+    assert {name: anthropic.write_request(ask)[name] for name in ("system", "metadata")} == {
+        name: said[name] for name in ("system", "metadata")
+    }

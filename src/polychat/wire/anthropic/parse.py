@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 from ...errors import BadInput, shown
-from ...types import Ask, Effort, Format, HostedTool, Thinking, Tool, ToolChoice, Turn
+from ...types import Ask, Effort, Format, HostedTool, TextPart, Thinking, Tool, ToolChoice, Turn
 from .._json import TooDeep, decoded
 from ..fields import bad, optional_count, optional_flag, optional_number, optional_text, record, rest, several, strings, text
 from ..limits import LIMITS, Limits
@@ -18,6 +19,9 @@ _TOP = (
     *("model", "messages", "system", "tools", "tool_choice", "max_tokens", "temperature", "top_p", "top_k"),
     *("stop_sequences", "stream", "metadata", "service_tier", "thinking", "output_config"),
 )
+_LONGEST_USER = 64
+"""Letters of a user's name that other vendors take; a longer one is told as its hash."""
+_BILLING = "x-anthropic-billing-header"
 _EFFORTS: dict[str, Effort] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "xhigh"}
 
 
@@ -40,6 +44,7 @@ def read_count_request(body: bytes, model: str | None = None, limits: Limits = L
 def _ask(body: dict[str, Any], model: str | None, stream: bool | None) -> Ask:
     name = model if model is not None else text(body.get("model"), "model")
     ask = Ask(name, _turns(body), wire=NAME, extra=rest(body, _TOP) or {})
+    _bill(ask, body.get("system"))
     ask.tools = [_tool(tool, f"tools[{at}]") for at, tool in enumerate(several(body.get("tools") or [], "tools"))]
     _choice(ask, body.get("tool_choice"))
     ask.max_tokens = optional_count(body.get("max_tokens"), "max_tokens")
@@ -64,6 +69,19 @@ def _turns(body: dict[str, Any]) -> list[Turn]:
     for at, message in enumerate(several(body.get("messages"), "messages")):
         turns += conversation.turns(record(message, f"messages[{at}]"), f"messages[{at}]")
     return turns
+
+
+def _bill(ask: Ask, system: object) -> None:
+    """Claude Code begins the system's texts with one for its vendor's billing: others are not to read it as instructions."""
+    if not ask.turns or ask.turns[0].role != "system":
+        return
+    parts = ask.turns[0].parts
+    others = [part for part in parts if not (isinstance(part, TextPart) and part.text.startswith(_BILLING))]
+    if len(others) < len(parts):
+        ask.extra["system"] = system  # on this wire it goes on as it is
+        ask.turns[0].parts = others
+        if not others:
+            del ask.turns[0]
 
 
 def _tool(value: object, where: str) -> Tool | HostedTool:
@@ -104,7 +122,11 @@ def _metadata(ask: Ask, value: object) -> None:
         return
     metadata = record(value, "metadata")
     ask.user = optional_text(metadata.get("user_id"), "metadata.user_id")
-    if (others := rest(metadata, ("user_id",))) is not None:
+    others = rest(metadata, ("user_id",)) or {}
+    if ask.user is not None and len(ask.user) > _LONGEST_USER:
+        others["user_id"] = ask.user  # on this wire it goes on as it is
+        ask.user = sha256(ask.user.encode("utf-8", "replace")).hexdigest()
+    if others:
         ask.extra["metadata"] = others
 
 
