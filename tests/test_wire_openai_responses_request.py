@@ -195,7 +195,12 @@ def test_items_of_the_backend() -> None:
     ]
     ask = read({"model": "m", "input": items})
     assert write_request(ask)["input"] == items
-    assert [loss.field for loss in losses(ask, FATES, NAME, "azure")] == ["parts.opaque.foreign", "parts.reasoning"]
+    lost = [(loss.field, loss.detail) for loss in losses(ask, FATES, NAME, "azure")]
+    assert lost == [
+        ("parts.item.foreign", "item_reference"),
+        ("parts.opaque.foreign", "web_search_call"),
+        ("parts.reasoning", ""),
+    ]
     assert write_request(read({"model": "m", "input": [{"id": "msg_1"}]}))["input"] == items[:1]
 
 

@@ -64,6 +64,9 @@ class Row:
         False,
         "Whether all system messages are to be one before all others: templates may refuse a second or a late one.",
     )
+    custom_tools: bool = option(
+        False, "Whether tools of the type `custom` are known there; elsewhere each is sent as a function whose input is a text."
+    )
     stream_usage: bool = option(True, "Whether usage at a stream's end can be asked for.")
     source: str = option("", "The public page that says so.")
     checked: str = option("", "The month in which that page was read.")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 OnLossSetting: TypeAlias = Literal["refuse", "report", "allow"]
+HostedSetting: TypeAlias = Literal["drop", "refuse"]
 Strategy: TypeAlias = Literal["ordered", "random", "round-robin", "fastest"]
 SitesEra: TypeAlias = Literal["1.9", "2.0", "2.4"]
 LogForm: TypeAlias = Literal["human", "json", "off"]
@@ -81,6 +82,7 @@ class KeySettings:
     """What is otherwise for the requests that come with one key; see ``gateway/preferences.py``."""
 
     on_loss: OnLossSetting | None = option(None, "`gateway.on_loss` for the requests that come with this key.")
+    hosted_tools: HostedSetting | None = option(None, "`gateway.hosted_tools` for the requests that come with this key.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,9 @@ class Rules:
     idle_timeout: float = option(300.0, "Seconds without a byte amid a reply.", least=0.001)
     timeout: float = option(0.0, "Seconds for all of it; 0 sets no limit.", least=0.0)
     on_loss: OnLossSetting | None = option(None, "`gateway.on_loss` for the requests that are answered by these rules.")
+    hosted_tools: HostedSetting | None = option(
+        None, "`gateway.hosted_tools` for the requests that are answered by these rules."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +162,12 @@ class Gateway:
         "What to do where a backend cannot take a part of a request: `refuse`, `report` it in a header and refuse only what "
         "changes the answer's form, or `allow`. A route, `[gateway.direct]`, a key and the header `x-polychat-on-loss` may "
         "each say otherwise.",
+    )
+    hosted_tools: HostedSetting = option(
+        "drop",
+        "What to do with tools that only another vendor's backend can run, such as its web search: `drop` leaves out those "
+        "that `tool_choice` does not demand and names them in `x-polychat-losses`, `refuse` answers 400. A route, "
+        "`[gateway.direct]`, a key and the header `x-polychat-hosted-tools` may each say otherwise.",
     )
     sites: str = option("local/smollm2", "The model that answers at the chat sites' doors (`/sites/…`); empty closes them.")
     sites_era: SitesEra = option(

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from ..costs import cost_of
-from ..errors import BadInput, PolychatError, Truncated
+from ..errors import BadInput, PolychatError, Truncated, shown
 from ..events import Event, Finish, Text, Usage
 from ..providers import Notes
 from ..providers._relay import rate_limits
@@ -22,13 +22,14 @@ from ..transport._timer import Waits
 from ..types import Ask, TextPart
 from ..wire.answering import Writer
 from ..wire.faults import fault_of
+from ..wire.ledger import Loss
 from ..wire.reading import finish_of
 from .answers import Begun, PassedWhole, Passing, judged, translated
 from .asgi import Headers
 from .beats import Beats
 from .door import Question
 from .listing import planned
-from .preferences import on_loss
+from .preferences import hosted_tools, on_loss
 from .visit import Refused, Visit
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class Chat:
     async def _translated(self, target: Target) -> Begun:
         rules = self.plan.rules
         ask = self.question.ask_for(target.model)
-        self.notes = notes = Notes(on_loss(self.visit, rules))
+        self.notes = notes = Notes(on_loss(self.visit, rules), hosted_tools(self.visit, rules))
         batches = target.provider.answers(ask, notes, timeout=rules.timeout or None, waits=self.waits)
         return await translated(batches, whole=not self.question.stream, chat=self)
 
@@ -198,7 +199,7 @@ class Chat:
             (b"x-polychat-overhead-ms", b"%.2f" % (overhead * 1000)),
             *self.limits,
         ]
-        lost = [*self.question.lost, *(() if self.notes is None else (loss.field for loss in self.notes.losses))]
+        lost = [*self.question.lost, *(() if self.notes is None else (_lost(loss) for loss in self.notes.losses))]
         if lost:
             visit.record.losses = len(lost)
             told = ", ".join(dict.fromkeys(lost))
@@ -253,6 +254,11 @@ _FORWARDED = 4096
 @lru_cache(maxsize=4096)
 def _told_of(label: str, model: str) -> tuple[tuple[bytes, bytes], ...]:
     return (b"x-polychat-provider", label.encode()), (b"x-polychat-model", _sendable(model))
+
+
+def _lost(loss: Loss) -> str:
+    """The field, with what it was where clients send that unasked and want to know."""
+    return f"{loss.field} ({shown(loss.detail, 200)})" if loss.field == "tools.hosted.foreign" else loss.field
 
 
 def _sendable(text: str) -> bytes:

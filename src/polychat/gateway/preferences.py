@@ -10,19 +10,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from ..config.decoding import keys_of
-from ..config.settings import Gateway, OnLossSetting, Rules
+from ..config.settings import Gateway, HostedSetting, OnLossSetting, Rules
 from ..errors import BadInput, shown
 
 if TYPE_CHECKING:
     from .visit import Visit
 
-_HEADERS = {"on_loss": b"x-polychat-on-loss"}
+_HEADERS = {"on_loss": b"x-polychat-on-loss", "hosted_tools": b"x-polychat-hosted-tools"}
 """Each setting, and the header by which a client decides it for one request."""
 
 
 def on_loss(visit: Visit, rules: Rules) -> OnLossSetting:
     """What to do about parts of this request that a backend cannot take. Raises ``BadInput`` for a header with another word."""
     return cast(OnLossSetting, _chosen(visit, rules, "on_loss"))
+
+
+def hosted_tools(visit: Visit, rules: Rules) -> HostedSetting:
+    """What to do with tools that only another vendor's backend can run. Raises ``BadInput`` for a header with another word."""
+    return cast(HostedSetting, _chosen(visit, rules, "hosted_tools"))
 
 
 def _chosen(visit: Visit, rules: Rules, name: str) -> Any:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
+from ..errors import BadInput
 from ..types import Ask
+from ..wire.adapting import demanded, without_foreign
 from ..wire.ledger import Fates, Loss, OnLoss, losses, settle
 
 
 @dataclass(slots=True)
 class Notes:
     on_loss: OnLoss | None = None
+    hosted_tools: Literal["drop", "refuse"] | None = None
+    """What to do about tools that another vendor's backend runs; ``None``: what ``on_loss`` says."""
     losses: list[Loss] = field(default_factory=list)
     """What of the ask did not reach the backend as it was meant."""
     url: str = ""
@@ -20,12 +25,41 @@ class Notes:
     raw: bytes | None = None
     """The body of the reply, where it came whole and not as a stream."""
 
-    def settle(self, ask: Ask, fates: Fates, wire: str, vendor: str) -> None:
-        """Note what is lost of ``ask``, and refuse or warn as the caller wants it. Raises ``BadInput``."""
-        self.losses = losses(ask, fates, wire, vendor)
-        settle(self.losses, self.on_loss)
+    def settle(self, ask: Ask, fates: Fates, wire: str, vendor: str) -> Ask:
+        """Note what is lost of ``ask``, and refuse or warn as the caller wants it; gives the ask without foreign hosted tools.
+
+        Raises ``BadInput``.
+        """
+        self.losses = found = losses(ask, fates, wire, vendor)
+        if not ask.tools:
+            settle(found, self.on_loss)
+            return ask
+        hosted = [loss for loss in found if loss.field == _HOSTED]
+        if hosted and self.hosted_tools is not None:
+            self._hosted(ask, wire, hosted[0])
+            found = [loss for loss in found if loss.field != _HOSTED]
+        settle(found, self.on_loss)
+        return without_foreign(ask, wire)
+
+    def _hosted(self, ask: Ask, wire: str, loss: Loss) -> None:
+        """Raises ``BadInput`` where the tool may not be left out."""
+        if (kind := demanded(ask, wire)) is not None:
+            raise BadInput(
+                f"tool_choice demands {kind}, which only its own vendor's backend can run: choose another tool, or ask a "
+                "backend of that vendor",
+                field="tool_choice",
+            )
+        if self.hosted_tools == "refuse" or self.on_loss == "refuse":
+            raise BadInput(
+                f"{loss.detail}: only its own vendor's backend can run it, and hosted_tools is refuse here: leave it out, "
+                "ask a backend of that vendor, or send x-polychat-hosted-tools: drop",
+                field="tools",
+            )
 
     def add(self, found: list[Loss]) -> None:
         """Note more that is lost; refuse or warn as the caller wants it. Raises ``BadInput``."""
         self.losses += found
         settle(found, self.on_loss)
+
+
+_HOSTED = "tools.hosted.foreign"

@@ -19,8 +19,10 @@ from ..events import Event
 from ..types import Ask, Messages
 from ..wire import embeddings, models
 from ..wire._json import encoded, json_fault
+from ..wire.adapting import AS_FUNCTION, AsFunctions, Calls, adapted, readable
 from ..wire.embeddings import Embed, Embeddings
 from ..wire.hints import comes_back
+from ..wire.ledger import Fates, emulated
 from ..wire.limits import LIMITS, Limits
 from ..wire.models import ModelInfo
 from ..wire.wires import adjusted, wire
@@ -74,7 +76,7 @@ class Vendor(AsyncGeneratorProvider):
             raise BadInput(f"name a model: {row.name}/MODEL (polychat models {row.name} lists them)", field="model")
         if ask.extra and ask.wire is None:
             ask.wire = spoken.NAME  # a caller's ``extra`` is in the words of the wire it goes to
-        notes.settle(ask, spoken.FATES, spoken.NAME, tag)
+        ask, calls = cls._adapted(notes.settle(ask, cls._fates(), spoken.NAME, tag))
         ask, changed = adjusted(spoken, ask, tag)
         notes.add(changed)
         body = _sendable(fitted(spoken.write_request(ask, vendor=tag), row, notes))
@@ -84,11 +86,29 @@ class Vendor(AsyncGeneratorProvider):
                 raise await cls.refusal(response)
             if not ask.stream:
                 notes.raw = await response.read(MAX_REPLY)
-                yield spoken.read_reply(notes.raw, vendor=tag, limits=_limits(ask))
+                events = spoken.read_reply(notes.raw, vendor=tag, limits=_limits(ask))
+                yield events if calls is None else calls.take(events)
                 return
             async with aclosing(response.events(spoken.Reader(vendor=tag, limits=_limits(ask)))) as batches:
                 async for batch in batches:
-                    yield batch
+                    yield batch if calls is None else calls.take(batch)
+
+    @classmethod
+    def _fates(cls) -> Fates:
+        """What becomes of an ask's fields on the vendor's wire, as this vendor speaks it."""
+        return wire(cls.row.wire).FATES if cls.row.custom_tools else _without_custom(cls.row.wire)
+
+    @classmethod
+    def _adapted(cls, ask: Ask) -> tuple[Ask, Calls | AsFunctions | None]:
+        """The ask with tools as this vendor takes them, and what gives the calls of the reply back as they were asked for."""
+        spoken = cls.row.wire
+        if ask.wire == spoken:
+            return ask, None  # in its own words: the vendor itself is to say what it does not take
+        custom = cls._fates()["tools.custom"].kind == "kept"
+        ask, calls = adapted(readable(ask, cls.tag()), custom=custom)
+        if calls is None and spoken == "openai-responses" and ask.wire is not None and not _knows_custom(ask.wire):
+            return ask, AsFunctions()  # its backend may call what nobody asked for by name
+        return ask, calls
 
     @classmethod
     def relay(cls, wire: str) -> Relay | None:
@@ -192,6 +212,19 @@ def _at(provider: Any, second: int) -> str:
 @lru_cache(maxsize=256)
 def _with_key(provider: Any, second: int) -> Mapping[str, str]:
     return _headers(provider.row, None)
+
+
+@lru_cache(maxsize=64)
+def _knows_custom(name: str) -> bool:
+    """Whether those who speak this wire know calls of free text."""
+    return wire(name).FATES["tools.custom"].kind == "kept"
+
+
+@lru_cache(maxsize=64)
+def _without_custom(name: str) -> Fates:
+    """The fates of a wire at a vendor that takes no custom tools there."""
+    fates = wire(name).FATES
+    return {**fates, "tools.custom": emulated(AS_FUNCTION)} if _knows_custom(name) else fates
 
 
 def _headers(row: Row, api_key: str | None) -> dict[str, str]:

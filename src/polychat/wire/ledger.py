@@ -6,9 +6,10 @@ the wire it is about to be written in will not carry, and ``settle`` lets the ca
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from ..errors import BadInput
@@ -82,6 +83,7 @@ FIELDS: dict[str, str] = {
     "parts.reasoning": "earlier thoughts, as text",
     "parts.opaque": "a vendor's own signatures and encrypted thoughts, back to that vendor",
     "parts.opaque.foreign": "another vendor's signatures and encrypted thoughts",
+    "parts.item.foreign": "items that stand for what another vendor keeps: a compaction, a reference",
     "parts.refusal": "earlier refusals",
     "parts.call": "earlier tool calls",
     "parts.result.text": "text in results of tools",
@@ -139,7 +141,10 @@ FORM = frozenset(
     )
     or name.startswith(("parts.image.data", "parts.audio", "parts.file.url", "parts.file.data", "parts.file.id"))
     or name
-    in ("turns.tool", "parts.call", "parts.result.text", "parts.result.image", "parts.result.file", "previous", "n", "logprobs")
+    in (
+        *("turns.tool", "parts.call", "parts.result.text", "parts.result.image", "parts.result.file", "parts.item.foreign"),
+        *("previous", "n", "logprobs"),
+    )
 ) - {"tools.strict"}
 """Without these the answer has another form, or answers something else: losing one is refused unless it is allowed."""
 
@@ -188,7 +193,7 @@ COVERS: dict[type, dict[str, tuple[str, ...]]] = {
     },
     ReasoningPart: {
         "text": ("parts.reasoning",),
-        "opaque": ("parts.opaque", "parts.opaque.foreign"),
+        "opaque": ("parts.opaque", "parts.opaque.foreign", "parts.item.foreign"),
         "extra": ("extra", "extra.foreign"),
     },
     RefusalPart: {"text": ("parts.refusal",)},
@@ -197,7 +202,7 @@ COVERS: dict[type, dict[str, tuple[str, ...]]] = {
         "name": ("parts.call",),
         "arguments": ("parts.call",),
         "kind": ("parts.call",),
-        "opaque": ("parts.opaque", "parts.opaque.foreign"),
+        "opaque": ("parts.opaque", "parts.opaque.foreign", "parts.item.foreign"),
         "cache": ("cache",),
         "extra": ("extra", "extra.foreign"),
     },
@@ -247,11 +252,17 @@ def losses(ask: Ask, fates: Fates, wire: str, vendor: str) -> list[Loss]:
     found: dict[str, Loss] = {}
     for name, detail in used(ask, wire, vendor, settings):
         fate = fates[name]
-        if fate.kind in ("dropped", "emulated") and name not in found:
-            found[name] = Loss(name, fate.kind, fate.note, detail)
+        if fate.kind in ("dropped", "emulated"):
+            known = found.get(name)
+            if known is None:
+                found[name] = Loss(name, fate.kind, fate.note, detail)
+            elif name in _EACH and detail not in known.detail.split(" "):
+                found[name] = replace(known, detail=f"{known.detail} {detail}")
     return list(found.values())
 
 
+_EACH = ("tools.hosted.foreign",)
+"""Of these each is told, not just the first."""
 _tables: dict[int, tuple[Fates, tuple[str, ...], bool]] = {}
 """By the table's identity, and with the table, so that the identity stays its own."""
 _WORDS = ("model", "stream", "stop", "turns.system", "turns.user", "turns.assistant", "parts.text")
@@ -434,9 +445,20 @@ def _thought(part: ReasoningPart, vendor: str) -> Iterator[tuple[str, str]]:
     yield from _opaque(part.opaque, vendor)
 
 
+_ITEM = re.compile(r'\{"type":"(?P<type>[a-z_]{1,60})"')
+"""How a whole item of the Responses API begins, of which only its vendor knows more."""
+_STAND_INS = ("compaction", "compaction_summary", "context_compaction", "item_reference")
+
+
 def _opaque(opaque: Opaque | None, vendor: str) -> Iterator[tuple[str, str]]:
-    if opaque is not None:
-        yield ("parts.opaque" if opaque.vendor == vendor else "parts.opaque.foreign"), opaque.vendor
+    if opaque is None:
+        return
+    if opaque.vendor == vendor:
+        yield "parts.opaque", opaque.vendor
+        return
+    item = _ITEM.match(opaque.data)
+    kind = opaque.vendor if item is None else item["type"]
+    yield ("parts.item.foreign" if kind in _STAND_INS else "parts.opaque.foreign"), kind
 
 
 def _common(cache: str | None, extra: Mapping[str, object] | None, ask: Ask, wire: str) -> Iterator[tuple[str, str]]:

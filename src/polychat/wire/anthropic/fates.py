@@ -31,6 +31,7 @@ FATES: Fates = {
     ),
     "parts.opaque": mapped("signature, redacted_thinking, and the blocks of tools the backend ran"),
     "parts.file.id.foreign": dropped("only the vendor that holds the file can read it: send the document itself"),
+    "parts.item.foreign": dropped("it means something to the vendor that made it alone: send what it stands for"),
     "parts.opaque.foreign": dropped("only the vendor that made it can read it"),
     "parts.refusal": emulated("as the assistant's text"),
     "parts.call": mapped("tool_use; an id that the API would refuse is rewritten, in its result too"),

@@ -26,6 +26,7 @@ FATES: Fates = {
     "parts.reasoning": mapped("a part marked as thought"),
     "parts.opaque": mapped("thoughtSignature"),
     "parts.file.id.foreign": dropped("only the vendor that holds the file can read it: send the document itself"),
+    "parts.item.foreign": dropped("it means something to the vendor that made it alone: send what it stands for"),
     "parts.opaque.foreign": dropped("only the vendor that made it can read it"),
     "parts.refusal": emulated("as the model's text"),
     "parts.call": mapped("functionCall"),

@@ -25,6 +25,7 @@ FATES: Fates = {
     "parts.reasoning": mapped("thinking; the thoughts of a turn become one"),
     "parts.opaque": mapped("signature of the call, thinking_signature of a turn with one thought: fields of ours"),
     "parts.file.id.foreign": dropped("only the vendor that holds the file can read it: send the document itself"),
+    "parts.item.foreign": dropped("it means something to the vendor that made it alone: send what it stands for"),
     "parts.opaque.foreign": dropped("only the vendor that made it can read it"),
     "parts.refusal": emulated("as the assistant's text"),
     "parts.call": mapped("tool_calls; arguments are an object"),

@@ -103,8 +103,21 @@ def _thoughts(rest: Said, field: str) -> list[ReasoningPart]:
     return [ReasoningPart(words) for words in plain[:1] if words]
 
 
+def _custom(said: Said, field: str) -> ToolCall:
+    """The call of a tool of free text."""
+    where = f"{field}.custom"
+    custom = dict(item(said.pop("custom", None), where))
+    name, free = text(custom.pop("name", None), f"{where}.name"), text(custom.pop("input", None), f"{where}.input")
+    call = text(said.pop("id", None), f"{field}.id")
+    for more in ("type", "index"):
+        said.pop(more, None)
+    return ToolCall(call, name, free, extra=left(said, "custom", custom), kind="custom")
+
+
 def _call(value: object, field: str, inside: str = "function") -> ToolCall:
     said = dict(item(value, field))
+    if said.get("type") == "custom":
+        return _custom(said, field)
     function = dict(item(said.pop("function", None), f"{field}.{inside}"))
     if said.pop("type", "function") != "function":
         raise BadInput(f"{field}.type must be function: calls of other tools cannot be handed on", field=f"{field}.type")

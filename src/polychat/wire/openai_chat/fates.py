@@ -17,6 +17,7 @@ FATES: Fates = {
     "parts.reasoning": mapped("reasoning_content, several thoughts as one; reasoning_details where one is signed"),
     "parts.opaque": mapped("reasoning_details; extra_content of a tool call"),
     "parts.file.id.foreign": dropped("only the vendor that holds the file can read it: send the document itself"),
+    "parts.item.foreign": dropped("it means something to the vendor that made it alone: send what it stands for"),
     "parts.opaque.foreign": dropped("only the vendor that made it can read it"),
     "parts.refusal": mapped("refusal, or a part of the content beside others"),
     "parts.result.image": emulated(_BEHIND),

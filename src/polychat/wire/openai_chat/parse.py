@@ -79,7 +79,7 @@ def _tools(said: Said, ask: Ask) -> None:
     if "functions" in said:  # as tools were called before
         ask.tools += read_tools(said.pop("functions"), "functions")
     match said.get("tool_choice"):
-        case {"type": "allowed_tools" | "custom"}:
+        case {"type": "allowed_tools"}:
             return  # what no other wire knows stays as it is
         case None:
             pass
@@ -108,6 +108,8 @@ def _tool(value: object, field: str) -> Tool | HostedTool:
     if "input_schema" in said and "name" in said and kind in ("function", "custom"):  # Anthropic's shape, which some send here
         kind = "function"
         said.setdefault("parameters", said.pop("input_schema"))
+    if kind == "custom":
+        return _custom(said, field)
     if kind != "function":
         return HostedTool(kind, {"type": kind, **said})
     where = field
@@ -126,6 +128,23 @@ def _tool(value: object, field: str) -> Tool | HostedTool:
     )
 
 
+def _custom(said: Said, field: str) -> Tool:
+    """A tool of free text, also in the flat shape of the Responses API."""
+    where = f"{field}.custom" if "custom" in said else field
+    custom, said = (dict(item(said.pop("custom"), where)), said) if "custom" in said else (said, {})
+    name, about, form = (custom.pop(key, None) for key in ("name", "description", "format"))
+    match form:
+        case {"type": "grammar", "grammar": dict(grammar)}:
+            form = {"type": "grammar", **grammar}
+    return Tool(
+        text(name, f"{where}.name"),
+        None if about is None else text(about, f"{where}.description"),
+        extra=left(said, "custom", custom),
+        kind="custom",
+        format=None if form is None else dict(item(form, f"{where}.format")),
+    )
+
+
 def read_tool_choice(value: object, field: str) -> ToolChoice:
     """A mode, or one tool by name. Raises ``BadInput``."""
     match value:
@@ -135,7 +154,7 @@ def read_tool_choice(value: object, field: str) -> ToolChoice:
             return ToolChoice(value)
         case "any":  # Mistral's word
             return ToolChoice("required")
-        case {"type": "function", "function": {"name": str(name)}}:
+        case {"type": "function", "function": {"name": str(name)}} | {"type": "custom", "custom": {"name": str(name)}}:
             return ToolChoice("named", name)
     raise BadInput(
         f'{field} must be "auto", "none", "required" or {{"type": "function", "function": {{"name": …}}}}', field=field

@@ -74,7 +74,7 @@ def _about_form(ask: Ask, body: Object, *, own: bool) -> None:
     if tools:
         body["tools"] = tools
         if ask.tool_choice is not None:
-            body["tool_choice"] = _choice(ask.tool_choice)
+            body["tool_choice"] = _choice(ask.tool_choice, ask.tools)
         if ask.parallel_tool_calls is not None:
             body["parallel_tool_calls"] = ask.parallel_tool_calls
     if ask.format is not None:
@@ -97,13 +97,27 @@ def effort_of(thinking: Thinking) -> str | None:
 def _tool(tool: Tool | HostedTool, *, own: bool) -> Object | None:
     if isinstance(tool, HostedTool):
         return tool.spec if own else None
+    if tool.kind == "custom":
+        custom: Object = {"name": tool.name, "description": tool.description, "format": _grammar(tool.format)}
+        custom = {name: value for name, value in custom.items() if value is not None}
+        return _with(own, tool.extra, {"type": "custom", "custom": custom})
     said = {"name": tool.name, "description": tool.description, "parameters": tool.parameters, "strict": tool.strict}
     function = {name: value for name, value in said.items() if value is not None}
     return _with(own, tool.extra, _cached(own, tool.cache, {"type": "function", "function": function}))
 
 
-def _choice(choice: ToolChoice) -> str | Object:
-    return {"type": "function", "function": {"name": choice.name}} if choice.mode == "named" else choice.mode
+def _grammar(form: Object | None) -> Object | None:
+    """The form of free text: in the Responses API its grammar is flat, here it is an object inside."""
+    if form is None or form.get("type") != "grammar" or "grammar" in form:
+        return form
+    return {"type": "grammar", "grammar": {name: value for name, value in form.items() if name != "type"}}
+
+
+def _choice(choice: ToolChoice, tools: list[Tool | HostedTool]) -> str | Object:
+    if choice.mode != "named":
+        return choice.mode
+    kind = next((tool.kind for tool in tools if isinstance(tool, Tool) and tool.name == choice.name), "function")
+    return {"type": kind, kind: {"name": choice.name}}
 
 
 def _format(form: Format) -> Object:
@@ -188,6 +202,8 @@ def _detail(part: ReasoningPart, opaque: Opaque | None, *, own: bool) -> Object:
 
 def _call(call: ToolCall, vendor: str, *, own: bool) -> Object:
     said: Object = {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    if call.kind == "custom":
+        said = {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
     if call.opaque is not None and call.opaque.vendor == vendor:
         said["extra_content"] = signature_of(call.opaque.data)
     return _with(own, call.extra, _cached(own, call.cache, said))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ...errors import BackendError
 from ...events import Event, Finish, Text
-from ...types import Ask
+from ...types import Ask, Tool
 from ..answering import Writer
 from ..faults import Fault, fault_of
 from .fault import told, write_fault
@@ -19,18 +20,25 @@ _TAIL = b',"logprobs":[],"sequence_number":'
 _END = b"}\n\n"
 _DEFAULTS: Object = {
     "background": False,
+    "completed_at": None,
+    "frequency_penalty": 0.0,
     "instructions": None,
     "max_output_tokens": None,
+    "max_tool_calls": None,
     "metadata": {},
     "parallel_tool_calls": True,
+    "presence_penalty": 0.0,
     "previous_response_id": None,
+    "prompt_cache_key": None,
     "reasoning": {"effort": None, "summary": None},
+    "safety_identifier": None,
     "service_tier": "default",
     "store": False,
     "temperature": 1.0,
     "text": {"format": {"type": "text"}},
     "tool_choice": "auto",
     "tools": [],
+    "top_logprobs": 0,
     "top_p": 1.0,
     "truncation": "disabled",
     "user": None,
@@ -42,7 +50,8 @@ _REPEATED = ("tool_choice", "truncation", "max_tool_calls", "prompt_cache_key", 
 def writer(ask: Ask, id: str, created: int, model: str | None = None) -> Writer:  # noqa: A002
     """What writes the answer to ``ask``; ``wires.py`` says how."""
     response = _response(ask, f"resp_{id}", created, model or ask.model)
-    return Streamed(id, response) if ask.stream else Whole(id, response)
+    tools = {tool.name: tool for tool in ask.tools if isinstance(tool, Tool)}
+    return Streamed(id, response, tools) if ask.stream else Whole(id, response, tools)
 
 
 def _response(ask: Ask, name: str, created: int, model: str) -> Object:
@@ -60,10 +69,10 @@ class Whole:
     streams = False
     content_type = "application/json"
 
-    def __init__(self, reply: str, response: Object) -> None:
+    def __init__(self, reply: str, response: Object, tools: Mapping[str, Tool]) -> None:
         self.status = 200
         self.headers: list[tuple[str, str]] = []
-        self._output = Output(reply)
+        self._output = Output(reply, tools)
         self._response = response
         self._body = b""
 
@@ -96,8 +105,8 @@ class Streamed(Output):
     streams = announces = True
     content_type = "text/event-stream"
 
-    def __init__(self, reply: str, response: Object) -> None:
-        super().__init__(reply)
+    def __init__(self, reply: str, response: Object, tools: Mapping[str, Tool]) -> None:
+        super().__init__(reply, tools)
         self.status = 200
         self.headers: list[tuple[str, str]] = [("Cache-Control", "no-cache")]
         self._response = response

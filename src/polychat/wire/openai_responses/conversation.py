@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...errors import BadInput
 from ...types import (
     AudioPart,
     FilePart,
+    HostedTool,
     ImagePart,
     Opaque,
     Part,
@@ -14,13 +16,17 @@ from ...types import (
     RefusalPart,
     Role,
     TextPart,
+    Tool,
     ToolCall,
     ToolResult,
     Turn,
 )
+from ..adapting import flat
 from ..fields import bad, from_base64, from_data_url, optional_text, record, rest, several, text
+from .actions import ACTIONS, RESULTS, arguments_of, call_id_of, is_action, words_of
 from .names import Object
 from .sealed import call_of, item_id, unsealed, whole_item
+from .tools import read_tools
 
 _AUDIO = {"mp3": "audio/mpeg"}
 _ITEM = ("type", "id", "status")
@@ -32,9 +38,13 @@ class Conversation:
 
     def __init__(self) -> None:
         self.turns: list[Turn] = []
+        self.tools: list[Tool | HostedTool] = []
+        """Tools that are named amid the conversation."""
         self._spoken = False
         """The assistant's turn has a message, whose extra is the turn's."""
         self._calls: dict[str, ToolCall] = {}
+        self._hosted: set[str] = set()
+        """The ids of calls that the backend carried out itself."""
         self._signatures: dict[str, Opaque] = {}
 
     def read(self, item: object, where: str) -> None:
@@ -45,14 +55,24 @@ class Conversation:
             case "message":
                 self._message(value, where)
             case "function_call":
-                self._call(value, where)
-            case "function_call_output":
+                self._call(value, where, "arguments", "function")
+            case "custom_tool_call":
+                self._call(value, where, "input", "custom")
+            case "function_call_output" | "custom_tool_call_output":
                 self._result(value, where)
+            case "additional_tools":
+                self.tools += read_tools(value.get("tools"), f"{where}.tools")
+            case kind if kind in ACTIONS and is_action(value):
+                self._action(value, where)
+            case kind if kind in RESULTS and self._answers(value):
+                self._outcome(value, where)
             case "reasoning":
                 self._thought(value, where)
             case _:
                 if kind == "item_reference":
                     text(value.get("id"), f"{where}.id")
+                if isinstance(call := value.get("call_id"), str):
+                    self._hosted.add(call)
                 # What only the backend that made it understands, whoever of the two made it.
                 self._assistant().parts.append(ReasoningPart(opaque=whole_item({**value, "type": kind}, where)))
 
@@ -71,16 +91,50 @@ class Conversation:
         else:
             raise bad(f"{where}.role", "user, assistant, system or developer", role)
 
-    def _call(self, item: Object, where: str) -> None:
+    def _call(self, item: Object, where: str, of: str, kind: str) -> None:
+        """A call whose arguments stand in the field ``of``."""
+        group = optional_text(item.get("namespace"), f"{where}.namespace")
+        name = text(item.get("name"), f"{where}.name")
         call = ToolCall(
             text(item.get("call_id"), f"{where}.call_id"),
-            text(item.get("name"), f"{where}.name"),
-            text(item.get("arguments"), f"{where}.arguments"),
-            extra=rest(item, (*_ITEM, "call_id", "name", "arguments")),
+            name if not group else flat(group, name),
+            text(item.get(of), f"{where}.{of}"),
+            extra=rest(item, (*_ITEM, "call_id", "name", of)),
+            kind=kind,
         )
+        self._take_call(call)
+
+    def _action(self, item: Object, where: str) -> None:
+        kind = item["type"]
+        try:
+            self._take_call(ToolCall(call_id_of(item) or "", ACTIONS[kind], arguments_of(item), kind=kind))
+        except (ValueError, TypeError) as error:
+            raise BadInput(f"{where} holds what JSON cannot carry: {error}", field=where) from error
+
+    def _take_call(self, call: ToolCall) -> None:
         call.opaque = self._signatures.pop(call.id, None)
         self._calls[call.id] = call
         self._assistant().parts.append(call)
+
+    def _answers(self, item: Object) -> bool:
+        """Whether it is the result of an action that the client carried out, and not of one that the backend did."""
+        call = _answered(item)
+        return call is not None and call not in self._hosted
+
+    def _outcome(self, item: Object, where: str) -> None:
+        call = _answered(item) or ""
+        if item["type"] == "tool_search_output":
+            self.tools += read_tools(item.get("tools") or [], f"{where}.tools")
+        match item.get("output"):
+            case {"type": "computer_screenshot", "image_url": str()} as shot:
+                parts: list[Any] = [_image(record(shot, f"{where}.output"), f"{where}.output")]
+            case _:
+                parts = [TextPart(words_of(item))]
+        self._answer(ToolResult(call, parts, ACTIONS[RESULTS[item["type"]]], extra=dict(item)))
+
+    def _answer(self, result: ToolResult) -> None:
+        turn = self.turns[-1] if self.turns and self.turns[-1].role == "tool" else self._new("tool")
+        turn.parts.append(result)
 
     def _result(self, item: Object, where: str) -> None:
         call = text(item.get("call_id"), f"{where}.call_id")
@@ -90,10 +144,11 @@ class Conversation:
                 raise bad(f"{where}.output[{at}].type", "input_text, input_image or input_file", None)
         name = optional_text(item.get("name"), f"{where}.name")
         extra = rest(item, (*_ITEM, "call_id", "output"))
-        if name is None and call in self._calls:
-            name = self._calls[call].name
-        turn = self.turns[-1] if self.turns and self.turns[-1].role == "tool" else self._new("tool")
-        turn.parts.append(ToolResult(call, parts, name, extra=extra))
+        if call in self._calls:
+            name = self._calls[call].name  # the whole one, group and all
+        elif item["type"] != "function_call_output":
+            extra = {**(extra or {}), "type": item["type"]}
+        self._answer(ToolResult(call, parts, name, extra=extra))
 
     def _thought(self, item: Object, where: str) -> None:
         summary = _texts(item.get("summary"), f"{where}.summary")
@@ -125,6 +180,12 @@ class Conversation:
         self._spoken = False
         self.turns.append(Turn(role, []))
         return self.turns[-1]
+
+
+def _answered(item: Object) -> str | None:
+    """The call that a result belongs to."""
+    name = item.get("approval_request_id") or item.get("call_id") or item.get("id")
+    return name if isinstance(name, str) else None
 
 
 def parts_of(content: object, where: str) -> list[Part]:

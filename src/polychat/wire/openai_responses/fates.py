@@ -25,6 +25,7 @@ FATES: Fates = {
     ),
     "parts.opaque": mapped("encrypted_content, and the items of tools the backend ran"),
     "parts.file.id.foreign": dropped("only the vendor that holds the file can read it: send the document itself"),
+    "parts.item.foreign": dropped("it means something to the vendor that made it alone: send what it stands for"),
     "parts.opaque.foreign": dropped("only the vendor that made it can read it"),
     "parts.call": mapped("function_call; no arguments are {}"),
     "parts.result.error": dropped("the Responses API has no mark for a tool that failed: say so in the result's text"),

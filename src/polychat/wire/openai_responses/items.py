@@ -18,8 +18,11 @@ from ...types import (
     ToolResult,
     Turn,
 )
+from ..adapting import apart as apart_of
 from ..fields import data_url
 from ..tags import tagged
+from .actions import ACTIONS, CUSTOM, RESULTS, result_of
+from .actions import item_of as action_of
 from .names import VENDOR, Object
 from .sealed import item_of, made_up, of_call
 
@@ -46,6 +49,8 @@ class Items:
     def __init__(self, vendor: str, *, own: bool) -> None:
         self._vendor = vendor
         self._own = own
+        self._kinds: dict[str, str] = {}
+        """Of the calls so far, by their ids, those that are no functions: their results are of kinds of their own."""
 
     def of(self, turns: list[Turn]) -> list[Object]:
         return [item for turn in turns for item in self._turn(turn)]
@@ -94,12 +99,26 @@ class Items:
     def _call(self, call: ToolCall) -> Iterator[Object]:
         if call.opaque is not None and call.opaque.vendor == self._vendor:
             yield {"type": "reasoning", "summary": [], "encrypted_content": of_call(call.id, _signature(call.opaque))}
-        said: Object = {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.arguments or "{}"}
+        if call.kind in ACTIONS:
+            self._kinds[call.id] = call.kind
+            yield self._with(call.extra, action_of(call))
+            return
+        name = apart_of((call.extra or {}).get("namespace") if self._own else None, call.name)
+        said: Object = {"type": "function_call", "call_id": call.id, "name": name, "arguments": call.arguments or "{}"}
+        if call.kind == "custom":
+            self._kinds[call.id] = call.kind
+            said = {"type": CUSTOM, "call_id": call.id, "name": name, "input": call.arguments}
         yield self._with(call.extra, said)
 
     def _result(self, result: ToolResult) -> Object:
+        kind = self._kinds.get(result.id)
+        if self._own and result.extra and result.extra.get("type") in RESULTS:
+            return dict(result.extra)
+        if kind in ACTIONS:
+            return result_of(result, kind)
         output = self._content(result.parts, "tool")
-        return self._with(result.extra, {"type": "function_call_output", "call_id": result.id, "output": output})
+        type_ = "function_call_output" if kind is None else f"{CUSTOM}_output"
+        return self._with(result.extra, {"type": type_, "call_id": result.id, "output": output})
 
     def _content(self, parts: Sequence[Part], role: str) -> str | list[Object]:
         """Text where it is nothing else, which every server understands; else a list of parts."""

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, ClassVar
 
 from ...events import Event, Logprobs, Media, Reasoning, Refusal, Source, Text, ToolCallPiece, Usage
-from ...types import Opaque
+from ...types import Opaque, Tool, ToolCall
 from .._json import encoded
+from ..adapting import apart
+from .actions import ACTIONS, CUSTOM, SEARCH, read
+from .actions import item_of as item_of_action
 from .names import VENDOR, Object
 from .sealed import item_of, made_up, of_call, sealed
+from .tools import searches
 
 TEXT = "output_text"
+_GROWING = {
+    "function_call": "response.function_call_arguments.delta",
+    CUSTOM: "response.custom_tool_call_input.delta",
+}
+"""Calls that are told while they grow; all others are told whole."""
 
 
 @dataclass(slots=True)
@@ -27,12 +37,15 @@ class Open:
 
 
 class Output:
-    """The items of one answer. ``reply`` names it in the ids of its items; ``tell`` hears of everything that happens."""
+    """The items of one answer. ``reply`` names it in the ids of its items; ``tell`` hears of everything that happens.
+
+    ``tools`` are those of the ask, by their whole names.
+    """
 
     announces: ClassVar[bool] = False
     """The ids of items are told before the items are whole, and stay."""
 
-    def __init__(self, reply: str) -> None:
+    def __init__(self, reply: str, tools: Mapping[str, Tool] | None = None) -> None:
         self.items: list[Object] = []
         self.usage: Usage | None = None
         self.head = b""
@@ -40,6 +53,7 @@ class Output:
         self.text: list[str] = []
         """Its pieces."""
         self._reply = reply
+        self._tools = tools or {}
         self._message: Open | None = None
         self._thought: Open | None = None
         self._calls: dict[int, Open] = {}
@@ -77,10 +91,21 @@ class Output:
             self._part(TEXT)
         self._hush(status)
         for call in self._calls.values():
-            call.item["arguments"] = "".join(call.pieces)
-            self._tell_item(call, "response.function_call_arguments.done", arguments=call.item["arguments"])
+            self._end_call(call)
             self._done(call, status)
         self._calls.clear()
+
+    def _end_call(self, call: Open) -> None:
+        text, name = "".join(call.pieces), {"name": call.item.get("name", "")}
+        match call.item["type"]:
+            case "function_call":
+                call.item["arguments"] = text
+                self._tell_item(call, "response.function_call_arguments.done", **name, arguments=text)
+            case "custom_tool_call":
+                call.item["input"] = text
+                self._tell_item(call, "response.custom_tool_call_input.done", input=text)
+            case "tool_search_call":
+                call.item["arguments"] = read(text)
 
     def _add(self, item: Object, **more: Any) -> Open:
         opened = Open(len(self.items), item, **more)
@@ -223,15 +248,29 @@ class Output:
             name = piece.id or f"call_{self._reply}_{piece.index}"
             if piece.opaque is not None:
                 self._sign(name, piece.opaque)
-            said = {"id": self._id("fc"), "type": "function_call", "status": "in_progress"}
-            call = self._add({**said, "arguments": "", "call_id": name, "name": piece.name or ""})
-            self._calls[piece.index] = call
+            call = self._calls[piece.index] = self._add(self._begun(piece, name))
         elif piece.opaque is not None:
             self._hush()
             self._sign(call.item["call_id"], piece.opaque)
         if piece.arguments:
             call.pieces.append(piece.arguments)
-            self._tell_item(call, "response.function_call_arguments.delta", delta=piece.arguments)
+            if (kind := _GROWING.get(call.item["type"])) is not None:
+                self._tell_item(call, kind, delta=piece.arguments)
+
+    def _begun(self, piece: ToolCallPiece, call: str) -> Object:
+        """The item of a call that begins, in the form in which its tool was asked for."""
+        name, tool = piece.name or "", self._tools.get(piece.name or "")
+        if piece.kind in ACTIONS:
+            action = item_of_action(ToolCall(call, name, piece.arguments, kind=piece.kind))
+            return {"id": self._id("act"), **action, "status": "in_progress"}
+        if searches(tool):
+            said = {"execution": "client", "call_id": call, "arguments": {}}
+            return {"id": self._id("tsc"), "type": SEARCH, "status": "in_progress", **said}
+        group = None if tool is None else tool.namespace
+        named = {"call_id": call, "name": apart(group, name), **({} if group is None else {"namespace": group})}
+        if piece.kind == "custom":
+            return {"id": self._id("ctc"), "type": CUSTOM, "status": "in_progress", "input": "", **named}
+        return {"id": self._id("fc"), "type": "function_call", "status": "in_progress", "arguments": "", **named}
 
     def _sign(self, call: str, opaque: Opaque) -> None:
         """A call's signature: an item of its own beside it, as calls have no place for one."""

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import get_args
 
 from ...errors import BadInput, shown
-from ...types import Ask, Effort, Format, HostedTool, TextPart, Thinking, Tool, ToolChoice, Turn
+from ...types import Ask, Effort, Format, TextPart, Thinking, ToolChoice, Turn
 from .._json import TooDeep, decoded
 from ..fields import bad, optional_count, optional_flag, optional_number, optional_text, record, rest, several, strings, text
 from ..limits import LIMITS, Limits
 from .conversation import Conversation
 from .names import ENCRYPTED, LOGPROBS, NAME, Object
+from .tools import named, read_tools, without_repeats
 
 _TOP = (
     *("model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "text", "max_output_tokens"),
     *("temperature", "top_p", "top_logprobs", "include", "reasoning", "metadata", "user", "service_tier", "store"),
     *("previous_response_id", "stream"),
 )
-_NO_ARGUMENTS = {"type": "object", "properties": {}}
 _ELSEWHERE = ("previous_response_id", "conversation", "prompt")
 """Where the conversation may be, so that there is no input."""
 
@@ -35,8 +35,9 @@ def read_request(body: bytes, model: str | None = None, stream: bool | None = No
 
 def _ask(body: Object, model: str | None, stream: bool | None) -> Ask:
     name = model if model is not None else text(body.get("model"), "model")
-    ask = Ask(name, _turns(body), wire=NAME, extra=rest(body, _TOP) or {})
-    ask.tools = [_tool(tool, f"tools[{at}]") for at, tool in enumerate(several(body.get("tools") or [], "tools"))]
+    conversation = _conversation(body)
+    ask = Ask(name, conversation.turns, wire=NAME, extra=rest(body, _TOP) or {})
+    ask.tools = without_repeats([*read_tools(body.get("tools") or [], "tools"), *conversation.tools])
     _choice(ask, body.get("tool_choice"))
     ask.parallel_tool_calls = optional_flag(body.get("parallel_tool_calls"), "parallel_tool_calls")
     ask.max_tokens = optional_count(body.get("max_output_tokens"), "max_output_tokens")
@@ -55,7 +56,7 @@ def _ask(body: Object, model: str | None, stream: bool | None) -> Ask:
     return ask
 
 
-def _turns(body: Object) -> list[Turn]:
+def _conversation(body: Object) -> Conversation:
     said, instructions = body.get("input"), optional_text(body.get("instructions"), "instructions")
     conversation = Conversation()
     if instructions is not None:
@@ -65,22 +66,7 @@ def _turns(body: Object) -> list[Turn]:
     elif said is not None or all(body.get(name) is None for name in _ELSEWHERE):
         for at, item in enumerate(several(said, "input")):
             conversation.read(item, f"input[{at}]")
-    return conversation.turns
-
-
-def _tool(value: object, where: str) -> Tool | HostedTool:
-    tool = record(value, where)
-    kind = text(tool.get("type"), f"{where}.type")
-    if kind != "function":
-        return HostedTool(kind, tool)
-    schema = tool.get("parameters")
-    return Tool(
-        text(tool.get("name"), f"{where}.name"),
-        optional_text(tool.get("description"), f"{where}.description"),
-        None if schema is None or schema == _NO_ARGUMENTS else record(schema, f"{where}.parameters"),
-        optional_flag(tool.get("strict"), f"{where}.strict"),
-        extra=rest(tool, ("type", "name", "description", "parameters", "strict")),
-    )
+    return conversation
 
 
 def _choice(ask: Ask, value: object) -> None:
@@ -90,8 +76,8 @@ def _choice(ask: Ask, value: object) -> None:
             return
         case "auto" | "none" | "required":
             ask.tool_choice = ToolChoice(value)
-        case {"type": "function", **named}:
-            ask.tool_choice = ToolChoice("named", text(named.get("name"), "tool_choice.name"))
+        case {"type": "function" | "custom", **chosen}:
+            ask.tool_choice = ToolChoice("named", named(record(chosen, "tool_choice"), "tool_choice"))
         case {"type": str()}:
             ask.extra["tool_choice"] = value
         case _:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from ...errors import BadInput, BadReply, shown
 from ...events import Event, Logprobs, Media, Reasoning, Refusal, Source, Text, ToolCallPiece
 from ...types import Opaque
+from ..adapting import flat
 from ..deltas import ToolCalls, TooMany
 from ..limits import Limits
+from .actions import ACTIONS, arguments_of, call_id_of, is_action
 from .names import Object, count
 from .sealed import call_of, item_id, whole_item
 
@@ -61,8 +63,8 @@ class Pieces:
             for known in (self._given, self._cited, self._argued):
                 known.discard(None)
             self._thoughts.pop(None, None)
-        if item.get("type") == "function_call":
-            self._call(item, place, events)
+        if (of := _CALLS.get(str(item.get("type")))) is not None:
+            self._call(item, place, events, *of)
 
     def done(self, item: Object, place: Place, events: list[Event]) -> None:
         """An item is whole: what was not yet told of it."""
@@ -70,13 +72,15 @@ class Pieces:
         match item.get("type"):
             case "message":
                 self._message(item, place, events)
-            case "function_call":
-                self._call(item, place, events)
+            case "function_call" | "custom_tool_call" as kind:
+                self._call(item, place, events, *_CALLS[kind])
             case "reasoning":
                 self._reasoning(item, place, events)
             case "image_generation_call" if isinstance(item.get("result"), str):
                 self._give(place)
                 events.append(_image(item))
+            case str() if is_action(item):
+                self._action(item, place, events)
             case str():
                 self._hosted(item, place, events)
             case _:
@@ -145,11 +149,13 @@ class Pieces:
                 case {"type": "refusal", "refusal": str(text)} if not told:
                     self.refusal(text, place, events)
 
-    def _call(self, item: Object, place: Place, events: list[Event]) -> None:
-        """A call, when it begins and again when it is whole."""
-        call_id, name, arguments = item.get("call_id"), item.get("name"), item.get("arguments")
+    def _call(self, item: Object, place: Place, events: list[Event], of: str, kind: str) -> None:
+        """A call, when it begins and again when it is whole; its arguments stand in the field ``of``."""
+        call_id, name, arguments, group = (item.get(field) for field in ("call_id", "name", of, "namespace"))
         if not isinstance(call_id, str) or not isinstance(name, str) or not isinstance(arguments, str | None):
-            raise BadReply(f"a function_call of the reply is not in order: {shown(repr(item))}")
+            raise BadReply(f"a {item['type']} of the reply is not in order: {shown(repr(item))}")
+        if group and isinstance(group, str):
+            name = flat(group, name)
         if arguments and place in self._argued:
             arguments = None
         if arguments:
@@ -162,8 +168,18 @@ class Pieces:
         if known:
             piece = self.calls.take(index=place, arguments=arguments, opaque=opaque)
         else:
-            piece = self.calls.take(index=place, call_id=call_id, name=name, arguments=arguments, opaque=opaque)
+            piece = self.calls.take(index=place, call_id=call_id, name=name, arguments=arguments, opaque=opaque, kind=kind)
         self._tell(piece, events)
+
+    def _action(self, item: Object, place: Place, events: list[Event]) -> None:
+        """What the client is to carry out: a call that comes whole."""
+        self._give(place)
+        call, kind = call_id_of(item), item["type"]
+        try:
+            said = arguments_of(item)
+        except (ValueError, TypeError) as error:
+            raise BadReply(f"an item of the reply cannot be kept: {shown(str(error))}") from error
+        self._tell(self.calls.take(index=place, call_id=call, name=ACTIONS[kind], arguments=said, kind=kind), events)
 
     def _reasoning(self, item: Object, place: Place, events: list[Event]) -> None:
         content = item.get("encrypted_content")
@@ -200,6 +216,10 @@ class Pieces:
     def _tell(piece: ToolCallPiece | None, events: list[Event]) -> None:
         if piece is not None:
             events.append(piece)
+
+
+_CALLS = {"function_call": ("arguments", "function"), "custom_tool_call": ("input", "custom")}
+"""Calls that may come in pieces: where each has its arguments, and its kind in common words."""
 
 
 def logprobs(value: object, events: list[Event]) -> None:

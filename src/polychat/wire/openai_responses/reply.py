@@ -126,10 +126,12 @@ class Reader:
                 self._pieces.thought("summary", count(value.get("summary_index")), _delta(value, payload), place, events)
             case "response.reasoning_text.delta":
                 self._pieces.thought("content", count(value.get("content_index")), _delta(value, payload), place, events)
-            case "response.function_call_arguments.delta":
+            case "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta":
                 self._pieces.arguments(_delta(value, payload), place, events)
             case "response.function_call_arguments.done" if isinstance(value.get("arguments"), str):
                 self._pieces.arguments(value["arguments"], place, events, whole=True)
+            case "response.custom_tool_call_input.done" if isinstance(value.get("input"), str):
+                self._pieces.arguments(value["input"], place, events, whole=True)
 
     def _text(self, value: Object, place: Place, payload: bytes, events: list[Event]) -> None:
         if delta := _delta(value, payload):

@@ -22,7 +22,7 @@ _MADE_UP = "rs_pc1_"
 def whole_item(item: Object, where: str, vendor: str = VENDOR, *, redacted: bool = True) -> Opaque:
     """An item that goes back as it is. Raises ``BadInput`` for one that JSON cannot carry."""
     try:
-        return Opaque(vendor, encoded(item).decode(), redacted=redacted)
+        return Opaque(vendor, encoded({"type": item.get("type"), **item}).decode(), redacted=redacted)
     except (ValueError, TypeError, OverflowError) as error:
         raise BadInput(f"{where} holds what JSON cannot carry: {error}", field=where) from error
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
-from ...types import Ask, Format, HostedTool, Thinking, Tool, ToolChoice
+from ...types import Ask, Format, Thinking, Tool, ToolChoice
+from ..adapting import apart as apart_of
 from ..fields import short_name
 from .items import Items, apart
 from .names import ENCRYPTED, LOGPROBS, NAME, VENDOR, Object
+from .tools import write_tools
 
 _THOUGHTLESS = re.compile(r"(?:.*/)?(?:chat)?gpt-(?:3|4)|(?:.*/)?chatgpt-4o|ft:gpt-(?:3|4)")
 """Models that do not reason: they refuse to be asked for encrypted thoughts. Their successors all reason."""
@@ -42,10 +44,10 @@ def write_request(ask: Ask, vendor: str = VENDOR) -> Object:
 def settings(ask: Ask, *, own: bool) -> Object:
     """All of an ask that is not its conversation: the fields that a response repeats, by the same names."""
     said: Object = {}
-    if tools := [_tool(tool, own=own) for tool in ask.tools if own or not isinstance(tool, HostedTool)]:
+    if tools := write_tools(ask.tools, own=own):
         said["tools"] = tools
     if ask.tool_choice is not None:
-        said["tool_choice"] = _choice(ask.tool_choice)
+        said["tool_choice"] = _choice(ask, ask.tool_choice)
     text: Object = {} if ask.format is None else {"format": _format(ask.format)}
     if ask.verbosity is not None:
         text["verbosity"] = ask.verbosity
@@ -68,22 +70,14 @@ def _include(ask: Ask) -> list[str]:
     return include
 
 
-def _tool(tool: Tool | HostedTool, *, own: bool) -> Object:
-    if isinstance(tool, HostedTool):
-        return tool.spec
-    said: Object = {"type": "function", "name": tool.name}
-    if tool.description is not None:
-        said["description"] = tool.description
-    said["parameters"] = {"type": "object", "properties": {}} if tool.parameters is None else tool.parameters
-    # Left out it is true here, and arguments that may be left out become ones that must be there.
-    strict = tool.strict if own else bool(tool.strict)
-    if strict is not None:
-        said["strict"] = strict
-    return {**said, **tool.extra} if own and tool.extra else said
-
-
-def _choice(choice: ToolChoice) -> str | Object:
-    return {"type": "function", "name": choice.name} if choice.mode == "named" else choice.mode
+def _choice(ask: Ask, choice: ToolChoice) -> str | Object:
+    if choice.mode != "named":
+        return choice.mode
+    tool = next((tool for tool in ask.tools if isinstance(tool, Tool) and tool.name == choice.name), None)
+    if tool is None:
+        return {"type": "function", "name": choice.name}
+    group = {} if tool.namespace is None else {"namespace": tool.namespace}
+    return {"type": tool.kind, "name": apart_of(tool.namespace, tool.name), **group}
 
 
 def _format(form: Format) -> Object:

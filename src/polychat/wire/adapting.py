@@ -1,0 +1,308 @@
+"""Between an ask and a wire that cannot say all of its tools: free text as a function's argument, and names that fit.
+
+``adapted`` changes the ask before it is written; the ``Calls`` beside it change the calls of the reply back, so that whoever
+asked sees the tools by the names and in the form they were given.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from hashlib import sha256
+
+from ..events import Event, Finish, ToolCallPiece
+from ..types import Ask, HostedTool, Part, ReasoningPart, Tool, ToolCall, ToolResult, Turn
+from ._json import decoded, encoded
+
+INPUT = "input"
+"""The argument that carries the free text."""
+AS_FUNCTION = "as a function whose only argument is the text, named input"
+"""What becomes of a custom tool where there are functions alone."""
+LONGEST = 64
+"""Characters of a tool's name that every vendor takes."""
+
+_PLAIN = re.compile(rf"[A-Za-z0-9_-]{{1,{LONGEST}}}")
+_OTHER = re.compile(r"[^A-Za-z0-9_-]")
+
+
+def adapted(ask: Ask, *, custom: bool, named: bool = True) -> tuple[Ask, Calls | None]:
+    """``ask`` for a wire that knows ``custom`` tools or not, and what gives the calls of its reply back; ``None`` where nothing
+    changes. ``named``: names of tools are to fit too."""
+    free = set() if custom else _free_of(ask)
+    names = _short(ask) if named else {}
+    if not free and not names:
+        return ask, None
+    back = {short: name for name, short in names.items()}
+    tools: list[Tool | HostedTool] = [tool if isinstance(tool, HostedTool) else _tool(tool, names, free) for tool in ask.tools]
+    choice = ask.tool_choice
+    if choice is not None and choice.name is not None:
+        choice = replace(choice, name=names.get(choice.name, choice.name))
+    turns = [_turn(turn, names, custom=custom) for turn in ask.turns]
+    return replace(ask, tools=tools, tool_choice=choice, turns=turns), Calls(back, free)
+
+
+def without_foreign(ask: Ask, wire: str) -> Ask:
+    """``ask`` without the tools that another vendor's backend runs, and without a choice among tools that are gone."""
+    if ask.wire == wire or not any(isinstance(tool, HostedTool) for tool in ask.tools):
+        return ask
+    tools: list[Tool | HostedTool] = [tool for tool in ask.tools if isinstance(tool, Tool)]
+    choice = ask.tool_choice
+    if not tools or (
+        choice is not None
+        and choice.mode == "named"
+        and choice.name not in {tool.name for tool in ask.tools if isinstance(tool, Tool)}
+    ):
+        choice = None
+    return replace(ask, tools=tools, tool_choice=choice, parallel_tool_calls=ask.parallel_tool_calls if tools else None)
+
+
+def readable(ask: Ask, vendor: str) -> Ask:
+    """``ask`` without turns that hold nothing but what another vendor alone can read: they would be empty messages."""
+    if all(turn.role != "assistant" or not _is_blank(turn, vendor) for turn in ask.turns):
+        return ask
+    return replace(ask, turns=[turn for turn in ask.turns if turn.role != "assistant" or not _is_blank(turn, vendor)])
+
+
+def _is_blank(turn: Turn, vendor: str) -> bool:
+    return bool(turn.parts) and all(
+        type(part) is ReasoningPart and not part.text and (part.opaque is None or part.opaque.vendor != vendor)
+        for part in turn.parts
+    )
+
+
+def demanded(ask: Ask, wire: str) -> str | None:
+    """The hosted tool that ``ask`` insists on, by its own name, where ``wire`` is not the one that has it."""
+    hosted = [tool for tool in ask.tools if isinstance(tool, HostedTool)]
+    if ask.wire == wire or not hosted:
+        return None
+    other = ask.extra.get("tool_choice")
+    if isinstance(other, dict) and (kind := other.get("type")) in {tool.kind for tool in hosted}:
+        return str(kind)
+    choice = ask.tool_choice
+    if choice is None:
+        return None
+    if choice.mode == "named":
+        return next((tool.kind for tool in hosted if choice.name in (tool.spec.get("name"), tool.kind)), None)
+    return hosted[0].kind if choice.mode == "required" and len(hosted) == len(ask.tools) else None
+
+
+def _free_of(ask: Ask) -> set[str]:
+    """Tools of free text, those of earlier calls too."""
+    free = {tool.name for tool in ask.tools if isinstance(tool, Tool) and tool.kind == "custom"}
+    for turn in ask.turns:
+        if turn.role == "assistant":
+            free |= {part.name for part in turn.parts if isinstance(part, ToolCall) and part.kind == "custom"}
+    return free
+
+
+def _short(ask: Ask) -> dict[str, str]:
+    """Names that do not fit everywhere, each with one that does: the same in every ask, for the sake of caches."""
+    known = {tool.name for tool in ask.tools if isinstance(tool, Tool)}
+    for turn in ask.turns:
+        if turn.role == "assistant":
+            known |= {part.name for part in turn.parts if isinstance(part, ToolCall)}
+    return {name: _fitting(name) for name in known if name and not _PLAIN.fullmatch(name)}
+
+
+def _fitting(name: str) -> str:
+    mark = sha256(name.encode("utf-8", "replace")).hexdigest()[:8]
+    return f"{_OTHER.sub('_', name)[: LONGEST - 9]}_{mark}"
+
+
+def _tool(tool: Tool, names: dict[str, str], free: set[str]) -> Tool:
+    name = names.get(tool.name, tool.name)
+    if tool.kind != "custom" or tool.name not in free:
+        return tool if name == tool.name else replace(tool, name=name)
+    about = [tool.description] if tool.description else []
+    match tool.format:
+        case {"syntax": str(syntax), "definition": str(definition)}:
+            about.append(f"The input follows this grammar ({syntax}):\n{definition}")
+    text = {"type": "string", "description": "The whole input of the tool, as plain text."}
+    schema = {"type": "object", "properties": {INPUT: text}, "required": [INPUT], "additionalProperties": False}
+    return Tool(name, "\n\n".join(about) or None, schema, cache=tool.cache, namespace=tool.namespace)
+
+
+def _turn(turn: Turn, names: dict[str, str], *, custom: bool) -> Turn:
+    if turn.role not in ("assistant", "tool"):
+        return turn
+    return replace(turn, parts=[_part(part, names, custom=custom) for part in turn.parts])
+
+
+def _part(part: Part, names: dict[str, str], *, custom: bool) -> Part:
+    if isinstance(part, ToolCall):
+        if part.kind == "custom" and not custom:
+            part = replace(part, kind="function", arguments=as_arguments(part.arguments), extra=None)
+        return replace(part, name=names[part.name]) if part.name in names else part
+    if isinstance(part, ToolResult) and part.name in names:
+        return replace(part, name=names[part.name])
+    return part
+
+
+def as_arguments(text: str) -> str:
+    """Free text as the arguments of the function that stands for its tool."""
+    try:
+        return encoded({INPUT: text}).decode()
+    except ValueError:  # half a surrogate pair
+        return encoded({INPUT: text.encode("utf-8", "replace").decode()}).decode()
+
+
+class Calls:
+    """The calls of one reply, as they were asked for. ``names``: by the name that was sent; ``free``: tools of free text."""
+
+    def __init__(self, names: dict[str, str], free: set[str]) -> None:
+        self._names, self._free = names, free
+        self._open: dict[tuple[int, int], FreeText] = {}
+
+    def take(self, events: list[Event]) -> list[Event]:
+        if all(type(event) not in (ToolCallPiece, Finish) for event in events):
+            return events
+        given: list[Event] = []
+        for event in events:
+            if type(event) is ToolCallPiece:
+                given.append(self._piece(event))
+            else:
+                given += self._rest() if type(event) is Finish else ()
+                given.append(event)
+        return given
+
+    def _piece(self, piece: ToolCallPiece) -> ToolCallPiece:
+        place = (piece.choice, piece.index)
+        name = None if piece.name is None else self._names.get(piece.name, piece.name)
+        if name in self._free and place not in self._open and piece.kind == "function":
+            self._open[place] = FreeText()
+        text = self._open.get(place)
+        if text is None:
+            return piece if name == piece.name else replace(piece, name=name)
+        return replace(piece, name=name, arguments=text.feed(piece.arguments), kind="custom")
+
+    def _rest(self) -> list[Event]:
+        rest: list[Event] = []
+        for (choice, index), text in self._open.items():
+            if more := text.end():
+                rest.append(ToolCallPiece(index, None, None, more, None, choice, "custom"))
+        self._open.clear()
+        return rest
+
+
+class AsFunctions:
+    """Calls of free text, for whoever knows functions alone: each becomes a function with that text as its argument."""
+
+    def __init__(self) -> None:
+        self._open: tuple[int, int] | None = None
+        """Whose text is not closed yet."""
+
+    def take(self, events: list[Event]) -> list[Event]:
+        given: list[Event] = []
+        for event in events:
+            if type(event) is ToolCallPiece:
+                if (event.choice, event.index) != self._open:
+                    given += self._closed()
+                given.append(event if event.kind == "function" else self._piece(event))
+            else:
+                given += self._closed() if type(event) is Finish else ()
+                given.append(event)
+        return given
+
+    def _closed(self) -> list[Event]:
+        place, self._open = self._open, None
+        return [] if place is None else [ToolCallPiece(place[1], arguments='"}', choice=place[0])]
+
+    def _piece(self, piece: ToolCallPiece) -> ToolCallPiece:
+        if piece.kind != "custom":
+            return replace(piece, kind="function")
+        begin = "" if self._open is not None else f'{{"{INPUT}":"'
+        self._open = (piece.choice, piece.index)
+        return replace(piece, kind="function", arguments=begin + as_arguments(piece.arguments)[len(INPUT) + 5 : -2])
+
+
+_HEAD = re.compile(rf'\s*\{{\s*"{INPUT}"\s*:\s*"')
+_LONGEST_HEAD = 256
+_SPECIAL = re.compile(r'["\\]')
+_ESCAPE = re.compile(r'\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\["\\/bfnrt]')
+_HIGH = re.compile(r"\\u[dD][89abAB]..")
+
+
+class FreeText:
+    """Reads the text out of ``{"input": "…"}`` while it comes. Arguments of another shape are given at their end."""
+
+    def __init__(self) -> None:
+        self._state = "head"
+        self._held: list[str] = []
+
+    def feed(self, piece: str) -> str:
+        """What of the text is known now and was not given yet."""
+        if not piece or self._state == "over":
+            return ""
+        self._held.append(piece)
+        if self._state == "other":
+            return ""
+        held = "".join(self._held)
+        self._held = [held]
+        if self._state == "head":
+            head = _HEAD.match(held)
+            if head is None:
+                self._state = "other" if len(held) > _LONGEST_HEAD else "head"
+                return ""
+            self._state, held = "text", held[head.end() :]
+        return self._text(held)
+
+    def end(self) -> str:
+        """What is left, now that no more comes."""
+        left, state = "".join(self._held), self._state
+        self._state, self._held = "over", []
+        if state == "over" or (state == "text" and left.startswith("\\")):  # cut within a letter
+            return ""
+        return left if state == "text" else _whole(left)
+
+    def _text(self, held: str) -> str:
+        told: list[str] = []
+        at = 0
+        while (found := _SPECIAL.search(held, at)) is not None:
+            told.append(held[at : found.start()])
+            at = found.start()
+            if found[0] == '"':
+                self._state, self._held = "over", []
+                return "".join(told)
+            escape = _ESCAPE.match(held, at)
+            if (escape is None or _HIGH.fullmatch(escape[0])) and len(held) - at < 12:
+                self._held = [held[at:]]
+                return "".join(told)
+            sign = held[at : at + 2] if escape is None else escape[0]
+            told.append(_unescaped(sign))
+            at += len(sign)
+        told.append(held[at:])
+        self._held = []
+        return "".join(told)
+
+
+def _unescaped(sign: str) -> str:
+    try:
+        return str(decoded(f'"{sign}"'.encode()))
+    except ValueError:
+        return "\ufffd" if sign.startswith("\\u") else sign
+
+
+def _whole(arguments: str) -> str:
+    """The text of whole arguments, whatever their shape: the one text that is in them, else they themselves."""
+    try:
+        value = decoded(arguments.encode("utf-8", "replace"))
+    except ValueError:
+        return arguments
+    match value:
+        case str():
+            return value
+        case {"input": str(text)}:
+            return text
+        case dict() if len(value) == 1 and isinstance(text := next(iter(value.values())), str):
+            return text
+    return "" if value == {} else arguments
+
+
+def flat(namespace: str, name: str) -> str:
+    """The whole name of a tool that is in a group."""
+    return f"{namespace}{name}" if namespace.endswith("__") else f"{namespace}__{name}"
+
+
+def apart(namespace: str | None, name: str) -> str:
+    """The name of a tool in its group, by its whole name."""
+    return name if namespace is None else name.removeprefix(flat(namespace, ""))

@@ -1,0 +1,119 @@
+"""Tools of a request: functions, tools of free text, groups of both, and what the backend runs."""
+
+from __future__ import annotations
+
+from ...types import HostedTool, Tool
+from ..adapting import apart, flat
+from ..fields import bad, optional_flag, optional_text, record, rest, several, text
+from .names import Object
+
+NO_ARGUMENTS = {"type": "object", "properties": {}}
+ABOUT = "namespace.description"
+"""Where a tool's extra keeps what is said of its group."""
+_SEARCH = "tool_search"
+
+
+def read_tools(value: object, where: str) -> list[Tool | HostedTool]:
+    """The tools, those of a group each by its whole name. Raises ``BadInput``."""
+    tools: list[Tool | HostedTool] = []
+    for at, one in enumerate(several(value, where)):
+        tool, place = record(one, f"{where}[{at}]"), f"{where}[{at}]"
+        if tool.get("type") == "namespace":
+            tools += _grouped(tool, place)
+        else:
+            tools.append(_tool(tool, place))
+    return tools
+
+
+def without_repeats(tools: list[Tool | HostedTool]) -> list[Tool | HostedTool]:
+    """Each tool once, as it was named last: requests of a long conversation name them again and again."""
+    last: dict[object, Tool | HostedTool] = {}
+    for place, tool in enumerate(tools):
+        last[tool.name if isinstance(tool, Tool) else place] = tool
+    return list(last.values())
+
+
+def named(said: Object, where: str) -> str:
+    """The whole name of a tool that may be in a group. Raises ``BadInput``."""
+    name = text(said.get("name"), f"{where}.name")
+    group = optional_text(said.get("namespace"), f"{where}.namespace")
+    return flat(group, name) if group else name
+
+
+def _grouped(group: Object, where: str) -> list[Tool | HostedTool]:
+    name = text(group.get("name"), f"{where}.name")
+    about = optional_text(group.get("description"), f"{where}.description")
+    tools = read_tools(group.get("tools") or [], f"{where}.tools")
+    for tool in tools:
+        if isinstance(tool, HostedTool) or tool.namespace is not None:
+            raise bad(f"{where}.tools", "a list of tools of the type function or custom", None)
+        tool.name, tool.namespace = flat(name, tool.name), name
+        if about:
+            tool.extra = {**(tool.extra or {}), ABOUT: about}
+    return tools
+
+
+def _tool(tool: Object, where: str) -> Tool | HostedTool:
+    kind = text(tool.get("type"), f"{where}.type")
+    if kind == "custom":
+        return Tool(
+            text(tool.get("name"), f"{where}.name"),
+            optional_text(tool.get("description"), f"{where}.description"),
+            extra=rest(tool, ("type", "name", "description", "format")),
+            kind="custom",
+            format=None if tool.get("format") is None else record(tool["format"], f"{where}.format"),
+        )
+    searches = kind == _SEARCH and tool.get("execution") == "client"
+    if kind != "function" and not searches:
+        return HostedTool(kind, tool)
+    schema = tool.get("parameters")
+    return Tool(
+        _SEARCH if searches else text(tool.get("name"), f"{where}.name"),
+        optional_text(tool.get("description"), f"{where}.description"),
+        None if schema is None or schema == NO_ARGUMENTS else record(schema, f"{where}.parameters"),
+        optional_flag(tool.get("strict"), f"{where}.strict"),
+        extra=dict(tool) if searches else rest(tool, ("type", "name", "description", "parameters", "strict")),
+    )
+
+
+def searches(tool: Tool | HostedTool | None) -> bool:
+    """Whether it is the search for further tools that the client carries out."""
+    return isinstance(tool, Tool) and tool.name == _SEARCH and (tool.extra or {}).get("type") == _SEARCH
+
+
+def write_tools(tools: list[Tool | HostedTool], *, own: bool) -> list[Object]:
+    """Tools as a request has them, neighbours of one group in their group."""
+    written: list[Object] = []
+    for tool in tools:
+        if isinstance(tool, HostedTool):
+            written += [tool.spec] if own else []
+            continue
+        if tool.namespace is None:
+            written.append(_written(tool, own=own))
+            continue
+        last = written[-1] if written else {}
+        if last.get("type") != "namespace" or last["name"] != tool.namespace:
+            about = (tool.extra or {}).get(ABOUT)
+            last = {"type": "namespace", "name": tool.namespace, "description": about or tool.namespace, "tools": []}
+            written.append(last)
+        last["tools"].append(_written(tool, own=own))
+    return written
+
+
+def _written(tool: Tool, *, own: bool) -> Object:
+    if searches(tool) and own:
+        return dict(tool.extra or {})
+    said: Object = {"type": tool.kind, "name": apart(tool.namespace, tool.name)}
+    if tool.description is not None:
+        said["description"] = tool.description
+    if tool.kind == "custom":
+        if tool.format is not None:
+            said["format"] = tool.format
+    else:
+        said["parameters"] = dict(NO_ARGUMENTS) if tool.parameters is None else tool.parameters
+        # Left out it is true here, and arguments that may be left out become ones that must be there.
+        strict = tool.strict if own else bool(tool.strict)
+        if strict is not None:
+            said["strict"] = strict
+    extra = {name: value for name, value in (tool.extra or {}).items() if name != ABOUT}
+    return {**said, **extra} if own else said
