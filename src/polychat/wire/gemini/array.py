@@ -29,7 +29,7 @@ class Objects:
         self._ended = False
         self._level = 0
         self._string = self._skip = False
-        self._held: list[bytes] = []
+        self._held = bytearray()
         self._size = 0
 
     @property
@@ -53,7 +53,7 @@ class Objects:
             at = self._inside(data, at)
             self._hold(data[start:at])
             if not self._level:
-                found.append(b"".join(self._held))
+                found.append(bytes(self._held))
                 self._held.clear()
                 self._size = 0
         return found
@@ -108,7 +108,7 @@ class Objects:
         self._size += len(data)
         if self._size > self.limit:
             raise LineTooLong(self.limit)
-        self._held.append(data)
+        self._held += data
 
 
 def _is_json(data: bytes) -> bool:
