@@ -69,6 +69,8 @@ def found(path: str, scope: Scope) -> Endpoint | None:
     if path.startswith(("/v1/models", "/v1beta/models")):
         return _of_models(path, scope)
     if path.startswith("/v1/responses/"):
+        if path.removeprefix("/v1/responses/") in ("compact", "input_tokens") or path.count("/") > 3:
+            return None  # of what the API has besides, nothing is here; they are no names of replies
         door = ENDPOINTS["/v1/responses"].door
         if scope["method"] == "DELETE":
             return Endpoint(door, "DELETE", responses_door.dropped)

@@ -151,6 +151,9 @@ class Visit:
         if not (setup.guarded and b"origin" not in headers) and (wrong := setup.strangers.wrong(headers)) is not None:
             raise Refused(Fault(wrong, "permission", 403))
         if self._scope["method"] != endpoint.method:
+            if headers.get(b"upgrade", b"").lower() == b"websocket":  # clients that are told so go on over HTTP at once
+                said = f"there are no WebSockets at {shown(self.path, 80)}: use {endpoint.method}"
+                raise Refused(Fault(said, "invalid_request", 426), [(b"upgrade", b"HTTP/1.1")])
             said = f"{self._scope['method']} is not for {shown(self.path, 80)}: use {endpoint.method}"
             raise Refused(Fault(said, "invalid_request", 405), [(b"allow", endpoint.method.encode())])
         if gateway.draining:

@@ -43,6 +43,8 @@ _DEFAULTS: Object = {
     "truncation": "disabled",
     "user": None,
 }
+_TOOL: Object = {"description": None, "parameters": None, "strict": None}
+"""What a response says of each function, also where the ask did not."""
 _REPEATED = ("tool_choice", "truncation", "max_tool_calls", "prompt_cache_key", "safety_identifier", "conversation")
 """What of an ask's extra a response repeats."""
 
@@ -59,6 +61,7 @@ def _response(ask: Ask, name: str, created: int, model: str) -> Object:
     own = ask.wire == NAME
     extra = {key: ask.extra[key] for key in _REPEATED if own and key in ask.extra}
     asked = {**_DEFAULTS, "instructions": apart(ask.turns, own=own)[0], **settings(ask, own=own), **extra}
+    asked["tools"] = [{**_TOOL, **tool} if tool["type"] == "function" else tool for tool in asked["tools"]]
     head = {"id": name, "object": "response", "created_at": created, "status": "in_progress"}
     return {**head, "error": None, "incomplete_details": None, "model": model, **asked, "output": [], "usage": None}
 
@@ -159,7 +162,8 @@ class Streamed(Output):
             self._sources.clear()
             self.close("incomplete")
             self._quiet = False
-        self.tell("error", error=error)
+        flat = {name: error[name] for name in ("code", "message", "param")}  # as the API's reference has it, and as it sends it
+        self.tell("error", **flat, error=error)
         known = {"code": error["code"] or "server_error", "message": error["message"]}
         ended = {"status": "failed", "error": known, "output": self.items, "usage": counts_of(self.usage)}
         self.tell("response.failed", response={**self._response, **ended})
