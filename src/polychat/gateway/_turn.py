@@ -17,6 +17,8 @@ App: TypeAlias = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[N
 SMALL = 64 * 1024
 """Bytes: of a body that are held for an application that does not read, and that are read only to keep a connection."""
 
+EARLY = b"HTTP/1.1 "
+"""How every answer begins: it may be sent before there is one, see ``Turn.hint``."""
 _STATUS = {code.value: b"HTTP/1.1 %d %b\r\n" % (code.value, code.phrase.encode()) for code in HTTPStatus}
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = bytes({0x09, *range(0x20, 0x7F), *range(0x80, 0x100)})
@@ -35,7 +37,9 @@ class Line(Protocol):
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
     full: bool
+    hinted: bool
 
+    def unhinted(self, first: bytes) -> bytes: ...
     def fields(self) -> bytes: ...
     def closing(self) -> bool: ...
     def hear(self) -> None: ...
@@ -140,6 +144,19 @@ class Turn:
         if self._heed is not None:
             self._heed()
 
+    def hint(self) -> None:
+        """Send the next byte of the answer that is certain, if there is one: nobody but a client that is gone minds it.
+
+        Before the answer that is how every answer begins; amid one in chunks a zero, with which the next chunk's size begins.
+        """
+        if self.complete:
+            return
+        if not self.begun:
+            self.line.transport.write(EARLY)
+            self.line.hinted = True
+        elif self.chunked:
+            self.line.transport.write(b"0")
+
     def heed(self, left: Callable[[], None] | None) -> None:
         """``left`` is called when the client goes away, which is cheaper than a task that waits; ``None``: no more."""
         self._heed = left
@@ -223,7 +240,8 @@ class Turn:
         else:
             data = self._measured(body, more)
         if self._head:
-            data, self._head = self._head + data, b""
+            head = self.line.unhinted(self._head) if self.line.hinted else self._head
+            data, self._head = head + data, b""
         if data:
             self.line.transport.write(data)
         if not more:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import select
 from collections import deque
 from typing import Any, TypeAlias, cast
 from urllib.parse import unquote
@@ -15,31 +16,19 @@ import httptools
 
 from ..config.settings import Limits
 from ._deadlines import Deadlines
-from ._turn import SMALL, App, Turn
+from ._refusals import FIRST, Refused, framing_of, local
+from ._turn import EARLY, SMALL, App, Turn
 
 _HEADERS = 128
 _AHEAD = 64
 """Requests of one client that may wait for the one before them."""
 _LINGER = 5.0
 """Seconds a client is heard after the answer that ended its connection: closing at once could take that answer from it."""
+_LOOKS = 12
+"""How often is looked whether a client that ended its side is gone: after 1 ms, then each time after twice as long."""
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 _ONCE = (b"host", b"content-length", b"transfer-encoding")
-_FIRST = {
-    400: b"HTTP/1.1 400 Bad Request\r\n",
-    408: b"HTTP/1.1 408 Request Timeout\r\n",
-    431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n",
-    500: b"HTTP/1.1 500 Internal Server Error\r\n",
-    503: b"HTTP/1.1 503 Service Unavailable\r\n",
-    501: b"HTTP/1.1 501 Not Implemented\r\n",
-    505: b"HTTP/1.1 505 HTTP Version Not Supported\r\n",
-}
 _Clocks: TypeAlias = "Deadlines[Connection]"
-
-
-class _Refused(Exception):
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class Entrance:
@@ -105,7 +94,20 @@ class Connection(asyncio.Protocol):
     """One client. Its requests are answered one after the other, in the order they came."""
 
     __slots__ = (
-        *("loop", "transport", "full", "_entrance", "_app", "_server", "_state", "_template", "_parser"),
+        *(
+            "loop",
+            "transport",
+            "full",
+            "hinted",
+            "_ended",
+            "_looking",
+            "_entrance",
+            "_app",
+            "_server",
+            "_state",
+            "_template",
+            "_parser",
+        ),
         *(
             "_url",
             "_headers",
@@ -129,6 +131,11 @@ class Connection(asyncio.Protocol):
         self.loop = loop
         self.full = False
         """Whether the client reads slower than we write."""
+        self.hinted = False
+        """Whether the first bytes of the next answer's head are sent already."""
+        self._ended = False
+        """Whether the client said that it sends nothing more, and is to be answered all the same."""
+        self._looking: asyncio.TimerHandle | None = None
         self._entrance = entrance
         self._app: App = config.loaded_app
         self._server, self._state = server_state, state
@@ -145,7 +152,7 @@ class Connection(asyncio.Protocol):
         self._queue: deque[Turn] | None = None
         self._ahead: bytearray | None = None
         """What came while a request was being answered, and is not read yet."""
-        self._refusal: _Refused | None = None
+        self._refusal: Refused | None = None
         self._deaf = self._paused = False
         self._writers: list[asyncio.Future[None]] = []
         self._heads, self._idle, self._lingering, self._stalled = entrance.clocks(loop)
@@ -174,14 +181,47 @@ class Connection(asyncio.Protocol):
         self._stalled.stop(self)
         if self._waited is not None:
             self._waited.stop(self)
+        if self._looking is not None:
+            self._looking.cancel()
         self._left()
         self._parser = self._turn = self._last = self._queue = self._ahead = None
         self._deaf = True
         self.resume_writing()
 
-    def eof_received(self) -> None:
-        # Before the transport is closed: that waits until the client has read all that is written, which it may never do.
-        self._left()
+    def eof_received(self) -> bool:
+        """The client sends nothing more. Says whether it may be waiting for an answer all the same.
+
+        TCP tells one that only ended its side from one that is gone when something is sent to it: the latter's system resets
+        the connection. So the next byte of the answer that is certain goes out now, and is looked after. With TLS, whose end
+        is that of both sides here, and where a reset cannot be looked for, the end is a leaving.
+        """
+        if self._ended:
+            return True
+        turn, last = self._turn, self._last
+        if turn is None or (last is not None and last.more_body) or not self._can_look():
+            # Before the transport is closed: that waits until the client has read all that is written, which it may never do.
+            self._left()
+            return False
+        self._ended = True
+        turn.hint()
+        self._look(0)
+        return True
+
+    def _can_look(self) -> bool:
+        return hasattr(select, "poll") and self.transport.get_extra_info("sslcontext") is None
+
+    def _look(self, times: int) -> None:
+        self._looking = None
+        if self.transport.is_closing():
+            return
+        if times:  # before that, nothing is sent yet
+            poll = select.poll()
+            poll.register(self.transport.get_extra_info("socket").fileno(), 0)
+            if poll.poll(0):  # an error, or both sides' end
+                self.transport.abort()
+                return
+        if times < _LOOKS:
+            self._looking = self.loop.call_later(0.001 * 2**times, self._look, times + 1)
 
     def _left(self) -> None:
         for turn in (self._turn, *(self._queue or ())):
@@ -221,7 +261,7 @@ class Connection(asyncio.Protocol):
 
     def late(self) -> None:
         """No whole head in time."""
-        self._say(_Refused(408, f"no whole request head within {self._entrance.limits.head_seconds:g} seconds"))
+        self._say(Refused(408, f"no whole request head within {self._entrance.limits.head_seconds:g} seconds"))
         self.transport.close()
 
     def close(self) -> None:
@@ -236,12 +276,15 @@ class Connection(asyncio.Protocol):
         self._ahead = None
         if self.transport.is_closing():
             return
+        if self._ended:
+            self.transport.close()
+            return
         self._wait_for(self._lingering)
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.hear()
 
-    def _refuse(self, refusal: _Refused) -> None:
+    def _refuse(self, refusal: Refused) -> None:
         """After the answers that are due: say what is wrong, and end the connection."""
         self._deaf = True
         last, turn = self._last, self._turn
@@ -260,11 +303,18 @@ class Connection(asyncio.Protocol):
         self._say(refusal)
         self._linger()
 
-    def _say(self, refusal: _Refused) -> None:
+    def _say(self, refusal: Refused) -> None:
         kind = "server_error" if refusal.status in (500, 503) else "invalid_request_error"
         body = json.dumps({"error": {"message": str(refusal), "type": kind}}).encode()
         head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-        self.transport.write(b"".join((_FIRST[refusal.status], self.fields(), head, body)))
+        self.transport.write(b"".join((self.unhinted(FIRST[refusal.status]), self.fields(), head, body)))
+
+    def unhinted(self, first: bytes) -> bytes:
+        """An answer's first line without what of it is sent already."""
+        if not self.hinted:
+            return first
+        self.hinted = False
+        return first.removeprefix(EARLY)
 
     # What comes in.
 
@@ -329,7 +379,7 @@ class Connection(asyncio.Protocol):
         elif self._chunked:
             self._spare -= len(data)
             if self._spare < 0:
-                self._refuse(_Refused(400, "the request's chunks are more extension and trailer than data"))
+                self._refuse(Refused(400, "the request's chunks are more extension and trailer than data"))
 
     def _stay(self, rest: bytes | bytearray) -> None:
         """No other protocol is spoken here: who asks for one (Java's client does) is answered in this one.
@@ -345,10 +395,10 @@ class Connection(asyncio.Protocol):
 
     def _wrong(self, error: httptools.HttpParserError) -> None:
         cause = error.__context__
-        self._refuse(cause if isinstance(cause, _Refused) else _Refused(400, f"this is no HTTP/1.1 request: {error}"))
+        self._refuse(cause if isinstance(cause, Refused) else Refused(400, f"this is no HTTP/1.1 request: {error}"))
 
-    def _too_large(self) -> _Refused:
-        return _Refused(431, f"the request's line and headers are larger than {self._entrance.limits.head:,} bytes")
+    def _too_large(self) -> Refused:
+        return Refused(431, f"the request's line and headers are larger than {self._entrance.limits.head:,} bytes")
 
     # llhttp's side.
 
@@ -368,7 +418,7 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         last = self._last
         if last is not None and not last.keep_alive:
-            raise _Refused(400, "a request after the last one")
+            raise Refused(400, "a request after the last one")
         headers, parser = self._headers, self._parser
         if self._head_size + self._feeding > self._entrance.limits.head:
             size = len(self._url) + sum(len(name) + len(value) + 4 for name, value in headers)
@@ -381,7 +431,10 @@ class Connection(asyncio.Protocol):
         scope = self._template.copy()
         if version != "1.1":
             scope["http_version"] = version
-        scope["method"] = parser.get_method().decode("ascii")
+        method = parser.get_method()
+        if method == b"CONNECT":
+            raise Refused(501, "CONNECT is for proxies, and this is none")  # what follows its head is no request
+        scope["method"] = method.decode("ascii")
         scope["headers"] = headers
         scope["polychat.fields"] = fields
         self._aim(scope)
@@ -400,23 +453,23 @@ class Connection(asyncio.Protocol):
     def _check(self, version: str, fields: dict[bytes, bytes]) -> None:
         """What llhttp lets pass and two servers could read in two ways."""
         if version not in ("1.0", "1.1"):
-            raise _Refused(505, f"HTTP/{version} is not spoken here; HTTP/1.1 is")
+            raise Refused(505, f"HTTP/{version} is not spoken here; HTTP/1.1 is")
         if len(self._headers) > _HEADERS:
-            raise _Refused(431, f"the request has {len(self._headers)} headers; at most {_HEADERS} are taken")
+            raise Refused(431, f"the request has {len(self._headers)} headers; at most {_HEADERS} are taken")
         names = [name for name, _ in self._headers]
         for name in _ONCE:
             if names.count(name) > 1:
-                raise _Refused(400, f"the request has more than one {name.decode()} header")
+                raise Refused(400, f"the request has more than one {name.decode()} header")
         if version == "1.1" and b"host" not in fields:
-            raise _Refused(400, "the request has no host header")
+            raise Refused(400, "the request has no host header")
         if self._parser.should_upgrade():
-            self._graft = _framing_of(fields)
+            self._graft = framing_of(fields)
         coding = fields.get(b"transfer-encoding")
         if coding is not None:
             if version == "1.0":
-                raise _Refused(400, "HTTP/1.0 knows no transfer-encoding")
+                raise Refused(400, "HTTP/1.0 knows no transfer-encoding")
             if coding.strip().lower() != b"chunked":
-                raise _Refused(501, "chunked is the only transfer-encoding that is taken")
+                raise Refused(501, "chunked is the only transfer-encoding that is taken")
             self._chunked = True
             self._spare = self._entrance.limits.head + self._feeding
 
@@ -424,9 +477,9 @@ class Connection(asyncio.Protocol):
         """The request's target, as ASGI has it."""
         url = self._url
         if url[:1] != b"/":
-            url = _local(url, scope["method"])
+            url = local(url, scope["method"])
         if b"#" in url:
-            raise _Refused(400, "the request's target holds a fragment")
+            raise Refused(400, "the request's target holds a fragment")
         raw, _, scope["query_string"] = url.partition(b"?")
         path = raw.decode("ascii")
         root: str = scope["root_path"]
@@ -463,7 +516,7 @@ class Connection(asyncio.Protocol):
         if self._queue is None:
             self._queue = deque()
         if len(self._queue) >= _AHEAD:
-            raise _Refused(400, f"more than {_AHEAD} requests came before the first of them was answered")
+            raise Refused(400, f"more than {_AHEAD} requests came before the first of them was answered")
         self._queue.append(turn)
 
     def fields(self) -> bytes:
@@ -481,7 +534,7 @@ class Connection(asyncio.Protocol):
         if turn.begun:
             self.transport.close()
         else:
-            self._say(_Refused(status, message))
+            self._say(Refused(status, message))
             self._linger()
 
     def answered(self, turn: Turn) -> None:
@@ -508,7 +561,10 @@ class Connection(asyncio.Protocol):
         if self._ahead is not None:
             ahead, self._ahead = self._ahead, None
             self.data_received(bytes(ahead))
-        if self._paused:
+        if self._ended and (self._turn is None or (self._last is not None and self._last.more_body)):
+            self._left()
+            self.transport.close()
+        elif self._paused:
             self.hear()
 
 
@@ -519,24 +575,3 @@ class _Graft:
         self.on_body, self.on_message_complete = connection.on_body, connection.on_message_complete
 
     def on_message_begin(self) -> None: ...
-
-
-def _framing_of(fields: dict[bytes, bytes]) -> bytes:
-    """A head with the same framing and nothing else; nothing where there is no body."""
-    for name in (b"content-length", b"transfer-encoding"):
-        if fields.get(name, b"0") != b"0":
-            return b"POST / HTTP/1.1\r\nhost: -\r\nconnection: close\r\n%b: %b\r\n\r\n" % (name, fields[name])
-    return b""
-
-
-def _local(url: bytes, method: str) -> bytes:
-    """The path of a target that does not begin with one."""
-    if method == "OPTIONS" and url == b"*":
-        return url
-    try:
-        parsed = httptools.parse_url(url)
-    except httptools.HttpParserInvalidURLError:
-        parsed = None
-    if parsed is None or parsed.schema not in (b"http", b"https") or not parsed.host:
-        raise _Refused(400, "the request's target must be a path, or an address that begins with http")
-    return b"?".join((parsed.path or b"/", parsed.query)) if parsed.query else parsed.path or b"/"
