@@ -215,7 +215,6 @@ def test_arguments_that_are_no_json() -> None:
         ({"status": "incomplete", "incomplete_details": {"reason": "steered"}}, "steered"),
         ({"status": "incomplete", "incomplete_details": None}, "incomplete"),
         ({"status": "completed"}, "stop"),
-        ({}, "stop"),
     ],
 )
 def test_reasons(response: dict[str, Any], reason: str) -> None:
@@ -231,7 +230,9 @@ def test_reasons(response: dict[str, Any], reason: str) -> None:
         (b'{"output":[],"status":"in_progress"}', "truncated", Truncated),
         (b'{"output":[],"status":"cancelled"}', "failed", ReplyFailed),
         (b'{"error":{"code":"server_error","message":"x"}}', "failed", ReplyFailed),
-        (b'{"output":[{}]}', "failed", BadReply),
+        (b'{"output":[{}],"status":"completed"}', "failed", EmptyReply),
+        (b'{"output":[{}]}', "truncated", Truncated),
+        (b'{"output":[],"error":{"code":"server_error","message":"x"}}', "failed", ReplyFailed),
         (b'{"choices":[]}', "failed", BadReply),
         (b"<html>", "failed", BadReply),
         (b"[]", "failed", BadReply),

@@ -8,11 +8,12 @@ import pytest
 from openresponses_types.types import ResponseResource
 
 from polychat.errors import ReplyFailed
-from polychat.events import Event, Finish, Text, ToolCallPiece
-from polychat.wire.openai_responses import read_request, writer
+from polychat.events import Event, Finish, Logprobs, Source, Text, ToolCallPiece, Usage
+from polychat.wire.openai_responses import Reader, read_reply, read_request, writer
 
 from ..furniture.fronts import HELLO, house
 from ..furniture.gateways import asking
+from ..furniture.reading import hear
 
 TOOL = {"type": "function", "name": "f"}
 REPLIES: dict[str, list[Event]] = {
@@ -65,3 +66,101 @@ async def test_what_is_beside_replies_is_no_reply(path: str) -> None:
             got = await here.ask(path, body, method)
             assert got.status == 404
             assert path in got.json["error"]["message"]
+
+
+ITEM = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed"}
+PART = {"type": "output_text", "text": "x", "annotations": []}
+RESPONSE = {"id": "resp_1", "object": "response", "model": "m", "status": "completed"}
+DECORATED: dict[str, list[object]] = {
+    "a flat annotation": [{**ITEM, "content": [{**PART, "annotations": ["here", None, {"type": "url_citation"}]}]}],
+    "annotations that are none": [{**ITEM, "content": [{**PART, "annotations": 5}]}],
+    "broken probabilities": [{**ITEM, "content": [{**PART, "logprobs": [5, {}, {"token": "x"}, {"logprob": 0.1}]}]}],
+    "an unknown part": [{**ITEM, "content": [{"type": "never_heard_of"}, 5, None, PART]}],
+    "an unknown item": [{"type": "never_heard_of", "x": 1}, {**ITEM, "content": [PART]}],
+    "an item without a type": [{}, None, {"id": 5}, {**ITEM, "content": [PART]}],
+    "words without the item's type": [{"role": "assistant", "content": [PART]}],
+    "content as a text": [{**ITEM, "content": "x"}],
+    "odd thoughts": [{"type": "reasoning", "summary": 5, "content": [1], "encrypted_content": 7}, {**ITEM, "content": [PART]}],
+    "an unknown status of the item": [{**ITEM, "status": "never_heard_of", "content": [PART]}],
+}
+
+
+@pytest.mark.parametrize("output", DECORATED.values(), ids=DECORATED)
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+def test_decoration_never_costs_the_words(output: list[object], stream: bool) -> None:
+    """What stands beside the words and cannot be read is left out, whole and streamed."""
+    response = {**RESPONSE, "output": output, "usage": {"input_tokens": 3.0, "output_tokens": "4", "input_tokens_details": []}}
+    events = heard(*events_of(output, response)) if stream else read_reply(json.dumps(response).encode())
+    assert "".join(event.text for event in events if isinstance(event, Text)) == "x"
+    assert events[-1] == Finish("complete", "stop")
+    assert Usage(3) in events
+    assert not any(isinstance(event, Logprobs) for event in events)
+
+
+def events_of(output: list[object], response: dict[str, object]) -> list[object]:
+    """A stream that tells its items when they are whole, amid things that nobody knows."""
+    done = [{"type": "response.output_item.done", "output_index": at, "item": item} for at, item in enumerate(output)]
+    return [
+        {"type": "response.created", "response": {**RESPONSE, "status": "in_progress", "output": []}},
+        None,
+        {"type": "response.never_heard_of", "delta": 5},
+        {"type": "response.never_heard_of.delta"},
+        {"no": "type"},
+        {"type": "response.output_text.annotation.added", "output_index": "?", "annotation": "flat"},
+        {"type": "response.reasoning_summary_text.delta", "output_index": 90, "delta": None},
+        *[one for one in done if isinstance(one["item"], dict)],
+        {"type": "response.completed", "response": response},
+    ]
+
+
+def heard(*told: object) -> list[Event]:
+    return hear(Reader(), [b"".join(b"data: %b\n\n" % json.dumps(one).encode() for one in told)]).events
+
+
+def test_a_citation_in_the_shape_of_chat_is_read() -> None:
+    """Its page stands in an object of its own there."""
+    page = {"url": "https://example.org/", "title": "T", "start_index": 0, "end_index": 1}
+    content = [{**PART, "annotations": [{"type": "url_citation", "url_citation": page}]}]
+    events = read_reply(json.dumps({**RESPONSE, "output": [{**ITEM, "content": content}]}).encode())
+    assert Source("T", "https://example.org/", "", 0, 1) in events
+
+
+@pytest.mark.parametrize("halves", [["a\ud83d", "\ude00b", "\ud83d"], ["a\ud83d\ude00b"]], ids=["two events", "one"])
+def test_half_an_emoji(halves: list[str]) -> None:
+    """A pair that two events share is one letter; a half alone is left out."""
+    deltas = [{"type": "response.output_text.delta", "output_index": 0, "delta": one} for one in halves]
+    text = "".join(halves)
+    whole = {**RESPONSE, "output": [{**ITEM, "content": [{**PART, "text": text}]}]}
+    events = heard(*deltas, {"type": "response.completed", "response": whole})
+    assert "".join(event.text for event in events if isinstance(event, Text)) == "a😀b"
+    said = [event.text for event in read_reply(json.dumps(whole).encode()) if isinstance(event, Text)]
+    assert said == ["a😀b"]
+
+
+@pytest.mark.parametrize("status", [None, "", "in_progress", "queued"])
+def test_a_response_that_does_not_say_that_it_is_over_is_truncated(status: str | None) -> None:
+    """Nothing invents an end: neither for a response without a status nor for one that is still under way."""
+    said = {**RESPONSE, "status": status, "output": [{**ITEM, "content": [PART]}]}
+    if status is None:
+        del said["status"]
+    events = read_reply(json.dumps(said).encode())
+    assert Text("x") in events
+    assert isinstance(events[-1], Finish)
+    assert events[-1].verdict == "truncated"
+
+
+def test_a_status_that_nobody_knows_is_an_end() -> None:
+    """A reply is not lost for a new word for its end."""
+    said = {**RESPONSE, "status": "never_heard_of", "output": [{**ITEM, "content": [PART]}]}
+    assert read_reply(json.dumps(said).encode())[-1] == Finish("complete", "stop")
+
+
+def test_arguments_as_an_object_are_read() -> None:
+    """And null stands for none."""
+    calls = [
+        {"type": "function_call", "call_id": f"call_{at}", "name": "f", "arguments": said}
+        for at, said in enumerate(({"a": 1}, None))
+    ]
+    events = read_reply(json.dumps({**RESPONSE, "output": calls}).encode())
+    assert [event.arguments for event in events if isinstance(event, ToolCallPiece)] == ['{"a":1}', ""]
+    assert events[-1] == Finish("complete", "tool_calls")

@@ -110,6 +110,8 @@ def counts_of(usage: Usage | None) -> Object | None:
 
 def count(value: object) -> int | None:
     """A number of something, where ``value`` is one."""
+    if isinstance(value, float) and value.is_integer():  # some write 12.0
+        value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 

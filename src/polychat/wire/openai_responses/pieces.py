@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ...errors import BadInput, BadReply, shown
 from ...events import Event, Logprobs, Media, Reasoning, Refusal, Source, Text, ToolCallPiece
 from ...types import Opaque
+from .._json import encoded
 from ..adapting import flat
 from ..deltas import ToolCalls, TooMany
 from ..limits import Limits
@@ -51,6 +52,10 @@ class Pieces:
     def said(self) -> bool:
         return bool(self._given)
 
+    def has(self, place: Place) -> bool:
+        """Something of this item was told."""
+        return place in self._given
+
     def speaks(self, place: Place) -> None:
         """A piece of the answer's text, in this item."""
         self._give(place)
@@ -67,9 +72,12 @@ class Pieces:
             self._call(item, place, events, *of)
 
     def done(self, item: Object, place: Place, events: list[Event]) -> None:
-        """An item is whole: what was not yet told of it."""
-        self.begun = True
-        match item.get("type"):
+        """An item is whole: what was not yet told of it. One that does not say what it is is left out, but for its words."""
+        kind = item.get("type")
+        if not isinstance(kind, str):
+            kind = "message" if item.get("content") else None
+        self.begun = self.begun or kind is not None
+        match kind:
             case "message":
                 self._message(item, place, events)
             case "function_call" | "custom_tool_call" as kind:
@@ -83,8 +91,6 @@ class Pieces:
                 self._action(item, place, events)
             case str():
                 self._hosted(item, place, events)
-            case _:
-                raise BadReply(f"an item of the reply's output has no type: {shown(repr(item))}")
 
     def refusal(self, text: str, place: Place, events: list[Event]) -> None:
         self._give(place)
@@ -112,6 +118,8 @@ class Pieces:
     def citation(self, annotation: object, place: Place, events: list[Event]) -> None:
         """A page the answer rests on. Citations of files have no address: they are not told."""
         match annotation:
+            case {"type": "url_citation", "url_citation": {"url": str()} as page}:  # in the shape of Chat Completions
+                self.citation({**page, "type": "url_citation"}, place, events)
             case {"type": "url_citation", "url": str(url), **more}:
                 start, end = count(more.get("start_index")), count(more.get("end_index"))
                 title = more.get("title")
@@ -136,9 +144,11 @@ class Pieces:
     def _message(self, item: Object, place: Place, events: list[Event]) -> None:
         content = item.get("content")
         told, cited = place in self._given, place in self._cited
+        if isinstance(content, str):
+            content = [{"type": "output_text", "text": content}]
         for part in content if isinstance(content, list) else []:
             match part:
-                case {"type": "output_text", "text": str(text)}:
+                case {"type": "output_text" | "text", "text": str(text)}:
                     if not told and text:
                         self.speaks(place)
                         events.append(Text(text))
@@ -152,6 +162,8 @@ class Pieces:
     def _call(self, item: Object, place: Place, events: list[Event], of: str, kind: str) -> None:
         """A call, when it begins and again when it is whole; its arguments stand in the field ``of``."""
         call_id, name, arguments, group = (item.get(field) for field in ("call_id", "name", of, "namespace"))
+        if isinstance(arguments, dict):
+            arguments = encoded(arguments).decode()
         if not isinstance(call_id, str) or not isinstance(name, str) or not isinstance(arguments, str | None):
             raise BadReply(f"a {item['type']} of the reply is not in order: {shown(repr(item))}")
         if group and isinstance(group, str):
@@ -225,8 +237,19 @@ _CALLS = {"function_call": ("arguments", "function"), "custom_tool_call": ("inpu
 def logprobs(value: object, events: list[Event]) -> None:
     """Probabilities, where there are any."""
     if isinstance(value, list) and value:
-        tokens = [token for token in value if isinstance(token, dict)]
-        events.append(Logprobs([{"bytes": None, "top_logprobs": [], **token} for token in tokens]))
+        tokens = [{"bytes": None, **token, "top_logprobs": _weighed(token.get("top_logprobs"))} for token in _weighed(value)]
+        if tokens:
+            events.append(Logprobs(tokens))
+
+
+def _weighed(value: object) -> list[Object]:
+    """The entries that are a token and a number."""
+    entries = value if isinstance(value, list) else []
+    return [
+        one
+        for one in entries
+        if isinstance(one, dict) and isinstance(one.get("token"), str) and isinstance(one.get("logprob"), int | float)
+    ]
 
 
 def _texts(value: object) -> list[str]:
@@ -236,7 +259,9 @@ def _texts(value: object) -> list[str]:
 
 def _image(item: Object) -> Media:
     form = item.get("output_format")
+    head, _, data = item["result"].rpartition(";base64,")  # some write a data: URL
+    kind = head.removeprefix("data:") or f"image/{form if isinstance(form, str) and form else 'png'}"
     try:
-        return Media(b64decode(item["result"], validate=True), f"image/{form if isinstance(form, str) else 'png'}")
+        return Media(b64decode(data, validate=True), kind)
     except ValueError as error:
         raise BadReply("an image of the reply is not in base64") from error

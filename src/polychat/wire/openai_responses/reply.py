@@ -6,7 +6,7 @@ from typing import Any
 
 from ...errors import BadReply, EmptyReply, ReplyFailed, shown
 from ...events import Event, Finish, Start, Text
-from .._json import decoded
+from .._json import Halves, decoded
 from ..deltas import TooMany
 from ..faults import error_of
 from ..framing import Events, LineTooLong
@@ -18,6 +18,8 @@ from .pieces import Pieces, Place, logprobs
 
 _TEXT = "response.output_text.delta"
 _NOWHERE = object()
+_UNFINISHED = ("", "in_progress", "queued")
+"""What a response says of itself that did not come to an end. Any other word, be it unknown, is an end."""
 
 
 def read_reply(body: bytes, vendor: str = VENDOR, limits: Limits = LIMITS) -> list[Event]:
@@ -33,6 +35,7 @@ class Reader:
         self._cut = Events(limits.line, limits.event)
         self._depth = limits.depth
         self._pieces = Pieces(vendor, limits)
+        self._halves = Halves()
         self._speaking: object = _NOWHERE
         """The place of the item whose text came last: further text of it needs no looking at."""
         self._started = self._over = False
@@ -60,7 +63,7 @@ class Reader:
         """``read_reply``, for one who has read nothing yet."""
         events: list[Event] = []
         try:
-            response = decoded(body, self._depth)
+            response = self._value(body)
         except ValueError:
             return self._end(events, failed(BadReply(f"the reply is not JSON: {shown(body)}")))
         try:
@@ -72,7 +75,7 @@ class Reader:
         events: list[Event] = []
         for name, payload in found:
             try:
-                value = decoded(payload, self._depth)
+                value = self._value(payload)
                 if type(value) is dict and value.get("type") == _TEXT and value.get("output_index") == self._speaking:
                     delta = value.get("delta")
                     if type(delta) is str and delta and not value.get("logprobs"):
@@ -88,6 +91,12 @@ class Reader:
                 break
         return events
 
+    def _value(self, payload: bytes) -> Any:
+        try:
+            return decoded(payload, self._depth)
+        except ValueError:
+            return self._halves.decoded(payload, self._depth)
+
     def _unreadable(self, payload: bytes) -> Finish:
         if self._over:
             return truncated(f"its last event broke off: {shown(payload)}")
@@ -95,6 +104,8 @@ class Reader:
 
     def _heard(self, name: str, value: Any, payload: bytes, events: list[Event]) -> None:
         if not isinstance(value, dict):
+            if value is None or self._started:
+                return  # it says nothing of the reply
             raise BadReply(f"an event of the reply is not an object: {shown(payload)}")
         kind = value.get("type")
         match kind if isinstance(kind, str) else name:
@@ -112,7 +123,7 @@ class Reader:
                 self._end(events, failed(error_of(fault_of_error(value.get("error") or value))))
             case _ if value.get("error"):
                 self._end(events, failed(error_of(fault_of_error(value["error"]))))
-            case "message":
+            case "message" if value and not self._started:
                 raise BadReply(f"an event of the reply has no type: {shown(payload)}")
 
     def _piece(self, kind: str, value: Object, payload: bytes, events: list[Event]) -> None:
@@ -123,9 +134,9 @@ class Reader:
             case "response.refusal.delta":
                 self._pieces.refusal(_delta(value, payload), place, events)
             case "response.reasoning_summary_text.delta":
-                self._pieces.thought("summary", count(value.get("summary_index")), _delta(value, payload), place, events)
+                self._pieces.thought("summary", count(value.get("summary_index")), _aside(value), place, events)
             case "response.reasoning_text.delta":
-                self._pieces.thought("content", count(value.get("content_index")), _delta(value, payload), place, events)
+                self._pieces.thought("content", count(value.get("content_index")), _aside(value), place, events)
             case "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta":
                 self._pieces.arguments(_delta(value, payload), place, events)
             case "response.function_call_arguments.done" if isinstance(value.get("arguments"), str):
@@ -148,7 +159,7 @@ class Reader:
                 self._pieces.added(item, place, events)
         elif isinstance(item, dict):
             self._pieces.done(item, place, events)
-        else:
+        elif not self._pieces.has(place):  # else all of it was told in pieces
             raise BadReply(f"an event of the reply has no item: {shown(payload)}")
 
     def _start(self, response: object, events: list[Event]) -> None:
@@ -166,7 +177,7 @@ class Reader:
                 raise BadReply(f"the reply has no output: {shown(body)}")
             return self._end(events, failed(error_of(fault_of_error(response.get("error")))))
         status = response.get("status")
-        self._last(status if isinstance(status, str) else "completed", {"response": response}, events)
+        self._last(status if isinstance(status, str) else "", {"response": response}, events)
         return events
 
     def _last(self, status: str, value: Object, events: list[Event]) -> None:
@@ -183,12 +194,12 @@ class Reader:
         self._end(events, self._finish(status, response))
 
     def _finish(self, status: str, response: Object) -> Finish:
-        if status == "failed":
+        if status == "failed" or (status in _UNFINISHED and response.get("error")):
             return failed(error_of(fault_of_error(response.get("error"))))
         if status == "cancelled":
             return failed(ReplyFailed("the backend says that the reply was cancelled there"))
-        if status not in ("completed", "incomplete"):
-            return truncated(f"its status is still {shown(status, 30)}")
+        if status in _UNFINISHED:
+            return truncated(f"its status is still {status}" if status else "it has no status")
         if status == "incomplete":
             details = response.get("incomplete_details")
             reason = details.get("reason") if isinstance(details, dict) else None
@@ -211,4 +222,12 @@ def _delta(value: Object, payload: bytes) -> str:
     delta = value.get("delta")
     if isinstance(delta, str):
         return delta
+    if delta is None and "delta" in value:
+        return ""
     raise BadReply(f"an event of the reply has no delta: {shown(payload)}")
+
+
+def _aside(value: Object) -> str:
+    """A piece of a thought; what is no text is left out."""
+    delta = value.get("delta")
+    return delta if isinstance(delta, str) else ""
