@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncGenerator
+from typing import Any
 
 import pytest
 
-from polychat.config.settings import Limits
+from polychat.config.settings import Direct, Limits
 from polychat.events import Event, Text
 from polychat.gateway.sites import Sites, echo
+from polychat.transport.pool import pool
 from polychat.wire.answering import Question
 from polychat.wire.reading import complete
 
-from ..furniture.gateways import PATIENCE, Caller, configured, gateway, row
+from ..furniture.gateways import PATIENCE, Caller, asking, completion, configured, gateway, row
+from ..furniture.proxies import listening
+from ..furniture.server import Say, Seen
 from ..furniture.sites import running
 
 FORM = b"prompt=hi&search=hi&purpose=ask"
@@ -149,3 +155,55 @@ async def test_a_request_that_offers_another_protocol_keeps_its_body(where: str,
             answer = await caller.whole()
             caller.leave()
             assert answer.json["answer"] == "echo: hi" if where == "sites" else "no JSON object" in str(answer.json)
+
+
+# What is sent to a backend.
+
+
+def resets(say: Say) -> None:
+    """Both sides' connection, at once."""
+    say._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    say._writer.transport.abort()
+    say.closing = True
+
+
+@pytest.mark.parametrize("reset", [True, False])
+async def test_a_question_that_a_backend_read_is_asked_once_where_one_attempt_is_allowed(serve: Any, reset: bool) -> None:
+    """However the kept connection ends after that: the backend may have answered it, and bill it."""
+
+    async def handler(seen: Seen, say: Say) -> None:
+        if len(backend.seen) != 2:
+            await say.whole(completion("Hello"))
+        elif reset:
+            resets(say)
+        else:
+            await say.cut()
+
+    backend = await serve(handler)
+    async with gateway(configured({"house": row("openai-chat", backend.url)}, direct=Direct(attempts=1))) as here:
+        statuses = [(await here.ask(*asking("openai-chat"))).status for _ in range(3)]
+    assert (statuses, len(backend.seen), backend.connections) == ([200, 502, 200], 3, 2)
+
+
+async def test_a_question_that_was_not_written_whole_is_asked_again() -> None:
+    """A kept connection that is lost amid a long body: nobody has read it to its end."""
+    asked = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        for _ in range(2):
+            head = await reader.readuntil(b"\r\n\r\n")
+            asked += 1
+            if asked == 2:
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                writer.transport.abort()
+                return
+            size = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
+            await reader.readexactly(size)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    async with listening(talk) as server, asyncio.timeout(PATIENCE):
+        for body in (b"{}", b" " * 32 * 1024 * 1024):
+            response = await pool().request("POST", server.url, headers={}, body=body)
+            assert await response.read() == b"{}"
+    assert asked == 3

@@ -23,7 +23,8 @@ _AT_ONCE = 64 * 1024
 class Connection(asyncio.Protocol):
     """The reply under way: ``headed`` when ``status`` and ``headers`` are there, ``done`` when its body has come whole.
 
-    ``error`` is what ended it before that; the bytes held then are still to be taken.
+    ``error`` is what ended it before that; the bytes held then are still to be taken. ``heard``: something came.
+    ``unsent``: not all of the request was written.
     """
 
     def __init__(self) -> None:
@@ -43,7 +44,7 @@ class Connection(asyncio.Protocol):
             self._parser = httptools.HttpResponseParser(self)
         self.whole = False
         """The parser has read a reply to its end, and could read another."""
-        self.keep = self.heard = self.headed = self.done = self._until_close = False
+        self.keep = self.heard = self.headed = self.done = self.unsent = self._until_close = False
         self.error: Exception | None = None
         self.status = self._size = self._fed = self._head = 0
         self.reason = self.coding = b""
@@ -76,6 +77,7 @@ class Connection(asyncio.Protocol):
 
     async def _send(self, head: bytes, body: bytes, timer: Timer) -> None:
         """As fast as the server reads, and no more once it replies: it has seen enough."""
+        self.unsent = True
         self.transport.write(head)
         view = memoryview(body)
         for start in range(0, len(body), _AT_ONCE):
@@ -86,6 +88,8 @@ class Connection(asyncio.Protocol):
                 self.keep = False
                 break
             self.transport.write(view[start : start + _AT_ONCE])
+        else:
+            self.unsent = False
         timer.rest()
 
     def waiting(self) -> asyncio.Future[None]:

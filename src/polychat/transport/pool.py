@@ -82,7 +82,7 @@ class Pool:
                     return await self._exchanged(connection, ask, body, times, provider)
                 except OSError as error:  # one of the last exchange, or TimedOut
                     lost = error
-                if connection.heard or not _was_not_read(ask, lost):
+                if connection.heard or not _may_go_again(ask, connection, lost):
                     raise failure_of(lost, ask.place, way.proxy, connected=True)
             connection = await self._another(ask.place, way, times)
             try:
@@ -284,12 +284,12 @@ def _secured(ask: Asked) -> Way:
     return Way(ask.place.url.scheme, ask.place.host, ask.place.port, ask.proxy, tls())
 
 
-def _was_not_read(ask: Asked, lost: OSError) -> bool:
+def _may_go_again(ask: Asked, connection: Connection, lost: OSError) -> bool:
     """Whether to send it again, when a kept connection was lost without a byte of reply: a server may have closed it just then.
 
-    Asks that cost something are sent again only after a reset: the server's system refused what came, so it was not read whole.
+    A request that costs something may have been read, whatever ended the connection, unless not all of it was written.
     """
-    return not isinstance(lost, PolychatError) and (ask.is_safe or isinstance(lost, (ConnectionResetError, BrokenPipeError)))
+    return not isinstance(lost, PolychatError) and (ask.is_safe or connection.unsent)
 
 
 _pools = PerLoop(Pool)
