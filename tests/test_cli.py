@@ -123,7 +123,7 @@ async def test_no_stream_prints_the_same(sites: str) -> None:
         (["ask", ""], "prompt is empty"),
         (["ask", " \n"], "prompt is empty"),
         (["ask", "-m", "opnai/x", "hi"], "did you mean openai"),
-        (["ask", "-m", "", "hi"], "no provider"),
+        (["ask", "-m", "", "hi"], "the model's name is empty"),
         (["ask", "-m", "gptalk", "--base-url", "nonsense", "hi"], "base_url must be a URL"),
         (["ask", "-m", "gptalk", "--timeout", "0", "hi"], "timeout is 0"),
         (["ask", "-m", "gptalk", "--timeout", "soon", "hi"], "--timeout"),

@@ -10,7 +10,7 @@ import pytest
 
 import polychat
 from polychat import errors
-from polychat.client import calls
+from polychat.client import targets
 from polychat.events import Event, Finish, Source, Text, Usage
 from polychat.providers import AsyncGeneratorProvider
 from polychat.types import Messages
@@ -40,7 +40,7 @@ class Scripted(AsyncGeneratorProvider):
 @pytest.fixture(autouse=True)
 def _scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The target ``scripted/…`` is the provider above."""
-    monkeypatch.setattr(calls, "resolve", lambda target: (Scripted, target.partition("/")[2] or None))
+    monkeypatch.setattr(targets, "resolve", lambda target: (Scripted, target.partition("/")[2] or None))
     monkeypatch.setattr(Scripted, "asked", [])
     monkeypatch.setattr(Scripted, "closed", 0)
 

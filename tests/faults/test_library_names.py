@@ -127,3 +127,32 @@ async def test_a_route_may_be_named_like_one_of_its_targets(two: Any, tmp_path: 
     ran = await run("ask", "--config", str(file), "-m", "bad/m", "hi")
     assert (ran.code, ran.out) == (0, "from good\n")
     assert (await run("config", "check", str(file))).code == 0
+
+
+@pytest.mark.parametrize("name", ["house/m", "House:m", "fast", "small", "nobody/x, fast"])
+async def test_a_name_of_the_unread_file_of_this_folder_is_told_as_such(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library and the command use nothing of ``./polychat.toml``, and say how it is read; any other name has no hint."""
+    row = '[providers.House]\nwire = "openai-chat"\nbase_url = "http://127.0.0.1:9/v1"\nkey_optional = true\n'
+    (tmp_path / "polychat.toml").write_text(row + '[routes.fast]\ntargets = ["house/m"]\n[aliases]\nsmall = "fast"\n')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(errors.UnknownTarget, match=r"pass --config polychat\.toml"):
+        await polychat.ask("hi", model=name)
+    ran = await run("ask", "-m", name, "hi")
+    assert ran.code == 2
+    assert "pass --config polychat.toml" in ran.err
+    with pytest.raises(errors.UnknownTarget) as other:
+        await polychat.ask("hi", model="nobody/x")
+    assert "--config" not in str(other.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"[providers", b"\xff", b"routes = 1\nproviders = [1]\n", b"a=" + b"[" * 100_000])
+async def test_an_unread_file_that_is_broken_gives_no_hint(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error is about the name that was asked, whatever lies in the folder."""
+    (tmp_path / "polychat.toml").write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(errors.UnknownTarget, match="no provider 'house'"):
+        await polychat.ask("hi", model="house/m")

@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..errors import BadInput
-from ..providers import KEYWORDS, Notes, ask_of, resolve, system_first
+from ..providers import KEYWORDS, Notes, ask_of, system_first
 from ..providers._threaded import pieces_of
 from ..types import Conversation
 from ..wire.embeddings import Embed, Embeddings
 from .reply import Reply
 from .streaming import Stream
-from .targets import default_model, plan_of
+from .targets import default_model, meaning_of
 
 _KEYWORDS = frozenset(KEYWORDS)
 
@@ -92,8 +92,7 @@ async def embed(
     inputs = [texts] if isinstance(texts, str) else list(texts)
     if not inputs or not all(isinstance(text, str) and text for text in inputs):
         raise BadInput("texts must be text that is not empty, or a list of such", field="texts")
-    plan = plan_of(model)
-    provider, name = resolve(model) if plan is None else (plan.targets[0].provider, plan.targets[0].model)
+    provider, name, _ = meaning_of(model)
     return await provider.embed(Embed(name or "", inputs, dimensions=dimensions, user=user), **options)
 
 
@@ -104,8 +103,7 @@ def _read(
     if isinstance(prompt, str) and not prompt.strip():
         raise BadInput("the prompt is empty: there is nothing to ask", field="prompt")
     target = default_model() if target is None else target
-    plan = plan_of(target)
-    provider, model = resolve(target) if plan is None else (plan.targets[0].provider, plan.targets[0].model or None)
+    provider, model, plan = meaning_of(target)
     keywords: dict[str, Any] = {}
     rest: dict[str, Any] = {}
     for name, value in options.items():

@@ -10,14 +10,14 @@ from contextlib import aclosing
 from typing import Any
 
 from ..errors import BadInput, UnknownTarget
-from ..providers import Notes, resolve, shape_of, tool_of
+from ..providers import Notes, shape_of, tool_of
 from ..wire import openai_chat
 from ..wire._json import decoded, encoded, json_fault
 from ..wire.answering import Writer
 from ..wire.framing import DataLines
 from .calls import on_loss_of
 from .streaming import Stream
-from .targets import default_model, plan_of
+from .targets import default_model, meaning_of, plan_of
 
 
 class Record(dict[str, Any]):
@@ -103,8 +103,7 @@ class Completions:
         """
         options, body = _sorted({**self._options, **fields})
         target = self._target(model, options)
-        plan = plan_of(target)
-        provider, name = resolve(target) if plan is None else (plan.targets[0].provider, plan.targets[0].model or None)
+        provider, name, plan = meaning_of(target)
         form, shape = body.get("response_format"), None
         if form is not None and not isinstance(form, Mapping):
             shape = shape_of(body.pop("response_format"))

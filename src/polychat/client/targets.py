@@ -33,6 +33,26 @@ def default_model() -> str:
     return os.environ.get("POLYCHAT_MODEL", "").strip() or config.current().default_model or DEFAULT_MODEL
 
 
+def meaning_of(name: object) -> tuple[type[Provider], str | None, Plan | None]:
+    """Who is asked first by a name, for which model, and the plan behind it, if the name has one. Raises as ``plan_of``.
+
+    An unknown name that the unread ``polychat.toml`` of this folder has is told as such.
+    """
+    try:
+        plan = plan_of(name)
+        if plan is None:
+            return *resolve(str(name)), None
+    except UnknownTarget as error:
+        if not any(config.is_named_in_folder(one.strip()) for one in str(name).split(",")):
+            raise
+        file = config.FILE
+        raise UnknownTarget(
+            f"no model {shown(str(name), 80)!r} in your own configuration. ./{file} has it, but only polychat serve reads the "
+            f"file of a folder: pass --config {file}, or move it to {config.folder() / file}"
+        ) from error
+    return plan.targets[0].provider, plan.targets[0].model or None, plan
+
+
 def plan_of(name: object) -> Plan | None:
     """What a route, an alias, a bare model or a chain (``"a/x, b/y"``) means; ``None``: it is one target by its own name.
 
@@ -40,6 +60,8 @@ def plan_of(name: object) -> Plan | None:
     """
     if not isinstance(name, str):
         raise BadInput(f"model is {type(name).__name__}; it must be text: provider/model, local//path/a.gguf", field="model")
+    if not name.strip():
+        raise UnknownTarget("the model's name is empty: say provider/model, or leave it out for the default")
     configured = config.current()
     if name in configured.routes or name in configured.aliases:
         return _named(configured).plan(name)
@@ -87,8 +109,8 @@ def _named(configured: Config) -> Names:
 
 def providers_of(name: str) -> list[type[Provider]]:
     """The providers that may answer to a name. Raises as ``plan_of``."""
-    plan = plan_of(name)
-    return [resolve(name)[0]] if plan is None else list(dict.fromkeys(target.provider for target in plan.targets))
+    provider, _, plan = meaning_of(name)
+    return [provider] if plan is None else list(dict.fromkeys(target.provider for target in plan.targets))
 
 
 Begun: TypeAlias = "tuple[Target, Notes, AsyncGenerator[list[Event], None], list[list[Event]]]"

@@ -102,6 +102,28 @@ def is_in_folder() -> bool:
         return True  # they have none
 
 
+_LARGEST = 64 * 1024
+"""Bytes of a ``./polychat.toml`` that is looked at only to tell what it names."""
+
+
+def is_named_in_folder(name: str) -> bool:
+    """Whether a ``./polychat.toml`` that is not in force has a route, an alias or a provider that ``name`` says.
+
+    For the error that tells so: nothing of the file is used. One that cannot be read names nothing.
+    """
+    if _pinned or not is_in_folder():
+        return False
+    try:
+        with open(FILE, "rb") as file:
+            content = tomllib.loads(file.read(_LARGEST).decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    tables = {key: table if isinstance(table := content.get(key), dict) else {} for key in ("routes", "aliases", "providers")}
+    provider = re.split("[/:]", name, maxsplit=1)[0].lower()
+    is_provider = provider in {one.lower() for one in tables["providers"]}
+    return is_provider or name in tables["routes"] or name in tables["aliases"]
+
+
 def _of(file: str) -> Config | None:
     """``None`` where there is no such file."""
     try:
