@@ -320,6 +320,10 @@ _SETTINGS = (
 )
 
 
+_HELD = ("conversation", "prompt")
+"""Fields of the Responses API by which what was said before, or is to be said, is in its backend's store."""
+
+
 def used(ask: Ask, wire: str, vendor: str, settings: tuple[str, ...] = _SETTINGS) -> Iterator[tuple[str, str]]:
     """The ledger's fields that ``ask`` uses, each with a detail; a field may come more than once. Of the settings, these."""
     yield "model", ""
@@ -344,6 +348,8 @@ def used(ask: Ask, wire: str, vendor: str, settings: tuple[str, ...] = _SETTINGS
         yield from _thinking(ask.reasoning)
     if ask.extra:
         yield from _common(None, ask.extra, ask, wire)
+        if ask.wire != wire:
+            yield from (("previous", name) for name in _HELD if ask.extra.get(name) is not None)
 
 
 def _tool(tool: Tool | HostedTool, ask: Ask, wire: str) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ its API reference (https://platform.openai.com/docs/api-reference/responses and 
 reasoning, function calling and conversation state (https://platform.openai.com/docs/guides).
 """
 
+from .adjusting import adjusted
 from .answer import writer
 from .fates import FATES
 from .fault import read_fault, write_fault
@@ -18,6 +19,7 @@ __all__ = [
     "NAME",
     "VENDOR",
     "Reader",
+    "adjusted",
     "path",
     "read_fault",
     "read_reply",

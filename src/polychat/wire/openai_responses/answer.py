@@ -60,6 +60,8 @@ def _response(ask: Ask, name: str, created: int, model: str) -> Object:
     """A response that has just begun: what every answer says of the ask it answers."""
     own = ask.wire == NAME
     extra = {key: ask.extra[key] for key in _REPEATED if own and key in ask.extra}
+    if isinstance(held := extra.get("conversation"), str):
+        extra["conversation"] = {"id": held}
     asked = {**_DEFAULTS, "instructions": apart(ask.turns, own=own)[0], **settings(ask, own=own), **extra}
     asked["tools"] = [{**_TOOL, **tool} if tool["type"] == "function" else tool for tool in asked["tools"]]
     head = {"id": name, "object": "response", "created_at": created, "status": "in_progress"}

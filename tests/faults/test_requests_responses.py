@@ -1,0 +1,115 @@
+"""Requests to a Responses backend from other doors: thoughts travel with them, and what the API refuses is changed and told."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from polychat.types import Ask, Opaque, ReasoningPart, TextPart, ToolCall, ToolResult, Turn
+from polychat.wire import openai_responses as spoken
+from polychat.wire.wires import names
+
+from ..furniture.fronts import HELLO, house
+from ..furniture.gateways import asking
+
+HI = Turn("user", [TextPart("hi")])
+OTHERS = [name for name in names() if name != spoken.NAME]
+
+
+def sent(ask: Ask, vendor: str = "openai") -> tuple[dict[str, Any], dict[str, str]]:
+    """The body that goes out, and what is told of it, by field."""
+    better, losses = spoken.adjusted(ask, vendor)
+    return spoken.write_request(better, vendor), {loss.field: loss.kind for loss in losses}
+
+
+@pytest.mark.parametrize("wire", OTHERS)
+def test_thoughts_are_asked_for_in_a_form_that_travels(wire: str) -> None:
+    """From every other door nothing is stored and thoughts come encrypted: else they are lost between calls. It is no loss."""
+    body, told = sent(Ask("gpt-5.5", [HI], wire=wire))
+    assert body["store"] is False
+    assert body["include"] == ["reasoning.encrypted_content"]
+    assert told == {}
+
+
+@pytest.mark.parametrize("wire", [None, spoken.NAME])
+def test_who_speaks_the_wire_decides_what_is_stored(wire: str | None) -> None:
+    """The library and the wire's own door can go on from a stored reply: there the backend's rule holds."""
+    assert "store" not in sent(Ask("gpt-5.5", [HI], wire=wire))[0]
+
+
+@pytest.mark.parametrize(
+    ("ask", "vendor", "store", "include"),
+    [
+        (Ask("gpt-5.5", [HI], wire="openai-chat", store=True), "openai", True, None),
+        (Ask("gpt-4o", [HI], wire="openai-chat"), "openai", False, None),
+        (Ask("gpt-5.5", [HI], wire="openai-chat"), "azure-openai-responses", False, ["reasoning.encrypted_content"]),
+        (Ask("ours", [HI], wire="openai-chat"), "azure-openai-responses", None, None),
+        (Ask("gpt-5.5", [HI], wire="openai-chat"), "vllm-responses", None, None),
+    ],
+    ids=["asked to store", "a model without thoughts", "Azure", "a deployment of unknown kind", "another vendor"],
+)
+def test_only_where_it_is_understood(ask: Ask, vendor: str, store: bool | None, include: list[str] | None) -> None:
+    """A client's own word holds, and models and vendors that refuse the wish are not sent it."""
+    body, _ = sent(ask, vendor)
+    assert (body.get("store"), body.get("include")) == (store, include)
+
+
+@pytest.mark.parametrize("wire", [None, *names()])
+def test_long_ids_of_calls_are_shortened_alike(wire: str | None) -> None:
+    """The API takes 64 characters: a longer id becomes what always stands for it, in the call, its signature and its result."""
+    long, other = "x" * 65, "x" * 66
+    calls = [ToolCall(name, "f", "{}", Opaque("openai", "c2ln")) for name in (long, other, "short")]
+    results = [ToolResult(name, [TextPart("1")], "f") for name in (long, other, "short")]
+    ask = Ask("gpt-5.5", [HI, Turn("assistant", [*calls]), Turn("tool", [*results])], wire=wire)
+    items = sent(ask)[0]["input"]
+    called = [item["call_id"] for item in items if item["type"] == "function_call"]
+    assert called == [item["call_id"] for item in items if item["type"] == "function_call_output"]
+    assert len(set(called)) == 3
+    assert called[2] == "short"
+    assert max(map(len, called)) <= 64
+    assert called == [item["call_id"] for item in sent(ask)[0]["input"] if item["type"] == "function_call"]
+    assert ask.turns[1].parts[0].id == long  # type: ignore[union-attr]
+    assert spoken.read_request(json.dumps(sent(ask)[0]).encode()).turns[1].parts[0].opaque is not None  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("wire", "most", "told"), [("anthropic", 16, "emulated"), (spoken.NAME, 3, None), (None, 16, "emulated")]
+)
+def test_a_limit_below_the_least_is_raised_and_told(wire: str | None, most: int, told: str | None) -> None:
+    """OpenAI takes 16 tokens and more; who speaks its wire hears that from itself, and other servers take fewer."""
+    body, losses = sent(Ask("gpt-5.5", [HI], wire=wire, max_tokens=3))
+    assert body["max_output_tokens"] == most
+    assert losses.get("max_tokens") == told
+    assert sent(Ask("m", [HI], wire=wire, max_tokens=3), "vllm-responses")[0]["max_output_tokens"] == 3
+
+
+def test_texts_of_an_assistants_turn_are_one() -> None:
+    """Several would be parts of an output item, which is incomplete without an id; thoughts and calls stay between them."""
+    thought = ReasoningPart("", Opaque("openai", "c2ln", "rs_1"))
+    said = Turn("assistant", [TextPart("a"), TextPart("b"), thought, TextPart("c"), TextPart("d"), ToolCall("1", "f", "{}")])
+    items = sent(Ask("gpt-5.5", [HI, said, Turn("tool", [ToolResult("1", [TextPart("x")])])], wire="anthropic"))[0]["input"]
+    assert [item.get("content") for item in items if item["type"] == "message"] == ["hi", "ab", "cd"]
+    assert [item["type"] for item in items[1:5]] == ["message", "reasoning", "message", "function_call"]
+
+
+@pytest.mark.parametrize("field", ["conversation", "prompt"])
+@pytest.mark.parametrize("wire", OTHERS)
+async def test_what_another_backend_keeps_is_refused_by_name(field: str, wire: str) -> None:
+    """An answer without what was said before would be an answer to something else."""
+    async with house(wire, HELLO) as (here, door):
+        path, body = asking(spoken.NAME)
+        got = await here.ask(path, {**body, field: {"id": "kept_1"}})
+    assert got.status == 400
+    assert field in got.json["error"]["message"]
+    assert not door.asks
+
+
+@pytest.mark.parametrize("conversation", ["conv_1", {"id": "conv_1"}])
+def test_a_response_names_its_conversation_as_an_object(conversation: object) -> None:
+    """Whichever way the ask named it."""
+    ask = spoken.read_request(json.dumps({"model": "m", "input": "hi", "conversation": conversation}).encode())
+    write = spoken.writer(ask, "one", 1)
+    write.write([*HELLO[1], *HELLO[3]])
+    assert json.loads(write.end())["conversation"] == {"id": "conv_1"}
