@@ -104,8 +104,10 @@ class Vendor(AsyncGeneratorProvider):
         spoken = cls.row.wire
         if ask.wire == spoken:
             return ask, None  # in its own words: the vendor itself is to say what it does not take
-        custom = cls._fates()["tools.custom"].kind == "kept"
-        ask, calls = adapted(readable(ask, cls.tag()), custom=custom)
+        calls: Calls | AsFunctions | None = None
+        if ask.tools or any(turn.role == "assistant" for turn in ask.turns):  # else it has no tools, calls or thoughts
+            custom = cls._fates()["tools.custom"].kind == "kept"
+            ask, calls = adapted(readable(ask, cls.tag()), custom=custom)
         if calls is None and spoken == "openai-responses" and ask.wire is not None and not _knows_custom(ask.wire):
             return ask, AsFunctions()  # its backend may call what nobody asked for by name
         return ask, calls
@@ -166,8 +168,7 @@ class Vendor(AsyncGeneratorProvider):
     @classmethod
     def tag(cls) -> str:
         """Whose opaque parts this vendor's are. A vendor may have several rows, one for each wire it speaks."""
-        native = wire(cls.row.wire).VENDOR
-        return native if cls.row.name == native or cls.row.name.startswith(f"{native}-") else cls.row.name
+        return _tag(cls.row.name, cls.row.wire)
 
     @classmethod
     def _call(cls, proxy: str | None, kwargs: dict[str, Any]) -> Call:
@@ -218,6 +219,12 @@ def _with_key(provider: Any, second: int) -> Mapping[str, str]:
 def _knows_custom(name: str) -> bool:
     """Whether those who speak this wire know calls of free text."""
     return wire(name).FATES["tools.custom"].kind == "kept"
+
+
+@lru_cache(maxsize=1024)
+def _tag(name: str, spoken: str) -> str:
+    native = wire(spoken).VENDOR
+    return native if name == native or name.startswith(f"{native}-") else name
 
 
 @lru_cache(maxsize=64)

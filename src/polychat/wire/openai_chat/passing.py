@@ -205,7 +205,6 @@ def _is_marked(data: bytes) -> bool:
 
 
 _PLAIN_ENDS = frozenset({"stop", "length", "tool_calls", "content_filter"})
-_COUNTS = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
 
 
 def ending_of(body: bytes) -> tuple[Finish, Usage | None, str | None]:
@@ -216,18 +215,10 @@ def ending_of(body: bytes) -> tuple[Finish, Usage | None, str | None]:
         if choice["finish_reason"] in _PLAIN_ENDS and type(choice["message"]) is dict and said.get("error") is None:
             usage, served = said.get("usage"), said.get("model")
             finish = Finish("complete", choice["finish_reason"])
-            return finish, _usage(usage) if usage else None, served if type(served) is str else None
+            return finish, usage_of(usage) if usage else None, served if type(served) is str else None
     except (ValueError, TypeError, KeyError, AttributeError):
         pass
     return ending_in(read_reply(body))
-
-
-def _usage(said: Any) -> Usage:
-    if said.keys() == _COUNTS:
-        asked, answered, total = said["prompt_tokens"], said["completion_tokens"], said["total_tokens"]
-        if type(asked) is type(answered) is type(total) is int and asked >= 0 and answered >= 0 and total >= 0:
-            return Usage(asked, answered, total)
-    return usage_of(said)
 
 
 def _payloads(chunk: bytes) -> list[bytes]:

@@ -9,6 +9,8 @@ from ...events import Usage
 
 Object = dict[str, Any]
 
+_COUNTS = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
+
 
 def usage_in(chunk: Object) -> Usage | None:
     """The counts of a chunk or a reply, wherever its dialect has them; ``None`` where it has none. Never raises."""
@@ -21,6 +23,8 @@ def usage_in(chunk: Object) -> Usage | None:
 
 def usage_of(said: Object) -> Usage:
     """The counts by OpenAI's names, and by those that others have for what is cached."""
+    if said.keys() == _COUNTS:  # the usual
+        return Usage(_count(said["prompt_tokens"]), _count(said["completion_tokens"]), _count(said["total_tokens"]))
     prompt, answer = _object(said.get("prompt_tokens_details")), _object(said.get("completion_tokens_details"))
     # DeepSeek, Moonshot, Mistral
     cached = (prompt.get("cached_tokens"), *map(said.get, ("prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens")))
