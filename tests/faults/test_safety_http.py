@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import struct
 from collections.abc import AsyncGenerator
@@ -17,7 +18,7 @@ from polychat.transport.pool import pool
 from polychat.wire.answering import Question
 from polychat.wire.reading import complete
 
-from ..furniture.gateways import PATIENCE, Caller, asking, completion, configured, gateway, row
+from ..furniture.gateways import BASES, PATIENCE, Caller, asking, completion, configured, fault, gateway, row
 from ..furniture.proxies import listening
 from ..furniture.server import Say, Seen
 from ..furniture.sites import running
@@ -207,3 +208,24 @@ async def test_a_question_that_was_not_written_whole_is_asked_again() -> None:
             response = await pool().request("POST", server.url, headers={}, body=body)
             assert await response.read() == b"{}"
     assert asked == 3
+
+
+@pytest.mark.parametrize("name", ["small", "house/small"])
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("door", BASES)
+async def test_a_backend_reads_the_model_that_was_routed_by(serve: Any, door: str, stream: bool, name: str) -> None:
+    """A key that is there twice, in whatever spelling, goes on once: no backend of the same wire takes the other one."""
+    backend = await serve(fault(400))
+    path, body = asking(door, name, stream=stream)
+    kept = json.dumps(body)[1:]
+    for twice in ('"model": "dear"', '"mod\\u0065l": "dear"', '"Model": "dear"', '"MODEL": "dear", "\\u004dodel": "dear"'):
+        async with gateway(configured({"house": row(door, backend.url)}, routes={"small": ("house/small",)})) as here:
+            caller = await here.caller()
+            caller.ask(path, ("{" + twice + ", " + kept).encode(), headers={"content-type": "application/json"})
+            await caller.whole()
+    seen = [(one.target, json.loads(one.body, object_pairs_hook=list)) for one in backend.seen]
+    assert len(seen) >= 4
+    for target, pairs in seen:
+        models = [value for key, value in pairs if key.lower() == "model"]
+        assert models == ([] if door == "gemini" else ["small"])
+        assert door != "gemini" or "/models/small:" in target

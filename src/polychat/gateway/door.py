@@ -138,13 +138,12 @@ class Door:
         return self._path
 
     def relayed(self, question: Question, model: str, *, usage: bool, fields: Object | None = None) -> bytes:
-        """The body for a backend of the same wire. ``usage``: its stream is to end with usage, if that must be asked for.
+        """The body for a backend of the same wire, each field once: the backend reads what was read here.
 
-        ``fields`` are the body's where they are to be others than came.
+        ``usage``: its stream is to end with usage, if that must be asked for. ``fields`` are the body's
+        where they are to be others than came.
         """
-        if fields is None and model == question.model:
-            return question.body
-        return encoded({**(question.fields if fields is None else fields), "model": model})
+        return with_model(question.fields if fields is None else fields, model)
 
     def ending(self, body: bytes) -> tuple[Finish, Usage | None, str | None]:
         """How a whole reply that passes through ends, what it cost, and which model answered."""
@@ -161,6 +160,15 @@ class Door:
     def refusal(self, fault: Fault) -> tuple[int, bytes]:
         """Status and body of a failure."""
         return fault.status, self.wire.write_fault(fault)
+
+
+def with_model(fields: Object, model: str | None) -> bytes:
+    """A body with this model (``None``: with none) and no second one: some servers read ``Model`` as ``model``."""
+    said = fields if model is None else {**fields, "model": model}
+    for name in said:
+        if len(name) == 5 and (name != "model" or model is None) and name.lower() == "model":
+            return encoded({one: value for one, value in said.items() if one.lower() != "model" or (one == "model" and model)})
+    return encoded(said)
 
 
 _SHALLOW = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -9,7 +9,7 @@ from ..wire import gemini
 from ..wire.answering import Writer
 from ..wire.wires import wire
 from .counting import counted
-from .door import Door, Object, Question, shallow
+from .door import Door, Object, Question, shallow, with_model
 from .embedding import embedded
 from .visit import Visit
 
@@ -45,7 +45,7 @@ class Gemini(Door):
         return gemini.path(Ask(model, [], stream=stream))
 
     def relayed(self, question: Question, model: str, *, usage: bool, fields: Object | None = None) -> bytes:
-        return question.body
+        return with_model(question.fields if fields is None else fields, None)  # the path says it
 
 
 def named(path: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from ..wire.answering import Writer
 from ..wire.openai_chat.passing import Chunks, ending_of
 from ..wire.passing import Watch
 from ..wire.wires import wire
-from .door import Door, Object, Question, value_of
+from .door import Door, Object, Question, value_of, with_model
 from .visit import Visit
 
 _MODELS = 64
@@ -44,7 +44,7 @@ class OpenAIChat(Door):
             return super().relayed(question, model, usage=usage, fields=fields)
         options = value_of(question.fields, "stream_options") or {}
         said = question.fields if fields is None else fields
-        return encoded({**said, "model": model, "stream_options": {**options, "include_usage": True}})
+        return with_model({**said, "stream_options": {**options, "include_usage": True}}, model)
 
     def ending(self, body: bytes) -> tuple[Finish, Usage | None, str | None]:
         return ending_of(body)
