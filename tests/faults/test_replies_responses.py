@@ -11,8 +11,8 @@ from polychat.errors import ReplyFailed
 from polychat.events import Event, Finish, Logprobs, Source, Text, ToolCallPiece, Usage
 from polychat.wire.openai_responses import Reader, read_reply, read_request, writer
 
-from ..furniture.fronts import HELLO, house
-from ..furniture.gateways import asking
+from ..furniture.fronts import HELLO, before, house
+from ..furniture.gateways import asking, event, streaming
 from ..furniture.reading import hear
 
 TOOL = {"type": "function", "name": "f"}
@@ -164,3 +164,23 @@ def test_arguments_as_an_object_are_read() -> None:
     events = read_reply(json.dumps({**RESPONSE, "output": calls}).encode())
     assert [event.arguments for event in events if isinstance(event, ToolCallPiece)] == ['{"a":1}', ""]
     assert events[-1] == Finish("complete", "tool_calls")
+
+
+@pytest.mark.parametrize("store", [True, False])
+@pytest.mark.parametrize("numbered", [True, False])
+async def test_a_passed_stream_that_is_cut_ends_as_the_same_response(store: bool, numbered: bool) -> None:
+    """The error and the failed response have the backend's id and the next numbers, whether the reply is kept here or not."""
+    began = {**RESPONSE, "id": "resp_theirs", "status": "in_progress", "output": []}
+    said: list[dict[str, object]] = [
+        {"type": "response.created", "response": began},
+        {"type": "response.output_text.delta", "output_index": 0, "delta": "so far"},
+    ]
+    pieces = [event({**one, **({"sequence_number": 40 + at} if numbered else {})}) for at, one in enumerate(said)]
+    async with before({"house": ("openai-responses", streaming(*pieces, b'data: {"type": "resp', cut=True))}) as here:
+        path, body = asking("openai-responses", stream=True, store=store)
+        got = await here.ask(path, body)
+    events = [json.loads(line[6:]) for line in got.body.decode().splitlines() if line.startswith("data: {") and line[-1] == "}"]
+    assert [one["type"] for one in events[-2:]] == ["error", "response.failed"]
+    assert [one["sequence_number"] for one in events[-2:]] == ([42, 43] if numbered else [0, 1])
+    assert events[-1]["response"]["id"] == "resp_theirs"
+    assert events[-1]["response"]["status"] == "failed"

@@ -220,7 +220,7 @@ class Passing:
             finish = Finish("truncated", error=lost)
         if finish.verdict != "complete" and not watch.told:
             end = chat.question.door.piece_end
-            rest += (b"" if visit.latest.endswith(end) else end) + chat.failure(finish)
+            rest += (b"" if visit.latest.endswith(end) else end) + chat.failure(finish, watch)
         chat.counted(watch.usage, watch.served)
         chat.ended(finish)
         await visit.last(rest)

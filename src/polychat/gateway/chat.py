@@ -23,6 +23,7 @@ from ..types import Ask, TextPart
 from ..wire.answering import Writer
 from ..wire.faults import fault_of
 from ..wire.ledger import Loss
+from ..wire.passing import Watch
 from ..wire.reading import finish_of
 from .answers import Begun, PassedWhole, Passing, judged, translated
 from .asgi import Headers
@@ -233,12 +234,14 @@ class Chat:
     def _writer(self, ask: Ask) -> Writer:
         return self.question.door.writer(self.question, ask, secrets.token_hex(12), int(time.time()))
 
-    def failure(self, finish: Finish) -> bytes:
-        """The end of a stream that failed."""
+    def failure(self, finish: Finish, watch: Watch | None = None) -> bytes:
+        """The end of a stream that failed; ``watch``: of one that passed until then."""
         try:
             writer = self.writer()
         except (BadInput, Refused):  # what passed was the backend's to understand
             writer = self._writer(Ask(self.question.model, [], stream=self.question.stream))
+        if watch is not None:
+            self.question.door.go_on(writer, watch)
         return writer.write([finish]) + writer.end()
 
     async def _fail(self, error: PolychatError) -> None:

@@ -157,6 +157,9 @@ class Door:
         """What looks at a stream that passes through."""
         return Reading(self.wire.Reader())
 
+    def go_on(self, writer: Writer, watch: Watch) -> None:
+        """``writer`` is to end a stream that passed and broke off, as part of the same reply where the dialect tells."""
+
     def refusal(self, fault: Fault) -> tuple[int, bytes]:
         """Status and body of a failure."""
         return fault.status, self.wire.write_fault(fault)

@@ -16,6 +16,8 @@ from ..wire import openai_responses
 from ..wire._json import encoded
 from ..wire.answering import Writer
 from ..wire.faults import Fault
+from ..wire.openai_responses.passing import Events
+from ..wire.passing import Watch
 from ..wire.wires import wire
 from .door import Door, Question, value_of
 from .visit import Refused, Visit
@@ -123,6 +125,13 @@ class OpenAIResponses(Door):
         whole = openai_responses.writer(replace(told, stream=False), name, created, question.model) if ask.stream else writer
         return _Keeping(writer, whole, f"{_PREFIX}{name}", going, ask, len(question.body))
 
+    def watch(self, question: Question) -> Watch:
+        return Events()
+
+    def go_on(self, writer: Writer, watch: Watch) -> None:
+        assert isinstance(watch, Events)
+        watch.hand_over(writer.written if isinstance(writer, _Keeping) else writer)
+
 
 class _Keeping:
     """Writes as another writer does, and keeps the reply when it is whole."""
@@ -133,6 +142,11 @@ class _Keeping:
         self._finish: Finish | None = None
         self.streams, self.status = writer.streams, writer.status
         self.content_type, self.headers = writer.content_type, writer.headers
+
+    @property
+    def written(self) -> Writer:
+        """What writes for the client."""
+        return self._writer
 
     def write(self, events: list[Event]) -> bytes:
         if self._whole is not self._writer:

@@ -119,6 +119,11 @@ class Streamed(Output):
         self._over = self._quiet = False
         self._out: list[bytes] = []
 
+    def goes_on(self, response: Object, number: int | None) -> None:
+        """What is written belongs to this response, which somebody else began and told up to the event of this number."""
+        self._response = {**self._response, **response}
+        self._number = 0 if number is None else number + 1
+
     def write(self, events: list[Event]) -> bytes:
         out = self._out
         if not self._number and not _is_failure(events):

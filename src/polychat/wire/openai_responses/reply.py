@@ -39,6 +39,15 @@ class Reader:
         self._speaking: object = _NOWHERE
         """The place of the item whose text came last: further text of it needs no looking at."""
         self._started = self._over = False
+        self._latest: Any = None
+        """The last event."""
+        self.response: Object = {}
+        """The response as its first event told it."""
+
+    @property
+    def number(self) -> int | None:
+        """Of the last event, where it tells one."""
+        return count(self._latest.get("sequence_number")) if isinstance(self._latest, dict) else None
 
     def feed(self, data: bytes) -> list[Event]:
         if self.done:
@@ -75,7 +84,7 @@ class Reader:
         events: list[Event] = []
         for name, payload in found:
             try:
-                value = self._value(payload)
+                self._latest = value = self._value(payload)
                 if type(value) is dict and value.get("type") == _TEXT and value.get("output_index") == self._speaking:
                     delta = value.get("delta")
                     if type(delta) is str and delta and not value.get("logprobs"):
@@ -165,7 +174,7 @@ class Reader:
     def _start(self, response: object, events: list[Event]) -> None:
         if self._started or not isinstance(response, dict) or not response:
             return
-        self._started = True
+        self._started, self.response = True, response
         reply, model = response.get("id"), response.get("model")
         events.append(Start(reply if isinstance(reply, str) else None, model if isinstance(model, str) else None))
 
