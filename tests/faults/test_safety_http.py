@@ -12,13 +12,16 @@ from typing import Any
 import pytest
 
 from polychat.config.settings import Direct, Limits
+from polychat.errors import NotReady
 from polychat.events import Event, Text
 from polychat.gateway.sites import Sites, echo
+from polychat.transport import StreamSession
+from polychat.transport._body import Body
 from polychat.transport.pool import pool
 from polychat.wire.answering import Question
 from polychat.wire.reading import complete
 
-from ..furniture.gateways import BASES, PATIENCE, Caller, asking, completion, configured, fault, gateway, row
+from ..furniture.gateways import BASES, PATIENCE, Caller, Stage, asking, completion, configured, fault, gateway, row, until
 from ..furniture.proxies import listening
 from ..furniture.server import Say, Seen
 from ..furniture.sites import running
@@ -229,3 +232,45 @@ async def test_a_backend_reads_the_model_that_was_routed_by(serve: Any, door: st
         models = [value for key, value in pairs if key.lower() == "model"]
         assert models == ([] if door == "gemini" else ["small"])
         assert door != "gemini" or "/models/small:" in target
+
+
+@pytest.mark.parametrize("way", ["pool", "pool, heard out", "session"])
+@pytest.mark.parametrize("how", ["piece", "read"])
+@pytest.mark.parametrize("begun", [b"", b"some"])
+async def test_a_response_that_another_task_closes_ends_its_reader(serve: Any, way: str, how: str, begun: bytes) -> None:
+    """With an error, whether it waits for the first byte or a later one; a reader is never left to wait for ever."""
+    stage = Stage(begun)
+    backend = await serve(stage)
+
+    async def read(response: Body) -> None:
+        while await (response.piece() if how == "piece" else response.read()):
+            pass
+
+    async with StreamSession() as session, asyncio.timeout(PATIENCE):
+        if way == "session":
+            response: Any = await session.get(backend.url)
+        else:
+            response = await pool().request("GET", backend.url, headers={})
+        await until(stage.asked)
+        reading = asyncio.ensure_future(read(response))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        response.heard_out() if way == "pool, heard out" else response.close()
+        with pytest.raises(NotReady):
+            await reading
+        stage.go.set()
+
+
+async def test_a_reader_of_a_closed_response_takes_nothing_of_the_next(serve: Any) -> None:
+    """Its connection may be another request's before it has its turn."""
+    backend = await serve(Stage(b"some", rest=[b"own"]))
+    response = await pool().request("GET", backend.url, headers={})
+    connection = response._connection
+    assert await response.piece() == b"some"
+    reading = asyncio.ensure_future(response.piece())
+    await asyncio.sleep(0)
+    connection.data_received(b"0\r\n\r\n")
+    response.close()
+    connection._held.append(b"of another request")
+    with pytest.raises(NotReady):
+        await reading

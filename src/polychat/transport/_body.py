@@ -18,6 +18,7 @@ from ..wire.reading import Reader
 MAX_BODY = 16 * 1024 * 1024
 """Bytes of a body that is read whole, unless a caller says otherwise; after decompression."""
 
+CLOSED = "the response is closed: read it once, and inside its `async with`"
 _CHARSET = re.compile(r"""(?i)\bcharset\s*=\s*["']?([^\s;"']+)""")
 Self = TypeVar("Self", bound="Body")
 Error = TypeVar("Error", bound=PolychatError)

@@ -134,9 +134,10 @@ class Connection(asyncio.Protocol):
         self.keep = False
         self.timer.close()
         self.transport.abort()
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Whoever waits looks again."""
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
@@ -164,7 +165,7 @@ class Connection(asyncio.Protocol):
         elif self._size > _HELD and not self._paused and not self.transport.is_closing():
             self._paused = True
             self.transport.pause_reading()
-        self._wake()
+        self.wake()
 
     def connection_lost(self, error: Exception | None) -> None:
         if self.headed and self._until_close and error is None and self.error is None:
@@ -176,7 +177,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._full = False
-        self._wake()
+        self.wake()
 
     def _broken(self, why: str) -> None:
         if self.done:

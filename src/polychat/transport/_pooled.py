@@ -10,7 +10,7 @@ from multidict import CIMultiDict
 
 from ..errors import BackendError, NotReady, StatusError
 from ..redact import Redaction
-from ._body import MAX_BODY, Body
+from ._body import CLOSED, MAX_BODY, Body
 from ._coding import decoder, ended, taken
 from ._heads import Asked
 from ._http1 import Connection
@@ -76,12 +76,14 @@ class PooledResponse(Body):
         if not self._closed:
             self._closed = True
             self._connection.timer.rest()
+            self._connection.wake()  # another task may be reading
             self._pool.give_back(self._connection)
 
     def heard_out(self) -> None:
         if not self._closed:
             self._closed = True
             self._connection.timer.rest()
+            self._connection.wake()
             self._pool.linger(self._connection)
 
     async def read(self, limit: int = MAX_BODY) -> bytes:
@@ -99,7 +101,7 @@ class PooledResponse(Body):
         if self._loss is not None:
             raise self._loss
         if self._closed:
-            raise NotReady("the response is closed: read it once, and inside its `async with`")
+            raise NotReady(CLOSED)
         redaction = self._redaction
         try:
             while data := await (self._came() if self._decoder is None else self._decoded()):
@@ -138,6 +140,8 @@ class PooledResponse(Body):
                 waits = True
                 self._wait(timer)
             await connection.waiting()
+            if self._closed:  # meanwhile: what comes now may be for another request
+                raise NotReady(CLOSED)
         if waits:
             timer.rest()
         self._begun = True

@@ -10,7 +10,7 @@ from multidict import CIMultiDict
 
 from ..errors import BackendError, NotReady
 from ..redact import Redaction, Secrets
-from ._body import Body
+from ._body import CLOSED, Body
 from ._clocks import Clocks
 from ._failures import FOREIGN, loss_of
 from ._request import Asked
@@ -144,7 +144,7 @@ class StreamResponse(Body):
         if self._loss is not None:
             raise self._loss
         if self._closed:
-            raise NotReady("the response is closed: read it once, and inside its `async with`")
+            raise NotReady(CLOSED)
         try:
             self._clocks.wait(self._content)
             return await self._content.readany()
@@ -152,6 +152,8 @@ class StreamResponse(Body):
             loss = loss_of(error)
         finally:
             self._clocks.rest()
+        if self._closed:  # by another task, while this one waited
+            raise NotReady(CLOSED)
         return self._lost(loss)
 
     def _cut_off(self, _: asyncio.Future[None]) -> None:
