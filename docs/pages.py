@@ -90,6 +90,10 @@ wire = "openai-chat"
 base_url = "http://127.0.0.1:9101/v1"
 api_key = "env:HOUSE_KEY"
 
+[prices."house/small"]                    # US dollars per million tokens
+prompt = 0.2
+completion = 0.6
+
 [providers.azure-eu]
 wire = "openai-chat"
 base_url = "https://my-eu.openai.azure.com/openai/v1"

@@ -1,4 +1,7 @@
-"""What an ask cost, by the prices that genai-prices knows: an extra, loaded when a reply is whole; it asks no network."""
+"""What an ask cost: by the configuration's ``[prices]``, else by genai-prices, an extra that is loaded when a reply is whole.
+
+No network is asked.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from functools import cache, lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from . import config
+from .config.settings import Price
 from .events import Usage
 
 _MANY = 100_000
@@ -22,16 +27,31 @@ class _Rates(NamedTuple):
     cached: float
 
 
-def cost_of(provider: str, url: str, model: str | None, usage: Usage | None) -> float | None:
+def cost_of(
+    provider: str,
+    url: str,
+    model: str | None,
+    usage: Usage | None,
+    *,
+    asked: str | None = None,
+    is_elsewhere: bool = False,
+) -> float | None:
     """US dollars; ``None`` where the price is unknown, the package (extra ``prices``) is not here, or nothing was counted.
 
-    What the vendor itself says that it bills goes first. A vendor is known by its name or by its API's ``url``.
+    What the vendor itself says that it bills goes first, then the configuration's price of ``model``, or of the name by which
+    it was ``asked``. A vendor is known by its name or by its API's ``url``; where the ask went ``is_elsewhere``, the same model
+    may cost anything, and the vendor's price is none.
     """
     if usage is None:
         return None
     if usage.cost is not None:
         return usage.cost
-    if not model or usage.prompt_tokens is None:
+    if usage.prompt_tokens is None:
+        return None
+    own = _own_price(provider, model, asked)
+    if own is not None:
+        return _by_own_price(own, usage)
+    if not model or is_elsewhere:
         return None
     rates = _rates(provider, url, model)
     if rates is _UNKNOWN:
@@ -42,6 +62,25 @@ def cost_of(provider: str, url: str, model: str | None, usage: Usage | None) -> 
     if rates is None or not is_plain or prompt < 0 or usage.prompt_tokens > _MANY or completion > _MANY:
         return _priced(provider, url, model, usage)
     return prompt * rates.prompt + cached * rates.cached + completion * rates.completion
+
+
+def _own_price(provider: str, *models: str | None) -> Price | None:
+    prices = config.current().prices
+    if prices:
+        for model in models:
+            found = prices.get(f"{provider.lower()}/{model}")
+            if found is not None:
+                return found
+    return None
+
+
+def _by_own_price(price: Price, usage: Usage) -> float:
+    cached, written = usage.cached_tokens or 0, usage.cache_write_tokens or 0
+    plain = max((usage.prompt_tokens or 0) - cached - written, 0)
+    dollars = plain * price.prompt + (usage.completion_tokens or 0) * price.completion
+    dollars += cached * (price.prompt if price.cached is None else price.cached)
+    dollars += written * (price.prompt if price.cache_write is None else price.cache_write)
+    return dollars / 1_000_000
 
 
 _UNKNOWN = _Rates(0.0, 0.0, 0.0)

@@ -193,11 +193,12 @@ def told(reply: Reply) -> str:
 
 def _unpriced(reply: Reply) -> str:
     """Why there is no cost, as far as can be told from here."""
-    if find_spec("genai_prices") is None:
-        return 'unpriced (prices come with  pip install "polychat[prices]")'
     if reply.usage is None or reply.usage.prompt_tokens is None:
         return "unpriced (the backend did not count)"
-    return f"unpriced (no price is known for {_tame(reply.served or reply.model or 'this model')} there)"
+    if find_spec("genai_prices") is None:
+        return 'unpriced (prices come with  pip install "polychat[prices]", or stand in [prices] of polychat.toml)'
+    model = _tame(reply.served or reply.model or "this model")
+    return f"unpriced (no price is known for {model} there: [prices] of polychat.toml can say it)"
 
 
 async def _whole_json(reply: Stream) -> int:

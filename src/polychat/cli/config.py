@@ -18,7 +18,7 @@ from ..errors import BadInput
 from ..gateway.listening import check, encrypting
 from ..gateway.setup import Setup
 from ..prompt import decoded_text
-from ..providers import every, vendors
+from ..providers import every, find, vendors
 from ..routing import Health, Names
 from ..transport import weights
 from ..wire.wires import names as wires
@@ -59,9 +59,19 @@ def checked(file: Path | None) -> Config:
             names.plan(target)
         except BadInput as error:
             raise strict.error(key, f"names {target}: {error}") from None
+    _check_prices(configured, strict)
     _check_local_models(configured, strict)
     _check_gateway(configured)
     return configured
+
+
+def _check_prices(configured: Config, strict: Strict) -> None:
+    """Whether each is one of a provider that there is."""
+    for name in configured.prices:
+        try:
+            find(name.partition("/")[0])
+        except BadInput as error:
+            raise strict.error(f"prices.{name}", f"names {error}") from None
 
 
 def _check_local_models(configured: Config, strict: Strict) -> None:

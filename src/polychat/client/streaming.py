@@ -88,11 +88,9 @@ class Stream:
         """What came, as one value; before the end its verdict is ``cancelled``. Raises ``BadReply`` if a schema is not met."""
         came = self._came
         usage = came.counted(self._ask)
-        # A price is the vendor's: elsewhere the same model may cost anything.
-        cost = (
-            None
-            if self._notes.url not in ("", self._url)
-            else cost_of(self.provider, self._url, came.start.model or self.model, usage)
+        is_elsewhere = self._notes.url not in ("", self._url)
+        cost = cost_of(
+            self.provider, self._url, came.start.model or self.model, usage, asked=self.model, is_elsewhere=is_elsewhere
         )
         return Reply(
             self.provider,

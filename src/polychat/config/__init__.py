@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 from ..errors import BadInput
 from ._strict import Strict, said
-from .checks import check_gateway, check_model_name, check_names, check_provider_name, check_same_names
+from .checks import check_gateway, check_model_name, check_names, check_price_name, check_provider_name, check_same_names
 from .decoding import decoded, keys_of
 from .rows import values_of
-from .settings import Gateway, Route, option
+from .settings import Gateway, Price, Route, option
 
 FILE = "polychat.toml"
 
@@ -50,6 +50,8 @@ class Config:
     """Other names for targets and routes."""
     from_folder: bool = False
     """Whether it was found in the folder of the process and named by nobody: it may have come with what lies there."""
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    """By ``provider/model``, the provider in lower case."""
     default_model: str = ""
     """What the command and the library ask where no model is named; empty: the embedded model."""
 
@@ -212,7 +214,7 @@ def parsed(text: str, file: Path) -> Config:
 
 
 def _config(content: Mapping[str, Any], strict: Strict) -> Config:
-    strict.known(content, ("default_model", "gateway", "routes", "aliases", "providers", "local"), "")
+    strict.known(content, ("default_model", "gateway", "routes", "aliases", "providers", "prices", "local"), "")
     default_model = strict.text(content.get("default_model", ""), "default_model")
     tables = {name: strict.table(table, name) for name, table in content.items() if name != "default_model"}
     gateway = decoded(Gateway, tables.get("gateway", {}), "gateway", strict)
@@ -226,8 +228,18 @@ def _config(content: Mapping[str, Any], strict: Strict) -> Config:
         values_of(table, strict, f"providers.{name}")
     check_same_names(providers, strict)
     providers = {name.lower(): table for name, table in providers.items()}  # targets name a provider in any case
+    prices = _prices(tables.get("prices", {}), strict)
     models = _local_models(tables.get("local", {}), strict)
-    return Config(strict.file, models, providers, gateway, routes, aliases, default_model=default_model)
+    return Config(strict.file, models, providers, gateway, routes, aliases, prices=prices, default_model=default_model)
+
+
+def _prices(tables: Mapping[str, Any], strict: Strict) -> Mapping[str, Price]:
+    found: dict[str, Price] = {}
+    for name, table in tables.items():
+        check_price_name(name, strict)
+        provider, _, model = name.partition("/")
+        found[f"{provider.lower()}/{model}"] = decoded(Price, table, f"prices.{name}", strict)
+    return found
 
 
 def _local_models(local: Mapping[str, Any], strict: Strict) -> Mapping[str, LocalModel]:

@@ -56,6 +56,13 @@ def check_same_names(providers: Mapping[str, object], strict: Strict) -> None:
             raise strict.error(f"providers.{name}", f"is the same name as {other}: capitals make no difference")
 
 
+def check_price_name(name: str, strict: Strict) -> None:
+    """Whether a price is one of a target."""
+    provider, _, model = name.partition("/")
+    if not provider or not model:
+        raise strict.error(f"prices.{name}", 'is not "provider/model", such as [prices."house/llama-70b"]')
+
+
 def check_model_name(name: str, strict: Strict) -> None:
     """Raises ``BadInput`` for a local model that could not be asked for by its name, which would be taken for a path."""
     if not name.strip() or set(name) & set("/\\,") or name.endswith(".gguf"):

@@ -27,6 +27,8 @@ _BARE = {"openai": r"gpt-|chatgpt-|o\d|text-embedding-|ft:gpt-", "anthropic": r"
 _REFERENCE = re.compile(r"os\.environ/(\w+)")
 _NO_KEY = ("", "none", "null", "empty", "fake", "dummy")
 """What people write where a server wants no key."""
+_OTHER_STRATEGIES = ("least-busy", "usage-based-routing", "usage-based-routing-v2", "cost-based-routing")
+"""Strategies of LiteLLM without a counterpart."""
 _STRATEGIES = {"simple-shuffle": "random", "latency-based-routing": "fastest"}
 _MOST_ATTEMPTS = 20
 
@@ -192,7 +194,10 @@ class _Import:
         rules = _Rules()
         strategy = router.text("routing_strategy") or "simple-shuffle"
         if strategy not in _STRATEGIES:
-            router.lose("routing_strategy", f"{strategy} has no counterpart; random stands for it")
+            named = (
+                f"{strategy} " if strategy in _OTHER_STRATEGIES else ""
+            )  # what else stands there may be misplaced, even a key
+            router.lose("routing_strategy", f"{named}has no counterpart; random stands for it")
         rules.strategy = _STRATEGIES.get(strategy, "random")
         for settings in (module, router):  # the router's own go over the module's
             retries = settings.number("num_retries")

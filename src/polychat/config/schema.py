@@ -11,7 +11,7 @@ from . import LocalModel
 from ._strict import REFERENCES
 from .decoding import Key, keys_of
 from .rows import INTERNAL, Row
-from .settings import Gateway, Route
+from .settings import Gateway, Price, Route
 
 _PLAIN = {str: "string", bool: "boolean", int: "integer", float: "number", Path: "string"}
 
@@ -45,6 +45,12 @@ SECTIONS = (
         "A vendor or a server of your own, or what is to be otherwise about a known vendor. One of your own needs `wire` and "
         "`base_url`.",
         without=INTERNAL,
+    ),
+    Section(
+        "prices.NAME",
+        Price,
+        "What a model costs, in US dollars per million tokens; `NAME` is `provider/model`, in quotes. It goes before what the "
+        "extra `prices` knows, and after what the backend itself says that it bills.",
     ),
     Section("local.models.NAME", LocalModel, "A model on this machine: a table, or the path of a GGUF file alone."),
 )

@@ -132,6 +132,20 @@ class Direct(Rules):
 
 
 @dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars per million tokens."""
+
+    prompt: float = option(0.0, "Of what is asked.", least=0.0)
+    completion: float = option(0.0, "Of what is answered, thoughts too.", least=0.0)
+    cached: float | None = option(
+        None, "Of what the backend had in its cache. Without it those tokens cost as `prompt`.", least=0.0
+    )
+    cache_write: float | None = option(
+        None, "Of what the backend put into its cache. Without it those tokens cost as `prompt`.", least=0.0
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Gateway:
     """`polychat serve`: where it listens, whom it lets in, how it answers."""
 

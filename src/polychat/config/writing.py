@@ -24,6 +24,8 @@ def config_text(configured: Config) -> str:
         lines += table(["aliases"], configured.aliases)
     for name, row in configured.providers.items():
         lines += table(["providers", name], _without_secrets(row))
+    for name, price in configured.prices.items():
+        lines += table(["prices", name], _columns(price))
     for name, model in configured.local_models.items():
         lines += table(["local", "models", name], _columns(model))
     return "\n".join(lines[:-1]) + "\n"

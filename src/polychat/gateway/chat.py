@@ -216,10 +216,9 @@ class Chat:
             return
         record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
         record.cached_tokens = usage.cached_tokens
-        url = self.target.provider.url
-        # A price is the vendor's: elsewhere the same model may cost anything.
-        if usage.cost is not None or self.asked_url in ("", url):
-            record.cost = cost_of(self.target.label, url, served or self.target.model, usage)
+        url, model = self.target.provider.url, self.target.model
+        is_elsewhere = self.asked_url not in ("", url)
+        record.cost = cost_of(self.target.label, url, served or model, usage, asked=model, is_elsewhere=is_elsewhere)
 
     def ended(self, finish: Finish) -> None:
         record = self.visit.record

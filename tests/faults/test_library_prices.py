@@ -1,0 +1,133 @@
+"""Prices of one's own: ``[prices]`` of the configuration, in the library, at every door of the gateway and in the command."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import polychat
+from polychat import config, errors
+from polychat.config.writing import config_text
+from polychat.costs import cost_of
+from polychat.events import Finish, Start, Text, Usage
+
+from ..furniture.doors import Door
+from ..furniture.gateways import asking, configured, gateway, row
+from ..furniture.server import Say, Seen
+from ..test_cli import run
+
+FILE = Path("polychat.toml")
+PRICES = """[prices."House/small"]
+prompt = 2
+completion = 10.0
+cached = 0.5
+cache_write = 4
+[prices."openai/plain"]
+prompt = 1
+"""
+COUNTED = Usage(1000, 100, 1100, cached_tokens=400)
+COST = (600 * 2 + 400 * 0.5 + 100 * 10) / 1_000_000
+DOORS = ("openai-chat", "openai-completions", "openai-responses", "anthropic", "gemini", "ollama")
+
+
+def said(usage: Usage = COUNTED, served: str = "small-2026-11-01") -> list[list[Any]]:
+    return [[Start("x", served)], [Text("hi")], [usage, Finish("complete", "stop")]]
+
+
+def told(url: str, wire: str = "anthropic") -> config.Config:
+    return replace(configured({"house": row(wire, url)}), prices=config.parsed(PRICES, FILE).prices)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("door", DOORS)
+async def test_every_door_records_what_the_file_says(serve: Any, door: str, stream: bool) -> None:
+    """A backend that no table knows, and that answers by a dated name: the price of the name that was asked is taken."""
+    served = await serve(Door("anthropic", said()))
+    async with gateway(told(served.url)) as here:
+        path, body = asking(door, "house/small", stream=stream)
+        assert (await here.ask(path, body)).status == 200
+        (record,) = await here.app.recorded()
+    assert record.cost == pytest.approx(COST)
+
+
+async def test_the_library_goes_by_the_same_prices(serve: Any) -> None:
+    """Also at an address of one's own, where a vendor's price is none; a model without one is unpriced, as before."""
+    served = await serve(Door("anthropic", said()))
+    config.pin(told(served.url))
+    assert (await polychat.ask("hi", model="house/small")).cost == pytest.approx(COST)
+    assert (await polychat.ask("hi", model="HOUSE/other")).cost is None
+    chat = await serve(Door("openai-chat", said(Usage(1000, 100))))
+    given = {"base_url": f"{chat.url}/v1", "api_key": "k"}
+    assert (await polychat.ask("hi", model="openai/plain", **given)).cost == pytest.approx(0.001)
+    assert (await polychat.ask("hi", model="openai/gpt-4o-mini", **given)).cost is None
+
+
+async def test_what_the_vendor_says_that_it_bills_goes_first(serve: Any) -> None:
+    """``usage.cost`` of a reply is the bill itself."""
+
+    async def answer(seen: Seen, say: Say) -> None:
+        usage = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100, "cost": 0.125}
+        message = {"role": "assistant", "content": "hi"}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        await say.whole({"id": "x", "model": "small", "choices": [choice], "usage": usage})
+
+    served = await serve(answer)
+    config.pin(told(f"{served.url}/v1", "openai-chat"))
+    reply = await polychat.ask("hi", model="house/small")
+    assert reply.cost == 0.125
+
+
+@pytest.mark.parametrize(
+    ("usage", "dollars"),
+    [
+        (Usage(10, 1), 10 * 2 + 10),
+        (Usage(10, 0, cached_tokens=10), 10 * 0.5),
+        (Usage(10, 0, cache_write_tokens=5), 5 * 2 + 5 * 4),
+        (Usage(10, None), 10 * 2),
+        (Usage(10, 1, cost=0.5), 500_000),
+        (Usage(5, 0, cached_tokens=9), 9 * 0.5),
+    ],
+)
+def test_each_kind_of_token_has_its_price(usage: Usage, dollars: float) -> None:
+    """Cached and written tokens are among those of the prompt, and none is counted below zero; the vendor's bill goes first."""
+    config.pin(config.parsed(PRICES, FILE))
+    assert cost_of("House", "", "small", usage) == pytest.approx(dollars / 1_000_000)
+
+
+def test_without_prices_of_the_cache_its_tokens_cost_as_the_prompt() -> None:
+    """A provider that makes no difference needs two numbers."""
+    config.pin(config.parsed(PRICES, FILE))
+    usage = Usage(10, 0, cached_tokens=4, cache_write_tokens=3)
+    assert cost_of("openai", "", "plain", usage) == pytest.approx(10 / 1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[prices."small"]\nprompt = 1\n', 'is not "provider/model"'),
+        ('[prices."house/"]\nprompt = 1\n', 'is not "provider/model"'),
+        ('[prices."openai/x"]\nprompt = -1\n', "it must be a number"),
+        ('[prices."openai/x"]\nprompt = nan\n', "it must be a number"),
+        ('[prices."openai/x"]\ninput = 1\n', "is not a key of polychat"),
+        ('[prices."nobody/x"]\nprompt = 1\n', "no provider 'nobody'"),
+    ],
+)
+async def test_a_price_that_means_nothing_is_told_with_its_place(text: str, says: str, tmp_path: Path) -> None:
+    """``config check`` names file, line and key."""
+    file = tmp_path / "polychat.toml"
+    file.write_text(text)
+    ran = await run("config", "check", str(file))
+    assert ran.code == 2
+    assert says in ran.err
+    assert f"{file}:" in ran.err
+
+
+def test_what_is_shown_reads_as_the_same() -> None:
+    """``config show`` leaves no price out."""
+    before = config.parsed(PRICES, FILE)
+    assert config.parsed(config_text(before), FILE).prices == before.prices
+    with pytest.raises(errors.BadInput):
+        config.parsed(PRICES.replace("prompt = 2", "prompt = 'x'"), FILE)
