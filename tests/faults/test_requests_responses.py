@@ -11,7 +11,8 @@ from polychat.types import Ask, Opaque, ReasoningPart, TextPart, ToolCall, ToolR
 from polychat.wire import openai_responses as spoken
 from polychat.wire.wires import names
 
-from ..furniture.fronts import HELLO, house
+from ..furniture.doors import Door
+from ..furniture.fronts import HELLO, before, house
 from ..furniture.gateways import asking
 
 HI = Turn("user", [TextPart("hi")])
@@ -113,3 +114,20 @@ def test_a_response_names_its_conversation_as_an_object(conversation: object) ->
     write = spoken.writer(ask, "one", 1)
     write.write([*HELLO[1], *HELLO[3]])
     assert json.loads(write.end())["conversation"] == {"id": "conv_1"}
+
+
+@pytest.mark.parametrize(("door", "wire"), [("openai-responses", "openai-chat"), ("openai-chat", "openai-responses")])
+@pytest.mark.parametrize(("vendor", "told"), [("openai", None), ("house", "safety_identifier")])
+async def test_what_both_of_openais_wires_know_goes_along(door: str, wire: str, vendor: str, told: str | None) -> None:
+    """Who is asked for and what to cache by reach OpenAI by either wire; others are spared, which is told."""
+    backend = Door(wire, HELLO)
+    name = f"openai-{wire.removeprefix('openai-')}".removesuffix("-chat") if vendor == "openai" else vendor
+    async with before({name: (wire, backend)}) as here:
+        path, body = asking(door, f"{name}/gpt-5.5", safety_identifier="x" * 65, prompt_cache_key="k")
+        got = await here.ask(path, body)
+    assert got.status == 200
+    sent_on = backend.seen[0].json
+    assert (sent_on.get("prompt_cache_key"), len(sent_on.get("safety_identifier", ""))) == (
+        ("k", 64) if told is None else (None, 0)
+    )
+    assert ("safety_identifier" in got.headers.get("x-polychat-losses", "")) == (told is not None)

@@ -6,6 +6,7 @@ The same for a body that was written here and for one that passes through: of th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import sha256
 from string import ascii_letters, digits
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ import msgspec
 
 from ..config.rows import Row
 from ..errors import BadInput, shown
+from ..types import Ask
+from ..wire.fields import short_name
 from ..wire.ledger import Loss, is_default
 
 if TYPE_CHECKING:
@@ -25,6 +28,25 @@ _MESSAGES = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _THOUGHTS = ("reasoning_content",)
 _PLAIN = frozenset(ascii_letters + digits)
 _LETTERS = digits + ascii_letters
+
+
+_BETWEEN = ("openai-chat", "openai-responses")
+_ALONG = ("safety_identifier", "prompt_cache_key")
+"""Fields that mean the same on both of these wires."""
+_TAKES_ALONG = ("openai", "openai-responses", "azure-openai", "azure-openai-responses", "openrouter")
+"""Rows of vendors that know them; others may refuse a field that they do not know."""
+
+
+def taken_along(ask: Ask, row: Row) -> tuple[Ask, Object]:
+    """What of the fields that only its wire knows goes to a vendor of OpenAI's other wire as it is, and the ask without it."""
+    if ask.wire == row.wire or ask.wire not in _BETWEEN or row.wire not in _BETWEEN or row.name not in _TAKES_ALONG:
+        return ask, {}
+    along: Object = {name: value for name in _ALONG if isinstance(value := ask.extra.get(name), str)}
+    if not along:
+        return ask, {}
+    if "safety_identifier" in along:
+        along["safety_identifier"] = short_name(along["safety_identifier"])
+    return replace(ask, extra={name: value for name, value in ask.extra.items() if name not in along}), along
 
 
 def changes(row: Row) -> bool:

@@ -31,7 +31,7 @@ from ._base import AsyncGeneratorProvider
 from ._call import Call, call_of, key_of
 from ._catalogue import files
 from ._endpoint import address, distrusted, key_header, known
-from ._fitting import changes, fitted, fitted_as_it_came
+from ._fitting import changes, fitted, fitted_as_it_came, taken_along
 from ._notes import Notes
 from ._relay import Relay, rate_limits
 
@@ -76,10 +76,11 @@ class Vendor(AsyncGeneratorProvider):
             raise BadInput(f"name a model: {row.name}/MODEL (polychat models {row.name} lists them)", field="model")
         if ask.extra and ask.wire is None:
             ask.wire = spoken.NAME  # a caller's ``extra`` is in the words of the wire it goes to
+        ask, along = taken_along(ask, row)
         ask, calls = cls._adapted(notes.settle(ask, cls._fates(), spoken.NAME, tag))
         ask, changed = adjusted(spoken, ask, tag)
         notes.add(changed)
-        body = _sendable(fitted(spoken.write_request(ask, vendor=tag), row, notes))
+        body = _sendable(fitted({**spoken.write_request(ask, vendor=tag), **along}, row, notes))
         async with cls._exchange(call, "POST", spoken.path(ask), api_key, body) as response:
             notes.limits = rate_limits(response)
             if not response.ok:
