@@ -21,7 +21,24 @@ from polychat.transport.pool import pool
 from polychat.wire.answering import Question
 from polychat.wire.reading import complete
 
-from ..furniture.gateways import BASES, PATIENCE, Caller, Stage, asking, completion, configured, fault, gateway, row, until
+from ..furniture.gateways import (
+    ASKS,
+    BASES,
+    DONE,
+    END,
+    FIRST,
+    PATIENCE,
+    Caller,
+    Stage,
+    asking,
+    completion,
+    configured,
+    fault,
+    gateway,
+    row,
+    text,
+    until,
+)
 from ..furniture.proxies import listening
 from ..furniture.server import Say, Seen
 from ..furniture.sites import running
@@ -274,3 +291,86 @@ async def test_a_reader_of_a_closed_response_takes_nothing_of_the_next(serve: An
     connection._held.append(b"of another request")
     with pytest.raises(NotReady):
         await reading
+
+
+# How the server ends.
+
+
+@pytest.mark.parametrize("door", ASKS)
+async def test_a_stream_that_is_cut_when_the_gateway_stops_tells_of_it(serve: Any, door: str) -> None:
+    """Passed through or translated, in its own dialect and with the end of HTTP's body: its reader knows that it is cut, and why."""
+    stage = Stage(FIRST, text("Hel"))
+    backend = await serve(stage)
+    path, body = asking(door, stream=True)
+    async with gateway(configured({"house": row("openai-chat", backend.url)})) as here:
+        caller = await here.caller()
+        caller.ask(path, body)
+        await caller.head()
+        await caller.until(b"Hel")
+        here.app.drain()
+        for connection in list(here.state.connections):
+            connection.shutdown()
+        for task in list(here.state.tasks):
+            task.cancel()
+        rest = await caller.rest()
+        await until(stage.left)
+        (record,) = await here.app.recorded()
+    assert b"the gateway is stopping" in rest
+    assert (record.verdict, "stopping" in record.error) == ("truncated", True)
+
+
+async def test_a_stream_of_heartbeats_is_told_too(serve: Any) -> None:
+    """Of one that waits for its backend, a sign of life is all that was sent."""
+    stage = Stage(None)
+    backend = await serve(stage)
+    async with gateway(configured({"house": row("openai-chat", backend.url)}, heartbeat=0.01)) as here:
+        caller = await here.caller()
+        caller.ask(*asking("openai-chat", stream=True))
+        await caller.head()
+        here.app.drain()
+        for task in list(here.state.tasks):
+            task.cancel()
+        assert b"the gateway is stopping" in await caller.rest()
+
+
+# A client that ends its side only.
+
+
+@pytest.mark.parametrize("amid", [True, False])
+async def test_a_client_that_only_ends_its_side_has_its_whole_answer(serve: Any, amid: bool) -> None:
+    """Before the answer, and amid a stream: it said all that it had to say, and waits."""
+    stage = (
+        Stage(FIRST, text("Hel"), rest=[text("lo"), END, DONE]) if amid else Stage(None, rest=[FIRST, text("lo"), END, DONE])
+    )
+    backend = await serve(stage)
+    async with gateway(configured({"house": row("openai-chat", backend.url)})) as here:
+        caller = await here.caller()
+        caller.ask(*asking("openai-chat", stream=True))
+        await until(stage.asked)
+        if amid:
+            await caller.head()
+            await caller.until(b"Hel")
+        caller._writer.write_eof()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        stage.go.set()
+        if not amid:
+            assert (await caller.head()).status == 200
+        rest = await caller.rest()
+        (record,) = await here.app.recorded()
+    assert b"lo" in rest
+    assert rest.endswith(DONE)
+    assert record.verdict == "complete"
+
+
+@pytest.mark.parametrize("body", [b"", b"content-length: 40\r\n\r\nGET /v1/models HTTP/1.1\r\nhost: 127.0.0.1"])
+async def test_nothing_behind_connect_is_a_request(body: bytes) -> None:
+    """It is refused, the connection ends, and what came with it is read by nobody as a request of its own."""
+    async with gateway(configured({})) as here:
+        caller = await here.caller()
+        caller.raw(b"CONNECT 127.0.0.1:80 HTTP/1.1\r\nhost: 127.0.0.1\r\n" + (body or b"\r\n") + b"\r\n\r\n")
+        answer = await caller.whole()
+        assert (answer.status, answer.headers["connection"]) == (501, "close")
+        caller._writer.write_eof()
+        assert await caller.over() == b""
+        assert not here.records

@@ -23,6 +23,9 @@ class Begun(Protocol):
     async def send(self, chat: Chat) -> None:
         """All of it, to the client."""
 
+    def cut(self, chat: Chat, finish: Finish) -> bytes:
+        """How a stream that has begun ends here, with this."""
+
     async def close(self) -> None:
         """Nothing more is wanted of it."""
 
@@ -88,9 +91,11 @@ class Translated:
         self._batches, self._first = batches, first
         self._usage: Usage | None = None
         self._served: str | None = None
+        self._writer: Writer | None = None
 
     async def send(self, chat: Chat) -> None:
         visit, writer = chat.visit, chat.writer()
+        self._writer = writer
         if not writer.streams:
             await self._whole(chat, writer)
             return
@@ -146,6 +151,10 @@ class Translated:
                 return event
         return None
 
+    def cut(self, chat: Chat, finish: Finish) -> bytes:
+        writer = self._writer
+        return chat.failure(finish) if writer is None else writer.write([finish]) + writer.end()
+
     async def close(self) -> None:
         await self._batches.aclose()
 
@@ -168,6 +177,9 @@ class PassedWhole:
         if record.cost is not None:
             headers.append((b"x-polychat-cost", b"%.8f" % record.cost))
         await chat.visit.whole(200, headers, self._body)
+
+    def cut(self, chat: Chat, finish: Finish) -> bytes:
+        return chat.failure(finish)
 
     async def close(self) -> None:
         pass
@@ -224,6 +236,10 @@ class Passing:
         chat.counted(watch.usage, watch.served)
         chat.ended(finish)
         await visit.last(rest)
+
+    def cut(self, chat: Chat, finish: Finish) -> bytes:
+        end = chat.question.door.piece_end
+        return (b"" if chat.visit.latest.endswith(end) else end) + chat.failure(finish)
 
     async def close(self) -> None:
         if self._watch.finish is not None and self._watch.finish.verdict == "complete":

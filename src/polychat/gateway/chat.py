@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Awaitable
@@ -86,6 +87,12 @@ class Chat:
                 await visit.refuse(fault, self.limits if self.notes is None else self.notes.limits)
             else:  # a heartbeat came first: the stream tells of the failure
                 await self._fail(error)
+        except asyncio.CancelledError:
+            if visit.gateway.draining and visit.streams:
+                finish = Finish("truncated", error=Truncated("the gateway is stopping: ask again, and another will answer"))
+                self.ended(finish)
+                await visit.last(self.failure(finish) if begun is None else begun.cut(self, finish))
+            raise
         finally:
             if beats is not None:
                 beats.stop()

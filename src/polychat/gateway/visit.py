@@ -196,6 +196,11 @@ class Visit:
 
     # What is sent
 
+    @property
+    def streams(self) -> bool:
+        """Whether an answer has begun that is not over, and the client is there."""
+        return self.started and not self.left and self._leaving is not None
+
     def stream_headers(self, content_type: str) -> Headers:
         """Of every answer that comes in pieces: none of them is to wait in a proxy's buffer."""
         said = [
