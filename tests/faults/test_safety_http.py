@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
 import struct
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +41,7 @@ from ..furniture.gateways import (
     text,
     until,
 )
+from ..furniture.processes import started
 from ..furniture.proxies import listening
 from ..furniture.server import Say, Seen
 from ..furniture.sites import running
@@ -298,7 +301,7 @@ async def test_a_reader_of_a_closed_response_takes_nothing_of_the_next(serve: An
 
 @pytest.mark.parametrize("door", ASKS)
 async def test_a_stream_that_is_cut_when_the_gateway_stops_tells_of_it(serve: Any, door: str) -> None:
-    """Passed through or translated, in its own dialect and with the end of HTTP's body: its reader knows that it is cut, and why."""
+    """Passed or translated, in its dialect and with the end of HTTP's body: its reader knows that it is cut, and why."""
     stage = Stage(FIRST, text("Hel"))
     backend = await serve(stage)
     path, body = asking(door, stream=True)
@@ -374,3 +377,30 @@ async def test_nothing_behind_connect_is_a_request(body: bytes) -> None:
         caller._writer.write_eof()
         assert await caller.over() == b""
         assert not here.records
+
+
+# How it starts.
+
+_HUNG = """
+import os, signal, sys
+from polychat.cli import main
+from polychat.gateway import source
+load = source.Source.read
+def read(self):
+    os.kill(os.getpid(), signal.SIGHUP)
+    source.Source.read = load
+    return load(self)
+source.Source.read = read
+sys.exit(main(["serve", "--config", sys.argv[1], "--port", "0", "--workers", sys.argv[2]]))
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sighup_during_the_start_is_heard_after_it(tmp_path: Path, workers: str) -> None:
+    """It ends nothing: the configuration is read anew as soon as there is one who serves."""
+    file = tmp_path / "polychat.toml"
+    file.write_text("[gateway]\ngrace = 1\n")
+    with started("-c", _HUNG, str(file), workers) as gateway:
+        gateway.hears("listening on" if workers == "2" else "read anew")  # a supervisor hands it on to its workers
+        gateway.signal(signal.SIGTERM)
+        assert gateway.wait() == 0

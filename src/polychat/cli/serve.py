@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import gc
+import signal
+from collections.abc import Generator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,6 +18,24 @@ OVER = ("host", "port", "workers", "uds", "tls_cert", "tls_key")
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; 0 when all that ran has ended."""
+    with _hangups_held():
+        return _run(arguments)
+
+
+@contextmanager
+def _hangups_held() -> Generator[None]:
+    """SIGHUP, whose default is to end the process, waits until somebody serves and reads the configuration anew."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _run(arguments: argparse.Namespace) -> int:
     from ..gateway.source import Source
 
     require()

@@ -40,11 +40,16 @@ class Source:
 
 
 def signals(stop: Callable[[], None], reread: Callable[[], None]) -> None:
-    """SIGTERM and SIGINT stop, SIGHUP reads the configuration anew; where the platform has them."""
+    """SIGTERM and SIGINT stop, SIGHUP reads the configuration anew; where the platform has them.
+
+    A SIGHUP that was blocked until now is heard now.
+    """
     loop = asyncio.get_running_loop()
     for name, call in (("SIGTERM", stop), ("SIGINT", stop), ("SIGHUP", reread)):
         with suppress(NotImplementedError, AttributeError):
             loop.add_signal_handler(getattr(signal, name), call)
+    with suppress(AttributeError):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
 _AT_START = ("host", "port", "workers", "uds", "tls_cert", "tls_key")

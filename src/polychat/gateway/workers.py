@@ -251,11 +251,13 @@ def _ended(code: int) -> str:
 _BEGIN = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
+if hasattr(signal, "pthread_sigmask"):
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
 sys.path[:] = {path!r}
 from polychat.gateway.workers import work
 sys.exit(work({number}))
 """
-"""What a worker runs: importing from where its supervisor did, and without a traceback for who presses Ctrl-C meanwhile."""
+"""What a worker runs: importing from where its supervisor did, and deaf to Ctrl-C and SIGHUP meanwhile."""
 
 
 def work(number: int) -> int:
