@@ -1,0 +1,153 @@
+"""The Responses door before a chat backend: OpenAI's own stream helper, and the requests of Open Responses' compliance test."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from openresponses_types import types as published
+from openresponses_types.types import ResponseResource
+
+from polychat.events import Event, Finish, Media, Reasoning, Source, Start, Text, ToolCallPiece, Usage
+from polychat.types import Ask, ImagePart
+
+from ..furniture.fronts import CALLS, HELLO, house
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+WEATHER = {
+    "type": "function",
+    "name": "weather",
+    "description": "The weather of a city",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+ASKED = [{"type": "message", "role": "user", "content": "Say hello."}]
+RICH: list[list[Event]] = [
+    [Start("one", "m"), Reasoning("Let me "), Reasoning("think.")],
+    [Text("One\u2028"), Source("A", "https://a.example/", "", 0, 3), Text("two."), Source("B", "https://b.example/", "", 4, 7)],
+    [Media(b"\x89PNG\r\n\x1a\n", "image/png")],
+    [ToolCallPiece(0, "call_a", "weather", '{"city":'), ToolCallPiece(0, None, None, '"Oslo"}')],
+    [ToolCallPiece(1, "call_b", "now", "{}")],
+    [Usage(11, 7, 18), Finish("complete", "tool_calls")],
+]
+CUT: list[list[Event]] = [
+    [Start("one", "m"), Text("Let me look.")],
+    [ToolCallPiece(0, "call_a", "weather", '{"city":"Os')],
+    [Usage(11, 7, 18), Finish("complete", "length")],
+]
+
+
+async def streamed(answer: list[list[Event]], wire: str) -> tuple[list[Any], Any]:
+    """The events and the final response, put together by OpenAI's own code."""
+    openai = pytest.importorskip("openai")
+    async with house(wire, answer) as (here, _):
+        client = openai.AsyncOpenAI(api_key="k", base_url=f"{here.url}/v1", max_retries=0)
+        async with client.responses.stream(model="house/small", input="hi") as stream:
+            events = [event async for event in stream]
+        await client.close()
+    return events, events[-1].response
+
+
+@pytest.mark.parametrize("wire", ["openai-chat", "openai-responses"])
+async def test_openais_stream_helper_reads_a_rich_answer(wire: str) -> None:
+    """Thoughts, two citations, U+2028, an image and parallel calls arrive, translated and passed."""
+    events, final = await streamed(RICH, wire)
+    assert events[-1].type == "response.completed"
+    assert final.output_text == "One\u2028two."
+    items = {item.type: item for item in final.output}
+    assert "".join(part.text for part in items["reasoning"].summary) == "Let me think."
+    pages = [note.url for item in final.output if item.type == "message" for part in item.content for note in part.annotations]
+    assert pages == ["https://a.example/", "https://b.example/"]
+    assert items["image_generation_call"].result
+    calls = [(item.call_id, item.name, json.loads(item.arguments)) for item in final.output if item.type == "function_call"]
+    assert calls == [("call_a", "weather", {"city": "Oslo"}), ("call_b", "now", {})]
+    numbers = [event.sequence_number for event in events]
+    assert numbers == sorted(numbers)
+
+
+@pytest.mark.parametrize("wire", ["openai-chat", "openai-responses"])
+async def test_openais_stream_helper_reads_a_cut_call(wire: str) -> None:
+    """A call that the limit of tokens cut is there as far as it came, and the response says that it is incomplete."""
+    events, final = await streamed(CUT, wire)
+    assert (events[-1].type, final.incomplete_details.reason) == ("response.incomplete", "max_output_tokens")
+    call = next(item for item in final.output if item.type == "function_call")
+    assert (call.arguments, call.status) == ('{"city":"Os', "incomplete")
+
+
+def _calls_weather(ask: Ask) -> bool:
+    return [getattr(tool, "name", None) for tool in ask.tools] == ["weather"]
+
+
+TEMPLATES: dict[str, tuple[dict[str, Any], list[list[Event]], Callable[[Ask], bool]]] = {
+    "basic": ({"input": ASKED}, HELLO, lambda ask: ask.turns[-1].role == "user"),
+    "streaming": ({"input": ASKED, "stream": True}, HELLO, lambda ask: ask.stream),
+    "system prompt": (
+        {"input": [{"type": "message", "role": "system", "content": "Speak like a pirate."}, *ASKED]},
+        HELLO,
+        lambda ask: ask.turns[0].role == "system",
+    ),
+    "tool calling": ({"input": ASKED, "tools": [WEATHER]}, CALLS, _calls_weather),
+    "streamed tool calling": ({"input": ASKED, "tools": [WEATHER], "stream": True}, CALLS, _calls_weather),
+    "image input": (
+        {
+            "input": [
+                {
+                    "type": "message",
+                    "role": "user",
+                    "content": [
+                        {"type": "input_text", "text": "What is it?"},
+                        {"type": "input_image", "image_url": f"data:image/png;base64,{PIXEL}"},
+                    ],
+                }
+            ]
+        },
+        HELLO,
+        lambda ask: any(isinstance(part, ImagePart) for part in ask.turns[-1].parts),
+    ),
+    "multi-turn": (
+        {
+            "input": [
+                {"type": "message", "role": "user", "content": "I am Ada."},
+                {"type": "message", "role": "assistant", "content": "Hello, Ada."},
+                {"type": "message", "role": "user", "content": "Who am I?"},
+            ]
+        },
+        HELLO,
+        lambda ask: [turn.role for turn in ask.turns] == ["user", "assistant", "user"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("said", "answer", "arrived"), TEMPLATES.values(), ids=TEMPLATES)
+async def test_the_requests_of_open_responses(
+    said: dict[str, Any], answer: list[list[Event]], arrived: Callable[[Ask], bool]
+) -> None:
+    """Each reaches a chat backend as it was meant, and what comes back is a response by the published types."""
+    async with house("openai-chat", answer) as (here, door):
+        got = await here.ask("/v1/responses", {"model": "house/small", **said})
+    assert got.status == 200
+    assert arrived(door.asks[0])
+    response = _checked(got.body.decode()) if said.get("stream") else got.json
+    told = ResponseResource.model_validate(response)
+    assert (told.status, told.error) == ("completed", None)
+    kinds = [item["type"] for item in response["output"]]
+    assert kinds == (["message", "function_call", "function_call"] if "tools" in said else ["message"])
+
+
+def _checked(body: str) -> dict[str, Any]:
+    """The last response of a stream, each of whose events is of its published type."""
+    events = [json.loads(line[6:]) for line in body.splitlines() if line.startswith("data: {")]
+    for event in events:
+        PUBLISHED[event["type"]].model_validate(event)
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    assert events[-1]["type"] == "response.completed"
+    response: dict[str, Any] = events[-1]["response"]
+    return response
+
+
+PUBLISHED: dict[str, Any] = {
+    next(iter(one.model_fields["type"].annotation)).value: one
+    for name, one in vars(published).items()
+    if name.endswith("StreamingEvent")
+}
