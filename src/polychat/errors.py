@@ -31,6 +31,9 @@ Every error has `provider` (a class name), `status` (HTTP), `retry_after` (secon
 from __future__ import annotations
 
 import re
+import sys
+import warnings
+from types import FrameType
 from typing import Literal, NamedTuple, TypeAlias
 
 FaultKind: TypeAlias = Literal[
@@ -268,3 +271,15 @@ def shown(foreign: str | bytes, limit: int = 200) -> str:
     text = "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text.split()))
     text = _SECRETS.sub(lambda match: match["keep"] + "…", text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _warn(message: str | Warning, category: type[Warning] | None = None) -> None:
+    """Warn at the line of whoever called polychat, whichever of its own frames are between."""
+    level = 2
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == _OURS:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
+
+_OURS = __name__.partition(".")[0]

@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import re
 import threading
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from ..config.addresses import address_fault
-from ..errors import BadInput
+from ..errors import BadInput, _warn
 
 if TYPE_CHECKING:
     from ..transport import StreamSession
@@ -154,7 +153,7 @@ def _warn_of(provider: type[Any], name: str, known: tuple[str, ...]) -> None:
             return
         _warned.add((provider.__name__, name))
     takes = ", ".join([*_COMMON, *known])
-    warnings.warn(f"{provider.__name__} does not know the option {name!r}; it takes {takes}", UnknownOption, stacklevel=6)
+    _warn(f"{provider.__name__} does not know the option {name!r}; it takes {takes}", UnknownOption)
 
 
 def key_of(value: object) -> str | None:

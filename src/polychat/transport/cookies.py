@@ -8,14 +8,13 @@ import shlex
 import stat
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import config
-from ..errors import BadInput, shown
+from ..errors import BadInput, _warn, shown
 from . import cookie_files
 from .cookie_domains import Cookie, Unusable, cookie_of, family, host_name
 
@@ -60,7 +59,7 @@ def get_cookies(
     search = _Search(domain, secure, now())
     found = search.run(browsers)
     for complaint in search.complaints:
-        warnings.warn(complaint, stacklevel=2)
+        _warn(complaint)
     return found
 
 
@@ -75,7 +74,7 @@ async def cookies_for(
     search = _Search(domain, secure, now())
     found = await asyncio.to_thread(search.run, browsers)
     for complaint in search.complaints:
-        warnings.warn(complaint, stacklevel=2)  # here and not in the thread: filters belong to who asks
+        _warn(complaint)  # here and not in the thread: filters belong to who asks
     return found
 
 

@@ -7,12 +7,11 @@ the wire it is about to be written in will not carry, and ``settle`` lets the ca
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from ..errors import BadInput
+from ..errors import BadInput, _warn
 from ..types import (
     Ask,
     AudioPart,
@@ -310,7 +309,7 @@ def settle(found: list[Loss], on_loss: OnLoss | None) -> None:
             raise BadInput(f'{loss}; leave it out, ask another backend, or pass on_loss="allow"', field=loss.field)
     for loss in found if on_loss != "report" else ():
         if loss.kind == "dropped" or on_loss == "warn":
-            warnings.warn(str(loss), LossWarning, stacklevel=2)
+            _warn(str(loss), LossWarning)
 
 
 _SETTINGS = (
