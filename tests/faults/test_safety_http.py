@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import resource
 import signal
 import socket
 import struct
@@ -37,6 +39,7 @@ from ..furniture.gateways import (
     configured,
     fault,
     gateway,
+    good,
     row,
     text,
     until,
@@ -404,3 +407,26 @@ def test_sighup_during_the_start_is_heard_after_it(tmp_path: Path, workers: str)
         gateway.hears("listening on" if workers == "2" else "read anew")  # a supervisor hands it on to its workers
         gateway.signal(signal.SIGTERM)
         assert gateway.wait() == 0
+
+
+@pytest.mark.parametrize("warm", [True, False])
+async def test_a_gateway_without_file_descriptors_says_so_in_its_log(serve: Any, warm: bool) -> None:
+    """The client gets 503, the log says what to raise, and no backend is blamed."""
+    backend, other = await serve(good), await serve(good)
+    providers = {"house": row("openai-chat", backend.url), "other": row("openai-chat", other.url)}
+    async with gateway(configured(providers)) as here:
+        caller = await here.caller()
+        caller.ask(*asking("openai-chat", "other/small")) if warm else caller.ask("/health")
+        assert (await caller.whole()).status == 200
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        free = os.dup(0)
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
+        try:
+            caller.ask(*asking("openai-chat"))
+            answer = await caller.whole()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        record = [one for one in here.records if one.door == "openai-chat"][-1]
+        assert (answer.status, "open files" in record.error) == (503, True)
+        assert (await here.ask(*asking("openai-chat"))).status == 200

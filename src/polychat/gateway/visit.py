@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from math import ceil
@@ -134,11 +135,21 @@ class Visit:
         except PolychatError as error:
             self.record.error = self.record.error or self.reason(error)
             await self.refuse(fault_of(error))
-        except Exception as error:  # ours: the client is told that much, and the log all of it
-            self.gateway.bug(error, self.record)
-            if self.started:
-                raise
-            await self.refuse(Fault("the gateway failed; its log says more, under this request's id", "server", 500))
+        except OSError as error:  # of no backend: those are errors of ours
+            if error.errno not in (errno.EMFILE, errno.ENFILE) or self.started:
+                await self._failed(error)
+                return
+            self.record.error = "the process has as many open files as it may: raise its limit (ulimit -n)"
+            await self.refuse(Fault("the gateway has no room for this request: ask again", "overloaded", 503, retry_after=1.0))
+        except Exception as error:  # noqa: BLE001  # ours, and told as such
+            await self._failed(error)
+
+    async def _failed(self, error: Exception) -> None:
+        """A defect of ours: the client is told that much, and the log all of it."""
+        self.gateway.bug(error, self.record)
+        if self.started:
+            raise error
+        await self.refuse(Fault("the gateway failed; its log says more, under this request's id", "server", 500))
 
     def _admit(self, endpoint: Endpoint) -> None:
         """Raises ``Refused``."""

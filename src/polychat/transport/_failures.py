@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from ..errors import (
     BadReply,
     CertificateRefused,
     ConnectionFailed,
+    NotReady,
     PolychatError,
     ProxyFailed,
     TimedOut,
@@ -53,6 +55,10 @@ def failure_of(error: Exception, place: Place) -> PolychatError:
 
 
 def _failure_of(error: Exception, place: Place) -> PolychatError:
+    if _number_of(error) in (errno.EMFILE, errno.ENFILE):
+        return NotReady(
+            "no connection can be opened: this process has as many open files as it may; raise the limit (ulimit -n)"
+        )
     if (certificate := _certificate_error(error)) is not None:
         return _refused(certificate, error, place)
     if place.proxy is not None and not place.connected:
@@ -64,6 +70,11 @@ def _failure_of(error: Exception, place: Place) -> PolychatError:
     if isinstance(error, ValueError) and not isinstance(error, (aiohttp.ClientError, OSError)):
         return BadInput(f"the request cannot be sent: {shown(str(error))}", field="headers")
     return ConnectionFailed(_no_connection(error, place))
+
+
+def _number_of(error: BaseException) -> int | None:
+    below = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    return below.errno if isinstance(below, OSError) else None
 
 
 def _no_connection(error: Exception, place: Place) -> str:
