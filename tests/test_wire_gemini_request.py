@@ -51,7 +51,7 @@ def back(ask: Ask) -> Ask:
     if plainly.format is not None and plainly.format.schema is not None:
         plainly.format = Format("schema", plainly.format.schema)
     if (thinking := plainly.reasoning) is not None:
-        thinking.effort = "minimal" if thinking.effort == "none" else thinking.effort
+        thinking.effort = {"none": "minimal", "xhigh": "high"}.get(thinking.effort, thinking.effort)
         thinking.summary = thinking.summary and ("none" if thinking.summary == "none" else "auto")
     return plainly
 

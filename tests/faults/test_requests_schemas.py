@@ -155,7 +155,7 @@ MODELS = {
     "openai-chat": "gpt-4o",
     "openai-responses": "gpt-5.1",
     "anthropic": "claude-sonnet-4-5",
-    "gemini": "gemini-2.5-flash",
+    "gemini": "gemini-3-pro",
 }
 VENDORS = {"openai-chat": "openai", "openai-responses": "openai-responses", "anthropic": "anthropic", "gemini": "gemini"}
 PAIRS = [(door, wire) for door in CORPUS for wire in specs.REQUESTS if door != wire]

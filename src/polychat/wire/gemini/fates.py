@@ -61,7 +61,7 @@ FATES: Fates = {
     "logprobs": mapped("responseLogprobs and logprobs"),
     "logit_bias": dropped("the API has no biases of tokens"),
     "n": mapped("candidateCount"),
-    "reasoning.effort": mapped("thinkingLevel, where none is MINIMAL; for Gemini 2 a thinkingBudget"),
+    "reasoning.effort": mapped("thinkingLevel, where none is MINIMAL and xhigh is HIGH; for Gemini 2 a thinkingBudget"),
     "reasoning.budget": Fate("kept", "it goes in place of the effort where both are said: the API refuses both"),
     "reasoning.summary": mapped("includeThoughts: any kind of summary is one"),
     "verbosity": dropped("the API has no such word"),

@@ -20,7 +20,10 @@ _SAMPLING = {
     "seed": "seed",
     "candidateCount": "n",
 }
-_LEVELS: dict[Effort, str] = {"none": "MINIMAL", "minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH"}
+_LEVELS: dict[Effort, str] = {
+    **{"none": "MINIMAL", "minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH"},
+    "xhigh": "HIGH",  # the API knows no more
+}
 _BUDGETS: dict[Effort, int] = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 24576}
 """What the vendor's own OpenAI door makes of an effort for models that know no levels."""
 _NO_LEVELS = re.compile(r"gemini-2\b")
@@ -139,7 +142,7 @@ def _thinking(wanted: Thinking, model: str) -> dict[str, Any]:
         if _NO_LEVELS.search(model):
             said["thinkingBudget"] = _BUDGETS[wanted.effort]
         else:
-            said["thinkingLevel"] = _LEVELS.get(wanted.effort, wanted.effort.upper())
+            said["thinkingLevel"] = _LEVELS[wanted.effort]
     if wanted.summary is not None:
         said["includeThoughts"] = wanted.summary != "none"
     return said
