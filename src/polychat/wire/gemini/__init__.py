@@ -5,6 +5,7 @@ https://ai.google.dev/gemini-api/docs/thinking, …/thought-signatures, …/func
 official Python client, google-genai 3.4.
 """
 
+from .adjusting import adjusted
 from .answer import write_count, writer
 from .fates import FATES
 from .faults import read_fault, write_fault
@@ -18,6 +19,7 @@ __all__ = [
     "NAME",
     "VENDOR",
     "Reader",
+    "adjusted",
     "count_path",
     "path",
     "read_count",

@@ -1,0 +1,79 @@
+"""Kind: requests of other wires that Gemini's API answers with 400, though little has to change in them."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from typing import Any
+
+import pytest
+
+from polychat.types import Ask, ImagePart, TextPart, ToolCall, ToolResult, Turn
+from polychat.wire import gemini
+from polychat.wire.ledger import Loss
+
+from ..furniture import specs
+
+PIXEL = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+JPEG = b"\xff\xd8\xff\xe0" + bytes(20)
+
+
+def sent(ask: Ask) -> tuple[dict[str, Any], list[Loss]]:
+    """The body as a vendor of this wire gets it, which its own document allows; and the losses."""
+    before = repr(ask)
+    better, losses = gemini.adjusted(ask)
+    assert repr(ask) == before, "the ask that was given stays as it is"
+    body = gemini.write_request(better)
+    assert specs.wrong(*specs.REQUESTS["gemini"], {"model": "models/m", **body}) == []
+    return body, losses
+
+
+def asked(*parts: Any, **more: Any) -> Ask:
+    return Ask("gemini-3-pro", [Turn("user", list(parts) or [TextPart("hi")])], wire="openai-chat", **more)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 6, 9])
+def test_no_more_stops_go_out_than_are_taken(count: int) -> None:
+    """The first five do, and the rest is told."""
+    stops = [f"stop {place}" for place in range(count)]
+    body, losses = sent(asked(stop=stops))
+    assert body.get("generationConfig", {}).get("stopSequences", []) == stops[:5]
+    assert [loss.field for loss in losses] == ["stop"] * (count > 5)
+
+
+@pytest.mark.parametrize(
+    ("tier", "goes", "told"),
+    [("flex", "flex", 0), ("priority", "priority", 0), ("default", "standard", 0), ("auto", None, 0), ("turbo", None, 1)],
+)
+def test_a_tier_goes_out_in_the_apis_words(tier: str, goes: str | None, told: int) -> None:
+    """One that it has no word for is left out and told."""
+    body, losses = sent(asked(service_tier=tier))
+    assert body.get("serviceTier") == goes
+    assert [loss.field for loss in losses] == ["service_tier"] * told
+
+
+@pytest.mark.parametrize(
+    ("data", "called", "goes"),
+    [
+        (JPEG, "image/jpg", "image/jpeg"),
+        (PIXEL, "image/jpeg", "image/png"),
+        (b"?", "image/jpg", "image/jpeg"),
+        (b"?", "image/heic", "image/heic"),
+    ],
+)
+@pytest.mark.parametrize("within", [False, True], ids=["of a user", "of a tool"])
+def test_an_image_is_called_what_it_is(data: bytes, called: str, goes: str, within: bool) -> None:
+    """By its bytes, else by the registered name of what it is called; in results of tools too."""
+    image = ImagePart(data=data, media_type=called)
+    ask = asked(image)
+    if within:
+        ask.turns = [*asked().turns, Turn("assistant", [ToolCall("c", "f")]), Turn("tool", [ToolResult("c", [image])])]
+    body, losses = sent(ask)
+    assert f"'mimeType': '{goes}'" in str(body)
+    assert losses == []
+
+
+def test_the_clients_own_words_go_as_they_are() -> None:
+    """What came on Gemini's own wire is for the API to judge."""
+    ask = asked(ImagePart(data=JPEG, media_type="image/jpg"), stop=list("abcdefg"), service_tier="turbo")
+    ask.wire = gemini.NAME
+    assert gemini.adjusted(ask) == (ask, [])
