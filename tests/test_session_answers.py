@@ -52,7 +52,7 @@ async def test_a_status_is_our_error_and_aiohttps(serve: Serve, status: int, kin
     assert isinstance(caught.value, kind)
     assert isinstance(caught.value, RuntimeError)
     assert (caught.value.status, caught.value.retry_after) == (status, 7)
-    assert str(caught.value) == f"127.0.0.1 answered {status} Some reason (come again in 7 s)" == caught.value.message
+    assert str(caught.value) == f"127.0.0.1 answered {status} Some reason (retry after 7 s)" == caught.value.message
 
 
 async def test_a_status_error_shows_no_secrets(serve: Serve) -> None:

@@ -210,7 +210,7 @@ class Unauthorized(StatusError):
 
 
 class RateLimited(StatusError):
-    """429: too many asks; ``retry_after`` says when to come again, if the service did."""
+    """429: too many requests; ``retry_after`` says when to retry, if the service did."""
 
 
 class ChallengeRequired(StatusError):

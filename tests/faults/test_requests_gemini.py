@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64decode
 from typing import Any
 
 import pytest
 
-from polychat.types import Ask, ImagePart, TextPart, ToolCall, ToolResult, Turn
+from polychat.providers import Notes
+from polychat.types import Ask, FilePart, ImagePart, TextPart, ToolCall, ToolResult, Turn
 from polychat.wire import gemini
 from polychat.wire.ledger import Loss
+from polychat.wire.ledger import losses as losses_of
+from polychat.wire.wires import names
+from polychat.wire.wires import wire as spoken
 
 from ..furniture import specs
 
@@ -70,6 +75,48 @@ def test_an_image_is_called_what_it_is(data: bytes, called: str, goes: str, with
     body, losses = sent(ask)
     assert f"'mimeType': '{goes}'" in str(body)
     assert losses == []
+
+
+def test_no_message_goes_out_empty() -> None:
+    """Empty texts are left out, and with them the turns that hold nothing else."""
+    ask = asked()
+    ask.turns = [
+        Turn("user", [TextPart("hi")]),
+        Turn("assistant", [TextPart("")]),
+        Turn("user", [TextPart(""), TextPart("go on")]),
+    ]
+    body, losses = sent(ask)
+    assert [[part["text"] for part in one["parts"]] for one in body["contents"]] == [["hi"], ["go on"]]
+    assert losses == []
+
+
+@pytest.mark.parametrize("wire", [name for name in names() if name != "gemini"])
+def test_geminis_defaults_said_aloud_are_no_loss_elsewhere(wire: str) -> None:
+    """One answer, of text: every backend gives that. An image asked for is a loss."""
+    body = {
+        "contents": [{"parts": [{"text": "hi"}]}],
+        "generationConfig": {"candidateCount": 1, "responseModalities": ["TEXT"]},
+    }
+    fates, vendor = spoken(wire).FATES, spoken(wire).VENDOR
+    ask = gemini.read_request(json.dumps(body).encode(), model="m")
+    assert losses_of(ask, fates, wire, vendor) == []
+    body["generationConfig"] = {"responseModalities": ["TEXT", "IMAGE"]}
+    ask = gemini.read_request(json.dumps(body).encode(), model="m")
+    assert [loss.field for loss in losses_of(ask, fates, wire, vendor)] == ["extra.foreign"]
+
+
+@pytest.mark.parametrize("wire", names())
+def test_a_file_that_another_vendor_holds_is_not_sent(wire: str) -> None:
+    """Where it is allowed to be lost it is told, and its id goes to nobody: of a user and of a tool."""
+    file = FilePart(id="file-of-another")
+    turns = [
+        *[Turn("user", [TextPart("hi"), file]), Turn("assistant", [ToolCall("c", "f", "{}")])],
+        *[Turn("tool", [ToolResult("c", [TextPart("x"), file], "f")]), Turn("user", [TextPart("and?")])],
+    ]
+    ask, notes = Ask("m", turns, wire="anthropic" if wire != "anthropic" else "openai-chat"), Notes("allow")
+    better = notes.settle(ask, spoken(wire).FATES, wire, spoken(wire).VENDOR)
+    assert "parts.file.id.foreign" in [loss.field for loss in notes.losses]
+    assert "file-of-another" not in str(spoken(wire).write_request(better))
 
 
 def test_the_clients_own_words_go_as_they_are() -> None:

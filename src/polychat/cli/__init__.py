@@ -239,7 +239,7 @@ def _serve(serve: argparse.ArgumentParser) -> None:
 
 def _config(config: argparse.ArgumentParser) -> None:
     actions = config.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
-    check = actions.add_parser("check", help="tell whether a file means something, and where it does not: file, line, key")
+    check = actions.add_parser("check", help="check whether a file is valid, and say where it is not: file, line, key")
     show = actions.add_parser("show", help="print what is in force, with all defaults, and no secrets")
     for action in (check, show):
         action.add_argument("file", nargs="?", type=Path, metavar="FILE", help="in place of the one in force")

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import BadInput, UnknownTarget
 from ..providers import Notes, shape_of, tool_of
 from ..wire import openai_chat
-from ..wire._json import decoded, encoded, json_fault
+from ..wire._json import decoded, sendable
 from ..wire.answering import Writer
 from ..wire.framing import DataLines
 from .calls import on_loss_of
@@ -109,7 +109,7 @@ class Completions:
             shape = shape_of(body.pop("response_format"))
         if isinstance(body.get("tools"), (list, tuple)):
             body["tools"] = [_tool(one) if callable(one) else one for one in body["tools"]]
-        ask = openai_chat.read_request(_encoded({"model": name or "", "messages": messages, "stream": stream, **body}))
+        ask = openai_chat.read_request(sendable({"model": name or "", "messages": messages, "stream": stream, **body}))
         if shape is not None:
             ask.format = shape.format
         notes = Notes(on_loss_of(options.pop("on_loss", None)))
@@ -140,16 +140,6 @@ def _tool(function: Any) -> dict[str, Any]:
     tool = tool_of(function)
     said = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
     return {"type": "function", "function": {name: one for name, one in said.items() if one is not None}}
-
-
-def _encoded(fields: dict[str, Any]) -> bytes:
-    """The request as JSON. Raises ``BadInput`` naming the part that JSON or UTF-8 cannot carry."""
-    try:
-        return encoded(fields)
-    except (ValueError, TypeError, RecursionError):
-        place, what = json_fault(fields, "") or ("request", "nested too deep")
-        place = place.removeprefix(".")
-        raise BadInput(f"{place} is {what}, which cannot be sent as JSON", field=place) from None
 
 
 _OURS = ("proxy", "timeout", "base_url", "cookies", "headers", "api_key", "on_loss")

@@ -84,6 +84,6 @@ def _check_circles(routes: Mapping[str, Route], aliases: Mapping[str, str], stri
             {name: [one for one in meant if one in leads and not _is_itself(one, name)] for name, meant in leads.items()}
         ).prepare()
     except CycleError as error:
-        circle = error.args[1][::-1]  # graphlib tells who comes before whom
+        circle = error.args[1][::-1]  # graphlib lists predecessors
         key = f"routes.{circle[0]}.targets" if circle[0] in routes else f"aliases.{circle[0]}"
         raise strict.error(key, f"leads back to itself: {' -> '.join(circle)}") from None

@@ -31,7 +31,7 @@ class Section:
 
 
 SECTIONS = (
-    Section("gateway", Gateway, "`polychat serve`: where it listens, whom it lets in, how it answers."),
+    Section("gateway", Gateway, "`polychat serve`: where it listens, who has access, how it answers."),
     Section(
         "routes.NAME",
         Route,

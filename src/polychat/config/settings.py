@@ -147,7 +147,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """`polychat serve`: where it listens, whom it lets in, how it answers."""
+    """`polychat serve`: where it listens, who has access, how it answers."""
 
     host: str = option("127.0.0.1", "The address to listen on. Any other than loopback demands `keys`.")
     port: int = option(8000, "The port; 0 picks a free one.", least=0, most=65535)

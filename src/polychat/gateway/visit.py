@@ -171,7 +171,7 @@ class Visit:
             said = "the gateway is about to stop: ask again, and another will answer"
             raise Refused(Fault(said, "overloaded", 503, retry_after=1.0), [(b"connection", b"close")])
         if gateway.running > setup.limits.concurrent:
-            said = f"{setup.limits.concurrent:,} requests are being answered, which is the limit here: come again"
+            said = f"{setup.limits.concurrent:,} requests are being answered, which is the limit here: try again"
             raise Refused(Fault(said, "rate_limit", 429, retry_after=1.0))
         kind = headers.get(b"content-type")
         if kind is not None and kind != b"application/json" and endpoint.method == "POST" and not _is_json(kind):

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ..errors import BadInput
 from ..types import Ask
-from ..wire.adapting import demanded, without_foreign
+from ..wire.adapting import demanded, without_foreign, without_foreign_files
 from ..wire.ledger import Fates, Loss, OnLoss, losses, settle
 
 
@@ -26,11 +26,13 @@ class Notes:
     """The body of the reply, where it came whole and not as a stream."""
 
     def settle(self, ask: Ask, fates: Fates, wire: str, vendor: str) -> Ask:
-        """Note what is lost of ``ask``, and refuse or warn as the caller wants it; gives the ask without foreign hosted tools.
+        """Note what is lost of ``ask``, and refuse or warn as the caller wants it. Raises ``BadInput``.
 
-        Raises ``BadInput``.
+        Gives the ask without the tools and files that only another vendor has.
         """
         self.losses = found = losses(ask, fates, wire, vendor)
+        if any(loss.field == _HELD for loss in found):
+            ask = without_foreign_files(ask)
         if not ask.tools:
             settle(found, self.on_loss)
             return ask
@@ -63,3 +65,4 @@ class Notes:
 
 
 _HOSTED = "tools.hosted.foreign"
+_HELD = "parts.file.id.foreign"

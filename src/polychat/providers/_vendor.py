@@ -18,7 +18,7 @@ from ..errors import BackendError, BadInput, NotReady, StatusError, shown
 from ..events import Event
 from ..types import Ask, Messages
 from ..wire import embeddings, models
-from ..wire._json import encoded, json_fault
+from ..wire._json import encoded, sendable
 from ..wire.adapting import AS_FUNCTION, AsFunctions, Calls, adapted, readable
 from ..wire.embeddings import Embed, Embeddings
 from ..wire.hints import comes_back
@@ -80,7 +80,7 @@ class Vendor(AsyncGeneratorProvider):
         ask, calls = cls._adapted(notes.settle(ask, cls._fates(), spoken.NAME, tag))
         ask, changed = adjusted(spoken, ask, tag)
         notes.add(changed)
-        body = _sendable(fitted({**spoken.write_request(ask, vendor=tag), **along}, row, notes))
+        body = sendable(fitted({**spoken.write_request(ask, vendor=tag), **along}, row, notes))
         async with cls._exchange(call, "POST", spoken.path(ask), api_key, body) as response:
             notes.limits = rate_limits(response)
             if not response.ok:
@@ -237,16 +237,6 @@ def _without_custom(name: str) -> Fates:
 
 def _headers(row: Row, api_key: str | None) -> dict[str, str]:
     return {"Content-Type": "application/json", **row.headers, **key_header(row, api_key)}
-
-
-def _sendable(body: dict[str, Any]) -> bytes:
-    """The body as JSON. Raises ``BadInput`` naming the part that JSON or UTF-8 cannot carry."""
-    try:
-        return encoded(body)
-    except (ValueError, TypeError, RecursionError):
-        place, what = json_fault(body, "") or ("request", "nested too deep")
-        place = place.removeprefix(".")
-        raise BadInput(f"{place} is {what}, which cannot be sent as JSON", field=place) from None
 
 
 def _limits(ask: Ask) -> Limits:

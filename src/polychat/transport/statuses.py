@@ -1,4 +1,4 @@
-"""A status other than 2xx as an error: which one it is, when to come again, and nothing in it that is secret."""
+"""A status other than 2xx as an error: which one it is, when to retry, and nothing in it that is secret."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def status_error(
     elif said:
         message += f": {said}"
     if wait is not None and not wall:
-        message += f" (come again in {wait:g} s)"
+        message += f" (retry after {wait:g} s)"
     kind = ChallengeRequired if wall else _KINDS.get(status, StatusError)
     asked = request_info(method, url, sent or {})
     return kind(message, status=status, retry_after=wait, provider=provider, asked=asked, headers=headers)

@@ -10,6 +10,8 @@ from itertools import accumulate
 from math import isfinite
 from typing import Any
 
+from ..errors import BadInput
+
 MAX_DEPTH = 64
 """Arrays and objects inside each other, unless a caller says otherwise."""
 
@@ -173,6 +175,16 @@ def _top(brackets: bytes, level: int, enough: int) -> int:
 
 def _highest(brackets: bytes, level: int) -> int:
     return max(accumulate(array("b", brackets.translate(_STEPS)), initial=level))
+
+
+def sendable(body: Any) -> bytes:
+    """A request's body as JSON. Raises ``BadInput`` naming the part that JSON or UTF-8 cannot carry."""
+    try:
+        return encoded(body)
+    except (ValueError, TypeError, RecursionError):
+        place, what = json_fault(body, "") or ("request", "nested too deep")
+        place = place.removeprefix(".")
+        raise BadInput(f"{place} is {what}, which cannot be sent as JSON", field=place) from None
 
 
 def json_fault(value: Any, field: str) -> tuple[str, str] | None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from hashlib import sha256
+from typing import Any
 
 from ..events import Event, Finish, ToolCallPiece
-from ..types import Ask, HostedTool, Part, ReasoningPart, Tool, ToolCall, ToolResult, Turn
+from ..types import Ask, FilePart, HostedTool, Part, ReasoningPart, Tool, ToolCall, ToolResult, Turn
 from ._json import decoded, encoded
 
 INPUT = "input"
@@ -54,6 +55,16 @@ def without_foreign(ask: Ask, wire: str) -> Ask:
     ):
         choice = None
     return replace(ask, tools=tools, tool_choice=choice, parallel_tool_calls=ask.parallel_tool_calls if tools else None)
+
+
+def without_foreign_files(ask: Ask) -> Ask:
+    """``ask`` without the files that it names by an id alone: where that is another vendor's, nobody else can read them."""
+    return replace(ask, turns=[replace(turn, parts=_own_files(turn.parts)) for turn in ask.turns])
+
+
+def _own_files(parts: list[Any]) -> list[Any]:
+    left = [part for part in parts if not (isinstance(part, FilePart) and part.id is not None)]
+    return [replace(part, parts=_own_files(part.parts)) if isinstance(part, ToolResult) else part for part in left]
 
 
 def readable(ask: Ask, vendor: str) -> Ask:

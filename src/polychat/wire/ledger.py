@@ -503,6 +503,8 @@ DEFAULTS: Mapping[str, tuple[object, ...]] = {
 """What a field says that says nothing: the answer is the same without it."""
 _UNDERSTOOD = ("reasoning", "thinking")
 """Fields of one wire that are read as common words besides, and stay for their own wire's sake."""
+_GROUPS = ("generationConfig",)
+"""Fields that only hold others: Gemini's settings."""
 
 
 def is_default(name: str, value: object) -> bool:
@@ -513,4 +515,6 @@ def is_default(name: str, value: object) -> bool:
 
 
 def _is_understood(name: str, value: object) -> bool:
+    if name in _GROUPS and isinstance(value, dict):
+        return all(is_default(member, one) for member, one in value.items())
     return name in _UNDERSTOOD or is_default(name, value)

@@ -20,7 +20,7 @@ FAILURES = {
     408: "The body stopped coming (`gateway.limits.body_seconds`).",
     413: "The body is too large (`gateway.limits.body`), here or for the backend.",
     415: "The body is not said to be `application/json`.",
-    429: "The backend's limit is reached, or the gateway's own (`gateway.limits.concurrent`): come again after `retry-after`.",
+    429: "The backend's limit is reached, or the gateway's own (`gateway.limits.concurrent`). See `retry-after`.",
     500: "A defect of the gateway; its log says more, under the same `x-request-id`.",
     502: "The backend failed, could not be reached, or broke off. Nothing is made up to look like an answer.",
     503: "The backend is overloaded or not set up, or the gateway is about to stop.",

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...types import Ask, ImagePart, Part, ToolResult, Turn
+from ...types import Ask, ImagePart, Part, TextPart, ToolResult, Turn
 from ..ledger import Loss
 from ..media import type_named, type_of_bytes
 from .names import NAME, VENDOR
 
 MOST_STOPS = 5
+_EMPTY = TextPart("")
 _TIERS = {"default": "standard", "auto": None, "standard_only": "standard", "scale": "priority"}
 """What others call a tier; ``None`` is for the API to choose."""
 _KNOWN = frozenset({"unspecified", "standard", "flex", "priority"})
@@ -23,7 +24,8 @@ def adjusted(ask: Ask, vendor: str = VENDOR) -> tuple[Ask, list[Loss]]:
     """The ask with what the API refuses changed, and what of its meaning that cost. ``ask`` itself stays as it is."""
     if ask.wire == NAME:
         return ask, []  # the client's own words
-    better, losses = replace(ask, turns=[_turn(turn) for turn in ask.turns]), list[Loss]()
+    turns = [_turn(turn) for turn in ask.turns]
+    better, losses = replace(ask, turns=[turn for turn in turns if turn.parts]), list[Loss]()
     if len(ask.stop) > MOST_STOPS:
         better.stop = ask.stop[:MOST_STOPS]
         losses.append(
@@ -37,10 +39,10 @@ def adjusted(ask: Ask, vendor: str = VENDOR) -> tuple[Ask, list[Loss]]:
 
 
 def _turn(turn: Turn) -> Turn:
-    """Images are called what their bytes are: the API refuses a type that it does not know, or that is not theirs."""
-    if not any(isinstance(part, ImagePart | ToolResult) for part in turn.parts):
+    """Without texts that are empty; images are called what their bytes are. The API refuses all else."""
+    if not any(isinstance(part, ImagePart | ToolResult) or part == _EMPTY for part in turn.parts):
         return turn
-    return replace(turn, parts=[_part(part) for part in turn.parts])
+    return replace(turn, parts=[_part(part) for part in turn.parts if part != _EMPTY])
 
 
 def _part(part: Part) -> Part:
