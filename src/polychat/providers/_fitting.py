@@ -16,7 +16,7 @@ import msgspec
 from ..config.rows import Row
 from ..errors import BadInput, shown
 from ..types import Ask
-from ..wire.fields import short_name
+from ..wire.checks import short_name
 from ..wire.ledger import Loss, is_default
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from ..errors import BadInput, BadReply, shown
 from ..events import Usage
 from ._json import decoded, encoded
-from .fields import in_path, item, several, text, whole
+from .checks import in_path, item, several, text, whole
 
 Shape: TypeAlias = Literal["openai", "gemini", "ollama"]
 Vector: TypeAlias = list[float]

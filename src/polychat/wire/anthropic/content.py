@@ -8,7 +8,7 @@ from typing import Any
 from ...errors import BadInput
 from ...types import FilePart, ImagePart, Opaque, Part, ReasoningPart, TextPart, ToolCall, ToolResult, Turn
 from .._json import encoded
-from ..fields import bad, optional_flag, optional_text, record, rest, several, text
+from ..checks import bad, optional_flag, optional_text, record, rest, several, text
 from ..tags import untagged
 from .caching import cache_of
 from .words import CALLER, VENDOR

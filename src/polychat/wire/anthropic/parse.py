@@ -8,7 +8,7 @@ from typing import Any
 from ...errors import BadInput, shown
 from ...types import Ask, Effort, Format, HostedTool, TextPart, Thinking, Tool, ToolChoice, Turn
 from .._json import TooDeep, decoded
-from ..fields import bad, optional_count, optional_flag, optional_number, optional_text, record, rest, several, strings, text
+from ..checks import bad, optional_count, optional_flag, optional_number, optional_text, record, rest, several, strings, text
 from ..limits import LIMITS, Limits
 from .caching import cache_of
 from .content import Conversation, texts

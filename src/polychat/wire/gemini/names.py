@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from ...types import Opaque
-from ..fields import item
+from ..checks import item
 from ..tags import tagged, untagged
 
 NAME = "gemini"

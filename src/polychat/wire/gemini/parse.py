@@ -7,7 +7,7 @@ from typing import Any, cast
 from ...errors import BadInput, shown
 from ...types import Ask, Effort, Format, HostedTool, Thinking, Tool, ToolChoice
 from .._json import TooDeep, decoded
-from ..fields import flag, item, number, several, text, whole
+from ..checks import flag, item, number, several, text, whole
 from ..limits import LIMITS, Limits
 from .names import NAME, Object, fields, repeated
 from .schema import json_schema

@@ -10,7 +10,7 @@ from typing import Any, cast
 from ...errors import BadInput, shown
 from ...types import AudioPart, FilePart, ImagePart, Opaque, Part, ReasoningPart, TextPart, ToolCall, ToolResult, Turn
 from .._json import encoded
-from ..fields import flag, item, several, text
+from ..checks import flag, item, several, text
 from .names import SKIP_VALIDATION, VENDOR, Object, fields, opaque_of, repeated, type_of
 
 _ROLES = ("user", "model", "function")

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from ...types import Ask, Effort, Format, HostedTool, Thinking, Tool, ToolChoice
-from ..fields import in_path
+from ..checks import in_path
 from .content import contents_of
 from .names import NAME, VENDOR, Object
 

@@ -22,7 +22,7 @@ from ...types import (
     Turn,
 )
 from .._json import decoded, encoded
-from ..fields import flag, item, number, several, text, whole
+from ..checks import flag, item, number, several, text, whole
 from ..limits import LIMITS, Limits
 from ..tags import untagged
 from .names import CALL_SIGNATURE, NAME, NO_PARAMETERS, OPTIONS, THOUGHT_SIGNATURE, VENDOR, image_type

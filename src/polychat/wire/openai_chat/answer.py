@@ -11,9 +11,9 @@ from ...events import Event, Finish, Logprobs, Media, Reasoning, Refusal, Source
 from ...types import Ask, Opaque
 from .._json import encoded
 from ..answering import Writer
+from ..checks import data_url
 from ..deltas import is_finished
 from ..faults import Fault, fault_of
-from ..fields import data_url
 from ..framing import data_line
 from ..reading import nearest
 from ..tags import tagged

@@ -13,7 +13,7 @@ from ...events import Event, Finish, Logprobs, Text, Usage
 from ...types import Ask, TextPart, Turn
 from .._json import TooDeep, decoded, encoded
 from ..answering import Writer
-from ..fields import item, several, text, whole
+from ..checks import item, several, text, whole
 from ..framing import data_line
 from ..limits import LIMITS, Limits
 from .answer import error_of_finish, reason_of, refusal_headers

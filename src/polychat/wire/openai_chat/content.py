@@ -19,7 +19,7 @@ from ...types import (
     ToolResult,
     Turn,
 )
-from ..fields import from_base64, from_data_url, item, several, text
+from ..checks import from_base64, from_data_url, item, several, text
 from ..tags import untagged
 from .names import AUDIO_TYPES, VENDOR
 from .thoughts import PLAIN, part_of

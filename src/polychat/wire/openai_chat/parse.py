@@ -7,7 +7,7 @@ from typing import Any, get_args
 from ...errors import BadInput, shown
 from ...types import Ask, Effort, Format, HostedTool, Thinking, Tool, ToolChoice, Turn
 from .._json import TooDeep, decoded
-from ..fields import flag, item, number, several, text, whole
+from ..checks import flag, item, number, several, text, whole
 from ..limits import LIMITS, Limits
 from .content import cache_of, left, read_turns
 from .names import NAME

@@ -24,7 +24,7 @@ from ...types import (
     ToolResult,
     Turn,
 )
-from ..fields import data_url, short_name
+from ..checks import data_url, short_name
 from .names import AS_THEY_ARE, AUDIO, NAME, VENDOR
 from .thoughts import detail_of
 

@@ -11,8 +11,8 @@ from typing import Any
 from ...events import Event, Reasoning
 from ...types import Opaque, ReasoningPart
 from .._json import decoded, encoded
+from ..checks import item
 from ..deltas import TooMany
-from ..fields import item
 from ..limits import Limits
 from ..tags import tagged, untagged
 from .names import VENDOR

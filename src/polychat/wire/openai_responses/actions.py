@@ -9,7 +9,7 @@ from typing import Any
 
 from ...types import ImagePart, TextPart, ToolCall, ToolResult
 from .._json import decoded, encoded
-from ..fields import data_url
+from ..checks import data_url
 from .names import Object
 
 CUSTOM = "custom_tool_call"

@@ -22,7 +22,7 @@ from ...types import (
     Turn,
 )
 from ..adapting import flat
-from ..fields import bad, from_base64, from_data_url, optional_text, record, rest, several, text
+from ..checks import bad, from_base64, from_data_url, optional_text, record, rest, several, text
 from .actions import ACTIONS, RESULTS, arguments_of, call_id_of, is_action, words_of
 from .names import Object
 from .sealed import call_of, item_id, unsealed, whole_item

@@ -19,7 +19,7 @@ from ...types import (
     Turn,
 )
 from ..adapting import apart as apart_of
-from ..fields import data_url
+from ..checks import data_url
 from ..tags import tagged
 from .actions import ACTIONS, CUSTOM, RESULTS, result_of
 from .actions import item_of as action_of

@@ -7,7 +7,7 @@ from typing import get_args
 from ...errors import BadInput, shown
 from ...types import Ask, Effort, Format, TextPart, Thinking, ToolChoice, Turn
 from .._json import TooDeep, decoded
-from ..fields import bad, optional_count, optional_flag, optional_number, optional_text, record, rest, several, strings, text
+from ..checks import bad, optional_count, optional_flag, optional_number, optional_text, record, rest, several, strings, text
 from ..limits import LIMITS, Limits
 from .conversation import Conversation
 from .names import ENCRYPTED, LOGPROBS, NAME, Object

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...types import HostedTool, Tool
 from ..adapting import apart, flat
-from ..fields import bad, optional_flag, optional_text, record, rest, several, text
+from ..checks import bad, optional_flag, optional_text, record, rest, several, text
 from .names import Object
 
 NO_ARGUMENTS = {"type": "object", "properties": {}}

@@ -6,7 +6,7 @@ import re
 
 from ...types import Ask, Format, Thinking, Tool, ToolChoice
 from ..adapting import apart as apart_of
-from ..fields import short_name
+from ..checks import short_name
 from .items import Items, apart
 from .names import ENCRYPTED, LOGPROBS, NAME, VENDOR, Object
 from .tools import write_tools
