@@ -12,7 +12,7 @@ from ..config.settings import Limits
 from ..errors import BadInput, shown
 from ..events import Finish, Usage
 from ..types import Ask
-from ..wire import fields as fields_of
+from ..wire import checks
 from ..wire._json import TooDeep, check_depth, encoded
 from ..wire.answering import Writer
 from ..wire.faults import Fault
@@ -116,10 +116,10 @@ class Door:
         fields = shallow(body, limits)
         model = value_of(fields, "model")
         if not isinstance(model, str) or not model:
-            raise fields_of.bad("model", "text: provider/model, or a name that /v1/models lists", model)
+            raise checks.bad("model", "text: provider/model, or a name that /v1/models lists", model)
         stream = value_of(fields, "stream")
         if stream is not None:
-            stream = fields_of.flag(stream, "stream")
+            stream = checks.flag(stream, "stream")
         return Question(self, body, fields, model, stream=self.streams if stream is None else bool(stream), limits=limits)
 
     def read(self, question: Question) -> Ask:

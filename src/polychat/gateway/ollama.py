@@ -10,7 +10,7 @@ from ..errors import UnknownTarget
 from ..providers import vendors
 from ..routing import Target
 from ..types import Ask
-from ..wire import fields, ollama
+from ..wire import checks, ollama
 from ..wire._json import encoded
 from ..wire.answering import Writer
 from ..wire.embeddings import Embed
@@ -110,7 +110,7 @@ async def _loaded(visit: Visit, question: Question) -> None:
 async def embed_one(visit: Visit) -> None:
     """``/api/embeddings``, which came before ``/api/embed``: one text, one vector."""
     said = shallow(visit.body, visit.setup.limits)
-    name, prompt = (fields.text(value_of(said, field), field) for field in ("model", "prompt"))
+    name, prompt = (checks.text(value_of(said, field), field) for field in ("model", "prompt"))
     more: dict[str, object] = {field: value_of(said, field) for field in ("options", "keep_alive") if field in said}
     await embedded(visit, "ollama", asked=Embed(_known(visit, name), [prompt], single=True, shape="ollama", extra=more))
 
@@ -138,7 +138,7 @@ async def running(visit: Visit) -> None:
 async def show(visit: Visit) -> None:
     """``/api/show``."""
     said = shallow(visit.body, visit.setup.limits)
-    name = fields.text(value_of(said, "model") or value_of(said, "name"), "model")
+    name = checks.text(value_of(said, "model") or value_of(said, "name"), "model")
     targets = (await planned(visit, name)).targets
     known = next((one for one in await listed(visit) if one.id == name), None)
     about: dict[str, object] = {"general.architecture": OLLAMA_FAMILY, "general.basename": name}

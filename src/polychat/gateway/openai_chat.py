@@ -5,8 +5,7 @@ from __future__ import annotations
 from ..errors import BadInput
 from ..events import Finish, Usage
 from ..types import Ask
-from ..wire import fields as fields_of
-from ..wire import openai_chat
+from ..wire import checks, openai_chat
 from ..wire._json import encoded
 from ..wire.answering import Writer
 from ..wire.openai_chat.passing import Chunks, ending_of
@@ -64,11 +63,11 @@ def prefer(question: Question) -> None:
     further = value_of(fields, "models") or []
     wanted = value_of(fields, "provider") or {}
     fields.pop("models", None), fields.pop("provider", None)
-    several = fields_of.several(further, "models")
+    several = checks.several(further, "models")
     if len(several) > _MODELS:
         raise BadInput(f"models has {len(several):,} names; at most {_MODELS} are taken", field="models")
-    names = [question.model, *(fields_of.text(name, f"models[{place}]") for place, name in enumerate(several))]
-    wanted = dict(fields_of.item(wanted, "provider"))
+    names = [question.model, *(checks.text(name, f"models[{place}]") for place, name in enumerate(several))]
+    wanted = dict(checks.item(wanted, "provider"))
     question.lost = tuple(f"provider.{name}" for name, value in wanted.items() if name not in _PROVIDER and value is not None)
     question.models = _preferred(list(dict.fromkeys(names)), wanted)
     question.fields, question.body = fields, encoded(fields)
@@ -88,14 +87,14 @@ def _preferred(names: list[str], wanted: Object) -> list[str]:
     if not kept:
         raise BadInput("provider leaves nobody to ask: loosen only or ignore", field="provider")
     fallbacks = wanted.get("allow_fallbacks")
-    return kept if fallbacks is None or fields_of.flag(fallbacks, "provider.allow_fallbacks") else kept[:1]
+    return kept if fallbacks is None or checks.flag(fallbacks, "provider.allow_fallbacks") else kept[:1]
 
 
 def _providers(wanted: Object, name: str) -> list[str]:
-    listed = fields_of.several(wanted.get(name) or [], f"provider.{name}")
+    listed = checks.several(wanted.get(name) or [], f"provider.{name}")
     if len(listed) > _MODELS:
         raise BadInput(f"provider.{name} has {len(listed):,} names; at most {_MODELS} are taken", field=f"provider.{name}")
-    return [fields_of.text(one, f"provider.{name}").lower() for one in listed]
+    return [checks.text(one, f"provider.{name}").lower() for one in listed]
 
 
 class OpenAICompletions(OpenAIChat):
