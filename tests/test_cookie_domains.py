@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from polychat.errors import BadInput
 from polychat.transport import get_cookies
-from polychat.transport.cookie_domains import Cookie, family, host_name, reaches
+from polychat.user.cookie_domains import Cookie, family, host_name, reaches
 
 LABELS = st.lists(st.sampled_from(["a", "b", "ab", "c-d", "xn--e1afmkfd", "org", "uk", "co", "com"]), min_size=1, max_size=4)
 HOSTS = LABELS.map(".".join)

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polychat.errors import BadInput
-from polychat.transport._request import sendable
-from polychat.transport.cookie_domains import Cookie, host_name
-from polychat.transport.cookie_files import Read, read
+from polychat.http.request import sendable
+from polychat.user.cookie_domains import Cookie, host_name
+from polychat.user.cookie_files import Read, read
 
 from .furniture.jars import (
     BY_HOST,

@@ -23,7 +23,7 @@ import pytest
 
 from polychat.errors import BadInput
 from polychat.transport import cookies_for, get_cookies
-from polychat.transport.cookies import LIMIT, ExposedCookies, UnusedCookies
+from polychat.user.cookies import LIMIT, ExposedCookies, UnusedCookies
 
 from .furniture.jars import (
     BY_HOST,

@@ -10,10 +10,10 @@ import pytest
 import polychat
 from polychat import errors
 from polychat.events import Finish, Start, Text, Usage
-from polychat.transport import exchange
-from polychat.transport.exchange import Exchange
-from polychat.transport.pool import PooledResponse
-from polychat.transport.response import StreamResponse
+from polychat.http import exchange
+from polychat.http.exchange import Exchange
+from polychat.http.pool.pool import PooledResponse
+from polychat.http.session.response import StreamResponse
 from polychat.wire.faults import Fault
 
 from .furniture.doors import Door

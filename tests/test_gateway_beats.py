@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from polychat.gateway.beats import Beats
+from polychat.gateway.chat.heartbeat import Heartbeat
 
 from .furniture.gateways import (
     DONE,
@@ -138,8 +138,8 @@ async def test_an_event_that_begins_while_a_sign_is_on_its_way() -> None:
         sent.append(data)
 
     door = SimpleNamespace(beat=b": waiting\n\n", stream_type="text/event-stream")
-    visit: Any = SimpleNamespace(latest=b"data: 1\n\n", started=True, door=door, beat=beat)
-    beats = Beats(visit, 60.0)
+    visit: Any = SimpleNamespace(latest=b"data: 1\n\n", started=True, dialect=door, beat=beat)
+    beats = Heartbeat(visit, 60.0)
     beats._ring()
     visit.latest = b"data: hal"
     for _ in range(3):

@@ -12,7 +12,7 @@ import pytest
 
 from polychat import config
 from polychat.cli import main
-from polychat.gateway.listening import check
+from polychat.http.server.listening import check
 
 ROOT = Path(__file__).parent.parent
 FILES = ROOT / "examples" / "gateway"

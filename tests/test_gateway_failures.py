@@ -29,7 +29,7 @@ from .furniture.gateways import (
 )
 from .furniture.server import Say, Seen
 
-DOORS = ("openai-chat", "openai-completions", "openai-responses", "anthropic", "gemini", "ollama")
+DIALECTS = ("openai-chat", "openai-completions", "openai-responses", "anthropic", "gemini", "ollama")
 
 
 async def cut_at_once(seen: Seen, say: Say) -> None:
@@ -124,7 +124,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("failure", AFTER)
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", DIALECTS)
 async def test_after_the_first_piece(serve: Any, door: str, failure: str) -> None:
     """Nobody else is asked, the stream says that it failed, and nothing in it says that it is done."""
     rest, verdict = AFTER[failure]
@@ -226,7 +226,7 @@ def message_of(door: str, answer: Any) -> str:
     raise AssertionError(f"not {door}'s error: {said}")
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", DIALECTS)
 @pytest.mark.parametrize("stream", [True, False])
 async def test_each_doors_errors(serve: Any, door: str, stream: bool) -> None:
     """Status, shape and when to come again, as the vendor's own clients expect them."""
@@ -245,7 +245,7 @@ async def test_each_doors_errors(serve: Any, door: str, stream: bool) -> None:
     assert record.verdict == "failed"
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", DIALECTS)
 async def test_overloaded(serve: Any, door: str) -> None:
     """503, and 529 for Anthropic's clients; they may come again, though it was retried here."""
     backend = await serve(fault(503, "overloaded_error", "full"))
@@ -261,7 +261,7 @@ async def test_overloaded(serve: Any, door: str) -> None:
     assert "x-should-retry" not in answer.headers
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", DIALECTS)
 async def test_unknown_models(serve: Any, door: str) -> None:
     """404 in the door's dialect, with the nearest names."""
     async with gateway(configured({"house": row("openai-chat", "http://127.0.0.1:9")})) as here:

@@ -34,7 +34,7 @@ from .furniture.server import Say, Seen
 from .test_five_providers import COOKIES, FIVE
 
 WIRES = ("openai-chat", "openai-responses", "anthropic", "gemini", "ollama")
-DOORS = ("openai-chat", "openai-completions", "openai-responses", "anthropic", "gemini", "ollama")
+DIALECTS = ("openai-chat", "openai-completions", "openai-responses", "anthropic", "gemini", "ollama")
 SAID = [[Start("x", "small-1")], [Text("Hel")], [Text("lo")], [Usage(3, 2, 5), Finish("complete", "stop")]]
 
 
@@ -45,7 +45,7 @@ async def asked(here: Running, door: str, model: str = "house/small", *, stream:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("wire", WIRES)
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", DIALECTS)
 async def test_every_door_reaches_every_backend(serve: Any, door: str, wire: str, stream: bool) -> None:
     """The words arrive, the answer comes back, and the record knows who answered, how it ended and what it cost."""
     backend = Door(wire, SAID)
@@ -63,7 +63,7 @@ async def test_every_door_reaches_every_backend(serve: Any, door: str, wire: str
     (ask,) = backend.asks
     assert (ask.model, ask.stream) == ("small", stream)
     assert "hi" in str(ask.turns[-1])
-    assert (record.door, record.model, record.route, record.stream) == (door, "house/small", "", stream)
+    assert (record.dialect, record.model, record.route, record.stream) == (door, "house/small", "", stream)
     assert (record.provider, record.served, record.attempts, record.verdict, record.reason) == (
         "house",
         "small",
@@ -109,7 +109,7 @@ async def test_usage_that_the_client_did_not_ask_for(serve: Any) -> None:
 
 async def test_each_piece_goes_on_at_once(serve: Any) -> None:
     """A piece is with the client before the backend says the next one."""
-    for door in DOORS:
+    for door in DIALECTS:
         stage = Stage(FIRST, text("Hel"), rest=[text("lo"), END, DONE])
         served = await serve(stage)
         async with gateway(configured({"house": row("openai-chat", served.url)})) as here:

@@ -12,7 +12,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.routing import Mount
 
 from polychat.config.settings import Direct
-from polychat.transport.pool import pool
+from polychat.http.pool.pool import pool
 
 from .furniture.gateways import (
     DONE,
@@ -225,7 +225,7 @@ async def test_nothing_is_left_behind(serve: Any, http: str) -> None:
         kept = pool()
         assert all(connection in kept._origins[way].idle for connection, way in kept._open.items()), "in use by nobody"
         assert _timers_of_tasks() == []
-        assert not any("Beats" in timer or "_ring" in timer for timer in map(repr, asyncio.get_running_loop()._scheduled))  # type: ignore[attr-defined]
+        assert not any("Heartbeat" in timer or "_ring" in timer for timer in map(repr, asyncio.get_running_loop()._scheduled))  # type: ignore[attr-defined]
     verdicts = [record.verdict for record in here.records]
     assert verdicts.count("cancelled") == 15
 

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polychat.gateway.logs import Log
-from polychat.gateway.record import Record
+from polychat.gateway.observe.logs import Log
+from polychat.gateway.observe.record import Record
 
 NOON = 1_795_262_400.25  # 2026-11-21T12:00:00.250Z
 
@@ -80,7 +80,7 @@ def test_a_line_tells_all_that_is_known() -> None:
     """As JSON, by names that stay."""
     [line] = told([whole()])
     assert json.loads(line) == {
-        **{"time": "2026-11-21T12:00:00.250Z", "request_id": "req_1", "door": "openai-chat", "key": "alice"},
+        **{"time": "2026-11-21T12:00:00.250Z", "request_id": "req_1", "dialect": "openai-chat", "key": "alice"},
         **{"method": "POST", "path": "/v1/chat/completions", "status": 200, "model": "quick", "route": "fast"},
         **{"target": "house/small-2", "attempts": 2, "passed": True, "stream": True, "first_ms": 125.0, "total_ms": 500.0},
         **{"prompt_tokens": 12, "completion_tokens": 34, "cached_tokens": 5, "cost": 0.00125, "losses": 1},
@@ -92,7 +92,7 @@ def test_what_is_not_known_is_left_out() -> None:
     """A request that never reached a backend names none, and no tokens of it."""
     [line] = told([record(status=404, verdict=None, reason=None, error="no such model", model="nope")])
     assert json.loads(line) == {
-        **{"time": "2026-11-21T12:00:00.250Z", "request_id": "req_1", "door": "openai-chat", "method": "POST"},
+        **{"time": "2026-11-21T12:00:00.250Z", "request_id": "req_1", "dialect": "openai-chat", "method": "POST"},
         **{"path": "/v1/chat/completions", "status": 404, "stream": False, "passed": False, "total_ms": 500.0},
         **{"model": "nope", "error": "no such model"},
     }
@@ -177,7 +177,7 @@ def test_no_secret_gets_into_it(form: str) -> None:
 
 def test_names_without_end_do_not_fill_the_memory() -> None:
     """Ten thousand names, some of them long, leave at most a thousand remembered."""
-    from polychat.gateway import logs
+    from polychat.gateway.observe import logs
 
     told([record(model=f"made-up-{number}" + "x" * (number % 2 * 1000)) for number in range(3000)], "human")
     assert len(logs._fit) <= 1000

@@ -19,9 +19,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as plain
 
 import polychat
-from polychat.gateway import metrics as module
-from polychat.gateway.metrics import Metrics, Snapshot, fold, snapshots, total
-from polychat.gateway.record import Record
+from polychat.gateway.observe import metrics as module
+from polychat.gateway.observe.metrics import Metrics, Snapshot, fold, snapshots, total
+from polychat.gateway.observe.record import Record
 
 ANSWERED = {"first": 0.25, "provider": "house", "served": "small", "verdict": "complete", "status": 200}
 NAMES = {"route": "", "provider": "house", "model": "small"}
@@ -69,7 +69,7 @@ def test_all_of_a_request_is_counted(accept: str) -> None:
     samples = scraped(counting(*[record(**ANSWERED, **took, stream=True, route="fast")] * 2), accept)
     names = {"route": "fast", "provider": "house", "model": "small"}
     expected = {
-        ("polychat_requests_total", "door", "openai-chat", "status", "200", "verdict", "complete"): 2,
+        ("polychat_requests_total", "dialect", "openai-chat", "status", "200", "verdict", "complete"): 2,
         ("polychat_request_seconds_count",): 2,
         ("polychat_request_seconds_sum",): 1.0,
         ("polychat_request_seconds_bucket", "le", "0.25"): 0,
@@ -114,11 +114,11 @@ def test_a_client_makes_up_no_label() -> None:
     failed = {"provider": "house", "status": 502, "verdict": "failed"}
     made_up = [record(model=f"x{n}", served=f"x{n}", route="fast", **failed) for n in range(50)]
     metrics = counting(*made_up, record(**ANSWERED), record(**failed, served="small"), record(model="y", status=404))
-    labels = {"door": "openai-chat", "status": "502", "verdict": "failed"}
+    labels = {"dialect": "openai-chat", "status": "502", "verdict": "failed"}
     name = "polychat_requests_total"
     assert value(metrics, name, **labels, provider="house", route="fast", model="") == 50
     assert value(metrics, name, **labels, **NAMES) == 1
-    assert value(metrics, name, door="openai-chat", status="404", verdict="", provider="", route="", model="") == 1
+    assert value(metrics, name, dialect="openai-chat", status="404", verdict="", provider="", route="", model="") == 1
 
 
 def test_labels_end_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +131,7 @@ def test_labels_end_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     late = [record(**{**ANSWERED, "served": "late"}) for _ in range(3)]
     metrics = counting(*(one for pair in zip(used, made_up, strict=True) for one in pair), *late)
     assert requests(metrics) == 1003
-    labels = {"door": "openai-chat", "status": "200", "verdict": "complete"}
+    labels = {"dialect": "openai-chat", "status": "200", "verdict": "complete"}
     name = "polychat_requests_total"
     assert value(metrics, name, **labels, **NAMES) == 500
     assert value(metrics, name, **labels, **{**NAMES, "model": "late"}) == 3
@@ -141,12 +141,12 @@ def test_labels_end_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_names_end_somewhere() -> None:
     """Nor are names kept without end, or names that have none."""
-    names = module.Names(limit=10)
+    names = module.LabelSets(limit=10)
     for number in range(50):
         names.of(record(**{**ANSWERED, "served": f"m{number}"}))
     assert len(names._named) == 10
     assert names.of(record(**{**ANSWERED, "served": "m0"})).model == "m0"
-    assert module.Names().of(record(**{**ANSWERED, "served": "x" * 100_000})).model == "other"
+    assert module.LabelSets().of(record(**{**ANSWERED, "served": "x" * 100_000})).model == "other"
 
 
 @settings(max_examples=60)

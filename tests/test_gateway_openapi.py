@@ -14,7 +14,7 @@ from polychat.gateway import paths
 from polychat.gateway.app import Gateway
 from polychat.gateway.openapi import OPERATIONS, description, document
 from polychat.gateway.openapi.operation import FAILURES
-from polychat.gateway.rest import routes
+from polychat.gateway.ops import routes
 from polychat.wire.faults import STATUS
 
 DOCUMENT = document()

@@ -83,10 +83,10 @@ async def test_what_cannot_be_served_changes_nothing(serve: Any, monkeypatch: py
     old, new = await serve(good), await serve(good)
     told = configured({"house": row("openai-chat", old.url)}, routes={"fast": ("house/small",)}, cors=("https://a.example",))
     async with gateway(told) as here:
-        setup, served = here.app.setup, (await here.ask("/v1/models")).body
+        runtime, served = here.app.runtime, (await here.ask("/v1/models")).body
         with pytest.raises(PolychatError):
             here.app.reload(BROKEN[broken](new.url))
-        assert here.app.setup is setup
+        assert here.app.runtime is runtime
         assert config.current() is told
         assert (await here.ask("/v1/models")).body == served
         for model in ("fast", "house/small", "house/another-that-nobody-asked-for-yet"):

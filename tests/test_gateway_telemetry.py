@@ -22,9 +22,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from polychat.errors import BadInput, MissingPackage
-from polychat.gateway import telemetry as module
-from polychat.gateway.record import Record
-from polychat.gateway.telemetry import Telemetry, telemetry
+from polychat.gateway.observe import otel as module
+from polychat.gateway.observe.otel import Telemetry, telemetry
+from polychat.gateway.observe.record import Record
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -83,7 +83,7 @@ def test_a_request_is_two_spans(seen: Seen) -> None:
     assert [(span.start_time, span.end_time) for span in (server, client)] == [(10**18, 10**18 + 2 * 10**9)] * 2
     assert dict(server.attributes or {}) == {
         **{"http.request.method": "POST", "http.route": "/v1/chat/completions", "url.path": "/v1/chat/completions"},
-        **{"http.response.status_code": 200, "polychat.request_id": "req_1", "polychat.door": "openai-chat"},
+        **{"http.response.status_code": 200, "polychat.request_id": "req_1", "polychat.dialect": "openai-chat"},
         **{"polychat.key": "alice", "polychat.attempts": 1, "polychat.verdict": "complete"},
     }
     assert dict(client.attributes or {}) == {
@@ -315,6 +315,6 @@ def test_a_variable_that_does_not_hold_is_told(monkeypatch: pytest.MonkeyPatch) 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the extra that brings it."""
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
-    monkeypatch.delitem(sys.modules, "polychat.gateway.telemetry")
+    monkeypatch.delitem(sys.modules, "polychat.gateway.observe.otel")
     with pytest.raises(MissingPackage, match=r"polychat\[otel\]"):
-        importlib.import_module("polychat.gateway.telemetry")
+        importlib.import_module("polychat.gateway.observe.otel")

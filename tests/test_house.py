@@ -30,6 +30,8 @@ ROOMS = [
     "prompt",
     "config",
     "wire",
+    "http",
+    "user",
     "transport",
     "providers",
     "routing",

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from polychat.http.session import connector as _kept
 from polychat.providers import ChatgptDuo, Opchatgpts
-from polychat.transport import StreamSession, _kept
+from polychat.transport import StreamSession
 
 from .furniture import corpus
 from .furniture.proxies import http_proxy

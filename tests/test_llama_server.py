@@ -14,7 +14,7 @@ import pytest
 
 import polychat
 from polychat import errors
-from polychat.transport import weights
+from polychat.user import weights
 
 SERVER = """
 import sys, threading

@@ -15,7 +15,7 @@ import pytest
 from polychat import config, errors
 from polychat.events import Event, Finish, Text, Usage
 from polychat.providers import Local, _llama, local
-from polychat.transport import weights
+from polychat.user import weights
 
 HELLO = [{"role": "user", "content": "Say hello."}]
 

@@ -22,7 +22,7 @@ from polychat import errors
 from polychat.events import Event, Finish, Text, Usage
 from polychat.providers import Local, _llama, local
 from polychat.providers._call import call_of
-from polychat.transport import weights
+from polychat.user import weights
 
 HELLO = [{"role": "user", "content": "Say hello."}]
 STORY = [{"role": "user", "content": "Tell me a very long story about a fox."}]

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from polychat import errors
 from polychat.events import Finish, Text
-from polychat.transport._coding import ACCEPTED, Decoder, decoder
-from polychat.transport._timer import Waits
-from polychat.transport.pool import pool
+from polychat.http.coding import ACCEPTED, Decoder, decoder
+from polychat.http.pool.pool import pool
+from polychat.http.timeouts import Timeouts
 
 from .furniture.corpus import splits
 from .furniture.pooling import ask, echo, said, settled
@@ -133,7 +133,7 @@ async def test_an_answer_before_all_was_sent_is_given() -> None:
         await over.wait()
 
     async with listening(deaf) as server, asyncio.timeout(10):
-        response = await ask(server.url, b"x" * 30_000_000, waits=Waits(idle=5))
+        response = await ask(server.url, b"x" * 30_000_000, timeouts=Timeouts(idle=5))
         assert (response.status, await response.read()) == (413, b"large")
         assert not pool()._open
         over.set()
@@ -149,7 +149,7 @@ async def test_a_server_that_does_not_read_has_the_idle_clock() -> None:
 
     async with listening(deaf) as server, asyncio.timeout(10):
         with pytest.raises(errors.TimedOut, match="idle"):
-            await ask(server.url, b"x" * 30_000_000, waits=Waits(idle=0.05))
+            await ask(server.url, b"x" * 30_000_000, timeouts=Timeouts(idle=0.05))
         over.set()
 
 

@@ -20,9 +20,9 @@ import uvloop
 
 from polychat import errors
 from polychat.events import Event, Finish, Text
-from polychat.transport import pool as pools
-from polychat.transport._timer import Timer, Times, Waits
-from polychat.transport.pool import Pool, pool
+from polychat.http.pool import pool as pools
+from polychat.http.pool.pool import Pool, pool
+from polychat.http.timeouts import Deadlines, Timeouts, Timer
 
 from .furniture import tls
 from .furniture.pooling import ask, echo, said, settled
@@ -300,7 +300,7 @@ async def test_waiting_has_the_connect_clock_and_can_be_cancelled(serve: Serve, 
     mine = own(per_origin=1)
     held = await mine.request("GET", server.url, headers={})
     with pytest.raises(errors.TimedOut, match="connect"):
-        await mine.request("GET", server.url, headers={}, waits=Waits(connect=0.02))
+        await mine.request("GET", server.url, headers={}, timeouts=Timeouts(connect=0.02))
     with pytest.raises(errors.TimedOut, match="total"):
         await mine.request("GET", server.url, headers={}, timeout=0.02)
     first = asyncio.create_task(mine.request("GET", server.url, headers={}))
@@ -320,7 +320,7 @@ async def test_a_failed_connection_leaves_no_gap(own: Callable[..., Pool]) -> No
         port = taken.getsockname()[1]
     for _ in range(3):
         with pytest.raises(errors.ConnectionFailed, match="no connection to"):
-            await mine.request("GET", f"http://127.0.0.1:{port}", headers={}, waits=Waits(connect=5))
+            await mine.request("GET", f"http://127.0.0.1:{port}", headers={}, timeouts=Timeouts(connect=5))
     assert (mine._count, mine._origins) == (0, {})
 
 
@@ -341,7 +341,7 @@ async def test_each_clock_has_its_error(serve: Serve, clock: str, head: bool) ->
         await say.gone()
 
     server = await serve(handler)
-    option: dict[str, Any] = {"timeout": 0.05} if clock == "total" else {"waits": Waits(**{clock: 0.05})}
+    option: dict[str, Any] = {"timeout": 0.05} if clock == "total" else {"timeouts": Timeouts(**{clock: 0.05})}
     with pytest.raises(errors.TimedOut) as caught:
         await (await ask(server.url, **option, provider="Mine")).read()
     assert (caught.value.clock, caught.value.seconds, caught.value.provider) == (clock, 0.05, "Mine")
@@ -357,7 +357,7 @@ async def test_the_connect_clock_is_for_tls_too() -> None:
     """A server that takes the connection and says nothing."""
     async with listening(lambda reader, _: reader.read(-1)) as server:
         with pytest.raises(errors.TimedOut, match="connect"):
-            await ask(server.url.replace("http:", "https:"), waits=Waits(connect=0.05))
+            await ask(server.url.replace("http:", "https:"), timeouts=Timeouts(connect=0.05))
     assert pool()._count == 0
 
 
@@ -385,7 +385,7 @@ def test_one_alarm_serves_all_waits() -> None:
     """It stands while the caller is busy, which is never late; it is moved only for a wait that ends sooner."""
     late: list[errors.TimedOut] = []
     watch = Watch()
-    timer = Timer(watch, late.append, Times(inf, 100, 10, 1000, 1000))  # type: ignore[arg-type]
+    timer = Timer(watch, late.append, Deadlines(inf, 100, 10, 1000, 1000))  # type: ignore[arg-type]
     timer.wait("first", 0, 100)
     timer.rest()
     timer.wait("idle", 2, 10)
@@ -499,5 +499,5 @@ async def test_a_pool_that_is_closed_cuts_off_and_takes_no_more(serve: Serve, ow
 
 def test_no_http_client_is_loaded() -> None:
     """The fast path knows aiohttp's errors only when there is an error."""
-    code = "import polychat.transport.pool, sys; sys.exit('aiohttp' in sys.modules)"
+    code = "import polychat.http.pool.pool, sys; sys.exit('aiohttp' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polychat import errors
-from polychat.transport._timer import Waits
-from polychat.transport.pool import PooledResponse, pool
+from polychat.http.pool.pool import PooledResponse, pool
+from polychat.http.timeouts import Timeouts
 
 from .furniture.corpus import splits
 from .furniture.proxies import listening
@@ -74,7 +74,7 @@ async def test_instead_of_a_head(pieces: list[bytes], end: str, kind: type[error
     """No reply began: the request itself raises, shows nothing that may be secret, and keeps no connection."""
     async with saying(*pieces, end=end) as server:
         with pytest.raises(kind) as caught:
-            await ask(f"{server.url}?token=SECRET", waits=Waits(first=0.1))
+            await ask(f"{server.url}?token=SECRET", timeouts=Timeouts(first=0.1))
     assert type(caught.value) is kind
     assert "SECRET" not in str(caught.value)
     assert (caught.value.__context__, caught.value.__cause__) == (None, None)
@@ -109,7 +109,7 @@ BODIES = [
 async def test_instead_of_a_body(pieces: list[bytes], end: str, kind: type[errors.BackendError], read: Way) -> None:
     """The reply breaks off: every way to read it says so, and how; nobody is left with the connection."""
     async with saying(*pieces, end=end) as server, asyncio.timeout(20):
-        response = await ask(server.url, waits=Waits(first=0.1, idle=0.1))
+        response = await ask(server.url, timeouts=Timeouts(first=0.1, idle=0.1))
         server.heard.set()
         with pytest.raises(kind) as caught:
             await read(response)
@@ -219,10 +219,10 @@ async def test_answers_before_the_answer_do_not_reset_the_clock() -> None:
     async with saying(b"HTTP/1.1 100 Continue\r\n\r\n" * 3000, times=FOREVER) as server:
         server.heard.set()
         with pytest.raises(errors.BadReply, match="too long"):
-            await ask(server.url, waits=Waits(first=5))
+            await ask(server.url, timeouts=Timeouts(first=5))
     async with saying(b"HTTP/1.1 100 Continue\r\n\r\n", end=HOLD) as server:
         with pytest.raises(errors.TimedOut, match="first"):
-            await ask(server.url, waits=Waits(first=0.05))
+            await ask(server.url, timeouts=Timeouts(first=0.05))
 
 
 @pytest.mark.parametrize("part", [CHUNKED, CHUNKED + b"5\r\nhello\r\n0\r\nX: y\r\n"])
@@ -240,7 +240,7 @@ async def test_a_drip_does_not_reset_the_clock(part: bytes) -> None:
             await asyncio.sleep(0.005)
 
     async with listening(drip) as server, asyncio.timeout(10):
-        response = await ask(server.url, waits=Waits(first=0.1, idle=0.1))
+        response = await ask(server.url, timeouts=Timeouts(first=0.1, idle=0.1))
         with pytest.raises(errors.TimedOut) as caught:
             await by_content(response)
     assert caught.value.clock == ("first" if part is CHUNKED else "idle")
@@ -326,7 +326,7 @@ def test_no_foreign_error_comes_out_of_any_answer(at: int, skip: int, new: bytes
     async def go() -> errors.PolychatError | None:
         async with saying(CHANGED[:at] + new + CHANGED[at + skip :]) as server:
             try:
-                async with await ask(server.url, waits=Waits(first=5)) as response:
+                async with await ask(server.url, timeouts=Timeouts(first=5)) as response:
                     await read(response)
             except errors.PolychatError as error:
                 return error

@@ -12,10 +12,10 @@ import pytest
 import uvloop
 
 from polychat import errors
-from polychat.transport._timer import Waits
-from polychat.transport.exchange import Exchange
-from polychat.transport.pool import Pool, pool
-from polychat.transport.proxy import environment_proxy
+from polychat.http.exchange import Exchange
+from polychat.http.pool.pool import Pool, pool
+from polychat.http.proxy import environment_proxy
+from polychat.http.timeouts import Timeouts
 
 from .furniture import tls
 from .furniture.proxies import http_proxy, listening
@@ -145,7 +145,7 @@ async def test_what_is_no_proxy(says: bytes) -> None:
 
     async with listening(talk) as proxy, asyncio.timeout(10):
         with pytest.raises(errors.ConnectionFailed):
-            await said("https://127.0.0.1:9/secret", proxy.url, waits=Waits(connect=5))
+            await said("https://127.0.0.1:9/secret", proxy.url, timeouts=Timeouts(connect=5))
     assert heard.startswith(b"CONNECT 127.0.0.1:9 HTTP/1.1\r\nHost: 127.0.0.1:9\r\n")
     assert b"secret" not in heard
     assert pool()._count == 0
@@ -185,7 +185,7 @@ async def test_a_proxy_that_keeps_silent_has_the_connect_clock() -> None:
     async with listening(lambda reader, _: reader.read(-1)) as proxy:
         mine = Pool()
         with pytest.raises(errors.TimedOut, match="connect"):
-            await mine.request("GET", "https://127.0.0.1:9", headers={}, proxy=proxy.url, waits=Waits(connect=0.05))
+            await mine.request("GET", "https://127.0.0.1:9", headers={}, proxy=proxy.url, timeouts=Timeouts(connect=0.05))
         assert mine._count == 0
         await mine.close()
 

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives import serialization
 from polychat import config
 from polychat.config.settings import Gateway, Limits, Route
 from polychat.errors import BadInput
-from polychat.gateway.listening import check, encrypting, listen, renew, said, unlisten
-from polychat.gateway.serving import Server, take
-from polychat.gateway.source import Source, later
+from polychat.gateway.process.serving import Server, take
+from polychat.gateway.process.source import ConfigSource, later
+from polychat.http.server.listening import check, encrypting, listen, renew, said, unlisten
 
 from .furniture.hosting import PATIENCE, App, Client, hosted, request
 from .furniture.processes import ROOT, asked, connected, one, started
@@ -76,8 +76,8 @@ def test_what_cannot_be_served_is_told_at_the_start(tmp_path: Path, arguments: l
 def test_arguments_go_over_the_file(file: Path) -> None:
     """And an address on the command line over a Unix socket in the file."""
     file.write_text('[gateway]\nport = 1\nuds = "/tmp/x"\ngrace = 3\n')
-    assert Source(file, {"port": 2}).read().gateway == Gateway(port=2, uds="", grace=3)
-    assert Source(file, {"workers": 2}).read().gateway == Gateway(port=1, uds="/tmp/x", grace=3, workers=2)
+    assert ConfigSource(file, {"port": 2}).read().gateway == Gateway(port=2, uds="", grace=3)
+    assert ConfigSource(file, {"workers": 2}).read().gateway == Gateway(port=1, uds="/tmp/x", grace=3, workers=2)
 
 
 def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
@@ -372,8 +372,8 @@ _EMFILE = """
 import asyncio, resource
 import time
 from polychat.config.settings import Gateway
-from polychat.gateway.listening import listen
-from polychat.gateway.serving import Server
+from polychat.http.server.listening import listen
+from polychat.gateway.process.serving import Server
 from tests.furniture.hosting import LOOPS, App
 
 async def main():

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from polychat.gateway._deadlines import Deadlines
+from polychat.http.server.deadlines import Deadlines
 
 from .furniture.hosting import LOOPS, PATIENCE, App, Client, Hosted, hosted, request, say, whole
 

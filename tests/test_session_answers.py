@@ -12,8 +12,8 @@ import pytest
 from yarl import URL
 
 from polychat import errors
+from polychat.http.statuses import retry_after, status_error, wall_of
 from polychat.transport import StreamSession
-from polychat.transport.statuses import retry_after, status_error, wall_of
 
 from .furniture import tls
 from .furniture.server import Handler, Say, Seen, Server

@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 
 from polychat import errors
-from polychat.transport import weights
-from polychat.transport.weights import Weights
+from polychat.user import weights
+from polychat.user.weights import Weights
 
 from .furniture.server import Say, Seen, Server
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from polychat.events import Event, Finish, Start, Usage
 from polychat.wire.openai_chat import Reader
 from polychat.wire.openai_chat.passing import Chunks
-from polychat.wire.passing import Reading, Watch
+from polychat.wire.passing import Reading, StreamMonitor
 from polychat.wire.wires import wire
 
 from .furniture.corpus import FOLDER, splits
@@ -60,10 +60,10 @@ def chunk(delta: Any = None, reason: str | None = None, index: int = 0, **more: 
     return json.dumps(said, separators=(",", ":")).encode()
 
 
-def watched(watch: Watch, pieces: Iterable[bytes]) -> bytes:
+def watched(monitor: StreamMonitor, pieces: Iterable[bytes]) -> bytes:
     """What passes."""
-    passed = b"".join([watch.feed(piece) for piece in pieces])
-    return passed + watch.end()
+    passed = b"".join([monitor.feed(piece) for piece in pieces])
+    return passed + monitor.end()
 
 
 def _plain(reason: str | None) -> str | None:
@@ -71,10 +71,10 @@ def _plain(reason: str | None) -> str | None:
     return "stop" if reason == "tool_calls" else reason
 
 
-def known(watch: Watch) -> Known:
-    assert watch.finish is not None
-    error = watch.finish.error
-    return Known(watch.finish.verdict, _plain(watch.finish.reason), watch.usage, type(error).__name__ if error else "")
+def known(monitor: StreamMonitor) -> Known:
+    assert monitor.finish is not None
+    error = monitor.finish.error
+    return Known(monitor.finish.verdict, _plain(monitor.finish.reason), monitor.usage, type(error).__name__ if error else "")
 
 
 def read(reader: Any, body: bytes) -> Known:
@@ -86,10 +86,10 @@ def read(reader: Any, body: bytes) -> Known:
 
 
 def agree(body: bytes, pieces: Iterable[bytes], *, passed: bytes | None = None, usage: bool = True) -> Chunks:
-    watch = Chunks(usage=usage)
-    assert watched(watch, pieces) == (body if passed is None else passed)
-    assert known(watch) == read(Reader(), body)
-    return watch
+    monitor = Chunks(usage=usage)
+    assert watched(monitor, pieces) == (body if passed is None else passed)
+    assert known(monitor) == read(Reader(), body)
+    return monitor
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -117,8 +117,8 @@ def test_usage_that_was_not_asked_for(form: str) -> None:
     said = [chunk({"role": "assistant", "content": ""}), chunk({"content": "Hallo"}), chunk({}, "stop")]
     body, expected = framed([*said, USAGE], form), framed(said, form)
     for pieces in splits(body):
-        watch = agree(body, pieces, passed=expected, usage=False)
-        assert watch.usage == Usage(3, 2, 5)
+        monitor = agree(body, pieces, passed=expected, usage=False)
+        assert monitor.usage == Usage(3, 2, 5)
     agree(body, [body], usage=True)
 
 
@@ -135,11 +135,11 @@ def test_usage_beside_words() -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_each_piece_passes_at_once(form: str) -> None:
     """Nothing of a text is held back, not even half a chunk: a token is shown when it comes."""
-    watch = Chunks(usage=False)
+    monitor = Chunks(usage=False)
     for data in splits(framed([chunk({"role": "assistant", "content": ""}), chunk({"content": "Hallo"})], form, done=False)):
-        watch = Chunks(usage=False)
+        monitor = Chunks(usage=False)
         for piece in data:
-            assert watch.feed(piece) == piece
+            assert monitor.feed(piece) == piece
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -161,20 +161,20 @@ def test_errors_amid_a_stream(error: dict[str, Any], end: bool, form: str) -> No
     before = [chunk({"role": "assistant", "content": ""}), chunk({"content": "Hal"})]
     body = framed([*before, failing], form, done=end)
     for pieces in splits(body):
-        watch = agree(body, pieces, passed=framed([*before, failing], form, done=False))
-        assert watch.finish is not None
-        assert watch.finish.verdict == "failed"
-        assert watch.told
+        monitor = agree(body, pieces, passed=framed([*before, failing], form, done=False))
+        assert monitor.finish is not None
+        assert monitor.finish.verdict == "failed"
+        assert monitor.told
 
 
 def test_an_error_that_breaks_off() -> None:
     """Is no error that a client could read: it was not told."""
     whole = framed([chunk({"content": "Hal"})], done=False) + b'data: {"error":{"message":"overloaded"}}'
     for pieces in splits(whole):
-        watch = Chunks(usage=True)
-        watched(watch, pieces)
-        assert known(watch).verdict == "failed"
-        assert not watch.told
+        monitor = Chunks(usage=True)
+        watched(monitor, pieces)
+        assert known(monitor).verdict == "failed"
+        assert not monitor.told
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -185,12 +185,12 @@ def test_broken_off_anywhere(form: str) -> None:
     for end in range(len(body) + 1):
         part = body[:end]
         for pieces in ([part], [part[: end // 2], part[end // 2 :]], [part[i : i + 1] for i in range(end)]):
-            watch = Chunks(usage=True)
-            passed = watched(watch, pieces)
+            monitor = Chunks(usage=True)
+            passed = watched(monitor, pieces)
             assert part.startswith(passed)
-            assert known(watch).verdict == read(Reader(), part).verdict, part
-            assert known(watch).verdict == "truncated" or passed == part
-        complete += known(watch).verdict == "complete"
+            assert known(monitor).verdict == read(Reader(), part).verdict, part
+            assert known(monitor).verdict == "truncated" or passed == part
+        complete += known(monitor).verdict == "complete"
     assert complete >= 10
 
 
@@ -210,18 +210,18 @@ def test_streams_without_a_word(chunks: list[bytes], form: str, done: bool) -> N
     body = framed(chunks, form, done=done)
     assert read(Reader(), body).verdict == ("failed" if done else "truncated")
     for pieces in splits(body):
-        watch = Chunks(usage=True)
-        watched(watch, pieces)
-        assert known(watch) == read(Reader(), body)
+        monitor = Chunks(usage=True)
+        watched(monitor, pieces)
+        assert known(monitor) == read(Reader(), body)
 
 
 def test_comments_alone() -> None:
     """Signs of life are no answer."""
     for body in (b": PROCESSING\n\n" * 3, b": PROCESSING\n\n" * 3 + b"data: [DONE]\n\n"):
         for pieces in splits(body):
-            watch = Chunks(usage=True)
-            watched(watch, pieces)
-            assert known(watch) == read(Reader(), body)
+            monitor = Chunks(usage=True)
+            watched(monitor, pieces)
+            assert known(monitor) == read(Reader(), body)
 
 
 @pytest.mark.parametrize(
@@ -269,13 +269,13 @@ def test_marks_within_a_text() -> None:
 
 def test_a_line_without_end() -> None:
     """After its end began a stream is held a chunk at a time, and a chunk has its bounds."""
-    watch = Chunks(usage=False)
-    watch.feed(framed([chunk({"content": "Hallo"}), chunk({}, "stop")], done=False))
+    monitor = Chunks(usage=False)
+    monitor.feed(framed([chunk({"content": "Hallo"}), chunk({}, "stop")], done=False))
     for _ in range(9):
-        watch.feed(b"data: " + b"x" * 1024 * 1024)
-    assert watch.finish is not None
-    assert watch.finish.verdict == "failed"
-    assert "line of more than" in str(watch.finish.error)
+        monitor.feed(b"data: " + b"x" * 1024 * 1024)
+    assert monitor.finish is not None
+    assert monitor.finish.verdict == "failed"
+    assert "line of more than" in str(monitor.finish.error)
 
 
 WORDS = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(
@@ -334,12 +334,12 @@ def test_streams_of_any_making(made: tuple[list[bytes], bool], form: str, usage:
         body = body[: cuts[0] if cuts else len(body) // 2]
     places = sorted({cut for cut in cuts if 0 < cut < len(body)})
     pieces = [body[a:b] for a, b in zip([0, *places], [*places, len(body)], strict=True)]
-    watch = Chunks(usage=usage)
-    passed = watched(watch, pieces)
-    assert known(watch) == read(Reader(), body)
-    if usage and known(watch).verdict == "complete":
+    monitor = Chunks(usage=usage)
+    passed = watched(monitor, pieces)
+    assert known(monitor) == read(Reader(), body)
+    if usage and known(monitor).verdict == "complete":
         assert passed == body
-    elif known(watch).verdict == "complete":
+    elif known(monitor).verdict == "complete":
         dropped = [one for one in chunks if b'"choices":[]' in one or b'"choices": []' in one]
         assert passed in (
             body,
@@ -360,12 +360,12 @@ def test_any_wire(path: Path) -> None:
     body = path.read_bytes()
     expected = read(reader_of(path), body)
     for pieces in list(splits(body))[:100]:
-        watch = Reading(reader_of(path))
-        assert [watch.feed(piece) for piece in pieces] == pieces
-        assert watch.end() == b""
-        assert known(watch) == expected
+        monitor = Reading(reader_of(path))
+        assert [monitor.feed(piece) for piece in pieces] == pieces
+        assert monitor.end() == b""
+        assert known(monitor) == expected
         start = next((event for event in reader_of(path).feed(body) if isinstance(event, Start)), None)
-        assert watch.served == (start and start.model)
+        assert monitor.served == (start and start.model)
 
 
 @pytest.mark.parametrize("path", OTHERS, ids=lambda path: f"{path.parent.name}/{path.name}")
@@ -373,11 +373,11 @@ def test_any_wire_broken_off(path: Path) -> None:
     """A stream that stops before its end is what its reader says, and was not told by the bytes."""
     body = path.read_bytes()
     for part in (body[: len(body) // 3], body[: len(body) * 2 // 3], b""):
-        watch = Reading(reader_of(path))
-        watched(watch, [part])
-        assert known(watch) == read(reader_of(path), part)
-        if known(watch).verdict == "truncated":
-            assert not watch.told
+        monitor = Reading(reader_of(path))
+        watched(monitor, [part])
+        assert known(monitor) == read(reader_of(path), part)
+        if known(monitor).verdict == "truncated":
+            assert not monitor.told
 
 
 def test_what_the_bytes_told() -> None:

@@ -48,10 +48,10 @@ class Client(asyncio.Protocol):
 
     def fail(self, why: str) -> None:
         self.why = self.why or why
-        for waits in (self.over, self.began):
-            if not waits.done():
-                waits.set_exception(Failed(why))
-                waits.exception()  # whether or not somebody asks
+        for timeouts in (self.over, self.began):
+            if not timeouts.done():
+                timeouts.set_exception(Failed(why))
+                timeouts.exception()  # whether or not somebody asks
 
     def data_received(self, data: bytes) -> None:
         self.reads += 1

@@ -8,7 +8,7 @@ from typing import Any
 
 import uvicorn
 
-from polychat.transport.pool import pool
+from polychat.http.pool.pool import pool
 
 Message = MutableMapping[str, Any]
 UPSTREAM = f"http://127.0.0.1:{sys.argv[2]}"

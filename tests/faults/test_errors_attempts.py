@@ -9,7 +9,7 @@ import pytest
 
 from polychat.config.settings import Direct, Route
 from polychat.errors import BackendError, FaultKind
-from polychat.gateway.paths import DOORS
+from polychat.gateway.paths import DIALECTS
 from polychat.routing.policy import _BY_KIND, CONSEQUENCES
 from polychat.wire.faults import STATUS, Fault, helps_to_retry
 from polychat.wire.wires import names
@@ -52,7 +52,7 @@ def two(first: str, second: str, wire: str = "openai-chat", **rules: Any) -> Any
 
 
 @pytest.mark.parametrize("spoken", names())
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", DIALECTS)
 async def test_a_reply_is_bought_once(serve: Any, spoken: str, door: str) -> None:
     """A whole reply that came and cannot be read here is a failure: neither its target nor another is asked for it again."""
     first, second = await serve(saying(UNREADABLE[spoken])), await serve(never)
@@ -102,7 +102,7 @@ async def test_what_lasts_inside_a_stream(serve: Any, error: dict[str, str]) -> 
         assert len(first.seen) == 1, "it is passed over at once"
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", DIALECTS)
 @pytest.mark.parametrize("status", [429, 503, 529])
 async def test_not_before_it_said(serve: Any, door: str, status: int) -> None:
     """A target that said ``Retry-After`` is not asked by later requests: they are refused at once with what is left of it."""
@@ -196,7 +196,7 @@ def test_whether_it_helps_to_retry(kind: FaultKind) -> None:
     error.kind = kind
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", DIALECTS)
 async def test_all_of_them_are_told(serve: Any, door: str) -> None:
     """When all targets fail, the error and the record name each with its reason, without what looks like a key."""
     first = await serve(fault(401, "invalid_api_key", "api_key=sk-very-secret is wrong"))

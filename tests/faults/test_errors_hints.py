@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from polychat.gateway.paths import DOORS
+from polychat.gateway.paths import DIALECTS
 from polychat.wire.hints import comes_back
 
 from ..furniture.gateways import asking, configured, gateway, row
@@ -111,7 +111,7 @@ BACKENDS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", DIALECTS)
 async def test_kept_across_requests(serve: Any, backend: str, door: str) -> None:
     """In whichever form it comes, the client is told, and the next request does not ask the backend."""
     spoken, body, headers = BACKENDS[backend]

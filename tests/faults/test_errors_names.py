@@ -11,7 +11,7 @@ from polychat import config
 from polychat.config import Config
 from polychat.errors import BadInput, UnknownTarget
 from polychat.gateway import listing
-from polychat.gateway.paths import DOORS
+from polychat.gateway.paths import DIALECTS
 from polychat.routing import Names
 
 from ..furniture.gateways import asking, configured, gateway, good, row
@@ -86,7 +86,7 @@ def without_names(url: str) -> dict[str, Any]:
     return row("openai-chat", url, serves=[], models="/models")
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", DIALECTS)
 async def test_a_bare_name_in_one_list(serve: Any, door: str) -> None:
     """It is that backend's; a name that two list is refused with both, and one that nobody lists is 404."""
     first = await serve(listing_backend({"id": "tiny"}, {"id": "both"}))

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from polychat.gateway.logs import Log
-from polychat.gateway.metrics import Metrics, fold
-from polychat.gateway.paths import DOORS
+from polychat.gateway.observe.logs import Log
+from polychat.gateway.observe.metrics import Metrics, fold
+from polychat.gateway.paths import DIALECTS
 
 from ..furniture.gateways import asking, configured, fault, gateway, good, row
 
@@ -64,7 +64,7 @@ MISTAKES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", DIALECTS)
 async def test_a_mistake_of_the_operator(door: str, mistake: str) -> None:
     """Is 503 for the client, naming no variable and no file, and not worth a retry; the log has what is missing."""
     told = row("openai-chat", "http://127.0.0.1:9", **MISTAKES[mistake])

@@ -10,7 +10,7 @@ import pytest
 
 from polychat.config.settings import Route
 from polychat.errors import BackendError
-from polychat.gateway.paths import DOORS
+from polychat.gateway.paths import DIALECTS
 from polychat.wire.faults import error_of
 from polychat.wire.overflow import CODES, is_overflow
 from polychat.wire.wires import names, wire
@@ -136,7 +136,7 @@ WORDINGS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """By backend: the wire it speaks and what it says, as its documentation or its code has it."""
 
-PAIRS = [(backend, door) for backend in WORDINGS for door in DOORS]
+PAIRS = [(backend, door) for backend in WORDINGS for door in DIALECTS]
 STREAMED: dict[str, dict[str, Any]] = {
     "openai-chat": {"error": {"code": 500, "message": "Context size has been exceeded.", "type": "server_error"}},
     "openai-responses": {
@@ -197,7 +197,7 @@ async def test_in_the_doors_own_words(serve: Any, backend: str, status: int) -> 
     spoken, body = WORDINGS[backend]
     served = await serve(refusing(status, body))
     async with gateway(configured({"house": row(spoken, served.url)})) as here:
-        for door in DOORS:
+        for door in DIALECTS:
             code, said = await told(here, door)
             assert code == 400, (door, said)
             assert is_told(door, said), (door, said)
@@ -209,7 +209,7 @@ async def test_inside_a_stream(serve: Any, spoken: str, stream: bool) -> None:
     """An error event in a 200, before any text, is the same failure as a status."""
     served = await serve(stream_of(spoken))
     async with gateway(configured({"house": row(spoken, served.url)})) as here:
-        for door in DOORS:
+        for door in DIALECTS:
             if not stream and spoken == "ollama":
                 continue  # its error is a body of its own there
             code, said = await told(here, door, stream=True)
@@ -217,7 +217,7 @@ async def test_inside_a_stream(serve: Any, spoken: str, stream: bool) -> None:
             assert is_told(door, said), (door, said)
 
 
-@pytest.mark.parametrize("door", [door for door in DOORS if not door.startswith("openai-c")])
+@pytest.mark.parametrize("door", [door for door in DIALECTS if not door.startswith("openai-c")])
 async def test_after_text(serve: Any, door: str) -> None:
     """llama.cpp says it amid a stream: the door's error event has the same words."""
     served = await serve(streaming(FIRST, text("Hel"), event(STREAMED["openai-chat"]), DONE))

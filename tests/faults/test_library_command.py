@@ -15,8 +15,8 @@ from polychat import config
 from polychat.config.addresses import address_fault
 from polychat.config.secrets import secret
 from polychat.errors import BadInput
+from polychat.http.proxy import is_socks, proxy_of
 from polychat.providers._call import key_of
-from polychat.transport.proxy import is_socks, proxy_of
 
 from ..furniture.server import Say, Seen, Server
 from ..test_cli import run

@@ -30,7 +30,7 @@ prompt = 1
 """
 COUNTED = Usage(1000, 100, 1100, cached_tokens=400)
 COST = (600 * 2 + 400 * 0.5 + 100 * 10) / 1_000_000
-DOORS = ("openai-chat", "openai-completions", "openai-responses", "anthropic", "gemini", "ollama")
+DIALECTS = ("openai-chat", "openai-completions", "openai-responses", "anthropic", "gemini", "ollama")
 
 
 def said(usage: Usage = COUNTED, served: str = "small-2026-11-01") -> list[list[Any]]:
@@ -42,7 +42,7 @@ def told(url: str, wire: str = "anthropic") -> config.Config:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", DIALECTS)
 async def test_every_door_records_what_the_file_says(serve: Any, door: str, stream: bool) -> None:
     """A backend that no table knows, and that answers by a dated name: the price of the name that was asked is taken."""
     served = await serve(Door("anthropic", said()))

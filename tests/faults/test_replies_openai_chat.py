@@ -81,9 +81,9 @@ def test_decoration_of_a_chunk_never_costs_the_words(beside: dict[str, Any]) -> 
         Text,
         Finish,
     ]
-    watch = Chunks(usage=True)
-    assert watch.feed(body) + watch.end() == body
-    assert watch.finish == Finish("complete", "stop")
+    monitor = Chunks(usage=True)
+    assert monitor.feed(body) + monitor.end() == body
+    assert monitor.finish == Finish("complete", "stop")
 
 
 @pytest.mark.parametrize("logprobs", [[1], {"content": [1, None]}, {"content": 5}, "x"])
@@ -111,9 +111,9 @@ def test_half_an_emoji(said: list[str], wanted: str) -> None:
         assert heard.text == wanted
         assert heard.finish == Finish("complete", "stop")
     assert wire.read_reply(whole({"content": f"x{said[0]}"}))[-1] == Finish("complete", "stop")
-    watch = Chunks(usage=True)
-    assert watch.feed(body) + watch.end() == body
-    assert watch.finish == Finish("complete", "stop")
+    monitor = Chunks(usage=True)
+    assert monitor.feed(body) + monitor.end() == body
+    assert monitor.finish == Finish("complete", "stop")
 
 
 def test_numbers_that_are_none() -> None:
@@ -250,9 +250,9 @@ def test_what_is_billed_is_counted(more: dict[str, Any], usage: Usage) -> None:
     assert usage in wire.read_reply(whole({"content": "x"}, **more))
     body = stream({**chunk({"content": "x"}, "stop"), **more})
     assert usage in hear(wire.Reader(), [body]).events
-    watch = Chunks(usage=True)
-    watch.feed(body)
-    assert watch.usage == usage
+    monitor = Chunks(usage=True)
+    monitor.feed(body)
+    assert monitor.usage == usage
 
 
 def test_usage_within_the_choice() -> None:

@@ -15,9 +15,9 @@ import polychat
 from polychat import config, errors
 from polychat.config.settings import Gateway
 from polychat.events import Finish, Text
-from polychat.gateway.paths import DOORS
-from polychat.gateway.setup import Setup
-from polychat.gateway.source import Source
+from polychat.gateway.paths import DIALECTS
+from polychat.gateway.process.source import ConfigSource
+from polychat.gateway.runtime import Runtime
 from polychat.providers import Vendor, every, find, resolve
 from polychat.providers._endpoint import address, key_header, known
 from polychat.routing import Health, Names
@@ -109,7 +109,7 @@ async def test_the_environment_moves_every_way_of_asking(
     assert KEY in " ".join(door.seen[0].headers.values())
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", DIALECTS)
 async def test_the_environment_moves_what_the_gateway_asks(serve: Any, monkeypatch: pytest.MonkeyPatch, door: str) -> None:
     """Relays and translations, and the chat sites' doors."""
     backend = Everything("openai-chat", ANSWER)
@@ -203,16 +203,16 @@ def test_a_file_of_the_folder_leads_no_secret_out(folder: Any, monkeypatch: pyte
     """``serve`` ends and says file, line, key, and what to do; the same file is taken where it is named."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     file = folder(f"{TABLES[key]}\n")
-    read = Source().read()
+    read = ConfigSource().read()
     assert read.from_folder
     with pytest.raises(errors.BadInput) as caught:
-        Setup(read, Health())
+        Runtime(read, Health())
     line = TABLES[key].split("\n").index(next(one for one in TABLES[key].split("\n") if one.startswith(f"{key} "))) + 1
     assert str(caught.value).startswith(f"{file}:{line}: providers.")
     assert f".{key} " in str(caught.value)
     assert "--config" in str(caught.value)
     config.pin(None)
-    Setup(Source(file).read(), Health())
+    Runtime(ConfigSource(file).read(), Health())
 
 
 async def test_the_check_of_a_folders_file_tells_what_serve_would(folder: Any) -> None:
@@ -226,7 +226,7 @@ async def test_the_check_of_a_folders_file_tells_what_serve_would(folder: Any) -
 def test_a_file_of_the_folder_may_name_servers_without_keys(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """And what the environment says of an address is the person's word: there its key may go."""
     folder('[providers.house]\nwire = "ollama"\nbase_url = "http://127.0.0.1:9"\n')
-    Setup(Source().read(), Health())
+    Runtime(ConfigSource().read(), Health())
     house = find("house")
     assert issubclass(house, Vendor)
     assert key_header(house.row, None) == {}
@@ -242,9 +242,9 @@ def test_a_persons_own_file_is_trusted(own_config: Any, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     own_config('[providers.openai]\nbase_url = "http://127.0.0.1:9/v1"\n')
-    read = Source().read()
+    read = ConfigSource().read()
     assert not read.from_folder
-    Setup(read, Health())
+    Runtime(read, Health())
     openai = find("openai")
     assert issubclass(openai, Vendor)
     assert KEY in key_header(openai.row, None)["authorization"]
@@ -303,4 +303,4 @@ def test_a_site_that_is_gone_may_run_elsewhere(provider: Any, monkeypatch: pytes
 
 def test_every_door_is_asked() -> None:
     """A new door is walked as well."""
-    assert ASKS.keys() >= DOORS.keys()
+    assert ASKS.keys() >= DIALECTS.keys()

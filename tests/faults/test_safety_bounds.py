@@ -10,8 +10,8 @@ import pytest
 
 from polychat.config.settings import Limits
 from polychat.errors import BadInput
-from polychat.gateway.bodies import Bodies, NoRoom, Share
-from polychat.gateway.paths import DOORS, ENDPOINTS, GEMINI
+from polychat.gateway.admission.bodies import Bodies, NoRoom, Share
+from polychat.gateway.paths import DIALECTS, ENDPOINTS, GEMINI
 from polychat.gateway.sites import Sites, echo
 from polychat.routing.names import LONGEST
 
@@ -54,7 +54,7 @@ async def refused_by_length(here: Running, path: str, body: bytes) -> None:
 async def test_names_of_models_are_bounded_at_every_door(path: str) -> None:
     """A longer name is answered with 400 that tells the limit, one of the limit's length with 404; neither is kept."""
     async with gateway(here_only()) as here:
-        names = here.app.setup.names
+        names = here.app.runtime.names
         before = dict(names._plans)
         await refused_by_length(here, path, named(path, "y" * (LONGEST + 1)))
         await refused_by_length(here, path, named(path, "y" * 1_000_000))
@@ -102,7 +102,7 @@ async def test_headers_that_are_passed_on_are_bounded(serve: Any) -> None:
     assert not backend.seen
 
 
-@pytest.mark.parametrize("door", sorted(DOORS))
+@pytest.mark.parametrize("door", sorted(DIALECTS))
 async def test_bodies_under_way_have_a_total(door: str) -> None:
     """A body that takes all of them over the limit is answered with 503 and ``retry-after``, in the door's own words; when
 

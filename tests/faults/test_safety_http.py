@@ -19,9 +19,9 @@ from polychat.config.settings import Direct, Limits
 from polychat.errors import NotReady
 from polychat.events import Event, Text
 from polychat.gateway.sites import Sites, echo
+from polychat.http.body import Body
+from polychat.http.pool.pool import pool
 from polychat.transport import StreamSession
-from polychat.transport._body import Body
-from polychat.transport.pool import pool
 from polychat.wire.answering import Question
 from polychat.wire.reading import complete
 
@@ -149,7 +149,7 @@ async def test_the_gateways_sites_have_the_bodys_clock_and_take_a_place() -> Non
         assert (await slow.head()).status == 408
         await here.app.recorded(3)
         assert (await here.ask("/sites/aichat/chat")).status == 200
-    assert [record.status for record in here.records if record.door == "sites"] == [429, 408, 200]
+    assert [record.status for record in here.records if record.dialect == "sites"] == [429, 408, 200]
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/openapi.json", "/nothing", "/sites/", "/v1/models"])
@@ -387,13 +387,13 @@ async def test_nothing_behind_connect_is_a_request(body: bytes) -> None:
 _HUNG = """
 import os, signal, sys
 from polychat.cli import main
-from polychat.gateway import source
-load = source.Source.read
+from polychat.gateway.process import source
+load = source.ConfigSource.read
 def read(self):
     os.kill(os.getpid(), signal.SIGHUP)
-    source.Source.read = load
+    source.ConfigSource.read = load
     return load(self)
-source.Source.read = read
+source.ConfigSource.read = read
 sys.exit(main(["serve", "--config", sys.argv[1], "--port", "0", "--workers", sys.argv[2]]))
 """
 
@@ -427,6 +427,6 @@ async def test_a_gateway_without_file_descriptors_says_so_in_its_log(serve: Any,
             answer = await caller.whole()
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, before)
-        record = [one for one in here.records if one.door == "openai-chat"][-1]
+        record = [one for one in here.records if one.dialect == "openai-chat"][-1]
         assert (answer.status, "open files" in record.error) == (503, True)
         assert (await here.ask(*asking("openai-chat"))).status == 200

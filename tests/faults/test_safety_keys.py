@@ -20,10 +20,11 @@ from polychat import config, errors
 from polychat.config._strict import Strict
 from polychat.config.rows import row_of
 from polychat.events import Event, Finish, Reasoning, Source, Start, Text, ToolCallPiece, Usage
-from polychat.gateway.paths import DOORS
+from polychat.gateway.paths import DIALECTS
+from polychat.http import exchange
 from polychat.providers import every, find
 from polychat.redact import MASK, Redaction, Secrets, bare_url, secrets_of
-from polychat.transport import StreamSession, exchange
+from polychat.transport import StreamSession
 from polychat.types import Ask
 from polychat.wire.answering import Question
 from polychat.wire.faults import Fault
@@ -190,13 +191,13 @@ async def test_no_door_of_the_gateway_shows_it(
     assert backend.heard
     assert all(CANARY in one for one in backend.heard)
     log = capfd.readouterr().err
-    assert '"door"' in log
+    assert '"dialect"' in log
     assert not shows(log)
 
 
 def test_the_doors_asked_are_all_there_are() -> None:
     """A new door is asked as well."""
-    assert ASKS.keys() >= DOORS.keys()
+    assert ASKS.keys() >= DIALECTS.keys()
 
 
 @pytest.mark.parametrize("door", ["openai-chat", "anthropic"])
@@ -385,8 +386,8 @@ def test_redaction_is_linear() -> None:
 
 def test_nothing_that_is_made_for_a_request_shows_it_when_it_is_printed() -> None:
     """A debugger, a traceback with locals or a log that prints them shows no key."""
+    from polychat.http.pool.heads import asked as prepared
     from polychat.providers._call import Call
-    from polychat.transport._heads import asked as prepared
 
     call = Call(
         "X", f"https://me:{CANARY}@h", f"http://me:{CANARY}@p", 1.0, 1.0, {"a": CANARY}, {"b": CANARY}, own={"k": CANARY}

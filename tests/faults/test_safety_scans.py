@@ -14,8 +14,8 @@ import pytest
 from polychat.client.reply import Collected
 from polychat.errors import BadInput, shown
 from polychat.events import Event, Finish, Logprobs, Reasoning, Refusal, Source, Start, Text, ToolCallPiece
-from polychat.gateway.door import shallow
-from polychat.gateway.paths import DOORS
+from polychat.gateway.dialects.dialect import shallow
+from polychat.gateway.paths import DIALECTS
 from polychat.types import Ask, FilePart, ImagePart, Opaque, ReasoningPart, TextPart, Tool, ToolCall, ToolResult, Turn
 from polychat.wire import _json
 from polychat.wire.framing import DataLines, Events, JSONLines, Lines
@@ -302,7 +302,7 @@ def test_what_every_door_does_first(case: str) -> None:
     """The fields of a body, before it is known for whom it is."""
     from polychat.config.settings import Limits
 
-    assert DOORS
+    assert DIALECTS
 
     def work(data: bytes) -> None:
         with contextlib.suppress(BadInput):

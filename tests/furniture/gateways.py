@@ -18,8 +18,8 @@ from polychat.config import Config
 from polychat.config.settings import Gateway as Settings
 from polychat.config.settings import Route
 from polychat.gateway.app import Gateway
-from polychat.gateway.protocol import protocol_of
-from polychat.gateway.record import Observer, Record
+from polychat.gateway.observe.record import Observer, Record
+from polychat.http.server.protocol import protocol_of
 
 from .server import Say, Seen
 

@@ -17,8 +17,8 @@ import uvloop
 
 from polychat import config
 from polychat.config.settings import Gateway, Limits
-from polychat.gateway.listening import listen
-from polychat.gateway.serving import Server
+from polychat.gateway.process.serving import Server
+from polychat.http.server.listening import listen
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 PATIENCE = 20.0

@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import Any
 
-from polychat.transport.pool import PooledResponse, pool
+from polychat.http.pool.pool import PooledResponse, pool
 
 from .server import Say, Seen
 

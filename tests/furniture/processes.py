@@ -100,9 +100,9 @@ class Standing(App):
 _ONE = """
 import sys
 from pathlib import Path
-from polychat.gateway import serving, source
+from polychat.gateway.process import serving, source
 from tests.furniture.processes import Standing
-source = source.Source(Path(sys.argv[1]), {"port": 0} if len(sys.argv) == 2 else {})
+source = source.ConfigSource(Path(sys.argv[1]), {"port": 0} if len(sys.argv) == 2 else {})
 sys.exit(serving.serve(source, source.read(), Standing))
 """
 _SEVERAL = f"""
@@ -110,9 +110,9 @@ import sys
 from pathlib import Path
 from polychat.cli import complain
 from polychat.errors import BadInput, PolychatError
-from polychat.gateway import workers
-from polychat.gateway.source import Source
-source = Source(Path(sys.argv[1]), {{"port": 0}})
+from polychat.gateway.process import workers
+from polychat.gateway.process.source import ConfigSource
+source = ConfigSource(Path(sys.argv[1]), {{"port": 0}})
 try:
     sys.exit(workers.supervise(source, source.read(), {NAME!r}))
 except PolychatError as error:

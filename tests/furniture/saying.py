@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polychat.events import Event, Finish, Text
-from polychat.transport._body import Body
+from polychat.http.body import Body
 from polychat.wire.reading import complete
 
 from .proxies import listening

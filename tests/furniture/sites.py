@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 
 from polychat.config.settings import Gateway as Settings
 from polychat.config.settings import Limits
-from polychat.gateway.access import Strangers
-from polychat.gateway.admission import Rules, Standalone
-from polychat.gateway.serving import Server
+from polychat.gateway.admission.access import OriginPolicy
+from polychat.gateway.admission.sites import Rules, Standalone
+from polychat.gateway.process.serving import Server
 from polychat.gateway.sites import Sites
 
 
@@ -21,7 +21,7 @@ async def running(app: Sites, limits: Limits | None = None, hosts: tuple[str, ..
     limits = limits or Limits()
     listener = socket.create_server(("127.0.0.1", 0))
     served = Standalone(app, limits)
-    served.setup = Rules(served.setup.keys, Strangers((), hosts, guarded=False), limits)
+    served.runtime = Rules(served.runtime.keys, OriginPolicy((), hosts, guarded=False), limits)
     server = Server(served, Settings(grace=1.0, limits=limits))
     task = asyncio.create_task(server.serve([listener]))
     try:

@@ -15,12 +15,12 @@ from ..config.litellm import imported
 from ..config.schema import schema
 from ..config.writing import config_text
 from ..errors import BadInput
-from ..gateway.listening import check, encrypting
-from ..gateway.setup import Setup
+from ..gateway.runtime import Runtime
+from ..http.server.listening import check, encrypting
 from ..prompt import decoded_text
 from ..providers import every, find, vendors
 from ..routing import Health, Names
-from ..transport import weights
+from ..user import weights
 from ..wire.wires import names as wires
 from . import ANSWERED, complain, print_json
 
@@ -86,7 +86,7 @@ def _check_gateway(configured: Config) -> None:
     """What ``polychat serve`` would refuse; as far as can be told where its packages are not installed."""
     check(configured.gateway)
     encrypting(configured.gateway)
-    Setup(configured, Health())
+    Runtime(configured, Health())
 
 
 def _targets(configured: Config) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from ..errors import BadInput
 from ..providers import resolve
-from ..transport import weights
+from ..user import weights
 from ..wire.models import ModelInfo
 from . import ANSWERED, FAILED, complain, print_json
 

@@ -36,19 +36,19 @@ def _hangups_held() -> Generator[None]:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from ..gateway.source import Source
+    from ..gateway.process.source import ConfigSource
 
     require()
     given = {name: getattr(arguments, name) for name in OVER if getattr(arguments, name) is not None}
-    source = Source(Path(arguments.config) if arguments.config else None, given)
+    source = ConfigSource(Path(arguments.config) if arguments.config else None, given)
     configured = source.read()
     if configured.gateway.workers > 1:
-        from ..gateway.workers import supervise
+        from ..gateway.process.workers import supervise
 
         return supervise(source, configured)
     gc.disable()  # until all is loaded: collections amid it find nothing
     from ..gateway.app import Gateway
-    from ..gateway.serving import serve
+    from ..gateway.process.serving import serve
 
     return serve(source, configured, Gateway)
 

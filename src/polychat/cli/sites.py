@@ -17,11 +17,11 @@ GRACE = 5.0
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM; streams that run are let finish for a short while."""
     try:
-        from ..gateway.admission import Standalone
-        from ..gateway.listening import open_files
-        from ..gateway.serving import Server, running
+        from ..gateway.admission.sites import Standalone
+        from ..gateway.process.serving import Server, running
+        from ..gateway.process.source import signals
         from ..gateway.sites import Sites, echo, services, target
-        from ..gateway.source import signals
+        from ..http.server.listening import open_files
     except ImportError as missing:
         package = missing.package if isinstance(missing, MissingPackage) else missing.name
         raise MissingPackage(package or "uvicorn", extra="sites", purpose="polychat sites") from None

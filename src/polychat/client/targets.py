@@ -123,14 +123,17 @@ async def routed(
 
     Raises ``BadInput`` for options that only one of several providers could be meant by.
     """
+    from ..http.timeouts import Timeouts
     from ..routing import Health, Router
     from ..routing.router import Attempts
-    from ..transport._timer import Waits
 
     if len({target.label for target in plan.targets}) > 1 and (private := [one for one in _OF_ONE if options.get(one)]):
         raise BadInput(f"{private[0]} belongs to one provider, and {plan.route or 'the chain'} has several", field=private[0])
     rules = plan.rules
-    given = {"timeout": rules.timeout or None, "waits": Waits(rules.connect_timeout, rules.first_timeout, rules.idle_timeout)}
+    given = {
+        "timeout": rules.timeout or None,
+        "timeouts": Timeouts(rules.connect_timeout, rules.first_timeout, rules.idle_timeout),
+    }
 
     async def begun(target: Target) -> Begun:
         heard = Notes(notes.on_loss)

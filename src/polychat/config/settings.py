@@ -79,7 +79,7 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class KeySettings:
-    """What is otherwise for the requests that come with one key; see ``gateway/preferences.py``."""
+    """What is otherwise for the requests that come with one key; see ``gateway/chat/preferences.py``."""
 
     on_loss: OnLossSetting | None = option(None, "`gateway.on_loss` for the requests that come with this key.")
     hosted_tools: HostedSetting | None = option(None, "`gateway.hosted_tools` for the requests that come with this key.")

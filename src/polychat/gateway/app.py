@@ -1,4 +1,4 @@
-"""The gateway as an ASGI application: every front door before every backend."""
+"""The gateway as an ASGI application: every dialect before every backend."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 from .. import config
 from ..config import Config
 from ..errors import PolychatError
+from ..http.pool.pool import pool
+from ..http.server.asgi import Receive, Scope, Send, lifespan
 from ..routing import Health
-from ..transport.pool import pool
-from .asgi import Receive, Scope, Send, lifespan
-from .bodies import Bodies
-from .listing import Lists
-from .logs import Log
-from .metrics import Metrics
-from .openai_responses import Replies
+from .admission.bodies import Bodies
+from .context import RequestContext
+from .dialects.openai_responses.dialect import ResponseStore
+from .listing import ModelCatalog
+from .observe.logs import Log
+from .observe.metrics import Metrics
+from .observe.record import Observer, Record
 from .paths import ENDPOINTS, found, usual
-from .record import Observer, Record
-from .setup import Setup
-from .visit import Visit
+from .runtime import Runtime
 
 
 class Gateway:
@@ -34,9 +34,9 @@ class Gateway:
 
     def __init__(self, configured: Config, *, shared: Path | None = None) -> None:
         self.health = Health()
-        self.setup = Setup(configured, self.health)
-        self.lists = Lists()
-        self.replies = Replies()
+        self.runtime = Runtime(configured, self.health)
+        self.lists = ModelCatalog()
+        self.replies = ResponseStore()
         self.bodies = Bodies()
         self.running = 0
         """Requests under way."""
@@ -49,7 +49,7 @@ class Gateway:
         self.is_traced = self._telemetry is not None
         self._observers: tuple[Observer, ...] = self._observing()
         self._rest: Any = None
-        self._sized: Setup | None = None
+        self._sized: Runtime | None = None
         self._app = self._built()
 
     # What a server calls
@@ -66,10 +66,10 @@ class Gateway:
             if (endpoint := ENDPOINTS.get(path)) is None:
                 path = usual(path)
                 endpoint = found(path, scope)
-            if self._sized is not self.setup:
+            if self._sized is not self.runtime:
                 self._size()
             if endpoint is not None:
-                await Visit(self, endpoint.door, path, scope, receive, send).run(endpoint)
+                await RequestContext(self, endpoint.dialect, path, scope, receive, send).run(endpoint)
                 return
         elif kind == "lifespan":
             await lifespan(receive, send, self.close)
@@ -78,12 +78,12 @@ class Gateway:
 
     def reload(self, configured: Config) -> None:
         """What comes from here on goes by ``configured``. Raises ``PolychatError``, and nothing has changed then."""
-        before = self.setup
+        before = self.runtime
         try:
-            self.setup = Setup(configured, self.health)
+            self.runtime = Runtime(configured, self.health)
             self._app = self._built()
         except PolychatError:
-            self.setup = before
+            self.runtime = before
             config.pin(before.configured)
             raise
         self.log.change(configured.gateway.log, configured.gateway.log_sample)
@@ -107,7 +107,7 @@ class Gateway:
         self.metrics.close()
         self.log.close()
 
-    # What a visit calls
+    # What a request calls
 
     def next_id(self) -> str:
         """A name for a request, unlike any other's."""
@@ -137,16 +137,16 @@ class Gateway:
     def _tracing(self, configured: Config) -> Any:
         if not configured.gateway.telemetry:
             return None
-        from .telemetry import telemetry  # the extra `otel`
+        from .observe.otel import telemetry  # the extra `otel`
 
         return telemetry()
 
     def _built(self) -> Any:
         self._rest = None
-        cors = list(self.setup.gateway.cors)
+        cors = list(self.runtime.gateway.cors)
         if not cors:
             return self._dispatch
-        from starlette.middleware.cors import CORSMiddleware  # Starlette takes as long to load as all the doors
+        from starlette.middleware.cors import CORSMiddleware  # Starlette takes as long to load as all the dialects
 
         exposed = ["x-request-id", "retry-after", *(f"x-polychat-{name}" for name in ("provider", "model", "attempts", "cost"))]
         return CORSMiddleware(
@@ -155,12 +155,12 @@ class Gateway:
 
     def _size(self) -> None:
         """As many requests as may be under way may all ask backends: the running loop's pool is to have room for them."""
-        self._sized = self.setup
-        pool().allow(self.setup.limits.concurrent)
+        self._sized = self.runtime
+        pool().allow(self.runtime.limits.concurrent)
 
     def _beside(self) -> Any:
         if self._rest is None:
-            from .rest import rest
+            from .ops import rest
 
             self._rest = rest(self)
         return self._rest

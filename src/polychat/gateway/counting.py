@@ -7,17 +7,17 @@ from dataclasses import replace
 from ..routing.names import LONGEST
 from ..types import Ask
 from ..wire.estimating import estimated_prompt
+from .context import RequestContext
 from .listing import planned
-from .visit import Visit
 
 
-async def counted(visit: Visit, ask: Ask) -> int:
+async def counted(context: RequestContext, ask: Ask) -> int:
     """Tokens of the prompt. Raises ``PolychatError``."""
-    visit.record.model = ask.model[:LONGEST]
-    target = (await planned(visit, ask.model)).targets[0]
-    visit.record.provider, visit.record.served = target.label, target.model
+    context.record.model = ask.model[:LONGEST]
+    target = (await planned(context, ask.model)).targets[0]
+    context.record.provider, context.record.served = target.label, target.model
     known = await target.provider.count(replace(ask, model=target.model))
     if known is None:
-        visit.more.append((b"x-polychat-estimated", b"true"))
+        context.more.append((b"x-polychat-estimated", b"true"))
         return estimated_prompt(ask)
     return known

@@ -1,46 +1,46 @@
-"""Texts into vectors, at the doors that have it."""
+"""Texts into vectors, in the dialects that have it."""
 
 from __future__ import annotations
 
 from time import monotonic
 
+from ..http.timeouts import Timeouts
 from ..routing import Target
 from ..routing.names import LONGEST
 from ..routing.router import Attempts
-from ..transport._timer import Waits
 from ..wire import embeddings
 from ..wire.embeddings import Embed, Embeddings, Shape
+from .context import RequestContext
 from .listing import planned
-from .visit import Visit
 
 
-async def openai(visit: Visit) -> None:
+async def openai(context: RequestContext) -> None:
     """``/v1/embeddings``."""
-    await embedded(visit, "openai")
+    await embedded(context, "openai")
 
 
-async def embedded(visit: Visit, shape: Shape, model: str | None = None, asked: Embed | None = None) -> None:
-    """Answers in the door's shape; ``model`` is what a path says. Raises ``PolychatError``."""
-    asked = asked or embeddings.read_request(shape, visit.body, model)
-    record, setup = visit.record, visit.setup
+async def embedded(context: RequestContext, shape: Shape, model: str | None = None, asked: Embed | None = None) -> None:
+    """Answers in the dialect's shape; ``model`` is what a path says. Raises ``PolychatError``."""
+    asked = asked or embeddings.read_request(shape, context.body, model)
+    record, runtime = context.record, context.runtime
     record.model = asked.model[:LONGEST]
-    plan = await planned(visit, asked.model)
+    plan = await planned(context, asked.model)
     record.route = plan.route
     rules, attempts, name = plan.rules, Attempts(), asked.model
-    waits = Waits(rules.connect_timeout, rules.first_timeout, rules.idle_timeout)
+    timeouts = Timeouts(rules.connect_timeout, rules.first_timeout, rules.idle_timeout)
 
     async def ask(target: Target) -> Embeddings:
         asked.model = target.model
-        return await target.provider.embed(asked, waits=waits, timeout=rules.timeout or None)
+        return await target.provider.embed(asked, timeouts=timeouts, timeout=rules.timeout or None)
 
     try:
-        given = await setup.router.run(plan, ask, attempts, repeated=visit.repeated)
+        given = await runtime.router.run(plan, ask, attempts, repeated=context.repeated)
     finally:
-        visit.credit(attempts)
+        context.credit(attempts)
     record.first, record.verdict = monotonic(), "complete"
     record.prompt_tokens = given.usage.prompt_tokens
     asked.model, given.model = name, name
-    said = [*visit.whole_headers("application/json"), (b"x-polychat-provider", record.provider.encode())]
-    await visit.whole(
+    said = [*context.whole_headers("application/json"), (b"x-polychat-provider", record.provider.encode())]
+    await context.whole(
         200, [*said, (b"x-polychat-attempts", b"%d" % attempts.count)], embeddings.write_reply(shape, given, asked)
     )

@@ -15,10 +15,10 @@ from ..providers._endpoint import has_key
 from ..routing import Plan
 from ..wire._json import decoded, encoded
 from ..wire.models import ModelInfo, write_models
-from .visit import Visit
+from .context import RequestContext
 
 if TYPE_CHECKING:
-    from .setup import Setup
+    from .runtime import Runtime
 
 _KEPT = 300.0
 """Seconds for which a backend's own list is believed."""
@@ -28,7 +28,7 @@ _FAILED = 10.0
 """Seconds after which a backend that gave no list is asked for it again."""
 
 
-class Lists:
+class ModelCatalog:
     """The lists of backends that are set up here, each asked at most every five minutes, and once for all who wait.
 
     A backend that gives none keeps the one it gave before, and is asked again soon.
@@ -66,19 +66,19 @@ class Lists:
         return listed
 
 
-async def listed(visit: Visit) -> list[ModelInfo]:
+async def listed(context: RequestContext) -> list[ModelInfo]:
     """All that can be asked for by name here; a route or an alias with the smallest limit of its targets."""
-    setup = visit.setup
-    given = {one.id: one for one in await visit.gateway.lists.of(_ready(setup))}
-    names = [name for name in setup.names.listed() if name not in given]
-    return [*(_named(setup, name, given) for name in names), *given.values()]
+    runtime = context.runtime
+    given = {one.id: one for one in await context.gateway.lists.of(_ready(runtime))}
+    names = [name for name in runtime.names.listed() if name not in given]
+    return [*(_named(runtime, name, given) for name in names), *given.values()]
 
 
-def _named(setup: Setup, name: str, given: Mapping[str, ModelInfo]) -> ModelInfo:
+def _named(runtime: Runtime, name: str, given: Mapping[str, ModelInfo]) -> ModelInfo:
     """What is known of a name that is ours. A target of which nothing is known leaves the limits of a route open."""
     info = ModelInfo(name, name.partition("/")[0] if "/" in name else "polychat")
     try:
-        targets = setup.names.plan(name).targets
+        targets = runtime.names.plan(name).targets
     except PolychatError:  # an alias for what a backend does not serve any more
         return info
     known = [given.get(target.name) for target in targets]
@@ -92,18 +92,18 @@ def _smallest(limits: list[int | None]) -> int | None:
     return min(found) if len(found) == len(limits) else None
 
 
-async def planned(visit: Visit, name: str) -> Plan:
+async def planned(context: RequestContext, name: str) -> Plan:
     """Who may answer to a name, as ``Names.plan`` has it; a bare name may also be in the list of one backend that is set up.
 
     Raises ``UnknownTarget``, and ``BadInput`` for a name that several backends list.
     """
-    names = visit.setup.names
+    names = context.runtime.names
     try:
         return names.plan(name)
     except UnknownTarget:
         if "/" in name or ":" in name:
             raise
-        given = await visit.gateway.lists.of(_ready(visit.setup))
+        given = await context.gateway.lists.of(_ready(context.runtime))
         meant = [one.id for one in given if one.id.partition("/")[2] == name]
         if not meant:
             raise
@@ -112,7 +112,7 @@ async def planned(visit: Visit, name: str) -> Plan:
         return names.plan(meant[0])
 
 
-def _ready(setup: Setup) -> list[str]:
+def _ready(runtime: Runtime) -> list[str]:
     """The vendors that the configuration names or whose key is set, and that have lists which are not spelt out there.
 
     A vendor that is known by several wires is asked by the first that is set up.
@@ -121,9 +121,9 @@ def _ready(setup: Setup) -> list[str]:
     found = [
         name
         for name, row in rows.items()
-        if row.models and not row.serves and (name in setup.configured.providers or (not row.untrusted and has_key(row)))
+        if row.models and not row.serves and (name in runtime.configured.providers or (not row.untrusted and has_key(row)))
     ]
-    return [name for name in found if name in setup.configured.providers or _first(name) not in found or _first(name) == name]
+    return [name for name in found if name in runtime.configured.providers or _first(name) not in found or _first(name) == name]
 
 
 def _first(name: str) -> str:
@@ -141,22 +141,22 @@ def dialect_of(headers: Mapping[bytes, bytes]) -> str:
     return "openai-chat"
 
 
-async def models(visit: Visit) -> None:
+async def models(context: RequestContext) -> None:
     """``/v1/models`` and ``/v1/models/{id}`` for clients of OpenAI, Anthropic and Google, each in its own shape."""
-    dialect = visit.door.name
-    name = unquote(visit.path.partition("/models")[2].lstrip("/"))
-    found = await listed(visit)
+    dialect = context.dialect.name
+    name = unquote(context.path.partition("/models")[2].lstrip("/"))
+    found = await listed(context)
     if not name:
-        await visit.json(write_models(dialect, found))
+        await context.json(write_models(dialect, found))
         return
     one = next((one for one in found if one.id == name), None)
     if one is None:
-        target = (await planned(visit, name)).targets[0]  # it can be asked for though no list has it
+        target = (await planned(context, name)).targets[0]  # it can be asked for though no list has it
         one = ModelInfo(name, target.label)
     whole = decoded(write_models(dialect, [one]))
-    await visit.json(encoded((whole.get("data") or whole["models"])[0]))
+    await context.json(encoded((whole.get("data") or whole["models"])[0]))
 
 
-async def tags(visit: Visit) -> None:
+async def tags(context: RequestContext) -> None:
     """Ollama's ``/api/tags``."""
-    await visit.json(write_models("ollama", await listed(visit)))
+    await context.json(write_models("ollama", await listed(context)))

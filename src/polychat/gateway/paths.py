@@ -1,23 +1,23 @@
-"""Which path leads to which door."""
+"""Which path leads to which dialect."""
 
 from __future__ import annotations
 
 import re
 
-from . import anthropic as anthropic_door
+from ..http.server.asgi import Scope
 from . import embedding, listing
-from . import gemini as gemini_door
-from . import ollama as ollama_door
-from . import openai_responses as responses_door
-from .asgi import Scope
-from .chat import answered
-from .door import Door
-from .openai_chat import OpenAIChat, OpenAICompletions
-from .visit import Endpoint
+from .chat.run import answered
+from .context import Endpoint
+from .dialects.anthropic import dialect as anthropic_door
+from .dialects.dialect import Dialect
+from .dialects.gemini import dialect as gemini_door
+from .dialects.ollama import dialect as ollama_door
+from .dialects.openai_chat.dialect import OpenAIChat, OpenAICompletions
+from .dialects.openai_responses import dialect as responses_door
 
-DOORS: dict[str, Door] = {
-    door.name: door
-    for door in (
+DIALECTS: dict[str, Dialect] = {
+    dialect.name: dialect
+    for dialect in (
         OpenAIChat(),
         OpenAICompletions(),
         responses_door.OpenAIResponses(),
@@ -29,17 +29,17 @@ DOORS: dict[str, Door] = {
 FAMILIES = {"/v1/messages": "anthropic", "/v1beta/": "gemini", "/api/": "ollama"}
 """In whose dialect a path that leads nowhere is answered; all others are OpenAI's."""
 GEMINI = {
-    **dict.fromkeys(gemini_door.ACTIONS, Endpoint(DOORS["gemini"], "POST", answered)),
-    "countTokens": Endpoint(DOORS["gemini"], "POST", gemini_door.count),
-    **dict.fromkeys(("embedContent", "batchEmbedContents"), Endpoint(DOORS["gemini"], "POST", gemini_door.embed)),
+    **dict.fromkeys(gemini_door.ACTIONS, Endpoint(DIALECTS["gemini"], "POST", answered)),
+    "countTokens": Endpoint(DIALECTS["gemini"], "POST", gemini_door.count),
+    **dict.fromkeys(("embedContent", "batchEmbedContents"), Endpoint(DIALECTS["gemini"], "POST", gemini_door.embed)),
 }
 
 
-_chat, _anthropic, _ollama = DOORS["openai-chat"], DOORS["anthropic"], DOORS["ollama"]
+_chat, _anthropic, _ollama = DIALECTS["openai-chat"], DIALECTS["anthropic"], DIALECTS["ollama"]
 ENDPOINTS: dict[str, Endpoint] = {
     "/v1/chat/completions": Endpoint(_chat, "POST", answered),
-    "/v1/completions": Endpoint(DOORS["openai-completions"], "POST", answered),
-    "/v1/responses": Endpoint(DOORS["openai-responses"], "POST", answered),
+    "/v1/completions": Endpoint(DIALECTS["openai-completions"], "POST", answered),
+    "/v1/responses": Endpoint(DIALECTS["openai-responses"], "POST", answered),
     "/v1/embeddings": Endpoint(_chat, "POST", embedding.openai),
     "/v1/messages": Endpoint(_anthropic, "POST", answered),
     "/v1/messages/count_tokens": Endpoint(_anthropic, "POST", anthropic_door.count),
@@ -61,7 +61,7 @@ _FIRST = re.compile("(?s)^/|(?<=.)/.*")
 
 
 def found(path: str, scope: Scope) -> Endpoint | None:
-    """What is at a path, those that hold names too; ``None``: nothing of the doors."""
+    """What is at a path, those that hold names too; ``None``: no endpoint of a dialect."""
     if (endpoint := ENDPOINTS.get(path)) is not None:
         return endpoint
     if path == "/":
@@ -71,10 +71,10 @@ def found(path: str, scope: Scope) -> Endpoint | None:
     if path.startswith("/v1/responses/"):
         if path.removeprefix("/v1/responses/") in ("compact", "input_tokens") or path.count("/") > 3:
             return None  # of what the API has besides, nothing is here; they are no names of replies
-        door = ENDPOINTS["/v1/responses"].door
+        dialect = ENDPOINTS["/v1/responses"].dialect
         if scope["method"] == "DELETE":
-            return Endpoint(door, "DELETE", responses_door.dropped)
-        return Endpoint(door, "GET" if scope["method"] == "GET" else "GET, DELETE", responses_door.kept)
+            return Endpoint(dialect, "DELETE", responses_door.dropped)
+        return Endpoint(dialect, "GET" if scope["method"] == "GET" else "GET, DELETE", responses_door.kept)
     return None
 
 
@@ -94,4 +94,4 @@ def _of_models(path: str, scope: Scope) -> Endpoint | None:
     if name and not name.startswith("/"):
         return None
     dialect = "gemini" if path.startswith("/v1beta") else listing.dialect_of(dict(scope["headers"]))
-    return Endpoint(DOORS[dialect], "GET", listing.models)
+    return Endpoint(DIALECTS[dialect], "GET", listing.models)

@@ -10,15 +10,15 @@ from urllib.parse import parse_qsl
 
 from ..errors import PolychatError
 from ..events import Event, Text
+from ..http.server.asgi import Headers, Left, Receive, Scope, Send, TooLarge, TooSlow, body_of, lifespan, patient, respond
 from ..providers import every, resolve
 from ..routing import Target
 from ..routing.router import Attempts
 from ..wire.answering import ERA, Era, Question, Request, Response, Site
 from ..wire.reading import complete, finish_of
-from .asgi import Headers, Left, Receive, Scope, Send, TooLarge, TooSlow, body_of, lifespan, patient, respond
 
 if TYPE_CHECKING:
-    from .setup import Setup
+    from .runtime import Runtime
 
 Answer: TypeAlias = Callable[[Question], AsyncGenerator[list[Event], None]]
 """What answers a question: its events, the last one a ``Finish``. It may raise ``PolychatError`` before the first."""
@@ -46,9 +46,9 @@ def target(name: str) -> Answer:
     return answer
 
 
-def routed(setup: Setup, name: str) -> Answer:
+def routed(runtime: Runtime, name: str) -> Answer:
     """Answers by asking whoever a model's name means. Raises ``UnknownTarget`` and ``BadInput`` at once."""
-    plan = setup.names.plan(name)
+    plan = runtime.names.plan(name)
 
     async def answer(question: Question) -> AsyncGenerator[list[Event], None]:
         settings: dict[str, Any] = dict(question.settings)
@@ -57,7 +57,7 @@ def routed(setup: Setup, name: str) -> Answer:
             batches = to.provider.events(to.model or None, question.messages, **settings)
             return batches, await anext(batches)
 
-        batches, first = await setup.router.run(plan, ask, Attempts())
+        batches, first = await runtime.router.run(plan, ask, Attempts())
         async with aclosing(batches):
             yield first
             async for batch in batches:

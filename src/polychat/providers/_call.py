@@ -16,14 +16,14 @@ from ..config.addresses import address_fault
 from ..errors import BadInput, _warn
 
 if TYPE_CHECKING:
+    from ..http.exchange import Exchange
+    from ..http.timeouts import Timeouts
     from ..transport import StreamSession
-    from ..transport._timer import Waits
-    from ..transport.exchange import Exchange
 
 TIMEOUT = 300.0
 """Seconds a whole call may take, unless the provider or the caller says otherwise."""
 
-_COMMON = ("proxy", "timeout", "waits", "base_url", "cookies", "headers")
+_COMMON = ("proxy", "timeout", "timeouts", "base_url", "cookies", "headers")
 _options: WeakKeyDictionary[Any, tuple[str, ...]] = WeakKeyDictionary()
 _warned: set[tuple[str, str]] = set()
 _warned_lock = threading.Lock()
@@ -47,7 +47,7 @@ class Call:
     cookies: Mapping[str, str] | None = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     """The caller's own, which go over the provider's."""
-    waits: Waits | None = None
+    timeouts: Timeouts | None = None
     """Seconds that single steps may take; ``None``: what the transport has for them."""
     own: dict[str, Any] = field(default_factory=dict, repr=False)
     """The provider's options by name: the keyword-only parameters of its ``reply``."""
@@ -75,8 +75,8 @@ class Call:
 
     def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Exchange:
         """One request to an API, with these headers overlaid with the caller's, on the call's proxy and under its deadline."""
-        from ..transport._timer import WAITS
-        from ..transport.exchange import Exchange  # no import of a provider loads an HTTP client
+        from ..http.exchange import Exchange  # no import of a provider loads an HTTP client
+        from ..http.timeouts import TIMEOUTS
 
         return Exchange(
             method,
@@ -84,7 +84,7 @@ class Call:
             _overlaid(headers, self.headers),
             body,
             proxy=self.proxy,
-            waits=self.waits or WAITS,
+            timeouts=self.timeouts or TIMEOUTS,
             timeout=self.timeout,
             deadline=self.deadline,
             provider=self.provider,
@@ -111,7 +111,7 @@ def call_of(provider: type[Any], proxy: str | None, options: dict[str, Any]) -> 
         deadline=None if timeout is None else asyncio.get_running_loop().time() + timeout,
         cookies=_pairs(options.get("cookies"), "cookies"),
         headers=_pairs(options.get("headers"), "headers") or {},
-        waits=options.get("waits"),
+        timeouts=options.get("timeouts"),
         own=own,
     )
 

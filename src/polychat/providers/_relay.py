@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import StatusError
 
 if TYPE_CHECKING:
-    from ..transport._timer import Waits
-    from ..transport.exchange import Answer
-    from ..transport.pool import Pool, PooledResponse
+    from ..http.exchange import Answer
+    from ..http.pool.pool import Pool, PooledResponse
+    from ..http.timeouts import Timeouts
     from ._notes import Notes
 
 
@@ -52,7 +52,7 @@ class Relay:
         body: bytes,
         headers: Mapping[str, str],
         *,
-        waits: Waits,
+        timeouts: Timeouts,
         total: float | None,
         provider: str,
     ) -> Awaitable[PooledResponse]:
@@ -65,7 +65,7 @@ class Relay:
             path if path.startswith("https://") else self._base + path,
             headers={**self._headers, **headers} if headers else self._headers,
             body=body,
-            waits=waits,
+            timeouts=timeouts,
             timeout=total,
             proxy=self._proxy,
             provider=provider,

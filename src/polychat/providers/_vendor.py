@@ -36,7 +36,7 @@ from ._notes import Notes
 from ._relay import Relay, rate_limits
 
 if TYPE_CHECKING:
-    from ..transport.exchange import Answer, Exchange
+    from ..http.exchange import Answer, Exchange
 
 MAX_REPLY = 64 * 1024 * 1024
 """Bytes of a reply that is read whole."""
@@ -118,7 +118,7 @@ class Vendor(AsyncGeneratorProvider):
         row = cls.row
         if row.wire != wire:
             return None
-        from ..transport.exchange import fast_way  # no import of a provider loads an HTTP client
+        from ..http.exchange import fast_way  # no import of a provider loads an HTTP client
 
         base = cls.address()
         if (way := fast_way(base)) is None:

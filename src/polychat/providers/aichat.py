@@ -130,7 +130,7 @@ class Aichat(AsyncProvider):
 
 async def _found_cookies(root: str) -> Mapping[str, str]:
     """This user's cookies for the host that will be asked: those of chat-gpt.org go to no other. Raises ``MissingCookies``."""
-    from ..transport.cookies import cookies_for  # loads what only those without cookies of their own need
+    from ..user.cookies import cookies_for  # loads what only those without cookies of their own need
 
     site = urlsplit(root)
     host = site.hostname or ""

@@ -15,8 +15,8 @@ from .. import config
 from ..errors import BadInput, BadReply, ReplyFailed, TimedOut, UnknownTarget, shown
 from ..events import Event, Finish, Reasoning, Text, Usage
 from ..prompt import byte_size, turns
-from ..transport import weights
 from ..types import Ask, Messages
+from ..user import weights
 from ..wire._json import encoded
 from ..wire.embeddings import Embed, Embeddings, read_reply
 from ..wire.reading import complete, failed, truncated

@@ -1,4 +1,4 @@
-"""How bytes reach the services: HTTP for chat sites, and this user's cookies. Loaded when touched: no import pays for it."""
+"""Public names for those who write providers: HTTP for chat sites, and this user's cookies. Loaded when touched."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .cookies import cookies_for as cookies_for
-    from .cookies import get_cookies as get_cookies
-    from .response import StreamResponse as StreamResponse
-    from .session import StreamSession as StreamSession
+    from ..http.session.response import StreamResponse as StreamResponse
+    from ..http.session.session import StreamSession as StreamSession
+    from ..user.cookies import cookies_for as cookies_for
+    from ..user.cookies import get_cookies as get_cookies
 
 _HOMES = {
-    "StreamResponse": ".response",
-    "StreamSession": ".session",
-    "cookies_for": ".cookies",
-    "get_cookies": ".cookies",
+    "StreamResponse": "..http.session.response",
+    "StreamSession": "..http.session.session",
+    "cookies_for": "..user.cookies",
+    "get_cookies": "..user.cookies",
 }
 __all__ = ["StreamResponse", "StreamSession", "cookies_for", "get_cookies"]
 

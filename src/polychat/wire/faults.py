@@ -113,7 +113,7 @@ def helps_to_retry(fault: Fault) -> bool:
 
 
 def fault_of(error: PolychatError) -> Fault:
-    """An error of ours as a front door tells it: a backend's 5xx, bad replies and lost connections are 502.
+    """An error of ours as a dialect tells it: a backend's 5xx, bad replies and lost connections are 502.
 
     Where several targets were tried, the message has each of them with its reason.
     """

@@ -9,7 +9,7 @@ from ..events import Event, Finish, Start, Usage
 from .reading import Reader, truncated
 
 
-class Watch(Protocol):
+class StreamMonitor(Protocol):
     """Of one stream. It never raises."""
 
     finish: Finish | None

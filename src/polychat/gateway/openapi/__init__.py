@@ -7,8 +7,13 @@ from typing import Any
 
 from ... import __version__
 from ...wire._json import encoded
-from . import anthropic, gemini, models, ollama, openai_chat, openai_responses
-from .operation import HEADERS, Dialect, Operation, responses
+from ..dialects.anthropic import openapi as anthropic
+from ..dialects.gemini import openapi as gemini
+from ..dialects.ollama import openapi as ollama
+from ..dialects.openai_chat import openapi as openai_chat
+from ..dialects.openai_responses import openapi as openai_responses
+from . import models
+from .operation import HEADERS, DialectInfo, Operation, responses
 
 __all__ = ["OPERATIONS", "description", "document"]
 
@@ -70,7 +75,7 @@ def document() -> dict[str, Any]:
     }
 
 
-def _tag(dialect: Dialect) -> dict[str, str]:
+def _tag(dialect: DialectInfo) -> dict[str, str]:
     return {"name": dialect.tag, "description": dialect.about}
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .gemini import GEMINI
-from .operation import Dialect, Operation
+from ..dialects.gemini.openapi import GEMINI
+from .operation import DialectInfo, Operation
 from .schema import Schema, count, either, given, kind, nullable, ref, several, text
 
-MODELS = Dialect("Models", "Lists of models, for each dialect's clients in their own shape.", "openai-chat", "ModelsError")
+MODELS = DialectInfo("Models", "Lists of models, for each dialect's clients in their own shape.", "openai-chat", "ModelsError")
 
 _OPENAI = given("context_length", id=text(), object=kind("model"), created=count(), owned_by=text(), context_length=count())
 _ANTHROPIC = given(

@@ -31,7 +31,7 @@ _PHRASES = {529: "Overloaded"}
 
 
 @dataclass(frozen=True)
-class Dialect:
+class DialectInfo:
     """One vendor's API: how it is tagged, and how it tells of failures."""
 
     tag: str
@@ -48,7 +48,7 @@ class Operation:
 
     method: str
     path: str
-    dialect: Dialect
+    dialect: DialectInfo
     name: str
     summary: str
     about: str = ""
@@ -90,7 +90,7 @@ class Operation:
         return {"description": "The answer.", "headers": {**named, **self.headers}, "content": content, **links}
 
 
-def failures(dialect: Dialect, *, body: bool) -> Schema:
+def failures(dialect: DialectInfo, *, body: bool) -> Schema:
     """The answers that are none, by status."""
     without_body = {408, 413, 415}
     statuses = [
@@ -108,7 +108,7 @@ def responses(operation: Operation) -> Schema:
     return {f"{dialect.error}{status}": _failure(dialect, int(status)) for status in told}
 
 
-def _failure(dialect: Dialect, status: int) -> Schema:
+def _failure(dialect: DialectInfo, status: int) -> Schema:
     fault = Fault(_PHRASES.get(status) or HTTPStatus(status).phrase, kind_of(status), status)
     example = decoded(wire(dialect.wire).write_fault(fault))
     headers = {"x-request-id": {"$ref": "#/components/headers/x-request-id"}}

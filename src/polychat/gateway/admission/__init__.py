@@ -1,0 +1,1 @@
+"""What stands before a request: who may come in, and how much is taken at a time."""

@@ -1,0 +1,152 @@
+"""The gateway's chat sites: who may come in, how many at a time, and what is noted of each.
+
+Their protocols know neither keys nor limits, so both stand before them: in the gateway, and in ``polychat sites``, which has
+nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from time import monotonic
+from typing import Any, NamedTuple, Protocol
+
+from ...config import Config
+from ...config.settings import Limits
+from ...http.server.asgi import Receive, Scope, Send, respond
+from ..observe.logs import Log
+from ..observe.record import Record
+from ..sites import Sites
+from .access import Keys, OriginPolicy
+from .bodies import Bodies, NoRoom, Share
+
+PLAIN = [(b"content-type", b"text/plain; charset=utf-8")]
+
+
+class InForce(Protocol):
+    """Who may come in, and how many."""
+
+    @property
+    def keys(self) -> Keys: ...
+    @property
+    def origins(self) -> OriginPolicy: ...
+    @property
+    def limits(self) -> Limits: ...
+
+
+class Rules(NamedTuple):
+    """The same as values."""
+
+    keys: Keys
+    origins: OriginPolicy
+    limits: Limits
+
+
+class Host(Protocol):
+    """Who serves the sites. ``running`` counts the requests under way; ``ended`` is told of each."""
+
+    running: int
+    draining: bool
+    bodies: Bodies
+
+    @property
+    def runtime(self) -> InForce: ...
+    def next_id(self) -> str: ...
+    def ended(self, record: Record) -> None: ...
+
+
+class Admission:
+    """The sites, for those who may come in. A key comes in a header beside a site's own: ``x-api-key``."""
+
+    def __init__(self, host: Host, app: Sites) -> None:
+        self._host, self._app = host, app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        host = self._host
+        record = Record(host.next_id(), "sites", scope["method"], scope["path"], monotonic())
+
+        async def sent(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+                record.first = monotonic()
+            await send(message)
+
+        share = Share(host.bodies, host.runtime.limits.body_total)
+
+        async def received() -> Any:
+            message = await receive()
+            share.take(len(message.get("body", b"")))
+            return message
+
+        host.running += 1
+        try:
+            refused = self._refused(scope, record)
+            if refused is None:
+                await self._app(scope, received, sent)
+            else:
+                status, record.error, more = refused
+                await respond(sent, status, [*PLAIN, *more], f"{record.error}\n".encode())
+        except NoRoom as error:
+            record.error = str(error)
+            closing = [(b"retry-after", b"1"), (b"connection", b"close")]
+            await respond(sent, 503, [*PLAIN, *closing], f"{error}\n".encode())
+        finally:
+            share.release()
+            record.over = monotonic()
+            host.ended(record)
+
+    def _refused(self, scope: Scope, record: Record) -> tuple[int, str, list[tuple[bytes, bytes]]] | None:
+        """Status, what is wrong, and headers; ``None`` where nothing is."""
+        runtime, headers = self._host.runtime, dict(scope["headers"])
+        if runtime.keys:
+            record.key = runtime.keys.name_of(headers, scope["query_string"])
+            if not record.key:
+                return 401, "no key, or one that is not known here: send x-api-key", []
+        if (wrong := runtime.origins.wrong(headers)) is not None:
+            return 403, wrong, []
+        again = [(b"retry-after", b"1")]
+        if self._host.draining:
+            return 503, "stopping", [*again, (b"connection", b"close")]
+        if self._host.running > runtime.limits.concurrent:
+            return 429, f"{runtime.limits.concurrent:,} requests are being answered, which is the limit: try again", again
+        return None
+
+
+class Standalone:
+    """``polychat sites`` as a server serves it: the sites, with the gateway's rules for a place without keys."""
+
+    def __init__(self, app: Sites, limits: Limits | None = None) -> None:
+        self.runtime: InForce = Rules(Keys({}), OriginPolicy((), (), guarded=False), limits or Limits())
+        self.log = Log("off", 1.0)  # news only
+        self.running = 0
+        self.draining = False
+        self.bodies = Bodies()
+        self._idle: asyncio.Event | None = None
+        self._ids = itertools.count(1)
+        self._admission = Admission(self, app)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._admission(scope, receive, send)
+
+    def next_id(self) -> str:
+        return f"{next(self._ids)}"
+
+    def ended(self, record: Record) -> None:
+        self.running -= 1
+        if self._idle is not None and not self.running:
+            self._idle.set()
+
+    def reload(self, configured: Config) -> None:
+        """It goes by no configuration."""
+
+    def drain(self) -> None:
+        self.draining = True
+
+    async def when_idle(self) -> None:
+        """Returns when no request is under way."""
+        self._idle = asyncio.Event()
+        if self.running:
+            await self._idle.wait()
+
+    async def close(self) -> None:
+        self.log.close()

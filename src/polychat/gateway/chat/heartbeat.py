@@ -1,0 +1,49 @@
+"""Signs of life for a client whose backend is silent: proxies between them close what they hear nothing on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..context import RequestContext
+
+
+class Heartbeat:
+    """From the moment it is made until ``stop``: each ``seconds`` in which no piece went out the client is sent ``beat``.
+
+    The first begins the answer, with status 200: what fails after that is told in the stream.
+    """
+
+    __slots__ = ("_beat", "_content_type", "_context", "_handle", "_latest", "_loop", "_seconds", "_sending")
+
+    def __init__(self, context: RequestContext, seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._context, self._seconds = context, seconds
+        self._beat, self._content_type = context.dialect.beat, context.dialect.stream_type
+        self._latest = context.latest
+        self._sending: asyncio.Task[None] | None = None
+        self._handle: asyncio.TimerHandle | None = self._loop.call_later(seconds, self._ring)
+
+    def _ring(self) -> None:
+        """It is left standing while pieces come, and looks when it rings: cheaper than one a piece."""
+        self._handle = self._loop.call_later(self._seconds, self._ring)
+        latest = self._context.latest
+        silent, self._latest = latest is self._latest, latest
+        if silent and (not latest or latest.endswith((b"\n\n", b"\r\n\r\n"))):  # not amid an event that passes through
+            self._sending = self._loop.create_task(self._send())
+
+    async def _send(self) -> None:
+        context = self._context
+        if context.latest is not self._latest:
+            return  # something came meanwhile
+        if not context.started:
+            await context.start(200, context.stream_headers(self._content_type))
+        await context.beat(self._beat)
+
+    def stop(self) -> None:
+        """No more of them."""
+        for handle in (self._handle, self._sending):
+            if handle is not None:
+                handle.cancel()
+        self._handle = None

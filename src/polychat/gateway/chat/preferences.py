@@ -1,0 +1,50 @@
+"""Settings that the gateway, a route, a key and a request may each decide: which one holds for one request.
+
+The most particular one wins: a header of the request, then ``[gateway.key_settings]`` of its key, then the route (or
+``[gateway.direct]``), then ``[gateway]``. A setting is a field of the same name in ``Gateway``, ``Rules`` and ``KeySettings``
+(``None`` where it is not decided there), and has a line in ``_HEADERS``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from ...config.decoding import keys_of
+from ...config.settings import Gateway, HostedSetting, OnLossSetting, Rules
+from ...errors import BadInput, shown
+
+if TYPE_CHECKING:
+    from ..context import RequestContext
+
+_HEADERS = {"on_loss": b"x-polychat-on-loss", "hosted_tools": b"x-polychat-hosted-tools"}
+"""Each setting, and the header by which a client decides it for one request."""
+
+
+def on_loss(context: RequestContext, rules: Rules) -> OnLossSetting:
+    """What to do about parts of this request that a backend cannot take. Raises ``BadInput`` for a header with another word."""
+    return cast(OnLossSetting, _chosen(context, rules, "on_loss"))
+
+
+def hosted_tools(context: RequestContext, rules: Rules) -> HostedSetting:
+    """What to do with tools that only another vendor's backend can run. Raises ``BadInput`` for a header with another word."""
+    return cast(HostedSetting, _chosen(context, rules, "hosted_tools"))
+
+
+def _chosen(context: RequestContext, rules: Rules, name: str) -> Any:
+    header = _HEADERS[name]
+    value = context.headers.get(header)
+    if value is not None:
+        return _word(name, header.decode(), value.decode("latin-1").strip())
+    gateway = context.runtime.gateway
+    key = gateway.key_settings.get(context.record.key)
+    if key is not None and (chosen := getattr(key, name)) is not None:
+        return chosen
+    chosen = getattr(rules, name)
+    return getattr(gateway, name) if chosen is None else chosen
+
+
+def _word(name: str, header: str, word: str) -> str:
+    choices = next(one.words for one in keys_of(Gateway) if one.name == name)
+    if word not in choices:
+        raise BadInput(f"{header} is {shown(word, 40)!r}; it must be {' or '.join(choices)}", field=header)
+    return word

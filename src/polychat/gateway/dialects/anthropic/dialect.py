@@ -1,0 +1,38 @@
+"""Anthropic's Messages, and its counting of tokens."""
+
+from __future__ import annotations
+
+from ....wire import anthropic
+from ....wire.anthropic.passing import Renamed, named_as
+from ....wire.faults import Fault
+from ....wire.passing import StreamMonitor
+from ....wire.wires import wire
+from ...context import RequestContext
+from ...counting import counted
+from ..dialect import Dialect, InboundChat
+
+
+class Anthropic(Dialect):
+    """``/v1/messages``."""
+
+    name = "anthropic"
+    wire = wire("anthropic")
+    beat = b'event: ping\ndata: {"type": "ping"}\n\n'
+    id_header = b"request-id"
+    forwards = ("anthropic-version", "anthropic-beta")
+
+    def monitor(self, inbound: InboundChat) -> StreamMonitor:
+        return Renamed(inbound.model)
+
+    def named(self, inbound: InboundChat, body: bytes) -> bytes:
+        return named_as(body, inbound.model)
+
+    def refusal(self, fault: Fault) -> tuple[int, bytes]:
+        status, body = super().refusal(fault)
+        return 529 if fault.kind == "overloaded" and status == 503 else status, body  # as its own API says it
+
+
+async def count(context: RequestContext) -> None:
+    """``/v1/messages/count_tokens``."""
+    ask = anthropic.read_count_request(context.body)
+    await context.json(anthropic.write_count(await counted(context, ask)))

@@ -1,0 +1,179 @@
+"""Anthropic's Messages, and counting."""
+
+from __future__ import annotations
+
+from ...openapi.operation import CHAT_HEADERS, DialectInfo, Operation
+from ...openapi.schema import (
+    Schema,
+    anything,
+    asked,
+    count,
+    either,
+    event,
+    flag,
+    given,
+    kind,
+    nullable,
+    number,
+    ref,
+    several,
+    text,
+    word,
+)
+from ..openai_chat.openapi import MODEL
+
+ANTHROPIC = DialectInfo("Anthropic", "Messages as Anthropic has them.", "anthropic", "AnthropicError", overloaded=529)
+
+_CACHE = anything('What to cache, and how long: `{"type": "ephemeral", "ttl": "1h"}`.')
+_BASE64 = asked("type", "media_type", "data", type=kind("base64"), media_type=text(), data=text(contentEncoding="base64"))
+_URL = asked("type", "url", type=kind("url"), url=text())
+_HELD = asked("type", "file_id", type=kind("file"), file_id=text("The backend's own."))
+_PLAIN = asked("type", "data", type=kind("text"), media_type=text(), data=text())
+_TEXT = asked("type", "text", type=kind("text"), text=text(), cache_control=_CACHE)
+_IMAGE = asked("type", "source", type=kind("image"), source={"oneOf": [_BASE64, _URL, _HELD]}, cache_control=_CACHE)
+_DOCUMENT = asked(
+    "type",
+    "source",
+    type=kind("document"),
+    source={"oneOf": [_BASE64, _URL, _HELD, _PLAIN]},
+    title=text(),
+    cache_control=_CACHE,
+)
+_RESULT = asked(
+    "type",
+    "tool_use_id",
+    type=kind("tool_result"),
+    tool_use_id=text(),
+    content=either(text(), several({"oneOf": [_TEXT, _IMAGE, _DOCUMENT]})),
+    is_error=flag(),
+    cache_control=_CACHE,
+)
+_BLOCK: Schema = {
+    "oneOf": [
+        _TEXT,
+        _IMAGE,
+        _DOCUMENT,
+        _RESULT,
+        asked("type", "id", "name", "input", type=kind("tool_use"), id=text(), name=text(), input=anything()),
+        asked("type", "thinking", type=kind("thinking"), thinking=text(), signature=text("Send back what came.")),
+        asked("type", "data", type=kind("redacted_thinking"), data=text("Send back what came.")),
+    ]
+}
+_MESSAGE = asked(
+    "role",
+    "content",
+    role=word("user", "assistant", "system"),
+    content=either(
+        text(), several(ref("AnthropicBlock")), about="Tools are called by the assistant, and answered by the user."
+    ),
+)
+_TOOL = {
+    "anyOf": [
+        asked(
+            "name", "input_schema", type=kind("custom"), name=text(), description=text(), input_schema=anything(), strict=flag()
+        ),
+        asked("type", type=text("A tool that the backend itself runs, in its own words.")),
+    ]
+}
+_ASKED: Schema = {
+    "model": MODEL,
+    "messages": several(ref("AnthropicMessage"), "Oldest first; at most `gateway.limits.messages`."),
+    "system": either(text(), several(_TEXT)),
+    "tools": several(ref("AnthropicTool")),
+    "tool_choice": asked("type", type=word("auto", "any", "none", "tool"), name=text(), disable_parallel_tool_use=flag()),
+    "thinking": asked(
+        "type",
+        type=word("enabled", "adaptive", "disabled"),
+        budget_tokens=count("Needed where thinking is `enabled`."),
+        display=word("summarized", "omitted"),
+    ),
+}
+_REQUEST = asked(
+    "model",
+    "messages",
+    about="A conversation. `max_tokens` may be left out where the backend has a limit of its own.",
+    **_ASKED,
+    max_tokens=count("Tokens of the answer at most."),
+    temperature=number(),
+    top_p=number(),
+    top_k=count(),
+    stop_sequences=several(text()),
+    stream=flag("Whether the answer comes in events."),
+    metadata=asked(user_id=text()),
+    service_tier=text(),
+    output_config=asked(
+        effort=text("`low`, `medium`, `high`, `xhigh` or `max`."),
+        format=asked("type", "schema", type=kind("json_schema"), schema=anything()),
+    ),
+)
+_USAGE = given(
+    "cache_creation_input_tokens",
+    "cache_read_input_tokens",
+    input_tokens=count(),
+    output_tokens=count(),
+    cache_creation_input_tokens=nullable(count()),
+    cache_read_input_tokens=nullable(count()),
+)
+_ANSWER = given(
+    id=text(),
+    type=kind("message"),
+    role=kind("assistant"),
+    model=text("As you named it."),
+    content=several(anything("`text`, `thinking`, `tool_use`, …; see `AnthropicBlock`.")),
+    stop_reason=nullable(text("`end_turn`, `max_tokens`, `stop_sequence`, `tool_use`, `refusal`, `pause_turn`.")),
+    stop_sequence=nullable(text()),
+    usage=_USAGE,
+)
+_ERROR = given(
+    "request_id",
+    type=kind("error"),
+    error=given(type=text("`invalid_request_error`, `overloaded_error`, …"), message=text()),
+    request_id=nullable(text()),
+)
+
+SCHEMAS = {
+    "AnthropicRequest": _REQUEST,
+    "AnthropicCount": asked("model", "messages", **_ASKED),
+    "AnthropicMessage": _MESSAGE,
+    "AnthropicBlock": _BLOCK,
+    "AnthropicTool": _TOOL,
+    "AnthropicAnswer": _ANSWER,
+    "AnthropicCounted": given(input_tokens=count()),
+    "AnthropicError": _ERROR,
+}
+OPERATIONS = (
+    Operation(
+        "POST",
+        "/v1/messages",
+        ANTHROPIC,
+        "message",
+        "Ask, and get the answer of one backend",
+        "`anthropic-version` and `anthropic-beta` go on to a backend of the same wire; nothing is asked of them here.",
+        ref("AnthropicRequest"),
+        {
+            "model": "anthropic/claude-sonnet-4-5",
+            "max_tokens": 200,
+            "messages": [{"role": "user", "content": "Why is the sky blue?"}],
+        },
+        ref("AnthropicAnswer"),
+        "text/event-stream",
+        event(
+            asked("type", type=text()),
+            "One of the stream's events: `message_start`, `content_block_delta`, …, `message_stop`; `ping` while the backend "
+            "is silent. A reply that is not whole ends with `error`, and without `message_stop`.",
+        ),
+        headers=CHAT_HEADERS,
+    ),
+    Operation(
+        "POST",
+        "/v1/messages/count_tokens",
+        ANTHROPIC,
+        "countMessage",
+        "How many tokens a request would be",
+        "By the backend's own count; where it has none a guess, and `x-polychat-estimated` says so.",
+        ref("AnthropicCount"),
+        {"model": "anthropic/claude-sonnet-4-5", "messages": [{"role": "user", "content": "Why is the sky blue?"}]},
+        ref("AnthropicCounted"),
+        headers={"x-polychat-estimated": {"$ref": "#/components/headers/x-polychat-estimated"}},
+    ),
+)

@@ -1,0 +1,225 @@
+"""What a dialect is: one vendor's API as clients know it, and what it makes of a request."""
+
+from __future__ import annotations
+
+from codecs import getincrementaldecoder
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+
+from ...config.settings import Limits
+from ...errors import BadInput, shown
+from ...events import Finish, Usage
+from ...types import Ask
+from ...wire import checks
+from ...wire._json import TooDeep, check_depth, encoded
+from ...wire.answering import Writer
+from ...wire.faults import Fault
+from ...wire.limits import LIMITS
+from ...wire.passing import Reading, StreamMonitor, ending_in
+from ...wire.wires import Wire
+
+if TYPE_CHECKING:
+    from ..context import RequestContext
+
+Object = dict[str, Any]
+
+
+_FIELDS = tuple(column.name for column in fields(Ask))
+
+
+class InboundChat:
+    """What a dialect made of a chat request: enough to route it and to let it pass, and the whole ask when that is needed."""
+
+    __slots__ = (
+        "_ask",
+        "body",
+        "dialect",
+        "fields",
+        "limits",
+        "lost",
+        "may_pass",
+        "model",
+        "models",
+        "own",
+        "own_form",
+        "stream",
+        "wants_usage",
+    )
+
+    def __init__(self, dialect: Dialect, body: bytes, fields: Object, model: str, *, stream: bool, limits: Limits) -> None:
+        self.dialect = dialect
+        self.body = body
+        self.fields = fields
+        """The body's own fields, each still in JSON."""
+        self.model = model
+        self.stream = stream
+        self.limits = limits
+        self.models: list[str] | None = None
+        """Who may answer, in this order, where the request says more than ``model``."""
+        self.lost: tuple[str, ...] = ()
+        """Fields that say how to route it and that nobody here can obey."""
+        self.wants_usage = True
+        """Whether the client wants a stream's usage; where the wire must be asked for it."""
+        self.may_pass = dialect.passes
+        """Whether it may go to a backend of the same wire as it stands."""
+        self.own_form = ""
+        """Which of the forms its dialect has for an answer, where there are several."""
+        self.own: Any = None
+        """What the dialect itself keeps of it."""
+        self._ask: Ask | None = None
+
+    def ask(self) -> Ask:
+        """Read once. Raises ``BadInput``."""
+        if self._ask is None:
+            self._ask = self.dialect.read(self)
+        return self._ask
+
+    def ask_for(self, model: str) -> Ask:
+        """The ask as it goes to a backend's ``model``."""
+        said = self.ask()
+        ask: Ask = object.__new__(Ask)  # dataclasses.replace takes as long as reading a small request
+        for name in _FIELDS:
+            setattr(ask, name, getattr(said, name))
+        ask.model = model
+        if self.stream:
+            ask.stream_usage = True
+        return ask
+
+
+class Dialect:
+    """One dialect. A subclass says its wire and its paths; most need nothing else."""
+
+    name: ClassVar[str]
+    wire: ClassVar[Wire]
+    beat: ClassVar[bytes] = b": waiting\n\n"
+    """What a stream is sent while the backend is silent; nothing where the dialect has no such thing."""
+    stream_type: ClassVar[str] = "text/event-stream"
+    """What its streams are."""
+    piece_end: ClassVar[bytes] = b"\n\n"
+    """What each piece of its streams ends with."""
+    id_header: ClassVar[bytes] = b""
+    """Where its clients look for a request's name, if not in ``x-request-id``."""
+    passes: ClassVar[bool] = True
+    """Whether requests may go to a backend of the same wire as they stand."""
+    streams: ClassVar[bool] = False
+    """Whether a request that does not say so is one for a stream."""
+    forwards: ClassVar[tuple[str, ...]] = ()
+    """Headers of the client that mean something to a backend of the same wire."""
+
+    _path = ""
+
+    def inbound(self, context: RequestContext) -> InboundChat:
+        """Raises ``BadInput`` naming the field."""
+        body, limits = context.body, context.runtime.limits
+        fields = shallow(body, limits)
+        model = value_of(fields, "model")
+        if not isinstance(model, str) or not model:
+            raise checks.bad("model", "text: provider/model, or a name that /v1/models lists", model)
+        stream = value_of(fields, "stream")
+        if stream is not None:
+            stream = checks.flag(stream, "stream")
+        return InboundChat(self, body, fields, model, stream=self.streams if stream is None else bool(stream), limits=limits)
+
+    def read(self, inbound: InboundChat) -> Ask:
+        """The whole ask. Raises ``BadInput``."""
+        limits = LIMITS if inbound.limits.depth == LIMITS.depth else replace(LIMITS, depth=inbound.limits.depth)
+        return self.wire.read_request(inbound.body, limits=limits)
+
+    def writer(self, inbound: InboundChat, ask: Ask, name: str, created: int) -> Writer:
+        """What writes the answer; ``name`` is the reply's id."""
+        return self.wire.writer(ask, name, created, inbound.model)
+
+    def path(self, model: str, *, stream: bool) -> str:
+        """Where a backend of the same wire is asked, after its base URL."""
+        if not self._path:
+            self._path = self.wire.path(Ask(model, [], stream=stream))
+        return self._path
+
+    def relayed(self, inbound: InboundChat, model: str, *, usage: bool, fields: Object | None = None) -> bytes:
+        """The body for a backend of the same wire, each field once: the backend reads what was read here.
+
+        ``usage``: its stream is to end with usage, if that must be asked for. ``fields`` are the body's
+        where they are to be others than came.
+        """
+        return with_model(inbound.fields if fields is None else fields, model)
+
+    def ending(self, body: bytes) -> tuple[Finish, Usage | None, str | None]:
+        """How a whole reply that passes through ends, what it cost, and which model answered."""
+        return ending_in(self.wire.read_reply(body))
+
+    def named(self, inbound: InboundChat, body: bytes) -> bytes:
+        """A whole reply that passes through, under the name that was asked for where clients need that."""
+        return body
+
+    def monitor(self, inbound: InboundChat) -> StreamMonitor:
+        """What looks at a stream that passes through."""
+        return Reading(self.wire.Reader())
+
+    def go_on(self, writer: Writer, monitor: StreamMonitor) -> None:
+        """``writer`` is to end a stream that passed and broke off, as part of the same reply where the dialect tells."""
+
+    def refusal(self, fault: Fault) -> tuple[int, bytes]:
+        """Status and body of a failure."""
+        return fault.status, self.wire.write_fault(fault)
+
+
+def with_model(fields: Object, model: str | None) -> bytes:
+    """A body with this model (``None``: with none) and no second one: some servers read ``Model`` as ``model``."""
+    said = fields if model is None else {**fields, "model": model}
+    for name in said:
+        if len(name) == 5 and (name != "model" or model is None) and name.lower() == "model":
+            return encoded({one: value for one, value in said.items() if one.lower() != "model" or (one == "model" and model)})
+    return encoded(said)
+
+
+_SHALLOW = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_LISTED = msgspec.json.Decoder(list[msgspec.Raw])
+_PIECE = 64 * 1024
+_TURNS = ("messages", "input", "contents")
+
+
+def shallow(body: bytes, limits: Limits) -> Object:
+    """The fields of a JSON object, their values unread. Raises ``BadInput``: no JSON, too deep, too many turns."""
+    try:
+        if not body.isascii():
+            _check_utf8(body)
+        check_depth(body, limits.depth)
+        fields: Object = _SHALLOW.decode(body)
+    except TooDeep as error:
+        raise BadInput(f"the body is {error}, which is the limit here: send less depth", field="body") from None
+    except UnicodeDecodeError as error:
+        raise BadInput(f"the body is not UTF-8 (byte {error.start})", field="body") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadInput(f"the body is no JSON object: {shown(str(error)) or 'it is empty'}", field="body") from None
+    if len(body) > 2 * limits.messages:  # with less there cannot be too many
+        for name in _TURNS:
+            if (
+                name in fields
+                and memoryview(fields[name])[0] == ord("[")
+                and len(_LISTED.decode(fields[name])) > limits.messages
+            ):
+                raise BadInput(f"{name} has more than {limits.messages:,} turns, which is the limit here", field=name)
+    return fields
+
+
+def _check_utf8(body: bytes) -> None:
+    """Raises ``UnicodeDecodeError``. A piece at a time: as text, a body with one emoji is four times as large."""
+    view, read, at = memoryview(body), getincrementaldecoder("utf-8")(), 0
+    try:
+        for at in range(0, len(body), _PIECE):
+            read.decode(view[at : at + _PIECE], at + _PIECE >= len(body))
+    except UnicodeDecodeError as error:
+        held = len(error.object) - min(_PIECE, len(body) - at)  # of a character that the pieces cut
+        raise UnicodeDecodeError("utf-8", b"", at - held + error.start, at - held + error.end, error.reason) from None
+
+
+def value_of(fields: Object, name: str) -> Any:
+    """The value of a field that ``shallow`` gave; ``None`` where it is not said. Raises ``BadInput``."""
+    if name not in fields:
+        return None
+    try:
+        return msgspec.json.decode(fields[name])
+    except msgspec.DecodeError as error:
+        raise BadInput(f"{name} is no JSON: {shown(str(error))}", field=name) from None

@@ -1,0 +1,65 @@
+"""Gemini's generateContent and streamGenerateContent, countTokens, and its embeddings."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs
+
+from ....types import Ask
+from ....wire import gemini
+from ....wire.answering import Writer
+from ....wire.wires import wire
+from ...context import RequestContext
+from ...counting import counted
+from ...embedding import embedded
+from ..dialect import Dialect, InboundChat, Object, shallow, with_model
+
+ACTIONS = ("generateContent", "streamGenerateContent")
+
+
+class Gemini(Dialect):
+    """``/v1beta/models/{model}:…``, and the same under ``/v1``. A model's name may hold slashes."""
+
+    name = "gemini"
+    wire = wire("gemini")
+    beat = b""
+    """None: Google's own client takes a comment for the beginning of a reply."""
+
+    def inbound(self, context: RequestContext) -> InboundChat:
+        limits = context.runtime.limits
+        model, action = named(context.path)
+        stream = action == "streamGenerateContent"
+        fields = shallow(context.body, limits)
+        inbound = InboundChat(self, context.body, fields, model, stream=stream, limits=limits)
+        if stream and parse_qs(context.query).get("alt") != ["sse"]:
+            inbound.own_form = "array"
+            inbound.may_pass = False
+        return inbound
+
+    def read(self, inbound: InboundChat) -> Ask:
+        return gemini.read_request(inbound.body, model=inbound.model, stream=inbound.stream)
+
+    def writer(self, inbound: InboundChat, ask: Ask, name: str, created: int) -> Writer:
+        return gemini.writer(ask, name, created, inbound.model, array=inbound.own_form == "array")
+
+    def path(self, model: str, *, stream: bool) -> str:
+        return gemini.path(Ask(model, [], stream=stream))
+
+    def relayed(self, inbound: InboundChat, model: str, *, usage: bool, fields: Object | None = None) -> bytes:
+        return with_model(inbound.fields if fields is None else fields, None)  # the path says it
+
+
+def named(path: str) -> tuple[str, str]:
+    """Model and action of a path such as ``/v1beta/models/house/small:generateContent``."""
+    model, _, action = path.partition("/models/")[2].rpartition(":")
+    return model, action
+
+
+async def count(context: RequestContext) -> None:
+    """``:countTokens``."""
+    ask = gemini.read_count_request(context.body, model=named(context.path)[0])
+    await context.json(gemini.write_count(await counted(context, ask)))
+
+
+async def embed(context: RequestContext) -> None:
+    """``:embedContent`` and ``:batchEmbedContents``."""
+    await embedded(context, "gemini", named(context.path)[0])

@@ -1,0 +1,144 @@
+"""Ollama's own API."""
+
+from __future__ import annotations
+
+from ....wire.ollama.names import OPTIONS
+from ...openapi.operation import CHAT_HEADERS, DialectInfo, Operation
+from ...openapi.schema import Schema, anything, asked, count, either, flag, given, kind, number, ref, several, text, whole, word
+from ..openai_chat.openapi import MODEL
+
+OLLAMA = DialectInfo("Ollama", "Ollama's own API; its chats are streamed unless told otherwise.", "ollama", "OllamaError")
+
+_WHOLE = ("num_predict", "top_k", "seed")
+_OPTIONS = asked(
+    about="Sampling; what is not named here only an Ollama understands.",
+    stop=either(text(), several(text())),
+    **{name: whole() if name in _WHOLE else number() for name in OPTIONS},
+)
+_CALL = asked("function", id=text(), function=asked("name", name=text(), arguments=anything("An object, not text.")))
+_MESSAGE = asked(
+    "role",
+    role=word("system", "developer", "user", "assistant", "tool"),
+    content=text(),
+    images=several(text("Base64.", contentEncoding="base64")),
+    thinking=text(),
+    tool_calls=several(_CALL),
+    tool_name=text("Whose result it is."),
+    tool_call_id=text(),
+)
+_TOOL = asked(
+    "function",
+    type=kind("function"),
+    function=asked("name", name=text(), description=text(), parameters=anything("A JSON schema.")),
+)
+_SETTINGS: Schema = {
+    "stream": flag("true unless said otherwise."),
+    "format": either({"const": "json"}, anything("A JSON schema."), about="The form of the answer."),
+    "think": either(flag(), text("A level: `low`, `medium`, `high`."), about="Whether, or how much, to think."),
+    "logprobs": flag(),
+    "top_logprobs": whole(),
+    "options": _OPTIONS,
+    "keep_alive": either(text(), number(), about="An Ollama's own."),
+}
+_GENERATE = asked(
+    "model",
+    model=MODEL,
+    prompt=text(),
+    system=text(),
+    images=several(text("Base64.", contentEncoding="base64")),
+    **_SETTINGS,
+)
+_FRAME: Schema = {"model": text("As you named it."), "created_at": text(), "done": flag()}
+_END: Schema = {"done_reason": text(), "prompt_eval_count": count(), "eval_count": count()}
+_TEXTS: Schema = dict.fromkeys(("license", "modelfile", "parameters", "template"), text())
+_DETAILS = anything("A family, `polychat`; the sizes are empty: a gateway does not know them.")
+
+SCHEMAS = {
+    "OllamaChat": asked("model", model=MODEL, messages=several(ref("OllamaMessage")), tools=several(_TOOL), **_SETTINGS),
+    "OllamaGenerate": _GENERATE,
+    "OllamaMessage": _MESSAGE,
+    "OllamaChatAnswer": given(*_END, **_FRAME, message=anything("See `OllamaMessage`."), **_END),
+    "OllamaGenerated": given(*_END, **_FRAME, response=text(), **_END),
+    "OllamaEmbed": asked("model", "input", model=MODEL, input=either(text(), several(text(), minItems=1)), dimensions=whole()),
+    "OllamaEmbedded": given(
+        "prompt_eval_count", model=text(), embeddings=several(several(number())), prompt_eval_count=count()
+    ),
+    "OllamaEmbedOne": asked("model", "prompt", model=MODEL, prompt=text()),
+    "OllamaEmbeddedOne": given(embedding=several(number())),
+    "OllamaModels": given(
+        models=several(given(name=text(), model=text(), modified_at=text(), size=count(), digest=text(), details=_DETAILS))
+    ),
+    "OllamaShown": given(
+        **_TEXTS,
+        details=_DETAILS,
+        model_info=anything("Its architecture is `polychat`; `polychat.context_length` where that is known."),
+        capabilities=several(text()),
+    ),
+    "OllamaError": given(error=text()),
+}
+_LINES = (
+    "One a line; the last says `done`. A reply that is not whole ends with a line that holds an `error`, and none says `done`."
+)
+OPERATIONS = (
+    Operation(
+        "POST",
+        "/api/chat",
+        OLLAMA,
+        "ollamaChat",
+        "Ask, and get the answer of one backend",
+        request=ref("OllamaChat"),
+        example={"model": "openai/gpt-4o-mini", "messages": [{"role": "user", "content": "Why is the sky blue?"}]},
+        answer=ref("OllamaChatAnswer"),
+        streams="application/x-ndjson",
+        stream=text(f"`OllamaChatAnswer`s. {_LINES}"),
+        headers=CHAT_HEADERS,
+    ),
+    Operation(
+        "POST",
+        "/api/generate",
+        OLLAMA,
+        "ollamaGenerate",
+        "Ask with a prompt",
+        request=ref("OllamaGenerate"),
+        example={"model": "openai/gpt-4o-mini", "prompt": "Why is the sky blue?"},
+        answer=ref("OllamaGenerated"),
+        streams="application/x-ndjson",
+        stream=text(f"`OllamaGenerated`s. {_LINES}"),
+        headers=CHAT_HEADERS,
+    ),
+    Operation(
+        "POST",
+        "/api/embed",
+        OLLAMA,
+        "ollamaEmbed",
+        "Make texts into vectors",
+        request=ref("OllamaEmbed"),
+        example={"model": "ollama/nomic-embed-text", "input": ["one", "two"]},
+        answer=ref("OllamaEmbedded"),
+    ),
+    Operation(
+        "POST",
+        "/api/embeddings",
+        OLLAMA,
+        "ollamaEmbeddings",
+        "Make one text into a vector",
+        request=ref("OllamaEmbedOne"),
+        example={"model": "ollama/nomic-embed-text", "prompt": "one"},
+        answer=ref("OllamaEmbeddedOne"),
+    ),
+    Operation(
+        "POST",
+        "/api/show",
+        OLLAMA,
+        "ollamaShow",
+        "What is known of a model",
+        request=asked("model", model=MODEL),
+        example={"model": "openai/gpt-4o-mini"},
+        answer=ref("OllamaShown"),
+    ),
+    Operation("GET", "/api/tags", OLLAMA, "ollamaTags", "The models there are", answer=ref("OllamaModels")),
+    Operation("GET", "/api/version", OLLAMA, "ollamaVersion", "The Ollama whose API this is", answer=given(version=text())),
+    Operation(
+        "GET", "/api/ps", OLLAMA, "ollamaRunning", "What is held in memory: nothing", answer=given(models=several(anything()))
+    ),
+)

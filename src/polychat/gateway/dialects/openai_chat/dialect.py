@@ -1,0 +1,110 @@
+"""OpenAI's chat completions."""
+
+from __future__ import annotations
+
+from ....errors import BadInput
+from ....events import Finish, Usage
+from ....types import Ask
+from ....wire import checks, openai_chat
+from ....wire._json import encoded
+from ....wire.answering import Writer
+from ....wire.openai_chat.passing import Chunks, ending_of
+from ....wire.passing import StreamMonitor
+from ....wire.wires import wire
+from ...context import RequestContext
+from ..dialect import Dialect, InboundChat, Object, value_of, with_model
+
+_MODELS = 64
+"""Names that one request may list."""
+_PROVIDER = ("order", "only", "ignore", "allow_fallbacks")
+"""What is understood of OpenRouter's ``provider``; the rest of it is told as lost."""
+
+
+class OpenAIChat(Dialect):
+    """``/v1/chat/completions``. OpenRouter's ``models`` and ``provider`` are understood: who may answer, in which order."""
+
+    name = "openai-chat"
+    wire = wire("openai-chat")
+    forwards = ("openai-beta",)
+
+    def inbound(self, context: RequestContext) -> InboundChat:
+        inbound = super().inbound(context)
+        fields = inbound.fields
+        if "models" in fields or "provider" in fields:
+            prefer(inbound)
+        if inbound.stream:
+            options = value_of(fields, "stream_options")
+            inbound.wants_usage = isinstance(options, dict) and options.get("include_usage") is True
+        return inbound
+
+    def relayed(self, inbound: InboundChat, model: str, *, usage: bool, fields: Object | None = None) -> bytes:
+        asks = inbound.stream and usage and not inbound.wants_usage
+        if not asks:
+            return super().relayed(inbound, model, usage=usage, fields=fields)
+        options = value_of(inbound.fields, "stream_options") or {}
+        said = inbound.fields if fields is None else fields
+        return with_model({**said, "stream_options": {**options, "include_usage": True}}, model)
+
+    def ending(self, body: bytes) -> tuple[Finish, Usage | None, str | None]:
+        return ending_of(body)
+
+    def monitor(self, inbound: InboundChat) -> StreamMonitor:
+        return Chunks(usage=inbound.wants_usage)
+
+
+def prefer(inbound: InboundChat) -> None:
+    """Take ``models`` and ``provider`` out of the request, as who may answer it. Raises ``BadInput``.
+
+    A request for OpenRouter itself keeps them: there they mean OpenRouter's own.
+    """
+    if inbound.model.partition("/")[0].lower() == "openrouter":
+        return
+    fields = dict(inbound.fields)
+    further = value_of(fields, "models") or []
+    wanted = value_of(fields, "provider") or {}
+    fields.pop("models", None), fields.pop("provider", None)
+    several = checks.several(further, "models")
+    if len(several) > _MODELS:
+        raise BadInput(f"models has {len(several):,} names; at most {_MODELS} are taken", field="models")
+    names = [inbound.model, *(checks.text(name, f"models[{place}]") for place, name in enumerate(several))]
+    wanted = dict(checks.item(wanted, "provider"))
+    inbound.lost = tuple(f"provider.{name}" for name, value in wanted.items() if name not in _PROVIDER and value is not None)
+    inbound.models = _preferred(list(dict.fromkeys(names)), wanted)
+    inbound.fields, inbound.body = fields, encoded(fields)
+
+
+def _preferred(names: list[str], wanted: Object) -> list[str]:
+    """The names as ``provider`` puts them: ``order`` first, nobody but ``only``, nobody of ``ignore``."""
+    order, only, ignore = (_providers(wanted, name) for name in _PROVIDER[:3])
+    first = names[0].partition("/")[2] if names[0].partition("/")[0].lower() in (*order, *only) else names[0]
+    if order or only:
+        names = [*(f"{provider}/{first}" for provider in order or only), *names]
+    kept = []
+    for name in dict.fromkeys(names):
+        provider = name.partition("/")[0].lower()
+        if (not only or provider in only) and provider not in ignore:
+            kept.append(name)
+    if not kept:
+        raise BadInput("provider leaves nobody to ask: loosen only or ignore", field="provider")
+    fallbacks = wanted.get("allow_fallbacks")
+    return kept if fallbacks is None or checks.flag(fallbacks, "provider.allow_fallbacks") else kept[:1]
+
+
+def _providers(wanted: Object, name: str) -> list[str]:
+    listed = checks.several(wanted.get(name) or [], f"provider.{name}")
+    if len(listed) > _MODELS:
+        raise BadInput(f"provider.{name} has {len(listed):,} names; at most {_MODELS} are taken", field=f"provider.{name}")
+    return [checks.text(one, f"provider.{name}").lower() for one in listed]
+
+
+class OpenAICompletions(OpenAIChat):
+    """``/v1/completions``: a prompt is asked as a user's turn."""
+
+    name = "openai-completions"
+    passes = False
+
+    def read(self, inbound: InboundChat) -> Ask:
+        return openai_chat.read_completion_request(inbound.body)
+
+    def writer(self, inbound: InboundChat, ask: Ask, name: str, created: int) -> Writer:
+        return openai_chat.completion_writer(ask, name, created, inbound.model)

@@ -1,0 +1,321 @@
+"""OpenAI's chat completions, completions and embeddings."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from ....types import Effort
+from ...openapi.operation import CHAT_HEADERS, DialectInfo, Operation
+from ...openapi.schema import (
+    Schema,
+    anything,
+    asked,
+    count,
+    either,
+    event,
+    flag,
+    given,
+    kind,
+    mapping,
+    nullable,
+    number,
+    ref,
+    several,
+    text,
+    whole,
+    word,
+)
+
+OPENAI = DialectInfo("OpenAI", "Chat completions, completions and embeddings as OpenAI has them.", "openai-chat", "OpenAIError")
+
+MODEL = text("`provider/model`, a route, or an alias.", minLength=1, examples=["openai/gpt-4o-mini", "fast"])
+_EFFORT = word(*get_args(Effort), "max", about="How much to think.")
+_CACHE = anything('OpenRouter\'s mark of what to cache: `{"type": "ephemeral"}`.')
+_STREAM = flag("Whether the answer comes in pieces.")
+_STREAM_OPTIONS = asked(include_usage=flag("A last chunk, without choices, tells the tokens."))
+_LOGIT_BIAS = mapping(number(), "A number for each token.")
+_STOP = either(text(), several(text()), about="Words that end the answer.")
+
+_FUNCTION = asked(
+    "name",
+    name=text(),
+    description=text("What it does, for the model."),
+    parameters=anything("A JSON schema of its arguments."),
+    strict=flag("Whether the arguments must follow the schema."),
+)
+_PART = {
+    "oneOf": [
+        asked("type", "text", type=kind("text"), text=text(), cache_control=_CACHE),
+        asked(
+            "type",
+            "image_url",
+            type=kind("image_url"),
+            image_url=asked("url", url=text("An address, or `data:TYPE;base64,…`."), detail=text("`low`, `high` or `auto`.")),
+        ),
+        asked(
+            "type",
+            "input_audio",
+            type=kind("input_audio"),
+            input_audio=asked("format", "data", format=text("`wav`, `mp3`, …"), data=text("Base64.", contentEncoding="base64")),
+        ),
+        asked(
+            "type",
+            "file",
+            type=kind("file"),
+            file=asked(
+                filename=text(), file_id=text("The backend's own."), file_data=text("Base64, `data:…;base64,…` or an address.")
+            ),
+        ),
+        asked("type", "refusal", type=kind("refusal"), refusal=text()),
+    ]
+}
+_CONTENT = either(text(), several(ref("OpenAIPart")))
+_CALL = asked(
+    "id",
+    "function",
+    id=text(),
+    type=kind("function"),
+    function=asked("name", name=text(), arguments=text("JSON, as the model wrote it.")),
+)
+_MESSAGE = {
+    "oneOf": [
+        asked("role", "content", role=word("system", "developer", "user"), content=_CONTENT, name=text()),
+        asked(
+            "role",
+            role=kind("assistant"),
+            content=_CONTENT,
+            name=text(),
+            refusal=text(),
+            tool_calls=several(_CALL),
+            reasoning_content=text("Its thoughts, as many servers tell them; `reasoning` is read too."),
+            reasoning_details=several(
+                anything(), "Its thoughts as OpenRouter tells them, signed ones too: send back what came."
+            ),
+        ),
+        asked("role", "tool_call_id", role=kind("tool"), tool_call_id=text(), content=_CONTENT, name=text()),
+    ]
+}
+_TOOL = {
+    "anyOf": [
+        asked("function", type=kind("function"), function=_FUNCTION),
+        asked("type", type=text("A tool that the backend itself runs, in its own words.")),
+    ]
+}
+_TOOL_CHOICE = either(
+    word("auto", "none", "required"),
+    asked("type", "function", type=kind("function"), function=asked("name", name=text())),
+    about="Which tools may be called.",
+)
+_FORMAT = {
+    "description": "The form of the answer.",
+    "oneOf": [
+        asked("type", type=word("text", "json_object")),
+        asked(
+            "type",
+            "json_schema",
+            type=kind("json_schema"),
+            json_schema=asked("schema", schema=anything(), name=text(), description=text(), strict=flag()),
+        ),
+    ],
+}
+_OPENROUTER: Schema = {
+    "models": several(text(), "Who else may answer, in this order, where `model` fails (as OpenRouter has it)."),
+    "provider": asked(
+        order=several(text(), "Providers, the first first."),
+        only=several(text(), "Nobody but these."),
+        ignore=several(text(), "None of these."),
+        allow_fallbacks=flag("false: the first alone."),
+        about="Who may answer, as OpenRouter has it.",
+    ),
+}
+_SAMPLING: Schema = {
+    "max_tokens": whole("Tokens of the answer at most."),
+    "max_completion_tokens": whole("The newer word for it, which wins."),
+    "temperature": number(),
+    "top_p": number(),
+    "top_k": whole(),
+    "min_p": number(),
+    "frequency_penalty": number(),
+    "presence_penalty": number(),
+    "repetition_penalty": number(),
+    "seed": whole(),
+    "n": whole("How many answers."),
+    "stop": _STOP,
+    "logit_bias": _LOGIT_BIAS,
+    "user": text("Whom it is for, in your words."),
+    "service_tier": text(),
+    "stream": _STREAM,
+    "stream_options": _STREAM_OPTIONS,
+}
+_CHAT = asked(
+    "model",
+    "messages",
+    about="A conversation. Fields that are not named here go on to a backend of the same wire; to others they are a loss.",
+    model=MODEL,
+    messages=several(ref("OpenAIMessage"), "Oldest first; at most `gateway.limits.messages`.", minItems=1),
+    **_SAMPLING,
+    logprobs=flag("Whether to tell each token's probability."),
+    top_logprobs=whole("Of how many others too; needs `logprobs`."),
+    tools=several(ref("OpenAITool")),
+    tool_choice=_TOOL_CHOICE,
+    parallel_tool_calls=flag(),
+    response_format=_FORMAT,
+    reasoning_effort=_EFFORT,
+    reasoning=asked(
+        effort=_EFFORT,
+        max_tokens=whole("Tokens of thought at most."),
+        exclude=flag("Thoughts are not told."),
+        enabled=flag(),
+        about="OpenRouter's object for the same.",
+    ),
+    verbosity=text("`low`, `medium` or `high`."),
+    store=flag("Whether the backend keeps the answer."),
+    metadata=mapping(text()),
+    **_OPENROUTER,
+)
+_COMPLETION = asked(
+    "model",
+    "prompt",
+    about="A prompt, which is asked as a user's turn. `suffix`, `best_of` and `echo` have no counterpart and are refused.",
+    model=MODEL,
+    prompt=either(text(), several(text(), minItems=1, maxItems=1), about="One text; tokens are refused."),
+    **_SAMPLING,
+    logprobs=whole("Probabilities of how many tokens beside the chosen."),
+)
+_EMBEDDING = asked(
+    "model",
+    "input",
+    model=MODEL,
+    input=either(text(), several(text(), minItems=1)),
+    dimensions=whole("Numbers of each vector, where the model can be told."),
+    encoding_format=word("float", "base64"),
+    user=text(),
+)
+
+USAGE = given(
+    "prompt_tokens_details",
+    "completion_tokens_details",
+    prompt_tokens=count(),
+    completion_tokens=count(),
+    total_tokens=count(),
+    prompt_tokens_details=anything(),
+    completion_tokens_details=anything(),
+)
+_FINISH_REASON = nullable(text("`stop`, `length`, `tool_calls`, `content_filter`, or the backend's own word."))
+_ANSWERED = given(
+    "content",
+    "refusal",
+    "tool_calls",
+    "reasoning_content",
+    "reasoning_details",
+    role=kind("assistant"),
+    content=nullable(text()),
+    refusal=nullable(text()),
+    tool_calls=nullable(several(anything("As in `OpenAIMessage`."))),
+    reasoning_content=nullable(text("What it thought, where that is told.")),
+    reasoning_details=several(anything(), "The same with what the vendor wants back."),
+)
+_FRAME: Schema = {"id": text(), "created": whole("Seconds since 1970."), "model": text("As you named it.")}
+_CHAT_ANSWER = given(
+    "usage",
+    **_FRAME,
+    object=kind("chat.completion"),
+    choices=several(
+        given("logprobs", index=count(), message=_ANSWERED, logprobs=nullable(anything()), finish_reason=_FINISH_REASON)
+    ),
+    usage=nullable(ref("OpenAIUsage")),
+)
+_CHUNK = given(
+    "usage",
+    about="What each `data:` of a stream holds.",
+    **_FRAME,
+    object=kind("chat.completion.chunk"),
+    choices=several(
+        given(
+            "logprobs",
+            "finish_reason",
+            index=count(),
+            delta=anything("What is new: `role`, `content`, `tool_calls`, …"),
+            logprobs=nullable(anything()),
+            finish_reason=_FINISH_REASON,
+        )
+    ),
+    usage=nullable(ref("OpenAIUsage")),
+)
+_COMPLETION_ANSWER = given(
+    "usage",
+    **_FRAME,
+    object=kind("text_completion"),
+    choices=several(given("logprobs", text=text(), index=count(), logprobs=nullable(anything()), finish_reason=_FINISH_REASON)),
+    usage=nullable(ref("OpenAIUsage")),
+)
+_VECTOR = either(several(number()), text("Base64 of little-endian floats of 4 bytes.", contentEncoding="base64"))
+_EMBEDDED = given(
+    object=kind("list"),
+    data=several(given(object=kind("embedding"), index=count(), embedding=_VECTOR)),
+    model=text(),
+    usage=given(prompt_tokens=count(), total_tokens=count()),
+)
+_ERROR = given(
+    error=given(message=text(), type=text(), code=nullable(text()), param=nullable(text("The field that is at fault.")))
+)
+
+SCHEMAS = {
+    "OpenAIChat": _CHAT,
+    "OpenAIMessage": _MESSAGE,
+    "OpenAIPart": _PART,
+    "OpenAITool": _TOOL,
+    "OpenAICompletion": _COMPLETION,
+    "OpenAIEmbedding": _EMBEDDING,
+    "OpenAIUsage": USAGE,
+    "OpenAIChatAnswer": _CHAT_ANSWER,
+    "OpenAIChunk": _CHUNK,
+    "OpenAICompletionAnswer": _COMPLETION_ANSWER,
+    "OpenAIEmbedded": _EMBEDDED,
+    "OpenAIError": _ERROR,
+}
+_ENDS = (
+    "One of the stream's events; comments come between them while the backend is silent. A reply that is whole ends with "
+    "`[DONE]`; one that is not ends with an `error`, and without it."
+)
+OPERATIONS = (
+    Operation(
+        "POST",
+        "/v1/chat/completions",
+        OPENAI,
+        "chat",
+        "Ask, and get the answer of one backend",
+        "A backend of the same wire is sent the body as it stands, but for the model's name; for others it is translated, and "
+        "`x-polychat-losses` names what could not be.",
+        ref("OpenAIChat"),
+        {"model": "openai/gpt-4o-mini", "messages": [{"role": "user", "content": "Why is the sky blue?"}]},
+        ref("OpenAIChatAnswer"),
+        "text/event-stream",
+        event(either(ref("OpenAIChunk"), ref("OpenAIError")), _ENDS, done="[DONE]"),
+        headers=CHAT_HEADERS,
+    ),
+    Operation(
+        "POST",
+        "/v1/completions",
+        OPENAI,
+        "complete",
+        "Ask with a prompt, as clients did before there were chats",
+        request=ref("OpenAICompletion"),
+        example={"model": "openai/gpt-4o-mini", "prompt": "Once upon a time", "max_tokens": 40},
+        answer=ref("OpenAICompletionAnswer"),
+        streams="text/event-stream",
+        stream=event(either(ref("OpenAICompletionAnswer"), ref("OpenAIError")), _ENDS, done="[DONE]"),
+        headers=CHAT_HEADERS,
+    ),
+    Operation(
+        "POST",
+        "/v1/embeddings",
+        OPENAI,
+        "embed",
+        "Make texts into vectors",
+        request=ref("OpenAIEmbedding"),
+        example={"model": "openai/text-embedding-3-small", "input": ["one", "two"]},
+        answer=ref("OpenAIEmbedded"),
+        headers={name: CHAT_HEADERS[name] for name in ("x-polychat-provider", "x-polychat-attempts")},
+    ),
+)

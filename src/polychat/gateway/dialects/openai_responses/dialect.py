@@ -1,0 +1,207 @@
+"""OpenAI's Responses, with what it keeps of them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+from time import monotonic
+
+from ....client.reply import Collected, Reply
+from ....config.settings import Store
+from ....errors import BadInput, shown
+from ....events import Event, Finish
+from ....types import Ask, Turn
+from ....wire import openai_responses
+from ....wire._json import encoded
+from ....wire.answering import Writer
+from ....wire.faults import Fault
+from ....wire.openai_responses.passing import Events
+from ....wire.passing import StreamMonitor
+from ....wire.wires import wire
+from ...context import Refused, RequestContext
+from ..dialect import Dialect, InboundChat, value_of
+
+_PREFIX = "resp_"
+
+
+class StoredResponse:
+    """One reply, for whoever goes on from it."""
+
+    __slots__ = ("body", "key", "size", "turns", "until")
+
+    def __init__(self, key: str, body: bytes, turns: list[Turn], size: int, until: float) -> None:
+        self.key = key
+        """The name of the key it was asked with: nobody else is to see it."""
+        self.body = body
+        self.turns = turns
+        """The conversation with this reply at its end, instructions left out."""
+        self.size = size
+        self.until = until
+
+
+class ResponseStore:
+    """Those of one process, bounded in number, bytes and time; the oldest goes first."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._kept: OrderedDict[str, StoredResponse] = OrderedDict()
+        self._clock = clock
+        self.size = 0
+        """Bytes, about: those of the replies and of the conversations before them."""
+
+    def put(self, name: str, key: str, body: bytes, turns: list[Turn], asked: int, bounds: Store) -> None:
+        """Keep a reply; ``asked`` is how many bytes of conversation went before it."""
+        size = len(body) + asked
+        if size > bounds.bytes or not bounds.replies:
+            return
+        self.drop(name)
+        self._kept[name] = StoredResponse(key, body, turns, size, self._clock() + bounds.seconds)
+        self.size += size
+        while len(self._kept) > bounds.replies or self.size > bounds.bytes:
+            self.drop(next(iter(self._kept)))
+
+    def get(self, name: str, key: str) -> StoredResponse | None:
+        """A reply that was asked with the same key, and is not too old."""
+        kept = self._kept.get(name)
+        if kept is not None and self._clock() >= kept.until:
+            self.drop(name)
+            return None
+        return kept if kept is not None and kept.key == key else None
+
+    def drop(self, name: str) -> None:
+        kept = self._kept.pop(name, None)
+        if kept is not None:
+            self.size -= kept.size
+
+
+class _Going:
+    """What of a question is about keeping."""
+
+    def __init__(self, context: RequestContext, previous: StoredResponse | None, name: str | None, *, keep: bool) -> None:
+        self.context, self.previous, self.name, self.keep = context, previous, name, keep
+
+
+class OpenAIResponses(Dialect):
+    """``/v1/responses``. Replies are kept here, unless the backend speaks this wire itself and the request passes through."""
+
+    name = "openai-responses"
+    wire = wire("openai-responses")
+    forwards = ("openai-beta",)
+
+    def inbound(self, context: RequestContext) -> InboundChat:
+        inbound = super().inbound(context)
+        fields = inbound.fields
+        if value_of(fields, "background"):
+            raise BadInput("background is not done here: leave it out, and stream the reply", field="background")
+        name = value_of(fields, "previous_response_id")
+        previous = context.gateway.replies.get(name, context.record.key) if isinstance(name, str) else None
+        keep = value_of(fields, "store") is not False and context.runtime.gateway.store.replies > 0
+        inbound.own = _Going(context, previous, name, keep=keep)
+        inbound.may_pass = previous is None
+        return inbound
+
+    def read(self, inbound: InboundChat) -> Ask:
+        """Raises ``Refused`` where it goes on from a reply that is not kept here."""
+        going: _Going = inbound.own
+        ask = super().read(inbound)
+        ask.store = None  # that is done here
+        if ask.previous is not None:
+            if going.previous is None:
+                said = f"no response {shown(ask.previous, 80)!r} is kept here: send the conversation in input"
+                raise Refused(Fault(said, "not_found", 404, "previous_response_not_found", "previous_response_id"))
+            begins = 0
+            while begins < len(ask.turns) and ask.turns[begins].role in ("system", "developer"):
+                begins += 1
+            ask.turns = [*ask.turns[:begins], *going.previous.turns, *ask.turns[begins:]]
+            ask.previous = None
+        return ask
+
+    def writer(self, inbound: InboundChat, ask: Ask, name: str, created: int) -> Writer:
+        going: _Going = inbound.own
+        told = replace(ask, store=going.keep, previous=going.name)
+        writer = openai_responses.writer(told, name, created, inbound.model)
+        if not going.keep:
+            return writer
+        whole = openai_responses.writer(replace(told, stream=False), name, created, inbound.model) if ask.stream else writer
+        return _Keeping(writer, whole, f"{_PREFIX}{name}", going, ask, len(inbound.body))
+
+    def monitor(self, inbound: InboundChat) -> StreamMonitor:
+        return Events()
+
+    def go_on(self, writer: Writer, monitor: StreamMonitor) -> None:
+        assert isinstance(monitor, Events)
+        monitor.hand_over(writer.written if isinstance(writer, _Keeping) else writer)
+
+
+class _Keeping:
+    """Writes as another writer does, and keeps the reply when it is whole."""
+
+    def __init__(self, writer: Writer, whole: Writer, name: str, going: _Going, ask: Ask, size: int) -> None:
+        self._writer, self._whole, self._name, self._going, self._ask, self._size = writer, whole, name, going, ask, size
+        self._came = Collected()
+        self._finish: Finish | None = None
+        self.streams, self.status = writer.streams, writer.status
+        self.content_type, self.headers = writer.content_type, writer.headers
+
+    @property
+    def written(self) -> Writer:
+        """What writes for the client."""
+        return self._writer
+
+    def write(self, events: list[Event]) -> bytes:
+        if self._whole is not self._writer:
+            self._whole.write(events)
+        for event in events:
+            self._came.take(event)
+        return self._writer.write(events)
+
+    def end(self) -> bytes:
+        body = self._writer.end()
+        self.status = self._writer.status
+        finish = self._came.finish
+        if finish is not None and finish.verdict == "complete":
+            self._keep(body if self._whole is self._writer else self._whole.end())
+        return body
+
+    def _keep(self, body: bytes) -> None:
+        context, previous = self._going.context, self._going.previous
+        turns = [turn for turn in self._ask.turns if turn.role not in ("system", "developer")]
+        came = self._came
+        said = Reply("", None, came.text, "complete", thoughts=came.thoughts, tool_calls=came.calls)
+        said.refusal = "".join(came.refusals)
+        before = 0 if previous is None else previous.size
+        context.gateway.replies.put(
+            self._name,
+            context.record.key,
+            body,
+            [*turns, said.turn()],
+            before + self._size,
+            context.runtime.gateway.store,
+        )
+
+
+async def kept(context: RequestContext) -> None:
+    """``GET /v1/responses/{id}``."""
+    await context.json(_found(context).body)
+
+
+async def dropped(context: RequestContext) -> None:
+    """``DELETE /v1/responses/{id}``."""
+    _found(context)
+    name = _named(context)
+    context.gateway.replies.drop(name)
+    await context.json(encoded({"id": name, "object": "response", "deleted": True}))
+
+
+def _named(context: RequestContext) -> str:
+    return context.path.rpartition("/")[2]
+
+
+def _found(context: RequestContext) -> StoredResponse:
+    name = _named(context)
+    found = context.gateway.replies.get(name, context.record.key)
+    if found is None:
+        raise Refused(
+            Fault(f"no response {shown(name, 80)!r} is kept here", "not_found", 404, "response_not_found", "response_id")
+        )
+    return found

@@ -1,0 +1,176 @@
+"""OpenAI's Responses, with what is kept of them."""
+
+from __future__ import annotations
+
+from ...openapi.operation import CHAT_HEADERS, DialectInfo, Operation
+from ...openapi.schema import (
+    Schema,
+    anything,
+    asked,
+    count,
+    either,
+    event,
+    flag,
+    given,
+    kind,
+    mapping,
+    nullable,
+    number,
+    ref,
+    several,
+    text,
+    word,
+)
+from ..openai_chat.openapi import MODEL
+
+RESPONSES = DialectInfo(
+    "Responses", "OpenAI's Responses, kept here for whoever goes on from them.", "openai-responses", "OpenAIError"
+)
+
+_PART = {
+    "oneOf": [
+        asked("type", "text", type=word("input_text", "output_text", "text"), text=text()),
+        asked("type", "refusal", type=kind("refusal"), refusal=text()),
+        asked("type", type=kind("input_image"), image_url=text("An address, or `data:…`."), file_id=text(), detail=text()),
+        asked(
+            "type",
+            type=kind("input_file"),
+            filename=text(),
+            file_url=text(),
+            file_data=text("`data:…` or base64."),
+            file_id=text(),
+        ),
+        asked("type", "input_audio", type=kind("input_audio"), input_audio=asked("format", "data", format=text(), data=text())),
+    ]
+}
+_CONTENT = either(text(), several(ref("ResponsesPart")))
+_ITEM = {
+    "anyOf": [
+        asked("role", "content", type=kind("message"), role=word("user", "assistant", "system", "developer"), content=_CONTENT),
+        asked(
+            "type",
+            "call_id",
+            "name",
+            "arguments",
+            type=kind("function_call"),
+            call_id=text(),
+            name=text(),
+            arguments=text("JSON."),
+        ),
+        asked("type", "call_id", "output", type=kind("function_call_output"), call_id=text(), output=_CONTENT),
+        asked(
+            "type",
+            type=kind("reasoning"),
+            id=text(),
+            summary=several(anything()),
+            content=several(anything()),
+            encrypted_content=text("What the vendor wants back."),
+        ),
+        asked("type", type=text("Another item, which goes back to the backend that made it.")),
+    ]
+}
+_TOOL = {
+    "anyOf": [
+        asked("type", "name", type=kind("function"), name=text(), description=text(), parameters=anything(), strict=flag()),
+        asked("type", type=text("A tool that the backend itself runs, in its own words.")),
+    ]
+}
+_FORMAT = {
+    "oneOf": [
+        asked("type", type=word("text", "json_object")),
+        asked("type", "schema", type=kind("json_schema"), schema=anything(), name=text(), description=text(), strict=flag()),
+    ]
+}
+_REQUEST = asked(
+    "model",
+    model=MODEL,
+    input=either(text(), several(ref("ResponsesItem")), about="What is asked: a text, or the conversation's items."),
+    instructions=text("What a system turn says."),
+    previous_response_id=text("The reply to go on from. It must be kept here, and have been asked with the same key."),
+    store=flag("false: the reply is not kept."),
+    stream=flag("Whether the answer comes in events."),
+    max_output_tokens=count(),
+    temperature=number(),
+    top_p=number(),
+    top_logprobs=count(),
+    include=several(text(), "`reasoning.encrypted_content`, `message.output_text.logprobs`, …"),
+    tools=several(ref("ResponsesTool")),
+    tool_choice=either(word("auto", "none", "required"), asked("type", type=text()), about="Which tools may be called."),
+    parallel_tool_calls=flag(),
+    text=asked(format=_FORMAT, verbosity=text(), about="The form of the answer."),
+    reasoning=asked(effort=text(), summary=text(), about="How much to think, and whether to tell of it."),
+    metadata=mapping(text()),
+    user=text(),
+    service_tier=text(),
+    background={"enum": [False, None], "description": "Replies in the background are not done here."},
+)
+_RESPONSE = given(
+    "usage",
+    "error",
+    "incomplete_details",
+    id=text(),
+    object=kind("response"),
+    created_at=number("Seconds since 1970."),
+    status=word("completed", "incomplete", "failed", "in_progress"),
+    error=nullable(anything()),
+    incomplete_details=nullable(given(reason=text("`max_output_tokens` or `content_filter`."))),
+    model=text("As you named it."),
+    output=several(anything("`message`, `reasoning`, `function_call`, …; see `ResponsesItem`.")),
+    usage=nullable(anything("`input_tokens`, `output_tokens`, `total_tokens` and their details.")),
+)
+
+
+def _leads(operation: str) -> Schema:
+    return {"operationId": operation, "parameters": {"response_id": "$response.body#/id"}}
+
+
+_NAME = {"name": "response_id", "in": "path", "required": True, "schema": text(minLength=1)}
+
+SCHEMAS = {
+    "ResponsesRequest": _REQUEST,
+    "ResponsesItem": _ITEM,
+    "ResponsesPart": _PART,
+    "ResponsesTool": _TOOL,
+    "Response": _RESPONSE,
+    "ResponseDeleted": given(id=text(), object=kind("response"), deleted={"const": True}),
+}
+OPERATIONS = (
+    Operation(
+        "POST",
+        "/v1/responses",
+        RESPONSES,
+        "respond",
+        "Ask, and get a reply that can be gone on from",
+        "Replies are kept in this process, for `gateway.store.seconds`. Where the backend speaks this wire itself, the request "
+        "passes through, and the backend keeps the reply.",
+        ref("ResponsesRequest"),
+        {"model": "openai/gpt-4o-mini", "input": "Why is the sky blue?"},
+        ref("Response"),
+        "text/event-stream",
+        event(
+            asked("type", type=text()),
+            "One of the stream's events: `response.created`, `response.output_text.delta`, …; the last is `response.completed` "
+            "or `response.incomplete`, or, of a reply that is not whole, `response.failed` or `error`.",
+        ),
+        headers=CHAT_HEADERS,
+        links={name: _leads(name) for name in ("getResponse", "deleteResponse")},
+    ),
+    Operation(
+        "GET",
+        "/v1/responses/{response_id}",
+        RESPONSES,
+        "getResponse",
+        "A reply that is kept",
+        answer=ref("Response"),
+        parameters=(_NAME,),
+    ),
+    Operation(
+        "DELETE",
+        "/v1/responses/{response_id}",
+        RESPONSES,
+        "deleteResponse",
+        "Keep a reply no longer",
+        answer=ref("ResponseDeleted"),
+        parameters=(_NAME,),
+    ),
+)

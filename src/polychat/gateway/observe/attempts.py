@@ -1,0 +1,71 @@
+"""Attempts by target and outcome: a backend that does not answer shows by its own name, whoever answers in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, NamedTuple
+
+from msgspec import Meta
+
+from ...errors import shown
+from .record import Record
+
+SETS = 2000
+"""Sets of labels that are told apart; what comes beyond is counted as ``other``."""
+_TARGETS = 2000
+_OTHER = "other"
+
+
+class Attempt(NamedTuple):
+    """The labels of an attempt."""
+
+    route: str
+    target: str
+    outcome: str
+    """``answered``, or one word for why not; see ``routing.policy.outcome_of``."""
+
+
+Count = Annotated[int, Meta(ge=0)]
+Counts = list[tuple[Attempt, Count]]
+"""As snapshots carry them."""
+
+
+class Tried(dict[Attempt, int]):
+    """How many attempts there were.
+
+    A target of a route is named in full, for the configuration names it. One that a client names is so only once it answered:
+    before that it is its provider alone, so that no client makes up labels.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._answered: dict[str, None] = {}
+
+    def count(self, record: Record) -> None:
+        if target := record.answered:
+            if target not in self._answered:
+                if len(self._answered) >= _TARGETS:
+                    del self._answered[next(iter(self._answered))]
+                self._answered[target] = None
+            self.add(Attempt(record.route, target, "answered"), 1)
+        for failure in record.failures if record.attempts else ():
+            self.add(Attempt(record.route, self._named(record.route, failure.target), failure.outcome), 1)
+
+    def _named(self, route: str, target: str) -> str:
+        return target if route or target in self._answered else target.partition("/")[0]
+
+    def add(self, attempt: Attempt, count: int) -> None:
+        if attempt not in self:
+            attempt = Attempt(shown(attempt.route, 120), shown(attempt.target, 120), attempt.outcome)
+            if attempt not in self and len(self) >= SETS:
+                attempt = Attempt(_OTHER, _OTHER, attempt.outcome)
+        self[attempt] = self.get(attempt, 0) + count
+
+
+def tried(counts: Iterable[Counts]) -> Tried:
+    """Those of all workers together."""
+    found = Tried()
+    for one in counts:
+        for attempt, count in one:
+            found.add(attempt, count)
+    return found

@@ -1,0 +1,418 @@
+"""The log: a line a request, and the gateway's own news, on standard error.
+
+Lines are held and handed on in batches to a thread that does nothing but write: a reader that does not read stops that thread
+and nobody else. What there is no room for is dropped, counted and told.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import stat
+import sys
+from asyncio import TimerHandle, get_running_loop
+from collections.abc import Callable, Iterator
+from queue import SimpleQueue
+from random import random as _random
+from threading import Thread
+from time import gmtime, strftime, time
+from typing import Any, Literal, TypeAlias
+
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.json import Encoder
+
+from ...errors import shown
+from .record import Record
+
+Form: TypeAlias = Literal["human", "json", "off"]
+Write: TypeAlias = Callable[[bytes], object]
+"""Takes whole lines; runs in a thread of its own, may block, and may raise ``OSError``."""
+
+_SECONDS = 0.2
+"""How long a line is held at most while the writer is free."""
+_BATCH = 64 * 1024
+_MOST = 1024 * 1024
+"""Bytes that are held for a writer that is busy."""
+_NAME, _ERROR, _TEXT = 120, 400, 4000
+"""Characters of a foreign name, of an error, and of what was asked or answered."""
+_LINES = 100
+"""Lines of a fact that has several, such as a traceback: the last ones."""
+
+
+class Log:
+    """Takes every request's ``Record``; ``sample`` is the share of good requests that get a line, failed ones always do.
+
+    Failed is a status of 500 and above, and any verdict but ``complete``. With ``form`` ``off`` only news is written.
+    """
+
+    def __init__(
+        self,
+        form: Form,
+        sample: float,
+        write: Write | None = None,
+        *,
+        random: Callable[[], float] = _random,
+        clock: Callable[[], float] = time,
+        coloured: bool = False,
+    ) -> None:
+        most = _MOST
+        if write is None:
+            write, most, coloured = _standard_error()
+        self._paint = _COLOURED if coloured else _PLAIN
+        self._random, self._clock = random, clock
+        self._hand = _Hand(write, most, lambda lines: self._news("lines of this log were lost", {"lines": lines}))
+        self._held = bytearray()
+        self._dropped = 0
+        self._timer: TimerHandle | None = None
+        self._stamp = (0, "")
+        self.change(form, sample)
+
+    def change(self, form: Form, sample: float) -> None:
+        """Go by these from here on."""
+        self._form, self._sample = form, sample
+
+    def __call__(self, record: Record) -> None:
+        if self._form == "off":
+            return
+        verdict = record.verdict
+        if (
+            self._sample < 1.0
+            and record.status < 500
+            and (verdict is None or verdict == "complete")
+            and self._random() >= self._sample
+        ):
+            return
+        held = self._held
+        if len(held) >= _BATCH and not self._room():
+            return
+        if self._form == "json":
+            _encoder.encode_into(_line(record, self._time()), held, -1)
+            held += b"\n"
+        else:
+            held += self._human(record).encode()
+        if self._timer is None:
+            self._later()
+
+    def event(self, message: str, **facts: Any) -> None:
+        """News of the gateway itself; it is written at once. A fact may be text of several lines."""
+        if len(self._held) < _MOST:
+            self._held += self._news(message, facts)
+        else:
+            self._dropped += 1
+        self.flush()
+
+    def flush(self) -> None:
+        """Hand on what is held; while the writer is busy it stays, and is looked after later."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._hand.free:
+            self._hand.take(bytes(self._held), self._dropped)
+            self._held.clear()
+        else:
+            self._later()
+
+    def close(self, seconds: float = 1.0) -> None:
+        """Write the rest, and wait so long for that."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._hand.close(bytes(self._held), self._dropped, seconds)
+        self._held.clear()
+
+    def _room(self) -> bool:
+        """Whether one more line may be held."""
+        if self._hand.free:
+            self.flush()
+        elif len(self._held) >= _MOST:
+            self._dropped += 1
+            return False
+        return True
+
+    def _later(self) -> None:
+        try:
+            self._timer = get_running_loop().call_later(_SECONDS, self.flush)
+        except RuntimeError:  # no loop: the next event or the end writes it
+            self._timer = None
+
+    def _time(self) -> str:
+        """Now, as RFC 3339 has it."""
+        now = self._clock()
+        second = int(now)
+        known, stamp = self._stamp
+        if second != known:
+            stamp = strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
+            self._stamp = (second, stamp)  # at once: the writing thread tells of lost lines by this clock too
+        return stamp + _MILLISECONDS[int((now - second) * 1000)]
+
+    def _human(self, record: Record) -> str:
+        dim, plain, good, bad, awful = self._paint
+        status = record.status
+        colour = good if status < 400 else bad
+        if status >= 500 or record.verdict not in (None, "complete"):
+            colour = awful
+        line = (
+            f"{dim}{self._time()}{plain}  {colour}{status or '---'}{plain} {int((record.over - record.start) * 1000):7} ms  "
+            f"{_way[record.method, record.path, record.model, record.provider, record.served]}  {_notes(record)}"
+            f"{_fit[record.key] or '-'}  {dim}{_sane(record.request_id)}{plain}\n"
+        )
+        if record.text is not None:
+            asked, answered = record.text
+            line += f"    | asked: {shown(asked, _TEXT)}\n    | answered: {shown(answered, _TEXT)}\n"
+        return line
+
+    def _news(self, message: str, facts: dict[str, Any]) -> bytes:
+        """An event as bytes, in the form in force; for people where there is none."""
+        told = {name: _fact(value) for name, value in facts.items()}
+        if self._form == "json":
+            return _encoder.encode({"time": self._time(), "event": message, **told}) + b"\n"
+        dim, plain, *_ = self._paint
+        line, below = f"{dim}{self._time()}{plain}  {shown(message)}", ""
+        for name, value in told.items():
+            if isinstance(value, str) and "\n" in value:
+                below += "".join(f"    | {part}\n" for part in value.split("\n"))
+            elif value not in ("", None):
+                line += f"  {name}={value}"
+        return f"{line}\n{below}".encode()
+
+
+_MILLISECONDS = [f".{number:03}Z" for number in range(1000)]
+_PLAIN = ("",) * 5
+_COLOURED = ("\x1b[2m", "\x1b[0m", "\x1b[32m", "\x1b[33m", "\x1b[31m")
+"""Dim, as before, good, the client's fault, failed."""
+
+
+class _Line(Struct, omit_defaults=True, gc=False):
+    """A request as JSON. What has a default is left out where it is that."""
+
+    time: str
+    request_id: str
+    dialect: str
+    method: str
+    path: str
+    status: int
+    total_ms: float
+    first_ms: float | UnsetType
+    stream: bool
+    passed: bool
+    key: str = ""
+    model: str = ""
+    route: str = ""
+    target: str = ""
+    attempts: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    cost: float | None = None
+    losses: int = 0
+    verdict: str | None = None
+    reason: str = ""
+    error: str = ""
+    failures: list[str] | UnsetType = UNSET
+    trace_id: str = ""
+    asked: str | UnsetType = UNSET
+    answered: str | UnsetType = UNSET
+
+
+_encoder = Encoder()
+_TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-")
+
+
+def _line(record: Record, now: str) -> _Line:
+    start, first, provider = record.start, record.first, record.provider
+    line = _Line(
+        now,
+        _sane(record.request_id),
+        record.dialect,
+        record.method,
+        _fit[record.path],
+        record.status,
+        int((record.over - start) * 1e5) / 100,
+        UNSET if first is None else int((first - start) * 1e5) / 100,
+        record.stream,
+        record.passed,
+        _fit[record.key],
+        _fit[record.model],
+        _fit[record.route],
+        _fit[f"{provider}/{record.served}"] if provider else "",
+        record.attempts,
+        record.prompt_tokens,
+        record.completion_tokens,
+        record.cached_tokens,
+        record.cost,
+        record.losses,
+        record.verdict,
+        _fit[record.reason or ""],
+    )
+    if record.error:
+        line.error = shown(record.error, _ERROR)
+    if record.failures:
+        line.failures = _failures(record)
+    if record.traceparent and (trace := _TRACE.match(record.traceparent)) is not None:
+        line.trace_id = trace[1]
+    if record.text is not None:
+        line.asked, line.answered = (shown(text, _TEXT) for text in record.text)
+    return line
+
+
+_FAILURES = 8
+"""Attempts whose reasons are told."""
+
+
+def _failures(record: Record) -> list[str]:
+    """Each attempt that failed, by its target's name."""
+    told = [f"{one.target}: {one.outcome}: {one.reason}" for one in record.failures[:_FAILURES]]
+    return [shown(line, _ERROR) for line in told]
+
+
+def _notes(record: Record) -> str:
+    """What there is to say of a request beyond where it went, for people."""
+    notes = ""
+    if record.stream and record.first is not None:
+        notes = f"first {int((record.first - record.start) * 1000)} ms, "
+    if record.prompt_tokens is not None or record.completion_tokens is not None:
+        notes += f"{record.prompt_tokens or 0}+{record.completion_tokens or 0} tokens, "
+        if record.cached_tokens:
+            notes += f"{record.cached_tokens} cached, "
+    if record.cost is not None:
+        notes += f"${record.cost:.6f}, "
+    if record.attempts > 1:
+        notes += f"{record.attempts} attempts, "
+    if record.losses:
+        notes += f"{record.losses} lost, "
+    if record.passed:
+        notes += "passed, "
+    if record.reason is not None and record.reason != "stop":
+        notes += f"{_fit[record.reason]}, "
+    if record.verdict is not None and record.verdict != "complete":
+        notes += f"{record.verdict}, "
+    if record.error:
+        notes += f"{shown(record.error, _ERROR)}, "
+    elif record.failures:  # another target answered: the log tells of those that did not
+        notes += f"after {'; '.join(_failures(record))}, "
+    return f"{notes[:-2]}  " if notes else ""
+
+
+class _Fit(dict[str, str]):
+    """Foreign names as the log may hold them. Those of late are remembered: making one fit costs microseconds."""
+
+    def __missing__(self, name: str) -> str:
+        fit = shown(name, _NAME)
+        if len(name) <= 2 * _NAME:
+            if len(self) >= 1000:
+                self.clear()
+            self[name] = fit
+        return fit
+
+
+class _Way(dict[tuple[str, str, str, str, str], str]):
+    """What was asked for and who answered, in two columns for people; kept as names are."""
+
+    def __missing__(self, asked: tuple[str, str, str, str, str]) -> str:
+        method, path, model, provider, served = (_fit[name] for name in asked)
+        who = f"{model} → {provider}/{served}" if provider else model
+        way = f"{f'{method} {path}':<27}  {who:<30}"
+        if sum(map(len, asked)) <= 4 * _NAME:
+            if len(self) >= 1000:
+                self.clear()
+            self[asked] = way
+        return way
+
+
+_fit, _way = _Fit(), _Way()
+
+
+def _sane(request_id: str) -> str:
+    return request_id if request_id.isprintable() else shown(request_id)
+
+
+def _fact(value: object) -> object:
+    if isinstance(value, str):
+        return "\n".join(_indented(line) for line in value.strip().split("\n")[-_LINES:])
+    return value if value is None or isinstance(value, (bool, int, float)) else shown(str(value))
+
+
+def _indented(line: str) -> str:
+    """Fit to be shown, and as far in as it was: a traceback is read by that."""
+    return " " * min(len(line) - len(line.lstrip(" ")), 40) + shown(line, _ERROR)
+
+
+class _Hand:
+    """Writes batches in a thread of its own, one at a time. ``notice`` words how many lines were lost."""
+
+    def __init__(self, write: Write, most: int, notice: Callable[[int], bytes]) -> None:
+        self.free = True
+        """Whether the last batch is written, or given up."""
+        self._write, self._most, self._notice = write, most, notice
+        self._batches: SimpleQueue[tuple[bytes, int] | None] = SimpleQueue()
+        self._thread: Thread | None = None
+        self._failed = self._told = 0
+
+    def take(self, batch: bytes, dropped: int) -> None:
+        """Whole lines, and how many there was no room for since the beginning."""
+        if self._thread is None:
+            self._thread = Thread(target=self._run, name="polychat-log", daemon=True)
+            self._thread.start()
+        self.free = False
+        self._batches.put((batch, dropped))
+
+    def close(self, batch: bytes, dropped: int, seconds: float) -> None:
+        if self._thread is not None or batch:
+            self.take(batch, dropped)
+            self._batches.put(None)
+            thread, self._thread = self._thread, None
+            if thread is not None:
+                thread.join(seconds)
+
+    def _run(self) -> None:
+        while (taken := self._batches.get()) is not None:
+            batch, dropped = taken
+            lost = self._failed + dropped
+            if lost > self._told and self._went(self._notice(lost - self._told)):
+                self._told = lost
+            for piece in _pieces(batch, self._most):
+                if not self._went(piece):
+                    self._failed += piece.count(b"\n")
+            self.free = True
+
+    def _went(self, piece: bytes) -> bool:
+        try:
+            self._write(piece)
+        except OSError:  # nobody reads any more, or the disk is full: there is nobody to tell
+            return False
+        return True
+
+
+def _pieces(lines: bytes, most: int) -> Iterator[bytes]:
+    """Cut behind lines, each piece at most ``most`` bytes where its lines let it."""
+    start = 0
+    while len(lines) - start > most:
+        end = lines.rfind(b"\n", start, start + most) + 1 or lines.find(b"\n", start) + 1
+        yield lines[start:end]
+        start = end
+    if start < len(lines):
+        yield lines[start:]
+
+
+def _standard_error() -> tuple[Write, int, bool]:
+    """How to write there, how much at a time, and whether in colours."""
+    stream = sys.stderr
+    try:
+        number = stream.fileno()
+        mode = os.fstat(number).st_mode
+    except (AttributeError, OSError, ValueError):  # none, or one that is made of Python
+        return (lambda lines: stream and stream.write(lines.decode())), _MOST, False
+    coloured = os.isatty(number) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    # Workers share it. A file takes a write whole; a pipe may mix what is longer than this with others' lines.
+    most = _MOST if stat.S_ISREG(mode) else getattr(select, "PIPE_BUF", 512)
+    return (lambda lines: _written(number, lines)), most, coloured
+
+
+def _written(number: int, lines: bytes) -> None:
+    left = memoryview(lines)
+    while left:
+        try:
+            left = left[os.write(number, left) :]
+        except BlockingIOError:  # somebody who shares the stream made it so
+            select.select((), (number,), ())

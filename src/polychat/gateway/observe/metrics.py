@@ -1,0 +1,327 @@
+"""Metrics for Prometheus, right across workers.
+
+A request costs a few additions to plain numbers. With several workers each leaves a snapshot of its numbers in a folder they
+share, at most a second after they changed; whoever is scraped writes its own at once, reads the others' and adds up. A worker
+that ended keeps its counts: ``fold`` puts those of the dead together.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from asyncio import TimerHandle, get_running_loop
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+from msgspec import DecodeError, Meta, Struct, field
+from msgspec.msgpack import Decoder, Encoder
+
+from ...errors import shown
+from .attempts import Counts, Tried, tried
+from .record import Record
+
+if TYPE_CHECKING:
+    from .prometheus import View
+
+SETS = 2000
+"""Sets of labels that are told apart; what comes beyond is counted as ``other``."""
+_OTHER = "other"
+_SECONDS = 1.0
+"""How old a snapshot may be that is not true any more."""
+BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0, 600.0)
+"""Seconds: a whole answer's, and its first piece's."""
+_LARGEST = 64 * 1024 * 1024
+"""Bytes of a snapshot's file."""
+_READS = 100
+"""How often is read anew while files are being folded."""
+_DONE, _HALF = ".metrics", ".new"
+_FOLDED = f"folded{_DONE}"
+
+
+class Named(NamedTuple):
+    """Who answered, in words that may be labels."""
+
+    route: str
+    provider: str
+    model: str
+
+
+class LabelSets:
+    """Makes labels of records, and not many: a client cannot make one up.
+
+    The model is the one that answered. Where none did, it is named only if it answered before. A model by a name that a client
+    made up may be answered all the same by a server that echoes it: so the names that were made first give way to new ones.
+    """
+
+    def __init__(self, limit: int = SETS) -> None:
+        self._limit = limit
+        self._named: dict[tuple[str, str, str], Named] = {}
+        self._answered: dict[tuple[str, str], None] = {}
+
+    def of(self, record: Record) -> Named:
+        provider, model = record.provider, record.served
+        if model and record.first is None and (provider, model) not in self._answered:
+            model = ""
+        named = self._named.get((record.route, provider, model))
+        return named or self._new(record.route, provider, model)
+
+    def _new(self, route: str, provider: str, model: str) -> Named:
+        if len(model) > 1000:
+            return Named(_OTHER, _OTHER, _OTHER)
+        if len(self._named) >= self._limit:
+            del self._named[next(iter(self._named))]
+        if len(self._answered) >= self._limit:
+            del self._answered[next(iter(self._answered))]
+        named = self._named[route, provider, model] = Named(shown(route, 120), shown(provider, 120), shown(model, 120))
+        self._answered[provider, model] = None
+        return named
+
+
+class Labels(NamedTuple):
+    dialect: str
+    status: str
+    verdict: str
+    route: str
+    provider: str
+    model: str
+
+
+_Count = Annotated[int, Meta(ge=0)]
+_Sum = Annotated[float, Meta(ge=0)]
+_Buckets = Annotated[list[_Count], Meta(min_length=len(BOUNDS) + 1, max_length=len(BOUNDS) + 1)]
+"""A count for each of the bounds, and one for what is beyond."""
+
+
+def _empty() -> list[int]:
+    return [0] * (len(BOUNDS) + 1)
+
+
+class Numbers(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """What is counted for one set of labels."""
+
+    requests: _Count = 0
+    seconds: _Sum = 0.0
+    """Of those for which a backend was asked; so are the buckets."""
+    within: _Buckets = field(default_factory=_empty)
+    streams: _Count = 0
+    first_seconds: _Sum = 0.0
+    first_within: _Buckets = field(default_factory=_empty)
+    prompt: _Count = 0
+    completion: _Count = 0
+    cached: _Count = 0
+    cost: _Sum = 0.0
+    unpriced: _Count = 0
+    attempts: _Count = 0
+    losses: _Count = 0
+
+    def count(self, record: Record) -> None:
+        start, first = record.start, record.first
+        self.requests += 1
+        if record.verdict is not None:
+            took = record.over - start
+            self.seconds += took
+            self.within[bisect_left(BOUNDS, took)] += 1
+        if first is not None and record.stream:
+            self.streams += 1
+            self.first_seconds += first - start
+            self.first_within[bisect_left(BOUNDS, first - start)] += 1
+        self.prompt += record.prompt_tokens or 0
+        self.completion += record.completion_tokens or 0
+        self.cached += record.cached_tokens or 0
+        if record.cost is not None:
+            self.cost += record.cost
+        elif first is not None:
+            self.unpriced += 1
+        self.attempts += record.attempts
+        self.losses += record.losses
+
+    def add(self, other: Numbers) -> None:
+        for name in self.__struct_fields__:
+            mine, more = getattr(self, name), getattr(other, name)
+            setattr(self, name, [a + b for a, b in zip(mine, more, strict=True)] if isinstance(mine, list) else mine + more)
+
+
+class Table(dict[Labels, Numbers]):
+    """Numbers by their labels, at most ``SETS`` of them and some for the rest.
+
+    What is used least is counted with the rest when there is no room for something new: names that somebody made up, and
+    used once, do not keep out those that are used. The sums over all labels stay as they are.
+    """
+
+    def of(self, labels: Labels) -> Numbers:
+        """Those to add to, made where there are none."""
+        if (found := self.get(labels)) is not None:
+            return found
+        if len(self) >= SETS:
+            self._make_room()
+        return self.setdefault(labels, Numbers())
+
+    def _make_room(self) -> None:
+        """Of those used least, the oldest: a quarter at once, so that it is seldom done."""
+        named = [labels for labels in self if labels.model != _OTHER]
+        for labels in sorted(named, key=lambda labels: self[labels].requests)[: max(len(named) // 4, 1)]:
+            rest = labels._replace(route=_OTHER, provider=_OTHER, model=_OTHER)
+            self.setdefault(rest, Numbers()).add(self.pop(labels))
+
+
+class Metrics:
+    """Takes every request's ``Record``. ``running`` tells how many are under way; ``shared`` is the workers' folder."""
+
+    def __init__(self, running: Callable[[], int], shared: Path | None = None) -> None:
+        self._running, self._pid = running, os.getpid()
+        self._names, self._table, self._tried = LabelSets(), Table(), Tried()
+        # A process may have the number of one that died: its file is not to be overwritten.
+        self._file = None if shared is None else shared / f"{self._pid}-{secrets.token_hex(4)}{_DONE}"
+        self._changed = False
+        self._told = 0
+        """How many were running by the latest snapshot."""
+        self._timer: TimerHandle | None = None
+        self._later()
+
+    def __call__(self, record: Record) -> None:
+        labels = Labels(record.dialect, _STATUS[record.status], record.verdict or "", *self._names.of(record))
+        numbers = self._table.get(labels) or self._table.of(labels)
+        numbers.count(record)
+        self._tried.count(record)
+        self._changed = True
+        if self._timer is None and self._file is not None:
+            self._later()
+
+    def view(self) -> View:
+        """The numbers of all workers as they are now; it may be rendered in another thread."""
+        from .prometheus import View  # Prometheus' client is slow to load, and first wanted when somebody scrapes
+
+        mine = self._taken()
+        if self._file is None:
+            return View([mine], 0)
+        self._write()
+        others, broken = snapshots(self._file.parent, self._file.name)
+        return View([mine, *others], broken)
+
+    def close(self) -> None:
+        """The numbers as they are now, for others to add."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._write()
+
+    def _taken(self) -> Snapshot:
+        return Snapshot(self._pid, self._running(), list(self._table.items()), attempts=list(self._tried.items()))
+
+    def _later(self) -> None:
+        if self._file is not None:
+            with suppress(RuntimeError):  # no loop yet
+                self._timer = get_running_loop().call_later(_SECONDS, self._tick)
+
+    def _tick(self) -> None:
+        # Requests that only begin change nothing but how many run: that is looked at here, and costs them nothing.
+        if self._changed or self._running() != self._told:
+            self._write()
+        self._later()
+
+    def _write(self) -> None:
+        if self._file is not None:
+            taken = self._taken()
+            self._changed, self._told = False, taken.running
+            with suppress(OSError):  # the folder is gone, or the disk full: the next one may fit
+                _replace(self._file, taken)
+
+
+class _Status(dict[int, str]):
+    def __missing__(self, status: int) -> str:
+        return self.setdefault(status, str(status))
+
+
+_STATUS = _Status()
+
+
+# What workers tell each other.
+
+
+class Snapshot(Struct, tag_field="format", tag="polychat-metrics-1", forbid_unknown_fields=True):
+    """A worker's numbers; or, without ``pid``, those of workers that ended."""
+
+    pid: int
+    running: _Count
+    numbers: list[tuple[Labels, Numbers]]
+    folded: list[str] = []
+    """Files whose numbers are in here: those that are still there are not to be counted again."""
+    attempts: Counts = []
+
+
+_encoder, _decoder = Encoder(), Decoder(Snapshot)
+
+
+def snapshots(folder: Path, but: str = "") -> tuple[list[Snapshot], int]:
+    """All there is in the folder ``but`` one file, and how many files are none of ours or broken."""
+    for _ in range(_READS):
+        try:
+            found, broken = _read(folder, but)
+        except FileNotFoundError:
+            continue  # one was folded meanwhile: its numbers are elsewhere now
+        return _counted_once(found), broken
+    return [], 0
+
+
+def fold(folder: Path, alive: Collection[int]) -> None:
+    """Put the files of workers that are not ``alive`` into one. Only the supervisor may; files that are broken stay."""
+    with suppress(OSError):
+        found, _ = _read(folder)
+        before = found.pop(_FOLDED, Snapshot(0, 0, []))
+        dead = {name: one for name, one in found.items() if one.pid not in alive}
+        if dead:
+            fresh = {name: one for name, one in dead.items() if name not in before.folded}
+            told = [before, *fresh.values()]
+            attempts = tried(one.attempts for one in told)
+            _replace(folder / _FOLDED, Snapshot(0, 0, list(total(told).items()), list(dead), list(attempts.items())))
+            for name in dead:
+                (folder / name).unlink(missing_ok=True)
+
+
+def total(found: Iterable[Snapshot]) -> Table:
+    table = Table()
+    for one in found:
+        for labels, numbers in one.numbers:
+            table.of(labels).add(numbers)
+    return table
+
+
+def _counted_once(found: dict[str, Snapshot]) -> list[Snapshot]:
+    folded = found[_FOLDED].folded if _FOLDED in found else ()
+    return [one for name, one in found.items() if name not in folded]
+
+
+def _read(folder: Path, but: str = "") -> tuple[dict[str, Snapshot], int]:
+    """By file name. Raises ``FileNotFoundError`` where a file goes away meanwhile."""
+    found: dict[str, Snapshot] = {}
+    broken = 0
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.name != but and not entry.name.endswith(_HALF)]
+    # The folded ones first: what is folded after that is missed where it was, and everything is read again.
+    for name in sorted(names, key=lambda name: name != _FOLDED):
+        try:
+            found[name] = _decoder.decode(_bytes(folder / name))
+        except (DecodeError, PermissionError, IsADirectoryError, _Foreign):
+            broken += 1
+    return found, broken
+
+
+class _Foreign(Exception):  # a file is
+    """Not one of ours."""
+
+
+def _bytes(file: Path) -> bytes:
+    known = file.lstat()  # asked once: a file that goes away between two questions would pass for a foreign one
+    if not stat.S_ISREG(known.st_mode) or known.st_size > _LARGEST:
+        raise _Foreign
+    return file.read_bytes()
+
+
+def _replace(file: Path, snapshot: Snapshot) -> None:
+    half = file.with_suffix(_HALF)
+    half.write_bytes(_encoder.encode(snapshot))
+    half.replace(file)

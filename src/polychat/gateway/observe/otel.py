@@ -1,0 +1,244 @@
+"""OpenTelemetry: a span for each request and one for what its backend did, and metrics, by the conventions for generative AI.
+
+They are made when a request is over, from its ``Record``; no text of a conversation is in them. Where to send them, how often
+and with which sample is the SDK's to read from the ``OTEL_…`` variables.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from threading import Thread
+from time import monotonic, time
+from typing import TypeAlias
+from uuid import uuid4
+
+from ... import __version__
+from ...errors import BadInput, MissingPackage, shown
+from .metrics import LabelSets
+from .record import Record
+
+try:
+    from opentelemetry.context import Context
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+except ImportError as error:
+    raise MissingPackage(error.name or "opentelemetry-sdk", extra="otel", purpose="telemetry = true") from None
+
+_Value: TypeAlias = str | bool | int | float | list[str]
+
+_DURATION = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92]
+_FIRST_TOKEN = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0]
+_TOKENS = [float(4**power) for power in range(14)]
+"""The three are the conventions' bounds of buckets."""
+_VENDORS = {
+    "openai-responses": "openai",
+    "azure-openai": "azure.ai.openai",
+    "azure-openai-responses": "azure.ai.openai",
+    "gemini": "gcp.gemini",
+    "gemini-openai": "gcp.gemini",
+    "mistral": "mistral_ai",
+    "deepseek-anthropic": "deepseek",
+    "xai": "x_ai",
+    "xai-responses": "x_ai",
+    "perplexity-sonar": "perplexity",
+    "moonshot": "moonshot_ai",
+    "moonshot-cn": "moonshot_ai",
+    "moonshot-anthropic": "moonshot_ai",
+    "groq-responses": "groq",
+}
+"""The conventions' names for those they know by another than ours."""
+_PLACES = re.compile(
+    r"(/v1(?:beta)?/models/|/v1/responses/).+?(:(?:generateContent|streamGenerateContent|embedContent|batchEmbedContents|countTokens))?$"
+)
+_EMBEDDING = re.compile(r"/embed(?:dings)?$|mbedContents?$")
+_propagator = TraceContextTextMapPropagator()
+
+
+def telemetry() -> Telemetry:
+    """An observer that sends by OTLP over HTTP. ``OTEL_TRACES_EXPORTER=none``, or the same of METRICS, leaves that out.
+
+    Raises ``BadInput`` where a variable does not hold what it should.
+    """
+    try:
+        spans: list[SpanProcessor] = [] if _none("TRACES") else [BatchSpanProcessor(OTLPSpanExporter())]
+        readers: list[MetricReader] = [] if _none("METRICS") else [PeriodicExportingMetricReader(OTLPMetricExporter())]
+        return Telemetry(spans, readers)
+    except ValueError as error:
+        raise BadInput(f"telemetry cannot begin, for a variable OTEL_…: {shown(str(error))}", field="telemetry") from None
+
+
+def _none(signal: str) -> bool:
+    return os.environ.get(f"OTEL_{signal}_EXPORTER", "").strip().lower() == "none"
+
+
+class Telemetry:
+    """Takes every request's ``Record``."""
+
+    def __init__(self, spans: Sequence[SpanProcessor], readers: Sequence[MetricReader]) -> None:
+        resource = _resource()
+        # At the process' end there is ``shutdown``, which does not wait for ever; what the SDK registers for that does.
+        self._tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
+        self._meters = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
+        for processor in spans:
+            self._tracers.add_span_processor(processor)
+        self._tracer = self._tracers.get_tracer("polychat", __version__)
+        meter = self._meters.get_meter("polychat", __version__)
+        self._duration = meter.create_histogram(
+            "gen_ai.client.operation.duration", "s", "GenAI operation duration.", explicit_bucket_boundaries_advisory=_DURATION
+        )
+        self._usage = meter.create_histogram(
+            "gen_ai.client.token.usage",
+            "{token}",
+            "Number of input and output tokens used.",
+            explicit_bucket_boundaries_advisory=_TOKENS,
+        )
+        self._first = meter.create_histogram(
+            "gen_ai.server.time_to_first_token",
+            "s",
+            "Time to generate first token for successful responses.",
+            explicit_bucket_boundaries_advisory=_FIRST_TOKEN,
+        )
+        self._names = LabelSets()
+
+    def __call__(self, record: Record) -> None:
+        begun, over = _moments(record)
+        came = _propagator.extract({"traceparent": record.traceparent}) if record.traceparent else Context()
+        server = self._tracer.start_span(
+            f"{record.method} {_place(record.path)}", came, SpanKind.SERVER, _of_server(record), start_time=begun
+        )
+        inside = set_span_in_context(server, came)
+        if record.provider:
+            self._client(record, inside, begun, over)
+        if (error := _server_error(record)) is not None:
+            _fail(server, error, record)
+        server.end(over)
+
+    def shutdown(self, seconds: float = 5.0) -> None:
+        """Send what is still to be sent, and wait at most so long for that."""
+        ending = Thread(target=self._end, name="polychat-telemetry", daemon=True)
+        ending.start()
+        ending.join(seconds)
+
+    def _end(self) -> None:
+        self._tracers.shutdown()
+        self._meters.shutdown()
+
+    def _client(self, record: Record, inside: Context, begun: int, over: int) -> None:
+        """What the backend did."""
+        operation = "embeddings" if _EMBEDDING.search(record.path) else "chat"
+        asked = shown(record.model.removeprefix(f"{record.provider}/"), 120)
+        name = f"{operation} {asked}" if asked else operation
+        span = self._tracer.start_span(name, inside, SpanKind.CLIENT, _of_client(record, operation, asked), start_time=begun)
+        error = _client_error(record)
+        if error is not None:
+            _fail(span, error, record)
+        span.end(over)
+        self._measure(record, operation, error, set_span_in_context(span, inside))
+
+    def _measure(self, record: Record, operation: str, error: str | None, context: Context) -> None:
+        named = self._names.of(record)
+        # What a client asks for is its own to name: here, where every name costs memory, it is the route or what answered.
+        known = {"gen_ai.request.model": named.route or named.model, "gen_ai.response.model": named.model}
+        attributes = {
+            "gen_ai.operation.name": operation,
+            "gen_ai.provider.name": _VENDORS.get(named.provider, named.provider),
+            **{name: value for name, value in known.items() if value},
+        }
+        ended = attributes if error is None else {**attributes, "error.type": error}
+        self._duration.record(record.over - record.start, ended, context)
+        for kind, tokens in (("input", record.prompt_tokens), ("output", record.completion_tokens)):
+            if tokens is not None:
+                self._usage.record(tokens, {**attributes, "gen_ai.token.type": kind}, context)
+        if record.stream and record.first is not None and error is None:
+            self._first.record(record.first - record.start, attributes, context)
+
+
+def _resource() -> Resource:
+    # Each worker counts for itself: without a name of its own, one's numbers would be taken for another's.
+    ours: dict[str, str | int] = {
+        "service.version": __version__,
+        "service.instance.id": str(uuid4()),
+        "process.pid": os.getpid(),
+    }
+    resource = Resource.create(ours)
+    if str(resource.attributes.get("service.name", "")).startswith("unknown_service"):
+        resource = resource.merge(Resource({"service.name": "polychat"}))
+    return resource
+
+
+def _moments(record: Record) -> tuple[int, int]:
+    """Begin and end, in nanoseconds since 1970."""
+    started = record.started_at
+    if started is None:
+        started = time() - (monotonic() - record.start)
+    begun = int(started * 1e9)
+    return begun, begun + int((record.over - record.start) * 1e9)
+
+
+def _place(path: str) -> str:
+    """The path as a pattern: what clients write into it is no part of a span's name."""
+    return shown(_PLACES.sub(lambda found: f"{found[1]}{{name}}{found[2] or ''}", path), 120)
+
+
+def _of_server(record: Record) -> dict[str, _Value]:
+    known: Mapping[str, _Value | None] = {
+        "http.request.method": record.method,
+        "http.route": _place(record.path),
+        "url.path": shown(record.path, 200),
+        "http.response.status_code": record.status or None,
+        "polychat.request_id": record.request_id,
+        "polychat.dialect": record.dialect,
+        "polychat.key": record.key or None,
+        "polychat.route": record.route or None,
+        "polychat.attempts": record.attempts or None,
+        "polychat.passed": record.passed or None,
+        "polychat.losses": record.losses or None,
+        "polychat.verdict": record.verdict,
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _of_client(record: Record, operation: str, asked: str) -> dict[str, _Value]:
+    known: Mapping[str, _Value | None] = {
+        "gen_ai.operation.name": operation,
+        "gen_ai.provider.name": _VENDORS.get(record.provider, record.provider),
+        "gen_ai.request.model": asked or None,
+        "gen_ai.response.model": None if record.first is None else shown(record.served, 120) or None,
+        "gen_ai.request.stream": record.stream or None,
+        "gen_ai.usage.input_tokens": record.prompt_tokens,
+        "gen_ai.usage.output_tokens": record.completion_tokens,
+        "gen_ai.usage.cache_read.input_tokens": record.cached_tokens,
+        "gen_ai.response.finish_reasons": None if record.reason is None else [shown(record.reason, 60)],
+        "gen_ai.response.time_to_first_chunk": (
+            record.first - record.start if record.stream and record.first is not None else None
+        ),
+        "polychat.cost_dollars": record.cost,
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _server_error(record: Record) -> str | None:
+    """As the conventions want it: of few values. A client's own fault is none of the server's."""
+    if record.status >= 500:
+        return str(record.status)
+    return record.verdict if record.verdict in ("failed", "truncated") and record.status < 400 else None
+
+
+def _client_error(record: Record) -> str | None:
+    if record.status >= 400:
+        return str(record.status)
+    return None if record.verdict in (None, "complete") else record.verdict
+
+
+def _fail(span: Span, error: str, record: Record) -> None:
+    span.set_attribute("error.type", error)
+    span.set_status(Status(StatusCode.ERROR, shown(record.error) or None))

@@ -1,0 +1,139 @@
+"""What a scrape is shown, by the Prometheus client's own words; loaded at the first one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from ... import __version__
+from ...errors import MissingPackage
+from .attempts import Attempt, Tried, tried
+from .metrics import BOUNDS, Labels, Named, Numbers, Snapshot, Table, total
+
+try:
+    from prometheus_client import CollectorRegistry, ProcessCollector
+    from prometheus_client.exposition import choose_encoder
+    from prometheus_client.metrics_core import (
+        CounterMetricFamily,
+        GaugeMetricFamily,
+        HistogramMetricFamily,
+        InfoMetricFamily,
+        Metric,
+    )
+    from prometheus_client.registry import Collector
+except ImportError as error:
+    raise MissingPackage(error.name or "prometheus-client", extra="gateway", purpose="/metrics") from None
+
+
+class View(Collector):
+    """Snapshots as Prometheus' families."""
+
+    def __init__(self, found: list[Snapshot], broken: int) -> None:
+        living = [one for one in found if one.pid and _lives(one.pid)]
+        self._table, self._broken = total(found), broken
+        self._tried = tried(one.attempts for one in found)
+        self._running = sum(one.running for one in living)
+        self._pids = [one.pid for one in living]
+
+    def rendered(self, accept: str) -> tuple[bytes, str]:
+        """In the format that the header ``accept`` prefers, and its content type. Takes 0.3 ms for each set of names."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(self)
+        encoder, content_type = choose_encoder(accept)
+        return encoder(registry), content_type
+
+    def collect(self) -> Iterator[Metric]:
+        yield InfoMetricFamily("polychat", "The version of the gateway.", {"version": __version__})
+        yield GaugeMetricFamily("polychat_requests_running", "Requests that are being answered now.", self._running)
+        unread = "Files among the workers' snapshots that could not be read: what they hold is missing here."
+        yield GaugeMetricFamily("polychat_snapshots_broken", unread, self._broken)
+        yield from _requests(self._table)
+        yield from _by_names(self._table)
+        yield _attempts(self._tried)
+        yield from _processes(self._pids)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
+def _requests(table: Table) -> Iterator[Metric]:
+    family = CounterMetricFamily("polychat_requests", "Requests that have been answered or refused.", labels=Labels._fields)
+    for of, numbers in table.items():
+        family.add_metric(of, numbers.requests)
+    yield family
+
+
+def _attempts(counts: Tried) -> Metric:
+    about = "Attempts at a target by their outcome: answered, or why the target did not answer."
+    family = CounterMetricFamily("polychat_attempts", about, labels=Attempt._fields)
+    for attempt, count in counts.items():
+        family.add_metric(attempt, count)
+    return family
+
+
+_SUMS = {
+    "polychat_cost_dollars": ("cost", "What answers cost in US dollars, where the price is known."),
+    "polychat_unpriced": ("unpriced", "Answers whose cost is not known and not counted."),
+    "polychat_losses": ("losses", "Parts of requests that a backend could not take."),
+}
+_KINDS = ("prompt", "completion", "cached")
+
+
+def _by_names(table: Table) -> Iterator[Metric]:
+    """Everything but the number of requests has fewer labels: there are many numbers to it."""
+    sums: dict[Named, Numbers] = {}
+    for of, numbers in table.items():
+        sums.setdefault(Named(of.route, of.provider, of.model), Numbers()).add(numbers)
+    took = HistogramMetricFamily(
+        "polychat_request_seconds", "Seconds from a request's head to the end of its answer.", labels=Named._fields
+    )
+    first = HistogramMetricFamily(
+        "polychat_first_piece_seconds",
+        "Seconds from a request's head to the first piece of a streamed answer.",
+        labels=Named._fields,
+    )
+    tokens = CounterMetricFamily(
+        "polychat_tokens", "Tokens of requests and answers, as backends count them.", labels=(*Named._fields, "kind")
+    )
+    counters = {name: CounterMetricFamily(name, about, labels=Named._fields) for name, (_, about) in _SUMS.items()}
+    for names, numbers in sums.items():
+        if any(numbers.within):
+            took.add_metric(names, _buckets(numbers.within), numbers.seconds)
+        if numbers.streams:
+            first.add_metric(names, _buckets(numbers.first_within), numbers.first_seconds)
+        if numbers.prompt or numbers.completion:
+            for kind in _KINDS:
+                tokens.add_metric((*names, kind), getattr(numbers, kind))
+        for name, (counted, _) in _SUMS.items():
+            counters[name].add_metric(names, getattr(numbers, counted))
+    yield from (took, first, tokens, *counters.values())
+
+
+def _buckets(counts: list[int]) -> list[tuple[str, float]]:
+    """Each with all below it, as Prometheus has it."""
+    found, below = [], 0
+    for bound, count in zip((*map(repr, BOUNDS), "+Inf"), counts, strict=True):
+        below += count
+        found.append((bound, float(below)))
+    return found
+
+
+def _processes(pids: Iterable[int]) -> Iterator[Metric]:
+    """Of each worker, as the system tells."""
+    families: dict[str, Any] = {}
+    for pid in pids:
+        for metric in ProcessCollector(pid=_always(pid), registry=None).collect():
+            for sample in metric.samples:
+                family = families.setdefault(metric.name, Metric(metric.name, metric.documentation, metric.type))
+                family.add_sample(sample.name, {"worker": str(pid)}, sample.value)
+    yield from families.values()
+
+
+def _always(pid: int) -> Callable[[], int]:
+    return lambda: pid

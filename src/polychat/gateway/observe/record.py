@@ -1,0 +1,65 @@
+"""What is known of one request when it is over: what the log, the metrics and the traces are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from ...errors import Failure
+from ...events import Verdict
+
+
+class Record:
+    """Filled in as the request goes; handed to every observer once, at its end. Moments are ``time.monotonic`` seconds."""
+
+    # What is never said of a request stays the class's: setting two dozen attributes on each would cost more than most of it.
+    started_at: float | None = None
+    """Seconds since 1970 of ``start``, where somebody wanted to know."""
+    first: float | None = None
+    """When the first piece went to the client."""
+    over = 0.0
+    key = ""
+    """The name of the key the client came with."""
+    model = ""
+    """The model as the client named it."""
+    route = ""
+    """The route it meant; empty where it named a target."""
+    provider = ""
+    served = ""
+    """The model that answered, by its provider's name."""
+    attempts = 0
+    answered = ""
+    """The target that began to answer: ``provider/model``."""
+    failures: Sequence[Failure] = ()
+    """Each attempt that failed, in order, and, where all targets rest, each of these."""
+    stream = False
+    passed = False
+    """Whether the backend's bytes passed through."""
+    status = 0
+    verdict: Verdict | None = None
+    """``None`` where no backend was asked."""
+    reason: str | None = None
+    error = ""
+    """What went wrong, fit to be shown."""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    cost: float | None = None
+    """US dollars."""
+    losses = 0
+    text: tuple[str, str] | None = None
+    """What was asked and answered, where the configuration wants it logged."""
+    traceparent = ""
+    """The client's, as the W3C has it."""
+
+    def __init__(self, request_id: str, dialect: str, method: str, path: str, start: float) -> None:
+        self.request_id = request_id
+        self.dialect = dialect
+        """Which dialect: ``openai-chat``, ``anthropic``, …"""
+        self.method = method
+        self.path = path
+        self.start = start
+
+
+Observer: TypeAlias = Callable[[Record], None]
+"""Is told of each request at its end. It does not block, and never raises."""

@@ -1,0 +1,96 @@
+"""Beside the dialects: health, metrics, the description, the sites; on Starlette, and made when it is first asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from .. import __version__
+from ..errors import shown
+from ..http.server.asgi import Receive, Scope, Send, respond
+from ..wire.faults import Fault
+from .admission.sites import PLAIN, Admission
+from .openapi import description
+from .paths import DIALECTS, FAMILIES
+from .sites import Sites, routed, services
+
+if TYPE_CHECKING:
+    from .app import Gateway
+
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_ANYBODY = ("/health", "/ready")
+"""What load balancers ask by whatever name they know: it tells nothing that is worth a web page's asking."""
+
+
+def rest(gateway: Gateway) -> App:
+    """The application for every path that no dialect has."""
+    app = routes(gateway)
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        wrong = None if path in _ANYBODY else gateway.runtime.origins.wrong(dict(scope["headers"]))
+        if wrong is None:
+            await app(scope, receive, send)
+        else:
+            await respond(send, 403, PLAIN, f"{wrong}\n".encode())
+
+    return guarded
+
+
+def routes(gateway: Gateway) -> Starlette:
+
+    async def ready(request: Request) -> Response:
+        if gateway.draining:
+            return PlainTextResponse("stopping\n", 503, {"retry-after": "1"})
+        return PlainTextResponse("ready\n")
+
+    async def metrics(request: Request) -> Response:
+        keys = gateway.runtime.keys
+        if keys and not keys.name_of(dict(request.scope["headers"]), request.scope["query_string"]):
+            return PlainTextResponse("no key, or one that is not known here\n", 401, {"www-authenticate": "Bearer"})
+        # Rendering takes long where there are many names: no request waits for it.
+        body, content_type = await asyncio.to_thread(gateway.metrics.view().rendered, request.headers.get("accept", ""))
+        return Response(body, media_type=content_type)
+
+    paths: list[BaseRoute] = [
+        Route("/", _index),
+        Route("/health", _health),
+        Route("/ready", ready),
+        Route("/metrics", metrics),
+        Route("/openapi.json", _openapi),
+    ]
+    settings = gateway.runtime.gateway
+    if settings.sites:
+        answer, limits = routed(gateway.runtime, settings.sites), settings.limits
+        era = services(settings.sites_era)
+        sites = Sites(answer, era, patience=limits.body_seconds, upload=limits.upload_seconds)
+        paths.append(Mount("/sites", Admission(gateway, sites)))
+    return Starlette(routes=paths, exception_handlers={404: _unknown})
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
+    """In the dialect of those who ask there, as far as the path tells it."""
+    path = request.scope["path"]
+    of = next((name for start, name in FAMILIES.items() if path.startswith(start)), "openai-chat")
+    said = f"there is nothing at {shown(path, 80)}: /openapi.json lists what there is"
+    status, body = DIALECTS[of].refusal(Fault(said, "not_found", 404, "unknown_url"))
+    return Response(body, status, media_type="application/json")
+
+
+async def _health(request: Request) -> Response:
+    return PlainTextResponse("ok\n")
+
+
+async def _index(request: Request) -> Response:
+    return PlainTextResponse(f"polychat {__version__}: see /openapi.json\n")
+
+
+async def _openapi(request: Request) -> Response:
+    return Response(description(), media_type="application/json")

@@ -1,0 +1,66 @@
+"""What a gateway goes by: its configuration, read at the start and again when a signal asks for it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from ... import config
+from ...errors import PolychatError
+from ...http.server.listening import check
+
+
+class Log(Protocol):
+    def event(self, message: str, **facts: Any) -> None: ...
+
+
+@dataclass(frozen=True)
+class ConfigSource:
+    """Where the configuration comes from."""
+
+    file: Path | None = None
+    """``None`` for ``./polychat.toml``, which is not trusted with keys, else the person's own file."""
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """What the command line says over the file's ``[gateway]``."""
+
+    def read(self) -> config.Config:
+        """Raises ``BadInput`` for what cannot be read, and for what would let strangers in."""
+        found = config.load_here() if self.file is None else config.read(self.file)
+        given = dict(self.given)
+        if "uds" not in given and {"host", "port"} & given.keys():
+            given["uds"] = ""  # the file's socket is not where the command line wants to listen
+        configured = replace(found, gateway=replace(found.gateway, **given))
+        check(configured.gateway)
+        return configured
+
+
+def signals(stop: Callable[[], None], reread: Callable[[], None]) -> None:
+    """SIGTERM and SIGINT stop, SIGHUP reads the configuration anew; where the platform has them.
+
+    A SIGHUP that was blocked until now is heard now.
+    """
+    loop = asyncio.get_running_loop()
+    for name, call in (("SIGTERM", stop), ("SIGINT", stop), ("SIGHUP", reread)):
+        with suppress(NotImplementedError, AttributeError):
+            loop.add_signal_handler(getattr(signal, name), call)
+    with suppress(AttributeError):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
+
+_AT_START = ("host", "port", "workers", "uds", "tls_cert", "tls_key")
+
+
+def later(before: config.Config, after: config.Config) -> dict[str, str]:
+    """What differs and cannot change while serving, for the log."""
+    changed = [name for name in _AT_START if getattr(before.gateway, name) != getattr(after.gateway, name)]
+    return {"at_the_next_start": ", ".join(changed)} if changed else {}
+
+
+def stays(log: Log, error: PolychatError) -> None:
+    """Tell why the configuration was not taken."""
+    log.event("the configuration stays as it was", error=str(error))

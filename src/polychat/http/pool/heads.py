@@ -1,0 +1,122 @@
+"""What a request on the fast path is in bytes, and where it goes."""
+
+from __future__ import annotations
+
+import base64
+import re
+import ssl
+from functools import lru_cache
+from typing import NamedTuple
+
+from yarl import URL
+
+from ... import __version__
+from ...errors import BadInput
+from ...redact import Secrets, secrets_of
+from ..coding import ACCEPTED
+from ..proxy import Proxy, proxy_of
+from ..request import url_of
+
+_METHOD = re.compile(r"[A-Z]{1,20}")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NO_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+_OURS = frozenset({"connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"})
+"""Headers that frame a message or belong to the connection."""
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+_DEFAULTS = {"accept": "*/*", "accept-encoding": ACCEPTED, "user-agent": f"polychat/{__version__}"}
+
+
+class Place(NamedTuple):
+    """A URL taken apart."""
+
+    url: URL
+    host: str
+    port: int
+    authority: str
+    """As ``Host`` has it."""
+    target: str
+    authorization: str
+    """What the URL's user and password come to; empty without them."""
+
+    @property
+    def is_tls(self) -> bool:
+        return self.url.scheme == "https"
+
+
+def place_of(url: str) -> Place:
+    """Raises ``BadInput``."""
+    found = url_of(url, None)
+    login = f"{found.user or ''}:{found.password or ''}".encode() if found.user is not None else b""
+    basic = f"Basic {base64.b64encode(login).decode()}" if login else ""
+    return Place(found, found.raw_host or "", found.port or 0, found.host_port_subcomponent or "", found.raw_path_qs, basic)
+
+
+class Origin(NamedTuple):
+    """How a server is reached: requests that agree in all of it may share connections."""
+
+    scheme: str
+    host: str
+    port: int
+    proxy: Proxy | None
+    tls: ssl.SSLContext | None
+
+
+class Asked(NamedTuple):
+    """A request in bytes, but for its body."""
+
+    method: str
+    place: Place
+    headers: tuple[tuple[str, str], ...]
+    begins: bytes
+    """The head up to the body's size: from one ask of a vendor to the next it is the same."""
+    is_safe: bool
+    """Whether asking twice is as asking once."""
+    proxy: Proxy | None
+    way: Origin | None
+    """``None`` where it needs TLS, whose certificates may be others from one request to the next."""
+    secrets: Secrets | None
+    """Its credentials, for the reply to go without them."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.method} {self.place.authority})"  # the rest holds keys
+
+    def head(self, body: bytes | None) -> bytes:
+        if body is not None or self.method in ("POST", "PUT", "PATCH"):
+            return b"%bcontent-length: %d\r\n\r\n" % (self.begins, len(body or b""))
+        return self.begins + b"\r\n"
+
+
+@lru_cache(maxsize=512)
+def asked(method: str, url: str, headers: tuple[tuple[str, str], ...], proxy: str | None) -> Asked:
+    """The request, to go to ``url`` itself or, where that is not TLS, to ``proxy``. Raises ``BadInput``."""
+    if not _METHOD.fullmatch(method) or method == "CONNECT":
+        raise BadInput("method must be an HTTP method in capitals, such as GET or POST", field="method")
+    place, via = place_of(url), None if proxy is None else proxy_of(proxy)
+    if via is not None and via.is_socks:
+        raise BadInput("proxy is a SOCKS proxy, and the pool goes through HTTP proxies only: use StreamSession", field="proxy")
+    target, own = place.target, _defaults(place)
+    if via is not None and not place.is_tls:
+        target = f"http://{place.authority}{target}"
+        own.update((name.lower(), value) for name, value in via.headers.items())
+    lines = [f"{method} {target} HTTP/1.1"]
+    for name, value in headers:
+        if not _NAME.fullmatch(name) or name.lower() in _OURS or name.lower() == "proxy-authorization":
+            raise BadInput("headers holds a name that no header can have, or one that the connection needs", field="headers")
+        if _NO_VALUE.search(value):
+            raise BadInput(f"headers: what {name} holds cannot be sent: it has control characters in it", field="headers")
+        own.pop(name.lower(), None)
+        lines.append(f"{name}: {value}")
+    lines += [f"{name}: {value}" for name, value in own.items()]
+    is_safe = method in _SAFE or any(name.lower() == "idempotency-key" for name, _ in headers)
+    needs_tls = place.is_tls or (via is not None and via.scheme == "https")
+    way = None if needs_tls else Origin(place.url.scheme, place.host, place.port, via, None)
+    known = secrets_of([*headers, ("authorization", place.authorization), *(via.headers.items() if via is not None else ())])
+    return Asked(method, place, headers, "\r\n".join([*lines, ""]).encode(), is_safe, via, way, known)
+
+
+def _defaults(place: Place) -> dict[str, str]:
+    """What goes along unless the caller says otherwise."""
+    own = {"host": place.authority, **_DEFAULTS}
+    if place.authorization:
+        own["authorization"] = place.authorization
+    return own

@@ -1,0 +1,156 @@
+"""The reply of the fast path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import inf
+from typing import TYPE_CHECKING
+
+from multidict import CIMultiDict
+
+from ...errors import BackendError, NotReady, StatusError
+from ...redact import Redaction
+from ..body import CLOSED, MAX_BODY, Body
+from ..coding import decoder, ended, taken
+from ..timeouts import Timer
+from .connection import Connection
+from .heads import Asked
+
+if TYPE_CHECKING:
+    from .pool import Pool
+
+
+class PooledResponse(Body):
+    """What ``StreamResponse`` is to ``StreamSession``. A connection whose reply has come whole goes back to its pool."""
+
+    def __init__(self, pool: Pool, connection: Connection, asked: Asked, *, sent: float, provider: str | None) -> None:
+        """Raises ``BadReply`` for a compression that was not asked for."""
+        self._provider, self._body = provider, None
+        self._decoder = decoder(connection.coding.lower()) if connection.coding else None
+        self._pool, self._connection, self._asked, self._sent = pool, connection, asked, sent
+        self._headers: CIMultiDict[str] | None = None
+        self._status, self._reason, self._fields = connection.status, connection.reason, connection.headers
+        self._secrets = secrets = asked.secrets
+        self._redaction = None if secrets is None else Redaction(secrets)
+        if secrets is not None:
+            self._reason, self._fields = secrets.whole(self._reason), secrets.headers(self._fields)
+        self._begun = self._closed = False
+        self._loss: BackendError | None = None
+
+    @property
+    def status(self) -> int:
+        return self._status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Names in any case."""
+        if self._headers is None:
+            self._headers = CIMultiDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in self._fields)
+        return self._headers
+
+    @property
+    def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
+        return self._fields
+
+    @property
+    def url(self) -> str:
+        return str(self._asked.place.url)
+
+    def error(self, said: str = "") -> StatusError:
+        """As ``StreamResponse`` has it; a bot wall is told of when the body was read before."""
+        from ..statuses import status_error  # it is an error of aiohttp's too, which is slow to load
+
+        return status_error(
+            self._status,
+            self._reason.decode("latin-1"),
+            self._asked.place.url,
+            self.headers,
+            method=self._asked.method,
+            sent=dict(self._asked.headers),
+            said=said,
+            body=self._body or b"",
+            provider=self._provider,
+        )
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._connection.timer.rest()
+            self._connection.wake()  # another task may be reading
+            self._pool.give_back(self._connection)
+
+    def heard_out(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._connection.timer.rest()
+            self._connection.wake()
+            self._pool.linger(self._connection)
+
+    async def read(self, limit: int = MAX_BODY) -> bytes:
+        connection = self._connection
+        if connection.done and not (self._closed or self._begun) and self._decoder is None and self._loss is None:
+            self._body = connection.take()  # all of it came with the head
+            self.close()
+            if len(self._body) <= limit:
+                self._body = self._body if self._secrets is None else self._secrets.whole(self._body)
+                return self._body
+            raise self._bad(f"the reply has more than {limit:,} bytes, which is our limit")
+        return await super().read(limit)
+
+    async def piece(self) -> bytes:
+        if self._loss is not None:
+            raise self._loss
+        if self._closed:
+            raise NotReady(CLOSED)
+        redaction = self._redaction
+        try:
+            while data := await (self._came() if self._decoder is None else self._decoded()):
+                if redaction is None or (data := redaction.feed(data)):
+                    return data
+        except BackendError as error:
+            error.provider = error.provider or self._provider
+            self._loss = self.redacted(error)
+            self.close()
+            if redaction is None or not (data := redaction.end()):
+                raise
+            return data
+        return b"" if redaction is None else redaction.end()
+
+    async def _decoded(self) -> bytes:
+        inflate = self._decoder
+        assert inflate is not None
+        while not (data := taken(inflate)):
+            if not (came := await self._came()):
+                ended(inflate)
+                return b""
+            inflate.feed(came)
+        return data
+
+    async def _came(self) -> bytes:
+        """The next bytes off the connection, nothing at the end of the body."""
+        connection = self._connection
+        timer = connection.timer
+        timeouts = False
+        while not (data := connection.take()):
+            if connection.done:
+                return b""
+            if connection.error is not None:
+                raise connection.error
+            if not timeouts:  # once: what wakes us without a byte of body is no sign of life
+                timeouts = True
+                self._wait(timer)
+            await connection.waiting()
+            if self._closed:  # meanwhile: what comes now may be for another request
+                raise NotReady(CLOSED)
+        if timeouts:
+            timer.rest()
+        self._begun = True
+        if not connection.done and timer.times.end != inf and connection.loop.time() >= timer.times.end:
+            raise timer.times.past()  # or one that is never done, and always has something, would never end
+        return data
+
+    def _wait(self, timer: Timer) -> None:
+        if self._begun:
+            timer.wait("idle", self._connection.loop.time(), timer.times.idle)
+        else:
+            timer.wait("first", self._sent, timer.times.first)

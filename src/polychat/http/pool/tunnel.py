@@ -1,0 +1,109 @@
+"""Opening a connection of the fast path: directly, or through an HTTP proxy, with TLS where it is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from contextlib import suppress
+
+from aiohappyeyeballs import start_connection
+
+from ...errors import PolychatError
+from ..proxy import Proxy
+from ..timeouts import UNLIMITED
+from .connection import Connection
+from .heads import Place
+
+_EYEBALLS = 0.25
+"""Seconds that one address has before the next is tried beside it (RFC 8305). uvloop has nothing of the kind."""
+_FOREIGN = (OSError, ValueError, RuntimeError, TypeError)
+"""What connecting may raise. ``TypeError``: Python 3.11, where a certificate does not hold in TLS under TLS."""
+
+
+async def opened(place: Place, proxy: Proxy | None, tls: ssl.SSLContext | None) -> Connection:
+    """A connection fit for requests to ``place``. Raises ``ConnectionFailed`` and its kin. The caller holds the clock.
+
+    ``tls`` is there if ``place`` or the proxy wants it.
+    """
+    try:
+        if proxy is None:
+            return await _connected(place.host, place.port, tls)
+        connection = await _connected(proxy.host, proxy.port, tls if proxy.scheme == "https" else None)
+    except _FOREIGN as error:
+        failure = failure_of(error, place, proxy, at_proxy=proxy is not None)
+    else:
+        return await _through(connection, place, proxy, tls) if place.is_tls and tls is not None else connection
+    raise failure
+
+
+async def _connected(host: str, port: int, tls: ssl.SSLContext | None) -> Connection:
+    loop = asyncio.get_running_loop()
+    addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    sock = await start_connection(addresses, happy_eyeballs_delay=_EYEBALLS, interleave=1)
+    try:
+        _, connection = await loop.create_connection(Connection, sock=sock, ssl=tls, server_hostname=host if tls else None)
+    except BaseException:
+        sock.close()
+        raise
+    return connection
+
+
+async def _through(connection: Connection, place: Place, proxy: Proxy, tls: ssl.SSLContext) -> Connection:
+    """TLS with ``place``, through a proxy that we are connected to."""
+    try:
+        await _agreed(connection, place, proxy)
+        failure = await _secured(connection, place, proxy, tls)
+    except BaseException:
+        _abort(connection)
+        raise
+    if failure is not None:
+        _abort(connection)
+        raise failure
+    return connection
+
+
+def _abort(connection: Connection) -> None:
+    with suppress(AttributeError):  # asyncio's own, before Python 3.11.4: of TLS under TLS that has failed already
+        connection.transport.abort()
+
+
+async def _agreed(connection: Connection, place: Place, proxy: Proxy) -> None:
+    """The proxy connects us. Raises ``ProxyFailed``."""
+    to = f"{f'[{place.host}]' if ':' in place.host else place.host}:{place.port}"
+    lines = [f"CONNECT {to} HTTP/1.1", f"Host: {to}", *(f"{name}: {value}" for name, value in proxy.headers.items())]
+    try:
+        await connection.ask("\r\n".join([*lines, "", ""]).encode(), None, UNLIMITED, bodyless=True)
+        failure = None if 200 <= connection.status < 300 else refusal_of(connection.status, place, proxy)
+    except _FOREIGN as error:
+        failure = failure_of(error, place, proxy, at_proxy=True)
+    if failure is not None:
+        raise failure
+
+
+async def _secured(connection: Connection, place: Place, proxy: Proxy, tls: ssl.SSLContext) -> PolychatError | None:
+    loop = asyncio.get_running_loop()
+    try:
+        transport = await loop.start_tls(connection.transport, connection, tls, server_hostname=place.host)
+    except _FOREIGN as error:
+        return failure_of(error, place, proxy)
+    if transport is None:
+        return failure_of(ConnectionAbortedError("the proxy closed the connection"), place, proxy)
+    connection.connection_made(transport)
+    return None
+
+
+def failure_of(
+    error: Exception, place: Place, proxy: Proxy | None, *, connected: bool = False, at_proxy: bool = False
+) -> PolychatError:
+    """``_failures.failure_of``. It knows aiohttp's errors too, and aiohttp, slow to load, is not loaded while all goes well."""
+    from .. import failures as _failures
+
+    return _failures.failure_of(error, _failures.Place(place.url, proxy, connected, at_proxy))
+
+
+def refusal_of(status: int, place: Place, proxy: Proxy) -> PolychatError:
+    """``_failures.proxy_answered``, loaded as late."""
+    from .. import failures as _failures
+
+    return _failures.proxy_answered(status, proxy, place.url)

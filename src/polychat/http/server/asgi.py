@@ -1,0 +1,156 @@
+"""ASGI as the gateway speaks it: a request's head and body, an answer, and hearing that the client has left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from io import BytesIO
+from typing import Any, TypeAlias
+
+from .cycle import Turn
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+
+class TooLarge(Exception):  # what is too large is the body
+    """A body of more than ``limit`` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the request's body has more than {limit:,} bytes, which is the limit here")
+        self.limit = limit
+
+
+class TooSlow(Exception):
+    """No byte of the body within ``seconds``; with ``whole``, not all of it."""
+
+    def __init__(self, seconds: float, *, whole: bool = False) -> None:
+        what = "the request's body did not come whole" if whole else "no byte of the request's body came"
+        super().__init__(f"{what} within {seconds:g} s, which is the limit here")
+        self.seconds = seconds
+
+
+class Left(Exception):
+    """The client left before its request was whole."""
+
+
+async def body_of(receive: Receive, limit: int, take: Callable[[int], None] | None = None) -> bytes:
+    """The request's body; ``take`` is told how many bytes came, each time. Raises ``TooLarge`` for more than ``limit`` bytes,
+    ``Left``, and what ``take`` raises."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise Left
+    body: bytes = message.get("body", b"")
+    if take is not None:
+        take(len(body))
+    if message.get("more_body", False):
+        body = await _rest(receive, body, limit, take)
+    if len(body) > limit:
+        raise TooLarge(limit)
+    return body
+
+
+async def _rest(receive: Receive, begun: bytes, limit: int, take: Callable[[int], None] | None) -> bytes:
+    # One writer that becomes the body: a list of pieces would be as large again when they are joined.
+    whole, size, more = BytesIO(), len(begun), True
+    whole.write(begun)
+    while more:
+        if size > limit:
+            raise TooLarge(limit)
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Left
+        body: bytes = message.get("body", b"")
+        size += len(body)
+        if take is not None:
+            take(len(body))
+        whole.write(body)
+        more = message.get("more_body", False)
+    return whole.getvalue()
+
+
+def patient(receive: Receive, seconds: float, total: float) -> Receive:
+    """``receive``, where no wait for more of a body lasts longer than ``seconds``, and all of them together no longer than
+
+    ``total`` from now: it raises ``TooSlow`` then.
+    """
+    turn = getattr(receive, "__self__", None)
+    return receive if type(turn) is Turn and not turn.more_body else _Patience(receive, seconds, total)  # it is all there
+
+
+class _Patience:
+    __slots__ = ("_end", "_loop", "_receive", "_seconds", "_total")
+
+    def __init__(self, receive: Receive, seconds: float, total: float) -> None:
+        self._receive, self._seconds, self._total = receive, seconds, total
+        self._loop = asyncio.get_running_loop()
+        self._end = self._loop.time() + total
+
+    async def __call__(self) -> MutableMapping[str, Any]:
+        left = self._end - self._loop.time()
+        if left <= 0:  # bytes that are always there leave no wait to be cut short
+            raise TooSlow(self._total, whole=True)
+        alarm = asyncio.timeout(min(self._seconds, left))
+        try:
+            async with alarm:
+                return await self._receive()
+        except TimeoutError:
+            if not alarm.expired():
+                raise
+            whole = left < self._seconds
+            raise TooSlow(self._total if whole else self._seconds, whole=whole) from None
+
+
+async def respond(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    """A whole answer."""
+    named = [*headers, (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": named})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+class Leaving:
+    """Hears, from the moment it is made until ``stop``, that the client has left, and calls ``left`` then, once.
+
+    Our own server tells; with any other a task waits for its message.
+    """
+
+    __slots__ = ("_left", "_listening", "_turn")
+
+    def __init__(self, receive: Receive, left: Callable[[], None]) -> None:
+        self._left = left
+        turn = getattr(receive, "__self__", None)
+        self._turn = turn if type(turn) is Turn else None
+        self._listening: asyncio.Task[None] | None = None
+        if self._turn is not None:
+            self._turn.heed(left)
+        else:
+            self._listening = asyncio.ensure_future(self._listen(receive))
+
+    async def _listen(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if self._listening is not None:
+            self._left()
+
+    def stop(self) -> None:
+        """Nothing is heard from here on."""
+        if self._turn is not None:
+            self._turn.heed(None)
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            listening.cancel()
+
+
+async def lifespan(receive: Receive, send: Send, close: Callable[[], Awaitable[None]] | None = None) -> None:
+    """Answers the server's lifespan messages; ``close`` is what there is to do at the end."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.shutdown" and close is not None:
+            with suppress(Exception):
+                await close()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

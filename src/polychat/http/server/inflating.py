@@ -1,0 +1,78 @@
+"""Request bodies that come compressed: gzip and deflate, and zstd where Python brings it (3.14 and later)."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+from ...errors import BadInput, shown
+from .asgi import TooLarge
+
+_PIECE = 256 * 1024
+"""Bytes that are made at a time."""
+_AT_ONCE = 64 * 1024
+"""Compressed bytes up to which it is done on the spot; more go to a thread, so that no other request waits."""
+
+
+class UnknownCoding(Exception):  # what is unknown is the coding
+    """A Content-Encoding that is not read here; ``known`` is what may be sent."""
+
+    def __init__(self, coding: str) -> None:
+        self.known = ", ".join(sorted(_CODINGS))
+        super().__init__(
+            f"the body is compressed as {shown(coding, 40)}, which is not read here: send it plain, or as {self.known}"
+        )
+
+
+async def inflated(body: bytes, coding: str, limit: int) -> bytes:
+    """The body as it was before it was compressed.
+
+    Raises ``UnknownCoding``, ``TooLarge`` where it has more than ``limit`` bytes (no more are made), and ``BadInput`` where it
+    is broken or cut.
+    """
+    for name in reversed([one.strip().lower() for one in coding.split(",", 3)]):
+        if name in ("", "identity"):
+            continue
+        maker = _CODINGS.get(name)
+        if maker is None:
+            raise UnknownCoding(name)
+        if len(body) <= _AT_ONCE:
+            body = _whole(body, maker(), name, limit)
+        else:
+            body = await asyncio.to_thread(_whole, body, maker(), name, limit)
+    return body
+
+
+def _whole(body: bytes, stream: Any, name: str, limit: int) -> bytes:
+    made, size = [], 0
+    try:
+        while not stream.eof:
+            piece = stream.decompress(body, _PIECE)
+            body = getattr(stream, "unconsumed_tail", b"")  # zstd keeps by itself what it has not looked at
+            if not piece and not body and not stream.eof:
+                raise BadInput(f"the body ends within its {name}: send all of it", field="body")
+            made.append(piece)
+            size += len(piece)
+            if size > limit:
+                raise TooLarge(limit)
+    except _BROKEN as error:
+        raise BadInput(f"the body is no {name}: {shown(str(error))}", field="body") from None
+    if stream.unused_data:
+        raise BadInput(f"something follows behind the body's {name}: send one compressed body", field="body")
+    return b"".join(made)
+
+
+def _inflate() -> Any:
+    return zlib.decompressobj(32 + zlib.MAX_WBITS)  # of gzip and of zlib, told by the first bytes
+
+
+_CODINGS: dict[str, Callable[[], Any]] = dict.fromkeys(("gzip", "x-gzip", "deflate"), _inflate)
+_BROKEN: tuple[type[Exception], ...] = (zlib.error,)
+if sys.version_info >= (3, 14):
+    from compression import zstd
+
+    _CODINGS["zstd"] = zstd.ZstdDecompressor
+    _BROKEN = (zlib.error, zstd.ZstdError)

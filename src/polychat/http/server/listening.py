@@ -1,0 +1,191 @@
+"""Where a server listens: addresses, a Unix socket, TLS, and who may not be let in."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import socket
+import ssl
+import stat
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from ...config import Config
+from ...config.settings import Gateway
+from ...errors import BadInput
+
+BACKLOG = 2048
+
+
+def check(settings: Gateway) -> None:
+    """Raises ``BadInput`` for what no command line may say, and where others could come in without a key."""
+    for column in fields(settings):
+        value = getattr(settings, column.name)
+        if column.name in ("port", "workers") and not (least := column.metadata["least"]) <= value <= (
+            most := column.metadata["most"]
+        ):
+            raise BadInput(f"gateway.{column.name} is {value}; it must be {least} to {most}", field=f"gateway.{column.name}")
+    if settings.uds or settings.keys or _loopback(settings.host):
+        return
+    raise BadInput(
+        f"gateway.host is {settings.host!r}, where others than this machine can reach it, and gateway.keys is empty: "
+        'name a key in polychat.toml ([gateway.keys] me = "env:MY_GATEWAY_KEY"), or listen on 127.0.0.1',
+        field="gateway.host",
+    )
+
+
+def _loopback(host: str) -> bool:
+    # A name other than this one can mean anything tomorrow.
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def listen(settings: Gateway) -> list[socket.socket]:
+    """Sockets that listen from here on. Raises ``BadInput``."""
+    if settings.uds:
+        return [_unix(Path(settings.uds))]
+    listeners: list[socket.socket] = []
+    try:
+        for family, address in _addresses(settings.host, settings.port):
+            # The second of a name's addresses takes the port that was picked for the first.
+            port = listeners[0].getsockname()[1] if listeners else address[1]
+            listeners.append(_bound(family, (address[0], port, *address[2:])))
+    except OSError as error:
+        for listener in listeners:
+            listener.close()
+        hint = "another server has it; choose another --port" if error.errno == errno.EADDRINUSE else error.strerror
+        raise BadInput(f"cannot listen on {settings.host} port {settings.port}: {hint}", field="gateway.port") from None
+    return listeners
+
+
+def _addresses(host: str, port: int) -> list[tuple[int, tuple[Any, ...]]]:
+    name = "127.0.0.1" if host == "localhost" else host
+    try:
+        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError):
+        raise BadInput(f"gateway.host is {host!r}, which is no address of this machine", field="gateway.host") from None
+    return list(dict.fromkeys((int(family), tuple(address)) for family, _, _, _, address in found))
+
+
+def _bound(family: int, address: tuple[Any, ...]) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)  # who connects from here on is kept waiting, not refused
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _unix(path: Path) -> socket.socket:
+    """Only its owner may connect. What a server that was killed left there is removed, and nothing else."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)  # from its first moment on, not by a chmod after it
+    try:
+        _clear(path)
+        listener.bind(str(path))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise BadInput(f"cannot listen on {path}: {error.strerror or error}", field="gateway.uds") from None
+    finally:
+        os.umask(mask)
+    return listener
+
+
+def _clear(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise OSError(errno.EEXIST, "there is a file that is no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        try:
+            asking.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise OSError(errno.EADDRINUSE, "another server has it")
+
+
+def unlisten(settings: Gateway, listeners: Sequence[socket.socket]) -> None:
+    """Close them, and remove the Unix socket's file if it is still ours."""
+    for listener in listeners:
+        listener.close()
+    if settings.uds:
+        Path(settings.uds).unlink(missing_ok=True)
+
+
+def encrypting(settings: Gateway) -> ssl.SSLContext | None:
+    """The TLS that the settings name. Raises ``BadInput``."""
+    if not settings.tls_cert and not settings.tls_key:
+        return None
+    if not (settings.tls_cert and settings.tls_key):
+        raise BadInput("TLS needs both gateway.tls_cert and gateway.tls_key", field="gateway.tls_key")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    renew(context, settings)
+    return context
+
+
+def renew(context: ssl.SSLContext, settings: Gateway) -> None:
+    """New connections get the certificate that the files hold now. Raises ``BadInput``."""
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, password=_no_password)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise BadInput(
+            f"gateway.tls_cert {settings.tls_cert} and gateway.tls_key {settings.tls_key} are no certificate and its key "
+            f"(PEM, without a password): {error.strerror if isinstance(error, OSError) else error}",
+            field="gateway.tls_cert",
+        ) from None
+
+
+def _no_password() -> str:
+    raise ValueError("the key has a password")
+
+
+def open_files() -> None:
+    """As many connections as the system lets this process have; a shell's usual limit is a thousand."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def announce(configured: Config, listeners: Sequence[socket.socket]) -> None:
+    """Say on standard output that it is ready; in one write, for other processes may write there too."""
+    sys.stdout.write(f"{said(configured, listeners)}\n")
+    sys.stdout.flush()
+
+
+def said(configured: Config, listeners: Sequence[socket.socket]) -> str:
+    """The line that says the server is ready: ``listening on ADDRESS[, ADDRESS]; models: …[; configuration: FILE]``."""
+    scheme = "https" if configured.gateway.tls_cert else "http"
+    places = ", ".join(_place(scheme, listener) for listener in listeners)
+    own = [*configured.routes, *configured.aliases, *(f"{name}/…" for name in configured.providers)]
+    shown = [*own[:12], f"{len(own) - 12} more"] if len(own) > 12 else own
+    file = f"; configuration: {configured.file}" if configured.file is not None else ""
+    return f"listening on {places}; models: {', '.join([*shown, 'any provider/model'])}{file}"
+
+
+def _place(scheme: str, listener: socket.socket) -> str:
+    name = listener.getsockname()
+    if isinstance(name, str):
+        return f"unix:{name}"
+    host, port = name[:2]
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"

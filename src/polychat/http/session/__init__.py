@@ -1,0 +1,1 @@
+"""Requests to chat sites on aiohttp: cookies, proxies, redirects, and a deadline for each wait."""

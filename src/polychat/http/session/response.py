@@ -1,0 +1,188 @@
+"""The reply to one request, read as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+import aiohttp
+from multidict import CIMultiDict
+
+from ...errors import BackendError, NotReady
+from ...redact import Redaction, Secrets
+from ..body import CLOSED, Body
+from ..failures import FOREIGN, loss_of
+from ..request import Asked
+from ..statuses import CHALLENGED, StatusError, status_error
+from .deadlines import SessionDeadlines
+
+_GLANCE = 64 * 1024
+"""Bytes of a refusal's page that are looked at for a bot wall."""
+_GLANCE_SECONDS = 10.0
+
+
+class StreamResponse(Body):
+    """The reply of ``StreamSession``."""
+
+    def __init__(
+        self,
+        answer: aiohttp.ClientResponse,
+        asked: Asked,
+        clocks: SessionDeadlines,
+        forget: Callable[[StreamResponse], None],
+        provider: str | None = None,
+        *,
+        secrets: Secrets | None = None,
+        redacts: bool = False,
+    ) -> None:
+        self._answer = answer
+        self._asked = asked
+        self._clocks = clocks
+        self._forget = forget
+        super().__init__(provider)
+        self._secrets = secrets
+        self._redaction = Redaction(secrets) if secrets is not None and redacts else None
+        self._content = answer.content
+        self._glanced = b""
+        self._ahead = b""
+        self._loss: BackendError | None = None
+        self._closed = False
+        self._watched = _closing_of(answer)
+        if self._watched is not None:
+            self._watched.add_done_callback(self._cut_off)
+
+    @property
+    def status(self) -> int:
+        return self._answer.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Names in any case."""
+        if self._redaction is None:
+            return self._answer.headers
+        return CIMultiDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.raw_headers)
+
+    @property
+    def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
+        fields = self._answer.raw_headers
+        return fields if self._redaction is None or self._secrets is None else self._secrets.headers(list(fields))
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """What this answer sets."""
+        return {name: morsel.value for name, morsel in self._answer.cookies.items()}
+
+    @property
+    def url(self) -> str:
+        """Where the answer came from, after redirects."""
+        return str(self._asked.url)
+
+    def error(self, said: str = "") -> StatusError:
+        """The error of this status, not raised. ``said`` is what the service says of it, fit to be shown."""
+        error = status_error(
+            self.status,
+            self._answer.reason or "",
+            self._asked.url,
+            self.headers,
+            method=self._asked.method,
+            sent=self._asked.headers,
+            said=said,
+            body=self._glanced,
+            provider=self._provider,
+        )
+        return self.redacted(error)
+
+    async def glance(self) -> None:
+        """Look at a refusal's page for a bot wall, for ``error`` to tell of it. It remains to be read."""
+        if self.status not in CHALLENGED or self.content_type != "text/html":
+            return
+        pieces: list[bytes] = []
+        try:
+            async with asyncio.timeout(_GLANCE_SECONDS):
+                while sum(map(len, pieces)) < _GLANCE and (data := await self._came()):
+                    pieces.append(data)
+        except TimeoutError:
+            pass  # ours: whoever reads on waits on; or a clock's, which will be raised again
+        except BackendError:
+            pass  # raised again where the body is read
+        self._glanced = self._ahead = b"".join(pieces)
+
+    def close(self) -> None:
+        """Let go of the connection: for the next request if the body has come whole, else for good."""
+        if self._closed:
+            return
+        self._closed = True
+        self._clocks.stop()
+        if self._watched is not None:
+            self._watched.remove_done_callback(self._cut_off)
+        connection = self._answer.connection
+        transport = None if connection is None else connection.transport
+        self._answer.close()
+        if transport is not None:
+            transport.abort()  # close() alone waits until the server has read what we sent
+        self._forget(self)
+
+    async def piece(self) -> bytes:
+        """The next bytes, nothing at the end. Raises ``Truncated`` or ``TimedOut`` when all that came is given."""
+        redaction = self._redaction
+        if redaction is None:
+            return await self._came()
+        try:
+            while data := await self._came():
+                if data := redaction.feed(data):
+                    return data
+        except BackendError:
+            if not (data := redaction.end()):
+                raise
+            return data  # the loss is raised with the next read
+        return redaction.end()
+
+    async def _came(self) -> bytes:
+        if self._ahead:
+            data, self._ahead = self._ahead, b""
+            return data
+        if self._loss is not None:
+            raise self._loss
+        if self._closed:
+            raise NotReady(CLOSED)
+        try:
+            self._clocks.wait(self._content)
+            return await self._content.readany()
+        except FOREIGN as error:
+            loss = loss_of(error)
+        finally:
+            self._clocks.rest()
+        if self._closed:  # by another task, while this one waited
+            raise NotReady(CLOSED)
+        return self._lost(loss)
+
+    def _cut_off(self, _: asyncio.Future[None]) -> None:
+        # aiohttp 3.14 closes the connection when a chunk is broken, and tells nobody who waits for the next.
+        if not self._content.is_eof() and self._content.exception() is None:
+            self._content.set_exception(aiohttp.ClientPayloadError())
+
+    def _lost(self, loss: BackendError) -> bytes:
+        """What came before the loss and was not read; raises the loss, now or with the next read."""
+        loss.provider = loss.provider or self._provider
+        self._loss = self.redacted(loss)
+        self._content.set_exception(None)  # type: ignore[arg-type]  # or aiohttp keeps what it holds, and raises instead
+        left = self._content.read_nowait()
+        self.close()
+        if left:
+            return left
+        raise loss
+
+
+def _closing_of(answer: aiohttp.ClientResponse) -> asyncio.Future[None] | None:
+    """What is done when the connection is closed; ``None`` if the body is there already."""
+    protocol = None if answer.connection is None else answer.connection.protocol
+    closing = None if protocol is None else protocol.closed
+    if closing is not None:
+        closing.remove_done_callback(_seen)
+        closing.add_done_callback(_seen)
+    return closing
+
+
+def _seen(closing: asyncio.Future[None]) -> None:
+    if not closing.cancelled():
+        closing.exception()  # or asyncio would complain, of a connection that nobody uses any more, that nobody has looked

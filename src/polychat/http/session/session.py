@@ -1,0 +1,294 @@
+"""Requests to chat sites: cookies, proxies, redirects and clocks, on aiohttp."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Coroutine, Generator, Mapping
+from contextlib import AsyncExitStack
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, TypedDict, Unpack
+
+import aiohttp
+from aiohttp.connector import Connection
+from multidict import CIMultiDict
+from yarl import URL
+
+from ...errors import NotReady, PolychatError
+from ...redact import Secrets, secrets_of
+from ..failures import FOREIGN, Place, failure_of, proxy_answered
+from ..proxy import Proxies, Proxy, socks_connector, socks_errors
+from ..request import Asked, Data, Params, body_of, sendable, url_of
+from ..tls import named_tls
+from .connector import kept_connector
+from .deadlines import SessionDeadlines
+from .redirects import MOST, NotFollowed, onward
+from .response import StreamResponse
+
+CONNECT_TIMEOUT = 30.0
+"""Seconds for a connection: name, proxy and TLS included."""
+IDLE_TIMEOUT = 90.0
+"""Seconds without a byte: models think, but not for longer without a sign of life."""
+
+_LARGE = 1 << 20
+"""Bytes of a body that aiohttp wants as a file, to write it piece by piece."""
+
+_clocks: ContextVar[SessionDeadlines] = ContextVar("polychat_clocks")
+
+
+class Options(TypedDict, total=False):
+    """What a request may have besides method and URL."""
+
+    params: Params | None
+    headers: Mapping[str, str] | None
+    """They go over the session's."""
+    data: Data | None
+    json: Any
+    timeout: float | None
+    """Seconds for this request in place of the session's; ``None`` is the session's."""
+    allow_redirects: bool
+
+
+class _Answer(aiohttp.ClientResponse):
+    """Tells the clocks that there is a connection, and leaves none behind that waits for a server to read on."""
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        transport = connection.transport
+        _clocks.get().connected()
+        try:
+            return await super().start(connection)
+        except BaseException:
+            if transport is not None:
+                transport.abort()
+            raise
+
+
+class StreamSession:
+    """Requests with headers, cookies and proxies in common. An async context manager: leaving it closes all that is open.
+
+    ``cookies`` go to the origin of the session's first request and nowhere else; what servers set is kept as RFC 6265 has it,
+    and goes over them. ``proxies`` maps ``http``, ``https`` or ``all`` to the URL of a proxy, ``proxy`` is for what it leaves
+    out; the environment's proxies are not used. TLS is verified, against the system's CAs or those that ``SSL_CERT_FILE`` and
+    ``SSL_CERT_DIR`` name.
+
+    ``timeout`` is in seconds, for each request with its redirects and the reading of its reply; ``deadline`` is a moment on the
+    loop's clock, for all of them. ``idle_timeout`` is for the head, once there is a connection, and for each wait for more.
+
+    With ``keep_alive`` a connection whose reply was read to its end is kept for the next session of this event loop that asks
+    the same server the same way, for a few seconds.
+
+    No error shows a credential of its request. With ``redacts`` headers and bodies of replies come without them too: that is
+    for APIs, for the pages of a site hand out what is to be sent back.
+    """
+
+    def __init__(
+        self,
+        headers: Mapping[str, str] | None = None,
+        cookies: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        proxy: str | None = None,
+        proxies: Mapping[str, str | None] | None = None,
+        *,
+        connect_timeout: float | None = CONNECT_TIMEOUT,
+        idle_timeout: float | None = IDLE_TIMEOUT,
+        deadline: float | None = None,
+        provider: str | None = None,
+        keep_alive: bool = False,
+        redacts: bool = False,
+    ) -> None:
+        self._keep_alive, self._redacts = keep_alive, redacts
+        self._kept: aiohttp.TCPConnector | None = None
+        self._headers = CIMultiDict(headers or {})
+        self._cookies = sendable(cookies or {})
+        self._home: URL | None = None
+        self._proxies = Proxies(proxy, proxies)
+        self._timeout = timeout
+        self._connect_timeout, self._idle_timeout, self._deadline = connect_timeout, idle_timeout, deadline
+        self._provider = provider
+        self._stack: AsyncExitStack | None = None
+        self._jar: aiohttp.CookieJar | None = None
+        self._clients: dict[Proxy | None, aiohttp.ClientSession] = {}
+        self._open: set[StreamResponse] = set()
+
+    async def __aenter__(self) -> StreamSession:
+        self._stack = AsyncExitStack()
+        if self._keep_alive:
+            self._kept = kept_connector()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every response and connection."""
+        for response in list(self._open):
+            response.close()
+        self._clients.clear()
+        stack, self._stack = self._stack, None
+        if stack is not None:
+            await stack.aclose()
+
+    def get(self, url: str, **options: Unpack[Options]) -> Asking:
+        """``request`` with GET."""
+        return self.request("GET", url, **options)
+
+    def post(self, url: str, **options: Unpack[Options]) -> Asking:
+        """``request`` with POST."""
+        return self.request("POST", url, **options)
+
+    def request(self, method: str, url: str, **options: Unpack[Options]) -> Asking:
+        """Ask, and get the response as soon as its head is there: ``await`` it, or use it with ``async with``.
+
+        No status raises, but for a redirect that is not followed. Raises ``BadInput``, ``ConnectionFailed``, ``TimedOut``,
+        ``BadReply``, ``StatusError``; ``NotReady`` outside the session's ``async with``.
+        """
+        return Asking(self._ask(method.upper(), url, options))
+
+    async def _ask(self, method: str, url: str, options: Options) -> StreamResponse:
+        secrets: Secrets | None = None
+        try:
+            asked = self._asked(method, url, options)
+            secrets = self._secrets_of(asked)
+            timeout = options.get("timeout")
+            clocks = SessionDeadlines(
+                self._connect_timeout, self._idle_timeout, self._timeout if timeout is None else timeout, self._deadline
+            )
+            return await self._followed(asked, clocks, secrets, follows=options.get("allow_redirects", True))
+        except PolychatError as error:
+            error.provider = error.provider or self._provider
+            if secrets is not None:
+                secrets.error(error)
+            raise
+
+    def _secrets_of(self, asked: Asked) -> Secrets | None:
+        url, proxy = asked.url, self._proxies.of(asked.url.scheme)
+        passwords = (url.password or url.user or "", "" if proxy is None else proxy.password.decode("latin-1"))
+        return secrets_of(asked.headers.items(), self._cookies, passwords)
+
+    def _asked(self, method: str, url: str, options: Options) -> Asked:
+        body, content_type = body_of(options.get("data"), options.get("json"))
+        headers = self._headers.copy()
+        headers.update(options.get("headers") or {})
+        if body is not None and "Content-Type" not in headers:
+            headers["Content-Type"] = content_type
+        return Asked(method, url_of(url, options.get("params")), headers, body)
+
+    async def _followed(
+        self, asked: Asked, clocks: SessionDeadlines, secrets: Secrets | None, *, follows: bool
+    ) -> StreamResponse:
+        for _ in range(MOST + 1):
+            response = await self._answered(asked, clocks, secrets)
+            try:
+                further = onward(asked, response.status, response.headers.get("Location")) if follows else None
+            except NotFollowed as why:
+                raise self._not_followed(response, str(why)) from None
+            if further is None:
+                return response
+            response.close()
+            asked = further
+        raise self._not_followed(response, f"it redirects for the {MOST + 1}th time")
+
+    def _not_followed(self, response: StreamResponse, why: str) -> PolychatError:
+        response.close()
+        return response.error(why)
+
+    async def _answered(self, asked: Asked, clocks: SessionDeadlines, secrets: Secrets | None) -> StreamResponse:
+        proxy = self._proxies.of(asked.url.scheme)
+        answer = await self._sent(asked, clocks, proxy)
+        if answer.status == 407 and proxy is not None and not proxy.is_socks:
+            answer.close()
+            raise proxy_answered(407, proxy, asked.url)
+        if self._cookies and asked.url.origin() == self._home:
+            for name in answer.cookies:
+                self._cookies.pop(name, None)  # the server's own word on it is in the jar now
+        response = StreamResponse(
+            answer, asked, clocks, self._open.discard, self._provider, secrets=secrets, redacts=self._redacts
+        )
+        self._open.add(response)
+        await response.glance()
+        return response
+
+    async def _sent(self, asked: Asked, clocks: SessionDeadlines, proxy: Proxy | None) -> aiohttp.ClientResponse:
+        """The head of the answer to one request, redirects apart."""
+        client = self._client(proxy)
+        headers, proxy_headers = self._going_out(asked, proxy)
+        url = (
+            asked.url.with_user(None) if asked.url.user and "Authorization" in headers else asked.url
+        )  # aiohttp takes one only
+        foreign = (*FOREIGN, *socks_errors()) if proxy is not None and proxy.is_socks else FOREIGN
+        alarm = clocks.head()
+        token = _clocks.set(clocks)
+        try:
+            async with alarm:
+                return await client.request(
+                    asked.method,
+                    url,
+                    headers=headers,
+                    data=io.BytesIO(asked.body) if asked.body is not None and len(asked.body) > _LARGE else asked.body,
+                    allow_redirects=False,
+                    proxy=None if proxy is None or proxy.is_socks else proxy.url,
+                    proxy_headers=proxy_headers,
+                    ssl=named_tls() or True,
+                )
+        except foreign as error:
+            failure = clocks.past() if alarm.expired() else failure_of(error, Place(asked.url, proxy, clocks.is_connected))
+        finally:
+            _clocks.reset(token)
+        raise failure
+
+    def _going_out(self, asked: Asked, proxy: Proxy | None) -> tuple[CIMultiDict[str], dict[str, str] | None]:
+        """The headers for the server, and those for the proxy."""
+        headers = CIMultiDict(asked.headers)
+        if self._home is None:
+            self._home = asked.url.origin()
+        if self._cookies and asked.url.origin() == self._home:
+            pairs = [f"{name}={value}" for name, value in self._cookies.items()]
+            headers["Cookie"] = "; ".join([*headers.getall("Cookie", []), *pairs])
+        if proxy is None or proxy.is_socks:
+            return headers, None
+        if asked.url.scheme == "http":
+            headers.update(proxy.headers)  # the proxy reads the request itself; aiohttp sends proxy_headers with CONNECT alone
+        return headers, proxy.headers
+
+    def _client(self, proxy: Proxy | None) -> aiohttp.ClientSession:
+        """aiohttp's session: one for all but SOCKS proxies, each of which has its own connections."""
+        if self._stack is None:
+            raise NotReady("the session is not open: use it with `async with StreamSession(…) as session`, and inside that")
+        key = proxy if proxy is not None and proxy.is_socks else None
+        if key not in self._clients:
+            if self._jar is None:
+                # unsafe: servers at an address have cookies too. Not quoted: what a browser exported goes out as it is.
+                self._jar = aiohttp.CookieJar(unsafe=True, quote_cookie=False)
+            client = aiohttp.ClientSession(
+                connector=self._kept or aiohttp.TCPConnector(limit=0) if key is None else socks_connector(key),
+                connector_owner=key is not None or self._kept is None,
+                cookie_jar=self._jar,
+                response_class=_Answer,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None if key is None else self._connect_timeout),
+            )
+            self._stack.push_async_callback(client.close)
+            self._clients[key] = client
+        return self._clients[key]
+
+
+class Asking:
+    """A request under way: ``await`` it for its response, or use it with ``async with``, which closes the response."""
+
+    __slots__ = ("_response", "_start")
+
+    def __init__(self, start: Coroutine[Any, Any, StreamResponse]) -> None:
+        self._start = start
+
+    def __await__(self) -> Generator[Any, None, StreamResponse]:
+        return self._start.__await__()
+
+    async def __aenter__(self) -> StreamResponse:
+        self._response = await self._start
+        return self._response
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._response.close()

@@ -1,0 +1,103 @@
+"""The clocks of an exchange on the fast path, all four on one alarm."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import lru_cache
+from math import inf
+from typing import NamedTuple
+
+from ..errors import Clock, TimedOut
+
+
+class Timeouts(NamedTuple):
+    """Seconds that single steps of an exchange may take; ``None`` sets no limit."""
+
+    connect: float | None = 30.0
+    """For a connection: waiting for one's turn, name, proxy and TLS included."""
+    first: float | None = 600.0
+    """Until a reply begins: one that is not streamed comes when the model has thought and written it all."""
+    idle: float | None = 300.0
+    """Without a byte amid a reply."""
+
+
+TIMEOUTS = Timeouts()
+
+
+class Deadlines(NamedTuple):
+    """Seconds, ``inf`` for no limit; ``end`` is a moment on the loop's clock.
+
+    ``first`` counts from the request's last byte to the first byte of the reply's body: a head alone tells nothing of whether
+    the model has begun. ``idle`` is for each wait after that, and for the server to take more of a large request.
+    """
+
+    connect: float
+    first: float
+    idle: float
+    total: float
+    end: float
+
+    def past(self) -> TimedOut:
+        return TimedOut("total", max(self.total, 0))
+
+
+UNLIMITED = Deadlines(inf, inf, inf, inf, inf)
+
+
+@lru_cache(maxsize=64)
+def times_of(timeouts: Timeouts) -> Deadlines:
+    """As they are where nothing limits all of it."""
+    connect, first, idle = (inf if seconds is None else seconds for seconds in timeouts)
+    return Deadlines(connect, first, idle, inf, inf)
+
+
+class Timer:
+    """One alarm for all waits of a connection. It is left standing, from one exchange to the next too, and looks when it
+
+    rings: cheaper than one a wait. ``times`` are those of the exchange at hand.
+    """
+
+    __slots__ = ("_clock", "_due", "_handle", "_late", "_loop", "_rings", "_seconds", "times")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, late: Callable[[TimedOut], None], times: Deadlines = UNLIMITED) -> None:
+        self._loop = loop
+        self._late = late
+        self.times = times
+        self._handle: asyncio.TimerHandle | None = None
+        self._due = self._rings = inf
+
+    def wait(self, clock: Clock, since: float, seconds: float) -> None:
+        """A wait begins, which may last until ``seconds`` after ``since``, and never past the total."""
+        self._clock: Clock = clock
+        self._seconds = seconds
+        self._due = min(since + seconds, self.times.end)
+        if self._due < self._rings:
+            if self._handle is not None:
+                self._handle.cancel()
+            self._set()
+
+    def rest(self) -> None:
+        """The wait is over."""
+        self._due = inf
+
+    def close(self) -> None:
+        """No more waiting, ever: no alarm is left behind."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        self._due = self._rings = inf
+
+    def _set(self) -> None:
+        self._rings = self._due
+        self._handle = self._loop.call_at(self._due, self._ring)
+
+    def _ring(self) -> None:
+        rang, self._rings, self._handle = self._rings, inf, None
+        if self._due > rang:
+            if self._due != inf:
+                self._set()  # another wait began since
+        elif self._due == self.times.end:
+            self._late(self.times.past())
+        else:
+            self._late(TimedOut(self._clock, self._seconds))
