@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
 import pytest
 
-from polychat.events import Event, Finish, Start, Text
-from polychat.wire import anthropic
+from polychat.events import Event, Finish, Reasoning, Start, Text, ToolCallPiece
+from polychat.types import Opaque, ReasoningPart, ToolCall
+from polychat.wire import anthropic, gemini
 from polychat.wire.anthropic.passing import Renamed
-from polychat.wire.wires import wire
+from polychat.wire.faults import Fault
+from polychat.wire.wires import names, wire
 
 from ..furniture.chats import written
-from ..furniture.fronts import house
+from ..furniture.doors import Door
+from ..furniture.fronts import BROKEN, house
+from ..furniture.fronts import HELLO as WHOLE
 from ..furniture.gateways import asking
 
+BACKENDS = ("anthropic", "openai-chat")
+"""Whose replies pass at the Anthropic door, and are translated."""
 HELLO: list[list[Event]] = [[Start("one", "m")], [Text("Hello")], [Finish("complete", "stop")]]
 
 
@@ -43,6 +50,36 @@ def test_the_name_at_every_cut() -> None:
             assert passed.endswith(body[-60:])
 
 
+@pytest.mark.parametrize(
+    ("case", "backend", "stream"),
+    [
+        *[
+            (case, backend, stream)
+            for case in ("refused", "unknown", "bad body")
+            for backend in BACKENDS
+            for stream in (True, False)
+        ],
+        *[
+            ("cut", "anthropic", True),
+            ("cut", "openai-chat", True),
+            ("broken", "openai-chat", True),
+            ("broken", "openai-chat", False),
+        ],
+    ],
+)
+async def test_an_error_tells_the_requests_id(case: str, backend: str, stream: bool) -> None:
+    """What a person reads out of an error is what stands in the log and in the headers: whole, in a stream, passed or not."""
+    door = Door(backend, BROKEN if case == "broken" else WHOLE, cut_after=2 if case == "cut" else None)
+    if case == "refused":
+        door.fault = Fault("no", "server", 500)
+    async with house(backend, door) as (here, _):
+        path, body, *more = asking("anthropic", "nobody/m" if case == "unknown" else "house/m", stream=stream)
+        answer = await here.ask(path, {"model": 7} if case == "bad body" else body, *more)
+        (record,) = await here.app.recorded()
+    error = json.loads(answer.body[answer.body.rfind(b'{"type":"error"') :])
+    assert error["request_id"] == answer.headers["request-id"] == record.request_id
+
+
 def test_thinking_without_a_budget() -> None:
     """Some clients turn thinking on and name no budget: the model thinks as it likes."""
     said = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}], "thinking": {"type": "enabled"}}
@@ -64,3 +101,47 @@ def test_what_claude_code_says_to_its_own_vendor() -> None:
     assert {name: anthropic.write_request(ask)[name] for name in ("system", "metadata")} == {
         name: said[name] for name in ("system", "metadata")
     }
+
+
+def _kept(body: bytes, *, stream: bool, drops: bool) -> list[dict[str, Any]]:
+    """The model's parts of an answer as a client has them in its history; Gemini CLI drops what is marked as thought."""
+    lines = [line[6:] for line in body.splitlines() if line.startswith(b"data: ")] if stream else [body]
+    parts = [part for line in lines for part in json.loads(line)["candidates"][0].get("content", {}).get("parts", [])]
+    return [part for part in parts if not (drops and (part.get("thought") or part.get("text") == ""))]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("drops", [True, False], ids=["a client that drops thoughts", "a client that keeps all"])
+@pytest.mark.parametrize("vendor", sorted({wire(name).VENDOR for name in names() if name != "gemini"}))
+def test_thoughts_of_other_vendors_come_back_with_the_first_call(vendor: str, drops: bool, stream: bool) -> None:
+    """Each thought of another vendor comes back once, before all else of its turn, also from a client that keeps only calls."""
+    thoughts = [
+        ReasoningPart("Let me think.", Opaque(vendor, "c2ln+/=", "rs_1")),
+        ReasoningPart("", Opaque(vendor, "x", None, True)),
+    ]
+    events: list[Event] = [
+        *[Start("one", "m"), Reasoning("Let me "), Reasoning("think."), Reasoning("", thoughts[0].opaque)],
+        *[Reasoning("", thoughts[1].opaque, 1), Text("I look.")],
+        *[ToolCallPiece(0, "c1", "f", "{}", Opaque(vendor, "of the call")), ToolCallPiece(1, "c2", "g", "{}")],
+        Finish("complete", "tool_calls"),
+    ]
+    parts = _kept(written(gemini, events, stream=stream), stream=stream, drops=drops)  # type: ignore[arg-type]
+    assert ["thoughtSignature" in part for part in parts if "functionCall" in part] == [True, False]
+    contents = [{"role": "user", "parts": [{"text": "hi"}]}, *({"role": "model", "parts": [part]} for part in parts)]
+    ask = gemini.read_request(json.dumps({"contents": contents}).encode(), model="m")
+    turn = ask.turns[-1]
+    assert [part for part in turn.parts if isinstance(part, ReasoningPart)] == thoughts
+    assert turn.parts[:2] == thoughts
+    first = next(part for part in turn.parts if isinstance(part, ToolCall))
+    assert first.opaque == Opaque(vendor, "of the call")
+
+
+def test_what_looks_like_carried_thoughts_is_read_as_a_signature() -> None:
+    """A signature that only begins like ours is the vendor's, whatever is in it."""
+    for text in ("pc1+", "pc1+[]", "pc1+[1,2]", "pc1+[null,[[1]]]", 'pc1+[null,[["a",2]]]', "pc1+{"):
+        signature = base64.urlsafe_b64encode(text.encode()).decode()
+        contents = [{"role": "model", "parts": [{"functionCall": {"name": "f"}, "thoughtSignature": signature}]}]
+        (turn,) = gemini.read_request(json.dumps({"contents": contents}).encode(), model="m").turns
+        (call,) = turn.parts
+        assert isinstance(call, ToolCall)
+        assert call.opaque == Opaque("gemini", signature)

@@ -269,7 +269,7 @@ class RequestContext:
         record.error = record.error or shown(fault.message, 400)
         if self.started or self.left:
             return
-        status, body = self.dialect.refusal(fault)
+        status, body = self.dialect.refusal(fault, record.request_id)
         said = [*self.whole_headers("application/json"), *(headers or [])]
         if fault.retry_after is not None:
             said += retry_after(fault.retry_after)

@@ -20,10 +20,20 @@ from .whole import Whole
 from .words import CALLER, VENDOR, counts_of
 
 
-def writer(ask: Ask, id: str, created: int, model: str | None = None) -> Writer:  # noqa: A002  # the protocol's name
-    """What writes the answer to ``ask``. The wire tells no time: ``created`` is for others."""
+def writer(
+    ask: Ask,
+    id: str,  # noqa: A002  # the protocol's name
+    created: int,
+    model: str | None = None,
+    *,
+    request_id: str | None = None,
+) -> Writer:
+    """What writes the answer to ``ask``. ``request_id`` is the request's name, which errors tell.
+
+    The wire tells no time: ``created`` is for others.
+    """
     name = ask.model if model is None else model
-    return Stream(id, name, ask) if ask.stream else Whole(id, name)
+    return Stream(id, name, ask, request_id) if ask.stream else Whole(id, name, request_id)
 
 
 def write_count(tokens: int) -> bytes:
@@ -34,7 +44,7 @@ def write_count(tokens: int) -> bytes:
 class Stream:
     """Blocks follow each other; only calls whose pieces come mixed stay open side by side."""
 
-    def __init__(self, name: str, model: str, ask: Ask) -> None:
+    def __init__(self, name: str, model: str, ask: Ask, request_id: str | None = None) -> None:
         self.streams = True
         self.status = 200
         self.content_type = "text/event-stream; charset=utf-8"
@@ -42,6 +52,7 @@ class Stream:
         self._name = name
         self._model = model
         self._ask = ask
+        self._request_id = request_id
         self._written = 0
         """Bytes of the answer, about."""
         self._started = False
@@ -173,7 +184,7 @@ class Stream:
     def _finish(self, finish: Finish, out: list[bytes]) -> None:
         self._done = True
         if finish.verdict != "complete":
-            out.append(framed("error", encoded(error_value(fault_of_end(finish)))))
+            out.append(framed("error", encoded(error_value(fault_of_end(finish), self._request_id))))
             return
         self._start(out)
         self._close(out)

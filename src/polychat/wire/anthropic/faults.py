@@ -52,16 +52,16 @@ def fault_in(value: Mapping[str, Any], status: int | None = None) -> Fault:
     return fault
 
 
-def write_fault(fault: Fault) -> bytes:
-    """The body of an answer that is no 2xx."""
-    return encoded(error_value(fault))
+def write_fault(fault: Fault, request_id: str | None = None) -> bytes:
+    """The body of an answer that is no 2xx. ``request_id`` is the request's name, which a header of the answer has too."""
+    return encoded(error_value(fault, request_id))
 
 
-def error_value(fault: Fault) -> dict[str, Any]:
+def error_value(fault: Fault, request_id: str | None = None) -> dict[str, Any]:
     """The value of the error, which a stream tells the same."""
     message = shown(fault.message, _MESSAGE) or "the request failed"
     if fault.param and fault.param not in message:
         message = f"{fault.param}: {message}"
     if fault.kind == "context_length" and _SAYS[:-2] not in message.lower():
         message = _SAYS + message
-    return {"type": "error", "error": {"type": ERRORS[fault.kind], "message": message}, "request_id": None}
+    return {"type": "error", "error": {"type": ERRORS[fault.kind], "message": message}, "request_id": request_id}

@@ -21,12 +21,13 @@ Block = dict[str, Any]
 class Whole:
     """Holds everything; ``end`` gives the message, or the error with its status."""
 
-    def __init__(self, name: str, model: str) -> None:
+    def __init__(self, name: str, model: str, request_id: str | None = None) -> None:
         self.streams = False
         self.status = 200
         self.content_type = "application/json"
         self.headers: list[tuple[str, str]] = []
         self._head = {"id": f"msg_{name}", "type": "message", "role": "assistant", "model": model}
+        self._request_id = request_id
         self._content = _Content()
         self._refusal: list[str] = []
         self._usage: Usage | None = None
@@ -53,7 +54,7 @@ class Whole:
             self.status = fault.status
             if fault.retry_after is not None:
                 self.headers.append(("retry-after", str(ceil(fault.retry_after))))
-            return write_fault(fault)
+            return write_fault(fault, self._request_id)
         try:
             content = self._content.blocks(finished=is_finished(self._finish.reason))
         except ValueError as error:

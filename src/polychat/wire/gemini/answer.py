@@ -9,7 +9,7 @@ from base64 import b64encode
 
 from ...errors import BadReply, PolychatError, Truncated, shown
 from ...events import Event, Finish, Logprobs, Media, Reasoning, Refusal, Source, Text, ToolCallPiece, Usage
-from ...types import Ask
+from ...types import Ask, Opaque, ReasoningPart
 from .._json import encoded
 from ..answering import Writer
 from ..deltas import arguments_of, is_finished
@@ -17,7 +17,7 @@ from ..faults import Fault, fault_of
 from ..framing import MAX_LINE
 from .content import object_in
 from .faults import error_value, write_fault
-from .names import VENDOR, WRITTEN, Object, signature_of
+from .names import VENDOR, WRITTEN, Object, carrying, signature_of
 from .told import Answer, grounding_value, logprobs_value, usage_value
 
 
@@ -45,7 +45,7 @@ def write_count(tokens: int) -> bytes:
 class _Said:
     """What one candidate said so far, and what of it is told at its end."""
 
-    __slots__ = ("answer", "blocks", "calls", "logprobs", "parts", "sources")
+    __slots__ = ("answer", "blocks", "calls", "foreign", "logprobs", "parts", "sources", "thought")
 
     def __init__(self) -> None:
         self.parts: list[Object] = []
@@ -53,6 +53,10 @@ class _Said:
         self.calls: dict[int, _Call] = {}
         self.blocks: set[int] = set()
         """Of thoughts, those that have text."""
+        self.thought: list[str] = []
+        """The text of the thoughts at hand, until their signature comes."""
+        self.foreign: list[ReasoningPart] = []
+        """Thoughts that another vendor signed."""
         self.answer = Answer(MAX_LINE)
         self.sources: list[Source] = []
         self.logprobs: list[Object] = []
@@ -82,10 +86,14 @@ class _Said:
         said: Object = {"text": event.text}
         if event.text:
             self.blocks.add(event.block)
+            self.thought.append(event.text)
         if event.block in self.blocks:
             said["thought"] = True
-        if event.opaque is not None:
-            said["thoughtSignature"] = signature_of(event.opaque)
+        if opaque is not None:
+            said["thoughtSignature"] = signature_of(opaque)
+            if opaque.vendor != VENDOR:
+                self.foreign.append(ReasoningPart("".join(self.thought), opaque))
+            self.thought.clear()
         self.parts.append(said)
 
     def candidate(self, index: int) -> Object:
@@ -106,6 +114,8 @@ class _Said:
         """
         finished = is_finished(reason)
         calls = [call for _, call in sorted(self.calls.items()) if finished or call.is_whole()]
+        if calls and self.foreign:
+            calls[0].carry(self.foreign)
         self.parts += [call.part() for call in calls] or ([] if self.parts else [{"text": ""}])
         said = self.candidate(index)
         said["finishReason"] = WRITTEN.get(reason or "stop", "OTHER")
@@ -134,12 +144,13 @@ def _joined(parts: list[Object]) -> list[Object]:
 
 
 class _Call:
-    __slots__ = ("_arguments", "_id", "_name", "_signature")
+    __slots__ = ("_arguments", "_id", "_name", "_opaque", "_signature")
 
     def __init__(self, index: int) -> None:
         self._id = f"call_{index}"
         self._name = ""
         self._arguments: list[str] = []
+        self._opaque: Opaque | None = None
         self._signature: str | None = None
 
     def take(self, piece: ToolCallPiece) -> None:
@@ -147,7 +158,13 @@ class _Call:
         self._name = piece.name or self._name
         self._arguments.append(piece.arguments)
         if piece.opaque is not None:
+            self._opaque = piece.opaque
             self._signature = signature_of(piece.opaque)
+
+    def carry(self, thoughts: list[ReasoningPart]) -> None:
+        """Brings other vendors' thoughts; this vendor's own signature stays as it is."""
+        if self._opaque is None or self._opaque.vendor != VENDOR:
+            self._signature = carrying(thoughts, self._opaque)
 
     def is_whole(self) -> bool:
         """Whether nothing is known to be missing."""

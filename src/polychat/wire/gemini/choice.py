@@ -12,7 +12,7 @@ from .._json import encoded
 from ..deltas import ToolCalls, TooMany
 from ..faults import Fault, error_of
 from ..limits import Limits
-from .names import FAILED, REASONS, UNSAID, Object, opaque_of
+from .names import FAILED, REASONS, UNSAID, Object, carried, opaque_of
 from .partial import put
 from .told import Answer, cited, grounded, logprobs_of, visited
 from .turns import base64_of
@@ -99,11 +99,13 @@ class Choice:
 
     def _part(self, part: Object, events: list[Event]) -> None:
         signature = part.get("thoughtSignature")
-        opaque = opaque_of(signature, self._vendor) if isinstance(signature, str) and signature else None
+        signature = signature if isinstance(signature, str) and signature else None
         self.came = True
-        if "functionCall" in part:
-            self._call(part["functionCall"], opaque, events)
-        elif "text" in part:
+        if "functionCall" in part:  # the thoughts that its signature may carry came before it
+            self._call(part["functionCall"], signature and carried(signature, self._vendor)[0], events)
+            return
+        opaque = signature and opaque_of(signature, self._vendor)
+        if "text" in part:
             self._text(part["text"], opaque, events, thought=part.get("thought") is True)
         elif "inlineData" in part:
             self._media(part, events)

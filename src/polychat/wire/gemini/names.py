@@ -8,7 +8,8 @@ from binascii import Error as NotBase64
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-from ...types import Opaque
+from ...types import Opaque, ReasoningPart
+from .._json import decoded, encoded
 from ..checks import item
 from ..tags import tagged, untagged
 
@@ -105,3 +106,38 @@ def opaque_of(signature: str, vendor: str) -> Opaque:
 
 
 _URLSAFE = str.maketrans("+/", "-_")
+_CARRIES = "pc1+"
+"""What the signature of a call begins with that brings other vendors' thoughts."""
+
+
+def carrying(thoughts: list[ReasoningPart], own: Opaque | None) -> str:
+    """The signature of a turn's first call, with the turn's thoughts of other vendors beside the call's ``own``.
+
+    Gemini CLI drops what is marked as thought from its history and keeps what stands on a call.
+    """
+    told = [[_unicode(part.text), _unicode(tagged(part.opaque, ""))] for part in thoughts if part.opaque is not None]
+    text = encoded([None if own is None else _unicode(tagged(own, "")), told])
+    return urlsafe_b64encode(_CARRIES.encode() + text).decode()
+
+
+def carried(signature: str, vendor: str) -> tuple[Opaque | None, list[ReasoningPart]]:
+    """What the signature of a call says: the call's own opaque part, and the thoughts that ``carrying`` put there."""
+    if signature.startswith("cGMxK"):  # pc1+, in base64
+        try:
+            text = urlsafe_b64decode(signature.translate(_URLSAFE)).decode()
+            own, told = decoded(text.removeprefix(_CARRIES).encode())
+            thoughts = [ReasoningPart(_text(words), untagged(_text(data), "")) for words, data in told]
+            return None if own is None else untagged(_text(own), ""), thoughts
+        except (NotBase64, ValueError, TypeError):
+            pass
+    return opaque_of(signature, vendor), []
+
+
+def _unicode(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text where text belongs")
+    return value

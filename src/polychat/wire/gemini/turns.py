@@ -11,7 +11,7 @@ from ...errors import BadInput, shown
 from ...types import AudioPart, FilePart, ImagePart, Opaque, Part, ReasoningPart, TextPart, ToolCall, ToolResult, Turn
 from .._json import encoded
 from ..checks import flag, item, several, text
-from .names import SKIP_VALIDATION, VENDOR, Object, fields, opaque_of, repeated, type_of
+from .names import SKIP_VALIDATION, VENDOR, Object, carried, fields, opaque_of, repeated, type_of
 
 _ROLES = ("user", "model", "function")
 
@@ -28,6 +28,8 @@ def turns_of(system: object, contents: object, where: str = "") -> list[Turn]:
         reading.content(content, f"{where}contents[{place}]")
     for part, pieces in reading.grown.values():
         part.text = "".join(pieces)
+    for turn in reading.turns if reading.carried else ():
+        reading.think(turn)
     return reading.turns
 
 
@@ -41,6 +43,8 @@ class _Reading:
         """The ids of calls that were answered."""
         self.grown: dict[int, tuple[TextPart | ReasoningPart, list[str]]] = {}
         """Parts that go on over several contents, by identity, with their pieces: joined once, at the end."""
+        self.carried: dict[int, list[ReasoningPart]] = {}
+        """Thoughts that a call's signature brought, by the call's identity."""
 
     def system(self, value: object, where: str) -> None:
         content = fields(value, where)
@@ -76,6 +80,12 @@ class _Reading:
                 last.parts.append(part)
         if turn.extra:
             last.extra = {**(last.extra or {}), **turn.extra}
+
+    def think(self, turn: Turn) -> None:
+        """Puts thoughts that a call's signature brought before all else of their turn, unless the client kept them there."""
+        known = {_seal(part) for part in turn.parts if isinstance(part, ReasoningPart)}
+        brought = [thought for part in turn.parts for thought in self.carried.get(id(part), ())]
+        turn.parts[:0] = [thought for thought in brought if _seal(thought) not in known]
 
     def parts(self, content: Object, where: str, role: str) -> list[Part]:
         parts: list[Part] = []
@@ -117,7 +127,9 @@ class _Reading:
             call.arguments = _json(item(function.pop("args"), f"{here}.args"), f"{here}.args")
         signature = text(said.pop("thoughtSignature", ""), f"{where}.thoughtSignature")
         if signature and signature != SKIP_VALIDATION:
-            call.opaque = opaque_of(signature, VENDOR)
+            call.opaque, thoughts = carried(signature, VENDOR)
+            if thoughts:
+                self.carried[id(call)] = thoughts
         call.extra = _extra(said, "functionCall", function)
         self.calls += 1
         self.waiting.setdefault(call.name, deque()).append(call.id)
@@ -163,6 +175,11 @@ class _Reading:
 
     def grow(self, part: TextPart | ReasoningPart, text: str) -> None:
         self.grown.setdefault(id(part), (part, [part.text]))[1].append(text)
+
+
+def _seal(thought: ReasoningPart) -> tuple[str, str, str | None] | None:
+    opaque = thought.opaque
+    return None if opaque is None else (opaque.vendor, opaque.data, opaque.id)
 
 
 def _thought_or_text(said: Object, parts: list[Part], where: str) -> None:

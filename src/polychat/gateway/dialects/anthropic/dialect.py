@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ....types import Ask
 from ....wire import anthropic
+from ....wire.answering import Writer
 from ....wire.anthropic.passing import Renamed, named_as
 from ....wire.faults import Fault
 from ....wire.passing import StreamMonitor
@@ -27,9 +29,17 @@ class Anthropic(Dialect):
     def named(self, inbound: InboundChat, body: bytes) -> bytes:
         return named_as(body, inbound.model)
 
-    def refusal(self, fault: Fault) -> tuple[int, bytes]:
-        status, body = super().refusal(fault)
-        return 529 if fault.kind == "overloaded" and status == 503 else status, body  # as its own API says it
+    def inbound(self, context: RequestContext) -> InboundChat:
+        inbound = super().inbound(context)
+        inbound.own = context.record.request_id
+        return inbound
+
+    def writer(self, inbound: InboundChat, ask: Ask, name: str, created: int) -> Writer:
+        return anthropic.writer(ask, name, created, inbound.model, request_id=inbound.own)
+
+    def refusal(self, fault: Fault, request_id: str | None = None) -> tuple[int, bytes]:
+        status = 529 if fault.kind == "overloaded" and fault.status == 503 else fault.status  # as its own API says it
+        return status, anthropic.write_fault(fault, request_id)
 
 
 async def count(context: RequestContext) -> None:
