@@ -66,6 +66,100 @@ async def test_a_reply_is_bought_once(serve: Any, spoken: str, door: str) -> Non
     assert answer.headers["x-should-retry"] == "false"
 
 
+BEGINNINGS: dict[str, tuple[Any, Any]] = {
+    "openai-chat": (
+        {"id": "c", "model": "small-1", "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]},
+        {"id": "c", "choices": [7], "usage": {"prompt_tokens": 3}},
+    ),
+    "openai-responses": (
+        {"type": "response.created", "response": {"id": "r", "model": "small-1", "status": "in_progress"}},
+        {"type": "response.output_item.done", "output_index": 0, "item": {"type": "function_call", "call_id": 7}},
+    ),
+    "anthropic": (
+        {"type": "message_start", "message": {"id": "m", "model": "small-1", "usage": {"input_tokens": 3}}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": 7}},
+    ),
+    "gemini": (
+        {"responseId": "r", "modelVersion": "small-1", "candidates": []},
+        {"candidates": [{"index": 0, "content": {"parts": [{"functionCall": 7}]}}]},
+    ),
+    "ollama": (
+        {"model": "small-1", "message": {"role": "assistant", "content": ""}, "done": False},
+        {"model": "small-1", "message": {"role": "assistant", "tool_calls": [7]}, "done": False},
+    ),
+}
+"""Of each wire's streams the event that begins a reply, and one that holds a piece of it in a shape that the wire lacks."""
+
+
+def streamed(wire: str, *events: Any) -> Any:
+    """A backend that says these events of its wire in one write, and ends."""
+    is_lines = wire == "ollama"
+    data = b"".join(json.dumps(one).encode() + b"\n" if is_lines else event(one) for one in events)
+
+    async def handler(seen: Seen, say: Say) -> None:
+        await say.head(content_type="application/x-ndjson" if is_lines else "text/event-stream")
+        await say.chunk(data)
+        await say.last()
+
+    return handler
+
+
+@pytest.mark.parametrize("begins", [False, True], ids=["at once", "after its beginning"])
+@pytest.mark.parametrize("spoken", names())
+@pytest.mark.parametrize("door", DIALECTS)
+async def test_a_stream_is_bought_once(serve: Any, spoken: str, door: str, *, begins: bool) -> None:
+    """A stream that began and cannot be read is asked for again nowhere, be it passed or translated."""
+    beginning, broken = BEGINNINGS[spoken]
+    first, second = await serve(streamed(spoken, *[beginning] * begins, broken)), await serve(good)
+    async with gateway(two(first.url, second.url, spoken)) as here:
+        answer = await here.ask(*asking(door, "fast", stream=True))
+        (record,) = await here.app.recorded()
+    assert (len(first.seen), len(second.seen), record.attempts) == (1, 0, 1)
+    assert record.verdict != "complete"
+    if answer.status != 200:
+        assert (answer.status, answer.headers["x-should-retry"]) == (502, "false")
+
+
+@pytest.mark.parametrize("said", [b"data: <html>\n\n", b"{\n", b'{"ok": true}\n', b'data: {"ok": true}\n\n'])
+@pytest.mark.parametrize("spoken", names())
+@pytest.mark.parametrize("door", DIALECTS)
+async def test_garbage_is_no_stream(serve: Any, spoken: str, door: str, said: bytes) -> None:
+    """What begins no reply of the wire was not paid for: the next target is asked, where the stream is translated."""
+    if door == spoken:
+        pytest.skip("it passes")
+
+    async def garbage(seen: Seen, say: Say) -> None:
+        await say.head(content_type="application/x-ndjson" if spoken == "ollama" else "text/event-stream")
+        await say.chunk(said)
+        await say.last()
+
+    first, second = await serve(garbage), await serve(good)
+    async with gateway(two(first.url, second.url, spoken)) as here:
+        answer = await here.ask(*asking(door, "fast", stream=True))
+    assert len(second.seen) == 1
+    assert answer.headers["x-polychat-provider"] == "other"
+
+
+@pytest.mark.parametrize("wire", names())
+async def test_words_before_what_cannot_be_read(serve: Any, wire: str) -> None:
+    """Words that stand in one read with what cannot be read come through, whether a stream passes or not."""
+    words: dict[str, Any] = {
+        "openai-chat": {"id": "c", "choices": [{"index": 0, "delta": {"content": "Hello"}}]},
+        "openai-responses": {"type": "response.output_text.delta", "output_index": 0, "delta": "Hello"},
+        "anthropic": {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}},
+        "gemini": {"candidates": [{"index": 0, "content": {"parts": [{"text": "Hello"}]}}]},
+        "ollama": {"model": "small-1", "message": {"role": "assistant", "content": "Hello"}, "done": False},
+    }
+    beginning, broken = BEGINNINGS[wire]
+    first, second = await serve(streamed(wire, beginning, words[wire], broken)), await serve(good)
+    async with gateway(two(first.url, second.url, wire)) as here:
+        for door in DIALECTS:
+            answer = await here.ask(*asking(door, "fast", stream=True))
+            assert answer.status == 200, door
+            assert "Hello" in answer.body.decode(), door
+    assert not second.seen
+
+
 @pytest.mark.parametrize("body", [b"<html>", b"", b"{", b'{"ok": true}', b"[]"])
 async def test_garbage_is_no_reply(serve: Any, body: bytes) -> None:
     """What holds no reply was not paid for: the next target is asked."""

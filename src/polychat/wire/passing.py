@@ -19,6 +19,8 @@ class StreamMonitor(Protocol):
     """The model that answers, by the backend's name."""
     told: bool
     """Whether the bytes that passed told of a failure themselves."""
+    came: bool
+    """Whether something of an answer came: words, a call, a thought."""
 
     def feed(self, data: bytes) -> bytes:
         """What of it, and of what was held, passes on now."""
@@ -35,7 +37,7 @@ class Reading:
         self.finish: Finish | None = None
         self.usage: Usage | None = None
         self.served: str | None = None
-        self.told = False
+        self.told = self.came = False
 
     def feed(self, data: bytes) -> bytes:
         self._take(self._reader.feed(data))
@@ -55,6 +57,8 @@ class Reading:
                 self.finish = event
             elif type(event) is Start:
                 self.served = event.model
+            else:
+                self.came = True
 
 
 class WholeLines(Reading):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Protocol, cast, get_args
 
-from ..errors import BackendError, PolychatError, ReplyFailed, Truncated
+from ..errors import BackendError, BadReply, PolychatError, ReplyFailed, Truncated
 from ..events import Event, Finish, Reason
 
 
@@ -59,6 +59,25 @@ def nearest(reason: str) -> Reason:
 
 def failed(error: BackendError) -> Finish:
     return Finish("failed", error=error)
+
+
+_PARTS = (
+    *("choices", "output", "content", "candidates", "message"),
+    *("delta", "content_block", "item", "part", "response"),
+)
+"""Where whole replies of all wires have their words, and events of a stream their piece, as a list or an object."""
+
+
+def is_reply(value: Any) -> bool:
+    """Whether decoded JSON is a reply, or an event of one, that holds something a vendor counts."""
+    return isinstance(value, dict) and any(isinstance(value.get(name), (list, dict)) and value[name] for name in _PARTS)
+
+
+def unreadable(why: str, said: Any) -> BadReply:
+    """What came and is not understood. ``said``, its JSON or its bytes, is ``paid`` where it is part of a reply."""
+    error = BadReply(why)
+    error.paid = is_reply(parsed(said) if isinstance(said, bytes) else said)
+    return error
 
 
 def truncated(why: str) -> Finish:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from ...errors import BackendError, BadReply, EmptyReply, PolychatError, Truncated
 from ...events import Event, Finish, Start, Text, Usage
 from ...wire.answering import Writer
-from ...wire.reading import finish_of, parsed, truncated
+from ...wire.reading import finish_of, is_reply, parsed, truncated
 
 if TYPE_CHECKING:
     from ...http.exchange import Answer
@@ -54,30 +54,28 @@ async def translated(batches: AsyncGenerator[list[Event], None], *, whole: bool,
     return EventReply(batches, first)
 
 
-_PARTS = ("choices", "output", "content", "candidates", "message")
-"""Where the replies of all wires have their words, as a list or an object."""
-
-
 def judged(error: BackendError, events: list[Event], body: bytes) -> BackendError:
     """The error, as ``paid`` where a reply came and only our reading of it failed: ``events`` of a stream, or a whole ``body``.
 
     A page of HTML, an empty body and a failure that the backend tells are nothing that anybody pays for.
     """
-    if error.kind is None and isinstance(error, (BadReply, EmptyReply, Truncated)):
-        if body:
-            value = parsed(body)
-            is_reply = isinstance(value, dict) and any(
-                isinstance(value.get(name), (list, dict)) and value[name] for name in _PARTS
-            )
-        else:
-            is_reply = isinstance(error, (BadReply, EmptyReply)) and _is_counted(events)
-        error.paid = error.paid or is_reply
+    if body and error.kind is None and isinstance(error, (BadReply, EmptyReply, Truncated)):
+        error.paid = error.paid or is_reply(parsed(body))
+        return error
+    usage = next((event for event in events if type(event) is Usage), None)
+    begun = any(type(event) is Start for event in events)
+    return _judged(error, usage, begun=begun, came=_has_piece(events))
+
+
+def _judged(error: BackendError, usage: Usage | None, *, begun: bool, came: bool) -> BackendError:
+    """As ``judged``, of a stream: whether a reply had ``begun``, and whether words ``came``.
+
+    A vendor bills from the reply's beginning on; one that was empty only where it counts tokens.
+    """
+    if error.kind is None and isinstance(error, (BadReply, EmptyReply)):
+        is_counted = came or (usage is not None and bool(usage.completion_tokens))
+        error.paid = error.paid or is_counted or (begun and isinstance(error, BadReply))
     return error
-
-
-def _is_counted(events: list[Event]) -> bool:
-    """Whether words came, or tokens that the backend counts."""
-    return _has_piece(events) or any(type(event) is Usage and bool(event.completion_tokens) for event in events)
 
 
 def _has_piece(batch: list[Event]) -> bool:
@@ -193,7 +191,7 @@ class PassthroughStream:
 
     @classmethod
     async def begun(cls, response: Answer, monitor: StreamMonitor, chat: Chat) -> PassthroughStream:
-        """Waits for the first bytes. Raises the failure that they tell of."""
+        """Waits for the first bytes. Raises the failure that they tell of, unless they hold words that were paid for."""
         first = b""
         while not first and monitor.finish is None:
             if not (data := await response.piece()):
@@ -202,7 +200,10 @@ class PassthroughStream:
             first = monitor.feed(data)
         finish = monitor.finish
         if finish is not None and finish.error is not None:
-            raise finish.error
+            begun = monitor.served is not None
+            error = _judged(finish.error, monitor.usage, begun=begun, came=monitor.came)
+            if not (error.paid and monitor.came and first):
+                raise error
         chat.answered_at = monotonic()
         return cls(response, monitor, first)
 

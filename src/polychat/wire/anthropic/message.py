@@ -13,7 +13,7 @@ from .._json import decoded, encoded
 from ..deltas import ToolCalls, TooMany
 from ..faults import error_of
 from ..limits import Limits
-from ..reading import complete, failed, truncated
+from ..reading import complete, failed, truncated, unreadable
 from .faults import fault_in
 from .words import COUNTED, REASONS, usage_of
 
@@ -85,11 +85,11 @@ class Message:
             case {"type": "content_block_delta" | "content_block_start", "delta": None} | {"content_block": None}:
                 pass
             case {"type": "content_block_delta" | "content_block_start" | "message_start" | "message_delta"}:
-                raise Ended(failed(BadReply(f"not this wire's shape: {shown(encoded(value))}")))
+                raise Ended(failed(unreadable(f"not this wire's shape: {shown(encoded(value))}", value)))
             case {"type": str()}:
                 pass  # a ping, or what is yet to be invented
             case _:
-                raise Ended(failed(BadReply(f"not an event of this wire: {shown(encoded(value))}")))
+                raise Ended(failed(unreadable(f"not an event of this wire: {shown(encoded(value))}", value)))
 
     def whole(self, value: Any, events: list[Event]) -> Finish:
         """The events of a message that came whole, but for the last, and that. Raises ``Ended``, ``TooMany``."""
@@ -168,7 +168,7 @@ class Message:
                     self._bare.add(_place(index))
                 self._call(self._calls.take(index=_place(index), call_id=call, name=name, arguments=arguments), events)
             case (("text" | "tool_use"), _):
-                raise Ended(failed(BadReply(f"not this wire's shape: {shown(encoded(block))}")))
+                raise Ended(failed(unreadable(f"not this wire's shape: {shown(encoded(block))}", {"content_block": block})))
             case "image", {"source": {"type": "base64", "media_type": str(media), "data": str(data)}}:
                 self._image(media, data, events)
             case _:
@@ -195,7 +195,7 @@ class Message:
             case ("text_delta", {"text": None}) | ("input_json_delta", {"partial_json": None}):
                 pass
             case (("text_delta" | "input_json_delta"), _):
-                raise Ended(failed(BadReply(f"not this wire's shape: {shown(encoded(delta))}")))
+                raise Ended(failed(unreadable(f"not this wire's shape: {shown(encoded(delta))}", {"delta": delta})))
             case _:
                 if self._ran is not None:
                     self._ran.broken = True  # a part that is not understood would be missing from what goes back

@@ -16,7 +16,7 @@ from ..deltas import TooMany
 from ..faults import Fault, error_of
 from ..framing import Events, LineTooLong
 from ..limits import LIMITS, Limits
-from ..reading import failed, truncated
+from ..reading import failed, truncated, unreadable
 from .array import NoArray, Objects
 from .choice import SHAPES, Choice
 from .faults import fault_of_error
@@ -206,7 +206,7 @@ class _Reading:
         except TooMany as error:
             return self._fail(BadReply(str(error)))
         except SHAPES:
-            return self._fail(BadReply(f"a chunk of another shape than this API's: {_seen(chunk)}"))
+            return self._fail(unreadable(f"a chunk of another shape than this API's: {_seen(chunk)}", chunk))
 
     def _usual(self, chunk: Any) -> list[Event] | None:
         """The usual chunk, straight: a piece of the first candidate's text and nothing else."""

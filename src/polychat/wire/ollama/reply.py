@@ -14,7 +14,7 @@ from ..deltas import ToolCalls, TooMany
 from ..faults import error_of
 from ..framing import JSONLines, LineTooLong
 from ..limits import LIMITS, Limits
-from ..reading import complete, failed, truncated
+from ..reading import complete, failed, truncated, unreadable
 from ..tags import untagged
 from .faults import fault_in
 from .names import CALL_SIGNATURE, DURATIONS, THOUGHT_SIGNATURE, VENDOR, image_type
@@ -110,7 +110,7 @@ class Reader:
         except TooMany as error:
             return self._fail(BadReply(str(error)))
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-            return self._fail(BadReply(f"a line of another shape than Ollama's: {shown(line)}"))
+            return self._fail(unreadable(f"a line of another shape than Ollama's: {shown(line)}", said))
 
     def _take(self, said: Object) -> list[Event]:
         if said.get("error"):

@@ -11,7 +11,7 @@ from .._json import Halves, decoded
 from ..faults import error_of
 from ..framing import MAX_LINE, Lines, LineTooLong
 from ..passing import ending_in
-from ..reading import complete, failed, truncated
+from ..reading import complete, failed, truncated, unreadable
 from .faults import fault_of_error, is_fault
 from .reply import FAILED, REASONS, read_reply
 from .usage import usage_in, usage_of
@@ -41,7 +41,7 @@ class Chunks:
         self.served: str | None = None
         self.told = False
         self._wants_usage = usage
-        self._came = self._looks = self._ended = False
+        self.came = self._looks = self._ended = False
         self._reason: str | None = None
         self._gone = bytearray()
         """The part of the chunk at hand that has passed, its last ``MAX_LINE`` bytes at most."""
@@ -56,10 +56,10 @@ class Chunks:
             self._looks = True  # from here on chunk by chunk: there are few more
             return self._look(data)
         if not gone and data[-2:] == b"\n\n":  # the usual read: whole chunks
-            if not self._came:
+            if not self.came:
                 self._begin(data)
         elif end := _last_end(gone, data):
-            if not self._came:
+            if not self.came:
                 self._begin(bytes(gone) + data[:end])
             self._gone = bytearray(data[end:])
         else:
@@ -76,7 +76,7 @@ class Chunks:
         passes = True
         if held.strip():  # a last chunk without its blank line
             passes = self._read_last(gone + held)
-        elif not self._came:
+        elif not self.came:
             self._begin(gone)
         if self.finish is None:
             self.finish = self._verdict(whole=False)
@@ -84,7 +84,7 @@ class Chunks:
 
     def _begin(self, said: bytes) -> None:
         """Before anything of the answer came: ``said`` is what came since the last whole chunk."""
-        self._came = _SAID.search(said) is not None
+        self.came = _SAID.search(said) is not None
         if self.served is None and (model := _SERVED.search(said)) is not None:
             self.served = model[1].decode("utf-8", "replace")
 
@@ -114,7 +114,7 @@ class Chunks:
         begin = 0
         if not self._gone and (begin := _marked_chunk(data)):  # what stands before it passes unread
             passed.append(data[:begin])
-            if not self._came:
+            if not self.came:
                 self._begin(passed[0])
         for blank in _END.finditer(data, begin):
             if self.finish is not None:
@@ -151,26 +151,26 @@ class Chunks:
             for choice in said.get("choices") or []:
                 self._choice(choice)
         except (ValueError, TypeError, AttributeError):
-            self.finish = failed(BadReply(f"a chunk that cannot be read: {shown(payload)}"))
+            self.finish = failed(unreadable(f"a chunk that cannot be read: {shown(payload)}", payload))
             self.told = True
 
     def _choice(self, choice: Any) -> None:
         delta = choice.get("delta") or choice.get("message") or {}
-        self._came = self._came or any(value for name, value in delta.items() if name != "role")
+        self.came = self.came or any(value for name, value in delta.items() if name != "role")
         reason = choice.get("finish_reason")
         if not reason or not isinstance(reason, str):
             return
         if reason in FAILED:
             self.finish, self.told = failed(ReplyFailed(f"the backend ended its answer with {shown(reason)}")), True
             return
-        self._ended = self._came = True
+        self._ended = self.came = True
         if not choice.get("index"):
             self._reason = REASONS.get(reason, reason)
 
     def _verdict(self, *, whole: bool) -> Finish:
         if not whole and not self._ended:
             return truncated("neither a finish_reason nor [DONE] came")
-        if not self._came:
+        if not self.came:
             return failed(EmptyReply("the backend sent nothing: no text, no call and no reason"))
         return complete(self._reason)
 

@@ -11,7 +11,7 @@ from ..deltas import TooMany
 from ..faults import error_of
 from ..framing import DataLines, LineTooLong
 from ..limits import LIMITS, Limits
-from ..reading import failed, truncated
+from ..reading import failed, truncated, unreadable
 from .choice import SHAPES, Choice
 from .faults import fault_of_error, is_fault
 from .names import VENDOR
@@ -187,7 +187,7 @@ class _Reading:
         except TooMany as error:
             return self._fail(BadReply(str(error)))
         except SHAPES:
-            return self._fail(BadReply(f"a chunk of another shape than OpenAI's: {shown(str(chunk))}"))
+            return self._fail(unreadable(f"a chunk of another shape than OpenAI's: {shown(str(chunk))}", chunk))
         last = events[-1] if events else None
         self._plain = self._choices[0] if type(last) is Text and last.choice == 0 else None
         return events

@@ -12,6 +12,7 @@ from .._json import encoded
 from ..adapting import flat
 from ..deltas import ToolCalls, TooMany
 from ..limits import Limits
+from ..reading import unreadable
 from .actions import ACTIONS, arguments_of, call_id_of, is_action
 from .names import Object, count
 from .sealed import call_of, item_id, whole_item
@@ -165,7 +166,7 @@ class Pieces:
         if isinstance(arguments, dict):
             arguments = encoded(arguments).decode()
         if not isinstance(call_id, str) or not isinstance(name, str) or not isinstance(arguments, str | None):
-            raise BadReply(f"a {item['type']} of the reply is not in order: {shown(repr(item))}")
+            raise unreadable(f"a {item['type']} of the reply is not in order: {shown(repr(item))}", {"item": item})
         if group and isinstance(group, str):
             name = flat(group, name)
         if arguments and place in self._argued:
@@ -190,7 +191,7 @@ class Pieces:
         try:
             said = arguments_of(item)
         except (ValueError, TypeError) as error:
-            raise BadReply(f"an item of the reply cannot be kept: {shown(str(error))}") from error
+            raise unreadable(f"an item of the reply cannot be kept: {shown(str(error))}", {"item": item}) from error
         self._tell(self.calls.take(index=place, call_id=call, name=ACTIONS[kind], arguments=said, kind=kind), events)
 
     def _reasoning(self, item: Object, place: Place, events: list[Event]) -> None:
@@ -222,7 +223,7 @@ class Pieces:
         try:
             events.append(Reasoning("", whole_item(item, "output", self._vendor), thought.block))
         except BadInput as error:
-            raise BadReply(f"an item of the reply cannot be kept: {shown(str(error))}") from error
+            raise unreadable(f"an item of the reply cannot be kept: {shown(str(error))}", {"item": item}) from error
 
     @staticmethod
     def _tell(piece: ToolCallPiece | None, events: list[Event]) -> None:

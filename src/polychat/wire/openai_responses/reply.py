@@ -11,7 +11,7 @@ from ..deltas import TooMany
 from ..faults import error_of
 from ..framing import Events, LineTooLong
 from ..limits import LIMITS, Limits
-from ..reading import complete, failed, truncated
+from ..reading import complete, failed, truncated, unreadable
 from .fault import fault_of_error
 from .names import REASONS, VENDOR, Object, count, usage_of
 from .pieces import Pieces, Place, logprobs
@@ -133,7 +133,7 @@ class Reader:
             case _ if value.get("error"):
                 self._end(events, failed(error_of(fault_of_error(value["error"]))))
             case "message" if value and not self._started:
-                raise BadReply(f"an event of the reply has no type: {shown(payload)}")
+                raise unreadable(f"an event of the reply has no type: {shown(payload)}", payload)
 
     def _piece(self, kind: str, value: Object, payload: bytes, events: list[Event]) -> None:
         place = count(value.get("output_index"))
@@ -169,7 +169,7 @@ class Reader:
         elif isinstance(item, dict):
             self._pieces.done(item, place, events)
         elif not self._pieces.has(place):  # else all of it was told in pieces
-            raise BadReply(f"an event of the reply has no item: {shown(payload)}")
+            raise unreadable(f"an event of the reply has no item: {shown(payload)}", payload)
 
     def _start(self, response: object, events: list[Event]) -> None:
         if self._started or not isinstance(response, dict) or not response:
@@ -233,7 +233,7 @@ def _delta(value: Object, payload: bytes) -> str:
         return delta
     if delta is None and "delta" in value:
         return ""
-    raise BadReply(f"an event of the reply has no delta: {shown(payload)}")
+    raise unreadable(f"an event of the reply has no delta: {shown(payload)}", payload)
 
 
 def _aside(value: Object) -> str:
