@@ -39,9 +39,9 @@ async def events(model: str | None = None, messages: Any = HELLO, **options: Any
 
 def test_the_question_is_a_chat_completion() -> None:
     """Messages, and the options that were given and no others; whole numbers also where they came as floats."""
-    asked = local.question(HELLO, {"temperature": 0, "max_tokens": 5.0, "seed": None}, "END")
+    asked = local.question(HELLO, {"temperature": 0, "max_tokens": 5.0, "seed": None})
     assert asked["messages"] == HELLO
-    assert (asked["temperature"], asked["max_tokens"], asked["stop"]) == (0.0, 5, ["END"])
+    assert (asked["temperature"], asked["max_tokens"]) == (0.0, 5)
     assert isinstance(asked["max_tokens"], int)
     assert "seed" not in asked
 
@@ -65,6 +65,8 @@ def test_the_question_is_a_chat_completion() -> None:
         ("stop", "", "text that is not empty"),
         ("stop", ["a", ""], "text that is not empty"),
         ("stop", 3, "text that is not empty"),
+        ("stop", ["a"] * 65, "it may have 64 of 1,000 letters each"),
+        ("stop", "a" * 1001, "it may have 64 of 1,000 letters each"),
         ("stop", "\ud800", "surrogate"),
     ],
 )

@@ -222,7 +222,7 @@ async def test_a_cancelled_ask_that_waits_is_not_begun(smollm2: Path, monkeypatc
     model = await model_of()
     watched = Watched(model.server)
     monkeypatch.setattr(model, "server", watched)
-    question = local.question(STORY, {"max_tokens": 3000}, None)
+    question = local.question(STORY, {"max_tokens": 3000})
     answers = [model.ask(question) for _ in range(_llama.PARALLEL)]
     for answer in answers:
         await answer.batch()
@@ -254,7 +254,7 @@ async def test_an_answer_out_of_time_is_truncated_with_its_text(smollm2: Path) -
 async def test_a_loop_that_was_closed_amid_an_answer_stops_it(smollm2: Path) -> None:
     """A loop that is gone reads nothing: the model stops for it too."""
     model = await model_of()
-    question = local.question(STORY, {"max_tokens": 3000}, None)
+    question = local.question(STORY, {"max_tokens": 3000})
 
     def begin() -> None:
         async def one_batch() -> None:

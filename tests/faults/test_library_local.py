@@ -1,20 +1,26 @@
-"""The embedded model: answers bound by a grammar, calls of tools, thoughts apart, and words that stay words."""
+"""The embedded model: answers bound by a grammar, calls of tools, thoughts apart, words that stay words, and stop texts."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from contextlib import aclosing
 from pathlib import Path
 
+import hypothesis
 import pydantic
 import pytest
+from hypothesis import strategies
 
 import polychat
-from polychat.errors import BadInput
-from polychat.events import Finish, Reasoning, Text, ToolCallPiece
-from polychat.providers import local
+from polychat.errors import BadInput, TimedOut
+from polychat.events import Finish, Reasoning, Text, ToolCallPiece, Usage
+from polychat.providers import Local, local
 from polychat.providers._bound import Bound
+from polychat.providers._stops import Stops
 from polychat.types import Ask, TextPart, Tool, ToolCall, ToolChoice, ToolResult, Turn
 
+from ..test_local_real import Watched, all_quiet, model_of
 from ..test_local_real import smollm2 as smollm2
 
 WEATHER = Tool("weather", "Tells the weather.", {"type": "object", "properties": {"city": {"type": "string"}}})
@@ -84,11 +90,11 @@ def test_thoughts_come_apart_from_the_answer() -> None:
 )
 def test_control_tokens_in_a_users_words_stay_words(words: str) -> None:
     """They do not stand in what llama.cpp reads; what only looks a little like them is not touched."""
-    asked = local.question([{"role": "user", "content": f"a {words} b"}], {}, None)
+    asked = local.question([{"role": "user", "content": f"a {words} b"}], {})
     assert words not in asked["messages"][0]["content"]
     assert asked["messages"][0]["content"].replace("\u200b", "") == f"a {words} b"
     plain = "a < b | c > d [in st] <b> </p>"
-    assert local.question([{"role": "user", "content": plain}], {}, None)["messages"][0]["content"] == plain
+    assert local.question([{"role": "user", "content": plain}], {})["messages"][0]["content"] == plain
 
 
 class City(pydantic.BaseModel):
@@ -126,3 +132,95 @@ async def test_the_real_model_reads_control_tokens_as_words(smollm2: Path) -> No
         reply = await polychat.ask(f"Say {words}", model="local/smollm2", max_tokens=1)
         usages.append(reply.usage.prompt_tokens if reply.usage else 0)
     assert usages[0] >= usages[1] + 5
+
+
+LETTERS = strategies.text("ab", max_size=12)
+STOPS = strategies.lists(strategies.text("ab", min_size=1, max_size=5), max_size=3)
+
+
+def before_stop(answer: str, stops: Sequence[str]) -> tuple[str, bool]:
+    """The answer before the stop text that ends first in it, the longest of those, and whether there is one."""
+    for end in range(1, len(answer) + 1):
+        if ended := [stop for stop in stops if answer[:end].endswith(stop)]:
+            return answer[: end - max(map(len, ended))], True
+    return answer, False
+
+
+def could_stop(answer: str, stops: Sequence[str]) -> int:
+    """How many letters at the end of the answer a stop text begins with."""
+    beginnings = {stop[:size] for stop in stops for size in range(len(stop) + 1)}
+    return max((size for size in range(len(answer) + 1) if answer[len(answer) - size :] in beginnings), default=0)
+
+
+@hypothesis.given(pieces=strategies.lists(LETTERS, max_size=8), stops=STOPS)
+def test_an_answer_ends_before_its_first_stop_text_however_it_is_cut(pieces: list[str], stops: list[str]) -> None:
+    """After each piece everything has come but the longest end that may still become a stop text, and at the end that too."""
+    matched, came, answer = Stops(stops), "", ""
+    for piece in pieces:
+        came, answer = came + matched.feed(piece), answer + piece
+        expected, over = before_stop(answer, stops)
+        assert matched.found == over
+        assert came == (expected if over else answer[: len(answer) - could_stop(answer, stops)])
+    assert came + matched.rest() == before_stop(answer, stops)[0]
+    assert matched.rest() == ""
+
+
+def chunk(text: str | None, reason: str | None = None, **more: object) -> dict[str, object]:
+    return {"choices": [{"delta": {"content": text}, "finish_reason": reason}], **more}
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        [chunk(None, "length"), None],
+        [chunk(None, "stop"), None],
+        [None],
+        [{"error": {"message": "broken"}}],
+        [{"unheard": "of"}],
+    ],
+)
+def test_text_that_begins_like_a_stop_is_not_lost(ending: list[dict[str, object] | None]) -> None:
+    """Whatever ends the answer: its limit, itself, a failure, or the caller's clock."""
+    heard = local.Reader(["END"]).feed([chunk("the EN"), *ending])
+    assert heard[:2] == [Text("the "), Text("EN")]
+    assert isinstance(heard[-1], Finish)
+    timed = local.Reader(["END"])
+    assert timed.feed([chunk("the EN")]) == [Text("the ")]
+    assert timed.cut(TimedOut("total", 1.0))[0] == Text("EN")
+
+
+def test_a_stop_text_ends_the_answer_with_its_count() -> None:
+    """Over two chunks; the tokens are those that llama.cpp counted by then, and what comes after is not read."""
+    reader = local.Reader(["END"])
+    timings = {"cache_n": 2, "prompt_n": 3, "predicted_n": 4, "predicted_ms": 1.5}
+    heard = reader.feed([chunk("the E"), chunk("ND. More", timings=timings), chunk("more"), chunk(None, "length"), None])
+    assert heard == [Text("the "), Usage(5, 4, 9), Finish("complete", "stop")]
+    assert reader.done
+
+
+async def test_the_real_model_loses_nothing_before_a_limit_and_stops_at_once(
+    smollm2: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer cut by ``max_tokens`` amid a stop's beginning is whole; one that has the stop is not written to its limit."""
+    story = [{"role": "user", "content": "Tell me a story about a fox."}]
+    options = {"max_tokens": 6, "temperature": 0}
+    plain = await polychat.ask(story, model="local/smollm2", **options)
+    cut = await polychat.ask(story, model="local/smollm2", stop=plain.text[2:] + "?", **options)
+    assert (cut.text, cut.reason, cut.usage) == (plain.text, "length", plain.usage)
+    model = await model_of()
+    watched = Watched(model.server)
+    monkeypatch.setattr(model, "server", watched)
+    asked = Local.events("smollm2", story, stop=plain.text[2:6], max_tokens=3000, temperature=0)
+    async with aclosing(asked) as batches:
+        heard = []
+        async for batch in batches:
+            heard += batch
+            if isinstance(batch[-1], Finish):
+                await all_quiet()  # before the next batch is asked for
+    assert "".join(event.text for event in heard if isinstance(event, Text)) == plain.text[:2]
+    assert heard[-1] == Finish("complete", "stop")
+    usage = heard[-2]
+    assert isinstance(usage, Usage)
+    assert usage.prompt_tokens == (plain.usage.prompt_tokens if plain.usage else 0)
+    assert 0 < (usage.completion_tokens or 0) <= 6
+    assert watched.chunks < 100

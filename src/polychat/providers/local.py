@@ -6,7 +6,7 @@ import asyncio
 import difflib
 import os
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -27,6 +27,7 @@ from ._call import Call, call_of, options_of
 from ._llama import Chunk, Setting
 from ._notes import Notes
 from ._reach import fates_of, options_from
+from ._stops import Stops
 
 T = TypeVar("T")
 
@@ -42,6 +43,12 @@ _WHOLE_RANGES: dict[str, tuple[int, int]] = {
     "max_tokens": (1, 10_000_000),
     "seed": (0, 2**32 - 2),  # llama.cpp takes 2**32 - 1 for "any"
 }
+
+_MOST_STOPS = 64
+"""Stop texts of one answer: each letter of it is held against each of them."""
+
+_LONGEST_STOP = 1_000
+"""Letters of a stop text: so much of an answer may be held back."""
 
 
 class Local(AsyncGeneratorProvider, ProviderModelMixin):
@@ -95,17 +102,24 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
     ) -> AsyncGenerator[list[Event], None]:
         numbers = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p, "max_tokens": max_tokens}
         numbers |= {"seed": seed, "frequency_penalty": frequency_penalty, "presence_penalty": presence_penalty}
-        asked = question(messages, numbers, stop)
+        stops = _stops(stop)
+        asked = question(messages, numbers)
+        asked["timings_per_token"] = bool(stops)  # an answer that we stop has no other count of its tokens
         if response_format is not None:
             asked["response_format"] = response_format  # llama.cpp makes a grammar of it, and the answer keeps to that
         _llama.require()
         setting = await _in_time(_setting(cls.get_model(model)), call)
         loaded = await _in_time(_llama.loaded(setting), call)
-        answer, reader = loaded.ask(asked), Reader()
+        answer, reader = loaded.ask(asked), Reader(stops)
         try:
-            while not reader.done:
-                if events := await _next(answer, reader, call):
+            while True:
+                events = await _next(answer, reader, call)
+                if reader.done:
+                    answer.close()  # at once, and not when the reader of the last events asks for more
+                if events:
                     yield events
+                if reader.done:
+                    return
         finally:
             answer.close()
 
@@ -152,8 +166,11 @@ def vectors_of(said: dict[str, Any], model: str) -> Embeddings:
     raise ReplyFailed(f"llama.cpp failed: {shown(why)}")
 
 
-def question(messages: Messages, numbers: dict[str, float | None], stop: object) -> dict[str, Any]:
-    """What llama.cpp is asked: a chat completion as OpenAI has it, and more. Raises ``BadInput`` naming the field."""
+def question(messages: Messages, numbers: dict[str, float | None]) -> dict[str, Any]:
+    """What llama.cpp is asked: a chat completion as OpenAI has it, and more. Raises ``BadInput`` naming the field.
+
+    Stop texts are not in it: llama.cpp loses what begins like one where ``max_tokens`` ends the answer (see ``Stops``).
+    """
     said = [{"role": role, "content": _as_words(text)} for role, text in turns(messages)]
     for index, turn in enumerate(said):
         for part, text in turn.items():
@@ -162,8 +179,6 @@ def question(messages: Messages, numbers: dict[str, float | None], stop: object)
     asked["return_progress"] = True  # a chunk for each batch of the prompt: else a long one could not be given up
     asked["reasoning_format"] = "auto"  # thoughts apart from the answer, where the model's template marks them
     asked |= {name: _number(name, value) for name, value in numbers.items() if value is not None}
-    if stop is not None:
-        asked["stop"] = _stops(stop)
     return asked
 
 
@@ -190,19 +205,28 @@ def _number(name: str, value: object) -> float:
 
 
 def _stops(stop: object) -> list[str]:
+    if stop is None:
+        return []
     stops = [stop] if isinstance(stop, str) else stop
     if not isinstance(stops, (list, tuple)) or not all(isinstance(text, str) and text for text in stops):
         raise BadInput(f"stop is {stop!r}; it must be text that is not empty, or a list of such", field="stop")
+    if len(stops) > _MOST_STOPS or any(len(text) > _LONGEST_STOP for text in stops):
+        raise BadInput(
+            f"stop has {len(stops):,} texts, the longest of {max(map(len, stops)):,} letters; "
+            f"it may have {_MOST_STOPS} of {_LONGEST_STOP:,} letters each: give fewer or shorter ones",
+            field="stop",
+        )
     for text in stops:
         byte_size(text, "stop")
     return list(stops)
 
 
 class Reader:
-    """llama.cpp's chunks of one answer into events."""
+    """llama.cpp's chunks of one answer into events. The answer ends before the first of the stop texts."""
 
-    def __init__(self) -> None:
+    def __init__(self, stops: Sequence[str] = ()) -> None:
         self.done = False
+        self._stops = Stops(stops)
         self.began = False
         """Some of the answer was given."""
         self._reason: str | None = None
@@ -220,7 +244,7 @@ class Reader:
     def cut(self, error: TimedOut) -> list[Event]:
         """The last event of an answer that is left here."""
         self.done = True
-        return [Finish("truncated", error=error)]
+        return [*self._rest(), Finish("truncated", error=error)]
 
     def _read(self, chunk: Chunk | None) -> list[Event]:
         match chunk:
@@ -231,24 +255,40 @@ class Reader:
                 failure = _failure(error)
                 if isinstance(failure, BadInput):
                     raise failure
-                return [failed(failure)]
+                return [*self._rest(), failed(failure)]
             case {"choices": [], "usage": {"prompt_tokens": int(asked), "completion_tokens": int(answered)}}:
                 self._usage = [Usage(asked, answered, asked + answered)]
             case {"choices": [{"delta": delta, "finish_reason": reason}]}:
                 self._reason = reason or self._reason
                 thoughts = delta.get("reasoning_content")
                 said: list[Event] = [Reasoning(thoughts)] if thoughts else []
-                return [*said, Text(text)] if (text := delta.get("content")) else said
+                text = self._stops.feed(delta.get("content") or "")
+                said += [Text(text)] if text else []
+                return said + self._stopped(chunk) if self._stops.found else said
             case _:
                 self.done = True
-                return [failed(BadReply(f"llama.cpp said what is not understood: {shown(str(chunk))}"))]
+                unread = BadReply(f"llama.cpp said what is not understood: {shown(str(chunk))}")
+                return [*self._rest(), failed(unread)]
         return []
+
+    def _stopped(self, chunk: Chunk) -> list[Event]:
+        """The end of an answer at a stop text, and the tokens as the chunk that has it counts them."""
+        self.done = True
+        match chunk.get("timings"):
+            case {"cache_n": int(kept), "prompt_n": int(read), "predicted_n": int(answered)}:
+                self._usage = [Usage(kept + read, answered, kept + read + answered)]
+        return [*self._usage, complete("stop")]
+
+    def _rest(self) -> list[Event]:
+        """What was held back as it could have become a stop text."""
+        text = self._stops.rest()
+        return [Text(text)] if text else []
 
     def _end(self) -> list[Event]:
         self.done = True
         if self._reason is None:
-            return [truncated("llama.cpp ended without a reason")]
-        return [*self._usage, complete(self._reason)]
+            return [*self._rest(), truncated("llama.cpp ended without a reason")]
+        return [*self._rest(), *self._usage, complete(self._reason)]
 
 
 def _failure(error: object) -> BadInput | ReplyFailed:
