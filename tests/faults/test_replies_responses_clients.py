@@ -13,7 +13,8 @@ from openresponses_types.types import ResponseResource
 from polychat.events import Event, Finish, Media, Reasoning, Source, Start, Text, ToolCallPiece, Usage
 from polychat.types import Ask, ImagePart
 
-from ..furniture.fronts import CALLS, HELLO, house
+from ..furniture.fronts import CALLS, HELLO, before, house
+from ..furniture.server import Say, Seen
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 WEATHER = {
@@ -151,3 +152,83 @@ PUBLISHED: dict[str, Any] = {
     for name, one in vars(published).items()
     if name.endswith("StreamingEvent")
 }
+
+
+def _texts(items: list[Any]) -> list[str]:
+    return [part.text for item in items if item.type == "message" for part in item.content]
+
+
+async def test_openais_client_lists_the_items_that_a_reply_answered() -> None:
+    """All of the conversation without instructions, in both orders, page by page, each item with an id that stays."""
+    openai = pytest.importorskip("openai")
+    async with house("openai-chat", HELLO) as (here, _):
+        client = openai.AsyncOpenAI(api_key="k", base_url=f"{here.url}/v1", max_retries=0)
+        call = {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": "{}"}
+        result = {"type": "function_call_output", "call_id": "c1", "output": "12 degrees"}
+        asked = [{"role": "user", "content": "Weather?"}, call, result]
+        first = await client.responses.create(model="house/small", input=asked, instructions="Be brief.")
+        picture = {"type": "input_image", "image_url": f"data:image/png;base64,{PIXEL}", "detail": "low"}
+        looked = [{"role": "user", "content": [{"type": "input_text", "text": "Look."}, picture]}]
+        last = await client.responses.create(model="house/small", input=looked, previous_response_id=first.id)
+        oldest_first = [item async for item in client.responses.input_items.list(last.id, order="asc", limit=2)]
+        assert [item.type for item in oldest_first] == [
+            *("message", "function_call", "function_call_output", "message", "message")
+        ]
+        assert [item.role for item in oldest_first if item.type == "message"] == ["user", "assistant", "user"]
+        assert _texts(oldest_first[:4]) == ["Weather?", "Hello"]
+        assert oldest_first[-1].content[1].image_url == picture["image_url"]
+        assert all(item.status == "completed" for item in oldest_first)
+        newest_first = [item async for item in client.responses.input_items.list(last.id, limit=2)]
+        assert [item.id for item in newest_first] == [item.id for item in reversed(oldest_first)]
+        assert len({item.id for item in newest_first}) == 5
+        page = await client.responses.input_items.list(last.id, order="asc", after=oldest_first[1].id, limit=2)
+        assert ([item.id for item in page.data], page.has_more) == ([item.id for item in oldest_first[2:4]], True)
+        with pytest.raises(openai.NotFoundError):
+            await client.responses.input_items.list("resp_other")
+        await client.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("limit=0", "limit"), ("limit=101", "limit"), ("limit=x", "limit"), ("order=up", "order"), ("after=x", "after")],
+)
+async def test_what_cannot_be_listed_names_its_parameter(query: str, field: str) -> None:
+    """A page's size, order or beginning that cannot be is 400 with ``param``."""
+    async with house("openai-chat", HELLO) as (here, _):
+        reply = (await here.ask("/v1/responses", {"model": "house/small", "input": "hi"})).json
+        got = await here.ask(f"/v1/responses/{reply['id']}/input_items?{query}", None, "GET")
+    assert (got.status, got.json["error"]["param"]) == (400, field)
+
+
+async def test_openais_client_counts_the_tokens_of_a_request() -> None:
+    """An estimate where the backend does not count, and said to be one; what a reply goes on from counts too."""
+    openai = pytest.importorskip("openai")
+    async with house("openai-chat", HELLO) as (here, door):
+        client = openai.AsyncOpenAI(api_key="k", base_url=f"{here.url}/v1", max_retries=0)
+        first = await client.responses.create(model="house/small", input="one two three " * 50)
+        asked = len(door.asks)
+        raw = await client.responses.input_tokens.with_raw_response.count(model="house/small", input="and?")
+        assert raw.headers["x-polychat-estimated"] == "true"
+        alone = raw.parse()
+        assert (alone.object, 0 < alone.input_tokens < 20) == ("response.input_tokens", True)
+        whole = await client.responses.input_tokens.count(model="house/small", input="and?", previous_response_id=first.id)
+        assert whole.input_tokens > alone.input_tokens + 100
+        tools = await client.responses.input_tokens.count(model="house/small", input="and?", tools=[WEATHER])
+        assert tools.input_tokens > alone.input_tokens
+        assert len(door.asks) == asked
+        with pytest.raises(openai.NotFoundError, match="resp_other"):
+            await client.responses.input_tokens.count(model="house/small", input="and?", previous_response_id="resp_other")
+        await client.close()
+
+
+async def test_a_backend_that_counts_is_asked_at_the_responses_door() -> None:
+    """Its number is given as it is, and is not said to be an estimate."""
+
+    async def counts(seen: Seen, say: Say) -> None:
+        assert seen.path == "/v1/messages/count_tokens"
+        await say.whole({"input_tokens": 1234})
+
+    async with before({"house": ("anthropic", counts)}) as here:
+        got = await here.ask("/v1/responses/input_tokens", {"model": "house/small", "input": "hi"})
+    assert got.json == {"object": "response.input_tokens", "input_tokens": 1234}
+    assert "x-polychat-estimated" not in got.headers

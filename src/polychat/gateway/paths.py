@@ -40,6 +40,7 @@ ENDPOINTS: dict[str, Endpoint] = {
     "/v1/chat/completions": Endpoint(_chat, "POST", answered),
     "/v1/completions": Endpoint(DIALECTS["openai-completions"], "POST", answered),
     "/v1/responses": Endpoint(DIALECTS["openai-responses"], "POST", answered),
+    "/v1/responses/input_tokens": Endpoint(DIALECTS["openai-responses"], "POST", responses_door.count),
     "/v1/embeddings": Endpoint(_chat, "POST", embedding.openai),
     "/v1/messages": Endpoint(_anthropic, "POST", answered),
     "/v1/messages/count_tokens": Endpoint(_anthropic, "POST", anthropic_door.count),
@@ -69,9 +70,11 @@ def found(path: str, scope: Scope) -> Endpoint | None:
     if path.startswith(("/v1/models", "/v1beta/models")):
         return _of_models(path, scope)
     if path.startswith("/v1/responses/"):
-        if path.removeprefix("/v1/responses/") in ("compact", "input_tokens") or path.count("/") > 3:
-            return None  # of what the API has besides, nothing is here; they are no names of replies
         dialect = ENDPOINTS["/v1/responses"].dialect
+        if path.count("/") == 4 and path.endswith("/input_items"):
+            return Endpoint(dialect, "GET", responses_door.input_items)
+        if path == "/v1/responses/compact" or path.count("/") > 3:
+            return None  # of what the API has besides, nothing is here; they are no names of replies
         if scope["method"] == "DELETE":
             return Endpoint(dialect, "DELETE", responses_door.dropped)
         return Endpoint(dialect, "GET" if scope["method"] == "GET" else "GET, DELETE", responses_door.kept)

@@ -9,6 +9,7 @@ from .adjusting import adjusted
 from .answer import writer
 from .fates import FATES
 from .fault import read_fault, write_fault
+from .listing import input_items, page_of
 from .names import NAME, VENDOR
 from .parse import read_request
 from .reply import Reader, read_reply
@@ -20,6 +21,8 @@ __all__ = [
     "VENDOR",
     "Reader",
     "adjusted",
+    "input_items",
+    "page_of",
     "path",
     "read_fault",
     "read_reply",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
+from urllib.parse import parse_qsl
 
 from ....client.reply import Collected, Reply
 from ....config.settings import Store
@@ -20,9 +22,11 @@ from ....wire.openai_responses.passing import Events
 from ....wire.passing import StreamMonitor
 from ....wire.wires import wire
 from ...context import Refused, RequestContext
+from ...counting import counted
 from ..dialect import Dialect, InboundChat, value_of
 
 _PREFIX = "resp_"
+_LIMIT = re.compile("[1-9][0-9]?|100", re.ASCII)
 
 
 class StoredResponse:
@@ -105,15 +109,7 @@ class OpenAIResponses(Dialect):
         going: _Going = inbound.own
         ask = super().read(inbound)
         ask.store = None  # that is done here
-        if ask.previous is not None:
-            if going.previous is None:
-                said = f"no response {shown(ask.previous, 80)!r} is kept here: send the conversation in input"
-                raise Refused(Fault(said, "not_found", 404, "previous_response_not_found", "previous_response_id"))
-            begins = 0
-            while begins < len(ask.turns) and ask.turns[begins].role in ("system", "developer"):
-                begins += 1
-            ask.turns = [*ask.turns[:begins], *going.previous.turns, *ask.turns[begins:]]
-            ask.previous = None
+        _go_on_from(ask, going.previous)
         return ask
 
     def writer(self, inbound: InboundChat, ask: Ask, name: str, created: int) -> Writer:
@@ -131,6 +127,20 @@ class OpenAIResponses(Dialect):
     def go_on(self, writer: Writer, monitor: StreamMonitor) -> None:
         assert isinstance(monitor, Events)
         monitor.hand_over(writer.written if isinstance(writer, _Keeping) else writer)
+
+
+def _go_on_from(ask: Ask, previous: StoredResponse | None) -> None:
+    """Put the conversation that the ask goes on from before it. Raises ``Refused`` where it names a reply that is not kept."""
+    if ask.previous is None:
+        return
+    if previous is None:
+        said = f"no response {shown(ask.previous, 80)!r} is kept here: send the conversation in input"
+        raise Refused(Fault(said, "not_found", 404, "previous_response_not_found", "previous_response_id"))
+    begins = 0
+    while begins < len(ask.turns) and ask.turns[begins].role in ("system", "developer"):
+        begins += 1
+    ask.turns = [*ask.turns[:begins], *previous.turns, *ask.turns[begins:]]
+    ask.previous = None
 
 
 class _Keeping:
@@ -182,23 +192,48 @@ class _Keeping:
 
 async def kept(context: RequestContext) -> None:
     """``GET /v1/responses/{id}``."""
-    await context.json(_found(context).body)
+    await context.json(_found(context, _named(context)).body)
 
 
 async def dropped(context: RequestContext) -> None:
     """``DELETE /v1/responses/{id}``."""
-    _found(context)
     name = _named(context)
+    _found(context, name)
     context.gateway.replies.drop(name)
     await context.json(encoded({"id": name, "object": "response", "deleted": True}))
+
+
+async def input_items(context: RequestContext) -> None:
+    """``GET /v1/responses/{id}/input_items``: the conversation before the reply, without its instructions."""
+    name = context.path.split("/")[3]
+    kept = _found(context, name)
+    asked = dict(parse_qsl(context.query))
+    limit, order, after = asked.get("limit", "20"), asked.get("order", "desc"), asked.get("after")
+    if not _LIMIT.fullmatch(limit):
+        raise BadInput(f"limit is {shown(limit, 80)!r}; it must be a whole number from 1 to 100", field="limit")
+    if order not in ("asc", "desc"):
+        raise BadInput(f'order is {shown(order, 80)!r}; it must be "asc" or "desc"', field="order")
+    items = openai_responses.input_items(kept.turns[:-1], name)
+    try:
+        page = openai_responses.page_of(items, after=after, limit=int(limit), newest_first=order == "desc")
+    except KeyError:
+        raise BadInput(f"after is {shown(after or '', 80)!r}, which is no id of these items", field="after") from None
+    await context.json(encoded(page))
+
+
+async def count(context: RequestContext) -> None:
+    """``POST /v1/responses/input_tokens``: tokens of the conversation, that of ``previous_response_id`` included."""
+    ask = openai_responses.read_request(context.body)
+    if ask.previous is not None:
+        _go_on_from(ask, context.gateway.replies.get(ask.previous, context.record.key))
+    await context.json(encoded({"object": "response.input_tokens", "input_tokens": await counted(context, ask)}))
 
 
 def _named(context: RequestContext) -> str:
     return context.path.rpartition("/")[2]
 
 
-def _found(context: RequestContext) -> StoredResponse:
-    name = _named(context)
+def _found(context: RequestContext, name: str) -> StoredResponse:
     found = context.gateway.replies.get(name, context.record.key)
     if found is None:
         raise Refused(

@@ -125,6 +125,11 @@ def _leads(operation: str) -> Schema:
 
 
 _NAME = {"name": "response_id", "in": "path", "required": True, "schema": text(minLength=1)}
+_PAGE = (
+    {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}},
+    {"name": "order", "in": "query", "schema": word("asc", "desc")},
+    {"name": "after", "in": "query", "schema": text("The id of the item before the first one.")},
+)
 
 SCHEMAS = {
     "ResponsesRequest": _REQUEST,
@@ -132,6 +137,16 @@ SCHEMAS = {
     "ResponsesPart": _PART,
     "ResponsesTool": _TOOL,
     "Response": _RESPONSE,
+    "ResponseItems": given(
+        "first_id",
+        "last_id",
+        object=kind("list"),
+        data=several(anything("An item of the conversation, with an `id` and a `status`; see `ResponsesItem`.")),
+        first_id=nullable(text()),
+        last_id=nullable(text()),
+        has_more=flag(),
+    ),
+    "ResponseCounted": given(object=kind("response.input_tokens"), input_tokens=count()),
     "ResponseDeleted": given(id=text(), object=kind("response"), deleted={"const": True}),
 }
 OPERATIONS = (
@@ -163,6 +178,27 @@ OPERATIONS = (
         "A reply that is kept",
         answer=ref("Response"),
         parameters=(_NAME,),
+    ),
+    Operation(
+        "GET",
+        "/v1/responses/{response_id}/input_items",
+        RESPONSES,
+        "getResponseItems",
+        "The conversation that a kept reply answered",
+        "Without instructions, system and developer messages, and without thoughts that OpenAI did not encrypt.",
+        answer=ref("ResponseItems"),
+        parameters=(_NAME, *_PAGE),
+    ),
+    Operation(
+        "POST",
+        "/v1/responses/input_tokens",
+        RESPONSES,
+        "countResponseTokens",
+        "The tokens of a request",
+        "The backend counts where its API does; else it is an estimate, and `x-polychat-estimated` says so.",
+        ref("ResponsesRequest"),
+        {"model": "openai/gpt-4o-mini", "input": "Why is the sky blue?"},
+        ref("ResponseCounted"),
     ),
     Operation(
         "DELETE",
