@@ -8,12 +8,12 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from polychat.backends.builtin import known
 from polychat.config._strict import bounds
 from polychat.config.decoding import Key, keys_of
 from polychat.config.rows import CAN, Row
 from polychat.config.schema import SECTIONS, schema
 from polychat.config.writing import value_text
-from polychat.providers._vendor import known
 from polychat.wire.ledger import FIELDS, FORM, Fate
 from polychat.wire.wires import names, wire
 
@@ -31,7 +31,7 @@ the emulated ones too.
 """
 VENDORS = """# Vendors
 
-Each is a row of data in `providers/vendors.toml`, checked against the page it names. Ask one as `vendor/model`; its key is
+Each is a row of data in `backends/vendors.toml`, checked against the page it names. Ask one as `vendor/model`; its key is
 taken from the variable below, from `polychat.toml`, or from `api_key=`. `<VENDOR>_BASE_URL` moves it. A vendor of your own is
 the same row in `polychat.toml`:
 

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from polychat import config
-from polychat.providers import _vendor
 
 from .furniture.server import Handler, Server, serving
 
@@ -52,10 +51,6 @@ def _only_loopback(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
     for name in [name for name in os.environ if name.endswith(("_API_KEY", "_BASE_URL", "OLLAMA_HOST"))]:
         monkeypatch.delenv(name)
     monkeypatch.setitem(sys.modules, "browser_cookie3", None)  # as if it were not installed: no test opens a person's browsers
-    monkeypatch.setattr(config, "_last", [])  # what another test's folder said
-    monkeypatch.setattr(config, "_pinned", [])  # and what another test's gateway goes by
-    for found in (_vendor._at, _vendor._with_key):  # what another test's environment said
-        found.cache_clear()
     _walled = True
     yield
     _walled = False
@@ -71,7 +66,6 @@ def own_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
         monkeypatch.setenv("XDG_CONFIG_HOME", str(folder.parent))
         file = folder / config.FILE
         file.write_text(text, encoding="utf-8")
-        config._last.clear()  # as after a second
         return file
 
     return write

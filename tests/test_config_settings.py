@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polychat import config
+from polychat.backends.registry import Registry, own_registry
 from polychat.config import Config
 from polychat.config.places import line_of
 from polychat.config.settings import Gateway, Limits, Route, Store
@@ -28,12 +28,6 @@ def refused(text: str) -> BadInput:
     with pytest.raises(BadInput) as caught:
         parsed(text)
     return caught.value
-
-
-@pytest.fixture
-def _unpinned() -> Iterator[None]:
-    yield
-    config.pin(None)
 
 
 def test_an_empty_file_says_all_defaults() -> None:
@@ -284,17 +278,18 @@ def test_what_is_shown_says_the_same() -> None:
     assert parsed(shown).providers["h"]["headers"]["Authorization"] == "(hidden)"
 
 
-@pytest.mark.usefixtures("_unpinned")
-def test_what_is_pinned_is_in_force(own_config: Any) -> None:
-    """Whatever becomes of the file: a broken one touches nobody until it is read on purpose."""
-    file = own_config("[gateway]\nport = 1\n")
-    read = config.read(file)
-    config.pin(read)
+def test_a_registry_goes_by_what_it_was_given(own_config: Any) -> None:
+    """Whatever becomes of the file: one that breaks touches only whoever reads it anew."""
+    row = '[providers.house]\nwire = "openai-chat"\nbase_url = "http://127.0.0.1:9/v1"\n'
+    file = own_config(row)
+    given, own = Registry(config.read(file)), own_registry()
+    assert own_registry() is own
     file.write_text("[gateway\n")
-    assert config.current(lambda: 1e9) is read
-    config.pin(None)
+    assert given.find("house").address() == own.find("house").address() == "http://127.0.0.1:9/v1"
     with pytest.raises(BadInput):
-        config.current(lambda: 2e9)
+        own_registry()
+    file.write_text(row.replace(":9", ":10"))
+    assert own_registry().find("house").address() == "http://127.0.0.1:10/v1"
 
 
 def test_an_error_after_reading_has_its_line_too(own_config: Any) -> None:

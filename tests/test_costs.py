@@ -31,19 +31,19 @@ def _fresh() -> Iterator[None]:
 def test_a_known_model_has_a_price() -> None:
     """More tokens cost more; what was cached costs less than what was not."""
     small, large = Usage(1000, 100), Usage(10_000, 100)
-    first, second = (cost_of("openai", "", "gpt-4o-mini", usage) for usage in (small, large))
+    first, second = (cost_of({}, "openai", "", "gpt-4o-mini", usage) for usage in (small, large))
     assert first is not None
     assert second is not None
     assert 0 < first < second
-    cached = cost_of("openai", "", "gpt-4o-mini", Usage(10_000, 100, cached_tokens=9_000))
+    cached = cost_of({}, "openai", "", "gpt-4o-mini", Usage(10_000, 100, cached_tokens=9_000))
     assert cached is not None
     assert cached < second
 
 
 def test_a_vendor_is_known_by_its_address_too() -> None:
     """Where the prices have another name for it than we."""
-    assert cost_of("house-of-claude", ANTHROPIC, "claude-sonnet-4-5", Usage(1000, 100)) == cost_of(
-        "anthropic", "", "claude-sonnet-4-5", Usage(1000, 100)
+    assert cost_of({}, "house-of-claude", ANTHROPIC, "claude-sonnet-4-5", Usage(1000, 100)) == cost_of(
+        {}, "anthropic", "", "claude-sonnet-4-5", Usage(1000, 100)
     )
 
 
@@ -60,13 +60,13 @@ def test_a_vendor_is_known_by_its_address_too() -> None:
 )
 def test_what_is_not_known_is_no_price(vendor: str, model: str | None, usage: Usage | None) -> None:
     """Unpriced is ``None``, never 0; counts that do not fit each other are no traceback."""
-    assert cost_of(vendor, "", model, usage) is None
+    assert cost_of({}, vendor, "", model, usage) is None
 
 
 def test_without_the_package_nothing_is_priced(monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra is one: its absence is no error."""
     monkeypatch.setitem(sys.modules, "genai_prices", None)
-    assert cost_of("openai", "", "gpt-4o-mini", Usage(1, 1)) is None
+    assert cost_of({}, "openai", "", "gpt-4o-mini", Usage(1, 1)) is None
 
 
 async def test_a_reply_from_elsewhere_is_unpriced(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:

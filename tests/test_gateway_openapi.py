@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from polychat import config
 from polychat.config import Config
 from polychat.gateway import paths
 from polychat.gateway.app import Gateway
@@ -54,9 +53,8 @@ async def asked(gateway: Gateway, method: str, path: str) -> tuple[int, dict[byt
 
 
 @pytest.fixture
-def gateway() -> Iterator[Gateway]:
-    yield Gateway(Config())
-    config.pin(None)
+def gateway() -> Gateway:
+    return Gateway(Config())
 
 
 def test_every_table_of_the_gateway_is_described(gateway: Gateway) -> None:

@@ -108,7 +108,6 @@ def served() -> Iterator[tuple[Config, str]]:
     assert began.wait(20)
     configured, server, loop, base = found
     yield configured, base
-    config.pin(None)
     loop.call_soon_threadsafe(server.stop)
     thread.join(20)
     assert not thread.is_alive()
@@ -116,9 +115,7 @@ def served() -> Iterator[tuple[Config, str]]:
 
 @pytest.fixture
 def gateway(served: tuple[Config, str]) -> str:
-    configured, base = served
-    config.pin(configured)  # which each test's fixtures have forgotten
-    return base
+    return served[1]
 
 
 def with_models(models: list[str]) -> dict[str, Any]:

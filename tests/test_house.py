@@ -34,6 +34,7 @@ ROOMS = [
     "user",
     "transport",
     "providers",
+    "backends",
     "routing",
     "costs",
     "client",
@@ -78,9 +79,11 @@ def own_room(file: Path) -> str:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
 def test_imports_go_left(file: Path) -> None:
-    """A room imports only from rooms left of it. The package's ``__init__`` knows the client, whose names it hands out."""
+    """A room imports only from rooms left of it, but for the two files that hand out others' names when they are touched."""
     mine = own_room(file)
     allowed = {"__version__", mine, *(("client", "errors") if mine == "__init__" else ROOMS[: ROOMS.index(mine)])}
+    if file == SOURCE / "providers/__init__.py":
+        allowed.add("backends")
     wrong = [f"line {line}: {name}" for line, name in imports(file) if ours(name) and room(name) not in allowed]
     assert not wrong, f"{mine} may not know these"
 
@@ -99,10 +102,12 @@ def test_the_wire_is_pure(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "file", [file for file in FILES if own_room(file) in ("client", "gateway", "cli")], ids=lambda file: file.name
+    "file",
+    [file for file in FILES if own_room(file) in ("backends", "routing", "client", "gateway", "cli")],
+    ids=lambda file: file.name,
 )
 def test_right_of_the_providers_nobody_knows_one_by_name(file: Path) -> None:
-    """Client, gateway and command find providers in the catalogue: a new one needs no line there."""
+    """Who stands right of the providers finds them in the catalogue: a new one needs no line there."""
     known = {name.lower() for name in provider_files()}
     imported = {
         name for _, name in imports(file) if name.startswith("polychat.providers.") and known & set(name.lower().split("."))

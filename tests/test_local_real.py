@@ -76,7 +76,7 @@ class Watched:
 
 async def model_of(name: str = "smollm2") -> _llama.Model:
     """The loaded model itself."""
-    return await _llama.loaded(await local._setting(name))
+    return await _llama.loaded(await local._setting(name, None))
 
 
 async def test_a_real_answer(smollm2: Path) -> None:

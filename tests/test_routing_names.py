@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from polychat import config
+from polychat.backends.registry import Registry
 from polychat.config import Config
 from polychat.config.settings import Route
 from polychat.errors import BadInput, UnknownTarget
-from polychat.routing import Names, Plan
+from polychat.routing import ModelResolver, Plan
 
 TWO = {
     "house": {"wire": "openai-chat", "base_url": "http://127.0.0.1:1/v1", "serves": ["small", "both"]},
@@ -19,16 +18,9 @@ TWO = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _unpinned() -> Iterator[None]:
-    yield
-    config.pin(None)
-
-
-def names(routes: dict[str, Route] | None = None, aliases: dict[str, str] | None = None, **more: Any) -> Names:
+def names(routes: dict[str, Route] | None = None, aliases: dict[str, str] | None = None, **more: Any) -> ModelResolver:
     configured = Config(providers={**TWO, **more}, routes=routes or {}, aliases=aliases or {})
-    config.pin(configured)
-    return Names(configured)
+    return ModelResolver(Registry(configured))
 
 
 def said(plan: Plan) -> list[tuple[str, str]]:

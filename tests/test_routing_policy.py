@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from polychat.backends.service import ServiceBackend
+from polychat.config import Config
 from polychat.config.settings import Route
 from polychat.errors import (
     BackendError,
@@ -37,9 +39,11 @@ from polychat.providers import Provider
 from polychat.routing import Health, Plan, Target
 from polychat.routing.policy import is_target_at_fault, order, pause_before, step_after
 
+BACKEND = ServiceBackend(Provider, Config())
+
 
 def target(name: str) -> Target:
-    return Target(name, Provider, name.partition("/")[0], name.partition("/")[2])
+    return Target(name, BACKEND, name.partition("/")[0], name.partition("/")[2])
 
 
 A, B, C = target("a/1"), target("b/1"), target("c/1")

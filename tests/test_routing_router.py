@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from polychat.backends.service import ServiceBackend
+from polychat.config import Config
 from polychat.config.settings import Route
 from polychat.errors import (
     BadInput,
@@ -52,6 +54,9 @@ def good() -> str:
     return "answer"
 
 
+BACKEND = ServiceBackend(Provider, Config())
+
+
 class World:
     """A router whose clock stands still but for its own sleep, and for what an ask takes; targets that answer by a script."""
 
@@ -63,7 +68,7 @@ class World:
         self._scripts = {name: list(script) for name, script in scripts.items()}
         self.health = Health()
         self.router = Router(self.health, clock=lambda: self.now, sleep=self._sleep, dice=Random(seed))
-        targets = tuple(Target(f"{name}/1", Provider, name, "1") for name in scripts)
+        targets = tuple(Target(f"{name}/1", BACKEND, name, "1") for name in scripts)
         self.plan = Plan("route", targets, Route(targets=tuple(one.name for one in targets), **rules))
         self.attempts = Attempts()
 

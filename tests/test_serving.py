@@ -220,24 +220,18 @@ def test_a_broken_file_changes_nothing(file: Path, content: str | None, says: st
         assert asked(port, "/routes") == b'["again"]'
 
 
-def test_what_the_application_refuses_is_not_pinned_either() -> None:
-    """Providers read the pinned configuration: after a refusal it is the one from before."""
+def test_what_the_application_refuses_changes_nothing() -> None:
+    """Neither does the server go by it."""
 
     class Refusing(App):
         def reload(self, configured: config.Config) -> None:
-            config.pin(configured)
             raise BadInput("no", field="routes")
 
     before = config.Config(gateway=Gateway(grace=1))
-    try:
-        config.pin(before)
-        server = Server(Refusing(), before.gateway)
-        with pytest.raises(BadInput):
-            take(server, config.Config(gateway=Gateway(grace=2)), None)
-        assert config.current() is before
-        assert server.grace == 1
-    finally:
-        config.pin(None)
+    server = Server(Refusing(), before.gateway)
+    with pytest.raises(BadInput):
+        take(server, before, config.Config(gateway=Gateway(grace=2)), None)
+    assert server.grace == 1
 
 
 def test_what_cannot_change_while_serving_is_told() -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import polychat.backends
 import polychat.providers
 from polychat.config.rows import CAN, HEADERS
 
 PROVIDERS = Path(polychat.providers.__file__).parent
-ROWS: dict[str, dict[str, Any]] = tomllib.loads((PROVIDERS / "vendors.toml").read_text(encoding="utf-8"))
+BACKENDS = Path(polychat.backends.__file__).parent
+ROWS: dict[str, dict[str, Any]] = tomllib.loads((BACKENDS / "vendors.toml").read_text(encoding="utf-8"))
 WIRES = {"openai-chat", "openai-responses", "anthropic", "gemini", "ollama"}
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -48,7 +50,7 @@ def test_every_row_says_what_is_needed() -> None:
 
 def test_the_keys_are_explained() -> None:
     """Each key that some row has is explained at the top of the file, and so is each ability."""
-    top = (PROVIDERS / "vendors.toml").read_text(encoding="utf-8").partition("\n[")[0]
+    top = (BACKENDS / "vendors.toml").read_text(encoding="utf-8").partition("\n[")[0]
     explained = set(re.findall(r"^#\s+(\w+)  ", top, re.MULTILINE))
     assert {key for row in ROWS.values() for key in row} - explained == set()
     assert set(CAN) - explained == set()

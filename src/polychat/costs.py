@@ -6,12 +6,12 @@ No network is asked.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from . import config
 from .config.settings import Price
 from .events import Usage
 
@@ -28,6 +28,7 @@ class _Rates(NamedTuple):
 
 
 def cost_of(
+    prices: Mapping[str, Price],
     provider: str,
     url: str,
     model: str | None,
@@ -38,9 +39,9 @@ def cost_of(
 ) -> float | None:
     """US dollars; ``None`` where the price is unknown, the package (extra ``prices``) is not here, or nothing was counted.
 
-    What the vendor itself says that it bills goes first, then the configuration's price of ``model``, or of the name by which
-    it was ``asked``. A vendor is known by its name or by its API's ``url``; where the ask went ``is_elsewhere``, the same model
-    may cost anything, and the vendor's price is none.
+    What the vendor itself says that it bills goes first, then what ``prices`` (``Config.prices``) has for ``model``, or for the
+    name by which it was ``asked``. A vendor is known by its name or by its API's ``url``; where the ask went ``is_elsewhere``,
+    the same model may cost anything, and the vendor's price is none.
     """
     if usage is None:
         return None
@@ -48,7 +49,7 @@ def cost_of(
         return usage.cost
     if usage.prompt_tokens is None:
         return None
-    own = _own_price(provider, model, asked)
+    own = _own_price(prices, provider, model, asked)
     if own is not None:
         return _by_own_price(own, usage)
     if not model or is_elsewhere:
@@ -64,8 +65,7 @@ def cost_of(
     return prompt * rates.prompt + cached * rates.cached + completion * rates.completion
 
 
-def _own_price(provider: str, *models: str | None) -> Price | None:
-    prices = config.current().prices
+def _own_price(prices: Mapping[str, Price], provider: str, *models: str | None) -> Price | None:
     if prices:
         for model in models:
             found = prices.get(f"{provider.lower()}/{model}")

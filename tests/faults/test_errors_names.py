@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from polychat import config
+from polychat.backends.registry import Registry
 from polychat.config import Config
 from polychat.errors import BadInput, UnknownTarget
-from polychat.gateway import listing
+from polychat.gateway import catalog
 from polychat.gateway.paths import DIALECTS
-from polychat.routing import Names
+from polychat.routing import ModelResolver
 
 from ..furniture.gateways import asking, configured, gateway, good, row
 from ..furniture.server import Say, Seen
@@ -43,8 +44,7 @@ ALIASES = {
 def test_patterns(name: str, meant: str) -> None:
     """A name itself goes before patterns, the pattern with the most letters before others, and ``*`` is carried over."""
     told = configured({"house": row("openai-chat", "http://127.0.0.1:1")}, routes={"fast": ("house/small",)}, aliases=ALIASES)
-    config.pin(told)
-    names = Names(told)
+    names = ModelResolver(Registry(told))
     assert names.plan(name).targets[0].name == meant
     assert names.plan("house/claude-x").targets[0].name == "house/claude-x", "a client that names a provider means it"
     with pytest.raises(UnknownTarget):
@@ -55,9 +55,8 @@ def test_patterns(name: str, meant: str) -> None:
 def test_patterns_without_end() -> None:
     """What a pattern makes is looked up once, even if it fits a pattern again."""
     told = Config(aliases={"a-*": "a-a-*"})
-    config.pin(told)
     with pytest.raises(UnknownTarget):
-        Names(told).plan("a-1")
+        ModelResolver(Registry(told)).plan("a-1")
 
 
 @pytest.mark.parametrize(("name", "meant"), [("a-*-*", "x/y"), ("a", "x/*"), ("a-*", "x/*-*")])
@@ -102,7 +101,7 @@ async def test_a_bare_name_in_one_list(serve: Any, door: str) -> None:
 async def test_a_list_that_failed_once(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Is asked for again soon, and the last good one is kept when a later one fails."""
     now = [1000.0]
-    monkeypatch.setattr(listing, "monotonic", lambda: now[0])
+    monkeypatch.setattr(catalog, "monotonic", lambda: now[0])
     backend = await serve(listing_backend({"id": "tiny"}, fails=1))
     async with gateway(configured({"a": without_names(backend.url)})) as here:
 

@@ -11,7 +11,6 @@ import pytest
 
 import polychat
 from polychat import config, errors
-from polychat.client import targets
 
 from ..furniture.server import Say, Seen
 from ..test_cli import run
@@ -38,18 +37,14 @@ async def backend(serve: Any, text: str, status: int = 200) -> Any:
 
 
 @pytest.fixture
-async def two(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+async def two(serve: Any, own_config: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A backend that is overloaded, one that answers, and a configuration that names both in several ways."""
     bad, good = await backend(serve, "", 503), await backend(serve, "from good")
     row = '[providers.{0}]\nwire = "openai-chat"\nbase_url = "{1}/v1"\nkey_optional = true\nserves = ["{0}-model"]\n'
     text = 'default_model = "small"\n[routes.fast]\ntargets = ["bad/m", "good/m"]\n[aliases]\nsmall = "fast"\nfine = "good/m"\n'
-    file = tmp_path / "polychat.toml"
-    file.write_text(text + row.format("bad", bad.url) + row.format("good", good.url))
+    own_config(text + row.format("bad", bad.url) + row.format("good", good.url))
     monkeypatch.delenv("POLYCHAT_MODEL", raising=False)
-    config.pin(config.read(file))
-    yield bad, good
-    config.pin(None)
-    targets._health.clear()  # what one test's backends did is nothing to the next
+    return bad, good
 
 
 @pytest.mark.parametrize("name", ["fast", "small", "fine", "bad/m, good/m", "bad/m,good/m", "good-model", "good/m", None])
@@ -119,9 +114,9 @@ async def test_code_without_a_loop_asks_as_well(two: Any) -> None:
         polychat.stream_sync("hi", model="nobody/m")
 
 
-async def test_a_route_may_be_named_like_one_of_its_targets(two: Any, tmp_path: Path) -> None:
+async def test_a_route_may_be_named_like_one_of_its_targets(two: Any, own_config: Any, tmp_path: Path) -> None:
     """It means that very target, with another to fall back on; the command reads it from the file that ``--config`` names."""
-    text = (tmp_path / "polychat.toml").read_text().replace("[routes.fast]", '[routes."bad/m"]').replace('"fast"', '"bad/m"')
+    text = (config.folder() / config.FILE).read_text().replace("[routes.fast]", '[routes."bad/m"]').replace('"fast"', '"bad/m"')
     file = tmp_path / "named.toml"
     file.write_text(text)
     ran = await run("ask", "--config", str(file), "-m", "bad/m", "hi")

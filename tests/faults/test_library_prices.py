@@ -56,13 +56,13 @@ async def test_every_door_records_what_the_file_says(serve: Any, door: str, stre
 async def test_the_library_goes_by_the_same_prices(serve: Any) -> None:
     """Also at an address of one's own, where a vendor's price is none; a model without one is unpriced, as before."""
     served = await serve(Door("anthropic", said()))
-    config.pin(told(served.url))
-    assert (await polychat.ask("hi", model="house/small")).cost == pytest.approx(COST)
-    assert (await polychat.ask("hi", model="HOUSE/other")).cost is None
+    client = polychat.Client(config=told(served.url))
+    assert (await client.ask("hi", model="house/small")).cost == pytest.approx(COST)
+    assert (await client.ask("hi", model="HOUSE/other")).cost is None
     chat = await serve(Door("openai-chat", said(Usage(1000, 100))))
     given = {"base_url": f"{chat.url}/v1", "api_key": "k"}
-    assert (await polychat.ask("hi", model="openai/plain", **given)).cost == pytest.approx(0.001)
-    assert (await polychat.ask("hi", model="openai/gpt-4o-mini", **given)).cost is None
+    assert (await client.ask("hi", model="openai/plain", **given)).cost == pytest.approx(0.001)
+    assert (await client.ask("hi", model="openai/gpt-4o-mini", **given)).cost is None
 
 
 async def test_what_the_vendor_says_that_it_bills_goes_first(serve: Any) -> None:
@@ -75,8 +75,8 @@ async def test_what_the_vendor_says_that_it_bills_goes_first(serve: Any) -> None
         await say.whole({"id": "x", "model": "small", "choices": [choice], "usage": usage})
 
     served = await serve(answer)
-    config.pin(told(f"{served.url}/v1", "openai-chat"))
-    reply = await polychat.ask("hi", model="house/small")
+    client = polychat.Client(config=told(f"{served.url}/v1", "openai-chat"))
+    reply = await client.ask("hi", model="house/small")
     assert reply.cost == 0.125
 
 
@@ -93,15 +93,13 @@ async def test_what_the_vendor_says_that_it_bills_goes_first(serve: Any) -> None
 )
 def test_each_kind_of_token_has_its_price(usage: Usage, dollars: float) -> None:
     """Cached and written tokens are among those of the prompt, and none is counted below zero; the vendor's bill goes first."""
-    config.pin(config.parsed(PRICES, FILE))
-    assert cost_of("House", "", "small", usage) == pytest.approx(dollars / 1_000_000)
+    assert cost_of(config.parsed(PRICES, FILE).prices, "House", "", "small", usage) == pytest.approx(dollars / 1_000_000)
 
 
 def test_without_prices_of_the_cache_its_tokens_cost_as_the_prompt() -> None:
     """A provider that makes no difference needs two numbers."""
-    config.pin(config.parsed(PRICES, FILE))
     usage = Usage(10, 0, cached_tokens=4, cache_write_tokens=3)
-    assert cost_of("openai", "", "plain", usage) == pytest.approx(10 / 1_000_000)
+    assert cost_of(config.parsed(PRICES, FILE).prices, "openai", "", "plain", usage) == pytest.approx(10 / 1_000_000)
 
 
 @pytest.mark.parametrize(

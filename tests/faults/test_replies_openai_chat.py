@@ -263,7 +263,7 @@ def test_usage_within_the_choice() -> None:
 
 def test_the_vendors_own_price_goes_first() -> None:
     """What it says that it bills is what a reply cost, whatever a table of prices has."""
-    assert cost_of("openrouter", "https://openrouter.ai/api/v1", "gpt-4o", Usage(10, 10, cost=0.25)) == 0.25
+    assert cost_of({}, "openrouter", "https://openrouter.ai/api/v1", "gpt-4o", Usage(10, 10, cost=0.25)) == 0.25
 
 
 async def test_openais_client_puts_a_rich_stream_together() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from polychat.providers._fitting import call_id, fitted, fitted_as_it_came
+from polychat.backends.builtin import known
+from polychat.backends.fitting import call_id, fitted, fitted_as_it_came
 from polychat.providers._notes import Notes
-from polychat.providers._vendor import known
 from polychat.types import Ask, FilePart, ImagePart, Opaque, ReasoningPart, TextPart, Thinking, Tool, ToolCall, ToolResult, Turn
 from polychat.wire import openai_chat as wire
 from polychat.wire.ledger import losses

@@ -13,14 +13,16 @@ import pytest
 
 import polychat
 from polychat import config, errors
+from polychat.backends.builtin import known
+from polychat.backends.keys import address, key_header
+from polychat.backends.registry import Registry
 from polychat.config.settings import Gateway
 from polychat.events import Finish, Text
 from polychat.gateway.paths import DIALECTS
 from polychat.gateway.process.source import ConfigSource
 from polychat.gateway.runtime import Runtime
 from polychat.providers import Vendor, every, find, resolve
-from polychat.providers._endpoint import address, key_header, known
-from polychat.routing import Health, Names
+from polychat.routing import Health, ModelResolver
 from polychat.types import Ask, TextPart, Turn
 from polychat.wire.embeddings import Embed
 
@@ -170,7 +172,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], P
 
     def write(text: str) -> Path:
         (tmp_path / "cloned/polychat.toml").write_text(text)
-        config._last.clear()
         return tmp_path / "cloned/polychat.toml"
 
     return write
@@ -211,7 +212,6 @@ def test_a_file_of_the_folder_leads_no_secret_out(folder: Any, monkeypatch: pyte
     assert str(caught.value).startswith(f"{file}:{line}: providers.")
     assert f".{key} " in str(caught.value)
     assert "--config" in str(caught.value)
-    config.pin(None)
     Runtime(ConfigSource(file).read(), Health())
 
 
@@ -226,15 +226,13 @@ async def test_the_check_of_a_folders_file_tells_what_serve_would(folder: Any) -
 def test_a_file_of_the_folder_may_name_servers_without_keys(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """And what the environment says of an address is the person's word: there its key may go."""
     folder('[providers.house]\nwire = "ollama"\nbase_url = "http://127.0.0.1:9"\n')
-    Runtime(ConfigSource().read(), Health())
-    house = find("house")
-    assert issubclass(house, Vendor)
-    assert key_header(house.row, None) == {}
+    row = Runtime(ConfigSource().read(), Health()).registry.vendors()["house"]
+    assert key_header(row, None) == {}
     monkeypatch.setenv("HOUSE_API_KEY", KEY)
     with pytest.raises(errors.NotReady, match=r"HOUSE_API_KEY does not go to"):
-        key_header(house.row, None)
+        key_header(row, None)
     monkeypatch.setenv("HOUSE_BASE_URL", "http://127.0.0.1:8")
-    assert KEY in key_header(house.row, None)["authorization"]
+    assert KEY in key_header(row, None)["authorization"]
 
 
 def test_a_persons_own_file_is_trusted(own_config: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -278,7 +276,7 @@ async def _all(pieces: Any) -> list[str]:
 
 def test_a_site_that_is_gone_is_in_no_list() -> None:
     """No bare name means it, no list has it, and no slip of the finger leads to it."""
-    names = Names(config.Config(gateway=Gateway()))
+    names = ModelResolver(Registry(config.Config(gateway=Gateway())))
     dead = {provider.__name__.lower() for provider in DEAD}
     assert dead
     assert [name for name in names.listed() if name.partition("/")[0] in dead] == []

@@ -13,7 +13,7 @@ from polychat.errors import BadInput
 from polychat.gateway.admission.bodies import Bodies, NoRoom, Share
 from polychat.gateway.paths import DIALECTS, ENDPOINTS, GEMINI
 from polychat.gateway.sites import Sites, echo
-from polychat.routing.names import LONGEST
+from polychat.routing.resolve import LONGEST
 
 from ..furniture.gateways import Running, asking, configured, gateway, good, row
 from ..furniture.sites import running
@@ -178,9 +178,10 @@ async def test_a_body_that_trickles_has_a_total_clock(path: str) -> None:
 def test_the_librarys_names_are_bounded() -> None:
     """A name of any length is refused before it is compared with all that are known."""
     from polychat import config
-    from polychat.routing import Names
+    from polychat.backends.registry import Registry
+    from polychat.routing import ModelResolver
 
-    names = Names(config.Config())
+    names = ModelResolver(Registry(config.Config()))
     for name in ("y" * 1_000_000, "openai/" + "y" * 1_000_000, "y/" * 500_000):
         with pytest.raises(BadInput, match=str(LONGEST)):
             names.plan(name)

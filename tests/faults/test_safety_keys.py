@@ -368,7 +368,7 @@ def test_what_is_no_secret_stays_in_answers(header: tuple[str, str]) -> None:
 
 def test_public_headers_of_the_vendors_are_no_secrets() -> None:
     """What vendors.toml itself says is known to everybody."""
-    from polychat.providers._vendor import known
+    from polychat.backends.builtin import known
 
     assert [row.name for row in known().values() if secrets_of(row.headers.items()) is not None] == []
 

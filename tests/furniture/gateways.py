@@ -13,7 +13,6 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from polychat import config
 from polychat.config import Config
 from polychat.config.settings import Gateway as Settings
 from polychat.config.settings import Route
@@ -233,7 +232,6 @@ async def gateway(
         if http == "ours":
             make.close()
         await app.close()
-        config.pin(None)
     if app.bugs:
         raise app.bugs[0]
 

@@ -15,12 +15,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TextIO
 
-from .. import config
-from ..client import Reply, Stream, stream
-from ..client.targets import default_model, providers_of
+from ..client import Reply, Stream
+from ..client.calls import stream_of
+from ..client.targets import Targets, own_targets, targets_of
 from ..errors import BadInput, BadReply, PolychatError
 from ..prompt import decoded_text
-from ..providers import options_of
 from . import ANSWERED, FAILED, MISUSED, complain, print_json
 
 STDIN_LIMIT = 64 * 1024 * 1024
@@ -33,10 +32,9 @@ _PATIENCE = 1.0
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask and print. What is wrong with the arguments raises ``BadInput`` before anything is sent."""
-    if arguments.config is not None:
-        config.pin(config.read(Path(arguments.config)))
+    targets = own_targets() if arguments.config is None else targets_of(arguments.config)
     prompt = _from_stdin() if arguments.prompt == "-" else _with_piped(arguments.prompt)
-    reply = stream(prompt, model=arguments.model, system=arguments.system, **_options(arguments))
+    reply = stream_of(targets, prompt, arguments.model, arguments.system, _options(arguments, targets))
     return asyncio.run(_whole_json(reply) if arguments.json else _plain(reply, wait=arguments.no_stream, usage=arguments.usage))
 
 
@@ -72,20 +70,20 @@ def _from_stdin() -> str:
         raise BadInput(f"standard input is not UTF-8 text (byte {error.start:,}): convert it first", field="prompt") from None
 
 
-def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+def _options(arguments: argparse.Namespace, targets: Targets) -> dict[str, Any]:
     common = {"base_url": arguments.base_url, "proxy": arguments.proxy, "timeout": arguments.timeout}
     options = {name: value for name, value in common.items() if value is not None}
     options |= _about_the_answer(arguments)
     if arguments.cookie:
         options["cookies"] = dict(_cookie(given) for given in arguments.cookie)
-    providers = providers_of(default_model() if arguments.model is None else arguments.model)
-    known = list(dict.fromkeys(name for provider in providers for name in options_of(provider)))
+    backends = targets.backends_of(targets.default_model() if arguments.model is None else arguments.model)
+    known = list(dict.fromkeys(name for backend in backends for name in backend.options))
     for given in arguments.option:
         name, equals, value = given.partition("=")
         if not equals or name not in known:
             takes = ", ".join(known) or "none"
             said = f"{name}=…" if equals and name.isidentifier() else "what was given"  # it may be a key
-            raise BadInput(f"-o: {said} is not NAME=VALUE with an option of {providers[0].__name__} ({takes})", field="option")
+            raise BadInput(f"-o: {said} is not NAME=VALUE with an option of {backends[0].name} ({takes})", field="option")
         options[name] = value if name in _TEXTS and not value.startswith("[") else _value(value)
     return options
 

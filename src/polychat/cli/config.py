@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import config
+from ..backends.builtin import known
+from ..backends.registry import Registry
 from ..config import Config
 from ..config._strict import Strict
 from ..config.litellm import imported
@@ -18,8 +20,8 @@ from ..errors import BadInput
 from ..gateway.runtime import Runtime
 from ..http.server.listening import check, encrypting
 from ..prompt import decoded_text
-from ..providers import every, find, vendors
-from ..routing import Health, Names
+from ..providers import every
+from ..routing import Health, ModelResolver
 from ..user import weights
 from ..wire.wires import names as wires
 from . import ANSWERED, complain, print_json
@@ -41,17 +43,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def checked(file: Path | None) -> Config:
-    """The file, or the one that ``polychat serve`` would go by here, pinned: its targets and wires are known here.
+    """The file, or the one that ``polychat serve`` would go by here: its targets and wires are known here.
 
     Raises ``BadInput`` with file, line, key.
     """
     configured = config.load_here() if file is None else config.read(file)
-    config.pin(configured)
+    registry = Registry(configured)
     strict = Strict(configured.file or Path(config.FILE))
-    rows = vendors()
+    rows = registry.vendors()
     for name in configured.providers:
         strict.choice(rows[name].wire, f"providers.{name}.wire", wires())
-    names = Names(replace(configured, routes={}, aliases={}))
+    names = ModelResolver(Registry(replace(configured, routes={}, aliases={})))
     for key, target in _targets(configured):
         if target in configured.routes or target in configured.aliases:
             continue
@@ -59,17 +61,17 @@ def checked(file: Path | None) -> Config:
             names.plan(target)
         except BadInput as error:
             raise strict.error(key, f"names {target}: {error}") from None
-    _check_prices(configured, strict)
+    _check_prices(registry, strict)
     _check_local_models(configured, strict)
     _check_gateway(configured)
     return configured
 
 
-def _check_prices(configured: Config, strict: Strict) -> None:
+def _check_prices(registry: Registry, strict: Strict) -> None:
     """Whether each is one of a provider that there is."""
-    for name in configured.prices:
+    for name in registry.config.prices:
         try:
-            find(name.partition("/")[0])
+            registry.find(name.partition("/")[0])
         except BadInput as error:
             raise strict.error(f"prices.{name}", f"names {error}") from None
 
@@ -113,14 +115,13 @@ def _counted(many: int, name: str) -> str:
 
 
 def _import(file: Path, output: Path | None) -> None:
-    config.pin(Config())  # the vendors as they are, whatever a file here makes of them
     try:
         text = decoded_text(file.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(
             f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8 text'}", field="FILE"
         ) from None
-    found = imported(text, file, vendors(), [provider.__name__.lower() for provider in every()])
+    found = imported(text, file, known(), [provider.__name__.lower() for provider in every()])
     if output is None:
         sys.stdout.write(found.toml)
     else:

@@ -7,8 +7,8 @@ import asyncio
 import sys
 from dataclasses import asdict
 
+from ..backends.registry import own_registry
 from ..errors import BadInput
-from ..providers import resolve
 from ..user import weights
 from ..wire.models import ModelInfo
 from . import ANSWERED, FAILED, complain, print_json
@@ -32,9 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _served(name: str, arguments: argparse.Namespace) -> None:
-    provider, _ = resolve(name)
+    backend, _ = own_registry().resolve(name)
     options = {"base_url": arguments.base_url, "proxy": arguments.proxy, "timeout": arguments.timeout}
-    served = await provider.list_models(**{name: value for name, value in options.items() if value is not None})
+    served = await backend.list_models(**{name: value for name, value in options.items() if value is not None})
     if not served:
         raise BadInput(f"{name} says that it serves no models", field="name")
     if arguments.json:

@@ -51,7 +51,7 @@ def _form(provider: type[Any]) -> dict[str, Any]:
         "stream": provider.supports_stream,
         "system_message": provider.supports_system_message,
         "message_history": provider.supports_message_history,
-        "models": provider.get_models() if hasattr(provider, "get_models") else [],
+        "models": provider.models_of(),
         "options": list(options_of(provider)),
         "served_by_sites": provider.site is not None,
     }

@@ -6,6 +6,7 @@ import argparse
 import ipaddress
 import socket
 
+from ..backends.registry import own_registry
 from ..config.settings import Gateway as Settings
 from ..errors import BadInput, MissingPackage
 from . import ANSWERED
@@ -25,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     except ImportError as missing:
         package = missing.package if isinstance(missing, MissingPackage) else missing.name
         raise MissingPackage(package or "uvicorn", extra="sites", purpose="polychat sites") from None
-    app = Sites(echo if arguments.echo else target(arguments.model), services(arguments.era))
+    app = Sites(echo if arguments.echo else target(arguments.model, own_registry()), services(arguments.era))
     settings = Settings(grace=GRACE)
     open_files()
 

@@ -15,7 +15,7 @@ from ..types import Conversation
 from ..wire.embeddings import Embed, Embeddings
 from .reply import Reply
 from .streaming import Stream
-from .targets import default_model, meaning_of
+from .targets import Targets, own_targets
 
 _KEYWORDS = frozenset(KEYWORDS)
 
@@ -40,7 +40,7 @@ def stream(prompt: str | Conversation, *, model: str | None = None, system: str 
     About the asking: ``proxy``, ``timeout`` (seconds), ``base_url``, ``api_key`` (vendors), ``cookies``, ``headers``, and what
     else the provider takes. Raises ``UnknownTarget`` and ``BadInput`` at once, and other ``PolychatError`` when it is read.
     """
-    return _read(prompt, model, system, options, streamed=True)
+    return stream_of(own_targets(), prompt, model, system, options)
 
 
 async def ask(prompt: str | Conversation, *, model: str | None = None, system: str | None = None, **options: Any) -> Reply:
@@ -48,10 +48,24 @@ async def ask(prompt: str | Conversation, *, model: str | None = None, system: s
 
     Raises ``PolychatError``. A reply cut short raises ``Truncated``, which holds what came in ``text``.
     """
+    return await reply_of(own_targets(), prompt, model, system, options)
+
+
+def stream_of(
+    targets: Targets, prompt: str | Conversation, model: str | None, system: str | None, options: dict[str, Any]
+) -> Stream:
+    """``stream`` for the backends of one configuration."""
+    return _read(targets, prompt, model, system, options, streamed=True)
+
+
+async def reply_of(
+    targets: Targets, prompt: str | Conversation, model: str | None, system: str | None, options: dict[str, Any]
+) -> Reply:
+    """``ask`` for the backends of one configuration."""
     if options.get("images") or options.get("files"):
-        reply = await asyncio.to_thread(_read, prompt, model, system, options, streamed=False)
+        reply = await asyncio.to_thread(_read, targets, prompt, model, system, options, streamed=False)
     else:
-        reply = _read(prompt, model, system, options, streamed=False)
+        reply = _read(targets, prompt, model, system, options, streamed=False)
     async with reply:
         async for _ in reply.events():
             pass
@@ -89,21 +103,41 @@ async def embed(
 
     Raises ``BadInput`` where the provider has no embeddings, and other ``PolychatError``.
     """
+    return await vectors_of(own_targets(), texts, model, dimensions, user, options)
+
+
+async def vectors_of(
+    targets: Targets,
+    texts: str | Sequence[str],
+    model: str,
+    dimensions: int | None,
+    user: str | None,
+    options: dict[str, Any],
+) -> Embeddings:
+    """``embed`` for the backends of one configuration."""
     inputs = [texts] if isinstance(texts, str) else list(texts)
     if not inputs or not all(isinstance(text, str) and text for text in inputs):
         raise BadInput("texts must be text that is not empty, or a list of such", field="texts")
-    provider, name, _ = meaning_of(model)
-    return await provider.embed(Embed(name or "", inputs, dimensions=dimensions, user=user), **options)
+    backend, name, _ = targets.meaning_of(model)
+    return await backend.embed(Embed(name or "", inputs, dimensions=dimensions, user=user), **options)
 
 
 def _read(
-    prompt: str | Conversation, target: str | None, system: str | None, options: dict[str, Any], *, streamed: bool
+    targets: Targets,
+    prompt: str | Conversation,
+    target: str | None,
+    system: str | None,
+    options: dict[str, Any],
+    *,
+    streamed: bool,
 ) -> Stream:
     """The ask, read and not yet sent. Raises ``UnknownTarget`` and ``BadInput``."""
     if isinstance(prompt, str) and not prompt.strip():
         raise BadInput("the prompt is empty: there is nothing to ask", field="prompt")
-    target = default_model() if target is None else target
-    provider, model, plan = meaning_of(target)
+    if "config" in options:
+        raise BadInput("config belongs to a client: polychat.Client(config=…).ask(…)", field="config")
+    target = targets.default_model() if target is None else target
+    backend, model, plan = targets.meaning_of(target)
     keywords: dict[str, Any] = {}
     rest: dict[str, Any] = {}
     for name, value in options.items():
@@ -114,7 +148,7 @@ def _read(
     if streamed:
         ask.stream_usage = True
     notes = Notes(on_loss_of(rest.pop("on_loss", None)))
-    return Stream(provider, model, ask, shape=shape, notes=notes, options=rest, plan=plan)
+    return Stream(targets, backend, model, ask, shape=shape, notes=notes, options=rest, plan=plan)
 
 
 def on_loss_of(value: Any) -> Any:

@@ -3,39 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from ..config import Config
 from ..types import Conversation
 from ..wire.embeddings import Embeddings
-from .calls import ask, embed, stream
+from .calls import reply_of, stream_of, vectors_of
 from .openai_shape import Chat
 from .reply import Reply
 from .streaming import Stream
+from .targets import Targets, own_targets, targets_of
 
 
 class Client:
     """``ask``, ``stream`` and ``embed`` with a model and options of its own under those of each call.
 
+    ``config`` is the path of a polychat.toml, read now, or a ``polychat.config.Config``, in place of your own file: two clients
+    with two of them meet nowhere.
+
     ``client.chat.completions.create(…)`` takes and gives what OpenAI's client does. Nothing is held open: there is nothing to
     close, and one client serves any number of tasks and event loops.
     """
 
-    def __init__(self, model: str | None = None, **options: Any) -> None:
+    def __init__(self, model: str | None = None, *, config: Config | str | Path | None = None, **options: Any) -> None:
         self.model = model
         self.options = options
-        self.chat = Chat(model, options)
+        self._configured = None if config is None else targets_of(config)
+        self.chat = Chat(model, options, self._targets)
 
     async def ask(self, prompt: str | Conversation, **options: Any) -> Reply:
         """As ``polychat.ask``."""
-        return await ask(prompt, **self._with(options))
+        return await reply_of(self._targets(), prompt, *self._with(options))
 
     def stream(self, prompt: str | Conversation, **options: Any) -> Stream:
         """As ``polychat.stream``."""
-        return stream(prompt, **self._with(options))
+        return stream_of(self._targets(), prompt, *self._with(options))
 
-    async def embed(self, texts: str | Sequence[str], **options: Any) -> Embeddings:
+    async def embed(
+        self, texts: str | Sequence[str], *, dimensions: int | None = None, user: str | None = None, **options: Any
+    ) -> Embeddings:
         """As ``polychat.embed``."""
-        return await embed(texts, **self._with(options))
+        model, _, rest = self._with(options)
+        return await vectors_of(self._targets(), texts, model, dimensions, user, rest)
 
-    def _with(self, options: dict[str, Any]) -> dict[str, Any]:
-        return {"model": self.model, **self.options, **options}
+    def _targets(self) -> Targets:
+        return self._configured or own_targets()
+
+    def _with(self, options: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+        """The model, the system message, and the other options of one call."""
+        rest = {"model": self.model, **self.options, **options}
+        return rest.pop("model"), rest.pop("system", None), rest

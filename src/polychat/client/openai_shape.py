@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..wire.answering import Writer
 from ..wire.framing import DataLines
 from .calls import on_loss_of
 from .streaming import Stream
-from .targets import default_model, meaning_of, plan_of
+from .targets import Targets
 
 
 class Record(dict[str, Any]):
@@ -84,16 +84,17 @@ def record_of(value: Any) -> Any:
 
 
 class Chat:
-    def __init__(self, model: str | None, options: dict[str, Any]) -> None:
-        self.completions = Completions(model, options)
+    def __init__(self, model: str | None, options: dict[str, Any], targets: Callable[[], Targets]) -> None:
+        self.completions = Completions(model, options, targets)
 
 
 class Completions:
     """OpenAI's fields by keyword, and ours about the asking: ``proxy``, ``base_url``, ``api_key``, ``on_loss``, …"""
 
-    def __init__(self, model: str | None, options: dict[str, Any]) -> None:
+    def __init__(self, model: str | None, options: dict[str, Any], targets: Callable[[], Targets]) -> None:
         self._model = model
         self._options = options
+        self._targets = targets
 
     async def create(self, *, messages: Any, model: str | None = None, stream: bool = False, **fields: Any) -> Any:
         """A chat completion as ``Record``; with ``stream`` an async generator of its chunks. Errors are polychat's.
@@ -102,8 +103,9 @@ class Completions:
         as ``response_format`` the message has ``parsed``, a value of it; ``tools`` may be Python functions.
         """
         options, body = _sorted({**self._options, **fields})
-        target = self._target(model, options)
-        provider, name, plan = meaning_of(target)
+        targets = self._targets()
+        target = self._target(model, targets)
+        backend, name, plan = targets.meaning_of(target)
         form, shape = body.get("response_format"), None
         if form is not None and not isinstance(form, Mapping):
             shape = shape_of(body.pop("response_format"))
@@ -113,7 +115,7 @@ class Completions:
         if shape is not None:
             ask.format = shape.format
         notes = Notes(on_loss_of(options.pop("on_loss", None)))
-        reply = Stream(provider, name, ask, shape=shape, notes=notes, options=options, plan=plan)
+        reply = Stream(targets, backend, name, ask, shape=shape, notes=notes, options=options, plan=plan)
         writer = openai_chat.writer(ask, secrets.token_hex(12), int(time.time()), target)
         return _chunks(reply, writer) if stream else await _whole(reply, writer)
 
@@ -121,13 +123,13 @@ class Completions:
         """As ``create``: with a type as ``response_format`` the message's ``parsed`` is a value of it."""
         return await self.create(messages=messages, response_format=response_format, **fields)
 
-    def _target(self, model: str | None, options: dict[str, Any]) -> str:
+    def _target(self, model: str | None, targets: Targets) -> str:
         """A bare name that means nothing else is a model of the client's own provider, as in OpenAI's client."""
-        own = default_model() if self._model is None else self._model
+        own = targets.default_model() if self._model is None else self._model
         if model is None or not isinstance(model, str):
             return own if model is None else model
         try:
-            plan_of(model)
+            targets.plan_of(model)
         except UnknownTarget:
             label, slash, _ = own.partition("/")
             if not slash or "/" in model or "," in model:

@@ -7,13 +7,14 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from ..backends.backend import Backend
 from ..costs import cost_of
 from ..errors import BackendError, BadReply, PolychatError
 from ..events import Event, Finish, Source, Text, Usage, Verdict
-from ..providers import Notes, Provider, Shape
+from ..providers import Notes, Shape
 from ..types import Ask, ToolCall
 from .reply import Collected, Reply
-from .targets import routed
+from .targets import Targets
 
 if TYPE_CHECKING:
     from ..routing import Plan, Target
@@ -29,7 +30,8 @@ class Stream:
 
     def __init__(
         self,
-        provider: type[Provider],
+        targets: Targets,
+        backend: Backend,
         model: str | None,
         ask: Ask,
         *,
@@ -38,23 +40,24 @@ class Stream:
         options: dict[str, Any],
         plan: Plan | None = None,
     ) -> None:
-        self.provider = provider.__name__
+        self.provider = backend.name
         self.model = model
         self.verdict: Verdict | None = None
         self._ask, self.shape, self._notes = ask, shape, notes
-        self._url = provider.url
+        self._url = backend.url
+        self._prices = targets.registry.config.prices
         self._came = Collected()
         if plan is None or (len(plan.targets) == 1 and not plan.route):
-            self._batches = provider.answers(ask, notes, **options)
+            self._batches = backend.answers(ask, notes, **options)
         else:
-            self._batches = routed(plan, ask, notes, options, self._chosen)
+            self._batches = targets.routed(plan, ask, notes, options, self._chosen)
         self._pieces: AsyncGenerator[str, None] | None = None
         self._events: AsyncGenerator[list[Event], None] | None = None
 
     def _chosen(self, target: Target, notes: Notes) -> None:
         """A target of a route, or of several, has begun to answer."""
-        self.provider, self.model = target.provider.__name__, target.model or None
-        self._url, self._notes = target.provider.url, notes
+        self.provider, self.model = target.backend.name, target.model or None
+        self._url, self._notes = target.backend.url, notes
 
     @property
     def text(self) -> str:
@@ -89,9 +92,8 @@ class Stream:
         came = self._came
         usage = came.counted(self._ask)
         is_elsewhere = self._notes.url not in ("", self._url)
-        cost = cost_of(
-            self.provider, self._url, came.start.model or self.model, usage, asked=self.model, is_elsewhere=is_elsewhere
-        )
+        served = came.start.model or self.model
+        cost = cost_of(self._prices, self.provider, self._url, served, usage, asked=self.model, is_elsewhere=is_elsewhere)
         return Reply(
             self.provider,
             self.model,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import re
 import stat
-import time
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from ..errors import BadInput
 from ._strict import Strict, said
 from .checks import check_gateway, check_model_name, check_names, check_price_name, check_provider_name, check_same_names
 from .decoding import decoded, keys_of
+from .environment import variable
 from .rows import values_of
 from .settings import Gateway, Price, Route, option
 
@@ -58,7 +58,7 @@ class Config:
 
 def folder() -> Path:
     """Where a person's own configuration is kept: ``$XDG_CONFIG_HOME/polychat``, or ``~/.config/polychat``."""
-    home = os.environ.get("XDG_CONFIG_HOME", "")
+    home = variable("XDG_CONFIG_HOME")
     # The XDG specification: a relative path there is to be ignored.
     return (Path(home) if os.path.isabs(home) else home_folder() / ".config") / "polychat"
 
@@ -109,11 +109,11 @@ _LARGEST = 64 * 1024
 
 
 def is_named_in_folder(name: str) -> bool:
-    """Whether a ``./polychat.toml`` that is not in force has a route, an alias or a provider that ``name`` says.
+    """Whether the ``./polychat.toml`` that is not the person's own has a route, an alias or a provider that ``name`` says.
 
     For the error that tells so: nothing of the file is used. One that cannot be read names nothing.
     """
-    if _pinned or not is_in_folder():
+    if not is_in_folder():
         return False
     try:
         with open(FILE, "rb") as file:
@@ -141,46 +141,12 @@ def _of(file: str) -> Config | None:
     return known[1]
 
 
-_LOOK = 1.0
-"""Seconds."""
-_last: list[tuple[float, Config]] = []
-
-
-def current(now: Callable[[], float] = time.monotonic) -> Config:
-    """As ``load``, which looks at the disk; this one looks again after a second: every ask of a vendor comes by here.
-
-    What was pinned goes first.
-    """
-    if _pinned:
-        return _pinned[0]
-    moment = now()
-    if not _last or not 0 <= moment - _last[0][0] < _LOOK:
-        _last[:] = [(moment, load())]
-    return _last[0][1]
-
-
-def in_force() -> Config:
-    """What was pinned, else what the disk says now. Raises as ``load``."""
-    return _pinned[0] if _pinned else load()
-
-
-_pinned: list[Config] = []
-
-
-def pin(config: Config | None) -> None:
-    """What ``current`` and ``in_force`` give in this process from now on, whatever becomes of the file; ``None`` ends that.
-
-    A gateway reads its file when it is told to: one that is broken meanwhile does not touch the requests under way.
-    """
-    _pinned[:] = [] if config is None else [config]
-
-
 def _own_file() -> str:
     """``folder()`` and the file in it, by hand where the environment says it all."""
-    home = os.environ.get("XDG_CONFIG_HOME", "")
+    home = variable("XDG_CONFIG_HOME")
     if home[:1] == "/":
         return f"{home}/polychat/{FILE}"
-    home = os.environ.get("HOME", "")
+    home = variable("HOME")
     return f"{home}/.config/polychat/{FILE}" if home[:1] == "/" else str(folder() / FILE)
 
 

@@ -9,7 +9,6 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from .. import config
 from ..config import Config
 from ..errors import PolychatError
 from ..http.pool.pool import pool
@@ -18,7 +17,6 @@ from ..routing import Health
 from .admission.bodies import Bodies
 from .context import RequestContext
 from .dialects.openai_responses.dialect import ResponseStore
-from .listing import ModelCatalog
 from .observe.logs import Log
 from .observe.metrics import Metrics
 from .observe.record import Observer, Record
@@ -35,7 +33,6 @@ class Gateway:
     def __init__(self, configured: Config, *, shared: Path | None = None) -> None:
         self.health = Health()
         self.runtime = Runtime(configured, self.health)
-        self.lists = ModelCatalog()
         self.replies = ResponseStore()
         self.bodies = Bodies()
         self.running = 0
@@ -84,7 +81,6 @@ class Gateway:
             self._app = self._built()
         except PolychatError:
             self.runtime = before
-            config.pin(before.configured)
             raise
         self.log.change(configured.gateway.log, configured.gateway.log_sample)
         self._observers = self._observing()

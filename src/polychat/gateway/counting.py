@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..routing.names import LONGEST
+from ..routing.resolve import LONGEST
 from ..types import Ask
 from ..wire.estimating import estimated_prompt
 from .context import RequestContext
@@ -16,7 +16,7 @@ async def counted(context: RequestContext, ask: Ask) -> int:
     context.record.model = ask.model[:LONGEST]
     target = (await planned(context, ask.model)).targets[0]
     context.record.provider, context.record.served = target.label, target.model
-    known = await target.provider.count(replace(ask, model=target.model))
+    known = await target.backend.count(replace(ask, model=target.model))
     if known is None:
         context.more.append((b"x-polychat-estimated", b"true"))
         return estimated_prompt(ask)

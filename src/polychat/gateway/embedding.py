@@ -6,7 +6,7 @@ from time import monotonic
 
 from ..http.timeouts import Timeouts
 from ..routing import Target
-from ..routing.names import LONGEST
+from ..routing.resolve import LONGEST
 from ..routing.router import Attempts
 from ..wire import embeddings
 from ..wire.embeddings import Embed, Embeddings, Shape
@@ -31,7 +31,7 @@ async def embedded(context: RequestContext, shape: Shape, model: str | None = No
 
     async def ask(target: Target) -> Embeddings:
         asked.model = target.model
-        return await target.provider.embed(asked, timeouts=timeouts, timeout=rules.timeout or None)
+        return await target.backend.embed(asked, timeouts=timeouts, timeout=rules.timeout or None)
 
     try:
         given = await runtime.router.run(plan, ask, attempts, repeated=context.repeated)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from time import monotonic
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from ..backends.keys import has_key
 from ..errors import BadInput, PolychatError, UnknownTarget, shown
-from ..providers import find, vendors
-from ..providers._endpoint import has_key
 from ..routing import Plan
 from ..wire._json import decoded, encoded
 from ..wire.models import ModelInfo, write_models
@@ -20,56 +16,11 @@ from .context import RequestContext
 if TYPE_CHECKING:
     from .runtime import Runtime
 
-_KEPT = 300.0
-"""Seconds for which a backend's own list is believed."""
-_SECONDS = 5.0
-"""How long it may take to give it."""
-_FAILED = 10.0
-"""Seconds after which a backend that gave no list is asked for it again."""
-
-
-class ModelCatalog:
-    """The lists of backends that are set up here, each asked at most every five minutes, and once for all who wait.
-
-    A backend that gives none keeps the one it gave before, and is asked again soon.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[str, tuple[float, list[ModelInfo]]] = {}
-        self._asking: dict[str, asyncio.Task[list[ModelInfo]]] = {}
-
-    async def of(self, names: Iterable[str]) -> list[ModelInfo]:
-        """The models of these vendors as targets; a vendor that gives no list in time has none."""
-        found = await asyncio.gather(*(self._of(name) for name in names))
-        return [model for listed in found for model in listed]
-
-    async def _of(self, name: str) -> list[ModelInfo]:
-        known = self._known.get(name)
-        if known is not None and monotonic() < known[0]:
-            return known[1]
-        if name not in self._asking:
-            self._asking[name] = asyncio.create_task(self._ask(name))
-        return await asyncio.shield(self._asking[name])
-
-    async def _ask(self, name: str) -> list[ModelInfo]:
-        _, listed = self._known.get(name, (0.0, []))
-        kept = _FAILED
-        try:
-            found = await find(name).list_models(timeout=_SECONDS)
-            listed = [replace(one, id=f"{name}/{one.id}", owner=one.owner or name) for one in found]
-            kept = _KEPT
-        except PolychatError:
-            pass  # its models can be asked for all the same
-        finally:
-            del self._asking[name]
-        self._known[name] = (monotonic() + kept, listed)
-        return listed
-
 
 async def listed(context: RequestContext) -> list[ModelInfo]:
     """All that can be asked for by name here; a route or an alias with the smallest limit of its targets."""
     runtime = context.runtime
-    given = {one.id: one for one in await context.gateway.lists.of(_ready(runtime))}
+    given = {one.id: one for one in await runtime.catalog.of(_ready(runtime))}
     names = [name for name in runtime.names.listed() if name not in given]
     return [*(_named(runtime, name, given) for name in names), *given.values()]
 
@@ -93,7 +44,7 @@ def _smallest(limits: list[int | None]) -> int | None:
 
 
 async def planned(context: RequestContext, name: str) -> Plan:
-    """Who may answer to a name, as ``Names.plan`` has it; a bare name may also be in the list of one backend that is set up.
+    """Who may answer to a name, as ``ModelResolver.plan`` has it; a bare name may also be in one backend's own list.
 
     Raises ``UnknownTarget``, and ``BadInput`` for a name that several backends list.
     """
@@ -103,7 +54,7 @@ async def planned(context: RequestContext, name: str) -> Plan:
     except UnknownTarget:
         if "/" in name or ":" in name:
             raise
-        given = await context.gateway.lists.of(_ready(context.runtime))
+        given = await context.runtime.catalog.of(_ready(context.runtime))
         meant = [one.id for one in given if one.id.partition("/")[2] == name]
         if not meant:
             raise
@@ -117,7 +68,7 @@ def _ready(runtime: Runtime) -> list[str]:
 
     A vendor that is known by several wires is asked by the first that is set up.
     """
-    rows = vendors()
+    rows = runtime.registry.vendors()
     found = [
         name
         for name, row in rows.items()

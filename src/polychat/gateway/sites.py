@@ -8,10 +8,11 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qsl
 
+from ..backends.registry import Registry
 from ..errors import PolychatError
 from ..events import Event, Text
 from ..http.server.asgi import Headers, Left, Receive, Scope, Send, TooLarge, TooSlow, body_of, lifespan, patient, respond
-from ..providers import every, resolve
+from ..providers import every
 from ..routing import Target
 from ..routing.router import Attempts
 from ..wire.answering import ERA, Era, Question, Request, Response, Site
@@ -35,13 +36,13 @@ async def echo(question: Question) -> AsyncGenerator[list[Event], None]:
     yield [complete("stop")]
 
 
-def target(name: str) -> Answer:
+def target(name: str, registry: Registry) -> Answer:
     """Answers by asking ``provider/model``. Raises ``UnknownTarget`` at once if there is no such provider."""
-    provider, model = resolve(name)
+    backend, model = registry.resolve(name)
 
     def answer(question: Question) -> AsyncGenerator[list[Event], None]:
         settings: dict[str, Any] = dict(question.settings)
-        return provider.events(model, question.messages, **settings)
+        return backend.events(model, question.messages, **settings)
 
     return answer
 
@@ -54,7 +55,7 @@ def routed(runtime: Runtime, name: str) -> Answer:
         settings: dict[str, Any] = dict(question.settings)
 
         async def ask(to: Target) -> tuple[AsyncGenerator[list[Event], None], list[Event]]:
-            batches = to.provider.events(to.model or None, question.messages, **settings)
+            batches = to.backend.events(to.model or None, question.messages, **settings)
             return batches, await anext(batches)
 
         batches, first = await runtime.router.run(plan, ask, Attempts())

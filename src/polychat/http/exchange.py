@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache, lru_cache
+from functools import cache
 from importlib.util import find_spec
-from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -29,22 +28,16 @@ def _pool() -> Callable[[], Pool]:
     return pool
 
 
-@lru_cache(maxsize=256)
-def _way_out(url: str, second: int) -> str | None:
-    """The environment's proxy, looked for once a second: that is six names to look up in ``os.environ``, which is slow."""
-    return environment_proxy(url)
-
-
-def fast_way(url: str) -> tuple[Callable[[], Pool], str | None] | None:
-    """The running loop's pool, and the proxy by which it reaches ``url``; ``None`` where the fast path does not go there."""
-    proxy = environment_proxy(url)
+def fast_way(proxy: str | None) -> tuple[Callable[[], Pool], str | None] | None:
+    """The running loop's pool, and the proxy it goes by; ``None`` where the fast path does not go by that proxy."""
     return None if not _FAST or is_socks(proxy) else (_pool(), proxy)
 
 
 class Exchange:
     """``async with`` it for the response. ``timeouts`` and ``timeout`` are in seconds, ``deadline`` on the loop's clock.
 
-    Without a ``proxy`` the environment's is used, as other clients of APIs do (``HTTPS_PROXY``, ``NO_PROXY`` and their like).
+    Without a ``proxy``, ``proxy_for`` names the one for the URL: the environment's, as other clients of APIs have it
+    (``HTTPS_PROXY``, ``NO_PROXY`` and their like), unless the caller knows it already.
 
     SOCKS proxies, and installs without httptools (extra ``fast``), go by aiohttp: slower, and the same in all else.
     """
@@ -59,13 +52,14 @@ class Exchange:
         body: bytes | None,
         *,
         proxy: str | None = None,
+        proxy_for: Callable[[str], str | None] = environment_proxy,
         timeouts: Timeouts = TIMEOUTS,
         timeout: float | None = None,
         deadline: float | None = None,
         provider: str | None = None,
     ) -> None:
         self._asked = (method, url, headers, body)
-        self._proxy = proxy or _way_out(url, int(monotonic()))
+        self._proxy = proxy or proxy_for(url)
         self._timeouts = timeouts
         self._times = (timeout, deadline, provider)
         self._session: StreamSession | None = None

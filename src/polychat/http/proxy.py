@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from types import ModuleType
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from ..config.environment import variable
 from ..errors import BadInput, MissingPackage
 
 if TYPE_CHECKING:
@@ -141,9 +142,9 @@ def environment_proxy(url: str, environment: Mapping[str, str] | None = None) ->
     ``None`` for loopback, as Go has it, and for what ``no_proxy`` names: hosts and all below them, addresses, networks
     (``10.0.0.0/8``), each with a port or without, or ``*``.
     """
-    found = os.environ if environment is None else environment
+    value_of = variable if environment is None else partial(_value_in, environment)
     scheme = url.partition(":")[0].lower()
-    proxy = _said(found, f"{scheme}_proxy") or _said(found, "all_proxy")
+    proxy = _said(value_of, f"{scheme}_proxy") or _said(value_of, "all_proxy")
     if not proxy:
         return None
     try:
@@ -154,16 +155,20 @@ def environment_proxy(url: str, environment: Mapping[str, str] | None = None) ->
     address = _address(host)
     if host == "localhost" or (address is not None and address.is_loopback):
         return None
-    entries = _said(found, "no_proxy").replace(",", " ").split()
+    entries = _said(value_of, "no_proxy").replace(",", " ").split()
     if any(_is_exempt(entry.lower(), host, port) for entry in entries):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
-def _said(environment: Mapping[str, str], name: str) -> str:
-    if name == "http_proxy" and "REQUEST_METHOD" in environment:
-        return environment.get(name, "")  # under CGI, HTTP_PROXY is a header that a visitor sent
-    return environment.get(name, "") or environment.get(name.upper(), "")
+def _value_in(environment: Mapping[str, str], name: str) -> str:
+    return environment.get(name, "")
+
+
+def _said(value_of: Callable[[str], str], name: str) -> str:
+    if name == "http_proxy" and value_of("REQUEST_METHOD"):
+        return value_of(name)  # under CGI, HTTP_PROXY is a header that a visitor sent
+    return value_of(name) or value_of(name.upper())
 
 
 def _is_exempt(entry: str, host: str, port: int) -> bool:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from . import _catalogue
 from ._catalogue import every as every
-from ._catalogue import find as find
-from ._catalogue import resolve as resolve
 
 if TYPE_CHECKING:
+    from ..backends.face import Vendor as Vendor
+    from ..backends.face import find as find
+    from ..backends.face import resolve as resolve
+    from ..backends.face import vendors as vendors
     from ._ask import KEYWORDS as KEYWORDS
     from ._ask import ask_of as ask_of
     from ._ask import system_first as system_first
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     from ._notes import Notes as Notes
     from ._schema import Shape as Shape
     from ._schema import shape_of as shape_of
-    from ._vendor import Vendor as Vendor
-    from ._vendor import vendors as vendors
     from .aichat import Aichat as Aichat
     from .chatgptduo import ChatgptDuo as ChatgptDuo
     from .chatgptt import ChatGptt as ChatGptt
@@ -34,28 +34,27 @@ if TYPE_CHECKING:
     from .opchatgpts import Opchatgpts as Opchatgpts
 
 _FURNITURE = {
-    "AsyncGeneratorProvider": "_base",
-    "AsyncProvider": "_base",
-    "Call": "_call",
-    "KEYWORDS": "_ask",
-    "Notes": "_notes",
-    "Provider": "_base",
-    "ProviderModelMixin": "_base",
-    "Shape": "_schema",
-    "shape_of": "_schema",
-    "tool_of": "_functions",
-    "UnknownOption": "_call",
-    "Vendor": "_vendor",
-    "ask_of": "_ask",
-    "options_of": "_call",
-    "system_first": "_ask",
-    "vendors": "_vendor",
+    "AsyncGeneratorProvider": "._base",
+    "AsyncProvider": "._base",
+    "Call": "._call",
+    "KEYWORDS": "._ask",
+    "Notes": "._notes",
+    "Provider": "._base",
+    "ProviderModelMixin": "._base",
+    "Shape": "._schema",
+    "shape_of": "._schema",
+    "tool_of": "._functions",
+    "UnknownOption": "._call",
+    "ask_of": "._ask",
+    "options_of": "._call",
+    "system_first": "._ask",
+    **dict.fromkeys(("Vendor", "find", "resolve", "vendors"), "..backends.face"),
 }
 
 
 def __getattr__(name: str) -> Any:
     if name in _FURNITURE:
-        return getattr(import_module(f".{_FURNITURE[name]}", __name__), name)
+        return getattr(import_module(_FURNITURE[name], __name__), name)
     if name.lower() in _catalogue.files() and not name.islower():
         provider = _catalogue.load(name.lower())
         if provider.__name__ == name:
@@ -64,4 +63,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*_FURNITURE, "every", "find", "resolve", *(provider.__name__ for provider in every())])
+    return sorted([*_FURNITURE, "every", *(provider.__name__ for provider in every())])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..config.environment import variable as set_to
 from ..errors import BackendError, BadInput, NotReady, PolychatError
 from ..events import Event, Finish, Text
 from ..redact import Secrets
@@ -18,8 +18,10 @@ from ._call import Call, call_of, options_of
 from ._notes import Notes
 from ._reach import fates_of, messages_of, options_from
 from ._redacted import Redacted, secrets_in
-from ._relay import Relay
 from ._threaded import pieces_of
+
+if TYPE_CHECKING:
+    from ..config import Config
 
 
 class Provider:
@@ -39,6 +41,8 @@ class Provider:
     supports_system_message: ClassVar[bool] = False
     supports_message_history: ClassVar[bool] = False
     supports_gpt_35_turbo: ClassVar[bool] = False
+    listed_only: ClassVar[bool] = False
+    """Whether strangers may ask only for the models it names: any other is a file of this machine."""
     site: ClassVar[type[Site] | None] = None
     """The answering half, where the service brings one."""
     options: ClassVar[tuple[str, ...] | None] = None
@@ -58,7 +62,7 @@ class Provider:
         if not cls.url:
             return ""
         variable = f"{cls.__name__.upper()}_BASE_URL"
-        if moved := os.environ.get(variable, "").strip():
+        if moved := set_to(variable).strip():
             return moved
         if cls.url == cls._gone:
             why = f" ({cls.evidence})" if cls.evidence else ""
@@ -87,6 +91,7 @@ class Provider:
         secrets: Secrets | None = None
         try:
             if _same(cls.reply, Provider.reply):
+                kwargs.pop("config", None)  # whoever has no ``reply`` knows nothing of it
                 batches = _borrowed(cls, model, messages, proxy, kwargs)
             else:
                 call = call_of(cls, proxy, kwargs)
@@ -115,20 +120,14 @@ class Provider:
                 yield batch
 
     @classmethod
-    def offers(cls, model: str) -> bool:
-        """Whether strangers may ask for this model by name; one's own files are not for them."""
-        return True
-
-    @classmethod
-    def relay(cls, wire: str) -> Relay | None:
-        """Where requests on this wire may go as they stand, and their replies come back so; ``None``: nowhere."""
-        return None
+    def models_of(cls, config: Config | None = None) -> list[str]:
+        """The models that it names without asking its backend, by this configuration; ``None``: by the person's own file."""
+        return cls.get_models() if hasattr(cls, "get_models") else []
 
     @classmethod
     async def list_models(cls, proxy: str | None = None, **kwargs: Any) -> list[ModelInfo]:
         """What the backend serves; the provider's own list where the backend cannot be asked."""
-        names = cls.get_models() if hasattr(cls, "get_models") else []
-        return [ModelInfo(name) for name in names]
+        return [ModelInfo(name) for name in cls.models_of(kwargs.get("config"))]
 
     @classmethod
     async def count(cls, ask: Ask, proxy: str | None = None, **kwargs: Any) -> int | None:

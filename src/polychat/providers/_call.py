@@ -6,12 +6,13 @@ import asyncio
 import inspect
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from ..config import Config
 from ..config.addresses import address_fault
 from ..errors import BadInput, _warn
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 TIMEOUT = 300.0
 """Seconds a whole call may take, unless the provider or the caller says otherwise."""
 
-_COMMON = ("proxy", "timeout", "timeouts", "base_url", "cookies", "headers")
+_COMMON = ("proxy", "timeout", "timeouts", "base_url", "cookies", "headers", "config")
 _options: WeakKeyDictionary[Any, tuple[str, ...]] = WeakKeyDictionary()
 _warned: set[tuple[str, str]] = set()
 _warned_lock = threading.Lock()
@@ -51,6 +52,8 @@ class Call:
     """Seconds that single steps may take; ``None``: what the transport has for them."""
     own: dict[str, Any] = field(default_factory=dict, repr=False)
     """The provider's options by name: the keyword-only parameters of its ``reply``."""
+    config: Config | None = field(default=None, repr=False)
+    """What the provider is to go by, where it goes by one; ``None``: the person's own file."""
 
     @property
     def account(self) -> tuple[object, ...]:
@@ -73,8 +76,13 @@ class Call:
             keep_alive=not (cookies or self.cookies or self.headers),
         )
 
-    def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Exchange:
-        """One request to an API, with these headers overlaid with the caller's, on the call's proxy and under its deadline."""
+    def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, proxy_for: Callable[[str], str | None]
+    ) -> Exchange:
+        """One request to an API, with these headers overlaid with the caller's, under the call's deadline.
+
+        It goes by the call's proxy, else by the one that ``proxy_for`` names.
+        """
         from ..http.exchange import Exchange  # no import of a provider loads an HTTP client
         from ..http.timeouts import TIMEOUTS
 
@@ -84,6 +92,7 @@ class Call:
             _overlaid(headers, self.headers),
             body,
             proxy=self.proxy,
+            proxy_for=proxy_for,
             timeouts=self.timeouts or TIMEOUTS,
             timeout=self.timeout,
             deadline=self.deadline,
@@ -101,11 +110,24 @@ def _overlaid(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, s
 
 def call_of(provider: type[Any], proxy: str | None, options: dict[str, Any]) -> Call:
     """Sort out a call's keywords. Raises ``BadInput`` for a value that cannot be; warns once a process of an unknown name."""
-    own = _own_options(provider, options)
-    timeout = _timeout(options.get("timeout", getattr(provider, "timeout", TIMEOUT)))
+    timeout = getattr(provider, "timeout", TIMEOUT)
+    return call_to(provider.__name__, provider.address, options_of(provider), timeout, proxy, options)
+
+
+def call_to(
+    provider: str,
+    address: Callable[[], str],
+    known: tuple[str, ...],
+    timeout: float | None,
+    proxy: str | None,
+    options: dict[str, Any],
+) -> Call:
+    """``call_of`` for whoever has this name, is at this address, and takes these options and so many seconds by default."""
+    own = _own_options(provider, known, options)
+    timeout = _timeout(options.get("timeout", timeout))
     return Call(
-        provider=provider.__name__,
-        base_url=_base_url(options.get("base_url") or _origin(own.get("page")) or provider.address()),
+        provider=provider,
+        base_url=_base_url(options.get("base_url") or _origin(own.get("page")) or address()),
         proxy=_proxy(proxy or options.get("proxy")),
         timeout=timeout,
         deadline=None if timeout is None else asyncio.get_running_loop().time() + timeout,
@@ -113,6 +135,7 @@ def call_of(provider: type[Any], proxy: str | None, options: dict[str, Any]) -> 
         headers=_pairs(options.get("headers"), "headers") or {},
         timeouts=options.get("timeouts"),
         own=own,
+        config=_config(options.get("config")),
     )
 
 
@@ -124,8 +147,7 @@ def _origin(page: object) -> str:
     return f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0]}"
 
 
-def _own_options(provider: type[Any], options: dict[str, Any]) -> dict[str, Any]:
-    known = options_of(provider)
+def _own_options(provider: str, known: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
     own = {}
     for name, value in options.items():
         if name in _COMMON:
@@ -147,13 +169,13 @@ def options_of(provider: Any) -> tuple[str, ...]:
     return _options[provider]
 
 
-def _warn_of(provider: type[Any], name: str, known: tuple[str, ...]) -> None:
+def _warn_of(provider: str, name: str, known: tuple[str, ...]) -> None:
     with _warned_lock:
-        if (provider.__name__, name) in _warned:
+        if (provider, name) in _warned:
             return
-        _warned.add((provider.__name__, name))
+        _warned.add((provider, name))
     takes = ", ".join([*_COMMON, *known])
-    _warn(f"{provider.__name__} does not know the option {name!r}; it takes {takes}", UnknownOption)
+    _warn(f"{provider} does not know the option {name!r}; it takes {takes}", UnknownOption)
 
 
 def key_of(value: object) -> str | None:
@@ -167,6 +189,12 @@ def key_of(value: object) -> str | None:
     if not isinstance(held, str):
         raise BadInput(f"api_key is {type(held).__name__}; it must be text", field="api_key")
     return held.strip() or None
+
+
+def _config(value: object) -> Config | None:
+    if value is None or isinstance(value, Config):
+        return value
+    raise BadInput(f"config is {type(value).__name__}; it must be a polychat.config.Config", field="config")
 
 
 def _timeout(value: object) -> float | None:

@@ -6,12 +6,12 @@ import asyncio
 import difflib
 import os
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from .. import config
+from ..config import Config, LocalModel, load
 from ..errors import BadInput, BadReply, ReplyFailed, TimedOut, UnknownTarget, shown
 from ..events import Event, Finish, Reasoning, Text, Usage
 from ..prompt import byte_size, turns
@@ -65,22 +65,23 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
     supports_message_history = True
     default_model = "smollm2"
     models: ClassVar[list[str]] = list(weights.KNOWN)
+    listed_only = True
     timeout: ClassVar[float | None] = None
     """A slow machine is not a dead service: the model may take its time unless the caller says otherwise."""
 
     @classmethod
     def get_models(cls) -> list[str]:
         """The known models, and the names in polychat.toml. Raises ``BadInput`` for a polychat.toml that means nothing."""
-        return list(dict.fromkeys([*cls.models, *config.in_force().local_models]))
+        return cls.models_of()
+
+    @classmethod
+    def models_of(cls, config: Config | None = None) -> list[str]:
+        return list(dict.fromkeys([*cls.models, *_configured(config)]))
 
     @classmethod
     def get_model(cls, model: str | None) -> str:
         """``model``, or the default where there is none. A file is a model too, so nothing is replaced by the default."""
         return model or cls.default_model
-
-    @classmethod
-    def offers(cls, model: str) -> bool:
-        return model in cls.get_models()  # not any file of this machine
 
     @classmethod
     async def reply(
@@ -108,7 +109,7 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
         if response_format is not None:
             asked["response_format"] = response_format  # llama.cpp makes a grammar of it, and the answer keeps to that
         _llama.require()
-        setting = await _in_time(_setting(cls.get_model(model)), call)
+        setting = await _in_time(_setting(cls.get_model(model), call.config), call)
         loaded = await _in_time(_llama.loaded(setting), call)
         answer, reader = loaded.ask(asked), Reader(stops)
         try:
@@ -146,7 +147,7 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
             byte_size(text, f"texts[{place}]")
         call = call_of(cls, proxy, kwargs)
         _llama.require()
-        setting = await _in_time(_setting(cls.get_model(asked.model or None), embeds=True), call)
+        setting = await _in_time(_setting(cls.get_model(asked.model or None), call.config, embeds=True), call)
         loaded = await _in_time(_llama.loaded(setting), call)
         return vectors_of(await _in_time(loaded.embed(asked.texts()), call), asked.model)
 
@@ -327,29 +328,34 @@ async def _in_time(step: Awaitable[T], call: Call) -> T:
         raise TimedOut("total", call.timeout) from None
 
 
-async def _setting(model: str, *, embeds: bool = False) -> Setting:
+async def _setting(model: str, config: Config | None, *, embeds: bool = False) -> Setting:
     """The file and the parameters that a model's name stands for. Fetches known weights that are not here.
 
     The few system calls on the way (is it there, is it GGUF, what does polychat.toml say) are not worth a thread.
     """
-    entry = _entry(model)
+    entry = _entry(model, config)
     return _checked(entry.path or weights.path(model) or await _pulled.get(model), entry, embeds=embeds)
 
 
-def _entry(model: str) -> config.LocalModel:
+def _entry(model: str, config: Config | None) -> LocalModel:
     """What a name says, and polychat.toml about it; without a path exactly where the weights are known."""
     if "/" in model or "\\" in model or model.endswith(".gguf"):
-        return config.LocalModel(Path(os.path.expanduser(model)).absolute())
-    configured = config.in_force().local_models
+        return LocalModel(Path(os.path.expanduser(model)).absolute())
+    configured = _configured(config)
     if model not in weights.KNOWN and model not in configured:
         raise _unknown(model, configured)
-    entry = configured.get(model, config.LocalModel())
+    entry = configured.get(model, LocalModel())
     if model in weights.KNOWN and entry.path is not None:
         # A folder that one happens to be in must not put another file in the place of checked weights.
         raise BadInput(f"polychat.toml gives a path for {model}, whose weights polychat fetches: rename it", field="model")
     if model not in weights.KNOWN and entry.path is None:
         raise BadInput(f"polychat.toml names the model {model} but not its file: give it a path", field="model")
     return entry
+
+
+def _configured(config: Config | None) -> Mapping[str, LocalModel]:
+    """``[local.models]`` of this configuration, else of the person's own file. Raises ``BadInput``."""
+    return (load() if config is None else config).local_models
 
 
 def _unknown(model: str, configured: Iterable[str]) -> UnknownTarget:
@@ -361,7 +367,7 @@ def _unknown(model: str, configured: Iterable[str]) -> UnknownTarget:
     )
 
 
-def _checked(file: Path, entry: config.LocalModel, *, embeds: bool) -> Setting:
+def _checked(file: Path, entry: LocalModel, *, embeds: bool) -> Setting:
     try:
         with file.open("rb") as content:
             begins, state = content.read(4), os.fstat(content.fileno())

@@ -43,7 +43,7 @@ from ..errors import (
 )
 from ..wire.faults import is_of_the_setup
 from .health import Health
-from .names import Plan, Target
+from .resolve import Plan, Target
 
 Step: TypeAlias = Literal["give up", "elsewhere", "again"]
 """``elsewhere``: another target may do better, the same would not. ``again``: the same may do better too."""

@@ -11,8 +11,8 @@ from typing import TypeVar
 from ..errors import BackendError, Failure, PolychatError, shown
 from ..wire.faults import fault_of
 from .health import Health
-from .names import Plan, Target
 from .policy import CONSEQUENCES, attribution_of, most_telling, order, outcome_of, pause_before, step_after
+from .resolve import Plan, Target
 
 T = TypeVar("T")
 _REASON = 200

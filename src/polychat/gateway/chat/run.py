@@ -11,15 +11,15 @@ from functools import lru_cache
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from ...backends.relay import rate_limits
 from ...costs import cost_of
 from ...errors import BadInput, PolychatError, Truncated, shown
 from ...events import Event, Finish, Text, Usage
 from ...http.server.asgi import Headers
 from ...http.timeouts import Timeouts
 from ...providers import Notes
-from ...providers._relay import rate_limits
 from ...routing import Plan, Target
-from ...routing.names import LONGEST
+from ...routing.resolve import LONGEST
 from ...routing.router import Attempts
 from ...types import Ask, TextPart
 from ...wire.answering import Writer
@@ -35,7 +35,7 @@ from .preferences import hosted_tools, on_loss
 from .replies import OpenReply, PassthroughBody, PassthroughStream, judged, translated
 
 if TYPE_CHECKING:
-    from ...providers._relay import Relay
+    from ...backends.relay import Relay
 
 MAX_REPLY = 64 * 1024 * 1024
 """Bytes of a reply that passes through whole."""
@@ -123,10 +123,10 @@ class Chat:
 
     def _ask(self, target: Target) -> Awaitable[OpenReply]:
         """One attempt; what it gives has begun to answer. Raises ``PolychatError``."""
-        runtime, inbound = self.context.runtime, self.inbound
+        inbound = self.inbound
         dialect = inbound.dialect
         self.asked_at = monotonic()
-        relay = runtime.relay(target, dialect.wire.NAME) if inbound.may_pass else None
+        relay = target.backend.relay(dialect.wire.NAME) if inbound.may_pass else None
         if relay is not None and relay.takes(inbound.fields):
             return self._relayed(target, relay)
         return self._translated(target)
@@ -135,7 +135,7 @@ class Chat:
         rules = self.plan.rules
         ask = self.inbound.ask_for(target.model)
         self.notes = notes = Notes(on_loss(self.context, rules), hosted_tools(self.context, rules))
-        batches = target.provider.answers(ask, notes, timeout=rules.timeout or None, timeouts=self.timeouts)
+        batches = target.backend.answers(ask, notes, timeout=rules.timeout or None, timeouts=self.timeouts)
         return await translated(batches, whole=not self.inbound.stream, chat=self)
 
     async def _relayed(self, target: Target, relay: Relay) -> OpenReply:
@@ -223,9 +223,10 @@ class Chat:
             return
         record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
         record.cached_tokens = usage.cached_tokens
-        url, model = self.target.provider.url, self.target.model
+        url, model = self.target.backend.url, self.target.model
         is_elsewhere = self.asked_url not in ("", url)
-        record.cost = cost_of(self.target.label, url, served or model, usage, asked=model, is_elsewhere=is_elsewhere)
+        prices = self.context.runtime.configured.prices
+        record.cost = cost_of(prices, self.target.label, url, served or model, usage, asked=model, is_elsewhere=is_elsewhere)
 
     def ended(self, finish: Finish) -> None:
         record = self.context.record

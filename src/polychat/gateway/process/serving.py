@@ -12,10 +12,10 @@ from contextlib import contextmanager, suppress
 from typing import Any, Protocol, cast
 
 from ... import config, costs
+from ...backends.rows import rows_of
 from ...config.settings import Gateway as Settings
 from ...errors import MissingPackage, PolychatError
 from ...http.server.listening import announce, encrypting, listen, open_files, renew, unlisten
-from ...providers import vendors
 from .source import ConfigSource, Log, later, signals, stays
 
 try:
@@ -189,12 +189,14 @@ def running(work: Coroutine[Any, Any, None]) -> None:
 async def _serve(
     source: ConfigSource, configured: config.Config, make: Make, listeners: Sequence[socket.socket], tls: ssl.SSLContext | None
 ) -> None:
-    config.pin(configured)
     server = Server(make(configured), configured.gateway, tls)
 
     def reread() -> None:
+        nonlocal configured
         try:
-            take(server, source.read(), tls)
+            found = source.read()
+            take(server, configured, found, tls)
+            configured = found
         except PolychatError as error:
             stays(server.app.log, error)
 
@@ -204,31 +206,28 @@ async def _serve(
     await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
     if ready.done():
         announce(configured, listeners)
-        settle()
+        settle(configured)
     ready.cancel()
     await task
 
 
-def settle() -> None:
+def settle(configured: config.Config) -> None:
     """Make this process fit for long service, once it serves."""
     gc.freeze()  # what is loaded by now stays: later collections need not look at it
     gc.enable()
     gc.set_threshold(*_COLLECT)
     loop = asyncio.get_running_loop()
-    if any(os.environ.get(name) for row in vendors().values() for name in row.key):  # else nobody is asked who has prices
+    if any(
+        os.environ.get(name) for row in rows_of(configured).values() for name in row.key
+    ):  # else nobody is asked who has prices
         loop.call_later(_WARM, loop.run_in_executor, None, costs.warm)
 
 
-def take(server: Server, configured: config.Config, tls: ssl.SSLContext | None) -> None:
-    """Go by ``configured`` from here on. Raises ``PolychatError``, and nothing has changed then."""
-    settings, before = configured.gateway, config.current()
+def take(server: Server, before: config.Config, configured: config.Config, tls: ssl.SSLContext | None) -> None:
+    """Go by ``configured`` and no longer by ``before``. Raises ``PolychatError``, and nothing has changed then."""
+    settings = configured.gateway
     fresh = encrypting(settings)
-    try:
-        server.app.reload(configured)
-    except PolychatError:
-        config.pin(before)
-        raise
-    config.pin(configured)
+    server.app.reload(configured)
     server.apply(settings)
     if tls is not None and fresh is not None:
         renew(tls, settings)

@@ -294,7 +294,6 @@ async def _work(control: socket.socket, start: _Start, listeners: list[socket.so
 
     settings = start.configured.gateway
     tls = encrypting(settings)
-    config.pin(start.configured)
     make = pkgutil.resolve_name(start.application)
     server = Server(make(start.configured, shared=start.shared), settings, tls)
     signals(server.stop, lambda: None)  # SIGHUP is the supervisor's to hear
@@ -303,15 +302,15 @@ async def _work(control: socket.socket, start: _Start, listeners: list[socket.so
     ready = asyncio.create_task(server.ready.wait())
     await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
     writer.write(b'{"ready": true}\n')
-    obeying = asyncio.create_task(_obey(reader, server, tls))
-    settle()
+    obeying = asyncio.create_task(_obey(reader, server, start.configured, tls))
+    settle(start.configured)
     await serving
     for task in (ready, obeying):
         task.cancel()
     writer.close()
 
 
-async def _obey(reader: asyncio.StreamReader, server: Any, tls: Any) -> None:
+async def _obey(reader: asyncio.StreamReader, server: Any, before: config.Config, tls: Any) -> None:
     from .serving import take
 
     with suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -323,7 +322,8 @@ async def _obey(reader: asyncio.StreamReader, server: Any, tls: Any) -> None:
                     server.end(now=now)
                 case _Configure(configured=configured):
                     try:
-                        take(server, configured, tls)
+                        take(server, before, configured, tls)
+                        before = configured
                     except PolychatError as error:
                         stays(server.app.log, error)
     server.end(now=False)  # the supervisor is gone

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from time import monotonic_ns
 
 from ....errors import UnknownTarget
-from ....providers import vendors
 from ....routing import Target
 from ....types import Ask
 from ....wire import checks, ollama
@@ -156,11 +155,5 @@ _CAN = {"tools": "tools", "images": "vision", "reasoning": "thinking"}
 
 def _capabilities(targets: tuple[Target, ...]) -> list[str]:
     """What every target can. Tools leave out what has not some of them."""
-    can = [_can(target) for target in targets]
+    can = [target.backend.can for target in targets]
     return ["completion", *(word for name, word in _CAN.items() if all(name in one for one in can))]
-
-
-def _can(target: Target) -> tuple[str, ...]:
-    """A server of one's own that does not say can have what is usual."""
-    row = vendors().get(target.provider.__name__.lower())
-    return () if row is None else row.can or ("tools",)

@@ -6,29 +6,65 @@ an address that the built-in row, the environment or the person's own configurat
 
 from __future__ import annotations
 
-import os
-import tomllib
 from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
 
-from ..config._strict import Strict
-from ..config.rows import Row, row_of
+from ..config.environment import variable as set_to
+from ..config.rows import Row
 from ..config.secrets import secret
 from ..errors import BadInput, NotReady, PolychatError
+from ..http.proxy import environment_proxy
+from .builtin import known
 
-_FILE = Path(__file__).with_name("vendors.toml")
 _SECRETS = ("api_key", "key", "params", "host_env")
 """Keys of a table that say where a secret or a variable of the environment is."""
 _ADDRESSES = ("base_url", "models")
+_ORIGINS = 16
+"""Origins whose proxies are kept: a vendor has one, or two where its list of models is elsewhere."""
 
 
-@cache
-def known() -> Mapping[str, Row]:
-    """The rows of vendors.toml by name."""
-    content = tomllib.loads(_FILE.read_text(encoding="utf-8"))
-    strict = Strict(_FILE)
-    return {name: row_of(name, table, strict, name) for name, table in content.items()}
+class Endpoint:
+    """One vendor's address, the headers with its key, and the proxy on the way there.
+
+    Each is looked for at every call, so that a variable counts from the moment it is set. ``fixed``: each is kept once it is
+    found, as a gateway wants it, which looks again when it reloads its configuration.
+    """
+
+    __slots__ = ("_address", "_fixed", "_headers", "_proxies", "_row")
+
+    def __init__(self, row: Row, *, fixed: bool) -> None:
+        self._row, self._fixed = row, fixed
+        self._address: str | None = None
+        self._headers: Mapping[str, str] | None = None
+        self._proxies: dict[str, str | None] = {}
+
+    def address(self) -> str:
+        """The base URL. Raises ``NotReady`` where a part of it is not set."""
+        if self._address is not None:
+            return self._address
+        found = address(self._row)
+        if self._fixed:
+            self._address = found
+        return found
+
+    def headers(self, api_key: str | None = None) -> Mapping[str, str]:
+        """The headers of every request, with the caller's key or the configured one. Raises ``NotReady`` and ``BadInput``."""
+        if api_key is None and self._headers is not None:
+            return self._headers
+        found = {"Content-Type": "application/json", **self._row.headers, **key_header(self._row, api_key)}
+        if self._fixed and api_key is None:
+            self._headers = found
+        return found
+
+    def proxy(self, url: str) -> str | None:
+        """The proxy that the environment names for ``url``."""
+        if not self._fixed:
+            return environment_proxy(url)
+        origin = "/".join(url.split("/", 3)[:3])
+        if origin not in self._proxies:
+            if len(self._proxies) >= _ORIGINS:
+                self._proxies.clear()
+            self._proxies[origin] = environment_proxy(url)
+        return self._proxies[origin]
 
 
 def address(row: Row) -> str:
@@ -41,7 +77,7 @@ def address(row: Row) -> str:
         place = "{" + name + "}"
         if place in found:
             _check_trusted(row)
-            value = os.environ.get(variable, "").strip()
+            value = set_to(variable).strip()
             if not value:
                 raise NotReady(f"{row.title or row.name} needs its {name}: set {variable}, or pass base_url")
             found = found.replace(place, value)
@@ -54,13 +90,13 @@ def _moved(row: Row) -> str:
     names = [variable_of(row, "BASE_URL")]
     if first is not None and first is not row and first.base_url == row.base_url:
         names.append(variable_of(first, "BASE_URL"))
-    return next((value for name in names if (value := os.environ.get(name, "").strip())), "")
+    return next((value for name in names if (value := set_to(name).strip())), "")
 
 
 def _hosted(row: Row) -> str:
     """By the variable of the server's own tools, ``HOST[:PORT]`` or a URL; what a file says of the address goes over it."""
     builtin = known().get(row.name)
-    said = os.environ.get(row.host_env, "").strip().strip("\"'") if row.host_env else ""
+    said = set_to(row.host_env).strip().strip("\"'") if row.host_env else ""
     if not said or builtin is None or builtin.base_url != row.base_url or "host_env" in row.untrusted:
         return ""
     scheme, separator, rest = said.partition("://")
@@ -115,7 +151,7 @@ def has_key(row: Row) -> bool:
 def _from_environment(row: Row) -> tuple[str, str]:
     """The variable that holds the key, and the key."""
     names = (*row.key, variable_of(row, "API_KEY"))
-    return next(((name, value) for name in names if (value := os.environ.get(name, "").strip())), ("", ""))
+    return next(((name, value) for name in names if (value := set_to(name).strip())), ("", ""))
 
 
 def variable_of(row: Row, of: str) -> str:

@@ -20,7 +20,7 @@ from ..wire.checks import short_name
 from ..wire.ledger import Loss, is_default
 
 if TYPE_CHECKING:
-    from ._notes import Notes
+    from ..providers import Notes
 
 Object = dict[str, Any]
 

@@ -6,10 +6,10 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 
-from ..config import Config
+from ..backends.backend import Backend
+from ..backends.registry import Registry
 from ..config.settings import Route
 from ..errors import BadInput, MissingPackage, NotReady, UnknownTarget, shown
-from ..providers import Provider, every, resolve, vendors
 
 _KNOWN = 4096
 """Names whose meaning is kept; targets may be named without end."""
@@ -24,11 +24,11 @@ class Target:
 
     name: str
     """``provider/model``, as clients may say it."""
-    provider: type[Provider]
+    backend: Backend
     label: str
-    """The provider's name."""
+    """The backend's name in lower case."""
     model: str
-    """Empty where the provider chooses."""
+    """Empty where the backend chooses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +41,17 @@ class Plan:
     rules: Route
 
 
-class Names:
-    """The names of one configuration. ``config.current()`` is to be that configuration."""
+class ModelResolver:
+    """The names of one registry's configuration. Raises ``BadInput`` for a configuration whose names mean nothing."""
 
-    def __init__(self, configured: Config) -> None:
-        self._configured = configured
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._configured = configured = registry.config
         direct = configured.gateway.direct
         self._direct = Route(**{column.name: getattr(direct, column.name) for column in fields(direct)})
         """The rules for a target that is named as such."""
         self._plans: dict[str, Plan] = {}
-        self._bare = _bare_names()
+        self._bare = _bare_names(registry.every())
         self._patterns = _patterns(configured.aliases)
         for name in configured.routes:
             self.plan(name)  # a route that means nothing is an error of the file, not of who asks first
@@ -146,21 +147,20 @@ class Names:
 
     def _target(self, name: str) -> Target:
         try:
-            provider, model = resolve(name)
+            backend, model = self._registry.resolve(name)
         except UnknownTarget:
             raise UnknownTarget(f"no model {shown(name, 80)!r}", near=self._near(name)) from None
-        model = model or str(getattr(provider, "default_model", "") or "")
-        if not provider.offers(model):
+        model = model or backend.default_model
+        if not backend.offers(model):
             raise UnknownTarget(f"no model {shown(name, 80)!r} is served here", near=self._near(name))
-        label = provider.__name__.lower()
-        return Target(f"{label}/{model}" if model else name, provider, label, model)
+        return Target(f"{backend.label}/{model}" if model else name, backend, backend.label, model)
 
     def _near(self, name: str) -> tuple[str, ...]:
         known = [*self.listed(), *self._bare]
         found = difflib.get_close_matches(name, known, n=_NEAR)
         if not found and "/" in name:
             found = difflib.get_close_matches(
-                name.partition("/")[0], [*vendors(), *(one.partition("/")[0] for one in known)], n=2
+                name.partition("/")[0], [*self._registry.vendors(), *(one.partition("/")[0] for one in known)], n=2
             )
             found = [f"{one}/{name.partition('/')[2]}" for one in dict.fromkeys(found)]
         return tuple(shown(one, 80) for one in found)
@@ -177,20 +177,16 @@ def _patterns(aliases: Mapping[str, str]) -> list[tuple[str, str, str]]:
     return sorted(found, key=lambda pattern: -len(pattern[0]) - len(pattern[1]))
 
 
-def _bare_names() -> dict[str, list[str]]:
+def _bare_names(backends: Iterable[Backend]) -> dict[str, list[str]]:
     """Targets by their model's name alone, of those that can be told without asking anybody."""
     found: dict[str, list[str]] = {}
-    for provider in every():
-        label = provider.__name__.lower()
-        models: list[str] = []
-        if provider.working and hasattr(provider, "get_models"):
-            try:
-                models = provider.get_models()
-            except (MissingPackage, NotReady):
-                continue
+    for backend in backends:
+        if not backend.working:
+            continue
+        try:
+            models = backend.models()
+        except (MissingPackage, NotReady):
+            continue
         for model in models:
-            found.setdefault(model, []).append(f"{label}/{model}")
-    for row in vendors().values():
-        for model in row.serves:
-            found.setdefault(model, []).append(f"{row.name}/{model}")
+            found.setdefault(model, []).append(f"{backend.label}/{model}")
     return found

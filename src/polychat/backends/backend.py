@@ -1,0 +1,86 @@
+"""What a backend is: anything that answers a chat, as one object of one registry."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Any
+
+from ..errors import BadInput
+from ..events import Event
+from ..types import Ask, Messages
+from ..wire.embeddings import Embed, Embeddings
+from ..wire.models import ModelInfo
+
+if TYPE_CHECKING:
+    from ..providers import Notes
+    from .relay import Relay
+
+
+class Backend(ABC):
+    """One backend, with its address, its credentials and its part of the configuration.
+
+    It may be asked from any number of tasks, loops and threads. Two registries have two objects for the same name, which share
+    nothing. The keywords of each call are ``proxy``, ``timeout``, ``base_url``, ``cookies``, ``headers`` and ``options``.
+    """
+
+    can: tuple[str, ...] = ()
+    """What some of its models can, as far as that is known; the words are those of ``config.rows.CAN``."""
+
+    def __init__(self, name: str, *, url: str, working: bool, options: tuple[str, ...], default_model: str = "") -> None:
+        self.name = name
+        """As replies and errors say it: ``Local``, ``openai``."""
+        self.label = name.lower()
+        """As targets say it: ``local/…``."""
+        self.url = url
+        """Its public address, which no environment moves: what it costs is known by it."""
+        self.working = working
+        self.options = options
+        """The keywords that it takes beside the common ones."""
+        self.default_model = default_model
+        """What it is asked for where no model is named; empty: it chooses, or insists on a name."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
+    @abstractmethod
+    def answers(self, ask: Ask, notes: Notes, proxy: str | None = None, **options: Any) -> AsyncGenerator[list[Event], None]:
+        """The events of one reply, in batches; the last is its ``Finish``. Errors before the first event are raised."""
+
+    @abstractmethod
+    def events(
+        self, model: str | None, messages: Messages, proxy: str | None = None, **options: Any
+    ) -> AsyncGenerator[list[Event], None]:
+        """``answers`` to a conversation as people write it, every setting a keyword."""
+
+    @abstractmethod
+    def address(self) -> str:
+        """Where it is asked unless ``base_url`` says otherwise. Raises ``NotReady`` where nothing answers there."""
+
+    def models(self) -> list[str]:
+        """The models that it names without being asked. Raises ``NotReady`` where they cannot be told."""
+        return []
+
+    def offers(self, model: str) -> bool:
+        """Whether strangers may ask for this model by its name."""
+        return True
+
+    def tag(self) -> str:
+        """Whose the opaque parts of its replies are; it gets back those that bear the same tag."""
+        return self.name
+
+    def relay(self, wire: str) -> Relay | None:
+        """Where requests on this wire may go as they stand; ``None``: nowhere. Raises ``NotReady`` for want of a key."""
+        return None
+
+    async def list_models(self, proxy: str | None = None, **options: Any) -> list[ModelInfo]:
+        """What it says that it serves; where it cannot be asked, what it names."""
+        return [ModelInfo(name) for name in self.models()]
+
+    async def count(self, ask: Ask, proxy: str | None = None, **options: Any) -> int | None:
+        """How many tokens the prompt of ``ask`` is, by the backend's own count; ``None`` where it has none."""
+        return None
+
+    async def embed(self, asked: Embed, proxy: str | None = None, **options: Any) -> Embeddings:
+        """One vector a text. Raises ``BadInput`` where it has no embeddings."""
+        raise BadInput(f"{self.name} has no embeddings", field="model")

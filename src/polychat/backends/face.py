@@ -1,0 +1,94 @@
+"""Vendors by the contract of providers: what ``polychat.providers`` gives to code that asks classes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, ClassVar
+
+from ..config.rows import Row
+from ..events import Event
+from ..providers import KEYWORDS, AsyncGeneratorProvider, Call, Notes, Provider, ask_of
+from ..providers._call import key_of
+from ..providers._catalogue import files, load
+from ..types import Ask, Messages
+from ..wire.embeddings import Embed, Embeddings
+from ..wire.models import ModelInfo
+from .registry import own_registry, split
+from .vendor import TIMEOUT, VendorBackend
+
+
+class Vendor(AsyncGeneratorProvider):
+    """Asks the API that ``row`` describes. Options: ``api_key``, ``on_loss``, and every keyword of ``polychat.ask``."""
+
+    row: ClassVar[Row]
+    backend: ClassVar[VendorBackend]
+    working = True
+    supports_system_message = True
+    supports_message_history = True
+    options: ClassVar[tuple[str, ...]] = ("api_key", *KEYWORDS)
+    timeout: ClassVar[float | None] = TIMEOUT
+
+    @classmethod
+    def reply(
+        cls, model: str | None, messages: Messages, call: Call, *, api_key: str | None = None, **keywords: Any
+    ) -> AsyncGenerator[list[Event], None]:
+        ask, _ = ask_of(messages, model or "", keywords)
+        ask.stream = ask.stream_usage = True
+        return cls.backend.replied(ask, call, Notes(), key_of(api_key))
+
+    @classmethod
+    def answers(cls, ask: Ask, notes: Notes, proxy: str | None = None, **kwargs: Any) -> AsyncGenerator[list[Event], None]:
+        return cls.backend.answers(ask, notes, proxy, **kwargs)
+
+    @classmethod
+    async def list_models(cls, proxy: str | None = None, **kwargs: Any) -> list[ModelInfo]:
+        return await cls.backend.list_models(proxy, **kwargs)
+
+    @classmethod
+    async def count(cls, ask: Ask, proxy: str | None = None, **kwargs: Any) -> int | None:
+        return await cls.backend.count(ask, proxy, **kwargs)
+
+    @classmethod
+    async def embed(cls, asked: Embed, proxy: str | None = None, **kwargs: Any) -> Embeddings:
+        return await cls.backend.embed(asked, proxy, **kwargs)
+
+    @classmethod
+    def address(cls) -> str:
+        return cls.backend.address()
+
+
+def find(name: str) -> type[Provider]:
+    """A provider by name, in any case: a service's class, or one for a vendor of the person's own configuration.
+
+    Raises ``UnknownTarget`` with the nearest.
+    """
+    name = name.lower()
+    if name in files():
+        return load(name)
+    backend = own_registry().find(name)
+    assert isinstance(backend, VendorBackend)
+    return _class_of(backend)
+
+
+def resolve(target: str) -> tuple[type[Provider], str | None]:
+    """``provider/model`` (or ``provider:model``, or a provider alone) as its class and the model's name."""
+    provider, model = split(target)
+    return find(provider), model
+
+
+def vendors() -> Mapping[str, Row]:
+    """Every vendor: those that polychat brings, and those of the person's own polychat.toml, which go over them."""
+    return own_registry().vendors()
+
+
+_classes: dict[str, type[Vendor]] = {}
+
+
+def _class_of(backend: VendorBackend) -> type[Vendor]:
+    """The same class for the same row."""
+    row = backend.row
+    found = _classes.get(row.name)
+    if found is None or found.row is not row:
+        about = {"row": row, "backend": backend, "url": row.base_url, "evidence": row.source, "__doc__": row.note or row.title}
+        _classes[row.name] = found = type(row.name, (Vendor,), about)
+    return found

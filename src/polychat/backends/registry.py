@@ -1,0 +1,96 @@
+"""Every backend of one configuration by its name, each made when it is first asked for."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from functools import cached_property
+
+from ..config import Config, load
+from ..config.rows import Row
+from ..errors import UnknownTarget
+from ..providers._catalogue import files
+from ..providers._catalogue import load as service
+from .backend import Backend
+from .service import ServiceBackend
+
+_NAMED = 256
+"""Characters of an unknown name that are compared and told."""
+
+
+class Registry:
+    """The backends of ``config``; those of another registry are others, whatever they are called.
+
+    Keys and addresses are looked for at every call. ``fixed``: each is looked for once, which is cheaper: a gateway makes a new
+    registry when it reloads.
+    """
+
+    def __init__(self, config: Config, *, fixed: bool = False) -> None:
+        self.config = config
+        self._fixed = fixed
+        self._backends: dict[str, Backend] = {}
+
+    def find(self, name: str) -> Backend:
+        """A backend by its name, in any case. Raises ``UnknownTarget`` with the nearest, and ``BadInput`` as ``vendors``."""
+        name = name.lower()
+        return self._backends.get(name) or self._backends.setdefault(name, self._made(name))
+
+    def resolve(self, target: str) -> tuple[Backend, str | None]:
+        """``provider/model`` (or ``provider:model``, or a provider alone) as the backend and the model's name."""
+        provider, model = split(target)
+        return self.find(provider), model
+
+    def every(self) -> list[Backend]:
+        """All of them: services, then vendors. Raises ``BadInput`` as ``vendors``."""
+        return [self.find(name) for name in (*files(), *self.vendors())]
+
+    def vendors(self) -> Mapping[str, Row]:
+        """The rows of all vendors: those that polychat brings, and the configuration's, which go over them.
+
+        Raises ``BadInput`` for a row that means nothing, or that a file found in a folder may not have.
+        """
+        return self._rows
+
+    @cached_property
+    def _rows(self) -> Mapping[str, Row]:
+        from .rows import rows_of  # read when somebody asks for a name that is no service's
+
+        return rows_of(self.config)
+
+    def _made(self, name: str) -> Backend:
+        if name in files():
+            return ServiceBackend(service(name), self.config)
+        row = self.vendors().get(name)
+        if row is None:
+            raise UnknownTarget(
+                f"no provider {name[:_NAMED]!r} (polychat providers lists those there are)", near=self._near(name)
+            )
+        from .vendor import VendorBackend  # it loads the wires and msgspec
+
+        return VendorBackend(row, fixed=self._fixed)
+
+    def _near(self, name: str) -> tuple[str, ...]:
+        """Names like this one, of those that work."""
+        names = [file for file in files() if service(file).working] + sorted(self.vendors())
+        return tuple(self.find(one).name for one in difflib.get_close_matches(name[:_NAMED], names, n=2))
+
+
+def split(target: str) -> tuple[str, str | None]:
+    """The provider and the model of ``provider/model``, cut at the first slash or colon; ``None`` where no model is named."""
+    cuts = [cut for cut in (target.find("/"), target.find(":")) if cut >= 0]
+    if not cuts:
+        return target, None
+    return target[: min(cuts)], target[min(cuts) + 1 :] or None
+
+
+_own: list[Registry] = []
+
+
+def own_registry() -> Registry:
+    """The registry of the person's own polychat.toml: the same one as long as the file is. Raises ``BadInput``."""
+    config = load()
+    found = _own[0] if _own else None
+    if found is None or found.config is not config:
+        found = Registry(config)
+        _own[:] = [found]
+    return found

@@ -1,0 +1,33 @@
+"""The vendors of one configuration: those that polychat brings, and its own, which go over them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from ..config import FILE, Config
+from ..config._strict import Strict
+from ..config.rows import Row, row_of
+from ..providers._catalogue import files
+from .builtin import known
+from .keys import distrusted
+
+
+def rows_of(config: Config) -> Mapping[str, Row]:
+    """The vendors of a configuration by name. Raises ``BadInput``."""
+    if not config.providers:
+        return known()
+    strict = Strict(config.file or Path(FILE))
+    own = {}
+    for name, table in config.providers.items():
+        key = f"providers.{name}"
+        if name in files():
+            raise strict.error(key, "is the name of a provider that polychat brings: choose another")
+        own[name] = row_of(name, table, strict, key, known().get(name))
+    if config.from_folder:
+        own = {name: replace(row, untrusted=frozenset(config.providers[name])) for name, row in own.items()}
+        for name, row in own.items():
+            if (refused := distrusted(row)) is not None:
+                raise strict.error(f"providers.{name}.{refused[0]}", refused[1])
+    return {**known(), **own}

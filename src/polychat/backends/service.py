@@ -1,0 +1,55 @@
+"""A provider's class as a backend: the chat sites, the models of this machine, and classes of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Any
+
+from ..config import Config
+from ..events import Event
+from ..providers import options_of
+from ..types import Ask, Messages
+from ..wire.embeddings import Embed, Embeddings
+from ..wire.models import ModelInfo
+from .backend import Backend
+
+if TYPE_CHECKING:
+    from ..providers import Notes, Provider
+
+
+class ServiceBackend(Backend):
+    """``provider`` by one configuration: whatever it reads of one, it reads of this."""
+
+    def __init__(self, provider: type[Provider], config: Config) -> None:
+        model = str(getattr(provider, "default_model", "") or "")
+        super().__init__(
+            provider.__name__, url=provider.url, working=provider.working, options=options_of(provider), default_model=model
+        )
+        self.provider = provider
+        self._config = config
+
+    def answers(self, ask: Ask, notes: Notes, proxy: str | None = None, **options: Any) -> AsyncGenerator[list[Event], None]:
+        return self.provider.answers(ask, notes, proxy, **{**options, "config": self._config})
+
+    def events(
+        self, model: str | None, messages: Messages, proxy: str | None = None, **options: Any
+    ) -> AsyncGenerator[list[Event], None]:
+        return self.provider.events(model, messages, proxy, **{**options, "config": self._config})
+
+    def address(self) -> str:
+        return self.provider.address()
+
+    def models(self) -> list[str]:
+        return self.provider.models_of(self._config)
+
+    def offers(self, model: str) -> bool:
+        return not self.provider.listed_only or model in self.models()
+
+    async def list_models(self, proxy: str | None = None, **options: Any) -> list[ModelInfo]:
+        return await self.provider.list_models(proxy, **{**options, "config": self._config})
+
+    async def count(self, ask: Ask, proxy: str | None = None, **options: Any) -> int | None:
+        return await self.provider.count(ask, proxy, **{**options, "config": self._config})
+
+    async def embed(self, asked: Embed, proxy: str | None = None, **options: Any) -> Embeddings:
+        return await self.provider.embed(asked, proxy, **{**options, "config": self._config})

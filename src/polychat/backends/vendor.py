@@ -1,0 +1,224 @@
+"""API vendors, and servers of one's own that speak a vendor's wire: each a row of data, none a file."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+from functools import lru_cache, partial
+from time import time
+from typing import TYPE_CHECKING, Any
+
+from ..config.rows import Row
+from ..errors import BackendError, BadInput, NotReady, StatusError, shown
+from ..events import Event
+from ..providers import KEYWORDS, Call, Notes, ask_of
+from ..providers._call import call_to, key_of
+from ..types import Ask, Messages
+from ..wire import embeddings, models
+from ..wire._json import encoded, sendable
+from ..wire.adapting import AS_FUNCTION, AsFunctions, Calls, adapted, readable
+from ..wire.embeddings import Embed, Embeddings
+from ..wire.hints import comes_back
+from ..wire.ledger import Fates, emulated
+from ..wire.limits import LIMITS, Limits
+from ..wire.models import ModelInfo
+from ..wire.wires import adjusted, wire
+from .backend import Backend
+from .builtin import known
+from .fitting import changes, fitted, fitted_as_it_came, taken_along
+from .keys import Endpoint
+from .relay import Relay, rate_limits
+
+if TYPE_CHECKING:
+    from ..http.exchange import Answer, Exchange
+
+TIMEOUT = 600.0
+"""Seconds of a whole call, unless the caller says otherwise: models that think take their time."""
+MAX_REPLY = 64 * 1024 * 1024
+"""Bytes of a reply that is read whole."""
+
+
+class VendorBackend(Backend):
+    """The API that ``row`` describes, asked by its wire. Options: ``api_key``, and every keyword of ``polychat.ask``.
+
+    ``fixed``: see ``Endpoint``.
+    """
+
+    def __init__(self, row: Row, *, fixed: bool = False) -> None:
+        super().__init__(row.name, url=row.base_url, working=True, options=("api_key", *KEYWORDS))
+        self.row = row
+        self.can = row.can or ("tools",)  # one that does not say can have what is usual
+        self._endpoint = Endpoint(row, fixed=fixed)
+        self._fixed = fixed
+        self._relay: Relay | None = None
+
+    def answers(self, ask: Ask, notes: Notes, proxy: str | None = None, **options: Any) -> AsyncGenerator[list[Event], None]:
+        return self.replied(ask, None, notes, key_of(options.get("api_key")), {"proxy": proxy, **options})
+
+    def events(
+        self, model: str | None, messages: Messages, proxy: str | None = None, **options: Any
+    ) -> AsyncGenerator[list[Event], None]:
+        keywords = {name: options.pop(name) for name in KEYWORDS if name in options}
+        ask, _ = ask_of(messages, model or "", keywords)
+        ask.stream = ask.stream_usage = True
+        return self.answers(ask, Notes(), proxy, **options)
+
+    async def replied(
+        self, ask: Ask, call: Call | None, notes: Notes, api_key: str | None, options: dict[str, Any] | None = None
+    ) -> AsyncGenerator[list[Event], None]:
+        """The events of one reply under ``call``, or under the call that ``options`` amount to."""
+        row, spoken, tag = self.row, wire(self.row.wire), self.tag()
+        call = call or self._call(None, options or {})
+        notes.url = call.base_url
+        if not ask.model:
+            raise BadInput(f"name a model: {row.name}/MODEL (polychat models {row.name} lists them)", field="model")
+        if ask.extra and ask.wire is None:
+            ask.wire = spoken.NAME  # a caller's ``extra`` is in the words of the wire it goes to
+        ask, along = taken_along(ask, row)
+        ask, calls = self._adapted(notes.settle(ask, self._fates(), spoken.NAME, tag))
+        ask, changed = adjusted(spoken, ask, tag)
+        notes.add(changed)
+        body = sendable(fitted({**spoken.write_request(ask, vendor=tag), **along}, row, notes))
+        async with self._exchange(call, "POST", spoken.path(ask), api_key, body) as response:
+            notes.limits = rate_limits(response)
+            if not response.ok:
+                raise await self.refusal(response)
+            if not ask.stream:
+                notes.raw = await response.read(MAX_REPLY)
+                events = spoken.read_reply(notes.raw, vendor=tag, limits=_limits(ask))
+                yield events if calls is None else calls.take(events)
+                return
+            async with aclosing(response.events(spoken.Reader(vendor=tag, limits=_limits(ask)))) as batches:
+                async for batch in batches:
+                    yield batch if calls is None else calls.take(batch)
+
+    def _fates(self) -> Fates:
+        """What becomes of an ask's fields on the vendor's wire, as this vendor speaks it."""
+        return wire(self.row.wire).FATES if self.row.custom_tools else _without_custom(self.row.wire)
+
+    def _adapted(self, ask: Ask) -> tuple[Ask, Calls | AsFunctions | None]:
+        """The ask with tools as this vendor takes them, and what gives the calls of the reply back as they were asked for."""
+        spoken = self.row.wire
+        if ask.wire == spoken:
+            return ask, None  # in its own words: the vendor itself is to say what it does not take
+        calls: Calls | AsFunctions | None = None
+        if ask.tools or any(turn.role == "assistant" for turn in ask.turns):  # else it has no tools, calls or thoughts
+            custom = self._fates()["tools.custom"].kind == "kept"
+            ask, calls = adapted(readable(ask, self.tag()), custom=custom)
+        if calls is None and spoken == "openai-responses" and ask.wire is not None and not _knows_custom(ask.wire):
+            return ask, AsFunctions()  # its backend may call what nobody asked for by name
+        return ask, calls
+
+    def relay(self, wire: str) -> Relay | None:
+        if self.row.wire != wire:
+            return None
+        if self._relay is not None:
+            return self._relay
+        relay = self._relay_made()
+        if self._fixed:
+            self._relay = relay
+        return relay
+
+    def _relay_made(self) -> Relay | None:
+        from ..http.exchange import fast_way  # no import of a provider loads an HTTP client
+
+        row, base = self.row, self.address()
+        if (way := fast_way(self._endpoint.proxy(base))) is None:
+            return None
+        fit = partial(fitted_as_it_came, row=row) if changes(row) else None
+        return Relay(base, way, self._endpoint.headers(), fit, usage=row.stream_usage, refusal=self.refusal)
+
+    def models(self) -> list[str]:
+        return list(self.row.serves)
+
+    async def list_models(self, proxy: str | None = None, **options: Any) -> list[ModelInfo]:
+        """What the vendor says that it serves. Raises ``NotReady`` where it has no list, and what an ask raises."""
+        row = self.row
+        if not row.models:
+            raise NotReady(f"{row.title or row.name} has no list of its models: see {row.source or 'its documentation'}")
+        call = self._call(proxy, options)
+        if row.models.startswith("https://") and call.base_url != row.base_url.rstrip("/"):
+            raise NotReady(
+                f"{row.title or row.name} was moved to another address, and where it has its list there is not known"
+            )
+        body = await self._asked(call, "GET", row.models, None)
+        return models.read_models(row.models_shape or row.wire, body)
+
+    async def count(self, ask: Ask, proxy: str | None = None, **options: Any) -> int | None:
+        spoken: Any = wire(self.row.wire)
+        if not hasattr(spoken, "write_count_request"):
+            return None
+        call, tag = self._call(proxy, options), self.tag()
+        asked, _ = adjusted(spoken, ask, tag)
+        body = await self._asked(call, "POST", spoken.count_path(ask), encoded(spoken.write_count_request(asked, vendor=tag)))
+        tokens: int = spoken.read_count(body)
+        return tokens
+
+    async def embed(self, asked: Embed, proxy: str | None = None, **options: Any) -> Embeddings:
+        """One vector a text. Raises ``BadInput`` where the vendor has no embeddings, and what an ask raises."""
+        if not self.row.embeddings and self.row.name in known():  # a server of one's own speaks for itself
+            raise BadInput(f"{self.row.title or self.row.name} has no embeddings that polychat knows of", field="model")
+        shape = embeddings.shape_of(self.row.wire)
+        call = self._call(proxy, options)
+        body = await self._asked(call, "POST", embeddings.path(shape, asked), encoded(embeddings.write_request(shape, asked)))
+        return embeddings.read_reply(shape, body, count=len(asked.inputs))
+
+    def address(self) -> str:
+        return self._endpoint.address()
+
+    def tag(self) -> str:
+        """Whose opaque parts this vendor's are. A vendor may have several rows, one for each wire it speaks."""
+        return _tag(self.row.name, self.row.wire)
+
+    def _call(self, proxy: str | None, options: dict[str, Any]) -> Call:
+        return call_to(self.name, self._endpoint.address, self.options, TIMEOUT, proxy, options)
+
+    async def _asked(self, call: Call, method: str, path: str, body: bytes | None) -> bytes:
+        api_key = key_of(call.own.get("api_key"))
+        async with self._exchange(call, method, path, api_key, body) as response:
+            if not response.ok:
+                raise await self.refusal(response)
+            return await response.read(MAX_REPLY)
+
+    def _exchange(self, call: Call, method: str, path: str, api_key: str | None, body: bytes | None) -> Exchange:
+        url = path if path.startswith("https://") else call.base_url + path
+        return call.exchange(method, url, self._endpoint.headers(api_key), body, self._endpoint.proxy)
+
+    async def refusal(self, response: Answer) -> StatusError:
+        """The error of a status other than 2xx, with what the vendor says of it."""
+        try:
+            body = await response.read()
+        except BackendError:  # the status is known all the same
+            body = b""
+        fault = wire(self.row.wire).read_fault(response.status, body)
+        error = response.error(shown(fault.message))
+        error.kind, error.word, error.param = fault.kind, fault.code, fault.param
+        headers = {**fault.headers, **response.headers} if fault.headers else response.headers
+        error.retry_after = comes_back(headers, time(), status=response.status, told=fault.retry_after, message=fault.message)
+        return response.redacted(error)
+
+
+@lru_cache(maxsize=64)
+def _knows_custom(name: str) -> bool:
+    """Whether those who speak this wire know calls of free text."""
+    return wire(name).FATES["tools.custom"].kind == "kept"
+
+
+@lru_cache(maxsize=1024)
+def _tag(name: str, spoken: str) -> str:
+    native = wire(spoken).VENDOR
+    return native if name == native or name.startswith(f"{native}-") else name
+
+
+@lru_cache(maxsize=64)
+def _without_custom(name: str) -> Fates:
+    """The fates of a wire at a vendor that takes no custom tools there."""
+    fates = wire(name).FATES
+    return {**fates, "tools.custom": emulated(AS_FUNCTION)} if _knows_custom(name) else fates
+
+
+def _limits(ask: Ask) -> Limits:
+    """Calls without ids (Gemini's, Ollama's) get some that no earlier turn of the conversation has: other vendors insist."""
+    return replace(LIMITS, made_up=f"call_{secrets.token_hex(4)}_") if ask.tools else LIMITS

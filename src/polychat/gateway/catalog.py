@@ -1,0 +1,58 @@
+"""The lists of models that backends give when they are asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
+from time import monotonic
+
+from ..backends.registry import Registry
+from ..errors import PolychatError
+from ..wire.models import ModelInfo
+
+_KEPT = 300.0
+"""Seconds for which a backend's own list is believed."""
+_SECONDS = 5.0
+"""How long it may take to give it."""
+_FAILED = 10.0
+"""Seconds after which a backend that gave no list is asked for it again."""
+
+
+class ModelCatalog:
+    """The lists of one registry's backends, each asked at most every five minutes, and once for all who wait.
+
+    A backend that gives none keeps the one it gave before, and is asked again soon.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._known: dict[str, tuple[float, list[ModelInfo]]] = {}
+        self._asking: dict[str, asyncio.Task[list[ModelInfo]]] = {}
+
+    async def of(self, names: Iterable[str]) -> list[ModelInfo]:
+        """The models of these vendors as targets; a vendor that gives no list in time has none."""
+        found = await asyncio.gather(*(self._of(name) for name in names))
+        return [model for listed in found for model in listed]
+
+    async def _of(self, name: str) -> list[ModelInfo]:
+        known = self._known.get(name)
+        if known is not None and monotonic() < known[0]:
+            return known[1]
+        if name not in self._asking:
+            self._asking[name] = asyncio.create_task(self._ask(name))
+        return await asyncio.shield(self._asking[name])
+
+    async def _ask(self, name: str) -> list[ModelInfo]:
+        _, listed = self._known.get(name, (0.0, []))
+        kept = _FAILED
+        try:
+            found = await self._registry.find(name).list_models(timeout=_SECONDS)
+            listed = [replace(one, id=f"{name}/{one.id}", owner=one.owner or name) for one in found]
+            kept = _KEPT
+        except PolychatError:
+            pass  # its models can be asked for all the same
+        finally:
+            del self._asking[name]
+        self._known[name] = (monotonic() + kept, listed)
+        return listed
