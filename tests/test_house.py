@@ -155,7 +155,8 @@ PUBLIC = {
     transport: {"StreamResponse", "StreamSession", "cookies_for", "get_cookies"},
     errors: {
         *("PolychatError", "BadInput", "MessageTooLong", "UnknownTarget", "NotReady", "MissingPackage", "MissingCookies"),
-        *("MissingWeights", "BackendError", "ConnectionFailed", "CertificateRefused", "ProxyFailed", "TimedOut", "StatusError"),
+        *("MissingWeights", "BackendError", "ConnectionFailed", "CertificateRefused", "WrongAddress", "ProxyFailed"),
+        *("TimedOut", "StatusError"),
         *("Unauthorized", "RateLimited", "ChallengeRequired", "BadReply", "ChatNotFound", "ReplyFailed", "LimitReached"),
         *("EmptyReply", "Truncated", "Resting", "Failure", "Clock", "FaultKind", "shown"),
     },

@@ -34,6 +34,7 @@ from polychat.errors import (
     Truncated,
     Unauthorized,
     UnknownTarget,
+    WrongAddress,
 )
 from polychat.providers import Provider
 from polychat.routing import Health, Plan, Target
@@ -177,6 +178,7 @@ STEPS: list[tuple[PolychatError, str, bool]] = [
     (ConnectionFailed("no"), "again", True),
     (ProxyFailed("no"), "again", True),
     (CertificateRefused("no"), "elsewhere", True),
+    (WrongAddress("no"), "elsewhere", True),
     (status(401, "authentication", Unauthorized), "elsewhere", True),
     (status(403, "permission", Unauthorized), "elsewhere", True),
     (status(429, "rate_limit", RateLimited), "again", True),

@@ -11,6 +11,7 @@
     └── BackendError (RuntimeError)       it was asked and did not answer: `text`, what of the reply came before
         ├── ConnectionFailed (ConnectionError)  no connection, or it broke before the reply began
         │   ├── CertificateRefused        the server's TLS certificate does not hold
+        │   ├── WrongAddress              its URL names no host that is known, or https where no TLS is
         │   └── ProxyFailed               the proxy refused, or did not let us through
         ├── TimedOut (TimeoutError)       `clock`: connect, first, idle or total; `seconds`
         ├── StatusError                   a status other than 2xx; raised as an `aiohttp.ClientResponseError` too
@@ -177,6 +178,10 @@ class ConnectionFailed(BackendError, ConnectionError):
 
 class CertificateRefused(ConnectionFailed):
     """The server's TLS certificate does not hold for its name; nothing was sent."""
+
+
+class WrongAddress(ConnectionFailed):
+    """The URL cannot be right: no address is known for its host, or it says https and the server there speaks no TLS."""
 
 
 class ProxyFailed(ConnectionFailed):

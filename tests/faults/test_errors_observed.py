@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from polychat.config.settings import Direct, Route
+from polychat.errors import Failure
 from polychat.gateway.observe.logs import Log
 from polychat.gateway.observe.metrics import Metrics, fold
+from polychat.gateway.observe.record import Record
+from polychat.gateway.observe.setup import EVENT, SetupNews
 from polychat.gateway.paths import DIALECTS
 
 from ..furniture.gateways import asking, configured, fault, gateway, good, row
+from ..furniture.tls import server_context
 
 
 async def test_each_target_by_its_outcome(serve: Any) -> None:
@@ -60,19 +68,140 @@ async def test_across_workers(serve: Any, tmp_path: Path) -> None:
 MISTAKES: dict[str, dict[str, Any]] = {
     "no key": {"api_key": "env:THE_SECRET_VARIABLE"},
     "no file": {"api_key": "file:/somewhere/of/the/operator"},
+    "no package": {"api_key": "keyring:of-the-operator/house"},
+    "no such host": {"base_url": "http://house.invalid/v1"},
+    "https where no TLS is": {"base_url": "https://127.0.0.1:{port}/v1"},
+    "a certificate of nobody": {"base_url": "https://127.0.0.1:{tls}/v1"},
+    "no value for a place": {"base_url": "http://127.0.0.1:9/{account}", "params": {"account": "THE_SECRET_VARIABLE"}},
 }
+"""What the configuration says that is wrong."""
+REASONS = {
+    "no key": ("not_set_up", "THE_SECRET_VARIABLE"),
+    "no file": ("not_set_up", "/somewhere/of/the/operator"),
+    "no package": ("not_set_up", "polychat[keyring]"),
+    "no such host": ("wrong_address", "house.invalid"),
+    "https where no TLS is": ("wrong_address", "is it https at all?"),
+    "a certificate of nobody": ("certificate", "SSL_CERT_FILE"),
+    "no value for a place": ("not_set_up", "THE_SECRET_VARIABLE"),
+}
+"""The outcome of the attempt, and what of the reason the operator must read."""
+SECRETS = (
+    "THE_SECRET_VARIABLE",
+    "/somewhere",
+    "env:",
+    "file:",
+    "api_key",
+    "keyring",
+    "house.invalid",
+    "SSL_CERT_FILE",
+    "pip install",
+)
+"""What is no client's business."""
 
 
+KNOWN = socket.getaddrinfo
+
+
+def unknown(host: Any, *args: Any, **more: Any) -> Any:
+    """A name server that knows no ``house.invalid``: no test asks a real one."""
+    if host in ("house.invalid", b"house.invalid"):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    return KNOWN(host, *args, **more)
+
+
+@pytest.fixture
+async def mistaken(serve: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A row with each mistake."""
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    secure = await serve(good, server_context())
+
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(plain, "127.0.0.1", 0)
+
+    def row_of(mistake: str) -> dict[str, Any]:
+        told = row("openai-chat", "http://127.0.0.1:9", **MISTAKES[mistake])
+        ports = {"{port}": str(server.sockets[0].getsockname()[1]), "{tls}": secure.url.rpartition(":")[2]}
+        for place, port in ports.items():
+            told["base_url"] = told["base_url"].replace(place, port)
+        return told
+
+    yield row_of
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("mistake", MISTAKES)
 @pytest.mark.parametrize("door", DIALECTS)
-async def test_a_mistake_of_the_operator(door: str, mistake: str) -> None:
-    """Is 503 for the client, naming no variable and no file, and not worth a retry; the log has what is missing."""
-    told = row("openai-chat", "http://127.0.0.1:9", **MISTAKES[mistake])
-    async with gateway(configured({"house": told})) as here:
-        answer = await here.ask(*asking(door))
+async def test_a_mistake_of_the_operator(mistaken: Any, door: str, mistake: str, *, stream: bool) -> None:
+    """Is 503 for the client, naming no variable, file, host or package; the log has what is missing, by its outcome."""
+    outcome, reason = REASONS[mistake]
+    async with gateway(configured({"house": mistaken(mistake)})) as here:
+        answer = await here.ask(*asking(door, stream=stream))
         (record,) = await here.app.recorded()
     assert answer.status == 503
-    assert answer.headers["x-should-retry"] == "false"
-    for secret in ("THE_SECRET_VARIABLE", "/somewhere", "env:", "file:", "api_key"):
+    assert answer.headers.get("x-should-retry") == ("false" if outcome == "not_set_up" else None)
+    for secret in SECRETS:
         assert secret not in answer.body.decode()
-    assert "THE_SECRET_VARIABLE" in record.error or "/somewhere/of/the/operator" in record.error
+    assert "finds the reason in its log" in answer.body.decode()
+    assert reason in record.error
+    assert [failure.outcome for failure in record.failures] == [outcome], "it is asked once"
+
+
+@pytest.mark.parametrize("form", ["off", "json", "human"])
+async def test_news_for_the_operator(mistaken: Any, serve: Any, form: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """With any form of log, ``off`` as well, each mistake is an event of its own on standard error, told once for a while.
+
+    It is so too where another target answered in its place.
+    """
+    backend = await serve(good)
+    providers = {f"house{number}": mistaken(mistake) for number, mistake in enumerate(MISTAKES)}
+    routes = {"fast": (*(f"{name}/small" for name in providers), "other/small")}
+    told = configured(
+        {**providers, "other": row("openai-chat", backend.url)}, routes={"fast": Route(routes["fast"], attempts=9)}, log=form
+    )
+    async with gateway(told) as here:
+        for _ in range(2):
+            assert (await here.ask(*asking("openai-chat", "fast"))).status == 200
+        (record, _) = await here.app.recorded(2)
+    lines = [line for line in capfd.readouterr().err.splitlines() if EVENT in line]
+    assert len(lines) == len(MISTAKES)
+    for number, (line, (outcome, reason)) in enumerate(zip(lines, REASONS.values(), strict=True)):
+        for part in (f"house{number}/small", outcome, reason, record.request_id):
+            assert part in line
+        if form == "json":
+            said = json.loads(line)
+            assert said["event"] == EVENT
+            assert set(said) == {"time", "event", "target", "outcome", "reason", "request_id"}
+
+
+async def test_a_key_that_the_backend_refuses_is_news(serve: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    """A backend's 401 is the operator's to mend; its 500, 429 and 400 are not."""
+    for status, count in ((401, 1), (500, 0), (429, 0), (400, 0)):
+        backend = await serve(fault(status, "no"))
+        async with gateway(configured({"house": row("openai-chat", backend.url)}, direct=Direct(attempts=1))) as here:
+            await here.ask(*asking("openai-chat"))
+        assert capfd.readouterr().err.count(EVENT) == count, status
+
+
+async def test_made_up_names_are_no_news_twice() -> None:
+    """Models that a client makes up for a backend without a key are one event, and what is remembered of it is bounded."""
+    told: list[dict[str, Any]] = []
+    now = [0.0]
+    news = SetupNews(lambda event, **facts: told.append(facts), clock=lambda: now[0])
+    record = Record("req", "openai-chat", "POST", "/", 0.0)
+    for number in range(50):
+        record.failures = [Failure(f"house/{number}", "not_set_up", "", "no key")]
+        news(record)
+    assert len(told) == 1
+    now[0] = 301.0
+    news(record)
+    assert len(told) == 2
+    for number in range(5000):
+        record.failures = [Failure(f"house{number}/x", "not_set_up", "", "no key")]
+        news(record)
+    assert len(news._told) <= 500

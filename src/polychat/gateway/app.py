@@ -20,6 +20,7 @@ from .dialects.openai_responses.dialect import ResponseStore
 from .observe.logs import Log
 from .observe.metrics import Metrics
 from .observe.record import Observer, Record
+from .observe.setup import SetupNews
 from .paths import ENDPOINTS, found, usual
 from .runtime import Runtime
 
@@ -42,6 +43,7 @@ class Gateway:
         self._ids = f"req_{secrets.token_hex(6)}", itertools.count(1)
         self.metrics = Metrics(lambda: self.running, shared)
         self.log = Log(configured.gateway.log, configured.gateway.log_sample)
+        self._news = SetupNews(self.log.event)
         self._telemetry = self._tracing(configured)
         self.is_traced = self._telemetry is not None
         self._observers: tuple[Observer, ...] = self._observing()
@@ -128,7 +130,7 @@ class Gateway:
 
     def _observing(self) -> tuple[Observer, ...]:
         more = () if self._telemetry is None else (self._telemetry,)
-        return (self.log, self.metrics, *more)
+        return (self.log, self.metrics, self._news, *more)
 
     def _tracing(self, configured: Config) -> Any:
         if not configured.gateway.telemetry:

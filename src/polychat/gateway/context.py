@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import PolychatError, shown
 from ..http.server.asgi import Headers, Leaving, Left, Receive, Scope, Send, TooLarge, TooSlow, body_of, patient, respond
 from ..http.server.inflating import UnknownCoding, inflated
-from ..wire.faults import Fault, fault_of, helps_to_retry
+from ..routing.router import failure_of
+from ..wire.faults import Fault, fault_of, helps_to_retry, is_of_the_setup
 from .admission.bodies import NoRoom, Share
 from .dialects.dialect import Dialect
 from .observe.record import Record
@@ -133,7 +134,7 @@ class RequestContext:
         except Left:
             self.left = True
         except PolychatError as error:
-            self.record.error = self.record.error or self.reason(error)
+            self._note(error)
             await self.refuse(fault_of(error))
         except OSError as error:  # of no backend: those are errors of ours
             if error.errno not in (errno.EMFILE, errno.ENFILE) or self.started:
@@ -143,6 +144,12 @@ class RequestContext:
             await self.refuse(Fault("the gateway has no room for this request: ask again", "overloaded", 503, retry_after=1.0))
         except Exception as error:  # noqa: BLE001  # ours, and told as such
             await self._failed(error)
+
+    def _note(self, error: PolychatError) -> None:
+        record = self.record
+        record.error = record.error or self.reason(error)
+        if not record.failures and is_of_the_setup(error):  # before any target was asked
+            record.failures = (failure_of(record.model, error),)
 
     async def _failed(self, error: Exception) -> None:
         """A defect of ours: the client is told that much, and the log all of it."""

@@ -22,6 +22,7 @@ from ..errors import (
     ProxyFailed,
     TimedOut,
     Truncated,
+    WrongAddress,
     shown,
 )
 from .proxy import Proxy
@@ -69,7 +70,21 @@ def _failure_of(error: Exception, place: Place) -> PolychatError:
         return BadInput("url is not one that can be asked: its host is no name or address", field="url")
     if isinstance(error, ValueError) and not isinstance(error, (aiohttp.ClientError, OSError)):
         return BadInput(f"the request cannot be sent: {shown(str(error))}", field="headers")
-    return ConnectionFailed(_no_connection(error, place))
+    kind = WrongAddress if not place.connected and _is_misaddressed(error) else ConnectionFailed
+    return kind(_no_connection(error, place))
+
+
+_UNKNOWN_HOST = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
+"""OpenSSL's reasons where what the server says is no TLS."""
+
+
+def _is_misaddressed(error: Exception) -> bool:
+    """Whether a later attempt at this URL does no better, as it may where a name server is silent or a handshake is cut off."""
+    below = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(below, socket.gaierror):
+        return below.errno in _UNKNOWN_HOST
+    return isinstance(below, ssl.SSLError) and below.reason in _NO_TLS
 
 
 def _number_of(error: BaseException) -> int | None:

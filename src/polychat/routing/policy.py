@@ -40,6 +40,7 @@ from ..errors import (
     Truncated,
     Unauthorized,
     UnknownTarget,
+    WrongAddress,
 )
 from ..wire.faults import is_of_the_setup
 from .health import Health
@@ -90,6 +91,7 @@ _BY_CLASS: tuple[tuple[type[PolychatError], Attribution], ...] = (
     (BadInput, "lacking"),
     (NotReady, "lacking"),
     (CertificateRefused, "hard down"),
+    (WrongAddress, "hard down"),
     (ChallengeRequired, "hard down"),
     (Unauthorized, "hard down"),
     (LimitReached, "quota"),
@@ -127,6 +129,8 @@ def is_target_at_fault(error: PolychatError) -> bool:
 
 _OUTCOMES: tuple[tuple[type[PolychatError], str], ...] = (
     (TimedOut, "timeout"),
+    (CertificateRefused, "certificate"),
+    (WrongAddress, "wrong_address"),
     (ConnectionFailed, "connection"),
     (ChallengeRequired, "challenge"),
     (Unauthorized, "authentication"),

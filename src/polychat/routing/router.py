@@ -15,8 +15,8 @@ from .policy import CONSEQUENCES, attribution_of, most_telling, order, outcome_o
 from .resolve import Plan, Target
 
 T = TypeVar("T")
-_REASON = 200
-"""Characters of a target's reason that are told."""
+_REASON, _WHOLE = 200, 400
+"""Characters of a target's reason that a client is told, and whoever runs the gateway, who is to read what to do about it."""
 _TOLD = 8
 """Targets whose reasons are told."""
 
@@ -139,7 +139,7 @@ class Router:
             if consequence.at_fault:
                 told = error if isinstance(error, BackendError) else None
                 self.health.failed(target.name, self._clock(), plan.rules.cooldown, told, at_once=consequence.at_once)
-            attempts.failures.append(_failure(target, error))
+            attempts.failures.append(failure_of(target.name, error))
             return error
         except asyncio.CancelledError:
             attempts.failures.append(Failure(target.name, "cancelled", "", ""))
@@ -176,9 +176,10 @@ class _Run:
         if error is None and chosen.retry_after is not None:
             chosen.retry_after = min(soonest)
         if len(errors) > 1:
-            chosen.failures = tuple(_failure(target, one) for target, one in list(self.errors.items())[:_TOLD])
+            chosen.failures = tuple(failure_of(target.name, one) for target, one in list(self.errors.items())[:_TOLD])
         return chosen
 
 
-def _failure(target: Target, error: PolychatError) -> Failure:
-    return Failure(target.name, outcome_of(error), shown(fault_of(error).message, _REASON), shown(str(error), _REASON))
+def failure_of(target: str, error: PolychatError) -> Failure:
+    """What became of an attempt at ``target``, fit to be shown."""
+    return Failure(target, outcome_of(error), shown(fault_of(error).message, _REASON), shown(str(error), _WHOLE))

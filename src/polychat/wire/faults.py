@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ..errors import (
     BackendError,
     BadInput,
+    CertificateRefused,
     FaultKind,
     LimitReached,
     NotReady,
@@ -18,6 +19,7 @@ from ..errors import (
     TimedOut,
     Unauthorized,
     UnknownTarget,
+    WrongAddress,
     shown,
 )
 from .hints import in_words
@@ -128,6 +130,8 @@ def _fault_of(error: PolychatError) -> Fault:
     if is_of_the_setup(error):
         return Fault(NOT_SET_UP, "server", 503, may_retry=False)
     match error:
+        case CertificateRefused() | WrongAddress():
+            return Fault(NOT_SET_UP, "server", 503)  # a client may ask again: certificates and names also come back
         case UnknownTarget():
             return Fault(str(error), "not_found", 404, "model_not_found", error.field)
         case BadInput():

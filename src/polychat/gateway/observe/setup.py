@@ -1,0 +1,54 @@
+"""What only whoever runs the gateway can mend, as news in the log: a key that is missing or refused, an address that is wrong.
+
+The request that met it has its own line. This one is there besides, with any ``log`` and any ``log_sample``, and where another
+target answered; once for a while, so that a backend that every request meets does not fill the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+from ...errors import Failure
+from .record import Record
+
+EVENT = "a backend is not set up as it must be"
+OUTCOMES = frozenset(("not_set_up", "authentication", "wrong_address", "certificate"))
+"""Of attempts that nobody's request is to blame for, and no backend's bad day."""
+_PAUSE = 300.0
+"""Seconds after which the same is told again."""
+_KEPT = 500
+"""Targets and outcomes of which it is known when they were told."""
+
+
+class SetupNews:
+    """Takes every request's ``Record``; ``tell`` writes an event with its facts."""
+
+    def __init__(self, tell: Callable[..., None], *, clock: Callable[[], float] = monotonic) -> None:
+        self._tell, self._clock = tell, clock
+        self._told: dict[tuple[str, str], float] = {}
+
+    def __call__(self, record: Record) -> None:
+        if not record.failures:
+            return
+        for failure in record.failures:
+            if failure.outcome in OUTCOMES and self._is_news(failure, record):
+                self._tell(
+                    EVENT,
+                    target=failure.target[:200],
+                    outcome=failure.outcome,
+                    reason=failure.reason,
+                    request_id=record.request_id,
+                )
+
+    def _is_news(self, failure: Failure, record: Record) -> bool:
+        """A client can name models without end: a target that no route names is told by its provider."""
+        target = failure.target if record.route else failure.target.partition("/")[0]
+        known, now = (target, failure.outcome), self._clock()
+        if now < self._told.get(known, now):
+            return False
+        self._told.pop(known, None)
+        if len(self._told) >= _KEPT:
+            del self._told[next(iter(self._told))]
+        self._told[known] = now + _PAUSE
+        return True
