@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from polychat.backends.builtin import known
-from polychat.backends.fitting import call_id, fitted, fitted_as_it_came
+from polychat.backends.fitting import BRIDGE, call_id, fitted, fitted_as_it_came
 from polychat.providers._notes import Notes
 from polychat.types import Ask, FilePart, ImagePart, Opaque, ReasoningPart, TextPart, Thinking, Tool, ToolCall, ToolResult, Turn
 from polychat.wire import openai_chat as wire
@@ -115,6 +115,29 @@ def test_stops_within_the_limit() -> None:
     notes = Notes()
     assert fitted({"stop": list("abcde")}, known()["openai"], notes)["stop"] == list("abcd")
     assert [loss.field for loss in notes.losses] == ["stop"]
+
+
+@pytest.mark.parametrize("comes_as_it_was", [False, True])
+def test_the_assistant_speaks_between_a_result_and_the_user(comes_as_it_was: bool) -> None:
+    """Mistral answers 400 to a user right behind a result: a message stands between, and is told; elsewhere nothing changes."""
+    call = {
+        "role": "assistant",
+        "tool_calls": [{"id": "abcDEF123", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+    }
+    result = {"role": "tool", "tool_call_id": "abcDEF123", "content": "x"}
+    user, answer = {"role": "user", "content": "and?"}, {"role": "assistant", "content": "Well."}
+    said = [user, call, result, result, user, call, result, answer, user, call, result]
+    notes = Notes()
+    for name, expected in (
+        ("mistral", [*said[:4], {"role": "assistant", "content": BRIDGE}, *said[4:]]),
+        ("openai", said),
+    ):
+        if comes_as_it_was:
+            made = fitted_as_it_came({"messages": json.dumps(said).encode()}, notes, known()[name])["messages"]
+        else:
+            made = fitted({"messages": [dict(one) for one in said]}, known()[name], notes)["messages"]
+        assert (json.loads(made) if isinstance(made, bytes) else made) == expected
+    assert [(loss.field, loss.kind) for loss in notes.losses] == [("turns.tool", "emulated")]
 
 
 def test_roles_that_a_server_does_not_know() -> None:

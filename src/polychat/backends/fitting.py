@@ -51,7 +51,7 @@ def taken_along(ask: Ask, row: Row) -> tuple[Ask, Object]:
 
 def changes(row: Row) -> bool:
     """Whether this vendor wants any request otherwise than as it came."""
-    limits = row.stops or row.call_id or not row.developer or row.one_system or not row.stream_usage
+    limits = row.stops or row.call_id or not row.developer or row.one_system or row.assistant_after_tool or not row.stream_usage
     return bool(row.rename or row.drop or row.message_drop or row.reasoning or limits)
 
 
@@ -69,7 +69,7 @@ def fitted(body: Object, row: Row, notes: Notes) -> Object:
         notes.add([Loss("stop", "emulated", f"{title} takes {row.stops} texts that end the answer: the first of them go out")])
     messages = body.get("messages")
     if isinstance(messages, list):
-        body["messages"] = _messages(messages, row)
+        body["messages"] = _messages(messages, row, notes)
     if not row.rename:
         return body
     # What is there by the new name already is the caller's own word for it.
@@ -95,6 +95,7 @@ def _is_read(messages: bytes, row: Row) -> bool:
     """Whether messages must be read whole, and not just which fields they have."""
     return bool(
         (row.call_id and b'"tool_call' in messages)
+        or (row.assistant_after_tool and b'"tool"' in messages)
         or (not row.developer and b'"developer"' in messages)
         or (row.one_system and (b'"system"' in messages or b'"developer"' in messages))
     )
@@ -107,7 +108,7 @@ def _value(said: Any, name: str, decoder: Any = None) -> Any:
         raise BadInput(f"{name} is not what it must be: {shown(str(error))}", field=name) from None
 
 
-def _messages(messages: list[Object], row: Row) -> list[Object]:
+def _messages(messages: list[Object], row: Row, notes: Notes) -> list[Object]:
     if not all(isinstance(message, dict) for message in messages):
         return messages  # the vendor says what is wrong with them
     for message in messages:
@@ -120,7 +121,9 @@ def _messages(messages: list[Object], row: Row) -> list[Object]:
             message["role"] = "system"
         if row.call_id:
             _name_calls(message, row.call_id)
-    return _one_system(messages) if row.one_system else messages
+    if row.one_system:
+        messages = _one_system(messages)
+    return _bridged(messages, row, notes) if row.assistant_after_tool else messages
 
 
 def _one_system(messages: list[Object]) -> list[Object]:
@@ -135,6 +138,23 @@ def _one_system(messages: list[Object]) -> list[Object]:
     if all(isinstance(one, str) for one in contents):
         content = "\n\n".join(part["text"] for part in content)
     return [{**told[0], "content": content}, *(message for message in messages if message not in told)]
+
+
+BRIDGE = "I have the result."
+"""What the assistant says between a result and the user's words, where the vendor wants it to say something."""
+
+
+def _bridged(messages: list[Object], row: Row, notes: Notes) -> list[Object]:
+    """A message of the assistant behind each run of results that none of its own follows."""
+    found: list[Object] = []
+    for message in messages:
+        if found and found[-1].get("role") == "tool" and message.get("role") not in ("tool", "assistant"):
+            found.append({"role": "assistant", "content": BRIDGE})
+        found.append(message)
+    if len(found) > len(messages):
+        note = f"{row.title or row.name} wants the assistant to answer a result before anybody else speaks: it says {BRIDGE!r}"
+        notes.add([Loss("turns.tool", "emulated", note)])
+    return found
 
 
 def _name_calls(message: Object, length: int) -> None:

@@ -64,6 +64,9 @@ class Row:
         False,
         "Whether all system messages are to be one before all others: templates may refuse a second or a late one.",
     )
+    assistant_after_tool: bool = option(
+        False, "Whether a message of the assistant must stand between a tool's result and what is said next; one is put there."
+    )
     custom_tools: bool = option(
         False, "Whether tools of the type `custom` are known there; elsewhere each is sent as a function whose input is a text."
     )

@@ -13,6 +13,7 @@ from ...wire.reading import finish_of, is_reply, parsed, truncated
 
 if TYPE_CHECKING:
     from ...http.exchange import Answer
+    from ...wire.naming import Naming
     from ...wire.passing import StreamMonitor
     from .run import Chat
 
@@ -184,13 +185,15 @@ class PassthroughBody:
 
 
 class PassthroughStream:
-    """A stream as it comes."""
+    """A stream as it comes; ``naming`` puts the name into it that was asked for."""
 
-    def __init__(self, response: Answer, monitor: StreamMonitor, first: bytes) -> None:
-        self._response, self._monitor, self._first = response, monitor, first
+    def __init__(self, response: Answer, monitor: StreamMonitor, first: bytes, naming: Naming | None) -> None:
+        self._response, self._monitor, self._first, self._naming = response, monitor, first, naming
 
     @classmethod
-    async def begun(cls, response: Answer, monitor: StreamMonitor, chat: Chat) -> PassthroughStream:
+    async def begun(
+        cls, response: Answer, monitor: StreamMonitor, chat: Chat, naming: Naming | None = None
+    ) -> PassthroughStream:
         """Waits for the first bytes. Raises the failure that they tell of, unless they hold words that were paid for."""
         first = b""
         while not first and monitor.finish is None:
@@ -198,17 +201,21 @@ class PassthroughStream:
                 first = monitor.end()
                 break
             first = monitor.feed(data)
+            if naming is not None:
+                first = naming.feed(first, monitor.served)
         finish = monitor.finish
+        if naming is not None and finish is not None:
+            first += naming.end()
         if finish is not None and finish.error is not None:
             begun = monitor.served is not None
             error = _judged(finish.error, monitor.usage, begun=begun, came=monitor.came)
             if not (error.paid and monitor.came and first):
                 raise error
         chat.answered_at = monotonic()
-        return cls(response, monitor, first)
+        return cls(response, monitor, first, naming)
 
     async def send(self, chat: Chat) -> None:
-        context, monitor, response = chat.context, self._monitor, self._response
+        context, monitor, response, naming = chat.context, self._monitor, self._response, self._naming
         record = context.record
         record.passed = True
         if not context.started:
@@ -222,18 +229,26 @@ class PassthroughStream:
         lost: BackendError | None = None
         try:
             while monitor.finish is None and (data := await piece()):
-                if passed := feed(data):
+                passed = feed(data)
+                if naming is not None:
+                    passed = naming.feed(passed, monitor.served)
+                if passed:
                     await send(passed)
         except BackendError as error:
             lost = error
         rest = monitor.end()
+        if naming is not None:
+            rest = naming.feed(rest, monitor.served) + naming.end()
         finish = monitor.finish
         assert finish is not None
         if lost is not None and finish.verdict != "complete":
             finish = Finish("truncated", error=lost)
         if finish.verdict != "complete" and not monitor.told:
             end = chat.inbound.dialect.piece_end
-            rest += (b"" if context.latest.endswith(end) else end) + chat.failure(finish, monitor)
+            failure = chat.failure(finish, monitor)
+            if naming is not None:
+                failure = naming.renamed(failure)
+            rest += (b"" if (rest or context.latest).endswith(end) else end) + failure
         chat.counted(monitor.usage, monitor.served)
         chat.ended(finish)
         await context.last(rest)

@@ -25,6 +25,7 @@ from ...types import Ask, TextPart
 from ...wire.answering import Writer
 from ...wire.faults import fault_of
 from ...wire.ledger import Loss
+from ...wire.naming import Naming, named_body
 from ...wire.passing import StreamMonitor
 from ...wire.reading import finish_of
 from ..context import Refused, RequestContext
@@ -157,21 +158,34 @@ class Chat:
             if not response.ok:
                 raise await relay.refusal(response)
             if not stream:
-                return self._passed_whole(await response.read(MAX_REPLY))
+                return self._passed_whole(await response.read(MAX_REPLY), self._asked_as(target))
             if response.content_type != dialect.stream_type:
                 # It answers whole all the same: what the client is to get as a stream is read, and written as one.
                 return await translated(response.events(dialect.wire.Reader()), whole=False, chat=self)
-            return await PassthroughStream.begun(response, dialect.monitor(inbound), self)
+            name = self._asked_as(target)
+            naming = None if name is None else Naming(dialect.model_member, name, dialect.piece_end)
+            return await PassthroughStream.begun(response, dialect.monitor(inbound), self, naming)
         except BaseException:
             response.close()
             raise
 
-    def _passed_whole(self, body: bytes) -> OpenReply:
-        finish, usage, served = self.inbound.dialect.ending(body)
+    def _asked_as(self, target: Target) -> str | None:
+        """The name that an answer which passes is to tell, where the backend was asked by another.
+
+        Whoever lists several models wants to know which of them answered.
+        """
+        asked, models = self.inbound.model, self.inbound.models
+        return None if asked == target.model or (models is not None and len(models) > 1) else asked
+
+    def _passed_whole(self, body: bytes, name: str | None) -> OpenReply:
+        dialect = self.inbound.dialect
+        finish, usage, served = dialect.ending(body)
         if finish.error is not None and not (finish.verdict == "truncated" and body.rstrip().endswith(b"}")):
             raise judged(finish.error, [], body)
         # A whole reply that names no end says so itself, where it passes as it came.
-        return PassthroughBody(self.inbound.dialect.named(self.inbound, body), finish, usage, served)
+        if name is not None:
+            body = named_body(body, dialect.model_member, served, name)
+        return PassthroughBody(body, finish, usage, served)
 
     @property
     def timeouts(self) -> Timeouts:

@@ -101,6 +101,8 @@ class Dialect:
     """What each piece of its streams ends with."""
     id_header: ClassVar[bytes] = b""
     """Where its clients look for a request's name, if not in ``x-request-id``."""
+    model_member: ClassVar[str] = "model"
+    """What tells the model's name in its replies."""
     passes: ClassVar[bool] = True
     """Whether requests may go to a backend of the same wire as they stand."""
     streams: ClassVar[bool] = False
@@ -148,10 +150,6 @@ class Dialect:
     def ending(self, body: bytes) -> tuple[Finish, Usage | None, str | None]:
         """How a whole reply that passes through ends, what it cost, and which model answered."""
         return ending_in(self.wire.read_reply(body))
-
-    def named(self, inbound: InboundChat, body: bytes) -> bytes:
-        """A whole reply that passes through, under the name that was asked for where clients need that."""
-        return body
 
     def monitor(self, inbound: InboundChat) -> StreamMonitor:
         """What looks at a stream that passes through."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 
 from ...errors import BadReply, EmptyReply, ReplyFailed, shown
@@ -24,7 +25,7 @@ _MARKS = (
 _LONGEST = max(map(len, _MARKS))
 _SAID = re.compile(rb'"delta":\s?\{[^{}\n]*?"(?!role")\w+":\s?(?:"[^"]|\[\s?[^\]\s]|\{\s?[^}\s])')
 """Something of an answer: a member of a delta, other than the role, that is not empty."""
-_SERVED = re.compile(rb'"model":\s?"([^"\\]{1,200})"')
+_SERVED = re.compile(rb'"model":\s?("(?:[^"\\]|\\.){1,200}")')
 _END = re.compile(rb"\n\r?\n")
 _NO_CHOICES = re.compile(rb'"choices":\s?\[\s?\]')
 
@@ -86,7 +87,8 @@ class Chunks:
         """Before anything of the answer came: ``said`` is what came since the last whole chunk."""
         self.came = _SAID.search(said) is not None
         if self.served is None and (model := _SERVED.search(said)) is not None:
-            self.served = model[1].decode("utf-8", "replace")
+            with suppress(ValueError):
+                self.served = decoded(model[1])
 
     def _read_last(self, chunk: bytes) -> bool:
         """As ``_read``; what was cut is no end, and an error that no blank line ends is none that a client reads."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 from ....types import Ask
 from ....wire import anthropic
 from ....wire.answering import Writer
-from ....wire.anthropic.passing import Renamed, named_as
 from ....wire.faults import Fault
-from ....wire.passing import StreamMonitor
 from ....wire.wires import wire
 from ...context import RequestContext
 from ...counting import counted
@@ -22,12 +20,6 @@ class Anthropic(Dialect):
     beat = b'event: ping\ndata: {"type": "ping"}\n\n'
     id_header = b"request-id"
     forwards = ("anthropic-version", "anthropic-beta")
-
-    def monitor(self, inbound: InboundChat) -> StreamMonitor:
-        return Renamed(inbound.model)
-
-    def named(self, inbound: InboundChat, body: bytes) -> bytes:
-        return named_as(body, inbound.model)
 
     def inbound(self, context: RequestContext) -> InboundChat:
         inbound = super().inbound(context)

@@ -21,6 +21,7 @@ class Gemini(Dialect):
 
     name = "gemini"
     wire = wire("gemini")
+    model_member = "modelVersion"
     beat = b""
     """None: Google's own client takes a comment for the beginning of a reply."""
 

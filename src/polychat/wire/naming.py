@@ -1,0 +1,156 @@
+"""A reply that passes through under the name that its client asked for, where the backend knows the model by another.
+
+Clients compare: Claude Code leaves out thoughts of another model than it asked for. All else stays as it came, byte for byte.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from ._json import decoded, encoded
+
+_HELD = 65_536
+"""Bytes of a stream's beginning that are held until the model's name is there."""
+_SHALLOW = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_WITHIN = ("response", "message")
+"""Members that hold the reply in some events of a stream."""
+
+
+@lru_cache(maxsize=8)
+def _pattern(member: str) -> re.Pattern[bytes]:
+    return re.compile(rb'("%b"\s{0,9}:\s{0,9})("(?:[^"\\]|\\.){1,400}")' % member.encode())
+
+
+def named_body(body: bytes, member: str, served: str | None, name: str) -> bytes:
+    """A whole reply with ``name`` in its ``member``, which says ``served``; as it came where it says nothing."""
+    found = [] if served is None else [one for one in _pattern(member).finditer(body) if _says(one, served)]
+    if not found:
+        return body
+    if len(found) == 1:
+        begin, end = found[0].span(2)
+        return b"".join((body[:begin], encoded(name), body[end:]))
+    return _exactly(body, member, name)
+
+
+def _says(found: re.Match[bytes], served: str) -> bool:
+    try:
+        return bool(decoded(found[2]) == served)
+    except ValueError:
+        return False
+
+
+def _exactly(said: bytes, member: str, name: str) -> bytes:
+    """JSON with ``name`` in the reply's own ``member``, and in none that is deeper. As it came where it is no such object."""
+    try:
+        fields: dict[str, Any] = _SHALLOW.decode(said)
+    except (msgspec.DecodeError, RecursionError):
+        return said
+    if member in fields:
+        return encoded({**fields, member: name})
+    for inner in _WITHIN:
+        if inner in fields:
+            return encoded({**fields, inner: msgspec.Raw(_exactly(bytes(fields[inner]), member, name))})
+    return said
+
+
+class Naming:
+    """Puts ``name`` into each event of one stream. ``end``: what a unit of the stream ends with, an event or a line.
+
+    Nothing is decoded: what the backend's first unit says of the model is looked for as it stands, and replaced.
+    """
+
+    __slots__ = ("_end", "_held", "_member", "_name", "_new", "_off", "_old")
+
+    def __init__(self, member: str, name: str, end: bytes) -> None:
+        self._member, self._name, self._end = member, name, end
+        self._held = bytearray()
+        """A unit that came before the backend's name for the model was known, then a line that was cut."""
+        self._old = self._new = b""
+        self._off = False
+
+    def feed(self, data: bytes, served: str | None) -> bytes:
+        """What passes on now. ``served`` is the backend's name for the model, once it said so."""
+        if self._off:
+            return data
+        if not self._old:
+            return self._begin(data, served)
+        if not self._held and data[-1:] == b"\n":  # the usual read: whole lines
+            return self.renamed(data)
+        return self._lines(data)
+
+    def end(self) -> bytes:
+        """What was held, now that no more comes."""
+        rest = self.renamed(bytes(self._held))
+        self._held.clear()
+        return rest
+
+    def _lines(self, data: bytes) -> bytes:
+        """Whole lines pass: no client can use a part of one. Of a long line all but what may begin the name."""
+        held = self._held
+        if whole := data.rfind(b"\n") + 1:
+            passed = bytes(held) + data[:whole]
+            held.clear()
+            held += data[whole:]
+            return self.renamed(passed)
+        held += data
+        if len(held) <= _HELD:
+            return b""
+        passed = bytes(held)
+        kept = self._kept(passed)
+        del held[: len(held) - kept]
+        return self.renamed(passed[: len(passed) - kept])
+
+    def renamed(self, data: bytes) -> bytes:
+        """Whole events with the name in them."""
+        if not self._old or (count := data.count(self._old)) == 0:
+            return data
+        if count == 1:
+            return data.replace(self._old, self._new)
+        return b"\n".join(map(self._line, data.split(b"\n")))
+
+    def _line(self, line: bytes) -> bytes:
+        if line.count(self._old) < 2:
+            return line.replace(self._old, self._new)
+        begin, end = line.find(b"{"), line.rfind(b"}") + 1
+        return line[:begin] + _exactly(line[begin:end], self._member, self._name) + line[end:]
+
+    def _begin(self, data: bytes, served: str | None) -> bytes:
+        """Until the name is known whole units pass, and what begins another is held."""
+        held = self._held
+        seen = max(0, len(held) - 3)
+        held += data
+        if served is None:
+            whole = len(held) if len(held) > _HELD else self._last_end(held, seen)
+            passed = bytes(held[:whole])
+            del held[:whole]
+            return passed
+        said = bytes(held)
+        held.clear()
+        found = next((one for one in _pattern(self._member).finditer(said) if _says(one, served)), None)
+        if found is None:
+            self._off = True
+            return said
+        self._old, self._new = found[0], found[1] + encoded(self._name)
+        return self.feed(said, served)
+
+    def _last_end(self, held: bytearray, begin: int) -> int:
+        if self._end == b"\n":
+            return held.rfind(b"\n", begin) + 1
+        return max(
+            (place + len(mark) for mark in (b"\n\n", b"\n\r\n", b"\r\r") if (place := held.rfind(mark, begin)) >= 0), default=0
+        )
+
+    def _kept(self, data: bytes) -> int:
+        """How many bytes at the end may be the beginning of the old name."""
+        if data.endswith(self._old):
+            return 0
+        at = data.find(b'"', max(0, len(data) - len(self._old) + 1))
+        while at >= 0:
+            if self._old.startswith(data[at:]):
+                return len(data) - at
+            at = data.find(b'"', at + 1)
+        return 0
