@@ -183,7 +183,7 @@ def test_efforts_are_levels_and_budgets_where_there_are_no_levels() -> None:
     assert config("gemini-3-pro", effort="high") == {"thinkingLevel": "HIGH"}
     assert config("gemini-3-pro", effort="none") == {"thinkingLevel": "MINIMAL"}
     assert config("gemini-2.5-flash", effort="none") == {"thinkingBudget": 0}
-    assert config("gemini-2.5-pro", effort="xhigh", summary="auto") == {"thinkingBudget": 24576, "includeThoughts": True}
+    assert config("gemini-2.5-pro", effort="xhigh", summary="auto") == {"thinkingBudget": 32768, "includeThoughts": True}
     assert config("gemini-3-pro", effort="low", budget=5) == {"thinkingBudget": 5}
     assert read(said({"text": "x"}, generationConfig={"thinkingConfig": {}})).reasoning is None
 

@@ -1,17 +1,20 @@
 """An ask of another wire as Gemini's API takes it: what it would answer with 400 is changed, and what changes is told.
 
 Limits and words are those of the API's discovery document (``generativelanguage`` v1beta): ``GenerationConfig.stopSequences``,
-``GenerateContentRequest.serviceTier``.
+``GenerateContentRequest.serviceTier``. How a model may think is in ``generations.py``.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from ...types import Ask, ImagePart, Part, TextPart, ToolResult, Turn
+from ...types import Ask, ImagePart, Part, TextPart, Thinking, ToolResult, Turn
+from ..efforts import nearest
 from ..ledger import Loss
 from ..media import type_named, type_of_bytes
+from .generations import Rules, rules_of
 from .names import NAME, VENDOR
+from .write import budget_of
 
 MOST_STOPS = 5
 _EMPTY = TextPart("")
@@ -35,7 +38,46 @@ def adjusted(ask: Ask, vendor: str = VENDOR) -> tuple[Ask, list[Loss]]:
         better.service_tier = _TIERS.get(ask.service_tier)
         if ask.service_tier not in _TIERS:
             losses.append(Loss("service_tier", "dropped", f"the API knows {', '.join(sorted(_KNOWN))}", ask.service_tier))
+    if ask.reasoning is not None and (rules := rules_of(ask.model)) is not None:
+        better.reasoning = _thinking(ask.reasoning, rules, losses)
     return better, losses
+
+
+def _thinking(wanted: Thinking, rules: Rules, losses: list[Loss]) -> Thinking | None:
+    """What is wanted as the model takes it: a level, or a budget within its range."""
+    field = "reasoning.effort" if wanted.budget is None else "reasoning.budget"
+    is_off = wanted.budget == 0 or (wanted.budget is None and wanted.effort == "none")
+    if not rules.efforts and rules.budgets is None:
+        if not is_off and (wanted.effort, wanted.budget) != (None, None):
+            losses.append(Loss(field, "dropped", "the model does not think first"))
+        return None
+    if is_off and not rules.off:
+        losses.append(Loss(field, "emulated", "the model always thinks: it is asked for the least it can"))
+    if rules.budgets is not None:
+        return _budget(wanted, rules.budgets, losses, is_off=is_off, may_be_off=rules.off)
+    if wanted.budget is not None and not is_off:
+        return wanted  # taken beside levels, for the sake of what was written for models before
+    if is_off or wanted.effort is None:
+        return wanted if not is_off else replace(wanted, effort=rules.efforts[0], budget=None)
+    effort = nearest(wanted.effort, rules.efforts)
+    if effort != wanted.effort:
+        note = f"the model takes {', '.join(rules.efforts)}: {wanted.effort} is asked for as {effort}"
+        losses.append(Loss(field, "emulated", note))
+    return replace(wanted, effort=effort)
+
+
+def _budget(wanted: Thinking, limits: tuple[int, int], losses: list[Loss], *, is_off: bool, may_be_off: bool) -> Thinking:
+    least, most = limits
+    if is_off:
+        return replace(wanted, budget=0 if may_be_off else least)
+    if wanted.budget is None:
+        return wanted if wanted.effort is None else replace(wanted, budget=min(most, budget_of(wanted.effort)))
+    if wanted.budget < 0:
+        return wanted
+    budget = max(least, min(most, wanted.budget))
+    if budget != wanted.budget:
+        losses.append(Loss("reasoning.budget", "emulated", f"the model takes {least:,} to {most:,} tokens: {budget:,} go out"))
+    return replace(wanted, budget=budget)
 
 
 def _turn(turn: Turn) -> Turn:

@@ -61,8 +61,12 @@ FATES: Fates = {
     "logprobs": mapped("responseLogprobs and logprobs"),
     "logit_bias": dropped("the API has no biases of tokens"),
     "n": mapped("candidateCount"),
-    "reasoning.effort": mapped("thinkingLevel, where none is MINIMAL and xhigh is HIGH; for Gemini 2 a thinkingBudget"),
-    "reasoning.budget": Fate("kept", "it goes in place of the effort where both are said: the API refuses both"),
+    "reasoning.effort": mapped(
+        "thinkingLevel, for Gemini 2 a thinkingBudget; the next one where the model lacks it, which is told"
+    ),
+    "reasoning.budget": Fate(
+        "kept", "within the model's range; it goes in place of the effort where both are said: the API refuses both"
+    ),
     "reasoning.summary": mapped("includeThoughts: any kind of summary is one"),
     "verbosity": dropped("the API has no such word"),
     "metadata": dropped("the API keeps no labels"),

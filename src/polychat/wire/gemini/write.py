@@ -24,8 +24,8 @@ _LEVELS: dict[Effort, str] = {
     **{"none": "MINIMAL", "minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH"},
     "xhigh": "HIGH",  # the API knows no more
 }
-_BUDGETS: dict[Effort, int] = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 24576}
-"""What the vendor's own OpenAI door makes of an effort for models that know no levels."""
+_BUDGETS: dict[Effort, int] = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32768}
+"""What the vendor's own OpenAI door makes of an effort for models that know no levels; the last is the most that one takes."""
 _NO_LEVELS = re.compile(r"gemini-2\b")
 
 
@@ -132,6 +132,11 @@ def _format(form: Format) -> Object:
         return {"responseMimeType": "text/plain"}
     shape: Object = {"responseMimeType": "application/json"}
     return shape if form.kind == "json" else {**shape, "responseJsonSchema": form.schema}
+
+
+def budget_of(effort: Effort) -> int:
+    """Tokens of thought that stand for an effort."""
+    return _BUDGETS[effort]
 
 
 def _thinking(wanted: Thinking, model: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ openrouter.ai/docs (``reasoning``, ``reasoning_details``, ``images``, errors ins
 ai.google.dev/gemini-api/docs/openai (``extra_content``).
 """
 
+from .adjusting import adjusted
 from .answer import writer
 from .completions import completion_writer, read_completion_request
 from .content import read_turns
@@ -21,6 +22,7 @@ __all__ = [
     "NAME",
     "VENDOR",
     "Reader",
+    "adjusted",
     "completion_writer",
     "path",
     "read_completion_request",

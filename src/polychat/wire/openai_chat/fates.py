@@ -37,7 +37,7 @@ FATES: Fates = {
     "min_p": _NOT_OPENAI,
     "repetition_penalty": _NOT_OPENAI,
     "logprobs": mapped("logprobs and top_logprobs"),
-    "reasoning.effort": mapped("reasoning_effort"),
+    "reasoning.effort": mapped("reasoning_effort; to OpenAI the next one where the model lacks it, which is told"),
     "reasoning.budget": emulated("by the reasoning_effort that comes nearest: tokens of thought are not counted here"),
     "reasoning.summary": dropped("the backend decides whether and how thoughts are told"),
     "previous": dropped("the API keeps no replies to go on from; OpenAI's Responses do"),

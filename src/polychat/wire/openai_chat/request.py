@@ -8,6 +8,7 @@ from typing import Any
 from ...types import (
     Ask,
     AudioPart,
+    Effort,
     FilePart,
     Format,
     HostedTool,
@@ -84,11 +85,20 @@ def _about_form(ask: Ask, body: Object, *, own: bool) -> None:
         body["reasoning_effort"] = effort
 
 
-def effort_of(thinking: Thinking) -> str | None:
+_BY_BUDGET: tuple[tuple[int, Effort | None], ...] = (
+    (-1, None),
+    (0, "none"),
+    (1024, "minimal"),
+    (2048, "low"),
+    (8192, "medium"),
+)
+
+
+def effort_of(thinking: Thinking) -> Effort | None:
     """The effort, or the one that comes nearest to a budget of tokens."""
     if thinking.effort is not None or thinking.budget is None:
         return thinking.effort
-    for most, effort in ((-1, None), (0, "none"), (1024, "minimal"), (2048, "low"), (8192, "medium")):
+    for most, effort in _BY_BUDGET:
         if thinking.budget <= most:
             return effort
     return "high"

@@ -7,8 +7,10 @@ from dataclasses import replace
 from hashlib import sha256
 
 from ...types import Ask, Part, TextPart, ToolCall, ToolResult, Turn
+from ..efforts import fitting
 from ..ledger import Loss
 from .names import NAME, VENDOR
+from .write import effort_of
 
 LONGEST_ID = 64
 """Characters of the id of a call."""
@@ -31,6 +33,9 @@ def adjusted(ask: Ask, vendor: str = VENDOR) -> tuple[Ask, list[Loss]]:
     if ask.max_tokens is not None and ask.max_tokens < LEAST_TOKENS:
         better.max_tokens = LEAST_TOKENS
         losses.append(Loss("max_tokens", "emulated", f"the API takes {LEAST_TOKENS} and more: {LEAST_TOKENS} are asked for"))
+    if ask.reasoning is not None:
+        better.reasoning, told = fitting(ask.reasoning, effort_of(ask.reasoning), ask.model)
+        losses += told
     if _asks_for_thoughts(ask, vendor):
         better.store = False  # with which encrypted thoughts are asked for
     return better, losses

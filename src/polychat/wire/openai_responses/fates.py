@@ -47,7 +47,7 @@ FATES: Fates = {
     "logprobs": mapped("top_logprobs, and message.output_text.logprobs in include"),
     "logit_bias": dropped("the Responses API takes no biases"),
     "n": dropped("the Responses API gives one answer an ask"),
-    "reasoning.effort": Fate("kept", "reasoning.effort"),
+    "reasoning.effort": Fate("kept", "reasoning.effort; to OpenAI the next one where the model lacks it, which is told"),
     "reasoning.budget": emulated("by the nearest reasoning.effort: this wire counts no tokens of thought"),
     "reasoning.summary": mapped("reasoning.summary; none is said by leaving it out"),
     "verbosity": mapped("text.verbosity"),

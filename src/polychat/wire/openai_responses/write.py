@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ...types import Ask, Format, Thinking, Tool, ToolChoice
+from ...types import Ask, Effort, Format, Thinking, Tool, ToolChoice
 from ..adapting import apart as apart_of
 from ..checks import short_name
 from .items import Items, apart
@@ -88,15 +88,16 @@ def _format(form: Format) -> Object:
 
 
 def _reasoning(thinking: Thinking) -> Object:
-    said = {"effort": _effort(thinking), "summary": None if thinking.summary == "none" else thinking.summary}
+    said = {"effort": effort_of(thinking), "summary": None if thinking.summary == "none" else thinking.summary}
     return {name: value for name, value in said.items() if value is not None}
 
 
-def _effort(thinking: Thinking) -> str | None:
+def effort_of(thinking: Thinking) -> Effort | None:
     """The effort, or the one that comes nearest to a budget of tokens; as much as it likes is what the model does anyway."""
     if thinking.effort is not None or thinking.budget is None or thinking.budget < 0:
         return thinking.effort
-    for most, effort in ((0, "none"), (2_048, "low"), (8_192, "medium")):
+    budgets: tuple[tuple[int, Effort], ...] = ((0, "none"), (2_048, "low"), (8_192, "medium"))
+    for most, effort in budgets:
         if thinking.budget <= most:
             return effort
     return "high"

@@ -1,0 +1,148 @@
+"""Kind: an effort of thought that a model lacks, which its API answers with 400: the next one goes out, and that is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from polychat.types import Ask, Effort, TextPart, Thinking, Turn
+from polychat.wire.efforts import ORDER, nearest, openai_efforts
+from polychat.wire.gemini.generations import rules_of
+from polychat.wire.ledger import Loss
+from polychat.wire.wires import adjusted, names, wire
+
+
+def sent(spoken: str, model: str, thinking: Thinking, vendor: str = "") -> tuple[dict[str, Any], list[Loss]]:
+    """What of the body says how to think, and the losses."""
+    it = wire(spoken)
+    ask = Ask(model, [Turn("user", [TextPart("hi")])], wire="anthropic", reasoning=thinking)
+    before = repr(ask)
+    better, losses = adjusted(it, ask, vendor or it.VENDOR)
+    assert repr(ask) == before, "the ask that was given stays as it is"
+    body = it.write_request(better, vendor=vendor or it.VENDOR)
+    found = body.get("generationConfig", {}).get("thinkingConfig") or body.get("reasoning") or {}
+    return found or ({"effort": body["reasoning_effort"]} if "reasoning_effort" in body else {}), losses
+
+
+LEVELS = {
+    "gemini-3-pro-preview": ("low", "high"),
+    "google/gemini-3.1-pro-preview": ("low", "medium", "high"),
+    "gemini-3-flash-preview": ("minimal", "low", "medium", "high"),
+    "gemini-3.1-flash-lite": ("minimal", "low", "medium", "high"),
+    "gemini-3.5-flash": ("minimal", "low", "medium", "high"),
+    "models/gemini-3.7-flash": ("low", "medium", "high"),
+    "gemini-3.8-flash": ("low", "medium", "high"),
+    "gemini-3.1-flash-image": ("minimal", "high"),
+    "gemini-flash-latest": ("low", "medium", "high"),
+    "gemini-flash-lite-latest": ("minimal", "low", "medium", "high"),
+    "gemini-4-pro": ("low", "medium", "high"),
+}
+
+
+@pytest.mark.parametrize("effort", ORDER)
+@pytest.mark.parametrize("model", LEVELS)
+def test_geminis_levels(model: str, effort: Effort) -> None:
+    """A level that the model has goes as it is, of others the next; none is never sent as a level."""
+    said, losses = sent("gemini", model, Thinking(effort))
+    known = LEVELS[model]
+    assert said == {"thinkingLevel": nearest(effort, known).upper()}
+    assert [loss.kind for loss in losses] == ["emulated"] * (effort not in known)
+
+
+@pytest.mark.parametrize(
+    ("model", "thinking", "budget", "told"),
+    [
+        ("gemini-2.5-pro", Thinking("none"), 128, "emulated"),
+        ("gemini-2.5-pro", Thinking(budget=0), 128, "emulated"),
+        ("gemini-2.5-pro", Thinking(budget=1), 128, "emulated"),
+        ("gemini-2.5-pro", Thinking(budget=40_000), 32_768, "emulated"),
+        ("gemini-2.5-pro", Thinking("xhigh"), 32_768, None),
+        ("gemini-2.5-pro", Thinking(budget=-1), -1, None),
+        ("gemini-2.5-flash", Thinking("none"), 0, None),
+        ("gemini-2.5-flash", Thinking(budget=100), 100, None),
+        ("gemini-2.5-flash", Thinking("xhigh"), 24_576, None),
+        ("gemini-2.5-flash-lite", Thinking(budget=100), 512, "emulated"),
+        ("gemini-2.5-flash-lite", Thinking("none"), 0, None),
+        ("gemini-2.0-flash", Thinking("high"), None, "dropped"),
+        ("gemini-2.0-flash", Thinking(budget=500), None, "dropped"),
+        ("gemini-2.0-flash", Thinking("none"), None, None),
+        ("gemini-1.5-pro", Thinking("low"), None, "dropped"),
+        ("gemini-2.5-flash-image", Thinking("low"), None, "dropped"),
+    ],
+)
+def test_geminis_budgets(model: str, thinking: Thinking, budget: int | None, told: str | None) -> None:
+    """Within the model's range; nothing for a model that does not think, and the least for one that always does."""
+    said, losses = sent("gemini", model, thinking)
+    assert said == ({} if budget is None else {"thinkingBudget": budget})
+    assert [loss.kind for loss in losses] == ([] if told is None else [told])
+
+
+def test_a_budget_of_nothing_where_there_are_levels() -> None:
+    """Gemini 3 refuses it: the least level goes out. Other budgets are taken."""
+    assert sent("gemini", "gemini-3-pro", Thinking(budget=0))[0] == {"thinkingLevel": "LOW"}
+    assert sent("gemini", "gemini-3-pro", Thinking(budget=900)) == ({"thinkingBudget": 900}, [])
+
+
+OPENAIS = {
+    "gpt-5": ("minimal", "low", "medium", "high"),
+    "gpt-5-mini-2025-08-07": ("minimal", "low", "medium", "high"),
+    "gpt-5-pro": ("high",),
+    "gpt-5-codex": ("low", "medium", "high"),
+    "gpt-5.1": ("none", "low", "medium", "high"),
+    "gpt-5.1-codex": ("low", "medium", "high"),
+    "gpt-5.1-codex-max": ("low", "medium", "high", "xhigh"),
+    "gpt-5.1-chat-latest": ("medium",),
+    "gpt-5.2": ("none", "low", "medium", "high", "xhigh"),
+    "gpt-5.2-codex": ("low", "medium", "high", "xhigh"),
+    "gpt-5.4-pro": ("medium", "high", "xhigh"),
+    "gpt-5.10": ("none", "low", "medium", "high", "xhigh"),
+    "o3-mini": ("low", "medium", "high"),
+    "ft:o4-mini:acme::x": ("low", "medium", "high"),
+}
+
+
+@pytest.mark.parametrize("effort", ORDER)
+@pytest.mark.parametrize("model", OPENAIS)
+@pytest.mark.parametrize(
+    ("spoken", "vendor"),
+    [
+        *[("openai-chat", "openai"), ("openai-chat", "azure-openai")],
+        *[("openai-responses", "openai"), ("openai-responses", "azure-openai-responses")],
+    ],
+)
+def test_openais_efforts(spoken: str, vendor: str, model: str, effort: Effort) -> None:
+    """By either of OpenAI's APIs, at OpenAI and Azure: a word that the model takes, and a loss where it is another."""
+    said, losses = sent(spoken, model, Thinking(effort), vendor)
+    assert said["effort"] == nearest(effort, OPENAIS[model])
+    assert [loss.kind for loss in losses] == ["emulated"] * (effort not in OPENAIS[model])
+
+
+@pytest.mark.parametrize("spoken", ["openai-chat", "openai-responses"])
+def test_budgets_are_words_that_the_model_takes(spoken: str) -> None:
+    """A budget of tokens becomes a word, and that word one which the model has."""
+    assert sent(spoken, "gpt-5.1-codex", Thinking(budget=0))[0]["effort"] == "low"
+    assert sent(spoken, "o3", Thinking(budget=1_000))[0]["effort"] == "low"
+    assert sent(spoken, "o3", Thinking(budget=-1)) == ({}, [])
+
+
+@pytest.mark.parametrize("spoken", ["openai-chat", "openai-responses"])
+def test_no_effort_for_what_does_not_think(spoken: str) -> None:
+    """It is left out and told; where no thinking was asked for nothing is lost."""
+    said, losses = sent(spoken, "gpt-4o", Thinking("high", summary="auto"))
+    assert (said, [loss.kind for loss in losses]) == ({}, ["dropped"])
+    assert sent(spoken, "gpt-4.1", Thinking("none")) == ({}, [])
+
+
+@pytest.mark.parametrize("spoken", names())
+def test_unknown_models_get_what_was_asked_for(spoken: str) -> None:
+    """A model that nobody here knows by its name is for its vendor to judge."""
+    assert openai_efforts("house-model") is rules_of("house-model") is None
+    said, losses = sent(spoken, "house-model", Thinking("medium"))
+    assert losses == []
+    assert not said or "medium" in str(said).lower()
+
+
+def test_others_who_speak_openais_wire_have_words_of_their_own() -> None:
+    """The table is OpenAI's alone: elsewhere the same name may be another model."""
+    assert sent("openai-chat", "gpt-5.1", Thinking("minimal"), "openrouter") == ({"effort": "minimal"}, [])
