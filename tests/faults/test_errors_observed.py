@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import sys
 from pathlib import Path
@@ -19,7 +20,8 @@ from polychat.gateway.observe.record import Record
 from polychat.gateway.observe.setup import EVENT, SetupNews
 from polychat.gateway.paths import DIALECTS
 
-from ..furniture.gateways import asking, configured, fault, gateway, good, row
+from ..furniture.gateways import Running, asking, configured, fault, gateway, good, row
+from ..furniture.server import Say, Seen
 from ..furniture.tls import server_context
 
 
@@ -205,3 +207,90 @@ async def test_made_up_names_are_no_news_twice() -> None:
         record.failures = [Failure(f"house{number}/x", "not_set_up", "", "no key")]
         news(record)
     assert len(news._told) <= 500
+
+
+COUNTS = {
+    "anthropic": ("/v1/messages/count_tokens", {"messages": [{"role": "user", "content": "hi"}]}),
+    "gemini": ("/v1beta/models/{model}:countTokens", {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}),
+    "openai-responses": ("/v1/responses/input_tokens", {"input": "hi"}),
+}
+"""Where each dialect counts tokens."""
+
+
+async def counting(seen: Seen, say: Say) -> None:
+    await say.whole({"input_tokens": 7, "totalTokens": 7})
+
+
+async def attempts_of(here: Running) -> dict[tuple[str, str], float]:
+    body = here.app.metrics.view().rendered("")[0].decode()
+    found = re.findall(r'polychat_attempts_total\{outcome="(\w+)",route="[^"]*",target="([^"]+)"\} (\S+)', body)
+    return {(target, outcome): float(count) for outcome, target, count in found}
+
+
+@pytest.mark.parametrize("wire", ["anthropic", "gemini"])
+@pytest.mark.parametrize("door", COUNTS)
+async def test_counting_tokens_is_an_attempt(serve: Any, door: str, wire: str) -> None:
+    """A backend that counts is an attempt with its outcome, and where it fails the next target of the route counts."""
+    first, second = await serve(fault(500)), await serve(counting)
+    providers = {"house": row(wire, first.url), "other": row(wire, second.url)}
+    async with gateway(configured(providers, routes={"fast": ("house/small", "other/small")})) as here:
+        path, body = COUNTS[door]
+        answer = await here.ask(path.format(model="fast"), body if door == "gemini" else {"model": "fast", **body})
+        (record,) = await here.app.recorded()
+        assert await attempts_of(here) == {("house/small", "server"): 1, ("other/small", "answered"): 1}
+    assert answer.status == 200
+    assert 7 in answer.json.values()
+    assert (record.route, record.provider, record.attempts) == ("fast", "other", 2)
+
+
+@pytest.mark.parametrize("door", COUNTS)
+async def test_a_guess_is_no_attempt(serve: Any, door: str) -> None:
+    """Where the first target counts no tokens nobody is asked: the guess is told as one, and counts for no target."""
+    first, second = await serve(good), await serve(counting)
+    providers = {"house": row("openai-chat", first.url), "other": row("anthropic", second.url)}
+    async with gateway(configured(providers, routes={"fast": ("house/small", "other/small")})) as here:
+        path, body = COUNTS[door]
+        answer = await here.ask(path.format(model="fast"), body if door == "gemini" else {"model": "fast", **body})
+        await here.app.recorded()
+        assert await attempts_of(here) == {}
+    assert answer.headers["x-polychat-estimated"] == "true"
+    assert not [*first.seen, *second.seen]
+
+
+ENDS: dict[str, tuple[Any, str]] = {
+    "good": (good, "answered"),
+    "500": (fault(500), "server"),
+    "529": (fault(529, "overloaded_error"), "overloaded"),
+    "429": (fault(429, "rate_limit_error", retry_after="60"), "rate_limit"),
+    "402": (fault(402, "insufficient_quota"), "quota"),
+    "401": (fault(401, "invalid_api_key"), "authentication"),
+    "403": (fault(403, "permission_error"), "permission"),
+    "404": (fault(404, "not_found_error"), "not_found"),
+    "400": (fault(400, "invalid_request_error"), "invalid_request"),
+    "413": (fault(413, "request_too_large"), "too_large"),
+    "too long": (fault(400, "invalid_request_error", "maximum context length is 9 tokens"), "context_length"),
+}
+"""How a backend may end an attempt, and the outcome that it is counted as."""
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("door", [*DIALECTS, "embeddings"])
+async def test_outcomes_of_attempts(serve: Any, door: str, end: str) -> None:
+    """Each end of an attempt counts by its word, passed or translated, whole or streamed, and of embeddings too."""
+    handler, outcome = ENDS[end]
+
+    async def vectors(seen: Seen, say: Say) -> None:
+        await say.whole(
+            {"object": "list", "data": [{"index": 0, "embedding": [0.5]}], "model": "m", "usage": {"prompt_tokens": 1}}
+        )
+
+    is_embedding = door == "embeddings"
+    asks = [asking(door, "fast", stream=stream) for stream in (False, True) if not is_embedding]
+    asks += [("/v1/embeddings", {"model": "fast", "input": "hi"})] * is_embedding
+    for path, body in asks:
+        backend = await serve(vectors if is_embedding and end == "good" else handler)
+        told = configured({"house": row("openai-chat", backend.url)}, routes={"fast": Route(("house/small",), attempts=1)})
+        async with gateway(told) as here:
+            await here.ask(path, body)
+            await here.app.recorded()
+            assert await attempts_of(here) == {("house/small", outcome): 1}

@@ -77,6 +77,11 @@ class Backend(ABC):
         """What it says that it serves; where it cannot be asked, what it names."""
         return [ModelInfo(name) for name in self.models()]
 
+    @property
+    def counts(self) -> bool:
+        """Whether it counts tokens itself: else ``count`` gives ``None`` and asks nobody."""
+        return False
+
     async def count(self, ask: Ask, proxy: str | None = None, **options: Any) -> int | None:
         """How many tokens the prompt of ``ask`` is, by the backend's own count; ``None`` where it has none."""
         return None

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Config
 from ..events import Event
-from ..providers import options_of
+from ..providers import Provider, options_of
 from ..types import Ask, Messages
 from ..wire.embeddings import Embed, Embeddings
 from ..wire.models import ModelInfo
 from .backend import Backend
 
 if TYPE_CHECKING:
-    from ..providers import Notes, Provider
+    from ..providers import Notes
 
 
 class ServiceBackend(Backend):
@@ -47,6 +47,10 @@ class ServiceBackend(Backend):
 
     async def list_models(self, proxy: str | None = None, **options: Any) -> list[ModelInfo]:
         return await self.provider.list_models(proxy, **{**options, "config": self._config})
+
+    @property
+    def counts(self) -> bool:
+        return self.provider.count.__func__ is not Provider.count.__func__  # type: ignore[attr-defined]  # class methods
 
     async def count(self, ask: Ask, proxy: str | None = None, **options: Any) -> int | None:
         return await self.provider.count(ask, proxy, **{**options, "config": self._config})

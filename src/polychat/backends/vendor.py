@@ -146,9 +146,13 @@ class VendorBackend(Backend):
         body = await self._asked(call, "GET", row.models, None)
         return models.read_models(row.models_shape or row.wire, body)
 
+    @property
+    def counts(self) -> bool:
+        return hasattr(wire(self.row.wire), "write_count_request")
+
     async def count(self, ask: Ask, proxy: str | None = None, **options: Any) -> int | None:
         spoken: Any = wire(self.row.wire)
-        if not hasattr(spoken, "write_count_request"):
+        if not self.counts:
             return None
         call, tag = self._call(proxy, options), self.tag()
         asked, _ = adjusted(spoken, ask, tag)

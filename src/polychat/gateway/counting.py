@@ -1,10 +1,12 @@
-"""How many tokens an ask would be: by the backend's own count where it has one, else a guess, which is told as one."""
+"""How many tokens an ask would be: by a backend's own count where it has one, else a guess, which is told as one."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from ..routing import Target
 from ..routing.resolve import LONGEST
+from ..routing.router import Attempts
 from ..types import Ask
 from ..wire.estimating import estimated_prompt
 from .context import RequestContext
@@ -12,12 +14,28 @@ from .listing import planned
 
 
 async def counted(context: RequestContext, ask: Ask) -> int:
-    """Tokens of the prompt. Raises ``PolychatError``."""
+    """Tokens of the prompt, as the first target that can be asked counts them. Raises ``PolychatError``.
+
+    It is a guess where the first target has no count of its own: another's would be of other tokens.
+    """
     context.record.model = ask.model[:LONGEST]
-    target = (await planned(context, ask.model)).targets[0]
-    context.record.provider, context.record.served = target.label, target.model
-    known = await target.backend.count(replace(ask, model=target.model))
-    if known is None:
+    plan = await planned(context, ask.model)
+    context.record.route = plan.route
+    first = plan.targets[0]
+    if not first.backend.counts:
+        context.record.provider, context.record.served = first.label, first.model
         context.more.append((b"x-polychat-estimated", b"true"))
         return estimated_prompt(ask)
-    return known
+    able = tuple(target for target in plan.targets if target.backend.counts)
+    rules = replace(plan.rules, strategy="ordered", weights=())
+    attempts = Attempts()
+
+    async def count(target: Target) -> int:
+        return await target.backend.count(replace(ask, model=target.model)) or 0
+
+    try:
+        return await context.runtime.router.run(
+            replace(plan, targets=able, rules=rules), count, attempts, repeated=context.repeated
+        )
+    finally:
+        context.credit(attempts)
