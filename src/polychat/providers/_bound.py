@@ -15,6 +15,7 @@ from ..errors import BadInput
 from ..events import Event, Finish, Text, ToolCallPiece
 from ..types import Ask, Part, TextPart, Tool, ToolCall, ToolResult
 from ..wire._json import decoded
+from ..wire.adapting import AS_FUNCTION
 from ..wire.ledger import KEPT, emulated
 
 _AS_TEXT = emulated("it goes into the prompt as text")
@@ -22,6 +23,7 @@ FATES = {
     **dict.fromkeys(("format.json", "format.schema", "tools", "tool_choice.required", "tool_choice.named"), KEPT),
     **dict.fromkeys(("turns.tool", "parts.call", "parts.result.text"), _AS_TEXT),
     "parallel_tool_calls": emulated("one tool is called at a time"),
+    "tools.custom": emulated(AS_FUNCTION),
 }
 """What binding does with the fields that a service of plain text drops."""
 

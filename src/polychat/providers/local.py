@@ -18,6 +18,7 @@ from ..prompt import byte_size, turns
 from ..types import Ask, Messages
 from ..user import weights
 from ..wire._json import encoded
+from ..wire.adapting import adapted
 from ..wire.embeddings import Embed, Embeddings, read_reply
 from ..wire.reading import complete, failed, truncated
 from . import _llama
@@ -130,13 +131,14 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
     ) -> AsyncGenerator[list[Event], None]:
         """``events`` of an ask in common words; schemas and calls of tools are bound by a grammar."""
         options = options_of(cls)
-        notes.settle(ask, {**fates_of(cls, options), **FATES}, cls.__name__, cls.__name__)
+        ask = notes.settle(ask, {**fates_of(cls, options), **FATES}, cls.__name__, cls.__name__)
+        ask, calls = adapted(ask, custom=False, named=False)
         bound = Bound(ask)
         given = options_from(ask, options) | ({} if bound.format is None else {"response_format": bound.format})
         async with aclosing(cls.events(ask.model or None, bound.messages(ask), proxy, **given, **kwargs)) as batches:
             async for batch in batches:
                 if events := bound.read(batch):
-                    yield events
+                    yield events if calls is None else calls.take(events)
 
     @classmethod
     async def embed(cls, asked: Embed, proxy: str | None = None, **kwargs: Any) -> Embeddings:
