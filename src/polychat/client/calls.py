@@ -6,21 +6,29 @@ import asyncio
 import contextvars
 from collections.abc import AsyncGenerator, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, overload
 
 from ..errors import BadInput
 from ..providers import KEYWORDS, Notes, ask_of, system_first
 from ..providers._threaded import pieces_of
 from ..types import Conversation
 from ..wire.embeddings import Embed, Embeddings
-from .reply import Reply
+from .reply import Parsed, Reply
 from .streaming import Stream
 from .targets import Targets, own_targets
 
 _KEYWORDS = frozenset(KEYWORDS)
 
 
-def stream(prompt: str | Conversation, *, model: str | None = None, system: str | None = None, **options: Any) -> Stream:
+@overload
+def stream(
+    prompt: str | Conversation, *, schema: type[Parsed], model: str | None = None, system: str | None = None, **options: Any
+) -> Stream[Parsed]: ...
+@overload
+def stream(
+    prompt: str | Conversation, *, model: str | None = None, system: str | None = None, **options: Any
+) -> Stream[Any]: ...
+def stream(prompt: str | Conversation, *, model: str | None = None, system: str | None = None, **options: Any) -> Stream[Any]:
     """Ask ``model``, piece by piece.
 
     ``model`` is ``provider/model``, a route or an alias of the configuration, a model's name that one backend is known by, or
@@ -43,8 +51,16 @@ def stream(prompt: str | Conversation, *, model: str | None = None, system: str 
     return stream_of(own_targets(), prompt, model, system, options)
 
 
-async def ask(prompt: str | Conversation, *, model: str | None = None, system: str | None = None, **options: Any) -> Reply:
-    """Ask ``model`` and wait for the whole reply. Parameters as for ``stream``.
+@overload
+async def ask(
+    prompt: str | Conversation, *, schema: type[Parsed], model: str | None = None, system: str | None = None, **options: Any
+) -> Reply[Parsed]: ...
+@overload
+async def ask(
+    prompt: str | Conversation, *, model: str | None = None, system: str | None = None, **options: Any
+) -> Reply[Any]: ...
+async def ask(prompt: str | Conversation, *, model: str | None = None, system: str | None = None, **options: Any) -> Reply[Any]:
+    """Ask ``model`` and wait for the whole reply. Parameters as for ``stream``; with ``schema`` the reply has it ``parsed``.
 
     Raises ``PolychatError``. A reply cut short raises ``Truncated``, which holds what came in ``text``.
     """
@@ -53,14 +69,14 @@ async def ask(prompt: str | Conversation, *, model: str | None = None, system: s
 
 def stream_of(
     targets: Targets, prompt: str | Conversation, model: str | None, system: str | None, options: dict[str, Any]
-) -> Stream:
+) -> Stream[Any]:
     """``stream`` for the backends of one configuration."""
     return _read(targets, prompt, model, system, options, streamed=True)
 
 
 async def reply_of(
     targets: Targets, prompt: str | Conversation, model: str | None, system: str | None, options: dict[str, Any]
-) -> Reply:
+) -> Reply[Any]:
     """``ask`` for the backends of one configuration."""
     if options.get("images") or options.get("files"):
         reply = await asyncio.to_thread(_read, targets, prompt, model, system, options, streamed=False)
@@ -72,10 +88,18 @@ async def reply_of(
         return reply.reply()
 
 
-def ask_sync(prompt: str | Conversation, *, model: str | None = None, system: str | None = None, **options: Any) -> Reply:
+@overload
+def ask_sync(
+    prompt: str | Conversation, *, schema: type[Parsed], model: str | None = None, system: str | None = None, **options: Any
+) -> Reply[Parsed]: ...
+@overload
+def ask_sync(
+    prompt: str | Conversation, *, model: str | None = None, system: str | None = None, **options: Any
+) -> Reply[Any]: ...
+def ask_sync(prompt: str | Conversation, *, model: str | None = None, system: str | None = None, **options: Any) -> Reply[Any]:
     """``ask`` for code without an event loop, or beside one that runs: it goes on in a thread of its own, and this waits."""
 
-    async def asked() -> Reply:
+    async def asked() -> Reply[Any]:
         return await ask(prompt, model=model, system=system, **options)
 
     with ThreadPoolExecutor(1) as thread:
@@ -130,7 +154,7 @@ def _read(
     options: dict[str, Any],
     *,
     streamed: bool,
-) -> Stream:
+) -> Stream[Any]:
     """The ask, read and not yet sent. Raises ``UnknownTarget`` and ``BadInput``."""
     if isinstance(prompt, str) and not prompt.strip():
         raise BadInput("the prompt is empty: there is nothing to ask", field="prompt")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from ..config import Config
 from ..types import Conversation
 from ..wire.embeddings import Embeddings
 from .calls import reply_of, stream_of, vectors_of
 from .openai_shape import Chat
-from .reply import Reply
+from .reply import Parsed, Reply
 from .streaming import Stream
 from .targets import Targets, own_targets, targets_of
 
@@ -32,11 +32,19 @@ class Client:
         self._configured = None if config is None else targets_of(config)
         self.chat = Chat(model, options, self._targets)
 
-    async def ask(self, prompt: str | Conversation, **options: Any) -> Reply:
+    @overload
+    async def ask(self, prompt: str | Conversation, *, schema: type[Parsed], **options: Any) -> Reply[Parsed]: ...
+    @overload
+    async def ask(self, prompt: str | Conversation, **options: Any) -> Reply[Any]: ...
+    async def ask(self, prompt: str | Conversation, **options: Any) -> Reply[Any]:
         """As ``polychat.ask``."""
         return await reply_of(self._targets(), prompt, *self._with(options))
 
-    def stream(self, prompt: str | Conversation, **options: Any) -> Stream:
+    @overload
+    def stream(self, prompt: str | Conversation, *, schema: type[Parsed], **options: Any) -> Stream[Parsed]: ...
+    @overload
+    def stream(self, prompt: str | Conversation, **options: Any) -> Stream[Any]: ...
+    def stream(self, prompt: str | Conversation, **options: Any) -> Stream[Any]:
         """As ``polychat.stream``."""
         return stream_of(self._targets(), prompt, *self._with(options))
 

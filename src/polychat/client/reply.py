@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from ..events import Event, Finish, Logprobs, Media, Reasoning, Refusal, Source, Start, Text, ToolCallPiece, Usage, Verdict
 from ..types import Ask, Part, ReasoningPart, RefusalPart, TextPart, ToolCall, Turn
 from ..wire.estimating import BYTES_A_TOKEN, estimated_prompt, size_of
 from ..wire.ledger import Loss
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # type checkers bring it along; ``default`` is in Python's own from 3.13
+
+    Parsed = TypeVar("Parsed", default=Any)
+else:
+    from typing import TypeVar
+
+    Parsed = TypeVar("Parsed")
+
 
 @dataclass(slots=True)
-class Reply:
-    """One reply, whole."""
+class Reply(Generic[Parsed]):
+    """One reply, whole. ``Reply[T]`` is one to an ask with ``schema=T``."""
 
     provider: str
     model: str | None
@@ -34,8 +43,8 @@ class Reply:
     """The model's words for why it did not answer, where they come apart from its text."""
     media: list[Media] = field(default_factory=list)
     logprobs: list[dict[str, Any]] = field(default_factory=list)
-    parsed: Any = None
-    """The answer as a value of the schema that was asked for."""
+    parsed: Parsed | None = None
+    """The answer as a value of the schema that was asked for; ``None`` without one, and where the answer has no text."""
     losses: list[Loss] = field(default_factory=list)
     """What of the ask did not reach the backend as it was meant."""
     id: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 from ..backends.backend import Backend
 from ..costs import cost_of
@@ -13,14 +13,14 @@ from ..errors import BackendError, BadReply, PolychatError
 from ..events import Event, Finish, Source, Text, Usage, Verdict
 from ..providers import Notes, Shape
 from ..types import Ask, ToolCall
-from .reply import Collected, Reply
+from .reply import Collected, Parsed, Reply
 from .targets import Targets
 
 if TYPE_CHECKING:
     from ..routing import Plan, Target
 
 
-class Stream:
+class Stream(Generic[Parsed]):
     """A reply as it comes: ``async with`` it, then iterate for the pieces of its text, or over ``events()`` for everything.
 
     ``text``, ``reasoning``, ``tool_calls``, ``sources``, ``usage``, ``reason`` hold what came so far; ``verdict`` is ``None``
@@ -87,7 +87,7 @@ class Stream:
     def reason(self) -> str | None:
         return self._came.finish.reason if self._came.finish is not None else None
 
-    def reply(self) -> Reply:
+    def reply(self) -> Reply[Parsed]:
         """What came, as one value; before the end its verdict is ``cancelled``. Raises ``BadReply`` if a schema is not met."""
         came = self._came
         usage = came.counted(self._ask)
