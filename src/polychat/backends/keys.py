@@ -6,65 +6,115 @@ an address that the built-in row, the environment or the person's own configurat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 
+from ..config.environment import Variables
 from ..config.environment import variable as set_to
 from ..config.rows import Row
 from ..config.secrets import secret
 from ..errors import BadInput, NotReady, PolychatError
-from ..http.proxy import environment_proxy
+from ..http.proxy import PROXY_VARIABLES, environment_proxy
 from .builtin import known
 
 _SECRETS = ("api_key", "key", "params", "host_env")
 """Keys of a table that say where a secret or a variable of the environment is."""
 _ADDRESSES = ("base_url", "models")
-_ORIGINS = 16
-"""Origins whose proxies are kept: a vendor has one, or two where its list of models is elsewhere."""
+_URLS = 256
+"""URLs of one vendor whose proxies are kept: some wires have the model's name in theirs."""
+
+
+class _Found:
+    """What was found for one vendor while ``state`` was so."""
+
+    __slots__ = ("address", "headers", "proxies", "state")
+
+    def __init__(self, state: object) -> None:
+        self.state = state
+        self.address: str | None = None
+        self.headers: Mapping[str, str] | None = None
+        self.proxies: dict[str, str | None] = {}
 
 
 class Endpoint:
     """One vendor's address, the headers with its key, and the proxy on the way there.
 
-    Each is looked for at every call, so that a variable counts from the moment it is set. ``fixed``: each is kept once it is
-    found, as a gateway wants it, which looks again when it reloads its configuration.
+    What was found is kept until a variable that it depends on changes, or the file with the key. ``fixed``: it is kept for
+    good, and nothing is looked at again: a gateway makes new ones when it reloads its configuration.
     """
 
-    __slots__ = ("_address", "_fixed", "_headers", "_proxies", "_row")
+    __slots__ = ("_fixed", "_key_file", "_last", "_row", "_variables")
 
     def __init__(self, row: Row, *, fixed: bool) -> None:
         self._row, self._fixed = row, fixed
-        self._address: str | None = None
-        self._headers: Mapping[str, str] | None = None
-        self._proxies: dict[str, str | None] = {}
+        self._variables = Variables(_variables_of(row))
+        kind, _, name = row.api_key.partition(":")
+        self._key_file = os.path.expanduser(name) if kind == "file" else ""
+        self._last = _Found(None)
 
     def address(self) -> str:
         """The base URL. Raises ``NotReady`` where a part of it is not set."""
-        if self._address is not None:
-            return self._address
-        found = address(self._row)
-        if self._fixed:
-            self._address = found
-        return found
+        found = self._found()
+        if found.address is None:
+            found.address = address(self._row)
+        return found.address
 
     def headers(self, api_key: str | None = None) -> Mapping[str, str]:
         """The headers of every request, with the caller's key or the configured one. Raises ``NotReady`` and ``BadInput``."""
-        if api_key is None and self._headers is not None:
-            return self._headers
-        found = {"Content-Type": "application/json", **self._row.headers, **key_header(self._row, api_key)}
-        if self._fixed and api_key is None:
-            self._headers = found
-        return found
+        if api_key is not None:
+            return self._headers(api_key)
+        found = self._found()
+        if found.headers is None:
+            found.headers = self._headers(None)
+        return found.headers
 
     def proxy(self, url: str) -> str | None:
         """The proxy that the environment names for ``url``."""
-        if not self._fixed:
-            return environment_proxy(url)
-        origin = "/".join(url.split("/", 3)[:3])
-        if origin not in self._proxies:
-            if len(self._proxies) >= _ORIGINS:
-                self._proxies.clear()
-            self._proxies[origin] = environment_proxy(url)
-        return self._proxies[origin]
+        proxies = self._found().proxies
+        try:
+            return proxies[url]
+        except KeyError:
+            if len(proxies) >= _URLS:
+                proxies.clear()
+            proxy = proxies[url] = environment_proxy(url)
+            return proxy
+
+    def _headers(self, api_key: str | None) -> Mapping[str, str]:
+        return {"Content-Type": "application/json", **self._row.headers, **key_header(self._row, api_key)}
+
+    def _found(self) -> _Found:
+        """What is known; of nothing yet, where something has changed."""
+        found = self._last
+        if self._fixed:
+            return found
+        state = self._variables.values()
+        if self._key_file:
+            state.append(_stamp(self._key_file))
+        if found.state != state:
+            self._last = found = _Found(state)  # one assignment: another thread has all of the old or all of the new
+        return found
+
+
+def _variables_of(row: Row) -> Iterator[str]:
+    """Every variable that the address, the key or the proxy of a vendor depends on."""
+    yield from (variable_of(row, "BASE_URL"), variable_of(row, "API_KEY"), *row.key, *row.params.values())
+    if (first := known().get(row.name.partition("-")[0])) is not None:
+        yield variable_of(first, "BASE_URL")
+    if row.host_env:
+        yield row.host_env
+    kind, _, name = row.api_key.partition(":")
+    if kind == "env":
+        yield name
+    yield from PROXY_VARIABLES
+
+
+def _stamp(file: str) -> tuple[int, int, int] | None:
+    """What changes when a file is written anew."""
+    try:
+        state = os.stat(file)
+    except OSError:
+        return None
+    return state.st_ino, state.st_mtime_ns, state.st_size
 
 
 def address(row: Row) -> str:

@@ -15,7 +15,7 @@ from ..errors import BadInput
 from ._strict import Strict, said
 from .checks import check_gateway, check_model_name, check_names, check_price_name, check_provider_name, check_same_names
 from .decoding import decoded, keys_of
-from .environment import variable
+from .environment import Variables, variable
 from .rows import values_of
 from .settings import Gateway, Price, Route, option
 
@@ -141,13 +141,19 @@ def _of(file: str) -> Config | None:
     return known[1]
 
 
+_HOMES = Variables(("XDG_CONFIG_HOME", "HOME"))
+_own: list[tuple[list[Any], str]] = [([], "")]
+"""How these are set, and the file that this means."""
+
+
 def _own_file() -> str:
-    """``folder()`` and the file in it, by hand where the environment says it all."""
-    home = variable("XDG_CONFIG_HOME")
-    if home[:1] == "/":
-        return f"{home}/polychat/{FILE}"
-    home = variable("HOME")
-    return f"{home}/.config/polychat/{FILE}" if home[:1] == "/" else str(folder() / FILE)
+    """The file in ``folder()``; it is worked out once while nothing moves it."""
+    homes = _HOMES.values()
+    known, file = _own[0]
+    if known != homes:
+        file = str(folder() / FILE)
+        _own[0] = (homes, file)
+    return file
 
 
 def read(file: Path) -> Config:

@@ -3,14 +3,39 @@
 from __future__ import annotations
 
 import os
-
-_POSIX = os.name == "posix"
+from collections.abc import Iterable
+from typing import Any
 
 
 def variable(name: str) -> str:
     """The variable's value as it is now; empty where it is not set."""
-    # A name that is missing costs ``os.environ.get`` an exception, twenty times what the dict under it takes to tell.
-    raw = getattr(os.environ, "_data", None) if _POSIX and name.isascii() else None
+    raw = _raw() if name.isascii() else None
     if raw is not None and name.encode() not in raw:
         return ""
     return os.environ.get(name, "")
+
+
+def _raw() -> dict[bytes, bytes] | None:
+    """The dict under ``os.environ``, for looks only; ``None`` where there is none.
+
+    A name that is missing costs ``os.environ.get`` an exception, twenty times what the dict takes to tell.
+    """
+    return getattr(os.environ, "_data", None) if _POSIX else None
+
+
+_POSIX = os.name == "posix"
+
+
+class Variables:
+    """Some variables, whose values are compared with what they were."""
+
+    __slots__ = ("_keys", "_names")
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = tuple(names)
+        self._keys = tuple(name.encode() for name in self._names)
+
+    def values(self) -> list[Any]:
+        """How they are set now, in a form that is good for a comparison and nothing else."""
+        raw = _raw()
+        return [os.environ.get(name) for name in self._names] if raw is None else list(map(raw.get, self._keys))

@@ -136,6 +136,11 @@ def _aiohttp_socks() -> ModuleType:
     return aiohttp_socks
 
 
+_SAID_BY = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+PROXY_VARIABLES = (*_SAID_BY, *(name.upper() for name in _SAID_BY), "REQUEST_METHOD")
+"""All that ``environment_proxy`` looks at."""
+
+
 def environment_proxy(url: str, environment: Mapping[str, str] | None = None) -> str | None:
     """The proxy that ``https_proxy`` or ``http_proxy`` (by the URL's scheme) or ``all_proxy`` names, or these in capitals.
 
