@@ -13,7 +13,7 @@ from ..wire.embeddings import Embed, Embeddings
 from ..wire.models import ModelInfo
 
 if TYPE_CHECKING:
-    from ..providers import Notes
+    from ..providers._notes import Notes
     from .relay import Relay
 
 

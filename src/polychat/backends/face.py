@@ -7,9 +7,11 @@ from typing import Any, ClassVar
 
 from ..config.rows import Row
 from ..events import Event
-from ..providers import KEYWORDS, AsyncGeneratorProvider, Call, Notes, Provider, ask_of
-from ..providers._call import key_of
+from ..providers._ask import KEYWORDS, ask_of
+from ..providers._base import AsyncGeneratorProvider, Provider
+from ..providers._call import Call, key_of
 from ..providers._catalogue import files, load
+from ..providers._notes import Notes
 from ..types import Ask, Messages
 from ..wire.embeddings import Embed, Embeddings
 from ..wire.models import ModelInfo

@@ -20,7 +20,7 @@ from ..wire.checks import short_name
 from ..wire.ledger import Loss, is_default
 
 if TYPE_CHECKING:
-    from ..providers import Notes
+    from ..providers._notes import Notes
 
 Object = dict[str, Any]
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..http.exchange import Answer
     from ..http.pool.pool import Pool, PooledResponse
     from ..http.timeouts import Timeouts
-    from ..providers import Notes
+    from ..providers._notes import Notes
 
 
 class Relay:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Config
 from ..events import Event
-from ..providers import Provider, options_of
+from ..providers._base import Provider
+from ..providers._call import options_of
 from ..types import Ask, Messages
 from ..wire.embeddings import Embed, Embeddings
 from ..wire.models import ModelInfo
 from .backend import Backend
 
 if TYPE_CHECKING:
-    from ..providers import Notes
+    from ..providers._notes import Notes
 
 
 class ServiceBackend(Backend):

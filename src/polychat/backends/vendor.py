@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from ..config.rows import Row
 from ..errors import BackendError, BadInput, NotReady, StatusError, shown
 from ..events import Event
-from ..providers import KEYWORDS, Call, Notes, ask_of
-from ..providers._call import call_to, key_of
+from ..providers._ask import KEYWORDS, ask_of
+from ..providers._call import Call, call_to, key_of
+from ..providers._notes import Notes
 from ..types import Ask, Messages
 from ..wire import embeddings, models
 from ..wire._json import encoded, sendable
