@@ -10,6 +10,7 @@ from ..backends.keys import has_key
 from ..errors import BadInput, PolychatError, UnknownTarget, shown
 from ..routing import Plan
 from ..wire._json import decoded, encoded
+from ..wire.abilities import of_all
 from ..wire.models import ModelInfo, write_models
 from .context import RequestContext
 
@@ -35,6 +36,9 @@ def _named(runtime: Runtime, name: str, given: Mapping[str, ModelInfo]) -> Model
     known = [given.get(target.name) for target in targets]
     info.context = _smallest([None if one is None else one.context for one in known])
     info.output = _smallest([None if one is None else one.output for one in known])
+    info.can = of_all({} if one is None else one.can for one in known)
+    told = [None if one is None else one.anthropic for one in known]
+    info.anthropic = told[0] if all(one == told[0] for one in told) else None
     return info
 
 

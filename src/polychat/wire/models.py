@@ -7,13 +7,15 @@ docs.github.com (``models``, ``limits``), openrouter.ai/docs (``name`` as the ti
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
 from ..errors import BadReply, shown
+from . import abilities
 from ._json import decoded, encoded
+from .abilities import Abilities, abilities_of
 
 OLLAMA_FAMILY = "polychat"
 """Ollama's clients look for a model's context under the name of its architecture, so there must be one."""
@@ -37,6 +39,10 @@ class ModelInfo:
     title: str | None = None
     output: int | None = None
     """Tokens that an answer may have."""
+    can: Abilities = field(default_factory=dict)
+    """What is known that it can and cannot."""
+    anthropic: dict[str, Any] | None = None
+    """``capabilities`` as Anthropic's list has it: all or nothing, for its clients read each of its members."""
 
 
 def read_models(wire: str, body: bytes) -> list[ModelInfo]:
@@ -62,9 +68,13 @@ def _model(said: Any, wire: str) -> ModelInfo:
     titles = (said.get(key) for key in ("display_name", "displayName", "name"))
     title = next((title for title in titles if _text(title) and title not in (name, f"models/{name}")), None)
     owners = (_text(said.get(key)) for key in ("owned_by", "organization", "publisher"))
-    return ModelInfo(
+    info = ModelInfo(
         name, next(filter(None, owners), None), _moment(said), _limit(said, _CONTEXTS), title, _limit(said, _OUTPUTS)
     )
+    info.can = abilities_of(said)
+    if wire == "anthropic" and isinstance(told := said.get("capabilities"), dict):
+        info.anthropic = told
+    return info
 
 
 def _text(value: object) -> str | None:
@@ -106,7 +116,9 @@ def write_models(wire: str, listed: list[ModelInfo]) -> bytes:
         return encoded({"models": [_gemini(one) for one in listed]})
     if wire == "ollama":
         return encoded({"models": [_ollama(one) for one in listed]})
-    context = [_said(context_length=one.context, max_output_tokens=one.output) for one in listed]
+    context = [
+        {**_said(context_length=one.context, max_output_tokens=one.output), **abilities.openrouter(one.can)} for one in listed
+    ]
     data: list[dict[str, Any]] = [
         {"id": one.id, "object": "model", "created": one.created or 0, "owned_by": one.owner or "polychat", **more}
         for one, more in zip(listed, context, strict=True)
@@ -117,15 +129,15 @@ def write_models(wire: str, listed: list[ModelInfo]) -> bytes:
 def _anthropic(one: ModelInfo) -> dict[str, Any]:
     said: dict[str, Any] = {"type": "model", "id": one.id, "display_name": one.title or one.id}
     said["created_at"] = _written(one.created)
-    return {**said, **_said(max_input_tokens=one.context, max_tokens=one.output)}
+    told = {} if one.anthropic is None else {"capabilities": {**one.anthropic, "batch": {"supported": False}}}
+    return {**said, **_said(max_input_tokens=one.context, max_tokens=one.output), **told}
 
 
 def _gemini(one: ModelInfo) -> dict[str, Any]:
-    methods = ["generateContent", "streamGenerateContent", "countTokens"]
     said: dict[str, Any] = {
         "name": f"models/{one.id}",
         "displayName": one.title or one.id,
-        "supportedGenerationMethods": methods,
+        **abilities.gemini(one.can),
     }
     return {**said, **_said(inputTokenLimit=one.context, outputTokenLimit=one.output)}
 

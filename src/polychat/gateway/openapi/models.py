@@ -4,20 +4,40 @@ from __future__ import annotations
 
 from ..dialects.gemini.openapi import GEMINI
 from .operation import DialectInfo, Operation
-from .schema import Schema, count, either, given, kind, nullable, ref, several, text
+from .schema import Schema, anything, count, either, flag, given, kind, mapping, nullable, ref, several, text
 
 MODELS = DialectInfo("Models", "Lists of models, for each dialect's clients in their own shape.", "openai-chat", "ModelsError")
 
-_OPENAI = given("context_length", id=text(), object=kind("model"), created=count(), owned_by=text(), context_length=count())
+_OPENAI = given(
+    *("context_length", "max_output_tokens", "architecture", "supported_parameters", "capabilities"),
+    id=text(),
+    object=kind("model"),
+    created=count(),
+    owned_by=text(),
+    context_length=count(),
+    max_output_tokens=count(),
+    architecture=given(input_modalities=several(text())),
+    supported_parameters=several(text()),
+    capabilities=mapping(flag(), "`function_calling`, `vision`, `reasoning`, `structured_outputs`, as far as they are known."),
+)
 _ANTHROPIC = given(
-    "max_input_tokens", type=kind("model"), id=text(), display_name=text(), created_at=text(), max_input_tokens=count()
+    *("max_input_tokens", "max_tokens", "capabilities"),
+    type=kind("model"),
+    id=text(),
+    display_name=text(),
+    created_at=text(),
+    max_input_tokens=count(),
+    max_tokens=count(),
+    capabilities=anything("As Anthropic tells them, where its backend answers; without batches, which are not served here."),
 )
 _GEMINI = given(
-    "inputTokenLimit",
+    *("inputTokenLimit", "outputTokenLimit", "thinking"),
     name=text("`models/` and the name."),
     displayName=text(),
     supportedGenerationMethods=several(text()),
     inputTokenLimit=count(),
+    outputTokenLimit=count(),
+    thinking=flag(),
 )
 
 SCHEMAS = {

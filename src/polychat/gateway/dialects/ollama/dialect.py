@@ -11,6 +11,7 @@ from ....routing import Target
 from ....types import Ask
 from ....wire import checks, ollama
 from ....wire._json import encoded
+from ....wire.abilities import Abilities
 from ....wire.answering import Writer
 from ....wire.embeddings import Embed
 from ....wire.models import OLLAMA_DETAILS, OLLAMA_FAMILY
@@ -146,14 +147,15 @@ async def show(context: RequestContext) -> None:
     if known is not None and known.context is not None:
         about[f"{OLLAMA_FAMILY}.context_length"] = known.context
     body = {"license": "", "modelfile": "", "parameters": "", "template": "", "details": OLLAMA_DETAILS, "model_info": about}
-    await context.json(encoded({**body, "capabilities": _capabilities(targets)}))
+    await context.json(encoded({**body, "capabilities": _capabilities(targets, {} if known is None else known.can)}))
 
 
 _CAN = {"tools": "tools", "images": "vision", "reasoning": "thinking"}
 """Ollama's words for what a vendor's models can."""
 
 
-def _capabilities(targets: tuple[Target, ...]) -> list[str]:
-    """What every target can. Tools leave out what has not some of them."""
+def _capabilities(targets: tuple[Target, ...], known: Abilities) -> list[str]:
+    """What every target can: by the lists of their backends, else as their vendors can. Clients leave out what has not some."""
     can = [target.backend.can for target in targets]
-    return ["completion", *(word for name, word in _CAN.items() if all(name in one for one in can))]
+    told = (word for name, word in _CAN.items() if known.get(name, all(name in one for one in can)))
+    return ["completion", *told]

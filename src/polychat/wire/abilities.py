@@ -1,0 +1,93 @@
+"""What lists of models say that a model can, in the words of ``vendors.toml``; what a list does not say stays unknown.
+
+Sources: openrouter.ai/docs/models (``architecture.input_modalities``, ``supported_parameters``), docs.github.com (the catalog's
+``supported_input_modalities``, ``capabilities`` as a list), docs.mistral.ai (``capabilities`` as flags), lmstudio.ai/docs
+(``type``, ``capabilities``), platform.claude.com/docs/en/api/models (``capabilities`` with ``supported``),
+ai.google.dev/api/models (``supportedGenerationMethods``, ``thinking``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+Abilities: TypeAlias = Mapping[str, bool]
+"""Whether it can: ``tools``, ``schema``, ``images``, ``audio``, ``files``, ``reasoning``, ``chat``, ``embeddings``."""
+
+_MODALITIES = {"images": "image", "audio": "audio", "files": "file"}
+_PARAMETERS = {"tools": ("tools", "tool_choice"), "schema": ("structured_outputs",), "reasoning": ("reasoning",)}
+"""OpenRouter's words; the first tells, the others go along."""
+_FLAGS = {
+    **{"function_calling": "tools", "tool_use": "tools", "tool-calling": "tools", "tools": "tools"},
+    **{"vision": "images", "image_input": "images", "pdf_input": "files", "audio": "audio"},
+    **{"thinking": "reasoning", "reasoning": "reasoning", "structured_outputs": "schema"},
+}
+"""Names in ``capabilities``, of all that have them."""
+_METHODS = {"chat": ("generateContent", "streamGenerateContent", "countTokens"), "embeddings": ("embedContent",)}
+"""Gemini's methods; the first tells."""
+
+
+def abilities_of(said: Mapping[str, Any]) -> dict[str, bool]:
+    """Of one entry of a list, whatever its shape. Never raises."""
+    found: dict[str, bool] = {}
+    architecture = said.get("architecture")
+    inner = architecture.get("input_modalities") if isinstance(architecture, dict) else None
+    for listed in (inner, said.get("supported_input_modalities")):
+        found |= _listed(listed, {name: (word,) for name, word in _MODALITIES.items()})
+    found |= _listed(said.get("supported_parameters"), _PARAMETERS)
+    found |= _listed(said.get("supportedGenerationMethods"), _METHODS)
+    if isinstance(said.get("thinking"), bool):
+        found["reasoning"] = said["thinking"]
+    if said.get("type") == "vlm":
+        found["images"] = True
+    return found | _flags(said.get("capabilities"))
+
+
+def _listed(listed: Any, words: Mapping[str, tuple[str, ...]]) -> dict[str, bool]:
+    """A list that names all there is: what it leaves out cannot be."""
+    return {name: told[0] in listed for name, told in words.items()} if isinstance(listed, list) and listed else {}
+
+
+def _flags(said: Any) -> dict[str, bool]:
+    if isinstance(said, list):  # what it leaves out is not told
+        return {_FLAGS[word]: True for word in said if isinstance(word, str) and word in _FLAGS}
+    found = {}
+    for word, name in _FLAGS.items() if isinstance(said, dict) else ():
+        value = said.get(word)
+        value = value.get("supported") if isinstance(value, dict) else value
+        if isinstance(value, bool):
+            found[name] = value
+    return found
+
+
+def of_all(known: Iterable[Abilities]) -> dict[str, bool]:
+    """What holds for whichever of several answers: what all can, and what one cannot."""
+    several = list(known)
+    found: dict[str, bool] = {}
+    for name in dict.fromkeys(name for one in several for name in one):
+        told = [one.get(name) for one in several]
+        if False in told or None not in told:
+            found[name] = False not in told
+    return found
+
+
+def openrouter(can: Abilities) -> dict[str, Any]:
+    """The members of an entry of OpenAI's list, as OpenRouter and Mistral add them; a list only where all of it is known."""
+    said: dict[str, Any] = {}
+    if all(name in can for name in _MODALITIES):
+        modalities = ["text", *(word for name, word in _MODALITIES.items() if can[name])]
+        said["architecture"] = {"input_modalities": modalities}
+    if all(name in can for name in _PARAMETERS):
+        said["supported_parameters"] = [word for name, words in _PARAMETERS.items() if can[name] for word in words]
+    flags = {word: can[name] for name, word in _OWN.items() if name in can}
+    return {**said, **({"capabilities": flags} if flags else {})}
+
+
+_OWN = {"tools": "function_calling", "images": "vision", "reasoning": "reasoning", "schema": "structured_outputs"}
+"""``capabilities`` as Mistral has them: a flag each, of those that are known."""
+
+
+def gemini(can: Abilities) -> dict[str, Any]:
+    """The members of an entry of Gemini's list. What is not known to be for something else is for chats."""
+    methods = [*(_METHODS["chat"] if can.get("chat", True) else ()), *(_METHODS["embeddings"] if can.get("embeddings") else ())]
+    return {"supportedGenerationMethods": methods, **({"thinking": can["reasoning"]} if "reasoning" in can else {})}
