@@ -21,8 +21,8 @@ from ..wire import embeddings, models
 from ..wire._json import encoded, sendable
 from ..wire.adapting import AS_FUNCTION, AsFunctions, Calls, adapted, readable
 from ..wire.embeddings import Embed, Embeddings
+from ..wire.field import Fates, emulated
 from ..wire.hints import comes_back
-from ..wire.ledger import Fates, emulated
 from ..wire.limits import LIMITS, Limits
 from ..wire.models import ModelInfo
 from ..wire.wires import adjusted, wire

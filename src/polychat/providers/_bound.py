@@ -16,7 +16,7 @@ from ..events import Event, Finish, Text, ToolCallPiece
 from ..types import Ask, Part, TextPart, Tool, ToolCall, ToolResult
 from ..wire._json import decoded
 from ..wire.adapting import AS_FUNCTION
-from ..wire.ledger import KEPT, emulated
+from ..wire.field import KEPT, emulated
 
 _AS_TEXT = emulated("it goes into the prompt as text")
 FATES = {

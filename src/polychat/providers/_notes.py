@@ -8,7 +8,8 @@ from typing import Literal
 from ..errors import BadInput
 from ..types import Ask
 from ..wire.adapting import demanded, without_foreign, without_foreign_files
-from ..wire.ledger import Fates, Loss, OnLoss, losses, settle
+from ..wire.field import Fates
+from ..wire.ledger import Loss, OnLoss, losses, settle
 
 
 @dataclass(slots=True)

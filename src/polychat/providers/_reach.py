@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..types import Ask, TextPart
-from ..wire.ledger import FIELDS, KEPT, Fate, Fates, dropped, emulated
+from ..wire.field import KEPT, Fate, Fates, dropped, emulated
+from ..wire.fields import FIELDS, plain_fields
 
 _TEXT_ONLY = "this service takes text only"
-_BY_NAME = ("temperature", "top_p", "top_k", "min_p", "max_tokens", "stop", "seed", "frequency_penalty", "presence_penalty")
+_BY_NAME = tuple(row.name for row in plain_fields() if row.keyword)
 """Fields of an ask that a provider may take as options of the same name."""
 
 

@@ -63,6 +63,13 @@ def whole(value: object, field: str) -> int:
     raise bad(field, "a whole number", value)
 
 
+def count(value: object, field: str) -> int:
+    """A whole number that is not negative."""
+    if (known := whole(value, field)) < 0:
+        raise bad(field, "0 or more", value)
+    return known
+
+
 def record(value: object, field: str) -> dict[str, Any]:
     """An object of JSON, which is a dict."""
     return cast(dict[str, Any], item(value, field))
@@ -70,6 +77,21 @@ def record(value: object, field: str) -> dict[str, Any]:
 
 def strings(value: object, field: str) -> list[str]:
     return [text(one, f"{field}[{place}]") for place, one in enumerate(several(value, field))]
+
+
+def text_or_texts(value: object, field: str) -> list[str]:
+    """One text, or a list of them."""
+    return [value] if isinstance(value, str) else strings(value, field)
+
+
+def pairs(value: object, field: str) -> dict[str, str]:
+    """A text for each name."""
+    return {name: text(one, f"{field}.{name}") for name, one in item(value, field).items()}
+
+
+def weights(value: object, field: str) -> dict[str, float]:
+    """A number for each name."""
+    return {name: number(one, f"{field}.{name}") for name, one in item(value, field).items()}
 
 
 def optional_text(value: object, field: str) -> str | None:
@@ -86,11 +108,7 @@ def optional_number(value: object, field: str) -> float | None:
 
 def optional_count(value: object, field: str) -> int | None:
     """A whole number that is not negative."""
-    if value is None:
-        return None
-    if (count := whole(value, field)) < 0:
-        raise bad(field, "0 or more", value)
-    return count
+    return None if value is None else count(value, field)
 
 
 def rest(value: Mapping[str, Any], known: Container[str]) -> dict[str, Any] | None:

@@ -1,15 +1,16 @@
 """What a translation does with each field of an ask: kept, mapped, emulated, or dropped and why.
 
-Every wire declares a fate for every field (``FIELDS``); a test fails for one it forgot. ``losses`` then tells, of one ask, what
-the wire it is about to be written in will not carry, and ``settle`` lets the caller's choice decide about that.
+The table of fields (``fields.py``) has a fate for every field on every wire. ``losses`` tells, of one ask, what the wire it is
+about to be written in will not carry, and ``settle`` lets the caller's choice decide about that.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from operator import attrgetter
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ..errors import BadInput, _warn
 from ..types import (
@@ -27,206 +28,14 @@ from ..types import (
     Tool,
     ToolCall,
     ToolResult,
-    Turn,
 )
+from .field import Fates, Kind
+from .fields import FIELDS, SILENT, plain_fields
 
-Kind: TypeAlias = Literal["kept", "mapped", "emulated", "dropped"]
 OnLoss: TypeAlias = Literal["refuse", "warn", "report", "allow"]
 
-
-@dataclass(frozen=True, slots=True)
-class Fate:
-    """``kept`` as it is; ``mapped`` to the wire's own way of saying the same; ``emulated`` by something that comes close;
-    ``dropped``. ``note`` says how or why; the last two have one."""
-
-    kind: Kind
-    note: str = ""
-
-
-Fates: TypeAlias = Mapping[str, Fate]
-KEPT = Fate("kept")
-
-
-def mapped(note: str) -> Fate:
-    return Fate("mapped", note)
-
-
-def emulated(note: str) -> Fate:
-    return Fate("emulated", note)
-
-
-def dropped(note: str) -> Fate:
-    return Fate("dropped", note)
-
-
-FIELDS: dict[str, str] = {
-    "model": "the model's name",
-    "turns.system": "system turns before all others",
-    "turns.system.late": "system and developer turns among the others",
-    "turns.developer": "developer turns before all others",
-    "turns.user": "user turns",
-    "turns.assistant": "assistant turns",
-    "turns.assistant.last": "an assistant turn at the end, to be gone on with",
-    "turns.tool": "tool turns",
-    "turns.name": "the name of who speaks",
-    "parts.text": "text",
-    "parts.image.url": "images by URL",
-    "parts.image.data": "images by their bytes",
-    "parts.image.detail": "how closely to look at an image",
-    "parts.audio": "sound",
-    "parts.file.url": "documents by URL",
-    "parts.file.data": "documents by their bytes",
-    "parts.file.id": "documents the backend holds",
-    "parts.file.id.foreign": "documents that another vendor's backend holds",
-    "parts.file.name": "the name of a document",
-    "parts.reasoning": "earlier thoughts, as text",
-    "parts.opaque": "a vendor's own signatures and encrypted thoughts, back to that vendor",
-    "parts.opaque.foreign": "another vendor's signatures and encrypted thoughts",
-    "parts.item.foreign": "items that stand for what another vendor keeps: a compaction, a reference",
-    "parts.refusal": "earlier refusals",
-    "parts.call": "earlier tool calls",
-    "parts.result.text": "text in results of tools",
-    "parts.result.image": "images in results of tools",
-    "parts.result.file": "documents in results of tools",
-    "parts.result.error": "whether a tool failed",
-    "cache": "marks of what to cache",
-    "tools": "tools",
-    "tools.custom": "tools whose input is free text, or follows a grammar",
-    "tools.strict": "tools whose arguments must follow the schema",
-    "tools.hosted": "tools the backend runs, described in this wire's words",
-    "tools.hosted.foreign": "tools another vendor's backend runs",
-    "tool_choice.auto": "tools as the model likes",
-    "tool_choice.none": "no tools now",
-    "tool_choice.required": "some tool must be called",
-    "tool_choice.named": "this tool must be called",
-    "parallel_tool_calls": "whether several tools may be called at once",
-    "format.json": "an answer that is any JSON",
-    "format.schema": "an answer that follows a JSON schema",
-    "format.strict": "whether the schema binds to the letter",
-    "max_tokens": "",
-    "temperature": "",
-    "top_p": "",
-    "top_k": "",
-    "min_p": "",
-    "frequency_penalty": "",
-    "presence_penalty": "",
-    "repetition_penalty": "",
-    "seed": "",
-    "stop": "texts that end the answer",
-    "logprobs": "probabilities of tokens",
-    "logit_bias": "",
-    "n": "several answers to one question",
-    "reasoning.effort": "how hard to think",
-    "reasoning.budget": "tokens of thought at most",
-    "reasoning.summary": "whether and how thoughts are told",
-    "verbosity": "",
-    "metadata": "",
-    "user": "who asks",
-    "service_tier": "",
-    "store": "the backend may keep the reply",
-    "previous": "going on from a stored reply",
-    "stream": "",
-    "stream_usage": "usage at a stream's end",
-    "extra": "what only this wire knows",
-    "extra.foreign": "what only another wire knows",
-}
-"""Every field a translation accounts for, and what it is where its name does not say it."""
-
-FORM = frozenset(
-    name
-    for name in FIELDS
-    if name.startswith(
-        ("tools", "tool_choice.required", "tool_choice.named", "format.json", "format.schema", "parts.image.url")
-    )
-    or name.startswith(("parts.image.data", "parts.audio", "parts.file.url", "parts.file.data", "parts.file.id"))
-    or name
-    in (
-        *("turns.tool", "parts.call", "parts.result.text", "parts.result.image", "parts.result.file", "parts.item.foreign"),
-        *("previous", "n", "logprobs"),
-    )
-) - {"tools.strict"}
+FORM = frozenset(row.name for row in FIELDS.values() if row.form)
 """Without these the answer has another form, or answers something else: losing one is refused unless it is allowed."""
-
-COVERS: dict[type, dict[str, tuple[str, ...]]] = {
-    Ask: {
-        "model": ("model",),
-        "turns": ("turns.system",),
-        "tools": ("tools",),
-        "tool_choice": ("tool_choice.auto", "tool_choice.none", "tool_choice.required", "tool_choice.named"),
-        "format": ("format.json", "format.schema", "format.strict"),
-        "reasoning": ("reasoning.effort", "reasoning.budget", "reasoning.summary"),
-        "wire": ("extra.foreign",),
-        **{
-            name: (name,)
-            for name in (
-                *("parallel_tool_calls", "max_tokens", "temperature", "top_p", "top_k", "min_p", "frequency_penalty"),
-                *("presence_penalty", "repetition_penalty", "seed", "stop", "logprobs", "logit_bias", "n", "verbosity"),
-                *("metadata", "user", "service_tier", "store", "previous", "stream", "stream_usage", "extra"),
-            )
-        },
-    },
-    Turn: {
-        "role": ("turns.system", "turns.system.late", "turns.developer", "turns.user", "turns.assistant", "turns.tool"),
-        "parts": ("turns.assistant.last",),
-        "name": ("turns.name",),
-        "extra": ("extra", "extra.foreign"),
-    },
-    TextPart: {"text": ("parts.text",), "cache": ("cache",), "extra": ("extra", "extra.foreign")},
-    ImagePart: {
-        "url": ("parts.image.url",),
-        "data": ("parts.image.data",),
-        "media_type": ("parts.image.data",),
-        "detail": ("parts.image.detail",),
-        "cache": ("cache",),
-        "extra": ("extra", "extra.foreign"),
-    },
-    AudioPart: {"data": ("parts.audio",), "media_type": ("parts.audio",), "extra": ("extra", "extra.foreign")},
-    FilePart: {
-        "url": ("parts.file.url",),
-        "data": ("parts.file.data",),
-        "id": ("parts.file.id", "parts.file.id.foreign"),
-        "media_type": ("parts.file.data",),
-        "name": ("parts.file.name",),
-        "cache": ("cache",),
-        "extra": ("extra", "extra.foreign"),
-    },
-    ReasoningPart: {
-        "text": ("parts.reasoning",),
-        "opaque": ("parts.opaque", "parts.opaque.foreign", "parts.item.foreign"),
-        "extra": ("extra", "extra.foreign"),
-    },
-    RefusalPart: {"text": ("parts.refusal",)},
-    ToolCall: {
-        "id": ("parts.call",),
-        "name": ("parts.call",),
-        "arguments": ("parts.call",),
-        "kind": ("parts.call",),
-        "opaque": ("parts.opaque", "parts.opaque.foreign", "parts.item.foreign"),
-        "cache": ("cache",),
-        "extra": ("extra", "extra.foreign"),
-    },
-    ToolResult: {
-        "id": ("turns.tool",),
-        "parts": ("parts.result.text", "parts.result.image", "parts.result.file"),
-        "name": ("turns.tool",),
-        "is_error": ("parts.result.error",),
-        "cache": ("cache",),
-        "extra": ("extra", "extra.foreign"),
-    },
-    Tool: {
-        "name": ("tools",),
-        "description": ("tools",),
-        "parameters": ("tools",),
-        "strict": ("tools.strict",),
-        "kind": ("tools.custom",),
-        "format": ("tools.custom",),
-        "namespace": ("tools",),
-        "cache": ("cache",),
-        "extra": ("extra", "extra.foreign"),
-    },
-    HostedTool: {"kind": ("tools.hosted", "tools.hosted.foreign"), "spec": ("tools.hosted", "tools.hosted.foreign")},
-}
-"""Which fields of the ledger account for each field of the values, so that a new one cannot be forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,11 +54,11 @@ class Loss:
 
 def losses(ask: Ask, fates: Fates, wire: str, vendor: str) -> list[Loss]:
     """What ``wire``, spoken by ``vendor``, does not carry of ``ask`` as it was meant; each field once."""
-    settings, carries_words = _lost_of(fates)
-    if carries_words and _is_plain(ask, settings):
+    lost = _lost_of(fates)
+    if lost.carries_words and _is_plain(ask) and lost.values_of(ask) == lost.unsaid:
         return []  # most asks are
     found: dict[str, Loss] = {}
-    for name, detail in used(ask, wire, vendor, settings):
+    for name, detail in used(ask, wire, vendor, lost.settings):
         fate = fates[name]
         if fate.kind in ("dropped", "emulated"):
             known = found.get(name)
@@ -262,23 +71,46 @@ def losses(ask: Ask, fates: Fates, wire: str, vendor: str) -> list[Loss]:
 
 _EACH = ("tools.hosted.foreign",)
 """Of these each is told, not just the first."""
-_tables: dict[int, tuple[Fates, tuple[str, ...], bool]] = {}
-"""By the table's identity, and with the table, so that the identity stays its own."""
-_WORDS = ("model", "stream", "stop", "turns.system", "turns.user", "turns.assistant", "parts.text")
+
+
+class _Lost(NamedTuple):
+    """What a table of fates does not carry."""
+
+    fates: Fates
+    """The table itself, so that its identity stays its own."""
+    settings: tuple[str, ...]
+    """The plain fields among it, which are few."""
+    carries_words: bool
+    """An ask of words alone loses nothing."""
+    values_of: Callable[[Ask], Any]
+    """The settings' values in an ask."""
+    unsaid: Any
+    """Those values where an ask says none."""
+
+
+_tables: dict[int, _Lost] = {}
+"""By the table's identity."""
+_WORDS = ("model", "stream", "turns.system", "turns.user", "turns.assistant", "parts.text")
 """What an ask of words alone uses."""
 
 
-def _lost_of(fates: Fates) -> tuple[tuple[str, ...], bool]:
-    """The settings that a table drops or emulates, which are few; and whether it carries an ask of words alone."""
+def _lost_of(fates: Fates) -> _Lost:
     known = _tables.get(id(fates))
     if known is None:
         lost = {name for name, fate in fates.items() if fate.kind in ("dropped", "emulated")}
-        _tables[id(fates)] = known = (fates, tuple(name for name in _SETTINGS if name in lost), lost.isdisjoint(_WORDS))
-    return known[1], known[2]
+        settings = tuple(name for name in _SETTINGS if name in lost)
+        values_of: Callable[[Ask], Any] = attrgetter(*settings) if settings else _nothing
+        known = _Lost(fates, settings, lost.isdisjoint(_WORDS), values_of, values_of(Ask("", [])))
+        _tables[id(fates)] = known
+    return known
 
 
-def _is_plain(ask: Ask, settings: tuple[str, ...]) -> bool:
-    """Whether it is a system turn or none, then words of users and assistants, a user's last, and none of these settings."""
+def _nothing(ask: Ask) -> None:
+    return None
+
+
+def _is_plain(ask: Ask) -> bool:
+    """Whether it is a system turn or none, then words of users and assistants, a user's last: but for plain fields."""
     if ask.tools or ask.extra or ask.tool_choice is not None or ask.format is not None or ask.reasoning is not None:
         return False
     for place, turn in enumerate(ask.turns):
@@ -287,9 +119,7 @@ def _is_plain(ask: Ask, settings: tuple[str, ...]) -> bool:
         for part in turn.parts:
             if type(part) is not TextPart or part.cache is not None or part.extra:
                 return False
-    if not ask.turns or ask.turns[-1].role != "user":
-        return False
-    return all(getattr(ask, name) is None for name in settings)
+    return bool(ask.turns) and ask.turns[-1].role == "user"
 
 
 class LossWarning(UserWarning):
@@ -312,11 +142,7 @@ def settle(found: list[Loss], on_loss: OnLoss | None) -> None:
             _warn(str(loss), LossWarning)
 
 
-_SETTINGS = (
-    *("parallel_tool_calls", "max_tokens", "temperature", "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty"),
-    *("repetition_penalty", "seed", "logprobs", "logit_bias", "n", "verbosity", "metadata", "user", "service_tier", "store"),
-    *("previous", "stream_usage"),
-)
+_SETTINGS = tuple(row.name for row in plain_fields())
 
 
 _HELD = ("conversation", "prompt")
@@ -339,8 +165,6 @@ def used(ask: Ask, wire: str, vendor: str, settings: tuple[str, ...] = _SETTINGS
         value = getattr(ask, name)
         if value is not None and not is_default(name, value):
             yield name, ""
-    if ask.stop:
-        yield "stop", ""
     if ask.stream:
         yield "stream", ""
     if ask.reasoning is not None:
@@ -476,35 +300,15 @@ def _common(cache: str | None, extra: Mapping[str, object] | None, ask: Ask, wir
 
 
 DEFAULTS: Mapping[str, tuple[object, ...]] = {
-    "n": (1,),
-    "best_of": (1,),
-    "candidateCount": (1,),
-    "frequency_penalty": (0,),
-    "presence_penalty": (0,),
-    "repetition_penalty": (1,),
-    "min_p": (0,),
-    "top_logprobs": (0,),
-    "logprobs": (False,),
-    "logit_bias": ({},),
-    "metadata": ({},),
-    "store": (False,),
-    "background": (False,),
-    "echo": (False,),
-    "parallel_tool_calls": (True,),
-    "service_tier": ("auto", "default"),
-    "verbosity": ("medium",),
-    "truncation": ("disabled",),
-    "modalities": (["text"],),
-    "responseModalities": (["TEXT"],),
-    "include": ([],),
-    "functions": ([],),
-    "user": ("",),
+    **{at.name: row.default for row in plain_fields() for at in row.places() if at.by_code != "both"},
+    **SILENT,
+    **{row.name: row.default for row in plain_fields() if row.default},
 }
-"""What a field says that says nothing: the answer is the same without it."""
+"""What a field says that says nothing, by its common name and by its name on a wire: the answer is the same without it."""
 _UNDERSTOOD = ("reasoning", "thinking")
 """Fields of one wire that are read as common words besides, and stay for their own wire's sake."""
-_GROUPS = ("generationConfig",)
-"""Fields that only hold others: Gemini's settings."""
+_GROUPS = frozenset(at.within for row in plain_fields() for at in row.places() if at.within)
+"""Fields that hold others: Gemini's ``generationConfig``, Ollama's ``options``."""
 
 
 def is_default(name: str, value: object) -> bool:

@@ -13,7 +13,8 @@ from ..events import Event
 from ..types import Ask
 from .answering import Writer
 from .faults import Fault
-from .ledger import Fates, Loss
+from .field import Fates
+from .ledger import Loss
 from .limits import Limits
 from .reading import Reader
 

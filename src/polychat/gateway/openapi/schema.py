@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from ...wire.field import At
+from ...wire.fields import plain_fields
+
 Schema: TypeAlias = dict[str, Any]
 
 
@@ -74,6 +77,22 @@ def given(*sometimes: str, about: str = "", **fields: Schema) -> Schema:
     """An object of an answer; those ``sometimes`` there are not in each."""
     required = [name for name in fields if name not in sometimes]
     return _told({"type": "object", "required": required, "properties": fields}, about)
+
+
+def plain(wire: str, within: str = "") -> Schema:
+    """The plain fields of a request on ``wire``, or of its object ``within``: from the table of request fields."""
+    told: Schema = {}
+    for row in plain_fields():
+        at = row.on(wire)
+        kind = at.type or row.type if isinstance(at, At) and at.within == within else None
+        if isinstance(at, At) and kind is not None:
+            told[at.name] = _told(dict(kind.schema), sentence(row.about))
+            told |= {name: _told(dict(kind.schema), f"An older name of `{at.name}`.") for name in at.older}
+    return told
+
+
+def sentence(about: str) -> str:
+    return f"{about[:1].upper()}{about[1:]}."
 
 
 def nullable(schema: Schema) -> Schema:

@@ -8,17 +8,17 @@ from typing import Any
 from ...errors import BadInput, shown
 from ...types import Ask, Effort, Format, HostedTool, TextPart, Thinking, Tool, ToolChoice, Turn
 from .._json import TooDeep, decoded
-from ..checks import bad, optional_count, optional_flag, optional_number, optional_text, record, rest, several, strings, text
+from ..checks import bad, optional_count, optional_flag, optional_text, record, rest, several, text
 from ..limits import LIMITS, Limits
+from ..plain import reader
 from .caching import cache_of
 from .content import Conversation, texts
 from .words import NAME
 
 _MODES = {"auto": "auto", "any": "required", "none": "none", "tool": "named"}
-_TOP = (
-    *("model", "messages", "system", "tools", "tool_choice", "max_tokens", "temperature", "top_p", "top_k"),
-    *("stop_sequences", "stream", "metadata", "service_tier", "thinking", "output_config"),
-)
+_STRUCTURED = ("model", "messages", "system", "tools", "tool_choice", "stream", "metadata", "thinking", "output_config")
+"""Fields that are read by the code below; the table has the plain ones."""
+_read_plain = reader(NAME)
 _LONGEST_USER = 64
 """Letters of a user's name that other vendors take; a longer one is told as its hash."""
 _BILLING = "x-anthropic-billing-header"
@@ -43,19 +43,13 @@ def read_count_request(body: bytes, model: str | None = None, limits: Limits = L
 
 def _ask(body: dict[str, Any], model: str | None, stream: bool | None) -> Ask:
     name = model if model is not None else text(body.get("model"), "model")
-    ask = Ask(name, _turns(body), wire=NAME, extra=rest(body, _TOP) or {})
+    ask = Ask(name, _turns(body), wire=NAME)
+    ask.extra = {name: value for name, value in _read_plain(body, ask).items() if name not in _STRUCTURED}
     _bill(ask, body.get("system"))
     ask.tools = [_tool(tool, f"tools[{at}]") for at, tool in enumerate(several(body.get("tools") or [], "tools"))]
     _choice(ask, body.get("tool_choice"))
-    ask.max_tokens = optional_count(body.get("max_tokens"), "max_tokens")
-    ask.temperature = optional_number(body.get("temperature"), "temperature")
-    ask.top_p = optional_number(body.get("top_p"), "top_p")
-    ask.top_k = optional_count(body.get("top_k"), "top_k")
-    ask.stop = strings(body.get("stop_sequences") or [], "stop_sequences")
     ask.stream = stream if stream is not None else bool(optional_flag(body.get("stream"), "stream"))
     _metadata(ask, body.get("metadata"))
-    tier = optional_text(body.get("service_tier"), "service_tier")
-    ask.service_tier = "default" if tier == "standard_only" else tier
     _output(ask, body.get("output_config"))
     _thinking(ask, body.get("thinking"))
     return ask

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...errors import BadInput, shown
 from ...types import Ask, Format, HostedTool, Thinking, Tool
+from ..plain import writer
 from .blocks import Blocks, cached, merged, system_blocks
 from .generations import Rules, rules_of
 from .words import NAME, VENDOR
@@ -16,6 +17,7 @@ MAX_TOKENS_THINKING = 32_000
 """The same where the model thinks first, as its thoughts count; every model that thinks adaptively can give that."""
 MIN_BUDGET = 1_024
 JSON_ONLY = "Answer with one valid JSON value and nothing else: no explanation, no Markdown."
+_write_plain = writer(NAME)
 _COUNTED = (
     *("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control", "speed"),
     *("user_profile_id", "mcp_servers", "context_management"),
@@ -46,12 +48,8 @@ def write_request(ask: Ask, vendor: str = VENDOR) -> dict[str, Any]:
     _tools(body, ask, own)
     _thinking(body, ask.reasoning, ask.model)
     _format(body, ask.format)
-    _sampling(body, ask)
+    _write_plain(ask, body)
     body["max_tokens"] = _max_tokens(ask, body.get("thinking"))
-    if ask.user is not None:
-        body["metadata"] = {"user_id": ask.user}
-    if ask.service_tier is not None:
-        body["service_tier"] = "standard_only" if ask.service_tier in ("default", "standard_only") else "auto"
     if ask.stream:
         body["stream"] = True
     return merged(body, ask.extra) if own else body
@@ -122,17 +120,6 @@ def _format(body: dict[str, Any], wanted: Format | None) -> None:
     if wanted.schema is None:
         raise BadInput("format.schema is missing: give the JSON schema that the answer is to follow", field="format.schema")
     body.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": wanted.schema}
-
-
-def _sampling(body: dict[str, Any], ask: Ask) -> None:
-    if ask.temperature is not None:
-        body["temperature"] = min(ask.temperature, 1.0)
-    if ask.top_p is not None:
-        body["top_p"] = ask.top_p
-    if ask.top_k is not None:
-        body["top_k"] = ask.top_k
-    if ask.stop:
-        body["stop_sequences"] = ask.stop
 
 
 def _max_tokens(ask: Ask, thinking: dict[str, Any] | None) -> int:

@@ -5,14 +5,16 @@ https://ai.google.dev/gemini-api/docs/thinking, …/thought-signatures, …/func
 official Python client, google-genai 3.4.
 """
 
+from ..fields import fates
 from .adjusting import adjusted
 from .answer import write_count, writer
-from .fates import FATES
 from .faults import read_fault, write_fault
 from .names import NAME, VENDOR
 from .parse import read_count_request, read_request
 from .reply import Reader, read_count, read_reply
 from .write import count_path, path, write_count_request, write_request
+
+FATES = fates(NAME)
 
 __all__ = [
     "FATES",

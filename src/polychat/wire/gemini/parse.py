@@ -7,19 +7,15 @@ from typing import Any, cast
 from ...errors import BadInput, shown
 from ...types import Ask, Effort, Format, HostedTool, Thinking, Tool, ToolChoice
 from .._json import TooDeep, decoded
-from ..checks import flag, item, number, several, text, whole
+from ..checks import flag, item, several, text, whole
 from ..limits import LIMITS, Limits
+from ..plain import reader
 from .names import NAME, Object, fields, repeated
 from .schema import json_schema
 from .turns import turns_of
 
-_NUMBERS = {
-    "temperature": "temperature",
-    "topP": "top_p",
-    "presencePenalty": "presence_penalty",
-    "frequencyPenalty": "frequency_penalty",
-}
-_WHOLE = {"maxOutputTokens": "max_tokens", "topK": "top_k", "seed": "seed", "candidateCount": "n"}
+_read_plain = reader(NAME)
+_read_config = reader(NAME, "generationConfig")
 _LEVELS = ("minimal", "low", "medium", "high", "xhigh")
 _MODES = {"auto": "auto", "validated": "auto", "any": "required", "none": "none"}
 
@@ -52,6 +48,7 @@ def _ask(value: object, model: str | None, where: str, *, stream: bool) -> Ask:
     named = said.pop("model", None)
     name = _model(named if model is None else model, f"{where}model")
     ask = Ask(name, [], wire=NAME, stream=stream, stream_usage=True if stream else None)
+    said = _read_plain(said, ask, where)
     ask.turns = turns_of(said.pop("systemInstruction", None), said.pop("contents", None), where)
     if "tools" in said:
         ask.tools = _tools(said.pop("tools"), f"{where}tools")
@@ -59,10 +56,6 @@ def _ask(value: object, model: str | None, where: str, *, stream: bool) -> Ask:
         _choose(ask, said, f"{where}toolConfig")
     if "generationConfig" in said:
         _configure(ask, said, f"{where}generationConfig")
-    if "serviceTier" in said:
-        ask.service_tier = text(said.pop("serviceTier"), f"{where}serviceTier")
-    if "store" in said:
-        ask.store = flag(said.pop("store"), f"{where}store")
     ask.extra = said
     return ask
 
@@ -133,16 +126,7 @@ def _choice(config: Object, where: str) -> ToolChoice | None:
 
 
 def _configure(ask: Ask, said: Object, where: str) -> None:
-    config = fields(said.pop("generationConfig"), where)
-    for name, ours in _NUMBERS.items():
-        if name in config:
-            setattr(ask, ours, number(config.pop(name), f"{where}.{name}"))
-    for name, ours in _WHOLE.items():
-        if name in config:
-            setattr(ask, ours, whole(config.pop(name), f"{where}.{name}"))
-    if "stopSequences" in config:
-        stops = several(config.pop("stopSequences"), f"{where}.stopSequences")
-        ask.stop = [text(one, f"{where}.stopSequences[{place}]") for place, one in enumerate(stops)]
+    config = _read_config(fields(said.pop("generationConfig"), where), ask, f"{where}.")
     ask.logprobs = _logprobs(config, where)
     ask.format = _format(config, where)
     if "thinkingConfig" in config:

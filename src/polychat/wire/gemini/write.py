@@ -7,19 +7,11 @@ from typing import Any
 
 from ...types import Ask, Effort, Format, HostedTool, Thinking, Tool, ToolChoice
 from ..checks import in_path
+from ..plain import writer
 from .content import contents_of
 from .names import NAME, VENDOR, Object
 
-_SAMPLING = {
-    "maxOutputTokens": "max_tokens",
-    "temperature": "temperature",
-    "topP": "top_p",
-    "topK": "top_k",
-    "frequencyPenalty": "frequency_penalty",
-    "presencePenalty": "presence_penalty",
-    "seed": "seed",
-    "candidateCount": "n",
-}
+_write_plain = writer(NAME)
 _LEVELS: dict[Effort, str] = {
     **{"none": "MINIMAL", "minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH"},
     "xhigh": "HIGH",  # the API knows no more
@@ -61,10 +53,7 @@ def write_request(ask: Ask, vendor: str = VENDOR) -> Object:
         body["toolConfig"] = {"functionCallingConfig": _choice(ask.tool_choice)}
     if config := _config(ask):
         body["generationConfig"] = config
-    if ask.service_tier is not None:
-        body["serviceTier"] = ask.service_tier
-    if ask.store is not None:
-        body["store"] = ask.store
+    _write_plain(ask, body)
     return over(body, ask.extra) if own else body
 
 
@@ -113,9 +102,7 @@ def _choice(choice: ToolChoice) -> Object:
 
 
 def _config(ask: Ask) -> Object:
-    config: Object = {name: value for name, field in _SAMPLING.items() if (value := getattr(ask, field)) is not None}
-    if ask.stop:
-        config["stopSequences"] = ask.stop
+    config: Object = {}
     if ask.logprobs is not None:
         config["responseLogprobs"] = True
         if ask.logprobs:

@@ -4,13 +4,15 @@ Sources: docs.ollama.com (api/chat, api/generate, api/errors, api/usage, capabil
 openapi.yaml), and ``api/types.go`` of github.com/ollama/ollama. The server passes over fields it does not know.
 """
 
+from ..fields import fates
 from .answer import generate_writer, writer
-from .fates import FATES
 from .faults import read_fault, write_fault
 from .names import NAME, VENDOR
 from .parse import read_generate_request, read_request
 from .reply import Reader, read_reply
 from .request import path, write_request
+
+FATES = fates(NAME)
 
 __all__ = [
     "FATES",

@@ -7,19 +7,6 @@ from typing import Any
 NAME = "ollama"
 VENDOR = "ollama"
 
-OPTIONS = {
-    "num_predict": "max_tokens",
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "top_k": "top_k",
-    "min_p": "min_p",
-    "frequency_penalty": "frequency_penalty",
-    "presence_penalty": "presence_penalty",
-    "repeat_penalty": "repetition_penalty",
-    "seed": "seed",
-}
-"""Fields of an ask by their names in ``options``."""
-
 GENERATE_ONLY = ("suffix", "template", "context", "raw")
 """What ``/api/generate`` alone takes: an ask that has one of these goes there."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from collections.abc import Mapping
 from typing import Any, get_args
 
 from ...errors import BadInput, shown
@@ -22,12 +23,14 @@ from ...types import (
     Turn,
 )
 from .._json import decoded, encoded
-from ..checks import flag, item, number, several, text, whole
+from ..checks import flag, item, several, text, whole
 from ..limits import LIMITS, Limits
+from ..plain import reader
 from ..tags import untagged
-from .names import CALL_SIGNATURE, NAME, NO_PARAMETERS, OPTIONS, THOUGHT_SIGNATURE, VENDOR, image_type
+from .names import CALL_SIGNATURE, NAME, NO_PARAMETERS, THOUGHT_SIGNATURE, VENDOR, image_type
 
-_WHOLE = ("max_tokens", "top_k", "seed")
+_read_plain = reader(NAME)
+_read_options = reader(NAME, "options")
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 Object = dict[str, Any]
 
@@ -86,29 +89,23 @@ def _settings(rest: Object, ask: Ask, stream: bool | None) -> Ask:
         ask.logprobs = 0 if top is None else whole(top, "top_logprobs")
     ask.format = _format(rest.pop("format", None))
     ask.reasoning = _thinking(rest)
-    if (options := rest.pop("options", None)) is not None:
-        left = _options(dict(item(options, "options")), ask)
-        if left:
-            rest["options"] = left
-    ask.extra = {name: value for name, value in rest.items() if value is not None}
+    options = rest.pop("options", None)
+    if options is not None and (left := _options(item(options, "options"), ask)):
+        rest["options"] = left
+    ask.extra = _read_plain(rest, ask)
     return ask
 
 
-def _options(options: Object, ask: Ask) -> Object:
+def _options(options: Mapping[str, Any], ask: Ask) -> Object:
     """Sets what the common words have; gives the rest."""
-    stop = options.pop("stop", None)
-    if stop is not None:
-        listed = [stop] if isinstance(stop, str) else several(stop, "options.stop")
-        ask.stop = [text(one, f"options.stop[{place}]") for place, one in enumerate(listed)]
-    if isinstance(most := options.get("num_predict"), (int, float)) and most <= 0:
-        options["num_predict"] = whole(most, "options.num_predict")  # -1 is without end, -2 to the context's: no number
-        left = {"num_predict": options.pop("num_predict")}
-    else:
-        left = {}
-    for name, field in OPTIONS.items():
-        if (value := options.pop(name, None)) is not None:
-            setattr(ask, field, (whole if field in _WHOLE else number)(value, f"options.{name}"))
-    return {**{name: value for name, value in options.items() if value is not None}, **left}
+    left = _read_options(options, ask, "options.")
+    if (most := left.pop("num_predict", None)) is not None:
+        most = whole(most, "options.num_predict")
+        if most > 0:
+            ask.max_tokens = most
+        else:
+            left["num_predict"] = most  # -1 is without end, -2 to the context's: no number
+    return left
 
 
 def _format(value: object) -> Format | None:

@@ -22,18 +22,19 @@ from ...types import (
     Turn,
 )
 from .._json import decoded
+from ..plain import writer
 from .names import (
     CALL_SIGNATURE,
     GENERATE_ONLY,
     JOINED,
     NAME,
     NO_PARAMETERS,
-    OPTIONS,
     THOUGHT_SIGNATURE,
     VENDOR,
 )
 
 Object = dict[str, Any]
+_write_plain = writer(NAME)
 
 
 def path(ask: Ask) -> str:
@@ -67,17 +68,13 @@ def write_request(ask: Ask, vendor: str = VENDOR) -> Object:
         body["logprobs"] = True
         if ask.logprobs:
             body["top_logprobs"] = ask.logprobs
-    extra = dict(ask.extra) if own else {}
-    if options := _options(ask, extra.pop("options", None)):
-        body["options"] = options
+    _write_plain(ask, body)
+    if not own or not ask.extra:
+        return body
+    extra = dict(ask.extra)
+    if isinstance(options := extra.pop("options", None), dict) and options:
+        body["options"] = {**body.get("options", {}), **options}
     return {**body, **extra}
-
-
-def _options(ask: Ask, extra: Any) -> Object:
-    options = {name: value for name, field in OPTIONS.items() if (value := getattr(ask, field)) is not None}
-    if ask.stop:
-        options["stop"] = ask.stop
-    return {**options, **extra} if isinstance(extra, dict) else options
 
 
 def _format(form: Format | None) -> Any:

@@ -6,16 +6,18 @@ openrouter.ai/docs (``reasoning``, ``reasoning_details``, ``images``, errors ins
 ai.google.dev/gemini-api/docs/openai (``extra_content``).
 """
 
+from ..fields import fates
 from .adjusting import adjusted
 from .answer import writer
 from .completions import completion_writer, read_completion_request
 from .content import read_turns
-from .fates import FATES
 from .faults import read_fault, write_fault
 from .names import NAME, VENDOR
 from .parse import read_format, read_request, read_tool_choice, read_tools
 from .reply import Reader, read_reply
 from .request import path, write_request
+
+FATES = fates(NAME)
 
 __all__ = [
     "FATES",

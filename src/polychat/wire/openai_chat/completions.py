@@ -19,7 +19,7 @@ from ..limits import LIMITS, Limits
 from .answer import error_of_finish, reason_of, refusal_headers
 from .faults import error_object, write_fault
 from .names import NAME
-from .parse import read_fields
+from .parse import read_fields, read_plain
 from .usage import usage_object
 
 Object = dict[str, Any]
@@ -36,13 +36,15 @@ def read_completion_request(body: bytes, limits: Limits = LIMITS) -> Ask:
         raise BadInput(f"the body is {error}", field="body") from error
     except ValueError as error:
         raise BadInput(f"the body is not JSON: {shown(str(error))}", field="body") from error
-    said = {name: one for name, one in item(value, "body").items() if one is not None}
+    ask = Ask("", [], wire=NAME)
+    said = read_plain(item(value, "body"), ask)
     prompt = _prompt(said.pop("prompt", None))
     for name in _UNKNOWN:
         if said.pop(name, None) not in (None, "", False, 1):
             raise BadInput(f"{name} has no counterpart here: a chat answers; leave it out", field=name)
     logprobs = said.pop("logprobs", None)
-    ask = read_fields(said, [Turn("user", [TextPart(prompt)])], NAME)
+    ask.turns = [Turn("user", [TextPart(prompt)])]
+    ask = read_fields(said, ask)
     ask.logprobs = None if logprobs is None else whole(logprobs, "logprobs")
     return ask
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from ...errors import BadInput, shown
-from ...types import Ask, Effort, Format, HostedTool, Thinking, Tool, ToolChoice, Turn
+from ...types import Ask, Effort, Format, HostedTool, Thinking, Tool, ToolChoice
 from .._json import TooDeep, decoded
-from ..checks import flag, item, number, several, text, whole
+from ..checks import flag, item, several, text, whole
 from ..limits import LIMITS, Limits
+from ..plain import reader
 from .content import cache_of, left, read_turns
 from .names import NAME
 
 Said = dict[str, Any]
 
-_NUMBERS = ("temperature", "top_p", "min_p", "frequency_penalty", "presence_penalty", "repetition_penalty")
-_WHOLE = ("seed", "n", "top_k")
-_TEXTS = ("user", "service_tier", "verbosity")
-_FLAGS = ("store", "parallel_tool_calls")
+read_plain = reader(NAME)
 
 
 def read_request(body: bytes, model: str | None = None, stream: bool | None = None, limits: Limits = LIMITS) -> Ask:
@@ -28,15 +26,16 @@ def read_request(body: bytes, model: str | None = None, stream: bool | None = No
         raise BadInput(f"the body is {error}", field="body") from error
     except ValueError as error:
         raise BadInput(f"the body is not JSON: {shown(str(error))}", field="body") from error
-    said = {name: one for name, one in item(value, "body").items() if one is not None}
-    return read_fields(said, read_turns(said.pop("messages", None)), NAME, model, stream)
+    ask = Ask("", [], wire=NAME)
+    said = read_plain(item(value, "body"), ask)
+    ask.turns = read_turns(said.pop("messages", None))
+    return read_fields(said, ask, model, stream)
 
 
-def read_fields(said: Said, turns: list[Turn], wire: str, model: str | None = None, stream: bool | None = None) -> Ask:
-    """An ask of these turns. ``said`` loses what is read of it; what is left is what this wire alone knows."""
+def read_fields(said: Said, ask: Ask, model: str | None = None, stream: bool | None = None) -> Ask:
+    """``ask`` with what is read here of ``said``, which loses it; what nothing reads is what this wire alone knows."""
     name = said.pop("model", None)
-    ask = Ask(text(name if model is None else model, "model"), turns, wire=wire)
-    _sampling(said, ask)
+    ask.model = text(name if model is None else model, "model")
     _probabilities(said, ask)
     _tools(said, ask)
     _format(said, ask)
@@ -46,31 +45,12 @@ def read_fields(said: Said, turns: list[Turn], wire: str, model: str | None = No
     return ask
 
 
-def _sampling(said: Said, ask: Ask) -> None:
-    for names, read in ((_NUMBERS, number), (_WHOLE, whole), (_TEXTS, text), (_FLAGS, flag)):
-        for name in names:
-            if name in said:
-                setattr(ask, name, read(said.pop(name), name))
-    for name in ("max_tokens", "max_completion_tokens"):  # the latter is the newer and wins
-        if name in said:
-            ask.max_tokens = whole(said.pop(name), name)
-    stop = said.pop("stop", [])
-    stops = [stop] if isinstance(stop, str) else several(stop, "stop")
-    ask.stop = [text(one, f"stop[{place}]") for place, one in enumerate(stops)]
-    if "metadata" in said:
-        pairs = item(said.pop("metadata"), "metadata").items()
-        ask.metadata = {name: text(value, f"metadata.{name}") for name, value in pairs}
-
-
 def _probabilities(said: Said, ask: Ask) -> None:
     top = whole(said.pop("top_logprobs", 0), "top_logprobs")
     if flag(said.pop("logprobs", False), "logprobs"):
         ask.logprobs = top
     elif top:
         raise BadInput("top_logprobs needs logprobs to be true", field="top_logprobs")
-    if "logit_bias" in said:
-        biases = item(said.pop("logit_bias"), "logit_bias").items()
-        ask.logit_bias = {name: number(value, f"logit_bias.{name}") for name, value in biases}
 
 
 def _tools(said: Said, ask: Ask) -> None:

@@ -25,14 +25,16 @@ from ...types import (
     ToolResult,
     Turn,
 )
-from ..checks import data_url, short_name
-from .names import AS_THEY_ARE, AUDIO, NAME, VENDOR
+from ..checks import data_url
+from ..plain import writer
+from .names import AUDIO, NAME, VENDOR
 from .thoughts import detail_of
 
 Object = dict[str, Any]
 
 BELOW = "(The user's next message shows the rest of this result.)"
 ABOVE = "The rest of the result of"
+_write_plain = writer(NAME)
 
 
 def path(ask: Ask) -> str:
@@ -44,16 +46,7 @@ def write_request(ask: Ask, vendor: str = VENDOR) -> Object:
     """The body, as a value for JSON. Opaque parts of other vendors, and what ``FATES`` drops, are left out."""
     own = ask.wire == NAME
     body: Object = {"model": ask.model, "messages": _messages(ask.turns, vendor, own=own)}
-    for name in AS_THEY_ARE:
-        value = getattr(ask, name)
-        if value is not None:
-            body[name] = value
-    if ask.user is not None:
-        body["user"] = short_name(ask.user)
-    if ask.max_tokens is not None:
-        body["max_completion_tokens"] = ask.max_tokens
-    if ask.stop:
-        body["stop"] = ask.stop
+    _write_plain(ask, body)
     if ask.logprobs is not None:
         body["logprobs"] = True
         if ask.logprobs:

@@ -5,15 +5,17 @@ its API reference (https://platform.openai.com/docs/api-reference/responses and 
 reasoning, function calling and conversation state (https://platform.openai.com/docs/guides).
 """
 
+from ..fields import fates
 from .adjusting import adjusted
 from .answer import writer
-from .fates import FATES
 from .fault import read_fault, write_fault
 from .listing import input_items, page_of
 from .names import NAME, VENDOR
 from .parse import read_request
 from .reply import Reader, read_reply
 from .write import path, write_request
+
+FATES = fates(NAME)
 
 __all__ = [
     "FATES",

@@ -7,17 +7,19 @@ from typing import get_args
 from ...errors import BadInput, shown
 from ...types import Ask, Effort, Format, TextPart, Thinking, ToolChoice, Turn
 from .._json import TooDeep, decoded
-from ..checks import bad, optional_count, optional_flag, optional_number, optional_text, record, rest, several, strings, text
+from ..checks import bad, optional_count, optional_flag, optional_text, record, rest, several, strings, text
 from ..limits import LIMITS, Limits
+from ..plain import reader
 from .conversation import Conversation
 from .names import ENCRYPTED, LOGPROBS, NAME, Object
 from .tools import named, read_tools, without_repeats
 
-_TOP = (
-    *("model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "text", "max_output_tokens"),
-    *("temperature", "top_p", "top_logprobs", "include", "reasoning", "metadata", "user", "service_tier", "store"),
-    *("previous_response_id", "stream"),
+_STRUCTURED = (
+    *("model", "input", "instructions", "tools", "tool_choice", "text", "top_logprobs", "include", "reasoning", "stream"),
 )
+"""Fields that are read by the code below; the table has the plain ones."""
+_read_plain = reader(NAME)
+_read_text = reader(NAME, "text")
 _ELSEWHERE = ("previous_response_id", "conversation", "prompt")
 """Where the conversation may be, so that there is no input."""
 
@@ -36,20 +38,11 @@ def read_request(body: bytes, model: str | None = None, stream: bool | None = No
 def _ask(body: Object, model: str | None, stream: bool | None) -> Ask:
     name = model if model is not None else text(body.get("model"), "model")
     conversation = _conversation(body)
-    ask = Ask(name, conversation.turns, wire=NAME, extra=rest(body, _TOP) or {})
+    ask = Ask(name, conversation.turns, wire=NAME)
+    ask.extra = {name: value for name, value in _read_plain(body, ask).items() if name not in _STRUCTURED}
     ask.tools = without_repeats([*read_tools(body.get("tools") or [], "tools"), *conversation.tools])
     _choice(ask, body.get("tool_choice"))
-    ask.parallel_tool_calls = optional_flag(body.get("parallel_tool_calls"), "parallel_tool_calls")
-    ask.max_tokens = optional_count(body.get("max_output_tokens"), "max_output_tokens")
-    ask.temperature = optional_number(body.get("temperature"), "temperature")
-    ask.top_p = optional_number(body.get("top_p"), "top_p")
-    ask.user = optional_text(body.get("user"), "user")
-    ask.service_tier = optional_text(body.get("service_tier"), "service_tier")
-    ask.store = optional_flag(body.get("store"), "store")
-    ask.previous = optional_text(body.get("previous_response_id"), "previous_response_id")
     ask.stream = stream if stream is not None else bool(optional_flag(body.get("stream"), "stream"))
-    if (metadata := body.get("metadata")) is not None:
-        ask.metadata = {name: text(said, f"metadata.{name}") for name, said in record(metadata, "metadata").items()}
     _text(ask, body.get("text"))
     _thinking(ask, body.get("reasoning"))
     _include(ask, body)
@@ -87,11 +80,11 @@ def _choice(ask: Ask, value: object) -> None:
 def _text(ask: Ask, value: object) -> None:
     if value is None:
         return
-    config = record(value, "text")
-    ask.verbosity = optional_text(config.get("verbosity"), "text.verbosity")
-    if (others := rest(config, ("format", "verbosity"))) is not None:
+    others = _read_text(record(value, "text"), ask, "text.")
+    form = others.pop("format", None)
+    if others:
         ask.extra["text"] = others
-    if (form := config.get("format")) is None:
+    if form is None:
         return
     match record(form, "text.format").get("type"):
         case "text":

@@ -6,18 +6,14 @@ import re
 
 from ...types import Ask, Effort, Format, Thinking, Tool, ToolChoice
 from ..adapting import apart as apart_of
-from ..checks import short_name
+from ..plain import writer
 from .items import Items, apart
 from .names import ENCRYPTED, LOGPROBS, NAME, VENDOR, Object
 from .tools import write_tools
 
 _THOUGHTLESS = re.compile(r"(?:.*/)?(?:chat)?gpt-(?:3|4)|(?:.*/)?chatgpt-4o|ft:gpt-(?:3|4)")
 """Models that do not reason: they refuse to be asked for encrypted thoughts. Their successors all reason."""
-_AS_THEY_ARE = (
-    *("temperature", "top_p", "parallel_tool_calls", "metadata", "user", "service_tier", "store"),
-    *("max_tokens", "previous"),
-)
-_CALLED = {"max_tokens": "max_output_tokens", "previous": "previous_response_id"}
+_write_plain = writer(NAME)
 
 
 def path(ask: Ask) -> str:
@@ -48,16 +44,11 @@ def settings(ask: Ask, *, own: bool) -> Object:
         said["tools"] = tools
     if ask.tool_choice is not None:
         said["tool_choice"] = _choice(ask, ask.tool_choice)
-    text: Object = {} if ask.format is None else {"format": _format(ask.format)}
-    if ask.verbosity is not None:
-        text["verbosity"] = ask.verbosity
-    if text:
-        said["text"] = text
+    if ask.format is not None:
+        said["text"] = {"format": _format(ask.format)}
     if ask.reasoning is not None and (reasoning := _reasoning(ask.reasoning)):
         said["reasoning"] = reasoning
-    for name in _AS_THEY_ARE:
-        if (value := getattr(ask, name)) is not None:
-            said[_CALLED.get(name, name)] = short_name(value) if name == "user" else value
+    _write_plain(ask, said)
     if ask.logprobs is not None:
         said["top_logprobs"] = ask.logprobs
     return said

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from ....wire.ollama.names import OPTIONS
 from ...openapi.operation import CHAT_HEADERS, DialectInfo, Operation
-from ...openapi.schema import Schema, anything, asked, count, either, flag, given, kind, number, ref, several, text, whole, word
+from ...openapi.schema import (
+    Schema,
+    anything,
+    asked,
+    count,
+    either,
+    flag,
+    given,
+    kind,
+    number,
+    plain,
+    ref,
+    several,
+    text,
+    whole,
+    word,
+)
 from ..openai_chat.openapi import MODEL
 
 OLLAMA = DialectInfo("Ollama", "Ollama's own API; its chats are streamed unless told otherwise.", "ollama", "OllamaError")
 
-_WHOLE = ("num_predict", "top_k", "seed")
-_OPTIONS = asked(
-    about="Sampling; what is not named here only an Ollama understands.",
-    stop=either(text(), several(text())),
-    **{name: whole() if name in _WHOLE else number() for name in OPTIONS},
-)
+_OPTIONS = asked(about="Sampling; what is not named here only an Ollama understands.", **plain("ollama", "options"))
 _CALL = asked("function", id=text(), function=asked("name", name=text(), arguments=anything("An object, not text.")))
 _MESSAGE = asked(
     "role",

@@ -1,0 +1,166 @@
+"""What a row of the table of request fields is made of: the type of a value, its place on a wire, its fate there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from . import checks
+
+Kind: TypeAlias = Literal["kept", "mapped", "emulated", "dropped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """``kept`` as it is; ``mapped`` to the wire's own way of saying the same; ``emulated`` by something that comes close;
+    ``dropped``. ``note`` says how or why; the last two have one."""
+
+    kind: Kind
+    note: str = ""
+    implied: bool = False
+    """Nothing is written for it: on this wire it is so anyway."""
+
+
+Fates: TypeAlias = Mapping[str, Fate]
+KEPT = Fate("kept")
+
+
+def kept(note: str) -> Fate:
+    return Fate("kept", note)
+
+
+def mapped(note: str) -> Fate:
+    return Fate("mapped", note)
+
+
+def implied(note: str) -> Fate:
+    """``mapped``, and nothing is written for it."""
+    return Fate("mapped", note, implied=True)
+
+
+def emulated(note: str) -> Fate:
+    return Fate("emulated", note)
+
+
+def dropped(note: str) -> Fate:
+    return Fate("dropped", note)
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """What a value is: how it is read strictly, what JSON Schema says of it, and what Python calls it."""
+
+    read: Callable[[object, str], Any]
+    """``(value, field)``: the value. Raises ``BadInput`` naming ``field``."""
+    schema: Mapping[str, Any]
+    hint: str
+
+
+_STRING: Mapping[str, Any] = {"type": "string"}
+_STRINGS: Mapping[str, Any] = {"type": "array", "items": _STRING}
+NUMBER = Type(checks.number, {"type": "number"}, "float")
+WHOLE = Type(checks.whole, {"type": "integer"}, "int")
+COUNT = Type(checks.count, {"type": "integer", "minimum": 0}, "int")
+FLAG = Type(checks.flag, {"type": "boolean"}, "bool")
+TEXT = Type(checks.text, _STRING, "str")
+TEXTS = Type(checks.strings, _STRINGS, "Sequence[str]")
+TEXT_OR_TEXTS = Type(checks.text_or_texts, {"anyOf": [_STRING, _STRINGS]}, "str | Sequence[str]")
+PAIRS = Type(checks.pairs, {"type": "object", "additionalProperties": _STRING}, "Mapping[str, str]")
+WEIGHTS = Type(checks.weights, {"type": "object", "additionalProperties": {"type": "number"}}, "Mapping[str, float]")
+"""A number for each name."""
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """Where a plain field stands in the JSON of one wire's request, and what is different about it there."""
+
+    path: str
+    """``max_tokens``, or within an object of the request: ``options.num_predict``."""
+    note: str = ""
+    type: Type | None = None
+    """Where it is not the row's."""
+    write: Callable[[Any], Any] | None = None
+    """From the common value to the wire's."""
+    read: Callable[[Any], Any] | None = None
+    """From the wire's value to the common one."""
+    older: tuple[str, ...] = ()
+    """Other names it is read by; ``path`` goes before them."""
+    by_code: Literal["", "read", "write", "both"] = ""
+    """What the wire's own code does, and not the table, as more than this one value decides about it."""
+
+    @property
+    def within(self) -> str:
+        """The object of the request that it stands in; empty: the request itself."""
+        return self.path.rpartition(".")[0]
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition(".")[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One row: what a field of a chat request is, and what becomes of it on each wire.
+
+    With a ``type`` it is plain: an attribute of ``Ask`` of the same name holds one value, ``None`` (of a list: empty) where
+    the request does not say it, and the wires read and write it by this row. Without one the wires' own code does.
+    """
+
+    name: str
+    about: str
+    type: Type | None = None
+    least: int | None = None
+    """The smallest value that the keyword of ``polychat.ask`` takes; on the wires the backend decides."""
+    words: tuple[str, ...] = ()
+    """Of text: values that mean something to most backends."""
+    default: tuple[object, ...] = ()
+    """Values that say only what is so without them: leaving one out is no loss."""
+    keyword: bool = True
+    """A plain field is a keyword of ``polychat.ask``."""
+    form: bool = False
+    """Without it the answer has another form, or answers something else: losing it is refused unless it is allowed."""
+    of: str = ""
+    """The attributes of the values in ``polychat.types`` that it accounts for: ``Turn.name Turn.role``."""
+    anthropic: At | Fate
+    gemini: At | Fate
+    ollama: At | Fate
+    openai_chat: At | Fate
+    openai_responses: At | Fate
+
+    def on(self, wire: str) -> At | Fate:
+        """Its column for the wire of this name."""
+        column: At | Fate = getattr(self, wire.replace("-", "_"))
+        return column
+
+    def places(self) -> tuple[At, ...]:
+        """Where it stands, on the wires that have a place for it."""
+        columns = (self.anthropic, self.gemini, self.ollama, self.openai_chat, self.openai_responses)
+        return tuple(at for at in columns if isinstance(at, At))
+
+    def fate(self, wire: str) -> Fate:
+        """What becomes of it on the wire of this name."""
+        at = self.on(wire)
+        if isinstance(at, Fate):
+            return at
+        if at.path != self.name:
+            return mapped(f"{at.path}; {at.note}" if at.note else at.path)
+        return Fate("mapped" if at.write is not None else "kept", at.note)
+
+
+@dataclass(frozen=True, slots=True)
+class Keyword:
+    """A keyword of ``polychat.ask``."""
+
+    name: str
+    hint: str
+    """Its type, as Python writes it."""
+    about: str
+
+
+def table(*rows: Field) -> dict[str, Field]:
+    """The rows by their names, in this order. Raises ``ValueError`` for a name that is there twice."""
+    by_name = {row.name: row for row in rows}
+    if len(by_name) < len(rows):
+        raise ValueError("two rows of the table of fields have one name")
+    return by_name
