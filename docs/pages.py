@@ -14,15 +14,16 @@ from polychat.config.decoding import Key, keys_of
 from polychat.config.rows import CAN, Row
 from polychat.config.schema import SECTIONS, schema
 from polychat.config.writing import value_text
-from polychat.wire.ledger import FIELDS, FORM, Fate
-from polychat.wire.wires import names, wire
+from polychat.wire.field import Fate
+from polychat.wire.fields import FIELDS, fates
+from polychat.wire.wires import names
 
 HERE = Path(__file__).parent
 LOSSES = """# What each wire carries
 
 An ask goes from one API's words into another's, and no two APIs say the same things. This table accounts for each field of an
 ask on each wire: **kept** as it is, **mapped** to the wire's own way of saying the same, **emulated** by something that comes
-close, or **dropped**. The notes below say how and why. It is made from the code (`wire/*/fates.py`) that the tests hold the
+close, or **dropped**. The notes below say how and why. It is made from the code (`wire/fields.py`) that the tests hold the
 wires to.
 
 What is dropped is lost by your choice: `on_loss="refuse"`, `"warn"` or `"allow"`. Without it, losing a field marked ● is
@@ -121,11 +122,11 @@ Below is every key, made from the types that read the file. `NAME` is a name of 
 def losses() -> str:
     """The page of the ledger."""
     wires = names()
-    tables = {name: wire(name).FATES for name in wires}
+    tables = {name: fates(name) for name in wires}
     lines = [LOSSES, _row(["field", *wires]), _row(["---"] * (len(wires) + 1))]
     notes: dict[str, int] = {}
-    for field, about in FIELDS.items():
-        name = f"`{field}`{' ●' if field in FORM else ''}{f'<br>{about}' if about else ''}"
+    for field, row in FIELDS.items():
+        name = f"`{field}`{' ●' if row.form else ''}<br>{row.about}"
         lines.append(_row([name, *(_fate(tables[one][field], notes) for one in wires)]))
     lines += ["", "## Notes", "", *(f"{number}. {note}" for note, number in notes.items())]
     return "\n".join(lines) + "\n"

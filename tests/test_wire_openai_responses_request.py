@@ -26,7 +26,8 @@ from polychat.types import (
     ToolResult,
     Turn,
 )
-from polychat.wire.ledger import FIELDS, losses
+from polychat.wire.fields import FIELDS
+from polychat.wire.ledger import losses
 from polychat.wire.limits import Limits
 from polychat.wire.openai_responses import FATES, NAME, path, read_request, write_request
 

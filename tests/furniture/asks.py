@@ -40,7 +40,8 @@ from polychat.types import (
     ToolResult,
     Turn,
 )
-from polychat.wire.ledger import FIELDS, Fates
+from polychat.wire.field import COUNT, FLAG, NUMBER, PAIRS, TEXT, TEXT_OR_TEXTS, WEIGHTS, WHOLE, Fates, Field
+from polychat.wire.fields import FIELDS, plain_fields
 from polychat.wire.wires import wire as wire_named
 
 VENDORS = ("openai", "anthropic", "gemini", "deepseek")
@@ -73,6 +74,24 @@ _EXTRAS = st.none() | st.dictionaries(
 )
 
 
+_VALUES: dict[Any, st.SearchStrategy[Any]] = {
+    NUMBER.read: NUMBERS,
+    WHOLE.read: st.integers(1, 99),
+    COUNT.read: st.integers(0, 20),
+    FLAG.read: st.booleans(),
+    TEXT.read: IDS,
+    TEXT_OR_TEXTS.read: st.lists(TEXTS, min_size=1, max_size=2, unique=True),
+    PAIRS.read: st.dictionaries(NAMES, TEXTS, min_size=1, max_size=2),
+    WEIGHTS.read: st.dictionaries(st.integers(0, 99).map(str), st.integers(-100, 100), min_size=1, max_size=2),
+}
+
+
+def values_of(row: Field) -> st.SearchStrategy[Any]:
+    """Values of a plain field of the table that every wire that carries it carries as they are."""
+    assert row.type is not None
+    return st.sampled_from(row.words) if row.words else _VALUES[row.type.read]
+
+
 class _Asks:
     """Draws one ask. ``without`` names fields of the ledger that it is not to use."""
 
@@ -88,6 +107,12 @@ class _Asks:
     def maybe(self, name: str, strategy: st.SearchStrategy[Any]) -> Any:
         """A value for a field, or ``None``."""
         return self.draw(st.none() | strategy) if self.has(name) else None
+
+    def plain(self, ask: Ask, row: Field) -> None:
+        """A value for a plain field, or none."""
+        value = self.maybe(row.name, values_of(row))
+        if value is not None:
+            setattr(ask, row.name, value)
 
     def cache(self) -> str | None:
         return self.draw(CACHES) if self.has("cache") else None
@@ -244,35 +269,13 @@ class _Asks:
         ask = Ask("model-1", self.turns(), list(tools), self.tool_choice(tools), wire=self.wire)
         ask.parallel_tool_calls = self.maybe("parallel_tool_calls", st.booleans()) if tools else None
         ask.format, ask.reasoning = self.format(), self.thinking()
-        for name, strategy in _FIELDS.items():
-            setattr(ask, name, self.maybe(name, strategy))
-        ask.stop = self.draw(st.lists(TEXTS, max_size=2, unique=True)) if self.has("stop") else []
+        for row in plain_fields():
+            if row.name not in ("parallel_tool_calls", "stream_usage"):
+                self.plain(ask, row)
         ask.stream = self.has("stream") and self.draw(st.booleans())
         ask.stream_usage = self.maybe("stream_usage", st.booleans()) if ask.stream else None
         ask.extra = self.extra() or {}
         return ask
-
-
-_FIELDS: dict[str, st.SearchStrategy[Any]] = {
-    "max_tokens": st.integers(1, 9999),
-    "temperature": NUMBERS,
-    "top_p": NUMBERS,
-    "top_k": st.integers(1, 99),
-    "min_p": NUMBERS,
-    "frequency_penalty": NUMBERS,
-    "presence_penalty": NUMBERS,
-    "repetition_penalty": NUMBERS,
-    "seed": st.integers(0, 2**31 - 1),
-    "logprobs": st.integers(0, 20),
-    "logit_bias": st.dictionaries(st.integers(0, 99).map(str), st.integers(-100, 100), min_size=1, max_size=2),
-    "n": st.integers(1, 4),
-    "verbosity": st.sampled_from(["low", "medium", "high"]),
-    "metadata": st.dictionaries(NAMES, TEXTS, min_size=1, max_size=2),
-    "user": NAMES,
-    "service_tier": st.sampled_from(["auto", "default", "flex", "priority"]),
-    "store": st.booleans(),
-    "previous": IDS,
-}
 
 
 @st.composite

@@ -28,8 +28,11 @@ from polychat.types import (
     ToolResult,
     Turn,
 )
-from polychat.wire.ledger import Fates
+from polychat.wire.field import Fates
+from polychat.wire.fields import plain_fields
 from polychat.wire.wires import Wire
+
+from .asks import values_of
 
 LETTERS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
 """Any text that is not empty."""
@@ -51,6 +54,10 @@ def tools() -> st.SearchStrategy[list[Tool]]:
     return st.lists(one, max_size=2, unique_by=lambda tool: tool.name)
 
 
+_APART = ("max_tokens", "parallel_tool_calls", "stream_usage", "service_tier", "previous", "store")
+"""Always said, said beside tools and streams only, or said otherwise on some wires than on others."""
+
+
 @st.composite
 def asks(draw: st.DrawFn, vendor: str = "openai", stream: bool | None = None) -> Ask:
     """A valid ask: a system turn or none, users and assistants in turn, every call answered by a result."""
@@ -58,18 +65,10 @@ def asks(draw: st.DrawFn, vendor: str = "openai", stream: bool | None = None) ->
     ask = Ask("some-model", _turns(draw, [tool.name for tool in offered], vendor), list(offered))
     ask.stream = draw(st.booleans()) if stream is None else stream
     ask.max_tokens = draw(st.integers(1, 9999))
-    for name in ("temperature", "top_p"):
-        setattr(ask, name, draw(st.none() | st.sampled_from([0.0, 0.25, 1.0])))
-    for name in ("min_p", "frequency_penalty", "presence_penalty", "repetition_penalty"):
-        setattr(ask, name, draw(st.none() | st.sampled_from([0.0, 0.5])))
-    for name in ("top_k", "seed", "n"):
-        setattr(ask, name, draw(st.none() | st.integers(1, 9)))
-    ask.stop = draw(st.lists(LETTERS, max_size=2))
-    ask.logprobs = draw(st.none() | st.integers(0, 5))
-    ask.logit_bias = draw(st.none() | st.just({"50256": -100.0}))
+    for row in plain_fields():
+        if row.name not in _APART and (value := draw(st.none() | values_of(row))) is not None:
+            setattr(ask, row.name, value)
     ask.reasoning = draw(st.none() | st.sampled_from(["low", "medium", "high"]).map(lambda effort: Thinking(effort=effort)))
-    ask.metadata = draw(st.none() | st.just({"a": "b"}))
-    ask.user = draw(st.none() | st.just("someone"))
     ask.format = draw(st.none() | st.just(Format("json")) | SCHEMAS.map(lambda schema: Format("schema", schema, "answer")))
     if offered:
         names = st.sampled_from([tool.name for tool in offered]).map(lambda name: ToolChoice("named", name))
