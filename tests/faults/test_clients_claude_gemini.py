@@ -118,3 +118,17 @@ def test_what_looks_like_carried_thoughts_is_read_as_a_signature() -> None:
         (call,) = turn.parts
         assert isinstance(call, ToolCall)
         assert call.opaque == Opaque("gemini", signature)
+
+
+@pytest.mark.parametrize("agent", ["GeminiCLI/0.61.0 (linux; x64)", "google-genai-sdk/1.0"])
+@pytest.mark.parametrize("known", [True, False])
+async def test_gemini_cli_gets_no_404(known: bool, agent: str) -> None:
+    """After one it asks again at once, without end: a model that nobody has, here or behind, is 400 to it, to others 404."""
+    door = Door("openai-chat", HELLO, Fault("no such model", "not_found", 404))
+    async with house("openai-chat", door) as (here, _):
+        path, body = asking("gemini", "house/gemini-2.5-flash-lite" if known else "gemini-2.5-flash-lite")
+        answer = await here.ask(path, body, headers={"user-agent": agent})
+    expected = (400, "INVALID_ARGUMENT") if agent.startswith("GeminiCLI") else (404, "NOT_FOUND")
+    assert (answer.status, answer.json["error"]["status"]) == expected
+    assert answer.json["error"]["code"] == answer.status
+    assert ("gemini-*" in answer.json["error"]["message"]) is (answer.status == 400)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from polychat.providers import Notes
-from polychat.types import Ask, FilePart, ImagePart, TextPart, ToolCall, ToolResult, Turn
+from polychat.types import Ask, FilePart, Format, ImagePart, TextPart, Tool, ToolCall, ToolResult, Turn
 from polychat.wire import gemini
 from polychat.wire.ledger import Loss
 from polychat.wire.ledger import losses as losses_of
@@ -124,3 +124,40 @@ def test_the_clients_own_words_go_as_they_are() -> None:
     ask = asked(ImagePart(data=JPEG, media_type="image/jpg"), stop=list("abcdefg"), service_tier="turbo")
     ask.wire = gemini.NAME
     assert gemini.adjusted(ask) == (ask, [])
+
+
+def test_limits_that_are_null_are_left_out() -> None:
+    """At any depth, in lists of schemas too; a property of such a name, and values that may be null, stay."""
+    inner = {
+        "type": ["array", "null"],
+        "items": {"anyOf": [{"type": "integer", "maximum": None}, {"type": "null"}]},
+        "maxItems": None,
+    }
+    schema = {
+        "type": "object",
+        "properties": {"maxItems": inner, "x": {"enum": [None], "default": None, "pattern": None}},
+        "$defs": {"A": {"oneOf": [{"minItems": None, "const": None}]}},
+        "prefixItems": [{"minLength": None}],
+    }
+    kept = {
+        "type": "object",
+        "properties": {
+            "maxItems": {"type": ["array", "null"], "items": {"anyOf": [{"type": "integer"}, {"type": "null"}]}},
+            "x": {"enum": [None], "default": None},
+        },
+        "$defs": {"A": {"oneOf": [{"const": None}]}},
+        "prefixItems": [{}],
+    }
+    body, losses = sent(asked(tools=[Tool("f", None, schema)], format=Format("schema", schema)))
+    assert body["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"] == kept
+    assert body["generationConfig"]["responseJsonSchema"] == kept
+    assert losses == []
+
+
+@pytest.mark.parametrize(("count", "told"), [(9, False), (10, True)])
+def test_lengths_of_arrays_that_come_to_too_much_are_left_out(count: int, told: bool) -> None:
+    """The API answers 400 without a word of which field: what goes out has none of them then, and that is told."""
+    schema = {"type": "object", "properties": {f"x{at}": {"type": "array", "maxItems": 100} for at in range(count)}}
+    body, losses = sent(asked(tools=[Tool("f", None, schema)], format=Format("schema", schema)))
+    assert ("maxItems" in json.dumps(body)) is not told
+    assert [(loss.field, loss.kind) for loss in losses] == [("tools", "emulated"), ("format.schema", "emulated")] * told

@@ -276,7 +276,7 @@ class RequestContext:
         record.error = record.error or shown(fault.message, 400)
         if self.started or self.left:
             return
-        status, body = self.dialect.refusal(fault, record.request_id)
+        status, body = self.dialect.refusal(fault, self)
         said = [*self.whole_headers("application/json"), *(headers or [])]
         if fault.retry_after is not None:
             said += retry_after(fault.retry_after)

@@ -158,8 +158,8 @@ class Dialect:
     def go_on(self, writer: Writer, monitor: StreamMonitor) -> None:
         """``writer`` is to end a stream that passed and broke off, as part of the same reply where the dialect tells."""
 
-    def refusal(self, fault: Fault, request_id: str | None = None) -> tuple[int, bytes]:
-        """Status and body of a failure of the request that has this name, if it has one."""
+    def refusal(self, fault: Fault, context: RequestContext | None = None) -> tuple[int, bytes]:
+        """Status and body of a failure; ``context`` is of the request, where there is an endpoint for it."""
         return fault.status, self.wire.write_fault(fault)
 
 

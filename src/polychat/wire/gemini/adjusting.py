@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...types import Ask, ImagePart, Part, TextPart, Thinking, ToolResult, Turn
+from ...types import Ask, HostedTool, ImagePart, Part, TextPart, Thinking, Tool, ToolResult, Turn
 from ..efforts import nearest
 from ..ledger import Loss
 from ..media import type_named, type_of_bytes
 from .generations import Rules, rules_of
 from .names import NAME, VENDOR
+from .schema import MOST_ITEMS, taken
 from .write import budget_of
 
 MOST_STOPS = 5
@@ -38,9 +39,28 @@ def adjusted(ask: Ask, vendor: str = VENDOR) -> tuple[Ask, list[Loss]]:
         better.service_tier = _TIERS.get(ask.service_tier)
         if ask.service_tier not in _TIERS:
             losses.append(Loss("service_tier", "dropped", f"the API knows {', '.join(sorted(_KNOWN))}", ask.service_tier))
+    if ask.tools:
+        better.tools = [_tool(tool, losses) for tool in ask.tools]
+    if ask.format is not None and ask.format.schema is not None:
+        schema, shortened = taken(ask.format.schema)
+        better.format = replace(ask.format, schema=schema)
+        if shortened:
+            losses.append(Loss("format.schema", "emulated", _LENGTHS))
     if ask.reasoning is not None and (rules := rules_of(ask.model)) is not None:
         better.reasoning = _thinking(ask.reasoning, rules, losses)
     return better, losses
+
+
+_LENGTHS = f"the API takes lengths of arrays up to {MOST_ITEMS:,} in all of a schema: they are left out"
+
+
+def _tool(tool: Tool | HostedTool, losses: list[Loss]) -> Tool | HostedTool:
+    if isinstance(tool, HostedTool) or tool.parameters is None:
+        return tool
+    schema, shortened = taken(tool.parameters)
+    if shortened:
+        losses.append(Loss("tools", "emulated", _LENGTHS, tool.name))
+    return tool if schema == tool.parameters else replace(tool, parameters=schema)
 
 
 def _thinking(wanted: Thinking, rules: Rules, losses: list[Loss]) -> Thinking | None:

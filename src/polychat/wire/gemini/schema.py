@@ -1,4 +1,4 @@
-"""The API's own ``Schema``, a part of OpenAPI's, as the JSON schema that all other wires speak."""
+"""The API's own ``Schema``, a part of OpenAPI's, as the JSON schema that other wires speak; and JSON schema as it takes it."""
 
 from __future__ import annotations
 
@@ -34,6 +34,44 @@ def _value(name: str, value: Any) -> Any:
     if name in _NAMED and isinstance(value, dict):
         return {key: json_schema(one) for key, one in value.items()}
     return value
+
+
+MOST_ITEMS = 960
+"""What all ``maxItems`` of one schema may come to: beyond about that the API answers 400 and names no field."""
+_VALUES = frozenset(("default", "const", "example"))
+"""Keywords whose value may be null."""
+
+
+def taken(schema: Any) -> tuple[Any, bool]:
+    """A JSON schema as the API takes it, and whether lengths of arrays were left out for it.
+
+    Limits that are null say nothing, and the API refuses them, as it does lengths of arrays that come to too much.
+    """
+    counted: list[int] = []
+    plain = _plain(schema, counted, bounded=True)
+    if sum(counted) <= MOST_ITEMS:
+        return plain, False
+    return _plain(schema, [], bounded=False), True
+
+
+def _plain(schema: Any, counted: list[int], *, bounded: bool) -> Any:
+    if isinstance(schema, list):
+        return [_plain(one, counted, bounded=bounded) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found: Object = {}
+    for name, value in schema.items():
+        if (value is None and name not in _VALUES) or (name == "maxItems" and not bounded):
+            continue
+        if name == "maxItems" and type(value) is int:
+            counted.append(value)
+        if name in _SUBSCHEMAS or name in _LISTS:
+            found[name] = _plain(value, counted, bounded=bounded)
+        elif (name in _NAMED or name == "definitions") and isinstance(value, dict):
+            found[name] = {key: _plain(one, counted, bounded=bounded) for key, one in value.items()}
+        else:
+            found[name] = value
+    return found
 
 
 def _number(text: str) -> Any:

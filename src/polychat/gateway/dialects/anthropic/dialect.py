@@ -29,9 +29,9 @@ class Anthropic(Dialect):
     def writer(self, inbound: InboundChat, ask: Ask, name: str, created: int) -> Writer:
         return anthropic.writer(ask, name, created, inbound.model, request_id=inbound.own)
 
-    def refusal(self, fault: Fault, request_id: str | None = None) -> tuple[int, bytes]:
+    def refusal(self, fault: Fault, context: RequestContext | None = None) -> tuple[int, bytes]:
         status = 529 if fault.kind == "overloaded" and fault.status == 503 else fault.status  # as its own API says it
-        return status, anthropic.write_fault(fault, request_id)
+        return status, anthropic.write_fault(fault, None if context is None else context.record.request_id)
 
 
 async def count(context: RequestContext) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import parse_qs
 
 from ....types import Ask
 from ....wire import gemini
 from ....wire.answering import Writer
+from ....wire.faults import Fault
 from ....wire.wires import wire
 from ...context import RequestContext
 from ...counting import counted
@@ -14,6 +16,9 @@ from ...embedding import embedded
 from ..dialect import Dialect, InboundChat, Object, shallow, with_model
 
 ACTIONS = ("generateContent", "streamGenerateContent")
+_CLI = b"GeminiCLI"
+"""How the name begins by which Gemini CLI makes itself known."""
+_ALIAS = "whoever runs this gateway can give the model an alias, and all of Gemini CLI's models one: gemini-*"
 
 
 class Gemini(Dialect):
@@ -44,6 +49,12 @@ class Gemini(Dialect):
 
     def path(self, model: str, *, stream: bool) -> str:
         return gemini.path(Ask(model, [], stream=stream))
+
+    def refusal(self, fault: Fault, context: RequestContext | None = None) -> tuple[int, bytes]:
+        if fault.kind == "not_found" and context is not None and context.headers.get(b"user-agent", b"").startswith(_CLI):
+            # It asks for models of its own choice beside the one it was given, and after a 404 at once again, without end.
+            fault = replace(fault, kind="invalid_request", status=400, message=f"{fault.message}; {_ALIAS}")
+        return super().refusal(fault, context)
 
     def relayed(self, inbound: InboundChat, model: str, *, usage: bool, fields: Object | None = None) -> bytes:
         return with_model(inbound.fields if fields is None else fields, None)  # the path says it
