@@ -126,6 +126,9 @@ class MessageTooLong(BadInput):
 class UnknownTarget(BadInput, LookupError):
     """No such provider or model; ``near`` holds the names that come closest."""
 
+    asked: str = ""
+    """The name that means nothing, where an alias or a chain led to it."""
+
     def __init__(self, message: str, *, near: tuple[str, ...] = ()) -> None:
         if near:
             message = f"{message}; did you mean {' or '.join(near)}?"

@@ -98,6 +98,28 @@ async def test_a_bare_name_in_one_list(serve: Any, door: str) -> None:
     assert len([seen for seen in first.seen if seen.path.endswith("/models")]) == 1, "the list is kept"
 
 
+async def test_a_bare_name_behind_others(serve: Any) -> None:
+    """A name that one backend lists is meant by an alias, by a pattern and in a chain; one that two list is not."""
+    first = await serve(listing_backend({"id": "tiny"}, {"id": "both"}))
+    second = await serve(listing_backend({"id": "huge"}, {"id": "both"}))
+    rows = {"a": without_names(first.url), "b": without_names(second.url)}
+    aliases = {"mine": "tiny", "my-*": "*", "unclear": "both", "unknown": "none"}
+    for name, more, expected in (
+        ("mine", {}, (200, "a")),
+        ("my-huge", {}, (200, "b")),
+        ("tiny", {"models": ["huge"]}, (200, "a")),
+        ("huge", {"models": ["b/huge", "tiny"]}, (200, "b")),
+        ("unclear", {}, (400, None)),
+        ("unknown", {}, (404, None)),
+        ("my-none", {}, (404, None)),
+        ("tiny", {"models": ["none"]}, (404, None)),
+    ):
+        async with gateway(configured(rows, aliases=aliases)) as here:
+            for _ in range(2):
+                answer = await here.ask(*asking("openai-chat", name, **more))
+                assert (answer.status, answer.headers.get("x-polychat-provider")) == expected, (name, more)
+
+
 async def test_a_list_that_failed_once(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Is asked for again soon, and the last good one is kept when a later one fails."""
     now = [1000.0]

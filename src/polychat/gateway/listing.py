@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from ..backends.keys import has_key
-from ..errors import BadInput, PolychatError, UnknownTarget, shown
+from ..errors import PolychatError, UnknownTarget
 from ..routing import Plan
 from ..wire._json import decoded, encoded
 from ..wire.abilities import of_all
@@ -47,24 +47,21 @@ def _smallest(limits: list[int | None]) -> int | None:
     return min(found) if len(found) == len(limits) else None
 
 
-async def planned(context: RequestContext, name: str) -> Plan:
+async def planned(context: RequestContext, name: str, *others: str) -> Plan:
     """Who may answer to a name, as ``ModelResolver.plan`` has it; a bare name may also be in one backend's own list.
 
-    Raises ``UnknownTarget``, and ``BadInput`` for a name that several backends list.
+    With ``others`` it is a chain, as ``ModelResolver.joined`` has it. Raises ``UnknownTarget``, and ``BadInput`` for a name
+    that several backends list.
     """
     names = context.runtime.names
     try:
-        return names.plan(name)
-    except UnknownTarget:
-        if "/" in name or ":" in name:
+        return names.joined((name, *others)) if others else names.plan(name)
+    except UnknownTarget as error:
+        if not error.asked or "/" in error.asked or ":" in error.asked:
             raise
         given = await context.runtime.catalog.of(_ready(context.runtime))
-        meant = [one.id for one in given if one.id.partition("/")[2] == name]
-        if not meant:
-            raise
-        if len(meant) > 1:
-            raise BadInput(f"model {shown(name, 80)!r} could be {' or '.join(meant)}: say which", field="model") from None
-        return names.plan(meant[0])
+        names.learn(one.id for one in given)
+        return names.joined((name, *others)) if others else names.plan(name)
 
 
 def _ready(runtime: Runtime) -> list[str]:

@@ -52,6 +52,8 @@ class ModelResolver:
         """The rules for a target that is named as such."""
         self._plans: dict[str, Plan] = {}
         self._bare = _bare_names(registry.every())
+        self._learnt: dict[str, list[str]] = {}
+        """Targets by their model's name alone, of backends that told their lists."""
         self._patterns = _patterns(configured.aliases)
         for name in configured.routes:
             self.plan(name)  # a route that means nothing is an error of the file, not of who asks first
@@ -65,6 +67,15 @@ class ModelResolver:
             if len(self._plans) < _KNOWN:
                 self._plans[name] = found
         return found
+
+    def learn(self, targets: Iterable[str]) -> None:
+        """What backends list, as ``provider/model``: from here on bare names mean these, behind aliases and in chains too."""
+        learnt: dict[str, list[str]] = {}
+        for target in targets:
+            learnt.setdefault(target.partition("/")[2], []).append(target)
+        if learnt != self._learnt:
+            self._learnt = learnt
+            self._plans.clear()
 
     def joined(self, names: Iterable[str]) -> Plan:
         """One plan for several names, each tried when those before it failed. Raises as ``plan``.
@@ -102,8 +113,7 @@ class ModelResolver:
             return self._aliased(name, patterns=patterns)
         if patterns and (made := self._by_pattern(name)) is not None:
             return self._meant(made, patterns=False)  # once: what a pattern makes may fit a pattern again, without end
-        if "/" not in name and name in self._bare:
-            meant = self._bare[name]
+        if "/" not in name and (meant := self._bare.get(name) or self._learnt.get(name, [])):
             if len(meant) > 1:
                 raise BadInput(f"model {shown(name, 80)!r} could be {' or '.join(meant)}: say which", field="model")
             return Plan("", (self._target(meant[0]),), self._direct)
@@ -149,7 +159,9 @@ class ModelResolver:
         try:
             backend, model = self._registry.resolve(name)
         except UnknownTarget:
-            raise UnknownTarget(f"no model {shown(name, 80)!r}", near=self._near(name)) from None
+            unknown = UnknownTarget(f"no model {shown(name, 80)!r}", near=self._near(name))
+            unknown.asked = name
+            raise unknown from None
         model = model or backend.default_model
         if not backend.offers(model):
             raise UnknownTarget(f"no model {shown(name, 80)!r} is served here", near=self._near(name))

@@ -68,9 +68,7 @@ class Chat:
 
     async def run(self) -> None:
         context, inbound, record = self.context, self.inbound, self.context.record
-        names = context.runtime.names
-        models = inbound.models
-        self.plan = plan = await planned(context, inbound.model) if models is None else names.joined(models)
+        self.plan = plan = await planned(context, *(inbound.models or (inbound.model,)))
         record.route = plan.route
         seconds = context.runtime.heartbeat
         beats = Heartbeat(context, seconds) if inbound.stream and seconds and inbound.dialect.beat else None
