@@ -132,3 +132,23 @@ async def test_gemini_cli_gets_no_404(known: bool, agent: str) -> None:
     assert (answer.status, answer.json["error"]["status"]) == expected
     assert answer.json["error"]["code"] == answer.status
     assert ("gemini-*" in answer.json["error"]["message"]) is (answer.status == 400)
+
+
+async def test_google_gets_no_other_vendors_signature() -> None:
+    """A conversation that goes on at Google's own API brings none of the signatures that it would refuse."""
+    thought = Reasoning("Let me think.", Opaque("anthropic", "c2ln"))
+    events: list[Event] = [Start("one", "m"), thought, ToolCallPiece(0, "c1", "f", "{}"), Finish("complete", "tool_calls")]
+    for drops in (True, False):
+        parts = _kept(written(gemini, events, stream=False), stream=False, drops=drops)  # type: ignore[arg-type]
+        result = {"functionResponse": {"id": "c1", "name": "f", "response": {"output": "x"}}}
+        contents = [
+            *[{"role": "user", "parts": [{"text": "hi"}]}, {"role": "model", "parts": parts}],
+            {"role": "user", "parts": [result]},
+        ]
+        async with house("gemini", HELLO) as (here, door):
+            answer = await here.ask(*asking("gemini", "house/gemini-3-flash", contents=contents))
+            (record,) = await here.app.recorded()
+        assert (answer.status, record.passed) == (200, False)
+        (call,) = [part for part in door.seen[0].json["contents"][1]["parts"] if "functionCall" in part]
+        assert call["thoughtSignature"] == "skip_thought_signature_validator"
+        assert "cGMx" not in json.dumps(door.seen[0].json)

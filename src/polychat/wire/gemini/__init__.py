@@ -9,7 +9,7 @@ from ..fields import fates
 from .adjusting import adjusted
 from .answer import write_count, writer
 from .faults import read_fault, write_fault
-from .names import NAME, VENDOR
+from .names import FOREIGN, NAME, VENDOR
 from .parse import read_count_request, read_request
 from .reply import Reader, read_count, read_reply
 from .write import count_path, path, write_count_request, write_request
@@ -18,6 +18,7 @@ FATES = fates(NAME)
 
 __all__ = [
     "FATES",
+    "FOREIGN",
     "NAME",
     "VENDOR",
     "Reader",

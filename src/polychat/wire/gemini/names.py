@@ -87,6 +87,10 @@ def type_of(url: str) -> str | None:
         return None
 
 
+FOREIGN = b'"cGMx'
+"""What stands in a request that brings another vendor's opaque part: its signature begins so, in base64."""
+
+
 def signature_of(opaque: Opaque) -> str:
     """What stands in ``thoughtSignature``, which is base64: another vendor's too, so that clients can decode it."""
     text = tagged(opaque, VENDOR)

@@ -39,6 +39,8 @@ class Gemini(Dialect):
         if stream and parse_qs(context.query).get("alt") != ["sse"]:
             inbound.own_form = "array"
             inbound.may_pass = False
+        if gemini.FOREIGN in context.body:  # the API refuses another vendor's signature: it is to be left out
+            inbound.may_pass = False
         return inbound
 
     def read(self, inbound: InboundChat) -> Ask:
