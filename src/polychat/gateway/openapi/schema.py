@@ -86,7 +86,8 @@ def plain(wire: str, within: str = "") -> Schema:
         at = row.on(wire)
         kind = at.type or row.type if isinstance(at, At) and at.within == within else None
         if isinstance(at, At) and kind is not None:
-            told[at.name] = _told(dict(kind.schema), sentence(row.about))
+            words = f": {', '.join(f'`{word}`' for word in row.words)}, …" if row.words else ""
+            told[at.name] = _told(dict(kind.schema), sentence(f"{row.about}{words}"))
             told |= {name: _told(dict(kind.schema), f"An older name of `{at.name}`.") for name in at.older}
     return told
 

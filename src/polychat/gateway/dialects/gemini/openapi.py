@@ -17,6 +17,7 @@ from ...openapi.schema import (
     given,
     nullable,
     number,
+    plain,
     ref,
     several,
     text,
@@ -48,17 +49,8 @@ _TOOL = asked(
     about="Functions; other names are tools that the backend itself runs.",
 )
 _CONFIG = asked(
-    temperature=number(),
-    topP=number(),
-    topK=whole(),
-    maxOutputTokens=whole(),
-    candidateCount=whole(),
-    seed=whole(),
-    presencePenalty=number(),
-    frequencyPenalty=number(),
-    stopSequences=several(text()),
-    responseLogprobs=flag(),
-    logprobs=whole(),
+    **plain("gemini", "generationConfig"),
+    logprobs=whole("Of how many others too; needs `responseLogprobs`."),
     responseMimeType=text("`text/plain` or `application/json`."),
     responseSchema=anything("Google's schema."),
     responseJsonSchema=anything("A JSON schema."),
@@ -77,7 +69,7 @@ _ASKED: Schema = {
     ),
     "generationConfig": _CONFIG,
 }
-_REQUEST = asked("contents", **_ASKED, serviceTier=text(), store=flag())
+_REQUEST = asked("contents", **_ASKED, **plain("gemini"))
 _COUNT = either(asked("contents", **_ASKED), asked("generateContentRequest", generateContentRequest=ref("GeminiRequest")))
 _EMBED_FIELDS: Schema = {
     "content": asked("parts", parts=several(asked("text", text=text()))),

@@ -45,8 +45,8 @@ _SETTINGS: Schema = {
     "stream": flag("true unless said otherwise."),
     "format": either({"const": "json"}, anything("A JSON schema."), about="The form of the answer."),
     "think": either(flag(), text("A level: `low`, `medium`, `high`."), about="Whether, or how much, to think."),
-    "logprobs": flag(),
-    "top_logprobs": whole(),
+    **plain("ollama"),
+    "top_logprobs": whole("Of how many others too; needs `logprobs`."),
     "options": _OPTIONS,
     "keep_alive": either(text(), number(), about="An Ollama's own."),
 }

@@ -16,9 +16,9 @@ from ...openapi.schema import (
     flag,
     given,
     kind,
-    mapping,
     nullable,
     number,
+    plain,
     ref,
     several,
     text,
@@ -32,9 +32,7 @@ MODEL = text("`provider/model`, a route, or an alias.", minLength=1, examples=["
 _EFFORT = word(*get_args(Effort), "max", about="How much to think.")
 _CACHE = anything('OpenRouter\'s mark of what to cache: `{"type": "ephemeral"}`.')
 _STREAM = flag("Whether the answer comes in pieces.")
-_STREAM_OPTIONS = asked(include_usage=flag("A last chunk, without choices, tells the tokens."))
-_LOGIT_BIAS = mapping(number(), "A number for each token.")
-_STOP = either(text(), several(text()), about="Words that end the answer.")
+_STREAM_OPTIONS = asked(**plain("openai-chat", "stream_options"))
 
 _FUNCTION = asked(
     "name",
@@ -128,37 +126,17 @@ _OPENROUTER: Schema = {
         about="Who may answer, as OpenRouter has it.",
     ),
 }
-_SAMPLING: Schema = {
-    "max_tokens": whole("Tokens of the answer at most."),
-    "max_completion_tokens": whole("The newer word for it, which wins."),
-    "temperature": number(),
-    "top_p": number(),
-    "top_k": whole(),
-    "min_p": number(),
-    "frequency_penalty": number(),
-    "presence_penalty": number(),
-    "repetition_penalty": number(),
-    "seed": whole(),
-    "n": whole("How many answers."),
-    "stop": _STOP,
-    "logit_bias": _LOGIT_BIAS,
-    "user": text("Whom it is for, in your words."),
-    "service_tier": text(),
-    "stream": _STREAM,
-    "stream_options": _STREAM_OPTIONS,
-}
+_PLAIN: Schema = {**plain("openai-chat"), "stream": _STREAM, "stream_options": _STREAM_OPTIONS}
 _CHAT = asked(
     "model",
     "messages",
     about="A conversation. Fields that are not named here go on to a backend of the same wire; to others they are a loss.",
     model=MODEL,
     messages=several(ref("OpenAIMessage"), "Oldest first; at most `gateway.limits.messages`.", minItems=1),
-    **_SAMPLING,
-    logprobs=flag("Whether to tell each token's probability."),
+    **_PLAIN,
     top_logprobs=whole("Of how many others too; needs `logprobs`."),
     tools=several(ref("OpenAITool")),
     tool_choice=_TOOL_CHOICE,
-    parallel_tool_calls=flag(),
     response_format=_FORMAT,
     reasoning_effort=_EFFORT,
     reasoning=asked(
@@ -168,9 +146,6 @@ _CHAT = asked(
         enabled=flag(),
         about="OpenRouter's object for the same.",
     ),
-    verbosity=text("`low`, `medium` or `high`."),
-    store=flag("Whether the backend keeps the answer."),
-    metadata=mapping(text()),
     **_OPENROUTER,
 )
 _COMPLETION = asked(
@@ -179,8 +154,7 @@ _COMPLETION = asked(
     about="A prompt, which is asked as a user's turn. `suffix`, `best_of` and `echo` have no counterpart and are refused.",
     model=MODEL,
     prompt=either(text(), several(text(), minItems=1, maxItems=1), about="One text; tokens are refused."),
-    **_SAMPLING,
-    logprobs=whole("Probabilities of how many tokens beside the chosen."),
+    **{**_PLAIN, "logprobs": whole("Probabilities of how many tokens beside the chosen.")},
 )
 _EMBEDDING = asked(
     "model",
