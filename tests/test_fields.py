@@ -36,6 +36,8 @@ from polychat.wire.fields import FIELDS, plain_fields
 from polychat.wire.ledger import is_default, losses
 from polychat.wire.wires import Wire, names, wire
 
+from .furniture import specs
+
 each_wire = pytest.mark.parametrize("name", names())
 PLAIN = {row.name: row for row in plain_fields()}
 NOT_SAID = object()
@@ -89,6 +91,7 @@ def test_a_plain_field_is_written_where_the_table_says_and_read_from_there(field
     for value in samples(row):
         ask = plain_ask(**{field: value})
         if not isinstance(at, At):
+            assert at.implied or at.kind in ("dropped", "emulated"), "what is kept stands somewhere"
             assert sent(spoken, ask) == sent(spoken, plain_ask())
             continue
         written, back = at_path(sent(spoken, ask)[1], at.path), getattr(reread(spoken, ask), field)
@@ -122,6 +125,16 @@ def test_an_older_name_is_read_and_gives_way(field: str, name: str) -> None:
         for said in ({older: 3}, {at.name: 3, older: 4}, {older: 4, at.name: 3}):  # type: ignore[union-attr]
             ask = spoken.read_request(encoded({**said, **body}), model="m")
             assert (getattr(ask, field), ask.extra) == (3, {})
+
+
+@pytest.mark.parametrize("name", specs.REQUESTS)
+def test_the_names_of_plain_fields_are_the_vendors(name: str) -> None:
+    """Each place of the table is a field of the vendor's own description of its API, but for what the table says otherwise."""
+    vendor, schema = specs.REQUESTS[name]
+    for row in PLAIN.values():
+        at = row.on(name)
+        if isinstance(at, At):
+            assert specs.has_field(vendor, schema, at.path) != ("OpenAI itself refuses it" in at.note), at.path
 
 
 HINTS = {

@@ -94,3 +94,24 @@ def _schema(said: Any, *, closed: bool = False) -> Any:
 
 def _snake(name: str) -> str:
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+
+
+def has_field(vendor: str, name: str, path: str) -> bool:
+    """Whether the vendor's document knows a field of a schema by this path: ``generationConfig.topK``."""
+    document = _document(vendor)
+    places = [document["components"]["schemas"][name]]
+    for step in path.split("."):
+        places = [place["properties"][step] for place in _all_of(document, places) if step in place.get("properties", {})]
+    return bool(places)
+
+
+def _all_of(document: Any, places: list[Any]) -> list[Any]:
+    """These schemas, and those that they refer to or are put together from."""
+    found: list[Any] = []
+    while places:
+        place = places.pop()
+        found.append(place)
+        if "$ref" in place:
+            places.append(document["components"]["schemas"][place["$ref"].rpartition("/")[2]])
+        places += [inner for word in ("allOf", "anyOf", "oneOf") for inner in place.get(word, ())]
+    return found
