@@ -121,7 +121,7 @@ def test_the_wire_is_pure(file: Path) -> None:
         for call in calls
         if ast.unparse(call.func).partition(".")[0] in ("time", "random") or ast.unparse(call.func) in NOW
     }
-    assert not used | asked
+    assert not (used - {"io.BytesIO"}) | asked  # which is memory
 
 
 @pytest.mark.parametrize(

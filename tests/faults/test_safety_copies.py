@@ -1,33 +1,124 @@
-"""Kind: a large body that is held many times over while it is translated."""
+"""Kind: a large body that is held many times over while it is passed on or translated."""
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import json
 import tracemalloc
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
-from polychat.types import Ask, ImagePart, TextPart, Tool, Turn
+from polychat.events import Event, Finish, Start, Text
+from polychat.gateway.dialects import dialect as doors
+from polychat.gateway.paths import DIALECTS
+from polychat.types import Ask, AudioPart, FilePart, ImagePart, Part, TextPart, Tool, ToolCall, ToolResult, Turn
 from polychat.wire import _json
+from polychat.wire.placeholders import LEAST, with_placeholders
 from polychat.wire.wires import names, wire
 
+from ..furniture.doors import Door
+from ..furniture.fronts import HELLO, before, house, site
+from ..furniture.gateways import Answer, Running, asking, configured, gateway, row
+from ..furniture.worst import is_linear
+
 IMAGE = 8 << 20
-COPIES = 3.3
+COPIES = 3.0
+READ_AND_WRITTEN = 3.3
+PNG = b"\x89PNG\r\n\x1a\n"
+PDF = b"%PDF-1.7\n/Type /Page\n" * 9
+BINARY = bytes(range(256)) * 2
+SMALL = PNG + BINARY * (LEAST // 512)
+"""As small as what stands aside can be, about."""
+each_wire = pytest.mark.parametrize("come", names())
+each_other = pytest.mark.parametrize("to", names())
 
 
-def with_an_image() -> Ask:
-    """A request with a tool and a large image."""
-    picture = ImagePart(data=b"\x89PNG\r\n\x1a\n" + bytes(IMAGE), media_type="image/png")
+def with_media(*media: Part) -> Ask:
+    """A request with a tool that was called, and media."""
     tool = Tool("f", "d", {"type": "object", "properties": {"a": {"type": "string"}}})
-    return Ask("m", [Turn("user", [TextPart("what is it"), picture])], [tool], max_tokens=9)
+    called = [
+        Turn("user", [TextPart("look")]),
+        Turn("assistant", [ToolCall("call_1", "f", '{"a":"b"}')]),
+        Turn("tool", [ToolResult("call_1", [TextPart("r")], "f")]),
+    ]
+    return Ask("m", [*called, Turn("user", [TextPart("what is it"), *media])], [tool], max_tokens=9)
 
 
-@pytest.mark.parametrize("to", names())
-@pytest.mark.parametrize("come", names())
-def test_a_translated_image_is_held_few_times(come: str, to: str) -> None:
-    """From a body that was read to the body that is sent, at no moment is more held than so many times the body."""
-    reads, writes = wire(come), wire(to)
-    body = _json.encoded(reads.write_request(with_an_image(), vendor=reads.VENDOR))
+def request(come: str, ask: Ask, *, stream: bool = False) -> tuple[str, bytes]:
+    """The ask as a client of this wire sends it to a gateway: path and body."""
+    path, plain = asking(come, stream=stream)
+    said = wire(come).write_request(ask, vendor=wire(come).VENDOR)
+    return path, _json.encoded({**said, **{name: plain[name] for name in ("model", "stream") if name in plain}})
+
+
+@asynccontextmanager
+async def forgetful(to: str) -> AsyncGenerator[tuple[str, list[int]], None]:
+    """A backend that keeps nothing of what it is sent but its size; its URL, and the sizes."""
+    writer = wire(to).writer(Ask("m", []), "one", 1)
+    reply: list[Event] = [Start("a", "m"), Text("x"), Finish("complete", "stop")]
+    said = writer.write(reply) + writer.end()
+    sizes: list[int] = []
+
+    async def talk(reader: asyncio.StreamReader, out: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        left = size = int(head.partition(b"content-length: ")[2].split(b"\r", 1)[0])
+        while left:
+            left -= len(await reader.read(min(left, 65536)))
+        sizes.append(size)
+        out.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(said), said))
+        await out.drain()
+        out.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", sizes
+    finally:
+        server.close()
+
+
+async def sent_in_pieces(here: Running, path: str, body: bytes) -> bytes:
+    """The answer's first line."""
+    reader, out = await asyncio.open_connection("127.0.0.1", here.port)
+    head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    out.write(head.encode())
+    view = memoryview(body)
+    for at in range(0, len(body), 65536):
+        out.write(view[at : at + 65536])
+        await out.drain()
+    line = await reader.readline()
+    out.transport.abort()
+    return line
+
+
+@each_other
+@each_wire
+async def test_a_large_image_costs_three_times_its_request_at_most(come: str, to: str) -> None:
+    """From a body's first byte to the answer, what the gateway holds of it, itself included; passed, and translated."""
+    path, body = request(come, with_media(ImagePart(data=PNG + bytes(IMAGE), media_type="image/png")))
+    small = request(come, with_media(ImagePart(data=PNG, media_type="image/png")))
     assert len(body) > IMAGE
+    async with forgetful(to) as (url, sizes), gateway(configured({"house": row(to, url)})) as here:
+        assert b" 200 " in await sent_in_pieces(here, *small)  # what is loaded once is loaded now
+        tracemalloc.start()
+        try:
+            assert b" 200 " in await sent_in_pieces(here, path, body)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert sizes[1] > IMAGE
+    assert peak <= COPIES * len(body), f"{peak / len(body):.2f} times the body"
+
+
+@each_other
+@each_wire
+def test_reading_and_writing_hold_an_image_few_times(come: str, to: str) -> None:
+    """Where nothing stands aside, as in the library: beside the body that is read."""
+    reads, writes = wire(come), wire(to)
+    _, body = request(come, with_media(ImagePart(data=PNG + bytes(IMAGE), media_type="image/png")))
     tracemalloc.start()
     try:
         ask = reads.read_request(body, model="m", stream=True)
@@ -36,4 +127,173 @@ def test_a_translated_image_is_held_few_times(come: str, to: str) -> None:
     finally:
         tracemalloc.stop()
     assert len(sent) > IMAGE
-    assert peak <= COPIES * len(body), f"{peak / len(body):.2f} times the body"
+    assert peak <= READ_AND_WRITTEN * len(body), f"{peak / len(body):.2f} times the body"
+
+
+# What stands aside of a request while it is read comes back where it was.
+
+MEDIA: dict[str, list[Part]] = {
+    "an image": [ImagePart(data=SMALL, media_type="image/png")],
+    "images": [ImagePart(data=SMALL + b"a", media_type="image/png"), ImagePart(data=SMALL + b"bc", media_type="image/png")],
+    "one of another type": [ImagePart(data=SMALL, media_type="image/gif")],
+    "a document": [FilePart(data=PDF + BINARY * 200, media_type="application/pdf", name="a.pdf")],
+    "a text": [FilePart(data=b"some words " * 9000, media_type="text/plain", name="a.txt")],
+    "letters of Latin-1": [FilePart(data="schön ".encode("latin-1") * 20_000, media_type="application/pdf", name="a.txt")],
+    "a sound": [AudioPart(b"RIFF\0\0\0\0WAVE" + BINARY * 200, "audio/wav")],
+}
+
+
+async def heard(to: str, *requests: tuple[str, bytes]) -> tuple[list[Answer], list[Any]]:
+    """What a gateway answers to these requests, and what its one backend got of them."""
+    async with house(to, HELLO) as (here, backend):
+        answers = [await here.ask(path, body) for path, body in requests]
+    return answers, [seen.json for seen in backend.seen]
+
+
+def everything_stays(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(doors, "LEAST", 10**9)
+
+
+@pytest.mark.parametrize("kind", sorted(MEDIA))
+@each_other
+@each_wire
+async def test_what_a_backend_gets(come: str, to: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Media arrive as if nothing had stood aside, in either alphabet of base64 and with escaped slashes; so do refusals."""
+    path, plain = request(come, with_media(*MEDIA[kind]))
+    if kind == "letters of Latin-1":  # which not every wire would write
+        plain = plain.replace(b"application/pdf", b"text/plain")
+    escaped = plain.replace(b"/", b"\\/")
+    bodies = [(path, plain), (path, escaped)]
+    if come == "gemini":
+        said = json.loads(plain)
+        for part in said["contents"][-1]["parts"][1:]:
+            data = part["inlineData"]
+            data["data"] = data["data"].translate(str.maketrans("+/", "-_"))
+        bodies.append((path, json.dumps(said).encode()))
+    answers, got = await heard(to, *bodies)
+    everything_stays(monkeypatch)
+    expected, wanted = await heard(to, *bodies)
+    assert [answer.status for answer in answers] == [answer.status for answer in expected]
+    assert got == wanted
+    if answers[0].status != 200:
+        assert [answer.body for answer in answers] == [answer.body for answer in expected]
+
+
+@pytest.mark.parametrize("come", sorted(DIALECTS))
+async def test_broken_base64(come: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused in the same words, or passed on to who is to judge it."""
+    name = DIALECTS[come].wire.NAME
+    path, body = request(name, with_media(ImagePart(data=SMALL, media_type="image/png")))
+    answers = {}
+    for aside in (True, False):
+        if not aside:
+            everything_stays(monkeypatch)
+        for broken in (body.replace(b"AECAw", b"A*CAw", 5), body[:-9], body.replace(b"AECAw", b"A\xffCAw", 1)):
+            said, got = await heard("openai-chat", (path, broken))
+            answers[aside, broken] = (said[0].status, said[0].body, got)
+    for (aside, broken), answer in answers.items():
+        assert not aside or answer == answers[False, broken]
+
+
+@each_other
+async def test_base64_elsewhere_in_a_request(to: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In arguments and results of tools, in what only one wire knows, in settings: it arrives as it is."""
+    data = base64.b64encode(SMALL).decode()
+    call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": json.dumps({"data": data})}}
+    messages = [
+        {"role": "user", "content": f"data:image/png;base64,{data}"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_1", "content": json.dumps({"data": data, "all": [data, data]})},
+        {"role": "user", "content": [{"type": "text", "text": data}], "data": data},
+    ]
+    chat = {"model": "house/small", "messages": messages, "metadata": {"data": data}, "x_own": [data], data: [data]}
+    blocks = [{"type": "tool_use", "id": "call_1", "name": "f", "input": {"data": data, "list": [[data], data]}}]
+    result = [{"type": "tool_result", "tool_use_id": "call_1", "content": data}]
+    turns = [{"role": "user", "content": data}, {"role": "assistant", "content": blocks}, {"role": "user", "content": result}]
+    message = {"model": "house/small", "max_tokens": 9, "messages": turns}
+    requests = [("/v1/chat/completions", json.dumps(chat).encode()), ("/v1/messages", json.dumps(message).encode())]
+    _, got = await heard(to, *requests)
+    everything_stays(monkeypatch)
+    assert (await heard(to, *requests))[1] == got
+    assert data in json.dumps(got)
+
+
+async def test_another_backend_is_asked_the_same() -> None:
+    """One that speaks another wire, one that speaks the same after that has failed, and another again."""
+    ask = with_media(ImagePart(data=SMALL, media_type="image/png"))
+    path, body = request("openai-chat", ask)
+    kinds = ("anthropic", "openai-chat", "gemini")
+    backends = {f"b{number}": (kind, Door(kind, HELLO, fault=BUSY)) for number, kind in enumerate(kinds)}
+    route = tuple(f"{name}/small" for name in backends)
+    async with before(backends, routes={"all": route}) as here:
+        await here.ask(path, body.replace(b'"house/small"', b'"all"'))
+    data = base64.b64encode(SMALL)
+    for _, backend in backends.values():
+        assert backend.seen
+        assert all(data in seen.body for seen in backend.seen)
+
+
+BUSY = doors.Fault("busy", "overloaded", 503)
+
+
+async def test_a_site_gets_text_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is no API of a vendor is asked with what came."""
+    data = base64.b64encode(SMALL).decode()
+    said = [{"role": "user", "content": "hi"}]
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": json.dumps({"data": data})}}
+    said += [{"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": "1", "content": "r"}]  # type: ignore[dict-item]
+    async with site(monkeypatch) as here:
+        answers = []
+        for _ in range(2):
+            answers.append(await here.ask("/v1/chat/completions", {"model": "chatgptduo", "messages": said}))
+            everything_stays(monkeypatch)
+    assert answers[0].status == answers[1].status
+    assert answers[0].json.get("choices") == answers[1].json.get("choices")
+
+
+async def test_a_kept_conversation_has_what_came() -> None:
+    """Of Responses, which is gone on with by the reply's id."""
+    path, body = request("openai-responses", with_media(ImagePart(data=SMALL, media_type="image/png")))
+    async with house("anthropic", HELLO) as (here, backend):
+        first = await here.ask(path, body)
+        more = {"model": "house/small", "input": "and?", "previous_response_id": first.json["id"]}
+        assert (await here.ask(path, more)).status == 200
+    assert all(base64.b64encode(SMALL) in seen.body for seen in backend.seen)
+    assert len(backend.seen) == 2
+
+
+async def test_an_estimate_counts_the_pages_that_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream of Anthropic's begins with an estimate of its prompt, where the backend counts at the end."""
+    path, body = request("anthropic", with_media(*MEDIA["a document"]), stream=True)
+    begins = []
+    for _ in range(2):
+        async with house("openai-chat", HELLO) as (here, _backend):
+            begins.append((await here.ask(path, body)).events[0])
+        everything_stays(monkeypatch)
+    said = [json.loads(begin.partition("data: ")[2])["message"]["usage"] for begin in begins]
+    assert said[0] == said[1]
+    assert said[0]["input_tokens"] > 9 * 2000
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda size: b'{"data":"' + base64.b64encode(PNG + bytes(size // 4 * 3)) + b'"}',
+        lambda size: b'{"data":"' + base64.b64encode(PNG + bytes(size // 4 * 3)),
+        lambda size: b'{"data":"iVBORw0KGgo' + b"\\/" * (size // 2) + b'"}',
+        lambda size: b'"' * size,
+        lambda size: (b'["' + b" " * LEAST) * (size // LEAST),
+        lambda size: b'{"images":[' + (b'"iVBORw0KGgo' + b"A" * (LEAST + 1) + b'",') * (size // LEAST) + b'""]}',
+        lambda size: (b'"' + b"x" * (LEAST - 1)) * (size // LEAST),
+    ],
+    ids=["one", "without an end", "slashes", "quotes", "blanks", "many", "short ones"],
+)
+def test_the_search_takes_linear_time(make: Any) -> None:
+    """Whatever a body is, and what is found is put back."""
+
+    def work(body: bytes) -> None:
+        aside = with_placeholders(body, lambda: "0123456789ab" * 2)
+        assert aside is None or aside.restored(aside.short) == body
+
+    linear, said = is_linear(make, work, 4_000_000)
+    assert linear, said

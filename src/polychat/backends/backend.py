@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import BadInput
 from ..events import Event
@@ -23,6 +23,9 @@ class Backend(ABC):
     It may be asked from any number of tasks, loops and threads. Two registries have two objects for the same name, which share
     nothing. The keywords of each call are ``proxy``, ``timeout``, ``base_url``, ``cookies``, ``headers`` and ``options``.
     """
+
+    restores: ClassVar[bool] = False
+    """Whether ``answers`` puts ``Notes.placeholders`` back; an ask for any other backend has none."""
 
     can: tuple[str, ...] = ()
     """What some of its models can, as far as that is known; the words are those of ``config.rows.CAN``."""

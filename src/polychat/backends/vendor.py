@@ -47,6 +47,8 @@ class VendorBackend(Backend):
     ``fixed``: see ``Endpoint``.
     """
 
+    restores = True
+
     def __init__(self, row: Row, *, fixed: bool = False) -> None:
         super().__init__(row.name, url=row.base_url, working=True, options=("api_key", *KEYWORDS))
         self.row = row
@@ -82,7 +84,10 @@ class VendorBackend(Backend):
         ask, changed = adjusted(spoken, ask, tag)
         notes.add(changed)
         body = sendable(fitted({**spoken.write_request(ask, vendor=tag), **along}, row, notes))
+        if notes.placeholders is not None:
+            body = notes.placeholders.restored(body)
         async with self._exchange(call, "POST", spoken.path(ask), api_key, body) as response:
+            del body  # which may be large, and the answer may take its time
             notes.limits = rate_limits(response)
             if not response.ok:
                 raise await self.refusal(response)

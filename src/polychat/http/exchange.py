@@ -66,10 +66,11 @@ class Exchange:
         self._response: Answer | None = None
 
     async def __aenter__(self) -> Answer:
-        if not _FAST or is_socks(self._proxy):
-            self._response = await self._by_session()
-            return self._response
         method, url, headers, body = self._asked
+        self._asked = (method, url, headers, None)  # the body may be large, and the answer may take its time
+        if not _FAST or is_socks(self._proxy):
+            self._response = await self._by_session(body)
+            return self._response
         timeout, deadline, provider = self._times
         self._response = await _pool()().request(
             method,
@@ -92,10 +93,10 @@ class Exchange:
         if self._session is not None:
             await self._session.close()
 
-    async def _by_session(self) -> StreamResponse:
+    async def _by_session(self, body: bytes | None) -> StreamResponse:
         from .session.session import StreamSession  # not where the fast path goes: aiohttp takes long to load
 
-        method, url, headers, body = self._asked
+        method, url, headers, _ = self._asked
         timeout, deadline, provider = self._times
         session = StreamSession(
             timeout=timeout,

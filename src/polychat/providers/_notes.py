@@ -10,6 +10,7 @@ from ..types import Ask
 from ..wire.adapting import demanded, without_foreign, without_foreign_files
 from ..wire.field import Fates
 from ..wire.ledger import Loss, OnLoss, losses, settle
+from ..wire.placeholders import Placeholders
 
 
 @dataclass(slots=True)
@@ -25,6 +26,8 @@ class Notes:
     """The headers of the answer that tell of the backend's rate limits."""
     raw: bytes | None = None
     """The body of the reply, where it came whole and not as a stream."""
+    placeholders: Placeholders | None = None
+    """What stands aside of the ask, and is to be put back into the request's body: see ``restores``."""
 
     def settle(self, ask: Ask, fates: Fates, wire: str, vendor: str) -> Ask:
         """Note what is lost of ``ask``, and refuse or warn as the caller wants it. Raises ``BadInput``.

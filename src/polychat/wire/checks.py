@@ -7,6 +7,7 @@ from base64 import b64encode
 from binascii import a2b_base64
 from collections.abc import Container, Mapping, Sequence
 from hashlib import sha256
+from io import BytesIO
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -147,7 +148,26 @@ def data_url(media_type: str | None, data: bytes) -> str:
 
 def from_data_url(url: str, field: str) -> tuple[str, bytes]:
     """Media type and bytes."""
-    head, comma, body = url.partition(",")
-    if not comma or not head.startswith("data:") or not head.endswith(";base64"):
+    comma = url.find(",")
+    head = url[: max(comma, 0)]
+    if not head.startswith("data:") or not head.endswith(";base64"):
         raise BadInput(f"{field} must be data:TYPE;base64,…", field=field)
-    return head[5:-7].partition(";")[0] or "application/octet-stream", from_base64(body, field)
+    kind = head[5:-7].partition(";")[0] or "application/octet-stream"
+    if len(url) <= _PIECE:
+        return kind, from_base64(url[comma + 1 :], field)
+    return kind, _in_pieces(url, comma + 1, field)
+
+
+_PIECE = 1 << 20
+"""Letters of base64 that are decoded together: a multiple of four."""
+
+
+def _in_pieces(text: str, begin: int, field: str) -> bytes:
+    """As ``from_base64`` of what begins at ``begin``, without a copy of it."""
+    whole = BytesIO()
+    for at in range(begin, len(text), _PIECE):
+        data = from_base64(text[at : at + _PIECE], field)
+        if len(data) < _PIECE // 4 * 3 and at + _PIECE < len(text):
+            raise BadInput(f"{field} is not base64", field=field)  # padding before its end
+        whole.write(data)
+    return whole.getvalue()

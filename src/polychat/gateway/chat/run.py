@@ -132,8 +132,11 @@ class Chat:
 
     async def _translated(self, target: Target) -> OpenReply:
         rules = self.plan.rules
-        ask = self.inbound.ask_for(target.model)
+        whole = self.inbound.placeholders is not None and not target.backend.restores
+        ask = self.inbound.ask_for(target.model, whole=whole)
         self.notes = notes = Notes(on_loss(self.context, rules), hosted_tools(self.context, rules))
+        if not whole:
+            notes.placeholders = self.inbound.placeholders
         batches = target.backend.answers(ask, notes, timeout=rules.timeout or None, timeouts=self.timeouts)
         return await translated(batches, whole=not self.inbound.stream, chat=self)
 
@@ -145,10 +148,13 @@ class Chat:
             notes = Notes(on_loss(self.context, self.plan.rules))
             fields = relay.fit(inbound.fields, notes)
         body = dialect.relayed(inbound, target.model, usage=relay.usage, fields=fields)
+        if inbound.placeholders is not None:
+            body = inbound.placeholders.restored(body)
         path = dialect.path(target.model, stream=stream)
         response = await relay.ask(
             path, body, self._forwarded(), timeouts=self.timeouts, total=self.plan.rules.timeout or None, provider=target.label
         )
+        del body  # which may be large, and the answer may take its time
         try:
             self.answered_at = monotonic()
             self.notes, self.asked_url = notes, relay.url

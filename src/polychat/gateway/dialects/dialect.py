@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from codecs import getincrementaldecoder
+from contextlib import suppress
+from copy import copy
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import partial
+from operator import attrgetter
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import msgspec
 
@@ -18,15 +23,17 @@ from ...wire.answering import Writer
 from ...wire.faults import Fault
 from ...wire.limits import LIMITS
 from ...wire.passing import Reading, StreamMonitor, ending_in
+from ...wire.placeholders import LEAST, Placeholders, with_placeholders
 from ...wire.wires import Wire
 
 if TYPE_CHECKING:
     from ..context import RequestContext
 
 Object = dict[str, Any]
+Opened: TypeAlias = tuple[bytes, Object, Placeholders | None]
 
 
-_FIELDS = tuple(column.name for column in fields(Ask))
+_values = attrgetter(*(column.name for column in fields(Ask)))
 
 
 class InboundChat:
@@ -44,15 +51,15 @@ class InboundChat:
         "models",
         "own",
         "own_form",
+        "placeholders",
         "stream",
         "wants_usage",
     )
 
-    def __init__(self, dialect: Dialect, body: bytes, fields: Object, model: str, *, stream: bool, limits: Limits) -> None:
+    def __init__(self, dialect: Dialect, opened: Opened, model: str, *, stream: bool, limits: Limits) -> None:
         self.dialect = dialect
-        self.body = body
-        self.fields = fields
-        """The body's own fields, each still in JSON."""
+        self.body, self.fields, self.placeholders = opened
+        """The body, its own fields, each still in JSON, and what stands aside of both: ``restored`` puts it back."""
         self.model = model
         self.stream = stream
         self.limits = limits
@@ -71,17 +78,34 @@ class InboundChat:
         self._ask: Ask | None = None
 
     def ask(self) -> Ask:
-        """Read once. Raises ``BadInput``."""
+        """Read once; long base64 may stand aside in it. Raises ``BadInput``."""
         if self._ask is None:
-            self._ask = self.dialect.read(self)
+            try:
+                self._ask = self.dialect.read(self)
+            except BadInput:
+                if self.placeholders is None:
+                    raise
+                self._ask = self.whole()  # which raises it of what came; else it was a placeholder's fault
         return self._ask
 
-    def ask_for(self, model: str) -> Ask:
-        """The ask as it goes to a backend's ``model``."""
-        said = self.ask()
-        ask: Ask = object.__new__(Ask)  # dataclasses.replace takes as long as reading a small request
-        for name in _FIELDS:
-            setattr(ask, name, getattr(said, name))
+    def whole(self) -> Ask:
+        """The ask with nothing aside, for whoever does more with media than to hand them on. Raises ``BadInput``."""
+        aside = self.placeholders
+        if aside is None:
+            return self.ask()
+        whole = copy(self)
+        whole.body, whole.placeholders = aside.body if self.body is aside.short else aside.restored(self.body), None
+        return self.dialect.read(whole)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return len(self.body if self.placeholders is None else self.placeholders.body)
+
+    def ask_for(self, model: str, *, whole: bool = False) -> Ask:
+        """The ask as it goes to a backend's ``model``; ``whole``: with nothing aside."""
+        said = self.whole() if whole else self.ask()
+        ask = Ask(*_values(said))  # dataclasses.replace takes as long as reading a small request
         ask.model = model
         if self.stream:
             ask.stream_usage = True
@@ -114,15 +138,15 @@ class Dialect:
 
     def inbound(self, context: RequestContext) -> InboundChat:
         """Raises ``BadInput`` naming the field."""
-        body, limits = context.body, context.runtime.limits
-        fields = shallow(body, limits)
+        limits = context.runtime.limits
+        opened = _, fields, _ = open_body(context.body, limits)
         model = value_of(fields, "model")
         if not isinstance(model, str) or not model:
             raise checks.bad("model", "text: provider/model, or a name that /v1/models lists", model)
         stream = value_of(fields, "stream")
         if stream is not None:
             stream = checks.flag(stream, "stream")
-        return InboundChat(self, body, fields, model, stream=self.streams if stream is None else bool(stream), limits=limits)
+        return InboundChat(self, opened, model, stream=self.streams if stream is None else bool(stream), limits=limits)
 
     def read(self, inbound: InboundChat) -> Ask:
         """The whole ask. Raises ``BadInput``."""
@@ -176,6 +200,18 @@ _SHALLOW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LISTED = msgspec.json.Decoder(list[msgspec.Raw])
 _PIECE = 64 * 1024
 _TURNS = ("messages", "input", "contents")
+_MEDIA = (*_TURNS, "images")
+_token = partial(token_hex, 12)
+
+
+def open_body(body: bytes, limits: Limits) -> Opened:
+    """The body, its fields as ``shallow`` gives them, and what of both stands aside. Raises ``BadInput``."""
+    if len(body) > LEAST and (aside := with_placeholders(body, _token)) is not None:
+        with suppress(BadInput):  # it is told of what came
+            fields = shallow(aside.short, limits)
+            if not any(aside.are_in(value) for name, value in fields.items() if name not in _MEDIA):
+                return aside.short, fields, aside
+    return body, shallow(body, limits), None
 
 
 def shallow(body: bytes, limits: Limits) -> Object:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
 from typing import Any
 
 from ...errors import BadInput
 from ...types import FilePart, ImagePart, Opaque, Part, ReasoningPart, TextPart, ToolCall, ToolResult, Turn
 from .._json import encoded
-from ..checks import bad, optional_flag, optional_text, record, rest, several, text
+from ..checks import bad, from_base64, optional_flag, optional_text, record, rest, several, text
 from ..tags import untagged
 from .caching import cache_of
 from .words import CALLER, VENDOR
@@ -194,10 +193,7 @@ def _document(block: Block, where: str) -> FilePart:
 
 def _bytes(source: Block, where: str) -> tuple[bytes, str]:
     kind = text(source.get("media_type"), f"{where}.media_type")
-    try:
-        return b64decode(text(source.get("data"), f"{where}.data"), validate=True), kind
-    except ValueError as error:
-        raise BadInput(f"{where}.data is not base64", field=f"{where}.data") from error
+    return from_base64(source.get("data"), f"{where}.data"), kind
 
 
 def _told(block: Block) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
 from binascii import Error as NotBase64
+from binascii import a2b_base64
 from collections import deque
 from typing import Any, cast
 
@@ -269,4 +269,4 @@ def _bytes(words: str, where: str) -> bytes:
 def base64_of(words: str) -> bytes:
     """Bytes as JSON writes them, in either of base64's alphabets, with or without its end. Raises ``ValueError``."""
     plain = words.replace("-", "+").replace("_", "/")
-    return b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    return a2b_base64(plain + "=" * (-len(plain) % 4), strict_mode=True)

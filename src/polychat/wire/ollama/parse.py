@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
+from binascii import a2b_base64
 from collections.abc import Mapping
 from typing import Any, get_args
 
@@ -268,10 +268,9 @@ def _images(value: object, field: str) -> list[ImagePart]:
 
 
 def _image(value: object, field: str) -> ImagePart:
+    said = text(value, field)
     try:
-        data = b64decode(text(value, field), validate=True)
-    except BadInput:
-        raise
+        data = a2b_base64(said, strict_mode=True)
     except ValueError:
         raise BadInput(f"{field} is not base64: the API takes images by their bytes", field=field) from None
     return ImagePart(data=data, media_type=image_type(data))

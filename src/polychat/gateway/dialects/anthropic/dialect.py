@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ....types import Ask
+from ....types import Ask, AudioPart, FilePart, ToolResult
 from ....wire import anthropic
 from ....wire.answering import Writer
 from ....wire.faults import Fault
@@ -27,11 +27,20 @@ class Anthropic(Dialect):
         return inbound
 
     def writer(self, inbound: InboundChat, ask: Ask, name: str, created: int) -> Writer:
+        if inbound.placeholders is not None and _is_measured(ask):
+            ask = inbound.whole()
         return anthropic.writer(ask, name, created, inbound.model, request_id=inbound.own)
 
     def refusal(self, fault: Fault, context: RequestContext | None = None) -> tuple[int, bytes]:
         status = 529 if fault.kind == "overloaded" and fault.status == 503 else fault.status  # as its own API says it
         return status, anthropic.write_fault(fault, None if context is None else context.record.request_id)
+
+
+def _is_measured(ask: Ask) -> bool:
+    """Whether an estimate of the ask's tokens looks into its media: at a document's pages, at a sound's length."""
+    parts = [part for turn in ask.turns for part in turn.parts]
+    parts += [inner for part in parts if isinstance(part, ToolResult) for inner in part.parts]
+    return any(isinstance(part, (AudioPart, FilePart)) for part in parts)
 
 
 async def count(context: RequestContext) -> None:

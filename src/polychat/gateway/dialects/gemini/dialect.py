@@ -13,7 +13,7 @@ from ....wire.wires import wire
 from ...context import RequestContext
 from ...counting import counted
 from ...embedding import embedded
-from ..dialect import Dialect, InboundChat, Object, shallow, with_model
+from ..dialect import Dialect, InboundChat, Object, open_body, with_model
 
 ACTIONS = ("generateContent", "streamGenerateContent")
 _CLI = b"GeminiCLI"
@@ -34,8 +34,7 @@ class Gemini(Dialect):
         limits = context.runtime.limits
         model, action = named(context.path)
         stream = action == "streamGenerateContent"
-        fields = shallow(context.body, limits)
-        inbound = InboundChat(self, context.body, fields, model, stream=stream, limits=limits)
+        inbound = InboundChat(self, open_body(context.body, limits), model, stream=stream, limits=limits)
         if stream and parse_qs(context.query).get("alt") != ["sse"]:
             inbound.own_form = "array"
             inbound.may_pass = False

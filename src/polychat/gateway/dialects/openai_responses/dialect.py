@@ -119,7 +119,7 @@ class OpenAIResponses(Dialect):
         if not going.keep:
             return writer
         whole = openai_responses.writer(replace(told, stream=False), name, created, inbound.model) if ask.stream else writer
-        return _Keeping(writer, whole, f"{_PREFIX}{name}", going, ask, len(inbound.body))
+        return _Keeping(writer, whole, f"{_PREFIX}{name}", going, inbound)
 
     def monitor(self, inbound: InboundChat) -> StreamMonitor:
         return Events()
@@ -146,8 +146,8 @@ def _go_on_from(ask: Ask, previous: StoredResponse | None) -> None:
 class _Keeping:
     """Writes as another writer does, and keeps the reply when it is whole."""
 
-    def __init__(self, writer: Writer, whole: Writer, name: str, going: _Going, ask: Ask, size: int) -> None:
-        self._writer, self._whole, self._name, self._going, self._ask, self._size = writer, whole, name, going, ask, size
+    def __init__(self, writer: Writer, whole: Writer, name: str, going: _Going, inbound: InboundChat) -> None:
+        self._writer, self._whole, self._name, self._going, self._question = writer, whole, name, going, inbound
         self._came = Collected()
         self._finish: Finish | None = None
         self.streams, self.status = writer.streams, writer.status
@@ -175,17 +175,19 @@ class _Keeping:
 
     def _keep(self, body: bytes) -> None:
         context, previous = self._going.context, self._going.previous
-        turns = [turn for turn in self._ask.turns if turn.role not in ("system", "developer")]
+        before = self._question.size + (0 if previous is None else previous.size)
+        if before > context.runtime.gateway.store.bytes:
+            return
+        turns = [turn for turn in self._question.whole().turns if turn.role not in ("system", "developer")]
         came = self._came
         said = Reply("", None, came.text, "complete", thoughts=came.thoughts, tool_calls=came.calls)
         said.refusal = "".join(came.refusals)
-        before = 0 if previous is None else previous.size
         context.gateway.replies.put(
             self._name,
             context.record.key,
             body,
             [*turns, said.turn()],
-            before + self._size,
+            before,
             context.runtime.gateway.store,
         )
 
