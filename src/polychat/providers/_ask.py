@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import BadInput
 from ..types import Ask, Conversation, Format, Part, Role, TextPart, Thinking, Tool, Turn
 from ..wire._json import json_fault
+from ..wire.checks import bad, item
+from ..wire.field import PAIRS, WEIGHTS, Field
+from ..wire.fields import plain_fields
 from ..wire.openai_chat import read_format, read_tool_choice, read_tools, read_turns
 from . import _attached
 from ._functions import tool_of
 from ._schema import Shape, shape_of
 
-_NUMBERS = ("temperature", "top_p", "min_p", "frequency_penalty", "presence_penalty", "repetition_penalty")
-_WHOLE = {"max_tokens": 1, "top_k": 0, "seed": None, "n": 1}
-_FLAGS = ("parallel_tool_calls", "store")
-_TEXTS = ("user", "service_tier", "verbosity", "previous")
-_OTHER = (
-    *("tools", "tool_choice", "schema", "response_format", "images", "files", "reasoning", "stop", "logprobs", "logit_bias"),
-    *("metadata", "extra"),
+
+@dataclass(frozen=True, slots=True)
+class Keyword:
+    """A keyword of ``polychat.ask``."""
+
+    name: str
+    hint: str
+    """Its type, as Python writes it; ``None`` is the same as not saying it."""
+    about: str
+
+
+STRUCTURED = (
+    Keyword("tools", "OneTool | Sequence[OneTool]", "functions the model may call: Python's, or as OpenAI describes them"),
+    Keyword("tool_choice", "str | Mapping[str, Any] | ToolChoice", '"auto", "none", "required", or one by name'),
+    Keyword("response_format", "Mapping[str, Any] | Format", "the form of the answer, as OpenAI describes it; see schema"),
+    Keyword("images", "Attachment | Sequence[Attachment]", "paths, URLs or bytes, before the words of the last user turn"),
+    Keyword("files", "Attachment | Sequence[Attachment]", "documents: paths, URLs or bytes"),
+    Keyword("reasoning", "Effort | int | bool | Thinking", "how much to think: an effort, or tokens of thought at most"),
+    Keyword("extra", "Mapping[str, Any]", "fields by the wire's own names"),
 )
-KEYWORDS = (*_NUMBERS, *_WHOLE, *_FLAGS, *_TEXTS, *_OTHER)
-"""Every keyword of an ask that is not about how it is sent."""
-_JSON = ("metadata", "logit_bias", "extra")
+"""Those that have rules of their own. ``schema``, which decides about the type of the reply, is a parameter beside them."""
+_PLAIN = {row.name: row for row in plain_fields() if row.keyword}
+KEYWORDS = ("schema", *(keyword.name for keyword in STRUCTURED), *_PLAIN)
+"""Every keyword of an ask that is not about how it is sent: a plain field of the table is one by its name."""
+_JSON = ("extra", *(name for name, row in _PLAIN.items() if row.type in (PAIRS, WEIGHTS)))
 """Keywords whose values go into the request as they are."""
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 
@@ -48,36 +65,19 @@ def ask_of(prompt: str | Conversation, model: str, given: Mapping[str, Any]) -> 
 
 
 def _set(ask: Ask, name: str, value: Any) -> None:
-    if name in _NUMBERS:
-        setattr(ask, name, _number(name, value))
-    elif name in _WHOLE:
-        setattr(ask, name, _whole(name, value, _WHOLE[name]))
-    elif name in _FLAGS:
-        setattr(ask, name, _of_type(name, value, bool, "true or false"))
-    elif name in _TEXTS:
-        setattr(ask, name, _of_type(name, value, str, "text"))
-    else:
+    if name in _READERS:
         _READERS[name](ask, value)
+    else:
+        setattr(ask, name, _plain(_PLAIN[name], value))
 
 
-def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise BadInput(f"{name} is {value!r}; it must be a number", field=name)
-    return value
-
-
-def _whole(name: str, value: object, least: int | None) -> int:
-    if isinstance(value, float) and value.is_integer():  # JSON from elsewhere
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
-        raise BadInput(f"{name} is {value!r}; it must be a whole number{'' if least is None else f' from {least}'}", field=name)
-    return value
-
-
-def _of_type(name: str, value: object, kind: type, said: str) -> object:
-    if not isinstance(value, kind):
-        raise BadInput(f"{name} is {value!r}; it must be {said}", field=name)
-    return value
+def _plain(row: Field, value: Any) -> Any:
+    """The value of a plain field. Raises ``BadInput``."""
+    assert row.type is not None  # it is plain
+    read = row.type.read(value, row.name)
+    if row.least is not None and read < row.least:
+        raise bad(row.name, f"a whole number from {row.least}", value)
+    return read
 
 
 def _tools(ask: Ask, value: Any) -> None:
@@ -141,13 +141,11 @@ def _stop(ask: Ask, value: Any) -> None:
 
 
 def _logprobs(ask: Ask, value: Any) -> None:
-    ask.logprobs = int(value) - 1 if value is True else None if value is False else _whole("logprobs", value, 0)
+    ask.logprobs = 0 if value is True else None if value is False else _plain(_PLAIN["logprobs"], value)
 
 
-def _mapping(ask: Ask, name: str, value: Any) -> None:
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise BadInput(f"{name} is {value!r}; it must map names to values", field=name)
-    setattr(ask, name, dict(value))
+def _extra(ask: Ask, value: Any) -> None:
+    ask.extra = dict(item(value, "extra"))
 
 
 _READERS: dict[str, Any] = {
@@ -159,9 +157,7 @@ _READERS: dict[str, Any] = {
     "reasoning": _reasoning,
     "stop": _stop,
     "logprobs": _logprobs,
-    "logit_bias": lambda ask, value: _mapping(ask, "logit_bias", value),
-    "metadata": lambda ask, value: _mapping(ask, "metadata", value),
-    "extra": lambda ask, value: _mapping(ask, "extra", value),
+    "extra": _extra,
 }
 
 

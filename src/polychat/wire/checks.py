@@ -21,7 +21,7 @@ def bad(field: str, wanted: str, value: object) -> BadInput:
     elif isinstance(value, str):
         found = repr(shown(value, 60))
     else:
-        found = str(value) if isinstance(value, int) else f"of type {type(value).__name__}"
+        found = str(value) if isinstance(value, (int, float)) else f"of type {type(value).__name__}"
     return BadInput(f"{field} is {found}; it must be {wanted}", field=field)
 
 

@@ -148,16 +148,6 @@ class Field:
         return Fate("mapped" if at.write is not None else "kept", at.note)
 
 
-@dataclass(frozen=True, slots=True)
-class Keyword:
-    """A keyword of ``polychat.ask``."""
-
-    name: str
-    hint: str
-    """Its type, as Python writes it."""
-    about: str
-
-
 def table(*rows: Field) -> dict[str, Field]:
     """The rows by their names, in this order. Raises ``ValueError`` for a name that is there twice."""
     by_name = {row.name: row for row in rows}
