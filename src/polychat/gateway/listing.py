@@ -22,7 +22,7 @@ async def listed(context: RequestContext) -> list[ModelInfo]:
     """All that can be asked for by name here; a route or an alias with the smallest limit of its targets."""
     runtime = context.runtime
     given = {one.id: one for one in await runtime.catalog.of(_ready(runtime))}
-    names = [name for name in runtime.names.listed() if name not in given]
+    names = [name for name in runtime.resolver.listed() if name not in given]
     return [*(_named(runtime, name, given) for name in names), *given.values()]
 
 
@@ -30,7 +30,7 @@ def _named(runtime: Runtime, name: str, given: Mapping[str, ModelInfo]) -> Model
     """What is known of a name that is ours. A target of which nothing is known leaves the limits of a route open."""
     info = ModelInfo(name, name.partition("/")[0] if "/" in name else "polychat")
     try:
-        targets = runtime.names.plan(name).targets
+        targets = runtime.resolver.plan(name).targets
     except PolychatError:  # an alias for what a backend does not serve any more
         return info
     known = [given.get(target.name) for target in targets]
@@ -53,7 +53,7 @@ async def planned(context: RequestContext, name: str, *others: str) -> Plan:
     With ``others`` it is a chain, as ``ModelResolver.joined`` has it. Raises ``UnknownTarget``, and ``BadInput`` for a name
     that several backends list.
     """
-    names = context.runtime.names
+    names = context.runtime.resolver
     try:
         return names.joined((name, *others)) if others else names.plan(name)
     except UnknownTarget as error:

@@ -22,10 +22,10 @@ class Runtime:
         """Whether a key is asked for."""
         self.origins = OriginPolicy(gateway.cors, (gateway.host,), guarded=self.guarded)
         self.registry = Registry(configured, fixed=True)
-        self.names = ModelResolver(self.registry)
+        self.resolver = ModelResolver(self.registry)
         self.catalog = ModelCatalog(self.registry)
         if gateway.sites:
-            self.names.plan(gateway.sites)
+            self.resolver.plan(gateway.sites)
         self.router = Router(health)
         self.heartbeat = gateway.heartbeat or None
         self.drain_seconds = _drain(gateway.on_disconnect)

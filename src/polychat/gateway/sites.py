@@ -49,7 +49,7 @@ def target(name: str, registry: Registry) -> Answer:
 
 def routed(runtime: Runtime, name: str) -> Answer:
     """Answers by asking whoever a model's name means. Raises ``UnknownTarget`` and ``BadInput`` at once."""
-    plan = runtime.names.plan(name)
+    plan = runtime.resolver.plan(name)
 
     async def answer(question: Question) -> AsyncGenerator[list[Event], None]:
         settings: dict[str, Any] = dict(question.settings)

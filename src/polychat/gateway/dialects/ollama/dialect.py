@@ -82,7 +82,7 @@ _LATEST = ":latest"
 def _known(context: RequestContext, name: str) -> str:
     """A name as it is known here: with the tag that says nothing, or without it."""
     try:
-        context.runtime.names.plan(name)
+        context.runtime.resolver.plan(name)
     except UnknownTarget:
         return name.removesuffix(_LATEST)
     return name
@@ -99,7 +99,7 @@ def chat(context: RequestContext) -> Awaitable[None]:
 
 
 async def _loaded(context: RequestContext, inbound: InboundChat) -> None:
-    context.runtime.names.plan(inbound.model)  # raises for one that nobody has
+    context.runtime.resolver.plan(inbound.model)  # raises for one that nobody has
     unloads = value_of(inbound.fields, "keep_alive") in (0, "0", "0s", "0m")
     said = (
         {"response": ""} if isinstance(context.dialect, OllamaGenerate) else {"message": {"role": "assistant", "content": ""}}
