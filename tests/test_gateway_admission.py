@@ -341,7 +341,7 @@ async def test_before_the_end(serve: Any) -> None:
     """While it stops: not ready, no new work, and what runs ends as it would."""
     stage = Stage(FIRST, text("Hel"), rest=[text("lo"), END, DONE])
     backend = await serve(stage)
-    path, body = asking("openai-chat", stream=True)
+    path, body = asking("openai-chat", "small", stream=True)
     async with gateway(configured({"house": row("openai-chat", backend.url)}, sites="house/small")) as here:
         caller = await here.caller()
         caller.ask(path, body)

@@ -138,15 +138,15 @@ async def test_an_event_that_begins_while_a_sign_is_on_its_way() -> None:
     async def beat(data: bytes) -> None:
         sent.append(data)
 
-    door = SimpleNamespace(beat=b": waiting\n\n", stream_type="text/event-stream")
-    visit: Any = SimpleNamespace(latest=b"data: 1\n\n", started=True, dialect=door, beat=beat)
-    beats = Heartbeat(visit, 60.0)
+    door: Any = SimpleNamespace(beat=b": waiting\n\n", stream_type="text/event-stream")
+    responder: Any = SimpleNamespace(latest=b"data: 1\n\n", started=True, beat=beat)
+    beats = Heartbeat(responder, door, 60.0)
     beats._ring()
-    visit.latest = b"data: hal"
+    responder.latest = b"data: hal"
     for _ in range(3):
         await asyncio.sleep(0)
     assert sent == []
-    visit.latest = b"f\n\n"
+    responder.latest = b"f\n\n"
     beats._ring()  # it came since the last look
     beats._ring()
     for _ in range(3):

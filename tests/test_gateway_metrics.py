@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families as plain
 import polychat
 from polychat.gateway.observe import metrics as module
 from polychat.gateway.observe.metrics import Metrics, Snapshot, fold, snapshots, total
+from polychat.gateway.observe.prometheus import View
 from polychat.gateway.observe.record import Record
 
 ANSWERED = {"first": 0.25, "provider": "house", "served": "small", "verdict": "complete", "status": 200}
@@ -38,7 +39,7 @@ def record(**facts: Any) -> Record:
 
 def scraped(metrics: Metrics, accept: str = "") -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     """Samples by name and labels."""
-    body, content_type = metrics.view().rendered(accept)
+    body, content_type = View(*metrics.snapshots()).rendered(accept)
     read = openmetrics if "openmetrics" in content_type else plain
     families = read(body.decode())
     return {(one.name, tuple(sorted(one.labels.items()))): one.value for family in families for one in family.samples}
@@ -209,7 +210,7 @@ def test_a_single_worker_writes_no_file(tmp_path: Path, monkeypatch: pytest.Monk
     """There is nobody to tell."""
     monkeypatch.chdir(tmp_path)
     metrics = counting(record())
-    metrics.view().rendered("")
+    View(*metrics.snapshots()).rendered("")
     metrics.close()
     assert list(tmp_path.iterdir()) == []
 
@@ -391,6 +392,6 @@ def test_a_folder_that_is_gone_costs_only_the_others(tmp_path: Path) -> None:
 def test_a_view_stays_as_it_was_taken() -> None:
     """It is rendered in a thread while requests are counted."""
     metrics = counting(record())
-    view = metrics.view()
+    view = View(*metrics.snapshots())
     metrics(record())
     assert b'verdict=""} 1.0' in view.rendered("")[0]

@@ -11,6 +11,7 @@ import pytest
 from polychat.config import Config
 from polychat.gateway import paths
 from polychat.gateway.app import Gateway
+from polychat.gateway.dialects.gemini.endpoints import OF_MODELS
 from polychat.gateway.openapi import OPERATIONS, description, document
 from polychat.gateway.openapi.operation import FAILURES
 from polychat.gateway.ops import routes
@@ -62,7 +63,7 @@ def test_every_table_of_the_gateway_is_described(gateway: Gateway) -> None:
     known = set(described())
     served = {(endpoint.method, path) for path, endpoint in paths.ENDPOINTS.items()}
     for version in ("v1", "v1beta"):
-        served |= {(endpoint.method, f"/{version}/models/{{model}}:{action}") for action, endpoint in paths.GEMINI.items()}
+        served |= {(endpoint.method, f"/{version}/models/{{model}}:{action}") for action, endpoint in OF_MODELS.items()}
     for route in routes(gateway).routes:
         served.add(("GET", f"{route.path}/" if route.path == "/sites" else route.path))  # type: ignore[attr-defined]
     assert served <= known, sorted(served - known)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__ as __version__
+
 if TYPE_CHECKING:
     from .client import Client as Client
     from .client import Reply as Reply
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from .client import stream_sync as stream_sync
     from .errors import PolychatError as PolychatError
 
-__version__ = "0.1.0"
 __all__ = ["Client", "PolychatError", "Reply", "Stream", "__version__", "ask", "ask_sync", "embed", "stream", "stream_sync"]
 
 

@@ -14,7 +14,7 @@ import pytest
 from polychat.config.settings import Limits
 from polychat.gateway.paths import ENDPOINTS
 
-from ..furniture.gateways import asking, configured, gateway, good, row
+from ..furniture.gateways import Answer, asking, configured, gateway, good, row
 
 POSTED = sorted(path for path, endpoint in ENDPOINTS.items() if path.startswith("/v1/") and endpoint.method == "POST")
 
@@ -28,7 +28,12 @@ async def test_a_path_is_found_however_the_base_url_was_typed(serve: Any, path: 
         assert usual.status == 400, "the endpoint answers for itself: fields are missing"
         for odd in (path.replace("/v1/", "/v1//"), f"{path}/", f"/v1{path}", f"/{path}", path.removeprefix("/v1")):
             answer = await here.ask(odd, {})
-            assert (answer.status, answer.json) == (usual.status, usual.json), odd
+            assert (answer.status, said(answer)) == (usual.status, said(usual)), odd
+
+
+def said(answer: Answer) -> Any:
+    """The answer without the name of the request, which some dialects tell."""
+    return {name: value for name, value in answer.json.items() if name != "request_id"}
 
 
 async def test_a_models_name_keeps_its_slashes(serve: Any) -> None:

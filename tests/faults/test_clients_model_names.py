@@ -41,7 +41,7 @@ def said(name: str, model: str, *, stream: bool) -> bytes:
 def passed(name: str, pieces: list[bytes], asked: str) -> bytes:
     """The pieces behind a dialect's own monitor, with the asked name in them."""
     dialect = DIALECTS[name]
-    monitor = dialect.monitor(InboundChat(dialect, b"", {}, asked, stream=True, limits=Limits()))
+    monitor = dialect.monitor(InboundChat(dialect, (b"", {}, None), asked, stream=True, limits=Limits()))
     naming = Naming(dialect.model_member, asked, dialect.piece_end)
     out = [naming.feed(monitor.feed(piece), monitor.served) for piece in pieces]
     return b"".join([*out, naming.feed(monitor.end(), monitor.served), naming.end()])

@@ -16,6 +16,7 @@ from polychat.config.settings import Direct, Route
 from polychat.errors import Failure
 from polychat.gateway.observe.logs import Log
 from polychat.gateway.observe.metrics import Metrics, fold
+from polychat.gateway.observe.prometheus import View
 from polychat.gateway.observe.record import Record
 from polychat.gateway.observe.setup import EVENT, SetupNews
 from polychat.gateway.paths import DIALECTS
@@ -35,7 +36,7 @@ async def test_each_target_by_its_outcome(serve: Any) -> None:
             await here.ask(*asking("openai-chat", "fast"))
         await here.ask(*asking("openai-chat", "house/made-up"))
         records = await here.app.recorded(3)
-        body = here.app.metrics.view().rendered("")[0].decode()
+        body = View(*here.app.metrics.snapshots()).rendered("")[0].decode()
         log = Log("json", 1.0, lines.append)
         log(records[0])
         log.close()
@@ -62,7 +63,7 @@ async def test_across_workers(serve: Any, tmp_path: Path) -> None:
     fold(tmp_path, [])
     living = Metrics(lambda: 0, tmp_path)
     living(record)
-    body = living.view().rendered("")[0].decode()
+    body = View(*living.snapshots()).rendered("")[0].decode()
     living.close()
     assert 'polychat_attempts_total{outcome="answered",route="one",target="house/small"} 4.0' in body
 
@@ -222,7 +223,7 @@ async def counting(seen: Seen, say: Say) -> None:
 
 
 async def attempts_of(here: Running) -> dict[tuple[str, str], float]:
-    body = here.app.metrics.view().rendered("")[0].decode()
+    body = View(*here.app.metrics.snapshots()).rendered("")[0].decode()
     found = re.findall(r'polychat_attempts_total\{outcome="(\w+)",route="[^"]*",target="([^"]+)"\} (\S+)', body)
     return {(target, outcome): float(count) for outcome, target, count in found}
 

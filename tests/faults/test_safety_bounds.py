@@ -11,7 +11,8 @@ import pytest
 from polychat.config.settings import Limits
 from polychat.errors import BadInput
 from polychat.gateway.admission.bodies import Bodies, NoRoom, Share
-from polychat.gateway.paths import DIALECTS, ENDPOINTS, GEMINI
+from polychat.gateway.dialects.gemini.endpoints import OF_MODELS
+from polychat.gateway.paths import DIALECTS, ENDPOINTS
 from polychat.gateway.sites import Sites, echo
 from polychat.routing.resolve import LONGEST
 
@@ -27,6 +28,7 @@ BODY = {
 PROMPTS = {
     "/v1/completions": {"prompt": "hi"},
     "/v1/responses": {"input": "hi"},
+    "/v1/responses/input_tokens": {"input": "hi"},
     "/v1/embeddings": {"input": "hi"},
     "/api/generate": {"prompt": "hi", "stream": False},
     "/api/embed": {"input": "hi"},
@@ -64,7 +66,7 @@ async def test_names_of_models_are_bounded_at_every_door(path: str) -> None:
         assert names._plans == before
 
 
-@pytest.mark.parametrize("action", sorted(GEMINI))
+@pytest.mark.parametrize("action", sorted(OF_MODELS))
 async def test_names_in_paths_are_bounded(action: str) -> None:
     """Gemini's doors have the name in their path."""
     hi = {"parts": [{"text": "hi"}]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 import tracemalloc
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -176,7 +177,12 @@ async def test_what_a_backend_gets(come: str, to: str, kind: str, monkeypatch: p
     assert [answer.status for answer in answers] == [answer.status for answer in expected]
     assert got == wanted
     if answers[0].status != 200:
-        assert [answer.body for answer in answers] == [answer.body for answer in expected]
+        assert [without_id(answer.body) for answer in answers] == [without_id(answer.body) for answer in expected]
+
+
+def without_id(body: bytes) -> bytes:
+    """A refusal without the name of its request, which some dialects tell."""
+    return re.sub(rb'"request_id":"\w+"', b"", body)
 
 
 @pytest.mark.parametrize("come", sorted(DIALECTS))
@@ -190,7 +196,7 @@ async def test_broken_base64(come: str, monkeypatch: pytest.MonkeyPatch) -> None
             everything_stays(monkeypatch)
         for broken in (body.replace(b"AECAw", b"A*CAw", 5), body[:-9], body.replace(b"AECAw", b"A\xffCAw", 1)):
             said, got = await heard("openai-chat", (path, broken))
-            answers[aside, broken] = (said[0].status, said[0].body, got)
+            answers[aside, broken] = (said[0].status, without_id(said[0].body), got)
     for (aside, broken), answer in answers.items():
         assert not aside or answer == answers[False, broken]
 

@@ -49,11 +49,11 @@ def configured(
 class Watched(Gateway):
     """Keeps the record of each request."""
 
-    def __init__(self, configured: Config) -> None:
+    def __init__(self, configured: Config, **options: Any) -> None:
         self.records: list[Record] = []
         self.bugs: list[Exception] = []
         self._waiting: list[tuple[int, asyncio.Event]] = []
-        super().__init__(configured)
+        super().__init__(configured, **options)
 
     def _observing(self) -> tuple[Observer, ...]:
         return (*super()._observing(), self._keep)
@@ -204,14 +204,15 @@ class Running:
 
 @asynccontextmanager
 async def gateway(
-    configured: Config, *, under: Callable[[Gateway], Any] | None = None, http: str = "ours"
+    configured: Config, *, under: Callable[[Gateway], Any] | None = None, http: str = "ours", **options: Any
 ) -> AsyncGenerator[Running, None]:
     """A gateway on a free port of loopback, in this loop.
 
     ``under`` gives the application it is a part of. ``http``: ``ours`` is ``polychat serve``'s server, ``uvicorn`` its own.
+    ``options`` are the gateway's.
     An error that is a defect of the gateway is raised at the end.
     """
-    app = Watched(configured)
+    app = Watched(configured, **options)
     loop = asyncio.get_running_loop()
     served = uvicorn.Config(under(app) if under else app, lifespan="off", log_config=None, access_log=False)
     served.load()

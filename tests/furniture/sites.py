@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from polychat.config.settings import Gateway as Settings
 from polychat.config.settings import Limits
-from polychat.gateway.admission.access import OriginPolicy
+from polychat.gateway.admission.origins import OriginPolicy
 from polychat.gateway.admission.sites import Rules, Standalone
 from polychat.gateway.process.serving import Server
 from polychat.gateway.sites import Sites

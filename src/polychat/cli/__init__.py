@@ -13,8 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
 from ..errors import BadInput, PolychatError
+from ..version import __version__
 
 ANSWERED, FAILED, MISUSED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 

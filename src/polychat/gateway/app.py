@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import secrets
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +15,38 @@ from ..errors import PolychatError
 from ..http.pool.pool import pool
 from ..http.server.asgi import Receive, Scope, Send, lifespan
 from ..routing import Health
+from ..state.responses import ResponseStore
 from .admission.bodies import Bodies
+from .admission.guards import Guards, guards_of
 from .context import RequestContext
-from .dialects.openai_responses.dialect import ResponseStore
+from .endpoint import answer
 from .observe.logs import Log
 from .observe.metrics import Metrics
 from .observe.record import Observer, Record
 from .observe.setup import SetupNews
 from .paths import ENDPOINTS, found, usual
 from .runtime import Runtime
+from .service import Service
 
 
 class Gateway:
-    """Serves ``configured`` until it is closed; one event loop. ``shared`` is where all workers leave their metrics.
+    """Serves ``configured`` until it is closed; one event loop. ``shared`` is where all workers leave their metrics;
+    ``guards`` makes the guards of a configuration, at the start and when another comes into force.
 
     Raises ``PolychatError`` for a configuration that cannot be served.
     """
 
-    def __init__(self, configured: Config, *, shared: Path | None = None) -> None:
+    def __init__(
+        self,
+        configured: Config,
+        *,
+        shared: Path | None = None,
+        guards: Callable[[Runtime, Service], Guards] = guards_of,
+    ) -> None:
+        self._guards_of = guards
         self.health = Health()
         self.runtime = Runtime(configured, self.health)
-        self.replies = ResponseStore()
+        self.responses = ResponseStore()
         self.bodies = Bodies()
         self.running = 0
         """Requests under way."""
@@ -68,7 +80,8 @@ class Gateway:
             if self._sized is not self.runtime:
                 self._size()
             if endpoint is not None:
-                await RequestContext(self, endpoint.dialect, path, scope, receive, send).run(endpoint)
+                context = RequestContext(self, endpoint.dialect, path, scope, send)
+                await answer(endpoint, context, receive, self._guards)
                 return
         elif kind == "lifespan":
             await lifespan(receive, send, self.close)
@@ -141,6 +154,7 @@ class Gateway:
 
     def _built(self) -> Any:
         self._rest = None
+        self._guards: Guards = self._guards_of(self.runtime, self)
         cors = list(self.runtime.gateway.cors)
         if not cors:
             return self._dispatch

@@ -24,7 +24,7 @@ async def counted(context: RequestContext, ask: Ask) -> int:
     first = plan.targets[0]
     if not first.backend.counts:
         context.record.provider, context.record.served = first.label, first.model
-        context.more.append((b"x-polychat-estimated", b"true"))
+        context.responder.more.append((b"x-polychat-estimated", b"true"))
         return estimated_prompt(ask)
     able = tuple(target for target in plan.targets if target.backend.counts)
     rules = replace(plan.rules, strategy="ordered", weights=())

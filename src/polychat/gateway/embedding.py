@@ -14,11 +14,6 @@ from .context import RequestContext
 from .listing import planned
 
 
-async def openai(context: RequestContext) -> None:
-    """``/v1/embeddings``."""
-    await embedded(context, "openai")
-
-
 async def embedded(context: RequestContext, shape: Shape, model: str | None = None, asked: Embed | None = None) -> None:
     """Answers in the dialect's shape; ``model`` is what a path says. Raises ``PolychatError``."""
     asked = asked or embeddings.read_request(shape, context.body, model)
@@ -40,7 +35,7 @@ async def embedded(context: RequestContext, shape: Shape, model: str | None = No
     record.first, record.verdict = monotonic(), "complete"
     record.prompt_tokens = given.usage.prompt_tokens
     asked.model, given.model = name, name
-    said = [*context.whole_headers("application/json"), (b"x-polychat-provider", record.provider.encode())]
-    await context.whole(
+    said = [*context.responder.whole_headers("application/json"), (b"x-polychat-provider", record.provider.encode())]
+    await context.responder.whole(
         200, [*said, (b"x-polychat-attempts", b"%d" % attempts.count)], embeddings.write_reply(shape, given, asked)
     )

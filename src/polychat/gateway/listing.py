@@ -99,16 +99,16 @@ async def models(context: RequestContext) -> None:
     name = unquote(context.path.partition("/models")[2].lstrip("/"))
     found = await listed(context)
     if not name:
-        await context.json(write_models(dialect, found))
+        await context.responder.json(write_models(dialect, found))
         return
     one = next((one for one in found if one.id == name), None)
     if one is None:
         target = (await planned(context, name)).targets[0]  # it can be asked for though no list has it
         one = ModelInfo(name, target.label)
     whole = decoded(write_models(dialect, [one]))
-    await context.json(encoded((whole.get("data") or whole["models"])[0]))
+    await context.responder.json(encoded((whole.get("data") or whole["models"])[0]))
 
 
 async def tags(context: RequestContext) -> None:
     """Ollama's ``/api/tags``."""
-    await context.json(write_models("ollama", await listed(context)))
+    await context.responder.json(write_models("ollama", await listed(context)))

@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Protocol, TypeAlias
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from .. import __version__
 from ..errors import shown
 from ..http.server.asgi import Receive, Scope, Send, respond
+from ..version import __version__
 from ..wire.faults import Fault
 from .admission.sites import PLAIN, Admission
+from .observe.metrics import Metrics
 from .openapi import description
-from .paths import DIALECTS, FAMILIES
+from .paths import dialect_at
+from .service import Service
 from .sites import Sites, routed, services
 
-if TYPE_CHECKING:
-    from .app import Gateway
-
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Operated(Service, Protocol):
+    """The gateway, as its operator sees it."""
+
+    metrics: Metrics
+
 
 _ANYBODY = ("/health", "/ready")
 """What load balancers ask by whatever name they know: it tells nothing that is worth a web page's asking."""
 
 
-def rest(gateway: Gateway) -> App:
+def rest(gateway: Operated) -> App:
     """The application for every path that no dialect has."""
     app = routes(gateway)
 
@@ -44,7 +50,7 @@ def rest(gateway: Gateway) -> App:
     return guarded
 
 
-def routes(gateway: Gateway) -> Starlette:
+def routes(gateway: Operated) -> Starlette:
 
     async def ready(request: Request) -> Response:
         if gateway.draining:
@@ -55,8 +61,11 @@ def routes(gateway: Gateway) -> Starlette:
         keys = gateway.runtime.keys
         if keys and not keys.name_of(dict(request.scope["headers"]), request.scope["query_string"]):
             return PlainTextResponse("no key, or one that is not known here\n", 401, {"www-authenticate": "Bearer"})
+        from .observe.prometheus import View  # Prometheus' client is slow to load, and first wanted when somebody scrapes
+
         # Rendering takes long where there are many names: no request waits for it.
-        body, content_type = await asyncio.to_thread(gateway.metrics.view().rendered, request.headers.get("accept", ""))
+        view = View(*gateway.metrics.snapshots())
+        body, content_type = await asyncio.to_thread(view.rendered, request.headers.get("accept", ""))
         return Response(body, media_type=content_type)
 
     paths: list[BaseRoute] = [
@@ -78,9 +87,8 @@ def routes(gateway: Gateway) -> Starlette:
 async def _unknown(request: Request, error: Exception) -> Response:
     """In the dialect of those who ask there, as far as the path tells it."""
     path = request.scope["path"]
-    of = next((name for start, name in FAMILIES.items() if path.startswith(start)), "openai-chat")
     said = f"there is nothing at {shown(path, 80)}: /openapi.json lists what there is"
-    status, body = DIALECTS[of].refusal(Fault(said, "not_found", 404, "unknown_url"))
+    status, body = dialect_at(path).refusal(Fault(said, "not_found", 404, "unknown_url"))
     return Response(body, status, media_type="application/json")
 
 

@@ -1,62 +1,40 @@
-"""Which path leads to which dialect."""
+"""Which path leads to which endpoint."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Protocol, cast
 
 from ..http.server.asgi import Scope
-from . import embedding, listing
-from .chat.run import answered
-from .context import Endpoint
-from .dialects.anthropic import dialect as anthropic_door
+from . import dialects, listing
 from .dialects.dialect import Dialect
-from .dialects.gemini import dialect as gemini_door
-from .dialects.ollama import dialect as ollama_door
-from .dialects.openai_chat.dialect import OpenAIChat, OpenAICompletions
-from .dialects.openai_responses import dialect as responses_door
-
-DIALECTS: dict[str, Dialect] = {
-    dialect.name: dialect
-    for dialect in (
-        OpenAIChat(),
-        OpenAICompletions(),
-        responses_door.OpenAIResponses(),
-        anthropic_door.Anthropic(),
-        gemini_door.Gemini(),
-        ollama_door.Ollama(),
-    )
-}
-FAMILIES = {"/v1/messages": "anthropic", "/v1beta/": "gemini", "/api/": "ollama"}
-"""In whose dialect a path that leads nowhere is answered; all others are OpenAI's."""
-GEMINI = {
-    **dict.fromkeys(gemini_door.ACTIONS, Endpoint(DIALECTS["gemini"], "POST", answered)),
-    "countTokens": Endpoint(DIALECTS["gemini"], "POST", gemini_door.count),
-    **dict.fromkeys(("embedContent", "batchEmbedContents"), Endpoint(DIALECTS["gemini"], "POST", gemini_door.embed)),
-}
+from .endpoint import Endpoint
 
 
-_chat, _anthropic, _ollama = DIALECTS["openai-chat"], DIALECTS["anthropic"], DIALECTS["ollama"]
-ENDPOINTS: dict[str, Endpoint] = {
-    "/v1/chat/completions": Endpoint(_chat, "POST", answered),
-    "/v1/completions": Endpoint(DIALECTS["openai-completions"], "POST", answered),
-    "/v1/responses": Endpoint(DIALECTS["openai-responses"], "POST", answered),
-    "/v1/responses/input_tokens": Endpoint(DIALECTS["openai-responses"], "POST", responses_door.count),
-    "/v1/embeddings": Endpoint(_chat, "POST", embedding.openai),
-    "/v1/messages": Endpoint(_anthropic, "POST", answered),
-    "/v1/messages/count_tokens": Endpoint(_anthropic, "POST", anthropic_door.count),
-    "/api/chat": Endpoint(_ollama, "POST", ollama_door.chat),
-    "/api/generate": Endpoint(ollama_door.OllamaGenerate(), "POST", ollama_door.chat),
-    "/api/embed": Endpoint(_ollama, "POST", ollama_door.embed),
-    "/api/embeddings": Endpoint(_ollama, "POST", ollama_door.embed_one),
-    "/api/show": Endpoint(_ollama, "POST", ollama_door.show),
-    "/api/tags": Endpoint(_ollama, "GET", listing.tags),
-    "/api/version": Endpoint(_ollama, "GET", ollama_door.version),
-    "/api/ps": Endpoint(_ollama, "GET", ollama_door.running),
-}
+class Served(Protocol):
+    """A dialect's module ``endpoints``."""
+
+    DIALECTS: Sequence[Dialect]
+    """Each by a name of its own; the first is the one of ``FAMILY``."""
+    FAMILY: str
+    """What the paths of its clients begin with, and nobody else's; empty where they begin as many others do."""
+    ENDPOINTS: Mapping[str, Endpoint]
+    """By path."""
+
+    def found(self, path: str, scope: Scope) -> Endpoint | None:
+        """What is at a path that ``ENDPOINTS`` cannot list."""
+
+
+_SERVED = cast(list[Served], dialects.every("endpoints"))
+ENDPOINTS: dict[str, Endpoint] = {path: endpoint for served in _SERVED for path, endpoint in served.ENDPOINTS.items()}
 """By path."""
-_SLASHES = re.compile("/{2,}")
+DIALECTS: dict[str, Dialect] = {dialect.name: dialect for served in _SERVED for dialect in served.DIALECTS}
+"""By name."""
+_FAMILIES = {served.FAMILY: served.DIALECTS[0] for served in _SERVED if served.FAMILY}
 _WITHOUT_VERSION = frozenset(path.split("/")[2] for path in ENDPOINTS if path.startswith("/v1/")) | {"models"}
 """What a path begins with that leaves ``/v1`` out."""
+_SLASHES = re.compile("/{2,}")
 _TWICE = re.compile("^(?:/v1)+(?=/v1/)")
 _FIRST = re.compile("(?s)^/|(?<=.)/.*")
 
@@ -65,20 +43,19 @@ def found(path: str, scope: Scope) -> Endpoint | None:
     """What is at a path, those that hold names too; ``None``: no endpoint of a dialect."""
     if (endpoint := ENDPOINTS.get(path)) is not None:
         return endpoint
-    if path == "/":
-        return Endpoint(_ollama, scope["method"] if scope["method"] == "HEAD" else "GET", ollama_door.banner)
-    if path.startswith(("/v1/models", "/v1beta/models")):
-        return _of_models(path, scope)
-    if path.startswith("/v1/responses/"):
-        dialect = ENDPOINTS["/v1/responses"].dialect
-        if path.count("/") == 4 and path.endswith("/input_items"):
-            return Endpoint(dialect, "GET", responses_door.input_items)
-        if path == "/v1/responses/compact" or path.count("/") > 3:
-            return None  # of what the API has besides, nothing is here; they are no names of replies
-        if scope["method"] == "DELETE":
-            return Endpoint(dialect, "DELETE", responses_door.dropped)
-        return Endpoint(dialect, "GET" if scope["method"] == "GET" else "GET, DELETE", responses_door.kept)
-    return None
+    for served in _SERVED:
+        if (endpoint := served.found(path, scope)) is not None:
+            return endpoint
+    _, models, name = path.partition("/models")
+    if not models or not path.startswith(("/v1/models", "/v1beta/models")) or (name and not name.startswith("/")):
+        return None
+    dialect = "gemini" if path.startswith("/v1beta") else listing.dialect_of(dict(scope["headers"]))
+    return Endpoint(DIALECTS[dialect], "GET", listing.models)
+
+
+def dialect_at(path: str) -> Dialect:
+    """In whose dialect a path that leads nowhere is answered, as far as its beginning tells; else OpenAI's."""
+    return next((dialect for start, dialect in _FAMILIES.items() if path.startswith(start)), DIALECTS["openai-chat"])
 
 
 def usual(path: str) -> str:
@@ -88,13 +65,3 @@ def usual(path: str) -> str:
     if len(path) > 1:
         path = path.removesuffix("/")
     return f"/v1{path}" if _FIRST.sub("", path) in _WITHOUT_VERSION else path
-
-
-def _of_models(path: str, scope: Scope) -> Endpoint | None:
-    _, _, name = path.partition("/models")
-    if (action := GEMINI.get(name.rpartition(":")[2])) is not None:
-        return action
-    if name and not name.startswith("/"):
-        return None
-    dialect = "gemini" if path.startswith("/v1beta") else listing.dialect_of(dict(scope["headers"]))
-    return Endpoint(DIALECTS[dialect], "GET", listing.models)

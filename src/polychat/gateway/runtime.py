@@ -5,7 +5,8 @@ from __future__ import annotations
 from ..backends.registry import Registry
 from ..config import Config
 from ..routing import Health, ModelResolver, Router
-from .admission.access import Keys, OriginPolicy
+from .admission.keys import Keys
+from .admission.origins import OriginPolicy
 from .catalog import ModelCatalog
 
 

@@ -17,8 +17,9 @@ from ...http.server.asgi import Receive, Scope, Send, respond
 from ..observe.logs import Log
 from ..observe.record import Record
 from ..sites import Sites
-from .access import Keys, OriginPolicy
 from .bodies import Bodies, NoRoom, Share
+from .keys import Keys
+from .origins import OriginPolicy
 
 PLAIN = [(b"content-type", b"text/plain; charset=utf-8")]
 

@@ -1,58 +1,159 @@
-"""Backends that have begun to answer, and how each kind's answer goes to the client: translated, or passed through."""
+"""Backends that have begun to answer: as events, as a stream that passes through, as a body that does. None knows a chat."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from ...errors import BackendError, BadReply, EmptyReply, PolychatError, Truncated
-from ...events import Event, Finish, Start, Text, Usage
-from ...wire.answering import Writer
-from ...wire.reading import finish_of, is_reply, parsed, truncated
+from ...errors import BackendError, BadReply, EmptyReply, Truncated
+from ...events import Event, Finish, Start, Usage
+from ...wire.reading import is_reply, parsed
 
 if TYPE_CHECKING:
     from ...http.exchange import Answer
+    from ...providers import Notes
     from ...wire.naming import Naming
     from ...wire.passing import StreamMonitor
-    from .run import Chat
+
+
+class Outcome(NamedTuple):
+    """How a reply went, as far as it has come."""
+
+    finish: Finish | None
+    """``None`` while it goes on."""
+    usage: Usage | None = None
+    model: str | None = None
+    """The model that answers, by its backend's name."""
 
 
 class OpenReply(Protocol):
     """A backend that has begun to answer."""
 
-    async def send(self, chat: Chat) -> None:
-        """All of it, to the client."""
-
-    def cut(self, chat: Chat, finish: Finish) -> bytes:
-        """How a stream that has begun ends here, with this."""
+    @property
+    def outcome(self) -> Outcome: ...
 
     async def close(self) -> None:
         """Nothing more is wanted of it."""
 
 
-async def translated(batches: AsyncGenerator[list[Event], None], *, whole: bool, chat: Chat) -> OpenReply:
-    """Wait for the first piece, or, where the client gets it whole, for all of it. Raises what it fails with before."""
+class EventReply:
+    """Events, to be written in the client's own bytes: ``first``, then those of ``batches``."""
+
+    def __init__(self, batches: AsyncGenerator[list[Event], None], first: list[Event]) -> None:
+        self.batches = batches
+        self.first = first
+        """What has come; for a client that gets the reply whole, all of it."""
+        self._finish: Finish | None = None
+        self._usage: Usage | None = None
+        self._model: str | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        return Outcome(self._finish, self._usage, self._model)
+
+    def look(self, batch: list[Event]) -> Finish | None:
+        """Note what a batch tells of the reply; its end, if that is in it."""
+        for event in batch:
+            if type(event) is Usage:
+                self._usage = event
+            elif type(event) is Start:
+                self._model = event.model
+            elif type(event) is Finish:
+                self._finish = event
+                return event
+        return None
+
+    def end(self, finish: Finish) -> None:
+        """It ends with what no event told."""
+        self._finish = finish
+
+    async def close(self) -> None:
+        await self.batches.aclose()
+
+
+class PassthroughBody:
+    """A whole reply as it came."""
+
+    def __init__(self, body: bytes, outcome: Outcome, content_type: str = "application/json") -> None:
+        self.body, self.content_type = body, content_type
+        self._outcome = outcome
+
+    @property
+    def outcome(self) -> Outcome:
+        return self._outcome
+
+    async def close(self) -> None:
+        pass
+
+
+class PassthroughStream:
+    """A stream as it comes: ``first``, then the response's pieces by way of the monitor.
+
+    ``naming`` puts the name into it that was asked for.
+    """
+
+    def __init__(self, response: Answer, monitor: StreamMonitor, first: bytes, naming: Naming | None = None) -> None:
+        self.response, self.monitor, self.first, self.naming = response, monitor, first, naming
+        self._lost: BackendError | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        monitor, finish = self.monitor, self.monitor.finish
+        if self._lost is not None and (finish is None or finish.verdict != "complete"):
+            finish = Finish("truncated", error=self._lost)
+        return Outcome(finish, monitor.usage, monitor.served)
+
+    def lose(self, error: BackendError) -> None:
+        """The connection broke."""
+        self._lost = error
+
+    async def close(self) -> None:
+        finish = self.monitor.finish
+        if finish is not None and finish.verdict == "complete":
+            self.response.heard_out()
+        else:
+            self.response.close()
+
+
+async def open_events(batches: AsyncGenerator[list[Event], None], notes: Notes | None, *, whole: bool) -> EventReply:
+    """Waits for the first piece, or, where the client gets it whole, for all of it. Raises what it fails with before."""
     first: list[Event] = []
     try:
         async for batch in batches:
             first += batch
             if not whole and _has_piece(batch):
                 break
-        chat.answered_at = monotonic()
         last = first[-1] if first else None
         if type(last) is Finish:
             if last.error is not None and (whole or not _has_piece(first[:-1])):
-                raw = None if chat.notes is None else chat.notes.raw
+                raw = None if notes is None else notes.raw
                 raise judged(last.error, first, b"" if raw is None else raw)
         elif whole or last is None:
             raise Truncated("the reply stopped before its end")
     except BaseException:
         await batches.aclose()
         raise
-    if chat.notes is not None:
-        chat.limits, chat.asked_url = chat.notes.limits, chat.notes.url
     return EventReply(batches, first)
+
+
+async def open_stream(response: Answer, monitor: StreamMonitor, naming: Naming | None = None) -> PassthroughStream:
+    """Waits for the first bytes. Raises the failure that they tell of, unless they hold words that were paid for."""
+    first = b""
+    while not first and monitor.finish is None:
+        if not (data := await response.piece()):
+            first = monitor.end()
+            break
+        first = monitor.feed(data)
+        if naming is not None:
+            first = naming.feed(first, monitor.served)
+    finish = monitor.finish
+    if naming is not None and finish is not None:
+        first += naming.end()
+    if finish is not None and finish.error is not None:
+        error = _judged(finish.error, monitor.usage, begun=monitor.served is not None, came=monitor.came)
+        if not (error.paid and monitor.came and first):
+            raise error
+    return PassthroughStream(response, monitor, first, naming)
 
 
 def judged(error: BackendError, events: list[Event], body: bytes) -> BackendError:
@@ -81,184 +182,3 @@ def _judged(error: BackendError, usage: Usage | None, *, begun: bool, came: bool
 
 def _has_piece(batch: list[Event]) -> bool:
     return any(type(event) not in (Start, Usage, Finish) for event in batch)
-
-
-class EventReply:
-    """Events of one wire, written in another's bytes."""
-
-    def __init__(self, batches: AsyncGenerator[list[Event], None], first: list[Event]) -> None:
-        self._batches, self._first = batches, first
-        self._usage: Usage | None = None
-        self._served: str | None = None
-        self._writer: Writer | None = None
-
-    async def send(self, chat: Chat) -> None:
-        context, writer = chat.context, chat.writer()
-        self._writer = writer
-        if not writer.streams:
-            await self._whole(chat, writer)
-            return
-        if not context.started:
-            await context.start(200, chat.headers(writer.content_type, stream=True))
-        context.record.first = monotonic()
-        batch, piece, write = self._first, context.piece, writer.write
-        chat.heard(batch)
-        if data := write(batch):
-            await piece(data)
-        finish = self._look(batch)
-        if finish is None:
-            try:
-                async for batch in self._batches:
-                    if data := write(batch):
-                        await piece(data)
-                    if chat.said is not None:
-                        chat.heard(batch)
-                    if type(batch[-1]) is not Text and (finish := self._look(batch)) is not None:
-                        break
-            except PolychatError as error:
-                finish = finish_of(error)
-                await piece(write([finish]))
-        if finish is None:
-            finish = truncated("the backend's events ended without one")
-            await piece(write([finish]))
-        chat.counted(self._usage, self._served)
-        chat.ended(finish)
-        await context.last(writer.end())
-
-    async def _whole(self, chat: Chat, writer: Writer) -> None:
-        finish = self._look(self._first)
-        assert finish is not None
-        chat.heard(self._first)
-        writer.write(self._first)
-        body = writer.end()
-        chat.counted(self._usage, self._served)
-        chat.ended(finish)
-        record = chat.context.record
-        record.first = monotonic()
-        headers = chat.headers(writer.content_type, stream=False)
-        if record.cost is not None:
-            headers.append((b"x-polychat-cost", b"%.8f" % record.cost))
-        await chat.context.whole(writer.status, headers, body)
-
-    def _look(self, batch: list[Event]) -> Finish | None:
-        for event in batch:
-            if type(event) is Usage:
-                self._usage = event
-            elif type(event) is Start:
-                self._served = event.model
-            elif type(event) is Finish:
-                return event
-        return None
-
-    def cut(self, chat: Chat, finish: Finish) -> bytes:
-        writer = self._writer
-        return chat.failure(finish) if writer is None else writer.write([finish]) + writer.end()
-
-    async def close(self) -> None:
-        await self._batches.aclose()
-
-
-class PassthroughBody:
-    """A whole reply as it came."""
-
-    def __init__(self, body: bytes, finish: Finish, usage: Usage | None, served: str | None) -> None:
-        self._body, self._finish, self._usage, self._served = body, finish, usage, served
-
-    async def send(self, chat: Chat) -> None:
-        record = chat.context.record
-        record.passed = True
-        record.first = monotonic()
-        if chat.said is not None:
-            chat.heard(chat.inbound.dialect.wire.read_reply(self._body))
-        chat.counted(self._usage, self._served)
-        chat.ended(self._finish)
-        headers = chat.headers("application/json", stream=False)
-        if record.cost is not None:
-            headers.append((b"x-polychat-cost", b"%.8f" % record.cost))
-        await chat.context.whole(200, headers, self._body)
-
-    def cut(self, chat: Chat, finish: Finish) -> bytes:
-        return chat.failure(finish)
-
-    async def close(self) -> None:
-        pass
-
-
-class PassthroughStream:
-    """A stream as it comes; ``naming`` puts the name into it that was asked for."""
-
-    def __init__(self, response: Answer, monitor: StreamMonitor, first: bytes, naming: Naming | None) -> None:
-        self._response, self._monitor, self._first, self._naming = response, monitor, first, naming
-
-    @classmethod
-    async def begun(
-        cls, response: Answer, monitor: StreamMonitor, chat: Chat, naming: Naming | None = None
-    ) -> PassthroughStream:
-        """Waits for the first bytes. Raises the failure that they tell of, unless they hold words that were paid for."""
-        first = b""
-        while not first and monitor.finish is None:
-            if not (data := await response.piece()):
-                first = monitor.end()
-                break
-            first = monitor.feed(data)
-            if naming is not None:
-                first = naming.feed(first, monitor.served)
-        finish = monitor.finish
-        if naming is not None and finish is not None:
-            first += naming.end()
-        if finish is not None and finish.error is not None:
-            begun = monitor.served is not None
-            error = _judged(finish.error, monitor.usage, begun=begun, came=monitor.came)
-            if not (error.paid and monitor.came and first):
-                raise error
-        chat.answered_at = monotonic()
-        return cls(response, monitor, first, naming)
-
-    async def send(self, chat: Chat) -> None:
-        context, monitor, response, naming = chat.context, self._monitor, self._response, self._naming
-        record = context.record
-        record.passed = True
-        if not context.started:
-            await context.start(200, chat.headers(response.header(b"content-type").decode("latin-1"), stream=True))
-        record.first = monotonic()
-        send, feed, piece = context.piece, monitor.feed, response.piece
-        reader = None if chat.said is None else chat.inbound.dialect.wire.Reader()
-        if reader is not None:
-            chat.heard(reader.feed(self._first))
-        await send(self._first)
-        lost: BackendError | None = None
-        try:
-            while monitor.finish is None and (data := await piece()):
-                passed = feed(data)
-                if naming is not None:
-                    passed = naming.feed(passed, monitor.served)
-                if passed:
-                    await send(passed)
-        except BackendError as error:
-            lost = error
-        rest = monitor.end()
-        if naming is not None:
-            rest = naming.feed(rest, monitor.served) + naming.end()
-        finish = monitor.finish
-        assert finish is not None
-        if lost is not None and finish.verdict != "complete":
-            finish = Finish("truncated", error=lost)
-        if finish.verdict != "complete" and not monitor.told:
-            end = chat.inbound.dialect.piece_end
-            failure = chat.failure(finish, monitor)
-            if naming is not None:
-                failure = naming.renamed(failure)
-            rest += (b"" if (rest or context.latest).endswith(end) else end) + failure
-        chat.counted(monitor.usage, monitor.served)
-        chat.ended(finish)
-        await context.last(rest)
-
-    def cut(self, chat: Chat, finish: Finish) -> bytes:
-        end = chat.inbound.dialect.piece_end
-        return (b"" if chat.context.latest.endswith(end) else end) + chat.failure(finish)
-
-    async def close(self) -> None:
-        if self._monitor.finish is not None and self._monitor.finish.verdict == "complete":
-            self._response.heard_out()
-        else:
-            self._response.close()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from codecs import getincrementaldecoder
+from collections.abc import Mapping
 from contextlib import suppress
 from copy import copy
 from dataclasses import fields, replace
 from functools import partial
 from operator import attrgetter
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 import msgspec
 
@@ -27,10 +29,30 @@ from ...wire.placeholders import LEAST, Placeholders, with_placeholders
 from ...wire.wires import Wire
 
 if TYPE_CHECKING:
-    from ..context import RequestContext
+    from ..observe.record import Record
+    from ..runtime import Runtime
+    from ..service import Service
 
 Object = dict[str, Any]
+NO_HEADERS: Mapping[bytes, bytes] = MappingProxyType({})
 Opened: TypeAlias = tuple[bytes, Object, Placeholders | None]
+
+
+class Request(Protocol):
+    """What a dialect reads a chat from."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def query(self) -> str: ...
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def record(self) -> Record: ...
+    @property
+    def runtime(self) -> Runtime: ...
+    @property
+    def service(self) -> Service: ...
 
 
 _values = attrgetter(*(column.name for column in fields(Ask)))
@@ -136,10 +158,10 @@ class Dialect:
 
     _path = ""
 
-    def inbound(self, context: RequestContext) -> InboundChat:
-        """Raises ``BadInput`` naming the field."""
-        limits = context.runtime.limits
-        opened = _, fields, _ = open_body(context.body, limits)
+    def inbound(self, request: Request) -> InboundChat:
+        """The chat that a request is. Raises ``BadInput`` naming the field."""
+        limits = request.runtime.limits
+        opened = _, fields, _ = open_body(request.body, limits)
         model = value_of(fields, "model")
         if not isinstance(model, str) or not model:
             raise checks.bad("model", "text: provider/model, or a name that /v1/models lists", model)
@@ -182,8 +204,10 @@ class Dialect:
     def go_on(self, writer: Writer, monitor: StreamMonitor) -> None:
         """``writer`` is to end a stream that passed and broke off, as part of the same reply where the dialect tells."""
 
-    def refusal(self, fault: Fault, context: RequestContext | None = None) -> tuple[int, bytes]:
-        """Status and body of a failure; ``context`` is of the request, where there is an endpoint for it."""
+    def refusal(
+        self, fault: Fault, request_id: str | None = None, headers: Mapping[bytes, bytes] = NO_HEADERS
+    ) -> tuple[int, bytes]:
+        """Status and body of a failure of the request that has this name and these headers, where there is an endpoint."""
         return fault.status, self.wire.write_fault(fault)
 
 

@@ -15,7 +15,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated, NamedTuple
 
 from msgspec import DecodeError, Meta, Struct, field
 from msgspec.msgpack import Decoder, Encoder
@@ -23,9 +23,6 @@ from msgspec.msgpack import Decoder, Encoder
 from ...errors import shown
 from .attempts import Counts, Tried, tried
 from .record import Record
-
-if TYPE_CHECKING:
-    from .prometheus import View
 
 SETS = 2000
 """Sets of labels that are told apart; what comes beyond is counted as ``other``."""
@@ -191,16 +188,14 @@ class Metrics:
         if self._timer is None and self._file is not None:
             self._later()
 
-    def view(self) -> View:
-        """The numbers of all workers as they are now; it may be rendered in another thread."""
-        from .prometheus import View  # Prometheus' client is slow to load, and first wanted when somebody scrapes
-
+    def snapshots(self) -> tuple[list[Snapshot], int]:
+        """The numbers of all workers as they are now, and how many workers' files could not be read."""
         mine = self._taken()
         if self._file is None:
-            return View([mine], 0)
+            return [mine], 0
         self._write()
         others, broken = snapshots(self._file.parent, self._file.name)
-        return View([mine, *others], broken)
+        return [mine, *others], broken
 
     def close(self) -> None:
         """The numbers as they are now, for others to add."""

@@ -14,8 +14,8 @@ from time import monotonic, time
 from typing import TypeAlias
 from uuid import uuid4
 
-from ... import __version__
 from ...errors import BadInput, MissingPackage, shown
+from ...version import __version__
 from .metrics import LabelSets
 from .record import Record
 

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from ... import __version__
 from ...errors import MissingPackage
+from ...version import __version__
 from .attempts import Attempt, Tried, tried
 from .metrics import BOUNDS, Labels, Named, Numbers, Snapshot, Table, total
 

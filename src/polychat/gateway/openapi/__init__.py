@@ -5,20 +5,15 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from ... import __version__
+from ...version import __version__
 from ...wire._json import encoded
-from ..dialects.anthropic import openapi as anthropic
-from ..dialects.gemini import openapi as gemini
-from ..dialects.ollama import openapi as ollama
-from ..dialects.openai_chat import openapi as openai_chat
-from ..dialects.openai_responses import openapi as openai_responses
+from .. import dialects
 from . import models
 from .operation import HEADERS, DialectInfo, Operation, responses
 
 __all__ = ["OPERATIONS", "description", "document"]
 
-_DIALECTS = (openai_chat.OPENAI, openai_responses.RESPONSES, anthropic.ANTHROPIC, gemini.GEMINI, ollama.OLLAMA, models.MODELS)
-_PARTS = (openai_chat, openai_responses, anthropic, gemini, ollama, models)
+_PARTS = (*dialects.every("openapi"), models)
 OPERATIONS: tuple[Operation, ...] = tuple(one for part in _PARTS for one in part.OPERATIONS)
 """All that speak a dialect."""
 
@@ -63,7 +58,7 @@ def document() -> dict[str, Any]:
             "summary": "Every chat backend at one address",
             "description": _ABOUT,
         },
-        "tags": [*map(_tag, _DIALECTS), {"name": "Gateway", "description": "What the gateway tells of itself."}],
+        "tags": [*(_tag(part.ABOUT) for part in _PARTS), _GATEWAY],
         "security": [{name: []} for name in _SCHEMES] + [{}],
         "paths": paths,
         "components": {
@@ -73,6 +68,9 @@ def document() -> dict[str, Any]:
             "securitySchemes": _SCHEMES,
         },
     }
+
+
+_GATEWAY = {"name": "Gateway", "description": "What the gateway tells of itself."}
 
 
 def _tag(dialect: DialectInfo) -> dict[str, str]:

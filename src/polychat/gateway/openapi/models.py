@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..dialects.gemini.openapi import GEMINI
+from ..dialects.gemini.openapi import ABOUT as GEMINI
 from .operation import DialectInfo, Operation
 from .schema import Schema, anything, count, either, flag, given, kind, mapping, nullable, ref, several, text
 
-MODELS = DialectInfo("Models", "Lists of models, for each dialect's clients in their own shape.", "openai-chat", "ModelsError")
+ABOUT = DialectInfo("Models", "Lists of models, for each dialect's clients in their own shape.", "openai-chat", "ModelsError")
 
 _OPENAI = given(
     *("context_length", "max_output_tokens", "architecture", "supported_parameters", "capabilities"),
@@ -51,7 +51,7 @@ SCHEMAS = {
     "ModelsError": either(ref("OpenAIError"), ref("AnthropicError"), ref("GeminiError")),
     "GeminiModels": given(models=several(ref("GeminiModel"))),
 }
-_ABOUT = (
+_WHOSE = (
     "OpenAI's, Anthropic's and Google's clients each get their own shape: a request with `anthropic-version` is Anthropic's, "
     "one with `x-goog-api-key`, or from Google's SDK, is Google's. Failures are told likewise."
 )
@@ -66,20 +66,20 @@ OPERATIONS = (
     Operation(
         "GET",
         "/v1/models",
-        MODELS,
+        ABOUT,
         "models",
         "The models there are",
-        _ABOUT,
+        _WHOSE,
         answer=either(ref("OpenAIModels"), ref("AnthropicModels"), ref("GeminiModels")),
         parameters=(_CLIENT,),
     ),
     Operation(
         "GET",
         "/v1/models/{model}",
-        MODELS,
+        ABOUT,
         "model",
         "One model",
-        _ABOUT,
+        _WHOSE,
         answer=either(ref("OpenAIModel"), ref("AnthropicModel"), ref("GeminiModel")),
         parameters=(_NAMED, _CLIENT),
     ),

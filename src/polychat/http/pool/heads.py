@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from yarl import URL
 
-from ... import __version__
 from ...errors import BadInput
 from ...redact import Secrets, secrets_of
+from ...version import __version__
 from ..coding import ACCEPTED
 from ..proxy import Proxy, proxy_of
 from ..request import url_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import inf
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from multidict import CIMultiDict
 
@@ -16,14 +16,21 @@ from ..timeouts import Timer
 from .connection import Connection
 from .heads import Asked
 
-if TYPE_CHECKING:
-    from .pool import Pool
+
+class Keeper(Protocol):
+    """Who the connection of a reply goes back to."""
+
+    def give_back(self, connection: Connection) -> None:
+        """The reply has come whole: the connection is for the next."""
+
+    def linger(self, connection: Connection) -> None:
+        """The reply's words have come, and its last bytes may still."""
 
 
 class PooledResponse(Body):
     """What ``StreamResponse`` is to ``StreamSession``. A connection whose reply has come whole goes back to its pool."""
 
-    def __init__(self, pool: Pool, connection: Connection, asked: Asked, *, sent: float, provider: str | None) -> None:
+    def __init__(self, pool: Keeper, connection: Connection, asked: Asked, *, sent: float, provider: str | None) -> None:
         """Raises ``BadReply`` for a compression that was not asked for."""
         self._provider, self._body = provider, None
         self._decoder = decoder(connection.coding.lower()) if connection.coding else None

@@ -1,15 +1,15 @@
-"""Anthropic's Messages, and its counting of tokens."""
+"""Anthropic's Messages."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from ....types import Ask, AudioPart, FilePart, ToolResult
 from ....wire import anthropic
 from ....wire.answering import Writer
 from ....wire.faults import Fault
 from ....wire.wires import wire
-from ...context import RequestContext
-from ...counting import counted
-from ..dialect import Dialect, InboundChat
+from ..dialect import NO_HEADERS, Dialect, InboundChat, Request
 
 
 class Anthropic(Dialect):
@@ -21,9 +21,9 @@ class Anthropic(Dialect):
     id_header = b"request-id"
     forwards = ("anthropic-version", "anthropic-beta")
 
-    def inbound(self, context: RequestContext) -> InboundChat:
-        inbound = super().inbound(context)
-        inbound.own = context.record.request_id
+    def inbound(self, request: Request) -> InboundChat:
+        inbound = super().inbound(request)
+        inbound.own = request.record.request_id
         return inbound
 
     def writer(self, inbound: InboundChat, ask: Ask, name: str, created: int) -> Writer:
@@ -31,9 +31,11 @@ class Anthropic(Dialect):
             ask = inbound.whole()
         return anthropic.writer(ask, name, created, inbound.model, request_id=inbound.own)
 
-    def refusal(self, fault: Fault, context: RequestContext | None = None) -> tuple[int, bytes]:
+    def refusal(
+        self, fault: Fault, request_id: str | None = None, headers: Mapping[bytes, bytes] = NO_HEADERS
+    ) -> tuple[int, bytes]:
         status = 529 if fault.kind == "overloaded" and fault.status == 503 else fault.status  # as its own API says it
-        return status, anthropic.write_fault(fault, None if context is None else context.record.request_id)
+        return status, anthropic.write_fault(fault, request_id)
 
 
 def _is_measured(ask: Ask) -> bool:
@@ -41,9 +43,3 @@ def _is_measured(ask: Ask) -> bool:
     parts = [part for turn in ask.turns for part in turn.parts]
     parts += [inner for part in parts if isinstance(part, ToolResult) for inner in part.parts]
     return any(isinstance(part, (AudioPart, FilePart)) for part in parts)
-
-
-async def count(context: RequestContext) -> None:
-    """``/v1/messages/count_tokens``."""
-    ask = anthropic.read_count_request(context.body)
-    await context.json(anthropic.write_count(await counted(context, ask)))

@@ -22,7 +22,7 @@ from ...openapi.schema import (
 )
 from ..openai_chat.openapi import MODEL
 
-ANTHROPIC = DialectInfo("Anthropic", "Messages as Anthropic has them.", "anthropic", "AnthropicError", overloaded=529)
+ABOUT = DialectInfo("Anthropic", "Messages as Anthropic has them.", "anthropic", "AnthropicError", overloaded=529)
 
 _CACHE = anything('What to cache, and how long: `{"type": "ephemeral", "ttl": "1h"}`.')
 _BASE64 = asked("type", "media_type", "data", type=kind("base64"), media_type=text(), data=text(contentEncoding="base64"))
@@ -145,7 +145,7 @@ OPERATIONS = (
     Operation(
         "POST",
         "/v1/messages",
-        ANTHROPIC,
+        ABOUT,
         "message",
         "Ask, and get the answer of one backend",
         "`anthropic-version` and `anthropic-beta` go on to a backend of the same wire; nothing is asked of them here.",
@@ -167,7 +167,7 @@ OPERATIONS = (
     Operation(
         "POST",
         "/v1/messages/count_tokens",
-        ANTHROPIC,
+        ABOUT,
         "countMessage",
         "How many tokens a request would be",
         "By the backend's own count; where it has none a guess, and `x-polychat-estimated` says so.",

@@ -1,7 +1,8 @@
-"""Gemini's generateContent and streamGenerateContent, countTokens, and its embeddings."""
+"""Gemini's generateContent and streamGenerateContent."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import parse_qs
 
@@ -10,10 +11,7 @@ from ....wire import gemini
 from ....wire.answering import Writer
 from ....wire.faults import Fault
 from ....wire.wires import wire
-from ...context import RequestContext
-from ...counting import counted
-from ...embedding import embedded
-from ..dialect import Dialect, InboundChat, Object, open_body, with_model
+from ..dialect import NO_HEADERS, Dialect, InboundChat, Object, Request, open_body, with_model
 
 ACTIONS = ("generateContent", "streamGenerateContent")
 _CLI = b"GeminiCLI"
@@ -30,15 +28,15 @@ class Gemini(Dialect):
     beat = b""
     """None: Google's own client takes a comment for the beginning of a reply."""
 
-    def inbound(self, context: RequestContext) -> InboundChat:
-        limits = context.runtime.limits
-        model, action = named(context.path)
+    def inbound(self, request: Request) -> InboundChat:
+        limits = request.runtime.limits
+        model, action = named(request.path)
         stream = action == "streamGenerateContent"
-        inbound = InboundChat(self, open_body(context.body, limits), model, stream=stream, limits=limits)
-        if stream and parse_qs(context.query).get("alt") != ["sse"]:
+        inbound = InboundChat(self, open_body(request.body, limits), model, stream=stream, limits=limits)
+        if stream and parse_qs(request.query).get("alt") != ["sse"]:
             inbound.own_form = "array"
             inbound.may_pass = False
-        if gemini.FOREIGN in context.body:  # the API refuses another vendor's signature: it is to be left out
+        if gemini.FOREIGN in request.body:  # the API refuses another vendor's signature: it is to be left out
             inbound.may_pass = False
         return inbound
 
@@ -51,11 +49,13 @@ class Gemini(Dialect):
     def path(self, model: str, *, stream: bool) -> str:
         return gemini.path(Ask(model, [], stream=stream))
 
-    def refusal(self, fault: Fault, context: RequestContext | None = None) -> tuple[int, bytes]:
-        if fault.kind == "not_found" and context is not None and context.headers.get(b"user-agent", b"").startswith(_CLI):
+    def refusal(
+        self, fault: Fault, request_id: str | None = None, headers: Mapping[bytes, bytes] = NO_HEADERS
+    ) -> tuple[int, bytes]:
+        if fault.kind == "not_found" and headers.get(b"user-agent", b"").startswith(_CLI):
             # It asks for models of its own choice beside the one it was given, and after a 404 at once again, without end.
             fault = replace(fault, kind="invalid_request", status=400, message=f"{fault.message}; {_ALIAS}")
-        return super().refusal(fault, context)
+        return super().refusal(fault, request_id, headers)
 
     def relayed(self, inbound: InboundChat, model: str, *, usage: bool, fields: Object | None = None) -> bytes:
         return with_model(inbound.fields if fields is None else fields, None)  # the path says it
@@ -65,14 +65,3 @@ def named(path: str) -> tuple[str, str]:
     """Model and action of a path such as ``/v1beta/models/house/small:generateContent``."""
     model, _, action = path.partition("/models/")[2].rpartition(":")
     return model, action
-
-
-async def count(context: RequestContext) -> None:
-    """``:countTokens``."""
-    ask = gemini.read_count_request(context.body, model=named(context.path)[0])
-    await context.json(gemini.write_count(await counted(context, ask)))
-
-
-async def embed(context: RequestContext) -> None:
-    """``:embedContent`` and ``:batchEmbedContents``."""
-    await embedded(context, "gemini", named(context.path)[0])

@@ -25,7 +25,7 @@ from ...openapi.schema import (
     word,
 )
 
-GEMINI = DialectInfo("Gemini", "Contents as Google's Gemini has them; snake_case names are read too.", "gemini", "GeminiError")
+ABOUT = DialectInfo("Gemini", "Contents as Google's Gemini has them; snake_case names are read too.", "gemini", "GeminiError")
 
 _BLOB = asked("mimeType", "data", mimeType=text(), data=text(contentEncoding="base64"))
 _FILE = asked("fileUri", fileUri=text(), mimeType=text())
@@ -141,7 +141,7 @@ _ONE = (
     Operation(
         "POST",
         ":generateContent",
-        GEMINI,
+        ABOUT,
         "generateContent",
         "Ask, and get the answer of one backend",
         request=ref("GeminiRequest"),
@@ -153,7 +153,7 @@ _ONE = (
     Operation(
         "POST",
         ":streamGenerateContent",
-        GEMINI,
+        ABOUT,
         "streamGenerateContent",
         "Ask, and get the answer in pieces",
         request=ref("GeminiRequest"),
@@ -170,7 +170,7 @@ _ONE = (
     Operation(
         "POST",
         ":countTokens",
-        GEMINI,
+        ABOUT,
         "countTokens",
         "How many tokens a request would be",
         "By the backend's own count; where it has none a guess, and `x-polychat-estimated` says so.",
@@ -183,7 +183,7 @@ _ONE = (
     Operation(
         "POST",
         ":embedContent",
-        GEMINI,
+        ABOUT,
         "embedContent",
         "Make a text into a vector",
         request=ref("GeminiEmbed"),
@@ -194,7 +194,7 @@ _ONE = (
     Operation(
         "POST",
         ":batchEmbedContents",
-        GEMINI,
+        ABOUT,
         "batchEmbedContents",
         "Make texts into vectors",
         request=ref("GeminiEmbedMany"),

@@ -22,7 +22,7 @@ from ...openapi.schema import (
 )
 from ..openai_chat.openapi import MODEL
 
-OLLAMA = DialectInfo("Ollama", "Ollama's own API; its chats are streamed unless told otherwise.", "ollama", "OllamaError")
+ABOUT = DialectInfo("Ollama", "Ollama's own API; its chats are streamed unless told otherwise.", "ollama", "OllamaError")
 
 _OPTIONS = asked(about="Sampling; what is not named here only an Ollama understands.", **plain("ollama", "options"))
 _CALL = asked("function", id=text(), function=asked("name", name=text(), arguments=anything("An object, not text.")))
@@ -93,7 +93,7 @@ OPERATIONS = (
     Operation(
         "POST",
         "/api/chat",
-        OLLAMA,
+        ABOUT,
         "ollamaChat",
         "Ask, and get the answer of one backend",
         request=ref("OllamaChat"),
@@ -106,7 +106,7 @@ OPERATIONS = (
     Operation(
         "POST",
         "/api/generate",
-        OLLAMA,
+        ABOUT,
         "ollamaGenerate",
         "Ask with a prompt",
         request=ref("OllamaGenerate"),
@@ -119,7 +119,7 @@ OPERATIONS = (
     Operation(
         "POST",
         "/api/embed",
-        OLLAMA,
+        ABOUT,
         "ollamaEmbed",
         "Make texts into vectors",
         request=ref("OllamaEmbed"),
@@ -129,7 +129,7 @@ OPERATIONS = (
     Operation(
         "POST",
         "/api/embeddings",
-        OLLAMA,
+        ABOUT,
         "ollamaEmbeddings",
         "Make one text into a vector",
         request=ref("OllamaEmbedOne"),
@@ -139,16 +139,16 @@ OPERATIONS = (
     Operation(
         "POST",
         "/api/show",
-        OLLAMA,
+        ABOUT,
         "ollamaShow",
         "What is known of a model",
         request=asked("model", model=MODEL),
         example={"model": "openai/gpt-4o-mini"},
         answer=ref("OllamaShown"),
     ),
-    Operation("GET", "/api/tags", OLLAMA, "ollamaTags", "The models there are", answer=ref("OllamaModels")),
-    Operation("GET", "/api/version", OLLAMA, "ollamaVersion", "The Ollama whose API this is", answer=given(version=text())),
+    Operation("GET", "/api/tags", ABOUT, "ollamaTags", "The models there are", answer=ref("OllamaModels")),
+    Operation("GET", "/api/version", ABOUT, "ollamaVersion", "The Ollama whose API this is", answer=given(version=text())),
     Operation(
-        "GET", "/api/ps", OLLAMA, "ollamaRunning", "What is held in memory: nothing", answer=given(models=several(anything()))
+        "GET", "/api/ps", ABOUT, "ollamaRunning", "What is held in memory: nothing", answer=given(models=several(anything()))
     ),
 )

@@ -11,8 +11,7 @@ from ....wire.answering import Writer
 from ....wire.openai_chat.passing import Chunks, ending_of
 from ....wire.passing import StreamMonitor
 from ....wire.wires import wire
-from ...context import RequestContext
-from ..dialect import Dialect, InboundChat, Object, value_of, with_model
+from ..dialect import Dialect, InboundChat, Object, Request, value_of, with_model
 
 _MODELS = 64
 """Names that one request may list."""
@@ -27,8 +26,8 @@ class OpenAIChat(Dialect):
     wire = wire("openai-chat")
     forwards = ("openai-beta",)
 
-    def inbound(self, context: RequestContext) -> InboundChat:
-        inbound = super().inbound(context)
+    def inbound(self, request: Request) -> InboundChat:
+        inbound = super().inbound(request)
         fields = inbound.fields
         if "models" in fields or "provider" in fields:
             prefer(inbound)

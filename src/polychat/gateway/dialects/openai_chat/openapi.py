@@ -26,7 +26,7 @@ from ...openapi.schema import (
     word,
 )
 
-OPENAI = DialectInfo("OpenAI", "Chat completions, completions and embeddings as OpenAI has them.", "openai-chat", "OpenAIError")
+ABOUT = DialectInfo("OpenAI", "Chat completions, completions and embeddings as OpenAI has them.", "openai-chat", "OpenAIError")
 
 MODEL = text("`provider/model`, a route, or an alias.", minLength=1, examples=["openai/gpt-4o-mini", "fast"])
 _EFFORT = word(*get_args(Effort), "max", about="How much to think.")
@@ -256,7 +256,7 @@ OPERATIONS = (
     Operation(
         "POST",
         "/v1/chat/completions",
-        OPENAI,
+        ABOUT,
         "chat",
         "Ask, and get the answer of one backend",
         "A backend of the same wire is sent the body as it stands, but for the model's name; for others it is translated, and "
@@ -271,7 +271,7 @@ OPERATIONS = (
     Operation(
         "POST",
         "/v1/completions",
-        OPENAI,
+        ABOUT,
         "complete",
         "Ask with a prompt, as clients did before there were chats",
         request=ref("OpenAICompletion"),
@@ -284,7 +284,7 @@ OPERATIONS = (
     Operation(
         "POST",
         "/v1/embeddings",
-        OPENAI,
+        ABOUT,
         "embed",
         "Make texts into vectors",
         request=ref("OpenAIEmbedding"),

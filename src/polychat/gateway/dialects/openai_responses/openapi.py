@@ -23,7 +23,7 @@ from ...openapi.schema import (
 )
 from ..openai_chat.openapi import MODEL
 
-RESPONSES = DialectInfo(
+ABOUT = DialectInfo(
     "Responses", "OpenAI's Responses, kept here for whoever goes on from them.", "openai-responses", "OpenAIError"
 )
 
@@ -148,7 +148,7 @@ OPERATIONS = (
     Operation(
         "POST",
         "/v1/responses",
-        RESPONSES,
+        ABOUT,
         "respond",
         "Ask, and get a reply that can be gone on from",
         "Replies are kept in this process, for `gateway.store.seconds`. Where the backend speaks this wire itself, the request "
@@ -168,7 +168,7 @@ OPERATIONS = (
     Operation(
         "GET",
         "/v1/responses/{response_id}",
-        RESPONSES,
+        ABOUT,
         "getResponse",
         "A reply that is kept",
         answer=ref("Response"),
@@ -177,7 +177,7 @@ OPERATIONS = (
     Operation(
         "GET",
         "/v1/responses/{response_id}/input_items",
-        RESPONSES,
+        ABOUT,
         "getResponseItems",
         "The conversation that a kept reply answered",
         "Without instructions, system and developer messages, and without thoughts that OpenAI did not encrypt.",
@@ -187,7 +187,7 @@ OPERATIONS = (
     Operation(
         "POST",
         "/v1/responses/input_tokens",
-        RESPONSES,
+        ABOUT,
         "countResponseTokens",
         "The tokens of a request",
         "The backend counts where its API does; else it is an estimate, and `x-polychat-estimated` says so.",
@@ -198,7 +198,7 @@ OPERATIONS = (
     Operation(
         "DELETE",
         "/v1/responses/{response_id}",
-        RESPONSES,
+        ABOUT,
         "deleteResponse",
         "Keep a reply no longer",
         answer=ref("ResponseDeleted"),

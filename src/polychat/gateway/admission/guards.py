@@ -1,0 +1,86 @@
+"""What stands before requests and after them without being one: keys, origins, limits; a budget or a cache would be one too.
+
+A guard comes in two places. Those of ``head`` are asked when a request's head is there and its body is not read, whatever
+the request wants; those of ``chat`` when a chat was read and nobody was asked yet, with the chat in ``context.chat``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ...wire.faults import Fault
+from ..context import Guard, RequestContext
+from ..responder import Refused
+from ..runtime import Runtime
+from ..service import Service
+from .keys import Keys
+from .origins import OriginPolicy
+
+
+class Guards(NamedTuple):
+    """The guards of one configuration, in the order in which they are asked."""
+
+    head: tuple[Guard, ...] = ()
+    chat: tuple[Guard, ...] = ()
+    over: tuple[Guard, ...] = ()
+    """Those of both that want to know of the end."""
+
+
+def in_order(head: Sequence[Guard], chat: Sequence[Guard] = ()) -> Guards:
+    """A guard that does nothing in a place is not asked there."""
+    over = tuple(guard for guard in (*head, *chat) if type(guard).after is not Guard.after)
+    return Guards(_asked(head), _asked(chat), over)
+
+
+def _asked(guards: Sequence[Guard]) -> tuple[Guard, ...]:
+    return tuple(guard for guard in guards if type(guard).before is not Guard.before)
+
+
+def guards_of(runtime: Runtime, service: Service) -> Guards:
+    """What a configuration wants guarded."""
+    keys = [KeyGuard(runtime.keys)] if runtime.guarded else []
+    return in_order([*keys, OriginGuard(runtime.origins, guarded=runtime.guarded), LoadGuard(service, runtime)])
+
+
+class KeyGuard(Guard):
+    """Lets in who has a key, and writes down which."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+
+    async def before(self, context: RequestContext) -> None:
+        context.record.key = self._keys.name_of(context.headers, context.query_string)
+        if not context.record.key:
+            said = "no key, or one that is not known here: send it as Authorization: Bearer …"
+            raise Refused(Fault(said, "authentication", 401), [(b"www-authenticate", b"Bearer")])
+
+
+class OriginGuard(Guard):
+    """Refuses what somebody else's web page makes a browser send."""
+
+    def __init__(self, origins: OriginPolicy, *, guarded: bool) -> None:
+        self._origins, self._guarded = origins, guarded
+
+    async def before(self, context: RequestContext) -> None:
+        headers = context.headers
+        if self._guarded and b"origin" not in headers:
+            return
+        if (wrong := self._origins.wrong(headers)) is not None:
+            raise Refused(Fault(wrong, "permission", 403))
+
+
+class LoadGuard(Guard):
+    """Refuses what comes while the gateway stops, and what is more than may be under way at a time."""
+
+    def __init__(self, service: Service, runtime: Runtime) -> None:
+        self._service, self._most = service, runtime.limits.concurrent
+
+    async def before(self, context: RequestContext) -> None:
+        service, most = self._service, self._most
+        if service.draining:
+            said = "the gateway is about to stop: ask again, and another will answer"
+            raise Refused(Fault(said, "overloaded", 503, retry_after=1.0), [(b"connection", b"close")])
+        if service.running > most:
+            said = f"{most:,} requests are being answered, which is the limit here: try again"
+            raise Refused(Fault(said, "rate_limit", 429, retry_after=1.0))

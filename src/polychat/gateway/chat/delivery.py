@@ -1,0 +1,245 @@
+"""A chat's answer on its way to the client: its head, its pieces in the client's own bytes, and its end whatever happens."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from functools import lru_cache
+from time import monotonic
+
+from ...costs import cost_of
+from ...errors import BackendError, BadInput, PolychatError, shown
+from ...events import Event, Finish, Text
+from ...http.server.asgi import Headers
+from ...providers import Notes
+from ...routing import Target
+from ...routing.resolve import LONGEST
+from ...types import Ask
+from ...wire.answering import Writer
+from ...wire.ledger import Loss
+from ...wire.passing import StreamMonitor
+from ...wire.reading import finish_of, truncated
+from ..context import RequestContext, reason_of
+from ..dialects.dialect import InboundChat
+from ..responder import Refused
+from .replies import EventReply, OpenReply, Outcome, PassthroughBody, PassthroughStream
+
+HEADER = 4096
+"""Bytes of a client's header that goes to a backend, and of the losses that a header tells."""
+
+
+class Delivery:
+    """Made with the chat; who asks the backends writes down here what is told of it."""
+
+    def __init__(self, context: RequestContext, inbound: InboundChat) -> None:
+        self.context, self.inbound = context, inbound
+        self.asked_at = self.answered_at = 0.0
+        self.notes: Notes | None = None
+        self.asked_url = ""
+        """Where the backend was asked; empty where that is its own place."""
+        self.limits: Headers = []
+        self.attempts = 0
+        self.target: Target | None = None
+        """Who answers; ``None`` where no backend was asked."""
+        self.text: list[str] | None = [] if context.runtime.gateway.log_text else None
+        """The answer's text, where the log is to hold it."""
+        self._writer: Writer | None = None
+        """What writes an answer that is no passthrough."""
+
+    async def send(self, reply: OpenReply) -> None:
+        """All of it, to the client."""
+        if isinstance(reply, PassthroughStream):
+            await self._stream(reply)
+        elif isinstance(reply, PassthroughBody):
+            await self._body(reply)
+        else:
+            assert isinstance(reply, EventReply)
+            self._writer = writer = self.writer()
+            await (self._events(reply, writer) if writer.streams else self._whole(reply, writer))
+
+    async def _events(self, reply: EventReply, writer: Writer) -> None:
+        context, responder = self.context, self.context.responder
+        if not responder.started:
+            await responder.start(200, self.headers(writer.content_type, stream=True))
+        context.record.first = monotonic()
+        batch, piece, write, look = reply.first, responder.piece, writer.write, reply.look
+        self._hear(batch)
+        if data := write(batch):
+            await piece(data)
+        finish = look(batch)
+        if finish is None:
+            try:
+                async for batch in reply.batches:
+                    if data := write(batch):
+                        await piece(data)
+                    if self.text is not None:
+                        self._hear(batch)
+                    if type(batch[-1]) is not Text and (finish := look(batch)) is not None:
+                        break
+            except PolychatError as error:
+                finish = finish_of(error)
+                await piece(write([finish]))
+        if finish is None:
+            finish = truncated("the backend's events ended without one")
+            await piece(write([finish]))
+        reply.end(finish)
+        self._note(reply.outcome)
+        await responder.last(writer.end())
+
+    async def _whole(self, reply: EventReply, writer: Writer) -> None:
+        batch = reply.first
+        writer.write(batch)
+        self._hear(batch)
+        if reply.look(batch) is None:  # a backend's comes whole; another's may not
+            async for batch in reply.batches:
+                writer.write(batch)
+                self._hear(batch)
+                reply.look(batch)
+        body = writer.end()
+        await self._sent_whole(reply.outcome, writer.status, writer.content_type, body)
+
+    async def _body(self, reply: PassthroughBody) -> None:
+        self.context.record.passed = True
+        if self.text is not None:
+            self._hear(self.inbound.dialect.wire.read_reply(reply.body))
+        await self._sent_whole(reply.outcome, 200, reply.content_type, reply.body)
+
+    async def _sent_whole(self, outcome: Outcome, status: int, content_type: str, body: bytes) -> None:
+        record = self.context.record
+        record.first = monotonic()
+        self._note(outcome)
+        headers = self.headers(content_type, stream=False)
+        if record.cost is not None:
+            headers.append((b"x-polychat-cost", b"%.8f" % record.cost))
+        await self.context.responder.whole(status, headers, body)
+
+    async def _stream(self, reply: PassthroughStream) -> None:
+        responder, monitor, record = self.context.responder, reply.monitor, self.context.record
+        response, naming = reply.response, reply.naming
+        record.passed = True
+        if not responder.started:
+            content_type = response.header(b"content-type").decode("latin-1")
+            await responder.start(200, self.headers(content_type, stream=True))
+        record.first = monotonic()
+        send, feed, piece = responder.piece, monitor.feed, response.piece
+        if self.text is not None:
+            self._hear(self.inbound.dialect.wire.Reader().feed(reply.first))
+        await send(reply.first)
+        try:
+            while monitor.finish is None and (data := await piece()):
+                passed = feed(data)
+                if naming is not None:
+                    passed = naming.feed(passed, monitor.served)
+                if passed:
+                    await send(passed)
+        except BackendError as error:
+            reply.lose(error)
+        rest = monitor.end()
+        if naming is not None:
+            rest = naming.feed(rest, monitor.served) + naming.end()
+        finish = reply.outcome.finish
+        assert finish is not None
+        if finish.verdict != "complete" and not monitor.told:
+            failure = self.failure(finish, monitor)
+            if naming is not None:
+                failure = naming.renamed(failure)
+            rest += self._break(rest) + failure
+        self._note(reply.outcome)
+        await responder.last(rest)
+
+    def cut(self, reply: OpenReply | None, finish: Finish) -> bytes:
+        """How a stream that has begun ends here, with this."""
+        if isinstance(reply, PassthroughStream):
+            return self._break() + self.failure(finish)
+        writer = self._writer
+        return self.failure(finish) if writer is None else writer.write([finish]) + writer.end()
+
+    def _break(self, latest: bytes = b"") -> bytes:
+        """What ends a piece of the dialect's, if the last was cut amid one: ``latest``, or what was sent."""
+        end = self.inbound.dialect.piece_end
+        return b"" if (latest or self.context.responder.latest).endswith(end) else end
+
+    def _hear(self, events: list[Event]) -> None:
+        """Keep what the log is to hold."""
+        if self.text is not None:
+            self.text += [event.text for event in events if type(event) is Text and event.choice == 0]
+
+    # What is told of it
+
+    def headers(self, content_type: str, *, stream: bool) -> Headers:
+        """Of an answer that begins now: who answers, and what that took."""
+        context, target, responder = self.context, self.target, self.context.responder
+        now = monotonic()
+        overhead = (self.asked_at - context.record.start) + (now - (self.answered_at or self.asked_at))
+        headers = [
+            *(responder.stream_headers(content_type) if stream else responder.whole_headers(content_type)),
+            *(() if target is None else _answering(target.label, target.model)),
+            _FIRST if self.attempts == 1 else (b"x-polychat-attempts", b"%d" % self.attempts),
+            (b"x-polychat-overhead-ms", b"%.2f" % (overhead * 1000)),
+            *self.limits,
+        ]
+        lost = [*self.inbound.lost, *(() if self.notes is None else (_lost(loss) for loss in self.notes.losses))]
+        if lost:
+            context.record.losses = len(lost)
+            told = ", ".join(dict.fromkeys(lost))
+            headers.append((b"x-polychat-losses", _sendable(told[:HEADER])))  # a client may name fields without end
+        return headers
+
+    def _note(self, outcome: Outcome) -> None:
+        """What the answer took, and how it ended, for the record."""
+        record = self.context.record
+        served, usage = outcome.model, outcome.usage
+        if served:
+            served = record.served = served[:LONGEST]  # a backend says it: what is kept by it is bounded
+        if usage is not None:
+            record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
+            record.cached_tokens = usage.cached_tokens
+            if (target := self.target) is not None:
+                url, model = target.backend.url, target.model
+                is_elsewhere = self.asked_url not in ("", url)
+                prices = self.context.runtime.configured.prices
+                record.cost = cost_of(prices, target.label, url, served or model, usage, asked=model, is_elsewhere=is_elsewhere)
+        if outcome.finish is not None:
+            self.ended(outcome.finish)
+
+    def ended(self, finish: Finish) -> None:
+        """The verdict, for the record."""
+        record = self.context.record
+        record.verdict, record.reason = finish.verdict, finish.reason
+        if finish.error is not None:
+            record.error = reason_of(finish.error)
+
+    def writer(self) -> Writer:
+        """Raises ``BadInput``."""
+        return self._writer_of(self.inbound.ask())
+
+    def _writer_of(self, ask: Ask) -> Writer:
+        return self.inbound.dialect.writer(self.inbound, ask, secrets.token_hex(12), int(time.time()))
+
+    def failure(self, finish: Finish, monitor: StreamMonitor | None = None) -> bytes:
+        """The end of a stream that failed; ``monitor``: of one that passed until then."""
+        try:
+            writer = self.writer()
+        except (BadInput, Refused):  # what passed was the backend's to understand
+            writer = self._writer_of(Ask(self.inbound.model, [], stream=self.inbound.stream))
+        if monitor is not None:
+            self.inbound.dialect.go_on(writer, monitor)
+        return writer.write([finish]) + writer.end()
+
+
+_FIRST = (b"x-polychat-attempts", b"1")
+
+
+@lru_cache(maxsize=4096)
+def _answering(label: str, model: str) -> tuple[tuple[bytes, bytes], ...]:
+    return (b"x-polychat-provider", label.encode()), (b"x-polychat-model", _sendable(model))
+
+
+def _lost(loss: Loss) -> str:
+    """The field, with what it was where clients send that unasked and want to know."""
+    return f"{loss.field} ({shown(loss.detail, 200)})" if loss.field == "tools.hosted.foreign" else loss.field
+
+
+def _sendable(text: str) -> bytes:
+    """As a header can carry it."""
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in text).encode()

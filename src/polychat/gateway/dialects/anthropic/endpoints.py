@@ -1,0 +1,33 @@
+"""Where Anthropic's clients ask."""
+
+from __future__ import annotations
+
+from ....http.server.asgi import Scope
+from ....wire import anthropic
+from ...chat.run import chats
+from ...context import RequestContext
+from ...counting import counted
+from ...endpoint import Endpoint
+from .dialect import Anthropic
+
+DIALECT = Anthropic()
+DIALECTS = (DIALECT,)
+FAMILY = "/v1/messages"
+"""What the paths of its clients begin with, and nobody else's."""
+
+
+async def count(context: RequestContext) -> None:
+    """``/v1/messages/count_tokens``."""
+    ask = anthropic.read_count_request(context.body)
+    await context.responder.json(anthropic.write_count(await counted(context, ask)))
+
+
+ENDPOINTS = {
+    "/v1/messages": Endpoint(DIALECT, "POST", chats(DIALECT)),
+    "/v1/messages/count_tokens": Endpoint(DIALECT, "POST", count),
+}
+
+
+def found(path: str, scope: Scope) -> Endpoint | None:
+    """Nothing: all paths of its clients are fixed."""
+    return None

@@ -1,0 +1,46 @@
+"""Where Gemini's clients ask: a model's name is in the path, with what is wanted of it."""
+
+from __future__ import annotations
+
+from ....http.server.asgi import Scope
+from ....wire import gemini
+from ...chat.run import chats
+from ...context import RequestContext
+from ...counting import counted
+from ...embedding import embedded
+from ...endpoint import Endpoint
+from .dialect import ACTIONS, Gemini, named
+
+DIALECT = Gemini()
+DIALECTS = (DIALECT,)
+FAMILY = "/v1beta/"
+"""What the paths of its clients begin with, and nobody else's."""
+
+
+async def count(context: RequestContext) -> None:
+    """``:countTokens``."""
+    ask = gemini.read_count_request(context.body, model=named(context.path)[0])
+    await context.responder.json(gemini.write_count(await counted(context, ask)))
+
+
+async def embed(context: RequestContext) -> None:
+    """``:embedContent`` and ``:batchEmbedContents``."""
+    await embedded(context, "gemini", named(context.path)[0])
+
+
+OF_MODELS = {
+    **dict.fromkeys(ACTIONS, Endpoint(DIALECT, "POST", chats(DIALECT))),
+    "countTokens": Endpoint(DIALECT, "POST", count),
+    **dict.fromkeys(("embedContent", "batchEmbedContents"), Endpoint(DIALECT, "POST", embed)),
+}
+"""By what follows the colon in ``/v1beta/models/{model}:…``, and in the same under ``/v1``."""
+
+ENDPOINTS: dict[str, Endpoint] = {}
+"""All paths of its clients name a model."""
+
+
+def found(path: str, scope: Scope) -> Endpoint | None:
+    """What is at a path that names a model; ``None``: nothing of Gemini's."""
+    if path.startswith(("/v1/models", "/v1beta/models")):
+        return OF_MODELS.get(path.rpartition(":")[2])
+    return None

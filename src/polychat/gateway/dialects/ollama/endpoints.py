@@ -1,0 +1,128 @@
+"""Where Ollama's clients ask: chat, generate, embeddings, and what it tells of its models."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from datetime import UTC, datetime
+
+from ....http.server.asgi import Scope
+from ....routing import Target
+from ....wire import checks
+from ....wire._json import encoded
+from ....wire.abilities import Abilities
+from ....wire.embeddings import Embed
+from ....wire.models import OLLAMA_DETAILS, OLLAMA_FAMILY
+from ...chat.run import Chat
+from ...context import RequestContext
+from ...embedding import embedded
+from ...endpoint import Endpoint
+from ...listing import listed, planned, tags
+from ..dialect import InboundChat, shallow, value_of
+from .dialect import Ollama, OllamaGenerate, known
+
+DIALECT = Ollama()
+GENERATE = OllamaGenerate()
+DIALECTS = (DIALECT,)
+FAMILY = "/api/"
+"""What the paths of its clients begin with, and nobody else's."""
+VERSION = "0.13.0"
+"""The Ollama whose API this is: clients ask for it to see what they may use."""
+
+
+def chat(context: RequestContext) -> Awaitable[None]:
+    """``/api/chat``. One that asks nothing wants the model loaded, or unloaded, and is answered here."""
+    return _asked(context, DIALECT.inbound(context), ("messages",))
+
+
+def generate(context: RequestContext) -> Awaitable[None]:
+    """``/api/generate``. As ``/api/chat`` where it asks nothing."""
+    return _asked(context, GENERATE.inbound(context), ("prompt", "images", "suffix"))
+
+
+def _asked(context: RequestContext, inbound: InboundChat, asks: tuple[str, ...]) -> Awaitable[None]:
+    if any(value_of(inbound.fields, name) for name in asks):
+        return Chat(context, inbound).run()
+    return _loaded(context, inbound)
+
+
+async def _loaded(context: RequestContext, inbound: InboundChat) -> None:
+    context.runtime.resolver.plan(inbound.model)  # raises for one that nobody has
+    unloads = value_of(inbound.fields, "keep_alive") in (0, "0", "0s", "0m")
+    said = (
+        {"response": ""} if isinstance(inbound.dialect, OllamaGenerate) else {"message": {"role": "assistant", "content": ""}}
+    )
+    moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    about = {"model": inbound.model, "created_at": moment, **said, "done": True}
+    await context.responder.json(encoded({**about, "done_reason": "unload" if unloads else "load"}) + b"\n")
+
+
+async def embed_one(context: RequestContext) -> None:
+    """``/api/embeddings``, which came before ``/api/embed``: one text, one vector."""
+    said = shallow(context.body, context.runtime.limits)
+    name, prompt = (checks.text(value_of(said, field), field) for field in ("model", "prompt"))
+    more: dict[str, object] = {field: value_of(said, field) for field in ("options", "keep_alive") if field in said}
+    await embedded(context, "ollama", asked=Embed(known(context, name), [prompt], single=True, shape="ollama", extra=more))
+
+
+async def banner(context: RequestContext) -> None:
+    """``/``: what Ollama's clients look for to see whether a server is there."""
+    await context.responder.whole(200, context.responder.whole_headers("text/plain; charset=utf-8"), b"Ollama is running")
+
+
+async def embed(context: RequestContext) -> None:
+    """``/api/embed``."""
+    await embedded(context, "ollama")
+
+
+async def version(context: RequestContext) -> None:
+    """``/api/version``."""
+    await context.responder.json(encoded({"version": VERSION}))
+
+
+async def running(context: RequestContext) -> None:
+    """``/api/ps``: what a server holds in memory, which a gateway does not."""
+    await context.responder.json(encoded({"models": []}))
+
+
+async def show(context: RequestContext) -> None:
+    """``/api/show``."""
+    said = shallow(context.body, context.runtime.limits)
+    name = checks.text(value_of(said, "model") or value_of(said, "name"), "model")
+    targets = (await planned(context, name)).targets
+    info = next((one for one in await listed(context) if one.id == name), None)
+    about: dict[str, object] = {"general.architecture": OLLAMA_FAMILY, "general.basename": name}
+    if info is not None and info.context is not None:
+        about[f"{OLLAMA_FAMILY}.context_length"] = info.context
+    body = {"license": "", "modelfile": "", "parameters": "", "template": "", "details": OLLAMA_DETAILS, "model_info": about}
+    can = _capabilities(targets, {} if info is None else info.can)
+    await context.responder.json(encoded({**body, "capabilities": can}))
+
+
+_CAN = {"tools": "tools", "images": "vision", "reasoning": "thinking"}
+"""Ollama's words for what a vendor's models can."""
+
+
+def _capabilities(targets: tuple[Target, ...], known: Abilities) -> list[str]:
+    """What every target can: by the lists of their backends, else as their vendors can. Clients leave out what has not some."""
+    can = [target.backend.can for target in targets]
+    told = (word for name, word in _CAN.items() if known.get(name, all(name in one for one in can)))
+    return ["completion", *told]
+
+
+ENDPOINTS = {
+    "/api/chat": Endpoint(DIALECT, "POST", chat),
+    "/api/generate": Endpoint(GENERATE, "POST", generate),
+    "/api/embed": Endpoint(DIALECT, "POST", embed),
+    "/api/embeddings": Endpoint(DIALECT, "POST", embed_one),
+    "/api/show": Endpoint(DIALECT, "POST", show),
+    "/api/tags": Endpoint(DIALECT, "GET", tags),
+    "/api/version": Endpoint(DIALECT, "GET", version),
+    "/api/ps": Endpoint(DIALECT, "GET", running),
+}
+
+
+def found(path: str, scope: Scope) -> Endpoint | None:
+    """What is at ``/``; ``None`` for every other path."""
+    if path == "/":
+        return Endpoint(DIALECT, scope["method"] if scope["method"] == "HEAD" else "GET", banner)
+    return None

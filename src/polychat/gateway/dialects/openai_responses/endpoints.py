@@ -1,0 +1,96 @@
+"""Where clients of OpenAI's Responses ask, and where they come back for one."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qsl
+
+from ....errors import BadInput, shown
+from ....http.server.asgi import Scope
+from ....state.responses import StoredResponse
+from ....wire import openai_responses
+from ....wire._json import encoded
+from ....wire.faults import Fault
+from ...chat.run import chats
+from ...context import RequestContext
+from ...counting import counted
+from ...endpoint import Endpoint
+from ...responder import Refused
+from .dialect import OpenAIResponses, go_on_from
+
+DIALECT = OpenAIResponses()
+DIALECTS = (DIALECT,)
+_LIMIT = re.compile("[1-9][0-9]?|100", re.ASCII)
+FAMILY = ""
+"""Its paths begin as many others do."""
+
+
+async def kept(context: RequestContext) -> None:
+    """``GET /v1/responses/{id}``."""
+    await context.responder.json(_found(context, _named(context)).body)
+
+
+async def dropped(context: RequestContext) -> None:
+    """``DELETE /v1/responses/{id}``."""
+    name = _named(context)
+    _found(context, name)
+    context.service.responses.drop(name)
+    await context.responder.json(encoded({"id": name, "object": "response", "deleted": True}))
+
+
+async def input_items(context: RequestContext) -> None:
+    """``GET /v1/responses/{id}/input_items``: the conversation before the reply, without its instructions."""
+    name = context.path.split("/")[3]
+    kept = _found(context, name)
+    asked = dict(parse_qsl(context.query))
+    limit, order, after = asked.get("limit", "20"), asked.get("order", "desc"), asked.get("after")
+    if not _LIMIT.fullmatch(limit):
+        raise BadInput(f"limit is {shown(limit, 80)!r}; it must be a whole number from 1 to 100", field="limit")
+    if order not in ("asc", "desc"):
+        raise BadInput(f'order is {shown(order, 80)!r}; it must be "asc" or "desc"', field="order")
+    items = openai_responses.input_items(kept.turns[:-1], name)
+    try:
+        page = openai_responses.page_of(items, after=after, limit=int(limit), newest_first=order == "desc")
+    except KeyError:
+        raise BadInput(f"after is {shown(after or '', 80)!r}, which is no id of these items", field="after") from None
+    await context.responder.json(encoded(page))
+
+
+async def count(context: RequestContext) -> None:
+    """``POST /v1/responses/input_tokens``: tokens of the conversation, that of ``previous_response_id`` included."""
+    ask = openai_responses.read_request(context.body)
+    if ask.previous is not None:
+        go_on_from(ask, context.service.responses.get(ask.previous, context.record.key))
+    await context.responder.json(encoded({"object": "response.input_tokens", "input_tokens": await counted(context, ask)}))
+
+
+def _named(context: RequestContext) -> str:
+    return context.path.rpartition("/")[2]
+
+
+def _found(context: RequestContext, name: str) -> StoredResponse:
+    found = context.service.responses.get(name, context.record.key)
+    if found is None:
+        raise Refused(
+            Fault(f"no response {shown(name, 80)!r} is kept here", "not_found", 404, "response_not_found", "response_id")
+        )
+    return found
+
+
+ENDPOINTS = {
+    "/v1/responses": Endpoint(DIALECT, "POST", chats(DIALECT)),
+    "/v1/responses/input_tokens": Endpoint(DIALECT, "POST", count),
+}
+
+
+def found(path: str, scope: Scope) -> Endpoint | None:
+    """What is at the path of a stored response; ``None`` for every other path."""
+    if not path.startswith("/v1/responses/"):
+        return None
+    if path.count("/") == 4 and path.endswith("/input_items"):
+        return Endpoint(DIALECT, "GET", input_items)
+    if path == "/v1/responses/compact" or path.count("/") > 3:
+        return None  # of what the API has besides, nothing is here; they are no names of replies
+    if scope["method"] == "DELETE":
+        return Endpoint(DIALECT, "DELETE", dropped)
+    return Endpoint(DIALECT, "GET" if scope["method"] == "GET" else "GET, DELETE", kept)

@@ -1,0 +1,197 @@
+"""One client: what it is sent, and whether it is still there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from math import ceil
+from typing import Protocol
+
+from ..errors import shown
+from ..http.server.asgi import Headers, Leaving, Receive, Send, respond
+from ..wire.faults import Fault, helps_to_retry
+from .observe.record import Record
+
+_NO_STORE = (b"cache-control", b"no-store")
+
+
+class Face(Protocol):
+    """What a client sees of a dialect whatever it asks: its name, its header for a request's id, its errors."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def id_header(self) -> bytes: ...
+    def refusal(self, fault: Fault, request_id: str | None, headers: Mapping[bytes, bytes]) -> tuple[int, bytes]: ...
+
+
+class Refused(Exception):  # a request is
+    """Not answered by any backend, and why."""
+
+    def __init__(self, fault: Fault, headers: Headers | None = None) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+        self.headers = headers or []
+
+
+class Responder:
+    """Sends one answer: whole, or in pieces from ``start`` to ``last``."""
+
+    __slots__ = (
+        "_draining",
+        "_face",
+        "_headers",
+        "_leaving",
+        "_record",
+        "_send",
+        "_taps",
+        "_task",
+        "latest",
+        "left",
+        "more",
+        "started",
+    )
+
+    def __init__(self, send: Send, face: Face, record: Record, headers: Mapping[bytes, bytes]) -> None:
+        """``headers`` are the request's."""
+        self._send, self._face, self._record, self._headers = send, face, record, headers
+        self.started = self.left = False
+        self.latest = b""
+        """The piece that was sent last."""
+        self.more: Headers = []
+        """Headers of the answer beside the usual."""
+        self._taps: tuple[Callable[[bytes], bytes], ...] = ()
+        self._task: asyncio.Task[None] | None = None
+        self._leaving: Leaving | None = None
+        self._draining: asyncio.TimerHandle | None = None
+
+    # What is sent
+
+    def tap(self, change: Callable[[bytes], bytes]) -> None:
+        """Each piece of the answer from here on, and a whole one, goes through ``change``; heartbeats do not."""
+        self._taps = (*self._taps, change)
+
+    def _tapped(self, data: bytes) -> bytes:
+        for change in self._taps:
+            data = change(data)
+        return data
+
+    def stream_headers(self, content_type: str) -> Headers:
+        """Of every answer that comes in pieces: none of them is to wait in a proxy's buffer."""
+        headers = [
+            (b"x-request-id", self._record.request_id.encode()),
+            (b"content-type", content_type.encode("latin-1")),
+            (b"cache-control", b"no-cache"),
+            (b"x-accel-buffering", b"no"),
+        ]
+        if self._face.id_header:
+            headers.append((self._face.id_header, headers[0][1]))
+        return headers
+
+    def whole_headers(self, content_type: str) -> Headers:
+        """Of every answer in one piece."""
+        headers = [
+            (b"x-request-id", self._record.request_id.encode()),
+            (b"content-type", content_type.encode("latin-1")),
+            _NO_STORE,
+        ]
+        if self._face.id_header:
+            headers.append((self._face.id_header, headers[0][1]))
+        return headers
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """The head of an answer that comes in pieces."""
+        self.started = True
+        self._record.status = status
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def piece(self, data: bytes) -> None:
+        if self._taps:
+            data = self._tapped(data)
+        self.latest = data
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def beat(self, data: bytes) -> None:
+        """A sign of life, which is no piece."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def last(self, data: bytes = b"") -> None:
+        """The end of an answer that came in pieces, with ``data`` as the last of them."""
+        self.stop_listening()
+        if self._taps and data:
+            data = self._tapped(data)
+        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+
+    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
+        """An answer in one piece."""
+        self.started = True
+        self._record.status = status
+        self.stop_listening()
+        if self._taps:
+            body = self._tapped(body)
+        await respond(self._send, status, headers, body)
+
+    async def json(self, body: bytes, status: int = 200) -> None:
+        """A whole answer that is JSON and nobody's to keep."""
+        await self.whole(status, [*self.whole_headers("application/json"), *self.more], body)
+
+    async def refuse(self, fault: Fault, headers: Headers | None = None) -> None:
+        """The failure in the request's dialect; nothing where an answer has begun: that one tells of its end itself."""
+        record = self._record
+        record.error = record.error or shown(fault.message, 400)
+        if self.started or self.left:
+            return
+        status, body = self._face.refusal(fault, record.request_id, self._headers)
+        said = [*self.whole_headers("application/json"), *(headers or [])]
+        if fault.retry_after is not None:
+            said += retry_after(fault.retry_after)
+        if not helps_to_retry(fault):
+            said.append((b"x-should-retry", b"false"))  # OpenAI's and Anthropic's clients obey it, whatever the status
+        await self.whole(status, said, body)
+
+    # The client's leaving
+
+    @property
+    def streams(self) -> bool:
+        """Whether an answer has begun that is not over, and the client is there."""
+        return self.started and not self.left and self._leaving is not None
+
+    def listen(self, receive: Receive, drain_seconds: float) -> None:
+        """From here on the running task is cancelled when the client leaves, or ``drain_seconds`` later."""
+        self._task = asyncio.current_task()
+        self._leaving = Leaving(receive, lambda: self._has_left(drain_seconds))
+
+    def stop_listening(self) -> None:
+        leaving, self._leaving = self._leaving, None
+        if leaving is not None:
+            leaving.stop()
+
+    def close(self) -> None:
+        """The request is over."""
+        self.stop_listening()
+        if self._draining is not None:
+            self._draining.cancel()
+
+    def takes_back(self) -> bool:
+        """Whether the running task was cancelled because the client left; the cancellation is taken back then."""
+        if not self.left or self._task is None:
+            return False
+        self._task.uncancel()
+        return True
+
+    def _has_left(self, drain_seconds: float) -> None:
+        if self.left or self._leaving is None:
+            return  # a server may tell it twice, and late
+        self.left = True
+        assert self._task is not None
+        if drain_seconds:
+            # What was asked goes on to its end, unheard: for backends that bill it anyway, and for what is to be stored.
+            self._draining = asyncio.get_running_loop().call_later(drain_seconds, self._task.cancel)
+        else:
+            self._task.cancel()
+
+
+def retry_after(seconds: float) -> Headers:
+    """In whole seconds, as HTTP has it, and in the milliseconds that OpenAI's and Anthropic's clients look for first."""
+    left = max(0.0, seconds)
+    return [(b"retry-after", b"%d" % ceil(left)), (b"retry-after-ms", b"%d" % ceil(left * 1000))]

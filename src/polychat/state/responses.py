@@ -1,0 +1,70 @@
+"""Replies that a later request may go on from, in memory."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from time import monotonic
+from typing import Protocol
+
+from ..types import Turn
+
+
+class Bounds(Protocol):
+    """How much is kept, and for how long."""
+
+    @property
+    def replies(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+
+
+class StoredResponse:
+    """One reply, for whoever goes on from it."""
+
+    __slots__ = ("body", "key", "size", "turns", "until")
+
+    def __init__(self, key: str, body: bytes, turns: list[Turn], size: int, until: float) -> None:
+        self.key = key
+        """The name of the key it was asked with: nobody else is to see it."""
+        self.body = body
+        self.turns = turns
+        """The conversation with this reply at its end, instructions left out."""
+        self.size = size
+        self.until = until
+
+
+class ResponseStore:
+    """Those of one process, bounded in number, bytes and time; the oldest goes first."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._kept: OrderedDict[str, StoredResponse] = OrderedDict()
+        self._clock = clock
+        self.size = 0
+        """Bytes, about: those of the replies and of the conversations before them."""
+
+    def put(self, name: str, key: str, body: bytes, turns: list[Turn], asked: int, bounds: Bounds) -> None:
+        """Keep a reply; ``asked`` is how many bytes of conversation went before it."""
+        size = len(body) + asked
+        if size > bounds.bytes or not bounds.replies:
+            return
+        self.drop(name)
+        self._kept[name] = StoredResponse(key, body, turns, size, self._clock() + bounds.seconds)
+        self.size += size
+        while len(self._kept) > bounds.replies or self.size > bounds.bytes:
+            self.drop(next(iter(self._kept)))
+
+    def get(self, name: str, key: str) -> StoredResponse | None:
+        """A reply that was asked with the same key, and is not too old."""
+        kept = self._kept.get(name)
+        if kept is not None and self._clock() >= kept.until:
+            self.drop(name)
+            return None
+        return kept if kept is not None and kept.key == key else None
+
+    def drop(self, name: str) -> None:
+        kept = self._kept.pop(name, None)
+        if kept is not None:
+            self.size -= kept.size
