@@ -10,7 +10,9 @@ import pytest
 
 import polychat
 from polychat import errors
-from polychat.client import targets
+from polychat.backends.backend import Backend
+from polychat.backends.registry import Registry
+from polychat.backends.service import ServiceBackend
 from polychat.events import Event, Finish, Source, Text, Usage
 from polychat.providers import AsyncGeneratorProvider
 from polychat.types import Messages
@@ -40,7 +42,11 @@ class Scripted(AsyncGeneratorProvider):
 @pytest.fixture(autouse=True)
 def _scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The target ``scripted/…`` is the provider above."""
-    monkeypatch.setattr(targets, "resolve", lambda target: (Scripted, target.partition("/")[2] or None))
+
+    def resolve(registry: Registry, target: str) -> tuple[Backend, str | None]:
+        return ServiceBackend(Scripted, registry.config), target.partition("/")[2] or None
+
+    monkeypatch.setattr(Registry, "resolve", resolve)
     monkeypatch.setattr(Scripted, "asked", [])
     monkeypatch.setattr(Scripted, "closed", 0)
 

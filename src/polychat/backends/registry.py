@@ -21,8 +21,8 @@ _NAMED = 256
 class Registry:
     """The backends of ``config``; those of another registry are others, whatever they are called.
 
-    Keys and addresses are looked for at every call. ``fixed``: each is looked for once, which is cheaper: a gateway makes a new
-    registry when it reloads.
+    A variable or a file with a key that changes counts at the next call. ``fixed``: keys and addresses are kept as they were
+    found first, which is what a gateway wants; it makes a new registry when it reloads.
     """
 
     def __init__(self, config: Config, *, fixed: bool = False) -> None:
