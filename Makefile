@@ -26,7 +26,8 @@ check: .venv/.dev  ## lint, format, types, and the rules of the house
 	@.venv/bin/mypy
 	@.venv/bin/python -m pytest tests/test_house.py
 
-fix: .venv/.dev  ## mend what a tool can mend
+fix: .venv/.dev  ## mend what a tool can mend, and make again what is made from tables
+	@.venv/bin/python docs/pages.py
 	@.venv/bin/ruff check --fix
 	@.venv/bin/ruff format
 

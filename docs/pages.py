@@ -14,8 +14,9 @@ from polychat.config.decoding import Key, keys_of
 from polychat.config.rows import CAN, Row
 from polychat.config.schema import SECTIONS, schema
 from polychat.config.writing import value_text
+from polychat.providers._ask import ASKING, STRUCTURED, Keyword
 from polychat.wire.field import Fate
-from polychat.wire.fields import FIELDS, fates
+from polychat.wire.fields import FIELDS, fates, plain_fields
 from polychat.wire.wires import names
 
 HERE = Path(__file__).parent
@@ -225,7 +226,52 @@ def editors() -> str:
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
 
 
-PAGES = {"losses.md": losses, "vendors.md": vendors, "configuration.md": configuration, "polychat.schema.json": editors}
+KEYWORDS = """\"""The keywords of ``polychat.ask`` and ``stream``, for editors and type checkers.
+
+``make fix`` writes this file from the tables in ``wire/fields.py`` and ``providers/_ask.py``: type checkers read source alone.
+\"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from typing import Any, Literal, TypeAlias, TypedDict
+
+from ..types import Effort, Format, HostedTool, Thinking, Tool, ToolChoice
+
+OneTool: TypeAlias = Tool | HostedTool | Mapping[str, Any] | Callable[..., object]
+Attachment: TypeAlias = str | bytes | bytearray | PathLike[str]
+
+
+class Asking(TypedDict, total=False):
+    \"""How to ask. Each may be ``None``, which is the same as not saying it, but for ``timeout``.\"""
+{asking}
+
+class Keywords(Asking, total=False):
+    \"""What an ask may say besides its prompt, ``model``, ``system`` and ``schema``. ``None`` is the same as not saying it.\"""
+{keywords}"""
+
+
+def keywords() -> str:
+    """The types of keyword arguments, as source."""
+    plain = [Keyword(row.name, row.type.hint, row.about) for row in plain_fields() if row.keyword and row.type is not None]
+    return KEYWORDS.format(asking=_typed(ASKING), keywords=_typed([*STRUCTURED, *plain]))
+
+
+def _typed(told: Iterable[Keyword]) -> str:
+    lines = []
+    for one in told:
+        lines += ["", f"    {one.name}: {one.hint} | None", f'    """{one.about[:1].upper()}{one.about[1:]}."""']
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {
+    "losses.md": losses,
+    "vendors.md": vendors,
+    "configuration.md": configuration,
+    "../src/polychat/client/keywords.py": keywords,
+    "polychat.schema.json": editors,
+}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,7 +10,11 @@ from typing import Any
 
 import pytest
 
+import polychat
+from polychat import stream
+from polychat.errors import BadInput
 from polychat.gateway.openapi import document
+from polychat.providers._ask import ASKING, KEYWORDS, ask_of
 from polychat.types import (
     Ask,
     AudioPart,
@@ -316,3 +321,35 @@ def test_a_field_becomes_what_the_table_says(field: str, name: str) -> None:
         assert sent(spoken, ask) != sent(spoken, without)
         if field != "tool_choice.auto":  # on some wires it must be said, and means what is so anyway
             assert reread(spoken, ask) != reread(spoken, without)
+
+
+def test_the_docstring_of_stream_names_every_keyword() -> None:
+    """About the answer, and about the asking: those that there are, and no others."""
+    about = (stream.__doc__ or "").partition("About the answer:")[2].partition("``options``")[0]
+    words = set(re.findall(r"``(\w+)``", about.partition("What the backend")[0]))
+    assert words == set(KEYWORDS)
+    assert all(f"``{keyword.name}``" in about for keyword in ASKING)
+
+
+def test_a_keyword_is_checked_by_its_row() -> None:
+    """Each of another type, and below the least there is, is refused by name; each that is good is in the ask."""
+    for row in PLAIN.values():
+        if not row.keyword:
+            continue
+        value = samples(row)[0]
+        assert getattr(ask_of("hi", "m", {row.name: value})[0], row.name) == value
+        for bad in (object(), *([] if row.least is None else [row.least - 1])):
+            with pytest.raises(BadInput) as caught:
+                ask_of("hi", "m", {row.name: bad})
+            assert caught.value.field == row.name
+
+
+def test_what_is_given_as_options_is_as_if_by_keyword() -> None:
+    """A call's goes before its client's, whichever way each came."""
+    with pytest.raises(BadInput, match="top_k is -1"):
+        stream("hi", model="local", options={"top_k": -1})
+    client = polychat.Client("local", options={"top_k": -1})
+    with pytest.raises(BadInput, match="top_k is -1"):
+        client.stream("hi")
+    client.stream("hi", top_k=1)
+    client.stream("hi", options={"top_k": 1})

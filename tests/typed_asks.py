@@ -50,3 +50,16 @@ async def without_a_type_it_is_anything() -> None:
     assert_type(polychat.ask_sync("?", stop="x"), polychat.Reply[Any])
     streamed: polychat.Stream = polychat.stream("?")
     assert_type(streamed.reply().parsed, Any | None)
+
+
+async def a_keyword_that_is_none_is_an_error() -> None:
+    """A name misspelt, a value of another type; what a provider of your own takes goes by ``options``."""
+    await polychat.ask("?", temprature=1)  # type: ignore[call-overload]
+    polychat.stream("?", max_tokens="many")  # type: ignore[call-overload]
+    polychat.ask_sync("?", schema=City, temprature=1)  # type: ignore[call-overload]
+    polychat.stream_sync("?", temprature=1)  # type: ignore[call-arg]
+    polychat.Client(temprature=1)  # type: ignore[call-arg]
+    await polychat.Client().ask("?", temprature=1)  # type: ignore[call-overload]
+    await polychat.embed("?", model="a/b", temperature=1)  # type: ignore[call-arg]
+    assert_type(await polychat.ask("?", schema=City, options={"page": "a"}), polychat.Reply[City])
+    assert_type(await polychat.ask("?", temperature=None, stop=["a"], options={"page": "a"}), polychat.Reply[Any])

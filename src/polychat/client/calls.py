@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from ..errors import BadInput
 from ..providers import KEYWORDS, Notes, ask_of, system_first
@@ -17,18 +17,40 @@ from .reply import Parsed, Reply
 from .streaming import Stream
 from .targets import Targets, own_targets
 
+if TYPE_CHECKING:
+    from .keywords import Asking, Keywords
+
 _KEYWORDS = frozenset(KEYWORDS)
 
 
 @overload
 def stream(
-    prompt: str | Conversation, *, schema: type[Parsed], model: str | None = None, system: str | None = None, **options: Any
+    prompt: str | Conversation,
+    *,
+    schema: type[Parsed],
+    model: str | None = None,
+    system: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    **keywords: Unpack[Keywords],
 ) -> Stream[Parsed]: ...
 @overload
 def stream(
-    prompt: str | Conversation, *, model: str | None = None, system: str | None = None, **options: Any
+    prompt: str | Conversation,
+    *,
+    schema: Any = None,
+    model: str | None = None,
+    system: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    **keywords: Unpack[Keywords],
 ) -> Stream[Any]: ...
-def stream(prompt: str | Conversation, *, model: str | None = None, system: str | None = None, **options: Any) -> Stream[Any]:
+def stream(
+    prompt: str | Conversation,
+    *,
+    model: str | None = None,
+    system: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    **keywords: Any,
+) -> Stream[Any]:
     """Ask ``model``, piece by piece.
 
     ``model`` is ``provider/model``, a route or an alias of the configuration, a model's name that one backend is known by, or
@@ -45,26 +67,48 @@ def stream(prompt: str | Conversation, *, model: str | None = None, system: str 
     What the backend cannot take is lost by ``on_loss``: ``refuse``, ``warn``, ``report`` (see ``losses``) or ``allow``. Without
     it a loss that changes the answer's form is refused, and any other is warned of.
 
-    About the asking: ``proxy``, ``timeout`` (seconds), ``base_url``, ``api_key`` (vendors), ``cookies``, ``headers``, and what
-    else the provider takes. Raises ``UnknownTarget`` and ``BadInput`` at once, and other ``PolychatError`` when it is read.
+    About the asking: ``proxy``, ``timeout`` (seconds), ``base_url``, ``api_key`` (vendors), ``cookies``, ``headers``.
+    ``options`` maps names to what the provider takes besides: by keyword that works too, but a type checker refuses a keyword
+    that is not one of these.
+
+    Raises ``UnknownTarget`` and ``BadInput`` at once, and other ``PolychatError`` when it is read.
     """
-    return stream_of(own_targets(), prompt, model, system, options)
+    return stream_of(own_targets(), prompt, model, system, {**keywords, **(options or {})})
 
 
 @overload
 async def ask(
-    prompt: str | Conversation, *, schema: type[Parsed], model: str | None = None, system: str | None = None, **options: Any
+    prompt: str | Conversation,
+    *,
+    schema: type[Parsed],
+    model: str | None = None,
+    system: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    **keywords: Unpack[Keywords],
 ) -> Reply[Parsed]: ...
 @overload
 async def ask(
-    prompt: str | Conversation, *, model: str | None = None, system: str | None = None, **options: Any
+    prompt: str | Conversation,
+    *,
+    schema: Any = None,
+    model: str | None = None,
+    system: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    **keywords: Unpack[Keywords],
 ) -> Reply[Any]: ...
-async def ask(prompt: str | Conversation, *, model: str | None = None, system: str | None = None, **options: Any) -> Reply[Any]:
+async def ask(
+    prompt: str | Conversation,
+    *,
+    model: str | None = None,
+    system: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    **keywords: Any,
+) -> Reply[Any]:
     """Ask ``model`` and wait for the whole reply. Parameters as for ``stream``; with ``schema`` the reply has it ``parsed``.
 
     Raises ``PolychatError``. A reply cut short raises ``Truncated``, which holds what came in ``text``.
     """
-    return await reply_of(own_targets(), prompt, model, system, options)
+    return await reply_of(own_targets(), prompt, model, system, {**keywords, **(options or {})})
 
 
 def stream_of(
@@ -90,27 +134,54 @@ async def reply_of(
 
 @overload
 def ask_sync(
-    prompt: str | Conversation, *, schema: type[Parsed], model: str | None = None, system: str | None = None, **options: Any
+    prompt: str | Conversation,
+    *,
+    schema: type[Parsed],
+    model: str | None = None,
+    system: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    **keywords: Unpack[Keywords],
 ) -> Reply[Parsed]: ...
 @overload
 def ask_sync(
-    prompt: str | Conversation, *, model: str | None = None, system: str | None = None, **options: Any
+    prompt: str | Conversation,
+    *,
+    schema: Any = None,
+    model: str | None = None,
+    system: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    **keywords: Unpack[Keywords],
 ) -> Reply[Any]: ...
-def ask_sync(prompt: str | Conversation, *, model: str | None = None, system: str | None = None, **options: Any) -> Reply[Any]:
+def ask_sync(
+    prompt: str | Conversation,
+    *,
+    model: str | None = None,
+    system: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    **keywords: Any,
+) -> Reply[Any]:
     """``ask`` for code without an event loop, or beside one that runs: it goes on in a thread of its own, and this waits."""
 
     async def asked() -> Reply[Any]:
-        return await ask(prompt, model=model, system=system, **options)
+        return await ask(prompt, model=model, system=system, options=options, **keywords)
 
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(contextvars.copy_context().run, asyncio.run, asked()).result()
 
 
 def stream_sync(
-    prompt: str | Conversation, *, model: str | None = None, system: str | None = None, **options: Any
+    prompt: str | Conversation,
+    *,
+    schema: Any = None,
+    model: str | None = None,
+    system: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    **keywords: Unpack[Keywords],
 ) -> Generator[str, None, None]:
     """The pieces of an answer for code without an event loop, or beside one that runs. Closing it ends the ask."""
-    reply = stream(prompt, model=model, system=system, **options)  # what is wrong with the arguments is raised here
+    reply = stream(
+        prompt, schema=schema, model=model, system=system, options=options, **keywords
+    )  # what is wrong with the arguments is raised here
 
     async def pieces() -> AsyncGenerator[str, None]:
         async with reply:
@@ -121,13 +192,19 @@ def stream_sync(
 
 
 async def embed(
-    texts: str | Sequence[str], *, model: str, dimensions: int | None = None, user: str | None = None, **options: Any
+    texts: str | Sequence[str],
+    *,
+    model: str,
+    dimensions: int | None = None,
+    user: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    **asking: Unpack[Asking],
 ) -> Embeddings:
-    """One vector for each text, in their order. ``options`` are those of the asking, as for ``stream``.
+    """One vector for each text, in their order. The keywords are those of the asking, as for ``stream``.
 
     Raises ``BadInput`` where the provider has no embeddings, and other ``PolychatError``.
     """
-    return await vectors_of(own_targets(), texts, model, dimensions, user, options)
+    return await vectors_of(own_targets(), texts, model, dimensions, user, {**asking, **(options or {})})
 
 
 async def vectors_of(

@@ -30,7 +30,11 @@ class Keyword:
 
 STRUCTURED = (
     Keyword("tools", "OneTool | Sequence[OneTool]", "functions the model may call: Python's, or as OpenAI describes them"),
-    Keyword("tool_choice", "str | Mapping[str, Any] | ToolChoice", '"auto", "none", "required", or one by name'),
+    Keyword(
+        "tool_choice",
+        "str | Mapping[str, Any] | ToolChoice",
+        'which tools may be called: "auto", "none", "required", or one by name',
+    ),
     Keyword("response_format", "Mapping[str, Any] | Format", "the form of the answer, as OpenAI describes it; see schema"),
     Keyword("images", "Attachment | Sequence[Attachment]", "paths, URLs or bytes, before the words of the last user turn"),
     Keyword("files", "Attachment | Sequence[Attachment]", "documents: paths, URLs or bytes"),
@@ -38,6 +42,16 @@ STRUCTURED = (
     Keyword("extra", "Mapping[str, Any]", "fields by the wire's own names"),
 )
 """Those that have rules of their own. ``schema``, which decides about the type of the reply, is a parameter beside them."""
+ASKING = (
+    Keyword("on_loss", 'Literal["refuse", "warn", "report", "allow"]', "what to do where the backend cannot take something"),
+    Keyword("proxy", "str", "the URL of a proxy"),
+    Keyword("timeout", "float", "seconds for the whole ask; None is no limit"),
+    Keyword("base_url", "str", "the same service elsewhere"),
+    Keyword("api_key", "str", "of an API vendor"),
+    Keyword("cookies", "Mapping[str, str]", "cookies of a chat site, by name"),
+    Keyword("headers", "Mapping[str, str]", "headers that go before the provider's own"),
+)
+"""How an ask is sent. Providers may take more."""
 _PLAIN = {row.name: row for row in plain_fields() if row.keyword}
 KEYWORDS = ("schema", *(keyword.name for keyword in STRUCTURED), *_PLAIN)
 """Every keyword of an ask that is not about how it is sent: a plain field of the table is one by its name."""

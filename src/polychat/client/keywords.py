@@ -1,0 +1,125 @@
+"""The keywords of ``polychat.ask`` and ``stream``, for editors and type checkers.
+
+``make fix`` writes this file from the tables in ``wire/fields.py`` and ``providers/_ask.py``: type checkers read source alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from typing import Any, Literal, TypeAlias, TypedDict
+
+from ..types import Effort, Format, HostedTool, Thinking, Tool, ToolChoice
+
+OneTool: TypeAlias = Tool | HostedTool | Mapping[str, Any] | Callable[..., object]
+Attachment: TypeAlias = str | bytes | bytearray | PathLike[str]
+
+
+class Asking(TypedDict, total=False):
+    """How to ask. Each may be ``None``, which is the same as not saying it, but for ``timeout``."""
+
+    on_loss: Literal["refuse", "warn", "report", "allow"] | None
+    """What to do where the backend cannot take something."""
+
+    proxy: str | None
+    """The URL of a proxy."""
+
+    timeout: float | None
+    """Seconds for the whole ask; None is no limit."""
+
+    base_url: str | None
+    """The same service elsewhere."""
+
+    api_key: str | None
+    """Of an API vendor."""
+
+    cookies: Mapping[str, str] | None
+    """Cookies of a chat site, by name."""
+
+    headers: Mapping[str, str] | None
+    """Headers that go before the provider's own."""
+
+
+class Keywords(Asking, total=False):
+    """What an ask may say besides its prompt, ``model``, ``system`` and ``schema``. ``None`` is the same as not saying it."""
+
+    tools: OneTool | Sequence[OneTool] | None
+    """Functions the model may call: Python's, or as OpenAI describes them."""
+
+    tool_choice: str | Mapping[str, Any] | ToolChoice | None
+    """Which tools may be called: "auto", "none", "required", or one by name."""
+
+    response_format: Mapping[str, Any] | Format | None
+    """The form of the answer, as OpenAI describes it; see schema."""
+
+    images: Attachment | Sequence[Attachment] | None
+    """Paths, URLs or bytes, before the words of the last user turn."""
+
+    files: Attachment | Sequence[Attachment] | None
+    """Documents: paths, URLs or bytes."""
+
+    reasoning: Effort | int | bool | Thinking | None
+    """How much to think: an effort, or tokens of thought at most."""
+
+    extra: Mapping[str, Any] | None
+    """Fields by the wire's own names."""
+
+    parallel_tool_calls: bool | None
+    """Whether several tools may be called at once."""
+
+    max_tokens: int | None
+    """Tokens of the answer at most."""
+
+    temperature: float | None
+    """How freely tokens are chosen: at 0 the likeliest."""
+
+    top_p: float | None
+    """Choose among the likeliest tokens that together are this likely."""
+
+    top_k: int | None
+    """Choose among so many of the likeliest tokens."""
+
+    min_p: float | None
+    """Leave out tokens that are less likely than this part of the likeliest."""
+
+    frequency_penalty: float | None
+    """Against tokens, by how often they came."""
+
+    presence_penalty: float | None
+    """Against tokens that came."""
+
+    repetition_penalty: float | None
+    """Makes tokens that came so many times less likely: 1 changes nothing."""
+
+    seed: int | None
+    """Of the same seed come the same answers, as far as the backend can."""
+
+    stop: str | Sequence[str] | None
+    """Texts that end the answer."""
+
+    logprobs: bool | int | None
+    """Probabilities of tokens: of those chosen, and of so many others for each."""
+
+    logit_bias: Mapping[str, float] | None
+    """A number for each token, by which it is likelier or less likely."""
+
+    n: int | None
+    """How many answers to the one question."""
+
+    verbosity: str | None
+    """How wordy the answer is."""
+
+    metadata: Mapping[str, str] | None
+    """Names and texts that the backend keeps with the reply."""
+
+    user: str | None
+    """Who asks, by a name that means nothing to others."""
+
+    service_tier: str | None
+    """How fast, and at which price."""
+
+    store: bool | None
+    """The backend may keep the reply."""
+
+    previous: str | None
+    """The id of the stored reply that this goes on from."""
