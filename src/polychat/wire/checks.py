@@ -82,7 +82,9 @@ def strings(value: object, field: str) -> list[str]:
 
 def text_or_texts(value: object, field: str) -> list[str]:
     """One text, or a list of them."""
-    return [value] if isinstance(value, str) else strings(value, field)
+    if isinstance(value, str):
+        return [value]
+    return [text(one, f"{field}[{place}]") for place, one in enumerate(several(value, field))]
 
 
 def pairs(value: object, field: str) -> dict[str, str]:

@@ -10,12 +10,12 @@ from .._json import TooDeep, decoded
 from ..checks import flag, item, several, text, whole
 from ..limits import LIMITS, Limits
 from ..plain import reader
-from .names import NAME, Object, fields, repeated
+from .names import NAME, Object, camel, fields, repeated
 from .schema import json_schema
 from .turns import turns_of
 
-_read_plain = reader(NAME)
-_read_config = reader(NAME, "generationConfig")
+_read_plain = reader(NAME, spelled=camel)
+_read_config = reader(NAME, "generationConfig", spelled=camel)
 _LEVELS = ("minimal", "low", "medium", "high", "xhigh")
 _MODES = {"auto": "auto", "validated": "auto", "any": "required", "none": "none"}
 
@@ -43,12 +43,12 @@ def _object(body: bytes, limits: Limits) -> object:
 
 
 def _ask(value: object, model: str | None, where: str, *, stream: bool) -> Ask:
-    said = fields(value, where or "body")
+    body = item(value, where or "body")
     where = where and f"{where}."
+    ask = Ask("", [], wire=NAME, stream=stream, stream_usage=True if stream else None)
+    said = _read_plain(body, ask, where)
     named = said.pop("model", None)
-    name = _model(named if model is None else model, f"{where}model")
-    ask = Ask(name, [], wire=NAME, stream=stream, stream_usage=True if stream else None)
-    said = _read_plain(said, ask, where)
+    ask.model = _model(named if model is None else model, f"{where}model")
     ask.turns = turns_of(said.pop("systemInstruction", None), said.pop("contents", None), where)
     if "tools" in said:
         ask.tools = _tools(said.pop("tools"), f"{where}tools")
@@ -126,7 +126,7 @@ def _choice(config: Object, where: str) -> ToolChoice | None:
 
 
 def _configure(ask: Ask, said: Object, where: str) -> None:
-    config = _read_config(fields(said.pop("generationConfig"), where), ask, f"{where}.")
+    config = _read_config(item(said.pop("generationConfig"), where), ask, f"{where}.")
     ask.logprobs = _logprobs(config, where)
     ask.format = _format(config, where)
     if "thinkingConfig" in config:
