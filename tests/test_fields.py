@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import typing
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,6 +46,7 @@ from polychat.wire.wires import Wire, names, wire
 
 from .furniture import specs
 
+ROOT = Path(__file__).parent.parent
 each_wire = pytest.mark.parametrize("name", names())
 PLAIN = {row.name: row for row in plain_fields()}
 NOT_SAID = object()
@@ -353,3 +357,10 @@ def test_what_is_given_as_options_is_as_if_by_keyword() -> None:
         client.stream("hi")
     client.stream("hi", top_k=1)
     client.stream("hi", options={"top_k": 1})
+
+
+def test_a_field_that_is_added_is_one_row() -> None:
+    """With a row and an attribute it is read and written on each wire, told as a loss, a keyword that is checked and typed, an
+    option of providers that take it, and described by the gateway and on the page of losses."""
+    run = subprocess.run([sys.executable, "-m", "tests.furniture.one_more_field"], cwd=ROOT, capture_output=True, text=True)
+    assert run.stdout == "top_a is everywhere\n", run.stderr

@@ -10,7 +10,7 @@ from ..errors import BadInput
 from ..types import Ask, Conversation, Format, Part, Role, TextPart, Thinking, Tool, Turn
 from ..wire._json import json_fault
 from ..wire.checks import bad, item
-from ..wire.field import PAIRS, WEIGHTS, Field
+from ..wire.field import NUMBER, PAIRS, WEIGHTS, Field
 from ..wire.fields import plain_fields
 from ..wire.openai_chat import read_format, read_tool_choice, read_tools, read_turns
 from . import _attached
@@ -90,7 +90,8 @@ def _plain(row: Field, value: Any) -> Any:
     assert row.type is not None  # it is plain
     read = row.type.read(value, row.name)
     if row.least is not None and read < row.least:
-        raise bad(row.name, f"a whole number from {row.least}", value)
+        kind = "a number" if row.type is NUMBER else "a whole number"
+        raise bad(row.name, f"{kind} from {row.least}", value)
     return read
 
 

@@ -1,0 +1,91 @@
+"""A polychat whose table has one row more, ``top_a``, and whose ``Ask`` has its attribute: run as a program, which checks it.
+
+The row is added before anything else of the package is loaded, as if it stood in ``fields.py``.
+"""
+
+from __future__ import annotations
+
+import runpy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from polychat import types
+
+
+@dataclass(slots=True)
+class More(types.Ask):
+    top_a: float | None = None
+
+
+types.Ask = More  # type: ignore[misc]
+
+from polychat.wire.field import NUMBER, At, Field, dropped  # noqa: E402
+from polychat.wire.fields import FIELDS  # noqa: E402
+
+ROW = Field(
+    name="top_a",
+    about="leave out tokens less likely than this",
+    type=NUMBER,
+    least=0,
+    default=(0,),
+    anthropic=At("top_a"),
+    gemini=At("generationConfig.topA"),
+    ollama=At("options.top_a"),
+    openai_chat=At("top_a", older=("topA",)),
+    openai_responses=dropped("the API has no top_a"),
+)
+FIELDS[ROW.name] = ROW
+
+from polychat.errors import BadInput  # noqa: E402
+from polychat.gateway.openapi import document  # noqa: E402
+from polychat.providers._ask import KEYWORDS, ask_of  # noqa: E402
+from polychat.providers._reach import options_from  # noqa: E402
+from polychat.wire._json import encoded  # noqa: E402
+from polychat.wire.ledger import losses  # noqa: E402
+from polychat.wire.wires import names, wire  # noqa: E402
+
+
+def refused(value: Any) -> str:
+    try:
+        ask_of("hi", "m", {"top_a": value})
+    except BadInput as error:
+        return str(error)
+    return ""
+
+
+def is_in(schema: Any, place: str) -> bool:
+    """Whether a schema of the gateway's OpenAPI describes what is at a path."""
+    for step in place.split("."):
+        if step not in schema["properties"]:
+            return False
+        schema = schema["properties"][step]
+    return bool(schema["type"] == ["number", "null"] and ROW.about[1:] in schema["description"])
+
+
+def check() -> None:
+    """Raises ``AssertionError``."""
+    assert "top_a" in KEYWORDS
+    assert "it must be a number" in refused("high")
+    assert "from 0" in refused(-1)
+    ask, _ = ask_of("hi", "m", {"top_a": 0.25})
+    assert options_from(ask, ("top_a",)) == {"top_a": 0.25}
+    for name in names():
+        spoken, at = wire(name), ROW.on(name)
+        body = spoken.write_request(ask)
+        again: Any = spoken.read_request(encoded(body), model="m")
+        told = [loss.field for loss in losses(ask, spoken.FATES, name, spoken.VENDOR)]
+        if not isinstance(at, At):
+            assert (again.top_a, told, "top_a" in str(body)) == (None, ["top_a"], False)
+            continue
+        inside = body[at.within] if at.within else body
+        assert (inside[at.name], again.top_a, again.extra, told) == (0.25, 0.25, {}, [])
+        assert any(is_in(schema, at.path) for schema in document()["components"]["schemas"].values() if "properties" in schema)
+    pages = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "pages.py"))
+    assert "    top_a: float | None\n" in pages["keywords"]()
+    assert "`top_a`" in pages["losses"]()
+
+
+if __name__ == "__main__":
+    check()
+    print("top_a is everywhere")
