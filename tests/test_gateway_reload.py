@@ -110,6 +110,22 @@ async def test_what_is_known_of_targets_stays(serve: Any) -> None:
     assert len(busy.seen) == 1
 
 
+async def test_what_is_known_of_a_target_is_not_of_the_next_one_of_its_name(serve: Any) -> None:
+    """A backend that has moved to another address is asked at once; of the one beside it, what is known stays."""
+    busy, well = await serve(fault(429, "rate_limit_error", retry_after="60")), await serve(good)
+
+    def told(url: str) -> Config:
+        return configured({"house": row("openai-chat", url), "beside": row("openai-chat", busy.url)})
+
+    async with gateway(told(busy.url)) as here:
+        for model in ("house/small", "beside/small"):
+            assert (await here.ask(*asking("openai-chat", model))).status == 429
+        here.app.reload(told(well.url))
+        assert (await here.ask(*asking("openai-chat", "house/small"))).status == 200
+        assert (await here.ask(*asking("openai-chat", "beside/small"))).status == 429
+    assert (len(busy.seen), len(well.seen)) == (2, 1)
+
+
 async def test_a_file_that_breaks_meanwhile_touches_nobody(serve: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not who asks a vendor, and not who asks a model of this machine, whose names the file holds too."""
     monkeypatch.chdir(tmp_path)

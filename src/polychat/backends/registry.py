@@ -51,6 +51,11 @@ class Registry:
         """
         return self._rows
 
+    def moved(self, before: Registry) -> set[str]:
+        """The labels of vendors that ``before`` had otherwise, or had not: what it learned of them is of others."""
+        known = before.vendors()
+        return {name for name, row in self.vendors().items() if known.get(name) != row}
+
     @cached_property
     def _rows(self) -> Mapping[str, Row]:
         from .rows import rows_of  # read when somebody asks for a name that is no service's

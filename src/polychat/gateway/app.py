@@ -97,6 +97,7 @@ class Gateway:
         except PolychatError:
             self.runtime = before
             raise
+        self.health.forget(self.runtime.registry.moved(before.registry))
         self.log.change(configured.gateway.log, configured.gateway.log_sample)
         self._observers = self._observing()
 

@@ -6,6 +6,8 @@ over*: it failed in a row, or refused its key or its quota; others are asked fir
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from ..errors import BackendError, FaultKind, Resting, shown
 
 _FAILURES = 3
@@ -82,6 +84,11 @@ class Health:
                 state.kind, state.status = error.kind or ("rate_limit" if error.status == 429 else None), error.status
         elif at_once or state.failures >= _FAILURES:
             state.until = max(state.until, now + cooldown)
+
+    def forget(self, labels: Collection[str]) -> None:
+        """What is known of the targets of these backends: they are others now."""
+        for target in [name for name in self._states if name.partition("/")[0] in labels]:
+            del self._states[target]
 
     def _state(self, target: str) -> _State:
         if target not in self._states and len(self._states) >= _TARGETS:
