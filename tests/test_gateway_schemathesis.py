@@ -23,8 +23,8 @@ from polychat.config import Config  # noqa: E402
 from polychat.config.settings import Route  # noqa: E402
 from polychat.events import Event, Finish, Reasoning, Start, Text, ToolCallPiece, Usage  # noqa: E402
 from polychat.gateway.app import Gateway  # noqa: E402
-from polychat.gateway.dialects.openai_chat.openapi import MODEL  # noqa: E402
 from polychat.gateway.openapi import document  # noqa: E402
+from polychat.gateway.openapi.schema import MODEL  # noqa: E402
 from polychat.gateway.process.serving import Server  # noqa: E402
 from polychat.http.server.listening import listen  # noqa: E402
 from polychat.types import Ask, Tool  # noqa: E402

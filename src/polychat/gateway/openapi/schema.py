@@ -116,3 +116,7 @@ def _or_null(schema: Schema) -> Schema:
 
 def _told(schema: Schema, about: str) -> Schema:
     return {"description": about, **schema} if about else schema
+
+
+MODEL = text("`provider/model`, a route, or an alias.", minLength=1, examples=["openai/gpt-4o-mini", "fast"])
+"""What a request names as its model."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...openapi.operation import CHAT_HEADERS, DialectInfo, Operation
 from ...openapi.schema import (
+    MODEL,
     Schema,
     anything,
     asked,
@@ -20,7 +21,6 @@ from ...openapi.schema import (
     text,
     word,
 )
-from ..openai_chat.openapi import MODEL
 
 ABOUT = DialectInfo("Anthropic", "Messages as Anthropic has them.", "anthropic", "AnthropicError", overloaded=529)
 

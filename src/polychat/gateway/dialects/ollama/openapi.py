@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...openapi.operation import CHAT_HEADERS, DialectInfo, Operation
 from ...openapi.schema import (
+    MODEL,
     Schema,
     anything,
     asked,
@@ -20,7 +21,6 @@ from ...openapi.schema import (
     whole,
     word,
 )
-from ..openai_chat.openapi import MODEL
 
 ABOUT = DialectInfo("Ollama", "Ollama's own API; its chats are streamed unless told otherwise.", "ollama", "OllamaError")
 

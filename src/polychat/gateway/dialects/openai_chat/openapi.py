@@ -7,6 +7,7 @@ from typing import get_args
 from ....types import Effort
 from ...openapi.operation import CHAT_HEADERS, DialectInfo, Operation
 from ...openapi.schema import (
+    MODEL,
     Schema,
     anything,
     asked,
@@ -28,7 +29,6 @@ from ...openapi.schema import (
 
 ABOUT = DialectInfo("OpenAI", "Chat completions, completions and embeddings as OpenAI has them.", "openai-chat", "OpenAIError")
 
-MODEL = text("`provider/model`, a route, or an alias.", minLength=1, examples=["openai/gpt-4o-mini", "fast"])
 _EFFORT = word(*get_args(Effort), "max", about="How much to think.")
 _CACHE = anything('OpenRouter\'s mark of what to cache: `{"type": "ephemeral"}`.')
 _STREAM = flag("Whether the answer comes in pieces.")

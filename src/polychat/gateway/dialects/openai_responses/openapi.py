@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...openapi.operation import CHAT_HEADERS, DialectInfo, Operation
 from ...openapi.schema import (
+    MODEL,
     Schema,
     anything,
     asked,
@@ -21,7 +22,6 @@ from ...openapi.schema import (
     text,
     word,
 )
-from ..openai_chat.openapi import MODEL
 
 ABOUT = DialectInfo(
     "Responses", "OpenAI's Responses, kept here for whoever goes on from them.", "openai-responses", "OpenAIError"
