@@ -105,10 +105,6 @@ def optional_flag(value: object, field: str) -> bool | None:
     return None if value is None else flag(value, field)
 
 
-def optional_number(value: object, field: str) -> float | None:
-    return None if value is None else number(value, field)
-
-
 def optional_count(value: object, field: str) -> int | None:
     """A whole number that is not negative."""
     return None if value is None else count(value, field)
