@@ -164,21 +164,12 @@ def test_an_ask_has_an_attribute_for_each_plain_field() -> None:
     assert {name: hints.get(name) for name in PLAIN} == {name: HINTS[row.type.hint] for name, row in PLAIN.items() if row.type}
 
 
-REQUESTS = {
-    "anthropic": "AnthropicRequest",
-    "gemini": "GeminiRequest",
-    "ollama": "OllamaChat",
-    "openai-chat": "OpenAIChat",
-    "openai-responses": "ResponsesRequest",
-}
-
-
 @each_wire
 def test_the_gateway_describes_every_plain_field_that_it_reads(name: str) -> None:
     """Where the table says that it stands."""
     for row in PLAIN.values():
         at = row.on(name)
-        schema = document()["components"]["schemas"][REQUESTS[name]]
+        schema = document()["components"]["schemas"][specs.DESCRIBED[name]]
         for step in at.path.split(".") if isinstance(at, At) else ():
             assert step in schema["properties"], f"{at.path} is not described"  # type: ignore[union-attr]
             schema = schema["properties"][step]

@@ -27,6 +27,15 @@ REQUESTS = {
 }
 """By wire: whose document describes its requests, and under which name. Ollama publishes none there."""
 
+DESCRIBED = {
+    "anthropic": "AnthropicRequest",
+    "gemini": "GeminiRequest",
+    "ollama": "OllamaChat",
+    "openai-chat": "OpenAIChat",
+    "openai-responses": "ResponsesRequest",
+}
+"""By wire: what the gateway's own description calls its requests."""
+
 
 @cache
 def validator(vendor: str, name: str) -> Draft202012Validator:
