@@ -86,7 +86,7 @@ async def test_a_chat_is_answered_in_a_backends_place(serve: Any, stream: bool) 
         assert answer.status == 200
         assert b"kept" in answer.body
         record = (await here.app.recorded())[-1]
-    assert (record.verdict, record.completion_tokens, record.passed) == ("complete", 2, False)
+    assert (record.verdict, record.completion_tokens, record.passthrough) == ("complete", 2, False)
     assert (backend.seen, cache.over, cache.closed) == ([], ["complete"], 1)
     assert "x-polychat-provider" not in answer.headers, "nobody was asked"
 

@@ -36,7 +36,7 @@ def whole() -> Record:
     return record(
         **{"first": 100.125, "key": "alice", "model": "quick", "route": "fast", "provider": "house", "served": "small-2"},
         **{"attempts": 2, "stream": True, "prompt_tokens": 12, "completion_tokens": 34, "cached_tokens": 5, "cost": 0.00125},
-        **{"losses": 1, "passed": True},
+        **{"fields_dropped": 1, "passthrough": True},
     )
 
 
@@ -82,9 +82,16 @@ def test_a_line_tells_all_that_is_known() -> None:
     assert json.loads(line) == {
         **{"time": "2026-11-21T12:00:00.250Z", "request_id": "req_1", "dialect": "openai-chat", "key": "alice"},
         **{"method": "POST", "path": "/v1/chat/completions", "status": 200, "model": "quick", "route": "fast"},
-        **{"target": "house/small-2", "attempts": 2, "passed": True, "stream": True, "first_ms": 125.0, "total_ms": 500.0},
-        **{"prompt_tokens": 12, "completion_tokens": 34, "cached_tokens": 5, "cost": 0.00125, "losses": 1},
-        **{"verdict": "complete", "reason": "stop"},
+        **{
+            "target": "house/small-2",
+            "attempts": 2,
+            "passthrough": True,
+            "stream": True,
+            "time_to_first_token_ms": 125.0,
+            "duration_ms": 500.0,
+        },
+        **{"prompt_tokens": 12, "completion_tokens": 34, "cached_tokens": 5, "cost_usd": 0.00125, "fields_dropped": 1},
+        **{"verdict": "complete", "finish_reason": "stop"},
     }
 
 
@@ -93,7 +100,7 @@ def test_what_is_not_known_is_left_out() -> None:
     [line] = told([record(status=404, verdict=None, reason=None, error="no such model", model="nope")])
     assert json.loads(line) == {
         **{"time": "2026-11-21T12:00:00.250Z", "request_id": "req_1", "dialect": "openai-chat", "method": "POST"},
-        **{"path": "/v1/chat/completions", "status": 404, "stream": False, "passed": False, "total_ms": 500.0},
+        **{"path": "/v1/chat/completions", "status": 404, "stream": False, "passthrough": False, "duration_ms": 500.0},
         **{"model": "nope", "error": "no such model"},
     }
 
@@ -111,7 +118,7 @@ def test_people_read_the_same() -> None:
     good, bad = told([whole(), record(status=502, verdict="failed", error="the backend broke", model="m")], "human")
     assert good == (
         "2026-11-21T12:00:00.250Z  200     500 ms  POST /v1/chat/completions    quick → house/small-2           "
-        "first 125 ms, 12+34 tokens, 5 cached, $0.001250, 2 attempts, 1 lost, passed  alice  req_1"
+        "first token 125 ms, 12+34 tokens, 5 cached, $0.001250, 2 attempts, 1 field dropped, passthrough  alice  req_1"
     )
     assert bad.index("POST") == good.index("POST")
     assert "failed, the backend broke" in bad
@@ -120,8 +127,8 @@ def test_people_read_the_same() -> None:
 def test_what_was_said_is_in_the_line_only_where_it_was_kept() -> None:
     """The record holds the text where the configuration wants it logged."""
     said = record(text=("Why?\nI ask.", "Because."))
-    assert {"asked": "Why? I ask.", "answered": "Because."}.items() <= json.loads(told([said])[0]).items()
-    assert told([said], "human")[1:] == ["    | asked: Why? I ask.", "    | answered: Because."]
+    assert {"request_text": "Why? I ask.", "response_text": "Because."}.items() <= json.loads(told([said])[0]).items()
+    assert told([said], "human")[1:] == ["    | request: Why? I ask.", "    | response: Because."]
 
 
 def test_the_time_moves_on() -> None:
@@ -220,8 +227,10 @@ def test_off_leaves_only_news() -> None:
     sink = Sink()
     log = Log("off", 1.0, sink, clock=lambda: NOON)
     log(record(status=500))
-    log.event("the configuration stays as it was", error="line 3")
-    assert written(log, sink) == ["2026-11-21T12:00:00.250Z  the configuration stays as it was  error=line 3"]
+    log.event("configuration not reloaded; the previous one stays in force", error="line 3")
+    assert written(log, sink) == [
+        "2026-11-21T12:00:00.250Z  configuration not reloaded; the previous one stays in force  error=line 3"
+    ]
 
 
 def test_news_may_have_several_lines() -> None:
@@ -285,7 +294,7 @@ def test_a_reader_that_does_not_read_stops_nobody(form: Any) -> None:
     assert len(log._held) < 1_100_000
     sink.open.set()
     lines = written(log, sink)
-    notice = next(line for line in lines if "were lost" in line)
+    notice = next(line for line in lines if "log lines dropped" in line)
     lost = json.loads(notice)["lines"] if form == "json" else int(notice.rpartition("=")[2])
     assert lost > 0
     assert lost + len(lines) == 20_000 + 2
@@ -317,7 +326,7 @@ def test_a_reader_that_is_gone_is_no_error() -> None:
     sink.broken = False
     log.event("here again")
     lines = [json.loads(line) for line in written(log, sink)]
-    assert [(line["event"], line.get("lines")) for line in lines] == [("lines of this log were lost", 3), ("here again", None)]
+    assert [(line["event"], line.get("lines")) for line in lines] == [("log lines dropped", 3), ("here again", None)]
 
 
 def test_the_end_does_not_wait_for_a_reader() -> None:

@@ -66,39 +66,39 @@ def counting(*records: Record, shared: Path | None = None) -> Metrics:
 @pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=1.0.0"])
 def test_all_of_a_request_is_counted(accept: str) -> None:
     """In both formats that Prometheus asks for, as its own parsers read them."""
-    took = {"prompt_tokens": 10, "completion_tokens": 20, "cached_tokens": 4, "cost": 0.5, "losses": 2, "attempts": 3}
+    took = {"prompt_tokens": 10, "completion_tokens": 20, "cached_tokens": 4, "cost": 0.5, "fields_dropped": 2, "attempts": 3}
     samples = scraped(counting(*[record(**ANSWERED, **took, stream=True, route="fast")] * 2), accept)
     names = {"route": "fast", "provider": "house", "model": "small"}
     expected = {
         ("polychat_requests_total", "dialect", "openai-chat", "status", "200", "verdict", "complete"): 2,
-        ("polychat_request_seconds_count",): 2,
-        ("polychat_request_seconds_sum",): 1.0,
-        ("polychat_request_seconds_bucket", "le", "0.25"): 0,
-        ("polychat_request_seconds_bucket", "le", "0.5"): 2,
-        ("polychat_request_seconds_bucket", "le", "+Inf"): 2,
-        ("polychat_first_piece_seconds_sum",): 0.5,
-        ("polychat_first_piece_seconds_bucket", "le", "0.1"): 0,
-        ("polychat_first_piece_seconds_bucket", "le", "0.25"): 2,
+        ("polychat_request_duration_seconds_count",): 2,
+        ("polychat_request_duration_seconds_sum",): 1.0,
+        ("polychat_request_duration_seconds_bucket", "le", "0.25"): 0,
+        ("polychat_request_duration_seconds_bucket", "le", "0.5"): 2,
+        ("polychat_request_duration_seconds_bucket", "le", "+Inf"): 2,
+        ("polychat_time_to_first_token_seconds_sum",): 0.5,
+        ("polychat_time_to_first_token_seconds_bucket", "le", "0.1"): 0,
+        ("polychat_time_to_first_token_seconds_bucket", "le", "0.25"): 2,
         ("polychat_tokens_total", "kind", "prompt"): 20,
         ("polychat_tokens_total", "kind", "completion"): 40,
         ("polychat_tokens_total", "kind", "cached"): 8,
-        ("polychat_cost_dollars_total",): 1.0,
-        ("polychat_unpriced_total",): 0,
-        ("polychat_losses_total",): 4,
+        ("polychat_cost_usd_total",): 1.0,
+        ("polychat_replies_unpriced_total",): 0,
+        ("polychat_fields_dropped_total",): 4,
     }
     for (name, *more), number in expected.items():
         labels = {**names, **dict(zip(more[::2], more[1::2], strict=True))}
         assert samples[name, tuple(sorted(labels.items()))] == number, name
-    assert samples["polychat_requests_running", ()] == 3
-    assert samples["polychat_info", (("version", polychat.__version__),)] == 1
+    assert samples["polychat_requests_in_progress", ()] == 3
+    assert samples["polychat_build_info", (("version", polychat.__version__),)] == 1
     assert samples["process_resident_memory_bytes", (("worker", str(os.getpid())),)] > 1e6
 
 
 def test_a_cost_that_is_not_known_is_not_zero() -> None:
     """Such answers are counted, so that nobody takes the sum for all there was."""
     metrics = counting(record(**ANSWERED), record(**ANSWERED, cost=0.25), record(status=401))
-    assert value(metrics, "polychat_unpriced_total", **NAMES) == 1
-    assert value(metrics, "polychat_cost_dollars_total", **NAMES) == 0.25
+    assert value(metrics, "polychat_replies_unpriced_total", **NAMES) == 1
+    assert value(metrics, "polychat_cost_usd_total", **NAMES) == 0.25
 
 
 def test_times_are_of_what_a_backend_was_asked() -> None:
@@ -106,8 +106,8 @@ def test_times_are_of_what_a_backend_was_asked() -> None:
     metrics = counting(record(status=401), record(**ANSWERED), record(**ANSWERED))
     samples = scraped(metrics)
     assert requests(metrics) == 3
-    assert [number for (name, _), number in samples.items() if name == "polychat_request_seconds_count"] == [2]
-    assert not [name for name, _ in samples if name.startswith("polychat_first_piece_seconds_")]
+    assert [number for (name, _), number in samples.items() if name == "polychat_request_duration_seconds_count"] == [2]
+    assert not [name for name, _ in samples if name.startswith("polychat_time_to_first_token_seconds_")]
 
 
 def test_a_client_makes_up_no_label() -> None:
@@ -167,8 +167,8 @@ def test_workers_add_up(tmp_path: Path) -> None:
     assert requests(first) == 1
     assert requests(second) == 3
     assert requests(first) == 3
-    assert value(first, "polychat_requests_running") == 6
-    assert value(first, "polychat_request_seconds_bucket", **NAMES, le="+Inf") == 2
+    assert value(first, "polychat_requests_in_progress") == 6
+    assert value(first, "polychat_request_duration_seconds_bucket", **NAMES, le="+Inf") == 2
 
 
 async def test_what_changed_is_there_within_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,16 +251,16 @@ def test_a_killed_worker_keeps_its_counts(tmp_path: Path, worker: Any) -> None:
     """And what ran in it runs no more; before its file is folded and after."""
     one, two = worker(5), worker(7)
     metrics = counting(shared=tmp_path)
-    assert (requests(metrics), value(metrics, "polychat_requests_running")) == (12, 9)
+    assert (requests(metrics), value(metrics, "polychat_requests_in_progress")) == (12, 9)
     one.kill()
     one.wait()
-    assert (requests(metrics), value(metrics, "polychat_requests_running")) == (12, 6)
+    assert (requests(metrics), value(metrics, "polychat_requests_in_progress")) == (12, 6)
     fold(tmp_path, {two.pid, os.getpid()})
-    assert (requests(metrics), value(metrics, "polychat_requests_running")) == (12, 6)
+    assert (requests(metrics), value(metrics, "polychat_requests_in_progress")) == (12, 6)
     two.kill()
     two.wait()
     fold(tmp_path, {os.getpid()})
-    assert (requests(metrics), value(metrics, "polychat_requests_running")) == (12, 3)
+    assert (requests(metrics), value(metrics, "polychat_requests_in_progress")) == (12, 3)
     assert len(list(tmp_path.iterdir())) == 2
     workers = {dict(labels).get("worker") for name, labels in scraped(metrics) if name.startswith("process_")}
     assert workers == {str(os.getpid())}
@@ -361,9 +361,9 @@ def test_a_broken_file_is_passed_over_and_told(tmp_path: Path, broken: str) -> N
             }
             other.write_bytes(made[broken])
     metrics = counting(record(), shared=tmp_path)
-    assert (requests(metrics), value(metrics, "polychat_snapshots_broken")) == (5, 1)
+    assert (requests(metrics), value(metrics, "polychat_worker_snapshots_unreadable")) == (5, 1)
     fold(tmp_path, (os.getpid(),))
-    assert (requests(metrics), value(metrics, "polychat_snapshots_broken")) == (5, 1)
+    assert (requests(metrics), value(metrics, "polychat_worker_snapshots_unreadable")) == (5, 1)
 
 
 def test_a_file_that_is_being_written_is_not_read(tmp_path: Path) -> None:
@@ -372,7 +372,7 @@ def test_a_file_that_is_being_written_is_not_read(tmp_path: Path) -> None:
     [whole] = tmp_path.iterdir()
     (tmp_path / "7-00.new").write_bytes(whole.read_bytes()[:10])
     metrics = counting(shared=tmp_path)
-    assert (requests(metrics), value(metrics, "polychat_snapshots_broken")) == (4, 0)
+    assert (requests(metrics), value(metrics, "polychat_worker_snapshots_unreadable")) == (4, 0)
 
 
 def test_a_folder_that_is_gone_costs_only_the_others(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ async def test_a_recorded_stream(path: Path) -> None:
         (record,) = await here.app.recorded()
     assert unnamed(wire, answer.body) == unnamed(wire, b"".join(pieces))
     assert answer.headers["content-type"] == TYPES[path.suffix]
-    assert (record.passed, record.verdict) == (True, "complete")
+    assert (record.passthrough, record.verdict) == (True, "complete")
 
 
 def unnamed(wire: str, body: bytes) -> bytes:
@@ -97,7 +97,7 @@ async def test_a_recorded_reply(path: Path) -> None:
         answer = await asked(await here.caller(), wire)
         (record,) = await here.app.recorded()
     assert unnamed(wire, answer.body) == unnamed(wire, body)
-    assert (record.passed, record.verdict) == (True, "complete")
+    assert (record.passthrough, record.verdict) == (True, "complete")
     assert record.completion_tokens
 
 
@@ -185,7 +185,7 @@ class TestEnds:
             go.set()
             rest = await caller.rest()
             (record,) = await here.app.recorded()
-        assert record.passed
+        assert record.passthrough
         said = [json.loads(one) for one in rest.split(b"\n")[:-1]]
         assert (said[0], list(said[1])) == (json.loads(line) | {"model": "house/small"}, ["error"])
         assert len(said) == 2

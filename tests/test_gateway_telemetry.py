@@ -90,7 +90,7 @@ def test_a_request_is_two_spans(seen: Seen) -> None:
         **{"gen_ai.operation.name": "chat", "gen_ai.provider.name": "mistral_ai", "gen_ai.request.model": "large"},
         **{"gen_ai.response.model": "large-2", "gen_ai.request.stream": True, "gen_ai.response.time_to_first_chunk": 0.25},
         **{"gen_ai.usage.input_tokens": 12, "gen_ai.usage.output_tokens": 34, "gen_ai.usage.cache_read.input_tokens": 5},
-        **{"gen_ai.response.finish_reasons": ("stop",), "polychat.cost_dollars": 0.25},
+        **{"gen_ai.response.finish_reasons": ("stop",), "polychat.cost_usd": 0.25},
     }
     assert {span.status.status_code for span in (server, client)} == {StatusCode.UNSET}
 

@@ -210,7 +210,7 @@ def test_a_broken_file_changes_nothing(file: Path, content: str | None, says: st
         if content is not None:
             file.write_text(content)
         gateway.signal(signal.SIGHUP)
-        line = gateway.hears("stays as it was")
+        line = gateway.hears("configuration not reloaded")
         assert says in line
         assert str(file) in line or "/nowhere" in line or "no such backend" in line or "gateway.keys" in line
         assert asked(port, "/routes") == b'["fast"]'

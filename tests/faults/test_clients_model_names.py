@@ -77,7 +77,7 @@ async def test_the_asked_name_is_told(name: str, stream: bool, asked: str) -> No
     async with house(name, ANSWER, routes={"fast": ("house/small",)}, aliases={"other": "house/small"}) as (here, _):
         answer = await here.ask(*asking(name, asked, stream=stream))
         (record,) = await here.app.recorded()
-    assert (record.passed, record.verdict, record.served) == (True, "complete", "small")
+    assert (record.passthrough, record.verdict, record.served) == (True, "complete", "small")
     told = set(re.findall(rb'"%b": ?"([^"]*)"' % DIALECTS[name].model_member.encode(), answer.body))
     assert asked.encode() in told
     assert b"small" not in told

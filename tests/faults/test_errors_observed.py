@@ -46,8 +46,8 @@ async def test_each_target_by_its_outcome(serve: Any) -> None:
     assert "made-up" not in body
     (line,) = (json.loads(line) for line in b"".join(lines).splitlines())
     assert line["target"].startswith("other/")
-    assert line["failures"][0].startswith("house/small: server: ")
-    assert "the disk is full" in line["failures"][0]
+    assert line["failed_attempts"][0].startswith("house/small: server: ")
+    assert "the disk is full" in line["failed_attempts"][0]
 
 
 async def test_across_workers(serve: Any, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ async def test_a_request_passes_as_it_came(name: str, serve: Any, monkeypatch: p
     second = seen.json["messages"][1]
     field = row.reasoning or ("reasoning_content" if "reasoning_content" not in row.message_drop else None)
     assert second == {"role": "assistant", "content": "x", **({field: "hm"} if field else {})}
-    assert record.passed
+    assert record.passthrough
     assert answer.json["usage"]["cost"] == record.cost == 0.5
 
 

@@ -157,7 +157,7 @@ class Running:
 
     def settled(self, workers: int) -> int:
         """The port, when all workers are ready too."""
-        missing = ["listening on ", *["a worker is ready"] * workers]
+        missing = ["listening on ", *["worker ready"] * workers]
         while missing:
             line = self.hears("")
             for what in missing:

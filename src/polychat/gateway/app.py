@@ -136,9 +136,9 @@ class Gateway:
 
     def bug(self, error: Exception, record: Record) -> None:
         """An error of ours, for the log."""
-        record.error = f"{type(error).__name__}: a defect of polychat"
+        record.error = f"{type(error).__name__}: internal error"
         lines = "".join(traceback.format_exception(error))
-        self.log.event("a defect of polychat; please report it", request_id=record.request_id, trace=lines)
+        self.log.event("internal error; please report it", request_id=record.request_id, trace=lines)
 
     # How it is made
 

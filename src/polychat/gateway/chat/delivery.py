@@ -99,7 +99,7 @@ class Delivery:
         await self._sent_whole(reply.outcome, writer.status, writer.content_type, body)
 
     async def _body(self, reply: PassthroughBody) -> None:
-        self.context.record.passed = True
+        self.context.record.passthrough = True
         if self.text is not None:
             self._hear(self.inbound.dialect.wire.read_reply(reply.body))
         await self._sent_whole(reply.outcome, 200, reply.content_type, reply.body)
@@ -116,7 +116,7 @@ class Delivery:
     async def _stream(self, reply: PassthroughStream) -> None:
         responder, monitor, record = self.context.responder, reply.monitor, self.context.record
         response, naming = reply.response, reply.naming
-        record.passed = True
+        record.passthrough = True
         if not responder.started:
             content_type = response.header(b"content-type").decode("latin-1")
             await responder.start(200, self.headers(content_type, stream=True))
@@ -180,7 +180,7 @@ class Delivery:
         ]
         lost = [*self.inbound.lost, *(() if self.notes is None else (_lost(loss) for loss in self.notes.losses))]
         if lost:
-            context.record.losses = len(lost)
+            context.record.fields_dropped = len(lost)
             told = ", ".join(dict.fromkeys(lost))
             headers.append((b"x-polychat-losses", _sendable(told[:HEADER])))  # a client may name fields without end
         return headers

@@ -1,7 +1,7 @@
 """The log: a line a request, and the gateway's own news, on standard error.
 
 Lines are held and handed on in batches to a thread that does nothing but write: a reader that does not read stops that thread
-and nobody else. What there is no room for is dropped, counted and told.
+and nobody else. Lines that do not fit are dropped and counted, and the count is logged.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Log:
             write, most, coloured = _standard_error()
         self._paint = _COLOURED if coloured else _PLAIN
         self._random, self._clock = random, clock
-        self._hand = _Hand(write, most, lambda lines: self._news("lines of this log were lost", {"lines": lines}))
+        self._hand = _Hand(write, most, lambda lines: self._news("log lines dropped", {"lines": lines}))
         self._held = bytearray()
         self._dropped = 0
         self._timer: TimerHandle | None = None
@@ -159,7 +159,7 @@ class Log:
         )
         if record.text is not None:
             asked, answered = record.text
-            line += f"    | asked: {shown(asked, _TEXT)}\n    | answered: {shown(answered, _TEXT)}\n"
+            line += f"    | request: {shown(asked, _TEXT)}\n    | response: {shown(answered, _TEXT)}\n"
         return line
 
     def _news(self, message: str, facts: dict[str, Any]) -> bytes:
@@ -192,10 +192,10 @@ class _Line(Struct, omit_defaults=True, gc=False):
     method: str
     path: str
     status: int
-    total_ms: float
-    first_ms: float | UnsetType
+    duration_ms: float
+    time_to_first_token_ms: float | UnsetType
     stream: bool
-    passed: bool
+    passthrough: bool
     key: str = ""
     model: str = ""
     route: str = ""
@@ -204,15 +204,15 @@ class _Line(Struct, omit_defaults=True, gc=False):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cached_tokens: int | None = None
-    cost: float | None = None
-    losses: int = 0
+    cost_usd: float | None = None
+    fields_dropped: int = 0
     verdict: str | None = None
-    reason: str = ""
+    finish_reason: str = ""
     error: str = ""
-    failures: list[str] | UnsetType = UNSET
+    failed_attempts: list[str] | UnsetType = UNSET
     trace_id: str = ""
-    asked: str | UnsetType = UNSET
-    answered: str | UnsetType = UNSET
+    request_text: str | UnsetType = UNSET
+    response_text: str | UnsetType = UNSET
 
 
 _encoder = Encoder()
@@ -231,7 +231,7 @@ def _line(record: Record, now: str) -> _Line:
         int((record.over - start) * 1e5) / 100,
         UNSET if first is None else int((first - start) * 1e5) / 100,
         record.stream,
-        record.passed,
+        record.passthrough,
         _fit[record.key],
         _fit[record.model],
         _fit[record.route],
@@ -241,23 +241,23 @@ def _line(record: Record, now: str) -> _Line:
         record.completion_tokens,
         record.cached_tokens,
         record.cost,
-        record.losses,
+        record.fields_dropped,
         record.verdict,
         _fit[record.reason or ""],
     )
     if record.error:
         line.error = shown(record.error, _ERROR)
     if record.failures:
-        line.failures = _failures(record)
+        line.failed_attempts = _failures(record)
     if record.traceparent and (trace := _TRACE.match(record.traceparent)) is not None:
         line.trace_id = trace[1]
     if record.text is not None:
-        line.asked, line.answered = (shown(text, _TEXT) for text in record.text)
+        line.request_text, line.response_text = (shown(text, _TEXT) for text in record.text)
     return line
 
 
 _FAILURES = 8
-"""Attempts whose reasons are told."""
+"""Failed attempts that are listed, at most."""
 
 
 def _failures(record: Record) -> list[str]:
@@ -270,7 +270,7 @@ def _notes(record: Record) -> str:
     """What there is to say of a request beyond where it went, for people."""
     notes = ""
     if record.stream and record.first is not None:
-        notes = f"first {int((record.first - record.start) * 1000)} ms, "
+        notes = f"first token {int((record.first - record.start) * 1000)} ms, "
     if record.prompt_tokens is not None or record.completion_tokens is not None:
         notes += f"{record.prompt_tokens or 0}+{record.completion_tokens or 0} tokens, "
         if record.cached_tokens:
@@ -279,10 +279,10 @@ def _notes(record: Record) -> str:
         notes += f"${record.cost:.6f}, "
     if record.attempts > 1:
         notes += f"{record.attempts} attempts, "
-    if record.losses:
-        notes += f"{record.losses} lost, "
-    if record.passed:
-        notes += "passed, "
+    if record.fields_dropped:
+        notes += f"{record.fields_dropped} field{'s' if record.fields_dropped > 1 else ''} dropped, "
+    if record.passthrough:
+        notes += "passthrough, "
     if record.reason is not None and record.reason != "stop":
         notes += f"{_fit[record.reason]}, "
     if record.verdict is not None and record.verdict != "complete":

@@ -113,7 +113,7 @@ class Numbers(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     cost: _Sum = 0.0
     unpriced: _Count = 0
     attempts: _Count = 0
-    losses: _Count = 0
+    fields_dropped: _Count = 0
 
     def count(self, record: Record) -> None:
         start, first = record.start, record.first
@@ -134,7 +134,7 @@ class Numbers(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
         elif first is not None:
             self.unpriced += 1
         self.attempts += record.attempts
-        self.losses += record.losses
+        self.fields_dropped += record.fields_dropped
 
     def add(self, other: Numbers) -> None:
         for name in self.__struct_fields__:
@@ -237,7 +237,7 @@ _STATUS = _Status()
 # What workers tell each other.
 
 
-class Snapshot(Struct, tag_field="format", tag="polychat-metrics-1", forbid_unknown_fields=True):
+class Snapshot(Struct, tag_field="format", tag="polychat-metrics-2", forbid_unknown_fields=True):
     """A worker's numbers; or, without ``pid``, those of workers that ended."""
 
     pid: int

@@ -73,7 +73,9 @@ def telemetry() -> Telemetry:
         readers: list[MetricReader] = [] if _none("METRICS") else [PeriodicExportingMetricReader(OTLPMetricExporter())]
         return Telemetry(spans, readers)
     except ValueError as error:
-        raise BadInput(f"telemetry cannot begin, for a variable OTEL_…: {shown(str(error))}", field="telemetry") from None
+        raise BadInput(
+            f"telemetry cannot start; check the OTEL_… environment variables: {shown(str(error))}", field="telemetry"
+        ) from None
 
 
 def _none(signal: str) -> bool:
@@ -200,8 +202,8 @@ def _of_server(record: Record) -> dict[str, _Value]:
         "polychat.key": record.key or None,
         "polychat.route": record.route or None,
         "polychat.attempts": record.attempts or None,
-        "polychat.passed": record.passed or None,
-        "polychat.losses": record.losses or None,
+        "polychat.passthrough": record.passthrough or None,
+        "polychat.fields_dropped": record.fields_dropped or None,
         "polychat.verdict": record.verdict,
     }
     return {name: value for name, value in known.items() if value is not None}
@@ -221,7 +223,7 @@ def _of_client(record: Record, operation: str, asked: str) -> dict[str, _Value]:
         "gen_ai.response.time_to_first_chunk": (
             record.first - record.start if record.stream and record.first is not None else None
         ),
-        "polychat.cost_dollars": record.cost,
+        "polychat.cost_usd": record.cost,
     }
     return {name: value for name, value in known.items() if value is not None}
 

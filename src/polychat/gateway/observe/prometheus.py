@@ -44,10 +44,10 @@ class View(Collector):
         return encoder(registry), content_type
 
     def collect(self) -> Iterator[Metric]:
-        yield InfoMetricFamily("polychat", "The version of the gateway.", {"version": __version__})
-        yield GaugeMetricFamily("polychat_requests_running", "Requests that are being answered now.", self._running)
-        unread = "Files among the workers' snapshots that could not be read: what they hold is missing here."
-        yield GaugeMetricFamily("polychat_snapshots_broken", unread, self._broken)
+        yield InfoMetricFamily("polychat_build", "The version of polychat that this gateway runs.", {"version": __version__})
+        yield GaugeMetricFamily("polychat_requests_in_progress", "Requests in progress now.", self._running)
+        unread = "Snapshot files of workers that cannot be read; their counts are missing here."
+        yield GaugeMetricFamily("polychat_worker_snapshots_unreadable", unread, self._broken)
         yield from _requests(self._table)
         yield from _by_names(self._table)
         yield _attempts(self._tried)
@@ -63,14 +63,16 @@ def _lives(pid: int) -> bool:
 
 
 def _requests(table: Table) -> Iterator[Metric]:
-    family = CounterMetricFamily("polychat_requests", "Requests that have been answered or refused.", labels=Labels._fields)
+    family = CounterMetricFamily(
+        "polychat_requests", "Requests that ended, whether answered, refused or failed.", labels=Labels._fields
+    )
     for of, numbers in table.items():
         family.add_metric(of, numbers.requests)
     yield family
 
 
 def _attempts(counts: Tried) -> Metric:
-    about = "Attempts at a target by their outcome: answered, or why the target did not answer."
+    about = "Requests sent to targets, by outcome: answered, or the kind of failure."
     family = CounterMetricFamily("polychat_attempts", about, labels=Attempt._fields)
     for attempt, count in counts.items():
         family.add_metric(attempt, count)
@@ -78,9 +80,9 @@ def _attempts(counts: Tried) -> Metric:
 
 
 _SUMS = {
-    "polychat_cost_dollars": ("cost", "What answers cost in US dollars, where the price is known."),
-    "polychat_unpriced": ("unpriced", "Answers whose cost is not known and not counted."),
-    "polychat_losses": ("losses", "Parts of requests that a backend could not take."),
+    "polychat_cost_usd": ("cost", "Cost of replies in US dollars, where the price is known."),
+    "polychat_replies_unpriced": ("unpriced", "Replies without a known price, which polychat_cost_usd_total leaves out."),
+    "polychat_fields_dropped": ("fields_dropped", "Request fields that the backend does not support and that were dropped."),
 }
 _KINDS = ("prompt", "completion", "cached")
 
@@ -91,15 +93,15 @@ def _by_names(table: Table) -> Iterator[Metric]:
     for of, numbers in table.items():
         sums.setdefault(Named(of.route, of.provider, of.model), Numbers()).add(numbers)
     took = HistogramMetricFamily(
-        "polychat_request_seconds", "Seconds from a request's head to the end of its answer.", labels=Named._fields
+        "polychat_request_duration_seconds", "Time from the request's headers to the end of the reply.", labels=Named._fields
     )
     first = HistogramMetricFamily(
-        "polychat_first_piece_seconds",
-        "Seconds from a request's head to the first piece of a streamed answer.",
+        "polychat_time_to_first_token_seconds",
+        "Time from the request's headers to the first event of a streamed reply.",
         labels=Named._fields,
     )
     tokens = CounterMetricFamily(
-        "polychat_tokens", "Tokens of requests and answers, as backends count them.", labels=(*Named._fields, "kind")
+        "polychat_tokens", "Tokens of prompts and completions, as the backends count them.", labels=(*Named._fields, "kind")
     )
     counters = {name: CounterMetricFamily(name, about, labels=Named._fields) for name, (_, about) in _SUMS.items()}
     for names, numbers in sums.items():

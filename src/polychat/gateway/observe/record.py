@@ -33,7 +33,7 @@ class Record:
     failures: Sequence[Failure] = ()
     """Each attempt that failed, in order, and, where all targets rest, each of these."""
     stream = False
-    passed = False
+    passthrough = False
     """Whether the backend's bytes passed through."""
     status = 0
     verdict: Verdict | None = None
@@ -46,7 +46,8 @@ class Record:
     cached_tokens: int | None = None
     cost: float | None = None
     """US dollars."""
-    losses = 0
+    fields_dropped = 0
+    """Parts of the request that the backend could not take."""
     text: tuple[str, str] | None = None
     """What was asked and answered, where the configuration wants it logged."""
     traceparent = ""

@@ -12,7 +12,7 @@ from time import monotonic
 from ...errors import Failure
 from .record import Record
 
-EVENT = "a backend is not set up as it must be"
+EVENT = "backend misconfigured"
 OUTCOMES = frozenset(("not_set_up", "authentication", "wrong_address", "certificate"))
 """Of attempts that nobody's request is to blame for, and no backend's bad day."""
 _PAUSE = 300.0

@@ -231,4 +231,4 @@ def take(server: Server, before: config.Config, configured: config.Config, tls: 
     server.apply(settings)
     if tls is not None and fresh is not None:
         renew(tls, settings)
-    server.app.log.event("the configuration was read anew", file=str(configured.file or ""), **later(before, configured))
+    server.app.log.event("configuration reloaded", file=str(configured.file or ""), **later(before, configured))

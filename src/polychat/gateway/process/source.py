@@ -63,4 +63,4 @@ def later(before: config.Config, after: config.Config) -> dict[str, str]:
 
 def stays(log: Log, error: PolychatError) -> None:
     """Tell why the configuration was not taken."""
-    log.event("the configuration stays as it was", error=str(error))
+    log.event("configuration not reloaded; the previous one stays in force", error=str(error))

@@ -171,7 +171,7 @@ class _Supervisor:
             self._gave_up = f"workers die as soon as they start, {tries} times in a row; the last one {_ended(code)}"
             self._ending.set()
         else:
-            self._log.event("a worker ended and is replaced", how=_ended(code), **({"why": refused} if refused else {}))
+            self._log.event("worker exited; starting a replacement", how=_ended(code), **({"why": refused} if refused else {}))
             with suppress(TimeoutError):
                 async with asyncio.timeout(_PAUSE * 2**tries):
                     await self._ending.wait()
@@ -184,7 +184,7 @@ class _Supervisor:
         word = await worker.word()
         if "ready" in word:
             self._ready.set()
-            self._log.event("a worker is ready", pid=worker.pid)
+            self._log.event("worker ready", pid=worker.pid)
         code = await worker.end()
         self._workers.discard(worker)
         self._fold()
