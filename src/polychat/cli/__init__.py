@@ -107,87 +107,102 @@ def parser() -> argparse.ArgumentParser:
     """The whole command line; what a command does is imported when it runs."""
     top = argparse.ArgumentParser(
         prog="polychat",
-        description="Every chat backend by one command: chat sites, API vendors, and a model on this machine.",
-        epilog="exit codes: 0 answered, 1 the backend failed, 2 bad usage, 130 interrupted",
+        description="One command for every chat backend: chat sites, API vendors, and a model on this machine.",
+        epilog="exit codes: 0 success, 1 the backend failed, 2 usage error, 130 interrupted",
     )
     top.add_argument("--version", action="version", version=f"polychat {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    _ask(commands.add_parser("ask", help="ask one question", description="Ask one question and print the answer as it comes."))
-    _providers(commands.add_parser("providers", help="list the providers and what each can do"))
+    _ask(
+        commands.add_parser(
+            "ask", help="send one prompt and print the reply", description="Send one prompt and print the reply as it arrives."
+        )
+    )
+    _providers(commands.add_parser("providers", help="list the providers and their capabilities"))
     _models(
         commands.add_parser(
             "models",
-            help="list what a vendor serves; list, fetch and remove the models of this machine",
-            description="Without an argument: the models of this machine. With a vendor's name: what that vendor serves.",
+            help="list a vendor's models; list, download and remove local models",
+            description="Without arguments, list the local models. With a vendor's name, list that vendor's models.",
         )
     )
     _sites(
         commands.add_parser(
             "sites",
-            help="answer in the chat sites' own protocols on loopback",
-            description="Serve the chat sites' own protocols on loopback, answered by a target of yours. Each is a --base-url.",
+            help="emulate the chat sites' protocols on loopback",
+            description=(
+                "Serve the chat sites' own protocols on loopback, with replies from a target of your choice. Use "
+                "each address as a --base-url."
+            ),
         )
     )
-    _serve(commands.add_parser("serve", help="put one address before all backends", description=_SERVE))
+    _serve(commands.add_parser("serve", help="start the gateway: one address for all backends", description=_SERVE))
     _config(
         commands.add_parser(
             "config",
-            help="check, show or import the configuration",
-            description="The configuration that `polychat serve` goes by here: polychat.toml of this folder, else your own.",
+            help="check, print or import the configuration",
+            description=(
+                "Check, print or import the configuration that `polychat serve` uses here: ./polychat.toml if it "
+                "exists, otherwise your own."
+            ),
         )
     )
     return top
 
 
 def _ask(ask: argparse.ArgumentParser) -> None:
-    ask.add_argument("prompt", metavar="PROMPT", help="the question; what is piped in is added below it, and - is that alone")
+    ask.add_argument(
+        "prompt", metavar="PROMPT", help="the prompt; standard input, if piped, is appended to it; - reads standard input only"
+    )
     ask.add_argument(
         "-m",
         "--model",
         metavar="NAME",
-        help="provider/model, a route, an alias, a model's name, or several parted by commas, each tried when those before it "
-        "failed (default: POLYCHAT_MODEL, default_model of polychat.toml, local/smollm2)",
+        help="provider/model, a route, an alias or a model name, or several separated by commas as fallbacks in "
+        "that order (default: POLYCHAT_MODEL, then default_model of polychat.toml, then local/smollm2)",
     )
-    ask.add_argument("--config", metavar="FILE", help="a polychat.toml in place of your own")
-    ask.add_argument("-s", "--system", metavar="TEXT", help="a system message before the question")
-    ask.add_argument("--base-url", metavar="URL", help="where the same service runs elsewhere")
-    ask.add_argument("--proxy", metavar="URL", help="http, https, socks5 or socks5h, with user:password@ if need be")
+    ask.add_argument("--config", metavar="FILE", help="the polychat.toml to use instead of your own")
+    ask.add_argument("-s", "--system", metavar="TEXT", help="a system message to send before the prompt")
+    ask.add_argument("--base-url", metavar="URL", help="the address of another instance of the same service")
+    ask.add_argument("--proxy", metavar="URL", help="an http, https, socks5 or socks5h proxy, with user:password@ if required")
     ask.add_argument(
         "--cookie",
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="a cookie for the service, in place of those found on this machine; may be repeated",
+        help="a cookie for the service, instead of those found on this machine; repeatable",
     )
-    ask.add_argument("--timeout", metavar="SECONDS", type=float, help="the most the whole ask may take")
+    ask.add_argument("--timeout", metavar="SECONDS", type=float, help="timeout for the whole request")
     ask.add_argument(
         "-o",
         "--option",
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="an option of the provider, such as page=/chat/ or temperature=0.2 (see: polychat providers); may be repeated",
+        help="a provider option, such as page=/chat/ or temperature=0.2 (see: polychat providers); repeatable",
     )
-    ask.add_argument("--image", metavar="FILE|URL", action="append", default=[], help="an image to look at; may be repeated")
-    ask.add_argument("--file", metavar="FILE|URL", action="append", default=[], help="a document to read; may be repeated")
-    ask.add_argument("--schema", metavar="FILE", help="a JSON schema that the answer is to follow")
+    ask.add_argument("--image", metavar="FILE|URL", action="append", default=[], help="an image to attach; repeatable")
+    ask.add_argument("--file", metavar="FILE|URL", action="append", default=[], help="a document to attach; repeatable")
+    ask.add_argument("--schema", metavar="FILE", help="a JSON schema that the reply must follow")
     ask.add_argument(
         "--reasoning",
         metavar="EFFORT|TOKENS",
-        help="how much to think first: none, minimal, low, medium, high, xhigh, or a number of tokens",
+        help="reasoning effort: none, minimal, low, medium, high, xhigh, or a number of tokens",
     )
     ask.add_argument(
         "--on-loss",
         choices=("refuse", "warn", "allow"),
-        help="what to do where the backend cannot take a part of the ask (default: refuse what changes the answer's form)",
+        help=(
+            "what to do if the backend does not support a field of the request (default: refuse only what "
+            "changes the form of the reply)"
+        ),
     )
-    ask.add_argument("--usage", action="store_true", help="tell tokens and cost on standard error")
-    ask.add_argument("--json", action="store_true", help="print one JSON object with all that came: text, verdict, usage, cost")
-    ask.add_argument("--no-stream", action="store_true", help="print the answer when it is whole")
+    ask.add_argument("--usage", action="store_true", help="print tokens and cost to standard error")
+    ask.add_argument("--json", action="store_true", help="print the whole reply as one JSON object: text, verdict, usage, cost")
+    ask.add_argument("--no-stream", action="store_true", help="print the reply only when it is complete")
 
 
 def _providers(providers: argparse.ArgumentParser) -> None:
-    providers.add_argument("--json", action="store_true", help="print a JSON list")
+    providers.add_argument("--json", action="store_true", help="print the list as JSON")
 
 
 def _models(models: argparse.ArgumentParser) -> None:
@@ -196,54 +211,66 @@ def _models(models: argparse.ArgumentParser) -> None:
         nargs="?",
         default="list",
         metavar="VENDOR|ACTION",
-        help="a vendor; or list (the default), pull, path, rm: of the weights on this machine",
+        help="a vendor's name, or an action for local weights: list (default), pull, path, rm",
     )
-    models.add_argument("name", nargs="?", default="smollm2", help="whose weights (default: %(default)s)")
-    models.add_argument("--json", action="store_true", help="print a vendor's list as JSON")
-    models.add_argument("--base-url", metavar="URL", help="where the same vendor's API is elsewhere")
-    models.add_argument("--proxy", metavar="URL", help="as for ask")
+    models.add_argument("name", nargs="?", default="smollm2", help="the local model (default: %(default)s)")
+    models.add_argument("--json", action="store_true", help="print a vendor's models as JSON")
+    models.add_argument("--base-url", metavar="URL", help="the address of another instance of the vendor's API")
+    models.add_argument("--proxy", metavar="URL", help="the proxy to use, as for polychat ask")
     models.add_argument("--timeout", metavar="SECONDS", type=float, default=30.0, help="default: %(default)s")
 
 
 def _sites(sites: argparse.ArgumentParser) -> None:
-    sites.add_argument("--host", default="127.0.0.1", help="a loopback address (default: %(default)s)")
-    sites.add_argument("--port", type=int, default=8899, help="0 picks a free one (default: %(default)s)")
+    sites.add_argument("--host", default="127.0.0.1", help="the loopback address to listen on (default: %(default)s)")
+    sites.add_argument("--port", type=int, default=8899, help="the port; 0 picks a free one (default: %(default)s)")
     answers = sites.add_mutually_exclusive_group()
-    answers.add_argument("--model", metavar="TARGET", default="local/smollm2", help="what answers (default: %(default)s)")
-    answers.add_argument("--echo", action="store_true", help="answer «echo: » and what was asked, piece by piece")
+    answers.add_argument(
+        "--model", metavar="TARGET", default="local/smollm2", help="the target that replies (default: %(default)s)"
+    )
+    answers.add_argument("--echo", action="store_true", help="reply with «echo: » and the prompt, in chunks")
     sites.add_argument(
         "--era",
         choices=("1.9", "2.0", "2.4"),
         default="1.9",
-        help="which time the WordPress sites behave as in, by AI Engine's versions: 1.9 suits the clients of 2023 to early "
-        "2025 (no nonce, no stream from AI Power); 2.0 and 2.4 want a nonce and stream (default: %(default)s)",
+        help="the AI Engine version that the WordPress sites emulate: 1.9 suits clients from 2023 to early 2025 "
+        "(no nonce, no streaming from AI Power); 2.0 and 2.4 require a nonce and stream (default: "
+        "%(default)s)",
     )
 
 
-_SERVE = "Serve every API that chat tools speak, answered by every backend. Arguments go over [gateway] of polychat.toml."
+_SERVE = (
+    "Start the gateway: serve the OpenAI, Anthropic, Gemini and Ollama APIs for every backend. Options "
+    "override [gateway] in polychat.toml."
+)
 
 
 def _serve(serve: argparse.ArgumentParser) -> None:
     serve.add_argument(
         "--config",
         metavar="FILE",
-        help="default: ./polychat.toml, which is not trusted with keys, else your own",
+        help=("the configuration file (default: ./polychat.toml, which is not trusted with keys, otherwise your own)"),
     )
-    serve.add_argument("--host", metavar="ADDRESS", help="default: 127.0.0.1; any other than loopback demands keys")
-    serve.add_argument("--port", type=int, metavar="N", help="default: 8000; 0 picks a free one")
-    serve.add_argument("--workers", type=int, metavar="N", help="processes that share the port (default: 1)")
-    serve.add_argument("--uds", metavar="PATH", help="a Unix socket to listen on in place of address and port")
-    serve.add_argument("--tls-cert", metavar="FILE", help="a certificate and its chain (PEM)")
-    serve.add_argument("--tls-key", metavar="FILE", help="its private key (PEM)")
+    serve.add_argument(
+        "--host",
+        metavar="ADDRESS",
+        help="the address to listen on (default: 127.0.0.1); any address other than loopback requires keys",
+    )
+    serve.add_argument("--port", type=int, metavar="N", help="the port to listen on (default: 8000); 0 picks a free one")
+    serve.add_argument("--workers", type=int, metavar="N", help="number of worker processes (default: 1)")
+    serve.add_argument("--uds", metavar="PATH", help="the Unix socket to listen on instead of an address and port")
+    serve.add_argument("--tls-cert", metavar="FILE", help="the TLS certificate and its chain (PEM)")
+    serve.add_argument("--tls-key", metavar="FILE", help="the certificate's private key (PEM)")
 
 
 def _config(config: argparse.ArgumentParser) -> None:
     actions = config.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
-    check = actions.add_parser("check", help="check whether a file is valid, and say where it is not: file, line, key")
-    show = actions.add_parser("show", help="print what is in force, with all defaults, and no secrets")
+    check = actions.add_parser("check", help="validate a file, and report each error with its file, line and key")
+    show = actions.add_parser("show", help="print the effective configuration with all defaults, without secrets")
     for action in (check, show):
-        action.add_argument("file", nargs="?", type=Path, metavar="FILE", help="in place of the one in force")
+        action.add_argument(
+            "file", nargs="?", type=Path, metavar="FILE", help="the file to read (default: the one that polychat serve uses)"
+        )
     actions.add_parser("schema", help="print the JSON schema of polychat.toml, for editors")
-    taken = actions.add_parser("import", help="make a polychat.toml from LiteLLM's config.yaml")
-    taken.add_argument("file", type=Path, metavar="LITELLM.yaml", help="the file; keys in it are not copied")
-    taken.add_argument("-o", "--output", type=Path, metavar="FILE", help="a new file to write (default: standard output)")
+    taken = actions.add_parser("import", help="convert LiteLLM's config.yaml to a polychat.toml")
+    taken.add_argument("file", type=Path, metavar="LITELLM.yaml", help="the file to convert; keys in it are not copied")
+    taken.add_argument("-o", "--output", type=Path, metavar="FILE", help="the file to create (default: standard output)")

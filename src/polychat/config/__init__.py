@@ -26,13 +26,13 @@ FILE = "polychat.toml"
 class LocalModel:
     """One entry of ``[local.models]``; ``None`` where it says nothing."""
 
-    path: Path | None = option(None, "The GGUF file; relative to this file where it is not absolute.")
+    path: Path | None = option(None, "The path of the GGUF file, absolute or relative to this configuration file.")
     """Absolute."""
-    context: int | None = option(None, "Tokens that one ask may hold, prompt and answer together.", least=1)
-    threads: int | None = option(None, "Threads that compute.", least=1)
-    parallel: int | None = option(None, "Asks that are answered at the same time; each has a context of its own.", least=1)
+    context: int | None = option(None, "Context size in tokens, prompt and reply together.", least=1)
+    threads: int | None = option(None, "Number of compute threads.", least=1)
+    parallel: int | None = option(None, "Number of concurrent requests; each has its own context.", least=1)
     pooling: Literal["mean", "cls", "last"] | None = option(
-        None, "Of an embedding model, where its file does not say it: how the tokens' vectors become one."
+        None, "For an embedding model whose file does not specify it: how the token vectors are pooled."
     )
 
 

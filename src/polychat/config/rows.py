@@ -27,57 +27,60 @@ class Row:
 
     name: str
     """As targets say it: ``groq``."""
-    wire: str = field(
-        metadata={"about": "How it is spoken to: `openai-chat`, `openai-responses`, `anthropic`, `gemini`, `ollama`."}
-    )
+    wire: str = field(metadata={"about": "The API format: `openai-chat`, `openai-responses`, `anthropic`, `gemini`, `ollama`."})
     base_url: str = field(
         repr=False,  # it may hold a password, as headers may hold a token
         metadata={
-            "about": "What the wire's paths are put after, such as `http://127.0.0.1:9101/v1`; `{name}` is one of `params`.",
+            "about": (
+                "The URL that the API's paths are appended to, such as `http://127.0.0.1:9101/v1`; `{name}` is one of `params`."
+            ),
             "pattern": BASE_URL,
             "form": "a URL that begins with http:// or https://, names a host, and has no ? or #",
         },
     )
-    title: str = option("", "What people call it.")
-    key: tuple[str, ...] = option((), "Environment variables that hold the key; the first found wins.")
-    key_optional: bool = option(False, "Whether it also answers without a key.")
-    header: str = option("authorization", "Which header carries the key; `authorization` as `Bearer`.", choices=HEADERS)
-    models: str = option("/models", "Where the models' list is, after the base URL; empty where there is none.")
-    models_shape: str = option("", "The wire whose shape that list has, where it is not the row's own.")
-    embeddings: bool = option(False, "Whether the wire's embeddings are served there as well.")
-    serves: tuple[str, ...] = option(
-        (), "Models that are listed by name where the vendor has no list, or is not to be asked for it."
+    title: str = option("", "The display name.")
+    key: tuple[str, ...] = option((), "Environment variables that may hold the key; the first that is set is used.")
+    key_optional: bool = option(False, "Whether the vendor also accepts requests without a key.")
+    header: str = option(
+        "authorization", "The header that carries the key; `authorization` sends it as `Bearer`.", choices=HEADERS
     )
-    can: tuple[str, ...] = option((), "What the vendor's documentation says that its models can, some of them.", choices=CAN)
-    headers: Mapping[str, str] = option(dict, "Headers that are sent with every request.", shown=False)
-    params: Mapping[str, str] = option(dict, "For each `{name}` in `base_url`, the environment variable that fills it.")
-    rename: Mapping[str, str] = option(dict, "Fields of a request that it knows by another name.")
+    models: str = option("/models", "The path of the model list, relative to the base URL; empty if there is none.")
+    models_shape: str = option("", "The API format of the model list, if it differs from `wire`.")
+    embeddings: bool = option(False, "Whether embeddings are supported.")
+    serves: tuple[str, ...] = option((), "Model names to list if the vendor has no model list or must not be asked for it.")
+    can: tuple[str, ...] = option(
+        (), "Capabilities that at least some of the vendor's models have, by its documentation.", choices=CAN
+    )
+    headers: Mapping[str, str] = option(dict, "Headers to send with every request.", shown=False)
+    params: Mapping[str, str] = option(dict, "The environment variable for each `{name}` in `base_url`.")
+    rename: Mapping[str, str] = option(dict, "Request fields that the vendor knows by another name.")
     drop: Mapping[str, str] = option(
-        dict, "Fields of a request that it refuses or passes over, and why. What is dropped is told as a loss."
+        dict, ("Request fields that the vendor rejects or ignores, with the reason. Dropped fields are reported as losses.")
     )
-    message_drop: tuple[str, ...] = option((), "Fields of a message that it refuses.")
-    reasoning: str = option("", "The field of a message that carries thoughts, where it is not the wire's.")
-    call_id: int = option(0, "How many letters and digits the ids of tool calls have; others are mapped to such. 0: any.")
-    stops: int = option(0, "How many texts that end the answer it takes at most. 0: any number.")
-    developer: bool = option(True, "Whether it knows messages of the role `developer`; else they go out as `system`.")
+    message_drop: tuple[str, ...] = option((), "Message fields that the vendor rejects.")
+    reasoning: str = option("", "The message field that carries reasoning, if it differs from the API's.")
+    call_id: int = option(0, "The length of tool call ids in letters and digits; other ids are mapped. 0 allows any.")
+    stops: int = option(0, "Maximum number of stop sequences. 0 means any number.")
+    developer: bool = option(True, "Whether the role `developer` is supported; otherwise it is sent as `system`.")
     one_system: bool = option(
         False,
-        "Whether all system messages are to be one before all others: templates may refuse a second or a late one.",
+        ("Whether all system messages must be merged into one at the start, since some chat templates reject others."),
     )
     assistant_after_tool: bool = option(
-        False, "Whether a message of the assistant must stand between a tool's result and what is said next; one is put there."
+        False, "Whether a tool result must be followed by an assistant message; if so, one is inserted."
     )
     custom_tools: bool = option(
-        False, "Whether tools of the type `custom` are known there; elsewhere each is sent as a function whose input is a text."
+        False,
+        ("Whether tools of the type `custom` are supported; otherwise each is sent as a function with one text argument."),
     )
-    stream_usage: bool = option(True, "Whether usage at a stream's end can be asked for.")
-    source: str = option("", "The public page that says so.")
-    checked: str = option("", "The month in which that page was read.")
-    note: str = option("", "One line that a user should know.")
-    api_key: str = option("", "Where the key is: `env:NAME`, `file:PATH` or `keyring:NAME`.", reference=True)
+    stream_usage: bool = option(True, "Whether usage can be requested at the end of a stream.")
+    source: str = option("", "The public page that documents this.")
+    checked: str = option("", "The month in which that page was last checked.")
+    note: str = option("", "A note for users, in one line.")
+    api_key: str = option("", "A reference to the key: `env:NAME`, `file:PATH` or `keyring:NAME`.", reference=True)
     host_env: str = option(
         "",
-        "The environment variable in which the server's own tools look for its host and port, `HOST[:PORT]` or a URL.",
+        ("The environment variable in which the server's own tools expect its address, as `HOST[:PORT]` or a URL."),
     )
     untrusted: frozenset[str] = frozenset()
     """The keys that a file said which was found in a folder and named by nobody; they lead no secret anywhere."""

@@ -35,31 +35,31 @@ SECTIONS = (
     Section(
         "routes.NAME",
         Route,
-        "A model name of your own: which targets answer to it, and how one is chosen.",
+        "A model name of your own: the targets it resolves to, and how one is chosen.",
         needed=("targets",),
     ),
-    Section("aliases", None, "Other names for targets and routes: the name on the left, what it means on the right."),
+    Section("aliases", None, 'Other names for targets and routes: `name = "target or route"`.'),
     Section(
         "providers.NAME",
         Row,
-        "A vendor or a server of your own, or what is to be otherwise about a known vendor. One of your own needs `wire` and "
-        "`base_url`.",
+        "A vendor or server of your own, or changed settings for a known vendor. One of your own requires "
+        "`wire` and `base_url`.",
         without=INTERNAL,
     ),
     Section(
         "prices.NAME",
         Price,
-        "What a model costs, in US dollars per million tokens; `NAME` is `provider/model`, in quotes. It goes before what the "
-        "extra `prices` knows, and after what the backend itself says that it bills.",
+        "The price of a model in US dollars per million tokens; `NAME` is `provider/model`, in quotes. It "
+        "overrides the price table of the extra `prices`, but not a cost that the backend reports itself.",
     ),
-    Section("local.models.NAME", LocalModel, "A model on this machine: a table, or the path of a GGUF file alone."),
+    Section("local.models.NAME", LocalModel, "A model on this machine: a table, or just the path of a GGUF file."),
 )
 
 
 def schema() -> dict[str, Any]:
     """For a whole file."""
     top: dict[str, Any] = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "polychat.toml", **_object({})}
-    about = "What the command and the library ask where no model is named; `POLYCHAT_MODEL` goes first."
+    about = "The model that the command and the library use if none is given; `POLYCHAT_MODEL` overrides it."
     top["properties"]["default_model"] = {"type": "string", "description": about}
     for section in SECTIONS:
         at = top

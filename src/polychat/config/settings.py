@@ -44,45 +44,43 @@ def option(
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of a client is borne with."""
+    """Limits on what clients may send."""
 
-    body: int = option(32 * 1024 * 1024, "Bytes of a request's body; more is answered with 413.", least=1024)
+    body: int = option(32 * 1024 * 1024, "Maximum size of a request body in bytes; a larger one gets 413.", least=1024)
     body_total: int = option(
         1024 * 1024 * 1024,
-        "Bytes of the bodies of all requests under way in one worker; a request that would exceed it is answered with 503 "
-        "and `retry-after`.",
+        "Maximum total size in bytes of the bodies of all requests in progress in one worker; a request that "
+        "would exceed it gets 503 with `retry-after`.",
         least=1024,
     )
-    head: int = option(64 * 1024, "Bytes of a request's line and headers; more is answered with 431.", least=1024)
-    depth: int = option(64, "Arrays and objects inside each other in a request's JSON.", least=8, most=500)
-    messages: int = option(4096, "Turns of a conversation.", least=1)
+    head: int = option(64 * 1024, "Maximum size of the request line and headers in bytes; more gets 431.", least=1024)
+    depth: int = option(64, "Maximum nesting depth of a request's JSON.", least=8, most=500)
+    messages: int = option(4096, "Maximum number of messages in a request.", least=1)
     concurrent: int = option(
-        10_000, "Requests answered at the same time by one worker; one more is answered with 429 and `retry-after`.", least=1
+        10_000, "Maximum number of concurrent requests per worker; more get 429 with `retry-after`.", least=1
     )
-    head_seconds: float = option(10.0, "Seconds a client may take for a request's line and headers.", least=0.1)
-    body_seconds: float = option(30.0, "Seconds a client may let pass without a byte of the body it announced.", least=0.1)
-    upload_seconds: float = option(
-        300.0, "Seconds a client may take for the whole of a request's body, however steadily it comes.", least=0.1
-    )
-    send_seconds: float = option(60.0, "Seconds a client may let pass without reading of what waits for it.", least=0.1)
-    keep_alive: float = option(75.0, "Seconds an idle connection is kept.", least=0.0)
+    head_seconds: float = option(10.0, "Seconds within which a client must send the request line and headers.", least=0.1)
+    body_seconds: float = option(30.0, "Maximum pause in seconds while a client sends a request body.", least=0.1)
+    upload_seconds: float = option(300.0, "Seconds within which a client must send the whole request body.", least=0.1)
+    send_seconds: float = option(60.0, "Maximum pause in seconds while a client reads a response.", least=0.1)
+    keep_alive: float = option(75.0, "Seconds after which an idle connection is closed.", least=0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
     """Replies of `/v1/responses` that are kept for `previous_response_id`, in memory, each worker its own."""
 
-    replies: int = option(1000, "Replies kept at most; the oldest goes first. 0 keeps none.", least=0)
-    bytes: int = option(64 * 1024 * 1024, "Bytes they may take together.", least=0)
-    seconds: float = option(3600.0, "Seconds each is kept.", least=1.0)
+    replies: int = option(1000, "Maximum number of stored replies; the oldest is removed first. 0 stores none.", least=0)
+    bytes: int = option(64 * 1024 * 1024, "Maximum total size of the stored replies in bytes.", least=0)
+    seconds: float = option(3600.0, "Seconds for which a reply is stored.", least=1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class KeySettings:
-    """What is otherwise for the requests that come with one key; see ``gateway/chat/preferences.py``."""
+    """Settings that differ for requests with one key; see ``gateway/chat/preferences.py``."""
 
-    on_loss: OnLossSetting | None = option(None, "`gateway.on_loss` for the requests that come with this key.")
-    hosted_tools: HostedSetting | None = option(None, "`gateway.hosted_tools` for the requests that come with this key.")
+    on_loss: OnLossSetting | None = option(None, "Overrides `gateway.on_loss` for requests with this key.")
+    hosted_tools: HostedSetting | None = option(None, "Overrides `gateway.hosted_tools` for requests with this key.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,42 +89,43 @@ class Rules:
 
     attempts: int = option(
         3,
-        "How many times backends are asked in all before the client is told of a failure. A request that its client repeats "
-        "(`x-stainless-retry-count`) gets as many fewer, and no target twice.",
+        "Maximum number of attempts per request, across all targets. A request that its client retries "
+        "(`x-stainless-retry-count`) gets correspondingly fewer, and no target twice.",
         least=1,
         most=20,
     )
-    budget: float = option(60.0, "Seconds after which no further attempt begins.", least=0.0)
+    budget: float = option(60.0, "Seconds after which no further attempt starts.", least=0.0)
     max_wait: float = option(
         10.0,
-        "Seconds a request may wait for a target that said when to come back. Where the wait is longer, the client gets the "
-        "failure at once, with `retry-after`.",
+        "Maximum wait in seconds for a target that sent `retry-after`. If the wait is longer, the client "
+        "gets the error at once, with `retry-after`.",
         least=0.0,
     )
     cooldown: float = option(
         15.0,
-        "Seconds a target is passed over: after three failures in a row, or at once where its key or its quota is refused.",
+        (
+            "Seconds for which a target is skipped after three failures in a row, or at once if it refuses the "
+            "key or the quota is used up."
+        ),
         least=0.0,
     )
-    connect_timeout: float = option(10.0, "Seconds for a connection.", least=0.001)
-    first_timeout: float = option(600.0, "Seconds until a reply begins.", least=0.001)
-    idle_timeout: float = option(300.0, "Seconds without a byte amid a reply.", least=0.001)
-    timeout: float = option(0.0, "Seconds for all of it; 0 sets no limit.", least=0.0)
-    on_loss: OnLossSetting | None = option(None, "`gateway.on_loss` for the requests that are answered by these rules.")
-    hosted_tools: HostedSetting | None = option(
-        None, "`gateway.hosted_tools` for the requests that are answered by these rules."
-    )
+    connect_timeout: float = option(10.0, "Timeout in seconds for opening a connection.", least=0.001)
+    first_timeout: float = option(600.0, "Timeout in seconds until the reply starts.", least=0.001)
+    idle_timeout: float = option(300.0, "Timeout in seconds between two reads of a reply.", least=0.001)
+    timeout: float = option(0.0, "Timeout in seconds for the whole request; 0 means no limit.", least=0.0)
+    on_loss: OnLossSetting | None = option(None, "Overrides `gateway.on_loss` for requests to these targets.")
+    hosted_tools: HostedSetting | None = option(None, "Overrides `gateway.hosted_tools` for requests to these targets.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Direct(Rules):
     """Targets that a client names itself, as `provider/model`: the settings of a route, without its targets."""
 
-    attempts: int = option(2, "How many times the backend is asked before the client is told of a failure.", least=1, most=20)
+    attempts: int = option(2, "Maximum number of attempts per request.", least=1, most=20)
     max_wait: float = option(
         2.0,
-        "Seconds a request may wait for a target that said when to come back. Where the wait is longer, the client gets the "
-        "failure at once, with `retry-after`.",
+        "Maximum wait in seconds for a target that sent `retry-after`. If the wait is longer, the client "
+        "gets the error at once, with `retry-after`.",
         least=0.0,
     )
 
@@ -135,13 +134,13 @@ class Direct(Rules):
 class Price:
     """US dollars per million tokens."""
 
-    prompt: float = option(0.0, "Of what is asked.", least=0.0)
-    completion: float = option(0.0, "Of what is answered, thoughts too.", least=0.0)
+    prompt: float = option(0.0, "Price of prompt tokens.", least=0.0)
+    completion: float = option(0.0, "Price of completion tokens, reasoning included.", least=0.0)
     cached: float | None = option(
-        None, "Of what the backend had in its cache. Without it those tokens cost as `prompt`.", least=0.0
+        None, "Price of prompt tokens read from the backend's cache. By default the same as `prompt`.", least=0.0
     )
     cache_write: float | None = option(
-        None, "Of what the backend put into its cache. Without it those tokens cost as `prompt`.", least=0.0
+        None, "Price of prompt tokens written to the backend's cache. By default the same as `prompt`.", least=0.0
     )
 
 
@@ -149,57 +148,75 @@ class Price:
 class Gateway:
     """`polychat serve`: where it listens, who has access, how it answers."""
 
-    host: str = option("127.0.0.1", "The address to listen on. Any other than loopback demands `keys`.")
-    port: int = option(8000, "The port; 0 picks a free one.", least=0, most=65535)
-    workers: int = option(1, "Processes that share the port.", least=1, most=256)
-    uds: str = option("", "A Unix socket to listen on in place of host and port.")
-    tls_cert: str = option("", "A file with the TLS certificate and its chain (PEM); needs `tls_key`.")
-    tls_key: str = option("", "The file with the certificate's private key (PEM).")
+    host: str = option("127.0.0.1", "The address to listen on. Any address other than loopback requires `keys`.")
+    port: int = option(8000, "The port to listen on; 0 picks a free port.", least=0, most=65535)
+    workers: int = option(1, "Number of worker processes that share the port.", least=1, most=256)
+    uds: str = option("", "The path of a Unix socket to listen on instead of host and port.")
+    tls_cert: str = option("", "File with the TLS certificate and its chain (PEM); requires `tls_key`.")
+    tls_key: str = option("", "File with the certificate's private key (PEM).")
     keys: Mapping[str, str] = option(
         dict,
-        "Who may come in: a name of yours, and a reference to the key (`env:NAME`, `file:PATH`, `keyring:NAME`).",
+        (
+            "The keys that clients authenticate with: a name of your choice, and a reference to the key "
+            "(`env:NAME`, `file:PATH`, `keyring:NAME`)."
+        ),
         reference=True,
     )
-    cors: tuple[str, ...] = option((), "Origins of web pages that may call, such as `https://chat.example.com`; `*` is all.")
+    cors: tuple[str, ...] = option(
+        (), "Origins of web pages that may call the gateway, such as `https://chat.example.com`; `*` allows all."
+    )
     heartbeat: float = option(
-        15.0, "Seconds of a backend's silence after which a stream is sent a comment; 0 sends none.", least=0.0
+        15.0,
+        ("Interval in seconds at which a stream gets a heartbeat while the backend sends nothing; 0 sends none."),
+        least=0.0,
     )
     on_disconnect: str = option(
         "cancel",
-        "What becomes of a reply whose client has left: `cancel`, or `drain:SECONDS` reads on for so long.",
+        ("What to do with a reply when its client disconnects: `cancel` it, or `drain:SECONDS` to keep reading for that long."),
         pattern=r"cancel|drain:[0-9]+(\.[0-9]+)?",
         form='"cancel" or "drain:SECONDS"',
     )
-    grace: float = option(30.0, "Seconds that running replies are given to end after SIGTERM.", least=0.0)
+    grace: float = option(30.0, "Seconds that requests in progress get to finish after SIGTERM.", least=0.0)
     on_loss: OnLossSetting = option(
         "report",
-        "What to do where a backend cannot take a part of a request: `refuse`, `report` it in a header and refuse only what "
-        "changes the answer's form, or `allow`. A route, `[gateway.direct]`, a key and the header `x-polychat-on-loss` may "
-        "each say otherwise.",
+        "What to do if the backend does not support a field of a request: `refuse` the request, `report` "
+        "dropped fields in a header and refuse only those that change the form of the reply, or `allow`. A "
+        "route, `[gateway.direct]`, a key and the header `x-polychat-on-loss` can each override it.",
     )
     hosted_tools: HostedSetting = option(
         "drop",
-        "What to do with tools that only another vendor's backend can run, such as its web search: `drop` leaves out those "
-        "that `tool_choice` does not demand and names them in `x-polychat-losses`, `refuse` answers 400. A route, "
-        "`[gateway.direct]`, a key and the header `x-polychat-hosted-tools` may each say otherwise.",
+        "What to do with tools that only another vendor's backend can run, such as its web search: `drop` "
+        "leaves out those that `tool_choice` does not require and lists them in `x-polychat-losses`; "
+        "`refuse` responds with 400. A route, `[gateway.direct]`, a key and the header "
+        "`x-polychat-hosted-tools` can each override it.",
     )
-    sites: str = option("local/smollm2", "The model that answers at the chat sites' doors (`/sites/…`); empty closes them.")
+    sites: str = option(
+        "local/smollm2", "The model that answers on the chat sites' endpoints (`/sites/…`); empty disables them."
+    )
     sites_era: SitesEra = option(
         "1.9",
-        "Which time the chat sites behave as in, by the versions of the plugin AI Engine. `1.9` suits the clients of 2023 to "
-        "early 2025; `2.0` wants a nonce, and AI Power streams; `2.4` gives the nonce by `start_session`.",
+        "The version of the AI Engine plugin that the chat sites emulate. `1.9` suits clients from 2023 to "
+        "early 2025; `2.0` requires a nonce, and AI Power streams; `2.4` issues the nonce by `start_session`.",
     )
-    log: LogForm = option("human", "A line a request on standard error: for people, as JSON, or none.")
-    log_sample: float = option(1.0, "The share of good requests that get a line; failed ones always do.", least=0.0, most=1.0)
-    log_text: bool = option(False, "Whether the line holds what was asked and answered.")
-    telemetry: bool = option(False, "OpenTelemetry traces and metrics, sent where the OTEL_… variables say (extra `otel`).")
-    limits: Limits = option(Limits, "Bounds on what clients may send.")
-    store: Store = option(Store, "What `/v1/responses` keeps.")
+    log: LogForm = option("human", "The format of the request log on standard error: `human`, `json`, or `off`.")
+    log_sample: float = option(
+        1.0, "The share of successful requests to log; failed requests are always logged.", least=0.0, most=1.0
+    )
+    log_text: bool = option(False, "Whether the log contains the text of requests and replies.")
+    telemetry: bool = option(
+        False,
+        (
+            "Whether to export OpenTelemetry traces and metrics, as the OTEL_… environment variables configure "
+            "(requires the extra `otel`)."
+        ),
+    )
+    limits: Limits = option(Limits, "Limits on what clients may send.")
+    store: Store = option(Store, "Which replies of `/v1/responses` are stored.")
     direct: Direct = option(
-        Direct, "Targets that a client names itself, as `provider/model`: the settings of a route, without its targets."
+        Direct, ("Settings for targets that clients name themselves as `provider/model`: those of a route, without `targets`.")
     )
     key_settings: Mapping[str, KeySettings] = option(
-        dict, "What is otherwise for requests that come with one of `keys`; `NAME` is the key's name there."
+        dict, "Settings that differ for requests with one of `keys`; `NAME` is the key's name there."
     )
 
 
@@ -207,10 +224,10 @@ class Gateway:
 class Route(Rules):
     """A model name of your own: which targets answer to it, and how one is chosen."""
 
-    targets: tuple[str, ...] = option((), "`provider/model`, or another route's name; at least one.")
+    targets: tuple[str, ...] = option((), "The targets: `provider/model` or the name of another route; at least one.")
     strategy: Strategy = option(
         "ordered",
-        "`ordered` asks the first that is well, `random` by weight, `round-robin` each in turn, `fastest` the one whose first "
-        "piece comes soonest of late.",
+        "How a target is chosen: `ordered` takes the first healthy one, `random` draws by weight, "
+        "`round-robin` takes turns, `fastest` takes the one with the lowest recent time to first token.",
     )
-    weights: tuple[float, ...] = option((), "For `random`: a number a target.", least=0.0)
+    weights: tuple[float, ...] = option((), "For `random`: one weight per target.", least=0.0)
