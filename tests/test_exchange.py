@@ -1,4 +1,4 @@
-"""One request to an API, by the fast path or by the session of the chat sites: the same in all but speed."""
+"""One request to an API, from the library down to the connection."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ import pytest
 import polychat
 from polychat import errors
 from polychat.events import Finish, Start, Text, Usage
-from polychat.http import exchange
 from polychat.http.exchange import Exchange
-from polychat.http.pool.pool import PooledResponse
-from polychat.http.session.response import StreamResponse
 from polychat.wire.faults import Fault
 
 from .furniture.doors import Door
@@ -23,19 +20,11 @@ from .furniture.server import Say, Seen
 HELLO = [[Start("one", "m")], [Text("Hel")], [Text("lo")], [Usage(1, 2, 3), Finish("complete", "stop")]]
 
 
-@pytest.fixture(params=["fast", "without httptools"])
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type[Any]:
-    """Both ways; the class of what each gives."""
-    fast = request.param == "fast"
-    monkeypatch.setattr(exchange, "_FAST", fast)
-    return PooledResponse if fast else StreamResponse
-
-
 def options(url: str) -> dict[str, Any]:
     return {"model": "openai/m", "base_url": f"{url}/v1", "api_key": "long-enough-a-key"}
 
 
-async def test_both_ways_carry_the_same(serve: Any, kind: type[Any]) -> None:
+async def test_a_request_and_its_answer_arrive(serve: Any) -> None:
     """Method, target, headers and body arrive; status, headers and body come back."""
 
     async def echo(seen: Seen, say: Say) -> None:
@@ -44,13 +33,12 @@ async def test_both_ways_carry_the_same(serve: Any, kind: type[Any]) -> None:
     server = await serve(echo)
     headers = {"X-Team": "blue", "Content-Type": "application/json"}
     async with Exchange("POST", f"{server.url}/v1/x?a=b", headers, b'{"a":1}') as response:
-        assert type(response) is kind
         assert (response.status, response.ok, response.headers["x-way"]) == (201, True, "back")
         assert await response.json() == {"got": {"a": 1}, "team": "blue"}
     assert (server.seen[0].method, server.seen[0].target) == ("POST", "/v1/x?a=b")
 
 
-async def test_both_ways_answer_and_keep_the_connection(serve: Any, kind: type[Any]) -> None:
+async def test_an_answer_leaves_the_connection_for_the_next(serve: Any) -> None:
     """Whole and streamed; the next ask goes over the same connection."""
     server = await serve(Door("openai-chat", HELLO))
     assert (await polychat.ask("hi", **options(server.url))).text == "Hello"
@@ -60,7 +48,7 @@ async def test_both_ways_answer_and_keep_the_connection(serve: Any, kind: type[A
     assert server.connections == 1
 
 
-async def test_both_ways_tell_a_cut_reply(serve: Any, kind: type[Any]) -> None:
+async def test_a_cut_reply_is_told(serve: Any) -> None:
     """``Truncated``, with what came."""
     server = await serve(Door("openai-chat", HELLO, cut_after=2))
     with pytest.raises(errors.Truncated) as caught:
@@ -70,7 +58,7 @@ async def test_both_ways_tell_a_cut_reply(serve: Any, kind: type[Any]) -> None:
     assert (reply.verdict, caught.value.text) == ("truncated", "Hel")
 
 
-async def test_both_ways_tell_a_refusal(serve: Any, kind: type[Any]) -> None:
+async def test_a_refusal_is_told(serve: Any) -> None:
     """By status, with the vendor's words, when to come again, and without the key that some repeat."""
     door = Door("openai-chat", fault=Fault("slow down, long-enough-a-key", "rate_limit", 429))
     server = await serve(door)
@@ -80,7 +68,7 @@ async def test_both_ways_tell_a_refusal(serve: Any, kind: type[Any]) -> None:
     assert "long-enough" not in str(caught.value)
 
 
-async def test_both_ways_follow_no_redirect(serve: Any, kind: type[Any]) -> None:
+async def test_no_redirect_is_followed(serve: Any) -> None:
     """A key is not sent elsewhere: the redirect is an error."""
 
     async def elsewhere(seen: Seen, say: Say) -> None:
@@ -94,7 +82,7 @@ async def test_both_ways_follow_no_redirect(serve: Any, kind: type[Any]) -> None
     assert len(server.seen) == 1
 
 
-async def test_both_ways_close_when_left(serve: Any, kind: type[Any]) -> None:
+async def test_an_ask_that_is_left_closes_its_connection(serve: Any) -> None:
     """Cancelled amid a silent reply, the connection is gone at once."""
     waiting, gone = asyncio.Event(), asyncio.Event()
 
@@ -114,7 +102,7 @@ async def test_both_ways_close_when_left(serve: Any, kind: type[Any]) -> None:
         await gone.wait()
 
 
-async def test_both_ways_have_the_total_clock(serve: Any, kind: type[Any]) -> None:
+async def test_an_ask_has_the_total_clock(serve: Any) -> None:
     """A server that never answers is given up."""
 
     async def silent(seen: Seen, say: Say) -> None:
@@ -126,9 +114,8 @@ async def test_both_ways_have_the_total_clock(serve: Any, kind: type[Any]) -> No
     assert caught.value.clock == "total"
 
 
-async def test_a_socks_proxy_goes_by_the_session(serve: Any) -> None:
-    """The pool speaks no SOCKS: such a proxy is gone through all the same."""
-    pytest.importorskip("aiohttp_socks", reason="it comes with the extra [socks]")
+async def test_an_ask_goes_through_a_socks_proxy(serve: Any) -> None:
+    """As through any other."""
     server = await serve(Door("openai-chat", HELLO))
     async with socks_proxy() as proxy:
         reply = await polychat.ask("hi", proxy=f"socks5h://127.0.0.1:{proxy.port}", timeout=20, **options(server.url))

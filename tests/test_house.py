@@ -412,7 +412,7 @@ def test_the_lock_is_of_this_project() -> None:
     wanted = [
         Requirement(line) for group in [project["project"]["dependencies"], *groups] for line in group if isinstance(line, str)
     ]
-    locked = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements" / "dev.txt").read_text(), re.MULTILINE))
+    locked = dict(re.findall(r"^([\w.-]+)(?:\[.*\])?==(\S+)", (ROOT / "requirements" / "dev.txt").read_text(), re.MULTILINE))
     stale = [
         str(need) for need in wanted if need.name != "polychat" and not need.specifier.contains(locked.get(need.name, "0"))
     ]

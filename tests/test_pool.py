@@ -1,4 +1,4 @@
-"""The fast path: what it sends, and how what comes back is read."""
+"""The pool: what it sends, and how what comes back is read."""
 
 from __future__ import annotations
 

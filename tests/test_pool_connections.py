@@ -1,4 +1,4 @@
-"""The fast path's connections: which are kept, who waits for one and how long, and what is left behind."""
+"""The pool's connections: which are kept, who waits for one and how long, and what is left behind."""
 
 from __future__ import annotations
 
@@ -498,6 +498,6 @@ async def test_a_pool_that_is_closed_cuts_off_and_takes_no_more(serve: Serve, ow
 
 
 def test_no_http_client_is_loaded() -> None:
-    """The fast path knows aiohttp's errors only when there is an error."""
+    """The pool knows aiohttp's errors only when there is an error."""
     code = "import polychat.http.pool.pool, sys; sys.exit('aiohttp' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

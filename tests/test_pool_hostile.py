@@ -1,4 +1,4 @@
-"""Servers that mean ill or are broken, asked over the fast path: each gives one of our errors, in bounded time and memory."""
+"""Servers that mean ill or are broken, asked by the pool: each gives one of our errors, in bounded time and memory."""
 
 from __future__ import annotations
 

@@ -1,10 +1,12 @@
-"""TLS and proxies on the fast path: verified, tunnelled, and with passwords that nobody is shown."""
+"""TLS and proxies of the pool: verified, tunnelled, and with passwords that nobody is shown."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from polychat.http.proxy import environment_proxy
 from polychat.http.timeouts import Timeouts
 
 from .furniture import tls
-from .furniture.proxies import http_proxy, listening
+from .furniture.proxies import Proxying, http_proxy, listening, socks_proxy
 from .furniture.server import Say, Seen, Server, serving
 
 Serve = Callable[..., Awaitable[Server]]
@@ -84,18 +86,29 @@ async def test_https_asked_of_http_is_an_error_that_says_so() -> None:
 # Proxies
 
 
+KINDS = ["http", "https", "socks5", "socks5h"]
+
+
+def proxy_of(kind: str, **options: Any) -> AbstractAsyncContextManager[Proxying]:
+    if kind.startswith("socks"):
+        return socks_proxy(**options)
+    return http_proxy(tls=tls.server_context() if kind == "https" else None, **options)
+
+
 async def _through(kind: str, secure: bool) -> None:
     async with (
         serving(echo, tls.server_context() if secure else None) as server,
-        http_proxy(LOGIN, tls=tls.server_context() if kind == "https" else None) as proxy,
+        proxy_of(kind, login=LOGIN) as proxy,
     ):
         for _ in range(2):
-            answer = await said(f"{server.url}/a?b=c", proxy.url_for(*QUOTED))
+            answer = await said(f"{server.url}/a?b=c", proxy.url_for(*QUOTED, kind))
             assert (answer["path"], answer["body"]) == ("/a?b=c", "hi")
             assert "proxy-authorization" not in answer["names"]
         assert proxy.logins == [LOGIN] * len(proxy.seen)
         host = server.url.partition("//")[2]
-        if secure:
+        if kind.startswith("socks"):
+            assert [(passed.what, passed.port) for passed in proxy.seen] == [("address", server.port)]
+        elif secure:
             assert [passed.what for passed in proxy.seen] == [f"CONNECT {host}"]  # the tunnel is kept
         else:
             assert [passed.what for passed in proxy.seen] == [f"POST {server.url}/a?b=c"] * 2
@@ -103,7 +116,7 @@ async def _through(kind: str, secure: bool) -> None:
 
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
 @pytest.mark.parametrize("secure", [False, True])
-@pytest.mark.parametrize("kind", ["http", "https"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.usefixtures("_trusted")
 def test_every_request_goes_through(kind: str, secure: bool, loop: Any) -> None:
     """With its login, to servers with TLS and without, and the login goes no further; on either loop."""
@@ -151,7 +164,7 @@ async def test_what_is_no_proxy(says: bytes) -> None:
     assert pool()._count == 0
 
 
-@pytest.mark.parametrize("kind", ["http", "https"])
+@pytest.mark.parametrize("kind", KINDS)
 async def test_whose_certificate_does_not_hold_is_told(
     serve: Serve, kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -162,32 +175,95 @@ async def test_whose_certificate_does_not_hold_is_told(
             with pytest.raises(errors.ProxyFailed, match="the TLS certificate of the proxy"):
                 await said(server.url, proxy.url)
     monkeypatch.setenv("SSL_CERT_FILE", str(tls.ca_file(tmp_path)))
-    async with http_proxy(tls=tls.server_context() if kind == "https" else None) as proxy:
+    async with proxy_of(kind) as proxy:
         with pytest.raises(errors.CertificateRefused):
-            await said(server.url, proxy.url)
+            await said(server.url, f"{kind}://127.0.0.1:{proxy.port}")
     assert server.seen == []
 
 
 async def test_connections_through_different_proxies_are_different(serve: Serve) -> None:
-    """And a SOCKS proxy is refused by name: it is not for this path."""
+    """Of any kind."""
     server = await serve(echo)
-    async with http_proxy() as one, http_proxy() as two:
-        for proxy in (one.url, two.url, None):
+    async with http_proxy() as one, http_proxy() as two, socks_proxy() as three, socks_proxy() as four:
+        for proxy in (one.url, two.url, three.url, four.url, None):
             await said(server.url, proxy)
-        assert (one.through, two.through) == (1, 1)
-    with pytest.raises(errors.BadInput, match="SOCKS") as caught:
-        await said(server.url, "socks5://127.0.0.1:1")
-    assert caught.value.field == "proxy"
+        assert (one.through, two.through, three.through, four.through) == (1, 1, 1, 1)
 
 
-async def test_a_proxy_that_keeps_silent_has_the_connect_clock() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_proxy_that_keeps_silent_has_the_connect_clock(kind: str) -> None:
     """It is part of getting a connection."""
-    async with listening(lambda reader, _: reader.read(-1)) as proxy:
-        mine = Pool()
+    async with listening(lambda reader, _: reader.read(-1)) as listener:
+        mine, proxy = Pool(), f"{kind}://127.0.0.1:{listener.port}"
         with pytest.raises(errors.TimedOut, match="connect"):
-            await mine.request("GET", "https://127.0.0.1:9", headers={}, proxy=proxy.url, timeouts=Timeouts(connect=0.05))
+            await mine.request("GET", "https://127.0.0.1:9", headers={}, proxy=proxy, timeouts=Timeouts(connect=0.05))
         assert mine._count == 0
         await mine.close()
+
+
+# SOCKS
+
+
+@pytest.mark.parametrize(("kind", "what"), [("socks5", "address"), ("socks5h", "domain")])
+async def test_who_looks_names_up(serve: Serve, kind: str, what: str) -> None:
+    """As curl has it: ``socks5`` here, ``socks5h`` there."""
+    server = await serve(echo)
+    async with socks_proxy() as proxy:
+        await said(f"http://localhost:{server.port}/", f"{kind}://127.0.0.1:{proxy.port}")
+    assert [passed.what for passed in proxy.seen] == [what]
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_a_socks_proxys_own_no(serve: Serve, secure: bool) -> None:
+    """Without the right login, and when it cannot get through: an error of the proxy, without its password."""
+    server = await serve(echo, tls.server_context() if secure else None)
+    async with socks_proxy(LOGIN) as proxy:
+        for url in (proxy.url, proxy.url_for("me", "SECRET")):
+            with pytest.raises(errors.ProxyFailed, match=proxy.url) as caught:
+                await said(server.url, url)
+            assert "SECRET" not in f"{caught.value!r} {caught.value.__cause__!r} {caught.value.__context__!r}"
+    async with socks_proxy(refuse=2) as proxy:
+        with pytest.raises(errors.ProxyFailed, match="not allowed"):
+            await said(server.url, proxy.url)
+    with pytest.raises(errors.ProxyFailed, match=proxy.url):  # it is there no more
+        await said(server.url, proxy.url)
+    assert (server.seen, pool()._count) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    "says", [b"", b"SSH-2.0-OpenSSH_9.6\r\n", b"\x00" * 64, b"\x05\x00\x05\x00\x00\x03\x02\xff\xff\x00\x00"]
+)
+async def test_what_is_no_socks_proxy(says: bytes) -> None:
+    """Whatever it says and then closes, the proxy is named."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(says)
+        await writer.drain()
+
+    async with listening(talk, "socks5h") as proxy:
+        with pytest.raises(errors.ProxyFailed, match=proxy.url):
+            await said("https://127.0.0.1:9/", proxy.url)
+    assert pool()._count == 0
+
+
+async def test_a_servers_407_is_its_own_behind_a_socks_proxy(serve: Serve) -> None:
+    """SOCKS has no statuses."""
+
+    async def refuse(seen: Seen, say: Say) -> None:
+        await say.whole(b"", 407)
+
+    server = await serve(refuse)
+    async with socks_proxy() as proxy, await pool().request("GET", server.url, headers={}, proxy=proxy.url) as response:
+        assert response.status == 407
+
+
+async def test_socks_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the extra to install."""
+    monkeypatch.setitem(sys.modules, "python_socks", None)
+    with pytest.raises(errors.MissingPackage, match=r"polychat\[socks\]"):
+        await said("http://127.0.0.1:9/", "socks5://127.0.0.1:9")
+    assert pool()._count == 0
 
 
 # The environment's proxies

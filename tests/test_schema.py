@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
@@ -10,7 +9,7 @@ import msgspec
 import pydantic
 import pytest
 
-from polychat.errors import BadInput, BadReply, MissingPackage
+from polychat.errors import BadInput, BadReply
 from polychat.providers._schema import shape_of
 
 
@@ -115,11 +114,3 @@ def test_what_is_no_schema_is_bad_input(kind: Any) -> None:
     """The field is named."""
     with pytest.raises(BadInput, match="schema"):
         shape_of(kind)
-
-
-def test_a_type_without_msgspec_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where msgspec is not installed a dataclass needs it, and the error says how to have it; pydantic needs it not."""
-    monkeypatch.setitem(sys.modules, "msgspec", None)
-    with pytest.raises(MissingPackage, match=r"polychat\[fast\]"):
-        shape_of(Point)
-    assert shape_of(Dog).parsed('{"name":"Rex"}').name == "Rex"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from ..errors import StatusError
 
 if TYPE_CHECKING:
-    from ..http.exchange import Answer
     from ..http.pool.pool import Pool, PooledResponse
     from ..http.timeouts import Timeouts
     from ..providers._notes import Notes
@@ -22,15 +21,16 @@ class Relay:
     def __init__(
         self,
         base_url: str,
-        way: tuple[Callable[[], Pool], str | None],
+        pool: Callable[[], Pool],
+        proxy: str | None,
         headers: Mapping[str, str],
         fit: Callable[[Mapping[str, Any], Notes], dict[str, Any]] | None,
         *,
         usage: bool,
-        refusal: Callable[[Answer], Awaitable[StatusError]],
+        refusal: Callable[[PooledResponse], Awaitable[StatusError]],
     ) -> None:
         self.url = self._base = base_url
-        self._pool, self._proxy = way
+        self._pool, self._proxy = pool, proxy
         self._headers = dict(headers)
         self.fit = fit
         """Makes the fields of a body, each still in JSON, those that this backend takes; ``None``: it takes any."""
@@ -77,7 +77,7 @@ _FOREIGN = b'"pc1.'
 _LIMITS = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 
-def rate_limits(answer: Answer) -> list[tuple[bytes, bytes]]:
+def rate_limits(answer: PooledResponse) -> list[tuple[bytes, bytes]]:
     """The headers that tell how much more may be asked, their names in lower case."""
     return [
         (name.lower(), value)

@@ -33,7 +33,8 @@ from .keys import Endpoint
 from .relay import Relay, rate_limits
 
 if TYPE_CHECKING:
-    from ..http.exchange import Answer, Exchange
+    from ..http.exchange import Exchange
+    from ..http.pool.pool import PooledResponse
 
 TIMEOUT = 600.0
 """Seconds of a whole call, unless the caller says otherwise: models that think take their time."""
@@ -127,14 +128,13 @@ class VendorBackend(Backend):
             self._relay = relay
         return relay
 
-    def _relay_made(self) -> Relay | None:
-        from ..http.exchange import fast_way  # no import of a provider loads an HTTP client
+    def _relay_made(self) -> Relay:
+        from ..http.pool.pool import pool  # no import of a provider loads an HTTP client
 
         row, base = self.row, self.address()
-        if (way := fast_way(self._endpoint.proxy(base))) is None:
-            return None
+        proxy, headers = self._endpoint.proxy(base), self._endpoint.headers()
         fit = partial(fitted_as_it_came, row=row) if changes(row) else None
-        return Relay(base, way, self._endpoint.headers(), fit, usage=row.stream_usage, refusal=self.refusal)
+        return Relay(base, pool, proxy, headers, fit, usage=row.stream_usage, refusal=self.refusal)
 
     def models(self) -> list[str]:
         return list(self.row.serves)
@@ -196,7 +196,7 @@ class VendorBackend(Backend):
         url = path if path.startswith("https://") else call.base_url + path
         return call.exchange(method, url, self._endpoint.headers(api_key), body, self._endpoint.proxy)
 
-    async def refusal(self, response: Answer) -> StatusError:
+    async def refusal(self, response: PooledResponse) -> StatusError:
         """The error of a status other than 2xx, with what the vendor says of it."""
         try:
             body = await response.read()

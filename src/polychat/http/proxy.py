@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from ..config.environment import variable
 from ..errors import BadInput, MissingPackage
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from aiohttp import TCPConnector
 
 _PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
@@ -63,11 +65,6 @@ def proxy_of(url: object, name: str = "proxy") -> Proxy:
     return proxy
 
 
-def is_socks(url: str | None) -> bool:
-    """Whether a proxy's URL, in any case, names a SOCKS proxy; it may still be one that ``proxy_of`` refuses."""
-    return url is not None and url[:5].lower() == "socks"
-
-
 def _fits_socks(word: bytes) -> bool:
     """SOCKS5 counts user and password in one byte; beyond ASCII nothing says what the bytes would mean."""
     return 0 < len(word) <= 255 and word.isascii()
@@ -110,16 +107,38 @@ class Proxies:
 
 
 def socks_connector(proxy: Proxy) -> TCPConnector:
-    """Connections through a SOCKS5 proxy. Names are looked up by the proxy for ``socks5h``, here for ``socks5``."""
-    connector: TCPConnector = _aiohttp_socks().ProxyConnector(
-        host=proxy.host,
-        port=proxy.port,
-        username=None if proxy.user is None else proxy.user.decode(),
-        password=proxy.password.decode(),
-        rdns=proxy.scheme == "socks5h",
-        limit=0,
-    )
+    """aiohttp's connections through a SOCKS5 proxy."""
+    connector: TCPConnector = _aiohttp_socks().ProxyConnector(**_socks_options(proxy), limit=0)
     return connector
+
+
+async def socks_socket(proxy: Proxy, host: str, port: int) -> socket:
+    """A connection to ``host`` through a SOCKS5 proxy. Raises ``OSError``, ``MissingPackage``. The caller holds the clock."""
+    try:
+        from python_socks import ProxyError, ProxyType
+        from python_socks.async_.asyncio import Proxy as Socks
+    except ImportError:
+        raise _no_socks("python-socks") from None
+    through = Socks(ProxyType.SOCKS5, **_socks_options(proxy))
+    try:
+        return await through.connect(host, port, timeout=_A_DAY)
+    except ProxyError as error:
+        refused = ConnectionRefusedError(str(error))
+    raise refused
+
+
+_A_DAY = 86_400.0
+
+
+def _socks_options(proxy: Proxy) -> dict[str, Any]:
+    """In python-socks's words. Names are looked up by the proxy for ``socks5h``, here for ``socks5``."""
+    return {
+        "host": proxy.host,
+        "port": proxy.port,
+        "username": None if proxy.user is None else proxy.user.decode(),
+        "password": proxy.password.decode(),
+        "rdns": proxy.scheme == "socks5h",
+    }
 
 
 def socks_errors() -> tuple[type[Exception], ...]:
@@ -132,8 +151,12 @@ def _aiohttp_socks() -> ModuleType:
     try:
         import aiohttp_socks
     except ImportError:
-        raise MissingPackage("aiohttp-socks", extra="socks", purpose="a SOCKS proxy") from None
+        raise _no_socks("aiohttp-socks") from None
     return aiohttp_socks
+
+
+def _no_socks(package: str) -> MissingPackage:
+    return MissingPackage(package, extra="socks", purpose="a SOCKS proxy")
 
 
 _SAID_BY = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")

@@ -1,4 +1,4 @@
-"""The clocks of an exchange on the fast path, all four on one alarm."""
+"""The clocks of an exchange with an API, all four on one alarm."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
-from ..errors import BadInput, BadReply, MissingPackage, shown
+from ..errors import BadInput, BadReply, shown
 from ..types import Format
 from ..wire._json import decoded, encoded
 
@@ -47,7 +47,7 @@ def shape_of(schema: object) -> Shape:
     """``schema`` is a JSON schema of an object, a pydantic model, or a type that msgspec knows (Struct, dataclass, TypedDict).
 
     Lists, unions and other types that are no objects are asked for in the member ``value`` of one, and taken out of it.
-    Raises ``BadInput``, or ``MissingPackage`` where the type needs msgspec and it is not here.
+    Raises ``BadInput``.
     """
     if isinstance(schema, Mapping):
         return _of_mapping(dict(schema))
@@ -116,10 +116,8 @@ def _of_mapping(schema: dict[str, Any]) -> Shape:
 
 
 def _of_msgspec(kind: Any, name: str) -> tuple[dict[str, Any], Callable[[Any], Any]]:
-    try:
-        import msgspec
-    except ImportError:
-        raise MissingPackage("msgspec", extra="fast", purpose="a schema from a type that is no pydantic model") from None
+    import msgspec  # importing it costs as much as importing all of us
+
     try:
         return msgspec.json.schema(kind), msgspec.json.Decoder(kind).decode
     except TypeError as error:

@@ -1,4 +1,4 @@
-"""JSON, by msgspec where it is installed (extra ``fast``), else by the standard library: the one door to it for the wires."""
+"""JSON, by msgspec: the one door to it for the wires."""
 
 from __future__ import annotations
 
@@ -17,14 +17,11 @@ MAX_DEPTH = 64
 
 
 def _bind() -> None:
-    """Choose once, when the first JSON is read or written: importing msgspec costs as much as importing all of us."""
+    """Once, when the first JSON is read or written: importing msgspec costs as much as importing all of us."""
     global _loads, _dumps  # what stands at module level is a local lookup away from the hot path
-    try:
-        from msgspec.json import decode, encode
-    except ImportError:
-        _loads, _dumps = _plain_loads, _plain_dumps
-    else:
-        _loads, _dumps = decode, encode
+    from msgspec.json import decode, encode
+
+    _loads, _dumps = decode, encode
 
 
 def _first_loads(data: bytes) -> Any:
@@ -37,22 +34,6 @@ def _first_dumps(value: Any) -> bytes:
     return _dumps(value)
 
 
-def _plain_loads(data: bytes) -> Any:
-    value = json.loads(data, parse_constant=_no_constant)
-    if _HALVES.search(data):
-        _plain_dumps(value).decode()  # half a surrogate pair is no text: nobody could write it again
-    return value
-
-
-def _plain_dumps(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-_HALVES = re.compile(rb"\\u[dD][89a-fA-F]")
 _loads: Callable[[bytes], Any] = _first_loads
 _dumps: Callable[[Any], bytes] = _first_dumps
 

@@ -10,7 +10,7 @@ from ...events import Event, Finish, Start, Usage
 from ...wire.reading import is_reply, parsed
 
 if TYPE_CHECKING:
-    from ...http.exchange import Answer
+    from ...http.pool.pool import PooledResponse
     from ...providers import Notes
     from ...wire.naming import Naming
     from ...wire.passing import StreamMonitor
@@ -92,7 +92,7 @@ class PassthroughStream:
     ``naming`` puts the name into it that was asked for.
     """
 
-    def __init__(self, response: Answer, monitor: StreamMonitor, first: bytes, naming: Naming | None = None) -> None:
+    def __init__(self, response: PooledResponse, monitor: StreamMonitor, first: bytes, naming: Naming | None = None) -> None:
         self.response, self.monitor, self.first, self.naming = response, monitor, first, naming
         self._lost: BackendError | None = None
 
@@ -136,7 +136,7 @@ async def open_events(batches: AsyncGenerator[list[Event], None], notes: Notes |
     return EventReply(batches, first)
 
 
-async def open_stream(response: Answer, monitor: StreamMonitor, naming: Naming | None = None) -> PassthroughStream:
+async def open_stream(response: PooledResponse, monitor: StreamMonitor, naming: Naming | None = None) -> PassthroughStream:
     """Waits for the first bytes. Raises the failure that they tell of, unless they hold words that were paid for."""
     first = b""
     while not first and monitor.finish is None:

@@ -1,4 +1,4 @@
-"""One connection of the fast path: HTTP/1.1's framing by httptools, one exchange after the other, never two at a time."""
+"""One connection of the pool: HTTP/1.1's framing by httptools, one exchange after the other, never two at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request on the fast path is in bytes, and where it goes."""
+"""What a request of the pool is in bytes, and where it goes."""
 
 from __future__ import annotations
 
@@ -92,10 +92,8 @@ def asked(method: str, url: str, headers: tuple[tuple[str, str], ...], proxy: st
     if not _METHOD.fullmatch(method) or method == "CONNECT":
         raise BadInput("method must be an HTTP method in capitals, such as GET or POST", field="method")
     place, via = place_of(url), None if proxy is None else proxy_of(proxy)
-    if via is not None and via.is_socks:
-        raise BadInput("proxy is a SOCKS proxy, and the pool goes through HTTP proxies only: use StreamSession", field="proxy")
     target, own = place.target, _defaults(place)
-    if via is not None and not place.is_tls:
+    if via is not None and not via.is_socks and not place.is_tls:
         target = f"http://{place.authority}{target}"
         own.update((name.lower(), value) for name, value in via.headers.items())
     lines = [f"{method} {target} HTTP/1.1"]

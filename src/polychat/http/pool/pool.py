@@ -1,4 +1,4 @@
-"""The fast path to API vendors and servers of one's own: kept-alive HTTP/1.1 connections on httptools (extra ``fast``)."""
+"""The way to API vendors and servers of one's own: kept-alive HTTP/1.1 connections on httptools."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class Pool:
     ) -> PooledResponse:
         try:
             sent = await connection.ask(ask.head(body), body, times, bodyless=ask.method == "HEAD")
-            if connection.status == 407 and ask.proxy is not None:
+            if connection.status == 407 and ask.proxy is not None and not ask.proxy.is_socks:
                 raise refusal_of(407, ask.place, ask.proxy)
             return PooledResponse(self, connection, ask, sent=sent, provider=provider)
         except BaseException:

@@ -1,4 +1,4 @@
-"""The reply of the fast path."""
+"""The reply to a request of the pool."""
 
 from __future__ import annotations
 

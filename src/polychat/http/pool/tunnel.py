@@ -1,4 +1,4 @@
-"""Opening a connection of the fast path: directly, or through an HTTP proxy, with TLS where it is asked for."""
+"""Opening a connection of the pool: directly, or through an HTTP or SOCKS proxy, with TLS where it is asked for."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from contextlib import suppress
 
 from aiohappyeyeballs import start_connection
 
-from ...errors import PolychatError
-from ..proxy import Proxy
+from ...errors import MissingPackage, PolychatError
+from ..proxy import Proxy, socks_socket
 from ..timeouts import UNLIMITED
 from .connection import Connection
 from .heads import Place
@@ -26,6 +26,8 @@ async def opened(place: Place, proxy: Proxy | None, tls: ssl.SSLContext | None) 
 
     ``tls`` is there if ``place`` or the proxy wants it.
     """
+    if proxy is not None and proxy.is_socks:
+        return await _through_socks(place, proxy, tls)
     try:
         if proxy is None:
             return await _connected(place.host, place.port, tls)
@@ -40,13 +42,30 @@ async def opened(place: Place, proxy: Proxy | None, tls: ssl.SSLContext | None) 
 async def _connected(host: str, port: int, tls: ssl.SSLContext | None) -> Connection:
     loop = asyncio.get_running_loop()
     addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    sock = await start_connection(addresses, happy_eyeballs_delay=_EYEBALLS, interleave=1)
+    return await _made_of(await start_connection(addresses, happy_eyeballs_delay=_EYEBALLS, interleave=1), host, tls)
+
+
+async def _made_of(sock: socket.socket, host: str, tls: ssl.SSLContext | None) -> Connection:
+    loop = asyncio.get_running_loop()
     try:
         _, connection = await loop.create_connection(Connection, sock=sock, ssl=tls, server_hostname=host if tls else None)
     except BaseException:
         sock.close()
         raise
     return connection
+
+
+async def _through_socks(place: Place, proxy: Proxy, tls: ssl.SSLContext | None) -> Connection:
+    at_proxy = True
+    try:
+        sock = await socks_socket(proxy, place.host, place.port)
+        at_proxy = False
+        return await _made_of(sock, place.host, tls if place.is_tls else None)
+    except MissingPackage:
+        raise
+    except _FOREIGN as error:
+        failure = failure_of(error, place, proxy, at_proxy=at_proxy)
+    raise failure
 
 
 async def _through(connection: Connection, place: Place, proxy: Proxy, tls: ssl.SSLContext) -> Connection:

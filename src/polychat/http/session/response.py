@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 import aiohttp
-from multidict import CIMultiDict
 
 from ...errors import BackendError, NotReady
-from ...redact import Redaction, Secrets
+from ...redact import Secrets
 from ..body import CLOSED, Body
 from ..failures import FOREIGN, loss_of
 from ..request import Asked
@@ -33,7 +32,6 @@ class StreamResponse(Body):
         provider: str | None = None,
         *,
         secrets: Secrets | None = None,
-        redacts: bool = False,
     ) -> None:
         self._answer = answer
         self._asked = asked
@@ -41,7 +39,6 @@ class StreamResponse(Body):
         self._forget = forget
         super().__init__(provider)
         self._secrets = secrets
-        self._redaction = Redaction(secrets) if secrets is not None and redacts else None
         self._content = answer.content
         self._glanced = b""
         self._ahead = b""
@@ -58,14 +55,11 @@ class StreamResponse(Body):
     @property
     def headers(self) -> Mapping[str, str]:
         """Names in any case."""
-        if self._redaction is None:
-            return self._answer.headers
-        return CIMultiDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.raw_headers)
+        return self._answer.headers
 
     @property
     def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
-        fields = self._answer.raw_headers
-        return fields if self._redaction is None or self._secrets is None else self._secrets.headers(list(fields))
+        return self._answer.raw_headers
 
     @property
     def cookies(self) -> dict[str, str]:
@@ -99,7 +93,7 @@ class StreamResponse(Body):
         pieces: list[bytes] = []
         try:
             async with asyncio.timeout(_GLANCE_SECONDS):
-                while sum(map(len, pieces)) < _GLANCE and (data := await self._came()):
+                while sum(map(len, pieces)) < _GLANCE and (data := await self.piece()):
                     pieces.append(data)
         except TimeoutError:
             pass  # ours: whoever reads on waits on; or a clock's, which will be raised again
@@ -124,20 +118,6 @@ class StreamResponse(Body):
 
     async def piece(self) -> bytes:
         """The next bytes, nothing at the end. Raises ``Truncated`` or ``TimedOut`` when all that came is given."""
-        redaction = self._redaction
-        if redaction is None:
-            return await self._came()
-        try:
-            while data := await self._came():
-                if data := redaction.feed(data):
-                    return data
-        except BackendError:
-            if not (data := redaction.end()):
-                raise
-            return data  # the loss is raised with the next read
-        return redaction.end()
-
-    async def _came(self) -> bytes:
         if self._ahead:
             data, self._ahead = self._ahead, b""
             return data

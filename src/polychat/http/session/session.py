@@ -77,8 +77,8 @@ class StreamSession:
     With ``keep_alive`` a connection whose reply was read to its end is kept for the next session of this event loop that asks
     the same server the same way, for a few seconds.
 
-    No error shows a credential of its request. With ``redacts`` headers and bodies of replies come without them too: that is
-    for APIs, for the pages of a site hand out what is to be sent back.
+    No error shows a credential of its request. Headers and bodies of replies come as they are: the pages of a site hand out
+    what is to be sent back.
     """
 
     def __init__(
@@ -94,9 +94,8 @@ class StreamSession:
         deadline: float | None = None,
         provider: str | None = None,
         keep_alive: bool = False,
-        redacts: bool = False,
     ) -> None:
-        self._keep_alive, self._redacts = keep_alive, redacts
+        self._keep_alive = keep_alive
         self._kept: aiohttp.TCPConnector | None = None
         self._headers = CIMultiDict(headers or {})
         self._cookies = sendable(cookies or {})
@@ -203,9 +202,7 @@ class StreamSession:
         if self._cookies and asked.url.origin() == self._home:
             for name in answer.cookies:
                 self._cookies.pop(name, None)  # the server's own word on it is in the jar now
-        response = StreamResponse(
-            answer, asked, clocks, self._open.discard, self._provider, secrets=secrets, redacts=self._redacts
-        )
+        response = StreamResponse(answer, asked, clocks, self._open.discard, self._provider, secrets=secrets)
         self._open.add(response)
         await response.glance()
         return response
