@@ -54,7 +54,7 @@ class Endpoint:
 
     def address(self) -> str:
         """The base URL. Raises ``NotReady`` where a part of it is not set."""
-        found = self._found()
+        found = self._last if self._fixed else self._found()
         if found.address is None:
             found.address = address(self._row)
         return found.address
@@ -63,14 +63,14 @@ class Endpoint:
         """The headers of every request, with the caller's key or the configured one. Raises ``NotReady`` and ``BadInput``."""
         if api_key is not None:
             return self._headers(api_key)
-        found = self._found()
+        found = self._last if self._fixed else self._found()
         if found.headers is None:
             found.headers = self._headers(None)
         return found.headers
 
     def proxy(self, url: str) -> str | None:
         """The proxy that the environment names for ``url``."""
-        proxies = self._found().proxies
+        proxies = (self._last if self._fixed else self._found()).proxies
         try:
             return proxies[url]
         except KeyError:
@@ -85,8 +85,6 @@ class Endpoint:
     def _found(self) -> _Found:
         """What is known; of nothing yet, where something has changed."""
         found = self._last
-        if self._fixed:
-            return found
         state = self._variables.values()
         if self._key_file:
             state.append(_stamp(self._key_file))

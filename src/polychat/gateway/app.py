@@ -131,6 +131,8 @@ class Gateway:
         self.running -= 1
         for observer in self._observers:
             observer(record)
+        if record.failures:
+            self._news(record)
         if self._idle is not None and not self.running:
             self._idle.set()
 
@@ -144,7 +146,7 @@ class Gateway:
 
     def _observing(self) -> tuple[Observer, ...]:
         more = () if self._telemetry is None else (self._telemetry,)
-        return (self.log, self.metrics, self._news, *more)
+        return (self.log, self.metrics, *more)
 
     def _tracing(self, configured: Config) -> Any:
         if not configured.gateway.telemetry:

@@ -31,7 +31,7 @@ class Heartbeat:
     def of(cls, context: RequestContext, inbound: InboundChat) -> Heartbeat | None:
         """The heartbeat of a stream, where the configuration and the dialect have one."""
         seconds = context.runtime.heartbeat
-        if not (inbound.stream and seconds and inbound.dialect.beat):
+        if not (seconds and inbound.dialect.beat):
             return None
         return cls(context.responder, inbound.dialect, seconds)
 

@@ -63,7 +63,7 @@ class Chat:
         responder = context.responder
         self.plan = plan = await planned(context, *(inbound.models or (inbound.model,)))
         record.route = plan.route
-        heartbeat = Heartbeat.of(context, inbound)
+        heartbeat = Heartbeat.of(context, inbound) if inbound.stream else None
         reply: OpenReply | None = None
         try:
             reply = await self._guarded() if context.guards else None
@@ -177,10 +177,12 @@ class Chat:
         return reply
 
     def _asked_as(self, target: Target) -> str | None:
-        """The name that an answer which passes is to tell, where the backend was asked by another.
+        """The name that an answer which passes is to tell, where clients compare it and the backend was asked by another.
 
         Whoever lists several models wants to know which of them answered.
         """
+        if not self.inbound.dialect.compares:
+            return None
         asked, models = self.inbound.model, self.inbound.models
         return None if asked == target.model or (models is not None and len(models) > 1) else asked
 

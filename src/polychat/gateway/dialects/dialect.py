@@ -149,6 +149,8 @@ class Dialect:
     """Where its clients look for a request's name, if not in ``x-request-id``."""
     model_member: ClassVar[str] = "model"
     """What tells the model's name in its replies."""
+    compares: ClassVar[bool] = False
+    """Whether its clients compare the model that a reply tells with the one they asked for. Others' replies pass untouched."""
     passes: ClassVar[bool] = True
     """Whether requests may go to a backend of the same wire as they stand."""
     streams: ClassVar[bool] = False

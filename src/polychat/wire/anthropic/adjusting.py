@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from ...types import Ask, Effort, HostedTool, ReasoningPart, TextPart, Thinking, Tool, ToolChoice, ToolResult, Turn
 from ..ledger import Loss
 from .generations import Rules, rules_of
-from .history import History
+from .history import History, is_plain
 from .schema import closed, input_schema
 from .words import NAME, VENDOR
 from .write import BUDGETS, MIN_BUDGET
@@ -30,16 +30,18 @@ def adjusted(ask: Ask, vendor: str = VENDOR) -> tuple[Ask, list[Loss]]:
     """
     better, losses = replace(ask), list[Loss]()
     rules = rules_of(ask.model)
-    own = ask.wire == NAME
-    history = History(own, vendor, rules, losses)
-    better.turns = history.turns(ask.turns, foreign_files=ask.wire is not None and not own)
+    if not is_plain(ask.turns):
+        own = ask.wire == NAME
+        history = History(own, vendor, rules, losses)
+        better.turns = history.turns(ask.turns, foreign_files=ask.wire is not None and not own)
     if ask.tools:
         better.tools = [_tool(tool, losses) for tool in ask.tools]
         _force(better, rules, losses)
     if better.reasoning is not None:
         _think(better, rules, vendor, losses)
     _sample(better, rules, losses)
-    _stop(better, losses)
+    if better.stop:
+        _stop(better, losses)
     _format(better, losses)
     _marks(better, losses)
     return better, losses

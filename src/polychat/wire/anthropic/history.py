@@ -23,6 +23,19 @@ GO_ON = "Go on from where your last message ends."
 NO_RESULT = "There is no result: the call was not carried out."
 
 
+def is_plain(turns: list[Turn]) -> bool:
+    """Whether nothing is to be put right: texts alone, none blank, of the system and others, and a user's at the end."""
+    if not turns or turns[-1].role != "user":
+        return False
+    for turn in turns:
+        if turn.role == "tool" or not turn.parts:
+            return False
+        for part in turn.parts:
+            if type(part) is not TextPart or not part.text or part.text.isspace():
+                return False
+    return True
+
+
 class History:
     """Puts the turns of one ask right. What it changes of their meaning is added to ``losses``."""
 

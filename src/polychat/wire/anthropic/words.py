@@ -87,6 +87,8 @@ def usage_of(counts: Mapping[str, Any]) -> Usage | None:
 
 
 def _total(each: list[Any], name: str) -> int | None:
+    if len(each) == 1:  # without iterations, as nearly always
+        return _count(each[0].get(name))
     found = [count for one in each if (count := _count(one.get(name))) is not None]
     return sum(found) if found else None
 

@@ -19,6 +19,7 @@ class Anthropic(Dialect):
     wire = wire("anthropic")
     beat = b'event: ping\ndata: {"type": "ping"}\n\n'
     id_header = b"request-id"
+    compares = True  # Claude Code leaves out thoughts of another model than it asked for
     forwards = ("anthropic-version", "anthropic-beta")
 
     def inbound(self, request: Request) -> InboundChat:

@@ -33,6 +33,7 @@ class OpenAIResponses(Dialect):
 
     name = "openai-responses"
     wire = wire("openai-responses")
+    compares = True  # a client sends its reasoning items back to the model that they are said to be of
     forwards = ("openai-beta",)
 
     def inbound(self, request: Request) -> InboundChat:
