@@ -28,6 +28,7 @@ check: .venv/.dev  ## lint, format, types, and the rules of the house
 
 fix: .venv/.dev  ## mend what a tool can mend, and make again what is made from tables
 	@.venv/bin/python docs/pages.py
+	@.venv/bin/python docs/reference.py
 	@.venv/bin/ruff check --fix
 	@.venv/bin/ruff format
 
@@ -36,6 +37,7 @@ bench: .venv/.dev  ## measure (B=imports runs one; RECORD=1 writes to benchmarks
 
 docs: .venv/.dev  ## build the documentation into site/
 	@.venv/bin/python docs/pages.py
+	@.venv/bin/python docs/reference.py
 	@.venv/bin/properdocs build --strict
 	@echo "site/index.html"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = runpy.run_path(str(DOCS / "pages.py"))["PAGES"]
+PAGES = {name: page for file in sorted(DOCS.glob("*.py")) for name, page in runpy.run_path(str(file))["PAGES"].items()}
 
 
 @pytest.mark.parametrize("name", PAGES)

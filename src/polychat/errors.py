@@ -72,8 +72,11 @@ class PolychatError(Exception):
     """Where several targets were tried: each with its reason, the last one of each. This error is then the most telling."""
 
     provider: str | None = None
+    """The class name of the provider, or the name of the vendor, that was asked."""
     status: int | None = None
+    """The HTTP status that it answered with."""
     retry_after: float | None = None
+    """Seconds until it wants to be asked again, where it says so."""
 
     def __init__(
         self,
@@ -105,13 +108,21 @@ def _revived(kind: type[PolychatError], args: tuple[object, ...], state: dict[st
 class BadInput(PolychatError, ValueError):
     """What was asked cannot be sent; ``field`` names the part at fault. Nothing has left the process."""
 
+    field: str
+    """The part at fault: ``prompt``, ``model``, ``messages[2].content``, …"""
+
     def __init__(self, message: str, *, field: str, provider: str | None = None) -> None:
         super().__init__(message, provider=provider)
         self.field = field
 
 
 class MessageTooLong(BadInput):
-    """``size`` and ``limit`` are bytes of UTF-8."""
+    """A message has more bytes than the service takes."""
+
+    size: int
+    """Its bytes, in UTF-8."""
+    limit: int
+    """Bytes that the service takes at most."""
 
     def __init__(self, *, field: str, size: int, limit: int, provider: str | None = None) -> None:
         super().__init__(
@@ -126,6 +137,8 @@ class MessageTooLong(BadInput):
 class UnknownTarget(BadInput, LookupError):
     """No such provider or model; ``near`` holds the names that come closest."""
 
+    near: tuple[str, ...]
+    """The names that come closest; empty where none does."""
     asked: str = ""
     """The name that means nothing, where an alias or a chain led to it."""
 
@@ -143,6 +156,11 @@ class NotReady(PolychatError, RuntimeError):
 class MissingPackage(NotReady, ImportError):
     """An optional package is not installed."""
 
+    package: str
+    """Its name."""
+    extra: str
+    """The extra of polychat that installs it."""
+
     def __init__(self, package: str, *, extra: str, purpose: str) -> None:
         super().__init__(f'{purpose} needs the package {package}: run  pip install "polychat[{extra}]"')
         self.package = package
@@ -151,6 +169,9 @@ class MissingPackage(NotReady, ImportError):
 
 class MissingCookies(NotReady):
     """The service wants the cookies of a browser that has been there."""
+
+    domain: str
+    """The host that they are for."""
 
     def __init__(self, domain: str, *, url: str, provider: str | None = None) -> None:
         super().__init__(
@@ -169,6 +190,7 @@ class BackendError(PolychatError, RuntimeError):
     """It was asked and did not answer as it should; ``text`` is what of the reply came before that."""
 
     text: str = ""
+    """What of the reply came before it failed."""
     kind: FaultKind | None = None
     """What the backend says it was, where its protocol tells."""
     paid: bool = False
@@ -196,6 +218,11 @@ Clock = Literal["connect", "first", "idle", "total"]
 
 class TimedOut(BackendError, TimeoutError):
     """A clock ran out: ``clock`` says which, ``seconds`` where it stood."""
+
+    clock: Clock
+    """``connect``, ``first``, ``idle`` or ``total``."""
+    seconds: float
+    """How long it waited."""
 
     def __init__(self, clock: Clock, seconds: float, *, provider: str | None = None) -> None:
         what = {"connect": "no connection", "first": "no reply began", "idle": "not a byte came", "total": "not done"}[clock]

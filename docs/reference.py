@@ -1,0 +1,293 @@
+"""Writes the reference of the Python API and of errors from signatures, docstrings and tables. Run by ``make docs``."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import json
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import polychat
+from polychat import errors, events, types
+from polychat.client import keywords
+from polychat.gateway.paths import DIALECTS
+from polychat.providers import Provider, UnknownOption
+from polychat.routing.policy import CONSEQUENCES, attribution_of
+from polychat.transport import get_cookies
+from polychat.wire.embeddings import Embeddings
+from polychat.wire.faults import STATUS, Fault, fault_of
+from polychat.wire.ledger import Loss, LossWarning
+
+HERE = Path(__file__).parent
+
+ERRORS = """# Errors
+
+Every error that polychat raises on purpose is a `polychat.PolychatError`. This page lists each class of `polychat.errors`:
+when it is raised, what it carries, what to do, and what the gateway makes of it.
+
+```python
+import asyncio
+
+import polychat
+from polychat import errors
+
+
+async def main() -> None:
+    try:
+        reply = await polychat.ask("Why is the sky blue?")
+    except errors.RateLimited as error:
+        print("ask again in", error.retry_after, "seconds")
+    except errors.Truncated as error:
+        print("cut short after:", error.text)
+    except polychat.PolychatError as error:
+        print(type(error).__name__, error.provider, error.status, error)
+    else:
+        print(reply.text)
+
+
+asyncio.run(main())
+```
+
+Messages name the next step. They hold no key, token, cookie or password; text of a backend is shortened and redacted.
+A `StatusError` is also an `aiohttp.ClientResponseError`, and every `BackendError` a `RuntimeError`.
+"""
+HTTP = """## HTTP errors of the gateway
+
+A request that fails before the first piece of its answer gets an HTTP status and an error body in the client's own dialect.
+The columns show the status and the words that clients decide by. Every error also has `x-request-id`, which names the
+request in the gateway's log, and, where waiting helps, `retry-after` and `retry-after-ms`. `x-should-retry: false` marks
+errors that repeating the request cannot mend.
+
+| status | raised by the gateway itself when |
+|---|---|
+| 400 | the body is no JSON object, or a field has a value that it cannot have: the message names the field |
+| 401 | the gateway has keys, and the request has none of them |
+| 403 | a web page of another origin sent it, or its `Host` is not the gateway's |
+| 404 | no endpoint, or no model of this name: the message names the nearest |
+| 405, 426 | another method; a WebSocket |
+| 408 | the body did not arrive in time |
+| 413, 431 | the body or the headers exceed `gateway.limits` |
+| 415 | the body is not JSON, or compressed in a way that is not read here |
+| 429 | `gateway.limits.concurrent` requests are being answered |
+| 500 | a defect of polychat: the log has the trace under the request's id |
+| 502 | the backend failed, or its answer cannot be read |
+| 503 | the gateway is stopping, has no room, or is not set up for this model: the log has the reason |
+| 504 | a timeout |
+
+### By kind and dialect
+
+"""
+STREAMS = """
+A failure after the first piece cannot change the status: the stream ends with an error in the dialect's own form, and never
+with its sign of a whole reply ([how streams end](gateway.md#streams-and-their-ends)).
+"""
+API = """# Python API
+
+What `import polychat` offers, with its signatures and docstrings. [The library](library.md) explains it with examples,
+[errors](errors.md) lists what it raises.
+
+"""
+ADVICE: dict[type[errors.PolychatError], str] = {
+    errors.PolychatError: "Catch it last, for whatever you do not treat by itself.",
+    errors.BadInput: "Correct the field that `field` names. The same call fails again.",
+    errors.MessageTooLong: "Shorten the message to `limit` bytes, or send it in parts.",
+    errors.UnknownTarget: "Take a name from `near`, or look at `polychat providers` and `polychat models VENDOR`.",
+    errors.NotReady: "Do what the message says, then ask again.",
+    errors.MissingPackage: "Run the `pip install` that the message names.",
+    errors.MissingCookies: "Log in with a browser, then give polychat its cookies: [Cookies](cookies.md).",
+    errors.MissingWeights: "Run `polychat models pull`; its output says why a download fails: [the embedded model](local.md).",
+    errors.BackendError: "Catch it for anything that a backend did wrong. Ask again, or ask another backend.",
+    errors.ConnectionFailed: "Check that the server runs, and the address and the network in between. Ask again later.",
+    errors.CertificateRefused: "Renew the certificate, or name its authority's file in `SSL_CERT_FILE`. "
+    "Verification cannot be switched off.",
+    errors.WrongAddress: "Correct `base_url` or `<VENDOR>_BASE_URL`: its host, `http` or `https`, its port.",
+    errors.ProxyFailed: "Check the proxy's address, user and password. `NO_PROXY` names hosts to reach without it.",
+    errors.TimedOut: "Raise the timeout that `clock` names (`timeout=` for `total`), or ask a faster model.",
+    errors.StatusError: "Look at `status` and at the service's own `word`: correct a 4xx, repeat after a 5xx.",
+    errors.Unauthorized: "Check the key: [where it is looked for](library.md#keys). For a chat site, log in again.",
+    errors.RateLimited: 'Wait `retry_after` seconds, or name more targets: `"groq/x, openai/y"`.',
+    errors.ChallengeRequired: "Pass the check in a browser and give polychat the cookies, or ask another backend.",
+    errors.BadReply: "Check that `base_url` leads to the API that you named. If so, the service has changed: report it.",
+    errors.ChatNotFound: "Name the page that holds the chat: `page=` ([WordPress sites](wordpress.md)).",
+    errors.Resting: "Wait `retry_after` seconds.",
+    errors.ReplyFailed: "Read the message: the reason is the backend's own. Ask again, or ask another backend.",
+    errors.LimitReached: "Wait for the next period of the quota, raise it with the vendor, or ask another backend.",
+    errors.EmptyReply: "Ask again; if it stays empty, ask in other words or another model.",
+    errors.Truncated: "Treat `text` as a part, or ask again. Raise the timeout where it was one that cut.",
+}
+"""What to do about each error."""
+SAMPLES: dict[type[errors.PolychatError], errors.PolychatError] = {
+    errors.BadInput: errors.BadInput("", field="temperature"),
+    errors.MessageTooLong: errors.MessageTooLong(field="messages[0]", size=2, limit=1),
+    errors.MissingPackage: errors.MissingPackage("x", extra="x", purpose="x"),
+    errors.MissingCookies: errors.MissingCookies("example.com", url="https://example.com"),
+    errors.TimedOut: errors.TimedOut("idle", 1.0),
+}
+"""One of each whose constructor wants more than a message."""
+
+
+def error_page() -> str:
+    """The page of errors."""
+    tree = (errors.__doc__ or "").partition("\n\n")[2].rpartition("\n\n")[0]
+    lines = [ERRORS, "```text", textwrap.dedent(tree), "```", ""]
+    for kind in _tree(errors.PolychatError):
+        lines += _error(kind)
+    lines += [HTTP + _row(["kind", *DIALECTS]), _row(["---"] * (len(DIALECTS) + 1))]
+    lines += [_row([f"`{kind}`", *(_told(name, kind) for name in DIALECTS)]) for kind in STATUS]
+    return "\n".join(lines) + "\n" + STREAMS
+
+
+def _tree(kind: type[errors.PolychatError]) -> Iterator[type[errors.PolychatError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield from _tree(child)
+
+
+def _error(kind: type[errors.PolychatError]) -> list[str]:
+    bases = ", ".join(f"`{base.__name__}`" for base in kind.__bases__)
+    lines = [f"## {kind.__name__}", "", f"Base classes: {bases}.", "", _text(kind), "", f"**What to do:** {ADVICE[kind]}", ""]
+    if kind not in (errors.PolychatError, errors.NotReady, errors.BackendError):
+        error = SAMPLES.get(kind) or kind("")
+        step = {"again": "asks the same target again after a pause, and others", "elsewhere": "asks the route's other targets"}
+        done = step.get(CONSEQUENCES[attribution_of(error)].step, "asks no other target")
+        lines += [f"**At the gateway:** {done}; if none answers, the client gets {fault_of(error).status}.", ""]
+    return [*lines, *_members(kind)]
+
+
+def _told(dialect: str, kind: errors.FaultKind) -> str:
+    """The status and the deciding words of a fault, as a dialect tells it."""
+    status, body = DIALECTS[dialect].refusal(Fault("x", kind, STATUS[kind]))
+    told = json.loads(body)["error"]
+    words = (
+        [told[name] for name in ("type", "code", "status") if isinstance(told.get(name), str)] if isinstance(told, dict) else []
+    )
+    return " ".join([str(status), *(f"`{word}`" for word in dict.fromkeys(words))])
+
+
+def api_page() -> str:
+    """The page of the Python API."""
+    lines = [API, "## Functions", ""]
+    for function in (polychat.ask, polychat.stream, polychat.ask_sync, polychat.stream_sync, polychat.embed):
+        lines += _function(f"polychat.{function.__name__}", function)
+    lines += [
+        "## Keywords",
+        "",
+        "Those of `ask` and `stream`; `None` is the same as leaving one out, except for `timeout`.",
+        "",
+    ]
+    lines += ["`schema` is one too: with a type, `Reply.parsed` is a value of it.", ""]
+    lines += [
+        *_members(keywords.Keywords),
+        "These, and those of the next table, are `**keywords`; `embed` takes only the next.",
+    ]
+    lines += ["", *_members(keywords.Asking)]
+    for kind in (polychat.Client, polychat.Reply, polychat.Stream, Embeddings):
+        lines += _class(kind)
+    lines += [
+        "## Conversations",
+        "",
+        "The values of `polychat.types`, for those who want more than dictionaries in OpenAI's shape.",
+        "",
+    ]
+    for kind in _classes(types):
+        lines += _class(kind, level=3)
+    lines += ["## Events", "", "The values of `polychat.events`, which `Stream.events()` gives.", ""]
+    for kind in _classes(events):
+        lines += _class(kind, level=3)
+    lines += ["## Losses", ""]
+    for kind in (Loss, LossWarning, UnknownOption):
+        lines += _class(kind, level=3)
+    lines += ["## Providers", "", "Class methods of every class in `polychat.providers`.", ""]
+    for name in ("create_async_generator", "create_async", "create_completion"):
+        lines += _function(name, getattr(Provider, name))
+    lines += _function("polychat.transport.get_cookies", get_cookies)
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _classes(module: Any) -> Iterable[type]:
+    return (kind for kind in vars(module).values() if dataclasses.is_dataclass(kind) and kind.__module__ == module.__name__)  # type: ignore[misc]
+
+
+def _function(name: str, function: Callable[..., Any], level: int = 3) -> list[str]:
+    return [f"{'#' * level} {name}", "", *_call(name.rpartition(".")[2], function), "", _text(function), ""]
+
+
+def _class(kind: type, level: int = 2) -> list[str]:
+    lines = [f"{'#' * level} {kind.__name__}", ""]
+    if kind is polychat.Client:
+        lines += [*_call(kind.__name__, kind.__init__), ""]
+    lines += [*([text, ""] if (text := _text(kind)) else []), *_members(kind)]
+    for name, member in vars(kind).items():
+        if inspect.isfunction(member) and not name.startswith("_") and member.__doc__:
+            lines += _function(f"{kind.__name__}.{name}", member, level + 1)
+    return lines
+
+
+def _call(name: str, function: Callable[..., Any]) -> list[str]:
+    """The signature, a parameter a line where it is long."""
+    signature = inspect.signature(function)
+    parameters = [one for one in signature.parameters.values() if one.name not in ("self", "cls")]
+    words, starred = [], False
+    for one in parameters:
+        starred = starred or one.kind is one.VAR_POSITIONAL
+        if one.kind is one.KEYWORD_ONLY and not starred:
+            words, starred = [*words, "*"], True
+        shown = one.replace(default=...) if callable(one.default) and one.default is not one.empty else one
+        words.append(f"**{one.name}" if one.kind is one.VAR_KEYWORD else str(shown).replace("'", "").replace("Ellipsis", "..."))
+    gives = "" if signature.return_annotation in (None, "None") else f" -> {signature.return_annotation}"
+    kind = "async def" if inspect.iscoroutinefunction(function) else "def"
+    whole = f"{kind} {name}({', '.join(words)}){gives}"
+    if len(whole) > 100:
+        whole = f"{kind} {name}(\n" + "".join(f"    {word},\n" for word in words) + f"){gives}"
+    return ["```text", whole.replace("class ", ""), "```"]
+
+
+def _members(kind: type) -> list[str]:
+    """Attributes, keys and properties that a class itself names, with what is said of each."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    rows = []
+    for statement, after in zip(body.body, [*body.body[1:], None], strict=True):
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            rows.append((statement.target.id, ast.unparse(statement.annotation), _said(after)))
+        elif isinstance(statement, ast.FunctionDef) and any(ast.unparse(one) == "property" for one in statement.decorator_list):
+            gives = "" if statement.returns is None else ast.unparse(statement.returns)
+            rows.append((statement.name, gives, ast.get_docstring(statement) or ""))
+    rows = [(name, hint, said) for name, hint, said in rows if not name.startswith("_")]
+    if not rows:
+        return []
+    table = [_row([f"`{name}`", f"`{hint}`", _marked(said)]) for name, hint, said in rows]
+    return [_row(["name", "type", "meaning"]), _row(["---"] * 3), *table, ""]
+
+
+def _said(statement: ast.stmt | None) -> str:
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant) and isinstance(statement.value.value, str):
+        return inspect.cleandoc(statement.value.value)
+    return ""
+
+
+def _text(documented: Any) -> str:
+    text = inspect.cleandoc(documented.__doc__ or "")
+    return "" if dataclasses.is_dataclass(documented) and text.startswith(f"{documented.__name__}(") else _marked(text)
+
+
+def _marked(text: str) -> str:
+    """Docstrings write code in two backquotes."""
+    return re.sub(r"``(.+?)``", r"`\1`", text)
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+
+
+PAGES: dict[str, Callable[[], str]] = {"errors.md": error_page, "api.md": api_page}
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (HERE / name).write_text(page(), encoding="utf-8")
