@@ -1,0 +1,310 @@
+"""What a large body costs, passed on and translated: memory, CPU, and how long the gateway's loop is held."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..report import Table, progress
+from . import doors
+from .bench import Bench
+from .upstream import WIRES, whole
+from .ways import MINE, Gateway, Live, Way, started
+
+MIB = 1 << 20
+SIZES = (1, 8, 32)
+"""MiB of the bodies."""
+ROUNDS = 3
+"""Requests of which the cheapest is told, of each size."""
+_PATHS = {**doors.PATHS, "gemini": "/v1beta/models/{model}:generateContent", "openai-responses": "/v1/responses"}
+_BACKENDS = {"house": ("openai-chat", "/v1"), "annex": ("anthropic", "")}
+_PNG = b"\x89PNG\r\n\x1a\n"
+_SCHEMA: dict[str, object] = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+_WORDS = "Why is the sky blue, and not “violet”? "
+_PAIRS = (
+    ("openai-chat", "house"),
+    ("openai-chat", "annex"),
+    ("anthropic", "house"),
+    ("gemini", "house"),
+    ("openai-responses", "annex"),
+)
+
+
+def measure(bench: Bench, number: float | None = None) -> Iterator[Table]:
+    """Two tables: a large image, in bodies of several sizes; and bodies of other kinds. ``number``: the largest, in MiB."""
+    most = int(number or max(SIZES))
+    sizes = [size for size in SIZES if size <= most] or [most]
+    with _Upstream() as upstream:
+        yield _images(bench, upstream.port, sizes)
+        yield _others(bench, upstream.port, min(8, most))
+
+
+def _images(bench: Bench, upstream: int, sizes: list[int]) -> Table:
+    table = Table("Large bodies: an image and a tool", _COLUMNS)
+    for door, backend in _PAIRS:
+        for size in sizes:
+            table.rows.append(_row(bench, upstream, door, backend, size, "image"))
+    table.notes.append(_NOTE)
+    return table
+
+
+def _others(bench: Bench, upstream: int, size: int) -> Table:
+    table = Table("Large bodies of other kinds", [_COLUMNS[0], "body", *_COLUMNS[1:]])
+    for kind in _KINDS:
+        for door, backend in _PAIRS:
+            if kind != "image":
+                path, *row = _row(bench, upstream, door, backend, size, kind)
+                table.rows.append([path, kind, *row])
+    table.notes.append("Inflated: an image whose body came in gzip, of as many bytes when it is inflated.")
+    return table
+
+
+_COLUMNS = ["", "MiB", "memory, times the body", "loop held, ms/MB", "CPU, ms/MB"]
+_NOTE = (
+    "Memory: the most that was resident above what was before, in a gateway's first large request. Loop held: the "
+    "longest that /health, asked again and again on a connection of its own, waited, less what it waits when nothing else is "
+    f"asked. Of that and of CPU the least of {ROUNDS} requests."
+)
+
+
+# A request, and what it costs.
+
+
+@dataclass(frozen=True)
+class _Cost:
+    memory: float
+    held: float
+    cpu: float
+
+
+def _row(bench: Bench, upstream: int, door: str, backend: str, size: int, kind: str) -> list[str]:
+    wire = _BACKENDS[backend][0]
+    progress(f"gateway/bodies: {door} to {backend}, {kind}, {size} MiB")
+    body, sent = _body(door, f"{backend}/plain", size * MIB - 4096, kind)
+    with started(_GATEWAY, upstream) as live:  # a fresh one: of memory that an earlier body took, a later one is served
+        bench.answered(live)
+        costs = [_cost(live, door, f"{backend}/plain", body, sent) for _ in range(ROUNDS)]
+    told = (
+        costs[0].memory / len(body),
+        min(cost.held for cost in costs) * 1e3 / (len(body) / 1e6),
+        min(cost.cpu for cost in costs) * 1e3 / (len(body) / 1e6),
+    )
+    way = Way(door, wire)
+    kept = ", kept" if door == "openai-responses" else ""
+    return [way.label + kept, str(size), f"{told[0]:.2f}", f"{told[1]:.1f}", f"{told[2]:.1f}"]
+
+
+def _cost(live: Live, door: str, model: str, body: bytes, sent: bytes) -> _Cost:
+    process = Path(f"/proc/{live.running.child.pid}")
+    headers = doors.headers(door, {"content-encoding": "gzip"} if sent is not body else {})
+    request = doors.request(live.port, _PATHS[door].format(model=model), headers, sent)
+    with _Pings(live.port) as pings:
+        rest = pings.longest(0.05)
+        (process / "clear_refs").write_text("5")  # VmHWM begins anew
+        before, cpu = _status(process, "VmRSS"), time.monotonic()
+        cpu = live.running.cpu()
+        pings.forget()
+        _ask(live.port, request)
+        held = pings.longest(0.02) - rest
+        peak = _status(process, "VmHWM")
+        cpu = live.running.cpu() - cpu
+    return _Cost(peak - before, max(0.0, held), cpu)
+
+
+def _status(process: Path, name: str) -> int:
+    line = next(line for line in (process / "status").read_text().splitlines() if line.startswith(f"{name}:"))
+    return int(line.split()[1]) * 1024
+
+
+def _ask(port: int, request: bytes) -> None:
+    """Raises ``RuntimeError`` unless it is answered with 200."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(request)
+        got = connection.recv(65536)
+        if not got.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(got.decode(errors="replace"))
+
+
+class _Pings:
+    """``with`` it: a thread that asks ``/health`` again and again, and notes how long the longest took."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self._request = b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
+        self._ends = threading.Event()
+        self._most = 0.0
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> _Pings:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        self._thread.join()
+        self._connection.close()
+
+    def forget(self) -> None:
+        self._most = 0.0
+
+    def longest(self, after: float) -> float:
+        """Seconds, counted until so many seconds from now."""
+        time.sleep(after)
+        return self._most
+
+    def _run(self) -> None:
+        while not self._ends.is_set():
+            began = time.monotonic()
+            self._connection.sendall(self._request)
+            self._connection.recv(65536)
+            self._most = max(self._most, time.monotonic() - began)
+            time.sleep(0.0005)
+
+
+# The backend: it keeps nothing of what it is sent.
+
+
+class _Upstream:
+    """``with`` it: a backend that reads a request into one buffer of 1 MiB and answers. Blocking, a thread a connection:
+
+    no loop of this process stands between the gateway and the clock.
+    """
+
+    def __enter__(self) -> _Upstream:
+        sys.setswitchinterval(0.0002)
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._server.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._server.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        buffer = bytearray(MIB)
+        with connection:
+            while (got := _head(connection)) is not None:
+                head, rest = got
+                left = _length(head) - len(rest)
+                while left > 0:
+                    read = connection.recv_into(buffer, min(left, MIB))
+                    if not read:
+                        return
+                    left -= read
+                wire = "anthropic" if b"/messages" in head.partition(b"\r\n")[0] else "openai-chat"
+                connection.sendall(whole(WIRES[wire][0]("plain")))
+
+
+def _head(connection: socket.socket) -> tuple[bytes, bytes] | None:
+    heard = b""
+    while b"\r\n\r\n" not in heard:
+        try:
+            data = connection.recv(65536)
+        except OSError:
+            return None
+        if not data:
+            return None
+        heard += data
+    head, _, rest = heard.partition(b"\r\n\r\n")
+    return head, rest
+
+
+def _length(head: bytes) -> int:
+    found = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    return int(found[0].partition(b":")[2]) if found else 0
+
+
+def _command(port: int, upstream: int, folder: Path) -> list[str]:
+    lines = ["[gateway.keys]", 'bench = "env:BENCH_KEY"']
+    for name, (wire, base) in _BACKENDS.items():
+        lines += [f"[providers.{name}]", f'wire = "{wire}"', f'base_url = "http://127.0.0.1:{upstream}{base}"']
+        lines += ['api_key = "env:BENCH_KEY"', 'serves = ["plain"]']
+    lines += ["[routes.my-plain]", 'targets = ["house/plain"]']
+    file = folder / "polychat.toml"
+    file.write_text("\n".join(lines) + "\n")
+    return [sys.executable, "-m", "polychat", "serve", "--config", str(file), "--host", "127.0.0.1", "--port", str(port)]
+
+
+_GATEWAY = Gateway("polychat", _command, (MINE,), {"BENCH_KEY": doors.KEY})
+
+
+# Bodies.
+
+
+def _body(door: str, model: str, size: int, kind: str) -> tuple[bytes, bytes]:
+    """A request's body, and the bytes that are sent of it: compressed, where that is its kind."""
+    text, schema, image = _KINDS[kind](size)
+    body = json.dumps(_WRITTEN[door](model, text, schema, image), ensure_ascii=False, separators=(",", ":")).encode()
+    return body, gzip.compress(body, 1) if kind == "inflated" else body
+
+
+def _image(size: int) -> tuple[str, dict[str, object], str]:
+    return "What is it?", _SCHEMA, base64.b64encode(_PNG + os.urandom(size // 4 * 3)).decode()
+
+
+def _text(size: int) -> tuple[str, dict[str, object], str]:
+    return _WORDS * (size // len(_WORDS.encode())), _SCHEMA, base64.b64encode(_PNG).decode()
+
+
+def _tools(size: int) -> tuple[str, dict[str, object], str]:
+    """A tool of very many parameters."""
+    member: dict[str, object] = {"type": "string", "description": _WORDS, "enum": ["a", "b"]}
+    each = len(json.dumps(member, ensure_ascii=False).encode()) + 12
+    properties = {f"p{number}": member for number in range(size // each)}
+    return "What is it?", {"type": "object", "properties": properties}, base64.b64encode(_PNG).decode()
+
+
+_KINDS: dict[str, Callable[[int], tuple[str, dict[str, object], str]]] = {
+    "image": _image,
+    "text": _text,
+    "schema": _tools,
+    "inflated": _image,
+}
+
+
+def _chat(model: str, text: str, schema: object, image: str) -> object:
+    parts = [{"type": "text", "text": text}, {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}}]
+    tools = [{"type": "function", "function": {"name": "f", "parameters": schema}}]
+    return {"model": model, "messages": [{"role": "user", "content": parts}], "tools": tools}
+
+
+def _messages(model: str, text: str, schema: object, image: str) -> object:
+    source = {"type": "base64", "media_type": "image/png", "data": image}
+    parts = [{"type": "text", "text": text}, {"type": "image", "source": source}]
+    tools = [{"name": "f", "input_schema": schema}]
+    return {"model": model, "max_tokens": 99, "messages": [{"role": "user", "content": parts}], "tools": tools}
+
+
+def _gemini(model: str, text: str, schema: object, image: str) -> object:
+    parts = [{"text": text}, {"inlineData": {"mimeType": "image/png", "data": image}}]
+    tools = [{"functionDeclarations": [{"name": "f", "parametersJsonSchema": schema}]}]
+    return {"contents": [{"role": "user", "parts": parts}], "tools": tools}
+
+
+def _responses(model: str, text: str, schema: object, image: str) -> object:
+    parts = [
+        {"type": "input_text", "text": text},
+        {"type": "input_image", "image_url": f"data:image/png;base64,{image}"},
+    ]
+    tools = [{"type": "function", "name": "f", "parameters": schema, "strict": False}]
+    return {"model": model, "input": [{"role": "user", "content": parts}], "tools": tools}
+
+
+_WRITTEN = {"openai-chat": _chat, "anthropic": _messages, "gemini": _gemini, "openai-responses": _responses}
