@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -417,6 +418,22 @@ def test_the_lock_is_of_this_project() -> None:
         str(need) for need in wanted if need.name != "polychat" and not need.specifier.contains(locked.get(need.name, "0"))
     ]
     assert stale == []
+
+
+def test_the_core_install_is_small() -> None:
+    """Twelve distributions at most, with all that they need, on the oldest Python too."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    waiting: list[str] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    found: set[str] = set()
+    while waiting:
+        need = Requirement(waiting.pop())
+        name, oldest = canonicalize_name(need.name), {"extra": "", "python_version": "3.11", "python_full_version": "3.11.0"}
+        if name not in found and (need.marker is None or need.marker.evaluate(oldest)):
+            found.add(name)
+            waiting += metadata.requires(need.name) or []
+    assert len(found) <= 12, sorted(found)
 
 
 def test_what_make_ask_installs_is_what_the_tests_run_on() -> None:

@@ -181,6 +181,11 @@ HALF = "caf\udce9"
         ("extra.a[0]", {"extra": {"a": [b"x"]}}),
         ("extra", {"extra": {"a": {1, 2}}}),
         ("tools[0].parameters.x", {"tools": [{"name": "f", "parameters": {"x": float("inf")}}]}),
+        ("schema.minimum", {"schema": {"type": "number", "minimum": float("nan")}}),
+        (
+            "response_format",
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"minimum": float("inf")}}}},
+        ),
         ("stop", {"stop": 5}),
         ("proxy", {"proxy": 5}),
         ("api_key", {"api_key": 5}),

@@ -68,14 +68,22 @@ def ask_of(prompt: str | Conversation, model: str, given: Mapping[str, Any]) -> 
     for name, value in given.items():
         if value is None:
             continue
-        if name in _JSON and (fault := json_fault(value, name)) is not None:
-            raise BadInput(f"{fault[0]} is {fault[1]}, which cannot be sent as JSON", field=fault[0])
+        if name in _JSON:
+            _check_json(value, name)
         if name == "schema":
             shape = shape_of(value)
             ask.format = shape.format
         else:
             _set(ask, name, value)
+    if ask.format is not None:
+        _check_json(ask.format.schema, "response_format" if shape is None else "schema")
     return ask, shape
+
+
+def _check_json(value: Any, field: str) -> None:
+    """Raises ``BadInput`` for what JSON cannot carry: what writes it would make null of a number that is none."""
+    if (fault := json_fault(value, field)) is not None:
+        raise BadInput(f"{fault[0]} is {fault[1]}, which cannot be sent as JSON", field=fault[0])
 
 
 def _set(ask: Ask, name: str, value: Any) -> None:
@@ -98,8 +106,8 @@ def _plain(row: Field, value: Any) -> Any:
 def _tools(ask: Ask, value: Any) -> None:
     ask.tools = read_tools([tool_of(one) if callable(one) else one for one in _several(value)], "tools")
     for place, tool in enumerate(ask.tools):
-        if isinstance(tool, Tool) and (fault := json_fault(tool.parameters, f"tools[{place}].parameters")) is not None:
-            raise BadInput(f"{fault[0]} is {fault[1]}, which cannot be sent as JSON", field=fault[0])
+        if isinstance(tool, Tool):
+            _check_json(tool.parameters, f"tools[{place}].parameters")
 
 
 def _choice(ask: Ask, value: Any) -> None:
