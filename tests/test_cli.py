@@ -123,7 +123,7 @@ async def test_no_stream_prints_the_same(sites: str) -> None:
         (["ask", ""], "prompt is empty"),
         (["ask", " \n"], "prompt is empty"),
         (["ask", "-m", "opnai/x", "hi"], "did you mean openai"),
-        (["ask", "-m", "", "hi"], "the model's name is empty"),
+        (["ask", "-m", "", "hi"], "the model name is empty"),
         (["ask", "-m", "gptalk", "--base-url", "nonsense", "hi"], "base_url must be a URL"),
         (["ask", "-m", "gptalk", "--timeout", "0", "hi"], "timeout is 0"),
         (["ask", "-m", "gptalk", "--timeout", "soon", "hi"], "--timeout"),
@@ -183,7 +183,7 @@ async def _endless(seen: Seen, say: Say) -> None:
     ("handler", "out", "says"),
     [
         (_shut, "", "503"),
-        (_half, "so far é\n", "stopped before its end"),
+        (_half, "so far é\n", "ended early"),
         (_silent, "", "0.5 s"),
     ],
 )

@@ -79,18 +79,18 @@ def test_each_type_is_what_toml_says() -> None:
         ("[gateway]\nhost = 1", "2: gateway.host is 1; it must be text"),
         ('[gateway]\nlog = "hunan"', '2: gateway.log is "hunan"; it must be "human", "json" or "off"; did you mean human?'),
         ("[gateway]\ncors = [1]", "2: gateway.cors is [1]; it must be a list of text"),
-        ("[gateway]\nprt = 1", "2: gateway.prt is not a key of polychat; did you mean port?"),
+        ("[gateway]\nprt = 1", "2: gateway.prt is not a known key; did you mean port?"),
         ("gateway = 1", "1: gateway is 1; it must be a table: [gateway]"),
         ("[[gateway]]", "1: gateway is [{}]; it must be a table: [gateway]"),
         (
             "[gateway]\n\n[gateway.limits]\n\nbody = 3",
             "5: gateway.limits.body is 3; it must be a whole number of at least 1024",
         ),
-        ("[gateway]\nlimits = { bdy = 3 }", "2: gateway.limits.bdy is not a key of polychat; did you mean body?"),
+        ("[gateway]\nlimits = { bdy = 3 }", "2: gateway.limits.bdy is not a known key; did you mean body?"),
         ('[gateway]\non_disconnect = "drain"', '2: gateway.on_disconnect is "drain"; it must be "cancel" or "drain:SECONDS"'),
         ('[gateway]\non_disconnect = "drain:-1"', "2: gateway.on_disconnect is"),
-        ('[gateway]\ntls_cert = "c.pem"', "2: gateway.tls_cert needs gateway.tls_key beside it"),
-        ('[gateway]\nport = 1\ntls_key = "c.pem"', "3: gateway.tls_key needs gateway.tls_cert beside it"),
+        ('[gateway]\ntls_cert = "c.pem"', "2: gateway.tls_cert requires gateway.tls_key as well"),
+        ('[gateway]\nport = 1\ntls_key = "c.pem"', "3: gateway.tls_key requires gateway.tls_cert as well"),
         ("[routes.a]\n", "1: routes.a has no targets; it needs at least one"),
         ("[routes.a]\ntargets = []", "1: routes.a has no targets"),
         ('[routes.a]\ntargets = ["x/y"]\nweights = ["1"]', '3: routes.a.weights is "1"; it must be a number of at least 0'),
@@ -104,7 +104,7 @@ def test_each_type_is_what_toml_says() -> None:
             "3: routes.a.b.attempts is 0; it must be a whole number from 1 to 20",
         ),
         ('[aliases]\na = "b"\nb = 1', "3: aliases.b is 1; it must be text"),
-        ('[routes.a]\ntargets = ["x/y"]\n[aliases]\na = "x/y"', "4: aliases.a is the name of a route too"),
+        ('[routes.a]\ntargets = ["x/y"]\n[aliases]\na = "x/y"', "4: aliases.a is also the name of a route"),
         ('[providers.h]\nwire = "ollama"\n\ncan = ["tool"]', '4: providers.h.can is "tool"; it must be'),
     ],
 )
@@ -147,7 +147,7 @@ def test_a_key_itself_is_refused_and_not_shown(text: str) -> None:
 def test_names_that_lead_back_to_themselves_are_refused(text: str, line: int, circle: set[str]) -> None:
     """Routes through routes, aliases through aliases, and both mixed; the error shows the way round."""
     said = str(refused(text))
-    assert any(said.endswith(f" leads back to itself: {way}") for way in circle)
+    assert any(said.endswith(f" refers to itself: {way}") for way in circle)
     assert int(said.split(":")[1]) >= line
 
 

@@ -62,9 +62,9 @@ def test_the_question_is_a_chat_completion() -> None:
         ("seed", -1, "a whole number from 0 to 4,294,967,294"),
         ("frequency_penalty", 2.1, "a number from -2 to 2"),
         ("presence_penalty", [], "a number from -2 to 2"),
-        ("stop", "", "text that is not empty"),
-        ("stop", ["a", ""], "text that is not empty"),
-        ("stop", 3, "text that is not empty"),
+        ("stop", "", "string that is not empty"),
+        ("stop", ["a", ""], "string that is not empty"),
+        ("stop", 3, "string that is not empty"),
         ("stop", ["a"] * 65, "it may have 64 of 1,000 letters each"),
         ("stop", "a" * 1001, "it may have 64 of 1,000 letters each"),
         ("stop", "\ud800", "surrogate"),
@@ -121,7 +121,7 @@ def test_an_answer_without_a_reason_is_truncated() -> None:
     [
         (
             {"type": "exceed_context_size_error", "n_prompt_tokens": 6031, "n_ctx": 4096},
-            "6,031 tokens and the model holds 4,096",
+            "6,031 tokens and the model's context has 4,096",
         ),
         ({"type": "invalid_request_error", "message": "roles must alternate"}, "roles must alternate"),
     ],

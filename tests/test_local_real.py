@@ -130,7 +130,9 @@ async def test_letters_of_several_tokens_come_whole(smollm2: Path) -> None:
 
 async def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(smollm2: Path) -> None:
     """How long it is, how much the model holds, and where to change that."""
-    with pytest.raises(errors.BadInput, match=r"are 6,0\d\d tokens and the model holds 4,096.*polychat\.toml") as caught:
+    with pytest.raises(
+        errors.BadInput, match=r"have 6,0\d\d tokens and the model's context has 4,096.*polychat\.toml"
+    ) as caught:
         await events("smollm2", [{"role": "user", "content": "word " * 6000}])
     assert (caught.value.field, caught.value.provider) == ("messages", "Local")
 
@@ -146,7 +148,7 @@ def mine(smollm2: Path, own_config: Any) -> str:
 async def test_a_name_from_polychat_toml(mine: str) -> None:
     """A file of one's own under a name of one's own, with the context one gave it."""
     assert text_of(await events(mine, max_tokens=3))
-    with pytest.raises(errors.BadInput, match="the model holds 256"):
+    with pytest.raises(errors.BadInput, match="the model's context has 256"):
         await events(mine, [{"role": "user", "content": "word " * 300}])
 
 

@@ -218,7 +218,7 @@ async def test_answers_before_the_answer_do_not_reset_the_clock() -> None:
     """A server may say 100 Continue as often as it likes, as far as a head may go."""
     async with saying(b"HTTP/1.1 100 Continue\r\n\r\n" * 3000, times=FOREVER) as server:
         server.heard.set()
-        with pytest.raises(errors.BadReply, match="too long"):
+        with pytest.raises(errors.BadReply, match="too large"):
             await ask(server.url, timeouts=Timeouts(first=5))
     async with saying(b"HTTP/1.1 100 Continue\r\n\r\n", end=HOLD) as server:
         with pytest.raises(errors.TimedOut, match="first"):
@@ -268,7 +268,7 @@ async def test_a_bomb_does_not_go_off(coding: str) -> None:
         server.heard.set()
         tracemalloc.start()
         try:
-            with pytest.raises(errors.BadReply, match="which is our limit"):
+            with pytest.raises(errors.BadReply, match="which is the limit"):
                 await response.read()
             _, most = tracemalloc.get_traced_memory()
         finally:

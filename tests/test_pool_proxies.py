@@ -79,7 +79,7 @@ async def test_https_asked_of_http_is_an_error_that_says_so() -> None:
         writer.write(b"HTTP/1.1 400 Bad request\r\n\r\n")
 
     async with listening(talk) as server:
-        with pytest.raises(errors.ConnectionFailed, match="is it https at all"):
+        with pytest.raises(errors.ConnectionFailed, match="does it use https at all"):
             await said(server.url.replace("http:", "https:"))
 
 
@@ -130,10 +130,10 @@ async def test_the_proxys_own_no(serve: Serve, secure: bool) -> None:
     """Without the right login, and when it cannot get through: an error of the proxy, without its password."""
     server = await serve(echo, tls.server_context() if secure else None)
     async with http_proxy(LOGIN) as proxy:
-        with pytest.raises(errors.ProxyFailed, match="wants a user and a password") as caught:
+        with pytest.raises(errors.ProxyFailed, match="requires a user and a password") as caught:
             await said(server.url, proxy.url)
         assert caught.value.status == 407
-        with pytest.raises(errors.ProxyFailed, match="did not take") as caught:
+        with pytest.raises(errors.ProxyFailed, match="rejected") as caught:
             await said(server.url, proxy.url_for("me", "SECRET"))
         assert "SECRET" not in str(caught.value)
     async with http_proxy(refuse=503) as proxy:

@@ -83,7 +83,7 @@ def test_an_answer_becomes_a_value_of_its_type(kind: Any, text: str, value: Any)
 @pytest.mark.parametrize("text", ["", "no JSON", '{"to":', '{"name": 5'])
 def test_an_answer_that_does_not_fit_is_a_bad_reply(kind: Any, text: str) -> None:
     """The error keeps the text, whole."""
-    with pytest.raises(BadReply, match="does not fit the schema") as caught:
+    with pytest.raises(BadReply, match="does not match the schema") as caught:
         shape_of(kind).parsed(text)
     assert caught.value.text == text
 

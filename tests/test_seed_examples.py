@@ -72,7 +72,7 @@ async def test_aichat_with_a_proxy_and_cookies(capsys: Any) -> None:
         print(f"Response: {response}")
     except Exception as ex:
         print(f"Error: {ex}")
-    assert capsys.readouterr().out.startswith("Error: no way through the proxy")
+    assert capsys.readouterr().out.startswith("Error: cannot connect through the proxy")
 
 
 async def test_opchatgpts(capsys: Any) -> None:

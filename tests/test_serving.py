@@ -82,7 +82,7 @@ def test_arguments_go_over_the_file(file: Path) -> None:
 
 def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
     (taken,) = listen(Gateway(port=0))
-    with taken, pytest.raises(BadInput, match="another server has it"):
+    with taken, pytest.raises(BadInput, match="another process uses it"):
         listen(Gateway(port=taken.getsockname()[1]))
 
 
@@ -184,7 +184,7 @@ def test_sighup_reads_the_file_anew_and_drops_no_stream(file: Path) -> None:
                 pass
             file.write_text('[gateway]\nport = 1\n[routes.slow]\ntargets = ["local/smollm2"]\n')
             gateway.signal(signal.SIGHUP)
-            gateway.hears("read anew")
+            gateway.hears("configuration reloaded")
             assert asked(port, "/routes") == b'["slow"]'
             asked(port, "/go")
             assert b"ended" in stream.file.read(len(b"\r\n5\r\nended"))
@@ -216,7 +216,7 @@ def test_a_broken_file_changes_nothing(file: Path, content: str | None, says: st
         assert asked(port, "/routes") == b'["fast"]'
         file.write_text('[routes.again]\ntargets = ["local/smollm2"]\n')
         gateway.signal(signal.SIGHUP)
-        gateway.hears("read anew")
+        gateway.hears("configuration reloaded")
         assert asked(port, "/routes") == b'["again"]'
 
 
@@ -245,7 +245,7 @@ def test_limits_change_with_the_file(file: Path) -> None:
         port = gateway.listening()
         file.write_text("[gateway.limits]\nhead = 1024\n")
         gateway.signal(signal.SIGHUP)
-        gateway.hears("read anew")
+        gateway.hears("configuration reloaded")
         with connected(port) as client:
             assert client.ask("/pid", b"", b"x: " + b"a" * 2000).status == 431
 
@@ -257,14 +257,14 @@ def test_a_unix_socket_is_its_owners(tmp_path: Path) -> None:
     check(settings)
     (listener,) = listen(settings)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    with pytest.raises(BadInput, match="another server has it"):
+    with pytest.raises(BadInput, match="another process uses it"):
         listen(settings)
     listener.close()
     (listener,) = listen(settings)  # the file was left there by the one before
     unlisten(settings, [listener])
     assert not path.exists()
     path.write_text("mine")
-    with pytest.raises(BadInput, match="no socket"):
+    with pytest.raises(BadInput, match="not a socket"):
         listen(settings)
     assert path.read_text() == "mine"
 

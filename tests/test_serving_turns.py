@@ -310,7 +310,7 @@ def test_an_application_that_fails_is_a_500_of_its_own_request(here: Hosted, app
         (said,) = client.send(request("/broken") + request("/next")).answers()
     assert said.status == 500
     assert said.headers["connection"] == "close"
-    assert said.json == {"error": {"message": "the gateway failed at this request", "type": "server_error"}}
+    assert said.json == {"error": {"message": "internal error", "type": "server_error"}}
     with here.client() as client:
         assert client.ask("/").status == 200
 

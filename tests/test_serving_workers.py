@@ -51,7 +51,7 @@ def test_one_that_dies_is_replaced(file: Path) -> None:
         with connected(port) as client:
             client.send(request("/die"))
             assert client.file.read() == b""
-        assert "SIGKILL" in gateway.hears("replaced")
+        assert "SIGKILL" in gateway.hears("starting a replacement")
         while len(after := _children(gateway.pid)) < 2 or after == before:
             pass
         assert len(before & after) == 1
@@ -89,12 +89,12 @@ def test_sighup_reaches_every_worker_and_those_that_come_later(file: Path) -> No
         file.write_text('[routes.slow]\ntargets = ["local/smollm2"]\n')
         gateway.signal(signal.SIGHUP)
         for _ in range(2):
-            gateway.hears("read anew")
+            gateway.hears("configuration reloaded")
         assert {asked(port, "/routes") for _ in range(10)} == {b'["slow"]'}
         file.write_text("[gateway]\nport = 'x'\n")
         for worker in _children(gateway.pid):
             os.kill(worker, signal.SIGKILL)
-            gateway.hears("replaced")
+            gateway.hears("starting a replacement")
         for _ in range(10):
             assert asked(port, "/routes") == b'["slow"]'
 

@@ -381,6 +381,6 @@ async def test_http_where_https_was_asked_for() -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
 
     async with listening(plain, "https") as server, StreamSession() as session:
-        with pytest.raises(errors.ConnectionFailed, match="is it https at all") as caught:
+        with pytest.raises(errors.ConnectionFailed, match="does it use https at all") as caught:
             await session.get(server.url)
     assert not isinstance(caught.value, errors.CertificateRefused)

@@ -226,7 +226,7 @@ async def whole(prompt: str, **given: Any) -> str:
 
 async def test_a_failure_inside_a_stream_is_raised_after_what_came(serve: Any, wire: str) -> None:
     """An error under status 200 is no end of an answer."""
-    failure = Finish("failed", error=errors.ReplyFailed("the backend says that it failed: overloaded"))
+    failure = Finish("failed", error=errors.ReplyFailed("the backend reported an error: overloaded"))
     server = await serve(Door(wire, [[Text("Hel")], [failure]]))
     pieces = []
     with pytest.raises(errors.ReplyFailed, match="overloaded") as caught:

@@ -179,7 +179,7 @@ FAILURES: list[tuple[Finish, int, str]] = [
     (Finish("failed", error=LimitReached("enough", retry_after=7.0)), 429, "enough"),
     (Finish("failed", error=BadReply("what")), 502, "what"),
     (Finish("truncated", error=Truncated("cut")), 502, "cut"),
-    (Finish("cancelled"), 502, "stopped before its end"),
+    (Finish("cancelled"), 502, "ended early"),
     (Finish("failed", error=StatusError("gone", status=503)), 503, "gone"),
 ]
 

@@ -163,7 +163,7 @@ def test_of_several_answers_the_first_is_told(stream: bool) -> None:
 FAILURES = [
     (Finish("failed", error=ReplyFailed("it broke")), 502, "it broke"),
     (Finish("failed", error=LimitReached("too much")), 429, "too much"),
-    (Finish("truncated", error=Truncated("the reply stopped before its end")), 502, "stopped before its end"),
+    (Finish("truncated", error=Truncated("the reply ended early")), 502, "ended early"),
     (Finish("cancelled"), 502, "cut"),
 ]
 

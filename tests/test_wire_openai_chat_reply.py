@@ -362,8 +362,8 @@ FAILURES: list[tuple[bytes, type[Exception], str | None, str]] = [
     (stream(delta(content=5)), BadReply, None, "another shape"),
     (stream(delta(tool_calls=[{"index": 0, "id": "a", "function": {"name": 1}}])), BadReply, None, "another shape"),
     (stream(delta("stop", tool_calls=[{"id": "a", "function": {"name": "f", "arguments": "{"}}])), BadReply, None, "f are"),
-    (stream(), EmptyReply, None, "sent nothing"),
-    (stream(delta(content="")), EmptyReply, None, "sent nothing"),
+    (stream(), EmptyReply, None, "sent an empty reply"),
+    (stream(delta(content="")), EmptyReply, None, "sent an empty reply"),
 ]  # fmt: skip
 
 

@@ -24,7 +24,7 @@
         ├── ReplyFailed                   the backend says, in its own protocol, that it failed
         │   ├── LimitReached              a quota of the service: tokens, messages, a ban
         │   └── EmptyReply                success without a word, where that is never an answer
-        └── Truncated                     the reply stopped before its end: `text` holds what came
+        └── Truncated                     the reply ended early: `text` holds what came
 
 Every error has `provider` (a class name), `status` (HTTP), `retry_after` (seconds); each is `None` where it is not known.
 """
@@ -225,8 +225,8 @@ class TimedOut(BackendError, TimeoutError):
     """How long it waited."""
 
     def __init__(self, clock: Clock, seconds: float, *, provider: str | None = None) -> None:
-        what = {"connect": "no connection", "first": "no reply began", "idle": "not a byte came", "total": "not done"}[clock]
-        super().__init__(f"{what} within {seconds:g} s (the {clock} clock); raise timeout to wait longer", provider=provider)
+        what = {"connect": "no connection", "first": "no reply started", "idle": "no data arrived", "total": "not done"}[clock]
+        super().__init__(f"{what} within {seconds:g} s ({clock} timeout); raise timeout to wait longer", provider=provider)
         self.clock = clock
         self.seconds = seconds
 
@@ -277,7 +277,7 @@ class EmptyReply(ReplyFailed):
 
 
 class Truncated(BackendError):
-    """The reply stopped before its end; ``text`` holds what came."""
+    """The reply ended early; ``text`` holds what came."""
 
 
 # Each word is looked through once from its beginning, and never again from its parts: foreign text may be one long word.

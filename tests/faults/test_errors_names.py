@@ -62,7 +62,7 @@ def test_patterns_without_end() -> None:
 @pytest.mark.parametrize(("name", "meant"), [("a-*-*", "x/y"), ("a", "x/*"), ("a-*", "x/*-*")])
 def test_patterns_that_are_none(name: str, meant: str) -> None:
     """One ``*`` is what a pattern has, and its target has no more than it."""
-    with pytest.raises(BadInput, match="is no pattern"):
+    with pytest.raises(BadInput, match="is not a valid pattern"):
         config.parsed(f'[aliases]\n"{name}" = "{meant}"', Path("polychat.toml"))
 
 

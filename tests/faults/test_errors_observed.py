@@ -83,7 +83,7 @@ REASONS = {
     "no file": ("not_set_up", "/somewhere/of/the/operator"),
     "no package": ("not_set_up", "polychat[keyring]"),
     "no such host": ("wrong_address", "house.invalid"),
-    "https where no TLS is": ("wrong_address", "is it https at all?"),
+    "https where no TLS is": ("wrong_address", "does it use https at all?"),
     "a certificate of nobody": ("certificate", "SSL_CERT_FILE"),
     "no value for a place": ("not_set_up", "THE_SECRET_VARIABLE"),
 }
@@ -150,7 +150,7 @@ async def test_a_mistake_of_the_operator(mistaken: Any, door: str, mistake: str,
     assert answer.headers.get("x-should-retry") == ("false" if outcome == "not_set_up" else None)
     for secret in SECRETS:
         assert secret not in answer.body.decode()
-    assert "finds the reason in its log" in answer.body.decode()
+    assert "finds the reason in the log" in answer.body.decode()
     assert reason in record.error
     assert [failure.outcome for failure in record.failures] == [outcome], "it is asked once"
 

@@ -215,4 +215,4 @@ async def test_an_answer_that_was_cut_or_is_not_of_its_schema_is_said_to_be(serv
     out, err = await shell(f"{ask(server)} --json --schema {schema} Hi; echo $?")
     report, code = out.splitlines()
     assert (json.loads(report)["error"]["type"], json.loads(report)["text"], code) == ("BadReply", "no JSON", "1")
-    assert "does not fit the schema" in err
+    assert "does not match the schema" in err

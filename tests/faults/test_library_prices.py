@@ -109,7 +109,7 @@ def test_without_prices_of_the_cache_its_tokens_cost_as_the_prompt() -> None:
         ('[prices."house/"]\nprompt = 1\n', 'is not "provider/model"'),
         ('[prices."openai/x"]\nprompt = -1\n', "it must be a number"),
         ('[prices."openai/x"]\nprompt = nan\n', "it must be a number"),
-        ('[prices."openai/x"]\ninput = 1\n', "is not a key of polychat"),
+        ('[prices."openai/x"]\ninput = 1\n', "is not a known key"),
         ('[prices."nobody/x"]\nprompt = 1\n', "no provider 'nobody'"),
     ],
 )

@@ -404,7 +404,7 @@ def test_sighup_during_the_start_is_heard_after_it(tmp_path: Path, workers: str)
     file = tmp_path / "polychat.toml"
     file.write_text("[gateway]\ngrace = 1\n")
     with started("-c", _HUNG, str(file), workers) as gateway:
-        gateway.hears("listening on" if workers == "2" else "read anew")  # a supervisor hands it on to its workers
+        gateway.hears("listening on" if workers == "2" else "configuration reloaded")  # a supervisor hands it on to its workers
         gateway.signal(signal.SIGTERM)
         assert gateway.wait() == 0
 

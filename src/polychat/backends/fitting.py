@@ -105,7 +105,7 @@ def _value(said: Any, name: str, decoder: Any = None) -> Any:
     try:
         return msgspec.json.decode(said) if decoder is None else decoder.decode(said)
     except msgspec.DecodeError as error:
-        raise BadInput(f"{name} is not what it must be: {shown(str(error))}", field=name) from None
+        raise BadInput(f"{name} is not valid: {shown(str(error))}", field=name) from None
 
 
 def _messages(messages: list[Object], row: Row, notes: Notes) -> list[Object]:

@@ -177,7 +177,11 @@ def key_header(row: Row, given: str | None) -> dict[str, str]:
             return {}
         raise NotReady(f"no key for {row.title or row.name}: set {row.key[0]}, or pass api_key")
     if not key.isascii() or not key.isprintable():
-        raise BadInput(f"the key for {row.title or row.name} holds what no header can carry", field="api_key")
+        raise BadInput(
+            f"the key for {row.title or row.name} contains characters that a header cannot carry: check it for "
+            "line breaks and non-ASCII letters",
+            field="api_key",
+        )
     return {row.header: f"Bearer {key}" if row.header == "authorization" else key}
 
 
@@ -219,14 +223,21 @@ def distrusted(row: Row) -> tuple[str, str] | None:
     trust = "if you trust the file, name it: polychat serve --config FILE"
     for key in _SECRETS:
         if key in row.untrusted:
-            return key, f"names a secret or a variable, which a file found in a folder may not do; {trust}"
+            return key, (
+                f"names a secret or a variable, which a configuration file found in the current folder must not do; {trust}"
+            )
     if "base_url" in row.untrusted and any("{" + name + "}" in row.base_url for name in row.params):
-        return "base_url", f"has a placeholder for a variable, which a file found in a folder may not fill; {trust}"
+        return "base_url", (
+            f"has a placeholder for a variable, which a configuration file found in the current folder must not fill; {trust}"
+        )
     variable, value = _from_environment(row)
     for key in _ADDRESSES:
         if key in row.untrusted and value and (key != "base_url" or not _moved(row)):
             if key == "models" and not row.models.startswith("https://"):
                 continue
-            why = f"names an address, and the key in {variable} does not go to one from a file found in a folder"
+            why = (
+                f"names an address, and the key in {variable} is not sent to an address from a configuration file "
+                "found in the current folder"
+            )
             return key, f"{why}; {trust}, or unset {variable}"
     return None

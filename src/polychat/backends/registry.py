@@ -67,9 +67,7 @@ class Registry:
             return ServiceBackend(service(name), self.config)
         row = self.vendors().get(name)
         if row is None:
-            raise UnknownTarget(
-                f"no provider {name[:_NAMED]!r} (polychat providers lists those there are)", near=self._near(name)
-            )
+            raise UnknownTarget(f"no provider {name[:_NAMED]!r} (polychat providers lists them)", near=self._near(name))
         from .vendor import VendorBackend  # it loads the wires and msgspec
 
         return VendorBackend(row, fixed=self._fixed)

@@ -23,7 +23,7 @@ def rows_of(config: Config) -> Mapping[str, Row]:
     for name, table in config.providers.items():
         key = f"providers.{name}"
         if name in files():
-            raise strict.error(key, "is the name of a provider that polychat brings: choose another")
+            raise strict.error(key, "is the name of a built-in provider: choose another")
         own[name] = row_of(name, table, strict, key, known().get(name))
     if config.from_folder:
         own = {name: replace(row, untrusted=frozenset(config.providers[name])) for name, row in own.items()}

@@ -77,7 +77,7 @@ class VendorBackend(Backend):
         call = call or self._call(None, options or {})
         notes.url = call.base_url
         if not ask.model:
-            raise BadInput(f"name a model: {row.name}/MODEL (polychat models {row.name} lists them)", field="model")
+            raise BadInput(f"no model given: use {row.name}/MODEL (polychat models {row.name} lists them)", field="model")
         if ask.extra and ask.wire is None:
             ask.wire = spoken.NAME  # a caller's ``extra`` is in the words of the wire it goes to
         ask, along = taken_along(ask, row)
@@ -143,11 +143,12 @@ class VendorBackend(Backend):
         """What the vendor says that it serves. Raises ``NotReady`` where it has no list, and what an ask raises."""
         row = self.row
         if not row.models:
-            raise NotReady(f"{row.title or row.name} has no list of its models: see {row.source or 'its documentation'}")
+            raise NotReady(f"{row.title or row.name} has no model list: see {row.source or 'its documentation'}")
         call = self._call(proxy, options)
         if row.models.startswith("https://") and call.base_url != row.base_url.rstrip("/"):
             raise NotReady(
-                f"{row.title or row.name} was moved to another address, and where it has its list there is not known"
+                f"{row.title or row.name} has another base_url, whose model list is not known: set models in its "
+                "[providers] table"
             )
         body = await self._asked(call, "GET", row.models, None)
         return models.read_models(row.models_shape or row.wire, body)
@@ -169,7 +170,11 @@ class VendorBackend(Backend):
     async def embed(self, asked: Embed, proxy: str | None = None, **options: Any) -> Embeddings:
         """One vector a text. Raises ``BadInput`` where the vendor has no embeddings, and what an ask raises."""
         if not self.row.embeddings and self.row.name in known():  # a server of one's own speaks for itself
-            raise BadInput(f"{self.row.title or self.row.name} has no embeddings that polychat knows of", field="model")
+            raise BadInput(
+                f"{self.row.title or self.row.name} has no embeddings: use another vendor, or set embeddings = true "
+                "in its [providers] table",
+                field="model",
+            )
         shape = embeddings.shape_of(self.row.wire)
         call = self._call(proxy, options)
         body = await self._asked(call, "POST", embeddings.path(shape, asked), encoded(embeddings.write_request(shape, asked)))

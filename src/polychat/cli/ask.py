@@ -164,7 +164,7 @@ async def _plain(reply: Stream, *, wait: bool, usage: bool) -> int:
 
 def _say_if_cut(reply: Stream) -> None:
     if reply.reason == "length":
-        complain("the answer reached its limit of tokens and may end amid a thought: raise it with -o max_tokens=N", "warning")
+        complain("the reply reached its token limit and may be incomplete: raise it with -o max_tokens=N", "warning")
 
 
 def _checked(reply: Stream) -> tuple[Reply, BadReply | None]:

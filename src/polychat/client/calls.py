@@ -218,7 +218,7 @@ async def vectors_of(
     """``embed`` for the backends of one configuration."""
     inputs = [texts] if isinstance(texts, str) else list(texts)
     if not inputs or not all(isinstance(text, str) and text for text in inputs):
-        raise BadInput("texts must be text that is not empty, or a list of such", field="texts")
+        raise BadInput("texts must be a string that is not empty, or a list of them", field="texts")
     backend, name, _ = targets.meaning_of(model)
     return await backend.embed(Embed(name or "", inputs, dimensions=dimensions, user=user), **options)
 
@@ -234,7 +234,7 @@ def _read(
 ) -> Stream[Any]:
     """The ask, read and not yet sent. Raises ``UnknownTarget`` and ``BadInput``."""
     if isinstance(prompt, str) and not prompt.strip():
-        raise BadInput("the prompt is empty: there is nothing to ask", field="prompt")
+        raise BadInput("the prompt is empty: write a question", field="prompt")
     if "config" in options:
         raise BadInput("config belongs to a client: polychat.Client(config=…).ask(…)", field="config")
     target = targets.default_model() if target is None else target

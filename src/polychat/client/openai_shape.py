@@ -154,7 +154,7 @@ def _sorted(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     if headers:
         options["headers"] = {**options.get("headers", {}), **headers}
     if fields.pop("extra_query", None):
-        raise BadInput("extra_query is not taken: put it into base_url", field="extra_query")
+        raise BadInput("extra_query is not supported: put it into base_url", field="extra_query")
     more = fields.pop("extra_body", None) or {}
     return options, {name: value for name, value in {**fields, **more}.items() if value is not None and name not in _OURS}
 

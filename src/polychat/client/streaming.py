@@ -125,7 +125,7 @@ class Stream(Generic[Parsed]):
         except BadReply as bad:
             if self.reason != "length":
                 raise
-            cut = BadReply(f"the answer was cut at its limit of tokens (raise max_tokens) amid what the schema asks for: {bad}")
+            cut = BadReply(f"the reply reached its token limit before the JSON was complete; raise max_tokens: {bad}")
             cut.text = bad.text
             raise cut from None
 

@@ -85,7 +85,7 @@ class Targets:
                 f"model is {type(name).__name__}; it must be text: provider/model, local//path/a.gguf", field="model"
             )
         if not name.strip():
-            raise UnknownTarget("the model's name is empty: say provider/model, or leave it out for the default")
+            raise UnknownTarget("the model name is empty: use provider/model, or omit it for the default")
         configured = self.registry.config
         if name in configured.routes or name in configured.aliases:
             return self._resolver.plan(name)
@@ -102,7 +102,7 @@ class Targets:
     def _chain(self, name: str) -> Plan:
         members = [one.strip() for one in name.split(",")]
         if not all(members):
-            raise BadInput(f"model {shown(name, 80)!r} has an empty name between its commas", field="model")
+            raise BadInput(f"model {shown(name, 80)!r} has an empty name between two commas: remove a comma", field="model")
         return self._resolver.joined(members)
 
     def _bare(self, name: str, unknown: UnknownTarget) -> Plan:
@@ -114,7 +114,7 @@ class Targets:
         # Nobody is sent to a service that is known to be gone, unless they name it.
         if plan is None or not plan.targets[0].backend.working:
             raise UnknownTarget(
-                f"no model {shown(name, 80)!r}: say whose it is, such as openai/{shown(name, 80)} (see polychat providers)",
+                (f"no model {shown(name, 80)!r}: name its provider, such as openai/{shown(name, 80)} (see polychat providers)"),
                 near=near,
             ) from None
         return plan
@@ -137,7 +137,7 @@ class Targets:
 
         if len({target.label for target in plan.targets}) > 1 and (private := [one for one in _OF_ONE if options.get(one)]):
             raise BadInput(
-                f"{private[0]} belongs to one provider, and {plan.route or 'the chain'} has several", field=private[0]
+                f"{private[0]} applies to one provider only, but {plan.route or 'the chain'} has several", field=private[0]
             )
         rules = plan.rules
         given = {
@@ -182,7 +182,7 @@ def targets_of(given: object) -> Targets:
         given = config.read(Path(given).absolute())
     if not isinstance(given, Config):
         said = type(given).__name__
-        raise BadInput(f"config is {said}; it must be the path of a polychat.toml, or a polychat.config.Config", field="config")
+        raise BadInput(f"config is {said}; it must be the path of a polychat.toml or a polychat.config.Config", field="config")
     return Targets(Registry(given))
 
 

@@ -31,8 +31,8 @@ class Strict:
     def known(self, table: Iterable[str], known: Iterable[str], prefix: str) -> None:
         for name in table:
             if name not in known:
-                hint = _near(name, known) or f"known here: {', '.join(known)}"
-                raise self.error(f"{prefix}{name}", f"is not a key of polychat; {hint}")
+                hint = _near(name, known) or f"known keys: {', '.join(known)}"
+                raise self.error(f"{prefix}{name}", f"is not a known key; {hint}")
 
     def text(self, value: object, key: str) -> str:
         if not isinstance(value, str):

@@ -13,10 +13,12 @@ def check_gateway(gateway: Gateway, strict: Strict) -> None:
     """Raises ``BadInput``."""
     for has, lacks in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
         if getattr(gateway, has) and not getattr(gateway, lacks):
-            raise strict.error(f"gateway.{has}", f"needs gateway.{lacks} beside it")
+            raise strict.error(f"gateway.{has}", f"requires gateway.{lacks} as well")
     for name in gateway.key_settings:
         if name not in gateway.keys:
-            raise strict.error(f"gateway.key_settings.{name}", "is the name of no key in gateway.keys")
+            raise strict.error(
+                f"gateway.key_settings.{name}", "names no key of gateway.keys: add the key there, or remove this entry"
+            )
 
 
 def check_names(routes: Mapping[str, Route], aliases: Mapping[str, str], strict: Strict) -> None:
@@ -31,10 +33,10 @@ def check_names(routes: Mapping[str, Route], aliases: Mapping[str, str], strict:
             )
     for name in aliases:
         if name in routes:
-            raise strict.error(f"aliases.{name}", "is the name of a route too; one of them must have another name")
+            raise strict.error(f"aliases.{name}", "is also the name of a route: rename one of them")
         if name.count("*") > 1 or aliases[name].count("*") > name.count("*"):
             raise strict.error(
-                f"aliases.{name}", 'is no pattern: it may have one *, and its target too, for the same text: "claude-*"'
+                f"aliases.{name}", 'is not a valid pattern: it may contain one *, and so may its target, such as "claude-*"'
             )
     _check_circles(routes, aliases, strict)
 
@@ -44,7 +46,7 @@ def check_provider_name(name: str, strict: Strict) -> None:
     if not name.strip() or name != name.strip() or not name.isprintable() or set(name) & set("/:,"):
         raise strict.error(
             f"providers.{name}",
-            "is no name that a model can be asked by: it must have no / : or comma, and no blank at its ends",
+            "is not a valid model name: it must not contain / : or a comma, nor begin or end with a space",
         )
 
 
@@ -53,7 +55,7 @@ def check_same_names(providers: Mapping[str, object], strict: Strict) -> None:
     seen: dict[str, str] = {}
     for name in providers:
         if (other := seen.setdefault(name.lower(), name)) != name:
-            raise strict.error(f"providers.{name}", f"is the same name as {other}: capitals make no difference")
+            raise strict.error(f"providers.{name}", f"is the same name as {other}: names are case-insensitive")
 
 
 def check_price_name(name: str, strict: Strict) -> None:
@@ -68,7 +70,7 @@ def check_model_name(name: str, strict: Strict) -> None:
     if not name.strip() or set(name) & set("/\\,") or name.endswith(".gguf"):
         raise strict.error(
             f"local.models.{name}",
-            "is no name that a model can be asked by: it must have no slash or comma and not end in .gguf",
+            "is not a valid model name: it must not contain a slash or a comma, nor end in .gguf",
         )
 
 
@@ -86,4 +88,4 @@ def _check_circles(routes: Mapping[str, Route], aliases: Mapping[str, str], stri
     except CycleError as error:
         circle = error.args[1][::-1]  # graphlib lists predecessors
         key = f"routes.{circle[0]}.targets" if circle[0] in routes else f"aliases.{circle[0]}"
-        raise strict.error(key, f"leads back to itself: {' -> '.join(circle)}") from None
+        raise strict.error(key, f"refers to itself: {' -> '.join(circle)}") from None

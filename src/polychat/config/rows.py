@@ -95,7 +95,7 @@ def row_of(name: str, table: object, strict: Strict, key: str, base: Row | None 
     values = values_of(table, strict, key)
     for wanted in ("wire", "base_url"):
         if base is None and wanted not in values:
-            raise strict.error(key, f"has no {wanted}: a vendor of your own needs wire and base_url")
+            raise strict.error(key, f"has no {wanted}: a vendor of your own requires wire and base_url")
     return replace(base, **values) if base is not None else Row(name, **values)
 
 

@@ -22,7 +22,7 @@ def secret(reference: str, field: str) -> str:
         case _:
             raise BadInput(f"{field} must be a reference: env:NAME, file:PATH or keyring:NAME", field=field)
     if not value.strip():
-        raise NotReady(f"{field} refers to {kind}:{name}, where there is nothing: put the secret there")
+        raise NotReady(f"{field} refers to {kind}:{name}, which is not set: put the secret there")
     return value.strip()
 
 

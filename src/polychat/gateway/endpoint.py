@@ -84,8 +84,8 @@ async def _answered(endpoint: Endpoint, context: RequestContext, receive: Receiv
         if error.errno not in (errno.EMFILE, errno.ENFILE) or responder.started:
             await _failed(context, error)
             return
-        context.record.error = "the process has as many open files as it may: raise its limit (ulimit -n)"
-        fault = Fault("the gateway has no room for this request: ask again", "overloaded", 503, retry_after=1.0)
+        context.record.error = "the process has reached its limit of open files: raise it (ulimit -n)"
+        fault = Fault("the gateway has reached its limit of open files: retry later", "overloaded", 503, retry_after=1.0)
         await responder.refuse(fault)
     except Exception as error:  # noqa: BLE001  # ours, and told as such
         await _failed(context, error)
@@ -103,7 +103,7 @@ async def _failed(context: RequestContext, error: Exception) -> None:
     context.service.bug(error, context.record)
     if context.responder.started:
         raise error
-    fault = Fault("the gateway failed; its log says more, under this request's id", "server", 500)
+    fault = Fault("internal error; see the gateway's log for this request id", "server", 500)
     await context.responder.refuse(fault)
 
 
@@ -122,9 +122,9 @@ def _check(endpoint: Endpoint, context: RequestContext) -> None:
     headers = context.headers
     if context.method != endpoint.method:
         if headers.get(b"upgrade", b"").lower() == b"websocket":  # clients that are told so go on over HTTP at once
-            said = f"there are no WebSockets at {shown(context.path, 80)}: use {endpoint.method}"
+            said = f"{shown(context.path, 80)} does not support WebSockets: use {endpoint.method}"
             raise Refused(Fault(said, "invalid_request", 426), [(b"upgrade", b"HTTP/1.1")])
-        said = f"{context.method} is not for {shown(context.path, 80)}: use {endpoint.method}"
+        said = f"{context.method} is not allowed for {shown(context.path, 80)}: use {endpoint.method}"
         raise Refused(Fault(said, "invalid_request", 405), [(b"allow", endpoint.method.encode())])
     kind = headers.get(b"content-type")
     if kind is not None and kind != b"application/json" and endpoint.method == "POST" and not _is_json(kind):

@@ -60,7 +60,7 @@ def routes(gateway: Operated) -> Starlette:
     async def metrics(request: Request) -> Response:
         keys = gateway.runtime.keys
         if keys and not keys.name_of(dict(request.scope["headers"]), request.scope["query_string"]):
-            return PlainTextResponse("no key, or one that is not known here\n", 401, {"www-authenticate": "Bearer"})
+            return PlainTextResponse("missing or unknown API key\n", 401, {"www-authenticate": "Bearer"})
         from .observe.prometheus import View  # Prometheus' client is slow to load, and first wanted when somebody scrapes
 
         # Rendering takes long where there are many names: no request waits for it.
@@ -87,7 +87,7 @@ def routes(gateway: Operated) -> Starlette:
 async def _unknown(request: Request, error: Exception) -> Response:
     """In the dialect of those who ask there, as far as the path tells it."""
     path = request.scope["path"]
-    said = f"there is nothing at {shown(path, 80)}: /openapi.json lists what there is"
+    said = f"no endpoint {shown(path, 80)}: see /openapi.json"
     status, body = dialect_at(path).refusal(Fault(said, "not_found", 404, "unknown_url"))
     return Response(body, status, media_type="application/json")
 

@@ -95,7 +95,7 @@ class Sites:
         elif scope["type"] == "http":
             await self._http(scope, receive, send)
         else:
-            raise RuntimeError(f"the sites speak HTTP only, not {scope['type']}")
+            raise RuntimeError(f"the sites support HTTP only, not {scope['type']}")
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         name, _, rest = scope["path"].removeprefix(scope.get("root_path", "")).lstrip("/").partition("/")

@@ -98,7 +98,7 @@ class Body(ABC):
                     pieces.append(data)
                     size += len(data)
                     if size > limit:
-                        raise self._bad(f"the reply has more than {limit:,} bytes, which is our limit")
+                        raise self._bad(f"the reply has more than {limit:,} bytes, which is the limit")
             finally:
                 self.close()
             body = b"".join(pieces)

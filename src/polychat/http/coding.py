@@ -88,7 +88,7 @@ def decoder(coding: bytes) -> Decoder | None:
         return Gzip()
     if coding == b"br" and _HAS_BROTLI:
         return Brotli()
-    raise BadReply(f"the reply is compressed as {shown(coding)}, which was not asked for")
+    raise BadReply(f"the reply is compressed as {shown(coding)}, which was not requested")
 
 
 def taken(inflate: Decoder) -> bytes:
@@ -97,10 +97,10 @@ def taken(inflate: Decoder) -> bytes:
         return inflate.take()
     except _BROKEN:
         pass
-    raise Truncated("the reply stopped before its end: its compression is broken")
+    raise Truncated("the reply ended early: its compressed data is damaged")
 
 
 def ended(inflate: Decoder) -> None:
     """Raises ``Truncated`` if the body is over and what was compressed is not."""
     if not inflate.whole:
-        raise Truncated("the reply stopped before its end: what was compressed is not all there")
+        raise Truncated("the reply ended early: its compressed data is incomplete")

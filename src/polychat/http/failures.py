@@ -57,17 +57,15 @@ def failure_of(error: Exception, place: Place) -> PolychatError:
 
 def _failure_of(error: Exception, place: Place) -> PolychatError:
     if _number_of(error) in (errno.EMFILE, errno.ENFILE):
-        return NotReady(
-            "no connection can be opened: this process has as many open files as it may; raise the limit (ulimit -n)"
-        )
+        return NotReady("cannot open a connection: the process has reached its limit of open files; raise it (ulimit -n)")
     if (certificate := _certificate_error(error)) is not None:
         return _refused(certificate, error, place)
     if place.proxy is not None and not place.connected:
         return _proxy_failed(error, place.proxy, place.url)
     if isinstance(error, (aiohttp.ClientResponseError, HttpProcessingError)):
-        return BadReply(f"what {place.url.host} sent is not HTTP: {shown(_said(error))}")
+        return BadReply(f"{place.url.host} did not send HTTP: {shown(_said(error))}")
     if isinstance(error, (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)):
-        return BadInput("url is not one that can be asked: its host is no name or address", field="url")
+        return BadInput("url is not valid: its host is neither a name nor an IP address", field="url")
     if isinstance(error, ValueError) and not isinstance(error, (aiohttp.ClientError, OSError)):
         return BadInput(f"the request cannot be sent: {shown(str(error))}", field="headers")
     kind = WrongAddress if not place.connected and _is_misaddressed(error) else ConnectionFailed
@@ -95,13 +93,13 @@ def _number_of(error: BaseException) -> int | None:
 def _no_connection(error: Exception, place: Place) -> str:
     where = f"{place.url.host}:{place.url.port}"
     if place.connected:
-        return f"{where} closed the connection before it replied"
+        return f"{where} closed the connection before replying"
     below = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(below, socket.gaierror) or isinstance(error, aiohttp.ClientConnectorDNSError):
-        return f"no address is known for {place.url.host}: {shown(str(below))}"
+        return f"cannot resolve {place.url.host}: {shown(str(below))}"
     if isinstance(error, ssl.SSLError):
-        return f"no TLS with {where}: {shown(error.strerror or str(error))}; is it https at all?"
-    return f"no connection to {where}: {shown(_said(error))}"
+        return f"TLS handshake with {where} failed: {shown(error.strerror or str(error))}; does it use https at all?"
+    return f"cannot connect to {where}: {shown(_said(error))}"
 
 
 def _certificate_error(error: BaseException) -> ssl.SSLCertVerificationError | None:
@@ -121,10 +119,11 @@ def _refused(certificate: ssl.SSLCertVerificationError, error: Exception, place:
     why = shown(certificate.verify_message)
     proxy = place.proxy
     if proxy is not None and (place.at_proxy or _is_of_proxy(error, proxy)):
-        return ProxyFailed(f"the TLS certificate of the proxy {proxy} does not hold: {why}; nothing was sent")
+        return ProxyFailed(f"the TLS certificate of the proxy {proxy} is not valid: {why}; nothing was sent")
     return CertificateRefused(
-        f"the TLS certificate of {place.url.host} does not hold: {why}; nothing was sent. If the server is your own, or a "
-        "proxy that you trust looks into TLS, name its CA's PEM file in SSL_CERT_FILE; else do not go there"
+        f"the TLS certificate of {place.url.host} is not valid: {why}; nothing was sent. If the server is "
+        "your own, or a proxy that you trust inspects TLS, name its CA's PEM file in SSL_CERT_FILE; "
+        "otherwise do not use it"
     )
 
 
@@ -136,14 +135,14 @@ def _proxy_failed(error: Exception, proxy: Proxy, url: URL) -> ProxyFailed:
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return proxy_answered(error.status, proxy, url)
     if isinstance(error, (aiohttp.ClientResponseError, HttpProcessingError, BadReply)):
-        return ProxyFailed(f"what the proxy {proxy} sent is not HTTP: is it a proxy, and of that kind?")
-    return ProxyFailed(f"no way through the proxy {proxy} to {url.host}:{url.port}: {shown(_said(error))}")
+        return ProxyFailed(f"the proxy {proxy} did not send HTTP: check that it is a proxy of this kind")
+    return ProxyFailed(f"cannot connect through the proxy {proxy} to {url.host}:{url.port}: {shown(_said(error))}")
 
 
 def proxy_answered(status: int, proxy: Proxy, url: URL) -> ProxyFailed:
     """The proxy's own refusal."""
     if status == 407:
-        what = "wants a user and a password" if proxy.user is None else "did not take the user and password it was given"
+        what = "requires a user and a password" if proxy.user is None else "rejected the user and password"
         return ProxyFailed(f"the proxy {proxy} {what}: http://user:password@host:port", status=status)
     return ProxyFailed(f"the proxy {proxy} did not connect to {url.host}:{url.port}: it answered {status}", status=status)
 
@@ -162,11 +161,11 @@ def loss_of(error: Exception) -> BackendError:
     """Ours for what ended the reading of a reply midway: a clock, or ``Truncated`` that names the kind of loss."""
     if isinstance(error, TimedOut):
         return error
-    return Truncated(f"the reply stopped before its end: {_kind(error)}")
+    return Truncated(f"the reply ended early: {_kind(error)}")
 
 
 def _kind(error: Exception) -> str:
     below = error.__cause__
     if isinstance(below, HttpProcessingError) and not below.message.startswith("Not enough data"):
         return shown(below.message)
-    return "the connection broke off"
+    return "the connection was lost"

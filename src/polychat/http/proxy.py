@@ -94,7 +94,7 @@ class Proxies:
     def __init__(self, proxy: str | None, proxies: Mapping[str, str | None] | None) -> None:
         for name in proxies or {}:
             if name not in ("http", "https", "all"):
-                raise BadInput("proxies maps http, https or all to the URL of a proxy; it has another key", field="proxies")
+                raise BadInput("proxies has an unknown key; it maps http, https or all to the URL of a proxy", field="proxies")
         every = proxy_of(proxy) if proxy else None
         given = {name: proxy_of(url, "proxies") for name, url in (proxies or {}).items() if url}
         every = given.get("all", every)

@@ -54,7 +54,9 @@ def body_of(data: Data | None, value: object) -> tuple[bytes | None, str]:
                 return data.encode(), "text/plain; charset=utf-8"
         return urlencode(data).encode(), "application/x-www-form-urlencoded"
     except (TypeError, ValueError) as error:
-        field, reason = ("json", str(error)) if data is None else ("data", "it is no text, bytes or form that UTF-8 can carry")
+        field, reason = (
+            ("json", str(error)) if data is None else ("data", "it is not text, bytes or a form that UTF-8 can encode")
+        )
     raise BadInput(f"the body cannot be written: {reason}", field=field)
 
 
@@ -67,6 +69,7 @@ def sendable(cookies: Mapping[str, str]) -> dict[str, str]:
     for name, value in cookies.items():
         if not name or _NO_NAME.search(name) or _NO_VALUE.search(value):
             raise BadInput(
-                "cookies holds one that no header can carry: a name or value with a semicolon or worse", field="cookies"
+                "cookies contains a name or value with a semicolon or another character that is not allowed: remove it",
+                field="cookies",
             )
     return dict(cookies)

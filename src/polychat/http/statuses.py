@@ -97,8 +97,9 @@ def status_error(
 
 def _challenge(wall: str, url: URL) -> str:
     return (
-        f"a human check ({wall}) stands before it: open {shown_url(url.with_path('/'))} in a browser and pass it, then give "
-        "polychat that browser's cookies (cookies={…}) and its user-agent (headers={…}), from the same network"
+        f"a human check ({wall}) blocks it: open {shown_url(url.with_path('/'))} in a browser and pass it, "
+        "then give polychat that browser's cookies (cookies={…}) and its user-agent (headers={…}), from "
+        "the same network"
     )
 
 

@@ -29,27 +29,33 @@ class Keyword:
 
 
 STRUCTURED = (
-    Keyword("tools", "OneTool | Sequence[OneTool]", "functions the model may call: Python's, or as OpenAI describes them"),
+    Keyword(
+        "tools", "OneTool | Sequence[OneTool]", "functions the model may call: Python functions, or OpenAI tool definitions"
+    ),
     Keyword(
         "tool_choice",
         "str | Mapping[str, Any] | ToolChoice",
         'which tools may be called: "auto", "none", "required", or one by name',
     ),
-    Keyword("response_format", "Mapping[str, Any] | Format", "the form of the answer, as OpenAI describes it; see schema"),
-    Keyword("images", "Attachment | Sequence[Attachment]", "paths, URLs or bytes, before the words of the last user turn"),
+    Keyword("response_format", "Mapping[str, Any] | Format", "the response format, as in OpenAI's API; see schema"),
+    Keyword(
+        "images", "Attachment | Sequence[Attachment]", "paths, URLs or bytes, placed before the text of the last user message"
+    ),
     Keyword("files", "Attachment | Sequence[Attachment]", "documents: paths, URLs or bytes"),
-    Keyword("reasoning", "Effort | int | bool | Thinking", "how much to think: an effort, or tokens of thought at most"),
-    Keyword("extra", "Mapping[str, Any]", "fields by the wire's own names"),
+    Keyword(
+        "reasoning", "Effort | int | bool | Thinking", "how much to reason: an effort, or a maximum number of reasoning tokens"
+    ),
+    Keyword("extra", "Mapping[str, Any]", "request fields under the API's own names"),
 )
 """Those that have rules of their own. ``schema``, which decides about the type of the reply, is a parameter beside them."""
 ASKING = (
-    Keyword("on_loss", 'Literal["refuse", "warn", "report", "allow"]', "what to do where the backend cannot take something"),
+    Keyword("on_loss", 'Literal["refuse", "warn", "report", "allow"]', "what to do if the backend does not support a field"),
     Keyword("proxy", "str", "the URL of a proxy"),
-    Keyword("timeout", "float", "seconds for the whole ask; None is no limit"),
-    Keyword("base_url", "str", "the same service elsewhere"),
+    Keyword("timeout", "float", "timeout in seconds for the whole request; None means no limit"),
+    Keyword("base_url", "str", "the address of another instance of the same service"),
     Keyword("api_key", "str", "of an API vendor"),
     Keyword("cookies", "Mapping[str, str]", "cookies of a chat site, by name"),
-    Keyword("headers", "Mapping[str, str]", "headers that go before the provider's own"),
+    Keyword("headers", "Mapping[str, str]", "headers that override the provider's own"),
 )
 """How an ask is sent. Providers may take more."""
 _PLAIN = {row.name: row for row in plain_fields() if row.keyword}
@@ -136,7 +142,7 @@ def _attach(ask: Ask, parts: list[Any]) -> None:
         if turn.role == "user":
             turn.parts[:0] = parts
             return
-    raise BadInput("images and files go with a user's message, and there is none", field="messages")
+    raise BadInput("images and files need a user message to go with: add one", field="messages")
 
 
 def _reasoning(ask: Ask, value: Any) -> None:
@@ -151,7 +157,7 @@ def _reasoning(ask: Ask, value: Any) -> None:
             ask.reasoning = Thinking(effort=value)  # type: ignore[arg-type]  # it is one of them
         case _:
             raise BadInput(
-                f"reasoning is {value!r}; it must be one of {', '.join(_EFFORTS)}, or tokens of thought at most",
+                (f"reasoning is {value!r}; it must be one of {', '.join(_EFFORTS)}, or a maximum number of reasoning tokens"),
                 field="reasoning",
             )
 
@@ -159,7 +165,7 @@ def _reasoning(ask: Ask, value: Any) -> None:
 def _stop(ask: Ask, value: Any) -> None:
     stops = [value] if isinstance(value, str) else value
     if not isinstance(stops, (list, tuple)) or not all(isinstance(text, str) and text for text in stops):
-        raise BadInput(f"stop is {value!r}; it must be text that is not empty, or a list of such", field="stop")
+        raise BadInput(f"stop is {value!r}; it must be a string that is not empty, or a list of them", field="stop")
     ask.stop = list(stops)
 
 

@@ -25,7 +25,7 @@ def image(given: object, field: str) -> ImagePart:
         return ImagePart(url=given)
     data, media_type, _ = _content(given, field)
     if not (media_type or "").startswith("image/"):
-        raise BadInput(f"{field} is no image that is known (PNG, JPEG, GIF, WebP, …)", field=field)
+        raise BadInput(f"{field} is not an image of a known format (PNG, JPEG, GIF, WebP, …)", field=field)
     return ImagePart(data=data, media_type=media_type)
 
 
@@ -52,7 +52,10 @@ def _text(data: bytes, field: str) -> str:
     try:
         return decoded_text(data)
     except UnicodeDecodeError:
-        raise BadInput(f"{field} is neither UTF-8 text nor a document whose kind its name tells", field=field) from None
+        raise BadInput(
+            f"{field} is neither UTF-8 text nor a document of a known type: name it with its extension, such as .pdf",
+            field=field,
+        ) from None
 
 
 def _content(given: object, field: str) -> tuple[bytes, str | None, str | None]:

@@ -175,7 +175,7 @@ def _warn_of(provider: str, name: str, known: tuple[str, ...]) -> None:
             return
         _warned.add((provider, name))
     takes = ", ".join([*_COMMON, *known])
-    _warn(f"{provider} does not know the option {name!r}; it takes {takes}", UnknownOption)
+    _warn(f"{provider} has no option {name!r}; it takes {takes}", UnknownOption)
 
 
 def key_of(value: object) -> str | None:

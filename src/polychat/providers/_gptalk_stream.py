@@ -18,7 +18,7 @@ def failure_in(value: object) -> str | None:
         case {"content": _}:
             return None
         case {"message": str(why)} | {"msg": str(why)}:
-            return shown(why) or "it does not say why"
+            return shown(why) or "no reason given"
         case {"code": code}:
             return f"code {shown(str(code))}"
     return None
@@ -65,7 +65,7 @@ class StreamReader:
     def _event(self, payload: bytes) -> list[Event]:
         if payload.startswith(b"[DONE]"):
             empty = not self._so_far.whole.strip()
-            return self._ended([failed(EmptyReply("the stream ended without a word")) if empty else complete()])
+            return self._ended([failed(EmptyReply("the stream ended without any text")) if empty else complete()])
         value = parsed(payload)
         failure = failure_in(value)
         if failure is not None:

@@ -137,7 +137,7 @@ class Leases(Generic[T]):
 
 def _failure(task: asyncio.Task[Any]) -> BaseException | None:
     if task.cancelled():
-        return ConnectionFailed("the login was cancelled before it was done")
+        return ConnectionFailed("the login was cancelled before it finished")
     return task.exception()
 
 

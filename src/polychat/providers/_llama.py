@@ -102,7 +102,7 @@ class Once(Generic[Key, Result]):
     def _join(self, key: Key) -> _Task[Result]:
         with self._lock:
             if self._ended:
-                raise NotReady("the process is ending: nothing is begun any more")
+                raise NotReady("the process is shutting down: no request is started")
             task = self._tasks.get(key)
             if task is None:
                 task = self._tasks[key] = _Task()
@@ -307,8 +307,8 @@ async def loaded(setting: Setting) -> Model:
     """
     if _inherited:
         raise NotReady(
-            "this process was forked from one that had a model loaded, which llama.cpp does not survive: fork before the first "
-            "ask, or start processes anew (multiprocessing: spawn or forkserver)"
+            "this process was forked after a model was loaded, which llama.cpp does not support: fork before the "
+            "first request, or use the start method spawn or forkserver of multiprocessing"
         )
     return await _models.get(setting)
 
@@ -326,7 +326,7 @@ def _read_ahead(path: Path, given_up: Callable[[], bool]) -> None:
         with path.open("rb", buffering=0) as file:
             while file.readinto(block):
                 if given_up():
-                    raise NotReady("the model was not loaded: nobody waits for it any more")
+                    raise NotReady("loading the model was cancelled: no request waits for it any longer")
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}", field="model") from error
 
@@ -388,8 +388,8 @@ def _loaded_server(setting: Setting) -> Any:
             return xllamacpp.Server(params)
         except RuntimeError as error:
             raise BadInput(
-                f"{setting.path} does not load in llama.cpp: it is damaged, of a kind that this xllamacpp does not know, "
-                "or too large for the memory",
+                f"{setting.path} does not load in llama.cpp: it is damaged, in a format that this version of "
+                "xllamacpp does not support, or too large for the memory",
                 field="model",
             ) from error
 

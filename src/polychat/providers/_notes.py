@@ -51,14 +51,14 @@ class Notes:
         """Raises ``BadInput`` where the tool may not be left out."""
         if (kind := demanded(ask, wire)) is not None:
             raise BadInput(
-                f"tool_choice demands {kind}, which only its own vendor's backend can run: choose another tool, or ask a "
-                "backend of that vendor",
+                f"tool_choice demands {kind}, which only its own vendor's backend can run: choose another tool, or "
+                "use a backend of that vendor",
                 field="tool_choice",
             )
         if self.hosted_tools == "refuse" or self.on_loss == "refuse":
             raise BadInput(
-                f"{loss.detail}: only its own vendor's backend can run it, and hosted_tools is refuse here: leave it out, "
-                "ask a backend of that vendor, or send x-polychat-hosted-tools: drop",
+                f"{loss.detail}: only its own vendor's backend can run it, and hosted_tools is refuse: omit the tool, "
+                "use a backend of that vendor, or send x-polychat-hosted-tools: drop",
                 field="tools",
             )
 

@@ -28,7 +28,7 @@ class Shape:
             return self.read(_unfenced(text))
         except ValueError as error:  # msgspec's and pydantic's are such
             bad = BadReply(
-                f"the answer does not fit the schema {self.format.name}: {shown(str(error), 120)}; it is {shown(text)}"
+                f"the reply does not match the schema {self.format.name}: {shown(str(error), 120)}; it is {shown(text)}"
             )
         bad.text = text
         raise bad

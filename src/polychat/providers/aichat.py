@@ -108,7 +108,7 @@ class Aichat(AsyncProvider):
 
     url = "https://chat-gpt.org/chat"
     working = False
-    evidence = "the public site is gone; the protocol is checked against its answering half"
+    evidence = "the public site no longer exists; the protocol is tested against an emulation of its server"
     supports_gpt_35_turbo = True
     site = AichatSite
 

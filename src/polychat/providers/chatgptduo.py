@@ -94,7 +94,7 @@ class ChatgptDuo(AsyncProvider):
 
     url = "https://chatgptduo.com"
     working = False
-    evidence = "the public site is gone; the protocol is checked against its answering half"
+    evidence = "the public site no longer exists; the protocol is tested against an emulation of its server"
     supports_gpt_35_turbo = True
     timeout: ClassVar[float] = 120
     site = ChatgptDuoSite

@@ -49,7 +49,7 @@ class ChatGptt(AsyncGeneratorProvider, ProviderModelMixin):
     url = "https://chatgptt.me"
     api_endpoint = "https://chatgptt.me/wp-admin/admin-ajax.php"
     working = False
-    evidence = "the public site is gone; the protocol is checked against recordings of AI Power 1.8.99"
+    evidence = "the public site no longer exists; the protocol is tested against recordings of AI Power 1.8.99"
     supports_system_message = True
     supports_message_history = True
     default_model = "gpt-4o"
@@ -86,7 +86,7 @@ async def _bot_of(session: StreamSession, page: str, *, fresh: bool = False) -> 
     params = {"fresh": secrets.token_hex(4)} if fresh else None
     async with session.get(page, headers={"accept": "text/html,*/*", **headers}, params=params) as response:
         if not response.ok:
-            raise response.error(f"the page {shown(page)} cannot be had; name the one that holds the chat with the option page")
+            raise response.error(f"cannot load the page {shown(page)}; name the page with the chat in the option page")
         return ai_power.bot_of(await response.text(), page)
 
 

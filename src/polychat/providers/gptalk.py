@@ -63,7 +63,7 @@ def read_login(body: bytes) -> tuple[dict[str, Any], float]:
     match data:
         case {"expires_at": int(until) | float(until)} if not isinstance(until, bool):
             return data, until
-    raise BadReply("the reply to the login says no expires_at in unix seconds")
+    raise BadReply("the login response has no expires_at in Unix seconds")
 
 
 def read_ask(body: bytes) -> str:
@@ -113,7 +113,7 @@ class GPTalk(AsyncGeneratorProvider):
 
     url = "https://gptalk.net"
     working = False
-    evidence = "the public site is gone; the protocol is checked against its answering half"
+    evidence = "the public site no longer exists; the protocol is tested against an emulation of its server"
     supports_gpt_35_turbo = True
     site = GPTalkSite
     _auth: ClassVar[_Auth] = _Auth()

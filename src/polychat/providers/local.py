@@ -144,7 +144,7 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
     async def embed(cls, asked: Embed, proxy: str | None = None, **kwargs: Any) -> Embeddings:
         """One vector a text, by a GGUF file of an embedding model. Raises ``BadInput`` for another, and for too long a text."""
         if asked.dimensions is not None:
-            raise BadInput("dimensions cannot be chosen of a model on this machine: leave it out", field="dimensions")
+            raise BadInput("dimensions is not supported by local models: omit it", field="dimensions")
         for place, text in enumerate(asked.texts()):
             byte_size(text, f"texts[{place}]")
         call = call_of(cls, proxy, kwargs)
@@ -161,7 +161,7 @@ def vectors_of(said: dict[str, Any], model: str) -> Embeddings:
     why = str(said["error"].get("message", ""))
     if "ooling" in why:
         raise BadInput(
-            "this is no embedding model, or its file does not say how it pools: give it a pooling in polychat.toml",
+            "this is not an embedding model, or its file does not specify the pooling: set pooling in polychat.toml",
             field="model",
         )
     if "too large" in why or said["error"].get("type") == "exceed_context_size_error":
@@ -212,7 +212,7 @@ def _stops(stop: object) -> list[str]:
         return []
     stops = [stop] if isinstance(stop, str) else stop
     if not isinstance(stops, (list, tuple)) or not all(isinstance(text, str) and text for text in stops):
-        raise BadInput(f"stop is {stop!r}; it must be text that is not empty, or a list of such", field="stop")
+        raise BadInput(f"stop is {stop!r}; it must be a string that is not empty, or a list of them", field="stop")
     if len(stops) > _MOST_STOPS or any(len(text) > _LONGEST_STOP for text in stops):
         raise BadInput(
             f"stop has {len(stops):,} texts, the longest of {max(map(len, stops)):,} letters; "
@@ -270,7 +270,7 @@ class Reader:
                 return said + self._stopped(chunk) if self._stops.found else said
             case _:
                 self.done = True
-                unread = BadReply(f"llama.cpp said what is not understood: {shown(str(chunk))}")
+                unread = BadReply(f"llama.cpp sent an unexpected event: {shown(str(chunk))}")
                 return [*self._rest(), failed(unread)]
         return []
 
@@ -299,12 +299,12 @@ def _failure(error: object) -> BadInput | ReplyFailed:
     match error:
         case {"type": "exceed_context_size_error", "n_prompt_tokens": int(size), "n_ctx": int(limit)}:
             return BadInput(
-                f"the messages are {size:,} tokens and the model holds {limit:,}, the answer included: shorten them, "
-                "or give it a larger context in polychat.toml, if it was trained for more",
+                f"the messages have {size:,} tokens and the model's context has {limit:,}, reply included: shorten "
+                "them, or set a larger context in polychat.toml if the model supports it",
                 field="messages",
             )
         case {"type": "invalid_request_error", "message": str(said)}:
-            return BadInput(f"the model does not take these messages: {shown(said)}", field="messages")
+            return BadInput(f"the model's chat template rejects these messages: {shown(said)}", field="messages")
         case {"message": str(said)}:
             return ReplyFailed(f"llama.cpp failed: {shown(said)}")
     return ReplyFailed(f"llama.cpp failed: {shown(str(error))}")

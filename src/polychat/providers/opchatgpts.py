@@ -52,7 +52,9 @@ class Opchatgpts(AsyncGeneratorProvider):
 
     url = "https://opchatgpts.net"
     working = False
-    evidence = "the public site is gone; the protocol is checked against recordings of AI Engine 1.9.99, 2.0.8 and 2.5.2"
+    evidence = (
+        "the public site no longer exists; the protocol is tested against recordings of AI Engine 1.9.99, 2.0.8 and 2.5.2"
+    )
     supports_message_history = True
     supports_gpt_35_turbo = True
     site = AIEngineSite
@@ -98,7 +100,7 @@ async def _submit(session: StreamSession, bot: Bot, asked: dict[str, object]) ->
 async def _bot_of(session: StreamSession, page: str) -> Bot:
     async with session.get(page, headers={"Cache-Control": "no-cache"}) as response:
         if not response.ok:
-            raise response.error(f"the page {shown(page)} cannot be had")
+            raise response.error(f"cannot load the page {shown(page)}")
         if not ai_engine.same_host(response.url, page):
             raise BadReply(f"the page has moved to another host, {shown(response.url)}: if you mean that one, give its address")
         return ai_engine.bot_of(await response.text(), response.url)

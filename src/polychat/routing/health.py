@@ -54,7 +54,7 @@ class Health:
         """The failure that a request has which would ask it before the time it named."""
         state = self._state(target)
         left = max(0.0, state.rests - now)
-        error = Resting(f"{target} is not asked for another {left:.3g} s: {state.why}", retry_after=left)
+        error = Resting(f"{target} is skipped for another {left:.3g} s: {state.why}", retry_after=left)
         error.kind, error.status = state.kind, state.status
         return error
 

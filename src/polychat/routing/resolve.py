@@ -115,7 +115,7 @@ class ModelResolver:
             return self._meant(made, patterns=False)  # once: what a pattern makes may fit a pattern again, without end
         if "/" not in name and (meant := self._bare.get(name) or self._learnt.get(name, [])):
             if len(meant) > 1:
-                raise BadInput(f"model {shown(name, 80)!r} could be {' or '.join(meant)}: say which", field="model")
+                raise BadInput(f"model {shown(name, 80)!r} is ambiguous: use {' or '.join(meant)}", field="model")
             return Plan("", (self._target(meant[0]),), self._direct)
         return Plan("", (self._target(name),), self._direct)
 
@@ -135,13 +135,13 @@ class ModelResolver:
         while meant in self._configured.aliases and meant not in self._configured.routes:
             meant = self._configured.aliases[meant]
             if meant in seen:
-                raise BadInput(f"the alias {name!r} leads back to itself", field=f"aliases.{name}")
+                raise BadInput(f"the alias {name!r} refers to itself: remove the circle", field=f"aliases.{name}")
             seen.add(meant)
         return self._meant(meant, patterns=patterns)
 
     def _route(self, name: str, above: tuple[str, ...] = ()) -> Plan:
         if name in above:
-            raise BadInput(f"routes.{name} leads back to itself", field=f"routes.{name}.targets")
+            raise BadInput(f"routes.{name} refers to itself: remove the circle", field=f"routes.{name}.targets")
         rules = self._configured.routes[name]
         targets: dict[Target, float] = {}
         for meant, weight in zip(rules.targets, rules.weights or (1.0,) * len(rules.targets), strict=True):

@@ -190,7 +190,7 @@ def _said(pip: subprocess.Popen[bytes], given_up: Callable[[], bool]) -> bytes:
             return pip.communicate(timeout=_ASK_EVERY)[1]
         except subprocess.TimeoutExpired:
             if given_up():
-                raise MissingWeights("the fetch was given up: nobody waits for it any more") from None
+                raise MissingWeights("the download was cancelled: no request waits for it any longer") from None
 
 
 def _last_words(said: bytes) -> str:
@@ -238,7 +238,7 @@ def _locked(weights: Weights, *, quiet: bool, given_up: Callable[[], bool] = _ne
             break
         except filelock.Timeout:
             if given_up():
-                raise MissingWeights("the fetch was given up: nobody waits for it any more") from None
+                raise MissingWeights("the download was cancelled: no request waits for it any longer") from None
             if not (waits or quiet):
                 _tell(f"waiting for another process that fetches {weights.name}")
             waits = True

@@ -91,7 +91,7 @@ def kind_of(status: int) -> FaultKind:
 
 _OF_THE_SETUP = ("api_key", "base_url", "headers", "proxy", "timeout", "url")
 """Fields of ``BadInput`` that nobody says in a request to a gateway: they are of its configuration."""
-NOT_SET_UP = "the gateway is not set up for this model: whoever runs it finds the reason in its log, under this request's id"
+NOT_SET_UP = "the gateway is not configured for this model: its operator finds the reason in the log, under this request id"
 """What a client is told of that: the reason may name variables and files of the gateway's operator."""
 
 
@@ -156,11 +156,11 @@ def _fault_of(error: PolychatError) -> Fault:
 def error_of(fault: Fault) -> BackendError:
     """What a failure told inside a reply, under status 200, is to whoever asked."""
     kind = LimitReached if fault.kind in ("quota", "rate_limit") else ReplyFailed
-    what = shown(fault.message) or "it does not say why"
+    what = shown(fault.message) or "no reason given"
     code = f" ({shown(fault.code, 60)})" if fault.code and fault.code not in what else ""
     wait = fault.retry_after
     if wait is None and fault.kind in ("rate_limit", "overloaded"):
         wait = in_words(fault.message)
-    error = kind(f"the backend says that it failed: {what}{code}", retry_after=wait)
+    error = kind(f"the backend reported an error: {what}{code}", retry_after=wait)
     error.kind = fault.kind
     return error

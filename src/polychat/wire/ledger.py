@@ -136,7 +136,7 @@ def settle(found: list[Loss], on_loss: OnLoss | None) -> None:
         return
     for loss in found:
         if loss.kind == "dropped" and (on_loss == "refuse" or (on_loss != "warn" and loss.field in FORM)):
-            raise BadInput(f'{loss}; leave it out, ask another backend, or pass on_loss="allow"', field=loss.field)
+            raise BadInput(f'{loss}; omit it, use another backend, or pass on_loss="allow"', field=loss.field)
     for loss in found if on_loss != "report" else ():
         if loss.kind == "dropped" or on_loss == "warn":
             _warn(str(loss), LossWarning)

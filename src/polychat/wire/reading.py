@@ -82,7 +82,7 @@ def unreadable(why: str, said: Any) -> BadReply:
 
 def truncated(why: str) -> Finish:
     """``why`` names the terminator that is missing, or what broke."""
-    return Finish("truncated", error=Truncated(f"the reply stopped before its end: {why}"))
+    return Finish("truncated", error=Truncated(f"the reply ended early: {why}"))
 
 
 def finish_of(error: PolychatError) -> Finish:

@@ -8,8 +8,7 @@ class NoRoom(Exception):  # what has none is the body
 
     def __init__(self, limit: int) -> None:
         super().__init__(
-            f"the requests under way hold {limit:,} bytes of bodies together, which is the limit here "
-            "(gateway.limits.body_total): try again"
+            f"the request bodies in progress have reached the limit of {limit:,} bytes (gateway.limits.body_total): retry later"
         )
         self.limit = limit
 

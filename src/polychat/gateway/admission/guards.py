@@ -52,7 +52,7 @@ class KeyGuard(Guard):
     async def before(self, context: RequestContext) -> None:
         context.record.key = self._keys.name_of(context.headers, context.query_string)
         if not context.record.key:
-            said = "no key, or one that is not known here: send it as Authorization: Bearer …"
+            said = "missing or unknown API key: send a valid one as Authorization: Bearer …"
             raise Refused(Fault(said, "authentication", 401), [(b"www-authenticate", b"Bearer")])
 
 
@@ -79,8 +79,8 @@ class LoadGuard(Guard):
     async def before(self, context: RequestContext) -> None:
         service, most = self._service, self._most
         if service.draining:
-            said = "the gateway is about to stop: ask again, and another will answer"
+            said = "the gateway is shutting down: retry the request"
             raise Refused(Fault(said, "overloaded", 503, retry_after=1.0), [(b"connection", b"close")])
         if service.running > most:
-            said = f"{most:,} requests are being answered, which is the limit here: try again"
+            said = f"the limit of {most:,} concurrent requests (gateway.limits.concurrent) is reached: retry later"
             raise Refused(Fault(said, "rate_limit", 429, retry_after=1.0))

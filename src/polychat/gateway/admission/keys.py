@@ -26,7 +26,7 @@ class Keys:
         for name, reference in references.items():
             key = secret(reference, f"gateway.keys.{name}")
             if len(key) < _SHORTEST:
-                raise BadInput(f"gateway.keys.{name} has fewer than {_SHORTEST} letters: choose a longer key", field="keys")
+                raise BadInput(f"gateway.keys.{name} has fewer than {_SHORTEST} characters: choose a longer key", field="keys")
             digest = _digest(key.encode())
             if digest in self._names:
                 raise BadInput(f"gateway.keys.{name} is the same key as {self._names[digest]}", field="keys")

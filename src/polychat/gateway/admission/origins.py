@@ -29,7 +29,7 @@ class OriginPolicy:
                 if len(self._known) < 256 and len(host) <= 256:
                     self._known[host] = good
             if not good:
-                return "the Host is not this gateway's: without keys it answers to loopback addresses only"
+                return "host not allowed: without gateway.keys the gateway accepts loopback addresses only"
         origin = headers.get(b"origin")
         if origin is None or "*" in self._origins:
             return None
@@ -39,7 +39,7 @@ class OriginPolicy:
             return None
         if headers.get(b"sec-fetch-site") == b"same-origin":
             return None  # pages cannot set this header, and a browser says it of its own host only: it is a program
-        return "pages of this origin are not let in: name it in gateway.cors"
+        return "origin not allowed: add it to gateway.cors"
 
     def _is_ours(self, host: bytes) -> bool:
         try:

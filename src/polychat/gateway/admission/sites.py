@@ -102,14 +102,21 @@ class Admission:
         if runtime.keys:
             record.key = runtime.keys.name_of(headers, scope["query_string"])
             if not record.key:
-                return 401, "no key, or one that is not known here: send x-api-key", []
+                return 401, "missing or unknown API key: send a valid one in x-api-key", []
         if (wrong := runtime.origins.wrong(headers)) is not None:
             return 403, wrong, []
         again = [(b"retry-after", b"1")]
         if self._host.draining:
             return 503, "stopping", [*again, (b"connection", b"close")]
         if self._host.running > runtime.limits.concurrent:
-            return 429, f"{runtime.limits.concurrent:,} requests are being answered, which is the limit: try again", again
+            return (
+                429,
+                (
+                    f"the limit of {runtime.limits.concurrent:,} concurrent requests (gateway.limits.concurrent) is "
+                    "reached: retry later"
+                ),
+                again,
+            )
         return None
 
 

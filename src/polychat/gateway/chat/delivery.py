@@ -80,7 +80,7 @@ class Delivery:
                 finish = finish_of(error)
                 await piece(write([finish]))
         if finish is None:
-            finish = truncated("the backend's events ended without one")
+            finish = truncated("the backend's events ended without a finish")
             await piece(write([finish]))
         reply.end(finish)
         self._note(reply.outcome)

@@ -129,7 +129,7 @@ async def open_events(batches: AsyncGenerator[list[Event], None], notes: Notes |
                 raw = None if notes is None else notes.raw
                 raise judged(last.error, first, b"" if raw is None else raw)
         elif whole or last is None:
-            raise Truncated("the reply stopped before its end")
+            raise Truncated("the reply ended early")
     except BaseException:
         await batches.aclose()
         raise

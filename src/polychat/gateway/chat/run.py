@@ -82,7 +82,7 @@ class Chat:
                 await responder.last(delivery.failure(finish_of(error)))
         except asyncio.CancelledError:
             if context.service.draining and responder.streams:
-                finish = Finish("truncated", error=Truncated("the gateway is stopping: ask again, and another will answer"))
+                finish = Finish("truncated", error=Truncated("the gateway is shutting down: retry the request"))
                 delivery.ended(finish)
                 await responder.last(delivery.cut(reply, finish))
             raise
@@ -209,7 +209,7 @@ class Chat:
             value = headers.get(name.encode())
             if value is not None:
                 if len(value) > HEADER:
-                    said = f"the header {name} has {len(value):,} bytes; at most {HEADER:,} are passed on"
+                    said = f"the header {name} has {len(value):,} bytes; at most {HEADER:,} are forwarded: shorten it"
                     raise BadInput(said, field=name)
                 found[name] = value.decode("latin-1")
         if (trace := headers.get(b"traceparent")) is not None and len(trace) <= HEADER:

@@ -248,11 +248,13 @@ def shallow(body: bytes, limits: Limits) -> Object:
         check_depth(body, limits.depth)
         fields: Object = _SHALLOW.decode(body)
     except TooDeep as error:
-        raise BadInput(f"the body is {error}, which is the limit here: send less depth", field="body") from None
+        raise BadInput(
+            f"the body is {error}, which is the limit (gateway.limits.depth): send a flatter one", field="body"
+        ) from None
     except UnicodeDecodeError as error:
         raise BadInput(f"the body is not UTF-8 (byte {error.start})", field="body") from None
     except (msgspec.DecodeError, RecursionError) as error:
-        raise BadInput(f"the body is no JSON object: {shown(str(error)) or 'it is empty'}", field="body") from None
+        raise BadInput(f"the body is not a JSON object: {shown(str(error)) or 'it is empty'}", field="body") from None
     if len(body) > 2 * limits.messages:  # with less there cannot be too many
         for name in _TURNS:
             if (
@@ -260,7 +262,11 @@ def shallow(body: bytes, limits: Limits) -> Object:
                 and memoryview(fields[name])[0] == ord("[")
                 and len(_LISTED.decode(fields[name])) > limits.messages
             ):
-                raise BadInput(f"{name} has more than {limits.messages:,} turns, which is the limit here", field=name)
+                raise BadInput(
+                    f"{name} has more than {limits.messages:,} messages, which is the limit (gateway.limits.messages): "
+                    "send fewer",
+                    field=name,
+                )
     return fields
 
 
@@ -282,4 +288,4 @@ def value_of(fields: Object, name: str) -> Any:
     try:
         return msgspec.json.decode(fields[name])
     except msgspec.DecodeError as error:
-        raise BadInput(f"{name} is no JSON: {shown(str(error))}", field=name) from None
+        raise BadInput(f"{name} is not JSON: {shown(str(error))}", field=name) from None

@@ -168,7 +168,7 @@ class _Supervisor:
             self._refused = refused
             self._ending.set()
         elif tries >= _TRIES:
-            self._gave_up = f"workers die as soon as they start, {tries} times in a row; the last one {_ended(code)}"
+            self._gave_up = f"workers exit as soon as they start, {tries} times in a row; the last one {_ended(code)}"
             self._ending.set()
         else:
             self._log.event("worker exited; starting a replacement", how=_ended(code), **({"why": refused} if refused else {}))
@@ -244,11 +244,11 @@ class _Supervisor:
 
 def _ended(code: int) -> str:
     if code >= 0:
-        return f"ended with exit code {code}"
+        return f"exited with code {code}"
     try:
-        return f"was ended by {signal.Signals(-code).name}"
+        return f"was killed by {signal.Signals(-code).name}"
     except ValueError:
-        return f"was ended by signal {-code}"
+        return f"was killed by signal {-code}"
 
 
 # The worker's side.

@@ -129,7 +129,7 @@ class Connection(asyncio.Protocol):
     def lose(self, error: Exception | None) -> None:
         """The exchange ends here, with this error, and the connection with it."""
         if self.busy and not self.done and self.error is None:
-            lost = _truncated("the connection broke off") if self.headed else ConnectionAbortedError("closed")
+            lost = _truncated("the connection was lost") if self.headed else ConnectionAbortedError("closed")
             self.error = error or lost
         self.keep = False
         self.timer.close()
@@ -155,13 +155,13 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self.lose(BadReply("the server wants to speak another protocol, and was not asked to"))
+            self.lose(BadReply("the server switched to another protocol, which was not requested"))
         except httptools.HttpParserError as error:
             self._broken(shown(str(error.__context__ or error)))
         if not self.headed:
             self._fed += len(data)
             if self._fed > MAX_HEAD:
-                self._broken("its head is too long")
+                self._broken("its headers are too large")
         elif self._size > _HELD and not self._paused and not self.transport.is_closing():
             self._paused = True
             self.transport.pause_reading()
@@ -183,26 +183,26 @@ class Connection(asyncio.Protocol):
         if self.done:
             self.keep = False  # more than was announced: the reply is whole, the connection is not to be trusted
         else:
-            self.lose(_truncated(why) if self.headed else BadReply(f"what the server sent is not HTTP: {why}"))
+            self.lose(_truncated(why) if self.headed else BadReply(f"the server did not send valid HTTP: {why}"))
 
     # What the parser calls
 
     def on_message_begin(self) -> None:
         if self.done:
-            raise ValueError("more than one reply")
+            raise ValueError("more than one response")
 
     def on_status(self, reason: bytes) -> None:
         self.reason = reason
         self._head += len(reason)
         if self._head > MAX_HEAD:
-            raise ValueError("a head beyond all bounds")
+            raise ValueError("headers larger than the limit")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.headed:
             self.headers.append((name, value))
         self._head += len(name) + len(value) + 4
         if self._head > MAX_HEAD or len(self.headers) > _MAX_HEADERS:
-            raise ValueError("a head beyond all bounds")
+            raise ValueError("headers larger than the limit")
 
     def on_headers_complete(self) -> None:
         self.status = self._parser.get_status_code()
@@ -228,7 +228,7 @@ class Connection(asyncio.Protocol):
             elif size == 17 and name.lower() == b"transfer-encoding":
                 transfers += b", " + value if transfers else value
         if (transfers and transfers.lower() != b"chunked") or self.status > 599:
-            raise ValueError("a transfer coding or status that was not asked for")
+            raise ValueError("an unexpected transfer coding or status")
         return framed or bool(transfers)
 
     def on_body(self, data: bytes) -> None:
@@ -244,4 +244,4 @@ class Connection(asyncio.Protocol):
 
 
 def _truncated(why: str) -> BackendError:
-    return Truncated(f"the reply stopped before its end: {why}")
+    return Truncated(f"the reply ended early: {why}")

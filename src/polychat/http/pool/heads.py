@@ -99,9 +99,9 @@ def asked(method: str, url: str, headers: tuple[tuple[str, str], ...], proxy: st
     lines = [f"{method} {target} HTTP/1.1"]
     for name, value in headers:
         if not _NAME.fullmatch(name) or name.lower() in _OURS or name.lower() == "proxy-authorization":
-            raise BadInput("headers holds a name that no header can have, or one that the connection needs", field="headers")
+            raise BadInput("headers contains an invalid name, or one that the connection sets itself", field="headers")
         if _NO_VALUE.search(value):
-            raise BadInput(f"headers: what {name} holds cannot be sent: it has control characters in it", field="headers")
+            raise BadInput(f"headers: the value of {name} contains control characters: remove them", field="headers")
         own.pop(name.lower(), None)
         lines.append(f"{name}: {value}")
     lines += [f"{name}: {value}" for name, value in own.items()]

@@ -101,7 +101,7 @@ class PooledResponse(Body):
             if len(self._body) <= limit:
                 self._body = self._body if self._secrets is None else self._secrets.whole(self._body)
                 return self._body
-            raise self._bad(f"the reply has more than {limit:,} bytes, which is our limit")
+            raise self._bad(f"the reply has more than {limit:,} bytes, which is the limit")
         return await super().read(limit)
 
     async def piece(self) -> bytes:

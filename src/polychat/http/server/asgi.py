@@ -20,7 +20,9 @@ class TooLarge(Exception):  # what is too large is the body
     """A body of more than ``limit`` bytes."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"the request's body has more than {limit:,} bytes, which is the limit here")
+        super().__init__(
+            f"the request body has more than {limit:,} bytes, which is the limit (gateway.limits.body): send a smaller one"
+        )
         self.limit = limit
 
 
@@ -28,8 +30,8 @@ class TooSlow(Exception):
     """No byte of the body within ``seconds``; with ``whole``, not all of it."""
 
     def __init__(self, seconds: float, *, whole: bool = False) -> None:
-        what = "the request's body did not come whole" if whole else "no byte of the request's body came"
-        super().__init__(f"{what} within {seconds:g} s, which is the limit here")
+        what = "the request body did not arrive completely" if whole else "no data of the request body arrived"
+        super().__init__(f"{what} within {seconds:g} s, which is the limit")
         self.seconds = seconds
 
 

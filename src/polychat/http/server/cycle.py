@@ -27,7 +27,7 @@ _names: dict[bytes, bytes] = {}
 """The names of headers that went out, each with how its line begins. Applications have few of them."""
 _LENGTH, _CODING, _CONNECTION = b"content-length: ", b"transfer-encoding: ", b"connection: "
 _FRAMING = frozenset({_LENGTH, _CODING, _CONNECTION})
-_BROKEN = (500, "the gateway failed at this request")
+_BROKEN = (500, "internal error")
 _log = logging.getLogger(__name__)
 
 
@@ -81,10 +81,10 @@ class Turn:
         try:
             await app(self.scope, self.receive, self.send)
             if not self.complete and not self.gone:
-                _log.error("the application left %s %s without a whole answer", self.scope["method"], self.scope["path"])
+                _log.error("the application ended %s %s without a complete response", self.scope["method"], self.scope["path"])
                 self.line.failed(self, *_BROKEN)
         except asyncio.CancelledError:
-            self.line.failed(self, 503, "the gateway is ending")
+            self.line.failed(self, 503, "the gateway is shutting down")
             raise
         except Exception:  # noqa: BLE001  # whatever an application raises ends its own request only
             if not self.gone:
@@ -203,7 +203,7 @@ class Turn:
                 framing[line] = value
         head = b"".join(parts)
         if head.translate(None, _VALUE) != b"\r\n" * len(headers):
-            raise RuntimeError("a header of the answer holds a line break, or what no header may hold")
+            raise RuntimeError("a response header contains a line break or another character that is not allowed")
         self.started = True
         first = _STATUS.get(status) or b"HTTP/1.1 %d \r\n" % status
         self._head = b"".join((first, self.line.fields(), head, self._framed(status, framing), b"\r\n"))
@@ -254,14 +254,14 @@ class Turn:
         if self.left >= 0:
             self.left -= len(body)
             if self.left < 0 or (self.left and not more):
-                raise RuntimeError("the answer's body is not as long as its content-length says")
+                raise RuntimeError("the response body does not match its content-length")
         return body
 
 
 def _line(name: bytes) -> bytes:
     """How the line of a header begins."""
     if not _NAME.fullmatch(name):
-        raise RuntimeError(f"the answer has a header named {name!r}, which is no name")
+        raise RuntimeError(f"the response has a header with an invalid name: {name!r}")
     line = name.lower() + b": "
     if len(_names) < 1000:
         _names[name] = line

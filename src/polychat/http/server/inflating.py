@@ -23,7 +23,7 @@ class UnknownCoding(Exception):  # what is unknown is the coding
     def __init__(self, coding: str) -> None:
         self.known = ", ".join(sorted(_CODINGS))
         super().__init__(
-            f"the body is compressed as {shown(coding, 40)}, which is not read here: send it plain, or as {self.known}"
+            f"the body is compressed as {shown(coding, 40)}, which is not supported: send it uncompressed, or as {self.known}"
         )
 
 
@@ -53,15 +53,15 @@ def _whole(body: bytes, stream: Any, name: str, limit: int) -> bytes:
             piece = stream.decompress(body, _PIECE)
             body = getattr(stream, "unconsumed_tail", b"")  # zstd keeps by itself what it has not looked at
             if not piece and not body and not stream.eof:
-                raise BadInput(f"the body ends within its {name}: send all of it", field="body")
+                raise BadInput(f"the body's {name} data is incomplete: send all of it", field="body")
             made.append(piece)
             size += len(piece)
             if size > limit:
                 raise TooLarge(limit)
     except _BROKEN as error:
-        raise BadInput(f"the body is no {name}: {shown(str(error))}", field="body") from None
+        raise BadInput(f"the body is not valid {name}: {shown(str(error))}", field="body") from None
     if stream.unused_data:
-        raise BadInput(f"something follows behind the body's {name}: send one compressed body", field="body")
+        raise BadInput(f"the body has data after the end of its {name}: send one compressed body", field="body")
     return b"".join(made)
 
 

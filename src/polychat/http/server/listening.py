@@ -32,8 +32,8 @@ def check(settings: Gateway) -> None:
     if settings.uds or settings.keys or _loopback(settings.host):
         return
     raise BadInput(
-        f"gateway.host is {settings.host!r}, where others than this machine can reach it, and gateway.keys is empty: "
-        'name a key in polychat.toml ([gateway.keys] me = "env:MY_GATEWAY_KEY"), or listen on 127.0.0.1',
+        f"gateway.host is {settings.host!r}, which other machines can reach, but gateway.keys is empty: add a "
+        'key to polychat.toml ([gateway.keys] me = "env:MY_GATEWAY_KEY"), or listen on 127.0.0.1',
         field="gateway.host",
     )
 
@@ -61,7 +61,7 @@ def listen(settings: Gateway) -> list[socket.socket]:
     except OSError as error:
         for listener in listeners:
             listener.close()
-        hint = "another server has it; choose another --port" if error.errno == errno.EADDRINUSE else error.strerror
+        hint = "another process uses it; choose another --port" if error.errno == errno.EADDRINUSE else error.strerror
         raise BadInput(f"cannot listen on {settings.host} port {settings.port}: {hint}", field="gateway.port") from None
     return listeners
 
@@ -71,7 +71,7 @@ def _addresses(host: str, port: int) -> list[tuple[int, tuple[Any, ...]]]:
     try:
         found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):
-        raise BadInput(f"gateway.host is {host!r}, which is no address of this machine", field="gateway.host") from None
+        raise BadInput(f"gateway.host is {host!r}, which is not an address of this machine", field="gateway.host") from None
     return list(dict.fromkeys((int(family), tuple(address)) for family, _, _, _, address in found))
 
 
@@ -109,14 +109,14 @@ def _clear(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise OSError(errno.EEXIST, "there is a file that is no socket")
+        raise OSError(errno.EEXIST, "a file exists there that is not a socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
         try:
             asking.connect(str(path))
         except ConnectionRefusedError:
             path.unlink()
             return
-    raise OSError(errno.EADDRINUSE, "another server has it")
+    raise OSError(errno.EADDRINUSE, "another process uses it")
 
 
 def unlisten(settings: Gateway, listeners: Sequence[socket.socket]) -> None:
@@ -132,7 +132,7 @@ def encrypting(settings: Gateway) -> ssl.SSLContext | None:
     if not settings.tls_cert and not settings.tls_key:
         return None
     if not (settings.tls_cert and settings.tls_key):
-        raise BadInput("TLS needs both gateway.tls_cert and gateway.tls_key", field="gateway.tls_key")
+        raise BadInput("TLS requires both gateway.tls_cert and gateway.tls_key", field="gateway.tls_key")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
@@ -146,8 +146,8 @@ def renew(context: ssl.SSLContext, settings: Gateway) -> None:
         context.load_cert_chain(settings.tls_cert, settings.tls_key, password=_no_password)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise BadInput(
-            f"gateway.tls_cert {settings.tls_cert} and gateway.tls_key {settings.tls_key} are no certificate and its key "
-            f"(PEM, without a password): {error.strerror if isinstance(error, OSError) else error}",
+            f"gateway.tls_cert {settings.tls_cert} and gateway.tls_key {settings.tls_key} are not a certificate "
+            f"and its key (PEM, without a password): {error.strerror if isinstance(error, OSError) else error}",
             field="gateway.tls_cert",
         ) from None
 

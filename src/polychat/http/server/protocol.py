@@ -261,7 +261,15 @@ class Connection(asyncio.Protocol):
 
     def late(self) -> None:
         """No whole head in time."""
-        self._say(Refused(408, f"no whole request head within {self._entrance.limits.head_seconds:g} seconds"))
+        self._say(
+            Refused(
+                408,
+                (
+                    f"the request's headers did not arrive within {self._entrance.limits.head_seconds:g} seconds "
+                    "(gateway.limits.head_seconds)"
+                ),
+            )
+        )
         self.transport.close()
 
     def close(self) -> None:
@@ -379,7 +387,7 @@ class Connection(asyncio.Protocol):
         elif self._chunked:
             self._spare -= len(data)
             if self._spare < 0:
-                self._refuse(Refused(400, "the request's chunks are more extension and trailer than data"))
+                self._refuse(Refused(400, "the request's chunks contain more extensions and trailers than data"))
 
     def _stay(self, rest: bytes | bytearray) -> None:
         """No other protocol is spoken here: who asks for one (Java's client does) is answered in this one.
@@ -395,10 +403,12 @@ class Connection(asyncio.Protocol):
 
     def _wrong(self, error: httptools.HttpParserError) -> None:
         cause = error.__context__
-        self._refuse(cause if isinstance(cause, Refused) else Refused(400, f"this is no HTTP/1.1 request: {error}"))
+        self._refuse(cause if isinstance(cause, Refused) else Refused(400, f"not a valid HTTP/1.1 request: {error}"))
 
     def _too_large(self) -> Refused:
-        return Refused(431, f"the request's line and headers are larger than {self._entrance.limits.head:,} bytes")
+        return Refused(
+            431, (f"the request line and headers are larger than {self._entrance.limits.head:,} bytes (gateway.limits.head)")
+        )
 
     # llhttp's side.
 
@@ -418,7 +428,7 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         last = self._last
         if last is not None and not last.keep_alive:
-            raise Refused(400, "a request after the last one")
+            raise Refused(400, "a request after the connection's last one")
         headers, parser = self._headers, self._parser
         if self._head_size + self._feeding > self._entrance.limits.head:
             size = len(self._url) + sum(len(name) + len(value) + 4 for name, value in headers)
@@ -433,7 +443,7 @@ class Connection(asyncio.Protocol):
             scope["http_version"] = version
         method = parser.get_method()
         if method == b"CONNECT":
-            raise Refused(501, "CONNECT is for proxies, and this is none")  # what follows its head is no request
+            raise Refused(501, "CONNECT is not supported: this is not a proxy")  # what follows its head is no request
         scope["method"] = method.decode("ascii")
         scope["headers"] = headers
         scope["polychat.fields"] = fields
@@ -453,9 +463,9 @@ class Connection(asyncio.Protocol):
     def _check(self, version: str, fields: dict[bytes, bytes]) -> None:
         """What llhttp lets pass and two servers could read in two ways."""
         if version not in ("1.0", "1.1"):
-            raise Refused(505, f"HTTP/{version} is not spoken here; HTTP/1.1 is")
+            raise Refused(505, f"HTTP/{version} is not supported: use HTTP/1.1")
         if len(self._headers) > _HEADERS:
-            raise Refused(431, f"the request has {len(self._headers)} headers; at most {_HEADERS} are taken")
+            raise Refused(431, f"the request has {len(self._headers)} headers; the limit is {_HEADERS}")
         names = [name for name, _ in self._headers]
         for name in _ONCE:
             if names.count(name) > 1:
@@ -467,9 +477,9 @@ class Connection(asyncio.Protocol):
         coding = fields.get(b"transfer-encoding")
         if coding is not None:
             if version == "1.0":
-                raise Refused(400, "HTTP/1.0 knows no transfer-encoding")
+                raise Refused(400, "HTTP/1.0 does not support transfer-encoding")
             if coding.strip().lower() != b"chunked":
-                raise Refused(501, "chunked is the only transfer-encoding that is taken")
+                raise Refused(501, "the only supported transfer-encoding is chunked")
             self._chunked = True
             self._spare = self._entrance.limits.head + self._feeding
 
@@ -479,7 +489,7 @@ class Connection(asyncio.Protocol):
         if url[:1] != b"/":
             url = local(url, scope["method"])
         if b"#" in url:
-            raise Refused(400, "the request's target holds a fragment")
+            raise Refused(400, "the request target contains a fragment")
         raw, _, scope["query_string"] = url.partition(b"?")
         path = raw.decode("ascii")
         root: str = scope["root_path"]
@@ -516,7 +526,7 @@ class Connection(asyncio.Protocol):
         if self._queue is None:
             self._queue = deque()
         if len(self._queue) >= _AHEAD:
-            raise Refused(400, f"more than {_AHEAD} requests came before the first of them was answered")
+            raise Refused(400, f"more than {_AHEAD} pipelined requests")
         self._queue.append(turn)
 
     def fields(self) -> bytes:

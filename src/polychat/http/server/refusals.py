@@ -40,5 +40,5 @@ def local(url: bytes, method: str) -> bytes:
     except httptools.HttpParserInvalidURLError:
         parsed = None
     if parsed is None or parsed.schema not in (b"http", b"https") or not parsed.host:
-        raise Refused(400, "the request's target must be a path, or an address that begins with http")
+        raise Refused(400, "the request target must be a path or an http URL")
     return b"?".join((parsed.path or b"/", parsed.query)) if parsed.query else parsed.path or b"/"

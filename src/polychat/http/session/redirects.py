@@ -30,7 +30,8 @@ def onward(asked: Asked, status: int, location: str | None) -> Asked | None:
     safe = asked.method in ("GET", "HEAD")
     if not safe and status in (301, 302):
         raise NotFollowed(
-            f"a {asked.method} is not sent on to {shown_url(url)}; if the service is there now, give that address"
+            f"the service redirects a {asked.method} to {shown_url(url)}, which is not followed; if it has moved "
+            "there, use that address"
         )
     headers = asked.headers
     if url.origin() != asked.url.origin():
@@ -47,7 +48,7 @@ def _target(here: URL, location: str) -> URL:
     except ValueError:
         sound = False
     if not sound:
-        raise NotFollowed("the redirect leads to no http address")
+        raise NotFollowed("the redirect does not lead to an http URL")
     if (here.scheme, url.scheme) == ("https", "http"):
-        raise NotFollowed(f"the redirect leads from https to http, where all could be read on the way ({shown_url(url)})")
+        raise NotFollowed(f"the redirect leads from https to http, where the request could be intercepted ({shown_url(url)})")
     return url

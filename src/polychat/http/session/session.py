@@ -187,7 +187,7 @@ class StreamSession:
                 return response
             response.close()
             asked = further
-        raise self._not_followed(response, f"it redirects for the {MOST + 1}th time")
+        raise self._not_followed(response, f"it redirects more than {MOST} times")
 
     def _not_followed(self, response: StreamResponse, why: str) -> PolychatError:
         response.close()

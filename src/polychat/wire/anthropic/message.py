@@ -118,7 +118,7 @@ class Message:
         if (error := self._calls.end(reason)) is not None:
             return failed(error)
         if self.reason is None and not self._said and not self._calls:
-            return failed(EmptyReply("the backend ended its reply without a word and without a reason"))
+            return failed(EmptyReply("the backend ended its reply without content and without a stop reason"))
         # Some that speak this wire say end_turn beside calls: agents would stop there.
         finish = complete("tool_calls" if reason == "stop" and self._calls and self._stop_sequence is None else reason)
         finish.stop_sequence = self._stop_sequence

@@ -206,7 +206,7 @@ class _Choices:
     def finished(self, finish: Finish) -> Object:
         """The last response. Raises what the finish says, and ``BadReply``."""
         if finish.verdict != "complete":
-            raise finish.error or Truncated("the reply stopped before its end")
+            raise finish.error or Truncated("the reply ended early")
         reasons = {0: finish.reason, **(finish.others or {})}
         for index in self.said:
             reasons.setdefault(index, None)

@@ -184,7 +184,10 @@ class Reader:
         if (error := self._calls.end(reason)) is not None:
             return [*usage, *self._fail(error)]
         if not self._came and reason is None:
-            return [*usage, *self._fail(EmptyReply("the backend sent nothing: no text, no call and no reason"))]
+            return [
+                *usage,
+                *self._fail(EmptyReply("the backend sent an empty reply: no text, no tool call and no finish reason")),
+            ]
         if self._calls and reason in ("stop", None):
             reason = "tool_calls"
         return [*usage, *self._ended(complete(reason))]

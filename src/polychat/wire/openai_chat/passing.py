@@ -173,7 +173,7 @@ class Chunks:
         if not whole and not self._ended:
             return truncated("neither a finish_reason nor [DONE] came")
         if not self.came:
-            return failed(EmptyReply("the backend sent nothing: no text, no call and no reason"))
+            return failed(EmptyReply("the backend sent an empty reply: no text, no tool call and no finish reason"))
         return complete(self._reason)
 
 

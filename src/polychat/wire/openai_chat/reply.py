@@ -276,7 +276,7 @@ class _Reading:
             if (error := choice.wrong()) is not None:
                 return Finish("failed", reason, error)
         if empty:
-            return failed(EmptyReply("the backend sent nothing: no text, no call and no reason"))
+            return failed(EmptyReply("the backend sent an empty reply: no text, no tool call and no finish reason"))
         others = {choice.number: choice.why() for choice in choices if choice.number} or None
         return Finish("complete", reason, stop_sequence=self._stop_sequence, others=others)
 

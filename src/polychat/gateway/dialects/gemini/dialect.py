@@ -16,7 +16,7 @@ from ..dialect import NO_HEADERS, Dialect, InboundChat, Object, Request, open_bo
 ACTIONS = ("generateContent", "streamGenerateContent")
 _CLI = b"GeminiCLI"
 """How the name begins by which Gemini CLI makes itself known."""
-_ALIAS = "whoever runs this gateway can give the model an alias, and all of Gemini CLI's models one: gemini-*"
+_ALIAS = "an operator can add an alias for the model, or one for all models of Gemini CLI: gemini-*"
 
 
 class Gemini(Dialect):

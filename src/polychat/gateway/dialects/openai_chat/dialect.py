@@ -64,7 +64,7 @@ def prefer(inbound: InboundChat) -> None:
     fields.pop("models", None), fields.pop("provider", None)
     several = checks.several(further, "models")
     if len(several) > _MODELS:
-        raise BadInput(f"models has {len(several):,} names; at most {_MODELS} are taken", field="models")
+        raise BadInput(f"models has {len(several):,} names; the limit is {_MODELS}: send fewer", field="models")
     names = [inbound.model, *(checks.text(name, f"models[{place}]") for place, name in enumerate(several))]
     wanted = dict(checks.item(wanted, "provider"))
     inbound.lost = tuple(f"provider.{name}" for name, value in wanted.items() if name not in _PROVIDER and value is not None)
@@ -84,7 +84,7 @@ def _preferred(names: list[str], wanted: Object) -> list[str]:
         if (not only or provider in only) and provider not in ignore:
             kept.append(name)
     if not kept:
-        raise BadInput("provider leaves nobody to ask: loosen only or ignore", field="provider")
+        raise BadInput("provider excludes every target: relax only or ignore", field="provider")
     fallbacks = wanted.get("allow_fallbacks")
     return kept if fallbacks is None or checks.flag(fallbacks, "provider.allow_fallbacks") else kept[:1]
 
@@ -92,7 +92,9 @@ def _preferred(names: list[str], wanted: Object) -> list[str]:
 def _providers(wanted: Object, name: str) -> list[str]:
     listed = checks.several(wanted.get(name) or [], f"provider.{name}")
     if len(listed) > _MODELS:
-        raise BadInput(f"provider.{name} has {len(listed):,} names; at most {_MODELS} are taken", field=f"provider.{name}")
+        raise BadInput(
+            f"provider.{name} has {len(listed):,} names; the limit is {_MODELS}: send fewer", field=f"provider.{name}"
+        )
     return [checks.text(one, f"provider.{name}").lower() for one in listed]
 
 

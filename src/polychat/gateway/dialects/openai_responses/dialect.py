@@ -40,7 +40,7 @@ class OpenAIResponses(Dialect):
         inbound = super().inbound(request)
         fields = inbound.fields
         if value_of(fields, "background"):
-            raise BadInput("background is not done here: leave it out, and stream the reply", field="background")
+            raise BadInput("background is not supported: omit it and stream the reply", field="background")
         name = value_of(fields, "previous_response_id")
         previous = request.service.responses.get(name, request.record.key) if isinstance(name, str) else None
         keep = value_of(fields, "store") is not False and request.runtime.gateway.store.replies > 0
@@ -78,7 +78,7 @@ def go_on_from(ask: Ask, previous: StoredResponse | None) -> None:
     if ask.previous is None:
         return
     if previous is None:
-        said = f"no response {shown(ask.previous, 80)!r} is kept here: send the conversation in input"
+        said = f"no stored response {shown(ask.previous, 80)!r}: send the conversation in input"
         raise Refused(Fault(said, "not_found", 404, "previous_response_not_found", "previous_response_id"))
     begins = 0
     while begins < len(ask.turns) and ask.turns[begins].role in ("system", "developer"):

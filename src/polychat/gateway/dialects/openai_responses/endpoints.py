@@ -52,7 +52,9 @@ async def input_items(context: RequestContext) -> None:
     try:
         page = openai_responses.page_of(items, after=after, limit=int(limit), newest_first=order == "desc")
     except KeyError:
-        raise BadInput(f"after is {shown(after or '', 80)!r}, which is no id of these items", field="after") from None
+        raise BadInput(
+            f"after is {shown(after or '', 80)!r}, which is not the id of one of these items", field="after"
+        ) from None
     await context.responder.json(encoded(page))
 
 
@@ -71,9 +73,7 @@ def _named(context: RequestContext) -> str:
 def _found(context: RequestContext, name: str) -> StoredResponse:
     found = context.service.responses.get(name, context.record.key)
     if found is None:
-        raise Refused(
-            Fault(f"no response {shown(name, 80)!r} is kept here", "not_found", 404, "response_not_found", "response_id")
-        )
+        raise Refused(Fault(f"no stored response {shown(name, 80)!r}", "not_found", 404, "response_not_found", "response_id"))
     return found
 
 
