@@ -229,7 +229,7 @@ def test_a_file_of_the_folder_may_name_servers_without_keys(folder: Any, monkeyp
     row = Runtime(ConfigSource().read(), Health()).registry.vendors()["house"]
     assert key_header(row, None) == {}
     monkeypatch.setenv("HOUSE_API_KEY", KEY)
-    with pytest.raises(errors.NotReady, match=r"HOUSE_API_KEY does not go to"):
+    with pytest.raises(errors.NotReady, match=r"HOUSE_API_KEY is not sent to"):
         key_header(row, None)
     monkeypatch.setenv("HOUSE_BASE_URL", "http://127.0.0.1:8")
     assert KEY in key_header(row, None)["authorization"]

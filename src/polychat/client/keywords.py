@@ -19,16 +19,16 @@ class Asking(TypedDict, total=False):
     """How to ask. Each may be ``None``, which is the same as not saying it, but for ``timeout``."""
 
     on_loss: Literal["refuse", "warn", "report", "allow"] | None
-    """What to do where the backend cannot take something."""
+    """What to do if the backend does not support a field."""
 
     proxy: str | None
     """The URL of a proxy."""
 
     timeout: float | None
-    """Seconds for the whole ask; None is no limit."""
+    """Timeout in seconds for the whole request; None means no limit."""
 
     base_url: str | None
-    """The same service elsewhere."""
+    """The address of another instance of the same service."""
 
     api_key: str | None
     """Of an API vendor."""
@@ -37,32 +37,32 @@ class Asking(TypedDict, total=False):
     """Cookies of a chat site, by name."""
 
     headers: Mapping[str, str] | None
-    """Headers that go before the provider's own."""
+    """Headers that override the provider's own."""
 
 
 class Keywords(Asking, total=False):
     """What an ask may say besides its prompt, ``model``, ``system`` and ``schema``. ``None`` is the same as not saying it."""
 
     tools: OneTool | Sequence[OneTool] | None
-    """Functions the model may call: Python's, or as OpenAI describes them."""
+    """Functions the model may call: Python functions, or OpenAI tool definitions."""
 
     tool_choice: str | Mapping[str, Any] | ToolChoice | None
     """Which tools may be called: "auto", "none", "required", or one by name."""
 
     response_format: Mapping[str, Any] | Format | None
-    """The form of the answer, as OpenAI describes it; see schema."""
+    """The response format, as in OpenAI's API; see schema."""
 
     images: Attachment | Sequence[Attachment] | None
-    """Paths, URLs or bytes, before the words of the last user turn."""
+    """Paths, URLs or bytes, placed before the text of the last user message."""
 
     files: Attachment | Sequence[Attachment] | None
     """Documents: paths, URLs or bytes."""
 
     reasoning: Effort | int | bool | Thinking | None
-    """How much to think: an effort, or tokens of thought at most."""
+    """How much to reason: an effort, or a maximum number of reasoning tokens."""
 
     extra: Mapping[str, Any] | None
-    """Fields by the wire's own names."""
+    """Request fields under the API's own names."""
 
     parallel_tool_calls: bool | None
     """Whether several tools may be called at once."""
