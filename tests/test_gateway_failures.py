@@ -195,7 +195,7 @@ async def test_whole_answers_that_are_none(serve: Any) -> None:
         said["choices"][0]["finish_reason"] = None
         await say.whole(said)
 
-    for handler, told in ((error, "out of memory"), (empty, "nothing")):
+    for handler, told in ((error, "out of memory"), (empty, "an empty reply")):
         backend = await serve(handler)
         async with gateway(
             configured({"house": row("openai-chat", backend.url)}, routes={"one": Route(("house/small",), attempts=1)})

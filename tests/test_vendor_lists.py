@@ -90,7 +90,7 @@ async def test_a_vendors_models_are_listed(serve: Any, vendor: str) -> None:
 
 async def test_a_vendor_without_a_list_says_where_to_look() -> None:
     """Its documentation is named."""
-    with pytest.raises(errors.NotReady, match="has no list of its models: see https://"):
+    with pytest.raises(errors.NotReady, match="has no model list: see https://"):
         await find("perplexity-sonar").list_models(api_key="k")
 
 
