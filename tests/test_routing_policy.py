@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import pairwise
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from polychat.backends.service import ServiceBackend
 from polychat.config import Config
-from polychat.config.settings import Route
+from polychat.config.settings import Route, Strategy
 from polychat.errors import (
     BackendError,
     BadInput,
@@ -93,7 +93,7 @@ def test_fastest() -> None:
     assert order(plan(A, B, C, strategy="fastest"), health, 0, 0, Random(1)) == [A, C, B]
 
 
-@pytest.mark.parametrize("strategy", ["ordered", "random", "round-robin", "fastest"])
+@pytest.mark.parametrize("strategy", get_args(Strategy))
 def test_the_ill_come_last(strategy: Any) -> None:
     """Three failures in a row, or a word about when to come again, and a target is asked after all that are well."""
     health = Health()
@@ -131,7 +131,7 @@ def test_health_has_an_end() -> None:
 
 @given(
     st.lists(st.sampled_from("abcdef"), min_size=1, max_size=6, unique=True),
-    st.sampled_from(["ordered", "random", "round-robin", "fastest"]),
+    st.sampled_from(get_args(Strategy)),
     st.integers(0, 100),
     st.integers(0, 2**32),
     st.sets(st.sampled_from("abcdef")),
