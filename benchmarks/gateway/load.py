@@ -48,10 +48,10 @@ class Client(asyncio.Protocol):
 
     def fail(self, why: str) -> None:
         self.why = self.why or why
-        for timeouts in (self.over, self.began):
-            if not timeouts.done():
-                timeouts.set_exception(Failed(why))
-                timeouts.exception()  # whether or not somebody asks
+        for waited in (self.over, self.began):
+            if not waited.done():
+                waited.set_exception(Failed(why))
+                waited.exception()  # whether or not somebody asks
 
     def data_received(self, data: bytes) -> None:
         self.reads += 1

@@ -38,7 +38,7 @@ class Scenario:
     gap: float = 0.0
     hold: float = 0.0
     """How long it waits after the first piece."""
-    timeouts: bool = False
+    waits: bool = False
     """Whether it waits for ``/bench/release`` after the first piece."""
     silent: bool = False
     """Whether no reply begins at all."""
@@ -52,7 +52,7 @@ SCENARIOS = {
     "paced": Scenario(pieces=PACED, batch=1, gap=GAP),
     "held": Scenario(pieces=20, batch=1, hold=HOLD),
     "flowing": Scenario(pieces=3000, batch=1, gap=GAP),
-    "open": Scenario(pieces=3, batch=1, timeouts=True),
+    "open": Scenario(pieces=3, batch=1, waits=True),
     "never": Scenario(pieces=1, silent=True),
     "neverplain": Scenario(silent=True),
 }
@@ -248,7 +248,7 @@ class Connection(asyncio.Protocol):
             return
         self.note(model)
         self.advance()
-        if scenario.timeouts:
+        if scenario.waits:
             self.service.waiting.add(self)
         elif scenario.hold:
             loop.call_later(scenario.hold, self.run)
