@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from ..report import Table, progress
 from . import doors
@@ -108,13 +109,11 @@ def _cost(live: Live, door: str, model: str, body: bytes, sent: bytes) -> _Cost:
     headers = doors.headers(door, {"content-encoding": "gzip"} if sent is not body else {})
     request = doors.request(live.port, _PATHS[door].format(model=model), headers, sent)
     with _Pings(live.port) as pings:
-        rest = pings.longest(0.05)
+        rest = pings.usual()
         (process / "clear_refs").write_text("5")  # VmHWM begins anew
-        before, cpu = _status(process, "VmRSS"), time.monotonic()
-        cpu = live.running.cpu()
-        pings.forget()
+        before, cpu = _status(process, "VmRSS"), live.running.cpu()
         _ask(live.port, request)
-        held = pings.longest(0.02) - rest
+        held = pings.longest() - rest
         peak = _status(process, "VmHWM")
         cpu = live.running.cpu() - cpu
     return _Cost(peak - before, max(0.0, held), cpu)
@@ -135,13 +134,13 @@ def _ask(port: int, request: bytes) -> None:
 
 
 class _Pings:
-    """``with`` it: a thread that asks ``/health`` again and again, and notes how long the longest took."""
+    """``with`` it: a thread that asks ``/health`` again and again, and notes how long each took."""
 
     def __init__(self, port: int) -> None:
         self._connection = socket.create_connection(("127.0.0.1", port), timeout=30)
         self._request = b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
         self._ends = threading.Event()
-        self._most = 0.0
+        self._took: list[float] = []
         self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> _Pings:
@@ -153,20 +152,29 @@ class _Pings:
         self._thread.join()
         self._connection.close()
 
-    def forget(self) -> None:
-        self._most = 0.0
+    def usual(self) -> float:
+        """The median of the next thirty, in seconds; then counting begins anew."""
+        self._more(30)
+        usual = median(self._took[-30:])
+        self._took.clear()
+        return usual
 
-    def longest(self, after: float) -> float:
-        """Seconds, counted until so many seconds from now."""
-        time.sleep(after)
-        return self._most
+    def longest(self) -> float:
+        """In seconds, of all since counting began and of those under way."""
+        self._more(10)
+        return max(self._took)
+
+    def _more(self, count: int) -> None:
+        until = len(self._took) + count
+        while len(self._took) < until:
+            time.sleep(0.002)
 
     def _run(self) -> None:
         while not self._ends.is_set():
             began = time.monotonic()
             self._connection.sendall(self._request)
             self._connection.recv(65536)
-            self._most = max(self._most, time.monotonic() - began)
+            self._took.append(time.monotonic() - began)
             time.sleep(0.0005)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 import re
 import tracemalloc
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from polychat.backends import vendor
 from polychat.events import Event, Finish, Start, Text
 from polychat.gateway.dialects import dialect as doors
 from polychat.gateway.paths import DIALECTS
@@ -279,6 +281,54 @@ async def test_an_estimate_counts_the_pages_that_came(monkeypatch: pytest.Monkey
     said = [json.loads(begin.partition("data: ")[2])["message"]["usage"] for begin in begins]
     assert said[0] == said[1]
     assert said[0]["input_tokens"] > 9 * 2000
+
+
+# A body holds the loop no longer than one of its steps takes.
+
+
+@each_other
+@each_wire
+async def test_others_are_served_between_the_steps_of_a_large_body(come: str, to: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is opened, read and written in three turns of the loop, where it is translated; a small one in one."""
+    turns, at = 0, []
+
+    def noted(owner: Any, name: str) -> None:
+        inner = getattr(owner, name)
+
+        def work(*values: Any, **named: Any) -> Any:
+            at.append(turns)
+            return inner(*values, **named)
+
+        monkeypatch.setattr(owner, name, work)
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    noted(doors, "shallow")
+    noted(doors, "_read")
+    noted(vendor, "sendable")
+    counting = asyncio.create_task(count())
+    try:
+        for size in (9, 2 << 20):
+            at.clear()
+            ask = with_media(TextPart("x" * size))
+            await heard(to, request(come, ask))
+            steps = len(at)
+            assert steps == 1 if come == to else steps == 3
+            assert len(set(at)) == (1 if size == 9 else steps)
+    finally:
+        counting.cancel()
+
+
+async def test_garbage_is_collected_again_after_a_large_body() -> None:
+    """Whether it could be read or not; amid it, nothing is collected."""
+    path, body = request("openai-chat", with_media(TextPart("x" * 600_000)))
+    answers, _ = await heard("anthropic", (path, body), (path, body.replace(b'"messages"', b'"massages"')))
+    assert [answer.status for answer in answers] == [200, 400]
+    assert gc.isenabled()
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 MAX_REPLY = 64 * 1024 * 1024
 """Bytes of a reply that passes through whole."""
+_LARGE = 1024 * 1024
+"""Bytes of a body above which it is opened, read and written in three turns of the loop: others are served between them."""
+_BREATH = 0.001
+"""Seconds between them. Being served takes others more than one turn, which is all that 0 would give them."""
 
 
 def chats(dialect: Dialect) -> Callable[[RequestContext], Awaitable[None]]:
@@ -129,7 +133,12 @@ class Chat:
     async def _translated(self, target: Target) -> OpenReply:
         rules, delivery = self.plan.rules, self.delivery
         whole = self.inbound.placeholders is not None and not target.backend.restores
+        is_large = self.inbound.size > _LARGE
+        if is_large:  # it was opened a moment ago
+            await asyncio.sleep(_BREATH)
         ask = self.inbound.ask_for(target.model, whole=whole)
+        if is_large:
+            await asyncio.sleep(_BREATH)
         delivery.notes = notes = Notes(on_loss(self.context, rules), hosted_tools(self.context, rules))
         if not whole:
             notes.placeholders = self.inbound.placeholders

@@ -11,7 +11,7 @@ from ....wire import gemini
 from ....wire.answering import Writer
 from ....wire.faults import Fault
 from ....wire.wires import wire
-from ..dialect import NO_HEADERS, Dialect, InboundChat, Object, Request, open_body, with_model
+from ..dialect import NO_HEADERS, OPENED, Dialect, InboundChat, Object, Request, open_body, with_model
 
 ACTIONS = ("generateContent", "streamGenerateContent")
 _CLI = b"GeminiCLI"
@@ -41,7 +41,7 @@ class Gemini(Dialect):
         return inbound
 
     def read(self, inbound: InboundChat) -> Ask:
-        return gemini.read_request(inbound.body, model=inbound.model, stream=inbound.stream)
+        return gemini.read_request(inbound.body, model=inbound.model, stream=inbound.stream, limits=OPENED)
 
     def writer(self, inbound: InboundChat, ask: Ask, name: str, created: int) -> Writer:
         return gemini.writer(ask, name, created, inbound.model, array=inbound.own_form == "array")
