@@ -41,14 +41,14 @@ def test_a_known_vendors_row_is_changed_where_the_file_says_so() -> None:
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ({**HOUSE, "base_ulr": "x"}, r"providers\.house\.base_ulr is not a key of polychat; did you mean base_url"),
+        ({**HOUSE, "base_ulr": "x"}, r"providers\.house\.base_ulr is not a known key; did you mean base_url"),
         ({**HOUSE, "embeddings": "yes"}, r'providers\.house\.embeddings is "yes"; it must be true or false'),
         ({**HOUSE, "wire": 5}, r"providers\.house\.wire is 5; it must be text"),
         ({**HOUSE, "key": [1]}, r"providers\.house\.key is \[1\]; it must be a list of text"),
         ({**HOUSE, "headers": {"a": 1}}, r"providers\.house\.headers\.a is 1; it must be text"),
         ({**HOUSE, "header": "cookie"}, r'providers\.house\.header is "cookie"; it must be "authorization", "x-api-key"'),
         ({**HOUSE, "can": ["tool"]}, "did you mean tools"),
-        ({**HOUSE, "name": "x"}, r"providers\.house\.name is not a key"),
+        ({**HOUSE, "name": "x"}, r"providers\.house\.name is not a known key"),
         ("text", r'providers\.house is "text"; it must be a table'),
     ],
 )

@@ -111,9 +111,9 @@ def test_the_schema_takes_what_the_reader_takes(path: tuple[str, ...], name: str
 def test_the_schema_knows_the_readers_keys_and_no_others(path: tuple[str, ...]) -> None:
     """The reader names the keys it knows where it meets one it does not."""
     text = f"[{'.'.join(path)}]\nqqqqqqqqqq = 1" if path else "qqqqqqqqqq = 1"
-    with pytest.raises(BadInput, match="known here") as caught:
+    with pytest.raises(BadInput, match="known keys") as caught:
         config.parsed(text, FILE)
-    known = str(caught.value).partition("known here: ")[2].split(", ")
+    known = str(caught.value).partition("known keys: ")[2].split(", ")
     assert set(known) == set(TABLES[path]["properties"])
 
 

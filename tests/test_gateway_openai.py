@@ -328,7 +328,7 @@ class TestWhoComes:
         monkeypatch.setenv("KEY_ONE", KEY)
         async with house("openai-chat", HELLO, keys={"me": "env:KEY_ONE"}) as (here, door):
             async with client(here, api_key="sk-wrong") as ask:
-                with pytest.raises(openai.AuthenticationError, match="no key"):
+                with pytest.raises(openai.AuthenticationError, match="missing or unknown API key"):
                     await ask.models.list()
             async with client(here) as ask:
                 await ask.chat.completions.create(model="house/small", messages=ASKED)

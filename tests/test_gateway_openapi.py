@@ -76,7 +76,7 @@ async def test_what_is_described_is_served(gateway: Gateway, method: str, path: 
     assert status in (200, 400, 404), body
     if status == 404:  # of a name in the path, in the words of the dialect, and not of the path
         assert "{" in path
-        assert b"kept here" in body or b"nobody" in body
+        assert b"no stored response" in body or b"nobody" in body
     assert str(status) in PATHS[path][method.lower()]["responses"]
     if path == "/sites/":  # sites know no methods but their own
         return

@@ -314,7 +314,7 @@ async def test_a_cut_is_a_truncated_finish_after_all_that_came(serve: Serve) -> 
         events = [event async for batch in response.events(Words()) for event in batch]
     match events:
         case [Text("a"), Text("b"), Finish("truncated", None, errors.Truncated() as error)]:
-            assert "broke off" in str(error)
+            assert "was lost" in str(error)
         case _:
             pytest.fail(f"not what came: {events}")
 

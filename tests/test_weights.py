@@ -268,7 +268,7 @@ async def test_a_fetch_that_is_given_up_ends_with_its_pip(cache: Path, index: In
     async with asyncio.timeout(20):
         await asked.wait()
         given_up.set()
-        with pytest.raises(errors.MissingWeights, match="given up"):
+        with pytest.raises(errors.MissingWeights, match="cancelled"):
             await fetch
         await gone.wait()
     assert left(cache) == []

@@ -70,7 +70,7 @@ async def test_a_key_goes_to_no_second_provider(two: Any) -> None:
     """What belongs to one provider is refused where several may answer, before anything is sent."""
     bad, good = two
     for option in ({"api_key": "sk-test-12345678"}, {"headers": {"x-key": "k"}}, {"cookies": {"a": "b"}}):
-        with pytest.raises(errors.BadInput, match="belongs to one provider"):
+        with pytest.raises(errors.BadInput, match="applies to one provider"):
             await polychat.ask("hi", model="bad/m, good/m", **option)
     assert not bad.seen
     assert not good.seen

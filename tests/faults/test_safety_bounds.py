@@ -90,7 +90,7 @@ async def test_lists_of_names_are_bounded() -> None:
             path, body = asking("openai-chat", "house/small", **more)
             answer = await here.ask(path, body)
             assert answer.status == 400
-            assert "at most" in answer.json["error"]["message"]
+            assert "the limit is" in answer.json["error"]["message"]
 
 
 async def test_headers_that_are_passed_on_are_bounded(serve: Any) -> None:

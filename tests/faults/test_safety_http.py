@@ -181,7 +181,7 @@ async def test_a_request_that_offers_another_protocol_keeps_its_body(where: str,
             caller.raw(body[cut:])
             answer = await caller.whole()
             caller.leave()
-            assert answer.json["answer"] == "echo: hi" if where == "sites" else "no JSON object" in str(answer.json)
+            assert answer.json["answer"] == "echo: hi" if where == "sites" else "not a JSON object" in str(answer.json)
 
 
 # What is sent to a backend.
@@ -321,8 +321,8 @@ async def test_a_stream_that_is_cut_when_the_gateway_stops_tells_of_it(serve: An
         rest = await caller.rest()
         await until(stage.left)
         (record,) = await here.app.recorded()
-    assert b"the gateway is stopping" in rest
-    assert (record.verdict, "stopping" in record.error) == ("truncated", True)
+    assert b"the gateway is shutting down" in rest
+    assert (record.verdict, "shutting down" in record.error) == ("truncated", True)
 
 
 async def test_a_stream_of_heartbeats_is_told_too(serve: Any) -> None:
@@ -336,7 +336,7 @@ async def test_a_stream_of_heartbeats_is_told_too(serve: Any) -> None:
         here.app.drain()
         for task in list(here.state.tasks):
             task.cancel()
-        assert b"the gateway is stopping" in await caller.rest()
+        assert b"the gateway is shutting down" in await caller.rest()
 
 
 # A client that ends its side only.

@@ -180,7 +180,7 @@ class ModelResolver:
 
 def _check_length(name: str) -> None:
     if len(name) > LONGEST:
-        raise BadInput(f"model has {len(name):,} characters; a model's name has at most {LONGEST}", field="model")
+        raise BadInput(f"model has {len(name):,} characters; the limit is {LONGEST}: shorten it", field="model")
 
 
 def _patterns(aliases: Mapping[str, str]) -> list[tuple[str, str, str]]:
