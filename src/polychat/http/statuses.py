@@ -121,7 +121,7 @@ def shown_url(url: URL) -> str:
 
 
 def retry_after(headers: Mapping[str, str], now: float, status: int = 0) -> float | None:
-    """Seconds until one may come again, by the headers of an answer with ``status``, counted from ``Date`` or ``now``."""
+    """Seconds until a retry is allowed, by the headers of an answer with ``status``, counted from ``Date`` or ``now``."""
     return hints.comes_back(headers, now, status=status)
 
 

@@ -155,7 +155,7 @@ def outcome_of(error: PolychatError) -> str:
 
 
 def most_telling(errors: list[PolychatError]) -> PolychatError:
-    """Of the failures of several targets the one a client can do most about: shorten, come again, or change the request."""
+    """Of the failures of several targets the one a client can do most about: shorten, retry, or change the request."""
     ranks: dict[Attribution, int] = {"context length": 0, "transient": 1, "over": 1, "quota": 2, "hard down": 3}
     return min(reversed(errors), key=lambda error: ranks.get(attribution_of(error), 4))
 
