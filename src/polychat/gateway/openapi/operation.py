@@ -14,7 +14,7 @@ from .schema import Schema, count, number, ref, text, whole, word
 FAILURES = {
     400: "The request is not what it must be; the message names the field, and what to do.",
     401: "No key that is known here; or the backend refuses the gateway's own.",
-    403: "The origin of the page that sent it is not allowed (`gateway.cors`), the `Host` is not this gateway's, or the backend forbids it.",
+    403: "The origin of its page is not allowed (`gateway.cors`), the `Host` is not this gateway's, or the backend forbids it.",
     404: "Nobody here has this model, and the message names those that come closest; or there is no such object.",
     405: "Another method is for this path: `allow` says which.",
     408: "The body stopped coming (`gateway.limits.body_seconds`).",
