@@ -17,30 +17,35 @@ _PARTS = (*dialects.every("openapi"), models)
 OPERATIONS: tuple[Operation, ...] = tuple(one for part in _PARTS for one in part.OPERATIONS)
 """All that speak a dialect."""
 
-_ABOUT = """One address before every chat backend: ask in any of these dialects, and any backend answers.
+_ABOUT = """One address for every chat backend: send requests in any of these dialects to any backend.
 
-**Names of models.** In every dialect: `provider/model`, a route of the configuration, or an alias. A name that nobody has is
-answered with 404 and those that come closest; a bare name that could mean two is refused, and the answer says which two.
+**Names of models.** In every dialect: `provider/model`, a route of the configuration, or an alias. An unknown name
+gets 404 with the closest names; an ambiguous bare name is refused with the names it could mean.
 
-**Keys.** Where the configuration names keys, one of them is needed, wherever the dialect's own clients put theirs: see the
-security schemes. Where it names none, the gateway is to be reached from its own machine only.
+**Keys.** If the configuration has keys, every request needs one, sent the way the dialect's own clients send it: see the
+security schemes. Without keys, the gateway is reachable from its own machine only.
 
-**Fields.** Those described here are read. Others are not refused: a backend of the same wire gets them as they came, for
-others they are a loss, which `x-polychat-losses` names (`gateway.on_loss`). What is of the wrong type is 400, and the message
-names the field.
+**Fields.** The fields described here are supported. Others are not refused: a backend with the same API gets them
+unchanged; for other backends they are dropped and listed in `x-polychat-losses` (`gateway.on_loss`). A wrong type gets 400, and
+the message names the field.
 
-**Ends.** A reply is whole or it is a failure: where it fails before its first piece, a status and the dialect's own error;
-after it, an error in the stream in place of the dialect's own end.
+**Ends.** A reply is complete or an error: before the first event, a status and the dialect's own error; after it,
+an error in the stream in place of the dialect's own end.
 
-**Below the dialects.** What is no HTTP/1.1 is answered with 400 or 505, a head that is too large with 431, one that does not
-come with 408, in plain text; the connection is then closed.
+**Below the dialects.** A request that is not HTTP/1.1 gets 400 or 505, headers that are too large 431, headers that do not
+arrive in time 408, as plain text; the connection is then closed.
 """
 _SCHEMES = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "OpenAI's clients, and most others."},
+    "bearer": {"type": "http", "scheme": "bearer", "description": "Used by OpenAI's clients and most others."},
     "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "Anthropic's clients."},
     "x-goog-api-key": {"type": "apiKey", "in": "header", "name": "x-goog-api-key", "description": "Google's clients."},
     "api-key": {"type": "apiKey", "in": "header", "name": "api-key", "description": "Azure's clients."},
-    "key": {"type": "apiKey", "in": "query", "name": "key", "description": "Google's examples; it ends up in proxies' logs."},
+    "key": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "key",
+        "description": "Used in Google's examples; the key may end up in proxies' logs.",
+    },
 }
 
 
@@ -70,7 +75,7 @@ def document() -> dict[str, Any]:
     }
 
 
-_GATEWAY = {"name": "Gateway", "description": "What the gateway tells of itself."}
+_GATEWAY = {"name": "Gateway", "description": "The gateway's own endpoints."}
 
 
 def _tag(dialect: DialectInfo) -> dict[str, str]:

@@ -6,7 +6,7 @@ from ..dialects.gemini.openapi import ABOUT as GEMINI
 from .operation import DialectInfo, Operation
 from .schema import Schema, anything, count, either, flag, given, kind, mapping, nullable, ref, several, text
 
-ABOUT = DialectInfo("Models", "Lists of models, for each dialect's clients in their own shape.", "openai-chat", "ModelsError")
+ABOUT = DialectInfo("Models", "Model lists, in the format of each dialect.", "openai-chat", "ModelsError")
 
 _OPENAI = given(
     *("context_length", "max_output_tokens", "architecture", "supported_parameters", "capabilities"),
@@ -18,7 +18,7 @@ _OPENAI = given(
     max_output_tokens=count(),
     architecture=given(input_modalities=several(text())),
     supported_parameters=several(text()),
-    capabilities=mapping(flag(), "`function_calling`, `vision`, `reasoning`, `structured_outputs`, as far as they are known."),
+    capabilities=mapping(flag(), "`function_calling`, `vision`, `reasoning`, `structured_outputs`, if known."),
 )
 _ANTHROPIC = given(
     *("max_input_tokens", "max_tokens", "capabilities"),
@@ -68,7 +68,7 @@ OPERATIONS = (
         "/v1/models",
         ABOUT,
         "models",
-        "The models there are",
+        "List the models",
         _WHOSE,
         answer=either(ref("OpenAIModels"), ref("AnthropicModels"), ref("GeminiModels")),
         parameters=(_CLIENT,),
@@ -83,7 +83,7 @@ OPERATIONS = (
         answer=either(ref("OpenAIModel"), ref("AnthropicModel"), ref("GeminiModel")),
         parameters=(_NAMED, _CLIENT),
     ),
-    Operation("GET", "/v1beta/models", GEMINI, "geminiModels", "The models there are", answer=ref("GeminiModels")),
+    Operation("GET", "/v1beta/models", GEMINI, "geminiModels", "List the models", answer=ref("GeminiModels")),
     Operation(
         "GET", "/v1beta/models/{model}", GEMINI, "geminiModel", "One model", answer=ref("GeminiModel"), parameters=(_NAMED,)
     ),
@@ -107,12 +107,19 @@ def _plain(name: str, summary: str, about: str = "", *more: str, open_to_all: bo
     }
 
 
-_NO_KEY = "No key that is known here."
+_NO_KEY = "The API key is missing or unknown."
 HOUSE: dict[str, dict[str, Schema]] = {
-    "/": {"get": _plain("index", "Which version this is", open_to_all=True)},
-    "/health": {"get": _plain("health", "Whether the process answers", open_to_all=True)},
-    "/ready": {"get": _plain("ready", "Whether it takes new work", open_to_all=True, _503="It is about to stop.")},
-    "/metrics": {"get": _plain("metrics", "Figures for Prometheus", "", "application/openmetrics-text", _401=_NO_KEY)},
+    "/": {"get": _plain("index", "The gateway's version", open_to_all=True)},
+    "/health": {"get": _plain("health", "Liveness: whether the process responds", open_to_all=True)},
+    "/ready": {
+        "get": _plain(
+            "ready",
+            "Readiness: whether the gateway accepts new requests",
+            open_to_all=True,
+            _503="The gateway is shutting down.",
+        )
+    },
+    "/metrics": {"get": _plain("metrics", "Metrics for Prometheus", "", "application/openmetrics-text", _401=_NO_KEY)},
     "/openapi.json": {
         "get": {
             "tags": ["Gateway"],
@@ -127,12 +134,12 @@ HOUSE: dict[str, dict[str, Schema]] = {
     "/sites/": {
         "get": _plain(
             "sites",
-            "The chat sites' doors, one a line",
+            "The chat sites' endpoints, one per line",
             "Each answers below its address in the protocol of the site it is named after, with forms, nonces and tokens, and "
             "tells of failures as that site did; none is described here. Only where `gateway.sites` is not empty.",
             _401=_NO_KEY,
-            _403="The page that sent it is not let in, or the `Host` is not this gateway's.",
-            _503="It is about to stop.",
+            _403="The web page's origin or the `Host` is not allowed.",
+            _503="The gateway is shutting down.",
         )
     },
 }

@@ -12,19 +12,21 @@ from ...wire.wires import wire
 from .schema import Schema, count, number, ref, text, whole, word
 
 FAILURES = {
-    400: "The request is not what it must be; the message names the field, and what to do.",
-    401: "No key that is known here; or the backend refuses the gateway's own.",
-    403: "The origin of its page is not allowed (`gateway.cors`), the `Host` is not this gateway's, or the backend forbids it.",
-    404: "Nobody here has this model, and the message names those that come closest; or there is no such object.",
-    405: "Another method is for this path: `allow` says which.",
-    408: "The body stopped coming (`gateway.limits.body_seconds`).",
-    413: "The body is too large (`gateway.limits.body`), here or for the backend.",
-    415: "The body is not said to be `application/json`.",
-    429: "The backend's limit is reached, or the gateway's own (`gateway.limits.concurrent`). See `retry-after`.",
-    500: "A defect of the gateway; its log says more, under the same `x-request-id`.",
-    502: "The backend failed, could not be reached, or broke off. Nothing is made up to look like an answer.",
-    503: "The backend is overloaded or not set up, or the gateway is about to stop.",
-    504: "One of the route's clocks ran out.",
+    400: "The request is not valid; the message names the field and the fix.",
+    401: "The API key is missing or unknown, or the backend rejects the gateway's own key.",
+    403: "The web page's origin (`gateway.cors`) or the `Host` is not allowed, or the backend denies permission.",
+    404: "Unknown model, with the closest names in the message; or no such object.",
+    405: "Method not allowed; `allow` lists the allowed ones.",
+    408: "The request body did not arrive in time (`gateway.limits.body_seconds`).",
+    413: "The request body is too large (`gateway.limits.body`), here or for the backend.",
+    415: "The content type is not `application/json`.",
+    429: (
+        "The rate limit of the backend or the gateway's own limit (`gateway.limits.concurrent`) is reached. See `retry-after`."
+    ),
+    500: "An internal error; see the gateway's log under the same `x-request-id`.",
+    502: "The backend failed, is unreachable, or ended its reply early.",
+    503: "The backend is overloaded or not configured, or the gateway is shutting down.",
+    504: "One of the route's timeouts was reached.",
     529: "Overloaded, as this API says it.",
 }
 _PHRASES = {529: "Overloaded"}
@@ -136,21 +138,21 @@ _TOLD_WITH = {
 }
 
 HEADERS: Schema = {
-    "x-request-id": _must(text("The request's name in the log: yours, where you sent a sane one.")),
+    "x-request-id": _must(text("The request's id in the log: yours, if you sent a valid one.")),
     "cache-control": _must(text("`no-store`; `no-cache` for a stream.")),
-    "x-accel-buffering": _may(word("no", about="With a stream: no proxy is to hold it back.")),
+    "x-accel-buffering": _may(word("no", about="With a stream: tells proxies not to buffer it.")),
     "x-polychat-provider": _may(text("Who answered.")),
-    "x-polychat-model": _may(text("The model that was asked for there.")),
-    "x-polychat-attempts": _may(whole("How often a backend was asked for this answer.", minimum=1)),
-    "x-polychat-overhead-ms": _may(number("Milliseconds that were the gateway's own.", minimum=0)),
-    "x-polychat-losses": _may(text("Fields of the request that did not reach the backend as they were meant.")),
-    "x-polychat-cost": _may(number("US dollars, of an answer that is whole and has a known price.", minimum=0)),
-    "x-polychat-estimated": _may(word("true", about="The count is a guess: the backend has none.")),
+    "x-polychat-model": _may(text("The model that was requested from the backend.")),
+    "x-polychat-attempts": _may(whole("The number of attempts for this reply.", minimum=1)),
+    "x-polychat-overhead-ms": _may(number("Milliseconds spent in the gateway itself.", minimum=0)),
+    "x-polychat-losses": _may(text("Request fields that were dropped or changed for the backend.")),
+    "x-polychat-cost": _may(number("The cost in US dollars, if the reply is complete and its price is known.", minimum=0)),
+    "x-polychat-estimated": _may(word("true", about="The count is an estimate: the backend does not count tokens.")),
     "retry-after": _may(count("Whole seconds.")),
     "retry-after-ms": _may(count("The same in milliseconds.")),
     "x-should-retry": _may(word("false", about="The gateway has retried already.")),
-    "www-authenticate": _may(text("How to send a key.")),
-    "allow": _may(text("The methods there are.")),
+    "www-authenticate": _may(text("How to send an API key.")),
+    "allow": _may(text("The allowed methods.")),
 }
 CHAT_HEADERS = {
     name: {"$ref": f"#/components/headers/{name}"}

@@ -88,7 +88,7 @@ def plain(wire: str, within: str = "") -> Schema:
         if isinstance(at, At) and kind is not None:
             words = f": {', '.join(f'`{word}`' for word in row.words)}, …" if row.words else ""
             told[at.name] = _told(dict(kind.schema), sentence(f"{row.about}{words}"))
-            told |= {name: _told(dict(kind.schema), f"An older name of `{at.name}`.") for name in at.older}
+            told |= {name: _told(dict(kind.schema), f"An earlier name of `{at.name}`.") for name in at.older}
     return told
 
 

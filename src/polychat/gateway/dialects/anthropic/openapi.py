@@ -27,7 +27,7 @@ ABOUT = DialectInfo("Anthropic", "Messages as Anthropic has them.", "anthropic",
 _CACHE = anything('What to cache, and how long: `{"type": "ephemeral", "ttl": "1h"}`.')
 _BASE64 = asked("type", "media_type", "data", type=kind("base64"), media_type=text(), data=text(contentEncoding="base64"))
 _URL = asked("type", "url", type=kind("url"), url=text())
-_HELD = asked("type", "file_id", type=kind("file"), file_id=text("The backend's own."))
+_HELD = asked("type", "file_id", type=kind("file"), file_id=text("An identifier of the backend."))
 _PLAIN = asked("type", "data", type=kind("text"), media_type=text(), data=text())
 _TEXT = asked("type", "text", type=kind("text"), text=text(), cache_control=_CACHE)
 _IMAGE = asked("type", "source", type=kind("image"), source={"oneOf": [_BASE64, _URL, _HELD]}, cache_control=_CACHE)
@@ -55,8 +55,8 @@ _BLOCK: Schema = {
         _DOCUMENT,
         _RESULT,
         asked("type", "id", "name", "input", type=kind("tool_use"), id=text(), name=text(), input=anything()),
-        asked("type", "thinking", type=kind("thinking"), thinking=text(), signature=text("Send back what came.")),
-        asked("type", "data", type=kind("redacted_thinking"), data=text("Send back what came.")),
+        asked("type", "thinking", type=kind("thinking"), thinking=text(), signature=text("Send it back unchanged.")),
+        asked("type", "data", type=kind("redacted_thinking"), data=text("Send it back unchanged.")),
     ]
 }
 _MESSAGE = asked(
@@ -72,7 +72,7 @@ _TOOL = {
         asked(
             "name", "input_schema", type=kind("custom"), name=text(), description=text(), input_schema=anything(), strict=flag()
         ),
-        asked("type", type=text("A tool that the backend itself runs, in its own words.")),
+        asked("type", type=text("A tool that the backend itself runs, in the vendor's own format.")),
     ]
 }
 _ASKED: Schema = {
@@ -99,7 +99,7 @@ _REQUEST = asked(
     about="A conversation. `max_tokens` may be left out where the backend has a limit of its own.",
     **_ASKED,
     **plain("anthropic"),
-    stream=flag("Whether the answer comes in events."),
+    stream=flag("Whether to stream the reply as events."),
     metadata=asked(**plain("anthropic", "metadata")),
     output_config=asked(
         effort=text("`low`, `medium`, `high`, `xhigh` or `max`."),
@@ -118,7 +118,7 @@ _ANSWER = given(
     id=text(),
     type=kind("message"),
     role=kind("assistant"),
-    model=text("As you named it."),
+    model=text("The model name as in the request."),
     content=several(anything("`text`, `thinking`, `tool_use`, …; see `AnthropicBlock`.")),
     stop_reason=nullable(text("`end_turn`, `max_tokens`, `stop_sequence`, `tool_use`, `refusal`, `pause_turn`.")),
     stop_sequence=nullable(text()),
@@ -147,7 +147,7 @@ OPERATIONS = (
         "/v1/messages",
         ABOUT,
         "message",
-        "Ask, and get the answer of one backend",
+        "Create a reply",
         "`anthropic-version` and `anthropic-beta` go on to a backend of the same wire; nothing is asked of them here.",
         ref("AnthropicRequest"),
         {
@@ -169,8 +169,8 @@ OPERATIONS = (
         "/v1/messages/count_tokens",
         ABOUT,
         "countMessage",
-        "How many tokens a request would be",
-        "By the backend's own count; where it has none a guess, and `x-polychat-estimated` says so.",
+        "Count the tokens of a request",
+        "Counted by the backend; if it cannot count, an estimate, marked by `x-polychat-estimated`.",
         ref("AnthropicCount"),
         {"model": "anthropic/claude-sonnet-4-5", "messages": [{"role": "user", "content": "Why is the sky blue?"}]},
         ref("AnthropicCounted"),

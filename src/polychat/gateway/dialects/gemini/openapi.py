@@ -34,10 +34,10 @@ _RESULT = asked("name", id=text(), name=text(), response=anything())
 _PART: Schema = {
     "description": "One of text, data, a file, a call, or a call's result.",
     "oneOf": [
-        asked("text", text=text(), thought=flag("A thought."), thoughtSignature=text("Send back what came.")),
+        asked("text", text=text(), thought=flag("A thought."), thoughtSignature=text("Send it back unchanged.")),
         asked("inlineData", inlineData=_BLOB),
         asked("fileData", fileData=_FILE),
-        asked("functionCall", functionCall=_CALL, thoughtSignature=text("Send back what came.")),
+        asked("functionCall", functionCall=_CALL, thoughtSignature=text("Send it back unchanged.")),
         asked("functionResponse", functionResponse=_RESULT),
     ],
 }
@@ -56,7 +56,7 @@ _CONFIG = asked(
     responseJsonSchema=anything("A JSON schema."),
     thinkingConfig=asked(
         includeThoughts=flag(),
-        thinkingBudget=whole("Tokens of thought at most; -1 leaves it to the model."),
+        thinkingBudget=whole("Maximum number of reasoning tokens; -1 leaves it to the model."),
         thinkingLevel=text("`minimal`, `low`, `medium` or `high`."),
     ),
 )
@@ -100,7 +100,7 @@ _ANSWER = given(
     "responseId",
     candidates=several(_CANDIDATE),
     usageMetadata=_USAGE,
-    modelVersion=text("As you named it."),
+    modelVersion=text("The model name as in the request."),
     responseId=text(),
 )
 _VECTOR = given(values=several(number()))
@@ -143,7 +143,7 @@ _ONE = (
         ":generateContent",
         ABOUT,
         "generateContent",
-        "Ask, and get the answer of one backend",
+        "Create a reply",
         request=ref("GeminiRequest"),
         example=_HELLO,
         answer=ref("GeminiAnswer"),
@@ -155,7 +155,7 @@ _ONE = (
         ":streamGenerateContent",
         ABOUT,
         "streamGenerateContent",
-        "Ask, and get the answer in pieces",
+        "Create a streamed reply",
         request=ref("GeminiRequest"),
         example=_HELLO,
         answer=ref("GeminiStream"),
@@ -172,8 +172,8 @@ _ONE = (
         ":countTokens",
         ABOUT,
         "countTokens",
-        "How many tokens a request would be",
-        "By the backend's own count; where it has none a guess, and `x-polychat-estimated` says so.",
+        "Count the tokens of a request",
+        "Counted by the backend; if it cannot count, an estimate, marked by `x-polychat-estimated`.",
         ref("GeminiCount"),
         _HELLO,
         ref("GeminiCounted"),
@@ -185,7 +185,7 @@ _ONE = (
         ":embedContent",
         ABOUT,
         "embedContent",
-        "Make a text into a vector",
+        "Create an embedding",
         request=ref("GeminiEmbed"),
         example={"content": {"parts": [{"text": "one"}]}},
         answer=ref("GeminiEmbedded"),
@@ -196,7 +196,7 @@ _ONE = (
         ":batchEmbedContents",
         ABOUT,
         "batchEmbedContents",
-        "Make texts into vectors",
+        "Create embeddings",
         request=ref("GeminiEmbedMany"),
         example={"requests": [{"content": {"parts": [{"text": text}]}} for text in ("one", "two")]},
         answer=ref("GeminiEmbeddedMany"),

@@ -33,7 +33,7 @@ _MESSAGE = asked(
     images=several(text("Base64.", contentEncoding="base64")),
     thinking=text(),
     tool_calls=several(_CALL),
-    tool_name=text("Whose result it is."),
+    tool_name=text("The name of the tool."),
     tool_call_id=text(),
 )
 _TOOL = asked(
@@ -43,8 +43,8 @@ _TOOL = asked(
 )
 _SETTINGS: Schema = {
     "stream": flag("true unless said otherwise."),
-    "format": either({"const": "json"}, anything("A JSON schema."), about="The form of the answer."),
-    "think": either(flag(), text("A level: `low`, `medium`, `high`."), about="Whether, or how much, to think."),
+    "format": either({"const": "json"}, anything("A JSON schema."), about="The response format."),
+    "think": either(flag(), text("A level: `low`, `medium`, `high`."), about="Whether to reason, or how much."),
     **plain("ollama"),
     "top_logprobs": whole("Of how many others too; needs `logprobs`."),
     "options": _OPTIONS,
@@ -58,7 +58,7 @@ _GENERATE = asked(
     images=several(text("Base64.", contentEncoding="base64")),
     **_SETTINGS,
 )
-_FRAME: Schema = {"model": text("As you named it."), "created_at": text(), "done": flag()}
+_FRAME: Schema = {"model": text("The model name as in the request."), "created_at": text(), "done": flag()}
 _END: Schema = {"done_reason": text(), "prompt_eval_count": count(), "eval_count": count()}
 _TEXTS: Schema = dict.fromkeys(("license", "modelfile", "parameters", "template"), text())
 _DETAILS = anything("A family, `polychat`; the sizes are empty: a gateway does not know them.")
@@ -95,7 +95,7 @@ OPERATIONS = (
         "/api/chat",
         ABOUT,
         "ollamaChat",
-        "Ask, and get the answer of one backend",
+        "Create a reply",
         request=ref("OllamaChat"),
         example={"model": "openai/gpt-4o-mini", "messages": [{"role": "user", "content": "Why is the sky blue?"}]},
         answer=ref("OllamaChatAnswer"),
@@ -108,7 +108,7 @@ OPERATIONS = (
         "/api/generate",
         ABOUT,
         "ollamaGenerate",
-        "Ask with a prompt",
+        "Create a completion of a prompt",
         request=ref("OllamaGenerate"),
         example={"model": "openai/gpt-4o-mini", "prompt": "Why is the sky blue?"},
         answer=ref("OllamaGenerated"),
@@ -121,7 +121,7 @@ OPERATIONS = (
         "/api/embed",
         ABOUT,
         "ollamaEmbed",
-        "Make texts into vectors",
+        "Create embeddings",
         request=ref("OllamaEmbed"),
         example={"model": "ollama/nomic-embed-text", "input": ["one", "two"]},
         answer=ref("OllamaEmbedded"),
@@ -131,7 +131,7 @@ OPERATIONS = (
         "/api/embeddings",
         ABOUT,
         "ollamaEmbeddings",
-        "Make one text into a vector",
+        "Create an embedding of one text",
         request=ref("OllamaEmbedOne"),
         example={"model": "ollama/nomic-embed-text", "prompt": "one"},
         answer=ref("OllamaEmbeddedOne"),
@@ -141,14 +141,21 @@ OPERATIONS = (
         "/api/show",
         ABOUT,
         "ollamaShow",
-        "What is known of a model",
+        "Get a model's details",
         request=asked("model", model=MODEL),
         example={"model": "openai/gpt-4o-mini"},
         answer=ref("OllamaShown"),
     ),
-    Operation("GET", "/api/tags", ABOUT, "ollamaTags", "The models there are", answer=ref("OllamaModels")),
-    Operation("GET", "/api/version", ABOUT, "ollamaVersion", "The Ollama whose API this is", answer=given(version=text())),
+    Operation("GET", "/api/tags", ABOUT, "ollamaTags", "List the models", answer=ref("OllamaModels")),
     Operation(
-        "GET", "/api/ps", ABOUT, "ollamaRunning", "What is held in memory: nothing", answer=given(models=several(anything()))
+        "GET", "/api/version", ABOUT, "ollamaVersion", "The Ollama version whose API this is", answer=given(version=text())
+    ),
+    Operation(
+        "GET",
+        "/api/ps",
+        ABOUT,
+        "ollamaRunning",
+        "List the loaded models: always empty",
+        answer=given(models=several(anything())),
     ),
 )

@@ -29,15 +29,15 @@ from ...openapi.schema import (
 
 ABOUT = DialectInfo("OpenAI", "Chat completions, completions and embeddings as OpenAI has them.", "openai-chat", "OpenAIError")
 
-_EFFORT = word(*get_args(Effort), "max", about="How much to think.")
+_EFFORT = word(*get_args(Effort), "max", about="The reasoning effort.")
 _CACHE = anything('OpenRouter\'s mark of what to cache: `{"type": "ephemeral"}`.')
-_STREAM = flag("Whether the answer comes in pieces.")
+_STREAM = flag("Whether to stream the reply.")
 _STREAM_OPTIONS = asked(**plain("openai-chat", "stream_options"))
 
 _FUNCTION = asked(
     "name",
     name=text(),
-    description=text("What it does, for the model."),
+    description=text("What the tool does, as a description for the model."),
     parameters=anything("A JSON schema of its arguments."),
     strict=flag("Whether the arguments must follow the schema."),
 )
@@ -61,7 +61,9 @@ _PART = {
             "file",
             type=kind("file"),
             file=asked(
-                filename=text(), file_id=text("The backend's own."), file_data=text("Base64, `data:…;base64,…` or an address.")
+                filename=text(),
+                file_id=text("An identifier of the backend."),
+                file_data=text("Base64, `data:…;base64,…` or an address."),
             ),
         ),
         asked("type", "refusal", type=kind("refusal"), refusal=text()),
@@ -96,16 +98,16 @@ _MESSAGE = {
 _TOOL = {
     "anyOf": [
         asked("function", type=kind("function"), function=_FUNCTION),
-        asked("type", type=text("A tool that the backend itself runs, in its own words.")),
+        asked("type", type=text("A tool that the backend itself runs, in the vendor's own format.")),
     ]
 }
 _TOOL_CHOICE = either(
     word("auto", "none", "required"),
     asked("type", "function", type=kind("function"), function=asked("name", name=text())),
-    about="Which tools may be called.",
+    about="Which tools the model may call.",
 )
 _FORMAT = {
-    "description": "The form of the answer.",
+    "description": "The response format.",
     "oneOf": [
         asked("type", type=word("text", "json_object")),
         asked(
@@ -117,13 +119,13 @@ _FORMAT = {
     ],
 }
 _OPENROUTER: Schema = {
-    "models": several(text(), "Who else may answer, in this order, where `model` fails (as OpenRouter has it)."),
+    "models": several(text(), "Fallback models in this order if `model` fails, as in OpenRouter's API."),
     "provider": asked(
-        order=several(text(), "Providers, the first first."),
-        only=several(text(), "Nobody but these."),
-        ignore=several(text(), "None of these."),
-        allow_fallbacks=flag("false: the first alone."),
-        about="Who may answer, as OpenRouter has it.",
+        order=several(text(), "Providers in order of preference."),
+        only=several(text(), "Only these providers."),
+        ignore=several(text(), "None of these providers."),
+        allow_fallbacks=flag("false: use only the first provider."),
+        about="Which providers to use, as in OpenRouter's API.",
     ),
 }
 _PLAIN: Schema = {**plain("openai-chat"), "stream": _STREAM, "stream_options": _STREAM_OPTIONS}
@@ -141,8 +143,8 @@ _CHAT = asked(
     reasoning_effort=_EFFORT,
     reasoning=asked(
         effort=_EFFORT,
-        max_tokens=whole("Tokens of thought at most."),
-        exclude=flag("Thoughts are not told."),
+        max_tokens=whole("Maximum number of reasoning tokens."),
+        exclude=flag("Exclude the reasoning from the reply."),
         enabled=flag(),
         about="OpenRouter's object for the same.",
     ),
@@ -186,10 +188,10 @@ _ANSWERED = given(
     content=nullable(text()),
     refusal=nullable(text()),
     tool_calls=nullable(several(anything("As in `OpenAIMessage`."))),
-    reasoning_content=nullable(text("What it thought, where that is told.")),
+    reasoning_content=nullable(text("The model's reasoning, if the backend returns it.")),
     reasoning_details=several(anything(), "The same with what the vendor wants back."),
 )
-_FRAME: Schema = {"id": text(), "created": whole("Seconds since 1970."), "model": text("As you named it.")}
+_FRAME: Schema = {"id": text(), "created": whole("Seconds since 1970."), "model": text("The model name as in the request.")}
 _CHAT_ANSWER = given(
     "usage",
     **_FRAME,
@@ -231,7 +233,7 @@ _EMBEDDED = given(
     usage=given(prompt_tokens=count(), total_tokens=count()),
 )
 _ERROR = given(
-    error=given(message=text(), type=text(), code=nullable(text()), param=nullable(text("The field that is at fault.")))
+    error=given(message=text(), type=text(), code=nullable(text()), param=nullable(text("The field that caused the error.")))
 )
 
 SCHEMAS = {
@@ -258,7 +260,7 @@ OPERATIONS = (
         "/v1/chat/completions",
         ABOUT,
         "chat",
-        "Ask, and get the answer of one backend",
+        "Create a reply",
         "A backend of the same wire is sent the body as it stands, but for the model's name; for others it is translated, and "
         "`x-polychat-losses` names what could not be.",
         ref("OpenAIChat"),
@@ -273,7 +275,7 @@ OPERATIONS = (
         "/v1/completions",
         ABOUT,
         "complete",
-        "Ask with a prompt, as clients did before there were chats",
+        "Create a completion of a prompt (legacy)",
         request=ref("OpenAICompletion"),
         example={"model": "openai/gpt-4o-mini", "prompt": "Once upon a time", "max_tokens": 40},
         answer=ref("OpenAICompletionAnswer"),
@@ -286,7 +288,7 @@ OPERATIONS = (
         "/v1/embeddings",
         ABOUT,
         "embed",
-        "Make texts into vectors",
+        "Create embeddings",
         request=ref("OpenAIEmbedding"),
         example={"model": "openai/text-embedding-3-small", "input": ["one", "two"]},
         answer=ref("OpenAIEmbedded"),

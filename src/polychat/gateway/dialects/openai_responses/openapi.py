@@ -64,7 +64,7 @@ _ITEM = {
             id=text(),
             summary=several(anything()),
             content=several(anything()),
-            encrypted_content=text("What the vendor wants back."),
+            encrypted_content=text("The vendor's own data: send it back unchanged."),
         ),
         asked("type", type=text("Another item, which goes back to the backend that made it.")),
     ]
@@ -72,7 +72,7 @@ _ITEM = {
 _TOOL = {
     "anyOf": [
         asked("type", "name", type=kind("function"), name=text(), description=text(), parameters=anything(), strict=flag()),
-        asked("type", type=text("A tool that the backend itself runs, in its own words.")),
+        asked("type", type=text("A tool that the backend itself runs, in the vendor's own format.")),
     ]
 }
 _FORMAT = {
@@ -88,16 +88,16 @@ _REQUEST = asked(
     instructions=text("What a system turn says."),
     **{
         **plain("openai-responses"),
-        "previous_response_id": text("The reply to go on from. It must be kept here, and have been asked with the same key."),
-        "store": flag("false: the reply is not kept."),
+        "previous_response_id": text("The stored reply to continue from, created with the same API key."),
+        "store": flag("false: do not store the reply."),
     },
-    stream=flag("Whether the answer comes in events."),
+    stream=flag("Whether to stream the reply as events."),
     include=several(text(), "`reasoning.encrypted_content`, `message.output_text.logprobs`, …"),
     tools=several(ref("ResponsesTool")),
-    tool_choice=either(word("auto", "none", "required"), asked("type", type=text()), about="Which tools may be called."),
-    text=asked(format=_FORMAT, **plain("openai-responses", "text"), about="The form of the answer."),
-    reasoning=asked(effort=text(), summary=text(), about="How much to think, and whether to tell of it."),
-    background={"enum": [False, None], "description": "Replies in the background are not done here."},
+    tool_choice=either(word("auto", "none", "required"), asked("type", type=text()), about="Which tools the model may call."),
+    text=asked(format=_FORMAT, **plain("openai-responses", "text"), about="The response format."),
+    reasoning=asked(effort=text(), summary=text(), about="The reasoning effort, and whether to include a summary."),
+    background={"enum": [False, None], "description": "Background replies are not supported."},
 )
 _RESPONSE = given(
     "usage",
@@ -109,7 +109,7 @@ _RESPONSE = given(
     status=word("completed", "incomplete", "failed", "in_progress"),
     error=nullable(anything()),
     incomplete_details=nullable(given(reason=text("`max_output_tokens` or `content_filter`."))),
-    model=text("As you named it."),
+    model=text("The model name as in the request."),
     output=several(anything("`message`, `reasoning`, `function_call`, …; see `ResponsesItem`.")),
     usage=nullable(anything("`input_tokens`, `output_tokens`, `total_tokens` and their details.")),
 )
@@ -150,7 +150,7 @@ OPERATIONS = (
         "/v1/responses",
         ABOUT,
         "respond",
-        "Ask, and get a reply that can be gone on from",
+        "Create a stored reply",
         "Replies are kept in this process, for `gateway.store.seconds`. Where the backend speaks this wire itself, the request "
         "passes through, and the backend keeps the reply.",
         ref("ResponsesRequest"),
@@ -170,7 +170,7 @@ OPERATIONS = (
         "/v1/responses/{response_id}",
         ABOUT,
         "getResponse",
-        "A reply that is kept",
+        "Get a stored reply",
         answer=ref("Response"),
         parameters=(_NAME,),
     ),
@@ -179,7 +179,7 @@ OPERATIONS = (
         "/v1/responses/{response_id}/input_items",
         ABOUT,
         "getResponseItems",
-        "The conversation that a kept reply answered",
+        "List the input items of a stored reply",
         "Without instructions, system and developer messages, and without thoughts that OpenAI did not encrypt.",
         answer=ref("ResponseItems"),
         parameters=(_NAME, *_PAGE),
@@ -189,8 +189,8 @@ OPERATIONS = (
         "/v1/responses/input_tokens",
         ABOUT,
         "countResponseTokens",
-        "The tokens of a request",
-        "The backend counts where its API does; else it is an estimate, and `x-polychat-estimated` says so.",
+        "Count the tokens of a request",
+        "Counted by the backend; if it cannot count, an estimate, marked by `x-polychat-estimated`.",
         ref("ResponsesRequest"),
         {"model": "openai/gpt-4o-mini", "input": "Why is the sky blue?"},
         ref("ResponseCounted"),
@@ -200,7 +200,7 @@ OPERATIONS = (
         "/v1/responses/{response_id}",
         ABOUT,
         "deleteResponse",
-        "Keep a reply no longer",
+        "Delete a stored reply",
         answer=ref("ResponseDeleted"),
         parameters=(_NAME,),
     ),
