@@ -52,7 +52,7 @@ WIRE_DOES_WITHOUT = {
     *("aiohttp", "asyncio", "socket", "ssl", "http", "urllib.request", "os", "io", "pathlib", "subprocess", "threading"),
     *("secrets", "uuid"),
 }
-"""What does I/O, or cannot be given a clock or dice of the caller's."""
+"""What does I/O, or cannot be given a clock or random numbers of the caller's."""
 NOW = {"datetime.now", "datetime.today", "datetime.utcnow", "date.today", "datetime.datetime.now"}
 
 

@@ -67,10 +67,10 @@ def test_round_robin() -> None:
 
 def test_random_by_weight() -> None:
     """Who weighs three times as much begins three times as often; without weights all do alike."""
-    dice = Random(4)
-    first = Counter(order(plan(A, B, strategy="random", weights=(3, 1)), Health(), 0, 0, dice)[0].name for _ in range(4000))
+    rng = Random(4)
+    first = Counter(order(plan(A, B, strategy="random", weights=(3, 1)), Health(), 0, 0, rng)[0].name for _ in range(4000))
     assert 0.72 < first["a/1"] / 4000 < 0.78
-    first = Counter(order(plan(A, B, C, strategy="random"), Health(), 0, 0, dice)[0].name for _ in range(3000))
+    first = Counter(order(plan(A, B, C, strategy="random"), Health(), 0, 0, rng)[0].name for _ in range(3000))
     assert all(900 < count < 1100 for count in first.values())
 
 

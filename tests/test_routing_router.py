@@ -67,7 +67,7 @@ class World:
         self.slept: list[float] = []
         self._scripts = {name: list(script) for name, script in scripts.items()}
         self.health = Health()
-        self.router = Router(self.health, clock=lambda: self.now, sleep=self._sleep, dice=Random(seed))
+        self.router = Router(self.health, clock=lambda: self.now, sleep=self._sleep, rng=Random(seed))
         targets = tuple(Target(f"{name}/1", BACKEND, name, "1") for name in scripts)
         self.plan = Plan("route", targets, Route(targets=tuple(one.name for one in targets), **rules))
         self.attempts = Attempts()

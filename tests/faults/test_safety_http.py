@@ -278,7 +278,7 @@ async def test_a_response_that_another_task_closes_ends_its_reader(serve: Any, w
         reading = asyncio.ensure_future(read(response))
         for _ in range(20):
             await asyncio.sleep(0)
-        response.heard_out() if way == "pool, heard out" else response.close()
+        response.finish() if way == "pool, heard out" else response.close()
         with pytest.raises(NotReady):
             await reading
         stage.go.set()

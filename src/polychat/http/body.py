@@ -163,11 +163,11 @@ class Body(ABC):
                     return
         finally:
             if reader.done:
-                self.heard_out()
+                self.finish()
             else:
                 self.close()
 
-    def heard_out(self) -> None:
+    def finish(self) -> None:
         """The reader has its end: nothing that may still come is of interest."""
         self.close()
 

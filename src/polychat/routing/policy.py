@@ -160,14 +160,14 @@ def most_telling(errors: list[PolychatError]) -> PolychatError:
     return min(reversed(errors), key=lambda error: ranks.get(attribution_of(error), 4))
 
 
-def order(plan: Plan, health: Health, now: float, turn: int, dice: Random) -> list[Target]:
+def order(plan: Plan, health: Health, now: float, turn: int, rng: Random) -> list[Target]:
     """The targets as they are to be asked: those that are not well come last, for they are still better than nothing."""
     targets = list(plan.targets)
     if len(targets) == 1:
         return targets
     match plan.rules.strategy:
         case "random":
-            targets = _drawn(targets, plan.rules.weights, dice)
+            targets = _drawn(targets, plan.rules.weights, rng)
         case "round-robin":
             start = turn % len(targets)
             targets = targets[start:] + targets[:start]
@@ -176,18 +176,18 @@ def order(plan: Plan, health: Health, now: float, turn: int, dice: Random) -> li
     return sorted(targets, key=lambda target: not health.is_well(target.name, now))
 
 
-def _drawn(targets: list[Target], weights: tuple[float, ...], dice: Random) -> list[Target]:
+def _drawn(targets: list[Target], weights: tuple[float, ...], rng: Random) -> list[Target]:
     """In an order drawn by weight; those of weight 0 are for when nobody else answers."""
     weighted = list(zip(targets, weights or (1.0,) * len(targets), strict=True))
     drawn = []
     while any(weight for _, weight in weighted):
-        chosen = dice.choices(range(len(weighted)), [weight for _, weight in weighted])[0]
+        chosen = rng.choices(range(len(weighted)), [weight for _, weight in weighted])[0]
         drawn.append(weighted.pop(chosen)[0])
     return drawn + [target for target, _ in weighted]
 
 
-def pause_before(attempt: int, error: PolychatError, dice: Random) -> float:
+def pause_before(attempt: int, error: PolychatError, rng: Random) -> float:
     """Seconds before the same target is asked again, for the ``attempt``th time: never less than it said."""
     if error.retry_after is not None:
         return error.retry_after
-    return float(min(8.0, 0.25 * 2 ** (attempt - 2)) * (0.75 + dice.random() / 2))
+    return float(min(8.0, 0.25 * 2 ** (attempt - 2)) * (0.75 + rng.random() / 2))

@@ -38,7 +38,7 @@ class Attempts:
 
 
 class Router:
-    """``health`` outlives it. Clock, sleep and dice are given for tests."""
+    """``health`` outlives it. Clock, sleep and rng can be replaced in tests."""
 
     def __init__(
         self,
@@ -46,11 +46,11 @@ class Router:
         *,
         clock: Callable[[], float] = monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        dice: Random | None = None,
+        rng: Random | None = None,
     ) -> None:
         self.health = health
         self._clock, self._sleep = clock, sleep
-        self._dice = dice or Random()  # noqa: S311  # which of several answers is no secret
+        self._rng = rng or Random()  # noqa: S311  # which of several answers is no secret
         self._turns: dict[str, int] = {}
 
     async def run(self, plan: Plan, ask: Callable[[Target], Awaitable[T]], attempts: Attempts, *, repeated: int = 0) -> T:
@@ -80,8 +80,8 @@ class Router:
                 raise run.verdict()
         if run.resting:
             self._rest(run, attempts)
-        while run.hopeful and not repeated and not self._is_over(run, attempts, most):
-            pauses = {target: self._pause(target, error, attempts) for target, error in run.hopeful.items()}
+        while run.retryable and not repeated and not self._is_over(run, attempts, most):
+            pauses = {target: self._pause(target, error, attempts) for target, error in run.retryable.items()}
             target = min(pauses, key=pauses.__getitem__)
             if not self._is_worth(run, target, pauses[target]):
                 break
@@ -91,18 +91,18 @@ class Router:
             found = await self._try(plan, target, ask, attempts)
             if not isinstance(found, PolychatError):
                 return found
-            del run.hopeful[target]
+            del run.retryable[target]
             if run.failed(target, found) == "give up":
                 raise run.verdict(found)
         raise run.verdict()
 
     def _pause(self, target: Target, error: PolychatError, attempts: Attempts) -> float:
-        return max(self.health.rest_of(target.name, self._clock()), pause_before(attempts.count + 1, error, self._dice))
+        return max(self.health.rest_of(target.name, self._clock()), pause_before(attempts.count + 1, error, self._rng))
 
     def _is_worth(self, run: _Run, target: Target, pause: float) -> bool:
         """Whether waiting so long is better than telling the client at once."""
         now, rules = self._clock(), run.plan.rules
-        said = run.hopeful[target].retry_after is not None or self.health.rest_of(target.name, now) > 0
+        said = run.retryable[target].retry_after is not None or self.health.rest_of(target.name, now) > 0
         return now + pause - run.begun <= rules.budget and not (said and pause > rules.max_wait)
 
     def _is_over(self, run: _Run, attempts: Attempts, most: int) -> bool:
@@ -114,7 +114,7 @@ class Router:
         resting: dict[Target, PolychatError] = {target: self.health.resting(target.name, now) for target in run.resting}
         nobody = not run.errors
         run.errors |= resting
-        run.hopeful |= resting
+        run.retryable |= resting
         if nobody:
             attempts.target = min(resting, key=lambda target: resting[target].retry_after or 0.0)
             raise run.verdict(resting[attempts.target])
@@ -124,7 +124,7 @@ class Router:
             return [plan.targets[0]]
         turn = self._turns.get(plan.route, 0)
         self._turns[plan.route] = turn + 1
-        return order(plan, self.health, now, turn, self._dice)
+        return order(plan, self.health, now, turn, self._rng)
 
     async def _try(
         self, plan: Plan, target: Target, ask: Callable[[Target], Awaitable[T]], attempts: Attempts
@@ -155,7 +155,7 @@ class _Run:
     def __init__(self, plan: Plan, begun: float) -> None:
         self.plan, self.begun = plan, begun
         self.errors: dict[Target, PolychatError] = {}
-        self.hopeful: dict[Target, PolychatError] = {}
+        self.retryable: dict[Target, PolychatError] = {}
         """Targets that may do better after a pause."""
         self.resting: list[Target] = []
         """Targets that were not asked, for they said to come back later."""
@@ -165,7 +165,7 @@ class _Run:
         self.errors[target] = error
         step = step_after(error)
         if step == "again":
-            self.hopeful[target] = error
+            self.retryable[target] = error
         return step
 
     def verdict(self, error: PolychatError | None = None) -> PolychatError:

@@ -110,7 +110,7 @@ class PassthroughStream:
     async def close(self) -> None:
         finish = self.monitor.finish
         if finish is not None and finish.verdict == "complete":
-            self.response.heard_out()
+            self.response.finish()
         else:
             self.response.close()
 

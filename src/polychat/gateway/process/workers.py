@@ -156,14 +156,14 @@ class _Supervisor:
         try:
             while not self._ending.is_set():
                 begun = clock()
-                code, word = await self._life()
+                code, word = await self._run_worker()
                 tries = tries + 1 if clock() - begun < _YOUNG else 0
                 if not self._ending.is_set():
-                    await self._mourn(code, word.get("refused", ""), tries)
+                    await self._after_exit(code, word.get("refused", ""), tries)
         finally:
             self._ending.set()  # a place is left when all are to be, or when it cannot be filled
 
-    async def _mourn(self, code: int, refused: str, tries: int) -> None:
+    async def _after_exit(self, code: int, refused: str, tries: int) -> None:
         if refused and not self._ready.is_set():
             self._refused = refused
             self._ending.set()
@@ -176,7 +176,7 @@ class _Supervisor:
                 async with asyncio.timeout(_PAUSE * 2**tries):
                     await self._ending.wait()
 
-    async def _life(self) -> tuple[int, dict[str, Any]]:
+    async def _run_worker(self) -> tuple[int, dict[str, Any]]:
         worker = await self._spawned()
         self._workers.add(worker)
         if self._ending.is_set():

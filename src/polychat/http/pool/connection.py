@@ -115,7 +115,7 @@ class Connection(asyncio.Protocol):
             self.take()
         return self.done and self.keep and not self.transport.is_closing()
 
-    def is_sound(self, now: float) -> bool:
+    def is_reusable(self, now: float) -> bool:
         """Whether it can carry another request: kept by both sides, not too old, and nothing has come since."""
         if not self.keep or now >= self.until or self.transport.is_closing():
             return False

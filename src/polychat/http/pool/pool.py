@@ -184,7 +184,7 @@ class Pool:
         now = self._loop.time()
         while origin is not None and origin.idle:
             connection = origin.idle.pop()
-            if connection.is_sound(now):
+            if connection.is_reusable(now):
                 return connection
             self._drop(connection)
         return None

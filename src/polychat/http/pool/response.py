@@ -86,7 +86,7 @@ class PooledResponse(Body):
             self._connection.wake()  # another task may be reading
             self._pool.give_back(self._connection)
 
-    def heard_out(self) -> None:
+    def finish(self) -> None:
         if not self._closed:
             self._closed = True
             self._connection.timer.rest()

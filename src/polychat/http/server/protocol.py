@@ -116,13 +116,13 @@ class Connection(asyncio.Protocol):
             "_feeding",
             "_chunked",
             "_spare",
-            "_graft",
+            "_body_framing",
             "_turn",
             "_last",
             "_queue",
             "_ahead",
         ),
-        *("_refusal", "_deaf", "_paused", "_writers", "_heads", "_idle", "_lingering", "_stalled", "_waited"),
+        *("_refusal", "_ignoring_input", "_paused", "_writers", "_heads", "_idle", "_lingering", "_stalled", "_waited"),
     )
 
     def __init__(
@@ -144,7 +144,7 @@ class Connection(asyncio.Protocol):
         self._in_head = False
         self._head_size = self._feeding = self._spare = 0
         self._chunked = False
-        self._graft = b""
+        self._body_framing = b""
         self._turn: Turn | None = None
         """The one being answered."""
         self._last: Turn | None = None
@@ -153,7 +153,7 @@ class Connection(asyncio.Protocol):
         self._ahead: bytearray | None = None
         """What came while a request was being answered, and is not read yet."""
         self._refusal: Refused | None = None
-        self._deaf = self._paused = False
+        self._ignoring_input = self._paused = False
         self._writers: list[asyncio.Future[None]] = []
         self._heads, self._idle, self._lingering, self._stalled = entrance.clocks(loop)
         self._waited: _Clocks | None = None
@@ -185,7 +185,7 @@ class Connection(asyncio.Protocol):
             self._looking.cancel()
         self._left()
         self._parser = self._turn = self._last = self._queue = self._ahead = None
-        self._deaf = True
+        self._ignoring_input = True
         self.resume_writing()
 
     def eof_received(self) -> bool:
@@ -280,7 +280,7 @@ class Connection(asyncio.Protocol):
 
     def _linger(self) -> None:
         """Say no more, and hear the client out for a while: unread bytes at a close would reset the connection."""
-        self._deaf = True
+        self._ignoring_input = True
         self._ahead = None
         if self.transport.is_closing():
             return
@@ -294,7 +294,7 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, refusal: Refused) -> None:
         """After the answers that are due: say what is wrong, and end the connection."""
-        self._deaf = True
+        self._ignoring_input = True
         last, turn = self._last, self._turn
         if last is not None and last.more_body and not last.complete:
             last.leave()  # it was its body that broke
@@ -337,14 +337,14 @@ class Connection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
-        if self._deaf:
+        if self._ignoring_input:
             return
         last = self._last
         if last is not None and not last.more_body and self._turn is not None:
-            self._put_by(data)
+            self._buffer_ahead(data)
             return
         self._feed(data)
-        if self._turn is None and not self._deaf:
+        if self._turn is None and not self._ignoring_input:
             self._wait()
 
     def _wait(self) -> None:
@@ -358,7 +358,7 @@ class Connection(asyncio.Protocol):
             self._waited = clock
             clock.start(self)
 
-    def _put_by(self, data: bytes) -> None:
+    def _buffer_ahead(self, data: bytes) -> None:
         """Requests that come before their turn are read when it has come; who sends too many is not heard meanwhile."""
         if self._ahead is None:
             self._ahead = bytearray()
@@ -394,10 +394,10 @@ class Connection(asyncio.Protocol):
 
         llhttp leaves the body of such a request unread, as if it were the other protocol's: it is given a head to go with it.
         """
-        if self._graft:
+        if self._body_framing:
             self._parser = httptools.HttpRequestParser(_Graft(self))
-            self._parser.feed_data(self._graft)
-            self._graft = b""
+            self._parser.feed_data(self._body_framing)
+            self._body_framing = b""
         if rest:
             self._feed(rest)
 
@@ -453,7 +453,7 @@ class Connection(asyncio.Protocol):
         self._in_head = False
         self._head_size = 0
         expects = b"expect" in fields and version == "1.1" and fields[b"expect"].lower() == b"100-continue"
-        keep_alive = version == "1.1" and not self._graft and parser.should_keep_alive()
+        keep_alive = version == "1.1" and not self._body_framing and parser.should_keep_alive()
         self._last = turn = Turn(self, scope, keep_alive, expects)
         if self._turn is None:
             self._begin(turn)
@@ -473,7 +473,7 @@ class Connection(asyncio.Protocol):
         if version == "1.1" and b"host" not in fields:
             raise Refused(400, "the request has no host header")
         if self._parser.should_upgrade():
-            self._graft = framing_of(fields)
+            self._body_framing = framing_of(fields)
         coding = fields.get(b"transfer-encoding")
         if coding is not None:
             if version == "1.0":
@@ -505,7 +505,7 @@ class Connection(asyncio.Protocol):
             self._hold()
 
     def on_message_complete(self) -> None:
-        if self._graft:
+        if self._body_framing:
             return  # it has only begun, see _stay
         turn = self._last
         assert turn is not None
@@ -556,7 +556,7 @@ class Connection(asyncio.Protocol):
             if turn.more_body or self._ahead or self._queue:
                 self._linger()
             else:
-                self._deaf = True
+                self._ignoring_input = True
                 self.transport.close()
         elif self._queue:
             self._begin(self._queue.popleft())
