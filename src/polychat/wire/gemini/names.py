@@ -48,7 +48,7 @@ WRITTEN = {
     "length": "MAX_TOKENS",
     "content_filter": "SAFETY",
     "refusal": "SAFETY",
-    "pause": "CONTINUATION",
+    "pause": "MAX_TOKENS",  # the API has no such end: as that one, it wants to be asked to go on
     **{word: word for word in ("OTHER", "LANGUAGE", "NO_IMAGE", "IMAGE_OTHER")},
 }
 """Common words, and this wire's own that have none, as it says them; any other word is ``OTHER``."""

@@ -71,6 +71,12 @@ def _choice(said: str, number: int, reason: str | None, logprobs: list[Object] |
     return {"text": said, "index": number, "logprobs": _told(logprobs), "finish_reason": reason}
 
 
+def _reason(reason: str | None) -> str:
+    """The end in the words of this endpoint, which has no calls."""
+    said = reason_of(reason, called=False)
+    return "stop" if said == "tool_calls" else said
+
+
 def _told(tokens: list[Object] | None) -> Object | None:
     """Probabilities in this endpoint's own shape: lists side by side."""
     if not tokens:
@@ -119,7 +125,7 @@ class _Pieces:
         if finish.verdict != "complete":
             return data_line(encoded(error_object(error_of_finish(finish))))
         reasons = {0: finish.reason, **(finish.others or {})}
-        pieces = [self._piece(_choice("", number, reason_of(reason, called=False))) for number, reason in reasons.items()]
+        pieces = [self._piece(_choice("", number, _reason(reason))) for number, reason in reasons.items()]
         if self._wants_usage:
             pieces.append(data_line(encoded({**self._frame, "choices": [], "usage": usage_object(self._usage)})))
         return b"".join([*pieces, b"data: [DONE]\n\n"])
@@ -163,7 +169,7 @@ class _Whole:
             _choice(
                 "".join(self._texts.get(number, [])),
                 number,
-                reason_of(reasons.get(number), called=False),
+                _reason(reasons.get(number)),
                 self._logprobs.get(number),
             )
             for number in sorted({*reasons, *self._texts})

@@ -18,9 +18,11 @@ LOGPROBS = "message.output_text.logprobs"
 """Values of ``include``."""
 
 REASONS: dict[str, Reason] = {"max_output_tokens": "length", "content_filter": "content_filter", "pause": "pause"}
-"""Why a response is incomplete, in common words. ``pause`` is ours: the API has no such end."""
+"""Why a response is incomplete, in common words. ``pause`` is of gateways: the API has no such end."""
 INCOMPLETE: dict[str, str] = {
-    **{common: own for own, common in REASONS.items()},
+    "length": "max_output_tokens",
+    "content_filter": "content_filter",
+    "pause": "max_output_tokens",  # it too wants to be asked to go on
     "refusal": "content_filter",
     "incomplete": "incomplete",
     "max_messages": "max_messages",
