@@ -157,6 +157,61 @@ async def test_a_whole_reply_without_an_end_fails_where_it_cannot_be_told(door: 
         assert here.records[-1].verdict == "truncated"
 
 
+def test_two_replies_in_one_passed_stream_are_a_failure() -> None:
+    """What opens another reply behind an end does not pass, however the stream is cut.
+
+    Another answer of the same reply, more of its chunks and its usage do.
+    """
+    first = [chunk({"role": "assistant", "content": ""}, name="a"), chunk({"content": "x"}, name="a")]
+    ended = stream(*first, chunk({}, "stop", name="a"), done=False)
+    glued = ended + stream(chunk({"role": "assistant", "content": ""}, name="b"), chunk({"content": "y"}, "stop", name="b"))
+    for pieces in splits(glued):
+        monitor = Chunks(usage=True)
+        passed = b"".join([*(monitor.feed(piece) for piece in pieces), monitor.end()])
+        assert passed == ended
+        assert monitor.finish is not None
+        assert (monitor.finish.verdict, monitor.told) == ("failed", False)
+        assert "two were sent as one" in str(monitor.finish.error)
+    beside = {"role": "assistant", "content": ""}
+    other = [{"id": "a", "model": "m", "choices": [{"index": 1, "delta": beside, "finish_reason": None}]}]
+    good = ended + stream(chunk(beside, name="a"), *other, {"id": "a", "choices": [], "usage": {"prompt_tokens": 3}})
+    monitor = Chunks(usage=True)
+    assert monitor.feed(good) + monitor.end() == good
+    assert monitor.finish == Finish("complete", "stop")
+
+
+@pytest.mark.parametrize("wire_name", ["openai-chat", "anthropic"], ids=["passed", "translated"])
+async def test_no_stream_says_that_it_is_done_behind_an_error(wire_name: str) -> None:
+    """A backend's own ``[DONE]`` behind its error is not told, as none is written: OpenAI's client raises at the error."""
+    openai = pytest.importorskip("openai")
+    fire = {"error": {"type": "overloaded_error", "message": "it is on fire", "code": None}}
+    said = {
+        "openai-chat": stream(chunk({"role": "assistant", "content": "Hel"}), fire),
+        "anthropic": b"".join(
+            b"data: " + json.dumps(one).encode() + b"\n\n"
+            for one in (
+                {"type": "message_start", "message": {"id": "m", "content": [], "usage": {"input_tokens": 1}}},
+                {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "Hel"}},
+                {"type": "error", **fire},
+            )
+        ),
+    }[wire_name]
+
+    async def handler(seen: Seen, say: Say) -> None:
+        await say.stream([said], "text/event-stream")
+
+    async with before({"house": (wire_name, handler)}) as here:
+        for door in ("openai-chat", "openai-completions"):
+            answer = await here.ask(*asking(door, stream=True))
+            assert b"it is on fire" in answer.body
+            assert b"[DONE]" not in answer.body
+        client = openai.AsyncOpenAI(api_key="k", base_url=f"{here.url}/v1", max_retries=0)
+        asked = {"model": "house/small", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+        async with client:
+            with pytest.raises(openai.APIError, match="on fire"):
+                [piece async for piece in await client.chat.completions.create(**asked)]
+
+
 def test_two_replies_in_one_stream_are_a_failure() -> None:
     """Another reply that begins while one is open is not glued to it; chunks with ids of their own each are one reply."""
     first, second = (chunk({"role": "assistant", "content": ""}, name=name) for name in ("a", "b"))

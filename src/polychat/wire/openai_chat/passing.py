@@ -14,7 +14,7 @@ from ..framing import MAX_LINE, Lines, LineTooLong
 from ..passing import ending_in
 from ..reading import complete, failed, truncated, unreadable
 from .faults import fault_of_error, is_fault
-from .reply import FAILED, REASONS, read_reply
+from .reply import FAILED, REASONS, TWO, begins_another, read_reply
 from .usage import usage_in, usage_of
 
 _MARKS = (
@@ -22,6 +22,8 @@ _MARKS = (
     *(b'"error"', b'"message":', b'"msg":', b'"detail":', b'"message" :', b'"msg" :', b'"detail" :'),
 )
 """What stands in a chunk that is more than a piece of the answer. In a text its quotes would be escaped."""
+_ENDED = (*_MARKS, b'"role"')
+"""Behind an end also what opens a reply, which may be another."""
 _LONGEST = max(map(len, _MARKS))
 _SAID = re.compile(rb'"delta":\s?\{[^{}\n]*?"(?!role")\w+":\s?(?:"[^"]|\[\s?[^\]\s]|\{\s?[^}\s])')
 """Something of an answer: a member of a delta, other than the role, that is not empty."""
@@ -42,8 +44,10 @@ class Chunks:
         self.served: str | None = None
         self.told = False
         self._wants_usage = usage
-        self.came = self._looks = self._ended = False
+        self.came = self._looks = self._ended = self._is_two = False
         self._reason: str | None = None
+        self._id: str | None = None
+        """The reply's, by the chunk that it ended with."""
         self._gone = bytearray()
         """The part of the chunk at hand that has passed, its last ``MAX_LINE`` bytes at most."""
         self._held = bytearray()
@@ -114,7 +118,9 @@ class Chunks:
         """What passes of the whole chunks of ``data``; what begins another is held."""
         passed: list[bytes] = []
         begin = 0
-        if not self._gone and (begin := _marked_chunk(data)):  # what stands before it passes unread
+        if not self._gone and (
+            begin := _marked_chunk(data, _ENDED if self._ended else _MARKS)
+        ):  # what stands before it passes unread
             passed.append(data[:begin])
             if not self.came:
                 self._begin(passed[0])
@@ -138,6 +144,8 @@ class Chunks:
                 self.finish = self._verdict(whole=True)
             else:
                 self._take(payload)
+                if self._is_two:
+                    return False
         return self._wants_usage or b'"usage"' not in chunk or _NO_CHOICES.search(chunk) is None
 
     def _take(self, payload: bytes) -> None:
@@ -150,8 +158,13 @@ class Chunks:
                 self.served = model or None
             if (usage := usage_in(said)) is not None:
                 self.usage = usage
+            if self._ended and begins_another(said, self._id):
+                self.finish, self._is_two = failed(BadReply(TWO)), True
+                return
             for choice in said.get("choices") or []:
                 self._choice(choice)
+            if self._ended and self._id is None and isinstance(name := said.get("id"), str):
+                self._id = name or None
         except (ValueError, TypeError, AttributeError):
             self.finish = failed(unreadable(f"a chunk that cannot be read: {shown(payload)}", payload))
             self.told = True
@@ -177,9 +190,9 @@ class Chunks:
         return complete(self._reason)
 
 
-def _marked_chunk(data: bytes) -> int:
+def _marked_chunk(data: bytes, marks: tuple[bytes, ...]) -> int:
     """Where the first chunk begins that must be read: what stands before it are whole chunks. The last may be cut."""
-    first = min((place for mark in _MARKS if (place := data.find(mark)) >= 0), default=len(data))
+    first = min((place for mark in marks if (place := data.find(mark)) >= 0), default=len(data))
     return _behind_blank(data, first)
 
 

@@ -29,6 +29,7 @@ REASONS = {
 """The dialects' words for an end, in common ones."""
 FAILED = ("error", "network_error", "insufficient_system_resource")
 """Ends that are none: of OpenRouter and Mistral, Zhipu, DeepSeek."""
+TWO = "another reply begins within the one that is read: two were sent as one"
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 """What may stand before a body."""
 
@@ -212,8 +213,8 @@ class _Reading:
 
     def _chosen(self, said: Object, of: str, chunk: Object) -> list[Event]:
         choice = self._choice(said.get("index") or 0)
-        if choice.came and self._is_another(chunk):
-            return self._fail(BadReply("another reply begins within the one that is read: two were sent as one"))
+        if choice.came and begins_another(chunk, self._id):
+            return self._fail(BadReply(TWO))
         words = said[of] if said.get(of) is not None else said.get("message") or said.get("delta") or {}
         events = choice.said(words)
         if said.get("logprobs") and (tokens := _tokens(said["logprobs"])):
@@ -227,12 +228,6 @@ class _Reading:
             if choice.number == 0 and isinstance(stop := said.get("stop_reason"), str) and stop:
                 self._stop_sequence = stop  # vLLM's and SGLang's word for which of the ask's texts it was
         return events
-
-    def _is_another(self, chunk: Object) -> bool:
-        """Whether a chunk opens a reply while one is open: who speaks, nothing said, and another id. Some servers give each
-        chunk an id of its own, but no other of their chunks looks so."""
-        name = chunk.get("id")
-        return self._id is not None and isinstance(name, str) and name not in ("", self._id) and _is_usual_start(chunk)
 
     def _choice(self, number: int) -> Choice:
         choice = self._choices.get(number)
@@ -315,6 +310,15 @@ def _usual(chunk: Any) -> str | None:
         return None
     content = delta.get("content")
     return content if type(content) is str and content else None
+
+
+def begins_another(chunk: Object, known: str | None) -> bool:
+    """Whether a chunk opens another reply than the one of the id ``known``: who speaks, nothing said, and another id.
+
+    Some servers give each chunk an id of its own, but no other of their chunks looks so.
+    """
+    name = chunk.get("id")
+    return known is not None and isinstance(name, str) and name not in ("", known) and _is_usual_start(chunk)
 
 
 def _is_usual_start(chunk: Any) -> bool:
