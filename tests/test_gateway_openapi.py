@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import polychat.gateway as gateway_package
 from polychat.config import Config
+from polychat.config.decoding import keys_of
+from polychat.config.settings import Gateway as Settings
 from polychat.gateway import paths
 from polychat.gateway.app import Gateway
+from polychat.gateway.chat import preferences
 from polychat.gateway.dialects.gemini.endpoints import OF_MODELS
 from polychat.gateway.openapi import OPERATIONS, description, document
 from polychat.gateway.openapi.operation import FAILURES
@@ -102,6 +108,25 @@ def test_every_reference_leads_somewhere_and_every_component_is_wanted() -> None
     assert wanted - there == set()
     unwanted = {one.rpartition("/")[2] for one in there - wanted}
     assert all(f"`{name}`" in text or f"`{name}`s" in text for name in unwanted), unwanted
+
+
+def test_every_header_of_ours_is_described() -> None:
+    """What the gateway's code writes into an answer by a name of ours, and reads from a request, the document has.
+
+    Requests of chats may say each setting of their own, in the words that the configuration has for it.
+    """
+    code = [path.read_text() for path in Path(gateway_package.__file__).parent.rglob("*.py") if "openapi" not in str(path)]
+    named = {name for text in code for name in re.findall(r'b"(x-polychat-[a-z-]+)"', text)}
+    asked, answered = (DOCUMENT["components"][kind] for kind in ("parameters", "headers"))
+    assert named == asked.keys() | {name for name in answered if name.startswith("x-polychat-")}
+    for name, header in preferences.HEADERS.items():
+        (key,) = (one for one in keys_of(Settings) if one.name == name)
+        assert asked[header.decode()]["schema"]["enum"] == list(key.words)
+    chats = [one for one in OPERATIONS if "x-polychat-losses" in one.headers]
+    assert {one.dialect.tag for one in chats} == {one.dialect.tag for one in OPERATIONS} - {"Models"}
+    for one in chats:
+        told = {said.get("$ref", "").rpartition("/")[2] for said in one.described()["parameters"]}
+        assert asked.keys() <= told
 
 
 def test_the_document_is_made_once() -> None:

@@ -2,7 +2,7 @@
 
 The most particular one wins: a header of the request, then ``[gateway.key_settings]`` of its key, then the route (or
 ``[gateway.direct]``), then ``[gateway]``. A setting is a field of the same name in ``Gateway``, ``Rules`` and ``KeySettings``
-(``None`` where it is not decided there), and has a line in ``_HEADERS``.
+(``None`` where it is not decided there), and has a line in ``HEADERS``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ...errors import BadInput, shown
 if TYPE_CHECKING:
     from ..context import RequestContext
 
-_HEADERS = {"on_loss": b"x-polychat-on-loss", "hosted_tools": b"x-polychat-hosted-tools"}
+HEADERS = {"on_loss": b"x-polychat-on-loss", "hosted_tools": b"x-polychat-hosted-tools"}
 """Each setting, and the header by which a client decides it for one request."""
 
 
@@ -31,7 +31,7 @@ def hosted_tools(context: RequestContext, rules: Rules) -> HostedSetting:
 
 
 def _chosen(context: RequestContext, rules: Rules, name: str) -> Any:
-    header = _HEADERS[name]
+    header = HEADERS[name]
     value = context.headers.get(header)
     if value is not None:
         return _word(name, header.decode(), value.decode("latin-1").strip())

@@ -9,7 +9,7 @@ from ...version import __version__
 from ...wire._json import encoded
 from .. import dialects
 from . import models
-from .operation import HEADERS, DialectInfo, Operation, responses
+from .operation import HEADERS, PARAMETERS, DialectInfo, Operation, responses
 
 __all__ = ["OPERATIONS", "description", "document"]
 
@@ -70,6 +70,7 @@ def document() -> dict[str, Any]:
             "schemas": schemas,
             "responses": {name: said for one in OPERATIONS for name, said in responses(one).items()},
             "headers": HEADERS,
+            "parameters": PARAMETERS,
             "securitySchemes": _SCHEMES,
         },
     }

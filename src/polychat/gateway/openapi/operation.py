@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+from ...config.decoding import keys_of
+from ...config.settings import Gateway
 from ...wire._json import decoded
 from ...wire.faults import Fault, kind_of
 from ...wire.wires import wire
+from ..chat import preferences
 from .schema import Schema, count, number, ref, text, whole, word
 
 FAILURES = {
@@ -72,8 +75,8 @@ class Operation:
         said: Schema = {"tags": [self.dialect.tag], "operationId": self.name, "summary": self.summary}
         if self.about:
             said["description"] = self.about
-        if self.parameters:
-            said["parameters"] = list(self.parameters)
+        if parameters := [*self.parameters, *(CHAT_PARAMETERS if CHAT_HEADERS.items() <= self.headers.items() else ())]:
+            said["parameters"] = parameters
         if self.request is not None:
             content: Schema = {"schema": self.request}
             if self.example is not None:
@@ -159,3 +162,16 @@ CHAT_HEADERS = {
     for name in HEADERS
     if (name.startswith("x-polychat") and name != "x-polychat-estimated") or name == "x-accel-buffering"
 }
+"""What answers of chats have beside the usual."""
+COUNT_HEADERS = {"x-polychat-estimated": {"$ref": "#/components/headers/x-polychat-estimated"}}
+
+
+def _setting(name: str, header: str) -> Schema:
+    """A header by which a request decides a setting for itself."""
+    (key,) = (one for one in keys_of(Gateway) if one.name == name)
+    return {"name": header, "in": "header", "required": False, "schema": word(*key.words, about=key.about)}
+
+
+PARAMETERS: Schema = {header.decode(): _setting(name, header.decode()) for name, header in preferences.HEADERS.items()}
+CHAT_PARAMETERS = tuple({"$ref": f"#/components/parameters/{name}"} for name in PARAMETERS)
+"""What requests of chats may say beside their body."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...openapi.operation import CHAT_HEADERS, DialectInfo, Operation
+from ...openapi.operation import CHAT_HEADERS, COUNT_HEADERS, DialectInfo, Operation
 from ...openapi.schema import (
     MODEL,
     Schema,
@@ -174,6 +174,6 @@ OPERATIONS = (
         ref("AnthropicCount"),
         {"model": "anthropic/claude-sonnet-4-5", "messages": [{"role": "user", "content": "Why is the sky blue?"}]},
         ref("AnthropicCounted"),
-        headers={"x-polychat-estimated": {"$ref": "#/components/headers/x-polychat-estimated"}},
+        headers=COUNT_HEADERS,
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ...openapi.operation import CHAT_HEADERS, DialectInfo, Operation
+from ...openapi.operation import CHAT_HEADERS, COUNT_HEADERS, DialectInfo, Operation
 from ...openapi.schema import (
     Schema,
     anything,
@@ -178,7 +178,7 @@ _ONE = (
         _HELLO,
         ref("GeminiCounted"),
         parameters=(_MODEL,),
-        headers={"x-polychat-estimated": {"$ref": "#/components/headers/x-polychat-estimated"}},
+        headers=COUNT_HEADERS,
     ),
     Operation(
         "POST",

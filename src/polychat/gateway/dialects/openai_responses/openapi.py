@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...openapi.operation import CHAT_HEADERS, DialectInfo, Operation
+from ...openapi.operation import CHAT_HEADERS, COUNT_HEADERS, DialectInfo, Operation
 from ...openapi.schema import (
     MODEL,
     Schema,
@@ -194,6 +194,7 @@ OPERATIONS = (
         ref("ResponsesRequest"),
         {"model": "openai/gpt-4o-mini", "input": "Why is the sky blue?"},
         ref("ResponseCounted"),
+        headers=COUNT_HEADERS,
     ),
     Operation(
         "DELETE",
