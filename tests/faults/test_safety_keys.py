@@ -186,6 +186,36 @@ async def test_no_door_of_the_gateway_shows_it(
     assert not shows(log)
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", wires())
+async def test_no_span_or_metric_of_telemetry_shows_it(name: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names, attributes, events and status of every span, and every point of a metric, of each door's requests."""
+    pytest.importorskip("opentelemetry.sdk")
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    from polychat.gateway.observe.otel import Telemetry
+
+    monkeypatch.setenv("HOUSE_API_KEY", CANARY)
+    spans, reader = InMemorySpanExporter(), InMemoryMetricReader()
+    observer = Telemetry([SimpleSpanProcessor(spans)], [reader])
+    try:
+        async with before({"house": (name, Parrot(name, way=way))}) as here:
+            for door in ASKS:
+                for streamed in (False, True):
+                    await here.ask(*asking(door, "house/m", stream=streamed))
+            for record in await here.app.recorded(2 * len(ASKS)):
+                observer(record)
+        told = [span.to_json() for span in spans.get_finished_spans()]
+        metrics = reader.get_metrics_data()
+        assert metrics is not None
+    finally:
+        observer.shutdown()
+    assert len(told) >= 2 * len(ASKS)
+    assert [one for one in [*told, metrics.to_json()] if shows(one)] == []
+
+
 def test_the_doors_asked_are_all_there_are() -> None:
     """A new door is asked as well."""
     assert ASKS.keys() >= DIALECTS.keys()
