@@ -6,6 +6,10 @@ out of the reply: status line, headers, body, errors. Transports do it where byt
 them. Besides the plain text it knows how JSON, URLs, HTML and base64 write the same.
 
 All of it is linear in what it looks at. A stream holds back only an end that could be the beginning of a credential.
+
+A credential that stands in pieces in several events of a stream, with their JSON between them, is not found: that takes reading
+each event that passes and holding its text. A backend that echoes a key does so whole, in errors and headers above all; one
+that means to hide it can write it in any other way.
 """
 
 from __future__ import annotations
