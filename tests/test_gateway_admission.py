@@ -158,7 +158,9 @@ async def test_preflight(serve: Any, keyed: dict[str, Any]) -> None:
         assert "authorization" in may.headers["access-control-allow-headers"]
         answer = await here.ask(path, body, headers={"origin": origin, "authorization": f"Bearer {KEY}"})
         assert answer.headers["access-control-allow-origin"] == origin
-        assert "x-request-id" in answer.headers["access-control-expose-headers"]
+        exposed = answer.headers["access-control-expose-headers"].split(", ")
+        assert {"x-request-id", *(name for name in answer.headers if name.startswith("x-polychat-"))} <= set(exposed)
+        assert "x-polychat-losses" in exposed
         assert (await here.ask(path, method="OPTIONS", headers={**asks, "origin": "https://evil.example"})).status == 400
     async with gateway(configured({}, cors=("*",))) as here:
         assert (await here.ask("/v1/models", headers={"origin": origin})).headers["access-control-allow-origin"] == "*"

@@ -163,7 +163,9 @@ class Gateway:
             return self._dispatch
         from starlette.middleware.cors import CORSMiddleware  # Starlette takes as long to load as all the dialects
 
-        exposed = ["x-request-id", "retry-after", *(f"x-polychat-{name}" for name in ("provider", "model", "attempts", "cost"))]
+        from .openapi.operation import HEADERS  # as Starlette, only where a configuration has origins
+
+        exposed = ["x-request-id", "retry-after", *(name for name in HEADERS if name.startswith("x-polychat-"))]
         return CORSMiddleware(
             self._dispatch, allow_origins=cors, allow_methods=["*"], allow_headers=["*"], expose_headers=exposed
         )
