@@ -61,7 +61,7 @@ def test_an_unknown_name_has_its_nearest(name: str, near: str) -> None:
     ("providers", "says"),
     [
         ({"house": {**HOUSE, "wire": 7}}, "providers.house.wire"),
-        ({"local": HOUSE}, "providers.local is the name of a provider that polychat brings"),
+        ({"local": HOUSE}, "providers.local is the name of a built-in provider"),
     ],
 )
 def test_a_row_that_means_nothing(providers: dict[str, Any], says: str) -> None:

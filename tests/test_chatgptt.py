@@ -233,7 +233,7 @@ async def test_a_page_that_is_not_there_says_which(serve: Any) -> None:
         await say.whole(b"no", 404, "text/html")
 
     server: Server = await serve(handler)
-    with pytest.raises(errors.StatusError, match="the page http.*/nowhere/ cannot be had") as caught:
+    with pytest.raises(errors.StatusError, match="cannot load the page http.*/nowhere/") as caught:
         await ChatGptt.create_async(None, HELLO, base_url=server.url, page="/nowhere/")
     assert (caught.value.status, len(server.seen)) == (404, 1)
 
