@@ -84,7 +84,7 @@ def test_a_model_is_a_path_or_a_table(here: Path, monkeypatch: pytest.MonkeyPatc
     ("text", "key", "hint"),
     [
         ("[lokal]", "lokal", "did you mean local?"),
-        ("\n[qqqq]", "qqqq", "known here: default_model, gateway, routes, aliases, providers, prices, local"),
+        ("\n[qqqq]", "qqqq", "known keys: default_model, gateway, routes, aliases, providers, prices, local"),
         ("[local.model]", "local.model", "did you mean models?"),
         ('[local.models.a]\npath = "x"\ncontxt = 4', "local.models.a.contxt", "did you mean context?"),
         ("local = 3", "local", "must be a table: [local]"),

@@ -106,5 +106,5 @@ def test_the_file_says_it() -> None:
     assert (again.gateway, again.routes) == (read.gateway, read.routes)
     with pytest.raises(BadInput, match=r"gateway\.direct\.targets is not a known key"):
         config.parsed('[gateway.direct]\ntargets = ["x/y"]', Path("polychat.toml"))
-    with pytest.raises(BadInput, match=r"key_settings\.bob is the name of no key"):
+    with pytest.raises(BadInput, match=r"key_settings\.bob names no key"):
         config.parsed('[gateway.key_settings.bob]\non_loss = "allow"', Path("polychat.toml"))
