@@ -67,7 +67,7 @@ def test_workers_that_die_at_once_are_given_up(file: Path) -> None:
     with several(file) as gateway:
         assert gateway.wait() == 1
         assert "5 times in a row" in gateway.lines[-1]
-        assert "exit code 7" in gateway.lines[-1]
+        assert "exited with code 7" in gateway.lines[-1]
         assert not any("listening" in line for line in gateway.lines)
 
 
