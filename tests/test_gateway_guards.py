@@ -131,6 +131,24 @@ async def test_the_order(serve: Any) -> None:
         assert order == ["a", "b", "after a", "after b", "after c", "after d"]
 
 
+async def test_a_guard_that_fails_at_the_end(serve: Any) -> None:
+    """Is a defect for the log: the client has its answer, the other guards their turn, and the request is over."""
+
+    class Breaks(Guard):
+        def after(self, context: RequestContext) -> None:
+            raise RuntimeError("broken")
+
+    backend = await serve(good)
+    order: list[str] = []
+    head: list[Guard] = [Breaks(), Notes("a", order)]
+    async with gateway(configured({"house": row("openai-chat", backend.url)}), **with_guards(head, [])) as here:
+        answer = await here.ask(*asking("openai-chat"))
+        await here.app.recorded()
+        assert (answer.status, order, here.app.running) == (200, ["a", "after a"], 0)
+        assert [str(error) for error in here.app.bugs] == ["broken"]
+        here.app.bugs.clear()
+
+
 def test_what_does_nothing_is_not_asked() -> None:
     """A guard that has no ``before`` or no ``after`` costs nothing in that place; without guards there is nothing to ask."""
 

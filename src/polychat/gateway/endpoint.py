@@ -49,9 +49,18 @@ async def answer(endpoint: Endpoint, context: RequestContext, receive: Receive, 
         if responder.left and record.verdict is None:
             record.verdict = "cancelled"
         record.over = monotonic()
-        for guard in guards.over:
-            guard.after(context)
+        if guards.over:
+            _after(guards, context)
         service.ended(record)
+
+
+def _after(guards: Guards, context: RequestContext) -> None:
+    """Tell each guard; one that fails is a defect for the log, and no other misses its turn for it."""
+    for guard in guards.over:
+        try:
+            guard.after(context)
+        except Exception as error:  # noqa: BLE001  # the answer is out, and the request must still be counted as over
+            context.service.bug(error, context.record)
 
 
 async def _answered(endpoint: Endpoint, context: RequestContext, receive: Receive, share: Share | None, guards: Guards) -> None:
