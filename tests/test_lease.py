@@ -292,6 +292,24 @@ async def test_login_cancelled_by_a_stranger(service: Service) -> None:
         await task
 
 
+async def test_refused_before_a_waiting_caller_woke(service: Service) -> None:
+    """A credential that was refused to another caller in that moment is not given: there is a new login, and no use is lost."""
+    leases: Leases[int] = Leases(USES, service.clock)
+
+    async def refusing() -> None:
+        (await leases.take(service.login)).refused = True
+
+    first = asyncio.create_task(refusing())
+    second = asyncio.create_task(leases.take(service.login))
+    await turns()
+    service.succeed(1)
+    await turns()
+    await first
+    service.succeed(2)
+    lease = await second
+    assert (lease.value, lease.used, lease.refused) == (2, 1, False)
+
+
 ACTIONS = st.lists(
     st.one_of(
         st.tuples(st.just("ask"), st.integers(1, 8)),

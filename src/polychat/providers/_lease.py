@@ -62,7 +62,11 @@ class Leases(Generic[T]):
         callers mean more fetches at once. Each caller raises an error of its own when its fetch fails. A caller cancelled while
         it waits gives its place back; a fetch for which nobody waits any more is cancelled.
         """
-        return self._reserve() or await self._wait(self._promising() or self._begin(fetch))
+        while True:
+            lease = self._reserve() or await self._wait(self._promising() or self._begin(fetch))
+            if not lease.refused:
+                return lease
+            self._given_back(lease)  # another caller heard of it between this one's reservation and its waking
 
     def idle(self) -> bool:
         """Nobody waits, and what was fetched is of no more use."""
