@@ -49,8 +49,7 @@ def cost_of(
         return usage.cost
     if usage.prompt_tokens is None:
         return None
-    own = _own_price(prices, provider, model, asked)
-    if own is not None:
+    if prices and (own := _own_price(prices, provider, model, asked)) is not None:
         return _by_own_price(own, usage)
     if not model or is_elsewhere:
         return None
@@ -66,11 +65,10 @@ def cost_of(
 
 
 def _own_price(prices: Mapping[str, Price], provider: str, *models: str | None) -> Price | None:
-    if prices:
-        for model in models:
-            found = prices.get(f"{provider.lower()}/{model}")
-            if found is not None:
-                return found
+    for model in models:
+        found = prices.get(f"{provider.lower()}/{model}")
+        if found is not None:
+            return found
     return None
 
 

@@ -56,6 +56,8 @@ class VendorBackend(Backend):
         self.can = row.can or ("tools",)  # one that does not say can have what is usual
         self._endpoint = Endpoint(row, fixed=fixed)
         self._fixed = fixed
+        self._changes = changes(row)
+        """Whether a body that was written is not what the vendor takes yet."""
         self._relay: Relay | None = None
 
     def answers(self, ask: Ask, notes: Notes, proxy: str | None = None, **options: Any) -> AsyncGenerator[list[Event], None]:
@@ -83,8 +85,12 @@ class VendorBackend(Backend):
         ask, along = taken_along(ask, row)
         ask, calls = self._adapted(notes.settle(ask, self._fates(), spoken.NAME, tag))
         ask, changed = adjusted(spoken, ask, tag)
-        notes.add(changed)
-        body = sendable(fitted({**spoken.write_request(ask, vendor=tag), **along}, row, notes))
+        if changed:
+            notes.add(changed)
+        said = spoken.write_request(ask, vendor=tag)
+        if along:
+            said = {**said, **along}
+        body = sendable(fitted(said, row, notes) if self._changes else said)
         if notes.placeholders is not None:
             body = notes.placeholders.restored(body)
         async with self._exchange(call, "POST", spoken.path(ask), api_key, body) as response:
@@ -111,7 +117,7 @@ class VendorBackend(Backend):
         if ask.wire == spoken:
             return ask, None  # in its own words: the vendor itself is to say what it does not take
         calls: Calls | AsFunctions | None = None
-        if ask.tools or any(turn.role == "assistant" for turn in ask.turns):  # else it has no tools, calls or thoughts
+        if ask.tools or _answers_before(ask):  # else it has no tools, calls or thoughts
             custom = self._fates()["tools.custom"].kind == "kept"
             ask, calls = adapted(readable(ask, self.tag()), custom=custom)
         if calls is None and spoken == "openai-responses" and ask.wire is not None and not _knows_custom(ask.wire):
@@ -133,7 +139,7 @@ class VendorBackend(Backend):
 
         row, base = self.row, self.address()
         proxy, headers = self._endpoint.proxy(base), self._endpoint.headers()
-        fit = partial(fitted_as_it_came, row=row) if changes(row) else None
+        fit = partial(fitted_as_it_came, row=row) if self._changes else None
         return Relay(base, pool, proxy, headers, fit, usage=row.stream_usage, refusal=self.refusal)
 
     def models(self) -> list[str]:
@@ -213,6 +219,14 @@ class VendorBackend(Backend):
         headers = {**fault.headers, **response.headers} if fault.headers else response.headers
         error.retry_after = comes_back(headers, time(), status=response.status, told=fault.retry_after, message=fault.message)
         return response.redacted(error)
+
+
+def _answers_before(ask: Ask) -> bool:
+    """Whether an assistant has said something in the conversation."""
+    for turn in ask.turns:  # noqa: SIM110  # a generator takes several times as long
+        if turn.role == "assistant":
+            return True
+    return False
 
 
 @lru_cache(maxsize=64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -69,8 +69,8 @@ class RequestContext:
     @property
     def repeated(self) -> int:
         """How many times the client sent this request before, as OpenAI's and Anthropic's clients tell."""
-        count = self.headers.get(b"x-stainless-retry-count", b"")
-        return int(count) if count.isdigit() and len(count) < 4 else 0
+        count = self.headers.get(b"x-stainless-retry-count")
+        return int(count) if count is not None and count.isdigit() and len(count) < 4 else 0
 
     def credit(self, attempts: Attempts) -> Target | None:
         """Write down who answers, or was asked last and did not, and what became of each attempt."""
@@ -86,9 +86,10 @@ class RequestContext:
 class Guard:
     """A subclass writes ``before``, ``after`` or both. One guard serves all requests, many at a time."""
 
-    async def before(self, context: RequestContext) -> OpenReply | None:
+    def before(self, context: RequestContext) -> Awaitable[OpenReply | None] | None:
         """Refuse by raising ``Refused``, let go on with ``None``, or, before a chat, answer it with a reply of one's own.
 
+        A guard that has to wait for something writes it as ``async def``; one that has not needs none, and costs less.
         ``context.responder.tap`` lets a guard see, and change, each piece of the answer on its way to the client.
         """
         return None

@@ -68,10 +68,10 @@ async def _answered(endpoint: Endpoint, context: RequestContext, receive: Receiv
     closing = [(b"connection", b"close")]
     try:
         for guard in guards.head:
-            await guard.before(context)
+            if (waiting := guard.before(context)) is not None:
+                await waiting
         _check(endpoint, context)
-        if share is not None:
-            await _read(context, receive, share)
+        await _read(context, receive, share)
         responder.listen(receive, context.runtime.drain_seconds)
         await endpoint.answer(context)
     except Refused as refused:
@@ -116,8 +116,10 @@ async def _failed(context: RequestContext, error: Exception) -> None:
     await context.responder.refuse(fault)
 
 
-async def _read(context: RequestContext, receive: Receive, share: Share) -> None:
-    """The body, unpacked where it came packed."""
+async def _read(context: RequestContext, receive: Receive, share: Share | None) -> None:
+    """The body, unpacked where it came packed; none where it has no share."""
+    if share is None:
+        return
     limits = context.runtime.limits
     waiting = patient(receive, limits.body_seconds, limits.upload_seconds)
     context.body = await body_of(waiting, limits.body, share.take)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from math import ceil
 from typing import Protocol
 
@@ -122,14 +122,14 @@ class Responder:
             data = self._tapped(data)
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
 
-    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
-        """An answer in one piece."""
+    def whole(self, status: int, headers: Headers, body: bytes) -> Awaitable[None]:
+        """An answer in one piece, to be awaited at once."""
         self.started = True
         self._record.status = status
         self.stop_listening()
         if self._taps:
             body = self._tapped(body)
-        await respond(self._send, status, headers, body)
+        return respond(self._send, status, headers, body)
 
     async def json(self, body: bytes, status: int = 200) -> None:
         """A whole answer that is JSON and nobody's to keep."""
@@ -168,7 +168,8 @@ class Responder:
 
     def close(self) -> None:
         """The request is over."""
-        self.stop_listening()
+        if self._leaving is not None:
+            self.stop_listening()
         if self._draining is not None:
             self._draining.cancel()
 

@@ -8,7 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -83,21 +83,28 @@ class Call:
 
         It goes by the call's proxy, else by the one that ``proxy_for`` names.
         """
-        from ..http.exchange import Exchange  # no import of a provider loads an HTTP client
-        from ..http.timeouts import TIMEOUTS
-
-        return Exchange(
+        exchange, timeouts = _http()
+        return exchange(
             method,
             url,
             _overlaid(headers, self.headers),
             body,
             proxy=self.proxy,
             proxy_for=proxy_for,
-            timeouts=self.timeouts or TIMEOUTS,
+            timeouts=self.timeouts or timeouts,
             timeout=self.timeout,
             deadline=self.deadline,
             provider=self.provider,
         )
+
+
+@cache
+def _http() -> tuple[type[Exchange], Timeouts]:
+    """What makes a request, and how long its steps may take: no import of a provider loads an HTTP client."""
+    from ..http.exchange import Exchange
+    from ..http.timeouts import TIMEOUTS
+
+    return Exchange, TIMEOUTS
 
 
 def _overlaid(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str]:
@@ -124,18 +131,21 @@ def call_to(
 ) -> Call:
     """``call_of`` for whoever has this name, is at this address, and takes these options and so many seconds by default."""
     own = _own_options(provider, known, options)
-    timeout = _timeout(options.get("timeout", timeout))
+    said = options.get
+    timeout = _timeout(said("timeout", timeout))
+    proxy, cookies, headers, config = proxy or said("proxy"), said("cookies"), said("headers"), said("config")
     return Call(
-        provider=provider,
-        base_url=_base_url(options.get("base_url") or _origin(own.get("page")) or address()),
-        proxy=_proxy(proxy or options.get("proxy")),
-        timeout=timeout,
-        deadline=None if timeout is None else asyncio.get_running_loop().time() + timeout,
-        cookies=_pairs(options.get("cookies"), "cookies"),
-        headers=_pairs(options.get("headers"), "headers") or {},
-        timeouts=options.get("timeouts"),
-        own=own,
-        config=_config(options.get("config")),
+        provider,
+        _base_url(said("base_url") or (own and _origin(own.get("page"))) or address()),
+        # What is not said, as most of it, is not looked at.
+        None if proxy is None else _proxy(proxy),
+        timeout,
+        None if timeout is None else asyncio.get_running_loop().time() + timeout,
+        None if cookies is None else _pairs(cookies, "cookies"),
+        (None if headers is None else _pairs(headers, "headers")) or {},
+        said("timeouts"),
+        own,
+        None if config is None else _config(config),
     )
 
 
@@ -183,6 +193,8 @@ def key_of(value: object) -> str | None:
 
     ``None`` where none was given. Raises ``BadInput``, which does not show it.
     """
+    if value is None:
+        return None
     held = value.get_secret_value() if hasattr(value, "get_secret_value") else value
     if held is None:
         return None

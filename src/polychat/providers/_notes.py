@@ -35,10 +35,11 @@ class Notes:
         Gives the ask without the tools and files that only another vendor has.
         """
         self.losses = found = losses(ask, fates, wire, vendor)
-        if any(loss.field == _HELD for loss in found):
+        if found and any(loss.field == _HELD for loss in found):
             ask = without_foreign_files(ask)
         if not ask.tools:
-            settle(found, self.on_loss)
+            if found:
+                settle(found, self.on_loss)
             return ask
         hosted = [loss for loss in found if loss.field == _HOSTED]
         if hosted and self.hosted_tools is not None:

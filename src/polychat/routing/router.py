@@ -65,9 +65,9 @@ class Router:
         """
         begun = self._clock()
         most = max(1, plan.rules.attempts - repeated)
-        run = _Run(plan, begun)
+        run, now = _Run(plan, begun), begun
         for target in self._ordered(plan, begun):
-            if self.health.rest_of(target.name, self._clock()):
+            if self.health.rest_of(target.name, now):
                 run.resting.append(target)
                 continue
             found = await self._try(plan, target, ask, attempts)
@@ -78,6 +78,7 @@ class Router:
                 raise run.verdict(found)
             if self._is_over(run, attempts, most):
                 raise run.verdict()
+            now = self._clock()
         if run.resting:
             self._rest(run, attempts)
         while run.retryable and not repeated and not self._is_over(run, attempts, most):

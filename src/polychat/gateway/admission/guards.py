@@ -49,7 +49,7 @@ class KeyGuard(Guard):
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
 
-    async def before(self, context: RequestContext) -> None:
+    def before(self, context: RequestContext) -> None:
         context.record.key = self._keys.name_of(context.headers, context.query_string)
         if not context.record.key:
             said = "missing or unknown API key: send a valid one as Authorization: Bearer …"
@@ -62,7 +62,7 @@ class OriginGuard(Guard):
     def __init__(self, origins: OriginPolicy, *, guarded: bool) -> None:
         self._origins, self._guarded = origins, guarded
 
-    async def before(self, context: RequestContext) -> None:
+    def before(self, context: RequestContext) -> None:
         headers = context.headers
         if self._guarded and b"origin" not in headers:
             return
@@ -76,7 +76,7 @@ class LoadGuard(Guard):
     def __init__(self, service: Service, runtime: Runtime) -> None:
         self._service, self._most = service, runtime.limits.concurrent
 
-    async def before(self, context: RequestContext) -> None:
+    def before(self, context: RequestContext) -> None:
         service, most = self._service, self._most
         if service.draining:
             said = "the gateway is shutting down: retry the request"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
+from collections.abc import Awaitable
 from functools import lru_cache
 from time import monotonic
 
@@ -46,16 +47,17 @@ class Delivery:
         self._writer: Writer | None = None
         """What writes an answer that is no passthrough."""
 
-    async def send(self, reply: OpenReply) -> None:
+    # What is awaited here gives on what it awaits, where it has nothing to do behind that: a coroutine less.
+
+    def send(self, reply: OpenReply) -> Awaitable[None]:
         """All of it, to the client."""
         if isinstance(reply, PassthroughStream):
-            await self._stream(reply)
-        elif isinstance(reply, PassthroughBody):
-            await self._body(reply)
-        else:
-            assert isinstance(reply, EventReply)
-            self._writer = writer = self.writer()
-            await (self._events(reply, writer) if writer.streams else self._whole(reply, writer))
+            return self._stream(reply)
+        if isinstance(reply, PassthroughBody):
+            return self._body(reply)
+        assert isinstance(reply, EventReply)
+        self._writer = writer = self.writer()
+        return self._events(reply, writer) if writer.streams else self._whole(reply, writer)
 
     async def _events(self, reply: EventReply, writer: Writer) -> None:
         context, responder = self.context, self.context.responder
@@ -86,32 +88,38 @@ class Delivery:
         self._note(reply.outcome)
         await responder.last(writer.end())
 
-    async def _whole(self, reply: EventReply, writer: Writer) -> None:
+    def _whole(self, reply: EventReply, writer: Writer) -> Awaitable[None]:
         batch = reply.first
         writer.write(batch)
-        self._hear(batch)
+        if self.text is not None:
+            self._hear(batch)
         if reply.look(batch) is None:  # a backend's comes whole; another's may not
-            async for batch in reply.batches:
-                writer.write(batch)
-                self._hear(batch)
-                reply.look(batch)
+            return self._rest(reply, writer)
+        body = writer.end()
+        return self._sent_whole(reply.outcome, writer.status, writer.content_type, body)
+
+    async def _rest(self, reply: EventReply, writer: Writer) -> None:
+        async for batch in reply.batches:
+            writer.write(batch)
+            self._hear(batch)
+            reply.look(batch)
         body = writer.end()
         await self._sent_whole(reply.outcome, writer.status, writer.content_type, body)
 
-    async def _body(self, reply: PassthroughBody) -> None:
+    def _body(self, reply: PassthroughBody) -> Awaitable[None]:
         self.context.record.passthrough = True
         if self.text is not None:
             self._hear(self.inbound.dialect.wire.read_reply(reply.body))
-        await self._sent_whole(reply.outcome, 200, reply.content_type, reply.body)
+        return self._sent_whole(reply.outcome, 200, reply.content_type, reply.body)
 
-    async def _sent_whole(self, outcome: Outcome, status: int, content_type: str, body: bytes) -> None:
+    def _sent_whole(self, outcome: Outcome, status: int, content_type: str, body: bytes) -> Awaitable[None]:
         record = self.context.record
         record.first = monotonic()
         self._note(outcome)
         headers = self.headers(content_type, stream=False)
         if record.cost is not None:
             headers.append((b"x-polychat-cost", b"%.8f" % record.cost))
-        await self.context.responder.whole(status, headers, body)
+        return self.context.responder.whole(status, headers, body)
 
     async def _stream(self, reply: PassthroughStream) -> None:
         responder, monitor, record = self.context.responder, reply.monitor, self.context.record
@@ -178,8 +186,9 @@ class Delivery:
             (b"x-polychat-overhead-ms", b"%.2f" % (overhead * 1000)),
             *self.limits,
         ]
-        lost = [*self.inbound.lost, *(() if self.notes is None else (_lost(loss) for loss in self.notes.losses))]
-        if lost:
+        losses = () if self.notes is None else self.notes.losses
+        if losses or self.inbound.lost:
+            lost = [*self.inbound.lost, *(_lost(loss) for loss in losses)]
             context.record.fields_dropped = len(lost)
             told = ", ".join(dict.fromkeys(lost))
             headers.append((b"x-polychat-losses", _sendable(told[:HEADER])))  # a client may name fields without end
@@ -214,7 +223,7 @@ class Delivery:
         return self._writer_of(self.inbound.ask())
 
     def _writer_of(self, ask: Ask) -> Writer:
-        return self.inbound.dialect.writer(self.inbound, ask, secrets.token_hex(12), int(time.time()))
+        return self.inbound.dialect.writer(self.inbound, ask, os.urandom(12).hex(), int(time.time()))
 
     def failure(self, finish: Finish, monitor: StreamMonitor | None = None) -> bytes:
         """The end of a stream that failed; ``monitor``: of one that passed until then."""

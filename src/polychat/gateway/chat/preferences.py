@@ -7,7 +7,7 @@ The most particular one wins: a header of the request, then ``[gateway.key_setti
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ...config.decoding import keys_of
 from ...config.settings import Gateway, HostedSetting, OnLossSetting, Rules
@@ -22,12 +22,14 @@ HEADERS = {"on_loss": b"x-polychat-on-loss", "hosted_tools": b"x-polychat-hosted
 
 def on_loss(context: RequestContext, rules: Rules) -> OnLossSetting:
     """What to do about parts of this request that a backend cannot take. Raises ``BadInput`` for a header with another word."""
-    return cast(OnLossSetting, _chosen(context, rules, "on_loss"))
+    chosen: OnLossSetting = _chosen(context, rules, "on_loss")
+    return chosen
 
 
 def hosted_tools(context: RequestContext, rules: Rules) -> HostedSetting:
     """What to do with tools that only another vendor's backend can run. Raises ``BadInput`` for a header with another word."""
-    return cast(HostedSetting, _chosen(context, rules, "hosted_tools"))
+    chosen: HostedSetting = _chosen(context, rules, "hosted_tools")
+    return chosen
 
 
 def _chosen(context: RequestContext, rules: Rules, name: str) -> Any:
@@ -36,7 +38,7 @@ def _chosen(context: RequestContext, rules: Rules, name: str) -> Any:
     if value is not None:
         return _word(name, header.decode(), value.decode("latin-1").strip())
     gateway = context.runtime.gateway
-    key = gateway.key_settings.get(context.record.key)
+    key = gateway.key_settings.get(context.record.key) if gateway.key_settings else None
     if key is not None and (chosen := getattr(key, name)) is not None:
         return chosen
     chosen = getattr(rules, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import cache, lru_cache
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,15 @@ def chats(dialect: Dialect) -> Callable[[RequestContext], Awaitable[None]]:
         return Chat(context, dialect.inbound(context)).run()
 
     return answer
+
+
+_timeouts = lru_cache(maxsize=256)(Timeouts)
+
+
+@cache
+def _sent(names: tuple[str, ...]) -> tuple[tuple[str, bytes], ...]:
+    """Headers' names, each with its bytes."""
+    return tuple((name, name.encode()) for name in names)
 
 
 class Chat:
@@ -103,7 +113,8 @@ class Chat:
     async def _guarded(self) -> OpenReply | None:
         """What a guard answers in a backend's place."""
         for guard in self.context.guards:
-            if (reply := await guard.before(self.context)) is not None:
+            waiting = guard.before(self.context)
+            if waiting is not None and (reply := await waiting) is not None:
                 return reply
         return None
 
@@ -209,13 +220,13 @@ class Chat:
     def timeouts(self) -> Timeouts:
         if self._timeouts is None:
             rules = self.plan.rules
-            self._timeouts = Timeouts(rules.connect_timeout, rules.first_timeout, rules.idle_timeout)
+            self._timeouts = _timeouts(rules.connect_timeout, rules.first_timeout, rules.idle_timeout)
         return self._timeouts
 
     def _forwarded(self) -> dict[str, str]:
         headers, found = self.context.headers, {}
-        for name in self.inbound.dialect.forwards:
-            value = headers.get(name.encode())
+        for name, sent in _sent(self.inbound.dialect.forwards):
+            value = headers.get(sent)
             if value is not None:
                 if len(value) > HEADER:
                     said = f"the header {name} has {len(value):,} bytes; at most {HEADER:,} are forwarded: shorten it"

@@ -38,7 +38,8 @@ class PooledResponse(Body):
         self._headers: CIMultiDict[str] | None = None
         self._status, self._reason, self._fields = connection.status, connection.reason, connection.headers
         self._secrets = secrets = asked.secrets
-        self._redaction = None if secrets is None else Redaction(secrets)
+        self._redaction: Redaction | None = None
+        """Of a body that is read in pieces."""
         if secrets is not None:
             self._reason, self._fields = secrets.whole(self._reason), secrets.headers(self._fields)
         self._begun = self._closed = False
@@ -110,6 +111,8 @@ class PooledResponse(Body):
         if self._closed:
             raise NotReady(CLOSED)
         redaction = self._redaction
+        if redaction is None and self._secrets is not None:
+            redaction = self._redaction = Redaction(self._secrets)
         try:
             while data := await (self._came() if self._decoder is None else self._decoded()):
                 if redaction is None or (data := redaction.feed(data)):

@@ -198,10 +198,11 @@ class Turn:
         framing = {}
         for name, value in headers:
             line = _names.get(name) or _line(name)
-            parts += (line, value, b"\r\n")
+            parts.append(line + value)
             if line in _FRAMING:
                 framing[line] = value
-        head = b"".join(parts)
+        parts.append(b"")
+        head = b"\r\n".join(parts)
         if head.translate(None, _VALUE) != b"\r\n" * len(headers):
             raise RuntimeError("a response header contains a line break or another character that is not allowed")
         self.started = True

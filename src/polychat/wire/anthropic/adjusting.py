@@ -28,9 +28,11 @@ def adjusted(ask: Ask, vendor: str = VENDOR) -> tuple[Ask, list[Loss]]:
 
     Raises ``BadInput`` for a conversation of blanks.
     """
+    rules, plain = rules_of(ask.model), is_plain(ask.turns)
+    if plain and _is_as_taken(ask, rules):
+        return ask, []  # most asks are
     better, losses = replace(ask), list[Loss]()
-    rules = rules_of(ask.model)
-    if not is_plain(ask.turns):
+    if not plain:
         own = ask.wire == NAME
         history = History(own, vendor, rules, losses)
         better.turns = history.turns(ask.turns, foreign_files=ask.wire is not None and not own)
@@ -45,6 +47,21 @@ def adjusted(ask: Ask, vendor: str = VENDOR) -> tuple[Ask, list[Loss]]:
     _format(better, losses)
     _marks(better, losses)
     return better, losses
+
+
+def _is_as_taken(ask: Ask, rules: Rules | None) -> bool:
+    """Whether an ask of texts alone says nothing that is looked at here."""
+    if ask.tools or ask.stop or ask.reasoning is not None or ask.format is not None:
+        return False
+    if ask.temperature is not None or ask.top_p is not None or ask.top_k is not None:
+        takes = "both" if rules is None else rules.sampling
+        if takes == "none" or (takes == "one" and ask.temperature is not None and ask.top_p is not None):
+            return False
+    for turn in ask.turns:
+        for part in turn.parts:
+            if isinstance(part, TextPart) and part.cache is not None:
+                return False
+    return True
 
 
 def _tool(tool: Tool | HostedTool, losses: list[Loss]) -> Tool | HostedTool:

@@ -71,8 +71,9 @@ def usage_of(counts: Mapping[str, Any]) -> Usage | None:
     What the backend did besides, such as compaction, is billed and is added.
     """
     iterations = counts.get("iterations")
-    apart = iterations if isinstance(iterations, list) else []
-    each = [counts, *(one for one in apart if isinstance(one, dict) and one.get("type") in _APART)]
+    each = [counts]
+    if isinstance(iterations, list):
+        each += [one for one in iterations if isinstance(one, dict) and one.get("type") in _APART]
     fresh, out = _total(each, "input_tokens"), _total(each, "output_tokens")
     read, written = _total(each, "cache_read_input_tokens"), _total(each, "cache_creation_input_tokens")
     if not (fresh or out or read or written):
@@ -81,8 +82,10 @@ def usage_of(counts: Mapping[str, Any]) -> Usage | None:
     details = counts.get("output_tokens_details")
     thoughts = _count(details.get("thinking_tokens")) if isinstance(details, dict) else None
     total = None if prompt is None or out is None else prompt + out
-    kept = [one["cache_creation"] for one in each if isinstance(one.get("cache_creation"), dict)]
-    hour = _total(kept, "ephemeral_1h_input_tokens") or None
+    hour = None
+    if len(each) > 1 or counts.get("cache_creation"):
+        kept = [one["cache_creation"] for one in each if isinstance(one.get("cache_creation"), dict)]
+        hour = _total(kept, "ephemeral_1h_input_tokens") or None
     return Usage(prompt, out, total, read, written, thoughts, cache_write_1h_tokens=hour)
 
 

@@ -61,7 +61,7 @@ def write_count_request(ask: Ask, vendor: str = VENDOR) -> dict[str, Any]:
 
 
 def _tools(body: dict[str, Any], ask: Ask, own: bool) -> None:
-    tools = [_tool(tool, own) for tool in ask.tools if own or not isinstance(tool, HostedTool)]
+    tools = [_tool(tool, own) for tool in ask.tools if own or not isinstance(tool, HostedTool)] if ask.tools else None
     if not tools:
         return  # the API refuses a choice of tools where there are none
     body["tools"] = tools

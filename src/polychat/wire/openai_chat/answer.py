@@ -258,9 +258,10 @@ class _Message:
     def choice(self, number: int, reason: str | None) -> Object:
         """The choice that it became."""
         said: Object = {"role": "assistant", "content": "".join(self.texts) if self.texts else None}
-        said |= message_fields(
-            [("".join(texts), opaques[-1] if opaques else None) for texts, opaques in self.thoughts.values()]
-        )
+        if self.thoughts:
+            said |= message_fields(
+                [("".join(texts), opaques[-1] if opaques else None) for texts, opaques in self.thoughts.values()]
+            )
         said["refusal"] = "".join(self.refusals) if self.refusals else None
         for call, pieces in zip(self.calls, self.arguments, strict=True):
             written = "".join(pieces)
@@ -299,7 +300,9 @@ class Whole:
                 case Start():
                     pass
                 case _:
-                    self._messages.setdefault(event.choice, _Message()).take(event)
+                    if (message := self._messages.get(event.choice)) is None:
+                        message = self._messages[event.choice] = _Message()
+                    message.take(event)
         return b""
 
     def end(self) -> bytes:
@@ -308,7 +311,7 @@ class Whole:
             return self._refuse(error_of_finish(finish))
         reasons = {0: finish.reason, **(finish.others or {})}
         numbers = sorted({*reasons, *self._messages})
-        choices = [self._messages.get(number, _Message()).choice(number, reasons.get(number)) for number in numbers]
+        choices = [(self._messages.get(number) or _Message()).choice(number, reasons.get(number)) for number in numbers]
         usage = usage_object(self._usage)
         return encoded({**self._frame, "choices": choices, **({} if usage is None else {"usage": usage})})
 

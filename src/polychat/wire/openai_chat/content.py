@@ -29,13 +29,15 @@ Said = dict[str, Any]
 
 def read_turns(messages: Messages | object) -> list[Turn]:
     """A conversation. Results of tools that follow one another are one turn. Raises ``BadInput`` naming the place."""
-    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Iterable):
+    if not isinstance(messages, list) and (isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Iterable)):
         raise BadInput('messages must be a list of {"role": …, "content": …}', field="messages")
     turns: list[Turn] = []
     called: dict[str, str] = {}
     for place, message in enumerate(messages):
         turn = message if isinstance(message, Turn) else _turn(message, f"messages[{place}]", called)
-        called |= {part.id: part.name for part in turn.parts if isinstance(part, ToolCall)}
+        for part in turn.parts:
+            if isinstance(part, ToolCall):
+                called[part.id] = part.name
         if turn.role == "tool" and turns and turns[-1].role == "tool":
             turns[-1] = Turn("tool", [*turns[-1].parts, *turn.parts])
         else:
@@ -226,6 +228,8 @@ def cache_of(said: Said) -> str | None:
 
 def left(said: Said, inside: str = "", more: Said | None = None) -> Said | None:
     """What is left of an object, and of the object inside it by that name: what this wire alone knows."""
+    if not said and not more:  # as nearly always
+        return None
     rest = {name: value for name, value in said.items() if value is not None}
     kept = {name: value for name, value in (more or {}).items() if value is not None}
     return {**rest, inside: kept} if kept else rest or None

@@ -242,7 +242,11 @@ class _Reading:
     def _start(self, chunk: Object, choices: list[Object]) -> list[Event]:
         if self._started:
             return []
-        known, model = (value if isinstance(value, str) and value else None for value in (chunk.get("id"), chunk.get("model")))
+        known, model = chunk.get("id"), chunk.get("model")
+        if not isinstance(known, str) or not known:
+            known = None
+        if not isinstance(model, str) or not model:
+            model = None
         self._started = bool(choices) or known is not None or model is not None  # Azure begins with a chunk that says nothing
         self._id = known
         return [] if known is None and model is None else [Start(known, model)]
@@ -262,8 +266,13 @@ class _Reading:
     def verdict(self, *, whole: bool, missing: str = "neither a finish_reason nor [DONE] came") -> Finish:
         """``whole``: the wire's own end was read, and not just the body's. ``missing`` says of what there is no sign else."""
         choices = self._choices.values()
-        empty = not any(choice.came or choice.ended for choice in choices)
-        if not whole and not (choices and all(choice.ended for choice in choices)) and not (empty and self._is_message):
+        empty = all_ended = True
+        for choice in choices:
+            if choice.came or choice.ended:
+                empty = False
+            if not choice.ended:
+                all_ended = False
+        if not whole and not (choices and all_ended) and not (empty and self._is_message):
             return truncated(missing)
         first = self._choices.get(0)
         reason = None if first is None else first.why()
@@ -272,7 +281,9 @@ class _Reading:
                 return Finish("failed", reason, error)
         if empty:
             return failed(EmptyReply("the backend sent an empty reply: no text, no tool call and no finish reason"))
-        others = {choice.number: choice.why() for choice in choices if choice.number} or None
+        others = None
+        if len(choices) > 1 or first is None:
+            others = {choice.number: choice.why() for choice in choices if choice.number} or None
         return Finish("complete", reason, stop_sequence=self._stop_sequence, others=others)
 
 

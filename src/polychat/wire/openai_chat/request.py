@@ -64,8 +64,7 @@ def write_request(ask: Ask, vendor: str = VENDOR) -> Object:
 
 
 def _about_form(ask: Ask, body: Object, *, own: bool) -> None:
-    tools = [written for tool in ask.tools if (written := _tool(tool, own=own)) is not None]
-    if tools:
+    if ask.tools and (tools := [written for tool in ask.tools if (written := _tool(tool, own=own)) is not None]):
         body["tools"] = tools
         if ask.tool_choice is not None:
             body["tool_choice"] = _choice(ask.tool_choice, ask.tools)
@@ -141,11 +140,11 @@ def _messages(turns: list[Turn], vendor: str, *, own: bool) -> list[Object]:
             _assistant(turn.parts, vendor, message, own=own)
         else:
             message["content"] = _content(turn.parts, own=own)
-        if turn.parts and not own and not any(message.get(name) for name in _SAYING):
+        if turn.parts and not own and not message.get("content") and not any(message.get(name) for name in _SAYING):
             continue  # nothing of it can be told here, and servers refuse a message without anything
         if turn.name is not None:
             message["name"] = turn.name
-        messages.append(_with(own, turn.extra, message))
+        messages.append(_with(own, turn.extra, message) if turn.extra else message)
     return messages
 
 

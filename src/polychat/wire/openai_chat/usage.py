@@ -24,7 +24,9 @@ def usage_in(chunk: Object) -> Usage | None:
 def usage_of(said: Object) -> Usage:
     """The counts by OpenAI's names, and by those that others have for what is cached."""
     if said.keys() == _COUNTS:  # the usual
-        return Usage(_count(said["prompt_tokens"]), _count(said["completion_tokens"]), _count(said["total_tokens"]))
+        asked, answered, total = said["prompt_tokens"], said["completion_tokens"], said["total_tokens"]
+        if type(asked) is type(answered) is type(total) is int and asked >= 0 and answered >= 0 and total >= 0:
+            return Usage(asked, answered, total)
     prompt, answer = _object(said.get("prompt_tokens_details")), _object(said.get("completion_tokens_details"))
     # DeepSeek, Moonshot, Mistral
     cached = (prompt.get("cached_tokens"), *map(said.get, ("prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens")))
