@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from statistics import median
 
 from polychat.events import Event, Finish, Start, Text, Usage
-from polychat.types import Ask, TextPart, Turn
-from polychat.wire.wires import Wire, names, wire
+from polychat.types import ChatMessage, ChatRequest, TextPart
+from polychat.wire.contract import Wire, names, wire
 
 from .report import Table, progress
 
@@ -53,5 +53,5 @@ def _cost(name: str, to: str, chunks: list[bytes]) -> float:
     return spent / CHUNKS * 1e6
 
 
-def _ask() -> Ask:
-    return Ask("some-model", [Turn("user", [TextPart("hi")])], stream=True, stream_usage=True)
+def _ask() -> ChatRequest:
+    return ChatRequest("some-model", [ChatMessage("user", [TextPart("hi")])], stream=True, stream_usage=True)

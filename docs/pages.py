@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from polychat.backends.builtin import known
-from polychat.config._strict import bounds
+from polychat.calls.request import ASKING, STRUCTURED, Keyword
 from polychat.config.decoding import Key, keys_of
 from polychat.config.rows import CAN, Row
 from polychat.config.schema import SECTIONS, schema
+from polychat.config.strict import bounds
 from polychat.config.writing import value_text
-from polychat.providers._ask import ASKING, STRUCTURED, Keyword
-from polychat.wire.field import Fate
-from polychat.wire.fields import FIELDS, fates, plain_fields
-from polychat.wire.wires import names
+from polychat.wire.contract import names
+from polychat.wire.field import Support
+from polychat.wire.fields import FIELDS, plain_fields, support_table
 
 HERE = Path(__file__).parent
 LOSSES = """# What each wire carries
@@ -123,7 +123,7 @@ Below is every key, made from the types that read the file. `NAME` is a name of 
 def losses() -> str:
     """The page of the ledger."""
     wires = names()
-    tables = {name: fates(name) for name in wires}
+    tables = {name: support_table(name) for name in wires}
     lines = [LOSSES, _row(["field", *wires]), _row(["---"] * (len(wires) + 1))]
     notes: dict[str, int] = {}
     for field, row in FIELDS.items():
@@ -133,10 +133,10 @@ def losses() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _fate(fate: Fate, notes: dict[str, int]) -> str:
-    if not fate.note:
-        return fate.kind
-    return f"{fate.kind} <sup>{notes.setdefault(fate.note, len(notes) + 1)}</sup>"
+def _fate(support: Support, notes: dict[str, int]) -> str:
+    if not support.note:
+        return support.kind
+    return f"{support.kind} <sup>{notes.setdefault(support.note, len(notes) + 1)}</sup>"
 
 
 def vendors() -> str:
@@ -228,7 +228,7 @@ def editors() -> str:
 
 KEYWORDS = """\"""The keywords of ``polychat.ask`` and ``stream``, for editors and type checkers.
 
-``make fix`` writes this file from the tables in ``wire/fields.py`` and ``providers/_ask.py``: type checkers read source alone.
+``make fix`` writes this file from the tables in ``wire/fields.py`` and ``calls/request.py``: type checkers read source alone.
 \"""
 
 from __future__ import annotations

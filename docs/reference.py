@@ -21,7 +21,7 @@ from polychat.routing.policy import CONSEQUENCES, attribution_of
 from polychat.transport import get_cookies
 from polychat.wire.embeddings import Embeddings
 from polychat.wire.faults import STATUS, Fault, fault_of
-from polychat.wire.ledger import Loss, LossWarning
+from polychat.wire.losses import Loss, LossWarning
 
 HERE = Path(__file__).parent
 

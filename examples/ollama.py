@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-from polychat.errors import BadReply, ReplyFailed, shown
+from polychat.errors import BadReply, ReplyFailed, redact
 from polychat.events import Event, Text, Usage
 from polychat.prompt import turns
 from polychat.providers import AsyncGeneratorProvider, Call, ProviderModelMixin
@@ -81,11 +81,11 @@ class Reader:
     def _line(self, line: bytes) -> list[Event]:
         match parsed(line):
             case {"error": str(why)}:
-                return self._ended(failed(ReplyFailed(f"Ollama failed: {shown(why)}")))
+                return self._ended(failed(ReplyFailed(f"Ollama failed: {redact(why)}")))
             case {"message": {"content": str(text)}, "done": bool(done)} as value:
                 events: list[Event] = [Text(text)] if text else []
                 return [*events, *self._ended(*last(value))] if done else events
-        return self._ended(failed(BadReply(f"a line of the reply is not as Ollama's are: {shown(line)}")))
+        return self._ended(failed(BadReply(f"a line of the reply is not as Ollama's are: {redact(line)}")))
 
     def _ended(self, *events: Event) -> list[Event]:
         self.done = True

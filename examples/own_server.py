@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 
 import polychat
-from polychat.types import Message, Turn
+from polychat.types import ChatMessage, Message
 
 WEATHER = {
     "name": "weather",
@@ -32,7 +32,7 @@ def weather(city: str) -> str:
 
 async def main(question: str, url: str) -> None:
     house = polychat.Client("openai/any-model", base_url=f"{url}/v1", api_key="none", timeout=60)
-    asked: list[Message | Turn] = [{"role": "user", "content": question}]
+    asked: list[Message | ChatMessage] = [{"role": "user", "content": question}]
     reply = await house.ask(asked, tools=[WEATHER])
     conversation = [*asked, reply.turn()]
     for call in reply.tool_calls:

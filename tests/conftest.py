@@ -15,7 +15,7 @@ import pytest
 
 from polychat import config
 
-from .furniture.server import Handler, Server, serving
+from .support.server import Handler, Server, serving
 
 _walled = False
 

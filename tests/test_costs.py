@@ -13,7 +13,7 @@ from polychat import costs
 from polychat.costs import cost_of
 from polychat.events import Finish, Start, Text, Usage
 
-from .furniture.doors import Door
+from .support.doors import Door
 
 ANTHROPIC = "https://api.anthropic.com"
 

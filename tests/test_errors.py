@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polychat import errors
-from polychat.errors import shown
+from polychat.errors import redact
 
 
 @pytest.mark.parametrize(
@@ -36,9 +36,9 @@ from polychat.errors import shown
 def test_no_credential_is_shown(text: str, secret: str) -> None:
     """Tokens, nonces, cookies, keys and passwords are cut out of what an error shows; what they were called stays."""
     assert secret in text
-    assert secret not in shown(text)
-    assert "…" in shown(text)
-    assert secret not in shown(text.encode())
+    assert secret not in redact(text)
+    assert "…" in redact(text)
+    assert secret not in redact(text.encode())
 
 
 @pytest.mark.parametrize(
@@ -53,13 +53,13 @@ def test_no_credential_is_shown(text: str, secret: str) -> None:
 )
 def test_plain_words_are_shown_as_they_are(text: str) -> None:
     """A message about a token is no token."""
-    assert shown(text) == text
+    assert redact(text) == text
 
 
 @given(st.text(), st.integers(10, 300))
 def test_what_is_shown_is_one_short_line(text: str, limit: int) -> None:
     """Whatever comes in: one line, no longer than the limit."""
-    said = shown(text, limit)
+    said = redact(text, limit)
     assert len(said) <= limit
     assert "\n" not in said
     assert "\r" not in said

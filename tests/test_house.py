@@ -19,6 +19,7 @@ import pytest
 
 import polychat
 from polychat import errors, providers, transport, types
+from polychat.providers.catalogue import files
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "polychat"
@@ -36,6 +37,7 @@ ROOMS = [
     "http",
     "user",
     "transport",
+    "calls",
     "providers",
     "backends",
     "routing",
@@ -141,7 +143,7 @@ def test_right_of_the_providers_nobody_knows_one_by_name(file: Path) -> None:
 
 
 def provider_files() -> list[str]:
-    return sorted(path.stem for path in (SOURCE / "providers").glob("*.py") if not path.name.startswith("_"))
+    return list(files())
 
 
 @pytest.mark.parametrize("file", provider_files())
@@ -169,7 +171,21 @@ PUBLIC = {
         "stream_sync",
     },
     types: {
-        *("AsyncResult", "Message", "Messages", "Role", "Effort", "Ask", "Turn", "Part", "TextPart", "ImagePart", "AudioPart"),
+        *(
+            "AsyncResult",
+            "Message",
+            "Messages",
+            "Role",
+            "Effort",
+            "ChatRequest",
+            "ChatMessage",
+            "Ask",
+            "Turn",
+            "Part",
+            "TextPart",
+            "ImagePart",
+            "AudioPart",
+        ),
         *("FilePart", "ReasoningPart", "RefusalPart", "Opaque", "ToolCall", "ToolResult", "Tool", "HostedTool", "ToolChoice"),
         *("Format", "Thinking", "Conversation"),
     },
@@ -179,7 +195,7 @@ PUBLIC = {
         *("MissingWeights", "BackendError", "ConnectionFailed", "CertificateRefused", "WrongAddress", "ProxyFailed"),
         *("TimedOut", "StatusError"),
         *("Unauthorized", "RateLimited", "ChallengeRequired", "BadReply", "ChatNotFound", "ReplyFailed", "LimitReached"),
-        *("EmptyReply", "Truncated", "Resting", "Failure", "Clock", "FaultKind", "shown"),
+        *("EmptyReply", "Truncated", "Resting", "Failure", "Clock", "FaultKind", "LossWarning", "redact", "shown"),
     },
     providers: {
         *("Aichat", "ChatGptt", "ChatgptDuo", "GPTalk", "Local", "Opchatgpts"),
@@ -191,10 +207,12 @@ PUBLIC = {
             "resolve",
             "vendors",
             "KEYWORDS",
+            "CallInfo",
             "Notes",
             "Shape",
             "Vendor",
             "ask_of",
+            "request_of",
             "shape_of",
             "tool_of",
             "system_first",

@@ -298,7 +298,7 @@ _SECRETS = re.compile(
 _COOKIES = re.compile(r"(?i)(\bcookies?2?[ \t]*:[ \t]*)[^\r\n]+")
 
 
-def shown(foreign: str | bytes, limit: int = 200) -> str:
+def redact(foreign: str | bytes, limit: int = 200) -> str:
     """Foreign text as an error may show it: one line, at most ``limit`` characters, without what looks like a credential."""
     text = foreign[: limit * 80].decode("utf-8", "replace") if isinstance(foreign, bytes) else foreign
     text = _COOKIES.sub(lambda match: match[1] + "…", text[: limit * 20])
@@ -306,6 +306,14 @@ def shown(foreign: str | bytes, limit: int = 200) -> str:
     text = "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text.split()))
     text = _SECRETS.sub(lambda match: match["keep"] + "…", text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+shown = redact
+"""Its earlier name."""
+
+
+class LossWarning(UserWarning):
+    """Something of a request did not reach its backend."""
 
 
 def _warn(message: str | Warning, category: type[Warning] | None = None) -> None:

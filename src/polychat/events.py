@@ -84,7 +84,7 @@ class Logprobs:
 
 
 @dataclass(slots=True)
-class Source:
+class Citation:
     """A page the backend says its answer rests on; ``start`` and ``end`` are characters of the answer, where it says which."""
 
     title: str
@@ -142,4 +142,7 @@ class Finish:
     """The reasons of the choices other than 0."""
 
 
-Event: TypeAlias = Text | Reasoning | ToolCallPiece | Source | Usage | Finish | Start | Refusal | Media | Logprobs
+Source = Citation
+"""Its earlier name."""
+
+Event: TypeAlias = Text | Reasoning | ToolCallPiece | Citation | Usage | Finish | Start | Refusal | Media | Logprobs

@@ -1,7 +1,7 @@
 """The words every room uses: what a conversation is, what is asked of it, and what comes back.
 
-People write messages as dicts of OpenAI's shape (``Messages``). Between rooms an ask travels as ``Ask``, in words that all
-vendors' APIs can be translated into and out of; ``wire/ledger.py`` says what each of them does with each field.
+People write messages as dicts of OpenAI's shape (``Messages``). Between rooms they travel as a ``ChatRequest``, in words that
+all vendors' APIs can be translated into and out of; ``wire/losses.py`` says what each does with each field.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ Part: TypeAlias = TextPart | ImagePart | AudioPart | FilePart | ReasoningPart | 
 
 
 @dataclass(slots=True)
-class Turn:
+class ChatMessage:
     """One turn of a conversation. A ``tool`` turn holds only ``ToolResult``; they are nowhere else."""
 
     role: Role
@@ -139,7 +139,7 @@ class Turn:
     extra: dict[str, Any] | None = None
 
 
-Conversation: TypeAlias = Sequence[Message | Turn]
+Conversation: TypeAlias = Sequence[Message | ChatMessage]
 """Turns as people write them, as a reply gives them (``reply.turn()``), or both."""
 
 
@@ -204,11 +204,11 @@ class Thinking:
 
 
 @dataclass(slots=True)
-class Ask:
+class ChatRequest:
     """One ask of a chat, as all wires can say it. ``None`` (or empty) is "not said": the backend decides."""
 
     model: str
-    turns: list[Turn]
+    turns: list[ChatMessage]
     tools: list[Tool | HostedTool] = field(default_factory=list)
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
@@ -246,3 +246,8 @@ class Ask:
     wire: str | None = None
     """The wire this was read from: every ``extra`` is in its words. ``None`` where a caller made it."""
     extra: dict[str, Any] = field(default_factory=dict)
+
+
+Turn = ChatMessage
+Ask = ChatRequest
+"""Their earlier names."""

@@ -11,13 +11,13 @@ import pytest
 from polychat.events import Event, Finish, Reasoning, Start, Text, ToolCallPiece
 from polychat.types import Opaque, ReasoningPart, ToolCall
 from polychat.wire import anthropic, gemini
+from polychat.wire.contract import names, wire
 from polychat.wire.faults import Fault
-from polychat.wire.wires import names, wire
 
-from ..furniture.chats import written
-from ..furniture.doors import Door
-from ..furniture.fronts import BROKEN, HELLO, house
-from ..furniture.gateways import asking
+from ..support.chats import written
+from ..support.doors import Door
+from ..support.fronts import BROKEN, HELLO, house
+from ..support.gateways import asking
 
 BACKENDS = ("anthropic", "openai-chat")
 """Whose replies pass at the Anthropic door, and are translated."""
@@ -56,9 +56,9 @@ async def test_an_error_tells_the_requests_id(case: str, backend: str, stream: b
 def test_thinking_without_a_budget() -> None:
     """Some clients turn thinking on and name no budget: the model thinks as it likes."""
     said = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}], "thinking": {"type": "enabled"}}
-    ask = anthropic.read_request(json.dumps(said).encode())
-    assert ask.reasoning is not None
-    assert ask.reasoning.budget == -1
+    request = anthropic.read_request(json.dumps(said).encode())
+    assert request.reasoning is not None
+    assert request.reasoning.budget == -1
 
 
 def test_what_claude_code_says_to_its_own_vendor() -> None:
@@ -66,12 +66,12 @@ def test_what_claude_code_says_to_its_own_vendor() -> None:
     said: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
     said["metadata"] = {"user_id": "u" * 150}
     said["system"] = [{"type": "text", "text": "x-anthropic-billing-header: cc=1"}, {"type": "text", "text": "Be brief."}]
-    ask = anthropic.read_request(json.dumps(said).encode())
-    body = wire("openai-chat").write_request(ask)
+    request = anthropic.read_request(json.dumps(said).encode())
+    body = wire("openai-chat").write_request(request)
     assert len(body["user"]) == 64
     assert "billing" not in json.dumps(body)
     assert "Be brief." in json.dumps(body)
-    assert {name: anthropic.write_request(ask)[name] for name in ("system", "metadata")} == {
+    assert {name: anthropic.write_request(request)[name] for name in ("system", "metadata")} == {
         name: said[name] for name in ("system", "metadata")
     }
 
@@ -101,8 +101,8 @@ def test_thoughts_of_other_vendors_come_back_with_the_first_call(vendor: str, dr
     parts = _kept(written(gemini, events, stream=stream), stream=stream, drops=drops)  # type: ignore[arg-type]
     assert ["thoughtSignature" in part for part in parts if "functionCall" in part] == [True, False]
     contents = [{"role": "user", "parts": [{"text": "hi"}]}, *({"role": "model", "parts": [part]} for part in parts)]
-    ask = gemini.read_request(json.dumps({"contents": contents}).encode(), model="m")
-    turn = ask.turns[-1]
+    request = gemini.read_request(json.dumps({"contents": contents}).encode(), model="m")
+    turn = request.turns[-1]
     assert [part for part in turn.parts if isinstance(part, ReasoningPart)] == thoughts
     assert turn.parts[:2] == thoughts
     first = next(part for part in turn.parts if isinstance(part, ToolCall))

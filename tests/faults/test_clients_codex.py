@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from polychat.events import Event, Finish, Text, ToolCallPiece
-from polychat.types import Ask, TextPart, ToolCall, ToolResult
+from polychat.types import ChatRequest, TextPart, ToolCall, ToolResult
 from polychat.wire.adapting import FreeText
-from polychat.wire.wires import names, wire
+from polychat.wire.contract import names, wire
 
-from ..furniture.fronts import house
-from ..furniture.gateways import Answer, asking
+from ..support.fronts import house
+from ..support.gateways import Answer, asking
 
 WIRES = [name for name in names() if name != "openai-responses"]
 each_wire = pytest.mark.parametrize("name", WIRES)
@@ -53,7 +53,9 @@ def called(*calls: tuple[str, str]) -> list[list[Event]]:
     return [*batches, [Finish("complete", "tool_calls")]]
 
 
-async def ask(name: str, answer: Any, *, stream: bool, status: int = 200, **more: Any) -> tuple[Answer, list[Any], list[Ask]]:
+async def ask(
+    name: str, answer: Any, *, stream: bool, status: int = 200, **more: Any
+) -> tuple[Answer, list[Any], list[ChatRequest]]:
     """The answer, the items of its output, and what the backend was asked."""
     async with house(name, answer) as (here, backend):
         path, body = asking("openai-responses", stream=stream, **more)
@@ -79,7 +81,7 @@ async def test_each_kind_of_tool_is_called_back_in_its_own_form(name: str, strea
         ("shell", '{"path":"b"}'),
     )
 
-    def answer(asked: Ask) -> Any:
+    def answer(asked: ChatRequest) -> Any:
         assert {tool.name for tool in asked.tools} == {"shell", "mcp__files__read", "apply_patch", "tool_search"}  # type: ignore[union-attr]
         return calls
 
@@ -182,7 +184,7 @@ async def test_names_longer_than_the_vendors_take(name: str) -> None:
     ]
     choice = {"type": "function", "name": long, "namespace": "mcp__files"}
 
-    def answer(asked: Ask) -> Any:
+    def answer(asked: ChatRequest) -> Any:
         return called((asked.tools[0].name, '{"path":"a"}'))  # type: ignore[union-attr]
 
     more = {} if name == "ollama" else {"tool_choice": choice}  # which has no such choice

@@ -8,10 +8,10 @@ import pytest
 
 from polychat.config.settings import Route
 from polychat.events import Event, Finish, Text
-from polychat.wire.wires import names
+from polychat.wire.contract import names
 
-from ..furniture.fronts import house
-from ..furniture.gateways import asking
+from ..support.fronts import house
+from ..support.gateways import asking
 
 HELLO: list[list[Event]] = [[Text("Hello")], [Finish("complete", "stop")]]
 SCHEMA = {"type": "object", "properties": {}}

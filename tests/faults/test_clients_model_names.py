@@ -12,13 +12,13 @@ from polychat.config.settings import Limits
 from polychat.events import Event, Finish, Reasoning, Start, Text, ToolCallPiece, Usage
 from polychat.gateway.dialects.dialect import InboundChat
 from polychat.gateway.paths import DIALECTS
+from polychat.wire.contract import names, wire
 from polychat.wire.naming import Naming, named_body
-from polychat.wire.wires import names, wire
 
-from ..furniture.chats import ask_for
-from ..furniture.fronts import before, house
-from ..furniture.gateways import asking
-from ..furniture.server import Say, Seen
+from ..support.chats import ask_for
+from ..support.fronts import before, house
+from ..support.gateways import asking
+from ..support.server import Say, Seen
 
 SERVED = 'sm/all-"2026"'
 ARGUMENTS = json.dumps({"model": SERVED, "modelVersion": SERVED, "response": {"model": SERVED}}, separators=(",", ":"))

@@ -11,11 +11,11 @@ from polychat.config.settings import Direct, Route
 from polychat.errors import BackendError, FaultKind
 from polychat.gateway.paths import DIALECTS
 from polychat.routing.policy import _BY_KIND, CONSEQUENCES
+from polychat.wire.contract import names
 from polychat.wire.faults import STATUS, Fault, helps_to_retry
-from polychat.wire.wires import names
 
-from ..furniture.gateways import DONE, asking, completion, configured, event, fault, gateway, good, row, streaming
-from ..furniture.server import Say, Seen
+from ..support.gateways import DONE, asking, completion, configured, event, fault, gateway, good, row, streaming
+from ..support.server import Say, Seen
 
 UNREADABLE: dict[str, dict[str, Any]] = {
     "openai-chat": {**completion("Hello"), "choices": [{"index": 0, "message": {"role": "assistant", "tool_calls": [7]}}]},

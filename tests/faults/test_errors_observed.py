@@ -21,9 +21,9 @@ from polychat.gateway.observe.record import Record
 from polychat.gateway.observe.setup import EVENT, SetupNews
 from polychat.gateway.paths import DIALECTS
 
-from ..furniture.gateways import Running, asking, configured, fault, gateway, good, row
-from ..furniture.server import Say, Seen
-from ..furniture.tls import server_context
+from ..support.gateways import Running, asking, configured, fault, gateway, good, row
+from ..support.server import Say, Seen
+from ..support.tls import server_context
 
 
 async def test_each_target_by_its_outcome(serve: Any) -> None:

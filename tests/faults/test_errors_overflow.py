@@ -11,12 +11,12 @@ import pytest
 from polychat.config.settings import Route
 from polychat.errors import BackendError
 from polychat.gateway.paths import DIALECTS
+from polychat.wire.contract import names, wire
 from polychat.wire.faults import error_of
 from polychat.wire.overflow import CODES, is_overflow
-from polychat.wire.wires import names, wire
 
-from ..furniture.gateways import DONE, FIRST, Running, asking, configured, event, gateway, good, row, streaming, text
-from ..furniture.server import Say, Seen
+from ..support.gateways import DONE, FIRST, Running, asking, configured, event, gateway, good, row, streaming, text
+from ..support.server import Say, Seen
 
 WORDINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "llamacpp": (

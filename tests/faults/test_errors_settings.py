@@ -12,8 +12,8 @@ from polychat.config.settings import Direct, KeySettings, Route
 from polychat.config.writing import config_text
 from polychat.errors import BadInput
 
-from ..furniture.gateways import asking, configured, gateway, row
-from ..furniture.server import Say, Seen
+from ..support.gateways import asking, configured, gateway, row
+from ..support.server import Say, Seen
 
 HEADER = "x-polychat-on-loss"
 

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from polychat import config
+from polychat.calls.call import key_of
 from polychat.config.addresses import address_fault
 from polychat.config.secrets import secret
 from polychat.errors import BadInput
 from polychat.http.proxy import proxy_of
-from polychat.providers._call import key_of
 
-from ..furniture.server import Say, Seen, Server
-from ..test_cli import run
+from ..cli.test_cli import run
+from ..support.server import Say, Seen, Server
 
 LISTINGS = ["providers", "providers --json", "models", "config schema", "config show", "--help"]
 WORDS = "done \u2705 \u2192 next"

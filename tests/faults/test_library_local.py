@@ -18,16 +18,16 @@ from polychat.events import Finish, Reasoning, Text, ToolCallPiece, Usage
 from polychat.providers import Local, local
 from polychat.providers._bound import Bound
 from polychat.providers._stops import Stops
-from polychat.types import Ask, TextPart, Tool, ToolCall, ToolChoice, ToolResult, Turn
+from polychat.types import ChatMessage, ChatRequest, TextPart, Tool, ToolCall, ToolChoice, ToolResult
 
-from ..test_local_real import Watched, all_quiet, model_of
-from ..test_local_real import smollm2 as smollm2
+from ..providers.test_local_real import Watched, all_quiet, model_of
+from ..providers.test_local_real import smollm2 as smollm2
 
 WEATHER = Tool("weather", "Tells the weather.", {"type": "object", "properties": {"city": {"type": "string"}}})
 
 
-def ask(choice: ToolChoice | None = None, *more: Turn) -> Ask:
-    return Ask("m", [Turn("user", [TextPart("hi")]), *more], tools=[WEATHER], tool_choice=choice)
+def ask(choice: ToolChoice | None = None, *more: ChatMessage) -> ChatRequest:
+    return ChatRequest("m", [ChatMessage("user", [TextPart("hi")]), *more], tools=[WEATHER], tool_choice=choice)
 
 
 def test_a_call_of_a_tool_is_read_out_of_the_bound_answer() -> None:
@@ -67,7 +67,7 @@ def test_the_choice_of_a_tool_is_in_the_form(choice: ToolChoice | None, forms: i
 def test_earlier_calls_and_results_stand_in_the_conversation() -> None:
     """As text, for a model whose template has no place for them."""
     call, result = ToolCall("1", "weather", '{"city": "Oslo"}'), ToolResult("1", [TextPart("12 degrees")], "weather")
-    asked = ask(None, Turn("assistant", [call]), Turn("tool", [result]))
+    asked = ask(None, ChatMessage("assistant", [call]), ChatMessage("tool", [result]))
     said = Bound(asked).messages(asked)
     assert [one["role"] for one in said] == ["system", "user", "assistant", "user"]
     assert said[2]["content"] == '{"tool": "weather", "arguments": {"city": "Oslo"}}'

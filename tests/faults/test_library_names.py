@@ -12,8 +12,8 @@ import pytest
 import polychat
 from polychat import config, errors
 
-from ..furniture.server import Say, Seen
-from ..test_cli import run
+from ..cli.test_cli import run
+from ..support.server import Say, Seen
 
 
 def spoken(text: str) -> bytes:

@@ -14,10 +14,10 @@ from polychat.config.writing import config_text
 from polychat.costs import cost_of
 from polychat.events import Finish, Start, Text, Usage
 
-from ..furniture.doors import Door
-from ..furniture.gateways import asking, configured, gateway, row
-from ..furniture.server import Say, Seen
-from ..test_cli import run
+from ..cli.test_cli import run
+from ..support.doors import Door
+from ..support.gateways import asking, configured, gateway, row
+from ..support.server import Say, Seen
 
 FILE = Path("polychat.toml")
 PRICES = """[prices."House/small"]

@@ -10,11 +10,11 @@ import pydantic
 import pytest
 
 import polychat
+from polychat.calls.functions import tool_of
+from polychat.calls.schemas import shape_of
 from polychat.errors import BadInput, BadReply
-from polychat.providers._functions import tool_of
-from polychat.providers._schema import shape_of
 
-from ..furniture.server import Say, Seen
+from ..support.server import Say, Seen
 
 MAPS = ("properties", "$defs")
 

@@ -10,9 +10,8 @@ import pytest
 
 import polychat
 from polychat.events import Finish, Start, Text
-from polychat.providers import _call
 
-from ..furniture.doors import Door
+from ..support.doors import Door
 
 GIVEN: dict[str, Any] = {"model": "anthropic/m", "api_key": "k", "seed": 1, "no_such_option": 1}
 
@@ -45,7 +44,7 @@ async def test_a_warning_is_at_the_callers_line(
     serve: Any, monkeypatch: pytest.MonkeyPatch, way: Callable[[dict[str, Any]], Awaitable[None]]
 ) -> None:
     """A loss and an unknown option, by every way to ask."""
-    monkeypatch.setattr(_call, "_warned", set())  # an unknown option is told once a process
+    monkeypatch.setattr("polychat.calls.call._warned", set())  # an unknown option is told once a process
     served = await serve(Door("anthropic", [[Start("x", "m")], [Text("hi")], [Finish("complete", "stop")]]))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

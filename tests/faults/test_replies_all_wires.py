@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from polychat.events import Event, Finish, Start, Text, ToolCallPiece, Usage
-from polychat.types import Ask
-from polychat.wire.deltas import kept_of
-from polychat.wire.wires import names, wire
+from polychat.types import ChatRequest
+from polychat.wire.contract import names, wire
+from polychat.wire.sites.deltas import kept_of
 
-from ..furniture.fronts import house
-from ..furniture.gateways import asking
+from ..support.fronts import house
+from ..support.gateways import asking
 
 MODES = [pytest.param(True, id="stream"), pytest.param(False, id="whole")]
 USAGE = {"stream_options": {"include_usage": True}}
@@ -32,7 +32,7 @@ ENDS = ("length", "content_filter", "refusal", "pause")
 
 def written(name: str, events: tuple[Event, ...], *, stream: bool) -> bytes:
     """The bytes of a backend that says these events on this wire."""
-    writer = wire(name).writer(Ask("m", [], stream=stream, stream_usage=True), "one", 1_700_000_000)
+    writer = wire(name).writer(ChatRequest("m", [], stream=stream, stream_usage=True), "one", 1_700_000_000)
     return writer.write(list(events)) + writer.end()
 
 

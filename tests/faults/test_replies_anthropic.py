@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from polychat.errors import BadReply, Truncated
-from polychat.events import Event, Finish, Media, Source, Start, Text, ToolCallPiece, Usage
-from polychat.types import Ask, TextPart, Turn
+from polychat.events import Citation, Event, Finish, Media, Start, Text, ToolCallPiece, Usage
+from polychat.types import ChatMessage, ChatRequest, TextPart
 from polychat.wire import anthropic
-from polychat.wire.anthropic.words import REASONS
-from polychat.wire.wires import names, wire
+from polychat.wire.anthropic.constants import REASONS
+from polychat.wire.contract import names, wire
 
-from ..furniture.chats import read, written
-from ..furniture.fronts import KEY, house
+from ..support.chats import read, written
+from ..support.fronts import KEY, house
 
 MESSAGE = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": []}
 CUT: list[Event] = [
@@ -153,8 +153,8 @@ def test_usage_counts_what_is_billed() -> None:
 
 def test_the_start_estimates_the_prompt() -> None:
     """A stream begins with an estimate of the prompt's tokens, marked as one, and ends with the backend's count."""
-    ask = Ask("m", [Turn("user", [TextPart("word " * 100)])], stream=True)
-    writer = anthropic.writer(ask, "1", 0)
+    request = ChatRequest("m", [ChatMessage("user", [TextPart("word " * 100)])], stream=True)
+    writer = anthropic.writer(request, "1", 0)
     start = writer.write([Start("x", "m"), Text("a")])
     end = writer.write([Usage(7, 1, 8), Finish("complete", "stop")])
     assert b'"usage":{"input_tokens":125,' in start
@@ -179,7 +179,7 @@ async def test_the_official_client_reads_it_all(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         official = pytest.importorskip("anthropic")
-    cited = [Text("one\u2028two"), Source("T", "https://a.example/1"), Source("U", "https://a.example/2")]
+    cited = [Text("one\u2028two"), Citation("T", "https://a.example/1"), Citation("U", "https://a.example/2")]
     calls = [ToolCallPiece(0, "call_a", "f", "{}"), ToolCallPiece(1, "call_b", "g", '{"a":1}')]
     answers: list[list[Event]] = [[*cited, *calls, Finish("complete", "tool_calls")]]
     if name == "gemini":

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from polychat.errors import ReplyFailed
-from polychat.events import Event, Finish, Media, Reasoning, Source, Text, ToolCallPiece, Usage
+from polychat.events import Citation, Event, Finish, Media, Reasoning, Text, ToolCallPiece, Usage
 from polychat.types import Opaque
 from polychat.wire import gemini
-from polychat.wire.wires import names, wire
+from polychat.wire.contract import names, wire
 
-from ..furniture.chats import read, written
-from ..furniture.fronts import KEY, house
+from ..support.chats import read, written
+from ..support.fronts import KEY, house
 
 CODE = {"executableCode": {"language": "PYTHON", "code": "print(1)"}}
 CALLED = {"toolCall": {"id": "t", "toolType": "GOOGLE_SEARCH_WEB", "args": {"q": 1}}}
@@ -61,13 +61,13 @@ def test_what_only_gemini_reads_goes_back_to_it(part: Any, stream: bool) -> None
     body = written(wire("gemini"), events, stream=stream)
     again = read(wire("gemini"), [body]) if stream else gemini.read_reply(body)
     assert [event.opaque for event in again if isinstance(event, Reasoning)] == sealed
-    ask = gemini.read_request(
+    request = gemini.read_request(
         json.dumps({"contents": [{"role": "model", "parts": [part]}, {"parts": [{"text": "x"}]}]}).encode(), "m"
     )
-    assert gemini.write_request(ask)["contents"][0]["parts"] == [part]
-    ask.wire = None
+    assert gemini.write_request(request)["contents"][0]["parts"] == [part]
+    request.wire = None
     for name in names():
-        body_of = wire(name).write_request(ask)
+        body_of = wire(name).write_request(request)
         assert ("executableCode" in json.dumps(body_of)) == (name == "gemini" and part is CODE)
 
 
@@ -113,7 +113,7 @@ async def test_the_official_client_reads_it_all(name: str) -> None:
         warnings.simplefilter("ignore")  # what it warns of at its import is its own
         genai = pytest.importorskip("google.genai")
     answer: list[Event] = [Reasoning("hm", Opaque(wire(name).VENDOR, "c2ln")), Text("one\u2028two\u0085")]
-    answer += [Source("T", "https://a.example/1"), Source("U", "https://a.example/2")]
+    answer += [Citation("T", "https://a.example/1"), Citation("U", "https://a.example/2")]
     answer += [
         ToolCallPiece(0, "call_a", "f", "{}"),
         ToolCallPiece(1, "call_b", "g", '{"a":1}'),

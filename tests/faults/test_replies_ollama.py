@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from polychat.events import Event, Finish, Media, Reasoning, Start, Text, ToolCallPiece, Usage
-from polychat.types import Ask
+from polychat.types import ChatRequest
 from polychat.wire import ollama as wire
 
-from ..furniture.fronts import house
-from ..furniture.reading import hear
+from ..support.fronts import house
+from ..support.reading import hear
 
 END = {"model": "m", "done": True, "done_reason": "stop"}
 
@@ -52,7 +52,7 @@ def test_no_line_holds_what_some_readers_take_for_its_end() -> None:
         ToolCallPiece(0, "a", "f", '{"x":"\u0085"}'),
         Finish("complete"),
     ]
-    writer = wire.writer(Ask("m", [], stream=True), "one", 1)
+    writer = wire.writer(ChatRequest("m", [], stream=True), "one", 1)
     body = writer.write(events).decode()
     assert len(body.splitlines()) == body.count("\n")
     assert hear(wire.Reader(), [body.encode()]).events[1:3] == [Reasoning("\u2028"), Text("\u2029")]

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from polychat.costs import cost_of
-from polychat.events import Event, Finish, Media, Reasoning, Source, Start, Text, ToolCallPiece, Usage
-from polychat.types import Ask
+from polychat.events import Citation, Event, Finish, Media, Reasoning, Start, Text, ToolCallPiece, Usage
+from polychat.types import ChatRequest
 from polychat.wire import openai_chat as wire
-from polychat.wire.openai_chat.passing import Chunks
+from polychat.wire.openai_chat.passthrough import Chunks
 
-from ..furniture.corpus import splits
-from ..furniture.fronts import before
-from ..furniture.gateways import asking, completion
-from ..furniture.reading import hear
-from ..furniture.server import Say, Seen
+from ..support.corpus import splits
+from ..support.fronts import before
+from ..support.gateways import asking, completion
+from ..support.reading import hear
+from ..support.server import Say, Seen
 
 
 def chunk(delta: dict[str, Any], reason: Any = None, name: str = "c", **more: Any) -> dict[str, Any]:
@@ -127,9 +127,15 @@ def test_numbers_that_are_none() -> None:
 
 def test_a_flat_citation_and_a_file() -> None:
     """Citations are told in either shape, and files by their name."""
-    notes = [{"type": "url_citation", "url": "https://a.example", "title": "A"}, {"type": "file", "file": {"name": "b.pdf"}}]
-    events = wire.read_reply(whole({"content": "x", "annotations": notes}))
-    assert [event for event in events if isinstance(event, Source)] == [Source("A", "https://a.example"), Source("b.pdf", "")]
+    call_info = [
+        {"type": "url_citation", "url": "https://a.example", "title": "A"},
+        {"type": "file", "file": {"name": "b.pdf"}},
+    ]
+    events = wire.read_reply(whole({"content": "x", "annotations": call_info}))
+    assert [event for event in events if isinstance(event, Citation)] == [
+        Citation("A", "https://a.example"),
+        Citation("b.pdf", ""),
+    ]
 
 
 @pytest.mark.parametrize("reason", [None, "", {"type": "stop"}])
@@ -231,7 +237,7 @@ def test_a_plain_end_behind_calls_is_for_calls() -> None:
 
 def said(events: list[Event], *, streams: bool) -> Any:
     """What the door says to that, decoded: the choice, or the choices of all chunks."""
-    writer = wire.writer(Ask("m", [], stream=streams), "one", 1)
+    writer = wire.writer(ChatRequest("m", [], stream=streams), "one", 1)
     body = writer.write(events) + writer.end()
     if not streams:
         return json.loads(body)["choices"][0]
@@ -326,13 +332,13 @@ async def test_openais_client_puts_a_rich_stream_together() -> None:
     openai = pytest.importorskip("openai")
     events: list[list[Event]] = [
         [Reasoning("hm"), Text("a\u2028b")],
-        [Source("A", "https://a.example", start=0, end=1), Source("B", "https://b.example"), Media(b"x", "image/png")],
+        [Citation("A", "https://a.example", start=0, end=1), Citation("B", "https://b.example"), Media(b"x", "image/png")],
         [ToolCallPiece(0, "a", "f", '{"x":1}'), ToolCallPiece(1, "b", "g")],
         [Finish("complete", "tool_calls")],
     ]
 
     async def handler(seen: Seen, say: Say) -> None:
-        writer = wire.writer(Ask("m", [], stream=True), "one", 1)
+        writer = wire.writer(ChatRequest("m", [], stream=True), "one", 1)
         await say.stream([writer.write(batch) for batch in events], "text/event-stream")
 
     async with before({"house": ("openai-chat", handler)}) as here:

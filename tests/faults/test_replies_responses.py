@@ -8,12 +8,12 @@ import pytest
 from openresponses_types.types import ResponseResource
 
 from polychat.errors import ReplyFailed
-from polychat.events import Event, Finish, Logprobs, Source, Text, ToolCallPiece, Usage
+from polychat.events import Citation, Event, Finish, Logprobs, Text, ToolCallPiece, Usage
 from polychat.wire.openai_responses import Reader, read_reply, read_request, writer
 
-from ..furniture.fronts import HELLO, before, house
-from ..furniture.gateways import asking, event, streaming
-from ..furniture.reading import hear
+from ..support.fronts import HELLO, before, house
+from ..support.gateways import asking, event, streaming
+from ..support.reading import hear
 
 TOOL = {"type": "function", "name": "f"}
 REPLIES: dict[str, list[Event]] = {
@@ -27,8 +27,8 @@ REPLIES: dict[str, list[Event]] = {
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 def test_a_response_has_all_required_members(events: list[Event], stream: bool) -> None:
     """Open Responses requires members that may be null, of the response and of its tools: they are there."""
-    ask = read_request(json.dumps({"model": "m", "input": "hi", "tools": [TOOL], "stream": stream}).encode())
-    write = writer(ask, "one", 1)
+    request = read_request(json.dumps({"model": "m", "input": "hi", "tools": [TOOL], "stream": stream}).encode())
+    write = writer(request, "one", 1)
     body = write.write(events) + write.end()
     lines = [line[6:] for line in body.decode().splitlines() if line.startswith("data: ")] if stream else []
     told = [json.loads(line) for line in lines] or [{"response": json.loads(body)}]
@@ -41,8 +41,8 @@ def test_a_response_has_all_required_members(events: list[Event], stream: bool) 
 
 def test_an_error_event_has_both_shapes() -> None:
     """Code and message stand in the event itself, as the reference has it, and in an ``error`` object, as the API sends it."""
-    ask = read_request(b'{"model": "m", "input": "hi", "stream": true}')
-    body = writer(ask, "one", 1).write([Text("so far"), Finish("failed", error=ReplyFailed("it broke"))])
+    request = read_request(b'{"model": "m", "input": "hi", "stream": true}')
+    body = writer(request, "one", 1).write([Text("so far"), Finish("failed", error=ReplyFailed("it broke"))])
     events = [json.loads(line[6:]) for line in body.decode().splitlines() if line.startswith("data: ")]
     error = next(event for event in events if event["type"] == "error")
     assert {name: error[name] for name in ("code", "message", "param")}.items() <= error["error"].items()
@@ -122,7 +122,7 @@ def test_a_citation_in_the_shape_of_chat_is_read() -> None:
     page = {"url": "https://example.org/", "title": "T", "start_index": 0, "end_index": 1}
     content = [{**PART, "annotations": [{"type": "url_citation", "url_citation": page}]}]
     events = read_reply(json.dumps({**RESPONSE, "output": [{**ITEM, "content": content}]}).encode())
-    assert Source("T", "https://example.org/", "", 0, 1) in events
+    assert Citation("T", "https://example.org/", "", 0, 1) in events
 
 
 @pytest.mark.parametrize("halves", [["a\ud83d", "\ude00b", "\ud83d"], ["a\ud83d\ude00b"]], ids=["two events", "one"])

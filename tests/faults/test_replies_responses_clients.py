@@ -10,11 +10,11 @@ import pytest
 from openresponses_types import types as published
 from openresponses_types.types import ResponseResource
 
-from polychat.events import Event, Finish, Media, Reasoning, Source, Start, Text, ToolCallPiece, Usage
-from polychat.types import Ask, ImagePart
+from polychat.events import Citation, Event, Finish, Media, Reasoning, Start, Text, ToolCallPiece, Usage
+from polychat.types import ChatRequest, ImagePart
 
-from ..furniture.fronts import CALLS, HELLO, before, house
-from ..furniture.server import Say, Seen
+from ..support.fronts import CALLS, HELLO, before, house
+from ..support.server import Say, Seen
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 WEATHER = {
@@ -26,7 +26,12 @@ WEATHER = {
 ASKED = [{"type": "message", "role": "user", "content": "Say hello."}]
 RICH: list[list[Event]] = [
     [Start("one", "m"), Reasoning("Let me "), Reasoning("think.")],
-    [Text("One\u2028"), Source("A", "https://a.example/", "", 0, 3), Text("two."), Source("B", "https://b.example/", "", 4, 7)],
+    [
+        Text("One\u2028"),
+        Citation("A", "https://a.example/", "", 0, 3),
+        Text("two."),
+        Citation("B", "https://b.example/", "", 4, 7),
+    ],
     [Media(b"\x89PNG\r\n\x1a\n", "image/png")],
     [ToolCallPiece(0, "call_a", "weather", '{"city":'), ToolCallPiece(0, None, None, '"Oslo"}')],
     [ToolCallPiece(1, "call_b", "now", "{}")],
@@ -76,17 +81,17 @@ async def test_openais_stream_helper_reads_a_cut_call(wire: str) -> None:
     assert (call.arguments, call.status) == ('{"city":"Os', "incomplete")
 
 
-def _calls_weather(ask: Ask) -> bool:
-    return [getattr(tool, "name", None) for tool in ask.tools] == ["weather"]
+def _calls_weather(request: ChatRequest) -> bool:
+    return [getattr(tool, "name", None) for tool in request.tools] == ["weather"]
 
 
-TEMPLATES: dict[str, tuple[dict[str, Any], list[list[Event]], Callable[[Ask], bool]]] = {
-    "basic": ({"input": ASKED}, HELLO, lambda ask: ask.turns[-1].role == "user"),
-    "streaming": ({"input": ASKED, "stream": True}, HELLO, lambda ask: ask.stream),
+TEMPLATES: dict[str, tuple[dict[str, Any], list[list[Event]], Callable[[ChatRequest], bool]]] = {
+    "basic": ({"input": ASKED}, HELLO, lambda request: request.turns[-1].role == "user"),
+    "streaming": ({"input": ASKED, "stream": True}, HELLO, lambda request: request.stream),
     "system prompt": (
         {"input": [{"type": "message", "role": "system", "content": "Speak like a pirate."}, *ASKED]},
         HELLO,
-        lambda ask: ask.turns[0].role == "system",
+        lambda request: request.turns[0].role == "system",
     ),
     "tool calling": ({"input": ASKED, "tools": [WEATHER]}, CALLS, _calls_weather),
     "streamed tool calling": ({"input": ASKED, "tools": [WEATHER], "stream": True}, CALLS, _calls_weather),
@@ -104,7 +109,7 @@ TEMPLATES: dict[str, tuple[dict[str, Any], list[list[Event]], Callable[[Ask], bo
             ]
         },
         HELLO,
-        lambda ask: any(isinstance(part, ImagePart) for part in ask.turns[-1].parts),
+        lambda request: any(isinstance(part, ImagePart) for part in request.turns[-1].parts),
     ),
     "multi-turn": (
         {
@@ -115,14 +120,14 @@ TEMPLATES: dict[str, tuple[dict[str, Any], list[list[Event]], Callable[[Ask], bo
             ]
         },
         HELLO,
-        lambda ask: [turn.role for turn in ask.turns] == ["user", "assistant", "user"],
+        lambda request: [turn.role for turn in request.turns] == ["user", "assistant", "user"],
     ),
 }
 
 
 @pytest.mark.parametrize(("said", "answer", "arrived"), TEMPLATES.values(), ids=TEMPLATES)
 async def test_the_requests_of_open_responses(
-    said: dict[str, Any], answer: list[list[Event]], arrived: Callable[[Ask], bool]
+    said: dict[str, Any], answer: list[list[Event]], arrived: Callable[[ChatRequest], bool]
 ) -> None:
     """Each reaches a chat backend as it was meant, and what comes back is a response by the published types."""
     async with house("openai-chat", answer) as (here, door):

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from polychat import errors
 from polychat.events import (
+    Citation,
     Event,
     Finish,
     Logprobs,
@@ -24,7 +25,6 @@ from polychat.events import (
     Reason,
     Reasoning,
     Refusal,
-    Source,
     Start,
     Text,
     ToolCallPiece,
@@ -33,14 +33,14 @@ from polychat.events import (
 from polychat.gateway.paths import DIALECTS
 from polychat.types import Opaque
 from polychat.wire.answering import Writer
+from polychat.wire.contract import wire
 from polychat.wire.faults import STATUS, Fault
 from polychat.wire.openai_chat.completions import completion_writer
-from polychat.wire.wires import wire
 
-from ..furniture import asks, specs
-from ..furniture.chats import ask_for
-from ..furniture.corpus import FOLDER
-from ..furniture.gateways import asking, configured, fault, gateway, row
+from ..support import asks, specs
+from ..support.chats import ask_for
+from ..support.corpus import FOLDER
+from ..support.gateways import asking, configured, fault, gateway, row
 
 UNDESCRIBED = {"ollama"}
 DESCRIBED = sorted(specs.REPLIES)
@@ -96,7 +96,7 @@ def pieces(name: str) -> dict[str, list[Event]]:
     half = ToolCallPiece(0, "call_1", "weather", CITY[:4])
     rest = ToolCallPiece(0, None, None, CITY[4:])
     free = ToolCallPiece(0, "call_1", "patch", "*** Begin", kind="custom")
-    page = Source("A page", "https://example.org/", start=0, end=3)
+    page = Citation("A page", "https://example.org/", start=0, end=3)
     found: dict[str, list[Event]] = {
         "words": [Text("a"), Text("b")],
         "nothing but an end": [],
@@ -107,8 +107,8 @@ def pieces(name: str) -> dict[str, list[Event]]:
         "two blocks": [Reasoning("hm", own), Reasoning("m", own, 1), Text("a")],
         "what its vendor keeps": [Reasoning("", kept), Text("a")],
         "what another keeps": [Reasoning("", Opaque("somebody", "ZGF0YQ==", redacted=True)), Text("a")],
-        "citations": [Text("abcdef"), page, Source("", "https://example.org/b", "words", 1, 2), Text("g")],
-        "a citation first": [Source("", "https://example.org/"), Text("g")],
+        "citations": [Text("abcdef"), page, Citation("", "https://example.org/b", "words", 1, 2), Text("g")],
+        "a citation first": [Citation("", "https://example.org/"), Text("g")],
         "images": [Text("a"), Media(PNG, "image/png"), Media(PNG, "image/png")],
         "a sound": [Text("a"), Media(b"RIFF", "audio/wav")],
         "a refusal": [Refusal("no"), Refusal("!")],

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from polychat.errors import BadInput
 from polychat.events import Finish, Text
 from polychat.types import (
-    Ask,
+    ChatMessage,
+    ChatRequest,
     FilePart,
     Format,
     ImagePart,
@@ -26,18 +27,17 @@ from polychat.types import (
     ToolCall,
     ToolChoice,
     ToolResult,
-    Turn,
 )
 from polychat.wire import anthropic
-from polychat.wire.ledger import Loss, settle
-from polychat.wire.wires import names, wire
+from polychat.wire.contract import names, wire
+from polychat.wire.losses import Loss, apply_loss_policy
 
-from ..furniture.asks import asks
-from ..furniture.claude import MODELS, refusals
-from ..furniture.fronts import house
-from ..furniture.gateways import asking
+from ..support.asks import asks
+from ..support.claude import MODELS, refusals
+from ..support.fronts import house
+from ..support.gateways import asking
 
-HI = Turn("user", [TextPart("hi")])
+HI = ChatMessage("user", [TextPart("hi")])
 PNG, JPEG, PDF = b"\x89PNG\r\n\x1a\n0", b"\xff\xd8\xff\xe00", b"%PDF-1.7"
 CALL = ToolCall("call_1", "look", "{}")
 RESULT = ToolResult("call_1", [TextPart("x")], "look")
@@ -46,9 +46,9 @@ SIGNED = ReasoningPart("hm", Opaque("anthropic", "c2ln"))
 OLD, MIDDLE, NEW, NEWEST = "claude-sonnet-4-5", "claude-opus-4-6", "claude-opus-4-8", "claude-opus-5-5"
 
 
-def sent(ask: Ask) -> tuple[dict[str, Any], dict[str, Loss]]:
+def sent(request: ChatRequest) -> tuple[dict[str, Any], dict[str, Loss]]:
     """The body that goes out, and what is told of it, by field."""
-    better, losses = anthropic.adjusted(ask)
+    better, losses = anthropic.adjusted(request)
     body = anthropic.write_request(better)
     assert not refusals(body), refusals(body)
     return body, {loss.field: loss for loss in losses}
@@ -61,13 +61,13 @@ some = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCh
 @given(st.data(), st.sampled_from(MODELS))
 def test_no_ask_of_any_wire_is_refused(data: st.DataObject, model: str) -> None:
     """Whatever the ask, its wire and its model: nothing goes out that the API is known to refuse. The ask itself stays."""
-    ask: Ask = data.draw(asks())
-    ask.model = model
-    ask.wire = data.draw(st.sampled_from([None, *(name for name in names() if name != "anthropic")]))
-    before = deepcopy(ask)
+    request: ChatRequest = data.draw(asks())
+    request.model = model
+    request.wire = data.draw(st.sampled_from([None, *(name for name in names() if name != "anthropic")]))
+    before = deepcopy(request)
     with suppress(BadInput):  # of a conversation that holds nothing but blanks
-        sent(ask)
-    assert ask == before
+        sent(request)
+    assert request == before
 
 
 @some
@@ -77,14 +77,14 @@ def test_a_history_cut_anywhere_is_not_refused(data: st.DataObject, model: str) 
     turns = data.draw(asks()).turns * 2
     chosen = data.draw(st.lists(st.sampled_from(turns), min_size=1, max_size=6))
     with suppress(BadInput):
-        sent(Ask(model, chosen, max_tokens=2000, reasoning=Thinking("low")))
+        sent(ChatRequest(model, chosen, max_tokens=2000, reasoning=Thinking("low")))
 
 
 def test_what_is_taken_is_left_alone() -> None:
     """An ask that the API takes goes out as it is, and nothing is told of it."""
-    turns = [HI, Turn("assistant", [SIGNED, CALL]), Turn("tool", [RESULT]), HI]
-    ask = Ask(OLD, turns, [LOOK], max_tokens=4096, reasoning=Thinking(None, 1024), stop=["END"])
-    assert anthropic.adjusted(ask) == (ask, [])
+    turns = [HI, ChatMessage("assistant", [SIGNED, CALL]), ChatMessage("tool", [RESULT]), HI]
+    request = ChatRequest(OLD, turns, [LOOK], max_tokens=4096, reasoning=Thinking(None, 1024), stop=["END"])
+    assert anthropic.adjusted(request) == (request, [])
 
 
 FORCED = {"tools": [LOOK], "tool_choice": ToolChoice("required")}
@@ -114,14 +114,14 @@ ADAPTIVE = {"type": "adaptive"}
 )
 def test_settings_that_exclude_each_other(model: str, more: Any, body: dict[str, Any], told: str) -> None:
     """Of settings that a model does not take, or not together, the weightier goes out, and the loss of the other is told."""
-    out, losses = sent(Ask(model, [HI], **more))
+    out, losses = sent(ChatRequest(model, [HI], **more))
     assert body.items() <= out.items()
     assert told in losses
 
 
 def test_the_apis_own_defaults_are_no_loss() -> None:
     """A temperature of 1 is what a model without temperatures does anyway."""
-    body, losses = sent(Ask(NEW, [HI], temperature=1.0))
+    body, losses = sent(ChatRequest(NEW, [HI], temperature=1.0))
     assert "temperature" not in body
     assert not losses
 
@@ -129,9 +129,9 @@ def test_the_apis_own_defaults_are_no_loss() -> None:
 @pytest.mark.parametrize("blank", [" ", "\n\n", ""])
 def test_blank_texts(blank: str) -> None:
     """A text that is only white space is left out wherever it stands, and a turn of nothing else with it."""
-    turns = [Turn("system", [TextPart(blank)]), HI, Turn("assistant", [TextPart(blank)]), HI]
-    turns += [Turn("assistant", [TextPart(blank), CALL]), Turn("tool", [ToolResult("call_1", [TextPart(blank)])])]
-    body, losses = sent(Ask(NEW, turns, [LOOK]))
+    turns = [ChatMessage("system", [TextPart(blank)]), HI, ChatMessage("assistant", [TextPart(blank)]), HI]
+    turns += [ChatMessage("assistant", [TextPart(blank), CALL]), ChatMessage("tool", [ToolResult("call_1", [TextPart(blank)])])]
+    body, losses = sent(ChatRequest(NEW, turns, [LOOK]))
     assert [message["role"] for message in body["messages"]] == ["user", "assistant", "user"]
     assert "system" not in body
     assert not losses
@@ -139,17 +139,17 @@ def test_blank_texts(blank: str) -> None:
 
 def test_a_system_text_alone() -> None:
     """With nothing else to answer, the system's text is the user's."""
-    body, losses = sent(Ask(NEW, [Turn("system", [TextPart("Write a haiku.")])]))
+    body, losses = sent(ChatRequest(NEW, [ChatMessage("system", [TextPart("Write a haiku.")])]))
     assert body["messages"] == [{"role": "user", "content": "Write a haiku."}]
     assert losses["turns.system"].kind == "emulated"
 
 
 def test_a_prefill() -> None:
     """An answer to go on with ends without white space, and with the user's words for a model that takes none."""
-    turns = [HI, Turn("assistant", [TextPart("{ ")])]
-    body, _ = sent(Ask(OLD, turns))
+    turns = [HI, ChatMessage("assistant", [TextPart("{ ")])]
+    body, _ = sent(ChatRequest(OLD, turns))
     assert body["messages"][-1] == {"role": "assistant", "content": "{"}
-    body, losses = sent(Ask(NEW, turns))
+    body, losses = sent(ChatRequest(NEW, turns))
     assert body["messages"][-1]["role"] == "user"
     assert "turns.assistant.last" in losses
 
@@ -167,8 +167,8 @@ def test_a_prefill() -> None:
 )
 def test_media_by_their_bytes(part: Any, block: tuple[str, str]) -> None:
     """What bytes are is seen by their beginning, and what people call them is set right, in results too: no loss."""
-    result = Turn("tool", [ToolResult("call_1", [part])])
-    body, losses = sent(Ask(NEW, [Turn("user", [part]), Turn("assistant", [CALL]), result], [LOOK]))
+    result = ChatMessage("tool", [ToolResult("call_1", [part])])
+    body, losses = sent(ChatRequest(NEW, [ChatMessage("user", [part]), ChatMessage("assistant", [CALL]), result], [LOOK]))
     first, last = body["messages"][0]["content"][0], body["messages"][-1]["content"][0]["content"][0]
     assert (first["type"], first["source"]["media_type"]) == block
     assert first == last
@@ -189,11 +189,11 @@ def test_media_by_their_bytes(part: Any, block: tuple[str, str]) -> None:
 )
 def test_what_it_cannot_read_is_refused_by_name(part: Any) -> None:
     """Media of a kind that the API does not take, and files that another vendor holds, never go out: the caller is told."""
-    ask = Ask(NEW, [Turn("user", [TextPart("see"), part])], wire="openai-chat")
-    body, losses = sent(ask)
+    request = ChatRequest(NEW, [ChatMessage("user", [TextPart("see"), part])], wire="openai-chat")
+    body, losses = sent(request)
     assert body["messages"][0]["content"] == "see"
     with pytest.raises(BadInput):
-        settle(list(losses.values()), None)
+        apply_loss_policy(list(losses.values()), None)
 
 
 @pytest.mark.parametrize("strict", [True, None])
@@ -201,7 +201,7 @@ def test_schemas(strict: bool | None) -> None:
     """A tool's input says that it is an object; a schema that binds closes its objects and has no limits in it."""
     inner = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}}}
     tools = [Tool("a", None, {"properties": {"x": {"type": "array", "items": inner}}}, strict), Tool("b", None, {}), Tool("c")]
-    body, losses = sent(Ask(NEW, [HI], tools, format=Format("schema", inner)))
+    body, losses = sent(ChatRequest(NEW, [HI], tools, format=Format("schema", inner)))
     assert all(tool["input_schema"]["type"] == "object" for tool in body["tools"])
     assert body["output_config"]["format"]["schema"]["additionalProperties"] is False
     assert ("tools" in losses) == bool(strict)
@@ -213,7 +213,7 @@ def test_a_choice_of_schemas_at_the_top() -> None:
     """A tool whose input is one of several objects takes the fields of all, and requires what each of them requires."""
     one = {"type": "object", "properties": {"a": {"type": "string"}, "b": {}}, "required": ["a", "b"]}
     other = {"type": "object", "properties": {"a": {"type": "string"}, "c": {}}, "required": ["a", "c"]}
-    body, losses = sent(Ask(NEW, [HI], [Tool("t", None, {"oneOf": [one, other]})]))
+    body, losses = sent(ChatRequest(NEW, [HI], [Tool("t", None, {"oneOf": [one, other]})]))
     schema = body["tools"][0]["input_schema"]
     assert (sorted(schema["properties"]), schema["required"]) == (["a", "b", "c"], ["a"])
     assert "tools" in losses
@@ -224,22 +224,28 @@ class TestCalls:
 
     def test_without_a_result(self) -> None:
         """A call that nobody answered is told as one that failed."""
-        body, losses = sent(Ask(NEW, [HI, Turn("assistant", [CALL]), Turn("user", [TextPart("never mind")])], [LOOK]))
+        body, losses = sent(
+            ChatRequest(NEW, [HI, ChatMessage("assistant", [CALL]), ChatMessage("user", [TextPart("never mind")])], [LOOK])
+        )
         result, words = body["messages"][-1]["content"]
         assert (result["tool_use_id"], result["is_error"], words["text"]) == ("call_1", True, "never mind")
         assert "parts.call" in losses
 
     def test_without_a_call(self) -> None:
         """A result whose call was cut off is told in the user's words."""
-        body, losses = sent(Ask(NEW, [Turn("tool", [RESULT]), HI], [LOOK]))
+        body, losses = sent(ChatRequest(NEW, [ChatMessage("tool", [RESULT]), HI], [LOOK]))
         assert "x" in json.dumps(body["messages"][0])
         assert "turns.tool" in losses
 
     def test_ids_that_repeat(self) -> None:
         """Backends that number their calls anew in every turn: each call keeps its own result."""
-        round_of = [Turn("assistant", [CALL]), Turn("tool", [RESULT])]
+        round_of = [ChatMessage("assistant", [CALL]), ChatMessage("tool", [RESULT])]
         body, losses = sent(
-            Ask(NEW, [HI, *round_of, Turn("assistant", [CALL]), Turn("tool", [ToolResult("call_1", [TextPart("y")])])], [LOOK])
+            ChatRequest(
+                NEW,
+                [HI, *round_of, ChatMessage("assistant", [CALL]), ChatMessage("tool", [ToolResult("call_1", [TextPart("y")])])],
+                [LOOK],
+            )
         )
         ids = [message["content"][0].get("id") or message["content"][0]["tool_use_id"] for message in body["messages"][1:]]
         assert ids[0] == ids[1] != ids[2] == ids[3]
@@ -248,21 +254,27 @@ class TestCalls:
 
     def test_thoughts_that_were_lost(self) -> None:
         """A client that keeps no thoughts goes on with its tools, and the model does not think about that turn."""
-        turns = [HI, Turn("assistant", [CALL]), Turn("tool", [RESULT])]
-        body, losses = sent(Ask(OLD, turns, [LOOK], reasoning=Thinking("low"), max_tokens=8000))
+        turns = [HI, ChatMessage("assistant", [CALL]), ChatMessage("tool", [RESULT])]
+        body, losses = sent(ChatRequest(OLD, turns, [LOOK], reasoning=Thinking("low"), max_tokens=8000))
         assert "thinking" not in body
         assert "reasoning.effort" in losses
         body, losses = sent(
-            Ask(OLD, [HI, Turn("assistant", [SIGNED, CALL]), turns[2]], [LOOK], reasoning=Thinking("low"), max_tokens=8000)
+            ChatRequest(
+                OLD,
+                [HI, ChatMessage("assistant", [SIGNED, CALL]), turns[2]],
+                [LOOK],
+                reasoning=Thinking("low"),
+                max_tokens=8000,
+            )
         )
         assert (body["thinking"]["type"], losses) == ("enabled", {})
 
 
 def test_marks_of_what_to_cache() -> None:
     """Of more than four marks the first and the last three stay: what never changes, and the newest of what grows."""
-    turns = [Turn("system", [TextPart("s", cache="5m")])]
-    turns += [Turn("user", [TextPart(f"u{number}", cache="5m")]) for number in range(5)]
-    body, losses = sent(Ask(NEW, turns))
+    turns = [ChatMessage("system", [TextPart("s", cache="5m")])]
+    turns += [ChatMessage("user", [TextPart(f"u{number}", cache="5m")]) for number in range(5)]
+    body, losses = sent(ChatRequest(NEW, turns))
     marked = [block["text"] for block in [*body["system"], *body["messages"][0]["content"]] if "cache_control" in block]
     assert marked == ["s", "u2", "u3", "u4"]
     assert losses["cache"].detail == "2 of 6"
@@ -272,8 +284,8 @@ def test_marks_of_what_to_cache() -> None:
 def test_thoughts_of_another_vendor_alone_leave_no_empty_message(name: str) -> None:
     """A turn that holds nothing that a backend can read is left out of what goes to it."""
     spoken = wire(name)
-    sealed = Turn("assistant", [ReasoningPart(opaque=Opaque("elsewhere", "x", redacted=True))])
-    body = spoken.write_request(Ask("m", [HI, sealed, HI]))
+    sealed = ChatMessage("assistant", [ReasoningPart(opaque=Opaque("elsewhere", "x", redacted=True))])
+    body = spoken.write_request(ChatRequest("m", [HI, sealed, HI]))
     turns = body.get("messages") or body.get("input") or body.get("contents")
     assert turns is not None
     assert all(turn.get("role") in ("user", None) and (turn.get("content") or turn.get("parts")) for turn in turns), turns

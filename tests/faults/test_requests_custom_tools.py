@@ -8,22 +8,25 @@ from typing import Any
 
 import pytest
 
+from polychat.calls.info import CallInfo
 from polychat.errors import BadInput
 from polychat.events import Event, Finish, Text, ToolCallPiece
 from polychat.providers import Aichat, ChatgptDuo, ChatGptt, GPTalk, Local, Opchatgpts
-from polychat.providers._notes import Notes
-from polychat.types import Ask, TextPart, Tool, ToolCall, ToolResult, Turn
+from polychat.types import ChatMessage, ChatRequest, TextPart, Tool, ToolCall, ToolResult
 
 PATCH = '*** Begin\n"quoted" and ü'
 SITES = (Aichat, ChatgptDuo, ChatGptt, GPTalk, Opchatgpts)
 
 
-def asked() -> Ask:
+def asked() -> ChatRequest:
     turns = [
-        *[Turn("user", [TextPart("hi")]), Turn("assistant", [ToolCall("c1", "apply patch", PATCH, kind="custom")])],
-        *[Turn("tool", [ToolResult("c1", [TextPart("done")], "apply patch")]), Turn("user", [TextPart("again")])],
+        *[
+            ChatMessage("user", [TextPart("hi")]),
+            ChatMessage("assistant", [ToolCall("c1", "apply patch", PATCH, kind="custom")]),
+        ],
+        *[ChatMessage("tool", [ToolResult("c1", [TextPart("done")], "apply patch")]), ChatMessage("user", [TextPart("again")])],
     ]
-    return Ask("m", turns, tools=[Tool("apply patch", "Patches.", kind="custom", format={"type": "text"})])
+    return ChatRequest("m", turns, tools=[Tool("apply patch", "Patches.", kind="custom", format={"type": "text"})])
 
 
 class Scripted(Local):
@@ -43,8 +46,8 @@ class Scripted(Local):
 async def test_the_embedded_model_calls_a_custom_tool() -> None:
     """It is asked for a function with one text, which comes back as that text; an earlier call is told the same way."""
     Scripted.answer = json.dumps({"tool": "apply patch", "arguments": {"input": PATCH}})
-    notes = Notes("refuse")
-    events = [event async for batch in Scripted.answers(asked(), notes) for event in batch]
+    call_info = CallInfo("refuse")
+    events = [event async for batch in Scripted.answers(asked(), call_info) for event in batch]
     calls = [event for event in events if isinstance(event, ToolCallPiece)]
     assert [(call.name, call.kind) for call in calls] == [("apply patch", "custom")] * len(calls)
     assert "".join(call.arguments for call in calls) == PATCH
@@ -52,7 +55,7 @@ async def test_the_embedded_model_calls_a_custom_tool() -> None:
     form = settings["response_format"]["json_schema"]["schema"]["anyOf"][0]
     assert form["properties"]["arguments"]["required"] == ["input"]
     assert json.loads(messages[2]["content"]) == {"tool": "apply patch", "arguments": {"input": PATCH}}
-    assert "tools.custom" in {loss.field for loss in notes.losses if loss.kind == "emulated"}
+    assert "tools.custom" in {loss.field for loss in call_info.losses if loss.kind == "emulated"}
 
 
 @pytest.mark.parametrize("site", SITES, ids=lambda site: site.__name__)
@@ -65,8 +68,8 @@ async def test_a_chat_site_says_that_it_has_no_tools(site: Any) -> None:
             yield [Text("ok"), Finish("complete", "stop")]
 
     with pytest.raises(BadInput, match="apply patch"):
-        await anext(Offline.answers(asked(), Notes()))
-    notes = Notes("allow")
-    events = [event async for batch in Offline.answers(asked(), notes) for event in batch]
+        await anext(Offline.answers(asked(), CallInfo()))
+    call_info = CallInfo("allow")
+    events = [event async for batch in Offline.answers(asked(), call_info) for event in batch]
     assert events == [Text("ok"), Finish("complete", "stop")]
-    assert "tools.custom" in {loss.field for loss in notes.losses if loss.kind == "dropped"}
+    assert "tools.custom" in {loss.field for loss in call_info.losses if loss.kind == "dropped"}

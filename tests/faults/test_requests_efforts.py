@@ -6,20 +6,20 @@ from typing import Any
 
 import pytest
 
-from polychat.types import Ask, Effort, TextPart, Thinking, Turn
+from polychat.types import ChatMessage, ChatRequest, Effort, TextPart, Thinking
+from polychat.wire.contract import adjusted, names, wire
 from polychat.wire.efforts import ORDER, nearest, openai_efforts
 from polychat.wire.gemini.generations import rules_of
-from polychat.wire.ledger import Loss
-from polychat.wire.wires import adjusted, names, wire
+from polychat.wire.losses import Loss
 
 
 def sent(spoken: str, model: str, thinking: Thinking, vendor: str = "") -> tuple[dict[str, Any], list[Loss]]:
     """What of the body says how to think, and the losses."""
     it = wire(spoken)
-    ask = Ask(model, [Turn("user", [TextPart("hi")])], wire="anthropic", reasoning=thinking)
-    before = repr(ask)
-    better, losses = adjusted(it, ask, vendor or it.VENDOR)
-    assert repr(ask) == before, "the ask that was given stays as it is"
+    request = ChatRequest(model, [ChatMessage("user", [TextPart("hi")])], wire="anthropic", reasoning=thinking)
+    before = repr(request)
+    better, losses = adjusted(it, request, vendor or it.VENDOR)
+    assert repr(request) == before, "the ask that was given stays as it is"
     body = it.write_request(better, vendor=vendor or it.VENDOR)
     found = body.get("generationConfig", {}).get("thinkingConfig") or body.get("reasoning") or {}
     return found or ({"effort": body["reasoning_effort"]} if "reasoning_effort" in body else {}), losses

@@ -8,32 +8,32 @@ from typing import Any
 
 import pytest
 
-from polychat.providers import Notes
-from polychat.types import Ask, FilePart, Format, ImagePart, TextPart, Tool, ToolCall, ToolResult, Turn
+from polychat.providers import CallInfo
+from polychat.types import ChatMessage, ChatRequest, FilePart, Format, ImagePart, TextPart, Tool, ToolCall, ToolResult
 from polychat.wire import gemini
-from polychat.wire.ledger import Loss
-from polychat.wire.ledger import losses as losses_of
-from polychat.wire.wires import names
-from polychat.wire.wires import wire as spoken
+from polychat.wire.contract import names
+from polychat.wire.contract import wire as spoken
+from polychat.wire.losses import Loss
+from polychat.wire.losses import losses as losses_of
 
-from ..furniture import specs
+from ..support import specs
 
 PIXEL = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
 JPEG = b"\xff\xd8\xff\xe0" + bytes(20)
 
 
-def sent(ask: Ask) -> tuple[dict[str, Any], list[Loss]]:
+def sent(request: ChatRequest) -> tuple[dict[str, Any], list[Loss]]:
     """The body as a vendor of this wire gets it, which its own document allows; and the losses."""
-    before = repr(ask)
-    better, losses = gemini.adjusted(ask)
-    assert repr(ask) == before, "the ask that was given stays as it is"
+    before = repr(request)
+    better, losses = gemini.adjusted(request)
+    assert repr(request) == before, "the ask that was given stays as it is"
     body = gemini.write_request(better)
     assert specs.wrong(*specs.REQUESTS["gemini"], {"model": "models/m", **body}) == []
     return body, losses
 
 
-def asked(*parts: Any, **more: Any) -> Ask:
-    return Ask("gemini-3-pro", [Turn("user", list(parts) or [TextPart("hi")])], wire="openai-chat", **more)
+def asked(*parts: Any, **more: Any) -> ChatRequest:
+    return ChatRequest("gemini-3-pro", [ChatMessage("user", list(parts) or [TextPart("hi")])], wire="openai-chat", **more)
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 6, 9])
@@ -69,23 +69,27 @@ def test_a_tier_goes_out_in_the_apis_words(tier: str, goes: str | None, told: in
 def test_an_image_is_called_what_it_is(data: bytes, called: str, goes: str, within: bool) -> None:
     """By its bytes, else by the registered name of what it is called; in results of tools too."""
     image = ImagePart(data=data, media_type=called)
-    ask = asked(image)
+    request = asked(image)
     if within:
-        ask.turns = [*asked().turns, Turn("assistant", [ToolCall("c", "f")]), Turn("tool", [ToolResult("c", [image])])]
-    body, losses = sent(ask)
+        request.turns = [
+            *asked().turns,
+            ChatMessage("assistant", [ToolCall("c", "f")]),
+            ChatMessage("tool", [ToolResult("c", [image])]),
+        ]
+    body, losses = sent(request)
     assert f"'mimeType': '{goes}'" in str(body)
     assert losses == []
 
 
 def test_no_message_goes_out_empty() -> None:
     """Empty texts are left out, and with them the turns that hold nothing else."""
-    ask = asked()
-    ask.turns = [
-        Turn("user", [TextPart("hi")]),
-        Turn("assistant", [TextPart("")]),
-        Turn("user", [TextPart(""), TextPart("go on")]),
+    request = asked()
+    request.turns = [
+        ChatMessage("user", [TextPart("hi")]),
+        ChatMessage("assistant", [TextPart("")]),
+        ChatMessage("user", [TextPart(""), TextPart("go on")]),
     ]
-    body, losses = sent(ask)
+    body, losses = sent(request)
     assert [[part["text"] for part in one["parts"]] for one in body["contents"]] == [["hi"], ["go on"]]
     assert losses == []
 
@@ -97,12 +101,12 @@ def test_geminis_defaults_said_aloud_are_no_loss_elsewhere(wire: str) -> None:
         "contents": [{"parts": [{"text": "hi"}]}],
         "generationConfig": {"candidateCount": 1, "responseModalities": ["TEXT"]},
     }
-    fates, vendor = spoken(wire).FATES, spoken(wire).VENDOR
-    ask = gemini.read_request(json.dumps(body).encode(), model="m")
-    assert losses_of(ask, fates, wire, vendor) == []
+    support_table, vendor = spoken(wire).SUPPORT, spoken(wire).VENDOR
+    request = gemini.read_request(json.dumps(body).encode(), model="m")
+    assert losses_of(request, support_table, wire, vendor) == []
     body["generationConfig"] = {"responseModalities": ["TEXT", "IMAGE"]}
-    ask = gemini.read_request(json.dumps(body).encode(), model="m")
-    assert [loss.field for loss in losses_of(ask, fates, wire, vendor)] == ["extra.foreign"]
+    request = gemini.read_request(json.dumps(body).encode(), model="m")
+    assert [loss.field for loss in losses_of(request, support_table, wire, vendor)] == ["extra.foreign"]
 
 
 @pytest.mark.parametrize("wire", names())
@@ -110,20 +114,20 @@ def test_a_file_that_another_vendor_holds_is_not_sent(wire: str) -> None:
     """Where it is allowed to be lost it is told, and its id goes to nobody: of a user and of a tool."""
     file = FilePart(id="file-of-another")
     turns = [
-        *[Turn("user", [TextPart("hi"), file]), Turn("assistant", [ToolCall("c", "f", "{}")])],
-        *[Turn("tool", [ToolResult("c", [TextPart("x"), file], "f")]), Turn("user", [TextPart("and?")])],
+        *[ChatMessage("user", [TextPart("hi"), file]), ChatMessage("assistant", [ToolCall("c", "f", "{}")])],
+        *[ChatMessage("tool", [ToolResult("c", [TextPart("x"), file], "f")]), ChatMessage("user", [TextPart("and?")])],
     ]
-    ask, notes = Ask("m", turns, wire="anthropic" if wire != "anthropic" else "openai-chat"), Notes("allow")
-    better = notes.settle(ask, spoken(wire).FATES, wire, spoken(wire).VENDOR)
-    assert "parts.file.id.foreign" in [loss.field for loss in notes.losses]
+    request, call_info = ChatRequest("m", turns, wire="anthropic" if wire != "anthropic" else "openai-chat"), CallInfo("allow")
+    better = call_info.apply_loss_policy(request, spoken(wire).SUPPORT, wire, spoken(wire).VENDOR)
+    assert "parts.file.id.foreign" in [loss.field for loss in call_info.losses]
     assert "file-of-another" not in str(spoken(wire).write_request(better))
 
 
 def test_the_clients_own_words_go_as_they_are() -> None:
     """What came on Gemini's own wire is for the API to judge."""
-    ask = asked(ImagePart(data=JPEG, media_type="image/jpg"), stop=list("abcdefg"), service_tier="turbo")
-    ask.wire = gemini.NAME
-    assert gemini.adjusted(ask) == (ask, [])
+    request = asked(ImagePart(data=JPEG, media_type="image/jpg"), stop=list("abcdefg"), service_tier="turbo")
+    request.wire = gemini.NAME
+    assert gemini.adjusted(request) == (request, [])
 
 
 def test_limits_that_are_null_are_left_out() -> None:

@@ -10,15 +10,27 @@ import pytest
 
 from polychat.backends.builtin import known
 from polychat.backends.fitting import BRIDGE, call_id, fitted, fitted_as_it_came
-from polychat.providers._notes import Notes
-from polychat.types import Ask, FilePart, ImagePart, Opaque, ReasoningPart, TextPart, Thinking, Tool, ToolCall, ToolResult, Turn
+from polychat.calls.info import CallInfo
+from polychat.types import (
+    ChatMessage,
+    ChatRequest,
+    FilePart,
+    ImagePart,
+    Opaque,
+    ReasoningPart,
+    TextPart,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
 from polychat.wire import openai_chat as wire
-from polychat.wire.ledger import losses
-from polychat.wire.wires import names
-from polychat.wire.wires import wire as wire_of
+from polychat.wire.contract import names
+from polychat.wire.contract import wire as wire_of
+from polychat.wire.losses import losses
 
-from ..furniture.gateways import asking, completion, configured, gateway
-from ..furniture.server import Say, Seen
+from ..support.gateways import asking, completion, configured, gateway
+from ..support.server import Say, Seen
 
 ASKED = [{"role": "user", "content": "hi"}]
 DEFAULTS: dict[str, Any] = {
@@ -38,17 +50,17 @@ DEFAULTS: dict[str, Any] = {
 @pytest.mark.parametrize("name", names())
 def test_a_default_said_aloud_is_no_loss(name: str) -> None:
     """What says only what is so without it is neither refused nor told as lost, on any wire."""
-    ask = wire.read_request(json.dumps({"model": "m", "messages": ASKED, **DEFAULTS}).encode())
+    request = wire.read_request(json.dumps({"model": "m", "messages": ASKED, **DEFAULTS}).encode())
     spoken = wire_of(name)
-    assert losses(ask, spoken.FATES, spoken.NAME, "v") == []
+    assert losses(request, spoken.SUPPORT, spoken.NAME, "v") == []
 
 
 def test_a_default_that_a_vendor_refuses_is_dropped_without_a_word() -> None:
     """Groq takes no ``logprobs``: false is what it does, and true is a loss."""
     for value, lost in ((False, []), (True, ["logprobs"])):
-        notes = Notes("allow")
-        assert "logprobs" not in fitted({"logprobs": value}, known()["groq"], notes)
-        assert [loss.field for loss in notes.losses] == lost
+        call_info = CallInfo("allow")
+        assert "logprobs" not in fitted({"logprobs": value}, known()["groq"], call_info)
+        assert [loss.field for loss in call_info.losses] == lost
 
 
 ROWS = [row.name for row in known().values() if row.wire == "openai-chat" and (row.message_drop or row.reasoning or row.rename)]
@@ -99,8 +111,8 @@ def test_ids_of_calls_as_mistral_wants_them() -> None:
     messages = [{"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": call["id"], "content": "x"}]
     row = known()["mistral"]
     raw = {"messages": json.dumps(messages).encode()}
-    passed = fitted_as_it_came(raw, Notes(), row)["messages"]
-    written = fitted({"messages": messages}, row, Notes())["messages"]
+    passed = fitted_as_it_came(raw, CallInfo(), row)["messages"]
+    written = fitted({"messages": messages}, row, CallInfo())["messages"]
     for made in (passed, written):
         name = made[0]["tool_calls"][0]["id"]
         assert len(name) == 9
@@ -112,9 +124,9 @@ def test_ids_of_calls_as_mistral_wants_them() -> None:
 
 def test_stops_within_the_limit() -> None:
     """OpenAI takes four: the first four go out, and that is told."""
-    notes = Notes()
-    assert fitted({"stop": list("abcde")}, known()["openai"], notes)["stop"] == list("abcd")
-    assert [loss.field for loss in notes.losses] == ["stop"]
+    call_info = CallInfo()
+    assert fitted({"stop": list("abcde")}, known()["openai"], call_info)["stop"] == list("abcd")
+    assert [loss.field for loss in call_info.losses] == ["stop"]
 
 
 @pytest.mark.parametrize("comes_as_it_was", [False, True])
@@ -127,17 +139,17 @@ def test_the_assistant_speaks_between_a_result_and_the_user(comes_as_it_was: boo
     result = {"role": "tool", "tool_call_id": "abcDEF123", "content": "x"}
     user, answer = {"role": "user", "content": "and?"}, {"role": "assistant", "content": "Well."}
     said = [user, call, result, result, user, call, result, answer, user, call, result]
-    notes = Notes()
+    call_info = CallInfo()
     for name, expected in (
         ("mistral", [*said[:4], {"role": "assistant", "content": BRIDGE}, *said[4:]]),
         ("openai", said),
     ):
         if comes_as_it_was:
-            made = fitted_as_it_came({"messages": json.dumps(said).encode()}, notes, known()[name])["messages"]
+            made = fitted_as_it_came({"messages": json.dumps(said).encode()}, call_info, known()[name])["messages"]
         else:
-            made = fitted({"messages": [dict(one) for one in said]}, known()[name], notes)["messages"]
+            made = fitted({"messages": [dict(one) for one in said]}, known()[name], call_info)["messages"]
         assert (json.loads(made) if isinstance(made, bytes) else made) == expected
-    assert [(loss.field, loss.kind) for loss in notes.losses] == [("turns.tool", "emulated")]
+    assert [(loss.field, loss.kind) for loss in call_info.losses] == [("turns.tool", "emulated")]
 
 
 def test_roles_that_a_server_does_not_know() -> None:
@@ -149,13 +161,13 @@ def test_roles_that_a_server_does_not_know() -> None:
     ]
 
     row = replace(known()["vllm"], developer=False, one_system=True)
-    made = fitted({"messages": [dict(message) for message in said]}, row, Notes())["messages"]
+    made = fitted({"messages": [dict(message) for message in said]}, row, CallInfo())["messages"]
     assert made == [
         {"role": "system", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "c"}]},
         {"role": "user", "content": "b"},
     ]
     untouched = [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}]
-    assert fitted({"messages": untouched}, row, Notes())["messages"] == untouched
+    assert fitted({"messages": untouched}, row, CallInfo())["messages"] == untouched
 
 
 @pytest.mark.parametrize("more", [{}, {"type": "function"}, {"type": "custom"}])
@@ -163,8 +175,8 @@ def test_tools_of_anthropics_shape_keep_their_schema(more: dict[str, Any]) -> No
     """Some send ``{"name", "input_schema"}`` here."""
     schema = {"type": "object", "properties": {"x": {"type": "string"}}}
     tool = {"name": "f", "description": "d", "input_schema": schema, **more}
-    ask = wire.read_request(json.dumps({"model": "m", "messages": ASKED, "tools": [tool]}).encode())
-    assert ask.tools == [Tool("f", "d", schema)]
+    request = wire.read_request(json.dumps({"model": "m", "messages": ASKED, "tools": [tool]}).encode())
+    assert request.tools == [Tool("f", "d", schema)]
 
 
 @pytest.mark.parametrize(
@@ -178,44 +190,56 @@ def test_tools_of_anthropics_shape_keep_their_schema(more: dict[str, Any]) -> No
 )
 def test_thinking_in_anthropics_words(said: dict[str, Any], wanted: Thinking) -> None:
     """It is understood with and without a budget, and goes on as it came on this wire."""
-    ask = wire.read_request(json.dumps({"model": "m", "messages": ASKED, "thinking": said}).encode())
-    assert ask.reasoning == wanted
-    assert wire.write_request(ask)["thinking"] == said
-    assert [loss for loss in losses(ask, wire_of("anthropic").FATES, "anthropic", "anthropic") if loss.kind == "dropped"] == []
+    request = wire.read_request(json.dumps({"model": "m", "messages": ASKED, "thinking": said}).encode())
+    assert request.reasoning == wanted
+    assert wire.write_request(request)["thinking"] == said
+    assert [
+        loss for loss in losses(request, wire_of("anthropic").SUPPORT, "anthropic", "anthropic") if loss.kind == "dropped"
+    ] == []
 
 
 @pytest.mark.parametrize("name", ["openai-chat", "openai-responses"])
 @pytest.mark.parametrize("letters", [64, 65, 155])
 def test_a_long_name_of_whoever_asks(name: str, letters: int) -> None:
     """What is over the limit goes out as a hash, always the same."""
-    user = wire_of(name).write_request(Ask("m", [Turn("user", [TextPart("x")])], user="u" * letters))["user"]
+    user = wire_of(name).write_request(ChatRequest("m", [ChatMessage("user", [TextPart("x")])], user="u" * letters))["user"]
     assert len(user) == 64
     assert (user == "u" * letters) == (letters == 64)
 
 
 def test_nothing_becomes_an_empty_message() -> None:
     """A turn of which only another vendor reads anything is left out, and told."""
-    turns = [Turn("user", [TextPart("a")]), Turn("assistant", [ReasoningPart("", Opaque("anthropic", "x", redacted=True))])]
-    ask = Ask("m", [*turns, Turn("user", [TextPart("b")])], wire="anthropic")
-    assert [message["content"] for message in wire.write_request(ask)["messages"]] == ["a", "b"]
-    assert [loss.field for loss in losses(ask, wire.FATES, wire.NAME, "openai")] == ["parts.opaque.foreign"]
+    turns = [
+        ChatMessage("user", [TextPart("a")]),
+        ChatMessage("assistant", [ReasoningPart("", Opaque("anthropic", "x", redacted=True))]),
+    ]
+    request = ChatRequest("m", [*turns, ChatMessage("user", [TextPart("b")])], wire="anthropic")
+    assert [message["content"] for message in wire.write_request(request)["messages"]] == ["a", "b"]
+    assert [loss.field for loss in losses(request, wire.SUPPORT, wire.NAME, "openai")] == ["parts.opaque.foreign"]
 
 
 @pytest.mark.parametrize("name", names())
 def test_a_file_that_another_vendor_holds(name: str) -> None:
     """It is told on every wire but those of the vendor that holds it, in results of tools too."""
     result = ToolResult("a", [FilePart(id="file-1")])
-    turns = [Turn("user", [FilePart(id="file-1")]), Turn("assistant", [ToolCall("a", "f")]), Turn("tool", [result])]
+    turns = [
+        ChatMessage("user", [FilePart(id="file-1")]),
+        ChatMessage("assistant", [ToolCall("a", "f")]),
+        ChatMessage("tool", [result]),
+    ]
     spoken = wire_of(name)
     for turn in (turns[0], turns[2]):
-        ask = Ask("m", [turns[0], turns[1], turn], wire="openai-chat")
-        told = [loss.field for loss in losses(ask, spoken.FATES, name, "v")]
+        request = ChatRequest("m", [turns[0], turns[1], turn], wire="openai-chat")
+        told = [loss.field for loss in losses(request, spoken.SUPPORT, name, "v")]
         assert ("parts.file.id.foreign" in told) == (not name.startswith("openai"))
 
 
 def test_an_image_by_url_in_a_result_before_ollama() -> None:
     """The API takes images by their bytes: one that would vanish is told."""
     result = ToolResult("a", [TextPart("x"), ImagePart(url="https://a.example/x.png")])
-    ask = Ask("m", [Turn("user", [TextPart("a")]), Turn("assistant", [ToolCall("a", "f")]), Turn("tool", [result])])
+    request = ChatRequest(
+        "m",
+        [ChatMessage("user", [TextPart("a")]), ChatMessage("assistant", [ToolCall("a", "f")]), ChatMessage("tool", [result])],
+    )
     spoken = wire_of("ollama")
-    assert "parts.image.url" in [loss.field for loss in losses(ask, spoken.FATES, "ollama", "ollama")]
+    assert "parts.image.url" in [loss.field for loss in losses(request, spoken.SUPPORT, "ollama", "ollama")]

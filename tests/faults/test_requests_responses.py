@@ -7,28 +7,28 @@ from typing import Any
 
 import pytest
 
-from polychat.types import Ask, Opaque, ReasoningPart, TextPart, ToolCall, ToolResult, Turn
+from polychat.types import ChatMessage, ChatRequest, Opaque, ReasoningPart, TextPart, ToolCall, ToolResult
 from polychat.wire import openai_responses as spoken
-from polychat.wire.wires import names
+from polychat.wire.contract import names
 
-from ..furniture.doors import Door
-from ..furniture.fronts import HELLO, before, house
-from ..furniture.gateways import asking
+from ..support.doors import Door
+from ..support.fronts import HELLO, before, house
+from ..support.gateways import asking
 
-HI = Turn("user", [TextPart("hi")])
+HI = ChatMessage("user", [TextPart("hi")])
 OTHERS = [name for name in names() if name != spoken.NAME]
 
 
-def sent(ask: Ask, vendor: str = "openai") -> tuple[dict[str, Any], dict[str, str]]:
+def sent(chat_request: ChatRequest, vendor: str = "openai") -> tuple[dict[str, Any], dict[str, str]]:
     """The body that goes out, and what is told of it, by field."""
-    better, losses = spoken.adjusted(ask, vendor)
+    better, losses = spoken.adjusted(chat_request, vendor)
     return spoken.write_request(better, vendor), {loss.field: loss.kind for loss in losses}
 
 
 @pytest.mark.parametrize("wire", OTHERS)
 def test_thoughts_are_asked_for_in_a_form_that_travels(wire: str) -> None:
     """From every other door nothing is stored and thoughts come encrypted: else they are lost between calls. It is no loss."""
-    body, told = sent(Ask("gpt-5.5", [HI], wire=wire))
+    body, told = sent(ChatRequest("gpt-5.5", [HI], wire=wire))
     assert body["store"] is False
     assert body["include"] == ["reasoning.encrypted_content"]
     assert told == {}
@@ -37,23 +37,25 @@ def test_thoughts_are_asked_for_in_a_form_that_travels(wire: str) -> None:
 @pytest.mark.parametrize("wire", [None, spoken.NAME])
 def test_who_speaks_the_wire_decides_what_is_stored(wire: str | None) -> None:
     """The library and the wire's own door can go on from a stored reply: there the backend's rule holds."""
-    assert "store" not in sent(Ask("gpt-5.5", [HI], wire=wire))[0]
+    assert "store" not in sent(ChatRequest("gpt-5.5", [HI], wire=wire))[0]
 
 
 @pytest.mark.parametrize(
-    ("ask", "vendor", "store", "include"),
+    ("chat_request", "vendor", "store", "include"),
     [
-        (Ask("gpt-5.5", [HI], wire="openai-chat", store=True), "openai", True, None),
-        (Ask("gpt-4o", [HI], wire="openai-chat"), "openai", False, None),
-        (Ask("gpt-5.5", [HI], wire="openai-chat"), "azure-openai-responses", False, ["reasoning.encrypted_content"]),
-        (Ask("ours", [HI], wire="openai-chat"), "azure-openai-responses", None, None),
-        (Ask("gpt-5.5", [HI], wire="openai-chat"), "vllm-responses", None, None),
+        (ChatRequest("gpt-5.5", [HI], wire="openai-chat", store=True), "openai", True, None),
+        (ChatRequest("gpt-4o", [HI], wire="openai-chat"), "openai", False, None),
+        (ChatRequest("gpt-5.5", [HI], wire="openai-chat"), "azure-openai-responses", False, ["reasoning.encrypted_content"]),
+        (ChatRequest("ours", [HI], wire="openai-chat"), "azure-openai-responses", None, None),
+        (ChatRequest("gpt-5.5", [HI], wire="openai-chat"), "vllm-responses", None, None),
     ],
     ids=["asked to store", "a model without thoughts", "Azure", "a deployment of unknown kind", "another vendor"],
 )
-def test_only_where_it_is_understood(ask: Ask, vendor: str, store: bool | None, include: list[str] | None) -> None:
+def test_only_where_it_is_understood(
+    chat_request: ChatRequest, vendor: str, store: bool | None, include: list[str] | None
+) -> None:
     """A client's own word holds, and models and vendors that refuse the wish are not sent it."""
-    body, _ = sent(ask, vendor)
+    body, _ = sent(chat_request, vendor)
     assert (body.get("store"), body.get("include")) == (store, include)
 
 
@@ -63,16 +65,16 @@ def test_long_ids_of_calls_are_shortened_alike(wire: str | None) -> None:
     long, other = "x" * 65, "x" * 66
     calls = [ToolCall(name, "f", "{}", Opaque("openai", "c2ln")) for name in (long, other, "short")]
     results = [ToolResult(name, [TextPart("1")], "f") for name in (long, other, "short")]
-    ask = Ask("gpt-5.5", [HI, Turn("assistant", [*calls]), Turn("tool", [*results])], wire=wire)
-    items = sent(ask)[0]["input"]
+    chat_request = ChatRequest("gpt-5.5", [HI, ChatMessage("assistant", [*calls]), ChatMessage("tool", [*results])], wire=wire)
+    items = sent(chat_request)[0]["input"]
     called = [item["call_id"] for item in items if item["type"] == "function_call"]
     assert called == [item["call_id"] for item in items if item["type"] == "function_call_output"]
     assert len(set(called)) == 3
     assert called[2] == "short"
     assert max(map(len, called)) <= 64
-    assert called == [item["call_id"] for item in sent(ask)[0]["input"] if item["type"] == "function_call"]
-    assert ask.turns[1].parts[0].id == long  # type: ignore[union-attr]
-    assert spoken.read_request(json.dumps(sent(ask)[0]).encode()).turns[1].parts[0].opaque is not None  # type: ignore[union-attr]
+    assert called == [item["call_id"] for item in sent(chat_request)[0]["input"] if item["type"] == "function_call"]
+    assert chat_request.turns[1].parts[0].id == long  # type: ignore[union-attr]
+    assert spoken.read_request(json.dumps(sent(chat_request)[0]).encode()).turns[1].parts[0].opaque is not None  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -80,17 +82,21 @@ def test_long_ids_of_calls_are_shortened_alike(wire: str | None) -> None:
 )
 def test_a_limit_below_the_least_is_raised_and_told(wire: str | None, most: int, told: str | None) -> None:
     """OpenAI takes 16 tokens and more; who speaks its wire hears that from itself, and other servers take fewer."""
-    body, losses = sent(Ask("gpt-5.5", [HI], wire=wire, max_tokens=3))
+    body, losses = sent(ChatRequest("gpt-5.5", [HI], wire=wire, max_tokens=3))
     assert body["max_output_tokens"] == most
     assert losses.get("max_tokens") == told
-    assert sent(Ask("m", [HI], wire=wire, max_tokens=3), "vllm-responses")[0]["max_output_tokens"] == 3
+    assert sent(ChatRequest("m", [HI], wire=wire, max_tokens=3), "vllm-responses")[0]["max_output_tokens"] == 3
 
 
 def test_texts_of_an_assistants_turn_are_one() -> None:
     """Several would be parts of an output item, which is incomplete without an id; thoughts and calls stay between them."""
     thought = ReasoningPart("", Opaque("openai", "c2ln", "rs_1"))
-    said = Turn("assistant", [TextPart("a"), TextPart("b"), thought, TextPart("c"), TextPart("d"), ToolCall("1", "f", "{}")])
-    items = sent(Ask("gpt-5.5", [HI, said, Turn("tool", [ToolResult("1", [TextPart("x")])])], wire="anthropic"))[0]["input"]
+    said = ChatMessage(
+        "assistant", [TextPart("a"), TextPart("b"), thought, TextPart("c"), TextPart("d"), ToolCall("1", "f", "{}")]
+    )
+    items = sent(ChatRequest("gpt-5.5", [HI, said, ChatMessage("tool", [ToolResult("1", [TextPart("x")])])], wire="anthropic"))[
+        0
+    ]["input"]
     assert [item.get("content") for item in items if item["type"] == "message"] == ["hi", "ab", "cd"]
     assert [item["type"] for item in items[1:5]] == ["message", "reasoning", "message", "function_call"]
 
@@ -110,8 +116,8 @@ async def test_what_another_backend_keeps_is_refused_by_name(field: str, wire: s
 @pytest.mark.parametrize("conversation", ["conv_1", {"id": "conv_1"}])
 def test_a_response_names_its_conversation_as_an_object(conversation: object) -> None:
     """Whichever way the ask named it."""
-    ask = spoken.read_request(json.dumps({"model": "m", "input": "hi", "conversation": conversation}).encode())
-    write = spoken.writer(ask, "one", 1)
+    chat_request = spoken.read_request(json.dumps({"model": "m", "input": "hi", "conversation": conversation}).encode())
+    write = spoken.writer(chat_request, "one", 1)
     write.write([*HELLO[1], *HELLO[3]])
     assert json.loads(write.end())["conversation"] == {"id": "conv_1"}
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ..furniture import specs
-from ..furniture.gateways import asking, configured, fault, gateway, row
+from ..support import specs
+from ..support.gateways import asking, configured, fault, gateway, row
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}

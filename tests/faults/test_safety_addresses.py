@@ -23,13 +23,13 @@ from polychat.gateway.process.source import ConfigSource
 from polychat.gateway.runtime import Runtime
 from polychat.providers import Vendor, every, find, resolve
 from polychat.routing import Health, ModelResolver
-from polychat.types import Ask, TextPart, Turn
+from polychat.types import ChatMessage, ChatRequest, TextPart
 from polychat.wire.embeddings import Embed
 
-from ..furniture.doors import Door
-from ..furniture.gateways import ASKS, BASES, asking, configured, gateway
-from ..furniture.server import Say, Seen
-from ..test_cli import run
+from ..cli.test_cli import run
+from ..support.doors import Door
+from ..support.gateways import ASKS, BASES, asking, configured, gateway
+from ..support.server import Say, Seen
 
 HELLO = [{"role": "user", "content": "hi"}]
 ANSWER = [[Text("hello")], [Finish("complete", "stop")]]
@@ -77,7 +77,7 @@ WAYS: dict[str, Callable[[type[Vendor]], Any]] = {
     "events": _events,
     "list_models": lambda vendor: vendor.list_models(),
     "embed": lambda vendor: vendor.embed(Embed("m", ["hi"])),
-    "count": lambda vendor: vendor.count(Ask("m", [Turn("user", [TextPart("hi")])])),
+    "count": lambda vendor: vendor.count(ChatRequest("m", [ChatMessage("user", [TextPart("hi")])])),
 }
 """Every public way to ask a vendor."""
 

@@ -16,8 +16,8 @@ from polychat.gateway.paths import DIALECTS, ENDPOINTS
 from polychat.gateway.sites import Sites, echo
 from polychat.routing.resolve import LONGEST
 
-from ..furniture.gateways import Running, asking, configured, gateway, good, row
-from ..furniture.sites import running
+from ..support.gateways import Running, asking, configured, gateway, good, row
+from ..support.sites import running
 
 POSTS = sorted(path for path, endpoint in ENDPOINTS.items() if endpoint.method == "POST")
 BODY = {

@@ -18,15 +18,15 @@ from polychat.backends import vendor
 from polychat.events import Event, Finish, Start, Text
 from polychat.gateway.dialects import dialect as doors
 from polychat.gateway.paths import DIALECTS
-from polychat.types import Ask, AudioPart, FilePart, ImagePart, Part, TextPart, Tool, ToolCall, ToolResult, Turn
-from polychat.wire import _json
+from polychat.types import AudioPart, ChatMessage, ChatRequest, FilePart, ImagePart, Part, TextPart, Tool, ToolCall, ToolResult
+from polychat.wire import json_text
+from polychat.wire.contract import names, wire
 from polychat.wire.placeholders import LEAST, with_placeholders
-from polychat.wire.wires import names, wire
 
-from ..furniture.doors import Door
-from ..furniture.fronts import HELLO, before, house, site
-from ..furniture.gateways import Answer, Running, asking, configured, gateway, row
-from ..furniture.worst import is_linear
+from ..support.doors import Door
+from ..support.fronts import HELLO, before, house, site
+from ..support.gateways import Answer, Running, asking, configured, gateway, row
+from ..support.worst import is_linear
 
 IMAGE = 8 << 20
 COPIES = 3.0
@@ -40,28 +40,28 @@ each_wire = pytest.mark.parametrize("come", names())
 each_other = pytest.mark.parametrize("to", names())
 
 
-def with_media(*media: Part) -> Ask:
+def with_media(*media: Part) -> ChatRequest:
     """A request with a tool that was called, and media."""
     tool = Tool("f", "d", {"type": "object", "properties": {"a": {"type": "string"}}})
     called = [
-        Turn("user", [TextPart("look")]),
-        Turn("assistant", [ToolCall("call_1", "f", '{"a":"b"}')]),
-        Turn("tool", [ToolResult("call_1", [TextPart("r")], "f")]),
+        ChatMessage("user", [TextPart("look")]),
+        ChatMessage("assistant", [ToolCall("call_1", "f", '{"a":"b"}')]),
+        ChatMessage("tool", [ToolResult("call_1", [TextPart("r")], "f")]),
     ]
-    return Ask("m", [*called, Turn("user", [TextPart("what is it"), *media])], [tool], max_tokens=9)
+    return ChatRequest("m", [*called, ChatMessage("user", [TextPart("what is it"), *media])], [tool], max_tokens=9)
 
 
-def request(come: str, ask: Ask, *, stream: bool = False) -> tuple[str, bytes]:
+def request(come: str, chat_request: ChatRequest, *, stream: bool = False) -> tuple[str, bytes]:
     """The ask as a client of this wire sends it to a gateway: path and body."""
     path, plain = asking(come, stream=stream)
-    said = wire(come).write_request(ask, vendor=wire(come).VENDOR)
-    return path, _json.encoded({**said, **{name: plain[name] for name in ("model", "stream") if name in plain}})
+    said = wire(come).write_request(chat_request, vendor=wire(come).VENDOR)
+    return path, json_text.encoded({**said, **{name: plain[name] for name in ("model", "stream") if name in plain}})
 
 
 @asynccontextmanager
 async def forgetful(to: str) -> AsyncGenerator[tuple[str, list[int]], None]:
     """A backend that keeps nothing of what it is sent but its size; its URL, and the sizes."""
-    writer = wire(to).writer(Ask("m", []), "one", 1)
+    writer = wire(to).writer(ChatRequest("m", []), "one", 1)
     reply: list[Event] = [Start("a", "m"), Text("x"), Finish("complete", "stop")]
     said = writer.write(reply) + writer.end()
     sizes: list[int] = []
@@ -124,8 +124,8 @@ def test_reading_and_writing_hold_an_image_few_times(come: str, to: str) -> None
     _, body = request(come, with_media(ImagePart(data=PNG + bytes(IMAGE), media_type="image/png")))
     tracemalloc.start()
     try:
-        ask = reads.read_request(body, model="m", stream=True)
-        sent = _json.encoded(writes.write_request(ask, vendor="nobody"))
+        chat_request = reads.read_request(body, model="m", stream=True)
+        sent = json_text.encoded(writes.write_request(chat_request, vendor="nobody"))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -228,8 +228,8 @@ async def test_base64_elsewhere_in_a_request(to: str, monkeypatch: pytest.Monkey
 
 async def test_another_backend_is_asked_the_same() -> None:
     """One that speaks another wire, one that speaks the same after that has failed, and another again."""
-    ask = with_media(ImagePart(data=SMALL, media_type="image/png"))
-    path, body = request("openai-chat", ask)
+    chat_request = with_media(ImagePart(data=SMALL, media_type="image/png"))
+    path, body = request("openai-chat", chat_request)
     kinds = ("anthropic", "openai-chat", "gemini")
     backends = {f"b{number}": (kind, Door(kind, HELLO, fault=BUSY)) for number, kind in enumerate(kinds)}
     route = tuple(f"{name}/small" for name in backends)
@@ -314,8 +314,8 @@ async def test_others_are_served_between_the_steps_of_a_large_body(come: str, to
     try:
         for size in (9, 2 << 20):
             at.clear()
-            ask = with_media(TextPart("x" * size))
-            await heard(to, request(come, ask))
+            chat_request = with_media(TextPart("x" * size))
+            await heard(to, request(come, chat_request))
             steps = len(at)
             assert steps == 1 if come == to else steps == 3
             assert len(set(at)) == (1 if size == 9 else steps)

@@ -22,10 +22,10 @@ from polychat.gateway.sites import Sites, echo
 from polychat.http.body import Body
 from polychat.http.pool.pool import pool
 from polychat.transport import StreamSession
-from polychat.wire.answering import Question
+from polychat.wire.answering import SiteRequest
 from polychat.wire.reading import complete
 
-from ..furniture.gateways import (
+from ..support.gateways import (
     ASKS,
     BASES,
     DONE,
@@ -44,10 +44,10 @@ from ..furniture.gateways import (
     text,
     until,
 )
-from ..furniture.processes import started
-from ..furniture.proxies import listening
-from ..furniture.server import Say, Seen
-from ..furniture.sites import running
+from ..support.processes import started
+from ..support.proxies import listening
+from ..support.server import Say, Seen
+from ..support.sites import running
 
 FORM = b"prompt=hi&search=hi&purpose=ask"
 FORMS = {"content-type": "application/x-www-form-urlencoded"}
@@ -75,9 +75,9 @@ async def called(url: str) -> Caller:
 )
 async def test_the_sites_answer_no_page_of_others(headers: dict[str, str]) -> None:
     """A form that a web page makes a browser send, or a name that was made to point here, reaches no backend."""
-    reached: list[Question] = []
+    reached: list[SiteRequest] = []
 
-    async def answer(question: Question) -> AsyncGenerator[list[Event], None]:
+    async def answer(question: SiteRequest) -> AsyncGenerator[list[Event], None]:
         reached.append(question)
         yield [Text("x"), complete()]
 

@@ -17,25 +17,25 @@ import pytest
 
 import polychat
 from polychat import config, errors
-from polychat.config._strict import Strict
 from polychat.config.rows import row_of
-from polychat.events import Event, Finish, Reasoning, Source, Start, Text, ToolCallPiece, Usage
+from polychat.config.strict import Strict
+from polychat.events import Citation, Event, Finish, Reasoning, Start, Text, ToolCallPiece, Usage
 from polychat.gateway.paths import DIALECTS
 from polychat.providers import every, find
 from polychat.redact import MASK, Redaction, Secrets, bare_url, secrets_of
 from polychat.transport import StreamSession
-from polychat.types import Ask
-from polychat.wire.answering import Question
+from polychat.types import ChatRequest
+from polychat.wire.answering import SiteRequest
+from polychat.wire.contract import Wire, wire
+from polychat.wire.contract import names as wires
 from polychat.wire.faults import Fault
-from polychat.wire.wires import Wire, wire
-from polychat.wire.wires import names as wires
 
-from ..furniture.answering import answering
-from ..furniture.doors import Door, asked
-from ..furniture.fronts import before, ran
-from ..furniture.gateways import ASKS, BASES, asking
-from ..furniture.processes import ROOT
-from ..furniture.server import Say, Seen
+from ..support.answering import answering
+from ..support.doors import Door, asked
+from ..support.fronts import before, ran
+from ..support.gateways import ASKS, BASES, asking
+from ..support.processes import ROOT
+from ..support.server import Say, Seen
 
 CANARY = "sk-canary-4f9A71bX/c2+77e0=D"
 """With letters that JSON, URLs and base64 write another way."""
@@ -71,8 +71,8 @@ class Parrot(Door):
         else:
             await self._replied(spoken, asked(spoken, seen), say)
 
-    async def _replied(self, spoken: Wire, ask: Ask, say: Say) -> None:
-        writer = spoken.writer(ask, CANARY, 1_700_000_000)
+    async def _replied(self, spoken: Wire, chat_request: ChatRequest, say: Say) -> None:
+        writer = spoken.writer(chat_request, CANARY, 1_700_000_000)
         batches = parrot_events()
         if self.way == "failed":
             batches[-1] = [Finish("failed", error=errors.ReplyFailed(f"it broke over {CANARY}"))]
@@ -283,11 +283,11 @@ async def test_a_mistyped_option_does_not_print_its_value(given: str) -> None:
     assert not shows(out + err)
 
 
-def cookie_echo(question: Question) -> list[list[Event]]:
+def cookie_echo(question: SiteRequest) -> list[list[Event]]:
     """In pieces that cut it, and as a source."""
     return [
         [Text(f"Your cookie is {CANARY[:7]}"), Text(f"{CANARY[7:]}, "), Text("and that was it.")],
-        [Source(CANARY, f"https://example.org/?c={CANARY}", CANARY)],
+        [Citation(CANARY, f"https://example.org/?c={CANARY}", CANARY)],
         [Finish("complete", "stop")],
     ]
 
@@ -405,8 +405,8 @@ def test_redaction_is_linear() -> None:
 
 def test_nothing_that_is_made_for_a_request_shows_it_when_it_is_printed() -> None:
     """A debugger, a traceback with locals or a log that prints them shows no key."""
+    from polychat.calls.call import Call
     from polychat.http.pool.heads import asked as prepared
-    from polychat.providers._call import Call
 
     call = Call(
         "X", f"https://me:{CANARY}@h", f"http://me:{CANARY}@p", 1.0, 1.0, {"a": CANARY}, {"b": CANARY}, own={"k": CANARY}

@@ -21,9 +21,9 @@ from polychat.events import Finish, Text, Usage
 from polychat.gateway.paths import DIALECTS
 from polychat.providers import find
 
-from ..furniture.doors import Door
-from ..furniture.gateways import ASKS, PATIENCE, asking, configured, gateway, row
-from ..furniture.server import Say, Seen, serving
+from ..support.doors import Door
+from ..support.gateways import ASKS, PATIENCE, asking, configured, gateway, row
+from ..support.server import Say, Seen, serving
 
 WIRES = ("openai-chat", "openai-responses", "anthropic", "gemini", "ollama")
 KEYS = {"openai-chat": "authorization", "openai-responses": "authorization", "anthropic": "x-api-key"}

@@ -12,23 +12,34 @@ from typing import Any
 import pytest
 
 from polychat.client.reply import Collected
-from polychat.errors import BadInput, shown
-from polychat.events import Event, Finish, Logprobs, Reasoning, Refusal, Source, Start, Text, ToolCallPiece
+from polychat.errors import BadInput, redact
+from polychat.events import Citation, Event, Finish, Logprobs, Reasoning, Refusal, Start, Text, ToolCallPiece
 from polychat.gateway.dialects.dialect import shallow
 from polychat.gateway.paths import DIALECTS
-from polychat.types import Ask, FilePart, ImagePart, Opaque, ReasoningPart, TextPart, Tool, ToolCall, ToolResult, Turn
-from polychat.wire import _json
+from polychat.types import (
+    ChatMessage,
+    ChatRequest,
+    FilePart,
+    ImagePart,
+    Opaque,
+    ReasoningPart,
+    TextPart,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
+from polychat.wire import json_text
+from polychat.wire.contract import Wire, names, wire
 from polychat.wire.framing import DataLines, Events, JSONLines, Lines
 from polychat.wire.gemini.array import Objects
-from polychat.wire.openai_chat.passing import Chunks
-from polychat.wire.pages import elements
-from polychat.wire.passing import WholeLines
+from polychat.wire.openai_chat.passthrough import Chunks
+from polychat.wire.passthrough import WholeLines
+from polychat.wire.sites.pages import elements
 from polychat.wire.tags import untagged
-from polychat.wire.wires import Wire, names, wire
 
-from ..furniture.chats import ask_for
-from ..furniture.corpus import FOLDER
-from ..furniture.worst import Make, grown, is_linear
+from ..support.chats import ask_for
+from ..support.corpus import FOLDER
+from ..support.worst import Make, grown, is_linear
 
 MB = 1_000_000
 WORST: dict[str, Make] = {
@@ -84,8 +95,8 @@ def test_the_depth_of_json(case: str) -> None:
     """Whether JSON is too deep is found in linear time, and in next to no memory."""
 
     def work(data: bytes) -> None:
-        with contextlib.suppress(_json.TooDeep):
-            _json.check_depth(data)
+        with contextlib.suppress(json_text.TooDeep):
+            json_text.check_depth(data)
 
     assert_linear(WORST[case], work)
     data = WORST[case](MB)
@@ -103,7 +114,7 @@ def test_json(case: str) -> None:
 
     def work(data: bytes) -> None:
         with contextlib.suppress(ValueError):
-            _json.decoded(data)
+            json_text.decoded(data)
 
     assert_linear(WORST[case], work)
 
@@ -186,7 +197,7 @@ def pieces(count: int) -> dict[str, list[Event]]:
         "arguments": [call, *[more] * count, last],
         "arguments, named": [call, *[ToolCallPiece(0, "call_1", "f", "x")] * count, last],
         "refusal": [Refusal("x")] * count,
-        "sources": [event for n in range(count // 2) for event in (Text("é"), Source("t", f"http://x/{n}", "", 0, 1))],
+        "sources": [event for n in range(count // 2) for event in (Text("é"), Citation("t", f"http://x/{n}", "", 0, 1))],
         "probabilities": [Text("x"), Logprobs([{"token": "x", "logprob": -0.1, "bytes": [120], "top_logprobs": []}])]
         * (count // 2),
     }
@@ -277,7 +288,7 @@ def test_replies_that_grow_anywhere(name: str, whole: bool) -> None:
 # Requests.
 
 
-def everything(vendor: str) -> Ask:
+def everything(vendor: str) -> ChatRequest:
     """A request with most of what there is."""
     png, pdf = (
         ImagePart(data=b"\x89PNG\r\n\x1a\nxx", media_type="image/png"),
@@ -285,30 +296,32 @@ def everything(vendor: str) -> Ask:
     )
     schema = {"type": "object", "properties": {"a": {"type": "string", "enum": ["x", "y"]}}, "required": ["a"]}
     turns = [
-        Turn("system", [TextPart("s")]),
-        Turn("user", [TextPart("a"), png, pdf]),
-        Turn("assistant", [ReasoningPart("t", Opaque(vendor, "sig")), TextPart("x"), ToolCall("call_1", "f", '{"a":1}')]),
-        Turn("tool", [ToolResult("call_1", [TextPart("r")], "f")]),
-        Turn("assistant", [TextPart("fine")]),
-        Turn("user", [TextPart("b")]),
+        ChatMessage("system", [TextPart("s")]),
+        ChatMessage("user", [TextPart("a"), png, pdf]),
+        ChatMessage(
+            "assistant", [ReasoningPart("t", Opaque(vendor, "sig")), TextPart("x"), ToolCall("call_1", "f", '{"a":1}')]
+        ),
+        ChatMessage("tool", [ToolResult("call_1", [TextPart("r")], "f")]),
+        ChatMessage("assistant", [TextPart("fine")]),
+        ChatMessage("user", [TextPart("b")]),
     ]
-    return Ask("m", turns, [Tool("f", "d", schema)], max_tokens=9)
+    return ChatRequest("m", turns, [Tool("f", "d", schema)], max_tokens=9)
 
 
 def translated(spoken: Wire, body: bytes) -> None:
     """Read by one wire and written by all."""
     with contextlib.suppress(BadInput):
-        ask = spoken.read_request(body, model="m", stream=True)
+        request = spoken.read_request(body, model="m", stream=True)
         for name in names():
             with contextlib.suppress(BadInput):
-                _json.encoded(wire(name).write_request(ask, vendor="nobody"))
+                json_text.encoded(wire(name).write_request(request, vendor="nobody"))
 
 
 @each_wire
 def test_requests_that_grow_anywhere(name: str) -> None:
     """Read, and written for every other wire."""
     spoken = wire(name)
-    value = json.loads(_json.encoded(spoken.write_request(everything(spoken.VENDOR), vendor=spoken.VENDOR)))
+    value = json.loads(json_text.encoded(spoken.write_request(everything(spoken.VENDOR), vendor=spoken.VENDOR)))
     bad = [
         (where, said)
         for where, make in grown(value)
@@ -355,8 +368,8 @@ TEXTS = (
 @pytest.mark.parametrize("unit", TEXTS)
 def test_what_is_shown(unit: str) -> None:
     """Foreign text is made fit to be shown in linear time, however much of it is looked at; and little is of a megabyte."""
-    assert_linear(lambda size: unit.encode() * (size // len(unit)), lambda data: shown(data, 10**9), MB // 10)
-    assert len(shown(unit * MB)) <= 200
+    assert_linear(lambda size: unit.encode() * (size // len(unit)), lambda data: redact(data, 10**9), MB // 10)
+    assert len(redact(unit * MB)) <= 200
 
 
 @pytest.mark.parametrize("unit", TEXTS)

@@ -12,10 +12,10 @@ import pytest
 
 from polychat.gateway.sites import Sites, echo, services
 
-from ..furniture.gateways import configured, gateway, good, row
-from ..furniture.old_clients import NotFetched, asked, fetched
-from ..furniture.server import serving
-from ..furniture.sites import running
+from ..support.gateways import configured, gateway, good, row
+from ..support.old_clients import NotFetched, asked, fetched
+from ..support.server import serving
+from ..support.sites import running
 
 FIVE = {
     "ChatgptDuo": ("0.1.9.2", {}),

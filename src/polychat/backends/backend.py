@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import BadInput
 from ..events import Event
-from ..types import Ask, Messages
+from ..types import ChatRequest, Messages
 from ..wire.embeddings import Embed, Embeddings
 from ..wire.models import ModelInfo
 
 if TYPE_CHECKING:
-    from ..providers._notes import Notes
+    from ..calls.info import CallInfo
     from .relay import Relay
 
 
@@ -25,7 +25,7 @@ class Backend(ABC):
     """
 
     restores: ClassVar[bool] = False
-    """Whether ``answers`` puts ``Notes.placeholders`` back; an ask for any other backend has none."""
+    """Whether ``answers`` puts ``CallInfo.placeholders`` back; an ask for any other backend has none."""
 
     can: tuple[str, ...] = ()
     """What some of its models can, as far as that is known; the words are those of ``config.rows.CAN``."""
@@ -47,7 +47,9 @@ class Backend(ABC):
         return f"<{type(self).__name__} {self.name}>"
 
     @abstractmethod
-    def answers(self, ask: Ask, notes: Notes, proxy: str | None = None, **options: Any) -> AsyncGenerator[list[Event], None]:
+    def answers(
+        self, request: ChatRequest, call_info: CallInfo, proxy: str | None = None, **options: Any
+    ) -> AsyncGenerator[list[Event], None]:
         """The events of one reply, in batches; the last is its ``Finish``. Errors before the first event are raised."""
 
     @abstractmethod
@@ -85,8 +87,8 @@ class Backend(ABC):
         """Whether it counts tokens itself: else ``count`` gives ``None`` and asks nobody."""
         return False
 
-    async def count(self, ask: Ask, proxy: str | None = None, **options: Any) -> int | None:
-        """How many tokens the prompt of ``ask`` is, by the backend's own count; ``None`` where it has none."""
+    async def count(self, request: ChatRequest, proxy: str | None = None, **options: Any) -> int | None:
+        """How many tokens the prompt of ``request`` is, by the backend's own count; ``None`` where it has none."""
         return None
 
     async def embed(self, asked: Embed, proxy: str | None = None, **options: Any) -> Embeddings:

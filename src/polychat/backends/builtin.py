@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from ..config._strict import Strict
 from ..config.rows import Row, row_of
+from ..config.strict import Strict
 
 _FILE = Path(__file__).with_name("vendors.toml")
 

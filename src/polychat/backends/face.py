@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, ClassVar
 
+from ..calls.call import Call, key_of
+from ..calls.info import CallInfo
+from ..calls.request import KEYWORDS, request_of
 from ..config.rows import Row
 from ..events import Event
-from ..providers._ask import KEYWORDS, ask_of
-from ..providers._base import AsyncGeneratorProvider, Provider
-from ..providers._call import Call, key_of
-from ..providers._catalogue import files, load
-from ..providers._notes import Notes
-from ..types import Ask, Messages
+from ..providers.catalogue import files, load
+from ..providers.contract import AsyncGeneratorProvider, Provider
+from ..types import ChatRequest, Messages
 from ..wire.embeddings import Embed, Embeddings
 from ..wire.models import ModelInfo
 from .registry import own_registry, split
@@ -34,21 +34,23 @@ class Vendor(AsyncGeneratorProvider):
     def reply(
         cls, model: str | None, messages: Messages, call: Call, *, api_key: str | None = None, **keywords: Any
     ) -> AsyncGenerator[list[Event], None]:
-        ask, _ = ask_of(messages, model or "", keywords)
-        ask.stream = ask.stream_usage = True
-        return cls.backend.replied(ask, call, Notes(), key_of(api_key))
+        request, _ = request_of(messages, model or "", keywords)
+        request.stream = request.stream_usage = True
+        return cls.backend.replied(request, call, CallInfo(), key_of(api_key))
 
     @classmethod
-    def answers(cls, ask: Ask, notes: Notes, proxy: str | None = None, **kwargs: Any) -> AsyncGenerator[list[Event], None]:
-        return cls.backend.answers(ask, notes, proxy, **kwargs)
+    def answers(
+        cls, request: ChatRequest, call_info: CallInfo, proxy: str | None = None, **kwargs: Any
+    ) -> AsyncGenerator[list[Event], None]:
+        return cls.backend.answers(request, call_info, proxy, **kwargs)
 
     @classmethod
     async def list_models(cls, proxy: str | None = None, **kwargs: Any) -> list[ModelInfo]:
         return await cls.backend.list_models(proxy, **kwargs)
 
     @classmethod
-    async def count(cls, ask: Ask, proxy: str | None = None, **kwargs: Any) -> int | None:
-        return await cls.backend.count(ask, proxy, **kwargs)
+    async def count(cls, request: ChatRequest, proxy: str | None = None, **kwargs: Any) -> int | None:
+        return await cls.backend.count(request, proxy, **kwargs)
 
     @classmethod
     async def embed(cls, asked: Embed, proxy: str | None = None, **kwargs: Any) -> Embeddings:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..config.rows import Row
-from ..errors import BadInput, shown
-from ..types import Ask
+from ..errors import BadInput, redact
+from ..types import ChatRequest
 from ..wire.checks import short_name
-from ..wire.ledger import Loss, is_default
+from ..wire.losses import Loss, is_default
 
 if TYPE_CHECKING:
-    from ..providers._notes import Notes
+    from ..calls.info import CallInfo
 
 Object = dict[str, Any]
 
@@ -37,16 +37,16 @@ _TAKES_ALONG = ("openai", "openai-responses", "azure-openai", "azure-openai-resp
 """Rows of vendors that know them; others may refuse a field that they do not know."""
 
 
-def taken_along(ask: Ask, row: Row) -> tuple[Ask, Object]:
+def taken_along(request: ChatRequest, row: Row) -> tuple[ChatRequest, Object]:
     """What of the fields that only its wire knows goes to a vendor of OpenAI's other wire as it is, and the ask without it."""
-    if ask.wire == row.wire or ask.wire not in _BETWEEN or row.wire not in _BETWEEN or row.name not in _TAKES_ALONG:
-        return ask, {}
-    along: Object = {name: value for name in _ALONG if isinstance(value := ask.extra.get(name), str)}
+    if request.wire == row.wire or request.wire not in _BETWEEN or row.wire not in _BETWEEN or row.name not in _TAKES_ALONG:
+        return request, {}
+    along: Object = {name: value for name in _ALONG if isinstance(value := request.extra.get(name), str)}
     if not along:
-        return ask, {}
+        return request, {}
     if "safety_identifier" in along:
         along["safety_identifier"] = short_name(along["safety_identifier"])
-    return replace(ask, extra={name: value for name, value in ask.extra.items() if name not in along}), along
+    return replace(request, extra={name: value for name, value in request.extra.items() if name not in along}), along
 
 
 def changes(row: Row) -> bool:
@@ -55,28 +55,32 @@ def changes(row: Row) -> bool:
     return bool(row.rename or row.drop or row.message_drop or row.reasoning or limits)
 
 
-def fitted(body: Object, row: Row, notes: Notes) -> Object:
+def fitted(body: Object, row: Row, call_info: CallInfo) -> Object:
     """The body as this vendor takes it; what it does not take is noted as lost."""
     title = row.title or row.name
     gone = [name for name in row.drop if name in body]
     if gone:
-        notes.add([Loss(name, "dropped", f"{title}: {row.drop[name]}") for name in gone if not is_default(name, body[name])])
+        call_info.add(
+            [Loss(name, "dropped", f"{title}: {row.drop[name]}") for name in gone if not is_default(name, body[name])]
+        )
         body = {name: value for name, value in body.items() if name not in row.drop}
     if not row.stream_usage:
         body.pop("stream_options", None)
     if row.stops and isinstance(stops := body.get("stop"), list) and len(stops) > row.stops:
         body["stop"] = stops[: row.stops]
-        notes.add([Loss("stop", "emulated", f"{title} takes {row.stops} texts that end the answer: the first of them go out")])
+        call_info.add(
+            [Loss("stop", "emulated", f"{title} takes {row.stops} texts that end the answer: the first of them go out")]
+        )
     messages = body.get("messages")
     if isinstance(messages, list):
-        body["messages"] = _messages(messages, row, notes)
+        body["messages"] = _messages(messages, row, call_info)
     if not row.rename:
         return body
     # What is there by the new name already is the caller's own word for it.
     return {row.rename.get(name, name): value for name, value in body.items() if row.rename.get(name) not in body}
 
 
-def fitted_as_it_came(fields: Mapping[str, Any], notes: Notes, row: Row) -> Object:
+def fitted_as_it_came(fields: Mapping[str, Any], call_info: CallInfo, row: Row) -> Object:
     """The same of the fields of a body that passes through, each still in JSON. Raises ``BadInput``."""
     body = dict(fields)
     for name in (*row.drop, "stop") if row.stops else row.drop:
@@ -88,7 +92,7 @@ def fitted_as_it_came(fields: Mapping[str, Any], notes: Notes, row: Row) -> Obje
             body["messages"] = _value(said, "messages")
         elif any(b'"%b"' % name.encode() in said for name in (*row.message_drop, *(_THOUGHTS if row.reasoning else ()))):
             body["messages"] = _value(said, "messages", _MESSAGES)
-    return fitted(body, row, notes)
+    return fitted(body, row, call_info)
 
 
 def _is_read(messages: bytes, row: Row) -> bool:
@@ -105,10 +109,10 @@ def _value(said: Any, name: str, decoder: Any = None) -> Any:
     try:
         return msgspec.json.decode(said) if decoder is None else decoder.decode(said)
     except msgspec.DecodeError as error:
-        raise BadInput(f"{name} is not valid: {shown(str(error))}", field=name) from None
+        raise BadInput(f"{name} is not valid: {redact(str(error))}", field=name) from None
 
 
-def _messages(messages: list[Object], row: Row, notes: Notes) -> list[Object]:
+def _messages(messages: list[Object], row: Row, call_info: CallInfo) -> list[Object]:
     if not all(isinstance(message, dict) for message in messages):
         return messages  # the vendor says what is wrong with them
     for message in messages:
@@ -123,7 +127,7 @@ def _messages(messages: list[Object], row: Row, notes: Notes) -> list[Object]:
             _name_calls(message, row.call_id)
     if row.one_system:
         messages = _one_system(messages)
-    return _bridged(messages, row, notes) if row.assistant_after_tool else messages
+    return _bridged(messages, row, call_info) if row.assistant_after_tool else messages
 
 
 def _one_system(messages: list[Object]) -> list[Object]:
@@ -144,7 +148,7 @@ BRIDGE = "I have the result."
 """What the assistant says between a result and the user's words, where the vendor wants it to say something."""
 
 
-def _bridged(messages: list[Object], row: Row, notes: Notes) -> list[Object]:
+def _bridged(messages: list[Object], row: Row, call_info: CallInfo) -> list[Object]:
     """A message of the assistant behind each run of results that none of its own follows."""
     found: list[Object] = []
     for message in messages:
@@ -153,7 +157,7 @@ def _bridged(messages: list[Object], row: Row, notes: Notes) -> list[Object]:
         found.append(message)
     if len(found) > len(messages):
         note = f"{row.title or row.name} wants the assistant to answer a result before anybody else speaks: it says {BRIDGE!r}"
-        notes.add([Loss("turns.tool", "emulated", note)])
+        call_info.add([Loss("turns.tool", "emulated", note)])
     return found
 
 

@@ -9,8 +9,8 @@ from functools import cached_property
 from ..config import Config, load
 from ..config.rows import Row
 from ..errors import UnknownTarget
-from ..providers._catalogue import files
-from ..providers._catalogue import load as service
+from ..providers.catalogue import files
+from ..providers.catalogue import load as service
 from .backend import Backend
 from .service import ServiceBackend
 

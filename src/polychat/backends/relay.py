@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import StatusError
 
 if TYPE_CHECKING:
+    from ..calls.info import CallInfo
     from ..http.pool.pool import Pool, PooledResponse
     from ..http.timeouts import Timeouts
-    from ..providers._notes import Notes
 
 
 class Relay:
@@ -24,7 +24,7 @@ class Relay:
         pool: Callable[[], Pool],
         proxy: str | None,
         headers: Mapping[str, str],
-        fit: Callable[[Mapping[str, Any], Notes], dict[str, Any]] | None,
+        fit: Callable[[Mapping[str, Any], CallInfo], dict[str, Any]] | None,
         *,
         usage: bool,
         refusal: Callable[[PooledResponse], Awaitable[StatusError]],

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..config import FILE, Config
-from ..config._strict import Strict
 from ..config.rows import Row, row_of
-from ..providers._catalogue import files
+from ..config.strict import Strict
+from ..providers.catalogue import files
 from .builtin import known
 from .keys import distrusted
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
+from ..calls.call import options_of
 from ..config import Config
 from ..events import Event
-from ..providers._base import Provider
-from ..providers._call import options_of
-from ..types import Ask, Messages
+from ..providers.contract import Provider
+from ..types import ChatRequest, Messages
 from ..wire.embeddings import Embed, Embeddings
 from ..wire.models import ModelInfo
 from .backend import Backend
 
 if TYPE_CHECKING:
-    from ..providers._notes import Notes
+    from ..calls.info import CallInfo
 
 
 class ServiceBackend(Backend):
@@ -29,8 +29,10 @@ class ServiceBackend(Backend):
         self.provider = provider
         self._config = config
 
-    def answers(self, ask: Ask, notes: Notes, proxy: str | None = None, **options: Any) -> AsyncGenerator[list[Event], None]:
-        return self.provider.answers(ask, notes, proxy, **{**options, "config": self._config})
+    def answers(
+        self, request: ChatRequest, call_info: CallInfo, proxy: str | None = None, **options: Any
+    ) -> AsyncGenerator[list[Event], None]:
+        return self.provider.answers(request, call_info, proxy, **{**options, "config": self._config})
 
     def events(
         self, model: str | None, messages: Messages, proxy: str | None = None, **options: Any
@@ -53,8 +55,8 @@ class ServiceBackend(Backend):
     def counts(self) -> bool:
         return self.provider.count.__func__ is not Provider.count.__func__  # type: ignore[attr-defined]  # class methods
 
-    async def count(self, ask: Ask, proxy: str | None = None, **options: Any) -> int | None:
-        return await self.provider.count(ask, proxy, **{**options, "config": self._config})
+    async def count(self, request: ChatRequest, proxy: str | None = None, **options: Any) -> int | None:
+        return await self.provider.count(request, proxy, **{**options, "config": self._config})
 
     async def embed(self, asked: Embed, proxy: str | None = None, **options: Any) -> Embeddings:
         return await self.provider.embed(asked, proxy, **{**options, "config": self._config})

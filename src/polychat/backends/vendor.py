@@ -10,22 +10,22 @@ from functools import lru_cache, partial
 from time import time
 from typing import TYPE_CHECKING, Any
 
+from ..calls.call import Call, call_to, key_of
+from ..calls.info import CallInfo
+from ..calls.request import KEYWORDS, request_of
 from ..config.rows import Row
-from ..errors import BackendError, BadInput, NotReady, StatusError, shown
+from ..errors import BackendError, BadInput, NotReady, StatusError, redact
 from ..events import Event
-from ..providers._ask import KEYWORDS, ask_of
-from ..providers._call import Call, call_to, key_of
-from ..providers._notes import Notes
-from ..types import Ask, Messages
+from ..types import ChatRequest, Messages
 from ..wire import embeddings, models
-from ..wire._json import encoded, sendable
 from ..wire.adapting import AS_FUNCTION, AsFunctions, Calls, adapted, readable
+from ..wire.contract import adjusted, wire
 from ..wire.embeddings import Embed, Embeddings
-from ..wire.field import Fates, emulated
+from ..wire.field import SupportTable, emulated
 from ..wire.hints import comes_back
+from ..wire.json_text import encoded, sendable
 from ..wire.limits import LIMITS, Limits
 from ..wire.models import ModelInfo
-from ..wire.wires import adjusted, wire
 from .backend import Backend
 from .builtin import known
 from .fitting import changes, fitted, fitted_as_it_came, taken_along
@@ -60,69 +60,76 @@ class VendorBackend(Backend):
         """Whether a body that was written is not what the vendor takes yet."""
         self._relay: Relay | None = None
 
-    def answers(self, ask: Ask, notes: Notes, proxy: str | None = None, **options: Any) -> AsyncGenerator[list[Event], None]:
-        return self.replied(ask, None, notes, key_of(options.get("api_key")), {"proxy": proxy, **options})
+    def answers(
+        self, request: ChatRequest, call_info: CallInfo, proxy: str | None = None, **options: Any
+    ) -> AsyncGenerator[list[Event], None]:
+        return self.replied(request, None, call_info, key_of(options.get("api_key")), {"proxy": proxy, **options})
 
     def events(
         self, model: str | None, messages: Messages, proxy: str | None = None, **options: Any
     ) -> AsyncGenerator[list[Event], None]:
         keywords = {name: options.pop(name) for name in KEYWORDS if name in options}
-        ask, _ = ask_of(messages, model or "", keywords)
-        ask.stream = ask.stream_usage = True
-        return self.answers(ask, Notes(), proxy, **options)
+        request, _ = request_of(messages, model or "", keywords)
+        request.stream = request.stream_usage = True
+        return self.answers(request, CallInfo(), proxy, **options)
 
     async def replied(
-        self, ask: Ask, call: Call | None, notes: Notes, api_key: str | None, options: dict[str, Any] | None = None
+        self,
+        request: ChatRequest,
+        call: Call | None,
+        call_info: CallInfo,
+        api_key: str | None,
+        options: dict[str, Any] | None = None,
     ) -> AsyncGenerator[list[Event], None]:
         """The events of one reply under ``call``, or under the call that ``options`` amount to."""
         row, spoken, tag = self.row, wire(self.row.wire), self.tag()
         call = call or self._call(None, options or {})
-        notes.url = call.base_url
-        if not ask.model:
+        call_info.url = call.base_url
+        if not request.model:
             raise BadInput(f"no model given: use {row.name}/MODEL (polychat models {row.name} lists them)", field="model")
-        if ask.extra and ask.wire is None:
-            ask.wire = spoken.NAME  # a caller's ``extra`` is in the words of the wire it goes to
-        ask, along = taken_along(ask, row)
-        ask, calls = self._adapted(notes.settle(ask, self._fates(), spoken.NAME, tag))
-        ask, changed = adjusted(spoken, ask, tag)
+        if request.extra and request.wire is None:
+            request.wire = spoken.NAME  # a caller's ``extra`` is in the words of the wire it goes to
+        request, along = taken_along(request, row)
+        request, calls = self._adapted(call_info.apply_loss_policy(request, self._support_table(), spoken.NAME, tag))
+        request, changed = adjusted(spoken, request, tag)
         if changed:
-            notes.add(changed)
-        said = spoken.write_request(ask, vendor=tag)
+            call_info.add(changed)
+        said = spoken.write_request(request, vendor=tag)
         if along:
             said = {**said, **along}
-        body = sendable(fitted(said, row, notes) if self._changes else said)
-        if notes.placeholders is not None:
-            body = notes.placeholders.restored(body)
-        async with self._exchange(call, "POST", spoken.path(ask), api_key, body) as response:
+        body = sendable(fitted(said, row, call_info) if self._changes else said)
+        if call_info.placeholders is not None:
+            body = call_info.placeholders.restored(body)
+        async with self._exchange(call, "POST", spoken.path(request), api_key, body) as response:
             del body  # which may be large, and the answer may take its time
-            notes.limits = rate_limits(response)
+            call_info.limits = rate_limits(response)
             if not response.ok:
                 raise await self.refusal(response)
-            if not ask.stream:
-                notes.raw = await response.read(MAX_REPLY)
-                events = spoken.read_reply(notes.raw, vendor=tag, limits=_limits(ask))
+            if not request.stream:
+                call_info.raw = await response.read(MAX_REPLY)
+                events = spoken.read_reply(call_info.raw, vendor=tag, limits=_limits(request))
                 yield events if calls is None else calls.take(events)
                 return
-            async with aclosing(response.events(spoken.Reader(vendor=tag, limits=_limits(ask)))) as batches:
+            async with aclosing(response.events(spoken.Reader(vendor=tag, limits=_limits(request)))) as batches:
                 async for batch in batches:
                     yield batch if calls is None else calls.take(batch)
 
-    def _fates(self) -> Fates:
+    def _support_table(self) -> SupportTable:
         """What becomes of an ask's fields on the vendor's wire, as this vendor speaks it."""
-        return wire(self.row.wire).FATES if self.row.custom_tools else _without_custom(self.row.wire)
+        return wire(self.row.wire).SUPPORT if self.row.custom_tools else _without_custom(self.row.wire)
 
-    def _adapted(self, ask: Ask) -> tuple[Ask, Calls | AsFunctions | None]:
+    def _adapted(self, request: ChatRequest) -> tuple[ChatRequest, Calls | AsFunctions | None]:
         """The ask with tools as this vendor takes them, and what gives the calls of the reply back as they were asked for."""
         spoken = self.row.wire
-        if ask.wire == spoken:
-            return ask, None  # in its own words: the vendor itself is to say what it does not take
+        if request.wire == spoken:
+            return request, None  # in its own words: the vendor itself is to say what it does not take
         calls: Calls | AsFunctions | None = None
-        if ask.tools or _answers_before(ask):  # else it has no tools, calls or thoughts
-            custom = self._fates()["tools.custom"].kind == "kept"
-            ask, calls = adapted(readable(ask, self.tag()), custom=custom)
-        if calls is None and spoken == "openai-responses" and ask.wire is not None and not _knows_custom(ask.wire):
-            return ask, AsFunctions()  # its backend may call what nobody asked for by name
-        return ask, calls
+        if request.tools or _answers_before(request):  # else it has no tools, calls or thoughts
+            custom = self._support_table()["tools.custom"].kind == "kept"
+            request, calls = adapted(readable(request, self.tag()), custom=custom)
+        if calls is None and spoken == "openai-responses" and request.wire is not None and not _knows_custom(request.wire):
+            return request, AsFunctions()  # its backend may call what nobody asked for by name
+        return request, calls
 
     def relay(self, wire: str) -> Relay | None:
         if self.row.wire != wire:
@@ -163,13 +170,15 @@ class VendorBackend(Backend):
     def counts(self) -> bool:
         return hasattr(wire(self.row.wire), "write_count_request")
 
-    async def count(self, ask: Ask, proxy: str | None = None, **options: Any) -> int | None:
+    async def count(self, request: ChatRequest, proxy: str | None = None, **options: Any) -> int | None:
         spoken: Any = wire(self.row.wire)
         if not self.counts:
             return None
         call, tag = self._call(proxy, options), self.tag()
-        asked, _ = adjusted(spoken, ask, tag)
-        body = await self._asked(call, "POST", spoken.count_path(ask), encoded(spoken.write_count_request(asked, vendor=tag)))
+        asked, _ = adjusted(spoken, request, tag)
+        body = await self._asked(
+            call, "POST", spoken.count_path(request), encoded(spoken.write_count_request(asked, vendor=tag))
+        )
         tokens: int = spoken.read_count(body)
         return tokens
 
@@ -214,16 +223,16 @@ class VendorBackend(Backend):
         except BackendError:  # the status is known all the same
             body = b""
         fault = wire(self.row.wire).read_fault(response.status, body)
-        error = response.error(shown(fault.message))
+        error = response.error(redact(fault.message))
         error.kind, error.word, error.param = fault.kind, fault.code, fault.param
         headers = {**fault.headers, **response.headers} if fault.headers else response.headers
         error.retry_after = comes_back(headers, time(), status=response.status, told=fault.retry_after, message=fault.message)
         return response.redacted(error)
 
 
-def _answers_before(ask: Ask) -> bool:
+def _answers_before(request: ChatRequest) -> bool:
     """Whether an assistant has said something in the conversation."""
-    for turn in ask.turns:  # noqa: SIM110  # a generator takes several times as long
+    for turn in request.turns:  # noqa: SIM110  # a generator takes several times as long
         if turn.role == "assistant":
             return True
     return False
@@ -232,7 +241,7 @@ def _answers_before(ask: Ask) -> bool:
 @lru_cache(maxsize=64)
 def _knows_custom(name: str) -> bool:
     """Whether those who speak this wire know calls of free text."""
-    return wire(name).FATES["tools.custom"].kind == "kept"
+    return wire(name).SUPPORT["tools.custom"].kind == "kept"
 
 
 @lru_cache(maxsize=1024)
@@ -242,12 +251,12 @@ def _tag(name: str, spoken: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _without_custom(name: str) -> Fates:
+def _without_custom(name: str) -> SupportTable:
     """The fates of a wire at a vendor that takes no custom tools there."""
-    fates = wire(name).FATES
-    return {**fates, "tools.custom": emulated(AS_FUNCTION)} if _knows_custom(name) else fates
+    support_table = wire(name).SUPPORT
+    return {**support_table, "tools.custom": emulated(AS_FUNCTION)} if _knows_custom(name) else support_table
 
 
-def _limits(ask: Ask) -> Limits:
+def _limits(request: ChatRequest) -> Limits:
     """Calls without ids (Gemini's, Ollama's) get some that no earlier turn of the conversation has: other vendors insist."""
-    return replace(LIMITS, made_up=f"call_{secrets.token_hex(4)}_") if ask.tools else LIMITS
+    return replace(LIMITS, made_up=f"call_{secrets.token_hex(4)}_") if request.tools else LIMITS

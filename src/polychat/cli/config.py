@@ -12,9 +12,9 @@ from .. import config
 from ..backends.builtin import known
 from ..backends.registry import Registry
 from ..config import Config
-from ..config._strict import Strict
 from ..config.litellm import imported
 from ..config.schema import schema
+from ..config.strict import Strict
 from ..config.writing import config_text
 from ..errors import BadInput
 from ..gateway.runtime import Runtime
@@ -23,7 +23,7 @@ from ..prompt import decoded_text
 from ..providers import every
 from ..routing import Health, ModelResolver
 from ..user import weights
-from ..wire.wires import names as wires
+from ..wire.contract import names as wires
 from . import ANSWERED, complain, print_json
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ..calls.call import options_of
 from ..config.rows import Row
-from ..providers import every, options_of, vendors
+from ..providers import every, vendors
 from ..redact import bare_url
 from . import print_json
 

@@ -1,4 +1,4 @@
-"""What people call: ``ask``, ``stream``, ``embed``, and ``Client``, which keeps what many asks have in common."""
+"""What people call: ``request``, ``stream``, ``embed``, and ``Client``, which keeps what many asks have in common."""
 
 from .calls import ask, ask_sync, embed, stream, stream_sync
 from .client import Client

@@ -8,9 +8,10 @@ from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
+from ..calls.info import CallInfo
+from ..calls.request import KEYWORDS, request_of, system_first
+from ..calls.threads import pieces_of
 from ..errors import BadInput
-from ..providers import KEYWORDS, Notes, ask_of, system_first
-from ..providers._threaded import pieces_of
 from ..types import Conversation
 from ..wire.embeddings import Embed, Embeddings
 from .reply import Parsed, Reply
@@ -243,13 +244,13 @@ def _read(
     rest: dict[str, Any] = {}
     for name, value in options.items():
         (keywords if name in _KEYWORDS else rest)[name] = value
-    ask, shape = ask_of(prompt, model or "", keywords)
+    ask, shape = request_of(prompt, model or "", keywords)
     system_first(ask, system)
     ask.stream = streamed
     if streamed:
         ask.stream_usage = True
-    notes = Notes(on_loss_of(rest.pop("on_loss", None)))
-    return Stream(targets, backend, model, ask, shape=shape, notes=notes, options=rest, plan=plan)
+    call_info = CallInfo(on_loss_of(rest.pop("on_loss", None)))
+    return Stream(targets, backend, model, ask, shape=shape, call_info=call_info, options=rest, plan=plan)
 
 
 def on_loss_of(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """The keywords of ``polychat.ask`` and ``stream``, for editors and type checkers.
 
-``make fix`` writes this file from the tables in ``wire/fields.py`` and ``providers/_ask.py``: type checkers read source alone.
+``make fix`` writes this file from the tables in ``wire/fields.py`` and ``calls/request.py``: type checkers read source alone.
 """
 
 from __future__ import annotations

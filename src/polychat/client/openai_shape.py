@@ -9,12 +9,14 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
+from ..calls.functions import tool_of
+from ..calls.info import CallInfo
+from ..calls.schemas import shape_of
 from ..errors import BadInput, UnknownTarget
-from ..providers import Notes, shape_of, tool_of
 from ..wire import openai_chat
-from ..wire._json import decoded, sendable
 from ..wire.answering import Writer
 from ..wire.framing import DataLines
+from ..wire.json_text import decoded, sendable
 from .calls import on_loss_of
 from .streaming import Stream
 from .targets import Targets
@@ -111,12 +113,12 @@ class Completions:
             shape = shape_of(body.pop("response_format"))
         if isinstance(body.get("tools"), (list, tuple)):
             body["tools"] = [_tool(one) if callable(one) else one for one in body["tools"]]
-        ask = openai_chat.read_request(sendable({"model": name or "", "messages": messages, "stream": stream, **body}))
+        request = openai_chat.read_request(sendable({"model": name or "", "messages": messages, "stream": stream, **body}))
         if shape is not None:
-            ask.format = shape.format
-        notes = Notes(on_loss_of(options.pop("on_loss", None)))
-        reply = Stream(targets, backend, name, ask, shape=shape, notes=notes, options=options, plan=plan)
-        writer = openai_chat.writer(ask, secrets.token_hex(12), int(time.time()), target)
+            request.format = shape.format
+        call_info = CallInfo(on_loss_of(options.pop("on_loss", None)))
+        reply = Stream(targets, backend, name, request, shape=shape, call_info=call_info, options=options, plan=plan)
+        writer = openai_chat.writer(request, secrets.token_hex(12), int(time.time()), target)
         return _chunks(reply, writer) if stream else await _whole(reply, writer)
 
     async def parse(self, *, messages: Any, response_format: Any = None, **fields: Any) -> Any:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic
 
-from ..events import Event, Finish, Logprobs, Media, Reasoning, Refusal, Source, Start, Text, ToolCallPiece, Usage, Verdict
-from ..types import Ask, Part, ReasoningPart, RefusalPart, TextPart, ToolCall, Turn
+from ..events import Citation, Event, Finish, Logprobs, Media, Reasoning, Refusal, Start, Text, ToolCallPiece, Usage, Verdict
+from ..types import ChatMessage, ChatRequest, Part, ReasoningPart, RefusalPart, TextPart, ToolCall
 from ..wire.estimating import BYTES_A_TOKEN, estimated_prompt, size_of
-from ..wire.ledger import Loss
+from ..wire.losses import Loss
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # type checkers bring it along; ``default`` is in Python's own from 3.13
@@ -31,7 +31,7 @@ class Reply(Generic[Parsed]):
     verdict: Verdict
     reason: str | None = None
     """Why it ended: ``stop``, ``length``, ``tool_calls``, …, or the backend's own word."""
-    sources: list[Source] = field(default_factory=list)
+    sources: list[Citation] = field(default_factory=list)
     usage: Usage | None = None
     """Tokens as the backend counted them, or guessed (``usage.estimated``) where it did not."""
     reasoning: str = ""
@@ -58,12 +58,12 @@ class Reply(Generic[Parsed]):
     cost: float | None = None
     """US dollars; ``None``: unpriced."""
 
-    def turn(self) -> Turn:
+    def turn(self) -> ChatMessage:
         """The reply as the assistant's turn of the conversation, to ask on with: thoughts, text, calls."""
         parts: list[Part] = list(self.thoughts)
         parts += [TextPart(self.text)] if self.text else []
         parts += [RefusalPart(self.refusal)] if self.refusal else []
-        return Turn("assistant", [*parts, *self.tool_calls])
+        return ChatMessage("assistant", [*parts, *self.tool_calls])
 
 
 class Growing:
@@ -101,7 +101,7 @@ class Collected:
     """The last one that had text; -1 where an earlier one went on after it."""
     refusals: list[str] = field(default_factory=list)
     calls: list[ToolCall] = field(default_factory=list)
-    sources: list[Source] = field(default_factory=list)
+    sources: list[Citation] = field(default_factory=list)
     media: list[Media] = field(default_factory=list)
     logprobs: list[dict[str, Any]] = field(default_factory=list)
     usage: Usage | None = None
@@ -115,7 +115,7 @@ class Collected:
                 self._think(event)
             case ToolCallPiece(choice=0):
                 self._call(event)
-            case Source(choice=0):
+            case Citation(choice=0):
                 self.sources.append(event)
             case Refusal(choice=0):
                 self.refusals.append(event.text)
@@ -175,12 +175,12 @@ class Collected:
             return self.thinking.text
         return "\n\n".join(thought.text for thought in self.thoughts if thought.text)
 
-    def counted(self, ask: Ask) -> Usage:
+    def counted(self, request: ChatRequest) -> Usage:
         """The backend's count; a guess, marked as one, where it gave none."""
-        return self.usage or _guessed(ask, self)
+        return self.usage or _guessed(request, self)
 
 
-def _guessed(ask: Ask, came: Collected) -> Usage:
+def _guessed(request: ChatRequest, came: Collected) -> Usage:
     written = [came.text, *(thought.text for thought in came.thoughts), *(call.arguments for call in came.calls)]
-    prompt, answer = estimated_prompt(ask), -(-size_of("".join(written)) // BYTES_A_TOKEN)
+    prompt, answer = estimated_prompt(request), -(-size_of("".join(written)) // BYTES_A_TOKEN)
     return Usage(prompt, answer, prompt + answer, estimated=True)

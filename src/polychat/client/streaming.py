@@ -8,11 +8,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self
 
 from ..backends.backend import Backend
+from ..calls.info import CallInfo
+from ..calls.schemas import Shape
 from ..costs import cost_of
 from ..errors import BackendError, BadReply, PolychatError
-from ..events import Event, Finish, Source, Text, Usage, Verdict
-from ..providers import Notes, Shape
-from ..types import Ask, ToolCall
+from ..events import Citation, Event, Finish, Text, Usage, Verdict
+from ..types import ChatRequest, ToolCall
 from .reply import Collected, Parsed, Reply
 from .targets import Targets
 
@@ -33,31 +34,31 @@ class Stream(Generic[Parsed]):
         targets: Targets,
         backend: Backend,
         model: str | None,
-        ask: Ask,
+        request: ChatRequest,
         *,
         shape: Shape | None,
-        notes: Notes,
+        call_info: CallInfo,
         options: dict[str, Any],
         plan: Plan | None = None,
     ) -> None:
         self.provider = backend.name
         self.model = model
         self.verdict: Verdict | None = None
-        self._ask, self.shape, self._notes = ask, shape, notes
+        self._ask, self.shape, self._notes = request, shape, call_info
         self._url = backend.url
         self._prices = targets.registry.config.prices
         self._came = Collected()
         if plan is None or (len(plan.targets) == 1 and not plan.route):
-            self._batches = backend.answers(ask, notes, **options)
+            self._batches = backend.answers(request, call_info, **options)
         else:
-            self._batches = targets.routed(plan, ask, notes, options, self._chosen)
+            self._batches = targets.routed(plan, request, call_info, options, self._chosen)
         self._pieces: AsyncGenerator[str, None] | None = None
         self._events: AsyncGenerator[list[Event], None] | None = None
 
-    def _chosen(self, target: Target, notes: Notes) -> None:
+    def _chosen(self, target: Target, call_info: CallInfo) -> None:
         """A target of a route, or of several, has begun to answer."""
         self.provider, self.model = target.backend.name, target.model or None
-        self._url, self._notes = target.backend.url, notes
+        self._url, self._notes = target.backend.url, call_info
 
     @property
     def text(self) -> str:
@@ -75,7 +76,7 @@ class Stream(Generic[Parsed]):
         return self._came.calls
 
     @property
-    def sources(self) -> list[Source]:
+    def sources(self) -> list[Citation]:
         return self._came.sources
 
     @property

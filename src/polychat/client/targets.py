@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from .. import config
 from ..backends.backend import Backend
 from ..backends.registry import Registry, own_registry
+from ..calls.info import CallInfo
 from ..config import Config
 from ..config.environment import variable
-from ..errors import BadInput, UnknownTarget, shown
+from ..errors import BadInput, UnknownTarget, redact
 from ..events import Event, Finish, Start
-from ..providers import Notes
-from ..types import Ask
+from ..types import ChatRequest
 
 if TYPE_CHECKING:
     from ..routing import Health, ModelResolver, Plan, Target
@@ -70,7 +70,7 @@ class Targets:
                 raise
             file = config.FILE
             raise UnknownTarget(
-                f"no model {shown(str(name), 80)!r} in your own configuration. ./{file} has it, but only polychat serve reads "
+                f"no model {redact(str(name), 80)!r} in your own configuration. ./{file} has it, but only polychat serve reads "
                 f"the file of a folder: pass --config {file}, or move it to {config.folder() / file}"
             ) from error
         return plan.targets[0].backend, plan.targets[0].model or None, plan
@@ -102,7 +102,7 @@ class Targets:
     def _chain(self, name: str) -> Plan:
         members = [one.strip() for one in name.split(",")]
         if not all(members):
-            raise BadInput(f"model {shown(name, 80)!r} has an empty name between two commas: remove a comma", field="model")
+            raise BadInput(f"model {redact(name, 80)!r} has an empty name between two commas: remove a comma", field="model")
         return self._resolver.joined(members)
 
     def _bare(self, name: str, unknown: UnknownTarget) -> Plan:
@@ -114,7 +114,7 @@ class Targets:
         # Nobody is sent to a service that is known to be gone, unless they name it.
         if plan is None or not plan.targets[0].backend.working:
             raise UnknownTarget(
-                (f"no model {shown(name, 80)!r}: name its provider, such as openai/{shown(name, 80)} (see polychat providers)"),
+                f"no model {(short := redact(name, 80))!r}: name its provider, such as openai/{short} (see polychat providers)",
                 near=near,
             ) from None
         return plan
@@ -125,7 +125,12 @@ class Targets:
         return [backend] if plan is None else list(dict.fromkeys(target.backend for target in plan.targets))
 
     async def routed(
-        self, plan: Plan, ask: Ask, notes: Notes, options: dict[str, Any], chosen: Callable[[Target, Notes], None]
+        self,
+        plan: Plan,
+        request: ChatRequest,
+        call_info: CallInfo,
+        options: dict[str, Any],
+        chosen: Callable[[Target, CallInfo], None],
     ) -> AsyncGenerator[list[Event], None]:
         """The events of the first target that begins to answer; ``chosen`` is told which, and its notes, before they come.
 
@@ -146,8 +151,8 @@ class Targets:
         }
 
         async def begun(target: Target) -> Begun:
-            heard = Notes(notes.on_loss)
-            batches = target.backend.answers(replace(ask, model=target.model), heard, **{**given, **options})
+            heard = CallInfo(call_info.on_loss)
+            batches = target.backend.answers(replace(request, model=target.model), heard, **{**given, **options})
             try:
                 return target, heard, batches, await _first(batches)
             except BaseException:
@@ -186,7 +191,7 @@ def targets_of(given: object) -> Targets:
     return Targets(Registry(given))
 
 
-Begun: TypeAlias = "tuple[Target, Notes, AsyncGenerator[list[Event], None], list[list[Event]]]"
+Begun: TypeAlias = "tuple[Target, CallInfo, AsyncGenerator[list[Event], None], list[list[Event]]]"
 
 
 async def _first(batches: AsyncGenerator[list[Event], None]) -> list[list[Event]]:

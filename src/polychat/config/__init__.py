@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import BadInput
-from ._strict import Strict, said
 from .checks import check_gateway, check_model_name, check_names, check_price_name, check_provider_name, check_same_names
 from .decoding import decoded, keys_of
 from .environment import Variables, variable
 from .rows import values_of
 from .settings import Gateway, Price, Route, option
+from .strict import Strict, said
 
 FILE = "polychat.toml"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 
-from ._strict import Strict
 from .settings import Gateway, Route
+from .strict import Strict
 
 
 def check_gateway(gateway: Gateway, strict: Strict) -> None:

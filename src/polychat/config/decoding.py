@@ -10,7 +10,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from ._strict import Strict, said
+from .strict import Strict, said
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import BadInput, MissingPackage, shown
+from ..errors import BadInput, MissingPackage, redact
 from .addresses import address_fault
 from .rows import Row
 from .writing import table
@@ -50,8 +50,8 @@ def imported(text: str, file: Path, known: Mapping[str, Row], taken: Collection[
         raise BadInput(f"{file} is no configuration of LiteLLM: it has no model_list", field="model_list")
     work = _Import(known, taken, set(_REFERENCE.findall(text)))
     lines = work.lines(_Taken(content, "", work.losses))
-    losses = tuple(shown(loss, 300) for loss in work.losses)
-    head = [f"# From {shown(file.name)} of LiteLLM."]
+    losses = tuple(redact(loss, 300) for loss in work.losses)
+    head = [f"# From {redact(file.name)} of LiteLLM."]
     head += ["# Not carried over, or otherwise than it was:", *(f"#   {loss}" for loss in losses)] if losses else []
     return Imported("\n".join([*head, "", *lines[:-1]]) + "\n", losses)
 
@@ -65,9 +65,9 @@ def _yaml(text: str, file: Path) -> Any:
         return yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise BadInput(f"{file}{line}: cannot be read as YAML: {shown(error.problem or '')}", field=file.name) from None
+        raise BadInput(f"{file}{line}: cannot be read as YAML: {redact(error.problem or '')}", field=file.name) from None
     except yaml.YAMLError as error:
-        raise BadInput(f"{file} cannot be read as YAML: {shown(str(error))}", field=file.name) from None
+        raise BadInput(f"{file} cannot be read as YAML: {redact(str(error))}", field=file.name) from None
 
 
 class _Taken:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ._strict import Strict
 from .addresses import BASE_URL, address_fault
 from .decoding import given
 from .settings import option
+from .strict import Strict
 
 HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
 """Headers that can carry a key; the first as ``Bearer``."""

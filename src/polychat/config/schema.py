@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from . import LocalModel
-from ._strict import REFERENCES
 from .decoding import Key, keys_of
 from .rows import INTERNAL, Row
 from .settings import Gateway, Price, Route
+from .strict import REFERENCES
 
 _PLAIN = {str: "string", bool: "boolean", int: "integer", float: "number", Path: "string"}
 

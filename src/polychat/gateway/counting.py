@@ -7,31 +7,31 @@ from dataclasses import replace
 from ..routing import Target
 from ..routing.resolve import LONGEST
 from ..routing.router import Attempts
-from ..types import Ask
+from ..types import ChatRequest
 from ..wire.estimating import estimated_prompt
 from .context import RequestContext
 from .listing import planned
 
 
-async def counted(context: RequestContext, ask: Ask) -> int:
+async def counted(context: RequestContext, request: ChatRequest) -> int:
     """Tokens of the prompt, as the first target that can be asked counts them. Raises ``PolychatError``.
 
     It is a guess where the first target has no count of its own: another's would be of other tokens.
     """
-    context.record.model = ask.model[:LONGEST]
-    plan = await planned(context, ask.model)
+    context.record.model = request.model[:LONGEST]
+    plan = await planned(context, request.model)
     context.record.route = plan.route
     first = plan.targets[0]
     if not first.backend.counts:
         context.record.provider, context.record.served = first.label, first.model
         context.responder.more.append((b"x-polychat-estimated", b"true"))
-        return estimated_prompt(ask)
+        return estimated_prompt(request)
     able = tuple(target for target in plan.targets if target.backend.counts)
     rules = replace(plan.rules, strategy="ordered", weights=())
     attempts = Attempts()
 
     async def count(target: Target) -> int:
-        return await target.backend.count(replace(ask, model=target.model)) or 0
+        return await target.backend.count(replace(request, model=target.model)) or 0
 
     try:
         return await context.runtime.router.run(

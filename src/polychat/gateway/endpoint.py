@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import NamedTuple
 
-from ..errors import PolychatError, shown
+from ..errors import PolychatError, redact
 from ..http.server.asgi import Left, Receive, TooLarge, TooSlow, body_of, patient
 from ..http.server.inflating import UnknownCoding, inflated
 from ..routing.router import failure_of
@@ -133,13 +133,13 @@ def _check(endpoint: Endpoint, context: RequestContext) -> None:
     headers = context.headers
     if context.method != endpoint.method:
         if headers.get(b"upgrade", b"").lower() == b"websocket":  # clients that are told so go on over HTTP at once
-            said = f"{shown(context.path, 80)} does not support WebSockets: use {endpoint.method}"
+            said = f"{redact(context.path, 80)} does not support WebSockets: use {endpoint.method}"
             raise Refused(Fault(said, "invalid_request", 426), [(b"upgrade", b"HTTP/1.1")])
-        said = f"{context.method} is not allowed for {shown(context.path, 80)}: use {endpoint.method}"
+        said = f"{context.method} is not allowed for {redact(context.path, 80)}: use {endpoint.method}"
         raise Refused(Fault(said, "invalid_request", 405), [(b"allow", endpoint.method.encode())])
     kind = headers.get(b"content-type")
     if kind is not None and kind != b"application/json" and endpoint.method == "POST" and not _is_json(kind):
-        raise Refused(Fault(f"the body is {shown(kind, 60)}; send application/json", "invalid_request", 415))
+        raise Refused(Fault(f"the body is {redact(kind, 60)}; send application/json", "invalid_request", 415))
 
 
 def _is_json(kind: bytes) -> bool:

@@ -9,8 +9,8 @@ from urllib.parse import unquote
 from ..backends.keys import has_key
 from ..errors import PolychatError, UnknownTarget
 from ..routing import Plan
-from ..wire._json import decoded, encoded
 from ..wire.abilities import of_all
+from ..wire.json_text import decoded, encoded
 from ..wire.models import ModelInfo, write_models
 from .context import RequestContext
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from ..errors import shown
+from ..errors import redact
 from ..http.server.asgi import Receive, Scope, Send, respond
 from ..version import __version__
 from ..wire.faults import Fault
@@ -87,7 +87,7 @@ def routes(gateway: Operated) -> Starlette:
 async def _unknown(request: Request, error: Exception) -> Response:
     """In the dialect of those who ask there, as far as the path tells it."""
     path = request.scope["path"]
-    said = f"no endpoint {shown(path, 80)}: see /openapi.json"
+    said = f"no endpoint {redact(path, 80)}: see /openapi.json"
     status, body = dialect_at(path).refusal(Fault(said, "not_found", 404, "unknown_url"))
     return Response(body, status, media_type="application/json")
 

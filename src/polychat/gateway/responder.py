@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from math import ceil
 from typing import Protocol
 
-from ..errors import shown
+from ..errors import redact
 from ..http.server.asgi import Headers, Leaving, Receive, Send, respond
 from ..wire.faults import Fault, helps_to_retry
 from .observe.record import Record
@@ -138,7 +138,7 @@ class Responder:
     async def refuse(self, fault: Fault, headers: Headers | None = None) -> None:
         """The failure in the request's dialect; nothing where an answer has begun: that one tells of its end itself."""
         record = self._record
-        record.error = record.error or shown(fault.message, 400)
+        record.error = record.error or redact(fault.message, 400)
         if self.started or self.left:
             return
         status, body = self._face.refusal(fault, record.request_id, self._headers)

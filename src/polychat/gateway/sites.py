@@ -15,19 +15,19 @@ from ..http.server.asgi import Headers, Left, Receive, Scope, Send, TooLarge, To
 from ..providers import every
 from ..routing import Target
 from ..routing.router import Attempts
-from ..wire.answering import ERA, Era, Question, Request, Response, Site
+from ..wire.answering import ERA, Era, Request, Response, Site, SiteRequest
 from ..wire.reading import complete, finish_of
 
 if TYPE_CHECKING:
     from .runtime import Runtime
 
-Answer: TypeAlias = Callable[[Question], AsyncGenerator[list[Event], None]]
+Answer: TypeAlias = Callable[[SiteRequest], AsyncGenerator[list[Event], None]]
 """What answers a question: its events, the last one a ``Finish``. It may raise ``PolychatError`` before the first."""
 
 _ECHO_PIECE = 4
 
 
-async def echo(question: Question) -> AsyncGenerator[list[Event], None]:
+async def echo(question: SiteRequest) -> AsyncGenerator[list[Event], None]:
     """``echo: `` and the message or prompt as it arrived, a few letters a piece."""
     said = f"echo: {question.text}"
     for start in range(0, len(said), _ECHO_PIECE):
@@ -40,7 +40,7 @@ def target(name: str, registry: Registry) -> Answer:
     """Answers by asking ``provider/model``. Raises ``UnknownTarget`` at once if there is no such provider."""
     backend, model = registry.resolve(name)
 
-    def answer(question: Question) -> AsyncGenerator[list[Event], None]:
+    def answer(question: SiteRequest) -> AsyncGenerator[list[Event], None]:
         settings: dict[str, Any] = dict(question.settings)
         return backend.events(model, question.messages, **settings)
 
@@ -51,7 +51,7 @@ def routed(runtime: Runtime, name: str) -> Answer:
     """Answers by asking whoever a model's name means. Raises ``UnknownTarget`` and ``BadInput`` at once."""
     plan = runtime.resolver.plan(name)
 
-    async def answer(question: Question) -> AsyncGenerator[list[Event], None]:
+    async def answer(question: SiteRequest) -> AsyncGenerator[list[Event], None]:
         settings: dict[str, Any] = dict(question.settings)
 
         async def ask(to: Target) -> tuple[AsyncGenerator[list[Event], None], list[Event]]:
@@ -121,7 +121,7 @@ class Sites:
     def _index(self, scope: Scope) -> bytes:
         return "".join(f"{_base(scope, name)}\n" for name in self.sites).encode()
 
-    async def _speak(self, question: Question, send: Send) -> None:
+    async def _speak(self, question: SiteRequest, send: Send) -> None:
         writer = question.writer
         if not writer.streams:
             async for batch in self._events(question):
@@ -137,7 +137,7 @@ class Sites:
                     await send({"type": "http.response.body", "body": data, "more_body": True})
         await send({"type": "http.response.body", "body": writer.end(), "more_body": False})
 
-    async def _events(self, question: Question) -> AsyncGenerator[list[Event], None]:
+    async def _events(self, question: SiteRequest) -> AsyncGenerator[list[Event], None]:
         """The answer's events; its errors too, as the ``Finish`` they amount to."""
         try:
             async with aclosing(self._answer(question)) as batches:

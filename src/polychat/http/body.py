@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
-from ..errors import BackendError, BadReply, PolychatError, StatusError, shown
+from ..errors import BackendError, BadReply, PolychatError, StatusError, redact
 from ..events import Event, Finish
 from ..redact import Redaction, Secrets
 from ..wire.framing import MAX_LINE, Lines, LineTooLong
@@ -120,7 +120,7 @@ class Body(ABC):
         try:
             return json.loads(body)
         except (ValueError, RecursionError):
-            bad = self._bad(f"the reply is not JSON: {shown(body) or 'it is empty'}")
+            bad = self._bad(f"the reply is not JSON: {redact(body) or 'it is empty'}")
         raise bad
 
     async def iter_content(self) -> AsyncGenerator[bytes, None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import Protocol
 
-from ..errors import BadReply, Truncated, shown
+from ..errors import BadReply, Truncated, redact
 
 try:
     import brotli
@@ -88,7 +88,7 @@ def decoder(coding: bytes) -> Decoder | None:
         return Gzip()
     if coding == b"br" and _HAS_BROTLI:
         return Brotli()
-    raise BadReply(f"the reply is compressed as {shown(coding)}, which was not requested")
+    raise BadReply(f"the reply is compressed as {redact(coding)}, which was not requested")
 
 
 def taken(inflate: Decoder) -> bytes:

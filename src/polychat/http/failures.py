@@ -23,7 +23,7 @@ from ..errors import (
     TimedOut,
     Truncated,
     WrongAddress,
-    shown,
+    redact,
 )
 from .proxy import Proxy
 
@@ -63,11 +63,11 @@ def _failure_of(error: Exception, place: Place) -> PolychatError:
     if place.proxy is not None and not place.connected:
         return _proxy_failed(error, place.proxy, place.url)
     if isinstance(error, (aiohttp.ClientResponseError, HttpProcessingError)):
-        return BadReply(f"{place.url.host} did not send HTTP: {shown(_said(error))}")
+        return BadReply(f"{place.url.host} did not send HTTP: {redact(_said(error))}")
     if isinstance(error, (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)):
         return BadInput("url is not valid: its host is neither a name nor an IP address", field="url")
     if isinstance(error, ValueError) and not isinstance(error, (aiohttp.ClientError, OSError)):
-        return BadInput(f"the request cannot be sent: {shown(str(error))}", field="headers")
+        return BadInput(f"the request cannot be sent: {redact(str(error))}", field="headers")
     kind = WrongAddress if not place.connected and _is_misaddressed(error) else ConnectionFailed
     return kind(_no_connection(error, place))
 
@@ -96,10 +96,10 @@ def _no_connection(error: Exception, place: Place) -> str:
         return f"{where} closed the connection before replying"
     below = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(below, socket.gaierror) or isinstance(error, aiohttp.ClientConnectorDNSError):
-        return f"cannot resolve {place.url.host}: {shown(str(below))}"
+        return f"cannot resolve {place.url.host}: {redact(str(below))}"
     if isinstance(error, ssl.SSLError):
-        return f"TLS handshake with {where} failed: {shown(error.strerror or str(error))}; does it use https at all?"
-    return f"cannot connect to {where}: {shown(_said(error))}"
+        return f"TLS handshake with {where} failed: {redact(error.strerror or str(error))}; does it use https at all?"
+    return f"cannot connect to {where}: {redact(_said(error))}"
 
 
 def _certificate_error(error: BaseException) -> ssl.SSLCertVerificationError | None:
@@ -116,7 +116,7 @@ def _certificate_error(error: BaseException) -> ssl.SSLCertVerificationError | N
 
 
 def _refused(certificate: ssl.SSLCertVerificationError, error: Exception, place: Place) -> ConnectionFailed:
-    why = shown(certificate.verify_message)
+    why = redact(certificate.verify_message)
     proxy = place.proxy
     if proxy is not None and (place.at_proxy or _is_of_proxy(error, proxy)):
         return ProxyFailed(f"the TLS certificate of the proxy {proxy} is not valid: {why}; nothing was sent")
@@ -136,7 +136,7 @@ def _proxy_failed(error: Exception, proxy: Proxy, url: URL) -> ProxyFailed:
         return proxy_answered(error.status, proxy, url)
     if isinstance(error, (aiohttp.ClientResponseError, HttpProcessingError, BadReply)):
         return ProxyFailed(f"the proxy {proxy} did not send HTTP: check that it is a proxy of this kind")
-    return ProxyFailed(f"cannot connect through the proxy {proxy} to {url.host}:{url.port}: {shown(_said(error))}")
+    return ProxyFailed(f"cannot connect through the proxy {proxy} to {url.host}:{url.port}: {redact(_said(error))}")
 
 
 def proxy_answered(status: int, proxy: Proxy, url: URL) -> ProxyFailed:
@@ -167,5 +167,5 @@ def loss_of(error: Exception) -> BackendError:
 def _kind(error: Exception) -> str:
     below = error.__cause__
     if isinstance(below, HttpProcessingError) and not below.message.startswith("Not enough data"):
-        return shown(below.message)
+        return redact(below.message)
     return "the connection was lost"

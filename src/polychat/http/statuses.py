@@ -83,7 +83,7 @@ def status_error(
     """The error for this answer. ``said`` is what the message is to end with; ``body`` is looked at for a bot wall."""
     wall = wall_of(status, headers, body)
     wait = retry_after(headers, time.time(), status)
-    message = f"{url.host} answered {status} {errors.shown(reason, 60)}".rstrip()
+    message = f"{url.host} answered {status} {errors.redact(reason, 60)}".rstrip()
     if wall:
         message += f": {_challenge(wall, url)}"
     elif said:
@@ -117,7 +117,7 @@ def _harmless_of_response(headers: Mapping[str, str]) -> list[tuple[str, str]]:
 
 def shown_url(url: URL) -> str:
     """A URL as a message may show it: no user, no query."""
-    return errors.shown(str(url.with_user(None).with_query(None).with_fragment(None)))
+    return errors.redact(str(url.with_user(None).with_query(None).with_fragment(None)))
 
 
 def retry_after(headers: Mapping[str, str], now: float, status: int = 0) -> float | None:

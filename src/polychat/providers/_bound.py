@@ -13,13 +13,13 @@ from typing import Any
 
 from ..errors import BadInput
 from ..events import Event, Finish, Text, ToolCallPiece
-from ..types import Ask, Part, TextPart, Tool, ToolCall, ToolResult
-from ..wire._json import decoded
+from ..types import ChatRequest, Part, TextPart, Tool, ToolCall, ToolResult
 from ..wire.adapting import AS_FUNCTION
 from ..wire.field import KEPT, emulated
+from ..wire.json_text import decoded
 
 _AS_TEXT = emulated("it goes into the prompt as text")
-FATES = {
+SUPPORT = {
     **dict.fromkeys(("format.json", "format.schema", "tools", "tool_choice.required", "tool_choice.named"), KEPT),
     **dict.fromkeys(("turns.tool", "parts.call", "parts.result.text"), _AS_TEXT),
     "parallel_tool_calls": emulated("one tool is called at a time"),
@@ -31,23 +31,23 @@ FATES = {
 class Bound:
     """The form of one ask's answer. ``format`` is llama.cpp's ``response_format``, ``None`` where the answer is free."""
 
-    def __init__(self, ask: Ask) -> None:
-        self.tools = _offered(ask)
+    def __init__(self, request: ChatRequest) -> None:
+        self.tools = _offered(request)
         self._text: list[str] = []
         self.format: dict[str, Any] | None = None
         if self.tools:
             self.format = _schema_format(
-                _calls(self.tools, may_answer=ask.tool_choice is None or ask.tool_choice.mode == "auto")
+                _calls(self.tools, may_answer=request.tool_choice is None or request.tool_choice.mode == "auto")
             )
-        elif ask.format is not None and ask.format.kind == "json":
+        elif request.format is not None and request.format.kind == "json":
             self.format = {"type": "json_object"}
-        elif ask.format is not None and ask.format.schema is not None:
-            self.format = _schema_format(ask.format.schema)
+        elif request.format is not None and request.format.schema is not None:
+            self.format = _schema_format(request.format.schema)
 
-    def messages(self, ask: Ask) -> list[dict[str, str]]:
+    def messages(self, request: ChatRequest) -> list[dict[str, str]]:
         """The conversation as messages of text, the tools before it."""
         said = [{"role": "system", "content": _told(self.tools)}] if self.tools else []
-        for turn in ask.turns:
+        for turn in request.turns:
             text = "\n".join(filter(None, map(_line, turn.parts)))
             if text or not turn.parts:
                 role = {"developer": "system", "tool": "user"}.get(turn.role, turn.role)
@@ -83,10 +83,10 @@ class Bound:
         return [finish]
 
 
-def _offered(ask: Ask) -> list[Tool]:
+def _offered(request: ChatRequest) -> list[Tool]:
     """The tools that may be called now. Raises ``BadInput`` for a choice of one that is not there."""
-    choice = ask.tool_choice
-    tools = [tool for tool in ask.tools if isinstance(tool, Tool)]
+    choice = request.tool_choice
+    tools = [tool for tool in request.tools if isinstance(tool, Tool)]
     if choice is None or choice.mode == "auto" or not tools:
         return tools
     if choice.mode == "none":

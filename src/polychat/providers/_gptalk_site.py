@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..wire.answering import Question, Request, Response
+from ..wire.answering import Request, Response, SiteRequest
 from ..wire.reading import parsed
 from ._gptalk_stream import StreamWriter
 from ._json import said
@@ -60,7 +60,7 @@ class GPTalkSite:
         self._asks: dict[str, _Ask] = {}
         self._waiting = 0
 
-    def hear(self, request: Request) -> Response | Question:
+    def hear(self, request: Request) -> Response | SiteRequest:
         match request.method, request.path:
             case "POST", "/api/chatgpt/user/login":
                 return self._login(request)
@@ -94,8 +94,8 @@ class GPTalkSite:
     def _remember(self, prompt: str, model: str, temperature: float) -> str:
         now = self._clock()
         token = self._token()
-        self._asks[token] = ask = _Ask(prompt, model, temperature, now + self.patience)
-        self._waiting += ask.weight
+        self._asks[token] = chat_request = _Ask(prompt, model, temperature, now + self.patience)
+        self._waiting += chat_request.weight
         while (oldest := next(iter(self._asks))) != token:
             if self._asks[oldest].until > now and self._waiting <= self.most_waiting:
                 break
@@ -103,17 +103,19 @@ class GPTalkSite:
         return token
 
     def _take(self, token: str) -> _Ask | None:
-        ask = self._asks.pop(token, None)
-        if ask is not None:
-            self._waiting -= ask.weight
-        return ask
+        chat_request = self._asks.pop(token, None)
+        if chat_request is not None:
+            self._waiting -= chat_request.weight
+        return chat_request
 
-    def _stream(self, request: Request) -> Response | Question:
-        ask = self._take(request.query.get("token", ""))
-        if ask is None or self._clock() >= ask.until:
+    def _stream(self, request: Request) -> Response | SiteRequest:
+        chat_request = self._take(request.query.get("token", ""))
+        if chat_request is None or self._clock() >= chat_request.until:
             return _no(401, "the stream is unknown, fetched already or expired")
-        messages = [{"role": "user", "content": ask.prompt}]
-        return Question(ask.prompt, messages, StreamWriter(), ask.model, {"temperature": ask.temperature})
+        messages = [{"role": "user", "content": chat_request.prompt}]
+        return SiteRequest(
+            chat_request.prompt, messages, StreamWriter(), chat_request.model, {"temperature": chat_request.temperature}
+        )
 
 
 def _temperature(rest: Mapping[Any, object]) -> float:

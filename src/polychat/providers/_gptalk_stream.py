@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..errors import BadReply, EmptyReply, ReplyFailed, shown
+from ..errors import BadReply, EmptyReply, ReplyFailed, redact
 from ..events import Event, Finish, Text
-from ..wire.deltas import Cumulative
 from ..wire.framing import DataLines, LineTooLong, data_line
 from ..wire.reading import complete, failed, parsed, truncated
+from ..wire.sites.deltas import Cumulative
 
 _HEAD = 4096
 """Bytes of a body that is no stream which are kept to see what it says instead."""
@@ -18,9 +18,9 @@ def failure_in(value: object) -> str | None:
         case {"content": _}:
             return None
         case {"message": str(why)} | {"msg": str(why)}:
-            return shown(why) or "no reason given"
+            return redact(why) or "no reason given"
         case {"code": code}:
-            return f"code {shown(str(code))}"
+            return f"code {redact(str(code))}"
     return None
 
 
@@ -73,13 +73,13 @@ class StreamReader:
         match value:
             case {"content": str(whole)}:
                 return self._new(whole, payload)
-        return self._ended([failed(BadReply(f"a line of the stream is not JSON with content: {shown(payload)}"))])
+        return self._ended([failed(BadReply(f"a line of the stream is not JSON with content: {redact(payload)}"))])
 
     def _new(self, whole: str, payload: bytes) -> list[Event]:
         try:
             new = self._so_far.take(whole)
         except ValueError as error:
-            return self._ended([failed(BadReply(f"{error}: {shown(payload)}"))])
+            return self._ended([failed(BadReply(f"{error}: {redact(payload)}"))])
         return [Text(new)] if new else []
 
     def _ended(self, events: list[Event]) -> list[Event]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BackendError, StatusError, shown
-from ..events import Event, Finish, Source, Text
+from ..errors import BackendError, StatusError, redact
+from ..events import Citation, Event, Finish, Text
 from ..wire.answering import Response
 from ..wire.reading import parsed
 
@@ -29,7 +29,7 @@ async def refusal(response: StreamResponse) -> StatusError:
         body = b""
     match parsed(body):
         case {"message": str(why)} | {"msg": str(why)} | {"error": str(why)}:
-            return response.error(shown(why))
+            return response.error(redact(why))
     return response.error()
 
 
@@ -47,7 +47,7 @@ class Whole:
 
     def __init__(self) -> None:
         self.headers: list[tuple[str, str]] = []
-        self.sources: list[Source] = []
+        self.sources: list[Citation] = []
         self._texts: list[str] = []
         self._finish: Finish | None = None
 
@@ -56,7 +56,7 @@ class Whole:
             match event:
                 case Text(text):
                     self._texts.append(text)
-                case Source():
+                case Citation():
                     self.sources.append(event)
                 case Finish():
                     self._finish = event

@@ -28,7 +28,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from ..errors import BadInput, MissingPackage, NotReady, shown
+from ..errors import BadInput, MissingPackage, NotReady, redact
 
 CONTEXT = 4096
 """Tokens one ask may hold, unless the model was trained for less or polychat.toml says otherwise."""
@@ -353,7 +353,7 @@ def _imported() -> Any:
         with _short_spins():
             import xllamacpp
     except ImportError as error:
-        raise NotReady(f"xllamacpp is installed but does not load: {shown(str(error))}") from error
+        raise NotReady(f"xllamacpp is installed but does not load: {redact(str(error))}") from error
     return xllamacpp
 
 

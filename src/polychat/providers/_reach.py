@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..types import Ask, TextPart
-from ..wire.field import KEPT, Fate, Fates, dropped, emulated
+from ..types import ChatRequest, TextPart
+from ..wire.field import KEPT, Support, SupportTable, dropped, emulated
 from ..wire.fields import FIELDS, plain_fields
 
 _TEXT_ONLY = "this service takes text only"
@@ -13,33 +13,42 @@ _BY_NAME = tuple(row.name for row in plain_fields() if row.keyword)
 """Fields of an ask that a provider may take as options of the same name."""
 
 
-def fates_of(provider: Any, options: tuple[str, ...]) -> Fates:
+def support_table_of(provider: Any, options: tuple[str, ...]) -> SupportTable:
     """What becomes of each field of an ask, by what the provider says of itself and which options it takes."""
     system = KEPT if provider.supports_system_message else emulated("it goes into the prompt as a line of its own")
     history = KEPT if provider.supports_message_history else emulated("earlier turns go into the prompt as lines")
-    fates: dict[str, Fate] = {name: dropped("this service knows nothing like it") for name in FIELDS}
-    fates |= {name: dropped(_TEXT_ONLY) for name in FIELDS if name.startswith(("parts.", "tools", "turns.tool", "format"))}
-    fates |= dict.fromkeys(("model", "turns.user", "parts.text", "stream", "stream_usage", "tool_choice.none"), KEPT)
-    fates |= dict.fromkeys(("tool_choice.auto", "parallel_tool_calls", "parts.image.detail", "parts.file.name"), KEPT)
-    fates |= dict.fromkeys(("parts.result.error", "tools.strict", "format.strict", "cache"), KEPT)  # told with what they are of
-    fates |= {"turns.system": system, "turns.developer": system, "turns.system.late": system, "turns.assistant": history}
-    fates["turns.assistant.last"] = emulated("it is one more earlier turn")
-    fates["parts.reasoning"] = dropped("earlier thoughts are not repeated to a chat site")
-    fates["parts.opaque.foreign"] = KEPT  # it would mean nothing to anybody but its vendor
-    return fates | {name: KEPT for name in _BY_NAME if name in options}
+    support_table: dict[str, Support] = {name: dropped("this service knows nothing like it") for name in FIELDS}
+    support_table |= {
+        name: dropped(_TEXT_ONLY) for name in FIELDS if name.startswith(("parts.", "tools", "turns.tool", "format"))
+    }
+    support_table |= dict.fromkeys(("model", "turns.user", "parts.text", "stream", "stream_usage", "tool_choice.none"), KEPT)
+    support_table |= dict.fromkeys(("tool_choice.auto", "parallel_tool_calls", "parts.image.detail", "parts.file.name"), KEPT)
+    support_table |= dict.fromkeys(
+        ("parts.result.error", "tools.strict", "format.strict", "cache"), KEPT
+    )  # told with what they are of
+    support_table |= {
+        "turns.system": system,
+        "turns.developer": system,
+        "turns.system.late": system,
+        "turns.assistant": history,
+    }
+    support_table["turns.assistant.last"] = emulated("it is one more earlier turn")
+    support_table["parts.reasoning"] = dropped("earlier thoughts are not repeated to a chat site")
+    support_table["parts.opaque.foreign"] = KEPT  # it would mean nothing to anybody but its vendor
+    return support_table | {name: KEPT for name in _BY_NAME if name in options}
 
 
-def messages_of(ask: Ask) -> list[dict[str, str]]:
+def messages_of(request: ChatRequest) -> list[dict[str, str]]:
     """The conversation as messages of text; what else was in it is lost by now, by the caller's choice."""
     messages = []
-    for turn in ask.turns:
+    for turn in request.turns:
         texts = [part.text for part in turn.parts if isinstance(part, TextPart)]
         if texts or not turn.parts:
             messages.append({"role": "system" if turn.role == "developer" else turn.role, "content": "".join(texts)})
     return messages
 
 
-def options_from(ask: Ask, options: tuple[str, ...]) -> dict[str, Any]:
+def options_from(request: ChatRequest, options: tuple[str, ...]) -> dict[str, Any]:
     """The ask's fields that the provider takes as options."""
-    found = {name: getattr(ask, name) for name in _BY_NAME if name in options}
+    found = {name: getattr(request, name) for name in _BY_NAME if name in options}
     return {name: value for name, value in found.items() if value not in (None, [])}

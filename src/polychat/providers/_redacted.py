@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import fields
 from urllib.parse import unquote, urlsplit
 
+from ..calls.call import Call
 from ..events import Event, Finish, Text
 from ..redact import Secrets, secrets_of
-from ._call import Call
 
 
 def secrets_in(call: Call) -> Secrets | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ..events import Event, Source
+from ..events import Citation, Event
 from ..types import AsyncResult
 
 
@@ -18,10 +18,10 @@ from ..types import AsyncResult
 class Asked:
     """One ask, and the sources of its answer as they become known; none until then, and none if it fails."""
 
-    sources: list[Source] = field(default_factory=list)
+    sources: list[Citation] = field(default_factory=list)
 
     def take(self, events: list[Event]) -> None:
-        self.sources.extend(event for event in events if isinstance(event, Source))
+        self.sources.extend(event for event in events if isinstance(event, Citation))
 
 
 class _Callers(threading.local):
@@ -53,7 +53,7 @@ def asking() -> Asked:
     return asked
 
 
-def latest() -> list[Source]:
+def latest() -> list[Citation]:
     """The sources of the running caller's latest ask."""
     task = _task()
     asked = _callers.thread if task is None else _callers.tasks.get(task)

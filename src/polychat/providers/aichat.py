@@ -8,16 +8,16 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from ..errors import BadInput, BadReply, EmptyReply, MissingCookies, ReplyFailed, shown
+from ..calls.call import Call
+from ..errors import BadInput, BadReply, EmptyReply, MissingCookies, ReplyFailed, redact
 from ..events import Event, Text
 from ..prompt import byte_size, prompt_of
 from ..types import Messages
-from ..wire.answering import Question, Request, Response
+from ..wire.answering import Request, Response, SiteRequest
 from ..wire.reading import complete, failed, parsed
-from ._base import AsyncProvider
 from ._browser import browser_headers
-from ._call import Call
 from ._json import Whole, body_of, said
+from .contract import AsyncProvider
 
 
 def question(messages: Messages, temperature: float = 0.5, top_p: float = 1) -> dict[str, Any]:
@@ -34,10 +34,10 @@ def read(body: bytes) -> list[Event]:
     """The events of a reply. Where ``response`` is falsy the service has failed, and the error shows the reply."""
     match parsed(body):
         case {"response": good} if not good:
-            return [failed(ReplyFailed(f"the service answered with a failure: {shown(body)}"))]
+            return [failed(ReplyFailed(f"the service answered with a failure: {redact(body)}"))]
         case {"response": _, "message": str(message)}:
             return [Text(message), complete()] if message.strip() else [failed(EmptyReply("the reply's message is empty"))]
-    return [failed(BadReply(f"the reply is not JSON with response and message: {shown(body)}"))]
+    return [failed(BadReply(f"the reply is not JSON with response and message: {redact(body)}"))]
 
 
 def root_of(base_url: str) -> str:
@@ -51,7 +51,7 @@ class AichatSite:
     limits: ClassVar[int] = 2 * 1024 * 1024
     _SETTINGS = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 
-    def hear(self, request: Request) -> Response | Question:
+    def hear(self, request: Request) -> Response | SiteRequest:
         match request.method, request.path:
             case "GET", "/chat":
                 page = b"<!doctype html><title>Aichat</title><p>Your browser has the cookie now.\n"
@@ -62,14 +62,14 @@ class AichatSite:
                 return said(405, _no("wrong method"))
         return said(404, _no("there is nothing here but /chat and /api/text"))
 
-    def _asked(self, request: Request) -> Response | Question:
+    def _asked(self, request: Request) -> Response | SiteRequest:
         if "=" not in request.headers.get("cookie", ""):
             return said(403, _no("no cookie: open /chat in a browser first"))
         match parsed(request.body):
             case {"message": str(message), **rest} if message.strip():
                 settings = _numbers(rest, self._SETTINGS)
                 if settings is not None:
-                    return Question(message, [{"role": "user", "content": message}], _Writer(), settings=settings)
+                    return SiteRequest(message, [{"role": "user", "content": message}], _Writer(), settings=settings)
         return said(400, _no("the body must be JSON with a message, and numbers for temperature and its like"))
 
 

@@ -8,18 +8,18 @@ from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
-from ..errors import BadReply, EmptyReply, shown
-from ..events import Event, Source, Text
+from ..calls.call import Call
+from ..calls.threads import pieces_of
+from ..errors import BadReply, EmptyReply, redact
+from ..events import Citation, Event, Text
 from ..prompt import byte_size, prompt_of
 from ..types import Messages
-from ..wire.answering import Question, Request, Response
+from ..wire.answering import Request, Response, SiteRequest
 from ..wire.reading import complete, failed, parsed
-from ._base import AsyncProvider
 from ._browser import browser_headers
-from ._call import Call
 from ._json import Whole, body_of, said
 from ._sources import asking, latest, told, told_by_pieces
-from ._threaded import pieces_of
+from .contract import AsyncProvider
 
 
 def question(messages: Messages) -> dict[str, str]:
@@ -37,16 +37,16 @@ def read(body: bytes) -> list[Event]:
             if sources is None:
                 return [
                     failed(
-                        BadReply(f"a result in the reply is not an object with a link: {shown(json.dumps(rest['results']))}")
+                        BadReply(f"a result in the reply is not an object with a link: {redact(json.dumps(rest['results']))}")
                     )
                 ]
             if not answer.strip():
                 return [failed(EmptyReply("the reply's answer is empty"))]
             return [*sources, Text(answer), complete()]
-    return [failed(BadReply(f"the reply is not JSON with an answer: {shown(body)}"))]
+    return [failed(BadReply(f"the reply is not JSON with an answer: {redact(body)}"))]
 
 
-def _sources(results: object) -> list[Source] | None:
+def _sources(results: object) -> list[Citation] | None:
     if not isinstance(results, list):
         return None
     sources = []
@@ -54,7 +54,7 @@ def _sources(results: object) -> list[Source] | None:
         match result:
             case {"link": str(link), **rest}:
                 title, snippet = (rest.get(name) or "" for name in ("title", "snippet"))
-                sources.append(Source(str(title), link, str(snippet)))
+                sources.append(Citation(str(title), link, str(snippet)))
             case _:
                 return None
     return sources
@@ -65,7 +65,7 @@ class ChatgptDuoSite:
 
     limits: ClassVar[int] = 2 * 1024 * 1024
 
-    def hear(self, request: Request) -> Response | Question:
+    def hear(self, request: Request) -> Response | SiteRequest:
         if request.path != "/":
             return said(404, {"error": "there is nothing here but /"})
         if request.method != "POST":
@@ -77,7 +77,7 @@ class ChatgptDuoSite:
         prompt = form.get("prompt", [""])[-1]
         if not prompt.strip() or form.get("purpose") != ["ask"]:
             return said(400, {"error": "the form needs a prompt, and purpose=ask"})
-        return Question(prompt, [{"role": "user", "content": prompt}], _Writer())
+        return SiteRequest(prompt, [{"role": "user", "content": prompt}], _Writer())
 
 
 class _Writer(Whole):
@@ -90,7 +90,7 @@ class _Writer(Whole):
 
 
 class ChatgptDuo(AsyncProvider):
-    """Answers from a web search. ``get_sources()`` names the pages; ``events`` gives them as ``Source``."""
+    """Answers from a web search. ``get_sources()`` names the pages; ``events`` gives them as ``Citation``."""
 
     url = "https://chatgptduo.com"
     working = False

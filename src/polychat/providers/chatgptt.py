@@ -8,16 +8,16 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
-from ..errors import Unauthorized, shown
+from ..calls.call import Call
+from ..errors import Unauthorized, redact
 from ..events import Event
 from ..prompt import prompt_of
 from ..types import Messages
-from ..wire import ai_power
-from ..wire.ai_power import Bot
-from ..wire.ai_power_site import AIPowerSite
-from ._base import AsyncGeneratorProvider, ProviderModelMixin
+from ..wire.sites import ai_power
+from ..wire.sites.ai_power import Bot
+from ..wire.sites.ai_power_site import AIPowerSite
 from ._browser import USER_AGENT, host_of, origin_of, page_url
-from ._call import Call
+from .contract import AsyncGeneratorProvider, ProviderModelMixin
 
 if TYPE_CHECKING:
     from ..transport import StreamResponse, StreamSession
@@ -86,7 +86,7 @@ async def _bot_of(session: StreamSession, page: str, *, fresh: bool = False) -> 
     params = {"fresh": secrets.token_hex(4)} if fresh else None
     async with session.get(page, headers={"accept": "text/html,*/*", **headers}, params=params) as response:
         if not response.ok:
-            raise response.error(f"cannot load the page {shown(page)}; name the page with the chat in the option page")
+            raise response.error(f"cannot load the page {redact(page)}; name the page with the chat in the option page")
         return ai_power.bot_of(await response.text(), page)
 
 

@@ -10,18 +10,18 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..errors import BadReply, ReplyFailed, TimedOut, Unauthorized, shown
+from ..calls.call import Call
+from ..errors import BadReply, ReplyFailed, TimedOut, Unauthorized, redact
 from ..events import Event
 from ..prompt import byte_size, prompt_of
 from ..types import Messages
 from ..wire.reading import parsed
-from ._base import AsyncGeneratorProvider
 from ._browser import USER_AGENT, browser_headers
-from ._call import Call
 from ._gptalk_site import USES, GPTalkSite
 from ._gptalk_stream import StreamReader, failure_in
 from ._json import body_of, refusal
 from ._lease import Accounts, Lease
+from .contract import AsyncGeneratorProvider
 
 if TYPE_CHECKING:
     from ..transport import StreamSession
@@ -81,7 +81,7 @@ def _data_with_token(body: bytes, step: str) -> dict[str, Any]:
     failure = failure_in(value)
     if failure is not None:
         raise ReplyFailed(f"the {step} failed: {failure}")
-    raise BadReply(f"the reply to the {step} is not JSON with data.token: {shown(body)}")
+    raise BadReply(f"the reply to the {step} is not JSON with data.token: {redact(body)}")
 
 
 _accounts: Accounts[dict[str, Any]] = Accounts(USES, time.time)

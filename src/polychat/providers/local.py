@@ -11,24 +11,24 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from ..calls.call import Call, call_of, options_of
+from ..calls.info import CallInfo
 from ..config import Config, LocalModel, load
-from ..errors import BadInput, BadReply, ReplyFailed, TimedOut, UnknownTarget, shown
+from ..errors import BadInput, BadReply, ReplyFailed, TimedOut, UnknownTarget, redact
 from ..events import Event, Finish, Reasoning, Text, Usage
 from ..prompt import byte_size, turns
-from ..types import Ask, Messages
+from ..types import ChatRequest, Messages
 from ..user import weights
-from ..wire._json import encoded
 from ..wire.adapting import adapted
 from ..wire.embeddings import Embed, Embeddings, read_reply
+from ..wire.json_text import encoded
 from ..wire.reading import complete, failed, truncated
 from . import _llama
-from ._base import AsyncGeneratorProvider, ProviderModelMixin
-from ._bound import FATES, Bound
-from ._call import Call, call_of, options_of
+from ._bound import SUPPORT, Bound
 from ._llama import Chunk, Setting
-from ._notes import Notes
-from ._reach import fates_of, options_from
+from ._reach import options_from, support_table_of
 from ._stops import Stops
+from .contract import AsyncGeneratorProvider, ProviderModelMixin
 
 T = TypeVar("T")
 
@@ -127,15 +127,17 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
 
     @classmethod
     async def answers(
-        cls, ask: Ask, notes: Notes, proxy: str | None = None, **kwargs: Any
+        cls, request: ChatRequest, call_info: CallInfo, proxy: str | None = None, **kwargs: Any
     ) -> AsyncGenerator[list[Event], None]:
         """``events`` of an ask in common words; schemas and calls of tools are bound by a grammar."""
         options = options_of(cls)
-        ask = notes.settle(ask, {**fates_of(cls, options), **FATES}, cls.__name__, cls.__name__)
-        ask, calls = adapted(ask, custom=False, named=False)
-        bound = Bound(ask)
-        given = options_from(ask, options) | ({} if bound.format is None else {"response_format": bound.format})
-        async with aclosing(cls.events(ask.model or None, bound.messages(ask), proxy, **given, **kwargs)) as batches:
+        request = call_info.apply_loss_policy(
+            request, {**support_table_of(cls, options), **SUPPORT}, cls.__name__, cls.__name__
+        )
+        request, calls = adapted(request, custom=False, named=False)
+        bound = Bound(request)
+        given = options_from(request, options) | ({} if bound.format is None else {"response_format": bound.format})
+        async with aclosing(cls.events(request.model or None, bound.messages(request), proxy, **given, **kwargs)) as batches:
             async for batch in batches:
                 if events := bound.read(batch):
                     yield events if calls is None else calls.take(events)
@@ -165,8 +167,8 @@ def vectors_of(said: dict[str, Any], model: str) -> Embeddings:
             field="model",
         )
     if "too large" in why or said["error"].get("type") == "exceed_context_size_error":
-        raise BadInput(f"a text is too long for the model: {shown(why)}; shorten it", field="texts")
-    raise ReplyFailed(f"llama.cpp failed: {shown(why)}")
+        raise BadInput(f"a text is too long for the model: {redact(why)}; shorten it", field="texts")
+    raise ReplyFailed(f"llama.cpp failed: {redact(why)}")
 
 
 def question(messages: Messages, numbers: dict[str, float | None]) -> dict[str, Any]:
@@ -270,7 +272,7 @@ class Reader:
                 return said + self._stopped(chunk) if self._stops.found else said
             case _:
                 self.done = True
-                unread = BadReply(f"llama.cpp sent an unexpected event: {shown(str(chunk))}")
+                unread = BadReply(f"llama.cpp sent an unexpected event: {redact(str(chunk))}")
                 return [*self._rest(), failed(unread)]
         return []
 
@@ -304,10 +306,10 @@ def _failure(error: object) -> BadInput | ReplyFailed:
                 field="messages",
             )
         case {"type": "invalid_request_error", "message": str(said)}:
-            return BadInput(f"the model's chat template rejects these messages: {shown(said)}", field="messages")
+            return BadInput(f"the model's chat template rejects these messages: {redact(said)}", field="messages")
         case {"message": str(said)}:
-            return ReplyFailed(f"llama.cpp failed: {shown(said)}")
-    return ReplyFailed(f"llama.cpp failed: {shown(str(error))}")
+            return ReplyFailed(f"llama.cpp failed: {redact(said)}")
+    return ReplyFailed(f"llama.cpp failed: {redact(str(error))}")
 
 
 async def _next(answer: _llama.Answer, reader: Reader, call: Call) -> list[Event]:
@@ -363,7 +365,7 @@ def _configured(config: Config | None) -> Mapping[str, LocalModel]:
 def _unknown(model: str, configured: Iterable[str]) -> UnknownTarget:
     near = difflib.get_close_matches(model[:256], [*weights.KNOWN, *configured], n=2)
     return UnknownTarget(
-        f"no model {shown(model)!r}: it is none of {', '.join(weights.KNOWN)}, no name from polychat.toml, "
+        f"no model {redact(model)!r}: it is none of {', '.join(weights.KNOWN)}, no name from polychat.toml, "
         "and no path of a GGUF file (local//path/to/model.gguf, local/./model.gguf)",
         near=tuple(f"local/{name}" for name in near),
     )
@@ -375,7 +377,7 @@ def _checked(file: Path, entry: LocalModel, *, embeds: bool) -> Setting:
             begins, state = content.read(4), os.fstat(content.fileno())
     except (OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or error
-        raise BadInput(f"{shown(str(file))} cannot be read: {said}", field="model") from None
+        raise BadInput(f"{redact(str(file))} cannot be read: {said}", field="model") from None
     if begins != b"GGUF":
         raise BadInput(f"{file} is not a GGUF file, the format of llama.cpp's models", field="model")
     return Setting(

@@ -9,15 +9,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ..errors import BadReply, ChallengeRequired, StatusError, shown
+from ..calls.call import Call
+from ..errors import BadReply, ChallengeRequired, StatusError, redact
 from ..events import Event
 from ..types import Messages
-from ..wire import ai_engine
-from ..wire.ai_engine import Bot, Overrides
-from ..wire.ai_engine_site import AIEngineSite
-from ._base import AsyncGeneratorProvider
+from ..wire.sites import ai_engine
+from ..wire.sites.ai_engine import Bot, Overrides
+from ..wire.sites.ai_engine_site import AIEngineSite
 from ._browser import USER_AGENT, host_of, origin_of, page_url
-from ._call import Call
+from .contract import AsyncGeneratorProvider
 
 if TYPE_CHECKING:
     from ..transport import StreamResponse, StreamSession
@@ -100,9 +100,11 @@ async def _submit(session: StreamSession, bot: Bot, asked: dict[str, object]) ->
 async def _bot_of(session: StreamSession, page: str) -> Bot:
     async with session.get(page, headers={"Cache-Control": "no-cache"}) as response:
         if not response.ok:
-            raise response.error(f"cannot load the page {shown(page)}")
+            raise response.error(f"cannot load the page {redact(page)}")
         if not ai_engine.same_host(response.url, page):
-            raise BadReply(f"the page has moved to another host, {shown(response.url)}: if you mean that one, give its address")
+            raise BadReply(
+                f"the page has moved to another host, {redact(response.url)}: if you mean that one, give its address"
+            )
         return ai_engine.bot_of(await response.text(), response.url)
 
 

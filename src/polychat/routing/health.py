@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ..errors import BackendError, FaultKind, Resting, shown
+from ..errors import BackendError, FaultKind, Resting, redact
 
 _FAILURES = 3
 """Failures in a row after which a target is passed over."""
@@ -80,7 +80,7 @@ class Health:
         if error is not None and error.retry_after:
             until = now + min(error.retry_after, _LONGEST)
             if until > state.rests:
-                state.rests, state.why = until, shown(str(error), 160)
+                state.rests, state.why = until, redact(str(error), 160)
                 state.kind, state.status = error.kind or ("rate_limit" if error.status == 429 else None), error.status
         elif at_once or state.failures >= _FAILURES:
             state.until = max(state.until, now + cooldown)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from ..backends.backend import Backend
 from ..backends.registry import Registry
 from ..config.settings import Route
-from ..errors import BadInput, MissingPackage, NotReady, UnknownTarget, shown
+from ..errors import BadInput, MissingPackage, NotReady, UnknownTarget, redact
 
 _KNOWN = 4096
 """Names whose meaning is kept; targets may be named without end."""
@@ -115,7 +115,7 @@ class ModelResolver:
             return self._meant(made, patterns=False)  # once: what a pattern makes may fit a pattern again, without end
         if "/" not in name and (meant := self._bare.get(name) or self._learnt.get(name, [])):
             if len(meant) > 1:
-                raise BadInput(f"model {shown(name, 80)!r} is ambiguous: use {' or '.join(meant)}", field="model")
+                raise BadInput(f"model {redact(name, 80)!r} is ambiguous: use {' or '.join(meant)}", field="model")
             return Plan("", (self._target(meant[0]),), self._direct)
         return Plan("", (self._target(name),), self._direct)
 
@@ -159,12 +159,12 @@ class ModelResolver:
         try:
             backend, model = self._registry.resolve(name)
         except UnknownTarget:
-            unknown = UnknownTarget(f"no model {shown(name, 80)!r}", near=self._near(name))
+            unknown = UnknownTarget(f"no model {redact(name, 80)!r}", near=self._near(name))
             unknown.asked = name
             raise unknown from None
         model = model or backend.default_model
         if not backend.offers(model):
-            raise UnknownTarget(f"no model {shown(name, 80)!r} is served here", near=self._near(name))
+            raise UnknownTarget(f"no model {redact(name, 80)!r} is served here", near=self._near(name))
         return Target(f"{backend.label}/{model}" if model else name, backend, backend.label, model)
 
     def _near(self, name: str) -> tuple[str, ...]:
@@ -175,7 +175,7 @@ class ModelResolver:
                 name.partition("/")[0], [*self._registry.vendors(), *(one.partition("/")[0] for one in known)], n=2
             )
             found = [f"{one}/{name.partition('/')[2]}" for one in dict.fromkeys(found)]
-        return tuple(shown(one, 80) for one in found)
+        return tuple(redact(one, 80) for one in found)
 
 
 def _check_length(name: str) -> None:

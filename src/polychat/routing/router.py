@@ -8,7 +8,7 @@ from random import Random
 from time import monotonic
 from typing import TypeVar
 
-from ..errors import BackendError, Failure, PolychatError, shown
+from ..errors import BackendError, Failure, PolychatError, redact
 from ..wire.faults import fault_of
 from .health import Health
 from .policy import CONSEQUENCES, attribution_of, most_telling, order, outcome_of, pause_before, step_after
@@ -183,4 +183,4 @@ class _Run:
 
 def failure_of(target: str, error: PolychatError) -> Failure:
     """What became of an attempt at ``target``, fit to be shown."""
-    return Failure(target, outcome_of(error), shown(fault_of(error).message, _REASON), shown(str(error), _WHOLE))
+    return Failure(target, outcome_of(error), redact(fault_of(error).message, _REASON), redact(str(error), _WHOLE))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
-from ..types import Turn
+from ..types import ChatMessage
 
 
 class Bounds(Protocol):
@@ -26,7 +26,7 @@ class StoredResponse:
 
     __slots__ = ("body", "key", "size", "turns", "until")
 
-    def __init__(self, key: str, body: bytes, turns: list[Turn], size: int, until: float) -> None:
+    def __init__(self, key: str, body: bytes, turns: list[ChatMessage], size: int, until: float) -> None:
         self.key = key
         """The name of the key it was asked with: nobody else is to see it."""
         self.body = body
@@ -45,7 +45,7 @@ class ResponseStore:
         self.size = 0
         """Bytes, about: those of the replies and of the conversations before them."""
 
-    def put(self, name: str, key: str, body: bytes, turns: list[Turn], asked: int, bounds: Bounds) -> None:
+    def put(self, name: str, key: str, body: bytes, turns: list[ChatMessage], asked: int, bounds: Bounds) -> None:
         """Keep a reply; ``asked`` is how many bytes of conversation went before it."""
         size = len(body) + asked
         if size > bounds.bytes or not bounds.replies:

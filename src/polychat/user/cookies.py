@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import config
-from ..errors import BadInput, _warn, shown
+from ..errors import BadInput, _warn, redact
 from . import cookie_files
 from .cookie_domains import Cookie, Unusable, cookie_of, family, host_name
 
@@ -91,7 +91,7 @@ class _Search:
     def __init__(self, domain: str, secure: bool, moment: float) -> None:
         host = host_name(domain)
         if host is None:
-            raise BadInput(f"{shown(domain)!r} is not a host: give its name alone, such as example.com", field="domain")
+            raise BadInput(f"{redact(domain)!r} is not a host: give its name alone, such as example.com", field="domain")
         self.host = host
         self.secure = secure
         self.moment = moment

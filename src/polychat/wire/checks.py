@@ -11,7 +11,7 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import BadInput, shown
+from ..errors import BadInput, redact
 
 
 def bad(field: str, wanted: str, value: object) -> BadInput:
@@ -19,7 +19,7 @@ def bad(field: str, wanted: str, value: object) -> BadInput:
     if value is None:
         found = "missing"
     elif isinstance(value, str):
-        found = repr(shown(value, 60))
+        found = repr(redact(value, 60))
     else:
         found = str(value) if isinstance(value, (int, float)) else f"of type {type(value).__name__}"
     return BadInput(f"{field} is {found}; it must be {wanted}", field=field)
@@ -124,7 +124,7 @@ def rest(value: Mapping[str, Any], known: Container[str]) -> dict[str, Any] | No
 def in_path(model: str) -> str:
     """A model's name as steps of a URL's path. Raises ``BadInput``: of a name that could lead elsewhere nothing is sent."""
     if any(step in ("", ".", "..") for step in model.split("/")):
-        raise BadInput(f"model is {shown(model, 60)!r}; it must be a model's name", field="model")
+        raise BadInput(f"model is {redact(model, 60)!r}; it must be a model's name", field="model")
     return quote(model, safe="/:@")
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from ..types import Effort, Thinking
-from .ledger import Loss
+from .losses import Loss
 
 ORDER: tuple[Effort, ...] = ("none", "minimal", "low", "medium", "high", "xhigh")
 _LOW: tuple[Effort, ...] = ("low", "medium", "high")

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from ..errors import BadInput, BadReply, shown
+from ..errors import BadInput, BadReply, redact
 from ..events import Usage
-from ._json import decoded, encoded
 from .checks import in_path, item, several, text, whole
+from .json_text import decoded, encoded
 
 Shape: TypeAlias = Literal["openai", "gemini", "ollama"]
 Vector: TypeAlias = list[float]
@@ -203,7 +203,7 @@ def read_reply(shape: Shape, body: bytes, count: int | None = None) -> Embedding
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         given = None
     if given is None:
-        raise BadReply(f"the reply holds no embeddings: {shown(body) or 'it is empty'}")
+        raise BadReply(f"the reply holds no embeddings: {redact(body) or 'it is empty'}")
     if count is not None and len(given.vectors) != count:
         raise BadReply(f"the reply holds {len(given.vectors)} embeddings for {count} texts")
     return given

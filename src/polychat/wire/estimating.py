@@ -7,8 +7,8 @@ most that Anthropic counts for one of ordinary size; a page of a PDF 2,000; a so
 from __future__ import annotations
 
 from ..types import (
-    Ask,
     AudioPart,
+    ChatRequest,
     FilePart,
     HostedTool,
     ImagePart,
@@ -19,7 +19,7 @@ from ..types import (
     ToolCall,
     ToolResult,
 )
-from ._json import encoded
+from .json_text import encoded
 from .media import is_text, pages_of
 
 BYTES_A_TOKEN = 4
@@ -29,11 +29,11 @@ PAGE = 2_000
 _SOUND = 1_000
 
 
-def estimated_prompt(ask: Ask) -> int:
+def estimated_prompt(request: ChatRequest) -> int:
     """Tokens of the prompt, tools, schema and media included."""
-    size = sum(_size(part) for turn in ask.turns for part in turn.parts) + sum(_described(tool) for tool in ask.tools)
-    if ask.format is not None and ask.format.schema is not None:
-        size += len(encoded(ask.format.schema))
+    size = sum(_size(part) for turn in request.turns for part in turn.parts) + sum(_described(tool) for tool in request.tools)
+    if request.format is not None and request.format.schema is not None:
+        size += len(encoded(request.format.schema))
     return -(-size // BYTES_A_TOKEN)
 
 

@@ -20,7 +20,7 @@ from ..errors import (
     Unauthorized,
     UnknownTarget,
     WrongAddress,
-    shown,
+    redact,
 )
 from .hints import in_words
 from .overflow import is_overflow
@@ -156,8 +156,8 @@ def _fault_of(error: PolychatError) -> Fault:
 def error_of(fault: Fault) -> BackendError:
     """What a failure told inside a reply, under status 200, is to whoever asked."""
     kind = LimitReached if fault.kind in ("quota", "rate_limit") else ReplyFailed
-    what = shown(fault.message) or "no reason given"
-    code = f" ({shown(fault.code, 60)})" if fault.code and fault.code not in what else ""
+    what = redact(fault.message) or "no reason given"
+    code = f" ({redact(fault.code, 60)})" if fault.code and fault.code not in what else ""
     wait = fault.retry_after
     if wait is None and fault.kind in ("rate_limit", "overloaded"):
         wait = in_words(fault.message)

@@ -12,7 +12,7 @@ Kind: TypeAlias = Literal["kept", "mapped", "emulated", "dropped"]
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class Support:
     """``kept`` as it is; ``mapped`` to the wire's own way of saying the same; ``emulated`` by something that comes close;
     ``dropped``. ``note`` says how or why; the last two have one."""
 
@@ -22,29 +22,29 @@ class Fate:
     """Nothing is written for it: on this wire it is so anyway."""
 
 
-Fates: TypeAlias = Mapping[str, Fate]
-KEPT = Fate("kept")
+SupportTable: TypeAlias = Mapping[str, Support]
+KEPT = Support("kept")
 
 
-def kept(note: str) -> Fate:
-    return Fate("kept", note)
+def kept(note: str) -> Support:
+    return Support("kept", note)
 
 
-def mapped(note: str) -> Fate:
-    return Fate("mapped", note)
+def mapped(note: str) -> Support:
+    return Support("mapped", note)
 
 
-def implied(note: str) -> Fate:
+def implied(note: str) -> Support:
     """``mapped``, and nothing is written for it."""
-    return Fate("mapped", note, implied=True)
+    return Support("mapped", note, implied=True)
 
 
-def emulated(note: str) -> Fate:
-    return Fate("emulated", note)
+def emulated(note: str) -> Support:
+    return Support("emulated", note)
 
 
-def dropped(note: str) -> Fate:
-    return Fate("dropped", note)
+def dropped(note: str) -> Support:
+    return Support("dropped", note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,8 @@ class At:
 class Field:
     """One row: what a field of a chat request is, and what becomes of it on each wire.
 
-    With a ``type`` it is plain: an attribute of ``Ask`` of the same name holds one value, ``None`` (of a list: empty) where
-    the request does not say it, and the wires read and write it by this row. Without one the wires' own code does.
+    With a ``type`` it is plain: an attribute of ``ChatRequest`` of the same name holds one value, ``None`` (of a list: empty)
+    where the request does not say it, and the wires read and write it by this row. Without one the wires' own code does.
     """
 
     name: str
@@ -121,16 +121,16 @@ class Field:
     form: bool = False
     """Without it the answer has another form, or answers something else: losing it is refused unless it is allowed."""
     of: str = ""
-    """The attributes of the values in ``polychat.types`` that it accounts for: ``Turn.name Turn.role``."""
-    anthropic: At | Fate
-    gemini: At | Fate
-    ollama: At | Fate
-    openai_chat: At | Fate
-    openai_responses: At | Fate
+    """The attributes of the values in ``polychat.types`` that it accounts for: ``ChatMessage.name ChatMessage.role``."""
+    anthropic: At | Support
+    gemini: At | Support
+    ollama: At | Support
+    openai_chat: At | Support
+    openai_responses: At | Support
 
-    def on(self, wire: str) -> At | Fate:
+    def on(self, wire: str) -> At | Support:
         """Its column for the wire of this name."""
-        column: At | Fate = getattr(self, wire.replace("-", "_"))
+        column: At | Support = getattr(self, wire.replace("-", "_"))
         return column
 
     def places(self) -> tuple[At, ...]:
@@ -138,14 +138,14 @@ class Field:
         columns = (self.anthropic, self.gemini, self.ollama, self.openai_chat, self.openai_responses)
         return tuple(at for at in columns if isinstance(at, At))
 
-    def fate(self, wire: str) -> Fate:
+    def support(self, wire: str) -> Support:
         """What becomes of it on the wire of this name."""
         at = self.on(wire)
-        if isinstance(at, Fate):
+        if isinstance(at, Support):
             return at
         if at.path != self.name:
             return mapped(f"{at.path}; {at.note}" if at.note else at.path)
-        return Fate("mapped" if at.write is not None else "kept", at.note)
+        return Support("mapped" if at.write is not None else "kept", at.note)
 
 
 def table(*rows: Field) -> dict[str, Field]:

@@ -23,8 +23,8 @@ from .field import (
     WEIGHTS,
     WHOLE,
     At,
-    Fates,
     Field,
+    SupportTable,
     Type,
     dropped,
     emulated,
@@ -68,7 +68,7 @@ FIELDS = table(
     Field(
         name="model",
         about="the model's name",
-        of="Ask.model",
+        of="ChatRequest.model",
         anthropic=KEPT,
         gemini=mapped("in the path"),
         ollama=KEPT,
@@ -80,7 +80,7 @@ FIELDS = table(
         name="tools",
         about="tools",
         form=True,
-        of="Ask.tools Tool.name Tool.description Tool.parameters Tool.namespace",
+        of="ChatRequest.tools Tool.name Tool.description Tool.parameters Tool.namespace",
         anthropic=mapped("input_schema; no parameters are an object without any"),
         gemini=mapped("functionDeclarations"),
         ollama=mapped("functions; one without parameters has an empty schema"),
@@ -133,7 +133,7 @@ FIELDS = table(
     Field(
         name="tool_choice.auto",
         about="tools as the model likes",
-        of="Ask.tool_choice",
+        of="ChatRequest.tool_choice",
         anthropic=_BESIDE_TOOLS,
         gemini=mapped("AUTO"),
         ollama=implied("nothing is said: it is so"),
@@ -143,7 +143,7 @@ FIELDS = table(
     Field(
         name="tool_choice.none",
         about="no tools now",
-        of="Ask.tool_choice",
+        of="ChatRequest.tool_choice",
         anthropic=_BESIDE_TOOLS,
         gemini=mapped("NONE"),
         ollama=emulated("the tools are left out"),
@@ -154,7 +154,7 @@ FIELDS = table(
         name="tool_choice.required",
         about="some tool must be called",
         form=True,
-        of="Ask.tool_choice",
+        of="ChatRequest.tool_choice",
         anthropic=mapped("any; beside tools only"),
         gemini=mapped("ANY"),
         ollama=_NO_FORCE,
@@ -165,7 +165,7 @@ FIELDS = table(
         name="tool_choice.named",
         about="this tool must be called",
         form=True,
-        of="Ask.tool_choice",
+        of="ChatRequest.tool_choice",
         anthropic=mapped("tool; beside tools only"),
         gemini=mapped("ANY, with this one name allowed"),
         ollama=_NO_FORCE,
@@ -191,7 +191,7 @@ FIELDS = table(
         name="format.json",
         about="an answer that is any JSON",
         form=True,
-        of="Ask.format",
+        of="ChatRequest.format",
         anthropic=emulated("asked for in the system text"),
         gemini=mapped("responseMimeType"),
         ollama=mapped("format"),
@@ -202,7 +202,7 @@ FIELDS = table(
         name="format.schema",
         about="an answer that follows a JSON schema",
         form=True,
-        of="Ask.format",
+        of="ChatRequest.format",
         anthropic=mapped("output_config.format; a schema has no name and no description here"),
         gemini=mapped("responseJsonSchema; it has no name and no description here"),
         ollama=mapped("format; a schema has no name and no description here"),
@@ -212,7 +212,7 @@ FIELDS = table(
     Field(
         name="format.strict",
         about="whether the schema binds to the letter",
-        of="Ask.format",
+        of="ChatRequest.format",
         anthropic=_ALWAYS_BINDS,
         gemini=emulated("a schema always binds"),
         ollama=_ALWAYS_BINDS,
@@ -370,7 +370,7 @@ FIELDS = table(
     Field(
         name="reasoning.effort",
         about="how hard to think",
-        of="Ask.reasoning",
+        of="ChatRequest.reasoning",
         anthropic=mapped("adaptive thinking with output_config.effort; a budget for models older than adaptive thinking"),
         gemini=mapped("thinkingLevel, for Gemini 2 a thinkingBudget; the next one where the model lacks it, which is told"),
         ollama=mapped("think: none is false; minimal becomes low, and xhigh high, which all servers know"),
@@ -380,7 +380,7 @@ FIELDS = table(
     Field(
         name="reasoning.budget",
         about="tokens of thought at most",
-        of="Ask.reasoning",
+        of="ChatRequest.reasoning",
         anthropic=mapped("thinking.budget_tokens, at least 1,024; -1 is adaptive, 0 disabled"),
         gemini=kept("within the model's range; it goes in place of the effort where both are said: the API refuses both"),
         ollama=emulated("by think: -1 is true, 0 false, and the rest the nearest level"),
@@ -390,7 +390,7 @@ FIELDS = table(
     Field(
         name="reasoning.summary",
         about="whether and how thoughts are told",
-        of="Ask.reasoning",
+        of="ChatRequest.reasoning",
         anthropic=mapped("thinking.display: summarized, or omitted for none"),
         gemini=mapped("includeThoughts: any kind of summary is one"),
         ollama=dropped("thoughts are told whenever there are any"),
@@ -470,7 +470,7 @@ FIELDS = table(
     Field(
         name="stream",
         about="",
-        of="Ask.stream",
+        of="ChatRequest.stream",
         anthropic=KEPT,
         gemini=mapped("in the path"),
         ollama=kept("always said: the API streams unless told otherwise"),
@@ -491,7 +491,7 @@ FIELDS = table(
     Field(
         name="extra",
         about="what only this wire knows",
-        of=f"Ask.extra {_EXTRAS}",
+        of=f"ChatRequest.extra {_EXTRAS}",
         anthropic=KEPT,
         gemini=kept("but not that of texts within results of tools"),
         ollama=KEPT,
@@ -501,7 +501,7 @@ FIELDS = table(
     Field(
         name="extra.foreign",
         about="what only another wire knows",
-        of=f"Ask.wire {_EXTRAS}",
+        of=f"ChatRequest.wire {_EXTRAS}",
         anthropic=_OTHERS_WORD,
         gemini=dropped("only the wire that it was read on knows it"),
         ollama=_OTHERS_WORD,
@@ -509,7 +509,7 @@ FIELDS = table(
         openai_responses=_OTHERS_WORD,
     ),
 )
-"""Every field of a chat request, by its name: of a plain one that of ``Ask``'s attribute."""
+"""Every field of a chat request, by its name: of a plain one that of ``ChatRequest``'s attribute."""
 
 SILENT: dict[str, tuple[object, ...]] = {
     "best_of": (1,),
@@ -527,11 +527,11 @@ SILENT: dict[str, tuple[object, ...]] = {
 
 
 def plain_fields(fields: Mapping[str, Field] = FIELDS) -> tuple[Field, ...]:
-    """The rows of one value each, which are attributes of ``Ask``."""
+    """The rows of one value each, which are attributes of ``ChatRequest``."""
     return tuple(row for row in fields.values() if row.type is not None)
 
 
 @cache
-def fates(wire: str) -> Fates:
+def support_table(wire: str) -> SupportTable:
     """What becomes of each field on the wire of this name."""
-    return {name: row.fate(wire) for name, row in FIELDS.items()}
+    return {name: row.support(wire) for name, row in FIELDS.items()}

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from ..errors import BadReply, shown
+from ..errors import BadReply, redact
 from . import abilities
-from ._json import decoded, encoded
 from .abilities import Abilities, abilities_of
+from .json_text import decoded, encoded
 
 OLLAMA_FAMILY = "polychat"
 """Ollama's clients look for a model's context under the name of its architecture, so there must be one."""
@@ -53,7 +53,7 @@ def read_models(wire: str, body: bytes) -> list[ModelInfo]:
         return [] if listed is None else [_model(one, wire) for one in listed]  # null is what some write for none
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
-    raise BadReply(f"the reply is no list of models: {shown(body) or 'it is empty'}")
+    raise BadReply(f"the reply is no list of models: {redact(body) or 'it is empty'}")
 
 
 def _model(said: Any, wire: str) -> ModelInfo:

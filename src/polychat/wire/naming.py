@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from ._json import decoded, encoded
+from .json_text import decoded, encoded
 
 _HELD = 65_536
 """Bytes of a stream's beginning that are held until the model's name is there."""

@@ -9,26 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeAlias, cast
 
-from ..types import Ask
+from ..types import ChatRequest
 from .field import At, Field
 from .fields import FIELDS, plain_fields
 
 Object: TypeAlias = dict[str, Any]
 Check: TypeAlias = Callable[[object, str], Any]
-Write: TypeAlias = Callable[[Ask, Object], None]
+Write: TypeAlias = Callable[[ChatRequest, Object], None]
 
 
 class Read(Protocol):
-    def __call__(self, said: Mapping[str, Any], ask: Ask, where: str = "") -> Object: ...
+    def __call__(self, said: Mapping[str, Any], request: ChatRequest, where: str = "") -> Object: ...
 
 
 def reader(
     wire: str, within: str = "", fields: Mapping[str, Field] = FIELDS, spelled: Callable[[str], str] | None = None
 ) -> Read:
-    """What reads the plain fields of a request on ``wire``, or of its object ``within``: ``(object, ask, where)``.
+    """What reads the plain fields of a request on ``wire``, or of its object ``within``: ``(object, request, where)``.
 
-    It sets them on ``ask`` and gives what else the object says, without nulls. ``where`` is put before a field's name in the
-    ``BadInput`` that it raises for a value that cannot be. ``spelled`` gives a name as the table has it, where a wire knows
+    It sets them on ``request`` and gives what else the object says, without nulls. ``where`` is put before a field's name in
+    the ``BadInput`` that it raises for a value that cannot be. ``spelled`` gives a name as the table has it, where a wire knows
     several spellings.
     """
     known: dict[str, tuple[str, Check]] = {}
@@ -38,7 +38,7 @@ def reader(
             known[at.name] = (row.name, _check(row, at))
             older |= dict.fromkeys(at.older, known[at.name])
 
-    def read(said: Mapping[str, Any], ask: Ask, where: str = "") -> Object:
+    def read(said: Mapping[str, Any], request: ChatRequest, where: str = "") -> Object:
         left: Object = {}
         for name, value in said.items():
             if value is None:
@@ -51,25 +51,25 @@ def reader(
                 left[name] = value
             else:
                 attribute, check = field
-                setattr(ask, attribute, check(value, where + name))
+                setattr(request, attribute, check(value, where + name))
         for name, (attribute, check) in older.items():
             if name in left:
                 value = check(left.pop(name), where + name)
-                if getattr(ask, attribute) is None:
-                    setattr(ask, attribute, value)
+                if getattr(request, attribute) is None:
+                    setattr(request, attribute, value)
         return left
 
     return read
 
 
 def writer(wire: str, fields: Mapping[str, Field] = FIELDS) -> Write:
-    """What writes the plain fields of a request on ``wire``: ``(ask, body)`` puts those that ``ask`` says into ``body``.
+    """What writes the plain fields of a request on ``wire``: ``(request, body)`` puts those that are said into ``body``.
 
     It is made as source, a line for each field, and compiled: most requests say few of many fields, and a loop over all of
     them would cost more than all else that is written.
     """
     lines, known = ["def write(ask, body):"], dict[str, Any]()
-    blank = Ask("", [])
+    blank = ChatRequest("", [])
     for row, at in _placed(wire, fields):
         if at.by_code in ("write", "both"):
             continue

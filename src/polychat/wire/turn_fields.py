@@ -15,7 +15,7 @@ TURNS = (
     Field(
         name="turns.system",
         about="system turns before all others",
-        of="Ask.turns Turn.role",
+        of="ChatRequest.turns ChatMessage.role",
         anthropic=mapped("system, outside the messages; several become one"),
         gemini=mapped("systemInstruction; several become one; where nothing else is said, the user's words"),
         ollama=KEPT,
@@ -25,7 +25,7 @@ TURNS = (
     Field(
         name="turns.system.late",
         about="system and developer turns among the others",
-        of="Turn.role",
+        of="ChatMessage.role",
         anthropic=emulated("told in the user's turn, in <system> marks: only the newest models take it where it stands"),
         gemini=emulated("moved before all others, into systemInstruction"),
         ollama=KEPT,
@@ -35,7 +35,7 @@ TURNS = (
     Field(
         name="turns.developer",
         about="developer turns before all others",
-        of="Turn.role",
+        of="ChatMessage.role",
         anthropic=_AS_SYSTEM,
         gemini=mapped("as a system turn"),
         ollama=_AS_SYSTEM,
@@ -45,7 +45,7 @@ TURNS = (
     Field(
         name="turns.user",
         about="user turns",
-        of="Turn.role",
+        of="ChatMessage.role",
         anthropic=mapped("neighbours become one message"),
         gemini=KEPT,
         ollama=KEPT,
@@ -55,7 +55,7 @@ TURNS = (
     Field(
         name="turns.assistant",
         about="assistant turns",
-        of="Turn.role",
+        of="ChatMessage.role",
         anthropic=mapped("neighbours become one message"),
         gemini=mapped("role model; neighbours are one turn"),
         ollama=KEPT,
@@ -65,7 +65,7 @@ TURNS = (
     Field(
         name="turns.assistant.last",
         about="an assistant turn at the end, to be gone on with",
-        of="Turn.parts",
+        of="ChatMessage.parts",
         anthropic=kept("models since Claude Opus 4.6 refuse it"),
         gemini=kept("models after Gemini 3.1 refuse it"),
         ollama=KEPT,
@@ -76,7 +76,7 @@ TURNS = (
         name="turns.tool",
         about="tool turns",
         form=True,
-        of="Turn.role ToolResult.id ToolResult.name",
+        of="ChatMessage.role ToolResult.id ToolResult.name",
         anthropic=mapped("in the user's message, before the user's words"),
         gemini=mapped("the user's functionResponse parts, with the called tool's name; neighbours are one turn"),
         ollama=mapped("one message a result, with tool_name and tool_call_id"),
@@ -86,7 +86,7 @@ TURNS = (
     Field(
         name="turns.name",
         about="the name of who speaks",
-        of="Turn.name",
+        of="ChatMessage.name",
         anthropic=dropped("the API has no names of speakers"),
         gemini=dropped("the API has no names of speakers"),
         ollama=dropped("the API has no names of speakers"),

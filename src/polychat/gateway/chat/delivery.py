@@ -8,17 +8,17 @@ from collections.abc import Awaitable
 from functools import lru_cache
 from time import monotonic
 
+from ...calls.info import CallInfo
 from ...costs import cost_of
-from ...errors import BackendError, BadInput, PolychatError, shown
+from ...errors import BackendError, BadInput, PolychatError, redact
 from ...events import Event, Finish, Text
 from ...http.server.asgi import Headers
-from ...providers import Notes
 from ...routing import Target
 from ...routing.resolve import LONGEST
-from ...types import Ask
+from ...types import ChatRequest
 from ...wire.answering import Writer
-from ...wire.ledger import Loss
-from ...wire.passing import StreamMonitor
+from ...wire.losses import Loss
+from ...wire.passthrough import StreamMonitor
 from ...wire.reading import finish_of, truncated
 from ..context import RequestContext, reason_of
 from ..dialects.dialect import InboundChat
@@ -35,7 +35,7 @@ class Delivery:
     def __init__(self, context: RequestContext, inbound: InboundChat) -> None:
         self.context, self.inbound = context, inbound
         self.asked_at = self.answered_at = 0.0
-        self.notes: Notes | None = None
+        self.call_info: CallInfo | None = None
         self.asked_url = ""
         """Where the backend was asked; empty where that is its own place."""
         self.limits: Headers = []
@@ -186,7 +186,7 @@ class Delivery:
             (b"x-polychat-overhead-ms", b"%.2f" % (overhead * 1000)),
             *self.limits,
         ]
-        losses = () if self.notes is None else self.notes.losses
+        losses = () if self.call_info is None else self.call_info.losses
         if losses or self.inbound.lost:
             lost = [*self.inbound.lost, *(_lost(loss) for loss in losses)]
             context.record.fields_dropped = len(lost)
@@ -222,15 +222,15 @@ class Delivery:
         """Raises ``BadInput``."""
         return self._writer_of(self.inbound.ask())
 
-    def _writer_of(self, ask: Ask) -> Writer:
-        return self.inbound.dialect.writer(self.inbound, ask, os.urandom(12).hex(), int(time.time()))
+    def _writer_of(self, request: ChatRequest) -> Writer:
+        return self.inbound.dialect.writer(self.inbound, request, os.urandom(12).hex(), int(time.time()))
 
     def failure(self, finish: Finish, monitor: StreamMonitor | None = None) -> bytes:
         """The end of a stream that failed; ``monitor``: of one that passed until then."""
         try:
             writer = self.writer()
         except (BadInput, Refused):  # what passed was the backend's to understand
-            writer = self._writer_of(Ask(self.inbound.model, [], stream=self.inbound.stream))
+            writer = self._writer_of(ChatRequest(self.inbound.model, [], stream=self.inbound.stream))
         if monitor is not None:
             self.inbound.dialect.go_on(writer, monitor)
         return writer.write([finish]) + writer.end()
@@ -246,7 +246,7 @@ def _answering(label: str, model: str) -> tuple[tuple[bytes, bytes], ...]:
 
 def _lost(loss: Loss) -> str:
     """The field, with what it was where clients send that unasked and want to know."""
-    return f"{loss.field} ({shown(loss.detail, 200)})" if loss.field == "tools.hosted.foreign" else loss.field
+    return f"{loss.field} ({redact(loss.detail, 200)})" if loss.field == "tools.hosted.foreign" else loss.field
 
 
 def _sendable(text: str) -> bytes:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...config.decoding import keys_of
 from ...config.settings import Gateway, HostedSetting, OnLossSetting, Rules
-from ...errors import BadInput, shown
+from ...errors import BadInput, redact
 
 if TYPE_CHECKING:
     from ..context import RequestContext
@@ -48,5 +48,5 @@ def _chosen(context: RequestContext, rules: Rules, name: str) -> Any:
 def _word(name: str, header: str, word: str) -> str:
     choices = next(one.words for one in keys_of(Gateway) if one.name == name)
     if word not in choices:
-        raise BadInput(f"{header} is {shown(word, 40)!r}; it must be {' or '.join(choices)}", field=header)
+        raise BadInput(f"{header} is {redact(word, 40)!r}; it must be {' or '.join(choices)}", field=header)
     return word

@@ -10,10 +10,10 @@ from ...events import Event, Finish, Start, Usage
 from ...wire.reading import is_reply, parsed
 
 if TYPE_CHECKING:
+    from ...calls.info import CallInfo
     from ...http.pool.pool import PooledResponse
-    from ...providers import Notes
     from ...wire.naming import Naming
-    from ...wire.passing import StreamMonitor
+    from ...wire.passthrough import StreamMonitor
 
 
 class Outcome(NamedTuple):
@@ -115,7 +115,7 @@ class PassthroughStream:
             self.response.close()
 
 
-async def open_events(batches: AsyncGenerator[list[Event], None], notes: Notes | None, *, whole: bool) -> EventReply:
+async def open_events(batches: AsyncGenerator[list[Event], None], call_info: CallInfo | None, *, whole: bool) -> EventReply:
     """Waits for the first piece, or, where the client gets it whole, for all of it. Raises what it fails with before."""
     first: list[Event] = []
     try:
@@ -126,7 +126,7 @@ async def open_events(batches: AsyncGenerator[list[Event], None], notes: Notes |
         last = first[-1] if first else None
         if type(last) is Finish:
             if last.error is not None and (whole or not _has_piece(first[:-1])):
-                raw = None if notes is None else notes.raw
+                raw = None if call_info is None else call_info.raw
                 raise judged(last.error, first, b"" if raw is None else raw)
         elif whole or last is None:
             raise Truncated("the reply ended early")

@@ -10,10 +10,10 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from ...backends.relay import rate_limits
+from ...calls.info import CallInfo
 from ...errors import BadInput, PolychatError, Truncated
 from ...events import Finish
 from ...http.timeouts import Timeouts
-from ...providers import Notes
 from ...routing import Plan, Target
 from ...routing.resolve import LONGEST
 from ...routing.router import Attempts
@@ -91,7 +91,7 @@ class Chat:
             fault = fault_of(error)
             record.error = reason_of(error)
             if not responder.started:
-                await responder.refuse(fault, delivery.limits if delivery.notes is None else delivery.notes.limits)
+                await responder.refuse(fault, delivery.limits if delivery.call_info is None else delivery.call_info.limits)
             else:  # a heartbeat came first: the stream tells of the failure
                 await responder.last(delivery.failure(finish_of(error)))
         except asyncio.CancelledError:
@@ -147,25 +147,25 @@ class Chat:
         is_large = self.inbound.size > _LARGE
         if is_large:  # it was opened a moment ago
             await asyncio.sleep(_BREATH)
-        ask = self.inbound.ask_for(target.model, whole=whole)
+        request = self.inbound.ask_for(target.model, whole=whole)
         if is_large:
             await asyncio.sleep(_BREATH)
-        delivery.notes = notes = Notes(on_loss(self.context, rules), hosted_tools(self.context, rules))
+        delivery.call_info = call_info = CallInfo(on_loss(self.context, rules), hosted_tools(self.context, rules))
         if not whole:
-            notes.placeholders = self.inbound.placeholders
-        batches = target.backend.answers(ask, notes, timeout=rules.timeout or None, timeouts=self.timeouts)
-        reply = await open_events(batches, notes, whole=not self.inbound.stream)
+            call_info.placeholders = self.inbound.placeholders
+        batches = target.backend.answers(request, call_info, timeout=rules.timeout or None, timeouts=self.timeouts)
+        reply = await open_events(batches, call_info, whole=not self.inbound.stream)
         delivery.answered_at = monotonic()
-        delivery.limits, delivery.asked_url = notes.limits, notes.url
+        delivery.limits, delivery.asked_url = call_info.limits, call_info.url
         return reply
 
     async def _relayed(self, target: Target, relay: Relay) -> OpenReply:
         inbound, delivery = self.inbound, self.delivery
         dialect, stream = inbound.dialect, inbound.stream
-        notes = fields = None
+        call_info = fields = None
         if relay.fit is not None:
-            notes = Notes(on_loss(self.context, self.plan.rules))
-            fields = relay.fit(inbound.fields, notes)
+            call_info = CallInfo(on_loss(self.context, self.plan.rules))
+            fields = relay.fit(inbound.fields, call_info)
         body = dialect.relayed(inbound, target.model, usage=relay.usage, fields=fields)
         if inbound.placeholders is not None:
             body = inbound.placeholders.restored(body)
@@ -176,7 +176,7 @@ class Chat:
         del body  # which may be large, and the answer may take its time
         try:
             delivery.answered_at = monotonic()
-            delivery.notes, delivery.asked_url = notes, relay.url
+            delivery.call_info, delivery.asked_url = call_info, relay.url
             delivery.limits = rate_limits(response)
             if not response.ok:
                 raise await relay.refusal(response)
@@ -185,7 +185,7 @@ class Chat:
                 return self._passed_whole(await response.read(MAX_REPLY), self._asked_as(target))
             if response.content_type != dialect.stream_type:
                 # It answers whole all the same: what the client is to get as a stream is read, and written as one.
-                reply = await open_events(response.events(dialect.wire.Reader()), notes, whole=False)
+                reply = await open_events(response.events(dialect.wire.Reader()), call_info, whole=False)
             else:
                 name = self._asked_as(target)
                 naming = None if name is None else Naming(dialect.model_member, name, dialect.piece_end)

@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 import msgspec
 
 from ...config.settings import Limits
-from ...errors import BadInput, shown
+from ...errors import BadInput, redact
 from ...events import Finish, Usage
-from ...types import Ask
+from ...types import ChatRequest
 from ...wire import checks
-from ...wire._json import TooDeep, check_depth, encoded
 from ...wire.answering import Writer
+from ...wire.contract import Wire
 from ...wire.faults import Fault
+from ...wire.json_text import TooDeep, check_depth, encoded
 from ...wire.limits import LIMITS
-from ...wire.passing import Reading, StreamMonitor, ending_in
+from ...wire.passthrough import Reading, StreamMonitor, ending_in
 from ...wire.placeholders import LEAST, Placeholders, with_placeholders
-from ...wire.wires import Wire
 
 if TYPE_CHECKING:
     from ..observe.record import Record
@@ -57,7 +57,7 @@ class Request(Protocol):
     def service(self) -> Service: ...
 
 
-_values = attrgetter(*(column.name for column in fields(Ask)))
+_values = attrgetter(*(column.name for column in fields(ChatRequest)))
 
 
 class InboundChat:
@@ -99,9 +99,9 @@ class InboundChat:
         """Which of the forms its dialect has for an answer, where there are several."""
         self.own: Any = None
         """What the dialect itself keeps of it."""
-        self._ask: Ask | None = None
+        self._ask: ChatRequest | None = None
 
-    def ask(self) -> Ask:
+    def ask(self) -> ChatRequest:
         """Read once; long base64 may stand aside in it. Raises ``BadInput``."""
         if self._ask is None:
             try:
@@ -112,7 +112,7 @@ class InboundChat:
                 self._ask = self.whole()  # which raises it of what came; else it was a placeholder's fault
         return self._ask
 
-    def whole(self) -> Ask:
+    def whole(self) -> ChatRequest:
         """The ask with nothing aside, for whoever does more with media than to hand them on. Raises ``BadInput``."""
         aside = self.placeholders
         if aside is None:
@@ -126,10 +126,10 @@ class InboundChat:
         """Bytes of the body."""
         return len(self.body if self.placeholders is None else self.placeholders.body)
 
-    def ask_for(self, model: str, *, whole: bool = False) -> Ask:
+    def ask_for(self, model: str, *, whole: bool = False) -> ChatRequest:
         """The ask as it goes to a backend's ``model``; ``whole``: with nothing aside."""
         said = self.whole() if whole else self.ask()
-        ask = Ask(*_values(said))  # dataclasses.replace takes as long as reading a small request
+        ask = ChatRequest(*_values(said))  # dataclasses.replace takes as long as reading a small request
         ask.model = model
         if self.stream:
             ask.stream_usage = True
@@ -174,18 +174,18 @@ class Dialect:
             stream = checks.flag(stream, "stream")
         return InboundChat(self, opened, model, stream=self.streams if stream is None else bool(stream), limits=limits)
 
-    def read(self, inbound: InboundChat) -> Ask:
+    def read(self, inbound: InboundChat) -> ChatRequest:
         """The whole ask. Raises ``BadInput``."""
         return self.wire.read_request(inbound.body, limits=OPENED)
 
-    def writer(self, inbound: InboundChat, ask: Ask, name: str, created: int) -> Writer:
+    def writer(self, inbound: InboundChat, ask: ChatRequest, name: str, created: int) -> Writer:
         """What writes the answer; ``name`` is the reply's id."""
         return self.wire.writer(ask, name, created, inbound.model)
 
     def path(self, model: str, *, stream: bool) -> str:
         """Where a backend of the same wire is asked, after its base URL."""
         if not self._path:
-            self._path = self.wire.path(Ask(model, [], stream=stream))
+            self._path = self.wire.path(ChatRequest(model, [], stream=stream))
         return self._path
 
     def relayed(self, inbound: InboundChat, model: str, *, usage: bool, fields: Object | None = None) -> bytes:
@@ -223,7 +223,7 @@ def with_model(fields: Object, model: str | None) -> bytes:
     return encoded(said)
 
 
-def _read(inbound: InboundChat) -> Ask:
+def _read(inbound: InboundChat) -> ChatRequest:
     """The ask, by its dialect. Reading a large body makes a great many objects, none of them garbage: looking for it would
 
     double the time."""
@@ -272,7 +272,7 @@ def shallow(body: bytes, limits: Limits) -> Object:
     except UnicodeDecodeError as error:
         raise BadInput(f"the body is not UTF-8 (byte {error.start})", field="body") from None
     except (msgspec.DecodeError, RecursionError) as error:
-        raise BadInput(f"the body is not a JSON object: {shown(str(error)) or 'it is empty'}", field="body") from None
+        raise BadInput(f"the body is not a JSON object: {redact(str(error)) or 'it is empty'}", field="body") from None
     if len(body) > 2 * limits.messages:  # with less there cannot be too many
         for name in _TURNS:
             if (
@@ -306,4 +306,4 @@ def value_of(fields: Object, name: str) -> Any:
     try:
         return msgspec.json.decode(fields[name])
     except msgspec.DecodeError as error:
-        raise BadInput(f"{name} is not JSON: {shown(str(error))}", field=name) from None
+        raise BadInput(f"{name} is not JSON: {redact(str(error))}", field=name) from None

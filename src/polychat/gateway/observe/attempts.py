@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 from msgspec import Meta
 
-from ...errors import shown
+from ...errors import redact
 from .record import Record
 
 SETS = 2000
@@ -30,7 +30,7 @@ Counts = list[tuple[Attempt, Count]]
 """As snapshots carry them."""
 
 
-class Tried(dict[Attempt, int]):
+class AttemptCounts(dict[Attempt, int]):
     """How many attempts there were.
 
     A target of a route is named in full, for the configuration names it. One that a client names is so only once it answered:
@@ -60,15 +60,15 @@ class Tried(dict[Attempt, int]):
 
     def add(self, attempt: Attempt, count: int) -> None:
         if attempt not in self:
-            attempt = Attempt(shown(attempt.route, 120), shown(attempt.target, 120), attempt.outcome)
+            attempt = Attempt(redact(attempt.route, 120), redact(attempt.target, 120), attempt.outcome)
             if attempt not in self and len(self) >= SETS:
                 attempt = Attempt(_OTHER, _OTHER, attempt.outcome)
         self[attempt] = self.get(attempt, 0) + count
 
 
-def tried(counts: Iterable[Counts]) -> Tried:
+def tried(counts: Iterable[Counts]) -> AttemptCounts:
     """Those of all workers together."""
-    found = Tried()
+    found = AttemptCounts()
     for one in counts:
         for attempt, count in one:
             found.add(attempt, count)

@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeAlias
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.json import Encoder
 
-from ...errors import shown
+from ...errors import redact
 from .record import Record
 
 Form: TypeAlias = Literal["human", "json", "off"]
@@ -159,7 +159,7 @@ class Log:
         )
         if record.text is not None:
             asked, answered = record.text
-            line += f"    | request: {shown(asked, _TEXT)}\n    | response: {shown(answered, _TEXT)}\n"
+            line += f"    | request: {redact(asked, _TEXT)}\n    | response: {redact(answered, _TEXT)}\n"
         return line
 
     def _news(self, message: str, facts: dict[str, Any]) -> bytes:
@@ -168,7 +168,7 @@ class Log:
         if self._form == "json":
             return _encoder.encode({"time": self._time(), "event": message, **told}) + b"\n"
         dim, plain, *_ = self._paint
-        line, below = f"{dim}{self._time()}{plain}  {shown(message)}", ""
+        line, below = f"{dim}{self._time()}{plain}  {redact(message)}", ""
         for name, value in told.items():
             if isinstance(value, str) and "\n" in value:
                 below += "".join(f"    | {part}\n" for part in value.split("\n"))
@@ -246,13 +246,13 @@ def _line(record: Record, now: str) -> _Line:
         _fit[record.reason or ""],
     )
     if record.error:
-        line.error = shown(record.error, _ERROR)
+        line.error = redact(record.error, _ERROR)
     if record.failures:
         line.failed_attempts = _failures(record)
     if record.traceparent and (trace := _TRACE.match(record.traceparent)) is not None:
         line.trace_id = trace[1]
     if record.text is not None:
-        line.request_text, line.response_text = (shown(text, _TEXT) for text in record.text)
+        line.request_text, line.response_text = (redact(text, _TEXT) for text in record.text)
     return line
 
 
@@ -263,7 +263,7 @@ _FAILURES = 8
 def _failures(record: Record) -> list[str]:
     """Each attempt that failed, by its target's name."""
     told = [f"{one.target}: {one.outcome}: {one.reason}" for one in record.failures[:_FAILURES]]
-    return [shown(line, _ERROR) for line in told]
+    return [redact(line, _ERROR) for line in told]
 
 
 def _notes(record: Record) -> str:
@@ -288,7 +288,7 @@ def _notes(record: Record) -> str:
     if record.verdict is not None and record.verdict != "complete":
         notes += f"{record.verdict}, "
     if record.error:
-        notes += f"{shown(record.error, _ERROR)}, "
+        notes += f"{redact(record.error, _ERROR)}, "
     elif record.failures:  # another target answered: the log tells of those that did not
         notes += f"after {'; '.join(_failures(record))}, "
     return f"{notes[:-2]}  " if notes else ""
@@ -298,7 +298,7 @@ class _Fit(dict[str, str]):
     """Foreign names as the log may hold them. Those of late are remembered: making one fit costs microseconds."""
 
     def __missing__(self, name: str) -> str:
-        fit = shown(name, _NAME)
+        fit = redact(name, _NAME)
         if len(name) <= 2 * _NAME:
             if len(self) >= 1000:
                 self.clear()
@@ -324,18 +324,18 @@ _fit, _way = _Fit(), _Way()
 
 
 def _sane(request_id: str) -> str:
-    return request_id if request_id.isprintable() else shown(request_id)
+    return request_id if request_id.isprintable() else redact(request_id)
 
 
 def _fact(value: object) -> object:
     if isinstance(value, str):
         return "\n".join(_indented(line) for line in value.strip().split("\n")[-_LINES:])
-    return value if value is None or isinstance(value, (bool, int, float)) else shown(str(value))
+    return value if value is None or isinstance(value, (bool, int, float)) else redact(str(value))
 
 
 def _indented(line: str) -> str:
     """Fit to be shown, and as far in as it was: a traceback is read by that."""
-    return " " * min(len(line) - len(line.lstrip(" ")), 40) + shown(line, _ERROR)
+    return " " * min(len(line) - len(line.lstrip(" ")), 40) + redact(line, _ERROR)
 
 
 class _Hand:

@@ -20,8 +20,8 @@ from typing import Annotated, Any, NamedTuple
 from msgspec import DecodeError, Meta, Struct, field
 from msgspec.msgpack import Decoder, Encoder
 
-from ...errors import shown
-from .attempts import Counts, Tried, tried
+from ...errors import redact
+from .attempts import AttemptCounts, Counts, tried
 from .record import Record
 
 SETS = 2000
@@ -73,7 +73,7 @@ class LabelSets:
             del self._named[next(iter(self._named))]
         if len(self._answered) >= self._limit:
             del self._answered[next(iter(self._answered))]
-        named = self._named[route, provider, model] = Named(shown(route, 120), shown(provider, 120), shown(model, 120))
+        named = self._named[route, provider, model] = Named(redact(route, 120), redact(provider, 120), redact(model, 120))
         self._answered[provider, model] = None
         return named
 
@@ -170,7 +170,7 @@ class Metrics:
 
     def __init__(self, running: Callable[[], int], shared: Path | None = None) -> None:
         self._running, self._pid = running, os.getpid()
-        self._names, self._table, self._tried = LabelSets(), Table(), Tried()
+        self._names, self._table, self._tried = LabelSets(), Table(), AttemptCounts()
         # A process may have the number of one that died: its file is not to be overwritten.
         self._file = None if shared is None else shared / f"{self._pid}-{secrets.token_hex(4)}{_DONE}"
         self._changed = False

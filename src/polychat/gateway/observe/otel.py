@@ -14,7 +14,7 @@ from time import monotonic, time
 from typing import TypeAlias
 from uuid import uuid4
 
-from ...errors import BadInput, MissingPackage, shown
+from ...errors import BadInput, MissingPackage, redact
 from ...version import __version__
 from .metrics import LabelSets
 from .record import Record
@@ -74,7 +74,7 @@ def telemetry() -> Telemetry:
         return Telemetry(spans, readers)
     except ValueError as error:
         raise BadInput(
-            f"telemetry cannot start; check the OTEL_… environment variables: {shown(str(error))}", field="telemetry"
+            f"telemetry cannot start; check the OTEL_… environment variables: {redact(str(error))}", field="telemetry"
         ) from None
 
 
@@ -137,7 +137,7 @@ class Telemetry:
     def _client(self, record: Record, inside: Context, begun: int, over: int) -> None:
         """What the backend did."""
         operation = "embeddings" if _EMBEDDING.search(record.path) else "chat"
-        asked = shown(record.model.removeprefix(f"{record.provider}/"), 120)
+        asked = redact(record.model.removeprefix(f"{record.provider}/"), 120)
         name = f"{operation} {asked}" if asked else operation
         span = self._tracer.start_span(name, inside, SpanKind.CLIENT, _of_client(record, operation, asked), start_time=begun)
         error = _client_error(record)
@@ -188,14 +188,14 @@ def _moments(record: Record) -> tuple[int, int]:
 
 def _place(path: str) -> str:
     """The path as a pattern: what clients write into it is no part of a span's name."""
-    return shown(_PLACES.sub(lambda found: f"{found[1]}{{name}}{found[2] or ''}", path), 120)
+    return redact(_PLACES.sub(lambda found: f"{found[1]}{{name}}{found[2] or ''}", path), 120)
 
 
 def _of_server(record: Record) -> dict[str, _Value]:
     known: Mapping[str, _Value | None] = {
         "http.request.method": record.method,
         "http.route": _place(record.path),
-        "url.path": shown(record.path, 200),
+        "url.path": redact(record.path, 200),
         "http.response.status_code": record.status or None,
         "polychat.request_id": record.request_id,
         "polychat.dialect": record.dialect,
@@ -214,12 +214,12 @@ def _of_client(record: Record, operation: str, asked: str) -> dict[str, _Value]:
         "gen_ai.operation.name": operation,
         "gen_ai.provider.name": _VENDORS.get(record.provider, record.provider),
         "gen_ai.request.model": asked or None,
-        "gen_ai.response.model": None if record.first is None else shown(record.served, 120) or None,
+        "gen_ai.response.model": None if record.first is None else redact(record.served, 120) or None,
         "gen_ai.request.stream": record.stream or None,
         "gen_ai.usage.input_tokens": record.prompt_tokens,
         "gen_ai.usage.output_tokens": record.completion_tokens,
         "gen_ai.usage.cache_read.input_tokens": record.cached_tokens,
-        "gen_ai.response.finish_reasons": None if record.reason is None else [shown(record.reason, 60)],
+        "gen_ai.response.finish_reasons": None if record.reason is None else [redact(record.reason, 60)],
         "gen_ai.response.time_to_first_chunk": (
             record.first - record.start if record.stream and record.first is not None else None
         ),
@@ -243,4 +243,4 @@ def _client_error(record: Record) -> str | None:
 
 def _fail(span: Span, error: str, record: Record) -> None:
     span.set_attribute("error.type", error)
-    span.set_status(Status(StatusCode.ERROR, shown(record.error) or None))
+    span.set_status(Status(StatusCode.ERROR, redact(record.error) or None))

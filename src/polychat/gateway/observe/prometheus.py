@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import MissingPackage
 from ...version import __version__
-from .attempts import Attempt, Tried, tried
+from .attempts import Attempt, AttemptCounts, tried
 from .metrics import BOUNDS, Labels, Named, Numbers, Snapshot, Table, total
 
 try:
@@ -71,7 +71,7 @@ def _requests(table: Table) -> Iterator[Metric]:
     yield family
 
 
-def _attempts(counts: Tried) -> Metric:
+def _attempts(counts: AttemptCounts) -> Metric:
     about = "Requests sent to targets, by outcome: answered, or the kind of failure."
     family = CounterMetricFamily("polychat_attempts", about, labels=Attempt._fields)
     for attempt, count in counts.items():

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from ...version import __version__
-from ...wire._json import encoded
+from ...wire.json_text import encoded
 from .. import dialects
 from . import models
 from .operation import HEADERS, PARAMETERS, DialectInfo, Operation, responses

@@ -8,9 +8,9 @@ from typing import Any
 
 from ...config.decoding import keys_of
 from ...config.settings import Gateway
-from ...wire._json import decoded
+from ...wire.contract import wire
 from ...wire.faults import Fault, kind_of
-from ...wire.wires import wire
+from ...wire.json_text import decoded
 from ..chat import preferences
 from .schema import Schema, count, number, ref, text, whole, word
 

@@ -8,7 +8,7 @@ from typing import cast
 
 import httptools
 
-from ...errors import BackendError, BadReply, Truncated, shown
+from ...errors import BackendError, BadReply, Truncated, redact
 from ..timeouts import Deadlines, Timer
 
 MAX_HEAD = 64 * 1024
@@ -35,7 +35,7 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.until = 0.0
         self.busy = False
-        self.timer = Timer(self.loop, self.lose)
+        self.timer = Timer(self.loop, self.abort)
         self._poll: select.poll | None = None
         self._clear()
 
@@ -126,7 +126,7 @@ class Connection(asyncio.Protocol):
             self._poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
         return not self._poll.poll(0)  # the server may have closed it, and the loop had no turn to hear of it
 
-    def lose(self, error: Exception | None) -> None:
+    def abort(self, error: Exception | None) -> None:
         """The exchange ends here, with this error, and the connection with it."""
         if self.busy and not self.done and self.error is None:
             lost = _truncated("the connection was lost") if self.headed else ConnectionAbortedError("closed")
@@ -149,15 +149,15 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.done or not self.busy:
-            self.lose(None)  # it sends what nobody asked for
+            self.abort(None)  # it sends what nobody asked for
             return
         self.heard = True
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self.lose(BadReply("the server switched to another protocol, which was not requested"))
+            self.abort(BadReply("the server switched to another protocol, which was not requested"))
         except httptools.HttpParserError as error:
-            self._broken(shown(str(error.__context__ or error)))
+            self._broken(redact(str(error.__context__ or error)))
         if not self.headed:
             self._fed += len(data)
             if self._fed > MAX_HEAD:
@@ -170,7 +170,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if self.headed and self._until_close and error is None and self.error is None:
             self.done = True
-        self.lose(None if self.headed else error)
+        self.abort(None if self.headed else error)
 
     def pause_writing(self) -> None:
         self._full = True
@@ -183,7 +183,7 @@ class Connection(asyncio.Protocol):
         if self.done:
             self.keep = False  # more than was announced: the reply is whole, the connection is not to be trusted
         else:
-            self.lose(_truncated(why) if self.headed else BadReply(f"the server did not send valid HTTP: {why}"))
+            self.abort(_truncated(why) if self.headed else BadReply(f"the server did not send valid HTTP: {why}"))
 
     # What the parser calls
 

@@ -120,7 +120,7 @@ class Pool:
             if not waiter.done():
                 waiter.set_exception(NotReady(_CLOSED))
         for connection in list(self._open):
-            connection.lose(None)
+            connection.abort(None)
         await asyncio.sleep(0)  # the loop's turn to close what was let go of
 
     async def _exchanged(
@@ -210,7 +210,7 @@ class Pool:
         if connection.done or connection.error is not None or most < 0:
             self.give_back(connection)
             return
-        alarm = self._loop.call_at(until, connection.lose, None)
+        alarm = self._loop.call_at(until, connection.abort, None)
 
         def more(_: object) -> None:
             alarm.cancel()
@@ -249,7 +249,7 @@ class Pool:
         self._admit()
 
     def _forget(self, connection: Connection) -> None:
-        connection.lose(None)
+        connection.abort(None)
         way = self._open.pop(connection, None)
         if way is None:
             return

@@ -8,7 +8,7 @@ from contextlib import suppress
 from io import BytesIO
 from typing import Any, TypeAlias
 
-from .cycle import Turn
+from .cycle import RequestCycle
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -80,7 +80,9 @@ def patient(receive: Receive, seconds: float, total: float) -> Receive:
     ``total`` from now: it raises ``TooSlow`` then.
     """
     turn = getattr(receive, "__self__", None)
-    return receive if type(turn) is Turn and not turn.more_body else _Patience(receive, seconds, total)  # it is all there
+    return (
+        receive if type(turn) is RequestCycle and not turn.more_body else _Patience(receive, seconds, total)
+    )  # it is all there
 
 
 class _Patience:
@@ -124,7 +126,7 @@ class Leaving:
     def __init__(self, receive: Receive, left: Callable[[], None]) -> None:
         self._left = left
         turn = getattr(receive, "__self__", None)
-        self._turn = turn if type(turn) is Turn else None
+        self._turn = turn if type(turn) is RequestCycle else None
         self._listening: asyncio.Task[None] | None = None
         if self._turn is not None:
             self._turn.heed(left)

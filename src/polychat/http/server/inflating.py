@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-from ...errors import BadInput, shown
+from ...errors import BadInput, redact
 from .asgi import TooLarge
 
 _PIECE = 256 * 1024
@@ -23,7 +23,7 @@ class UnknownCoding(Exception):  # what is unknown is the coding
     def __init__(self, coding: str) -> None:
         self.known = ", ".join(sorted(_CODINGS))
         super().__init__(
-            f"the body is compressed as {shown(coding, 40)}, which is not supported: send it uncompressed, or as {self.known}"
+            f"the body is compressed as {redact(coding, 40)}, which is not supported: send it uncompressed, or as {self.known}"
         )
 
 
@@ -59,7 +59,7 @@ def _whole(body: bytes, stream: Any, name: str, limit: int) -> bytes:
             if size > limit:
                 raise TooLarge(limit)
     except _BROKEN as error:
-        raise BadInput(f"the body is not valid {name}: {shown(str(error))}", field="body") from None
+        raise BadInput(f"the body is not valid {name}: {redact(str(error))}", field="body") from None
     if stream.unused_data:
         raise BadInput(f"the body has data after the end of its {name}: send one compressed body", field="body")
     return b"".join(made)

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import httptools
 
 from ...config.settings import Limits
-from .cycle import EARLY, SMALL, App, Turn
+from .cycle import EARLY, SMALL, App, RequestCycle
 from .deadlines import Deadlines
 from .refusals import FIRST, Refused, framing_of, local
 
@@ -145,11 +145,11 @@ class Connection(asyncio.Protocol):
         self._head_size = self._feeding = self._spare = 0
         self._chunked = False
         self._body_framing = b""
-        self._turn: Turn | None = None
+        self._turn: RequestCycle | None = None
         """The one being answered."""
-        self._last: Turn | None = None
+        self._last: RequestCycle | None = None
         """The one whose head was read last."""
-        self._queue: deque[Turn] | None = None
+        self._queue: deque[RequestCycle] | None = None
         self._ahead: bytearray | None = None
         """What came while a request was being answered, and is not read yet."""
         self._refusal: Refused | None = None
@@ -244,7 +244,7 @@ class Connection(asyncio.Protocol):
             if not writer.done():
                 writer.set_result(None)
 
-    async def drained(self, turn: Turn) -> None:
+    async def drained(self, turn: RequestCycle) -> None:
         while self.full and not turn.gone:
             writer = self.loop.create_future()
             self._writers.append(writer)
@@ -454,7 +454,7 @@ class Connection(asyncio.Protocol):
         self._head_size = 0
         expects = b"expect" in fields and version == "1.1" and fields[b"expect"].lower() == b"100-continue"
         keep_alive = version == "1.1" and not self._body_framing and parser.should_keep_alive()
-        self._last = turn = Turn(self, scope, keep_alive, expects)
+        self._last = turn = RequestCycle(self, scope, keep_alive, expects)
         if self._turn is None:
             self._begin(turn)
         else:
@@ -514,7 +514,7 @@ class Connection(asyncio.Protocol):
 
     # The turns' side.
 
-    def _begin(self, turn: Turn) -> None:
+    def _begin(self, turn: RequestCycle) -> None:
         self._turn = turn
         if self._waited is not None:
             self._waited.stop(self)
@@ -522,7 +522,7 @@ class Connection(asyncio.Protocol):
         turn.task = task = self.loop.create_task(turn.run(self._app, self._server.tasks))
         self._server.tasks.add(task)
 
-    def _enqueue(self, turn: Turn) -> None:
+    def _enqueue(self, turn: RequestCycle) -> None:
         if self._queue is None:
             self._queue = deque()
         if len(self._queue) >= _AHEAD:
@@ -535,7 +535,7 @@ class Connection(asyncio.Protocol):
     def closing(self) -> bool:
         return self._entrance.draining
 
-    def failed(self, turn: Turn, status: int, message: str) -> None:
+    def failed(self, turn: RequestCycle, status: int, message: str) -> None:
         """The application will not answer, or not to the end."""
         if turn.gone or turn.complete:
             return
@@ -547,7 +547,7 @@ class Connection(asyncio.Protocol):
             self._say(Refused(status, message))
             self._linger()
 
-    def answered(self, turn: Turn) -> None:
+    def answered(self, turn: RequestCycle) -> None:
         self._server.total_requests += 1
         self._turn = None
         if self.transport.is_closing():

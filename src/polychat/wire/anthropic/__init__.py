@@ -4,16 +4,16 @@ Facts from https://platform.claude.com/docs/en/api/messages, …/build-with-clau
 …/structured-outputs, …/api/errors, …/mid-conversation-system-messages and the types of the official Python client, 2.11.
 """
 
-from ..fields import fates
-from .adjusting import adjusted
-from .answer import write_count, writer
-from .faults import read_fault, write_fault
-from .parse import read_count_request, read_request
-from .reply import Reader, read_count, read_reply
-from .words import NAME, VENDOR
-from .write import count_path, path, write_count_request, write_request
+from ..fields import support_table
+from .adjustments import adjusted
+from .constants import NAME, VENDOR
+from .errors import read_fault, write_fault
+from .reply_reader import Reader, read_count, read_reply
+from .reply_writer import write_count, writer
+from .request_reader import read_count_request, read_request
+from .request_writer import count_path, path, write_count_request, write_request
 
-FATES = fates(NAME)
+SUPPORT = support_table(NAME)
 
 __all__ = [
     "FATES",

@@ -7,11 +7,22 @@ from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from ...errors import BadInput
-from ...types import AudioPart, FilePart, ImagePart, Part, ReasoningPart, RefusalPart, TextPart, ToolCall, ToolResult, Turn
-from ..ledger import Loss
+from ...types import (
+    AudioPart,
+    ChatMessage,
+    FilePart,
+    ImagePart,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ToolCall,
+    ToolResult,
+)
+from ..losses import Loss
 from ..media import is_text, type_named, type_of_bytes
+from .constants import VENDOR
 from .generations import Rules
-from .words import VENDOR
 
 IMAGES = frozenset(("image/jpeg", "image/png", "image/gif", "image/webp"))
 _HELD = re.compile(r"(?!https?:)[a-z0-9+.-]+:|https://generativelanguage\.googleapis\.com/", re.IGNORECASE)
@@ -23,7 +34,7 @@ GO_ON = "Go on from where your last message ends."
 NO_RESULT = "There is no result: the call was not carried out."
 
 
-def is_plain(turns: list[Turn]) -> bool:
+def is_plain(turns: list[ChatMessage]) -> bool:
     """Whether nothing is to be put right: texts alone, none blank, of the system and others, and a user's at the end."""
     if not turns or turns[-1].role != "user":
         return False
@@ -44,7 +55,7 @@ class History:
         self._foreign_files = False
         self._ids: set[str] = set()
 
-    def turns(self, turns: list[Turn], *, foreign_files: bool) -> list[Turn]:
+    def turns(self, turns: list[ChatMessage], *, foreign_files: bool) -> list[ChatMessage]:
         """``foreign_files``: the ids of files are another vendor's. Raises ``BadInput`` where nothing is left."""
         self._foreign_files = foreign_files
         found = [better for turn in turns if (better := self._turn(turn)) is not None]
@@ -56,7 +67,7 @@ class History:
 
     # Parts
 
-    def _turn(self, turn: Turn) -> Turn | None:
+    def _turn(self, turn: ChatMessage) -> ChatMessage | None:
         """The turn without what is blank; ``None`` of one that is left empty."""
         parts = [better for part in turn.parts if (better := self._part(part)) is not None]
         if not parts and turn.parts and not (self._own and turn.extra):
@@ -129,9 +140,9 @@ class History:
 
     # Calls and results
 
-    def _paired(self, turns: list[Turn]) -> list[Turn]:
+    def _paired(self, turns: list[ChatMessage]) -> list[ChatMessage]:
         """Behind each run of assistant turns first the results of its calls, all of them and no other, then what was said."""
-        found: list[Turn] = []
+        found: list[ChatMessage] = []
         at = 0
         while at < len(turns):
             start = at
@@ -144,7 +155,7 @@ class History:
             self._answered(turns[start:at], calls, found)
         return found
 
-    def _calls(self, turns: list[Turn], found: list[Turn]) -> list[tuple[str, ToolCall]]:
+    def _calls(self, turns: list[ChatMessage], found: list[ChatMessage]) -> list[tuple[str, ToolCall]]:
         """The calls of these turns, by the ids that their results know them by; one whose id came before gets another."""
         calls: list[tuple[str, ToolCall]] = []
         for turn in turns:
@@ -164,8 +175,8 @@ class History:
         self._ids.add(name)
         return call if name == call.id else replace(call, id=name)
 
-    def _answered(self, turns: list[Turn], calls: list[tuple[str, ToolCall]], found: list[Turn]) -> None:
-        open_calls, results, rest = list(calls), [], list[Turn]()
+    def _answered(self, turns: list[ChatMessage], calls: list[tuple[str, ToolCall]], found: list[ChatMessage]) -> None:
+        open_calls, results, rest = list(calls), [], list[ChatMessage]()
         extra = None
         for turn in turns:
             if turn.role != "tool":
@@ -183,10 +194,10 @@ class History:
             self._losses.append(Loss("parts.call", "emulated", "a call without a result is told as one that failed", lone.name))
             results.append(ToolResult(lone.id, [TextPart(NO_RESULT)], lone.name, is_error=True))
         if results:
-            found.append(Turn("tool", list[Part](results), extra=extra))
+            found.append(ChatMessage("tool", list[Part](results), extra=extra))
         found += rest
 
-    def _orphan(self, result: ToolResult) -> Turn:
+    def _orphan(self, result: ToolResult) -> ChatMessage:
         self._losses.append(
             Loss(
                 "turns.tool",
@@ -195,25 +206,25 @@ class History:
                 result.name or result.id,
             )
         )
-        return Turn("user", [TextPart(f"The result of {result.name or 'a tool'}:"), *result.parts])
+        return ChatMessage("user", [TextPart(f"The result of {result.name or 'a tool'}:"), *result.parts])
 
     # Beginning and end
 
-    def _begun(self, turns: list[Turn]) -> list[Turn]:
+    def _begun(self, turns: list[ChatMessage]) -> list[ChatMessage]:
         """A system text alone is the user's."""
         if not turns or any(turn.role not in _SYSTEM for turn in turns):
             return turns
         self._losses.append(Loss("turns.system", "emulated", "there is nothing else: it is told as the user's words"))
         return [replace(turn, role="user") for turn in turns]
 
-    def _ended(self, turns: list[Turn]) -> list[Turn]:
+    def _ended(self, turns: list[ChatMessage]) -> list[ChatMessage]:
         """An assistant turn at the end has no blanks at its own end, and a user's behind it where the model wants one."""
         if not turns or turns[-1].role != "assistant" or _paused(turns[-1]):
             return turns
         if self._rules is not None and not self._rules.prefill:
             note = "the model takes no answer to go on with: the user asks it to go on"
             self._losses.append(Loss("turns.assistant.last", "emulated", note))
-            return [*turns, Turn("user", [TextPart(GO_ON)])]
+            return [*turns, ChatMessage("user", [TextPart(GO_ON)])]
         last = turns[-1].parts[-1] if turns[-1].parts else None
         if isinstance(last, (TextPart, RefusalPart)) and last.text != last.text.rstrip():
             bare = replace(last, text=last.text.rstrip())
@@ -221,7 +232,7 @@ class History:
         return turns
 
 
-def _paused(turn: Turn) -> bool:
+def _paused(turn: ChatMessage) -> bool:
     """Whether the turn holds blocks of tools that the backend runs: it may be one that was paused, to be gone on with."""
     opaque = (part.opaque for part in turn.parts if isinstance(part, ReasoningPart))
     return any(one is not None and one.redacted and one.data.startswith("{") for one in opaque)

@@ -5,16 +5,16 @@ https://ai.google.dev/gemini-api/docs/thinking, …/thought-signatures, …/func
 official Python client, google-genai 3.4.
 """
 
-from ..fields import fates
-from .adjusting import adjusted
-from .answer import write_count, writer
-from .faults import read_fault, write_fault
-from .names import FOREIGN, NAME, VENDOR
-from .parse import read_count_request, read_request
-from .reply import Reader, read_count, read_reply
-from .write import count_path, path, write_count_request, write_request
+from ..fields import support_table
+from .adjustments import adjusted
+from .constants import FOREIGN, NAME, VENDOR
+from .errors import read_fault, write_fault
+from .reply_reader import Reader, read_count, read_reply
+from .reply_writer import write_count, writer
+from .request_reader import read_count_request, read_request
+from .request_writer import count_path, path, write_count_request, write_request
 
-FATES = fates(NAME)
+SUPPORT = support_table(NAME)
 
 __all__ = [
     "FATES",

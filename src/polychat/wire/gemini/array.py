@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from .._json import decoded
 from ..framing import MAX_LINE, LineTooLong
+from ..json_text import decoded
 
 _OUTSIDE = re.compile(rb'["{}\[\]]')
 _REST = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)

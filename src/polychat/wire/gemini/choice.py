@@ -6,16 +6,16 @@ import re
 from contextlib import suppress
 
 from ...errors import BackendError, FaultKind
-from ...events import Event, Logprobs, Media, Reasoning, Source, Text
+from ...events import Citation, Event, Logprobs, Media, Reasoning, Text
 from ...types import Opaque
-from .._json import encoded
-from ..deltas import ToolCalls, TooMany
 from ..faults import Fault, error_of
+from ..json_text import encoded
 from ..limits import Limits
-from .names import FAILED, REASONS, UNSAID, Object, carried, opaque_of
+from ..sites.deltas import ToolCalls, TooMany
+from .constants import FAILED, REASONS, UNSAID, Object, carried, opaque_of
+from .message_reader import base64_of
+from .metadata import Answer, cited, grounded, logprobs_of, visited
 from .partial import put
-from .told import Answer, cited, grounded, logprobs_of, visited
-from .turns import base64_of
 
 SHAPES = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 """What reading a value of another shape than ours raises."""
@@ -74,9 +74,9 @@ class Choice:
             self._message = str(said.get("finishMessage") or "")
         return events
 
-    def sources(self) -> list[Source]:
+    def sources(self) -> list[Citation]:
         """The pages the answer rests on; they come last, and some servers repeat them."""
-        found: list[Source] = []
+        found: list[Citation] = []
         with suppress(*SHAPES):  # decoration of any shape costs no words
             found += grounded(self._grounding, self.answer, self.index)
         with suppress(*SHAPES):

@@ -6,7 +6,7 @@ import re
 from itertools import pairwise
 from typing import Any
 
-from .names import Object
+from .constants import Object
 
 _STEP = re.compile(r"""\.([^.\[\]]+)|\[(\d{1,6})\]|\[(?:'([^']*)'|"([^"]*)")\]""")
 _VALUES = ("stringValue", "numberValue", "boolValue", "nullValue")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .names import Object, camel
+from .constants import Object, camel
 
 _NUMBERS = frozenset(("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties", "minimum", "maximum"))
 _SUBSCHEMAS = frozenset(("items", "additionalProperties", "not"))

@@ -4,15 +4,15 @@ Sources: docs.ollama.com (api/chat, api/generate, api/errors, api/usage, capabil
 openapi.yaml), and ``api/types.go`` of github.com/ollama/ollama. The server passes over fields it does not know.
 """
 
-from ..fields import fates
-from .answer import generate_writer, writer
-from .faults import read_fault, write_fault
-from .names import NAME, VENDOR
-from .parse import read_generate_request, read_request
-from .reply import Reader, read_reply
-from .request import path, write_request
+from ..fields import support_table
+from .constants import NAME, VENDOR
+from .errors import read_fault, write_fault
+from .reply_reader import Reader, read_reply
+from .reply_writer import generate_writer, writer
+from .request_reader import read_generate_request, read_request
+from .request_writer import path, write_request
 
-FATES = fates(NAME)
+SUPPORT = support_table(NAME)
 
 __all__ = [
     "FATES",

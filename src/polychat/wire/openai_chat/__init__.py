@@ -6,18 +6,18 @@ openrouter.ai/docs (``reasoning``, ``reasoning_details``, ``images``, errors ins
 ai.google.dev/gemini-api/docs/openai (``extra_content``).
 """
 
-from ..fields import fates
-from .adjusting import adjusted
-from .answer import writer
+from ..fields import support_table
+from .adjustments import adjusted
 from .completions import completion_writer, read_completion_request
-from .content import read_turns
-from .faults import read_fault, write_fault
-from .names import NAME, VENDOR
-from .parse import read_format, read_request, read_tool_choice, read_tools
-from .reply import Reader, read_reply
-from .request import path, write_request
+from .constants import NAME, VENDOR
+from .errors import read_fault, write_fault
+from .message_reader import read_messages
+from .reply_reader import Reader, read_reply
+from .reply_writer import writer
+from .request_reader import read_format, read_request, read_tool_choice, read_tools
+from .request_writer import path, write_request
 
-FATES = fates(NAME)
+SUPPORT = support_table(NAME)
 
 __all__ = [
     "FATES",
@@ -30,11 +30,11 @@ __all__ = [
     "read_completion_request",
     "read_fault",
     "read_format",
+    "read_messages",
     "read_reply",
     "read_request",
     "read_tool_choice",
     "read_tools",
-    "read_turns",
     "write_fault",
     "write_request",
     "writer",

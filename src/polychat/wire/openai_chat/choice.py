@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ...errors import BackendError
-from ...events import Event, Media, Refusal, Source, Text
+from ...events import Citation, Event, Media, Refusal, Text
 from ...types import Opaque
-from .._json import encoded
-from ..deltas import ToolCalls, TooMany
+from ..json_text import encoded
 from ..limits import Limits
+from ..sites.deltas import ToolCalls, TooMany
 from ..tags import untagged
 from .sounds import sound_type
 from .thoughts import PLAIN, Thoughts
@@ -162,7 +162,7 @@ class Choice:
     def _image(self, url: str) -> list[Event]:
         head, comma, body = url.partition(",")
         if not comma or not head.startswith("data:"):
-            return [Source("an image of the answer", url, choice=self.number)]
+            return [Citation("an image of the answer", url, choice=self.number)]
         try:
             return [Media(b64decode(body, validate=True), head[5:].partition(";")[0], self.number)]
         except ValueError:
@@ -186,14 +186,14 @@ class Choice:
             case "file" | "file_citation" | "file_path" as kind:
                 file = note.get(kind, note)
                 name = next((file[key] for key in ("name", "filename", "file_id") if isinstance(file.get(key), str)), "")
-                return [Source(name, "", choice=self.number)] if name else []
+                return [Citation(name, "", choice=self.number)] if name else []
         return []
 
-    def _cited(self, citation: Object) -> Source:
+    def _cited(self, citation: Object) -> Citation:
         start, end = citation.get("start_index"), citation.get("end_index")
         placed = type(start) is int and type(end) is int and end > 0  # both must be there, and are 0 where nobody knew
         title, about = citation.get("title"), citation.get("content")
-        return Source(
+        return Citation(
             title if isinstance(title, str) else "",
             _text(citation["url"]),
             about if isinstance(about, str) else "",

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...errors import BadInput, shown
+from ...errors import BadInput, redact
 from ...events import Event, Finish, Logprobs, Text, Usage
-from ...types import Ask, TextPart, Turn
-from .._json import TooDeep, decoded, encoded
+from ...types import ChatMessage, ChatRequest, TextPart
 from ..answering import Writer
 from ..checks import item, several, text, whole
 from ..framing import data_line
+from ..json_text import TooDeep, decoded, encoded
 from ..limits import LIMITS, Limits
-from .answer import error_of_finish, reason_of, refusal_headers
-from .faults import error_object, write_fault
-from .names import NAME
-from .parse import read_fields, read_plain
+from .constants import NAME
+from .errors import error_object, write_fault
+from .reply_writer import error_of_finish, reason_of, refusal_headers
+from .request_reader import read_fields, read_plain
 from .usage import usage_object
 
 Object = dict[str, Any]
@@ -28,25 +28,25 @@ _UNKNOWN = ("suffix", "best_of", "echo")
 """What has no counterpart in a chat."""
 
 
-def read_completion_request(body: bytes, limits: Limits = LIMITS) -> Ask:
+def read_completion_request(body: bytes, limits: Limits = LIMITS) -> ChatRequest:
     """The ask. Raises ``BadInput`` naming the field."""
     try:
         value = decoded(body, limits.depth)
     except TooDeep as error:
         raise BadInput(f"the body is {error}", field="body") from error
     except ValueError as error:
-        raise BadInput(f"the body is not JSON: {shown(str(error))}", field="body") from error
-    ask = Ask("", [], wire=NAME)
-    said = read_plain(item(value, "body"), ask)
+        raise BadInput(f"the body is not JSON: {redact(str(error))}", field="body") from error
+    request = ChatRequest("", [], wire=NAME)
+    said = read_plain(item(value, "body"), request)
     prompt = _prompt(said.pop("prompt", None))
     for name in _UNKNOWN:
         if said.pop(name, None) not in (None, "", False, 1):
             raise BadInput(f"{name} has no counterpart here: a chat answers; leave it out", field=name)
     logprobs = said.pop("logprobs", None)
-    ask.turns = [Turn("user", [TextPart(prompt)])]
-    ask = read_fields(said, ask)
-    ask.logprobs = None if logprobs is None else whole(logprobs, "logprobs")
-    return ask
+    request.turns = [ChatMessage("user", [TextPart(prompt)])]
+    request = read_fields(said, request)
+    request.logprobs = None if logprobs is None else whole(logprobs, "logprobs")
+    return request
 
 
 def _prompt(value: object) -> str:
@@ -60,11 +60,11 @@ def _prompt(value: object) -> str:
     return text(listed[0], "prompt[0]")
 
 
-def completion_writer(ask: Ask, id: str, created: int, model: str | None = None) -> Writer:  # noqa: A002  # the wire's own word
-    """What writes the answer to ``ask``: pieces if it asked for a stream, else one object."""
+def completion_writer(request: ChatRequest, id: str, created: int, model: str | None = None) -> Writer:  # noqa: A002  # the wire's own word
+    """What writes the answer to ``request``: pieces if it asked for a stream, else one object."""
     frame: Object = {"id": f"cmpl-{id}", "object": "text_completion", "created": created}
-    frame["model"] = ask.model if model is None else model
-    return _Pieces(frame, usage=bool(ask.stream_usage)) if ask.stream else _Whole(frame)
+    frame["model"] = request.model if model is None else model
+    return _Pieces(frame, usage=bool(request.stream_usage)) if request.stream else _Whole(frame)
 
 
 def _choice(said: str, number: int, reason: str | None, logprobs: list[Object] | None = None) -> Object:

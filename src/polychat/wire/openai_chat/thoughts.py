@@ -10,12 +10,12 @@ from typing import Any
 
 from ...events import Event, Reasoning
 from ...types import Opaque, ReasoningPart
-from .._json import decoded, encoded
 from ..checks import item
-from ..deltas import TooMany
+from ..json_text import decoded, encoded
 from ..limits import Limits
+from ..sites.deltas import TooMany
 from ..tags import tagged, untagged
-from .names import VENDOR
+from .constants import VENDOR
 
 Object = dict[str, Any]
 

@@ -5,17 +5,17 @@ its API reference (https://platform.openai.com/docs/api-reference/responses and 
 reasoning, function calling and conversation state (https://platform.openai.com/docs/guides).
 """
 
-from ..fields import fates
-from .adjusting import adjusted
-from .answer import writer
-from .fault import read_fault, write_fault
+from ..fields import support_table
+from .adjustments import adjusted
+from .constants import NAME, VENDOR
+from .errors import read_fault, write_fault
 from .listing import input_items, page_of
-from .names import NAME, VENDOR
-from .parse import read_request
-from .reply import Reader, read_reply
-from .write import path, write_request
+from .reply_reader import Reader, read_reply
+from .reply_writer import writer
+from .request_reader import read_request
+from .request_writer import path, write_request
 
-FATES = fates(NAME)
+SUPPORT = support_table(NAME)
 
 __all__ = [
     "FATES",

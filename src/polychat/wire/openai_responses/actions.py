@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from ...types import ImagePart, TextPart, ToolCall, ToolResult
-from .._json import decoded, encoded
 from ..checks import data_url
-from .names import Object
+from ..json_text import decoded, encoded
+from .constants import Object
 
 CUSTOM = "custom_tool_call"
 SEARCH = "tool_search_call"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ...types import Turn
-from .items import Items
-from .names import VENDOR, Object
+from ...types import ChatMessage
+from .constants import VENDOR, Object
+from .message_writer import Items
 
 _PREFIXES = {"message": "msg", "reasoning": "rs", "function_call": "fc", "function_call_output": "fco"}
 
 
-def input_items(turns: list[Turn], reply: str) -> list[Object]:
+def input_items(turns: list[ChatMessage], reply: str) -> list[Object]:
     """The turns as items with an ``id`` and a ``status``, the oldest first. An id that an item has not is made up of ``reply``,
     the reply's id, so that it is the same each time. Thoughts that OpenAI did not encrypt are no items."""
     return [_listed(item, reply, place) for place, item in enumerate(Items(VENDOR, own=True).of(turns))]

@@ -11,9 +11,9 @@ from urllib.parse import quote, unquote
 
 from ...errors import BadInput
 from ...types import Opaque
-from .._json import decoded, encoded
+from ..json_text import decoded, encoded
 from ..tags import tagged, untagged
-from .names import VENDOR, Object
+from .constants import VENDOR, Object
 
 _OF_CALL = re.compile(r"call~(?P<call>[^.]*)\.(?P<signature>.*)", re.DOTALL)
 _MADE_UP = "rs_pc1_"

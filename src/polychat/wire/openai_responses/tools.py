@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...types import HostedTool, Tool
 from ..adapting import apart, flat
 from ..checks import bad, optional_flag, optional_text, record, rest, several, text
-from .names import Object
+from .constants import Object
 
 NO_ARGUMENTS = {"type": "object", "properties": {}}
 ABOUT = "namespace.description"

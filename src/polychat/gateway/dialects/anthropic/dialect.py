@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ....types import Ask, AudioPart, FilePart, ToolResult
+from ....types import AudioPart, ChatRequest, FilePart, ToolResult
 from ....wire import anthropic
 from ....wire.answering import Writer
+from ....wire.contract import wire
 from ....wire.faults import Fault
-from ....wire.wires import wire
 from ..dialect import NO_HEADERS, Dialect, InboundChat, Request
 
 
@@ -27,10 +27,10 @@ class Anthropic(Dialect):
         inbound.own = request.record.request_id
         return inbound
 
-    def writer(self, inbound: InboundChat, ask: Ask, name: str, created: int) -> Writer:
-        if inbound.placeholders is not None and _is_measured(ask):
-            ask = inbound.whole()
-        return anthropic.writer(ask, name, created, inbound.model, request_id=inbound.own)
+    def writer(self, inbound: InboundChat, chat_request: ChatRequest, name: str, created: int) -> Writer:
+        if inbound.placeholders is not None and _is_measured(chat_request):
+            chat_request = inbound.whole()
+        return anthropic.writer(chat_request, name, created, inbound.model, request_id=inbound.own)
 
     def refusal(
         self, fault: Fault, request_id: str | None = None, headers: Mapping[bytes, bytes] = NO_HEADERS
@@ -39,8 +39,8 @@ class Anthropic(Dialect):
         return status, anthropic.write_fault(fault, request_id)
 
 
-def _is_measured(ask: Ask) -> bool:
+def _is_measured(chat_request: ChatRequest) -> bool:
     """Whether an estimate of the ask's tokens looks into its media: at a document's pages, at a sound's length."""
-    parts = [part for turn in ask.turns for part in turn.parts]
+    parts = [part for turn in chat_request.turns for part in turn.parts]
     parts += [inner for part in parts if isinstance(part, ToolResult) for inner in part.parts]
     return any(isinstance(part, (AudioPart, FilePart)) for part in parts)

@@ -18,8 +18,8 @@ FAMILY = "/v1/messages"
 
 async def count(context: RequestContext) -> None:
     """``/v1/messages/count_tokens``."""
-    ask = anthropic.read_count_request(context.body)
-    await context.responder.json(anthropic.write_count(await counted(context, ask)))
+    request = anthropic.read_count_request(context.body)
+    await context.responder.json(anthropic.write_count(await counted(context, request)))
 
 
 ENDPOINTS = {

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import parse_qs
 
-from ....types import Ask
+from ....types import ChatRequest
 from ....wire import gemini
 from ....wire.answering import Writer
+from ....wire.contract import wire
 from ....wire.faults import Fault
-from ....wire.wires import wire
 from ..dialect import NO_HEADERS, OPENED, Dialect, InboundChat, Object, Request, open_body, with_model
 
 ACTIONS = ("generateContent", "streamGenerateContent")
@@ -40,14 +40,14 @@ class Gemini(Dialect):
             inbound.may_pass = False
         return inbound
 
-    def read(self, inbound: InboundChat) -> Ask:
+    def read(self, inbound: InboundChat) -> ChatRequest:
         return gemini.read_request(inbound.body, model=inbound.model, stream=inbound.stream, limits=OPENED)
 
-    def writer(self, inbound: InboundChat, ask: Ask, name: str, created: int) -> Writer:
-        return gemini.writer(ask, name, created, inbound.model, array=inbound.own_form == "array")
+    def writer(self, inbound: InboundChat, chat_request: ChatRequest, name: str, created: int) -> Writer:
+        return gemini.writer(chat_request, name, created, inbound.model, array=inbound.own_form == "array")
 
     def path(self, model: str, *, stream: bool) -> str:
-        return gemini.path(Ask(model, [], stream=stream))
+        return gemini.path(ChatRequest(model, [], stream=stream))
 
     def refusal(
         self, fault: Fault, request_id: str | None = None, headers: Mapping[bytes, bytes] = NO_HEADERS

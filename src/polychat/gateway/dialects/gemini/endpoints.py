@@ -19,8 +19,8 @@ FAMILY = "/v1beta/"
 
 async def count(context: RequestContext) -> None:
     """``:countTokens``."""
-    ask = gemini.read_count_request(context.body, model=named(context.path)[0])
-    await context.responder.json(gemini.write_count(await counted(context, ask)))
+    request = gemini.read_count_request(context.body, model=named(context.path)[0])
+    await context.responder.json(gemini.write_count(await counted(context, request)))
 
 
 async def embed(context: RequestContext) -> None:

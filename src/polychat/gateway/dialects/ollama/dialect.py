@@ -5,11 +5,11 @@ from __future__ import annotations
 from time import monotonic_ns
 
 from ....errors import UnknownTarget
-from ....types import Ask
+from ....types import ChatRequest
 from ....wire import ollama
 from ....wire.answering import Writer
-from ....wire.passing import StreamMonitor, WholeLines
-from ....wire.wires import wire
+from ....wire.contract import wire
+from ....wire.passthrough import StreamMonitor, WholeLines
 from ..dialect import Dialect, InboundChat, Request
 
 
@@ -30,8 +30,8 @@ class Ollama(Dialect):
             inbound.model = known(request, inbound.model)
         return inbound
 
-    def writer(self, inbound: InboundChat, ask: Ask, name: str, created: int) -> Writer:
-        return _timed(super().writer(inbound, ask, name, created), inbound)
+    def writer(self, inbound: InboundChat, chat_request: ChatRequest, name: str, created: int) -> Writer:
+        return _timed(super().writer(inbound, chat_request, name, created), inbound)
 
     def monitor(self, inbound: InboundChat) -> StreamMonitor:
         return WholeLines(self.wire.Reader())
@@ -54,11 +54,11 @@ class OllamaGenerate(Ollama):
 
     passes = False
 
-    def read(self, inbound: InboundChat) -> Ask:
+    def read(self, inbound: InboundChat) -> ChatRequest:
         return ollama.read_generate_request(inbound.body)
 
-    def writer(self, inbound: InboundChat, ask: Ask, name: str, created: int) -> Writer:
-        return _timed(ollama.generate_writer(ask, name, created, inbound.model), inbound)
+    def writer(self, inbound: InboundChat, chat_request: ChatRequest, name: str, created: int) -> Writer:
+        return _timed(ollama.generate_writer(chat_request, name, created, inbound.model), inbound)
 
 
 _LATEST = ":latest"

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from ....http.server.asgi import Scope
 from ....routing import Target
 from ....wire import checks
-from ....wire._json import encoded
 from ....wire.abilities import Abilities
 from ....wire.embeddings import Embed
+from ....wire.json_text import encoded
 from ....wire.models import OLLAMA_DETAILS, OLLAMA_FAMILY
 from ...chat.run import Chat
 from ...context import RequestContext

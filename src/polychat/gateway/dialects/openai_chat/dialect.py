@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from ....errors import BadInput
 from ....events import Finish, Usage
-from ....types import Ask
+from ....types import ChatRequest
 from ....wire import checks, openai_chat
-from ....wire._json import encoded
 from ....wire.answering import Writer
-from ....wire.openai_chat.passing import Chunks, ending_of
-from ....wire.passing import StreamMonitor
-from ....wire.wires import wire
+from ....wire.contract import wire
+from ....wire.json_text import encoded
+from ....wire.openai_chat.passthrough import Chunks, ending_of
+from ....wire.passthrough import StreamMonitor
 from ..dialect import Dialect, InboundChat, Object, Request, value_of, with_model
 
 _MODELS = 64
@@ -104,8 +104,8 @@ class OpenAICompletions(OpenAIChat):
     name = "openai-completions"
     passes = False
 
-    def read(self, inbound: InboundChat) -> Ask:
+    def read(self, inbound: InboundChat) -> ChatRequest:
         return openai_chat.read_completion_request(inbound.body)
 
-    def writer(self, inbound: InboundChat, ask: Ask, name: str, created: int) -> Writer:
-        return openai_chat.completion_writer(ask, name, created, inbound.model)
+    def writer(self, inbound: InboundChat, chat_request: ChatRequest, name: str, created: int) -> Writer:
+        return openai_chat.completion_writer(chat_request, name, created, inbound.model)

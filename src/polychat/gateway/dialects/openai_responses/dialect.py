@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ....client.reply import Collected, Reply
-from ....errors import BadInput, shown
+from ....errors import BadInput, redact
 from ....events import Event, Finish
 from ....state.responses import StoredResponse
-from ....types import Ask
+from ....types import ChatRequest
 from ....wire import openai_responses
 from ....wire.answering import Writer
+from ....wire.contract import wire
 from ....wire.faults import Fault
-from ....wire.openai_responses.passing import Events
-from ....wire.passing import StreamMonitor
-from ....wire.wires import wire
+from ....wire.openai_responses.passthrough import Events
+from ....wire.passthrough import StreamMonitor
 from ...responder import Refused
 from ..dialect import Dialect, InboundChat, Request, value_of
 
@@ -48,21 +48,25 @@ class OpenAIResponses(Dialect):
         inbound.may_pass = previous is None
         return inbound
 
-    def read(self, inbound: InboundChat) -> Ask:
+    def read(self, inbound: InboundChat) -> ChatRequest:
         """Raises ``Refused`` where it goes on from a reply that is not kept here."""
         going: _Going = inbound.own
-        ask = super().read(inbound)
-        ask.store = None  # that is done here
-        go_on_from(ask, going.previous)
-        return ask
+        chat_request = super().read(inbound)
+        chat_request.store = None  # that is done here
+        go_on_from(chat_request, going.previous)
+        return chat_request
 
-    def writer(self, inbound: InboundChat, ask: Ask, name: str, created: int) -> Writer:
+    def writer(self, inbound: InboundChat, chat_request: ChatRequest, name: str, created: int) -> Writer:
         going: _Going = inbound.own
-        told = replace(ask, store=going.keep, previous=going.name)
+        told = replace(chat_request, store=going.keep, previous=going.name)
         writer = openai_responses.writer(told, name, created, inbound.model)
         if not going.keep:
             return writer
-        whole = openai_responses.writer(replace(told, stream=False), name, created, inbound.model) if ask.stream else writer
+        whole = (
+            openai_responses.writer(replace(told, stream=False), name, created, inbound.model)
+            if chat_request.stream
+            else writer
+        )
         return _Keeping(writer, whole, f"{_PREFIX}{name}", going, inbound)
 
     def monitor(self, inbound: InboundChat) -> StreamMonitor:
@@ -73,18 +77,18 @@ class OpenAIResponses(Dialect):
         monitor.hand_over(writer.written if isinstance(writer, _Keeping) else writer)
 
 
-def go_on_from(ask: Ask, previous: StoredResponse | None) -> None:
+def go_on_from(chat_request: ChatRequest, previous: StoredResponse | None) -> None:
     """Put the conversation that the ask goes on from before it. Raises ``Refused`` where it names a reply that is not kept."""
-    if ask.previous is None:
+    if chat_request.previous is None:
         return
     if previous is None:
-        said = f"no stored response {shown(ask.previous, 80)!r}: send the conversation in input"
+        said = f"no stored response {redact(chat_request.previous, 80)!r}: send the conversation in input"
         raise Refused(Fault(said, "not_found", 404, "previous_response_not_found", "previous_response_id"))
     begins = 0
-    while begins < len(ask.turns) and ask.turns[begins].role in ("system", "developer"):
+    while begins < len(chat_request.turns) and chat_request.turns[begins].role in ("system", "developer"):
         begins += 1
-    ask.turns = [*ask.turns[:begins], *previous.turns, *ask.turns[begins:]]
-    ask.previous = None
+    chat_request.turns = [*chat_request.turns[:begins], *previous.turns, *chat_request.turns[begins:]]
+    chat_request.previous = None
 
 
 class _Keeping:

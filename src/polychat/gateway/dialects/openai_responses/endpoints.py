@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qsl
 
-from ....errors import BadInput, shown
+from ....errors import BadInput, redact
 from ....http.server.asgi import Scope
 from ....state.responses import StoredResponse
 from ....wire import openai_responses
-from ....wire._json import encoded
 from ....wire.faults import Fault
+from ....wire.json_text import encoded
 from ...chat.run import chats
 from ...context import RequestContext
 from ...counting import counted
@@ -45,25 +45,25 @@ async def input_items(context: RequestContext) -> None:
     asked = dict(parse_qsl(context.query))
     limit, order, after = asked.get("limit", "20"), asked.get("order", "desc"), asked.get("after")
     if not _LIMIT.fullmatch(limit):
-        raise BadInput(f"limit is {shown(limit, 80)!r}; it must be a whole number from 1 to 100", field="limit")
+        raise BadInput(f"limit is {redact(limit, 80)!r}; it must be a whole number from 1 to 100", field="limit")
     if order not in ("asc", "desc"):
-        raise BadInput(f'order is {shown(order, 80)!r}; it must be "asc" or "desc"', field="order")
+        raise BadInput(f'order is {redact(order, 80)!r}; it must be "asc" or "desc"', field="order")
     items = openai_responses.input_items(kept.turns[:-1], name)
     try:
         page = openai_responses.page_of(items, after=after, limit=int(limit), newest_first=order == "desc")
     except KeyError:
         raise BadInput(
-            f"after is {shown(after or '', 80)!r}, which is not the id of one of these items", field="after"
+            f"after is {redact(after or '', 80)!r}, which is not the id of one of these items", field="after"
         ) from None
     await context.responder.json(encoded(page))
 
 
 async def count(context: RequestContext) -> None:
     """``POST /v1/responses/input_tokens``: tokens of the conversation, that of ``previous_response_id`` included."""
-    ask = openai_responses.read_request(context.body)
-    if ask.previous is not None:
-        go_on_from(ask, context.service.responses.get(ask.previous, context.record.key))
-    await context.responder.json(encoded({"object": "response.input_tokens", "input_tokens": await counted(context, ask)}))
+    request = openai_responses.read_request(context.body)
+    if request.previous is not None:
+        go_on_from(request, context.service.responses.get(request.previous, context.record.key))
+    await context.responder.json(encoded({"object": "response.input_tokens", "input_tokens": await counted(context, request)}))
 
 
 def _named(context: RequestContext) -> str:
@@ -73,7 +73,7 @@ def _named(context: RequestContext) -> str:
 def _found(context: RequestContext, name: str) -> StoredResponse:
     found = context.service.responses.get(name, context.record.key)
     if found is None:
-        raise Refused(Fault(f"no stored response {shown(name, 80)!r}", "not_found", 404, "response_not_found", "response_id"))
+        raise Refused(Fault(f"no stored response {redact(name, 80)!r}", "not_found", 404, "response_not_found", "response_id"))
     return found
 
 

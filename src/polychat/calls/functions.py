@@ -1,0 +1,54 @@
+"""Python functions as tools: the schema of their arguments from the signature, what they are for from the docstring."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, get_type_hints
+
+from ..errors import BadInput
+from ..types import Tool
+from .schemas import schema_of_type
+
+_PLAIN: dict[Any, dict[str, Any]] = {
+    str: {"type": "string"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    bool: {"type": "boolean"},
+    list: {"type": "array", "items": {}},
+    dict: {"type": "object"},
+    Any: {},
+}
+_ARGUMENT = re.compile(r"^\s*(?::param\s+)?(\w+)(?:\s*\([^)\n]*\))?\s*:\s+(\S.*)$")
+
+
+def tool_of(function: Callable[..., Any]) -> Tool:
+    """The tool that a function is: its name, its docstring's first paragraph, its parameters by their annotations.
+
+    A parameter without an annotation is text; one with a default may be left out. Raises ``BadInput`` for one that takes
+    ``*args``, ``**kwargs`` or what has no JSON schema.
+    """
+    name = getattr(function, "__name__", type(function).__name__)
+    text = inspect.getdoc(function) or ""
+    try:
+        hints, parameters = get_type_hints(function), inspect.signature(function).parameters.values()
+    except (NameError, TypeError, ValueError) as error:
+        raise BadInput(f"the function {name} has no signature that can be read: {error}", field="tools") from None
+    told = {found[1]: found[2] for line in text.splitlines()[1:] if (found := _ARGUMENT.match(line))}
+    schema: dict[str, Any] = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+    for one in parameters:
+        if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD, one.POSITIONAL_ONLY):
+            raise BadInput(f"the function {name} takes {one}: a tool's arguments are given by name", field="tools")
+        schema["properties"][one.name] = _parameter(hints.get(one.name, str), told.get(one.name), schema)
+        if one.default is one.empty:
+            schema["required"].append(one.name)
+    return Tool(name, text.partition("\n\n")[0].replace("\n", " ") or None, schema)
+
+
+def _parameter(kind: Any, about: str | None, schema: dict[str, Any]) -> dict[str, Any]:
+    plain = _PLAIN.get(kind) if kind.__hash__ is not None else None
+    found = dict(schema_of_type(kind) if plain is None else plain)
+    if definitions := found.pop("$defs", None):
+        schema.setdefault("$defs", {}).update(definitions)
+    return {**found, "description": about} if about and "$ref" not in found else found

@@ -1,0 +1,204 @@
+"""What a person asks for by keyword, as the ``ChatRequest`` that all wires know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import BadInput
+from ..types import ChatMessage, ChatRequest, Conversation, Format, Part, Role, TextPart, Thinking, Tool
+from ..wire.checks import bad, item
+from ..wire.field import NUMBER, PAIRS, WEIGHTS, Field
+from ..wire.fields import plain_fields
+from ..wire.json_text import json_fault
+from ..wire.openai_chat import read_format, read_messages, read_tool_choice, read_tools
+from . import attachments
+from .functions import tool_of
+from .schemas import Shape, shape_of
+
+
+@dataclass(frozen=True, slots=True)
+class Keyword:
+    """A keyword of ``polychat.ask``."""
+
+    name: str
+    hint: str
+    """Its type, as Python writes it; ``None`` is the same as not saying it."""
+    about: str
+
+
+STRUCTURED = (
+    Keyword(
+        "tools", "OneTool | Sequence[OneTool]", "functions the model may call: Python functions, or OpenAI tool definitions"
+    ),
+    Keyword(
+        "tool_choice",
+        "str | Mapping[str, Any] | ToolChoice",
+        'which tools may be called: "auto", "none", "required", or one by name',
+    ),
+    Keyword("response_format", "Mapping[str, Any] | Format", "the response format, as in OpenAI's API; see schema"),
+    Keyword(
+        "images", "Attachment | Sequence[Attachment]", "paths, URLs or bytes, placed before the text of the last user message"
+    ),
+    Keyword("files", "Attachment | Sequence[Attachment]", "documents: paths, URLs or bytes"),
+    Keyword(
+        "reasoning", "Effort | int | bool | Thinking", "how much to reason: an effort, or a maximum number of reasoning tokens"
+    ),
+    Keyword("extra", "Mapping[str, Any]", "request fields under the API's own names"),
+)
+"""Those that have rules of their own. ``schema``, which decides about the type of the reply, is a parameter beside them."""
+ASKING = (
+    Keyword("on_loss", 'Literal["refuse", "warn", "report", "allow"]', "what to do if the backend does not support a field"),
+    Keyword("proxy", "str", "the URL of a proxy"),
+    Keyword("timeout", "float", "timeout in seconds for the whole request; None means no limit"),
+    Keyword("base_url", "str", "the address of another instance of the same service"),
+    Keyword("api_key", "str", "of an API vendor"),
+    Keyword("cookies", "Mapping[str, str]", "cookies of a chat site, by name"),
+    Keyword("headers", "Mapping[str, str]", "headers that override the provider's own"),
+)
+"""How an ask is sent. Providers may take more."""
+_PLAIN = {row.name: row for row in plain_fields() if row.keyword}
+KEYWORDS = ("schema", *(keyword.name for keyword in STRUCTURED), *_PLAIN)
+"""Every keyword of an ask that is not about how it is sent: a plain field of the table is one by its name."""
+_JSON = ("extra", *(name for name, row in _PLAIN.items() if row.type in (PAIRS, WEIGHTS)))
+"""Keywords whose values go into the request as they are."""
+_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
+
+
+def request_of(prompt: str | Conversation, model: str, given: Mapping[str, Any]) -> tuple[ChatRequest, Shape | None]:
+    """The ask, and the shape its answer is to have. Raises ``BadInput`` naming the keyword at fault. Reads files."""
+    turns = [ChatMessage("user", [TextPart(prompt)])] if isinstance(prompt, str) else read_messages(prompt)
+    request = ChatRequest(model, turns)
+    shape = None
+    for name, value in given.items():
+        if value is None:
+            continue
+        if name in _JSON:
+            _check_json(value, name)
+        if name == "schema":
+            shape = shape_of(value)
+            request.format = shape.format
+        else:
+            _set(request, name, value)
+    if request.format is not None:
+        _check_json(request.format.schema, "response_format" if shape is None else "schema")
+    return request, shape
+
+
+def _check_json(value: Any, field: str) -> None:
+    """Raises ``BadInput`` for what JSON cannot carry: what writes it would make null of a number that is none."""
+    if (fault := json_fault(value, field)) is not None:
+        raise BadInput(f"{fault[0]} is {fault[1]}, which cannot be sent as JSON", field=fault[0])
+
+
+def _set(request: ChatRequest, name: str, value: Any) -> None:
+    if name in _READERS:
+        _READERS[name](request, value)
+    else:
+        setattr(request, name, _plain(_PLAIN[name], value))
+
+
+def _plain(row: Field, value: Any) -> Any:
+    """The value of a plain field. Raises ``BadInput``."""
+    assert row.type is not None  # it is plain
+    read = row.type.read(value, row.name)
+    if row.least is not None and read < row.least:
+        kind = "a number" if row.type is NUMBER else "a whole number"
+        raise bad(row.name, f"{kind} from {row.least}", value)
+    return read
+
+
+def _tools(request: ChatRequest, value: Any) -> None:
+    request.tools = read_tools([tool_of(one) if callable(one) else one for one in _several(value)], "tools")
+    for place, tool in enumerate(request.tools):
+        if isinstance(tool, Tool):
+            _check_json(tool.parameters, f"tools[{place}].parameters")
+
+
+def _choice(request: ChatRequest, value: Any) -> None:
+    request.tool_choice = read_tool_choice(value, "tool_choice")
+
+
+def _format(request: ChatRequest, value: Any) -> None:
+    request.format = value if isinstance(value, Format) else read_format(value, "response_format")
+
+
+def _images(request: ChatRequest, value: Any) -> None:
+    _attach(request, [attachments.image(one, f"images[{place}]") for place, one in enumerate(_several(value))])
+
+
+def _files(request: ChatRequest, value: Any) -> None:
+    _attach(request, [attachments.file(one, f"files[{place}]") for place, one in enumerate(_several(value))])
+
+
+def _several(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _attach(request: ChatRequest, parts: list[Any]) -> None:
+    """Before the words of the last user turn: models are told to look first and read the question then."""
+    for turn in reversed(request.turns):
+        if turn.role == "user":
+            turn.parts[:0] = parts
+            return
+    raise BadInput("images and files need a user message to go with: add one", field="messages")
+
+
+def _reasoning(request: ChatRequest, value: Any) -> None:
+    match value:
+        case Thinking():
+            request.reasoning = value
+        case bool():
+            request.reasoning = Thinking(effort="medium" if value else "none")
+        case int() if value >= -1:
+            request.reasoning = Thinking(budget=value)
+        case str() if value in _EFFORTS:
+            request.reasoning = Thinking(effort=value)  # type: ignore[arg-type]  # it is one of them
+        case _:
+            raise BadInput(
+                (f"reasoning is {value!r}; it must be one of {', '.join(_EFFORTS)}, or a maximum number of reasoning tokens"),
+                field="reasoning",
+            )
+
+
+def _stop(request: ChatRequest, value: Any) -> None:
+    stops = [value] if isinstance(value, str) else value
+    if not isinstance(stops, (list, tuple)) or not all(isinstance(text, str) and text for text in stops):
+        raise BadInput(f"stop is {value!r}; it must be a string that is not empty, or a list of them", field="stop")
+    request.stop = list(stops)
+
+
+def _logprobs(request: ChatRequest, value: Any) -> None:
+    request.logprobs = 0 if value is True else None if value is False else _plain(_PLAIN["logprobs"], value)
+
+
+def _extra(request: ChatRequest, value: Any) -> None:
+    request.extra = dict(item(value, "extra"))
+
+
+_READERS: dict[str, Any] = {
+    "tools": _tools,
+    "tool_choice": _choice,
+    "response_format": _format,
+    "images": _images,
+    "files": _files,
+    "reasoning": _reasoning,
+    "stop": _stop,
+    "logprobs": _logprobs,
+    "extra": _extra,
+}
+
+
+def system_first(request: ChatRequest, system: str | None) -> None:
+    """Put a system message before the conversation."""
+    if system is not None:
+        if not isinstance(system, str):
+            raise BadInput(f"system is {type(system).__name__}; it must be text", field="system")
+        role: Role = "system"
+        parts: list[Part] = [TextPart(system)]
+        request.turns.insert(0, ChatMessage(role, parts))
+
+
+ask_of = request_of
+"""Its earlier name."""

@@ -1,0 +1,176 @@
+"""The form an answer is to have: a type or a JSON schema as a wire is told of it, and the answer's text as its value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, get_args, get_origin
+
+from ..errors import BadInput, BadReply, redact
+from ..types import Format
+from ..wire.json_text import decoded, encoded
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What is asked for, and how the answer becomes a value."""
+
+    format: Format
+    read: Callable[[str], Any]
+    """Text to value; raises ``ValueError`` where it does not fit."""
+
+    def parsed(self, text: str) -> Any:
+        """The answer's value; a fence of Markdown round the whole of it is none of it.
+
+        Raises ``BadReply`` that shows the text's beginning where it does not fit.
+        """
+        try:
+            return self.read(_unfenced(text))
+        except ValueError as error:  # msgspec's and pydantic's are such
+            bad = BadReply(
+                f"the reply does not match the schema {self.format.name}: {redact(str(error), 120)}; it is {redact(text)}"
+            )
+        bad.text = text
+        raise bad
+
+
+def _unfenced(text: str) -> str:
+    """What stands in a fenced block, where the answer is one such block and nothing else."""
+    bare = text.strip()
+    if len(bare) < 6 or not (bare.startswith("```") and bare.endswith("```")):
+        return text
+    first, newline, rest = bare[3:-3].partition("\n")
+    return rest if (newline and first.strip().isalnum()) or not first.strip() else bare[3:-3]
+
+
+def shape_of(schema: object) -> Shape:
+    """``schema`` is a JSON schema of an object, a pydantic model, or a type that msgspec knows (Struct, dataclass, TypedDict).
+
+    Lists, unions and other types that are no objects are asked for in the member ``value`` of one, and taken out of it.
+    Raises ``BadInput``.
+    """
+    if isinstance(schema, Mapping):
+        return _of_mapping(dict(schema))
+    if not isinstance(schema, type) and get_origin(schema) is None:
+        raise BadInput("schema must be a JSON schema (a dict) or a type", field="schema")
+    name = getattr(schema, "__name__", "answer") if get_origin(schema) is None else "answer"
+    return _shape(name, *_read_by(schema, name))
+
+
+def schema_of_type(kind: Any) -> dict[str, Any]:
+    """The JSON schema of any type that pydantic or msgspec knows. Raises as ``shape_of``."""
+    return _read_by(kind, getattr(kind, "__name__", "answer"))[0]
+
+
+def _read_by(kind: Any, name: str) -> tuple[dict[str, Any], Callable[[Any], Any]]:
+    """A type's schema, and what reads JSON into it."""
+    if not _is_pydantic(kind):
+        return _of_msgspec(kind, name)
+    if isinstance(kind, type) and hasattr(kind, "model_json_schema"):
+        model: Any = kind
+        return model.model_json_schema(), model.model_validate_json
+    from pydantic import TypeAdapter  # the type is made of its models
+
+    adapter: Any = TypeAdapter(kind)
+    return adapter.json_schema(), adapter.validate_json
+
+
+def _is_pydantic(kind: Any) -> bool:
+    """Whether a pydantic model is in it."""
+    if isinstance(kind, type) and hasattr(kind, "model_json_schema") and hasattr(kind, "model_validate_json"):
+        return True
+    return any(_is_pydantic(one) for one in get_args(kind))
+
+
+def _shape(name: str, schema: dict[str, Any], read: Callable[[Any], Any]) -> Shape:
+    definitions = schema.get("$defs", {})
+    reference = schema.get("$ref")
+    if isinstance(reference, str):  # a root that only refers is refused by OpenAI
+        schema = {**definitions[reference.rpartition("/")[2]], "$defs": definitions}
+    if schema.get("type") == "object":
+        return Shape(_format(name, schema), read)
+    inner = {key: value for key, value in schema.items() if key != "$defs"}
+    wrapped: dict[str, Any] = {"type": "object", "properties": {"value": inner}, "required": ["value"]}
+    wrapped |= {"$defs": definitions} if definitions else {}
+    return Shape(_format(name, wrapped), lambda text: read(_taken_out(text)))
+
+
+def _taken_out(text: str) -> bytes:
+    """The member ``value`` of the answer, or all of it, where a model left the object round it out."""
+    match decoded(text.encode()):
+        case {"value": value, **rest} if not rest:
+            return encoded(value)
+    return text.encode()
+
+
+def _of_mapping(schema: dict[str, Any]) -> Shape:
+    if "schema" in schema and "name" in schema and "type" not in schema:  # OpenAI's envelope
+        inner = schema["schema"]
+        if not isinstance(inner, dict):
+            raise BadInput("schema.schema must be a JSON schema (a dict)", field="schema.schema")
+        form = Format("schema", inner, str(schema["name"]), schema.get("description"), schema.get("strict"))
+    else:
+        title = schema.get("title")
+        form = Format("schema", schema, _name(title if isinstance(title, str) else "answer"))
+    return Shape(form, lambda text: decoded(text.encode()))
+
+
+def _of_msgspec(kind: Any, name: str) -> tuple[dict[str, Any], Callable[[Any], Any]]:
+    import msgspec  # importing it costs as much as importing all of us
+
+    try:
+        return msgspec.json.schema(kind), msgspec.json.Decoder(kind).decode
+    except TypeError as error:
+        raise BadInput(f"schema {name} has no JSON schema: {error}", field="schema") from None
+
+
+def _name(title: str) -> str:
+    """As OpenAI wants it: letters, digits, dashes and underscores, 64 at most."""
+    return "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in title)[:64] or "answer"
+
+
+def _format(name: str, schema: dict[str, Any]) -> Format:
+    """A type's schema, rewritten as strict vendors take it and said to be strict; as it is where it cannot be."""
+    try:
+        return Format("schema", _closed(schema), _name(name), strict=True)
+    except _Open:
+        return Format("schema", schema, _name(name))
+
+
+class _Open(Exception):
+    """The schema says what strict vendors do not take: open objects, tuples, values of any type."""
+
+
+_MAPS = ("properties", "$defs", "definitions")
+_LISTS = ("anyOf",)
+_GONE = ("default", "discriminator", "examples")
+_LOOSE = {
+    *("allOf", "not", "if", "then", "else", "patternProperties", "prefixItems", "propertyNames", "contains"),
+    *("dependentRequired", "dependentSchemas", "unevaluatedProperties", "unevaluatedItems", "uniqueItems"),
+}
+
+
+def _closed(schema: Any) -> dict[str, Any]:
+    """Every object closed with all of its properties required, ``oneOf`` as ``anyOf``, ``$ref`` alone. Raises ``_Open``."""
+    if not isinstance(schema, dict) or _LOOSE & schema.keys():
+        raise _Open
+    found = {("anyOf" if key == "oneOf" else key): value for key, value in schema.items() if key not in _GONE}
+    if "$ref" in found and len(found) > 1:  # words beside a reference are refused; beside a choice of one they are not
+        found["anyOf"] = [{"$ref": found.pop("$ref")}]
+    if not {"type", "anyOf", "$ref", "enum", "const"} & found.keys():
+        raise _Open
+    for key in _MAPS:
+        if key in found:  # their keys are names, whatever they are called
+            found[key] = {name: _closed(one) for name, one in found[key].items()}
+    for key in _LISTS:
+        if key in found:
+            found[key] = [_closed(one) for one in found[key]]
+    if "items" in found:
+        found["items"] = _closed(found["items"])
+    if found.get("type") == "object" or "properties" in found:
+        if "properties" not in found or found.get("additionalProperties", False) is not False:
+            raise _Open
+        found |= {"additionalProperties": False, "required": list(found["properties"])}
+    elif found.get("type") == "array" and "items" not in found:
+        raise _Open
+    return found

@@ -1,0 +1,259 @@
+"""An ask as the API takes it: what it would answer with 400 is changed, and each change of meaning is told as a loss.
+
+What depends on the model is in ``generations.py``; conversations are ``history.py``'s, schemas ``schema.py``'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from ...types import (
+    ChatMessage,
+    ChatRequest,
+    Effort,
+    HostedTool,
+    ReasoningPart,
+    TextPart,
+    Thinking,
+    Tool,
+    ToolChoice,
+    ToolResult,
+)
+from ..losses import Loss
+from .constants import NAME, VENDOR
+from .generations import Rules, rules_of
+from .history import History, is_plain
+from .request_writer import BUDGETS, MIN_BUDGET
+from .schema import closed, input_schema
+
+MAX_MARKS = 4
+"""Marks of what to cache that a request may hold."""
+_LEAST_TOP_P = 0.95
+"""Beside thoughts."""
+_Marked = TypeVar("_Marked", bound=Any)
+
+
+def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, list[Loss]]:
+    """The ask with what the API refuses changed, and what of its meaning that cost. ``request`` itself stays as it is.
+
+    Raises ``BadInput`` for a conversation of blanks.
+    """
+    rules, plain = rules_of(request.model), is_plain(request.turns)
+    if plain and _is_as_taken(request, rules):
+        return request, []  # most asks are
+    better, losses = replace(request), list[Loss]()
+    if not plain:
+        own = request.wire == NAME
+        history = History(own, vendor, rules, losses)
+        better.turns = history.turns(request.turns, foreign_files=request.wire is not None and not own)
+    if request.tools:
+        better.tools = [_tool(tool, losses) for tool in request.tools]
+        _force(better, rules, losses)
+    if better.reasoning is not None:
+        _think(better, rules, vendor, losses)
+    _sample(better, rules, losses)
+    if better.stop:
+        _stop(better, losses)
+    _format(better, losses)
+    _marks(better, losses)
+    return better, losses
+
+
+def _is_as_taken(request: ChatRequest, rules: Rules | None) -> bool:
+    """Whether an ask of texts alone says nothing that is looked at here."""
+    if request.tools or request.stop or request.reasoning is not None or request.format is not None:
+        return False
+    if request.temperature is not None or request.top_p is not None or request.top_k is not None:
+        takes = "both" if rules is None else rules.sampling
+        if takes == "none" or (takes == "one" and request.temperature is not None and request.top_p is not None):
+            return False
+    for turn in request.turns:
+        for part in turn.parts:
+            if isinstance(part, TextPart) and part.cache is not None:
+                return False
+    return True
+
+
+def _tool(tool: Tool | HostedTool, losses: list[Loss]) -> Tool | HostedTool:
+    if isinstance(tool, HostedTool):
+        return tool
+    if tool.parameters is None:
+        return replace(tool, parameters=closed({"type": "object"})) if tool.strict else tool
+    schema = input_schema(tool.parameters)
+    if tool.strict:
+        schema = closed(schema)
+    if schema == tool.parameters:
+        return tool
+    if schema != {**tool.parameters, "type": "object"}:
+        losses.append(Loss("tools", "emulated", "the schema is told without what the API refuses in it", tool.name))
+    return replace(tool, parameters=schema)
+
+
+def _force(request: ChatRequest, rules: Rules | None, losses: list[Loss]) -> None:
+    """Tools that must be called: some models cannot be forced, and none while it thinks."""
+    choice = request.tool_choice
+    if choice is None or choice.mode not in ("required", "named"):
+        return
+    if rules is not None and not rules.forced:
+        named = choice.mode == "named"
+        text = f"Call the tool {choice.name} now." if named else "Call one of the tools now."
+        losses.append(Loss(f"tool_choice.{choice.mode}", "emulated", "the model cannot be forced: it is asked in words"))
+        request.tool_choice = ToolChoice("auto")
+        request.extra = {name: value for name, value in request.extra.items() if name != "tool_choice"}
+        request.turns = [*request.turns, ChatMessage("user", [TextPart(text)])]
+    elif _thinks(request.reasoning) or (rules is not None and rules.thinks and not _is_off(request.reasoning)):
+        losses.append(Loss("reasoning.effort", "dropped", "the API forces no tool on a model that thinks first"))
+        request.reasoning = Thinking("none") if rules is not None and rules.thinks else None
+
+
+def _thinks(wanted: Thinking | None) -> bool:
+    return wanted is not None and not _is_off(wanted)
+
+
+def _is_off(wanted: Thinking | None) -> bool:
+    return wanted is not None and (wanted.budget == 0 or (wanted.budget is None and wanted.effort == "none"))
+
+
+def _think(request: ChatRequest, rules: Rules | None, vendor: str, losses: list[Loss]) -> None:
+    wanted = request.reasoning
+    assert wanted is not None
+    if _is_off(wanted):
+        if rules is not None and rules.off == "never":
+            losses.append(Loss("reasoning.effort", "emulated", "the model always thinks: it is asked for the least effort"))
+            request.reasoning = Thinking("low", None, wanted.summary)
+        return
+    said = wanted
+    if rules is not None:
+        if not (rules.budget or rules.adaptive):
+            losses.append(Loss("reasoning.effort", "dropped", "the model does not think first"))
+            request.reasoning = None
+            return
+        request.reasoning = wanted = _in_words_of(rules, wanted, losses)
+    if wanted.budget is not None and wanted.budget > 0:
+        _budget(request, wanted, said, losses)
+        if request.reasoning is not None and _lacks_thoughts(request.turns, vendor):
+            note = "calls that wait for their results came without the thoughts before them, which the API wants back"
+            losses.append(Loss("reasoning.effort", "dropped", note))
+            request.reasoning = None
+
+
+def _in_words_of(rules: Rules, wanted: Thinking, losses: list[Loss]) -> Thinking:
+    """An effort as a budget, or a budget as an effort, where the model knows the other alone."""
+    effort, budget = wanted.effort, wanted.budget
+    if not rules.adaptive and budget in (None, -1):
+        return Thinking(None, BUDGETS[effort or "medium"], wanted.summary)
+    if not rules.budget and budget is not None and budget > 0:
+        losses.append(Loss("reasoning.budget", "emulated", "the model takes no budget: it is told as an effort"))
+        effort = effort or next((name for name, tokens in _EFFORTS if budget <= tokens), "high")
+        return Thinking(effort, None, wanted.summary)
+    if rules.adaptive and effort == "xhigh" and not rules.xhigh:
+        losses.append(Loss("reasoning.effort", "emulated", "the model knows no xhigh: it is told high"))
+        return Thinking("high", budget, wanted.summary)
+    return wanted
+
+
+_EFFORTS: tuple[tuple[Effort, int], ...] = (("low", 2_048), ("medium", 8_192))
+
+
+def _budget(request: ChatRequest, wanted: Thinking, said: Thinking, losses: list[Loss]) -> None:
+    """A budget is less than all tokens of the answer, of which half are left for its words."""
+    most, budget = request.max_tokens, max(MIN_BUDGET, wanted.budget or 0)
+    if most is None or budget < most:
+        return
+    field = "reasoning.effort" if said.budget is None else "reasoning.budget"
+    if most <= MIN_BUDGET:
+        note = f"max_tokens is {most:,}, which leaves no room for {MIN_BUDGET:,} tokens of thought, the least there are"
+        losses.append(Loss(field, "dropped", note))
+        request.reasoning = None
+        return
+    less = max(MIN_BUDGET, most // 2)
+    losses.append(Loss(field, "emulated", f"{less:,} tokens of thought, as they count among max_tokens"))
+    request.reasoning = Thinking(wanted.effort, less, wanted.summary)
+
+
+def _lacks_thoughts(turns: list[ChatMessage], vendor: str) -> bool:
+    """Whether the conversation ends with results of calls whose turn does not begin with thoughts of this vendor."""
+    end = len(turns)
+    while end and turns[end - 1].role == "tool":
+        end -= 1
+    start = end
+    while start and turns[start - 1].role == "assistant":
+        start -= 1
+    if end in (start, len(turns)):
+        return False
+    first = next((part for turn in turns[start:end] for part in turn.parts), None)
+    opaque = first.opaque if isinstance(first, ReasoningPart) else None
+    return opaque is None or opaque.vendor != vendor or opaque.data.startswith("{")
+
+
+def _sample(request: ChatRequest, rules: Rules | None, losses: list[Loss]) -> None:
+    """The API's own defaults go without a word where they may not be said."""
+    takes = "both" if rules is None else rules.sampling
+    if takes == "none":
+        for name, default in (("temperature", 1.0), ("top_p", None), ("top_k", None)):
+            _drop(request, name, "the model takes none", losses, default)
+    elif _thinks(request.reasoning):
+        _drop(request, "temperature", "the API takes none while the model thinks", losses, 1.0)
+        _drop(request, "top_k", "the API takes none while the model thinks", losses)
+        if request.top_p is not None and request.top_p < _LEAST_TOP_P:
+            _drop(request, "top_p", f"the API takes {_LEAST_TOP_P} or more while the model thinks", losses)
+    if takes == "one" and request.temperature is not None and request.top_p is not None:
+        _drop(request, "top_p", "the model takes it or temperature, not both", losses, 1.0)
+
+
+def _drop(request: ChatRequest, name: str, why: str, losses: list[Loss], default: float | None = None) -> None:
+    value = getattr(request, name)
+    if value is None:
+        return
+    setattr(request, name, None)
+    if value != default:
+        losses.append(Loss(name, "dropped", why))
+
+
+def _stop(request: ChatRequest, losses: list[Loss]) -> None:
+    if any(not text.strip() for text in request.stop):
+        request.stop = [text for text in request.stop if text.strip()]
+        losses.append(Loss("stop", "dropped", "the API takes no stop that is only white space"))
+
+
+def _format(request: ChatRequest, losses: list[Loss]) -> None:
+    form = request.format
+    if form is None or form.schema is None:
+        return
+    schema = closed(form.schema)
+    if schema != form.schema:
+        request.format = replace(form, schema=schema)
+        note = "its objects are closed, and limits that the API refuses are left out"
+        losses.append(Loss("format.schema", "emulated", note))
+
+
+def _marks(request: ChatRequest, losses: list[Loss]) -> None:
+    """The first mark, which is of what stays the same longest, and the last, which are of the conversation so far."""
+    places = [id(one) for one in _marked(request)]
+    if len(places) <= MAX_MARKS:
+        return
+    gone = frozenset(places[1 : len(places) - MAX_MARKS + 1])
+    losses.append(
+        Loss("cache", "dropped", f"the API takes {MAX_MARKS} marks of what to cache", f"{len(gone)} of {len(places)}")
+    )
+    request.tools = [_unmarked(tool, gone) for tool in request.tools]
+    request.turns = [replace(turn, parts=[_unmarked(part, gone) for part in turn.parts]) for turn in request.turns]
+
+
+def _marked(request: ChatRequest) -> list[Any]:
+    """What is marked, in the order that it has on the wire."""
+    early = [turn for turn in request.turns if turn.role in ("system", "developer")]
+    late = [turn for turn in request.turns if turn.role not in ("system", "developer")]
+    found: list[Any] = list(request.tools)
+    for turn in [*early, *late]:
+        for part in turn.parts:
+            found += [*part.parts, part] if isinstance(part, ToolResult) else [part]
+    return [one for one in found if getattr(one, "cache", None) is not None]
+
+
+def _unmarked(one: _Marked, gone: frozenset[int]) -> _Marked:
+    better = replace(one, cache=None) if id(one) in gone else one
+    if isinstance(better, ToolResult) and any(id(part) in gone for part in better.parts):
+        better = replace(better, parts=[_unmarked(part, gone) for part in better.parts])
+    return better

@@ -1,0 +1,67 @@
+"""Failures as this wire tells them, both ways."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ...errors import redact
+from ..faults import STATUS, Fault, kind_of, recognized
+from ..json_text import decoded, encoded
+from .constants import ERRORS, KINDS
+
+_SPENT = re.compile(r"spend_limit|credit_balance|billing")
+_SAYS = "prompt is too long: "
+"""The wire has no type for it: clients know it by these words. The API goes on with how many tokens it was."""
+_MESSAGE = 1_000
+"""Characters of a message that are told."""
+
+
+def read_fault(status: int, body: bytes) -> Fault:
+    """What an answer other than 2xx says. Never raises."""
+    try:
+        value = decoded(body)
+    except ValueError:
+        value = None
+    if isinstance(value, dict) and "error" in value:
+        fault = fault_in(value, status)
+        fault.status = status
+        return fault
+    text = body[: 4 * _MESSAGE].decode("utf-8", "replace").strip()
+    return recognized(Fault(text or f"status {status}", kind_of(status), status))
+
+
+def fault_in(value: Mapping[str, Any], status: int | None = None) -> Fault:
+    """What an error's JSON says, told inside a stream or with ``status``."""
+    error = value.get("error")
+    if not isinstance(error, dict):
+        return recognized(Fault(error if isinstance(error, str) else "", "server" if status is None else kind_of(status)))
+    name, message = error.get("type"), error.get("message")
+    code = name if isinstance(name, str) else None
+    words = message if isinstance(message, str) else ""
+    kind = KINDS.get(code or "") or ("server" if status is None else kind_of(status))
+    details = error.get("details")
+    why = details.get("error_code") if isinstance(details, dict) else None
+    if kind in ("rate_limit", "invalid_request", "permission") and isinstance(why, str) and _SPENT.search(why):
+        kind = "quota"
+    fault = recognized(Fault(words, kind, STATUS[kind], code), why)
+    if fault.kind == "context_length":
+        ours = words.removeprefix(_SAYS)
+        fault.message = words if ours[:1].isdigit() else ours
+    return fault
+
+
+def write_fault(fault: Fault, request_id: str | None = None) -> bytes:
+    """The body of an answer that is no 2xx. ``request_id`` is the request's name, which a header of the answer has too."""
+    return encoded(error_value(fault, request_id))
+
+
+def error_value(fault: Fault, request_id: str | None = None) -> dict[str, Any]:
+    """The value of the error, which a stream tells the same."""
+    message = redact(fault.message, _MESSAGE) or "the request failed"
+    if fault.param and fault.param not in message:
+        message = f"{fault.param}: {message}"
+    if fault.kind == "context_length" and _SAYS[:-2] not in message.lower():
+        message = _SAYS + message
+    return {"type": "error", "error": {"type": ERRORS[fault.kind], "message": message}, "request_id": request_id}

@@ -1,0 +1,214 @@
+"""The half that answers: messages and content blocks as turns and their parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...errors import BadInput
+from ...types import ChatMessage, FilePart, ImagePart, Opaque, Part, ReasoningPart, TextPart, ToolCall, ToolResult
+from ..checks import bad, from_base64, optional_flag, optional_text, record, rest, several, text
+from ..json_text import encoded
+from ..tags import untagged
+from .caching import cache_of
+from .constants import CALLER, VENDOR
+
+Block = dict[str, Any]
+_ASIDE = ("search_result", "container_upload", "tool_reference", "browser_state")
+"""Blocks that users send and that only this wire knows."""
+_RAN = ("server_tool_use", "mcp_tool_use", "compaction", "fallback", "container_upload")
+"""Blocks of replies, beside the results of tools that the backend ran, that it wants back as they are."""
+
+
+def texts(value: object, where: str) -> list[TextPart]:
+    """Text, or blocks of text alone. An empty text is none."""
+    if isinstance(value, str):
+        return [TextPart(value)] if value else []
+    found = []
+    for at, item in enumerate(several(value, where)):
+        block = record(item, f"{where}[{at}]")
+        if block.get("type") != "text":
+            raise bad(f"{where}[{at}].type", "text", block.get("type"))
+        found.append(_text(block, f"{where}[{at}]"))
+    return found
+
+
+class Conversation:
+    """Reads messages in their order. Results take their tool's name from the call they answer."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+
+    def turns(self, message: Block, where: str) -> list[ChatMessage]:
+        """The turns of one message: results of tools are turns of their own."""
+        extra = rest(message, ("role", "content"))
+        match message.get("role"):
+            case "system":
+                return [ChatMessage("system", list[Part](texts(message.get("content"), f"{where}.content")), extra=extra)]
+            case "user":
+                turns = self._user(message.get("content"), f"{where}.content")
+            case "assistant":
+                turns = [ChatMessage("assistant", self._assistant(message.get("content"), f"{where}.content"))]
+            case role:
+                raise bad(f"{where}.role", "user, assistant or system", role)
+        turns[0].extra = extra
+        return turns
+
+    def _user(self, content: object, where: str) -> list[ChatMessage]:
+        if isinstance(content, str):
+            return [ChatMessage("user", list[Part](texts(content, where)))]
+        turns: list[ChatMessage] = []
+        for at, item in enumerate(several(content, where)):
+            part = self._user_part(record(item, f"{where}[{at}]"), f"{where}[{at}]")
+            role: Any = "tool" if isinstance(part, ToolResult) else "user"
+            if turns and turns[-1].role == role:
+                turns[-1].parts.append(part)
+            else:
+                turns.append(ChatMessage(role, [part]))
+        return turns or [ChatMessage("user", [])]
+
+    def _user_part(self, block: Block, where: str) -> Part:
+        if block.get("type") == "tool_result":
+            return self._result(block, where)
+        return shown_part(block, where)
+
+    def _result(self, block: Block, where: str) -> ToolResult:
+        call_id = text(block.get("tool_use_id"), f"{where}.tool_use_id")
+        content = block.get("content")
+        parts: list[Any] = []
+        if isinstance(content, str) or content is None:
+            parts += texts(content or "", where)
+        else:
+            for at, item in enumerate(several(content, f"{where}.content")):
+                parts.append(shown_part(record(item, f"{where}.content[{at}]"), f"{where}.content[{at}]"))
+        failed = bool(optional_flag(block.get("is_error"), f"{where}.is_error"))
+        cache, extra = cache_of(block, ("type", "tool_use_id", "content", "is_error"), where)
+        return ToolResult(call_id, parts, self._names.get(call_id), failed, cache, extra)
+
+    def _assistant(self, content: object, where: str) -> list[Part]:
+        if isinstance(content, str):
+            return list[Part](texts(content, where))
+        parts: list[Part] = []
+        waiting: Opaque | None = None
+        for at, item in enumerate(several(content, where)):
+            part = self._assistant_part(record(item, f"{where}[{at}]"), f"{where}[{at}]")
+            if isinstance(part, ToolCall):
+                part.opaque, waiting = waiting, None
+            if waiting is not None:
+                parts.append(ReasoningPart(opaque=waiting))
+                waiting = None
+            if isinstance(part, Opaque):
+                waiting = part
+            else:
+                parts.append(part)
+        return parts if waiting is None else [*parts, ReasoningPart(opaque=waiting)]
+
+    def _assistant_part(self, block: Block, where: str) -> Part | Opaque:
+        """A part; an ``Opaque`` alone is of the call that follows it, as the writer puts it there."""
+        match block.get("type"):
+            case "thinking":
+                signature = optional_text(block.get("signature"), f"{where}.signature")
+                opaque = untagged(signature, VENDOR) if signature else None
+                return ReasoningPart(text(block.get("thinking"), f"{where}.thinking"), opaque)
+            case "redacted_thinking":
+                data = text(block.get("data"), f"{where}.data")
+                opaque = untagged(data, VENDOR)
+                if opaque.data != data and not opaque.redacted:
+                    return opaque
+                opaque.redacted = True
+                return ReasoningPart(opaque=opaque)
+            case "tool_use":
+                return self._call(block, where)
+            case str(kind) if kind in _RAN or kind.endswith("_tool_result"):
+                return ReasoningPart(opaque=Opaque(VENDOR, _json(block, where), redacted=True))
+        return shown_part(block, where)
+
+    def _call(self, block: Block, where: str) -> ToolCall:
+        call_id, name = text(block.get("id"), f"{where}.id"), text(block.get("name"), f"{where}.name")
+        self._names[call_id] = name
+        arguments = _json(record(block.get("input"), f"{where}.input"), f"{where}.input")
+        direct = ("caller",) if block.get("caller") == CALLER else ()  # every call is so unless code that ran made it
+        cache, extra = cache_of(block, ("type", "id", "name", "input", *direct), where)
+        return ToolCall(call_id, name, arguments, None, cache, extra)
+
+
+def shown_part(block: Block, where: str) -> TextPart | ImagePart | FilePart:
+    """What either side may show the other."""
+    match block.get("type"):
+        case "text":
+            return _text(block, where)
+        case "image":
+            return _image(block, where)
+        case "document":
+            return _document(block, where)
+        case str(kind) if kind in _ASIDE:
+            return TextPart(_told(block), extra={"block": block})
+        case kind:
+            raise bad(f"{where}.type", "a kind of content that is known here", kind)
+
+
+def _text(block: Block, where: str) -> TextPart:
+    cache, extra = cache_of(block, ("type", "text", "citations"), where)
+    # What our writer cited has no index that the API would know again.
+    cited = [one for one in block.get("citations") or [] if not isinstance(one, dict) or one.get("encrypted_index") != ""]
+    return TextPart(text(block.get("text"), f"{where}.text"), cache, {**(extra or {}), "citations": cited} if cited else extra)
+
+
+def _image(block: Block, where: str) -> ImagePart | FilePart:
+    cache, extra = cache_of(block, ("type", "source"), where)
+    source = record(block.get("source"), f"{where}.source")
+    match source.get("type"):
+        case "url":
+            return ImagePart(url=text(source.get("url"), f"{where}.source.url"), cache=cache, extra=extra)
+        case "base64":
+            data, kind = _bytes(source, f"{where}.source")
+            return ImagePart(data=data, media_type=kind, cache=cache, extra=extra)
+        case "file":
+            held = text(source.get("file_id"), f"{where}.source.file_id")
+            return FilePart(id=held, cache=cache, extra={**(extra or {}), "type": "image"})
+        case kind:
+            raise bad(f"{where}.source.type", "base64, url or file", kind)
+
+
+def _document(block: Block, where: str) -> FilePart:
+    cache, extra = cache_of(block, ("type", "source", "title"), where)
+    part = FilePart(name=optional_text(block.get("title"), f"{where}.title"), cache=cache, extra=extra)
+    source = record(block.get("source"), f"{where}.source")
+    match source.get("type"):
+        case "url":
+            part.url = text(source.get("url"), f"{where}.source.url")
+        case "base64":
+            part.data, part.media_type = _bytes(source, f"{where}.source")
+        case "text":
+            part.data = text(source.get("data"), f"{where}.source.data").encode("utf-8", "replace")
+            part.media_type = "text/plain"
+        case "file":
+            part.id = text(source.get("file_id"), f"{where}.source.file_id")
+        case "content":
+            part.data, part.media_type = _told(source).encode("utf-8", "replace"), "text/plain"
+            part.extra = {**(extra or {}), "source": {"media_type": None, "data": None, **source}}
+        case kind:
+            raise bad(f"{where}.source.type", "base64, text, url, file or content", kind)
+    return part
+
+
+def _bytes(source: Block, where: str) -> tuple[bytes, str]:
+    kind = text(source.get("media_type"), f"{where}.media_type")
+    return from_base64(source.get("data"), f"{where}.data"), kind
+
+
+def _told(block: Block) -> str:
+    """The words of a block for those who do not know its kind: titles, sources and texts, a line each."""
+    said = [value for name in ("title", "source", "text", "tool_name", "file_id") if isinstance(value := block.get(name), str)]
+    content = block.get("content")
+    if isinstance(content, str):
+        said.append(content)
+    elif isinstance(content, list):
+        said += [item["text"] for item in content if isinstance(item, dict) and isinstance(item.get("text"), str)]
+    return "\n".join(said)
+
+
+def _json(value: Block, where: str) -> str:
+    try:
+        return encoded(value).decode()
+    except (ValueError, TypeError, OverflowError) as error:
+        raise BadInput(f"{where} holds what JSON cannot carry: {error}", field=where) from error

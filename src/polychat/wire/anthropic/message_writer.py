@@ -1,0 +1,210 @@
+"""The half that asks: turns and their parts as messages and content blocks."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import Any
+
+from ...errors import BadInput, redact
+from ...types import (
+    AudioPart,
+    ChatMessage,
+    FilePart,
+    ImagePart,
+    Opaque,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ToolCall,
+    ToolResult,
+)
+from ..json_text import decoded
+from .constants import VENDOR
+
+Block = dict[str, Any]
+_NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
+
+
+def merged(value: dict[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
+    """``value`` with what the wire's own words add to it, inside its objects too; ``None`` takes a field away."""
+    for name, more in (extra or {}).items():
+        if more is None:
+            value.pop(name, None)
+        elif isinstance(more, dict) and isinstance(value.get(name), dict):
+            value[name] = merged(dict(value[name]), more)
+        else:
+            value[name] = more
+    return value
+
+
+def cached(block: Block, cache: str | None) -> Block:
+    """``block`` with its mark, where it has one. Five minutes are the wire's own default and not said."""
+    if cache is not None:
+        block["cache_control"] = {"type": "ephemeral"} if cache == "5m" else {"type": "ephemeral", "ttl": cache}
+    return block
+
+
+def system_blocks(blocks: list[Block]) -> str | list[Block]:
+    """Plain text as a string, which servers that speak this wire a little understand too."""
+    return blocks[0]["text"] if len(blocks) == 1 and set(blocks[0]) == {"type", "text"} else blocks
+
+
+def wire_id(call_id: str) -> str:
+    """A call's id as the API takes it; other wires' ids may hold more. The same id always becomes the same."""
+    return _NOT_IN_IDS.sub(lambda sign: f"_{ord(sign[0]):x}_", call_id) or "_"
+
+
+class Blocks:
+    """Writes parts for one backend. ``own``: the ask is in this wire's words; ``vendor`` is whose opaque parts it reads."""
+
+    def __init__(self, own: bool, vendor: str) -> None:
+        self._own = own
+        self._vendor = vendor
+
+    def messages(self, turns: list[ChatMessage]) -> tuple[list[Block], list[Block]]:
+        """The system's blocks, and the messages: neighbours of one role are one message."""
+        system: list[Block] = []
+        messages: list[Block] = []
+        for place, turn in enumerate(turns):
+            where = f"turns[{place}]"
+            if turn.role in ("system", "developer"):
+                self._system(turn, where, system, messages)
+                continue
+            blocks = [block for at, part in enumerate(turn.parts) for block in self._part(part, f"{where}.parts[{at}]")]
+            if blocks:
+                self._add("assistant" if turn.role == "assistant" else "user", blocks, turn, messages)
+        for message in messages:
+            message["content"] = system_blocks(message["content"])
+        return system, messages
+
+    def _system(self, turn: ChatMessage, where: str, system: list[Block], messages: list[Block]) -> None:
+        blocks = []
+        for part in turn.parts:
+            if not isinstance(part, TextPart):
+                raise BadInput(f"a {turn.role} turn holds text only; put the rest into a user turn", field=where)
+            blocks += self._text(part)
+        extra = self._own and turn.extra
+        if not blocks:
+            return
+        if not messages and not extra:
+            system += blocks
+        elif self._own:
+            self._add("system", blocks, turn, messages)
+        else:
+            text = "\n\n".join(block["text"] for block in blocks)
+            self._add("user", [{"type": "text", "text": f"<system>\n{text}\n</system>"}], turn, messages)
+
+    def _add(self, role: str, blocks: list[Block], turn: ChatMessage, messages: list[Block]) -> None:
+        extra = turn.extra if self._own else None
+        if messages and messages[-1]["role"] == role and not extra:
+            messages[-1]["content"] += blocks
+        else:
+            messages.append(merged({"role": role, "content": blocks}, extra))
+
+    def _part(self, part: Part, where: str) -> list[Block]:
+        match part:
+            case TextPart():
+                return self._text(part)
+            case ImagePart():
+                return [self._image(part)]
+            case FilePart():
+                return [self._file(part, where)]
+            case ReasoningPart():
+                return self._thought(part)
+            case RefusalPart():
+                return [{"type": "text", "text": part.text}] if part.text else []
+            case ToolCall():
+                return [self._call(part, where)]
+            case ToolResult():
+                return [self._result(part, where)]
+            case AudioPart():
+                return []
+
+    def _text(self, part: TextPart) -> list[Block]:
+        if self._own and part.extra and isinstance(whole := part.extra.get("block"), dict):
+            return [whole]
+        if not part.text:
+            return []  # the API refuses empty texts
+        return [self._with(cached({"type": "text", "text": part.text}, part.cache), part.extra)]
+
+    def _image(self, part: ImagePart) -> Block:
+        source: Block = {"type": "url", "url": part.url}
+        if part.data is not None:
+            source = {"type": "base64", "media_type": part.media_type, "data": b64encode(part.data).decode()}
+        return self._with(cached({"type": "image", "source": source}, part.cache), part.extra)
+
+    def _file(self, part: FilePart, where: str) -> Block:
+        image = part.media_type is not None and part.media_type.startswith("image/")
+        block: Block = {"type": "image" if image else "document", "source": _source(part, where)}
+        if part.name is not None and not image:
+            block["title"] = part.name
+        return self._with(cached(block, part.cache), part.extra)
+
+    def _thought(self, part: ReasoningPart) -> list[Block]:
+        opaque = part.opaque
+        if opaque is not None and opaque.vendor == self._vendor:
+            return [_opaque(part.text, opaque)]
+        if self._vendor != VENDOR and part.text:
+            # Others that speak this wire sign nothing, and some want the thoughts back all the same.
+            return [{"type": "thinking", "thinking": part.text, "signature": ""}]
+        return []
+
+    def _call(self, part: ToolCall, where: str) -> Block:
+        block: Block = {"type": "tool_use", "id": wire_id(part.id), "name": part.name, "input": _input(part, where)}
+        return self._with(cached(block, part.cache), part.extra)
+
+    def _result(self, part: ToolResult, where: str) -> Block:
+        block: Block = {"type": "tool_result", "tool_use_id": wire_id(part.id)}
+        content = [block for at, one in enumerate(part.parts) for block in self._part(one, f"{where}.parts[{at}]")]
+        if content:
+            block["content"] = system_blocks(content)
+        if part.is_error:
+            block["is_error"] = True
+        return self._with(cached(block, part.cache), part.extra)
+
+    def _with(self, block: Block, extra: dict[str, Any] | None) -> Block:
+        return merged(block, extra) if self._own and extra else block
+
+
+def _source(part: FilePart, where: str) -> Block:
+    if part.url is not None:
+        return {"type": "url", "url": part.url}
+    if part.data is None:
+        return {"type": "file", "file_id": part.id}
+    if part.media_type is None or not part.media_type.startswith("text/"):
+        return {"type": "base64", "media_type": part.media_type, "data": b64encode(part.data).decode()}
+    try:
+        return {"type": "text", "media_type": "text/plain", "data": part.data.decode()}
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{where} is {part.media_type} but not UTF-8: convert it first", field=where) from error
+
+
+def _opaque(text: str, opaque: Opaque) -> Block:
+    if not opaque.redacted:
+        return {"type": "thinking", "thinking": text, "signature": opaque.data}
+    if opaque.data.startswith("{"):  # the reader's whole block of a tool that the backend ran; see reply.py
+        try:
+            block = decoded(opaque.data.encode())
+        except ValueError:
+            block = None
+        if isinstance(block, dict):
+            return block
+    return {"type": "redacted_thinking", "data": opaque.data}
+
+
+def _input(part: ToolCall, where: str) -> dict[str, Any]:
+    if not part.arguments.strip():
+        return {}
+    try:
+        value = decoded(part.arguments.encode())
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise BadInput(
+            f"{where}.arguments, for the tool {redact(part.name, 60)}, are not a JSON object: {redact(part.arguments)}",
+            field=f"{where}.arguments",
+        )
+    return value

@@ -1,0 +1,325 @@
+"""The half that asks: one message as it grows, however it comes."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from contextlib import suppress
+from typing import Any
+
+from ...errors import BadReply, EmptyReply, redact
+from ...events import Citation, Event, Finish, Media, Reasoning, Refusal, Start, Text, ToolCallPiece
+from ...types import Opaque
+from ..faults import error_of
+from ..json_text import decoded, encoded
+from ..limits import Limits
+from ..reading import complete, failed, truncated, unreadable
+from ..sites.deltas import ToolCalls, TooMany
+from .constants import COUNTED, REASONS, usage_of
+from .errors import fault_in
+
+_HELD = 64
+"""Citations of one text that are held until its end is known."""
+
+
+class Ended(Exception):
+    """The reply is over; carries its ``Finish``."""
+
+    def __init__(self, finish: Finish) -> None:
+        super().__init__()
+        self.finish = finish
+
+
+class Message:
+    """One message as it grows."""
+
+    def __init__(self, vendor: str, limits: Limits) -> None:
+        self.reason: str | None = None
+        self._vendor = vendor
+        self._limits = limits
+        self._calls = ToolCalls(limits)
+        self._counts: dict[str, Any] = {}
+        self._counted = False  # the last word on usage came
+        self._started = False
+        self._id: object = None
+        self._said = False
+        self._stop_sequence: str | None = None
+        self._thoughts = -1  # blocks of thoughts begun
+        self._signature: str | None = None
+        self._length = 0  # of the answer's text
+        self._begun = 0  # where in it the text at hand began
+        self._sources: list[Citation] = []
+        self._ran: _Ran | None = None
+        self._bare: set[int | None] = set()  # the places of calls that have no arguments yet
+
+    def take(self, value: Any, events: list[Event]) -> None:
+        """The events of one line. Raises ``Ended`` with the last, ``TooMany``."""
+        if isinstance(value, dict) and value.get("type") == "content_block_delta":
+            delta = value.get("delta")
+            if isinstance(delta, dict) and delta.get("type") == "text_delta" and isinstance(text := delta.get("text"), str):
+                if text:
+                    self._said = True
+                    self._length += len(text)
+                    events.append(Text(text))
+                return
+        self._event(value, events)
+
+    def _event(self, value: Any, events: list[Event]) -> None:
+        match value:
+            case {"type": "content_block_delta", "delta": {"type": str(kind)} as delta}:
+                self._delta(value.get("index"), kind, delta, events)
+            case {"type": "content_block_start", "content_block": {"type": str(kind)} as block}:
+                self._close(events)
+                self._open(value.get("index"), kind, block, events)
+            case {"type": "content_block_stop"}:
+                self._fill(_place(value.get("index")), events)
+                self._close(events)
+            case {"type": "message_start", "message": dict(message)}:
+                self._start(message, events)
+            case {"type": "message_delta", "delta": dict(delta)}:
+                self._stop(delta, value.get("usage"), events)
+            case {"type": "message_stop"}:
+                self._close(events)
+                raise Ended(self.completed())
+            case {"type": "error"} | {"error": _}:
+                raise Ended(failed(error_of(fault_in(value))))
+            case {"type": "content_block_delta" | "content_block_start", "delta": None} | {"content_block": None}:
+                pass
+            case {"type": "content_block_delta" | "content_block_start" | "message_start" | "message_delta"}:
+                raise Ended(failed(unreadable(f"not this wire's shape: {redact(encoded(value))}", value)))
+            case {"type": str()}:
+                pass  # a ping, or what is yet to be invented
+            case _:
+                raise Ended(failed(unreadable(f"not an event of this wire: {redact(encoded(value))}", value)))
+
+    def whole(self, value: Any, events: list[Event]) -> Finish:
+        """The events of a message that came whole, but for the last, and that. Raises ``Ended``, ``TooMany``."""
+        match value:
+            case {"type": "error"} | {"error": _}:
+                return failed(error_of(fault_in(value)))
+            case {"content": list(blocks)} as message:
+                self._start(message, events)
+            case _:
+                return failed(BadReply(f"not a message: {redact(encoded(value))}"))
+        for index, block in enumerate(blocks):
+            if not isinstance(block, dict) or not isinstance(kind := block.get("type"), str):
+                return failed(BadReply(f"content that has no type: {redact(encoded(block))}"))
+            self._open(index, kind, block, events)
+            self._fill(index, events)
+            self._close(events)
+        self._stop(message, None, events)
+        self._counted = True
+        if self.reason is None and (self._said or self._calls):
+            return truncated("it has no stop_reason")
+        return self.completed()
+
+    def completed(self) -> Finish:
+        """The end as the wire tells it, unless what came says otherwise."""
+        reason = None if self.reason is None else REASONS.get(self.reason, self.reason)
+        if (error := self._calls.end(reason)) is not None:
+            return failed(error)
+        if self.reason is None and not self._said and not self._calls:
+            return failed(EmptyReply("the backend ended its reply without content and without a stop reason"))
+        # Some that speak this wire say end_turn beside calls: agents would stop there.
+        finish = complete("tool_calls" if reason == "stop" and self._calls and self._stop_sequence is None else reason)
+        finish.stop_sequence = self._stop_sequence
+        return finish
+
+    def finish(self, events: list[Event], finish: Finish) -> None:
+        """What is still held, the usage, and the end."""
+        self._flush(events)
+        if not self._counted:  # what the start said of the completion is no count of it
+            self._counts.pop("output_tokens", None)
+        if (usage := usage_of(self._counts)) is not None:
+            events.append(usage)
+        events.append(finish)
+
+    def _start(self, message: dict[str, Any], events: list[Event]) -> None:
+        self._count(message.get("usage"))
+        name, model = message.get("id"), message.get("model")
+        if self._started:
+            if name != self._id:
+                raise Ended(failed(BadReply("a second message begins before the first has ended")))
+            return
+        self._started = True
+        self._id = name
+        events.append(Start(name if isinstance(name, str) else None, model if isinstance(model, str) else None))
+
+    def _open(self, index: object, kind: str, block: dict[str, Any], events: list[Event]) -> None:
+        match kind, block:
+            case "text", {"text": str() | None as text}:
+                self._begun = self._length
+                self._text(text or "", events)
+                citations = block.get("citations")
+                for citation in citations if isinstance(citations, list) else []:
+                    self._cite(citation, events)
+            case "thinking", _:
+                self._thoughts += 1
+                self._think(block.get("thinking"), events)
+                self._sign(block.get("signature"))
+            case "redacted_thinking", _:
+                self._thoughts += 1
+                if isinstance(data := block.get("data"), str):
+                    self._opaque(Opaque(self._vendor, data, redacted=True), events)
+            case "tool_use", {"name": str(name)}:
+                call = block["id"] if isinstance(block.get("id"), str) else None
+                given = block.get("input")
+                arguments = encoded(given).decode() if isinstance(given, dict) and given else ""
+                if not arguments:
+                    self._bare.add(_place(index))
+                self._call(self._calls.take(index=_place(index), call_id=call, name=name, arguments=arguments), events)
+            case (("text" | "tool_use"), _):
+                raise Ended(failed(unreadable(f"not this wire's shape: {redact(encoded(block))}", {"content_block": block})))
+            case "image", {"source": {"type": "base64", "media_type": str(media), "data": str(data)}}:
+                self._image(media, data, events)
+            case _:
+                self._thoughts += 1
+                self._ran = _Ran(block, self._limits.arguments)
+
+    def _delta(self, index: object, kind: str, delta: dict[str, Any], events: list[Event]) -> None:
+        match kind, delta:
+            case "input_json_delta", {"partial_json": str(piece)}:
+                if self._ran is not None:
+                    self._ran.add(piece)
+                else:
+                    if piece:
+                        self._bare.discard(_place(index))
+                    self._call(self._calls.take(index=_place(index), arguments=piece), events)
+            case "thinking_delta", _:
+                self._think(delta.get("thinking"), events)
+            case "signature_delta", _:
+                self._sign(delta.get("signature"))
+            case "citations_delta", _:
+                self._cite(delta.get("citation"), events)
+            case "compaction_delta", {"content": str(text)} if self._ran is not None:
+                self._ran.say("content", text)
+            case ("text_delta", {"text": None}) | ("input_json_delta", {"partial_json": None}):
+                pass
+            case (("text_delta" | "input_json_delta"), _):
+                raise Ended(failed(unreadable(f"not this wire's shape: {redact(encoded(delta))}", {"delta": delta})))
+            case _:
+                if self._ran is not None:
+                    self._ran.broken = True  # a part that is not understood would be missing from what goes back
+
+    def _stop(self, delta: dict[str, Any], usage: object, events: list[Event]) -> None:
+        self._count(usage)
+        self._counted = self._counted or isinstance(usage, dict)
+        if isinstance(reason := delta.get("stop_reason"), str):
+            self.reason = reason
+        if isinstance(sequence := delta.get("stop_sequence"), str):
+            self._stop_sequence = sequence
+        match delta.get("stop_details"):
+            case {"explanation": str(words)} if words:
+                self._said = True
+                events.append(Refusal(words))
+
+    def _close(self, events: list[Event]) -> None:
+        self._flush(events)
+        if (ran := self._ran) is not None:
+            self._ran = None
+            if (data := ran.json()) is not None:
+                self._opaque(Opaque(self._vendor, data, redacted=True), events)
+
+    def _fill(self, place: int | None, events: list[Event]) -> None:
+        """What is over at this place is a call without arguments: clients of other wires want its empty object written."""
+        if place in self._bare:
+            self._bare.discard(place)
+            self._call(self._calls.take(index=place, arguments="{}"), events)
+
+    def _flush(self, events: list[Event]) -> None:
+        if self._signature is not None:
+            self._opaque(Opaque(self._vendor, self._signature), events)
+            self._signature = None
+        for source in self._sources:
+            source.start, source.end = self._begun, self._length
+            events.append(source)
+        self._sources.clear()
+
+    def _text(self, text: str, events: list[Event]) -> None:
+        if text:
+            self._said = True
+            self._length += len(text)
+            events.append(Text(text))
+
+    def _think(self, text: object, events: list[Event]) -> None:
+        if isinstance(text, str) and text:
+            self._said = True
+            events.append(Reasoning(text, None, max(0, self._thoughts)))
+
+    def _sign(self, signature: object) -> None:
+        if isinstance(signature, str) and signature:
+            self._signature = signature
+
+    def _opaque(self, opaque: Opaque, events: list[Event]) -> None:
+        self._said = True
+        events.append(Reasoning("", opaque, max(0, self._thoughts)))
+
+    def _call(self, piece: ToolCallPiece | None, events: list[Event]) -> None:
+        if piece is not None:
+            events.append(piece)
+
+    def _image(self, media_type: str, data: str, events: list[Event]) -> None:
+        """No block of Anthropic's own: of gateways, whose models make images."""
+        with suppress(ValueError):
+            events.append(Media(b64decode(data, validate=True), media_type))
+            self._said = True
+
+    def _cite(self, citation: object, events: list[Event]) -> None:
+        if isinstance(citation, dict):
+            self._sources.append(_source(citation))
+        if len(self._sources) >= _HELD:
+            self._flush(events)
+
+    def _count(self, usage: object) -> None:
+        if isinstance(usage, dict) and usage.get("estimated") is not True:  # as our own door marks what nobody counted
+            # Counts are cumulative; a field that is left out stands as it was.
+            for name in COUNTED:
+                if usage.get(name) is not None:
+                    self._counts[name] = usage[name]
+
+
+class _Ran:
+    """A block of a tool that the backend ran, or of a kind that is not known here, until it is whole."""
+
+    def __init__(self, block: dict[str, Any], limit: int) -> None:
+        self.broken = False
+        self._block = block
+        self._pieces: list[str] = []
+        self._size = 0
+        self._limit = limit
+
+    def add(self, piece: str) -> None:
+        """A piece of its input's JSON. Raises ``TooMany``."""
+        self._size += len(piece)
+        if self._size > self._limit:
+            raise TooMany(f"more than {self._limit:,} characters of input of a tool that the backend ran")
+        self._pieces.append(piece)
+
+    def say(self, name: str, text: str) -> None:
+        """A piece of one of its texts. Raises ``TooMany``."""
+        self._size += len(text)
+        if self._size > self._limit:
+            raise TooMany(f"more than {self._limit:,} characters of a block that only its vendor reads")
+        said = self._block.get(name)
+        self._block[name] = (said if isinstance(said, str) else "") + text
+
+    def json(self) -> str | None:
+        """The whole block; ``None`` where not all of it was understood."""
+        if text := "".join(self._pieces):
+            try:
+                self._block["input"] = decoded(text.encode())
+            except ValueError:
+                return None
+        return None if self.broken else encoded(self._block).decode()
+
+
+def _place(index: object) -> int | None:
+    return index if isinstance(index, int) else None
+
+
+def _source(citation: dict[str, Any]) -> Citation:
+    """A citation of a page, or of a document of the ask, which has no address."""
+
+    def said(*names: str) -> str:
+        return next((value for name in names if isinstance(value := citation.get(name), str)), "")
+
+    return Citation(said("title", "document_title"), said("url", "source"), said("cited_text"))

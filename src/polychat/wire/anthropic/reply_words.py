@@ -1,0 +1,69 @@
+"""The half that answers: what a reply's events are in this wire's words."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import Any
+
+from ...errors import ReplyFailed
+from ...events import Citation, Finish, Media
+from ...types import Opaque
+from ..faults import Fault, fault_of
+from ..json_text import decoded
+from ..tags import tagged
+from .constants import REASONS, STOP_REASONS, VENDOR
+
+
+def stop_of(finish: Finish, called: bool, refusal: str) -> dict[str, Any]:
+    """Why the message ended. Clients run tools only where it says so, and some backends call them and say ``stop``."""
+    reason, sequence = finish.reason, finish.stop_sequence
+    told = STOP_REASONS.get(reason or "stop") or (reason if reason in REASONS else None) or "end_turn"
+    if told == "end_turn":
+        told = "tool_use" if called else "refusal" if refusal else "stop_sequence" if sequence is not None else told
+    stop: dict[str, Any] = {"stop_reason": told, "stop_sequence": sequence, "stop_details": None, "container": None}
+    if refusal:
+        stop["stop_details"] = {"type": "refusal", "category": None, "explanation": refusal}
+    return stop
+
+
+def fault_of_end(finish: Finish) -> Fault:
+    """What a reply that is not complete is told as."""
+    return fault_of(finish.error or ReplyFailed(f"the reply was {finish.verdict}"))
+
+
+def citation_of(source: Citation) -> dict[str, Any]:
+    """A page as the wire's own search would cite it; the index that only the API could fill is empty."""
+    return {
+        "type": "web_search_result_location",
+        "cited_text": source.snippet,
+        "encrypted_index": "",
+        "title": source.title,
+        "url": source.url,
+    }
+
+
+def media_block(media: Media) -> dict[str, Any]:
+    """An image that the model made, in the shape that the wire has for a user's; of a sound only that it was there."""
+    if media.media_type.startswith("image/"):
+        data = b64encode(media.data).decode()
+        return {"type": "image", "source": {"type": "base64", "media_type": media.media_type, "data": data}}
+    said = f"[{media.media_type}, {len(media.data):,} bytes, which this API has no place for]"
+    return {"type": "text", "text": said, "citations": None}
+
+
+def redacted_block(opaque: Opaque) -> dict[str, Any]:
+    """What may not be shown: this wire's own blocks as they were, all else as thoughts that are redacted."""
+    if opaque.vendor == VENDOR and opaque.data.startswith("{"):
+        try:
+            block = decoded(opaque.data.encode())
+        except ValueError:
+            block = None
+        if isinstance(block, dict) and isinstance(block.get("type"), str):
+            return block
+    return {"type": "redacted_thinking", "data": tagged(opaque, VENDOR)}
+
+
+def call_block(opaque: Opaque) -> dict[str, Any]:
+    """The signature of a call, for which the wire has no place: it stands before the call, as ``content.py`` reads it."""
+    plain = Opaque(opaque.vendor, opaque.data, opaque.id)
+    return {"type": "redacted_thinking", "data": tagged(plain, "")}

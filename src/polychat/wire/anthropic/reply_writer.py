@@ -1,0 +1,219 @@
+"""The half that answers: a reply's events as this wire's stream, or as one message.
+
+The wire has no place for probabilities, and for answers beside the first; images a model made go as the blocks that users send.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...events import Citation, Event, Finish, Media, Reasoning, Refusal, Text, ToolCallPiece, Usage
+from ...types import ChatRequest
+from ..answering import Writer
+from ..estimating import BYTES_A_TOKEN, estimated_prompt
+from ..framing import event as framed
+from ..json_text import decoded, encoded
+from ..tags import tagged
+from .constants import CALLER, VENDOR, counts_of
+from .errors import error_value
+from .reply_words import call_block, citation_of, fault_of_end, media_block, redacted_block, stop_of
+from .whole_reply_writer import Whole
+
+
+def writer(
+    request: ChatRequest,
+    id: str,  # noqa: A002  # the protocol's name
+    created: int,
+    model: str | None = None,
+    *,
+    request_id: str | None = None,
+) -> Writer:
+    """What writes the answer to ``request``. ``request_id`` is the request's name, which errors tell.
+
+    The wire tells no time: ``created`` is for others.
+    """
+    name = request.model if model is None else model
+    return Stream(id, name, request, request_id) if request.stream else Whole(id, name, request_id)
+
+
+def write_count(tokens: int) -> bytes:
+    """The answer to count_tokens."""
+    return encoded({"input_tokens": tokens})
+
+
+class Stream:
+    """Blocks follow each other; only calls whose pieces come mixed stay open side by side."""
+
+    def __init__(self, name: str, model: str, request: ChatRequest, request_id: str | None = None) -> None:
+        self.streams = True
+        self.status = 200
+        self.content_type = "text/event-stream; charset=utf-8"
+        self.headers: list[tuple[str, str]] = [("cache-control", "no-cache")]
+        self._name = name
+        self._model = model
+        self._ask = request
+        self._request_id = request_id
+        self._written = 0
+        """Bytes of the answer, about."""
+        self._started = False
+        self._done = False
+        self._blocks = 0
+        self._open: str | int | None = None
+        """What the block at hand is: ``text``, or the number of a block of thoughts."""
+        self._prefix = b""
+        """Of each delta of the text at hand."""
+        self._calls: dict[int, _Call] = {}
+        self._refusal: list[str] = []
+        self._usage: Usage | None = None
+
+    def write(self, events: list[Event]) -> bytes:
+        """The bytes of these events, ``b""`` if none yet."""
+        out: list[bytes] = []
+        for event in events:
+            if type(event) is Text:
+                if event.choice == 0:
+                    if self._open != "text":
+                        self._begin_text(out)
+                    self._written += len(event.text)
+                    out.append(self._prefix + encoded(event.text) + b"}}\n\n")
+            else:
+                self._rare(event, out)
+        return b"".join(out)
+
+    def end(self) -> bytes:
+        """What closes the body; an answer that never came to its ``Finish`` is told as an error."""
+        return b"" if self._done else self.write([Finish("truncated")])
+
+    def _rare(self, event: Event, out: list[bytes]) -> None:
+        match event:
+            case Reasoning(choice=0):
+                self._think(event, out)
+            case ToolCallPiece(choice=0):
+                self._piece(event, out)
+            case Citation(choice=0):
+                if self._open != "text":
+                    self._begin_text(out)
+                self._delta(self._blocks - 1, {"type": "citations_delta", "citation": citation_of(event)}, out)
+            case Media(choice=0):
+                self._begin(media_block(event), None, out)
+                _say("content_block_stop", {"index": self._blocks - 1}, out)
+            case Refusal(choice=0):
+                self._refusal.append(event.text)
+            case Usage():
+                self._usage = event
+            case Finish():
+                self._finish(event, out)
+
+    def _think(self, event: Reasoning, out: list[bytes]) -> None:
+        opaque = event.opaque
+        if event.text or (opaque is not None and not opaque.redacted):
+            if self._open != event.block:
+                self._begin({"type": "thinking", "thinking": "", "signature": ""}, event.block, out)
+            if event.text:
+                self._written += len(event.text)
+                self._delta(self._blocks - 1, {"type": "thinking_delta", "thinking": event.text}, out)
+        if opaque is not None:
+            if opaque.redacted:
+                self._begin(redacted_block(opaque), None, out)
+                _say("content_block_stop", {"index": self._blocks - 1}, out)
+            else:
+                self._delta(self._blocks - 1, {"type": "signature_delta", "signature": tagged(opaque, VENDOR)}, out)
+                self._close(out)
+
+    def _piece(self, piece: ToolCallPiece, out: list[bytes]) -> None:
+        call = self._calls.get(piece.index)
+        if call is None:
+            call = self._begin_call(piece, out)
+        if piece.arguments:
+            call.arguments.append(piece.arguments)
+            self._written += len(piece.arguments)
+            self._delta(call.block, {"type": "input_json_delta", "partial_json": piece.arguments}, out)
+
+    def _begin_call(self, piece: ToolCallPiece, out: list[bytes]) -> _Call:
+        if piece.opaque is not None:
+            self._begin(call_block(piece.opaque), None, out)
+            _say("content_block_stop", {"index": self._blocks - 1}, out)
+        block: dict[str, object] = {"type": "tool_use"}
+        block |= {"id": piece.id or f"toolu_{piece.index}", "name": piece.name or "", "input": {}, "caller": CALLER}
+        self._begin(block, None, out)
+        self._calls[piece.index] = call = _Call(self._blocks - 1)
+        return call
+
+    def _begin_text(self, out: list[bytes]) -> None:
+        self._begin({"type": "text", "text": "", "citations": None}, "text", out)
+        start = f'{{"type":"content_block_delta","index":{self._blocks - 1},"delta":{{"type":"text_delta","text":'
+        self._prefix = b"event: content_block_delta\ndata: " + start.encode()
+
+    def _begin(self, block: dict[str, object], as_what: str | int | None, out: list[bytes]) -> None:
+        self._start(out)
+        self._close(out)
+        _say("content_block_start", {"index": self._blocks, "content_block": block}, out)
+        self._blocks += 1
+        self._open = as_what
+
+    def _close(self, out: list[bytes]) -> None:
+        if self._open is not None:
+            _say("content_block_stop", {"index": self._blocks - 1}, out)
+            self._open = None
+        for call in self._calls.values():
+            if call.open and call.whole():
+                call.open = False
+                _say("content_block_stop", {"index": call.block}, out)
+
+    def _delta(self, block: int, delta: dict[str, object], out: list[bytes]) -> None:
+        _say("content_block_delta", {"index": block, "delta": delta}, out)
+
+    def _start(self, out: list[bytes]) -> None:
+        if self._started:
+            return
+        self._started = True
+        message = {"id": f"msg_{self._name}", "type": "message", "role": "assistant", "model": self._model, "content": []}
+        ends = {
+            **dict.fromkeys(("stop_reason", "stop_sequence", "stop_details", "container")),
+            "usage": self._counts(last=False),
+        }
+        _say("message_start", {"message": {**message, **ends}}, out)
+
+    def _counts(self, *, last: bool) -> dict[str, Any]:
+        """The backend's counts once it told them; before that an estimate of the prompt's, marked as one."""
+        if self._usage is not None:
+            return counts_of(self._usage)
+        written = -(-self._written // BYTES_A_TOKEN) if last else 0
+        return counts_of(Usage(estimated_prompt(self._ask), written, estimated=True))
+
+    def _finish(self, finish: Finish, out: list[bytes]) -> None:
+        self._done = True
+        if finish.verdict != "complete":
+            out.append(framed("error", encoded(error_value(fault_of_end(finish), self._request_id))))
+            return
+        self._start(out)
+        self._close(out)
+        for call in self._calls.values():
+            if call.open:
+                _say("content_block_stop", {"index": call.block}, out)
+        stop = stop_of(finish, bool(self._calls), "".join(self._refusal))
+        _say("message_delta", {"delta": stop, "usage": self._counts(last=True)}, out)
+        _say("message_stop", {}, out)
+
+
+class _Call:
+    """A call that was begun in a stream."""
+
+    __slots__ = ("arguments", "block", "open")
+
+    def __init__(self, block: int) -> None:
+        self.block = block
+        self.open = True
+        self.arguments: list[str] = []
+        """Its pieces."""
+
+    def whole(self) -> bool:
+        """Nothing can be missing from its arguments."""
+        try:
+            return isinstance(decoded("".join(self.arguments).encode()), dict)
+        except ValueError:
+            return False
+
+
+def _say(name: str, value: dict[str, object], out: list[bytes]) -> None:
+    out.append(framed(name, encoded({"type": name, **value})))

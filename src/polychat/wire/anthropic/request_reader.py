@@ -1,0 +1,177 @@
+"""The half that answers: the body of a request as the ask it is."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any
+
+from ...errors import BadInput, redact
+from ...types import ChatMessage, ChatRequest, Effort, Format, HostedTool, TextPart, Thinking, Tool, ToolChoice
+from ..checks import bad, optional_count, optional_flag, optional_text, record, rest, several, text
+from ..json_text import TooDeep, decoded
+from ..limits import LIMITS, Limits
+from ..plain import reader
+from .caching import cache_of
+from .constants import NAME
+from .message_reader import Conversation, texts
+
+_MODES = {"auto": "auto", "any": "required", "none": "none", "tool": "named"}
+_STRUCTURED = ("model", "messages", "system", "tools", "tool_choice", "stream", "metadata", "thinking", "output_config")
+"""Fields that are read by the code below; the table has the plain ones."""
+_read_plain = reader(NAME)
+_LONGEST_USER = 64
+"""Letters of a user's name that other vendors take; a longer one is told as its hash."""
+_BILLING = "x-anthropic-billing-header"
+_EFFORTS: dict[str, Effort] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "xhigh"}
+
+
+def read_request(body: bytes, model: str | None = None, stream: bool | None = None, limits: Limits = LIMITS) -> ChatRequest:
+    """The ask. Raises ``BadInput`` naming the field, and nothing else. ``max_tokens`` may be missing, as when counting."""
+    try:
+        value = decoded(body, limits.depth)
+    except TooDeep as error:
+        raise BadInput(f"the body is {error}", field="body") from error
+    except ValueError as error:
+        raise BadInput(f"the body is not JSON: {redact(str(error))}", field="body") from error
+    return _ask(record(value, "body"), model, stream)
+
+
+def read_count_request(body: bytes, model: str | None = None, limits: Limits = LIMITS) -> ChatRequest:
+    """The ask whose tokens are to be counted. Raises as ``read_request`` does."""
+    return read_request(body, model, False, limits)
+
+
+def _ask(body: dict[str, Any], model: str | None, stream: bool | None) -> ChatRequest:
+    name = model if model is not None else text(body.get("model"), "model")
+    request = ChatRequest(name, _turns(body), wire=NAME)
+    request.extra = {name: value for name, value in _read_plain(body, request).items() if name not in _STRUCTURED}
+    _bill(request, body.get("system"))
+    request.tools = [_tool(tool, f"tools[{at}]") for at, tool in enumerate(several(body.get("tools") or [], "tools"))]
+    _choice(request, body.get("tool_choice"))
+    request.stream = stream if stream is not None else bool(optional_flag(body.get("stream"), "stream"))
+    _metadata(request, body.get("metadata"))
+    _output(request, body.get("output_config"))
+    _thinking(request, body.get("thinking"))
+    return request
+
+
+def _turns(body: dict[str, Any]) -> list[ChatMessage]:
+    system = body.get("system")
+    blocks = [] if system is None else texts(system, "system")
+    turns = [ChatMessage("system", list[Any](blocks))] if blocks else []
+    conversation = Conversation()
+    for at, message in enumerate(several(body.get("messages"), "messages")):
+        turns += conversation.turns(record(message, f"messages[{at}]"), f"messages[{at}]")
+    return turns
+
+
+def _bill(request: ChatRequest, system: object) -> None:
+    """Claude Code begins the system's texts with one for its vendor's billing: others are not to read it as instructions."""
+    if not request.turns or request.turns[0].role != "system":
+        return
+    parts = request.turns[0].parts
+    others = [part for part in parts if not (isinstance(part, TextPart) and part.text.startswith(_BILLING))]
+    if len(others) < len(parts):
+        request.extra["system"] = system  # on this wire it goes on as it is
+        request.turns[0].parts = others
+        if not others:
+            del request.turns[0]
+
+
+def _tool(value: object, where: str) -> Tool | HostedTool:
+    tool = record(value, where)
+    kind = optional_text(tool.get("type"), f"{where}.type")
+    if kind not in (None, "custom"):
+        return HostedTool(str(kind), tool)
+    schema = tool.get("input_schema")
+    return Tool(
+        text(tool.get("name"), f"{where}.name"),
+        optional_text(tool.get("description"), f"{where}.description"),
+        None if schema is None or schema == {"type": "object"} else record(schema, f"{where}.input_schema"),
+        optional_flag(tool.get("strict"), f"{where}.strict"),
+        *cache_of(tool, ("name", "type", "description", "input_schema", "strict"), where),
+    )
+
+
+def _choice(request: ChatRequest, value: object) -> None:
+    if value is None:
+        return
+    choice = record(value, "tool_choice")
+    kind = choice.get("type")
+    disabled = optional_flag(choice.get("disable_parallel_tool_use"), "tool_choice.disable_parallel_tool_use")
+    request.parallel_tool_calls = None if disabled is None else not disabled
+    match kind:
+        case "auto" | "none":
+            request.tool_choice = ToolChoice(kind)
+        case "any":
+            request.tool_choice = ToolChoice("required")
+        case "tool":
+            request.tool_choice = ToolChoice("named", text(choice.get("name"), "tool_choice.name"))
+        case _:
+            raise bad("tool_choice.type", f"one of {', '.join(_MODES)}", kind)
+
+
+def _metadata(request: ChatRequest, value: object) -> None:
+    if value is None:
+        return
+    metadata = record(value, "metadata")
+    request.user = optional_text(metadata.get("user_id"), "metadata.user_id")
+    others = rest(metadata, ("user_id",)) or {}
+    if request.user is not None and len(request.user) > _LONGEST_USER:
+        others["user_id"] = request.user  # on this wire it goes on as it is
+        request.user = sha256(request.user.encode("utf-8", "replace")).hexdigest()
+    if others:
+        request.extra["metadata"] = others
+
+
+def _output(request: ChatRequest, value: object) -> None:
+    if value is None:
+        return
+    config = record(value, "output_config")
+    others = rest(config, ("effort", "format")) or {}
+    effort = optional_text(config.get("effort"), "output_config.effort")
+    if effort in _EFFORTS:
+        request.reasoning = Thinking(_EFFORTS[effort])
+    if effort is not None and effort != _EFFORTS.get(effort):
+        others["effort"] = effort  # "max", which has no common word
+    if (form := config.get("format")) is not None:
+        match record(form, "output_config.format"):
+            case {"type": "json_schema", "schema": dict(schema)}:
+                request.format = Format("schema", schema)
+            case {"type": "json_schema"}:
+                raise bad("output_config.format.schema", "a JSON schema", None)
+            case {**unknown}:
+                raise bad("output_config.format.type", "json_schema", unknown.get("type"))
+    if others:
+        request.extra["output_config"] = others
+
+
+def _thinking(request: ChatRequest, value: object) -> None:
+    """Adaptive thinking with an effort is that effort; an effort without thinking is kept apart by an extra that says so."""
+    if value is None:
+        if request.reasoning is not None:
+            request.extra["thinking"] = None
+        return
+    thinking = record(value, "thinking")
+    display = optional_text(thinking.get("display"), "thinking.display")
+    wanted = request.reasoning or Thinking()
+    match thinking.get("type"):
+        case "enabled":
+            wanted.budget = optional_count(thinking.get("budget_tokens"), "thinking.budget_tokens")
+            if wanted.budget is None:
+                wanted.budget = None if wanted.effort else -1  # some clients leave it out: as the model likes
+            elif not wanted.budget:
+                raise bad("thinking.budget_tokens", "a number of tokens, 1,024 or more", thinking.get("budget_tokens"))
+        case "adaptive":
+            wanted.budget = None if wanted.effort else -1
+        case "disabled":
+            wanted.budget = 0
+        case str():
+            request.extra["thinking"] = thinking
+            return
+        case kind:
+            raise bad("thinking.type", "enabled, adaptive or disabled", kind)
+    wanted.summary = None if display is None else "none" if display == "omitted" else "auto"
+    if (others := rest(thinking, ("type", "budget_tokens", "display"))) is not None:
+        request.extra["thinking"] = others
+    request.reasoning = wanted

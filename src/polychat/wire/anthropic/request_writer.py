@@ -1,0 +1,135 @@
+"""The half that asks: an ask as the body of a request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...errors import BadInput, redact
+from ...types import ChatRequest, Format, HostedTool, Thinking, Tool
+from ..plain import writer
+from .constants import NAME, VENDOR
+from .generations import Rules, rules_of
+from .message_writer import Blocks, cached, merged, system_blocks
+
+MAX_TOKENS = 8_192
+"""Said where the ask has no limit, because the API demands one: what every model that is still served can give."""
+MAX_TOKENS_THINKING = 32_000
+"""The same where the model thinks first, as its thoughts count; every model that thinks adaptively can give that."""
+MIN_BUDGET = 1_024
+JSON_ONLY = "Answer with one valid JSON value and nothing else: no explanation, no Markdown."
+_write_plain = writer(NAME)
+_COUNTED = (
+    *("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control", "speed"),
+    *("user_profile_id", "mcp_servers", "context_management"),
+)
+"""The fields of a request that count_tokens takes."""
+BUDGETS: dict[str | None, int] = {"minimal": 1_024, "low": 2_048, "medium": 8_192, "high": 16_384, "xhigh": 24_576}
+"""What an effort is in tokens, for models that know thinking by a budget only."""
+
+
+def path(request: ChatRequest) -> str:
+    """What the official clients put after their base URL."""
+    return "/v1/messages"
+
+
+def count_path(request: ChatRequest) -> str:
+    return "/v1/messages/count_tokens"
+
+
+def write_request(request: ChatRequest, vendor: str = VENDOR) -> dict[str, Any]:
+    """The body. Raises ``BadInput`` where earlier calls have arguments that are no JSON object, or a text file is no text."""
+    own = request.wire == NAME
+    system, messages = Blocks(own, vendor).messages(request.turns)
+    if request.format is not None and request.format.kind == "json":
+        system = [*system, {"type": "text", "text": JSON_ONLY}]
+    body: dict[str, Any] = {"model": request.model, "max_tokens": 0, "messages": messages}
+    if system:
+        body["system"] = system_blocks(system)
+    _tools(body, request, own)
+    _thinking(body, request.reasoning, request.model)
+    _format(body, request.format)
+    _write_plain(request, body)
+    body["max_tokens"] = _max_tokens(request, body.get("thinking"))
+    if request.stream:
+        body["stream"] = True
+    return merged(body, request.extra) if own else body
+
+
+def write_count_request(request: ChatRequest, vendor: str = VENDOR) -> dict[str, Any]:
+    """The body that asks how many tokens ``request`` would cost, for ``count_path``. Raises as ``write_request`` does."""
+    return {name: value for name, value in write_request(request, vendor).items() if name in _COUNTED}
+
+
+def _tools(body: dict[str, Any], request: ChatRequest, own: bool) -> None:
+    tools = [_tool(tool, own) for tool in request.tools if own or not isinstance(tool, HostedTool)] if request.tools else None
+    if not tools:
+        return  # the API refuses a choice of tools where there are none
+    body["tools"] = tools
+    choice: dict[str, Any] | None = None
+    if request.tool_choice is not None:
+        choice = {"type": {"required": "any", "named": "tool"}.get(request.tool_choice.mode, request.tool_choice.mode)}
+        if request.tool_choice.mode == "named":
+            choice["name"] = request.tool_choice.name
+    if request.parallel_tool_calls is not None and (choice is None or choice["type"] != "none"):
+        choice = {**(choice or {"type": "auto"}), "disable_parallel_tool_use": not request.parallel_tool_calls}
+    if choice is not None:
+        body["tool_choice"] = choice
+
+
+def _tool(tool: Tool | HostedTool, own: bool) -> dict[str, Any]:
+    if isinstance(tool, HostedTool):
+        return tool.spec
+    value: dict[str, Any] = {"name": tool.name}
+    if tool.description is not None:
+        value["description"] = tool.description
+    value["input_schema"] = {"type": "object"} if tool.parameters is None else tool.parameters
+    if tool.strict is not None:
+        value["strict"] = tool.strict
+    cached(value, tool.cache)
+    return merged(value, tool.extra) if own else value
+
+
+def _thinking(body: dict[str, Any], wanted: Thinking | None, model: str) -> None:
+    if wanted is None:
+        return
+    rules = rules_of(model)
+    effort, budget = wanted.effort, wanted.budget
+    if effort in BUDGETS and budget in (None, -1) and rules is not None and not rules.adaptive:
+        effort, budget = None, BUDGETS[effort]
+    if (thinking := _mode(effort, budget, wanted.summary, rules)) is not None:
+        body["thinking"] = thinking
+    if effort is not None and effort != "none":
+        body["output_config"] = {"effort": "low" if effort == "minimal" else effort}
+
+
+def _mode(effort: str | None, budget: int | None, summary: str | None, rules: Rules | None) -> dict[str, Any] | None:
+    if budget == 0 or (budget is None and effort == "none"):
+        off = "disabled" if rules is None else rules.off
+        return {"type": off} if off in ("disabled", "between_tools") else None
+    thinking: dict[str, Any] = {"type": "adaptive"}
+    if budget is not None and budget > 0:
+        thinking = {"type": "enabled", "budget_tokens": max(MIN_BUDGET, budget)}
+    if summary is not None:
+        thinking["display"] = "omitted" if summary == "none" else "summarized"
+    return thinking
+
+
+def _format(body: dict[str, Any], wanted: Format | None) -> None:
+    if wanted is None or wanted.kind != "schema":
+        return
+    if wanted.schema is None:
+        raise BadInput("format.schema is missing: give the JSON schema that the answer is to follow", field="format.schema")
+    body.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": wanted.schema}
+
+
+def _max_tokens(request: ChatRequest, thinking: dict[str, Any] | None) -> int:
+    if request.max_tokens is not None:
+        if request.max_tokens < 0:
+            raise BadInput(f"max_tokens is {redact(str(request.max_tokens))}: give 1 or more", field="max_tokens")
+        return request.max_tokens
+    match thinking:
+        case {"type": "enabled", "budget_tokens": int(budget)}:
+            return MAX_TOKENS + budget
+        case {"type": "adaptive"}:
+            return MAX_TOKENS_THINKING
+    return MAX_TOKENS

@@ -1,0 +1,122 @@
+"""An ask of another wire as Gemini's API takes it: what it would answer with 400 is changed, and what changes is told.
+
+Limits and words are those of the API's discovery document (``generativelanguage`` v1beta): ``GenerationConfig.stopSequences``,
+``GenerateContentRequest.serviceTier``. How a model may think is in ``generations.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ...types import ChatMessage, ChatRequest, HostedTool, ImagePart, Part, TextPart, Thinking, Tool, ToolResult
+from ..efforts import nearest
+from ..losses import Loss
+from ..media import type_named, type_of_bytes
+from .constants import NAME, VENDOR
+from .generations import Rules, rules_of
+from .request_writer import budget_of
+from .schema import MOST_ITEMS, taken
+
+MOST_STOPS = 5
+_EMPTY = TextPart("")
+_TIERS = {"default": "standard", "auto": None, "standard_only": "standard", "scale": "priority"}
+"""What others call a tier; ``None`` is for the API to choose."""
+_KNOWN = frozenset({"unspecified", "standard", "flex", "priority"})
+
+
+def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, list[Loss]]:
+    """The ask with what the API refuses changed, and what of its meaning that cost. ``request`` itself stays as it is."""
+    if request.wire == NAME:
+        return request, []  # the client's own words
+    turns = [_turn(turn) for turn in request.turns]
+    better, losses = replace(request, turns=[turn for turn in turns if turn.parts]), list[Loss]()
+    if len(request.stop) > MOST_STOPS:
+        better.stop = request.stop[:MOST_STOPS]
+        losses.append(
+            Loss("stop", "emulated", f"the API takes {MOST_STOPS} texts that end the answer: the first of them go out")
+        )
+    if request.service_tier is not None and request.service_tier not in _KNOWN:
+        better.service_tier = _TIERS.get(request.service_tier)
+        if request.service_tier not in _TIERS:
+            losses.append(Loss("service_tier", "dropped", f"the API knows {', '.join(sorted(_KNOWN))}", request.service_tier))
+    if request.tools:
+        better.tools = [_tool(tool, losses) for tool in request.tools]
+    if request.format is not None and request.format.schema is not None:
+        schema, shortened = taken(request.format.schema)
+        better.format = replace(request.format, schema=schema)
+        if shortened:
+            losses.append(Loss("format.schema", "emulated", _LENGTHS))
+    if request.reasoning is not None and (rules := rules_of(request.model)) is not None:
+        better.reasoning = _thinking(request.reasoning, rules, losses)
+    return better, losses
+
+
+_LENGTHS = f"the API takes lengths of arrays up to {MOST_ITEMS:,} in all of a schema: they are left out"
+
+
+def _tool(tool: Tool | HostedTool, losses: list[Loss]) -> Tool | HostedTool:
+    if isinstance(tool, HostedTool) or tool.parameters is None:
+        return tool
+    schema, shortened = taken(tool.parameters)
+    if shortened:
+        losses.append(Loss("tools", "emulated", _LENGTHS, tool.name))
+    return tool if schema == tool.parameters else replace(tool, parameters=schema)
+
+
+def _thinking(wanted: Thinking, rules: Rules, losses: list[Loss]) -> Thinking | None:
+    """What is wanted as the model takes it: a level, or a budget within its range."""
+    field = "reasoning.effort" if wanted.budget is None else "reasoning.budget"
+    is_off = wanted.budget == 0 or (wanted.budget is None and wanted.effort == "none")
+    if not rules.efforts and rules.budgets is None:
+        if not is_off and (wanted.effort, wanted.budget) != (None, None):
+            losses.append(Loss(field, "dropped", "the model does not think first"))
+        return None
+    if is_off and not rules.off:
+        losses.append(Loss(field, "emulated", "the model always thinks: it is asked for the least it can"))
+    if rules.budgets is not None:
+        return _budget(wanted, rules.budgets, losses, is_off=is_off, may_be_off=rules.off)
+    if wanted.budget is not None and not is_off:
+        return wanted  # taken beside levels, for the sake of what was written for models before
+    if is_off or wanted.effort is None:
+        return wanted if not is_off else replace(wanted, effort=rules.efforts[0], budget=None)
+    effort = nearest(wanted.effort, rules.efforts)
+    if effort != wanted.effort:
+        note = f"the model takes {', '.join(rules.efforts)}: {wanted.effort} is asked for as {effort}"
+        losses.append(Loss(field, "emulated", note))
+    return replace(wanted, effort=effort)
+
+
+def _budget(wanted: Thinking, limits: tuple[int, int], losses: list[Loss], *, is_off: bool, may_be_off: bool) -> Thinking:
+    least, most = limits
+    if is_off:
+        return replace(wanted, budget=0 if may_be_off else least)
+    if wanted.budget is None:
+        return wanted if wanted.effort is None else replace(wanted, budget=min(most, budget_of(wanted.effort)))
+    if wanted.budget < 0:
+        return wanted
+    budget = max(least, min(most, wanted.budget))
+    if budget != wanted.budget:
+        losses.append(Loss("reasoning.budget", "emulated", f"the model takes {least:,} to {most:,} tokens: {budget:,} go out"))
+    return replace(wanted, budget=budget)
+
+
+def _turn(turn: ChatMessage) -> ChatMessage:
+    """Without texts that are empty; images are called what their bytes are. The API refuses all else."""
+    if not any(isinstance(part, ImagePart | ToolResult) or part == _EMPTY for part in turn.parts):
+        return turn
+    return replace(turn, parts=[_part(part) for part in turn.parts if part != _EMPTY])
+
+
+def _part(part: Part) -> Part:
+    if isinstance(part, ImagePart):
+        return _image(part)
+    if isinstance(part, ToolResult) and any(isinstance(one, ImagePart) for one in part.parts):
+        return replace(part, parts=[_image(one) if isinstance(one, ImagePart) else one for one in part.parts])
+    return part
+
+
+def _image(part: ImagePart) -> ImagePart:
+    if part.data is None:
+        return part
+    kind = type_of_bytes(part.data) or type_named(part.media_type or "")
+    return part if kind == part.media_type else replace(part, media_type=kind)

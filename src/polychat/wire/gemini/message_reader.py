@@ -1,0 +1,272 @@
+"""This wire's contents as a conversation's turns, read strictly."""
+
+from __future__ import annotations
+
+from binascii import Error as NotBase64
+from binascii import a2b_base64
+from collections import deque
+from typing import Any, cast
+
+from ...errors import BadInput, redact
+from ...types import AudioPart, ChatMessage, FilePart, ImagePart, Opaque, Part, ReasoningPart, TextPart, ToolCall, ToolResult
+from ..checks import flag, item, several, text
+from ..json_text import encoded
+from .constants import SKIP_VALIDATION, VENDOR, Object, carried, fields, opaque_of, repeated, type_of
+
+_ROLES = ("user", "model", "function")
+
+
+def turns_of(system: object, contents: object, where: str = "") -> list[ChatMessage]:
+    """The turns. ``where`` stands before the fields' names. Raises ``BadInput``."""
+    reading = _Reading()
+    if system is not None:
+        reading.system(system, f"{where}systemInstruction")
+    said = several(repeated(contents), f"{where}contents")
+    if not said:
+        raise BadInput(f"{where}contents is empty; it must hold what is asked", field=f"{where}contents")
+    for place, content in enumerate(said):
+        reading.content(content, f"{where}contents[{place}]")
+    for part, pieces in reading.grown.values():
+        part.text = "".join(pieces)
+    for turn in reading.turns if reading.carried else ():
+        reading.think(turn)
+    return reading.turns
+
+
+class _Reading:
+    def __init__(self) -> None:
+        self.turns: list[ChatMessage] = []
+        self.calls = 0
+        self.waiting: dict[str, deque[str]] = {}
+        """The ids of calls by the name of their tool, oldest first; those that were answered are taken off when met."""
+        self.with_result: set[str] = set()
+        """The ids of calls that were answered."""
+        self.grown: dict[int, tuple[TextPart | ReasoningPart, list[str]]] = {}
+        """Parts that go on over several contents, by identity, with their pieces: joined once, at the end."""
+        self.carried: dict[int, list[ReasoningPart]] = {}
+        """Thoughts that a call's signature brought, by the call's identity."""
+
+    def system(self, value: object, where: str) -> None:
+        content = fields(value, where)
+        content.pop("role", None)
+        parts = self.parts(content, where, "system")
+        self.turns.append(ChatMessage("system", parts, extra=content or None))
+
+    def content(self, value: object, where: str) -> None:
+        content = fields(value, where)
+        role = text(content.pop("role", "user"), f"{where}.role")
+        if role not in _ROLES:
+            raise BadInput(f"{where}.role is {redact(role)!r}; it must be user or model", field=f"{where}.role")
+        parts = self.parts(content, where, role)
+        if role == "model":
+            self.add(ChatMessage("assistant", parts, extra=content or None))
+            return
+        # Results stand right behind their calls on every wire, so what else was said comes after them.
+        results: list[Part] = [part for part in parts if isinstance(part, ToolResult)]
+        others: list[Part] = [part for part in parts if not isinstance(part, ToolResult)]
+        if results:
+            self.add(ChatMessage("tool", results, extra=content or None))
+        if others or not results:
+            self.turns.append(ChatMessage("user", others, extra=content or None if not results else None))
+
+    def add(self, turn: ChatMessage) -> None:
+        """A turn, or more of the last one: clients keep every piece of a streamed answer as a content of its own."""
+        last = self.turns[-1] if self.turns else None
+        if last is None or last.role != turn.role:
+            self.turns.append(turn)
+            return
+        for number, part in enumerate(turn.parts):
+            if part != TextPart("") and (number or not self.goes_on(last.parts, part)):
+                last.parts.append(part)
+        if turn.extra:
+            last.extra = {**(last.extra or {}), **turn.extra}
+
+    def think(self, turn: ChatMessage) -> None:
+        """Puts thoughts that a call's signature brought before all else of their turn, unless the client kept them there."""
+        known = {_seal(part) for part in turn.parts if isinstance(part, ReasoningPart)}
+        brought = [thought for part in turn.parts for thought in self.carried.get(id(part), ())]
+        turn.parts[:0] = [thought for thought in brought if _seal(thought) not in known]
+
+    def parts(self, content: Object, where: str, role: str) -> list[Part]:
+        parts: list[Part] = []
+        for place, one in enumerate(several(repeated(content.pop("parts", [])), f"{where}.parts")):
+            self.part(fields(one, f"{where}.parts[{place}]"), parts, f"{where}.parts[{place}]", role)
+        return parts
+
+    def part(self, said: Object, parts: list[Part], where: str, role: str) -> None:
+        if role == "model" and said.get("thought") is False:
+            del said["thought"]
+        match said:
+            case {"functionCall": _}:
+                parts.append(self.call(said, where, role))
+            case {"functionResponse": _}:
+                parts.append(self.result(said, where, role))
+            case {"inlineData": _} | {"fileData": _}:
+                parts.append(media_of(said, where))
+            case {"text": _} if role == "model":
+                _thought_or_text(said, parts, where)
+            case {"text": _}:
+                parts.append(TextPart(text(said.pop("text"), f"{where}.text"), extra=said or None))
+            case _ if said and role == "model":  # code that ran there, calls of the backend's own tools
+                parts.append(ReasoningPart(opaque=Opaque(VENDOR, _json(said, where), redacted=True)))
+            case _ if said:
+                parts.append(TextPart("", extra=said))
+            case _:
+                raise BadInput(f"{where} is empty; it must hold text, inlineData, fileData or a function's", field=where)
+
+    def call(self, said: Object, where: str, role: str) -> ToolCall:
+        if role != "model":
+            raise BadInput(
+                f"{where}.functionCall stands in a user's content; only role model calls", field=f"{where}.functionCall"
+            )
+        here = f"{where}.functionCall"
+        function = fields(said.pop("functionCall"), here)
+        given = text(function.pop("id", ""), f"{here}.id")
+        call = ToolCall(given or f"call_{self.calls}", text(function.pop("name", None), f"{here}.name"))
+        if "args" in function:
+            call.arguments = _json(item(function.pop("args"), f"{here}.args"), f"{here}.args")
+        signature = text(said.pop("thoughtSignature", ""), f"{where}.thoughtSignature")
+        if signature and signature != SKIP_VALIDATION:
+            call.opaque, thoughts = carried(signature, VENDOR)
+            if thoughts:
+                self.carried[id(call)] = thoughts
+        call.extra = _extra(said, "functionCall", function)
+        self.calls += 1
+        self.waiting.setdefault(call.name, deque()).append(call.id)
+        self.with_result.discard(call.id)
+        return call
+
+    def result(self, said: Object, where: str, role: str) -> ToolResult:
+        if role not in ("user", "function"):
+            raise BadInput(
+                f"{where}.functionResponse stands in a {role}'s content; it is the user's", field=f"{where}.functionResponse"
+            )
+        here = f"{where}.functionResponse"
+        function = fields(said.pop("functionResponse"), here)
+        name = text(function.pop("name", None), f"{here}.name")
+        given = text(function.pop("id", ""), f"{here}.id")
+        result = ToolResult(given or self.answered(name), name=name)
+        self.with_result.add(result.id)
+        _response(function.pop("response", {}), result, f"{here}.response")
+        for place, one in enumerate(several(repeated(function.pop("parts", [])), f"{here}.parts")):
+            part = media_of(fields(one, f"{here}.parts[{place}]"), f"{here}.parts[{place}]")
+            result.parts.append(cast(Any, part))
+        result.extra = _extra(said, "functionResponse", function)
+        return result
+
+    def answered(self, name: str) -> str:
+        """The id of the call that a result without one is of: the oldest that waits under its name."""
+        waiting = self.waiting.get(name)
+        while waiting and waiting[0] in self.with_result:
+            waiting.popleft()
+        return waiting[0] if waiting else f"call_{name}"
+
+    def goes_on(self, parts: list[Part], part: Part) -> bool:
+        """Whether ``part`` goes on with the last of ``parts``; its text is then joined to that one's at the end."""
+        match parts[-1:], part:
+            case [TextPart(extra=None) as last], TextPart(extra=None) if last.text and part.text:
+                self.grow(last, part.text)
+                return True
+            case [ReasoningPart(opaque=None, extra=None) as thought], ReasoningPart(extra=None) if thought.text:
+                self.grow(thought, part.text)
+                thought.opaque = part.opaque
+                return True
+        return False
+
+    def grow(self, part: TextPart | ReasoningPart, text: str) -> None:
+        self.grown.setdefault(id(part), (part, [part.text]))[1].append(text)
+
+
+def _seal(thought: ReasoningPart) -> tuple[str, str, str | None] | None:
+    opaque = thought.opaque
+    return None if opaque is None else (opaque.vendor, opaque.data, opaque.id)
+
+
+def _thought_or_text(said: Object, parts: list[Part], where: str) -> None:
+    """A text and the signature on it become two parts; a signature without text belongs to the thoughts before it."""
+    words = text(said.pop("text"), f"{where}.text")
+    signature = text(said.pop("thoughtSignature", ""), f"{where}.thoughtSignature")
+    opaque = opaque_of(signature, VENDOR) if signature else None
+    thought = flag(said.pop("thought", False), f"{where}.thought")
+    extra = said or None
+    if not thought and (words or opaque is None):
+        parts.append(TextPart(words, extra=extra))
+        if opaque is not None:
+            parts.append(ReasoningPart("", opaque))
+        return
+    last = parts[-1] if parts else None
+    if thought and not words and isinstance(last, ReasoningPart) and last.opaque is None and not extra:
+        last.opaque = opaque
+    else:
+        parts.append(ReasoningPart(words, opaque, extra))
+
+
+def _response(value: object, result: ToolResult, where: str) -> None:
+    match dict(item(value, where)):
+        case {"output": str(words), **rest} if not rest:
+            result.parts.append(TextPart(words))
+        case {"error": str(said) | dict(said), **rest} if not rest:
+            result.is_error = True
+            if said != "":
+                result.parts.append(TextPart(said if isinstance(said, str) else _json(said, where)))
+        case {"output": dict(said), **rest} if not rest and said.keys() - {"output", "error"}:
+            result.parts.append(TextPart(_json(said, where)))
+        case whole if whole:
+            result.is_error = whole.get("error") is not None
+            result.parts.append(TextPart(_json(whole, where)))
+
+
+def _json(value: object, where: str) -> str:
+    try:
+        return encoded(value).decode()
+    except ValueError:
+        raise BadInput(f"{where} holds text that is no Unicode", field=where) from None
+
+
+def _extra(said: Object, name: str, inside: Object) -> Object | None:
+    """What is left of a part, and of the object in it."""
+    if inside:
+        said[name] = inside
+    return said or None
+
+
+def media_of(said: Object, where: str) -> ImagePart | AudioPart | FilePart:
+    """An image, a sound or a document, by its type. Raises ``BadInput``."""
+    if "inlineData" in said:
+        return _inline(said, f"{where}.inlineData")
+    here = f"{where}.fileData"
+    data = fields(said.pop("fileData", None), here)
+    place = text(data.pop("fileUri", None), f"{here}.fileUri")
+    kind = text(data.pop("mimeType", ""), f"{here}.mimeType") or None
+    extra = _extra(said, "fileData", data)
+    if "://" not in place:
+        return FilePart(id=place, media_type=kind, extra=extra)
+    told = type_of(place)
+    if (kind or told or "").startswith("image/"):
+        return ImagePart(url=place, media_type=None if kind == told else kind, extra=extra)
+    return FilePart(url=place, media_type=None if kind == told else kind, extra=extra)
+
+
+def _inline(said: Object, where: str) -> ImagePart | AudioPart | FilePart:
+    data = fields(said.pop("inlineData"), where)
+    kind = text(data.pop("mimeType", None), f"{where}.mimeType")
+    content = _bytes(text(data.pop("data", ""), f"{where}.data"), f"{where}.data")
+    extra = _extra(said, "inlineData", data)
+    if kind.startswith("image/"):
+        return ImagePart(data=content, media_type=kind, extra=extra)
+    if kind.startswith("audio/"):
+        return AudioPart(content, kind, extra)
+    return FilePart(data=content, media_type=kind, extra=extra)
+
+
+def _bytes(words: str, where: str) -> bytes:
+    try:
+        return base64_of(words)
+    except (NotBase64, ValueError):
+        raise BadInput(f"{where} is not base64", field=where) from None
+
+
+def base64_of(words: str) -> bytes:
+    """Bytes as JSON writes them, in either of base64's alphabets, with or without its end. Raises ``ValueError``."""
+    plain = words.replace("-", "+").replace("_", "/")
+    return a2b_base64(plain + "=" * (-len(plain) % 4), strict_mode=True)

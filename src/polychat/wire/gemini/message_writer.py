@@ -1,0 +1,196 @@
+"""A conversation's turns as this wire's contents."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...errors import BadInput, redact
+from ...types import (
+    AudioPart,
+    ChatMessage,
+    ChatRequest,
+    FilePart,
+    ImagePart,
+    Opaque,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ToolCall,
+    ToolResult,
+)
+from ..json_text import decoded, encoded
+from .constants import NAME, SKIP_VALIDATION, Object, type_of
+
+_SIGNED_CALLS = re.compile(r"gemini-(?![12]\b)")
+"""Models that refuse a call of an earlier turn without a signature."""
+
+
+def contents_of(request: ChatRequest, vendor: str) -> tuple[Object | None, list[Object]]:
+    """The system instruction, and the contents. Raises ``BadInput``."""
+    writing = _Writing(vendor, own=request.wire == NAME, skip=_SIGNED_CALLS.search(request.model) is not None)
+    for place, turn in enumerate(request.turns):
+        writing.turn(turn, f"turns[{place}]")
+    system, contents = writing.system, writing.contents
+    if not system.get("parts"):
+        return None, contents
+    if not contents:
+        return None, [{"role": "user", **system}]  # the API refuses to be asked nothing
+    return system, contents
+
+
+@dataclass(slots=True)
+class _Writing:
+    vendor: str
+    own: bool
+    """The ask was read on this wire: what is extra is in its words."""
+    skip: bool
+    system: Object = field(default_factory=dict)
+    contents: list[Object] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+    """Of the tools that were called, by the call's id."""
+    after_tool: bool = False
+    first_call: bool = True
+    """Whether a call would be the first of its turn."""
+
+    def turn(self, turn: ChatMessage, where: str) -> None:
+        self.first_call = True
+        parts = [
+            part for place, one in enumerate(turn.parts) if (part := self.part(one, f"{where}.parts[{place}]")) is not None
+        ]
+        if turn.role in ("system", "developer"):
+            said = self.with_extra({"parts": [*self.system.get("parts", []), *parts]}, turn.extra)
+            self.system = {**self.system, **said}
+        elif parts or not turn.parts:
+            self.said(turn, parts)
+
+    def said(self, turn: ChatMessage, parts: list[Object]) -> None:
+        """Results that several turns tell become one content: the API wants as many there as there were calls."""
+        if turn.role == "tool" and self.after_tool:
+            self.contents[-1]["parts"] += parts
+        else:
+            role = "model" if turn.role == "assistant" else "user"
+            self.contents.append(self.with_extra({"role": role, "parts": parts}, turn.extra))
+        self.after_tool = turn.role == "tool"
+
+    def part(self, part: Part, where: str) -> Object | None:
+        match part:
+            case TextPart():
+                return self.text(part)
+            case ToolCall():
+                return self.call(part, where)
+            case ToolResult():
+                return self.result(part, where)
+            case ReasoningPart():
+                return self.thought(part)
+            case RefusalPart():
+                return {"text": part.text}
+            case _:
+                return self.with_extra(_media(part), part.extra)
+
+    def text(self, part: TextPart) -> Object:
+        if self.own and not part.text and part.extra:
+            return part.extra  # a part of a kind that has no common word
+        return self.with_extra({"text": part.text}, part.extra)
+
+    def thought(self, part: ReasoningPart) -> Object | None:
+        signature = self.signature(part.opaque)
+        if not part.text and signature is None:
+            return None
+        if signature is not None and part.opaque is not None and part.opaque.redacted and (whole := object_in(signature)):
+            return whole  # a part of the model's that only this vendor reads
+        said: Object = {"text": part.text}
+        if part.text:
+            said["thought"] = True
+        if signature is not None:
+            said["thoughtSignature"] = signature
+        return self.with_extra(said, part.extra)
+
+    def signature(self, opaque: Opaque | None) -> str | None:
+        return opaque.data if opaque is not None and opaque.vendor == self.vendor else None
+
+    def call(self, call: ToolCall, where: str) -> Object:
+        self.names[call.id] = call.name
+        function: Object = {"id": call.id, "name": call.name}
+        if call.arguments.strip():
+            function["args"] = _arguments(call, where)
+        said: Object = {"functionCall": function}
+        signature = self.signature(call.opaque)
+        if signature is None and self.skip and self.first_call:
+            signature = SKIP_VALIDATION
+        self.first_call = False
+        if signature is not None:
+            said["thoughtSignature"] = signature
+        return self.with_extra(said, call.extra)
+
+    def result(self, result: ToolResult, where: str) -> Object:
+        name = result.name or self.names.get(result.id)
+        if not name:
+            raise BadInput(
+                f"{where} answers the call {redact(result.id, 60)!r}, which no earlier turn made: this API wants the name "
+                "of its tool; send the call too, or the name",
+                field=f"{where}.name",
+            )
+        response: Object = {"id": result.id, "name": name, "response": _response(result)}
+        media = [self.with_extra(_media(part), part.extra) for part in result.parts if not isinstance(part, TextPart)]
+        if media:
+            response["parts"] = media
+        return self.with_extra({"functionResponse": response}, result.extra)
+
+    def with_extra(self, said: Object, extra: Object | None) -> Object:
+        """What only this wire knows stands beside what all know, inside the part's own object too."""
+        if not extra or not self.own:
+            return said
+        laid = {**extra, **said}
+        for name, value in said.items():
+            if isinstance(value, dict) and isinstance(extra.get(name), dict):
+                laid[name] = {**extra[name], **value}
+        return laid
+
+
+def _arguments(call: ToolCall, where: str) -> Any:
+    try:
+        arguments = decoded(call.arguments.encode("utf-8", "replace"))
+    except ValueError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise BadInput(
+            f"{where}.arguments, for the tool {redact(call.name, 60)}, are not a JSON object: {redact(call.arguments)}",
+            field=f"{where}.arguments",
+        )
+    return arguments
+
+
+def _response(result: ToolResult) -> Object:
+    """A text that is an object as JSON is written without blanks goes as that object, so that it comes back as it was."""
+    texts = [part.text for part in result.parts if isinstance(part, TextPart)]
+    if not texts:
+        return {"error": ""} if result.is_error else {}
+    text = "\n".join(texts)
+    whole = object_in(text)
+    if result.is_error:
+        return {"error": text if whole is None else whole}
+    return {"output": text} if not whole or whole.keys() & {"output", "error"} else whole
+
+
+def object_in(text: str) -> Object | None:
+    """The object that ``text`` is the one way to write of."""
+    if not text.startswith("{"):
+        return None
+    try:
+        raw = text.encode()
+        value = decoded(raw)
+        return value if isinstance(value, dict) and encoded(value) == raw else None
+    except ValueError:
+        return None
+
+
+def _media(part: ImagePart | AudioPart | FilePart) -> Object:
+    if isinstance(part, AudioPart) or part.data is not None:
+        return {"inlineData": {"mimeType": part.media_type or "", "data": b64encode(part.data or b"").decode()}}
+    place = part.url or (part.id if isinstance(part, FilePart) else None) or ""
+    kind = part.media_type or (type_of(part.url) if part.url else None)
+    return {"fileData": {"fileUri": place, **({} if kind is None else {"mimeType": kind})}}

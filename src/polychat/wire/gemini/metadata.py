@@ -1,0 +1,218 @@
+"""What this wire tells beside the answer, both ways: usage, probabilities of tokens, the pages an answer rests on."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+from ...events import Citation, Usage
+from .constants import Object
+
+Place: TypeAlias = tuple[int | None, int | None]
+_NOWHERE: Place = (None, None)
+_BLOCK = 1024
+"""Characters of an answer whose bytes are counted together."""
+_QUOTED = 1024 * 1024
+"""Characters of an answer that are repeated beside the pages they rest on: of many pages, each may claim all of it."""
+
+
+def usage_of(said: Object) -> Usage:
+    """The wire counts thoughts beside the candidates, and what hosted tools read beside the prompt; zeros are left out."""
+    prompt = _sum(_count(said, "promptTokenCount"), _count(said, "toolUsePromptTokenCount"))
+    thoughts, total = _count(said, "thoughtsTokenCount"), _count(said, "totalTokenCount")
+    completion = _sum(_count(said, "candidatesTokenCount"), thoughts)
+    if completion is None and prompt is not None and total is not None and total >= prompt:
+        completion = total - prompt
+    return Usage(
+        prompt,
+        completion,
+        total,
+        _count(said, "cachedContentTokenCount"),
+        reasoning_tokens=thoughts,
+        audio_prompt_tokens=_audio(said, "promptTokensDetails"),
+        audio_completion_tokens=_audio(said, "candidatesTokensDetails"),
+    )
+
+
+def _count(said: Object, name: str) -> int | None:
+    value = said.get(name)
+    return value if type(value) is int and value >= 0 else None
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return one if other is None else other + (one or 0)
+
+
+def _audio(said: Object, name: str) -> int | None:
+    for detail in said.get(name) or ():
+        if detail.get("modality") == "AUDIO":
+            return _count(detail, "tokenCount")
+    return None
+
+
+def usage_value(usage: Usage) -> Object:
+    prompt, completion, thoughts = usage.prompt_tokens, usage.completion_tokens, usage.reasoning_tokens
+    answer = completion if completion is None or thoughts is None else max(completion - thoughts, 0)
+    said = {
+        "promptTokenCount": prompt,
+        "candidatesTokenCount": answer,
+        "totalTokenCount": _sum(prompt, completion) if usage.total_tokens is None else usage.total_tokens,
+        "cachedContentTokenCount": usage.cached_tokens,
+        "thoughtsTokenCount": thoughts,
+        "promptTokensDetails": _details(prompt, usage.audio_prompt_tokens),
+        "candidatesTokensDetails": _details(answer, usage.audio_completion_tokens),
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _details(whole: int | None, audio: int | None) -> list[Object] | None:
+    if audio is None:
+        return None
+    rest = [] if whole is None or whole <= audio else [{"modality": "TEXT", "tokenCount": whole - audio}]
+    return [*rest, {"modality": "AUDIO", "tokenCount": audio}]
+
+
+def logprobs_of(said: Object) -> list[Object]:
+    """OpenAI's shape of them. The wire gives tokens as text: their bytes are the text's."""
+    tops = said.get("topCandidates") or []
+    tokens = []
+    for place, chosen in enumerate(said.get("chosenCandidates") or []):
+        among = tops[place].get("candidates") or [] if place < len(tops) else []
+        tokens.append({**_token(chosen), "top_logprobs": [_token(one) for one in among]})
+    return tokens
+
+
+def _token(said: Object) -> Object:
+    token = said.get("token", "")
+    return {"token": token, "logprob": said.get("logProbability", 0.0), "bytes": list(token.encode())}
+
+
+def logprobs_value(tokens: list[Object]) -> Object:
+    return {
+        "topCandidates": [{"candidates": [_candidate(one) for one in token.get("top_logprobs") or ()]} for token in tokens],
+        "chosenCandidates": [_candidate(token) for token in tokens],
+    }
+
+
+def _candidate(token: Object) -> Object:
+    return {"token": token["token"], "logProbability": token["logprob"]}
+
+
+class Answer:
+    """The text of an answer so far: the wire counts places in bytes of UTF-8, we in characters.
+
+    It is kept in blocks whose sizes in bytes are known, so that a place is found without going through all of the text.
+    """
+
+    __slots__ = ("_blocks", "_ends", "_limit", "_new", "_size")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._size = 0
+        self._blocks: list[str] = [""]
+        """All but the last have ``_BLOCK`` characters."""
+        self._ends: list[int] = [0]
+        """How many bytes stand before each block."""
+        self._new: list[str] = []
+        """What is in no block yet."""
+
+    def add(self, text: str) -> None:
+        """What goes past the limit is not kept: places in it are not told."""
+        self._size += len(text)
+        if self._size <= self._limit:
+            self._new.append(text)
+
+    def characters(self, start: Any, end: Any) -> Place:
+        """Characters from bytes; ``None`` where that place is not in the text."""
+        self._take()
+        first = start if type(start) is int else 0
+        if type(end) is not int or not 0 <= first <= end <= self._ends[-1] + len(_bytes(self._blocks[-1])):
+            return _NOWHERE
+        return self._character(first), self._character(end)
+
+    def bytes_at(self, character: int) -> int:
+        self._take()
+        block = min(max(character, 0) // _BLOCK, len(self._blocks) - 1)
+        return self._ends[block] + len(_bytes(self._blocks[block][: max(character, 0) - block * _BLOCK]))
+
+    def whole(self) -> str:
+        self._take()
+        return "".join(self._blocks)
+
+    def _character(self, place: int) -> int:
+        block = bisect_right(self._ends, place) - 1
+        return block * _BLOCK + len(_bytes(self._blocks[block])[: place - self._ends[block]].decode("utf-8", "ignore"))
+
+    def _take(self) -> None:
+        if self._new:
+            text = self._blocks.pop() + "".join(self._new)
+            self._new.clear()
+            whole = len(text) // _BLOCK * _BLOCK
+            for at in range(0, whole, _BLOCK):
+                self._blocks.append(text[at : at + _BLOCK])
+                self._ends.append(self._ends[-1] + len(_bytes(self._blocks[-1])))
+            self._blocks.append(text[whole:])
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
+
+
+def cited(said: Object, answer: Answer, choice: int) -> Iterator[Citation]:
+    """Pages that the answer repeats, told beside the words that do."""
+    for one in said.get("citationSources") or said.get("citations") or ():
+        if url := one.get("uri"):
+            where = answer.characters(one.get("startIndex"), one.get("endIndex"))
+            yield _source(one.get("title"), url, where, choice)
+
+
+def grounded(said: Object, answer: Answer, choice: int) -> Iterator[Citation]:
+    """Pages that were searched: each once for every place that rests on it, or once without a place."""
+    places: dict[int, list[Place]] = {}
+    for support in said.get("groundingSupports") or ():
+        segment = support.get("segment") or {}
+        where = answer.characters(segment.get("startIndex"), segment.get("endIndex"))
+        for number in support.get("groundingChunkIndices") or ():
+            places.setdefault(number, []).append(where)
+    for number, chunk in enumerate(said.get("groundingChunks") or ()):
+        page = chunk.get("web") or chunk.get("retrievedContext") or chunk.get("maps") or {}
+        if url := page.get("uri"):
+            for where in places.get(number, [_NOWHERE]):
+                yield _source(page.get("title"), url, where, choice, page.get("text"))
+
+
+def visited(said: Object, choice: int) -> Iterator[Citation]:
+    """Pages that were read because the ask named them."""
+    for one in said.get("urlMetadata") or ():
+        if one.get("urlRetrievalStatus") == "URL_RETRIEVAL_STATUS_SUCCESS" and (url := one.get("retrievedUrl")):
+            yield _source(None, url, _NOWHERE, choice)
+
+
+def _source(title: Any, url: Any, where: Place, choice: int, snippet: Any = None) -> Citation:
+    if not isinstance(url, str) or not isinstance(title or "", str) or not isinstance(snippet or "", str):
+        raise TypeError("a source that is no page")
+    return Citation(title or "", url, snippet or "", *where, choice)
+
+
+def grounding_value(sources: list[Citation], answer: Answer) -> Object:
+    """Each page once, with the places that rest on it."""
+    pages: dict[tuple[str, str, str], int] = {}
+    supports: list[Object] = []
+    whole, left = answer.whole(), _QUOTED
+    for source in sources:
+        number = pages.setdefault((source.title, source.url, source.snippet), len(pages))
+        if source.start is not None and source.end is not None:
+            start, end = answer.bytes_at(source.start), answer.bytes_at(source.end)
+            segment: Object = {"startIndex": start, "endIndex": end}
+            if (left := left - max(source.end - source.start, 0)) >= 0:
+                segment["text"] = whole[source.start : source.end]
+            supports.append({"segment": segment, "groundingChunkIndices": [number]})
+    chunks = [_chunk(*page) for page in pages]
+    return {"groundingChunks": chunks, "groundingSupports": supports} if supports else {"groundingChunks": chunks}
+
+
+def _chunk(title: str, url: str, snippet: str) -> Object:
+    if snippet:
+        return {"retrievedContext": {"uri": url, "title": title, "text": snippet}}
+    return {"web": {"uri": url, "title": title}}

@@ -1,0 +1,174 @@
+"""The half that answers reads a request: its body, and what the path says, as an ask."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from ...errors import BadInput, redact
+from ...types import ChatRequest, Effort, Format, HostedTool, Thinking, Tool, ToolChoice
+from ..checks import flag, item, several, text, whole
+from ..json_text import TooDeep, decoded
+from ..limits import LIMITS, Limits
+from ..plain import reader
+from .constants import NAME, Object, camel, fields, repeated
+from .message_reader import turns_of
+from .schema import json_schema
+
+_read_plain = reader(NAME, spelled=camel)
+_read_config = reader(NAME, "generationConfig", spelled=camel)
+_LEVELS = ("minimal", "low", "medium", "high", "xhigh")
+_MODES = {"auto": "auto", "validated": "auto", "any": "required", "none": "none"}
+
+
+def read_request(body: bytes, model: str | None = None, stream: bool | None = None, limits: Limits = LIMITS) -> ChatRequest:
+    """The ask. ``model`` and ``stream`` are what the path says. Raises ``BadInput`` naming the field."""
+    return _ask(_object(body, limits), model, "", stream=bool(stream))
+
+
+def read_count_request(body: bytes, model: str | None = None, limits: Limits = LIMITS) -> ChatRequest:
+    """The ask whose tokens are to be counted: the contents alone, or a whole request. Raises ``BadInput``."""
+    said = fields(_object(body, limits), "body")
+    if "generateContentRequest" in said:
+        return _ask(said["generateContentRequest"], model, "generateContentRequest", stream=False)
+    return _ask(said, model, "", stream=False)
+
+
+def _object(body: bytes, limits: Limits) -> object:
+    try:
+        return decoded(body, limits.depth)
+    except TooDeep as error:
+        raise BadInput(f"the body is {error}; send less depth", field="body") from None
+    except ValueError as error:
+        raise BadInput(f"the body is not JSON: {redact(str(error))}", field="body") from None
+
+
+def _ask(value: object, model: str | None, where: str, *, stream: bool) -> ChatRequest:
+    body = item(value, where or "body")
+    where = where and f"{where}."
+    request = ChatRequest("", [], wire=NAME, stream=stream, stream_usage=True if stream else None)
+    said = _read_plain(body, request, where)
+    named = said.pop("model", None)
+    request.model = _model(named if model is None else model, f"{where}model")
+    request.turns = turns_of(said.pop("systemInstruction", None), said.pop("contents", None), where)
+    if "tools" in said:
+        request.tools = _tools(said.pop("tools"), f"{where}tools")
+    if "toolConfig" in said:
+        _choose(request, said, f"{where}toolConfig")
+    if "generationConfig" in said:
+        _configure(request, said, f"{where}generationConfig")
+    request.extra = said
+    return request
+
+
+def _model(named: object, where: str) -> str:
+    name = text(named, where).removeprefix("models/")
+    if not name:
+        raise BadInput(f"{where} is empty; name the model in the path: /models/NAME:generateContent", field=where)
+    return name
+
+
+def _keep(said: Object, name: str, left: Object) -> None:
+    """What is left of an object that was read stays among what only this wire knows."""
+    if left:
+        said[name] = left
+
+
+def _tools(value: object, where: str) -> list[Tool | HostedTool]:
+    tools: list[Tool | HostedTool] = []
+    for place, one in enumerate(several(repeated(value), where)):
+        for name, spec in fields(one, f"{where}[{place}]").items():
+            if name == "functionDeclarations":
+                here = f"{where}[{place}].functionDeclarations"
+                tools += [_tool(said, f"{here}[{number}]") for number, said in enumerate(several(repeated(spec), here))]
+            else:
+                tools.append(HostedTool(name, {name: spec}))
+    return tools
+
+
+def _tool(value: object, where: str) -> Tool:
+    said = fields(value, where)
+    tool = Tool(text(said.pop("name", None), f"{where}.name"))
+    if "description" in said:
+        tool.description = text(said.pop("description"), f"{where}.description")
+    if "parametersJsonSchema" in said:
+        tool.parameters = dict(item(said.pop("parametersJsonSchema"), f"{where}.parametersJsonSchema"))
+    elif "parameters" in said:
+        tool.parameters = json_schema(dict(item(said.pop("parameters"), f"{where}.parameters")))
+    tool.extra = said or None
+    return tool
+
+
+def _choose(request: ChatRequest, said: Object, where: str) -> None:
+    left = fields(said.pop("toolConfig"), where)
+    if "functionCallingConfig" in left:
+        where = f"{where}.functionCallingConfig"
+        config = fields(left.pop("functionCallingConfig"), where)
+        request.tool_choice = _choice(config, where)
+        _keep(left, "functionCallingConfig", config)
+    _keep(said, "toolConfig", left)
+
+
+def _choice(config: Object, where: str) -> ToolChoice | None:
+    """The choice; what of it has no common word stays in ``config``."""
+    said = text(config.pop("mode", "MODE_UNSPECIFIED"), f"{where}.mode")
+    if said == "MODE_UNSPECIFIED":
+        return None
+    mode = _MODES.get(said.lower())
+    if mode is None:
+        raise BadInput(f"{where}.mode is {redact(said)!r}; it must be AUTO, ANY, NONE or VALIDATED", field=f"{where}.mode")
+    if said.lower() == "validated":
+        config["mode"] = "VALIDATED"
+    names = several(config.get("allowedFunctionNames", []), f"{where}.allowedFunctionNames")
+    if mode == "required" and len(names) == 1:
+        del config["allowedFunctionNames"]
+        return ToolChoice("named", text(names[0], f"{where}.allowedFunctionNames[0]"))
+    return ToolChoice(cast(Any, mode))
+
+
+def _configure(request: ChatRequest, said: Object, where: str) -> None:
+    config = _read_config(item(said.pop("generationConfig"), where), request, f"{where}.")
+    request.logprobs = _logprobs(config, where)
+    request.format = _format(config, where)
+    if "thinkingConfig" in config:
+        left = fields(config.pop("thinkingConfig"), f"{where}.thinkingConfig")
+        request.reasoning = _thinking(left, f"{where}.thinkingConfig")
+        _keep(config, "thinkingConfig", left)
+    _keep(said, "generationConfig", config)
+
+
+def _logprobs(config: Object, where: str) -> int | None:
+    if not flag(config.get("responseLogprobs", False), f"{where}.responseLogprobs"):
+        return None
+    del config["responseLogprobs"]
+    return whole(config.pop("logprobs", 0), f"{where}.logprobs")
+
+
+def _format(config: Object, where: str) -> Format | None:
+    kind = text(config.get("responseMimeType", ""), f"{where}.responseMimeType")
+    if kind not in ("", "text/plain", "application/json"):
+        return None  # such as text/x.enum: this wire's own
+    config.pop("responseMimeType", None)
+    if "responseJsonSchema" in config:
+        return Format("schema", dict(item(config.pop("responseJsonSchema"), f"{where}.responseJsonSchema")))
+    if "responseSchema" in config:
+        return Format("schema", json_schema(dict(item(config.pop("responseSchema"), f"{where}.responseSchema"))))
+    return Format("json" if kind == "application/json" else "text") if kind else None
+
+
+def _thinking(said: Object, where: str) -> Thinking | None:
+    """How much to think; what has no common word stays in ``said``."""
+    wanted = Thinking()
+    if "includeThoughts" in said:
+        wanted.summary = "auto" if flag(said.pop("includeThoughts"), f"{where}.includeThoughts") else "none"
+    if "thinkingBudget" in said:
+        wanted.budget = whole(said.pop("thinkingBudget"), f"{where}.thinkingBudget")
+    if "thinkingLevel" in said:
+        level = text(said.pop("thinkingLevel"), f"{where}.thinkingLevel").lower()
+        if level in _LEVELS:
+            wanted.effort = cast(Effort, level)
+        elif level != "thinking_level_unspecified":
+            raise BadInput(
+                f"{where}.thinkingLevel is {redact(level)!r}; it must be one of {', '.join(_LEVELS)}",
+                field=f"{where}.thinkingLevel",
+            )
+    return None if wanted == Thinking() else wanted

@@ -1,0 +1,140 @@
+"""The half that asks: an ask as a request's path and body."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ...types import ChatRequest, Effort, Format, HostedTool, Thinking, Tool, ToolChoice
+from ..checks import in_path
+from ..plain import writer
+from .constants import NAME, VENDOR, Object
+from .message_writer import contents_of
+
+_write_plain = writer(NAME)
+_LEVELS: dict[Effort, str] = {
+    **{"none": "MINIMAL", "minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH"},
+    "xhigh": "HIGH",  # the API knows no more
+}
+_BUDGETS: dict[Effort, int] = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32768}
+"""What the vendor's own OpenAI door makes of an effort for models that know no levels; the last is the most that one takes."""
+_NO_LEVELS = re.compile(r"gemini-2\b")
+
+
+def path(request: ChatRequest) -> str:
+    """Below the base URL, which ends with the API's version. Raises ``BadInput`` for a model that is no name."""
+    return _method(request, "streamGenerateContent?alt=sse" if request.stream else "generateContent")
+
+
+def count_path(request: ChatRequest) -> str:
+    """Where tokens are counted."""
+    return _method(request, "countTokens")
+
+
+def _method(request: ChatRequest, method: str) -> str:
+    return f"/{_resource(in_path(request.model))}:{method}"
+
+
+def _resource(model: str) -> str:
+    """The model as the API names it."""
+    return model if model.startswith(("models/", "tunedModels/")) else f"models/{model}"
+
+
+def write_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
+    """The body. Raises ``BadInput`` for arguments of a call that are no JSON object, and results of calls nobody made."""
+    own = request.wire == NAME
+    system, contents = contents_of(request, vendor)
+    body: Object = {"contents": contents}
+    if system:
+        body["systemInstruction"] = system
+    if tools := _tools(request.tools, own=own):
+        body["tools"] = tools
+    if request.tool_choice is not None:
+        body["toolConfig"] = {"functionCallingConfig": _choice(request.tool_choice)}
+    if config := _config(request):
+        body["generationConfig"] = config
+    _write_plain(request, body)
+    return over(body, request.extra) if own else body
+
+
+def write_count_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
+    """The body that asks how many tokens the ask is."""
+    return {"generateContentRequest": {"model": _resource(request.model), **write_request(request, vendor)}}
+
+
+def over(base: Object, extra: Object | None) -> Object:
+    """``base`` with ``extra`` laid over it, object by object."""
+    if not extra:
+        return base
+    laid = dict(base)
+    for name, value in extra.items():
+        below = laid.get(name)
+        laid[name] = over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return laid
+
+
+def _tools(tools: list[Tool | HostedTool], *, own: bool) -> list[Object]:
+    """Functions that stand together are declared together."""
+    written: list[Object] = []
+    for tool in tools:
+        if isinstance(tool, HostedTool):
+            if own:
+                written.append(tool.spec)
+        elif written and "functionDeclarations" in written[-1]:
+            written[-1]["functionDeclarations"].append(_declared(tool, own=own))
+        else:
+            written.append({"functionDeclarations": [_declared(tool, own=own)]})
+    return written
+
+
+def _declared(tool: Tool, *, own: bool) -> Object:
+    declared: Object = {"name": tool.name}
+    if tool.description is not None:
+        declared["description"] = tool.description
+    if tool.parameters is not None:
+        declared["parametersJsonSchema"] = tool.parameters
+    return over(declared, tool.extra) if own else declared
+
+
+def _choice(choice: ToolChoice) -> Object:
+    mode = {"auto": "AUTO", "none": "NONE", "required": "ANY", "named": "ANY"}[choice.mode]
+    return {"mode": mode, "allowedFunctionNames": [choice.name]} if choice.mode == "named" else {"mode": mode}
+
+
+def _config(request: ChatRequest) -> Object:
+    config: Object = {}
+    if request.logprobs is not None:
+        config["responseLogprobs"] = True
+        if request.logprobs:
+            config["logprobs"] = request.logprobs
+    if request.format is not None:
+        config |= _format(request.format)
+    if request.reasoning is not None and (thinking := _thinking(request.reasoning, request.model)):
+        config["thinkingConfig"] = thinking
+    return config
+
+
+def _format(form: Format) -> Object:
+    if form.kind == "text":
+        return {"responseMimeType": "text/plain"}
+    shape: Object = {"responseMimeType": "application/json"}
+    return shape if form.kind == "json" else {**shape, "responseJsonSchema": form.schema}
+
+
+def budget_of(effort: Effort) -> int:
+    """Tokens of thought that stand for an effort."""
+    return _BUDGETS[effort]
+
+
+def _thinking(wanted: Thinking, model: str) -> dict[str, Any]:
+    said: Object = {}
+    if wanted.budget is not None:
+        said["thinkingBudget"] = wanted.budget
+    elif wanted.effort is not None:
+        if _NO_LEVELS.search(model):
+            said["thinkingBudget"] = _BUDGETS[wanted.effort]
+        else:
+            said["thinkingLevel"] = _LEVELS[wanted.effort]
+    if wanted.summary is not None:
+        said["includeThoughts"] = wanted.summary != "none"
+    return said

@@ -1,0 +1,328 @@
+"""What a translation does with each field of an ask: kept, mapped, emulated, or dropped and why.
+
+The table of fields (``fields.py``) has a fate for every field on every wire. ``losses`` tells, of one ask, what the wire it is
+about to be written in will not carry, and ``apply_loss_policy`` lets the caller's choice decide about that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from ..errors import BadInput, LossWarning, _warn
+from ..types import (
+    AudioPart,
+    ChatRequest,
+    FilePart,
+    HostedTool,
+    ImagePart,
+    Opaque,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
+from .field import Kind, SupportTable
+from .fields import FIELDS, SILENT, plain_fields
+
+OnLoss: TypeAlias = Literal["refuse", "warn", "report", "allow"]
+
+FORM = frozenset(row.name for row in FIELDS.values() if row.form)
+"""Without these the answer has another form, or answers something else: losing one is refused unless it is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """One field of an ask that a wire does not carry as it was meant."""
+
+    field: str
+    kind: Kind
+    note: str
+    detail: str = ""
+    """Which of several, where the field alone does not say."""
+
+    def __str__(self) -> str:
+        return f"{self.field}{f' ({self.detail})' if self.detail else ''} is {self.kind}: {self.note}"
+
+
+def losses(request: ChatRequest, support_table: SupportTable, wire: str, vendor: str) -> list[Loss]:
+    """What ``wire``, spoken by ``vendor``, does not carry of ``request`` as it was meant; each field once."""
+    lost = _lost_of(support_table)
+    if lost.carries_words and _is_plain(request) and lost.values_of(request) == lost.unsaid:
+        return []  # most asks are
+    found: dict[str, Loss] = {}
+    for name, detail in used(request, wire, vendor, lost.settings):
+        support = support_table[name]
+        if support.kind in ("dropped", "emulated"):
+            known = found.get(name)
+            if known is None:
+                found[name] = Loss(name, support.kind, support.note, detail)
+            elif name in _EACH and detail not in known.detail.split(" "):
+                found[name] = replace(known, detail=f"{known.detail} {detail}")
+    return list(found.values())
+
+
+_EACH = ("tools.hosted.foreign",)
+"""Of these each is told, not just the first."""
+
+
+class _Lost(NamedTuple):
+    """What a table of fates does not carry."""
+
+    support_table: SupportTable
+    """The table itself, so that its identity stays its own."""
+    settings: tuple[str, ...]
+    """The plain fields among it, which are few."""
+    carries_words: bool
+    """An ask of words alone loses nothing."""
+    values_of: Callable[[ChatRequest], Any]
+    """The settings' values in an ask."""
+    unsaid: Any
+    """Those values where an ask says none."""
+
+
+_tables: dict[int, _Lost] = {}
+"""By the table's identity."""
+_WORDS = ("model", "stream", "turns.system", "turns.user", "turns.assistant", "parts.text")
+"""What an ask of words alone uses."""
+
+
+def _lost_of(support_table: SupportTable) -> _Lost:
+    known = _tables.get(id(support_table))
+    if known is None:
+        lost = {name for name, support in support_table.items() if support.kind in ("dropped", "emulated")}
+        settings = tuple(name for name in _SETTINGS if name in lost)
+        values_of: Callable[[ChatRequest], Any] = attrgetter(*settings) if settings else _nothing
+        known = _Lost(support_table, settings, lost.isdisjoint(_WORDS), values_of, values_of(ChatRequest("", [])))
+        _tables[id(support_table)] = known
+    return known
+
+
+def _nothing(request: ChatRequest) -> None:
+    return None
+
+
+def _is_plain(request: ChatRequest) -> bool:
+    """Whether it is a system turn or none, then words of users and assistants, a user's last: but for plain fields."""
+    if (
+        request.tools
+        or request.extra
+        or request.tool_choice is not None
+        or request.format is not None
+        or request.reasoning is not None
+    ):
+        return False
+    for place, turn in enumerate(request.turns):
+        if turn.name is not None or turn.extra or turn.role not in ("user", "assistant" if place else "system"):
+            return False
+        for part in turn.parts:
+            if type(part) is not TextPart or part.cache is not None or part.extra:
+                return False
+    return bool(request.turns) and request.turns[-1].role == "user"
+
+
+def apply_loss_policy(found: list[Loss], on_loss: OnLoss | None) -> None:
+    """Refuse, warn or be silent. ``None`` refuses what changes the answer's form and warns of what else is dropped.
+
+    ``report`` refuses the same and leaves the rest to whoever reads the losses. What is emulated is never refused, and warned
+    of only with ``warn``. Raises ``BadInput`` naming the first that is refused.
+    """
+    if on_loss == "allow" or not found:
+        return
+    for loss in found:
+        if loss.kind == "dropped" and (on_loss == "refuse" or (on_loss != "warn" and loss.field in FORM)):
+            raise BadInput(f'{loss}; omit it, use another backend, or pass on_loss="allow"', field=loss.field)
+    for loss in found if on_loss != "report" else ():
+        if loss.kind == "dropped" or on_loss == "warn":
+            _warn(str(loss), LossWarning)
+
+
+_SETTINGS = tuple(row.name for row in plain_fields())
+
+
+_HELD = ("conversation", "prompt")
+"""Fields of the Responses API by which what was said before, or is to be said, is in its backend's store."""
+
+
+def used(request: ChatRequest, wire: str, vendor: str, settings: tuple[str, ...] = _SETTINGS) -> Iterator[tuple[str, str]]:
+    """The fields that ``request`` uses, each with a detail; a field may come more than once. Of the settings, these."""
+    yield "model", ""
+    yield from _turns(request, wire, vendor)
+    for tool in request.tools:
+        yield from _tool(tool, request, wire)
+    if request.tool_choice is not None:
+        yield f"tool_choice.{request.tool_choice.mode}", request.tool_choice.name or ""
+    if request.format is not None and request.format.kind != "text":
+        yield f"format.{request.format.kind}", ""
+        if request.format.strict is not None:
+            yield "format.strict", ""
+    for name in settings:
+        value = getattr(request, name)
+        if value is not None and not is_default(name, value):
+            yield name, ""
+    if request.stream:
+        yield "stream", ""
+    if request.reasoning is not None:
+        yield from _thinking(request.reasoning)
+    if request.extra:
+        yield from _common(None, request.extra, request, wire)
+        if request.wire != wire:
+            yield from (("previous", name) for name in _HELD if request.extra.get(name) is not None)
+
+
+def _tool(tool: Tool | HostedTool, request: ChatRequest, wire: str) -> Iterator[tuple[str, str]]:
+    if isinstance(tool, HostedTool):
+        yield ("tools.hosted" if request.wire == wire else "tools.hosted.foreign"), tool.kind
+        return
+    yield "tools", tool.name
+    if tool.kind == "custom":
+        yield "tools.custom", tool.name
+    if tool.strict is not None:
+        yield "tools.strict", tool.name
+    yield from _common(tool.cache, tool.extra, request, wire)
+
+
+def _thinking(thinking: Thinking) -> Iterator[tuple[str, str]]:
+    for name in ("effort", "budget", "summary"):
+        if getattr(thinking, name) is not None:
+            yield f"reasoning.{name}", ""
+
+
+def _turns(request: ChatRequest, wire: str, vendor: str) -> Iterator[tuple[str, str]]:
+    begun = False
+    for turn in request.turns:
+        if turn.role in ("system", "developer"):
+            yield ("turns.system.late" if begun else f"turns.{turn.role}"), ""
+        else:
+            begun = True
+            yield f"turns.{turn.role}", ""
+        if turn.name is not None:
+            yield "turns.name", turn.name
+        if turn.extra:
+            yield from _common(None, turn.extra, request, wire)
+        for part in turn.parts:
+            if type(part) is TextPart and part.cache is None and not part.extra:
+                yield "parts.text", ""  # most of all there is
+            else:
+                yield from _part(part, request, wire, vendor)
+    if request.turns and request.turns[-1].role == "assistant":
+        yield "turns.assistant.last", ""
+
+
+def _part(part: Part, request: ChatRequest, wire: str, vendor: str) -> Iterator[tuple[str, str]]:
+    match part:
+        case TextPart():
+            yield "parts.text", ""
+        case ImagePart():
+            yield from _image(part)
+        case AudioPart():
+            yield "parts.audio", part.media_type
+        case FilePart():
+            yield from _file(part, request, wire)
+        case ReasoningPart():
+            yield from _thought(part, vendor)
+        case RefusalPart():
+            yield "parts.refusal", ""
+        case ToolCall():
+            yield "parts.call", part.name
+            yield from _opaque(part.opaque, vendor)
+        case ToolResult():
+            yield from _result(part, request, wire)
+    yield from _common(getattr(part, "cache", None), getattr(part, "extra", None), request, wire)
+
+
+def _image(image: ImagePart) -> Iterator[tuple[str, str]]:
+    yield ("parts.image.url" if image.url is not None else "parts.image.data"), ""
+    if image.detail is not None:
+        yield "parts.image.detail", image.detail
+
+
+_OPENAIS = ("openai-chat", "openai-responses")
+"""Wires of one vendor, whose files are the same on both."""
+
+
+def _file(file: FilePart, request: ChatRequest, wire: str) -> Iterator[tuple[str, str]]:
+    where = "url" if file.url is not None else "data" if file.data is not None else "id"
+    if where == "id" and request.wire not in (None, wire) and not (request.wire in _OPENAIS and wire in _OPENAIS):
+        where = "id.foreign"
+    yield f"parts.file.{where}", file.name or ""
+    if file.name is not None:
+        yield "parts.file.name", file.name
+
+
+def _result(result: ToolResult, request: ChatRequest, wire: str) -> Iterator[tuple[str, str]]:
+    for part in result.parts:
+        kind = "text" if isinstance(part, TextPart) else "image" if isinstance(part, ImagePart) else "file"
+        yield f"parts.result.{kind}", result.name or ""
+        if isinstance(part, ImagePart):
+            yield from _image(part)
+        elif isinstance(part, FilePart):
+            yield from _file(part, request, wire)
+        yield from _common(part.cache, part.extra, request, wire)
+    if result.is_error:
+        yield "parts.result.error", result.name or ""
+
+
+def _thought(part: ReasoningPart, vendor: str) -> Iterator[tuple[str, str]]:
+    if part.text:
+        yield "parts.reasoning", ""
+    yield from _opaque(part.opaque, vendor)
+
+
+_ITEM = re.compile(r'\{"type":"(?P<type>[a-z_]{1,60})"')
+"""How a whole item of the Responses API begins, of which only its vendor knows more."""
+_STAND_INS = ("compaction", "compaction_summary", "context_compaction", "item_reference")
+
+
+def _opaque(opaque: Opaque | None, vendor: str) -> Iterator[tuple[str, str]]:
+    if opaque is None:
+        return
+    if opaque.vendor == vendor:
+        yield "parts.opaque", opaque.vendor
+        return
+    item = _ITEM.match(opaque.data)
+    kind = opaque.vendor if item is None else item["type"]
+    yield ("parts.item.foreign" if kind in _STAND_INS else "parts.opaque.foreign"), kind
+
+
+def _common(
+    cache: str | None, extra: Mapping[str, object] | None, request: ChatRequest, wire: str
+) -> Iterator[tuple[str, str]]:
+    if cache is not None:
+        yield "cache", cache
+    if extra and request.wire == wire:
+        yield "extra", ", ".join(extra)
+    elif extra and (lost := [name for name, value in extra.items() if not _is_understood(name, value)]):
+        yield "extra.foreign", ", ".join(lost)
+
+
+DEFAULTS: Mapping[str, tuple[object, ...]] = {
+    **{at.name: row.default for row in plain_fields() for at in row.places() if at.by_code != "both"},
+    **SILENT,
+    **{row.name: row.default for row in plain_fields() if row.default},
+}
+"""What a field says that says nothing, by its common name and by its name on a wire: the answer is the same without it."""
+_UNDERSTOOD = ("reasoning", "thinking")
+"""Fields of one wire that are read as common words besides, and stay for their own wire's sake."""
+_GROUPS = frozenset(at.within for row in plain_fields() for at in row.places() if at.within)
+"""Fields that hold others: Gemini's ``generationConfig``, Ollama's ``options``."""
+
+
+def is_default(name: str, value: object) -> bool:
+    """Whether a field says only what is so without it: a default said aloud is no loss. ``None`` is one of every field."""
+    if value is None:
+        return True
+    return any(value == one and (type(value) is bool) == (type(one) is bool) for one in DEFAULTS.get(name, ()))
+
+
+def _is_understood(name: str, value: object) -> bool:
+    if name in _GROUPS and isinstance(value, dict):
+        return all(is_default(member, one) for member, one in value.items())
+    return name in _UNDERSTOOD or is_default(name, value)

@@ -1,0 +1,56 @@
+"""Failures as this wire tells them, both ways: a text, and the status."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ...errors import redact
+from ..faults import Fault, kind_of, recognized
+from ..json_text import decoded, encoded
+
+_TOO_LONG = "prompt too long; exceeded max context length: "
+"""The wire has no code for it: these are the server's own words."""
+_SAYS_SO = re.compile(r"prompt (?:is )?too long|exceed\w* (?:the |max |maximum )*context length", re.IGNORECASE)
+_MESSAGE = 1_000
+"""Characters of a message that are told."""
+
+
+def read_fault(status: int, body: bytes) -> Fault:
+    """What an answer other than 2xx says. Never raises."""
+    try:
+        said = decoded(body)
+    except ValueError:
+        said = None
+    if isinstance(said, dict) and "error" in said:
+        return fault_in(said["error"], status)
+    text = body[: 4 * _MESSAGE].decode("utf-8", "replace").strip()
+    return recognized(Fault("" if text.startswith("<") else text, kind_of(status), status))
+
+
+def fault_in(error: Any, status: int | None = None) -> Fault:
+    """What the ``error`` of a line, or of a body with ``status``, says: a text, or an object where a cloud model is behind."""
+    codes: tuple[object, ...] = ()
+    if isinstance(error, dict):
+        codes = (error.get("code"), error.get("type"))
+        error = error.get("message")
+    message = error if isinstance(error, str) else ""
+    kind = "server" if status is None else kind_of(status)
+    fault = recognized(Fault(message, kind, 500 if status is None else status), *codes)
+    fault.message = message.removeprefix(_TOO_LONG)
+    return fault
+
+
+def write_fault(fault: Fault) -> bytes:
+    """The body of an answer that is no 2xx."""
+    return encoded(error_value(fault))
+
+
+def error_value(fault: Fault) -> dict[str, Any]:
+    """The value of the error, which a stream tells the same."""
+    message = redact(fault.message, _MESSAGE) or "the request failed"
+    if fault.param and fault.param not in message:
+        message = f"{fault.param}: {message}"
+    if fault.kind == "context_length" and not _SAYS_SO.search(message):
+        message = _TOO_LONG + message
+    return {"error": message}

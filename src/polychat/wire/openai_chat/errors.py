@@ -1,0 +1,109 @@
+"""Errors of this wire, both ways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...errors import FaultKind
+from ..faults import Fault, kind_of, recognized
+from ..json_text import decoded, encoded
+
+_KINDS: dict[str, FaultKind] = {
+    "context_length_exceeded": "context_length",
+    "insufficient_quota": "quota",
+    "billing_hard_limit_reached": "quota",
+    "rate_limit_exceeded": "rate_limit",
+    "rate_limit_error": "rate_limit",
+    "model_not_found": "not_found",
+    "unknown_url": "not_found",
+    "invalid_api_key": "authentication",
+    "authentication_error": "authentication",
+    "permission_error": "permission",
+    "overloaded_error": "overloaded",
+    "server_error": "server",
+    "timeout": "timeout",
+    "request_too_large": "too_large",
+    "invalid_request_error": "invalid_request",
+}
+_WORDS: dict[FaultKind, tuple[str, str | None]] = {
+    "invalid_request": ("invalid_request_error", None),
+    "context_length": ("invalid_request_error", "context_length_exceeded"),
+    "too_large": ("invalid_request_error", "request_too_large"),
+    "authentication": ("invalid_request_error", "invalid_api_key"),
+    "permission": ("permission_error", None),
+    "not_found": ("invalid_request_error", "model_not_found"),
+    "rate_limit": ("rate_limit_error", "rate_limit_exceeded"),
+    "quota": ("insufficient_quota", "insufficient_quota"),
+    "overloaded": ("overloaded_error", None),
+    "timeout": ("timeout", None),
+    "server": ("server_error", None),
+}
+
+
+def is_fault(value: Any) -> bool:
+    """Whether a chunk is an error in place of one: OpenAI's, the flat one of vLLM and others, and Google's in a list."""
+    if isinstance(value, list) and value:
+        value = value[0]
+    return isinstance(value, dict) and bool(
+        value.get("error") or value.get("object") == "error" or ("choices" not in value and _message(value) is not None)
+    )
+
+
+def fault_of_error(value: Any, status: int = 500) -> Fault:
+    """What an error's JSON says. Never raises."""
+    if isinstance(value, list) and value:  # Gemini's OpenAI-compatible API wraps it so
+        value = value[0]
+    inner = value.get("error", value) if isinstance(value, dict) else value
+    if not isinstance(inner, dict):
+        return recognized(Fault(inner if isinstance(inner, str) else "", kind_of(status), status))
+    words = [word for name in ("code", "type") if isinstance(word := inner.get(name), str) and word and not word.isdigit()]
+    number = next((one for name in ("code", "status") if (one := _status(inner.get(name))) is not None), status)
+    message = _message(inner) or ""
+    kind = next((_KINDS[word] for word in words if word in _KINDS), kind_of(number))
+    param = inner.get("param")
+    fault = Fault(message, kind, number, words[0] if words else None, param if isinstance(param, str) else None)
+    match inner.get("metadata"):
+        case {"headers": dict(headers)}:
+            fault.headers = {name: value for name, value in headers.items() if isinstance(name, str) and isinstance(value, str)}
+    return recognized(fault, *words)
+
+
+def _status(value: Any) -> int | None:
+    """A status that stands in a body, as a number or in digits."""
+    if isinstance(value, str) and len(value) == 3 and value.isascii() and value.isdigit():
+        return _status(int(value))
+    return value if type(value) is int and 400 <= value < 600 else None
+
+
+def _message(value: dict[str, Any]) -> str | None:
+    match value.get("detail"):
+        case [{"msg": str(wrong)}, *_]:  # FastAPI's, of a request it cannot read
+            return wrong
+    return next((said for name in ("message", "msg", "detail") if isinstance(said := value.get(name), str)), None)
+
+
+def read_fault(status: int, body: bytes) -> Fault:
+    """What a refusal says. Never raises."""
+    try:
+        value = decoded(body)
+    except ValueError:
+        text = body.decode("utf-8", "replace") if not body.lstrip().startswith(b"<") else ""
+        return recognized(Fault(text, kind_of(status), status))
+    fault = fault_of_error(value, status)
+    by_status = kind_of(status)
+    # A status says more than "invalid request" does: many write that under every status.
+    if fault.kind in ("invalid_request", "server") and by_status not in ("invalid_request", "server"):
+        fault.kind = by_status
+    fault.status = status
+    return fault
+
+
+def error_object(fault: Fault) -> dict[str, Any]:
+    """An error in OpenAI's words: clients decide by its codes, so another API's code does not stand in their place."""
+    kind, code = _WORDS[fault.kind]
+    said = fault.code if code is None or _KINDS.get(fault.code or "") == fault.kind else code
+    return {"error": {"message": fault.message, "type": kind, "param": fault.param, "code": said}}
+
+
+def write_fault(fault: Fault) -> bytes:
+    return encoded(error_object(fault))

@@ -1,0 +1,239 @@
+"""The half that answers: messages as the turns they are, strictly. The messages of Python callers are read here too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ...errors import BadInput, redact
+from ...types import (
+    AudioPart,
+    ChatMessage,
+    FilePart,
+    ImagePart,
+    Messages,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ToolCall,
+    ToolResult,
+)
+from ..checks import from_base64, from_data_url, item, several, text
+from ..tags import untagged
+from .constants import AUDIO_TYPES, VENDOR
+from .thoughts import PLAIN, part_of
+
+Said = dict[str, Any]
+
+
+def read_messages(messages: Messages | object) -> list[ChatMessage]:
+    """A conversation. Results of tools that follow one another are one turn. Raises ``BadInput`` naming the place."""
+    if not isinstance(messages, list) and (isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Iterable)):
+        raise BadInput('messages must be a list of {"role": …, "content": …}', field="messages")
+    turns: list[ChatMessage] = []
+    called: dict[str, str] = {}
+    for place, message in enumerate(messages):
+        turn = message if isinstance(message, ChatMessage) else _turn(message, f"messages[{place}]", called)
+        for part in turn.parts:
+            if isinstance(part, ToolCall):
+                called[part.id] = part.name
+        if turn.role == "tool" and turns and turns[-1].role == "tool":
+            turns[-1] = ChatMessage("tool", [*turns[-1].parts, *turn.parts])
+        else:
+            turns.append(turn)
+    if not turns:
+        raise BadInput("messages is empty: there is nothing to ask", field="messages")
+    return turns
+
+
+def _turn(message: object, field: str, called: dict[str, str]) -> ChatMessage:
+    rest = dict(item(message, field))
+    role, content = rest.pop("role", None), rest.pop("content", None)
+    match role:
+        case "tool" | "function":  # the latter from before there were tools
+            return ChatMessage("tool", [_result(content, rest, field, called)])
+        case "system" | "developer" | "user":
+            parts = _parts(content, f"{field}.content")
+        case "assistant":
+            parts = _assistant(content, rest, field)
+        case _:
+            raise BadInput(
+                f"{field}.role is {_shown(role)}; it must be system, developer, user, assistant or tool", field=f"{field}.role"
+            )
+    name = rest.pop("name", None)
+    return ChatMessage(role, parts, None if name is None else text(name, f"{field}.name"), left(rest))
+
+
+def _result(content: object, rest: Said, field: str, called: dict[str, str]) -> ToolResult:
+    parts: list[Any] = [] if content is None else _parts(content, f"{field}.content")
+    for place, part in enumerate(parts):
+        if not isinstance(part, (TextPart, ImagePart, FilePart)):
+            where = f"{field}.content[{place}]"
+            raise BadInput(f"{where} is no text, image or file; the result of a tool holds only these", field=where)
+    name = rest.pop("name", None)
+    name = None if name is None else text(name, f"{field}.name")
+    call = rest.pop("tool_call_id", None)
+    if call is None and name is not None:  # a function's result: of the call that was the last by that name
+        call = next((one for one, known in reversed(called.items()) if known == name), None)
+    call = text(call, f"{field}.tool_call_id")
+    return ToolResult(call, parts, name or called.get(call), cache=cache_of(rest), extra=left(rest))
+
+
+def _assistant(content: object, rest: Said, field: str) -> list[Part]:
+    parts: list[Part] = [*_thoughts(rest, field)]
+    parts += [] if content is None else _parts(content, f"{field}.content")
+    refusal = rest.pop("refusal", None)
+    if refusal is not None:
+        parts.append(RefusalPart(text(refusal, f"{field}.refusal")))
+    calls = rest.pop("tool_calls", None)
+    if calls is not None:
+        where = f"{field}.tool_calls"
+        parts += [_call(call, f"{where}[{place}]") for place, call in enumerate(several(calls, where))]
+    old = rest.pop("function_call", None)
+    if old is not None:
+        parts.append(_call({"id": f"function_{field[9:-1]}", "function": old}, field, "function_call"))
+    return parts
+
+
+def _thoughts(rest: Said, field: str) -> list[ReasoningPart]:
+    details = rest.pop("reasoning_details", None)
+    plain = [rest.pop(name) for name in PLAIN if isinstance(rest.get(name), str)]
+    if details:
+        where = f"{field}.reasoning_details"
+        return [part_of(one, f"{where}[{place}]") for place, one in enumerate(several(details, where))]
+    return [ReasoningPart(words) for words in plain[:1] if words]
+
+
+def _custom(said: Said, field: str) -> ToolCall:
+    """The call of a tool of free text."""
+    where = f"{field}.custom"
+    custom = dict(item(said.pop("custom", None), where))
+    name, free = text(custom.pop("name", None), f"{where}.name"), text(custom.pop("input", None), f"{where}.input")
+    call = text(said.pop("id", None), f"{field}.id")
+    for more in ("type", "index"):
+        said.pop(more, None)
+    return ToolCall(call, name, free, extra=left(said, "custom", custom), kind="custom")
+
+
+def _call(value: object, field: str, inside: str = "function") -> ToolCall:
+    said = dict(item(value, field))
+    if said.get("type") == "custom":
+        return _custom(said, field)
+    function = dict(item(said.pop("function", None), f"{field}.{inside}"))
+    if said.pop("type", "function") != "function":
+        raise BadInput(f"{field}.type must be function: calls of other tools cannot be handed on", field=f"{field}.type")
+    said.pop("index", None)
+    opaque = None
+    match said.get("extra_content"):
+        case {"google": {"thought_signature": str(signature)}}:
+            opaque = untagged(signature, VENDOR)
+            del said["extra_content"]
+    name, arguments = text(function.pop("name", None), f"{field}.{inside}.name"), function.pop("arguments", None)
+    return ToolCall(
+        text(said.pop("id", None), f"{field}.id"),
+        name,
+        "" if arguments is None else text(arguments, f"{field}.{inside}.arguments"),
+        opaque,
+        cache_of(said),
+        left(said, "function", function),
+    )
+
+
+def _parts(content: object, field: str) -> list[Part]:
+    if isinstance(content, str):
+        return [TextPart(content)] if content else []
+    if not isinstance(content, (list, tuple)):
+        kind = "missing" if content is None else type(content).__name__
+        raise BadInput(f"{field} is {kind}; it must be text or a list of parts", field=field)
+    return [_part(part, f"{field}[{place}]") for place, part in enumerate(content)]
+
+
+def _part(value: object, field: str) -> Part:
+    said = dict(item(value, field))
+    match said.pop("type", None):
+        case "text" | "input_text" | "output_text":
+            return TextPart(text(said.pop("text", None), f"{field}.text"), cache_of(said), left(said))
+        case "image_url":
+            return _image(said, field)
+        case "input_audio":
+            return _audio(said, field)
+        case "file":
+            return _file(said, field)
+        case "refusal":
+            return RefusalPart(text(said.pop("refusal", None), f"{field}.refusal"))
+        case "thinking":
+            return _mistral(said, field)
+        case kind:
+            raise BadInput(
+                f"{field}.type is {_shown(kind)}; it must be text, image_url, input_audio or file", field=f"{field}.type"
+            )
+
+
+def _mistral(said: Said, field: str) -> ReasoningPart:
+    """Mistral's thoughts, which are parts of the content."""
+    where = f"{field}.thinking"
+    thoughts = [item(one, f"{where}[{place}]") for place, one in enumerate(several(said.get("thinking"), where))]
+    return ReasoningPart("".join(text(one.get("text"), f"{where}[{place}].text") for place, one in enumerate(thoughts)))
+
+
+def _image(said: Said, field: str) -> ImagePart:
+    inner, where = said.pop("image_url", None), f"{field}.image_url"
+    image = {"url": inner} if isinstance(inner, str) else dict(item(inner, where))
+    url, detail = text(image.pop("url", None), f"{where}.url"), image.pop("detail", None)
+    detail = None if detail is None else text(detail, f"{where}.detail")
+    part = ImagePart(url, detail=detail, cache=cache_of(said), extra=left(said, "image_url", image))
+    if url.startswith("data:"):
+        part.url = None
+        part.media_type, part.data = from_data_url(url, f"{where}.url")
+    return part
+
+
+def _audio(said: Said, field: str) -> AudioPart:
+    where = f"{field}.input_audio"
+    audio = dict(item(said.pop("input_audio", None), where))
+    form = text(audio.pop("format", None), f"{where}.format")
+    data = from_base64(audio.pop("data", None), f"{where}.data")
+    return AudioPart(data, AUDIO_TYPES.get(form, f"audio/{form}"), left(said, "input_audio", audio))
+
+
+def _file(said: Said, field: str) -> FilePart:
+    where = f"{field}.file"
+    file = dict(item(said.pop("file", None), where))
+    name, known, data = (file.pop(key, None) for key in ("filename", "file_id", "file_data"))
+    part = FilePart(name=None if name is None else text(name, f"{where}.filename"), cache=cache_of(said))
+    part.extra = left(said, "file", file)
+    if known is not None:
+        part.id = text(known, f"{where}.file_id")
+        return part
+    words = text(data, f"{where}.file_data")
+    if words.startswith(("https://", "http://")):  # as OpenRouter takes it
+        part.url = words
+    elif words.startswith("data:"):
+        part.media_type, part.data = from_data_url(words, f"{where}.file_data")
+    else:
+        part.data = from_base64(words, f"{where}.file_data")
+        part.media_type = "application/pdf" if part.data.startswith(b"%PDF") else "application/octet-stream"
+    return part
+
+
+def cache_of(said: Said) -> str | None:
+    """The mark of caching that OpenRouter and others take; one of another shape stays what this wire alone knows."""
+    match said.get("cache_control"):
+        case {"type": "ephemeral", **more} if not more or more in ({"ttl": "5m"}, {"ttl": "1h"}):
+            del said["cache_control"]
+            return str(more.get("ttl", "5m"))
+    return None
+
+
+def left(said: Said, inside: str = "", more: Said | None = None) -> Said | None:
+    """What is left of an object, and of the object inside it by that name: what this wire alone knows."""
+    if not said and not more:  # as nearly always
+        return None
+    rest = {name: value for name, value in said.items() if value is not None}
+    kept = {name: value for name, value in (more or {}).items() if value is not None}
+    return {**rest, inside: kept} if kept else rest or None
+
+
+def _shown(value: object) -> str:
+    return "missing" if value is None else repr(redact(str(value), 40))

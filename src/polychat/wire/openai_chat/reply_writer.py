@@ -1,0 +1,321 @@
+"""The half that answers: events as a reply, whole or as it comes."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from math import ceil
+from typing import Any
+
+from ...errors import Truncated
+from ...events import Citation, Event, Finish, Logprobs, Media, Reasoning, Refusal, Start, Text, ToolCallPiece, Usage
+from ...types import ChatRequest, Opaque
+from ..answering import Writer
+from ..checks import data_url
+from ..faults import Fault, fault_of
+from ..framing import data_line
+from ..json_text import encoded
+from ..reading import nearest
+from ..sites.deltas import is_finished
+from ..tags import tagged
+from .constants import VENDOR
+from .errors import error_object, write_fault
+from .request_writer import signature_of
+from .thoughts import Told, message_fields
+from .usage import usage_object
+
+Object = dict[str, Any]
+
+_ENDS = {"refusal": "content_filter", "pause": "length"}
+"""What clients of this wire understand of the ends it has no word for: a pause too wants to be asked to go on."""
+
+
+def writer(request: ChatRequest, id: str, created: int, model: str | None = None) -> Writer:  # noqa: A002  # the wire's own word
+    """What writes the answer to ``request``: chunks if it asked for a stream, else one object."""
+    head = (f"chatcmpl-{id}", created, request.model if model is None else model)
+    return Chunks(*head, usage=bool(request.stream_usage)) if request.stream else Whole(*head)
+
+
+class Chunks:
+    """A streamed answer. A failure is an error in place of the end: there is no ``[DONE]`` then."""
+
+    streams = True
+    status = 200
+    content_type = "text/event-stream"
+
+    def __init__(self, id: str, created: int, model: str, *, usage: bool) -> None:  # noqa: A002
+        self.headers: list[tuple[str, str]] = [("cache-control", "no-cache")]
+        self._frame: Object = {"id": id, "object": "chat.completion.chunk", "created": created, "model": model}
+        opening = encoded({**self._frame, "choices": []})[:-2]  # without the list's bracket and the object's
+        self._head = b"data: " + opening + b'{"index":0,"delta":{"content":'
+        self._tail = b'},"logprobs":null,"finish_reason":null}]' + (b',"usage":null' if usage else b"") + b"}\n\n"
+        self._wants_usage = usage
+        self._usage: Usage | None = None
+        self._begun: set[int] = set()
+        self._called: dict[int, set[int]] = {}
+        """Of each choice, the calls that have no arguments yet."""
+        self._notes: dict[int, int] = {}
+        """Of each choice, how many annotations it has."""
+        self._images: dict[int, int] = {}
+        self._thoughts: dict[int, Told] = {}
+
+    def write(self, events: list[Event]) -> bytes:
+        written: list[bytes] = []
+        for event in events:
+            if type(event) is Text and event.choice == 0 and 0 in self._begun:
+                written += (self._head, encoded(event.text), self._tail)
+            else:
+                written.append(self._write(event))
+        return b"".join(written)
+
+    def end(self) -> bytes:
+        return b""
+
+    def _write(self, event: Event) -> bytes:
+        match event:
+            case Usage():
+                self._usage = event
+            case Start():
+                pass
+            case Finish():
+                return self._finish(event)
+            case _:
+                return self._opened(event.choice) + self._said(event)
+        return b""
+
+    def _opened(self, choice: int) -> bytes:
+        if choice in self._begun:
+            return b""
+        self._begun.add(choice)
+        return self._chunk({"role": "assistant", "content": ""}, choice)
+
+    def _said(self, event: Any) -> bytes:
+        match event:
+            case Logprobs():
+                return self._chunk({}, event.choice, logprobs={"content": event.tokens, "refusal": None})
+            case Reasoning():
+                deltas = self._thoughts.setdefault(event.choice, Told()).deltas(event)
+                return b"".join(self._chunk(delta, event.choice) for delta in deltas)
+            case ToolCallPiece():
+                bare = self._called.setdefault(event.choice, set())
+                if event.arguments or event.kind != "function":
+                    bare.discard(event.index)
+                elif event.id is not None:
+                    bare.add(event.index)
+            case Citation():
+                place = self._notes.get(event.choice, 0)
+                self._notes[event.choice] = place + 1
+                # OpenAI's client puts entries of lists together by it, and fails without one.
+                return self._chunk({"annotations": [{"index": place, **_citation(event)}]}, event.choice)
+            case Media(media_type=kind) if kind.startswith("image/"):
+                place = self._images.get(event.choice, 0)
+                self._images[event.choice] = place + 1
+                return self._chunk({"images": [{"index": place, **_image(event)}]}, event.choice)
+        return self._chunk(delta_of(event), event.choice)
+
+    def _chunk(self, delta: Object, choice: int, reason: str | None = None, logprobs: Object | None = None) -> bytes:
+        said = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
+        usage = {"usage": None} if self._wants_usage else {}
+        return data_line(encoded({**self._frame, "choices": [said], **usage}))
+
+    def _finish(self, finish: Finish) -> bytes:
+        if finish.verdict != "complete":
+            return data_line(encoded(error_object(error_of_finish(finish))))
+        chunks = []
+        reasons = {**dict.fromkeys(sorted(self._begun)), **(finish.others or {}), 0: finish.reason}
+        for choice, reason in reasons.items():
+            chunks.append(self._opened(choice))
+            if choice in self._thoughts:
+                chunks += [self._chunk(delta, choice) for delta in self._thoughts[choice].end()]
+            bare = self._called.get(choice, ()) if is_finished(reason) else ()
+            # Clients read what comes as JSON: of a call without arguments too.
+            chunks += [
+                self._chunk({"tool_calls": [piece_of(ToolCallPiece(index, None, None, "{}"))]}, choice) for index in bare
+            ]
+            chunks.append(self._chunk({}, choice, reason_of(reason, called=choice in self._called)))
+        if self._wants_usage:
+            chunks.append(data_line(encoded({**self._frame, "choices": [], "usage": usage_object(self._usage)})))
+        return b"".join([*chunks, b"data: [DONE]\n\n"])
+
+
+def delta_of(event: Event) -> Object:
+    """What a piece is in a chunk's delta."""
+    match event:
+        case Text():
+            return {"content": event.text}
+        case ToolCallPiece():
+            return {"tool_calls": [piece_of(event)]}
+        case Refusal():
+            return {"refusal": event.text}
+        case Media(media_type=kind) if not kind.startswith("image/"):
+            return {"audio": _sound(event)}
+        case Media():
+            return {"images": [_image(event)]}
+        case Citation():
+            return {"annotations": [_citation(event)]}
+    return {}
+
+
+def piece_of(piece: ToolCallPiece) -> Object:
+    """A piece of a call, of a function's or of a tool's that takes free text."""
+    custom = piece.kind == "custom"
+    kind, what = ("custom", "input") if custom else ("function", "arguments")
+    said: Object = {"index": piece.index}
+    if piece.id is not None:
+        said |= {"id": piece.id, "type": kind}
+    name = {} if piece.name is None else {"name": piece.name}
+    said[kind] = {**name, what: piece.arguments}
+    if piece.opaque is not None:
+        said["extra_content"] = signature_of(tagged(piece.opaque, VENDOR))
+    return said
+
+
+def _image(media: Media) -> Object:
+    return {"type": "image_url", "image_url": {"url": data_url(media.media_type, media.data)}}
+
+
+def _sound(media: Media) -> Object:
+    return {"id": "audio", "data": b64encode(media.data).decode(), "transcript": "", "expires_at": 0}
+
+
+def _citation(source: Citation) -> Object:
+    place = {"start_index": source.start or 0, "end_index": source.end or 0}
+    said = {"url": source.url, "title": source.title, **place, **({"content": source.snippet} if source.snippet else {})}
+    return {"type": "url_citation", "url_citation": said}
+
+
+def reason_of(reason: str | None, *, called: bool) -> str:
+    """The end in OpenAI's words, of which there are four; where the backend ended without any, a plain one.
+
+    Clients run tools where it is ``tool_calls``: a plain end behind calls is that, whatever the backend calls it.
+    """
+    if reason is None or reason == "stop":
+        return "tool_calls" if called else "stop"
+    common = nearest(reason)
+    if common == "stop" and called:
+        return "tool_calls"
+    return _ENDS.get(common, common)
+
+
+def refusal_headers(fault: Fault) -> list[tuple[str, str]]:
+    return [] if fault.retry_after is None else [("retry-after", str(max(0, ceil(fault.retry_after))))]
+
+
+def error_of_finish(finish: Finish | None) -> Fault:
+    """What an answer that did not come to its end is told as."""
+    return fault_of(finish.error if finish is not None and finish.error is not None else Truncated("the answer was cut"))
+
+
+class _Message:
+    """One answer as it comes together."""
+
+    def __init__(self) -> None:
+        self.thoughts: dict[int, tuple[list[str], list[Opaque]]] = {}
+        self.texts: list[str] = []
+        self.refusals: list[str] = []
+        self.call_info: list[Object] = []
+        self.images: list[Object] = []
+        self.sound: Object | None = None
+        self.calls: list[Object] = []
+        self.arguments: list[list[str]] = []
+        """Of each call, to be joined."""
+        self.logprobs: list[Object] = []
+
+    def take(self, event: Event) -> None:
+        match event:
+            case Text():
+                self.texts.append(event.text)
+            case Reasoning():
+                texts, opaques = self.thoughts.setdefault(event.block, ([], []))
+                texts.append(event.text)
+                opaques += [] if event.opaque is None else [event.opaque]
+            case ToolCallPiece():
+                self._call(event)
+            case Refusal():
+                self.refusals.append(event.text)
+            case Citation():
+                self.call_info.append(_citation(event))
+            case Logprobs():
+                self.logprobs += event.tokens
+            case Media(media_type=kind) if not kind.startswith("image/"):
+                self.sound = _sound(event)
+            case Media():
+                self.images.append(_image(event))
+
+    def _call(self, piece: ToolCallPiece) -> None:
+        while len(self.calls) <= piece.index:
+            custom = piece.kind == "custom"
+            kind, what = ("custom", "input") if custom else ("function", "arguments")
+            self.calls.append({"id": "", "type": kind, kind: {"name": "", what: ""}})
+            self.arguments.append([])
+        call = self.calls[piece.index]
+        call["id"] = piece.id or call["id"]
+        inner = call[call["type"]]
+        inner["name"] = piece.name or inner["name"]
+        self.arguments[piece.index].append(piece.arguments)
+        if piece.opaque is not None:
+            call["extra_content"] = signature_of(tagged(piece.opaque, VENDOR))
+
+    def choice(self, number: int, reason: str | None) -> Object:
+        """The choice that it became."""
+        said: Object = {"role": "assistant", "content": "".join(self.texts) if self.texts else None}
+        if self.thoughts:
+            said |= message_fields(
+                [("".join(texts), opaques[-1] if opaques else None) for texts, opaques in self.thoughts.values()]
+            )
+        said["refusal"] = "".join(self.refusals) if self.refusals else None
+        for call, pieces in zip(self.calls, self.arguments, strict=True):
+            written = "".join(pieces)
+            if call["type"] == "custom":
+                call["custom"]["input"] = written
+            else:  # clients read it as JSON at once
+                call["function"]["arguments"] = written or ("{}" if is_finished(reason) else "")
+        more = {"annotations": self.call_info, "images": self.images, "audio": self.sound, "tool_calls": self.calls}
+        said |= {name: value for name, value in more.items() if value}
+        logprobs = {"content": self.logprobs, "refusal": None} if self.logprobs else None
+        end = reason_of(reason, called=bool(self.calls))
+        return {"index": number, "message": said, "logprobs": logprobs, "finish_reason": end}
+
+
+class Whole:
+    """An answer in one object, which is made at its end; a failure is an error with its own status."""
+
+    streams = False
+    content_type = "application/json"
+
+    def __init__(self, id: str, created: int, model: str) -> None:  # noqa: A002
+        self.status = 200
+        self.headers: list[tuple[str, str]] = []
+        self._frame: Object = {"id": id, "object": "chat.completion", "created": created, "model": model}
+        self._messages: dict[int, _Message] = {}
+        self._usage: Usage | None = None
+        self._finish: Finish | None = None
+
+    def write(self, events: list[Event]) -> bytes:
+        for event in events:
+            match event:
+                case Usage():
+                    self._usage = event
+                case Finish():
+                    self._finish = event
+                case Start():
+                    pass
+                case _:
+                    if (message := self._messages.get(event.choice)) is None:
+                        message = self._messages[event.choice] = _Message()
+                    message.take(event)
+        return b""
+
+    def end(self) -> bytes:
+        finish = self._finish
+        if finish is None or finish.verdict != "complete":
+            return self._refuse(error_of_finish(finish))
+        reasons = {0: finish.reason, **(finish.others or {})}
+        numbers = sorted({*reasons, *self._messages})
+        choices = [(self._messages.get(number) or _Message()).choice(number, reasons.get(number)) for number in numbers]
+        usage = usage_object(self._usage)
+        return encoded({**self._frame, "choices": choices, **({} if usage is None else {"usage": usage})})
+
+    def _refuse(self, fault: Fault) -> bytes:
+        self.status = fault.status
+        self.headers += refusal_headers(fault)
+        return write_fault(fault)

@@ -1,0 +1,49 @@
+"""Answers that are no 2xx, and failures told inside a reply."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..faults import Fault, kind_of, recognized
+from ..json_text import decoded, encoded
+from .constants import ERRORS, KINDS, Object
+
+
+def told(fault: Fault) -> Object:
+    """The ``error`` object that says it."""
+    kind, code = ERRORS[fault.kind]
+    if code is None or KINDS.get(fault.code or "") == fault.kind:
+        code = fault.code or code  # another API's word is none that clients decide by
+    return {"type": kind, "code": code, "message": fault.message, "param": fault.param}
+
+
+def write_fault(fault: Fault) -> bytes:
+    try:
+        return encoded({"error": told(fault)})
+    except ValueError:  # half a surrogate pair in foreign text
+        fault.message = fault.message.encode("utf-8", "replace").decode()
+        return encoded({"error": {**told(fault), "code": None, "param": None}})
+
+
+def read_fault(status: int, body: bytes) -> Fault:
+    """What ``body`` says went wrong; where it says nothing, what ``status`` does. Never raises."""
+    try:
+        value = decoded(body)
+    except ValueError:
+        value = None
+    if isinstance(value, dict):
+        return fault_of_error(value.get("error", value), status)
+    return recognized(Fault(body[:4_000].decode("utf-8", "replace"), kind_of(status), status))
+
+
+def fault_of_error(error: Any, status: int = 500) -> Fault:
+    """An ``error`` of any shape that servers of this API give it."""
+    if not isinstance(error, dict):
+        return recognized(Fault(error if isinstance(error, str) else "", kind_of(status), status))
+    said = {name: value for name in ("message", "code", "type", "param", "detail") if isinstance(value := error.get(name), str)}
+    kind = KINDS.get(said.get("code", ""))
+    if kind is None and kind_of(status) in ("invalid_request", "server"):
+        kind = KINDS.get(said.get("type", ""))
+    message = said.get("message") or said.get("detail", "")
+    fault = Fault(message, kind or kind_of(status), status, said.get("code"), said.get("param"))
+    return recognized(fault, said.get("type"))

@@ -1,0 +1,253 @@
+"""Items of ``input`` as turns of a conversation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...errors import BadInput
+from ...types import (
+    AudioPart,
+    ChatMessage,
+    FilePart,
+    HostedTool,
+    ImagePart,
+    Opaque,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    Role,
+    TextPart,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
+from ..adapting import flat
+from ..checks import bad, from_base64, from_data_url, optional_text, record, rest, several, text
+from .actions import ACTIONS, RESULTS, arguments_of, call_id_of, is_action, words_of
+from .constants import Object
+from .sealed import call_of, item_id, unsealed, whole_item
+from .tools import read_tools
+
+_AUDIO = {"mp3": "audio/mpeg"}
+_ITEM = ("type", "id", "status")
+"""The backend's own name of an item and how far it got: nothing to whoever gets the item whole."""
+
+
+class Conversation:
+    """Reads items one after the other. What the assistant says, thinks and calls is one turn, until another speaks."""
+
+    def __init__(self) -> None:
+        self.turns: list[ChatMessage] = []
+        self.tools: list[Tool | HostedTool] = []
+        """Tools that are named amid the conversation."""
+        self._spoken = False
+        """The assistant's turn has a message, whose extra is the turn's."""
+        self._calls: dict[str, ToolCall] = {}
+        self._hosted: set[str] = set()
+        """The ids of calls that the backend carried out itself."""
+        self._signatures: dict[str, Opaque] = {}
+
+    def read(self, item: object, where: str) -> None:
+        """Take one item. Raises ``BadInput`` naming the field."""
+        value = record(item, where)
+        kind = optional_text(value.get("type"), f"{where}.type") or ("message" if "role" in value else "item_reference")
+        match kind:
+            case "message":
+                self._message(value, where)
+            case "function_call":
+                self._call(value, where, "arguments", "function")
+            case "custom_tool_call":
+                self._call(value, where, "input", "custom")
+            case "function_call_output" | "custom_tool_call_output":
+                self._result(value, where)
+            case "additional_tools":
+                self.tools += read_tools(value.get("tools"), f"{where}.tools")
+            case kind if kind in ACTIONS and is_action(value):
+                self._action(value, where)
+            case kind if kind in RESULTS and self._answers(value):
+                self._outcome(value, where)
+            case "reasoning":
+                self._thought(value, where)
+            case _:
+                if kind == "item_reference":
+                    text(value.get("id"), f"{where}.id")
+                if isinstance(call := value.get("call_id"), str):
+                    self._hosted.add(call)
+                # What only the backend that made it understands, whoever of the two made it.
+                self._assistant().parts.append(ReasoningPart(opaque=whole_item({**value, "type": kind}, where)))
+
+    def _message(self, item: Object, where: str) -> None:
+        role, extra = item.get("role"), rest(item, (*_ITEM, "role", "content"))
+        parts = parts_of(item.get("content"), f"{where}.content")
+        if role == "assistant":
+            turn = self._assistant()
+            if self._spoken and turn.extra != extra:
+                turn = self._new("assistant")
+            turn.parts += parts
+            turn.extra, self._spoken = extra, True
+        elif role in ("user", "system", "developer"):
+            turn = self._new(role)
+            turn.parts, turn.extra = parts, extra
+        else:
+            raise bad(f"{where}.role", "user, assistant, system or developer", role)
+
+    def _call(self, item: Object, where: str, of: str, kind: str) -> None:
+        """A call whose arguments stand in the field ``of``."""
+        group = optional_text(item.get("namespace"), f"{where}.namespace")
+        name = text(item.get("name"), f"{where}.name")
+        call = ToolCall(
+            text(item.get("call_id"), f"{where}.call_id"),
+            name if not group else flat(group, name),
+            text(item.get(of), f"{where}.{of}"),
+            extra=rest(item, (*_ITEM, "call_id", "name", of)),
+            kind=kind,
+        )
+        self._take_call(call)
+
+    def _action(self, item: Object, where: str) -> None:
+        kind = item["type"]
+        try:
+            self._take_call(ToolCall(call_id_of(item) or "", ACTIONS[kind], arguments_of(item), kind=kind))
+        except (ValueError, TypeError) as error:
+            raise BadInput(f"{where} holds what JSON cannot carry: {error}", field=where) from error
+
+    def _take_call(self, call: ToolCall) -> None:
+        call.opaque = self._signatures.pop(call.id, None)
+        self._calls[call.id] = call
+        self._assistant().parts.append(call)
+
+    def _answers(self, item: Object) -> bool:
+        """Whether it is the result of an action that the client carried out, and not of one that the backend did."""
+        call = _answered(item)
+        return call is not None and call not in self._hosted
+
+    def _outcome(self, item: Object, where: str) -> None:
+        call = _answered(item) or ""
+        if item["type"] == "tool_search_output":
+            self.tools += read_tools(item.get("tools") or [], f"{where}.tools")
+        match item.get("output"):
+            case {"type": "computer_screenshot", "image_url": str()} as shot:
+                parts: list[Any] = [_image(record(shot, f"{where}.output"), f"{where}.output")]
+            case _:
+                parts = [TextPart(words_of(item))]
+        self._answer(ToolResult(call, parts, ACTIONS[RESULTS[item["type"]]], extra=dict(item)))
+
+    def _answer(self, result: ToolResult) -> None:
+        turn = self.turns[-1] if self.turns and self.turns[-1].role == "tool" else self._new("tool")
+        turn.parts.append(result)
+
+    def _result(self, item: Object, where: str) -> None:
+        call = text(item.get("call_id"), f"{where}.call_id")
+        parts: list[Any] = parts_of(item.get("output"), f"{where}.output")
+        for at, part in enumerate(parts):
+            if not isinstance(part, TextPart | ImagePart | FilePart):
+                raise bad(f"{where}.output[{at}].type", "input_text, input_image or input_file", None)
+        name = optional_text(item.get("name"), f"{where}.name")
+        extra = rest(item, (*_ITEM, "call_id", "output"))
+        if call in self._calls:
+            name = self._calls[call].name  # the whole one, group and all
+        elif item["type"] != "function_call_output":
+            extra = {**(extra or {}), "type": item["type"]}
+        self._answer(ToolResult(call, parts, name, extra=extra))
+
+    def _thought(self, item: Object, where: str) -> None:
+        summary = _texts(item.get("summary"), f"{where}.summary")
+        told = _texts(item.get("content"), f"{where}.content")
+        content = optional_text(item.get("encrypted_content"), f"{where}.encrypted_content")
+        if content is not None and (signed := call_of(content)) is not None:
+            self._signature(signed[0], unsealed(signed[1]))
+            return
+        opaque: Opaque | None = None
+        if content is not None:
+            opaque = unsealed(content, item.get("id"))
+        elif item_id(item.get("id")) is not None:
+            opaque = whole_item(item, where, redacted=False)  # the backend has it in store, under its id
+        extra = rest(item, (*_ITEM, "summary", "content", "encrypted_content"))
+        if told and summary:
+            extra = {**(extra or {}), "summary": item["summary"]}
+        self._assistant().parts.append(ReasoningPart("\n\n".join(told or summary), opaque, extra))
+
+    def _signature(self, call: str, opaque: Opaque) -> None:
+        if call in self._calls:
+            self._calls[call].opaque = opaque
+        else:
+            self._signatures[call] = opaque
+
+    def _assistant(self) -> ChatMessage:
+        return self.turns[-1] if self.turns and self.turns[-1].role == "assistant" else self._new("assistant")
+
+    def _new(self, role: Role) -> ChatMessage:
+        self._spoken = False
+        self.turns.append(ChatMessage(role, []))
+        return self.turns[-1]
+
+
+def _answered(item: Object) -> str | None:
+    """The call that a result belongs to."""
+    name = item.get("approval_request_id") or item.get("call_id") or item.get("id")
+    return name if isinstance(name, str) else None
+
+
+def parts_of(content: object, where: str) -> list[Part]:
+    """What a message or the output of a tool holds. Raises ``BadInput``."""
+    if isinstance(content, str):
+        return [TextPart(content)] if content else []
+    return [_part(record(item, f"{where}[{at}]"), f"{where}[{at}]") for at, item in enumerate(several(content, where))]
+
+
+def _part(part: Object, where: str) -> Part:
+    match part.get("type"):
+        case "input_text" | "output_text" | "text" | "summary_text" | "reasoning_text":
+            empty = [name for name in ("annotations", "logprobs") if part.get(name) == []]
+            return TextPart(text(part.get("text"), f"{where}.text"), extra=rest(part, ("type", "text", *empty)))
+        case "refusal":
+            return RefusalPart(text(part.get("refusal"), f"{where}.refusal"))
+        case "input_image":
+            return _image(part, where)
+        case "input_audio":
+            sound = record(part.get("input_audio"), f"{where}.input_audio")
+            form = text(sound.get("format"), f"{where}.input_audio.format")
+            data = from_base64(text(sound.get("data"), f"{where}.input_audio.data"), f"{where}.input_audio.data")
+            return AudioPart(data, _AUDIO.get(form, f"audio/{form}"), rest(part, ("type", "input_audio")))
+        case "input_file":
+            return _file(part, where)
+        case kind:
+            raise bad(f"{where}.type", "a kind of content that is known here", kind)
+
+
+def _image(part: Object, where: str) -> ImagePart | FilePart:
+    detail = optional_text(part.get("detail"), f"{where}.detail")
+    if part.get("image_url") is None and part.get("file_id") is not None:
+        held = text(part["file_id"], f"{where}.file_id")
+        return FilePart(id=held, extra={"type": "input_image", **(rest(part, ("type", "file_id")) or {})})
+    url = text(part.get("image_url"), f"{where}.image_url")
+    image = ImagePart(detail=None if detail == "auto" else detail, extra=rest(part, ("type", "image_url", "detail")))
+    if url.startswith("data:"):
+        image.media_type, image.data = from_data_url(url, f"{where}.image_url")
+    else:
+        image.url = url
+    return image
+
+
+def _file(part: Object, where: str) -> FilePart:
+    extra = rest(part, ("type", "filename", "file_url", "file_data", "file_id"))
+    file = FilePart(name=optional_text(part.get("filename"), f"{where}.filename"), extra=extra)
+    file.id = optional_text(part.get("file_id"), f"{where}.file_id")
+    file.url = optional_text(part.get("file_url"), f"{where}.file_url")
+    data = optional_text(part.get("file_data"), f"{where}.file_data")
+    if sum(value is not None for value in (file.id, file.url, data)) != 1:
+        raise bad(where, "a file with one of file_data, file_url and file_id", part)
+    if data is not None:
+        if data.startswith("data:"):
+            file.media_type, file.data = from_data_url(data, f"{where}.file_data")
+        else:
+            file.data, file.media_type = from_base64(data, f"{where}.file_data"), "application/pdf"
+    return file
+
+
+def _texts(value: object, where: str) -> list[str]:
+    if value is None:
+        return []
+    return [
+        text(record(item, f"{where}[{at}]").get("text"), f"{where}[{at}].text") for at, item in enumerate(several(value, where))
+    ]

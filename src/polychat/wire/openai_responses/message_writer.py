@@ -1,0 +1,164 @@
+"""Turns of a conversation as items of ``input``."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+
+from ...types import (
+    AudioPart,
+    ChatMessage,
+    FilePart,
+    ImagePart,
+    Opaque,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ToolCall,
+    ToolResult,
+)
+from ..adapting import apart as apart_of
+from ..checks import data_url
+from ..tags import tagged
+from .actions import ACTIONS, CUSTOM, RESULTS, result_of
+from .actions import item_of as action_of
+from .constants import VENDOR, Object
+from .sealed import item_of, made_up, of_call
+
+AUDIO = {"audio/mpeg": "mp3", "audio/mp3": "mp3", "audio/x-wav": "wav", "audio/wave": "wav"}
+_ENDINGS = {"application/pdf": "pdf", "text/plain": "txt", "text/markdown": "md", "application/json": "json"}
+
+
+def apart(turns: list[ChatMessage], *, own: bool) -> tuple[str | None, list[ChatMessage]]:
+    """The instructions, and the turns that are left: a system turn of one text before all others is what they are.
+
+    Unless, where the ask is of this wire (``own``), it says more than can be said of instructions.
+    """
+    match turns:
+        case [ChatMessage(role="system", parts=[TextPart(text=str(text), extra=more)], extra=extra), _, *_] if not (
+            own and (more or extra)
+        ):
+            return text, turns[1:]
+    return None, turns
+
+
+class Items:
+    """Writes turns as items. ``own`` says that they were read from this wire: then what only it knows goes back too."""
+
+    def __init__(self, vendor: str, *, own: bool) -> None:
+        self._vendor = vendor
+        self._own = own
+        self._kinds: dict[str, str] = {}
+        """Of the calls so far, by their ids, those that are no functions: their results are of kinds of their own."""
+
+    def of(self, turns: list[ChatMessage]) -> list[Object]:
+        return [item for turn in turns for item in self._turn(turn)]
+
+    def _turn(self, turn: ChatMessage) -> Iterator[Object]:
+        if turn.role == "tool":
+            yield from (self._result(part) for part in turn.parts if isinstance(part, ToolResult))
+        elif turn.role == "assistant":
+            yield from self._assistant(turn)
+        else:
+            yield self._message(turn, turn.parts)
+
+    def _message(self, turn: ChatMessage, parts: Sequence[Part]) -> Object:
+        message: Object = {"type": "message", "role": turn.role, "content": self._content(parts, turn.role)}
+        return self._with(turn.extra, message)
+
+    def _assistant(self, turn: ChatMessage) -> Iterator[Object]:
+        """Neighbouring texts are one message; reasoning and calls are items between them."""
+        said: list[Part] = []
+        for part in turn.parts:
+            if isinstance(part, ReasoningPart | ToolCall):
+                if said:
+                    yield self._message(turn, said)
+                    said = []
+                yield from self._thought(part) if isinstance(part, ReasoningPart) else self._call(part)
+            else:
+                said.append(part)
+        if said or not turn.parts:
+            yield self._message(turn, said)
+
+    def _thought(self, part: ReasoningPart) -> Iterator[Object]:
+        opaque = part.opaque if part.opaque is not None and part.opaque.vendor == self._vendor else None
+        summary = [{"type": "summary_text", "text": part.text}] if part.text else []
+        if opaque is None:
+            # OpenAI takes back only what it encrypted; servers that think in the open want their thoughts as text, with an id.
+            if self._vendor != VENDOR and part.text:
+                content = [{"type": "reasoning_text", "text": part.text}]
+                yield {"type": "reasoning", "id": made_up("", 0), "summary": [], "content": content}
+        elif (item := item_of(opaque)) is not None:
+            yield item
+        else:
+            named = {} if opaque.id is None else {"id": opaque.id}
+            item = {"type": "reasoning", **named, "summary": summary, "encrypted_content": opaque.data}
+            yield self._with(part.extra, item)
+
+    def _call(self, call: ToolCall) -> Iterator[Object]:
+        if call.opaque is not None and call.opaque.vendor == self._vendor:
+            yield {"type": "reasoning", "summary": [], "encrypted_content": of_call(call.id, _signature(call.opaque))}
+        if call.kind in ACTIONS:
+            self._kinds[call.id] = call.kind
+            yield self._with(call.extra, action_of(call))
+            return
+        name = apart_of((call.extra or {}).get("namespace") if self._own else None, call.name)
+        said: Object = {"type": "function_call", "call_id": call.id, "name": name, "arguments": call.arguments or "{}"}
+        if call.kind == "custom":
+            self._kinds[call.id] = call.kind
+            said = {"type": CUSTOM, "call_id": call.id, "name": name, "input": call.arguments}
+        yield self._with(call.extra, said)
+
+    def _result(self, result: ToolResult) -> Object:
+        kind = self._kinds.get(result.id)
+        if self._own and result.extra and result.extra.get("type") in RESULTS:
+            return dict(result.extra)
+        if kind in ACTIONS:
+            return result_of(result, kind)
+        output = self._content(result.parts, "tool")
+        type_ = "function_call_output" if kind is None else f"{CUSTOM}_output"
+        return self._with(result.extra, {"type": type_, "call_id": result.id, "output": output})
+
+    def _content(self, parts: Sequence[Part], role: str) -> str | list[Object]:
+        """Text where it is nothing else, which every server understands; else a list of parts."""
+        match parts:
+            case []:
+                return ""
+            case [TextPart(text=str(text), extra=extra)] if text and not (self._own and extra):
+                return text
+        return [self._part(part, role) for part in parts]
+
+    def _part(self, part: Part, role: str) -> Object:
+        match part:
+            case TextPart() if role == "assistant":
+                return self._with(part.extra, {"type": "output_text", "text": part.text, "annotations": []})
+            case TextPart():
+                return self._with(part.extra, {"type": "input_text", "text": part.text})
+            case RefusalPart():
+                return {"type": "refusal", "refusal": part.text}
+            case ImagePart():
+                url = part.url if part.data is None else data_url(part.media_type, part.data)
+                return self._with(part.extra, {"type": "input_image", "image_url": url, "detail": part.detail or "auto"})
+            case AudioPart():
+                form = AUDIO.get(part.media_type) or part.media_type.rpartition("/")[2]
+                sound = {"data": b64encode(part.data).decode(), "format": form}
+                return self._with(part.extra, {"type": "input_audio", "input_audio": sound})
+            case FilePart():
+                return self._with(part.extra, self._file(part))
+        raise TypeError(f"{type(part).__name__} in a turn of the role {role}")  # types.py allows it nowhere
+
+    def _file(self, file: FilePart) -> Object:
+        if file.data is not None:
+            name = file.name or f"document.{_ENDINGS.get(file.media_type or '', 'txt')}"
+            return {"type": "input_file", "filename": name, "file_data": data_url(file.media_type, file.data)}
+        named = {"filename": file.name} if self._own and file.name is not None else {}
+        held = {"file_url": file.url} if file.url is not None else {"file_id": file.id}
+        return {"type": "input_file", **held, **named}
+
+    def _with(self, extra: Object | None, said: Object) -> Object:
+        return {**said, **extra} if self._own and extra else said
+
+
+def _signature(opaque: Opaque) -> str:
+    return opaque.data if opaque.id is None and not opaque.redacted else tagged(opaque, "")

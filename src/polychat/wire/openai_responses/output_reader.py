@@ -1,0 +1,268 @@
+"""Output items, whole or in pieces, as events."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from dataclasses import dataclass
+
+from ...errors import BadInput, BadReply, redact
+from ...events import Citation, Event, Logprobs, Media, Reasoning, Refusal, Text, ToolCallPiece
+from ...types import Opaque
+from ..adapting import flat
+from ..json_text import encoded
+from ..limits import Limits
+from ..reading import unreadable
+from ..sites.deltas import ToolCalls, TooMany
+from .actions import ACTIONS, arguments_of, call_id_of, is_action
+from .constants import Object, count
+from .sealed import call_of, item_id, whole_item
+
+Place = int | None
+"""Of an item among the output, its ``output_index``; some servers give none."""
+
+
+@dataclass(slots=True)
+class _Thought:
+    """A reasoning item. Of its summary and its full text only that which came first is told."""
+
+    block: int
+    kind: str | None = None
+    part: int | None = None
+
+
+class Pieces:
+    """What has been said of the items of one reply. Methods add to ``events``; they raise ``BadReply`` and ``TooMany``."""
+
+    def __init__(self, vendor: str, limits: Limits) -> None:
+        self.begun = False
+        """The reply has items, be they empty."""
+        self.calls = ToolCalls(limits)
+        self.refused = self.answered = False
+        self._vendor = vendor
+        self._limits = limits
+        self._given: set[Place] = set()
+        """Items of which something was told in pieces, so that it is not told again when they come whole."""
+        self._cited: set[Place] = set()
+        self._argued: set[Place] = set()
+        self._thoughts: dict[Place, _Thought] = {}
+        self._blocks = 0
+        self._signatures: dict[str, str] = {}
+        self._ids: set[str] = set()
+
+    @property
+    def said(self) -> bool:
+        return bool(self._given)
+
+    def has(self, place: Place) -> bool:
+        """Something of this item was told."""
+        return place in self._given
+
+    def speaks(self, place: Place) -> None:
+        """A piece of the answer's text, in this item."""
+        self._give(place)
+        self.answered = True
+
+    def added(self, item: Object, place: Place, events: list[Event]) -> None:
+        """An item begins. Only a call is told by that: all else has its own pieces, or is told when it is whole."""
+        self.begun = True
+        if place is None:
+            for known in (self._given, self._cited, self._argued):
+                known.discard(None)
+            self._thoughts.pop(None, None)
+        if (of := _CALLS.get(str(item.get("type")))) is not None:
+            self._call(item, place, events, *of)
+
+    def done(self, item: Object, place: Place, events: list[Event]) -> None:
+        """An item is whole: what was not yet told of it. One that does not say what it is is left out, but for its words."""
+        kind = item.get("type")
+        if not isinstance(kind, str):
+            kind = "message" if item.get("content") else None
+        self.begun = self.begun or kind is not None
+        match kind:
+            case "message":
+                self._message(item, place, events)
+            case "function_call" | "custom_tool_call" as kind:
+                self._call(item, place, events, *_CALLS[kind])
+            case "reasoning":
+                self._reasoning(item, place, events)
+            case "image_generation_call" if isinstance(item.get("result"), str):
+                self._give(place)
+                events.append(_image(item))
+            case str() if is_action(item):
+                self._action(item, place, events)
+            case str():
+                self._hosted(item, place, events)
+
+    def refusal(self, text: str, place: Place, events: list[Event]) -> None:
+        self._give(place)
+        self.refused = True
+        if text:
+            events.append(Refusal(text))
+
+    def thought(self, kind: str, part: int | None, text: str, place: Place, events: list[Event]) -> None:
+        """A piece of the summary or of the full text; parts are set off by an empty line."""
+        thought = self._thought(place)
+        if not text or thought.kind not in (None, kind):
+            return
+        apart = thought.kind is not None and part != thought.part
+        thought.kind, thought.part = kind, part
+        events.append(Reasoning(f"\n\n{text}" if apart else text, None, thought.block))
+
+    def arguments(self, text: str, place: Place, events: list[Event], *, whole: bool = False) -> None:
+        """A piece of a call's arguments, or all of them, which says nothing new where pieces came."""
+        if not text or (whole and place in self._argued):
+            return
+        self._give(place)
+        self._argued.add(place)
+        self._tell(self.calls.take(index=place, arguments=text), events)
+
+    def citation(self, annotation: object, place: Place, events: list[Event]) -> None:
+        """A page the answer rests on. Citations of files have no address: they are not told."""
+        match annotation:
+            case {"type": "url_citation", "url_citation": {"url": str()} as page}:  # in the shape of Chat Completions
+                self.citation({**page, "type": "url_citation"}, place, events)
+            case {"type": "url_citation", "url": str(url), **more}:
+                start, end = count(more.get("start_index")), count(more.get("end_index"))
+                title = more.get("title")
+                if len(self._cited) <= 4 * self._limits.calls:
+                    self._cited.add(place)
+                where = (start, end) if start or end else (None, None)
+                events.append(Citation(title if isinstance(title, str) else "", url, "", *where))
+
+    def _give(self, place: Place) -> None:
+        if place not in self._given:
+            if len(self._given) >= 4 * self._limits.calls:
+                raise TooMany(f"more than {4 * self._limits.calls} items in one reply")
+            self._given.add(place)
+
+    def _thought(self, place: Place) -> _Thought:
+        self._give(place)
+        if place not in self._thoughts:
+            self._thoughts[place] = _Thought(self._blocks)
+            self._blocks += 1
+        return self._thoughts[place]
+
+    def _message(self, item: Object, place: Place, events: list[Event]) -> None:
+        content = item.get("content")
+        told, cited = place in self._given, place in self._cited
+        if isinstance(content, str):
+            content = [{"type": "output_text", "text": content}]
+        for part in content if isinstance(content, list) else []:
+            match part:
+                case {"type": "output_text" | "text", "text": str(text)}:
+                    if not told and text:
+                        self.speaks(place)
+                        events.append(Text(text))
+                        logprobs(part.get("logprobs"), events)
+                    annotations = part.get("annotations")
+                    for annotation in annotations if isinstance(annotations, list) and not cited else []:
+                        self.citation(annotation, place, events)
+                case {"type": "refusal", "refusal": str(text)} if not told:
+                    self.refusal(text, place, events)
+
+    def _call(self, item: Object, place: Place, events: list[Event], of: str, kind: str) -> None:
+        """A call, when it begins and again when it is whole; its arguments stand in the field ``of``."""
+        call_id, name, arguments, group = (item.get(field) for field in ("call_id", "name", of, "namespace"))
+        if isinstance(arguments, dict):
+            arguments = encoded(arguments).decode()
+        if not isinstance(call_id, str) or not isinstance(name, str) or not isinstance(arguments, str | None):
+            raise unreadable(f"a {item['type']} of the reply is not in order: {redact(repr(item))}", {"item": item})
+        if group and isinstance(group, str):
+            name = flat(group, name)
+        if arguments and place in self._argued:
+            arguments = None
+        if arguments:
+            self._argued.add(place)
+        known = place is not None and place in self._given
+        self._give(place)
+        self._ids.add(call_id)
+        signature = self._signatures.pop(call_id, None)
+        opaque = None if signature is None else Opaque(self._vendor, signature)
+        if known:
+            piece = self.calls.take(index=place, arguments=arguments, opaque=opaque)
+        else:
+            piece = self.calls.take(index=place, call_id=call_id, name=name, arguments=arguments, opaque=opaque, kind=kind)
+        self._tell(piece, events)
+
+    def _action(self, item: Object, place: Place, events: list[Event]) -> None:
+        """What the client is to carry out: a call that comes whole."""
+        self._give(place)
+        call, kind = call_id_of(item), item["type"]
+        try:
+            said = arguments_of(item)
+        except (ValueError, TypeError) as error:
+            raise unreadable(f"an item of the reply cannot be kept: {redact(str(error))}", {"item": item}) from error
+        self._tell(self.calls.take(index=place, call_id=call, name=ACTIONS[kind], arguments=said, kind=kind), events)
+
+    def _reasoning(self, item: Object, place: Place, events: list[Event]) -> None:
+        content = item.get("encrypted_content")
+        if isinstance(content, str) and (signed := call_of(content)) is not None:
+            self._give(place)
+            self._signed(*signed, events)
+            return
+        thought = self._thought(place)
+        if thought.kind is None:
+            told = _texts(item.get("content")) or _texts(item.get("summary"))
+            if told:
+                events.append(Reasoning("\n\n".join(told), None, thought.block))
+        if isinstance(content, str) and content:
+            events.append(Reasoning("", Opaque(self._vendor, content, item_id(item.get("id"))), thought.block))
+
+    def _signed(self, call: str, signature: str, events: list[Event]) -> None:
+        """The signature of a call, which may come before or behind it."""
+        if call in self._ids:
+            self._tell(self.calls.take(call_id=call, opaque=Opaque(self._vendor, signature)), events)
+        elif len(self._signatures) >= self._limits.calls:
+            raise TooMany(f"more than {self._limits.calls} signatures of tool calls in one reply")
+        else:
+            self._signatures[call] = signature
+
+    def _hosted(self, item: Object, place: Place, events: list[Event]) -> None:
+        """An item that only the backend understands: it goes back as it is, and stands between what was thought."""
+        thought = self._thought(place)
+        try:
+            events.append(Reasoning("", whole_item(item, "output", self._vendor), thought.block))
+        except BadInput as error:
+            raise unreadable(f"an item of the reply cannot be kept: {redact(str(error))}", {"item": item}) from error
+
+    @staticmethod
+    def _tell(piece: ToolCallPiece | None, events: list[Event]) -> None:
+        if piece is not None:
+            events.append(piece)
+
+
+_CALLS = {"function_call": ("arguments", "function"), "custom_tool_call": ("input", "custom")}
+"""Calls that may come in pieces: where each has its arguments, and its kind in common words."""
+
+
+def logprobs(value: object, events: list[Event]) -> None:
+    """Probabilities, where there are any."""
+    if isinstance(value, list) and value:
+        tokens = [{"bytes": None, **token, "top_logprobs": _weighed(token.get("top_logprobs"))} for token in _weighed(value)]
+        if tokens:
+            events.append(Logprobs(tokens))
+
+
+def _weighed(value: object) -> list[Object]:
+    """The entries that are a token and a number."""
+    entries = value if isinstance(value, list) else []
+    return [
+        one
+        for one in entries
+        if isinstance(one, dict) and isinstance(one.get("token"), str) and isinstance(one.get("logprob"), int | float)
+    ]
+
+
+def _texts(value: object) -> list[str]:
+    parts = value if isinstance(value, list) else []
+    return [part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str) and part["text"]]
+
+
+def _image(item: Object) -> Media:
+    form = item.get("output_format")
+    head, _, data = item["result"].rpartition(";base64,")  # some write a data: URL
+    kind = head.removeprefix("data:") or f"image/{form if isinstance(form, str) and form else 'png'}"
+    try:
+        return Media(b64decode(data, validate=True), kind)
+    except ValueError as error:
+        raise BadReply("an image of the reply is not in base64") from error

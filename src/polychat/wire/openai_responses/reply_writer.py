@@ -1,0 +1,201 @@
+"""The half that answers: events as a response, whole or streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...errors import BackendError
+from ...events import Event, Finish, Text
+from ...types import ChatRequest, Tool
+from ..answering import Writer
+from ..faults import Fault, fault_of
+from .constants import INCOMPLETE, NAME, Object, counts_of
+from .errors import told, write_fault
+from .message_writer import apart
+from .output_writer import Output, quoted
+from .request_writer import settings
+
+_TAIL = b',"logprobs":[],"sequence_number":'
+_END = b"}\n\n"
+_DEFAULTS: Object = {
+    "background": False,
+    "completed_at": None,
+    "frequency_penalty": 0.0,
+    "instructions": None,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "metadata": {},
+    "parallel_tool_calls": True,
+    "presence_penalty": 0.0,
+    "previous_response_id": None,
+    "prompt_cache_key": None,
+    "reasoning": {"effort": None, "summary": None},
+    "safety_identifier": None,
+    "service_tier": "default",
+    "store": False,
+    "temperature": 1.0,
+    "text": {"format": {"type": "text"}},
+    "tool_choice": "auto",
+    "tools": [],
+    "top_logprobs": 0,
+    "top_p": 1.0,
+    "truncation": "disabled",
+    "user": None,
+}
+_TOOL: Object = {"description": None, "parameters": None, "strict": None}
+"""What a response says of each function, also where the ask did not."""
+_REPEATED = ("tool_choice", "truncation", "max_tool_calls", "prompt_cache_key", "safety_identifier", "conversation")
+"""What of an ask's extra a response repeats."""
+
+
+def writer(request: ChatRequest, id: str, created: int, model: str | None = None) -> Writer:  # noqa: A002
+    """What writes the answer to ``request``; ``wires.py`` says how."""
+    response = _response(request, f"resp_{id}", created, model or request.model)
+    tools = {tool.name: tool for tool in request.tools if isinstance(tool, Tool)}
+    return Streamed(id, response, tools) if request.stream else Whole(id, response, tools)
+
+
+def _response(request: ChatRequest, name: str, created: int, model: str) -> Object:
+    """A response that has just begun: what every answer says of the ask it answers."""
+    own = request.wire == NAME
+    extra = {key: request.extra[key] for key in _REPEATED if own and key in request.extra}
+    if isinstance(held := extra.get("conversation"), str):
+        extra["conversation"] = {"id": held}
+    asked = {**_DEFAULTS, "instructions": apart(request.turns, own=own)[0], **settings(request, own=own), **extra}
+    asked["tools"] = [{**_TOOL, **tool} if tool["type"] == "function" else tool for tool in asked["tools"]]
+    head = {"id": name, "object": "response", "created_at": created, "status": "in_progress"}
+    return {**head, "error": None, "incomplete_details": None, "model": model, **asked, "output": [], "usage": None}
+
+
+class Whole:
+    """One response at the end."""
+
+    streams = False
+    content_type = "application/json"
+
+    def __init__(self, reply: str, response: Object, tools: Mapping[str, Tool]) -> None:
+        self.status = 200
+        self.headers: list[tuple[str, str]] = []
+        self._output = Output(reply, tools)
+        self._response = response
+        self._body = b""
+
+    def write(self, events: list[Event]) -> bytes:
+        for event in events:
+            if self._body:
+                break
+            if isinstance(event, Finish):
+                self._body = self._finished(event)
+            else:
+                self._output.take(event)
+        return b""
+
+    def end(self) -> bytes:
+        return self._body
+
+    def _finished(self, finish: Finish) -> bytes:
+        if finish.verdict != "complete":
+            fault = _fault(finish.error)
+            self.status = fault.status
+            if fault.retry_after is not None:
+                self.headers.append(("Retry-After", f"{fault.retry_after:g}"))
+            return write_fault(fault)
+        return quoted(_ended(self._response, self._output, finish))
+
+
+class Streamed(Output):
+    """Named events, each with its number."""
+
+    streams = announces = True
+    content_type = "text/event-stream"
+
+    def __init__(self, reply: str, response: Object, tools: Mapping[str, Tool]) -> None:
+        super().__init__(reply, tools)
+        self.status = 200
+        self.headers: list[tuple[str, str]] = [("Cache-Control", "no-cache")]
+        self._response = response
+        self._number = 0
+        self._over = self._quiet = False
+        self._out: list[bytes] = []
+
+    def goes_on(self, response: Object, number: int | None) -> None:
+        """What is written belongs to this response, which somebody else began and told up to the event of this number."""
+        self._response = {**self._response, **response}
+        self._number = 0 if number is None else number + 1
+
+    def write(self, events: list[Event]) -> bytes:
+        out = self._out
+        if not self._number and not _is_failure(events):
+            self.tell("response.created", response=self._response)
+            self.tell("response.in_progress", response=self._response)
+        for event in events:
+            if type(event) is Text and self.head and not event.choice:
+                text = event.text
+                self.text.append(text)
+                out.append(b"%b%b%b%d%b" % (self.head, quoted(text), _TAIL, self._number, _END))
+                self._number += 1
+            elif not self._over:
+                self._rare(event)
+        data = b"".join(out)
+        out.clear()
+        return data
+
+    def end(self) -> bytes:
+        return b""
+
+    def tell(self, kind: str, **fields: Any) -> None:
+        if self._quiet:
+            return
+        payload = quoted({"type": kind, **fields, "sequence_number": self._number})
+        self._number += 1
+        self._out.append(b"event: %b\ndata: %b\n\n" % (kind.encode(), payload))
+
+    def _rare(self, event: Event) -> None:
+        if not isinstance(event, Finish):
+            self.take(event)
+            return
+        self._over = True
+        if event.verdict == "complete":
+            response = _ended(self._response, self, event)
+            self.tell(f"response.{response['status']}", response=response)
+        else:
+            self._failed(told(_fault(event.error)))
+
+    def _failed(self, error: Object) -> None:
+        """As the API does it: an ``error``, which its official clients raise, then the response as far as it came."""
+        if self.items:  # what there is of it stays as it is, and nobody is told that it is done
+            self._quiet = True
+            self._sources.clear()
+            self.close("incomplete")
+            self._quiet = False
+        flat = {name: error[name] for name in ("code", "message", "param")}  # as the API's reference has it, and as it sends it
+        self.tell("error", **flat, error=error)
+        known = {"code": error["code"] or "server_error", "message": error["message"]}
+        ended = {"status": "failed", "error": known, "output": self.items, "usage": counts_of(self.usage)}
+        self.tell("response.failed", response={**self._response, **ended})
+
+
+def _is_failure(events: list[Event]) -> bool:
+    """Whether they are no reply: those who are told so have heard nothing yet, or the beginning from somebody else."""
+    return len(events) == 1 and type(event := events[0]) is Finish and event.verdict != "complete"
+
+
+def _ended(response: Object, output: Output, finish: Finish) -> Object:
+    """The response to the end that ``finish`` says it came to; closes ``output``."""
+    why = INCOMPLETE.get(finish.reason or "stop")
+    if finish.reason == "refusal" and any(_refuses(item) for item in output.items):
+        why = None
+    status = "completed" if why is None else "incomplete"
+    output.close(status)
+    details = None if why is None else {"reason": why}
+    ended = {"status": status, "incomplete_details": details, "output": output.items, "usage": counts_of(output.usage)}
+    return {**response, **ended}
+
+
+def _refuses(item: Object) -> bool:
+    return item["type"] == "message" and any(part["type"] == "refusal" for part in item["content"])
+
+
+def _fault(error: BackendError | None) -> Fault:
+    return Fault("the reply was broken off") if error is None else fault_of(error)

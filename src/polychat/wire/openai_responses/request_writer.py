@@ -1,0 +1,108 @@
+"""The half that asks: an ask as the body of a request."""
+
+from __future__ import annotations
+
+import re
+
+from ...types import ChatRequest, Effort, Format, Thinking, Tool, ToolChoice
+from ..adapting import apart as apart_of
+from ..plain import writer
+from .constants import ENCRYPTED, LOGPROBS, NAME, VENDOR, Object
+from .message_writer import Items, apart
+from .tools import write_tools
+
+_THOUGHTLESS = re.compile(r"(?:.*/)?(?:chat)?gpt-(?:3|4)|(?:.*/)?chatgpt-4o|ft:gpt-(?:3|4)")
+"""Models that do not reason: they refuse to be asked for encrypted thoughts. Their successors all reason."""
+_write_plain = writer(NAME)
+
+
+def path(request: ChatRequest) -> str:
+    """Streamed or not, the same."""
+    return "/responses"
+
+
+def write_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
+    """The body, as a value for JSON. Opaque parts of other vendors, and what ``SUPPORT`` drops, are left out."""
+    own = request.wire == NAME
+    instructions, turns = apart(request.turns, own=own)
+    body: Object = {"model": request.model}
+    if instructions is not None:
+        body["instructions"] = instructions
+    body["input"] = Items(vendor, own=own).of(turns)
+    body |= settings(request, own=own)
+    if include := _include(request):
+        body["include"] = include
+    if request.stream:
+        body["stream"] = True
+    return merged(body, request.extra) if own else body
+
+
+def settings(request: ChatRequest, *, own: bool) -> Object:
+    """All of an ask that is not its conversation: the fields that a response repeats, by the same names."""
+    said: Object = {}
+    if tools := write_tools(request.tools, own=own):
+        said["tools"] = tools
+    if request.tool_choice is not None:
+        said["tool_choice"] = _choice(request, request.tool_choice)
+    if request.format is not None:
+        said["text"] = {"format": _format(request.format)}
+    if request.reasoning is not None and (reasoning := _reasoning(request.reasoning)):
+        said["reasoning"] = reasoning
+    _write_plain(request, said)
+    if request.logprobs is not None:
+        said["top_logprobs"] = request.logprobs
+    return said
+
+
+def _include(request: ChatRequest) -> list[str]:
+    include = [LOGPROBS] if request.logprobs is not None else []
+    if request.store is False and not _THOUGHTLESS.match(request.model):
+        include.append(ENCRYPTED)
+    return include
+
+
+def _choice(request: ChatRequest, choice: ToolChoice) -> str | Object:
+    if choice.mode != "named":
+        return choice.mode
+    tool = next((tool for tool in request.tools if isinstance(tool, Tool) and tool.name == choice.name), None)
+    if tool is None:
+        return {"type": "function", "name": choice.name}
+    group = {} if tool.namespace is None else {"namespace": tool.namespace}
+    return {"type": tool.kind, "name": apart_of(tool.namespace, tool.name), **group}
+
+
+def _format(form: Format) -> Object:
+    if form.kind != "schema":
+        return {"type": "json_object" if form.kind == "json" else "text"}
+    said = {"name": form.name or "answer", "description": form.description, "schema": form.schema, "strict": form.strict}
+    return {"type": "json_schema", **{name: value for name, value in said.items() if value is not None}}
+
+
+def _reasoning(thinking: Thinking) -> Object:
+    said = {"effort": effort_of(thinking), "summary": None if thinking.summary == "none" else thinking.summary}
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def effort_of(thinking: Thinking) -> Effort | None:
+    """The effort, or the one that comes nearest to a budget of tokens; as much as it likes is what the model does anyway."""
+    if thinking.effort is not None or thinking.budget is None or thinking.budget < 0:
+        return thinking.effort
+    budgets: tuple[tuple[int, Effort], ...] = ((0, "none"), (2_048, "low"), (8_192, "medium"))
+    for most, effort in budgets:
+        if thinking.budget <= most:
+            return effort
+    return "high"
+
+
+def merged(body: Object, extra: Object) -> Object:
+    """``body`` with what ``extra`` says beyond it: objects are joined, lists made longer, all else is as ``extra`` has it."""
+    whole = dict(body)
+    for name, value in extra.items():
+        match whole.get(name), value:
+            case dict(known), dict():
+                whole[name] = merged(known, value)
+            case list(known), list():
+                whole[name] = [*known, *(item for item in value if item not in known)]
+            case _:
+                whole[name] = value
+    return whole

@@ -1,0 +1,214 @@
+"""From what services repeat, cut up and leave out to the piece that is new."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...errors import BackendError, BadReply, redact
+from ...events import ToolCallPiece
+from ...types import Opaque
+from ..json_text import decoded
+from ..limits import LIMITS, Limits
+
+
+class Cumulative:
+    """For services whose every message repeats the reply from its start."""
+
+    __slots__ = ("whole",)
+
+    def __init__(self) -> None:
+        self.whole = ""
+
+    def take(self, whole: str) -> str:
+        """What ``whole`` has beyond what was seen; raises ``ValueError`` where it does not begin with that."""
+        if not whole.startswith(self.whole):
+            raise ValueError("the reply so far was changed after it was sent")
+        new = whole[len(self.whole) :]
+        self.whole = whole
+        return new
+
+
+class TooMany(ValueError):
+    """More tool calls, or more of their arguments, than the limit."""
+
+
+@dataclass(slots=True)
+class _Slot:
+    place: int
+    id: str
+    given: bool
+    """The backend named the id itself."""
+    name: str
+    kind: str = "function"
+    arguments: list[str] = field(default_factory=list)
+    size: int = 0
+    """Characters of ``arguments``."""
+
+    @property
+    def text(self) -> str:
+        return "".join(self.arguments)
+
+
+class ToolCalls:
+    """Puts the tool calls of one choice together, however a dialect cuts them: the one place that tells whose a piece is.
+
+    A piece belongs to the call of its ``index``, else of its ``id``, else to the last one; a new id with a name, or a name
+    without index and id, begins another. What was sent whole and is repeated whole is passed over.
+    """
+
+    def __init__(self, limits: Limits = LIMITS, choice: int = 0) -> None:
+        self._limits = limits
+        self._choice = choice
+        self._slots: list[_Slot] = []
+        self._by_index: dict[int, _Slot] = {}
+        self._by_id: dict[str, _Slot] = {}
+        self._size = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._slots)
+
+    def take(
+        self,
+        *,
+        index: int | None = None,
+        call_id: str | None = None,
+        name: str | None = None,
+        arguments: str | None = None,
+        opaque: Opaque | None = None,
+        kind: str = "function",
+    ) -> ToolCallPiece | None:
+        """The event of one piece; ``None`` where it says nothing new. Raises ``TooMany``. ``kind`` is told by a call's first.
+
+        The event's ``index`` counts calls in the order they began. A call that comes without an id gets ``limits.made_up`` and
+        that number.
+        """
+        slot = self._slot(index, call_id, name)
+        if arguments == "null" and kind == "function" and (slot is None or not slot.arguments):
+            arguments = ""  # some write it for a call without arguments
+        if slot is None:
+            slot = self._begin(index, call_id, name or "", kind)
+            first = True
+        else:
+            first = False
+            if not slot.name and name:  # the name came late
+                slot.name = name
+                self._grow(slot, arguments)
+                return ToolCallPiece(slot.place, None, name, arguments or "", opaque, self._choice, slot.kind)
+            if arguments and name and len(arguments) == slot.size and arguments == slot.text and _is_json(arguments):
+                return None
+        self._grow(slot, arguments)
+        if not first and not arguments and opaque is None:
+            return None
+        if first:
+            return ToolCallPiece(slot.place, slot.id, slot.name or None, arguments or "", opaque, self._choice, kind)
+        return ToolCallPiece(slot.place, None, None, arguments or "", opaque, self._choice, slot.kind)
+
+    def end(self, reason: str | None = None) -> BackendError | None:
+        """What is wrong with the calls, now that no more comes: one without a name, arguments that are no JSON object.
+
+        Nothing is, where the backend says by ``reason``, in common words, that the reply is unfinished: a call may be cut then.
+        """
+        if not is_finished(reason):
+            return None
+        for slot in self._slots:
+            if not slot.name:
+                return BadReply(f"tool call {slot.place + 1} of the reply names no tool")
+            text = slot.text
+            if slot.kind == "function" and text.strip() and not _is_object(text, self._limits.depth):
+                return BadReply(f"the arguments for the tool {redact(slot.name, 60)} are not a JSON object: {redact(text)}")
+        return None
+
+    def _slot(self, index: int | None, call_id: str | None, name: str | None) -> _Slot | None:
+        if index is not None:
+            slot = self._by_index.get(index)
+            # Some number every call 0. A new id with a name is a new call; without a name it is a dialect's noise.
+            return None if slot and call_id and name and slot.given and call_id != slot.id else slot
+        if call_id:
+            return self._by_id.get(call_id)
+        if name and (not self._slots or self._slots[-1].name):
+            # Without index and id, a name begins a call; a call repeated whole is told apart by its arguments alone.
+            return None
+        return self._slots[-1] if self._slots else None
+
+    def _begin(self, index: int | None, call_id: str | None, name: str, kind: str) -> _Slot:
+        if len(self._slots) >= self._limits.calls:
+            raise TooMany(f"more than {self._limits.calls} tool calls in one reply")
+        slot = _Slot(len(self._slots), call_id or f"{self._limits.made_up}{len(self._slots)}", bool(call_id), name, kind)
+        self._slots.append(slot)
+        if index is not None:
+            self._by_index[index] = slot
+        self._by_id.setdefault(slot.id, slot)
+        return slot
+
+    def _grow(self, slot: _Slot, arguments: str | None) -> None:
+        if not arguments:
+            return
+        self._size += len(arguments)
+        if self._size > self._limits.arguments:
+            raise TooMany(f"more than {self._limits.arguments:,} characters of tool arguments in one reply")
+        slot.arguments.append(arguments)
+        slot.size += len(arguments)
+
+
+_FINISHED = (None, "stop", "tool_calls")
+
+
+def is_finished(reason: str | None) -> bool:
+    """Whether a reply that ends so claims to be all there is, and its calls with it. Behind any other end they may be cut."""
+    return reason in _FINISHED
+
+
+def arguments_of(text: str) -> dict[str, Any] | None:
+    """The arguments of a whole call as the object they are; ``None`` where they are none, or were cut."""
+    if not text.strip():
+        return {}
+    try:
+        value = decoded(text.encode("utf-8", "replace"))
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+_TOKENS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}:,]|[^\s"\[\]{}:,]+|"', re.DOTALL)
+
+
+def kept_of(text: str) -> dict[str, Any]:
+    """What came whole of arguments that were cut: members and elements that are known to be over. Linear in their length."""
+    closers: list[str] = []
+    end, before = 0, ""
+    for token in _TOKENS.finditer(text):
+        sign = token[0]
+        if sign in _CLOSERS:
+            closers.append(_CLOSERS[sign])
+            end = token.end()
+            if len(closers) > LIMITS.depth:
+                break
+        elif sign in ("}", "]"):
+            if not closers or closers[-1] != sign:
+                break
+            closers.pop()
+            end = token.end()
+        elif sign == ",":
+            end = token.start()
+        elif sign == '"':  # a string that was cut
+            break
+        elif sign[0] == '"' and closers and (before == ":" or closers[-1] == "]"):
+            end = token.end()
+        before = sign
+    return arguments_of(text[:end] + "".join(reversed(closers))) or {}
+
+
+_CLOSERS = {"{": "}", "[": "]"}
+
+
+def _is_object(text: str, depth: int) -> bool:
+    try:
+        return isinstance(decoded(text.encode(), depth), dict)
+    except ValueError:
+        return False
+
+
+def _is_json(text: str) -> bool:
+    return _is_object(text, LIMITS.depth)

@@ -1,0 +1,140 @@
+"""The command and API vendors: images, files, schemas, thoughts, usage, lists of models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polychat.events import Citation, Finish, Start, Text, Usage
+from polychat.types import FilePart, ImagePart
+from polychat.wire.models import ModelInfo, write_models
+
+from ..cli.test_cli import run
+from ..support.doors import Door
+from ..support.server import Say, Seen
+
+HELLO = [[Start("one", "m")], [Text("Hel")], [Text("lo")], [Usage(11, 7, 18), Finish("complete", "stop")]]
+
+
+@pytest.fixture
+async def door(serve: Any, monkeypatch: pytest.MonkeyPatch) -> Door:
+    """OpenAI on loopback, with a key in the environment."""
+    made = Door("openai-chat", HELLO)
+    server = await serve(made)
+    monkeypatch.setenv("OPENAI_API_KEY", "k-secret")
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
+    return made
+
+
+async def test_a_vendor_answers(door: Door) -> None:
+    """Piece by piece to standard output; tokens and cost on the other."""
+    ran = await run("ask", "-m", "openai/m", "--usage", "hi")
+    assert (ran.code, ran.out) == (0, "Hello\n")
+    assert "11 tokens in, 7 out; unpriced" in ran.err
+
+
+async def test_what_nobody_counted_is_estimated(door: Door) -> None:
+    """And said to be."""
+    door.answer = [[Text("hello")], [Finish("complete", "stop")]]
+    ran = await run("ask", "-m", "openai/m", "--usage", "hi")
+    assert "(estimated); unpriced" in ran.err
+
+
+async def test_images_files_schema_and_reasoning_arrive(door: Door, tmp_path: Path) -> None:
+    """Each as what it is."""
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.7")
+    (tmp_path / "s.json").write_text('{"type": "object", "title": "Thing", "properties": {"a": {"type": "string"}}}')
+    door.answer = [[Text('{"a":"b"}')], [Finish("complete", "stop")]]
+    files = ["--image", str(tmp_path / "a.png"), "--file", str(tmp_path / "a.pdf"), "--schema", str(tmp_path / "s.json")]
+    ran = await run("ask", "-m", "openai/m", *files, "--reasoning", "low", "--json", "what is it?")
+    assert (ran.code, ran.err) == (0, "")
+    assert json.loads(ran.out)["parsed"] == {"a": "b"}
+    request = door.asks[0]
+    kinds = [type(part) for turn in request.turns for part in turn.parts]
+    assert {ImagePart, FilePart} <= set(kinds)
+    assert request.format is not None
+    assert request.format.name == "Thing"
+    assert request.reasoning is not None
+    assert request.reasoning.effort == "low"
+
+
+async def test_json_tells_everything(door: Door) -> None:
+    """Usage, sources, losses, the served model; no key."""
+    door.answer = [[Start("one", "m")], [Text("so"), Citation("A", "https://example.org")], *HELLO[3:]]
+    ran = await run("ask", "-m", "openai/m", "--json", "hi")
+    said = json.loads(ran.out)
+    assert (said["text"], said["served"], said["verdict"], said["usage"]["prompt_tokens"]) == ("so", "m", "complete", 11)
+    assert said["sources"][0]["url"] == "https://example.org"
+    assert (said["losses"], said["cost"]) == ([], None)
+    assert "k-secret" not in ran.out + ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--schema", "/no/such.json"], "--schema /no/such.json cannot be read"),
+        (["--image", "/no/such.png"], "/no/such.png cannot be read"),
+        (["--reasoning", "very"], "reasoning is 'very'"),
+        (["--on-loss", "perhaps"], "--on-loss"),
+        (["-o", "top_j=3"], "not NAME=VALUE with an option of openai"),
+        (["-o", "temperature=hot"], "temperature is 'hot'"),
+    ],
+)
+async def test_bad_usage_is_2(door: Door, arguments: list[str], says: str) -> None:
+    """Nothing is sent, and the part at fault is named."""
+    ran = await run("ask", "-m", "openai/m", *arguments, "hi")
+    assert (ran.code, ran.out) == (2, "")
+    assert says in ran.err
+    assert door.seen == []
+
+
+async def test_a_loss_is_told_in_one_line(door: Door) -> None:
+    """On standard error, as a warning for a person."""
+    ran = await run("ask", "-m", "openai/m", "-o", "top_k=3", "hi")
+    assert (ran.code, ran.out) == (0, "Hello\n")
+    assert ran.err == "polychat: warning: top_k is dropped: OpenAI: it is refused\n"
+
+
+async def test_a_refused_key_is_1_and_not_shown(door: Door) -> None:
+    """The vendor's words, without the key."""
+    from polychat.wire.faults import Fault
+
+    door.fault = Fault("Incorrect API key provided: k-secret", "authentication", 401)
+    ran = await run("ask", "-m", "openai/m", "hi")
+    assert (ran.code, ran.out) == (1, "")
+    assert "401" in ran.err
+    assert "k-secret" not in ran.err
+
+
+async def test_a_missing_key_names_its_variable() -> None:
+    """Exit code 1: something is missing on this machine."""
+    ran = await run("ask", "-m", "groq/m", "hi")
+    assert ran.code == 1
+    assert "GROQ_API_KEY" in ran.err
+
+
+async def test_models_of_a_vendor(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As targets to be copied, and as JSON."""
+
+    async def listing(seen: Seen, say: Say) -> None:
+        assert (seen.method, seen.path) == ("GET", "/v1/models")
+        assert seen.headers["authorization"] == "Bearer k"
+        await say.whole(write_models("openai-chat", [ModelInfo("b", context=5), ModelInfo("a")]))
+
+    server = await serve(listing)
+    monkeypatch.setenv("GROQ_API_KEY", "k")
+    plain = await run("models", "groq", "--base-url", f"{server.url}/v1")
+    assert (plain.code, plain.out) == (0, "groq/a\ngroq/b\n")
+    said = json.loads((await run("models", "groq", "--json", "--base-url", f"{server.url}/v1")).out)
+    assert [(one["id"], one["context"]) for one in said] == [("b", 5), ("a", None)]
+
+
+async def test_models_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that is none is told with the nearest."""
+    ran = await run("models", "grok")
+    assert ran.code == 2
+    assert "groq" in ran.err

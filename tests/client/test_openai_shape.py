@@ -1,0 +1,94 @@
+"""``Client``: defaults for many asks, and OpenAI's shape over any target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import polychat
+from polychat import errors
+from polychat.events import Finish, Start, Text, ToolCallPiece, Usage
+
+from ..support.doors import Door
+
+HELLO = [[Start("one", "m")], [Text("Hel")], [Text("lo")], [Usage(11, 7, 18), Finish("complete", "stop")]]
+ASKED = [{"role": "user", "content": "hi"}]
+
+
+@pytest.fixture(params=["openai-chat", "anthropic"])
+async def door(request: pytest.FixtureRequest) -> Door:
+    return Door(request.param, HELLO)
+
+
+@pytest.fixture
+async def client(serve: Any, door: Door) -> polychat.Client:
+    server = await serve(door)
+    vendor, base = ("openai", "/v1") if door.name == "openai-chat" else ("anthropic", "")
+    return polychat.Client(f"{vendor}/m", base_url=server.url + base, api_key="k", temperature=0.5)
+
+
+async def test_a_clients_options_are_under_those_of_each_call(client: polychat.Client, door: Door) -> None:
+    """They hold for every ask, and give way to what one says itself."""
+    assert (await client.ask("hi")).text == "Hello"
+    await client.ask("hi", temperature=0.25)
+    async with client.stream("hi") as reply:
+        assert [piece async for piece in reply] == ["Hel", "lo"]
+    assert [chat_request.temperature for chat_request in door.asks] == [0.5, 0.25, 0.5]
+
+
+async def test_a_completion_has_openais_shape(client: polychat.Client) -> None:
+    """Whatever wire answered: members are attributes and keys."""
+    completion = await client.chat.completions.create(messages=ASKED)
+    assert completion.object == "chat.completion"
+    assert completion.choices[0].message.content == "Hello"
+    assert completion["choices"][0]["finish_reason"] == "stop"
+    assert completion.usage.total_tokens == 18
+    assert type(completion.model_dump()["choices"][0]) is dict
+    with pytest.raises(AttributeError):
+        completion.nothing_like_it  # noqa: B018
+
+
+async def test_chunks_have_openais_shape(client: polychat.Client) -> None:
+    """With ``stream`` they come as they do from OpenAI's client."""
+    stream = await client.chat.completions.create(messages=ASKED, stream=True, stream_options={"include_usage": True})
+    chunks = [chunk async for chunk in stream]
+    assert "".join(chunk.choices[0].delta.get("content") or "" for chunk in chunks if chunk.choices) == "Hello"
+    assert chunks[-1].usage.total_tokens == 18
+
+
+async def test_tools_come_in_openais_shape(client: polychat.Client, door: Door) -> None:
+    """The fields of OpenAI's request reach the backend, and its calls come back."""
+    door.answer = [[ToolCallPiece(0, "c", "now", "{}")], [Finish("complete", "tool_calls")]]
+    tools = [{"type": "function", "function": {"name": "now", "parameters": {"type": "object", "properties": {}}}}]
+    completion = await client.chat.completions.create(messages=ASKED, tools=tools, tool_choice="required", max_tokens=5)
+    assert [call.function.name for call in completion.choices[0].message.tool_calls] == ["now"]
+    assert (door.asks[0].max_tokens, door.asks[0].tool_choice.mode) == (5, "required")  # type: ignore[union-attr]
+
+
+async def test_a_failure_is_polychats(client: polychat.Client, door: Door) -> None:
+    """Raised after the chunks that came, and in place of a completion."""
+    door.answer = [[Text("so far")], [Finish("failed", error=errors.ReplyFailed("it broke"))]]
+    with pytest.raises(errors.PolychatError, match="it broke"):
+        await client.chat.completions.create(messages=ASKED)
+    came = []
+    with pytest.raises(errors.ReplyFailed, match="it broke"):
+        async for chunk in await client.chat.completions.create(messages=ASKED, stream=True):
+            came += [choice.delta.get("content") for choice in chunk.get("choices", [])]
+    assert "so far" in came
+
+
+async def test_what_their_client_takes_besides(client: polychat.Client, door: Door) -> None:
+    """Extra headers go out, extra body is merged, an extra query has no place here."""
+    await client.chat.completions.create(messages=ASKED, extra_headers={"x-team": "blue"}, extra_body={"top_p": 0.5}, user=None)
+    assert door.seen[0].headers["x-team"] == "blue"
+    assert door.asks[0].top_p == 0.5
+    with pytest.raises(errors.BadInput, match="extra_query"):
+        await client.chat.completions.create(messages=ASKED, extra_query={"a": "b"})
+
+
+async def test_the_fields_of_a_call_that_make_no_sense_are_named(client: polychat.Client) -> None:
+    """As a gateway would name them."""
+    with pytest.raises(errors.BadInput) as caught:
+        await client.chat.completions.create(messages=[{"role": "user", "content": [{"type": "nonsense"}]}])
+    assert caught.value.field == "messages[0].content[0].type"

@@ -1,0 +1,222 @@
+"""Every snippet of the README and the documentation is run or checked; what is not, is listed here with its reason."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import json
+import os
+import re
+import shlex
+import shutil
+import sys
+import tomllib
+from collections.abc import Awaitable, Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from polychat import config
+from polychat.cli import parser
+from polychat.events import Event, Finish, Text
+from polychat.gateway.sites import Sites, echo
+from polychat.types import ChatRequest
+
+from ..support.doors import Door
+from ..support.gateways import configured, gateway, row
+from ..support.server import Handler, Server
+from ..support.sites import running
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+Serve = Callable[[Handler], Awaitable[Server]]
+
+CHECKED = ("python", "sh", "toml", "json", "yaml")
+UNCHECKED = {
+    "": "lines of a log",
+    "text": "drawings and signatures",
+    "js": "needs node and its packages, which the tests do without",
+    "nginx": "a part of examples/gateway/nginx.conf, which tests/gateway/test_deployment.py gives to nginx",
+    "caddy": "needs Caddy",
+    "promql": "needs Prometheus",
+}
+"""Languages of snippets that nothing here reads."""
+FRAGMENTS = {
+    "CONTRIBUTING.md": 2,
+    "docs/cookies.md": 1,
+    "docs/library.md": 6,
+    "docs/local.md": 1,
+    "docs/wordpress.md": 1,
+}
+"""How many Python snippets of a page are lines of the reader's own program, and so are compiled and not run."""
+ELSEWHERE = {"docs/add-a-provider.md": "tests/docs/test_examples.py runs it"}
+SYNOPSES = {"docs/command.md": "lines with [what may be left out], which no shell reads"}
+
+
+class Snippet(NamedTuple):
+    page: str
+    line: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def snippets() -> Iterator[Snippet]:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for match in re.finditer(r"(?m)^( *)```(\w*)\n((?:.*\n)*?)\1```$", text):
+            line = text.count("\n", 0, match.start()) + 1
+            yield Snippet(page.relative_to(ROOT).as_posix(), line, match[2], match[3])
+
+
+SNIPPETS = list(snippets())
+PYTHON = [one for one in SNIPPETS if one.language == "python"]
+
+
+def of(language: str) -> list[Snippet]:
+    return [one for one in SNIPPETS if one.language == language]
+
+
+def is_program(snippet: Snippet) -> bool:
+    """Whether it runs as it stands: it imports, and awaits nothing outside a function."""
+    try:
+        tree = ast.parse(snippet.text)
+        compile(tree, str(snippet), "exec")
+    except SyntaxError:
+        return False
+    return any(isinstance(one, ast.Import | ast.ImportFrom) for one in tree.body) and len(tree.body) > 1
+
+
+PROGRAMS = [one for one in PYTHON if is_program(one) and one.page not in ELSEWHERE]
+
+
+def test_each_language_is_checked_or_named() -> None:
+    """A snippet says its language, which is one that is checked here or one with a reason why not."""
+    assert {one.language for one in SNIPPETS} - {*CHECKED} == {*UNCHECKED}
+
+
+def test_the_list_of_fragments_is_true() -> None:
+    """A page that is not listed has programs only, each of which runs."""
+    counts: dict[str, int] = {}
+    for one in PYTHON:
+        if one not in PROGRAMS and one.page not in ELSEWHERE:
+            counts[one.page] = counts.get(one.page, 0) + 1
+    assert counts == FRAGMENTS
+
+
+@pytest.mark.parametrize("snippet", [one for one in PYTHON if one not in PROGRAMS], ids=str)
+def test_a_fragment_is_python(snippet: Snippet) -> None:
+    """It compiles, as it would inside a coroutine; a lone argument may end with its comma."""
+    compile(snippet.text.rstrip().removesuffix(","), str(snippet), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+def answer(request: ChatRequest) -> list[list[Event]]:
+    form = request.format is not None and request.format.kind == "schema"
+    return [[Text('{"name": "Oslo", "country": "Norway"}' if form else "Because.")], [Finish("complete", "stop")]]
+
+
+async def run(code: str, home: Path) -> tuple[int | None, str, str]:
+    """A Python of its own whose configuration is ``home``: exit code, output, errors."""
+    names = ("PATH", "SYSTEMROOT", "LANG")
+    environment = {name: os.environ[name] for name in names if name in os.environ} | {"XDG_CONFIG_HOME": str(home)}
+    pipe = asyncio.subprocess.PIPE
+    python = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=pipe, stderr=pipe, env=environment)
+    async with asyncio.timeout(60):
+        out, errors = await python.communicate()
+    return python.returncode, out.decode(), errors.decode()
+
+
+@pytest.mark.parametrize("snippet", PROGRAMS, ids=str)
+async def test_a_program_runs(snippet: Snippet, serve: Serve, tmp_path: Path) -> None:
+    """It ends well and prints what was answered, with addresses and models of this test in place of the page's."""
+    wanted = re.findall(r"(?m)^(?:from|import) (\w+(?:\.genai)?)", snippet.text)
+    if missing := [name for name in wanted if find_spec(name.partition(".")[0]) is None]:
+        pytest.skip(f"{', '.join(missing)} is not installed")
+    backend = await serve(Door("openai-chat", answer))
+    (tmp_path / "polychat").mkdir()
+    (tmp_path / "polychat" / "polychat.toml").write_text(
+        f'default_model = "house/small"\n[providers.house]\nwire = "openai-chat"\nbase_url = "{backend.url}/v1"\n'
+    )
+    served = configured({"house": row("openai-chat", backend.url)}, routes={"fast": ("house/small",)})
+    code = re.sub(r'"(?:openai|anthropic|groq|local)/[\w.-]+"', '"house/small"', snippet.text)
+    async with gateway(served) as front, running(Sites(echo)) as sites:
+        code = code.replace("http://127.0.0.1:8000", front.url).replace("http://127.0.0.1:8899", sites)
+        status, out, errors = await run(code, tmp_path)
+    assert (status, errors) == (0, "")
+    assert re.search("Because|Oslo|Hello", out)
+
+
+@pytest.mark.parametrize("snippet", of("toml"), ids=str)
+def test_toml_is_valid(snippet: Snippet, tmp_path: Path) -> None:
+    """It is TOML; where it is a polychat.toml, the strict reader takes it."""
+    keys = tomllib.loads(snippet.text).keys()
+    if keys <= {"default_model", "gateway", "routes", "aliases", "providers", "prices", "local"}:
+        (tmp_path / "polychat.toml").write_text(snippet.text, encoding="utf-8")
+        config.read(tmp_path / "polychat.toml")
+
+
+@pytest.mark.parametrize("snippet", [*of("json"), *of("yaml")], ids=str)
+def test_data_is_valid(snippet: Snippet) -> None:
+    """JSON and YAML are read by their readers."""
+    yaml = pytest.importorskip("yaml")
+    assert json.loads(snippet.text) if snippet.language == "json" else yaml.safe_load(snippet.text)
+
+
+BASH = shutil.which("bash")
+
+
+@pytest.mark.skipif(BASH is None, reason="bash is not installed")
+@pytest.mark.parametrize("snippet", [one for one in of("sh") if one.page not in SYNOPSES], ids=str)
+async def test_a_shell_reads_it(snippet: Snippet) -> None:
+    """Its syntax is the shell's."""
+    assert BASH is not None
+    shell = await asyncio.create_subprocess_exec(BASH, "-n", "-c", snippet.text, stderr=asyncio.subprocess.PIPE)
+    _, errors = await shell.communicate()
+    assert (shell.returncode, errors) == (0, b"")
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The arguments of each ``polychat`` that a snippet calls."""
+    for line in text.replace("\\\n", " ").splitlines():
+        words = shlex.shlex(line, posix=True, punctuation_chars=True)
+        words.whitespace_split, words.commenters = True, "#"
+        command: list[str] = []
+        for word in [*words, ";"]:
+            if re.fullmatch("[;|&<>]+", word):
+                while command and re.match(r"\w+=", command[0]):
+                    command.pop(0)
+                if command and command[0].rpartition("/")[2] == "polychat":
+                    yield command[1:]
+                command = []
+            else:
+                command.append(word)
+
+
+def test_commands_are_found() -> None:
+    """Behind assignments and pipes, before a comment."""
+    found = list(commands("A=1 x/polychat serve --port 1 &  # now\ngit diff | polychat ask -s 'a # b' - | jq ."))
+    assert found == [["serve", "--port", "1"], ["ask", "-s", "a # b", "-"]]
+
+
+CALLS = [one for one in of("sh") if "polychat " in one.text]
+
+
+@pytest.mark.parametrize("snippet", [one for one in CALLS if one.page not in SYNOPSES], ids=str)
+def test_each_command_is_one_that_there_is(snippet: Snippet) -> None:
+    """The command's own parser takes the arguments of each line that calls it."""
+    for arguments in commands(snippet.text):
+        parser().parse_args(arguments)
+
+
+@pytest.mark.parametrize("line", [line for one in CALLS if one.page in SYNOPSES for line in one.text.splitlines()])
+def test_a_synopsis_names_options_that_there_are(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each is in the help of its command."""
+    command, *rest = line.removeprefix("polychat ").split()
+    with pytest.raises(SystemExit):
+        parser().parse_args([command, *(rest[0].split("|")[:1] if command == "config" else ()), "--help"])
+    told = capsys.readouterr().out
+    assert [one for one in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", line.partition("#")[0]) if one not in told] == []

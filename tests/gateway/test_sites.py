@@ -1,0 +1,165 @@
+"""The ASGI application that mounts the answering halves, with a service of the test's own behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from polychat import errors
+from polychat.events import Event, Finish, Text
+from polychat.gateway.sites import Sites, echo
+from polychat.transport import StreamSession
+from polychat.wire.answering import Request, Response, SiteRequest
+from polychat.wire.reading import complete
+
+from ..support.sites import running
+
+
+class PlainWriter:
+    """Text as it is; a failure as a line of its own, or as status 500 where the answer is whole."""
+
+    def __init__(self, streams: bool) -> None:
+        self.streams = streams
+        self.status = 200
+        self.content_type = "text/plain"
+        self.headers = [("X-Plain", "yes")]
+        self._held = b""
+
+    def write(self, events: list[Event]) -> bytes:
+        out = b""
+        for event in events:
+            match event:
+                case Text(text):
+                    out += text.encode()
+                case Finish(error=BaseException() as error):
+                    self.status = 500
+                    out += f"!{type(error).__name__}: {error}".encode()
+        if self.streams:
+            return out
+        self._held += out
+        return b""
+
+    def end(self) -> bytes:
+        return b"." if self.streams else self._held
+
+
+class PlainSite:
+    """Any POST is a question; any GET says how it looks from here."""
+
+    limits = 100
+
+    def __init__(self) -> None:
+        self.heard: list[Request] = []
+
+    def hear(self, request: Request) -> Response | SiteRequest:
+        self.heard.append(request)
+        if request.method == "GET":
+            return Response(
+                203, f"{request.base} {request.path} {dict(request.query)} {request.cookie('c')}".encode(), "text/plain"
+            )
+        text = request.body.decode()
+        return SiteRequest(text, [{"role": "user", "content": text}], PlainWriter(request.path == "/stream"))
+
+
+def plain(answer: Any = echo) -> Sites:
+    return Sites(answer, {"plain": PlainSite()})
+
+
+async def test_a_site_sees_its_own_address_path_query_and_cookies() -> None:
+    """The base is where clients reach it; the path is below that."""
+    async with running(plain()) as url, StreamSession(cookies={"c": "d"}) as session:
+        async with session.get(f"{url}/plain/a/b?x=1&y=") as response:
+            assert (response.status, await response.text()) == (203, f"{url}/plain /a/b {{'x': '1', 'y': ''}} d")
+        async with session.get(f"{url}/plain") as response:
+            assert (await response.text()).split()[1] == "/"
+
+
+async def test_the_root_lists_the_sites_and_the_rest_is_not_there() -> None:
+    """A person who opens the address sees where to go; an unknown name is 404 with the same list."""
+    async with running(plain()) as url, StreamSession() as session:
+        for path, status in (("/", 200), ("/nope/x", 404)):
+            async with session.get(url + path) as response:
+                assert (response.status, await response.text()) == (status, f"{url}/plain\n")
+
+
+@pytest.mark.parametrize(("path", "end"), [("/stream", "."), ("/whole", "")])
+async def test_an_answer_streams_or_is_whole(path: str, end: str) -> None:
+    """Both kinds of writer, with their headers."""
+    async with (
+        running(plain()) as url,
+        StreamSession() as session,
+        session.post(f"{url}/plain{path}", data="héllo") as response,
+    ):
+        assert response.headers["x-plain"] == "yes"
+        assert await response.text() == "echo: héllo" + end
+
+
+async def test_a_large_body_is_refused() -> None:
+    """More than the site takes is 413, and the site never sees it."""
+    app = plain()
+    async with running(app) as url, StreamSession() as session:
+        for size, status in ((100, 200), (101, 413), (5_000_000, 413)):
+            async with session.post(f"{url}/plain/whole", data=b"x" * size) as response:
+                assert response.status == status
+    assert [len(request.body) for request in app.sites["plain"].heard] == [100]  # type: ignore[attr-defined]
+
+
+async def test_a_backends_error_is_written_in_the_sites_own_way() -> None:
+    """What the backend raises before or after its first piece reaches the writer as a ``Finish``."""
+
+    async def early(question: SiteRequest) -> AsyncGenerator[list[Event], None]:
+        raise errors.MissingWeights("pull first")
+        yield []
+
+    async def late(question: SiteRequest) -> AsyncGenerator[list[Event], None]:
+        yield [Text("so far ")]
+        raise errors.Truncated("cut")
+
+    for answer, said in ((early, "!ReplyFailed: pull first"), (late, "so far !Truncated: cut")):
+        async with running(plain(answer)) as url, StreamSession() as session:
+            async with session.post(f"{url}/plain/whole", data="x") as response:
+                assert (response.status, await response.text()) == (500, said)
+            async with session.post(f"{url}/plain/stream", data="x") as response:
+                assert (response.status, await response.text()) == (200, said + ".")
+
+
+@pytest.mark.parametrize("path", ["/stream", "/whole"])
+async def test_a_client_that_leaves_ends_the_answer(path: str) -> None:
+    """The backend's answer is closed when the client's connection is, in a stream and before a whole answer."""
+    begun, closed = asyncio.Event(), asyncio.Event()
+
+    async def slow(question: SiteRequest) -> AsyncGenerator[list[Event], None]:
+        try:
+            yield [Text("x")]
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    async with asyncio.timeout(20), running(plain(slow)) as url:
+        async with StreamSession() as session:
+            asking = asyncio.create_task(_read(session, f"{url}/plain{path}"))
+            await begun.wait()
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+        await closed.wait()
+
+
+async def _read(session: Any, url: str) -> None:
+    async with session.post(url, data="x") as response, aclosing(response.iter_content()) as pieces:
+        async for _ in pieces:
+            pass
+
+
+async def test_echo_says_what_arrived_in_pieces() -> None:
+    """``echo: `` and the text, in more than one piece, complete."""
+    question = SiteRequest("hello there", [], PlainWriter(True))
+    batches = [batch async for batch in echo(question)]
+    assert len(batches) > 3
+    assert "".join(event.text for batch in batches for event in batch if isinstance(event, Text)) == "echo: hello there"
+    assert batches[-1] == [complete("stop")]

@@ -1,0 +1,361 @@
+"""The table of request fields: what it says of each field on each wire is what the wires, the ledger and the gateway do."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import typing
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import polychat
+from polychat import stream
+from polychat.calls.request import ASKING, KEYWORDS, request_of
+from polychat.errors import BadInput
+from polychat.gateway.openapi import document
+from polychat.types import (
+    AudioPart,
+    ChatMessage,
+    ChatRequest,
+    FilePart,
+    Format,
+    HostedTool,
+    ImagePart,
+    Opaque,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
+from polychat.wire.adapting import without_foreign_files
+from polychat.wire.contract import Wire, names, wire
+from polychat.wire.field import FLAG, NUMBER, PAIRS, TEXT, TEXT_OR_TEXTS, WEIGHTS, At, Field
+from polychat.wire.fields import FIELDS, plain_fields
+from polychat.wire.json_text import decoded, encoded
+from polychat.wire.losses import is_default, losses
+
+from ..support import specs
+
+ROOT = Path(__file__).parent.parent.parent
+each_wire = pytest.mark.parametrize("name", names())
+PLAIN = {row.name: row for row in plain_fields()}
+NOT_SAID = object()
+TOOL = Tool("f", "does", {"type": "object", "properties": {"a": {"type": "integer"}}})
+
+
+def samples(row: Field) -> list[Any]:
+    """Values of a plain field: one that counts, and what is falsy but said."""
+    assert row.type is not None
+    if row.words:
+        return [row.words[-1]]
+    values: dict[Any, list[Any]] = {
+        NUMBER.read: [0.5, 0.0],
+        FLAG.read: [True, False],
+        TEXT.read: ["someone"],
+        TEXT_OR_TEXTS.read: [["END", "\n"]],
+        PAIRS.read: [{"a": "b"}],
+        WEIGHTS.read: [{"50256": -1.5}],
+    }
+    return values.get(row.type.read, [7])
+
+
+def plain_ask(**fields: Any) -> ChatRequest:
+    """An ask in which every plain field has its place: with a tool, and streamed."""
+    return ChatRequest("m", [ChatMessage("user", [TextPart("hi")])], [TOOL], stream=True, **fields)
+
+
+def sent(spoken: Wire, chat_request: ChatRequest) -> tuple[str, Any]:
+    """What goes out: the path, and the body as it is read from its bytes."""
+    return spoken.path(chat_request), decoded(encoded(spoken.write_request(chat_request)))
+
+
+def reread(spoken: Wire, chat_request: ChatRequest) -> ChatRequest:
+    return spoken.read_request(
+        encoded(spoken.write_request(chat_request)), model=chat_request.model, stream=chat_request.stream
+    )
+
+
+def at_path(body: Any, path: str) -> Any:
+    for name in path.split("."):
+        if not isinstance(body, dict) or name not in body:
+            return NOT_SAID
+        body = body[name]
+    return body
+
+
+@each_wire
+@pytest.mark.parametrize("field", PLAIN)
+def test_a_plain_field_is_written_where_the_table_says_and_read_from_there(field: str, name: str) -> None:
+    """It stands in the bytes by the name of the table, and the other half reads it; else nothing of it is written."""
+    spoken, row = wire(name), PLAIN[field]
+    at = row.on(name)
+    for value in samples(row):
+        chat_request = plain_ask(**{field: value})
+        if not isinstance(at, At):
+            assert at.implied or at.kind in ("dropped", "emulated"), "what is kept stands somewhere"
+            assert sent(spoken, chat_request) == sent(spoken, plain_ask())
+            continue
+        written, back = at_path(sent(spoken, chat_request)[1], at.path), getattr(reread(spoken, chat_request), field)
+        assert written is not NOT_SAID
+        assert at_path(sent(spoken, plain_ask())[1], at.path) is NOT_SAID or (name, field) == ("anthropic", "max_tokens")
+        theirs = value if at.write is None else at.write(value)
+        assert written == theirs or at.by_code
+        assert back == (theirs if at.read is None else at.read(theirs))
+
+
+@each_wire
+@pytest.mark.parametrize("field", PLAIN)
+def test_what_has_no_place_is_told_as_a_loss(field: str, name: str) -> None:
+    """A plain field is lost exactly where the table drops it, unless it says only what is so without it."""
+    spoken, row = wire(name), PLAIN[field]
+    for value in samples(row):
+        told = {loss.field for loss in losses(plain_ask(**{field: value}), spoken.SUPPORT, name, spoken.VENDOR)}
+        is_lost = row.support(name).kind in ("dropped", "emulated") and not is_default(field, value)
+        assert told == ({field} if is_lost else set())
+    for value in row.default:
+        assert losses(plain_ask(**{field: value}), spoken.SUPPORT, name, spoken.VENDOR) == []
+
+
+@each_wire
+@pytest.mark.parametrize("field", [row.name for row in PLAIN.values() if any(at.older for at in row.places())])
+def test_an_older_name_is_read_and_gives_way(field: str, name: str) -> None:
+    """By the older name alone it is read; beside the newer, in either order, the newer counts."""
+    spoken, at = wire(name), PLAIN[field].on(name)
+    body = spoken.write_request(plain_ask())
+    for older in at.older if isinstance(at, At) else ():
+        for said in ({older: 3}, {at.name: 3, older: 4}, {older: 4, at.name: 3}):  # type: ignore[union-attr]
+            chat_request = spoken.read_request(encoded({**said, **body}), model="m")
+            assert (getattr(chat_request, field), chat_request.extra) == (3, {})
+
+
+@pytest.mark.parametrize("name", specs.REQUESTS)
+def test_the_names_of_plain_fields_are_the_vendors(name: str) -> None:
+    """Each place of the table is a field of the vendor's own description of its API, but for what the table says otherwise."""
+    vendor, schema = specs.REQUESTS[name]
+    for row in PLAIN.values():
+        at = row.on(name)
+        if isinstance(at, At):
+            assert specs.has_field(vendor, schema, at.path) != ("OpenAI itself refuses it" in at.note), at.path
+
+
+HINTS = {
+    "float": float | None,
+    "int": int | None,
+    "bool | int": int | None,
+    "bool": bool | None,
+    "str": str | None,
+    "str | Sequence[str]": list[str],
+    "Mapping[str, str]": dict[str, str] | None,
+    "Mapping[str, float]": dict[str, float] | None,
+}
+
+
+def test_an_ask_has_an_attribute_for_each_plain_field() -> None:
+    """Of the type that the table says."""
+    hints = typing.get_type_hints(ChatRequest)
+    assert {name: hints.get(name) for name in PLAIN} == {name: HINTS[row.type.hint] for name, row in PLAIN.items() if row.type}
+
+
+@each_wire
+def test_the_gateway_describes_every_plain_field_that_it_reads(name: str) -> None:
+    """Where the table says that it stands."""
+    for row in PLAIN.values():
+        at = row.on(name)
+        schema = document()["components"]["schemas"][specs.DESCRIBED[name]]
+        for step in at.path.split(".") if isinstance(at, At) else ():
+            assert step in schema["properties"], f"{at.path} is not described"  # type: ignore[union-attr]
+            schema = schema["properties"][step]
+
+
+Turns = list[ChatMessage]
+Sample = Callable[[Wire], tuple[ChatRequest, ChatRequest]]
+"""An ask with a field, and the same without it, as a wire is to write them."""
+PNG = ImagePart(data=b"\x89PNG\r\n\x1a\n", media_type="image/png")
+PDF = FilePart(data=b"%PDF-1.7", media_type="application/pdf")
+SCHEMA = Format("schema", {"type": "object", "properties": {}, "additionalProperties": False}, "answer")
+
+
+def user(*parts: Part, **more: Any) -> ChatMessage:
+    return ChatMessage("user", [*parts, TextPart("hi")], **more)
+
+
+def asked(*turns: ChatMessage, **more: Any) -> ChatRequest:
+    return ChatRequest("m", list(turns), **more)
+
+
+def said(*parts: Part) -> ChatRequest:
+    """Between two turns of a user, an assistant's."""
+    return asked(user(), ChatMessage("assistant", [*parts, TextPart("well")]), user())
+
+
+def resulted(*parts: Any, arguments: str = '{"a":1}', **more: Any) -> ChatRequest:
+    """A call, and its result."""
+    call = ChatMessage("assistant", [ToolCall("c", "f", arguments)])
+    result = ChatMessage("tool", [ToolResult("c", [TextPart("r"), *parts], "f", **more)])
+    return asked(user(), call, result, user(), tools=[TOOL])
+
+
+def one(with_it: ChatRequest, without: ChatRequest) -> Sample:
+    return lambda spoken: (with_it, without)
+
+
+def of(*parts: Part) -> Sample:
+    return one(asked(user(*parts)), asked(user()))
+
+
+def chosen(mode: Any) -> Sample:
+    choice = ToolChoice(mode, "f" if mode == "named" else None)
+    return one(asked(user(), tools=[TOOL], tool_choice=choice), asked(user(), tools=[TOOL]))
+
+
+def other(spoken: Wire) -> str:
+    """Another wire, and not one of the same vendor."""
+    return next(name for name in names() if wire(name).VENDOR != spoken.VENDOR)
+
+
+def hosted(spoken: Wire) -> HostedTool:
+    return HostedTool("googleSearch", {"googleSearch": {}}) if spoken.NAME == "gemini" else HostedTool("s", {"type": "s"})
+
+
+def foreign_file(spoken: Wire) -> tuple[ChatRequest, ChatRequest]:
+    chat_request = asked(user(FilePart(id="file-1")), wire=other(spoken))
+    assert [loss.field for loss in losses(chat_request, spoken.SUPPORT, spoken.NAME, spoken.VENDOR)] == [
+        "parts.file.id.foreign"
+    ]
+    return chat_request, asked(user(), wire=other(spoken))
+
+
+SAMPLES: dict[str, Sample] = {
+    "model": one(ChatRequest("m2", [user()]), ChatRequest("m", [user()])),
+    "turns.system": one(asked(ChatMessage("system", [TextPart("s")]), user()), asked(user())),
+    "turns.system.late": one(
+        asked(user(), ChatMessage("assistant", [TextPart("a")]), ChatMessage("system", [TextPart("s")]), user()),
+        asked(user(), ChatMessage("assistant", [TextPart("a")]), user()),
+    ),
+    "turns.developer": one(asked(ChatMessage("developer", [TextPart("s")]), user()), asked(user())),
+    "turns.user": one(said(), asked(ChatMessage("assistant", [TextPart("well")]), user())),
+    "turns.assistant": one(said(TextPart("zz")), said()),
+    "turns.assistant.last": one(asked(user(), ChatMessage("assistant", [TextPart("so")])), asked(user())),
+    "turns.tool": one(resulted(TextPart("zz")), resulted()),
+    "turns.name": one(asked(user(name="zoe")), asked(user())),
+    "parts.text": of(TextPart("zz")),
+    "parts.image.url": of(ImagePart(url="https://a.example/a.png")),
+    "parts.image.data": of(PNG),
+    "parts.image.detail": one(asked(user(replace(PNG, detail="low"))), asked(user(PNG))),
+    "parts.audio": of(AudioPart(b"RIFF", "audio/wav")),
+    "parts.file.url": of(FilePart(url="https://a.example/a.pdf")),
+    "parts.file.data": of(PDF),
+    "parts.file.id": of(FilePart(id="file-1")),
+    "parts.file.id.foreign": foreign_file,
+    "parts.file.name": one(asked(user(replace(PDF, name="zz.pdf"))), asked(user(PDF))),
+    "parts.reasoning": one(said(ReasoningPart("hm")), said()),
+    "parts.opaque": lambda spoken: (said(ReasoningPart("hm", Opaque(spoken.VENDOR, "sig"))), said(ReasoningPart("hm"))),
+    "parts.opaque.foreign": one(said(ReasoningPart("hm", Opaque("somebody", "sig"))), said(ReasoningPart("hm"))),
+    "parts.item.foreign": one(
+        said(ReasoningPart("hm", Opaque("somebody", '{"type":"compaction","x":1}'))), said(ReasoningPart("hm"))
+    ),
+    "parts.refusal": one(said(RefusalPart("no")), said()),
+    "parts.call": one(resulted(arguments='{"a":2}'), resulted()),
+    "parts.result.text": one(resulted(TextPart("zz")), resulted()),
+    "parts.result.image": one(resulted(PNG), resulted()),
+    "parts.result.file": one(resulted(PDF), resulted()),
+    "parts.result.error": one(resulted(is_error=True), resulted()),
+    "cache": one(asked(user(TextPart("zz", cache="5m"))), asked(user(TextPart("zz")))),
+    "tools": one(asked(user(), tools=[TOOL]), asked(user())),
+    "tools.custom": one(asked(user(), tools=[Tool("f", kind="custom")]), asked(user(), tools=[Tool("f")])),
+    "tools.strict": one(asked(user(), tools=[replace(TOOL, strict=True)]), asked(user(), tools=[TOOL])),
+    "tools.hosted": lambda spoken: (
+        asked(user(), tools=[hosted(spoken)], wire=spoken.NAME),
+        asked(user(), wire=spoken.NAME),
+    ),
+    "tools.hosted.foreign": lambda spoken: (
+        asked(user(), tools=[hosted(spoken)], wire=other(spoken)),
+        asked(user(), wire=other(spoken)),
+    ),
+    **{f"tool_choice.{mode}": chosen(mode) for mode in ("auto", "none", "required", "named")},
+    "format.json": one(asked(user(), format=Format("json")), asked(user())),
+    "format.schema": one(asked(user(), format=SCHEMA), asked(user())),
+    "format.strict": one(asked(user(), format=replace(SCHEMA, strict=True)), asked(user(), format=SCHEMA)),
+    "reasoning.effort": one(asked(user(), reasoning=Thinking("high")), asked(user())),
+    "reasoning.budget": one(asked(user(), reasoning=Thinking(budget=4096)), asked(user())),
+    "reasoning.summary": one(
+        asked(user(), reasoning=Thinking("high", summary="auto")), asked(user(), reasoning=Thinking("high"))
+    ),
+    "stream": one(asked(user(), stream=True), asked(user())),
+    "extra": lambda spoken: (asked(user(), wire=spoken.NAME, extra={"zz": 1}), asked(user(), wire=spoken.NAME)),
+    "extra.foreign": lambda spoken: (asked(user(), wire=other(spoken), extra={"zz": 1}), asked(user(), wire=other(spoken))),
+}
+
+
+def test_every_field_that_is_more_than_one_value_has_a_sample() -> None:
+    """A row that is added to the table is tried on every wire."""
+    assert set(SAMPLES) == set(FIELDS) - set(PLAIN)
+
+
+@each_wire
+@pytest.mark.parametrize("field", SAMPLES)
+def test_a_field_becomes_what_the_table_says(field: str, name: str) -> None:
+    """What is kept or mapped makes the request another one, which the other half reads as another; of what is dropped nothing
+    goes out; what is dropped or emulated is told as a loss, and nothing else is."""
+    spoken = wire(name)
+    support = FIELDS[field].support(name)
+    chat_request, without = SAMPLES[field](spoken)
+    told = {loss.field: loss.kind for loss in losses(chat_request, spoken.SUPPORT, name, spoken.VENDOR)}
+    assert told.get(field) == (support.kind if support.kind in ("dropped", "emulated") else None)
+    if field == "parts.file.id.foreign":
+        chat_request = without_foreign_files(chat_request)  # whether it is another vendor's, the backend knows and not the wire
+    if support.kind == "dropped" or support.implied:
+        assert sent(spoken, chat_request) == sent(spoken, without)
+    elif support.kind != "emulated":
+        assert sent(spoken, chat_request) != sent(spoken, without)
+        if field != "tool_choice.auto":  # on some wires it must be said, and means what is so anyway
+            assert reread(spoken, chat_request) != reread(spoken, without)
+
+
+def test_the_docstring_of_stream_names_every_keyword() -> None:
+    """About the answer, and about the asking: those that there are, and no others."""
+    about = (stream.__doc__ or "").partition("About the answer:")[2].partition("``options``")[0]
+    words = set(re.findall(r"``(\w+)``", about.partition("What the backend")[0]))
+    assert words == set(KEYWORDS)
+    assert all(f"``{keyword.name}``" in about for keyword in ASKING)
+
+
+def test_a_keyword_is_checked_by_its_row() -> None:
+    """Each of another type, and below the least there is, is refused by name; each that is good is in the ask."""
+    for row in PLAIN.values():
+        if not row.keyword:
+            continue
+        value = samples(row)[0]
+        assert getattr(request_of("hi", "m", {row.name: value})[0], row.name) == value
+        for bad in (object(), *([] if row.least is None else [row.least - 1])):
+            with pytest.raises(BadInput) as caught:
+                request_of("hi", "m", {row.name: bad})
+            assert caught.value.field == row.name
+
+
+def test_what_is_given_as_options_is_as_if_by_keyword() -> None:
+    """A call's goes before its client's, whichever way each came."""
+    with pytest.raises(BadInput, match="top_k is -1"):
+        stream("hi", model="local", options={"top_k": -1})
+    client = polychat.Client("local", options={"top_k": -1})
+    with pytest.raises(BadInput, match="top_k is -1"):
+        client.stream("hi")
+    client.stream("hi", top_k=1)
+    client.stream("hi", options={"top_k": 1})
+
+
+def test_a_field_that_is_added_is_one_row() -> None:
+    """With a row and an attribute it is read and written on each wire, told as a loss, a keyword that is checked and typed, an
+    option of providers that take it, and described by the gateway and on the page of losses."""
+    run = subprocess.run([sys.executable, "-m", "tests.support.one_more_field"], cwd=ROOT, capture_output=True, text=True)
+    assert run.stdout == "top_a is everywhere\n", run.stderr

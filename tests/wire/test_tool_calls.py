@@ -1,0 +1,167 @@
+"""Tool calls put together from the pieces of every dialect."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polychat.errors import BadReply
+from polychat.events import ToolCallPiece
+from polychat.types import Opaque
+from polychat.wire.limits import Limits
+from polychat.wire.sites.deltas import ToolCalls, TooMany
+
+
+def joined(pieces: list[ToolCallPiece | None]) -> list[tuple[str | None, str | None, str]]:
+    """Id, name and arguments of each call."""
+    calls: list[list[Any]] = []
+    for piece in pieces:
+        if piece is None:
+            continue
+        if piece.index == len(calls):
+            calls.append([piece.id, piece.name, ""])
+        call = calls[piece.index]
+        call[1] = call[1] or piece.name
+        call[2] += piece.arguments
+    return [(call[0], call[1], call[2]) for call in calls]
+
+
+def taken(*pieces: dict[str, Any]) -> list[tuple[str | None, str | None, str]]:
+    calls = ToolCalls()
+    return joined([calls.take(**piece) for piece in pieces])
+
+
+def test_pieces_by_index_as_openai_sends_them() -> None:
+    """The id and name come once; what follows has the index alone."""
+    assert taken(
+        {"index": 0, "call_id": "a", "name": "f", "arguments": ""},
+        {"index": 0, "arguments": '{"x"'},
+        {"index": 0, "arguments": ":1}"},
+    ) == [("a", "f", '{"x":1}')]
+
+
+def test_calls_that_are_interleaved_do_not_mix() -> None:
+    """Pieces of two calls in turn go to their own."""
+    assert taken(
+        {"index": 0, "call_id": "a", "name": "f"},
+        {"index": 1, "call_id": "b", "name": "g"},
+        {"index": 0, "arguments": '{"x":1}'},
+        {"index": 1, "arguments": '{"y":2}'},
+    ) == [("a", "f", '{"x":1}'), ("b", "g", '{"y":2}')]
+
+
+def test_pieces_by_id_without_index() -> None:
+    """A piece without index goes to the call of its id."""
+    assert taken(
+        {"call_id": "a", "name": "f"},
+        {"call_id": "b", "name": "g", "arguments": "{}"},
+        {"call_id": "a", "arguments": '{"x":1}'},
+    ) == [("a", "f", '{"x":1}'), ("b", "g", "{}")]
+
+
+def test_pieces_with_neither_go_to_the_last_call() -> None:
+    """Without index and id a name begins a call, and what has no name goes on with it; ids are made up."""
+    assert taken(
+        {"name": "f", "arguments": '{"x"'},
+        {"arguments": ":1}"},
+        {"name": "g", "arguments": "{}"},
+    ) == [("call_0", "f", '{"x":1}'), ("call_1", "g", "{}")]
+
+
+def test_every_call_numbered_0_is_told_apart_by_its_id() -> None:
+    """A new id with a name begins a call though the index repeats; a new id without one is noise."""
+    assert taken(
+        {"index": 0, "call_id": "a", "name": "f", "arguments": "{}"},
+        {"index": 0, "call_id": "b", "name": "g", "arguments": '{"y"'},
+        {"index": 0, "call_id": "zzz", "arguments": ":2}"},
+    ) == [("a", "f", "{}"), ("b", "g", '{"y":2}')]
+
+
+def test_a_call_that_is_repeated_whole_counts_once() -> None:
+    """Some send the finished call again at the end."""
+    assert taken(
+        {"index": 0, "call_id": "a", "name": "f", "arguments": '{"x"'},
+        {"index": 0, "arguments": ":1}"},
+        {"index": 0, "call_id": "a", "name": "f", "arguments": '{"x":1}'},
+    ) == [("a", "f", '{"x":1}')]
+
+
+def test_a_name_may_come_late() -> None:
+    """The event that has the name comes when the name does, and the id stays what it was."""
+    calls = ToolCalls()
+    assert calls.take(index=0, call_id="a") == ToolCallPiece(0, "a", None, "")
+    assert calls.take(index=0, name="f", arguments="{") == ToolCallPiece(0, None, "f", "{")
+    assert calls.take(index=0, arguments="}") == ToolCallPiece(0, None, None, "}")
+    assert calls.end() is None
+
+
+def test_what_says_nothing_new_is_no_event() -> None:
+    """An empty piece of a known call gives nothing; a signature alone gives an event."""
+    calls = ToolCalls(choice=2)
+    calls.take(index=0, call_id="a", name="f")
+    assert calls.take(index=0, arguments="") is None
+    assert calls.take(index=0, opaque=Opaque("v", "s")) == ToolCallPiece(0, opaque=Opaque("v", "s"), choice=2)
+
+
+@pytest.mark.parametrize("arguments", ["{", "[1]", '"x"', '{"x":NaN}', "nothing"])
+def test_arguments_that_are_no_json_object_are_told_of(arguments: str) -> None:
+    """The error names the tool and shows what came."""
+    calls = ToolCalls()
+    calls.take(name="weather", arguments=arguments)
+    error = calls.end()
+    assert isinstance(error, BadReply)
+    assert "weather" in str(error)
+    assert arguments in str(error)
+
+
+@pytest.mark.parametrize("arguments", ["", " ", "{}", '{"x": {"y": []}}'])
+def test_arguments_that_are_an_object_or_nothing_are_good(arguments: str) -> None:
+    """Tools without parameters are called with nothing by many."""
+    calls = ToolCalls()
+    calls.take(name="now", arguments=arguments)
+    assert calls.end() is None
+
+
+def test_a_call_without_a_name_is_told_of() -> None:
+    """Nobody could be called: that is a failure and not a call."""
+    calls = ToolCalls()
+    calls.take(index=0, call_id="a", arguments="{}")
+    assert "names no tool" in str(calls.end())
+
+
+def test_a_stranger_cannot_fill_the_memory_with_calls() -> None:
+    """The number of calls and the size of their arguments have limits."""
+    calls = ToolCalls(Limits(calls=2, arguments=10))
+    calls.take(index=0, name="f", arguments="12345")
+    calls.take(index=1, name="g", arguments="12345")
+    with pytest.raises(TooMany, match="10 characters"):
+        calls.take(index=1, arguments="6")
+    with pytest.raises(TooMany, match="2 tool calls"):
+        calls.take(index=2, name="h")
+
+
+@given(
+    st.lists(st.dictionaries(st.text(max_size=3), st.integers(), max_size=3), min_size=1, max_size=4),
+    st.randoms(use_true_random=False),
+    st.sampled_from(["index", "id"]),
+)
+def test_any_interleaving_gives_the_same_calls(values: list[dict[str, int]], random: Any, by: str) -> None:
+    """However the pieces of several calls are cut and mixed, each call's arguments are what was written."""
+    wanted = [json.dumps(value) for value in values]
+    left = [[text[i : i + 3] for i in range(0, len(text), 3)] for text in wanted]
+    calls, pieces = ToolCalls(), []
+    for place in range(len(values)):
+        pieces.append(calls.take(**key(by, place), name=f"tool{place}"))
+    while any(left):
+        place = random.choice([place for place, parts in enumerate(left) if parts])
+        pieces.append(calls.take(**key(by, place), arguments=left[place].pop(0)))
+    assert [arguments for _, _, arguments in joined(pieces)] == wanted
+    assert calls.end() is None
+
+
+def key(by: str, place: int) -> dict[str, Any]:
+    return {"index": place} if by == "index" else {"call_id": f"id{place}"}
