@@ -49,8 +49,8 @@ def cost_of(
         return usage.cost
     if usage.prompt_tokens is None:
         return None
-    if prices and (own := _own_price(prices, provider, model, asked)) is not None:
-        return _by_own_price(own, usage)
+    if prices and (own_price := _own_price(prices, provider, model, asked)) is not None:
+        return _by_own_price(own_price, usage)
     if not model or is_elsewhere:
         return None
     rates = _rates(provider, url, model)
@@ -66,9 +66,9 @@ def cost_of(
 
 def _own_price(prices: Mapping[str, Price], provider: str, *models: str | None) -> Price | None:
     for model in models:
-        found = prices.get(f"{provider.lower()}/{model}")
-        if found is not None:
-            return found
+        price = prices.get(f"{provider.lower()}/{model}")
+        if price is not None:
+            return price
     return None
 
 
@@ -105,8 +105,8 @@ def _is_own(url: str) -> bool:
 
 
 def _each(provider: str, url: str, model: str, tokens: int) -> list[float]:
-    asked = (Usage(tokens, 0), Usage(0, tokens), Usage(tokens, 0, cached_tokens=tokens))
-    return [(_priced(provider, url, model, usage) or 0.0) / tokens for usage in asked]
+    usages = (Usage(tokens, 0), Usage(0, tokens), Usage(tokens, 0, cached_tokens=tokens))
+    return [(_priced(provider, url, model, usage) or 0.0) / tokens for usage in usages]
 
 
 def _priced(provider: str, url: str, model: str, usage: Usage) -> float | None:

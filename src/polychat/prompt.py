@@ -28,13 +28,13 @@ def _part(part: object, field: str) -> str:
 
 def turns(messages: Messages) -> list[tuple[str, str]]:
     """``(role, text)`` for each message. Raises ``BadInput`` for what is no conversation, naming the place."""
-    said: object = messages
-    if isinstance(said, (str, bytes)) or not hasattr(said, "__iter__"):
+    conversation: object = messages
+    if isinstance(conversation, (str, bytes)) or not hasattr(conversation, "__iter__"):
         raise BadInput('messages must be a list of {"role": …, "content": …}', field="messages")
-    found = [_turn(message, f"messages[{index}]") for index, message in enumerate(messages)]
-    if not found:
+    pairs = [_turn(message, f"messages[{index}]") for index, message in enumerate(messages)]
+    if not pairs:
         raise BadInput("messages is empty: there is nothing to ask", field="messages")
-    return found
+    return pairs
 
 
 def _turn(message: object, field: str) -> tuple[str, str]:
@@ -46,10 +46,10 @@ def _turn(message: object, field: str) -> tuple[str, str]:
 
 def prompt_of(messages: Messages) -> str:
     """The conversation as one string: a single message as it is, more as ``Role: content`` lines and a last ``Assistant:``."""
-    said = turns(messages)
-    if len(said) == 1:
-        return said[0][1]
-    lines = [f"{role.capitalize()}: {text}" for role, text in said]
+    pairs = turns(messages)
+    if len(pairs) == 1:
+        return pairs[0][1]
+    lines = [f"{role.capitalize()}: {text}" for role, text in pairs]
     return "\n".join([*lines, "Assistant:"])
 
 

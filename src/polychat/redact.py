@@ -199,16 +199,16 @@ def secrets_of(
 
     ``None`` where there is nothing: words too short to be told from others, and placeholders, are not looked for.
     """
-    found = {secret for name, value in headers for secret in _of_header(name.lower(), value.strip())}
-    found |= {value for value in (cookies or {}).values() if len(value) >= _LEAST_COOKIE}
-    found |= {password for password in passwords if len(password) >= _LEAST_PASSWORD}
-    found -= _PLACEHOLDERS
-    return _secrets(frozenset(found)) if found else None
+    secrets = {secret for name, value in headers for secret in _of_header(name.lower(), value.strip())}
+    secrets |= {value for value in (cookies or {}).values() if len(value) >= _LEAST_COOKIE}
+    secrets |= {password for password in passwords if len(password) >= _LEAST_PASSWORD}
+    secrets -= _PLACEHOLDERS
+    return _secrets(frozenset(secrets)) if secrets else None
 
 
 @lru_cache(maxsize=256)
-def _secrets(found: frozenset[str]) -> Secrets:
-    return Secrets(found)
+def _secrets(secrets: frozenset[str]) -> Secrets:
+    return Secrets(secrets)
 
 
 def _of_header(name: str, value: str) -> Iterator[str]:
@@ -216,7 +216,7 @@ def _of_header(name: str, value: str) -> Iterator[str]:
         return
     if name == "cookie":
         pairs = (pair.strip().partition("=")[2] for pair in value.split(";"))
-        yield from (one for one in pairs if len(one) >= _LEAST_COOKIE)
+        yield from (cookie for cookie in pairs if len(cookie) >= _LEAST_COOKIE)
         return
     scheme = _SCHEME.match(value)
     token = value[scheme.end() :] if scheme else value

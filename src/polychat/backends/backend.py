@@ -91,6 +91,6 @@ class Backend(ABC):
         """How many tokens the prompt of ``request`` is, by the backend's own count; ``None`` where it has none."""
         return None
 
-    async def embed(self, asked: Embed, proxy: str | None = None, **options: Any) -> Embeddings:
+    async def embed(self, request: Embed, proxy: str | None = None, **options: Any) -> Embeddings:
         """One vector a text. Raises ``BadInput`` where it has no embeddings."""
         raise BadInput(f"{self.name} has no embeddings", field="model")

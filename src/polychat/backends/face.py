@@ -53,8 +53,8 @@ class Vendor(AsyncGeneratorProvider):
         return await cls.backend.count(request, proxy, **kwargs)
 
     @classmethod
-    async def embed(cls, asked: Embed, proxy: str | None = None, **kwargs: Any) -> Embeddings:
-        return await cls.backend.embed(asked, proxy, **kwargs)
+    async def embed(cls, request: Embed, proxy: str | None = None, **kwargs: Any) -> Embeddings:
+        return await cls.backend.embed(request, proxy, **kwargs)
 
     @classmethod
     def address(cls) -> str:
@@ -91,8 +91,8 @@ _classes: dict[str, type[Vendor]] = {}
 def _class_of(backend: VendorBackend) -> type[Vendor]:
     """The same class for the same row."""
     row = backend.row
-    found = _classes.get(row.name)
-    if found is None or found.row is not row:
+    known = _classes.get(row.name)
+    if known is None or known.row is not row:
         about = {"row": row, "backend": backend, "url": row.base_url, "evidence": row.source, "__doc__": row.note or row.title}
-        _classes[row.name] = found = type(row.name, (Vendor,), about)
-    return found
+        _classes[row.name] = known = type(row.name, (Vendor,), about)
+    return known

@@ -87,11 +87,11 @@ def fitted_as_it_came(fields: Mapping[str, Any], call_info: CallInfo, row: Row) 
         if name in body:
             body[name] = _value(body[name], name)
     if "messages" in body:
-        said = bytes(body["messages"])
-        if _is_read(said, row):
-            body["messages"] = _value(said, "messages")
-        elif any(b'"%b"' % name.encode() in said for name in (*row.message_drop, *(_THOUGHTS if row.reasoning else ()))):
-            body["messages"] = _value(said, "messages", _MESSAGES)
+        messages = bytes(body["messages"])
+        if _is_read(messages, row):
+            body["messages"] = _value(messages, "messages")
+        elif any(b'"%b"' % name.encode() in messages for name in (*row.message_drop, *(_THOUGHTS if row.reasoning else ()))):
+            body["messages"] = _value(messages, "messages", _MESSAGES)
     return fitted(body, row, call_info)
 
 
@@ -105,9 +105,9 @@ def _is_read(messages: bytes, row: Row) -> bool:
     )
 
 
-def _value(said: Any, name: str, decoder: Any = None) -> Any:
+def _value(text: Any, name: str, decoder: Any = None) -> Any:
     try:
-        return msgspec.json.decode(said) if decoder is None else decoder.decode(said)
+        return msgspec.json.decode(text) if decoder is None else decoder.decode(text)
     except msgspec.DecodeError as error:
         raise BadInput(f"{name} is not valid: {redact(str(error))}", field=name) from None
 
@@ -132,16 +132,18 @@ def _messages(messages: list[Object], row: Row, call_info: CallInfo) -> list[Obj
 
 def _one_system(messages: list[Object]) -> list[Object]:
     """The system's messages as one before all others: some templates refuse a second, or one that comes late."""
-    told = [message for message in messages if message.get("role") in ("system", "developer")]
-    if len(told) < 2 and messages[: len(told)] == told:
+    system = [message for message in messages if message.get("role") in ("system", "developer")]
+    if len(system) < 2 and messages[: len(system)] == system:
         return messages
-    contents = [message.get("content") for message in told]
+    contents = [message.get("content") for message in system]
     content: Any = [
-        part for one in contents for part in ([{"type": "text", "text": one}] if isinstance(one, str) else one or [])
+        part
+        for content_of in contents
+        for part in ([{"type": "text", "text": content_of}] if isinstance(content_of, str) else content_of or [])
     ]
-    if all(isinstance(one, str) for one in contents):
+    if all(isinstance(content_of, str) for content_of in contents):
         content = "\n\n".join(part["text"] for part in content)
-    return [{**told[0], "content": content}, *(message for message in messages if message not in told)]
+    return [{**system[0], "content": content}, *(message for message in messages if message not in system)]
 
 
 BRIDGE = "I have the result."
@@ -150,32 +152,32 @@ BRIDGE = "I have the result."
 
 def _bridged(messages: list[Object], row: Row, call_info: CallInfo) -> list[Object]:
     """A message of the assistant behind each run of results that none of its own follows."""
-    found: list[Object] = []
+    bridged: list[Object] = []
     for message in messages:
-        if found and found[-1].get("role") == "tool" and message.get("role") not in ("tool", "assistant"):
-            found.append({"role": "assistant", "content": BRIDGE})
-        found.append(message)
-    if len(found) > len(messages):
+        if bridged and bridged[-1].get("role") == "tool" and message.get("role") not in ("tool", "assistant"):
+            bridged.append({"role": "assistant", "content": BRIDGE})
+        bridged.append(message)
+    if len(bridged) > len(messages):
         note = f"{row.title or row.name} wants the assistant to answer a result before anybody else speaks: it says {BRIDGE!r}"
         call_info.add([Loss("turns.tool", "emulated", note)])
-    return found
+    return bridged
 
 
 def _name_calls(message: Object, length: int) -> None:
     """Ids of calls, and of their results, of letters and digits and so long: the same of the same id in every request."""
-    if isinstance(known := message.get("tool_call_id"), str):
-        message["tool_call_id"] = call_id(known, length)
+    if isinstance(name := message.get("tool_call_id"), str):
+        message["tool_call_id"] = call_id(name, length)
     calls = message.get("tool_calls")
     for call in calls if isinstance(calls, list) else []:
-        if isinstance(call, dict) and isinstance(known := call.get("id"), str):
-            call["id"] = call_id(known, length)
+        if isinstance(call, dict) and isinstance(name := call.get("id"), str):
+            call["id"] = call_id(name, length)
 
 
-def call_id(known: str, length: int) -> str:
-    """``known`` where it has that many letters and digits and nothing else, else what always stands for it."""
-    if len(known) == length and _PLAIN.issuperset(known):
-        return known
-    number = int.from_bytes(sha256(known.encode("utf-8", "replace")).digest(), "big")
+def call_id(name: str, length: int) -> str:
+    """``name`` where it has that many letters and digits and nothing else, else what always stands for it."""
+    if len(name) == length and _PLAIN.issuperset(name):
+        return name
+    number = int.from_bytes(sha256(name.encode("utf-8", "replace")).digest(), "big")
     letters = []
     for _ in range(length):
         number, rest = divmod(number, len(_LETTERS))

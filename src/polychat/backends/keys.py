@@ -54,19 +54,19 @@ class Endpoint:
 
     def address(self) -> str:
         """The base URL. Raises ``NotReady`` where a part of it is not set."""
-        found = self._last if self._fixed else self._found()
-        if found.address is None:
-            found.address = address(self._row)
-        return found.address
+        resolved = self._last if self._fixed else self._found()
+        if resolved.address is None:
+            resolved.address = address(self._row)
+        return resolved.address
 
     def headers(self, api_key: str | None = None) -> Mapping[str, str]:
         """The headers of every request, with the caller's key or the configured one. Raises ``NotReady`` and ``BadInput``."""
         if api_key is not None:
             return self._headers(api_key)
-        found = self._last if self._fixed else self._found()
-        if found.headers is None:
-            found.headers = self._headers(None)
-        return found.headers
+        resolved = self._last if self._fixed else self._found()
+        if resolved.headers is None:
+            resolved.headers = self._headers(None)
+        return resolved.headers
 
     def proxy(self, url: str) -> str | None:
         """The proxy that the environment names for ``url``."""
@@ -84,13 +84,13 @@ class Endpoint:
 
     def _found(self) -> _Found:
         """What is known; of nothing yet, where something has changed."""
-        found = self._last
+        resolved = self._last
         state = self._variables.values()
         if self._key_file:
             state.append(_stamp(self._key_file))
-        if found.state != state:
-            self._last = found = _Found(state)  # one assignment: another thread has all of the old or all of the new
-        return found
+        if resolved.state != state:
+            self._last = resolved = _Found(state)  # one assignment: another thread has all of the old or all of the new
+        return resolved
 
 
 def _variables_of(row: Row) -> Iterator[str]:
@@ -120,16 +120,16 @@ def address(row: Row) -> str:
 
     Where the row's own address is the built-in one, the variable that the vendor's own tools read goes over it.
     """
-    found = _moved(row) or _hosted(row) or row.base_url
+    url = _moved(row) or _hosted(row) or row.base_url
     for name, variable in row.params.items():
         place = "{" + name + "}"
-        if place in found:
+        if place in url:
             _check_trusted(row)
             value = set_to(variable).strip()
             if not value:
                 raise NotReady(f"{row.title or row.name} needs its {name}: set {variable}, or pass base_url")
-            found = found.replace(place, value)
-    return found
+            url = url.replace(place, value)
+    return url
 
 
 def _moved(row: Row) -> str:
@@ -144,17 +144,17 @@ def _moved(row: Row) -> str:
 def _hosted(row: Row) -> str:
     """By the variable of the server's own tools, ``HOST[:PORT]`` or a URL; what a file says of the address goes over it."""
     builtin = known().get(row.name)
-    said = set_to(row.host_env).strip().strip("\"'") if row.host_env else ""
-    if not said or builtin is None or builtin.base_url != row.base_url or "host_env" in row.untrusted:
+    host_setting = set_to(row.host_env).strip().strip("\"'") if row.host_env else ""
+    if not host_setting or builtin is None or builtin.base_url != row.base_url or "host_env" in row.untrusted:
         return ""
-    scheme, separator, rest = said.partition("://")
+    scheme, separator, rest = host_setting.partition("://")
     if not separator:
-        scheme, rest = "http", said
+        scheme, rest = "http", host_setting
     place, _, path = rest.partition("/")
-    own = row.base_url.partition("://")[2]
-    default = {"http": "80", "https": "443"}.get(scheme, "") if separator else own.partition("/")[0].rpartition(":")[2]
+    own_address = row.base_url.partition("://")[2]
+    default = {"http": "80", "https": "443"}.get(scheme, "") if separator else own_address.partition("/")[0].rpartition(":")[2]
     host, port = _host_and_port(place, default)
-    tail = own.partition("/")[2]
+    tail = own_address.partition("/")[2]
     return "/".join(part for part in (f"{scheme}://{host}:{port}", path.strip("/"), tail) if part)
 
 
@@ -169,9 +169,9 @@ def _host_and_port(place: str, default: str) -> tuple[str, str]:
     return f"[{bare}]" if ":" in bare else bare, port if port.isdecimal() and int(port) < 65536 else default
 
 
-def key_header(row: Row, given: str | None) -> dict[str, str]:
+def key_header(row: Row, api_key: str | None) -> dict[str, str]:
     """The header with the key: the given one, else polychat.toml's, else the environment's. Raises ``NotReady``."""
-    key = given or _key_of(row)
+    key = api_key or _key_of(row)
     if not key:
         if row.key_optional or not row.key:
             return {}

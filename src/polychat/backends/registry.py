@@ -53,8 +53,8 @@ class Registry:
 
     def moved(self, before: Registry) -> set[str]:
         """The labels of vendors that ``before`` had otherwise, or had not: what it learned of them is of others."""
-        known = before.vendors()
-        return {name for name, row in self.vendors().items() if known.get(name) != row}
+        earlier = before.vendors()
+        return {name for name, row in self.vendors().items() if earlier.get(name) != row}
 
     @cached_property
     def _rows(self) -> Mapping[str, Row]:
@@ -92,8 +92,8 @@ _own: list[Registry] = []
 def own_registry() -> Registry:
     """The registry of the person's own polychat.toml: the same one as long as the file is. Raises ``BadInput``."""
     config = load()
-    found = _own[0] if _own else None
-    if found is None or found.config is not config:
-        found = Registry(config)
-        _own[:] = [found]
-    return found
+    registry = _own[0] if _own else None
+    if registry is None or registry.config is not config:
+        registry = Registry(config)
+        _own[:] = [registry]
+    return registry

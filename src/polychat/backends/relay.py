@@ -79,8 +79,8 @@ _LIMITS = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 def rate_limits(answer: PooledResponse) -> list[tuple[bytes, bytes]]:
     """The headers that tell how much more may be asked, their names in lower case."""
-    found = []
+    limits = []
     for name, value in answer.raw_headers:
         if len(name) > 12 and name[:1] in b"xXaA" and name.lower().startswith(_LIMITS):
-            found.append((name.lower(), value))  # a comprehension is a call of its own
-    return found
+            limits.append((name.lower(), value))  # a comprehension is a call of its own
+    return limits

@@ -19,15 +19,15 @@ def rows_of(config: Config) -> Mapping[str, Row]:
     if not config.providers:
         return known()
     strict = Strict(config.file or Path(FILE))
-    own = {}
+    rows = {}
     for name, table in config.providers.items():
         key = f"providers.{name}"
         if name in files():
             raise strict.error(key, "is the name of a built-in provider: choose another")
-        own[name] = row_of(name, table, strict, key, known().get(name))
+        rows[name] = row_of(name, table, strict, key, known().get(name))
     if config.from_folder:
-        own = {name: replace(row, untrusted=frozenset(config.providers[name])) for name, row in own.items()}
-        for name, row in own.items():
+        rows = {name: replace(row, untrusted=frozenset(config.providers[name])) for name, row in rows.items()}
+        for name, row in rows.items():
             if (refused := distrusted(row)) is not None:
                 raise strict.error(f"providers.{name}.{refused[0]}", refused[1])
-    return {**known(), **own}
+    return {**known(), **rows}

@@ -58,5 +58,5 @@ class ServiceBackend(Backend):
     async def count(self, request: ChatRequest, proxy: str | None = None, **options: Any) -> int | None:
         return await self.provider.count(request, proxy, **{**options, "config": self._config})
 
-    async def embed(self, asked: Embed, proxy: str | None = None, **options: Any) -> Embeddings:
-        return await self.provider.embed(asked, proxy, **{**options, "config": self._config})
+    async def embed(self, request: Embed, proxy: str | None = None, **options: Any) -> Embeddings:
+        return await self.provider.embed(request, proxy, **{**options, "config": self._config})

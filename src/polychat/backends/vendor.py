@@ -94,10 +94,10 @@ class VendorBackend(Backend):
         request, changed = adjusted(spoken, request, tag)
         if changed:
             call_info.add(changed)
-        said = spoken.write_request(request, vendor=tag)
+        fields = spoken.write_request(request, vendor=tag)
         if along:
-            said = {**said, **along}
-        body = sendable(fitted(said, row, call_info) if self._changes else said)
+            fields = {**fields, **along}
+        body = sendable(fitted(fields, row, call_info) if self._changes else fields)
         if call_info.placeholders is not None:
             body = call_info.placeholders.restored(body)
         async with self._exchange(call, "POST", spoken.path(request), api_key, body) as response:
@@ -175,14 +175,14 @@ class VendorBackend(Backend):
         if not self.counts:
             return None
         call, tag = self._call(proxy, options), self.tag()
-        asked, _ = adjusted(spoken, request, tag)
+        better, _ = adjusted(spoken, request, tag)
         body = await self._asked(
-            call, "POST", spoken.count_path(request), encoded(spoken.write_count_request(asked, vendor=tag))
+            call, "POST", spoken.count_path(request), encoded(spoken.write_count_request(better, vendor=tag))
         )
         tokens: int = spoken.read_count(body)
         return tokens
 
-    async def embed(self, asked: Embed, proxy: str | None = None, **options: Any) -> Embeddings:
+    async def embed(self, request: Embed, proxy: str | None = None, **options: Any) -> Embeddings:
         """One vector a text. Raises ``BadInput`` where the vendor has no embeddings, and what an ask raises."""
         if not self.row.embeddings and self.row.name in known():  # a server of one's own speaks for itself
             raise BadInput(
@@ -192,8 +192,10 @@ class VendorBackend(Backend):
             )
         shape = embeddings.shape_of(self.row.wire)
         call = self._call(proxy, options)
-        body = await self._asked(call, "POST", embeddings.path(shape, asked), encoded(embeddings.write_request(shape, asked)))
-        return embeddings.read_reply(shape, body, count=len(asked.inputs))
+        body = await self._asked(
+            call, "POST", embeddings.path(shape, request), encoded(embeddings.write_request(shape, request))
+        )
+        return embeddings.read_reply(shape, body, count=len(request.inputs))
 
     def address(self) -> str:
         return self._endpoint.address()

@@ -19,21 +19,21 @@ MAX_FILE = 64 * 1024 * 1024
 _MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"%PDF-": "application/pdf"}
 
 
-def image(given: object, field: str) -> ImagePart:
+def image(source: object, field: str) -> ImagePart:
     """An image by ``https:`` or ``data:`` URL, path, or bytes. Raises ``BadInput`` naming ``field``."""
-    if _is_remote(given):
-        return ImagePart(url=given)
-    data, media_type, _ = _content(given, field)
+    if _is_remote(source):
+        return ImagePart(url=source)
+    data, media_type, _ = _content(source, field)
     if not (media_type or "").startswith("image/"):
         raise BadInput(f"{field} is not an image of a known format (PNG, JPEG, GIF, WebP, …)", field=field)
     return ImagePart(data=data, media_type=media_type)
 
 
-def file(given: object, field: str) -> Part:
+def file(source: object, field: str) -> Part:
     """A document by URL, path or bytes. A text goes into the conversation under its name; sound and images as what they are."""
-    if _is_remote(given):
-        return FilePart(url=given)
-    data, media_type, name = _content(given, field)
+    if _is_remote(source):
+        return FilePart(url=source)
+    data, media_type, name = _content(source, field)
     kind = media_type or "application/octet-stream"
     if kind.startswith("image/"):
         return ImagePart(data=data, media_type=kind)
@@ -44,8 +44,8 @@ def file(given: object, field: str) -> Part:
     return FilePart(data=data, media_type=kind, name=name)
 
 
-def _is_remote(given: object) -> TypeGuard[str]:
-    return isinstance(given, str) and given[:8].lower().startswith(("http://", "https://"))
+def _is_remote(source: object) -> TypeGuard[str]:
+    return isinstance(source, str) and source[:8].lower().startswith(("http://", "https://"))
 
 
 def _text(data: bytes, field: str) -> str:
@@ -58,15 +58,15 @@ def _text(data: bytes, field: str) -> str:
         ) from None
 
 
-def _content(given: object, field: str) -> tuple[bytes, str | None, str | None]:
+def _content(source: object, field: str) -> tuple[bytes, str | None, str | None]:
     """Bytes, media type, name."""
-    if isinstance(given, (bytes, bytearray)):
-        return bytes(given), _sniffed(bytes(given)), None
-    if isinstance(given, str) and given[:5].lower() == "data:":
-        return _data_url(given, field)
-    if not isinstance(given, (str, os.PathLike)):
-        raise BadInput(f"{field} is {type(given).__name__}; it must be a URL, a path or bytes", field=field)
-    path = _path(given)
+    if isinstance(source, (bytes, bytearray)):
+        return bytes(source), _sniffed(bytes(source)), None
+    if isinstance(source, str) and source[:5].lower() == "data:":
+        return _data_url(source, field)
+    if not isinstance(source, (str, os.PathLike)):
+        raise BadInput(f"{field} is {type(source).__name__}; it must be a URL, a path or bytes", field=field)
+    path = _path(source)
     try:
         if path.stat().st_size > MAX_FILE:
             raise BadInput(f"{field}: {path} is larger than {MAX_FILE:,} bytes: send a smaller one, or its URL", field=field)
@@ -78,11 +78,11 @@ def _content(given: object, field: str) -> tuple[bytes, str | None, str | None]:
     return data, _sniffed(data) or mimetypes.guess_type(path.name)[0], path.name
 
 
-def _path(given: str | os.PathLike[str]) -> Path:
+def _path(source: str | os.PathLike[str]) -> Path:
     """A path as it is, or as a ``file:`` URL of this machine, which file managers give."""
-    if isinstance(given, str) and given[:7].lower() == "file://":
-        return Path(unquote(urlsplit(given).path))
-    return Path(given)
+    if isinstance(source, str) and source[:7].lower() == "file://":
+        return Path(unquote(urlsplit(source).path))
+    return Path(source)
 
 
 def _data_url(url: str, field: str) -> tuple[bytes, str | None, str | None]:

@@ -124,27 +124,27 @@ def call_of(provider: type[Any], proxy: str | None, options: dict[str, Any]) -> 
 def call_to(
     provider: str,
     address: Callable[[], str],
-    known: tuple[str, ...],
+    takes: tuple[str, ...],
     timeout: float | None,
     proxy: str | None,
     options: dict[str, Any],
 ) -> Call:
     """``call_of`` for whoever has this name, is at this address, and takes these options and so many seconds by default."""
-    own = _own_options(provider, known, options)
-    said = options.get
-    timeout = _timeout(said("timeout", timeout))
-    proxy, cookies, headers, config = proxy or said("proxy"), said("cookies"), said("headers"), said("config")
+    own_options = _own_options(provider, takes, options)
+    option = options.get
+    timeout = _timeout(option("timeout", timeout))
+    proxy, cookies, headers, config = proxy or option("proxy"), option("cookies"), option("headers"), option("config")
     return Call(
         provider,
-        _base_url(said("base_url") or (own and _origin(own.get("page"))) or address()),
+        _base_url(option("base_url") or (own_options and _origin(own_options.get("page"))) or address()),
         # What is not said, as most of it, is not looked at.
         None if proxy is None else _proxy(proxy),
         timeout,
         None if timeout is None else asyncio.get_running_loop().time() + timeout,
         None if cookies is None else _pairs(cookies, "cookies"),
         (None if headers is None else _pairs(headers, "headers")) or {},
-        said("timeouts"),
-        own,
+        option("timeouts"),
+        own_options,
         None if config is None else _config(config),
     )
 
@@ -179,12 +179,12 @@ def options_of(provider: Any) -> tuple[str, ...]:
     return _options[provider]
 
 
-def _warn_of(provider: str, name: str, known: tuple[str, ...]) -> None:
+def _warn_of(provider: str, name: str, own_options: tuple[str, ...]) -> None:
     with _warned_lock:
         if (provider, name) in _warned:
             return
         _warned.add((provider, name))
-    takes = ", ".join([*_COMMON, *known])
+    takes = ", ".join([*_COMMON, *own_options])
     _warn(f"{provider} has no option {name!r}; it takes {takes}", UnknownOption)
 
 

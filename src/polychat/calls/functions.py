@@ -35,20 +35,22 @@ def tool_of(function: Callable[..., Any]) -> Tool:
         hints, parameters = get_type_hints(function), inspect.signature(function).parameters.values()
     except (NameError, TypeError, ValueError) as error:
         raise BadInput(f"the function {name} has no signature that can be read: {error}", field="tools") from None
-    told = {found[1]: found[2] for line in text.splitlines()[1:] if (found := _ARGUMENT.match(line))}
+    descriptions = {match[1]: match[2] for line in text.splitlines()[1:] if (match := _ARGUMENT.match(line))}
     schema: dict[str, Any] = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
-    for one in parameters:
-        if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD, one.POSITIONAL_ONLY):
-            raise BadInput(f"the function {name} takes {one}: a tool's arguments are given by name", field="tools")
-        schema["properties"][one.name] = _parameter(hints.get(one.name, str), told.get(one.name), schema)
-        if one.default is one.empty:
-            schema["required"].append(one.name)
+    for parameter in parameters:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise BadInput(f"the function {name} takes {parameter}: a tool's arguments are given by name", field="tools")
+        schema["properties"][parameter.name] = _parameter(
+            hints.get(parameter.name, str), descriptions.get(parameter.name), schema
+        )
+        if parameter.default is parameter.empty:
+            schema["required"].append(parameter.name)
     return Tool(name, text.partition("\n\n")[0].replace("\n", " ") or None, schema)
 
 
 def _parameter(kind: Any, about: str | None, schema: dict[str, Any]) -> dict[str, Any]:
     plain = _PLAIN.get(kind) if kind.__hash__ is not None else None
-    found = dict(schema_of_type(kind) if plain is None else plain)
-    if definitions := found.pop("$defs", None):
+    parameter_schema = dict(schema_of_type(kind) if plain is None else plain)
+    if definitions := parameter_schema.pop("$defs", None):
         schema.setdefault("$defs", {}).update(definitions)
-    return {**found, "description": about} if about and "$ref" not in found else found
+    return {**parameter_schema, "description": about} if about and "$ref" not in parameter_schema else parameter_schema

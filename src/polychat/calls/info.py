@@ -34,18 +34,18 @@ class CallInfo:
 
         Gives the ask without the tools and files that only another vendor has.
         """
-        self.losses = found = losses(request, support_table, wire, vendor)
-        if found and any(loss.field == _HELD for loss in found):
+        self.losses = lost = losses(request, support_table, wire, vendor)
+        if lost and any(loss.field == _HELD for loss in lost):
             request = without_foreign_files(request)
         if not request.tools:
-            if found:
-                apply_loss_policy(found, self.on_loss)
+            if lost:
+                apply_loss_policy(lost, self.on_loss)
             return request
-        hosted = [loss for loss in found if loss.field == _HOSTED]
+        hosted = [loss for loss in lost if loss.field == _HOSTED]
         if hosted and self.hosted_tools is not None:
             self._hosted(request, wire, hosted[0])
-            found = [loss for loss in found if loss.field != _HOSTED]
-        apply_loss_policy(found, self.on_loss)
+            lost = [loss for loss in lost if loss.field != _HOSTED]
+        apply_loss_policy(lost, self.on_loss)
         return without_foreign(request, wire)
 
     def _hosted(self, request: ChatRequest, wire: str, loss: Loss) -> None:
@@ -63,10 +63,10 @@ class CallInfo:
                 field="tools",
             )
 
-    def add(self, found: list[Loss]) -> None:
+    def add(self, lost: list[Loss]) -> None:
         """Note more that is lost; refuse or warn as the caller wants it. Raises ``BadInput``."""
-        self.losses += found
-        apply_loss_policy(found, self.on_loss)
+        self.losses += lost
+        apply_loss_policy(lost, self.on_loss)
 
 
 _HOSTED = "tools.hosted.foreign"

@@ -66,12 +66,12 @@ _JSON = ("extra", *(name for name, row in _PLAIN.items() if row.type in (PAIRS, 
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 
 
-def request_of(prompt: str | Conversation, model: str, given: Mapping[str, Any]) -> tuple[ChatRequest, Shape | None]:
+def request_of(prompt: str | Conversation, model: str, keywords: Mapping[str, Any]) -> tuple[ChatRequest, Shape | None]:
     """The ask, and the shape its answer is to have. Raises ``BadInput`` naming the keyword at fault. Reads files."""
     turns = [ChatMessage("user", [TextPart(prompt)])] if isinstance(prompt, str) else read_messages(prompt)
     request = ChatRequest(model, turns)
     shape = None
-    for name, value in given.items():
+    for name, value in keywords.items():
         if value is None:
             continue
         if name in _JSON:

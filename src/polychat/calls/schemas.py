@@ -79,7 +79,7 @@ def _is_pydantic(kind: Any) -> bool:
     """Whether a pydantic model is in it."""
     if isinstance(kind, type) and hasattr(kind, "model_json_schema") and hasattr(kind, "model_validate_json"):
         return True
-    return any(_is_pydantic(one) for one in get_args(kind))
+    return any(_is_pydantic(argument) for argument in get_args(kind))
 
 
 def _shape(name: str, schema: dict[str, Any], read: Callable[[Any], Any]) -> Shape:
@@ -154,23 +154,23 @@ def _closed(schema: Any) -> dict[str, Any]:
     """Every object closed with all of its properties required, ``oneOf`` as ``anyOf``, ``$ref`` alone. Raises ``_Open``."""
     if not isinstance(schema, dict) or _LOOSE & schema.keys():
         raise _Open
-    found = {("anyOf" if key == "oneOf" else key): value for key, value in schema.items() if key not in _GONE}
-    if "$ref" in found and len(found) > 1:  # words beside a reference are refused; beside a choice of one they are not
-        found["anyOf"] = [{"$ref": found.pop("$ref")}]
-    if not {"type", "anyOf", "$ref", "enum", "const"} & found.keys():
+    closed = {("anyOf" if key == "oneOf" else key): value for key, value in schema.items() if key not in _GONE}
+    if "$ref" in closed and len(closed) > 1:  # words beside a reference are refused; beside a choice of one they are not
+        closed["anyOf"] = [{"$ref": closed.pop("$ref")}]
+    if not {"type", "anyOf", "$ref", "enum", "const"} & closed.keys():
         raise _Open
     for key in _MAPS:
-        if key in found:  # their keys are names, whatever they are called
-            found[key] = {name: _closed(one) for name, one in found[key].items()}
+        if key in closed:  # their keys are names, whatever they are called
+            closed[key] = {name: _closed(inner) for name, inner in closed[key].items()}
     for key in _LISTS:
-        if key in found:
-            found[key] = [_closed(one) for one in found[key]]
-    if "items" in found:
-        found["items"] = _closed(found["items"])
-    if found.get("type") == "object" or "properties" in found:
-        if "properties" not in found or found.get("additionalProperties", False) is not False:
+        if key in closed:
+            closed[key] = [_closed(inner) for inner in closed[key]]
+    if "items" in closed:
+        closed["items"] = _closed(closed["items"])
+    if closed.get("type") == "object" or "properties" in closed:
+        if "properties" not in closed or closed.get("additionalProperties", False) is not False:
             raise _Open
-        found |= {"additionalProperties": False, "required": list(found["properties"])}
-    elif found.get("type") == "array" and "items" not in found:
+        closed |= {"additionalProperties": False, "required": list(closed["properties"])}
+    elif closed.get("type") == "array" and "items" not in closed:
         raise _Open
-    return found
+    return closed

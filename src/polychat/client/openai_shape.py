@@ -127,13 +127,13 @@ class Completions:
 
     def _target(self, model: str | None, targets: Targets) -> str:
         """A bare name that means nothing else is a model of the client's own provider, as in OpenAI's client."""
-        own = targets.default_model() if self._model is None else self._model
+        own_target = targets.default_model() if self._model is None else self._model
         if model is None or not isinstance(model, str):
-            return own if model is None else model
+            return own_target if model is None else model
         try:
             targets.plan_of(model)
         except UnknownTarget:
-            label, slash, _ = own.partition("/")
+            label, slash, _ = own_target.partition("/")
             if not slash or "/" in model or "," in model:
                 raise
             return f"{label}/{model}"
@@ -142,8 +142,8 @@ class Completions:
 
 def _tool(function: Any) -> dict[str, Any]:
     tool = tool_of(function)
-    said = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
-    return {"type": "function", "function": {name: one for name, one in said.items() if one is not None}}
+    fields = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": {name: one for name, one in fields.items() if one is not None}}
 
 
 _OURS = ("proxy", "timeout", "base_url", "cookies", "headers", "api_key", "on_loss")
@@ -157,8 +157,8 @@ def _sorted(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         options["headers"] = {**options.get("headers", {}), **headers}
     if fields.pop("extra_query", None):
         raise BadInput("extra_query is not supported: put it into base_url", field="extra_query")
-    more = fields.pop("extra_body", None) or {}
-    return options, {name: value for name, value in {**fields, **more}.items() if value is not None and name not in _OURS}
+    extra_body = fields.pop("extra_body", None) or {}
+    return options, {name: value for name, value in {**fields, **extra_body}.items() if value is not None and name not in _OURS}
 
 
 async def _whole(reply: Stream, writer: Writer) -> Any:

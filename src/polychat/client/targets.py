@@ -145,22 +145,22 @@ class Targets:
                 f"{private[0]} applies to one provider only, but {plan.route or 'the chain'} has several", field=private[0]
             )
         rules = plan.rules
-        given = {
+        limits = {
             "timeout": rules.timeout or None,
             "timeouts": Timeouts(rules.connect_timeout, rules.first_timeout, rules.idle_timeout),
         }
 
         async def begun(target: Target) -> Begun:
-            heard = CallInfo(call_info.on_loss)
-            batches = target.backend.answers(replace(request, model=target.model), heard, **{**given, **options})
+            answered = CallInfo(call_info.on_loss)
+            batches = target.backend.answers(replace(request, model=target.model), answered, **{**limits, **options})
             try:
-                return target, heard, batches, await _first(batches)
+                return target, answered, batches, await _first(batches)
             except BaseException:
                 await batches.aclose()
                 raise
 
-        target, heard, batches, first = await Router(self._health).run(plan, begun, Attempts())
-        chosen(target, heard)
+        target, answered, batches, first = await Router(self._health).run(plan, begun, Attempts())
+        chosen(target, answered)
         async with aclosing(batches):
             for batch in first:
                 yield batch
@@ -174,21 +174,21 @@ _own: list[Targets] = []
 def own_targets() -> Targets:
     """Those of the person's own file, as it is now. Raises ``BadInput`` for a file that means nothing."""
     registry = own_registry()
-    found = _own[0] if _own else None
-    if found is None or found.registry is not registry:
-        found = Targets(registry, is_own=True)
-        _own[:] = [found]
-    return found
+    targets = _own[0] if _own else None
+    if targets is None or targets.registry is not registry:
+        targets = Targets(registry, is_own=True)
+        _own[:] = [targets]
+    return targets
 
 
-def targets_of(given: object) -> Targets:
+def targets_of(source: object) -> Targets:
     """Those of a configuration, or of the file at a path, read now. Raises ``BadInput``."""
-    if isinstance(given, (str, Path)):
-        given = config.read(Path(given).absolute())
-    if not isinstance(given, Config):
-        said = type(given).__name__
-        raise BadInput(f"config is {said}; it must be the path of a polychat.toml or a polychat.config.Config", field="config")
-    return Targets(Registry(given))
+    if isinstance(source, (str, Path)):
+        source = config.read(Path(source).absolute())
+    if not isinstance(source, Config):
+        kind = type(source).__name__
+        raise BadInput(f"config is {kind}; it must be the path of a polychat.toml or a polychat.config.Config", field="config")
+    return Targets(Registry(source))
 
 
 Begun: TypeAlias = "tuple[Target, CallInfo, AsyncGenerator[list[Event], None], list[list[Event]]]"

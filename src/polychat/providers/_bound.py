@@ -46,13 +46,13 @@ class Bound:
 
     def messages(self, request: ChatRequest) -> list[dict[str, str]]:
         """The conversation as messages of text, the tools before it."""
-        said = [{"role": "system", "content": _told(self.tools)}] if self.tools else []
+        messages = [{"role": "system", "content": _told(self.tools)}] if self.tools else []
         for turn in request.turns:
             text = "\n".join(filter(None, map(_line, turn.parts)))
             if text or not turn.parts:
                 role = {"developer": "system", "tool": "user"}.get(turn.role, turn.role)
-                said.append({"role": role, "content": text})
-        return said
+                messages.append({"role": role, "content": text})
+        return messages
 
     def read(self, batch: list[Event]) -> list[Event]:
         """The events of a free answer as they are; those of one with tools held until it is whole, and then a call or words."""

@@ -120,8 +120,8 @@ class GPTalkSite:
 
 def _temperature(rest: Mapping[Any, object]) -> float:
     match rest.get("temperature"):
-        case int() | float() as given:
-            return given
+        case int() | float() as number:
+            return number
     return 0
 
 

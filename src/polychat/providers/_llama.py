@@ -256,8 +256,8 @@ class Answer:
         await self._news.wait()
         self._news.clear()
         with self._lock:
-            heard, self._heard = self._heard, []
-        return heard
+            chunks, self._heard = self._heard, []
+        return chunks
 
     def close(self) -> None:
         """End the answer: the model stops at its next token, and what waits for its turn is not begun."""

@@ -50,5 +50,5 @@ def messages_of(request: ChatRequest) -> list[dict[str, str]]:
 
 def options_from(request: ChatRequest, options: tuple[str, ...]) -> dict[str, Any]:
     """The ask's fields that the provider takes as options."""
-    found = {name: getattr(request, name) for name in _BY_NAME if name in options}
-    return {name: value for name, value in found.items() if value not in (None, [])}
+    values = {name: getattr(request, name) for name in _BY_NAME if name in options}
+    return {name: value for name, value in values.items() if value not in (None, [])}

@@ -37,18 +37,18 @@ class Redacted:
 
     def batch(self, events: list[Event]) -> list[Event]:
         """What may go on; the text that was held comes before the end."""
-        found: list[Event] = []
+        clean: list[Event] = []
         for event in events:
             if type(event) is Text:
                 text, self._held[event.choice] = self._cut(self._held.get(event.choice, "") + event.text)
                 if text:
-                    found.append(Text(text, event.choice))
+                    clean.append(Text(text, event.choice))
                 continue
             if type(event) is Finish:
-                found += self._rest()
+                clean += self._rest()
             self._clean(event)
-            found.append(event)
-        return found
+            clean.append(event)
+        return clean
 
     def _cut(self, text: str) -> tuple[str, str]:
         text = self._secrets.text(text)

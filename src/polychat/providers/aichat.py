@@ -77,20 +77,20 @@ def _no(why: str) -> dict[str, Any]:
     return {"response": False, "message": why}
 
 
-def _numbers(given: Mapping[Any, object], names: tuple[str, ...]) -> dict[str, float] | None:
+def _numbers(body: Mapping[Any, object], names: tuple[str, ...]) -> dict[str, float] | None:
     """Those of ``names`` that are given; ``None`` where one is no number."""
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for name in names:
-        match given.get(name):
+        match body.get(name):
             case bool():
                 return None
             case int() | float() as number:
-                found[name] = number
+                numbers[name] = number
             case None:
                 pass
             case _:
                 return None
-    return found
+    return numbers
 
 
 class _Writer(Whole):
@@ -117,12 +117,12 @@ class Aichat(AsyncProvider):
         cls, model: str | None, messages: Messages, call: Call, *, temperature: float = 0.5, top_p: float = 1
     ) -> AsyncGenerator[list[Event], None]:
         """``temperature`` and ``top_p`` are the sampling parameters the service is sent."""
-        asked = question(messages, temperature, top_p)
+        body = question(messages, temperature, top_p)
         root = root_of(call.base_url)
         cookies = call.cookies if call.cookies is not None else await _found_cookies(root)
         async with (
             call.session(browser_headers(root, referer=f"{root}/chat"), cookies) as session,
-            session.post(f"{root}/api/text", json=asked) as response,
+            session.post(f"{root}/api/text", json=body) as response,
         ):
             events = read(await body_of(response))
         yield events

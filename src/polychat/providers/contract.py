@@ -137,7 +137,7 @@ class Provider:
         return None
 
     @classmethod
-    async def embed(cls, asked: Embed, proxy: str | None = None, **kwargs: Any) -> Embeddings:
+    async def embed(cls, request: Embed, proxy: str | None = None, **kwargs: Any) -> Embeddings:
         """One vector a text. Raises ``BadInput`` where the provider has no embeddings."""
         raise BadInput(f"{cls.__name__} has no embeddings", field="model")
 

@@ -123,9 +123,9 @@ class GPTalk(AsyncGeneratorProvider):
     async def reply(cls, model: str | None, messages: Messages, call: Call) -> AsyncGenerator[list[Event], None]:
         now = int(time.time())
         headers = headers_for(call.base_url, now)
-        asked = question(messages, model, _user_agent(call), now)
+        body = question(messages, model, _user_agent(call), now)
         async with call.session(headers) as session:
-            token = await _stream_token(session, call, asked)
+            token = await _stream_token(session, call, body)
             stream = f"{call.base_url}/api/chatgpt/chatapi/stream"
             async with session.get(stream, params={"token": token}) as response:
                 if not response.ok:
@@ -140,21 +140,21 @@ def _user_agent(call: Call) -> str:
     return next((value for name, value in call.headers.items() if name.lower() == "user-agent"), USER_AGENT)
 
 
-async def _stream_token(session: StreamSession, call: Call, asked: dict[str, Any]) -> str:
+async def _stream_token(session: StreamSession, call: Call, body: dict[str, Any]) -> str:
     """Ask under a login; under another, once, where the service does not take the first."""
     lease = await _lease(call)
     try:
-        return await _ask(session, call, asked, lease)
+        return await _ask(session, call, body, lease)
     except Unauthorized:
         if not lease.refused:
             raise
-    return await _ask(session, call, asked, await _lease(call))
+    return await _ask(session, call, body, await _lease(call))
 
 
-async def _ask(session: StreamSession, call: Call, asked: dict[str, Any], lease: Lease[dict[str, Any]]) -> str:
+async def _ask(session: StreamSession, call: Call, body: dict[str, Any], lease: Lease[dict[str, Any]]) -> str:
     """The token of the answer's stream. A login that the service does not take is marked, for everybody."""
     bearer = {"authorization": f"Bearer {lease.value['token']}"}
-    async with session.post(f"{call.base_url}/api/chatgpt/chatapi/text", json=asked, headers=bearer) as response:
+    async with session.post(f"{call.base_url}/api/chatgpt/chatapi/text", json=body, headers=bearer) as response:
         if response.status == 401:
             lease.refused = True
         return read_ask(await body_of(response))
@@ -174,10 +174,10 @@ async def _lease(call: Call) -> Lease[dict[str, Any]]:
 async def _login(call: Call) -> tuple[dict[str, Any], float]:
     """A new login, and when it ends."""
     deadline = asyncio.get_running_loop().time() + _LOGIN_TIMEOUT
-    own = replace(call, timeout=_LOGIN_TIMEOUT, deadline=deadline)
+    login_call = replace(call, timeout=_LOGIN_TIMEOUT, deadline=deadline)
     who = {"fingerprint": secrets.token_hex(16), "platform": "fingerprint"}
     async with (
-        own.session(headers_for(call.base_url, int(time.time()))) as session,
+        login_call.session(headers_for(call.base_url, int(time.time()))) as session,
         session.post(f"{call.base_url}/api/chatgpt/user/login", json=who) as response,
     ):
         return read_login(await body_of(response))

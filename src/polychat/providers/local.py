@@ -105,14 +105,14 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
         numbers = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p, "max_tokens": max_tokens}
         numbers |= {"seed": seed, "frequency_penalty": frequency_penalty, "presence_penalty": presence_penalty}
         stops = _stops(stop)
-        asked = question(messages, numbers)
-        asked["timings_per_token"] = bool(stops)  # an answer that we stop has no other count of its tokens
+        body = question(messages, numbers)
+        body["timings_per_token"] = bool(stops)  # an answer that we stop has no other count of its tokens
         if response_format is not None:
-            asked["response_format"] = response_format  # llama.cpp makes a grammar of it, and the answer keeps to that
+            body["response_format"] = response_format  # llama.cpp makes a grammar of it, and the answer keeps to that
         _llama.require()
         setting = await _in_time(_setting(cls.get_model(model), call.config), call)
         loaded = await _in_time(_llama.loaded(setting), call)
-        answer, reader = loaded.ask(asked), Reader(stops)
+        answer, reader = loaded.ask(body), Reader(stops)
         try:
             while True:
                 events = await _next(answer, reader, call)
@@ -136,37 +136,37 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
         )
         request, calls = adapted(request, custom=False, named=False)
         bound = Bound(request)
-        given = options_from(request, options) | ({} if bound.format is None else {"response_format": bound.format})
-        async with aclosing(cls.events(request.model or None, bound.messages(request), proxy, **given, **kwargs)) as batches:
+        keywords = options_from(request, options) | ({} if bound.format is None else {"response_format": bound.format})
+        async with aclosing(cls.events(request.model or None, bound.messages(request), proxy, **keywords, **kwargs)) as batches:
             async for batch in batches:
                 if events := bound.read(batch):
                     yield events if calls is None else calls.take(events)
 
     @classmethod
-    async def embed(cls, asked: Embed, proxy: str | None = None, **kwargs: Any) -> Embeddings:
+    async def embed(cls, request: Embed, proxy: str | None = None, **kwargs: Any) -> Embeddings:
         """One vector a text, by a GGUF file of an embedding model. Raises ``BadInput`` for another, and for too long a text."""
-        if asked.dimensions is not None:
+        if request.dimensions is not None:
             raise BadInput("dimensions is not supported by local models: omit it", field="dimensions")
-        for place, text in enumerate(asked.texts()):
+        for place, text in enumerate(request.texts()):
             byte_size(text, f"texts[{place}]")
         call = call_of(cls, proxy, kwargs)
         _llama.require()
-        setting = await _in_time(_setting(cls.get_model(asked.model or None), call.config, embeds=True), call)
+        setting = await _in_time(_setting(cls.get_model(request.model or None), call.config, embeds=True), call)
         loaded = await _in_time(_llama.loaded(setting), call)
-        return vectors_of(await _in_time(loaded.embed(asked.texts()), call), asked.model)
+        return vectors_of(await _in_time(loaded.embed(request.texts()), call), request.model)
 
 
-def vectors_of(said: dict[str, Any], model: str) -> Embeddings:
+def vectors_of(body: dict[str, Any], model: str) -> Embeddings:
     """What llama.cpp said of texts. Raises ``BadInput`` and ``ReplyFailed``."""
-    if "error" not in said:
-        return read_reply("openai", encoded({**said, "model": model}))
-    why = str(said["error"].get("message", ""))
+    if "error" not in body:
+        return read_reply("openai", encoded({**body, "model": model}))
+    why = str(body["error"].get("message", ""))
     if "ooling" in why:
         raise BadInput(
             "this is not an embedding model, or its file does not specify the pooling: set pooling in polychat.toml",
             field="model",
         )
-    if "too large" in why or said["error"].get("type") == "exceed_context_size_error":
+    if "too large" in why or body["error"].get("type") == "exceed_context_size_error":
         raise BadInput(f"a text is too long for the model: {redact(why)}; shorten it", field="texts")
     raise ReplyFailed(f"llama.cpp failed: {redact(why)}")
 
@@ -180,11 +180,11 @@ def question(messages: Messages, numbers: dict[str, float | None]) -> dict[str, 
     for index, turn in enumerate(said):
         for part, text in turn.items():
             byte_size(text, f"messages[{index}].{part}")
-    asked: dict[str, Any] = {"messages": said, "stream": True, "stream_options": {"include_usage": True}}
-    asked["return_progress"] = True  # a chunk for each batch of the prompt: else a long one could not be given up
-    asked["reasoning_format"] = "auto"  # thoughts apart from the answer, where the model's template marks them
-    asked |= {name: _number(name, value) for name, value in numbers.items() if value is not None}
-    return asked
+    body: dict[str, Any] = {"messages": said, "stream": True, "stream_options": {"include_usage": True}}
+    body["return_progress"] = True  # a chunk for each batch of the prompt: else a long one could not be given up
+    body["reasoning_format"] = "auto"  # thoughts apart from the answer, where the model's template marks them
+    body |= {name: _number(name, value) for name, value in numbers.items() if value is not None}
+    return body
 
 
 _CONTROL = re.compile(r"<(?=\|[\w ]{1,40}\|>|/?s>|/?(?:start|end)_of_\w{1,20}>|(?:bos|eos|pad|unk)>)|\[(?=/?INST\])")
@@ -261,15 +261,15 @@ class Reader:
                 if isinstance(failure, BadInput):
                     raise failure
                 return [*self._rest(), failed(failure)]
-            case {"choices": [], "usage": {"prompt_tokens": int(asked), "completion_tokens": int(answered)}}:
-                self._usage = [Usage(asked, answered, asked + answered)]
+            case {"choices": [], "usage": {"prompt_tokens": int(prompt_tokens), "completion_tokens": int(answered)}}:
+                self._usage = [Usage(prompt_tokens, answered, prompt_tokens + answered)]
             case {"choices": [{"delta": delta, "finish_reason": reason}]}:
                 self._reason = reason or self._reason
                 thoughts = delta.get("reasoning_content")
-                said: list[Event] = [Reasoning(thoughts)] if thoughts else []
+                events: list[Event] = [Reasoning(thoughts)] if thoughts else []
                 text = self._stops.feed(delta.get("content") or "")
-                said += [Text(text)] if text else []
-                return said + self._stopped(chunk) if self._stops.found else said
+                events += [Text(text)] if text else []
+                return events + self._stopped(chunk) if self._stops.found else events
             case _:
                 self.done = True
                 unread = BadReply(f"llama.cpp sent an unexpected event: {redact(str(chunk))}")
@@ -280,8 +280,8 @@ class Reader:
         """The end of an answer at a stop text, and the tokens as the chunk that has it counts them."""
         self.done = True
         match chunk.get("timings"):
-            case {"cache_n": int(kept), "prompt_n": int(read), "predicted_n": int(answered)}:
-                self._usage = [Usage(kept + read, answered, kept + read + answered)]
+            case {"cache_n": int(cached), "prompt_n": int(read), "predicted_n": int(answered)}:
+                self._usage = [Usage(cached + read, answered, cached + read + answered)]
         return [*self._usage, complete("stop")]
 
     def _rest(self) -> list[Event]:
@@ -305,10 +305,10 @@ def _failure(error: object) -> BadInput | ReplyFailed:
                 "them, or set a larger context in polychat.toml if the model supports it",
                 field="messages",
             )
-        case {"type": "invalid_request_error", "message": str(said)}:
-            return BadInput(f"the model's chat template rejects these messages: {redact(said)}", field="messages")
-        case {"message": str(said)}:
-            return ReplyFailed(f"llama.cpp failed: {redact(said)}")
+        case {"type": "invalid_request_error", "message": str(text)}:
+            return BadInput(f"the model's chat template rejects these messages: {redact(text)}", field="messages")
+        case {"message": str(text)}:
+            return ReplyFailed(f"llama.cpp failed: {redact(text)}")
     return ReplyFailed(f"llama.cpp failed: {redact(str(error))}")
 
 
@@ -376,8 +376,8 @@ def _checked(file: Path, entry: LocalModel, *, embeds: bool) -> Setting:
         with file.open("rb") as content:
             begins, state = content.read(4), os.fstat(content.fileno())
     except (OSError, ValueError) as error:
-        said = getattr(error, "strerror", None) or error
-        raise BadInput(f"{redact(str(file))} cannot be read: {said}", field="model") from None
+        reason = getattr(error, "strerror", None) or error
+        raise BadInput(f"{redact(str(file))} cannot be read: {reason}", field="model") from None
     if begins != b"GGUF":
         raise BadInput(f"{file} is not a GGUF file, the format of llama.cpp's models", field="model")
     return Setting(

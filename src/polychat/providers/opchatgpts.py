@@ -75,15 +75,15 @@ class Opchatgpts(AsyncGeneratorProvider):
         overrides = Overrides(temperature=temperature, max_tokens=max_tokens)
         chat = secrets.token_urlsafe(8)
         bot = Bot(f"{call.base_url}/wp-json")
-        asked = ai_engine.question(messages, bot, chat, overrides)  # before anything is sent: it may be refused here
+        body = ai_engine.question(messages, bot, chat, overrides)  # before anything is sent: it may be refused here
         async with call.session(headers_for(where)) as session:
             if page is not None:
                 bot = await _bot_of(session, where)
                 bot = replace(bot, nonce=bot.nonce or await _session_nonce(session, bot))
-                asked = ai_engine.question(messages, bot, chat, overrides)
-            response = await _submit(session, bot, asked)
+                body = ai_engine.question(messages, bot, chat, overrides)
+            response = await _submit(session, bot, body)
             if not response.ok:
-                response = await _submit(session, await _renewed(session, response, bot, where), asked)
+                response = await _submit(session, await _renewed(session, response, bot, where), body)
             if not response.ok:
                 raise response.error(ai_engine.refusal(response.status, await response.read()))
             async with aclosing(response.events(ai_engine.Reader())) as batches:
@@ -91,10 +91,10 @@ class Opchatgpts(AsyncGeneratorProvider):
                     yield batch
 
 
-async def _submit(session: StreamSession, bot: Bot, asked: dict[str, object]) -> StreamResponse:
+async def _submit(session: StreamSession, bot: Bot, body: dict[str, object]) -> StreamResponse:
     # An empty nonce is refused by every version, a missing one only by those that want one.
     headers = {"X-WP-Nonce": bot.nonce} if bot.nonce else {}
-    return await session.post(bot.submit_url, json=asked, headers=headers)
+    return await session.post(bot.submit_url, json=body, headers=headers)
 
 
 async def _bot_of(session: StreamSession, page: str) -> Bot:

@@ -53,8 +53,8 @@ class Health:
     def resting(self, target: str, now: float) -> Resting:
         """The failure that a request has which would ask it before the time it named."""
         state = self._state(target)
-        left = max(0.0, state.rests - now)
-        error = Resting(f"{target} is skipped for another {left:.3g} s: {state.why}", retry_after=left)
+        seconds = max(0.0, state.rests - now)
+        error = Resting(f"{target} is skipped for another {seconds:.3g} s: {state.why}", retry_after=seconds)
         error.kind, error.status = state.kind, state.status
         return error
 

@@ -60,13 +60,13 @@ class ModelResolver:
 
     def plan(self, name: str) -> Plan:
         """Raises ``UnknownTarget`` with the nearest names, and ``BadInput`` for a name that means several."""
-        found = self._plans.get(name)
-        if found is None:
+        plan = self._plans.get(name)
+        if plan is None:
             _check_length(name)  # before anything is compared with it or keeps it
-            found = self._meant(name)
+            plan = self._meant(name)
             if len(self._plans) < _KNOWN:
-                self._plans[name] = found
-        return found
+                self._plans[name] = plan
+        return plan
 
     def learn(self, targets: Iterable[str]) -> None:
         """What backends list, as ``provider/model``: from here on bare names mean these, behind aliases and in chains too."""
@@ -168,14 +168,14 @@ class ModelResolver:
         return Target(f"{backend.label}/{model}" if model else name, backend, backend.label, model)
 
     def _near(self, name: str) -> tuple[str, ...]:
-        known = [*self.listed(), *self._bare]
-        found = difflib.get_close_matches(name, known, n=_NEAR)
-        if not found and "/" in name:
-            found = difflib.get_close_matches(
-                name.partition("/")[0], [*self._registry.vendors(), *(one.partition("/")[0] for one in known)], n=2
+        names = [*self.listed(), *self._bare]
+        near = difflib.get_close_matches(name, names, n=_NEAR)
+        if not near and "/" in name:
+            near = difflib.get_close_matches(
+                name.partition("/")[0], [*self._registry.vendors(), *(entry.partition("/")[0] for entry in names)], n=2
             )
-            found = [f"{one}/{name.partition('/')[2]}" for one in dict.fromkeys(found)]
-        return tuple(redact(one, 80) for one in found)
+            near = [f"{entry}/{name.partition('/')[2]}" for entry in dict.fromkeys(near)]
+        return tuple(redact(entry, 80) for entry in near)
 
 
 def _check_length(name: str) -> None:
@@ -185,13 +185,13 @@ def _check_length(name: str) -> None:
 
 def _patterns(aliases: Mapping[str, str]) -> list[tuple[str, str, str]]:
     """What stands before and behind the ``*`` of each pattern, and what it means; the one with the most letters first."""
-    found = [(*name.partition("*")[::2], meant) for name, meant in aliases.items() if "*" in name]
-    return sorted(found, key=lambda pattern: -len(pattern[0]) - len(pattern[1]))
+    patterns = [(*name.partition("*")[::2], meant) for name, meant in aliases.items() if "*" in name]
+    return sorted(patterns, key=lambda pattern: -len(pattern[0]) - len(pattern[1]))
 
 
 def _bare_names(backends: Iterable[Backend]) -> dict[str, list[str]]:
     """Targets by their model's name alone, of those that can be told without asking anybody."""
-    found: dict[str, list[str]] = {}
+    targets: dict[str, list[str]] = {}
     for backend in backends:
         if not backend.working:
             continue
@@ -200,5 +200,5 @@ def _bare_names(backends: Iterable[Backend]) -> dict[str, list[str]]:
         except (MissingPackage, NotReady):
             continue
         for model in models:
-            found.setdefault(model, []).append(f"{backend.label}/{model}")
-    return found
+            targets.setdefault(model, []).append(f"{backend.label}/{model}")
+    return targets

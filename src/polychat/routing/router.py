@@ -70,12 +70,12 @@ class Router:
             if self.health.rest_of(target.name, now):
                 run.resting.append(target)
                 continue
-            found = await self._try(plan, target, ask, attempts)
-            if not isinstance(found, PolychatError):
-                return found
-            step = run.failed(target, found)
+            outcome = await self._try(plan, target, ask, attempts)
+            if not isinstance(outcome, PolychatError):
+                return outcome
+            step = run.failed(target, outcome)
             if step == "give up":
-                raise run.verdict(found)
+                raise run.verdict(outcome)
             if self._is_over(run, attempts, most):
                 raise run.verdict()
             now = self._clock()
@@ -89,12 +89,12 @@ class Router:
             await self._sleep(pauses[target])
             if self.health.rest_of(target.name, self._clock()):
                 continue  # another request was told meanwhile that it is to be left alone for longer
-            found = await self._try(plan, target, ask, attempts)
-            if not isinstance(found, PolychatError):
-                return found
+            outcome = await self._try(plan, target, ask, attempts)
+            if not isinstance(outcome, PolychatError):
+                return outcome
             del run.retryable[target]
-            if run.failed(target, found) == "give up":
-                raise run.verdict(found)
+            if run.failed(target, outcome) == "give up":
+                raise run.verdict(outcome)
         raise run.verdict()
 
     def _pause(self, target: Target, error: PolychatError, attempts: Attempts) -> float:
@@ -103,8 +103,8 @@ class Router:
     def _is_worth(self, run: _Run, target: Target, pause: float) -> bool:
         """Whether waiting so long is better than telling the client at once."""
         now, rules = self._clock(), run.plan.rules
-        said = run.retryable[target].retry_after is not None or self.health.rest_of(target.name, now) > 0
-        return now + pause - run.begun <= rules.budget and not (said and pause > rules.max_wait)
+        is_told = run.retryable[target].retry_after is not None or self.health.rest_of(target.name, now) > 0
+        return now + pause - run.begun <= rules.budget and not (is_told and pause > rules.max_wait)
 
     def _is_over(self, run: _Run, attempts: Attempts, most: int) -> bool:
         return attempts.count >= most or self._clock() - run.begun > run.plan.rules.budget
@@ -134,12 +134,12 @@ class Router:
         attempts.target = target
         begun = self._clock()
         try:
-            found = await ask(target)
+            answer = await ask(target)
         except PolychatError as error:
             consequence = CONSEQUENCES[attribution_of(error)]
             if consequence.at_fault:
-                told = error if isinstance(error, BackendError) else None
-                self.health.failed(target.name, self._clock(), plan.rules.cooldown, told, at_once=consequence.at_once)
+                failure = error if isinstance(error, BackendError) else None
+                self.health.failed(target.name, self._clock(), plan.rules.cooldown, failure, at_once=consequence.at_once)
             attempts.failures.append(failure_of(target.name, error))
             return error
         except asyncio.CancelledError:
@@ -147,7 +147,7 @@ class Router:
             raise
         self.health.answered(target.name, self._clock() - begun)
         attempts.answered = True
-        return found
+        return answer
 
 
 class _Run:
