@@ -27,60 +27,60 @@ _METHODS = {"chat": ("generateContent", "streamGenerateContent", "countTokens"),
 """Gemini's methods; the first tells."""
 
 
-def abilities_of(said: Mapping[str, Any]) -> dict[str, bool]:
+def abilities_of(entry: Mapping[str, Any]) -> dict[str, bool]:
     """Of one entry of a list, whatever its shape. Never raises."""
-    found: dict[str, bool] = {}
-    architecture = said.get("architecture")
+    abilities: dict[str, bool] = {}
+    architecture = entry.get("architecture")
     inner = architecture.get("input_modalities") if isinstance(architecture, dict) else None
-    for listed in (inner, said.get("supported_input_modalities")):
-        found |= _listed(listed, {name: (word,) for name, word in _MODALITIES.items()})
-    found |= _listed(said.get("supported_parameters"), _PARAMETERS)
-    found |= _listed(said.get("supportedGenerationMethods"), _METHODS)
-    if isinstance(said.get("thinking"), bool):
-        found["reasoning"] = said["thinking"]
-    if said.get("type") == "vlm":
-        found["images"] = True
-    return found | _flags(said.get("capabilities"))
+    for listed in (inner, entry.get("supported_input_modalities")):
+        abilities |= _listed(listed, {name: (word,) for name, word in _MODALITIES.items()})
+    abilities |= _listed(entry.get("supported_parameters"), _PARAMETERS)
+    abilities |= _listed(entry.get("supportedGenerationMethods"), _METHODS)
+    if isinstance(entry.get("thinking"), bool):
+        abilities["reasoning"] = entry["thinking"]
+    if entry.get("type") == "vlm":
+        abilities["images"] = True
+    return abilities | _flags(entry.get("capabilities"))
 
 
 def _listed(listed: Any, words: Mapping[str, tuple[str, ...]]) -> dict[str, bool]:
     """A list that names all there is: what it leaves out cannot be."""
-    return {name: told[0] in listed for name, told in words.items()} if isinstance(listed, list) and listed else {}
+    return {name: markers[0] in listed for name, markers in words.items()} if isinstance(listed, list) and listed else {}
 
 
-def _flags(said: Any) -> dict[str, bool]:
-    if isinstance(said, list):  # what it leaves out is not told
-        return {_FLAGS[word]: True for word in said if isinstance(word, str) and word in _FLAGS}
-    found = {}
-    for word, name in _FLAGS.items() if isinstance(said, dict) else ():
-        value = said.get(word)
+def _flags(capabilities: Any) -> dict[str, bool]:
+    if isinstance(capabilities, list):  # what it leaves out is not told
+        return {_FLAGS[word]: True for word in capabilities if isinstance(word, str) and word in _FLAGS}
+    flags = {}
+    for word, name in _FLAGS.items() if isinstance(capabilities, dict) else ():
+        value = capabilities.get(word)
         value = value.get("supported") if isinstance(value, dict) else value
         if isinstance(value, bool):
-            found[name] = value
-    return found
+            flags[name] = value
+    return flags
 
 
-def of_all(known: Iterable[Abilities]) -> dict[str, bool]:
+def of_all(all_abilities: Iterable[Abilities]) -> dict[str, bool]:
     """What holds for whichever of several answers: what all can, and what one cannot."""
-    several = list(known)
-    found: dict[str, bool] = {}
-    for name in dict.fromkeys(name for one in several for name in one):
-        told = [one.get(name) for one in several]
-        if False in told or None not in told:
-            found[name] = False not in told
-    return found
+    several = list(all_abilities)
+    common: dict[str, bool] = {}
+    for name in dict.fromkeys(name for abilities in several for name in abilities):
+        values = [abilities.get(name) for abilities in several]
+        if False in values or None not in values:
+            common[name] = False not in values
+    return common
 
 
 def openrouter(can: Abilities) -> dict[str, Any]:
     """The members of an entry of OpenAI's list, as OpenRouter and Mistral add them; a list only where all of it is known."""
-    said: dict[str, Any] = {}
+    members: dict[str, Any] = {}
     if all(name in can for name in _MODALITIES):
         modalities = ["text", *(word for name, word in _MODALITIES.items() if can[name])]
-        said["architecture"] = {"input_modalities": modalities}
+        members["architecture"] = {"input_modalities": modalities}
     if all(name in can for name in _PARAMETERS):
-        said["supported_parameters"] = [word for name, words in _PARAMETERS.items() if can[name] for word in words]
+        members["supported_parameters"] = [word for name, words in _PARAMETERS.items() if can[name] for word in words]
     flags = {word: can[name] for name, word in _OWN.items() if name in can}
-    return {**said, **({"capabilities": flags} if flags else {})}
+    return {**members, **({"capabilities": flags} if flags else {})}
 
 
 _OWN = {"tools": "function_calling", "images": "vision", "reasoning": "reasoning", "schema": "structured_outputs"}

@@ -67,8 +67,8 @@ def without_foreign_files(request: ChatRequest) -> ChatRequest:
 
 
 def _own_files(parts: list[Any]) -> list[Any]:
-    left = [part for part in parts if not (isinstance(part, FilePart) and part.id is not None)]
-    return [replace(part, parts=_own_files(part.parts)) if isinstance(part, ToolResult) else part for part in left]
+    kept_parts = [part for part in parts if not (isinstance(part, FilePart) and part.id is not None)]
+    return [replace(part, parts=_own_files(part.parts)) if isinstance(part, ToolResult) else part for part in kept_parts]
 
 
 def readable(request: ChatRequest, vendor: str) -> ChatRequest:
@@ -112,11 +112,11 @@ def _free_of(request: ChatRequest) -> set[str]:
 
 def _short(request: ChatRequest) -> dict[str, str]:
     """Names that do not fit everywhere, each with one that does: the same in every ask, for the sake of caches."""
-    known = {tool.name for tool in request.tools if isinstance(tool, Tool)}
+    names = {tool.name for tool in request.tools if isinstance(tool, Tool)}
     for turn in request.turns:
         if turn.role == "assistant":
-            known |= {part.name for part in turn.parts if isinstance(part, ToolCall)}
-    return {name: _fitting(name) for name in known if name and not _PLAIN.fullmatch(name)}
+            names |= {part.name for part in turn.parts if isinstance(part, ToolCall)}
+    return {name: _fitting(name) for name in names if name and not _PLAIN.fullmatch(name)}
 
 
 def _fitting(name: str) -> str:
@@ -171,14 +171,14 @@ class Calls:
     def take(self, events: list[Event]) -> list[Event]:
         if all(type(event) not in (ToolCallPiece, Finish) for event in events):
             return events
-        given: list[Event] = []
+        adapted_events: list[Event] = []
         for event in events:
             if type(event) is ToolCallPiece:
-                given.append(self._piece(event))
+                adapted_events.append(self._piece(event))
             else:
-                given += self._rest() if type(event) is Finish else ()
-                given.append(event)
-        return given
+                adapted_events += self._rest() if type(event) is Finish else ()
+                adapted_events.append(event)
+        return adapted_events
 
     def _piece(self, piece: ToolCallPiece) -> ToolCallPiece:
         place = (piece.choice, piece.index)
@@ -193,8 +193,8 @@ class Calls:
     def _rest(self) -> list[Event]:
         rest: list[Event] = []
         for (choice, index), text in self._open.items():
-            if more := text.end():
-                rest.append(ToolCallPiece(index, None, None, more, None, choice, "custom"))
+            if arguments := text.end():
+                rest.append(ToolCallPiece(index, None, None, arguments, None, choice, "custom"))
         self._open.clear()
         return rest
 
@@ -207,16 +207,16 @@ class AsFunctions:
         """Whose text is not closed yet."""
 
     def take(self, events: list[Event]) -> list[Event]:
-        given: list[Event] = []
+        adapted_events: list[Event] = []
         for event in events:
             if type(event) is ToolCallPiece:
                 if (event.choice, event.index) != self._open:
-                    given += self._closed()
-                given.append(event if event.kind == "function" else self._piece(event))
+                    adapted_events += self._closed()
+                adapted_events.append(event if event.kind == "function" else self._piece(event))
             else:
-                given += self._closed() if type(event) is Finish else ()
-                given.append(event)
-        return given
+                adapted_events += self._closed() if type(event) is Finish else ()
+                adapted_events.append(event)
+        return adapted_events
 
     def _closed(self) -> list[Event]:
         place, self._open = self._open, None
@@ -263,31 +263,31 @@ class FreeText:
 
     def end(self) -> str:
         """What is left, now that no more comes."""
-        left, state = "".join(self._held), self._state
+        remainder, state = "".join(self._held), self._state
         self._state, self._held = "over", []
-        if state == "over" or (state == "text" and left.startswith("\\")):  # cut within a letter
+        if state == "over" or (state == "text" and remainder.startswith("\\")):  # cut within a letter
             return ""
-        return left if state == "text" else _whole(left)
+        return remainder if state == "text" else _whole(remainder)
 
     def _text(self, held: str) -> str:
-        told: list[str] = []
+        pieces: list[str] = []
         at = 0
-        while (found := _SPECIAL.search(held, at)) is not None:
-            told.append(held[at : found.start()])
-            at = found.start()
-            if found[0] == '"':
+        while (special := _SPECIAL.search(held, at)) is not None:
+            pieces.append(held[at : special.start()])
+            at = special.start()
+            if special[0] == '"':
                 self._state, self._held = "over", []
-                return "".join(told)
+                return "".join(pieces)
             escape = _ESCAPE.match(held, at)
             if (escape is None or _HIGH.fullmatch(escape[0])) and len(held) - at < 12:
                 self._held = [held[at:]]
-                return "".join(told)
+                return "".join(pieces)
             sign = held[at : at + 2] if escape is None else escape[0]
-            told.append(_unescaped(sign))
+            pieces.append(_unescaped(sign))
             at += len(sign)
-        told.append(held[at:])
+        pieces.append(held[at:])
         self._held = []
-        return "".join(told)
+        return "".join(pieces)
 
 
 def _unescaped(sign: str) -> str:

@@ -17,12 +17,12 @@ from ..errors import BadInput, redact
 def bad(field: str, wanted: str, value: object) -> BadInput:
     """The complaint that ``field`` is not ``wanted``."""
     if value is None:
-        found = "missing"
+        shown_value = "missing"
     elif isinstance(value, str):
-        found = repr(redact(value, 60))
+        shown_value = repr(redact(value, 60))
     else:
-        found = str(value) if isinstance(value, (int, float)) else f"of type {type(value).__name__}"
-    return BadInput(f"{field} is {found}; it must be {wanted}", field=field)
+        shown_value = str(value) if isinstance(value, (int, float)) else f"of type {type(value).__name__}"
+    return BadInput(f"{field} is {shown_value}; it must be {wanted}", field=field)
 
 
 def item(value: object, field: str) -> Mapping[str, Any]:
@@ -70,9 +70,9 @@ def whole(value: object, field: str) -> int:
 
 def count(value: object, field: str) -> int:
     """A whole number that is not negative."""
-    if (known := whole(value, field)) < 0:
+    if (number_given := whole(value, field)) < 0:
         raise bad(field, "0 or more", value)
-    return known
+    return number_given
 
 
 def record(value: object, field: str) -> dict[str, Any]:
@@ -138,9 +138,9 @@ def short_name(user: str) -> str:
 
 
 def from_base64(value: object, field: str) -> bytes:
-    said = text(value, field)
+    encoded_text = text(value, field)
     try:
-        return a2b_base64(said, strict_mode=True)  # as it is: b64decode would copy the text first
+        return a2b_base64(encoded_text, strict_mode=True)  # as it is: b64decode would copy the text first
     except ValueError:
         raise BadInput(f"{field} is not base64", field=field) from None
 

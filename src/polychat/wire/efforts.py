@@ -14,10 +14,10 @@ _LOW: tuple[Effort, ...] = ("low", "medium", "high")
 _XHIGH: tuple[Effort, ...] = (*_LOW, "xhigh")
 
 
-def nearest(wanted: Effort, known: tuple[Effort, ...]) -> Effort:
-    """The least of ``known`` that is as much as ``wanted``, else the most there is."""
+def nearest(wanted: Effort, available: tuple[Effort, ...]) -> Effort:
+    """The least of ``available`` that is as much as ``wanted``, else the most there is."""
     least = ORDER.index(wanted)
-    return next((effort for effort in known if ORDER.index(effort) >= least), known[-1])
+    return next((effort for effort in available if ORDER.index(effort) >= least), available[-1])
 
 
 _OPENAI: tuple[tuple[str, tuple[Effort, ...]], ...] = (
@@ -53,16 +53,16 @@ def openai_efforts(model: str) -> tuple[Effort, ...] | None:
 
 def fitting(thinking: Thinking, effort: Effort | None, model: str) -> tuple[Thinking | None, list[Loss]]:
     """The thinking as this model of OpenAI's takes it. ``effort`` is the word that would go out for it."""
-    known = openai_efforts(model)
-    if known is None or effort in known:
+    available = openai_efforts(model)
+    if available is None or effort in available:
         return thinking, []
     field = "reasoning.effort" if thinking.effort is not None else "reasoning.budget"
-    if not known:
-        told = [] if effort in (None, "none") else [Loss(field, "dropped", "the model does not think first")]
-        return None, told
+    if not available:
+        losses = [] if effort in (None, "none") else [Loss(field, "dropped", "the model does not think first")]
+        return None, losses
     if effort is None:
         return thinking, []
-    better = nearest(effort, known)
+    better = nearest(effort, available)
     return replace(thinking, effort=better, budget=None), [
-        Loss(field, "emulated", f"the model takes {', '.join(known)}: {effort} is asked for as {better}")
+        Loss(field, "emulated", f"the model takes {', '.join(available)}: {effort} is asked for as {better}")
     ]

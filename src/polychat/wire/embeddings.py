@@ -44,10 +44,10 @@ class Embed:
 
     def texts(self) -> list[str]:
         """The inputs. Raises ``BadInput`` for tokens: every model numbers them in its own way."""
-        given = [one for one in self.inputs if isinstance(one, str)]
-        if len(given) < len(self.inputs):
+        strings = [one for one in self.inputs if isinstance(one, str)]
+        if len(strings) < len(self.inputs):
             raise BadInput("input holds tokens, and this backend takes text alone: send the text", field="input")
-        return given
+        return strings
 
 
 @dataclass(slots=True)
@@ -69,28 +69,28 @@ def shape_of(wire: str) -> Shape:
     raise BadInput(f"the wire {wire} has no embeddings", field="model")
 
 
-def path(shape: Shape, asked: Embed) -> str:
+def path(shape: Shape, request: Embed) -> str:
     """What is put after the base URL. Raises ``BadInput`` for a model that is no name, where the path names it."""
     if shape == "gemini":
-        return f"/models/{in_path(asked.model)}:{'embedContent' if asked.single else 'batchEmbedContents'}"
+        return f"/models/{in_path(request.model)}:{'embedContent' if request.single else 'batchEmbedContents'}"
     return {"openai": "/embeddings", "ollama": "/api/embed"}[shape]
 
 
-def write_request(shape: Shape, asked: Embed) -> dict[str, Any]:
+def write_request(shape: Shape, request: Embed) -> dict[str, Any]:
     """The body, as a value for JSON."""
-    extra = asked.extra if asked.shape == shape else {}
+    extra = request.extra if request.shape == shape else {}
     if shape == "gemini":
-        size = {} if asked.dimensions is None else {"outputDimensionality": asked.dimensions}
-        about = {"model": f"models/{asked.model}", **size, **extra}
-        requests = [{**about, "content": {"parts": [{"text": one}]}} for one in asked.texts()]
-        return requests[0] if asked.single and len(requests) == 1 else {"requests": requests}
-    body: dict[str, Any] = {"model": asked.model, "input": asked.inputs if shape == "openai" else asked.texts()}
-    if asked.dimensions is not None:
-        body["dimensions"] = asked.dimensions
+        size = {} if request.dimensions is None else {"outputDimensionality": request.dimensions}
+        about = {"model": f"models/{request.model}", **size, **extra}
+        requests = [{**about, "content": {"parts": [{"text": one}]}} for one in request.texts()]
+        return requests[0] if request.single and len(requests) == 1 else {"requests": requests}
+    body: dict[str, Any] = {"model": request.model, "input": request.inputs if shape == "openai" else request.texts()}
+    if request.dimensions is not None:
+        body["dimensions"] = request.dimensions
     if shape == "openai":
-        if asked.user is not None:
-            body["user"] = asked.user
-        body["encoding_format"] = "base64" if asked.base64 else "float"
+        if request.user is not None:
+            body["user"] = request.user
+        body["encoding_format"] = "base64" if request.base64 else "float"
     return {**body, **extra}
 
 
@@ -106,17 +106,17 @@ def read_request(shape: Shape, body: bytes, model: str | None = None) -> Embed:
         return _read_gemini(rest, model)
     given = rest.pop("input", None)
     listed = [given] if isinstance(given, str) else several(given, "input")
-    if shape == "openai" and listed and all(type(one) is int for one in listed):
+    if shape == "openai" and listed and all(type(entry) is int for entry in listed):
         listed = [listed]  # the tokens of one text
-    inputs = [_input(one, f"input[{place}]", shape) for place, one in enumerate(listed)]
-    asked = Embed(text(rest.pop("model", model), "model"), _some(inputs, "input"), shape=shape)
-    asked.dimensions = _whole_or_none(rest.pop("dimensions", None), "dimensions")
+    inputs = [_input(entry, f"input[{place}]", shape) for place, entry in enumerate(listed)]
+    request = Embed(text(rest.pop("model", model), "model"), _some(inputs, "input"), shape=shape)
+    request.dimensions = _whole_or_none(rest.pop("dimensions", None), "dimensions")
     if shape == "openai":
         user = rest.pop("user", None)
-        asked.user = None if user is None else text(user, "user")
-        asked.base64 = _is_base64(rest.pop("encoding_format", None))
-    asked.extra = {name: value for name, value in rest.items() if value is not None}
-    return asked
+        request.user = None if user is None else text(user, "user")
+        request.base64 = _is_base64(rest.pop("encoding_format", None))
+    request.extra = {name: value for name, value in rest.items() if value is not None}
+    return request
 
 
 def _input(value: object, field: str, shape: Shape) -> str | list[int]:
@@ -135,19 +135,19 @@ def _is_base64(form: object) -> bool:
     return form == "base64"
 
 
-def _read_gemini(said: dict[str, Any], model: str | None) -> Embed:
-    single = "requests" not in said
-    requests = [said] if single else _some(several(said["requests"], "requests"), "requests")
-    asked = [
+def _read_gemini(body: dict[str, Any], model: str | None) -> Embed:
+    single = "requests" not in body
+    requests = [body] if single else _some(several(body["requests"], "requests"), "requests")
+    embeds = [
         _read_one(dict(item(one, f"requests[{at}]")), "" if single else f"requests[{at}].") for at, one in enumerate(requests)
     ]
-    first = asked[0]
-    if any((one.model, one.dimensions, one.extra) != (first.model, first.dimensions, first.extra) for one in asked):
+    first = embeds[0]
+    if any((one.model, one.dimensions, one.extra) != (first.model, first.dimensions, first.extra) for one in embeds):
         raise BadInput("requests must differ in their content alone: ask for the others by themselves", field="requests")
     name = model or first.model
     if not name:
         raise BadInput("model is missing; it must be text", field="model")
-    inputs = [one.inputs[0] for one in asked]
+    inputs = [one.inputs[0] for one in embeds]
     return Embed(name.removeprefix("models/"), inputs, first.dimensions, single=single, shape="gemini", extra=first.extra)
 
 
@@ -174,57 +174,59 @@ def _some(listed: Listed, field: str) -> Listed:
     return listed
 
 
-def write_reply(shape: Shape, given: Embeddings, asked: Embed) -> bytes:
-    """The body of an answer to ``asked``."""
-    count = given.usage.prompt_tokens
+def write_reply(shape: Shape, result: Embeddings, request: Embed) -> bytes:
+    """The body of an answer to ``request``."""
+    count = result.usage.prompt_tokens
     if shape == "gemini":
-        values = [{"values": vector} for vector in given.vectors]
+        values = [{"values": vector} for vector in result.vectors]
         usage = {} if count is None else {"usageMetadata": {"promptTokenCount": count}}
-        return encoded({**({"embedding": values[0]} if asked.single and len(values) == 1 else {"embeddings": values}), **usage})
-    model = given.model or asked.model
-    if shape == "ollama" and asked.single:  # of /api/embeddings, which came before /api/embed
-        return encoded({"embedding": given.vectors[0]})
+        return encoded(
+            {**({"embedding": values[0]} if request.single and len(values) == 1 else {"embeddings": values}), **usage}
+        )
+    model = result.model or request.model
+    if shape == "ollama" and request.single:  # of /api/embeddings, which came before /api/embed
+        return encoded({"embedding": result.vectors[0]})
     if shape == "ollama":
-        known = {} if count is None else {"prompt_eval_count": count}
-        return encoded({"model": model, "embeddings": given.vectors, **known})
+        counted = {} if count is None else {"prompt_eval_count": count}
+        return encoded({"model": model, "embeddings": result.vectors, **counted})
     data = [
-        {"object": "embedding", "index": place, "embedding": _packed(vector) if asked.base64 else vector}
-        for place, vector in enumerate(given.vectors)
+        {"object": "embedding", "index": place, "embedding": _packed(vector) if request.base64 else vector}
+        for place, vector in enumerate(result.vectors)
     ]
     # The shape demands numbers; 0 is what servers that do not count write.
-    counts = {"prompt_tokens": count or 0, "total_tokens": given.usage.total_tokens or count or 0}
+    counts = {"prompt_tokens": count or 0, "total_tokens": result.usage.total_tokens or count or 0}
     return encoded({"object": "list", "data": data, "model": model, "usage": counts})
 
 
 def read_reply(shape: Shape, body: bytes, count: int | None = None) -> Embeddings:
     """The vectors of an answer. Raises ``BadReply``, also where there are not ``count`` of them."""
     try:
-        given = _read_reply(shape, decoded(body))
+        result = _read_reply(shape, decoded(body))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
-        given = None
-    if given is None:
+        result = None
+    if result is None:
         raise BadReply(f"the reply holds no embeddings: {redact(body) or 'it is empty'}")
-    if count is not None and len(given.vectors) != count:
-        raise BadReply(f"the reply holds {len(given.vectors)} embeddings for {count} texts")
-    return given
+    if count is not None and len(result.vectors) != count:
+        raise BadReply(f"the reply holds {len(result.vectors)} embeddings for {count} texts")
+    return result
 
 
-def _read_reply(shape: Shape, said: Any) -> Embeddings:
+def _read_reply(shape: Shape, body: Any) -> Embeddings:
     if shape == "gemini":
-        listed = said["embeddings"] if "embeddings" in said else [said["embedding"]]
-        usage = _usage(said.get("usageMetadata"), "promptTokenCount", "totalTokenCount")
+        listed = body["embeddings"] if "embeddings" in body else [body["embedding"]]
+        usage = _usage(body.get("usageMetadata"), "promptTokenCount", "totalTokenCount")
         return Embeddings([_vector(one["values"]) for one in listed], None, usage)
-    model = said.get("model")
+    model = body.get("model")
     model = model if isinstance(model, str) else None
     if shape == "ollama":
-        return Embeddings([_vector(one) for one in said["embeddings"]], model, _usage(said, "prompt_eval_count", "total"))
-    data = sorted(said["data"], key=lambda one: one.get("index", 0))
-    usage = _usage(said.get("usage"), "prompt_tokens", "total_tokens")
+        return Embeddings([_vector(one) for one in body["embeddings"]], model, _usage(body, "prompt_eval_count", "total"))
+    data = sorted(body["data"], key=lambda one: one.get("index", 0))
+    usage = _usage(body.get("usage"), "prompt_tokens", "total_tokens")
     return Embeddings([_vector(one["embedding"]) for one in data], model, usage)
 
 
-def _usage(said: Any, asked: str, total: str) -> Usage:
-    counts = [said.get(name) if isinstance(said, dict) else None for name in (asked, total)]
+def _usage(counts_object: Any, prompt_name: str, total_name: str) -> Usage:
+    counts = [counts_object.get(name) if isinstance(counts_object, dict) else None for name in (prompt_name, total_name)]
     prompt, whole_of_it = (count if type(count) is int else None for count in counts)
     return Usage(prompt, None, whole_of_it)
 

@@ -156,11 +156,11 @@ def _fault_of(error: PolychatError) -> Fault:
 def error_of(fault: Fault) -> BackendError:
     """What a failure told inside a reply, under status 200, is to whoever asked."""
     kind = LimitReached if fault.kind in ("quota", "rate_limit") else ReplyFailed
-    what = redact(fault.message) or "no reason given"
-    code = f" ({redact(fault.code, 60)})" if fault.code and fault.code not in what else ""
+    reason = redact(fault.message) or "no reason given"
+    code = f" ({redact(fault.code, 60)})" if fault.code and fault.code not in reason else ""
     wait = fault.retry_after
     if wait is None and fault.kind in ("rate_limit", "overloaded"):
         wait = in_words(fault.message)
-    error = kind(f"the backend reported an error: {what}{code}", retry_after=wait)
+    error = kind(f"the backend reported an error: {reason}{code}", retry_after=wait)
     error.kind = fault.kind
     return error

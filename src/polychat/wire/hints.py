@@ -45,9 +45,9 @@ def comes_back(
     named = {name.lower(): value.strip() for name, value in headers.items()}
     sent = moment(named.get("date", ""))
     now = now if sent is None else sent
-    given = retry_after(named, now)
-    if given is not None:
-        return given
+    header_seconds = retry_after(named, now)
+    if header_seconds is not None:
+        return header_seconds
     if told is not None:
         return told
     if status in _LIMITED and (reset := _reset(named, now)) is not None:
@@ -74,28 +74,28 @@ def _reset(named: Mapping[str, str], now: float) -> float | None:
     for name, value in named.items():
         if _RESET.fullmatch(name) is None or (seconds := _seconds(value, now)) is None:
             continue
-        left = named.get(name.replace("reset", "remaining"), "")
-        (spent if left in ("0", "0.0") else others).append(seconds)
+        remaining = named.get(name.replace("reset", "remaining"), "")
+        (spent if remaining in ("0", "0.0") else others).append(seconds)
     return max(spent) if spent else min(others, default=None)
 
 
 def in_words(message: str) -> float | None:
     """Seconds by a sentence such as ``Please try again in 6m0s``."""
-    found = _WORDS.search(message[:_READ])
-    if found is None:
+    match = _WORDS.search(message[:_READ])
+    if match is None:
         return None
-    if found[3]:
-        return duration(found[3].lower())
-    unit = found[2].lower()
-    return float(found[1]) * (0.001 if unit.startswith(("ms", "mil")) else 60.0 if unit.startswith("m") else 1.0)
+    if match[3]:
+        return duration(match[3].lower())
+    unit = match[2].lower()
+    return float(match[1]) * (0.001 if unit.startswith(("ms", "mil")) else 60.0 if unit.startswith("m") else 1.0)
 
 
 def duration(text: str) -> float | None:
     """Seconds of ``6m0s``, ``1h2m3.5s``, ``120ms``."""
-    found = _DURATION.fullmatch(text)
-    if found is None or not text:
+    match = _DURATION.fullmatch(text)
+    if match is None or not text:
         return None
-    days, hours, minutes, seconds, milliseconds = (float(part or 0) for part in found.groups())
+    days, hours, minutes, seconds, milliseconds = (float(part or 0) for part in match.groups())
     return days * 86_400 + hours * 3_600 + minutes * 60 + seconds + milliseconds / 1000
 
 
@@ -106,8 +106,8 @@ def _seconds(text: str, now: float) -> float | None:
         if number > _EPOCH * 1000:
             number /= 1000
         return max(0.0, number - now) if number > _EPOCH else number
-    if (known := duration(text)) is not None:
-        return known
+    if (span := duration(text)) is not None:
+        return span
     when = moment(text)
     return None if when is None else max(0.0, when - now)
 

@@ -57,16 +57,16 @@ def losses(request: ChatRequest, support_table: SupportTable, wire: str, vendor:
     lost = _lost_of(support_table)
     if lost.carries_words and _is_plain(request) and lost.values_of(request) == lost.unsaid:
         return []  # most asks are
-    found: dict[str, Loss] = {}
+    losses_by_field: dict[str, Loss] = {}
     for name, detail in used(request, wire, vendor, lost.settings):
         support = support_table[name]
         if support.kind in ("dropped", "emulated"):
-            known = found.get(name)
-            if known is None:
-                found[name] = Loss(name, support.kind, support.note, detail)
-            elif name in _EACH and detail not in known.detail.split(" "):
-                found[name] = replace(known, detail=f"{known.detail} {detail}")
-    return list(found.values())
+            earlier = losses_by_field.get(name)
+            if earlier is None:
+                losses_by_field[name] = Loss(name, support.kind, support.note, detail)
+            elif name in _EACH and detail not in earlier.detail.split(" "):
+                losses_by_field[name] = replace(earlier, detail=f"{earlier.detail} {detail}")
+    return list(losses_by_field.values())
 
 
 _EACH = ("tools.hosted.foreign",)
@@ -95,14 +95,14 @@ _WORDS = ("model", "stream", "turns.system", "turns.user", "turns.assistant", "p
 
 
 def _lost_of(support_table: SupportTable) -> _Lost:
-    known = _tables.get(id(support_table))
-    if known is None:
+    entry = _tables.get(id(support_table))
+    if entry is None:
         lost = {name for name, support in support_table.items() if support.kind in ("dropped", "emulated")}
         settings = tuple(name for name in _SETTINGS if name in lost)
         values_of: Callable[[ChatRequest], Any] = attrgetter(*settings) if settings else _nothing
-        known = _Lost(support_table, settings, lost.isdisjoint(_WORDS), values_of, values_of(ChatRequest("", [])))
-        _tables[id(support_table)] = known
-    return known
+        entry = _Lost(support_table, settings, lost.isdisjoint(_WORDS), values_of, values_of(ChatRequest("", [])))
+        _tables[id(support_table)] = entry
+    return entry
 
 
 def _nothing(request: ChatRequest) -> None:
@@ -128,18 +128,18 @@ def _is_plain(request: ChatRequest) -> bool:
     return bool(request.turns) and request.turns[-1].role == "user"
 
 
-def apply_loss_policy(found: list[Loss], on_loss: OnLoss | None) -> None:
+def apply_loss_policy(losses: list[Loss], on_loss: OnLoss | None) -> None:
     """Refuse, warn or be silent. ``None`` refuses what changes the answer's form and warns of what else is dropped.
 
     ``report`` refuses the same and leaves the rest to whoever reads the losses. What is emulated is never refused, and warned
     of only with ``warn``. Raises ``BadInput`` naming the first that is refused.
     """
-    if on_loss == "allow" or not found:
+    if on_loss == "allow" or not losses:
         return
-    for loss in found:
+    for loss in losses:
         if loss.kind == "dropped" and (on_loss == "refuse" or (on_loss != "warn" and loss.field in FORM)):
             raise BadInput(f'{loss}; omit it, use another backend, or pass on_loss="allow"', field=loss.field)
-    for loss in found if on_loss != "report" else ():
+    for loss in losses if on_loss != "report" else ():
         if loss.kind == "dropped" or on_loss == "warn":
             _warn(str(loss), LossWarning)
 

@@ -48,32 +48,32 @@ class ModelInfo:
 def read_models(wire: str, body: bytes) -> list[ModelInfo]:
     """The models of a list, in its order. ``wire`` names the shape. Raises ``BadReply``."""
     try:
-        said = decoded(body)
-        listed = said if isinstance(said, list) else said["models"] if "data" not in said else said["data"]
-        return [] if listed is None else [_model(one, wire) for one in listed]  # null is what some write for none
+        reply = decoded(body)
+        listed = reply if isinstance(reply, list) else reply["models"] if "data" not in reply else reply["data"]
+        return [] if listed is None else [_model(entry, wire) for entry in listed]  # null is what some write for none
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
     raise BadReply(f"the reply is no list of models: {redact(body) or 'it is empty'}")
 
 
-def _model(said: Any, wire: str) -> ModelInfo:
-    if isinstance(said, str):
-        said = {"id": said}
-    name = said.get("id") or said.get("name") or said["model"]
+def _model(entry: Any, wire: str) -> ModelInfo:
+    if isinstance(entry, str):
+        entry = {"id": entry}
+    name = entry.get("id") or entry.get("name") or entry["model"]
     if not isinstance(name, str):
         raise TypeError
     name = name.removeprefix("models/") if wire == "gemini" else name
     if not name:
         raise ValueError  # one that could not be asked
-    titles = (said.get(key) for key in ("display_name", "displayName", "name"))
+    titles = (entry.get(key) for key in ("display_name", "displayName", "name"))
     title = next((title for title in titles if _text(title) and title not in (name, f"models/{name}")), None)
-    owners = (_text(said.get(key)) for key in ("owned_by", "organization", "publisher"))
+    owners = (_text(entry.get(key)) for key in ("owned_by", "organization", "publisher"))
     info = ModelInfo(
-        name, next(filter(None, owners), None), _moment(said), _limit(said, _CONTEXTS), title, _limit(said, _OUTPUTS)
+        name, next(filter(None, owners), None), _moment(entry), _limit(entry, _CONTEXTS), title, _limit(entry, _OUTPUTS)
     )
-    info.can = abilities_of(said)
-    if wire == "anthropic" and isinstance(told := said.get("capabilities"), dict):
-        info.anthropic = told
+    info.can = abilities_of(entry)
+    if wire == "anthropic" and isinstance(capabilities := entry.get("capabilities"), dict):
+        info.anthropic = capabilities
     return info
 
 
@@ -88,15 +88,15 @@ _CONTEXTS = ("context_length", "context_window", "max_context_length", "max_mode
 _OUTPUTS = ("max_output_tokens", "max_completion_tokens", "outputTokenLimit", "max_tokens")
 
 
-def _limit(said: dict[str, Any], names: tuple[str, ...]) -> int | None:
-    places = (said, *(inner for name in ("limits", "top_provider") if isinstance(inner := said.get(name), dict)))
-    found = (place.get(name) for place in places for name in names)
-    return next((tokens for tokens in found if type(tokens) is int and tokens > 0), None)
+def _limit(entry: dict[str, Any], names: tuple[str, ...]) -> int | None:
+    places = (entry, *(inner for name in ("limits", "top_provider") if isinstance(inner := entry.get(name), dict)))
+    limits = (place.get(name) for place in places for name in names)
+    return next((tokens for tokens in limits if type(tokens) is int and tokens > 0), None)
 
 
-def _moment(said: dict[str, Any]) -> int | None:
+def _moment(entry: dict[str, Any]) -> int | None:
     """Seconds since 1970, of a moment that a calendar has; 0 is what those write who do not know."""
-    value = next((found for name in ("created", "created_at", "modified_at") if (found := said.get(name)) is not None), None)
+    value = next((moment for name in ("created", "created_at", "modified_at") if (moment := entry.get(name)) is not None), None)
     try:
         seconds = datetime.fromisoformat(value).timestamp() if isinstance(value, str) else value
     except (ValueError, OverflowError):
@@ -109,45 +109,46 @@ def _moment(said: dict[str, Any]) -> int | None:
 def write_models(wire: str, listed: list[ModelInfo]) -> bytes:
     """The body of a list."""
     if wire == "anthropic":
-        known = [_anthropic(one) for one in listed]
+        entries = [_anthropic(model) for model in listed]
         ends = {"first_id": listed[0].id if listed else None, "last_id": listed[-1].id if listed else None}
-        return encoded({"data": known, "has_more": False, **ends})
+        return encoded({"data": entries, "has_more": False, **ends})
     if wire == "gemini":
-        return encoded({"models": [_gemini(one) for one in listed]})
+        return encoded({"models": [_gemini(model) for model in listed]})
     if wire == "ollama":
-        return encoded({"models": [_ollama(one) for one in listed]})
+        return encoded({"models": [_ollama(model) for model in listed]})
     context = [
-        {**_said(context_length=one.context, max_output_tokens=one.output), **abilities.openrouter(one.can)} for one in listed
+        {**_said(context_length=model.context, max_output_tokens=model.output), **abilities.openrouter(model.can)}
+        for model in listed
     ]
     data: list[dict[str, Any]] = [
-        {"id": one.id, "object": "model", "created": one.created or 0, "owned_by": one.owner or "polychat", **more}
-        for one, more in zip(listed, context, strict=True)
+        {"id": model.id, "object": "model", "created": model.created or 0, "owned_by": model.owner or "polychat", **members}
+        for model, members in zip(listed, context, strict=True)
     ]
     return encoded({"object": "list", "data": data})
 
 
-def _anthropic(one: ModelInfo) -> dict[str, Any]:
-    said: dict[str, Any] = {"type": "model", "id": one.id, "display_name": one.title or one.id}
-    said["created_at"] = _written(one.created)
-    said |= {"max_input_tokens": one.context, "max_tokens": one.output}  # they must be there, and null where nobody said
-    said["capabilities"] = None if one.anthropic is None else {**one.anthropic, "batch": {"supported": False}}
-    return said
+def _anthropic(model: ModelInfo) -> dict[str, Any]:
+    entry: dict[str, Any] = {"type": "model", "id": model.id, "display_name": model.title or model.id}
+    entry["created_at"] = _written(model.created)
+    entry |= {"max_input_tokens": model.context, "max_tokens": model.output}  # they must be there, and null where nobody said
+    entry["capabilities"] = None if model.anthropic is None else {**model.anthropic, "batch": {"supported": False}}
+    return entry
 
 
-def _gemini(one: ModelInfo) -> dict[str, Any]:
-    said: dict[str, Any] = {
-        "name": f"models/{one.id}",
-        "displayName": one.title or one.id,
-        **abilities.gemini(one.can),
+def _gemini(model: ModelInfo) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "name": f"models/{model.id}",
+        "displayName": model.title or model.id,
+        **abilities.gemini(model.can),
     }
-    return {**said, **_said(inputTokenLimit=one.context, outputTokenLimit=one.output)}
+    return {**entry, **_said(inputTokenLimit=model.context, outputTokenLimit=model.output)}
 
 
-def _ollama(one: ModelInfo) -> dict[str, Any]:
+def _ollama(model: ModelInfo) -> dict[str, Any]:
     """The digest is the name's: clients tell models apart by it."""
-    digest = sha256(one.id.encode("utf-8", "replace")).hexdigest()
-    said = {"name": one.id, "model": one.id, "modified_at": _written(one.created), "size": 0, "digest": digest}
-    return {**said, "details": OLLAMA_DETAILS}
+    digest = sha256(model.id.encode("utf-8", "replace")).hexdigest()
+    entry = {"name": model.id, "model": model.id, "modified_at": _written(model.created), "size": 0, "digest": digest}
+    return {**entry, "details": OLLAMA_DETAILS}
 
 
 def _said(**limits: int | None) -> dict[str, int]:

@@ -27,34 +27,34 @@ def _pattern(member: str) -> re.Pattern[bytes]:
 
 def named_body(body: bytes, member: str, served: str | None, name: str) -> bytes:
     """A whole reply with ``name`` in its ``member``, which says ``served``; as it came where it says nothing."""
-    found = [] if served is None else [one for one in _pattern(member).finditer(body) if _says(one, served)]
-    if not found:
+    matches = [] if served is None else [match for match in _pattern(member).finditer(body) if _says(match, served)]
+    if not matches:
         return body
-    if len(found) == 1:
-        begin, end = found[0].span(2)
+    if len(matches) == 1:
+        begin, end = matches[0].span(2)
         return b"".join((body[:begin], encoded(name), body[end:]))
     return _exactly(body, member, name)
 
 
-def _says(found: re.Match[bytes], served: str) -> bool:
+def _says(match: re.Match[bytes], served: str) -> bool:
     try:
-        return bool(decoded(found[2]) == served)
+        return bool(decoded(match[2]) == served)
     except ValueError:
         return False
 
 
-def _exactly(said: bytes, member: str, name: str) -> bytes:
+def _exactly(body: bytes, member: str, name: str) -> bytes:
     """JSON with ``name`` in the reply's own ``member``, and in none that is deeper. As it came where it is no such object."""
     try:
-        fields: dict[str, Any] = _SHALLOW.decode(said)
+        fields: dict[str, Any] = _SHALLOW.decode(body)
     except (msgspec.DecodeError, RecursionError):
-        return said
+        return body
     if member in fields:
         return encoded({**fields, member: name})
     for inner in _WITHIN:
         if inner in fields:
             return encoded({**fields, inner: msgspec.Raw(_exactly(bytes(fields[inner]), member, name))})
-    return said
+    return body
 
 
 class Naming:
@@ -128,14 +128,14 @@ class Naming:
             passed = bytes(held[:whole])
             del held[:whole]
             return passed
-        said = bytes(held)
+        text = bytes(held)
         held.clear()
-        found = next((one for one in _pattern(self._member).finditer(said) if _says(one, served)), None)
-        if found is None:
+        match = next((candidate for candidate in _pattern(self._member).finditer(text) if _says(candidate, served)), None)
+        if match is None:
             self._off = True
-            return said
-        self._old, self._new = found[0], found[1] + encoded(self._name)
-        return self.feed(said, served)
+            return text
+        self._old, self._new = match[0], match[1] + encoded(self._name)
+        return self.feed(text, served)
 
     def _last_end(self, held: bytearray, begin: int) -> int:
         if self._end == b"\n":

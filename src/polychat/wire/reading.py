@@ -73,10 +73,10 @@ def is_reply(value: Any) -> bool:
     return isinstance(value, dict) and any(isinstance(value.get(name), (list, dict)) and value[name] for name in _PARTS)
 
 
-def unreadable(why: str, said: Any) -> BadReply:
-    """What came and is not understood. ``said``, its JSON or its bytes, is ``paid`` where it is part of a reply."""
+def unreadable(why: str, content: Any) -> BadReply:
+    """What came and is not understood. ``content``, its JSON or its bytes, is ``paid`` where it is part of a reply."""
     error = BadReply(why)
-    error.paid = is_reply(parsed(said) if isinstance(said, bytes) else said)
+    error.paid = is_reply(parsed(content) if isinstance(content, bytes) else content)
     return error
 
 

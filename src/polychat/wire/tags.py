@@ -28,12 +28,12 @@ def tagged(opaque: Opaque, native: str) -> str:
 
 def untagged(text: str, native: str) -> Opaque:
     """The opaque part that ``tagged`` wrote; what is not tagged is ``native``'s own. Never raises."""
-    found = _TAG.fullmatch(text)
-    if found is None:
+    match = _TAG.fullmatch(text)
+    if match is None:
         return Opaque(native, text)
-    item = found["id"]
+    item = match["id"]
     return Opaque(
-        unquote(found["vendor"]), found["data"], None if item is None else unquote(item), found["redacted"] is not None
+        unquote(match["vendor"]), match["data"], None if item is None else unquote(item), match["redacted"] is not None
     )
 
 

@@ -148,15 +148,15 @@ def question(messages: Messages, bot: Bot, chat_id: str, overrides: Overrides | 
     it for the user's words, whatever role the last message has. It drops system messages from the list; their text goes as
     ``context`` too, which servers up to 2.0.8 take.
     """
-    said = [{"role": role, "content": text} for role, text in turns(messages)]
-    system = "\n".join(item["content"] for item in said if item["role"] == "system")
+    conversation = [{"role": role, "content": text} for role, text in turns(messages)]
+    system = "\n".join(item["content"] for item in conversation if item["role"] == "system")
     return {
         "botId": bot.bot_id,
         "chatId": chat_id,
         "contextId": bot.context_id,
         "customId": bot.custom_id,
-        "messages": said,
-        "newMessage": _checked(said[-1]["content"], f"messages[{len(said) - 1}].content"),
+        "messages": conversation,
+        "newMessage": _checked(conversation[-1]["content"], f"messages[{len(conversation) - 1}].content"),
         "session": bot.session_id,
         "stream": bot.stream,
         **(overrides or Overrides()).fields(system or None),

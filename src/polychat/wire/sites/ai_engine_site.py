@@ -134,17 +134,17 @@ def _conversation(fields: dict[str, Any], text: str) -> list[dict[str, Any]]:
 
     It is taken in every era, like the other overrides. The plugin takes none after 2.0.8; here who asks for them gets them.
     """
-    said: list[dict[str, Any]] = []
+    conversation: list[dict[str, Any]] = []
     history = fields.get("messages")
     for item in history[-_HISTORY:] if isinstance(history, list) else []:
         match item:
             case {"role": "user" | "assistant" as role, "content": str(content)}:
-                said.append({"role": role, "content": content})
-    if said and said[-1]["role"] == "user":
-        said.pop()
-    said.append({"role": "user", "content": text})
+                conversation.append({"role": role, "content": content})
+    if conversation and conversation[-1]["role"] == "user":
+        conversation.pop()
+    conversation.append({"role": "user", "content": text})
     context = fields.get("context")
-    return [{"role": "system", "content": context}, *said] if isinstance(context, str) and context else said
+    return [{"role": "system", "content": context}, *conversation] if isinstance(context, str) and context else conversation
 
 
 def _settings(fields: dict[str, Any]) -> dict[str, float]:

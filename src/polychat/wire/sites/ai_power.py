@@ -267,8 +267,8 @@ def _limited(answer: Mapping[Any, Any]) -> bool:
 
 
 def _refusal(message: object, answer: Mapping[Any, Any]) -> BackendError:
-    said = f"the service says: {redact(html.unescape(str(message)))}"
-    return LimitReached(said) if _limited(answer) else ReplyFailed(said)
+    text = f"the service says: {redact(html.unescape(str(message)))}"
+    return LimitReached(text) if _limited(answer) else ReplyFailed(text)
 
 
 def _failure(error: object) -> BackendError:
@@ -286,8 +286,8 @@ def _words_of_broken(payload: bytes) -> str:
 
 def _usage(usage: Mapping[Any, Any]) -> Usage | None:
     """What was counted; ``None`` where nothing was."""
-    asked, answered, total = (
+    prompt_tokens, completion_tokens, total = (
         count if type(count := usage.get(name)) is int else None
         for name in ("prompt_tokens", "completion_tokens", "total_tokens")
     )
-    return None if asked is answered is total is None else Usage(asked, answered, total)
+    return None if prompt_tokens is completion_tokens is total is None else Usage(prompt_tokens, completion_tokens, total)

@@ -84,11 +84,11 @@ class AIPowerSite:
     def _over_limit(self, client: str) -> Response | None:
         if self.asks is None:
             return None
-        asked = self._asked.pop(client, 0) + 1
-        self._asked[client] = asked
+        count = self._asked.pop(client, 0) + 1
+        self._asked[client] = count
         if len(self._asked) > _CLIENTS:
             del self._asked[next(iter(self._asked))]
-        if asked <= self.asks:
+        if count <= self.asks:
             return None
         reached = {"msg": "You have reached your token limit.", "tokenLimitReached": True}
         return Response(200, data_line(reached), "text/event-stream;charset=UTF-8") if self.streams else _said(reached)
@@ -105,11 +105,11 @@ def _said(value: dict[str, Any]) -> Response:
 
 def _expired(request: Request) -> Response:
     """WordPress's page for a nonce that does not hold; its link leads back to a page of the same site."""
-    said = "The link you followed has expired."
+    text = "The link you followed has expired."
     referer = request.headers.get("referer", "")
     if referer.startswith("/".join([*request.base.split("/", 3)[:3], ""])):
-        said += f'</p><p><a href="{html.escape(referer)}">Please try again.</a>'
-    return Response(403, said.encode(), _HTML)
+        text += f'</p><p><a href="{html.escape(referer)}">Please try again.</a>'
+    return Response(403, text.encode(), _HTML)
 
 
 def _form(request: Request) -> dict[str, str]:
@@ -139,8 +139,8 @@ def _parts(body: bytes, content_type: str) -> dict[str, str]:
 def _conversation(form: dict[str, str]) -> list[dict[str, Any]]:
     """The message, behind as much of the history as the plugin's own decoding leaves of it: it strips before it decodes."""
     history = parsed(TAGS.sub("", form.get("wpaicg_chat_history", "")).replace("\\", ""))
-    said = [_turn(item) for item in (history if isinstance(history, list) else [])]
-    return [*filter(None, said), {"role": "user", "content": form["message"]}]
+    conversation = [_turn(item) for item in (history if isinstance(history, list) else [])]
+    return [*filter(None, conversation), {"role": "user", "content": form["message"]}]
 
 
 def _turn(item: object) -> dict[str, Any] | None:
@@ -198,8 +198,8 @@ class StreamWriter:
 def _as_content(message: str) -> bytes:
     """An error as the plugin streams it. It escapes nothing; we do, for a word of a real answer must not look like one."""
     words = re.findall(r"\s?\S+", message) or ["error"]
-    said = b"".join(b"event: message\n" + data_line({"choices": [{"delta": {"content": word}}]}) for word in words)
-    return said + data_line({"choices": [{"finish_reason": "stop"}]})
+    events = b"".join(b"event: message\n" + data_line({"choices": [{"delta": {"content": word}}]}) for word in words)
+    return events + data_line({"choices": [{"finish_reason": "stop"}]})
 
 
 class WholeWriter:

@@ -51,8 +51,8 @@ def _start_tags(html: str) -> Iterator[dict[str, str]]:
 
 
 def _past(html: str, mark: str, at: int) -> int:
-    found = html.find(mark, at)
-    return len(html) if found < 0 else found + len(mark)
+    place = html.find(mark, at)
+    return len(html) if place < 0 else place + len(mark)
 
 
 def _attributes(html: str, at: int) -> tuple[dict[str, str] | None, int]:
@@ -61,10 +61,10 @@ def _attributes(html: str, at: int) -> tuple[dict[str, str] | None, int]:
     while (gap := _GAP.match(html, at)) is not None and (at := gap.end()) < len(html):
         if html[at] == ">":
             return attributes, at + 1
-        found = _ATTRIBUTE.match(html, at)
-        if found is None:
+        attribute = _ATTRIBUTE.match(html, at)
+        if attribute is None:
             break  # a quote that is never closed
-        value = found[2] or found[3] or found[4] or ""
-        attributes.setdefault(found[1].lower(), unescape(value))  # of two of one name a browser takes the first
-        at = found.end()
+        value = attribute[2] or attribute[3] or attribute[4] or ""
+        attributes.setdefault(attribute[1].lower(), unescape(value))  # of two of one name a browser takes the first
+        at = attribute.end()
     return None, len(html)
