@@ -294,7 +294,7 @@ async def test_a_reader_of_a_closed_response_takes_nothing_of_the_next(serve: An
     await asyncio.sleep(0)
     connection.data_received(b"0\r\n\r\n")
     response.close()
-    connection._held.append(b"of another request")
+    connection._body.append(b"of another request")
     with pytest.raises(NotReady):
         await reading
 

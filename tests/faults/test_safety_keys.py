@@ -406,7 +406,7 @@ def test_redaction_is_linear() -> None:
 def test_nothing_that_is_made_for_a_request_shows_it_when_it_is_printed() -> None:
     """A debugger, a traceback with locals or a log that prints them shows no key."""
     from polychat.calls.call import Call
-    from polychat.http.pool.heads import asked as prepared
+    from polychat.http.pool.heads import pool_request as prepared
 
     call = Call(
         "X", f"https://me:{CANARY}@h", f"http://me:{CANARY}@p", 1.0, 1.0, {"a": CANARY}, {"b": CANARY}, own={"k": CANARY}

@@ -25,7 +25,7 @@ class Timeouts(NamedTuple):
 TIMEOUTS = Timeouts()
 
 
-class Deadlines(NamedTuple):
+class ExchangeTimeouts(NamedTuple):
     """Seconds, ``inf`` for no limit; ``end`` is a moment on the loop's clock.
 
     ``first`` counts from the request's last byte to the first byte of the reply's body: a head alone tells nothing of whether
@@ -42,28 +42,30 @@ class Deadlines(NamedTuple):
         return TimedOut("total", max(self.total, 0))
 
 
-UNLIMITED = Deadlines(inf, inf, inf, inf, inf)
+UNLIMITED = ExchangeTimeouts(inf, inf, inf, inf, inf)
 
 
 @lru_cache(maxsize=64)
-def times_of(timeouts: Timeouts) -> Deadlines:
+def exchange_timeouts(timeouts: Timeouts) -> ExchangeTimeouts:
     """As they are where nothing limits all of it."""
     connect, first, idle = (inf if seconds is None else seconds for seconds in timeouts)
-    return Deadlines(connect, first, idle, inf, inf)
+    return ExchangeTimeouts(connect, first, idle, inf, inf)
 
 
-class Timer:
+class ExchangeTimer:
     """One alarm for all waits of a connection. It is left standing, from one exchange to the next too, and looks when it
 
-    rings: cheaper than one a wait. ``times`` are those of the exchange at hand.
+    rings: cheaper than one a wait. ``timeouts`` are those of the exchange at hand.
     """
 
-    __slots__ = ("_clock", "_due", "_handle", "_late", "_loop", "_rings", "_seconds", "times")
+    __slots__ = ("_clock", "_due", "_handle", "_late", "_loop", "_rings", "_seconds", "timeouts")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, late: Callable[[TimedOut], None], times: Deadlines = UNLIMITED) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, late: Callable[[TimedOut], None], timeouts: ExchangeTimeouts = UNLIMITED
+    ) -> None:
         self._loop = loop
         self._late = late
-        self.times = times
+        self.timeouts = timeouts
         self._handle: asyncio.TimerHandle | None = None
         self._due = self._rings = inf
 
@@ -71,13 +73,13 @@ class Timer:
         """A wait begins, which may last until ``seconds`` after ``since``, and never past the total."""
         self._clock: Clock = clock
         self._seconds = seconds
-        self._due = min(since + seconds, self.times.end)
+        self._due = min(since + seconds, self.timeouts.end)
         if self._due < self._rings:
             if self._handle is not None:
                 self._handle.cancel()
             self._set()
 
-    def rest(self) -> None:
+    def stop(self) -> None:
         """The wait is over."""
         self._due = inf
 
@@ -97,7 +99,7 @@ class Timer:
         if self._due > rang:
             if self._due != inf:
                 self._set()  # another wait began since
-        elif self._due == self.times.end:
-            self._late(self.times.past())
+        elif self._due == self.timeouts.end:
+            self._late(self.timeouts.past())
         else:
             self._late(TimedOut(self._clock, self._seconds))

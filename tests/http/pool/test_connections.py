@@ -22,7 +22,7 @@ from polychat import errors
 from polychat.events import Event, Finish, Text
 from polychat.http.pool import pool as pools
 from polychat.http.pool.pool import Pool, pool
-from polychat.http.timeouts import Deadlines, Timeouts, Timer
+from polychat.http.timeouts import ExchangeTimeouts, ExchangeTimer, Timeouts
 
 from ...support import tls
 from ...support.pooling import ask, echo, said, settled
@@ -385,15 +385,15 @@ def test_one_alarm_serves_all_waits() -> None:
     """It stands while the caller is busy, which is never late; it is moved only for a wait that ends sooner."""
     late: list[errors.TimedOut] = []
     watch = Watch()
-    timer = Timer(watch, late.append, Deadlines(inf, 100, 10, 1000, 1000))  # type: ignore[arg-type]
+    timer = ExchangeTimer(watch, late.append, ExchangeTimeouts(inf, 100, 10, 1000, 1000))  # type: ignore[arg-type]
     timer.wait("first", 0, 100)
-    timer.rest()
+    timer.stop()
     timer.wait("idle", 2, 10)
-    timer.rest()
+    timer.stop()
     timer.wait("idle", 5, 10)
     assert [when for when, _ in watch.alarms] == [12]
     assert (watch.ring(), late) == (12, [])  # the wait it was set for is over, another began
-    timer.rest()
+    timer.stop()
     assert (watch.ring(), late, watch.alarms) == (15, [], [])  # nobody waits
     timer.wait("idle", 995, 10)
     assert watch.ring() == 1000

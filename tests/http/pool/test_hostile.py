@@ -115,7 +115,7 @@ async def test_instead_of_a_body(pieces: list[bytes], end: str, kind: type[error
             await read(response)
     assert type(caught.value) is kind
     assert (caught.value.__context__, caught.value.__cause__) == (None, None)
-    assert not any(connection.busy for connection in pool()._open)
+    assert not any(connection.in_use for connection in pool()._open)
 
 
 @pytest.mark.parametrize("end", [HOLD, CLOSE])

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from polychat.http.server.deadlines import Deadlines
+from polychat.http.server.timeout_queue import TimeoutQueue
 
 from ...support.hosting import LOOPS, PATIENCE, App, Client, Hosted, hosted, request, say, whole
 
@@ -384,7 +384,7 @@ def test_each_is_late_in_its_own_time_by_one_timer() -> None:
     """Whoever came later is late later, who stopped waiting is not, and who waits already gets no more time."""
     clock, late = Clock(), list[tuple[str, float]]()
     seconds = [10.0]
-    waiting: Deadlines[str] = Deadlines(cast(Any, clock), lambda: seconds[0], lambda who: late.append((who, clock.now)))
+    waiting: TimeoutQueue[str] = TimeoutQueue(cast(Any, clock), lambda: seconds[0], lambda who: late.append((who, clock.now)))
     for who, moment in (("a", 100), ("b", 103), ("c", 104), ("a", 105), ("d", 107)):
         clock.go(moment)
         waiting.start(who)

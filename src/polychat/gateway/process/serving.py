@@ -57,11 +57,11 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, app: Application, settings: Settings, tls: ssl.SSLContext | None = None) -> None:
-        self.entrance = protocol_of(settings.limits)
+        self.protocol_factory = protocol_of(settings.limits)
         super().__init__(
             uvicorn.Config(
                 app,
-                http=cast(Any, self.entrance),  # it is called as a class would be
+                http=cast(Any, self.protocol_factory),  # it is called as a class would be
                 ws="none",
                 lifespan="off",
                 interface="asgi3",
@@ -91,7 +91,7 @@ class Server(uvicorn.Server):
 
     def apply(self, settings: Settings) -> None:
         """What of the settings can change while serving."""
-        self.entrance.limits, self.grace = settings.limits, settings.grace
+        self.protocol_factory.limits, self.grace = settings.limits, settings.grace
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -105,10 +105,10 @@ class Server(uvicorn.Server):
         self.ready.set()
 
     async def _served(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> asyncio.Server:
-        patience = {"ssl_handshake_timeout": self.entrance.limits.head_seconds} if self._tls is not None else {}
+        patience = {"ssl_handshake_timeout": self.protocol_factory.limits.head_seconds} if self._tls is not None else {}
         create: Any = loop.create_unix_server if listener.family == socket.AF_UNIX else loop.create_server
         served: asyncio.Server = await create(
-            lambda: self.entrance(self.config, self.server_state, {}, loop),
+            lambda: self.protocol_factory(self.config, self.server_state, {}, loop),
             **{"sock": listener, "ssl": self._tls, "backlog": self.config.backlog, **patience},
         )
         return served
@@ -121,7 +121,7 @@ class Server(uvicorn.Server):
     async def main_loop(self) -> None:
         await self._ending.wait()
         self.app.drain()
-        self.entrance.draining = True
+        self.protocol_factory.draining = True
         await self._until(self.app.when_idle(), self.grace)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -136,10 +136,10 @@ class Server(uvicorn.Server):
         if tasks:
             await asyncio.wait(list(tasks), timeout=_FLUSH)
         if connections:
-            await self._until(self.entrance.empty(), _FLUSH)
+            await self._until(self.protocol_factory.wait_closed(), _FLUSH)
         for connection in list(connections):
             cast(Any, connection).abort()
-        self.entrance.close()
+        self.protocol_factory.close()
         if self._ticking is not None:
             self._ticking.cancel()
         await self.app.close()

@@ -9,115 +9,115 @@ from typing import cast
 import httptools
 
 from ...errors import BackendError, BadReply, Truncated, redact
-from ..timeouts import Deadlines, Timer
+from ..timeouts import ExchangeTimeouts, ExchangeTimer
 
 MAX_HEAD = 64 * 1024
 """Bytes of a reply's head, what comes before it and after the body included."""
 _MAX_HEADERS = 256
-_HELD = 256 * 1024
+_MAX_UNREAD = 256 * 1024
 """Bytes of a body that wait for the caller before the server has to."""
-_AT_ONCE = 64 * 1024
+_WRITE_SIZE = 64 * 1024
 """Bytes of a request that are written in one go."""
 
 
 class Connection(asyncio.Protocol):
-    """The reply under way: ``headed`` when ``status`` and ``headers`` are there, ``done`` when its body has come whole.
+    """The reply under way: ``has_head`` when ``status`` and ``headers`` are there, ``done`` when its body has come whole.
 
-    ``error`` is what ended it before that; the bytes held then are still to be taken. ``heard``: something came.
-    ``unsent``: not all of the request was written.
+    ``error`` is what ended it before that; the bytes held then are still to be taken. ``received_any``: something came.
+    ``partly_sent``: not all of the request was written.
     """
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
-        self._full = self._paused = self._bodyless = self.whole = False
-        self._held: list[bytes] = []
+        self._write_paused = self._read_paused = self._no_body = self._parser_is_done = False
+        self._body: list[bytes] = []
         self.transport: asyncio.Transport
-        self.until = 0.0
-        self.busy = False
-        self.timer = Timer(self.loop, self.abort)
+        self.reusable_until = 0.0
+        self.in_use = False
+        self.timer = ExchangeTimer(self.loop, self.abort)
         self._poll: select.poll | None = None
         self._clear()
 
     def _clear(self) -> None:
-        if not self.whole:
+        if not self._parser_is_done:
             self._parser = httptools.HttpResponseParser(self)
-        self.whole = False
+        self._parser_is_done = False
         """The parser has read a reply to its end, and could read another."""
-        self.keep = self.heard = self.headed = self.done = self.unsent = self._until_close = False
+        self.keep_alive = self.received_any = self.has_head = self.done = self.partly_sent = self._ends_at_close = False
         self.error: Exception | None = None
-        self.status = self._size = self._fed = self._head = 0
+        self.status = self._body_size = self._head_bytes_fed = self._head_size = 0
         self.reason = self.coding = b""
         self.headers: list[tuple[bytes, bytes]] = []
 
     # What an exchange needs
 
-    async def ask(self, head: bytes, body: bytes | None, times: Deadlines, *, bodyless: bool = False) -> float:
+    async def exchange(self, head: bytes, body: bytes | None, timeouts: ExchangeTimeouts, *, no_body: bool = False) -> float:
         """Send, and wait for the reply's head; gives the moment when all was sent.
 
-        ``bodyless``: the reply has none, whatever its head says. Raises what ``error`` is.
+        ``no_body``: the reply has none, whatever its head says. Raises what ``error`` is.
         """
         self._clear()
         timer = self.timer
-        timer.times = times
-        self.busy, self._bodyless = True, bodyless
-        if body is None or len(body) <= _AT_ONCE:
+        timer.timeouts = timeouts
+        self.in_use, self._no_body = True, no_body
+        if body is None or len(body) <= _WRITE_SIZE:
             self.transport.write(head + body if body else head)
         else:
             await self._send(head, body, timer)
         sent = self.loop.time()
-        if not self.headed:
-            timer.wait("first", sent, times.first)
-            while not self.headed and self.error is None:
-                await self.waiting()
-            timer.rest()
-            if not self.headed and self.error is not None:
+        if not self.has_head:
+            timer.wait("first", sent, timeouts.first)
+            while not self.has_head and self.error is None:
+                await self.next_change()
+            timer.stop()
+            if not self.has_head and self.error is not None:
                 raise self.error
         return sent
 
-    async def _send(self, head: bytes, body: bytes, timer: Timer) -> None:
+    async def _send(self, head: bytes, body: bytes, timer: ExchangeTimer) -> None:
         """As fast as the server reads, and no more once it replies: it has seen enough."""
-        self.unsent = True
+        self.partly_sent = True
         self.transport.write(head)
         view = memoryview(body)
-        for start in range(0, len(body), _AT_ONCE):
-            while self._full and not self.headed and self.error is None:
-                timer.wait("idle", self.loop.time(), timer.times.idle)
-                await self.waiting()
-            if self.headed or self.error is not None:
-                self.keep = False
+        for start in range(0, len(body), _WRITE_SIZE):
+            while self._write_paused and not self.has_head and self.error is None:
+                timer.wait("idle", self.loop.time(), timer.timeouts.idle)
+                await self.next_change()
+            if self.has_head or self.error is not None:
+                self.keep_alive = False
                 break
-            self.transport.write(view[start : start + _AT_ONCE])
+            self.transport.write(view[start : start + _WRITE_SIZE])
         else:
-            self.unsent = False
-        timer.rest()
+            self.partly_sent = False
+        timer.stop()
 
-    def waiting(self) -> asyncio.Future[None]:
+    def next_change(self) -> asyncio.Future[None]:
         """Done when something came, or was sent, or was lost. One at a time."""
         self._waiter = self.loop.create_future()
         return self._waiter
 
-    def take(self) -> bytes:
+    def take_body(self) -> bytes:
         """What of the body has come; nothing if nothing has."""
-        held = self._held
+        held = self._body
         data = held[0] if len(held) == 1 else b"".join(held)
         held.clear()
-        self._size = 0
-        if self._paused:
-            self._paused = False
+        self._body_size = 0
+        if self._read_paused:
+            self._read_paused = False
             self.transport.resume_reading()
         return data
 
-    def free(self) -> bool:
+    def finish(self) -> bool:
         """No more of this exchange; says whether there can be another."""
-        self.busy = False
-        if self._held or self._paused:
-            self.take()
-        return self.done and self.keep and not self.transport.is_closing()
+        self.in_use = False
+        if self._body or self._read_paused:
+            self.take_body()
+        return self.done and self.keep_alive and not self.transport.is_closing()
 
     def is_reusable(self, now: float) -> bool:
         """Whether it can carry another request: kept by both sides, not too old, and nothing has come since."""
-        if not self.keep or now >= self.until or self.transport.is_closing():
+        if not self.keep_alive or now >= self.reusable_until or self.transport.is_closing():
             return False
         if self._poll is None:
             if not hasattr(select, "poll"):
@@ -128,10 +128,10 @@ class Connection(asyncio.Protocol):
 
     def abort(self, error: Exception | None) -> None:
         """The exchange ends here, with this error, and the connection with it."""
-        if self.busy and not self.done and self.error is None:
-            lost = _truncated("the connection was lost") if self.headed else ConnectionAbortedError("closed")
+        if self.in_use and not self.done and self.error is None:
+            lost = _truncated("the connection was lost") if self.has_head else ConnectionAbortedError("closed")
             self.error = error or lost
-        self.keep = False
+        self.keep_alive = False
         self.timer.close()
         self.transport.abort()
         self.wake()
@@ -148,42 +148,42 @@ class Connection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        if self.done or not self.busy:
+        if self.done or not self.in_use:
             self.abort(None)  # it sends what nobody asked for
             return
-        self.heard = True
+        self.received_any = True
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self.abort(BadReply("the server switched to another protocol, which was not requested"))
         except httptools.HttpParserError as error:
-            self._broken(redact(str(error.__context__ or error)))
-        if not self.headed:
-            self._fed += len(data)
-            if self._fed > MAX_HEAD:
-                self._broken("its headers are too large")
-        elif self._size > _HELD and not self._paused and not self.transport.is_closing():
-            self._paused = True
+            self._parse_failed(redact(str(error.__context__ or error)))
+        if not self.has_head:
+            self._head_bytes_fed += len(data)
+            if self._head_bytes_fed > MAX_HEAD:
+                self._parse_failed("its headers are too large")
+        elif self._body_size > _MAX_UNREAD and not self._read_paused and not self.transport.is_closing():
+            self._read_paused = True
             self.transport.pause_reading()
         self.wake()
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self.headed and self._until_close and error is None and self.error is None:
+        if self.has_head and self._ends_at_close and error is None and self.error is None:
             self.done = True
-        self.abort(None if self.headed else error)
+        self.abort(None if self.has_head else error)
 
     def pause_writing(self) -> None:
-        self._full = True
+        self._write_paused = True
 
     def resume_writing(self) -> None:
-        self._full = False
+        self._write_paused = False
         self.wake()
 
-    def _broken(self, why: str) -> None:
+    def _parse_failed(self, why: str) -> None:
         if self.done:
-            self.keep = False  # more than was announced: the reply is whole, the connection is not to be trusted
+            self.keep_alive = False  # more than was announced: the reply is whole, the connection is not to be trusted
         else:
-            self.abort(_truncated(why) if self.headed else BadReply(f"the server did not send valid HTTP: {why}"))
+            self.abort(_truncated(why) if self.has_head else BadReply(f"the server did not send valid HTTP: {why}"))
 
     # What the parser calls
 
@@ -193,15 +193,15 @@ class Connection(asyncio.Protocol):
 
     def on_status(self, reason: bytes) -> None:
         self.reason = reason
-        self._head += len(reason)
-        if self._head > MAX_HEAD:
+        self._head_size += len(reason)
+        if self._head_size > MAX_HEAD:
             raise ValueError("headers larger than the limit")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.headed:
+        if not self.has_head:
             self.headers.append((name, value))
-        self._head += len(name) + len(value) + 4
-        if self._head > MAX_HEAD or len(self.headers) > _MAX_HEADERS:
+        self._head_size += len(name) + len(value) + 4
+        if self._head_size > MAX_HEAD or len(self.headers) > _MAX_HEADERS:
             raise ValueError("headers larger than the limit")
 
     def on_headers_complete(self) -> None:
@@ -209,14 +209,14 @@ class Connection(asyncio.Protocol):
         if self.status < 200:
             self.headers = []
             return
-        framed = self._framed()
-        self.keep = self._parser.should_keep_alive()
-        self.headed = True
-        self._until_close = not framed
-        if self._bodyless:
+        framed = self._read_framing()
+        self.keep_alive = self._parser.should_keep_alive()
+        self.has_head = True
+        self._ends_at_close = not framed
+        if self._no_body:
             self.done = True
 
-    def _framed(self) -> bool:
+    def _read_framing(self) -> bool:
         """Whether the head says where the body ends; notes how it is compressed."""
         framed, transfers = False, b""
         for name, value in self.headers:
@@ -232,15 +232,15 @@ class Connection(asyncio.Protocol):
         return framed or bool(transfers)
 
     def on_body(self, data: bytes) -> None:
-        if not self._bodyless:
-            self._held.append(data)
-            self._size += len(data)
+        if not self._no_body:
+            self._body.append(data)
+            self._body_size += len(data)
         else:
-            self.keep = False
+            self.keep_alive = False
 
     def on_message_complete(self) -> None:
-        if self.headed:
-            self.done = self.whole = True
+        if self.has_head:
+            self.done = self._parser_is_done = True
 
 
 def _truncated(why: str) -> BackendError:

@@ -61,7 +61,7 @@ class Origin(NamedTuple):
     tls: ssl.SSLContext | None
 
 
-class Asked(NamedTuple):
+class PoolRequest(NamedTuple):
     """A request in bytes, but for its body."""
 
     method: str
@@ -87,7 +87,7 @@ class Asked(NamedTuple):
 
 
 @lru_cache(maxsize=512)
-def asked(method: str, url: str, headers: tuple[tuple[str, str], ...], proxy: str | None) -> Asked:
+def pool_request(method: str, url: str, headers: tuple[tuple[str, str], ...], proxy: str | None) -> PoolRequest:
     """The request, to go to ``url`` itself or, where that is not TLS, to ``proxy``. Raises ``BadInput``."""
     if not _METHOD.fullmatch(method) or method == "CONNECT":
         raise BadInput("method must be an HTTP method in capitals, such as GET or POST", field="method")
@@ -109,7 +109,7 @@ def asked(method: str, url: str, headers: tuple[tuple[str, str], ...], proxy: st
     needs_tls = place.is_tls or (via is not None and via.scheme == "https")
     way = None if needs_tls else Origin(place.url.scheme, place.host, place.port, via, None)
     known = secrets_of([*headers, ("authorization", place.authorization), *(via.headers.items() if via is not None else ())])
-    return Asked(method, place, headers, "\r\n".join([*lines, ""]).encode(), is_safe, via, way, known)
+    return PoolRequest(method, place, headers, "\r\n".join([*lines, ""]).encode(), is_safe, via, way, known)
 
 
 def _defaults(place: Place) -> dict[str, str]:

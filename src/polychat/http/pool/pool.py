@@ -8,10 +8,10 @@ from math import inf
 
 from ...errors import NotReady, PolychatError, TimedOut
 from ..per_loop import PerLoop
-from ..timeouts import TIMEOUTS, Deadlines, Timeouts, times_of
+from ..timeouts import TIMEOUTS, ExchangeTimeouts, Timeouts, exchange_timeouts
 from ..tls import tls
 from .connection import Connection
-from .heads import Asked, Origin, Place, asked
+from .heads import Origin, Place, PoolRequest, pool_request
 from .response import PooledResponse
 from .tunnel import failure_of, opened, refusal_of
 
@@ -71,36 +71,40 @@ class Pool:
         ``timeout`` is in seconds, for all of it; ``deadline`` is a moment on the loop's clock. Raises ``BadInput``,
         ``ConnectionFailed``, ``TimedOut``, ``BadReply``.
         """
-        ask: Asked | None = None
+        request: PoolRequest | None = None
         try:
-            ask = asked(method, url, tuple(headers.items()), proxy)
-            times = times_of(timeouts) if timeout is None and deadline is None else self._times(timeouts, timeout, deadline)
-            way = ask.way if ask.way is not None else _secured(ask)
+            request = pool_request(method, url, tuple(headers.items()), proxy)
+            times = (
+                exchange_timeouts(timeouts)
+                if timeout is None and deadline is None
+                else self._times(timeouts, timeout, deadline)
+            )
+            way = request.way if request.way is not None else _secured(request)
             connection = self._kept(way)
             if connection is not None:
                 try:
-                    return await self._exchanged(connection, ask, body, times, provider)
+                    return await self._exchanged(connection, request, body, times, provider)
                 except OSError as error:  # one of the last exchange, or TimedOut
                     lost = error
-                if connection.heard or not _may_go_again(ask, connection, lost):
-                    raise failure_of(lost, ask.place, way.proxy, connected=True)
-            connection = await self._another(ask.place, way, times)
+                if connection.received_any or not _may_go_again(request, connection, lost):
+                    raise failure_of(lost, request.place, way.proxy, connected=True)
+            connection = await self._another(request.place, way, times)
             try:
-                return await self._exchanged(connection, ask, body, times, provider)
+                return await self._exchanged(connection, request, body, times, provider)
             except OSError as error:
                 lost = error
-            raise failure_of(lost, ask.place, way.proxy, connected=True)
+            raise failure_of(lost, request.place, way.proxy, connected=True)
         except PolychatError as error:
             error.provider = error.provider or provider
-            if ask is not None and ask.secrets is not None:
-                ask.secrets.error(error)
+            if request is not None and request.secrets is not None:
+                request.secrets.error(error)
             raise
 
-    def _times(self, timeouts: Timeouts, timeout: float | None, deadline: float | None) -> Deadlines:
+    def _times(self, timeouts: Timeouts, timeout: float | None, deadline: float | None) -> ExchangeTimeouts:
         """Raises ``TimedOut`` where it is too late already."""
         now = self._loop.time()
         end = min(inf if timeout is None else now + timeout, inf if deadline is None else deadline)
-        times = times_of(timeouts)._replace(total=end - now if timeout is None else timeout, end=end)
+        times = exchange_timeouts(timeouts)._replace(total=end - now if timeout is None else timeout, end=end)
         if now >= end:
             raise times.past()
         return times
@@ -124,18 +128,18 @@ class Pool:
         await asyncio.sleep(0)  # the loop's turn to close what was let go of
 
     async def _exchanged(
-        self, connection: Connection, ask: Asked, body: bytes | None, times: Deadlines, provider: str | None
+        self, connection: Connection, request: PoolRequest, body: bytes | None, times: ExchangeTimeouts, provider: str | None
     ) -> PooledResponse:
         try:
-            sent = await connection.ask(ask.head(body), body, times, bodyless=ask.method == "HEAD")
-            if connection.status == 407 and ask.proxy is not None and not ask.proxy.is_socks:
-                raise refusal_of(407, ask.place, ask.proxy)
-            return PooledResponse(self, connection, ask, sent=sent, provider=provider)
+            sent_at = await connection.exchange(request.head(body), body, times, no_body=request.method == "HEAD")
+            if connection.status == 407 and request.proxy is not None and not request.proxy.is_socks:
+                raise refusal_of(407, request.place, request.proxy)
+            return PooledResponse(self, connection, request, sent_at=sent_at, provider=provider)
         except BaseException:
             self._drop(connection)
             raise
 
-    async def _another(self, place: Place, way: Origin, times: Deadlines) -> Connection:
+    async def _another(self, place: Place, way: Origin, times: ExchangeTimeouts) -> Connection:
         """A connection, when it is our turn to have one."""
         due = min(self._loop.time() + times.connect, times.end)
         alarm = asyncio.timeout_at(None if due == inf else due)
@@ -192,11 +196,11 @@ class Pool:
     def give_back(self, connection: Connection) -> None:
         """An exchange is over. The connection is kept if its reply has come whole and both sides would."""
         way = self._open.get(connection)
-        if way is None or not connection.free() or self.closed:
+        if way is None or not connection.finish() or self.closed:
             self._drop(connection)
             return
         origin = self._origins[way]
-        connection.until = self._loop.time() + self._idle
+        connection.reusable_until = self._loop.time() + self._idle
         origin.idle.append(connection)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(self._idle, self._sweep)
@@ -206,7 +210,7 @@ class Pool:
     def linger(self, connection: Connection, until: float | None = None, most: int = _LINGER_BYTES) -> None:
         """``give_back`` when the reply is over: its reader has had its end, what is still to come is a terminator."""
         until = self._loop.time() + _LINGER if until is None else until
-        most -= len(connection.take())
+        most -= len(connection.take_body())
         if connection.done or connection.error is not None or most < 0:
             self.give_back(connection)
             return
@@ -216,7 +220,7 @@ class Pool:
             alarm.cancel()
             self.linger(connection, until, most)
 
-        connection.waiting().add_done_callback(more)
+        connection.next_change().add_done_callback(more)
 
     def _admit(self) -> None:
         """Give out what is free, to who waits longest of those that it can be given to."""
@@ -242,7 +246,9 @@ class Pool:
 
     def _evict(self) -> None:
         """Close the connection that lay idle longest."""
-        self._forget(min((origin.idle[0] for origin in self._origins.values() if origin.idle), key=lambda one: one.until))
+        self._forget(
+            min((origin.idle[0] for origin in self._origins.values() if origin.idle), key=lambda one: one.reusable_until)
+        )
 
     def _drop(self, connection: Connection) -> None:
         self._forget(connection)
@@ -273,23 +279,23 @@ class Pool:
         self._sweeper, now = None, self._loop.time()
         idle = [connection for origin in self._origins.values() for connection in origin.idle]
         for connection in idle:
-            if connection.until <= now:
+            if connection.reusable_until <= now:
                 self._drop(connection)
-        if left := [connection.until for connection in idle if connection.until > now]:
+        if left := [connection.reusable_until for connection in idle if connection.reusable_until > now]:
             self._sweeper = self._loop.call_at(min(left), self._sweep)
 
 
-def _secured(ask: Asked) -> Origin:
+def _secured(request: PoolRequest) -> Origin:
     """The way of a request that needs TLS."""
-    return Origin(ask.place.url.scheme, ask.place.host, ask.place.port, ask.proxy, tls())
+    return Origin(request.place.url.scheme, request.place.host, request.place.port, request.proxy, tls())
 
 
-def _may_go_again(ask: Asked, connection: Connection, lost: OSError) -> bool:
+def _may_go_again(request: PoolRequest, connection: Connection, lost: OSError) -> bool:
     """Whether to send it again, when a kept connection was lost without a byte of reply: a server may have closed it just then.
 
     A request that costs something may have been read, whatever ended the connection, unless not all of it was written.
     """
-    return not isinstance(lost, PolychatError) and (ask.is_safe or connection.unsent)
+    return not isinstance(lost, PolychatError) and (request.is_safe or connection.partly_sent)
 
 
 _pools = PerLoop(Pool)

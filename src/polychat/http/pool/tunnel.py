@@ -92,7 +92,7 @@ async def _agreed(connection: Connection, place: Place, proxy: Proxy) -> None:
     to = f"{f'[{place.host}]' if ':' in place.host else place.host}:{place.port}"
     lines = [f"CONNECT {to} HTTP/1.1", f"Host: {to}", *(f"{name}: {value}" for name, value in proxy.headers.items())]
     try:
-        await connection.ask("\r\n".join([*lines, "", ""]).encode(), None, UNLIMITED, bodyless=True)
+        await connection.exchange("\r\n".join([*lines, "", ""]).encode(), None, UNLIMITED, no_body=True)
         failure = None if 200 <= connection.status < 300 else refusal_of(connection.status, place, proxy)
     except _FOREIGN as error:
         failure = failure_of(error, place, proxy, at_proxy=True)

@@ -79,9 +79,9 @@ def patient(receive: Receive, seconds: float, total: float) -> Receive:
 
     ``total`` from now: it raises ``TooSlow`` then.
     """
-    turn = getattr(receive, "__self__", None)
+    cycle = getattr(receive, "__self__", None)
     return (
-        receive if type(turn) is RequestCycle and not turn.more_body else _Patience(receive, seconds, total)
+        receive if type(cycle) is RequestCycle and not cycle.more_body else _Patience(receive, seconds, total)
     )  # it is all there
 
 
@@ -121,15 +121,15 @@ class Leaving:
     Our own server tells; with any other a task waits for its message.
     """
 
-    __slots__ = ("_left", "_listening", "_turn")
+    __slots__ = ("_cycle", "_left", "_listening")
 
     def __init__(self, receive: Receive, left: Callable[[], None]) -> None:
         self._left = left
-        turn = getattr(receive, "__self__", None)
-        self._turn = turn if type(turn) is RequestCycle else None
+        cycle = getattr(receive, "__self__", None)
+        self._cycle = cycle if type(cycle) is RequestCycle else None
         self._listening: asyncio.Task[None] | None = None
-        if self._turn is not None:
-            self._turn.heed(left)
+        if self._cycle is not None:
+            self._cycle.on_disconnect(left)
         else:
             self._listening = asyncio.ensure_future(self._listen(receive))
 
@@ -141,8 +141,8 @@ class Leaving:
 
     def stop(self) -> None:
         """Nothing is heard from here on."""
-        if self._turn is not None:
-            self._turn.heed(None)
+        if self._cycle is not None:
+            self._cycle.on_disconnect(None)
         listening, self._listening = self._listening, None
         if listening is not None:
             listening.cancel()

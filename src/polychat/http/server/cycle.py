@@ -18,7 +18,7 @@ SMALL = 64 * 1024
 """Bytes: of a body that are held for an application that does not read, and that are read only to keep a connection."""
 
 EARLY = b"HTTP/1.1 "
-"""How every answer begins: it may be sent before there is one, see ``RequestCycle.hint``."""
+"""How every response begins: it may be sent before there is one, see ``RequestCycle.send_early_byte``."""
 _STATUS = {code.value: b"HTTP/1.1 %d %b\r\n" % (code.value, code.phrase.encode()) for code in HTTPStatus}
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = bytes({0x09, *range(0x20, 0x7F), *range(0x80, 0x100)})
@@ -31,21 +31,21 @@ _BROKEN = (500, "internal error")
 _log = logging.getLogger(__name__)
 
 
-class Line(Protocol):
-    """The connection, as its turns know it."""
+class CycleConnection(Protocol):
+    """The connection, as its cycles know it."""
 
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
-    full: bool
-    hinted: bool
+    write_paused: bool
+    early_bytes_sent: bool
 
-    def unhinted(self, first: bytes) -> bytes: ...
-    def fields(self) -> bytes: ...
-    def closing(self) -> bool: ...
-    def hear(self) -> None: ...
-    async def drained(self, turn: RequestCycle) -> None: ...
-    def answered(self, turn: RequestCycle) -> None: ...
-    def failed(self, turn: RequestCycle, status: int, message: str) -> None: ...
+    def without_early_bytes(self, first: bytes) -> bytes: ...
+    def default_headers(self) -> bytes: ...
+    def draining(self) -> bool: ...
+    def resume_reading(self) -> None: ...
+    async def drain(self, cycle: RequestCycle) -> None: ...
+    def response_complete(self, cycle: RequestCycle) -> None: ...
+    def application_failed(self, cycle: RequestCycle, status: int, message: str) -> None: ...
 
 
 class RequestCycle:
@@ -56,22 +56,36 @@ class RequestCycle:
     """
 
     __slots__ = (
-        *("body", "chunked", "complete", "gone", "keep_alive", "left", "line", "more_body", "scope", "started", "task"),
-        *("told", "_head", "_heed", "_silent", "_waiters", "_wants_continue"),
+        *(
+            "body",
+            "chunked",
+            "complete",
+            "disconnected",
+            "keep_alive",
+            "connection",
+            "content_left",
+            "more_body",
+            "scope",
+            "started",
+            "task",
+        ),
+        *("end_delivered", "_head", "_has_no_body", "_on_disconnect", "_waiters", "_wants_continue"),
     )
 
-    def __init__(self, line: Line, scope: MutableMapping[str, Any], keep_alive: bool, wants_continue: bool) -> None:
-        self.line, self.scope, self.keep_alive = line, scope, keep_alive
+    def __init__(
+        self, connection: CycleConnection, scope: MutableMapping[str, Any], keep_alive: bool, wants_continue: bool
+    ) -> None:
+        self.connection, self.scope, self.keep_alive = connection, scope, keep_alive
         self.body: bytes | bytearray = b""
         """What came and was not given to the application yet."""
         self.more_body = True
-        self.told = False
+        self.end_delivered = False
         """Whether the application knows the body's end."""
-        self.gone = False
+        self.disconnected = False
         self.started = False
         self.complete = False
         self._head = b""
-        self._heed: Callable[[], None] | None = None
+        self._on_disconnect: Callable[[], None] | None = None
         self.task: asyncio.Task[None] | None = None
         self._waiters: list[asyncio.Future[None]] | None = None
         self._wants_continue = wants_continue
@@ -80,22 +94,22 @@ class RequestCycle:
         """The application's whole work on this request."""
         try:
             await app(self.scope, self.receive, self.send)
-            if not self.complete and not self.gone:
+            if not self.complete and not self.disconnected:
                 _log.error("the application ended %s %s without a complete response", self.scope["method"], self.scope["path"])
-                self.line.failed(self, *_BROKEN)
+                self.connection.application_failed(self, *_BROKEN)
         except asyncio.CancelledError:
-            self.line.failed(self, 503, "the gateway is shutting down")
+            self.connection.application_failed(self, 503, "the gateway is shutting down")
             raise
         except Exception:  # noqa: BLE001  # whatever an application raises ends its own request only
-            if not self.gone:
+            if not self.disconnected:
                 _log.exception("the application failed at %s %s", self.scope["method"], self.scope["path"])
-                self.line.failed(self, *_BROKEN)
+                self.connection.application_failed(self, *_BROKEN)
         finally:
             tasks.discard(self.task)
             self.task = None
 
     @property
-    def begun(self) -> bool:
+    def head_sent(self) -> bool:
         """Whether the client was sent anything of the answer."""
         return self.started and not self._head
 
@@ -103,20 +117,20 @@ class RequestCycle:
 
     async def receive(self) -> Message:
         while True:
-            if self.gone or self.complete:
+            if self.disconnected or self.complete:
                 return {"type": "http.disconnect"}
-            if self.body or not (self.more_body or self.told):
+            if self.body or not (self.more_body or self.end_delivered):
                 body, self.body = self.body, b""
-                self.told = not self.more_body
-                self.line.hear()
+                self.end_delivered = not self.more_body
+                self.connection.resume_reading()
                 return {"type": "http.request", "body": bytes(body), "more_body": self.more_body}
             if self._wants_continue:
                 self._wants_continue = False
-                self.line.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self.line.hear()
-            await self._waking()
+                self.connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.connection.resume_reading()
+            await self._wait_for_change()
 
-    def take(self, data: bytes) -> int:
+    def add_body(self, data: bytes) -> int:
         """A piece of the body; gives how many bytes are held now."""
         self._wants_continue = False
         if not self.body:
@@ -129,43 +143,43 @@ class RequestCycle:
             self._wake()
         return len(self.body)
 
-    def whole(self) -> None:
+    def end_body(self) -> None:
         """The body has ended."""
         self.more_body = False
         self._wants_continue = False
         if self._waiters:
             self._wake()
 
-    def leave(self) -> None:
+    def disconnect(self) -> None:
         """The client is gone."""
-        self.gone = True
+        self.disconnected = True
         if self._waiters:
             self._wake()
-        if self._heed is not None:
-            self._heed()
+        if self._on_disconnect is not None:
+            self._on_disconnect()
 
-    def hint(self) -> None:
+    def send_early_byte(self) -> None:
         """Send the next byte of the answer that is certain, if there is one: nobody but a client that is gone minds it.
 
         Before the answer that is how every answer begins; amid one in chunks a zero, with which the next chunk's size begins.
         """
         if self.complete:
             return
-        if not self.begun:
-            self.line.transport.write(EARLY)
-            self.line.hinted = True
+        if not self.head_sent:
+            self.connection.transport.write(EARLY)
+            self.connection.early_bytes_sent = True
         elif self.chunked:
-            self.line.transport.write(b"0")
+            self.connection.transport.write(b"0")
 
-    def heed(self, left: Callable[[], None] | None) -> None:
-        """``left`` is called when the client goes away, which is cheaper than a task that waits; ``None``: no more."""
-        self._heed = left
-        if self.gone and left is not None:
-            self.line.loop.call_soon(left)
+    def on_disconnect(self, callback: Callable[[], None] | None) -> None:
+        """``callback`` is called when the client goes away, which is cheaper than a task that waits; ``None``: no more."""
+        self._on_disconnect = callback
+        if self.disconnected and callback is not None:
+            self.connection.loop.call_soon(callback)
 
-    async def _waking(self) -> None:
+    async def _wait_for_change(self) -> None:
         # A future each: one that is awaited by two tasks dies with the first of them.
-        waiter = self.line.loop.create_future()
+        waiter = self.connection.loop.create_future()
         if self._waiters is None:
             self._waiters = []
         self._waiters.append(waiter)
@@ -180,20 +194,20 @@ class RequestCycle:
     # What goes out.
 
     async def send(self, message: Message) -> None:
-        if self.line.full and not self.gone:
-            await self.line.drained(self)
-        if self.gone:
+        if self.connection.write_paused and not self.disconnected:
+            await self.connection.drain(self)
+        if self.disconnected:
             return
         kind = message["type"]
         if kind == "http.response.body" and self.started and not self.complete:
-            self._piece(message.get("body", b""), message.get("more_body", False))
+            self._send_body(message.get("body", b""), message.get("more_body", False))
         elif kind == "http.response.start" and not self.started:
-            self._start(message["status"], list(message.get("headers", ())))
+            self._prepare_head(message["status"], list(message.get("headers", ())))
         else:
             stage = "complete" if self.complete else "begun" if self.started else "not begun"
             raise RuntimeError(f"the application sent {kind!r} where the answer is {stage}")
 
-    def _start(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    def _prepare_head(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
         parts: list[bytes] = []
         framing = {}
         for name, value in headers:
@@ -207,54 +221,58 @@ class RequestCycle:
             raise RuntimeError("a response header contains a line break or another character that is not allowed")
         self.started = True
         first = _STATUS.get(status) or b"HTTP/1.1 %d \r\n" % status
-        self._head = b"".join((first, self.line.fields(), head, self._framed(status, framing), b"\r\n"))
+        self._head = b"".join((first, self.connection.default_headers(), head, self._framing_headers(status, framing), b"\r\n"))
 
-    def _framed(self, status: int, framing: dict[bytes, bytes]) -> bytes:
+    def _framing_headers(self, status: int, framing: dict[bytes, bytes]) -> bytes:
         """How the body's end will be known, and what the head has to say of it beyond what the application did."""
         length = framing.get(_LENGTH)
-        self.left = int(length) if length is not None else -1
-        self._silent = self.scope["method"] == "HEAD" or status in (204, 304)
-        self.chunked = not self._silent and length is None and self.scope["http_version"] == "1.1"
-        said = b""
+        self.content_left = int(length) if length is not None else -1
+        self._has_no_body = self.scope["method"] == "HEAD" or status in (204, 304)
+        self.chunked = not self._has_no_body and length is None and self.scope["http_version"] == "1.1"
+        extra = b""
         if self.chunked and _CODING not in framing:
-            said = b"transfer-encoding: chunked\r\n"
-        if b"close" in framing.get(_CONNECTION, b"").lower() or self._lets_go():
+            extra = b"transfer-encoding: chunked\r\n"
+        if b"close" in framing.get(_CONNECTION, b"").lower() or self._must_close():
             self.keep_alive = False
             if _CONNECTION not in framing:
-                said += b"connection: close\r\n"
-        return said
+                extra += b"connection: close\r\n"
+        return extra
 
-    def _lets_go(self) -> bool:
+    def _must_close(self) -> bool:
         """Whether the connection ends with this answer."""
-        if not self.keep_alive or self.line.closing() or (self.left < 0 and not self._silent and not self.chunked):
+        if (
+            not self.keep_alive
+            or self.connection.draining()
+            or (self.content_left < 0 and not self._has_no_body and not self.chunked)
+        ):
             return True
         # A client that waits to be told to go on may send the body or leave it out: nobody knows where its next request begins.
         return self.more_body and (self._wants_continue or _announced(self.scope) > SMALL)
 
-    def _piece(self, body: bytes, more: bool) -> None:
+    def _send_body(self, body: bytes, more: bool) -> None:
         if self.chunked:
             data = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
             if not more:
                 data += b"0\r\n\r\n"
-        elif self._silent:
+        elif self._has_no_body:
             data = b""
         else:
-            data = self._measured(body, more)
+            data = self._checked_length(body, more)
         if self._head:
-            head = self.line.unhinted(self._head) if self.line.hinted else self._head
+            head = self.connection.without_early_bytes(self._head) if self.connection.early_bytes_sent else self._head
             data, self._head = head + data, b""
         if data:
-            self.line.transport.write(data)
+            self.connection.transport.write(data)
         if not more:
             self.complete = True
             if self._waiters:
                 self._wake()
-            self.line.answered(self)
+            self.connection.response_complete(self)
 
-    def _measured(self, body: bytes, more: bool) -> bytes:
-        if self.left >= 0:
-            self.left -= len(body)
-            if self.left < 0 or (self.left and not more):
+    def _checked_length(self, body: bytes, more: bool) -> bytes:
+        if self.content_left >= 0:
+            self.content_left -= len(body)
+            if self.content_left < 0 or (self.content_left and not more):
                 raise RuntimeError("the response body does not match its content-length")
         return body
 

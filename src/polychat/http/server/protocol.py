@@ -6,7 +6,6 @@ llhttp reads, strictly; here is what it leaves open: clocks, sizes, order, what 
 from __future__ import annotations
 
 import asyncio
-import json
 import select
 from collections import deque
 from typing import Any, TypeAlias, cast
@@ -16,22 +15,20 @@ import httptools
 
 from ...config.settings import Limits
 from .cycle import EARLY, SMALL, App, RequestCycle
-from .deadlines import Deadlines
-from .refusals import FIRST, Refused, framing_of, local
+from .refusals import FIRST, MAX_HEADERS, Refused, check_head, framing_of, local
+from .timeout_queue import TimeoutQueue
 
-_HEADERS = 128
-_AHEAD = 64
+_MAX_PIPELINED = 64
 """Requests of one client that may wait for the one before them."""
 _LINGER = 5.0
 """Seconds a client is heard after the answer that ended its connection: closing at once could take that answer from it."""
-_LOOKS = 12
+_RESET_PROBES = 12
 """How often is looked whether a client that ended its side is gone: after 1 ms, then each time after twice as long."""
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
-_ONCE = (b"host", b"content-length", b"transfer-encoding")
-_Clocks: TypeAlias = "Deadlines[Connection]"
+_Timeouts: TypeAlias = "TimeoutQueue[Connection]"
 
 
-class Entrance:
+class ProtocolFactory:
     """What all connections of one server share; uvicorn calls it for each as if it were the protocol's class.
 
     ``limits`` may be replaced while it runs. ``draining``: every answer that begins from now on ends its connection.
@@ -41,8 +38,8 @@ class Entrance:
         self.limits = limits
         self.draining = False
         self._connections: set[Any] = set()
-        self._empty: asyncio.Event | None = None
-        self._clocks: tuple[_Clocks, _Clocks, _Clocks, _Clocks] | None = None
+        self._all_closed: asyncio.Event | None = None
+        self._queues: tuple[_Timeouts, _Timeouts, _Timeouts, _Timeouts] | None = None
         self._fields: tuple[object, bytes] = (None, b"")
 
     def __call__(
@@ -53,41 +50,41 @@ class Entrance:
         self._connections = server_state.connections
         return Connection(self, config, server_state, app_state, _loop or asyncio.get_running_loop())
 
-    def clocks(self, loop: asyncio.AbstractEventLoop) -> tuple[_Clocks, _Clocks, _Clocks, _Clocks]:
+    def timeout_queues(self, loop: asyncio.AbstractEventLoop) -> tuple[_Timeouts, _Timeouts, _Timeouts, _Timeouts]:
         """Those that wait for: a head, another request, a client's end, a client that reads."""
-        if self._clocks is None:
-            self._clocks = (
-                Deadlines(loop, lambda: self.limits.head_seconds, Connection.late),
-                Deadlines(loop, lambda: self.limits.keep_alive, Connection.close),
-                Deadlines(loop, lambda: _LINGER, Connection.abort),
-                Deadlines(loop, lambda: self.limits.send_seconds, Connection.abort),
+        if self._queues is None:
+            self._queues = (
+                TimeoutQueue(loop, lambda: self.limits.head_seconds, Connection.head_timed_out),
+                TimeoutQueue(loop, lambda: self.limits.keep_alive, Connection.close),
+                TimeoutQueue(loop, lambda: _LINGER, Connection.abort),
+                TimeoutQueue(loop, lambda: self.limits.send_seconds, Connection.abort),
             )
-        return self._clocks
+        return self._queues
 
-    def fields(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+    def header_lines(self, headers: list[tuple[bytes, bytes]]) -> bytes:
         """uvicorn's own headers (the date, a new list once a second) as lines of a head."""
         if self._fields[0] is not headers:
             self._fields = (headers, b"".join(b"%b: %b\r\n" % pair for pair in headers))
         return self._fields[1]
 
-    async def empty(self) -> None:
+    async def wait_closed(self) -> None:
         """Returns when no connection is left."""
-        self._empty = asyncio.Event()
+        self._all_closed = asyncio.Event()
         if self._connections:
-            await self._empty.wait()
+            await self._all_closed.wait()
 
-    def lost(self) -> None:
-        if self._empty is not None and not self._connections:
-            self._empty.set()
+    def connection_closed(self) -> None:
+        if self._all_closed is not None and not self._connections:
+            self._all_closed.set()
 
     def close(self) -> None:
-        for clock in self._clocks or ():
-            clock.close()
+        for queue in self._queues or ():
+            queue.close()
 
 
-def protocol_of(limits: Limits) -> Entrance:
+def protocol_of(limits: Limits) -> ProtocolFactory:
     """What ``uvicorn.Config(http=…)`` takes."""
-    return Entrance(limits)
+    return ProtocolFactory(limits)
 
 
 class Connection(asyncio.Protocol):
@@ -97,15 +94,15 @@ class Connection(asyncio.Protocol):
         *(
             "loop",
             "transport",
-            "full",
-            "hinted",
-            "_ended",
-            "_looking",
-            "_entrance",
+            "write_paused",
+            "early_bytes_sent",
+            "_half_closed",
+            "_reset_probe",
+            "_factory",
             "_app",
             "_server",
             "_state",
-            "_template",
+            "_scope_template",
             "_parser",
         ),
         *(
@@ -113,60 +110,70 @@ class Connection(asyncio.Protocol):
             "_headers",
             "_in_head",
             "_head_size",
-            "_feeding",
+            "_feed_size",
             "_chunked",
-            "_spare",
+            "_chunk_overhead_left",
             "_body_framing",
-            "_turn",
-            "_last",
-            "_queue",
-            "_ahead",
+            "_answering",
+            "_last_read",
+            "_pipelined",
+            "_pipelined_bytes",
         ),
-        *("_refusal", "_ignoring_input", "_paused", "_writers", "_heads", "_idle", "_lingering", "_stalled", "_waited"),
+        *(
+            "_refusal",
+            "_ignoring_input",
+            "_paused",
+            "_writers",
+            "_head_timeouts",
+            "_idle_timeouts",
+            "_linger_timeouts",
+            "_send_timeouts",
+            "_waiting_in",
+        ),
     )
 
     def __init__(
-        self, entrance: Entrance, config: Any, server_state: Any, state: dict[str, Any], loop: asyncio.AbstractEventLoop
+        self, factory: ProtocolFactory, config: Any, server_state: Any, state: dict[str, Any], loop: asyncio.AbstractEventLoop
     ) -> None:
         self.loop = loop
-        self.full = False
+        self.write_paused = False
         """Whether the client reads slower than we write."""
-        self.hinted = False
+        self.early_bytes_sent = False
         """Whether the first bytes of the next answer's head are sent already."""
-        self._ended = False
+        self._half_closed = False
         """Whether the client said that it sends nothing more, and is to be answered all the same."""
-        self._looking: asyncio.TimerHandle | None = None
-        self._entrance = entrance
+        self._reset_probe: asyncio.TimerHandle | None = None
+        self._factory = factory
         self._app: App = config.loaded_app
         self._server, self._state = server_state, state
-        self._template: dict[str, Any] = {"root_path": config.root_path}
+        self._scope_template: dict[str, Any] = {"root_path": config.root_path}
         self._parser: Any = None
         self._in_head = False
-        self._head_size = self._feeding = self._spare = 0
+        self._head_size = self._feed_size = self._chunk_overhead_left = 0
         self._chunked = False
         self._body_framing = b""
-        self._turn: RequestCycle | None = None
+        self._answering: RequestCycle | None = None
         """The one being answered."""
-        self._last: RequestCycle | None = None
+        self._last_read: RequestCycle | None = None
         """The one whose head was read last."""
-        self._queue: deque[RequestCycle] | None = None
-        self._ahead: bytearray | None = None
+        self._pipelined: deque[RequestCycle] | None = None
+        self._pipelined_bytes: bytearray | None = None
         """What came while a request was being answered, and is not read yet."""
         self._refusal: Refused | None = None
         self._ignoring_input = self._paused = False
         self._writers: list[asyncio.Future[None]] = []
-        self._heads, self._idle, self._lingering, self._stalled = entrance.clocks(loop)
-        self._waited: _Clocks | None = None
-        """The clock of what is waited for, if anything is."""
+        self._head_timeouts, self._idle_timeouts, self._linger_timeouts, self._send_timeouts = factory.timeout_queues(loop)
+        self._waiting_in: _Timeouts | None = None
+        """The queue of what is waited for, if anything is."""
 
     # The transport's side.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
         self._server.connections.add(self)
-        self._wait_for(self._heads)
+        self._wait_for(self._head_timeouts)
         server, client = (transport.get_extra_info(name) for name in ("sockname", "peername"))
-        self._template |= {
+        self._scope_template |= {
             "type": "http",
             "asgi": _ASGI,
             "http_version": "1.1",
@@ -177,14 +184,14 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.connections.discard(self)
-        self._entrance.lost()
-        self._stalled.stop(self)
-        if self._waited is not None:
-            self._waited.stop(self)
-        if self._looking is not None:
-            self._looking.cancel()
-        self._left()
-        self._parser = self._turn = self._last = self._queue = self._ahead = None
+        self._factory.connection_closed()
+        self._send_timeouts.stop(self)
+        if self._waiting_in is not None:
+            self._waiting_in.stop(self)
+        if self._reset_probe is not None:
+            self._reset_probe.cancel()
+        self._client_left()
+        self._parser = self._answering = self._last_read = self._pipelined = self._pipelined_bytes = None
         self._ignoring_input = True
         self.resume_writing()
 
@@ -195,23 +202,23 @@ class Connection(asyncio.Protocol):
         the connection. So the next byte of the answer that is certain goes out now, and is looked after. With TLS, whose end
         is that of both sides here, and where a reset cannot be looked for, the end is a leaving.
         """
-        if self._ended:
+        if self._half_closed:
             return True
-        turn, last = self._turn, self._last
-        if turn is None or (last is not None and last.more_body) or not self._can_look():
+        cycle, last = self._answering, self._last_read
+        if cycle is None or (last is not None and last.more_body) or not self._can_probe():
             # Before the transport is closed: that waits until the client has read all that is written, which it may never do.
-            self._left()
+            self._client_left()
             return False
-        self._ended = True
-        turn.hint()
-        self._look(0)
+        self._half_closed = True
+        cycle.send_early_byte()
+        self._probe_for_reset(0)
         return True
 
-    def _can_look(self) -> bool:
+    def _can_probe(self) -> bool:
         return hasattr(select, "poll") and self.transport.get_extra_info("sslcontext") is None
 
-    def _look(self, times: int) -> None:
-        self._looking = None
+    def _probe_for_reset(self, times: int) -> None:
+        self._reset_probe = None
         if self.transport.is_closing():
             return
         if times:  # before that, nothing is sent yet
@@ -220,22 +227,22 @@ class Connection(asyncio.Protocol):
             if poll.poll(0):  # an error, or both sides' end
                 self.transport.abort()
                 return
-        if times < _LOOKS:
-            self._looking = self.loop.call_later(0.001 * 2**times, self._look, times + 1)
+        if times < _RESET_PROBES:
+            self._reset_probe = self.loop.call_later(0.001 * 2**times, self._probe_for_reset, times + 1)
 
-    def _left(self) -> None:
-        for turn in (self._turn, *(self._queue or ())):
-            if turn is not None:
-                turn.leave()
+    def _client_left(self) -> None:
+        for cycle in (self._answering, *(self._pipelined or ())):
+            if cycle is not None:
+                cycle.disconnect()
         self._wake_writers()
 
     def pause_writing(self) -> None:
-        self.full = True
-        self._stalled.start(self)
+        self.write_paused = True
+        self._send_timeouts.start(self)
 
     def resume_writing(self) -> None:
-        self.full = False
-        self._stalled.stop(self)
+        self.write_paused = False
+        self._send_timeouts.stop(self)
         self._wake_writers()
 
     def _wake_writers(self) -> None:
@@ -244,28 +251,28 @@ class Connection(asyncio.Protocol):
             if not writer.done():
                 writer.set_result(None)
 
-    async def drained(self, turn: RequestCycle) -> None:
-        while self.full and not turn.gone:
+    async def drain(self, cycle: RequestCycle) -> None:
+        while self.write_paused and not cycle.disconnected:
             writer = self.loop.create_future()
             self._writers.append(writer)
             await writer
 
     def shutdown(self) -> None:
         """uvicorn's word that the server ends: at once where nothing is under way, else with the answer."""
-        if self._turn is None:
+        if self._answering is None:
             self.transport.close()
         else:
-            self._turn.keep_alive = False
+            self._answering.keep_alive = False
 
     # Ends.
 
-    def late(self) -> None:
+    def head_timed_out(self) -> None:
         """No whole head in time."""
-        self._say(
+        self._write_refusal(
             Refused(
                 408,
                 (
-                    f"the request's headers did not arrive within {self._entrance.limits.head_seconds:g} seconds "
+                    f"the request's headers did not arrive within {self._factory.limits.head_seconds:g} seconds "
                     "(gateway.limits.head_seconds)"
                 ),
             )
@@ -281,57 +288,55 @@ class Connection(asyncio.Protocol):
     def _linger(self) -> None:
         """Say no more, and hear the client out for a while: unread bytes at a close would reset the connection."""
         self._ignoring_input = True
-        self._ahead = None
+        self._pipelined_bytes = None
         if self.transport.is_closing():
             return
-        if self._ended:
+        if self._half_closed:
             self.transport.close()
             return
-        self._wait_for(self._lingering)
+        self._wait_for(self._linger_timeouts)
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self.hear()
+        self.resume_reading()
 
     def _refuse(self, refusal: Refused) -> None:
         """After the answers that are due: say what is wrong, and end the connection."""
         self._ignoring_input = True
-        last, turn = self._last, self._turn
+        last, cycle = self._last_read, self._answering
         if last is not None and last.more_body and not last.complete:
-            last.leave()  # it was its body that broke
-            if last is turn:
-                self._turn = turn = None
-                if last.begun:
+            last.disconnect()  # it was its body that broke
+            if last is cycle:
+                self._answering = cycle = None
+                if last.head_sent:
                     self.transport.abort()
                     return
-            elif self._queue:
-                self._queue.pop()
-        if turn is not None:
+            elif self._pipelined:
+                self._pipelined.pop()
+        if cycle is not None:
             self._refusal = refusal
             return
-        self._say(refusal)
+        self._write_refusal(refusal)
         self._linger()
 
-    def _say(self, refusal: Refused) -> None:
-        kind = "server_error" if refusal.status in (500, 503) else "invalid_request_error"
-        body = json.dumps({"error": {"message": str(refusal), "type": kind}}).encode()
-        head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-        self.transport.write(b"".join((self.unhinted(FIRST[refusal.status]), self.fields(), head, body)))
+    def _write_refusal(self, refusal: Refused) -> None:
+        first = self.without_early_bytes(FIRST[refusal.status])
+        self.transport.write(b"".join((first, self.default_headers(), refusal.headers_and_body())))
 
-    def unhinted(self, first: bytes) -> bytes:
+    def without_early_bytes(self, first: bytes) -> bytes:
         """An answer's first line without what of it is sent already."""
-        if not self.hinted:
+        if not self.early_bytes_sent:
             return first
-        self.hinted = False
+        self.early_bytes_sent = False
         return first.removeprefix(EARLY)
 
     # What comes in.
 
-    def hear(self) -> None:
-        if self._paused and self._ahead is None:
+    def resume_reading(self) -> None:
+        if self._paused and self._pipelined_bytes is None:
             self._paused = False
             self.transport.resume_reading()
 
-    def _hold(self) -> None:
+    def _pause_reading(self) -> None:
         if not self._paused and not self.transport.is_closing():
             self._paused = True
             self.transport.pause_reading()
@@ -339,75 +344,79 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._ignoring_input:
             return
-        last = self._last
-        if last is not None and not last.more_body and self._turn is not None:
-            self._buffer_ahead(data)
+        last = self._last_read
+        if last is not None and not last.more_body and self._answering is not None:
+            self._buffer_pipelined(data)
             return
         self._feed(data)
-        if self._turn is None and not self._ignoring_input:
+        if self._answering is None and not self._ignoring_input:
             self._wait()
 
     def _wait(self) -> None:
         """For the rest of a head or of a body that nobody reads; else for another request."""
-        self._wait_for(self._heads if self._in_head or self._last is None or self._last.more_body else self._idle)
+        self._wait_for(
+            self._head_timeouts
+            if self._in_head or self._last_read is None or self._last_read.more_body
+            else self._idle_timeouts
+        )
 
-    def _wait_for(self, clock: _Clocks) -> None:
-        if self._waited is not clock:  # else time goes on: neither empty lines nor single bytes extend it
-            if self._waited is not None:
-                self._waited.stop(self)
-            self._waited = clock
-            clock.start(self)
+    def _wait_for(self, queue: _Timeouts) -> None:
+        if self._waiting_in is not queue:  # else time goes on: neither empty lines nor single bytes extend it
+            if self._waiting_in is not None:
+                self._waiting_in.stop(self)
+            self._waiting_in = queue
+            queue.start(self)
 
-    def _buffer_ahead(self, data: bytes) -> None:
+    def _buffer_pipelined(self, data: bytes) -> None:
         """Requests that come before their turn are read when it has come; who sends too many is not heard meanwhile."""
-        if self._ahead is None:
-            self._ahead = bytearray()
-        self._ahead += data
-        if len(self._ahead) > SMALL:
-            self._hold()
+        if self._pipelined_bytes is None:
+            self._pipelined_bytes = bytearray()
+        self._pipelined_bytes += data
+        if len(self._pipelined_bytes) > SMALL:
+            self._pause_reading()
 
     def _feed(self, data: bytes | bytearray) -> None:
         if self._parser is None:
             self._parser = httptools.HttpRequestParser(self)
-        last = self._last
+        last = self._last_read
         in_body = last is not None and last.more_body
-        self._feeding = len(data)
+        self._feed_size = len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._stay(data[upgrade.args[0] :])
+            self._decline_upgrade(data[upgrade.args[0] :])
             return
         except httptools.HttpParserError as error:
-            self._wrong(error)
+            self._refuse_unparsable(error)
             return
-        if not in_body and (self._in_head or self._last is last):
+        if not in_body and (self._in_head or self._last_read is last):
             self._head_size += len(data)
-            if self._head_size > self._entrance.limits.head:
+            if self._head_size > self._factory.limits.head:
                 self._refuse(self._too_large())
         elif self._chunked:
-            self._spare -= len(data)
-            if self._spare < 0:
+            self._chunk_overhead_left -= len(data)
+            if self._chunk_overhead_left < 0:
                 self._refuse(Refused(400, "the request's chunks contain more extensions and trailers than data"))
 
-    def _stay(self, rest: bytes | bytearray) -> None:
+    def _decline_upgrade(self, rest: bytes | bytearray) -> None:
         """No other protocol is spoken here: who asks for one (Java's client does) is answered in this one.
 
         llhttp leaves the body of such a request unread, as if it were the other protocol's: it is given a head to go with it.
         """
         if self._body_framing:
-            self._parser = httptools.HttpRequestParser(_Graft(self))
+            self._parser = httptools.HttpRequestParser(_UpgradeBody(self))
             self._parser.feed_data(self._body_framing)
             self._body_framing = b""
         if rest:
             self._feed(rest)
 
-    def _wrong(self, error: httptools.HttpParserError) -> None:
+    def _refuse_unparsable(self, error: httptools.HttpParserError) -> None:
         cause = error.__context__
         self._refuse(cause if isinstance(cause, Refused) else Refused(400, f"not a valid HTTP/1.1 request: {error}"))
 
     def _too_large(self) -> Refused:
         return Refused(
-            431, (f"the request line and headers are larger than {self._entrance.limits.head:,} bytes (gateway.limits.head)")
+            431, (f"the request line and headers are larger than {self._factory.limits.head:,} bytes (gateway.limits.head)")
         )
 
     # llhttp's side.
@@ -426,19 +435,19 @@ class Connection(asyncio.Protocol):
             self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        last = self._last
+        last = self._last_read
         if last is not None and not last.keep_alive:
             raise Refused(400, "a request after the connection's last one")
         headers, parser = self._headers, self._parser
-        if self._head_size + self._feeding > self._entrance.limits.head:
+        if self._head_size + self._feed_size > self._factory.limits.head:
             size = len(self._url) + sum(len(name) + len(value) + 4 for name, value in headers)
-            if size > self._entrance.limits.head:
+            if size > self._factory.limits.head:
                 raise self._too_large()
         fields, version, count = dict(headers), parser.get_http_version(), len(headers)
-        usual = version == "1.1" and b"host" in fields and len(fields) == count <= _HEADERS
+        usual = version == "1.1" and b"host" in fields and len(fields) == count <= MAX_HEADERS
         if not usual or b"transfer-encoding" in fields or b"upgrade" in fields:
             self._check(version, fields)
-        scope = self._template.copy()
+        scope = self._scope_template.copy()
         if version != "1.1":
             scope["http_version"] = version
         method = parser.get_method()
@@ -447,43 +456,29 @@ class Connection(asyncio.Protocol):
         scope["method"] = method.decode("ascii")
         scope["headers"] = headers
         scope["polychat.fields"] = fields
-        self._aim(scope)
+        self._set_target(scope)
         if self._state:
             scope["state"] = self._state.copy()
         self._in_head = False
         self._head_size = 0
         expects = b"expect" in fields and version == "1.1" and fields[b"expect"].lower() == b"100-continue"
         keep_alive = version == "1.1" and not self._body_framing and parser.should_keep_alive()
-        self._last = turn = RequestCycle(self, scope, keep_alive, expects)
-        if self._turn is None:
-            self._begin(turn)
+        self._last_read = cycle = RequestCycle(self, scope, keep_alive, expects)
+        if self._answering is None:
+            self._start_cycle(cycle)
         else:
-            self._enqueue(turn)
+            self._enqueue(cycle)
 
     def _check(self, version: str, fields: dict[bytes, bytes]) -> None:
         """What llhttp lets pass and two servers could read in two ways."""
-        if version not in ("1.0", "1.1"):
-            raise Refused(505, f"HTTP/{version} is not supported: use HTTP/1.1")
-        if len(self._headers) > _HEADERS:
-            raise Refused(431, f"the request has {len(self._headers)} headers; the limit is {_HEADERS}")
-        names = [name for name, _ in self._headers]
-        for name in _ONCE:
-            if names.count(name) > 1:
-                raise Refused(400, f"the request has more than one {name.decode()} header")
-        if version == "1.1" and b"host" not in fields:
-            raise Refused(400, "the request has no host header")
+        check_head(version, self._headers, fields)
         if self._parser.should_upgrade():
             self._body_framing = framing_of(fields)
-        coding = fields.get(b"transfer-encoding")
-        if coding is not None:
-            if version == "1.0":
-                raise Refused(400, "HTTP/1.0 does not support transfer-encoding")
-            if coding.strip().lower() != b"chunked":
-                raise Refused(501, "the only supported transfer-encoding is chunked")
+        if b"transfer-encoding" in fields:
             self._chunked = True
-            self._spare = self._entrance.limits.head + self._feeding
+            self._chunk_overhead_left = self._factory.limits.head + self._feed_size
 
-    def _aim(self, scope: dict[str, Any]) -> None:
+    def _set_target(self, scope: dict[str, Any]) -> None:
         """The request's target, as ASGI has it."""
         url = self._url
         if url[:1] != b"/":
@@ -497,88 +492,90 @@ class Connection(asyncio.Protocol):
         scope["raw_path"] = root.encode("ascii") + raw if root else raw
 
     def on_body(self, data: bytes) -> None:
-        turn = self._last
-        assert turn is not None
+        cycle = self._last_read
+        assert cycle is not None
         if self._chunked:
-            self._spare += 9 * len(data)  # a chunk of one byte takes five more, and some write the size with zeros before it
-        if not turn.complete and not turn.gone and turn.take(data) > SMALL:
-            self._hold()
+            self._chunk_overhead_left += 9 * len(
+                data
+            )  # a chunk of one byte takes five more, and some write the size with zeros before it
+        if not cycle.complete and not cycle.disconnected and cycle.add_body(data) > SMALL:
+            self._pause_reading()
 
     def on_message_complete(self) -> None:
         if self._body_framing:
-            return  # it has only begun, see _stay
-        turn = self._last
-        assert turn is not None
+            return  # it has only begun, see _decline_upgrade
+        cycle = self._last_read
+        assert cycle is not None
         self._chunked = False
-        turn.whole()
+        cycle.end_body()
 
-    # The turns' side.
+    # The cycles' side.
 
-    def _begin(self, turn: RequestCycle) -> None:
-        self._turn = turn
-        if self._waited is not None:
-            self._waited.stop(self)
-            self._waited = None
-        turn.task = task = self.loop.create_task(turn.run(self._app, self._server.tasks))
+    def _start_cycle(self, cycle: RequestCycle) -> None:
+        self._answering = cycle
+        if self._waiting_in is not None:
+            self._waiting_in.stop(self)
+            self._waiting_in = None
+        cycle.task = task = self.loop.create_task(cycle.run(self._app, self._server.tasks))
         self._server.tasks.add(task)
 
-    def _enqueue(self, turn: RequestCycle) -> None:
-        if self._queue is None:
-            self._queue = deque()
-        if len(self._queue) >= _AHEAD:
-            raise Refused(400, f"more than {_AHEAD} pipelined requests")
-        self._queue.append(turn)
+    def _enqueue(self, cycle: RequestCycle) -> None:
+        if self._pipelined is None:
+            self._pipelined = deque()
+        if len(self._pipelined) >= _MAX_PIPELINED:
+            raise Refused(400, f"more than {_MAX_PIPELINED} pipelined requests")
+        self._pipelined.append(cycle)
 
-    def fields(self) -> bytes:
-        return self._entrance.fields(self._server.default_headers)
+    def default_headers(self) -> bytes:
+        return self._factory.header_lines(self._server.default_headers)
 
-    def closing(self) -> bool:
-        return self._entrance.draining
+    def draining(self) -> bool:
+        return self._factory.draining
 
-    def failed(self, turn: RequestCycle, status: int, message: str) -> None:
+    def application_failed(self, cycle: RequestCycle, status: int, message: str) -> None:
         """The application will not answer, or not to the end."""
-        if turn.gone or turn.complete:
+        if cycle.disconnected or cycle.complete:
             return
-        turn.leave()
-        self._turn = None
-        if turn.begun:
+        cycle.disconnect()
+        self._answering = None
+        if cycle.head_sent:
             self.transport.close()
         else:
-            self._say(Refused(status, message))
+            self._write_refusal(Refused(status, message))
             self._linger()
 
-    def answered(self, turn: RequestCycle) -> None:
+    def response_complete(self, cycle: RequestCycle) -> None:
         self._server.total_requests += 1
-        self._turn = None
+        self._answering = None
         if self.transport.is_closing():
             return
-        if not turn.keep_alive:
-            if turn.more_body or self._ahead or self._queue:
+        if not cycle.keep_alive:
+            if cycle.more_body or self._pipelined_bytes or self._pipelined:
                 self._linger()
             else:
                 self._ignoring_input = True
                 self.transport.close()
-        elif self._queue:
-            self._begin(self._queue.popleft())
+        elif self._pipelined:
+            self._start_cycle(self._pipelined.popleft())
         elif self._refusal is not None:
-            self._say(self._refusal)
+            self._write_refusal(self._refusal)
             self._linger()
         else:
             self._await_next()
 
     def _await_next(self) -> None:
-        self._wait_for(self._idle)
-        if self._ahead is not None:
-            ahead, self._ahead = self._ahead, None
-            self.data_received(bytes(ahead))
-        if self._ended and (self._turn is None or (self._last is not None and self._last.more_body)):
-            self._left()
+        self._wait_for(self._idle_timeouts)
+        if self._pipelined_bytes is not None:
+            unread, self._pipelined_bytes = self._pipelined_bytes, None
+            self.data_received(bytes(unread))
+        if self._half_closed and (self._answering is None or (self._last_read is not None and self._last_read.more_body)):
+            self._client_left()
             self.transport.close()
         elif self._paused:
-            self.hear()
+            self.resume_reading()
 
 
-class _Graft:
+class _UpgradeBody:
     """What llhttp reads of a body that follows a head of our own."""
 
     def __init__(self, connection: Connection) -> None:

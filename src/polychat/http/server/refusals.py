@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+
 import httptools
 
+MAX_HEADERS = 128
+_ONCE = (b"host", b"content-length", b"transfer-encoding")
 FIRST = {
     400: b"HTTP/1.1 400 Bad Request\r\n",
     408: b"HTTP/1.1 408 Request Timeout\r\n",
@@ -21,6 +26,31 @@ class Refused(Exception):  # a request is
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+    def headers_and_body(self) -> bytes:
+        """The response that says so, after its first line; it ends the connection."""
+        kind = "server_error" if self.status in (500, 503) else "invalid_request_error"
+        body = json.dumps({"error": {"message": str(self), "type": kind}}).encode()
+        return b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b" % (len(body), body)
+
+
+def check_head(version: str, headers: Sequence[tuple[bytes, bytes]], fields: dict[bytes, bytes]) -> None:
+    """Raises ``Refused`` for what llhttp lets pass and two servers could read in two ways."""
+    if version not in ("1.0", "1.1"):
+        raise Refused(505, f"HTTP/{version} is not supported: use HTTP/1.1")
+    if len(headers) > MAX_HEADERS:
+        raise Refused(431, f"the request has {len(headers)} headers; the limit is {MAX_HEADERS}")
+    names = [name for name, _ in headers]
+    for name in _ONCE:
+        if names.count(name) > 1:
+            raise Refused(400, f"the request has more than one {name.decode()} header")
+    if version == "1.1" and b"host" not in fields:
+        raise Refused(400, "the request has no host header")
+    coding = fields.get(b"transfer-encoding")
+    if coding is not None and version == "1.0":
+        raise Refused(400, "HTTP/1.0 does not support transfer-encoding")
+    if coding is not None and coding.strip().lower() != b"chunked":
+        raise Refused(501, "the only supported transfer-encoding is chunked")
 
 
 def framing_of(fields: dict[bytes, bytes]) -> bytes:

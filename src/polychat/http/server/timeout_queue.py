@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 Who = TypeVar("Who")
 
 
-class Deadlines(Generic[Who]):
+class TimeoutQueue(Generic[Who]):
     """Who waits for the same thing, all for the same time: the first that came is the first that is late.
 
     ``seconds`` is asked anew at every look, so that it may change; ``late`` is called with who waited longer than that.
