@@ -11,9 +11,9 @@ from typing import Any, Literal, get_args, get_origin
 from polychat.backends.builtin import known
 from polychat.calls.request import ASKING, STRUCTURED, Keyword
 from polychat.config.decoding import Key, keys_of
-from polychat.config.rows import CAN, Row
 from polychat.config.schema import SECTIONS, schema
 from polychat.config.strict import bounds
+from polychat.config.vendor_spec import CAN, VendorSpec
 from polychat.config.writing import value_text
 from polychat.wire.contract import names
 from polychat.wire.field import Support
@@ -152,11 +152,11 @@ def vendors() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _name(row: Row) -> str:
+def _name(row: VendorSpec) -> str:
     return f"`{row.name}`<br>[{row.title or row.name}]({row.source})" if row.source else f"`{row.name}`"
 
 
-def _quirks(rows: Iterable[Row]) -> Iterable[str]:
+def _quirks(rows: Iterable[VendorSpec]) -> Iterable[str]:
     for row in rows:
         said = [f"`{ours}` is `{theirs}`" for ours, theirs in row.rename.items()]
         for why in dict.fromkeys(row.drop.values()):

@@ -33,6 +33,7 @@ ROOMS = [
     "redact",
     "prompt",
     "config",
+    "tools",
     "wire",
     "http",
     "user",

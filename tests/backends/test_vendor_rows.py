@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import polychat.backends
 import polychat.providers
-from polychat.config.rows import CAN, HEADERS
+from polychat.config.vendor_spec import CAN, HEADERS
 
 PROVIDERS = Path(polychat.providers.__file__).parent
 BACKENDS = Path(polychat.backends.__file__).parent

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from polychat import config
-from polychat.config.rows import Row
 from polychat.config.schema import SECTIONS, schema
+from polychat.config.vendor_spec import VendorSpec
 from polychat.config.writing import value_text
 from polychat.errors import BadInput
 
@@ -153,5 +153,5 @@ def heading_of(path: tuple[str, ...]) -> str:
 
 def test_a_rows_name_is_no_key() -> None:
     """It stands in the table's header."""
-    assert "name" in Row.__dataclass_fields__
+    assert "name" in VendorSpec.__dataclass_fields__
     assert not accepted('[providers.x]\nname = "y"')

@@ -125,14 +125,14 @@ async def mistaken(serve: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     server = await asyncio.start_server(plain, "127.0.0.1", 0)
 
-    def row_of(mistake: str) -> dict[str, Any]:
+    def spec_of(mistake: str) -> dict[str, Any]:
         told = row("openai-chat", "http://127.0.0.1:9", **MISTAKES[mistake])
         ports = {"{port}": str(server.sockets[0].getsockname()[1]), "{tls}": secure.url.rpartition(":")[2]}
         for place, port in ports.items():
             told["base_url"] = told["base_url"].replace(place, port)
         return told
 
-    yield row_of
+    yield spec_of
     server.close()
     await server.wait_closed()
 

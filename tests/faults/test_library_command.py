@@ -14,9 +14,9 @@ import pytest
 from polychat import config
 from polychat.calls.call import key_of
 from polychat.config.addresses import address_fault
-from polychat.config.secrets import secret
 from polychat.errors import BadInput
 from polychat.http.proxy import proxy_of
+from polychat.user.secrets import secret
 
 from ..cli.test_cli import run
 from ..support.server import Say, Seen, Server

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from ..calls.call import Call, key_of
 from ..calls.info import CallInfo
 from ..calls.request import KEYWORDS, request_of
-from ..config.rows import Row
+from ..config.vendor_spec import VendorSpec
 from ..events import Event
 from ..providers.catalogue import files, load
 from ..providers.contract import AsyncGeneratorProvider, Provider
@@ -22,7 +22,7 @@ from .vendor import TIMEOUT, VendorBackend
 class Vendor(AsyncGeneratorProvider):
     """Asks the API that ``row`` describes. Options: ``api_key``, ``on_loss``, and every keyword of ``polychat.ask``."""
 
-    row: ClassVar[Row]
+    row: ClassVar[VendorSpec]
     backend: ClassVar[VendorBackend]
     working = True
     supports_system_message = True
@@ -80,7 +80,7 @@ def resolve(target: str) -> tuple[type[Provider], str | None]:
     return find(provider), model
 
 
-def vendors() -> Mapping[str, Row]:
+def vendors() -> Mapping[str, VendorSpec]:
     """Every vendor: those that polychat brings, and those of the person's own polychat.toml, which go over them."""
     return own_registry().vendors()
 

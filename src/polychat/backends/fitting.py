@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..config.rows import Row
+from ..config.vendor_spec import VendorSpec
 from ..errors import BadInput, redact
 from ..types import ChatRequest
 from ..wire.checks import short_name
@@ -37,7 +37,7 @@ _TAKES_ALONG = ("openai", "openai-responses", "azure-openai", "azure-openai-resp
 """Rows of vendors that know them; others may refuse a field that they do not know."""
 
 
-def taken_along(request: ChatRequest, row: Row) -> tuple[ChatRequest, Object]:
+def taken_along(request: ChatRequest, row: VendorSpec) -> tuple[ChatRequest, Object]:
     """What of the fields that only its wire knows goes to a vendor of OpenAI's other wire as it is, and the ask without it."""
     if request.wire == row.wire or request.wire not in _BETWEEN or row.wire not in _BETWEEN or row.name not in _TAKES_ALONG:
         return request, {}
@@ -49,13 +49,13 @@ def taken_along(request: ChatRequest, row: Row) -> tuple[ChatRequest, Object]:
     return replace(request, extra={name: value for name, value in request.extra.items() if name not in along}), along
 
 
-def changes(row: Row) -> bool:
+def changes(row: VendorSpec) -> bool:
     """Whether this vendor wants any request otherwise than as it came."""
     limits = row.stops or row.call_id or not row.developer or row.one_system or row.assistant_after_tool or not row.stream_usage
     return bool(row.rename or row.drop or row.message_drop or row.reasoning or limits)
 
 
-def fitted(body: Object, row: Row, call_info: CallInfo) -> Object:
+def fitted(body: Object, row: VendorSpec, call_info: CallInfo) -> Object:
     """The body as this vendor takes it; what it does not take is noted as lost."""
     title = row.title or row.name
     gone = [name for name in row.drop if name in body]
@@ -80,7 +80,7 @@ def fitted(body: Object, row: Row, call_info: CallInfo) -> Object:
     return {row.rename.get(name, name): value for name, value in body.items() if row.rename.get(name) not in body}
 
 
-def fitted_as_it_came(fields: Mapping[str, Any], call_info: CallInfo, row: Row) -> Object:
+def fitted_as_it_came(fields: Mapping[str, Any], call_info: CallInfo, row: VendorSpec) -> Object:
     """The same of the fields of a body that passes through, each still in JSON. Raises ``BadInput``."""
     body = dict(fields)
     for name in (*row.drop, "stop") if row.stops else row.drop:
@@ -95,7 +95,7 @@ def fitted_as_it_came(fields: Mapping[str, Any], call_info: CallInfo, row: Row) 
     return fitted(body, row, call_info)
 
 
-def _is_read(messages: bytes, row: Row) -> bool:
+def _is_read(messages: bytes, row: VendorSpec) -> bool:
     """Whether messages must be read whole, and not just which fields they have."""
     return bool(
         (row.call_id and b'"tool_call' in messages)
@@ -112,7 +112,7 @@ def _value(text: Any, name: str, decoder: Any = None) -> Any:
         raise BadInput(f"{name} is not valid: {redact(str(error))}", field=name) from None
 
 
-def _messages(messages: list[Object], row: Row, call_info: CallInfo) -> list[Object]:
+def _messages(messages: list[Object], row: VendorSpec, call_info: CallInfo) -> list[Object]:
     if not all(isinstance(message, dict) for message in messages):
         return messages  # the vendor says what is wrong with them
     for message in messages:
@@ -150,7 +150,7 @@ BRIDGE = "I have the result."
 """What the assistant says between a result and the user's words, where the vendor wants it to say something."""
 
 
-def _bridged(messages: list[Object], row: Row, call_info: CallInfo) -> list[Object]:
+def _bridged(messages: list[Object], row: VendorSpec, call_info: CallInfo) -> list[Object]:
     """A message of the assistant behind each run of results that none of its own follows."""
     bridged: list[Object] = []
     for message in messages:

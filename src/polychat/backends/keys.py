@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 
 from ..config.environment import Variables
 from ..config.environment import variable as set_to
-from ..config.rows import Row
-from ..config.secrets import secret
+from ..config.vendor_spec import VendorSpec
 from ..errors import BadInput, NotReady, PolychatError
 from ..http.proxy import PROXY_VARIABLES, environment_proxy
+from ..user.secrets import secret
 from .builtin import known
 
 _SECRETS = ("api_key", "key", "params", "host_env")
@@ -45,7 +45,7 @@ class Endpoint:
 
     __slots__ = ("_fixed", "_key_file", "_last", "_row", "_variables")
 
-    def __init__(self, row: Row, *, fixed: bool) -> None:
+    def __init__(self, row: VendorSpec, *, fixed: bool) -> None:
         self._row, self._fixed = row, fixed
         self._variables = Variables(_variables_of(row))
         kind, _, name = row.api_key.partition(":")
@@ -93,7 +93,7 @@ class Endpoint:
         return resolved
 
 
-def _variables_of(row: Row) -> Iterator[str]:
+def _variables_of(row: VendorSpec) -> Iterator[str]:
     """Every variable that the address, the key or the proxy of a vendor depends on."""
     yield from (variable_of(row, "BASE_URL"), variable_of(row, "API_KEY"), *row.key, *row.params.values())
     if (first := known().get(row.name.partition("-")[0])) is not None:
@@ -115,7 +115,7 @@ def _stamp(file: str) -> tuple[int, int, int] | None:
     return state.st_ino, state.st_mtime_ns, state.st_size
 
 
-def address(row: Row) -> str:
+def address(row: VendorSpec) -> str:
     """The base URL: ``<VENDOR>_BASE_URL``, else what the row says, its placeholders filled. Raises ``NotReady``.
 
     Where the row's own address is the built-in one, the variable that the vendor's own tools read goes over it.
@@ -132,7 +132,7 @@ def address(row: Row) -> str:
     return url
 
 
-def _moved(row: Row) -> str:
+def _moved(row: VendorSpec) -> str:
     """Where the environment says it is; a vendor's other wires at the same address move with it."""
     first = known().get(row.name.partition("-")[0])
     names = [variable_of(row, "BASE_URL")]
@@ -141,7 +141,7 @@ def _moved(row: Row) -> str:
     return next((value for name in names if (value := set_to(name).strip())), "")
 
 
-def _hosted(row: Row) -> str:
+def _hosted(row: VendorSpec) -> str:
     """By the variable of the server's own tools, ``HOST[:PORT]`` or a URL; what a file says of the address goes over it."""
     builtin = known().get(row.name)
     host_setting = set_to(row.host_env).strip().strip("\"'") if row.host_env else ""
@@ -169,7 +169,7 @@ def _host_and_port(place: str, default: str) -> tuple[str, str]:
     return f"[{bare}]" if ":" in bare else bare, port if port.isdecimal() and int(port) < 65536 else default
 
 
-def key_header(row: Row, api_key: str | None) -> dict[str, str]:
+def key_header(row: VendorSpec, api_key: str | None) -> dict[str, str]:
     """The header with the key: the given one, else polychat.toml's, else the environment's. Raises ``NotReady``."""
     key = api_key or _key_of(row)
     if not key:
@@ -185,14 +185,14 @@ def key_header(row: Row, api_key: str | None) -> dict[str, str]:
     return {row.header: f"Bearer {key}" if row.header == "authorization" else key}
 
 
-def _key_of(row: Row) -> str:
+def _key_of(row: VendorSpec) -> str:
     _check_trusted(row)
     if row.api_key:
         return secret(row.api_key, f"providers.{row.name}.api_key")
     return _from_environment(row)[1]
 
 
-def has_key(row: Row) -> bool:
+def has_key(row: VendorSpec) -> bool:
     """Whether a key is set here for this vendor, in polychat.toml or in the environment."""
     try:
         return bool(_key_of(row))
@@ -200,25 +200,25 @@ def has_key(row: Row) -> bool:
         return False
 
 
-def _from_environment(row: Row) -> tuple[str, str]:
+def _from_environment(row: VendorSpec) -> tuple[str, str]:
     """The variable that holds the key, and the key."""
     names = (*row.key, variable_of(row, "API_KEY"))
     return next(((name, value) for name in names if (value := set_to(name).strip())), ("", ""))
 
 
-def variable_of(row: Row, of: str) -> str:
+def variable_of(row: VendorSpec, of: str) -> str:
     """``<VENDOR>_API_KEY``, ``<VENDOR>_BASE_URL``."""
     return f"{row.name.upper().replace('-', '_')}_{of}"
 
 
-def _check_trusted(row: Row) -> None:
+def _check_trusted(row: VendorSpec) -> None:
     """Raises ``NotReady`` where a secret would be used by the word of a file that nobody named."""
     if row.untrusted and (refused := distrusted(row)) is not None:
         key, why = refused
         raise NotReady(f"providers.{row.name}.{key} {why}")
 
 
-def distrusted(row: Row) -> tuple[str, str] | None:
+def distrusted(row: VendorSpec) -> tuple[str, str] | None:
     """The key of a file that was found in a folder by which a secret would go out, and what is to be done; ``None``: none."""
     trust = "if you trust the file, name it: polychat serve --config FILE"
     for key in _SECRETS:

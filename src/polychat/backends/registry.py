@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from ..config import Config, load
-from ..config.rows import Row
+from ..config.vendor_spec import VendorSpec
 from ..errors import UnknownTarget
 from ..providers.catalogue import files
 from ..providers.catalogue import load as service
@@ -44,7 +44,7 @@ class Registry:
         """All of them: services, then vendors. Raises ``BadInput`` as ``vendors``."""
         return [self.find(name) for name in (*files(), *self.vendors())]
 
-    def vendors(self) -> Mapping[str, Row]:
+    def vendors(self) -> Mapping[str, VendorSpec]:
         """The rows of all vendors: those that polychat brings, and the configuration's, which go over them.
 
         Raises ``BadInput`` for a row that means nothing, or that a file found in a folder may not have.
@@ -57,7 +57,7 @@ class Registry:
         return {name for name, row in self.vendors().items() if earlier.get(name) != row}
 
     @cached_property
-    def _rows(self) -> Mapping[str, Row]:
+    def _rows(self) -> Mapping[str, VendorSpec]:
         from .rows import rows_of  # read when somebody asks for a name that is no service's
 
         return rows_of(self.config)

@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..config import FILE, Config
-from ..config.rows import Row, row_of
 from ..config.strict import Strict
+from ..config.vendor_spec import VendorSpec, spec_of
 from ..providers.catalogue import files
 from .builtin import known
 from .keys import distrusted
 
 
-def rows_of(config: Config) -> Mapping[str, Row]:
+def rows_of(config: Config) -> Mapping[str, VendorSpec]:
     """The vendors of a configuration by name. Raises ``BadInput``."""
     if not config.providers:
         return known()
@@ -24,7 +24,7 @@ def rows_of(config: Config) -> Mapping[str, Row]:
         key = f"providers.{name}"
         if name in files():
             raise strict.error(key, "is the name of a built-in provider: choose another")
-        rows[name] = row_of(name, table, strict, key, known().get(name))
+        rows[name] = spec_of(name, table, strict, key, known().get(name))
     if config.from_folder:
         rows = {name: replace(row, untrusted=frozenset(config.providers[name])) for name, row in rows.items()}
         for name, row in rows.items():

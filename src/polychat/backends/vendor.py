@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..calls.call import Call, call_to, key_of
 from ..calls.info import CallInfo
 from ..calls.request import KEYWORDS, request_of
-from ..config.rows import Row
+from ..config.vendor_spec import VendorSpec
 from ..errors import BackendError, BadInput, NotReady, StatusError, redact
 from ..events import Event
 from ..types import ChatRequest, Messages
@@ -50,7 +50,7 @@ class VendorBackend(Backend):
 
     restores = True
 
-    def __init__(self, row: Row, *, fixed: bool = False) -> None:
+    def __init__(self, row: VendorSpec, *, fixed: bool = False) -> None:
         super().__init__(row.name, url=row.base_url, working=True, options=("api_key", *KEYWORDS))
         self.row = row
         self.can = row.can or ("tools",)  # one that does not say can have what is usual

@@ -12,7 +12,6 @@ from .. import config
 from ..backends.builtin import known
 from ..backends.registry import Registry
 from ..config import Config
-from ..config.litellm import imported
 from ..config.schema import schema
 from ..config.strict import Strict
 from ..config.writing import config_text
@@ -22,6 +21,7 @@ from ..http.server.listening import check, encrypting
 from ..prompt import decoded_text
 from ..providers import every
 from ..routing import Health, ModelResolver
+from ..tools.litellm_import import imported
 from ..user import weights
 from ..wire.contract import names as wires
 from . import ANSWERED, complain, print_json

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from ..calls.call import options_of
-from ..config.rows import Row
+from ..config.vendor_spec import VendorSpec
 from ..providers import every, vendors
 from ..redact import bare_url
 from . import print_json
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _vendor(row: Row) -> dict[str, Any]:
+def _vendor(row: VendorSpec) -> dict[str, Any]:
     return {
         "name": row.name,
         "title": row.title,

@@ -15,9 +15,9 @@ from ..errors import BadInput
 from .checks import check_gateway, check_model_name, check_names, check_price_name, check_provider_name, check_same_names
 from .decoding import decoded, keys_of
 from .environment import Variables, variable
-from .rows import values_of
 from .settings import Gateway, Price, Route, option
 from .strict import Strict, said
+from .vendor_spec import values_of
 
 FILE = "polychat.toml"
 
@@ -43,7 +43,7 @@ class Config:
     file: Path | None = None
     local_models: Mapping[str, LocalModel] = field(default_factory=dict)
     providers: Mapping[str, dict[str, Any]] = field(default_factory=dict, repr=False)
-    """The tables ``[providers.NAME]``, for ``rows.row_of``: over a known vendor's row, or a vendor of one's own."""
+    """The tables ``[providers.NAME]``, for ``rows.spec_of``: over a known vendor's row, or a vendor of one's own."""
     gateway: Gateway = field(default_factory=Gateway)
     routes: Mapping[str, Route] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)

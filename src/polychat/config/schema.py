@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args, get_origin
 
 from . import LocalModel
 from .decoding import Key, keys_of
-from .rows import INTERNAL, Row
 from .settings import Gateway, Price, Route
 from .strict import REFERENCES
+from .vendor_spec import INTERNAL, VendorSpec
 
 _PLAIN = {str: "string", bool: "boolean", int: "integer", float: "number", Path: "string"}
 
@@ -41,7 +41,7 @@ SECTIONS = (
     Section("aliases", None, 'Other names for targets and routes: `name = "target or route"`.'),
     Section(
         "providers.NAME",
-        Row,
+        VendorSpec,
         "A vendor or server of your own, or changed settings for a known vendor. One of your own requires "
         "`wire` and `base_url`.",
         without=INTERNAL,

@@ -7,8 +7,8 @@ import hmac
 from collections.abc import Mapping
 from urllib.parse import parse_qs
 
-from ...config.secrets import secret
 from ...errors import BadInput
+from ...user.secrets import secret
 
 _SHORTEST = 8
 _SEEN = 1024

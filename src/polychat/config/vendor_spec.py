@@ -22,7 +22,7 @@ CAN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class VendorSpec:
     """One vendor, or a server of one's own."""
 
     name: str
@@ -90,18 +90,18 @@ INTERNAL = ("name", "untrusted")
 """Fields of a row that no file says."""
 
 
-def row_of(name: str, table: object, strict: Strict, key: str, base: Row | None = None) -> Row:
+def spec_of(name: str, table: object, strict: Strict, key: str, base: VendorSpec | None = None) -> VendorSpec:
     """The row that a table says, over ``base`` where the vendor is known already. Raises ``BadInput``."""
     values = values_of(table, strict, key)
     for wanted in ("wire", "base_url"):
         if base is None and wanted not in values:
             raise strict.error(key, f"has no {wanted}: a vendor of your own requires wire and base_url")
-    return replace(base, **values) if base is not None else Row(name, **values)
+    return replace(base, **values) if base is not None else VendorSpec(name, **values)
 
 
 def values_of(table: object, strict: Strict, key: str) -> dict[str, Any]:
     """What a table says of a row, whichever vendor's it is. Raises ``BadInput``."""
-    values = given(Row, table, key, strict, without=INTERNAL)
+    values = given(VendorSpec, table, key, strict, without=INTERNAL)
     fault = address_fault(values["base_url"]) if "base_url" in values else ""
     if fault:
         raise strict.error(f"{key}.base_url", fault)

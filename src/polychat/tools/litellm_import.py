@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from ..config.addresses import address_fault
+from ..config.vendor_spec import VendorSpec
+from ..config.writing import table
 from ..errors import BadInput, MissingPackage, redact
-from .addresses import address_fault
-from .rows import Row
-from .writing import table
 
 VENDORS = {
     **{"azure": "azure-openai", "hosted_vllm": "vllm", "together_ai": "together", "fireworks_ai": "fireworks"},
@@ -40,7 +40,7 @@ class Imported:
     """A line each; they stand in ``toml`` as comments too. None shows a value."""
 
 
-def imported(text: str, file: Path, known: Mapping[str, Row], taken: Collection[str] = ()) -> Imported:
+def imported(text: str, file: Path, known: Mapping[str, VendorSpec], taken: Collection[str] = ()) -> Imported:
     """``text`` is what ``file`` holds, ``known`` the vendors' rows; ``taken`` are other names that no table may have.
 
     Raises ``BadInput`` for what is no such file.
@@ -133,7 +133,7 @@ class _Rules:
 
 
 class _Import:
-    def __init__(self, known: Mapping[str, Row], taken: Collection[str], variables: set[str]) -> None:
+    def __init__(self, known: Mapping[str, VendorSpec], taken: Collection[str], variables: set[str]) -> None:
         self.losses: list[str] = []
         self._known = known
         self._taken = {*known, *taken}
@@ -265,7 +265,8 @@ class _Import:
         if row is None or (vendor == "openai" and base):
             if row is None:
                 params.lose("model", f"is of {vendor}, which is taken for a server with OpenAI's API")
-            row = Row(vendor.lower(), "openai-chat", base, key=row.key if row else (), key_optional=True, embeddings=True)
+            key_names = row.key if row else ()
+            row = VendorSpec(vendor.lower(), "openai-chat", base, key=key_names, key_optional=True, embeddings=True)
         if base:
             address, variables = _address(base, vendor)
             if "@" in base or "?" in base:
@@ -274,7 +275,7 @@ class _Import:
         provider = self._provider(vendor, row, key, model, moved=bool(base), path=f"{params.path}api_key")
         return f"{provider}/{model}"
 
-    def _provider(self, vendor: str, row: Row, key: str, model: str, *, moved: bool, path: str) -> str:
+    def _provider(self, vendor: str, row: VendorSpec, key: str, model: str, *, moved: bool, path: str) -> str:
         """The provider's name: the vendor's own where nothing is said otherwise, else that of a table made for it."""
         found: dict[str, Any] = {}
         if key.lower() in _NO_KEY:
@@ -386,11 +387,11 @@ def _address(base: str, vendor: str) -> tuple[str, dict[str, str]]:
     return found, {"base": reference[1]} if reference else {}
 
 
-def _said(row: Row) -> dict[str, Any]:
+def _said(row: VendorSpec) -> dict[str, Any]:
     """A row as a table of its own: what differs from what every row has."""
     about = {"name", "title", "source", "checked", "note"}
-    plain = Row("", "", "")
-    found = {column.name: getattr(row, column.name) for column in fields(Row)}
+    plain = VendorSpec("", "", "")
+    found = {column.name: getattr(row, column.name) for column in fields(VendorSpec)}
     return {name: one for name, one in found.items() if name not in about and one != getattr(plain, name)}
 
 

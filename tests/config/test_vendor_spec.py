@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from polychat import config
-from polychat.config.rows import Row, row_of
-from polychat.config.secrets import secret
 from polychat.config.strict import Strict
-from polychat.errors import BadInput, MissingPackage, NotReady
+from polychat.config.vendor_spec import VendorSpec, spec_of
+from polychat.errors import BadInput
 
 STRICT = Strict(Path("polychat.toml"))
 HOUSE = {"wire": "openai-chat", "base_url": "http://127.0.0.1:9101/v1"}
 
 
-def row(table: dict[str, Any], base: Row | None = None) -> Row:
-    return row_of("house", table, STRICT, "providers.house", base)
+def row(table: dict[str, Any], base: VendorSpec | None = None) -> VendorSpec:
+    return spec_of("house", table, STRICT, "providers.house", base)
 
 
 def test_a_vendor_of_ones_own_needs_a_wire_and_an_address() -> None:
@@ -82,28 +79,3 @@ def test_a_file_is_read_again_when_it_changed(own_config: Any) -> None:
     assert config.load() is first
     file.write_text('[local.models]\nlonger = "a.gguf"\n')
     assert list(config.load().local_models) == ["longer"]
-
-
-def test_secrets_are_where_the_reference_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the environment, in a file, in the system's keyring; white space round them is no part of them."""
-    monkeypatch.setenv("HOUSE_KEY", "one")
-    (tmp_path / "key").write_text("two\n")
-    passwords = {("polychat", "house"): "three"}
-    monkeypatch.setitem(sys.modules, "keyring", SimpleNamespace(get_password=lambda *asked: passwords.get(asked)))
-    found = [secret(reference, "api_key") for reference in ("env:HOUSE_KEY", f"file:{tmp_path / 'key'}", "keyring:house")]
-    assert found == ["one", "two", "three"]
-
-
-@pytest.mark.parametrize("reference", ["env:POLYCHAT_NO_SUCH", "file:/no/such/file", "keyring:nobody"])
-def test_an_empty_place_is_named(reference: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reference is shown: it is no secret."""
-    monkeypatch.setitem(sys.modules, "keyring", SimpleNamespace(get_password=lambda *_: None))
-    with pytest.raises(NotReady, match=reference):
-        secret(reference, "providers.house.api_key")
-
-
-def test_a_keyring_that_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error says how to have it."""
-    monkeypatch.setitem(sys.modules, "keyring", None)
-    with pytest.raises(MissingPackage, match=r"polychat\[keyring\]"):
-        secret("keyring:house", "api_key")

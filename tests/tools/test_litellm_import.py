@@ -13,27 +13,27 @@ from hypothesis import strategies as st
 
 from polychat import config
 from polychat.config import Config
-from polychat.config.litellm import Imported, imported
-from polychat.config.rows import Row
 from polychat.config.settings import Route
+from polychat.config.vendor_spec import VendorSpec
 from polychat.errors import BadInput, MissingPackage
+from polychat.tools.litellm_import import Imported, imported
 
 FILE = Path("config.yaml")
 KNOWN = {
     row.name: row
     for row in (
-        Row(
+        VendorSpec(
             "openai", "openai-chat", "https://api.openai.com/v1", title="OpenAI", key=("OPENAI_API_KEY",), drop={"top_k": "no"}
         ),
-        Row("anthropic", "anthropic", "https://api.anthropic.com", key=("ANTHROPIC_API_KEY",), header="x-api-key"),
-        Row(
+        VendorSpec("anthropic", "anthropic", "https://api.anthropic.com", key=("ANTHROPIC_API_KEY",), header="x-api-key"),
+        VendorSpec(
             *("azure-openai", "openai-chat", "https://{resource}.openai.azure.com/openai/v1"),
             key=("AZURE_API_KEY",),
             header="api-key",
             params={"resource": "AZURE_RESOURCE_NAME"},
         ),
-        Row("ollama", "ollama", "http://127.0.0.1:11434", key_optional=True),
-        Row("vllm", "openai-chat", "http://127.0.0.1:8000/v1", key=("VLLM_API_KEY",), key_optional=True),
+        VendorSpec("ollama", "ollama", "http://127.0.0.1:11434", key_optional=True),
+        VendorSpec("vllm", "openai-chat", "http://127.0.0.1:8000/v1", key=("VLLM_API_KEY",), key_optional=True),
     )
 }
 

@@ -1,0 +1,1 @@
+"""What turns other programs' files into ours."""
