@@ -43,7 +43,17 @@ _NO_FORCE = dropped("a model cannot be made to call a tool on this API")
 _ALWAYS_BINDS = emulated("a schema always binds to the letter here")
 _EXTRAS = " ".join(
     f"{value}.extra"
-    for value in ("Turn", "TextPart", "ImagePart", "AudioPart", "FilePart", "ReasoningPart", "ToolCall", "ToolResult", "Tool")
+    for value in (
+        "ChatMessage",
+        "TextPart",
+        "ImagePart",
+        "AudioPart",
+        "FilePart",
+        "ReasoningPart",
+        "ToolCall",
+        "ToolResult",
+        "Tool",
+    )
 )
 _NO_PENALTIES = dropped("the API knows no penalties")
 _NO_SAMPLER = dropped("the Responses API has no such setting")
