@@ -15,7 +15,7 @@ import pytest
 
 from polychat import config
 
-from .support.server import Handler, Server, serving
+from .support.scripted_server import Handler, Server, serving
 
 _walled = False
 

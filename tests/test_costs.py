@@ -13,7 +13,7 @@ from polychat import costs
 from polychat.costs import cost_of
 from polychat.events import Finish, Start, Text, Usage
 
-from .support.doors import Door
+from .support.scripted_vendors import ScriptedVendor
 
 ANTHROPIC = "https://api.anthropic.com"
 
@@ -72,7 +72,7 @@ def test_without_the_package_nothing_is_priced(monkeypatch: pytest.MonkeyPatch) 
 async def test_a_reply_from_elsewhere_is_unpriced(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The vendor's price holds at the vendor; the same name at another address may cost anything."""
     answer = [[Start("one", "gpt-4o-mini")], [Text("hi")], [Usage(10, 5, 15), Finish("complete", "stop")]]
-    server = await serve(Door("openai-chat", answer))
+    server = await serve(ScriptedVendor("openai-chat", answer))
     reply = await polychat.ask("hi", model="openai/gpt-4o-mini", base_url=f"{server.url}/v1", api_key="k")
     assert reply.cost is None
     monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")

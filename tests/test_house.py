@@ -413,6 +413,50 @@ def test_the_tree_names_no_registry_and_no_machine() -> None:
     assert found == []
 
 
+def test_contributors_find_what_tests_share() -> None:
+    """CONTRIBUTING.md lists each module of ``tests/support`` with the first line of its docstring."""
+    section = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("\n## Tests\n")[2]
+    modules = [path for path in sorted((ROOT / "tests/support").glob("*.py")) if path.stem != "__init__"]
+    docs = [(path.stem, ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "") for path in modules]
+    rows = [(name, doc.partition("\n")[0].replace("``", "`")) for name, doc in docs]
+    assert re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.MULTILINE) == rows
+
+
+def test_tests_import_what_there_is() -> None:
+    """Each module of ``tests/support`` that a test imports exists, as does each name that it takes from there."""
+    known = {path.stem: names_of(path) for path in (ROOT / "tests/support").glob("*.py")}
+    known["__init__"] |= set(known)
+    wrong = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (module := shared_module(path, node)) is not None:
+                absent = [name.name for name in node.names if name.name not in known.get(module, set())]
+                wrong += [f"{path.relative_to(ROOT)}:{node.lineno}: {name}" for name in absent]
+    assert wrong == []
+
+
+def shared_module(path: Path, node: ast.ImportFrom) -> str | None:
+    """The module of ``tests/support`` that an import takes names from; None if it is no such import."""
+    if path.parent.name == "support" and node.level == 1:
+        return node.module or "__init__"
+    _, found, module = f".{node.module}.".partition(".support.")
+    return (module.rstrip(".") or "__init__") if found else None
+
+
+def names_of(path: Path) -> set[str]:
+    """What a module defines or imports at its top."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                found.add(node.name)
+            case ast.Import() | ast.ImportFrom():
+                found |= {name.asname or name.name for name in node.names}
+            case ast.Assign() | ast.AnnAssign():
+                found |= {name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)}
+    return found
+
+
 def test_no_file_is_longer_than_one_can_hold_in_mind() -> None:
     """At 600 lines a file is split by what a reader would look for."""
     long = {str(path.relative_to(ROOT)): lines for path in tracked() if path.suffix == ".py" and (lines := count(path)) > 600}

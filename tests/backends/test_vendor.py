@@ -17,8 +17,8 @@ from polychat.events import Citation, Finish, Reasoning, Start, Text, ToolCallPi
 from polychat.types import HostedTool, ImagePart, ToolCall
 from polychat.wire.faults import STATUS, Fault
 
-from ..support.doors import Door
-from ..support.server import Say, Seen
+from ..support.scripted_server import Say, Seen
+from ..support.scripted_vendors import ScriptedVendor
 
 WIRES = {
     "openai-chat": "openai",
@@ -61,7 +61,7 @@ HELLO = [[Start("one", "m")], [Text("Hel")], [Text("lo")], [USAGE, Finish("compl
 
 async def test_a_whole_reply(serve: Any, wire: str) -> None:
     """Text, verdict, reason, usage as the backend counted it, the served model, the raw body."""
-    server = await serve(Door(wire, HELLO))
+    server = await serve(ScriptedVendor(wire, HELLO))
     reply = await polychat.ask("hi", system="be kind", **options(server.url, wire))
     assert (reply.text, reply.verdict, reply.reason) == ("Hello", "complete", "stop")
     assert reply.usage is not None
@@ -75,8 +75,8 @@ async def test_a_stream_comes_in_pieces(serve: Any, wire: str) -> None:
     first_was_read = asyncio.Event()
 
     async def held(seen: Seen, say: Say) -> None:
-        door = Door(wire)
-        whole = Door(wire, HELLO)
+        door = ScriptedVendor(wire)
+        whole = ScriptedVendor(wire, HELLO)
         sent: list[bytes] = []
 
         class Held:
@@ -110,7 +110,7 @@ async def test_a_stream_comes_in_pieces(serve: Any, wire: str) -> None:
 
 async def test_what_is_asked_arrives(serve: Any, wire: str) -> None:
     """Model, conversation and settings are on the other side what they were on this."""
-    door = Door(wire, HELLO)
+    door = ScriptedVendor(wire, HELLO)
     server = await serve(door)
     await polychat.ask(
         [
@@ -133,7 +133,7 @@ async def test_what_is_asked_arrives(serve: Any, wire: str) -> None:
 async def test_tools_there_and_back(serve: Any, wire: str) -> None:
     """A tool is offered, called in pieces, answered, and the conversation goes on from the reply's own turn."""
     calls = [[ToolCallPiece(0, "c1", "weather", '{"ci')], [ToolCallPiece(0, None, None, 'ty":"Oslo"}')]]
-    door = Door(wire, [*calls, [USAGE, Finish("complete", "tool_calls")]])
+    door = ScriptedVendor(wire, [*calls, [USAGE, Finish("complete", "tool_calls")]])
     server = await serve(door)
     reply = await polychat.ask("weather in Oslo?", tools=[WEATHER], **options(server.url, wire))
     assert reply.reason == "tool_calls"
@@ -168,7 +168,7 @@ class City(msgspec.Struct):
 
 async def test_a_schema_gives_a_value(serve: Any, wire: str) -> None:
     """The backend is told the form, and the answer is a value of the type."""
-    door = Door(wire, [[Text('{"name":"Oslo",')], [Text('"people":7}')], [Finish("complete", "stop")]])
+    door = ScriptedVendor(wire, [[Text('{"name":"Oslo",')], [Text('"people":7}')], [Finish("complete", "stop")]])
     server = await serve(door)
     reply = await polychat.ask("the capital of Norway", schema=City, **options(server.url, wire))
     assert reply.parsed == City("Oslo", 7)
@@ -181,7 +181,7 @@ async def test_a_schema_gives_a_value(serve: Any, wire: str) -> None:
 
 async def test_an_answer_that_breaks_its_schema_is_a_bad_reply(serve: Any, wire: str) -> None:
     """Nothing is made up in its place, and the text is kept."""
-    server = await serve(Door(wire, [[Text("Oslo, I think")], [Finish("complete", "stop")]]))
+    server = await serve(ScriptedVendor(wire, [[Text("Oslo, I think")], [Finish("complete", "stop")]]))
     with pytest.raises(errors.BadReply, match="schema City") as caught:
         await polychat.ask("the capital of Norway", schema=City, **options(server.url, wire))
     assert caught.value.text == "Oslo, I think"
@@ -189,7 +189,7 @@ async def test_an_answer_that_breaks_its_schema_is_a_bad_reply(serve: Any, wire:
 
 async def test_an_image_arrives(serve: Any, wire: str) -> None:
     """Bytes and type are on the other side what they were here, before the words."""
-    door = Door(wire, HELLO)
+    door = ScriptedVendor(wire, HELLO)
     server = await serve(door)
     png = b"\x89PNG\r\n\x1a\nrest"
     await polychat.ask("what is it?", images=png, **options(server.url, wire))
@@ -200,7 +200,7 @@ async def test_an_image_arrives(serve: Any, wire: str) -> None:
 async def test_thoughts_are_told_apart_from_the_answer(serve: Any, wire: str) -> None:
     """In whole replies and in streams."""
     batches = [[Reasoning("Let me ")], [Reasoning("think.")], [Text("42")], [USAGE, Finish("complete", "stop")]]
-    server = await serve(Door(wire, batches))
+    server = await serve(ScriptedVendor(wire, batches))
     reply = await polychat.ask("?", **options(server.url, wire))
     assert (reply.reasoning, reply.text) == ("Let me think.", "42")
     async with polychat.stream("?", **options(server.url, wire)) as streamed:
@@ -211,7 +211,7 @@ async def test_thoughts_are_told_apart_from_the_answer(serve: Any, wire: str) ->
 @pytest.mark.parametrize("kind", ["invalid_request", "authentication", "permission", "not_found", "rate_limit", "server"])
 async def test_a_refusal_is_an_error_by_its_status(serve: Any, wire: str, kind: Any) -> None:
     """With what the vendor said, its kind, and the vendor's name; a stream refuses the same way before its first piece."""
-    server = await serve(Door(wire, fault=Fault("nothing for you", kind, STATUS[kind])))
+    server = await serve(ScriptedVendor(wire, fault=Fault("nothing for you", kind, STATUS[kind])))
     for ask in (polychat.ask, whole):
         with pytest.raises(errors.StatusError, match="nothing for you") as caught:
             await ask("hi", **options(server.url, wire))
@@ -227,7 +227,7 @@ async def whole(prompt: str, **given: Any) -> str:
 async def test_a_failure_inside_a_stream_is_raised_after_what_came(serve: Any, wire: str) -> None:
     """An error under status 200 is no end of an answer."""
     failure = Finish("failed", error=errors.ReplyFailed("the backend reported an error: overloaded"))
-    server = await serve(Door(wire, [[Text("Hel")], [failure]]))
+    server = await serve(ScriptedVendor(wire, [[Text("Hel")], [failure]]))
     pieces = []
     with pytest.raises(errors.ReplyFailed, match="overloaded") as caught:
         async with polychat.stream("hi", **options(server.url, wire)) as reply:
@@ -238,7 +238,7 @@ async def test_a_failure_inside_a_stream_is_raised_after_what_came(serve: Any, w
 
 async def test_a_connection_that_breaks_is_a_truncated_reply(serve: Any, wire: str) -> None:
     """What came is kept; no reason is made up."""
-    server = await serve(Door(wire, HELLO, cut_after=2))
+    server = await serve(ScriptedVendor(wire, HELLO, cut_after=2))
     with pytest.raises(errors.Truncated) as caught:
         async with polychat.stream("hi", **options(server.url, wire)) as reply:
             async for _ in reply:
@@ -251,7 +251,7 @@ async def test_leaving_a_stream_closes_it(serve: Any, wire: str) -> None:
     gone = asyncio.Event()
 
     async def endless(seen: Seen, say: Say) -> None:
-        await Door(wire, [*HELLO[:2]], cut_after=None)._say(*opened(wire, seen), HELLO[:2], Endless(say))  # type: ignore[arg-type]
+        await ScriptedVendor(wire, [*HELLO[:2]], cut_after=None)._say(*opened(wire, seen), HELLO[:2], Endless(say))  # type: ignore[arg-type]
         await say.gone()
         gone.set()
 
@@ -267,7 +267,7 @@ async def test_leaving_a_stream_closes_it(serve: Any, wire: str) -> None:
 def opened(wire: str, seen: Seen) -> tuple[Any, Any]:
     from polychat.wire.contract import wire as spoken
 
-    from ..support.doors import asked
+    from ..support.scripted_vendors import asked
 
     return spoken(wire), asked(spoken(wire), seen)
 
@@ -300,7 +300,7 @@ KEY_HEADERS = {
 @pytest.mark.parametrize("wire", KEY_HEADERS)
 async def test_the_key_is_where_the_vendor_wants_it(serve: Any, wire: str) -> None:
     """In the vendor's header, and in no URL."""
-    door = Door(wire, HELLO)
+    door = ScriptedVendor(wire, HELLO)
     server = await serve(door)
     await polychat.ask("hi", **options(server.url, wire))
     name, value = KEY_HEADERS[wire]
@@ -312,7 +312,7 @@ async def test_keys_come_from_the_environment_and_from_the_file(
     serve: Any, monkeypatch: pytest.MonkeyPatch, own_config: Any
 ) -> None:
     """An argument goes over polychat.toml, which goes over the environment."""
-    door = Door("openai-chat", HELLO)
+    door = ScriptedVendor("openai-chat", HELLO)
     server = await serve(door)
     monkeypatch.setenv("OPENAI_API_KEY", "from-environment")
     monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
@@ -340,7 +340,7 @@ async def test_a_key_that_no_header_carries_is_refused_unseen() -> None:
 
 async def test_a_vendor_of_ones_own_is_a_row(serve: Any, own_config: Any) -> None:
     """A wire at an address, with what it calls differently and what it does not take."""
-    door = Door("openai-chat", HELLO)
+    door = ScriptedVendor("openai-chat", HELLO)
     server = await serve(door)
     own_config(
         f'[providers.house]\nwire = "openai-chat"\nbase_url = "{server.url}/v1"\n'
@@ -360,7 +360,7 @@ async def test_a_tool_of_another_wire_is_refused_before_anything_is_sent(serve: 
     from polychat.providers import CallInfo, find
     from polychat.types import ChatMessage, ChatRequest, TextPart
 
-    door = Door("openai-chat", HELLO)
+    door = ScriptedVendor("openai-chat", HELLO)
     server = await serve(door)
     ask = ChatRequest("m", [ChatMessage("user", [TextPart("hi")])], tools=[HostedTool("web_search", {})], wire="anthropic")
     vendor = find("openai")
@@ -377,7 +377,7 @@ async def test_a_tool_of_another_wire_is_refused_before_anything_is_sent(serve: 
 
 async def test_usage_that_nobody_counted_is_marked_as_a_guess(serve: Any) -> None:
     """And where the backend did count, it is not."""
-    server = await serve(Door("openai-chat", [[Text("some words in answer")], [Finish("complete", "stop")]]))
+    server = await serve(ScriptedVendor("openai-chat", [[Text("some words in answer")], [Finish("complete", "stop")]]))
     reply = await polychat.ask("some words", **options(server.url, "openai-chat"))
     assert reply.usage is not None
     assert reply.usage.estimated
@@ -388,14 +388,14 @@ async def test_usage_that_nobody_counted_is_marked_as_a_guess(serve: Any) -> Non
 async def test_sources_are_read(serve: Any) -> None:
     """A page an answer rests on comes with the reply."""
     page = Citation("A page", "https://example.org/a")
-    server = await serve(Door("openai-responses", [[Text("so")], [page], [Finish("complete", "stop")]]))
+    server = await serve(ScriptedVendor("openai-responses", [[Text("so")], [page], [Finish("complete", "stop")]]))
     reply = await polychat.ask("?", **options(server.url, "openai-responses"))
     assert [(source.title, source.url) for source in reply.sources] == [("A page", "https://example.org/a")]
 
 
 async def test_the_seeds_contract_holds_for_vendors_too(serve: Any, wire: str) -> None:
     """``create_async_generator`` and ``create_async``, as for every provider."""
-    server = await serve(Door(wire, HELLO))
+    server = await serve(ScriptedVendor(wire, HELLO))
     provider = polychat.providers.find(WIRES[wire])  # type: ignore[attr-defined]
     given = {"base_url": base(server.url, wire), "api_key": "k", "temperature": 0.1}
     messages = [{"role": "user", "content": "hi"}]
@@ -436,17 +436,17 @@ async def test_two_callers_do_not_meet(serve: Any, wire: str) -> None:
     def echo(ask: Any) -> list[list[Any]]:
         return [[Text(f"you said {ask.turns[0].parts[0].text}")], [Finish("complete", "stop")]]
 
-    server = await serve(Door(wire, echo))
+    server = await serve(ScriptedVendor(wire, echo))
     asked = [polychat.ask(f"word {number}", **options(server.url, wire)) for number in range(20)]
     assert [reply.text for reply in await asyncio.gather(*asked)] == [f"you said word {number}" for number in range(20)]
 
 
 def test_two_event_loops_do_not_meet(wire: str) -> None:
     """A connection kept by one loop is not the next loop's."""
-    from ..support.server import serving
+    from ..support.scripted_server import serving
 
     async def once() -> str:
-        async with serving(Door(wire, HELLO)) as server:
+        async with serving(ScriptedVendor(wire, HELLO)) as server:
             return (await polychat.ask("hi", **options(server.url, wire))).text
 
     with warnings.catch_warnings():

@@ -14,7 +14,7 @@ from polychat.wire import embeddings, models
 from polychat.wire.embeddings import Embeddings
 from polychat.wire.models import ModelInfo
 
-from ..support.server import Say, Seen
+from ..support.scripted_server import Say, Seen
 
 SHAPES = {"openai": ("/v1", "/v1/embeddings"), "gemini": ("/v1beta", ":batchEmbedContents"), "ollama": ("", "/api/embed")}
 

@@ -15,8 +15,8 @@ import pytest
 
 from polychat.gateway.sites import Sites, echo
 
-from ..support.server import Say, Seen, Server
-from ..support.sites import running
+from ..support.scripted_server import Say, Seen, Server
+from ..support.sites_application import running
 
 
 class Ran:

@@ -13,37 +13,37 @@ from polychat.types import FilePart, ImagePart
 from polychat.wire.models import ModelInfo, write_models
 
 from ..cli.test_cli import run
-from ..support.doors import Door
-from ..support.server import Say, Seen
+from ..support.scripted_server import Say, Seen
+from ..support.scripted_vendors import ScriptedVendor
 
 HELLO = [[Start("one", "m")], [Text("Hel")], [Text("lo")], [Usage(11, 7, 18), Finish("complete", "stop")]]
 
 
 @pytest.fixture
-async def door(serve: Any, monkeypatch: pytest.MonkeyPatch) -> Door:
+async def door(serve: Any, monkeypatch: pytest.MonkeyPatch) -> ScriptedVendor:
     """OpenAI on loopback, with a key in the environment."""
-    made = Door("openai-chat", HELLO)
+    made = ScriptedVendor("openai-chat", HELLO)
     server = await serve(made)
     monkeypatch.setenv("OPENAI_API_KEY", "k-secret")
     monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
     return made
 
 
-async def test_a_vendor_answers(door: Door) -> None:
+async def test_a_vendor_answers(door: ScriptedVendor) -> None:
     """Piece by piece to standard output; tokens and cost on the other."""
     ran = await run("ask", "-m", "openai/m", "--usage", "hi")
     assert (ran.code, ran.out) == (0, "Hello\n")
     assert "11 tokens in, 7 out; unpriced" in ran.err
 
 
-async def test_what_nobody_counted_is_estimated(door: Door) -> None:
+async def test_what_nobody_counted_is_estimated(door: ScriptedVendor) -> None:
     """And said to be."""
     door.answer = [[Text("hello")], [Finish("complete", "stop")]]
     ran = await run("ask", "-m", "openai/m", "--usage", "hi")
     assert "(estimated); unpriced" in ran.err
 
 
-async def test_images_files_schema_and_reasoning_arrive(door: Door, tmp_path: Path) -> None:
+async def test_images_files_schema_and_reasoning_arrive(door: ScriptedVendor, tmp_path: Path) -> None:
     """Each as what it is."""
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     (tmp_path / "a.pdf").write_bytes(b"%PDF-1.7")
@@ -62,7 +62,7 @@ async def test_images_files_schema_and_reasoning_arrive(door: Door, tmp_path: Pa
     assert request.reasoning.effort == "low"
 
 
-async def test_json_tells_everything(door: Door) -> None:
+async def test_json_tells_everything(door: ScriptedVendor) -> None:
     """Usage, sources, losses, the served model; no key."""
     door.answer = [[Start("one", "m")], [Text("so"), Citation("A", "https://example.org")], *HELLO[3:]]
     ran = await run("ask", "-m", "openai/m", "--json", "hi")
@@ -84,7 +84,7 @@ async def test_json_tells_everything(door: Door) -> None:
         (["-o", "temperature=hot"], "temperature is 'hot'"),
     ],
 )
-async def test_bad_usage_is_2(door: Door, arguments: list[str], says: str) -> None:
+async def test_bad_usage_is_2(door: ScriptedVendor, arguments: list[str], says: str) -> None:
     """Nothing is sent, and the part at fault is named."""
     ran = await run("ask", "-m", "openai/m", *arguments, "hi")
     assert (ran.code, ran.out) == (2, "")
@@ -92,14 +92,14 @@ async def test_bad_usage_is_2(door: Door, arguments: list[str], says: str) -> No
     assert door.seen == []
 
 
-async def test_a_loss_is_told_in_one_line(door: Door) -> None:
+async def test_a_loss_is_told_in_one_line(door: ScriptedVendor) -> None:
     """On standard error, as a warning for a person."""
     ran = await run("ask", "-m", "openai/m", "-o", "top_k=3", "hi")
     assert (ran.code, ran.out) == (0, "Hello\n")
     assert ran.err == "polychat: warning: top_k is dropped: OpenAI: it is refused\n"
 
 
-async def test_a_refused_key_is_1_and_not_shown(door: Door) -> None:
+async def test_a_refused_key_is_1_and_not_shown(door: ScriptedVendor) -> None:
     """The vendor's words, without the key."""
     from polychat.wire.faults import Fault
 

@@ -10,25 +10,25 @@ import polychat
 from polychat import errors
 from polychat.events import Finish, Start, Text, ToolCallPiece, Usage
 
-from ..support.doors import Door
+from ..support.scripted_vendors import ScriptedVendor
 
 HELLO = [[Start("one", "m")], [Text("Hel")], [Text("lo")], [Usage(11, 7, 18), Finish("complete", "stop")]]
 ASKED = [{"role": "user", "content": "hi"}]
 
 
 @pytest.fixture(params=["openai-chat", "anthropic"])
-async def door(request: pytest.FixtureRequest) -> Door:
-    return Door(request.param, HELLO)
+async def door(request: pytest.FixtureRequest) -> ScriptedVendor:
+    return ScriptedVendor(request.param, HELLO)
 
 
 @pytest.fixture
-async def client(serve: Any, door: Door) -> polychat.Client:
+async def client(serve: Any, door: ScriptedVendor) -> polychat.Client:
     server = await serve(door)
     vendor, base = ("openai", "/v1") if door.name == "openai-chat" else ("anthropic", "")
     return polychat.Client(f"{vendor}/m", base_url=server.url + base, api_key="k", temperature=0.5)
 
 
-async def test_a_clients_options_are_under_those_of_each_call(client: polychat.Client, door: Door) -> None:
+async def test_a_clients_options_are_under_those_of_each_call(client: polychat.Client, door: ScriptedVendor) -> None:
     """They hold for every ask, and give way to what one says itself."""
     assert (await client.ask("hi")).text == "Hello"
     await client.ask("hi", temperature=0.25)
@@ -57,7 +57,7 @@ async def test_chunks_have_openais_shape(client: polychat.Client) -> None:
     assert chunks[-1].usage.total_tokens == 18
 
 
-async def test_tools_come_in_openais_shape(client: polychat.Client, door: Door) -> None:
+async def test_tools_come_in_openais_shape(client: polychat.Client, door: ScriptedVendor) -> None:
     """The fields of OpenAI's request reach the backend, and its calls come back."""
     door.answer = [[ToolCallPiece(0, "c", "now", "{}")], [Finish("complete", "tool_calls")]]
     tools = [{"type": "function", "function": {"name": "now", "parameters": {"type": "object", "properties": {}}}}]
@@ -66,7 +66,7 @@ async def test_tools_come_in_openais_shape(client: polychat.Client, door: Door) 
     assert (door.asks[0].max_tokens, door.asks[0].tool_choice.mode) == (5, "required")  # type: ignore[union-attr]
 
 
-async def test_a_failure_is_polychats(client: polychat.Client, door: Door) -> None:
+async def test_a_failure_is_polychats(client: polychat.Client, door: ScriptedVendor) -> None:
     """Raised after the chunks that came, and in place of a completion."""
     door.answer = [[Text("so far")], [Finish("failed", error=errors.ReplyFailed("it broke"))]]
     with pytest.raises(errors.PolychatError, match="it broke"):
@@ -78,7 +78,7 @@ async def test_a_failure_is_polychats(client: polychat.Client, door: Door) -> No
     assert "so far" in came
 
 
-async def test_what_their_client_takes_besides(client: polychat.Client, door: Door) -> None:
+async def test_what_their_client_takes_besides(client: polychat.Client, door: ScriptedVendor) -> None:
     """Extra headers go out, extra body is merged, an extra query has no place here."""
     await client.chat.completions.create(messages=ASKED, extra_headers={"x-team": "blue"}, extra_body={"top_p": 0.5}, user=None)
     assert door.seen[0].headers["x-team"] == "blue"

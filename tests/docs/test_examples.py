@@ -19,8 +19,8 @@ from polychat.events import Event, Finish, Text, ToolCallPiece, Usage
 from polychat.types import ChatRequest
 
 from ..support.corpus import splits
-from ..support.doors import Door
-from ..support.server import Handler, Say, Seen, Server
+from ..support.scripted_server import Handler, Say, Seen, Server
+from ..support.scripted_vendors import ScriptedVendor
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"
@@ -46,7 +46,7 @@ def of_oslo(request: ChatRequest) -> list[list[Event]]:
 
 SERVERS: dict[str, tuple[Handler, str]] = {
     "ollama.py": (ollama, "".join(PIECES) + "\n"),
-    "own_server.py": (Door("openai-chat", of_oslo), """weather({"city":"Oslo"})\nAnswer(city='Oslo', celsius=4)\n"""),
+    "own_server.py": (ScriptedVendor("openai-chat", of_oslo), """weather({"city":"Oslo"})\nAnswer(city='Oslo', celsius=4)\n"""),
 }
 """What each example is run against, and what it then prints; it is given the server's address as its last argument."""
 

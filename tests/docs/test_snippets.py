@@ -24,10 +24,10 @@ from polychat.events import Event, Finish, Text
 from polychat.gateway.sites import Sites, echo
 from polychat.types import ChatRequest
 
-from ..support.doors import Door
-from ..support.gateways import configured, gateway, row
-from ..support.server import Handler, Server
-from ..support.sites import running
+from ..support.running_gateway import configured, gateway, row
+from ..support.scripted_server import Handler, Server
+from ..support.scripted_vendors import ScriptedVendor
+from ..support.sites_application import running
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -136,7 +136,7 @@ async def test_a_program_runs(snippet: Snippet, serve: Serve, tmp_path: Path) ->
     wanted = re.findall(r"(?m)^(?:from|import) (\w+(?:\.genai)?)", snippet.text)
     if missing := [name for name in wanted if find_spec(name.partition(".")[0]) is None]:
         pytest.skip(f"{', '.join(missing)} is not installed")
-    backend = await serve(Door("openai-chat", answer))
+    backend = await serve(ScriptedVendor("openai-chat", answer))
     (tmp_path / "polychat").mkdir()
     (tmp_path / "polychat" / "polychat.toml").write_text(
         f'default_model = "house/small"\n[providers.house]\nwire = "openai-chat"\nbase_url = "{backend.url}/v1"\n'

@@ -14,7 +14,7 @@ import pytest
 from polychat.config.settings import Limits
 from polychat.gateway.paths import ENDPOINTS
 
-from ..support.gateways import Answer, asking, configured, gateway, good, row
+from ..support.running_gateway import Answer, asking, configured, gateway, good, row
 
 POSTED = sorted(path for path, endpoint in ENDPOINTS.items() if path.startswith("/v1/") and endpoint.method == "POST")
 

@@ -14,10 +14,10 @@ from polychat.wire import anthropic, gemini
 from polychat.wire.contract import names, wire
 from polychat.wire.faults import Fault
 
-from ..support.chats import written
-from ..support.doors import Door
-from ..support.fronts import BROKEN, HELLO, house
-from ..support.gateways import asking
+from ..support.gateway_for_clients import BROKEN, HELLO, house
+from ..support.random_conversations import written
+from ..support.running_gateway import asking
+from ..support.scripted_vendors import ScriptedVendor
 
 BACKENDS = ("anthropic", "openai-chat")
 """Whose replies pass at the Anthropic door, and are translated."""
@@ -42,7 +42,7 @@ BACKENDS = ("anthropic", "openai-chat")
 )
 async def test_an_error_tells_the_requests_id(case: str, backend: str, stream: bool) -> None:
     """What a person reads out of an error is what stands in the log and in the headers: whole, in a stream, passed or not."""
-    door = Door(backend, BROKEN if case == "broken" else HELLO, cut_after=2 if case == "cut" else None)
+    door = ScriptedVendor(backend, BROKEN if case == "broken" else HELLO, cut_after=2 if case == "cut" else None)
     if case == "refused":
         door.fault = Fault("no", "server", 500)
     async with house(backend, door) as (here, _):
@@ -124,7 +124,7 @@ def test_what_looks_like_carried_thoughts_is_read_as_a_signature() -> None:
 @pytest.mark.parametrize("known", [True, False])
 async def test_gemini_cli_gets_no_404(known: bool, agent: str) -> None:
     """After one it asks again at once, without end: a model that nobody has, here or behind, is 400 to it, to others 404."""
-    door = Door("openai-chat", HELLO, Fault("no such model", "not_found", 404))
+    door = ScriptedVendor("openai-chat", HELLO, Fault("no such model", "not_found", 404))
     async with house("openai-chat", door) as (here, _):
         path, body = asking("gemini", "house/gemini-2.5-flash-lite" if known else "gemini-2.5-flash-lite")
         answer = await here.ask(path, body, headers={"user-agent": agent})

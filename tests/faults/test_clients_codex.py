@@ -12,8 +12,8 @@ from polychat.types import ChatRequest, TextPart, ToolCall, ToolResult
 from polychat.wire.adapting import FreeText
 from polychat.wire.contract import names, wire
 
-from ..support.fronts import house
-from ..support.gateways import Answer, asking
+from ..support.gateway_for_clients import house
+from ..support.running_gateway import Answer, asking
 
 WIRES = [name for name in names() if name != "openai-responses"]
 each_wire = pytest.mark.parametrize("name", WIRES)

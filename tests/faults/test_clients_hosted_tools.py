@@ -10,8 +10,8 @@ from polychat.config.settings import Route
 from polychat.events import Event, Finish, Text
 from polychat.wire.contract import names
 
-from ..support.fronts import house
-from ..support.gateways import asking
+from ..support.gateway_for_clients import house
+from ..support.running_gateway import asking
 
 HELLO: list[list[Event]] = [[Text("Hello")], [Finish("complete", "stop")]]
 SCHEMA = {"type": "object", "properties": {}}

@@ -15,10 +15,10 @@ from polychat.gateway.paths import DIALECTS
 from polychat.wire.contract import names, wire
 from polychat.wire.naming import Naming, named_body
 
-from ..support.chats import ask_for
-from ..support.fronts import before, house
-from ..support.gateways import asking
-from ..support.server import Say, Seen
+from ..support.gateway_for_clients import before, house
+from ..support.random_conversations import ask_for
+from ..support.running_gateway import asking
+from ..support.scripted_server import Say, Seen
 
 SERVED = 'sm/all-"2026"'
 ARGUMENTS = json.dumps({"model": SERVED, "modelVersion": SERVED, "response": {"model": SERVED}}, separators=(",", ":"))

@@ -9,9 +9,9 @@ import pytest
 from polychat.errors import BadInput
 from polychat.wire.embeddings import Embed, write_request
 
-from ..support.fronts import HELLO, before, house
-from ..support.gateways import asking, good
-from ..support.server import Say, Seen
+from ..support.gateway_for_clients import HELLO, before, house
+from ..support.running_gateway import asking, good
+from ..support.scripted_server import Say, Seen
 
 EMPTY: list[tuple[str, dict[str, Any]]] = [
     ("/api/chat", {}),

@@ -10,8 +10,8 @@ from anthropic.types import ModelInfo as AnthropicModel
 from polychat.wire.abilities import abilities_of, of_all
 from polychat.wire.models import read_models, write_models
 
-from ..support.gateways import configured, gateway, row
-from ..support.server import Say, Seen
+from ..support.running_gateway import configured, gateway, row
+from ..support.scripted_server import Say, Seen
 
 ENTRIES: dict[str, tuple[dict[str, Any], dict[str, bool]]] = {
     "OpenRouter": (

@@ -14,8 +14,8 @@ from polychat.routing.policy import _BY_KIND, CONSEQUENCES
 from polychat.wire.contract import names
 from polychat.wire.faults import STATUS, Fault, helps_to_retry
 
-from ..support.gateways import DONE, asking, completion, configured, event, fault, gateway, good, row, streaming
-from ..support.server import Say, Seen
+from ..support.running_gateway import DONE, asking, completion, configured, event, fault, gateway, good, row, streaming
+from ..support.scripted_server import Say, Seen
 
 UNREADABLE: dict[str, dict[str, Any]] = {
     "openai-chat": {**completion("Hello"), "choices": [{"index": 0, "message": {"role": "assistant", "tool_calls": [7]}}]},

@@ -10,8 +10,8 @@ import pytest
 from polychat.gateway.paths import DIALECTS
 from polychat.wire.hints import comes_back
 
-from ..support.gateways import asking, configured, gateway, row
-from ..support.server import Say, Seen
+from ..support.running_gateway import asking, configured, gateway, row
+from ..support.scripted_server import Say, Seen
 
 NOW = 1445412480.0  # Wed, 21 Oct 2015 07:28:00 GMT
 LEFT = "x-ratelimit-remaining-"

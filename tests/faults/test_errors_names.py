@@ -15,8 +15,8 @@ from polychat.gateway import catalog
 from polychat.gateway.paths import DIALECTS
 from polychat.routing import ModelResolver
 
-from ..support.gateways import asking, configured, gateway, good, row
-from ..support.server import Say, Seen
+from ..support.running_gateway import asking, configured, gateway, good, row
+from ..support.scripted_server import Say, Seen
 
 ALIASES = {
     "claude-*": "house/small",

@@ -21,8 +21,8 @@ from polychat.gateway.observe.record import Record
 from polychat.gateway.observe.setup import EVENT, SetupNews
 from polychat.gateway.paths import DIALECTS
 
-from ..support.gateways import Running, asking, configured, fault, gateway, good, row
-from ..support.server import Say, Seen
+from ..support.running_gateway import Running, asking, configured, fault, gateway, good, row
+from ..support.scripted_server import Say, Seen
 from ..support.tls import server_context
 
 

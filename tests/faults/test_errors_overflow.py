@@ -15,8 +15,8 @@ from polychat.wire.contract import names, wire
 from polychat.wire.faults import error_of
 from polychat.wire.overflow import CODES, is_overflow
 
-from ..support.gateways import DONE, FIRST, Running, asking, configured, event, gateway, good, row, streaming, text
-from ..support.server import Say, Seen
+from ..support.running_gateway import DONE, FIRST, Running, asking, configured, event, gateway, good, row, streaming, text
+from ..support.scripted_server import Say, Seen
 
 WORDINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "llamacpp": (

@@ -12,8 +12,8 @@ from polychat.config.settings import Direct, KeySettings, Route
 from polychat.config.writing import config_text
 from polychat.errors import BadInput
 
-from ..support.gateways import asking, configured, gateway, row
-from ..support.server import Say, Seen
+from ..support.running_gateway import asking, configured, gateway, row
+from ..support.scripted_server import Say, Seen
 
 HEADER = "x-polychat-on-loss"
 

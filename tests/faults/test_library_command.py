@@ -19,7 +19,7 @@ from polychat.http.proxy import proxy_of
 from polychat.user.secrets import secret
 
 from ..cli.test_cli import run
-from ..support.server import Say, Seen, Server
+from ..support.scripted_server import Say, Seen, Server
 
 LISTINGS = ["providers", "providers --json", "models", "config schema", "config show", "--help"]
 WORDS = "done \u2705 \u2192 next"

@@ -13,7 +13,7 @@ import polychat
 from polychat import config, errors
 
 from ..cli.test_cli import run
-from ..support.server import Say, Seen
+from ..support.scripted_server import Say, Seen
 
 
 def spoken(text: str) -> bytes:

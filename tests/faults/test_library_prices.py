@@ -15,9 +15,9 @@ from polychat.costs import cost_of
 from polychat.events import Finish, Start, Text, Usage
 
 from ..cli.test_cli import run
-from ..support.doors import Door
-from ..support.gateways import asking, configured, gateway, row
-from ..support.server import Say, Seen
+from ..support.running_gateway import asking, configured, gateway, row
+from ..support.scripted_server import Say, Seen
+from ..support.scripted_vendors import ScriptedVendor
 
 FILE = Path("polychat.toml")
 PRICES = """[prices."House/small"]
@@ -45,7 +45,7 @@ def told(url: str, wire: str = "anthropic") -> config.Config:
 @pytest.mark.parametrize("door", DIALECTS)
 async def test_every_door_records_what_the_file_says(serve: Any, door: str, stream: bool) -> None:
     """A backend that no table knows, and that answers by a dated name: the price of the name that was asked is taken."""
-    served = await serve(Door("anthropic", said()))
+    served = await serve(ScriptedVendor("anthropic", said()))
     async with gateway(told(served.url)) as here:
         path, body = asking(door, "house/small", stream=stream)
         assert (await here.ask(path, body)).status == 200
@@ -55,11 +55,11 @@ async def test_every_door_records_what_the_file_says(serve: Any, door: str, stre
 
 async def test_the_library_goes_by_the_same_prices(serve: Any) -> None:
     """Also at an address of one's own, where a vendor's price is none; a model without one is unpriced, as before."""
-    served = await serve(Door("anthropic", said()))
+    served = await serve(ScriptedVendor("anthropic", said()))
     client = polychat.Client(config=told(served.url))
     assert (await client.ask("hi", model="house/small")).cost == pytest.approx(COST)
     assert (await client.ask("hi", model="HOUSE/other")).cost is None
-    chat = await serve(Door("openai-chat", said(Usage(1000, 100))))
+    chat = await serve(ScriptedVendor("openai-chat", said(Usage(1000, 100))))
     given = {"base_url": f"{chat.url}/v1", "api_key": "k"}
     assert (await client.ask("hi", model="openai/plain", **given)).cost == pytest.approx(0.001)
     assert (await client.ask("hi", model="openai/gpt-4o-mini", **given)).cost is None

@@ -14,7 +14,7 @@ from polychat.calls.functions import tool_of
 from polychat.calls.schemas import shape_of
 from polychat.errors import BadInput, BadReply
 
-from ..support.server import Say, Seen
+from ..support.scripted_server import Say, Seen
 
 MAPS = ("properties", "$defs")
 

@@ -11,7 +11,7 @@ import pytest
 import polychat
 from polychat.events import Finish, Start, Text
 
-from ..support.doors import Door
+from ..support.scripted_vendors import ScriptedVendor
 
 GIVEN: dict[str, Any] = {"model": "anthropic/m", "api_key": "k", "seed": 1, "no_such_option": 1}
 
@@ -45,7 +45,7 @@ async def test_a_warning_is_at_the_callers_line(
 ) -> None:
     """A loss and an unknown option, by every way to ask."""
     monkeypatch.setattr("polychat.calls.call._warned", set())  # an unknown option is told once a process
-    served = await serve(Door("anthropic", [[Start("x", "m")], [Text("hi")], [Finish("complete", "stop")]]))
+    served = await serve(ScriptedVendor("anthropic", [[Start("x", "m")], [Text("hi")], [Finish("complete", "stop")]]))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         await way({**GIVEN, "base_url": served.url})

@@ -12,8 +12,8 @@ from polychat.types import ChatRequest
 from polychat.wire.contract import names, wire
 from polychat.wire.sites.deltas import kept_of
 
-from ..support.fronts import house
-from ..support.gateways import asking
+from ..support.gateway_for_clients import house
+from ..support.running_gateway import asking
 
 MODES = [pytest.param(True, id="stream"), pytest.param(False, id="whole")]
 USAGE = {"stream_options": {"include_usage": True}}

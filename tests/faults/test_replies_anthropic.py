@@ -15,8 +15,8 @@ from polychat.wire import anthropic
 from polychat.wire.anthropic.constants import REASONS
 from polychat.wire.contract import names, wire
 
-from ..support.chats import read, written
-from ..support.fronts import KEY, house
+from ..support.gateway_for_clients import KEY, house
+from ..support.random_conversations import read, written
 
 MESSAGE = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": []}
 CUT: list[Event] = [

@@ -14,8 +14,8 @@ from polychat.types import Opaque
 from polychat.wire import gemini
 from polychat.wire.contract import names, wire
 
-from ..support.chats import read, written
-from ..support.fronts import KEY, house
+from ..support.gateway_for_clients import KEY, house
+from ..support.random_conversations import read, written
 
 CODE = {"executableCode": {"language": "PYTHON", "code": "print(1)"}}
 CALLED = {"toolCall": {"id": "t", "toolType": "GOOGLE_SEARCH_WEB", "args": {"q": 1}}}

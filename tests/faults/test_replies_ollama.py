@@ -11,8 +11,8 @@ from polychat.events import Event, Finish, Media, Reasoning, Start, Text, ToolCa
 from polychat.types import ChatRequest
 from polychat.wire import ollama as wire
 
-from ..support.fronts import house
-from ..support.reading import hear
+from ..support.gateway_for_clients import house
+from ..support.read_replies import hear
 
 END = {"model": "m", "done": True, "done_reason": "stop"}
 

@@ -14,10 +14,10 @@ from polychat.wire import openai_chat as wire
 from polychat.wire.openai_chat.passthrough import Chunks
 
 from ..support.corpus import splits
-from ..support.fronts import before
-from ..support.gateways import asking, completion
-from ..support.reading import hear
-from ..support.server import Say, Seen
+from ..support.gateway_for_clients import before
+from ..support.read_replies import hear
+from ..support.running_gateway import asking, completion
+from ..support.scripted_server import Say, Seen
 
 
 def chunk(delta: dict[str, Any], reason: Any = None, name: str = "c", **more: Any) -> dict[str, Any]:

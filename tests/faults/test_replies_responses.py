@@ -11,9 +11,9 @@ from polychat.errors import ReplyFailed
 from polychat.events import Citation, Event, Finish, Logprobs, Text, ToolCallPiece, Usage
 from polychat.wire.openai_responses import Reader, read_reply, read_request, writer
 
-from ..support.fronts import HELLO, before, house
-from ..support.gateways import asking, event, streaming
-from ..support.reading import hear
+from ..support.gateway_for_clients import HELLO, before, house
+from ..support.read_replies import hear
+from ..support.running_gateway import asking, event, streaming
 
 TOOL = {"type": "function", "name": "f"}
 REPLIES: dict[str, list[Event]] = {

@@ -13,8 +13,8 @@ from openresponses_types.types import ResponseResource
 from polychat.events import Citation, Event, Finish, Media, Reasoning, Start, Text, ToolCallPiece, Usage
 from polychat.types import ChatRequest, ImagePart
 
-from ..support.fronts import CALLS, HELLO, before, house
-from ..support.server import Say, Seen
+from ..support.gateway_for_clients import CALLS, HELLO, before, house
+from ..support.scripted_server import Say, Seen
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 WEATHER = {

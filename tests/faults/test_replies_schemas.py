@@ -37,13 +37,13 @@ from polychat.wire.contract import wire
 from polychat.wire.faults import STATUS, Fault
 from polychat.wire.openai_chat.completions import completion_writer
 
-from ..support import asks, specs
-from ..support.chats import ask_for
+from ..support import random_requests, vendor_schemas
 from ..support.corpus import FOLDER
-from ..support.gateways import asking, configured, fault, gateway, row
+from ..support.random_conversations import ask_for
+from ..support.running_gateway import asking, configured, fault, gateway, row
 
 UNDESCRIBED = {"ollama"}
-DESCRIBED = sorted(specs.REPLIES)
+DESCRIBED = sorted(vendor_schemas.REPLIES)
 each_dialect = pytest.mark.parametrize("name", DESCRIBED)
 CITY = '{"city":"Oslo"}'
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -152,17 +152,17 @@ def payloads(body: bytes) -> list[Any]:
 
 def complaints(name: str, events: list[Event], *, stream: bool) -> list[str]:
     """What the document says against the answer that these events become."""
-    spec, writer = specs.REPLIES[name], opened(name, stream=stream)
+    spec, writer = vendor_schemas.REPLIES[name], opened(name, stream=stream)
     body = b"".join([*(writer.write([event]) for event in events), writer.end()])
     found = []
     for value in payloads(body):
         if is_fault(value):
             assert events[-1].verdict != "complete" or writer.status >= 500  # type: ignore[union-attr]
-            found += [] if spec.fault is None else specs.wrong(spec.vendor, spec.fault, value)
+            found += [] if spec.fault is None else vendor_schemas.wrong(spec.vendor, spec.fault, value)
         elif stream:
-            found += specs.wrong_event(spec.vendor, spec.event, value)
+            found += vendor_schemas.wrong_event(spec.vendor, spec.event, value)
         else:
-            found += specs.wrong(spec.vendor, spec.whole, value)
+            found += vendor_schemas.wrong(spec.vendor, spec.whole, value)
     return found
 
 
@@ -183,7 +183,7 @@ def unknown(name: str, found: list[str], used: set[str]) -> list[str]:
 
 def test_every_dialect_is_held_or_named() -> None:
     """A dialect is described by its vendor's document, or it is said here that none is published."""
-    assert DIALECTS.keys() == specs.REPLIES.keys() | UNDESCRIBED
+    assert DIALECTS.keys() == vendor_schemas.REPLIES.keys() | UNDESCRIBED
 
 
 @each_dialect
@@ -193,11 +193,11 @@ def test_what_is_answered_is_what_the_vendor_describes(name: str) -> None:
     for about, events in replies(name):
         for stream in (False, True):
             found += [f"{about}: {one}" for one in unknown(name, complaints(name, events, stream=stream), used)]
-    spec = specs.REPLIES[name]
+    spec = vendor_schemas.REPLIES[name]
     for kind in STATUS if spec.fault is not None else ():
         for refused in (Fault("no", kind, STATUS[kind]), Fault("no", kind, STATUS[kind], "odd", "messages[0]", 3.0)):
             body = DIALECTS[name].wire.write_fault(refused)
-            found += [f"{kind}: {one}" for one in unknown(name, specs.wrong(spec.vendor, spec.fault, body), used)]
+            found += [f"{kind}: {one}" for one in unknown(name, vendor_schemas.wrong(spec.vendor, spec.fault, body), used)]
     assert not found
     assert used == KNOWN.get(name, {}).keys()
 
@@ -207,7 +207,7 @@ def test_what_is_answered_is_what_the_vendor_describes(name: str) -> None:
 @given(st.data())
 def test_any_answer_is_what_the_vendor_describes(name: str, data: st.DataObject) -> None:
     """The same of replies that are made up."""
-    events = data.draw(asks.replies())
+    events = data.draw(random_requests.replies())
     for stream in (False, True):
         assert not unknown(name, complaints(name, events, stream=stream), set())
 
@@ -247,11 +247,14 @@ def test_what_our_readers_are_tested_with_is_what_vendors_answer(path: Any) -> N
     """
     if path.name.startswith(("request-", "fault-")):
         return
-    spec, body = specs.REPLIES[path.parent.name], path.read_bytes()
+    spec, body = vendor_schemas.REPLIES[path.parent.name], path.read_bytes()
     values = [json.loads(body)] if path.suffix == ".json" else payloads(body)
     name = spec.whole if path.suffix == ".json" else spec.event
     found = [
-        one for value in values if not is_fault(value) for one in specs.wrong_event(spec.vendor, name, value, all_there=False)
+        one
+        for value in values
+        if not is_fault(value)
+        for one in vendor_schemas.wrong_event(spec.vendor, name, value, all_there=False)
     ]
     odd = ODD.get(f"{path.parent.name}/{path.name}", {})
     assert not [one for one in found if not any(re.search(pattern, one) for pattern in odd)]
@@ -289,7 +292,7 @@ async def vectors(seen: Any, say: Any) -> None:
 @each_dialect
 async def test_lists_counts_and_vectors_are_what_the_vendor_describes(name: str, serve: Any) -> None:
     """Models, listed and one by one, counts of tokens and embeddings, wherever the vendor's API has them."""
-    spec, backend, found = specs.REPLIES[name], await serve(vectors), []
+    spec, backend, found = vendor_schemas.REPLIES[name], await serve(vectors), []
     listing = {"wire": "openai-chat", "base_url": f"{backend.url}/v1"}
     rows = {"house": row("openai-chat", backend.url), "open": listing}
     base = "/v1beta/models" if name == "gemini" else "/v1/models"
@@ -301,14 +304,14 @@ async def test_lists_counts_and_vectors_are_what_the_vendor_describes(name: str,
         for path, schema, body in checked:
             answer = await here.ask(path, body, headers=AGENTS.get(name))
             assert answer.status == 200, (path, answer.body)
-            found += [f"{path}: {one}" for one in specs.wrong(spec.vendor, schema, answer.body)]
+            found += [f"{path}: {one}" for one in vendor_schemas.wrong(spec.vendor, schema, answer.body)]
     assert not found
 
 
-@pytest.mark.parametrize("name", [name for name in DESCRIBED if specs.REPLIES[name].fault is not None])
+@pytest.mark.parametrize("name", [name for name in DESCRIBED if vendor_schemas.REPLIES[name].fault is not None])
 async def test_refusals_are_what_the_vendor_describes(name: str, serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model nobody has, a body that is none, a path, a method, a key that is wrong, and a backend that fails."""
-    spec, backend = specs.REPLIES[name], await serve(fault(500))
+    spec, backend = vendor_schemas.REPLIES[name], await serve(fault(500))
     monkeypatch.setenv("US", "s3cr3t-enough-to-be-one")
     path, good = asking(name)
     _, nobody = asking(name, "nobody/x")
@@ -324,14 +327,14 @@ async def test_refusals_are_what_the_vendor_describes(name: str, serve: Any, mon
     async with gateway(configured({"house": row("openai-chat", backend.url)}, keys={"us": "env:US"})) as here:
         answers.append(await here.ask(path, good))
     assert all(answer.status >= 400 for answer in answers)
-    assert not [one for answer in answers for one in specs.wrong(spec.vendor, str(spec.fault), answer.body)]
+    assert not [one for answer in answers for one in vendor_schemas.wrong(spec.vendor, str(spec.fault), answer.body)]
 
 
 def test_the_check_finds_what_is_wrong() -> None:
     """A reply of another shape is found in each document, and an event with the members of another."""
-    assert specs.wrong("openai", "CreateChatCompletionResponse", {"id": "x", "choices": []})
-    assert specs.wrong_event("openai", "ResponseStreamEvent", {"type": "response.output_text.delta", "delta": 5})
-    assert specs.wrong_event("anthropic", "MessageStreamEvent", {"type": "message_stop", "x": 1, "index": 0}) == []
-    assert specs.wrong_event("anthropic", "MessageStreamEvent", {"type": "content_block_stop"})
-    assert specs.wrong_event("anthropic", "MessageStreamEvent", {"type": "nobody_knows"})
-    assert specs.wrong("gemini", "GenerateContentResponse", {"candidates": [{"words": "hi"}]})
+    assert vendor_schemas.wrong("openai", "CreateChatCompletionResponse", {"id": "x", "choices": []})
+    assert vendor_schemas.wrong_event("openai", "ResponseStreamEvent", {"type": "response.output_text.delta", "delta": 5})
+    assert vendor_schemas.wrong_event("anthropic", "MessageStreamEvent", {"type": "message_stop", "x": 1, "index": 0}) == []
+    assert vendor_schemas.wrong_event("anthropic", "MessageStreamEvent", {"type": "content_block_stop"})
+    assert vendor_schemas.wrong_event("anthropic", "MessageStreamEvent", {"type": "nobody_knows"})
+    assert vendor_schemas.wrong("gemini", "GenerateContentResponse", {"candidates": [{"words": "hi"}]})

@@ -32,10 +32,10 @@ from polychat.wire import anthropic
 from polychat.wire.contract import names, wire
 from polychat.wire.losses import Loss, apply_loss_policy
 
-from ..support.asks import asks
-from ..support.claude import MODELS, refusals
-from ..support.fronts import house
-from ..support.gateways import asking
+from ..support.anthropic_rules import MODELS, refusals
+from ..support.gateway_for_clients import house
+from ..support.random_requests import asks
+from ..support.running_gateway import asking
 
 HI = ChatMessage("user", [TextPart("hi")])
 PNG, JPEG, PDF = b"\x89PNG\r\n\x1a\n0", b"\xff\xd8\xff\xe00", b"%PDF-1.7"

@@ -16,7 +16,7 @@ from polychat.wire.contract import wire as spoken
 from polychat.wire.losses import Loss
 from polychat.wire.losses import losses as losses_of
 
-from ..support import specs
+from ..support import vendor_schemas
 
 PIXEL = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
 JPEG = b"\xff\xd8\xff\xe0" + bytes(20)
@@ -28,7 +28,7 @@ def sent(request: ChatRequest) -> tuple[dict[str, Any], list[Loss]]:
     better, losses = gemini.adjusted(request)
     assert repr(request) == before, "the ask that was given stays as it is"
     body = gemini.write_request(better)
-    assert specs.wrong(*specs.REQUESTS["gemini"], {"model": "models/m", **body}) == []
+    assert vendor_schemas.wrong(*vendor_schemas.REQUESTS["gemini"], {"model": "models/m", **body}) == []
     return body, losses
 
 

@@ -29,8 +29,8 @@ from polychat.wire.contract import names
 from polychat.wire.contract import wire as wire_of
 from polychat.wire.losses import losses
 
-from ..support.gateways import asking, completion, configured, gateway
-from ..support.server import Say, Seen
+from ..support.running_gateway import asking, completion, configured, gateway
+from ..support.scripted_server import Say, Seen
 
 ASKED = [{"role": "user", "content": "hi"}]
 DEFAULTS: dict[str, Any] = {

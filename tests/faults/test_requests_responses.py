@@ -11,9 +11,9 @@ from polychat.types import ChatMessage, ChatRequest, Opaque, ReasoningPart, Text
 from polychat.wire import openai_responses as spoken
 from polychat.wire.contract import names
 
-from ..support.doors import Door
-from ..support.fronts import HELLO, before, house
-from ..support.gateways import asking
+from ..support.gateway_for_clients import HELLO, before, house
+from ..support.running_gateway import asking
+from ..support.scripted_vendors import ScriptedVendor
 
 HI = ChatMessage("user", [TextPart("hi")])
 OTHERS = [name for name in names() if name != spoken.NAME]
@@ -129,7 +129,7 @@ async def test_what_both_of_openais_wires_know_goes_along(
 ) -> None:
     """Who is asked for and what to cache by reach OpenAI by either wire; others are spared, which is told."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-not-a-key")
-    backend = Door(wire, HELLO)
+    backend = ScriptedVendor(wire, HELLO)
     name = f"openai-{wire.removeprefix('openai-')}".removesuffix("-chat") if vendor == "openai" else vendor
     async with before({name: (wire, backend)}) as here:
         path, body = asking(door, f"{name}/gpt-5.5", safety_identifier="x" * 65, prompt_cache_key="k")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ..support import specs
-from ..support.gateways import asking, configured, fault, gateway, row
+from ..support import vendor_schemas
+from ..support.running_gateway import asking, configured, fault, gateway, row
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -158,7 +158,7 @@ MODELS = {
     "gemini": "gemini-3-pro",
 }
 VENDORS = {"openai-chat": "openai", "openai-responses": "openai-responses", "anthropic": "anthropic", "gemini": "gemini"}
-PAIRS = [(door, wire) for door in CORPUS for wire in specs.REQUESTS if door != wire]
+PAIRS = [(door, wire) for door in CORPUS for wire in vendor_schemas.REQUESTS if door != wire]
 
 
 @pytest.mark.parametrize(("door", "wire"), PAIRS)
@@ -185,13 +185,15 @@ async def test_what_goes_out_is_what_the_vendor_describes(
             sent = json.loads(backend.seen[0].body)
             if wire == "gemini":
                 sent = {"model": f"models/{MODELS[wire]}", **sent}
-            found += [f"{about}: {one}" for one in specs.wrong(*specs.REQUESTS[wire], sent)]
+            found += [f"{about}: {one}" for one in vendor_schemas.wrong(*vendor_schemas.REQUESTS[wire], sent)]
     assert not found
 
 
 async def test_the_check_finds_what_is_wrong() -> None:
     """A request that each vendor would refuse is refused by its document: the check can fail."""
-    assert specs.wrong("openai", "CreateChatCompletionRequest", {"model": "m", "messages": [{"role": "nobody"}]})
-    assert specs.wrong("openai", "CreateResponse", {"model": "m", "input": "hi", "max_output_tokens": "many"})
-    assert specs.wrong("anthropic", "CreateMessageParams", {"model": "m", "messages": [{"role": "user", "content": "hi"}]})
-    assert specs.wrong("gemini", "GenerateContentRequest", {"contents": [{"parts": [{"words": "hi"}]}]})
+    assert vendor_schemas.wrong("openai", "CreateChatCompletionRequest", {"model": "m", "messages": [{"role": "nobody"}]})
+    assert vendor_schemas.wrong("openai", "CreateResponse", {"model": "m", "input": "hi", "max_output_tokens": "many"})
+    assert vendor_schemas.wrong(
+        "anthropic", "CreateMessageParams", {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    )
+    assert vendor_schemas.wrong("gemini", "GenerateContentRequest", {"contents": [{"parts": [{"words": "hi"}]}]})

@@ -27,9 +27,9 @@ from polychat.types import ChatMessage, ChatRequest, TextPart
 from polychat.wire.embeddings import Embed
 
 from ..cli.test_cli import run
-from ..support.doors import Door
-from ..support.gateways import ASKS, BASES, asking, configured, gateway
-from ..support.server import Say, Seen
+from ..support.running_gateway import ASKS, BASES, asking, configured, gateway
+from ..support.scripted_server import Say, Seen
+from ..support.scripted_vendors import ScriptedVendor
 
 HELLO = [{"role": "user", "content": "hi"}]
 ANSWER = [[Text("hello")], [Finish("complete", "stop")]]
@@ -37,7 +37,7 @@ DEAD = [provider for provider in every() if not provider.working]
 KEY = "sk-from-the-environment"
 
 
-class Everything(Door):
+class Everything(ScriptedVendor):
     """A vendor's API with its lists, counts and vectors too."""
 
     async def __call__(self, seen: Seen, say: Say) -> None:
@@ -179,8 +179,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], P
 
 async def test_no_library_or_command_reads_a_folders_file(serve: Any, folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a key nor a prompt goes where it says: the vendor is asked where it is."""
-    wrong = Door("openai-chat", ANSWER)
-    right = Door("openai-chat", ANSWER)
+    wrong = ScriptedVendor("openai-chat", ANSWER)
+    right = ScriptedVendor("openai-chat", ANSWER)
     elsewhere, here = await serve(wrong), await serve(right)
     folder(f'[providers.openai]\nbase_url = "{elsewhere.url}/v1"\n[aliases]\nmine = "openai/m"\n')
     monkeypatch.setenv("OPENAI_API_KEY", KEY)

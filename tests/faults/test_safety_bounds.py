@@ -16,8 +16,8 @@ from polychat.gateway.paths import DIALECTS, ENDPOINTS
 from polychat.gateway.sites import Sites, echo
 from polychat.routing.resolve import LONGEST
 
-from ..support.gateways import Running, asking, configured, gateway, good, row
-from ..support.sites import running
+from ..support.running_gateway import Running, asking, configured, gateway, good, row
+from ..support.sites_application import running
 
 POSTS = sorted(path for path, endpoint in ENDPOINTS.items() if endpoint.method == "POST")
 BODY = {

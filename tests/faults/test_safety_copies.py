@@ -23,10 +23,10 @@ from polychat.wire import json_text
 from polychat.wire.contract import names, wire
 from polychat.wire.placeholders import LEAST, with_placeholders
 
-from ..support.doors import Door
-from ..support.fronts import HELLO, before, house, site
-from ..support.gateways import Answer, Running, asking, configured, gateway, row
-from ..support.worst import is_linear
+from ..support.gateway_for_clients import HELLO, before, house, site
+from ..support.linear_time import is_linear
+from ..support.running_gateway import Answer, Running, asking, configured, gateway, row
+from ..support.scripted_vendors import ScriptedVendor
 
 IMAGE = 8 << 20
 COPIES = 3.0
@@ -231,7 +231,7 @@ async def test_another_backend_is_asked_the_same() -> None:
     chat_request = with_media(ImagePart(data=SMALL, media_type="image/png"))
     path, body = request("openai-chat", chat_request)
     kinds = ("anthropic", "openai-chat", "gemini")
-    backends = {f"b{number}": (kind, Door(kind, HELLO, fault=BUSY)) for number, kind in enumerate(kinds)}
+    backends = {f"b{number}": (kind, ScriptedVendor(kind, HELLO, fault=BUSY)) for number, kind in enumerate(kinds)}
     route = tuple(f"{name}/small" for name in backends)
     async with before(backends, routes={"all": route}) as here:
         await here.ask(path, body.replace(b'"house/small"', b'"all"'))

@@ -25,7 +25,9 @@ from polychat.transport import StreamSession
 from polychat.wire.answering import SiteRequest
 from polychat.wire.reading import complete
 
-from ..support.gateways import (
+from ..support.gateway_processes import started
+from ..support.proxies import listening
+from ..support.running_gateway import (
     ASKS,
     BASES,
     DONE,
@@ -44,10 +46,8 @@ from ..support.gateways import (
     text,
     until,
 )
-from ..support.processes import started
-from ..support.proxies import listening
-from ..support.server import Say, Seen
-from ..support.sites import running
+from ..support.scripted_server import Say, Seen
+from ..support.sites_application import running
 
 FORM = b"prompt=hi&search=hi&purpose=ask"
 FORMS = {"content-type": "application/x-www-form-urlencoded"}

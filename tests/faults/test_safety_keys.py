@@ -30,12 +30,12 @@ from polychat.wire.contract import Wire, wire
 from polychat.wire.contract import names as wires
 from polychat.wire.faults import Fault
 
-from ..support.answering import answering
-from ..support.doors import Door, asked
-from ..support.fronts import before, ran
-from ..support.gateways import ASKS, BASES, asking
-from ..support.processes import ROOT
-from ..support.server import Say, Seen
+from ..support.gateway_for_clients import before, ran
+from ..support.gateway_processes import ROOT
+from ..support.running_gateway import ASKS, BASES, asking
+from ..support.scripted_server import Say, Seen
+from ..support.scripted_sites import answering
+from ..support.scripted_vendors import ScriptedVendor, asked
 
 CANARY = "sk-canary-4f9A71bX/c2+77e0=D"
 """With letters that JSON, URLs and base64 write another way."""
@@ -54,7 +54,7 @@ def parrot_events() -> list[list[Event]]:
 
 
 @dataclass
-class Parrot(Door):
+class Parrot(ScriptedVendor):
     """A backend that repeats the key wherever it can, in one of ``WAYS``."""
 
     way: str = "whole"

@@ -21,16 +21,16 @@ from polychat.events import Finish, Text, Usage
 from polychat.gateway.paths import DIALECTS
 from polychat.providers import find
 
-from ..support.doors import Door
-from ..support.gateways import ASKS, PATIENCE, asking, configured, gateway, row
-from ..support.server import Say, Seen, serving
+from ..support.running_gateway import ASKS, PATIENCE, asking, configured, gateway, row
+from ..support.scripted_server import Say, Seen, serving
+from ..support.scripted_vendors import ScriptedVendor
 
 WIRES = ("openai-chat", "openai-responses", "anthropic", "gemini", "ollama")
 KEYS = {"openai-chat": "authorization", "openai-responses": "authorization", "anthropic": "x-api-key"}
 KEYS |= {"gemini": "x-goog-api-key", "ollama": "authorization"}
 
 
-class House(Door):
+class House(ScriptedVendor):
     """A vendor's API that answers in words of its own, with lists, counts and vectors too."""
 
     def __init__(self, wire: str, words: str) -> None:

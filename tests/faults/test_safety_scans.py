@@ -37,9 +37,9 @@ from polychat.wire.passthrough import WholeLines
 from polychat.wire.sites.pages import elements
 from polychat.wire.tags import untagged
 
-from ..support.chats import ask_for
 from ..support.corpus import FOLDER
-from ..support.worst import Make, grown, is_linear
+from ..support.linear_time import Make, grown, is_linear
+from ..support.random_conversations import ask_for
 
 MB = 1_000_000
 WORST: dict[str, Make] = {

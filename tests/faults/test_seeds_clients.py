@@ -12,10 +12,10 @@ import pytest
 
 from polychat.gateway.sites import Sites, echo, services
 
-from ..support.gateways import configured, gateway, good, row
-from ..support.old_clients import NotFetched, asked, fetched
-from ..support.server import serving
-from ..support.sites import running
+from ..support.gpt4free_releases import NotFetched, asked, fetched
+from ..support.running_gateway import configured, gateway, good, row
+from ..support.scripted_server import serving
+from ..support.sites_application import running
 
 FIVE = {
     "ChatgptDuo": ("0.1.9.2", {}),

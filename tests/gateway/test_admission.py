@@ -10,7 +10,7 @@ import pytest
 
 from polychat.config.settings import Limits, Route
 
-from ..support.gateways import DONE, END, FIRST, Stage, asking, configured, fault, gateway, good, row, text
+from ..support.running_gateway import DONE, END, FIRST, Stage, asking, configured, fault, gateway, good, row, text
 
 KEY, OTHER = "the-key-of-anna", "the-key-of-berta"
 HEADERS = {

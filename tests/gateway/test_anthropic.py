@@ -12,8 +12,7 @@ import pytest
 
 from polychat.wire.faults import STATUS, Fault
 
-from ..support.doors import Door
-from ..support.fronts import (
+from ..support.gateway_for_clients import (
     ASKED,
     BROKEN,
     CALLS,
@@ -28,8 +27,9 @@ from ..support.fronts import (
     site,
     thoughts,
 )
-from ..support.gateways import Running, good
-from ..support.server import Say, Seen
+from ..support.running_gateway import Running, good
+from ..support.scripted_server import Say, Seen
+from ..support.scripted_vendors import ScriptedVendor
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what it warns of at its import is its own
@@ -123,7 +123,7 @@ class TestMessages:
     )
     async def test_a_backends_refusal(self, wire: str, kind: Any, error: type[Any], name: str) -> None:
         """Is the class that its users catch, with the backend's words."""
-        door = Door(wire, fault=Fault("nothing for you", kind, STATUS[kind]))
+        door = ScriptedVendor(wire, fault=Fault("nothing for you", kind, STATUS[kind]))
         async with house(wire, door) as (here, _), client(here) as request:
             with pytest.raises(error, match="nothing for you") as caught:
                 await request.messages.create(**ASK)

@@ -10,7 +10,7 @@ import pytest
 
 from polychat.config.settings import Route
 
-from ..support.gateways import (
+from ..support.running_gateway import (
     DONE,
     END,
     FIRST,
@@ -27,7 +27,7 @@ from ..support.gateways import (
     streaming,
     text,
 )
-from ..support.server import Say, Seen
+from ..support.scripted_server import Say, Seen
 
 DIALECTS = ("openai-chat", "openai-completions", "openai-responses", "anthropic", "gemini", "ollama")
 

@@ -12,8 +12,7 @@ from polychat.events import Finish, Start, Text, Usage
 from polychat.providers import find
 
 from ..providers.test_five_providers import COOKIES, FIVE
-from ..support.doors import Door
-from ..support.gateways import (
+from ..support.running_gateway import (
     DONE,
     END,
     FIRST,
@@ -31,7 +30,8 @@ from ..support.gateways import (
     streaming,
     text,
 )
-from ..support.server import Say, Seen
+from ..support.scripted_server import Say, Seen
+from ..support.scripted_vendors import ScriptedVendor
 
 WIRES = ("openai-chat", "openai-responses", "anthropic", "gemini", "ollama")
 DIALECTS = ("openai-chat", "openai-completions", "openai-responses", "anthropic", "gemini", "ollama")
@@ -48,7 +48,7 @@ async def asked(here: Running, door: str, model: str = "house/small", *, stream:
 @pytest.mark.parametrize("door", DIALECTS)
 async def test_every_door_reaches_every_backend(serve: Any, door: str, wire: str, stream: bool) -> None:
     """The words arrive, the answer comes back, and the record knows who answered, how it ended and what it cost."""
-    backend = Door(wire, SAID)
+    backend = ScriptedVendor(wire, SAID)
     served = await serve(backend)
     async with gateway(configured({"house": row(wire, served.url)})) as here:
         answer = await asked(here, door, stream=stream)
@@ -155,7 +155,7 @@ async def test_a_stream_that_comes_whole(serve: Any, door: str) -> None:
 
 async def test_headers_of_the_client(serve: Any) -> None:
     """What means something to the backend goes along; keys, cookies and all else do not."""
-    backend = Door("anthropic", SAID)
+    backend = ScriptedVendor("anthropic", SAID)
     served = await serve(backend)
     told = {"anthropic-version": "2023-06-01", "anthropic-beta": "x-1", "traceparent": "00-1-1-01"}
     kept = {"cookie": "a=b", "authorization": "Bearer of-the-client", "x-forwarded-for": "10.0.0.1", "accept-encoding": "zstd"}
@@ -310,7 +310,7 @@ FORMING = {"response_format": {"type": "json_schema", "json_schema": {"name": "x
 @pytest.mark.parametrize("on_loss", ["report", "allow", "refuse"])
 async def test_losses(serve: Any, on_loss: str, stream: bool) -> None:
     """What the backend's wire cannot carry is told in a header, refused, or allowed; never silently gone."""
-    backend = Door("anthropic", SAID)
+    backend = ScriptedVendor("anthropic", SAID)
     served = await serve(backend)
     async with gateway(configured({"house": row("anthropic", served.url)}, on_loss=on_loss)) as here:
         answer = await asked(here, "openai-chat", stream=stream, **LOSING)
@@ -327,7 +327,7 @@ async def test_losses(serve: Any, on_loss: str, stream: bool) -> None:
 
 async def test_what_changes_the_answers_form(serve: Any) -> None:
     """Is refused where losses are reported, unless another target can carry it; allowed where they are allowed."""
-    first, second = Door("anthropic", SAID), Door("openai-chat", SAID)
+    first, second = ScriptedVendor("anthropic", SAID), ScriptedVendor("openai-chat", SAID)
     providers = {"house": row("anthropic", (await serve(first)).url), "other": row("openai-chat", (await serve(second)).url)}
     routes = {"both": ("house/small", "other/small")}
     async with gateway(configured(providers, routes=routes)) as here:
@@ -346,7 +346,7 @@ async def test_what_changes_the_answers_form(serve: Any) -> None:
 async def test_nothing_lost(serve: Any) -> None:
     """Where all arrived there is no such header, passed through or translated."""
     for wire in ("openai-chat", "anthropic"):
-        served = await serve(Door(wire, SAID))
+        served = await serve(ScriptedVendor(wire, SAID))
         async with gateway(configured({"house": row(wire, served.url)})) as here:
             answer = await asked(here, "openai-chat", max_tokens=9, temperature=0.5)
         assert "x-polychat-losses" not in answer.headers

@@ -12,10 +12,23 @@ import pytest
 from polychat.wire.faults import STATUS, Fault
 
 from ..gateway.test_openai import vectors
-from ..support.doors import Door
-from ..support.fronts import BROKEN, CALLS, CITY, HELLO, KEY, PARAMETERS, WIRES, Held, before, house, site, thoughts
-from ..support.gateways import Running, good
-from ..support.server import Say, Seen
+from ..support.gateway_for_clients import (
+    BROKEN,
+    CALLS,
+    CITY,
+    HELLO,
+    KEY,
+    PARAMETERS,
+    WIRES,
+    Held,
+    before,
+    house,
+    site,
+    thoughts,
+)
+from ..support.running_gateway import Running, good
+from ..support.scripted_server import Say, Seen
+from ..support.scripted_vendors import ScriptedVendor
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what it warns of at its import is its own
@@ -138,7 +151,7 @@ class TestContent:
     )
     async def test_a_backends_refusal(self, wire: str, kind: Any, error: type[Any], status: str) -> None:
         """Is the class that its users catch, with code, status and the backend's words."""
-        door = Door(wire, fault=Fault("nothing for you", kind, STATUS[kind]))
+        door = ScriptedVendor(wire, fault=Fault("nothing for you", kind, STATUS[kind]))
         async with house(wire, door) as (here, _), client(here) as request:
             with pytest.raises(error, match="nothing for you") as caught:
                 await request.models.generate_content(model="house/small", contents="hi")

@@ -10,7 +10,7 @@ import pytest
 
 from polychat.gateway.chat.heartbeat import Heartbeat
 
-from ..support.gateways import (
+from ..support.running_gateway import (
     DONE,
     END,
     FIRST,
@@ -26,7 +26,7 @@ from ..support.gateways import (
     text,
     until,
 )
-from ..support.server import Say, Seen
+from ..support.scripted_server import Say, Seen
 
 SECONDS = 0.01
 BEATS = {

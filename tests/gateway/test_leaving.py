@@ -14,7 +14,7 @@ from starlette.routing import Mount
 from polychat.config.settings import Direct
 from polychat.http.pool.pool import pool
 
-from ..support.gateways import (
+from ..support.running_gateway import (
     DONE,
     END,
     FIRST,

@@ -12,8 +12,7 @@ import pytest
 from polychat.wire.faults import STATUS, Fault
 
 from ..gateway.test_openai import City, vectors
-from ..support.doors import Door
-from ..support.fronts import (
+from ..support.gateway_for_clients import (
     ASKED,
     BROKEN,
     CALLS,
@@ -29,7 +28,8 @@ from ..support.fronts import (
     site,
     thoughts,
 )
-from ..support.gateways import Running, good
+from ..support.running_gateway import Running, good
+from ..support.scripted_vendors import ScriptedVendor
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what it warns of at its import is its own
@@ -115,7 +115,7 @@ class TestChat:
     @pytest.mark.parametrize(("kind", "status"), [("invalid_request", 400), ("rate_limit", 429), ("server", 502)])
     async def test_a_backends_refusal(self, wire: str, kind: Any, status: int) -> None:
         """Has the status and the backend's words, whole and streamed."""
-        door = Door(wire, fault=Fault("nothing for you", kind, STATUS[kind]))
+        door = ScriptedVendor(wire, fault=Fault("nothing for you", kind, STATUS[kind]))
         async with house(wire, door) as (here, _), client(here) as request:
             with pytest.raises(ollama.ResponseError, match="nothing for you") as caught:
                 await request.chat(model="house/small", messages=ASKED)

@@ -13,9 +13,23 @@ import pytest
 from polychat.gateway.paths import DIALECTS
 
 from ..support.corpus import FOLDER
-from ..support.fronts import WIRES, before
-from ..support.gateways import DONE, END, FIRST, USAGE, Answer, Caller, Stage, asking, chunk, completion, event, good, text
-from ..support.server import Handler, Say, Seen
+from ..support.gateway_for_clients import WIRES, before
+from ..support.running_gateway import (
+    DONE,
+    END,
+    FIRST,
+    USAGE,
+    Answer,
+    Caller,
+    Stage,
+    asking,
+    chunk,
+    completion,
+    event,
+    good,
+    text,
+)
+from ..support.scripted_server import Handler, Say, Seen
 
 TYPES = {
     ".sse": "text/event-stream",

@@ -11,7 +11,7 @@ from polychat.config import Config
 from polychat.config.settings import Limits, Route
 from polychat.errors import PolychatError
 
-from ..support.gateways import DONE, END, FIRST, Stage, asking, configured, fault, gateway, good, row, text
+from ..support.running_gateway import DONE, END, FIRST, Stage, asking, configured, fault, gateway, good, row, text
 
 
 @pytest.mark.parametrize("door", ["openai-chat", "anthropic"])

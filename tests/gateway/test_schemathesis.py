@@ -29,8 +29,8 @@ from polychat.gateway.process.serving import Server  # noqa: E402
 from polychat.http.server.listening import listen  # noqa: E402
 from polychat.types import ChatRequest, Tool  # noqa: E402
 
-from ..support.doors import Door  # noqa: E402
-from ..support.server import Say, Seen, serving  # noqa: E402
+from ..support.scripted_server import Say, Seen, serving  # noqa: E402
+from ..support.scripted_vendors import ScriptedVendor  # noqa: E402
 
 WIRES = ("openai-chat", "openai-responses", "anthropic", "gemini", "ollama")
 MODELS = [*(f"{wire}-house/small" for wire in WIRES), "fast", "nobody/none"]
@@ -55,7 +55,7 @@ class Backend:
     """A vendor's whole API on loopback."""
 
     def __init__(self, wire: str) -> None:
-        self._chat = Door(wire, answer)
+        self._chat = ScriptedVendor(wire, answer)
 
     async def __call__(self, seen: Seen, say: Say) -> None:
         said = json.loads(seen.body or b"{}")

@@ -12,7 +12,7 @@ from polychat.events import Citation, Event, Finish, Reasoning, Refusal, Start, 
 from polychat.types import Opaque
 from polychat.wire.faults import STATUS, Fault
 
-from ..support.doors import Door
+from ..support.scripted_vendors import ScriptedVendor
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what they warn of at their import is theirs
@@ -56,7 +56,7 @@ class TestOpenAIChat:
     async def ask(self, serve: Any) -> Any:
         clients = []
 
-        async def start(door: Door) -> Any:
+        async def start(door: ScriptedVendor) -> Any:
             server = await serve(door)
             clients.append(openai.AsyncOpenAI(api_key="k", base_url=f"{server.url}/v1", max_retries=0))
             return clients[-1].chat.completions
@@ -67,7 +67,7 @@ class TestOpenAIChat:
 
     async def test_whole(self, ask: Any) -> None:
         """Text, reason, usage with what was cached."""
-        chat = await ask(Door("openai-chat", HELLO))
+        chat = await ask(ScriptedVendor("openai-chat", HELLO))
         reply = await chat.create(model="m", messages=ASKED)
         assert (reply.choices[0].message.content, reply.choices[0].finish_reason) == ("Hello", "stop")
         assert (reply.usage.prompt_tokens, reply.usage.completion_tokens, reply.usage.total_tokens) == (11, 7, 18)
@@ -75,7 +75,7 @@ class TestOpenAIChat:
 
     async def test_streamed(self, ask: Any) -> None:
         """Pieces, and the usage in the last chunk where it was asked for."""
-        chat = await ask(Door("openai-chat", HELLO))
+        chat = await ask(ScriptedVendor("openai-chat", HELLO))
         chunks = [
             chunk
             async for chunk in await chat.create(model="m", messages=ASKED, stream=True, stream_options={"include_usage": True})
@@ -86,7 +86,7 @@ class TestOpenAIChat:
 
     async def test_its_stream_helper_accumulates(self, ask: Any) -> None:
         """Text, tool calls and the final completion, put together by their code."""
-        chat = await ask(Door("openai-chat", CALLS))
+        chat = await ask(ScriptedVendor("openai-chat", CALLS))
         tools = [{"type": "function", "function": {"name": name, "parameters": PARAMETERS}} for name in ("weather", "now")]
         async with chat.stream(model="m", messages=ASKED, tools=tools) as stream:
             kinds = {event.type async for event in stream}
@@ -100,7 +100,7 @@ class TestOpenAIChat:
 
     async def test_parse_gives_the_model(self, ask: Any) -> None:
         """The schema arrives as they write it, and the answer is a value of their type."""
-        door = Door("openai-chat", CITY)
+        door = ScriptedVendor("openai-chat", CITY)
         chat = await ask(door)
         reply = await chat.parse(model="m", messages=ASKED, response_format=City)
         assert reply.choices[0].message.parsed == City(name="Oslo", people=7)
@@ -109,7 +109,9 @@ class TestOpenAIChat:
 
     async def test_a_refusal(self, ask: Any) -> None:
         """In its own field."""
-        chat = await ask(Door("openai-chat", [[Refusal("I would "), Refusal("rather not")], [Finish("complete", "stop")]]))
+        chat = await ask(
+            ScriptedVendor("openai-chat", [[Refusal("I would "), Refusal("rather not")], [Finish("complete", "stop")]])
+        )
         reply = await chat.create(model="m", messages=ASKED)
         assert reply.choices[0].message.refusal == "I would rather not"
 
@@ -126,7 +128,7 @@ class TestOpenAIChat:
     )
     async def test_errors(self, ask: Any, kind: Any, error: type[Exception]) -> None:
         """Each is the class their users catch, with our words."""
-        chat = await ask(Door("openai-chat", fault=Fault("nothing for you", kind, STATUS[kind])))
+        chat = await ask(ScriptedVendor("openai-chat", fault=Fault("nothing for you", kind, STATUS[kind])))
         with pytest.raises(error, match="nothing for you"):
             await chat.create(model="m", messages=ASKED)
 
@@ -134,7 +136,7 @@ class TestOpenAIChat:
         """Not an end that looks whole."""
         from polychat.errors import ReplyFailed
 
-        chat = await ask(Door("openai-chat", [[Text("so far")], [Finish("failed", error=ReplyFailed("it broke"))]]))
+        chat = await ask(ScriptedVendor("openai-chat", [[Text("so far")], [Finish("failed", error=ReplyFailed("it broke"))]]))
         with pytest.raises(openai.APIError, match="it broke"):
             async for _ in await chat.create(model="m", messages=ASKED, stream=True):
                 pass
@@ -147,7 +149,7 @@ class TestOpenAIResponses:
     async def ask(self, serve: Any) -> Any:
         clients = []
 
-        async def start(door: Door) -> Any:
+        async def start(door: ScriptedVendor) -> Any:
             server = await serve(door)
             clients.append(openai.AsyncOpenAI(api_key="k", base_url=f"{server.url}/v1", max_retries=0))
             return clients[-1].responses
@@ -158,14 +160,14 @@ class TestOpenAIResponses:
 
     async def test_whole(self, ask: Any) -> None:
         """Text, status, usage."""
-        reply = await (await ask(Door("openai-responses", HELLO))).create(model="m", input="hi")
+        reply = await (await ask(ScriptedVendor("openai-responses", HELLO))).create(model="m", input="hi")
         assert (reply.output_text, reply.status) == ("Hello", "completed")
         assert (reply.usage.input_tokens, reply.usage.output_tokens) == (11, 7)
         assert reply.usage.input_tokens_details.cached_tokens == 3
 
     async def test_its_stream_helper_accumulates(self, ask: Any) -> None:
         """Named events in their order, and the final response put together by their code."""
-        responses = await ask(Door("openai-responses", CALLS))
+        responses = await ask(ScriptedVendor("openai-responses", CALLS))
         async with responses.stream(model="m", input="hi") as stream:
             events = [event async for event in stream]
             final = await stream.get_final_response()
@@ -182,7 +184,7 @@ class TestOpenAIResponses:
 
     async def test_thoughts_with_what_must_come_back(self, ask: Any) -> None:
         """A reasoning item with its summary and encrypted content; sent back with the next ask it is what it was."""
-        door = Door("openai-responses", thoughts("openai"))
+        door = ScriptedVendor("openai-responses", thoughts("openai"))
         responses = await ask(door)
         reply = await responses.create(model="m", input="?", store=False, include=["reasoning.encrypted_content"])
         item = next(item for item in reply.output if item.type == "reasoning")
@@ -194,20 +196,20 @@ class TestOpenAIResponses:
 
     async def test_parse_gives_the_model(self, ask: Any) -> None:
         """The answer is a value of their type."""
-        reply = await (await ask(Door("openai-responses", CITY))).parse(model="m", input="hi", text_format=City)
+        reply = await (await ask(ScriptedVendor("openai-responses", CITY))).parse(model="m", input="hi", text_format=City)
         assert reply.output_parsed == City(name="Oslo", people=7)
 
     async def test_a_source_is_an_annotation(self, ask: Any) -> None:
         """With its title and address."""
         page = Citation("A page", "https://example.org/a", start=0, end=2)
-        responses = await ask(Door("openai-responses", [[Text("so"), page], [Finish("complete", "stop")]]))
+        responses = await ask(ScriptedVendor("openai-responses", [[Text("so"), page], [Finish("complete", "stop")]]))
         reply = await responses.create(model="m", input="hi")
         note = reply.output[0].content[0].annotations[0]
         assert (note.type, note.title, note.url) == ("url_citation", "A page", "https://example.org/a")
 
     async def test_errors(self, ask: Any) -> None:
         """The class their users catch."""
-        responses = await ask(Door("openai-responses", fault=Fault("slow down", "rate_limit", 429)))
+        responses = await ask(ScriptedVendor("openai-responses", fault=Fault("slow down", "rate_limit", 429)))
         with pytest.raises(openai.RateLimitError, match="slow down"):
             await responses.create(model="m", input="hi")
 
@@ -219,7 +221,7 @@ class TestAnthropic:
     async def ask(self, serve: Any) -> Any:
         clients = []
 
-        async def start(door: Door) -> Any:
+        async def start(door: ScriptedVendor) -> Any:
             server = await serve(door)
             clients.append(anthropic.AsyncAnthropic(api_key="k", base_url=server.url, max_retries=0))
             return clients[-1].messages
@@ -230,13 +232,13 @@ class TestAnthropic:
 
     async def test_whole(self, ask: Any) -> None:
         """Text, stop reason, usage by Anthropic's counting: what was cached is not among the input tokens."""
-        reply = await (await ask(Door("anthropic", HELLO))).create(model="m", max_tokens=9, messages=ASKED)
+        reply = await (await ask(ScriptedVendor("anthropic", HELLO))).create(model="m", max_tokens=9, messages=ASKED)
         assert (reply.content[0].text, reply.stop_reason) == ("Hello", "end_turn")
         assert (reply.usage.input_tokens, reply.usage.cache_read_input_tokens, reply.usage.output_tokens) == (8, 3, 7)
 
     async def test_its_stream_helper_accumulates(self, ask: Any) -> None:
         """Text and tool calls, put together by their code."""
-        messages = await ask(Door("anthropic", CALLS))
+        messages = await ask(ScriptedVendor("anthropic", CALLS))
         async with messages.stream(model="m", max_tokens=9, messages=ASKED) as stream:
             text = "".join([piece async for piece in stream.text_stream])
             final = await stream.get_final_message()
@@ -249,7 +251,7 @@ class TestAnthropic:
 
     async def test_thoughts_with_their_signature(self, ask: Any) -> None:
         """A thinking block, signed; another vendor's signature survives the trip through their client."""
-        door = Door("anthropic", thoughts("somebody"))
+        door = ScriptedVendor("anthropic", thoughts("somebody"))
         messages = await ask(door)
         async with messages.stream(model="m", max_tokens=9, messages=ASKED) as stream:
             final = await stream.get_final_message()
@@ -271,7 +273,7 @@ class TestAnthropic:
     )
     async def test_errors(self, ask: Any, kind: Any, error: type[Exception]) -> None:
         """Each is the class their users catch, with our words."""
-        messages = await ask(Door("anthropic", fault=Fault("nothing for you", kind, STATUS[kind])))
+        messages = await ask(ScriptedVendor("anthropic", fault=Fault("nothing for you", kind, STATUS[kind])))
         with pytest.raises(error, match="nothing for you"):
             await messages.create(model="m", max_tokens=9, messages=ASKED)
 
@@ -279,7 +281,7 @@ class TestAnthropic:
         """Not an end that looks whole."""
         from polychat.errors import ReplyFailed
 
-        messages = await ask(Door("anthropic", [[Text("so far")], [Finish("failed", error=ReplyFailed("it broke"))]]))
+        messages = await ask(ScriptedVendor("anthropic", [[Text("so far")], [Finish("failed", error=ReplyFailed("it broke"))]]))
         with pytest.raises(anthropic.APIStatusError, match="it broke"):
             async with messages.stream(model="m", max_tokens=9, messages=ASKED) as stream:
                 async for _ in stream:
@@ -294,7 +296,7 @@ class TestGoogle:
     async def ask(self, serve: Any) -> Any:
         clients = []
 
-        async def start(door: Door) -> Any:
+        async def start(door: ScriptedVendor) -> Any:
             server = await serve(door)
             options = google.HttpOptions(base_url=server.url, api_version="v1beta")
             clients.append(genai.Client(api_key="k", http_options=options))
@@ -307,21 +309,21 @@ class TestGoogle:
 
     async def test_whole(self, ask: Any) -> None:
         """Text, reason, usage."""
-        reply = await (await ask(Door("gemini", HELLO))).generate_content(model="m", contents="hi")
+        reply = await (await ask(ScriptedVendor("gemini", HELLO))).generate_content(model="m", contents="hi")
         assert (reply.text, reply.candidates[0].finish_reason) == ("Hello", google.FinishReason.STOP)
         usage = reply.usage_metadata
         assert (usage.prompt_token_count, usage.candidates_token_count, usage.cached_content_token_count) == (11, 7, 3)
 
     async def test_streamed(self, ask: Any) -> None:
         """Pieces, and the reason in the last."""
-        models = await ask(Door("gemini", HELLO))
+        models = await ask(ScriptedVendor("gemini", HELLO))
         chunks = [chunk async for chunk in await models.generate_content_stream(model="m", contents="hi")]
         assert "".join(chunk.text or "" for chunk in chunks) == "Hello"
         assert chunks[-1].candidates[0].finish_reason == google.FinishReason.STOP
 
     async def test_tools(self, ask: Any) -> None:
         """Function calls with their arguments, whole."""
-        models = await ask(Door("gemini", CALLS))
+        models = await ask(ScriptedVendor("gemini", CALLS))
         declared = google.FunctionDeclaration(name="weather", parameters_json_schema=PARAMETERS)
         config = google.GenerateContentConfig(
             tools=[google.Tool(function_declarations=[declared])],
@@ -333,7 +335,7 @@ class TestGoogle:
 
     async def test_thoughts(self, ask: Any) -> None:
         """Marked as thoughts, apart from the text."""
-        reply = await (await ask(Door("gemini", thoughts("gemini")))).generate_content(model="m", contents="hi")
+        reply = await (await ask(ScriptedVendor("gemini", thoughts("gemini")))).generate_content(model="m", contents="hi")
         parts = reply.candidates[0].content.parts
         assert "".join(part.text or "" for part in parts if part.thought) == "Let me think."
         assert reply.text == "42"
@@ -341,12 +343,12 @@ class TestGoogle:
     async def test_a_schema(self, ask: Any) -> None:
         """The answer is a value of their type."""
         config = google.GenerateContentConfig(response_mime_type="application/json", response_schema=City)
-        reply = await (await ask(Door("gemini", CITY))).generate_content(model="m", contents="hi", config=config)
+        reply = await (await ask(ScriptedVendor("gemini", CITY))).generate_content(model="m", contents="hi", config=config)
         assert reply.parsed == City(name="Oslo", people=7)
 
     async def test_errors(self, ask: Any) -> None:
         """The class their users catch, with status and words."""
-        models = await ask(Door("gemini", fault=Fault("slow down", "rate_limit", 429)))
+        models = await ask(ScriptedVendor("gemini", fault=Fault("slow down", "rate_limit", 429)))
         with pytest.raises(google_errors.ClientError, match="slow down") as caught:
             await models.generate_content(model="m", contents="hi")
         assert caught.value.code == 429
@@ -359,7 +361,7 @@ class TestOllama:
     async def ask(self, serve: Any) -> Any:
         clients = []
 
-        async def start(door: Door) -> Any:
+        async def start(door: ScriptedVendor) -> Any:
             clients.append(ollama.AsyncClient(host=(await serve(door)).url))
             return clients[-1]
 
@@ -369,20 +371,20 @@ class TestOllama:
 
     async def test_whole(self, ask: Any) -> None:
         """Text, reason, counts."""
-        reply = await (await ask(Door("ollama", HELLO))).chat(model="m", messages=ASKED)
+        reply = await (await ask(ScriptedVendor("ollama", HELLO))).chat(model="m", messages=ASKED)
         assert (reply.message.content, reply.done, reply.done_reason) == ("Hello", True, "stop")
         assert (reply.prompt_eval_count, reply.eval_count) == (11, 7)
 
     async def test_streamed(self, ask: Any) -> None:
         """Pieces, and an end."""
-        client = await ask(Door("ollama", HELLO))
+        client = await ask(ScriptedVendor("ollama", HELLO))
         chunks = [chunk async for chunk in await client.chat(model="m", messages=ASKED, stream=True)]
         assert "".join(chunk.message.content or "" for chunk in chunks) == "Hello"
         assert [chunk.done for chunk in chunks][-1]
 
     async def test_tools(self, ask: Any) -> None:
         """Calls with their arguments as objects."""
-        client = await ask(Door("ollama", CALLS))
+        client = await ask(ScriptedVendor("ollama", CALLS))
         tool = {"type": "function", "function": {"name": "weather", "parameters": PARAMETERS}}
         chunks = [chunk async for chunk in await client.chat(model="m", messages=ASKED, tools=[tool], stream=True)]
         calls = [call.function for chunk in chunks for call in chunk.message.tool_calls or []]
@@ -390,12 +392,12 @@ class TestOllama:
 
     async def test_thoughts(self, ask: Any) -> None:
         """In their own field."""
-        reply = await (await ask(Door("ollama", thoughts("ollama")))).chat(model="m", messages=ASKED, think=True)
+        reply = await (await ask(ScriptedVendor("ollama", thoughts("ollama")))).chat(model="m", messages=ASKED, think=True)
         assert (reply.message.thinking, reply.message.content) == ("Let me think.", "42")
 
     async def test_errors(self, ask: Any) -> None:
         """The class their users catch, with status and words."""
-        client = await ask(Door("ollama", fault=Fault("no such model", "not_found", 404)))
+        client = await ask(ScriptedVendor("ollama", fault=Fault("no such model", "not_found", 404)))
         with pytest.raises(ollama.ResponseError, match="no such model") as caught:
             await client.chat(model="m", messages=ASKED)
         assert caught.value.status_code == 404

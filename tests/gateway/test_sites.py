@@ -16,7 +16,7 @@ from polychat.transport import StreamSession
 from polychat.wire.answering import Request, Response, SiteRequest
 from polychat.wire.reading import complete
 
-from ..support.sites import running
+from ..support.sites_application import running
 
 
 class PlainWriter:

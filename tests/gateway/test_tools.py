@@ -18,9 +18,23 @@ import pytest
 from polychat.wire.faults import Fault
 
 from ..gateway.test_openai import City, vectors
-from ..support.doors import Door
-from ..support.fronts import ASKED, BROKEN, CALLS, CITY, HELLO, KEY, PARAMETERS, WIRES, Held, before, house, ran, site
-from ..support.gateways import DONE, END, FIRST, PATIENCE, Running, Stage, asking, text
+from ..support.gateway_for_clients import (
+    ASKED,
+    BROKEN,
+    CALLS,
+    CITY,
+    HELLO,
+    KEY,
+    PARAMETERS,
+    WIRES,
+    Held,
+    before,
+    house,
+    ran,
+    site,
+)
+from ..support.running_gateway import DONE, END, FIRST, PATIENCE, Running, Stage, asking, text
+from ..support.scripted_vendors import ScriptedVendor
 
 NODE = Path(__file__).parent.parent / "node"
 
@@ -133,7 +147,7 @@ class TestLLM:
 
     async def test_refused(self) -> None:
         """What the backend says of it is what is printed."""
-        door = Door("anthropic", fault=Fault("nothing for you", "invalid_request", 400))
+        door = ScriptedVendor("anthropic", fault=Fault("nothing for you", "invalid_request", 400))
         async with house("anthropic", door) as (here, _):
             code, _, err = await self.llm(here, "-m", "mine", "--key", KEY, "hi")
         assert code == 1
@@ -269,7 +283,7 @@ class TestVercel:
 
     async def test_failures(self) -> None:
         """A refusal is an error with its status and words; what fails midway is told in the stream, after what came."""
-        door = Door("anthropic", fault=Fault("slow down", "rate_limit", 429))
+        door = ScriptedVendor("anthropic", fault=Fault("slow down", "rate_limit", 429))
         async with house("anthropic", door) as (here, _):
             refused = await self.node(here, "whole")
         assert (refused["status"], refused["retryable"]) == (429, True)

@@ -13,9 +13,9 @@ from polychat.events import Finish, Start, Text, Usage
 from polychat.http.exchange import Exchange
 from polychat.wire.faults import Fault
 
-from ..support.doors import Door
 from ..support.proxies import socks_proxy
-from ..support.server import Say, Seen
+from ..support.scripted_server import Say, Seen
+from ..support.scripted_vendors import ScriptedVendor
 
 HELLO = [[Start("one", "m")], [Text("Hel")], [Text("lo")], [Usage(1, 2, 3), Finish("complete", "stop")]]
 
@@ -40,7 +40,7 @@ async def test_a_request_and_its_answer_arrive(serve: Any) -> None:
 
 async def test_an_answer_leaves_the_connection_for_the_next(serve: Any) -> None:
     """Whole and streamed; the next ask goes over the same connection."""
-    server = await serve(Door("openai-chat", HELLO))
+    server = await serve(ScriptedVendor("openai-chat", HELLO))
     assert (await polychat.ask("hi", **options(server.url))).text == "Hello"
     async with polychat.stream("hi", **options(server.url)) as reply:
         assert [piece async for piece in reply] == ["Hel", "lo"]
@@ -50,7 +50,7 @@ async def test_an_answer_leaves_the_connection_for_the_next(serve: Any) -> None:
 
 async def test_a_cut_reply_is_told(serve: Any) -> None:
     """``Truncated``, with what came."""
-    server = await serve(Door("openai-chat", HELLO, cut_after=2))
+    server = await serve(ScriptedVendor("openai-chat", HELLO, cut_after=2))
     with pytest.raises(errors.Truncated) as caught:
         async with polychat.stream("hi", **options(server.url)) as reply:
             async for _ in reply:
@@ -60,7 +60,7 @@ async def test_a_cut_reply_is_told(serve: Any) -> None:
 
 async def test_a_refusal_is_told(serve: Any) -> None:
     """By status, with the vendor's words, when to come again, and without the key that some repeat."""
-    door = Door("openai-chat", fault=Fault("slow down, long-enough-a-key", "rate_limit", 429))
+    door = ScriptedVendor("openai-chat", fault=Fault("slow down, long-enough-a-key", "rate_limit", 429))
     server = await serve(door)
     with pytest.raises(errors.RateLimited, match="slow down") as caught:
         await polychat.ask("hi", **options(server.url))
@@ -116,7 +116,7 @@ async def test_an_ask_has_the_total_clock(serve: Any) -> None:
 
 async def test_an_ask_goes_through_a_socks_proxy(serve: Any) -> None:
     """As through any other."""
-    server = await serve(Door("openai-chat", HELLO))
+    server = await serve(ScriptedVendor("openai-chat", HELLO))
     async with socks_proxy() as proxy:
         reply = await polychat.ask("hi", proxy=f"socks5h://127.0.0.1:{proxy.port}", timeout=20, **options(server.url))
         assert (reply.text, proxy.through) == ("Hello", 1)

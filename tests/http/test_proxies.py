@@ -17,7 +17,7 @@ from polychat.transport import StreamSession
 
 from ..support import tls
 from ..support.proxies import Proxying, http_proxy, listening, socks_proxy
-from ..support.server import Say, Seen, Server
+from ..support.scripted_server import Say, Seen, Server
 
 Serve = Callable[..., Awaitable[Server]]
 KINDS = ["http", "https", "socks5", "socks5h"]

@@ -18,9 +18,9 @@ from polychat.providers.aichat import AichatSite, question, read, root_of
 from polychat.wire.answering import Request, Response, SiteRequest
 from polychat.wire.reading import complete, failed, truncated
 
-from ..support.answering import answering, spoken
-from ..support.server import Say, Seen, Server
-from ..support.sites import running
+from ..support.scripted_server import Say, Seen, Server
+from ..support.scripted_sites import answering, spoken
+from ..support.sites_application import running
 
 HELLO = [{"role": "user", "content": "Hello, как дела?"}]
 COOKIES = {"cookie_name": "cookie_value"}

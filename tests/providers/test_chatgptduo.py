@@ -21,9 +21,9 @@ from polychat.providers.chatgptduo import ChatgptDuoSite, read
 from polychat.wire.answering import Request, Response, SiteRequest
 from polychat.wire.reading import complete, failed, truncated
 
-from ..support.answering import answering, spoken
-from ..support.server import Say, Seen, Server
-from ..support.sites import running
+from ..support.scripted_server import Say, Seen, Server
+from ..support.scripted_sites import answering, spoken
+from ..support.sites_application import running
 
 HELLO = [{"role": "user", "content": "Привет & how = are you?"}]
 RESULT = {"title": "Wiki", "link": "https://wiki.example/a?b=c&d", "snippet": "what it says"}

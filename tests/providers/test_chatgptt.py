@@ -17,8 +17,8 @@ from polychat.providers import ChatGptt
 from polychat.wire.sites.ai_power_site import AIPowerSite
 
 from ..support import corpus
-from ..support.server import Say, Seen, Server
-from ..support.sites import running
+from ..support.scripted_server import Say, Seen, Server
+from ..support.sites_application import running
 
 HELLO = [{"role": "user", "content": "hi there"}]
 PAGE = corpus.body("ai-power-1.8.99/00-page")

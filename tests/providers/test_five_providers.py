@@ -19,8 +19,8 @@ from polychat.providers import Aichat, ChatgptDuo, ChatGptt, GPTalk, Opchatgpts
 from polychat.wire.answering import SiteRequest
 
 from ..support.proxies import http_proxy, socks_proxy
-from ..support.server import Say, Seen, Server, serving
-from ..support.sites import running
+from ..support.scripted_server import Say, Seen, Server, serving
+from ..support.sites_application import running
 from ..support.tls import ca_file, server_context
 
 FIVE = [ChatgptDuo, Aichat, Opchatgpts, ChatGptt, GPTalk]

@@ -19,8 +19,8 @@ from polychat.providers._gptalk_site import GPTalkSite
 from polychat.providers.gptalk import headers_for, question
 from polychat.wire.framing import data_line
 
-from ..support.answering import answering
-from ..support.server import Handler, Say, Seen, Server
+from ..support.scripted_server import Handler, Say, Seen, Server
+from ..support.scripted_sites import answering
 
 LOGIN, TEXT, STREAM = "/api/chatgpt/user/login", "/api/chatgpt/chatapi/text", "/api/chatgpt/chatapi/stream"
 HELLO = [{"role": "user", "content": "Привет, как дела?"}]

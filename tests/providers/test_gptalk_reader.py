@@ -15,7 +15,7 @@ from polychat.providers.gptalk import read_ask, read_login
 from polychat.wire.framing import data_line
 
 from ..support import corpus
-from ..support.reading import hear, merged
+from ..support.read_replies import hear, merged
 
 REPLY = b"".join(data_line({"content": whole}) for whole in ("При", "Привет", "Привет \u2028!")) + b"data: [DONE]\n\n"
 

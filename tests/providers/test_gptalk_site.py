@@ -20,9 +20,9 @@ from polychat.providers.gptalk import question, read_ask, read_login
 from polychat.wire.answering import Request, Response, SiteRequest
 from polychat.wire.reading import complete, failed, truncated
 
-from ..support.answering import spoken
-from ..support.reading import hear
-from ..support.sites import running
+from ..support.read_replies import hear
+from ..support.scripted_sites import spoken
+from ..support.sites_application import running
 
 LOGIN, TEXT, STREAM = "/api/chatgpt/user/login", "/api/chatgpt/chatapi/text", "/api/chatgpt/chatapi/stream"
 HELLO = [{"role": "user", "content": "Привет, как дела?"}]

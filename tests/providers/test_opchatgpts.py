@@ -19,8 +19,8 @@ from polychat.providers import Opchatgpts
 from polychat.wire.sites.ai_engine_site import AIEngineSite
 
 from ..support import corpus
-from ..support.server import Say, Seen, Server
-from ..support.sites import running
+from ..support.scripted_server import Say, Seen, Server
+from ..support.sites_application import running
 
 HELLO = [{"role": "user", "content": "hi there"}]
 SUCCESS = corpus.body("ai-engine-1.9.99/01-success-stream")

@@ -13,7 +13,7 @@ from polychat.gateway.sites import Sites, echo
 from polychat.providers import Aichat, ChatgptDuo, ChatGptt, GPTalk, Opchatgpts, ProviderModelMixin
 from polychat.types import Messages
 
-from ..support.sites import running
+from ..support.sites_application import running
 
 logger = logging.getLogger(__name__)
 

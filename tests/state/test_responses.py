@@ -15,7 +15,7 @@ from polychat.transport import StreamSession
 
 from ..support import corpus
 from ..support.proxies import http_proxy
-from ..support.server import Say, Seen, Server, serving
+from ..support.scripted_server import Say, Seen, Server, serving
 
 HELLO = [{"role": "user", "content": "hi"}]
 

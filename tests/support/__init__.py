@@ -1,0 +1,1 @@
+"""What several tests share: servers, clients, values. CONTRIBUTING.md lists the modules."""

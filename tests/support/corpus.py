@@ -1,4 +1,4 @@
-"""Real servers' recorded bytes, and the ways a network may cut them."""
+"""Real servers' recorded bytes (``tests/corpus/``), and the ways a network may cut them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""A polychat whose table has one row more, ``top_a``, and whose ``ChatRequest`` has its attribute.
-
-Run as a program, which checks it.
+"""A polychat whose table of request fields has one more row, ``top_a``; run as a program, it checks that all know the field.
 
 The row is added before anything else of the package is loaded, as if it stood in ``fields.py``.
 """
@@ -47,7 +45,7 @@ from polychat.wire.contract import names, wire  # noqa: E402
 from polychat.wire.json_text import encoded  # noqa: E402
 from polychat.wire.losses import losses  # noqa: E402
 
-from .specs import DESCRIBED  # noqa: E402
+from .vendor_schemas import DESCRIBED  # noqa: E402
 
 
 def refused(value: Any) -> str:

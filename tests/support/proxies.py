@@ -1,4 +1,4 @@
-"""Proxies on loopback that do their work, and write down what went through them."""
+"""HTTP and SOCKS proxies on loopback that forward, and record what went through them."""
 
 from __future__ import annotations
 

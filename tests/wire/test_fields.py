@@ -44,7 +44,7 @@ from polychat.wire.fields import FIELDS, plain_fields
 from polychat.wire.json_text import decoded, encoded
 from polychat.wire.losses import is_default, losses
 
-from ..support import specs
+from ..support import vendor_schemas
 
 ROOT = Path(__file__).parent.parent.parent
 each_wire = pytest.mark.parametrize("name", names())
@@ -138,14 +138,14 @@ def test_an_older_name_is_read_and_gives_way(field: str, name: str) -> None:
             assert (getattr(chat_request, field), chat_request.extra) == (3, {})
 
 
-@pytest.mark.parametrize("name", specs.REQUESTS)
+@pytest.mark.parametrize("name", vendor_schemas.REQUESTS)
 def test_the_names_of_plain_fields_are_the_vendors(name: str) -> None:
     """Each place of the table is a field of the vendor's own description of its API, but for what the table says otherwise."""
-    vendor, schema = specs.REQUESTS[name]
+    vendor, schema = vendor_schemas.REQUESTS[name]
     for row in PLAIN.values():
         at = row.on(name)
         if isinstance(at, At):
-            assert specs.has_field(vendor, schema, at.path) != ("OpenAI itself refuses it" in at.note), at.path
+            assert vendor_schemas.has_field(vendor, schema, at.path) != ("OpenAI itself refuses it" in at.note), at.path
 
 
 HINTS = {
@@ -171,7 +171,7 @@ def test_the_gateway_describes_every_plain_field_that_it_reads(name: str) -> Non
     """Where the table says that it stands."""
     for row in PLAIN.values():
         at = row.on(name)
-        schema = document()["components"]["schemas"][specs.DESCRIBED[name]]
+        schema = document()["components"]["schemas"][vendor_schemas.DESCRIBED[name]]
         for step in at.path.split(".") if isinstance(at, At) else ():
             assert step in schema["properties"], f"{at.path} is not described"  # type: ignore[union-attr]
             schema = schema["properties"][step]

@@ -30,7 +30,7 @@ from polychat.wire.field import KEPT, Support, dropped, emulated
 from polychat.wire.fields import FIELDS
 from polychat.wire.losses import FORM, Loss, apply_loss_policy, losses, used
 
-from ..support.chats import asks
+from ..support.random_conversations import asks
 
 
 @pytest.mark.parametrize("name", names())

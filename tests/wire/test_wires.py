@@ -19,7 +19,7 @@ from polychat.wire.faults import STATUS, Fault
 from polychat.wire.json_text import encoded
 from polychat.wire.limits import Limits
 
-from ..support.chats import VALUES, asks, comparable, exact, heard, read, replies, written
+from ..support.random_conversations import VALUES, asks, comparable, exact, heard, read, replies, written
 
 each_wire = pytest.mark.parametrize("name", names())
 some = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -147,7 +147,7 @@ def test_a_reply_that_failed_is_not_told_as_one_that_ended(name: str, stream: bo
         assert came[-1].verdict in ("failed", "truncated")
         assert "on fire" in str(came[-1].error)
         return
-    from ..support.chats import ask_for
+    from ..support.random_conversations import ask_for
 
     writer = spoken.writer(ask_for(False), "one", 0)
     writer.write([Text("so far"), finish])

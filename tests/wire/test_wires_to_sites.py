@@ -14,8 +14,8 @@ from polychat.types import ChatMessage, ChatRequest, ImagePart, TextPart, Tool
 from polychat.wire.contract import Wire, names, wire
 from polychat.wire.json_text import encoded
 
-from ..support.chats import heard, read
-from ..support.sites import running
+from ..support.random_conversations import heard, read
+from ..support.sites_application import running
 
 SITES = ["chatgptduo", "aichat", "opchatgpts", "chatgptt", "gptalk"]
 OPTIONS: dict[str, dict[str, Any]] = {"aichat": {"cookies": {"session": "abc"}}}

@@ -25,10 +25,10 @@ from polychat.http.pool.pool import Pool, pool
 from polychat.http.timeouts import ExchangeTimeouts, ExchangeTimer, Timeouts
 
 from ...support import tls
-from ...support.pooling import ask, echo, said, settled
+from ...support.pool_requests import ask, echo, said, settled
 from ...support.proxies import listening
-from ...support.server import Say, Seen, Server, serving
-from ...support.words import Words
+from ...support.scripted_server import Say, Seen, Server, serving
+from ...support.word_reader import Words
 
 Serve = Callable[..., Awaitable[Server]]
 

@@ -17,8 +17,7 @@ from polychat.http.pool.pool import PooledResponse, pool
 from polychat.http.timeouts import Timeouts
 
 from ...support.corpus import splits
-from ...support.proxies import listening
-from ...support.saying import (
+from ...support.hostile_servers import (
     CHUNKED,
     CLOSE,
     FOREVER,
@@ -32,6 +31,7 @@ from ...support.saying import (
     by_read,
     saying,
 )
+from ...support.proxies import listening
 
 
 async def ask(url: str, method: str = "GET", **options: Any) -> PooledResponse:

@@ -18,10 +18,10 @@ from polychat.http.pool.pool import pool
 from polychat.http.timeouts import Timeouts
 
 from ...support.corpus import splits
-from ...support.pooling import ask, echo, said, settled
+from ...support.pool_requests import ask, echo, said, settled
 from ...support.proxies import listening
-from ...support.server import Say, Seen, Server, serving
-from ...support.words import Words
+from ...support.scripted_server import Say, Seen, Server, serving
+from ...support.word_reader import Words
 
 brotli = pytest.importorskip("brotli")
 Serve = Callable[..., Awaitable[Server]]

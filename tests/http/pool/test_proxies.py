@@ -21,7 +21,7 @@ from polychat.http.timeouts import Timeouts
 
 from ...support import tls
 from ...support.proxies import Proxying, http_proxy, listening, socks_proxy
-from ...support.server import Say, Seen, Server, serving
+from ...support.scripted_server import Say, Seen, Server, serving
 
 Serve = Callable[..., Awaitable[Server]]
 LOGIN = ("us er", "p@ss:w%rd/SECRET")

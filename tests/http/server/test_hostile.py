@@ -13,7 +13,7 @@ import pytest
 
 from polychat.config.settings import Limits
 
-from ...support.hosting import LOOPS, PATIENCE, App, Client, Hosted, hosted, request, say, whole
+from ...support.server_in_thread import LOOPS, PATIENCE, App, Client, Hosted, hosted, request, say, whole
 
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nhost: here\r\n\r\n"
 POST = b"POST /first HTTP/1.1\r\nhost: here\r\n"

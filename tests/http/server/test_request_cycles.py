@@ -14,7 +14,7 @@ import pytest
 
 from polychat.http.server.timeout_queue import TimeoutQueue
 
-from ...support.hosting import LOOPS, PATIENCE, App, Client, Hosted, hosted, request, say, whole
+from ...support.server_in_thread import LOOPS, PATIENCE, App, Client, Hosted, hosted, request, say, whole
 
 
 @pytest.fixture(params=LOOPS)

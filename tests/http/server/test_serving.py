@@ -23,8 +23,8 @@ from polychat.gateway.process.serving import Server, take
 from polychat.gateway.process.source import ConfigSource, later
 from polychat.http.server.listening import check, encrypting, listen, renew, said, unlisten
 
-from ...support.hosting import PATIENCE, App, Client, hosted, request
-from ...support.processes import ROOT, asked, connected, one, started
+from ...support.gateway_processes import ROOT, asked, connected, one, started
+from ...support.server_in_thread import PATIENCE, App, Client, hosted, request
 from ...support.tls import authority
 
 
@@ -284,9 +284,9 @@ def test_a_unix_socket_serves(tmp_path: Path, file: Path) -> None:
 
 
 def _uds_script() -> str:
-    from ...support import processes
+    from ...support import gateway_processes
 
-    return processes._ONE
+    return gateway_processes._ONE
 
 
 def _certified(folder: Path, *names: str) -> Gateway:
@@ -368,7 +368,7 @@ import time
 from polychat.config.settings import Gateway
 from polychat.http.server.listening import listen
 from polychat.gateway.process.serving import Server
-from tests.support.hosting import LOOPS, App
+from tests.support.server_in_thread import LOOPS, App
 
 async def main():
     settings = Gateway(port=0)

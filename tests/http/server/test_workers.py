@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ...support.hosting import request
-from ...support.processes import asked, connected, several
+from ...support.gateway_processes import asked, connected, several
+from ...support.server_in_thread import request
 
 
 @pytest.fixture

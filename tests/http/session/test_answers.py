@@ -16,7 +16,7 @@ from polychat.http.statuses import retry_after, status_error, wall_of
 from polychat.transport import StreamSession
 
 from ...support import tls
-from ...support.server import Handler, Say, Seen, Server
+from ...support.scripted_server import Handler, Say, Seen, Server
 
 Serve = Callable[..., Awaitable[Server]]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from polychat import errors
 from polychat.transport import StreamSession
 
-from ...support.saying import CHUNKED, CLOSE, FOREVER, HOLD, OK, RESET, WAYS, Way, bomb, by_lines, by_read, saying
+from ...support.hostile_servers import CHUNKED, CLOSE, FOREVER, HOLD, OK, RESET, WAYS, Way, bomb, by_lines, by_read, saying
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from polychat.transport import StreamSession
 
 from ...support import corpus, tls
 from ...support.proxies import listening
-from ...support.server import Say, Seen, Server
-from ...support.words import Words
+from ...support.scripted_server import Say, Seen, Server
+from ...support.word_reader import Words
 
 Serve = Callable[..., Awaitable[Server]]
 

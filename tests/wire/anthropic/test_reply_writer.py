@@ -19,8 +19,8 @@ from polychat.wire.anthropic.constants import VENDOR
 from polychat.wire.faults import STATUS, Fault, fault_of
 from polychat.wire.tags import tagged
 
-from ...support.asks import merged, replies
 from ...support.corpus import splits
+from ...support.random_requests import merged, replies
 
 HI = [ChatMessage("user", [TextPart("hi")])]
 ASKED = ChatRequest("model-1", HI)

@@ -37,7 +37,7 @@ from polychat.wire.anthropic import (
 from polychat.wire.json_text import decoded, encoded
 from polychat.wire.losses import losses
 
-from ...support.asks import asks, plain
+from ...support.random_requests import asks, plain
 
 HI = [ChatMessage("user", [TextPart("hi")])]
 

@@ -18,8 +18,8 @@ from polychat.wire.json_text import encoded
 from polychat.wire.limits import Limits
 
 from ...support.corpus import splits
-from ...support.geminis import ANY, candidate, corpus, told
-from ...support.reading import hear
+from ...support.gemini_samples import ANY, candidate, corpus, told
+from ...support.read_replies import hear
 
 # Strangers.
 

@@ -13,10 +13,10 @@ from polychat.types import Opaque
 from polychat.wire import gemini
 from polychat.wire.json_text import encoded
 
-from ...support.asks import merged
 from ...support.corpus import splits
-from ...support.geminis import FRAMINGS, STREAMS, candidate, corpus, told
-from ...support.reading import hear
+from ...support.gemini_samples import FRAMINGS, STREAMS, candidate, corpus, told
+from ...support.random_requests import merged
+from ...support.read_replies import hear
 
 SIGNATURE = "CiIBVKhc7vB+vaaq6rA/KC79Ts7iXagIOA4EBOyBFDpl+pxPCmcBVKhc7gYyIw6X"
 

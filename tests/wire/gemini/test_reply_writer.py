@@ -34,9 +34,9 @@ from polychat.wire import gemini
 from polychat.wire.faults import STATUS, Fault
 from polychat.wire.json_text import encoded
 
-from ...support.asks import merged, opaques, replies
 from ...support.corpus import splits
-from ...support.reading import hear
+from ...support.random_requests import merged, opaques, replies
+from ...support.read_replies import hear
 
 
 def ask(*, stream: bool) -> ChatRequest:

@@ -26,8 +26,8 @@ from polychat.wire import gemini
 from polychat.wire.json_text import encoded
 from polychat.wire.limits import Limits
 
-from ...support.asks import VALUES
-from ...support.geminis import ANY, WORDS, only, read, reread, said
+from ...support.gemini_samples import ANY, WORDS, only, read, reread, said
+from ...support.random_requests import VALUES
 
 # Results of tools.
 

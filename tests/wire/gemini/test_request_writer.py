@@ -33,9 +33,9 @@ from polychat.wire.gemini.constants import camel, signature_of
 from polychat.wire.json_text import encoded
 from polychat.wire.tags import tagged
 
-from ...support.asks import asks, plain
 from ...support.corpus import FOLDER
-from ...support.geminis import only, read, reread, said
+from ...support.gemini_samples import only, read, reread, said
+from ...support.random_requests import asks, plain
 
 # What comes back of any ask.
 

@@ -16,7 +16,7 @@ from polychat.wire.limits import Limits
 from polychat.wire.ollama import Reader, read_fault, read_reply
 
 from ...support.corpus import FOLDER, splits
-from ...support.reading import Heard, hear, merged
+from ...support.read_replies import Heard, hear, merged
 
 STREAMS = ("chat.ndjson", "tools.ndjson", "generate.ndjson", "error.ndjson")
 

@@ -40,9 +40,9 @@ from polychat.wire.ollama import (
     writer,
 )
 
-from ...support.asks import replies
 from ...support.corpus import splits
-from ...support.reading import Heard, hear
+from ...support.random_requests import replies
+from ...support.read_replies import Heard, hear
 
 MOMENT = 1_700_000_000
 FOREIGN = ("openai", "anthropic", "gemini")

@@ -31,8 +31,8 @@ from polychat.wire.json_text import encoded
 from polychat.wire.ollama import NAME, SUPPORT, VENDOR, path, read_generate_request, read_request, write_request
 from polychat.wire.ollama.constants import JOINED, image_type
 
-from ...support.asks import asks, plain
 from ...support.corpus import FOLDER
+from ...support.random_requests import asks, plain
 
 
 def body(chat_request: ChatRequest, vendor: str = VENDOR) -> bytes:

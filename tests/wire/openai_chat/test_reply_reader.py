@@ -28,9 +28,9 @@ from polychat.types import Opaque
 from polychat.wire import openai_chat as wire
 from polychat.wire.limits import Limits
 
-from ...support.asks import merged
 from ...support.corpus import splits
-from ...support.reading import hear
+from ...support.random_requests import merged
+from ...support.read_replies import hear
 
 FOLDER = Path(__file__).parent.parent.parent / "corpus" / "openai-chat"
 

@@ -30,9 +30,9 @@ from polychat.wire import openai_chat as wire
 from polychat.wire.answering import Writer
 from polychat.wire.faults import STATUS, Fault
 
-from ...support.asks import merged, replies
 from ...support.corpus import splits
-from ...support.reading import hear
+from ...support.random_requests import merged, replies
+from ...support.read_replies import hear
 
 
 def writer(*, stream: bool, usage: bool = True) -> Writer:

@@ -34,7 +34,7 @@ from polychat.wire import openai_chat as wire
 from polychat.wire.limits import Limits
 from polychat.wire.losses import losses
 
-from ...support.asks import asks, plain
+from ...support.random_requests import asks, plain
 
 HELLO = [{"role": "user", "content": "hi"}]
 

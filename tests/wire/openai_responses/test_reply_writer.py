@@ -29,8 +29,8 @@ from polychat.types import (
 from polychat.wire.faults import STATUS, Fault
 from polychat.wire.openai_responses import NAME, Reader, read_fault, read_reply, read_request, write_fault, writer
 
-from ...support.asks import merged, replies
 from ...support.corpus import splits
+from ...support.random_requests import merged, replies
 
 ASK = ChatRequest("gpt-5", [ChatMessage("user", [TextPart("Hello")])], stream=True)
 TOOLS = [Tool("f", parameters={"type": "object", "properties": {"a": {"type": "integer"}}})]

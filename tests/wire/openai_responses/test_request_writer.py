@@ -31,7 +31,7 @@ from polychat.wire.limits import Limits
 from polychat.wire.losses import losses
 from polychat.wire.openai_responses import NAME, SUPPORT, path, read_request, write_request
 
-from ...support.asks import asks, plain
+from ...support.random_requests import asks, plain
 
 HELLO = [ChatMessage("user", [TextPart("Hello")])]
 

@@ -15,7 +15,7 @@ from polychat.wire.sites import ai_engine
 from polychat.wire.sites.ai_engine import Bot, Overrides, Reader, bot_of, question
 
 from ...support import corpus
-from ...support.reading import Heard, hear, merged
+from ...support.read_replies import Heard, hear, merged
 
 REPLIES = [
     case

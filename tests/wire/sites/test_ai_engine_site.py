@@ -19,7 +19,7 @@ from polychat.wire.sites.ai_engine import Reader, bot_of, question
 from polychat.wire.sites.ai_engine_site import AIEngineSite, Writer
 
 from ...support import corpus
-from ...support.reading import hear
+from ...support.read_replies import hear
 
 
 def submit(site: AIEngineSite, fields: Any, nonce: str | None = None, **changes: Any) -> Response | SiteRequest:

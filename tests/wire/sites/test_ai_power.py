@@ -15,7 +15,7 @@ from polychat.wire.reading import complete
 from polychat.wire.sites.ai_power import Bot, Reader, bot_of, checked, question, refusal
 
 from ...support import corpus
-from ...support.reading import Heard, hear, merged
+from ...support.read_replies import Heard, hear, merged
 
 REPLIES = [case for case in corpus.cases("ai-power") if "page" not in case]
 

@@ -21,7 +21,7 @@ from polychat.wire.sites.ai_power import Bot, Reader, bot_of, checked, question
 from polychat.wire.sites.ai_power_site import AIPowerSite, StreamWriter, WholeWriter
 
 from ...support import corpus
-from ...support.reading import hear
+from ...support.read_replies import hear
 
 
 def asked(

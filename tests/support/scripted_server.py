@@ -1,4 +1,4 @@
-"""A loopback server whose every byte a test writes, and which remembers every byte it was sent."""
+"""A loopback HTTP server: the test writes each byte of its responses and reads each byte of its requests."""
 
 from __future__ import annotations
 

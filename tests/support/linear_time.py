@@ -1,4 +1,4 @@
-"""Worst cases of a size: of valid values, grown at one of their places, and how the time they take grows with it."""
+"""Large inputs, grown from small valid values at one place, and how the time to read them grows with their size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gateway's server in a thread of its own, before an application that a test can see into, and clients made of bytes."""
+"""The gateway's HTTP server in a thread of its own, with an application that a test can see into, and byte-level clients."""
 
 from __future__ import annotations
 

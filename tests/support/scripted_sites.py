@@ -1,4 +1,4 @@
-"""An answering half behind a scripted server: what it hears is answered with events of the test's choosing."""
+"""A chat site on loopback: the server half of its wire, answering with events that the test chooses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from polychat.events import Event, Text
 from polychat.wire.answering import Request, Response, Site, SiteRequest
 from polychat.wire.reading import complete
 
-from .server import Handler, Say, Seen
+from .scripted_server import Handler, Say, Seen
 
 Answer = Callable[[SiteRequest], list[list[Event]]]
 """The batches of an answer."""

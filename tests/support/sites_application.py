@@ -1,4 +1,4 @@
-"""The sites' application, served for a test as ``polychat sites`` serves it."""
+"""The chat sites' application, served as ``polychat sites`` serves it."""
 
 from __future__ import annotations
 

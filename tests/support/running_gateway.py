@@ -1,4 +1,4 @@
-"""A running gateway whose records a test can read, in the test's own loop; and a client that is seen byte by byte."""
+"""A running gateway in the test's own loop whose records a test reads, and a client that is seen byte by byte."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from polychat.gateway.app import Gateway
 from polychat.gateway.observe.record import Observer, Record
 from polychat.http.server.protocol import protocol_of
 
-from .server import Say, Seen
+from .scripted_server import Say, Seen
 
 BASES = {"openai-chat": "/v1", "openai-responses": "/v1", "anthropic": "", "gemini": "/v1beta", "ollama": ""}
 """Where each wire's paths begin."""

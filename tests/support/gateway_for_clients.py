@@ -1,4 +1,4 @@
-"""A gateway before scripted backends of every kind, and what they say; for tests that bring a real client."""
+"""A gateway before scripted backends of every kind, and their replies, for tests that run a real client program."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from polychat.providers import ChatgptDuo
 from polychat.types import ChatRequest, Opaque
 from polychat.wire.contract import Wire
 
-from .doors import Batches, Door
-from .gateways import Running, configured, gateway, row
-from .server import Handler, Say, serving
-from .sites import running
+from .running_gateway import Running, configured, gateway, row
+from .scripted_server import Handler, Say, serving
+from .scripted_vendors import Batches, ScriptedVendor
+from .sites_application import running
 
 WIRES = ("openai-chat", "openai-responses", "anthropic", "gemini", "ollama")
 ASKED = [{"role": "user", "content": "hi"}]
@@ -47,7 +47,7 @@ def thoughts(vendor: str) -> list[list[Event]]:
 
 
 @dataclass
-class Held(Door):
+class Held(ScriptedVendor):
     """After the first batch of a stream it waits for ``go``: the client is to have seen that much."""
 
     go: asyncio.Event = field(default_factory=asyncio.Event)
@@ -83,9 +83,9 @@ async def before(backends: Backends, **more: Any) -> AsyncGenerator[Running, Non
 
 
 @asynccontextmanager
-async def house(wire: str, answer: Any, **more: Any) -> AsyncGenerator[tuple[Running, Door], None]:
+async def house(wire: str, answer: Any, **more: Any) -> AsyncGenerator[tuple[Running, ScriptedVendor], None]:
     """A gateway before one backend, ``house``, that answers so."""
-    door = answer if isinstance(answer, Door) else Door(wire, answer)
+    door = answer if isinstance(answer, ScriptedVendor) else ScriptedVendor(wire, answer)
     async with before({"house": (wire, door)}, **more) as here:
         yield here, door
 

@@ -1,4 +1,4 @@
-"""A reader driven by a test: pieces in, one reply out."""
+"""Runs a wire's reader: pieces of bytes in, one whole reply out."""
 
 from __future__ import annotations
 

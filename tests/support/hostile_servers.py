@@ -1,4 +1,4 @@
-"""Servers that say what no server should, the ways to read them, and what they may say."""
+"""Servers whose responses break HTTP or never end, the ways to read a response, and lists of such responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""gpt4free's provider classes of 2023 to early 2025: each release in a folder of its own, and what they import in another."""
+"""The provider classes of gpt4free's releases of 2023 to early 2025, installed each in a folder of its own."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _install(to: Path, packages: tuple[str, ...]) -> None:
 def asked(folder: Path, release: str, name: str, base: str, message: str, **settings: Any) -> Mapping[str, Any]:
     """What the class ``name`` of ``release`` answers: ``{"pieces": …}``, or ``{"error": …}`` as it raised it."""
     order = {"folder": str(folder), "release": release, "name": name, "base": base, "message": message, "settings": settings}
-    command = [sys.executable, "-S", "-W", "ignore", str(Path(__file__).with_name("old_client.py"))]
+    command = [sys.executable, "-S", "-W", "ignore", str(Path(__file__).with_name("gpt4free_client.py"))]
     environment = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
     ran = subprocess.run(  # this very Python
         command, input=json.dumps(order), env=environment, capture_output=True, text=True, timeout=60, check=False

@@ -1,4 +1,4 @@
-"""Conversations, asks and replies for tests of every wire: made up by Hypothesis, and made comparable."""
+"""Conversations by Hypothesis as a client holds them (tools called and answered), and their replies, made comparable."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from polychat.wire.contract import Wire
 from polychat.wire.field import SupportTable
 from polychat.wire.fields import plain_fields
 
-from .asks import values_of
+from .random_requests import values_of
 
 LETTERS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
 """Any text that is not empty."""

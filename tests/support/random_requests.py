@@ -1,4 +1,4 @@
-"""Asks and replies by Hypothesis, and what of them a wire is to bring back."""
+"""Requests and replies by Hypothesis with every field of the table, and what of them a wire has to bring back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gemini's requests and replies by hand, the vendor's published ones, and any JSON that is made of their words."""
+"""Gemini's requests and replies: by hand, the vendor's published ones, and random JSON with their keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from polychat.wire import gemini
 from polychat.wire.json_text import encoded
 
 from .corpus import FOLDER
-from .reading import Heard, hear
+from .read_replies import Heard, hear
 
 
 def read(value: Any, model: str | None = "gemini-3-pro", **path: Any) -> ChatRequest:

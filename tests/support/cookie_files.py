@@ -1,4 +1,4 @@
-"""Files of cookies as browsers, their extensions and other tools write them, and how to write more."""
+"""Cookie files as browsers, their extensions and other tools write them, and functions that write more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simplest of readers, for tests of what carries bytes to one."""
+"""The simplest reader (a line is a word), for tests of what brings bytes to a reader."""
 
 from __future__ import annotations
 

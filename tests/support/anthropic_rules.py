@@ -1,4 +1,4 @@
-"""What Anthropic's own API answers with 400, as far as its documentation and its error messages tell."""
+"""What Anthropic's API refuses with 400, as far as its documentation and its error messages say."""
 
 from __future__ import annotations
 

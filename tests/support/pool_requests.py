@@ -1,4 +1,4 @@
-"""The running loop's pool, asked by a test."""
+"""Requests through the running loop's connection pool."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from polychat.http.pool.pool import PooledResponse, pool
 
-from .server import Say, Seen
+from .scripted_server import Say, Seen
 
 
 async def echo(seen: Seen, say: Say) -> None:

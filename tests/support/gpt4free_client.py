@@ -1,4 +1,4 @@
-"""Run by ``old_clients.asked`` in a Python without site-packages: one ask by one class of gpt4free, its code as released.
+"""One request by one class of a gpt4free release, its code as released; ``gpt4free_releases.asked`` runs this file.
 
 Of the class only its addresses are moved: ``url`` and ``api_endpoint``, and where it names its site in a call, that call's.
 """

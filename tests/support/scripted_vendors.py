@@ -1,4 +1,4 @@
-"""A vendor's API on loopback: the answering half of its wire, with a test's own words for the answer."""
+"""A vendor's API on loopback: the server half of its wire, answering with events that the test chooses."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from polychat.types import ChatRequest
 from polychat.wire.contract import Wire, wire
 from polychat.wire.faults import Fault, fault_of
 
-from .server import Say, Seen
+from .scripted_server import Say, Seen
 
 Batches = Sequence[list[Event]]
 
 
 @dataclass
-class Door:
+class ScriptedVendor:
     """A handler for ``serve``. ``answer`` is what it says to every ask, or makes it from the ask; ``fault`` refuses all."""
 
     name: str
