@@ -254,7 +254,7 @@ HTTP = {
     *("http.client", "http.cookiejar", "urllib.request", "ssl", "_ssl"),
 }
 HEAVY = {
-    *("msgspec", "pydantic", "xllamacpp", "starlette", "uvicorn", "rich", "click", "pip", "filelock", "browser_cookie3"),
+    *("msgspec", "pydantic", "xllamacpp", "starlette", "rich", "click", "pip", "filelock", "browser_cookie3"),
     *("sqlite3", "subprocess", "multiprocessing", "xml", "argparse", "logging", "importlib.metadata"),
 }
 

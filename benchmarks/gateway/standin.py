@@ -1,14 +1,18 @@
-"""The least a gateway of ours can be: raw ASGI on uvicorn, ``transport.pool`` as client. ``PORT UPSTREAM``."""
+"""The least a gateway of ours can be: raw ASGI on our server, ``transport.pool`` as client. ``PORT UPSTREAM``."""
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-import uvicorn
+import uvloop
 
+from polychat.config.settings import Limits
 from polychat.http.pool.pool import pool
+from polychat.http.server.protocol import Connection
+from polychat.http.server.state import ServerState
 
 Message = MutableMapping[str, Any]
 UPSTREAM = f"http://127.0.0.1:{sys.argv[2]}"
@@ -16,8 +20,6 @@ SENT = {"content-type": "application/json"}
 
 
 async def app(scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]) -> None:
-    if scope["type"] != "http":
-        return
     body = b""
     while True:
         message = await receive()
@@ -34,6 +36,10 @@ async def app(scope: Message, receive: Callable[[], Awaitable[Message]], send: C
     await send({"type": "http.response.body", "body": b""})
 
 
-uvicorn.run(
-    app, host="127.0.0.1", port=int(sys.argv[1]), access_log=False, log_level="warning", loop="uvloop", http="httptools"
-)
+async def serve() -> None:
+    loop, state = asyncio.get_running_loop(), ServerState(app, Limits())
+    server = await loop.create_server(lambda: Connection(state, loop), "127.0.0.1", int(sys.argv[1]), backlog=2048)
+    await server.serve_forever()
+
+
+uvloop.run(serve())

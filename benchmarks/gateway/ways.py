@@ -226,7 +226,7 @@ def peers(upstream: int) -> list[Gateway]:
 
 def versions() -> str:
     """Of all that is measured and all that ours stands on, as a line."""
-    libraries = [f"{name} {version(name)}" for name in ("uvicorn", "starlette", "uvloop", "httptools", "msgspec")]
+    libraries = [f"{name} {version(name)}" for name in ("starlette", "uvloop", "httptools", "msgspec")]
     told = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=False).stderr
     nginx = told.strip().rpartition("/")[2].partition(" ")[0]
     return ", ".join([*libraries, f"nginx {nginx}", *others.versions()])

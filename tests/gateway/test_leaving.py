@@ -46,11 +46,23 @@ def below_middleware(app: Any) -> Any:
     return Starlette(routes=[Mount("/gate", app)], middleware=[Middleware(BaseHTTPMiddleware, dispatch=dispatch)])
 
 
+def elsewhere(app: Any) -> Any:
+    """On a server that is not ours: all it has of the protocol is ASGI's messages."""
+
+    async def whole(scope: Any, receive: Any, send: Any) -> None:
+        async def received() -> Any:
+            return await receive()
+
+        await app(scope, received, send)
+
+    return whole
+
+
 SERVED: dict[str, dict[str, Any]] = {
     "ours": {},
-    "uvicorn": {"http": "uvicorn"},
+    "elsewhere": {"under": elsewhere},
     "mounted": {"under": mounted},
-    "middleware": {"under": below_middleware, "http": "uvicorn"},
+    "middleware": {"under": below_middleware},
 }
 CASES: dict[str, tuple[Stage | Any, bool]] = {
     "flowing": (lambda: Stage(FIRST, text("Hel"), flowing=True), True),
@@ -75,7 +87,7 @@ async def test_the_upstream_is_left_too(serve: Any, door: str, served: str, case
     """While a stream flows, while it is silent, before it begins, and in a plain request; passed through and translated."""
     stage, stream = CASES[case][0](), CASES[case][1]
     backend = await serve(stage)
-    prefix = "/gate" if "under" in SERVED[served] else ""
+    prefix = "/gate" if served in ("mounted", "middleware") else ""
     async with gateway(configured({"house": row("openai-chat", backend.url)}), **SERVED[served]) as here:
         caller = await asked(here, door, stream=stream, prefix=prefix)
         await until(stage.asked)
@@ -168,8 +180,8 @@ def _timers_of_tasks() -> list[str]:
     return [repr(timer) for timer in loop._scheduled if not timer.cancelled() and "Task" in repr(timer)]
 
 
-@pytest.mark.parametrize("http", ["ours", "uvicorn"])
-async def test_nothing_is_left_behind(serve: Any, http: str) -> None:
+@pytest.mark.parametrize("under", [None, elsewhere], ids=["ours", "elsewhere"])
+async def test_nothing_is_left_behind(serve: Any, under: Any) -> None:
     """After requests of every kind, heard and left, there is no task, no connection and no timer more than before."""
     stages: list[Stage] = []
 
@@ -194,7 +206,7 @@ async def test_nothing_is_left_behind(serve: Any, http: str) -> None:
 
     house = await serve(backend)
     told = configured({"house": row("openai-chat", house.url)}, heartbeat=0.005)
-    async with gateway(told, http=http) as here:
+    async with gateway(told, under=under) as here:
         before = asyncio.all_tasks()
         count = 0
         for door in ("openai-chat", "anthropic", "ollama", "gemini", "openai-responses"):
@@ -230,14 +242,14 @@ async def test_nothing_is_left_behind(serve: Any, http: str) -> None:
     assert verdicts.count("cancelled") == 15
 
 
-@pytest.mark.parametrize("http", ["ours", "uvicorn"])
-async def test_whoever_calls_the_gateway_is_not_cancelled(serve: Any, http: str) -> None:
+@pytest.mark.parametrize("server", [None, elsewhere], ids=["ours", "elsewhere"])
+async def test_whoever_calls_the_gateway_is_not_cancelled(serve: Any, server: Any) -> None:
     """What it is a part of goes on behind it, with its own timeouts as they were."""
     behind: list[int] = []
 
     def part(app: Any) -> Any:
         async def whole(scope: Any, receive: Any, send: Any) -> None:
-            await app(scope, receive, send)
+            await (server(app) if server else app)(scope, receive, send)
             task = asyncio.current_task()
             assert task is not None
             behind.append(task.cancelling())
@@ -246,7 +258,7 @@ async def test_whoever_calls_the_gateway_is_not_cancelled(serve: Any, http: str)
 
     stage = Stage(None)
     backend = await serve(stage)
-    async with gateway(configured({"house": row("openai-chat", backend.url)}), under=part, http=http) as here:
+    async with gateway(configured({"house": row("openai-chat", backend.url)}), under=part) as here:
         caller = await asked(here, "openai-chat", stream=True)
         await until(stage.asked)
         caller.leave()

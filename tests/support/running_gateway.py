@@ -9,16 +9,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
-
 from polychat.config import Config
 from polychat.config.settings import Gateway as Settings
 from polychat.config.settings import Route
 from polychat.gateway.app import Gateway
 from polychat.gateway.observe.record import Observer, Record
-from polychat.http.server.protocol import protocol_of
+from polychat.http.server.protocol import Connection
+from polychat.http.server.state import ServerState
 
 from .scripted_server import Say, Seen
 
@@ -204,21 +201,17 @@ class Running:
 
 @asynccontextmanager
 async def gateway(
-    configured: Config, *, under: Callable[[Gateway], Any] | None = None, http: str = "ours", **options: Any
+    configured: Config, *, under: Callable[[Gateway], Any] | None = None, **options: Any
 ) -> AsyncGenerator[Running, None]:
     """A gateway on a free port of loopback, in this loop.
 
-    ``under`` gives the application it is a part of. ``http``: ``ours`` is ``polychat serve``'s server, ``uvicorn`` its own.
-    ``options`` are the gateway's.
+    ``under`` gives the application it is a part of. ``options`` are the gateway's.
     An error that is a defect of the gateway is raised at the end.
     """
     app = Watched(configured, **options)
     loop = asyncio.get_running_loop()
-    served = uvicorn.Config(under(app) if under else app, lifespan="off", log_config=None, access_log=False)
-    served.load()
-    make: Any = protocol_of(configured.gateway.limits) if http == "ours" else HttpToolsProtocol
-    state = ServerState()
-    server = await loop.create_server(lambda: make(served, state, {}, loop), "127.0.0.1", 0)
+    state = ServerState(under(app) if under else app, configured.gateway.limits)
+    server = await loop.create_server(lambda: Connection(state, loop), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     running = Running(f"http://127.0.0.1:{port}", app, port, state=state)
     try:
@@ -229,9 +222,8 @@ async def gateway(
         server.close()
         await ended(set(state.tasks))
         for connection in list(state.connections):
-            connection.transport.abort()
-        if http == "ours":
-            make.close()
+            connection.abort()
+        state.close()
         await app.close()
     if app.bugs:
         raise app.bugs[0]

@@ -55,6 +55,6 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def require() -> None:
     """Raises ``MissingPackage`` where a package of the extra ``gateway`` is not installed; loads none of them."""
-    for name in ("uvicorn", "starlette", "prometheus_client"):
+    for name in ("starlette", "prometheus_client"):
         if find_spec(name) is None:
             raise MissingPackage(name.replace("_", "-"), extra="gateway", purpose="polychat serve")

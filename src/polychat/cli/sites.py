@@ -8,7 +8,7 @@ import socket
 
 from ..backends.registry import own_registry
 from ..config.settings import Gateway as Settings
-from ..errors import BadInput, MissingPackage
+from ..errors import BadInput
 from . import ANSWERED
 
 GRACE = 5.0
@@ -17,15 +17,12 @@ GRACE = 5.0
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM; streams that run are let finish for a short while."""
-    try:
-        from ..gateway.admission.sites import Standalone
-        from ..gateway.process.serving import Server, running
-        from ..gateway.process.source import signals
-        from ..gateway.sites import Sites, echo, services, target
-        from ..http.server.listening import open_files
-    except ImportError as missing:
-        package = missing.package if isinstance(missing, MissingPackage) else missing.name
-        raise MissingPackage(package or "uvicorn", extra="sites", purpose="polychat sites") from None
+    from ..gateway.admission.sites import Standalone
+    from ..gateway.process.serving import Server, running
+    from ..gateway.process.source import signals
+    from ..gateway.sites import Sites, echo, services, target
+    from ..http.server.listening import open_files
+
     app = Sites(echo if arguments.echo else target(arguments.model, own_registry()), services(arguments.era))
     settings = Settings(grace=GRACE)
     open_files()

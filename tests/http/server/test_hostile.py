@@ -268,7 +268,7 @@ def test_a_pipeliner_who_sends_on_is_not_heard_until_its_turn(here: Hosted, app:
         with pytest.raises(TimeoutError):
             for _ in range(1000):
                 client.send(request("/next", b"x" * 60_000) * 2)
-        (connection,) = here.server.server_state.connections
+        (connection,) = here.server.state.connections
         assert len(connection._pipelined_bytes) < 1024 * 1024
         here.call(go.set)
         client.socket.settimeout(PATIENCE)
@@ -409,7 +409,7 @@ def test_a_body_that_nobody_reads_stays_in_the_network(here: Hosted, app: App) -
         with pytest.raises(TimeoutError):
             while True:
                 sent += client.socket.send(b"x" * 65536)
-        (connection,) = here.server.server_state.connections
+        (connection,) = here.server.state.connections
         assert len(connection._answering.body) < 1024 * 1024
         assert sent < size / 2
         here.call(go.set)
@@ -445,4 +445,4 @@ def test_silent_connections_by_the_hundred_are_all_closed_in_time(app: App, loop
         assert [client.answer().status for client in silent] == [408] * 400
         for client in silent:
             client.close()
-        assert here.call(lambda: len(here.server.protocol_factory.timeout_queues(here.loop)[0])) == 0
+        assert here.call(lambda: len(here.server.state.timeout_queues(here.loop)[0])) == 0

@@ -12,9 +12,11 @@ from typing import Any, cast
 
 import pytest
 
+from polychat.config.settings import Limits
+from polychat.http.server.state import ServerState
 from polychat.http.server.timeout_queue import TimeoutQueue
 
-from ...support.server_in_thread import LOOPS, PATIENCE, App, Client, Hosted, hosted, request, say, whole
+from ...support.server_in_thread import LOOPS, PATIENCE, App, Client, Hosted, echo, hosted, request, say, whole
 
 
 @pytest.fixture(params=LOOPS)
@@ -351,9 +353,9 @@ def test_after_a_request_nothing_of_it_is_left(here: Hosted, app: App) -> None:
     with here.client() as other:
         other.ask("/")
         here.call(lambda: None)
-        assert here.server.server_state.tasks == set()
-        assert here.call(lambda: len(here.server.server_state.connections)) == 1
-        assert here.server.server_state.total_requests == 21
+        assert here.server.state.tasks == set()
+        assert here.call(lambda: len(here.server.state.connections)) == 1
+        assert here.server.state.total_requests == 21
 
 
 class Clock:
@@ -399,3 +401,15 @@ def test_each_is_late_in_its_own_time_by_one_timer() -> None:
     clock.go(150)
     assert late[-1][0] == "e"
     assert len(waiting) == 0
+
+
+def test_the_date_is_that_of_the_second() -> None:
+    """A response's date is RFC 9110's, made once a second and not once a response."""
+    now = [784_111_777.0]
+    state = ServerState(echo, Limits(), wall_clock=lambda: now[0])
+    first = state.default_headers()
+    assert first == b"date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+    now[0] += 0.9
+    assert state.default_headers() is first
+    now[0] += 0.2
+    assert state.default_headers() == b"date: Sun, 06 Nov 1994 08:49:38 GMT\r\n"

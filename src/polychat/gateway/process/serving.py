@@ -7,23 +7,18 @@ import gc
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any, Protocol, cast
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
 
 from ... import config, costs
 from ...backends.rows import rows_of
 from ...config.settings import Gateway as Settings
-from ...errors import MissingPackage, PolychatError
-from ...http.server.listening import announce, encrypting, listen, open_files, renew, unlisten
+from ...errors import PolychatError
+from ...http.server.listening import BACKLOG, announce, encrypting, listen, open_files, renew, unlisten
+from ...http.server.protocol import Connection
+from ...http.server.state import ServerState
 from .source import ConfigSource, Log, later, signals, stays
-
-try:
-    import uvicorn
-
-    from ...http.server.protocol import protocol_of
-except ImportError as error:
-    raise MissingPackage(error.name or "uvicorn", extra="gateway", purpose="polychat serve") from None
 
 _COLLECT = (20_000, 20, 50)
 """When garbage is collected: a request makes some hundred objects, nearly all gone by its end without that."""
@@ -49,7 +44,7 @@ class Application(Protocol):
 Make = Callable[..., Application]
 
 
-class Server(uvicorn.Server):
+class Server:
     """Serves ``app`` on sockets that listen already, until it is told to stop.
 
     Stopping: the application refuses new work (connections are still taken, so that somebody hears so), what runs is given
@@ -57,31 +52,18 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, app: Application, settings: Settings, tls: ssl.SSLContext | None = None) -> None:
-        self.protocol_factory = protocol_of(settings.limits)
-        super().__init__(
-            uvicorn.Config(
-                app,
-                http=cast(Any, self.protocol_factory),  # it is called as a class would be
-                ws="none",
-                lifespan="off",
-                interface="asgi3",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-            )
-        )
         self.app, self.grace = app, settings.grace
+        self.state = ServerState(app, settings.limits)
         self.ready = asyncio.Event()
+        """Set once it takes connections."""
         self._tls = tls
-        self._told = False
+        self._stop_requested = False
         self._ending, self._cut = asyncio.Event(), asyncio.Event()
-        self._ticking: asyncio.Task[None] | None = None
 
     def stop(self) -> None:
         """End when what runs is done; called again: now."""
-        self.end(now=self._told)
-        self._told = True
+        self.end(now=self._stop_requested)
+        self._stop_requested = True
 
     def end(self, *, now: bool) -> None:
         """As ``stop``, which counts how often it was called; this may come beside it."""
@@ -91,42 +73,30 @@ class Server(uvicorn.Server):
 
     def apply(self, settings: Settings) -> None:
         """What of the settings can change while serving."""
-        self.protocol_factory.limits, self.grace = settings.limits, settings.grace
+        self.state.limits, self.grace = settings.limits, settings.grace
 
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield  # whoever runs the server has taken them
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+    async def serve(self, listeners: Sequence[socket.socket]) -> None:
+        """Take connections until ``stop``; returns when the last of them is closed, and the application too."""
         loop = asyncio.get_running_loop()
-        self._ticking = loop.create_task(self._tick())
-        self.servers = [await self._served(loop, listener) for listener in sockets or ()]
-        self.started = True
+        servers = [await self._serve_on(loop, listener) for listener in listeners]
         self.ready.set()
+        await self._ending.wait()
+        self.app.drain()
+        self.state.draining = True
+        await self._until(self.app.when_idle(), self.grace)
+        await self._close(servers)
 
-    async def _served(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> asyncio.Server:
-        patience = {"ssl_handshake_timeout": self.protocol_factory.limits.head_seconds} if self._tls is not None else {}
+    async def _serve_on(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> asyncio.Server:
+        patience = {"ssl_handshake_timeout": self.state.limits.head_seconds} if self._tls is not None else {}
         create: Any = loop.create_unix_server if listener.family == socket.AF_UNIX else loop.create_server
         served: asyncio.Server = await create(
-            lambda: self.protocol_factory(self.config, self.server_state, {}, loop),
-            **{"sock": listener, "ssl": self._tls, "backlog": self.config.backlog, **patience},
+            lambda: Connection(self.state, loop), sock=listener, ssl=self._tls, backlog=BACKLOG, **patience
         )
         return served
 
-    async def _tick(self) -> None:
-        while True:
-            await self.on_tick(0)  # the date
-            await asyncio.sleep(1)
-
-    async def main_loop(self) -> None:
-        await self._ending.wait()
-        self.app.drain()
-        self.protocol_factory.draining = True
-        await self._until(self.app.when_idle(), self.grace)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        tasks, connections = self.server_state.tasks, self.server_state.connections
-        for server in self.servers:
+    async def _close(self, servers: Sequence[asyncio.Server]) -> None:
+        tasks, connections = self.state.tasks, self.state.connections
+        for server in servers:
             server.close()
         for connection in list(connections):
             connection.shutdown()
@@ -136,12 +106,10 @@ class Server(uvicorn.Server):
         if tasks:
             await asyncio.wait(list(tasks), timeout=_FLUSH)
         if connections:
-            await self._until(self.protocol_factory.wait_closed(), _FLUSH)
+            await self._until(self.state.wait_closed(), _FLUSH)
         for connection in list(connections):
-            cast(Any, connection).abort()
-        self.protocol_factory.close()
-        if self._ticking is not None:
-            self._ticking.cancel()
+            connection.abort()
+        self.state.close()
         await self.app.close()
 
     async def _until(self, done: Awaitable[object], seconds: float) -> None:

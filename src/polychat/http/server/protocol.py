@@ -1,4 +1,4 @@
-"""HTTP/1 for the gateway, as uvicorn's ``http=``: uvicorn's own lets silent connections live and heads grow without bound.
+"""HTTP/1.1, the server's side: one client's connection, as a protocol of asyncio in front of an ASGI application.
 
 llhttp reads, strictly; here is what it leaves open: clocks, sizes, order, what is refused and how a connection ends.
 """
@@ -8,83 +8,21 @@ from __future__ import annotations
 import asyncio
 import select
 from collections import deque
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 from urllib.parse import unquote
 
 import httptools
 
-from ...config.settings import Limits
-from .cycle import EARLY, SMALL, App, RequestCycle
+from .cycle import EARLY, SMALL, RequestCycle
 from .refusals import FIRST, MAX_HEADERS, Refused, check_head, framing_of, local
+from .state import ServerState, Timed
 from .timeout_queue import TimeoutQueue
 
 _MAX_PIPELINED = 64
 """Requests of one client that may wait for the one before them."""
-_LINGER = 5.0
-"""Seconds a client is heard after the answer that ended its connection: closing at once could take that answer from it."""
 _RESET_PROBES = 12
 """How often is looked whether a client that ended its side is gone: after 1 ms, then each time after twice as long."""
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
-_Timeouts: TypeAlias = "TimeoutQueue[Connection]"
-
-
-class ProtocolFactory:
-    """What all connections of one server share; uvicorn calls it for each as if it were the protocol's class.
-
-    ``limits`` may be replaced while it runs. ``draining``: every answer that begins from now on ends its connection.
-    """
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self.draining = False
-        self._connections: set[Any] = set()
-        self._all_closed: asyncio.Event | None = None
-        self._queues: tuple[_Timeouts, _Timeouts, _Timeouts, _Timeouts] | None = None
-        self._fields: tuple[object, bytes] = (None, b"")
-
-    def __call__(
-        self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: asyncio.AbstractEventLoop | None = None
-    ) -> Connection:
-        if not config.loaded:
-            config.load()
-        self._connections = server_state.connections
-        return Connection(self, config, server_state, app_state, _loop or asyncio.get_running_loop())
-
-    def timeout_queues(self, loop: asyncio.AbstractEventLoop) -> tuple[_Timeouts, _Timeouts, _Timeouts, _Timeouts]:
-        """Those that wait for: a head, another request, a client's end, a client that reads."""
-        if self._queues is None:
-            self._queues = (
-                TimeoutQueue(loop, lambda: self.limits.head_seconds, Connection.head_timed_out),
-                TimeoutQueue(loop, lambda: self.limits.keep_alive, Connection.close),
-                TimeoutQueue(loop, lambda: _LINGER, Connection.abort),
-                TimeoutQueue(loop, lambda: self.limits.send_seconds, Connection.abort),
-            )
-        return self._queues
-
-    def header_lines(self, headers: list[tuple[bytes, bytes]]) -> bytes:
-        """uvicorn's own headers (the date, a new list once a second) as lines of a head."""
-        if self._fields[0] is not headers:
-            self._fields = (headers, b"".join(b"%b: %b\r\n" % pair for pair in headers))
-        return self._fields[1]
-
-    async def wait_closed(self) -> None:
-        """Returns when no connection is left."""
-        self._all_closed = asyncio.Event()
-        if self._connections:
-            await self._all_closed.wait()
-
-    def connection_closed(self) -> None:
-        if self._all_closed is not None and not self._connections:
-            self._all_closed.set()
-
-    def close(self) -> None:
-        for queue in self._queues or ():
-            queue.close()
-
-
-def protocol_of(limits: Limits) -> ProtocolFactory:
-    """What ``uvicorn.Config(http=…)`` takes."""
-    return ProtocolFactory(limits)
 
 
 class Connection(asyncio.Protocol):
@@ -98,10 +36,7 @@ class Connection(asyncio.Protocol):
             "early_bytes_sent",
             "_half_closed",
             "_reset_probe",
-            "_factory",
-            "_app",
             "_server",
-            "_state",
             "_scope_template",
             "_parser",
         ),
@@ -132,9 +67,7 @@ class Connection(asyncio.Protocol):
         ),
     )
 
-    def __init__(
-        self, factory: ProtocolFactory, config: Any, server_state: Any, state: dict[str, Any], loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, server: ServerState, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.write_paused = False
         """Whether the client reads slower than we write."""
@@ -143,10 +76,8 @@ class Connection(asyncio.Protocol):
         self._half_closed = False
         """Whether the client said that it sends nothing more, and is to be answered all the same."""
         self._reset_probe: asyncio.TimerHandle | None = None
-        self._factory = factory
-        self._app: App = config.loaded_app
-        self._server, self._state = server_state, state
-        self._scope_template: dict[str, Any] = {"root_path": config.root_path}
+        self._server = server
+        self._scope_template: dict[str, Any] = {"root_path": ""}
         self._parser: Any = None
         self._in_head = False
         self._head_size = self._feed_size = self._chunk_overhead_left = 0
@@ -162,8 +93,8 @@ class Connection(asyncio.Protocol):
         self._refusal: Refused | None = None
         self._ignoring_input = self._paused = False
         self._writers: list[asyncio.Future[None]] = []
-        self._head_timeouts, self._idle_timeouts, self._linger_timeouts, self._send_timeouts = factory.timeout_queues(loop)
-        self._waiting_in: _Timeouts | None = None
+        self._head_timeouts, self._idle_timeouts, self._linger_timeouts, self._send_timeouts = server.timeout_queues(loop)
+        self._waiting_in: TimeoutQueue[Timed] | None = None
         """The queue of what is waited for, if anything is."""
 
     # The transport's side.
@@ -183,8 +114,7 @@ class Connection(asyncio.Protocol):
         }
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._server.connections.discard(self)
-        self._factory.connection_closed()
+        self._server.connection_lost(self)
         self._send_timeouts.stop(self)
         if self._waiting_in is not None:
             self._waiting_in.stop(self)
@@ -258,7 +188,7 @@ class Connection(asyncio.Protocol):
             await writer
 
     def shutdown(self) -> None:
-        """uvicorn's word that the server ends: at once where nothing is under way, else with the answer."""
+        """The server ends: at once where nothing is under way, else with the answer."""
         if self._answering is None:
             self.transport.close()
         else:
@@ -272,7 +202,7 @@ class Connection(asyncio.Protocol):
             Refused(
                 408,
                 (
-                    f"the request's headers did not arrive within {self._factory.limits.head_seconds:g} seconds "
+                    f"the request's headers did not arrive within {self._server.limits.head_seconds:g} seconds "
                     "(gateway.limits.head_seconds)"
                 ),
             )
@@ -360,7 +290,7 @@ class Connection(asyncio.Protocol):
             else self._idle_timeouts
         )
 
-    def _wait_for(self, queue: _Timeouts) -> None:
+    def _wait_for(self, queue: TimeoutQueue[Timed]) -> None:
         if self._waiting_in is not queue:  # else time goes on: neither empty lines nor single bytes extend it
             if self._waiting_in is not None:
                 self._waiting_in.stop(self)
@@ -391,7 +321,7 @@ class Connection(asyncio.Protocol):
             return
         if not in_body and (self._in_head or self._last_read is last):
             self._head_size += len(data)
-            if self._head_size > self._factory.limits.head:
+            if self._head_size > self._server.limits.head:
                 self._refuse(self._too_large())
         elif self._chunked:
             self._chunk_overhead_left -= len(data)
@@ -416,7 +346,7 @@ class Connection(asyncio.Protocol):
 
     def _too_large(self) -> Refused:
         return Refused(
-            431, (f"the request line and headers are larger than {self._factory.limits.head:,} bytes (gateway.limits.head)")
+            431, (f"the request line and headers are larger than {self._server.limits.head:,} bytes (gateway.limits.head)")
         )
 
     # llhttp's side.
@@ -439,9 +369,9 @@ class Connection(asyncio.Protocol):
         if last is not None and not last.keep_alive:
             raise Refused(400, "a request after the connection's last one")
         headers, parser = self._headers, self._parser
-        if self._head_size + self._feed_size > self._factory.limits.head:
+        if self._head_size + self._feed_size > self._server.limits.head:
             size = len(self._url) + sum(len(name) + len(value) + 4 for name, value in headers)
-            if size > self._factory.limits.head:
+            if size > self._server.limits.head:
                 raise self._too_large()
         fields, version, count = dict(headers), parser.get_http_version(), len(headers)
         usual = version == "1.1" and b"host" in fields and len(fields) == count <= MAX_HEADERS
@@ -457,8 +387,6 @@ class Connection(asyncio.Protocol):
         scope["headers"] = headers
         scope["polychat.fields"] = fields
         self._set_target(scope)
-        if self._state:
-            scope["state"] = self._state.copy()
         self._in_head = False
         self._head_size = 0
         expects = b"expect" in fields and version == "1.1" and fields[b"expect"].lower() == b"100-continue"
@@ -476,7 +404,7 @@ class Connection(asyncio.Protocol):
             self._body_framing = framing_of(fields)
         if b"transfer-encoding" in fields:
             self._chunked = True
-            self._chunk_overhead_left = self._factory.limits.head + self._feed_size
+            self._chunk_overhead_left = self._server.limits.head + self._feed_size
 
     def _set_target(self, scope: dict[str, Any]) -> None:
         """The request's target, as ASGI has it."""
@@ -487,9 +415,8 @@ class Connection(asyncio.Protocol):
             raise Refused(400, "the request target contains a fragment")
         raw, _, scope["query_string"] = url.partition(b"?")
         path = raw.decode("ascii")
-        root: str = scope["root_path"]
-        scope["path"] = root + (unquote(path) if "%" in path else path)
-        scope["raw_path"] = root.encode("ascii") + raw if root else raw
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = raw
 
     def on_body(self, data: bytes) -> None:
         cycle = self._last_read
@@ -516,7 +443,7 @@ class Connection(asyncio.Protocol):
         if self._waiting_in is not None:
             self._waiting_in.stop(self)
             self._waiting_in = None
-        cycle.task = task = self.loop.create_task(cycle.run(self._app, self._server.tasks))
+        cycle.task = task = self.loop.create_task(cycle.run(self._server.app, self._server.tasks))
         self._server.tasks.add(task)
 
     def _enqueue(self, cycle: RequestCycle) -> None:
@@ -527,10 +454,10 @@ class Connection(asyncio.Protocol):
         self._pipelined.append(cycle)
 
     def default_headers(self) -> bytes:
-        return self._factory.header_lines(self._server.default_headers)
+        return self._server.default_headers()
 
     def draining(self) -> bool:
-        return self._factory.draining
+        return self._server.draining
 
     def application_failed(self, cycle: RequestCycle, status: int, message: str) -> None:
         """The application will not answer, or not to the end."""

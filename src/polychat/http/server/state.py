@@ -1,0 +1,91 @@
+"""What all connections of one server share: its application, its limits, what is open, and the clocks of all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Any, NamedTuple, Protocol
+
+from ...config.settings import Limits
+from .cycle import App
+from .timeout_queue import TimeoutQueue
+
+LINGER = 5.0
+"""Seconds a client is heard after the response that ended its connection: closing at once could take that response from it."""
+
+
+class Timed(Protocol):
+    """A connection, as its timeouts know it."""
+
+    def head_timed_out(self) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+    def shutdown(self) -> None: ...
+
+
+class TimeoutQueues(NamedTuple):
+    """A connection stands in at most one of the first three queues, and in ``send`` beside it."""
+
+    head: TimeoutQueue[Timed]
+    """Waits for the rest of a request's head, or of a body that nobody reads."""
+    idle: TimeoutQueue[Timed]
+    """Waits for another request."""
+    linger: TimeoutQueue[Timed]
+    """Waits for the client's end, after ours."""
+    send: TimeoutQueue[Timed]
+    """Waits for a client to read what was written."""
+
+
+class ServerState:
+    """The state of one server in one event loop.
+
+    ``limits`` may be replaced while it runs. ``draining``: every response that begins from now on ends its connection.
+    """
+
+    def __init__(self, app: App, limits: Limits, *, wall_clock: Callable[[], float] = time.time) -> None:
+        self.app, self.limits = app, limits
+        self.draining = False
+        self.connections: set[Timed] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.total_requests = 0
+        """Responses that were sent completely."""
+        self._all_closed: asyncio.Event | None = None
+        self._queues: TimeoutQueues | None = None
+        self._wall_clock = wall_clock
+        self._second, self._date = -1, b""
+
+    def timeout_queues(self, loop: asyncio.AbstractEventLoop) -> TimeoutQueues:
+        """The queues that all connections wait in."""
+        if self._queues is None:
+            self._queues = TimeoutQueues(
+                TimeoutQueue(loop, lambda: self.limits.head_seconds, lambda connection: connection.head_timed_out()),
+                TimeoutQueue(loop, lambda: self.limits.keep_alive, lambda connection: connection.close()),
+                TimeoutQueue(loop, lambda: LINGER, lambda connection: connection.abort()),
+                TimeoutQueue(loop, lambda: self.limits.send_seconds, lambda connection: connection.abort()),
+            )
+        return self._queues
+
+    def default_headers(self) -> bytes:
+        """The header lines that every response has: the date (RFC 9110, 6.6.1)."""
+        second = int(self._wall_clock())
+        if second != self._second:
+            self._second, self._date = second, b"date: %b\r\n" % formatdate(second, usegmt=True).encode()
+        return self._date
+
+    def connection_lost(self, connection: Any) -> None:
+        self.connections.discard(connection)
+        if self._all_closed is not None and not self.connections:
+            self._all_closed.set()
+
+    async def wait_closed(self) -> None:
+        """Returns when no connection is left."""
+        self._all_closed = asyncio.Event()
+        if self.connections:
+            await self._all_closed.wait()
+
+    def close(self) -> None:
+        """Stop all clocks."""
+        for queue in self._queues or ():
+            queue.close()
