@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass
+from html import escape
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -22,10 +24,10 @@ from polychat.wire.fields import FIELDS, plain_fields, support_table
 HERE = Path(__file__).parent
 LOSSES = """# What each wire carries
 
-An ask goes from one API's words into another's, and no two APIs say the same things. This table accounts for each field of an
-ask on each wire: **kept** as it is, **mapped** to the wire's own way of saying the same, **emulated** by something that comes
-close, or **dropped**. The notes below say how and why. It is made from the code (`wire/fields.py`) that the tests hold the
-wires to.
+A request goes from one API's words into another's, and no two APIs say the same things. This table accounts for each field of
+a request on each wire: **kept** as it is, **mapped** to the wire's own way of saying the same, **emulated** by something that
+comes close, or **dropped**. The notes below say how and why. It is made from the code (`wire/fields.py`) that the tests hold
+the wires to.
 
 What is dropped is lost by your choice: `on_loss="refuse"`, `"warn"` or `"allow"`. Without it, losing a field marked ● is
 refused, because the answer would have another form; of the others you are warned (`LossWarning`). `reply.losses` tells of all,
@@ -124,11 +126,11 @@ def losses() -> str:
     """The page of the ledger."""
     wires = names()
     tables = {name: support_table(name) for name in wires}
-    lines = [LOSSES, _row(["field", *wires]), _row(["---"] * (len(wires) + 1))]
+    lines = [LOSSES, table_row(["field", *wires]), table_row(["---"] * (len(wires) + 1))]
     notes: dict[str, int] = {}
     for field, row in FIELDS.items():
         name = f"`{field}`{' ●' if row.form else ''}<br>{row.about}"
-        lines.append(_row([name, *(_fate(tables[one][field], notes) for one in wires)]))
+        lines.append(table_row([name, *(_fate(tables[one][field], notes) for one in wires)]))
     lines += ["", "## Notes", "", *(f"{number}. {note}" for note, number in notes.items())]
     return "\n".join(lines) + "\n"
 
@@ -142,12 +144,18 @@ def _fate(support: Support, notes: dict[str, int]) -> str:
 def vendors() -> str:
     """The page of the vendors: where each is, and what each can do."""
     rows = sorted(known().values(), key=lambda row: row.name)
-    lines = [VENDORS, _row(["vendor", "wire", "key", "address"]), _row(["---"] * 4)]
-    lines += [_row([_name(row), row.wire, ", ".join(f"`{key}`" for key in row.key), f"`{row.base_url}`"]) for row in rows]
-    lines += ["", "## What they can", "", _row(["vendor", *CAN, "embeddings", "models list"]), _row(["---"] * (len(CAN) + 3))]
+    lines = [VENDORS, table_row(["vendor", "wire", "key", "address"]), table_row(["---"] * 4)]
+    lines += [table_row([_name(row), row.wire, ", ".join(f"`{key}`" for key in row.key), f"`{row.base_url}`"]) for row in rows]
+    lines += [
+        "",
+        "## What they can",
+        "",
+        table_row(["vendor", *CAN, "embeddings", "models list"]),
+        table_row(["---"] * (len(CAN) + 3)),
+    ]
     for row in rows:
         marks = ["✓" if what in row.can else "" for what in CAN]
-        lines.append(_row([f"`{row.name}`", *marks, "✓" if row.embeddings else "", "✓" if row.models else ""]))
+        lines.append(table_row([f"`{row.name}`", *marks, "✓" if row.embeddings else "", "✓" if row.models else ""]))
     lines += ["", "## What they want otherwise", "", *_quirks(rows)]
     return "\n".join(lines) + "\n"
 
@@ -181,8 +189,8 @@ def configuration() -> str:
 def _keys(path: str, kind: type, without: tuple[str, ...] = ()) -> list[str]:
     keys = [one for one in keys_of(kind) if one.name not in without]
     plain = [one for one in keys if not is_dataclass(one.hint) and _named(one) is None]
-    lines = [_row(["key", "value", "default", "meaning"]), _row(["---"] * 4)]
-    lines += [_row([f"`{one.name}`", _value(one, one.hint), _default(one), one.about]) for one in plain]
+    lines = [table_row(["key", "value", "default", "meaning"]), table_row(["---"] * 4)]
+    lines += [table_row([f"`{one.name}`", _value(one, one.hint), _default(one), one.about]) for one in plain]
     for one in keys:
         if is_dataclass(one.hint):
             lines += ["", f"### `[{path}.{one.name}]`", "", one.about, "", *_keys(f"{path}.{one.name}", one.hint)]
@@ -217,8 +225,16 @@ def _value(one: Key, hint: Any) -> str:
     return one.form or f"{_KINDS[hint]}{bounds(one.least, one.most)}"
 
 
-def _row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+_CODE_WITH_PIPES = re.compile(r"`([^`]*\|[^`]*)`")
+
+
+def table_row(cells: Iterable[str]) -> str:
+    """One row of a table. Markdown has no way to write ``|`` in a cell's code that every renderer reads: HTML has."""
+    return "| " + " | ".join(_CODE_WITH_PIPES.sub(_html, cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _html(code: re.Match[str]) -> str:
+    return f"<code>{escape(code[1], quote=False).replace('|', '&#124;')}</code>"
 
 
 def editors() -> str:

@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import json
 import re
+import runpy
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -92,6 +93,8 @@ What `import polychat` offers, with its signatures and docstrings. [The library]
 [errors](errors.md) lists what it raises.
 
 """
+_ROW = runpy.run_path(str(Path(__file__).parent / "pages.py"))["table_row"]
+
 ADVICE: dict[type[errors.PolychatError], str] = {
     errors.PolychatError: "Catch it last, for whatever you do not treat by itself.",
     errors.BadInput: "Correct the field that `field` names. The same call fails again.",
@@ -283,7 +286,7 @@ def _marked(text: str) -> str:
 
 
 def _row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+    return str(_ROW([" ".join(cell.split()) for cell in cells]))
 
 
 PAGES: dict[str, Callable[[], str]] = {"errors.md": error_page, "api.md": api_page}
