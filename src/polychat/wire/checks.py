@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from base64 import b64encode
 from binascii import a2b_base64
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from io import BytesIO
 from typing import Any
@@ -114,11 +114,6 @@ def optional_flag(value: object, field: str) -> bool | None:
 def optional_count(value: object, field: str) -> int | None:
     """A whole number that is not negative."""
     return None if value is None else count(value, field)
-
-
-def rest(value: Mapping[str, Any], known: Container[str]) -> dict[str, Any] | None:
-    """What ``value`` says beyond the known fields; ``None`` where that is nothing."""
-    return {name: one for name, one in value.items() if name not in known and one is not None} or None
 
 
 def in_path(model: str) -> str:

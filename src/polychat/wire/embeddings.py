@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from ..errors import BadInput, BadReply, redact
 from ..events import Usage
 from .checks import in_path, item, several, text, whole
+from .extras import remaining, with_extra
 from .json_text import decoded, encoded
 
 Shape: TypeAlias = Literal["openai", "gemini", "ollama"]
@@ -78,10 +79,10 @@ def path(shape: Shape, request: Embed) -> str:
 
 def write_request(shape: Shape, request: Embed) -> dict[str, Any]:
     """The body, as a value for JSON."""
-    extra = request.extra if request.shape == shape else {}
+    native = request.shape == shape
     if shape == "gemini":
         size = {} if request.dimensions is None else {"outputDimensionality": request.dimensions}
-        about = {"model": f"models/{request.model}", **size, **extra}
+        about = with_extra({"model": f"models/{request.model}", **size}, request.extra, native=native)
         requests = [{**about, "content": {"parts": [{"text": one}]}} for one in request.texts()]
         return requests[0] if request.single and len(requests) == 1 else {"requests": requests}
     body: dict[str, Any] = {"model": request.model, "input": request.inputs if shape == "openai" else request.texts()}
@@ -91,31 +92,31 @@ def write_request(shape: Shape, request: Embed) -> dict[str, Any]:
         if request.user is not None:
             body["user"] = request.user
         body["encoding_format"] = "base64" if request.base64 else "float"
-    return {**body, **extra}
+    return with_extra(body, request.extra, native=native)
 
 
 def read_request(shape: Shape, body: bytes, model: str | None = None) -> Embed:
     """The texts of a request. ``model`` is what Gemini's path says. Raises ``BadInput`` naming the field."""
     try:
-        rest = dict(item(decoded(body), "the request"))
+        fields = dict(item(decoded(body), "the request"))
     except BadInput:
         raise
     except ValueError as error:
         raise BadInput(f"the request is no JSON that can be read: {error}", field="body") from None
     if shape == "gemini":
-        return _read_gemini(rest, model)
-    given = rest.pop("input", None)
+        return _read_gemini(fields, model)
+    given = fields.pop("input", None)
     listed = [given] if isinstance(given, str) else several(given, "input")
     if shape == "openai" and listed and all(type(entry) is int for entry in listed):
         listed = [listed]  # the tokens of one text
     inputs = [_input(entry, f"input[{place}]", shape) for place, entry in enumerate(listed)]
-    request = Embed(text(rest.pop("model", model), "model"), _some(inputs, "input"), shape=shape)
-    request.dimensions = _whole_or_none(rest.pop("dimensions", None), "dimensions")
+    request = Embed(text(fields.pop("model", model), "model"), _some(inputs, "input"), shape=shape)
+    request.dimensions = _whole_or_none(fields.pop("dimensions", None), "dimensions")
     if shape == "openai":
-        user = rest.pop("user", None)
+        user = fields.pop("user", None)
         request.user = None if user is None else text(user, "user")
-        request.base64 = _is_base64(rest.pop("encoding_format", None))
-    request.extra = {name: value for name, value in rest.items() if value is not None}
+        request.base64 = _is_base64(fields.pop("encoding_format", None))
+    request.extra = remaining(fields) or {}
     return request
 
 
@@ -151,20 +152,20 @@ def _read_gemini(body: dict[str, Any], model: str | None) -> Embed:
     return Embed(name.removeprefix("models/"), inputs, first.dimensions, single=single, shape="gemini", extra=first.extra)
 
 
-def _read_one(rest: dict[str, Any], field: str) -> Embed:
-    content = item(rest.pop("content", None), f"{field}content")
+def _read_one(fields: dict[str, Any], field: str) -> Embed:
+    content = item(fields.pop("content", None), f"{field}content")
     parts = several(content.get("parts"), f"{field}content.parts")
     texts = [
         text(item(part, f"{field}content.parts[{at}]").get("text"), f"{field}content.parts[{at}].text")
         for at, part in enumerate(parts)
     ]
-    size = rest.pop("outputDimensionality", rest.pop("output_dimensionality", None))
-    name = rest.pop("model", None)
+    size = fields.pop("outputDimensionality", fields.pop("output_dimensionality", None))
+    name = fields.pop("model", None)
     return Embed(
         "" if name is None else text(name, f"{field}model"),
         ["".join(texts)],
         _whole_or_none(size, f"{field}outputDimensionality"),
-        extra={name: value for name, value in rest.items() if value is not None},
+        extra=remaining(fields) or {},
     )
 
 

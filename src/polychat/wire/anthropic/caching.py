@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..checks import bad, optional_text, record, rest
+from ..checks import bad, optional_text, record
+from ..extras import rest
 
 
 def cache_of(block: dict[str, Any], known: Iterable[str], where: str) -> tuple[str | None, dict[str, Any] | None]:

@@ -6,7 +6,8 @@ from typing import Any
 
 from ...errors import BadInput
 from ...types import ChatMessage, FilePart, ImagePart, Opaque, Part, ReasoningPart, TextPart, ToolCall, ToolResult
-from ..checks import bad, from_base64, optional_flag, optional_text, record, rest, several, text
+from ..checks import bad, from_base64, optional_flag, optional_text, record, several, text
+from ..extras import rest
 from ..json_text import encoded
 from ..tags import untagged
 from .caching import cache_of

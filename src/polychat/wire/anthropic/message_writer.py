@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping
 from typing import Any
 
 from ...errors import BadInput, redact
@@ -21,23 +20,12 @@ from ...types import (
     ToolCall,
     ToolResult,
 )
+from ..extras import with_extra
 from ..json_text import decoded
 from .constants import VENDOR
 
 Block = dict[str, Any]
 _NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
-
-
-def merged(value: dict[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
-    """``value`` with what the wire's own words add to it, inside its objects too; ``None`` takes a field away."""
-    for name, more in (extra or {}).items():
-        if more is None:
-            value.pop(name, None)
-        elif isinstance(more, dict) and isinstance(value.get(name), dict):
-            value[name] = merged(dict(value[name]), more)
-        else:
-            value[name] = more
-    return value
 
 
 def cached(block: Block, cache: str | None) -> Block:
@@ -58,11 +46,11 @@ def wire_id(call_id: str) -> str:
 
 
 class Blocks:
-    """Writes parts for one backend. ``own``: the ask is in this wire's words; ``vendor`` is whose opaque parts it reads."""
+    """Writes parts for one backend. ``vendor`` is whose opaque parts it reads; ``native``: the request came on this wire."""
 
-    def __init__(self, own: bool, vendor: str) -> None:
-        self._own = own
+    def __init__(self, vendor: str, *, native: bool) -> None:
         self._vendor = vendor
+        self._native = native
 
     def messages(self, turns: list[ChatMessage]) -> tuple[list[Block], list[Block]]:
         """The system's blocks, and the messages: neighbours of one role are one message."""
@@ -86,23 +74,22 @@ class Blocks:
             if not isinstance(part, TextPart):
                 raise BadInput(f"a {turn.role} turn holds text only; put the rest into a user turn", field=where)
             blocks += self._text(part)
-        extra = self._own and turn.extra
+        extra = self._native and turn.extra
         if not blocks:
             return
         if not messages and not extra:
             system += blocks
-        elif self._own:
+        elif self._native:
             self._add("system", blocks, turn, messages)
         else:
             text = "\n\n".join(block["text"] for block in blocks)
             self._add("user", [{"type": "text", "text": f"<system>\n{text}\n</system>"}], turn, messages)
 
     def _add(self, role: str, blocks: list[Block], turn: ChatMessage, messages: list[Block]) -> None:
-        extra = turn.extra if self._own else None
-        if messages and messages[-1]["role"] == role and not extra:
+        if messages and messages[-1]["role"] == role and not (self._native and turn.extra):
             messages[-1]["content"] += blocks
         else:
-            messages.append(merged({"role": role, "content": blocks}, extra))
+            messages.append(self._with({"role": role, "content": blocks}, turn.extra))
 
     def _part(self, part: Part, where: str) -> list[Block]:
         match part:
@@ -124,7 +111,7 @@ class Blocks:
                 return []
 
     def _text(self, part: TextPart) -> list[Block]:
-        if self._own and part.extra and isinstance(whole := part.extra.get("block"), dict):
+        if self._native and part.extra and isinstance(whole := part.extra.get("block"), dict):
             return [whole]
         if not part.text:
             return []  # the API refuses empty texts
@@ -166,7 +153,7 @@ class Blocks:
         return self._with(cached(block, part.cache), part.extra)
 
     def _with(self, block: Block, extra: dict[str, Any] | None) -> Block:
-        return merged(block, extra) if self._own and extra else block
+        return with_extra(block, extra, native=self._native)
 
 
 def _source(part: FilePart, where: str) -> Block:

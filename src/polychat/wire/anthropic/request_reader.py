@@ -7,7 +7,8 @@ from typing import Any
 
 from ...errors import BadInput, redact
 from ...types import ChatMessage, ChatRequest, Effort, Format, HostedTool, TextPart, Thinking, Tool, ToolChoice
-from ..checks import bad, optional_count, optional_flag, optional_text, record, rest, several, text
+from ..checks import bad, optional_count, optional_flag, optional_text, record, several, text
+from ..extras import rest
 from ..json_text import TooDeep, decoded
 from ..limits import LIMITS, Limits
 from ..plain import reader

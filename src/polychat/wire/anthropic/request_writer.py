@@ -6,10 +6,11 @@ from typing import Any
 
 from ...errors import BadInput, redact
 from ...types import ChatRequest, Format, HostedTool, Thinking, Tool
+from ..extras import with_extra
 from ..plain import writer
 from .constants import NAME, VENDOR
 from .generations import Rules, rules_of
-from .message_writer import Blocks, cached, merged, system_blocks
+from .message_writer import Blocks, cached, system_blocks
 
 MAX_TOKENS = 8_192
 """Said where the ask has no limit, because the API demands one: what every model that is still served can give."""
@@ -38,21 +39,21 @@ def count_path(request: ChatRequest) -> str:
 
 def write_request(request: ChatRequest, vendor: str = VENDOR) -> dict[str, Any]:
     """The body. Raises ``BadInput`` where earlier calls have arguments that are no JSON object, or a text file is no text."""
-    own = request.wire == NAME
-    system, messages = Blocks(own, vendor).messages(request.turns)
+    native = request.wire == NAME
+    system, messages = Blocks(vendor, native=native).messages(request.turns)
     if request.format is not None and request.format.kind == "json":
         system = [*system, {"type": "text", "text": JSON_ONLY}]
     body: dict[str, Any] = {"model": request.model, "max_tokens": 0, "messages": messages}
     if system:
         body["system"] = system_blocks(system)
-    _tools(body, request, own)
+    _tools(body, request, native=native)
     _thinking(body, request.reasoning, request.model)
     _format(body, request.format)
     _write_plain(request, body)
     body["max_tokens"] = _max_tokens(request, body.get("thinking"))
     if request.stream:
         body["stream"] = True
-    return merged(body, request.extra) if own else body
+    return with_extra(body, request.extra, native=native)
 
 
 def write_count_request(request: ChatRequest, vendor: str = VENDOR) -> dict[str, Any]:
@@ -60,8 +61,8 @@ def write_count_request(request: ChatRequest, vendor: str = VENDOR) -> dict[str,
     return {name: value for name, value in write_request(request, vendor).items() if name in _COUNTED}
 
 
-def _tools(body: dict[str, Any], request: ChatRequest, own: bool) -> None:
-    tools = [_tool(tool, own) for tool in request.tools if own or not isinstance(tool, HostedTool)] if request.tools else None
+def _tools(body: dict[str, Any], request: ChatRequest, *, native: bool) -> None:
+    tools = [_tool(tool, native=native) for tool in request.tools if native or not isinstance(tool, HostedTool)]
     if not tools:
         return  # the API refuses a choice of tools where there are none
     body["tools"] = tools
@@ -76,17 +77,17 @@ def _tools(body: dict[str, Any], request: ChatRequest, own: bool) -> None:
         body["tool_choice"] = choice
 
 
-def _tool(tool: Tool | HostedTool, own: bool) -> dict[str, Any]:
+def _tool(tool: Tool | HostedTool, *, native: bool) -> dict[str, Any]:
     if isinstance(tool, HostedTool):
         return tool.spec
-    value: dict[str, Any] = {"name": tool.name}
+    written: dict[str, Any] = {"name": tool.name}
     if tool.description is not None:
-        value["description"] = tool.description
-    value["input_schema"] = {"type": "object"} if tool.parameters is None else tool.parameters
+        written["description"] = tool.description
+    written["input_schema"] = {"type": "object"} if tool.parameters is None else tool.parameters
     if tool.strict is not None:
-        value["strict"] = tool.strict
-    cached(value, tool.cache)
-    return merged(value, tool.extra) if own else value
+        written["strict"] = tool.strict
+    cached(written, tool.cache)
+    return with_extra(written, tool.extra, native=native)
 
 
 def _thinking(body: dict[str, Any], wanted: Thinking | None, model: str) -> None:

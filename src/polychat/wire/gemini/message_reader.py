@@ -10,6 +10,7 @@ from typing import Any, cast
 from ...errors import BadInput, redact
 from ...types import AudioPart, ChatMessage, FilePart, ImagePart, Opaque, Part, ReasoningPart, TextPart, ToolCall, ToolResult
 from ..checks import flag, item, several, text
+from ..extras import remaining
 from ..json_text import encoded
 from .constants import SKIP_VALIDATION, VENDOR, Object, carried, fields, opaque_of, repeated, type_of
 
@@ -50,7 +51,7 @@ class _Reading:
         content = fields(value, where)
         content.pop("role", None)
         parts = self.parts(content, where, "system")
-        self.turns.append(ChatMessage("system", parts, extra=content or None))
+        self.turns.append(ChatMessage("system", parts, extra=remaining(content)))
 
     def content(self, value: object, where: str) -> None:
         content = fields(value, where)
@@ -59,15 +60,15 @@ class _Reading:
             raise BadInput(f"{where}.role is {redact(role)!r}; it must be user or model", field=f"{where}.role")
         parts = self.parts(content, where, role)
         if role == "model":
-            self.add(ChatMessage("assistant", parts, extra=content or None))
+            self.add(ChatMessage("assistant", parts, extra=remaining(content)))
             return
         # Results stand right behind their calls on every wire, so what else was said comes after them.
         results: list[Part] = [part for part in parts if isinstance(part, ToolResult)]
         others: list[Part] = [part for part in parts if not isinstance(part, ToolResult)]
         if results:
-            self.add(ChatMessage("tool", results, extra=content or None))
+            self.add(ChatMessage("tool", results, extra=remaining(content)))
         if others or not results:
-            self.turns.append(ChatMessage("user", others, extra=content or None if not results else None))
+            self.turns.append(ChatMessage("user", others, extra=None if results else remaining(content)))
 
     def add(self, turn: ChatMessage) -> None:
         """A turn, or more of the last one: clients keep every piece of a streamed answer as a content of its own."""
@@ -106,7 +107,7 @@ class _Reading:
             case {"text": _} if role == "model":
                 _thought_or_text(said, parts, where)
             case {"text": _}:
-                parts.append(TextPart(text(said.pop("text"), f"{where}.text"), extra=said or None))
+                parts.append(TextPart(text(said.pop("text"), f"{where}.text"), extra=remaining(said)))
             case _ if said and role == "model":  # code that ran there, calls of the backend's own tools
                 parts.append(ReasoningPart(opaque=Opaque(VENDOR, _json(said, where), redacted=True)))
             case _ if said:
@@ -130,7 +131,7 @@ class _Reading:
             call.opaque, thoughts = carried(signature, VENDOR)
             if thoughts:
                 self.carried[id(call)] = thoughts
-        call.extra = _extra(said, "functionCall", function)
+        call.extra = remaining(said, "functionCall", function)
         self.calls += 1
         self.waiting.setdefault(call.name, deque()).append(call.id)
         self.with_result.discard(call.id)
@@ -151,7 +152,7 @@ class _Reading:
         for place, one in enumerate(several(repeated(function.pop("parts", [])), f"{here}.parts")):
             part = media_of(fields(one, f"{here}.parts[{place}]"), f"{here}.parts[{place}]")
             result.parts.append(cast(Any, part))
-        result.extra = _extra(said, "functionResponse", function)
+        result.extra = remaining(said, "functionResponse", function)
         return result
 
     def answered(self, name: str) -> str:
@@ -188,7 +189,7 @@ def _thought_or_text(said: Object, parts: list[Part], where: str) -> None:
     signature = text(said.pop("thoughtSignature", ""), f"{where}.thoughtSignature")
     opaque = opaque_of(signature, VENDOR) if signature else None
     thought = flag(said.pop("thought", False), f"{where}.thought")
-    extra = said or None
+    extra = remaining(said)
     if not thought and (words or opaque is None):
         parts.append(TextPart(words, extra=extra))
         if opaque is not None:
@@ -223,13 +224,6 @@ def _json(value: object, where: str) -> str:
         raise BadInput(f"{where} holds text that is no Unicode", field=where) from None
 
 
-def _extra(said: Object, name: str, inside: Object) -> Object | None:
-    """What is left of a part, and of the object in it."""
-    if inside:
-        said[name] = inside
-    return said or None
-
-
 def media_of(said: Object, where: str) -> ImagePart | AudioPart | FilePart:
     """An image, a sound or a document, by its type. Raises ``BadInput``."""
     if "inlineData" in said:
@@ -238,7 +232,7 @@ def media_of(said: Object, where: str) -> ImagePart | AudioPart | FilePart:
     data = fields(said.pop("fileData", None), here)
     place = text(data.pop("fileUri", None), f"{here}.fileUri")
     kind = text(data.pop("mimeType", ""), f"{here}.mimeType") or None
-    extra = _extra(said, "fileData", data)
+    extra = remaining(said, "fileData", data)
     if "://" not in place:
         return FilePart(id=place, media_type=kind, extra=extra)
     told = type_of(place)
@@ -251,7 +245,7 @@ def _inline(said: Object, where: str) -> ImagePart | AudioPart | FilePart:
     data = fields(said.pop("inlineData"), where)
     kind = text(data.pop("mimeType", None), f"{where}.mimeType")
     content = _bytes(text(data.pop("data", ""), f"{where}.data"), f"{where}.data")
-    extra = _extra(said, "inlineData", data)
+    extra = remaining(said, "inlineData", data)
     if kind.startswith("image/"):
         return ImagePart(data=content, media_type=kind, extra=extra)
     if kind.startswith("audio/"):

@@ -22,6 +22,7 @@ from ...types import (
     ToolCall,
     ToolResult,
 )
+from ..extras import with_extra
 from ..json_text import decoded, encoded
 from .constants import NAME, SKIP_VALIDATION, Object, type_of
 
@@ -31,7 +32,7 @@ _SIGNED_CALLS = re.compile(r"gemini-(?![12]\b)")
 
 def contents_of(request: ChatRequest, vendor: str) -> tuple[Object | None, list[Object]]:
     """The system instruction, and the contents. Raises ``BadInput``."""
-    writing = _Writing(vendor, own=request.wire == NAME, skip=_SIGNED_CALLS.search(request.model) is not None)
+    writing = _Writing(vendor, native=request.wire == NAME, skip=_SIGNED_CALLS.search(request.model) is not None)
     for place, turn in enumerate(request.turns):
         writing.turn(turn, f"turns[{place}]")
     system, contents = writing.system, writing.contents
@@ -45,8 +46,8 @@ def contents_of(request: ChatRequest, vendor: str) -> tuple[Object | None, list[
 @dataclass(slots=True)
 class _Writing:
     vendor: str
-    own: bool
-    """The ask was read on this wire: what is extra is in its words."""
+    native: bool
+    """The request was read on this wire: what is extra is in its words."""
     skip: bool
     system: Object = field(default_factory=dict)
     contents: list[Object] = field(default_factory=list)
@@ -62,12 +63,12 @@ class _Writing:
             part for place, one in enumerate(turn.parts) if (part := self.part(one, f"{where}.parts[{place}]")) is not None
         ]
         if turn.role in ("system", "developer"):
-            said = self.with_extra({"parts": [*self.system.get("parts", []), *parts]}, turn.extra)
-            self.system = {**self.system, **said}
+            self.system["parts"] = [*self.system.get("parts", []), *parts]
+            self.with_extra(self.system, turn.extra)
         elif parts or not turn.parts:
-            self.said(turn, parts)
+            self.add(turn, parts)
 
-    def said(self, turn: ChatMessage, parts: list[Object]) -> None:
+    def add(self, turn: ChatMessage, parts: list[Object]) -> None:
         """Results that several turns tell become one content: the API wants as many there as there were calls."""
         if turn.role == "tool" and self.after_tool:
             self.contents[-1]["parts"] += parts
@@ -92,7 +93,7 @@ class _Writing:
                 return self.with_extra(_media(part), part.extra)
 
     def text(self, part: TextPart) -> Object:
-        if self.own and not part.text and part.extra:
+        if self.native and not part.text and part.extra:
             return part.extra  # a part of a kind that has no common word
         return self.with_extra({"text": part.text}, part.extra)
 
@@ -102,12 +103,12 @@ class _Writing:
             return None
         if signature is not None and part.opaque is not None and part.opaque.redacted and (whole := object_in(signature)):
             return whole  # a part of the model's that only this vendor reads
-        said: Object = {"text": part.text}
+        written: Object = {"text": part.text}
         if part.text:
-            said["thought"] = True
+            written["thought"] = True
         if signature is not None:
-            said["thoughtSignature"] = signature
-        return self.with_extra(said, part.extra)
+            written["thoughtSignature"] = signature
+        return self.with_extra(written, part.extra)
 
     def signature(self, opaque: Opaque | None) -> str | None:
         return opaque.data if opaque is not None and opaque.vendor == self.vendor else None
@@ -117,14 +118,14 @@ class _Writing:
         function: Object = {"id": call.id, "name": call.name}
         if call.arguments.strip():
             function["args"] = _arguments(call, where)
-        said: Object = {"functionCall": function}
+        written: Object = {"functionCall": function}
         signature = self.signature(call.opaque)
         if signature is None and self.skip and self.first_call:
             signature = SKIP_VALIDATION
         self.first_call = False
         if signature is not None:
-            said["thoughtSignature"] = signature
-        return self.with_extra(said, call.extra)
+            written["thoughtSignature"] = signature
+        return self.with_extra(written, call.extra)
 
     def result(self, result: ToolResult, where: str) -> Object:
         name = result.name or self.names.get(result.id)
@@ -140,15 +141,9 @@ class _Writing:
             response["parts"] = media
         return self.with_extra({"functionResponse": response}, result.extra)
 
-    def with_extra(self, said: Object, extra: Object | None) -> Object:
+    def with_extra(self, written: Object, extra: Object | None) -> Object:
         """What only this wire knows stands beside what all know, inside the part's own object too."""
-        if not extra or not self.own:
-            return said
-        laid = {**extra, **said}
-        for name, value in said.items():
-            if isinstance(value, dict) and isinstance(extra.get(name), dict):
-                laid[name] = {**extra[name], **value}
-        return laid
+        return with_extra(written, extra, native=self.native)
 
 
 def _arguments(call: ToolCall, where: str) -> Any:

@@ -7,6 +7,7 @@ from typing import Any, cast
 from ...errors import BadInput, redact
 from ...types import ChatRequest, Effort, Format, HostedTool, Thinking, Tool, ToolChoice
 from ..checks import flag, item, several, text, whole
+from ..extras import remaining
 from ..json_text import TooDeep, decoded
 from ..limits import LIMITS, Limits
 from ..plain import reader
@@ -27,10 +28,10 @@ def read_request(body: bytes, model: str | None = None, stream: bool | None = No
 
 def read_count_request(body: bytes, model: str | None = None, limits: Limits = LIMITS) -> ChatRequest:
     """The ask whose tokens are to be counted: the contents alone, or a whole request. Raises ``BadInput``."""
-    said = fields(_object(body, limits), "body")
-    if "generateContentRequest" in said:
-        return _ask(said["generateContentRequest"], model, "generateContentRequest", stream=False)
-    return _ask(said, model, "", stream=False)
+    value = fields(_object(body, limits), "body")
+    if "generateContentRequest" in value:
+        return _ask(value["generateContentRequest"], model, "generateContentRequest", stream=False)
+    return _ask(value, model, "", stream=False)
 
 
 def _object(body: bytes, limits: Limits) -> object:
@@ -43,20 +44,19 @@ def _object(body: bytes, limits: Limits) -> object:
 
 
 def _ask(value: object, model: str | None, where: str, *, stream: bool) -> ChatRequest:
-    body = item(value, where or "body")
-    where = where and f"{where}."
     request = ChatRequest("", [], wire=NAME, stream=stream, stream_usage=True if stream else None)
-    said = _read_plain(body, request, where)
-    named = said.pop("model", None)
-    request.model = _model(named if model is None else model, f"{where}model")
-    request.turns = turns_of(said.pop("systemInstruction", None), said.pop("contents", None), where)
-    if "tools" in said:
-        request.tools = _tools(said.pop("tools"), f"{where}tools")
-    if "toolConfig" in said:
-        _choose(request, said, f"{where}toolConfig")
-    if "generationConfig" in said:
-        _configure(request, said, f"{where}generationConfig")
-    request.extra = said
+    before = where and f"{where}."
+    body = _read_plain(item(value, where or "body"), request, before)
+    named = body.pop("model", None)
+    request.model = _model(named if model is None else model, f"{before}model")
+    request.turns = turns_of(body.pop("systemInstruction", None), body.pop("contents", None), before)
+    if "tools" in body:
+        request.tools = _tools(body.pop("tools"), f"{before}tools")
+    if "toolConfig" in body:
+        _choose(request, body, f"{before}toolConfig")
+    if "generationConfig" in body:
+        _configure(request, body, f"{before}generationConfig")
+    request.extra = body
     return request
 
 
@@ -67,56 +67,50 @@ def _model(named: object, where: str) -> str:
     return name
 
 
-def _keep(said: Object, name: str, left: Object) -> None:
-    """What is left of an object that was read stays among what only this wire knows."""
-    if left:
-        said[name] = left
-
-
 def _tools(value: object, where: str) -> list[Tool | HostedTool]:
     tools: list[Tool | HostedTool] = []
-    for place, one in enumerate(several(repeated(value), where)):
-        for name, spec in fields(one, f"{where}[{place}]").items():
+    for place, tool in enumerate(several(repeated(value), where)):
+        for name, spec in fields(tool, f"{where}[{place}]").items():
             if name == "functionDeclarations":
                 here = f"{where}[{place}].functionDeclarations"
-                tools += [_tool(said, f"{here}[{number}]") for number, said in enumerate(several(repeated(spec), here))]
+                tools += [_tool(declared, f"{here}[{number}]") for number, declared in enumerate(several(repeated(spec), here))]
             else:
                 tools.append(HostedTool(name, {name: spec}))
     return tools
 
 
 def _tool(value: object, where: str) -> Tool:
-    said = fields(value, where)
-    tool = Tool(text(said.pop("name", None), f"{where}.name"))
-    if "description" in said:
-        tool.description = text(said.pop("description"), f"{where}.description")
-    if "parametersJsonSchema" in said:
-        tool.parameters = dict(item(said.pop("parametersJsonSchema"), f"{where}.parametersJsonSchema"))
-    elif "parameters" in said:
-        tool.parameters = json_schema(dict(item(said.pop("parameters"), f"{where}.parameters")))
-    tool.extra = said or None
+    declared = fields(value, where)
+    tool = Tool(text(declared.pop("name", None), f"{where}.name"))
+    if "description" in declared:
+        tool.description = text(declared.pop("description"), f"{where}.description")
+    if "parametersJsonSchema" in declared:
+        tool.parameters = dict(item(declared.pop("parametersJsonSchema"), f"{where}.parametersJsonSchema"))
+    elif "parameters" in declared:
+        tool.parameters = json_schema(dict(item(declared.pop("parameters"), f"{where}.parameters")))
+    tool.extra = remaining(declared)
     return tool
 
 
-def _choose(request: ChatRequest, said: Object, where: str) -> None:
-    left = fields(said.pop("toolConfig"), where)
-    if "functionCallingConfig" in left:
+def _choose(request: ChatRequest, body: Object, where: str) -> None:
+    config, calling = fields(body.pop("toolConfig"), where), None
+    if "functionCallingConfig" in config:
         where = f"{where}.functionCallingConfig"
-        config = fields(left.pop("functionCallingConfig"), where)
-        request.tool_choice = _choice(config, where)
-        _keep(left, "functionCallingConfig", config)
-    _keep(said, "toolConfig", left)
+        calling = fields(config.pop("functionCallingConfig"), where)
+        request.tool_choice = _choice(calling, where)
+    if (extra := remaining(config, "functionCallingConfig", calling)) is not None:
+        body["toolConfig"] = extra
 
 
 def _choice(config: Object, where: str) -> ToolChoice | None:
     """The choice; what of it has no common word stays in ``config``."""
-    said = text(config.pop("mode", "MODE_UNSPECIFIED"), f"{where}.mode")
-    if said == "MODE_UNSPECIFIED":
+    word = text(config.pop("mode", "MODE_UNSPECIFIED"), f"{where}.mode")
+    if word == "MODE_UNSPECIFIED":
         return None
-    mode = _MODES.get(said.lower())
+    mode = _MODES.get(word.lower())
     if mode is None:
-        raise BadInput(f"{where}.mode is {redact(said)!r}; it must be AUTO, ANY, NONE or VALIDATED", field=f"{where}.mode")
-    if said.lower() == "validated":
+        raise BadInput(f"{where}.mode is {redact(word)!r}; it must be AUTO, ANY, NONE or VALIDATED", field=f"{where}.mode")
+    if word.lower() == "validated":
         config["mode"] = "VALIDATED"
     names = several(config.get("allowedFunctionNames", []), f"{where}.allowedFunctionNames")
     if mode == "required" and len(names) == 1:
@@ -125,15 +119,15 @@ def _choice(config: Object, where: str) -> ToolChoice | None:
     return ToolChoice(cast(Any, mode))
 
 
-def _configure(request: ChatRequest, said: Object, where: str) -> None:
-    config = _read_config(item(said.pop("generationConfig"), where), request, f"{where}.")
+def _configure(request: ChatRequest, body: Object, where: str) -> None:
+    config, thinking = _read_config(item(body.pop("generationConfig"), where), request, f"{where}."), None
     request.logprobs = _logprobs(config, where)
     request.format = _format(config, where)
     if "thinkingConfig" in config:
-        left = fields(config.pop("thinkingConfig"), f"{where}.thinkingConfig")
-        request.reasoning = _thinking(left, f"{where}.thinkingConfig")
-        _keep(config, "thinkingConfig", left)
-    _keep(said, "generationConfig", config)
+        thinking = fields(config.pop("thinkingConfig"), f"{where}.thinkingConfig")
+        request.reasoning = _thinking(thinking, f"{where}.thinkingConfig")
+    if (extra := remaining(config, "thinkingConfig", thinking)) is not None:
+        body["generationConfig"] = extra
 
 
 def _logprobs(config: Object, where: str) -> int | None:
@@ -155,15 +149,15 @@ def _format(config: Object, where: str) -> Format | None:
     return Format("json" if kind == "application/json" else "text") if kind else None
 
 
-def _thinking(said: Object, where: str) -> Thinking | None:
-    """How much to think; what has no common word stays in ``said``."""
+def _thinking(config: Object, where: str) -> Thinking | None:
+    """How much to think; what has no common word stays in ``config``."""
     wanted = Thinking()
-    if "includeThoughts" in said:
-        wanted.summary = "auto" if flag(said.pop("includeThoughts"), f"{where}.includeThoughts") else "none"
-    if "thinkingBudget" in said:
-        wanted.budget = whole(said.pop("thinkingBudget"), f"{where}.thinkingBudget")
-    if "thinkingLevel" in said:
-        level = text(said.pop("thinkingLevel"), f"{where}.thinkingLevel").lower()
+    if "includeThoughts" in config:
+        wanted.summary = "auto" if flag(config.pop("includeThoughts"), f"{where}.includeThoughts") else "none"
+    if "thinkingBudget" in config:
+        wanted.budget = whole(config.pop("thinkingBudget"), f"{where}.thinkingBudget")
+    if "thinkingLevel" in config:
+        level = text(config.pop("thinkingLevel"), f"{where}.thinkingLevel").lower()
         if level in _LEVELS:
             wanted.effort = cast(Effort, level)
         elif level != "thinking_level_unspecified":

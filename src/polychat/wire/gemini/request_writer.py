@@ -7,6 +7,7 @@ from typing import Any
 
 from ...types import ChatRequest, Effort, Format, HostedTool, Thinking, Tool, ToolChoice
 from ..checks import in_path
+from ..extras import with_extra
 from ..plain import writer
 from .constants import NAME, VENDOR, Object
 from .message_writer import contents_of
@@ -42,19 +43,19 @@ def _resource(model: str) -> str:
 
 def write_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
     """The body. Raises ``BadInput`` for arguments of a call that are no JSON object, and results of calls nobody made."""
-    own = request.wire == NAME
+    native = request.wire == NAME
     system, contents = contents_of(request, vendor)
     body: Object = {"contents": contents}
     if system:
         body["systemInstruction"] = system
-    if tools := _tools(request.tools, own=own):
+    if tools := _tools(request.tools, native=native):
         body["tools"] = tools
     if request.tool_choice is not None:
         body["toolConfig"] = {"functionCallingConfig": _choice(request.tool_choice)}
     if config := _config(request):
         body["generationConfig"] = config
     _write_plain(request, body)
-    return over(body, request.extra) if own else body
+    return with_extra(body, request.extra, native=native)
 
 
 def write_count_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
@@ -62,38 +63,27 @@ def write_count_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
     return {"generateContentRequest": {"model": _resource(request.model), **write_request(request, vendor)}}
 
 
-def over(base: Object, extra: Object | None) -> Object:
-    """``base`` with ``extra`` laid over it, object by object."""
-    if not extra:
-        return base
-    laid = dict(base)
-    for name, value in extra.items():
-        below = laid.get(name)
-        laid[name] = over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-    return laid
-
-
-def _tools(tools: list[Tool | HostedTool], *, own: bool) -> list[Object]:
+def _tools(tools: list[Tool | HostedTool], *, native: bool) -> list[Object]:
     """Functions that stand together are declared together."""
     written: list[Object] = []
     for tool in tools:
         if isinstance(tool, HostedTool):
-            if own:
+            if native:
                 written.append(tool.spec)
         elif written and "functionDeclarations" in written[-1]:
-            written[-1]["functionDeclarations"].append(_declared(tool, own=own))
+            written[-1]["functionDeclarations"].append(_declared(tool, native=native))
         else:
-            written.append({"functionDeclarations": [_declared(tool, own=own)]})
+            written.append({"functionDeclarations": [_declared(tool, native=native)]})
     return written
 
 
-def _declared(tool: Tool, *, own: bool) -> Object:
+def _declared(tool: Tool, *, native: bool) -> Object:
     declared: Object = {"name": tool.name}
     if tool.description is not None:
         declared["description"] = tool.description
     if tool.parameters is not None:
         declared["parametersJsonSchema"] = tool.parameters
-    return over(declared, tool.extra) if own else declared
+    return with_extra(declared, tool.extra, native=native)
 
 
 def _choice(choice: ToolChoice) -> Object:
@@ -127,14 +117,14 @@ def budget_of(effort: Effort) -> int:
 
 
 def _thinking(wanted: Thinking, model: str) -> dict[str, Any]:
-    said: Object = {}
+    config: Object = {}
     if wanted.budget is not None:
-        said["thinkingBudget"] = wanted.budget
+        config["thinkingBudget"] = wanted.budget
     elif wanted.effort is not None:
         if _NO_LEVELS.search(model):
-            said["thinkingBudget"] = _BUDGETS[wanted.effort]
+            config["thinkingBudget"] = _BUDGETS[wanted.effort]
         else:
-            said["thinkingLevel"] = _LEVELS[wanted.effort]
+            config["thinkingLevel"] = _LEVELS[wanted.effort]
     if wanted.summary is not None:
-        said["includeThoughts"] = wanted.summary != "none"
-    return said
+        config["includeThoughts"] = wanted.summary != "none"
+    return config

@@ -23,6 +23,7 @@ from ...types import (
     ToolResult,
 )
 from ..checks import flag, item, several, text, whole
+from ..extras import remaining
 from ..json_text import decoded, encoded
 from ..limits import LIMITS, Limits
 from ..plain import reader
@@ -150,7 +151,7 @@ def _tool(value: object, field: str) -> Tool | HostedTool:
         name,
         None if about is None else text(about, f"{field}.function.description"),
         None if schema == NO_PARAMETERS else schema,
-        extra=_left({**said, "function": _left(function)}),
+        extra=remaining(said, "function", function),
     )
 
 
@@ -216,7 +217,7 @@ def _turn(rest: Object, field: str, calls: _Calls) -> ChatMessage:
             known = _said(rest, "tool_call_id", f"{field}.tool_call_id")
             name = _said(rest, "tool_name", f"{field}.tool_name") or _said(rest, "name", f"{field}.name")
             call, name = calls.answered(known, name)
-            return ChatMessage("tool", [ToolResult(call, parts, name or None, extra=_left(rest))])
+            return ChatMessage("tool", [ToolResult(call, parts, name or None, extra=remaining(rest))])
         case "assistant":
             parts = [*_thought(rest, field), *parts]
             called = rest.pop("tool_calls", None)
@@ -225,14 +226,10 @@ def _turn(rest: Object, field: str, calls: _Calls) -> ChatMessage:
                 made = [_call(one, f"{where}[{at}]", calls) for at, one in enumerate(several(called, where))]
                 calls.made(made)
                 parts += made
-            return ChatMessage("assistant", parts, extra=_left(rest))
+            return ChatMessage("assistant", parts, extra=remaining(rest))
         case "system" | "developer" | "user":
-            return ChatMessage(role, parts, extra=_left(rest))
+            return ChatMessage(role, parts, extra=remaining(rest))
     raise BadInput(f"{field}.role is {redact(role, 60)!r}; it must be one of {', '.join(_ROLES)}", field=f"{field}.role")
-
-
-def _left(rest: Object) -> Object | None:
-    return {name: value for name, value in rest.items() if value is not None} or None
 
 
 def _thought(rest: Object, field: str) -> list[ReasoningPart]:
@@ -253,7 +250,7 @@ def _call(value: object, field: str, calls: _Calls) -> ToolCall:
     signature = _said(said, CALL_SIGNATURE, f"{field}.{CALL_SIGNATURE}")
     said.pop("type", None)
     opaque = untagged(signature, VENDOR) if signature else None
-    return ToolCall(calls.named(known), name, arguments, opaque, extra=_left({**said, "function": _left(function)}))
+    return ToolCall(calls.named(known), name, arguments, opaque, extra=remaining(said, "function", function))
 
 
 def _json(value: Any, field: str) -> str:

@@ -21,6 +21,7 @@ from ...types import (
     ToolCall,
     ToolResult,
 )
+from ..extras import with_extra
 from ..json_text import decoded
 from ..plain import writer
 from .constants import CALL_SIGNATURE, GENERATE_ONLY, JOINED, NAME, NO_PARAMETERS, THOUGHT_SIGNATURE, VENDOR
@@ -43,30 +44,25 @@ def write_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
 
     Raises ``BadInput`` for an earlier call whose arguments are no JSON object.
     """
-    own = request.wire == NAME
+    native = request.wire == NAME
     body: Object = {"model": request.model}
     if _generates(request):
         body |= _prompt(request.turns)
     else:
-        body["messages"] = _messages(request.turns, vendor, own=own)
-        if tools := _tools(request, own=own):
+        body["messages"] = _messages(request.turns, vendor, native=native)
+        if tools := _tools(request, native=native):
             body["tools"] = tools
     body["stream"] = request.stream
     if (form := _format(request.format)) is not None:
         body["format"] = form
-    if (think := _think(request.reasoning, own=own)) is not None:
+    if (think := _think(request.reasoning, native=native)) is not None:
         body["think"] = think
     if request.logprobs is not None:
         body["logprobs"] = True
         if request.logprobs:
             body["top_logprobs"] = request.logprobs
     _write_plain(request, body)
-    if not own or not request.extra:
-        return body
-    extra = dict(request.extra)
-    if isinstance(options := extra.pop("options", None), dict) and options:
-        body["options"] = {**body.get("options", {}), **options}
-    return {**body, **extra}
+    return with_extra(body, request.extra, native=native)
 
 
 def _format(form: Format | None) -> Any:
@@ -75,14 +71,14 @@ def _format(form: Format | None) -> Any:
     return "json" if form.kind == "json" else form.schema
 
 
-def _think(thinking: Thinking | None, *, own: bool) -> bool | str | None:
+def _think(thinking: Thinking | None, *, native: bool) -> bool | str | None:
     """``think``. What was read on this wire goes back by its own word; other efforts by one that every server knows."""
     if thinking is None:
         return None
     if thinking.effort is not None:
         if thinking.effort == "none":
             return False
-        return thinking.effort if own else {"minimal": "low", "xhigh": "high"}.get(thinking.effort, thinking.effort)
+        return thinking.effort if native else {"minimal": "low", "xhigh": "high"}.get(thinking.effort, thinking.effort)
     if thinking.budget is None:
         return None
     if thinking.budget <= 0:
@@ -90,35 +86,35 @@ def _think(thinking: Thinking | None, *, own: bool) -> bool | str | None:
     return "low" if thinking.budget <= 2048 else "medium" if thinking.budget <= 8192 else "high"
 
 
-def _tools(request: ChatRequest, *, own: bool) -> list[Object]:
+def _tools(request: ChatRequest, *, native: bool) -> list[Object]:
     if request.tool_choice is not None and request.tool_choice.mode == "none":
         return []
-    return [written for tool in request.tools if (written := _tool(tool, own=own)) is not None]
+    return [written for tool in request.tools if (written := _tool(tool, native=native)) is not None]
 
 
-def _tool(tool: Tool | HostedTool, *, own: bool) -> Object | None:
+def _tool(tool: Tool | HostedTool, *, native: bool) -> Object | None:
     if isinstance(tool, HostedTool):
-        return tool.spec if own else None
+        return tool.spec if native else None
     about = {} if tool.description is None else {"description": tool.description}
     function = {"name": tool.name, **about, "parameters": NO_PARAMETERS if tool.parameters is None else tool.parameters}
-    return _with(own, tool.extra, {"type": "function", "function": function})
+    return with_extra({"type": "function", "function": function}, tool.extra, native=native)
 
 
 def _prompt(turns: list[ChatMessage]) -> Object:
     """A system's and a user's turn as ``/api/generate`` has them: such an ask was read there and has no others."""
-    said: Object = {"prompt": JOINED.join(_text(turn.parts) for turn in turns if turn.role != "system")}
+    body: Object = {"prompt": JOINED.join(_text(turn.parts) for turn in turns if turn.role != "system")}
     if system := JOINED.join(_text(turn.parts) for turn in turns if turn.role == "system"):
-        said["system"] = system
+        body["system"] = system
     if images := [image for turn in turns for image in _images(turn.parts)]:
-        said["images"] = images
-    return said
+        body["images"] = images
+    return body
 
 
-def _messages(turns: list[ChatMessage], vendor: str, *, own: bool) -> list[Object]:
+def _messages(turns: list[ChatMessage], vendor: str, *, native: bool) -> list[Object]:
     messages: list[Object] = []
     for place, turn in enumerate(turns):
         if turn.role == "tool":
-            messages += [_result(part, own=own) for part in turn.parts if isinstance(part, ToolResult)]
+            messages += [_result(part, native=native) for part in turn.parts if isinstance(part, ToolResult)]
             continue
         message: Object = {"role": "system" if turn.role == "developer" else turn.role, "content": _text(turn.parts)}
         if images := _images(turn.parts):
@@ -127,9 +123,9 @@ def _messages(turns: list[ChatMessage], vendor: str, *, own: bool) -> list[Objec
             _think_back(turn.parts, vendor, message)
             if calls := [part for part in turn.parts if isinstance(part, ToolCall)]:
                 where = f"turns[{place}]"
-                message["tool_calls"] = [_call(call, number, vendor, where, own=own) for number, call in enumerate(calls)]
-        if len(message) > 2 or message["content"] or (own and not turn.parts):
-            messages.append(_with(own, turn.extra, message))
+                message["tool_calls"] = [_call(call, number, vendor, where, native=native) for number, call in enumerate(calls)]
+        if len(message) > 2 or message["content"] or (native and not turn.parts):
+            messages.append(with_extra(message, turn.extra, native=native))
     return messages
 
 
@@ -149,12 +145,12 @@ def _think_back(parts: list[Part], vendor: str, message: Object) -> None:
         message[THOUGHT_SIGNATURE] = opaque.data  # a signature holds for its own thought alone, not for several joined
 
 
-def _call(call: ToolCall, number: int, vendor: str, where: str, *, own: bool) -> Object:
+def _call(call: ToolCall, number: int, vendor: str, where: str, *, native: bool) -> Object:
     function = {"index": number, "name": call.name, "arguments": arguments_of(call, f"{where}.tool_calls[{number}]")}
-    said: Object = {"id": call.id, "type": "function", "function": function}
+    written: Object = {"id": call.id, "type": "function", "function": function}
     if call.opaque is not None and call.opaque.vendor == vendor:
-        said[CALL_SIGNATURE] = call.opaque.data
-    return _with(own, call.extra, said)
+        written[CALL_SIGNATURE] = call.opaque.data
+    return with_extra(written, call.extra, native=native)
 
 
 def arguments_of(call: ToolCall, where: str) -> Object:
@@ -173,20 +169,11 @@ def arguments_of(call: ToolCall, where: str) -> Object:
     return value
 
 
-def _result(result: ToolResult, *, own: bool) -> Object:
+def _result(result: ToolResult, *, native: bool) -> Object:
     message: Object = {"role": "tool", "content": _text(list(result.parts))}
     if images := _images(result.parts):
         message["images"] = images
     if result.name is not None:
         message["tool_name"] = result.name
-    return _with(own, result.extra, {**message, "tool_call_id": result.id})
-
-
-def _with(own: bool, extra: Object | None, said: Object) -> Object:
-    """With what was read beside the common words; of tools and calls, that of their ``function`` too."""
-    if not own or not extra:
-        return said
-    inner = extra.get("function")
-    if isinstance(inner, dict) and "function" in said:
-        extra = {**extra, "function": {**said["function"], **inner}}
-    return {**said, **extra}
+    message["tool_call_id"] = result.id
+    return with_extra(message, result.extra, native=native)

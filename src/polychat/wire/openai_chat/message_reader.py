@@ -20,6 +20,7 @@ from ...types import (
     ToolResult,
 )
 from ..checks import from_base64, from_data_url, item, several, text
+from ..extras import remaining
 from ..tags import untagged
 from .constants import AUDIO_TYPES, VENDOR
 from .thoughts import PLAIN, part_of
@@ -62,7 +63,7 @@ def _turn(message: object, field: str, called: dict[str, str]) -> ChatMessage:
                 f"{field}.role is {_shown(role)}; it must be system, developer, user, assistant or tool", field=f"{field}.role"
             )
     name = rest.pop("name", None)
-    return ChatMessage(role, parts, None if name is None else text(name, f"{field}.name"), left(rest))
+    return ChatMessage(role, parts, None if name is None else text(name, f"{field}.name"), remaining(rest))
 
 
 def _result(content: object, rest: Said, field: str, called: dict[str, str]) -> ToolResult:
@@ -77,7 +78,7 @@ def _result(content: object, rest: Said, field: str, called: dict[str, str]) -> 
     if call is None and name is not None:  # a function's result: of the call that was the last by that name
         call = next((one for one, known in reversed(called.items()) if known == name), None)
     call = text(call, f"{field}.tool_call_id")
-    return ToolResult(call, parts, name or called.get(call), cache=cache_of(rest), extra=left(rest))
+    return ToolResult(call, parts, name or called.get(call), cache=cache_of(rest), extra=remaining(rest))
 
 
 def _assistant(content: object, rest: Said, field: str) -> list[Part]:
@@ -113,7 +114,7 @@ def _custom(said: Said, field: str) -> ToolCall:
     call = text(said.pop("id", None), f"{field}.id")
     for more in ("type", "index"):
         said.pop(more, None)
-    return ToolCall(call, name, free, extra=left(said, "custom", custom), kind="custom")
+    return ToolCall(call, name, free, extra=remaining(said, "custom", custom), kind="custom")
 
 
 def _call(value: object, field: str, inside: str = "function") -> ToolCall:
@@ -136,7 +137,7 @@ def _call(value: object, field: str, inside: str = "function") -> ToolCall:
         "" if arguments is None else text(arguments, f"{field}.{inside}.arguments"),
         opaque,
         cache_of(said),
-        left(said, "function", function),
+        remaining(said, "function", function),
     )
 
 
@@ -153,7 +154,7 @@ def _part(value: object, field: str) -> Part:
     said = dict(item(value, field))
     match said.pop("type", None):
         case "text" | "input_text" | "output_text":
-            return TextPart(text(said.pop("text", None), f"{field}.text"), cache_of(said), left(said))
+            return TextPart(text(said.pop("text", None), f"{field}.text"), cache_of(said), remaining(said))
         case "image_url":
             return _image(said, field)
         case "input_audio":
@@ -182,7 +183,7 @@ def _image(said: Said, field: str) -> ImagePart:
     image = {"url": inner} if isinstance(inner, str) else dict(item(inner, where))
     url, detail = text(image.pop("url", None), f"{where}.url"), image.pop("detail", None)
     detail = None if detail is None else text(detail, f"{where}.detail")
-    part = ImagePart(url, detail=detail, cache=cache_of(said), extra=left(said, "image_url", image))
+    part = ImagePart(url, detail=detail, cache=cache_of(said), extra=remaining(said, "image_url", image))
     if url.startswith("data:"):
         part.url = None
         part.media_type, part.data = from_data_url(url, f"{where}.url")
@@ -194,7 +195,7 @@ def _audio(said: Said, field: str) -> AudioPart:
     audio = dict(item(said.pop("input_audio", None), where))
     form = text(audio.pop("format", None), f"{where}.format")
     data = from_base64(audio.pop("data", None), f"{where}.data")
-    return AudioPart(data, AUDIO_TYPES.get(form, f"audio/{form}"), left(said, "input_audio", audio))
+    return AudioPart(data, AUDIO_TYPES.get(form, f"audio/{form}"), remaining(said, "input_audio", audio))
 
 
 def _file(said: Said, field: str) -> FilePart:
@@ -202,7 +203,7 @@ def _file(said: Said, field: str) -> FilePart:
     file = dict(item(said.pop("file", None), where))
     name, known, data = (file.pop(key, None) for key in ("filename", "file_id", "file_data"))
     part = FilePart(name=None if name is None else text(name, f"{where}.filename"), cache=cache_of(said))
-    part.extra = left(said, "file", file)
+    part.extra = remaining(said, "file", file)
     if known is not None:
         part.id = text(known, f"{where}.file_id")
         return part
@@ -224,15 +225,6 @@ def cache_of(said: Said) -> str | None:
             del said["cache_control"]
             return str(more.get("ttl", "5m"))
     return None
-
-
-def left(said: Said, inside: str = "", more: Said | None = None) -> Said | None:
-    """What is left of an object, and of the object inside it by that name: what this wire alone knows."""
-    if not said and not more:  # as nearly always
-        return None
-    rest = {name: value for name, value in said.items() if value is not None}
-    kept = {name: value for name, value in (more or {}).items() if value is not None}
-    return {**rest, inside: kept} if kept else rest or None
 
 
 def _shown(value: object) -> str:

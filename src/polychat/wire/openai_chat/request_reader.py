@@ -7,11 +7,12 @@ from typing import Any, get_args
 from ...errors import BadInput, redact
 from ...types import ChatRequest, Effort, Format, HostedTool, Thinking, Tool, ToolChoice
 from ..checks import flag, item, several, text, whole
+from ..extras import remaining, rest
 from ..json_text import TooDeep, decoded
 from ..limits import LIMITS, Limits
 from ..plain import reader
 from .constants import NAME
-from .message_reader import cache_of, left, read_messages
+from .message_reader import cache_of, read_messages
 
 Said = dict[str, Any]
 
@@ -104,7 +105,7 @@ def _tool(value: object, field: str) -> Tool | HostedTool:
         None if schema is None else dict(item(schema, f"{where}.parameters")),
         None if strict is None else flag(strict, f"{where}.strict"),
         cache_of(said),
-        left(said, "function", function),
+        remaining(said, "function", function),
     )
 
 
@@ -119,7 +120,7 @@ def _custom(said: Said, field: str) -> Tool:
     return Tool(
         text(name, f"{where}.name"),
         None if about is None else text(about, f"{where}.description"),
-        extra=left(said, "custom", custom),
+        extra=remaining(said, "custom", custom),
         kind="custom",
         format=None if form is None else dict(item(form, f"{where}.format")),
     )
@@ -146,10 +147,10 @@ def _format(said: Said, request: ChatRequest) -> None:
         return
     value = said.pop("response_format")
     request.format = read_format(value, "response_format")
-    inner = value.get("json_schema")
-    inner = inner if isinstance(inner, dict) else {}
-    if set(value) - {"type", "json_schema"} or set(inner) - {"name", "description", "schema", "strict"}:
-        said["response_format"] = value  # with what this wire alone knows of it
+    schema = value.get("json_schema")
+    known = rest(schema, ("name", "description", "schema", "strict")) if isinstance(schema, dict) else None
+    if (extra := remaining(rest(value, ("type", "json_schema")) or {}, "json_schema", known)) is not None:
+        said["response_format"] = extra
 
 
 def read_format(value: object, field: str) -> Format:

@@ -11,6 +11,7 @@ from typing import Any
 from ...events import Event, Reasoning
 from ...types import Opaque, ReasoningPart
 from ..checks import item
+from ..extras import remaining
 from ..json_text import decoded, encoded
 from ..limits import Limits
 from ..sites.deltas import TooMany
@@ -75,7 +76,7 @@ def part_of(value: object, field: str) -> ReasoningPart:
         said.pop(name, None)
     if kind == "reasoning.text" or opaque is not None:
         said.pop("type", None)
-    return ReasoningPart(words if isinstance(words, str) else "", opaque, said or None)
+    return ReasoningPart(words if isinstance(words, str) else "", opaque, remaining(said))
 
 
 class Thoughts:

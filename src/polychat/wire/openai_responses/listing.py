@@ -12,7 +12,7 @@ _PREFIXES = {"message": "msg", "reasoning": "rs", "function_call": "fc", "functi
 def input_items(turns: list[ChatMessage], reply: str) -> list[Object]:
     """The turns as items with an ``id`` and a ``status``, the oldest first. An id that an item has not is made up of ``reply``,
     the reply's id, so that it is the same each time. Thoughts that OpenAI did not encrypt are no items."""
-    return [_listed(item, reply, place) for place, item in enumerate(Items(VENDOR, own=True).of(turns))]
+    return [_listed(item, reply, place) for place, item in enumerate(Items(VENDOR, native=True).of(turns))]
 
 
 def _listed(item: Object, reply: str, place: int) -> Object:

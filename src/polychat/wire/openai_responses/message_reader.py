@@ -22,7 +22,8 @@ from ...types import (
     ToolResult,
 )
 from ..adapting import flat
-from ..checks import bad, from_base64, from_data_url, optional_text, record, rest, several, text
+from ..checks import bad, from_base64, from_data_url, optional_text, record, several, text
+from ..extras import rest
 from .actions import ACTIONS, RESULTS, arguments_of, call_id_of, is_action, words_of
 from .constants import Object
 from .sealed import call_of, item_id, unsealed, whole_item

@@ -20,6 +20,7 @@ from ...types import (
 )
 from ..adapting import apart as apart_of
 from ..checks import data_url
+from ..extras import with_extra
 from ..tags import tagged
 from .actions import ACTIONS, CUSTOM, RESULTS, result_of
 from .actions import item_of as action_of
@@ -30,25 +31,25 @@ AUDIO = {"audio/mpeg": "mp3", "audio/mp3": "mp3", "audio/x-wav": "wav", "audio/w
 _ENDINGS = {"application/pdf": "pdf", "text/plain": "txt", "text/markdown": "md", "application/json": "json"}
 
 
-def apart(turns: list[ChatMessage], *, own: bool) -> tuple[str | None, list[ChatMessage]]:
+def apart(turns: list[ChatMessage], *, native: bool) -> tuple[str | None, list[ChatMessage]]:
     """The instructions, and the turns that are left: a system turn of one text before all others is what they are.
 
-    Unless, where the ask is of this wire (``own``), it says more than can be said of instructions.
+    Unless, where the request is of this wire (``native``), it says more than can be said of instructions.
     """
     match turns:
         case [ChatMessage(role="system", parts=[TextPart(text=str(text), extra=more)], extra=extra), _, *_] if not (
-            own and (more or extra)
+            native and (more or extra)
         ):
             return text, turns[1:]
     return None, turns
 
 
 class Items:
-    """Writes turns as items. ``own`` says that they were read from this wire: then what only it knows goes back too."""
+    """Writes turns as items. ``native``: they were read on this wire, so what only it knows goes back too."""
 
-    def __init__(self, vendor: str, *, own: bool) -> None:
+    def __init__(self, vendor: str, *, native: bool) -> None:
         self._vendor = vendor
-        self._own = own
+        self._native = native
         self._kinds: dict[str, str] = {}
         """Of the calls so far, by their ids, those that are no functions: their results are of kinds of their own."""
 
@@ -69,17 +70,17 @@ class Items:
 
     def _assistant(self, turn: ChatMessage) -> Iterator[Object]:
         """Neighbouring texts are one message; reasoning and calls are items between them."""
-        said: list[Part] = []
+        spoken: list[Part] = []
         for part in turn.parts:
             if isinstance(part, ReasoningPart | ToolCall):
-                if said:
-                    yield self._message(turn, said)
-                    said = []
+                if spoken:
+                    yield self._message(turn, spoken)
+                    spoken = []
                 yield from self._thought(part) if isinstance(part, ReasoningPart) else self._call(part)
             else:
-                said.append(part)
-        if said or not turn.parts:
-            yield self._message(turn, said)
+                spoken.append(part)
+        if spoken or not turn.parts:
+            yield self._message(turn, spoken)
 
     def _thought(self, part: ReasoningPart) -> Iterator[Object]:
         opaque = part.opaque if part.opaque is not None and part.opaque.vendor == self._vendor else None
@@ -103,16 +104,16 @@ class Items:
             self._kinds[call.id] = call.kind
             yield self._with(call.extra, action_of(call))
             return
-        name = apart_of((call.extra or {}).get("namespace") if self._own else None, call.name)
-        said: Object = {"type": "function_call", "call_id": call.id, "name": name, "arguments": call.arguments or "{}"}
+        name = apart_of((call.extra or {}).get("namespace") if self._native else None, call.name)
+        item: Object = {"type": "function_call", "call_id": call.id, "name": name, "arguments": call.arguments or "{}"}
         if call.kind == "custom":
             self._kinds[call.id] = call.kind
-            said = {"type": CUSTOM, "call_id": call.id, "name": name, "input": call.arguments}
-        yield self._with(call.extra, said)
+            item = {"type": CUSTOM, "call_id": call.id, "name": name, "input": call.arguments}
+        yield self._with(call.extra, item)
 
     def _result(self, result: ToolResult) -> Object:
         kind = self._kinds.get(result.id)
-        if self._own and result.extra and result.extra.get("type") in RESULTS:
+        if self._native and result.extra and result.extra.get("type") in RESULTS:
             return dict(result.extra)
         if kind in ACTIONS:
             return result_of(result, kind)
@@ -125,7 +126,7 @@ class Items:
         match parts:
             case []:
                 return ""
-            case [TextPart(text=str(text), extra=extra)] if text and not (self._own and extra):
+            case [TextPart(text=str(text), extra=extra)] if text and not (self._native and extra):
                 return text
         return [self._part(part, role) for part in parts]
 
@@ -152,12 +153,12 @@ class Items:
         if file.data is not None:
             name = file.name or f"document.{_ENDINGS.get(file.media_type or '', 'txt')}"
             return {"type": "input_file", "filename": name, "file_data": data_url(file.media_type, file.data)}
-        named = {"filename": file.name} if self._own and file.name is not None else {}
+        named = {"filename": file.name} if self._native and file.name is not None else {}
         held = {"file_url": file.url} if file.url is not None else {"file_id": file.id}
         return {"type": "input_file", **held, **named}
 
-    def _with(self, extra: Object | None, said: Object) -> Object:
-        return {**said, **extra} if self._own and extra else said
+    def _with(self, extra: Object | None, written: Object) -> Object:
+        return with_extra(written, extra, native=self._native)
 
 
 def _signature(opaque: Opaque) -> str:

@@ -58,11 +58,11 @@ def writer(request: ChatRequest, id: str, created: int, model: str | None = None
 
 def _response(request: ChatRequest, name: str, created: int, model: str) -> Object:
     """A response that has just begun: what every answer says of the ask it answers."""
-    own = request.wire == NAME
-    extra = {key: request.extra[key] for key in _REPEATED if own and key in request.extra}
+    native = request.wire == NAME
+    extra = {key: request.extra[key] for key in _REPEATED if native and key in request.extra}
     if isinstance(held := extra.get("conversation"), str):
         extra["conversation"] = {"id": held}
-    asked = {**_DEFAULTS, "instructions": apart(request.turns, own=own)[0], **settings(request, own=own), **extra}
+    asked = {**_DEFAULTS, "instructions": apart(request.turns, native=native)[0], **settings(request, native=native), **extra}
     asked["tools"] = [{**_TOOL, **tool} if tool["type"] == "function" else tool for tool in asked["tools"]]
     head = {"id": name, "object": "response", "created_at": created, "status": "in_progress"}
     return {**head, "error": None, "incomplete_details": None, "model": model, **asked, "output": [], "usage": None}

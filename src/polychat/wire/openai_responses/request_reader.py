@@ -6,7 +6,8 @@ from typing import get_args
 
 from ...errors import BadInput, redact
 from ...types import ChatMessage, ChatRequest, Effort, Format, TextPart, Thinking, ToolChoice
-from ..checks import bad, optional_count, optional_flag, optional_text, record, rest, several, strings, text
+from ..checks import bad, optional_count, optional_flag, optional_text, record, several, strings, text
+from ..extras import rest
 from ..json_text import TooDeep, decoded
 from ..limits import LIMITS, Limits
 from ..plain import reader

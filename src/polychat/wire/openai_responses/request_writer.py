@@ -6,6 +6,7 @@ import re
 
 from ...types import ChatRequest, Effort, Format, Thinking, Tool, ToolChoice
 from ..adapting import apart as apart_of
+from ..extras import with_extra
 from ..plain import writer
 from .constants import ENCRYPTED, LOGPROBS, NAME, VENDOR, Object
 from .message_writer import Items, apart
@@ -23,35 +24,35 @@ def path(request: ChatRequest) -> str:
 
 def write_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
     """The body, as a value for JSON. Opaque parts of other vendors, and what ``SUPPORT`` drops, are left out."""
-    own = request.wire == NAME
-    instructions, turns = apart(request.turns, own=own)
+    native = request.wire == NAME
+    instructions, turns = apart(request.turns, native=native)
     body: Object = {"model": request.model}
     if instructions is not None:
         body["instructions"] = instructions
-    body["input"] = Items(vendor, own=own).of(turns)
-    body |= settings(request, own=own)
+    body["input"] = Items(vendor, native=native).of(turns)
+    body |= settings(request, native=native)
     if include := _include(request):
         body["include"] = include
     if request.stream:
         body["stream"] = True
-    return merged(body, request.extra) if own else body
+    return with_extra(body, request.extra, native=native, longer=("include", "tools"))
 
 
-def settings(request: ChatRequest, *, own: bool) -> Object:
+def settings(request: ChatRequest, *, native: bool) -> Object:
     """All of an ask that is not its conversation: the fields that a response repeats, by the same names."""
-    said: Object = {}
-    if tools := write_tools(request.tools, own=own):
-        said["tools"] = tools
+    fields: Object = {}
+    if tools := write_tools(request.tools, native=native):
+        fields["tools"] = tools
     if request.tool_choice is not None:
-        said["tool_choice"] = _choice(request, request.tool_choice)
+        fields["tool_choice"] = _choice(request, request.tool_choice)
     if request.format is not None:
-        said["text"] = {"format": _format(request.format)}
+        fields["text"] = {"format": _format(request.format)}
     if request.reasoning is not None and (reasoning := _reasoning(request.reasoning)):
-        said["reasoning"] = reasoning
-    _write_plain(request, said)
+        fields["reasoning"] = reasoning
+    _write_plain(request, fields)
     if request.logprobs is not None:
-        said["top_logprobs"] = request.logprobs
-    return said
+        fields["top_logprobs"] = request.logprobs
+    return fields
 
 
 def _include(request: ChatRequest) -> list[str]:
@@ -74,13 +75,13 @@ def _choice(request: ChatRequest, choice: ToolChoice) -> str | Object:
 def _format(form: Format) -> Object:
     if form.kind != "schema":
         return {"type": "json_object" if form.kind == "json" else "text"}
-    said = {"name": form.name or "answer", "description": form.description, "schema": form.schema, "strict": form.strict}
-    return {"type": "json_schema", **{name: value for name, value in said.items() if value is not None}}
+    schema = {"name": form.name or "answer", "description": form.description, "schema": form.schema, "strict": form.strict}
+    return {"type": "json_schema", **{name: value for name, value in schema.items() if value is not None}}
 
 
 def _reasoning(thinking: Thinking) -> Object:
-    said = {"effort": effort_of(thinking), "summary": None if thinking.summary == "none" else thinking.summary}
-    return {name: value for name, value in said.items() if value is not None}
+    reasoning = {"effort": effort_of(thinking), "summary": None if thinking.summary == "none" else thinking.summary}
+    return {name: value for name, value in reasoning.items() if value is not None}
 
 
 def effort_of(thinking: Thinking) -> Effort | None:
@@ -92,17 +93,3 @@ def effort_of(thinking: Thinking) -> Effort | None:
         if thinking.budget <= most:
             return effort
     return "high"
-
-
-def merged(body: Object, extra: Object) -> Object:
-    """``body`` with what ``extra`` says beyond it: objects are joined, lists made longer, all else is as ``extra`` has it."""
-    whole = dict(body)
-    for name, value in extra.items():
-        match whole.get(name), value:
-            case dict(known), dict():
-                whole[name] = merged(known, value)
-            case list(known), list():
-                whole[name] = [*known, *(item for item in value if item not in known)]
-            case _:
-                whole[name] = value
-    return whole

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ...types import HostedTool, Tool
 from ..adapting import apart, flat
-from ..checks import bad, optional_flag, optional_text, record, rest, several, text
+from ..checks import bad, optional_flag, optional_text, record, several, text
+from ..extras import rest, with_extra
 from .constants import Object
 
 NO_ARGUMENTS = {"type": "object", "properties": {}}
@@ -81,39 +82,39 @@ def searches(tool: Tool | HostedTool | None) -> bool:
     return isinstance(tool, Tool) and tool.name == _SEARCH and (tool.extra or {}).get("type") == _SEARCH
 
 
-def write_tools(tools: list[Tool | HostedTool], *, own: bool) -> list[Object]:
+def write_tools(tools: list[Tool | HostedTool], *, native: bool) -> list[Object]:
     """Tools as a request has them, neighbours of one group in their group."""
     written: list[Object] = []
     for tool in tools:
         if isinstance(tool, HostedTool):
-            written += [tool.spec] if own else []
+            written += [tool.spec] if native else []
             continue
         if tool.namespace is None:
-            written.append(_written(tool, own=own))
+            written.append(_written(tool, native=native))
             continue
         last = written[-1] if written else {}
         if last.get("type") != "namespace" or last["name"] != tool.namespace:
             about = (tool.extra or {}).get(ABOUT)
             last = {"type": "namespace", "name": tool.namespace, "description": about or tool.namespace, "tools": []}
             written.append(last)
-        last["tools"].append(_written(tool, own=own))
+        last["tools"].append(_written(tool, native=native))
     return written
 
 
-def _written(tool: Tool, *, own: bool) -> Object:
-    if searches(tool) and own:
+def _written(tool: Tool, *, native: bool) -> Object:
+    if searches(tool) and native:
         return dict(tool.extra or {})
-    said: Object = {"type": tool.kind, "name": apart(tool.namespace, tool.name)}
+    written: Object = {"type": tool.kind, "name": apart(tool.namespace, tool.name)}
     if tool.description is not None:
-        said["description"] = tool.description
+        written["description"] = tool.description
     if tool.kind == "custom":
         if tool.format is not None:
-            said["format"] = tool.format
+            written["format"] = tool.format
     else:
-        said["parameters"] = dict(NO_ARGUMENTS) if tool.parameters is None else tool.parameters
+        written["parameters"] = dict(NO_ARGUMENTS) if tool.parameters is None else tool.parameters
         # Left out it is true here, and arguments that may be left out become ones that must be there.
-        strict = tool.strict if own else bool(tool.strict)
+        strict = tool.strict if native else bool(tool.strict)
         if strict is not None:
-            said["strict"] = strict
+            written["strict"] = strict
     extra = {name: value for name, value in (tool.extra or {}).items() if name != ABOUT}
-    return {**said, **extra} if own else said
+    return with_extra(written, extra, native=native)
