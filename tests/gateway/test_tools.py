@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 
 from polychat.wire.faults import Fault
@@ -166,7 +167,10 @@ class TestLangChain:
 
     @asynccontextmanager
     async def chat(self, here: Running, **more: Any) -> AsyncGenerator[Any, None]:
-        asked = {"model": "house/small", "api_key": KEY, "base_url": f"{here.url}/v1", "max_retries": 0}
+        # It keeps its HTTP clients by address and timeout for good, closed ones too, and a later gateway may get the same port:
+        # a timeout that cannot be a key gives it one of its own.
+        timeout = openai.Timeout(30)
+        asked = {"model": "house/small", "api_key": KEY, "base_url": f"{here.url}/v1", "max_retries": 0, "timeout": timeout}
         made = self.made.ChatOpenAI(**{**asked, **more})
         yield made
         await made.root_async_client.close()
