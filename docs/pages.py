@@ -253,6 +253,7 @@ from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal, TypeAlias, TypedDict
 
+from ..http.timeouts import Timeouts
 from ..types import Effort, Format, HostedTool, Thinking, Tool, ToolChoice
 
 OneTool: TypeAlias = Tool | HostedTool | Mapping[str, Any] | Callable[..., object]

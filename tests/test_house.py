@@ -190,7 +190,7 @@ PUBLIC = {
         *("FilePart", "ReasoningPart", "RefusalPart", "Opaque", "ToolCall", "ToolResult", "Tool", "HostedTool", "ToolChoice"),
         *("Format", "Thinking", "Conversation"),
     },
-    transport: {"StreamResponse", "StreamSession", "cookies_for", "get_cookies"},
+    transport: {"StreamResponse", "StreamSession", "Timeouts", "cookies_for", "get_cookies"},
     errors: {
         *("PolychatError", "BadInput", "MessageTooLong", "UnknownTarget", "NotReady", "MissingPackage", "MissingCookies"),
         *("MissingWeights", "BackendError", "ConnectionFailed", "CertificateRefused", "WrongAddress", "ProxyFailed"),

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from polychat import errors
-from polychat.transport import StreamSession
+from polychat.transport import StreamSession, Timeouts
 
 from ..support import tls
 from ..support.proxies import Proxying, http_proxy, listening, socks_proxy
@@ -218,7 +218,7 @@ async def test_a_proxy_that_says_nothing(kind: str) -> None:
 
     async with (
         listening(mute) as other,
-        StreamSession(proxy=f"{kind}://127.0.0.1:{other.port}", connect_timeout=0.05) as session,
+        StreamSession(proxy=f"{kind}://127.0.0.1:{other.port}", timeout=Timeouts(connect=0.05)) as session,
     ):
         with pytest.raises(errors.TimedOut) as caught:
             await session.get("https://127.0.0.1:1/")

@@ -16,6 +16,7 @@ from polychat import errors
 from polychat.events import Event, Text
 from polychat.gateway.sites import Sites, echo, services
 from polychat.providers import Aichat, ChatgptDuo, ChatGptt, GPTalk, Opchatgpts
+from polychat.transport import Timeouts
 from polychat.wire.answering import SiteRequest
 
 from ..support.proxies import http_proxy, socks_proxy
@@ -127,6 +128,20 @@ async def test_a_silent_server_meets_the_clock(serve: Any, provider: type[Any]) 
         with pytest.raises(errors.TimedOut) as caught:
             await provider.create_async(None, HELLO, base_url=server.url, cookies=COOKIES, timeout=0.2)
     assert (caught.value.clock, caught.value.seconds, caught.value.provider) == ("total", 0.2, provider.__name__)
+
+
+@pytest.mark.parametrize("provider", FIVE)
+async def test_a_silent_server_meets_the_limit_of_a_step(serve: Any, provider: type[Any]) -> None:
+    """``timeout=Timeouts(…)`` bounds each step of a chat site too."""
+
+    async def silent(seen: Seen, say: Say) -> None:
+        await say.gone()
+
+    server: Server = await serve(silent)
+    async with asyncio.timeout(20):
+        with pytest.raises(errors.TimedOut) as caught:
+            await provider.create_async(None, HELLO, base_url=server.url, cookies=COOKIES, timeout=Timeouts(first=0.2))
+    assert (caught.value.clock, caught.value.seconds, caught.value.provider) == ("first", 0.2, provider.__name__)
 
 
 @pytest.mark.parametrize("provider", FIVE)

@@ -53,12 +53,11 @@ class Relay:
         headers: Mapping[str, str],
         *,
         timeouts: Timeouts,
-        total: float | None,
         provider: str,
     ) -> Awaitable[PooledResponse]:
         """The answer as soon as its head is there; to be closed. ``headers`` go along with the backend's own.
 
-        ``total`` is in seconds. Raises as ``Pool.request``.
+        Raises as ``Pool.request``.
         """
         return self._pool().request(
             "POST",
@@ -66,7 +65,6 @@ class Relay:
             headers={**self._headers, **headers} if headers else self._headers,
             body=body,
             timeouts=timeouts,
-            timeout=total,
             proxy=self._proxy,
             provider=provider,
         )

@@ -15,16 +15,16 @@ from weakref import WeakKeyDictionary
 from ..config import Config
 from ..config.addresses import address_fault
 from ..errors import BadInput, _warn
+from ..http.timeouts import STEPS, Timeouts, with_total
 
 if TYPE_CHECKING:
     from ..http.exchange import Exchange
-    from ..http.timeouts import Timeouts
     from ..transport import StreamSession
 
 TIMEOUT = 300.0
 """Seconds a whole call may take, unless the provider or the caller says otherwise."""
 
-_COMMON = ("proxy", "timeout", "timeouts", "base_url", "cookies", "headers", "config")
+_COMMON = ("proxy", "timeout", "base_url", "cookies", "headers", "config")
 _options: WeakKeyDictionary[Any, tuple[str, ...]] = WeakKeyDictionary()
 _warned: set[tuple[str, str]] = set()
 _warned_lock = threading.Lock()
@@ -49,7 +49,7 @@ class Call:
     headers: Mapping[str, str] = field(repr=False)
     """The caller's own, which go over the provider's."""
     timeouts: Timeouts | None = None
-    """Seconds that single steps may take; ``None``: what the transport has for them."""
+    """The limits of its steps, whose total is ``timeout``; ``None``: what the transport has for them."""
     own: dict[str, Any] = field(default_factory=dict, repr=False)
     """The provider's options by name: the keyword-only parameters of its ``reply``."""
     config: Config | None = field(default=None, repr=False)
@@ -68,7 +68,7 @@ class Call:
         return StreamSession(
             headers=_overlaid(headers, self.headers),
             cookies=cookies if cookies is not None else self.cookies,
-            timeout=self.timeout,
+            timeout=self.timeout if self.timeouts is None else with_total(self.timeouts, self.timeout),
             proxy=self.proxy,
             deadline=self.deadline,
             provider=self.provider,
@@ -83,28 +83,25 @@ class Call:
 
         It goes by the call's proxy, else by the one that ``proxy_for`` names.
         """
-        exchange, timeouts = _http()
-        return exchange(
+        return _exchange()(
             method,
             url,
             _overlaid(headers, self.headers),
             body,
             proxy=self.proxy,
             proxy_for=proxy_for,
-            timeouts=self.timeouts or timeouts,
-            timeout=self.timeout,
+            timeouts=with_total(self.timeouts or STEPS, self.timeout),
             deadline=self.deadline,
             provider=self.provider,
         )
 
 
 @cache
-def _http() -> tuple[type[Exchange], Timeouts]:
-    """What makes a request, and how long its steps may take: no import of a provider loads an HTTP client."""
+def _exchange() -> type[Exchange]:
+    """Loaded by the first request: no import of a provider loads an HTTP client."""
     from ..http.exchange import Exchange
-    from ..http.timeouts import TIMEOUTS
 
-    return Exchange, TIMEOUTS
+    return Exchange
 
 
 def _overlaid(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str]:
@@ -132,7 +129,7 @@ def call_to(
     """``call_of`` for whoever has this name, is at this address, and takes these options and so many seconds by default."""
     own_options = _own_options(provider, takes, options)
     option = options.get
-    timeout = _timeout(option("timeout", timeout))
+    timeout, timeouts = _timeouts(option("timeout", timeout))
     proxy, cookies, headers, config = proxy or option("proxy"), option("cookies"), option("headers"), option("config")
     return Call(
         provider,
@@ -143,7 +140,7 @@ def call_to(
         None if timeout is None else asyncio.get_running_loop().time() + timeout,
         None if cookies is None else _pairs(cookies, "cookies"),
         (None if headers is None else _pairs(headers, "headers")) or {},
-        option("timeouts"),
+        timeouts,
         own_options,
         None if config is None else _config(config),
     )
@@ -209,12 +206,12 @@ def _config(value: object) -> Config | None:
     raise BadInput(f"config is {type(value).__name__}; it must be a polychat.config.Config", field="config")
 
 
-def _timeout(value: object) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise BadInput(f"timeout is {value!r}; it must be a number of seconds above 0, or None for no limit", field="timeout")
-    return float(value)
+def _timeouts(value: object) -> tuple[float | None, Timeouts | None]:
+    """The seconds of the whole call, and the limits of its steps where the caller gives them."""
+    if value is None or (type(value) in (int, float) and value > 0):  # type: ignore[operator]  # it is a number
+        return value, None  # type: ignore[return-value]
+    timeouts = Timeouts.of(value, STEPS)
+    return timeouts.total, timeouts if timeouts is value else None
 
 
 def _proxy(value: object) -> str | None:

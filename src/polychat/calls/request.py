@@ -51,7 +51,7 @@ STRUCTURED = (
 ASKING = (
     Keyword("on_loss", 'Literal["refuse", "warn", "report", "allow"]', "what to do if the backend does not support a field"),
     Keyword("proxy", "str", "the URL of a proxy"),
-    Keyword("timeout", "float", "timeout in seconds for the whole request; None means no limit"),
+    Keyword("timeout", "float | Timeouts", "seconds for the whole request, or Timeouts; None means no limit"),
     Keyword("base_url", "str", "the address of another instance of the same service"),
     Keyword("api_key", "str", "of an API vendor"),
     Keyword("cookies", "Mapping[str, str]", "cookies of a chat site, by name"),

@@ -68,7 +68,8 @@ def stream(
     What the backend cannot take is lost by ``on_loss``: ``refuse``, ``warn``, ``report`` (see ``losses``) or ``allow``. Without
     it a loss that changes the answer's form is refused, and any other is warned of.
 
-    About the asking: ``proxy``, ``timeout`` (seconds), ``base_url``, ``api_key`` (vendors), ``cookies``, ``headers``.
+    About the asking: ``proxy``, ``timeout`` (seconds, or ``Timeouts``), ``base_url``, ``api_key`` (vendors), ``cookies``,
+    ``headers``.
     ``options`` maps names to what the provider takes besides: by keyword that works too, but a type checker refuses a keyword
     that is not one of these.
 

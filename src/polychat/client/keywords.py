@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal, TypeAlias, TypedDict
 
+from ..http.timeouts import Timeouts
 from ..types import Effort, Format, HostedTool, Thinking, Tool, ToolChoice
 
 OneTool: TypeAlias = Tool | HostedTool | Mapping[str, Any] | Callable[..., object]
@@ -24,8 +25,8 @@ class Asking(TypedDict, total=False):
     proxy: str | None
     """The URL of a proxy."""
 
-    timeout: float | None
-    """Timeout in seconds for the whole request; None means no limit."""
+    timeout: float | Timeouts | None
+    """Seconds for the whole request, or Timeouts; None means no limit."""
 
     base_url: str | None
     """The address of another instance of the same service."""

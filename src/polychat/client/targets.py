@@ -145,14 +145,13 @@ class Targets:
                 f"{private[0]} applies to one provider only, but {plan.route or 'the chain'} has several", field=private[0]
             )
         rules = plan.rules
-        limits = {
-            "timeout": rules.timeout or None,
-            "timeouts": Timeouts(rules.connect_timeout, rules.first_timeout, rules.idle_timeout),
-        }
+        timeouts = Timeouts(rules.connect_timeout, rules.first_timeout, rules.idle_timeout, rules.timeout or None)
+        if "timeout" in options:
+            timeouts = Timeouts.of(options["timeout"], timeouts)
 
         async def begun(target: Target) -> Begun:
             answered = CallInfo(call_info.on_loss)
-            batches = target.backend.answers(replace(request, model=target.model), answered, **{**limits, **options})
+            batches = target.backend.answers(replace(request, model=target.model), answered, **{**options, "timeout": timeouts})
             try:
                 return target, answered, batches, await _first(batches)
             except BaseException:

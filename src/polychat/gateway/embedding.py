@@ -22,11 +22,11 @@ async def embedded(context: RequestContext, shape: Shape, model: str | None = No
     plan = await planned(context, asked.model)
     record.route = plan.route
     rules, attempts, name = plan.rules, Attempts(), asked.model
-    timeouts = Timeouts(rules.connect_timeout, rules.first_timeout, rules.idle_timeout)
+    timeouts = Timeouts(rules.connect_timeout, rules.first_timeout, rules.idle_timeout, rules.timeout or None)
 
     async def ask(target: Target) -> Embeddings:
         asked.model = target.model
-        return await target.backend.embed(asked, timeouts=timeouts, timeout=rules.timeout or None)
+        return await target.backend.embed(asked, timeout=timeouts)
 
     try:
         given = await runtime.router.run(plan, ask, attempts, repeated=context.repeated)

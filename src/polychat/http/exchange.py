@@ -7,17 +7,17 @@ from types import TracebackType
 
 from .pool.pool import PooledResponse, pool
 from .proxy import environment_proxy
-from .timeouts import TIMEOUTS, Timeouts
+from .timeouts import STEPS, Timeouts
 
 
 class Exchange:
-    """``async with`` it for the response. ``timeouts`` and ``timeout`` are in seconds, ``deadline`` on the loop's clock.
+    """``async with`` it for the response. ``deadline`` is a moment on the loop's clock.
 
     Without a ``proxy``, ``proxy_for`` names the one for the URL: the environment's, as other clients of APIs have it
     (``HTTPS_PROXY``, ``NO_PROXY`` and their like), unless the caller knows it already.
     """
 
-    __slots__ = ("_asked", "_proxy", "_response", "_timeouts", "_times")
+    __slots__ = ("_deadline", "_provider", "_proxy", "_request", "_response", "_timeouts")
 
     def __init__(
         self,
@@ -28,21 +28,19 @@ class Exchange:
         *,
         proxy: str | None = None,
         proxy_for: Callable[[str], str | None] = environment_proxy,
-        timeouts: Timeouts = TIMEOUTS,
-        timeout: float | None = None,
+        timeouts: Timeouts = STEPS,
         deadline: float | None = None,
         provider: str | None = None,
     ) -> None:
-        self._asked = (method, url, headers, body)
+        self._request = (method, url, headers, body)
         self._proxy = proxy or proxy_for(url)
         self._timeouts = timeouts
-        self._times = (timeout, deadline, provider)
+        self._deadline, self._provider = deadline, provider
         self._response: PooledResponse | None = None
 
     async def __aenter__(self) -> PooledResponse:
-        method, url, headers, body = self._asked
-        self._asked = (method, url, headers, None)  # the body may be large, and the answer may take its time
-        timeout, deadline, provider = self._times
+        method, url, headers, body = self._request
+        self._request = (method, url, headers, None)  # the body may be large, and the answer may take its time
         self._response = await pool().request(
             method,
             url,
@@ -50,9 +48,8 @@ class Exchange:
             body=body,
             proxy=self._proxy,
             timeouts=self._timeouts,
-            timeout=timeout,
-            deadline=deadline,
-            provider=provider,
+            deadline=self._deadline,
+            provider=self._provider,
         )
         return self._response
 

@@ -1,4 +1,4 @@
-"""The clocks of an exchange with an API, all four on one alarm."""
+"""How long a request may take: ``Timeouts``, as callers give them, and the timer of one exchange with an API."""
 
 from __future__ import annotations
 
@@ -6,23 +6,47 @@ import asyncio
 from collections.abc import Callable
 from functools import lru_cache
 from math import inf
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from ..errors import Clock, TimedOut
+from ..errors import BadInput, Clock, TimedOut
 
 
 class Timeouts(NamedTuple):
-    """Seconds that single steps of an exchange may take; ``None`` sets no limit."""
+    """Seconds that a request and its steps may take, ``None`` for no limit; ``TimedOut.clock`` names the one that ran out."""
 
     connect: float | None = 30.0
-    """For a connection: waiting for one's turn, name, proxy and TLS included."""
+    """Until there is a connection: waiting for a free one, name resolution, proxy and TLS included."""
     first: float | None = 600.0
-    """Until a reply begins: one that is not streamed comes when the model has thought and written it all."""
+    """From the request's last byte until the reply begins. A reply that is not streamed begins when all of it is written."""
     idle: float | None = 300.0
-    """Without a byte amid a reply."""
+    """Between two reads of the reply, and until the server takes more of a large request."""
+    total: float | None = 600.0
+    """For the whole request, its redirects and the reading of its reply included."""
+
+    @classmethod
+    def of(cls, timeout: object, steps: Timeouts) -> Timeouts:
+        """What a ``timeout=`` means: itself, or the seconds of the total, beside which the other limits are those of ``steps``.
+
+        Raises ``BadInput`` for a value that is not a number above 0.
+        """
+        timeouts = timeout if isinstance(timeout, cls) else steps._replace(total=cast(float, timeout))
+        for seconds in timeouts:
+            if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0):
+                raise BadInput(_UNUSABLE.format(timeout), field="timeout")
+        return timeouts
 
 
-TIMEOUTS = Timeouts()
+_UNUSABLE = (
+    "timeout is {!r}; it must be a number of seconds above 0, None for no limit, or polychat.transport.Timeouts of these"
+)
+STEPS = Timeouts(total=None)
+"""The limits of each step, and none of the whole."""
+
+
+@lru_cache(maxsize=64)
+def with_total(steps: Timeouts, total: float | None) -> Timeouts:
+    """``steps`` with this limit of the whole."""
+    return steps._replace(total=total)
 
 
 class ExchangeTimeouts(NamedTuple):
@@ -47,9 +71,9 @@ UNLIMITED = ExchangeTimeouts(inf, inf, inf, inf, inf)
 
 @lru_cache(maxsize=64)
 def exchange_timeouts(timeouts: Timeouts) -> ExchangeTimeouts:
-    """As they are where nothing limits all of it."""
-    connect, first, idle = (inf if seconds is None else seconds for seconds in timeouts)
-    return ExchangeTimeouts(connect, first, idle, inf, inf)
+    """The same limits for a request whose end is not known as a moment yet."""
+    connect, first, idle, total = (inf if seconds is None else seconds for seconds in timeouts)
+    return ExchangeTimeouts(connect, first, idle, total, inf)
 
 
 class ExchangeTimer:

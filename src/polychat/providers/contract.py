@@ -147,7 +147,8 @@ class Provider:
     ) -> AsyncResult:
         """The answer as pieces of text.
 
-        Keywords: ``proxy``, ``timeout`` (seconds, total), ``base_url``, ``cookies``, ``headers``, and the provider's own.
+        Keywords: ``proxy``, ``timeout`` (seconds in total, or ``Timeouts``), ``base_url``, ``cookies``, ``headers``,
+        and the provider's own.
         Raises ``PolychatError``; after a cut, ``Truncated`` follows what came and holds it in ``text``.
         """
         so_far: list[str] = []

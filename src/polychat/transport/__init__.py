@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..http.session.response import StreamResponse as StreamResponse
     from ..http.session.session import StreamSession as StreamSession
+    from ..http.timeouts import Timeouts as Timeouts
     from ..user.cookies import cookies_for as cookies_for
     from ..user.cookies import get_cookies as get_cookies
 
 _HOMES = {
     "StreamResponse": "..http.session.response",
     "StreamSession": "..http.session.session",
+    "Timeouts": "..http.timeouts",
     "cookies_for": "..user.cookies",
     "get_cookies": "..user.cookies",
 }
-__all__ = ["StreamResponse", "StreamSession", "cookies_for", "get_cookies"]
+__all__ = ["StreamResponse", "StreamSession", "Timeouts", "cookies_for", "get_cookies"]
 
 
 def __getattr__(name: str) -> Any:

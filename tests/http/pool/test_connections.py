@@ -302,7 +302,7 @@ async def test_waiting_has_the_connect_clock_and_can_be_cancelled(serve: Serve, 
     with pytest.raises(errors.TimedOut, match="connect"):
         await mine.request("GET", server.url, headers={}, timeouts=Timeouts(connect=0.02))
     with pytest.raises(errors.TimedOut, match="total"):
-        await mine.request("GET", server.url, headers={}, timeout=0.02)
+        await mine.request("GET", server.url, headers={}, timeouts=Timeouts(total=0.02))
     first = asyncio.create_task(mine.request("GET", server.url, headers={}))
     second = asyncio.create_task(mine.request("GET", server.url, headers={}))
     await asyncio.sleep(0)
@@ -341,7 +341,7 @@ async def test_each_clock_has_its_error(serve: Serve, clock: str, head: bool) ->
         await say.gone()
 
     server = await serve(handler)
-    option: dict[str, Any] = {"timeout": 0.05} if clock == "total" else {"timeouts": Timeouts(**{clock: 0.05})}
+    option: dict[str, Any] = {"timeouts": Timeouts(**{clock: 0.05})}
     with pytest.raises(errors.TimedOut) as caught:
         await (await ask(server.url, **option, provider="Mine")).read()
     assert (caught.value.clock, caught.value.seconds, caught.value.provider) == (clock, 0.05, "Mine")
@@ -406,11 +406,11 @@ async def test_no_alarm_is_left_behind(serve: Serve) -> None:
     """A kept connection has one, which is gone when it is closed."""
     server = await serve(echo)
     loop: Any = asyncio.get_running_loop()
-    await said(server.url, timeout=1000)
-    await said(server.url, timeout=1000)
+    await said(server.url, timeouts=Timeouts(total=1000))
+    await said(server.url, timeouts=Timeouts(total=1000))
     assert len([handle for handle in loop._scheduled if not handle.cancelled() and handle.when() > loop.time() + 100]) == 1
     with pytest.raises(errors.BadReply):
-        await (await ask(server.url, timeout=1000)).read(limit=1)
+        await (await ask(server.url, timeouts=Timeouts(total=1000))).read(limit=1)
     await pool().close()
     soon = loop.time() + 100
     assert not [handle for handle in loop._scheduled if not handle.cancelled() and handle.when() > soon]
@@ -436,7 +436,7 @@ async def test_the_total_clock_ends_a_reply_that_never_ends(serve: Serve, slow: 
     server, other = await serve(handler), await serve(echo)
     async with asyncio.timeout(10):
         with pytest.raises(errors.TimedOut, match="total"):
-            async for _ in (await ask(server.url, timeout=0.1)).iter_content():
+            async for _ in (await ask(server.url, timeouts=Timeouts(total=0.1))).iter_content():
                 for _turn in range(5 * slow):
                     await said(other.url)
 

@@ -13,7 +13,7 @@ from yarl import URL
 
 from polychat import errors
 from polychat.http.statuses import retry_after, status_error, wall_of
-from polychat.transport import StreamSession
+from polychat.transport import StreamSession, Timeouts
 
 from ...support import tls
 from ...support.scripted_server import Handler, Say, Seen, Server
@@ -151,7 +151,10 @@ async def test_a_wall_page_is_seen_and_still_there_to_read(serve: Serve, ends: b
         await (say.last() if ends else say.gone())
 
     server = await serve(handler)
-    async with StreamSession(idle_timeout=10 if ends else 0.05) as session, session.get(server.url) as response:
+    async with (
+        StreamSession(timeout=Timeouts(first=10 if ends else 0.05, idle=10 if ends else 0.05)) as session,
+        session.get(server.url) as response,
+    ):
         with pytest.raises(errors.ChallengeRequired):
             response.raise_for_status()
         if ends:

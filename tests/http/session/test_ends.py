@@ -14,7 +14,7 @@ import pytest
 
 from polychat import errors
 from polychat.events import Finish, Text
-from polychat.transport import StreamSession
+from polychat.transport import StreamSession, Timeouts
 
 from ...support import tls
 from ...support.proxies import listening
@@ -38,10 +38,10 @@ async def silent(seen: Seen, say: Say) -> None:
 async def test_the_head_has_the_idle_clock(serve: Serve) -> None:
     """A server that takes the request and says nothing."""
     server = await serve(silent)
-    async with StreamSession(idle_timeout=0.05, timeout=20) as session:
+    async with StreamSession(timeout=Timeouts(first=0.05, idle=0.05, total=20)) as session:
         with pytest.raises(errors.TimedOut) as caught:
             await session.get(server.url)
-    assert (caught.value.clock, caught.value.seconds) == ("idle", 0.05)
+    assert (caught.value.clock, caught.value.seconds) == ("first", 0.05)
 
 
 async def test_the_body_has_the_idle_clock(serve: Serve) -> None:
@@ -53,7 +53,7 @@ async def test_the_body_has_the_idle_clock(serve: Serve) -> None:
         await say.gone()
 
     server = await serve(handler)
-    async with StreamSession(idle_timeout=0.05) as session:
+    async with StreamSession(timeout=Timeouts(first=0.05, idle=0.05)) as session:
         response = await session.get(server.url)
         lines = response.iter_lines()
         assert await anext(lines) == b"a"
@@ -124,7 +124,7 @@ async def test_a_connection_has_the_connect_clock() -> None:
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
-    async with listening(mute, "https") as server, StreamSession(connect_timeout=0.05) as session:
+    async with listening(mute, "https") as server, StreamSession(timeout=Timeouts(connect=0.05)) as session:
         with pytest.raises(errors.TimedOut) as caught:
             await session.get(server.url)
     assert (caught.value.clock, caught.value.seconds) == ("connect", 0.05)
@@ -166,7 +166,7 @@ async def test_no_clock_runs_while_the_caller_is_elsewhere(serve: Serve) -> None
 
     go = asyncio.Event()
     server = await serve(handler)
-    async with StreamSession(idle_timeout=0.05) as session, session.get(server.url) as response:
+    async with StreamSession(timeout=Timeouts(first=0.05, idle=0.05)) as session, session.get(server.url) as response:
         pieces = response.iter_content()
         assert await anext(pieces) == b"one"
         for _ in range(3):
@@ -276,7 +276,7 @@ async def test_a_server_that_does_not_read_holds_nobody_up(serve: Serve, answers
 
     other = await serve(hello)
     async with listening(deaf) as server, asyncio.timeout(10):
-        async with StreamSession(idle_timeout=10 if answers else 0.1) as session:
+        async with StreamSession(timeout=Timeouts(first=10 if answers else 0.1, idle=10 if answers else 0.1)) as session:
             asking = asyncio.create_task(_awaited(session.post(server.url, data=b"x" * 30_000_000)))
             for _ in range(20):
                 await session.get(other.url)  # once these are answered, as much as can be is sent
@@ -284,7 +284,7 @@ async def test_a_server_that_does_not_read_holds_nobody_up(serve: Serve, answers
             if answers:
                 (await asking).close()
             else:
-                with pytest.raises(errors.TimedOut, match="idle"):
+                with pytest.raises(errors.TimedOut, match="first"):
                     await asking
             await session.get(other.url)  # once this is answered, what was closed is closed
         assert not any(_is_open_to(server.port, thing) for thing in gc.get_objects())

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polychat import errors
-from polychat.transport import StreamSession
+from polychat.transport import StreamSession, Timeouts
 
 from ...support.hostile_servers import CHUNKED, CLOSE, FOREVER, HOLD, OK, RESET, WAYS, Way, bomb, by_lines, by_read, saying
 
@@ -45,7 +45,7 @@ from ...support.hostile_servers import CHUNKED, CLOSE, FOREVER, HOLD, OK, RESET,
 )
 async def test_instead_of_a_head(pieces: list[bytes], end: str, kind: type[errors.BackendError]) -> None:
     """No reply began: the request itself raises, and shows nothing that may be secret."""
-    async with saying(*pieces, end=end) as server, StreamSession(idle_timeout=0.1, timeout=20) as session:
+    async with saying(*pieces, end=end) as server, StreamSession(timeout=Timeouts(first=0.1, idle=0.1, total=20)) as session:
         with pytest.raises(kind) as caught:
             await session.get(server.url, params={"token": "SECRET"})
     assert type(caught.value) is kind
@@ -76,7 +76,7 @@ async def test_instead_of_a_head(pieces: list[bytes], end: str, kind: type[error
 )
 async def test_instead_of_a_body(pieces: list[bytes], end: str, kind: type[errors.BackendError], read: Way) -> None:
     """The reply breaks off: every way to read it says so, and how."""
-    async with saying(*pieces, end=end) as server, StreamSession(idle_timeout=0.1, timeout=20) as session:
+    async with saying(*pieces, end=end) as server, StreamSession(timeout=Timeouts(first=0.1, idle=0.1, total=20)) as session:
         response = await session.get(server.url)
         server.heard.set()
         with pytest.raises(kind) as caught:
@@ -107,10 +107,10 @@ async def test_answers_before_the_answer_do_not_reset_the_clock() -> None:
     """A server may say 100 Continue as often as it likes: there is one clock for the head."""
     async with (
         saying(b"HTTP/1.1 100 Continue\r\n\r\n" * 3000, times=FOREVER) as server,
-        StreamSession(idle_timeout=0.1) as session,
+        StreamSession(timeout=Timeouts(first=0.1, idle=0.1)) as session,
     ):
         server.heard.set()
-        with pytest.raises(errors.TimedOut, match="idle"):
+        with pytest.raises(errors.TimedOut, match="first"):
             await session.get(server.url)
 
 
@@ -176,7 +176,10 @@ def test_no_foreign_error_comes_out_of_any_answer(at: int, skip: int, new: bytes
     """A valid answer with a few bytes changed is read, or raises one of ours."""
 
     async def ask() -> errors.PolychatError | None:
-        async with saying(VALID[:at] + new + VALID[at + skip :]) as server, StreamSession(idle_timeout=5) as session:
+        async with (
+            saying(VALID[:at] + new + VALID[at + skip :]) as server,
+            StreamSession(timeout=Timeouts(first=5, idle=5)) as session,
+        ):
             try:
                 async with session.get(server.url) as response:
                     await read(response)

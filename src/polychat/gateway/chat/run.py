@@ -153,7 +153,7 @@ class Chat:
         delivery.call_info = call_info = CallInfo(on_loss(self.context, rules), hosted_tools(self.context, rules))
         if not whole:
             call_info.placeholders = self.inbound.placeholders
-        batches = target.backend.answers(request, call_info, timeout=rules.timeout or None, timeouts=self.timeouts)
+        batches = target.backend.answers(request, call_info, timeout=self.timeouts)
         reply = await open_events(batches, call_info, whole=not self.inbound.stream)
         delivery.answered_at = monotonic()
         delivery.limits, delivery.asked_url = call_info.limits, call_info.url
@@ -170,9 +170,7 @@ class Chat:
         if inbound.placeholders is not None:
             body = inbound.placeholders.restored(body)
         path = dialect.path(target.model, stream=stream)
-        response = await relay.ask(
-            path, body, self._forwarded(), timeouts=self.timeouts, total=self.plan.rules.timeout or None, provider=target.label
-        )
+        response = await relay.ask(path, body, self._forwarded(), timeouts=self.timeouts, provider=target.label)
         del body  # which may be large, and the answer may take its time
         try:
             delivery.answered_at = monotonic()
@@ -220,7 +218,7 @@ class Chat:
     def timeouts(self) -> Timeouts:
         if self._timeouts is None:
             rules = self.plan.rules
-            self._timeouts = _timeouts(rules.connect_timeout, rules.first_timeout, rules.idle_timeout)
+            self._timeouts = _timeouts(rules.connect_timeout, rules.first_timeout, rules.idle_timeout, rules.timeout or None)
         return self._timeouts
 
     def _forwarded(self) -> dict[str, str]:

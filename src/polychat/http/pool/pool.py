@@ -8,7 +8,7 @@ from math import inf
 
 from ...errors import NotReady, PolychatError, TimedOut
 from ..per_loop import PerLoop
-from ..timeouts import TIMEOUTS, ExchangeTimeouts, Timeouts, exchange_timeouts
+from ..timeouts import STEPS, ExchangeTimeouts, Timeouts, exchange_timeouts
 from ..tls import tls
 from .connection import Connection
 from .heads import Origin, Place, PoolRequest, pool_request
@@ -60,37 +60,34 @@ class Pool:
         *,
         headers: Mapping[str, str],
         body: bytes | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109  # one of four clocks, which wrap more than this method
+        timeouts: Timeouts = STEPS,
         deadline: float | None = None,
-        timeouts: Timeouts = TIMEOUTS,
         proxy: str | None = None,
         provider: str | None = None,
     ) -> PooledResponse:
         """Ask, and get the response as soon as its head is there. No status raises.
 
-        ``timeout`` is in seconds, for all of it; ``deadline`` is a moment on the loop's clock. Raises ``BadInput``,
-        ``ConnectionFailed``, ``TimedOut``, ``BadReply``.
+        ``deadline`` is a moment on the loop's clock, beside ``timeouts.total``. Raises ``BadInput``, ``ConnectionFailed``,
+        ``TimedOut``, ``BadReply``.
         """
         request: PoolRequest | None = None
         try:
             request = pool_request(method, url, tuple(headers.items()), proxy)
-            times = (
-                exchange_timeouts(timeouts)
-                if timeout is None and deadline is None
-                else self._times(timeouts, timeout, deadline)
-            )
+            limits = exchange_timeouts(timeouts)
+            if timeouts.total is not None or deadline is not None:
+                limits = self._until(limits, deadline)
             way = request.way if request.way is not None else _secured(request)
             connection = self._kept(way)
             if connection is not None:
                 try:
-                    return await self._exchanged(connection, request, body, times, provider)
+                    return await self._exchanged(connection, request, body, limits, provider)
                 except OSError as error:  # one of the last exchange, or TimedOut
                     lost = error
                 if connection.received_any or not _may_go_again(request, connection, lost):
                     raise failure_of(lost, request.place, way.proxy, connected=True)
-            connection = await self._another(request.place, way, times)
+            connection = await self._another(request.place, way, limits)
             try:
-                return await self._exchanged(connection, request, body, times, provider)
+                return await self._exchanged(connection, request, body, limits, provider)
             except OSError as error:
                 lost = error
             raise failure_of(lost, request.place, way.proxy, connected=True)
@@ -100,14 +97,14 @@ class Pool:
                 request.secrets.error(error)
             raise
 
-    def _times(self, timeouts: Timeouts, timeout: float | None, deadline: float | None) -> ExchangeTimeouts:
-        """Raises ``TimedOut`` where it is too late already."""
+    def _until(self, limits: ExchangeTimeouts, deadline: float | None) -> ExchangeTimeouts:
+        """With the moment when all of it must be over. Raises ``TimedOut`` where that is past already."""
         now = self._loop.time()
-        end = min(inf if timeout is None else now + timeout, inf if deadline is None else deadline)
-        times = exchange_timeouts(timeouts)._replace(total=end - now if timeout is None else timeout, end=end)
+        end = min(now + limits.total, inf if deadline is None else deadline)
+        limits = limits._replace(total=end - now if limits.total == inf else limits.total, end=end)
         if now >= end:
-            raise times.past()
-        return times
+            raise limits.past()
+        return limits
 
     def allow(self, most: int) -> None:
         """Hold as many connections as that, to one server too, where it would be fewer."""
@@ -128,10 +125,10 @@ class Pool:
         await asyncio.sleep(0)  # the loop's turn to close what was let go of
 
     async def _exchanged(
-        self, connection: Connection, request: PoolRequest, body: bytes | None, times: ExchangeTimeouts, provider: str | None
+        self, connection: Connection, request: PoolRequest, body: bytes | None, limits: ExchangeTimeouts, provider: str | None
     ) -> PooledResponse:
         try:
-            sent_at = await connection.exchange(request.head(body), body, times, no_body=request.method == "HEAD")
+            sent_at = await connection.exchange(request.head(body), body, limits, no_body=request.method == "HEAD")
             if connection.status == 407 and request.proxy is not None and not request.proxy.is_socks:
                 raise refusal_of(407, request.place, request.proxy)
             return PooledResponse(self, connection, request, sent_at=sent_at, provider=provider)
@@ -139,9 +136,9 @@ class Pool:
             self._drop(connection)
             raise
 
-    async def _another(self, place: Place, way: Origin, times: ExchangeTimeouts) -> Connection:
+    async def _another(self, place: Place, way: Origin, limits: ExchangeTimeouts) -> Connection:
         """A connection, when it is our turn to have one."""
-        due = min(self._loop.time() + times.connect, times.end)
+        due = min(self._loop.time() + limits.connect, limits.end)
         alarm = asyncio.timeout_at(None if due == inf else due)
         try:
             async with alarm:
@@ -149,7 +146,7 @@ class Pool:
         except TimeoutError:
             if not alarm.expired():
                 raise
-        raise times.past() if due == times.end else TimedOut("connect", times.connect)
+        raise limits.past() if due == limits.end else TimedOut("connect", limits.connect)
 
     async def _turn(self, way: Origin) -> Connection | None:
         """Wait for a free connection, or for the right to open one."""

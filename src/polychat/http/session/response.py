@@ -13,7 +13,7 @@ from ..body import CLOSED, Body
 from ..failures import FOREIGN, loss_of
 from ..request import Asked
 from ..statuses import CHALLENGED, StatusError, status_error
-from .deadlines import SessionDeadlines
+from .timer import SessionTimer
 
 _GLANCE = 64 * 1024
 """Bytes of a refusal's page that are looked at for a bot wall."""
@@ -27,7 +27,7 @@ class StreamResponse(Body):
         self,
         answer: aiohttp.ClientResponse,
         asked: Asked,
-        clocks: SessionDeadlines,
+        timer: SessionTimer,
         forget: Callable[[StreamResponse], None],
         provider: str | None = None,
         *,
@@ -35,7 +35,7 @@ class StreamResponse(Body):
     ) -> None:
         self._answer = answer
         self._asked = asked
-        self._clocks = clocks
+        self._timer = timer
         self._forget = forget
         super().__init__(provider)
         self._secrets = secrets
@@ -106,7 +106,7 @@ class StreamResponse(Body):
         if self._closed:
             return
         self._closed = True
-        self._clocks.stop()
+        self._timer.stop()
         if self._watched is not None:
             self._watched.remove_done_callback(self._cut_off)
         connection = self._answer.connection
@@ -126,12 +126,12 @@ class StreamResponse(Body):
         if self._closed:
             raise NotReady(CLOSED)
         try:
-            self._clocks.wait(self._content)
+            self._timer.wait(self._content)
             return await self._content.readany()
         except FOREIGN as error:
             loss = loss_of(error)
         finally:
-            self._clocks.rest()
+            self._timer.rest()
         if self._closed:  # by another task, while this one waited
             raise NotReady(CLOSED)
         return self._lost(loss)

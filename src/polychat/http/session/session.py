@@ -1,4 +1,4 @@
-"""Requests to chat sites: cookies, proxies, redirects and clocks, on aiohttp."""
+"""Requests to chat sites: cookies, proxies, redirects and timeouts, on aiohttp."""
 
 from __future__ import annotations
 
@@ -19,21 +19,20 @@ from ...redact import Secrets, secrets_of
 from ..failures import FOREIGN, Place, failure_of, proxy_answered
 from ..proxy import Proxies, Proxy, socks_connector, socks_errors
 from ..request import Asked, Data, Params, body_of, sendable, url_of
+from ..timeouts import Timeouts
 from ..tls import named_tls
 from .connector import kept_connector
-from .deadlines import SessionDeadlines
 from .redirects import MOST, NotFollowed, onward
 from .response import StreamResponse
+from .timer import SessionTimer
 
-CONNECT_TIMEOUT = 30.0
-"""Seconds for a connection: name, proxy and TLS included."""
-IDLE_TIMEOUT = 90.0
-"""Seconds without a byte: models think, but not for longer without a sign of life."""
+TIMEOUTS = Timeouts(connect=30.0, first=90.0, idle=90.0, total=None)
+"""Those of a session without others: a site's model thinks, but not for longer without a sign of life."""
 
 _LARGE = 1 << 20
 """Bytes of a body that aiohttp wants as a file, to write it piece by piece."""
 
-_clocks: ContextVar[SessionDeadlines] = ContextVar("polychat_clocks")
+_timer: ContextVar[SessionTimer] = ContextVar("polychat_session_timer")
 
 
 class Options(TypedDict, total=False):
@@ -44,17 +43,17 @@ class Options(TypedDict, total=False):
     """They go over the session's."""
     data: Data | None
     json: Any
-    timeout: float | None
-    """Seconds for this request in place of the session's; ``None`` is the session's."""
+    timeout: float | Timeouts | None
+    """In place of the session's; ``None`` is the session's."""
     allow_redirects: bool
 
 
 class _Answer(aiohttp.ClientResponse):
-    """Tells the clocks that there is a connection, and leaves none behind that waits for a server to read on."""
+    """Tells the timer that there is a connection, and leaves none behind that waits for a server to read on."""
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         transport = connection.transport
-        _clocks.get().connected()
+        _timer.get().connected()
         try:
             return await super().start(connection)
         except BaseException:
@@ -71,8 +70,9 @@ class StreamSession:
     out; the environment's proxies are not used. TLS is verified, against the system's CAs or those that ``SSL_CERT_FILE`` and
     ``SSL_CERT_DIR`` name.
 
-    ``timeout`` is in seconds, for each request with its redirects and the reading of its reply; ``deadline`` is a moment on the
-    loop's clock, for all of them. ``idle_timeout`` is for the head, once there is a connection, and for each wait for more.
+    ``timeout`` is for each request with its redirects and the reading of its reply: seconds in total, or ``Timeouts``, whose
+    ``first`` ends with the reply's head. Without them 30 seconds connect, and 90 are the longest wait after that. ``deadline``
+    is a moment on the loop's clock, for all requests together.
 
     With ``keep_alive`` a connection whose reply was read to its end is kept for the next session of this event loop that asks
     the same server the same way, for a few seconds.
@@ -85,12 +85,10 @@ class StreamSession:
         self,
         headers: Mapping[str, str] | None = None,
         cookies: Mapping[str, str] | None = None,
-        timeout: float | None = None,
+        timeout: float | Timeouts | None = None,
         proxy: str | None = None,
         proxies: Mapping[str, str | None] | None = None,
         *,
-        connect_timeout: float | None = CONNECT_TIMEOUT,
-        idle_timeout: float | None = IDLE_TIMEOUT,
         deadline: float | None = None,
         provider: str | None = None,
         keep_alive: bool = False,
@@ -101,8 +99,7 @@ class StreamSession:
         self._cookies = sendable(cookies or {})
         self._home: URL | None = None
         self._proxies = Proxies(proxy, proxies)
-        self._timeout = timeout
-        self._connect_timeout, self._idle_timeout, self._deadline = connect_timeout, idle_timeout, deadline
+        self._timeouts, self._deadline = Timeouts.of(timeout, TIMEOUTS), deadline
         self._provider = provider
         self._stack: AsyncExitStack | None = None
         self._jar: aiohttp.CookieJar | None = None
@@ -151,10 +148,9 @@ class StreamSession:
             asked = self._asked(method, url, options)
             secrets = self._secrets_of(asked)
             timeout = options.get("timeout")
-            clocks = SessionDeadlines(
-                self._connect_timeout, self._idle_timeout, self._timeout if timeout is None else timeout, self._deadline
-            )
-            return await self._followed(asked, clocks, secrets, follows=options.get("allow_redirects", True))
+            timeouts = self._timeouts if timeout is None else Timeouts.of(timeout, self._timeouts)
+            timer = SessionTimer(timeouts, self._deadline)
+            return await self._followed(asked, timer, secrets, follows=options.get("allow_redirects", True))
         except PolychatError as error:
             error.provider = error.provider or self._provider
             if secrets is not None:
@@ -174,11 +170,9 @@ class StreamSession:
             headers["Content-Type"] = content_type
         return Asked(method, url_of(url, options.get("params")), headers, body)
 
-    async def _followed(
-        self, asked: Asked, clocks: SessionDeadlines, secrets: Secrets | None, *, follows: bool
-    ) -> StreamResponse:
+    async def _followed(self, asked: Asked, timer: SessionTimer, secrets: Secrets | None, *, follows: bool) -> StreamResponse:
         for _ in range(MOST + 1):
-            response = await self._answered(asked, clocks, secrets)
+            response = await self._answered(asked, timer, secrets)
             try:
                 further = onward(asked, response.status, response.headers.get("Location")) if follows else None
             except NotFollowed as why:
@@ -193,21 +187,21 @@ class StreamSession:
         response.close()
         return response.error(why)
 
-    async def _answered(self, asked: Asked, clocks: SessionDeadlines, secrets: Secrets | None) -> StreamResponse:
+    async def _answered(self, asked: Asked, timer: SessionTimer, secrets: Secrets | None) -> StreamResponse:
         proxy = self._proxies.of(asked.url.scheme)
-        answer = await self._sent(asked, clocks, proxy)
+        answer = await self._sent(asked, timer, proxy)
         if answer.status == 407 and proxy is not None and not proxy.is_socks:
             answer.close()
             raise proxy_answered(407, proxy, asked.url)
         if self._cookies and asked.url.origin() == self._home:
             for name in answer.cookies:
                 self._cookies.pop(name, None)  # the server's own word on it is in the jar now
-        response = StreamResponse(answer, asked, clocks, self._open.discard, self._provider, secrets=secrets)
+        response = StreamResponse(answer, asked, timer, self._open.discard, self._provider, secrets=secrets)
         self._open.add(response)
         await response.glance()
         return response
 
-    async def _sent(self, asked: Asked, clocks: SessionDeadlines, proxy: Proxy | None) -> aiohttp.ClientResponse:
+    async def _sent(self, asked: Asked, timer: SessionTimer, proxy: Proxy | None) -> aiohttp.ClientResponse:
         """The head of the answer to one request, redirects apart."""
         client = self._client(proxy)
         headers, proxy_headers = self._going_out(asked, proxy)
@@ -215,8 +209,8 @@ class StreamSession:
             asked.url.with_user(None) if asked.url.user and "Authorization" in headers else asked.url
         )  # aiohttp takes one only
         foreign = (*FOREIGN, *socks_errors()) if proxy is not None and proxy.is_socks else FOREIGN
-        alarm = clocks.head()
-        token = _clocks.set(clocks)
+        alarm = timer.head()
+        token = _timer.set(timer)
         try:
             async with alarm:
                 return await client.request(
@@ -230,9 +224,9 @@ class StreamSession:
                     ssl=named_tls() or True,
                 )
         except foreign as error:
-            failure = clocks.past() if alarm.expired() else failure_of(error, Place(asked.url, proxy, clocks.is_connected))
+            failure = timer.head_late() if alarm.expired() else failure_of(error, Place(asked.url, proxy, timer.is_connected))
         finally:
-            _clocks.reset(token)
+            _timer.reset(token)
         raise failure
 
     def _going_out(self, asked: Asked, proxy: Proxy | None) -> tuple[CIMultiDict[str], dict[str, str] | None]:
@@ -263,7 +257,7 @@ class StreamSession:
                 connector_owner=key is not None or self._kept is None,
                 cookie_jar=self._jar,
                 response_class=_Answer,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None if key is None else self._connect_timeout),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None if key is None else self._timeouts.connect),
             )
             self._stack.push_async_callback(client.close)
             self._clients[key] = client

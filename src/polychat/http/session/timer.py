@@ -1,4 +1,4 @@
-"""The clocks of one request: connect, idle and total. Each has its own error, and none takes from the caller what has come."""
+"""The timer of one request to a chat site: one alarm for all its timeouts. What has come is never lost to one."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from math import inf
 from aiohttp import StreamReader
 
 from ...errors import TimedOut
+from ..timeouts import Timeouts
 
 
-class SessionDeadlines:
-    """Seconds, or ``None`` for no limit; ``deadline`` is a moment on the running loop's clock.
+class SessionTimer:
+    """``deadline`` is a moment on the running loop's clock, beside ``timeouts.total``.
 
     Before the reply's head one timer stands over the request. After it, what is bounded is each wait for more bytes: a caller
     that is busy with the last ones is never late.
@@ -22,6 +23,7 @@ class SessionDeadlines:
         "_connect",
         "_due",
         "_end",
+        "_first",
         "_handle",
         "_idle",
         "_loop",
@@ -31,13 +33,12 @@ class SessionDeadlines:
         "is_connected",
     )
 
-    def __init__(self, connect: float | None, idle: float | None, total: float | None, deadline: float | None) -> None:
+    def __init__(self, timeouts: Timeouts, deadline: float | None) -> None:
         self._loop = asyncio.get_running_loop()
         now = self._loop.time()
-        self._connect = inf if connect is None else connect
-        self._idle = inf if idle is None else idle
-        self._end = min(inf if total is None else now + total, inf if deadline is None else deadline)
-        self._total = self._end - now if total is None else total
+        self._connect, self._first, self._idle, total = (inf if seconds is None else seconds for seconds in timeouts)
+        self._end = min(now + total, inf if deadline is None else deadline)
+        self._total = self._end - now if total == inf else total
         self.is_connected = False
         self._alarm: asyncio.Timeout | None = None
         self._due = inf
@@ -58,15 +59,15 @@ class SessionDeadlines:
     def connected(self) -> None:
         """There is a connection: from here on it is the head that is waited for."""
         self.is_connected = True
-        self._due = min(self._loop.time() + self._idle, self._end)
+        self._due = min(self._loop.time() + self._first, self._end)
         if self._alarm is not None:
             self._alarm.reschedule(None if self._due == inf else self._due)
 
-    def past(self) -> TimedOut:
-        """Which clock it was that ran out."""
+    def head_late(self) -> TimedOut:
+        """The error of a head that did not come in time."""
         if self._due == self._end:
             return self._total_past()
-        return TimedOut("idle", self._idle) if self.is_connected else TimedOut("connect", self._connect)
+        return TimedOut("first", self._first) if self.is_connected else TimedOut("connect", self._connect)
 
     def wait(self, content: StreamReader) -> None:
         """The caller waits for bytes of ``content``, which raises ``TimedOut`` when a clock runs out before ``rest``.
@@ -104,7 +105,7 @@ class SessionDeadlines:
         if due > self._due:
             self._set(due)  # bytes came since it was set
         else:
-            self._waited.set_exception(self.past())
+            self._waited.set_exception(self._total_past() if self._due == self._end else TimedOut("idle", self._idle))
 
     def _total_past(self) -> TimedOut:
         return TimedOut("total", max(self._total, 0))
