@@ -117,7 +117,7 @@ def test_one_text_is_a_list_of_one() -> None:
     ("shape", "sent", "field"),
     [
         ("openai", b"", "body"),
-        ("openai", b"[]", "the request"),
+        ("openai", b"[]", "body"),
         ("openai", b'{"model":"m"}', "input"),
         ("openai", b'{"model":"m","input":[]}', "input"),
         ("openai", b'{"input":"a"}', "model"),

@@ -11,13 +11,16 @@ from ..routing.router import Attempts
 from ..wire import embeddings
 from ..wire.embeddings import Embed, Embeddings, Shape
 from .context import RequestContext
+from .dialects.dialect import OPENED, check_body
 from .listing import planned
 
 
 async def embedded(context: RequestContext, shape: Shape, model: str | None = None, asked: Embed | None = None) -> None:
     """Answers in the dialect's shape; ``model`` is what a path says. Raises ``PolychatError``."""
-    asked = asked or embeddings.read_request(shape, context.body, model)
     record, runtime = context.record, context.runtime
+    if asked is None:
+        check_body(context.body, runtime.limits)
+        asked = embeddings.read_request(shape, context.body, model, OPENED)
     record.model = asked.model[:LONGEST]
     plan = await planned(context, asked.model)
     record.route = plan.route

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..errors import BadInput, redact
+from .json_text import TooDeep, decoded
 
 
 def bad(field: str, wanted: str, value: object) -> BadInput:
@@ -33,6 +34,17 @@ def item(value: object, field: str) -> Mapping[str, Any]:
         else:
             return value
     raise bad(field, "an object", value)
+
+
+def json_object(body: bytes, depth: int) -> dict[str, Any]:
+    """The JSON object that a request's body is, nested ``depth`` at most. Raises ``BadInput`` of the field ``body``."""
+    try:
+        value = decoded(body, depth)
+    except TooDeep as error:
+        raise BadInput(f"the body is {error}: send a flatter one", field="body") from None
+    except ValueError as error:
+        raise BadInput(f"the body is not JSON: {redact(str(error))}", field="body") from None
+    return record(value, "body")
 
 
 def several(value: object, field: str) -> Sequence[Any]:

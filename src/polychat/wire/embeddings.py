@@ -15,9 +15,10 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from ..errors import BadInput, BadReply, redact
 from ..events import Usage
-from .checks import in_path, item, several, text, whole
+from .checks import in_path, item, json_object, several, text, whole
 from .extras import remaining, with_extra
 from .json_text import decoded, encoded
+from .limits import LIMITS, Limits
 
 Shape: TypeAlias = Literal["openai", "gemini", "ollama"]
 Vector: TypeAlias = list[float]
@@ -95,14 +96,9 @@ def write_request(shape: Shape, request: Embed) -> dict[str, Any]:
     return with_extra(body, request.extra, native=native)
 
 
-def read_request(shape: Shape, body: bytes, model: str | None = None) -> Embed:
+def read_request(shape: Shape, body: bytes, model: str | None = None, limits: Limits = LIMITS) -> Embed:
     """The texts of a request. ``model`` is what Gemini's path says. Raises ``BadInput`` naming the field."""
-    try:
-        fields = dict(item(decoded(body), "the request"))
-    except BadInput:
-        raise
-    except ValueError as error:
-        raise BadInput(f"the request is no JSON that can be read: {error}", field="body") from None
+    fields = json_object(body, limits.depth)
     if shape == "gemini":
         return _read_gemini(fields, model)
     given = fields.pop("input", None)

@@ -288,7 +288,7 @@ def test_what_only_a_prompt_takes_goes_where_prompts_go() -> None:
         (b"", "body"),
         (b"\xff", "body"),
         (b"[" * 100 + b"]" * 100, "body"),
-        (b"[]", "the request"),
+        (b"[]", "body"),
         (b"{}", "model"),
         (said(messages={}), "messages"),
         (said(messages=["x"]), "messages[0]"),

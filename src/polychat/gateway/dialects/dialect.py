@@ -260,17 +260,9 @@ def open_body(body: bytes, limits: Limits) -> Opened:
 
 def shallow(body: bytes, limits: Limits) -> Object:
     """The fields of a JSON object, their values unread. Raises ``BadInput``: no JSON, too deep, too many turns."""
+    check_body(body, limits)
     try:
-        if not body.isascii():
-            _check_utf8(body)
-        check_depth(body, limits.depth)
         fields: Object = _SHALLOW.decode(body)
-    except TooDeep as error:
-        raise BadInput(
-            f"the body is {error}, which is the limit (gateway.limits.depth): send a flatter one", field="body"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise BadInput(f"the body is not UTF-8 (byte {error.start})", field="body") from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise BadInput(f"the body is not a JSON object: {redact(str(error)) or 'it is empty'}", field="body") from None
     if len(body) > 2 * limits.messages:  # with less there cannot be too many
@@ -286,6 +278,20 @@ def shallow(body: bytes, limits: Limits) -> Object:
                     field=name,
                 )
     return fields
+
+
+def check_body(body: bytes, limits: Limits) -> None:
+    """For a body that is read whole, with ``OPENED``. Raises ``BadInput`` where it is not UTF-8 or too deep."""
+    try:
+        if not body.isascii():
+            _check_utf8(body)
+        check_depth(body, limits.depth)
+    except TooDeep as error:
+        raise BadInput(
+            f"the body is {error}, which is the limit (gateway.limits.depth): send a flatter one", field="body"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise BadInput(f"the body is not UTF-8 (byte {error.start})", field="body") from None
 
 
 def _check_utf8(body: bytes) -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Any
 
-from ...errors import BadInput, redact
 from ...types import ChatMessage, ChatRequest, Effort, Format, HostedTool, TextPart, Thinking, Tool, ToolChoice
-from ..checks import bad, optional_count, optional_flag, optional_text, record, several, text
+from ..checks import bad, json_object, optional_count, optional_flag, optional_text, record, several, text
 from ..extras import rest
-from ..json_text import TooDeep, decoded
 from ..limits import LIMITS, Limits
 from ..plain import reader
 from .caching import cache_of
@@ -28,13 +26,7 @@ _EFFORTS: dict[str, Effort] = {"low": "low", "medium": "medium", "high": "high",
 
 def read_request(body: bytes, model: str | None = None, stream: bool | None = None, limits: Limits = LIMITS) -> ChatRequest:
     """The ask. Raises ``BadInput`` naming the field, and nothing else. ``max_tokens`` may be missing, as when counting."""
-    try:
-        value = decoded(body, limits.depth)
-    except TooDeep as error:
-        raise BadInput(f"the body is {error}", field="body") from error
-    except ValueError as error:
-        raise BadInput(f"the body is not JSON: {redact(str(error))}", field="body") from error
-    return _ask(record(value, "body"), model, stream)
+    return _ask(json_object(body, limits.depth), model, stream)
 
 
 def read_count_request(body: bytes, model: str | None = None, limits: Limits = LIMITS) -> ChatRequest:

@@ -6,9 +6,8 @@ from typing import Any, cast
 
 from ...errors import BadInput, redact
 from ...types import ChatRequest, Effort, Format, HostedTool, Thinking, Tool, ToolChoice
-from ..checks import flag, item, several, text, whole
+from ..checks import flag, item, json_object, several, text, whole
 from ..extras import remaining
-from ..json_text import TooDeep, decoded
 from ..limits import LIMITS, Limits
 from ..plain import reader
 from .constants import NAME, Object, camel, fields, repeated
@@ -23,24 +22,15 @@ _MODES = {"auto": "auto", "validated": "auto", "any": "required", "none": "none"
 
 def read_request(body: bytes, model: str | None = None, stream: bool | None = None, limits: Limits = LIMITS) -> ChatRequest:
     """The ask. ``model`` and ``stream`` are what the path says. Raises ``BadInput`` naming the field."""
-    return _ask(_object(body, limits), model, "", stream=bool(stream))
+    return _ask(json_object(body, limits.depth), model, "", stream=bool(stream))
 
 
 def read_count_request(body: bytes, model: str | None = None, limits: Limits = LIMITS) -> ChatRequest:
     """The ask whose tokens are to be counted: the contents alone, or a whole request. Raises ``BadInput``."""
-    value = fields(_object(body, limits), "body")
+    value = fields(json_object(body, limits.depth), "body")
     if "generateContentRequest" in value:
         return _ask(value["generateContentRequest"], model, "generateContentRequest", stream=False)
     return _ask(value, model, "", stream=False)
-
-
-def _object(body: bytes, limits: Limits) -> object:
-    try:
-        return decoded(body, limits.depth)
-    except TooDeep as error:
-        raise BadInput(f"the body is {error}; send less depth", field="body") from None
-    except ValueError as error:
-        raise BadInput(f"the body is not JSON: {redact(str(error))}", field="body") from None
 
 
 def _ask(value: object, model: str | None, where: str, *, stream: bool) -> ChatRequest:

@@ -22,9 +22,9 @@ from ...types import (
     ToolCall,
     ToolResult,
 )
-from ..checks import flag, item, several, text, whole
+from ..checks import flag, item, json_object, several, text, whole
 from ..extras import remaining
-from ..json_text import decoded, encoded
+from ..json_text import encoded
 from ..limits import LIMITS, Limits
 from ..plain import reader
 from ..tags import untagged
@@ -41,7 +41,7 @@ def read_request(body: bytes, model: str | None = None, stream: bool | None = No
 
     No messages are an ask without turns: such a one wants the model loaded, or, with ``keep_alive`` 0, unloaded.
     """
-    rest = _object(body, limits)
+    rest = json_object(body, limits.depth)
     messages = rest.pop("messages", None)
     turns = [] if messages is None else _turns(several(messages, "messages"))
     request = ChatRequest(text(rest.pop("model", model), "model"), turns, wire=NAME)
@@ -57,7 +57,7 @@ def read_generate_request(
 
     ``suffix``, ``template``, ``context`` and ``raw`` stand in ``extra``. No prompt is an ask without a user's turn.
     """
-    rest = _object(body, limits)
+    rest = json_object(body, limits.depth)
     request = ChatRequest(text(rest.pop("model", model), "model"), [], wire=NAME)
     if system := _said(rest, "system"):
         request.turns.append(ChatMessage("system", [TextPart(system)]))
@@ -67,15 +67,6 @@ def read_generate_request(
     if parts:
         request.turns.append(ChatMessage("user", parts))
     return _settings(rest, request, stream)
-
-
-def _object(body: bytes, limits: Limits) -> Object:
-    try:
-        return dict(item(decoded(body, limits.depth), "the request"))
-    except BadInput:
-        raise
-    except ValueError as error:
-        raise BadInput(f"the request is no JSON that can be read: {error}", field="body") from None
 
 
 def _said(rest: Object, name: str, field: str | None = None) -> str:

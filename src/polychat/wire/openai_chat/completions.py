@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...errors import BadInput, redact
-from ...events import Event, Finish, Logprobs, Text, Usage
+from ...errors import BadInput
+from ...events import Event, Finish, Logprobs, Refusal, Text, Usage
 from ...types import ChatMessage, ChatRequest, TextPart
 from ..answering import Writer
-from ..checks import item, several, text, whole
+from ..checks import json_object, several, text, whole
 from ..framing import data_line
-from ..json_text import TooDeep, decoded, encoded
+from ..json_text import encoded
 from ..limits import LIMITS, Limits
 from .constants import NAME
 from .errors import error_object, write_fault
@@ -30,21 +30,15 @@ _UNKNOWN = ("suffix", "best_of", "echo")
 
 def read_completion_request(body: bytes, limits: Limits = LIMITS) -> ChatRequest:
     """The ask. Raises ``BadInput`` naming the field."""
-    try:
-        value = decoded(body, limits.depth)
-    except TooDeep as error:
-        raise BadInput(f"the body is {error}", field="body") from error
-    except ValueError as error:
-        raise BadInput(f"the body is not JSON: {redact(str(error))}", field="body") from error
     request = ChatRequest("", [], wire=NAME)
-    said = read_plain(item(value, "body"), request)
-    prompt = _prompt(said.pop("prompt", None))
+    fields = read_plain(json_object(body, limits.depth), request)
+    prompt = _prompt(fields.pop("prompt", None))
     for name in _UNKNOWN:
-        if said.pop(name, None) not in (None, "", False, 1):
+        if fields.pop(name, None) not in (None, "", False, 1):
             raise BadInput(f"{name} has no counterpart here: a chat answers; leave it out", field=name)
-    logprobs = said.pop("logprobs", None)
+    logprobs = fields.pop("logprobs", None)
     request.turns = [ChatMessage("user", [TextPart(prompt)])]
-    request = read_fields(said, request)
+    request = read_fields(fields, request)
     request.logprobs = None if logprobs is None else whole(logprobs, "logprobs")
     return request
 
@@ -105,7 +99,7 @@ class _Pieces:
         written = []
         for event in events:
             match event:
-                case Text():
+                case Text() | Refusal():  # this endpoint has text alone
                     written.append(self._piece(_choice(event.text, event.choice, None)))
                 case Logprobs():
                     written.append(self._piece(_choice("", event.choice, None, event.tokens)))
@@ -147,7 +141,7 @@ class _Whole:
     def write(self, events: list[Event]) -> bytes:
         for event in events:
             match event:
-                case Text():
+                case Text() | Refusal():
                     self._texts.setdefault(event.choice, []).append(event.text)
                 case Logprobs():
                     self._logprobs.setdefault(event.choice, []).extend(event.tokens)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from ...errors import BadInput, redact
+from ...errors import BadInput
 from ...types import ChatRequest, Effort, Format, HostedTool, Thinking, Tool, ToolChoice
-from ..checks import flag, item, several, text, whole
+from ..checks import flag, item, json_object, several, text, whole
 from ..extras import remaining, rest
-from ..json_text import TooDeep, decoded
 from ..limits import LIMITS, Limits
 from ..plain import reader
 from .constants import NAME
@@ -21,14 +20,8 @@ read_plain = reader(NAME)
 
 def read_request(body: bytes, model: str | None = None, stream: bool | None = None, limits: Limits = LIMITS) -> ChatRequest:
     """The ask. Raises ``BadInput`` naming the field, and nothing else."""
-    try:
-        value = decoded(body, limits.depth)
-    except TooDeep as error:
-        raise BadInput(f"the body is {error}", field="body") from error
-    except ValueError as error:
-        raise BadInput(f"the body is not JSON: {redact(str(error))}", field="body") from error
     request = ChatRequest("", [], wire=NAME)
-    said = read_plain(item(value, "body"), request)
+    said = read_plain(json_object(body, limits.depth), request)
     request.turns = read_messages(said.pop("messages", None))
     return read_fields(said, request, model, stream)
 

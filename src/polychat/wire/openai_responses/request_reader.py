@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import get_args
 
-from ...errors import BadInput, redact
 from ...types import ChatMessage, ChatRequest, Effort, Format, TextPart, Thinking, ToolChoice
-from ..checks import bad, optional_count, optional_flag, optional_text, record, several, strings, text
+from ..checks import bad, json_object, optional_count, optional_flag, optional_text, record, several, strings, text
 from ..extras import rest
-from ..json_text import TooDeep, decoded
 from ..limits import LIMITS, Limits
 from ..plain import reader
 from .constants import ENCRYPTED, LOGPROBS, NAME, Object
@@ -27,13 +25,7 @@ _ELSEWHERE = ("previous_response_id", "conversation", "prompt")
 
 def read_request(body: bytes, model: str | None = None, stream: bool | None = None, limits: Limits = LIMITS) -> ChatRequest:
     """The ask. Raises ``BadInput`` naming the field, and nothing else."""
-    try:
-        value = decoded(body, limits.depth)
-    except TooDeep as error:
-        raise BadInput(f"the body is {error}", field="body") from error
-    except ValueError as error:
-        raise BadInput(f"the body is not JSON: {redact(str(error))}", field="body") from error
-    return _ask(record(value, "body"), model, stream)
+    return _ask(json_object(body, limits.depth), model, stream)
 
 
 def _ask(body: Object, model: str | None, stream: bool | None) -> ChatRequest:

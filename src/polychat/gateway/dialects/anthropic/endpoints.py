@@ -8,6 +8,7 @@ from ...chat.run import chats
 from ...context import RequestContext
 from ...counting import counted
 from ...endpoint import Endpoint
+from ..dialect import OPENED, shallow
 from .dialect import Anthropic
 
 DIALECT = Anthropic()
@@ -18,7 +19,8 @@ FAMILY = "/v1/messages"
 
 async def count(context: RequestContext) -> None:
     """``/v1/messages/count_tokens``."""
-    request = anthropic.read_count_request(context.body)
+    shallow(context.body, context.runtime.limits)
+    request = anthropic.read_count_request(context.body, limits=OPENED)
     await context.responder.json(anthropic.write_count(await counted(context, request)))
 
 

@@ -9,6 +9,7 @@ from ...context import RequestContext
 from ...counting import counted
 from ...embedding import embedded
 from ...endpoint import Endpoint
+from ..dialect import OPENED, shallow
 from .dialect import ACTIONS, Gemini, named
 
 DIALECT = Gemini()
@@ -19,7 +20,11 @@ FAMILY = "/v1beta/"
 
 async def count(context: RequestContext) -> None:
     """``:countTokens``."""
-    request = gemini.read_count_request(context.body, model=named(context.path)[0])
+    limits = context.runtime.limits
+    fields = shallow(context.body, limits)
+    if (inner := fields.get("generateContentRequest")) is not None:
+        shallow(bytes(inner), limits)  # it has the conversation
+    request = gemini.read_count_request(context.body, model=named(context.path)[0], limits=OPENED)
     await context.responder.json(gemini.write_count(await counted(context, request)))
 
 

@@ -10,7 +10,7 @@ from ....wire import ollama
 from ....wire.answering import Writer
 from ....wire.contract import wire
 from ....wire.passthrough import StreamMonitor, WholeLines
-from ..dialect import Dialect, InboundChat, Request
+from ..dialect import OPENED, Dialect, InboundChat, Request
 
 
 class Ollama(Dialect):
@@ -55,7 +55,7 @@ class OllamaGenerate(Ollama):
     passes = False
 
     def read(self, inbound: InboundChat) -> ChatRequest:
-        return ollama.read_generate_request(inbound.body)
+        return ollama.read_generate_request(inbound.body, limits=OPENED)
 
     def writer(self, inbound: InboundChat, chat_request: ChatRequest, name: str, created: int) -> Writer:
         return _timed(ollama.generate_writer(chat_request, name, created, inbound.model), inbound)

@@ -11,7 +11,7 @@ from ....wire.contract import wire
 from ....wire.json_text import encoded
 from ....wire.openai_chat.passthrough import Chunks, ending_of
 from ....wire.passthrough import StreamMonitor
-from ..dialect import Dialect, InboundChat, Object, Request, value_of, with_model
+from ..dialect import OPENED, Dialect, InboundChat, Object, Request, value_of, with_model
 
 _MODELS = 64
 """Names that one request may list."""
@@ -105,7 +105,7 @@ class OpenAICompletions(OpenAIChat):
     passes = False
 
     def read(self, inbound: InboundChat) -> ChatRequest:
-        return openai_chat.read_completion_request(inbound.body)
+        return openai_chat.read_completion_request(inbound.body, limits=OPENED)
 
     def writer(self, inbound: InboundChat, chat_request: ChatRequest, name: str, created: int) -> Writer:
         return openai_chat.completion_writer(chat_request, name, created, inbound.model)

@@ -16,6 +16,7 @@ from ...context import RequestContext
 from ...counting import counted
 from ...endpoint import Endpoint
 from ...responder import Refused
+from ..dialect import OPENED, shallow
 from .dialect import OpenAIResponses, go_on_from
 
 DIALECT = OpenAIResponses()
@@ -60,7 +61,8 @@ async def input_items(context: RequestContext) -> None:
 
 async def count(context: RequestContext) -> None:
     """``POST /v1/responses/input_tokens``: tokens of the conversation, that of ``previous_response_id`` included."""
-    request = openai_responses.read_request(context.body)
+    shallow(context.body, context.runtime.limits)
+    request = openai_responses.read_request(context.body, limits=OPENED)
     if request.previous is not None:
         go_on_from(request, context.service.responses.get(request.previous, context.record.key))
     await context.responder.json(encoded({"object": "response.input_tokens", "input_tokens": await counted(context, request)}))

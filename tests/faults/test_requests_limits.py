@@ -1,0 +1,76 @@
+"""Kinds of fault: a limit that a setting moves and that some endpoint has as a number of its own."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from polychat.config.settings import Limits
+from polychat.gateway import paths
+from polychat.gateway.dialects.gemini.endpoints import OF_MODELS
+
+from ..support.running_gateway import configured, gateway, good, row
+from ..support.scripted_server import Say, Seen
+
+MESSAGES = [{"role": "user", "content": "hi"}]
+CONTENTS = [{"role": "user", "parts": [{"text": "hi"}]}]
+MODEL = {"model": "house/small"}
+BODIES: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {**MODEL, "messages": MESSAGES},
+    "/v1/completions": {**MODEL, "prompt": "hi"},
+    "/v1/embeddings": {**MODEL, "input": "hi"},
+    "/v1/responses": {**MODEL, "input": "hi"},
+    "/v1/responses/input_tokens": {**MODEL, "input": "hi"},
+    "/v1/messages": {**MODEL, "max_tokens": 9, "messages": MESSAGES},
+    "/v1/messages/count_tokens": {**MODEL, "messages": MESSAGES},
+    "/api/chat": {**MODEL, "messages": MESSAGES, "stream": False},
+    "/api/generate": {**MODEL, "prompt": "hi", "stream": False},
+    "/api/embed": {**MODEL, "input": "hi"},
+    "/api/embeddings": {**MODEL, "prompt": "hi"},
+    "/api/show": MODEL,
+    ":generateContent": {"contents": CONTENTS},
+    ":streamGenerateContent": {"contents": CONTENTS},
+    ":countTokens": {"contents": CONTENTS},
+    ":embedContent": {"content": CONTENTS[0]},
+    ":batchEmbedContents": {"requests": [{"content": CONTENTS[0]}]},
+}
+"""A request of each endpoint that reads a body."""
+
+
+def test_every_endpoint_that_reads_a_body_has_a_request_here() -> None:
+    """An endpoint that is added is asked below."""
+    fixed = {path for path, endpoint in paths.ENDPOINTS.items() if endpoint.method == "POST"}
+    assert set(BODIES) == fixed | {f":{action}" for action in OF_MODELS}
+
+
+@pytest.mark.parametrize("path", BODIES)
+async def test_the_depth_of_a_request_is_the_setting_everywhere(path: str, serve: Any) -> None:
+    """What is nested as deep as ``gateway.limits.depth`` is answered, and what is deeper is refused with the setting's name."""
+    backend = await serve(answering)
+    place = f"/v1beta/models/house/small{path}" if path[0] == ":" else path
+    config = configured({"house": row("openai-chat", backend.url, embeddings=True)}, limits=Limits(depth=100))
+    async with gateway(config) as running:
+        answer = await running.ask(place, nested(BODIES[path], 100))
+        assert answer.status == 200, answer.body
+        answer = await running.ask(place, nested(BODIES[path], 101))
+        assert answer.status == 400
+        assert b"nested more than 100 deep, which is the limit (gateway.limits.depth)" in answer.body
+
+
+async def answering(seen: Seen, say: Say) -> None:
+    """A backend that has chats and embeddings."""
+    if seen.path.endswith("/embeddings"):
+        usage = {"prompt_tokens": 1, "total_tokens": 1}
+        await say.whole({"object": "list", "data": [{"index": 0, "embedding": [0.5]}], "model": "small-1", "usage": usage})
+    elif seen.path.endswith("/models"):
+        await say.whole({"object": "list", "data": [{"id": "small", "object": "model"}]})
+    else:
+        await good(seen, say)
+
+
+def nested(body: dict[str, Any], depth: int) -> bytes:
+    """With a field that nobody knows, by which the whole is ``depth`` deep."""
+    deep = b"[" * (depth - 1) + b"]" * (depth - 1)
+    return json.dumps(body).encode()[:-1] + b', "zz": ' + deep + b"}"
