@@ -20,6 +20,7 @@ import pytest
 import polychat
 from polychat import errors, providers, transport, types
 from polychat.providers.catalogue import files
+from polychat.wire import contract
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "polychat"
@@ -123,6 +124,30 @@ def test_the_wire_is_pure(file: Path) -> None:
         if ast.unparse(call.func).partition(".")[0] in ("time", "random") or ast.unparse(call.func) in NOW
     }
     assert not (used - {"io.BytesIO"}) | asked  # which is memory
+
+
+WIRE_FILES = {
+    *("constants", "request_reader", "request_writer", "adjustments", "reply_reader", "reply_writer", "errors"),
+}
+"""What every wire has: who knows one finds their way in all."""
+
+
+@pytest.mark.parametrize("name", contract.names())
+def test_every_wire_has_the_same_files(name: str) -> None:
+    """The files of a wire are named by what they do, and how to add a wire names each."""
+    folder = SOURCE / "wire" / name.replace("-", "_")
+    assert {file.stem for file in folder.glob("*.py")} >= WIRE_FILES
+    how = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Add a wire")[2].partition("\n## ")[0]
+    assert [stem for stem in WIRE_FILES if f"`{stem}.py`" not in how] == []
+
+
+@pytest.mark.parametrize("name", contract.names())
+def test_every_wire_is_checked_against_the_contract(name: str) -> None:
+    """Its module is assigned to a ``Wire``, and to a ``Counts`` where it counts, so that mypy compares their members."""
+    file = SOURCE / "wire" / name.replace("-", "_") / "__init__.py"
+    fits = [node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.AnnAssign)]
+    (told,) = [ast.unparse(node.annotation) for node in fits if ast.unparse(node.target) == "_FITS"]
+    assert told == ("Wire" if contract.counting(name) is None else "tuple[Wire, Counts]")
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,7 @@ from polychat.events import (
 )
 from polychat.gateway.paths import DIALECTS
 from polychat.types import Opaque
-from polychat.wire.answering import Writer
-from polychat.wire.contract import wire
+from polychat.wire.contract import Writer, wire
 from polychat.wire.faults import STATUS, Fault
 from polychat.wire.openai_chat.completions import completion_writer
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from polychat.types import ChatMessage, ChatRequest, Effort, TextPart, Thinking
-from polychat.wire.contract import adjusted, names, wire
+from polychat.wire.contract import names, wire
 from polychat.wire.efforts import ORDER, nearest, openai_efforts
 from polychat.wire.gemini.generations import rules_of
 from polychat.wire.losses import Loss
@@ -18,7 +18,7 @@ def sent(spoken: str, model: str, thinking: Thinking, vendor: str = "") -> tuple
     it = wire(spoken)
     request = ChatRequest(model, [ChatMessage("user", [TextPart("hi")])], wire="anthropic", reasoning=thinking)
     before = repr(request)
-    better, losses = adjusted(it, request, vendor or it.VENDOR)
+    better, losses = it.adjusted(request, vendor or it.VENDOR)
     assert repr(request) == before, "the ask that was given stays as it is"
     body = it.write_request(better, vendor=vendor or it.VENDOR)
     found = body.get("generationConfig", {}).get("thinkingConfig") or body.get("reasoning") or {}

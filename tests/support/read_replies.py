@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from polychat.errors import PolychatError
 from polychat.events import Event, Finish, Text
-from polychat.wire.reading import Reader
+from polychat.wire.contract import Reader
 
 
 @dataclass

@@ -19,7 +19,7 @@ from ..events import Event
 from ..types import ChatRequest, Messages
 from ..wire import embeddings, models
 from ..wire.adapting import AS_FUNCTION, AsFunctions, Calls, adapted, readable
-from ..wire.contract import adjusted, wire
+from ..wire.contract import counting, wire
 from ..wire.embeddings import Embed, Embeddings
 from ..wire.field import SupportTable, emulated
 from ..wire.hints import comes_back
@@ -91,7 +91,7 @@ class VendorBackend(Backend):
             request.wire = spoken.NAME  # a caller's ``extra`` is in the words of the wire it goes to
         request, along = taken_along(request, row)
         request, calls = self._adapted(call_info.apply_loss_policy(request, self._support_table(), spoken.NAME, tag))
-        request, changed = adjusted(spoken, request, tag)
+        request, changed = spoken.adjusted(request, tag)
         if changed:
             call_info.add(changed)
         fields = spoken.write_request(request, vendor=tag)
@@ -168,19 +168,16 @@ class VendorBackend(Backend):
 
     @property
     def counts(self) -> bool:
-        return hasattr(wire(self.row.wire), "write_count_request")
+        return counting(self.row.wire) is not None
 
     async def count(self, request: ChatRequest, proxy: str | None = None, **options: Any) -> int | None:
-        spoken: Any = wire(self.row.wire)
-        if not self.counts:
+        counts = counting(self.row.wire)
+        if counts is None:
             return None
         call, tag = self._call(proxy, options), self.tag()
-        better, _ = adjusted(spoken, request, tag)
-        body = await self._asked(
-            call, "POST", spoken.count_path(request), encoded(spoken.write_count_request(better, vendor=tag))
-        )
-        tokens: int = spoken.read_count(body)
-        return tokens
+        better, _ = wire(self.row.wire).adjusted(request, tag)
+        body = encoded(counts.write_count_request(better, vendor=tag))
+        return counts.read_count(await self._asked(call, "POST", counts.count_path(request), body))
 
     async def embed(self, request: Embed, proxy: str | None = None, **options: Any) -> Embeddings:
         """One vector a text. Raises ``BadInput`` where the vendor has no embeddings, and what an ask raises."""

@@ -14,7 +14,7 @@ from ..calls.info import CallInfo
 from ..calls.schemas import shape_of
 from ..errors import BadInput, UnknownTarget
 from ..wire import openai_chat
-from ..wire.answering import Writer
+from ..wire.contract import Writer
 from ..wire.framing import DataLines
 from ..wire.json_text import decoded, sendable
 from .calls import on_loss_of

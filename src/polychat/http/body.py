@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from ..errors import BackendError, BadReply, PolychatError, StatusError, redact
 from ..events import Event, Finish
 from ..redact import Redaction, Secrets
+from ..wire.contract import Reader
 from ..wire.framing import MAX_LINE, Lines, LineTooLong
-from ..wire.reading import Reader
 
 MAX_BODY = 16 * 1024 * 1024
 """Bytes of a body that is read whole, unless a caller says otherwise; after decompression."""

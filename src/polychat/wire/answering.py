@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
-from ..events import Event
+from .contract import Writer
 
 Era = Literal["1.9", "2.0", "2.4"]
 """Which time the sites behave as in, by the versions of AI Engine, whose nonces changed twice: see ``AIEngineSite``."""
@@ -49,25 +49,6 @@ class Response:
     body: bytes
     content_type: str = "application/json"
     headers: list[tuple[str, str]] = field(default_factory=list)
-
-
-class Writer(Protocol):
-    """Events of one answer into the service's bytes. With ``streams`` false everything is held and ``end`` gives the whole.
-
-    ``status``, ``content_type`` and ``headers`` are read before the first bytes go out: at once for a stream; after ``end`` for
-    the rest, so that a failure may still choose its status.
-    """
-
-    streams: bool
-    status: int
-    content_type: str
-    headers: list[tuple[str, str]]
-
-    def write(self, events: list[Event]) -> bytes:
-        """The bytes of these events, ``b""`` if none yet. The last event of an answer is its ``Finish``."""
-
-    def end(self) -> bytes:
-        """What closes the body after the ``Finish`` was written."""
 
 
 @dataclass(slots=True)

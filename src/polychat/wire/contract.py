@@ -1,72 +1,147 @@
-"""What every vendor's wire is, and finding one by name: a folder of this room."""
+"""What every vendor's wire is, what reads and writes a reply on it, and finding a wire by name: it is a folder of this room.
+
+A wire's folder is a value of the type ``Wire``: its functions are the methods. Each says so of itself, in ``_FITS`` of its
+``__init__.py``, and mypy finds what it lacks, or has with another signature. ``vendor`` is whose opaque parts (signatures,
+encrypted thoughts) a body holds: only those of the vendor that is asked go into a request.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast, runtime_checkable
 
 from ..errors import BadInput
-from ..events import Event
-from ..types import ChatRequest
-from .answering import Writer
-from .faults import Fault
-from .field import SupportTable
-from .limits import Limits
-from .losses import Loss
-from .reading import Reader
+
+if TYPE_CHECKING:
+    from ..events import Event
+    from ..types import ChatRequest
+    from .faults import Fault
+    from .field import SupportTable
+    from .limits import Limits
+    from .losses import Loss
+
+
+class Reader(Protocol):
+    """Bytes of one reply into events, without I/O. It never raises: what goes wrong is a ``Finish`` with its error.
+
+    After the ``Finish``, ``done`` is true and what is fed is not looked at.
+    """
+
+    done: bool
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that ``data`` completes; cut anywhere."""
+
+    def end(self) -> list[Event]:
+        """The body is over: the last events. Ends with a ``Finish`` unless one was given before."""
+
+
+class Writer(Protocol):
+    """Events of one answer into bytes. With ``streams`` false everything is held and ``end`` gives the whole.
+
+    ``status``, ``content_type`` and ``headers`` are read before the first bytes go out: at once for a stream; after ``end`` for
+    the rest, so that a failure may still choose its status.
+    """
+
+    streams: bool
+    status: int
+    content_type: str
+    headers: list[tuple[str, str]]
+
+    def write(self, events: list[Event]) -> bytes:
+        """The bytes of these events, ``b""`` if none yet. The last event of an answer is its ``Finish``."""
+
+    def end(self) -> bytes:
+        """What closes the body after the ``Finish`` was written."""
+
+
+ReplyReader: TypeAlias = Reader
+"""``Reader`` where a member has that name."""
 
 
 class Wire(Protocol):
-    """A vendor's API as pure functions, both halves. Its folder is the value of this type."""
+    """A vendor's API as pure functions, both halves."""
 
-    NAME: str
-    """As configurations say it: ``openai-chat``."""
-    VENDOR: str
-    """The vendor whose opaque parts travel untagged on this wire: its inventor."""
-    SUPPORT: SupportTable
+    @property
+    def NAME(self) -> str:  # noqa: N802  # a constant of a module
+        """As configurations say it: ``openai-chat``."""
+
+    @property
+    def VENDOR(self) -> str:  # noqa: N802
+        """The vendor whose opaque parts travel untagged on this wire: its inventor."""
+
+    @property
+    def SUPPORT(self) -> SupportTable:  # noqa: N802
+        """What becomes of each field of a request."""
 
     # The half that asks.
-    write_request: Callable[..., dict[str, Any]]
-    """``(request, vendor=VENDOR)``: the body as a value for JSON. Only opaque parts of ``vendor`` go into it.
 
-    What the ledger drops is left out without a word. Raises ``BadInput`` for an ask that makes no sense on any wire.
-    """
-    path: Callable[[ChatRequest], str]
-    """``(request)``: what is put after the base URL, with its query if it has one."""
-    read_reply: Callable[..., list[Event]]
-    """``(body, vendor=VENDOR, limits=LIMITS)``: the events of a whole reply; the last is its ``Finish``."""
-    Reader: Callable[..., Reader]
-    """``(vendor=VENDOR, limits=LIMITS)``: the reader of a streamed reply."""
-    read_fault: Callable[[int, bytes], Fault]
-    """``(status, body)`` of an answer that is no 2xx. Never raises."""
+    def adjusted(self, request: ChatRequest, vendor: str = ...) -> tuple[ChatRequest, list[Loss]]:
+        """The request as the API takes it, and what of its meaning that cost. ``request`` stays as it is.
+
+        For APIs that answer 400 to requests that they could answer with little changed. Separate from ``write_request``, which
+        writes what it is given. Raises ``BadInput`` for a request that cannot be changed so.
+        """
+
+    def write_request(self, request: ChatRequest, vendor: str = ...) -> dict[str, Any]:
+        """The body as a value for JSON. What ``SUPPORT`` drops is left out without a word.
+
+        Raises ``BadInput`` for a request that makes no sense on any wire.
+        """
+
+    def path(self, request: ChatRequest) -> str:
+        """What is put after the base URL, with its query if it has one. Raises ``BadInput`` for a model that is no name."""
+
+    def read_reply(self, body: bytes, vendor: str = ..., limits: Limits = ...) -> list[Event]:
+        """The events of a whole reply; the last is its ``Finish``. Never raises."""
+
+    def Reader(self, vendor: str = ..., limits: Limits = ...) -> ReplyReader:  # noqa: N802  # a class
+        """What reads a streamed reply."""
+
+    def read_fault(self, status: int, body: bytes) -> Fault:
+        """What an answer that is no 2xx says. Never raises."""
 
     # The half that answers.
-    read_request: Callable[..., ChatRequest]
-    """``(body, model=None, stream=None, limits=LIMITS)``: bytes as the ask they are; the keywords stand for what this wire says
 
-    in the path. Raises ``BadInput`` naming the field.
-    """
-    writer: Callable[..., Writer]
-    """``(request, id, created, model=None)``: what writes the answer to ``request``, a stream if it asked for one.
+    def read_request(
+        self, body: bytes, model: str | None = ..., stream: bool | None = ..., limits: Limits = ...
+    ) -> ChatRequest:
+        """A body as the request it is; ``model`` and ``stream`` stand for what this wire says in the path.
 
-    ``id`` is the reply's (without the wire's prefix), ``created`` in seconds since 1970, ``model`` the name to answer under
-    where it is not the ask's.
-    """
-    write_fault: Callable[[Fault], bytes]
-    """The body of an answer that is no 2xx."""
+        Raises ``BadInput`` naming the field.
+        """
+
+    def writer(self, request: ChatRequest, id: str, created: int, model: str | None = ...) -> Writer:  # noqa: A002
+        """What writes the answer to ``request``, a stream if it asked for one.
+
+        ``id`` is the reply's (without the wire's prefix), ``created`` in seconds since 1970, ``model`` the name to answer under
+        where it is not the request's.
+        """
+
+    def write_fault(self, fault: Fault) -> bytes:
+        """The body of an answer that is no 2xx."""
 
 
-def adjusted(spoken: Wire, request: ChatRequest, vendor: str) -> tuple[ChatRequest, list[Loss]]:
-    """The ask as the wire's API takes it, and what of its meaning that cost: of a wire that has ``adjusted``, else as it is.
+@runtime_checkable
+class Counts(Protocol):
+    """A wire whose API counts the tokens of a request, both halves."""
 
-    A wire has it where its API answers 400 to asks that it could answer with little changed. The ask that is given stays
-    as it is. It is separate from ``write_request``, which writes what it is given.
-    """
-    change: Callable[[ChatRequest, str], tuple[ChatRequest, list[Loss]]] | None = getattr(spoken, "adjusted", None)
-    return (request, []) if change is None else change(request, vendor)
+    def count_path(self, request: ChatRequest) -> str:
+        """Where tokens are counted, after the base URL. Raises ``BadInput`` for a model that is no name."""
+
+    def write_count_request(self, request: ChatRequest, vendor: str = ...) -> dict[str, Any]:
+        """The body that asks how many tokens ``request`` is. Raises as ``write_request`` does."""
+
+    def read_count(self, body: bytes, limits: Limits = ...) -> int:
+        """The tokens that an answer tells. Raises ``BadReply``."""
+
+    def read_count_request(self, body: bytes, model: str | None = ..., limits: Limits = ...) -> ChatRequest:
+        """The request whose tokens are to be counted. Raises ``BadInput`` naming the field."""
+
+    def write_count(self, tokens: int) -> bytes:
+        """The answer to such a request."""
 
 
 _SITES = "sites"
@@ -89,4 +164,8 @@ def wire(name: str) -> Wire:
     return cast(Wire, import_module(f".{name.replace('-', '_')}", __package__))
 
 
-__all__ = ["Limits", "Wire", "adjusted", "names", "wire"]
+@cache
+def counting(name: str) -> Counts | None:
+    """The wire of this name if its API counts tokens. Raises as ``wire`` does."""
+    spoken: object = wire(name)
+    return spoken if isinstance(spoken, Counts) else None

@@ -6,7 +6,8 @@ from typing import Protocol
 
 from ..errors import EmptyReply, ReplyFailed
 from ..events import Event, Finish, Start, Usage
-from .reading import Reader, truncated
+from .contract import Reader
+from .reading import truncated
 
 
 class StreamMonitor(Protocol):

@@ -1,27 +1,12 @@
-"""What every reader of a reply is, and how a reply's end is told."""
+"""How a reply's end is told, and what came and cannot be read."""
 
 from __future__ import annotations
 
 import json
-from typing import Any, Protocol, cast, get_args
+from typing import Any, cast, get_args
 
 from ..errors import BackendError, BadReply, PolychatError, ReplyFailed, Truncated
-from ..events import Event, Finish, Reason
-
-
-class Reader(Protocol):
-    """Bytes of one reply into events, without I/O. It never raises: what goes wrong is a ``Finish`` with its error.
-
-    After the ``Finish``, ``done`` is true and what is fed is not looked at.
-    """
-
-    done: bool
-
-    def feed(self, data: bytes) -> list[Event]:
-        """The events that ``data`` completes; cut anywhere."""
-
-    def end(self) -> list[Event]:
-        """The body is over: the last events. Ends with a ``Finish`` unless one was given before."""
+from ..events import Finish, Reason
 
 
 def complete(reason: str | None = None) -> Finish:

@@ -27,7 +27,7 @@ from polychat.types import (
     ToolCall,
     ToolResult,
 )
-from polychat.wire.answering import Writer
+from polychat.wire.contract import Writer
 from polychat.wire.faults import Fault, fault_of
 from polychat.wire.ollama import (
     Reader,

@@ -27,7 +27,7 @@ from polychat.events import (
 )
 from polychat.types import ChatMessage, ChatRequest, Opaque, TextPart
 from polychat.wire import openai_chat as wire
-from polychat.wire.answering import Writer
+from polychat.wire.contract import Writer
 from polychat.wire.faults import STATUS, Fault
 
 from ...support.corpus import splits

@@ -16,7 +16,7 @@ from ...http.server.asgi import Headers
 from ...routing import Target
 from ...routing.resolve import LONGEST
 from ...types import ChatRequest
-from ...wire.answering import Writer
+from ...wire.contract import Writer
 from ...wire.losses import Loss
 from ...wire.passthrough import StreamMonitor
 from ...wire.reading import finish_of, truncated

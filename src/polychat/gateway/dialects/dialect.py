@@ -22,8 +22,7 @@ from ...errors import BadInput, redact
 from ...events import Finish, Usage
 from ...types import ChatRequest
 from ...wire import checks
-from ...wire.answering import Writer
-from ...wire.contract import Wire
+from ...wire.contract import Wire, Writer
 from ...wire.faults import Fault
 from ...wire.json_text import TooDeep, check_depth, encoded
 from ...wire.limits import LIMITS

@@ -4,6 +4,8 @@ Facts from https://platform.claude.com/docs/en/api/messages, …/build-with-clau
 …/structured-outputs, …/api/errors, …/mid-conversation-system-messages and the types of the official Python client, 2.11.
 """
 
+from typing import TYPE_CHECKING
+
 from ..fields import support_table
 from .adjustments import adjusted
 from .constants import NAME, VENDOR
@@ -15,9 +17,15 @@ from .request_writer import count_path, path, write_count_request, write_request
 
 SUPPORT = support_table(NAME)
 
+if TYPE_CHECKING:
+    from .. import anthropic
+    from ..contract import Counts, Wire
+
+    _FITS: tuple[Wire, Counts] = (anthropic, anthropic)
+
 __all__ = [
-    "FATES",
     "NAME",
+    "SUPPORT",
     "VENDOR",
     "Reader",
     "adjusted",

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...events import Citation, Event, Finish, Media, Reasoning, Refusal, Text, ToolCallPiece, Usage
 from ...types import ChatRequest
-from ..answering import Writer
+from ..contract import Writer
 from ..estimating import BYTES_A_TOKEN, estimated_prompt
 from ..framing import event as framed
 from ..json_text import decoded, encoded

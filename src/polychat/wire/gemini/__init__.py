@@ -5,6 +5,8 @@ https://ai.google.dev/gemini-api/docs/thinking, …/thought-signatures, …/func
 official Python client, google-genai 3.4.
 """
 
+from typing import TYPE_CHECKING
+
 from ..fields import support_table
 from .adjustments import adjusted
 from .constants import FOREIGN, NAME, VENDOR
@@ -16,10 +18,16 @@ from .request_writer import count_path, path, write_count_request, write_request
 
 SUPPORT = support_table(NAME)
 
+if TYPE_CHECKING:
+    from .. import gemini
+    from ..contract import Counts, Wire
+
+    _FITS: tuple[Wire, Counts] = (gemini, gemini)
+
 __all__ = [
-    "FATES",
     "FOREIGN",
     "NAME",
+    "SUPPORT",
     "VENDOR",
     "Reader",
     "adjusted",

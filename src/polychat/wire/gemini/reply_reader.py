@@ -58,10 +58,10 @@ def _value(body: bytes, depth: int) -> Any:
         return Halves().decoded(body, depth)
 
 
-def read_count(body: bytes) -> int:
+def read_count(body: bytes, limits: Limits = LIMITS) -> int:
     """How many tokens an ask is. Raises ``BadReply``."""
     try:
-        match decoded(body):
+        match decoded(body, limits.depth):
             case {"totalTokens": int(tokens)} if not isinstance(tokens, bool):
                 return tokens
             case dict(said) if not said.keys() - {"promptTokensDetails"}:

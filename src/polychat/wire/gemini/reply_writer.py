@@ -10,7 +10,7 @@ from base64 import b64encode
 from ...errors import BadReply, PolychatError, Truncated, redact
 from ...events import Citation, Event, Finish, Logprobs, Media, Reasoning, Refusal, Text, ToolCallPiece, Usage
 from ...types import ChatRequest, Opaque, ReasoningPart
-from ..answering import Writer
+from ..contract import Writer
 from ..faults import Fault, fault_of
 from ..framing import MAX_LINE
 from ..json_text import encoded

@@ -4,7 +4,10 @@ Sources: docs.ollama.com (api/chat, api/generate, api/errors, api/usage, capabil
 openapi.yaml), and ``api/types.go`` of github.com/ollama/ollama. The server passes over fields it does not know.
 """
 
+from typing import TYPE_CHECKING
+
 from ..fields import support_table
+from .adjustments import adjusted
 from .constants import NAME, VENDOR
 from .errors import read_fault, write_fault
 from .reply_reader import Reader, read_reply
@@ -14,11 +17,18 @@ from .request_writer import path, write_request
 
 SUPPORT = support_table(NAME)
 
+if TYPE_CHECKING:
+    from .. import ollama
+    from ..contract import Wire
+
+    _FITS: Wire = ollama
+
 __all__ = [
-    "FATES",
     "NAME",
+    "SUPPORT",
     "VENDOR",
     "Reader",
+    "adjusted",
     "generate_writer",
     "path",
     "read_fault",

@@ -10,7 +10,7 @@ from typing import Any
 from ...errors import BadReply, PolychatError, Truncated, redact
 from ...events import Event, Finish, Logprobs, Media, Reasoning, Refusal, Text, ToolCallPiece, Usage
 from ...types import ChatRequest, Opaque
-from ..answering import Writer
+from ..contract import Writer
 from ..faults import fault_of
 from ..json_text import encoded
 from ..reading import nearest

@@ -6,6 +6,8 @@ openrouter.ai/docs (``reasoning``, ``reasoning_details``, ``images``, errors ins
 ai.google.dev/gemini-api/docs/openai (``extra_content``).
 """
 
+from typing import TYPE_CHECKING
+
 from ..fields import support_table
 from .adjustments import adjusted
 from .completions import completion_writer, read_completion_request
@@ -19,9 +21,15 @@ from .request_writer import path, write_request
 
 SUPPORT = support_table(NAME)
 
+if TYPE_CHECKING:
+    from .. import openai_chat
+    from ..contract import Wire
+
+    _FITS: Wire = openai_chat
+
 __all__ = [
-    "FATES",
     "NAME",
+    "SUPPORT",
     "VENDOR",
     "Reader",
     "adjusted",

@@ -11,8 +11,8 @@ from typing import Any
 from ...errors import BadInput
 from ...events import Event, Finish, Logprobs, Refusal, Text, Usage
 from ...types import ChatMessage, ChatRequest, TextPart
-from ..answering import Writer
 from ..checks import json_object, several, text, whole
+from ..contract import Writer
 from ..framing import data_line
 from ..json_text import encoded
 from ..limits import LIMITS, Limits

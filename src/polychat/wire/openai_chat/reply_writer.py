@@ -9,8 +9,8 @@ from typing import Any
 from ...errors import Truncated
 from ...events import Citation, Event, Finish, Logprobs, Media, Reasoning, Refusal, Start, Text, ToolCallPiece, Usage
 from ...types import ChatRequest, Opaque
-from ..answering import Writer
 from ..checks import data_url
+from ..contract import Writer
 from ..faults import Fault, fault_of
 from ..framing import data_line
 from ..json_text import encoded

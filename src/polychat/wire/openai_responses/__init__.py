@@ -5,6 +5,8 @@ its API reference (https://platform.openai.com/docs/api-reference/responses and 
 reasoning, function calling and conversation state (https://platform.openai.com/docs/guides).
 """
 
+from typing import TYPE_CHECKING
+
 from ..fields import support_table
 from .adjustments import adjusted
 from .constants import NAME, VENDOR
@@ -17,9 +19,15 @@ from .request_writer import path, write_request
 
 SUPPORT = support_table(NAME)
 
+if TYPE_CHECKING:
+    from .. import openai_responses
+    from ..contract import Wire
+
+    _FITS: Wire = openai_responses
+
 __all__ = [
-    "FATES",
     "NAME",
+    "SUPPORT",
     "VENDOR",
     "Reader",
     "adjusted",

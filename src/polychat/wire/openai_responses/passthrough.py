@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..answering import Writer
+from ..contract import Writer
 from ..passthrough import Reading
 from .reply_reader import Reader
 from .reply_writer import Streamed

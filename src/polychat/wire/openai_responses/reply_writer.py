@@ -8,7 +8,7 @@ from typing import Any
 from ...errors import BackendError
 from ...events import Event, Finish, Text
 from ...types import ChatRequest, Tool
-from ..answering import Writer
+from ..contract import Writer
 from ..faults import Fault, fault_of
 from .constants import INCOMPLETE, NAME, Object, counts_of
 from .errors import told, write_fault
@@ -50,7 +50,7 @@ _REPEATED = ("tool_choice", "truncation", "max_tool_calls", "prompt_cache_key", 
 
 
 def writer(request: ChatRequest, id: str, created: int, model: str | None = None) -> Writer:  # noqa: A002
-    """What writes the answer to ``request``; ``wires.py`` says how."""
+    """What writes the answer to ``request``; ``Wire.writer`` says how."""
     response = _response(request, f"resp_{id}", created, model or request.model)
     tools = {tool.name: tool for tool in request.tools if isinstance(tool, Tool)}
     return Streamed(id, response, tools) if request.stream else Whole(id, response, tools)

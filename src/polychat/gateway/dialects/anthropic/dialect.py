@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 from ....types import AudioPart, ChatRequest, FilePart, ToolResult
 from ....wire import anthropic
-from ....wire.answering import Writer
-from ....wire.contract import wire
+from ....wire.contract import Writer, wire
 from ....wire.faults import Fault
 from ..dialect import NO_HEADERS, Dialect, InboundChat, Request
 

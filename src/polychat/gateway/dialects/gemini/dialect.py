@@ -8,8 +8,7 @@ from urllib.parse import parse_qs
 
 from ....types import ChatRequest
 from ....wire import gemini
-from ....wire.answering import Writer
-from ....wire.contract import wire
+from ....wire.contract import Writer, wire
 from ....wire.faults import Fault
 from ..dialect import NO_HEADERS, OPENED, Dialect, InboundChat, Object, Request, open_body, with_model
 

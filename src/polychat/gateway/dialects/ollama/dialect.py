@@ -7,8 +7,7 @@ from time import monotonic_ns
 from ....errors import UnknownTarget
 from ....types import ChatRequest
 from ....wire import ollama
-from ....wire.answering import Writer
-from ....wire.contract import wire
+from ....wire.contract import Writer, wire
 from ....wire.passthrough import StreamMonitor, WholeLines
 from ..dialect import OPENED, Dialect, InboundChat, Request
 

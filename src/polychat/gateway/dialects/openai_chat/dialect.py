@@ -6,8 +6,7 @@ from ....errors import BadInput
 from ....events import Finish, Usage
 from ....types import ChatRequest
 from ....wire import checks, openai_chat
-from ....wire.answering import Writer
-from ....wire.contract import wire
+from ....wire.contract import Writer, wire
 from ....wire.json_text import encoded
 from ....wire.openai_chat.passthrough import Chunks, ending_of
 from ....wire.passthrough import StreamMonitor

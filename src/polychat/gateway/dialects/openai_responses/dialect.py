@@ -10,8 +10,7 @@ from ....events import Event, Finish
 from ....state.responses import StoredResponse
 from ....types import ChatRequest
 from ....wire import openai_responses
-from ....wire.answering import Writer
-from ....wire.contract import wire
+from ....wire.contract import Writer, wire
 from ....wire.faults import Fault
 from ....wire.openai_responses.passthrough import Events
 from ....wire.passthrough import StreamMonitor
