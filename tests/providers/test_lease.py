@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import random
 import threading
 import weakref
 from collections import Counter
@@ -15,7 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polychat.errors import ConnectionFailed, MissingCookies, ReplyFailed, TimedOut
+from polychat.providers import _lease
 from polychat.providers._lease import Accounts, Lease, Leases
+
+from ..support.state_tables import moves, transitions
 
 USES = 5
 
@@ -97,7 +101,7 @@ async def test_use_is_counted_when_given(service: Service) -> None:
     service.succeed(1)
     lease, same = await asyncio.gather(*tasks)
     assert lease is same is leases.latest
-    assert (lease.used, lease.left) == (2, 3)
+    assert (lease.used, lease.uses_left) == (2, 3)
 
 
 async def test_failed_login(service: Service) -> None:
@@ -216,7 +220,7 @@ async def test_all_waiters_cancelled(service: Service) -> None:
         task.cancel()
     await turns()
     assert not service.open
-    assert leases.idle()
+    assert leases.is_idle()
     [task] = await taken(leases, service, 1)
     service.succeed(2)
     assert (await task).value == 2
@@ -240,7 +244,7 @@ async def test_cancelled_between_giving_and_waking(service: Service) -> None:
     lease = await first
     await turns()
     assert victim.cancelled()
-    assert (lease.used, lease.left) == (1, 4)
+    assert (lease.used, lease.uses_left) == (1, 4)
 
 
 async def test_cancelled_between_login_and_giving(service: Service) -> None:
@@ -276,7 +280,7 @@ async def test_given_back_by_the_last(service: Service) -> None:
     lease = await first
     await turns()
     assert victim.cancelled()
-    assert (lease.used, lease.left) == (1, 1)
+    assert (lease.used, lease.uses_left) == (1, 1)
     assert await leases.take(service.login) is lease
 
 
@@ -324,6 +328,9 @@ ACTIONS = st.lists(
 )
 
 
+ACTS = ("ask", "finish", "fail", "cancel", "refuse", "later", "turns")
+
+
 class Play:
     """Any order of asks, logins that succeed or fail, cancellations, refusals and time, with few turns of the loop between."""
 
@@ -333,6 +340,17 @@ class Play:
         self.asks: list[asyncio.Task[None]] = []
         self.got: list[Lease[int]] = []
         self.uses: Counter[int] = Counter()
+        self.states: dict[Lease[int], str] = {}
+        self.moves: set[tuple[str, str]] = set()
+        """From which state to which each lease went, in one step."""
+
+    def look(self) -> None:
+        """At the state of each lease there is."""
+        for lease in {*self.leases._available, *self.states, *([self.leases.latest] if self.leases.latest else [])}:
+            before, after = self.states.get(lease, "none"), lease.state(self.service.now)
+            if after != before:
+                self.moves.add((before, after))
+            self.states[lease] = after
 
     async def ask(self) -> None:
         before = set(self.service.finished)
@@ -387,13 +405,63 @@ def test_any_order(actions: list[tuple[str, int]]) -> None:
         play = Play()
         for action, number in actions:
             await play.act(action, number)
+            play.look()
         await play.end()
+        assert play.moves <= moves(transitions(_lease, "lease"))
         used = Counter(lease.value for lease in play.got)
         for lease in play.got:
             assert lease.used == used[lease.value], "a use was lost or counted twice"
-            assert lease.left == USES - lease.used
+            assert lease.uses_left == USES - lease.used
 
     asyncio.run(play())
+
+
+def test_the_table_of_leases_is_true() -> None:
+    """Leases go each way that the table has, and no other."""
+    chance = random.Random(7)
+    seen: set[tuple[str, str]] = set()
+
+    async def play() -> None:
+        play = Play()
+        for _ in range(60):
+            action, number = chance.choice(ACTS), chance.randint(1, 50)
+            if action == "later":
+                await turns()  # nothing is on its way while time passes
+            await play.act(action, number)
+            play.look()
+        await play.end()
+        seen.update(play.moves)
+
+    for _ in range(60):
+        asyncio.run(play())
+    seen |= asyncio.run(_fetched_late()) | asyncio.run(_returned())
+    assert seen == moves(transitions(_lease, "lease"))
+
+
+async def _fetched_late() -> set[tuple[str, str]]:
+    """A login that is over when it comes."""
+    play = Play()
+    await play.act("ask", 1)
+    await turns()
+    play.service.succeed(1, lasts=-1)
+    await turns()
+    play.look()
+    return play.moves
+
+
+async def _returned() -> set[tuple[str, str]]:
+    """A caller is cancelled in the moment between its use being granted and its waking."""
+    play = Play()
+    await play.act("ask", USES)
+    await turns()
+    play.service.succeed(1)
+    while "used up" not in play.states.values():
+        await turns(1)
+        play.look()
+    play.asks[-1].cancel()
+    await turns()
+    play.look()
+    return play.moves
 
 
 @settings(max_examples=100, deadline=None)

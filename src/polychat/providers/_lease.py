@@ -1,4 +1,50 @@
-"""Leases: the right to use a credential so many times until some moment, fetched once for all who wait for it."""
+"""Leases: the right to use a credential so many times until some moment, fetched once for all who wait for it.
+
+A chat site hands out a login that is good for a few asks and some minutes. A *caller* wants one use of one. A *fetch* is a task
+that logs in, for as many callers as a login has uses. A *lease* is a login that was fetched, with the uses that are left of it.
+Accounts, event loops and threads each have leases of their own: nothing here is shared between loops, so nothing is locked but
+the way from a loop to its accounts.
+
+A fetch, from the caller that starts it to its end:
+
+fetch      event                  next       what follows
+=========  =====================  =========  =====================================================================
+none       take                   pending    no lease has a use left and no pending fetch has room: a task starts
+pending    take                   pending    the caller waits with the others, at most ``uses`` of them
+pending    a waiter is cancelled  pending    its place is free for the next caller
+pending    the last is cancelled  cancelled  the task is cancelled: nobody pays for a login that nobody wants
+pending    it succeeds            done       a lease; each waiter is granted a use, in the order they came
+pending    it fails               failed     each waiter raises an error of its own, caused by the task's
+=========  =====================  =========  =====================================================================
+
+A lease, from its fetch to the moment when nobody is given it any more:
+
+lease      event                  next       what follows
+=========  =====================  =========  =====================================================================
+none       it is fetched          open
+none       all uses are granted   used up    it had as many waiters as uses
+none       late                   expired    by our clock, which may be off: its waiters get it all the same, once
+open       a use is granted       open       ``uses_left`` falls before the caller runs, not after its ask
+open       the last is granted    used up
+used up    a use is returned      open       its caller was cancelled, or heard of a refusal, before it woke
+open       ``until`` passes       expired    what is left of it is void
+used up    ``until`` passes       expired
+open       the server refuses     refused    ``refused``, set by the caller that heard so
+used up    the server refuses     refused
+expired    the server refuses     refused
+=========  =====================  =========  =====================================================================
+
+Invariants: ``used + uses_left`` is ``uses``; a use is counted once, when it is granted, and comes back only if its caller never
+ran; there is no ``await`` between a look and the reservation that follows from it; a lease in hand is used up before there is a
+new fetch.
+
+Bounds: a fetch serves ``uses`` callers, so N callers at once are N / ``uses`` logins, no more and no fewer. How long a login
+may take is for ``fetch`` to limit, and how long a caller waits for the caller: neither has a clock here.
+
+Cancellation: a caller's own cancellation takes its place away and nothing else. Only ``Leases`` cancels the
+task of a fetch, when its last waiter is gone; if somebody else does, its waiters raise ``ConnectionFailed``, which is no
+cancellation of theirs.
+"""
 
 from __future__ import annotations
 
@@ -24,24 +70,31 @@ class Lease(Generic[T]):
 
     value: T
     until: float
-    left: int
+    uses_left: int
     used: int = 0
     refused: bool = False
     """The server did not take it: nobody is given it again. Whoever hears so sets this."""
 
     def usable(self, now: float) -> bool:
+        """Whether it is neither refused nor expired; there may be no use left."""
         return not self.refused and now < self.until
+
+    def state(self, now: float) -> str:
+        """A state of the table above."""
+        if not self.usable(now):
+            return "refused" if self.refused else "expired"
+        return "open" if self.uses_left else "used up"
 
 
 @dataclass(slots=True, eq=False)
-class _Fetching(Generic[T]):
+class _PendingFetch(Generic[T]):
     """A fetch under way, and who was promised a use of what it brings."""
 
     task: asyncio.Task[tuple[T, float]]
     waiting: list[asyncio.Future[Lease[T]]] = field(default_factory=list)
 
     def has_room(self, uses: int) -> bool:
-        return sum(not seat.done() for seat in self.waiting) < uses
+        return sum(not waiter.done() for waiter in self.waiting) < uses
 
 
 class Leases(Generic[T]):
@@ -52,8 +105,8 @@ class Leases(Generic[T]):
         """The one of which a use was last given."""
         self._uses = uses
         self._clock = clock
-        self._at_hand: deque[Lease[T]] = deque()
-        self._fetching: list[_Fetching[T]] = []
+        self._available: deque[Lease[T]] = deque()
+        self._pending: list[_PendingFetch[T]] = []
 
     async def take(self, fetch: Fetch[T]) -> Lease[T]:
         """One use of a credential, reserved: it counts from here on, whatever becomes of it.
@@ -63,80 +116,80 @@ class Leases(Generic[T]):
         it waits gives its place back; a fetch for which nobody waits any more is cancelled.
         """
         while True:
-            lease = self._reserve() or await self._wait(self._promising() or self._begin(fetch))
+            lease = self._reserve() or await self._wait(self._with_room() or self._start(fetch))
             if not lease.refused:
                 return lease
-            self._given_back(lease)  # another caller heard of it between this one's reservation and its waking
+            self._return_use(lease)  # another caller heard of it between this one's reservation and its waking
 
-    def idle(self) -> bool:
+    def is_idle(self) -> bool:
         """Nobody waits, and what was fetched is of no more use."""
-        return not self._fetching and (self.latest is None or not self.latest.usable(self._clock()))
+        return not self._pending and (self.latest is None or not self.latest.usable(self._clock()))
 
     def _reserve(self) -> Lease[T] | None:
-        while self._at_hand:
-            lease = self._at_hand[0]
-            if lease.left and lease.usable(self._clock()):
-                return self._given(lease)
-            self._at_hand.popleft()
+        while self._available:
+            lease = self._available[0]
+            if lease.uses_left and lease.usable(self._clock()):
+                return self._grant(lease)
+            self._available.popleft()
         return None
 
-    def _given(self, lease: Lease[T]) -> Lease[T]:
-        lease.left -= 1
+    def _grant(self, lease: Lease[T]) -> Lease[T]:
+        lease.uses_left -= 1
         lease.used += 1
         self.latest = lease
         return lease
 
-    def _given_back(self, lease: Lease[T]) -> None:
-        lease.left += 1
+    def _return_use(self, lease: Lease[T]) -> None:
+        lease.uses_left += 1
         lease.used -= 1
-        if lease not in self._at_hand:
-            self._at_hand.append(lease)
+        if lease not in self._available:
+            self._available.append(lease)
 
-    def _promising(self) -> _Fetching[T] | None:
+    def _with_room(self) -> _PendingFetch[T] | None:
         # The newest first: those before it are full, but for the places of callers that were cancelled.
-        return next((fetching for fetching in reversed(self._fetching) if fetching.has_room(self._uses)), None)
+        return next((pending for pending in reversed(self._pending) if pending.has_room(self._uses)), None)
 
-    def _begin(self, fetch: Fetch[T]) -> _Fetching[T]:
-        fetching = _Fetching(asyncio.get_running_loop().create_task(fetch()))
-        self._fetching.append(fetching)
-        fetching.task.add_done_callback(lambda _: self._arrived(fetching))
-        return fetching
+    def _start(self, fetch: Fetch[T]) -> _PendingFetch[T]:
+        pending = _PendingFetch(asyncio.get_running_loop().create_task(fetch()))
+        self._pending.append(pending)
+        pending.task.add_done_callback(lambda _: self._fetched(pending))
+        return pending
 
-    async def _wait(self, fetching: _Fetching[T]) -> Lease[T]:
-        seat: asyncio.Future[Lease[T]] = asyncio.get_running_loop().create_future()
-        fetching.waiting.append(seat)
+    async def _wait(self, pending: _PendingFetch[T]) -> Lease[T]:
+        waiter: asyncio.Future[Lease[T]] = asyncio.get_running_loop().create_future()
+        pending.waiting.append(waiter)
         try:
-            return await seat
+            return await waiter
         except asyncio.CancelledError:
-            self._left(fetching, seat)
+            self._waiter_cancelled(pending, waiter)
             raise
 
-    def _left(self, fetching: _Fetching[T], seat: asyncio.Future[Lease[T]]) -> None:
+    def _waiter_cancelled(self, pending: _PendingFetch[T], waiter: asyncio.Future[Lease[T]]) -> None:
         """The caller was cancelled, before the fetch was done or in the moment between that and its own waking."""
-        if seat in fetching.waiting:
-            fetching.waiting.remove(seat)
-            if not fetching.waiting:
-                fetching.task.cancel()
-                self._fetching.remove(fetching)
-        elif not seat.cancelled() and seat.exception() is None:
-            self._given_back(seat.result())
+        if waiter in pending.waiting:
+            pending.waiting.remove(waiter)
+            if not pending.waiting:
+                pending.task.cancel()
+                self._pending.remove(pending)
+        elif not waiter.cancelled() and waiter.exception() is None:
+            self._return_use(waiter.result())
 
-    def _arrived(self, fetching: _Fetching[T]) -> None:
-        if fetching in self._fetching:
-            self._fetching.remove(fetching)
-        seats = [seat for seat in fetching.waiting if not seat.done()]
-        fetching.waiting.clear()
-        error = _failure(fetching.task)
+    def _fetched(self, pending: _PendingFetch[T]) -> None:
+        if pending in self._pending:
+            self._pending.remove(pending)
+        waiters = [waiter for waiter in pending.waiting if not waiter.done()]
+        pending.waiting.clear()
+        error = _failure(pending.task)
         if error is not None:
-            for seat in seats:
-                seat.set_exception(_own(error))
+            for waiter in waiters:
+                waiter.set_exception(_copy(error))
             return
-        value, until = fetching.task.result()
+        value, until = pending.task.result()
         lease = Lease(value, until, self._uses)
-        self._at_hand.append(lease)
+        self._available.append(lease)
         # Those who waited are given it even if it is past by our clock: a clock that is off must not log in without end.
-        for seat in seats:
-            seat.set_result(self._given(lease))
+        for waiter in waiters:
+            waiter.set_result(self._grant(lease))
 
 
 def _failure(task: asyncio.Task[Any]) -> BaseException | None:
@@ -145,7 +198,7 @@ def _failure(task: asyncio.Task[Any]) -> BaseException | None:
     return task.exception()
 
 
-def _own(error: BaseException) -> BaseException:
+def _copy(error: BaseException) -> BaseException:
     """The same error anew, caused by the first. Tracebacks and ``text`` are written on an error: no two callers share one."""
     # Not by its constructor, which may want more than its message. The built-in class that an error's memory is laid out by
     # (`OSError` of one that is a RuntimeError and a TimeoutError) is the only one that may make it.
@@ -190,8 +243,8 @@ class Accounts(Generic[T]):
         with self._lock:
             accounts = self._accounts(asyncio.get_running_loop())
             if account not in accounts:
-                for idle in [name for name, leases in accounts.items() if leases.idle()]:
-                    del accounts[idle]
+                for stale in [name for name, leases in accounts.items() if leases.is_idle()]:
+                    del accounts[stale]
                 accounts[account] = Leases(self._uses, self._clock)
             return accounts[account]
 
