@@ -1,7 +1,57 @@
-"""Several processes behind one port: started, replaced where they die, and ended by the one that listens.
+"""Several processes behind one port: started, replaced where they exit, and ended by the one that listens.
 
-Supervisor and worker talk over a socket pair. Down go orders (pickled: both ends are ours), up comes a line when a worker is
-ready or cannot be. Whichever end sees the other's gone knows that its process is: a worker without a supervisor drains.
+The *supervisor* opens the sockets, starts ``gateway.workers`` *workers* that inherit them and take connections from one queue,
+and answers no request itself. Each worker is joined to it by a socket pair. Down go orders (their length and a pickle: both
+ends are ours): ``_Start`` once, ``_Configure`` for each reload, ``_End``. Up comes one line of JSON: ready, or refused and why.
+By the end of this line either end sees that the other's process has ended, so none is left behind unseen: a worker whose
+supervisor is gone drains as after ``_End``.
+
+A *slot* is a task of the supervisor that keeps one worker there. It starts a worker, hears its report, waits for its exit, and
+starts the next. A worker:
+
+worker     event                      next       what follows
+=========  =========================  =========  ====================================================================
+none       its slot is empty          starting   a process with the sockets, this Python and this ``sys.path``
+starting   it reports ready           ready      the first one makes the supervisor announce the address
+starting   it reports a refusal       refused    of its configuration; it exits with code 1
+starting   ``_End``                   draining   it begins to serve and stops at once
+ready      ``_Configure``             ready      a configuration that it cannot take is logged, and the last one stays
+ready      ``_End``                   draining   no new work; what runs has ``gateway.grace`` seconds
+starting   its process ends           exited     replaced after 50 ms, doubled with each early exit in a row
+ready      its process ends           exited     replaced, as above
+refused    its process ends           exited     replaced, if others serve
+draining   its process ends           exited     nothing follows: its slot is left
+refused    time is up                 killed
+draining   time is up                 killed     ``_EXTRA_GRACE`` after its grace, or after a second signal
+killed     its process ends           exited
+=========  =========================  =========  ====================================================================
+
+The supervisor:
+
+supervisor  event                      next      what follows
+==========  =========================  ========  ====================================================================
+starting    a worker is ready          serving   the line with the addresses is printed
+starting    a worker refuses           ending    the exit raises ``BadInput`` with its reason: no other could serve either
+starting    five early exits in a row  ending    the exit raises ``PolychatError``: somebody above should know
+serving     five early exits in a row  ending    likewise
+starting    SIGTERM or SIGINT          ending    ``_End`` to all
+serving     SIGTERM or SIGINT          ending    ``_End`` to all
+starting    SIGHUP                     starting  as while serving
+serving     SIGHUP                     serving   a readable configuration goes to all, and to those that come later
+ending      SIGTERM or SIGINT          cut       ``_End(now=True)`` to all: nothing is waited for
+ending      all slots are left         ended
+ending      time is up                 ended     those that are left are killed
+cut         all slots are left         ended
+cut         time is up                 ended     those that are left are killed
+==========  =========================  ========  ====================================================================
+
+Invariants: a slot has at most one worker; one that is started while all ends is ordered to end at once; the sockets listen from
+before the first worker to after the last, so a client waits and is not refused; the Unix socket's file is the supervisor's.
+
+Bounds: exits by ``_MAX_EARLY_EXITS`` in a row of one slot, each within ``_EARLY`` seconds of its start; the end by ``grace +
+_EXTRA_GRACE``, after a second signal by ``_EXTRA_GRACE``. A start has no limit: weights may load, and a signal ends it.
+
+Cancellation: signals set events, and nobody cancels the slots: ``run`` waits until they are left, or kills what they wait for.
 """
 
 from __future__ import annotations
@@ -21,22 +71,24 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from ... import config
 from ...errors import BadInput, PolychatError
 from ...http.server.listening import announce, encrypting, listen, open_files, unlisten
 from .source import ConfigSource, signals, stays
 
+WorkerState: TypeAlias = Literal["starting", "ready", "refused", "draining", "killed", "exited"]
+SupervisorState: TypeAlias = Literal["starting", "serving", "ending", "cut", "ended"]
 APPLICATION = "polychat.gateway.app:Gateway"
-_YOUNG = 10.0
-"""Seconds: a worker that dies sooner may have had no chance to work."""
-_TRIES = 5
-"""Young deaths in a row, of one place, after which nothing is tried any more."""
-_PAUSE = 0.05
-"""Seconds; doubled with every death in a row before the next try."""
-_MERCY = 5.0
-"""Seconds beyond the grace, for a worker that has to write its last."""
+_EARLY = 10.0
+"""Seconds: a worker that exits sooner may have had no chance to work."""
+_MAX_EARLY_EXITS = 5
+"""In a row, of one slot: after these nothing is tried any more."""
+_BACKOFF = 0.05
+"""Seconds before a replacement, doubled with each early exit in a row."""
+_EXTRA_GRACE = 5.0
+"""Seconds beyond the grace for a worker to flush what it wrote, before it is killed."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +111,7 @@ class _End:
     now: bool
 
 
-def _packed(order: object) -> bytes:
+def _framed(order: object) -> bytes:
     data = pickle.dumps(order)
     return len(data).to_bytes(4, "big") + data
 
@@ -82,30 +134,41 @@ def supervise(source: ConfigSource, configured: config.Config, application: str 
 
 
 class _Worker:
-    """One process, and the line to it."""
+    """One process, and the line to it. ``state`` is one of the table above."""
 
     def __init__(self, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.process, self.pid = process, process.pid
         self._reader, self._writer = reader, writer
+        self.state: WorkerState = "starting"
 
     def order(self, order: object) -> None:
+        """Send an order; one to a process that has ended is dropped."""
+        if isinstance(order, _End) and self.state in ("starting", "ready"):
+            self.state = "draining"
         if not self._writer.is_closing():
-            self._writer.write(_packed(order))
+            self._writer.write(_framed(order))
 
-    async def word(self) -> dict[str, Any]:
-        """What it says when it is ready or cannot be; nothing where it died before."""
+    async def report(self) -> dict[str, Any]:
+        """What it says when it is ready or cannot be; nothing where its process ended before."""
         with suppress(ConnectionError):
             if line := await self._reader.readline():
-                found: dict[str, Any] = json.loads(line)
-                return found
+                report: dict[str, Any] = json.loads(line)
+                if self.state == "starting":
+                    self.state = "ready" if "ready" in report else "refused"
+                return report
         return {}
 
-    async def end(self) -> int:
+    def kill(self) -> None:
+        self.state = "killed"
+        self.process.kill()
+
+    async def exit_code(self) -> int:
         """How it ended, when it has."""
         with suppress(ConnectionError):
             await self._reader.read()
         code = await asyncio.to_thread(self.process.wait)
         self._writer.close()
+        self.state = "exited"
         return code
 
 
@@ -128,69 +191,81 @@ class _Supervisor:
         self._ready = asyncio.Event()
         self._ending = asyncio.Event()
         self._cut = asyncio.Event()
-        self._refused = ""
-        self._gave_up = ""
+        self._ended = False
+        self._failure: PolychatError | None = None
+        """Why it ends, where nobody asked for it."""
+
+    @property
+    def state(self) -> SupervisorState:
+        if self._ended:
+            return "ended"
+        if self._ending.is_set():
+            return "cut" if self._cut.is_set() else "ending"
+        return "serving" if self._ready.is_set() else "starting"
 
     async def run(self) -> int:
-        signals(self._stop, self._reread)
-        places = [asyncio.create_task(self._place()) for _ in range(self._configured.gateway.workers)]
+        signals(self._stop, self._reload)
+        slots = [asyncio.create_task(self._fill_slot()) for _ in range(self._configured.gateway.workers)]
         ready, ending = (asyncio.create_task(event.wait()) for event in (self._ready, self._ending))
         await asyncio.wait({ready, ending}, return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         if not self._ending.is_set():  # one answers by now, and the others are coming
             announce(self._configured, self._listeners)
         await ending
-        await self._finish(places)
+        await self._finish(slots)
+        self._ended = True
         self._log.close()
-        if self._refused:
-            raise BadInput(self._refused, field="gateway")
-        if self._gave_up:
-            raise PolychatError(self._gave_up)
+        if self._failure is not None:
+            raise self._failure
         return 0
 
-    # One place, and the workers that fill it one after the other.
+    # One slot, and the workers that fill it one after the other.
 
-    async def _place(self) -> None:
+    async def _fill_slot(self) -> None:
         clock = asyncio.get_running_loop().time
-        tries = 0
+        early_exits = 0
         try:
             while not self._ending.is_set():
-                begun = clock()
-                code, word = await self._run_worker()
-                tries = tries + 1 if clock() - begun < _YOUNG else 0
+                started_at = clock()
+                code, report = await self._run_worker()
+                early_exits = early_exits + 1 if clock() - started_at < _EARLY else 0
                 if not self._ending.is_set():
-                    await self._after_exit(code, word.get("refused", ""), tries)
+                    await self._after_exit(code, report.get("refused", ""), early_exits)
         finally:
-            self._ending.set()  # a place is left when all are to be, or when it cannot be filled
+            self._ending.set()  # a slot is left when all are to be, or when it cannot be filled
 
-    async def _after_exit(self, code: int, refused: str, tries: int) -> None:
+    async def _after_exit(self, code: int, refused: str, early_exits: int) -> None:
         if refused and not self._ready.is_set():
-            self._refused = refused
+            self._failure = BadInput(refused, field="gateway")
             self._ending.set()
-        elif tries >= _TRIES:
-            self._gave_up = f"workers exit as soon as they start, {tries} times in a row; the last one {_ended(code)}"
+        elif early_exits >= _MAX_EARLY_EXITS:
+            self._failure = PolychatError(
+                f"workers exit as soon as they start, {early_exits} times in a row; the last one {_how_it_ended(code)}"
+            )
             self._ending.set()
         else:
-            self._log.event("worker exited; starting a replacement", how=_ended(code), **({"why": refused} if refused else {}))
+            self._log.event(
+                "worker exited; starting a replacement", how=_how_it_ended(code), **({"why": refused} if refused else {})
+            )
             with suppress(TimeoutError):
-                async with asyncio.timeout(_PAUSE * 2**tries):
+                async with asyncio.timeout(_BACKOFF * 2**early_exits):
                     await self._ending.wait()
 
     async def _run_worker(self) -> tuple[int, dict[str, Any]]:
-        worker = await self._spawned()
+        worker = await self._spawn()
         self._workers.add(worker)
         if self._ending.is_set():
-            worker.order(_End(now=False))
-        word = await worker.word()
-        if "ready" in word:
+            worker.order(_End(now=self._cut.is_set()))
+        report = await worker.report()
+        if "ready" in report:
             self._ready.set()
             self._log.event("worker ready", pid=worker.pid)
-        code = await worker.end()
+        code = await worker.exit_code()
         self._workers.discard(worker)
-        self._fold()
-        return code, word
+        self._fold_metrics()
+        return code, report
 
-    async def _spawned(self) -> _Worker:
+    async def _spawn(self) -> _Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             fds = tuple(listener.fileno() for listener in self._listeners)
@@ -200,7 +275,7 @@ class _Supervisor:
         worker.order(_Start(self._application, self._configured, fds, self._shared))
         return worker
 
-    def _fold(self) -> None:
+    def _fold_metrics(self) -> None:
         from ..observe.metrics import fold
 
         fold(self._shared, {worker.pid for worker in self._workers})
@@ -214,7 +289,7 @@ class _Supervisor:
         for worker in self._workers:
             worker.order(_End(now=self._cut.is_set()))
 
-    def _reread(self) -> None:
+    def _reload(self) -> None:
         try:
             configured = self._source.read()
             encrypting(configured.gateway)
@@ -226,23 +301,25 @@ class _Supervisor:
         for worker in self._workers:
             worker.order(_Configure(configured))
 
-    async def _finish(self, places: Sequence[asyncio.Task[None]]) -> None:
-        """Let the workers end, and end those that do not."""
+    async def _finish(self, slots: Sequence[asyncio.Task[None]]) -> None:
+        """Let the workers end, and kill those that do not."""
         for worker in self._workers:
             worker.order(_End(now=False))
-        done, cut = (asyncio.create_task(wait) for wait in (asyncio.wait(places), self._cut.wait()))
-        await asyncio.wait({done, cut}, timeout=self._configured.gateway.grace + _MERCY, return_when=asyncio.FIRST_COMPLETED)
+        done, cut = (asyncio.create_task(wait) for wait in (asyncio.wait(slots), self._cut.wait()))
+        await asyncio.wait(
+            {done, cut}, timeout=self._configured.gateway.grace + _EXTRA_GRACE, return_when=asyncio.FIRST_COMPLETED
+        )
         if cut.done():
-            await asyncio.wait({done}, timeout=_MERCY)
+            await asyncio.wait({done}, timeout=_EXTRA_GRACE)
         cut.cancel()
         for worker in self._workers:
-            worker.process.kill()
+            worker.kill()
         await done
-        for place in places:
-            place.result()
+        for slot in slots:
+            slot.result()
 
 
-def _ended(code: int) -> str:
+def _how_it_ended(code: int) -> str:
     if code >= 0:
         return f"exited with code {code}"
     try:
@@ -271,7 +348,7 @@ def work(number: int) -> int:
     from .serving import running
 
     control = socket.socket(fileno=number)
-    start = _first(control)
+    start = _first_order(control)
     listeners = [socket.socket(fileno=listener) for listener in start.listeners]
     try:
         running(_work(control, start, listeners))
@@ -282,7 +359,7 @@ def work(number: int) -> int:
     return 0
 
 
-def _first(control: socket.socket) -> _Start:
+def _first_order(control: socket.socket) -> _Start:
     size = int.from_bytes(control.recv(4, socket.MSG_WAITALL), "big")
     start = pickle.loads(control.recv(size, socket.MSG_WAITALL))  # noqa: S301  # from the process that started this one
     assert isinstance(start, _Start)
@@ -302,15 +379,15 @@ async def _work(control: socket.socket, start: _Start, listeners: list[socket.so
     ready = asyncio.create_task(server.ready.wait())
     await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
     writer.write(b'{"ready": true}\n')
-    obeying = asyncio.create_task(_obey(reader, server, start.configured, tls))
+    following = asyncio.create_task(_follow_orders(reader, server, start.configured, tls))
     settle(start.configured)
     await serving
-    for task in (ready, obeying):
+    for task in (ready, following):
         task.cancel()
     writer.close()
 
 
-async def _obey(reader: asyncio.StreamReader, server: Any, before: config.Config, tls: Any) -> None:
+async def _follow_orders(reader: asyncio.StreamReader, server: Any, before: config.Config, tls: Any) -> None:
     from .serving import take
 
     with suppress(asyncio.IncompleteReadError, ConnectionError):
