@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import is_dataclass
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+
+from msgspec import NODEFAULT, inspect
 
 from polychat.backends.builtin import known
 from polychat.calls.request import ASKING, STRUCTURED, Keyword
-from polychat.config.decoding import Key, keys_of
-from polychat.config.schema import SECTIONS, schema
-from polychat.config.strict import bounds
-from polychat.config.vendor_spec import CAN, VendorSpec
+from polychat.config.decoding import entry_of, form, keys_of, meaning, table_in
+from polychat.config.reading import File
+from polychat.config.schema import schema
+from polychat.config.vendor_spec import CAPABILITIES, VendorSpec
 from polychat.config.writing import value_text
 from polychat.wire.contract import names
 from polychat.wire.field import Support
@@ -150,11 +150,11 @@ def vendors() -> str:
         "",
         "## What they can",
         "",
-        table_row(["vendor", *CAN, "embeddings", "models list"]),
-        table_row(["---"] * (len(CAN) + 3)),
+        table_row(["vendor", *CAPABILITIES, "embeddings", "models list"]),
+        table_row(["---"] * (len(CAPABILITIES) + 3)),
     ]
     for row in rows:
-        marks = ["✓" if what in row.can else "" for what in CAN]
+        marks = ["✓" if what in row.can else "" for what in CAPABILITIES]
         lines.append(table_row([f"`{row.name}`", *marks, "✓" if row.embeddings else "", "✓" if row.models else ""]))
     lines += ["", "## What they want otherwise", "", *_quirks(rows)]
     return "\n".join(lines) + "\n"
@@ -178,51 +178,29 @@ def _quirks(rows: Iterable[VendorSpec]) -> Iterable[str]:
 
 def configuration() -> str:
     """The page of polychat.toml: every key with its type, default and meaning."""
-    lines = [CONFIGURATION]
-    for section in SECTIONS:
-        lines += [f"## `[{section.path}]`", "", section.about, ""]
-        if section.kind is not None:
-            lines += _keys(section.path, section.kind, (*section.without,))
-    return "\n".join(lines).rstrip("\n") + "\n"
+    return "\n".join([CONFIGURATION, *_keys("", File)]).rstrip("\n") + "\n"
 
 
-def _keys(path: str, kind: type, without: tuple[str, ...] = ()) -> list[str]:
-    keys = [one for one in keys_of(kind) if one.name not in without]
-    plain = [one for one in keys if not is_dataclass(one.hint) and _named(one) is None]
-    lines = [table_row(["key", "value", "default", "meaning"]), table_row(["---"] * 4)]
-    lines += [table_row([f"`{one.name}`", _value(one, one.hint), _default(one), one.about]) for one in plain]
-    for one in keys:
-        if is_dataclass(one.hint):
-            lines += ["", f"### `[{path}.{one.name}]`", "", one.about, "", *_keys(f"{path}.{one.name}", one.hint)]
-        elif (inner := _named(one)) is not None:
-            lines += ["", f"### `[{path}.{one.name}.NAME]`", "", one.about, "", *_keys(f"{path}.{one.name}.NAME", inner)]
-    return [*lines, ""]
+def _keys(path: str, kind: type) -> list[str]:
+    """The keys of a table, then the tables in it, each under its own heading."""
+    rows, tables = [], []
+    for name, key in keys_of(kind).items():
+        entry = entry_of(key.type)
+        if (table := table_in(entry or key.type)) is None:
+            rows.append(table_row([f"`{name}`", _value(key.type), _default(key.default), meaning(key)]))
+        else:
+            place = f"{path}{name}.NAME" if entry else f"{path}{name}"
+            tables += ["", f"{'###' if path else '##'} `[{place}]`", "", meaning(key), "", *_keys(f"{place}.", table)]
+    return [*([table_row(["key", "value", "default", "meaning"]), table_row(["---"] * 4)] if rows else []), *rows, *tables]
 
 
-def _named(one: Key) -> type | None:
-    """What the tables are that a key holds by name, where it holds such."""
-    inner = get_args(one.hint)[1] if get_origin(one.hint) is Mapping else None
-    return inner if is_dataclass(inner) and isinstance(inner, type) else None
+def _default(value: object) -> str:
+    return "" if value in (None, "", (), NODEFAULT) else f"`{value_text(value)}`"
 
 
-def _default(one: Key) -> str:
-    return "" if one.default in (None, "", ()) or one.default == {} else f"`{value_text(one.default)}`"
-
-
-_KINDS = {str: "text", bool: "`true` or `false`", int: "whole number", float: "number", Path: "path"}
-
-
-def _value(one: Key, hint: Any) -> str:
-    if get_origin(hint) is tuple:
-        return f"list of {_value(one, get_args(hint)[0]).replace('number', 'numbers', 1)}"
-    if get_origin(hint) is Mapping:
-        return "table of references" if one.reference else "table of text"
-    choices = get_args(hint) if get_origin(hint) is Literal else one.choices
-    if choices:
-        return ", ".join(f"`{value_text(choice)}`" for choice in choices)
-    if one.reference:
-        return "reference"
-    return one.form or f"{_KINDS[hint]}{bounds(one.least, one.most)}"
+def _value(kind: inspect.Type) -> str:
+    """``whole number from 0 to 65535``, with what is written in the file as code."""
+    return re.sub(r'("[^"]+"|\{.*\}|\btrue\b|\bfalse\b)', r"`\1`", form(kind).removeprefix("a ").removeprefix("the "))
 
 
 _CODE_WITH_PIPES = re.compile(r"`([^`]*\|[^`]*)`")

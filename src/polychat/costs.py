@@ -9,11 +9,13 @@ import ipaddress
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from .config.settings import Price
 from .events import Usage
+
+if TYPE_CHECKING:
+    from .config.settings import Price
 
 _MANY = 100_000
 """Tokens; beyond more than so many some models cost more a token."""

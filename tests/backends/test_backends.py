@@ -11,7 +11,8 @@ from polychat.backends.backend import Backend
 from polychat.backends.registry import Registry
 from polychat.backends.service import ServiceBackend
 from polychat.backends.vendor import VendorBackend
-from polychat.config import Config, LocalModel
+from polychat.config import Config
+from polychat.config.settings import LocalModel
 from polychat.errors import BadInput, UnknownTarget
 from polychat.events import Event, Finish, Text
 from polychat.providers import AsyncGeneratorProvider, AsyncProvider, Call, CallInfo, every, vendors

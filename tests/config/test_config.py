@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from polychat import config
-from polychat.config import LocalModel
+from polychat.config.settings import LocalModel
 from polychat.errors import BadInput
 
 

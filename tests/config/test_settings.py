@@ -78,7 +78,7 @@ def test_each_type_is_what_toml_says() -> None:
         ("[gateway]\ntelemetry = 1", "2: gateway.telemetry is 1; it must be true or false"),
         ("[gateway]\nhost = 1", "2: gateway.host is 1; it must be text"),
         ('[gateway]\nlog = "hunan"', '2: gateway.log is "hunan"; it must be "human", "json" or "off"; did you mean human?'),
-        ("[gateway]\ncors = [1]", "2: gateway.cors is [1]; it must be a list of text"),
+        ("[gateway]\ncors = [1]", "2: gateway.cors has 1 in its list; each must be text"),
         ("[gateway]\nprt = 1", "2: gateway.prt is not a known key; did you mean port?"),
         ("gateway = 1", "1: gateway is 1; it must be a table: [gateway]"),
         ("[[gateway]]", "1: gateway is [{}]; it must be a table: [gateway]"),
@@ -88,13 +88,24 @@ def test_each_type_is_what_toml_says() -> None:
         ),
         ("[gateway]\nlimits = { bdy = 3 }", "2: gateway.limits.bdy is not a known key; did you mean body?"),
         ('[gateway]\non_disconnect = "drain"', '2: gateway.on_disconnect is "drain"; it must be "cancel" or "drain:SECONDS"'),
+        ('[gateway]\non_disconnect = "cancel\\n"', "2: gateway.on_disconnect is"),
+        (
+            '[routes.a]\ntargets = ["x/y"]\nweights = [inf]',
+            "3: routes.a.weights has Infinity in its list; each must be a number",
+        ),
+        ("[gateway]\nkey_settings = { a = 1 }", "2: gateway.key_settings.a is 1; it must be a table: [gateway.key_settings.a]"),
+        ('[prices."a/b"]\nprompt = -1', "2: prices.a/b.prompt is -1; it must be a number of at least 0"),
+        ("local = { models = 1 }", "1: local.models is 1; it must be a table: [local.models]"),
         ('[gateway]\non_disconnect = "drain:-1"', "2: gateway.on_disconnect is"),
         ('[gateway]\ntls_cert = "c.pem"', "2: gateway.tls_cert requires gateway.tls_key as well"),
         ('[gateway]\nport = 1\ntls_key = "c.pem"', "3: gateway.tls_key requires gateway.tls_cert as well"),
         ("[routes.a]\n", "1: routes.a has no targets; it needs at least one"),
         ("[routes.a]\ntargets = []", "1: routes.a has no targets"),
-        ('[routes.a]\ntargets = ["x/y"]\nweights = ["1"]', '3: routes.a.weights is "1"; it must be a number of at least 0'),
-        ('[routes.a]\ntargets = ["x/y"]\nweights = 1', "3: routes.a.weights must be a list of numbers"),
+        (
+            '[routes.a]\ntargets = ["x/y"]\nweights = ["1"]',
+            '3: routes.a.weights has "1" in its list; each must be a number',
+        ),
+        ('[routes.a]\ntargets = ["x/y"]\nweights = 1', "3: routes.a.weights is 1; it must be a list of numbers of at least 0"),
         (
             '[routes.a]\ntargets = ["x/y"]\nweights = [\n1,\n2]',
             "3: routes.a.weights has 2 numbers; it must have one for each of the 1 targets",
@@ -105,7 +116,7 @@ def test_each_type_is_what_toml_says() -> None:
         ),
         ('[aliases]\na = "b"\nb = 1', "3: aliases.b is 1; it must be text"),
         ('[routes.a]\ntargets = ["x/y"]\n[aliases]\na = "x/y"', "4: aliases.a is also the name of a route"),
-        ('[providers.h]\nwire = "ollama"\n\ncan = ["tool"]', '4: providers.h.can is "tool"; it must be'),
+        ('[providers.h]\nwire = "ollama"\n\ncan = ["tool"]', '4: providers.h.can has "tool" in its list; each must be'),
     ],
 )
 def test_what_means_nothing_is_told_with_its_place(text: str, says: str) -> None:
@@ -122,6 +133,8 @@ def test_what_means_nothing_is_told_with_its_place(text: str, says: str) -> None
         '[gateway.keys]\nme = "env:"',
         "[gateway.keys]\nme = 4711",
         '[providers.h]\napi_key = "sk-verysecret"',
+        '[providers.h]\nheaders = { a = ["verysecret", 4711] }',
+        '[providers.h]\nheaders = "sk-verysecret"',
         "[providers.h]\napi_key = 4711",
         '[providers.h]\nheaders = { authorization = "Bearer sk-verysecret", a = 1 }',
     ],
@@ -130,7 +143,12 @@ def test_a_key_itself_is_refused_and_not_shown(text: str) -> None:
     """A secret is said by reference; an error does not repeat what may be one."""
     error = str(refused(text))
     assert error.startswith("polychat.toml:2: ")
-    assert "secret: env:NAME" in error or "env:NAME" in error or "headers.a is 1" in error
+    assert (
+        "secret: env:NAME" in error
+        or "env:NAME" in error
+        or "headers.a must be text" in error
+        or "headers must be a table of text" in error
+    )
     assert "verysecret" not in error
     assert "4711" not in error
 

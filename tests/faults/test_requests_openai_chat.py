@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -160,7 +159,7 @@ def test_roles_that_a_server_does_not_know() -> None:
         {"role": "system", "content": [{"type": "text", "text": "c"}]},
     ]
 
-    row = replace(known()["vllm"], developer=False, one_system=True)
+    row = known()["vllm"].replace(developer=False, one_system=True)
     made = fitted({"messages": [dict(message) for message in said]}, row, CallInfo())["messages"]
     assert made == [
         {"role": "system", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "c"}]},

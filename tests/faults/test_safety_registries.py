@@ -15,8 +15,8 @@ import polychat
 from polychat import errors
 from polychat.backends.backend import Backend
 from polychat.backends.registry import Registry, own_registry
-from polychat.config import Config, LocalModel
-from polychat.config.settings import Price
+from polychat.config import Config
+from polychat.config.settings import LocalModel, Price
 from polychat.events import Finish, Text, Usage
 from polychat.gateway.paths import DIALECTS
 from polychat.providers import find

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from polychat import config, errors
+from polychat import errors
+from polychat.config.settings import LocalModel
 from polychat.events import Event, Finish, Text, Usage
 from polychat.providers import Local, _llama, local
 from polychat.user import weights
@@ -150,10 +151,10 @@ def test_what_fails_in_llama_is_a_failed_reply(chunk: dict[str, Any]) -> None:
 def test_the_names_of_models(elsewhere: Path, own_config: Any) -> None:
     """Paths are taken as they are; known names and those of polychat.toml are entries; the rest gets the nearest names."""
     file = own_config('[local.models]\nmine = "m.gguf"\nsmollm2 = {context = 512}\n')
-    assert local._entry("/a/b", None) == config.LocalModel(Path("/a/b"))
-    assert local._entry("./b.gguf", None) == local._entry("b.gguf", None) == config.LocalModel(elsewhere / "b.gguf")
-    assert local._entry("mine", None) == config.LocalModel(file.parent / "m.gguf")
-    assert local._entry("smollm2", None) == config.LocalModel(context=512)
+    assert local._entry("/a/b", None) == LocalModel(Path("/a/b"))
+    assert local._entry("./b.gguf", None) == local._entry("b.gguf", None) == LocalModel(elsewhere / "b.gguf")
+    assert local._entry("mine", None) == LocalModel(file.parent / "m.gguf")
+    assert local._entry("smollm2", None) == LocalModel(context=512)
     assert Local.get_models() == ["smollm2", "mine"]
     with pytest.raises(errors.UnknownTarget, match="did you mean local/mine") as caught:
         local._entry("mime", None)

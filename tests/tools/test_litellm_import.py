@@ -20,20 +20,19 @@ from polychat.tools.litellm_import import Imported, imported
 
 FILE = Path("config.yaml")
 KNOWN = {
-    row.name: row
-    for row in (
-        VendorSpec(
-            "openai", "openai-chat", "https://api.openai.com/v1", title="OpenAI", key=("OPENAI_API_KEY",), drop={"top_k": "no"}
+    name: VendorSpec(name=name, wire=wire, base_url=base_url, **more)
+    for name, wire, base_url, more in (
+        (
+            *("openai", "openai-chat", "https://api.openai.com/v1"),
+            {"title": "OpenAI", "key": ("OPENAI_API_KEY",), "drop": {"top_k": "no"}},
         ),
-        VendorSpec("anthropic", "anthropic", "https://api.anthropic.com", key=("ANTHROPIC_API_KEY",), header="x-api-key"),
-        VendorSpec(
+        ("anthropic", "anthropic", "https://api.anthropic.com", {"key": ("ANTHROPIC_API_KEY",), "header": "x-api-key"}),
+        (
             *("azure-openai", "openai-chat", "https://{resource}.openai.azure.com/openai/v1"),
-            key=("AZURE_API_KEY",),
-            header="api-key",
-            params={"resource": "AZURE_RESOURCE_NAME"},
+            {"key": ("AZURE_API_KEY",), "header": "api-key", "params": {"resource": "AZURE_RESOURCE_NAME"}},
         ),
-        VendorSpec("ollama", "ollama", "http://127.0.0.1:11434", key_optional=True),
-        VendorSpec("vllm", "openai-chat", "http://127.0.0.1:8000/v1", key=("VLLM_API_KEY",), key_optional=True),
+        ("ollama", "ollama", "http://127.0.0.1:11434", {"key_optional": True}),
+        ("vllm", "openai-chat", "http://127.0.0.1:8000/v1", {"key": ("VLLM_API_KEY",), "key_optional": True}),
     )
 }
 

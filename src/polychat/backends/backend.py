@@ -28,7 +28,7 @@ class Backend(ABC):
     """Whether ``answers`` puts ``CallInfo.placeholders`` back; an ask for any other backend has none."""
 
     can: tuple[str, ...] = ()
-    """What some of its models can, as far as that is known; the words are those of ``config.vendor_spec.CAN``."""
+    """What some of its models can, as far as that is known; the words are those of ``config.vendor_spec.Capability``."""
 
     def __init__(self, name: str, *, url: str, working: bool, options: tuple[str, ...], default_model: str = "") -> None:
         self.name = name

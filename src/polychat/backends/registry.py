@@ -5,14 +5,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from ..config import Config, load
-from ..config.vendor_spec import VendorSpec
 from ..errors import UnknownTarget
 from ..providers.catalogue import files
 from ..providers.catalogue import load as service
 from .backend import Backend
 from .service import ServiceBackend
+
+if TYPE_CHECKING:
+    from ..config.vendor_spec import VendorSpec
 
 _NAMED = 256
 """Characters of an unknown name that are compared and told."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from ..config import FILE, Config
@@ -26,7 +25,7 @@ def rows_of(config: Config) -> Mapping[str, VendorSpec]:
             raise strict.error(key, "is the name of a built-in provider: choose another")
         rows[name] = spec_of(name, table, strict, key, known().get(name))
     if config.from_folder:
-        rows = {name: replace(row, untrusted=frozenset(config.providers[name])) for name, row in rows.items()}
+        rows = {name: row.replace(untrusted=frozenset(config.providers[name])) for name, row in rows.items()}
         for name, row in rows.items():
             if (refused := distrusted(row)) is not None:
                 raise strict.error(f"providers.{name}.{refused[0]}", refused[1])

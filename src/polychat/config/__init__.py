@@ -6,54 +6,27 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ..errors import BadInput
-from .checks import check_gateway, check_model_name, check_names, check_price_name, check_provider_name, check_same_names
-from .decoding import decoded, keys_of
+from .configured import FILE, Config
 from .environment import Variables, variable
-from .settings import Gateway, Price, Route, option
-from .strict import Strict, said
-from .vendor_spec import values_of
 
-FILE = "polychat.toml"
-
-
-@dataclass(frozen=True, slots=True)
-class LocalModel:
-    """One entry of ``[local.models]``; ``None`` where it says nothing."""
-
-    path: Path | None = option(None, "The path of the GGUF file, absolute or relative to this configuration file.")
-    """Absolute."""
-    context: int | None = option(None, "Context size in tokens, prompt and reply together.", least=1)
-    threads: int | None = option(None, "Number of compute threads.", least=1)
-    parallel: int | None = option(None, "Number of concurrent requests; each has its own context.", least=1)
-    pooling: Literal["mean", "cls", "last"] | None = option(
-        None, "For an embedding model whose file does not specify it: how the token vectors are pooled."
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """What the file says; empty where there is no file."""
-
-    file: Path | None = None
-    local_models: Mapping[str, LocalModel] = field(default_factory=dict)
-    providers: Mapping[str, dict[str, Any]] = field(default_factory=dict, repr=False)
-    """The tables ``[providers.NAME]``, for ``rows.spec_of``: over a known vendor's row, or a vendor of one's own."""
-    gateway: Gateway = field(default_factory=Gateway)
-    routes: Mapping[str, Route] = field(default_factory=dict)
-    aliases: Mapping[str, str] = field(default_factory=dict)
-    """Other names for targets and routes."""
-    from_folder: bool = False
-    """Whether it was found in the folder of the process and named by nobody: it may have come with what lies there."""
-    prices: Mapping[str, Price] = field(default_factory=dict)
-    """By ``provider/model``, the provider in lower case."""
-    default_model: str = ""
-    """What the command and the library ask where no model is named; empty: the embedded model."""
+__all__ = [
+    "FILE",
+    "Config",
+    "folder",
+    "home_folder",
+    "is_in_folder",
+    "is_named_in_folder",
+    "load",
+    "load_here",
+    "parsed",
+    "read",
+]
 
 
 def folder() -> Path:
@@ -73,7 +46,6 @@ def home_folder() -> Path:
 
 _read: dict[tuple[int, int], tuple[tuple[int, int], Config]] = {}
 """What was read, by the file's place on its disk, and how the file stood then."""
-_NOTHING = Config()
 
 
 def load() -> Config:
@@ -82,7 +54,12 @@ def load() -> Config:
     A ``polychat.toml`` of the folder one happens to stand in is not looked at: it may have come with somebody else's files.
     Raises ``BadInput`` naming the file and the key, for what cannot be read or means nothing.
     """
-    return _of(_own_file()) or _NOTHING
+    return _of(_own_file()) or _nothing()
+
+
+@cache
+def _nothing() -> Config:
+    return Config()
 
 
 def load_here() -> Config:
@@ -122,7 +99,7 @@ def is_named_in_folder(name: str) -> bool:
         return False
     tables = {key: table if isinstance(table := content.get(key), dict) else {} for key in ("routes", "aliases", "providers")}
     provider = re.split("[/:]", name, maxsplit=1)[0].lower()
-    is_provider = provider in {one.lower() for one in tables["providers"]}
+    is_provider = provider in {other.lower() for other in tables["providers"]}
     return is_provider or name in tables["routes"] or name in tables["aliases"]
 
 
@@ -170,62 +147,8 @@ def read(file: Path) -> Config:
     return parsed(text, file)
 
 
-_PLACE = re.compile(r" \(at (?:line (\d+), (column \d+)|end of document)\)$")
-
-
 def parsed(text: str, file: Path) -> Config:
     """What a file with this text says. Raises as ``load``."""
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        place = _PLACE.search(str(error))
-        line = place[1] if place and place[1] else text.rstrip().count("\n") + 1
-        what = f"{_PLACE.sub('', str(error))} ({place[2] or 'at the end'})" if place else error
-        raise BadInput(f"{file}:{line}: cannot be read as TOML: {what}", field=FILE) from None
-    return _config(content, Strict(file, text))
+    from .reading import parsed  # it loads msgspec: who has no file does without
 
-
-def _config(content: Mapping[str, Any], strict: Strict) -> Config:
-    strict.known(content, ("default_model", "gateway", "routes", "aliases", "providers", "prices", "local"), "")
-    default_model = strict.text(content.get("default_model", ""), "default_model")
-    tables = {name: strict.table(table, name) for name, table in content.items() if name != "default_model"}
-    gateway = decoded(Gateway, tables.get("gateway", {}), "gateway", strict)
-    routes = {name: decoded(Route, table, f"routes.{name}", strict) for name, table in tables.get("routes", {}).items()}
-    aliases = strict.pairs(tables.get("aliases", {}), "aliases")
-    check_gateway(gateway, strict)
-    check_names(routes, aliases, strict)
-    providers = tables.get("providers", {})
-    for name, table in providers.items():
-        check_provider_name(name, strict)
-        values_of(table, strict, f"providers.{name}")
-    check_same_names(providers, strict)
-    providers = {name.lower(): table for name, table in providers.items()}  # targets name a provider in any case
-    prices = _prices(tables.get("prices", {}), strict)
-    models = _local_models(tables.get("local", {}), strict)
-    return Config(strict.file, models, providers, gateway, routes, aliases, prices=prices, default_model=default_model)
-
-
-def _prices(tables: Mapping[str, Any], strict: Strict) -> Mapping[str, Price]:
-    found: dict[str, Price] = {}
-    for name, table in tables.items():
-        check_price_name(name, strict)
-        provider, _, model = name.partition("/")
-        found[f"{provider.lower()}/{model}"] = decoded(Price, table, f"prices.{name}", strict)
-    return found
-
-
-def _local_models(local: Mapping[str, Any], strict: Strict) -> Mapping[str, LocalModel]:
-    strict.known(local, ("models",), "local.")
-    models = strict.table(local.get("models", {}), "local.models")
-    for name in models:
-        check_model_name(name, strict)
-    return {name: _local_model(entry, f"local.models.{name}", strict) for name, entry in models.items()}
-
-
-def _local_model(entry: object, key: str, strict: Strict) -> LocalModel:
-    if isinstance(entry, str):
-        return LocalModel(strict.path(entry, key))
-    if not isinstance(entry, dict):
-        names = ", ".join(one.name for one in keys_of(LocalModel))
-        raise strict.error(key, f'is {said(entry)}; it must be "path/to/model.gguf" or a table with {names}')
-    return decoded(LocalModel, entry, key, strict)
+    return parsed(text, file)

@@ -1,136 +1,158 @@
-"""Dataclasses from TOML tables, strictly: what a field may hold is its annotation and its metadata (``settings.option``)."""
+"""Tables of TOML as types, by msgspec; and what its errors leave open: which key is at fault, and in words what it must be."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Generic, TypeAlias, TypeVar
 
-from .strict import Strict, said
+from msgspec import ValidationError, convert, inspect
+
+from ..errors import BadInput
+from .strict import Strict, bounds, listed, near, shown
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key of a table, as the dataclass's field says it."""
-
-    name: str
-    hint: Any
-    """Its type; of ``X | None`` the ``X``."""
-    required: bool
-    default: Any
-    """``None`` where there is none."""
-    about: str
-    least: float | None = None
-    most: float | None = None
-    choices: tuple[str, ...] = ()
-    """Of a text, or of each text in a list."""
-    pattern: str = ""
-    form: str = ""
-    """The pattern, said for people."""
-    reference: bool = False
-    """Whether it is where a secret is, or a table of such."""
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """The words that it may be, where it is one of several."""
-        return get_args(self.hint) if get_origin(self.hint) is Literal else self.choices
+Path: TypeAlias = tuple[str | None, ...]
+"""From a table to a value in it; ``None`` is an entry of a list."""
 
 
 @cache
-def keys_of(kind: type) -> tuple[Key, ...]:
-    """The keys that a table of this dataclass may have, in their order."""
-    hints = get_type_hints(kind)
-    return tuple(
-        Key(
-            name=column.name,
-            hint=_inner(hints[column.name]),
-            required=column.default is MISSING and column.default_factory is MISSING,
-            default=column.default_factory() if column.default_factory is not MISSING else _or_none(column.default),
-            **{"about": "", **column.metadata},
-        )
-        for column in sorted(fields(kind), key=lambda column: bool(column.kw_only))  # a base's, which are named, come last
-    )
+def keys_of(kind: type) -> Mapping[str, inspect.Field]:
+    """The keys that a table of this type may have, in their order."""
+    table = inspect.type_info(kind)
+    assert isinstance(table, inspect.StructType)
+    return {field.name: field for field in table.fields}
 
 
-def _or_none(default: Any) -> Any:
-    return None if default is MISSING else default
-
-
-def _inner(hint: Any) -> Any:
-    if get_origin(hint) in (Union, UnionType):
-        (inner,) = (one for one in get_args(hint) if one is not type(None))
-        return inner
-    return hint
+def meaning(key: inspect.Field) -> str:
+    """What a key means, by its annotation."""
+    return str((getattr(key.type, "extra_json_schema", None) or {}).get("description", ""))
 
 
 def decoded(kind: type[T], table: object, key: str, strict: Strict) -> T:
-    """The dataclass that a table says. Raises ``BadInput``."""
-    untold: type = kind  # mypy finds no hash in a type[T]
-    values = given(untold, table, key, strict)
-    for wanted in keys_of(untold):
-        if wanted.required and wanted.name not in values:
-            raise strict.error(key, f"has no {wanted.name}, which it needs")
-    return kind(**values)
+    """The value of the table ``key``. Raises ``BadInput`` for the first of its keys at fault."""
+    try:
+        return convert(table, kind, dec_hook=strict.path)
+    except ValidationError:
+        raise _Search(kind, key, strict).fault(inspect.type_info(kind), table, ()) from None
 
 
-def given(kind: type, table: object, key: str, strict: Strict, without: Collection[str] = ()) -> dict[str, Any]:
-    """What a table says of the dataclass's fields, and no default. Raises ``BadInput``."""
-    known = {one.name: one for one in keys_of(kind) if one.name not in without}
-    found = strict.table(table, key)
-    strict.known(found, known, f"{key}.")
-    return {name: _value(known[name], known[name].hint, value, f"{key}.{name}", strict) for name, value in found.items()}
+def misfit(kind: type, name: str, value: object) -> str:
+    """What is wrong with ``value`` for one key of a table, as the rest of a sentence; empty where nothing is."""
+    try:
+        convert({name: value}, kind)
+    except ValidationError:
+        return _complaint(keys_of(kind)[name].type, value)
+    return ""
 
 
-def _value(one: Key, hint: Any, value: object, key: str, strict: Strict) -> Any:
-    if get_origin(hint) is tuple:
-        return _list(one, get_args(hint)[0], value, key, strict)
-    if get_origin(hint) is Mapping:
-        return _entries(one, get_args(hint)[1], value, key, strict)
-    if get_origin(hint) is Literal:
-        return strict.choice(value, key, get_args(hint))
-    if is_dataclass(hint):
-        return decoded(hint, value, key, strict)  # type: ignore[arg-type]  # a dataclass, and not one of its values
-    if hint is str:
-        return _text(one, value, key, strict)
-    if hint is bool:
-        return strict.flag(value, key)
-    if hint is int:
-        return strict.whole(value, key, one.least, one.most)
-    if hint is float:
-        return strict.number(value, key, one.least, one.most)
-    if hint is Path:
-        return strict.path(value, key)
-    raise TypeError(f"{key}: {hint} is nothing that TOML can say")
+@dataclass(frozen=True, slots=True)
+class _Search(Generic[T]):
+    """For what in a table does not fit: each part of it is tried alone, as msgspec names no entry of a mapping."""
+
+    kind: type[T]
+    key: str
+    strict: Strict
+
+    def fault(self, kind: inspect.Type, value: Any, path: Path) -> BadInput:
+        """The error about ``value``, which stands at ``path`` and is not of ``kind``."""
+        key = ".".join(name for name in (self.key, *path) if name)
+        for name, part, inner in self._parts(kind, value, key):
+            if not self._fits(inner, (*path, name)):
+                return self.fault(part, inner, (*path, name))
+        what = _complaint(kind, value, in_list=path[-1:] == (None,))
+        return self.strict.error(key, f"{what}: [{key}]" if what.endswith("a table") else what)
+
+    def _parts(self, kind: inspect.Type, value: Any, key: str) -> Iterator[tuple[str | None, inspect.Type, Any]]:
+        """What stands in ``value``, each with its name and type. Raises ``BadInput`` for a key that no table may have."""
+        for one in _kinds(kind):
+            match one, value:
+                case inspect.StructType(fields=fields), dict():
+                    self.strict.known(value, [field.name for field in fields], f"{key}." if key else "")
+                    yield from ((field.name, field.type, value[field.name]) for field in fields if field.name in value)
+                case inspect.DictType(value_type=entry), dict():
+                    yield from ((name, entry, inner) for name, inner in value.items())
+                case inspect.VarTupleType(item_type=entry), list():
+                    yield from ((None, entry, inner) for inner in value)
+
+    def _fits(self, value: Any, path: Path) -> bool:
+        """Whether a value is good at ``path`` of a table that says nothing else."""
+        for name in reversed(path):
+            value = [value] if name is None else {name: value}
+        try:
+            convert(value, self.kind, dec_hook=self.strict.path)
+        except ValidationError:
+            return False
+        return True
 
 
-def _list(one: Key, item: Any, value: object, key: str, strict: Strict) -> tuple[Any, ...]:
-    if item is str:
-        return tuple(_text(one, entry, key, strict) for entry in strict.texts(value, key))
-    if not isinstance(value, list):
-        raise strict.error(key, "must be a list of numbers: [1, 2]")
-    return tuple(_value(one, item, entry, key, strict) for entry in value)
+def _complaint(kind: inspect.Type, value: object, *, in_list: bool = False) -> str:
+    if _extra(kind, "hidden"):
+        return f"must be {form(kind)}"
+    what = f"has {shown(value)} in its list; each" if in_list else f"is {shown(value)}; it"
+    return f"{what} must be {form(kind)}{near(value, words_of(kind), '; ')}"
 
 
-def _entries(one: Key, item: Any, value: object, key: str, strict: Strict) -> Mapping[str, Any]:
-    if one.reference and not isinstance(value, dict):
-        raise strict.error(key, 'must be a table of references to secrets: { name = "env:NAME" }')  # it may be a secret
-    if one.reference or item is not str:
-        return {name: _value(one, item, entry, f"{key}.{name}", strict) for name, entry in strict.table(value, key).items()}
-    return strict.pairs(value, key)
+def form(kind: inspect.Type) -> str:
+    """What a value must be, in words: ``a whole number from 0 to 65535``."""
+    if said := _extra(kind, "form"):
+        return str(said)
+    *_, last = _kinds(kind)  # of one and a list of such, the list
+    match last:
+        case inspect.BoolType():
+            return "true or false"
+        case inspect.IntType(ge=least, le=most):
+            return f"a whole number{bounds(least, most)}"
+        case inspect.FloatType(ge=least, le=most):
+            return f"a number{bounds(least, most)}"
+        case inspect.LiteralType():
+            return listed(words_of(last))
+        case inspect.VarTupleType(item_type=entry):
+            return f"a list of {form(entry).removeprefix('a ').replace('number', 'numbers', 1)}"
+        case inspect.StructType():
+            return "a table"
+        case inspect.DictType(value_type=entry):
+            return "a table" if table_in(entry) else 'a table of text: { name = "value" }'
+        case inspect.CustomType():
+            return "the path of a file"
+    return "text"
 
 
-def _text(one: Key, value: object, key: str, strict: Strict) -> str:
-    if one.reference:
-        return strict.reference(value, key)
-    if one.choices:
-        return strict.choice(value, key, one.choices)
-    found = strict.text(value, key)
-    if one.pattern and not re.fullmatch(one.pattern, found):
-        raise strict.error(key, f"is {said(found)}; it must be {one.form}")
-    return found
+def words_of(kind: inspect.Type) -> tuple[str, ...]:
+    """The words that a value may be, where it is one of several."""
+    return next((tuple(map(str, one.values)) for one in _kinds(kind) if isinstance(one, inspect.LiteralType)), ())
+
+
+def table_in(kind: inspect.Type) -> type | None:
+    """What reads the table that a value is."""
+    return next((one.cls for one in _kinds(kind) if isinstance(one, inspect.StructType)), None)
+
+
+def entry_of(kind: inspect.Type) -> inspect.Type | None:
+    """What stands under each name of a mapping."""
+    return next((one.value_type for one in _kinds(kind) if isinstance(one, inspect.DictType)), None)
+
+
+def _kinds(kind: inspect.Type) -> Iterator[inspect.Type]:
+    """What a value may be, without constraints' wrappers and without ``None``, which TOML cannot say."""
+    match kind:
+        case inspect.Metadata(type=inner):
+            yield from _kinds(inner)
+        case inspect.UnionType(types=types):
+            for one in types:
+                yield from _kinds(one)
+        case inspect.NoneType():
+            pass
+        case _:
+            yield kind
+
+
+def _extra(kind: inspect.Type, name: str) -> Any:
+    """What an annotation says for us; a table of hidden values is hidden, too."""
+    match kind:
+        case inspect.Metadata(type=inner, extra=extra):
+            return (extra or {}).get(name) or _extra(inner, name)
+        case inspect.DictType(value_type=entry) if name == "hidden":
+            return _extra(entry, name)
+    return None

@@ -3,106 +3,115 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
+
+from msgspec import Meta
 
 from .addresses import BASE_URL, address_fault
-from .decoding import given
-from .settings import option
+from .decoding import decoded
+from .settings import Count, OneOrMore, Reference, Table, about
 from .strict import Strict
 
-HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
+KeyHeader: TypeAlias = Literal["authorization", "x-api-key", "x-goog-api-key", "api-key"]
 """Headers that can carry a key; the first as ``Bearer``."""
+_Basic: TypeAlias = Literal["tools", "schema", "json", "images", "audio", "files", "reasoning"]
+_Further: TypeAlias = Literal["seed", "logprobs", "n", "stop", "penalties", "top_k", "parallel_tools", "cache"]
+Capability: TypeAlias = Literal[_Basic, _Further]
+"""What a vendor's entry may say that it can do."""
+CAPABILITIES: tuple[Capability, ...] = get_args(Capability)
+BaseURL: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=f"^({BASE_URL})$",
+        extra={"form": "a URL that begins with http:// or https://, names a host, and has no ? or #"},
+    ),
+]
+Header: TypeAlias = Annotated[str, Meta(extra={"hidden": True})]
+"""It may be a token, whatever the header's name."""
 
-CAN = (
-    *("tools", "schema", "json", "images", "audio", "files", "reasoning", "seed", "logprobs", "n", "stop"),
-    *("penalties", "top_k", "parallel_tools", "cache"),
-)
-"""What a row may say its vendor can do."""
+
+class VendorTable(Table, frozen=True):
+    """An entry of vendors.toml, or a table ``[providers.NAME]``, which may say only what it changes of such an entry."""
+
+    wire: Annotated[str, about("The API format: `openai-chat`, `openai-responses`, `anthropic`, `gemini`, `ollama`.")] = ""
+    base_url: Annotated[
+        BaseURL,
+        about("The URL that the API's paths are appended to, such as `http://127.0.0.1:9101/v1`; `{name}` is one of `params`."),
+    ] = ""
+    title: Annotated[str, about("The display name.")] = ""
+    key: Annotated[OneOrMore[str], about("Environment variables that may hold the key; the first that is set is used.")] = ()
+    key_optional: Annotated[bool, about("Whether the vendor also accepts requests without a key.")] = False
+    header: Annotated[KeyHeader, about("The header that carries the key; `authorization` sends it as `Bearer`.")] = (
+        "authorization"
+    )
+    models: Annotated[str, about("The path of the model list, relative to the base URL; empty if there is none.")] = "/models"
+    models_shape: Annotated[str, about("The API format of the model list, if it differs from `wire`.")] = ""
+    embeddings: Annotated[bool, about("Whether embeddings are supported.")] = False
+    serves: Annotated[
+        OneOrMore[str], about("Model names to list if the vendor has no model list or must not be asked for it.")
+    ] = ()
+    can: Annotated[
+        OneOrMore[Capability], about("Capabilities that at least some of the vendor's models have, by its documentation.")
+    ] = ()
+    headers: Annotated[Mapping[str, Header], about("Headers to send with every request.")] = {}
+    params: Annotated[Mapping[str, str], about("The environment variable for each `{name}` in `base_url`.")] = {}
+    rename: Annotated[Mapping[str, str], about("Request fields that the vendor knows by another name.")] = {}
+    drop: Annotated[
+        Mapping[str, str],
+        about("Request fields that the vendor rejects or ignores, with the reason. Dropped fields are reported as losses."),
+    ] = {}
+    message_drop: Annotated[OneOrMore[str], about("Message fields that the vendor rejects.")] = ()
+    reasoning: Annotated[str, about("The message field that carries reasoning, if it differs from the API's.")] = ""
+    call_id: Annotated[
+        Count, about("The length of tool call ids in letters and digits; other ids are mapped. 0 allows any.")
+    ] = 0
+    stops: Annotated[Count, about("Maximum number of stop sequences. 0 means any number.")] = 0
+    developer: Annotated[bool, about("Whether the role `developer` is supported; otherwise it is sent as `system`.")] = True
+    one_system: Annotated[
+        bool,
+        about("Whether all system messages must be merged into one at the start, since some chat templates reject others."),
+    ] = False
+    assistant_after_tool: Annotated[
+        bool, about("Whether a tool result must be followed by an assistant message; if so, one is inserted.")
+    ] = False
+    custom_tools: Annotated[
+        bool,
+        about("Whether tools of the type `custom` are supported; otherwise each is sent as a function with one text argument."),
+    ] = False
+    stream_usage: Annotated[bool, about("Whether usage can be requested at the end of a stream.")] = True
+    source: Annotated[str, about("The public page that documents this.")] = ""
+    checked: Annotated[str, about("The month in which that page was last checked.")] = ""
+    note: Annotated[str, about("A note for users, in one line.")] = ""
+    api_key: Annotated[Reference, about("A reference to the key: `env:NAME`, `file:PATH` or `keyring:NAME`.")] = ""
+    host_env: Annotated[
+        str, about("The environment variable in which the server's own tools expect its address, as `HOST[:PORT]` or a URL.")
+    ] = ""
 
 
-@dataclass(frozen=True, slots=True)
-class VendorSpec:
+class VendorSpec(VendorTable, frozen=True, kw_only=True):
     """One vendor, or a server of one's own."""
 
     name: str
     """As targets say it: ``groq``."""
-    wire: str = field(metadata={"about": "The API format: `openai-chat`, `openai-responses`, `anthropic`, `gemini`, `ollama`."})
-    base_url: str = field(
-        repr=False,  # it may hold a password, as headers may hold a token
-        metadata={
-            "about": (
-                "The URL that the API's paths are appended to, such as `http://127.0.0.1:9101/v1`; `{name}` is one of `params`."
-            ),
-            "pattern": BASE_URL,
-            "form": "a URL that begins with http:// or https://, names a host, and has no ? or #",
-        },
-    )
-    title: str = option("", "The display name.")
-    key: tuple[str, ...] = option((), "Environment variables that may hold the key; the first that is set is used.")
-    key_optional: bool = option(False, "Whether the vendor also accepts requests without a key.")
-    header: str = option(
-        "authorization", "The header that carries the key; `authorization` sends it as `Bearer`.", choices=HEADERS
-    )
-    models: str = option("/models", "The path of the model list, relative to the base URL; empty if there is none.")
-    models_shape: str = option("", "The API format of the model list, if it differs from `wire`.")
-    embeddings: bool = option(False, "Whether embeddings are supported.")
-    serves: tuple[str, ...] = option((), "Model names to list if the vendor has no model list or must not be asked for it.")
-    can: tuple[str, ...] = option(
-        (), "Capabilities that at least some of the vendor's models have, by its documentation.", choices=CAN
-    )
-    headers: Mapping[str, str] = option(dict, "Headers to send with every request.", shown=False)
-    params: Mapping[str, str] = option(dict, "The environment variable for each `{name}` in `base_url`.")
-    rename: Mapping[str, str] = option(dict, "Request fields that the vendor knows by another name.")
-    drop: Mapping[str, str] = option(
-        dict, ("Request fields that the vendor rejects or ignores, with the reason. Dropped fields are reported as losses.")
-    )
-    message_drop: tuple[str, ...] = option((), "Message fields that the vendor rejects.")
-    reasoning: str = option("", "The message field that carries reasoning, if it differs from the API's.")
-    call_id: int = option(0, "The length of tool call ids in letters and digits; other ids are mapped. 0 allows any.")
-    stops: int = option(0, "Maximum number of stop sequences. 0 means any number.")
-    developer: bool = option(True, "Whether the role `developer` is supported; otherwise it is sent as `system`.")
-    one_system: bool = option(
-        False,
-        ("Whether all system messages must be merged into one at the start, since some chat templates reject others."),
-    )
-    assistant_after_tool: bool = option(
-        False, "Whether a tool result must be followed by an assistant message; if so, one is inserted."
-    )
-    custom_tools: bool = option(
-        False,
-        ("Whether tools of the type `custom` are supported; otherwise each is sent as a function with one text argument."),
-    )
-    stream_usage: bool = option(True, "Whether usage can be requested at the end of a stream.")
-    source: str = option("", "The public page that documents this.")
-    checked: str = option("", "The month in which that page was last checked.")
-    note: str = option("", "A note for users, in one line.")
-    api_key: str = option("", "A reference to the key: `env:NAME`, `file:PATH` or `keyring:NAME`.", reference=True)
-    host_env: str = option(
-        "",
-        ("The environment variable in which the server's own tools expect its address, as `HOST[:PORT]` or a URL."),
-    )
     untrusted: frozenset[str] = frozenset()
     """The keys that a file said which was found in a folder and named by nobody; they lead no secret anywhere."""
 
-
-INTERNAL = ("name", "untrusted")
-"""Fields of a row that no file says."""
+    def __repr__(self) -> str:
+        return f"VendorSpec(name={self.name!r}, wire={self.wire!r})"  # the URL may hold a password, a header a token
 
 
 def spec_of(name: str, table: object, strict: Strict, key: str, base: VendorSpec | None = None) -> VendorSpec:
-    """The row that a table says, over ``base`` where the vendor is known already. Raises ``BadInput``."""
-    values = values_of(table, strict, key)
+    """What a table says of a vendor, over ``base`` where that is known already. Raises ``BadInput``."""
+    changes = vendor_table(table, strict, key)
     for wanted in ("wire", "base_url"):
-        if base is None and wanted not in values:
+        if base is None and wanted not in changes:
             raise strict.error(key, f"has no {wanted}: a vendor of your own requires wire and base_url")
-    return replace(base, **values) if base is not None else VendorSpec(name, **values)
+    return base.replace(**changes) if base is not None else VendorSpec(name=name, **changes)
 
 
-def values_of(table: object, strict: Strict, key: str) -> dict[str, Any]:
-    """What a table says of a row, whichever vendor's it is. Raises ``BadInput``."""
-    values = given(VendorSpec, table, key, strict, without=INTERNAL)
-    fault = address_fault(values["base_url"]) if "base_url" in values else ""
-    if fault:
+def vendor_table(table: object, strict: Strict, key: str) -> dict[str, Any]:
+    """The keys that a table says, with their values, whichever vendor's it is. Raises ``BadInput``."""
+    entry = decoded(VendorTable, table, key, strict)
+    if entry.base_url and (fault := address_fault(entry.base_url)):
         raise strict.error(f"{key}.base_url", fault)
-    return values
+    return {name: getattr(entry, name) for name in entry.__struct_fields__ if name in cast(dict[str, Any], table)}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
 from typing import Any
 
+from msgspec import structs
+
 from ..redact import bare_url
-from . import Config
+from .configured import Config
+from .settings import Table
 
 HIDDEN = "(hidden)"
 
@@ -45,25 +47,24 @@ def table(path: Sequence[str], values: Mapping[str, Any]) -> list[str]:
 
 def _within(value: Any) -> Mapping[str, Any] | None:
     """The columns of what is a table of its own; ``None`` for what is written on a line."""
-    if is_dataclass(value):
+    if isinstance(value, Table):
         return _columns(value)
-    if isinstance(value, Mapping) and value and all(map(is_dataclass, value.values())):
+    if isinstance(value, Mapping) and value and all(isinstance(entry, Table) for entry in value.values()):
         return value
     return None
 
 
-def _columns(value: Any) -> dict[str, Any]:
-    found = {column.name: getattr(value, column.name) for column in fields(value)}
-    return {name: one for name, one in found.items() if one is not None}
+def _columns(table: Table) -> dict[str, Any]:
+    return {name: value for name, value in structs.asdict(table).items() if value is not None}
 
 
 def _without_secrets(row: Mapping[str, Any]) -> dict[str, Any]:
-    found = dict(row)
-    if "base_url" in found:
-        found["base_url"] = bare_url(found["base_url"])
-    if "headers" in found:
-        found["headers"] = dict.fromkeys(found["headers"], HIDDEN)  # any of them may be a token, whatever its name
-    return found
+    shown = dict(row)
+    if "base_url" in shown:
+        shown["base_url"] = bare_url(shown["base_url"])
+    if "headers" in shown:
+        shown["headers"] = dict.fromkeys(shown["headers"], HIDDEN)  # any of them may be a token, whatever its name
+    return shown
 
 
 def name_text(name: str) -> str:
@@ -81,7 +82,7 @@ def value_text(value: object) -> str:
         case tuple() | list():
             return f"[{', '.join(map(value_text, value))}]"
         case Mapping():
-            inside = ", ".join(f"{name_text(name)} = {value_text(one)}" for name, one in value.items())
+            inside = ", ".join(f"{name_text(name)} = {value_text(inner)}" for name, inner in value.items())
             return f"{{ {inside} }}" if inside else "{}"
     # TOML's escapes are JSON's, but half a character is none of it, and DEL is to be escaped as well.
     text = str(value).encode(errors="replace").decode()

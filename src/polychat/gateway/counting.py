@@ -27,7 +27,7 @@ async def counted(context: RequestContext, request: ChatRequest) -> int:
         context.responder.more.append((b"x-polychat-estimated", b"true"))
         return estimated_prompt(request)
     able = tuple(target for target in plan.targets if target.backend.counts)
-    rules = replace(plan.rules, strategy="ordered", weights=())
+    rules = plan.rules.replace(strategy="ordered", weights=())
     attempts = Attempts()
 
     async def count(target: Target) -> int:

@@ -9,11 +9,11 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ..calls.call import Call, call_of, options_of
 from ..calls.info import CallInfo
-from ..config import Config, LocalModel, load
+from ..config import Config, load
 from ..errors import BadInput, BadReply, ReplyFailed, TimedOut, UnknownTarget, redact
 from ..events import Event, Finish, Reasoning, Text, Usage
 from ..prompt import byte_size, turns
@@ -29,6 +29,9 @@ from ._llama import Chunk, Setting
 from ._reach import options_from, support_table_of
 from ._stops import Stops
 from .contract import AsyncGeneratorProvider, ProviderModelMixin
+
+if TYPE_CHECKING:
+    from ..config.settings import LocalModel
 
 T = TypeVar("T")
 
@@ -343,6 +346,8 @@ async def _setting(model: str, config: Config | None, *, embeds: bool = False) -
 
 def _entry(model: str, config: Config | None) -> LocalModel:
     """What a name says, and polychat.toml about it; without a path exactly where the weights are known."""
+    from ..config.settings import LocalModel  # it loads msgspec
+
     if "/" in model or "\\" in model or model.endswith(".gguf"):
         return LocalModel(Path(os.path.expanduser(model)).absolute())
     configured = _configured(config)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..backends.backend import Backend
 from ..backends.registry import Registry
-from ..config.settings import Route
 from ..errors import BadInput, MissingPackage, NotReady, UnknownTarget, redact
+
+if TYPE_CHECKING:
+    from ..config.settings import Route
 
 _KNOWN = 4096
 """Names whose meaning is kept; targets may be named without end."""
@@ -47,8 +50,7 @@ class ModelResolver:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._configured = configured = registry.config
-        direct = configured.gateway.direct
-        self._direct = Route(**{column.name: getattr(direct, column.name) for column in fields(direct)})
+        self._direct = configured.gateway.direct.as_route()
         """The rules for a target that is named as such."""
         self._plans: dict[str, Plan] = {}
         self._bare = _bare_names(registry.every())
@@ -96,7 +98,7 @@ class ModelResolver:
             raise unclear
         targets = tuple(dict.fromkeys(target for plan in plans for target in plan.targets))
         first = plans[0]
-        rules = replace(first.rules, strategy="ordered", weights=(), attempts=max(first.rules.attempts, len(targets)))
+        rules = first.rules.replace(strategy="ordered", weights=(), attempts=max(first.rules.attempts, len(targets)))
         return Plan(first.route, targets, rules)
 
     def listed(self) -> list[str]:
@@ -152,7 +154,7 @@ class ModelResolver:
             for target in plan.targets:
                 targets[target] = targets.get(target, 0.0) + weight / len(plan.targets)
         if rules.weights:  # one for each of the targets that the names stand for
-            rules = replace(rules, weights=tuple(targets.values()))
+            rules = rules.replace(weights=tuple(targets.values()))
         return Plan(name, tuple(targets), rules)
 
     def _target(self, name: str) -> Target:

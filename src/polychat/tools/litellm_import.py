@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import structs
 
 from ..config.addresses import address_fault
 from ..config.vendor_spec import VendorSpec
@@ -266,12 +268,19 @@ class _Import:
             if row is None:
                 params.lose("model", f"is of {vendor}, which is taken for a server with OpenAI's API")
             key_names = row.key if row else ()
-            row = VendorSpec(vendor.lower(), "openai-chat", base, key=key_names, key_optional=True, embeddings=True)
+            row = VendorSpec(
+                name=vendor.lower(),
+                wire="openai-chat",
+                base_url=base,
+                key=key_names,
+                key_optional=True,
+                embeddings=True,
+            )
         if base:
             address, variables = _address(base, vendor)
             if "@" in base or "?" in base:
                 params.lose("api_base", "is copied without what may be a credential in it")
-            row = replace(row, base_url=address, params=variables)
+            row = row.replace(base_url=address, params=variables)
         provider = self._provider(vendor, row, key, model, moved=bool(base), path=f"{params.path}api_key")
         return f"{provider}/{model}"
 
@@ -279,7 +288,7 @@ class _Import:
         """The provider's name: the vendor's own where nothing is said otherwise, else that of a table made for it."""
         found: dict[str, Any] = {}
         if key.lower() in _NO_KEY:
-            row = replace(row, key_optional=row.key_optional or bool(key))
+            row = row.replace(key_optional=row.key_optional or bool(key))
         else:
             variable = row.key[0] if row.key else f"{_upper(vendor)}_API_KEY"
             found["api_key"] = self._reference(key, variable, path)
@@ -390,9 +399,8 @@ def _address(base: str, vendor: str) -> tuple[str, dict[str, str]]:
 def _said(row: VendorSpec) -> dict[str, Any]:
     """A row as a table of its own: what differs from what every row has."""
     about = {"name", "title", "source", "checked", "note"}
-    plain = VendorSpec("", "", "")
-    found = {column.name: getattr(row, column.name) for column in fields(VendorSpec)}
-    return {name: one for name, one in found.items() if name not in about and one != getattr(plain, name)}
+    plain = VendorSpec(name="")
+    return {name: value for name, value in structs.asdict(row).items() if name not in about and value != getattr(plain, name)}
 
 
 def _weights(deployments: list[_Deployment]) -> list[float]:

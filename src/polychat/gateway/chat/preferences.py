@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...config.decoding import keys_of
+from ...config.decoding import keys_of, words_of
 from ...config.settings import Gateway, HostedSetting, OnLossSetting, Rules
 from ...errors import BadInput, redact
 
@@ -46,7 +46,7 @@ def _chosen(context: RequestContext, rules: Rules, name: str) -> Any:
 
 
 def _word(name: str, header: str, word: str) -> str:
-    choices = next(one.words for one in keys_of(Gateway) if one.name == name)
+    choices = words_of(keys_of(Gateway)[name].type)
     if word not in choices:
         raise BadInput(f"{header} is {redact(word, 40)!r}; it must be {' or '.join(choices)}", field=header)
     return word

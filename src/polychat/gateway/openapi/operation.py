@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from ...config.decoding import keys_of
+from ...config.decoding import keys_of, meaning, words_of
 from ...config.settings import Gateway
 from ...wire.contract import wire
 from ...wire.faults import Fault, kind_of
@@ -168,8 +168,8 @@ COUNT_HEADERS = {"x-polychat-estimated": {"$ref": "#/components/headers/x-polych
 
 def _setting(name: str, header: str) -> Schema:
     """A header by which a request decides a setting for itself."""
-    (key,) = (one for one in keys_of(Gateway) if one.name == name)
-    return {"name": header, "in": "header", "required": False, "schema": word(*key.words, about=key.about)}
+    key = keys_of(Gateway)[name]
+    return {"name": header, "in": "header", "required": False, "schema": word(*words_of(key.type), about=meaning(key))}
 
 
 PARAMETERS: Schema = {header.decode(): _setting(name, header.decode()) for name, header in preferences.HEADERS.items()}

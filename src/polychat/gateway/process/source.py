@@ -34,7 +34,7 @@ class ConfigSource:
         given = dict(self.given)
         if "uds" not in given and {"host", "port"} & given.keys():
             given["uds"] = ""  # the file's socket is not where the command line wants to listen
-        configured = replace(found, gateway=replace(found.gateway, **given))
+        configured = replace(found, gateway=found.gateway.replace(**given))
         check(configured.gateway)
         return configured
 

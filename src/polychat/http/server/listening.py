@@ -10,11 +10,11 @@ import ssl
 import stat
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from ...config import Config
+from ...config.decoding import misfit
 from ...config.settings import Gateway
 from ...errors import BadInput
 
@@ -23,12 +23,9 @@ BACKLOG = 2048
 
 def check(settings: Gateway) -> None:
     """Raises ``BadInput`` for what no command line may say, and where others could come in without a key."""
-    for column in fields(settings):
-        value = getattr(settings, column.name)
-        if column.name in ("port", "workers") and not (least := column.metadata["least"]) <= value <= (
-            most := column.metadata["most"]
-        ):
-            raise BadInput(f"gateway.{column.name} is {value}; it must be {least} to {most}", field=f"gateway.{column.name}")
+    for name in ("port", "workers"):
+        if fault := misfit(Gateway, name, getattr(settings, name)):
+            raise BadInput(f"gateway.{name} {fault}", field=f"gateway.{name}")
     if settings.uds or settings.keys or _loopback(settings.host):
         return
     raise BadInput(

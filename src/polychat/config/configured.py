@@ -1,0 +1,39 @@
+"""What one polychat.toml says, as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .settings import Gateway, LocalModel, Price, Route
+
+FILE = "polychat.toml"
+
+
+def _gateway() -> Gateway:
+    from .settings import Gateway  # it loads msgspec, which an import of polychat does without
+
+    return Gateway()
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the file says; empty where there is no file."""
+
+    file: Path | None = None
+    local_models: Mapping[str, LocalModel] = field(default_factory=dict)
+    providers: Mapping[str, dict[str, Any]] = field(default_factory=dict, repr=False)
+    """The tables ``[providers.NAME]``, for ``vendor_spec.spec_of``: over a known vendor's row, or a vendor of one's own."""
+    gateway: Gateway = field(default_factory=_gateway)
+    routes: Mapping[str, Route] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Other names for targets and routes."""
+    from_folder: bool = False
+    """Whether it was found in the folder of the process and named by nobody: it may have come with what lies there."""
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    """By ``provider/model``, the provider in lower case."""
+    default_model: str = ""
+    """What the command and the library ask where no model is named; empty: the embedded model."""

@@ -1,0 +1,117 @@
+"""polychat.toml as a type, and one such text as a ``Config``. Strict: a key that means nothing is an error."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from ..errors import BadInput
+from .checks import check_gateway, check_model_name, check_names, check_price_name, check_provider_name, check_same_names
+from .configured import FILE, Config
+from .decoding import decoded
+from .settings import Gateway, LocalModel, Price, Route, Table, about
+from .strict import Strict
+from .vendor_spec import VendorTable, vendor_table
+
+_MODEL = f'the path of a file ("path/to/model.gguf") or a table with {", ".join(LocalModel.__struct_fields__)}'
+
+
+class Local(Table, frozen=True):
+    """Models on this machine."""
+
+    models: Annotated[
+        Mapping[
+            str,
+            Annotated[
+                LocalModel | Annotated[str, Meta(min_length=1)],
+                Meta(extra={"form": _MODEL}),
+            ],
+        ],
+        about("A model on this machine: a table, or just the path of a GGUF file."),
+    ] = {}
+
+
+class File(Table, frozen=True):
+    """polychat.toml."""
+
+    default_model: Annotated[
+        str, about("The model that the command and the library use if none is given; `POLYCHAT_MODEL` overrides it.")
+    ] = ""
+    gateway: Annotated[Gateway, about("`polychat serve`: where it listens, who has access, how it answers.")] = Gateway()
+    routes: Annotated[
+        Mapping[str, Route], about("A model name of your own: the targets it resolves to, and how one is chosen.")
+    ] = {}
+    aliases: Annotated[Mapping[str, str], about('Other names for targets and routes: `name = "target or route"`.')] = {}
+    providers: Annotated[
+        Mapping[str, VendorTable],
+        about(
+            "A vendor or server of your own, or changed settings for a known vendor. One of your own requires "
+            "`wire` and `base_url`."
+        ),
+    ] = {}
+    prices: Annotated[
+        Mapping[str, Price],
+        about(
+            "The price of a model in US dollars per million tokens; `NAME` is `provider/model`, in quotes. It "
+            "overrides the price table of the extra `prices`, but not a cost that the backend reports itself."
+        ),
+    ] = {}
+    local: Annotated[Local, about("Models on this machine.")] = Local()
+
+
+_PLACE = re.compile(r" \(at (?:line (\d+), (column \d+)|end of document)\)$")
+
+
+def parsed(text: str, file: Path) -> Config:
+    """What a file with this text says. Raises ``BadInput`` with the file, the line and the key."""
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        place = _PLACE.search(str(error))
+        line = place[1] if place and place[1] else text.rstrip().count("\n") + 1
+        what = f"{_PLACE.sub('', str(error))} ({place[2] or 'at the end'})" if place else error
+        raise BadInput(f"{file}:{line}: cannot be read as TOML: {what}", field=FILE) from None
+    return _config(content, Strict(file, text))
+
+
+def _config(content: Mapping[str, Any], strict: Strict) -> Config:
+    read = decoded(File, content, "", strict)
+    check_gateway(read.gateway, strict)
+    check_names(read.routes, read.aliases, strict)
+    tables = content.get("providers", {})
+    for name, table in tables.items():
+        check_provider_name(name, strict)
+        vendor_table(table, strict, f"providers.{name}")
+    check_same_names(tables, strict)
+    return Config(
+        strict.file,
+        _local_models(read.local, strict),
+        {name.lower(): table for name, table in tables.items()},  # targets name a provider in any case
+        read.gateway,
+        read.routes,
+        read.aliases,
+        prices=_prices(read.prices, strict),
+        default_model=read.default_model,
+    )
+
+
+def _prices(prices: Mapping[str, Price], strict: Strict) -> Mapping[str, Price]:
+    by_target: dict[str, Price] = {}
+    for name, price in prices.items():
+        check_price_name(name, strict)
+        provider, _, model = name.partition("/")
+        by_target[f"{provider.lower()}/{model}"] = price
+    return by_target
+
+
+def _local_models(local: Local, strict: Strict) -> Mapping[str, LocalModel]:
+    for name in local.models:
+        check_model_name(name, strict)
+    return {
+        name: LocalModel(strict.path(Path, entry)) if isinstance(entry, str) else entry for name, entry in local.models.items()
+    }
