@@ -110,7 +110,9 @@ class VendorBackend(Backend):
                 events = spoken.read_reply(call_info.raw, vendor=tag, limits=_limits(request))
                 yield events if calls is None else calls.take(events)
                 return
-            async with aclosing(response.events(spoken.Reader(vendor=tag, limits=_limits(request)))) as batches:
+            reader = spoken.Reader(vendor=tag, limits=_limits(request))
+            call_info.pipe = response.event_pipe(reader, None if calls is None else calls.take)
+            async with aclosing(response.events(reader)) as batches:
                 async for batch in batches:
                     yield batch if calls is None else calls.take(batch)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import BadInput
 from ..types import ChatRequest
@@ -11,6 +11,9 @@ from ..wire.adapting import demanded, without_foreign, without_foreign_files
 from ..wire.field import SupportTable
 from ..wire.losses import Loss, OnLoss, apply_loss_policy, losses
 from ..wire.placeholders import Placeholders
+
+if TYPE_CHECKING:
+    from ..http.pool.event_pipe import EventPipe
 
 
 @dataclass(slots=True)
@@ -26,6 +29,8 @@ class CallInfo:
     """The headers of the answer that tell of the backend's rate limits."""
     raw: bytes | None = None
     """The body of the reply, where it came whole and not as a stream."""
+    pipe: EventPipe | None = None
+    """What can push the reply's later events, to whoever has taken the first ones and takes no more of them."""
     placeholders: Placeholders | None = None
     """What stands aside of the ask, and is to be put back into the request's body: see ``restores``."""
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ..errors import redact
 from ..http.server.asgi import Headers, Leaving, Receive, Send, respond
+from ..http.server.cycle import RequestCycle, Source
 from ..wire.faults import Fault, helps_to_retry
 from .observe.record import Record
 
@@ -46,6 +47,7 @@ class Responder:
         "_send",
         "_taps",
         "_task",
+        "_turn",
         "latest",
         "left",
         "more",
@@ -55,6 +57,8 @@ class Responder:
     def __init__(self, send: Send, face: Face, record: Record, headers: Mapping[bytes, bytes]) -> None:
         """``headers`` are the request's."""
         self._send, self._face, self._record, self._headers = send, face, record, headers
+        turn = getattr(send, "__self__", None)
+        self._turn = turn if type(turn) is RequestCycle else None
         self.started = self.left = False
         self.latest = b""
         """The piece that was sent last."""
@@ -110,6 +114,25 @@ class Responder:
             data = self._tapped(data)
         self.latest = data
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    @property
+    def pushes(self) -> bool:
+        """Whether pieces may be pushed: our own server can, any other waits for each."""
+        return self._turn is not None
+
+    def push(self, data: bytes) -> None:
+        """``piece``, without a wait: for what is coupled."""
+        turn = self._turn
+        assert turn is not None
+        if self._taps:
+            data = self._tapped(data)
+        self.latest = data
+        turn.push(data)
+
+    def couple(self, source: Source | None) -> None:
+        """Pause and resume ``source``, whose pieces are pushed, as the client reads; ``None``: no more is pushed."""
+        assert self._turn is not None
+        self._turn.couple(source)
 
     async def beat(self, data: bytes) -> None:
         """A sign of life, which is no piece."""

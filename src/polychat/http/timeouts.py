@@ -76,13 +76,20 @@ def exchange_timeouts(timeouts: Timeouts) -> ExchangeTimeouts:
     return ExchangeTimeouts(connect, first, idle, total, inf)
 
 
+_TICKS = 16
+"""How often in the idle time is looked whether bytes still flow."""
+
+
 class ExchangeTimer:
     """One alarm for all waits of a connection. It is left standing, from one exchange to the next too, and looks when it
 
     rings: cheaper than one a wait. ``timeouts`` are those of the exchange at hand.
+
+    While bytes are pushed there is not even a look at the clock for each: ``flow`` begins one long wait, and whoever gets bytes
+    sets ``received``, which is looked at every ``_TICKS``-th part of the idle time: silence is told later by that at most.
     """
 
-    __slots__ = ("_clock", "_due", "_handle", "_late", "_loop", "_rings", "_seconds", "timeouts")
+    __slots__ = ("_clock", "_due", "_handle", "_late", "_loop", "_rings", "_seconds", "_silent_since", "received", "timeouts")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, late: Callable[[TimedOut], None], timeouts: ExchangeTimeouts = UNLIMITED
@@ -92,6 +99,10 @@ class ExchangeTimer:
         self.timeouts = timeouts
         self._handle: asyncio.TimerHandle | None = None
         self._due = self._rings = inf
+        self._silent_since: float | None = None
+        """The last look that found bytes, while they flow; ``None`` in any other wait."""
+        self.received = False
+        """Whether bytes came since that look."""
 
     def wait(self, clock: Clock, since: float, seconds: float) -> None:
         """A wait begins, which may last until ``seconds`` after ``since``, and never past the total."""
@@ -99,13 +110,18 @@ class ExchangeTimer:
         self._seconds = seconds
         self._due = min(since + seconds, self.timeouts.end)
         if self._due < self._rings:
-            if self._handle is not None:
-                self._handle.cancel()
             self._set()
 
+    def flow(self, now: float) -> None:
+        """Bytes are pushed from here on: none may be missing for the idle time, and all come before the total."""
+        self._clock, self._seconds = "idle", self.timeouts.idle
+        self._silent_since, self.received = now, False
+        self._wait_for_tick(now, now)
+
     def stop(self) -> None:
-        """The wait is over."""
+        """The wait, or the flow, is over."""
         self._due = inf
+        self._silent_since = None
 
     def close(self) -> None:
         """No more waiting, ever: no alarm is left behind."""
@@ -113,8 +129,11 @@ class ExchangeTimer:
             self._handle.cancel()
             self._handle = None
         self._due = self._rings = inf
+        self._silent_since = None
 
     def _set(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
         self._rings = self._due
         self._handle = self._loop.call_at(self._due, self._ring)
 
@@ -125,5 +144,21 @@ class ExchangeTimer:
                 self._set()  # another wait began since
         elif self._due == self.timeouts.end:
             self._late(self.timeouts.past())
+        elif self._silent_since is not None:
+            self._tick(self._silent_since, self._loop.time())
         else:
             self._late(TimedOut(self._clock, self._seconds))
+
+    def _tick(self, silent_since: float, now: float) -> None:
+        if self.received:
+            self._silent_since = silent_since = now
+            self.received = False
+        elif now - silent_since > self._seconds - 0.001:  # uvloop's clock counts in whole milliseconds
+            self._late(TimedOut(self._clock, self._seconds))
+            return
+        self._wait_for_tick(silent_since, now)
+
+    def _wait_for_tick(self, silent_since: float, now: float) -> None:
+        self._due = min(now + self._seconds / _TICKS, silent_since + self._seconds, self.timeouts.end)
+        if self._due < self._rings:
+            self._set()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from ...calls.info import CallInfo
 from ...costs import cost_of
@@ -24,6 +25,9 @@ from ..context import RequestContext, reason_of
 from ..dialects.dialect import InboundChat
 from ..responder import Refused
 from .replies import EventReply, OpenReply, Outcome, PassthroughBody, PassthroughStream
+
+if TYPE_CHECKING:
+    from ...http.pool.event_pipe import EventPipe
 
 HEADER = 4096
 """Bytes of a client's header that goes to a backend, and of the losses that a header tells."""
@@ -71,13 +75,16 @@ class Delivery:
         finish = look(batch)
         if finish is None:
             try:
-                async for batch in reply.batches:
-                    if data := write(batch):
-                        await piece(data)
-                    if self.text is not None:
-                        self._hear(batch)
-                    if type(batch[-1]) is not Text and (finish := look(batch)) is not None:
-                        break
+                if reply.pipe is not None and responder.pushes:
+                    finish = await self._written(reply, reply.pipe, writer)
+                else:
+                    async for batch in reply.batches:
+                        if data := write(batch):
+                            await piece(data)
+                        if self.text is not None:
+                            self._hear(batch)
+                        if type(batch[-1]) is not Text and (finish := look(batch)) is not None:
+                            break
             except PolychatError as error:
                 finish = finish_of(error)
                 await piece(write([finish]))
@@ -87,6 +94,37 @@ class Delivery:
         reply.end(finish)
         self._note(reply.outcome)
         await responder.last(writer.end())
+
+    async def _written(self, reply: EventReply, pipe: EventPipe, writer: Writer) -> Finish | None:
+        """The rest of a stream, each read of the backend's connection read, written and sent in the same call; its end."""
+        responder, write, look = self.context.responder, writer.write, reply.look
+        push = responder.push
+        finish: Finish | None = None
+        failure: PolychatError | None = None
+
+        def sink(batch: list[Event]) -> bool:
+            nonlocal finish, failure
+            try:
+                data = write(batch)
+            except PolychatError as error:
+                failure = error
+                return True
+            if data:
+                push(data)
+            if self.text is not None:
+                self._hear(batch)
+            if type(batch[-1]) is not Text:
+                finish = look(batch)
+            return finish is not None
+
+        responder.couple(pipe)
+        try:
+            await pipe.pipe(sink)
+        finally:
+            responder.couple(None)
+        if failure is not None:
+            raise failure
+        return finish
 
     def _whole(self, reply: EventReply, writer: Writer) -> Awaitable[None]:
         batch = reply.first
@@ -125,21 +163,21 @@ class Delivery:
         responder, monitor, record = self.context.responder, reply.monitor, self.context.record
         response, naming = reply.response, reply.naming
         record.passthrough = True
+        passing = self._passing(reply)
         if not responder.started:
             content_type = response.header(b"content-type").decode("latin-1")
             await responder.start(200, self.headers(content_type, stream=True))
         record.first = monotonic()
-        send, feed, piece = responder.piece, monitor.feed, response.piece
-        if self.text is not None:
-            self._hear(self.inbound.dialect.wire.Reader().feed(reply.first))
-        await send(reply.first)
+        await responder.piece(reply.first)
         try:
-            while monitor.finish is None and (data := await piece()):
-                passed = feed(data)
-                if naming is not None:
-                    passed = naming.feed(passed, monitor.served)
-                if passed:
-                    await send(passed)
+            if monitor.finish is not None:
+                pass
+            elif responder.pushes:
+                await self._pushed(reply, passing)
+            else:
+                while monitor.finish is None and (data := await response.piece()):
+                    if passed := passing(data):
+                        await responder.piece(passed)
         except BackendError as error:
             reply.lose(error)
         rest = monitor.end()
@@ -154,6 +192,39 @@ class Delivery:
             rest += self._break(rest) + failure
         self._note(reply.outcome)
         await responder.last(rest)
+
+    async def _pushed(self, reply: PassthroughStream, passing: Callable[[bytes], bytes]) -> None:
+        """The rest of a stream, each read of the backend's connection written to the client's in the same call."""
+        responder, monitor = self.context.responder, reply.monitor
+        push = responder.push
+
+        def sink(data: bytes) -> bool:
+            if passed := passing(data):
+                push(passed)
+            return monitor.finish is not None
+
+        responder.couple(reply.response)
+        try:
+            await reply.response.pipe(sink)
+        finally:
+            responder.couple(None)
+
+    def _passing(self, reply: PassthroughStream) -> Callable[[bytes], bytes]:
+        """What of each read goes on to the client."""
+        monitor, naming, feed = reply.monitor, reply.naming, reply.monitor.feed
+        if naming is None and self.text is None:
+            return feed
+        heard = self.inbound.dialect.wire.Reader()
+        if self.text is not None:
+            self._hear(heard.feed(reply.first))
+
+        def passing(data: bytes) -> bytes:
+            if self.text is not None:
+                self._hear(heard.feed(data))
+            passed = feed(data)
+            return passed if naming is None else naming.feed(passed, monitor.served)
+
+        return passing
 
     def cut(self, reply: OpenReply | None, finish: Finish) -> bytes:
         """How a stream that has begun ends here, with this."""

@@ -11,6 +11,7 @@ from ...wire.reading import is_reply, parsed
 
 if TYPE_CHECKING:
     from ...calls.info import CallInfo
+    from ...http.pool.event_pipe import EventPipe
     from ...http.pool.pool import PooledResponse
     from ...wire.naming import Naming
     from ...wire.passthrough import StreamMonitor
@@ -37,10 +38,10 @@ class OpenReply(Protocol):
 
 
 class EventReply:
-    """Events, to be written in the client's own bytes: ``first``, then those of ``batches``."""
+    """Events, to be written in the bytes of the client: ``first``, then those of ``batches`` or, if there is one, ``pipe``."""
 
-    def __init__(self, batches: AsyncGenerator[list[Event], None], first: list[Event]) -> None:
-        self.batches = batches
+    def __init__(self, batches: AsyncGenerator[list[Event], None], first: list[Event], pipe: EventPipe | None = None) -> None:
+        self.batches, self.pipe = batches, pipe
         self.first = first
         """What has come; for a client that gets the reply whole, all of it."""
         self._finish: Finish | None = None
@@ -133,7 +134,7 @@ async def open_events(batches: AsyncGenerator[list[Event], None], call_info: Cal
     except BaseException:
         await batches.aclose()
         raise
-    return EventReply(batches, first)
+    return EventReply(batches, first, None if call_info is None else call_info.pipe)
 
 
 async def open_stream(response: PooledResponse, monitor: StreamMonitor, naming: Naming | None = None) -> PassthroughStream:

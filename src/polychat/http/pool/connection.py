@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+from collections.abc import Callable
 from typing import cast
 
 import httptools
@@ -30,7 +31,9 @@ class Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
-        self._write_paused = self._read_paused = self._no_body = self._parser_is_done = False
+        self._write_paused = self._read_paused = self._no_body = self._parser_is_done = self.sink_paused = False
+        self.sink: Callable[[bytes], object] | None = None
+        """Is given each read of a body in the call that brings it, unless ``sink_paused``. It does not raise."""
         self._body: list[bytes] = []
         self.transport: asyncio.Transport
         self.reusable_until = 0.0
@@ -108,9 +111,29 @@ class Connection(asyncio.Protocol):
             self.transport.resume_reading()
         return data
 
+    def pause_sink(self) -> None:
+        """Who the ``sink`` writes to does not keep up: nothing is read for it until ``resume_sink``."""
+        self.sink_paused = True
+        self.timer.stop()
+        if not (self._read_paused or self.done or self.transport.is_closing()):
+            self._read_paused = True
+            self.transport.pause_reading()
+
+    def resume_sink(self) -> None:
+        """The ``sink`` can take more, beginning with what came meanwhile."""
+        if not self.sink_paused:
+            return
+        self.sink_paused = False
+        if self.sink is not None:
+            if not self.done and self.error is None:
+                self.timer.flow(self.loop.time())
+            if data := self.take_body():
+                self.sink(data)
+        self.wake()
+
     def finish(self) -> bool:
         """No more of this exchange; says whether there can be another."""
-        self.in_use = False
+        self.in_use = self.sink_paused = False
         if self._body or self._read_paused:
             self.take_body()
         return self.done and self.keep_alive and not self.transport.is_closing()
@@ -158,6 +181,18 @@ class Connection(asyncio.Protocol):
             self.abort(BadReply("the server switched to another protocol, which was not requested"))
         except httptools.HttpParserError as error:
             self._parse_failed(redact(str(error.__context__ or error)))
+        sink = self.sink
+        if sink is not None and not self.sink_paused:
+            body = self._body
+            if body:
+                data = body[0] if len(body) == 1 else b"".join(body)
+                body.clear()
+                self._body_size = 0
+                self.timer.received = True
+                sink(data)
+            if self._parser_is_done:
+                self.wake()
+            return
         if not self.has_head:
             self._head_bytes_fed += len(data)
             if self._head_bytes_fed > MAX_HEAD:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Protocol
 
 from multidict import CIMultiDict
 
 from ...errors import BackendError, NotReady, StatusError
+from ...events import Event
 from ...redact import Redaction
+from ...wire.contract import Reader
 from ..body import CLOSED, MAX_BODY, Body
 from ..coding import decoder, ended, taken
 from ..timeouts import ExchangeTimer
 from .connection import Connection
+from .event_pipe import EventPipe
 from .heads import PoolRequest
 
 
@@ -128,6 +131,50 @@ class PooledResponse(Body):
             return data
         return b"" if redaction is None else redaction.end()
 
+    # A body that is pushed
+
+    async def pipe(self, sink: Callable[[bytes], bool]) -> None:
+        """Give the rest of the body to ``sink``, each read in the call that brings it, until it ends or ``sink`` gives true.
+
+        Who awaits this sleeps meanwhile. ``sink`` must not block; what it raises ends the pipe, and is raised here, as is what
+        ``piece`` raises, when all that came was given. Between ``pause`` and ``resume`` nothing is read or given; what comes
+        all the same, at most as much as is held for a caller that waits, is given then.
+        """
+        while data := await self.piece():
+            if sink(data) or await self._pushed(sink):
+                return
+
+    def pause(self) -> None:
+        """Who gets what is piped does not keep up."""
+        if not self._closed:
+            self._connection.pause_sink()
+
+    def resume(self) -> None:
+        """Who gets what is piped can take more."""
+        if not self._closed:
+            self._connection.resume_sink()
+
+    def event_pipe(self, reader: Reader, change: Callable[[list[Event]], list[Event]] | None = None) -> EventPipe:
+        """What pushes the later batches of ``events(reader)``, each by way of ``change``, when the first have been taken."""
+        return EventPipe(self, reader, change)
+
+    async def _pushed(self, sink: Callable[[bytes], bool]) -> bool:
+        """Push until there is something else to do than that; says whether ``sink`` wants no more."""
+        connection = self._connection
+        push = _Push(connection, sink, self._redaction)
+        if self._decoder is None:  # what is decompressed comes no faster than it is taken
+            push.begin()
+        try:
+            while not push.over and (connection.sink_paused or push.goes_on):
+                await connection.next_change()
+                if self._closed:
+                    raise NotReady(CLOSED)
+        finally:
+            push.end()
+        if push.error is not None:
+            raise push.error
+        return push.over
+
     async def _next_decoded(self) -> bytes:
         decoder_in_use = self._decoder
         assert decoder_in_use is not None
@@ -166,3 +213,46 @@ class PooledResponse(Body):
             timer.wait("idle", self._connection.loop.time(), timer.timeouts.idle)
         else:
             timer.wait("first", self._sent_at, timer.timeouts.first)
+
+
+class _Push:
+    """Stands between a connection that pushes and a sink: takes credentials out, and keeps what the sink raised."""
+
+    __slots__ = ("_connection", "_redaction", "_sink", "error", "over")
+
+    def __init__(self, connection: Connection, sink: Callable[[bytes], bool], redaction: Redaction | None) -> None:
+        self._connection, self._sink, self._redaction = connection, sink, redaction
+        self.error: Exception | None = None
+        self.over = False
+        """Whether the sink wants no more."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it has begun, and the connection may bring more."""
+        connection = self._connection
+        return connection.sink is not None and not connection.done and connection.error is None
+
+    def begin(self) -> None:
+        connection = self._connection
+        connection.sink = self._given
+        if not connection.sink_paused:
+            connection.timer.flow(connection.loop.time())
+
+    def end(self) -> None:
+        connection = self._connection
+        if connection.sink is not None:
+            connection.sink = None
+            connection.timer.stop()
+
+    def _given(self, data: bytes) -> None:
+        redaction = self._redaction
+        if redaction is not None and not (data := redaction.feed(data)):
+            return
+        try:
+            if not self._sink(data):
+                return
+        except Exception as error:  # noqa: BLE001  # it is raised where the pipe is awaited
+            self.error = error
+        self.over = True
+        self.end()
+        self._connection.wake()

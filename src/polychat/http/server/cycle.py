@@ -48,6 +48,16 @@ class CycleConnection(Protocol):
     def application_failed(self, cycle: RequestCycle, status: int, message: str) -> None: ...
 
 
+class Source(Protocol):
+    """Where the pieces of an answer come from that are pushed."""
+
+    def pause(self) -> None:
+        """The client reads slower than they come."""
+
+    def resume(self) -> None:
+        """The client has caught up, or is gone."""
+
+
 class RequestCycle:
     """A request under way.
 
@@ -69,7 +79,7 @@ class RequestCycle:
             "started",
             "task",
         ),
-        *("end_delivered", "_head", "_has_no_body", "_on_disconnect", "_waiters", "_wants_continue"),
+        *("end_delivered", "_head", "_has_no_body", "_on_disconnect", "_source", "_waiters", "_wants_continue"),
     )
 
     def __init__(
@@ -86,6 +96,7 @@ class RequestCycle:
         self.complete = False
         self._head = b""
         self._on_disconnect: Callable[[], None] | None = None
+        self._source: Source | None = None
         self.task: asyncio.Task[None] | None = None
         self._waiters: list[asyncio.Future[None]] | None = None
         self._wants_continue = wants_continue
@@ -153,6 +164,8 @@ class RequestCycle:
     def disconnect(self) -> None:
         """The client is gone."""
         self.disconnected = True
+        if self._source is not None:
+            self._source.resume()
         if self._waiters:
             self._wake()
         if self._on_disconnect is not None:
@@ -206,6 +219,30 @@ class RequestCycle:
         else:
             stage = "complete" if self.complete else "begun" if self.started else "not begun"
             raise RuntimeError(f"the application sent {kind!r} where the answer is {stage}")
+
+    def push(self, data: bytes) -> None:
+        """A piece of a response that has started, and not the last: sent at once, however slow the client is.
+
+        For a ``Source`` that is coupled.
+        """
+        if self.disconnected:
+            return
+        if self.chunked and data and not self._head:
+            self.connection.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        else:
+            self._send_body(data, True)
+
+    def couple(self, source: Source | None) -> None:
+        """``source`` is paused while the client reads slower than is pushed; ``None``: nothing is pushed any more."""
+        self._source = source
+        if source is not None and self.connection.write_paused and not self.disconnected:
+            source.pause()
+
+    def write_paused(self, paused: bool) -> None:
+        """The client does not keep up, or does again."""
+        source = self._source
+        if source is not None and not self.disconnected:
+            source.pause() if paused else source.resume()
 
     def _prepare_head(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
         parts: list[bytes] = []

@@ -169,10 +169,14 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         self.write_paused = True
         self._send_timeouts.start(self)
+        if self._answering is not None:
+            self._answering.write_paused(True)
 
     def resume_writing(self) -> None:
         self.write_paused = False
         self._send_timeouts.stop(self)
+        if self._answering is not None:
+            self._answering.write_paused(False)
         self._wake_writers()
 
     def _wake_writers(self) -> None:

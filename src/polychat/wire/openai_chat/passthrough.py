@@ -27,6 +27,11 @@ _ENDED = (*_MARKS, b'"role"')
 _LONGEST = max(map(len, _MARKS))
 _SAID = re.compile(rb'"delta":\s?\{[^{}\n]*?"(?!role")\w+":\s?(?:"[^"]|\[\s?[^\]\s]|\{\s?[^}\s])')
 """Something of an answer: a member of a delta, other than the role, that is not empty."""
+_TEXT = re.compile(rb'"(?:content|reasoning_content|reasoning|arguments|text)":\s?"((?:[^"\\\r\n]|\\.)*)"')
+"""The text of a piece, in its quotes."""
+_LF, _CR, _QUOTE = b'\n\r"'
+_LEARNED = 3
+"""How often is learned what stands around the text of one stream's pieces."""
 _SERVED = re.compile(rb'"model":\s?("(?:[^"\\]|\\.){1,200}")')
 _END = re.compile(rb"\n\r?\n")
 _NO_CHOICES = re.compile(rb'"choices":\s?\[\s?\]')
@@ -45,6 +50,9 @@ class Chunks:
         self.told = False
         self._wants_usage = usage
         self.came = self._looks = self._ended = self._is_two = False
+        self._before = self._behind = b""
+        """What stands around the text of the last piece that was looked through: the next differ in nothing else."""
+        self._around = self._learned = 0
         self._reason: str | None = None
         self._id: str | None = None
         """The reply's, by the chunk that it ended with."""
@@ -54,15 +62,24 @@ class Chunks:
         """The part of the chunk at hand that has not."""
 
     def feed(self, data: bytes) -> bytes:
+        before = self._before
+        # The usual read, where looking for each mark would take several times as long as all else that is done for it.
+        if before and data.startswith(before) and data.endswith(self._behind) and len(data) >= self._around and not self._gone:
+            text = data[len(before) : len(data) - len(self._behind)]
+            if _LF not in text and _CR not in text and (_QUOTE not in text or _is_escaped(text)):
+                return data
         if self._looks:
             return self._look(data)
         gone = self._gone
         if _is_marked(bytes(gone[-_LONGEST:]) + data if gone else data):
             self._looks = True  # from here on chunk by chunk: there are few more
+            self._before = b""
             return self._look(data)
         if not gone and data[-2:] == b"\n\n":  # the usual read: whole chunks
             if not self.came:
                 self._begin(data)
+            elif self._learned < _LEARNED:
+                self._learn(data)
         elif end := _last_end(gone, data):
             if not self.came:
                 self._begin(bytes(gone) + data[:end])
@@ -93,6 +110,13 @@ class Chunks:
         if self.served is None and (model := _SERVED.search(said)) is not None:
             with suppress(ValueError):
                 self.served = decoded(model[1])
+
+    def _learn(self, chunk: bytes) -> None:
+        """Remember what stands around the text of a piece that has no mark."""
+        self._learned += 1
+        if chunk.count(b"\n") == 2 and (text := _TEXT.search(chunk)) is not None:
+            self._before, self._behind = chunk[: text.start(1)], chunk[text.end(1) :]
+            self._around = len(self._before) + len(self._behind)
 
     def _read_last(self, chunk: bytes) -> bool:
         """As ``_read``; what was cut is no end, and an error that no blank line ends is none that a client reads."""
@@ -217,6 +241,11 @@ def _is_marked(data: bytes) -> bool:
         if mark in data:
             return True
     return False
+
+
+def _is_escaped(text: bytes) -> bool:
+    """Whether each quote in the text is the text's own."""
+    return b'"' not in text.replace(b"\\\\", b"").replace(b'\\"', b"")
 
 
 _PLAIN_ENDS = frozenset({"stop", "length", "tool_calls", "content_filter"})

@@ -1,0 +1,53 @@
+"""The rest of a reply of the pool as events that are pushed, for whoever took the first of them from ``Body.events``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from ...errors import BackendError
+from ...events import Event, Finish
+from ...wire.contract import Reader
+
+
+class Pipe(Protocol):
+    """A response that pushes its body: see ``PooledResponse``."""
+
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    async def pipe(self, sink: Callable[[bytes], bool]) -> None: ...
+
+
+class EventPipe:
+    """What ``response.events(reader)`` would give, less what it gave. ``change`` is what each batch goes through."""
+
+    __slots__ = ("_change", "_reader", "_response", "pause", "resume")
+
+    def __init__(self, response: Pipe, reader: Reader, change: Callable[[list[Event]], list[Event]] | None = None) -> None:
+        self._response, self._reader, self._change = response, reader, change
+        self.pause, self.resume = response.pause, response.resume
+
+    async def pipe(self, sink: Callable[[list[Event]], bool]) -> None:
+        """Give each batch to ``sink`` in the call that reads its bytes, until the ``Finish`` or until ``sink`` gives true.
+
+        ``sink`` neither blocks nor raises ``BackendError``: what it raises else is raised here. The response is left open.
+        """
+        reader, change = self._reader, self._change
+        feed = reader.feed
+
+        def read(data: bytes) -> bool:
+            batch = feed(data)
+            if batch and change is not None:
+                batch = change(batch)
+            return (bool(batch) and sink(batch)) or reader.done
+
+        if reader.done:
+            return
+        try:
+            await self._response.pipe(read)
+        except BackendError as error:
+            rest = [*(event for event in reader.end() if type(event) is not Finish), Finish("truncated", error=error)]
+        else:
+            rest = reader.end()
+        if rest:
+            sink(rest if change is None else change(rest))

@@ -1,0 +1,324 @@
+"""A stream that is pushed: from a read of the backend's connection to a write of the client's in one call."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from typing import Any
+
+import pytest
+
+from polychat.config.settings import Direct
+from polychat.gateway.admission.guards import guards_of, in_order
+from polychat.gateway.context import Guard, RequestContext
+from polychat.http.pool.connection import Connection
+from polychat.http.pool.pool import pool
+
+from ..support.running_gateway import (
+    DONE,
+    END,
+    FIRST,
+    PATIENCE,
+    Caller,
+    Running,
+    Stage,
+    asking,
+    configured,
+    gateway,
+    row,
+    streaming,
+    text,
+    until,
+)
+from ..support.scripted_server import serving
+
+DOORS = ["openai-chat", "anthropic", "ollama"]
+"""One where a stream of OpenAI's passes, and two where it is translated."""
+LARGE = 64 * 1024
+
+
+async def begun(here: Running, door: str, caller: Caller | None = None) -> Caller:
+    """A client that has had the beginning of its stream."""
+    caller = caller or await here.caller()
+    path, body = asking(door, stream=True)
+    caller.ask(path, body)
+    await caller.head()
+    await caller.until(b"Hel")
+    return caller
+
+
+async def slow(here: Running) -> Caller:
+    """A client whose system takes little that it does not read."""
+    end = socket.socket()
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    end.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(end, ("127.0.0.1", here.port))
+    caller = Caller(*await asyncio.open_connection(sock=end, limit=4096))
+    here.callers.append(caller)
+    return caller
+
+
+def upstream() -> Connection:
+    """The connection to the backend."""
+    (connection,) = pool()._open
+    return connection
+
+
+async def paused() -> Connection:
+    """The connection to the backend, when nothing is read from it."""
+    async with asyncio.timeout(PATIENCE):
+        while not upstream().sink_paused:
+            await asyncio.sleep(0)
+    return upstream()
+
+
+class Endless:
+    """A backend that says one large piece after the other until ``go``, then the end. ``pieces``: how many it has begun."""
+
+    def __init__(self) -> None:
+        self.pieces = 0
+        self.begun, self.go, self.left = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, seen: Any, say: Any) -> None:
+        await say.head(content_type="text/event-stream")
+        await say.chunk(FIRST)
+        await say.chunk(text("Hel"))
+        await self.begun.wait()
+        try:
+            while not self.go.is_set():
+                self.pieces += 1
+                await say.chunk(text(f"<{self.pieces}>" + "x" * LARGE))
+        except ConnectionError:
+            self.left.set()
+            return
+        await say.chunk(END)
+        await say.chunk(DONE)
+        await say.last()
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_a_client_that_reads_slowly_slows_its_backend(serve: Any, door: str) -> None:
+    """Nothing more is read of the backend while the client does not read, what is held is bounded, and nothing is lost."""
+    backend = Endless()
+    server = await serve(backend)
+    async with gateway(configured({"house": row("openai-chat", server.url)})) as here:
+        caller = await begun(here, door, await slow(here))
+        backend.begun.set()
+        connection = await paused()
+        (client,) = here.state.connections
+        assert client.transport.get_write_buffer_size() + connection._body_size < 2 * 1024 * 1024
+        for _ in range(50):  # and it stays so: the backend has filled its own side
+            await asyncio.sleep(0)
+        assert client.transport.get_write_buffer_size() + connection._body_size < 2 * 1024 * 1024
+        backend.go.set()
+        body = await caller.rest()
+        await here.app.recorded()
+    assert [body.count(b"<%d>" % number) for number in range(1, backend.pieces + 1)] == [1] * backend.pieces
+    assert body.count(b"x" * LARGE) == backend.pieces
+    assert here.records[0].verdict == "complete"
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_a_client_that_reads_slowly_and_leaves(serve: Any, door: str) -> None:
+    """Its backend is left too, though nothing was read of it any more."""
+    backend = Endless()
+    server = await serve(backend)
+    async with gateway(configured({"house": row("openai-chat", server.url)})) as here:
+        caller = await begun(here, door, await slow(here))
+        backend.begun.set()
+        await paused()
+        caller.leave()
+        await until(backend.left)
+        (record,) = await here.app.recorded()
+    assert record.verdict == "cancelled"
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_a_slow_client_that_leaves_is_answered_to_the_end_unheard(serve: Any, door: str) -> None:
+    """Where the configuration wants replies to be heard out: what was paused goes on for nobody."""
+    backend = Endless()
+    server = await serve(backend)
+    async with gateway(configured({"house": row("openai-chat", server.url)}, on_disconnect="drain:60")) as here:
+        caller = await begun(here, door, await slow(here))
+        backend.begun.set()
+        await paused()
+        caller.leave()
+        backend.go.set()
+        (record,) = await here.app.recorded()
+    assert record.verdict == "complete"
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("cut", [b"", b"40\r\ndata: {", b"zz\r\n"])
+async def test_a_backend_that_dies_amid_a_piece(serve: Any, door: str, cut: bytes) -> None:
+    """The client has all that came whole, then the failure in its dialect, and the end of HTTP's body."""
+
+    async def handler(seen: Any, say: Any) -> None:
+        await say.head(content_type="text/event-stream")
+        await say.chunk(FIRST)
+        await say.chunk(text("Hel"))
+        await heard.wait()
+        await say.raw(b"%x\r\n%b\r\n" % (len(text("lo")), text("lo")) + cut)
+        await say.cut()
+
+    heard = asyncio.Event()
+    backend = await serve(handler)
+    async with gateway(configured({"house": row("openai-chat", backend.url)})) as here:
+        caller = await begun(here, door)
+        heard.set()
+        body = await caller.rest()
+        (record,) = await here.app.recorded()
+    assert b"lo" in body
+    assert b"ended early" in body
+    assert record.verdict == "truncated"
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_a_backend_that_falls_silent(serve: Any, door: str) -> None:
+    """It is given the idle time, however many pieces came before, and its client is told which clock ran out."""
+    stage = Stage(FIRST, text("Hel"), text("lo"), text("!"))
+    backend = await serve(stage)
+    async with gateway(configured({"house": row("openai-chat", backend.url)}, direct=Direct(idle_timeout=0.05))) as here:
+        caller = await begun(here, door)
+        body = await caller.rest()
+        await until(stage.left)
+        (record,) = await here.app.recorded()
+    assert b"0.05" in body
+    assert record.verdict in ("failed", "truncated")
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_a_stream_that_never_ends_ends_with_the_total(serve: Any, door: str) -> None:
+    """Pieces without end keep it from falling silent, and not from its total time."""
+    stage = Stage(FIRST, text("Hel"), flowing=True)
+    backend = await serve(stage)
+    async with gateway(configured({"house": row("openai-chat", backend.url)}, direct=Direct(timeout=0.2))) as here:
+        caller = await begun(here, door)
+        body = await caller.rest()
+        await until(stage.left)
+    assert b"0.2" in body[-1000:]
+
+
+class Taps(Guard):
+    """Sees the pieces, and takes some away."""
+
+    def __init__(self) -> None:
+        self.seen: list[bytes] = []
+
+    def before(self, context: RequestContext) -> None:
+        context.responder.tap(self._change)
+
+    def _change(self, data: bytes) -> bytes:
+        self.seen.append(data)
+        return b"" if b"secret" in data else data.replace(b"blip", b"BLIP")
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_a_tap_sees_each_piece_that_is_pushed(serve: Any, door: str) -> None:
+    """It changes them, and what it empties does not end the body."""
+    stage = Stage(FIRST, text("Hel"))
+    backend = await serve(stage)
+
+    async def rest(seen: Any, say: Any) -> None:
+        for word in ("secret", "blip"):
+            await say.chunk(text(word))
+            while not any(word.encode() in piece for piece in taps.seen):
+                await asyncio.sleep(0)
+        await say.chunk(END + DONE)
+        await say.last()
+
+    taps = Taps()
+    stage._then = rest
+    options = {"guards": lambda runtime, service: in_order([*guards_of(runtime, service).head], [taps])}
+    async with gateway(configured({"house": row("openai-chat", backend.url)}), **options) as here:
+        caller = await begun(here, door)
+        stage.go.set()
+        body = await caller.rest()
+        await here.app.recorded()
+    assert any(b"secret" in piece for piece in taps.seen)
+    assert b"secret" not in body
+    assert b"BLIP" in body
+    assert len(taps.seen) >= 3
+    assert here.records[0].verdict == "complete"
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_a_tap_that_fails_is_a_defect_that_ends_the_stream(serve: Any, door: str) -> None:
+    """What a sink raises is raised in its request, not in the backend's connection."""
+
+    class Breaks(Guard):
+        def before(self, context: RequestContext) -> None:
+            context.responder.tap(self._change)
+
+        def _change(self, data: bytes) -> bytes:
+            if b"blip" in data:
+                raise RuntimeError("the tap broke")
+            return data
+
+    stage = Stage(FIRST, text("Hel"), rest=[text("blip")])
+    backend = await serve(stage)
+    options = {"guards": lambda runtime, service: in_order([*guards_of(runtime, service).head], [Breaks()])}
+    with pytest.raises(RuntimeError, match="the tap broke"):
+        async with gateway(configured({"house": row("openai-chat", backend.url)}), **options) as here:
+            caller = await begun(here, door)
+            stage.go.set()
+            with pytest.raises(asyncio.IncompleteReadError):
+                await caller.rest()
+            await here.app.recorded()
+
+
+async def test_the_task_of_a_stream_sleeps_while_it_flows(serve: Any) -> None:
+    """Between the first piece and the last none of its code runs but what a read of the connection calls."""
+    stage = Stage(FIRST, text("Hel"))
+    backend = await serve(stage)
+    flowing = asyncio.Event()
+
+    async def rest(seen: Any, say: Any) -> None:
+        for number in range(20):
+            await say.chunk(text(f"<{number}>"))
+            await flowing.wait()
+        await ending.wait()
+        await say.chunk(END + DONE)
+        await say.last()
+
+    ending = asyncio.Event()
+    stage._then = rest
+    async with gateway(configured({"house": row("openai-chat", backend.url)})) as here:
+        caller = await begun(here, "openai-chat")
+        (task,) = here.state.tasks
+        stage.go.set()
+        await caller.until(b"<0>")
+        waits = _waited_for(task)
+        flowing.set()
+        await caller.until(b"<19>")
+        assert _waited_for(task) is waits, "it was woken"
+        ending.set()
+        await caller.rest()
+        await here.app.recorded()
+
+
+def _waited_for(task: asyncio.Task[Any]) -> Any:
+    """The future that a task waits for."""
+    return task._fut_waiter  # type: ignore[attr-defined]
+
+
+async def test_two_loops_push_each_their_own(serve: Any) -> None:
+    """Two gateways in two threads, with a pool and a backend each: no piece of one is written from the other."""
+    got: dict[int, bytes] = {}
+
+    async def one(number: int) -> None:
+        pieces = [text(f"{number}-{count} ") for count in range(200)]
+        async with serving(streaming(FIRST, text("Hel"), *pieces, END, DONE)) as backend:
+            async with gateway(configured({"house": row("openai-chat", backend.url)})) as here:
+                got[number] = (await here.ask(*asking("openai-chat", stream=True))).body
+            await pool().close()
+
+    threads = [threading.Thread(target=asyncio.run, args=(one(number),)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        await asyncio.to_thread(thread.join, PATIENCE)
+    for number in range(2):
+        assert got[number].count(b"%d-" % number) == 200
+        assert b"%d-" % (1 - number) not in got[number]
