@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 MAX_LINE = 8 * 1024 * 1024
 """Bytes of one line, unless a caller says otherwise. AI Engine's `end` line repeats the whole reply, escaped twice."""
+EVENT_END = re.compile(rb"\n\r?\n")
+"""The blank line that ends a server-sent event."""
 
 
 class LineTooLong(ValueError):

@@ -7,7 +7,8 @@ from typing import Protocol
 from ..errors import EmptyReply, ReplyFailed
 from ..events import Event, Finish, Start, Usage
 from .contract import Reader
-from .reading import truncated
+from .framing import EVENT_END
+from .reading import is_two_replies, truncated
 
 
 class StreamMonitor(Protocol):
@@ -31,10 +32,15 @@ class StreamMonitor(Protocol):
 
 
 class Reading:
-    """Reads all that passes as if it were to be translated: exact on every wire."""
+    """Reads all that passes as if it were to be translated: exact on every wire.
+
+    What comes behind the end of what is read as one reply does not pass if it begins another.
+    """
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
+        self._id: str | None = None
+        """The reply's, where the wire has one."""
         self.finish: Finish | None = None
         self.usage: Usage | None = None
         self.served: str | None = None
@@ -42,7 +48,10 @@ class Reading:
 
     def feed(self, data: bytes) -> bytes:
         self._take(self._reader.feed(data))
-        self.told = self.finish is not None and _is_said(self.finish)
+        if (finish := self.finish) is not None:
+            self.told = _is_said(finish)
+            if is_two_replies(finish):
+                return data[: self._second(data)]
         return data
 
     def end(self) -> bytes:
@@ -57,9 +66,21 @@ class Reading:
             elif type(event) is Finish:
                 self.finish = event
             elif type(event) is Start:
-                self.served = event.model
+                self._id, self.served = event.id, event.model
             else:
                 self.came = True
+
+    def _second(self, data: bytes) -> int:
+        """Where in ``data`` the second reply begins: with the first event of another id, as a reader of its own finds it.
+
+        Where no whole event is it, the event was cut and its first part has passed: the rest of it passes too.
+        """
+        ends = [*(blank.end() for blank in EVENT_END.finditer(data)), len(data)]
+        for begin, end in zip([0, *ends[:-1]], ends, strict=True):
+            for event in type(self._reader)().feed(data[begin:end]):
+                if type(event) is Start and event.id not in (None, self._id):
+                    return begin
+        return ends[0]
 
 
 class WholeLines(Reading):

@@ -8,6 +8,18 @@ from typing import Any, cast, get_args
 from ..errors import BackendError, BadReply, PolychatError, ReplyFailed, Truncated
 from ..events import Finish, Reason
 
+_TWO = "another reply begins within the one that is read: two were sent as one"
+
+
+def two_replies() -> BadReply:
+    """The error of a reply within which another begins."""
+    return BadReply(_TWO)
+
+
+def is_two_replies(finish: Finish) -> bool:
+    """Whether a reply failed because another began within it."""
+    return isinstance(finish.error, BadReply) and str(finish.error) == _TWO
+
 
 def complete(reason: str | None = None) -> Finish:
     return Finish("complete", reason)

@@ -12,7 +12,7 @@ from ...types import Opaque
 from ..faults import error_of
 from ..json_text import decoded, encoded
 from ..limits import Limits
-from ..reading import complete, failed, truncated, unreadable
+from ..reading import complete, failed, truncated, two_replies, unreadable
 from ..sites.deltas import ToolCalls, TooMany
 from .constants import COUNTED, REASONS, usage_of
 from .errors import fault_in
@@ -138,7 +138,7 @@ class Message:
         name, model = message.get("id"), message.get("model")
         if self._started:
             if name != self._id:
-                raise Ended(failed(BadReply("a second message begins before the first has ended")))
+                raise Ended(failed(two_replies()))
             return
         self._started = True
         self._id = name

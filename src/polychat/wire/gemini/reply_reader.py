@@ -15,7 +15,7 @@ from ..faults import Fault, error_of
 from ..framing import Events, LineTooLong
 from ..json_text import Halves, TooDeep, decoded, encoded
 from ..limits import LIMITS, Limits
-from ..reading import failed, truncated, unreadable
+from ..reading import failed, truncated, two_replies, unreadable
 from ..sites.deltas import TooMany
 from .array import NoArray, Objects
 from .choice import SHAPES, Choice
@@ -196,12 +196,23 @@ class _Reading:
         self._vendor, self._limits = vendor, limits
         self._choices: dict[int, Choice] = {}
         self._usage: Any = None
+        self._id: object = None
+        """The ``responseId`` of the latest chunk."""
+        self._is_one_id = False
+        """Whether two chunks had the same: a server that gives each its own says nothing by a new one."""
         self._plain: Choice | None = None
         """The first candidate, where nothing of it is open that a text would end."""
 
     def take(self, chunk: Any) -> list[Event]:
         """The events of one chunk. Never raises."""
         try:
+            name = chunk.get("responseId")
+            if name == self._id:
+                self._is_one_id = name is not None
+            elif name:
+                if self._is_one_id:
+                    return self._fail(two_replies())
+                self._id = name
             return self._usual(chunk) or self._take(chunk)
         except TooMany as error:
             return self._fail(BadReply(str(error)))

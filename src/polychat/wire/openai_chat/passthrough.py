@@ -9,12 +9,12 @@ from typing import Any
 from ...errors import BadReply, EmptyReply, ReplyFailed, redact
 from ...events import Finish, Usage
 from ..faults import error_of
-from ..framing import MAX_LINE, Lines, LineTooLong
+from ..framing import EVENT_END, MAX_LINE, Lines, LineTooLong
 from ..json_text import Halves, decoded
 from ..passthrough import ending_in
-from ..reading import complete, failed, truncated, unreadable
+from ..reading import complete, failed, truncated, two_replies, unreadable
 from .errors import fault_of_error, is_fault
-from .reply_reader import FAILED, REASONS, TWO, begins_another, read_reply
+from .reply_reader import FAILED, REASONS, begins_another, read_reply
 from .usage import usage_in, usage_of
 
 _MARKS = (
@@ -22,10 +22,19 @@ _MARKS = (
     *(b'"error"', b'"message":', b'"msg":', b'"detail":', b'"message" :', b'"msg" :', b'"detail" :'),
 )
 """What stands in a chunk that is more than a piece of the answer. In a text its quotes would be escaped."""
-_ENDED = (*_MARKS, b'"role"')
+_ROLE = b'"role"'
+_ENDED = (*_MARKS, _ROLE)
 """Behind an end also what opens a reply, which may be another."""
+_OPENING = re.compile(
+    rb'"delta":\s?\{\s?%(member)b(?:\s?,\s?%(member)b)*\s?\}'
+    % {b"member": rb'"(?:role":\s?(?:"\w*"|null)|(?:content|refusal)":\s?(?:""|null|\[\s?\]))'}
+)
+"""What opens a reply: who speaks, and nothing said."""
+_HAS_ID = re.compile(rb'"id":\s?"[^"]')
 _LONGEST = max(map(len, _MARKS))
-_SAID = re.compile(rb'"delta":\s?\{[^{}\n]*?"(?!role")\w+":\s?(?:"[^"]|\[\s?[^\]\s]|\{\s?[^}\s])')
+_KEPT = 16 * 1024
+"""Bytes of a chunk that is kept for its id."""
+_PIECE = re.compile(rb'"delta":\s?\{[^{}\n]*?"(?!role")\w+":\s?(?:"[^"]|\[\s?[^\]\s]|\{\s?[^}\s])')
 """Something of an answer: a member of a delta, other than the role, that is not empty."""
 _TEXT = re.compile(rb'"(?:content|reasoning_content|reasoning|arguments|text)":\s?"((?:[^"\\\r\n]|\\.)*)"')
 """The text of a piece, in its quotes."""
@@ -33,7 +42,6 @@ _LF, _CR, _QUOTE = b'\n\r"'
 _LEARNED = 3
 """How often is learned what stands around the text of one stream's pieces."""
 _SERVED = re.compile(rb'"model":\s?("(?:[^"\\]|\\.){1,200}")')
-_END = re.compile(rb"\n\r?\n")
 _NO_CHOICES = re.compile(rb'"choices":\s?\[\s?\]')
 
 
@@ -49,13 +57,15 @@ class Chunks:
         self.served: str | None = None
         self.told = False
         self._wants_usage = usage
-        self.came = self._looks = self._ended = self._is_two = False
+        self.came = self._looks = self._ended = False
         self._before = self._behind = b""
         """What stands around the text of the last piece that was looked through: the next differ in nothing else."""
         self._around = self._learned = 0
         self._reason: str | None = None
         self._id: str | None = None
-        """The reply's, by the chunk that it ended with."""
+        """The reply's, by its first chunk that has one, once somebody asks."""
+        self._first = b""
+        """The payload of that chunk, until then."""
         self._gone = bytearray()
         """The part of the chunk at hand that has passed, its last ``MAX_LINE`` bytes at most."""
         self._held = bytearray()
@@ -75,19 +85,26 @@ class Chunks:
             self._looks = True  # from here on chunk by chunk: there are few more
             self._before = b""
             return self._look(data)
+        end = 0
         if not gone and data[-2:] == b"\n\n":  # the usual read: whole chunks
-            if not self.came:
-                self._begin(data)
-            elif self._learned < _LEARNED:
-                self._learn(data)
+            whole = data
         elif end := _last_end(gone, data):
-            if not self.came:
-                self._begin(bytes(gone) + data[:end])
-            self._gone = bytearray(data[end:])
+            whole = bytes(gone) + data[:end]
         else:
             gone += data
             if len(gone) > MAX_LINE:
                 del gone[:-MAX_LINE]
+            return data
+        begin = 0 if self.came else self._begin(whole)
+        # Some servers tell the role in each chunk; no call of a function for those.
+        if whole.find(_ROLE, begin) >= 0 and _OPENING.search(whole, begin) and self._second(whole, begin) < len(whole):
+            self._looks = True
+            self._before = b""
+            return self._look(data)
+        if end:
+            self._gone = bytearray(data[end:])
+        elif not begin and self._learned < _LEARNED:
+            self._learn(data)
         return data
 
     def end(self) -> bytes:
@@ -104,12 +121,36 @@ class Chunks:
             self.finish = self._verdict(whole=False)
         return held if passes and self.finish.verdict == "complete" else b""
 
-    def _begin(self, said: bytes) -> None:
-        """Before anything of the answer came: ``said`` is what came since the last whole chunk."""
-        self.came = _SAID.search(said) is not None
-        if self.served is None and (model := _SERVED.search(said)) is not None:
+    def _begin(self, chunks: bytes) -> int:
+        """Of ``chunks``, before which nothing of the answer came: where the first piece is over, or their length."""
+        piece = _PIECE.search(chunks)
+        self.came = piece is not None
+        if self.served is None and (model := _SERVED.search(chunks)) is not None:
             with suppress(ValueError):
                 self.served = decoded(model[1])
+        if self._id is None and not self._first and (named := _HAS_ID.search(chunks)) is not None:
+            line = chunks[chunks.rfind(b"\n", 0, named.start()) + 1 : chunks.find(b"\n", named.end())]
+            self._first = line[5:] if len(line) <= _KEPT else b""
+        return len(chunks) if piece is None else piece.end()
+
+    def _second(self, chunks: bytes, begin: int) -> int:
+        """Where in whole chunks that were not read, from ``begin`` on, another reply begins; their length where none does."""
+        while (opening := _OPENING.search(chunks, begin)) is not None:
+            line = chunks.rfind(b"\n", 0, opening.start()) + 1
+            begin = chunks.find(b"\n", opening.end())
+            with suppress(ValueError, AttributeError, TypeError):
+                if begins_another(_read(chunks[line + 5 : begin]), self._reply_id()):
+                    return _behind_blank(chunks, line)
+        return len(chunks)
+
+    def _reply_id(self) -> str | None:
+        """The id that the reply has had from its beginning."""
+        if self._first:
+            first, self._first = self._first, b""
+            with suppress(ValueError, AttributeError):
+                name = _read(first).get("id")
+                self._id = name if isinstance(name, str) and name else None
+        return self._id
 
     def _learn(self, chunk: bytes) -> None:
         """Remember what stands around the text of a piece that has no mark."""
@@ -142,13 +183,15 @@ class Chunks:
         """What passes of the whole chunks of ``data``; what begins another is held."""
         passed: list[bytes] = []
         begin = 0
-        if not self._gone and (
-            begin := _marked_chunk(data, _ENDED if self._ended else _MARKS)
-        ):  # what stands before it passes unread
+        if gone := bytes(self._gone):
+            if begin := _cut_end(gone, data):
+                self._gone.clear()
+                self._read(gone + data[:begin])
+                passed.append(data[:begin])
+        elif begin := _marked_chunk(data, _ENDED if self._ended else _MARKS):  # what stands before it passes unread
+            begin = self._second(data[:begin], 0 if self.came else self._begin(data[:begin]))
             passed.append(data[:begin])
-            if not self.came:
-                self._begin(passed[0])
-        for blank in _END.finditer(data, begin):
+        for blank in EVENT_END.finditer(data, begin):
             if self.finish is not None:
                 break
             chunk, gone = data[begin : blank.end()], bytes(self._gone)
@@ -166,32 +209,32 @@ class Chunks:
                 break
             if payload[:6] == b"[DONE]":
                 self.finish = self._verdict(whole=True)
-            else:
-                self._take(payload)
-                if self._is_two:
-                    return False
+            elif not self._take(payload):
+                return False
         return self._wants_usage or b'"usage"' not in chunk or _NO_CHOICES.search(chunk) is None
 
-    def _take(self, payload: bytes) -> None:
+    def _take(self, payload: bytes) -> bool:
+        """Whether it is of this reply."""
         try:
-            said = _read(payload)
-            if is_fault(said):
-                self.finish, self.told = failed(error_of(fault_of_error(said))), True
-                return
-            if self.served is None and isinstance(model := said.get("model"), str):
+            chunk = _read(payload)
+            if is_fault(chunk):
+                self.finish, self.told = failed(error_of(fault_of_error(chunk))), True
+                return True
+            if self.served is None and isinstance(model := chunk.get("model"), str):
                 self.served = model or None
-            if (usage := usage_in(said)) is not None:
+            if (usage := usage_in(chunk)) is not None:
                 self.usage = usage
-            if self._ended and begins_another(said, self._id):
-                self.finish, self._is_two = failed(BadReply(TWO)), True
-                return
-            for choice in said.get("choices") or []:
+            if self.came and _ROLE in payload and begins_another(chunk, self._reply_id()):
+                self.finish = failed(two_replies())
+                return False
+            for choice in chunk.get("choices") or []:
                 self._choice(choice)
-            if self._ended and self._id is None and isinstance(name := said.get("id"), str):
+            if self._id is None and not self._first and isinstance(name := chunk.get("id"), str):
                 self._id = name or None
         except (ValueError, TypeError, AttributeError):
             self.finish = failed(unreadable(f"a chunk that cannot be read: {redact(payload)}", payload))
             self.told = True
+        return True
 
     def _choice(self, choice: Any) -> None:
         delta = choice.get("delta") or choice.get("message") or {}
@@ -230,7 +273,11 @@ def _last_end(begun: bytearray, data: bytes) -> int:
     """Where in ``data`` the last chunk ends that it completes, after what of it has come; 0 where it completes none."""
     if end := _behind_blank(data, len(data)):
         return end
-    # The blank line itself may be cut.
+    return _cut_end(begun, data)
+
+
+def _cut_end(begun: bytes | bytearray, data: bytes) -> int:
+    """Where in ``data`` the chunk ends that ``begun`` begins, if the blank line itself was cut; else 0."""
     if data[:1] == b"\n" and begun.endswith((b"\n", b"\n\r")):
         return 1
     return 2 if data[:2] == b"\r\n" and begun.endswith(b"\n") else 0

@@ -10,7 +10,7 @@ from ..faults import error_of
 from ..framing import DataLines, LineTooLong
 from ..json_text import Halves, decoded
 from ..limits import LIMITS, Limits
-from ..reading import failed, truncated, unreadable
+from ..reading import failed, truncated, two_replies, unreadable
 from ..sites.deltas import TooMany
 from .choice import SHAPES, Choice
 from .constants import VENDOR
@@ -29,7 +29,6 @@ REASONS = {
 """The dialects' words for an end, in common ones."""
 FAILED = ("error", "network_error", "insufficient_system_resource")
 """Ends that are none: of OpenRouter and Mistral, Zhipu, DeepSeek."""
-TWO = "another reply begins within the one that is read: two were sent as one"
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 """What may stand before a body."""
 
@@ -214,7 +213,7 @@ class _Reading:
     def _chosen(self, said: Object, of: str, chunk: Object) -> list[Event]:
         choice = self._choice(said.get("index") or 0)
         if choice.came and begins_another(chunk, self._id):
-            return self._fail(BadReply(TWO))
+            return self._fail(two_replies())
         words = said[of] if said.get(of) is not None else said.get("message") or said.get("delta") or {}
         events = choice.said(words)
         if said.get("logprobs") and (tokens := _tokens(said["logprobs"])):

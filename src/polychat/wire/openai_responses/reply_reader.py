@@ -10,7 +10,7 @@ from ..faults import error_of
 from ..framing import Events, LineTooLong
 from ..json_text import Halves, decoded
 from ..limits import LIMITS, Limits
-from ..reading import complete, failed, truncated, unreadable
+from ..reading import complete, failed, truncated, two_replies, unreadable
 from ..sites.deltas import TooMany
 from .constants import REASONS, VENDOR, Object, count, usage_of
 from .errors import fault_of_error
@@ -118,6 +118,8 @@ class Reader:
             raise BadReply(f"an event of the reply is not an object: {redact(payload)}")
         kind = value.get("type")
         match kind if isinstance(kind, str) else name:
+            case "response.created" if self._is_another(value.get("response")):
+                raise two_replies()
             case "response.created" | "response.in_progress" | "response.queued":
                 self._start(value.get("response"), events)
             case "response.output_item.added" | "response.output_item.done" as kind:
@@ -170,6 +172,13 @@ class Reader:
             self._pieces.done(item, place, events)
         elif not self._pieces.has(place):  # else all of it was told in pieces
             raise unreadable(f"an event of the reply has no item: {redact(payload)}", payload)
+
+    def _is_another(self, response: object) -> bool:
+        """Whether a response that begins is another than the one that is read, by its id."""
+        if not self._started or not isinstance(response, dict):
+            return False
+        known, name = self.response.get("id"), response.get("id")
+        return bool(known and name and known != name)
 
     def _start(self, response: object, events: list[Event]) -> None:
         if self._started or not isinstance(response, dict) or not response:
