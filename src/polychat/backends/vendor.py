@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -89,17 +90,10 @@ class VendorBackend(Backend):
             raise BadInput(f"no model given: use {row.name}/MODEL (polychat models {row.name} lists them)", field="model")
         if request.extra and request.wire is None:
             request.wire = spoken.NAME  # a caller's ``extra`` is in the words of the wire it goes to
-        request, along = taken_along(request, row)
-        request, calls = self._adapted(call_info.apply_loss_policy(request, self._support_table(), spoken.NAME, tag))
-        request, changed = spoken.adjusted(request, tag)
-        if changed:
-            call_info.add(changed)
-        fields = spoken.write_request(request, vendor=tag)
-        if along:
-            fields = {**fields, **along}
-        body = sendable(fitted(fields, row, call_info) if self._changes else fields)
-        if call_info.placeholders is not None:
-            body = call_info.placeholders.restored(body)
+        if call_info.is_large:
+            request, calls, body = await asyncio.to_thread(self._written, request, call_info, tag)
+        else:
+            request, calls, body = self._written(request, call_info, tag)
         async with self._exchange(call, "POST", spoken.path(request), api_key, body) as response:
             del body  # which may be large, and the answer may take its time
             call_info.limits = rate_limits(response)
@@ -115,6 +109,22 @@ class VendorBackend(Backend):
             async with aclosing(response.events(reader)) as batches:
                 async for batch in batches:
                     yield batch if calls is None else calls.take(batch)
+
+    def _written(
+        self, request: ChatRequest, call_info: CallInfo, tag: str
+    ) -> tuple[ChatRequest, Calls | AsFunctions | None, bytes]:
+        """The request as the vendor takes it, what gives the calls of its reply back, and its body. Raises ``BadInput``."""
+        row, spoken = self.row, wire(self.row.wire)
+        request, along = taken_along(request, row)
+        request, calls = self._adapted(call_info.apply_loss_policy(request, self._support_table(), spoken.NAME, tag))
+        request, changed = spoken.adjusted(request, tag)
+        if changed:
+            call_info.add(changed)
+        fields = spoken.write_request(request, vendor=tag)
+        if along:
+            fields = {**fields, **along}
+        body = sendable(fitted(fields, row, call_info) if self._changes else fields)
+        return request, calls, body if call_info.placeholders is None else call_info.placeholders.restored(body)
 
     def _support_table(self) -> SupportTable:
         """What becomes of an ask's fields on the vendor's wire, as this vendor speaks it."""

@@ -33,6 +33,8 @@ class CallInfo:
     """What can push the reply's later events, to whoever has taken the first ones and takes no more of them."""
     placeholders: Placeholders | None = None
     """What stands aside of the ask, and is to be put back into the request's body: see ``restores``."""
+    is_large: bool = False
+    """Whether writing the request would take so long that it is done in a thread."""
 
     def apply_loss_policy(self, request: ChatRequest, support_table: SupportTable, wire: str, vendor: str) -> ChatRequest:
         """Note what is lost of ``request``, and refuse or warn as the caller wants it. Raises ``BadInput``.

@@ -12,7 +12,9 @@ from typing import Any
 from urllib.parse import quote
 
 from ..errors import BadInput, redact
-from .json_text import TooDeep, decoded
+from .json_text import TooDeep
+from .limits import Limits
+from .raw_schemas import decoded_request
 
 
 def bad(field: str, wanted: str, value: object) -> BadInput:
@@ -36,10 +38,10 @@ def item(value: object, field: str) -> Mapping[str, Any]:
     raise bad(field, "an object", value)
 
 
-def json_object(body: bytes, depth: int) -> dict[str, Any]:
-    """The JSON object that a request's body is, nested ``depth`` at most. Raises ``BadInput`` of the field ``body``."""
+def json_object(body: bytes, limits: Limits) -> dict[str, Any]:
+    """The JSON object that a request's body is, within ``limits``. Raises ``BadInput`` of the field ``body``."""
     try:
-        value = decoded(body, depth)
+        value = decoded_request(body, limits)
     except TooDeep as error:
         raise BadInput(f"the body is {error}: send a flatter one", field="body") from None
     except ValueError as error:

@@ -98,7 +98,7 @@ def write_request(shape: Shape, request: Embed) -> dict[str, Any]:
 
 def read_request(shape: Shape, body: bytes, model: str | None = None, limits: Limits = LIMITS) -> Embed:
     """The texts of a request. ``model`` is what Gemini's path says. Raises ``BadInput`` naming the field."""
-    fields = json_object(body, limits.depth)
+    fields = json_object(body, limits)
     if shape == "gemini":
         return _read_gemini(fields, model)
     given = fields.pop("input", None)

@@ -18,10 +18,12 @@ MAX_DEPTH = 64
 
 def _bind() -> None:
     """Once, when the first JSON is read or written: importing msgspec costs as much as importing all of us."""
-    global _loads, _dumps  # what stands at module level is a local lookup away from the hot path
-    from msgspec.json import decode, encode
+    global _loads, _dumps, _Raw  # what stands at module level is a local lookup away from the hot path
+    from msgspec import Raw
+    from msgspec.json import Decoder, decode, encode
 
-    _loads, _dumps = decode, encode
+    _loads, _dumps, _Raw = decode, encode, Raw
+    _levels[:] = Decoder(dict[str, Raw]).decode, Decoder(list[Raw]).decode
 
 
 def _first_loads(data: bytes) -> Any:
@@ -36,6 +38,9 @@ def _first_dumps(value: Any) -> bytes:
 
 _loads: Callable[[bytes], Any] = _first_loads
 _dumps: Callable[[Any], bytes] = _first_dumps
+_Raw: Callable[[bytes], Any] | None = None
+_levels: list[Callable[[Any], Any]] = []
+"""What decodes an object, and an array, to ``Raw``."""
 
 _MARKS = b'"[]{}'
 _NO_MARKS = bytes(set(range(256)) - set(_MARKS))
@@ -117,6 +122,35 @@ def encoded(value: Any) -> bytes:
     return _dumps(value)
 
 
+def level(data: Any) -> dict[str, Any] | list[Any] | None:
+    """The members or items of an object or an array in JSON, each still JSON (``Raw``); ``None``: it is neither.
+
+    ``data`` is bytes or ``Raw``. Raises ``ValueError``.
+    """
+    if _Raw is None:
+        _bind()
+    first = bytes(memoryview(data)[:64]).lstrip()[:1]
+    of_object, of_array = _levels
+    return of_object(data) if first == b"{" else of_array(data) if first == b"[" else None
+
+
+def from_raw(value: Any) -> Any:
+    """The value of ``Raw`` JSON, whose depth was looked at; any other value as it is. Raises ``ValueError``."""
+    return _loads(value) if type(value) is _Raw else value
+
+
+def raw(data: bytes) -> Any:
+    """JSON that ``encoded`` writes as it is (``Raw``)."""
+    if _Raw is None:
+        _bind()
+    return _Raw(data)  # type: ignore[misc]  # it is bound
+
+
+def is_raw(value: Any) -> bool:
+    """Whether a value is JSON that was left as it is (``Raw``)."""
+    return type(value) is _Raw
+
+
 def _is_deeper(data: bytes, depth: int) -> bool:
     """Whether brackets outside strings stand more than ``depth`` inside each other.
 
@@ -186,7 +220,7 @@ def json_fault(value: Any, field: str) -> tuple[str, str] | None:
                 waiting += [(f"{place}.{name}", inner), (place, name)]
         elif isinstance(one, (list, tuple)):
             waiting += [(f"{place}[{index}]", inner) for index, inner in enumerate(one)]
-        elif one is not None and not isinstance(one, int):
+        elif one is not None and not isinstance(one, int) and not is_raw(one):
             return place, type(one).__name__
     return None
 

@@ -22,5 +22,8 @@ class Limits:
     made_up: str = "call_"
     """What the id of a call begins with that came without one; no limit, but as much an argument of every reader."""
 
+    raw_schemas: bool = False
+    """Whether large schemas of a request stay JSON, for whoever knows of it: ``raw_schemas.py``."""
+
 
 LIMITS = Limits()

@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 MAX_REPLY = 64 * 1024 * 1024
 """Bytes of a reply that passes through whole."""
 _LARGE = 1024 * 1024
-"""Bytes of a body above which it is opened, read and written in three turns of the loop: others are served between them."""
-_BREATH = 0.001
-"""Seconds between them. Being served takes others more than one turn, which is all that 0 would give them."""
+"""Bytes of a body above which it is read and written in a thread: others are served meanwhile."""
 
 
 def chats(dialect: Dialect) -> Callable[[RequestContext], Awaitable[None]]:
@@ -143,16 +141,16 @@ class Chat:
 
     async def _translated(self, target: Target) -> OpenReply:
         rules, delivery = self.plan.rules, self.delivery
-        whole = self.inbound.placeholders is not None and not target.backend.restores
-        is_large = self.inbound.size > _LARGE
-        if is_large:  # it was opened a moment ago
-            await asyncio.sleep(_BREATH)
-        request = self.inbound.ask_for(target.model, whole=whole)
+        inbound, whole = self.inbound, not target.backend.restores
+        is_large = inbound.size > _LARGE
         if is_large:
-            await asyncio.sleep(_BREATH)
+            request = await asyncio.to_thread(inbound.ask_for, target.model, whole=whole)
+        else:
+            request = inbound.ask_for(target.model, whole=whole)
         delivery.call_info = call_info = CallInfo(on_loss(self.context, rules), hosted_tools(self.context, rules))
+        call_info.is_large = is_large
         if not whole:
-            call_info.placeholders = self.inbound.placeholders
+            call_info.placeholders = inbound.placeholders
         batches = target.backend.answers(request, call_info, timeout=self.timeouts)
         reply = await open_events(batches, call_info, whole=not self.inbound.stream)
         delivery.answered_at = monotonic()

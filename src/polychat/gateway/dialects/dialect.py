@@ -26,6 +26,7 @@ from ...wire.contract import Wire, Writer
 from ...wire.faults import Fault
 from ...wire.json_text import TooDeep, check_depth, encoded
 from ...wire.limits import LIMITS
+from ...wire.limits import Limits as ReaderLimits
 from ...wire.passthrough import Reading, StreamMonitor, ending_in
 from ...wire.placeholders import LEAST, Placeholders, with_placeholders
 
@@ -75,6 +76,7 @@ class InboundChat:
         "own",
         "own_form",
         "placeholders",
+        "reading",
         "stream",
         "wants_usage",
     )
@@ -86,6 +88,8 @@ class InboundChat:
         self.model = model
         self.stream = stream
         self.limits = limits
+        self.reading = RAW
+        """The limits for a reader of ``body``."""
         self.models: list[str] | None = None
         """Who may answer, in this order, where the request says more than ``model``."""
         self.lost: tuple[str, ...] = ()
@@ -101,24 +105,30 @@ class InboundChat:
         self._ask: ChatRequest | None = None
 
     def ask(self) -> ChatRequest:
-        """Read once; long base64 may stand aside in it. Raises ``BadInput``."""
+        """Read once; long base64 may stand aside in it, and large schemas may be JSON. Raises ``BadInput``."""
         if self._ask is None:
             try:
                 self._ask = _read(self)
             except BadInput:
                 if self.placeholders is None:
                     raise
-                self._ask = self.whole()  # which raises it of what came; else it was a placeholder's fault
+                self._ask = self.with_media()  # which raises it of what came; else it was a placeholder's fault
         return self._ask
 
     def whole(self) -> ChatRequest:
-        """The ask with nothing aside, for whoever does more with media than to hand them on. Raises ``BadInput``."""
-        aside = self.placeholders
-        if aside is None:
-            return self.ask()
-        whole = copy(self)
-        whole.body, whole.placeholders = aside.body if self.body is aside.short else aside.restored(self.body), None
-        return _read(whole)
+        """The ask with nothing aside and no JSON, for whoever does more with it than to hand it on. Raises ``BadInput``."""
+        return self.ask() if self.size <= LEAST else self._read_again(OPENED)
+
+    def with_media(self) -> ChatRequest:
+        """The ask with nothing aside; large schemas may be JSON. Raises ``BadInput``."""
+        return self.ask() if self.placeholders is None else self._read_again(self.reading)
+
+    def _read_again(self, limits: ReaderLimits) -> ChatRequest:
+        again, aside = copy(self), self.placeholders
+        again.reading = limits
+        if aside is not None:
+            again.body, again.placeholders = aside.body if self.body is aside.short else aside.restored(self.body), None
+        return _read(again)
 
     @property
     def size(self) -> int:
@@ -175,7 +185,7 @@ class Dialect:
 
     def read(self, inbound: InboundChat) -> ChatRequest:
         """The whole ask. Raises ``BadInput``."""
-        return self.wire.read_request(inbound.body, limits=OPENED)
+        return self.wire.read_request(inbound.body, limits=inbound.reading)
 
     def writer(self, inbound: InboundChat, ask: ChatRequest, name: str, created: int) -> Writer:
         """What writes the answer; ``name`` is the reply's id."""
@@ -240,6 +250,8 @@ _LISTED = msgspec.json.Decoder(list[msgspec.Raw])
 _PIECE = 64 * 1024
 OPENED = replace(LIMITS, depth=sys.maxsize)
 """For a body that was opened: how deep it is was looked at then."""
+RAW = replace(OPENED, raw_schemas=True)
+"""The same, for who knows of large schemas that stay JSON."""
 _MANY = 256 * 1024
 """Bytes of a body, as it is read, from which no garbage is collected meanwhile."""
 _TURNS = ("messages", "input", "contents")

@@ -26,7 +26,7 @@ _EFFORTS: dict[str, Effort] = {"low": "low", "medium": "medium", "high": "high",
 
 def read_request(body: bytes, model: str | None = None, stream: bool | None = None, limits: Limits = LIMITS) -> ChatRequest:
     """The ask. Raises ``BadInput`` naming the field, and nothing else. ``max_tokens`` may be missing, as when counting."""
-    return _ask(json_object(body, limits.depth), model, stream)
+    return _ask(json_object(body, limits), model, stream)
 
 
 def read_count_request(body: bytes, model: str | None = None, limits: Limits = LIMITS) -> ChatRequest:

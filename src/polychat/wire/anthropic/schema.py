@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..json_text import from_raw, is_raw
+from ..raw_schemas import changed, each
+
 _SUBSCHEMAS = ("items", "not")
 _LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 _NAMED = ("properties", "$defs", "definitions")
@@ -23,7 +26,7 @@ _TOP = ("anyOf", "oneOf", "allOf")
 def closed(schema: Any) -> Any:
     """A schema that binds: its objects closed, and without the limits that the API refuses."""
     if not isinstance(schema, dict):
-        return schema
+        return changed(schema, closed) if is_raw(schema) else schema
     found = {name: _closed(name, value) for name, value in schema.items() if not _refused(name, value)}
     if "oneOf" in found and "anyOf" not in found:
         found["anyOf"] = found.pop("oneOf")
@@ -39,6 +42,8 @@ def _closed(name: str, value: Any) -> Any:
         return [closed(one) for one in value]
     if name in _NAMED and isinstance(value, dict):
         return {key: closed(one) for key, one in value.items()}
+    if is_raw(value) and (name in _LISTS or name in _NAMED):
+        return each(value, closed, list if name in _LISTS else dict)
     return value
 
 
@@ -58,7 +63,7 @@ def input_schema(parameters: dict[str, Any]) -> dict[str, Any]:
         variants = [one for name in _TOP for one in _several(parameters.get(name)) if isinstance(one, dict)]
         properties: dict[str, Any] = {}
         for variant in [*variants, found]:
-            inner = variant.get("properties")
+            inner = from_raw(variant.get("properties"))
             properties |= inner if isinstance(inner, dict) else {}
         found["properties"] = properties
         found["required"] = _required(parameters, found)
@@ -76,4 +81,5 @@ def _required(parameters: dict[str, Any], found: dict[str, Any]) -> list[str]:
 
 
 def _several(value: Any) -> list[Any]:
+    value = from_raw(value)
     return value if isinstance(value, list) else []

@@ -22,12 +22,12 @@ _MODES = {"auto": "auto", "validated": "auto", "any": "required", "none": "none"
 
 def read_request(body: bytes, model: str | None = None, stream: bool | None = None, limits: Limits = LIMITS) -> ChatRequest:
     """The ask. ``model`` and ``stream`` are what the path says. Raises ``BadInput`` naming the field."""
-    return _ask(json_object(body, limits.depth), model, "", stream=bool(stream))
+    return _ask(json_object(body, limits), model, "", stream=bool(stream))
 
 
 def read_count_request(body: bytes, model: str | None = None, limits: Limits = LIMITS) -> ChatRequest:
     """The ask whose tokens are to be counted: the contents alone, or a whole request. Raises ``BadInput``."""
-    value = fields(json_object(body, limits.depth), "body")
+    value = fields(json_object(body, limits), "body")
     if "generateContentRequest" in value:
         return _ask(value["generateContentRequest"], model, "generateContentRequest", stream=False)
     return _ask(value, model, "", stream=False)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from ..json_text import from_raw, is_raw
+from ..raw_schemas import changed, each
 from .constants import Object, camel
 
 _NUMBERS = frozenset(("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties", "minimum", "maximum"))
@@ -15,7 +18,7 @@ _NAMED = frozenset(("properties", "defs", "$defs"))
 def json_schema(schema: Any) -> Any:
     """Types in small letters, ``nullable`` as a type of its own, numbers that came as text; the rest as it is."""
     if not isinstance(schema, dict):
-        return schema
+        return changed(schema, json_schema) if is_raw(schema) else schema
     said: Object = {camel(name): _value(camel(name), value) for name, value in schema.items() if value is not None}
     if said.pop("nullable", False) is True:
         return _nullable(said)
@@ -33,6 +36,8 @@ def _value(name: str, value: Any) -> Any:
         return [json_schema(one) for one in value]
     if name in _NAMED and isinstance(value, dict):
         return {key: json_schema(one) for key, one in value.items()}
+    if is_raw(value) and (name in _LISTS or name in _NAMED):
+        return each(value, json_schema, list if name in _LISTS else dict)
     return value
 
 
@@ -58,7 +63,7 @@ def _plain(schema: Any, counted: list[int], *, bounded: bool) -> Any:
     if isinstance(schema, list):
         return [_plain(one, counted, bounded=bounded) for one in schema]
     if not isinstance(schema, dict):
-        return schema
+        return changed(schema, partial(_plain, counted=counted, bounded=bounded)) if _may_change(schema) else schema
     found: Object = {}
     for name, value in schema.items():
         if (value is None and name not in _VALUES) or (name == "maxItems" and not bounded):
@@ -69,9 +74,19 @@ def _plain(schema: Any, counted: list[int], *, bounded: bool) -> Any:
             found[name] = _plain(value, counted, bounded=bounded)
         elif (name in _NAMED or name == "definitions") and isinstance(value, dict):
             found[name] = {key: _plain(one, counted, bounded=bounded) for key, one in value.items()}
+        elif (name in _NAMED or name == "definitions") and _may_change(value):
+            found[name] = each(value, partial(_plain, counted=counted, bounded=bounded), dict)
         else:
             found[name] = value
     return found
+
+
+def _may_change(value: Any) -> bool:
+    """Whether it is a large schema, or several, with anything that ``_plain`` looks for."""
+    if not is_raw(value):
+        return False
+    text = bytes(value)
+    return b"null" in text or b'"maxItems"' in text
 
 
 def _number(text: str) -> Any:
@@ -86,6 +101,7 @@ def _nullable(schema: Object) -> Object:
     if not isinstance(kind, str):
         return {"anyOf": [schema, {"type": "null"}]} if schema else {}
     schema = {**schema, "type": [kind, "null"]}
-    if isinstance(schema.get("enum"), list) and None not in schema["enum"]:
-        schema["enum"] = [*schema["enum"], None]
+    values = from_raw(schema.get("enum"))
+    if isinstance(values, list) and None not in values:
+        schema["enum"] = [*values, None]
     return schema

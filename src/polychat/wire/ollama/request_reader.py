@@ -41,7 +41,7 @@ def read_request(body: bytes, model: str | None = None, stream: bool | None = No
 
     No messages are an ask without turns: such a one wants the model loaded, or, with ``keep_alive`` 0, unloaded.
     """
-    rest = json_object(body, limits.depth)
+    rest = json_object(body, limits)
     messages = rest.pop("messages", None)
     turns = [] if messages is None else _turns(several(messages, "messages"))
     request = ChatRequest(text(rest.pop("model", model), "model"), turns, wire=NAME)
@@ -57,7 +57,7 @@ def read_generate_request(
 
     ``suffix``, ``template``, ``context`` and ``raw`` stand in ``extra``. No prompt is an ask without a user's turn.
     """
-    rest = json_object(body, limits.depth)
+    rest = json_object(body, limits)
     request = ChatRequest(text(rest.pop("model", model), "model"), [], wire=NAME)
     if system := _said(rest, "system"):
         request.turns.append(ChatMessage("system", [TextPart(system)]))

@@ -31,7 +31,7 @@ _UNKNOWN = ("suffix", "best_of", "echo")
 def read_completion_request(body: bytes, limits: Limits = LIMITS) -> ChatRequest:
     """The ask. Raises ``BadInput`` naming the field."""
     request = ChatRequest("", [], wire=NAME)
-    fields = read_plain(json_object(body, limits.depth), request)
+    fields = read_plain(json_object(body, limits), request)
     prompt = _prompt(fields.pop("prompt", None))
     for name in _UNKNOWN:
         if fields.pop(name, None) not in (None, "", False, 1):

@@ -21,7 +21,7 @@ read_plain = reader(NAME)
 def read_request(body: bytes, model: str | None = None, stream: bool | None = None, limits: Limits = LIMITS) -> ChatRequest:
     """The ask. Raises ``BadInput`` naming the field, and nothing else."""
     request = ChatRequest("", [], wire=NAME)
-    said = read_plain(json_object(body, limits.depth), request)
+    said = read_plain(json_object(body, limits), request)
     request.turns = read_messages(said.pop("messages", None))
     return read_fields(said, request, model, stream)
 

@@ -25,7 +25,7 @@ _ELSEWHERE = ("previous_response_id", "conversation", "prompt")
 
 def read_request(body: bytes, model: str | None = None, stream: bool | None = None, limits: Limits = LIMITS) -> ChatRequest:
     """The ask. Raises ``BadInput`` naming the field, and nothing else."""
-    return _ask(json_object(body, limits.depth), model, stream)
+    return _ask(json_object(body, limits), model, stream)
 
 
 def _ask(body: Object, model: str | None, stream: bool | None) -> ChatRequest:

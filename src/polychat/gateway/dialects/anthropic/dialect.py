@@ -28,7 +28,7 @@ class Anthropic(Dialect):
 
     def writer(self, inbound: InboundChat, chat_request: ChatRequest, name: str, created: int) -> Writer:
         if inbound.placeholders is not None and _is_measured(chat_request):
-            chat_request = inbound.whole()
+            chat_request = inbound.with_media()
         return anthropic.writer(chat_request, name, created, inbound.model, request_id=inbound.own)
 
     def refusal(

@@ -10,7 +10,7 @@ from ....types import ChatRequest
 from ....wire import gemini
 from ....wire.contract import Writer, wire
 from ....wire.faults import Fault
-from ..dialect import NO_HEADERS, OPENED, Dialect, InboundChat, Object, Request, open_body, with_model
+from ..dialect import NO_HEADERS, Dialect, InboundChat, Object, Request, open_body, with_model
 
 ACTIONS = ("generateContent", "streamGenerateContent")
 _CLI = b"GeminiCLI"
@@ -40,7 +40,7 @@ class Gemini(Dialect):
         return inbound
 
     def read(self, inbound: InboundChat) -> ChatRequest:
-        return gemini.read_request(inbound.body, model=inbound.model, stream=inbound.stream, limits=OPENED)
+        return gemini.read_request(inbound.body, model=inbound.model, stream=inbound.stream, limits=inbound.reading)
 
     def writer(self, inbound: InboundChat, chat_request: ChatRequest, name: str, created: int) -> Writer:
         return gemini.writer(chat_request, name, created, inbound.model, array=inbound.own_form == "array")

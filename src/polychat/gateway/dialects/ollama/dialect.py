@@ -9,7 +9,7 @@ from ....types import ChatRequest
 from ....wire import ollama
 from ....wire.contract import Writer, wire
 from ....wire.passthrough import StreamMonitor, WholeLines
-from ..dialect import OPENED, Dialect, InboundChat, Request
+from ..dialect import Dialect, InboundChat, Request
 
 
 class Ollama(Dialect):
@@ -54,7 +54,7 @@ class OllamaGenerate(Ollama):
     passes = False
 
     def read(self, inbound: InboundChat) -> ChatRequest:
-        return ollama.read_generate_request(inbound.body, limits=OPENED)
+        return ollama.read_generate_request(inbound.body, limits=inbound.reading)
 
     def writer(self, inbound: InboundChat, chat_request: ChatRequest, name: str, created: int) -> Writer:
         return _timed(ollama.generate_writer(chat_request, name, created, inbound.model), inbound)

@@ -125,7 +125,7 @@ class _Keeping:
         before = self._inbound.size + (0 if previous is None else previous.size)
         if before > request.runtime.gateway.store.bytes:
             return
-        turns = [turn for turn in self._inbound.whole().turns if turn.role not in ("system", "developer")]
+        turns = [turn for turn in self._inbound.with_media().turns if turn.role not in ("system", "developer")]
         came = self._came
         said = Reply("", None, came.text, "complete", thoughts=came.thoughts, tool_calls=came.calls)
         said.refusal = "".join(came.refusals)
