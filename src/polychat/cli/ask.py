@@ -73,30 +73,30 @@ def _from_stdin() -> str:
 def _options(arguments: argparse.Namespace, targets: Targets) -> dict[str, Any]:
     common = {"base_url": arguments.base_url, "proxy": arguments.proxy, "timeout": arguments.timeout}
     options = {name: value for name, value in common.items() if value is not None}
-    options |= _about_the_answer(arguments)
+    options |= _answer_keywords(arguments)
     if arguments.cookie:
-        options["cookies"] = dict(_cookie(given) for given in arguments.cookie)
+        options["cookies"] = dict(_cookie(pair) for pair in arguments.cookie)
     backends = targets.backends_of(targets.default_model() if arguments.model is None else arguments.model)
     known = list(dict.fromkeys(name for backend in backends for name in backend.options))
-    for given in arguments.option:
-        name, equals, value = given.partition("=")
+    for pair in arguments.option:
+        name, equals, value = pair.partition("=")
         if not equals or name not in known:
             takes = ", ".join(known) or "none"
-            said = f"{name}=…" if equals and name.isidentifier() else "what was given"  # it may be a key
-            raise BadInput(f"-o: {said} is not NAME=VALUE with an option of {backends[0].name} ({takes})", field="option")
+            shown = f"{name}=…" if equals and name.isidentifier() else "what was given"  # it may be a key
+            raise BadInput(f"-o: {shown} is not NAME=VALUE with an option of {backends[0].name} ({takes})", field="option")
         options[name] = value if name in _TEXTS and not value.startswith("[") else _value(value)
     return options
 
 
-def _about_the_answer(arguments: argparse.Namespace) -> dict[str, Any]:
-    given = {
+def _answer_keywords(arguments: argparse.Namespace) -> dict[str, Any]:
+    keywords = {
         "images": arguments.image,
         "files": arguments.file,
         "schema": _schema(arguments.schema),
         "reasoning": _reasoning(arguments.reasoning),
         "on_loss": arguments.on_loss,
     }
-    return {name: value for name, value in given.items() if value not in (None, [])}
+    return {name: value for name, value in keywords.items() if value not in (None, [])}
 
 
 def _schema(file: str | None) -> Any:
@@ -113,12 +113,12 @@ def _schema(file: str | None) -> Any:
     return schema
 
 
-def _reasoning(given: str | None) -> str | int | None:
-    return int(given) if given is not None and given.lstrip("-").isdecimal() else given
+def _reasoning(level: str | None) -> str | int | None:
+    return int(level) if level is not None and level.lstrip("-").isdecimal() else level
 
 
-def _cookie(given: str) -> tuple[str, str]:
-    name, equals, value = given.partition("=")
+def _cookie(pair: str) -> tuple[str, str]:
+    name, equals, value = pair.partition("=")
     if not equals or not name:
         raise BadInput("--cookie is not NAME=VALUE", field="cookie")  # what was given may be the value: it is not shown
     return name, value
@@ -152,17 +152,17 @@ async def _plain(reply: Stream, *, wait: bool, usage: bool) -> int:
         printer.write(reply.text)
     printer.finish()
     for number, source in enumerate(reply.sources, 1):
-        print(f"[{number}] {_tame(source.title)} {_tame(source.url)}".replace("\n", " "), file=sys.stderr)
-    _say_if_cut(reply)
+        print(f"[{number}] {_printable(source.title)} {_printable(source.url)}".replace("\n", " "), file=sys.stderr)
+    _warn_if_cut(reply)
     whole, failure = _checked(reply)
     if usage:
-        print(f"polychat: {told(whole)}", file=sys.stderr)
+        print(f"polychat: {usage_line(whole)}", file=sys.stderr)
     if failure is not None:
         complain(str(failure))
     return ANSWERED if failure is None else FAILED
 
 
-def _say_if_cut(reply: Stream) -> None:
+def _warn_if_cut(reply: Stream) -> None:
     if reply.reason == "length":
         complain("the reply reached its token limit and may be incomplete: raise it with -o max_tokens=N", "warning")
 
@@ -176,8 +176,8 @@ def _checked(reply: Stream) -> tuple[Reply, BadReply | None]:
         return reply.reply(), error
 
 
-def told(reply: Reply) -> str:
-    """Tokens and cost in one line; what was guessed and what has no price is said to be so."""
+def usage_line(reply: Reply) -> str:
+    """Tokens and cost in one line; what is estimated or has no price is marked so."""
     cost = _unpriced(reply) if reply.cost is None else f"${reply.cost:.6f}"
     usage = reply.usage
     if usage is None:
@@ -185,8 +185,8 @@ def told(reply: Reply) -> str:
     how = " (estimated)" if usage.estimated else ""
     parts = {"cached": usage.cached_tokens, "of thought": usage.reasoning_tokens}
     extra = "".join(f", {count:,} {name}" for name, count in parts.items() if count)
-    asked, answered = ("?" if count is None else f"{count:,}" for count in (usage.prompt_tokens, usage.completion_tokens))
-    return f"{asked} tokens in, {answered} out{extra}{how}; {cost}"
+    sent, answered = ("?" if count is None else f"{count:,}" for count in (usage.prompt_tokens, usage.completion_tokens))
+    return f"{sent} tokens in, {answered} out{extra}{how}; {cost}"
 
 
 def _unpriced(reply: Reply) -> str:
@@ -195,7 +195,7 @@ def _unpriced(reply: Reply) -> str:
         return "unpriced (the backend did not count)"
     if find_spec("genai_prices") is None:
         return 'unpriced (prices come with  pip install "polychat[prices]", or stand in [prices] of polychat.toml)'
-    model = _tame(reply.served or reply.model or "this model")
+    model = _printable(reply.served or reply.model or "this model")
     return f"unpriced (no price is known for {model} there: [prices] of polychat.toml can say it)"
 
 
@@ -208,7 +208,7 @@ async def _whole_json(reply: Stream) -> int:
     except PolychatError as error:
         failure = error
     else:
-        _say_if_cut(reply)
+        _warn_if_cut(reply)
     whole, unfit = _checked(reply)
     failure = failure or unfit
     report = asdict(whole)
@@ -247,7 +247,7 @@ class Printer:
     def write(self, piece: str) -> None:
         if not piece:
             return
-        self._out.write(_tame(piece) if self._terminal else piece)
+        self._out.write(_printable(piece) if self._terminal else piece)
         self._out.flush()
         self._last = piece[-1]
 
@@ -261,6 +261,6 @@ class Printer:
 _STEERING = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
-def _tame(text: str) -> str:
+def _printable(text: str) -> str:
     """Without control characters: a reply must not move the cursor, set the title or answer for the user."""
     return text.replace("\r\n", "\n").translate(_STEERING)

@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Check, show, import, or tell the form of a file."""
     match arguments.action:
         case "check":
-            print(_held(checked(arguments.file)))
+            print(_summary(checked(arguments.file)))
         case "show":
             configured = checked(arguments.file)
             print(f"# {configured.file or f'no {config.FILE}: the defaults'}\n{config_text(configured)}", end="")
@@ -100,18 +100,18 @@ def _targets(configured: Config) -> Iterator[tuple[str, str]]:
         yield "default_model", configured.default_model
 
 
-def _held(configured: Config) -> str:
+def _summary(configured: Config) -> str:
     if configured.file is None:
         return f"no {config.FILE} here, nor in {config.folder()}: everything has its default"
     counts = {
         **{"route": configured.routes, "alias": configured.aliases},
         **{"provider": configured.providers, "local model": configured.local_models},
     }
-    return f"{configured.file}: good: {', '.join(_counted(len(held), name) for name, held in counts.items())}"
+    return f"{configured.file}: good: {', '.join(_counted(len(entries), name) for name, entries in counts.items())}"
 
 
-def _counted(many: int, name: str) -> str:
-    return f"{many} {name}{'' if many == 1 else 'es' if name[-1] == 's' else 's'}"
+def _counted(count: int, name: str) -> str:
+    return f"{count} {name}{'' if count == 1 else 'es' if name[-1] == 's' else 's'}"
 
 
 def _import(file: Path, output: Path | None) -> None:
@@ -121,14 +121,14 @@ def _import(file: Path, output: Path | None) -> None:
         raise BadInput(
             f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8 text'}", field="FILE"
         ) from None
-    found = imported(text, file, known(), [provider.__name__.lower() for provider in every()])
+    result = imported(text, file, known(), [provider.__name__.lower() for provider in every()])
     if output is None:
-        sys.stdout.write(found.toml)
+        sys.stdout.write(result.toml)
     else:
         try:
             with output.open("x", encoding="utf-8") as opened:
-                opened.write(found.toml)
+                opened.write(result.toml)
         except OSError as error:
             raise BadInput(f"{output} cannot be written: {error.strerror}", field="--output") from None
-    for loss in found.losses:
+    for loss in result.losses:
         complain(loss, "note")

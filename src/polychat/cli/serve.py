@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import MissingPackage
 
-OVER = ("host", "port", "workers", "uds", "tls_cert", "tls_key")
+OVERRIDES = ("host", "port", "workers", "uds", "tls_cert", "tls_key")
 """Arguments that go over the file's ``[gateway]``."""
 
 
@@ -39,8 +39,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from ..gateway.process.source import ConfigSource
 
     require()
-    given = {name: getattr(arguments, name) for name in OVER if getattr(arguments, name) is not None}
-    source = ConfigSource(Path(arguments.config) if arguments.config else None, given)
+    overrides = {name: getattr(arguments, name) for name in OVERRIDES if getattr(arguments, name) is not None}
+    source = ConfigSource(Path(arguments.config) if arguments.config else None, overrides)
     configured = source.read()
     if configured.gateway.workers > 1:
         from ..gateway.process.workers import supervise

@@ -27,9 +27,9 @@ def check_names(routes: Mapping[str, Route], aliases: Mapping[str, str], strict:
         if not route.targets:
             raise strict.error(f"routes.{name}", 'has no targets; it needs at least one: targets = ["provider/model"]')
         if route.weights and len(route.weights) != len(route.targets):
-            many, wanted = len(route.weights), len(route.targets)
+            weights, targets = len(route.weights), len(route.targets)
             raise strict.error(
-                f"routes.{name}.weights", f"has {many} numbers; it must have one for each of the {wanted} targets"
+                f"routes.{name}.weights", f"has {weights} numbers; it must have one for each of the {targets} targets"
             )
     for name in aliases:
         if name in routes:
@@ -80,10 +80,13 @@ def _is_itself(target: str, route: str) -> bool:
 
 
 def _check_circles(routes: Mapping[str, Route], aliases: Mapping[str, str], strict: Strict) -> None:
-    leads = {name: route.targets for name, route in routes.items()} | {name: (meant,) for name, meant in aliases.items()}
+    leads = {name: route.targets for name, route in routes.items()} | {name: (target,) for name, target in aliases.items()}
     try:
         TopologicalSorter(
-            {name: [one for one in meant if one in leads and not _is_itself(one, name)] for name, meant in leads.items()}
+            {
+                name: [other for other in targets if other in leads and not _is_itself(other, name)]
+                for name, targets in leads.items()
+            }
         ).prepare()
     except CycleError as error:
         circle = error.args[1][::-1]  # graphlib lists predecessors

@@ -66,8 +66,8 @@ class _Search(Generic[T]):
 
     def _parts(self, kind: inspect.Type, value: Any, key: str) -> Iterator[tuple[str | None, inspect.Type, Any]]:
         """What stands in ``value``, each with its name and type. Raises ``BadInput`` for a key that no table may have."""
-        for one in _kinds(kind):
-            match one, value:
+        for choice in _kinds(kind):
+            match choice, value:
                 case inspect.StructType(fields=fields), dict():
                     self.strict.known(value, [field.name for field in fields], f"{key}." if key else "")
                     yield from ((field.name, field.type, value[field.name]) for field in fields if field.name in value)
@@ -96,8 +96,8 @@ def _complaint(kind: inspect.Type, value: object, *, in_list: bool = False) -> s
 
 def form(kind: inspect.Type) -> str:
     """What a value must be, in words: ``a whole number from 0 to 65535``."""
-    if said := _extra(kind, "form"):
-        return str(said)
+    if text := _extra(kind, "form"):
+        return str(text)
     *_, last = _kinds(kind)  # of one and a list of such, the list
     match last:
         case inspect.BoolType():
@@ -121,17 +121,17 @@ def form(kind: inspect.Type) -> str:
 
 def words_of(kind: inspect.Type) -> tuple[str, ...]:
     """The words that a value may be, where it is one of several."""
-    return next((tuple(map(str, one.values)) for one in _kinds(kind) if isinstance(one, inspect.LiteralType)), ())
+    return next((tuple(map(str, choice.values)) for choice in _kinds(kind) if isinstance(choice, inspect.LiteralType)), ())
 
 
 def table_in(kind: inspect.Type) -> type | None:
     """What reads the table that a value is."""
-    return next((one.cls for one in _kinds(kind) if isinstance(one, inspect.StructType)), None)
+    return next((choice.cls for choice in _kinds(kind) if isinstance(choice, inspect.StructType)), None)
 
 
 def entry_of(kind: inspect.Type) -> inspect.Type | None:
     """What stands under each name of a mapping."""
-    return next((one.value_type for one in _kinds(kind) if isinstance(one, inspect.DictType)), None)
+    return next((choice.value_type for choice in _kinds(kind) if isinstance(choice, inspect.DictType)), None)
 
 
 def _kinds(kind: inspect.Type) -> Iterator[inspect.Type]:
@@ -140,8 +140,8 @@ def _kinds(kind: inspect.Type) -> Iterator[inspect.Type]:
         case inspect.Metadata(type=inner):
             yield from _kinds(inner)
         case inspect.UnionType(types=types):
-            for one in types:
-                yield from _kinds(one)
+            for choice in types:
+                yield from _kinds(choice)
         case inspect.NoneType():
             pass
         case _:

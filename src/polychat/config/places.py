@@ -30,7 +30,7 @@ def line_of(text: str, key: str) -> int | None:
 
 
 def _lines(text: str) -> dict[str, int]:
-    said: dict[str, int] = {}
+    written: dict[str, int] = {}
     implied: dict[str, int] = {}
     table: list[str] = []
     for line, marks in _statements(text):
@@ -39,10 +39,10 @@ def _lines(text: str) -> dict[str, int]:
             table = full = path
         else:
             full = [*table, *path]
-        said.setdefault(".".join(full), line)
+        written.setdefault(".".join(full), line)
         for length in range(1, len(full)):
             implied.setdefault(".".join(full[:length]), line)
-    return implied | said
+    return implied | written
 
 
 def _statements(text: str) -> Iterator[tuple[int, list[str]]]:

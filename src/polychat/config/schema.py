@@ -26,7 +26,7 @@ def _path(_: type) -> dict[str, Any]:
 def _as_toml(schema: Any) -> Any:
     """Without ``null``, which TOML cannot say, and without defaults that say nothing."""
     if isinstance(schema, list):
-        return [_as_toml(one) for one in schema if one != {"type": "null"}]
+        return [_as_toml(inner) for inner in schema if inner != {"type": "null"}]
     if not isinstance(schema, dict):
         return schema
     kept = {key: _as_toml(value) for key, value in schema.items() if not (key == "default" and _says_nothing(value))}

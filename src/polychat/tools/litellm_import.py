@@ -77,7 +77,7 @@ class _Taken:
 
     def __init__(self, value: object, path: str, losses: list[str]) -> None:
         self.path, self.losses = path, losses
-        self.left = {str(name): one for name, one in value.items()} if isinstance(value, dict) else {}
+        self.left = {str(name): inner for name, inner in value.items()} if isinstance(value, dict) else {}
         if not isinstance(value, dict | None):
             losses.append(f"{path.rstrip('.')} is not understood")
 
@@ -172,15 +172,15 @@ class _Import:
         return lines + (table(["aliases"], aliases) if aliases else [])
 
     def _gateway(self, module: _Taken, general: _Taken) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        gateway: dict[str, Any] = {}
         if module.take("drop_params", bool):
-            found["on_loss"] = "allow"
+            gateway["on_loss"] = "allow"
         if module.take("json_logs", bool):
-            found["log"] = "json"
+            gateway["log"] = "json"
         if master := general.text("master_key"):
-            found["keys"] = {"master": self._reference(master, "LITELLM_MASTER_KEY", f"{general.path}master_key")}
+            gateway["keys"] = {"master": self._reference(master, "LITELLM_MASTER_KEY", f"{general.path}master_key")}
         general.lose_rest()
-        return found
+        return gateway
 
     def _aliases(self, router: _Taken, groups: Mapping[str, object]) -> Iterator[tuple[str, str]]:
         for name, meant in (router.take("model_group_alias", dict) or {}).items():
@@ -213,7 +213,7 @@ class _Import:
             "timeout": _first(router.number("timeout"), module.number("request_timeout")),
             "cooldown": 0.0 if router.take("disable_cooldowns", bool) else router.number("cooldown_time"),
         }
-        rules.common = {name: one for name, one in seconds.items() if one is not None}
+        rules.common = {name: number for name, number in seconds.items() if number is not None}
         return rules
 
     def _groups(self, entries: list[Any], aliases: object) -> dict[str, list[_Deployment]]:
@@ -225,9 +225,9 @@ class _Import:
             entry = _Taken(value, f"model_list[{number}].", self.losses)
             name = entry.text("model_name")
             params = entry.table("litellm_params")
-            found = self._deployment(name, entry, params)
-            if found is not None:
-                groups.setdefault(name, []).append(found)
+            deployment = self._deployment(name, entry, params)
+            if deployment is not None:
+                groups.setdefault(name, []).append(deployment)
                 params.lose_rest()
                 entry.lose_rest()
         return groups
@@ -286,18 +286,18 @@ class _Import:
 
     def _provider(self, vendor: str, row: VendorSpec, key: str, model: str, *, moved: bool, path: str) -> str:
         """The provider's name: the vendor's own where nothing is said otherwise, else that of a table made for it."""
-        found: dict[str, Any] = {}
+        overrides: dict[str, Any] = {}
         if key.lower() in _NO_KEY:
             row = row.replace(key_optional=row.key_optional or bool(key))
         else:
             variable = row.key[0] if row.key else f"{_upper(vendor)}_API_KEY"
-            found["api_key"] = self._reference(key, variable, path)
-        usual = found.get("api_key", "env:").removeprefix("env:")
+            overrides["api_key"] = self._reference(key, variable, path)
+        usual = overrides.get("api_key", "env:").removeprefix("env:")
         if not moved and usual in ("", *row.key) and f"{row.name}/{model}" not in self._names:
             return row.name
-        values = _said(row) | found
-        if found:
-            values = {name: one for name, one in values.items() if name not in ("key", "key_optional")}
+        values = _differences(row) | overrides
+        if overrides:
+            values = {name: value for name, value in values.items() if name not in ("key", "key_optional")}
         return self._named(row.name, values)
 
     def _named(self, stem: str, values: dict[str, Any]) -> str:
@@ -307,8 +307,8 @@ class _Import:
         number = 2
         stem = re.sub(r"[^\w-]", "-", stem).lower()  # a target names its provider in any case
         name = stem
-        asked = {known.partition("/")[0] for known in self._names}  # or a route could lead back to itself
-        while name in self._providers or name in self._taken or name in asked:
+        providers = {known.partition("/")[0] for known in self._names}  # or a route could lead back to itself
+        while name in self._providers or name in self._taken or name in providers:
             name, number = f"{stem}-{number}", number + 1
         self._providers[name] = values
         return name
@@ -330,33 +330,35 @@ class _Import:
     def _route(
         self, name: str, deployments: list[_Deployment], groups: Mapping[str, list[_Deployment]], rules: _Rules
     ) -> dict[str, Any]:
-        ordered = any(one.order is not None for one in deployments)
+        ordered = any(deployment.order is not None for deployment in deployments)
         if ordered:
-            if len({one.order for one in deployments}) < len(deployments):
+            if len({deployment.order for deployment in deployments}) < len(deployments):
                 self.losses.append(f"entries of {name} that have the same order are asked in the file's order")
-            deployments = sorted(deployments, key=lambda one: float("inf") if one.order is None else one.order)
-        own = [one.target for one in deployments]
-        after = [target for target in self._after(name, groups, rules) if target not in own]
-        found: dict[str, Any] = {"targets": [*own, *after]}
-        if len(own) > 1 and not ordered:
-            found["strategy"] = rules.strategy
+            deployments = sorted(
+                deployments, key=lambda deployment: float("inf") if deployment.order is None else deployment.order
+            )
+        own_targets = [deployment.target for deployment in deployments]
+        fallbacks = [target for target in self._after(name, groups, rules) if target not in own_targets]
+        route: dict[str, Any] = {"targets": [*own_targets, *fallbacks]}
+        if len(own_targets) > 1 and not ordered:
+            route["strategy"] = rules.strategy
             weights = _weights(deployments)
-            if rules.strategy == "random" and (after or weights):
-                found["weights"] = [*(weights or [1] * len(own)), *([0] * len(after))]
-            elif after:
+            if rules.strategy == "random" and (fallbacks or weights):
+                route["weights"] = [*(weights or [1] * len(own_targets)), *([0] * len(fallbacks))]
+            elif fallbacks:
                 self.losses.append(f"fallbacks of {name} are among the targets that the fastest is chosen from")
-        attempts = max(rules.retries + 1, len(own) + len(after))
+        attempts = max(rules.retries + 1, len(own_targets) + len(fallbacks))
         if attempts != 3:
-            found["attempts"] = min(attempts, _MOST_ATTEMPTS)
-        return found | rules.common | self._timeout(name, deployments)
+            route["attempts"] = min(attempts, _MOST_ATTEMPTS)
+        return route | rules.common | self._timeout(name, deployments)
 
     def _timeout(self, name: str, deployments: list[_Deployment]) -> dict[str, Any]:
-        said = {one.timeout for one in deployments}
-        if said == {None}:
+        timeouts = {deployment.timeout for deployment in deployments}
+        if timeouts == {None}:
             return {}
-        if len(said) > 1:
+        if len(timeouts) > 1:
             self.losses.append(f"timeout of {name} is said for some of its entries only, or differs; the longest is for all")
-        return {"timeout": max(one for one in said if one is not None)}
+        return {"timeout": max(seconds for seconds in timeouts if seconds is not None)}
 
     def _after(self, name: str, groups: Mapping[str, list[_Deployment]], rules: _Rules) -> Iterator[str]:
         """Targets for when the route's own fail."""
@@ -364,7 +366,7 @@ class _Import:
             if not isinstance(other, str) or other not in groups:
                 self.losses.append(f"fallbacks of {name} name what was not carried over")
             elif other != name:
-                yield from (one.target for one in groups[other])
+                yield from (deployment.target for deployment in groups[other])
 
 
 def _fallbacks(settings: _Taken) -> Iterator[tuple[str, list[str]]]:
@@ -373,10 +375,10 @@ def _fallbacks(settings: _Taken) -> Iterator[tuple[str, list[str]]]:
             yield str(name), others if isinstance(others, list) else [others]
 
 
-def _vendor_of(said: str, model: str) -> tuple[str, str]:
+def _vendor_of(provider: str, model: str) -> tuple[str, str]:
     vendor, slash, rest = model.partition("/")
-    if said:
-        return said, rest if vendor == said else model
+    if provider:
+        return provider, rest if vendor == provider else model
     if slash:
         return vendor, rest
     return next((name for name, begins in _BARE.items() if re.match(begins, model)), ""), model
@@ -388,15 +390,15 @@ _TAILS = ("/chat/completions", "/v1/messages", "/messages", "/api/chat", "/api/g
 def _address(base: str, vendor: str) -> tuple[str, dict[str, str]]:
     """The base URL, and the variable for the placeholder in it where LiteLLM takes it from one."""
     reference = _REFERENCE.fullmatch(base)
-    found = "{base}" if reference else re.sub(r"(?<=://)[^/@]*@", "", base.partition("?")[0]).rstrip("/")
+    url = "{base}" if reference else re.sub(r"(?<=://)[^/@]*@", "", base.partition("?")[0]).rstrip("/")
     for tail in _TAILS:
-        found = found.removesuffix(tail)
+        url = url.removesuffix(tail)
     if vendor == "azure":
-        found = f"{found.partition('/openai')[0]}/openai/v1"
-    return found, {"base": reference[1]} if reference else {}
+        url = f"{url.partition('/openai')[0]}/openai/v1"
+    return url, {"base": reference[1]} if reference else {}
 
 
-def _said(row: VendorSpec) -> dict[str, Any]:
+def _differences(row: VendorSpec) -> dict[str, Any]:
     """A row as a table of its own: what differs from what every row has."""
     about = {"name", "title", "source", "checked", "note"}
     plain = VendorSpec(name="")
@@ -405,14 +407,14 @@ def _said(row: VendorSpec) -> dict[str, Any]:
 
 def _weights(deployments: list[_Deployment]) -> list[float]:
     for kind in range(3):
-        found = [one.weights[kind] or 0 for one in deployments]
-        if any(found):
-            return found
+        weights = [deployment.weights[kind] or 0 for deployment in deployments]
+        if any(weights):
+            return weights
     return []
 
 
-def _first(*found: float | None) -> float | None:
-    return next((one for one in found if one is not None), None)
+def _first(*numbers: float | None) -> float | None:
+    return next((number for number in numbers if number is not None), None)
 
 
 def _upper(name: str) -> str:
