@@ -235,7 +235,7 @@ async def test_nothing_is_left_behind(serve: Any, under: Any) -> None:
                 await asyncio.sleep(0)
         assert here.app.running == 0
         kept = pool()
-        assert all(connection in kept._origins[way].idle for connection, way in kept._open.items()), "in use by nobody"
+        assert all(connection in kept._origins[way].idle for connection, way in kept._origin_of.items()), "in use by nobody"
         assert _timers_of_tasks() == []
         assert not any("Heartbeat" in timer or "_ring" in timer for timer in map(repr, asyncio.get_running_loop()._scheduled))  # type: ignore[attr-defined]
     verdicts = [record.verdict for record in here.records]

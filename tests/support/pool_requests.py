@@ -27,5 +27,5 @@ async def said(url: str, body: bytes | None = b"{}", **options: Any) -> Any:
 
 async def settled() -> None:
     """What lingers for a body's last bytes has had them."""
-    while any(connection.in_use for connection in pool()._open):
+    while any(connection.in_use for connection in pool()._origin_of):
         await asyncio.sleep(0)

@@ -84,7 +84,7 @@ async def test_a_connection_is_kept_though_the_reader_had_its_end_before_the_bod
                 assert [batch async for batch in response.events(Words())][-1][-1] == Finish("complete")
             further.set()
             await settled()
-    assert (server.connections, len(pool()._open)) == (1, 1)
+    assert (server.connections, len(pool()._origin_of)) == (1, 1)
 
 
 async def test_a_server_that_talks_on_after_the_end_is_left(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +110,7 @@ async def test_a_server_that_talks_on_after_the_end_is_left(serve: Serve, monkey
                     pass
             while server.open:
                 await asyncio.sleep(0)
-            assert not pool()._open
+            assert not pool()._origin_of
 
 
 async def test_who_stops_early_closes(serve: Serve) -> None:
@@ -136,7 +136,7 @@ async def test_who_stops_early_closes(serve: Serve) -> None:
                 await one
         while server.open:
             await asyncio.sleep(0)
-    assert not pool()._open
+    assert not pool()._origin_of
 
 
 @pytest.mark.parametrize("body", [None, b"{}"])
@@ -350,7 +350,7 @@ async def test_each_clock_has_its_error(serve: Serve, clock: str, head: bool) ->
         assert isinstance(events[-1], Finish)
         assert (events[-1].verdict, type(events[-1].error)) == ("truncated", errors.TimedOut)
         assert events[:-1] == ([Text("word")] if clock == "idle" else [])
-    assert not pool()._open
+    assert not pool()._origin_of
 
 
 async def test_the_connect_clock_is_for_tls_too() -> None:
@@ -465,10 +465,10 @@ def test_a_loop_takes_its_connections_with_it(loop: Any, tmp_path: Path, monkeyp
         for _ in range(2):
             with asyncio.Runner(loop_factory=loop) as runner:
                 left, counts = runner.run(_both_ways())
-                assert (left.closed, len(left._open), counts) == (False, 2, [1, 1])
+                assert (left.closed, len(left._origin_of), counts) == (False, 2, [1, 1])
                 assert len(pools._pools.kept) == 1
             assert left.closed
-            assert all(connection.transport.is_closing() for connection in left._open)
+            assert all(connection.transport.is_closing() for connection in left._origin_of)
             del left
             gc.collect()
             assert len(pools._pools.kept) == 0

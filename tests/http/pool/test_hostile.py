@@ -79,7 +79,7 @@ async def test_instead_of_a_head(pieces: list[bytes], end: str, kind: type[error
     assert "SECRET" not in str(caught.value)
     assert (caught.value.__context__, caught.value.__cause__) == (None, None)
     assert len(str(caught.value)) < 400
-    assert (pool()._count, pool()._open) == (0, {})
+    assert (pool()._count, pool()._origin_of) == (0, {})
 
 
 BODIES = [
@@ -115,7 +115,7 @@ async def test_instead_of_a_body(pieces: list[bytes], end: str, kind: type[error
             await read(response)
     assert type(caught.value) is kind
     assert (caught.value.__context__, caught.value.__cause__) == (None, None)
-    assert not any(connection.in_use for connection in pool()._open)
+    assert not any(connection.in_use for connection in pool()._origin_of)
 
 
 @pytest.mark.parametrize("end", [HOLD, CLOSE])

@@ -135,7 +135,7 @@ async def test_an_answer_before_all_was_sent_is_given() -> None:
     async with listening(deaf) as server, asyncio.timeout(10):
         response = await ask(server.url, b"x" * 30_000_000, timeouts=Timeouts(idle=5))
         assert (response.status, await response.read()) == (413, b"large")
-        assert not pool()._open
+        assert not pool()._origin_of
         over.set()
 
 
@@ -183,7 +183,7 @@ async def test_a_body_is_read_however_it_comes(serve: Serve, coding: str, sized:
     assert "".join(f"{event.text}\n" for event in events if isinstance(event, Text)).encode() == plain[:-2]
     assert events[-1] == Finish("complete")
     await settled()
-    assert (server.connections, len(pool()._open)) == (1, 1)
+    assert (server.connections, len(pool()._origin_of)) == (1, 1)
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br"])

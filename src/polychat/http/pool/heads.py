@@ -45,10 +45,12 @@ class Place(NamedTuple):
 
 def place_of(url: str) -> Place:
     """Raises ``BadInput``."""
-    found = url_of(url, None)
-    login = f"{found.user or ''}:{found.password or ''}".encode() if found.user is not None else b""
+    parsed = url_of(url, None)
+    login = f"{parsed.user or ''}:{parsed.password or ''}".encode() if parsed.user is not None else b""
     basic = f"Basic {base64.b64encode(login).decode()}" if login else ""
-    return Place(found, found.raw_host or "", found.port or 0, found.host_port_subcomponent or "", found.raw_path_qs, basic)
+    return Place(
+        parsed, parsed.raw_host or "", parsed.port or 0, parsed.host_port_subcomponent or "", parsed.raw_path_qs, basic
+    )
 
 
 class Origin(NamedTuple):
@@ -72,7 +74,7 @@ class PoolRequest(NamedTuple):
     is_safe: bool
     """Whether asking twice is as asking once."""
     proxy: Proxy | None
-    way: Origin | None
+    origin: Origin | None
     """``None`` where it needs TLS, whose certificates may be others from one request to the next."""
     secrets: Secrets | None
     """Its credentials, for the reply to go without them."""
@@ -107,9 +109,9 @@ def pool_request(method: str, url: str, headers: tuple[tuple[str, str], ...], pr
     lines += [f"{name}: {value}" for name, value in own.items()]
     is_safe = method in _SAFE or any(name.lower() == "idempotency-key" for name, _ in headers)
     needs_tls = place.is_tls or (via is not None and via.scheme == "https")
-    way = None if needs_tls else Origin(place.url.scheme, place.host, place.port, via, None)
+    origin = None if needs_tls else Origin(place.url.scheme, place.host, place.port, via, None)
     known = secrets_of([*headers, ("authorization", place.authorization), *(via.headers.items() if via is not None else ())])
-    return PoolRequest(method, place, headers, "\r\n".join([*lines, ""]).encode(), is_safe, via, way, known)
+    return PoolRequest(method, place, headers, "\r\n".join([*lines, ""]).encode(), is_safe, via, origin, known)
 
 
 def _defaults(place: Place) -> dict[str, str]:

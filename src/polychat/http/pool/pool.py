@@ -1,4 +1,47 @@
-"""The way to API vendors and servers of one's own: kept-alive HTTP/1.1 connections on httptools."""
+"""The way to API vendors and servers of one's own: kept-alive HTTP/1.1 connections on httptools, shared by one event loop.
+
+A request takes the idle connection to its server that was used last; where there is none it *waits its turn*, and is granted
+either a connection that another request is done with, or the right to open one. A connection belongs to one request at a time.
+From ``linger`` to the last byte of its body it belongs to nobody: its reader has seen the end of the reply in the body itself
+(``[DONE]``), and the end of the body, which frees the connection, mostly follows in the next packet.
+
+connection  event                             next       what follows
+==========  ================================  =========  =============================================================
+none        a request's turn: there is room   opening    from here on it is counted; another server's idle one makes room
+opening     it is open                        busy       the request goes out in the same step
+opening     it fails, or is not wanted now    closed     the next request that waits is served
+busy        reply whole, nobody waits         idle       for ``idle`` seconds
+busy        reply whole, somebody waits       granted    to the first that waits for this server
+busy        reply not whole, or not kept      closed     cancelled, timed out, left early, broken, ``connection: close``
+busy        its reader is done before         lingering
+lingering   the body ends, nobody waits       idle
+lingering   the body ends, somebody waits     granted
+lingering   it does not end                   closed     within ``_LINGER`` seconds and ``_LINGER_BYTES``, or it is lost
+granted     its request runs                  busy
+granted     it is lost before that            closed     the request opens another in its place, without a new turn
+granted     its request was cancelled         idle       or is granted to the next, which changes no state
+idle        a request comes                   busy
+idle        a request finds it unfit          closed     too old, lost, or with bytes that nobody asked for
+idle        its time is up                    closed     ``_sweep``
+idle        room is needed                    closed     for a connection to another server: the one idle for longest goes
+==========  ================================  =========  =============================================================
+
+``close`` closes a connection in any state; a request that waits then raises ``NotReady``.
+
+Invariants: ``_count`` is the number of connections that are not closed, and the sum of every server's ``count``; no request
+waits while it could be served; requests that wait for one server are served in the order they came, and of all that could be
+served the one that waits for longest is next; a server without connections and without requests that wait is forgotten.
+
+Sent twice: a request is repeated once, on another connection, if the first was used before and was lost without a byte of reply
+(its server may have closed it just then), and if it is safe to repeat or was not sent completely.
+
+Bounds: connections by ``per_origin`` and ``total``; the wait for a turn and for the connection by ``timeouts.connect``; an
+exchange by ``first``, ``idle`` and the end (``connection.py``); idle time by ``idle``, shorter than servers keep theirs. How
+many requests wait is for the callers to limit.
+
+Cancellation: a request's own task is the only one there is. Cancelled while it waits, its turn goes to the next; while it opens
+or exchanges, its connection is closed. The pool has no tasks, but two kinds of timers: one for what is idle, one a lingerer.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +69,8 @@ _LINGER_BYTES = 64 * 1024
 _CLOSED = "the pool is closed: its event loop is shutting down"
 
 
-class _Origin:
-    """One server: ``count`` connections are open, or about to be; of these ``idle`` are free, the latest last."""
+class _Connections:
+    """Those to one server: ``count`` are open, or being opened; of these ``idle`` are free, the one used last at the end."""
 
     __slots__ = ("count", "idle", "waiting")
 
@@ -35,7 +78,7 @@ class _Origin:
         self.count = 0
         self.idle: list[Connection] = []
         self.waiting: dict[asyncio.Future[Connection | None], float] = {}
-        """Who waits, since when. What they get is a connection, or with ``None`` the right to open one."""
+        """Requests that wait, since when. Each gets a connection, or with ``None`` the right to open one."""
 
 
 class Pool:
@@ -47,9 +90,11 @@ class Pool:
     def __init__(self, *, per_origin: int = 1000, total: int = 2000, idle: float = 4.0) -> None:
         self._loop = asyncio.get_running_loop()
         self._per_origin, self._total, self._idle = per_origin, total, idle
-        self._origins: dict[Origin, _Origin] = {}
-        self._open: dict[Connection, Origin] = {}
+        self._origins: dict[Origin, _Connections] = {}
+        self._origin_of: dict[Connection, Origin] = {}
         self._count = 0
+        """Connections that are open, or are being opened."""
+        self._lingering: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self.closed = False
 
@@ -76,21 +121,17 @@ class Pool:
             limits = exchange_timeouts(timeouts)
             if timeouts.total is not None or deadline is not None:
                 limits = self._until(limits, deadline)
-            way = request.way if request.way is not None else _secured(request)
-            connection = self._kept(way)
-            if connection is not None:
+            origin = request.origin if request.origin is not None else _secured(request)
+            for may_repeat in (True, False):
+                connection = self._reuse(origin) or await self._acquire(request.place, origin, limits)
+                was_used = connection.reusable_until > 0
                 try:
-                    return await self._exchanged(connection, request, body, limits, provider)
-                except OSError as error:  # one of the last exchange, or TimedOut
+                    return await self._exchange(connection, request, body, limits, provider)
+                except OSError as error:  # the connection's, or TimedOut
                     lost = error
-                if connection.received_any or not _may_go_again(request, connection, lost):
-                    raise failure_of(lost, request.place, way.proxy, connected=True)
-            connection = await self._another(request.place, way, limits)
-            try:
-                return await self._exchanged(connection, request, body, limits, provider)
-            except OSError as error:
-                lost = error
-            raise failure_of(lost, request.place, way.proxy, connected=True)
+                if not (may_repeat and was_used and not connection.received_any and _may_retry(request, connection, lost)):
+                    break
+            raise failure_of(lost, request.place, origin.proxy, connected=True)
         except PolychatError as error:
             error.provider = error.provider or provider
             if request is not None and request.secrets is not None:
@@ -106,10 +147,21 @@ class Pool:
             raise limits.past()
         return limits
 
-    def allow(self, most: int) -> None:
+    def state(self, connection: Connection) -> str:
+        """A state of the table above."""
+        origin = self._origin_of.get(connection)
+        if origin is None:
+            return "closed"
+        if connection in self._lingering:
+            return "lingering"
+        if connection in self._origins[origin].idle:
+            return "idle"
+        return "busy" if connection.in_use else "granted"
+
+    def allow(self, limit: int) -> None:
         """Hold as many connections as that, to one server too, where it would be fewer."""
-        if most > self._per_origin or most > self._total:
-            self._per_origin, self._total = max(most, self._per_origin), max(most, self._total)
+        if limit > self._per_origin or limit > self._total:
+            self._per_origin, self._total = max(limit, self._per_origin), max(limit, self._total)
             self._admit()
 
     async def close(self) -> None:
@@ -117,14 +169,14 @@ class Pool:
         self.closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for waiter in [waiter for origin in self._origins.values() for waiter in origin.waiting]:
+        for waiter in [waiter for connections in self._origins.values() for waiter in connections.waiting]:
             if not waiter.done():
                 waiter.set_exception(NotReady(_CLOSED))
-        for connection in list(self._open):
+        for connection in list(self._origin_of):
             connection.abort(None)
         await asyncio.sleep(0)  # the loop's turn to close what was let go of
 
-    async def _exchanged(
+    async def _exchange(
         self, connection: Connection, request: PoolRequest, body: bytes | None, limits: ExchangeTimeouts, provider: str | None
     ) -> PooledResponse:
         try:
@@ -136,55 +188,62 @@ class Pool:
             self._drop(connection)
             raise
 
-    async def _another(self, place: Place, way: Origin, limits: ExchangeTimeouts) -> Connection:
-        """A connection, when it is our turn to have one."""
+    async def _acquire(self, place: Place, origin: Origin, limits: ExchangeTimeouts) -> Connection:
+        """A connection, when it is this request's turn to have one."""
         due = min(self._loop.time() + limits.connect, limits.end)
         alarm = asyncio.timeout_at(None if due == inf else due)
         try:
             async with alarm:
-                return await self._turn(way) or await self._opened(place, way)
+                connection = await self._wait_turn(origin)
+                if connection is not None and not connection.is_reusable(self._loop.time()):
+                    del self._origin_of[connection]  # its place is this request's, for another
+                    connection.abort(None)
+                    connection = None
+                return connection or await self._open(place, origin)
         except TimeoutError:
             if not alarm.expired():
                 raise
         raise limits.past() if due == limits.end else TimedOut("connect", limits.connect)
 
-    async def _turn(self, way: Origin) -> Connection | None:
+    async def _wait_turn(self, origin: Origin) -> Connection | None:
         """Wait for a free connection, or for the right to open one."""
         if self.closed:
             raise NotReady(_CLOSED)
-        origin = self._origins.setdefault(way, _Origin())
+        connections = self._origins.setdefault(origin, _Connections())
         waiter: asyncio.Future[Connection | None] = self._loop.create_future()
-        origin.waiting[waiter] = self._loop.time()
+        connections.waiting[waiter] = self._loop.time()
         self._admit()
         try:
             return await waiter
         except asyncio.CancelledError:
-            if origin.waiting.pop(waiter, None) is None and not waiter.cancelled():
-                self._returned(way, waiter.result())
+            if connections.waiting.pop(waiter, None) is not None:
+                self._discard(origin, connections)
+            elif not waiter.cancelled():
+                self._turn_unused(origin, waiter.result())
             raise
 
-    def _returned(self, way: Origin, turn: Connection | None) -> None:
+    def _turn_unused(self, origin: Origin, turn: Connection | None) -> None:
         """Somebody's turn came, and was not wanted any more."""
         if turn is None:
-            self._vacate(way)
+            self._release_slot(origin)
         else:
             self.give_back(turn)
 
-    async def _opened(self, place: Place, way: Origin) -> Connection:
+    async def _open(self, place: Place, origin: Origin) -> Connection:
         try:
-            connection = await opened(place, way.proxy, way.tls)
+            connection = await opened(place, origin.proxy, origin.tls)
         except BaseException:
-            self._vacate(way)
+            self._release_slot(origin)
             raise
-        self._open[connection] = way
+        self._origin_of[connection] = origin
         return connection
 
-    def _kept(self, way: Origin) -> Connection | None:
+    def _reuse(self, origin: Origin) -> Connection | None:
         """The connection that was used last: so many lie idle long enough to be closed, and few are open."""
-        origin = self._origins.get(way)
+        connections = self._origins.get(origin)
         now = self._loop.time()
-        while origin is not None and origin.idle:
-            connection = origin.idle.pop()
+        while connections is not None and connections.idle:
+            connection = connections.idle.pop()
             if connection.is_reusable(now):
                 return connection
             self._drop(connection)
@@ -192,59 +251,65 @@ class Pool:
 
     def give_back(self, connection: Connection) -> None:
         """An exchange is over. The connection is kept if its reply has come whole and both sides would."""
-        way = self._open.get(connection)
-        if way is None or not connection.finish() or self.closed:
+        origin = self._origin_of.get(connection)
+        if origin is None or not connection.finish() or self.closed:
             self._drop(connection)
             return
-        origin = self._origins[way]
+        connections = self._origins[origin]
         connection.reusable_until = self._loop.time() + self._idle
-        origin.idle.append(connection)
+        connections.idle.append(connection)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(self._idle, self._sweep)
-        if origin.waiting or self._count >= self._total:
+        if connections.waiting or self._count >= self._total:
             self._admit()
 
-    def linger(self, connection: Connection, until: float | None = None, most: int = _LINGER_BYTES) -> None:
+    def linger(self, connection: Connection, until: float | None = None, limit: int = _LINGER_BYTES) -> None:
         """``give_back`` when the reply is over: its reader has had its end, what is still to come is a terminator."""
         until = self._loop.time() + _LINGER if until is None else until
-        most -= len(connection.take_body())
-        if connection.done or connection.error is not None or most < 0:
+        limit -= len(connection.take_body())
+        if connection.done or connection.error is not None or limit < 0:
             self.give_back(connection)
             return
         alarm = self._loop.call_at(until, connection.abort, None)
+        self._lingering.add(connection)
 
-        def more(_: object) -> None:
+        def look_again(_: object) -> None:
             alarm.cancel()
-            self.linger(connection, until, most)
+            self._lingering.discard(connection)
+            self.linger(connection, until, limit)
 
-        connection.next_change().add_done_callback(more)
+        connection.next_change().add_done_callback(look_again)
 
     def _admit(self) -> None:
         """Give out what is free, to who waits longest of those that it can be given to."""
-        while ready := [found for found in self._origins.items() if found[1].waiting and self._has_room(found[1])]:
-            _, origin = min(ready, key=lambda found: next(iter(found[1].waiting.values())))
-            waiter = next(iter(origin.waiting))
-            del origin.waiting[waiter]
-            if waiter.done():
-                continue  # cancelled
-            if not origin.idle:
+        while ready := [entry for entry in self._origins.items() if entry[1].waiting and self._can_serve(entry[1])]:
+            origin, connections = min(ready, key=lambda entry: next(iter(entry[1].waiting.values())))
+            waiter = next(iter(connections.waiting))
+            del connections.waiting[waiter]
+            if waiter.done():  # cancelled
+                self._discard(origin, connections)
+                continue
+            if not connections.idle:
                 if self._count >= self._total:
                     self._evict()
-                origin.count += 1
+                connections.count += 1
                 self._count += 1
-            waiter.set_result(origin.idle.pop() if origin.idle else None)
+            waiter.set_result(connections.idle.pop() if connections.idle else None)
 
-    def _has_room(self, origin: _Origin) -> bool:
-        if origin.idle:
+    def _can_serve(self, connections: _Connections) -> bool:
+        if connections.idle:
             return True
-        return origin.count < self._per_origin and (
+        return connections.count < self._per_origin and (
             self._count < self._total or any(other.idle for other in self._origins.values())
         )
 
     def _evict(self) -> None:
         """Close the connection that lay idle longest."""
         self._forget(
-            min((origin.idle[0] for origin in self._origins.values() if origin.idle), key=lambda one: one.reusable_until)
+            min(
+                (connections.idle[0] for connections in self._origins.values() if connections.idle),
+                key=lambda connection: connection.reusable_until,
+            )
         )
 
     def _drop(self, connection: Connection) -> None:
@@ -253,28 +318,32 @@ class Pool:
 
     def _forget(self, connection: Connection) -> None:
         connection.abort(None)
-        way = self._open.pop(connection, None)
-        if way is None:
+        origin = self._origin_of.pop(connection, None)
+        if origin is None:
             return
-        origin = self._origins[way]
-        if connection in origin.idle:
-            origin.idle.remove(connection)
-        self._leave(way, origin)
+        connections = self._origins[origin]
+        if connection in connections.idle:
+            connections.idle.remove(connection)
+        self._uncount(origin, connections)
 
-    def _vacate(self, way: Origin) -> None:
-        self._leave(way, self._origins[way])
+    def _release_slot(self, origin: Origin) -> None:
+        self._uncount(origin, self._origins[origin])
         self._admit()
 
-    def _leave(self, way: Origin, origin: _Origin) -> None:
-        origin.count -= 1
+    def _uncount(self, origin: Origin, connections: _Connections) -> None:
+        connections.count -= 1
         self._count -= 1
-        if not origin.count and not origin.waiting:
-            del self._origins[way]
+        self._discard(origin, connections)
+
+    def _discard(self, origin: Origin, connections: _Connections) -> None:
+        """Forget a server to which there is no connection, and for which nobody waits."""
+        if not connections.count and not connections.waiting:
+            self._origins.pop(origin, None)
 
     def _sweep(self) -> None:
         """Close what lay idle for too long."""
         self._sweeper, now = None, self._loop.time()
-        idle = [connection for origin in self._origins.values() for connection in origin.idle]
+        idle = [connection for connections in self._origins.values() for connection in connections.idle]
         for connection in idle:
             if connection.reusable_until <= now:
                 self._drop(connection)
@@ -283,11 +352,11 @@ class Pool:
 
 
 def _secured(request: PoolRequest) -> Origin:
-    """The way of a request that needs TLS."""
+    """The origin of a request that needs TLS."""
     return Origin(request.place.url.scheme, request.place.host, request.place.port, request.proxy, tls())
 
 
-def _may_go_again(request: PoolRequest, connection: Connection, lost: OSError) -> bool:
+def _may_retry(request: PoolRequest, connection: Connection, lost: OSError) -> bool:
     """Whether to send it again, when a kept connection was lost without a byte of reply: a server may have closed it just then.
 
     A request that costs something may have been read, whatever ended the connection, unless not all of it was written.

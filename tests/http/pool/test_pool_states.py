@@ -1,0 +1,279 @@
+"""The pool's connections go the ways of its table, whatever requests, servers and time do to them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import pytest
+
+from polychat import errors
+from polychat.http.pool import pool as pools
+from polychat.http.pool.connection import Connection
+from polychat.http.pool.pool import Pool
+from polychat.http.pool.response import PooledResponse
+from polychat.http.timeouts import Timeouts
+
+from ...support.state_tables import moves, transitions
+
+WHOLE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+LAST = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"
+HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n"
+END = b"0\r\n\r\n"
+SERVERS = ("http://a/", "http://b/")
+
+
+class Transport:
+    """A connection's other side, which a test plays; ``socket`` is there to be polled."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.socket, self.peer = socket.socketpair()
+        self.closed = False
+        connection.connection_made(cast(Any, self))
+
+    def get_extra_info(self, name: str) -> Any:
+        return self.socket
+
+    def write(self, data: bytes) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def abort(self) -> None:
+        self.lose(None)
+
+    def lose(self, error: Exception | None) -> None:
+        if not self.closed:
+            self.closed = True
+            asyncio.get_running_loop().call_soon(self.connection.connection_lost, error)
+            self.socket.close()
+            self.peer.close()
+
+
+class Play:
+    """A pool, and all that a test can do to it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **limits: Any) -> None:
+        self.now = 1000.0
+        self.loop = asyncio.get_running_loop()
+        monkeypatch.setattr(self.loop, "time", lambda: self.now)
+        monkeypatch.setattr(pools, "opened", self._opened)
+        self.pool = Pool(**limits)
+        self.opening: list[asyncio.Future[None]] = []
+        self.transports: list[Transport] = []
+        self.requests: list[asyncio.Task[PooledResponse]] = []
+        self.states: dict[Connection, str] = {}
+        self.moves: set[tuple[str, str]] = set()
+        for name in ("give_back", "linger", "_forget"):
+            self._watch(name)
+
+    def _watch(self, name: str) -> None:
+        """Look at the states after each step of the pool, and not only after a turn of the loop."""
+        method = getattr(self.pool, name)
+
+        def stepped(*arguments: Any) -> Any:
+            result = method(*arguments)
+            self.note()
+            return result
+
+        setattr(self.pool, name, stepped)
+
+    async def _opened(self, *_: object) -> Connection:
+        done = self.loop.create_future()
+        self.opening.append(done)
+        self.moves.add(("none", "opening"))
+        try:
+            await done
+        except BaseException:
+            self.moves.add(("opening", "closed"))
+            raise
+        finally:
+            self.opening.remove(done)
+        connection = Connection()
+        self.transports.append(Transport(connection))
+        self.states[connection] = "opening"
+        return connection
+
+    def note(self) -> None:
+        for connection, before in self.states.items():
+            after = self.pool.state(connection)
+            if after != before and not (before == "opening" and after == "closed" and connection not in self.pool._origin_of):
+                self.moves.add((before, after))
+                self.states[connection] = after
+
+    def look(self) -> None:
+        self.note()
+        assert self.pool._count == len(self.opening) + len(self.pool._origin_of) + self.granted()
+        assert self.pool._count == sum(entry.count for entry in self.pool._origins.values())
+        assert self.pool._count <= self.pool._total
+        for entry in self.pool._origins.values():
+            assert entry.count <= self.pool._per_origin
+            assert entry.count or entry.waiting, "forgotten nowhere"
+            assert all(connection.done and not connection.in_use for connection in entry.idle)
+            if any(not waiter.done() for waiter in entry.waiting):
+                assert not self.pool._can_serve(entry), "a request waits that could be served"
+
+    def granted(self) -> int:
+        """Rights to open a connection that nobody has begun to use yet."""
+        return self.pool._count - len(self.opening) - len(self.pool._origin_of)
+
+    async def turns(self, count: int = 6) -> None:
+        for _ in range(count):
+            await asyncio.sleep(0)
+            self.look()
+
+    def request(self, server: str = SERVERS[0], **options: Any) -> asyncio.Task[PooledResponse]:
+        self.requests.append(asyncio.create_task(self.pool.request("GET", server, headers={}, **options)))
+        return self.requests[-1]
+
+    def busy(self) -> list[Transport]:
+        return [one for one in self.transports if not one.closed and one.connection.in_use and not one.connection.done]
+
+    def idle(self) -> list[Transport]:
+        return [one for one in self.transports if self.pool.state(one.connection) == "idle" and not one.closed]
+
+    def responses(self) -> list[PooledResponse]:
+        done = [task for task in self.requests if task.done() and not task.cancelled() and task.exception() is None]
+        return [task.result() for task in done if not task.result()._closed]
+
+    def act(self, action: str, chance: random.Random) -> None:
+        match action:
+            case "request":
+                self.request(chance.choice(SERVERS), timeouts=Timeouts(connect=chance.choice([2.0, None]), total=None))
+            case "open" if waiting := [done for done in self.opening if not done.done()]:
+                waiting[0].set_result(None)
+            case "refuse" if waiting := [done for done in self.opening if not done.done()]:
+                waiting[0].set_exception(errors.ConnectionFailed("refused"))
+            case "reply" if self.busy():
+                transport = chance.choice(self.busy())
+                connection = transport.connection
+                connection.data_received(END if connection.has_head else chance.choice([WHOLE, HEAD, HEAD, LAST]))
+            case "lose" if self.transports:
+                chance.choice(self.transports).lose(chance.choice([None, ConnectionResetError()]))
+            case "talk" if self.idle():
+                chance.choice(self.idle()).peer.send(b"x")
+            case "close" if self.responses():
+                chance.choice(self.responses()).close()
+            case "finish" if self.responses():
+                chance.choice(self.responses()).finish()
+            case "cancel" if self.requests:
+                chance.choice(self.requests).cancel()
+            case "later":
+                self.now += chance.choice([0.4, 1.1, 5.0])
+
+    async def end(self) -> None:
+        """Nothing stays: no connection, no request that waits, no timer."""
+        for task in self.requests:
+            task.cancel()
+        for response in self.responses():
+            response.close()
+        await self.turns()
+        await self.pool.close()
+        await self.turns()
+        for connection in list(self.pool._origin_of):
+            self.pool._drop(connection)
+        await asyncio.gather(*self.requests, return_exceptions=True)
+        assert (self.pool._count, self.pool._origins, self.pool._lingering) == (0, {}, set())
+        for transport in self.transports:
+            transport.lose(None)
+
+
+@contextmanager
+def played(monkeypatch: pytest.MonkeyPatch, **limits: Any) -> Generator[Play]:
+    with monkeypatch.context() as patched:
+        yield Play(patched, **limits)
+
+
+ACTIONS = (
+    "request",
+    "request",
+    "open",
+    "open",
+    "refuse",
+    "reply",
+    "reply",
+    "reply",
+    "lose",
+    "talk",
+    "close",
+    "finish",
+    "finish",
+)
+RARE = ("cancel", "later")
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_in_any_order(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """Counts are true, limits hold, nobody waits who could be served, and connections go the ways of the table."""
+    chance = random.Random(seed)
+    for _ in range(25):
+        with played(monkeypatch, per_origin=2, total=3, idle=4.0) as play:
+            for _ in range(60):
+                play.act(chance.choice((*ACTIONS, chance.choice(RARE))), chance)
+                await play.turns(chance.randint(0, 4))
+            await play.end()
+            assert play.moves <= moves(transitions(pools, "connection"))
+
+
+async def test_the_table_is_true(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections go each way that the table has, and no other."""
+    chance, seen = random.Random(3), set[tuple[str, str]]()
+    for _ in range(150):
+        with played(monkeypatch, per_origin=2, total=3, idle=4.0) as play:
+            for _ in range(60):
+                play.act(chance.choice((*ACTIONS, chance.choice(RARE))), chance)
+                await play.turns(chance.randint(0, 4))
+            await play.end()
+            seen |= play.moves
+    with played(monkeypatch, per_origin=1) as play:
+        await lost_when_granted(play)
+        await play.end()
+        seen |= play.moves
+    assert seen == moves(transitions(pools, "connection"))
+
+
+async def lost_when_granted(play: Play) -> None:
+    first = play.request()
+    await play.turns()
+    play.opening[0].set_result(None)
+    await play.turns()
+    second = play.request()
+    await play.turns()
+    (transport,) = play.transports
+    transport.connection.data_received(WHOLE)
+    (await first).close()
+    assert play.pool.state(transport.connection) == "granted"
+    transport.lose(None)
+    await play.turns()
+    play.opening[0].set_result(None)
+    await play.turns()
+    play.transports[1].connection.data_received(WHOLE)
+    assert await (await second).read() == b"{}"
+
+
+async def test_a_connection_that_is_lost_when_it_is_granted_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that closes right behind its reply takes nothing from the request that waited for the connection."""
+    with played(monkeypatch, per_origin=1) as play:
+        await lost_when_granted(play)
+        await play.end()
+
+
+async def test_a_server_is_forgotten_with_the_last_who_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests that are cancelled while they wait leave nothing of their server behind."""
+    with played(monkeypatch, total=1) as play:
+        play.request()
+        await play.turns()
+        for number in range(5):
+            waiting = play.request(f"http://host-{number}/")
+            await play.turns()
+            waiting.cancel()
+            await play.turns()
+        assert len(play.pool._origins) == 1
+        await play.end()
