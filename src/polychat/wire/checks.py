@@ -12,7 +12,8 @@ from typing import Any
 from urllib.parse import quote
 
 from ..errors import BadInput, redact
-from .json_text import TooDeep
+from ..types import ToolCall
+from .json_text import TooDeep, decoded
 from .limits import Limits
 from .raw_schemas import decoded_request
 
@@ -128,6 +129,22 @@ def optional_flag(value: object, field: str) -> bool | None:
 def optional_count(value: object, field: str) -> int | None:
     """A whole number that is not negative."""
     return None if value is None else count(value, field)
+
+
+def arguments_of(call: ToolCall, where: str) -> dict[str, Any]:
+    """The arguments of an earlier call as the object that they stand for; none are ``{}``. Raises ``BadInput``."""
+    if not call.arguments.strip():
+        return {}
+    try:
+        value = decoded(call.arguments.encode("utf-8", "replace"))
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise BadInput(
+            f"{where}.arguments, for the tool {redact(call.name, 60)}, are not a JSON object: {redact(call.arguments)}",
+            field=f"{where}.arguments",
+        )
+    return value
 
 
 def in_path(model: str) -> str:

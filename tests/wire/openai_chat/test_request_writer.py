@@ -169,7 +169,7 @@ def test_images_in_results_are_shown_behind_them() -> None:
         "m", [ChatMessage("user", [TextPart("go")]), ChatMessage("tool", [result, ToolResult("d", [TextPart("ok")])])]
     )
     first, second, shown = wire.write_request(chat_request)["messages"][1:]
-    assert [part["text"] for part in first["content"]] == ["done", wire.request_writer.BELOW]
+    assert [part["text"] for part in first["content"]] == ["done", wire.message_writer.BELOW]
     assert second["content"] == "ok"
     assert shown["role"] == "user"
     assert "shoot" in shown["content"][0]["text"]

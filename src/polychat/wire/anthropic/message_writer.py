@@ -6,7 +6,7 @@ import re
 from base64 import b64encode
 from typing import Any
 
-from ...errors import BadInput, redact
+from ...errors import BadInput
 from ...types import (
     AudioPart,
     ChatMessage,
@@ -20,6 +20,7 @@ from ...types import (
     ToolCall,
     ToolResult,
 )
+from ..checks import arguments_of
 from ..extras import with_extra
 from ..json_text import decoded
 from .constants import VENDOR
@@ -140,7 +141,7 @@ class Blocks:
         return []
 
     def _call(self, part: ToolCall, where: str) -> Block:
-        block: Block = {"type": "tool_use", "id": wire_id(part.id), "name": part.name, "input": _input(part, where)}
+        block: Block = {"type": "tool_use", "id": wire_id(part.id), "name": part.name, "input": arguments_of(part, where)}
         return self._with(cached(block, part.cache), part.extra)
 
     def _result(self, part: ToolResult, where: str) -> Block:
@@ -180,18 +181,3 @@ def _opaque(text: str, opaque: Opaque) -> Block:
         if isinstance(block, dict):
             return block
     return {"type": "redacted_thinking", "data": opaque.data}
-
-
-def _input(part: ToolCall, where: str) -> dict[str, Any]:
-    if not part.arguments.strip():
-        return {}
-    try:
-        value = decoded(part.arguments.encode())
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise BadInput(
-            f"{where}.arguments, for the tool {redact(part.name, 60)}, are not a JSON object: {redact(part.arguments)}",
-            field=f"{where}.arguments",
-        )
-    return value

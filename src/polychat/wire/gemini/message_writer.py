@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from dataclasses import dataclass, field
-from typing import Any
 
 from ...errors import BadInput, redact
 from ...types import (
@@ -22,6 +21,7 @@ from ...types import (
     ToolCall,
     ToolResult,
 )
+from ..checks import arguments_of
 from ..extras import with_extra
 from ..json_text import decoded, encoded
 from .constants import NAME, SKIP_VALIDATION, Object, type_of
@@ -117,7 +117,7 @@ class _Writing:
         self.names[call.id] = call.name
         function: Object = {"id": call.id, "name": call.name}
         if call.arguments.strip():
-            function["args"] = _arguments(call, where)
+            function["args"] = arguments_of(call, where)
         written: Object = {"functionCall": function}
         signature = self.signature(call.opaque)
         if signature is None and self.skip and self.first_call:
@@ -144,19 +144,6 @@ class _Writing:
     def with_extra(self, written: Object, extra: Object | None) -> Object:
         """What only this wire knows stands beside what all know, inside the part's own object too."""
         return with_extra(written, extra, native=self.native)
-
-
-def _arguments(call: ToolCall, where: str) -> Any:
-    try:
-        arguments = decoded(call.arguments.encode("utf-8", "replace"))
-    except ValueError:
-        arguments = None
-    if not isinstance(arguments, dict):
-        raise BadInput(
-            f"{where}.arguments, for the tool {redact(call.name, 60)}, are not a JSON object: {redact(call.arguments)}",
-            field=f"{where}.arguments",
-        )
-    return arguments
 
 
 def _response(result: ToolResult) -> Object:

@@ -19,7 +19,7 @@ from ..sites.deltas import is_finished
 from ..tags import tagged
 from .constants import VENDOR
 from .errors import error_object, write_fault
-from .request_writer import signature_of
+from .message_writer import signature_of
 from .thoughts import Told, message_fields
 from .usage import usage_object
 

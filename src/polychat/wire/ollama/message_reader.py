@@ -1,0 +1,143 @@
+"""The half that answers: messages as the turns they are, strictly."""
+
+from __future__ import annotations
+
+from binascii import a2b_base64
+from typing import Any
+
+from ...errors import BadInput, redact
+from ...types import ChatMessage, ImagePart, ReasoningPart, TextPart, ToolCall, ToolResult
+from ..checks import item, several, text
+from ..extras import remaining
+from ..json_text import encoded
+from ..tags import untagged
+from .constants import CALL_SIGNATURE, THOUGHT_SIGNATURE, VENDOR, image_type
+
+Object = dict[str, Any]
+_ROLES = ("system", "developer", "user", "assistant", "tool")
+
+
+def text_of(taken: Object, name: str, field: str | None = None) -> str:
+    """A text that may be missing, taken out of its object. Raises ``BadInput``."""
+    value = taken.pop(name, None)
+    return "" if value is None else text(value, field or name)
+
+
+class _Calls:
+    """The calls of a conversation: gives ids to those that came without, and their results the same ones."""
+
+    def __init__(self, messages: Any) -> None:
+        self._taken = {known for message in messages for known in _ids(message)}
+        self._open: list[ToolCall] = []
+        self._made = 0
+
+    def named(self, known: str) -> str:
+        return known or self._fresh()
+
+    def made(self, calls: list[ToolCall]) -> None:
+        """The calls of one turn, which now wait for results."""
+        self._open = calls.copy()
+
+    def answered(self, known: str, name: str) -> tuple[str, str]:
+        """The id and name of the call that a result answers: by its id, else the first that waits by that name."""
+        for call in self._open:
+            if call.id == known if known else name in ("", call.name):
+                self._open.remove(call)
+                return call.id, name or call.name
+        return self.named(known), name
+
+    def _fresh(self) -> str:
+        while (fresh := f"call_{self._made}") in self._taken:
+            self._made += 1
+        self._taken.add(fresh)
+        return fresh
+
+
+def _ids(message: Any) -> list[str]:
+    """The ids in a message, whatever its shape."""
+    if not isinstance(message, dict):
+        return []
+    calls = message.get("tool_calls")
+    named = [call.get("id") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+    return [known for known in (*named, message.get("tool_call_id")) if isinstance(known, str)]
+
+
+def turns_of(messages: Any) -> list[ChatMessage]:
+    """A conversation. Results of tools that follow one another are one turn. Raises ``BadInput``."""
+    turns: list[ChatMessage] = []
+    calls = _Calls(messages)
+    for place, message in enumerate(messages):
+        turn = _turn(dict(item(message, f"messages[{place}]")), f"messages[{place}]", calls)
+        if turn.role == "tool" and turns and turns[-1].role == "tool":
+            turns[-1].parts += turn.parts
+        else:
+            turns.append(turn)
+    return turns
+
+
+def _turn(message: Object, field: str, calls: _Calls) -> ChatMessage:
+    role = text(message.pop("role", None), f"{field}.role").lower()
+    content = text_of(message, "content", f"{field}.content")
+    parts: list[Any] = [*images_of(message.pop("images", None), f"{field}.images")]
+    parts += [TextPart(content)] if content else []
+    match role:
+        case "tool":
+            known = text_of(message, "tool_call_id", f"{field}.tool_call_id")
+            name = text_of(message, "tool_name", f"{field}.tool_name") or text_of(message, "name", f"{field}.name")
+            call, name = calls.answered(known, name)
+            return ChatMessage("tool", [ToolResult(call, parts, name or None, extra=remaining(message))])
+        case "assistant":
+            parts = [*_thought(message, field), *parts]
+            called = message.pop("tool_calls", None)
+            where = f"{field}.tool_calls"
+            if called is not None:
+                made = [_call(call, f"{where}[{at}]", calls) for at, call in enumerate(several(called, where))]
+                calls.made(made)
+                parts += made
+            return ChatMessage("assistant", parts, extra=remaining(message))
+        case "system" | "developer" | "user":
+            return ChatMessage(role, parts, extra=remaining(message))
+    raise BadInput(f"{field}.role is {redact(role, 60)!r}; it must be one of {', '.join(_ROLES)}", field=f"{field}.role")
+
+
+def _thought(message: Object, field: str) -> list[ReasoningPart]:
+    words = text_of(message, "thinking", f"{field}.thinking")
+    signature = text_of(message, THOUGHT_SIGNATURE, f"{field}.{THOUGHT_SIGNATURE}")
+    opaque = untagged(signature, VENDOR) if signature else None
+    return [ReasoningPart(words, opaque)] if words or opaque is not None else []
+
+
+def _call(value: object, field: str, calls: _Calls) -> ToolCall:
+    call = dict(item(value, field))
+    function = dict(item(call.pop("function", None), f"{field}.function"))
+    name = text(function.pop("name", None), f"{field}.function.name")
+    where, arguments = f"{field}.function.arguments", function.pop("arguments", None)
+    arguments = "{}" if arguments is None else _json(item(arguments, where), where)
+    function.pop("index", None)
+    known = text_of(call, "id", f"{field}.id")
+    signature = text_of(call, CALL_SIGNATURE, f"{field}.{CALL_SIGNATURE}")
+    call.pop("type", None)
+    opaque = untagged(signature, VENDOR) if signature else None
+    return ToolCall(calls.named(known), name, arguments, opaque, extra=remaining(call, "function", function))
+
+
+def _json(value: Any, field: str) -> str:
+    try:
+        return encoded(value).decode()
+    except (ValueError, OverflowError):
+        raise BadInput(f"{field} holds what JSON cannot carry", field=field) from None
+
+
+def images_of(value: object, field: str) -> list[ImagePart]:
+    """Images, each its bytes as base64; ``None`` is none. Raises ``BadInput``."""
+    if value is None:
+        return []
+    return [_image(image, f"{field}[{place}]") for place, image in enumerate(several(value, field))]
+
+
+def _image(value: object, field: str) -> ImagePart:
+    try:
+        data = a2b_base64(text(value, field), strict_mode=True)
+    except ValueError:
+        raise BadInput(f"{field} is not base64: the API takes images by their bytes", field=field) from None
+    return ImagePart(data=data, media_type=image_type(data))
