@@ -120,6 +120,64 @@ async def test_a_bare_name_behind_others(serve: Any) -> None:
                 assert (answer.status, answer.headers.get("x-polychat-provider")) == expected, (name, more)
 
 
+ROUTES = {
+    "one": ("huge",),
+    "rest": ("none", "both", "a/tiny"),
+    "nested": ("one", "none"),
+    "unclear": ("both",),
+    "unknown": ("hug",),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "provider", "told"),
+    [
+        ("one", 200, "b", ""),
+        ("rest", 200, "a", ""),
+        ("nested", 200, "b", ""),
+        ("unclear", 400, None, "use a/both or b/both"),
+        ("unknown", 404, None, "did you mean huge?"),
+    ],
+)
+async def test_a_bare_name_in_a_route(serve: Any, name: str, status: int, provider: str | None, told: str) -> None:
+    """Is looked up in the backends' lists at the first request. One that none or several have is passed over beside others."""
+    first = await serve(listing_backend({"id": "tiny"}, {"id": "both"}))
+    second = await serve(listing_backend({"id": "huge"}, {"id": "both"}))
+    rows = {"a": without_names(first.url), "b": without_names(second.url)}
+    async with gateway(configured(rows, routes=ROUTES)) as here:
+        assert not first.seen, "a start asks nobody"
+        for _ in range(2):
+            answer = await here.ask(*asking("openai-chat", name))
+            assert (answer.status, answer.headers.get("x-polychat-provider")) == (status, provider)
+            assert told in answer.body.decode()
+    assert len([seen for seen in first.seen if seen.path.endswith("/models")]) == 1, "the list is kept"
+
+
+async def test_a_bare_name_in_a_route_where_nobody_has_lists() -> None:
+    """Is an error of the file, at the start: no request would find it."""
+    with pytest.raises(UnknownTarget, match="did you mean small"):
+        async with gateway(configured({"a": row("openai-chat", "http://127.0.0.1:1")}, routes={"fast": ("smal",)})):
+            pass
+
+
+@pytest.mark.parametrize("door", DIALECTS)
+async def test_an_unknown_name_is_told_with_the_next_step(serve: Any, door: str) -> None:
+    """At every door, in its own form of an error: the nearest names, of lists too, and where the API lists them all."""
+    server = await serve(listing_backend({"id": "tiny"}))
+    dialect = DIALECTS[door]
+    async with gateway(configured({"a": without_names(server.url)}, aliases={"my-own": "a/tiny"})) as here:
+        for name, near in (("tinny", "tiny"), ("my-owm", "my-own"), ("nope", "")):
+            answer = await here.ask(*asking(door, name))
+            fault = dialect.wire.read_fault(answer.status, answer.body)
+            assert (answer.status, fault.kind) == (404, "not_found")
+            assert f"no model '{name}'" in fault.message
+            assert f"GET {dialect.models_path} lists the models" in fault.message
+            assert ("did you mean" in fault.message) == bool(near)
+            assert near in fault.message
+        listed = await here.ask(dialect.models_path)
+        assert b"a/tiny" in listed.body
+
+
 async def test_a_list_that_failed_once(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Is asked for again soon, and the last good one is kept when a later one fails."""
     now = [1000.0]

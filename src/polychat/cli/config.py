@@ -15,7 +15,7 @@ from ..config import Config
 from ..config.schema import schema
 from ..config.strict import Strict
 from ..config.writing import config_text
-from ..errors import BadInput
+from ..errors import BadInput, UnknownTarget
 from ..gateway.runtime import Runtime
 from ..http.server.listening import check, encrypting
 from ..prompt import decoded_text
@@ -60,6 +60,8 @@ def checked(file: Path | None) -> Config:
         try:
             names.plan(target)
         except BadInput as error:
+            if key != _DEFAULT and isinstance(error, UnknownTarget) and names.may_be_listed(error.asked):
+                continue  # the gateway asks the backends for their lists
             raise strict.error(key, f"names {target}: {error}") from None
     _check_prices(registry, strict)
     _check_local_models(configured, strict)
@@ -91,13 +93,16 @@ def _check_gateway(configured: Config) -> None:
     Runtime(configured, Health())
 
 
+_DEFAULT = "default_model"
+
+
 def _targets(configured: Config) -> Iterator[tuple[str, str]]:
     """Each with the key that names it."""
     for name, route in configured.routes.items():
         yield from ((f"routes.{name}.targets", target) for target in route.targets)
     yield from ((f"aliases.{name}", meant) for name, meant in configured.aliases.items())
     if configured.default_model:
-        yield "default_model", configured.default_model
+        yield _DEFAULT, configured.default_model
 
 
 def _summary(configured: Config) -> str:

@@ -258,7 +258,13 @@ class Gateway(Table, frozen=True):
 class Route(Rules, frozen=True):
     """A model name of your own: which targets answer to it, and how one is chosen."""
 
-    targets: Annotated[OneOrMore[str], about("The targets: `provider/model` or the name of another route; at least one.")] = ()
+    targets: Annotated[
+        OneOrMore[str],
+        about(
+            "The targets, at least one: `provider/model`, the name of another route, or a model's name alone, if one backend "
+            "lists it: in `serves`, else in the list it gives at the first request."
+        ),
+    ] = ()
     strategy: Annotated[
         Strategy,
         about(

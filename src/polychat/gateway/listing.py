@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from ..backends.keys import has_key
+from ..backends.listing import listing
 from ..errors import PolychatError, UnknownTarget
 from ..routing import Plan
 from ..wire.abilities import of_all
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 async def listed(context: RequestContext) -> list[ModelInfo]:
     """All that can be asked for by name here; a route or an alias with the smallest limit of its targets."""
     runtime = context.runtime
-    given = {one.id: one for one in await runtime.catalog.of(_ready(runtime))}
+    given = {one.id: one for one in await runtime.catalog.of(listing(runtime.registry))}
     names = [name for name in runtime.resolver.listed() if name not in given]
     return [*(_named(runtime, name, given) for name in names), *given.values()]
 
@@ -50,37 +50,31 @@ def _smallest(limits: list[int | None]) -> int | None:
 async def planned(context: RequestContext, name: str, *others: str) -> Plan:
     """Who may answer to a name, as ``ModelResolver.plan`` has it; a bare name may also be in one backend's own list.
 
-    With ``others`` it is a chain, as ``ModelResolver.joined`` has it. Raises ``UnknownTarget``, and ``BadInput`` for a name
-    that several backends list.
+    With ``others`` it is a chain, as ``ModelResolver.joined`` has it. Raises ``UnknownTarget``, which tells where the models
+    are listed, and ``BadInput`` for a name that several backends list.
     """
-    names = context.runtime.resolver
+    resolver = context.runtime.resolver
     try:
-        return names.joined((name, *others)) if others else names.plan(name)
+        plan = resolver.joined((name, *others)) if others else resolver.plan(name)
+        if not plan.unlisted:
+            return plan
     except UnknownTarget as error:
-        if not error.asked or "/" in error.asked or ":" in error.asked:
-            raise
-        given = await context.runtime.catalog.of(_ready(context.runtime))
-        names.learn(one.id for one in given)
-        return names.joined((name, *others)) if others else names.plan(name)
+        if not resolver.may_be_listed(error.asked):
+            raise _unknown(error, context) from None
+    models = await context.runtime.catalog.of(listing(context.runtime.registry))
+    resolver.learn(model.id for model in models)
+    try:
+        return resolver.joined((name, *others)) if others else resolver.plan(name)
+    except UnknownTarget as error:
+        raise _unknown(error, context) from None
 
 
-def _ready(runtime: Runtime) -> list[str]:
-    """The vendors that the configuration names or whose key is set, and that have lists which are not spelt out there.
-
-    A vendor that is known by several wires is asked by the first that is set up.
-    """
-    rows = runtime.registry.vendors()
-    found = [
-        name
-        for name, row in rows.items()
-        if row.models and not row.serves and (name in runtime.configured.providers or (not row.untrusted and has_key(row)))
-    ]
-    return [name for name in found if name in runtime.configured.providers or _first(name) not in found or _first(name) == name]
-
-
-def _first(name: str) -> str:
-    """The vendor of which a row such as ``openai-responses`` is another wire."""
-    return name.partition("-")[0]
+def _unknown(error: UnknownTarget, context: RequestContext) -> UnknownTarget:
+    """The error with where the client's API lists the models."""
+    message = str(error)
+    told = UnknownTarget(f"{message}{'' if message.endswith('?') else ':'} GET {context.dialect.models_path} lists the models")
+    told.near, told.asked = error.near, error.asked
+    return told
 
 
 def dialect_of(headers: Mapping[bytes, bytes]) -> str:

@@ -17,12 +17,14 @@ _NO_STORE = (b"cache-control", b"no-store")
 
 
 class Face(Protocol):
-    """What a client sees of a dialect whatever it asks: its name, its header for a request's id, its errors."""
+    """What a client sees of a dialect whatever it asks: its name, its header for ids, its list of models, its errors."""
 
     @property
     def name(self) -> str: ...
     @property
     def id_header(self) -> bytes: ...
+    @property
+    def models_path(self) -> str: ...
     def refusal(self, fault: Fault, request_id: str | None, headers: Mapping[bytes, bytes]) -> tuple[int, bytes]: ...
 
 

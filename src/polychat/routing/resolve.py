@@ -5,9 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ..backends.backend import Backend
+from ..backends.listing import listing
 from ..backends.registry import Registry
 from ..errors import BadInput, MissingPackage, NotReady, UnknownTarget, redact
 
@@ -19,6 +22,8 @@ _KNOWN = 4096
 LONGEST = 256
 """Characters of a name."""
 _NEAR = 3
+_COMPARED = 1024
+"""Names of backends' lists that an unknown one is compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class Plan:
     """The route's name; empty where a target was named."""
     targets: tuple[Target, ...]
     rules: Route
+    unlisted: tuple[str, ...] = ()
+    """Bare names among a route's targets that are passed over: no backend that is known lists them, or several do."""
 
 
 class ModelResolver:
@@ -58,7 +65,11 @@ class ModelResolver:
         """Targets by their model's name alone, of backends that told their lists."""
         self._patterns = _patterns(configured.aliases)
         for name in configured.routes:
-            self.plan(name)  # a route that means nothing is an error of the file, not of who asks first
+            try:
+                self.plan(name)  # a route that means nothing is an error of the file, not of who asks first
+            except UnknownTarget as error:
+                if not self.may_be_listed(error.asked):
+                    raise
 
     def plan(self, name: str) -> Plan:
         """Raises ``UnknownTarget`` with the nearest names, and ``BadInput`` for a name that means several."""
@@ -69,6 +80,14 @@ class ModelResolver:
             if len(self._plans) < _KNOWN:
                 self._plans[name] = plan
         return plan
+
+    def may_be_listed(self, name: str) -> bool:
+        """Whether a name that means nothing so far may be in the list of a backend that can be asked for it."""
+        return bool(name) and not set(name) & set("/:") and self._are_lists
+
+    @cached_property
+    def _are_lists(self) -> bool:
+        return bool(listing(self._registry))
 
     def learn(self, targets: Iterable[str]) -> None:
         """What backends list, as ``provider/model``: from here on bare names mean these, behind aliases and in chains too."""
@@ -97,9 +116,10 @@ class ModelResolver:
         if unclear is not None and not plans:
             raise unclear
         targets = tuple(dict.fromkeys(target for plan in plans for target in plan.targets))
+        unlisted = tuple(dict.fromkeys(target for plan in plans for target in plan.unlisted))
         first = plans[0]
         rules = first.rules.replace(strategy="ordered", weights=(), attempts=max(first.rules.attempts, len(targets)))
-        return Plan(first.route, targets, rules)
+        return Plan(first.route, targets, rules, unlisted)
 
     def listed(self) -> list[str]:
         """The names that can be told without asking anybody: routes, aliases, and the models that backends name."""
@@ -146,16 +166,34 @@ class ModelResolver:
             raise BadInput(f"routes.{name} refers to itself: remove the circle", field=f"routes.{name}.targets")
         rules = self._configured.routes[name]
         targets: dict[Target, float] = {}
+        unlisted: list[str] = []
+        unclear: BadInput | None = None
         for meant, weight in zip(rules.targets, rules.weights or (1.0,) * len(rules.targets), strict=True):
-            if meant == name and "/" in name:  # a route named like one of its targets means that very target
-                plan = Plan("", (self._target(meant),), rules)
-            else:
-                plan = self._route(meant, (*above, name)) if meant in self._configured.routes else self._meant(meant)
+            try:
+                if meant == name and "/" in name:  # a route named like one of its targets means that very target
+                    plan = Plan("", (self._target(meant),), rules)
+                else:
+                    plan = self._route(meant, (*above, name)) if meant in self._configured.routes else self._meant(meant)
+            except BadInput as error:
+                if not self._is_of_lists(error, meant):
+                    raise
+                unlisted.append(meant)
+                unclear = unclear or error
+                continue
+            unlisted += plan.unlisted
             for target in plan.targets:
                 targets[target] = targets.get(target, 0.0) + weight / len(plan.targets)
         if rules.weights:  # one for each of the targets that the names stand for
             rules = rules.replace(weights=tuple(targets.values()))
-        return Plan(name, tuple(targets), rules)
+        if unclear is not None and not targets:
+            raise unclear
+        return Plan(name, tuple(targets), rules, tuple(unlisted))
+
+    def _is_of_lists(self, error: BadInput, name: str) -> bool:
+        """Whether a target means nothing, or several, by what backends list: which changes, and the file does not."""
+        if isinstance(error, UnknownTarget):
+            return self.may_be_listed(error.asked)
+        return name not in self._bare and len(self._learnt.get(name, ())) > 1
 
     def _target(self, name: str) -> Target:
         try:
@@ -170,7 +208,7 @@ class ModelResolver:
         return Target(f"{backend.label}/{model}" if model else name, backend, backend.label, model)
 
     def _near(self, name: str) -> tuple[str, ...]:
-        names = [*self.listed(), *self._bare]
+        names = [*self.listed(), *self._bare, *islice(self._learnt, _COMPARED)]
         near = difflib.get_close_matches(name, names, n=_NEAR)
         if not near and "/" in name:
             near = difflib.get_close_matches(

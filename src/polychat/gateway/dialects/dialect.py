@@ -158,6 +158,8 @@ class Dialect:
     """What each piece of its streams ends with."""
     id_header: ClassVar[bytes] = b""
     """Where its clients look for a request's name, if not in ``x-request-id``."""
+    models_path: ClassVar[str] = "/v1/models"
+    """Where its clients get the list of models."""
     model_member: ClassVar[str] = "model"
     """What tells the model's name in its replies."""
     compares: ClassVar[bool] = False
@@ -177,7 +179,7 @@ class Dialect:
         opened = _, fields, _ = open_body(request.body, limits)
         model = value_of(fields, "model")
         if not isinstance(model, str) or not model:
-            raise checks.bad("model", "text: provider/model, or a name that /v1/models lists", model)
+            raise checks.bad("model", f"text: provider/model, or a name that {self.models_path} lists", model)
         stream = value_of(fields, "stream")
         if stream is not None:
             stream = checks.flag(stream, "stream")

@@ -23,6 +23,7 @@ class Gemini(Dialect):
 
     name = "gemini"
     wire = wire("gemini")
+    models_path = "/v1beta/models"
     model_member = "modelVersion"
     beat = b""
     """None: Google's own client takes a comment for the beginning of a reply."""

@@ -20,6 +20,7 @@ class Ollama(Dialect):
     beat = b""
     stream_type = "application/x-ndjson"
     piece_end = b"\n"
+    models_path = "/api/tags"
     streams = True
 
     def inbound(self, request: Request) -> InboundChat:

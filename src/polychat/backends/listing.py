@@ -1,0 +1,25 @@
+"""Which vendors can be asked for the list of their models."""
+
+from __future__ import annotations
+
+from .keys import has_key
+from .registry import Registry
+
+
+def listing(registry: Registry) -> list[str]:
+    """The vendors that the configuration names or whose key is set, and that have lists which are not spelt out there.
+
+    A vendor that is known by several wires is asked by the first that is set up.
+    """
+    rows, providers = registry.vendors(), registry.config.providers
+    ready = [
+        name
+        for name, row in rows.items()
+        if row.models and not row.serves and (name in providers or (not row.untrusted and has_key(row)))
+    ]
+    return [name for name in ready if name in providers or _vendor(name) not in ready or _vendor(name) == name]
+
+
+def _vendor(name: str) -> str:
+    """The vendor of which a row such as ``openai-responses`` is another wire."""
+    return name.partition("-")[0]
