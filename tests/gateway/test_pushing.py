@@ -61,7 +61,7 @@ async def slow(here: Running) -> Caller:
 
 def upstream() -> Connection:
     """The connection to the backend."""
-    (connection,) = pool()._open
+    (connection,) = pool()._origin_of
     return connection
 
 

@@ -95,7 +95,7 @@ async def test_what_a_sink_raises_is_raised_where_the_pipe_is_awaited(serve: Ser
     with pytest.raises(ZeroDivisionError):
         async with await ask(server.url) as response:
             await response.pipe(sink)
-    assert not pool()._open
+    assert not pool()._origin_of
 
 
 async def test_a_sink_that_has_enough_ends_the_pipe(serve: Serve) -> None:
