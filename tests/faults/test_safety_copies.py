@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import gc
+import gzip
 import json
 import re
 import threading
@@ -12,6 +13,7 @@ import tracemalloc
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from random import randbytes
 from typing import Any
 
 import pytest
@@ -155,6 +157,15 @@ async def test_a_large_request_costs_three_times_its_size_at_most(come: str, to:
     _, body = request(come, large(kind))
     assert len(body) > LARGE
     peak = await peak_of(come, to, body)
+    assert peak <= COPIES * len(body), f"{peak / len(body):.2f} times the body"
+
+
+@each_other
+@each_wire
+async def test_a_compressed_body_costs_no_more(come: str, to: str) -> None:
+    """Than three times what it is when it is inflated, its compressed bytes included."""
+    _, body = request(come, with_media(ImagePart(data=PNG + randbytes(LARGE), media_type="image/png")))
+    peak = await peak_of(come, to, gzip.compress(body, 1), content_encoding="gzip")
     assert peak <= COPIES * len(body), f"{peak / len(body):.2f} times the body"
 
 

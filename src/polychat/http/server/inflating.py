@@ -6,6 +6,7 @@ import asyncio
 import sys
 import zlib
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 from ...errors import BadInput, redact
@@ -47,22 +48,26 @@ async def inflated(body: bytes, coding: str, limit: int) -> bytes:
 
 
 def _whole(body: bytes, stream: Any, name: str, limit: int) -> bytes:
-    made, size = [], 0
+    # One writer that becomes the body: a list of pieces would be as large again when they are joined.
+    whole, size, at, data = BytesIO(), 0, 0, b""
     try:
         while not stream.eof:
-            piece = stream.decompress(body, _PIECE)
-            body = getattr(stream, "unconsumed_tail", b"")  # zstd keeps by itself what it has not looked at
-            if not piece and not body and not stream.eof:
+            if not data:
+                data = body[at : at + _AT_ONCE]
+                at += len(data)
+            piece = stream.decompress(data, _PIECE)
+            data = getattr(stream, "unconsumed_tail", b"")  # zstd keeps by itself what it has not looked at
+            if not piece and not data and at >= len(body) and not stream.eof:
                 raise BadInput(f"the body's {name} data is incomplete: send all of it", field="body")
-            made.append(piece)
             size += len(piece)
             if size > limit:
                 raise TooLarge(limit)
+            whole.write(piece)
     except _BROKEN as error:
         raise BadInput(f"the body is not valid {name}: {redact(str(error))}", field="body") from None
-    if stream.unused_data:
+    if stream.unused_data or at < len(body):
         raise BadInput(f"the body has data after the end of its {name}: send one compressed body", field="body")
-    return b"".join(made)
+    return whole.getvalue()
 
 
 def _inflate() -> Any:

@@ -42,7 +42,7 @@ def _closed(name: str, value: Any) -> Any:
         return [closed(one) for one in value]
     if name in _NAMED and isinstance(value, dict):
         return {key: closed(one) for key, one in value.items()}
-    if is_raw(value) and (name in _LISTS or name in _NAMED):
+    if (name in _LISTS or name in _NAMED) and is_raw(value):
         return each(value, closed, list if name in _LISTS else dict)
     return value
 

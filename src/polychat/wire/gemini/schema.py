@@ -36,7 +36,7 @@ def _value(name: str, value: Any) -> Any:
         return [json_schema(one) for one in value]
     if name in _NAMED and isinstance(value, dict):
         return {key: json_schema(one) for key, one in value.items()}
-    if is_raw(value) and (name in _LISTS or name in _NAMED):
+    if (name in _LISTS or name in _NAMED) and is_raw(value):
         return each(value, json_schema, list if name in _LISTS else dict)
     return value
 
@@ -72,13 +72,17 @@ def _plain(schema: Any, counted: list[int], *, bounded: bool) -> Any:
             counted.append(value)
         if name in _SUBSCHEMAS or name in _LISTS:
             found[name] = _plain(value, counted, bounded=bounded)
-        elif (name in _NAMED or name == "definitions") and isinstance(value, dict):
-            found[name] = {key: _plain(one, counted, bounded=bounded) for key, one in value.items()}
-        elif (name in _NAMED or name == "definitions") and _may_change(value):
-            found[name] = each(value, partial(_plain, counted=counted, bounded=bounded), dict)
+        elif name in _NAMED or name == "definitions":
+            found[name] = _plain_members(value, counted, bounded=bounded)
         else:
             found[name] = value
     return found
+
+
+def _plain_members(value: Any, counted: list[int], *, bounded: bool) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(one, counted, bounded=bounded) for key, one in value.items()}
+    return each(value, partial(_plain, counted=counted, bounded=bounded), dict) if _may_change(value) else value
 
 
 def _may_change(value: Any) -> bool:
