@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import BadInput
 from ..types import ChatMessage, ChatRequest, Conversation, Format, Part, Role, TextPart, Thinking, Tool
 from ..wire.checks import bad, item
+from ..wire.efforts import ORDER, effort_named
 from ..wire.field import NUMBER, PAIRS, WEIGHTS, Field
 from ..wire.fields import plain_fields
 from ..wire.json_text import json_fault
@@ -63,7 +64,6 @@ KEYWORDS = ("schema", *(keyword.name for keyword in STRUCTURED), *_PLAIN)
 """Every keyword of an ask that is not about how it is sent: a plain field of the table is one by its name."""
 _JSON = ("extra", *(name for name, row in _PLAIN.items() if row.type in (PAIRS, WEIGHTS)))
 """Keywords whose values go into the request as they are."""
-_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 
 
 def request_of(prompt: str | Conversation, model: str, keywords: Mapping[str, Any]) -> tuple[ChatRequest, Shape | None]:
@@ -153,11 +153,11 @@ def _reasoning(request: ChatRequest, value: Any) -> None:
             request.reasoning = Thinking(effort="medium" if value else "none")
         case int() if value >= -1:
             request.reasoning = Thinking(budget=value)
-        case str() if value in _EFFORTS:
-            request.reasoning = Thinking(effort=value)  # type: ignore[arg-type]  # it is one of them
+        case str() if value in ORDER:
+            request.reasoning = Thinking(effort_named(value))
         case _:
             raise BadInput(
-                (f"reasoning is {value!r}; it must be one of {', '.join(_EFFORTS)}, or a maximum number of reasoning tokens"),
+                (f"reasoning is {value!r}; it must be one of {', '.join(ORDER)}, or a maximum number of reasoning tokens"),
                 field="reasoning",
             )
 

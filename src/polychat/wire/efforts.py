@@ -1,17 +1,54 @@
-"""Efforts of thought that a model knows, and which of them comes next to one that it lacks."""
+"""How much a model is to think: efforts, the budgets of tokens that stand for them, and the nearest that a model knows."""
 
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from ..types import Effort, Thinking
 from .losses import Loss
 
-ORDER: tuple[Effort, ...] = ("none", "minimal", "low", "medium", "high", "xhigh")
+
+class Budgets(NamedTuple):
+    """What an effort is in tokens of thought."""
+
+    most: int
+    """A budget of so many at most is this effort, where a model is told efforts alone."""
+    anthropic: int
+    """What is asked for of a Claude that knows budgets alone."""
+    gemini: int
+    """What is asked for of a Gemini that knows budgets alone: the same as its vendor's API of OpenAI's shape makes of it."""
+
+
+BUDGETS: Mapping[Effort, Budgets] = {
+    "none": Budgets(0, 0, 0),
+    "minimal": Budgets(1_024, 1_024, 1_024),
+    "low": Budgets(2_048, 2_048, 1_024),
+    "medium": Budgets(8_192, 8_192, 8_192),
+    "high": Budgets(sys.maxsize, 16_384, 24_576),
+    "xhigh": Budgets(sys.maxsize, 24_576, 32_768),
+}
+ORDER: tuple[Effort, ...] = tuple(BUDGETS)
+"""From the least to the most."""
 _LOW: tuple[Effort, ...] = ("low", "medium", "high")
 _XHIGH: tuple[Effort, ...] = (*_LOW, "xhigh")
+
+
+def effort_named(word: object) -> Effort | None:
+    """An effort by its word; ``max``, which some APIs have above all, is the highest. ``None``: there is none of that name."""
+    return "xhigh" if word == "max" else next((effort for effort in ORDER if effort == word), None)
+
+
+def effort_of(thinking: Thinking, known: tuple[Effort, ...] = ORDER) -> Effort | None:
+    """The effort, or the one of ``known`` that comes nearest to a budget; ``None`` where the model is to think as it likes."""
+    if thinking.effort is not None or thinking.budget is None or thinking.budget < 0:
+        return thinking.effort
+    budget = thinking.budget
+    return next((effort for effort in known if budget <= BUDGETS[effort].most), known[-1])
 
 
 def nearest(wanted: Effort, available: tuple[Effort, ...]) -> Effort:

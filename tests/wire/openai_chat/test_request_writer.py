@@ -31,6 +31,7 @@ from polychat.types import (
     ToolResult,
 )
 from polychat.wire import openai_chat as wire
+from polychat.wire.efforts import effort_of
 from polychat.wire.limits import Limits
 from polychat.wire.losses import losses
 
@@ -51,7 +52,7 @@ def normal(chat_request: ChatRequest) -> ChatRequest:
     """Thoughts that nobody signed are one; no tokens of thought are counted."""
     thinking = chat_request.reasoning
     if thinking is not None and thinking.budget is not None:
-        effort = wire.request_writer.effort_of(thinking)
+        effort = effort_of(thinking)
         thinking = None if effort is None else Thinking(effort)  # type: ignore[arg-type]
     return replace(
         chat_request, turns=[replace(turn, parts=_thoughts(turn.parts)) for turn in chat_request.turns], reasoning=thinking

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from ...types import (
     ChatMessage,
     ChatRequest,
-    Effort,
     HostedTool,
     ReasoningPart,
     TextPart,
@@ -20,11 +19,12 @@ from ...types import (
     ToolChoice,
     ToolResult,
 )
+from ..efforts import BUDGETS, effort_of
 from ..losses import Loss
 from .constants import NAME, VENDOR
 from .generations import Rules, rules_of
 from .history import History, is_plain
-from .request_writer import BUDGETS, MIN_BUDGET
+from .request_writer import MIN_BUDGET
 from .schema import closed, input_schema
 
 MAX_MARKS = 4
@@ -142,18 +142,14 @@ def _in_words_of(rules: Rules, wanted: Thinking, losses: list[Loss]) -> Thinking
     """An effort as a budget, or a budget as an effort, where the model knows the other alone."""
     effort, budget = wanted.effort, wanted.budget
     if not rules.adaptive and budget in (None, -1):
-        return Thinking(None, BUDGETS[effort or "medium"], wanted.summary)
+        return Thinking(None, BUDGETS[effort or "medium"].anthropic, wanted.summary)
     if not rules.budget and budget is not None and budget > 0:
         losses.append(Loss("reasoning.budget", "emulated", "the model takes no budget: it is told as an effort"))
-        effort = effort or next((name for name, tokens in _EFFORTS if budget <= tokens), "high")
-        return Thinking(effort, None, wanted.summary)
+        return Thinking(effort_of(wanted, ("low", "medium", "high")), None, wanted.summary)
     if rules.adaptive and effort == "xhigh" and not rules.xhigh:
         losses.append(Loss("reasoning.effort", "emulated", "the model knows no xhigh: it is told high"))
         return Thinking("high", budget, wanted.summary)
     return wanted
-
-
-_EFFORTS: tuple[tuple[Effort, int], ...] = (("low", 2_048), ("medium", 8_192))
 
 
 def _budget(request: ChatRequest, wanted: Thinking, said: Thinking, losses: list[Loss]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Any
 
-from ...types import ChatMessage, ChatRequest, Effort, Format, HostedTool, TextPart, Thinking, Tool, ToolChoice
+from ...types import ChatMessage, ChatRequest, Format, HostedTool, TextPart, Thinking, Tool, ToolChoice
 from ..checks import bad, json_object, optional_count, optional_flag, optional_text, record, several, text
+from ..efforts import effort_named
 from ..extras import rest
 from ..limits import LIMITS, Limits
 from ..plain import reader
@@ -21,7 +22,7 @@ _read_plain = reader(NAME)
 _LONGEST_USER = 64
 """Letters of a user's name that other vendors take; a longer one is told as its hash."""
 _BILLING = "x-anthropic-billing-header"
-_EFFORTS: dict[str, Effort] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "xhigh"}
+_EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
 def read_request(body: bytes, model: str | None = None, stream: bool | None = None, limits: Limits = LIMITS) -> ChatRequest:
@@ -123,9 +124,10 @@ def _output(request: ChatRequest, value: object) -> None:
     config = record(value, "output_config")
     others = rest(config, ("effort", "format")) or {}
     effort = optional_text(config.get("effort"), "output_config.effort")
-    if effort in _EFFORTS:
-        request.reasoning = Thinking(_EFFORTS[effort])
-    if effort is not None and effort != _EFFORTS.get(effort):
+    known = effort_named(effort) if effort in _EFFORTS else None
+    if known is not None:
+        request.reasoning = Thinking(known)
+    if effort != known:
         others["effort"] = effort  # "max", which has no common word
     if (form := config.get("format")) is not None:
         match record(form, "output_config.format"):

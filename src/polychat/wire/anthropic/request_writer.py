@@ -6,6 +6,7 @@ from typing import Any
 
 from ...errors import BadInput, redact
 from ...types import ChatRequest, Format, HostedTool, Thinking, Tool
+from ..efforts import BUDGETS
 from ..extras import with_extra
 from ..plain import writer
 from .constants import NAME, VENDOR
@@ -24,8 +25,6 @@ _COUNTED = (
     *("user_profile_id", "mcp_servers", "context_management"),
 )
 """The fields of a request that count_tokens takes."""
-BUDGETS: dict[str | None, int] = {"minimal": 1_024, "low": 2_048, "medium": 8_192, "high": 16_384, "xhigh": 24_576}
-"""What an effort is in tokens, for models that know thinking by a budget only."""
 
 
 def path(request: ChatRequest) -> str:
@@ -95,8 +94,8 @@ def _thinking(body: dict[str, Any], wanted: Thinking | None, model: str) -> None
         return
     rules = rules_of(model)
     effort, budget = wanted.effort, wanted.budget
-    if effort in BUDGETS and budget in (None, -1) and rules is not None and not rules.adaptive:
-        effort, budget = None, BUDGETS[effort]
+    if effort is not None and effort != "none" and budget in (None, -1) and rules is not None and not rules.adaptive:
+        budget, effort = BUDGETS[effort].anthropic, None
     if (thinking := _mode(effort, budget, wanted.summary, rules)) is not None:
         body["thinking"] = thinking
     if effort is not None and effort != "none":

@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...types import ChatMessage, ChatRequest, HostedTool, ImagePart, Part, TextPart, Thinking, Tool, ToolResult
-from ..efforts import nearest
+from ..efforts import BUDGETS, nearest
 from ..losses import Loss
 from ..media import type_named, type_of_bytes
 from .constants import NAME, VENDOR
 from .generations import Rules, rules_of
-from .request_writer import budget_of
 from .schema import MOST_ITEMS, taken
 
 MOST_STOPS = 5
@@ -91,7 +90,7 @@ def _budget(wanted: Thinking, limits: tuple[int, int], losses: list[Loss], *, is
     if is_off:
         return replace(wanted, budget=0 if may_be_off else least)
     if wanted.budget is None:
-        return wanted if wanted.effort is None else replace(wanted, budget=min(most, budget_of(wanted.effort)))
+        return wanted if wanted.effort is None else replace(wanted, budget=min(most, BUDGETS[wanted.effort].gemini))
     if wanted.budget < 0:
         return wanted
     budget = max(least, min(most, wanted.budget))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, cast
 
 from ...errors import BadInput, redact
-from ...types import ChatRequest, Effort, Format, HostedTool, Thinking, Tool, ToolChoice
+from ...types import ChatRequest, Format, HostedTool, Thinking, Tool, ToolChoice
 from ..checks import flag, item, json_object, several, text, whole
+from ..efforts import ORDER, effort_named
 from ..extras import remaining
 from ..limits import LIMITS, Limits
 from ..plain import reader
@@ -16,7 +17,7 @@ from .schema import json_schema
 
 _read_plain = reader(NAME, spelled=camel)
 _read_config = reader(NAME, "generationConfig", spelled=camel)
-_LEVELS = ("minimal", "low", "medium", "high", "xhigh")
+_LEVELS = ORDER[1:]
 _MODES = {"auto": "auto", "validated": "auto", "any": "required", "none": "none"}
 
 
@@ -149,7 +150,7 @@ def _thinking(config: Object, where: str) -> Thinking | None:
     if "thinkingLevel" in config:
         level = text(config.pop("thinkingLevel"), f"{where}.thinkingLevel").lower()
         if level in _LEVELS:
-            wanted.effort = cast(Effort, level)
+            wanted.effort = effort_named(level)
         elif level != "thinking_level_unspecified":
             raise BadInput(
                 f"{where}.thinkingLevel is {redact(level)!r}; it must be one of {', '.join(_LEVELS)}",

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...types import ChatRequest, Effort, Format, HostedTool, Thinking, Tool, ToolChoice
 from ..checks import in_path
+from ..efforts import BUDGETS
 from ..extras import with_extra
 from ..plain import writer
 from .constants import NAME, VENDOR, Object
@@ -17,8 +18,6 @@ _LEVELS: dict[Effort, str] = {
     **{"none": "MINIMAL", "minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH"},
     "xhigh": "HIGH",  # the API knows no more
 }
-_BUDGETS: dict[Effort, int] = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32768}
-"""What the vendor's own OpenAI door makes of an effort for models that know no levels; the last is the most that one takes."""
 _NO_LEVELS = re.compile(r"gemini-2\b")
 
 
@@ -111,18 +110,13 @@ def _format(form: Format) -> Object:
     return shape if form.kind == "json" else {**shape, "responseJsonSchema": form.schema}
 
 
-def budget_of(effort: Effort) -> int:
-    """Tokens of thought that stand for an effort."""
-    return _BUDGETS[effort]
-
-
 def _thinking(wanted: Thinking, model: str) -> dict[str, Any]:
     config: Object = {}
     if wanted.budget is not None:
         config["thinkingBudget"] = wanted.budget
     elif wanted.effort is not None:
         if _NO_LEVELS.search(model):
-            config["thinkingBudget"] = _BUDGETS[wanted.effort]
+            config["thinkingBudget"] = BUDGETS[wanted.effort].gemini
         else:
             config["thinkingLevel"] = _LEVELS[wanted.effort]
     if wanted.summary is not None:

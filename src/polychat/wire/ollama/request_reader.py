@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any
 
 from ...errors import BadInput
-from ...types import ChatMessage, ChatRequest, Effort, Format, HostedTool, Part, TextPart, Thinking, Tool
+from ...types import ChatMessage, ChatRequest, Format, HostedTool, Part, TextPart, Thinking, Tool
 from ..checks import flag, item, json_object, several, text, whole
+from ..efforts import ORDER, effort_named
 from ..extras import remaining
 from ..limits import LIMITS, Limits
 from ..plain import reader
@@ -96,9 +97,9 @@ def _thinking(fields: Object) -> Thinking | None:
             return None
         case bool(wanted):
             return Thinking(budget=-1) if wanted else Thinking("none")
-        case str(level) if level in get_args(Effort):
-            return Thinking(level)  # type: ignore[arg-type]  # one of them
         case str(level):
+            if level in ORDER:
+                return Thinking(effort_named(level))
             fields["think"] = level
             return None
     raise BadInput("think must be true, false or a level such as low, medium or high", field="think")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...types import ChatRequest, Format, HostedTool, Thinking, Tool
+from ..efforts import effort_of
 from ..extras import with_extra
 from ..plain import writer
 from .constants import GENERATE_ONLY, NAME, NO_PARAMETERS, VENDOR
@@ -67,7 +68,7 @@ def _think(thinking: Thinking | None, *, native: bool) -> bool | str | None:
         return None
     if thinking.budget <= 0:
         return thinking.budget < 0
-    return "low" if thinking.budget <= 2048 else "medium" if thinking.budget <= 8192 else "high"
+    return effort_of(thinking, ("low", "medium", "high"))
 
 
 def _tools(request: ChatRequest, *, native: bool) -> list[Object]:

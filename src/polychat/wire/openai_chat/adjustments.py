@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...types import ChatRequest
-from ..efforts import fitting
+from ..efforts import effort_of, fitting
 from ..losses import Loss
 from .constants import NAME, VENDOR
-from .request_writer import effort_of
 
 _OPENAIS = (VENDOR, "azure-openai")
 """Others that speak this wire have models and words of their own."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 from ...errors import BadInput
 from ...types import ChatRequest, Effort, Format, HostedTool, Thinking, Tool, ToolChoice
 from ..checks import flag, item, json_object, several, text, whole
+from ..efforts import ORDER, effort_named
 from ..extras import remaining, rest
 from ..limits import LIMITS, Limits
 from ..plain import reader
@@ -199,14 +200,11 @@ def _thinking(said: Said, request: ChatRequest) -> None:
 
 def _effort(value: object, field: str, said: Said) -> Effort:
     """One of the common words; ``max``, which OpenAI has above them, is told as the highest and left in ``said``."""
-    if value == "max":
+    if (effort := effort_named(value)) is None:
+        raise BadInput(f"{field} must be one of {', '.join(ORDER)} or max", field=field)
+    if effort != value:
         said["reasoning_effort"] = value
-        return "xhigh"
-    for word in get_args(Effort):
-        if value == word:
-            known: Effort = word
-            return known
-    raise BadInput(f"{field} must be one of {', '.join(get_args(Effort))} or max", field=field)
+    return effort
 
 
 def _streaming(said: Said, request: ChatRequest, stream: bool | None) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...types import ChatRequest, Effort, Format, HostedTool, Thinking, Tool, ToolChoice
+from ...types import ChatRequest, Format, HostedTool, Tool, ToolChoice
+from ..efforts import effort_of
 from ..extras import with_extra
 from ..plain import writer
 from .constants import NAME, VENDOR
@@ -50,25 +51,6 @@ def _about_form(request: ChatRequest, body: Object, *, native: bool) -> None:
     effort = None if request.reasoning is None else effort_of(request.reasoning)
     if effort is not None:
         body["reasoning_effort"] = effort
-
-
-_BY_BUDGET: tuple[tuple[int, Effort | None], ...] = (
-    (-1, None),
-    (0, "none"),
-    (1024, "minimal"),
-    (2048, "low"),
-    (8192, "medium"),
-)
-
-
-def effort_of(thinking: Thinking) -> Effort | None:
-    """The effort, or the one that comes nearest to a budget of tokens."""
-    if thinking.effort is not None or thinking.budget is None:
-        return thinking.effort
-    for most, effort in _BY_BUDGET:
-        if thinking.budget <= most:
-            return effort
-    return "high"
 
 
 def _tool(tool: Tool | HostedTool, *, native: bool) -> Object | None:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from hashlib import sha256
 
 from ...types import ChatMessage, ChatRequest, Part, TextPart, ToolCall, ToolResult
-from ..efforts import fitting
+from ..efforts import effort_of, fitting
 from ..losses import Loss
 from .constants import NAME, VENDOR
-from .request_writer import effort_of
+from .request_writer import EFFORTS
 
 LONGEST_ID = 64
 """Characters of the id of a call."""
@@ -34,7 +34,7 @@ def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, l
         better.max_tokens = LEAST_TOKENS
         losses.append(Loss("max_tokens", "emulated", f"the API takes {LEAST_TOKENS} and more: {LEAST_TOKENS} are asked for"))
     if request.reasoning is not None:
-        better.reasoning, told = fitting(request.reasoning, effort_of(request.reasoning), request.model)
+        better.reasoning, told = fitting(request.reasoning, effort_of(request.reasoning, EFFORTS), request.model)
         losses += told
     if _asks_for_thoughts(request, vendor):
         better.store = False  # with which encrypted thoughts are asked for

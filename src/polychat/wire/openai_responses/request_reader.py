@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
-from ...types import ChatMessage, ChatRequest, Effort, Format, TextPart, Thinking, ToolChoice
+from ...types import ChatMessage, ChatRequest, Format, TextPart, Thinking, ToolChoice
 from ..checks import bad, json_object, optional_count, optional_flag, optional_text, record, several, strings, text
+from ..efforts import effort_named
 from ..extras import rest
 from ..limits import LIMITS, Limits
 from ..plain import reader
@@ -103,19 +102,13 @@ def _thinking(request: ChatRequest, value: object) -> None:
     others = rest(config, ("effort", "summary")) or {}
     effort = optional_text(config.get("effort"), "reasoning.effort")
     summary = optional_text(config.get("summary"), "reasoning.summary")
-    known = _effort(effort)
+    known = effort_named(effort)
     if effort is not None and effort != known:
         others["effort"] = effort  # "max", which has no common word
     if known is not None or summary is not None:
         request.reasoning = Thinking(known, summary=summary)
     if others:
         request.extra["reasoning"] = others
-
-
-def _effort(word: str | None) -> Effort | None:
-    if word == "max":
-        return "xhigh"
-    return next((known for known in get_args(Effort) if known == word), None)
 
 
 def _include(request: ChatRequest, body: Object) -> None:

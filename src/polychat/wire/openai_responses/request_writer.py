@@ -6,6 +6,7 @@ import re
 
 from ...types import ChatRequest, Effort, Format, Thinking, Tool, ToolChoice
 from ..adapting import apart as apart_of
+from ..efforts import effort_of
 from ..extras import with_extra
 from ..plain import writer
 from .constants import ENCRYPTED, LOGPROBS, NAME, VENDOR, Object
@@ -14,6 +15,8 @@ from .tools import write_tools
 
 _THOUGHTLESS = re.compile(r"(?:.*/)?(?:chat)?gpt-(?:3|4)|(?:.*/)?chatgpt-4o|ft:gpt-(?:3|4)")
 """Models that do not reason: they refuse to be asked for encrypted thoughts. Their successors all reason."""
+EFFORTS: tuple[Effort, ...] = ("none", "low", "medium", "high")
+"""What a budget of tokens is asked for as."""
 _write_plain = writer(NAME)
 
 
@@ -80,16 +83,5 @@ def _format(form: Format) -> Object:
 
 
 def _reasoning(thinking: Thinking) -> Object:
-    reasoning = {"effort": effort_of(thinking), "summary": None if thinking.summary == "none" else thinking.summary}
+    reasoning = {"effort": effort_of(thinking, EFFORTS), "summary": None if thinking.summary == "none" else thinking.summary}
     return {name: value for name, value in reasoning.items() if value is not None}
-
-
-def effort_of(thinking: Thinking) -> Effort | None:
-    """The effort, or the one that comes nearest to a budget of tokens; as much as it likes is what the model does anyway."""
-    if thinking.effort is not None or thinking.budget is None or thinking.budget < 0:
-        return thinking.effort
-    budgets: tuple[tuple[int, Effort], ...] = ((0, "none"), (2_048, "low"), (8_192, "medium"))
-    for most, effort in budgets:
-        if thinking.budget <= most:
-            return effort
-    return "high"
