@@ -300,9 +300,9 @@ async def test_an_error_shows_no_password(index: Index, monkeypatch: pytest.Monk
 def test_what_pip_prints_is_shown_without_passwords() -> None:
     """Its errors after its last warning, which has the cause where nothing answered; URLs without their user."""
     said = b"WARNING: retrying\nWARNING: refused\nERROR: first\nERROR: at http://me:s3cret@host/simple\n"
-    assert weights._last_words(said) == "WARNING: refused ERROR: first ERROR: at http://…@host/simple"
-    assert weights._last_words(b"killed\n") == "killed"
-    assert weights._last_words(b"") == "nothing"
+    assert weights._errors_in(said) == "WARNING: refused ERROR: first ERROR: at http://…@host/simple"
+    assert weights._errors_in(b"killed\n") == "killed"
+    assert weights._errors_in(b"") == "nothing"
 
 
 @pytest.mark.parametrize("package", ["pip", "filelock"])

@@ -23,7 +23,7 @@ _DECIMAL = re.compile(r"[+-]?\d+(\.\d*)?")
 
 
 class Unusable(ValueError):
-    """Why something is no cookie, in words that show no value."""
+    """Why an entry is not a cookie; the message shows no value."""
 
 
 def host_name(text: str) -> str | None:
@@ -48,7 +48,7 @@ def is_address(host: str) -> bool:
 def reaches(domain: str, host: str) -> bool:
     """RFC 6265's domain-match: the host is the domain or stands below it. Both are as ``host_name`` gives them.
 
-    Nothing stands below a suffix that strangers share. Of these we know single labels (``com``) and the likes of ``co.uk``;
+    Nothing stands below a suffix that strangers share. Of these we know single labels (``com``) and names such as ``co.uk``;
     browsers know them all and took no cookie for the others.
     """
     return host == domain or (host.endswith(f".{domain}") and not is_address(host) and not _SUFFIX.fullmatch(domain))
@@ -85,7 +85,7 @@ def cookie_of(
     secure: object = False,
     expires: object = None,
 ) -> Cookie:
-    """A cookie of what a file holds. Where ``host_only`` is not told, a dot before ``domain`` tells. Raises ``Unusable``."""
+    """A cookie of what a file holds. Without ``host_only``, a dot before ``domain`` decides. Raises ``Unusable``."""
     host = host_name(domain)
     if host is None:
         raise Unusable("its domain is not a host")
@@ -93,9 +93,9 @@ def cookie_of(
         raise Unusable("it has no name, or one that no header can carry")
     if not isinstance(value, str) or not _VALUE.fullmatch(value):
         raise Unusable("its value is not text that a header can carry")
-    alone = host_only if isinstance(host_only, bool) else not domain.lstrip().startswith(".")
-    below = path if isinstance(path, str) and path.startswith("/") else "/"
-    return Cookie(name, value, host, alone, below, bool(secure), moment(expires))
+    is_host_only = host_only if isinstance(host_only, bool) else not domain.lstrip().startswith(".")
+    scope = path if isinstance(path, str) and path.startswith("/") else "/"
+    return Cookie(name, value, host, is_host_only, scope, bool(secure), moment(expires))
 
 
 def moment(value: object) -> float | None:

@@ -30,30 +30,30 @@ def read(data: bytes, host: str) -> Read:
     A damaged cookie spoils no other; of JSON that cannot be read, nothing is used.
     """
     text = data.decode("utf-8-sig", "surrogateescape")
-    found = _json(text, host) if text.lstrip()[:1] in ("[", "{") else _netscape(text)
-    return Read([cookie for cookie in found.cookies if cookie.goes_to(host)], found.damaged)
+    result = _json(text, host) if text.lstrip()[:1] in ("[", "{") else _netscape(text)
+    return Read([cookie for cookie in result.cookies if cookie.goes_to(host)], result.damaged)
 
 
-def _gathered(items: Iterable[tuple[str, Any]], reading: Callable[[Any], Cookie]) -> Read:
+def _read_each(items: Iterable[tuple[str, Any]], reading: Callable[[Any], Cookie]) -> Read:
     """What ``reading`` makes of each item; beside it stands the place it was found at."""
-    found = Read([], [])
+    result = Read([], [])
     for place, item in items:
         try:
-            found.cookies.append(reading(item))
+            result.cookies.append(reading(item))
         except Unusable as error:
-            found.damaged.append(f"{place}: {error}")
-    return found
+            result.damaged.append(f"{place}: {error}")
+    return result
 
 
-def _counted(items: Iterable[Any]) -> list[tuple[str, Any]]:
+def _numbered(items: Iterable[Any]) -> list[tuple[str, Any]]:
     return [(f"cookie {number}", item) for number, item in enumerate(items, 1)]
 
 
 def _netscape(text: str) -> Read:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    told = [(f"line {number}", line.removeprefix("#HttpOnly_")) for number, line in enumerate(lines, 1)]
-    return _gathered(
-        [(place, line) for place, line in told if line.strip() and not line.lstrip().startswith("#")], _netscape_line
+    numbered = [(f"line {number}", line.removeprefix("#HttpOnly_")) for number, line in enumerate(lines, 1)]
+    return _read_each(
+        [(place, line) for place, line in numbered if line.strip() and not line.lstrip().startswith("#")], _netscape_line
     )
 
 
@@ -62,9 +62,9 @@ def _netscape_line(line: str) -> Cookie:
     if len(fields) == 6:
         fields.append("")  # an empty value, whose tab an editor took away
     match fields:
-        case [domain, below, path, secure, expires, name, value]:
-            alone = not _flag(below)
-            return cookie_of(name, value, domain, host_only=alone, path=path, secure=_flag(secure), expires=expires.strip())
+        case [domain, subdomains, path, secure, expires, name, value]:
+            host_only = not _flag(subdomains)
+            return cookie_of(name, value, domain, host_only=host_only, path=path, secure=_flag(secure), expires=expires.strip())
     raise Unusable("these are not the seven fields of a cookies.txt, with tabs between them")
 
 
@@ -85,10 +85,10 @@ def _json(text: str, host: str) -> Read:
         case {"log": {"entries": list(entries)}}:
             return _har(entries, host)
         case list(items) | {"cookies": list(items)}:
-            return _gathered(_counted(items), _exported)
+            return _read_each(_numbered(items), _exported)
         case dict() if all(isinstance(pairs, dict) for pairs in value.values()):
-            by_host = [(name, said, domain) for domain, pairs in value.items() for name, said in pairs.items()]
-            return _gathered(_counted(by_host), lambda parts: cookie_of(*parts))
+            by_host = [(name, content, domain) for domain, pairs in value.items() for name, content in pairs.items()]
+            return _read_each(_numbered(by_host), lambda parts: cookie_of(*parts))
     return Read(
         [], ['no cookies that name their host; names and values alone go under it: {"chat.example": {"name": "value"}}']
     )
@@ -112,16 +112,16 @@ def _exported(item: Any) -> Cookie:
 
 
 def _har(entries: list[Any], host: str) -> Read:
-    """A recording's last word on each name: of ``host`` itself where it speaks, else of a host it shares a domain with."""
-    spoken = [_Entry.of(f"entry {number}", entry) for number, entry in enumerate(entries, 1)]
-    related = [entry for entry in spoken if entry.host is not None and family(entry.host) == family(host)]
+    """The latest cookie of each name: from requests to ``host`` itself, else to a host it shares a domain with."""
+    recorded = [_Entry.of(f"entry {number}", entry) for number, entry in enumerate(entries, 1)]
+    related = [entry for entry in recorded if entry.host is not None and family(entry.host) == family(host)]
     related.sort(key=lambda entry: (entry.host == host, entry.started or 0))
-    found = _gathered([(entry.place, (entry, raw)) for entry in related for raw in entry.cookies()], _recorded)
-    if not found.cookies and not found.damaged and any(entry.host == host for entry in related):
+    result = _read_each([(entry.place, (entry, raw)) for entry in related for raw in entry.cookies()], _recorded)
+    if not result.cookies and not result.damaged and any(entry.host == host for entry in related):
         # Chrome leaves cookies out unless it is told not to.
-        found.damaged.append(f"its requests to {host} have no cookies: export it once more, with sensitive data")
-    latest = {cookie.name: cookie for cookie in found.cookies if cookie.goes_to(host)}
-    return Read(list(latest.values()), found.damaged)
+        result.damaged.append(f"its requests to {host} have no cookies: export it once more, with sensitive data")
+    latest = {cookie.name: cookie for cookie in result.cookies if cookie.goes_to(host)}
+    return Read(list(latest.values()), result.damaged)
 
 
 @dataclass(slots=True, frozen=True)
@@ -142,16 +142,16 @@ class _Entry:
                 address = _split(url)
                 host, https = host_name(address.hostname or ""), address.scheme == "https"
                 response = entry.get("response")
-                began = _began(entry.get("startedDateTime"))
-                return cls(place, host, https, began, request, response if isinstance(response, dict) else {})
+                started = _start(entry.get("startedDateTime"))
+                return cls(place, host, https, started, request, response if isinstance(response, dict) else {})
         return cls(place, None, False, None, {}, {})
 
     def cookies(self) -> list[Any]:
         """What was sent, then what was set, in the shape of an export: from the lists, or the headers where those are empty."""
-        sent, given = self.request.get("cookies"), self.response.get("cookies")
+        sent, set_by_server = self.request.get("cookies"), self.response.get("cookies")
         sent = sent or [_pair(pair) for line in _headers(self.request, "cookie") for pair in line.split(";")]
-        given = given or [_set_cookie(line, self.started) for line in _headers(self.response, "set-cookie")]
-        return [raw for half in (sent, given) if isinstance(half, list) for raw in half if raw]
+        set_by_server = set_by_server or [_set_cookie(line, self.started) for line in _headers(self.response, "set-cookie")]
+        return [raw for half in (sent, set_by_server) if isinstance(half, list) for raw in half if raw]
 
 
 def _split(url: str) -> SplitResult:
@@ -161,7 +161,7 @@ def _split(url: str) -> SplitResult:
         return urlsplit("")
 
 
-def _began(date: object) -> float | None:
+def _start(date: object) -> float | None:
     try:
         return moment(date)
     except Unusable:
@@ -202,24 +202,24 @@ def _pair(text: str) -> dict[str, Any]:
 
 def _set_cookie(line: str, started: float | None) -> dict[str, Any]:
     """A Set-Cookie header of an answer to what was sent at ``started``, in the shape of an export."""
-    pair, *attributes = line.split(";")
+    pair, *rest = line.split(";")
     cookie = _pair(pair)
-    told = {name.strip().lower(): value.strip() for name, _, value in (each.partition("=") for each in attributes)}
+    attribute = {name.strip().lower(): value.strip() for name, _, value in (part.partition("=") for part in rest)}
     if not cookie:
         return {}
-    if domain := told.get("domain", "").removeprefix("."):
+    if domain := attribute.get("domain", "").removeprefix("."):
         cookie["domain"] = f".{domain}"
-    return {**cookie, "path": told.get("path"), "secure": "secure" in told, "expires": _ends(told, started)}
+    return {**cookie, "path": attribute.get("path"), "secure": "secure" in attribute, "expires": _expiry(attribute, started)}
 
 
-def _ends(told: dict[str, str], started: float | None) -> float | None:
-    """The expiry that a Set-Cookie header tells, Max-Age before Expires; what is no date is as good as none."""
+def _expiry(attribute: dict[str, str], started: float | None) -> float | None:
+    """The expiry that a Set-Cookie header sets: Max-Age, else Expires; ``None`` where neither can be read."""
     seconds: float | None = None
-    if _AGE.fullmatch(told.get("max-age", "")):
-        age = int(told["max-age"])
+    if _AGE.fullmatch(attribute.get("max-age", "")):
+        age = int(attribute["max-age"])
         seconds = 0 if age <= 0 else None if started is None else started + age
-    elif "expires" in told:
+    elif "expires" in attribute:
         with suppress(ValueError):
-            date = parsedate_to_datetime(told["expires"])
+            date = parsedate_to_datetime(attribute["expires"])
             seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
     return None if seconds is None else min(max(seconds, 1), LATEST)  # 0 is a session's in an export

