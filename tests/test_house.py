@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -21,6 +21,7 @@ import polychat
 from polychat import errors, providers, transport, types
 from polychat.providers.catalogue import files
 from polychat.wire import contract
+from polychat.wire.contract import names as wires
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "polychat"
@@ -32,6 +33,7 @@ ROOMS = [
     "errors",
     "events",
     "redact",
+    "warn",
     "prompt",
     "config",
     "tools",
@@ -70,6 +72,28 @@ def imports(file: Path) -> Iterator[tuple[int, str]]:
             base = list(package[: len(package) - node.level + 1]) if node.level else []
             stem = ".".join([*base, *([node.module] if node.module else [])])
             yield from ((node.lineno, f"{stem}.{alias.name}") for alias in node.names)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
+def test_what_is_private_stays_in_its_room(file: Path) -> None:
+    """No room imports a module, or a name of one, that begins with ``_`` and is another room's."""
+    wrong = [
+        f"line {line}: {name}"
+        for line, name in imports(file)
+        if ours(name) and room(name) != own_room(file) and re.search(r"\._(?!_)", name)
+    ]
+    assert wrong == []
+
+
+def test_no_test_lists_the_wires_by_hand() -> None:
+    """Lists of all wires or dialects, or of all but one, are ``wire.contract.names()`` and ``paths.DIALECTS``."""
+    wrong = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.List | ast.Tuple | ast.Set):
+                listed = {entry.value for entry in node.elts if isinstance(entry, ast.Constant)}
+                wrong += [f"{path.relative_to(ROOT)}:{node.lineno}"] if len(listed & set(wires())) >= len(wires()) - 1 else []
+    assert wrong == []
 
 
 def ours(name: str) -> bool:
@@ -184,86 +208,40 @@ def test_a_provider_is_known_by_being_there(file: str) -> None:
     assert issubclass(provider, providers.Provider)
 
 
-PUBLIC = {
-    polychat: {
-        "Client",
-        "PolychatError",
-        "Reply",
-        "Stream",
-        "__version__",
-        "ask",
-        "ask_sync",
-        "embed",
-        "stream",
-        "stream_sync",
-    },
-    types: {
-        *(
-            "AsyncResult",
-            "Message",
-            "Messages",
-            "Role",
-            "Effort",
-            "ChatRequest",
-            "ChatMessage",
-            "Ask",
-            "Turn",
-            "Part",
-            "TextPart",
-            "ImagePart",
-            "AudioPart",
-        ),
-        *("FilePart", "ReasoningPart", "RefusalPart", "Opaque", "ToolCall", "ToolResult", "Tool", "HostedTool", "ToolChoice"),
-        *("Format", "Thinking", "Conversation"),
-    },
-    transport: {"StreamResponse", "StreamSession", "Timeouts", "cookies_for", "get_cookies"},
-    errors: {
-        *("PolychatError", "BadInput", "MessageTooLong", "UnknownTarget", "NotReady", "MissingPackage", "MissingCookies"),
-        *("MissingWeights", "BackendError", "ConnectionFailed", "CertificateRefused", "WrongAddress", "ProxyFailed"),
-        *("TimedOut", "StatusError"),
-        *("Unauthorized", "RateLimited", "ChallengeRequired", "BadReply", "ChatNotFound", "ReplyFailed", "LimitReached"),
-        *("EmptyReply", "Truncated", "Resting", "Failure", "Clock", "FaultKind", "LossWarning", "redact", "shown"),
-    },
-    providers: {
-        *("Aichat", "ChatGptt", "ChatgptDuo", "GPTalk", "Local", "Opchatgpts"),
-        *("AsyncGeneratorProvider", "AsyncProvider", "Call", "Provider", "ProviderModelMixin", "UnknownOption"),
-        *(
-            "every",
-            "find",
-            "options_of",
-            "resolve",
-            "vendors",
-            "KEYWORDS",
-            "CallInfo",
-            "Notes",
-            "Shape",
-            "Vendor",
-            "ask_of",
-            "request_of",
-            "shape_of",
-            "tool_of",
-            "system_first",
-        ),
-    },
-}
+def public_names() -> dict[Any, set[str]]:
+    """By module: what the package itself lists; of the two that are made of what they define, these."""
+    given = {polychat: set(polychat.__all__), transport: set(transport.__all__), providers: set(dir(providers))}
+    given[errors] = {*drawn(), "Failure", "Clock", "FaultKind", "LossWarning", "redact", "shown"}
+    parts = [kind.__name__ for kind in get_args(types.Part)]
+    given[types] = {*parts, "AsyncResult", "Message", "Messages", "Role", "Effort", "ChatRequest", "ChatMessage", "Ask", "Turn"}
+    given[types] |= {"Part", "Opaque", "Tool", "HostedTool", "ToolChoice", "Format", "Thinking", "Conversation"}
+    return given
 
 
-@pytest.mark.parametrize("module", PUBLIC, ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [polychat, types, transport, errors, providers], ids=lambda module: module.__name__)
 def test_public_names(module: Any) -> None:
-    """These names and no others: one that is added, lost or renamed is a change that users are told of."""
-    assert all(hasattr(module, name) for name in PUBLIC[module])
-    assert offered(module) == PUBLIC[module]
+    """A package's list, what it has, and what type checkers know are the same names: users are told of one that changes."""
+    names = public_names()[module]
+    assert all(hasattr(module, name) for name in names)
+    assert offered(module) == names
 
 
 def offered(module: Any) -> set[str]:
-    if hasattr(module, "__all__"):
-        return set(module.__all__)
-    if "__dir__" in vars(module):
-        return set(dir(module))
+    """What a module offers: to type checkers, where it loads its names late; else what it defines."""
+    if "__getattr__" in vars(module):
+        return checked_names(module)
     return {
         name
         for name, value in vars(module).items()
         if not name.startswith("_") and (defined_in(module, name) or getattr(value, "__module__", None) == module.__name__)
+    }
+
+
+def checked_names(module: Any) -> set[str]:
+    """The names that a module imports as themselves, for type checkers alone or for all."""
+    nodes = ast.walk(ast.parse(inspect.getsource(module)))
+    return {
+        alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names if alias.asname == alias.name
     }
 
 

@@ -32,9 +32,6 @@ Every error has `provider` (a class name), `status` (HTTP), `retry_after` (secon
 from __future__ import annotations
 
 import re
-import sys
-import warnings
-from types import FrameType
 from typing import Literal, NamedTuple, TypeAlias
 
 FaultKind: TypeAlias = Literal[
@@ -314,15 +311,3 @@ shown = redact
 
 class LossWarning(UserWarning):
     """Something of a request did not reach its backend."""
-
-
-def _warn(message: str | Warning, category: type[Warning] | None = None) -> None:
-    """Warn at the line of whoever called polychat, whichever of its own frames are between."""
-    level = 2
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == _OURS:
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level)
-
-
-_OURS = __name__.partition(".")[0]

@@ -15,6 +15,7 @@ from polychat import errors
 from polychat.errors import LossWarning
 from polychat.events import Citation, Finish, Reasoning, Start, Text, ToolCallPiece, Usage
 from polychat.types import HostedTool, ImagePart, ToolCall
+from polychat.wire.contract import names
 from polychat.wire.faults import STATUS, Fault
 
 from ..support.scripted_server import Say, Seen
@@ -51,7 +52,7 @@ def options(url: str, wire: str) -> dict[str, Any]:
     return {"model": target(wire), "base_url": base(url, wire), "api_key": "k-1"}
 
 
-@pytest.fixture(params=WIRES)
+@pytest.fixture(params=names())
 def wire(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 import polychat.backends
 import polychat.providers
 from polychat.config.vendor_spec import CAPABILITIES, KeyHeader
+from polychat.wire.contract import names
 
 PROVIDERS = Path(polychat.providers.__file__).parent
 BACKENDS = Path(polychat.backends.__file__).parent
 ROWS: dict[str, dict[str, Any]] = tomllib.loads((BACKENDS / "vendors.toml").read_text(encoding="utf-8"))
-WIRES = {"openai-chat", "openai-responses", "anthropic", "gemini", "ollama"}
+WIRES = set(names())
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 CHAT_FIELDS = {

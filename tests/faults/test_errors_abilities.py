@@ -8,6 +8,7 @@ import pytest
 from anthropic.types import ModelInfo as AnthropicModel
 
 from polychat.wire.abilities import abilities_of, of_all
+from polychat.wire.contract import names
 from polychat.wire.models import read_models, write_models
 
 from ..support.running_gateway import configured, gateway, row
@@ -70,7 +71,7 @@ def test_what_is_written_is_read_again() -> None:
     (again,) = read_models("openai-chat", write_models("openai-chat", [known]))
     assert again.can == known.can
     (unknown,) = read_models("openai-chat", b'{"data": [{"id": "m"}]}')
-    for wire in ("openai-chat", "anthropic", "gemini", "ollama"):
+    for wire in names():
         text = write_models(wire, [unknown])
         for word in (b"modalities", b"supported_parameters", b"capabilities", b"thinking", b"TokenLimit", b"max_"):
             assert word not in text.replace(b'"capabilities":null', b"").replace(

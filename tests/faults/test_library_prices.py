@@ -13,6 +13,7 @@ from polychat import config, errors
 from polychat.config.writing import config_text
 from polychat.costs import cost_of
 from polychat.events import Finish, Start, Text, Usage
+from polychat.gateway.paths import DIALECTS
 
 from ..cli.test_cli import run
 from ..support.running_gateway import asking, configured, gateway, row
@@ -30,7 +31,6 @@ prompt = 1
 """
 COUNTED = Usage(1000, 100, 1100, cached_tokens=400)
 COST = (600 * 2 + 400 * 0.5 + 100 * 10) / 1_000_000
-DIALECTS = ("openai-chat", "openai-completions", "openai-responses", "anthropic", "gemini", "ollama")
 
 
 def said(usage: Usage = COUNTED, served: str = "small-2026-11-01") -> list[list[Any]]:

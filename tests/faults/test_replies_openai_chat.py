@@ -11,6 +11,7 @@ from polychat.costs import cost_of
 from polychat.events import Citation, Event, Finish, Media, Reasoning, Start, Text, ToolCallPiece, Usage
 from polychat.types import ChatRequest
 from polychat.wire import openai_chat as wire
+from polychat.wire.contract import names
 from polychat.wire.openai_chat.passthrough import Chunks
 
 from ..support.corpus import splits
@@ -147,7 +148,7 @@ def test_a_whole_reply_without_an_end_is_truncated(reason: Any) -> None:
     assert events[-1].verdict == "truncated"
 
 
-@pytest.mark.parametrize("door", ["anthropic", "openai-responses", "gemini", "ollama"])
+@pytest.mark.parametrize("door", [name for name in names() if name != wire.NAME])
 async def test_a_whole_reply_without_an_end_fails_where_it_cannot_be_told(door: str) -> None:
     """Doors of other wires answer with a failure, and OpenAI's own with what came: it says itself that it has no end."""
     said = completion("Hello")

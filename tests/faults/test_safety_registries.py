@@ -20,12 +20,12 @@ from polychat.config.settings import LocalModel, Price
 from polychat.events import Finish, Text, Usage
 from polychat.gateway.paths import DIALECTS
 from polychat.providers import find
+from polychat.wire.contract import names
 
 from ..support.running_gateway import ASKS, PATIENCE, asking, configured, gateway, row
 from ..support.scripted_server import Say, Seen, serving
 from ..support.scripted_vendors import ScriptedVendor
 
-WIRES = ("openai-chat", "openai-responses", "anthropic", "gemini", "ollama")
 KEYS = {"openai-chat": "authorization", "openai-responses": "authorization", "anthropic": "x-api-key"}
 KEYS |= {"gemini": "x-goog-api-key", "ollama": "authorization"}
 
@@ -81,7 +81,7 @@ async def both(gateways: list[Any], door: str, words: list[str]) -> None:
 
 @pytest.mark.usefixtures("keys")
 @pytest.mark.parametrize("door", ASKS)
-@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("wire", names())
 async def test_two_gateways_of_one_loop(serve: Any, wire: str, door: str) -> None:
     """Passed or translated, each asks its own address with its own key; also after one of them has read another file."""
     houses = [House(wire, words) for words in ("alpha", "bravo", "charlie")]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from polychat.config.settings import Route
+from polychat.gateway.paths import DIALECTS
 
 from ..support.running_gateway import (
     DONE,
@@ -28,8 +29,6 @@ from ..support.running_gateway import (
     text,
 )
 from ..support.scripted_server import Say, Seen
-
-DIALECTS = ("openai-chat", "openai-completions", "openai-responses", "anthropic", "gemini", "ollama")
 
 
 async def cut_at_once(seen: Seen, say: Say) -> None:

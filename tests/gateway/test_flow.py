@@ -9,7 +9,9 @@ import pytest
 
 from polychat.config.settings import Route
 from polychat.events import Finish, Start, Text, Usage
+from polychat.gateway.paths import DIALECTS
 from polychat.providers import find
+from polychat.wire.contract import names
 
 from ..providers.test_five_providers import COOKIES, FIVE
 from ..support.running_gateway import (
@@ -33,8 +35,6 @@ from ..support.running_gateway import (
 from ..support.scripted_server import Say, Seen
 from ..support.scripted_vendors import ScriptedVendor
 
-WIRES = ("openai-chat", "openai-responses", "anthropic", "gemini", "ollama")
-DIALECTS = ("openai-chat", "openai-completions", "openai-responses", "anthropic", "gemini", "ollama")
 SAID = [[Start("x", "small-1")], [Text("Hel")], [Text("lo")], [Usage(3, 2, 5), Finish("complete", "stop")]]
 
 
@@ -44,7 +44,7 @@ async def asked(here: Running, door: str, model: str = "house/small", *, stream:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("wire", names())
 @pytest.mark.parametrize("door", DIALECTS)
 async def test_every_door_reaches_every_backend(serve: Any, door: str, wire: str, stream: bool) -> None:
     """The words arrive, the answer comes back, and the record knows who answered, how it ended and what it cost."""

@@ -13,6 +13,7 @@ from starlette.routing import Mount
 
 from polychat.config.settings import Direct
 from polychat.http.pool.pool import pool
+from polychat.wire.contract import names
 
 from ..support.running_gateway import (
     DONE,
@@ -209,7 +210,7 @@ async def test_nothing_is_left_behind(serve: Any, under: Any) -> None:
     async with gateway(told, under=under) as here:
         before = asyncio.all_tasks()
         count = 0
-        for door in ("openai-chat", "anthropic", "ollama", "gemini", "openai-responses"):
+        for door in names():
             for model in ("small", "whole", "failing", "broken", "refused", "silent", "unbegun", "nobody/x"):
                 for stream in (True, False):
                     target = model if "/" in model else f"house/{model}"

@@ -28,12 +28,12 @@ from polychat.gateway.openapi.schema import MODEL  # noqa: E402
 from polychat.gateway.process.serving import Server  # noqa: E402
 from polychat.http.server.listening import listen  # noqa: E402
 from polychat.types import ChatRequest, Tool  # noqa: E402
+from polychat.wire.contract import names  # noqa: E402
 
 from ..support.scripted_server import Say, Seen, serving  # noqa: E402
 from ..support.scripted_vendors import ScriptedVendor  # noqa: E402
 
-WIRES = ("openai-chat", "openai-responses", "anthropic", "gemini", "ollama")
-MODELS = [*(f"{wire}-house/small" for wire in WIRES), "fast", "nobody/none"]
+MODELS = [*(f"{wire}-house/small" for wire in names()), "fast", "nobody/none"]
 CHECKS = [
     *(not_a_server_error, checks.status_code_conformance, checks.content_type_conformance),
     *(checks.response_headers_conformance, checks.response_schema_conformance),
@@ -81,7 +81,7 @@ async def _serve(made: Any) -> None:
     """Backends and the gateway, until the server is stopped; ``made`` is told of it."""
     async with AsyncExitStack() as stack:
         rows = {}
-        for wire in WIRES:
+        for wire in names():
             backend = await stack.enter_async_context(serving(Backend(wire)))
             base = backend.url if wire == "ollama" else f"{backend.url}/v1"
             rows[f"{wire}-house"] = {"wire": wire, "base_url": base, "serves": ["small"], "embeddings": wire != "anthropic"}
@@ -149,7 +149,7 @@ def test_each_operation(case: Any, gateway: str) -> None:
 
 def kept() -> Any:
     """Replies that are kept here: those of backends that speak this wire themselves are not."""
-    said = with_models([f"{wire}-house/small" for wire in WIRES if wire != "openai-responses"])
+    said = with_models([f"{wire}-house/small" for wire in names() if wire != "openai-responses"])
     said["components"]["schemas"]["ResponsesRequest"]["properties"]["store"] = {"const": True}
     return schemathesis.openapi.from_dict(said).include(path_regex="^/v1/responses")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import re
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +26,7 @@ from polychat.errors import BadInput, MissingPackage
 from polychat.gateway.observe import otel as module
 from polychat.gateway.observe.otel import Telemetry, telemetry
 from polychat.gateway.observe.record import Record
+from polychat.gateway.openapi import OPERATIONS
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -184,6 +186,7 @@ def test_metrics_are_the_conventions(seen: Seen) -> None:
         ("/v1beta/models/x:batchEmbedContents", "/v1beta/models/{name}:batchEmbedContents", "embeddings"),
         ("/v1/models/x:made-up", "/v1/models/{name}", "chat"),
         ("/v1/responses/resp_1", "/v1/responses/{name}", "chat"),
+        ("/v1/responses/resp_1/input_items", "/v1/responses/{name}/input_items", "chat"),
         ("/v1/responses", "/v1/responses", "chat"),
         ("/v1/models", "/v1/models", "chat"),
         ("/v1/embeddings", "/v1/embeddings", "embeddings"),
@@ -195,6 +198,13 @@ def test_names_of_spans_are_few(seen: Seen, path: str, pattern: str, operation: 
     server, client = seen.of(record(path=path))
     assert server.name == f"POST {pattern}"
     assert client.name == f"{operation} large"
+
+
+@pytest.mark.parametrize("path", sorted({operation.path for operation in OPERATIONS}))
+def test_each_endpoint_of_each_dialect_names_a_span(seen: Seen, path: str) -> None:
+    """Whatever name a client writes into its path."""
+    server, *_ = seen.of(record(path=re.sub(r"\{\w+\}", "house/a:b", path)))
+    assert server.name == "POST " + re.sub(r"\{\w+\}", "{name}", path)
 
 
 def test_no_word_of_a_conversation_is_sent(seen: Seen) -> None:

@@ -16,14 +16,14 @@ from polychat.events import Event, Finish, Reasoning, Start, Text, ToolCallPiece
 from polychat.gateway.sites import Sites, echo
 from polychat.providers import ChatgptDuo
 from polychat.types import ChatRequest, Opaque
-from polychat.wire.contract import Wire
+from polychat.wire.contract import Wire, names
 
 from .running_gateway import Running, configured, gateway, row
 from .scripted_server import Handler, Say, serving
 from .scripted_vendors import Batches, ScriptedVendor
 from .sites_application import running
 
-WIRES = ("openai-chat", "openai-responses", "anthropic", "gemini", "ollama")
+WIRES = names()
 ASKED = [{"role": "user", "content": "hi"}]
 KEY = "sk-the-gateways-own"
 

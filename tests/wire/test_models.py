@@ -17,11 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polychat.errors import BadReply
+from polychat.wire.contract import names
 from polychat.wire.models import ModelInfo, read_models, write_models
 
 from ..support.corpus import FOLDER
 
-WIRES = ["openai-chat", "openai-responses", "anthropic", "gemini", "ollama"]
+WIRES = names()
 TOLD: dict[str, set[str]] = {
     "openai-chat": {"id", "owner", "created", "context"},
     "openai-responses": {"id", "owner", "created", "context"},

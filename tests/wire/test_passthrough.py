@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polychat.events import Event, Finish, Start, Usage
-from polychat.wire.contract import wire
+from polychat.wire.contract import names, wire
 from polychat.wire.openai_chat import Reader
 from polychat.wire.openai_chat.passthrough import Chunks
 from polychat.wire.passthrough import Reading, StreamMonitor
@@ -22,7 +22,7 @@ from ..support.corpus import FOLDER, splits
 
 CASES = sorted(path.stem for path in (FOLDER / "openai-chat").glob("*.chunks"))
 OTHERS = sorted(
-    path for name in ("anthropic", "gemini", "ollama", "openai-responses") for path in (FOLDER / name).glob("*.*")
+    path for name in names() if name != "openai-chat" for path in (FOLDER / name).glob("*.*")
     if path.suffix in (".sse", ".ndjson") and path.stem != "generate"
 )  # fmt: skip
 FORMS = {

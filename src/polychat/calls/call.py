@@ -14,8 +14,9 @@ from weakref import WeakKeyDictionary
 
 from ..config import Config
 from ..config.addresses import address_fault
-from ..errors import BadInput, _warn
+from ..errors import BadInput
 from ..http.timeouts import STEPS, Timeouts, with_total
+from ..warn import warn_caller
 
 if TYPE_CHECKING:
     from ..http.exchange import Exchange
@@ -182,7 +183,7 @@ def _warn_of(provider: str, name: str, own_options: tuple[str, ...]) -> None:
             return
         _warned.add((provider, name))
     takes = ", ".join([*_COMMON, *own_options])
-    _warn(f"{provider} has no option {name!r}; it takes {takes}", UnknownOption)
+    warn_caller(f"{provider} has no option {name!r}; it takes {takes}", UnknownOption)
 
 
 def key_of(value: object) -> str | None:

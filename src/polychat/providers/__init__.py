@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from ..calls.call import options_of as options_of
     from ..calls.functions import tool_of as tool_of
     from ..calls.info import CallInfo as CallInfo
+    from ..calls.info import Notes as Notes
     from ..calls.request import KEYWORDS as KEYWORDS
+    from ..calls.request import ask_of as ask_of
     from ..calls.request import request_of as request_of
     from ..calls.request import system_first as system_first
     from ..calls.schemas import Shape as Shape
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from .contract import Provider as Provider
     from .contract import ProviderModelMixin as ProviderModelMixin
     from .gptalk import GPTalk as GPTalk
+    from .local import Local as Local
     from .opchatgpts import Opchatgpts as Opchatgpts
 
 _HOMES = {

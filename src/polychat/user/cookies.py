@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import config
-from ..errors import BadInput, _warn, redact
+from ..errors import BadInput, redact
+from ..warn import warn_caller
 from . import cookie_files
 from .cookie_domains import Cookie, Unusable, cookie_of, family, host_name
 
@@ -59,7 +60,7 @@ def get_cookies(
     search = _Search(domain, secure, now())
     cookies = search.run(browsers)
     for complaint in search.complaints:
-        _warn(complaint)
+        warn_caller(complaint)
     return cookies
 
 
@@ -74,7 +75,7 @@ async def cookies_for(
     search = _Search(domain, secure, now())
     cookies = await asyncio.to_thread(search.run, browsers)
     for complaint in search.complaints:
-        _warn(complaint)  # here and not in the thread: warning filters belong to the caller
+        warn_caller(complaint)  # here and not in the thread: warning filters belong to the caller
     return cookies
 
 

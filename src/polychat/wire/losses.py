@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from ..errors import BadInput, LossWarning, _warn
+from ..errors import BadInput, LossWarning
 from ..types import (
     AudioPart,
     ChatRequest,
@@ -29,6 +29,7 @@ from ..types import (
     ToolCall,
     ToolResult,
 )
+from ..warn import warn_caller
 from .field import Kind, SupportTable
 from .fields import FIELDS, SILENT, plain_fields
 
@@ -141,7 +142,7 @@ def apply_loss_policy(losses: list[Loss], on_loss: OnLoss | None) -> None:
             raise BadInput(f'{loss}; omit it, use another backend, or pass on_loss="allow"', field=loss.field)
     for loss in losses if on_loss != "report" else ():
         if loss.kind == "dropped" or on_loss == "warn":
-            _warn(str(loss), LossWarning)
+            warn_caller(str(loss), LossWarning)
 
 
 _SETTINGS = tuple(row.name for row in plain_fields())

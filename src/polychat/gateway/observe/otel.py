@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from threading import Thread
 from time import monotonic, time
 from typing import TypeAlias
@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from ...errors import BadInput, MissingPackage, redact
 from ...version import __version__
+from ..openapi import OPERATIONS
 from .metrics import LabelSets
 from .record import Record
 
@@ -56,9 +57,30 @@ _VENDORS = {
     "groq-responses": "groq",
 }
 """The conventions' names for those they know by another than ours."""
-_PLACES = re.compile(
-    r"(/v1(?:beta)?/models/|/v1/responses/).+?(:(?:generateContent|streamGenerateContent|embedContent|batchEmbedContents|countTokens))?$"
-)
+
+
+def _with_names(paths: Iterable[str]) -> list[re.Pattern[str]]:
+    """Patterns of the paths that hold a name (``/v1/models/{model}``): what stands before it, and behind it.
+
+    Google's clients ask the same by ``/v1`` and by ``/v1beta``.
+    """
+    ends: dict[str, set[str]] = {}
+    for path in paths:
+        before, brace, rest = path.partition("{")
+        if brace:
+            ends.setdefault(before.replace("/v1beta/", "/v1/"), {""}).add(rest.partition("}")[2])
+    return [
+        re.compile(rf"({_escaped(before)}).+?({'|'.join(map(re.escape, sorted(behind, reverse=True)))})", re.DOTALL)
+        for before, behind in ends.items()
+    ]
+
+
+def _escaped(before: str) -> str:
+    return re.escape(before).replace("/v1/", "/v1(?:beta)?/")
+
+
+_PLACES = _with_names(operation.path for operation in OPERATIONS)
+_WITHOUT_NAMES = frozenset(operation.path for operation in OPERATIONS if "{" not in operation.path)
 _EMBEDDING = re.compile(r"/embed(?:dings)?$|mbedContents?$")
 _propagator = TraceContextTextMapPropagator()
 
@@ -188,7 +210,12 @@ def _moments(record: Record) -> tuple[int, int]:
 
 def _place(path: str) -> str:
     """The path as a pattern: what clients write into it is no part of a span's name."""
-    return redact(_PLACES.sub(lambda found: f"{found[1]}{{name}}{found[2] or ''}", path), 120)
+    if path in _WITHOUT_NAMES:
+        return path
+    for pattern in _PLACES:
+        if (match := pattern.fullmatch(path)) is not None:
+            return redact(f"{match[1]}{{name}}{match[2]}", 120)
+    return redact(path, 120)
 
 
 def _of_server(record: Record) -> dict[str, _Value]:
