@@ -1,6 +1,6 @@
 # The project's verbs. Each sets up .venv by itself, from the lock, with uv where it is there, else with venv and pip.
 .DEFAULT_GOAL := help
-.PHONY: help ask test check fix bench docs lock clean
+.PHONY: help ask test coverage check fix bench docs lock clean
 
 Q ?= Why is the sky blue?
 # As it was typed: make would take the $5 of "is $5 much?" for a variable.
@@ -18,7 +18,14 @@ ask: $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.run)  ## ask the embedded mod
 
 test: .venv/.dev  ## all tests (T="tests/test_prompt.py -x" runs some)
 	@.venv/bin/polychat models pull >/dev/null || echo "No weights: what needs them is skipped." >&2
-	@.venv/bin/python -m pytest $(T)
+	@.venv/bin/python -m pytest $(or $(T),$(ALL_CPUS))
+
+coverage: .venv/.dev  ## all tests, and which lines and branches of src/ they reach; fails below the floor in pyproject.toml
+	@.venv/bin/polychat models pull >/dev/null
+	@.venv/bin/python -m pytest --cov --cov-report=term:skip-covered $(or $(T),$(ALL_CPUS))
+
+# A process for each CPU; one that has nothing left to run takes tests from another.
+ALL_CPUS = -n logical --maxprocesses 16 --dist worksteal
 
 check: .venv/.dev  ## lint, format, types, and the rules of the house
 	@.venv/bin/ruff check --quiet
@@ -49,7 +56,7 @@ LOCK = pyproject.toml --quiet --upgrade --universal --no-strip-extras --python-v
 	--custom-compile-command "make lock"
 
 clean:  ## remove what was made, .venv too
-	rm -rf .venv site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis benchmarks/.peers
+	rm -rf .venv site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage benchmarks/.peers
 
 .venv/.run .venv/.dev: .venv/.%: requirements/%.txt requirements/install.sh pyproject.toml
 	@requirements/install.sh $*

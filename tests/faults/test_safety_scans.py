@@ -38,7 +38,7 @@ from polychat.wire.sites.pages import elements
 from polychat.wire.tags import untagged
 
 from ..support.corpus import FOLDER
-from ..support.linear_time import Make, grown, is_linear
+from ..support.linear_time import FLOOR, Make, grown, is_linear
 from ..support.random_conversations import ask_for
 
 MB = 1_000_000
@@ -68,15 +68,17 @@ each_wire = pytest.mark.parametrize("name", names())
 
 
 def assert_linear(make: Make, work: Callable[[bytes], object], size: int = MB) -> None:
-    linear, said = is_linear(make, work, size)
-    assert linear, said
+    linear, times = is_linear(make, work, size)
+    assert linear, times
 
 
-def size_of(where: str) -> int:
-    """Bytes to which ``grown`` is to grow a place of a request or a reply: one text, one number, or brackets, to more than
+def grows_linearly(where: str, make: Make, work: Callable[[bytes], object]) -> tuple[bool, str]:
+    """``is_linear`` for a place of a request or a reply that ``grown`` grew: one text, one number or brackets to 1 and 4 MB;
 
-    values of which each takes a step of Python's own."""
-    return 40_000 if where.endswith((" repeated", " repeated, named", " with members", " again")) else MB // 4
+    to less where there are more values, of which each takes a step of Python's own."""
+    if where.endswith((" repeated", " repeated, named", " with members", " again")):
+        return is_linear(make, work, 40_000)
+    return is_linear(make, work, MB, 4 * FLOOR)
 
 
 def fed(reader: Any, data: bytes, step: int) -> None:
@@ -277,9 +279,9 @@ def test_replies_that_grow_anywhere(name: str, whole: bool) -> None:
             fed(spoken.Reader(), body, 64 * 1024)
 
     bad = [
-        (where, said)
+        (where, times)
         for where, _, make in documents(name, whole)
-        for ok, said in [is_linear(make, read, size_of(where))]
+        for ok, times in [grows_linearly(where, make, read)]
         if not ok
     ]
     assert not bad
@@ -323,9 +325,9 @@ def test_requests_that_grow_anywhere(name: str) -> None:
     spoken = wire(name)
     value = json.loads(json_text.encoded(spoken.write_request(everything(spoken.VENDOR), vendor=spoken.VENDOR)))
     bad = [
-        (where, said)
+        (where, times)
         for where, make in grown(value)
-        for ok, said in [is_linear(make, lambda body: translated(spoken, body), size_of(where))]
+        for ok, times in [grows_linearly(where, make, lambda body: translated(spoken, body))]
         if not ok
     ]
     assert not bad

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 SHARED = (
     *("aiohappyeyeballs==2.6.1", "aiohttp==3.11.18", "aiosignal==1.3.2", "attrs==25.3.0", "brotli==1.1.0"),
     *("browser-cookie3==0.19.1", "certifi==2025.4.26", "cffi==1.17.1", "charset-normalizer==3.4.2", "curl_cffi==0.7.4"),
@@ -30,11 +32,11 @@ def fetched(folder: Path) -> Path:
     """The folder, filled: ``shared`` and one folder a release. Raises ``NotFetched``."""
     marker = folder / "fetched.json"
     wanted = [list(SHARED), list(RELEASES), sys.version]
-    if marker.exists() and json.loads(marker.read_text()) == wanted:
-        return folder
-    for name, packages in {"shared": SHARED, **{release: (f"g4f=={release}",) for release in RELEASES}}.items():
-        _install(folder / name, packages)
-    marker.write_text(json.dumps(wanted))
+    with FileLock(folder / "fetching.lock"):  # the tests run in several processes
+        if not marker.exists() or json.loads(marker.read_text()) != wanted:
+            for name, packages in {"shared": SHARED, **{release: (f"g4f=={release}",) for release in RELEASES}}.items():
+                _install(folder / name, packages)
+            marker.write_text(json.dumps(wanted))
     return folder
 
 

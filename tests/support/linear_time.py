@@ -96,22 +96,23 @@ def _json(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def is_linear(make: Make, work: Callable[[bytes], object], size: int = SIZE) -> tuple[bool, str]:
-    """Whether four times as much takes at most eight times as long, in CPU time of this thread. It does not fail for a moment
+def is_linear(make: Make, work: Callable[[bytes], object], size: int = SIZE, floor: float = FLOOR) -> tuple[bool, str]:
+    """Whether four times as much takes at most eight times as long, or ``floor`` seconds, in CPU time of this thread; and
 
-    of noise: what looks worse is measured again."""
-    large = make(4 * size)
-    four = _took(work, large)
-    if four <= FLOOR:
+    the measured times. What is so fast that it would stay below ``floor`` even if it took quadratic time is not measured
+    at four times the size. What looks worse is measured again, so that a moment of noise fails nothing."""
+    small = make(size)
+    if 16 * _took(work, small) <= floor:
         return True, ""
-    small, said = make(size), ""
+    large, times = make(4 * size), ""
     for _ in range(3):
+        if (four := _took(work, large)) <= floor:
+            return True, times
         one = _took(work, small)
-        said = f"{len(small):,} bytes {one * 1000:.0f} ms, {len(large):,} bytes {four * 1000:.0f} ms"
+        times = f"{len(small):,} bytes {one * 1000:.0f} ms, {len(large):,} bytes {four * 1000:.0f} ms"
         if four <= 8 * one:
-            return True, said
-        four = _took(work, large)
-    return False, said
+            return True, times
+    return False, times
 
 
 def _took(work: Callable[[bytes], object], data: bytes) -> float:
