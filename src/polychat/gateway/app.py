@@ -24,7 +24,7 @@ from .observe.logs import Log
 from .observe.metrics import Metrics
 from .observe.record import Observer, Record
 from .observe.setup import SetupNews
-from .paths import ENDPOINTS, found, usual
+from .paths import ENDPOINTS, endpoint_at, usual
 from .runtime import Runtime
 from .service import Service
 
@@ -76,7 +76,7 @@ class Gateway:
                 path = path.removeprefix(root)
             if (endpoint := ENDPOINTS.get(path)) is None:
                 path = usual(path)
-                endpoint = found(path, scope)
+                endpoint = endpoint_at(path, scope)
             if self._sized is not self.runtime:
                 self._size()
             if endpoint is not None:

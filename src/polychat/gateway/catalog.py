@@ -32,8 +32,8 @@ class ModelCatalog:
 
     async def of(self, names: Iterable[str]) -> list[ModelInfo]:
         """The models of these vendors as targets; a vendor that gives no list in time has none."""
-        found = await asyncio.gather(*(self._of(name) for name in names))
-        return [model for listed in found for model in listed]
+        lists = await asyncio.gather(*(self._of(name) for name in names))
+        return [model for listed in lists for model in listed]
 
     async def _of(self, name: str) -> list[ModelInfo]:
         known = self._known.get(name)
@@ -45,14 +45,14 @@ class ModelCatalog:
 
     async def _ask(self, name: str) -> list[ModelInfo]:
         _, listed = self._known.get(name, (0.0, []))
-        kept = _FAILED
+        seconds = _FAILED
         try:
-            found = await self._registry.find(name).list_models(timeout=_SECONDS)
-            listed = [replace(one, id=f"{name}/{one.id}", owner=one.owner or name) for one in found]
-            kept = _KEPT
+            models = await self._registry.find(name).list_models(timeout=_SECONDS)
+            listed = [replace(model, id=f"{name}/{model.id}", owner=model.owner or name) for model in models]
+            seconds = _KEPT
         except PolychatError:
             pass  # its models can be asked for all the same
         finally:
             del self._asking[name]
-        self._known[name] = (monotonic() + kept, listed)
+        self._known[name] = (monotonic() + seconds, listed)
         return listed

@@ -15,30 +15,30 @@ from .dialects.dialect import OPENED, check_body
 from .listing import planned
 
 
-async def embedded(context: RequestContext, shape: Shape, model: str | None = None, asked: Embed | None = None) -> None:
+async def embedded(context: RequestContext, shape: Shape, model: str | None = None, request: Embed | None = None) -> None:
     """Answers in the dialect's shape; ``model`` is what a path says. Raises ``PolychatError``."""
     record, runtime = context.record, context.runtime
-    if asked is None:
+    if request is None:
         check_body(context.body, runtime.limits)
-        asked = embeddings.read_request(shape, context.body, model, OPENED)
-    record.model = asked.model[:LONGEST]
-    plan = await planned(context, asked.model)
+        request = embeddings.read_request(shape, context.body, model, OPENED)
+    record.model = request.model[:LONGEST]
+    plan = await planned(context, request.model)
     record.route = plan.route
-    rules, attempts, name = plan.rules, Attempts(), asked.model
+    rules, attempts, name = plan.rules, Attempts(), request.model
     timeouts = Timeouts(rules.connect_timeout, rules.first_timeout, rules.idle_timeout, rules.timeout or None)
 
     async def ask(target: Target) -> Embeddings:
-        asked.model = target.model
-        return await target.backend.embed(asked, timeout=timeouts)
+        request.model = target.model
+        return await target.backend.embed(request, timeout=timeouts)
 
     try:
-        given = await runtime.router.run(plan, ask, attempts, repeated=context.repeated)
+        vectors = await runtime.router.run(plan, ask, attempts, repeated=context.repeated)
     finally:
         context.credit(attempts)
     record.first, record.verdict = monotonic(), "complete"
-    record.prompt_tokens = given.usage.prompt_tokens
-    asked.model, given.model = name, name
-    said = [*context.responder.whole_headers("application/json"), (b"x-polychat-provider", record.provider.encode())]
+    record.prompt_tokens = vectors.usage.prompt_tokens
+    request.model, vectors.model = name, name
+    headers = [*context.responder.whole_headers("application/json"), (b"x-polychat-provider", record.provider.encode())]
     await context.responder.whole(
-        200, [*said, (b"x-polychat-attempts", b"%d" % attempts.count)], embeddings.write_reply(shape, given, asked)
+        200, [*headers, (b"x-polychat-attempts", b"%d" % attempts.count)], embeddings.write_reply(shape, vectors, request)
     )

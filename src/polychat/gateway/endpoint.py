@@ -133,10 +133,10 @@ def _check(endpoint: Endpoint, context: RequestContext) -> None:
     headers = context.headers
     if context.method != endpoint.method:
         if headers.get(b"upgrade", b"").lower() == b"websocket":  # clients that are told so go on over HTTP at once
-            said = f"{redact(context.path, 80)} does not support WebSockets: use {endpoint.method}"
-            raise Refused(Fault(said, "invalid_request", 426), [(b"upgrade", b"HTTP/1.1")])
-        said = f"{context.method} is not allowed for {redact(context.path, 80)}: use {endpoint.method}"
-        raise Refused(Fault(said, "invalid_request", 405), [(b"allow", endpoint.method.encode())])
+            message = f"{redact(context.path, 80)} does not support WebSockets: use {endpoint.method}"
+            raise Refused(Fault(message, "invalid_request", 426), [(b"upgrade", b"HTTP/1.1")])
+        message = f"{context.method} is not allowed for {redact(context.path, 80)}: use {endpoint.method}"
+        raise Refused(Fault(message, "invalid_request", 405), [(b"allow", endpoint.method.encode())])
     kind = headers.get(b"content-type")
     if kind is not None and kind != b"application/json" and endpoint.method == "POST" and not _is_json(kind):
         raise Refused(Fault(f"the body is {redact(kind, 60)}; send application/json", "invalid_request", 415))

@@ -21,30 +21,30 @@ if TYPE_CHECKING:
 async def listed(context: RequestContext) -> list[ModelInfo]:
     """All that can be asked for by name here; a route or an alias with the smallest limit of its targets."""
     runtime = context.runtime
-    given = {one.id: one for one in await runtime.catalog.of(listing(runtime.registry))}
-    names = [name for name in runtime.resolver.listed() if name not in given]
-    return [*(_named(runtime, name, given) for name in names), *given.values()]
+    models = {model.id: model for model in await runtime.catalog.of(listing(runtime.registry))}
+    names = [name for name in runtime.resolver.listed() if name not in models]
+    return [*(_named(runtime, name, models) for name in names), *models.values()]
 
 
-def _named(runtime: Runtime, name: str, given: Mapping[str, ModelInfo]) -> ModelInfo:
+def _named(runtime: Runtime, name: str, models: Mapping[str, ModelInfo]) -> ModelInfo:
     """What is known of a name that is ours. A target of which nothing is known leaves the limits of a route open."""
     info = ModelInfo(name, name.partition("/")[0] if "/" in name else "polychat")
     try:
         targets = runtime.resolver.plan(name).targets
     except PolychatError:  # an alias for what a backend does not serve any more
         return info
-    known = [given.get(target.name) for target in targets]
-    info.context = _smallest([None if one is None else one.context for one in known])
-    info.output = _smallest([None if one is None else one.output for one in known])
-    info.can = of_all({} if one is None else one.can for one in known)
-    told = [None if one is None else one.anthropic for one in known]
-    info.anthropic = told[0] if all(one == told[0] for one in told) else None
+    known = [models.get(target.name) for target in targets]
+    info.context = _smallest([None if model is None else model.context for model in known])
+    info.output = _smallest([None if model is None else model.output for model in known])
+    info.can = of_all({} if model is None else model.can for model in known)
+    shapes = [None if model is None else model.anthropic for model in known]
+    info.anthropic = shapes[0] if all(model == shapes[0] for model in shapes) else None
     return info
 
 
 def _smallest(limits: list[int | None]) -> int | None:
-    found = [limit for limit in limits if limit]
-    return min(found) if len(found) == len(limits) else None
+    known = [limit for limit in limits if limit]
+    return min(known) if len(known) == len(limits) else None
 
 
 async def planned(context: RequestContext, name: str, *others: str) -> Plan:
@@ -72,9 +72,11 @@ async def planned(context: RequestContext, name: str, *others: str) -> Plan:
 def _unknown(error: UnknownTarget, context: RequestContext) -> UnknownTarget:
     """The error with where the client's API lists the models."""
     message = str(error)
-    told = UnknownTarget(f"{message}{'' if message.endswith('?') else ':'} GET {context.dialect.models_path} lists the models")
-    told.near, told.asked = error.near, error.asked
-    return told
+    unknown = UnknownTarget(
+        f"{message}{'' if message.endswith('?') else ':'} GET {context.dialect.models_path} lists the models"
+    )
+    unknown.near, unknown.asked = error.near, error.asked
+    return unknown
 
 
 def dialect_of(headers: Mapping[bytes, bytes]) -> str:
@@ -91,15 +93,15 @@ async def models(context: RequestContext) -> None:
     """``/v1/models`` and ``/v1/models/{id}`` for clients of OpenAI, Anthropic and Google, each in its own shape."""
     dialect = context.dialect.name
     name = unquote(context.path.partition("/models")[2].lstrip("/"))
-    found = await listed(context)
+    entries = await listed(context)
     if not name:
-        await context.responder.json(write_models(dialect, found))
+        await context.responder.json(write_models(dialect, entries))
         return
-    one = next((one for one in found if one.id == name), None)
-    if one is None:
+    model = next((model for model in entries if model.id == name), None)
+    if model is None:
         target = (await planned(context, name)).targets[0]  # it can be asked for though no list has it
-        one = ModelInfo(name, target.label)
-    whole = decoded(write_models(dialect, [one]))
+        model = ModelInfo(name, target.label)
+    whole = decoded(write_models(dialect, [model]))
     await context.responder.json(encoded((whole.get("data") or whole["models"])[0]))
 
 

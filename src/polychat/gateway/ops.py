@@ -87,8 +87,8 @@ def routes(gateway: Operated) -> Starlette:
 async def _unknown(request: Request, error: Exception) -> Response:
     """In the dialect of those who ask there, as far as the path tells it."""
     path = request.scope["path"]
-    said = f"no endpoint {redact(path, 80)}: see /openapi.json"
-    status, body = dialect_at(path).refusal(Fault(said, "not_found", 404, "unknown_url"))
+    message = f"no endpoint {redact(path, 80)}: see /openapi.json"
+    status, body = dialect_at(path).refusal(Fault(message, "not_found", 404, "unknown_url"))
     return Response(body, status, media_type="application/json")
 
 

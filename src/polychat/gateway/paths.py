@@ -22,7 +22,7 @@ class Served(Protocol):
     ENDPOINTS: Mapping[str, Endpoint]
     """By path."""
 
-    def found(self, path: str, scope: Scope) -> Endpoint | None:
+    def endpoint_at(self, path: str, scope: Scope) -> Endpoint | None:
         """What is at a path that ``ENDPOINTS`` cannot list."""
 
 
@@ -39,12 +39,12 @@ _TWICE = re.compile("^(?:/v1)+(?=/v1/)")
 _FIRST = re.compile("(?s)^/|(?<=.)/.*")
 
 
-def found(path: str, scope: Scope) -> Endpoint | None:
+def endpoint_at(path: str, scope: Scope) -> Endpoint | None:
     """What is at a path, those that hold names too; ``None``: no endpoint of a dialect."""
     if (endpoint := ENDPOINTS.get(path)) is not None:
         return endpoint
     for served in _SERVED:
-        if (endpoint := served.found(path, scope)) is not None:
+        if (endpoint := served.endpoint_at(path, scope)) is not None:
             return endpoint
     _, models, name = path.partition("/models")
     if not models or not path.startswith(("/v1/models", "/v1beta/models")) or (name and not name.startswith("/")):

@@ -167,12 +167,14 @@ class Responder:
         if self.started or self.left:
             return
         status, body = self._face.refusal(fault, record.request_id, self._headers)
-        said = [*self.whole_headers("application/json"), *(headers or [])]
+        answer_headers = [*self.whole_headers("application/json"), *(headers or [])]
         if fault.retry_after is not None:
-            said += retry_after(fault.retry_after)
+            answer_headers += retry_after(fault.retry_after)
         if not helps_to_retry(fault):
-            said.append((b"x-should-retry", b"false"))  # OpenAI's and Anthropic's clients obey it, whatever the status
-        await self.whole(status, said, body)
+            answer_headers.append(
+                (b"x-should-retry", b"false")
+            )  # OpenAI's and Anthropic's clients obey it, whatever the status
+        await self.whole(status, answer_headers, body)
 
     # The client's leaving
 

@@ -29,9 +29,9 @@ _ECHO_PIECE = 4
 
 async def echo(question: SiteRequest) -> AsyncGenerator[list[Event], None]:
     """``echo: `` and the message or prompt as it arrived, a few letters a piece."""
-    said = f"echo: {question.text}"
-    for start in range(0, len(said), _ECHO_PIECE):
-        yield [Text(said[start : start + _ECHO_PIECE])]
+    answer = f"echo: {question.text}"
+    for start in range(0, len(answer), _ECHO_PIECE):
+        yield [Text(answer[start : start + _ECHO_PIECE])]
         await asyncio.sleep(0)  # a turn for the loop: the client may have left
     yield [complete("stop")]
 
@@ -107,16 +107,16 @@ class Sites:
             body = await body_of(patient(receive, self._patience, self._upload), site.limits)
         except (TooLarge, TooSlow) as error:
             status = 413 if isinstance(error, TooLarge) else 408
-            said = Response(status, f"{error}\n".encode(), "text/plain; charset=utf-8", [("Connection", "close")])
-            await _respond(send, said)
+            response = Response(status, f"{error}\n".encode(), "text/plain; charset=utf-8", [("Connection", "close")])
+            await _respond(send, response)
             return
         except Left:
             return
-        heard = site.hear(_request(scope, name, "/" + rest, body))
-        if isinstance(heard, Response):
-            await _respond(send, heard)
+        answer = site.hear(_request(scope, name, "/" + rest, body))
+        if isinstance(answer, Response):
+            await _respond(send, answer)
         else:
-            await _unless_left(receive, self._speak(heard, send))
+            await _unless_left(receive, self._speak(answer, send))
 
     def _index(self, scope: Scope) -> bytes:
         return "".join(f"{_base(scope, name)}\n" for name in self.sites).encode()

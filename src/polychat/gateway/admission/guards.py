@@ -52,8 +52,8 @@ class KeyGuard(Guard):
     def before(self, context: RequestContext) -> None:
         context.record.key = self._keys.name_of(context.headers, context.query_string)
         if not context.record.key:
-            said = "missing or unknown API key: send a valid one as Authorization: Bearer …"
-            raise Refused(Fault(said, "authentication", 401), [(b"www-authenticate", b"Bearer")])
+            message = "missing or unknown API key: send a valid one as Authorization: Bearer …"
+            raise Refused(Fault(message, "authentication", 401), [(b"www-authenticate", b"Bearer")])
 
 
 class OriginGuard(Guard):
@@ -79,8 +79,8 @@ class LoadGuard(Guard):
     def before(self, context: RequestContext) -> None:
         service, most = self._service, self._most
         if service.draining:
-            said = "the gateway is shutting down: retry the request"
-            raise Refused(Fault(said, "overloaded", 503, retry_after=1.0), [(b"connection", b"close")])
+            message = "the gateway is shutting down: retry the request"
+            raise Refused(Fault(message, "overloaded", 503, retry_after=1.0), [(b"connection", b"close")])
         if service.running > most:
-            said = f"the limit of {most:,} concurrent requests (gateway.limits.concurrent) is reached: retry later"
-            raise Refused(Fault(said, "rate_limit", 429, retry_after=1.0))
+            message = f"the limit of {most:,} concurrent requests (gateway.limits.concurrent) is reached: retry later"
+            raise Refused(Fault(message, "rate_limit", 429, retry_after=1.0))

@@ -44,30 +44,31 @@ class Keys:
         name = self._seen.get(headers.get(b"authorization", b""))
         if name is not None:
             return name
-        for given in _given(headers, query):
-            digest = _digest(given)
+        for key in _keys_in(headers, query):
+            digest = _digest(key)
             # A digest tells nothing of how much of the key was right, so looking it up takes the same time for all.
             for known, name in self._names.items():
                 if hmac.compare_digest(known, digest):
                     authorization = headers.get(b"authorization", b"")
-                    if authorization[7:] == given and len(self._seen) < _SEEN:
+                    if authorization[7:] == key and len(self._seen) < _SEEN:
                         self._seen[authorization] = name
                     return name
         return ""
 
 
-def _given(headers: Mapping[bytes, bytes], query: bytes) -> list[bytes]:
-    found = []
+def _keys_in(headers: Mapping[bytes, bytes], query: bytes) -> list[bytes]:
+    """The keys that a request has, by the headers of each vendor's clients."""
+    keys = []
     authorization = headers.get(b"authorization")
     if authorization is not None and authorization[:7].lower() == b"bearer ":
-        found.append(authorization[7:].strip())
+        keys.append(authorization[7:].strip())
     for name in (b"x-api-key", b"x-goog-api-key", b"api-key"):
         value = headers.get(name)
-        if value is not None and value not in found:
-            found.append(value)
-    if not found and b"key=" in query:
-        found += [value.encode() for value in parse_qs(query.decode("latin-1")).get("key", [])[:1]]
-    return found
+        if value is not None and value not in keys:
+            keys.append(value)
+    if not keys and b"key=" in query:
+        keys += [value.encode() for value in parse_qs(query.decode("latin-1")).get("key", [])[:1]]
+    return keys
 
 
 def _digest(key: bytes) -> bytes:

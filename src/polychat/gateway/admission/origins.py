@@ -33,9 +33,9 @@ class OriginPolicy:
         origin = headers.get(b"origin")
         if origin is None or "*" in self._origins:
             return None
-        said = origin.decode("latin-1").lower()
-        authority = said.partition("://")[2].partition("/")[0]  # no browser sends a path with it; programs do
-        if said in self._origins or authority.encode("latin-1") == headers.get(b"host", b"").lower():
+        site = origin.decode("latin-1").lower()
+        authority = site.partition("://")[2].partition("/")[0]  # no browser sends a path with it; programs do
+        if site in self._origins or authority.encode("latin-1") == headers.get(b"host", b"").lower():
             return None
         if headers.get(b"sec-fetch-site") == b"same-origin":
             return None  # pages cannot set this header, and a browser says it of its own host only: it is a program

@@ -137,8 +137,8 @@ class InboundChat:
 
     def ask_for(self, model: str, *, whole: bool = False) -> ChatRequest:
         """The ask as it goes to a backend's ``model``; ``whole``: with nothing aside."""
-        said = self.whole() if whole else self.ask()
-        ask = ChatRequest(*_values(said))  # dataclasses.replace takes as long as reading a small request
+        request = self.whole() if whole else self.ask()
+        ask = ChatRequest(*_values(request))  # dataclasses.replace takes as long as reading a small request
         ask.model = model
         if self.stream:
             ask.stream_usage = True
@@ -227,11 +227,13 @@ class Dialect:
 
 def with_model(fields: Object, model: str | None) -> bytes:
     """A body with this model (``None``: with none) and no second one: some servers read ``Model`` as ``model``."""
-    said = fields if model is None else {**fields, "model": model}
-    for name in said:
+    members = fields if model is None else {**fields, "model": model}
+    for name in members:
         if len(name) == 5 and (name != "model" or model is None) and name.lower() == "model":
-            return encoded({one: value for one, value in said.items() if one.lower() != "model" or (one == "model" and model)})
-    return encoded(said)
+            return encoded(
+                {name: value for name, value in members.items() if name.lower() != "model" or (name == "model" and model)}
+            )
+    return encoded(members)
 
 
 def _read(inbound: InboundChat) -> ChatRequest:

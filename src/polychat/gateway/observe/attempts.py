@@ -66,10 +66,10 @@ class AttemptCounts(dict[Attempt, int]):
         self[attempt] = self.get(attempt, 0) + count
 
 
-def tried(counts: Iterable[Counts]) -> AttemptCounts:
-    """Those of all workers together."""
-    found = AttemptCounts()
-    for one in counts:
-        for attempt, count in one:
-            found.add(attempt, count)
-    return found
+def total_attempts(counts: Iterable[Counts]) -> AttemptCounts:
+    """The attempts of all workers together."""
+    total = AttemptCounts()
+    for snapshot in counts:
+        for attempt, count in snapshot:
+            total.add(attempt, count)
+    return total

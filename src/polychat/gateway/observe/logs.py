@@ -158,18 +158,18 @@ class Log:
             f"{_fit[record.key] or '-'}  {dim}{_sane(record.request_id)}{plain}\n"
         )
         if record.text is not None:
-            asked, answered = record.text
-            line += f"    | request: {redact(asked, _TEXT)}\n    | response: {redact(answered, _TEXT)}\n"
+            request_text, response_text = record.text
+            line += f"    | request: {redact(request_text, _TEXT)}\n    | response: {redact(response_text, _TEXT)}\n"
         return line
 
     def _news(self, message: str, facts: dict[str, Any]) -> bytes:
         """An event as bytes, in the form in force; for people where there is none."""
-        told = {name: _fact(value) for name, value in facts.items()}
+        values = {name: _fact(value) for name, value in facts.items()}
         if self._form == "json":
-            return _encoder.encode({"time": self._time(), "event": message, **told}) + b"\n"
+            return _encoder.encode({"time": self._time(), "event": message, **values}) + b"\n"
         dim, plain, *_ = self._paint
         line, below = f"{dim}{self._time()}{plain}  {redact(message)}", ""
-        for name, value in told.items():
+        for name, value in values.items():
             if isinstance(value, str) and "\n" in value:
                 below += "".join(f"    | {part}\n" for part in value.split("\n"))
             elif value not in ("", None):
@@ -262,8 +262,8 @@ _FAILURES = 8
 
 def _failures(record: Record) -> list[str]:
     """Each attempt that failed, by its target's name."""
-    told = [f"{one.target}: {one.outcome}: {one.reason}" for one in record.failures[:_FAILURES]]
-    return [redact(line, _ERROR) for line in told]
+    lines = [f"{failure.target}: {failure.outcome}: {failure.reason}" for failure in record.failures[:_FAILURES]]
+    return [redact(line, _ERROR) for line in lines]
 
 
 def _notes(record: Record) -> str:
@@ -309,14 +309,14 @@ class _Fit(dict[str, str]):
 class _Way(dict[tuple[str, str, str, str, str], str]):
     """What was asked for and who answered, in two columns for people; kept as names are."""
 
-    def __missing__(self, asked: tuple[str, str, str, str, str]) -> str:
-        method, path, model, provider, served = (_fit[name] for name in asked)
+    def __missing__(self, names: tuple[str, str, str, str, str]) -> str:
+        method, path, model, provider, served = (_fit[name] for name in names)
         who = f"{model} → {provider}/{served}" if provider else model
         way = f"{f'{method} {path}':<27}  {who:<30}"
-        if sum(map(len, asked)) <= 4 * _NAME:
+        if sum(map(len, names)) <= 4 * _NAME:
             if len(self) >= 1000:
                 self.clear()
-            self[asked] = way
+            self[names] = way
         return way
 
 
@@ -347,7 +347,7 @@ class _Hand:
         self._write, self._most, self._notice = write, most, notice
         self._batches: SimpleQueue[tuple[bytes, int] | None] = SimpleQueue()
         self._thread: Thread | None = None
-        self._failed = self._told = 0
+        self._failed = self._reported = 0
 
     def take(self, batch: bytes, dropped: int) -> None:
         """Whole lines, and how many there was no room for since the beginning."""
@@ -369,8 +369,8 @@ class _Hand:
         while (taken := self._batches.get()) is not None:
             batch, dropped = taken
             lost = self._failed + dropped
-            if lost > self._told and self._went(self._notice(lost - self._told)):
-                self._told = lost
+            if lost > self._reported and self._went(self._notice(lost - self._reported)):
+                self._reported = lost
             for piece in _pieces(batch, self._most):
                 if not self._went(piece):
                     self._failed += piece.count(b"\n")

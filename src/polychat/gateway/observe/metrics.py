@@ -21,7 +21,7 @@ from msgspec import DecodeError, Meta, Struct, field
 from msgspec.msgpack import Decoder, Encoder
 
 from ...errors import redact
-from .attempts import AttemptCounts, Counts, tried
+from .attempts import AttemptCounts, Counts, total_attempts
 from .record import Record
 
 SETS = 2000
@@ -170,11 +170,11 @@ class Metrics:
 
     def __init__(self, running: Callable[[], int], shared: Path | None = None) -> None:
         self._running, self._pid = running, os.getpid()
-        self._names, self._table, self._tried = LabelSets(), Table(), AttemptCounts()
+        self._names, self._table, self._attempts = LabelSets(), Table(), AttemptCounts()
         # A process may have the number of one that died: its file is not to be overwritten.
         self._file = None if shared is None else shared / f"{self._pid}-{secrets.token_hex(4)}{_DONE}"
         self._changed = False
-        self._told = 0
+        self._reported = 0
         """How many were running by the latest snapshot."""
         self._timer: TimerHandle | None = None
         self._later()
@@ -183,7 +183,7 @@ class Metrics:
         usual: Any = (record.dialect, _STATUS[record.status], record.verdict or "", *self._names.of(record))
         numbers = self._table.get(usual) or self._table.of(Labels(*usual))  # equal to its labels, and made in no time
         numbers.count(record)
-        self._tried.count(record)
+        self._attempts.count(record)
         self._changed = True
         if self._timer is None and self._file is not None:
             self._later()
@@ -205,7 +205,7 @@ class Metrics:
         self._write()
 
     def _taken(self) -> Snapshot:
-        return Snapshot(self._pid, self._running(), list(self._table.items()), attempts=list(self._tried.items()))
+        return Snapshot(self._pid, self._running(), list(self._table.items()), attempts=list(self._attempts.items()))
 
     def _later(self) -> None:
         if self._file is not None:
@@ -214,14 +214,14 @@ class Metrics:
 
     def _tick(self) -> None:
         # Requests that only begin change nothing but how many run: that is looked at here, and costs them nothing.
-        if self._changed or self._running() != self._told:
+        if self._changed or self._running() != self._reported:
             self._write()
         self._later()
 
     def _write(self) -> None:
         if self._file is not None:
             taken = self._taken()
-            self._changed, self._told = False, taken.running
+            self._changed, self._reported = False, taken.running
             with suppress(OSError):  # the folder is gone, or the disk full: the next one may fit
                 _replace(self._file, taken)
 
@@ -265,44 +265,44 @@ def snapshots(folder: Path, but: str = "") -> tuple[list[Snapshot], int]:
 def fold(folder: Path, alive: Collection[int]) -> None:
     """Put the files of workers that are not ``alive`` into one. Only the supervisor may; files that are broken stay."""
     with suppress(OSError):
-        found, _ = _read(folder)
-        before = found.pop(_FOLDED, Snapshot(0, 0, []))
-        dead = {name: one for name, one in found.items() if one.pid not in alive}
+        snapshots, _ = _read(folder)
+        before = snapshots.pop(_FOLDED, Snapshot(0, 0, []))
+        dead = {name: snapshot for name, snapshot in snapshots.items() if snapshot.pid not in alive}
         if dead:
-            fresh = {name: one for name, one in dead.items() if name not in before.folded}
-            told = [before, *fresh.values()]
-            attempts = tried(one.attempts for one in told)
-            _replace(folder / _FOLDED, Snapshot(0, 0, list(total(told).items()), list(dead), list(attempts.items())))
+            fresh = {name: snapshot for name, snapshot in dead.items() if name not in before.folded}
+            counted = [before, *fresh.values()]
+            attempts = total_attempts(snapshot.attempts for snapshot in counted)
+            _replace(folder / _FOLDED, Snapshot(0, 0, list(total(counted).items()), list(dead), list(attempts.items())))
             for name in dead:
                 (folder / name).unlink(missing_ok=True)
 
 
-def total(found: Iterable[Snapshot]) -> Table:
+def total(snapshots: Iterable[Snapshot]) -> Table:
     table = Table()
-    for one in found:
-        for labels, numbers in one.numbers:
+    for snapshot in snapshots:
+        for labels, numbers in snapshot.numbers:
             table.of(labels).add(numbers)
     return table
 
 
-def _counted_once(found: dict[str, Snapshot]) -> list[Snapshot]:
-    folded = found[_FOLDED].folded if _FOLDED in found else ()
-    return [one for name, one in found.items() if name not in folded]
+def _counted_once(snapshots: dict[str, Snapshot]) -> list[Snapshot]:
+    folded = snapshots[_FOLDED].folded if _FOLDED in snapshots else ()
+    return [snapshot for name, snapshot in snapshots.items() if name not in folded]
 
 
 def _read(folder: Path, but: str = "") -> tuple[dict[str, Snapshot], int]:
     """By file name. Raises ``FileNotFoundError`` where a file goes away meanwhile."""
-    found: dict[str, Snapshot] = {}
+    snapshots: dict[str, Snapshot] = {}
     broken = 0
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if entry.name != but and not entry.name.endswith(_HALF)]
     # The folded ones first: what is folded after that is missed where it was, and everything is read again.
     for name in sorted(names, key=lambda name: name != _FOLDED):
         try:
-            found[name] = _decoder.decode(_bytes(folder / name))
+            snapshots[name] = _decoder.decode(_bytes(folder / name))
         except (DecodeError, PermissionError, IsADirectoryError, _Foreign):
             broken += 1
-    return found, broken
+    return snapshots, broken
 
 
 class _Foreign(Exception):  # a file is

@@ -159,9 +159,9 @@ class Telemetry:
     def _client(self, record: Record, inside: Context, begun: int, over: int) -> None:
         """What the backend did."""
         operation = "embeddings" if _EMBEDDING.search(record.path) else "chat"
-        asked = redact(record.model.removeprefix(f"{record.provider}/"), 120)
-        name = f"{operation} {asked}" if asked else operation
-        span = self._tracer.start_span(name, inside, SpanKind.CLIENT, _of_client(record, operation, asked), start_time=begun)
+        model = redact(record.model.removeprefix(f"{record.provider}/"), 120)
+        name = f"{operation} {model}" if model else operation
+        span = self._tracer.start_span(name, inside, SpanKind.CLIENT, _of_client(record, operation, model), start_time=begun)
         error = _client_error(record)
         if error is not None:
             _fail(span, error, record)
@@ -236,11 +236,11 @@ def _of_server(record: Record) -> dict[str, _Value]:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _of_client(record: Record, operation: str, asked: str) -> dict[str, _Value]:
+def _of_client(record: Record, operation: str, model: str) -> dict[str, _Value]:
     known: Mapping[str, _Value | None] = {
         "gen_ai.operation.name": operation,
         "gen_ai.provider.name": _VENDORS.get(record.provider, record.provider),
-        "gen_ai.request.model": asked or None,
+        "gen_ai.request.model": model or None,
         "gen_ai.response.model": None if record.first is None else redact(record.served, 120) or None,
         "gen_ai.request.stream": record.stream or None,
         "gen_ai.usage.input_tokens": record.prompt_tokens,

@@ -26,7 +26,7 @@ class SetupNews:
 
     def __init__(self, tell: Callable[..., None], *, clock: Callable[[], float] = monotonic) -> None:
         self._tell, self._clock = tell, clock
-        self._told: dict[tuple[str, str], float] = {}
+        self._quiet_until: dict[tuple[str, str], float] = {}
 
     def __call__(self, record: Record) -> None:
         if not record.failures:
@@ -45,10 +45,10 @@ class SetupNews:
         """A client can name models without end: a target that no route names is told by its provider."""
         target = failure.target if record.route else failure.target.partition("/")[0]
         known, now = (target, failure.outcome), self._clock()
-        if now < self._told.get(known, now):
+        if now < self._quiet_until.get(known, now):
             return False
-        self._told.pop(known, None)
-        if len(self._told) >= _KEPT:
-            del self._told[next(iter(self._told))]
-        self._told[known] = now + _PAUSE
+        self._quiet_until.pop(known, None)
+        if len(self._quiet_until) >= _KEPT:
+            del self._quiet_until[next(iter(self._quiet_until))]
+        self._quiet_until[known] = now + _PAUSE
         return True

@@ -14,7 +14,7 @@ from .operation import HEADERS, PARAMETERS, DialectInfo, Operation, responses
 __all__ = ["OPERATIONS", "description", "document"]
 
 _PARTS = (*dialects.every("openapi"), models)
-OPERATIONS: tuple[Operation, ...] = tuple(one for part in _PARTS for one in part.OPERATIONS)
+OPERATIONS: tuple[Operation, ...] = tuple(operation for part in _PARTS for operation in part.OPERATIONS)
 """All that speak a dialect."""
 
 _ABOUT = """One address for every chat backend: send requests in any of these dialects to any backend.
@@ -52,8 +52,8 @@ _SCHEMES = {
 def document() -> dict[str, Any]:
     """An OpenAPI 3.1 document."""
     paths: dict[str, dict[str, Any]] = {path: dict(methods) for path, methods in models.HOUSE.items()}
-    for one in OPERATIONS:
-        paths.setdefault(one.path, {})[one.method.lower()] = one.described()
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = operation.described()
     schemas = {name: schema for part in _PARTS for name, schema in part.SCHEMAS.items()}
     return {
         "openapi": "3.1.0",
@@ -68,7 +68,7 @@ def document() -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "responses": {name: said for one in OPERATIONS for name, said in responses(one).items()},
+            "responses": {name: response for operation in OPERATIONS for name, response in responses(operation).items()},
             "headers": HEADERS,
             "parameters": PARAMETERS,
             "securitySchemes": _SCHEMES,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ..dialects.gemini.openapi import ABOUT as GEMINI
 from .operation import DialectInfo, Operation
-from .schema import Schema, anything, count, either, flag, given, kind, mapping, nullable, ref, several, text
+from .schema import Schema, anything, count, either, flag, kind, mapping, nullable, ref, reply_object, several, text
 
 ABOUT = DialectInfo("Models", "Model lists, in the format of each dialect.", "openai-chat", "ModelsError")
 
-_OPENAI = given(
+_OPENAI = reply_object(
     *("context_length", "max_output_tokens", "architecture", "supported_parameters", "capabilities"),
     id=text(),
     object=kind("model"),
@@ -16,11 +16,11 @@ _OPENAI = given(
     owned_by=text(),
     context_length=count(),
     max_output_tokens=count(),
-    architecture=given(input_modalities=several(text())),
+    architecture=reply_object(input_modalities=several(text())),
     supported_parameters=several(text()),
     capabilities=mapping(flag(), "`function_calling`, `vision`, `reasoning`, `structured_outputs`, if known."),
 )
-_ANTHROPIC = given(
+_ANTHROPIC = reply_object(
     type=kind("model"),
     id=text(),
     display_name=text(),
@@ -31,7 +31,7 @@ _ANTHROPIC = given(
         anything("As Anthropic tells them, where its backend answers; without batches, which are not served here.")
     ),
 )
-_GEMINI = given(
+_GEMINI = reply_object(
     *("inputTokenLimit", "outputTokenLimit", "thinking"),
     name=text("`models/` and the name."),
     displayName=text(),
@@ -45,12 +45,12 @@ SCHEMAS = {
     "OpenAIModel": _OPENAI,
     "AnthropicModel": _ANTHROPIC,
     "GeminiModel": _GEMINI,
-    "OpenAIModels": given(object=kind("list"), data=several(ref("OpenAIModel"))),
-    "AnthropicModels": given(
+    "OpenAIModels": reply_object(object=kind("list"), data=several(ref("OpenAIModel"))),
+    "AnthropicModels": reply_object(
         data=several(ref("AnthropicModel")), has_more={"const": False}, first_id=nullable(text()), last_id=nullable(text())
     ),
     "ModelsError": either(ref("OpenAIError"), ref("AnthropicError"), ref("GeminiError")),
-    "GeminiModels": given(models=several(ref("GeminiModel"))),
+    "GeminiModels": reply_object(models=several(ref("GeminiModel"))),
 }
 _WHOSE = (
     "OpenAI's, Anthropic's and Google's clients each get their own shape: a request with `anthropic-version` is Anthropic's, "

@@ -72,17 +72,17 @@ class Operation:
 
     def described(self) -> Schema:
         """As the document has it."""
-        said: Schema = {"tags": [self.dialect.tag], "operationId": self.name, "summary": self.summary}
+        operation: Schema = {"tags": [self.dialect.tag], "operationId": self.name, "summary": self.summary}
         if self.about:
-            said["description"] = self.about
+            operation["description"] = self.about
         if parameters := [*self.parameters, *(CHAT_PARAMETERS if CHAT_HEADERS.items() <= self.headers.items() else ())]:
-            said["parameters"] = parameters
+            operation["parameters"] = parameters
         if self.request is not None:
             content: Schema = {"schema": self.request}
             if self.example is not None:
                 content["examples"] = {"plain": {"value": self.example}}
-            said["requestBody"] = {"required": True, "content": {"application/json": content}}
-        return {**said, "responses": {"200": self._good(), **failures(self.dialect, body=self.request is not None)}}
+            operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+        return {**operation, "responses": {"200": self._good(), **failures(self.dialect, body=self.request is not None)}}
 
     def _good(self) -> Schema:
         content: Schema = {}
@@ -109,8 +109,8 @@ _ALWAYS = tuple(status for status in FAILURES if status != 529)
 
 def responses(operation: Operation) -> Schema:
     """The components that ``failures`` names, each with the very bytes that the gateway would write."""
-    dialect, told = operation.dialect, failures(operation.dialect, body=operation.request is not None)
-    return {f"{dialect.error}{status}": _failure(dialect, int(status)) for status in told}
+    dialect, statuses = operation.dialect, failures(operation.dialect, body=operation.request is not None)
+    return {f"{dialect.error}{status}": _failure(dialect, int(status)) for status in statuses}
 
 
 def _failure(dialect: DialectInfo, status: int) -> Schema:

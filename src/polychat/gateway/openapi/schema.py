@@ -11,15 +11,15 @@ Schema: TypeAlias = dict[str, Any]
 
 
 def text(about: str = "", **more: Any) -> Schema:
-    return _told({"type": "string", **more}, about)
+    return _described({"type": "string", **more}, about)
 
 
 def number(about: str = "", **more: Any) -> Schema:
-    return _told({"type": "number", **more}, about)
+    return _described({"type": "number", **more}, about)
 
 
 def whole(about: str = "", **more: Any) -> Schema:
-    return _told({"type": "integer", **more}, about)
+    return _described({"type": "integer", **more}, about)
 
 
 def count(about: str = "", **more: Any) -> Schema:
@@ -28,30 +28,30 @@ def count(about: str = "", **more: Any) -> Schema:
 
 
 def flag(about: str = "", **more: Any) -> Schema:
-    return _told({"type": "boolean", **more}, about)
+    return _described({"type": "boolean", **more}, about)
 
 
 def word(*words: str, about: str = "") -> Schema:
     """One of these."""
-    return _told({"type": "string", "enum": list(words)}, about)
+    return _described({"type": "string", "enum": list(words)}, about)
 
 
 def several(items: Schema, about: str = "", **more: Any) -> Schema:
-    return _told({"type": "array", "items": items, **more}, about)
+    return _described({"type": "array", "items": items, **more}, about)
 
 
 def mapping(values: Schema, about: str = "") -> Schema:
     """An object whose names are the client's own."""
-    return _told({"type": "object", "additionalProperties": values}, about)
+    return _described({"type": "object", "additionalProperties": values}, about)
 
 
 def anything(about: str = "") -> Schema:
     """An object that is not looked into here."""
-    return _told({"type": "object"}, about)
+    return _described({"type": "object"}, about)
 
 
 def either(*schemas: Schema, about: str = "") -> Schema:
-    return _told({"anyOf": list(schemas)}, about)
+    return _described({"anyOf": list(schemas)}, about)
 
 
 def event(payload: Schema, about: str, *, done: str = "") -> Schema:
@@ -59,37 +59,39 @@ def event(payload: Schema, about: str, *, done: str = "") -> Schema:
     data: Schema = {"type": "string", "contentMediaType": "application/json", "contentSchema": payload}
     if done:
         data = {"type": "string", "if": {"const": done}, "else": data}
-    return _told({"type": "object", "required": ["data"], "properties": {"event": {"type": "string"}, "data": data}}, about)
+    return _described(
+        {"type": "object", "required": ["data"], "properties": {"event": {"type": "string"}, "data": data}}, about
+    )
 
 
 def ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def asked(*needed: str, about: str = "", **fields: Schema) -> Schema:
+def request_object(*needed: str, about: str = "", **fields: Schema) -> Schema:
     """An object of a request. Null for what need not be there is the same as not saying it; other fields may be there too."""
-    named = {name: one if name in needed else _or_null(one) for name, one in fields.items()}
+    named = {name: schema if name in needed else _or_null(schema) for name, schema in fields.items()}
     required = {"required": list(needed)} if needed else {}
-    return _told({"type": "object", **required, "properties": named}, about)
+    return _described({"type": "object", **required, "properties": named}, about)
 
 
-def given(*sometimes: str, about: str = "", **fields: Schema) -> Schema:
+def reply_object(*sometimes: str, about: str = "", **fields: Schema) -> Schema:
     """An object of an answer; those ``sometimes`` there are not in each."""
     required = [name for name in fields if name not in sometimes]
-    return _told({"type": "object", "required": required, "properties": fields}, about)
+    return _described({"type": "object", "required": required, "properties": fields}, about)
 
 
 def plain(wire: str, within: str = "") -> Schema:
     """The plain fields of a request on ``wire``, or of its object ``within``: from the table of request fields."""
-    told: Schema = {}
+    properties: Schema = {}
     for row in plain_fields():
         at = row.on(wire)
         kind = at.type or row.type if isinstance(at, At) and at.within == within else None
         if isinstance(at, At) and kind is not None:
             words = f": {', '.join(f'`{word}`' for word in row.words)}, …" if row.words else ""
-            told[at.name] = _told(dict(kind.schema), sentence(f"{row.about}{words}"))
-            told |= {name: _told(dict(kind.schema), f"An earlier name of `{at.name}`.") for name in at.older}
-    return told
+            properties[at.name] = _described(dict(kind.schema), sentence(f"{row.about}{words}"))
+            properties |= {name: _described(dict(kind.schema), f"An earlier name of `{at.name}`.") for name in at.older}
+    return properties
 
 
 def sentence(about: str) -> str:
@@ -109,12 +111,12 @@ def _or_null(schema: Schema) -> Schema:
     if "type" not in schema or "const" in schema:
         about = schema.get("description", "")
         plain = {name: value for name, value in schema.items() if name != "description"}
-        return _told({"anyOf": [*(plain["anyOf"] if [*plain] == ["anyOf"] else [plain]), {"type": "null"}]}, about)
+        return _described({"anyOf": [*(plain["anyOf"] if [*plain] == ["anyOf"] else [plain]), {"type": "null"}]}, about)
     more = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
     return {**schema, "type": [schema["type"], "null"], **more}
 
 
-def _told(schema: Schema, about: str) -> Schema:
+def _described(schema: Schema, about: str) -> Schema:
     return {"description": about, **schema} if about else schema
 
 

@@ -162,9 +162,9 @@ async def _serve(
     def reread() -> None:
         nonlocal configured
         try:
-            found = source.read()
-            take(server, configured, found, tls)
-            configured = found
+            fresh = source.read()
+            take(server, configured, fresh, tls)
+            configured = fresh
         except PolychatError as error:
             stays(server.app.log, error)
 

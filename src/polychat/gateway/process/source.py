@@ -30,11 +30,11 @@ class ConfigSource:
 
     def read(self) -> config.Config:
         """Raises ``BadInput`` for what cannot be read, and for what would let strangers in."""
-        found = config.load_here() if self.file is None else config.read(self.file)
-        given = dict(self.given)
-        if "uds" not in given and {"host", "port"} & given.keys():
-            given["uds"] = ""  # the file's socket is not where the command line wants to listen
-        configured = replace(found, gateway=found.gateway.replace(**given))
+        from_file = config.load_here() if self.file is None else config.read(self.file)
+        settings = dict(self.given)
+        if "uds" not in settings and {"host", "port"} & settings.keys():
+            settings["uds"] = ""  # the file's socket is not where the command line wants to listen
+        configured = replace(from_file, gateway=from_file.gateway.replace(**settings))
         check(configured.gateway)
         return configured
 

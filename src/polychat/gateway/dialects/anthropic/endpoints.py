@@ -30,6 +30,6 @@ ENDPOINTS = {
 }
 
 
-def found(path: str, scope: Scope) -> Endpoint | None:
+def endpoint_at(path: str, scope: Scope) -> Endpoint | None:
     """Nothing: all paths of its clients are fixed."""
     return None

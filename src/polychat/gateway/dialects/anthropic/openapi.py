@@ -7,16 +7,16 @@ from ...openapi.schema import (
     MODEL,
     Schema,
     anything,
-    asked,
     count,
     either,
     event,
     flag,
-    given,
     kind,
     nullable,
     plain,
     ref,
+    reply_object,
+    request_object,
     several,
     text,
     word,
@@ -25,13 +25,15 @@ from ...openapi.schema import (
 ABOUT = DialectInfo("Anthropic", "Messages as Anthropic has them.", "anthropic", "AnthropicError", overloaded=529)
 
 _CACHE = anything('What to cache, and how long: `{"type": "ephemeral", "ttl": "1h"}`.')
-_BASE64 = asked("type", "media_type", "data", type=kind("base64"), media_type=text(), data=text(contentEncoding="base64"))
-_URL = asked("type", "url", type=kind("url"), url=text())
-_HELD = asked("type", "file_id", type=kind("file"), file_id=text("An identifier of the backend."))
-_PLAIN = asked("type", "data", type=kind("text"), media_type=text(), data=text())
-_TEXT = asked("type", "text", type=kind("text"), text=text(), cache_control=_CACHE)
-_IMAGE = asked("type", "source", type=kind("image"), source={"oneOf": [_BASE64, _URL, _HELD]}, cache_control=_CACHE)
-_DOCUMENT = asked(
+_BASE64 = request_object(
+    "type", "media_type", "data", type=kind("base64"), media_type=text(), data=text(contentEncoding="base64")
+)
+_URL = request_object("type", "url", type=kind("url"), url=text())
+_HELD = request_object("type", "file_id", type=kind("file"), file_id=text("An identifier of the backend."))
+_PLAIN = request_object("type", "data", type=kind("text"), media_type=text(), data=text())
+_TEXT = request_object("type", "text", type=kind("text"), text=text(), cache_control=_CACHE)
+_IMAGE = request_object("type", "source", type=kind("image"), source={"oneOf": [_BASE64, _URL, _HELD]}, cache_control=_CACHE)
+_DOCUMENT = request_object(
     "type",
     "source",
     type=kind("document"),
@@ -39,7 +41,7 @@ _DOCUMENT = asked(
     title=text(),
     cache_control=_CACHE,
 )
-_RESULT = asked(
+_RESULT = request_object(
     "type",
     "tool_use_id",
     type=kind("tool_result"),
@@ -54,12 +56,12 @@ _BLOCK: Schema = {
         _IMAGE,
         _DOCUMENT,
         _RESULT,
-        asked("type", "id", "name", "input", type=kind("tool_use"), id=text(), name=text(), input=anything()),
-        asked("type", "thinking", type=kind("thinking"), thinking=text(), signature=text("Send it back unchanged.")),
-        asked("type", "data", type=kind("redacted_thinking"), data=text("Send it back unchanged.")),
+        request_object("type", "id", "name", "input", type=kind("tool_use"), id=text(), name=text(), input=anything()),
+        request_object("type", "thinking", type=kind("thinking"), thinking=text(), signature=text("Send it back unchanged.")),
+        request_object("type", "data", type=kind("redacted_thinking"), data=text("Send it back unchanged.")),
     ]
 }
-_MESSAGE = asked(
+_MESSAGE = request_object(
     "role",
     "content",
     role=word("user", "assistant", "system"),
@@ -69,10 +71,10 @@ _MESSAGE = asked(
 )
 _TOOL = {
     "anyOf": [
-        asked(
+        request_object(
             "name", "input_schema", type=kind("custom"), name=text(), description=text(), input_schema=anything(), strict=flag()
         ),
-        asked("type", type=text("A tool that the backend itself runs, in the vendor's own format.")),
+        request_object("type", type=text("A tool that the backend itself runs, in the vendor's own format.")),
     ]
 }
 _ASKED: Schema = {
@@ -80,33 +82,33 @@ _ASKED: Schema = {
     "messages": several(ref("AnthropicMessage"), "Oldest first; at most `gateway.limits.messages`."),
     "system": either(text(), several(_TEXT)),
     "tools": several(ref("AnthropicTool")),
-    "tool_choice": asked(
+    "tool_choice": request_object(
         "type",
         type=word("auto", "any", "none", "tool"),
         name=text(),
         disable_parallel_tool_use=flag("At most one tool is called at once."),
     ),
-    "thinking": asked(
+    "thinking": request_object(
         "type",
         type=word("enabled", "adaptive", "disabled"),
         budget_tokens=count("Needed where thinking is `enabled`."),
         display=word("summarized", "omitted"),
     ),
 }
-_REQUEST = asked(
+_REQUEST = request_object(
     "model",
     "messages",
     about="A conversation. `max_tokens` may be left out where the backend has a limit of its own.",
     **_ASKED,
     **plain("anthropic"),
     stream=flag("Whether to stream the reply as events."),
-    metadata=asked(**plain("anthropic", "metadata")),
-    output_config=asked(
+    metadata=request_object(**plain("anthropic", "metadata")),
+    output_config=request_object(
         effort=text("`low`, `medium`, `high`, `xhigh` or `max`."),
-        format=asked("type", "schema", type=kind("json_schema"), schema=anything()),
+        format=request_object("type", "schema", type=kind("json_schema"), schema=anything()),
     ),
 )
-_USAGE = given(
+_USAGE = reply_object(
     "cache_creation_input_tokens",
     "cache_read_input_tokens",
     input_tokens=count(),
@@ -114,7 +116,7 @@ _USAGE = given(
     cache_creation_input_tokens=nullable(count()),
     cache_read_input_tokens=nullable(count()),
 )
-_ANSWER = given(
+_ANSWER = reply_object(
     id=text(),
     type=kind("message"),
     role=kind("assistant"),
@@ -124,21 +126,21 @@ _ANSWER = given(
     stop_sequence=nullable(text()),
     usage=_USAGE,
 )
-_ERROR = given(
+_ERROR = reply_object(
     "request_id",
     type=kind("error"),
-    error=given(type=text("`invalid_request_error`, `overloaded_error`, …"), message=text()),
+    error=reply_object(type=text("`invalid_request_error`, `overloaded_error`, …"), message=text()),
     request_id=nullable(text()),
 )
 
 SCHEMAS = {
     "AnthropicRequest": _REQUEST,
-    "AnthropicCount": asked("model", "messages", **_ASKED),
+    "AnthropicCount": request_object("model", "messages", **_ASKED),
     "AnthropicMessage": _MESSAGE,
     "AnthropicBlock": _BLOCK,
     "AnthropicTool": _TOOL,
     "AnthropicAnswer": _ANSWER,
-    "AnthropicCounted": given(input_tokens=count()),
+    "AnthropicCounted": reply_object(input_tokens=count()),
     "AnthropicError": _ERROR,
 }
 OPERATIONS = (
@@ -158,7 +160,7 @@ OPERATIONS = (
         ref("AnthropicAnswer"),
         "text/event-stream",
         event(
-            asked("type", type=text()),
+            request_object("type", type=text()),
             "One of the stream's events: `message_start`, `content_block_delta`, …, `message_stop`; `ping` while the backend "
             "is silent. A reply that is not whole ends with `error`, and without `message_stop`.",
         ),

@@ -44,7 +44,7 @@ ENDPOINTS: dict[str, Endpoint] = {}
 """All paths of its clients name a model."""
 
 
-def found(path: str, scope: Scope) -> Endpoint | None:
+def endpoint_at(path: str, scope: Scope) -> Endpoint | None:
     """What is at a path that names a model; ``None``: nothing of Gemini's."""
     if path.startswith(("/v1/models", "/v1beta/models")):
         return OF_MODELS.get(path.rpartition(":")[2])

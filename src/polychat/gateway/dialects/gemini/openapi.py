@@ -9,16 +9,16 @@ from ...openapi.operation import CHAT_HEADERS, COUNT_HEADERS, DialectInfo, Opera
 from ...openapi.schema import (
     Schema,
     anything,
-    asked,
     count,
     either,
     event,
     flag,
-    given,
     nullable,
     number,
     plain,
     ref,
+    reply_object,
+    request_object,
     several,
     text,
     whole,
@@ -27,34 +27,36 @@ from ...openapi.schema import (
 
 ABOUT = DialectInfo("Gemini", "Contents as Google's Gemini has them; snake_case names are read too.", "gemini", "GeminiError")
 
-_BLOB = asked("mimeType", "data", mimeType=text(), data=text(contentEncoding="base64"))
-_FILE = asked("fileUri", fileUri=text(), mimeType=text())
-_CALL = asked("name", id=text(), name=text(), args=anything())
-_RESULT = asked("name", id=text(), name=text(), response=anything())
+_BLOB = request_object("mimeType", "data", mimeType=text(), data=text(contentEncoding="base64"))
+_FILE = request_object("fileUri", fileUri=text(), mimeType=text())
+_CALL = request_object("name", id=text(), name=text(), args=anything())
+_RESULT = request_object("name", id=text(), name=text(), response=anything())
 _PART: Schema = {
     "description": "One of text, data, a file, a call, or a call's result.",
     "oneOf": [
-        asked("text", text=text(), thought=flag("A thought."), thoughtSignature=text("Send it back unchanged.")),
-        asked("inlineData", inlineData=_BLOB),
-        asked("fileData", fileData=_FILE),
-        asked("functionCall", functionCall=_CALL, thoughtSignature=text("Send it back unchanged.")),
-        asked("functionResponse", functionResponse=_RESULT),
+        request_object("text", text=text(), thought=flag("A thought."), thoughtSignature=text("Send it back unchanged.")),
+        request_object("inlineData", inlineData=_BLOB),
+        request_object("fileData", fileData=_FILE),
+        request_object("functionCall", functionCall=_CALL, thoughtSignature=text("Send it back unchanged.")),
+        request_object("functionResponse", functionResponse=_RESULT),
     ],
 }
-_CONTENT = asked("parts", role=word("user", "model"), parts=several(ref("GeminiPart")))
-_TOOL = asked(
+_CONTENT = request_object("parts", role=word("user", "model"), parts=several(ref("GeminiPart")))
+_TOOL = request_object(
     functionDeclarations=several(
-        asked("name", name=text(), description=text(), parameters=anything("Google's schema."), parametersJsonSchema=anything())
+        request_object(
+            "name", name=text(), description=text(), parameters=anything("Google's schema."), parametersJsonSchema=anything()
+        )
     ),
     about="Functions; other names are tools that the backend itself runs.",
 )
-_CONFIG = asked(
+_CONFIG = request_object(
     **plain("gemini", "generationConfig"),
     logprobs=whole("Of how many others too; needs `responseLogprobs`."),
     responseMimeType=text("`text/plain` or `application/json`."),
     responseSchema=anything("Google's schema."),
     responseJsonSchema=anything("A JSON schema."),
-    thinkingConfig=asked(
+    thinkingConfig=request_object(
         includeThoughts=flag(),
         thinkingBudget=whole("Maximum number of reasoning tokens; -1 leaves it to the model."),
         thinkingLevel=text("`minimal`, `low`, `medium` or `high`."),
@@ -62,22 +64,26 @@ _CONFIG = asked(
 )
 _ASKED: Schema = {
     "contents": several(ref("GeminiContent"), "Oldest first; at most `gateway.limits.messages`.", minItems=1),
-    "systemInstruction": asked("parts", parts=several(asked("text", text=text()))),
+    "systemInstruction": request_object("parts", parts=several(request_object("text", text=text()))),
     "tools": several(ref("GeminiTool")),
-    "toolConfig": asked(
-        functionCallingConfig=asked(mode=word("AUTO", "ANY", "NONE", "VALIDATED"), allowedFunctionNames=several(text()))
+    "toolConfig": request_object(
+        functionCallingConfig=request_object(
+            mode=word("AUTO", "ANY", "NONE", "VALIDATED"), allowedFunctionNames=several(text())
+        )
     ),
     "generationConfig": _CONFIG,
 }
-_REQUEST = asked("contents", **_ASKED, **plain("gemini"))
-_COUNT = either(asked("contents", **_ASKED), asked("generateContentRequest", generateContentRequest=ref("GeminiRequest")))
+_REQUEST = request_object("contents", **_ASKED, **plain("gemini"))
+_COUNT = either(
+    request_object("contents", **_ASKED), request_object("generateContentRequest", generateContentRequest=ref("GeminiRequest"))
+)
 _EMBED_FIELDS: Schema = {
-    "content": asked("parts", parts=several(asked("text", text=text()))),
+    "content": request_object("parts", parts=several(request_object("text", text=text()))),
     "outputDimensionality": whole(),
     "taskType": text(),
     "title": text(),
 }
-_USAGE = given(
+_USAGE = reply_object(
     "promptTokenCount",
     "candidatesTokenCount",
     "totalTokenCount",
@@ -85,7 +91,7 @@ _USAGE = given(
     candidatesTokenCount=count(),
     totalTokenCount=count(),
 )
-_CANDIDATE = given(
+_CANDIDATE = reply_object(
     "content",
     "index",
     "finishReason",
@@ -93,7 +99,7 @@ _CANDIDATE = given(
     index=count(),
     finishReason=nullable(text("`STOP`, `MAX_TOKENS`, `SAFETY`, …; only where the reply has ended.")),
 )
-_ANSWER = given(
+_ANSWER = reply_object(
     "candidates",
     "usageMetadata",
     "modelVersion",
@@ -103,8 +109,8 @@ _ANSWER = given(
     modelVersion=text("The model name as in the request."),
     responseId=text(),
 )
-_VECTOR = given(values=several(number()))
-_ERROR = given(error=given("details", code=whole(), message=text(), status=text(), details=several(anything())))
+_VECTOR = reply_object(values=several(number()))
+_ERROR = reply_object(error=reply_object("details", code=whole(), message=text(), status=text(), details=several(anything())))
 
 SCHEMAS = {
     "GeminiRequest": _REQUEST,
@@ -112,16 +118,16 @@ SCHEMAS = {
     "GeminiPart": _PART,
     "GeminiTool": _TOOL,
     "GeminiCount": _COUNT,
-    "GeminiEmbed": asked("content", **_EMBED_FIELDS),
-    "GeminiEmbedMany": asked(
+    "GeminiEmbed": request_object("content", **_EMBED_FIELDS),
+    "GeminiEmbedMany": request_object(
         "requests",
         requests=several(ref("GeminiEmbed"), "They may differ in their content alone.", minItems=1),
     ),
     "GeminiAnswer": _ANSWER,
     "GeminiStream": several(either(ref("GeminiAnswer"), ref("GeminiError")), about="The pieces, oldest first."),
-    "GeminiCounted": given(totalTokens=count()),
-    "GeminiEmbedded": given("usageMetadata", embedding=_VECTOR, usageMetadata=_USAGE),
-    "GeminiEmbeddedMany": given("usageMetadata", embeddings=several(_VECTOR), usageMetadata=_USAGE),
+    "GeminiCounted": reply_object(totalTokens=count()),
+    "GeminiEmbedded": reply_object("usageMetadata", embedding=_VECTOR, usageMetadata=_USAGE),
+    "GeminiEmbeddedMany": reply_object("usageMetadata", embeddings=several(_VECTOR), usageMetadata=_USAGE),
     "GeminiError": _ERROR,
 }
 _MODEL = {

@@ -48,20 +48,20 @@ def _asked(context: RequestContext, inbound: InboundChat, asks: tuple[str, ...])
 async def _loaded(context: RequestContext, inbound: InboundChat) -> None:
     await planned(context, inbound.model)  # raises for one that nobody has
     unloads = value_of(inbound.fields, "keep_alive") in (0, "0", "0s", "0m")
-    said = (
+    empty = (
         {"response": ""} if isinstance(inbound.dialect, OllamaGenerate) else {"message": {"role": "assistant", "content": ""}}
     )
     moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    about = {"model": inbound.model, "created_at": moment, **said, "done": True}
+    about = {"model": inbound.model, "created_at": moment, **empty, "done": True}
     await context.responder.json(encoded({**about, "done_reason": "unload" if unloads else "load"}) + b"\n")
 
 
 async def embed_one(context: RequestContext) -> None:
     """``/api/embeddings``, which came before ``/api/embed``: one text, one vector."""
-    said = shallow(context.body, context.runtime.limits)
-    name, prompt = (checks.text(value_of(said, field), field) for field in ("model", "prompt"))
-    more: dict[str, object] = {field: value_of(said, field) for field in ("options", "keep_alive") if field in said}
-    await embedded(context, "ollama", asked=Embed(known(context, name), [prompt], single=True, shape="ollama", extra=more))
+    members = shallow(context.body, context.runtime.limits)
+    name, prompt = (checks.text(value_of(members, field), field) for field in ("model", "prompt"))
+    more: dict[str, object] = {field: value_of(members, field) for field in ("options", "keep_alive") if field in members}
+    await embedded(context, "ollama", request=Embed(known(context, name), [prompt], single=True, shape="ollama", extra=more))
 
 
 async def banner(context: RequestContext) -> None:
@@ -86,10 +86,10 @@ async def running(context: RequestContext) -> None:
 
 async def show(context: RequestContext) -> None:
     """``/api/show``."""
-    said = shallow(context.body, context.runtime.limits)
-    name = checks.text(value_of(said, "model") or value_of(said, "name"), "model")
+    members = shallow(context.body, context.runtime.limits)
+    name = checks.text(value_of(members, "model") or value_of(members, "name"), "model")
     targets = (await planned(context, name)).targets
-    info = next((one for one in await listed(context) if one.id == name), None)
+    info = next((model for model in await listed(context) if model.id == name), None)
     about: dict[str, object] = {"general.architecture": OLLAMA_FAMILY, "general.basename": name}
     if info is not None and info.context is not None:
         about[f"{OLLAMA_FAMILY}.context_length"] = info.context
@@ -105,8 +105,8 @@ _CAN = {"tools": "tools", "images": "vision", "reasoning": "thinking"}
 def _capabilities(targets: tuple[Target, ...], known: Abilities) -> list[str]:
     """What every target can: by the lists of their backends, else as their vendors can. Clients leave out what has not some."""
     can = [target.backend.can for target in targets]
-    told = (word for name, word in _CAN.items() if known.get(name, all(name in one for one in can)))
-    return ["completion", *told]
+    words = (word for name, word in _CAN.items() if known.get(name, all(name in abilities for abilities in can)))
+    return ["completion", *words]
 
 
 ENDPOINTS = {
@@ -121,7 +121,7 @@ ENDPOINTS = {
 }
 
 
-def found(path: str, scope: Scope) -> Endpoint | None:
+def endpoint_at(path: str, scope: Scope) -> Endpoint | None:
     """What is at ``/``; ``None`` for every other path."""
     if path == "/":
         return Endpoint(DIALECT, scope["method"] if scope["method"] == "HEAD" else "GET", banner)

@@ -7,15 +7,15 @@ from ...openapi.schema import (
     MODEL,
     Schema,
     anything,
-    asked,
     count,
     either,
     flag,
-    given,
     kind,
     number,
     plain,
     ref,
+    reply_object,
+    request_object,
     several,
     text,
     whole,
@@ -24,9 +24,11 @@ from ...openapi.schema import (
 
 ABOUT = DialectInfo("Ollama", "Ollama's own API; its chats are streamed unless told otherwise.", "ollama", "OllamaError")
 
-_OPTIONS = asked(about="Sampling; what is not named here only an Ollama understands.", **plain("ollama", "options"))
-_CALL = asked("function", id=text(), function=asked("name", name=text(), arguments=anything("An object, not text.")))
-_MESSAGE = asked(
+_OPTIONS = request_object(about="Sampling; what is not named here only an Ollama understands.", **plain("ollama", "options"))
+_CALL = request_object(
+    "function", id=text(), function=request_object("name", name=text(), arguments=anything("An object, not text."))
+)
+_MESSAGE = request_object(
     "role",
     role=word("system", "developer", "user", "assistant", "tool"),
     content=text(),
@@ -36,10 +38,10 @@ _MESSAGE = asked(
     tool_name=text("The name of the tool."),
     tool_call_id=text(),
 )
-_TOOL = asked(
+_TOOL = request_object(
     "function",
     type=kind("function"),
-    function=asked("name", name=text(), description=text(), parameters=anything("A JSON schema.")),
+    function=request_object("name", name=text(), description=text(), parameters=anything("A JSON schema.")),
 )
 _SETTINGS: Schema = {
     "stream": flag("true unless said otherwise."),
@@ -50,7 +52,7 @@ _SETTINGS: Schema = {
     "options": _OPTIONS,
     "keep_alive": either(text(), number(), about="An Ollama's own."),
 }
-_GENERATE = asked(
+_GENERATE = request_object(
     "model",
     model=MODEL,
     prompt=text(),
@@ -64,27 +66,33 @@ _TEXTS: Schema = dict.fromkeys(("license", "modelfile", "parameters", "template"
 _DETAILS = anything("A family, `polychat`; the sizes are empty: a gateway does not know them.")
 
 SCHEMAS = {
-    "OllamaChat": asked("model", model=MODEL, messages=several(ref("OllamaMessage")), tools=several(_TOOL), **_SETTINGS),
+    "OllamaChat": request_object(
+        "model", model=MODEL, messages=several(ref("OllamaMessage")), tools=several(_TOOL), **_SETTINGS
+    ),
     "OllamaGenerate": _GENERATE,
     "OllamaMessage": _MESSAGE,
-    "OllamaChatAnswer": given(*_END, **_FRAME, message=anything("See `OllamaMessage`."), **_END),
-    "OllamaGenerated": given(*_END, **_FRAME, response=text(), **_END),
-    "OllamaEmbed": asked("model", "input", model=MODEL, input=either(text(), several(text(), minItems=1)), dimensions=whole()),
-    "OllamaEmbedded": given(
+    "OllamaChatAnswer": reply_object(*_END, **_FRAME, message=anything("See `OllamaMessage`."), **_END),
+    "OllamaGenerated": reply_object(*_END, **_FRAME, response=text(), **_END),
+    "OllamaEmbed": request_object(
+        "model", "input", model=MODEL, input=either(text(), several(text(), minItems=1)), dimensions=whole()
+    ),
+    "OllamaEmbedded": reply_object(
         "prompt_eval_count", model=text(), embeddings=several(several(number())), prompt_eval_count=count()
     ),
-    "OllamaEmbedOne": asked("model", "prompt", model=MODEL, prompt=text()),
-    "OllamaEmbeddedOne": given(embedding=several(number())),
-    "OllamaModels": given(
-        models=several(given(name=text(), model=text(), modified_at=text(), size=count(), digest=text(), details=_DETAILS))
+    "OllamaEmbedOne": request_object("model", "prompt", model=MODEL, prompt=text()),
+    "OllamaEmbeddedOne": reply_object(embedding=several(number())),
+    "OllamaModels": reply_object(
+        models=several(
+            reply_object(name=text(), model=text(), modified_at=text(), size=count(), digest=text(), details=_DETAILS)
+        )
     ),
-    "OllamaShown": given(
+    "OllamaShown": reply_object(
         **_TEXTS,
         details=_DETAILS,
         model_info=anything("Its architecture is `polychat`; `polychat.context_length` where that is known."),
         capabilities=several(text()),
     ),
-    "OllamaError": given(error=text()),
+    "OllamaError": reply_object(error=text()),
 }
 _LINES = (
     "One a line; the last says `done`. A reply that is not whole ends with a line that holds an `error`, and none says `done`."
@@ -142,13 +150,18 @@ OPERATIONS = (
         ABOUT,
         "ollamaShow",
         "Get a model's details",
-        request=asked("model", model=MODEL),
+        request=request_object("model", model=MODEL),
         example={"model": "openai/gpt-4o-mini"},
         answer=ref("OllamaShown"),
     ),
     Operation("GET", "/api/tags", ABOUT, "ollamaTags", "List the models", answer=ref("OllamaModels")),
     Operation(
-        "GET", "/api/version", ABOUT, "ollamaVersion", "The Ollama version whose API this is", answer=given(version=text())
+        "GET",
+        "/api/version",
+        ABOUT,
+        "ollamaVersion",
+        "The Ollama version whose API this is",
+        answer=reply_object(version=text()),
     ),
     Operation(
         "GET",
@@ -156,6 +169,6 @@ OPERATIONS = (
         ABOUT,
         "ollamaRunning",
         "List the loaded models: always empty",
-        answer=given(models=several(anything())),
+        answer=reply_object(models=several(anything())),
     ),
 )

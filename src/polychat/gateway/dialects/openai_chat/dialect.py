@@ -40,8 +40,8 @@ class OpenAIChat(Dialect):
         if not asks:
             return super().relayed(inbound, model, usage=usage, fields=fields)
         options = value_of(inbound.fields, "stream_options") or {}
-        said = inbound.fields if fields is None else fields
-        return with_model({**said, "stream_options": {**options, "include_usage": True}}, model)
+        members = inbound.fields if fields is None else fields
+        return with_model({**members, "stream_options": {**options, "include_usage": True}}, model)
 
     def ending(self, body: bytes) -> tuple[Finish, Usage | None, str | None]:
         return ending_of(body)
@@ -77,15 +77,15 @@ def _preferred(names: list[str], wanted: Object) -> list[str]:
     first = names[0].partition("/")[2] if names[0].partition("/")[0].lower() in (*order, *only) else names[0]
     if order or only:
         names = [*(f"{provider}/{first}" for provider in order or only), *names]
-    kept = []
+    allowed = []
     for name in dict.fromkeys(names):
         provider = name.partition("/")[0].lower()
         if (not only or provider in only) and provider not in ignore:
-            kept.append(name)
-    if not kept:
+            allowed.append(name)
+    if not allowed:
         raise BadInput("provider excludes every target: relax only or ignore", field="provider")
     fallbacks = wanted.get("allow_fallbacks")
-    return kept if fallbacks is None or checks.flag(fallbacks, "provider.allow_fallbacks") else kept[:1]
+    return allowed if fallbacks is None or checks.flag(fallbacks, "provider.allow_fallbacks") else allowed[:1]
 
 
 def _providers(wanted: Object, name: str) -> list[str]:
@@ -94,7 +94,7 @@ def _providers(wanted: Object, name: str) -> list[str]:
         raise BadInput(
             f"provider.{name} has {len(listed):,} names; the limit is {_MODELS}: send fewer", field=f"provider.{name}"
         )
-    return [checks.text(one, f"provider.{name}").lower() for one in listed]
+    return [checks.text(provider, f"provider.{name}").lower() for provider in listed]
 
 
 class OpenAICompletions(OpenAIChat):

@@ -10,17 +10,17 @@ from ...openapi.schema import (
     MODEL,
     Schema,
     anything,
-    asked,
     count,
     either,
     event,
     flag,
-    given,
     kind,
     nullable,
     number,
     plain,
     ref,
+    reply_object,
+    request_object,
     several,
     text,
     whole,
@@ -32,9 +32,9 @@ ABOUT = DialectInfo("OpenAI", "Chat completions, completions and embeddings as O
 _EFFORT = word(*get_args(Effort), "max", about="The reasoning effort.")
 _CACHE = anything('OpenRouter\'s mark of what to cache: `{"type": "ephemeral"}`.')
 _STREAM = flag("Whether to stream the reply.")
-_STREAM_OPTIONS = asked(**plain("openai-chat", "stream_options"))
+_STREAM_OPTIONS = request_object(**plain("openai-chat", "stream_options"))
 
-_FUNCTION = asked(
+_FUNCTION = request_object(
     "name",
     name=text(),
     description=text("What the tool does, as a description for the model."),
@@ -43,44 +43,48 @@ _FUNCTION = asked(
 )
 _PART = {
     "oneOf": [
-        asked("type", "text", type=kind("text"), text=text(), cache_control=_CACHE),
-        asked(
+        request_object("type", "text", type=kind("text"), text=text(), cache_control=_CACHE),
+        request_object(
             "type",
             "image_url",
             type=kind("image_url"),
-            image_url=asked("url", url=text("An address, or `data:TYPE;base64,…`."), detail=text("`low`, `high` or `auto`.")),
+            image_url=request_object(
+                "url", url=text("An address, or `data:TYPE;base64,…`."), detail=text("`low`, `high` or `auto`.")
+            ),
         ),
-        asked(
+        request_object(
             "type",
             "input_audio",
             type=kind("input_audio"),
-            input_audio=asked("format", "data", format=text("`wav`, `mp3`, …"), data=text("Base64.", contentEncoding="base64")),
+            input_audio=request_object(
+                "format", "data", format=text("`wav`, `mp3`, …"), data=text("Base64.", contentEncoding="base64")
+            ),
         ),
-        asked(
+        request_object(
             "type",
             "file",
             type=kind("file"),
-            file=asked(
+            file=request_object(
                 filename=text(),
                 file_id=text("An identifier of the backend."),
                 file_data=text("Base64, `data:…;base64,…` or an address."),
             ),
         ),
-        asked("type", "refusal", type=kind("refusal"), refusal=text()),
+        request_object("type", "refusal", type=kind("refusal"), refusal=text()),
     ]
 }
 _CONTENT = either(text(), several(ref("OpenAIPart")))
-_CALL = asked(
+_CALL = request_object(
     "id",
     "function",
     id=text(),
     type=kind("function"),
-    function=asked("name", name=text(), arguments=text("JSON, as the model wrote it.")),
+    function=request_object("name", name=text(), arguments=text("JSON, as the model wrote it.")),
 )
 _MESSAGE = {
     "oneOf": [
-        asked("role", "content", role=word("system", "developer", "user"), content=_CONTENT, name=text()),
-        asked(
+        request_object("role", "content", role=word("system", "developer", "user"), content=_CONTENT, name=text()),
+        request_object(
             "role",
             role=kind("assistant"),
             content=_CONTENT,
@@ -92,35 +96,35 @@ _MESSAGE = {
                 anything(), "Its thoughts as OpenRouter tells them, signed ones too: send back what came."
             ),
         ),
-        asked("role", "tool_call_id", role=kind("tool"), tool_call_id=text(), content=_CONTENT, name=text()),
+        request_object("role", "tool_call_id", role=kind("tool"), tool_call_id=text(), content=_CONTENT, name=text()),
     ]
 }
 _TOOL = {
     "anyOf": [
-        asked("function", type=kind("function"), function=_FUNCTION),
-        asked("type", type=text("A tool that the backend itself runs, in the vendor's own format.")),
+        request_object("function", type=kind("function"), function=_FUNCTION),
+        request_object("type", type=text("A tool that the backend itself runs, in the vendor's own format.")),
     ]
 }
 _TOOL_CHOICE = either(
     word("auto", "none", "required"),
-    asked("type", "function", type=kind("function"), function=asked("name", name=text())),
+    request_object("type", "function", type=kind("function"), function=request_object("name", name=text())),
     about="Which tools the model may call.",
 )
 _FORMAT = {
     "description": "The response format.",
     "oneOf": [
-        asked("type", type=word("text", "json_object")),
-        asked(
+        request_object("type", type=word("text", "json_object")),
+        request_object(
             "type",
             "json_schema",
             type=kind("json_schema"),
-            json_schema=asked("schema", schema=anything(), name=text(), description=text(), strict=flag()),
+            json_schema=request_object("schema", schema=anything(), name=text(), description=text(), strict=flag()),
         ),
     ],
 }
 _OPENROUTER: Schema = {
     "models": several(text(), "Fallback models in this order if `model` fails, as in OpenRouter's API."),
-    "provider": asked(
+    "provider": request_object(
         order=several(text(), "Providers in order of preference."),
         only=several(text(), "Only these providers."),
         ignore=several(text(), "None of these providers."),
@@ -129,7 +133,7 @@ _OPENROUTER: Schema = {
     ),
 }
 _PLAIN: Schema = {**plain("openai-chat"), "stream": _STREAM, "stream_options": _STREAM_OPTIONS}
-_CHAT = asked(
+_CHAT = request_object(
     "model",
     "messages",
     about="A conversation. Fields that are not named here go on to a backend of the same wire; to others they are a loss.",
@@ -141,7 +145,7 @@ _CHAT = asked(
     tool_choice=_TOOL_CHOICE,
     response_format=_FORMAT,
     reasoning_effort=_EFFORT,
-    reasoning=asked(
+    reasoning=request_object(
         effort=_EFFORT,
         max_tokens=whole("Maximum number of reasoning tokens."),
         exclude=flag("Exclude the reasoning from the reply."),
@@ -150,7 +154,7 @@ _CHAT = asked(
     ),
     **_OPENROUTER,
 )
-_COMPLETION = asked(
+_COMPLETION = request_object(
     "model",
     "prompt",
     about="A prompt, which is asked as a user's turn. `suffix`, `best_of` and `echo` have no counterpart and are refused.",
@@ -158,7 +162,7 @@ _COMPLETION = asked(
     prompt=either(text(), several(text(), minItems=1, maxItems=1), about="One text; tokens are refused."),
     **{**_PLAIN, "logprobs": whole("Probabilities of how many tokens beside the chosen.")},
 )
-_EMBEDDING = asked(
+_EMBEDDING = request_object(
     "model",
     "input",
     model=MODEL,
@@ -168,7 +172,7 @@ _EMBEDDING = asked(
     user=text(),
 )
 
-USAGE = given(
+USAGE = reply_object(
     "prompt_tokens_details",
     "completion_tokens_details",
     prompt_tokens=count(),
@@ -178,7 +182,7 @@ USAGE = given(
     completion_tokens_details=anything(),
 )
 _FINISH_REASON = nullable(text("`stop`, `length`, `tool_calls`, `content_filter`, or the backend's own word."))
-_ANSWERED = given(
+_ANSWERED = reply_object(
     "content",
     "refusal",
     "tool_calls",
@@ -192,22 +196,22 @@ _ANSWERED = given(
     reasoning_details=several(anything(), "The same with what the vendor wants back."),
 )
 _FRAME: Schema = {"id": text(), "created": whole("Seconds since 1970."), "model": text("The model name as in the request.")}
-_CHAT_ANSWER = given(
+_CHAT_ANSWER = reply_object(
     "usage",
     **_FRAME,
     object=kind("chat.completion"),
     choices=several(
-        given("logprobs", index=count(), message=_ANSWERED, logprobs=nullable(anything()), finish_reason=_FINISH_REASON)
+        reply_object("logprobs", index=count(), message=_ANSWERED, logprobs=nullable(anything()), finish_reason=_FINISH_REASON)
     ),
     usage=nullable(ref("OpenAIUsage")),
 )
-_CHUNK = given(
+_CHUNK = reply_object(
     "usage",
     about="What each `data:` of a stream holds.",
     **_FRAME,
     object=kind("chat.completion.chunk"),
     choices=several(
-        given(
+        reply_object(
             "logprobs",
             "finish_reason",
             index=count(),
@@ -218,22 +222,26 @@ _CHUNK = given(
     ),
     usage=nullable(ref("OpenAIUsage")),
 )
-_COMPLETION_ANSWER = given(
+_COMPLETION_ANSWER = reply_object(
     "usage",
     **_FRAME,
     object=kind("text_completion"),
-    choices=several(given("logprobs", text=text(), index=count(), logprobs=nullable(anything()), finish_reason=_FINISH_REASON)),
+    choices=several(
+        reply_object("logprobs", text=text(), index=count(), logprobs=nullable(anything()), finish_reason=_FINISH_REASON)
+    ),
     usage=nullable(ref("OpenAIUsage")),
 )
 _VECTOR = either(several(number()), text("Base64 of little-endian floats of 4 bytes.", contentEncoding="base64"))
-_EMBEDDED = given(
+_EMBEDDED = reply_object(
     object=kind("list"),
-    data=several(given(object=kind("embedding"), index=count(), embedding=_VECTOR)),
+    data=several(reply_object(object=kind("embedding"), index=count(), embedding=_VECTOR)),
     model=text(),
-    usage=given(prompt_tokens=count(), total_tokens=count()),
+    usage=reply_object(prompt_tokens=count(), total_tokens=count()),
 )
-_ERROR = given(
-    error=given(message=text(), type=text(), code=nullable(text()), param=nullable(text("The field that caused the error.")))
+_ERROR = reply_object(
+    error=reply_object(
+        message=text(), type=text(), code=nullable(text()), param=nullable(text("The field that caused the error."))
+    )
 )
 
 SCHEMAS = {

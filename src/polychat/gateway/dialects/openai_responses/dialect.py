@@ -57,12 +57,12 @@ class OpenAIResponses(Dialect):
 
     def writer(self, inbound: InboundChat, chat_request: ChatRequest, name: str, created: int) -> Writer:
         going: _Going = inbound.own
-        told = replace(chat_request, store=going.keep, previous=going.name)
-        writer = openai_responses.writer(told, name, created, inbound.model)
+        stored_request = replace(chat_request, store=going.keep, previous=going.name)
+        writer = openai_responses.writer(stored_request, name, created, inbound.model)
         if not going.keep:
             return writer
         whole = (
-            openai_responses.writer(replace(told, stream=False), name, created, inbound.model)
+            openai_responses.writer(replace(stored_request, stream=False), name, created, inbound.model)
             if chat_request.stream
             else writer
         )
@@ -81,8 +81,8 @@ def go_on_from(chat_request: ChatRequest, previous: StoredResponse | None) -> No
     if chat_request.previous is None:
         return
     if previous is None:
-        said = f"no stored response {redact(chat_request.previous, 80)!r}: send the conversation in input"
-        raise Refused(Fault(said, "not_found", 404, "previous_response_not_found", "previous_response_id"))
+        message = f"no stored response {redact(chat_request.previous, 80)!r}: send the conversation in input"
+        raise Refused(Fault(message, "not_found", 404, "previous_response_not_found", "previous_response_id"))
     begins = 0
     while begins < len(chat_request.turns) and chat_request.turns[begins].role in ("system", "developer"):
         begins += 1
@@ -126,14 +126,14 @@ class _Keeping:
         if before > request.runtime.gateway.store.bytes:
             return
         turns = [turn for turn in self._inbound.with_media().turns if turn.role not in ("system", "developer")]
-        came = self._came
-        said = Reply("", None, came.text, "complete", thoughts=came.thoughts, tool_calls=came.calls)
-        said.refusal = "".join(came.refusals)
+        collected = self._came
+        reply = Reply("", None, collected.text, "complete", thoughts=collected.thoughts, tool_calls=collected.calls)
+        reply.refusal = "".join(collected.refusals)
         request.service.responses.put(
             self._name,
             request.record.key,
             body,
-            [*turns, said.turn()],
+            [*turns, reply.turn()],
             before,
             request.runtime.gateway.store,
         )

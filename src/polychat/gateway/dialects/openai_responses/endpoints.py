@@ -26,15 +26,15 @@ FAMILY = ""
 """Its paths begin as many others do."""
 
 
-async def kept(context: RequestContext) -> None:
+async def stored(context: RequestContext) -> None:
     """``GET /v1/responses/{id}``."""
-    await context.responder.json(_found(context, _named(context)).body)
+    await context.responder.json(_stored(context, _named(context)).body)
 
 
-async def dropped(context: RequestContext) -> None:
+async def delete(context: RequestContext) -> None:
     """``DELETE /v1/responses/{id}``."""
     name = _named(context)
-    _found(context, name)
+    _stored(context, name)
     context.service.responses.drop(name)
     await context.responder.json(encoded({"id": name, "object": "response", "deleted": True}))
 
@@ -42,14 +42,14 @@ async def dropped(context: RequestContext) -> None:
 async def input_items(context: RequestContext) -> None:
     """``GET /v1/responses/{id}/input_items``: the conversation before the reply, without its instructions."""
     name = context.path.split("/")[3]
-    kept = _found(context, name)
-    asked = dict(parse_qsl(context.query))
-    limit, order, after = asked.get("limit", "20"), asked.get("order", "desc"), asked.get("after")
+    stored = _stored(context, name)
+    query = dict(parse_qsl(context.query))
+    limit, order, after = query.get("limit", "20"), query.get("order", "desc"), query.get("after")
     if not _LIMIT.fullmatch(limit):
         raise BadInput(f"limit is {redact(limit, 80)!r}; it must be a whole number from 1 to 100", field="limit")
     if order not in ("asc", "desc"):
         raise BadInput(f'order is {redact(order, 80)!r}; it must be "asc" or "desc"', field="order")
-    items = openai_responses.input_items(kept.turns[:-1], name)
+    items = openai_responses.input_items(stored.turns[:-1], name)
     try:
         page = openai_responses.page_of(items, after=after, limit=int(limit), newest_first=order == "desc")
     except KeyError:
@@ -72,11 +72,11 @@ def _named(context: RequestContext) -> str:
     return context.path.rpartition("/")[2]
 
 
-def _found(context: RequestContext, name: str) -> StoredResponse:
-    found = context.service.responses.get(name, context.record.key)
-    if found is None:
+def _stored(context: RequestContext, name: str) -> StoredResponse:
+    stored = context.service.responses.get(name, context.record.key)
+    if stored is None:
         raise Refused(Fault(f"no stored response {redact(name, 80)!r}", "not_found", 404, "response_not_found", "response_id"))
-    return found
+    return stored
 
 
 ENDPOINTS = {
@@ -85,7 +85,7 @@ ENDPOINTS = {
 }
 
 
-def found(path: str, scope: Scope) -> Endpoint | None:
+def endpoint_at(path: str, scope: Scope) -> Endpoint | None:
     """What is at the path of a stored response; ``None`` for every other path."""
     if not path.startswith("/v1/responses/"):
         return None
@@ -94,5 +94,5 @@ def found(path: str, scope: Scope) -> Endpoint | None:
     if path == "/v1/responses/compact" or path.count("/") > 3:
         return None  # of what the API has besides, nothing is here; they are no names of replies
     if scope["method"] == "DELETE":
-        return Endpoint(DIALECT, "DELETE", dropped)
-    return Endpoint(DIALECT, "GET" if scope["method"] == "GET" else "GET, DELETE", kept)
+        return Endpoint(DIALECT, "DELETE", delete)
+    return Endpoint(DIALECT, "GET" if scope["method"] == "GET" else "GET, DELETE", stored)

@@ -7,17 +7,17 @@ from ...openapi.schema import (
     MODEL,
     Schema,
     anything,
-    asked,
     count,
     either,
     event,
     flag,
-    given,
     kind,
     nullable,
     number,
     plain,
     ref,
+    reply_object,
+    request_object,
     several,
     text,
     word,
@@ -29,10 +29,12 @@ ABOUT = DialectInfo(
 
 _PART = {
     "oneOf": [
-        asked("type", "text", type=word("input_text", "output_text", "text"), text=text()),
-        asked("type", "refusal", type=kind("refusal"), refusal=text()),
-        asked("type", type=kind("input_image"), image_url=text("An address, or `data:…`."), file_id=text(), detail=text()),
-        asked(
+        request_object("type", "text", type=word("input_text", "output_text", "text"), text=text()),
+        request_object("type", "refusal", type=kind("refusal"), refusal=text()),
+        request_object(
+            "type", type=kind("input_image"), image_url=text("An address, or `data:…`."), file_id=text(), detail=text()
+        ),
+        request_object(
             "type",
             type=kind("input_file"),
             filename=text(),
@@ -40,14 +42,21 @@ _PART = {
             file_data=text("`data:…` or base64."),
             file_id=text(),
         ),
-        asked("type", "input_audio", type=kind("input_audio"), input_audio=asked("format", "data", format=text(), data=text())),
+        request_object(
+            "type",
+            "input_audio",
+            type=kind("input_audio"),
+            input_audio=request_object("format", "data", format=text(), data=text()),
+        ),
     ]
 }
 _CONTENT = either(text(), several(ref("ResponsesPart")))
 _ITEM = {
     "anyOf": [
-        asked("role", "content", type=kind("message"), role=word("user", "assistant", "system", "developer"), content=_CONTENT),
-        asked(
+        request_object(
+            "role", "content", type=kind("message"), role=word("user", "assistant", "system", "developer"), content=_CONTENT
+        ),
+        request_object(
             "type",
             "call_id",
             "name",
@@ -57,8 +66,8 @@ _ITEM = {
             name=text(),
             arguments=text("JSON."),
         ),
-        asked("type", "call_id", "output", type=kind("function_call_output"), call_id=text(), output=_CONTENT),
-        asked(
+        request_object("type", "call_id", "output", type=kind("function_call_output"), call_id=text(), output=_CONTENT),
+        request_object(
             "type",
             type=kind("reasoning"),
             id=text(),
@@ -66,22 +75,26 @@ _ITEM = {
             content=several(anything()),
             encrypted_content=text("The vendor's own data: send it back unchanged."),
         ),
-        asked("type", type=text("Another item, which goes back to the backend that made it.")),
+        request_object("type", type=text("Another item, which goes back to the backend that made it.")),
     ]
 }
 _TOOL = {
     "anyOf": [
-        asked("type", "name", type=kind("function"), name=text(), description=text(), parameters=anything(), strict=flag()),
-        asked("type", type=text("A tool that the backend itself runs, in the vendor's own format.")),
+        request_object(
+            "type", "name", type=kind("function"), name=text(), description=text(), parameters=anything(), strict=flag()
+        ),
+        request_object("type", type=text("A tool that the backend itself runs, in the vendor's own format.")),
     ]
 }
 _FORMAT = {
     "oneOf": [
-        asked("type", type=word("text", "json_object")),
-        asked("type", "schema", type=kind("json_schema"), schema=anything(), name=text(), description=text(), strict=flag()),
+        request_object("type", type=word("text", "json_object")),
+        request_object(
+            "type", "schema", type=kind("json_schema"), schema=anything(), name=text(), description=text(), strict=flag()
+        ),
     ]
 }
-_REQUEST = asked(
+_REQUEST = request_object(
     "model",
     model=MODEL,
     input=either(text(), several(ref("ResponsesItem")), about="What is asked: a text, or the conversation's items."),
@@ -94,12 +107,14 @@ _REQUEST = asked(
     stream=flag("Whether to stream the reply as events."),
     include=several(text(), "`reasoning.encrypted_content`, `message.output_text.logprobs`, …"),
     tools=several(ref("ResponsesTool")),
-    tool_choice=either(word("auto", "none", "required"), asked("type", type=text()), about="Which tools the model may call."),
-    text=asked(format=_FORMAT, **plain("openai-responses", "text"), about="The response format."),
-    reasoning=asked(effort=text(), summary=text(), about="The reasoning effort, and whether to include a summary."),
+    tool_choice=either(
+        word("auto", "none", "required"), request_object("type", type=text()), about="Which tools the model may call."
+    ),
+    text=request_object(format=_FORMAT, **plain("openai-responses", "text"), about="The response format."),
+    reasoning=request_object(effort=text(), summary=text(), about="The reasoning effort, and whether to include a summary."),
     background={"enum": [False, None], "description": "Background replies are not supported."},
 )
-_RESPONSE = given(
+_RESPONSE = reply_object(
     "usage",
     "error",
     "incomplete_details",
@@ -108,7 +123,7 @@ _RESPONSE = given(
     created_at=number("Seconds since 1970."),
     status=word("completed", "incomplete", "failed", "in_progress"),
     error=nullable(anything()),
-    incomplete_details=nullable(given(reason=text("`max_output_tokens` or `content_filter`."))),
+    incomplete_details=nullable(reply_object(reason=text("`max_output_tokens` or `content_filter`."))),
     model=text("The model name as in the request."),
     output=several(anything("`message`, `reasoning`, `function_call`, …; see `ResponsesItem`.")),
     usage=nullable(anything("`input_tokens`, `output_tokens`, `total_tokens` and their details.")),
@@ -132,7 +147,7 @@ SCHEMAS = {
     "ResponsesPart": _PART,
     "ResponsesTool": _TOOL,
     "Response": _RESPONSE,
-    "ResponseItems": given(
+    "ResponseItems": reply_object(
         "first_id",
         "last_id",
         object=kind("list"),
@@ -141,8 +156,8 @@ SCHEMAS = {
         last_id=nullable(text()),
         has_more=flag(),
     ),
-    "ResponseCounted": given(object=kind("response.input_tokens"), input_tokens=count()),
-    "ResponseDeleted": given(id=text(), object=kind("response"), deleted={"const": True}),
+    "ResponseCounted": reply_object(object=kind("response.input_tokens"), input_tokens=count()),
+    "ResponseDeleted": reply_object(id=text(), object=kind("response"), deleted={"const": True}),
 }
 OPERATIONS = (
     Operation(
@@ -158,7 +173,7 @@ OPERATIONS = (
         ref("Response"),
         "text/event-stream",
         event(
-            asked("type", type=text()),
+            request_object("type", type=text()),
             "One of the stream's events: `response.created`, `response.output_text.delta`, …; the last is `response.completed` "
             "or `response.incomplete`, or, of a reply that is not whole, `response.failed` or `error`.",
         ),
