@@ -75,7 +75,7 @@ async def test_a_header_with_another_word(serve: Any) -> None:
         path, body = asking("openai-chat")
         answer = await here.ask(path, body, headers={HEADER: "ignore"})
     assert answer.status == 400
-    assert "x-polychat-on-loss is 'ignore'; it must be allow or refuse or report" in answer.json["error"]["message"]
+    assert 'x-polychat-on-loss is "ignore"; it must be "allow", "refuse" or "report"' in answer.json["error"]["message"]
 
 
 FILE = """

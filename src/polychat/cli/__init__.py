@@ -26,13 +26,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             return _run(argv)
         finally:
-            # Here and not when the interpreter ends, where a closed pipe or a full disk can only be told as a traceback.
+            # Here and not when the interpreter ends, where a closed pipe or a full disk can only become a traceback.
             if sys.stdout is not None:
                 sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        _give_up_output()  # the reader of our output has gone: nobody is left to tell
+        _give_up_output()  # the reader of our output has gone
         return PIPE_CLOSED
     except PolychatError as error:
         complain(str(error))

@@ -25,9 +25,9 @@ from . import ANSWERED, FAILED, MISUSED, complain, print_json
 STDIN_LIMIT = 64 * 1024 * 1024
 """Bytes of a question on standard input."""
 _TEXTS = ("user", "stop", "service_tier", "verbosity", "previous", "api_key")
-"""Options whose value is text, whatever it looks like; a list of ``stop`` is said in JSON by ``--option stop=["a", "b"]``."""
+"""Options whose value is text, whatever it looks like; a list for ``stop`` is JSON: ``--option stop=["a", "b"]``."""
 _PATIENCE = 1.0
-"""Seconds of an open and silent standard input after which a note says what is waited for."""
+"""Seconds without input on an open standard input after which a note says what the command waits for."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -50,7 +50,7 @@ def _with_piped(prompt: str) -> str:
 
 def _is_piped() -> bool:
     """Whether standard input is a pipe or a file. A terminal, the null device and none at all bring nothing to add, and a
-    socket is what other programs give a child that they have nothing to tell: only ``-`` reads from it."""
+    socket is what other programs give a child without input: only ``-`` reads from it."""
     try:
         mode = os.fstat(sys.stdin.fileno()).st_mode
     except (AttributeError, OSError, ValueError):
@@ -190,13 +190,13 @@ def usage_line(reply: Reply) -> str:
 
 
 def _unpriced(reply: Reply) -> str:
-    """Why there is no cost, as far as can be told from here."""
+    """Why the cost is not known."""
     if reply.usage is None or reply.usage.prompt_tokens is None:
         return "unpriced (the backend did not count)"
     if find_spec("genai_prices") is None:
         return 'unpriced (prices come with  pip install "polychat[prices]", or stand in [prices] of polychat.toml)'
     model = _printable(reply.served or reply.model or "this model")
-    return f"unpriced (no price is known for {model} there: [prices] of polychat.toml can say it)"
+    return f"unpriced (no price is known for {model}: add one to [prices] of polychat.toml)"
 
 
 async def _whole_json(reply: Stream) -> int:

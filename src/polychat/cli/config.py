@@ -28,7 +28,7 @@ from . import ANSWERED, complain, print_json
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check, show, import, or tell the form of a file."""
+    """Check or show a configuration, import one, or print the JSON schema."""
     match arguments.action:
         case "check":
             print(_summary(checked(arguments.file)))
@@ -87,7 +87,7 @@ def _check_local_models(configured: Config, strict: Strict) -> None:
 
 
 def _check_gateway(configured: Config) -> None:
-    """What ``polychat serve`` would refuse; as far as can be told where its packages are not installed."""
+    """Raises what ``polychat serve`` would raise, as far as that can be known where its packages are not installed."""
     check(configured.gateway)
     encrypting(configured.gateway)
     Runtime(configured, Health())

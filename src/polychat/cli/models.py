@@ -36,7 +36,7 @@ async def _served(name: str, arguments: argparse.Namespace) -> None:
     options = {"base_url": arguments.base_url, "proxy": arguments.proxy, "timeout": arguments.timeout}
     served = await backend.list_models(**{name: value for name, value in options.items() if value is not None})
     if not served:
-        raise BadInput(f"{name} says that it serves no models", field="name")
+        raise BadInput(f"{name} lists no models", field="name")
     if arguments.json:
         print_json([asdict(model) for model in served])
     else:

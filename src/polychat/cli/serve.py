@@ -13,7 +13,7 @@ from pathlib import Path
 from ..errors import MissingPackage
 
 OVERRIDES = ("host", "port", "workers", "uds", "tls_cert", "tls_key")
-"""Arguments that go over the file's ``[gateway]``."""
+"""Arguments that override the file's ``[gateway]``."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _hangups_held() -> Generator[None]:
-    """SIGHUP, whose default is to end the process, waits until somebody serves and reads the configuration anew."""
+    """SIGHUP, whose default is to end the process, waits until the server runs and can reload the configuration."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -46,7 +46,7 @@ def _run(arguments: argparse.Namespace) -> int:
         from ..gateway.process.workers import supervise
 
         return supervise(source, configured)
-    gc.disable()  # until all is loaded: collections amid it find nothing
+    gc.disable()  # until all is loaded: collections meanwhile find nothing
     from ..gateway.app import Gateway
     from ..gateway.process.serving import serve
 

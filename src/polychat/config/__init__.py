@@ -1,4 +1,4 @@
-"""polychat.toml: what a person says once about this machine. Strict: a key that means nothing is an error."""
+"""Finding and reading polychat.toml, the settings of this machine. Reading is strict: an unknown key is an error."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def home_folder() -> Path:
 
 
 _read: dict[tuple[int, int], tuple[tuple[int, int], Config]] = {}
-"""What was read, by the file's place on its disk, and how the file stood then."""
+"""The configurations that were read, by device and inode, each with the file's time of change and size."""
 
 
 def load() -> Config:
     """The person's own file, the one in ``folder()``, else nothing. A file that has not changed is not read again.
 
     A ``polychat.toml`` of the folder one happens to stand in is not looked at: it may have come with somebody else's files.
-    Raises ``BadInput`` naming the file and the key, for what cannot be read or means nothing.
+    Raises ``BadInput`` naming the file, the line and the key for what cannot be read or is not valid.
     """
     return _of(_own_file()) or _nothing()
 
@@ -65,7 +65,7 @@ def _nothing() -> Config:
 def load_here() -> Config:
     """``./polychat.toml``, else as ``load``. The former is marked ``from_folder``, unless it is the person's own file.
 
-    For ``polychat serve``, which tells the file it goes by. Raises as ``load``.
+    For ``polychat serve``, which prints the name of the file it uses. Raises as ``load``.
     """
     here = _of(FILE)
     if here is None:
@@ -82,13 +82,13 @@ def is_in_folder() -> bool:
 
 
 _LARGEST = 64 * 1024
-"""Bytes of a ``./polychat.toml`` that is looked at only to tell what it names."""
+"""Bytes of a ``./polychat.toml`` that are read only to find the names in it."""
 
 
 def is_named_in_folder(name: str) -> bool:
-    """Whether the ``./polychat.toml`` that is not the person's own has a route, an alias or a provider that ``name`` says.
+    """Whether the ``./polychat.toml`` that is not the person's own defines the route, alias or provider ``name``.
 
-    For the error that tells so: nothing of the file is used. One that cannot be read names nothing.
+    Only for an error message: nothing of the file is used. A file that cannot be read defines nothing.
     """
     if not is_in_folder():
         return False
@@ -148,7 +148,7 @@ def read(file: Path) -> Config:
 
 
 def parsed(text: str, file: Path) -> Config:
-    """What a file with this text says. Raises as ``load``."""
+    """The configuration in the text of a file. Raises as ``load``."""
     from .reading import parsed  # it loads msgspec: who has no file does without
 
     return parsed(text, file)

@@ -6,7 +6,7 @@ import re
 from urllib.parse import urlsplit
 
 BASE_URL = r"([Hh][Tt][Tt][Pp][Ss]?://[^\s?#/]|\{\w+\})[^\s?#]*"
-"""What can be told of a base URL by its letters; ``{name}`` in it is filled in later."""
+"""The pattern of a base URL, as far as a pattern can check it; ``{name}`` in it is filled in later."""
 _PLACE = re.compile(r"\{\w+\}")
 _FORM = "must be a URL that begins with http:// or https:// and names a host"
 
@@ -14,7 +14,7 @@ _FORM = "must be a URL that begins with http:// or https:// and names a host"
 def address_fault(url: object) -> str:
     """What is wrong with a base URL, as the rest of a sentence that names it; empty where nothing is.
 
-    ``{name}`` in it stands for a part that is filled in later. Nothing of the URL is told: it may hold a password.
+    ``{name}`` in it stands for a part that is filled in later. The URL itself is not shown: it may hold a password.
     """
     if not isinstance(url, str):
         return _FORM

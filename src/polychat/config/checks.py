@@ -1,4 +1,4 @@
-"""What no key can tell alone: whether those of one file fit each other."""
+"""Checks across keys: whether the settings of one file fit each other."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check_names(routes: Mapping[str, Route], aliases: Mapping[str, str], strict:
 
 
 def check_provider_name(name: str, strict: Strict) -> None:
-    """Raises ``BadInput`` for a name that no target could say: ``NAME/model``, ``NAME:model``, several parted by commas."""
+    """Raises ``BadInput`` for a name that no target can contain: ``NAME/model``, ``NAME:model``, or with commas."""
     if not name.strip() or name != name.strip() or not name.isprintable() or set(name) & set("/:,"):
         raise strict.error(
             f"providers.{name}",
@@ -51,7 +51,7 @@ def check_provider_name(name: str, strict: Strict) -> None:
 
 
 def check_same_names(providers: Mapping[str, object], strict: Strict) -> None:
-    """Raises ``BadInput`` for two names that differ in capitals only: targets say them in any case."""
+    """Raises ``BadInput`` for two names that differ in case only: names in targets are case-insensitive."""
     seen: dict[str, str] = {}
     for name in providers:
         if (other := seen.setdefault(name.lower(), name)) != name:

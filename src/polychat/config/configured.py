@@ -1,4 +1,4 @@
-"""What one polychat.toml says, as a value."""
+"""The configuration of one polychat.toml, as a value."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def _gateway() -> Gateway:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What the file says; empty where there is no file."""
+    """The settings of a polychat.toml; all defaults where there is no file."""
 
     file: Path | None = None
     local_models: Mapping[str, LocalModel] = field(default_factory=dict)
     providers: Mapping[str, dict[str, Any]] = field(default_factory=dict, repr=False)
-    """The tables ``[providers.NAME]``, for ``vendor_spec.spec_of``: over a known vendor's row, or a vendor of one's own."""
+    """The tables ``[providers.NAME]``, for ``spec_of``: changes of a known vendor, or a vendor of the user's own."""
     gateway: Gateway = field(default_factory=_gateway)
     routes: Mapping[str, Route] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Other names for targets and routes."""
     from_folder: bool = False
-    """Whether it was found in the folder of the process and named by nobody: it may have come with what lies there."""
+    """Whether it was found in the current folder without being named: it may have come with somebody else's files."""
     prices: Mapping[str, Price] = field(default_factory=dict)
     """By ``provider/model``, the provider in lower case."""
     default_model: str = ""

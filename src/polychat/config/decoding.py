@@ -56,7 +56,7 @@ class _Search(Generic[T]):
     strict: Strict
 
     def fault(self, kind: inspect.Type, value: Any, path: Path) -> BadInput:
-        """The error about ``value``, which stands at ``path`` and is not of ``kind``."""
+        """The error about ``value``, which is at ``path`` and is not of ``kind``."""
         key = ".".join(name for name in (self.key, *path) if name)
         for name, part, inner in self._parts(kind, value, key):
             if not self._fits(inner, (*path, name)):
@@ -65,7 +65,7 @@ class _Search(Generic[T]):
         return self.strict.error(key, f"{what}: [{key}]" if what.endswith("a table") else what)
 
     def _parts(self, kind: inspect.Type, value: Any, key: str) -> Iterator[tuple[str | None, inspect.Type, Any]]:
-        """What stands in ``value``, each with its name and type. Raises ``BadInput`` for a key that no table may have."""
+        """The values in ``value``, each with its name and type. Raises ``BadInput`` for a key that no table may have."""
         for choice in _kinds(kind):
             match choice, value:
                 case inspect.StructType(fields=fields), dict():
@@ -77,7 +77,7 @@ class _Search(Generic[T]):
                     yield from ((None, entry, inner) for inner in value)
 
     def _fits(self, value: Any, path: Path) -> bool:
-        """Whether a value is good at ``path`` of a table that says nothing else."""
+        """Whether a value is valid at ``path`` of a table that has no other key."""
         for name in reversed(path):
             value = [value] if name is None else {name: value}
         try:
@@ -130,12 +130,12 @@ def table_in(kind: inspect.Type) -> type | None:
 
 
 def entry_of(kind: inspect.Type) -> inspect.Type | None:
-    """What stands under each name of a mapping."""
+    """The type of a mapping's values."""
     return next((choice.value_type for choice in _kinds(kind) if isinstance(choice, inspect.DictType)), None)
 
 
 def _kinds(kind: inspect.Type) -> Iterator[inspect.Type]:
-    """What a value may be, without constraints' wrappers and without ``None``, which TOML cannot say."""
+    """The types that a value may have, without their constraints' wrappers and without ``None``, which TOML does not have."""
     match kind:
         case inspect.Metadata(type=inner):
             yield from _kinds(inner)
@@ -149,7 +149,7 @@ def _kinds(kind: inspect.Type) -> Iterator[inspect.Type]:
 
 
 def _extra(kind: inspect.Type, name: str) -> Any:
-    """What an annotation says for us; a table of hidden values is hidden, too."""
+    """The ``extra`` of an annotation's ``Meta``, by name; a table of hidden values is hidden, too."""
     match kind:
         case inspect.Metadata(type=inner, extra=extra):
             return (extra or {}).get(name) or _extra(inner, name)

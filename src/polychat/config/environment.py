@@ -18,7 +18,7 @@ def variable(name: str) -> str:
 def _raw() -> dict[bytes, bytes] | None:
     """The dict under ``os.environ``, for looks only; ``None`` where there is none.
 
-    A name that is missing costs ``os.environ.get`` an exception, twenty times what the dict takes to tell.
+    A name that is missing costs ``os.environ.get`` an exception, twenty times the cost of a look into the dict.
     """
     return getattr(os.environ, "_data", None) if _POSIX else None
 

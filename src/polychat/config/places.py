@@ -1,4 +1,4 @@
-"""On which line of a TOML text each key stands: ``tomllib`` gives values without their places."""
+"""The line of each key in a TOML text: ``tomllib`` gives values without their places."""
 
 from __future__ import annotations
 

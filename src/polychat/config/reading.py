@@ -1,4 +1,4 @@
-"""polychat.toml as a type, and one such text as a ``Config``. Strict: a key that means nothing is an error."""
+"""polychat.toml as a type, and such a text as a ``Config``. Reading is strict: an unknown key is an error."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ _PLACE = re.compile(r" \(at (?:line (\d+), (column \d+)|end of document)\)$")
 
 
 def parsed(text: str, file: Path) -> Config:
-    """What a file with this text says. Raises ``BadInput`` with the file, the line and the key."""
+    """The configuration in the text of a file. Raises ``BadInput`` with the file, the line and the key."""
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -24,15 +24,16 @@ def _path(_: type) -> dict[str, Any]:
 
 
 def _as_toml(schema: Any) -> Any:
-    """Without ``null``, which TOML cannot say, and without defaults that say nothing."""
+    """Without ``null``, which TOML does not have, and without empty defaults and lists."""
     if isinstance(schema, list):
         return [_as_toml(inner) for inner in schema if inner != {"type": "null"}]
     if not isinstance(schema, dict):
         return schema
-    kept = {key: _as_toml(value) for key, value in schema.items() if not (key == "default" and _says_nothing(value))}
+    kept = {key: _as_toml(value) for key, value in schema.items() if key not in ("default", "required") or _says(value)}
     choices = kept.get("anyOf", ())
     return kept if len(choices) != 1 else {**{key: value for key, value in kept.items() if key != "anyOf"}, **choices[0]}
 
 
-def _says_nothing(default: object) -> bool:
-    return default is None or default == "" or isinstance(default, dict | tuple)
+def _says(value: object) -> bool:
+    """Whether a default, or a list of required keys, says anything: a table in a table has the defaults of its own keys."""
+    return value not in (None, "", [], ()) and not isinstance(value, dict)

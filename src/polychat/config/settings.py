@@ -1,4 +1,4 @@
-"""What the tables of polychat.toml may say, as types of msgspec: every key with its type, bounds, default and meaning.
+"""The tables of polychat.toml as types of msgspec: every key with its type, bounds, default and meaning.
 
 The reader (``reading.py``), the JSON schema for editors and the reference in the documentation are made from these. Vendors are
 in ``vendor_spec.py``. Importing this loads msgspec: who asks a chat without a configuration does without.
@@ -35,7 +35,7 @@ Reference: TypeAlias = Annotated[
         extra={"form": "a reference to the secret: env:NAME, file:PATH or keyring:NAME", "hidden": True},
     ),
 ]
-"""Where a secret is. What stands there may be the secret itself, and is not shown in an error."""
+"""Where a secret is. A wrong value may be the secret itself, and is not shown in an error."""
 Disconnect: TypeAlias = Annotated[
     str, Meta(pattern=r"^(cancel|drain:[0-9]+(\.[0-9]+)?)(?!\n)$", extra={"form": '"cancel" or "drain:SECONDS"'})
 ]
@@ -52,7 +52,7 @@ def about(text: str) -> Meta:
 
 
 class Table(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a table of polychat.toml says; a key that is not in the file has its default."""
+    """A table of polychat.toml; a key that is not in the file has its default."""
 
     def __post_init__(self) -> None:
         """One value alone becomes a list of it. Raises ``ValueError`` for ``inf`` and ``nan``, which no bound excludes."""
@@ -102,7 +102,7 @@ class Store(Table, frozen=True):
 
 
 class KeySettings(Table, frozen=True):
-    """Settings that differ for requests with one key; see ``gateway/chat/preferences.py``."""
+    """Settings that differ for requests with one key of `gateway.keys`."""
 
     on_loss: Annotated[OnLossSetting | None, about("Overrides `gateway.on_loss` for requests with this key.")] = None
     hosted_tools: Annotated[HostedSetting | None, about("Overrides `gateway.hosted_tools` for requests with this key.")] = None

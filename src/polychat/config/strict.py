@@ -13,7 +13,7 @@ from .places import line_of
 
 
 class Strict:
-    """Knows which file it reads, for the errors; ``text`` is what stands in it, where that is known already."""
+    """Makes errors about one file; ``text`` is its content, where that has been read already."""
 
     def __init__(self, file: Path, text: str | None = None) -> None:
         self.file = file
@@ -56,7 +56,7 @@ class Strict:
 
 
 def shown(value: object) -> str:
-    """A value as TOML says it, shortened, and without what looks like a credential."""
+    """A value as TOML writes it, shortened, and without what looks like a credential."""
     return redact(json.dumps(value, ensure_ascii=False, default=str), 80)
 
 

@@ -17,7 +17,7 @@ KeyHeader: TypeAlias = Literal["authorization", "x-api-key", "x-goog-api-key", "
 _Basic: TypeAlias = Literal["tools", "schema", "json", "images", "audio", "files", "reasoning"]
 _Further: TypeAlias = Literal["seed", "logprobs", "n", "stop", "penalties", "top_k", "parallel_tools", "cache"]
 Capability: TypeAlias = Literal[_Basic, _Further]
-"""What a vendor's entry may say that it can do."""
+"""What a vendor can do, in the words of its entry."""
 CAPABILITIES: tuple[Capability, ...] = get_args(Capability)
 BaseURL: TypeAlias = Annotated[
     str,
@@ -31,7 +31,7 @@ Header: TypeAlias = Annotated[str, Meta(extra={"hidden": True})]
 
 
 class VendorTable(Table, frozen=True):
-    """An entry of vendors.toml, or a table ``[providers.NAME]``, which may say only what it changes of such an entry."""
+    """An entry of vendors.toml, or a table ``[providers.NAME]``, which needs only the keys that it changes of such an entry."""
 
     wire: Annotated[str, about("The API format: `openai-chat`, `openai-responses`, `anthropic`, `gemini`, `ollama`.")] = ""
     base_url: Annotated[
@@ -89,19 +89,19 @@ class VendorTable(Table, frozen=True):
 
 
 class VendorSpec(VendorTable, frozen=True, kw_only=True):
-    """One vendor, or a server of one's own."""
+    """One vendor, or a server of the user's own."""
 
     name: str
-    """As targets say it: ``groq``."""
+    """As in targets: ``groq``."""
     untrusted: frozenset[str] = frozenset()
-    """The keys that a file said which was found in a folder and named by nobody; they lead no secret anywhere."""
+    """The keys from a file that was found in the current folder without being named; no secret is sent by their word."""
 
     def __repr__(self) -> str:
         return f"VendorSpec(name={self.name!r}, wire={self.wire!r})"  # the URL may hold a password, a header a token
 
 
 def spec_of(name: str, table: object, strict: Strict, key: str, base: VendorSpec | None = None) -> VendorSpec:
-    """What a table says of a vendor, over ``base`` where that is known already. Raises ``BadInput``."""
+    """The vendor that a table describes, over ``base`` where the vendor is known already. Raises ``BadInput``."""
     changes = vendor_table(table, strict, key)
     for wanted in ("wire", "base_url"):
         if base is None and wanted not in changes:
@@ -110,7 +110,7 @@ def spec_of(name: str, table: object, strict: Strict, key: str, base: VendorSpec
 
 
 def vendor_table(table: object, strict: Strict, key: str) -> dict[str, Any]:
-    """The keys that a table says, with their values, whichever vendor's it is. Raises ``BadInput``."""
+    """The keys of a table with their checked values, and no defaults. Raises ``BadInput``."""
     entry = decoded(VendorTable, table, key, strict)
     if entry.base_url and (fault := address_fault(entry.base_url)):
         raise strict.error(f"{key}.base_url", fault)

@@ -17,7 +17,7 @@ HIDDEN = "(hidden)"
 
 
 def config_text(configured: Config) -> str:
-    """All that is in force, defaults too; without what in it may be a secret. It says the same where it is read again."""
+    """All settings in force, defaults too, without what may be a secret. Reading it again gives the same configuration."""
     lines = [f"default_model = {value_text(configured.default_model)}", ""] if configured.default_model else []
     lines += table(["gateway"], _columns(configured.gateway))
     for name, route in configured.routes.items():

@@ -1,4 +1,4 @@
-"""LiteLLM's ``config.yaml`` as a polychat.toml: what has a counterpart is carried over, and what has none is told."""
+"""LiteLLM's ``config.yaml`` as a polychat.toml: what has a counterpart is carried over, what has none is reported."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _yaml(text: str, file: Path) -> Any:
 
 
 class _Taken:
-    """A table of the YAML that is taken key by key: what nobody takes is lost, and told."""
+    """A table of the YAML that is taken key by key; keys that are not taken are reported as lost."""
 
     def __init__(self, value: object, path: str, losses: list[str]) -> None:
         self.path, self.losses = path, losses
@@ -117,14 +117,14 @@ class _Deployment:
 
     target: str
     weights: tuple[float | None, float | None, float | None]
-    """``weight``, ``rpm``, ``tpm``: the first of these that any has is what LiteLLM goes by."""
+    """``weight``, ``rpm``, ``tpm``: LiteLLM uses the first of these that any entry has."""
     order: float | None
     timeout: float | None
 
 
 @dataclass(slots=True)
 class _Rules:
-    """What is said once for all routes."""
+    """Settings that are common to all routes."""
 
     strategy: str = "random"
     retries: int = 2
@@ -142,7 +142,7 @@ class _Import:
         self._variables = variables
         """Names in the environment that the file means something by already."""
         self._keys: dict[str, str] = {}
-        """Keys that stood in the file itself: the variable each is to be put into."""
+        """API keys that were in the file itself, each with the variable that it is to be put into."""
         self._providers: dict[str, dict[str, Any]] = {}
         self._names: set[str] = set()
         """What clients may ask for: a target of the same name would lead back to its route."""
@@ -196,12 +196,10 @@ class _Import:
         rules = _Rules()
         strategy = router.text("routing_strategy") or "simple-shuffle"
         if strategy not in _STRATEGIES:
-            named = (
-                f"{strategy} " if strategy in _OTHER_STRATEGIES else ""
-            )  # what else stands there may be misplaced, even a key
-            router.lose("routing_strategy", f"{named}has no counterpart; random stands for it")
+            named = f"{strategy} " if strategy in _OTHER_STRATEGIES else ""  # any other value may be misplaced, even a key
+            router.lose("routing_strategy", f"{named}has no counterpart; random is used instead")
         rules.strategy = _STRATEGIES.get(strategy, "random")
-        for settings in (module, router):  # the router's own go over the module's
+        for settings in (module, router):  # the router's override the module's
             retries = settings.number("num_retries")
             rules.retries = rules.retries if retries is None else int(retries)
             rules.fallbacks |= dict(_fallbacks(settings))
@@ -235,7 +233,7 @@ class _Import:
     def _deployment(self, name: str, entry: _Taken, params: _Taken) -> _Deployment | None:
         model = params.text("model")
         if not name or not model:
-            entry.lose("model_name", "or its model is not said")
+            entry.lose("model_name", "or its model is missing")
             return None
         if "*" in name or "*" in model:
             entry.lose("model_name", "is a pattern; provider/model is asked by its own name, with no route for it")
@@ -285,7 +283,7 @@ class _Import:
         return f"{provider}/{model}"
 
     def _provider(self, vendor: str, row: VendorSpec, key: str, model: str, *, moved: bool, path: str) -> str:
-        """The provider's name: the vendor's own where nothing is said otherwise, else that of a table made for it."""
+        """The provider's name: the vendor's own where nothing differs, else that of a table made for it."""
         overrides: dict[str, Any] = {}
         if key.lower() in _NO_KEY:
             row = row.replace(key_optional=row.key_optional or bool(key))
@@ -314,7 +312,7 @@ class _Import:
         return name
 
     def _reference(self, key: str, variable: str, path: str) -> str:
-        """``env:NAME``: as the file has it, or a name for what stood in it."""
+        """``env:NAME``: as in the file, or a name for the key that was in it."""
         if match := _REFERENCE.fullmatch(key):
             return f"env:{match[1]}"
         name = self._keys.get(key)
@@ -324,7 +322,7 @@ class _Import:
                 name, number = f"{variable}_{number}", number + 1
             self._variables.add(name)
             self._keys[key] = name
-        self.losses.append(f"{path} stood in the file itself and is not copied; put it into the variable {name}")
+        self.losses.append(f"{path} is in the file itself and is not copied; put it into the variable {name}")
         return f"env:{name}"
 
     def _route(
@@ -357,7 +355,7 @@ class _Import:
         if timeouts == {None}:
             return {}
         if len(timeouts) > 1:
-            self.losses.append(f"timeout of {name} is said for some of its entries only, or differs; the longest is for all")
+            self.losses.append(f"timeout of {name} is set for some of its entries only, or differs; the longest applies to all")
         return {"timeout": max(seconds for seconds in timeouts if seconds is not None)}
 
     def _after(self, name: str, groups: Mapping[str, list[_Deployment]], rules: _Rules) -> Iterator[str]:

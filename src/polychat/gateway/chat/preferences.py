@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...config.decoding import keys_of, words_of
+from ...config.decoding import misfit
 from ...config.settings import Gateway, HostedSetting, OnLossSetting, Rules
-from ...errors import BadInput, redact
+from ...errors import BadInput
 
 if TYPE_CHECKING:
     from ..context import RequestContext
@@ -34,19 +34,14 @@ def hosted_tools(context: RequestContext, rules: Rules) -> HostedSetting:
 
 def _chosen(context: RequestContext, rules: Rules, name: str) -> Any:
     header = HEADERS[name]
-    value = context.headers.get(header)
-    if value is not None:
-        return _word(name, header.decode(), value.decode("latin-1").strip())
+    if (value := context.headers.get(header)) is not None:
+        word = value.decode("latin-1").strip()
+        if fault := misfit(Gateway, name, word):
+            raise BadInput(f"{header.decode()} {fault}", field=header.decode())
+        return word
     gateway = context.runtime.gateway
     key = gateway.key_settings.get(context.record.key) if gateway.key_settings else None
     if key is not None and (chosen := getattr(key, name)) is not None:
         return chosen
     chosen = getattr(rules, name)
     return getattr(gateway, name) if chosen is None else chosen
-
-
-def _word(name: str, header: str, word: str) -> str:
-    choices = words_of(keys_of(Gateway)[name].type)
-    if word not in choices:
-        raise BadInput(f"{header} is {redact(word, 40)!r}; it must be {' or '.join(choices)}", field=header)
-    return word
