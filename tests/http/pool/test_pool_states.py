@@ -1,4 +1,4 @@
-"""The pool's connections go the ways of its table, whatever requests, servers and time do to them."""
+"""The pool and its connections go the ways of their tables, whatever requests, servers and time do to them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from polychat import errors
+from polychat.http.pool import connection as connections
 from polychat.http.pool import pool as pools
 from polychat.http.pool.connection import Connection
 from polychat.http.pool.pool import Pool
@@ -22,8 +23,14 @@ from ...support.state_tables import moves, transitions
 
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 LAST = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"
+UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\n\r\n{}"
+EMPTY = b"HTTP/1.1 204 No Content\r\n\r\n"
+EARLY = b"HTTP/1.1 100 Continue\r\n\r\n"
+NONSENSE = b"\x00\x01\r\n\r\n"
 HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n"
 END = b"0\r\n\r\n"
+REPLIES = (WHOLE, WHOLE, HEAD, HEAD, HEAD, LAST, UNTIL_CLOSE, EMPTY, EARLY, NONSENSE)
+BODIES = (None, b"{}", b"x" * 200_000)
 SERVERS = ("http://a/", "http://b/")
 
 
@@ -71,6 +78,9 @@ class Play:
         self.requests: list[asyncio.Task[PooledResponse]] = []
         self.states: dict[Connection, str] = {}
         self.moves: set[tuple[str, str]] = set()
+        self.within: dict[Connection, str] = {}
+        self.moves_within: set[tuple[str, str]] = set()
+        """Of the connections themselves."""
         for name in ("give_back", "linger", "_forget"):
             self._watch(name)
 
@@ -84,6 +94,25 @@ class Play:
             return result
 
         setattr(self.pool, name, stepped)
+
+    def _step(self, connection: Connection, *names: str) -> None:
+        """Look at its state before and after each call of these methods, which are all that changes it."""
+        for name in names:
+            method = getattr(connection, name)
+
+            def stepped(*arguments: Any, method: Any = method, **options: Any) -> Any:
+                self.note_within(connection)
+                result = method(*arguments, **options)
+                self.note_within(connection)
+                return result
+
+            setattr(connection, name, stepped)
+
+    def note_within(self, connection: Connection) -> None:
+        before, after = self.within[connection], connection.state
+        if before != after:
+            self.moves_within.add((before, after))
+        self.within[connection] = after
 
     async def _opened(self, *_: object) -> Connection:
         done = self.loop.create_future()
@@ -99,9 +128,13 @@ class Play:
         connection = Connection()
         self.transports.append(Transport(connection))
         self.states[connection] = "opening"
+        self.within[connection] = "free"
+        self._step(connection, "exchange", "finish", "abort", "data_received", "connection_lost", "resume_writing")
         return connection
 
     def note(self) -> None:
+        for connection in self.within:
+            self.note_within(connection)
         for connection, before in self.states.items():
             after = self.pool.state(connection)
             if after != before and not (before == "opening" and after == "closed" and connection not in self.pool._origin_of):
@@ -131,6 +164,7 @@ class Play:
 
     def request(self, server: str = SERVERS[0], **options: Any) -> asyncio.Task[PooledResponse]:
         self.requests.append(asyncio.create_task(self.pool.request("GET", server, headers={}, **options)))
+        self.requests[-1].add_done_callback(lambda task: task.cancelled() or task.exception())
         return self.requests[-1]
 
     def busy(self) -> list[Transport]:
@@ -146,7 +180,11 @@ class Play:
     def act(self, action: str, chance: random.Random) -> None:
         match action:
             case "request":
-                self.request(chance.choice(SERVERS), timeouts=Timeouts(connect=chance.choice([2.0, None]), total=None))
+                self.request(
+                    chance.choice(SERVERS),
+                    body=chance.choice(BODIES),
+                    timeouts=Timeouts(connect=chance.choice([2.0, None]), idle=4.0, total=None),
+                )
             case "open" if waiting := [done for done in self.opening if not done.done()]:
                 waiting[0].set_result(None)
             case "refuse" if waiting := [done for done in self.opening if not done.done()]:
@@ -154,7 +192,10 @@ class Play:
             case "reply" if self.busy():
                 transport = chance.choice(self.busy())
                 connection = transport.connection
-                connection.data_received(END if connection.has_head else chance.choice([WHOLE, HEAD, HEAD, LAST]))
+                connection.data_received(END if connection.has_head else chance.choice(REPLIES))
+            case "write" if alive := [one for one in self.transports if not one.closed]:
+                connection = chance.choice(alive).connection
+                chance.choice([connection.pause_writing, connection.resume_writing])()
             case "lose" if self.transports:
                 chance.choice(self.transports).lose(chance.choice([None, ConnectionResetError()]))
             case "talk" if self.idle():
@@ -206,7 +247,7 @@ ACTIONS = (
     "finish",
     "finish",
 )
-RARE = ("cancel", "later")
+RARE = ("write", "cancel", "later")
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -220,11 +261,12 @@ async def test_in_any_order(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
                 await play.turns(chance.randint(0, 4))
             await play.end()
             assert play.moves <= moves(transitions(pools, "connection"))
+            assert play.moves_within <= moves(transitions(connections, "state"))
 
 
-async def test_the_table_is_true(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Connections go each way that the table has, and no other."""
-    chance, seen = random.Random(3), set[tuple[str, str]]()
+async def test_the_tables_are_true(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections go each way that the tables have, and no other: as the pool sees them, and within an exchange."""
+    chance, seen, within = random.Random(3), set[tuple[str, str]](), set[tuple[str, str]]()
     for _ in range(150):
         with played(monkeypatch, per_origin=2, total=3, idle=4.0) as play:
             for _ in range(60):
@@ -232,14 +274,18 @@ async def test_the_table_is_true(monkeypatch: pytest.MonkeyPatch) -> None:
                 await play.turns(chance.randint(0, 4))
             await play.end()
             seen |= play.moves
-    with played(monkeypatch, per_origin=1) as play:
-        await lost_when_granted(play)
-        await play.end()
-        seen |= play.moves
+            within |= play.moves_within
+    for scene in (lost_when_granted, cancelled_when_granted):
+        with played(monkeypatch, per_origin=1) as play:
+            await scene(play)
+            await play.end()
+            seen |= play.moves
     assert seen == moves(transitions(pools, "connection"))
+    assert within == moves(transitions(connections, "state"))
 
 
-async def lost_when_granted(play: Play) -> None:
+async def granted(play: Play) -> tuple[Transport, asyncio.Task[PooledResponse]]:
+    """A connection that was granted to a request that has not run since."""
     first = play.request()
     await play.turns()
     play.opening[0].set_result(None)
@@ -250,12 +296,23 @@ async def lost_when_granted(play: Play) -> None:
     transport.connection.data_received(WHOLE)
     (await first).close()
     assert play.pool.state(transport.connection) == "granted"
+    return transport, second
+
+
+async def lost_when_granted(play: Play) -> None:
+    transport, second = await granted(play)
     transport.lose(None)
     await play.turns()
     play.opening[0].set_result(None)
     await play.turns()
     play.transports[1].connection.data_received(WHOLE)
     assert await (await second).read() == b"{}"
+
+
+async def cancelled_when_granted(play: Play) -> None:
+    _, second = await granted(play)
+    second.cancel()
+    await play.turns()
 
 
 async def test_a_connection_that_is_lost_when_it_is_granted_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

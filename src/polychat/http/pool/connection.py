@@ -1,4 +1,44 @@
-"""One connection of the pool: HTTP/1.1's framing by httptools, one exchange after the other, never two at a time."""
+"""One connection of the pool: HTTP/1.1's framing by httptools, one exchange after the other, never two at a time.
+
+The peer is a server, perhaps a hostile one. ``exchange`` writes a request and waits for the reply's head; the caller then takes
+the body with ``take_body`` and ``next_change``, or has it pushed to ``sink`` within ``data_received``; ``finish`` ends the
+exchange. The pool decides what becomes of the connection then (see ``pool.py``).
+
+state    event                             next     what follows
+=======  ================================  =======  ==================================================================
+free     exchange: it is written at once   head
+free     exchange: a large body            sending  in pieces, as fast as the server reads
+sending  all is written                    head
+sending  a head comes                      body     the rest is not written, and the connection not kept
+sending  a head without a body comes       whole    likewise
+head     a head of 100 to 199 comes        head     it is dropped: the head's clock goes on
+head     a head comes                      body
+head     a head without a body comes       whole    a body of no bytes, 204, 304, and all to HEAD or CONNECT
+body     the body ends                     whole    by length, last chunk, or the connection's end if it has neither
+sending  it fails                          failed   lost, late, malformed, too large: ``error`` says which
+head     it fails                          failed   likewise; ``received_any`` tells whether a byte came before
+body     it fails                          failed   ``Truncated``; what came before is still to be taken
+whole    finish                            free     if both sides keep it: ``is_reusable`` until ``reusable_until``
+whole    finish                            closed   if one of them does not, or more came than was announced
+body     finish                            closed   its reader left early
+failed   finish                            closed
+free     lost, or bytes come               closed   nobody asked for them
+=======  ================================  =======  ==================================================================
+
+Invariants: ``error`` is set at most once in an exchange, and never after ``done``; a closed connection is never free again; no
+byte of one exchange is ever given to another, since what comes outside of an exchange closes the connection; a parser that
+has not read a reply to its end is not used for the next.
+
+A sink gets the body in order: what was held before it was set is taken first. While ``sink_paused`` nothing is given, and the
+socket is not read.
+
+Bounds: the head and 1xx heads by ``MAX_HEAD`` and ``_MAX_HEADERS``; what is held for a caller that does not take it by
+``_MAX_UNREAD`` and one read; what is written at once by ``_WRITE_SIZE`` and the transport's own limit; each wait by the one
+alarm of ``timer``, which aborts with ``TimedOut``.
+
+Cancellation: there is no task here. A caller that is cancelled in ``exchange`` or while it waits for a change closes the
+connection by way of the pool; ``abort`` may be called at any time, by anybody, and wakes whoever waits.
+"""
 
 from __future__ import annotations
 
@@ -158,6 +198,18 @@ class Connection(asyncio.Protocol):
         self.timer.close()
         self.transport.abort()
         self.wake()
+
+    @property
+    def state(self) -> str:
+        """A state of the table above."""
+        if not self.in_use:
+            fit = self.keep_alive if self.done else not self.received_any and self.error is None
+            return "free" if fit and not self.transport.is_closing() else "closed"
+        if self.error is not None:
+            return "failed"
+        if self.has_head:
+            return "whole" if self.done else "body"
+        return "sending" if self.partly_sent else "head"
 
     def wake(self) -> None:
         """Whoever waits looks again."""
