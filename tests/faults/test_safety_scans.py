@@ -85,8 +85,7 @@ def fed(reader: Any, data: bytes, step: int) -> None:
     with contextlib.suppress(ValueError):  # a line that is too long
         for at in range(0, len(data), step):
             reader.feed(data[at : at + step])
-        if not isinstance(reader, Objects):  # which has nothing to say at the end
-            reader.end()
+        reader.end()
 
 
 # JSON.

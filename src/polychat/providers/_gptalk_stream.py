@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ..errors import BadReply, EmptyReply, ReplyFailed, redact
-from ..events import Event, Finish, Text
-from ..wire.framing import DataLines, LineTooLong, data_line
-from ..wire.reading import complete, failed, parsed, truncated
-from ..wire.sites.deltas import Cumulative
+from typing import Any
 
-_HEAD = 4096
-"""Bytes of a body that is no stream which are kept to see what it says instead."""
+from ..errors import EmptyReply, ReplyFailed, redact
+from ..events import Event, Finish, Text
+from ..wire.framing import DataLines, Whole, data_line
+from ..wire.reading import complete, failed, truncated
+from ..wire.sites.deltas import Cumulative
+from ..wire.stream import BadShape, Framing, StreamReader
 
 
 def failure_in(value: object) -> str | None:
@@ -24,67 +24,34 @@ def failure_in(value: object) -> str | None:
     return None
 
 
-class StreamReader:
+class Reader(StreamReader):
     """The stream's bytes into events: each ``data:`` line holds the whole reply so far, ``[DONE]`` ends."""
 
+    SHAPE = "a line of the stream is not JSON with content"
+
     def __init__(self) -> None:
-        self.done = False
-        self._lines = DataLines()
+        super().__init__()
         self._so_far = Cumulative()
-        self._head = b""
 
-    def feed(self, data: bytes) -> list[Event]:
-        if self.done:
-            return []
-        if len(self._head) < _HEAD:
-            self._head += data[: _HEAD - len(self._head)]
-        try:
-            return self._read(self._lines.feed(data))
-        except LineTooLong as error:
-            return self._ended([failed(BadReply(f"the stream holds {error}"))])
+    def framing_for(self, body: bytes) -> Framing:
+        return Whole() if body[:1] == b"{" else DataLines()
 
-    def end(self) -> list[Event]:
-        if self.done:
-            return []
-        events = self._read(self._lines.end())
-        if events and isinstance(events[-1], Finish):
-            return events
-        failure = failure_in(parsed(self._head))
-        if failure is not None:
-            return self._ended([*events, failed(ReplyFailed(f"the stream failed: {failure}"))])
-        return self._ended([*events, truncated("there was no [DONE]")])
-
-    def _read(self, payloads: list[bytes]) -> list[Event]:
-        events: list[Event] = []
-        for payload in payloads:
-            events += self._event(payload)
-            if self.done:
-                break
-        return events
-
-    def _event(self, payload: bytes) -> list[Event]:
-        if payload.startswith(b"[DONE]"):
-            empty = not self._so_far.whole.strip()
-            return self._ended([failed(EmptyReply("the stream ended without any text")) if empty else complete()])
-        value = parsed(payload)
-        failure = failure_in(value)
-        if failure is not None:
-            return self._ended([failed(ReplyFailed(f"the stream failed: {failure}"))])
+    def take(self, value: Any, events: list[Event]) -> None:
+        if (failure := failure_in(value)) is not None:
+            raise ReplyFailed(f"the stream failed: {failure}")
         match value:
             case {"content": str(whole)}:
-                return self._new(whole, payload)
-        return self._ended([failed(BadReply(f"a line of the stream is not JSON with content: {redact(payload)}"))])
+                if text := self._so_far.take(whole):
+                    events.append(Text(text))
+            case _:
+                raise BadShape(self.SHAPE)
 
-    def _new(self, whole: str, payload: bytes) -> list[Event]:
-        try:
-            new = self._so_far.take(whole)
-        except ValueError as error:
-            return self._ended([failed(BadReply(f"{error}: {redact(payload)}"))])
-        return [Text(new)] if new else []
+    def terminated(self) -> Finish:
+        is_empty = not self._so_far.whole.strip()
+        return failed(EmptyReply("the stream ended without any text")) if is_empty else complete()
 
-    def _ended(self, events: list[Event]) -> list[Event]:
-        self.done = True
-        return events
+    def over(self, broken: str) -> Finish:
+        return truncated(broken or "there was no [DONE]")
 
 
 class StreamWriter:

@@ -18,7 +18,7 @@ from ..types import Messages
 from ..wire.reading import parsed
 from ._browser import USER_AGENT, browser_headers
 from ._gptalk_site import USES, GPTalkSite
-from ._gptalk_stream import StreamReader, failure_in
+from ._gptalk_stream import Reader, failure_in
 from ._json import body_of, refusal
 from ._lease import Accounts, Lease
 from .contract import AsyncGeneratorProvider
@@ -130,7 +130,7 @@ class GPTalk(AsyncGeneratorProvider):
             async with session.get(stream, params={"token": token}) as response:
                 if not response.ok:
                     raise await refusal(response)
-                async with aclosing(response.events(StreamReader())) as batches:
+                async with aclosing(response.events(Reader())) as batches:
                     async for batch in batches:
                         yield batch
 

@@ -12,12 +12,28 @@ EVENT_END = re.compile(rb"\n\r?\n")
 """The blank line that ends a server-sent event."""
 
 
-class LineTooLong(ValueError):
+class FramingError(ValueError):
+    """Bytes that cannot be cut into payloads; the message names what a reply holds that it must not."""
+
+
+class CutShort(FramingError):
+    """A body ended within what a framing holds; the message says within what."""
+
+
+class LineTooLong(FramingError):
     """A line, or an event of several lines, grew past ``limit`` bytes."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"a line of more than {limit:,} bytes")
         self.limit = limit
+
+
+class TooLong(LineTooLong):
+    """A body that is held until it is whole grew past ``limit`` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.args = (f"more than {limit:,} bytes",)
 
 
 class Lines:
@@ -149,6 +165,27 @@ class JSONLines:
 
     def end(self) -> list[bytes]:
         return self._lines.end()
+
+
+class Whole:
+    """A body that is one payload, held until its end."""
+
+    __slots__ = ("_held", "limit")
+
+    def __init__(self, limit: int = MAX_LINE) -> None:
+        self.limit = limit
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Nothing yet. Raises ``TooLong``."""
+        self._held += data
+        if len(self._held) > self.limit:
+            raise TooLong(self.limit)
+        return []
+
+    def end(self) -> list[bytes]:
+        """The body."""
+        return [bytes(self._held)]
 
 
 def event(name: str, payload: bytes) -> bytes:

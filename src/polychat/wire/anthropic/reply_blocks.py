@@ -6,36 +6,30 @@ from base64 import b64decode
 from contextlib import suppress
 from typing import Any
 
-from ...errors import BadReply, EmptyReply, redact
+from ...errors import EmptyReply
 from ...events import Citation, Event, Finish, Media, Reasoning, Refusal, Start, Text, ToolCallPiece
 from ...types import Opaque
 from ..faults import error_of
 from ..json_text import decoded, encoded
 from ..limits import Limits
-from ..reading import complete, failed, truncated, two_replies, unreadable
+from ..reading import complete, failed, truncated, two_replies
 from ..sites.deltas import ToolCalls, TooMany
+from ..stream import BadShape, Ended, Framing, StreamReader
 from .constants import COUNTED, REASONS, usage_of
 from .errors import fault_in
 
+_NOT_ITS_SHAPE = "not this wire's shape"
 _HELD = 64
 """Citations of one text that are held until its end is known."""
 
 
-class Ended(Exception):
-    """The reply is over; carries its ``Finish``."""
-
-    def __init__(self, finish: Finish) -> None:
-        super().__init__()
-        self.finish = finish
-
-
-class Message:
+class Message(StreamReader):
     """One message as it grows."""
 
-    def __init__(self, vendor: str, limits: Limits) -> None:
+    def __init__(self, vendor: str, limits: Limits, framing: Framing) -> None:
+        super().__init__(framing, limits)
         self.reason: str | None = None
         self._vendor = vendor
-        self._limits = limits
         self._calls = ToolCalls(limits)
         self._counts: dict[str, Any] = {}
         self._counted = False  # the last word on usage came
@@ -52,7 +46,6 @@ class Message:
         self._bare: set[int | None] = set()  # the places of calls that have no arguments yet
 
     def take(self, value: Any, events: list[Event]) -> None:
-        """The events of one line. Raises ``Ended`` with the last, ``TooMany``."""
         if isinstance(value, dict) and value.get("type") == "content_block_delta":
             delta = value.get("delta")
             if isinstance(delta, dict) and delta.get("type") == "text_delta" and isinstance(text := delta.get("text"), str):
@@ -79,30 +72,29 @@ class Message:
                 self._stop(delta, value.get("usage"), events)
             case {"type": "message_stop"}:
                 self._close(events)
-                raise Ended(self.completed())
+                raise Ended(self._completed())
             case {"type": "error"} | {"error": _}:
-                raise Ended(failed(error_of(fault_in(value))))
+                raise error_of(fault_in(value))
             case {"type": "content_block_delta" | "content_block_start", "delta": None} | {"content_block": None}:
                 pass
             case {"type": "content_block_delta" | "content_block_start" | "message_start" | "message_delta"}:
-                raise Ended(failed(unreadable(f"not this wire's shape: {redact(encoded(value))}", value)))
+                raise BadShape(_NOT_ITS_SHAPE)
             case {"type": str()}:
                 pass  # a ping, or what is yet to be invented
             case _:
-                raise Ended(failed(unreadable(f"not an event of this wire: {redact(encoded(value))}", value)))
+                raise BadShape("not an event of this wire")
 
     def whole(self, value: Any, events: list[Event]) -> Finish:
-        """The events of a message that came whole, but for the last, and that. Raises ``Ended``, ``TooMany``."""
         match value:
             case {"type": "error"} | {"error": _}:
-                return failed(error_of(fault_in(value)))
+                raise error_of(fault_in(value))
             case {"content": list(blocks)} as message:
                 self._start(message, events)
             case _:
-                return failed(BadReply(f"not a message: {redact(encoded(value))}"))
+                raise BadShape("not a message")
         for index, block in enumerate(blocks):
             if not isinstance(block, dict) or not isinstance(kind := block.get("type"), str):
-                return failed(BadReply(f"content that has no type: {redact(encoded(block))}"))
+                raise BadShape("content that has no type")
             self._open(index, kind, block, events)
             self._fill(index, events)
             self._close(events)
@@ -110,9 +102,21 @@ class Message:
         self._counted = True
         if self.reason is None and (self._said or self._calls):
             return truncated("it has no stop_reason")
-        return self.completed()
+        return self._completed()
 
-    def completed(self) -> Finish:
+    def over(self, broken: str) -> Finish:
+        return truncated("there was no message_stop") if self.reason is None else self._completed()
+
+    def rest(self, finish: Finish) -> list[Event]:
+        events: list[Event] = []
+        self._flush(events)
+        if not self._counted:  # what the start said of the completion is no count of it
+            self._counts.pop("output_tokens", None)
+        if (usage := usage_of(self._counts)) is not None:
+            events.append(usage)
+        return events
+
+    def _completed(self) -> Finish:
         """The end as the wire tells it, unless what came says otherwise."""
         reason = None if self.reason is None else REASONS.get(self.reason, self.reason)
         if (error := self._calls.end(reason)) is not None:
@@ -124,21 +128,12 @@ class Message:
         finish.stop_sequence = self._stop_sequence
         return finish
 
-    def finish(self, events: list[Event], finish: Finish) -> None:
-        """What is still held, the usage, and the end."""
-        self._flush(events)
-        if not self._counted:  # what the start said of the completion is no count of it
-            self._counts.pop("output_tokens", None)
-        if (usage := usage_of(self._counts)) is not None:
-            events.append(usage)
-        events.append(finish)
-
     def _start(self, message: dict[str, Any], events: list[Event]) -> None:
         self._count(message.get("usage"))
         name, model = message.get("id"), message.get("model")
         if self._started:
             if name != self._id:
-                raise Ended(failed(two_replies()))
+                raise two_replies()
             return
         self._started = True
         self._id = name
@@ -168,7 +163,7 @@ class Message:
                     self._bare.add(_place(index))
                 self._call(self._calls.take(index=_place(index), call_id=call, name=name, arguments=arguments), events)
             case (("text" | "tool_use"), _):
-                raise Ended(failed(unreadable(f"not this wire's shape: {redact(encoded(block))}", {"content_block": block})))
+                raise BadShape(_NOT_ITS_SHAPE)
             case "image", {"source": {"type": "base64", "media_type": str(media), "data": str(data)}}:
                 self._image(media, data, events)
             case _:
@@ -195,7 +190,7 @@ class Message:
             case ("text_delta", {"text": None}) | ("input_json_delta", {"partial_json": None}):
                 pass
             case (("text_delta" | "input_json_delta"), _):
-                raise Ended(failed(unreadable(f"not this wire's shape: {redact(encoded(delta))}", {"delta": delta})))
+                raise BadShape(_NOT_ITS_SHAPE)
             case _:
                 if self._ran is not None:
                     self._ran.broken = True  # a part that is not understood would be missing from what goes back

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..framing import MAX_LINE, LineTooLong
+from ..framing import MAX_LINE, CutShort, FramingError, LineTooLong
 from ..json_text import decoded
 
 _OUTSIDE = re.compile(rb'["{}\[\]]')
@@ -14,7 +14,7 @@ _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _BETWEEN = re.compile(rb"[ \t\r\n,]*+")
 
 
-class NoArray(ValueError):
+class NoArray(FramingError):
     """Something other than objects stands between the brackets, or behind them: the message shows nothing of it."""
 
 
@@ -58,6 +58,12 @@ class Objects:
                 self._size = 0
         return found
 
+    def end(self) -> list[bytes]:
+        """Nothing: every object was given when it was whole. Raises ``CutShort`` for what is not closed."""
+        if not self.closed:
+            raise CutShort("its JSON is not closed")
+        return []
+
     def _between(self, data: bytes, at: int) -> int:
         """Where the next object begins; what stands before it opens and closes the array."""
         blank = _BETWEEN.match(data, at)
@@ -74,7 +80,7 @@ class Objects:
         elif sign == b"]" and self._array and not self._ended:
             self._ended = True
         else:
-            raise NoArray("the reply is no JSON array of objects")
+            raise NoArray("something other than a JSON array of objects")
         return at + 1
 
     def _inside(self, data: bytes, at: int) -> int:

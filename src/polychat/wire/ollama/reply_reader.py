@@ -6,15 +6,16 @@ from base64 import b64decode
 from contextlib import suppress
 from typing import Any
 
-from ...errors import BackendError, BadReply, EmptyReply, redact
+from ...errors import EmptyReply
 from ...events import Event, Finish, Logprobs, Media, Reasoning, Start, Text, Usage
 from ...types import Opaque
 from ..faults import error_of
-from ..framing import JSONLines, LineTooLong
-from ..json_text import Halves, decoded, encoded
+from ..framing import JSONLines
+from ..json_text import Halves, encoded
 from ..limits import LIMITS, Limits
-from ..reading import complete, failed, truncated, unreadable
-from ..sites.deltas import ToolCalls, TooMany
+from ..reading import complete, failed, truncated
+from ..sites.deltas import ToolCalls
+from ..stream import Ended, StreamReader
 from ..tags import untagged
 from .constants import CALL_SIGNATURE, DURATIONS, THOUGHT_SIGNATURE, VENDOR, image_type
 from .errors import fault_in
@@ -25,27 +26,22 @@ Object = dict[str, Any]
 def read_reply(body: bytes, vendor: str = VENDOR, limits: Limits = LIMITS) -> list[Event]:
     """The events of a whole reply; the last is its ``Finish``. Lines where one object is due are understood. Never raises."""
     reader = Reader(vendor, limits)
-    try:
-        said = _decoded(body, limits.depth) if len(body) <= limits.event else None
-    except ValueError:
-        said = None
-    if isinstance(said, dict):  # one object, perhaps laid out over several lines
-        events = reader.take(said, body)
-        return events if reader.done else [*events, truncated("the reply does not say that it is done")]
+    if len(body) <= limits.event and b"\n" in body.strip() and _is_object(body, limits.depth):
+        return reader.read(body)  # one object, laid out over several lines
     events = reader.feed(body)
     return events if reader.done else [*events, *reader.end()]
 
 
-class Reader:
+class Reader(StreamReader):
     """A streamed reply: lines of JSON, of which the last says ``done``."""
 
+    SHAPE = "a line of another shape than Ollama's"
+
     def __init__(self, vendor: str = VENDOR, limits: Limits = LIMITS) -> None:
-        self.done = False
+        super().__init__(JSONLines(limits.line), limits)
         self.durations: dict[str, int] = {}
         """Nanoseconds, by the wire's names, once done: ``total_duration`` and its like, which have no place in ``Usage``."""
-        self._vendor, self._limits = vendor, limits
-        self._lines = JSONLines(limits.line)
-        self._halves = Halves()
+        self._vendor = vendor
         self._calls = ToolCalls(limits)
         self._count = 0
         self._block = 0
@@ -53,77 +49,35 @@ class Reader:
         self._came = False
         """Something of an answer came."""
 
-    def feed(self, data: bytes) -> list[Event]:
-        if self.done:
-            return []
+    def take(self, value: Any, events: list[Event]) -> None:
         try:
-            lines = self._lines.feed(data)
-        except LineTooLong as error:
-            return self._fail(BadReply(f"the reply holds {error}"))
-        return self._read(lines)
-
-    def end(self) -> list[Event]:
-        if self.done:
-            return []
-        rest = self._lines.end()
-        try:
-            for line in rest:
-                _decoded(line, self._limits.depth)
-        except ValueError:
-            return self._ended(truncated("it was cut within a line"))
-        events = self._read(rest)
-        return events if self.done else [*events, *self._ended(truncated("no line said that it is done"))]
-
-    def _read(self, lines: list[bytes]) -> list[Event]:
-        events: list[Event] = []
-        depth = self._limits.depth
-        for line in lines:
-            try:
-                said = decoded(line, depth)
-            except ValueError:
-                if not line.strip():
-                    continue
-                try:
-                    said = self._halves.decoded(line, depth)
-                except ValueError as error:
-                    return [*events, *self._fail(BadReply(f"a line that cannot be read ({error}): {redact(line)}"))]
-            try:
-                # The usual line, straight: a piece of text and nothing else.
-                message = said["message"]
-                if len(said) == 4 and len(message) == 2 and "role" in message and said["done"] is False and self._started:
-                    content = message["content"]
-                    if type(content) is str and content:
-                        self._came = True
-                        events.append(Text(content))
-                        continue
-            except (KeyError, TypeError):
-                pass
-            events += self.take(said, line)
-            if self.done:
-                break
-        return events
-
-    def take(self, said: Any, line: bytes) -> list[Event]:
-        """The events of one line, decoded; ``line`` is what to show of it."""
-        try:
-            return self._take(said)
-        except TooMany as error:
-            return self._fail(BadReply(str(error)))
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-            return self._fail(unreadable(f"a line of another shape than Ollama's: {redact(line)}", said))
-
-    def _take(self, said: Object) -> list[Event]:
-        if said.get("error"):
-            return self._fail(error_of(fault_in(said["error"])))
-        events = self._start(said)
-        message = said["message"] if "message" in said else _generated(said)
-        events += self._said(message or {})
-        events += self._pictures(said.get("images"))
-        if tokens := [dict(token) for token in _listed(said.get("logprobs")) if isinstance(token, dict)]:
+            # The usual line, straight: a piece of text and nothing else.
+            message = value["message"]
+            if len(value) == 4 and len(message) == 2 and "role" in message and value["done"] is False and self._started:
+                content = message["content"]
+                if type(content) is str and content:
+                    self._came = True
+                    events.append(Text(content))
+                    return
+        except (KeyError, TypeError):
+            pass
+        if value.get("error"):
+            raise error_of(fault_in(value["error"]))
+        events += self._start(value)
+        events += self._said((value["message"] if "message" in value else _generated(value)) or {})
+        events += self._pictures(value.get("images"))
+        if tokens := [dict(token) for token in _listed(value.get("logprobs")) if isinstance(token, dict)]:
             events.append(Logprobs(tokens))
-        if said.get("done"):
-            events += self._finish(said)
-        return events
+        if value.get("done"):
+            events += _usage(value)
+            raise Ended(self._finish(value))
+
+    def whole(self, value: Any, events: list[Event]) -> Finish:
+        self.take(value, events)
+        return truncated("the reply does not say that it is done")
+
+    def over(self, broken: str) -> Finish:
+        return truncated(broken or "no line said that it is done")
 
     def _start(self, said: Object) -> list[Event]:
         if self._started:
@@ -176,28 +130,16 @@ class Reader:
     def _opaque(self, signature: Any) -> Opaque | None:
         return untagged(signature, self._vendor) if signature and isinstance(signature, str) else None
 
-    def _finish(self, said: Object) -> list[Event]:
-        self.durations = {name: took for name in DURATIONS if type(took := said.get(name)) is int}
-        reason = said.get("done_reason")
+    def _finish(self, line: Object) -> Finish:
+        """The end that the last line tells."""
+        self.durations = {name: took for name in DURATIONS if type(took := line.get(name)) is int}
+        reason = line.get("done_reason")
         reason = reason if isinstance(reason, str) and reason else None
-        usage = _usage(said)
         if (error := self._calls.end(reason)) is not None:
-            return [*usage, *self._fail(error)]
+            return failed(error)
         if not self._came and reason is None:
-            return [
-                *usage,
-                *self._fail(EmptyReply("the backend sent an empty reply: no text, no tool call and no finish reason")),
-            ]
-        if self._calls and reason in ("stop", None):
-            reason = "tool_calls"
-        return [*usage, *self._ended(complete(reason))]
-
-    def _fail(self, error: BackendError) -> list[Event]:
-        return self._ended(failed(error))
-
-    def _ended(self, finish: Finish) -> list[Event]:
-        self.done = True
-        return [finish]
+            return failed(EmptyReply("the backend sent an empty reply: no text, no tool call and no finish reason"))
+        return complete("tool_calls" if self._calls and reason in ("stop", None) else reason)
 
 
 def _generated(said: Object) -> Object:
@@ -217,12 +159,11 @@ def _usage(said: Object) -> list[Event]:
     return [Usage(asked, answered, None if asked is None or answered is None else asked + answered)]
 
 
-def _decoded(line: bytes, depth: int) -> Any:
-    """Raises ``ValueError``."""
+def _is_object(body: bytes, depth: int) -> bool:
     try:
-        return decoded(line, depth)
+        return isinstance(Halves().decoded(body, depth), dict)
     except ValueError:
-        return Halves().decoded(line, depth)
+        return False
 
 
 def _listed(value: Any) -> list[Any]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...errors import BackendError, BadReply, EmptyReply, ReplyFailed, redact
+from ...errors import BackendError, EmptyReply, ReplyFailed, redact
 from ...events import Citation, Event, Finish, Logprobs, Start, Text, Usage
 from ..faults import error_of
-from ..framing import DataLines, LineTooLong
-from ..json_text import Halves, decoded
+from ..framing import DataLines, Whole
 from ..limits import LIMITS, Limits
-from ..reading import failed, truncated, two_replies, unreadable
+from ..reading import failed, truncated, two_replies
 from ..sites.deltas import TooMany
-from .choice import SHAPES, Choice
+from ..stream import Framing, StreamReader
+from .choice import Choice
 from .constants import VENDOR
 from .errors import fault_of_error, is_fault
 from .usage import usage_in
@@ -29,132 +29,26 @@ REASONS = {
 """The dialects' words for an end, in common ones."""
 FAILED = ("error", "network_error", "insufficient_system_resource")
 """Ends that are none: of OpenRouter and Mistral, Zhipu, DeepSeek."""
-_BLANK = b"\xef\xbb\xbf \t\r\n"
-"""What may stand before a body."""
 
 Object = dict[str, Any]
 
 
 def read_reply(body: bytes, vendor: str = VENDOR, limits: Limits = LIMITS) -> list[Event]:
     """The events of a whole reply; the last is its ``Finish``. Never raises."""
-    body = body.lstrip(_BLANK)
-    try:
-        value = decoded(body, limits.depth)
-    except ValueError:
-        try:
-            value = Halves().decoded(body, limits.depth)
-        except ValueError as error:
-            return [failed(BadReply(f"the reply is not JSON that can be read ({error}): {redact(body) or 'it is empty'}"))]
-    reading = _Reading(vendor, limits)
-    events = reading.take(value, "message")
-    return (
-        events if reading.done else [*events, *reading.end(reading.verdict(whole=False, missing="its finish_reason is empty"))]
-    )
+    return Reader(vendor, limits).read(body)
 
 
-class Reader:
-    """A streamed reply: ``data:`` lines with a chunk each. A server that answers with one JSON all the same is understood."""
+class Reader(StreamReader):
+    """``data:`` lines with a chunk each. A server that answers with one JSON all the same is understood.
+
+    A whole reply is one chunk whose deltas are messages.
+    """
+
+    SHAPE = "a chunk of another shape than OpenAI's"
 
     def __init__(self, vendor: str = VENDOR, limits: Limits = LIMITS) -> None:
-        self.done = False
-        self._vendor, self._limits = vendor, limits
-        self._lines = DataLines(limits.line)
-        self._reading = _Reading(vendor, limits)
-        self._halves = Halves()
-        self._begun = False
-        self._whole: list[bytes] | None = None
-        self._size = 0
-
-    def feed(self, data: bytes) -> list[Event]:
-        if self.done:
-            return []
-        if not self._begun:
-            data = self._begin(data)
-        if self._whole is not None:
-            return self._hold(data)
-        try:
-            payloads = self._lines.feed(data)
-        except LineTooLong as error:
-            return self._end([failed(BadReply(f"the reply holds {error}"))])
-        return self._read(payloads) if payloads else []
-
-    def end(self) -> list[Event]:
-        if self.done:
-            return []
-        if self._whole is not None:
-            return self._end(self._read_whole(b"".join(self._whole)))
-        rest = self._lines.end()
-        if any(payload[:6] != b"[DONE]" and not _is_json(payload) for payload in rest):
-            return self._end(self._reading.end(truncated("the body ends within a line")))
-        events = self._read(rest)
-        return events if self.done else [*events, *self._finished(whole=False)]
-
-    def _begin(self, data: bytes) -> bytes:
-        """Tell a body that is no stream by its first byte."""
-        first = data.lstrip(_BLANK)
-        if first:
-            self._begun = True
-            if first[:1] in b"{[<":
-                self._whole = []
-        return first
-
-    def _hold(self, data: bytes) -> list[Event]:
-        assert self._whole is not None
-        self._whole.append(data)
-        self._size += len(data)
-        if self._size > self._limits.event:
-            return self._end([failed(BadReply(f"the reply has more than {self._limits.event:,} bytes"))])
-        return []
-
-    def _read_whole(self, body: bytes) -> list[Event]:
-        if body[:1] != b"<" and not _is_json(body):
-            return [truncated("the body ends within its JSON")]
-        return read_reply(body, self._vendor, self._limits)
-
-    def _read(self, payloads: list[bytes]) -> list[Event]:
-        take, depth = self._reading.take, self._limits.depth
-        events: list[Event] = []
-        for payload in payloads:
-            if payload[:6] == b"[DONE]":
-                return [*events, *self._finished(whole=True)]
-            if not payload or payload.isspace():
-                continue
-            try:
-                chunk = decoded(payload, depth)
-            except ValueError:
-                try:
-                    chunk = self._halves.decoded(payload, depth)
-                except ValueError as error:
-                    bad = BadReply(f"a chunk that cannot be read ({error}): {redact(payload)}")
-                    return [*events, *self._end([failed(bad)])]
-            events += take(chunk, "delta")
-            if self._reading.done:
-                return self._end(events)
-        return events
-
-    def _finished(self, *, whole: bool) -> list[Event]:
-        return self._end(self._reading.end(self._reading.verdict(whole=whole)))
-
-    def _end(self, events: list[Event]) -> list[Event]:
-        self.done = True
-        return events
-
-
-def _is_json(payload: bytes) -> bool:
-    """Whether it can be read at all, however deep: only then it was not cut."""
-    try:
-        Halves().decoded(payload, len(payload))
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-class _Reading:
-    """What was read of one reply so far, chunk by chunk: a whole reply is one chunk whose deltas are messages."""
-
-    def __init__(self, vendor: str, limits: Limits) -> None:
-        self.done = False
-        self._vendor, self._limits = vendor, limits
+        super().__init__(None, limits)
+        self._vendor = vendor
         self._started = False
         self._is_message = False
         """It came whole."""
@@ -167,66 +61,78 @@ class _Reading:
         self._id: str | None = None
         """The reply's, by its first chunk."""
 
-    def take(self, chunk: Any, of: str) -> list[Event]:
-        """The events of one chunk; ``of`` is ``delta`` or ``message``."""
-        self._is_message = of == "message"
-        try:
-            if type(chunk) is not dict:
-                pass  # an error, as some wrap it, or nothing that is known
-            elif self._plain is not None:
-                if (text := _usual(chunk)) is not None:
-                    self._plain.came = True
-                    return [Text(text)]
-                if (reason := _usual_end(chunk)) is not None:
-                    self._plain.ended, self._plain.reason = True, reason
-                    return []
-            elif not self._started and _is_usual_start(chunk):
-                self._plain = self._choice(0)
-                return self._start(chunk, chunk["choices"])
-            events = self._take(chunk, of)
-        except TooMany as error:
-            return self._fail(BadReply(str(error)))
-        except SHAPES:
-            return self._fail(unreadable(f"a chunk of another shape than OpenAI's: {redact(str(chunk))}", chunk))
-        last = events[-1] if events else None
-        self._plain = self._choices[0] if type(last) is Text and last.choice == 0 else None
-        return events
+    def framing_for(self, body: bytes) -> Framing:
+        return Whole(self._limits.event) if body[:1] in b"{[<" else DataLines(self._limits.line)
 
-    def _take(self, chunk: Any, of: str) -> list[Event]:
+    def take(self, value: Any, events: list[Event]) -> None:
+        if type(value) is not dict:
+            pass  # an error, as some wrap it, or nothing that is known
+        elif self._plain is not None:
+            if (text := _usual(value)) is not None:
+                self._plain.came = True
+                events.append(Text(text))
+                return
+            if (reason := _usual_end(value)) is not None:
+                self._plain.ended, self._plain.reason = True, reason
+                return
+        elif not self._started and _is_usual_start(value):
+            self._plain = self._choice(0)
+            self._start(value, value["choices"], events)
+            return
+        before = len(events)
+        self._chunk(value, "delta", events)
+        last = events[-1] if len(events) > before else None
+        self._plain = self._choices[0] if type(last) is Text and last.choice == 0 else None
+
+    def whole(self, value: Any, events: list[Event]) -> Finish:
+        self._is_message = True
+        self._chunk(value, "message", events)
+        return self._verdict("its finish_reason is empty")
+
+    def terminated(self) -> Finish:
+        return self._verdict()
+
+    def over(self, broken: str) -> Finish:
+        return truncated(broken) if broken else self._verdict("neither a finish_reason nor [DONE] came")
+
+    def rest(self, finish: Finish) -> list[Event]:
+        complete = finish.verdict == "complete"
+        events = [event for choice in self._choices.values() for event in choice.rest(complete=complete)]
+        events += _sources(self._pages) if self._pages else []
+        return events if self._usage is None else [*events, self._usage]
+
+    def _chunk(self, chunk: Any, of: str, events: list[Event]) -> None:
+        """``of`` is ``delta`` or ``message``."""
         if is_fault(chunk):
-            return self._fail(error_of(fault_of_error(chunk)))
+            raise error_of(fault_of_error(chunk))
         if "choices" not in chunk and "usage" not in chunk and chunk.get("object") != "chat.completion.chunk":
             raise KeyError
         choices = chunk.get("choices") or []
-        events = self._start(chunk, choices)
+        self._start(chunk, choices, events)
         if (usage := usage_in(chunk)) is not None:
             self._usage = usage
         for name in ("citations", "search_results"):
             if chunk.get(name):
                 self._pages[name] = chunk[name]
-        for said in choices:
-            events += self._chosen(said, of, chunk)
-            if self.done:
-                break
-        return events
+        for entry in choices:
+            self._chosen(entry, of, chunk, events)
 
-    def _chosen(self, said: Object, of: str, chunk: Object) -> list[Event]:
-        choice = self._choice(said.get("index") or 0)
+    def _chosen(self, entry: Object, of: str, chunk: Object, events: list[Event]) -> None:
+        """One of a chunk's choices."""
+        choice = self._choice(entry.get("index") or 0)
         if choice.came and begins_another(chunk, self._id):
-            return self._fail(two_replies())
-        words = said[of] if said.get(of) is not None else said.get("message") or said.get("delta") or {}
-        events = choice.said(words)
-        if said.get("logprobs") and (tokens := _tokens(said["logprobs"])):
+            raise two_replies()
+        events += choice.said(entry[of] if entry.get(of) is not None else entry.get("message") or entry.get("delta") or {})
+        if entry.get("logprobs") and (tokens := _tokens(entry["logprobs"])):
             events.append(Logprobs(tokens, choice.number))
-        reason = said.get("finish_reason")
+        reason = entry.get("finish_reason")
         if reason and isinstance(reason, str):  # some write "" for none
             if reason in FAILED:
-                return [*events, *self._fail(_failure(said, reason))]
+                raise _failure(entry, reason)
             choice.ended = True
             choice.reason = REASONS.get(reason, reason)
-            if choice.number == 0 and isinstance(stop := said.get("stop_reason"), str) and stop:
+            if choice.number == 0 and isinstance(stop := entry.get("stop_reason"), str) and stop:
                 self._stop_sequence = stop  # vLLM's and SGLang's word for which of the ask's texts it was
-        return events
 
     def _choice(self, number: int) -> Choice:
         choice = self._choices.get(number)
@@ -238,32 +144,22 @@ class _Reading:
             choice = self._choices[number] = Choice(number, self._vendor, self._limits)
         return choice
 
-    def _start(self, chunk: Object, choices: list[Object]) -> list[Event]:
+    def _start(self, chunk: Object, choices: list[Object], events: list[Event]) -> None:
         if self._started:
-            return []
-        known, model = chunk.get("id"), chunk.get("model")
-        if not isinstance(known, str) or not known:
-            known = None
+            return
+        reply_id, model = chunk.get("id"), chunk.get("model")
+        if not isinstance(reply_id, str) or not reply_id:
+            reply_id = None
         if not isinstance(model, str) or not model:
             model = None
-        self._started = bool(choices) or known is not None or model is not None  # Azure begins with a chunk that says nothing
-        self._id = known
-        return [] if known is None and model is None else [Start(known, model)]
+        # Azure begins with a chunk that says nothing.
+        self._started = bool(choices) or reply_id is not None or model is not None
+        self._id = reply_id
+        if reply_id is not None or model is not None:
+            events.append(Start(reply_id, model))
 
-    def _fail(self, error: BackendError) -> list[Event]:
-        self.done = True
-        return [failed(error)] if self._usage is None else [self._usage, failed(error)]
-
-    def end(self, finish: Finish) -> list[Event]:
-        """The last events: what came and was not told yet, and ``finish``."""
-        self.done = True
-        complete = finish.verdict == "complete"
-        events = [event for choice in self._choices.values() for event in choice.rest(complete=complete)]
-        events += _sources(self._pages) if self._pages else []
-        return [*events, finish] if self._usage is None else [*events, self._usage, finish]
-
-    def verdict(self, *, whole: bool, missing: str = "neither a finish_reason nor [DONE] came") -> Finish:
-        """``whole``: the wire's own end was read, and not just the body's. ``missing`` says of what there is no sign else."""
+    def _verdict(self, missing: str = "") -> Finish:
+        """``missing`` is the end of which there is no sign, unless each answer has one; empty where the wire's own was read."""
         choices = self._choices.values()
         empty = all_ended = True
         for choice in choices:
@@ -271,7 +167,7 @@ class _Reading:
                 empty = False
             if not choice.ended:
                 all_ended = False
-        if not whole and not (choices and all_ended) and not (empty and self._is_message):
+        if missing and not (choices and all_ended) and not (empty and self._is_message):
             return truncated(missing)
         first = self._choices.get(0)
         reason = None if first is None else first.why()

@@ -6,9 +6,7 @@ Facts from versions 1.9.99, 2.0.8 and 2.5.2 as they answer; a version's own way 
 from __future__ import annotations
 
 import math
-import re
-from codecs import BOM_UTF8
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -16,8 +14,10 @@ from ...errors import BadInput, BadReply, ChatNotFound, EmptyReply, MessageTooLo
 from ...events import Event, Finish, Text, Usage
 from ...prompt import byte_size, turns
 from ...types import Messages
-from ..framing import MAX_LINE, DataLines, LineTooLong
+from ..framing import MAX_LINE, DataLines, Whole
+from ..limits import Limits
 from ..reading import complete, failed, parsed, truncated
+from ..stream import BadShape, Ended, Framing, StreamReader
 from .pages import elements
 
 SUBMIT = "/mwai-ui/v1/chats/submit"
@@ -26,9 +26,6 @@ MESSAGE_LIMIT = 65_536
 """Bytes of a message, once trimmed."""
 TRIMMED = " \t\n\r\0\x0b"
 """What PHP's ``trim()`` takes off."""
-_FIELD = re.compile(rb":|(?:data|event|id|retry):")
-_SHOWN = 1_000
-"""Bytes of an answer's beginning that are kept for the error that shows it."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -183,126 +180,59 @@ def refusal(status: int, body: bytes) -> str:
     return redact(body)
 
 
-@dataclass(slots=True)
-class Reader:
+class Reader(StreamReader):
     """One reply of ``submit``: an event stream or one JSON object, told apart by the first byte.
 
     The plugin sends streams as ``application/json`` and JSON where a stream was asked for; the content type does not tell. PHP
     may print a byte order mark or notices first. A reply that the model's server cut short can end like a whole one: the
-    ``end`` event repeats what was streamed, and nothing in it tells.
+    ``end`` event repeats what was streamed, and nothing in it tells. ``limit`` is in bytes, of one line and of a JSON object.
     """
 
-    limit: int = MAX_LINE
-    """Bytes of one line, and of a JSON object: the ``end`` line repeats the whole reply, escaped twice."""
-    done: bool = False
-    _begin: bytes = b""
-    _whole: bytearray | None = None
-    _lines: DataLines | None = None
-    _heard: bool = False
-    _texts: list[str] = field(default_factory=list)
+    SHAPE = "a line that is no event of this service"
 
-    def feed(self, data: bytes) -> list[Event]:
-        """The events of ``data``."""
-        if self.done:
-            return []
-        if self._lines is None and self._whole is None:
-            data = self._sniffed(data)
-        if self._whole is not None:
-            return self._gather(data)
-        if self._lines is None:
-            return []
-        if not self._heard and len(self._begin) < _SHOWN:
-            self._begin += data[:_SHOWN]
-        try:
-            return self._read(self._lines.feed(data))
-        except LineTooLong as error:
-            return self._finish(failed(BadReply(f"the service sent {error}")))
+    def __init__(self, limit: int = MAX_LINE) -> None:
+        super().__init__(None, Limits(line=limit, event=limit))
+        self._texts: list[str] = []
 
-    def end(self) -> list[Event]:
-        """The body is over."""
-        if self.done:
-            return []
-        if self._whole is not None:
-            return self._read_whole(bytes(self._whole))
-        rest = self._lines.end() if self._lines is not None else []
-        if any(not isinstance(parsed(payload), dict) for payload in rest):
-            return self._finish(truncated("it was cut within a line"))
-        events = self._read(rest)
-        return events if self.done else events + self._finish(self._unended())
+    def framing_for(self, body: bytes) -> Framing:
+        return Whole(self._limits.event) if body[:1] in b"{[" else DataLines(self._limits.line)
 
-    def _unended(self) -> Finish:
-        """What an end without an end event is."""
-        if not self._begin:
-            return truncated("an empty body")
-        if self._heard or b"data:".startswith(self._begin[:5]) or _FIELD.match(self._begin):
-            return truncated("no end event")
-        return failed(BadReply(f"an answer that is none of this service: {redact(self._begin[:_SHOWN])}"))
-
-    def _sniffed(self, data: bytes) -> bytes:
-        """The body behind blanks and a byte order mark, once there is any."""
-        body = (self._begin + data).lstrip().removeprefix(BOM_UTF8).lstrip()
-        if BOM_UTF8.startswith(body):
-            self._begin = body
-            return b""
-        self._begin = b""
-        if body[:1] in b"{[":
-            self._whole = bytearray()
-        else:
-            self._lines = DataLines(self.limit)
-        return body
-
-    def _gather(self, data: bytes) -> list[Event]:
-        assert self._whole is not None
-        self._whole += data
-        if len(self._whole) > self.limit:
-            return self._finish(failed(BadReply(f"the service sent an object of more than {self.limit:,} bytes")))
-        return []
-
-    def _finish(self, *events: Event) -> list[Event]:
-        self.done = True
-        return list(events)
-
-    def _read(self, payloads: list[bytes]) -> list[Event]:
-        events: list[Event] = []
-        for payload in payloads:
-            self._heard = True
-            events += self._event(payload)
-            if self.done:
-                break
-        return events
-
-    def _event(self, payload: bytes) -> list[Event]:
-        match parsed(payload):
+    def take(self, value: Any, events: list[Event]) -> None:
+        match value:
             case {"type": "live", "data": str(text)}:
-                if not text:
-                    return []
-                self._texts.append(text)
-                return [Text(text)]
+                if text:
+                    self._texts.append(text)
+                    events.append(Text(text))
             case {"type": "end", "data": str(whole)}:
-                return self._read_whole(whole)
+                raise Ended(self.whole(parsed(whole), events))
             case {"type": "error", "data": message}:
-                return self._finish(failed(ReplyFailed(f"the service says: {redact(str(message))}")))
+                raise ReplyFailed(f"the service says: {redact(str(message))}")
             case {"type": str(kind)} if kind not in ("live", "end", "error"):
-                return []  # later versions add kinds of their own beside the text
-        return self._finish(failed(BadReply(f"a line that is no event of this service: data: {redact(payload)}")))
+                pass  # later versions add kinds of their own beside the text
+            case _:
+                raise BadShape(self.SHAPE)
 
-    def _read_whole(self, whole: bytes | str) -> list[Event]:
-        match parsed(whole):
+    def whole(self, value: Any, events: list[Event]) -> Finish:
+        match value:
             case {"success": True, "reply": str(reply), **rest}:
-                return self._finish(*self._answered(reply, rest.get("usage")))
+                return self._answered(reply, rest.get("usage"), events)
             case {"success": False, "message": message} | {"code": _, "message": message}:
-                return self._finish(failed(ReplyFailed(f"the service says: {redact(str(message))}")))
-        return self._finish(failed(BadReply(f"an answer that is none of this service: {redact(whole)}")))
+                raise ReplyFailed(f"the service says: {redact(str(message))}")
+        raise BadShape("an answer that is none of this service")
 
-    def _answered(self, reply: str, usage: object) -> list[Event]:
+    def over(self, broken: str) -> Finish:
+        return truncated(broken) if broken else self.unheard("no end event") if self.silent else truncated("no end event")
+
+    def _answered(self, reply: str, usage: object, events: list[Event]) -> Finish:
         streamed = "".join(self._texts)
         if not streamed.strip() and not reply.strip():
             # An upstream that failed or said nothing: the plugin calls it success, without one live event.
-            return [failed(EmptyReply("the service reports success and an empty reply"))]
+            return failed(EmptyReply("the service reports success and an empty reply"))
         # All of it where the site does not stream. A reply that the site changed afterwards does not begin as the text did.
         begun = streamed.lstrip(TRIMMED)  # as the reply is
         rest = reply[len(begun) :] if reply.startswith(begun) else ""
-        return [*([Text(rest)] if rest else []), *_usage(usage), complete()]
+        events += [*([Text(rest)] if rest else []), *_usage(usage)]
+        return complete()
 
 
 def _usage(usage: object) -> list[Event]:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ...errors import BackendError, BadInput, BadReply, ChatNotFound, EmptyReply, LimitReached, ReplyFailed, redact
-from ...events import Event, Text, Usage
+from ...events import Event, Finish, Text, Usage
 from ...prompt import byte_size
-from ..framing import MAX_LINE, Lines, LineTooLong
+from ..framing import MAX_LINE, Lines, Whole
+from ..limits import Limits
 from ..reading import complete, failed, parsed, truncated
+from ..stream import ENDS, BadShape, Ended, Framing, StreamReader
 from .pages import elements
 
 AJAX = "/wp-admin/admin-ajax.php"
@@ -104,137 +106,114 @@ def refusal(status: int, body: bytes) -> str:
     return redact(html.unescape(TAGS.sub(" ", body[:_GLANCE].decode("utf-8", "replace"))))
 
 
-@dataclass(slots=True)
-class Reader:
+class Reader(StreamReader):
     """One reply of the plugin: an event stream or one JSON object, told apart by the first bytes.
 
     Whether it streams is the site's choice, and its content type may lie: the bytes decide. An upstream's error comes as if it
     were text: events without id and model, word by word; those words are the error's message here, and no text is given.
+    ``limit`` is in bytes, of one line, of a JSON object, and of an error's words.
     """
 
-    limit: int = MAX_LINE
-    """Bytes of one line, of a JSON object, and of an error's words."""
-    done: bool = False
-    _whole: bytearray | None = None
-    _lines: Lines | None = None
-    _named: bool = False
-    """The event being read has an ``event:`` field: the plugin writes one on its own words, and on nothing of the model's."""
-    _said: bool = False
-    _reason: str | None = None
-    _usage: Usage | None = None
-    _error: list[str] = field(default_factory=list)
-    """The words of an error that came as if they were text."""
-    _size: int = 0
+    def __init__(self, limit: int = MAX_LINE) -> None:
+        super().__init__(None, Limits(line=limit, event=limit))
+        self._named = False
+        """The event being read has an ``event:`` field: the plugin writes one on its own words, on nothing of the model's."""
+        self._said = False
+        self._reason: str | None = None
+        self._usage: Usage | None = None
+        self._error: list[str] = []
+        """The words of an error that came as if they were text."""
+        self._size = 0
 
-    def feed(self, data: bytes) -> list[Event]:
-        """The events of ``data``."""
-        if self.done:
-            return []
-        if self._lines is None and self._whole is None:
-            data = data.lstrip()
-            if not data:
-                return []
-            if data[:1] in b"{[<0":
-                self._whole = bytearray()
-            else:
-                self._lines = Lines(self.limit)
-        if self._lines is None:
-            return self._gather(data)
-        try:
-            return self._read(self._lines.feed(data))
-        except LineTooLong as error:
-            return self._fail(BadReply(f"the service sent {error}"))
+    def framing_for(self, body: bytes) -> Framing:
+        return Whole(self._limits.event) if body[:1] in b"{[<0" else Lines(self._limits.line)
 
-    def end(self) -> list[Event]:
-        """The body is over."""
-        if self.done:
-            return []
-        if self._whole is not None:
-            return self._read_whole(bytes(self._whole))
-        if self._lines is None:
-            return self._fail(EmptyReply("an empty body: the site could not reach its model"))
-        events = self._read(self._lines.end())
-        return events if self.done else events + self._over()
+    def whole(self, value: Any, events: list[Event]) -> Finish:
+        match value:
+            case {"status": "success", "data": str(text)} if not _limited(value):
+                events += [Text(text)] if text.strip() else []
+                return complete() if text.strip() else failed(EmptyReply("success, and an empty reply"))
+            case {"error": error} if error:  # the upstream's own, passed through
+                raise _failure(error)
+            case {"msg": message} if value.get("status") != "success" or _limited(value):
+                raise _refusal(message, value)
+            case 0:
+                raise BadReply(_UNKNOWN_ACTION)
+        raise BadShape("an answer that is none of this service")
 
-    def _over(self) -> list[Event]:
-        """The stream has no more lines, or said so."""
-        self.done = True
+    def over(self, broken: str) -> Finish:
+        if self._framing is None:
+            return failed(EmptyReply("an empty body: the site could not reach its model"))
         if self._error:
-            return [failed(ReplyFailed(f"the service says: {redact(html.unescape(''.join(self._error)))}"))]
+            return failed(ReplyFailed(f"the service says: {redact(html.unescape(''.join(self._error)))}"))
         if self._reason is None:
-            return [truncated("neither [DONE] nor a finish_reason")]
-        if not self._said:
-            return [failed(EmptyReply("the service reports success and an empty reply"))]
-        return [*([self._usage] if self._usage else []), complete(self._reason or None)]
+            return truncated(broken or "neither [DONE] nor a finish_reason")
+        return complete(self._reason or None) if self._said else failed(EmptyReply("the service reports success, and no text"))
 
-    def _fail(self, error: BackendError) -> list[Event]:
-        self.done = True
-        return [failed(error)]
+    def rest(self, finish: Finish) -> list[Event]:
+        return [self._usage] if self._usage is not None and finish.verdict == "complete" else []
 
-    def _gather(self, data: bytes) -> list[Event]:
-        assert self._whole is not None
-        self._whole += data
-        if len(self._whole) > self.limit:
-            return self._fail(BadReply(f"the service sent an object of more than {self.limit:,} bytes"))
-        return []
+    @staticmethod
+    def is_cut(payload: bytes) -> bool:
+        return False  # not all lines are JSON
 
-    def _read(self, lines: list[bytes]) -> list[Event]:
+    def _read(self, payloads: list[bytes]) -> list[Event]:
+        """Line by line, as what stands between the events says what they are, and not all of them are JSON."""
         events: list[Event] = []
-        for line in lines:
-            events += self._line(line)
-            if self.done:
-                break
+        line = b""
+        try:
+            for line in payloads:
+                self._line(line, events)
+        except ENDS as error:
+            return self._ended(events, self._end_of(error, None, line))
         return events
 
-    def _line(self, line: bytes) -> list[Event]:
+    def _line(self, line: bytes, events: list[Event]) -> None:
         if line.startswith(b"data:"):
-            return self._event(line[5:].strip())
-        if not line:
+            self._event(line[5:].strip(), events)
+        elif not line:
             self._named = False
         elif line.startswith(b"event:"):
             self._named = True
         elif not line.startswith((b":", b"id:", b"retry:")):
-            return self._stray(line)
-        return []
+            # An error's text with a newline in it, which the plugin writes as it is: the rest of a word.
+            if not self._error:
+                raise BadShape("a line that is no event of this service")
+            self._word(" " + line.decode("utf-8", "replace").removesuffix('"}}]}'))
 
-    def _stray(self, line: bytes) -> list[Event]:
-        # An error's text with a newline in it, which the plugin writes as it is: the rest of a word.
-        if self._error:
-            return self._word(" " + line.decode("utf-8", "replace").removesuffix('"}}]}'))
-        return self._fail(BadReply(f"a line that is no event of this service: {redact(line)}"))
-
-    def _word(self, word: str) -> list[Event]:
+    def _word(self, word: str) -> None:
         self._error.append(word)
         self._size += len(word)
-        return self._over() if self._size > self.limit else []
+        if self._size > self._limits.event:
+            raise Ended(self.over(""))
 
-    def _event(self, payload: bytes) -> list[Event]:
+    def _event(self, payload: bytes, events: list[Event]) -> None:
         if payload == b"[DONE]":
             self._reason = self._reason or ""
-            return self._over()
+            raise Ended(self.over(""))
         event = parsed(payload)
         match event:
             case {"error": error} if error:
-                return self._fail(_failure(error))
+                raise _failure(error)
             case {"msg": message}:
-                return self._fail(_refusal(message, event))
+                raise _refusal(message, event)
             case {"choices": [{**choice}, *_], **rest}:
-                return self._choice(choice, rest)
+                self._choice(choice, rest, events)
             case {"choices": [], "usage": {**usage}}:
                 self._usage = _usage(usage)
-                return []
             case {"choices": []}:
-                return []
-        if self._named:
-            return self._word(_words_of_broken(payload))
-        return self._fail(BadReply(f"a line that is no event of this service: data: {redact(payload)}"))
+                pass
+            case _ if self._named:
+                self._word(_words_of_broken(payload))
+            case _:
+                raise BadShape("a line that is no event of this service")
 
-    def _choice(self, choice: Mapping[Any, Any], rest: Mapping[Any, Any]) -> list[Event]:
-        events: list[Event] = []
+    def _choice(self, choice: Mapping[Any, Any], rest: Mapping[Any, Any], events: list[Event]) -> None:
         match choice:
             case {"delta": {"content": str(text)}} | {"text": str(text)} if text:  # text: of a model that only completes
                 if self._named or not ("id" in rest or "model" in rest or self._said):
-                    return self._word(text)
+                    self._word(text)
+                    return
                 self._said = True
                 events.append(Text(text))
         match rest:
@@ -244,22 +223,7 @@ class Reader:
             case {"finish_reason": str(reason)} if reason:
                 self._reason = reason
                 if self._error:
-                    return self._over()  # said once; the plugin says it twice
-        return events
-
-    def _read_whole(self, whole: bytes) -> list[Event]:
-        answer = parsed(whole)
-        match answer:
-            case {"status": "success", "data": str(text)} if not _limited(answer):
-                self.done = True
-                return [Text(text), complete()] if text.strip() else [failed(EmptyReply("success, and an empty reply"))]
-            case {"error": error} if error:  # the upstream's own, passed through
-                return self._fail(_failure(error))
-            case {"msg": message} if answer.get("status") != "success" or _limited(answer):
-                return self._fail(_refusal(message, answer))
-            case 0:
-                return self._fail(BadReply(_UNKNOWN_ACTION))
-        return self._fail(BadReply(f"an answer that is none of this service: {redact(whole)}"))
+                    raise Ended(self.over(""))  # said once; the plugin says it twice
 
 
 def _limited(answer: Mapping[Any, Any]) -> bool:

@@ -1,0 +1,248 @@
+"""What every reader of a reply does, whatever its wire: bytes are cut, decoded and taken one value at a time, up to one end.
+
+A wire's reader is a ``StreamReader`` that says what its values mean; everything else is here, once:
+
+    bytes --framing--> payloads --JSON--> values --take--> events ... rest and one Finish
+
+What comes      Where it ends
+--------------  ---------------------------------------------------------------------------------------------
+a value         ``take`` adds its events; it raises ``Ended`` with the wire's own end
+``[DONE]``      ``terminated`` says whether that is an end on this wire; blank payloads say nothing
+no JSON         failed: a ``BadReply`` that shows the payload. Half an emoji is no reason: see ``Halves``
+another shape   failed: ``take`` raised one of ``SHAPES``
+past a limit    failed: the line, its depth, its calls
+the body's end  ``over`` decides, and is told what of the body is missing: a last line that is no JSON was cut
+anything more   nothing is looked at behind an end
+--------------  ---------------------------------------------------------------------------------------------
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Protocol
+
+from ..errors import BackendError, BadReply, redact
+from ..events import Event, Finish
+from .framing import CutShort, FramingError, Whole
+from .json_text import Halves, TooDeep, decoded
+from .limits import LIMITS, Limits
+from .reading import failed, truncated, unreadable
+from .sites.deltas import TooMany
+
+SHAPES = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
+"""What reading a value of another shape raises."""
+BLANK = b"\xef\xbb\xbf \t\r\n"
+"""What may stand before a body."""
+_SHOWN = 1_000
+"""Bytes of a body's beginning that are kept for the error that shows it."""
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
+_NOTHING = object()
+
+
+class Ended(Exception):
+    """The reply is over; carries its ``Finish``."""
+
+    def __init__(self, finish: Finish) -> None:
+        super().__init__()
+        self.finish = finish
+
+
+class BadShape(ValueError):
+    """A value is not of the wire's shape, and why: the message, behind which the payload is shown."""
+
+
+ENDS = (Ended, BackendError, *SHAPES)
+"""What a reader's ``take`` raises: each is an end of the reply."""
+
+
+class Framing(Protocol):
+    """Cuts bytes into payloads: ``DataLines``, ``Events``, ``JSONLines``, ``Whole``, or a wire's own."""
+
+    def feed(self, data: bytes) -> list[Any]:
+        """The payloads that ``data`` completes. Raises ``FramingError``, such as ``LineTooLong`` past its limit."""
+
+    def end(self) -> list[Any]:
+        """What stood behind the last of them. Raises the same, and ``CutShort`` where something is missing."""
+
+
+class StreamReader:
+    """A reader of replies; a wire's or a service's subclasses it and says what its values mean by ``take`` and ``over``.
+
+    One that tells a stream from a body in one piece gives no ``framing``, and has ``framing_for`` instead.
+    """
+
+    SHAPE: ClassVar[str] = "a line of another shape than this service's"
+    """What the error says of a value that ``take`` could not read."""
+    NAMED: ClassVar[bool] = False
+    """The framing gives pairs of a name and a payload, as ``Events`` does; ``name`` is that of the value at hand."""
+
+    def __init__(self, framing: Framing | None = None, limits: Limits = LIMITS) -> None:
+        self.done = False
+        self.name = ""
+        self.silent = True
+        """No payload came yet."""
+        self._framing = framing
+        self._limits = limits
+        self._halves = Halves()
+        self._head = b""
+        """How the body begins, as long as that is all that came."""
+
+    # What a wire says.
+
+    def take(self, value: Any, events: list[Event]) -> None:
+        """Add the events of one value. Raises ``Ended`` with the end that it tells, and else one of ``ENDS``."""
+        raise NotImplementedError
+
+    def over(self, broken: str) -> Finish:
+        """The end, where the body ended without the wire's own. ``broken`` says what of the body is missing, if anything is."""
+        raise NotImplementedError
+
+    def whole(self, value: Any, events: list[Event]) -> Finish:
+        """Add the events of a reply that came in one piece; its end. Raises what ``take`` does."""
+        self.take(value, events)
+        return self.over("")
+
+    def terminated(self) -> Finish | None:
+        """The end that ``[DONE]`` is; ``None`` where it is another wire's word, which some servers add."""
+        return None
+
+    def rest(self, finish: Finish) -> list[Event]:
+        """What is told only at the end, before ``finish``, whatever it says: usage, sources."""
+        return []
+
+    def framing_for(self, body: bytes) -> Framing:
+        """What cuts a body that begins so, by its first byte."""
+        raise NotImplementedError
+
+    @staticmethod
+    def is_cut(payload: bytes) -> bool:
+        """Whether the last payload of a body is only a part of one: no JSON in any reading, however deep."""
+        try:
+            Halves().decoded(payload, len(payload))
+        except TooDeep:
+            return False
+        except ValueError:
+            return payload.strip()[:6] != b"[DONE]"
+        return False
+
+    # What all of them do.
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that ``data`` completes; cut anywhere."""
+        if self.done:
+            return []
+        framing = self._framing
+        if framing is None:
+            data = data.lstrip(BLANK)
+            if not data:
+                return []
+            framing = self._framing = self.framing_for(data)
+        try:
+            payloads = framing.feed(data)
+        except FramingError as error:
+            return self._ended([], failed(BadReply(f"the reply holds {error}")))
+        if self.silent:
+            self.silent = not payloads
+            if len(self._head) < _SHOWN:
+                self._head += data[:_SHOWN]
+        return self._read(payloads) if payloads else []
+
+    def end(self) -> list[Event]:
+        """The body is over: the last events. Ends with a ``Finish`` unless one was given before."""
+        if self.done:
+            return []
+        try:
+            payloads = [] if self._framing is None else self._framing.end()
+        except CutShort as cut:
+            return self._ended([], self.over(str(cut)))
+        except FramingError as error:
+            return self._ended([], failed(BadReply(f"the reply holds {error}")))
+        if isinstance(self._framing, Whole):
+            return self._held(payloads[0])
+        if any(self.is_cut(payload[1] if self.NAMED else payload) for payload in payloads):
+            return self._ended([], self.over("the body ends within a line"))
+        self.silent = self.silent and not payloads
+        events = self._read(payloads)
+        return events if self.done else self._ended(events, self.over(""))
+
+    def read(self, body: bytes) -> list[Event]:
+        """The events of a whole reply, by a reader that has read nothing yet; the last is its ``Finish``."""
+        body = body.lstrip(BLANK)
+        try:
+            try:
+                value = decoded(body, self._limits.depth)
+            except ValueError:
+                value = self._halves.decoded(body, self._limits.depth)
+        except ValueError as error:
+            bad = BadReply(f"the reply is not JSON that can be read ({error}): {redact(body) or 'it is empty'}")
+            return self._ended([], failed(bad))
+        self.silent = False
+        events: list[Event] = []
+        try:
+            finish = self.whole(value, events)
+        except ENDS as error:
+            finish = self._end_of(error, value, body)
+        return self._ended(events, finish)
+
+    def _read(self, payloads: list[Any]) -> list[Event]:
+        events: list[Event] = []
+        take, depth, named = self.take, self._limits.depth, self.NAMED
+        value: Any = None
+        payload = b""
+        try:
+            for payload in payloads:
+                if named:
+                    self.name, payload = payload  # noqa: PLW2901  # from here on it is the payload
+                try:
+                    value = decoded(payload, depth)
+                except ValueError:
+                    value = self._second_reading(payload)
+                    if value is _NOTHING:
+                        continue
+                take(value, events)
+        except ENDS as error:
+            return self._ended(events, self._end_of(error, value, payload))
+        return events
+
+    def _second_reading(self, payload: bytes) -> Any:
+        """A payload that is no JSON at first sight. Raises ``Ended``."""
+        if (text := payload.strip())[:6] == b"[DONE]":
+            if (finish := self.terminated()) is not None:
+                raise Ended(finish)
+            return _NOTHING
+        try:
+            return self._halves.decoded(payload, self._limits.depth) if text else _NOTHING
+        except ValueError as error:
+            bad = BadReply(f"a line of the reply cannot be read ({error}): {redact(payload)}")
+            raise Ended(failed(bad)) from None
+
+    def _held(self, body: bytes) -> list[Event]:
+        """A body in one piece, where a stream could have come."""
+        if body[:1] in b"{[" and self.is_cut(body):
+            return self._ended([], self.over("the body ends within its JSON"))
+        return self.read(body)
+
+    def _end_of(self, error: Exception, value: Any, payload: bytes) -> Finish:
+        """The end that an exception of ``take`` is."""
+        if isinstance(error, Ended):
+            return error.finish
+        if isinstance(error, BackendError):
+            return failed(error)
+        if isinstance(error, TooMany):
+            return failed(BadReply(str(error)))
+        why = str(error) if isinstance(error, BadShape) else self.SHAPE
+        return failed(unreadable(f"{why}: {redact(payload)}", value))
+
+    def _ended(self, events: list[Event], finish: Finish) -> list[Event]:
+        self.done = True
+        events += self.rest(finish)
+        events.append(finish)
+        return events
+
+    def unheard(self, missing: str) -> Finish:
+        """The end of a body of which no payload came; ``missing`` is what would have been a beginning."""
+        head = self._head[:_SHOWN]
+        if not head:
+            return truncated("an empty body")
+        if any(head.startswith(field) or field.startswith(head) for field in _FIELDS):
+            return truncated(missing)
+        return failed(BadReply(f"an answer that is none of this service: {redact(head)}"))
