@@ -75,6 +75,15 @@ async def test_a_bad_file_is_2_and_says_where(here: Path, text: str | None, says
     assert ran.err.count("\n") == 1
 
 
+async def test_a_bare_name_is_good_where_a_list_may_have_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In routes and aliases, once a vendor with a list has a key: the gateway looks there at the first request."""
+    (here / "mine.toml").write_text('[routes.a]\ntargets = ["gpt-9"]\n[aliases]\nb = "gpt-9"')
+    ran = await run("config", "check", "mine.toml")
+    assert (ran.code, ran.err.startswith("polychat: error: mine.toml:2: routes.a.targets names gpt-9: no model")) == (2, True)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
+    assert (await run("config", "check", "mine.toml")).code == 0
+
+
 async def test_show_says_all_that_is_in_force(here: Path) -> None:
     """Defaults too; as a file that says the same; references are shown, and credentials are not."""
     (here / "mine.toml").write_text(GOOD)

@@ -89,7 +89,7 @@ class Gateway:
         await self._beside()(scope, receive, send)
 
     def reload(self, configured: Config) -> None:
-        """What comes from here on goes by ``configured``. Raises ``PolychatError``, and nothing has changed then."""
+        """Use ``configured`` for later requests. Raises ``PolychatError`` and then changes nothing."""
         before = self.runtime
         try:
             self.runtime = Runtime(configured, self.health)
@@ -102,7 +102,7 @@ class Gateway:
         self._observers = self._observing()
 
     def drain(self) -> None:
-        """No new work; what runs goes on."""
+        """Take no new requests; those under way go on."""
         self.draining = True
 
     async def when_idle(self) -> None:
@@ -122,7 +122,7 @@ class Gateway:
     # What a request calls
 
     def next_id(self) -> str:
-        """A name for a request, unlike any other's."""
+        """A new unique id for a request."""
         prefix, counted = self._ids
         return f"{prefix}{next(counted):x}"
 
@@ -137,7 +137,7 @@ class Gateway:
             self._idle.set()
 
     def bug(self, error: Exception, record: Record) -> None:
-        """An error of ours, for the log."""
+        """A defect of the gateway, for the log."""
         record.error = f"{type(error).__name__}: internal error"
         lines = "".join(traceback.format_exception(error))
         self.log.event("internal error; please report it", request_id=record.request_id, trace=lines)

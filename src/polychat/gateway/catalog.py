@@ -1,4 +1,4 @@
-"""The lists of models that backends give when they are asked."""
+"""The lists of models that backends return."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..errors import PolychatError
 from ..wire.models import ModelInfo
 
 _KEPT = 300.0
-"""Seconds for which a backend's own list is believed."""
+"""Seconds for which a list is kept."""
 _SECONDS = 5.0
-"""How long it may take to give it."""
+"""Timeout in seconds of the request for a list."""
 _FAILED = 10.0
-"""Seconds after which a backend that gave no list is asked for it again."""
+"""Seconds after which a list that failed is requested again."""
 
 
 class ModelCatalog:

@@ -43,13 +43,13 @@ class RequestContext:
     def __init__(self, service: Service, dialect: Face, path: str, scope: Scope, send: Send) -> None:
         self.service = service
         self.runtime = service.runtime
-        """What was in force when it came; a configuration read since is for later requests."""
+        """The configuration in force when the request came; a reload counts for later requests."""
         self.dialect = dialect
         self.path = path
         self.method: str = scope["method"]
         self.query_string: bytes = scope["query_string"]
         self.headers: Mapping[bytes, bytes] = scope.get("polychat.fields") or dict(scope["headers"])
-        """By name in lower case; of one that is there twice, the last."""
+        """By name in lower case; of a repeated header the last."""
         inbound = self.headers.get(b"x-request-id")
         name = inbound.decode() if inbound is not None and _SANE_ID.fullmatch(inbound) else service.next_id()
         self.record = Record(name, dialect.name, self.method, path, monotonic())
@@ -57,9 +57,9 @@ class RequestContext:
             self.record.traceparent = self.headers.get(b"traceparent", b"").decode("latin-1")
         self.body = b""
         self.chat: InboundChat | None = None
-        """The chat that it is, once it was read as one."""
+        """The chat, once the request was read as one."""
         self.guards: Sequence[Guard] = ()
-        """Who is asked before a chat."""
+        """The guards to call before a chat."""
         self.responder = Responder(send, dialect, self.record, self.headers)
 
     @property
@@ -68,12 +68,12 @@ class RequestContext:
 
     @property
     def repeated(self) -> int:
-        """How many times the client sent this request before, as OpenAI's and Anthropic's clients tell."""
+        """How many times the client sent this request before, by the retry header of OpenAI's and Anthropic's clients."""
         count = self.headers.get(b"x-stainless-retry-count")
         return int(count) if count is not None and count.isdigit() and len(count) < 4 else 0
 
     def credit(self, attempts: Attempts) -> Target | None:
-        """Write down who answers, or was asked last and did not, and what became of each attempt."""
+        """Record the target that answers or was tried last, and the outcome of each attempt."""
         record, target = self.record, attempts.target
         record.attempts, record.failures = attempts.count, attempts.failures
         if target is not None:

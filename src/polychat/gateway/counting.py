@@ -1,4 +1,4 @@
-"""How many tokens an ask would be: by a backend's own count where it has one, else a guess, which is told as one."""
+"""The number of tokens of a request: the backend's own count if it has one, else an estimate that is marked as such."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .listing import planned
 
 
 async def counted(context: RequestContext, request: ChatRequest) -> int:
-    """Tokens of the prompt, as the first target that can be asked counts them. Raises ``PolychatError``.
+    """Tokens of the prompt, counted by the first target that answers. Raises ``PolychatError``.
 
     It is a guess where the first target has no count of its own: another's would be of other tokens.
     """

@@ -16,7 +16,7 @@ from .listing import planned
 
 
 async def embedded(context: RequestContext, shape: Shape, model: str | None = None, request: Embed | None = None) -> None:
-    """Answers in the dialect's shape; ``model`` is what a path says. Raises ``PolychatError``."""
+    """Answers in the dialect's shape; ``model`` is the path's, if it names one. Raises ``PolychatError``."""
     record, runtime = context.record, context.runtime
     if request is None:
         check_body(context.body, runtime.limits)

@@ -1,4 +1,4 @@
-"""What is at a path, and how a request to it is answered, whatever happens."""
+"""An endpoint, and how a request to it is answered in every case."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _JSON = (b"application/json", b"application/x-www-form-urlencoded")  # the latte
 
 
 class Endpoint(NamedTuple):
-    """``answer`` sends through the context's responder; whatever it raises is told in the dialect."""
+    """``answer`` sends through the context's responder; what it raises is sent as the dialect's error."""
 
     dialect: Face
     method: str
@@ -108,7 +108,7 @@ def _note(context: RequestContext, error: PolychatError) -> None:
 
 
 async def _failed(context: RequestContext, error: Exception) -> None:
-    """A defect of ours: the client is told that much, and the log all of it."""
+    """A defect of the gateway: the client gets a general error, the log all of it."""
     context.service.bug(error, context.record)
     if context.responder.started:
         raise error
@@ -129,7 +129,7 @@ async def _read(context: RequestContext, receive: Receive, share: Share | None) 
 
 
 def _check(endpoint: Endpoint, context: RequestContext) -> None:
-    """Raises ``Refused`` for another method than the endpoint's, and a body of another kind."""
+    """Raises ``Refused`` for a wrong method or content type."""
     headers = context.headers
     if context.method != endpoint.method:
         if headers.get(b"upgrade", b"").lower() == b"websocket":  # clients that are told so go on over HTTP at once

@@ -1,4 +1,4 @@
-"""Which models there are: what the configuration names, what backends name themselves, and what they say when asked."""
+"""The models there are: those of the configuration, and those in the backends' lists."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 async def listed(context: RequestContext) -> list[ModelInfo]:
-    """All that can be asked for by name here; a route or an alias with the smallest limit of its targets."""
+    """Every model that can be requested by name. A route or an alias has the smallest limits of its targets."""
     runtime = context.runtime
     models = {model.id: model for model in await runtime.catalog.of(listing(runtime.registry))}
     names = [name for name in runtime.resolver.listed() if name not in models]
@@ -27,7 +27,7 @@ async def listed(context: RequestContext) -> list[ModelInfo]:
 
 
 def _named(runtime: Runtime, name: str, models: Mapping[str, ModelInfo]) -> ModelInfo:
-    """What is known of a name that is ours. A target of which nothing is known leaves the limits of a route open."""
+    """What is known of a route, an alias or a served model. Limits are unknown if those of one target are."""
     info = ModelInfo(name, name.partition("/")[0] if "/" in name else "polychat")
     try:
         targets = runtime.resolver.plan(name).targets
@@ -48,7 +48,7 @@ def _smallest(limits: list[int | None]) -> int | None:
 
 
 async def planned(context: RequestContext, name: str, *others: str) -> Plan:
-    """Who may answer to a name, as ``ModelResolver.plan`` has it; a bare name may also be in one backend's own list.
+    """The plan for a name, as ``ModelResolver.plan`` gives it; a bare name may also be in one backend's own list.
 
     With ``others`` it is a chain, as ``ModelResolver.joined`` has it. Raises ``UnknownTarget``, which tells where the models
     are listed, and ``BadInput`` for a name that several backends list.
@@ -80,7 +80,7 @@ def _unknown(error: UnknownTarget, context: RequestContext) -> UnknownTarget:
 
 
 def dialect_of(headers: Mapping[bytes, bytes]) -> str:
-    """Whose client asks ``/v1/models``: their headers tell."""
+    """The dialect of the client that gets ``/v1/models``, by its headers."""
     if b"anthropic-version" in headers:
         return "anthropic"
     agent = headers.get(b"user-agent", b"") + headers.get(b"x-goog-api-client", b"")

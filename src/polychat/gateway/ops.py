@@ -1,4 +1,4 @@
-"""Beside the dialects: health, metrics, the description, the sites; on Starlette, and made when it is first asked for."""
+"""Endpoints beside the dialects: health, metrics, the OpenAPI document, the sites. On Starlette, made at the first request."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def routes(gateway: Operated) -> Starlette:
 
 
 async def _unknown(request: Request, error: Exception) -> Response:
-    """In the dialect of those who ask there, as far as the path tells it."""
+    """A 404 in the dialect that the path's prefix tells."""
     path = request.scope["path"]
     message = f"no endpoint {redact(path, 80)}: see /openapi.json"
     status, body = dialect_at(path).refusal(Fault(message, "not_found", 404, "unknown_url"))

@@ -18,12 +18,12 @@ class Served(Protocol):
     DIALECTS: Sequence[Dialect]
     """Each by a name of its own; the first is the one of ``FAMILY``."""
     FAMILY: str
-    """What the paths of its clients begin with, and nobody else's; empty where they begin as many others do."""
+    """The prefix of paths that only this dialect's clients use; empty if it shares its prefix."""
     ENDPOINTS: Mapping[str, Endpoint]
     """By path."""
 
     def endpoint_at(self, path: str, scope: Scope) -> Endpoint | None:
-        """What is at a path that ``ENDPOINTS`` cannot list."""
+        """The endpoint at a path that holds a name; ``None`` if there is none."""
 
 
 _SERVED = cast(list[Served], dialects.every("endpoints"))
@@ -40,7 +40,7 @@ _FIRST = re.compile("(?s)^/|(?<=.)/.*")
 
 
 def endpoint_at(path: str, scope: Scope) -> Endpoint | None:
-    """What is at a path, those that hold names too; ``None``: no endpoint of a dialect."""
+    """The endpoint at a path, also at one that holds a name; ``None`` if no dialect has one there."""
     if (endpoint := ENDPOINTS.get(path)) is not None:
         return endpoint
     for served in _SERVED:
@@ -54,7 +54,7 @@ def endpoint_at(path: str, scope: Scope) -> Endpoint | None:
 
 
 def dialect_at(path: str) -> Dialect:
-    """In whose dialect a path that leads nowhere is answered, as far as its beginning tells; else OpenAI's."""
+    """The dialect in which an unknown path is refused, by its prefix; OpenAI's if the prefix is nobody's."""
     return next((dialect for start, dialect in _FAMILIES.items() if path.startswith(start)), DIALECTS["openai-chat"])
 
 

@@ -83,7 +83,7 @@ class Responder:
         return data
 
     def stream_headers(self, content_type: str) -> Headers:
-        """Of every answer that comes in pieces: none of them is to wait in a proxy's buffer."""
+        """Headers of every streamed response: proxies must not buffer it."""
         headers = [
             (b"x-request-id", self._record.request_id.encode()),
             (b"content-type", content_type.encode("latin-1")),
@@ -157,11 +157,11 @@ class Responder:
         return respond(self._send, status, headers, body)
 
     async def json(self, body: bytes, status: int = 200) -> None:
-        """A whole answer that is JSON and nobody's to keep."""
+        """A whole JSON response that must not be cached."""
         await self.whole(status, [*self.whole_headers("application/json"), *self.more], body)
 
     async def refuse(self, fault: Fault, headers: Headers | None = None) -> None:
-        """The failure in the request's dialect; nothing where an answer has begun: that one tells of its end itself."""
+        """Send the failure in the request's dialect; does nothing if a response has begun: that one ends by itself."""
         record = self._record
         record.error = record.error or redact(fault.message, 400)
         if self.started or self.left:

@@ -20,7 +20,7 @@ class Runtime:
         self.limits = gateway.limits
         self.keys = Keys(gateway.keys)
         self.guarded = bool(self.keys)
-        """Whether a key is asked for."""
+        """Whether requests need a key."""
         self.origins = OriginPolicy(gateway.cors, (gateway.host,), guarded=self.guarded)
         self.registry = Registry(configured, fixed=True)
         self.resolver = ModelResolver(self.registry)

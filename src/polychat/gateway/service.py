@@ -16,19 +16,19 @@ class Service(Protocol):
     running: int
     """Requests under way."""
     draining: bool
-    """Whether it is about to stop."""
+    """Whether it is shutting down."""
     is_traced: bool
-    """Whether requests are to say which trace they belong to."""
+    """Whether requests carry a trace id."""
     bodies: Bodies
     responses: ResponseStore
     runtime: Runtime
     """What is in force now."""
 
     def next_id(self) -> str:
-        """A name for a request, unlike any other's."""
+        """A new unique id for a request."""
 
     def ended(self, record: Record) -> None:
         """A request is over."""
 
     def bug(self, error: Exception, record: Record) -> None:
-        """An error of ours, for the log."""
+        """A defect of the gateway, for the log."""

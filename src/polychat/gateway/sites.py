@@ -48,7 +48,7 @@ def target(name: str, registry: Registry) -> Answer:
 
 
 def routed(runtime: Runtime, name: str) -> Answer:
-    """Answers by asking whoever a model's name means. Raises ``UnknownTarget`` and ``BadInput`` at once."""
+    """Answers with the targets that a model's name resolves to. Raises ``UnknownTarget`` and ``BadInput`` at once."""
     plan = runtime.resolver.plan(name)
 
     async def answer(question: SiteRequest) -> AsyncGenerator[list[Event], None]:

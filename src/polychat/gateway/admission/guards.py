@@ -19,7 +19,7 @@ from .origins import OriginPolicy
 
 
 class Guards(NamedTuple):
-    """The guards of one configuration, in the order in which they are asked."""
+    """The guards of one configuration, in the order in which they are called."""
 
     head: tuple[Guard, ...] = ()
     chat: tuple[Guard, ...] = ()

@@ -1,4 +1,4 @@
-"""Signs of life for a client whose backend is silent: proxies between them close what they hear nothing on."""
+"""Heartbeats for a client whose backend is silent: proxies close connections without traffic."""
 
 from __future__ import annotations
 

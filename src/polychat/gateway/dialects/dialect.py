@@ -91,11 +91,11 @@ class InboundChat:
         self.reading = RAW
         """The limits for a reader of ``body``."""
         self.models: list[str] | None = None
-        """Who may answer, in this order, where the request says more than ``model``."""
+        """The targets in order, where the request names more than ``model``."""
         self.lost: tuple[str, ...] = ()
-        """Fields that say how to route it and that nobody here can obey."""
+        """Routing fields of the request that the gateway does not support."""
         self.wants_usage = True
-        """Whether the client wants a stream's usage; where the wire must be asked for it."""
+        """Whether the client asked for a stream's usage; only on wires where it must be requested."""
         self.may_pass = dialect.passes
         """Whether it may go to a backend of the same wire as it stands."""
         self.own_form = ""
@@ -146,7 +146,7 @@ class InboundChat:
 
 
 class Dialect:
-    """One dialect. A subclass says its wire and its paths; most need nothing else."""
+    """One dialect. A subclass names its wire; most need nothing else."""
 
     name: ClassVar[str]
     wire: ClassVar[Wire]
@@ -161,13 +161,13 @@ class Dialect:
     models_path: ClassVar[str] = "/v1/models"
     """Where its clients get the list of models."""
     model_member: ClassVar[str] = "model"
-    """What tells the model's name in its replies."""
+    """The member of its replies that holds the model's name."""
     compares: ClassVar[bool] = False
-    """Whether its clients compare the model that a reply tells with the one they asked for. Others' replies pass untouched."""
+    """Whether its clients compare the model in a reply with the one in the request. If not, replies pass unchanged."""
     passes: ClassVar[bool] = True
     """Whether requests may go to a backend of the same wire as they stand."""
     streams: ClassVar[bool] = False
-    """Whether a request that does not say so is one for a stream."""
+    """Whether a request without ``stream`` asks for a stream."""
     forwards: ClassVar[tuple[str, ...]] = ()
     """Headers of the client that mean something to a backend of the same wire."""
 
@@ -194,7 +194,7 @@ class Dialect:
         return self.wire.writer(ask, name, created, inbound.model)
 
     def path(self, model: str, *, stream: bool) -> str:
-        """Where a backend of the same wire is asked, after its base URL."""
+        """The path at a backend of the same wire, after its base URL."""
         if not self._path:
             self._path = self.wire.path(ChatRequest(model, [], stream=stream))
         return self._path
@@ -321,7 +321,7 @@ def _check_utf8(body: bytes) -> None:
 
 
 def value_of(fields: Object, name: str) -> Any:
-    """The value of a field that ``shallow`` gave; ``None`` where it is not said. Raises ``BadInput``."""
+    """The value of a field that ``shallow`` gave; ``None`` if the field is absent. Raises ``BadInput``."""
     if name not in fields:
         return None
     try:

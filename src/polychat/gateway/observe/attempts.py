@@ -11,7 +11,7 @@ from ...errors import redact
 from .record import Record
 
 SETS = 2000
-"""Sets of labels that are told apart; what comes beyond is counted as ``other``."""
+"""Maximum number of label sets; what exceeds it is counted as ``other``."""
 _TARGETS = 2000
 _OTHER = "other"
 

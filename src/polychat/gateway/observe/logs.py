@@ -35,7 +35,7 @@ _BATCH = 64 * 1024
 _MOST = 1024 * 1024
 """Bytes that are held for a writer that is busy."""
 _NAME, _ERROR, _TEXT = 120, 400, 4000
-"""Characters of a foreign name, of an error, and of what was asked or answered."""
+"""Maximum characters of a foreign name, of an error, and of a request's or response's text."""
 _LINES = 100
 """Lines of a fact that has several, such as a traceback: the last ones."""
 
@@ -267,7 +267,7 @@ def _failures(record: Record) -> list[str]:
 
 
 def _notes(record: Record) -> str:
-    """What there is to say of a request beyond where it went, for people."""
+    """Further facts of a request, for people."""
     notes = ""
     if record.stream and record.first is not None:
         notes = f"first token {int((record.first - record.start) * 1000)} ms, "
@@ -307,7 +307,7 @@ class _Fit(dict[str, str]):
 
 
 class _Way(dict[tuple[str, str, str, str, str], str]):
-    """What was asked for and who answered, in two columns for people; kept as names are."""
+    """Method, path, model and target in two columns for people; cached as names are."""
 
     def __missing__(self, names: tuple[str, str, str, str, str]) -> str:
         method, path, model, provider, served = (_fit[name] for name in names)
@@ -339,7 +339,7 @@ def _indented(line: str) -> str:
 
 
 class _Hand:
-    """Writes batches in a thread of its own, one at a time. ``notice`` words how many lines were lost."""
+    """Writes batches in a thread of its own, one at a time. ``notice`` makes the line that reports lost lines."""
 
     def __init__(self, write: Write, most: int, notice: Callable[[int], bytes]) -> None:
         self.free = True

@@ -25,7 +25,7 @@ from .attempts import AttemptCounts, Counts, total_attempts
 from .record import Record
 
 SETS = 2000
-"""Sets of labels that are told apart; what comes beyond is counted as ``other``."""
+"""Maximum number of label sets; what exceeds it is counted as ``other``."""
 _OTHER = "other"
 _SECONDS = 1.0
 """How old a snapshot may be that is not true any more."""
@@ -102,7 +102,7 @@ class Numbers(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
 
     requests: _Count = 0
     seconds: _Sum = 0.0
-    """Of those for which a backend was asked; so are the buckets."""
+    """Of requests for which a backend was called; so are the buckets."""
     within: _Buckets = field(default_factory=_empty)
     streams: _Count = 0
     first_seconds: _Sum = 0.0
@@ -150,9 +150,9 @@ class Table(dict[Labels, Numbers]):
     """
 
     def of(self, labels: Labels) -> Numbers:
-        """Those to add to, made where there are none."""
-        if (found := self.get(labels)) is not None:
-            return found
+        """The numbers of these labels, made if there are none."""
+        if (numbers := self.get(labels)) is not None:
+            return numbers
         if len(self) >= SETS:
             self._make_room()
         return self.setdefault(labels, Numbers())
@@ -238,7 +238,7 @@ _STATUS = _Status()
 
 
 class Snapshot(Struct, tag_field="format", tag="polychat-metrics-2", forbid_unknown_fields=True):
-    """A worker's numbers; or, without ``pid``, those of workers that ended."""
+    """A worker's numbers; with ``pid`` 0 those of workers that exited."""
 
     pid: int
     running: _Count
@@ -252,13 +252,13 @@ _encoder, _decoder = Encoder(), Decoder(Snapshot)
 
 
 def snapshots(folder: Path, but: str = "") -> tuple[list[Snapshot], int]:
-    """All there is in the folder ``but`` one file, and how many files are none of ours or broken."""
+    """All snapshots in the folder ``but`` one file's, and how many files cannot be read as snapshots."""
     for _ in range(_READS):
         try:
-            found, broken = _read(folder, but)
+            files, broken = _read(folder, but)
         except FileNotFoundError:
             continue  # one was folded meanwhile: its numbers are elsewhere now
-        return _counted_once(found), broken
+        return _counted_once(files), broken
     return [], 0
 
 

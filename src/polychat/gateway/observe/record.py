@@ -37,7 +37,7 @@ class Record:
     """Whether the backend's bytes passed through."""
     status = 0
     verdict: Verdict | None = None
-    """``None`` where no backend was asked."""
+    """``None`` if no backend was called."""
     reason: str | None = None
     error = ""
     """What went wrong, fit to be shown."""
@@ -49,7 +49,7 @@ class Record:
     fields_dropped = 0
     """Parts of the request that the backend could not take."""
     text: tuple[str, str] | None = None
-    """What was asked and answered, where the configuration wants it logged."""
+    """The texts of request and response, if the configuration wants them logged."""
     traceparent = ""
     """The client's, as the W3C has it."""
 
@@ -63,4 +63,4 @@ class Record:
 
 
 Observer: TypeAlias = Callable[[Record], None]
-"""Is told of each request at its end. It does not block, and never raises."""
+"""Called with each request's record at its end. It does not block, and never raises."""

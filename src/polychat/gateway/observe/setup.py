@@ -16,7 +16,7 @@ EVENT = "backend misconfigured"
 OUTCOMES = frozenset(("not_set_up", "authentication", "wrong_address", "certificate"))
 """Of attempts that nobody's request is to blame for, and no backend's bad day."""
 _PAUSE = 300.0
-"""Seconds after which the same is told again."""
+"""Seconds after which the same is logged again."""
 _KEPT = 500
 """Targets and outcomes of which it is known when they were told."""
 
@@ -42,7 +42,7 @@ class SetupNews:
                 )
 
     def _is_news(self, failure: Failure, record: Record) -> bool:
-        """A client can name models without end: a target that no route names is told by its provider."""
+        """Clients can make up model names without end: a target that no route names is logged by its provider alone."""
         target = failure.target if record.route else failure.target.partition("/")[0]
         known, now = (target, failure.outcome), self._clock()
         if now < self._quiet_until.get(known, now):

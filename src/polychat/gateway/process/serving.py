@@ -29,7 +29,7 @@ _FLUSH = 1.0
 
 
 class Application(Protocol):
-    """What is served: an ASGI application that can be told more than requests."""
+    """What is served: an ASGI application that can also be reconfigured and stopped."""
 
     @property
     def log(self) -> Log: ...

@@ -1,4 +1,4 @@
-"""What a gateway goes by: its configuration, read at the start and again when a signal asks for it."""
+"""Where a gateway's configuration comes from; it is read at the start and at each SIGHUP."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ConfigSource:
     file: Path | None = None
     """``None`` for ``./polychat.toml``, which is not trusted with keys, else the person's own file."""
     given: Mapping[str, Any] = field(default_factory=dict)
-    """What the command line says over the file's ``[gateway]``."""
+    """Settings of the command line, which override the file's ``[gateway]``."""
 
     def read(self) -> config.Config:
         """Raises ``BadInput`` for what cannot be read, and for what would let strangers in."""

@@ -302,7 +302,7 @@ class _Supervisor:
             worker.order(_Configure(configured))
 
     async def _finish(self, slots: Sequence[asyncio.Task[None]]) -> None:
-        """Let the workers end, and kill those that do not."""
+        """Stop the workers, and kill those that do not exit."""
         for worker in self._workers:
             worker.order(_End(now=False))
         done, cut = (asyncio.create_task(wait) for wait in (asyncio.wait(slots), self._cut.wait()))

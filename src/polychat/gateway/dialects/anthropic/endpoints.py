@@ -1,4 +1,4 @@
-"""Where Anthropic's clients ask."""
+"""The endpoints of Anthropic's clients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .dialect import Anthropic
 DIALECT = Anthropic()
 DIALECTS = (DIALECT,)
 FAMILY = "/v1/messages"
-"""What the paths of its clients begin with, and nobody else's."""
+"""The prefix of paths that only Anthropic's clients use."""
 
 
 async def count(context: RequestContext) -> None:

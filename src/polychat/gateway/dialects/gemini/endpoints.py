@@ -1,4 +1,4 @@
-"""Where Gemini's clients ask: a model's name is in the path, with what is wanted of it."""
+"""The endpoints of Gemini's clients: the path holds the model's name and the action."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .dialect import ACTIONS, Gemini, named
 DIALECT = Gemini()
 DIALECTS = (DIALECT,)
 FAMILY = "/v1beta/"
-"""What the paths of its clients begin with, and nobody else's."""
+"""The prefix of paths that only Gemini's clients use."""
 
 
 async def count(context: RequestContext) -> None:

@@ -13,7 +13,7 @@ from ..dialect import Dialect, InboundChat, Request
 
 
 class Ollama(Dialect):
-    """``/api/chat``, streamed unless told otherwise. Its JSON lines have no place for a sign of life."""
+    """``/api/chat``, streamed by default. Its JSON lines have no place for a heartbeat."""
 
     name = "ollama"
     wire = wire("ollama")
@@ -66,7 +66,7 @@ _LATEST = ":latest"
 
 
 def known(request: Request, name: str) -> str:
-    """A name as it is known here: with the tag that says nothing, or without it."""
+    """The model's name as the configuration has it: with the default tag, or without it."""
     try:
         request.runtime.resolver.plan(name)
     except UnknownTarget:

@@ -1,4 +1,4 @@
-"""Where Ollama's clients ask: chat, generate, embeddings, and what it tells of its models."""
+"""The endpoints of Ollama's clients: chat, generate, embeddings and models."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ DIALECT = Ollama()
 GENERATE = OllamaGenerate()
 DIALECTS = (DIALECT,)
 FAMILY = "/api/"
-"""What the paths of its clients begin with, and nobody else's."""
+"""The prefix of paths that only Ollama's clients use."""
 VERSION = "0.13.0"
 """The Ollama whose API this is: clients ask for it to see what they may use."""
 
 
 def chat(context: RequestContext) -> Awaitable[None]:
-    """``/api/chat``. One that asks nothing wants the model loaded, or unloaded, and is answered here."""
+    """``/api/chat``. A request without messages wants the model loaded or unloaded, and is answered here."""
     return _asked(context, DIALECT.inbound(context), ("messages",))
 
 
 def generate(context: RequestContext) -> Awaitable[None]:
-    """``/api/generate``. As ``/api/chat`` where it asks nothing."""
+    """``/api/generate``. A request without a prompt wants the model loaded or unloaded, and is answered here."""
     return _asked(context, GENERATE.inbound(context), ("prompt", "images", "suffix"))
 
 

@@ -15,7 +15,7 @@ from ..dialect import OPENED, Dialect, InboundChat, Object, Request, value_of, w
 _MODELS = 64
 """Names that one request may list."""
 _PROVIDER = ("order", "only", "ignore", "allow_fallbacks")
-"""What is understood of OpenRouter's ``provider``; the rest of it is told as lost."""
+"""The members of OpenRouter's ``provider`` that are supported; others are reported as losses."""
 
 
 class OpenAIChat(Dialect):
@@ -72,7 +72,7 @@ def prefer(inbound: InboundChat) -> None:
 
 
 def _preferred(names: list[str], wanted: Object) -> list[str]:
-    """The names as ``provider`` puts them: ``order`` first, nobody but ``only``, nobody of ``ignore``."""
+    """The names in the order of ``provider.order``, limited to ``only`` and without those of ``ignore``."""
     order, only, ignore = (_providers(wanted, name) for name in _PROVIDER[:3])
     first = names[0].partition("/")[2] if names[0].partition("/")[0].lower() in (*order, *only) else names[0]
     if order or only:
@@ -98,7 +98,7 @@ def _providers(wanted: Object, name: str) -> list[str]:
 
 
 class OpenAICompletions(OpenAIChat):
-    """``/v1/completions``: a prompt is asked as a user's turn."""
+    """``/v1/completions``: the prompt is sent as a user's message."""
 
     name = "openai-completions"
     passes = False

@@ -1,4 +1,4 @@
-"""Where clients of OpenAI's older APIs ask."""
+"""The endpoints of OpenAI's chat completions, completions and embeddings."""
 
 from __future__ import annotations
 

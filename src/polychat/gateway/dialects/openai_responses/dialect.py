@@ -48,7 +48,7 @@ class OpenAIResponses(Dialect):
         return inbound
 
     def read(self, inbound: InboundChat) -> ChatRequest:
-        """Raises ``Refused`` where it goes on from a reply that is not kept here."""
+        """Raises ``Refused`` if the previous reply that it names is not stored here."""
         going: _Going = inbound.own
         chat_request = super().read(inbound)
         chat_request.store = None  # that is done here
@@ -77,7 +77,7 @@ class OpenAIResponses(Dialect):
 
 
 def go_on_from(chat_request: ChatRequest, previous: StoredResponse | None) -> None:
-    """Put the conversation that the ask goes on from before it. Raises ``Refused`` where it names a reply that is not kept."""
+    """Put the previous conversation before the request's. Raises ``Refused`` if the reply that it names is not stored."""
     if chat_request.previous is None:
         return
     if previous is None:

@@ -1,4 +1,4 @@
-"""Where clients of OpenAI's Responses ask, and where they come back for one."""
+"""The endpoints of OpenAI's Responses: asking, and getting or deleting what is stored."""
 
 from __future__ import annotations
 
