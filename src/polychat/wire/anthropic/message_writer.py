@@ -154,7 +154,7 @@ class Blocks:
         return self._with(cached(block, part.cache), part.extra)
 
     def _with(self, block: Block, extra: dict[str, Any] | None) -> Block:
-        return with_extra(block, extra, native=self._native)
+        return with_extra(block, extra, native=self._native) if extra else block
 
 
 def _source(part: FilePart, where: str) -> Block:

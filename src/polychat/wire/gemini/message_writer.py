@@ -143,7 +143,7 @@ class _Writing:
 
     def with_extra(self, written: Object, extra: Object | None) -> Object:
         """What only this wire knows stands beside what all know, inside the part's own object too."""
-        return with_extra(written, extra, native=self.native)
+        return with_extra(written, extra, native=self.native) if extra else written
 
 
 def _response(result: ToolResult) -> Object:

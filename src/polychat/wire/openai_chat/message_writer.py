@@ -45,7 +45,7 @@ def messages_of(turns: list[ChatMessage], vendor: str, *, native: bool) -> list[
             continue  # nothing of it can be told here, and servers refuse a message without anything
         if turn.name is not None:
             message["name"] = turn.name
-        messages.append(with_extra(message, turn.extra, native=native))
+        messages.append(with_extra(message, turn.extra, native=native) if turn.extra else message)
     return messages
 
 
@@ -65,7 +65,7 @@ def _results(results: list[ToolResult], *, native: bool) -> list[Object]:
             shown.append({"type": "text", "text": f"{ABOVE} {result.name or result.id}:"})
             shown += _listed(more, native=native)
         message: Object = {"role": "tool", "tool_call_id": result.id, "content": _content(here, native=native)}
-        messages.append(with_extra(cached(message, result.cache, native=native), result.extra, native=native))
+        messages.append(as_it_came(message, result.extra, result.cache) if native else message)
     return [*messages, {"role": "user", "content": shown}] if shown else messages
 
 
@@ -109,7 +109,7 @@ def _call(call: ToolCall, vendor: str, *, native: bool) -> Object:
         written = {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
     if call.opaque is not None and call.opaque.vendor == vendor:
         written["extra_content"] = signature_of(call.opaque.data)
-    return with_extra(cached(written, call.cache, native=native), call.extra, native=native)
+    return as_it_came(written, call.extra, call.cache) if native else written
 
 
 def signature_of(data: str) -> Object:
@@ -147,8 +147,9 @@ def _part(part: Part, *, native: bool) -> Object | None:
             return {"type": "refusal", "refusal": part.text}
         case _:
             return None
-    cache = None if isinstance(part, AudioPart) else part.cache
-    return with_extra(cached(written, cache, native=native), part.extra, native=native)
+    if not native:
+        return written
+    return as_it_came(written, part.extra, None if isinstance(part, AudioPart) else part.cache)
 
 
 def _file(file: FilePart) -> Object:
@@ -158,8 +159,8 @@ def _file(file: FilePart) -> Object:
     return {"file_data": file.url if file.data is None else data_url(file.media_type, file.data), **named}
 
 
-def cached(written: Object, cache: str | None, *, native: bool) -> Object:
-    """With the mark that OpenRouter and others take, where the request came with it on this wire."""
-    if native and cache is not None:
+def as_it_came(written: Object, extra: Object | None, cache: str | None) -> Object:
+    """Of a request that came on this wire: with the mark of caching that OpenRouter and others take, and its extra."""
+    if cache is not None:
         written["cache_control"] = {"type": "ephemeral"} if cache == "5m" else {"type": "ephemeral", "ttl": cache}
-    return written
+    return with_extra(written, extra, native=True) if extra else written

@@ -158,7 +158,7 @@ class Items:
         return {"type": "input_file", **held, **named}
 
     def _with(self, extra: Object | None, written: Object) -> Object:
-        return with_extra(written, extra, native=self._native)
+        return with_extra(written, extra, native=self._native) if extra else written
 
 
 def _signature(opaque: Opaque) -> str:
