@@ -426,6 +426,13 @@ def test_contributors_find_what_tests_share() -> None:
     assert re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.MULTILINE) == rows
 
 
+def test_tests_stand_where_the_code_stands() -> None:
+    """``tests/a/b/`` tests ``src/polychat/a/b/``; what goes across rooms and the documentation have their own."""
+    folders = {path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
+    across = {Path("faults"), Path("docs")}
+    assert [str(folder) for folder in sorted(folders - across) if not (SOURCE / folder).is_dir()] == []
+
+
 def test_tests_import_what_there_is() -> None:
     """Each module of ``tests/support`` that a test imports exists, as does each name that it takes from there."""
     known = {path.stem: names_of(path) for path in (ROOT / "tests/support").glob("*.py")}

@@ -13,9 +13,9 @@ from polychat.http.session import connector as _kept
 from polychat.providers import ChatgptDuo, Opchatgpts
 from polychat.transport import StreamSession
 
-from ..support import corpus
-from ..support.proxies import http_proxy
-from ..support.scripted_server import Say, Seen, Server, serving
+from ...support import corpus
+from ...support.proxies import http_proxy
+from ...support.scripted_server import Say, Seen, Server, serving
 
 HELLO = [{"role": "user", "content": "hi"}]
 
