@@ -87,6 +87,19 @@ def test_a_second_reply_does_not_pass(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PASSING)
+def test_a_second_reply_behind_the_end_does_not_pass(name: str) -> None:
+    """Not even where one read brings the end of the first and the beginning of the second, nor the whole of both."""
+    hello: list[Event] = [Text("Hel"), Text("lo")]
+    first = reply(DIALECTS[name].wire, "first", hello, ends=True)
+    second = reply(DIALECTS[name].wire, "second", hello, ends=True)
+    for at in (0, len(first) // 2, len(first) - 9):
+        monitor = monitor_of(DIALECTS[name])
+        pieces = [first[:at], first[at:] + second] if at else [first + second]
+        assert passed(monitor, pieces) == first
+        assert monitor.finish is not None
+
+
+@pytest.mark.parametrize("name", PASSING)
 def test_a_whole_reply_passes(name: str) -> None:
     """One that says its own name again and again passes as it came."""
     body = reply(DIALECTS[name].wire, "first", [Text("Hel"), Text("lo")], ends=True)

@@ -34,11 +34,13 @@ class StreamMonitor(Protocol):
 class Reading:
     """Reads all that passes as if it were to be translated: exact on every wire.
 
-    What comes behind the end of what is read as one reply does not pass if it begins another.
+    Another reply does not pass, neither behind the end of the first nor before it. ``opening`` is in the event that opens a
+    reply, and in no text; empty if none does.
     """
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, opening: bytes = b"") -> None:
         self._reader = reader
+        self._opening = opening
         self._id: str | None = None
         """The reply's, where the wire has one."""
         self.finish: Finish | None = None
@@ -47,11 +49,14 @@ class Reading:
         self.told = self.came = False
 
     def feed(self, data: bytes) -> bytes:
+        known = self._id
         self._take(self._reader.feed(data))
         if (finish := self.finish) is not None:
             self.told = _is_said(finish)
             if is_two_replies(finish):
                 return data[: self._second(data)]
+            if self._opening and data.count(self._opening) > (known is None):
+                return data[: self._second(data, len(data))]
         return data
 
     def end(self) -> bytes:
@@ -70,17 +75,18 @@ class Reading:
             else:
                 self.came = True
 
-    def _second(self, data: bytes) -> int:
+    def _second(self, data: bytes, otherwise: int | None = None) -> int:
         """Where in ``data`` the second reply begins: with the first event of another id, as a reader of its own finds it.
 
-        Where no whole event is it, the event was cut and its first part has passed: the rest of it passes too.
+        Without such an event it is ``otherwise``, by default the end of the first event: that was cut, its first part has
+        passed, and the rest of it passes too.
         """
         ends = [*(blank.end() for blank in EVENT_END.finditer(data)), len(data)]
         for begin, end in zip([0, *ends[:-1]], ends, strict=True):
             for event in type(self._reader)().feed(data[begin:end]):
                 if type(event) is Start and event.id not in (None, self._id):
                     return begin
-        return ends[0]
+        return ends[0] if otherwise is None else otherwise
 
 
 class WholeLines(Reading):

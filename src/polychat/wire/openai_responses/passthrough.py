@@ -13,7 +13,7 @@ class Events(Reading):
 
     def __init__(self) -> None:
         self._events = Reader()
-        super().__init__(self._events)
+        super().__init__(self._events, opening=b'"response.created"')
 
     def hand_over(self, writer: Writer) -> None:
         """What ``writer`` says goes on where the backend broke off: with its response, and the next number."""

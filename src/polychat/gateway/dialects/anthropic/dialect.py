@@ -8,6 +8,7 @@ from ....types import AudioPart, ChatRequest, FilePart, ToolResult
 from ....wire import anthropic
 from ....wire.contract import Writer, wire
 from ....wire.faults import Fault
+from ....wire.passthrough import Reading, StreamMonitor
 from ..dialect import NO_HEADERS, Dialect, InboundChat, Request
 
 
@@ -25,6 +26,9 @@ class Anthropic(Dialect):
         inbound = super().inbound(request)
         inbound.own = request.record.request_id
         return inbound
+
+    def monitor(self, inbound: InboundChat) -> StreamMonitor:
+        return Reading(self.wire.Reader(), opening=b'"message_start"')
 
     def writer(self, inbound: InboundChat, chat_request: ChatRequest, name: str, created: int) -> Writer:
         if inbound.placeholders is not None and _is_measured(chat_request):
