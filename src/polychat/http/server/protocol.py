@@ -1,6 +1,59 @@
 """HTTP/1.1, the server's side: one client's connection, as a protocol of asyncio in front of an ASGI application.
 
-llhttp reads, strictly; here is what it leaves open: clocks, sizes, order, what is refused and how a connection ends.
+llhttp reads, strictly; here is what it leaves open: clocks, sizes, order, what is refused and how a connection ends. The client
+is a stranger: it may send a byte a minute, requests without end, or never read. Each request whose head is whole becomes a
+``RequestCycle``, with a task in which the application answers it. Cycles are answered one after the other, in the order they
+came; the bytes of later requests are kept unread until then.
+
+connection   event                             next         what follows
+===========  ================================  ===========  =========================================================
+none         accepted                          head         the clock ``limits.head_seconds`` runs
+head         the head is whole                 reading      the cycle starts, or stands in line behind others
+reading      the body is whole                 answering    a request without a body gets here in the same step
+answering    another head, in the same read    reading      its cycle stands in line
+answering    response complete, kept           idle         the clock ``limits.keep_alive`` runs; or the next in line starts
+answering    response complete, kept           head         if a part of the next head came in the same read
+reading      response complete, kept           discarding   the body's rest, at most ``SMALL`` by its length, is read past
+discarding   the body is whole                 idle
+idle         a byte comes                      head
+answering    response complete, not kept       closed
+reading      response complete, not kept       lingering    as more is coming
+answering    response complete, not kept       lingering    if more has come
+head         malformed or too large            lingering    the refusal (400, 431, 501, 505) is written
+reading      malformed, nothing sent of it     lingering    likewise, in the place of its response
+reading      malformed, amid its response      closed
+answering    what follows is malformed         refusing     the responses that are due come first
+reading      what follows is malformed         refusing     likewise, without the response to the broken request
+refusing     they are sent                     lingering    the refusal is written
+refusing     the last of them is not kept      closed
+reading      the application fails             lingering    500, or 503 when it was cancelled: nothing was sent of the response
+answering    the application fails             lingering    likewise
+refusing     the application fails             lingering    likewise
+reading      the application fails             closed       amid its response
+answering    the application fails             closed       likewise
+head         time is up                        closed       with 408
+idle         time is up                        closed
+discarding   time is up                        closed
+lingering    time is up, or the client ends    closed       ``LINGER`` seconds after our end
+answering    the client ends its side          half closed  without TLS: its next responses come, if it is still there
+refusing     the client ends its side          half closed  likewise
+half closed  all is answered                   closed       or a probe finds that the client is gone
+head         the client ends, or we do         closed       or the connection is lost; this holds in each state
+idle         the client ends, or we do         closed
+reading      the client ends, or we do         closed       its request is cut off
+discarding   the client ends, or we do         closed
+===========  ================================  ===========  =========================================================
+
+Invariants: at most one cycle is answered at a time; in every state but ``reading``, ``answering``, ``refusing`` and ``half
+closed`` exactly one clock runs, and neither single bytes nor empty lines extend it; in those the application has its own limits
+(``patient`` in ``asgi.py``); nothing is read once a refusal is due.
+
+Bounds: a head by ``limits.head`` and ``MAX_HEADERS``; the requests in line by ``_MAX_PIPELINED``, their unread bytes and an
+unread body each by ``SMALL`` and one read, then the socket is not read; what chunks may hold beside data by ``limits.head``; a
+client that does not read, by ``limits.send_seconds`` since the transport's buffer was full.
+
+Cancellation: the client's leaving cancels nothing. Cycles are told (``disconnect``), and the application decides. The server's
+end cancels the tasks (``gateway/process/serving.py``), which becomes 503 where nothing was sent.
 """
 
 from __future__ import annotations
@@ -96,6 +149,23 @@ class Connection(asyncio.Protocol):
         self._head_timeouts, self._idle_timeouts, self._linger_timeouts, self._send_timeouts = server.timeout_queues(loop)
         self._waiting_in: TimeoutQueue[Timed] | None = None
         """The queue of what is waited for, if anything is."""
+
+    @property
+    def state(self) -> str:
+        """A state of the table above."""
+        if self.transport.is_closing():
+            return "closed"
+        if self._half_closed:
+            return "half closed"
+        if self._waiting_in is self._linger_timeouts:
+            return "lingering"
+        last = self._last_read
+        has_more = last is not None and last.more_body
+        if self._answering is not None:
+            return "refusing" if self._refusal is not None else "reading" if has_more else "answering"
+        if self._in_head or last is None:
+            return "head"
+        return "discarding" if has_more else "idle"
 
     # The transport's side.
 
@@ -201,16 +271,10 @@ class Connection(asyncio.Protocol):
     # Ends.
 
     def head_timed_out(self) -> None:
-        """No whole head in time."""
-        self._write_refusal(
-            Refused(
-                408,
-                (
-                    f"the request's headers did not arrive within {self._server.limits.head_seconds:g} seconds "
-                    "(gateway.limits.head_seconds)"
-                ),
-            )
-        )
+        """No whole head in time; or not the rest of a body whose request is answered."""
+        if self._in_head or self._last_read is None:
+            seconds = f"{self._server.limits.head_seconds:g} seconds (gateway.limits.head_seconds)"
+            self._write_refusal(Refused(408, f"the request's headers did not arrive within {seconds}"))
         self.transport.close()
 
     def close(self) -> None:
@@ -426,9 +490,7 @@ class Connection(asyncio.Protocol):
         cycle = self._last_read
         assert cycle is not None
         if self._chunked:
-            self._chunk_overhead_left += 9 * len(
-                data
-            )  # a chunk of one byte takes five more, and some write the size with zeros before it
+            self._chunk_overhead_left += 9 * len(data)  # a chunk of a byte takes five more, and some pad the size with zeros
         if not cycle.complete and not cycle.disconnected and cycle.add_body(data) > SMALL:
             self._pause_reading()
 
@@ -495,7 +557,7 @@ class Connection(asyncio.Protocol):
             self._await_next()
 
     def _await_next(self) -> None:
-        self._wait_for(self._idle_timeouts)
+        self._wait()
         if self._pipelined_bytes is not None:
             unread, self._pipelined_bytes = self._pipelined_bytes, None
             self.data_received(bytes(unread))
