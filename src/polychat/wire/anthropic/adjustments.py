@@ -1,4 +1,4 @@
-"""An ask as the API takes it: what it would answer with 400 is changed, and each change of meaning is told as a loss.
+"""A request as the API takes it: what it would answer with 400 is changed, and each change of meaning is told as a loss.
 
 What depends on the model is in ``generations.py``; conversations are ``history.py``'s, schemas ``schema.py``'s.
 """
@@ -35,18 +35,18 @@ _Marked = TypeVar("_Marked", bound=Any)
 
 
 def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, list[Loss]]:
-    """The ask with what the API refuses changed, and what of its meaning that cost. ``request`` itself stays as it is.
+    """The request with what the API refuses changed, and what of its meaning that cost. ``request`` itself stays as it is.
 
     Raises ``BadInput`` for a conversation of blanks.
     """
     rules, plain = rules_of(request.model), is_plain(request.turns)
     if plain and _is_as_taken(request, rules):
-        return request, []  # most asks are
+        return request, []  # most requests are
     better, losses = replace(request), list[Loss]()
     if not plain:
-        own = request.wire == NAME
-        history = History(own, vendor, rules, losses)
-        better.turns = history.turns(request.turns, foreign_files=request.wire is not None and not own)
+        native = request.wire == NAME
+        history = History(vendor, rules, losses, native=native)
+        better.turns = history.turns(request.turns, foreign_files=request.wire is not None and not native)
     if request.tools:
         better.tools = [_tool(tool, losses) for tool in request.tools]
         _force(better, rules, losses)
@@ -61,7 +61,7 @@ def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, l
 
 
 def _is_as_taken(request: ChatRequest, rules: Rules | None) -> bool:
-    """Whether an ask of texts alone says nothing that is looked at here."""
+    """Whether a request of texts alone says nothing that is looked at here."""
     if request.tools or request.stop or request.reasoning is not None or request.format is not None:
         return False
     if request.temperature is not None or request.top_p is not None or request.top_k is not None:
@@ -123,7 +123,7 @@ def _think(request: ChatRequest, rules: Rules | None, vendor: str, losses: list[
             losses.append(Loss("reasoning.effort", "emulated", "the model always thinks: it is asked for the least effort"))
             request.reasoning = Thinking("low", None, wanted.summary)
         return
-    said = wanted
+    asked = wanted
     if rules is not None:
         if not (rules.budget or rules.adaptive):
             losses.append(Loss("reasoning.effort", "dropped", "the model does not think first"))
@@ -131,7 +131,7 @@ def _think(request: ChatRequest, rules: Rules | None, vendor: str, losses: list[
             return
         request.reasoning = wanted = _in_words_of(rules, wanted, losses)
     if wanted.budget is not None and wanted.budget > 0:
-        _budget(request, wanted, said, losses)
+        _budget(request, wanted, asked, losses)
         if request.reasoning is not None and _lacks_thoughts(request.turns, vendor):
             note = "calls that wait for their results came without the thoughts before them, which the API wants back"
             losses.append(Loss("reasoning.effort", "dropped", note))
@@ -152,12 +152,12 @@ def _in_words_of(rules: Rules, wanted: Thinking, losses: list[Loss]) -> Thinking
     return wanted
 
 
-def _budget(request: ChatRequest, wanted: Thinking, said: Thinking, losses: list[Loss]) -> None:
+def _budget(request: ChatRequest, wanted: Thinking, asked: Thinking, losses: list[Loss]) -> None:
     """A budget is less than all tokens of the answer, of which half are left for its words."""
     most, budget = request.max_tokens, max(MIN_BUDGET, wanted.budget or 0)
     if most is None or budget < most:
         return
-    field = "reasoning.effort" if said.budget is None else "reasoning.budget"
+    field = "reasoning.effort" if asked.budget is None else "reasoning.budget"
     if most <= MIN_BUDGET:
         note = f"max_tokens is {most:,}, which leaves no room for {MIN_BUDGET:,} tokens of thought, the least there are"
         losses.append(Loss(field, "dropped", note))

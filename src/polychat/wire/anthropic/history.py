@@ -50,8 +50,8 @@ def is_plain(turns: list[ChatMessage]) -> bool:
 class History:
     """Puts the turns of one ask right. What it changes of their meaning is added to ``losses``."""
 
-    def __init__(self, own: bool, vendor: str, rules: Rules | None, losses: list[Loss]) -> None:
-        self._own, self._vendor, self._rules, self._losses = own, vendor, rules, losses
+    def __init__(self, vendor: str, rules: Rules | None, losses: list[Loss], *, native: bool) -> None:
+        self._vendor, self._rules, self._losses, self._native = vendor, rules, losses, native
         self._foreign_files = False
         self._ids: set[str] = set()
 
@@ -70,7 +70,7 @@ class History:
     def _turn(self, turn: ChatMessage) -> ChatMessage | None:
         """The turn without what is blank; ``None`` of one that is left empty."""
         parts = [better for part in turn.parts if (better := self._part(part)) is not None]
-        if not parts and turn.parts and not (self._own and turn.extra):
+        if not parts and turn.parts and not (self._native and turn.extra):
             return None
         if len(parts) == len(turn.parts) and all(one is other for one, other in zip(parts, turn.parts, strict=True)):
             return turn
@@ -79,7 +79,7 @@ class History:
     def _part(self, part: Part) -> Part | None:
         match part:
             case TextPart():
-                return None if not part.text.strip() and not (self._own and part.extra) else part
+                return None if not part.text.strip() and not (self._native and part.extra) else part
             case ImagePart():
                 return self._image(part)
             case FilePart():

@@ -1,4 +1,4 @@
-"""The half that answers: the body of a request as the ask it is."""
+"""The half that answers: a body as the request it is."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
 def read_request(body: bytes, model: str | None = None, stream: bool | None = None, limits: Limits = LIMITS) -> ChatRequest:
-    """The ask. Raises ``BadInput`` naming the field, and nothing else. ``max_tokens`` may be missing, as when counting."""
-    return _ask(json_object(body, limits), model, stream)
+    """The request. Raises ``BadInput`` naming the field, and nothing else. ``max_tokens`` may be missing, as when counting."""
+    return _request(json_object(body, limits), model, stream)
 
 
 def read_count_request(body: bytes, model: str | None = None, limits: Limits = LIMITS) -> ChatRequest:
-    """The ask whose tokens are to be counted. Raises as ``read_request`` does."""
+    """The request whose tokens are to be counted. Raises as ``read_request`` does."""
     return read_request(body, model, False, limits)
 
 
-def _ask(body: dict[str, Any], model: str | None, stream: bool | None) -> ChatRequest:
+def _request(body: dict[str, Any], model: str | None, stream: bool | None) -> ChatRequest:
     name = model if model is not None else text(body.get("model"), "model")
     request = ChatRequest(name, _turns(body), wire=NAME)
     request.extra = {name: value for name, value in _read_plain(body, request).items() if name not in _STRUCTURED}

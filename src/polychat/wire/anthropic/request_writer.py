@@ -1,4 +1,4 @@
-"""The half that asks: an ask as the body of a request."""
+"""The half that asks: a request as its body."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .generations import Rules, rules_of
 from .message_writer import Blocks, cached, system_blocks
 
 MAX_TOKENS = 8_192
-"""Said where the ask has no limit, because the API demands one: what every model that is still served can give."""
+"""Said where the request has no limit, because the API demands one: what every model that is still served can give."""
 MAX_TOKENS_THINKING = 32_000
 """The same where the model thinks first, as its thoughts count; every model that thinks adaptively can give that."""
 MIN_BUDGET = 1_024

@@ -1,4 +1,4 @@
-"""An ask of another wire as Gemini's API takes it: what it would answer with 400 is changed, and what changes is told.
+"""A request of another wire as Gemini's API takes it: what it would answer with 400 is changed, and what changes is told.
 
 Limits and words are those of the API's discovery document (``generativelanguage`` v1beta): ``GenerationConfig.stopSequences``,
 ``GenerateContentRequest.serviceTier``. How a model may think is in ``generations.py``.
@@ -24,7 +24,7 @@ _KNOWN = frozenset({"unspecified", "standard", "flex", "priority"})
 
 
 def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, list[Loss]]:
-    """The ask with what the API refuses changed, and what of its meaning that cost. ``request`` itself stays as it is."""
+    """The request with what the API refuses changed, and what of its meaning that cost. ``request`` itself stays as it is."""
     if request.wire == NAME:
         return request, []  # the client's own words
     turns = [_turn(turn) for turn in request.turns]

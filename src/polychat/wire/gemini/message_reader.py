@@ -22,10 +22,10 @@ def turns_of(system: object, contents: object, where: str = "") -> list[ChatMess
     reading = _Reading()
     if system is not None:
         reading.system(system, f"{where}systemInstruction")
-    said = several(repeated(contents), f"{where}contents")
-    if not said:
+    entry = several(repeated(contents), f"{where}contents")
+    if not entry:
         raise BadInput(f"{where}contents is empty; it must hold what is asked", field=f"{where}contents")
-    for place, content in enumerate(said):
+    for place, content in enumerate(entry):
         reading.content(content, f"{where}contents[{place}]")
     for part, pieces in reading.grown.values():
         part.text = "".join(pieces)
@@ -62,7 +62,7 @@ class _Reading:
         if role == "model":
             self.add(ChatMessage("assistant", parts, extra=remaining(content)))
             return
-        # Results stand right behind their calls on every wire, so what else was said comes after them.
+        # Results stand right behind their calls on every wire, so what else was entry comes after them.
         results: list[Part] = [part for part in parts if isinstance(part, ToolResult)]
         others: list[Part] = [part for part in parts if not isinstance(part, ToolResult)]
         if results:
@@ -94,56 +94,56 @@ class _Reading:
             self.part(fields(one, f"{where}.parts[{place}]"), parts, f"{where}.parts[{place}]", role)
         return parts
 
-    def part(self, said: Object, parts: list[Part], where: str, role: str) -> None:
-        if role == "model" and said.get("thought") is False:
-            del said["thought"]
-        match said:
+    def part(self, entry: Object, parts: list[Part], where: str, role: str) -> None:
+        if role == "model" and entry.get("thought") is False:
+            del entry["thought"]
+        match entry:
             case {"functionCall": _}:
-                parts.append(self.call(said, where, role))
+                parts.append(self.call(entry, where, role))
             case {"functionResponse": _}:
-                parts.append(self.result(said, where, role))
+                parts.append(self.result(entry, where, role))
             case {"inlineData": _} | {"fileData": _}:
-                parts.append(media_of(said, where))
+                parts.append(media_of(entry, where))
             case {"text": _} if role == "model":
-                _thought_or_text(said, parts, where)
+                _thought_or_text(entry, parts, where)
             case {"text": _}:
-                parts.append(TextPart(text(said.pop("text"), f"{where}.text"), extra=remaining(said)))
-            case _ if said and role == "model":  # code that ran there, calls of the backend's own tools
-                parts.append(ReasoningPart(opaque=Opaque(VENDOR, _json(said, where), redacted=True)))
-            case _ if said:
-                parts.append(TextPart("", extra=said))
+                parts.append(TextPart(text(entry.pop("text"), f"{where}.text"), extra=remaining(entry)))
+            case _ if entry and role == "model":  # code that ran there, calls of the backend's own tools
+                parts.append(ReasoningPart(opaque=Opaque(VENDOR, _json(entry, where), redacted=True)))
+            case _ if entry:
+                parts.append(TextPart("", extra=entry))
             case _:
                 raise BadInput(f"{where} is empty; it must hold text, inlineData, fileData or a function's", field=where)
 
-    def call(self, said: Object, where: str, role: str) -> ToolCall:
+    def call(self, entry: Object, where: str, role: str) -> ToolCall:
         if role != "model":
             raise BadInput(
                 f"{where}.functionCall stands in a user's content; only role model calls", field=f"{where}.functionCall"
             )
         here = f"{where}.functionCall"
-        function = fields(said.pop("functionCall"), here)
+        function = fields(entry.pop("functionCall"), here)
         given = text(function.pop("id", ""), f"{here}.id")
         call = ToolCall(given or f"call_{self.calls}", text(function.pop("name", None), f"{here}.name"))
         if "args" in function:
             call.arguments = _json(item(function.pop("args"), f"{here}.args"), f"{here}.args")
-        signature = text(said.pop("thoughtSignature", ""), f"{where}.thoughtSignature")
+        signature = text(entry.pop("thoughtSignature", ""), f"{where}.thoughtSignature")
         if signature and signature != SKIP_VALIDATION:
             call.opaque, thoughts = carried(signature, VENDOR)
             if thoughts:
                 self.carried[id(call)] = thoughts
-        call.extra = remaining(said, "functionCall", function)
+        call.extra = remaining(entry, "functionCall", function)
         self.calls += 1
         self.waiting.setdefault(call.name, deque()).append(call.id)
         self.with_result.discard(call.id)
         return call
 
-    def result(self, said: Object, where: str, role: str) -> ToolResult:
+    def result(self, entry: Object, where: str, role: str) -> ToolResult:
         if role not in ("user", "function"):
             raise BadInput(
                 f"{where}.functionResponse stands in a {role}'s content; it is the user's", field=f"{where}.functionResponse"
             )
         here = f"{where}.functionResponse"
-        function = fields(said.pop("functionResponse"), here)
+        function = fields(entry.pop("functionResponse"), here)
         name = text(function.pop("name", None), f"{here}.name")
         given = text(function.pop("id", ""), f"{here}.id")
         result = ToolResult(given or self.answered(name), name=name)
@@ -152,7 +152,7 @@ class _Reading:
         for place, one in enumerate(several(repeated(function.pop("parts", [])), f"{here}.parts")):
             part = media_of(fields(one, f"{here}.parts[{place}]"), f"{here}.parts[{place}]")
             result.parts.append(cast(Any, part))
-        result.extra = remaining(said, "functionResponse", function)
+        result.extra = remaining(entry, "functionResponse", function)
         return result
 
     def answered(self, name: str) -> str:
@@ -183,13 +183,13 @@ def _seal(thought: ReasoningPart) -> tuple[str, str, str | None] | None:
     return None if opaque is None else (opaque.vendor, opaque.data, opaque.id)
 
 
-def _thought_or_text(said: Object, parts: list[Part], where: str) -> None:
+def _thought_or_text(entry: Object, parts: list[Part], where: str) -> None:
     """A text and the signature on it become two parts; a signature without text belongs to the thoughts before it."""
-    words = text(said.pop("text"), f"{where}.text")
-    signature = text(said.pop("thoughtSignature", ""), f"{where}.thoughtSignature")
+    words = text(entry.pop("text"), f"{where}.text")
+    signature = text(entry.pop("thoughtSignature", ""), f"{where}.thoughtSignature")
     opaque = opaque_of(signature, VENDOR) if signature else None
-    thought = flag(said.pop("thought", False), f"{where}.thought")
-    extra = remaining(said)
+    thought = flag(entry.pop("thought", False), f"{where}.thought")
+    extra = remaining(entry)
     if not thought and (words or opaque is None):
         parts.append(TextPart(words, extra=extra))
         if opaque is not None:
@@ -206,12 +206,12 @@ def _response(value: object, result: ToolResult, where: str) -> None:
     match dict(item(value, where)):
         case {"output": str(words), **rest} if not rest:
             result.parts.append(TextPart(words))
-        case {"error": str(said) | dict(said), **rest} if not rest:
+        case {"error": str(entry) | dict(entry), **rest} if not rest:
             result.is_error = True
-            if said != "":
-                result.parts.append(TextPart(said if isinstance(said, str) else _json(said, where)))
-        case {"output": dict(said), **rest} if not rest and said.keys() - {"output", "error"}:
-            result.parts.append(TextPart(_json(said, where)))
+            if entry != "":
+                result.parts.append(TextPart(entry if isinstance(entry, str) else _json(entry, where)))
+        case {"output": dict(entry), **rest} if not rest and entry.keys() - {"output", "error"}:
+            result.parts.append(TextPart(_json(entry, where)))
         case whole if whole:
             result.is_error = whole.get("error") is not None
             result.parts.append(TextPart(_json(whole, where)))
@@ -224,15 +224,15 @@ def _json(value: object, where: str) -> str:
         raise BadInput(f"{where} holds text that is no Unicode", field=where) from None
 
 
-def media_of(said: Object, where: str) -> ImagePart | AudioPart | FilePart:
+def media_of(entry: Object, where: str) -> ImagePart | AudioPart | FilePart:
     """An image, a sound or a document, by its type. Raises ``BadInput``."""
-    if "inlineData" in said:
-        return _inline(said, f"{where}.inlineData")
+    if "inlineData" in entry:
+        return _inline(entry, f"{where}.inlineData")
     here = f"{where}.fileData"
-    data = fields(said.pop("fileData", None), here)
+    data = fields(entry.pop("fileData", None), here)
     place = text(data.pop("fileUri", None), f"{here}.fileUri")
     kind = text(data.pop("mimeType", ""), f"{here}.mimeType") or None
-    extra = remaining(said, "fileData", data)
+    extra = remaining(entry, "fileData", data)
     if "://" not in place:
         return FilePart(id=place, media_type=kind, extra=extra)
     told = type_of(place)
@@ -241,11 +241,11 @@ def media_of(said: Object, where: str) -> ImagePart | AudioPart | FilePart:
     return FilePart(url=place, media_type=None if kind == told else kind, extra=extra)
 
 
-def _inline(said: Object, where: str) -> ImagePart | AudioPart | FilePart:
-    data = fields(said.pop("inlineData"), where)
+def _inline(entry: Object, where: str) -> ImagePart | AudioPart | FilePart:
+    data = fields(entry.pop("inlineData"), where)
     kind = text(data.pop("mimeType", None), f"{where}.mimeType")
     content = _bytes(text(data.pop("data", ""), f"{where}.data"), f"{where}.data")
-    extra = remaining(said, "inlineData", data)
+    extra = remaining(entry, "inlineData", data)
     if kind.startswith("image/"):
         return ImagePart(data=content, media_type=kind, extra=extra)
     if kind.startswith("audio/"):

@@ -1,4 +1,4 @@
-"""The half that answers reads a request: its body, and what the path says, as an ask."""
+"""The half that answers reads a request: its body, and what the path says, as a request."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _MODES = {"auto": "auto", "validated": "auto", "any": "required", "none": "none"
 
 
 def read_request(body: bytes, model: str | None = None, stream: bool | None = None, limits: Limits = LIMITS) -> ChatRequest:
-    """The ask. ``model`` and ``stream`` are what the path says. Raises ``BadInput`` naming the field."""
-    return _ask(json_object(body, limits), model, "", stream=bool(stream))
+    """The request. ``model`` and ``stream`` are what the path says. Raises ``BadInput`` naming the field."""
+    return _request(json_object(body, limits), model, "", stream=bool(stream))
 
 
 def read_count_request(body: bytes, model: str | None = None, limits: Limits = LIMITS) -> ChatRequest:
-    """The ask whose tokens are to be counted: the contents alone, or a whole request. Raises ``BadInput``."""
+    """The request whose tokens are to be counted: the contents alone, or a whole request. Raises ``BadInput``."""
     value = fields(json_object(body, limits), "body")
     if "generateContentRequest" in value:
-        return _ask(value["generateContentRequest"], model, "generateContentRequest", stream=False)
-    return _ask(value, model, "", stream=False)
+        return _request(value["generateContentRequest"], model, "generateContentRequest", stream=False)
+    return _request(value, model, "", stream=False)
 
 
-def _ask(value: object, model: str | None, where: str, *, stream: bool) -> ChatRequest:
+def _request(value: object, model: str | None, where: str, *, stream: bool) -> ChatRequest:
     request = ChatRequest("", [], wire=NAME, stream=stream, stream_usage=True if stream else None)
     before = where and f"{where}."
     body = _read_plain(item(value, where or "body"), request, before)

@@ -1,4 +1,4 @@
-"""The half that asks: an ask as a request's path and body."""
+"""The half that asks: a request as its path and body."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def write_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
 
 
 def write_count_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
-    """The body that asks how many tokens the ask is."""
+    """The body that asks how many tokens the request is."""
     return {"generateContentRequest": {"model": _resource(request.model), **write_request(request, vendor)}}
 
 

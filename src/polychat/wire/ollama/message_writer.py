@@ -14,7 +14,7 @@ Object = dict[str, Any]
 
 
 def prompt_of(turns: list[ChatMessage]) -> Object:
-    """A system's and a user's turn as ``/api/generate`` has them: such an ask was read there and has no others."""
+    """A system's and a user's turn as ``/api/generate`` has them: such a request was read there and has no others."""
     body: Object = {"prompt": JOINED.join(_text(turn.parts) for turn in turns if turn.role != "system")}
     if system := JOINED.join(_text(turn.parts) for turn in turns if turn.role == "system"):
         body["system"] = system

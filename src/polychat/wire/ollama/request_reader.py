@@ -21,9 +21,9 @@ Object = dict[str, Any]
 
 
 def read_request(body: bytes, model: str | None = None, stream: bool | None = None, limits: Limits = LIMITS) -> ChatRequest:
-    """The ask that a body of ``/api/chat`` is. Raises ``BadInput`` naming the field.
+    """The request that a body of ``/api/chat`` is. Raises ``BadInput`` naming the field.
 
-    No messages are an ask without turns: such a one wants the model loaded, or, with ``keep_alive`` 0, unloaded.
+    No messages are a request without turns, which wants the model loaded, or, with ``keep_alive`` 0, unloaded.
     """
     fields = json_object(body, limits)
     messages = fields.pop("messages", None)
@@ -37,9 +37,9 @@ def read_request(body: bytes, model: str | None = None, stream: bool | None = No
 def read_generate_request(
     body: bytes, model: str | None = None, stream: bool | None = None, limits: Limits = LIMITS
 ) -> ChatRequest:
-    """The ask that a body of ``/api/generate`` is: its system text and its prompt as turns. Raises ``BadInput``.
+    """The request that a body of ``/api/generate`` is: its system text and its prompt as turns. Raises ``BadInput``.
 
-    ``suffix``, ``template``, ``context`` and ``raw`` stand in ``extra``. No prompt is an ask without a user's turn.
+    ``suffix``, ``template``, ``context`` and ``raw`` stand in ``extra``. No prompt is a request without a user's turn.
     """
     fields = json_object(body, limits)
     request = ChatRequest(text(fields.pop("model", model), "model"), [], wire=NAME)

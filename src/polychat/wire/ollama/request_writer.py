@@ -1,4 +1,4 @@
-"""The half that asks: an ask as a request's body."""
+"""The half that asks: a request as its body."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _write_plain = writer(NAME)
 
 
 def path(request: ChatRequest) -> str:
-    """A chat, or where the ask was read as one prompt with what only that takes, ``/api/generate``."""
+    """A chat, or where the request was read as one prompt with what only that takes, ``/api/generate``."""
     return "/api/generate" if _generates(request) else "/api/chat"
 
 

@@ -1,4 +1,4 @@
-"""An ask of another wire as OpenAI's own chat API takes it: an effort that its model lacks is changed, which is told."""
+"""A request of another wire as OpenAI's own chat API takes it: an effort that its model lacks is changed, which is told."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OPENAIS = (VENDOR, "azure-openai")
 
 
 def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, list[Loss]]:
-    """The ask with what the API refuses changed, and what of its meaning that cost. ``request`` itself stays as it is."""
+    """The request with what the API refuses changed, and what of its meaning that cost. ``request`` itself stays as it is."""
     if request.wire == NAME or request.reasoning is None or vendor not in _OPENAIS:
         return request, []
     thinking, losses = fitting(request.reasoning, effort_of(request.reasoning), request.model)

@@ -29,7 +29,7 @@ _UNKNOWN = ("suffix", "best_of", "echo")
 
 
 def read_completion_request(body: bytes, limits: Limits = LIMITS) -> ChatRequest:
-    """The ask. Raises ``BadInput`` naming the field."""
+    """The request. Raises ``BadInput`` naming the field."""
     request = ChatRequest("", [], wire=NAME)
     fields = read_plain(json_object(body, limits), request)
     prompt = _prompt(fields.pop("prompt", None))
@@ -61,26 +61,26 @@ def completion_writer(request: ChatRequest, id: str, created: int, model: str | 
     return _Pieces(frame, usage=bool(request.stream_usage)) if request.stream else _Whole(frame)
 
 
-def _choice(said: str, number: int, reason: str | None, logprobs: list[Object] | None = None) -> Object:
-    return {"text": said, "index": number, "logprobs": _told(logprobs), "finish_reason": reason}
+def _choice(text: str, number: int, reason: str | None, logprobs: list[Object] | None = None) -> Object:
+    return {"text": text, "index": number, "logprobs": _logprobs(logprobs), "finish_reason": reason}
 
 
 def _reason(reason: str | None) -> str:
     """The end in the words of this endpoint, which has no calls."""
-    said = reason_of(reason, called=False)
-    return "stop" if said == "tool_calls" else said
+    word = reason_of(reason, called=False)
+    return "stop" if word == "tool_calls" else word
 
 
-def _told(tokens: list[Object] | None) -> Object | None:
+def _logprobs(tokens: list[Object] | None) -> Object | None:
     """Probabilities in this endpoint's own shape: lists side by side."""
     if not tokens:
         return None
     offsets, place = [], 0
-    for one in tokens:
+    for token in tokens:
         offsets.append(place)
-        place += len(one["token"])
-    tops = [{top["token"]: top["logprob"] for top in one.get("top_logprobs") or []} for one in tokens]
-    names, chances = [one["token"] for one in tokens], [one["logprob"] for one in tokens]
+        place += len(token["token"])
+    tops = [{top["token"]: top["logprob"] for top in token.get("top_logprobs") or []} for token in tokens]
+    names, chances = [token["token"] for token in tokens], [token["logprob"] for token in tokens]
     return {"tokens": names, "token_logprobs": chances, "top_logprobs": tops, "text_offset": offsets}
 
 

@@ -25,7 +25,7 @@ from ..tags import untagged
 from .constants import AUDIO_TYPES, VENDOR
 from .thoughts import PLAIN, part_of
 
-Said = dict[str, Any]
+Object = dict[str, Any]
 
 
 def read_messages(messages: Messages | object) -> list[ChatMessage]:
@@ -48,96 +48,96 @@ def read_messages(messages: Messages | object) -> list[ChatMessage]:
     return turns
 
 
-def _turn(message: object, field: str, called: dict[str, str]) -> ChatMessage:
-    rest = dict(item(message, field))
-    role, content = rest.pop("role", None), rest.pop("content", None)
+def _turn(value: object, field: str, called: dict[str, str]) -> ChatMessage:
+    message = dict(item(value, field))
+    role, content = message.pop("role", None), message.pop("content", None)
     match role:
         case "tool" | "function":  # the latter from before there were tools
-            return ChatMessage("tool", [_result(content, rest, field, called)])
+            return ChatMessage("tool", [_result(content, message, field, called)])
         case "system" | "developer" | "user":
             parts = _parts(content, f"{field}.content")
         case "assistant":
-            parts = _assistant(content, rest, field)
+            parts = _assistant(content, message, field)
         case _:
             raise BadInput(
                 f"{field}.role is {_shown(role)}; it must be system, developer, user, assistant or tool", field=f"{field}.role"
             )
-    name = rest.pop("name", None)
-    return ChatMessage(role, parts, None if name is None else text(name, f"{field}.name"), remaining(rest))
+    name = message.pop("name", None)
+    return ChatMessage(role, parts, None if name is None else text(name, f"{field}.name"), remaining(message))
 
 
-def _result(content: object, rest: Said, field: str, called: dict[str, str]) -> ToolResult:
+def _result(content: object, message: Object, field: str, called: dict[str, str]) -> ToolResult:
     parts: list[Any] = [] if content is None else _parts(content, f"{field}.content")
     for place, part in enumerate(parts):
         if not isinstance(part, (TextPart, ImagePart, FilePart)):
             where = f"{field}.content[{place}]"
             raise BadInput(f"{where} is no text, image or file; the result of a tool holds only these", field=where)
-    name = rest.pop("name", None)
+    name = message.pop("name", None)
     name = None if name is None else text(name, f"{field}.name")
-    call = rest.pop("tool_call_id", None)
+    call = message.pop("tool_call_id", None)
     if call is None and name is not None:  # a function's result: of the call that was the last by that name
         call = next((one for one, known in reversed(called.items()) if known == name), None)
     call = text(call, f"{field}.tool_call_id")
-    return ToolResult(call, parts, name or called.get(call), cache=cache_of(rest), extra=remaining(rest))
+    return ToolResult(call, parts, name or called.get(call), cache=cache_of(message), extra=remaining(message))
 
 
-def _assistant(content: object, rest: Said, field: str) -> list[Part]:
-    parts: list[Part] = [*_thoughts(rest, field)]
+def _assistant(content: object, message: Object, field: str) -> list[Part]:
+    parts: list[Part] = [*_thoughts(message, field)]
     parts += [] if content is None else _parts(content, f"{field}.content")
-    refusal = rest.pop("refusal", None)
+    refusal = message.pop("refusal", None)
     if refusal is not None:
         parts.append(RefusalPart(text(refusal, f"{field}.refusal")))
-    calls = rest.pop("tool_calls", None)
+    calls = message.pop("tool_calls", None)
     if calls is not None:
         where = f"{field}.tool_calls"
         parts += [_call(call, f"{where}[{place}]") for place, call in enumerate(several(calls, where))]
-    old = rest.pop("function_call", None)
+    old = message.pop("function_call", None)
     if old is not None:
         parts.append(_call({"id": f"function_{field[9:-1]}", "function": old}, field, "function_call"))
     return parts
 
 
-def _thoughts(rest: Said, field: str) -> list[ReasoningPart]:
-    details = rest.pop("reasoning_details", None)
-    plain = [rest.pop(name) for name in PLAIN if isinstance(rest.get(name), str)]
+def _thoughts(message: Object, field: str) -> list[ReasoningPart]:
+    details = message.pop("reasoning_details", None)
+    plain = [message.pop(name) for name in PLAIN if isinstance(message.get(name), str)]
     if details:
         where = f"{field}.reasoning_details"
         return [part_of(one, f"{where}[{place}]") for place, one in enumerate(several(details, where))]
     return [ReasoningPart(words) for words in plain[:1] if words]
 
 
-def _custom(said: Said, field: str) -> ToolCall:
+def _custom(fields: Object, field: str) -> ToolCall:
     """The call of a tool of free text."""
     where = f"{field}.custom"
-    custom = dict(item(said.pop("custom", None), where))
+    custom = dict(item(fields.pop("custom", None), where))
     name, free = text(custom.pop("name", None), f"{where}.name"), text(custom.pop("input", None), f"{where}.input")
-    call = text(said.pop("id", None), f"{field}.id")
+    call = text(fields.pop("id", None), f"{field}.id")
     for more in ("type", "index"):
-        said.pop(more, None)
-    return ToolCall(call, name, free, extra=remaining(said, "custom", custom), kind="custom")
+        fields.pop(more, None)
+    return ToolCall(call, name, free, extra=remaining(fields, "custom", custom), kind="custom")
 
 
 def _call(value: object, field: str, inside: str = "function") -> ToolCall:
-    said = dict(item(value, field))
-    if said.get("type") == "custom":
-        return _custom(said, field)
-    function = dict(item(said.pop("function", None), f"{field}.{inside}"))
-    if said.pop("type", "function") != "function":
+    fields = dict(item(value, field))
+    if fields.get("type") == "custom":
+        return _custom(fields, field)
+    function = dict(item(fields.pop("function", None), f"{field}.{inside}"))
+    if fields.pop("type", "function") != "function":
         raise BadInput(f"{field}.type must be function: calls of other tools cannot be handed on", field=f"{field}.type")
-    said.pop("index", None)
+    fields.pop("index", None)
     opaque = None
-    match said.get("extra_content"):
+    match fields.get("extra_content"):
         case {"google": {"thought_signature": str(signature)}}:
             opaque = untagged(signature, VENDOR)
-            del said["extra_content"]
+            del fields["extra_content"]
     name, arguments = text(function.pop("name", None), f"{field}.{inside}.name"), function.pop("arguments", None)
     return ToolCall(
-        text(said.pop("id", None), f"{field}.id"),
+        text(fields.pop("id", None), f"{field}.id"),
         name,
         "" if arguments is None else text(arguments, f"{field}.{inside}.arguments"),
         opaque,
-        cache_of(said),
-        remaining(said, "function", function),
+        cache_of(fields),
+        remaining(fields, "function", function),
     )
 
 
@@ -151,59 +151,59 @@ def _parts(content: object, field: str) -> list[Part]:
 
 
 def _part(value: object, field: str) -> Part:
-    said = dict(item(value, field))
-    match said.pop("type", None):
+    fields = dict(item(value, field))
+    match fields.pop("type", None):
         case "text" | "input_text" | "output_text":
-            return TextPart(text(said.pop("text", None), f"{field}.text"), cache_of(said), remaining(said))
+            return TextPart(text(fields.pop("text", None), f"{field}.text"), cache_of(fields), remaining(fields))
         case "image_url":
-            return _image(said, field)
+            return _image(fields, field)
         case "input_audio":
-            return _audio(said, field)
+            return _audio(fields, field)
         case "file":
-            return _file(said, field)
+            return _file(fields, field)
         case "refusal":
-            return RefusalPart(text(said.pop("refusal", None), f"{field}.refusal"))
+            return RefusalPart(text(fields.pop("refusal", None), f"{field}.refusal"))
         case "thinking":
-            return _mistral(said, field)
+            return _mistral(fields, field)
         case kind:
             raise BadInput(
                 f"{field}.type is {_shown(kind)}; it must be text, image_url, input_audio or file", field=f"{field}.type"
             )
 
 
-def _mistral(said: Said, field: str) -> ReasoningPart:
+def _mistral(fields: Object, field: str) -> ReasoningPart:
     """Mistral's thoughts, which are parts of the content."""
     where = f"{field}.thinking"
-    thoughts = [item(one, f"{where}[{place}]") for place, one in enumerate(several(said.get("thinking"), where))]
+    thoughts = [item(one, f"{where}[{place}]") for place, one in enumerate(several(fields.get("thinking"), where))]
     return ReasoningPart("".join(text(one.get("text"), f"{where}[{place}].text") for place, one in enumerate(thoughts)))
 
 
-def _image(said: Said, field: str) -> ImagePart:
-    inner, where = said.pop("image_url", None), f"{field}.image_url"
+def _image(fields: Object, field: str) -> ImagePart:
+    inner, where = fields.pop("image_url", None), f"{field}.image_url"
     image = {"url": inner} if isinstance(inner, str) else dict(item(inner, where))
     url, detail = text(image.pop("url", None), f"{where}.url"), image.pop("detail", None)
     detail = None if detail is None else text(detail, f"{where}.detail")
-    part = ImagePart(url, detail=detail, cache=cache_of(said), extra=remaining(said, "image_url", image))
+    part = ImagePart(url, detail=detail, cache=cache_of(fields), extra=remaining(fields, "image_url", image))
     if url.startswith("data:"):
         part.url = None
         part.media_type, part.data = from_data_url(url, f"{where}.url")
     return part
 
 
-def _audio(said: Said, field: str) -> AudioPart:
+def _audio(fields: Object, field: str) -> AudioPart:
     where = f"{field}.input_audio"
-    audio = dict(item(said.pop("input_audio", None), where))
+    audio = dict(item(fields.pop("input_audio", None), where))
     form = text(audio.pop("format", None), f"{where}.format")
     data = from_base64(audio.pop("data", None), f"{where}.data")
-    return AudioPart(data, AUDIO_TYPES.get(form, f"audio/{form}"), remaining(said, "input_audio", audio))
+    return AudioPart(data, AUDIO_TYPES.get(form, f"audio/{form}"), remaining(fields, "input_audio", audio))
 
 
-def _file(said: Said, field: str) -> FilePart:
+def _file(fields: Object, field: str) -> FilePart:
     where = f"{field}.file"
-    file = dict(item(said.pop("file", None), where))
+    file = dict(item(fields.pop("file", None), where))
     name, known, data = (file.pop(key, None) for key in ("filename", "file_id", "file_data"))
-    part = FilePart(name=None if name is None else text(name, f"{where}.filename"), cache=cache_of(said))
-    part.extra = remaining(said, "file", file)
+    part = FilePart(name=None if name is None else text(name, f"{where}.filename"), cache=cache_of(fields))
+    part.extra = remaining(fields, "file", file)
     if known is not None:
         part.id = text(known, f"{where}.file_id")
         return part
@@ -218,11 +218,11 @@ def _file(said: Said, field: str) -> FilePart:
     return part
 
 
-def cache_of(said: Said) -> str | None:
+def cache_of(fields: Object) -> str | None:
     """The mark of caching that OpenRouter and others take; one of another shape stays what this wire alone knows."""
-    match said.get("cache_control"):
+    match fields.get("cache_control"):
         case {"type": "ephemeral", **more} if not more or more in ({"ttl": "5m"}, {"ttl": "1h"}):
-            del said["cache_control"]
+            del fields["cache_control"]
             return str(more.get("ttl", "5m"))
     return None
 

@@ -1,4 +1,4 @@
-"""An ask of another wire as OpenAI's API takes it: what it would answer with 400 is changed, and what changes is told."""
+"""A request of another wire as OpenAI's API takes it: what it would answer with 400 is changed, and what changes is told."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _THINKS = re.compile(r"(?:.*/)?(?:gpt-[5-9]|gpt-oss|o\d|codex)")
 
 
 def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, list[Loss]]:
-    """The ask with what the API refuses changed, and what of its meaning that cost. ``request`` itself stays as it is."""
+    """The request with what the API refuses changed, and what of its meaning that cost. ``request`` itself stays as it is."""
     better, losses = replace(request), list[Loss]()
     better.turns = [_named(turn) for turn in request.turns]
     if request.wire == NAME:

@@ -1,4 +1,4 @@
-"""The half that answers: the body of a request as the ask it is."""
+"""The half that answers: a body as the request it is."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _ELSEWHERE = ("previous_response_id", "conversation", "prompt")
 
 
 def read_request(body: bytes, model: str | None = None, stream: bool | None = None, limits: Limits = LIMITS) -> ChatRequest:
-    """The ask. Raises ``BadInput`` naming the field, and nothing else."""
-    return _ask(json_object(body, limits), model, stream)
+    """The request. Raises ``BadInput`` naming the field, and nothing else."""
+    return _request(json_object(body, limits), model, stream)
 
 
-def _ask(body: Object, model: str | None, stream: bool | None) -> ChatRequest:
+def _request(body: Object, model: str | None, stream: bool | None) -> ChatRequest:
     name = model if model is not None else text(body.get("model"), "model")
     conversation = _conversation(body)
     request = ChatRequest(name, conversation.turns, wire=NAME)

@@ -1,4 +1,4 @@
-"""The half that asks: an ask as the body of a request."""
+"""The half that asks: a request as its body."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
 
 
 def settings(request: ChatRequest, *, native: bool) -> Object:
-    """All of an ask that is not its conversation: the fields that a response repeats, by the same names."""
+    """All of a request that is not its conversation: the fields that a response repeats, by the same names."""
     fields: Object = {}
     if tools := write_tools(request.tools, native=native):
         fields["tools"] = tools
