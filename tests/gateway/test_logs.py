@@ -188,7 +188,7 @@ def test_names_without_end_do_not_fill_the_memory() -> None:
 
     told([record(model=f"made-up-{number}" + "x" * (number % 2 * 1000)) for number in range(3000)], "human")
     assert len(logs._fit) <= 1000
-    assert len(logs._way) <= 1000
+    assert len(logs._columns) <= 1000
     assert max(map(len, logs._fit)) <= 240
 
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from polychat.config.settings import Gateway as Settings
 from polychat.config.settings import Limits
 from polychat.gateway.admission.origins import OriginPolicy
-from polychat.gateway.admission.sites import Rules, Standalone
+from polychat.gateway.admission.sites import FixedRules, Standalone
 from polychat.gateway.process.serving import Server
 from polychat.gateway.sites import Sites
 
@@ -21,7 +21,7 @@ async def running(app: Sites, limits: Limits | None = None, hosts: tuple[str, ..
     limits = limits or Limits()
     listener = socket.create_server(("127.0.0.1", 0))
     served = Standalone(app, limits)
-    served.runtime = Rules(served.runtime.keys, OriginPolicy((), hosts, guarded=False), limits)
+    served.runtime = FixedRules(served.runtime.keys, OriginPolicy((), hosts, guarded=False), limits)
     server = Server(served, Settings(grace=1.0, limits=limits))
     task = asyncio.create_task(server.serve([listener]))
     try:

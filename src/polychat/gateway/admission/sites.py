@@ -1,4 +1,4 @@
-"""The gateway's chat sites: who may come in, how many at a time, and what is noted of each.
+"""The gateway's chat sites: which requests are admitted, how many at a time, and what is recorded of each.
 
 Their protocols know neither keys nor limits, so both stand before them: in the gateway, and in ``polychat sites``, which has
 nothing else.
@@ -24,8 +24,8 @@ from .origins import OriginPolicy
 PLAIN = [(b"content-type", b"text/plain; charset=utf-8")]
 
 
-class InForce(Protocol):
-    """Who may come in, and how many."""
+class AdmissionRules(Protocol):
+    """Which requests are admitted, and how many at a time."""
 
     @property
     def keys(self) -> Keys: ...
@@ -35,8 +35,8 @@ class InForce(Protocol):
     def limits(self) -> Limits: ...
 
 
-class Rules(NamedTuple):
-    """The same as values."""
+class FixedRules(NamedTuple):
+    """Rules that do not change."""
 
     keys: Keys
     origins: OriginPolicy
@@ -44,20 +44,20 @@ class Rules(NamedTuple):
 
 
 class Host(Protocol):
-    """Who serves the sites. ``running`` counts the requests under way; ``ended`` is told of each."""
+    """What serves the sites. ``running`` counts the requests under way; ``ended`` gets the record of each."""
 
     running: int
     draining: bool
     bodies: Bodies
 
     @property
-    def runtime(self) -> InForce: ...
+    def runtime(self) -> AdmissionRules: ...
     def next_id(self) -> str: ...
     def ended(self, record: Record) -> None: ...
 
 
 class Admission:
-    """The sites, for those who may come in. A key comes in a header beside a site's own: ``x-api-key``."""
+    """The sites behind keys, origins and limits. A key comes in the header ``x-api-key``, beside a site's own."""
 
     def __init__(self, host: Host, app: Sites) -> None:
         self._host, self._app = host, app
@@ -124,7 +124,7 @@ class Standalone:
     """``polychat sites`` as a server serves it: the sites, with the gateway's rules for a place without keys."""
 
     def __init__(self, app: Sites, limits: Limits | None = None) -> None:
-        self.runtime: InForce = Rules(Keys({}), OriginPolicy((), (), guarded=False), limits or Limits())
+        self.runtime: AdmissionRules = FixedRules(Keys({}), OriginPolicy((), (), guarded=False), limits or Limits())
         self.log = Log("off", 1.0)  # news only
         self.running = 0
         self.draining = False
@@ -145,7 +145,7 @@ class Standalone:
             self._idle.set()
 
     def reload(self, configured: Config) -> None:
-        """It goes by no configuration."""
+        """No configuration applies to it."""
 
     def drain(self) -> None:
         self.draining = True

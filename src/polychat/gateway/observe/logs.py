@@ -61,7 +61,7 @@ class Log:
             write, most, coloured = _standard_error()
         self._paint = _COLOURED if coloured else _PLAIN
         self._random, self._clock = random, clock
-        self._hand = _Hand(write, most, lambda lines: self._news("log lines dropped", {"lines": lines}))
+        self._writer_thread = _WriterThread(write, most, lambda lines: self._news("log lines dropped", {"lines": lines}))
         self._held = bytearray()
         self._dropped = 0
         self._timer: TimerHandle | None = None
@@ -107,8 +107,8 @@ class Log:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._hand.free:
-            self._hand.take(bytes(self._held), self._dropped)
+        if self._writer_thread.free:
+            self._writer_thread.take(bytes(self._held), self._dropped)
             self._held.clear()
         else:
             self._later()
@@ -118,12 +118,12 @@ class Log:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._hand.close(bytes(self._held), self._dropped, seconds)
+        self._writer_thread.close(bytes(self._held), self._dropped, seconds)
         self._held.clear()
 
     def _room(self) -> bool:
         """Whether one more line may be held."""
-        if self._hand.free:
+        if self._writer_thread.free:
             self.flush()
         elif len(self._held) >= _MOST:
             self._dropped += 1
@@ -154,7 +154,7 @@ class Log:
             colour = awful
         line = (
             f"{dim}{self._time()}{plain}  {colour}{status or '---'}{plain} {int((record.over - record.start) * 1000):7} ms  "
-            f"{_way[record.method, record.path, record.model, record.provider, record.served]}  {_notes(record)}"
+            f"{_columns[record.method, record.path, record.model, record.provider, record.served]}  {_notes(record)}"
             f"{_fit[record.key] or '-'}  {dim}{_sane(record.request_id)}{plain}\n"
         )
         if record.text is not None:
@@ -306,7 +306,7 @@ class _Fit(dict[str, str]):
         return fit
 
 
-class _Way(dict[tuple[str, str, str, str, str], str]):
+class _RequestColumns(dict[tuple[str, str, str, str, str], str]):
     """Method, path, model and target in two columns for people; cached as names are."""
 
     def __missing__(self, names: tuple[str, str, str, str, str]) -> str:
@@ -320,7 +320,7 @@ class _Way(dict[tuple[str, str, str, str, str], str]):
         return way
 
 
-_fit, _way = _Fit(), _Way()
+_fit, _columns = _Fit(), _RequestColumns()
 
 
 def _sane(request_id: str) -> str:
@@ -338,7 +338,7 @@ def _indented(line: str) -> str:
     return " " * min(len(line) - len(line.lstrip(" ")), 40) + redact(line, _ERROR)
 
 
-class _Hand:
+class _WriterThread:
     """Writes batches in a thread of its own, one at a time. ``notice`` makes the line that reports lost lines."""
 
     def __init__(self, write: Write, most: int, notice: Callable[[int], bytes]) -> None:

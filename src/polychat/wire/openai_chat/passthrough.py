@@ -313,8 +313,8 @@ def ending_of(body: bytes) -> tuple[Finish, Usage | None, str | None]:
 
 
 def _payloads(chunk: bytes) -> list[bytes]:
-    said = [line[5:].strip() for line in Lines(len(chunk) + 1).feed(chunk + b"\n") if line.startswith(b"data:")]
-    return [payload for payload in said if payload]
+    payloads = [line[5:].strip() for line in Lines(len(chunk) + 1).feed(chunk + b"\n") if line.startswith(b"data:")]
+    return [payload for payload in payloads if payload]
 
 
 def _read(payload: bytes) -> Any:

@@ -20,8 +20,8 @@ from ..dialect import Dialect, InboundChat, Request, value_of
 _PREFIX = "resp_"
 
 
-class _Going:
-    """What of a question is about keeping."""
+class _Storage:
+    """What a request says about storing its reply, and the stored reply that it continues."""
 
     def __init__(self, request: Request, previous: StoredResponse | None, name: str | None, *, keep: bool) -> None:
         self.request, self.previous, self.name, self.keep = request, previous, name, keep
@@ -43,37 +43,37 @@ class OpenAIResponses(Dialect):
         name = value_of(fields, "previous_response_id")
         previous = request.service.responses.get(name, request.record.key) if isinstance(name, str) else None
         keep = value_of(fields, "store") is not False and request.runtime.gateway.store.replies > 0
-        inbound.own = _Going(request, previous, name, keep=keep)
+        inbound.own = _Storage(request, previous, name, keep=keep)
         inbound.may_pass = previous is None
         return inbound
 
     def read(self, inbound: InboundChat) -> ChatRequest:
         """Raises ``Refused`` if the previous reply that it names is not stored here."""
-        going: _Going = inbound.own
+        storage: _Storage = inbound.own
         chat_request = super().read(inbound)
         chat_request.store = None  # that is done here
-        go_on_from(chat_request, going.previous)
+        go_on_from(chat_request, storage.previous)
         return chat_request
 
     def writer(self, inbound: InboundChat, chat_request: ChatRequest, name: str, created: int) -> Writer:
-        going: _Going = inbound.own
-        stored_request = replace(chat_request, store=going.keep, previous=going.name)
+        storage: _Storage = inbound.own
+        stored_request = replace(chat_request, store=storage.keep, previous=storage.name)
         writer = openai_responses.writer(stored_request, name, created, inbound.model)
-        if not going.keep:
+        if not storage.keep:
             return writer
         whole = (
             openai_responses.writer(replace(stored_request, stream=False), name, created, inbound.model)
             if chat_request.stream
             else writer
         )
-        return _Keeping(writer, whole, f"{_PREFIX}{name}", going, inbound)
+        return _StoringWriter(writer, whole, f"{_PREFIX}{name}", storage, inbound)
 
     def monitor(self, inbound: InboundChat) -> StreamMonitor:
         return Events()
 
     def go_on(self, writer: Writer, monitor: StreamMonitor) -> None:
         assert isinstance(monitor, Events)
-        monitor.hand_over(writer.written if isinstance(writer, _Keeping) else writer)
+        monitor.hand_over(writer.written if isinstance(writer, _StoringWriter) else writer)
 
 
 def go_on_from(chat_request: ChatRequest, previous: StoredResponse | None) -> None:
@@ -90,12 +90,12 @@ def go_on_from(chat_request: ChatRequest, previous: StoredResponse | None) -> No
     chat_request.previous = None
 
 
-class _Keeping:
-    """Writes as another writer does, and keeps the reply when it is whole."""
+class _StoringWriter:
+    """Writes as another writer does, and stores the reply once it is complete."""
 
-    def __init__(self, writer: Writer, whole: Writer, name: str, going: _Going, inbound: InboundChat) -> None:
-        self._writer, self._whole, self._name, self._going, self._inbound = writer, whole, name, going, inbound
-        self._came = Collected()
+    def __init__(self, writer: Writer, whole: Writer, name: str, storage: _Storage, inbound: InboundChat) -> None:
+        self._writer, self._whole, self._name, self._storage, self._inbound = writer, whole, name, storage, inbound
+        self._collected = Collected()
         self._finish: Finish | None = None
         self.streams, self.status = writer.streams, writer.status
         self.content_type, self.headers = writer.content_type, writer.headers
@@ -109,24 +109,24 @@ class _Keeping:
         if self._whole is not self._writer:
             self._whole.write(events)
         for event in events:
-            self._came.take(event)
+            self._collected.take(event)
         return self._writer.write(events)
 
     def end(self) -> bytes:
         body = self._writer.end()
         self.status = self._writer.status
-        finish = self._came.finish
+        finish = self._collected.finish
         if finish is not None and finish.verdict == "complete":
-            self._keep(body if self._whole is self._writer else self._whole.end())
+            self._store(body if self._whole is self._writer else self._whole.end())
         return body
 
-    def _keep(self, body: bytes) -> None:
-        request, previous = self._going.request, self._going.previous
+    def _store(self, body: bytes) -> None:
+        request, previous = self._storage.request, self._storage.previous
         before = self._inbound.size + (0 if previous is None else previous.size)
         if before > request.runtime.gateway.store.bytes:
             return
         turns = [turn for turn in self._inbound.with_media().turns if turn.role not in ("system", "developer")]
-        collected = self._came
+        collected = self._collected
         reply = Reply("", None, collected.text, "complete", thoughts=collected.thoughts, tool_calls=collected.calls)
         reply.refusal = "".join(collected.refusals)
         request.service.responses.put(
