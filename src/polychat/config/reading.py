@@ -16,7 +16,7 @@ from .configured import FILE, Config
 from .decoding import decoded
 from .settings import Gateway, LocalModel, Price, Route, Table, about
 from .strict import Strict
-from .vendor_spec import VendorTable, vendor_table
+from .vendor_spec import VendorTable, check_base_url
 
 _MODEL = f'the path of a file ("path/to/model.gguf") or a table with {", ".join(LocalModel.__struct_fields__)}'
 
@@ -83,15 +83,14 @@ def _config(content: Mapping[str, Any], strict: Strict) -> Config:
     read = decoded(File, content, "", strict)
     check_gateway(read.gateway, strict)
     check_names(read.routes, read.aliases, strict)
-    tables = content.get("providers", {})
-    for name, table in tables.items():
+    for name, entry in read.providers.items():
         check_provider_name(name, strict)
-        vendor_table(table, strict, f"providers.{name}")
-    check_same_names(tables, strict)
+        check_base_url(entry, strict, f"providers.{name}")
+    check_same_names(read.providers, strict)
     return Config(
         strict.file,
         _local_models(read.local, strict),
-        {name.lower(): table for name, table in tables.items()},  # targets name a provider in any case
+        {name.lower(): table for name, table in content.get("providers", {}).items()},  # targets name a provider in any case
         read.gateway,
         read.routes,
         read.aliases,

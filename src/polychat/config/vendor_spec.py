@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
+from typing import Annotated, Literal, TypeAlias, get_args
 
 from msgspec import Meta
 
@@ -102,16 +102,17 @@ class VendorSpec(VendorTable, frozen=True, kw_only=True):
 
 def spec_of(name: str, table: object, strict: Strict, key: str, base: VendorSpec | None = None) -> VendorSpec:
     """The vendor that a table describes, over ``base`` where the vendor is known already. Raises ``BadInput``."""
-    changes = vendor_table(table, strict, key)
+    entry = decoded(VendorTable, table, key, strict)
+    check_base_url(entry, strict, key)
+    assert isinstance(table, dict)  # or it had not been decoded
     for wanted in ("wire", "base_url"):
-        if base is None and wanted not in changes:
+        if base is None and wanted not in table:
             raise strict.error(key, f"has no {wanted}: a vendor of your own requires wire and base_url")
+    changes = {changed: getattr(entry, changed) for changed in table}
     return base.replace(**changes) if base is not None else VendorSpec(name=name, **changes)
 
 
-def vendor_table(table: object, strict: Strict, key: str) -> dict[str, Any]:
-    """The keys of a table with their checked values, and no defaults. Raises ``BadInput``."""
-    entry = decoded(VendorTable, table, key, strict)
+def check_base_url(entry: VendorTable, strict: Strict, key: str) -> None:
+    """Raises ``BadInput`` for an address that a pattern alone does not find wrong."""
     if entry.base_url and (fault := address_fault(entry.base_url)):
         raise strict.error(f"{key}.base_url", fault)
-    return {name: getattr(entry, name) for name in entry.__struct_fields__ if name in cast(dict[str, Any], table)}
