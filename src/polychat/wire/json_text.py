@@ -65,6 +65,12 @@ def decoded(data: bytes, depth: int = MAX_DEPTH) -> Any:
     return _loads(data)
 
 
+def text_of(token: bytes) -> str:
+    """What a JSON string says, in its quotes. Raises ``ValueError`` for anything that is more or less than one."""
+    text: str = _loads(token)
+    return text
+
+
 class Halves:
     """Reads what ``decoded`` refuses for a decoration's sake: half an emoji, a number that is none (``NaN``).
 

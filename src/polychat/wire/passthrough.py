@@ -9,6 +9,7 @@ from ..events import Event, Finish, Start, Usage
 from .contract import Reader
 from .framing import EVENT_END
 from .reading import is_two_replies, truncated
+from .repeats import Repeats
 
 
 class StreamMonitor(Protocol):
@@ -39,7 +40,7 @@ class Reading:
     """
 
     def __init__(self, reader: Reader, opening: bytes = b"") -> None:
-        self._reader = reader
+        self._reader, self._repeats = reader, Repeats(reader)
         self._opening = opening
         self._id: str | None = None
         """The reply's, where the wire has one."""
@@ -50,7 +51,7 @@ class Reading:
 
     def feed(self, data: bytes) -> bytes:
         known = self._id
-        self._take(self._reader.feed(data))
+        self._take(self._repeats.feed(data))
         if (finish := self.finish) is not None:
             self.told = _is_said(finish)
             if is_two_replies(finish):

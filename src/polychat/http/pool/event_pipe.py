@@ -8,6 +8,7 @@ from typing import Protocol
 from ...errors import BackendError
 from ...events import Event, Finish
 from ...wire.contract import Reader
+from ...wire.repeats import Repeats
 
 
 class Pipe(Protocol):
@@ -32,7 +33,7 @@ class EventPipe:
 
         ``sink`` neither blocks nor raises ``BackendError``: what it raises else is raised here. The response is left open.
         """
-        reader, change = self._reader, self._change
+        reader, change = Repeats(self._reader), self._change
         feed = reader.feed
 
         def read(data: bytes) -> bool:

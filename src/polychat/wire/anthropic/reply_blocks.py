@@ -50,11 +50,15 @@ class Message(StreamReader):
             delta = value.get("delta")
             if isinstance(delta, dict) and delta.get("type") == "text_delta" and isinstance(text := delta.get("text"), str):
                 if text:
-                    self._said = True
-                    self._length += len(text)
+                    self.grow(text)
                     events.append(Text(text))
                 return
         self._event(value, events)
+
+    def grow(self, text: str) -> None:
+        """Text of the answer came."""
+        self._said = True
+        self._length += len(text)
 
     def _event(self, value: Any, events: list[Event]) -> None:
         match value:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ...errors import BadReply, redact
 from ...events import Event
 from ..framing import DataLines
@@ -20,6 +22,10 @@ class Reader(Message):
 
     def __init__(self, vendor: str = VENDOR, limits: Limits = LIMITS) -> None:
         super().__init__(vendor, limits, DataLines(limits.line))
+
+    def plain_text(self) -> Callable[[str], None]:
+        """See ``Plain``."""
+        return self.grow
 
 
 def read_reply(body: bytes, vendor: str = VENDOR, limits: Limits = LIMITS) -> list[Event]:

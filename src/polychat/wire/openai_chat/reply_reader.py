@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ...errors import BackendError, EmptyReply, ReplyFailed, redact
@@ -10,6 +11,7 @@ from ..faults import error_of
 from ..framing import DataLines, Whole
 from ..limits import LIMITS, Limits
 from ..reading import failed, truncated, two_replies
+from ..repeats import nothing_to_note
 from ..sites.deltas import TooMany
 from ..stream import Framing, StreamReader
 from .choice import Choice
@@ -63,6 +65,10 @@ class Reader(StreamReader):
 
     def framing_for(self, body: bytes) -> Framing:
         return Whole(self._limits.event) if body[:1] in b"{[<" else DataLines(self._limits.line)
+
+    def plain_text(self) -> Callable[[str], None] | None:
+        """See ``Plain``."""
+        return nothing_to_note if self._plain is not None else None
 
     def take(self, value: Any, events: list[Event]) -> None:
         if type(value) is not dict:
