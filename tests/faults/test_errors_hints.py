@@ -10,6 +10,7 @@ import pytest
 from polychat.gateway.paths import DIALECTS
 from polychat.wire.hints import comes_back
 
+from ..support.cookie_files import tokyo as tokyo  # a fixture, used by its name
 from ..support.running_gateway import asking, configured, gateway, row
 from ..support.scripted_server import Say, Seen
 
@@ -60,6 +61,19 @@ def test_every_form(headers: dict[str, str], message: str, seconds: float | None
     """Headers of the answer go first, then the body, then words; of limits that are used up the latest counts."""
     found = comes_back(headers, NOW, status=429, message=message)
     assert found == pytest.approx(seconds)
+
+
+@pytest.mark.usefixtures("tokyo")
+@pytest.mark.parametrize(
+    "date",
+    [
+        *("2015-10-21T07:28:30", "2015-10-21T07:28:30Z", "2015-10-21T09:28:30+02:00"),
+        *("Wed, 21 Oct 2015 07:28:30", "Wed, 21 Oct 2015 09:28:30 +0200"),
+    ],
+)
+def test_a_date_is_of_the_zone_that_it_names(date: str) -> None:
+    """One that names none is UTC, wherever the process stands."""
+    assert comes_back({"retry-after": date}, NOW) == 30
 
 
 def test_not_under_every_status() -> None:

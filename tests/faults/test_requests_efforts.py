@@ -8,7 +8,7 @@ import pytest
 
 from polychat.types import ChatMessage, ChatRequest, Effort, TextPart, Thinking
 from polychat.wire.contract import names, wire
-from polychat.wire.efforts import ORDER, nearest, openai_efforts
+from polychat.wire.efforts import ORDER, effort_of, nearest, openai_efforts
 from polychat.wire.gemini.generations import rules_of
 from polychat.wire.losses import Loss
 
@@ -115,13 +115,29 @@ def test_openais_efforts(spoken: str, vendor: str, model: str, effort: Effort) -
     """By either of OpenAI's APIs, at OpenAI and Azure: a word that the model takes, and a loss where it is another."""
     said, losses = sent(spoken, model, Thinking(effort), vendor)
     assert said["effort"] == nearest(effort, OPENAIS[model])
-    assert [loss.kind for loss in losses] == ["emulated"] * (effort not in OPENAIS[model])
+    assert [(loss.field, loss.kind) for loss in losses] == [("reasoning.effort", "emulated")] * (effort not in OPENAIS[model])
+
+
+@pytest.mark.parametrize(
+    ("budget", "effort"),
+    [
+        *[(None, None), (-1, None), (0, "none"), (1, "minimal"), (1_024, "minimal"), (1_025, "low"), (2_048, "low")],
+        *[(2_049, "medium"), (8_192, "medium"), (8_193, "high"), (10**9, "high")],
+    ],
+)
+def test_a_budget_is_the_least_effort_that_holds_it(budget: int | None, effort: Effort | None) -> None:
+    """At each border; the most of those that a model knows is for all beyond, and a budget below 0 leaves it to the model."""
+    assert effort_of(Thinking(budget=budget)) == effort
+    assert effort_of(Thinking("low", budget)) == "low"
+    if effort is not None:
+        assert effort_of(Thinking(budget=budget), ("none", "minimal")) == ("none" if budget == 0 else "minimal")
 
 
 @pytest.mark.parametrize("spoken", ["openai-chat", "openai-responses"])
 def test_budgets_are_words_that_the_model_takes(spoken: str) -> None:
     """A budget of tokens becomes a word, and that word one which the model has."""
-    assert sent(spoken, "gpt-5.1-codex", Thinking(budget=0))[0]["effort"] == "low"
+    said, losses = sent(spoken, "gpt-5.1-codex", Thinking(budget=0))
+    assert (said["effort"], [loss.field for loss in losses]) == ("low", ["reasoning.budget"])
     assert sent(spoken, "o3", Thinking(budget=1_000))[0]["effort"] == "low"
     assert sent(spoken, "o3", Thinking(budget=-1)) == ({}, [])
 
