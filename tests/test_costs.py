@@ -40,6 +40,32 @@ def test_a_known_model_has_a_price() -> None:
     assert cached < second
 
 
+@pytest.mark.parametrize(
+    "usage",
+    [
+        *(Usage(1000), Usage(1000, 0), Usage(0, 1000), Usage(1000, 100, cached_tokens=900), Usage(150_000, 7)),
+        *(Usage(300_000, 100), Usage(10, 150_000), Usage(1000, 100, cache_write_tokens=500)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    ("vendor", "model"), [("openai", "gpt-4o-mini"), ("anthropic", "claude-sonnet-4-5"), ("google", "gemini-2.5-pro")]
+)
+def test_a_price_is_the_packages(vendor: str, model: str, usage: Usage) -> None:
+    """To the last token of each kind, though the package is asked once a model and not once a reply."""
+    expected = costs._priced(vendor, "", model, usage)
+    assert expected is not None
+    assert cost_of({}, vendor, "", model, usage) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("url", ["http://localhost:1/v1", "http://127.0.0.1:1", "http://[::1]:1", "http://10.0.0.7"])
+def test_a_machine_of_ones_own_has_no_price(url: str) -> None:
+    """Whatever its models and its row are called."""
+    assert cost_of({}, "openai", url, "gpt-4o-mini", Usage(1000, 100)) is None
+    for elsewhere in ("https://api.openai.com/v1", "", "http://["):
+        assert cost_of({}, "openai", elsewhere, "gpt-4o-mini", Usage(1000, 100)) is not None
+
+
 def test_a_vendor_is_known_by_its_address_too() -> None:
     """Where the prices have another name for it than we."""
     assert cost_of({}, "house-of-claude", ANTHROPIC, "claude-sonnet-4-5", Usage(1000, 100)) == cost_of(
