@@ -108,9 +108,16 @@ class _Patience:
             raise TooSlow(self._total if whole else self._seconds, whole=whole) from None
 
 
-async def respond(send: Send, status: int, headers: Headers, body: bytes) -> None:
-    """A whole answer. What is large goes out as the client takes it: written at once it would be held twice."""
+def respond(send: Send, status: int, headers: Headers, body: bytes) -> Awaitable[None]:
+    """A whole answer, to be awaited at once. What is large goes out as the client takes it: at once it would be held twice."""
     named = [*headers, (b"content-length", b"%d" % len(body))]
+    cycle = getattr(send, "__self__", None)
+    if type(cycle) is RequestCycle and len(body) <= _LARGE:
+        return cycle.respond(status, named, body)
+    return _in_messages(send, status, named, body)
+
+
+async def _in_messages(send: Send, status: int, named: Headers, body: bytes) -> None:
     await send({"type": "http.response.start", "status": status, "headers": named})
     at = 0
     if len(body) > _LARGE:

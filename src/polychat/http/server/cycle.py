@@ -220,6 +220,17 @@ class RequestCycle:
             stage = "complete" if self.complete else "begun" if self.started else "not begun"
             raise RuntimeError(f"the application sent {kind!r} where the answer is {stage}")
 
+    async def respond(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
+        """A whole response, as ``send`` would take it in two messages; ``headers`` with its length."""
+        if self.connection.write_paused and not self.disconnected:
+            await self.connection.drain(self)
+        if self.disconnected:
+            return
+        if self.started:
+            raise RuntimeError("the application sent a response where one has begun")
+        self._prepare_head(status, headers)
+        self._send_body(body, False)
+
     def push(self, data: bytes) -> None:
         """A piece of a response that has started, and not the last: sent at once, however slow the client is.
 
