@@ -29,13 +29,15 @@ from polychat.types import (
     FilePart,
     Format,
     ImagePart,
+    Opaque,
     Part,
+    ReasoningPart,
     TextPart,
     Tool,
     ToolCall,
     ToolResult,
 )
-from polychat.wire import json_text
+from polychat.wire import json_text, placeholders
 from polychat.wire.contract import names, wire
 from polychat.wire.placeholders import LEAST, with_placeholders
 
@@ -65,6 +67,25 @@ def with_media(*media: Part) -> ChatRequest:
         ChatMessage("tool", [ToolResult("call_1", [TextPart("r")], "f")]),
     ]
     return ChatRequest("m", [*called, ChatMessage("user", [TextPart("what is it"), *media])], [tool], max_tokens=9)
+
+
+def with_result(*parts: TextPart | ImagePart | FilePart) -> ChatRequest:
+    """A request whose tool gave this."""
+    plain = with_media()
+    plain.turns[2] = ChatMessage("tool", [ToolResult("call_1", list(parts), "f")])
+    return plain
+
+
+def with_call(arguments: dict[str, Any]) -> ChatRequest:
+    """A request whose tool was called with this."""
+    plain = with_media()
+    plain.turns[1] = ChatMessage("assistant", [ToolCall("call_1", "f", json_text.encoded(arguments).decode())])
+    return plain
+
+
+def thinking() -> ChatMessage:
+    """A turn of long thoughts, which have a signature."""
+    return ChatMessage("assistant", [ReasoningPart(WORDS * 1500, Opaque("anthropic", "c2ln")), TextPart("so")])
 
 
 def request(come: str, chat_request: ChatRequest, *, stream: bool = False) -> tuple[str, bytes]:
@@ -114,6 +135,9 @@ async def sent_in_pieces(here: Running, path: str, body: bytes, **headers: str) 
     return line
 
 
+WORDS = 'Why is the sky blue, and not “violet”? 😀 ("And the sea?")\n'
+
+
 def large_tool() -> Tool:
     """One of very many parameters."""
     about = "Why is the sky blue, and not “violet”? And the sea? "
@@ -131,6 +155,8 @@ def large(kind: str) -> ChatRequest:
         return replace(small, tools=[*small.tools, large_tool()])
     if kind == "format":
         return replace(small, format=Format("schema", large_tool().parameters, "answer"))
+    if kind == "text":
+        return with_media(TextPart(WORDS * (LARGE // len(WORDS.encode()) + 1)), ImagePart(data=PNG, media_type="image/png"))
     raise KeyError(kind)
 
 
@@ -149,11 +175,11 @@ async def peak_of(come: str, to: str, body: bytes, **headers: str) -> int:
     return peak
 
 
-@pytest.mark.parametrize("kind", ["image", "tool", "format"])
+@pytest.mark.parametrize("kind", ["image", "tool", "format", "text"])
 @each_other
 @each_wire
 async def test_a_large_request_costs_three_times_its_size_at_most(come: str, to: str, kind: str) -> None:
-    """Passed, and translated: of an image, a tool's schema, and one for the answer."""
+    """Passed, and translated: of an image, a tool's schema, one for the answer, and text of more than one alphabet."""
     _, body = request(come, large(kind))
     assert len(body) > LARGE
     peak = await peak_of(come, to, body)
@@ -197,6 +223,135 @@ MEDIA: dict[str, list[Part]] = {
     "letters of Latin-1": [FilePart(data="schön ".encode("latin-1") * 20_000, media_type="application/pdf", name="a.txt")],
     "a sound": [AudioPart(b"RIFF\0\0\0\0WAVE" + BINARY * 200, "audio/wav")],
 }
+
+
+LONG = 16 * 1024
+"""Bytes of a text that stay where they are, in the tests below."""
+LONG_TEXT = WORDS * (6 * LONG // len(WORDS))
+TEXTS: dict[str, ChatRequest] = {
+    "of a user": with_media(TextPart(LONG_TEXT)),
+    "of a user, in pieces": with_media(TextPart("a"), TextPart(LONG_TEXT), TextPart(LONG_TEXT), TextPart("b")),
+    "beside an image": with_media(TextPart(LONG_TEXT), ImagePart(data=SMALL, media_type="image/png"), TextPart("b")),
+    "in the system's words": replace(
+        with_media(), turns=[ChatMessage("system", [TextPart(LONG_TEXT)]), *with_media(TextPart("x")).turns]
+    ),
+    "of a tool": with_result(TextPart(LONG_TEXT)),
+    "of a tool, as JSON": with_result(TextPart(json_text.encoded({"a": LONG_TEXT, "text": LONG_TEXT}).decode())),
+    "in a call": with_call({"content": LONG_TEXT, "text": "{" + LONG_TEXT, "path": "a"}),
+    "that is blank": with_media(TextPart(" \n" * 6 * LONG), TextPart("x")),
+    "that ends blank": with_media(TextPart(LONG_TEXT + " \n" * 6 * LONG)),
+    "of an assistant": replace(with_media(), turns=[*with_media().turns[:1], ChatMessage("assistant", [TextPart(LONG_TEXT)])]),
+    "of thoughts": replace(with_media(), turns=[*with_media().turns[:1], thinking(), ChatMessage("user", [TextPart("x")])]),
+    "without a letter of ASCII": with_media(TextPart("天空为什么是蓝色的" * (LONG // 3))),
+    "of backslashes": with_media(TextPart("\\" * 6 * LONG + LONG_TEXT)),
+    "of backslashes alone": with_media(TextPart("\\" * 6 * LONG)),
+    "of a document": with_media(FilePart(data=LONG_TEXT.encode(), media_type="text/plain", name="a.txt")),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(TEXTS))
+@each_other
+@each_wire
+async def test_a_backend_gets_long_texts(come: str, to: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if nothing had stood aside: wherever they are, and however their JSON is spelled."""
+    monkeypatch.setattr(placeholders, "LONG", LONG)
+    path, plain = request(come, TEXTS[kind])
+    bodies = [(path, plain), (path, json.dumps(json.loads(plain), indent=1).encode())]
+    answers, got = await heard(to, *bodies)
+    everything_stays(monkeypatch)
+    expected, wanted = await heard(to, *bodies)
+    assert [answer.status for answer in answers] == [answer.status for answer in expected]
+    assert got == wanted
+
+
+BROKEN = [b"\\x", b"\\ud83d", b"\x01", b"\xff", b"\\u12", b'"', b"\\"]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+@each_wire
+async def test_a_broken_text_is_refused(come: str, broken: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the same words, wherever in a text it is."""
+    monkeypatch.setattr(placeholders, "LONG", LONG)
+    path, body = request(come, with_media(TextPart(LONG_TEXT)))
+    at = body.index(b"Why is")
+    bodies = [(path, body[:place] + broken + body[place:]) for place in (at, at + 3 * LONG // 51 * 51, body.rindex(b"Why is"))]
+    other = "anthropic" if come != "anthropic" else "gemini"
+    answers, got = await heard(other, *bodies)
+    everything_stays(monkeypatch)
+    expected, wanted = await heard(other, *bodies)
+    assert [(answer.status, without_id(answer.body)) for answer in answers] == [
+        (answer.status, without_id(answer.body)) for answer in expected
+    ]
+    assert got == wanted
+
+
+async def test_texts_elsewhere_in_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In settings and tools, and beside them in messages: they arrive as they are."""
+    monkeypatch.setattr(placeholders, "LONG", LONG)
+    messages = [{"role": "user", "content": LONG_TEXT}]
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "text": LONG_TEXT}}}
+    for more in ({"metadata": {"text": LONG_TEXT}}, {"tools": [tool]}, {"content": LONG_TEXT}, {"user": "text"}):
+        path, body = "/v1/chat/completions", json.dumps({"model": "house/small", "messages": messages, **more}).encode()
+        for to in ("openai-chat", "anthropic"):
+            _, got = await heard(to, (path, body))
+            with monkeypatch.context() as patch:
+                everything_stays(patch)
+                assert (await heard(to, (path, body)))[1] == got
+
+
+@each_other
+async def test_a_text_that_becomes_a_file(to: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A document whose source is text goes to other wires as base64, in which no placeholder would be found."""
+    monkeypatch.setattr(placeholders, "LONG", LONG)
+    document = {"type": "document", "source": {"type": "content", "content": LONG_TEXT}}
+    body = {"model": "house/small", "max_tokens": 9, "messages": [{"role": "user", "content": [document]}]}
+    asked = ("/v1/messages", json.dumps(body).encode())
+    _, got = await heard(to, asked)
+    everything_stays(monkeypatch)
+    assert (await heard(to, asked))[1] == got
+
+
+async def test_instructions_are_told_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a reply of Responses, which has those of its request."""
+    monkeypatch.setattr(placeholders, "LONG", LONG)
+    said = [{"role": "system", "content": LONG_TEXT}, {"role": "user", "content": LONG_TEXT}]
+    async with house("anthropic", HELLO) as (here, _):
+        for stream in (False, True):
+            answer = await here.ask("/v1/responses", {"model": "house/small", "input": said, "stream": stream})
+            assert json.dumps(LONG_TEXT, ensure_ascii=False).encode() in answer.body
+
+
+async def test_an_estimate_counts_texts_that_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the beginning of a stream of Anthropic's."""
+    monkeypatch.setattr(placeholders, "LONG", LONG)
+    path, body = request("anthropic", with_media(TextPart(LONG_TEXT), TextPart(LONG_TEXT)), stream=True)
+    begins = []
+    for _ in range(2):
+        async with house("openai-chat", HELLO) as (here, _backend):
+            begins.append((await here.ask(path, body)).events[0])
+        everything_stays(monkeypatch)
+    said = [json.loads(begin.partition("data: ")[2])["message"]["usage"] for begin in begins]
+    assert said[0] == said[1]
+    assert said[0]["input_tokens"] > len(LONG_TEXT) // 2
+
+
+async def test_a_kept_conversation_and_a_site_get_whole_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of Responses, which is gone on with by the reply's id; and of who is no API of a vendor."""
+    monkeypatch.setattr(placeholders, "LONG", LONG)
+    path, body = request("openai-responses", with_media(TextPart(LONG_TEXT)))
+    async with house("anthropic", HELLO) as (here, backend):
+        first = await here.ask(path, body)
+        more = {"model": "house/small", "input": "and?", "previous_response_id": first.json["id"]}
+        assert (await here.ask(path, more)).status == 200
+    contents = [[message["content"] for message in seen.json["messages"]] for seen in backend.seen]
+    assert len(contents) == 2
+    parts = [[part for content in each for part in ([content] if isinstance(content, str) else content)] for each in contents]
+    assert all(LONG_TEXT in [part if isinstance(part, str) else part.get("text") for part in each] for each in parts)
+    async with site(monkeypatch) as here:
+        answer = await here.ask(
+            "/v1/chat/completions", {"model": "chatgptduo", "messages": [{"role": "user", "content": LONG_TEXT}]}
+        )
+    assert LONG_TEXT.strip() in answer.json["choices"][0]["message"]["content"]
 
 
 async def heard(to: str, *requests: tuple[str, bytes]) -> tuple[list[Answer], list[Any]]:
@@ -383,8 +538,17 @@ async def test_garbage_is_collected_again_after_a_large_body() -> None:
         lambda size: (b'["' + b" " * LEAST) * (size // LEAST),
         lambda size: b'{"images":[' + (b'"iVBORw0KGgo' + b"A" * (LEAST + 1) + b'",') * (size // LEAST) + b'""]}',
         lambda size: (b'"' + b"x" * (LEAST - 1)) * (size // LEAST),
+        lambda size: b'{"text":"' + b"some words\\n" * (size // 12) + b'"}',
+        lambda size: b'{"text":"' + b"some words\\n" * (size // 12),
+        lambda size: b'{"text":"' + b"\\" * (size // 2 * 2) + b'"}',
+        lambda size: b'"text":"",' * (size // 10),
+        lambda size: b'"text"' * (size // 6),
+        lambda size: b'{"text":"' + b"\xe2\x80\x9c" * (size // 3) + b'"}',
     ],
-    ids=["one", "without an end", "slashes", "quotes", "blanks", "many", "short ones"],
+    ids=[
+        *("one", "without an end", "slashes", "quotes", "blanks", "many", "short ones"),
+        *("text", "text without an end", "backslashes", "empty texts", "names", "letters"),
+    ],
 )
 def test_the_search_takes_linear_time(make: Any) -> None:
     """Whatever a body is, and what is found is put back."""

@@ -114,6 +114,18 @@ class VendorBackend(Backend):
         self, request: ChatRequest, call_info: CallInfo, tag: str
     ) -> tuple[ChatRequest, Calls | AsFunctions | None, bytes]:
         """The request as the vendor takes it, what gives the calls of its reply back, and its body. Raises ``BadInput``."""
+        written, aside = self._short(request, call_info, tag), call_info.placeholders
+        if aside is None:
+            return written
+        request, calls, body = written
+        if call_info.whole is None or not aside.lacks(body):
+            return request, calls, aside.restored(body)
+        return self._short(call_info.whole(), call_info, tag)
+
+    def _short(
+        self, request: ChatRequest, call_info: CallInfo, tag: str
+    ) -> tuple[ChatRequest, Calls | AsFunctions | None, bytes]:
+        """As ``_written`` gives it, its body with the placeholders that the request has."""
         row, spoken = self.row, wire(self.row.wire)
         request, along = taken_along(request, row)
         request, calls = self._adapted(call_info.apply_loss_policy(request, self._support_table(), spoken.NAME, tag))
@@ -124,7 +136,7 @@ class VendorBackend(Backend):
         if along:
             fields = {**fields, **along}
         body = sendable(fitted(fields, row, call_info) if self._changes else fields)
-        return request, calls, body if call_info.placeholders is None else call_info.placeholders.restored(body)
+        return request, calls, body
 
     def _support_table(self) -> SupportTable:
         """What becomes of an ask's fields on the vendor's wire, as this vendor speaks it."""

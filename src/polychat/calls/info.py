@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -33,6 +34,8 @@ class CallInfo:
     """What can push the reply's later events, to whoever has taken the first ones and takes no more of them."""
     placeholders: Placeholders | None = None
     """What stands aside of the ask, and is to be put back into the request's body: see ``restores``."""
+    whole: Callable[[], ChatRequest] | None = None
+    """The ask with nothing aside, where there are placeholders."""
     is_large: bool = False
     """Whether writing the request would take so long that it is done in a thread."""
 

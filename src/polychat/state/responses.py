@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from ..types import ChatMessage
+
+Turns: TypeAlias = list[ChatMessage] | Callable[[], list[ChatMessage]]
+"""A conversation, or what reads it from the bytes that it came in."""
 
 
 class Bounds(Protocol):
@@ -24,16 +27,20 @@ class Bounds(Protocol):
 class StoredResponse:
     """One reply, for whoever goes on from it."""
 
-    __slots__ = ("body", "key", "size", "turns", "until")
+    __slots__ = ("_turns", "body", "key", "size", "until")
 
-    def __init__(self, key: str, body: bytes, turns: list[ChatMessage], size: int, until: float) -> None:
+    def __init__(self, key: str, body: bytes, turns: Turns, size: int, until: float) -> None:
         self.key = key
         """The name of the key it was asked with: nobody else is to see it."""
         self.body = body
-        self.turns = turns
-        """The conversation with this reply at its end, instructions left out."""
+        self._turns = turns
         self.size = size
         self.until = until
+
+    @property
+    def turns(self) -> list[ChatMessage]:
+        """The conversation with this reply at its end, instructions left out."""
+        return self._turns if isinstance(self._turns, list) else self._turns()
 
 
 class ResponseStore:
@@ -45,7 +52,7 @@ class ResponseStore:
         self.size = 0
         """Bytes, about: those of the replies and of the conversations before them."""
 
-    def put(self, name: str, key: str, body: bytes, turns: list[ChatMessage], asked: int, bounds: Bounds) -> None:
+    def put(self, name: str, key: str, body: bytes, turns: Turns, asked: int, bounds: Bounds) -> None:
         """Keep a reply; ``asked`` is how many bytes of conversation went before it."""
         size = len(body) + asked
         if size > bounds.bytes or not bounds.replies:

@@ -29,9 +29,13 @@ PAGE = 2_000
 _SOUND = 1_000
 
 
-def estimated_prompt(request: ChatRequest) -> int:
-    """Tokens of the prompt, tools, schema and media included."""
-    size = sum(_size(part) for turn in request.turns for part in turn.parts) + sum(_described(tool) for tool in request.tools)
+def estimated_prompt(request: ChatRequest, text_aside: int = 0) -> int:
+    """Tokens of the prompt, tools, schema and media included; ``text_aside``: bytes of text that stand aside of it."""
+    size = (
+        text_aside
+        + sum(_size(part) for turn in request.turns for part in turn.parts)
+        + sum(_described(tool) for tool in request.tools)
+    )
     if request.format is not None and request.format.schema is not None:
         size += len(encoded(request.format.schema))
     return -(-size // BYTES_A_TOKEN)

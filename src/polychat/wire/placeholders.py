@@ -1,27 +1,36 @@
-"""Long base64 of a request stands aside while the request is read, routed and written: what is read has a placeholder for it.
+"""Long base64 and long texts of a request stand aside while it is read, routed and written: what is read has placeholders.
 
 An image of 20 MB is read as text, decoded, encoded and written again, each time as a copy, and comes out as it went in. So the
 body is read with a short text in its place, which is base64 itself: of its first bytes, by which readers tell what it is, and
 of a number that nobody can guess. Whatever decodes and encodes that, or copies it as text, at any depth of JSON within JSON,
 writes a text that is found in the body that is sent, and is replaced there by what came. No reader or writer knows of it.
 
-Three things stay: base64 of text, which some wires want as text; what is not where wires have media; and what is broken, so
-that whoever reads it says so.
+Of a text, which takes up to five times its size as letters of Python, the middle stands aside. Its placeholder has a quote: by
+the backslashes before it one sees how deep in JSON within JSON the text was written. What a writer encodes otherwise, or leaves
+out, is missing in the body: ``lacks`` tells, and the request is to be written once more with nothing aside.
+
+These stay: base64 of text, which some wires want as text; texts that may be an object in JSON; what is not where wires have
+media and texts; and what is broken, so that whoever reads it says so.
 """
 
 from __future__ import annotations
 
 import re
 from binascii import a2b_base64
+from bisect import insort
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from io import BytesIO
-from typing import Any, NamedTuple
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeAlias
 
+from .json_text import encoded, from_raw, raw
 from .media import type_of_bytes
 
 LEAST = 64 * 1024
 """Bytes of base64 that stay where they are."""
+LONG = 256 * 1024
+"""Bytes of a text that stay where they are."""
 _PIECE = 256 * 1024
 """Bytes that are looked at together: what a look costs in memory."""
 _HEAD = 64
@@ -37,6 +46,21 @@ _STANDARD, _URLSAFE = b"//7/", b"__7_"
 """The bytes FF FE FF, which are no UTF-8, in both alphabets: each tells whether the text was copied or decoded and encoded."""
 
 
+_TEXT = re.compile(rb'"(?:text|content)"[ \t\r\n]*:[ \t\r\n]*"(?!\{)')
+_TEXT_END = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_ENDS = 2 * 1024
+"""Bytes at both ends of a text that stay, about: by them readers and writers tell what it is."""
+_ESCAPE = 12
+"""Bytes of the longest letter in JSON."""
+
+
+class _Text(NamedTuple):
+    begin: int
+    end: int
+    size: int
+    """Bytes as UTF-8."""
+
+
 class _Base64(NamedTuple):
     begin: int
     end: int
@@ -44,53 +68,153 @@ class _Base64(NamedTuple):
     is_urlsafe: bool
 
 
+_Place: TypeAlias = _Base64 | _Text
+
+
 class Placeholders:
-    """A body whose long base64 stands aside."""
+    """A body whose long base64 and texts stand aside."""
 
-    __slots__ = ("_mark", "_places", "body", "short")
+    __slots__ = ("_mark", "_places", "_texts", "body", "short", "text_size")
 
-    def __init__(self, body: bytes, places: list[_Base64], token: bytes) -> None:
+    def __init__(self, body: bytes, places: list[_Place], token: bytes) -> None:
         self.body = body
         """As it came."""
         self._places = places
-        self._mark = re.compile(token + rb"(//7/|__7_)([0-9a-f]{8})")
-        pieces, at = [], 0
+        self._mark = re.compile(token + rb"(?:(//7/|__7_)|(\\+)\")([0-9a-f]{8})")
+        pieces, at, size, texts = [], 0, 0, set()
         for count, place in enumerate(places):
-            kind = _URLSAFE if place.is_urlsafe else _STANDARD
-            pieces += [body[at : place.begin], place.head, b"%b%b%08x" % (token, kind, count)]
+            pieces.append(body[at : place.begin])
+            if isinstance(place, _Text):
+                pieces.append(b'%b\\"%08x' % (token, count))
+                size += place.size - len(token) - 9
+                texts.add(b"%08x" % count)
+            else:
+                pieces += [place.head, b"%b%b%08x" % (token, _URLSAFE if place.is_urlsafe else _STANDARD, count)]
             at = place.end
         self.short = b"".join([*pieces, body[at:]])
         """The same with placeholders."""
+        self.text_size = size
+        """Bytes of UTF-8 by which the texts are longer than they are read."""
+        self._texts = frozenset(texts)
 
     def are_in(self, data: Any) -> bool:
         """Whether ``data``, bytes of any kind, has one of them."""
         return self._mark.search(data) is not None
+
+    def lacks(self, data: bytes) -> bool:
+        """Whether a text is missing in ``data``, which was written of what was read."""
+        return bool(self._texts) and not self._texts <= {mark[3] for mark in self._mark.finditer(data) if mark[2]}
+
+    def text(self, text: str) -> str:
+        """A text that was read, as it came."""
+        data = encoded(text)
+        whole: str = from_raw(raw(self.restored(data))) if self.are_in(data) else text
+        return whole
 
     def restored(self, data: bytes) -> bytes:
         """``data`` with what came for each placeholder, in base64's standard alphabet where it was decoded meanwhile."""
         pieces = self._mark.split(data)
         if len(pieces) == 1:
             return data
-        view, whole = memoryview(self.body), BytesIO()  # which becomes the result: a list of pieces would be as large again
-        for text, kind, number in zip(pieces[::3], pieces[1::3], pieces[2::3], strict=False):
-            whole.write(memoryview(text)[:-_HEAD])
-            begin, end, _, is_urlsafe = self._places[int(number, 16)]
-            if is_urlsafe and kind == _STANDARD:
-                for at in range(begin, end, _PIECE):
-                    whole.write(self.body[at : min(at + _PIECE, end)].translate(_TO_STANDARD))
+        whole = BytesIO()  # which becomes the result: a list of pieces would be as large again
+        for text, kind, escapes, number in zip(pieces[::4], pieces[1::4], pieces[2::4], pieces[3::4], strict=False):
+            place = self._places[int(number, 16)]
+            if isinstance(place, _Text):
+                whole.write(text)
+                self._write_text(place, len(escapes or b""), whole)
             else:
-                whole.write(view[begin:end])
+                whole.write(memoryview(text)[:-_HEAD])
+                self._write_base64(place, whole, standard=kind == _STANDARD)
         whole.write(pieces[-1])
         return whole.getvalue()
 
+    def _write_base64(self, place: _Base64, whole: BytesIO, *, standard: bool) -> None:
+        begin, end, _, is_urlsafe = place
+        if is_urlsafe and standard:
+            for at in range(begin, end, _PIECE):
+                whole.write(self.body[at : min(at + _PIECE, end)].translate(_TO_STANDARD))
+        else:
+            whole.write(memoryview(self.body)[begin:end])
 
-def with_placeholders(body: bytes, token: Callable[[], str]) -> Placeholders | None:
+    def _write_text(self, place: _Text, escapes: int, whole: BytesIO) -> None:
+        """A text as JSON has it where its quotes have so many backslashes: 1, or within JSON in JSON 3, and so on."""
+        if escapes <= 1:
+            whole.write(memoryview(self.body)[place.begin : place.end])
+            return
+        for piece in _pieces(self.body, place.begin, place.end):
+            text = encoded(piece)[1:-1]
+            for _ in range((escapes + 1).bit_length() - 2):
+                text = text.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+            whole.write(text)
+
+
+def with_placeholders(body: bytes, token: Callable[[], str], *, texts: bool = True) -> Placeholders | None:
     """The body with placeholders; ``None`` where nothing in it is to stand aside. Takes linear time.
 
-    ``token`` makes 24 hexadecimal digits that nobody can guess.
+    ``token`` makes 24 hexadecimal digits that nobody can guess. ``texts``: also for texts.
     """
-    places = [place for begin, end in _between_quotes(body) if (place := _base64(body, begin, end)) is not None]
+    places: list[_Place] = [place for begin, end in _between_quotes(body) if (place := _base64(body, begin, end)) is not None]
+    if texts and len(body) > LONG:
+        for begin, end in _texts(body):
+            if (text := _text(body, begin, end)) is not None:
+                insort(places, text, key=attrgetter("begin"))
     return Placeholders(body, places, token().encode()) if places else None
+
+
+def _texts(body: bytes) -> Iterator[tuple[int, int]]:
+    """Where texts of more than ``LONG`` bytes begin and end: such a one is not stepped over.
+
+    No string of JSON has the name of a field with both its quotes in it: the last before a place is that of the string there.
+    """
+    after, at = 0, LONG
+    while at < len(body):
+        since = max(after, at - LONG - _PLACE_SIZE)
+        name = max(body.rfind(b'"text"', since, at), body.rfind(b'"content"', since, at))
+        begin = None if name < 0 else _TEXT.match(body, name, name + _PLACE_SIZE)
+        if begin is not None:
+            end = _TEXT_END.match(body, begin.end())
+            if end is None:
+                return
+            if end.end() - begin.end() > LONG:
+                yield begin.end(), end.end() - 1
+            after = end.end()
+        at = max(at, after) + LONG
+
+
+_PLACE_SIZE = 65
+"""Bytes of a field's name and what stands between it and its value."""
+
+
+def _text(body: bytes, begin: int, end: int) -> _Text | None:
+    """What of a text is to stand aside; ``None``: nothing, as it is broken or has no place to be cut."""
+    first, last = _cut(body, begin + _ENDS), _cut(body, end - 2 * _ENDS)
+    if first is None or last is None or last <= first:
+        return None
+    try:
+        size = sum(len(piece.encode()) for piece in _pieces(body, first, last))
+    except ValueError:
+        return None
+    return _Text(first, last, size)
+
+
+def _pieces(body: bytes, begin: int, end: int) -> Iterator[str]:
+    """What stands within a string, in pieces. Raises ``ValueError`` where it is broken, or has no place to be cut."""
+    at = begin
+    while at < end:
+        to = _cut(body, at + _PIECE) if at + 2 * _PIECE < end else end
+        if to is None:
+            raise ValueError("no letter begins here")
+        piece: str = from_raw(raw(b'"%b"' % body[at:to]))
+        yield piece
+        at = to
+
+
+def _cut(body: bytes, at: int) -> int | None:
+    """The first place from ``at`` where a letter begins, in a string; ``None``: none is near."""
+    for place in range(at, at + _ENDS):
+        if body[place] & 0xC0 != 0x80 and b"\\" not in body[place - _ESCAPE : place + 1]:
+            return place
+    return None
 
 
 def _between_quotes(body: bytes) -> Iterator[tuple[int, int]]:

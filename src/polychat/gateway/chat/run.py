@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -119,7 +119,7 @@ class Chat:
     def _asked(self) -> str:
         """The last turn's text."""
         with suppress(BadInput, Refused):
-            turns = self.inbound.ask().turns
+            turns = self.inbound.with_media().turns
             return "".join(part.text for part in turns[-1].parts if isinstance(part, TextPart)) if turns else ""
         return ""
 
@@ -151,6 +151,7 @@ class Chat:
         call_info.is_large = is_large
         if not whole:
             call_info.placeholders = inbound.placeholders
+            call_info.whole = partial(inbound.ask_for, target.model, whole=True)
         batches = target.backend.answers(request, call_info, timeout=self.timeouts)
         reply = await open_events(batches, call_info, whole=not self.inbound.stream)
         delivery.answered_at = monotonic()

@@ -123,11 +123,14 @@ class InboundChat:
         """The ask with nothing aside; large schemas may be JSON. Raises ``BadInput``."""
         return self.ask() if self.placeholders is None else self._read_again(self.reading)
 
+    def as_it_came(self) -> bytes:
+        """The body with nothing aside."""
+        aside = self.placeholders
+        return self.body if aside is None else aside.body if self.body is aside.short else aside.restored(self.body)
+
     def _read_again(self, limits: ReaderLimits) -> ChatRequest:
-        again, aside = copy(self), self.placeholders
-        again.reading = limits
-        if aside is not None:
-            again.body, again.placeholders = aside.body if self.body is aside.short else aside.restored(self.body), None
+        again = copy(self)
+        again.reading, again.body, again.placeholders = limits, self.as_it_came(), None
         return _read(again)
 
     @property
@@ -259,7 +262,7 @@ RAW = replace(OPENED, raw_schemas=True)
 _MANY = 256 * 1024
 """Bytes of a body, as it is read, from which no garbage is collected meanwhile."""
 _TURNS = ("messages", "input", "contents")
-_MEDIA = (*_TURNS, "images")
+_MEDIA = (*_TURNS, "images", "system", "systemInstruction", "system_instruction")
 _token = partial(token_hex, 12)
 
 
@@ -267,10 +270,18 @@ def open_body(body: bytes, limits: Limits) -> Opened:
     """The body, its fields as ``shallow`` gives them, and what of both stands aside. Raises ``BadInput``."""
     if len(body) > LEAST and (aside := with_placeholders(body, _token)) is not None:
         with suppress(BadInput):  # it is told of what came
-            fields = shallow(aside.short, limits)
-            if not any(aside.are_in(value) for name, value in fields.items() if name not in _MEDIA):
+            if (fields := _aside(aside, limits)) is not None:
+                return aside.short, fields, aside
+            aside = with_placeholders(body, _token, texts=False)
+            if aside is not None and (fields := _aside(aside, limits)) is not None:
                 return aside.short, fields, aside
     return body, shallow(body, limits), None
+
+
+def _aside(aside: Placeholders, limits: Limits) -> Object | None:
+    """The fields of a body with placeholders; ``None`` where one is elsewhere than in messages. Raises ``BadInput``."""
+    fields = shallow(aside.short, limits)
+    return None if any(aside.are_in(value) for name, value in fields.items() if name not in _MEDIA) else fields
 
 
 def shallow(body: bytes, limits: Limits) -> Object:

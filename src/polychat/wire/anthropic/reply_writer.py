@@ -27,13 +27,15 @@ def writer(
     model: str | None = None,
     *,
     request_id: str | None = None,
+    text_aside: int = 0,
 ) -> Writer:
-    """What writes the answer to ``request``. ``request_id`` is the request's name, which errors tell.
+    """What writes the answer to ``request``. ``request_id`` is the request's name, which errors tell; ``text_aside`` is how
+    many bytes its texts are longer than they stand there.
 
     The wire tells no time: ``created`` is for others.
     """
     name = request.model if model is None else model
-    return Stream(id, name, request, request_id) if request.stream else Whole(id, name, request_id)
+    return Stream(id, name, request, request_id, text_aside) if request.stream else Whole(id, name, request_id)
 
 
 def write_count(tokens: int) -> bytes:
@@ -44,14 +46,14 @@ def write_count(tokens: int) -> bytes:
 class Stream:
     """Blocks follow each other; only calls whose pieces come mixed stay open side by side."""
 
-    def __init__(self, name: str, model: str, request: ChatRequest, request_id: str | None = None) -> None:
+    def __init__(self, name: str, model: str, request: ChatRequest, request_id: str | None = None, text_aside: int = 0) -> None:
         self.streams = True
         self.status = 200
         self.content_type = "text/event-stream; charset=utf-8"
         self.headers: list[tuple[str, str]] = [("cache-control", "no-cache")]
         self._name = name
         self._model = model
-        self._ask = request
+        self._ask, self._text_aside = request, text_aside
         self._request_id = request_id
         self._written = 0
         """Bytes of the answer, about."""
@@ -179,7 +181,7 @@ class Stream:
         if self._usage is not None:
             return counts_of(self._usage)
         written = -(-self._written // BYTES_A_TOKEN) if last else 0
-        return counts_of(Usage(estimated_prompt(self._ask), written, estimated=True))
+        return counts_of(Usage(estimated_prompt(self._ask, self._text_aside), written, estimated=True))
 
     def _finish(self, finish: Finish, out: list[bytes]) -> None:
         self._done = True

@@ -31,9 +31,13 @@ class Anthropic(Dialect):
         return Reading(self.wire.Reader(), opening=b'"message_start"')
 
     def writer(self, inbound: InboundChat, chat_request: ChatRequest, name: str, created: int) -> Writer:
-        if inbound.placeholders is not None and _is_measured(chat_request):
-            chat_request = inbound.with_media()
-        return anthropic.writer(chat_request, name, created, inbound.model, request_id=inbound.own)
+        text_aside = 0
+        if (aside := inbound.placeholders) is not None:
+            if _is_measured(chat_request):
+                chat_request = inbound.with_media()
+            else:
+                text_aside = aside.text_size
+        return anthropic.writer(chat_request, name, created, inbound.model, request_id=inbound.own, text_aside=text_aside)
 
     def refusal(
         self, fault: Fault, request_id: str | None = None, headers: Mapping[bytes, bytes] = NO_HEADERS

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from ....client.reply import Collected, Reply
 from ....errors import BadInput, redact
 from ....events import Event, Finish
-from ....state.responses import StoredResponse
-from ....types import ChatRequest
+from ....state.responses import StoredResponse, Turns
+from ....types import ChatMessage, ChatRequest, TextPart
 from ....wire import openai_responses
 from ....wire.contract import Writer, wire
 from ....wire.faults import Fault
 from ....wire.openai_responses.passthrough import Events
 from ....wire.passthrough import StreamMonitor
+from ....wire.placeholders import Placeholders
 from ...responder import Refused
-from ..dialect import Dialect, InboundChat, Request, value_of
+from ..dialect import RAW, Dialect, InboundChat, Request, value_of
 
 _PREFIX = "resp_"
 
@@ -57,6 +59,8 @@ class OpenAIResponses(Dialect):
 
     def writer(self, inbound: InboundChat, chat_request: ChatRequest, name: str, created: int) -> Writer:
         storage: _Storage = inbound.own
+        if (aside := inbound.placeholders) is not None and chat_request.turns:  # the first may be told as instructions
+            chat_request = replace(chat_request, turns=[_restored(chat_request.turns[0], aside), *chat_request.turns[1:]])
         stored_request = replace(chat_request, store=storage.keep, previous=storage.name)
         writer = openai_responses.writer(stored_request, name, created, inbound.model)
         if not storage.keep:
@@ -74,6 +78,13 @@ class OpenAIResponses(Dialect):
     def go_on(self, writer: Writer, monitor: StreamMonitor) -> None:
         assert isinstance(monitor, Events)
         monitor.hand_over(writer.written if isinstance(writer, _StoringWriter) else writer)
+
+
+def _restored(turn: ChatMessage, aside: Placeholders) -> ChatMessage:
+    if turn.role not in ("system", "developer"):
+        return turn
+    parts = [replace(part, text=aside.text(part.text)) if isinstance(part, TextPart) else part for part in turn.parts]
+    return replace(turn, parts=parts)
 
 
 def go_on_from(chat_request: ChatRequest, previous: StoredResponse | None) -> None:
@@ -125,15 +136,27 @@ class _StoringWriter:
         before = self._inbound.size + (0 if previous is None else previous.size)
         if before > request.runtime.gateway.store.bytes:
             return
-        turns = [turn for turn in self._inbound.with_media().turns if turn.role not in ("system", "developer")]
         collected = self._collected
         reply = Reply("", None, collected.text, "complete", thoughts=collected.thoughts, tool_calls=collected.calls)
         reply.refusal = "".join(collected.refusals)
+        turns: Turns
+        if self._inbound.placeholders is None or previous is not None:
+            turns = [*_without_instructions(self._inbound.with_media()), reply.turn()]
+        else:  # as it came it is smaller
+            turns = partial(_conversation, self._inbound.as_it_came(), reply.turn())
         request.service.responses.put(
             self._name,
             request.record.key,
             body,
-            [*turns, reply.turn()],
+            turns,
             before,
             request.runtime.gateway.store,
         )
+
+
+def _conversation(body: bytes, reply: ChatMessage) -> list[ChatMessage]:
+    return [*_without_instructions(openai_responses.read_request(body, model="", limits=RAW)), reply]
+
+
+def _without_instructions(chat_request: ChatRequest) -> list[ChatMessage]:
+    return [turn for turn in chat_request.turns if turn.role not in ("system", "developer")]
