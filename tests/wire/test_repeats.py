@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from polychat.events import Event, Text
 from polychat.wire import anthropic, openai_chat
 from polychat.wire.contract import Reader
+from polychat.wire.openai_chat.passthrough import Chunks
 from polychat.wire.repeats import Repeats
 
 
@@ -95,6 +96,11 @@ HOSTILE = [
 ]
 
 
+def padded(text: str, letters: str) -> bytes:
+    """As OpenAI's own: what hides the text's length is the last member, and differs each time."""
+    return chunk(text).replace(b", ", b",").replace(b"}\n\n", b',"obfuscation":"%b"}\n\n' % letters.encode())
+
+
 def raw(text: bytes) -> bytes:
     """A piece of OpenAI's whose text stands there as it is, valid or not."""
     return chunk("TEXT").replace(b"TEXT", text)
@@ -104,7 +110,38 @@ HOSTILE += [
     raw(text)
     for text in (b'a"b', b"a\\", b"a\nb", b"a\n\ndata: [DONE]\n\n", b"\xff", b"\\ud83d", b"\\ude00", b"\\u00zz", b"\x00")
 ]
+HOSTILE += [
+    padded("x", "aB3"),
+    padded("", "q"),
+    padded("y", ""),
+    padded("z", '"'),
+    padded("z", 'a","error":"b'),
+    padded("z", "a\n\n"),
+]
 READS = st.one_of(st.builds(chunk, st.text(max_size=4)), st.builds(delta, st.text(max_size=4)), st.sampled_from(HOSTILE))
+
+
+def test_openais_own_chunks_are_read_straight_whatever_hides_their_length() -> None:
+    """Letters and digits, in the last place; another value there is looked at."""
+    texts = [("Hello", "aB3"), (" you", "x"), ('"!', "Zz9")]
+    straight, usual, fed = both("openai-chat", [OPENED["openai-chat"], *(padded(*text) for text in texts)])
+    assert repr(straight) == repr(usual)
+    assert fed == 2
+
+
+@pytest.mark.parametrize("begin", [[chunk("Hello"), chunk(" you")], [padded("Hello", "a"), padded(" you", "b")]])
+@given(reads=st.lists(READS, max_size=8))
+@settings(max_examples=200, deadline=None)
+def test_what_passes_is_watched_as_if_nothing_was_known_of_it(begin: list[bytes], reads: list[bytes]) -> None:
+    """The same bytes pass, and the same is known of them at the end."""
+    quick, slow = Chunks(usage=True), Chunks(usage=True)
+    slow._learned = 1_000
+    for data in [OPENED["openai-chat"], *begin, *reads]:
+        if quick.finish is None:
+            assert quick.feed(data) == slow.feed(data)
+    assert quick.end() == slow.end()
+    known = [(watch.finish, watch.usage, watch.served, watch.told, watch.came) for watch in (quick, slow)]
+    assert repr(known[0]) == repr(known[1])
 
 
 @pytest.mark.parametrize("wire", WIRES)

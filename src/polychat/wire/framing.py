@@ -20,6 +20,17 @@ class CutShort(FramingError):
     """A body ended within what a framing holds; the message says within what."""
 
 
+_PADDING = b',"obfuscation":"'
+
+
+def padding_in(event: bytes) -> int:
+    """Where in an event its last member begins, letters by which OpenAI hides how long a text is; 0 where it has none."""
+    begin = event.rfind(_PADDING)
+    if begin < 0 or not event.endswith(b'"}\n\n'):
+        return 0
+    return begin if event[begin + len(_PADDING) : -4].isalnum() else 0
+
+
 class LineTooLong(FramingError):
     """A line, or an event of several lines, grew past ``limit`` bytes."""
 

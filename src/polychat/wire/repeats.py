@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from ..events import Event, Text
 from .contract import Reader
+from .framing import padding_in
 from .json_text import text_of
 
 _KEPT = 32
@@ -37,7 +38,7 @@ def nothing_to_note(text: str) -> None:
 class Repeats:
     """Feeds ``reader``, or says what it would say. The reader may be used instead at any time."""
 
-    __slots__ = ("_after", "_around", "_before", "_between", "_kept", "_note", "_plain", "_reader")
+    __slots__ = ("_after", "_around", "_before", "_between", "_is_padded", "_kept", "_note", "_plain", "_reader")
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -46,6 +47,8 @@ class Repeats:
         self._before = self._after = b""
         """What stands around a text, its quotes included; nothing where that is not known."""
         self._around = self._kept = 0
+        self._is_padded = False
+        """Whether what stands behind the text is followed by letters that differ each time."""
         self._between = False
         """Whether what was fed ended between two events."""
 
@@ -57,13 +60,15 @@ class Repeats:
     def feed(self, data: bytes) -> list[Event]:
         """The events that ``data`` completes; cut anywhere."""
         before = self._before
-        if before and data.startswith(before) and data.endswith(self._after) and len(data) > self._around:
-            try:
-                text = text_of(data[len(before) - 1 : len(data) - len(self._after) + 1])
-            except ValueError:  # a quote that is not the text's own, half an emoji
-                return self._read(data)
-            self._note(text)
-            return [Text(text)]
+        if before and data.startswith(before):
+            event = data[: padding_in(data)] if self._is_padded else data
+            if event.endswith(self._after) and len(event) > self._around:
+                try:
+                    text = text_of(event[len(before) - 1 : len(event) - len(self._after) + 1])
+                except ValueError:  # a quote that is not the text's own, half an emoji
+                    return self._read(data)
+                self._note(text)
+                return [Text(text)]
         return self._read(data)
 
     def end(self) -> list[Event]:
@@ -84,7 +89,10 @@ class Repeats:
     def _keep(self, data: bytes, text: str, note: Callable[[str], None]) -> None:
         self._kept += 1
         token = b'"%b"' % text.encode("utf-8", "replace")
-        if data.count(b"\n\n") == 1 and data.count(token) == 1:
-            at = data.find(token)
-            self._before, self._after, self._note = data[: at + 1], data[at + len(token) - 1 :], note
-            self._around = len(data) - len(token) + 2
+        padding = padding_in(data)
+        event = data[:padding] if padding else data
+        if data.count(b"\n\n") == 1 and event.count(token) == 1:
+            at = event.find(token)
+            self._is_padded = bool(padding)
+            self._before, self._after, self._note = event[: at + 1], event[at + len(token) - 1 :], note
+            self._around = len(event) - len(token) + 2

@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import BadReply, EmptyReply, ReplyFailed, redact
 from ...events import Finish, Usage
 from ..faults import error_of
-from ..framing import EVENT_END, MAX_LINE, Lines, LineTooLong
+from ..framing import EVENT_END, MAX_LINE, Lines, LineTooLong, padding_in
 from ..json_text import Halves, decoded
 from ..passthrough import ending_in
 from ..reading import complete, failed, truncated, two_replies, unreadable
@@ -61,6 +61,8 @@ class Chunks:
         self._before = self._behind = b""
         """What stands around the text of the last piece that was looked through: the next differ in nothing else."""
         self._around = self._learned = 0
+        self._is_padded = False
+        """Whether what stands behind the text is followed by letters that differ each time."""
         self._reason: str | None = None
         self._id: str | None = None
         """The reply's, by its first chunk that has one, once somebody asks."""
@@ -74,10 +76,12 @@ class Chunks:
     def feed(self, data: bytes) -> bytes:
         before = self._before
         # The usual read, where looking for each mark would take several times as long as all else that is done for it.
-        if before and data.startswith(before) and data.endswith(self._behind) and len(data) >= self._around and not self._gone:
-            text = data[len(before) : len(data) - len(self._behind)]
-            if _LF not in text and _CR not in text and (_QUOTE not in text or _is_escaped(text)):
-                return data
+        if before and data.startswith(before) and not self._gone:
+            event = data[: padding_in(data)] if self._is_padded else data
+            if event.endswith(self._behind) and len(event) >= self._around:
+                text = event[len(before) : len(event) - len(self._behind)]
+                if _LF not in text and _CR not in text and (_QUOTE not in text or _is_escaped(text)):
+                    return data
         if self._looks:
             return self._look(data)
         gone = self._gone
@@ -155,8 +159,11 @@ class Chunks:
     def _learn(self, chunk: bytes) -> None:
         """Remember what stands around the text of a piece that has no mark."""
         self._learned += 1
-        if chunk.count(b"\n") == 2 and (text := _TEXT.search(chunk)) is not None:
-            self._before, self._behind = chunk[: text.start(1)], chunk[text.end(1) :]
+        padding = padding_in(chunk)
+        event = chunk[:padding] if padding else chunk
+        if chunk.count(b"\n") == 2 and (text := _TEXT.search(event)) is not None:
+            self._is_padded = bool(padding)
+            self._before, self._behind = event[: text.start(1)], event[text.end(1) :]
             self._around = len(self._before) + len(self._behind)
 
     def _read_last(self, chunk: bytes) -> bool:
