@@ -24,7 +24,7 @@ from io import BytesIO
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
-from .json_text import encoded, from_raw, raw
+from .json_text import encoded, from_raw, level, raw
 from .media import type_of_bytes
 
 LEAST = 64 * 1024
@@ -172,15 +172,35 @@ def _texts(body: bytes) -> Iterator[tuple[int, int]]:
         name = max(body.rfind(b'"text"', since, at), body.rfind(b'"content"', since, at))
         begin = None if name < 0 else _TEXT.match(body, name, name + _PLACE_SIZE)
         if begin is not None:
-            end = _TEXT_END.match(body, begin.end())
+            end = _end_of_text(body, begin.end())
             if end is None:
                 return
-            if end.end() - begin.end() > LONG:
-                yield begin.end(), end.end() - 1
-            after = end.end()
+            if end - begin.end() > LONG:
+                yield begin.end(), end - 1
+            after = end
         at = max(at, after) + LONG
 
 
+def _end_of_text(body: bytes, at: int) -> int | None:
+    """Behind the quote that ends the string in which ``at`` is; ``None``: it has no end.
+
+    The expression alone would take five times as long: it looks where a window has a quote that is no letter.
+    """
+    while window := body[at : at + _WINDOW]:
+        plain = window
+        if b"\\" in window:
+            window = window[: len(window) - (len(window) - len(window.rstrip(b"\\"))) % 2]
+            plain = window.replace(b"\\\\", b"").replace(b'\\"', b"")
+        if b'"' in plain:
+            end = _TEXT_END.match(body, at)
+            return None if end is None else end.end()
+        if not window:
+            return None
+        at += len(window)
+    return None
+
+
+_WINDOW = 64 * 1024
 _PLACE_SIZE = 65
 """Bytes of a field's name and what stands between it and its value."""
 
@@ -191,21 +211,36 @@ def _text(body: bytes, begin: int, end: int) -> _Text | None:
     if first is None or last is None or last <= first:
         return None
     try:
-        size = sum(len(piece.encode()) for piece in _pieces(body, first, last))
+        size = sum(_size(body[at:to]) for at, to in _parts(body, first, last))
     except ValueError:
         return None
     return _Text(first, last, size)
 
 
+def _size(piece: bytes) -> int:
+    """Bytes of UTF-8 of what stands within a string. Raises ``ValueError`` where it is broken."""
+    if b"\\u" in piece:
+        return len(from_raw(raw(b'"%b"' % piece)).encode())
+    level(b'["%b"]' % piece)  # which steps over it, and so looks at all but its letters
+    if not piece.isascii():
+        piece.decode()
+    return len(piece) - piece.count(b"\\") + piece.count(b"\\\\")
+
+
 def _pieces(body: bytes, begin: int, end: int) -> Iterator[str]:
-    """What stands within a string, in pieces. Raises ``ValueError`` where it is broken, or has no place to be cut."""
+    """What stands within a string, in pieces."""
+    for at, to in _parts(body, begin, end):
+        yield from_raw(raw(b'"%b"' % body[at:to]))
+
+
+def _parts(body: bytes, begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """Where the pieces of a string begin and end. Raises ``ValueError`` where it has no place to be cut."""
     at = begin
     while at < end:
         to = _cut(body, at + _PIECE) if at + 2 * _PIECE < end else end
         if to is None:
             raise ValueError("no letter begins here")
-        piece: str = from_raw(raw(b'"%b"' % body[at:to]))
-        yield piece
+        yield at, to
         at = to
 
 
