@@ -40,7 +40,7 @@ def test_each_piece_is_what_is_new() -> None:
     [
         (REPLY.removesuffix(b"data: [DONE]\n\n"), "Привет \u2028!", errors.Truncated, "DONE"),
         (data_line({"content": "ab"}).rstrip(), "ab", errors.Truncated, "DONE"),
-        (REPLY[:-40], "Привет", errors.BadReply, "content"),
+        (REPLY[:-40], "Привет", errors.Truncated, "within a line"),
         (b"", "", errors.Truncated, "DONE"),
         (b"data: [DONE]\n\n", "", errors.EmptyReply, "without any text"),
         (data_line({"content": " \n"}) + b"data: [DONE]\n\n", " \n", errors.EmptyReply, "without any text"),

@@ -41,7 +41,11 @@ class Reader(StreamReader):
             raise ReplyFailed(f"the stream failed: {failure}")
         match value:
             case {"content": str(whole)}:
-                if text := self._so_far.take(whole):
+                try:
+                    text = self._so_far.take(whole)
+                except ValueError as error:
+                    raise BadShape(str(error)) from error
+                if text:
                     events.append(Text(text))
             case _:
                 raise BadShape(self.SHAPE)
