@@ -15,7 +15,7 @@ from polychat.events import Event, Text
 from polychat.gateway.sites import Sites, echo
 from polychat.providers import GPTalk
 from polychat.providers._gptalk_site import GPTalkSite
-from polychat.providers._gptalk_stream import StreamReader, StreamWriter
+from polychat.providers._gptalk_stream import Reader, StreamWriter
 from polychat.providers.gptalk import question, read_ask, read_login
 from polychat.wire.answering import Request, Response, SiteRequest
 from polychat.wire.reading import complete, failed, truncated
@@ -157,7 +157,7 @@ def test_what_it_writes_is_read_back(batches: list[list[str]], verdict: int) -> 
     events: list[list[Event]] = [[Text(text) for text in batch if text] for batch in batches]
     end = ends[verdict]
     question = SiteRequest("x", [], StreamWriter())
-    heard = hear(StreamReader(), spoken(question, lambda _: [*events, *([[end]] if end else [])]))
+    heard = hear(Reader(), spoken(question, lambda _: [*events, *([[end]] if end else [])]))
     text = "".join(text for batch in batches for text in batch)
     assert heard.text == text
     wanted = {0: None if text.strip() else errors.EmptyReply, 1: errors.ReplyFailed}.get(verdict, errors.Truncated)
