@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from polychat import config
 
 from .support.scripted_server import Handler, Server, serving
 
+settings.register_profile("tests", deadline=None)  # no test is timed
+settings.load_profile("tests")
 _walled = False
 
 
