@@ -207,7 +207,7 @@ async def test_made_up_names_are_no_news_twice() -> None:
     for number in range(5000):
         record.failures = [Failure(f"house{number}/x", "not_set_up", "", "no key")]
         news(record)
-    assert len(news._told) <= 500
+    assert len(news._quiet_until) <= 500
 
 
 COUNTS = {

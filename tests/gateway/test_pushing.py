@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import threading
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 import pytest
 
 from polychat.config.settings import Direct
+from polychat.events import Event, Finish, Start, Text
 from polychat.gateway.admission.guards import guards_of, in_order
 from polychat.gateway.context import Guard, RequestContext
 from polychat.http.pool.connection import Connection
 from polychat.http.pool.pool import pool
+from polychat.wire.contract import wire as wire_of
 
 from ..support.running_gateway import (
     DONE,
@@ -322,3 +325,25 @@ async def test_two_loops_push_each_their_own(serve: Any) -> None:
     for number in range(2):
         assert got[number].count(b"%d-" % number) == 200
         assert b"%d-" % (1 - number) not in got[number]
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
+async def test_the_last_blank_line_comes_late(serve: Any, line_end: bytes) -> None:
+    """Anthropic's end is known by its last line: a client gets the event closed, without which it would not take it."""
+    wire = "anthropic"
+    reply = [[Start("one", "small")], [Text("Hel")], [Finish("complete", "stop")]]
+    request = wire_of(wire).read_request(json.dumps(asking(wire, "small", stream=True)[1]).encode(), "small", True)
+    writer = wire_of(wire).writer(request, "one", 1)
+    whole = b"".join(writer.write(list[Event](batch)) for batch in reply) + writer.end()
+    whole = whole.replace(b"\r\n", b"\n").replace(b"\n", line_end)
+    assert whole.endswith(line_end * 2)
+    for missing in range(1, len(line_end) * 2):
+        server = await serve(Stage(whole[:-missing], rest=[whole[-missing:]]))
+        async with gateway(configured({"house": row(wire, server.url)})) as here:
+            caller = await here.caller()
+            caller.ask(*asking(wire, stream=True))
+            await caller.head()
+            body = await caller.rest()
+            await here.app.recorded()
+        closed = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        assert (closed[-2:], closed[-3:-2] != b"\n", here.records[0].passthrough) == (b"\n\n", True, True)

@@ -164,8 +164,8 @@ class Delivery:
         response, naming = reply.response, reply.naming
         record.passthrough = True
         passing = self._passing(reply)
+        content_type = response.header(b"content-type").decode("latin-1")
         if not responder.started:
-            content_type = response.header(b"content-type").decode("latin-1")
             await responder.start(200, self.headers(content_type, stream=True))
         record.first = monotonic()
         await responder.piece(reply.first)
@@ -190,6 +190,8 @@ class Delivery:
             if naming is not None:
                 failure = naming.renamed(failure)
             rest += self._break(rest) + failure
+        elif content_type.startswith("text/event-stream"):
+            rest += _closing(rest or responder.latest)
         self._note(reply.outcome)
         await responder.last(rest)
 
@@ -305,6 +307,24 @@ class Delivery:
         if monitor is not None:
             self.inbound.dialect.go_on(writer, monitor)
         return writer.write([finish]) + writer.end()
+
+
+_BLANK_LINE = (
+    *((b"\n\n", b""), (b"\r\r", b""), (b"\n\r\n", b"")),
+    *((b"\n\r", b"\n"), (b"\r\n", b"\r\n"), (b"\n", b"\n"), (b"\r", b"\n\r\n")),
+)
+"""What an event that is over may end in, and what is then missing of its blank line, the first that fits."""
+
+
+def _closing(latest: bytes) -> bytes:
+    """What is missing of the blank line behind the last event, without which no client takes it.
+
+    A reply is known to be whole by its last line, and nothing is read behind it: ``latest`` may end within the blank line.
+    """
+    for end, missing in _BLANK_LINE:
+        if latest.endswith(end):
+            return missing
+    return b""
 
 
 _FIRST = (b"x-polychat-attempts", b"1")
