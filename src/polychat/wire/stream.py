@@ -72,6 +72,8 @@ class StreamReader:
 
     SHAPE: ClassVar[str] = "a line of another shape than this service's"
     """What the error says of a value that ``take`` could not read."""
+    PREFIX: ClassVar[bytes] = b""
+    """What stands before a payload in its line, where an error is to show the line as it came."""
     NAMED: ClassVar[bool] = False
     """The framing gives pairs of a name and a payload, as ``Events`` does; ``name`` is that of the value at hand."""
 
@@ -200,7 +202,7 @@ class StreamReader:
                         continue
                 take(value, events)
         except ENDS as error:
-            return self._ended(events, self._end_of(error, value, payload))
+            return self._ended(events, self._end_of(error, value, self.PREFIX + payload))
         return events
 
     def _second_reading(self, payload: bytes) -> Any:
@@ -212,7 +214,7 @@ class StreamReader:
         try:
             return self._halves.decoded(payload, self._limits.depth) if text else _NOTHING
         except ValueError as error:
-            bad = BadReply(f"a line of the reply cannot be read ({error}): {redact(payload)}")
+            bad = BadReply(f"a line of the reply cannot be read ({error}): {redact(self.PREFIX + payload)}")
             raise Ended(failed(bad)) from None
 
     def _held(self, body: bytes) -> list[Event]:

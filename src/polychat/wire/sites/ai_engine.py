@@ -189,6 +189,7 @@ class Reader(StreamReader):
     """
 
     SHAPE = "a line that is no event of this service"
+    PREFIX = b"data: "
 
     def __init__(self, limit: int = MAX_LINE) -> None:
         super().__init__(None, Limits(line=limit, event=limit))
