@@ -41,6 +41,7 @@ class Responder:
     """Sends one answer: whole, or in pieces from ``start`` to ``last``."""
 
     __slots__ = (
+        "_cycle",
         "_draining",
         "_face",
         "_headers",
@@ -49,7 +50,6 @@ class Responder:
         "_send",
         "_taps",
         "_task",
-        "_turn",
         "latest",
         "left",
         "more",
@@ -59,8 +59,8 @@ class Responder:
     def __init__(self, send: Send, face: Face, record: Record, headers: Mapping[bytes, bytes]) -> None:
         """``headers`` are the request's."""
         self._send, self._face, self._record, self._headers = send, face, record, headers
-        turn = getattr(send, "__self__", None)
-        self._turn = turn if type(turn) is RequestCycle else None
+        cycle = getattr(send, "__self__", None)
+        self._cycle = cycle if type(cycle) is RequestCycle else None
         self.started = self.left = False
         self.latest = b""
         """The piece that was sent last."""
@@ -120,21 +120,21 @@ class Responder:
     @property
     def pushes(self) -> bool:
         """Whether pieces may be pushed: our own server can, any other waits for each."""
-        return self._turn is not None
+        return self._cycle is not None
 
     def push(self, data: bytes) -> None:
         """``piece``, without a wait: for what is coupled."""
-        turn = self._turn
-        assert turn is not None
+        cycle = self._cycle
+        assert cycle is not None
         if self._taps:
             data = self._tapped(data)
         self.latest = data
-        turn.push(data)
+        cycle.push(data)
 
     def couple(self, source: Source | None) -> None:
         """Pause and resume ``source``, whose pieces are pushed, as the client reads; ``None``: no more is pushed."""
-        assert self._turn is not None
-        self._turn.couple(source)
+        assert self._cycle is not None
+        self._cycle.couple(source)
 
     async def beat(self, data: bytes) -> None:
         """A sign of life, which is no piece."""

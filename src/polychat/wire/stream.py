@@ -87,6 +87,8 @@ class StreamReader:
         self._halves = Halves()
         self._head = b""
         """How the body begins, as long as that is all that came."""
+        self._is_over = False
+        """No more of the body comes: what is no JSON may have been cut."""
 
     # What a wire says.
 
@@ -152,6 +154,7 @@ class StreamReader:
         """The body is over: the last events. Ends with a ``Finish`` unless one was given before."""
         if self.done:
             return []
+        self._is_over = True
         try:
             payloads = [] if self._framing is None else self._framing.end()
         except CutShort as cut:
@@ -159,15 +162,13 @@ class StreamReader:
         except FramingError as error:
             return self._ended([], failed(BadReply(f"the reply holds {error}")))
         if isinstance(self._framing, Whole):
-            return self._held(payloads[0])
-        if any(self.is_cut(payload[1] if self.NAMED else payload) for payload in payloads):
-            return self._ended([], self.over("the body ends within a line"))
+            return self.read(payloads[0])
         self.silent = self.silent and not payloads
         events = self._read(payloads)
         return events if self.done else self._ended(events, self.over(""))
 
     def read(self, body: bytes) -> list[Event]:
-        """The events of a whole reply, by a reader that has read nothing yet; the last is its ``Finish``."""
+        """The events of a whole reply, by a reader that has given none yet; the last is its ``Finish``."""
         body = body.lstrip(BLANK)
         try:
             try:
@@ -175,6 +176,8 @@ class StreamReader:
             except ValueError:
                 value = self._halves.decoded(body, self._limits.depth)
         except ValueError as error:
+            if self._is_over and body[:1] in (b"{", b"[") and self.is_cut(body):
+                return self._ended([], self.over("the body ends within its JSON"))
             bad = BadReply(f"the reply is not JSON that can be read ({error}): {redact(body) or 'it is empty'}")
             return self._ended([], failed(bad))
         self.silent = False
@@ -207,6 +210,8 @@ class StreamReader:
 
     def _second_reading(self, payload: bytes) -> Any:
         """A payload that is no JSON at first sight. Raises ``Ended``."""
+        if self._is_over and self.is_cut(payload):
+            raise Ended(self.over("the body ends within a line"))
         if (text := payload.strip())[:6] == b"[DONE]":
             if (finish := self.terminated()) is not None:
                 raise Ended(finish)
@@ -216,12 +221,6 @@ class StreamReader:
         except ValueError as error:
             bad = BadReply(f"a line of the reply cannot be read ({error}): {redact(self.PREFIX + payload)}")
             raise Ended(failed(bad)) from None
-
-    def _held(self, body: bytes) -> list[Event]:
-        """A body in one piece, where a stream could have come."""
-        if body[:1] in b"{[" and self.is_cut(body):
-            return self._ended([], self.over("the body ends within its JSON"))
-        return self.read(body)
 
     def _end_of(self, error: Exception, value: Any, payload: bytes) -> Finish:
         """The end that an exception of ``take`` is."""

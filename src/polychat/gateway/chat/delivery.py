@@ -214,19 +214,17 @@ class Delivery:
     def _passing(self, reply: PassthroughStream) -> Callable[[bytes], bytes]:
         """What of each read goes on to the client."""
         monitor, naming, feed = reply.monitor, reply.naming, reply.monitor.feed
-        if naming is None and self.text is None:
-            return feed
-        heard = self.inbound.dialect.wire.Reader()
-        if self.text is not None:
-            self._hear(heard.feed(reply.first))
+        passing = feed if naming is None else lambda data: naming.feed(feed(data), monitor.served)
+        if self.text is None:
+            return passing
+        reader = self.inbound.dialect.wire.Reader()
+        self._hear(reader.feed(reply.first))
 
-        def passing(data: bytes) -> bytes:
-            if self.text is not None:
-                self._hear(heard.feed(data))
-            passed = feed(data)
-            return passed if naming is None else naming.feed(passed, monitor.served)
+        def heard(data: bytes) -> bytes:
+            self._hear(reader.feed(data))
+            return passing(data)
 
-        return passing
+        return heard
 
     def cut(self, reply: OpenReply | None, finish: Finish) -> bytes:
         """How a stream that has begun ends here, with this."""
@@ -309,10 +307,15 @@ class Delivery:
         return writer.write([finish]) + writer.end()
 
 
-_BLANK_LINE = (
-    *((b"\n\n", b""), (b"\r\r", b""), (b"\n\r\n", b"")),
-    *((b"\n\r", b"\n"), (b"\r\n", b"\r\n"), (b"\n", b"\n"), (b"\r", b"\n\r\n")),
-)
+_BLANK_LINE = {
+    b"\n\n": b"",
+    b"\r\r": b"",
+    b"\n\r\n": b"",
+    b"\n\r": b"\n",
+    b"\r\n": b"\r\n",
+    b"\n": b"\n",
+    b"\r": b"\n\r\n",
+}
 """What an event that is over may end in, and what is then missing of its blank line, the first that fits."""
 
 
@@ -321,7 +324,7 @@ def _closing(latest: bytes) -> bytes:
 
     A reply is known to be whole by its last line, and nothing is read behind it: ``latest`` may end within the blank line.
     """
-    for end, missing in _BLANK_LINE:
+    for end, missing in _BLANK_LINE.items():
         if latest.endswith(end):
             return missing
     return b""
