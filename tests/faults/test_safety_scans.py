@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from polychat.client.reply import Collected
 from polychat.errors import BadInput, redact
 from polychat.events import Citation, Event, Finish, Logprobs, Reasoning, Refusal, Start, Text, ToolCallPiece
 from polychat.gateway.dialects.dialect import shallow
@@ -29,6 +28,7 @@ from polychat.types import (
     ToolResult,
 )
 from polychat.wire import json_text
+from polychat.wire.assembly import AssembledMessage
 from polychat.wire.contract import Wire, names, wire
 from polychat.wire.framing import DataLines, Events, JSONLines, Lines
 from polychat.wire.gemini.array import Objects
@@ -385,7 +385,7 @@ def test_a_reply_that_is_read_at_each_piece(unit: str) -> None:
     """``text`` and ``reasoning`` after each piece, as a display does it, copy what came once and not each time."""
 
     def work(data: bytes) -> None:
-        came = Collected()
+        came = AssembledMessage()
         for number in range(len(data)):
             came.take(Text(unit))
             came.take(Reasoning(unit, None, number // 10_000))
@@ -399,7 +399,7 @@ def test_a_reply_that_is_read_at_each_piece(unit: str) -> None:
 def test_thoughts_are_what_their_blocks_are() -> None:
     """In any order of the blocks."""
     for blocks in ([0, 0, 1, 2], [0, 2, 1, 1], [1, 0, 2], [3]):
-        came = Collected()
+        came = AssembledMessage()
         for block in blocks:
             came.take(Reasoning(f"<{block}>", None, block))
             assert came.reasoning == "\n\n".join(thought.text for thought in came.thoughts if thought.text)

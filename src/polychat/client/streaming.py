@@ -14,7 +14,8 @@ from ..costs import cost_of
 from ..errors import BackendError, BadReply, PolychatError
 from ..events import Citation, Event, Finish, Text, Usage, Verdict
 from ..types import ChatRequest, ToolCall
-from .reply import Collected, Parsed, Reply
+from ..wire.assembly import AssembledReply
+from .reply import Parsed, Reply, counted
 from .targets import Targets
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Stream(Generic[Parsed]):
         self._ask, self.shape, self._notes = request, shape, call_info
         self._url = backend.url
         self._prices = targets.registry.config.prices
-        self._came = Collected()
+        self._came = AssembledReply()
         if plan is None or (len(plan.targets) == 1 and not plan.route):
             self._batches = backend.answers(request, call_info, **options)
         else:
@@ -63,21 +64,21 @@ class Stream(Generic[Parsed]):
     @property
     def text(self) -> str:
         """The text so far."""
-        return self._came.text
+        return self._came.first.text
 
     @property
     def reasoning(self) -> str:
         """The thoughts so far."""
-        return self._came.reasoning
+        return self._came.first.reasoning
 
     @property
     def tool_calls(self) -> list[ToolCall]:
         """The calls so far; their arguments are whole at the end."""
-        return self._came.calls
+        return self._came.first.calls
 
     @property
     def sources(self) -> list[Citation]:
-        return self._came.sources
+        return self._came.first.citations
 
     @property
     def usage(self) -> Usage | None:
@@ -90,30 +91,30 @@ class Stream(Generic[Parsed]):
 
     def reply(self) -> Reply[Parsed]:
         """What came, as one value; before the end its verdict is ``cancelled``. Raises ``BadReply`` if a schema is not met."""
-        came = self._came
-        usage = came.counted(self._ask)
+        came, first = self._came, self._came.first
+        usage = counted(self._ask, came)
         is_elsewhere = self._notes.url not in ("", self._url)
         served = came.start.model or self.model
         cost = cost_of(self._prices, self.provider, self._url, served, usage, asked=self.model, is_elsewhere=is_elsewhere)
         return Reply(
             self.provider,
             self.model,
-            came.text,
+            first.text,
             self.verdict or "cancelled",
             self.reason,
-            list(came.sources),
+            list(first.citations),
             usage,
-            came.reasoning,
-            list(came.thoughts),
-            list(came.calls),
-            "".join(came.refusals),
-            list(came.media),
-            list(came.logprobs),
+            first.reasoning,
+            first.thoughts,
+            list(first.calls),
+            first.refusal,
+            first.media,
+            list(first.logprobs),
             self._parsed(),
             list(self._notes.losses),
             came.start.id,
             came.start.model,
-            [came.text, *("".join(came.others[choice]) for choice in sorted(came.others))],
+            [choice.text for _, choice in sorted(came.choices.items())],
             self._notes.raw,
             cost,
         )
@@ -153,7 +154,7 @@ class Stream(Generic[Parsed]):
         return self._events
 
     async def _texts(self) -> AsyncGenerator[str, None]:
-        came, texts = self._came, self._came.answer.pieces
+        came, texts = self._came, self._came.first.answer.pieces
         try:
             # One generator over the provider's own and none between: each costs as much as reading a chunk, a call.
             async with aclosing(self._batches) as batches:

@@ -9,7 +9,8 @@ from typing import Any
 
 from ...errors import BadReply, PolychatError, Truncated, redact
 from ...events import Event, Finish, Logprobs, Media, Reasoning, Refusal, Text, ToolCallPiece, Usage
-from ...types import ChatRequest, Opaque
+from ...types import ChatRequest, Opaque, ToolCall
+from ..assembly import AssembledMessage, AssembledReply
 from ..contract import Writer
 from ..faults import fault_of
 from ..json_text import encoded
@@ -63,36 +64,22 @@ class Generate:
         return {"response": what.get("content", ""), **rest, **image}
 
 
-class _Calls:
-    """The calls of an answer, put together: this wire writes each whole, its arguments as an object."""
+def _calls(calls: list[ToolCall], reason: str | None) -> list[Object]:
+    """The calls of an answer: this wire writes each whole, its arguments as an object. Raises ``BadReply`` where they are none.
 
-    def __init__(self) -> None:
-        self._calls: dict[int, Object] = {}
-        self._arguments: dict[int, list[str]] = {}
-
-    def add(self, piece: ToolCallPiece) -> None:
-        call = self._calls.setdefault(piece.index, {"id": "", "function": {"index": piece.index, "name": "", "arguments": {}}})
-        call["id"] = piece.id or call["id"]
-        call["function"]["name"] = piece.name or call["function"]["name"]
-        self._arguments.setdefault(piece.index, []).append(piece.arguments)
-        if piece.opaque is not None:
-            call[CALL_SIGNATURE] = tagged(piece.opaque, VENDOR)
-
-    def written(self, reason: str | None) -> list[Object]:
-        """Raises ``BadReply`` for arguments that are no object.
-
-        A call that was cut in a reply whose ``reason`` says that it is unfinished is left out: a server tells whole ones only.
-        """
-        written = []
-        for index in sorted(self._calls):
-            call, text = self._calls[index], "".join(self._arguments[index])
-            name, value = call["function"]["name"], arguments_of(text)
-            if value is None and is_finished(reason):
-                raise BadReply(f"the arguments for the tool {redact(name, 60)} are not a JSON object: {redact(text)}")
-            if value is not None and (name or is_finished(reason)):
-                call["function"]["arguments"] = value
-                written.append(call)
-        return written
+    A call that was cut in a reply whose ``reason`` says that it is unfinished is left out: a server tells whole ones only.
+    """
+    written: list[Object] = []
+    for index, call in enumerate(calls):
+        arguments = arguments_of(call.arguments)
+        if arguments is None and is_finished(reason):
+            tool, text = redact(call.name, 60), redact(call.arguments)
+            raise BadReply(f"the arguments for the tool {tool} are not a JSON object: {text}")
+        if arguments is not None and (call.name or is_finished(reason)):
+            signature = {} if call.opaque is None else {CALL_SIGNATURE: tagged(call.opaque, VENDOR)}
+            function = {"index": index, "name": call.name, "arguments": arguments}
+            written.append({"id": call.id, "function": function, **signature})
+    return written
 
 
 def _of(event: Event) -> Object:
@@ -160,7 +147,7 @@ class Chunks:
         before, _, behind = around.partition(mark)
         self._head = encoded(frame)[:-1] + b"," + before
         self._tail = behind + b',"done":false}\n'
-        self._calls = _Calls()
+        self._calls = AssembledMessage()
         self._usage: Usage | None = None
 
     def write(self, events: list[Event]) -> bytes:
@@ -180,7 +167,7 @@ class Chunks:
             case Usage():
                 self._usage = event
             case ToolCallPiece():
-                self._calls.add(event)
+                self._calls.take(event)
             case Logprobs():
                 return self._line({}, {"done": False, "logprobs": event.tokens})
             case Finish():
@@ -196,7 +183,7 @@ class Chunks:
         try:
             if finish.verdict != "complete":
                 raise _error(finish)
-            calls = self._calls.written(finish.reason)
+            calls = _calls(self._calls.calls, finish.reason)
         except PolychatError as error:
             return _line_of(error_value(fault_of(error))) + b"\n"
         called = self._line({"tool_calls": calls}, {"done": False}) if calls else b""
@@ -216,61 +203,36 @@ class Whole:
         """As of ``Chunks``."""
         self.measure: Callable[[], dict[str, int]] | None = None
         self._frame, self._shape = frame, shape
-        self._texts: list[str] = []
-        self._thoughts: list[Reasoning] = []
-        self._images: list[str] = []
-        self._logprobs: list[Object] = []
-        self._calls = _Calls()
-        self._usage: Usage | None = None
-        self._finish: Finish | None = None
+        self._reply = AssembledReply()
 
     def write(self, events: list[Event]) -> bytes:
         for event in events:
-            if getattr(event, "choice", 0):
-                continue
-            match event:
-                case Text() | Refusal():
-                    self._texts.append(event.text)
-                case Reasoning():
-                    self._thoughts.append(event)
-                case ToolCallPiece():
-                    self._calls.add(event)
-                case Media() if event.media_type.startswith("image/"):
-                    self._images.append(b64encode(event.data).decode())
-                case Logprobs():
-                    self._logprobs += event.tokens
-                case Usage():
-                    self._usage = event
-                case Finish():
-                    self._finish = event
+            self._reply.take(event)
         return b""
 
     def end(self) -> bytes:
-        finish = self._finish
+        finish, logprobs = self._reply.finish, self._reply.first.logprobs
         try:
             if finish is None or finish.verdict != "complete":
                 raise _error(finish)
-            said = self._said(finish.reason)
+            message = _message(self._reply.first, finish.reason)
         except PolychatError as error:
             fault = fault_of(error)
             self.status = fault.status
             return write_fault(fault)
-        beside = _ending(finish, self._usage, _measured(self)) | ({"logprobs": self._logprobs} if self._logprobs else {})
-        return encoded({**self._frame, **self._shape.said(said), **beside})
+        beside = _ending(finish, self._reply.usage, _measured(self)) | ({"logprobs": logprobs} if logprobs else {})
+        return encoded({**self._frame, **self._shape.said(message), **beside})
 
-    def _said(self, reason: str | None) -> Object:
-        said: Object = {"content": "".join(self._texts)}
-        if self._thoughts:
-            said |= self._thought()
-        if self._images:
-            said["images"] = self._images
-        if calls := self._calls.written(reason):
-            said["tool_calls"] = calls
-        return said
 
-    def _thought(self) -> Object:
-        """All thoughts as one; with a signature where there was but one, for it holds for no other text."""
-        text = "".join(thought.text for thought in self._thoughts)
-        single = len({thought.block for thought in self._thoughts}) == 1
-        opaque = next((thought.opaque for thought in self._thoughts if thought.opaque is not None), None)
-        return _thought(text, opaque if single else None)
+def _message(answer: AssembledMessage, reason: str | None) -> Object:
+    """An answer that is whole; its refusal is text here. Raises ``BadReply`` for a call whose arguments are no object."""
+    message: Object = {"content": answer.text_with_refusal}
+    if thoughts := answer.thoughts:
+        # All thoughts as one; with a signature where there was but one, for it holds for no other text.
+        opaque = thoughts[0].opaque if len(thoughts) == 1 else None
+        message |= _thought("".join(thought.text for thought in thoughts), opaque)
+    if images := [b64encode(one.data).decode() for one in answer.media if one.media_type.startswith("image/")]:
+        message["images"] = images
+    if calls := _calls(answer.calls, reason):
+        message["tool_calls"] = calls
+    return message

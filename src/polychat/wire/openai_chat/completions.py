@@ -11,14 +11,15 @@ from typing import Any
 from ...errors import BadInput
 from ...events import Event, Finish, Logprobs, Refusal, Text, Usage
 from ...types import ChatMessage, ChatRequest, TextPart
+from ..assembly import AssembledMessage
 from ..checks import json_object, several, text, whole
 from ..contract import Writer
 from ..framing import data_line
 from ..json_text import encoded
 from ..limits import LIMITS, Limits
 from .constants import NAME
-from .errors import error_object, write_fault
-from .reply_writer import error_of_finish, reason_of, refusal_headers
+from .errors import error_object
+from .reply_writer import WholeWriter, error_of_finish, reason_of
 from .request_reader import read_fields, read_plain
 from .usage import usage_object
 
@@ -125,48 +126,6 @@ class _Pieces:
         return b"".join([*pieces, b"data: [DONE]\n\n"])
 
 
-class _Whole:
-    streams = False
-    content_type = "application/json"
-
-    def __init__(self, frame: Object) -> None:
-        self.status = 200
-        self.headers: list[tuple[str, str]] = []
-        self._frame = frame
-        self._texts: dict[int, list[str]] = {}
-        self._logprobs: dict[int, list[Object]] = {}
-        self._usage: Usage | None = None
-        self._finish: Finish | None = None
-
-    def write(self, events: list[Event]) -> bytes:
-        for event in events:
-            match event:
-                case Text() | Refusal():
-                    self._texts.setdefault(event.choice, []).append(event.text)
-                case Logprobs():
-                    self._logprobs.setdefault(event.choice, []).extend(event.tokens)
-                case Usage():
-                    self._usage = event
-                case Finish():
-                    self._finish = event
-        return b""
-
-    def end(self) -> bytes:
-        finish = self._finish
-        if finish is None or finish.verdict != "complete":
-            fault = error_of_finish(finish)
-            self.status = fault.status
-            self.headers += refusal_headers(fault)
-            return write_fault(fault)
-        reasons = {0: finish.reason, **(finish.others or {})}
-        choices = [
-            _choice(
-                "".join(self._texts.get(number, [])),
-                number,
-                _reason(reasons.get(number)),
-                self._logprobs.get(number),
-            )
-            for number in sorted({*reasons, *self._texts})
-        ]
-        usage = usage_object(self._usage)
-        return encoded({**self._frame, "choices": choices, **({} if usage is None else {"usage": usage})})
+class _Whole(WholeWriter):
+    def choice(self, number: int, message: AssembledMessage, reason: str | None) -> Object:
+        return _choice(message.text_with_refusal, number, _reason(reason), message.logprobs)

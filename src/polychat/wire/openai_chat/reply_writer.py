@@ -8,7 +8,8 @@ from typing import Any
 
 from ...errors import Truncated
 from ...events import Citation, Event, Finish, Logprobs, Media, Reasoning, Refusal, Start, Text, ToolCallPiece, Usage
-from ...types import ChatRequest, Opaque
+from ...types import ChatRequest, ToolCall
+from ..assembly import AssembledMessage, AssembledReply
 from ..checks import data_url
 from ..contract import Writer
 from ..faults import Fault, fault_of
@@ -32,7 +33,9 @@ _ENDS = {"refusal": "content_filter", "pause": "length"}
 def writer(request: ChatRequest, id: str, created: int, model: str | None = None) -> Writer:  # noqa: A002  # the wire's own word
     """What writes the answer to ``request``: chunks if it asked for a stream, else one object."""
     head = (f"chatcmpl-{id}", created, request.model if model is None else model)
-    return Chunks(*head, usage=bool(request.stream_usage)) if request.stream else Whole(*head)
+    if request.stream:
+        return Chunks(*head, usage=bool(request.stream_usage))
+    return WholeWriter({"id": head[0], "object": "chat.completion", "created": created, "model": head[2]})
 
 
 class Chunks:
@@ -205,117 +208,66 @@ def error_of_finish(finish: Finish | None) -> Fault:
     return fault_of(finish.error if finish is not None and finish.error is not None else Truncated("the answer was cut"))
 
 
-class _Message:
-    """One answer as it comes together."""
-
-    def __init__(self) -> None:
-        self.thoughts: dict[int, tuple[list[str], list[Opaque]]] = {}
-        self.texts: list[str] = []
-        self.refusals: list[str] = []
-        self.call_info: list[Object] = []
-        self.images: list[Object] = []
-        self.sound: Object | None = None
-        self.calls: list[Object] = []
-        self.arguments: list[list[str]] = []
-        """Of each call, to be joined."""
-        self.logprobs: list[Object] = []
-
-    def take(self, event: Event) -> None:
-        match event:
-            case Text():
-                self.texts.append(event.text)
-            case Reasoning():
-                texts, opaques = self.thoughts.setdefault(event.block, ([], []))
-                texts.append(event.text)
-                opaques += [] if event.opaque is None else [event.opaque]
-            case ToolCallPiece():
-                self._call(event)
-            case Refusal():
-                self.refusals.append(event.text)
-            case Citation():
-                self.call_info.append(_citation(event))
-            case Logprobs():
-                self.logprobs += event.tokens
-            case Media(media_type=kind) if not kind.startswith("image/"):
-                self.sound = _sound(event)
-            case Media():
-                self.images.append(_image(event))
-
-    def _call(self, piece: ToolCallPiece) -> None:
-        while len(self.calls) <= piece.index:
-            custom = piece.kind == "custom"
-            kind, what = ("custom", "input") if custom else ("function", "arguments")
-            self.calls.append({"id": "", "type": kind, kind: {"name": "", what: ""}})
-            self.arguments.append([])
-        call = self.calls[piece.index]
-        call["id"] = piece.id or call["id"]
-        inner = call[call["type"]]
-        inner["name"] = piece.name or inner["name"]
-        self.arguments[piece.index].append(piece.arguments)
-        if piece.opaque is not None:
-            call["extra_content"] = signature_of(tagged(piece.opaque, VENDOR))
-
-    def choice(self, number: int, reason: str | None) -> Object:
-        """The choice that it became."""
-        said: Object = {"role": "assistant", "content": "".join(self.texts) if self.texts else None}
-        if self.thoughts:
-            said |= message_fields(
-                [("".join(texts), opaques[-1] if opaques else None) for texts, opaques in self.thoughts.values()]
-            )
-        said["refusal"] = "".join(self.refusals) if self.refusals else None
-        for call, pieces in zip(self.calls, self.arguments, strict=True):
-            written = "".join(pieces)
-            if call["type"] == "custom":
-                call["custom"]["input"] = written
-            else:  # clients read it as JSON at once
-                call["function"]["arguments"] = written or ("{}" if is_finished(reason) else "")
-        more = {"annotations": self.call_info, "images": self.images, "audio": self.sound, "tool_calls": self.calls}
-        said |= {name: value for name, value in more.items() if value}
-        logprobs = {"content": self.logprobs, "refusal": None} if self.logprobs else None
-        end = reason_of(reason, called=bool(self.calls))
-        return {"index": number, "message": said, "logprobs": logprobs, "finish_reason": end}
+def _choice(number: int, message: AssembledMessage, reason: str | None) -> Object:
+    """An answer that is whole, as one of the reply's choices."""
+    media = message.media
+    fields: Object = {"role": "assistant", "content": message.text or None}
+    if thoughts := message.thoughts:
+        fields |= message_fields([(thought.text, thought.opaque) for thought in thoughts])
+    fields["refusal"] = message.refusal or None
+    sounds = [one for one in media if not one.media_type.startswith("image/")]
+    more = {
+        "annotations": [_citation(source) for source in message.citations],
+        "images": [_image(one) for one in media if one.media_type.startswith("image/")],
+        "audio": _sound(sounds[-1]) if sounds else None,
+        "tool_calls": [_call(call, reason) for call in message.calls],
+    }
+    fields |= {name: value for name, value in more.items() if value}
+    logprobs = {"content": message.logprobs, "refusal": None} if message.logprobs else None
+    end = reason_of(reason, called=bool(message.calls))
+    return {"index": number, "message": fields, "logprobs": logprobs, "finish_reason": end}
 
 
-class Whole:
+def _call(call: ToolCall, reason: str | None) -> Object:
+    """A call that is whole."""
+    kind, what, arguments = "custom", "input", call.arguments
+    if call.kind != "custom":  # clients read it as JSON at once
+        kind, what, arguments = "function", "arguments", call.arguments or ("{}" if is_finished(reason) else "")
+    signature = {} if call.opaque is None else {"extra_content": signature_of(tagged(call.opaque, VENDOR))}
+    return {"id": call.id, "type": kind, kind: {"name": call.name, what: arguments}, **signature}
+
+
+class WholeWriter:
     """An answer in one object, which is made at its end; a failure is an error with its own status."""
 
     streams = False
     content_type = "application/json"
 
-    def __init__(self, id: str, created: int, model: str) -> None:  # noqa: A002
+    def __init__(self, frame: Object) -> None:
         self.status = 200
         self.headers: list[tuple[str, str]] = []
-        self._frame: Object = {"id": id, "object": "chat.completion", "created": created, "model": model}
-        self._messages: dict[int, _Message] = {}
-        self._usage: Usage | None = None
-        self._finish: Finish | None = None
+        self._frame = frame
+        self._reply = AssembledReply()
 
     def write(self, events: list[Event]) -> bytes:
         for event in events:
-            match event:
-                case Usage():
-                    self._usage = event
-                case Finish():
-                    self._finish = event
-                case Start():
-                    pass
-                case _:
-                    if (message := self._messages.get(event.choice)) is None:
-                        message = self._messages[event.choice] = _Message()
-                    message.take(event)
+            self._reply.take(event)
         return b""
 
     def end(self) -> bytes:
-        finish = self._finish
+        finish = self._reply.finish
         if finish is None or finish.verdict != "complete":
-            return self._refuse(error_of_finish(finish))
-        reasons = {0: finish.reason, **(finish.others or {})}
-        numbers = sorted({*reasons, *self._messages})
-        choices = [(self._messages.get(number) or _Message()).choice(number, reasons.get(number)) for number in numbers]
-        usage = usage_object(self._usage)
+            fault = error_of_finish(finish)
+            self.status = fault.status
+            self.headers += refusal_headers(fault)
+            return write_fault(fault)
+        choices = [
+            self.choice(number, self._reply.choices.get(number) or AssembledMessage(), reason)
+            for number, reason in self._reply.reasons(finish).items()
+        ]
+        usage = usage_object(self._reply.usage)
         return encoded({**self._frame, "choices": choices, **({} if usage is None else {"usage": usage})})
 
-    def _refuse(self, fault: Fault) -> bytes:
-        self.status = fault.status
-        self.headers += refusal_headers(fault)
-        return write_fault(fault)
+    def choice(self, number: int, message: AssembledMessage, reason: str | None) -> Object:
+        """One of the answers, as this endpoint has them."""
+        return _choice(number, message, reason)

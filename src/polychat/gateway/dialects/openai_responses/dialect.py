@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from ....client.reply import Collected, Reply
+from ....client.reply import Reply
 from ....errors import BadInput, redact
-from ....events import Event, Finish
+from ....events import Event
 from ....state.responses import StoredResponse, Turns
 from ....types import ChatMessage, ChatRequest, TextPart
 from ....wire import openai_responses
+from ....wire.assembly import AssembledReply
 from ....wire.contract import Writer, wire
 from ....wire.faults import Fault
 from ....wire.openai_responses.passthrough import Events
@@ -106,8 +107,7 @@ class _StoringWriter:
 
     def __init__(self, writer: Writer, whole: Writer, name: str, storage: _Storage, inbound: InboundChat) -> None:
         self._writer, self._whole, self._name, self._storage, self._inbound = writer, whole, name, storage, inbound
-        self._collected = Collected()
-        self._finish: Finish | None = None
+        self._collected = AssembledReply()
         self.streams, self.status = writer.streams, writer.status
         self.content_type, self.headers = writer.content_type, writer.headers
 
@@ -136,9 +136,9 @@ class _StoringWriter:
         before = self._inbound.size + (0 if previous is None else previous.size)
         if before > request.runtime.gateway.store.bytes:
             return
-        collected = self._collected
+        collected = self._collected.first
         reply = Reply("", None, collected.text, "complete", thoughts=collected.thoughts, tool_calls=collected.calls)
-        reply.refusal = "".join(collected.refusals)
+        reply.refusal = collected.refusal
         turns: Turns
         if self._inbound.placeholders is None or previous is not None:
             turns = [*_without_instructions(self._inbound.with_media()), reply.turn()]

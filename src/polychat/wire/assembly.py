@@ -1,0 +1,242 @@
+"""The events of one reply put together: what each answer says, in the order in which it was said, and how the reply ended.
+
+Text is held once, however it is read: pieces are joined when somebody looks, and what was joined is not copied again. The
+parts of a message say only where in that text they begin and end, so that a piece of text costs no more than to append it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from ..events import Citation, Event, Finish, Logprobs, Media, Reasoning, Refusal, Start, Text, ToolCallPiece, Usage
+from ..types import Opaque, ReasoningPart, ToolCall
+
+
+class Growing:
+    """Text that comes in pieces and may be read after each of them, without all of it being copied each time."""
+
+    __slots__ = ("_text", "pieces")
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        """What came since it was last read."""
+        self._text = ""
+
+    @property
+    def text(self) -> str:
+        if self.pieces:
+            text, self._text = self._text, ""
+            text += "".join(self.pieces)  # grows in place where no other name holds it
+            self.pieces.clear()
+            self._text = text
+        return self._text
+
+
+@dataclass(slots=True)
+class TextRun:
+    """Text that nothing else stands within: its place in the message's text, and what it cites."""
+
+    start: int
+    end: int
+    citations: list[Citation] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Thought:
+    """Thoughts of one block that nothing else stands within. Behind its ``opaque`` nothing is added."""
+
+    block: int
+    pieces: list[str] = field(default_factory=list)
+    opaque: Opaque | None = None
+
+
+AssembledPart: TypeAlias = TextRun | Thought | ToolCall | Media
+
+
+class AssembledMessage:
+    """One answer as it comes together."""
+
+    __slots__ = ("_block", "_parts", "_placed", "_refusals", "_thinking", "answer", "calls", "citations", "logprobs")
+
+    def __init__(self) -> None:
+        self.answer = Growing()
+        """Its text: whoever reads a stream may append a piece by itself."""
+        self.calls: list[ToolCall] = []
+        """By their index; the arguments are whole at the end."""
+        self.citations: list[Citation] = []
+        self.logprobs: list[dict[str, Any]] = []
+        self._parts: list[AssembledPart] = []
+        self._refusals: list[tuple[int, str]] = []
+        """Each piece, and how much text stood before it."""
+        self._placed = 0
+        """Characters of the text that stand in a part."""
+        self._thinking = Growing()
+        """The texts of all thoughts, a blank line between blocks; of no use once these came out of order."""
+        self._block: int | None = None
+        """The last one that had text; -1 where an earlier one went on after it."""
+
+    def take(self, event: Event) -> None:
+        """Add one event of this answer; ``Start``, ``Usage`` and ``Finish`` are the reply's."""
+        match event:
+            case Text():
+                self.answer.pieces.append(event.text)
+            case Reasoning():
+                self._think(event)
+            case ToolCallPiece():
+                self._call(event)
+            case Citation():
+                self.citations.append(event)
+                self._text_run().citations.append(event)
+            case Refusal():
+                self._refusals.append((len(self.answer.text), event.text))
+            case Media():
+                self._place()
+                self._parts.append(event)
+            case Logprobs():
+                self.logprobs += event.tokens
+
+    @property
+    def parts(self) -> list[AssembledPart]:
+        """What it says, each part where its first piece came."""
+        self._place()
+        return self._parts
+
+    @property
+    def text(self) -> str:
+        return self.answer.text
+
+    @property
+    def refusal(self) -> str:
+        """Its words for why it does not answer."""
+        return "".join(words for _, words in self._refusals)
+
+    @property
+    def text_with_refusal(self) -> str:
+        """The same in the place where they came, for wires where a refusal is text."""
+        text, pieces, told = self.text, [], 0
+        for place, words in self._refusals:
+            pieces += [text[told:place], words]
+            told = place
+        return "".join([*pieces, text[told:]])
+
+    @property
+    def media(self) -> list[Media]:
+        return [part for part in self._parts if type(part) is Media]
+
+    @property
+    def reasoning(self) -> str:
+        """The texts of all thoughts, a blank line between blocks."""
+        if self._block != -1:
+            return self._thinking.text
+        return "\n\n".join(thought.text for thought in self.thoughts if thought.text)
+
+    @property
+    def thoughts(self) -> list[ReasoningPart]:
+        """The thoughts by their blocks, each with the last opaque part that came for it."""
+        blocks: dict[int, list[Thought]] = {}
+        for part in self._parts:
+            if type(part) is Thought:
+                blocks.setdefault(part.block, []).append(part)
+        return [
+            ReasoningPart(
+                "".join(piece for part in parts for piece in part.pieces),
+                next((part.opaque for part in parts if part.opaque is not None), None),
+            )
+            for _, parts in sorted(blocks.items())
+        ]
+
+    def _place(self) -> None:
+        """Put the text that came since into a part."""
+        if self.answer.pieces or self._placed < len(self.answer.text):
+            self._text_run()
+
+    def _text_run(self) -> TextRun:
+        """The part that text stands in now, with all of it that came."""
+        last = self._parts[-1] if self._parts else None
+        if type(last) is not TextRun:
+            last = TextRun(self._placed, self._placed)
+            self._parts.append(last)
+        last.end = self._placed = len(self.answer.text)
+        return last
+
+    def _think(self, piece: Reasoning) -> None:
+        self._place()
+        is_apart = piece.opaque is not None and piece.opaque.redacted  # it stands in for thoughts of its own
+        if piece.text or (piece.opaque is not None and not is_apart):
+            thought = self._thought(piece.block)
+            if piece.text:
+                thought.pieces.append(piece.text)
+                self._spell(piece)
+            if not is_apart:
+                thought.opaque = piece.opaque
+        if is_apart:
+            self._parts.append(Thought(piece.block, [], piece.opaque))
+
+    def _thought(self, block: int) -> Thought:
+        last = self._parts[-1] if self._parts else None
+        if type(last) is not Thought or last.block != block or last.opaque is not None:
+            last = Thought(block)
+            self._parts.append(last)
+        return last
+
+    def _spell(self, piece: Reasoning) -> None:
+        last = self._block
+        if last is not None and last != piece.block:
+            self._thinking.pieces.append("\n\n")
+        self._block = piece.block if last is None or 0 <= last <= piece.block else -1
+        self._thinking.pieces.append(piece.text)
+
+    def _call(self, piece: ToolCallPiece) -> None:
+        if len(self.calls) <= piece.index:
+            self._place()
+            while len(self.calls) <= piece.index:
+                self.calls.append(ToolCall("", ""))
+                self._parts.append(self.calls[-1])
+        call = self.calls[piece.index]
+        call.id = piece.id or call.id
+        call.name = piece.name or call.name
+        call.kind = piece.kind
+        arguments, call.arguments = call.arguments, ""
+        arguments += piece.arguments  # grows in place: no other name holds it
+        call.arguments = arguments
+        call.opaque = piece.opaque or call.opaque
+
+
+class AssembledReply:
+    """A reply as it comes together: its answers by their number, and what is said of all of them."""
+
+    __slots__ = ("choices", "finish", "first", "start", "usage")
+
+    def __init__(self) -> None:
+        self.start = Start()
+        self.usage: Usage | None = None
+        self.finish: Finish | None = None
+        self.first = AssembledMessage()
+        self.choices: dict[int, AssembledMessage] = {0: self.first}
+
+    def take(self, event: Event) -> None:
+        """Add one event."""
+        if type(event) is Text and event.choice == 0:
+            self.first.answer.pieces.append(event.text)
+            return
+        match event:
+            case Usage():
+                self.usage = event
+            case Finish():
+                self.finish = event
+            case Start():
+                self.start = event
+            case _ if event.choice == 0:
+                self.first.take(event)
+            case _:
+                choice = self.choices.get(event.choice)
+                if choice is None:
+                    choice = self.choices[event.choice] = AssembledMessage()
+                choice.take(event)
+
+    def reasons(self, finish: Finish) -> dict[int, str | None]:
+        """Why each answer ended, by its number in order, be it one of which nothing else came."""
+        reasons: dict[int, str | None] = dict.fromkeys(self.choices)
+        reasons |= {**(finish.others or {}), 0: finish.reason}
+        return dict(sorted(reasons.items()))
