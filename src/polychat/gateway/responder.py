@@ -170,10 +170,8 @@ class Responder:
         answer_headers = [*self.whole_headers("application/json"), *(headers or [])]
         if fault.retry_after is not None:
             answer_headers += retry_after(fault.retry_after)
-        if not helps_to_retry(fault):
-            answer_headers.append(
-                (b"x-should-retry", b"false")
-            )  # OpenAI's and Anthropic's clients obey it, whatever the status
+        if not helps_to_retry(fault):  # OpenAI's and Anthropic's clients obey it, whatever the status
+            answer_headers.append((b"x-should-retry", b"false"))
         await self.whole(status, answer_headers, body)
 
     # The client's leaving
