@@ -1,4 +1,4 @@
-"""Decisions, and nothing else: in which order targets are asked, and what is done about a failure.
+"""Decisions, and nothing else: what is done about a failure. In which order targets are asked is decided in ``order.py``.
 
 A failure is attributed first, and everything else follows from that: whether the same target is asked again after a pause,
 whether others are asked, and when the target is passed over for its failures.
@@ -43,8 +43,6 @@ from ..errors import (
     WrongAddress,
 )
 from ..wire.faults import is_of_the_setup
-from .health import Health
-from .resolve import Plan, Target
 
 Step: TypeAlias = Literal["give up", "elsewhere", "again"]
 """``elsewhere``: another target may do better, the same would not. ``again``: the same may do better too."""
@@ -158,32 +156,6 @@ def most_telling(errors: list[PolychatError]) -> PolychatError:
     """Of the failures of several targets the one a client can do most about: shorten, retry, or change the request."""
     ranks: dict[Attribution, int] = {"context length": 0, "transient": 1, "over": 1, "quota": 2, "hard down": 3}
     return min(reversed(errors), key=lambda error: ranks.get(attribution_of(error), 4))
-
-
-def order(plan: Plan, health: Health, now: float, turn: int, rng: Random) -> list[Target]:
-    """The targets as they are to be asked: those that are not well come last, for they are still better than nothing."""
-    targets = list(plan.targets)
-    if len(targets) == 1:
-        return targets
-    match plan.rules.strategy:
-        case "random":
-            targets = _drawn(targets, plan.rules.weights, rng)
-        case "round-robin":
-            start = turn % len(targets)
-            targets = targets[start:] + targets[:start]
-        case "fastest":
-            targets.sort(key=lambda target: health.first_of(target.name))
-    return sorted(targets, key=lambda target: not health.is_well(target.name, now))
-
-
-def _drawn(targets: list[Target], weights: tuple[float, ...], rng: Random) -> list[Target]:
-    """In an order drawn by weight; those of weight 0 are for when nobody else answers."""
-    weighted = list(zip(targets, weights or (1.0,) * len(targets), strict=True))
-    drawn = []
-    while any(weight for _, weight in weighted):
-        chosen = rng.choices(range(len(weighted)), [weight for _, weight in weighted])[0]
-        drawn.append(weighted.pop(chosen)[0])
-    return drawn + [target for target, _ in weighted]
 
 
 def pause_before(attempt: int, error: PolychatError, rng: Random) -> float:

@@ -11,7 +11,8 @@ from typing import TypeVar
 from ..errors import BackendError, Failure, PolychatError, redact
 from ..wire.faults import fault_of
 from .health import Health
-from .policy import CONSEQUENCES, attribution_of, most_telling, order, outcome_of, pause_before, step_after
+from .order import order
+from .policy import CONSEQUENCES, attribution_of, most_telling, outcome_of, pause_before, step_after
 from .resolve import Plan, Target
 
 T = TypeVar("T")

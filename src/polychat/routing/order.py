@@ -1,0 +1,34 @@
+"""In which order the targets of a plan are asked."""
+
+from __future__ import annotations
+
+from random import Random
+
+from .health import Health
+from .resolve import Plan, Target
+
+
+def order(plan: Plan, health: Health, now: float, turn: int, rng: Random) -> list[Target]:
+    """The targets as they are to be asked: those that are not well come last, for they are still better than nothing."""
+    targets = list(plan.targets)
+    if len(targets) == 1:
+        return targets
+    match plan.rules.strategy:
+        case "random":
+            targets = _drawn(targets, plan.rules.weights, rng)
+        case "round-robin":
+            start = turn % len(targets)
+            targets = targets[start:] + targets[:start]
+        case "fastest":
+            targets.sort(key=lambda target: health.first_of(target.name))
+    return sorted(targets, key=lambda target: not health.is_well(target.name, now))
+
+
+def _drawn(targets: list[Target], weights: tuple[float, ...], rng: Random) -> list[Target]:
+    """In an order drawn by weight; those of weight 0 are for when nobody else answers."""
+    weighted = list(zip(targets, weights or (1.0,) * len(targets), strict=True))
+    drawn = []
+    while any(weight for _, weight in weighted):
+        chosen = rng.choices(range(len(weighted)), [weight for _, weight in weighted])[0]
+        drawn.append(weighted.pop(chosen)[0])
+    return drawn + [target for target, _ in weighted]
