@@ -63,11 +63,11 @@ def test_fastest() -> None:
     """Who began to answer soonest of late goes first; who was never asked is tried before all."""
     health = Health()
     for name, seconds in (("a/1", 0.5), ("b/1", 0.2)):
-        health.answered(name, seconds)
+        health.facts("route", name).answered(seconds, 0.0)
     assert order(plan(A, B, C, strategy="fastest"), health, 0, 0, Random(1)) == [C, B, A]
     for _ in range(20):
-        health.answered("b/1", 2.0)
-    health.answered("c/1", 1.0)
+        health.facts("route", "b/1").answered(2.0, 0.0)
+    health.facts("route", "c/1").answered(1.0, 0.0)
     assert order(plan(A, B, C, strategy="fastest"), health, 0, 0, Random(1)) == [A, C, B]
 
 
@@ -76,15 +76,15 @@ def test_the_ill_come_last(strategy: Any) -> None:
     """Three failures in a row, or a word about when to come again, and a target is asked after all that are well."""
     health = Health()
     for _ in range(3):
-        health.failed("a/1", 100.0, 15.0)
-    health.failed("b/1", 100.0, 15.0, RateLimited("wait", status=429, retry_after=40.0))
-    health.failed("c/1", 100.0, 15.0)
+        health.facts("route", "a/1").failed(100.0, 15.0)
+    health.facts("route", "b/1").failed(100.0, 15.0, RateLimited("wait", status=429, retry_after=40.0))
+    health.facts("route", "c/1").failed(100.0, 15.0)
     rules = plan(A, B, C, strategy=strategy)
     assert order(rules, health, 101.0, 0, Random(1))[0] is C
     assert {*order(rules, health, 101.0, 0, Random(1))[1:]} == {A, B}
     assert order(rules, health, 115.0, 0, Random(1))[-1] is B, "the cooldown of the first is over"
     assert order(rules, health, 139.9, 0, Random(1))[-1] is B, "it said when to come again: not before"
-    assert all(health.is_well(one.name, 140.0) for one in (A, B, C))
+    assert all(health.facts("route", one.name).is_well(140.0) for one in (A, B, C))
 
 
 @given(
@@ -98,7 +98,7 @@ def test_nobody_is_left_out(names: list[str], strategy: Any, turn: int, seed: in
     """Whatever the strategy, every target stands in the order once, and none that is well behind one that is not."""
     health = Health()
     for name in ill:
-        health.failed(f"{name}/1", 0.0, 15.0, RateLimited("wait", status=429, retry_after=10.0))
+        health.facts("route", f"{name}/1").failed(0.0, 15.0, RateLimited("wait", status=429, retry_after=10.0))
     targets = [target(f"{name}/1") for name in names]
     found = order(plan(*targets, strategy=strategy), health, 1.0, turn, Random(seed))
     assert Counter(found) == Counter(targets)

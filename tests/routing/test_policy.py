@@ -40,20 +40,20 @@ def test_an_answer_is_a_clean_slate() -> None:
     """Failures are counted in a row."""
     health = Health()
     for _ in range(5):
-        health.failed("a/1", 0.0, 15.0)
-        health.failed("a/1", 0.0, 15.0)
-        health.answered("a/1", 0.1)
-    assert health.is_well("a/1", 0.0)
+        health.facts("route", "a/1").failed(0.0, 15.0)
+        health.facts("route", "a/1").failed(0.0, 15.0)
+        health.facts("route", "a/1").answered(0.1, 0.0)
+    assert health.facts("route", "a/1").is_well(0.0)
 
 
 def test_health_has_an_end() -> None:
     """Names without end do not fill the memory; the oldest are forgotten."""
     health = Health()
     for number in range(5000):
-        health.failed(str(number), 0.0, 15.0, RateLimited("wait", status=429, retry_after=10.0))
-    assert len(health._states) == 4096
-    assert health.is_well("0", 0.0)
-    assert not health.is_well("4999", 0.0)
+        health.facts("", str(number)).failed(0.0, 15.0, RateLimited("wait", status=429, retry_after=10.0))
+    assert len(health.every()) == 4096
+    assert health.facts("", "0").is_well(0.0)
+    assert not health.facts("", "4999").is_well(0.0)
 
 
 def status(number: int, kind: Any = None, cls: type[StatusError] = StatusError) -> StatusError:

@@ -26,7 +26,7 @@ from polychat.errors import (
     Unauthorized,
 )
 from polychat.providers import Provider
-from polychat.routing import Health, Plan, Router, Target
+from polychat.routing import Facts, Health, Plan, Router, Target
 from polychat.routing.router import Attempts
 
 Script = Callable[[], PolychatError | str]
@@ -88,6 +88,9 @@ class World:
     async def run(self) -> str:
         self.attempts = Attempts()
         return await self.router.run(self.plan, self._ask, self.attempts)
+
+    def facts(self, label: str) -> Facts:
+        return self.health.facts("route", f"{label}/1")
 
     @property
     def whom(self) -> str:
@@ -201,7 +204,7 @@ async def test_faults_of_the_request_are_not_the_targets() -> None:
     for _ in range(100):
         with pytest.raises(StatusError):
             await world.run()
-    assert world.health.is_well("a/1", world.now)
+    assert world.health.facts("route", "a/1").is_well(world.now)
 
 
 async def test_turns_are_a_routes_own() -> None:

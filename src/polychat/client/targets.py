@@ -158,13 +158,17 @@ class Targets:
                 await batches.aclose()
                 raise
 
-        target, answered, batches, first = await Router(self._health).run(plan, begun, Attempts())
-        chosen(target, answered)
-        async with aclosing(batches):
-            for batch in first:
-                yield batch
-            async for batch in batches:
-                yield batch
+        attempts = Attempts()
+        target, answered, batches, first = await Router(self._health).run(plan, begun, attempts)
+        try:
+            chosen(target, answered)
+            async with aclosing(batches):
+                for batch in first:
+                    yield batch
+                async for batch in batches:
+                    yield batch
+        finally:
+            attempts.end()
 
 
 _own: list[Targets] = []

@@ -38,4 +38,5 @@ async def counted(context: RequestContext, request: ChatRequest) -> int:
             replace(plan, targets=able, rules=rules), count, attempts, repeated=context.repeated
         )
     finally:
+        attempts.end()
         context.credit(attempts)

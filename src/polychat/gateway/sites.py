@@ -58,11 +58,15 @@ def routed(runtime: Runtime, name: str) -> Answer:
             batches = to.backend.events(to.model or None, question.messages, **settings)
             return batches, await anext(batches)
 
-        batches, first = await runtime.router.run(plan, ask, Attempts())
-        async with aclosing(batches):
-            yield first
-            async for batch in batches:
-                yield batch
+        attempts = Attempts()
+        batches, first = await runtime.router.run(plan, ask, attempts)
+        try:
+            async with aclosing(batches):
+                yield first
+                async for batch in batches:
+                    yield batch
+        finally:
+            attempts.end()
 
     return answer
 

@@ -13,6 +13,7 @@ def order(plan: Plan, health: Health, now: float, turn: int, rng: Random) -> lis
     targets = list(plan.targets)
     if len(targets) == 1:
         return targets
+    of = {target: health.facts(plan.route, target.name) for target in targets}
     match plan.rules.strategy:
         case "random":
             targets = _drawn(targets, plan.rules.weights, rng)
@@ -20,8 +21,8 @@ def order(plan: Plan, health: Health, now: float, turn: int, rng: Random) -> lis
             start = turn % len(targets)
             targets = targets[start:] + targets[:start]
         case "fastest":
-            targets.sort(key=lambda target: health.first_of(target.name))
-    return sorted(targets, key=lambda target: not health.is_well(target.name, now))
+            targets.sort(key=lambda target: of[target].first_token(now))
+    return sorted(targets, key=lambda target: not of[target].is_well(now))
 
 
 def _drawn(targets: list[Target], weights: tuple[float, ...], rng: Random) -> list[Target]:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from ..errors import BackendError, Failure, PolychatError, redact
 from ..wire.faults import fault_of
+from .facts import Facts
 from .health import Health
 from .order import order
 from .policy import CONSEQUENCES, attribution_of, most_telling, outcome_of, pause_before, step_after
@@ -25,7 +26,7 @@ _TOLD = 8
 class Attempts:
     """What one run did."""
 
-    __slots__ = ("answered", "count", "failures", "target")
+    __slots__ = ("_facts", "answered", "count", "failures", "target")
 
     def __init__(self) -> None:
         self.count = 0
@@ -36,6 +37,20 @@ class Attempts:
         """Whether ``target`` began to answer."""
         self.failures: list[Failure] = []
         """Each attempt that failed, in order."""
+        self._facts: Facts | None = None
+        """Of the target that answers, until its answer is over."""
+
+    def begin(self, facts: Facts) -> None:
+        """A target is asked."""
+        self.count += 1
+        self._facts = facts
+        facts.asked()
+
+    def end(self) -> None:
+        """The answer is over, or the attempt at one: nothing is in flight any more. May be called again."""
+        facts, self._facts = self._facts, None
+        if facts is not None:
+            facts.over()
 
 
 class Router:
@@ -55,7 +70,8 @@ class Router:
         self._turns: dict[str, int] = {}
 
     async def run(self, plan: Plan, ask: Callable[[Target], Awaitable[T]], attempts: Attempts, *, repeated: int = 0) -> T:
-        """What ``ask`` gives for the first target that begins to answer.
+        """What ``ask`` gives for the first target that begins to answer. Whoever calls this calls ``attempts.end`` when that
+        answer is over.
 
         ``ask`` returns when the first piece is there, and raises ``PolychatError`` before it. Raises the most telling of these
         when the plan's attempts, targets or seconds are used up, with ``failures`` where several targets were tried, and
@@ -68,7 +84,7 @@ class Router:
         most = max(1, plan.rules.attempts - repeated)
         run, now = _Run(plan, begun), begun
         for target in self._ordered(plan, begun):
-            if self.health.rest_of(target.name, now):
+            if self._facts(plan, target).rest_of(now):
                 run.resting.append(target)
                 continue
             outcome = await self._try(plan, target, ask, attempts)
@@ -83,12 +99,12 @@ class Router:
         if run.resting:
             self._rest(run, attempts)
         while run.retryable and not repeated and not self._is_over(run, attempts, most):
-            pauses = {target: self._pause(target, error, attempts) for target, error in run.retryable.items()}
+            pauses = {target: self._pause(plan, target, error, attempts) for target, error in run.retryable.items()}
             target = min(pauses, key=pauses.__getitem__)
             if not self._is_worth(run, target, pauses[target]):
                 break
             await self._sleep(pauses[target])
-            if self.health.rest_of(target.name, self._clock()):
+            if self._facts(plan, target).rest_of(self._clock()):
                 continue  # another request was told meanwhile that it is to be left alone for longer
             outcome = await self._try(plan, target, ask, attempts)
             if not isinstance(outcome, PolychatError):
@@ -98,13 +114,16 @@ class Router:
                 raise run.verdict(outcome)
         raise run.verdict()
 
-    def _pause(self, target: Target, error: PolychatError, attempts: Attempts) -> float:
-        return max(self.health.rest_of(target.name, self._clock()), pause_before(attempts.count + 1, error, self._rng))
+    def _facts(self, plan: Plan, target: Target) -> Facts:
+        return self.health.facts(plan.route, target.name)
+
+    def _pause(self, plan: Plan, target: Target, error: PolychatError, attempts: Attempts) -> float:
+        return max(self._facts(plan, target).rest_of(self._clock()), pause_before(attempts.count + 1, error, self._rng))
 
     def _is_worth(self, run: _Run, target: Target, pause: float) -> bool:
         """Whether waiting so long is better than telling the client at once."""
         now, rules = self._clock(), run.plan.rules
-        is_told = run.retryable[target].retry_after is not None or self.health.rest_of(target.name, now) > 0
+        is_told = run.retryable[target].retry_after is not None or self._facts(run.plan, target).rest_of(now) > 0
         return now + pause - run.begun <= rules.budget and not (is_told and pause > rules.max_wait)
 
     def _is_over(self, run: _Run, attempts: Attempts, most: int) -> bool:
@@ -113,7 +132,7 @@ class Router:
     def _rest(self, run: _Run, attempts: Attempts) -> None:
         """Those that said to come back later may be waited for if others were asked. Raises ``Resting`` if nobody was."""
         now = self._clock()
-        resting: dict[Target, PolychatError] = {target: self.health.resting(target.name, now) for target in run.resting}
+        resting: dict[Target, PolychatError] = {target: self._facts(run.plan, target).resting(now) for target in run.resting}
         nobody = not run.errors
         run.errors |= resting
         run.retryable |= resting
@@ -131,22 +150,27 @@ class Router:
     async def _try(
         self, plan: Plan, target: Target, ask: Callable[[Target], Awaitable[T]], attempts: Attempts
     ) -> T | PolychatError:
-        attempts.count += 1
+        facts = self._facts(plan, target)
+        attempts.begin(facts)
         attempts.target = target
         begun = self._clock()
         try:
             answer = await ask(target)
         except PolychatError as error:
+            attempts.end()
             consequence = CONSEQUENCES[attribution_of(error)]
             if consequence.at_fault:
                 failure = error if isinstance(error, BackendError) else None
-                self.health.failed(target.name, self._clock(), plan.rules.cooldown, failure, at_once=consequence.at_once)
+                facts.failed(self._clock(), plan.rules.cooldown, failure, at_once=consequence.at_once)
             attempts.failures.append(failure_of(target.name, error))
             return error
-        except asyncio.CancelledError:
-            attempts.failures.append(Failure(target.name, "cancelled", "", ""))
+        except BaseException as error:
+            attempts.end()
+            if isinstance(error, asyncio.CancelledError):
+                attempts.failures.append(Failure(target.name, "cancelled", "", ""))
             raise
-        self.health.answered(target.name, self._clock() - begun)
+        now = self._clock()
+        facts.answered(now - begun, now)
         attempts.answered = True
         return answer
 

@@ -99,6 +99,7 @@ class Chat:
                 await responder.last(delivery.cut(reply, finish))
             raise
         finally:
+            self.attempts.end()
             if heartbeat is not None:
                 heartbeat.stop()
             if delivery.text is not None:
