@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from polychat import config
-from polychat.config.strict import Strict
+from polychat.config.file_errors import FileErrors
 from polychat.config.vendor_spec import VendorSpec, spec_of
 from polychat.errors import BadInput
 
-STRICT = Strict(Path("polychat.toml"))
+STRICT = FileErrors(Path("polychat.toml"))
 HOUSE = {"wire": "openai-chat", "base_url": "http://127.0.0.1:9101/v1"}
 
 

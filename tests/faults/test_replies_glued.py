@@ -16,7 +16,7 @@ from polychat.types import ChatRequest
 from polychat.wire.contract import Wire, names, wire
 from polychat.wire.framing import EVENT_END
 from polychat.wire.json_text import encoded
-from polychat.wire.openai_chat.passthrough import Chunks
+from polychat.wire.openai_chat.passthrough import ChunkMonitor
 from polychat.wire.passthrough import StreamMonitor
 
 from ..support.corpus import splits
@@ -158,7 +158,7 @@ def test_what_only_looks_like_two(chunks: list[bytes]) -> None:
     """Servers that give each chunk an id, tell the role in each, or open a reply twice: it is one reply, and passes."""
     body = b"".join([*chunks, chunk({}, "b", "stop"), b"data: [DONE]\n\n"])
     for pieces in splits(body):
-        monitor = Chunks(usage=True)
+        monitor = ChunkMonitor(usage=True)
         assert passed(monitor, pieces) == body
         assert monitor.finish == Finish("complete", "stop")
 
@@ -174,7 +174,7 @@ def test_what_opens_a_second_chat_reply(opening: dict[str, Any], ending: bytes) 
         if spaced:
             body, begin = (part.replace(b'":', b'": ').replace(b',"', b', "') for part in (body, begin))
         for pieces in splits(body):
-            monitor = Chunks(usage=True)
+            monitor = ChunkMonitor(usage=True)
             out = passed(monitor, pieces)
             assert monitor.finish is not None
             assert monitor.finish.verdict == "failed"

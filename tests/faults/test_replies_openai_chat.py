@@ -12,7 +12,7 @@ from polychat.events import Citation, Event, Finish, Media, Reasoning, Start, Te
 from polychat.types import ChatRequest
 from polychat.wire import openai_chat as wire
 from polychat.wire.contract import names
-from polychat.wire.openai_chat.passthrough import Chunks
+from polychat.wire.openai_chat.passthrough import ChunkMonitor
 
 from ..support.corpus import splits
 from ..support.gateway_for_clients import before
@@ -82,7 +82,7 @@ def test_decoration_of_a_chunk_never_costs_the_words(beside: dict[str, Any]) -> 
         Text,
         Finish,
     ]
-    monitor = Chunks(usage=True)
+    monitor = ChunkMonitor(usage=True)
     assert monitor.feed(body) + monitor.end() == body
     assert monitor.finish == Finish("complete", "stop")
 
@@ -112,7 +112,7 @@ def test_half_an_emoji(said: list[str], wanted: str) -> None:
         assert heard.text == wanted
         assert heard.finish == Finish("complete", "stop")
     assert wire.read_reply(whole({"content": f"x{said[0]}"}))[-1] == Finish("complete", "stop")
-    monitor = Chunks(usage=True)
+    monitor = ChunkMonitor(usage=True)
     assert monitor.feed(body) + monitor.end() == body
     assert monitor.finish == Finish("complete", "stop")
 
@@ -173,7 +173,7 @@ def test_two_replies_in_one_passed_stream_are_a_failure() -> None:
     ended = stream(*first, chunk({}, "stop", name="a"), done=False)
     glued = ended + stream(chunk({"role": "assistant", "content": ""}, name="b"), chunk({"content": "y"}, "stop", name="b"))
     for pieces in splits(glued):
-        monitor = Chunks(usage=True)
+        monitor = ChunkMonitor(usage=True)
         passed = b"".join([*(monitor.feed(piece) for piece in pieces), monitor.end()])
         assert passed == ended
         assert monitor.finish is not None
@@ -182,7 +182,7 @@ def test_two_replies_in_one_passed_stream_are_a_failure() -> None:
     beside = {"role": "assistant", "content": ""}
     other = [{"id": "a", "model": "m", "choices": [{"index": 1, "delta": beside, "finish_reason": None}]}]
     good = ended + stream(chunk(beside, name="a"), *other, {"id": "a", "choices": [], "usage": {"prompt_tokens": 3}})
-    monitor = Chunks(usage=True)
+    monitor = ChunkMonitor(usage=True)
     assert monitor.feed(good) + monitor.end() == good
     assert monitor.finish == Finish("complete", "stop")
 
@@ -312,7 +312,7 @@ def test_what_is_billed_is_counted(more: dict[str, Any], usage: Usage) -> None:
     assert usage in wire.read_reply(whole({"content": "x"}, **more))
     body = stream({**chunk({"content": "x"}, "stop"), **more})
     assert usage in hear(wire.Reader(), [body]).events
-    monitor = Chunks(usage=True)
+    monitor = ChunkMonitor(usage=True)
     monitor.feed(body)
     assert monitor.usage == usage
 

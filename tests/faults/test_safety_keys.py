@@ -17,7 +17,7 @@ import pytest
 
 import polychat
 from polychat import config, errors
-from polychat.config.strict import Strict
+from polychat.config.file_errors import FileErrors
 from polychat.config.vendor_spec import spec_of
 from polychat.events import Citation, Event, Finish, Reasoning, Start, Text, ToolCallPiece, Usage
 from polychat.gateway.paths import DIALECTS
@@ -419,7 +419,7 @@ def test_the_configuration_does_not_show_it_when_it_is_printed() -> None:
     """Headers and addresses may hold what is nobody's business."""
     password = CANARY.replace("/", "%2F")
     table = {"wire": "ollama", "base_url": f"https://me:{password}@h", "headers": {"x-tenant-pass": CANARY}}
-    row = spec_of("house", table, Strict(Path("polychat.toml")), "providers.house")
+    row = spec_of("house", table, FileErrors(Path("polychat.toml")), "providers.house")
     assert not shows(repr([config.Config(providers={"house": table}), row]))
 
 

@@ -32,7 +32,7 @@ from polychat.wire.assembly import AssembledMessage
 from polychat.wire.contract import Wire, names, wire
 from polychat.wire.framing import DataLines, Events, JSONLines, Lines
 from polychat.wire.gemini.array import Objects
-from polychat.wire.openai_chat.passthrough import Chunks
+from polychat.wire.openai_chat.passthrough import ChunkMonitor
 from polychat.wire.passthrough import WholeLines
 from polychat.wire.sites.pages import elements
 from polychat.wire.tags import untagged
@@ -141,14 +141,14 @@ FRAMES: dict[str, Callable[[], Any]] = {
     "events": Events,
     "json lines": JSONLines,
     "gemini's array": Objects,
-    "chunks": lambda: Chunks(usage=True),
-    "chunks, seen": lambda: _seen(Chunks(usage=False)),
+    "chunks": lambda: ChunkMonitor(usage=True),
+    "chunks, seen": lambda: _seen(ChunkMonitor(usage=False)),
     "whole lines": lambda: WholeLines(wire("ollama").Reader()),
 }
 READERS: dict[str, Callable[[], Any]] = {f"{name} reader": wire(name).Reader for name in names()}
 
 
-def _seen(chunks: Chunks) -> Chunks:
+def _seen(chunks: ChunkMonitor) -> ChunkMonitor:
     chunks.feed(b'data: {"choices":[{"delta":{"content":"x"},"finish_reason":"stop"}]}\n\n')
     return chunks
 

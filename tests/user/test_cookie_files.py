@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from polychat.errors import BadInput
 from polychat.http.request import sendable
 from polychat.user.cookie_domains import Cookie, host_name
-from polychat.user.cookie_files import Read, read
+from polychat.user.cookie_files import CookieFile, read
 
 from ..support.cookie_files import (
     BY_HOST,
@@ -235,10 +235,10 @@ def test_a_header_without_a_name_is_no_cookie() -> None:
 def test_a_recording_without_its_cookies_says_so() -> None:
     """Chrome leaves cookies out of a recording unless told: that is told where the host was asked, and nowhere else."""
     sanitized = har(entry(f"https://{HOST}/chat")).encode()
-    assert read(sanitized, HOST) == Read(
+    assert read(sanitized, HOST) == CookieFile(
         [], [f"its requests to {HOST} have no cookies: export it once more, with sensitive data"]
     )
-    assert read(sanitized, "example.com") == Read([], [])
+    assert read(sanitized, "example.com") == CookieFile([], [])
     assert values(har(entry(f"https://{HOST}/chat"), entry(f"https://{HOST}/api", sent="n=v"))) == {"n": "v"}
 
 
@@ -254,7 +254,7 @@ def test_nobody_sets_a_cookie_for_a_host_that_is_not_theirs(domain: str) -> None
     """A Domain that the entry's own host is not under is not believed."""
     assert read(har(entry("https://www.evil.org/", given=f"n=v; Domain={domain}")).encode(), domain).cookies == []
     shared = har(entry("https://evil.co.uk/", given="n=v; Domain=co.uk"))
-    assert read(shared.encode(), "bank.co.uk") == Read([], ["entry 1: its domain is not its host's to set"])
+    assert read(shared.encode(), "bank.co.uk") == CookieFile([], ["entry 1: its domain is not its host's to set"])
 
 
 # Damage

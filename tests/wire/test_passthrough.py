@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from polychat.events import Event, Finish, Start, Usage
 from polychat.wire.contract import names, wire
 from polychat.wire.openai_chat import Reader
-from polychat.wire.openai_chat.passthrough import Chunks
+from polychat.wire.openai_chat.passthrough import ChunkMonitor
 from polychat.wire.passthrough import Reading, StreamMonitor
 
 from ..support.corpus import FOLDER, splits
@@ -85,8 +85,8 @@ def read(reader: Any, body: bytes) -> Known:
     return Known(finish.verdict, _plain(finish.reason), usage, type(finish.error).__name__ if finish.error else "")
 
 
-def agree(body: bytes, pieces: Iterable[bytes], *, passed: bytes | None = None, usage: bool = True) -> Chunks:
-    monitor = Chunks(usage=usage)
+def agree(body: bytes, pieces: Iterable[bytes], *, passed: bytes | None = None, usage: bool = True) -> ChunkMonitor:
+    monitor = ChunkMonitor(usage=usage)
     assert watched(monitor, pieces) == (body if passed is None else passed)
     assert known(monitor) == read(Reader(), body)
     return monitor
@@ -135,9 +135,9 @@ def test_usage_beside_words() -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_each_piece_passes_at_once(form: str) -> None:
     """Nothing of a text is held back, not even half a chunk: a token is shown when it comes."""
-    monitor = Chunks(usage=False)
+    monitor = ChunkMonitor(usage=False)
     for data in splits(framed([chunk({"role": "assistant", "content": ""}), chunk({"content": "Hallo"})], form, done=False)):
-        monitor = Chunks(usage=False)
+        monitor = ChunkMonitor(usage=False)
         for piece in data:
             assert monitor.feed(piece) == piece
 
@@ -171,7 +171,7 @@ def test_an_error_that_breaks_off() -> None:
     """Is no error that a client could read: it was not told."""
     whole = framed([chunk({"content": "Hal"})], done=False) + b'data: {"error":{"message":"overloaded"}}'
     for pieces in splits(whole):
-        monitor = Chunks(usage=True)
+        monitor = ChunkMonitor(usage=True)
         watched(monitor, pieces)
         assert known(monitor).verdict == "failed"
         assert not monitor.told
@@ -185,7 +185,7 @@ def test_broken_off_anywhere(form: str) -> None:
     for end in range(len(body) + 1):
         part = body[:end]
         for pieces in ([part], [part[: end // 2], part[end // 2 :]], [part[i : i + 1] for i in range(end)]):
-            monitor = Chunks(usage=True)
+            monitor = ChunkMonitor(usage=True)
             passed = watched(monitor, pieces)
             assert part.startswith(passed)
             assert known(monitor).verdict == read(Reader(), part).verdict, part
@@ -210,7 +210,7 @@ def test_streams_without_a_word(chunks: list[bytes], form: str, done: bool) -> N
     body = framed(chunks, form, done=done)
     assert read(Reader(), body).verdict == ("failed" if done else "truncated")
     for pieces in splits(body):
-        monitor = Chunks(usage=True)
+        monitor = ChunkMonitor(usage=True)
         watched(monitor, pieces)
         assert known(monitor) == read(Reader(), body)
 
@@ -219,7 +219,7 @@ def test_comments_alone() -> None:
     """Signs of life are no answer."""
     for body in (b": PROCESSING\n\n" * 3, b": PROCESSING\n\n" * 3 + b"data: [DONE]\n\n"):
         for pieces in splits(body):
-            monitor = Chunks(usage=True)
+            monitor = ChunkMonitor(usage=True)
             watched(monitor, pieces)
             assert known(monitor) == read(Reader(), body)
 
@@ -254,7 +254,7 @@ def test_after_the_end() -> None:
     """What comes behind ``[DONE]`` is nobody's."""
     body = framed([chunk({"content": "Hallo"}), chunk({}, "stop")])
     for pieces in splits(body + b"data: more\n\nand more"):
-        assert watched(Chunks(usage=True), pieces) == body
+        assert watched(ChunkMonitor(usage=True), pieces) == body
 
 
 def test_marks_within_a_text() -> None:
@@ -269,7 +269,7 @@ def test_marks_within_a_text() -> None:
 
 def test_a_line_without_end() -> None:
     """After its end began a stream is held a chunk at a time, and a chunk has its bounds."""
-    monitor = Chunks(usage=False)
+    monitor = ChunkMonitor(usage=False)
     monitor.feed(framed([chunk({"content": "Hallo"}), chunk({}, "stop")], done=False))
     for _ in range(9):
         monitor.feed(b"data: " + b"x" * 1024 * 1024)
@@ -334,7 +334,7 @@ def test_streams_of_any_making(made: tuple[list[bytes], bool], form: str, usage:
         body = body[: cuts[0] if cuts else len(body) // 2]
     places = sorted({cut for cut in cuts if 0 < cut < len(body)})
     pieces = [body[a:b] for a, b in zip([0, *places], [*places, len(body)], strict=True)]
-    monitor = Chunks(usage=usage)
+    monitor = ChunkMonitor(usage=usage)
     passed = watched(monitor, pieces)
     assert known(monitor) == read(Reader(), body)
     if usage and known(monitor).verdict == "complete":

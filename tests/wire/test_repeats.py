@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from polychat.events import Event, Text
 from polychat.wire import anthropic, openai_chat
 from polychat.wire.contract import Reader
-from polychat.wire.openai_chat.passthrough import Chunks
+from polychat.wire.openai_chat.passthrough import ChunkMonitor
 from polychat.wire.repeats import Repeats
 
 
@@ -134,7 +134,7 @@ def test_openais_own_chunks_are_read_straight_whatever_hides_their_length() -> N
 @settings(max_examples=200, deadline=None)
 def test_what_passes_is_watched_as_if_nothing_was_known_of_it(begin: list[bytes], reads: list[bytes]) -> None:
     """The same bytes pass, and the same is known of them at the end."""
-    quick, slow = Chunks(usage=True), Chunks(usage=True)
+    quick, slow = ChunkMonitor(usage=True), ChunkMonitor(usage=True)
     slow._learned = 1_000
     for data in [OPENED["openai-chat"], *begin, *reads]:
         if quick.finish is None:

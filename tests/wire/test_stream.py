@@ -10,8 +10,8 @@ from polychat import errors
 from polychat.events import Event, Finish, Text, Usage
 from polychat.providers import _gptalk_stream
 from polychat.wire.contract import names, wire
-from polychat.wire.framing import DataLines, Whole
-from polychat.wire.limits import Limits
+from polychat.wire.framing import DataLines, WholeBody
+from polychat.wire.limits import ReaderLimits
 from polychat.wire.reading import complete, truncated
 from polychat.wire.sites import ai_engine, ai_power
 from polychat.wire.stream import BadShape, Ended, Framing, StreamReader
@@ -24,11 +24,11 @@ class Reader(StreamReader):
 
     SHAPE = "a line that is none of ours"
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        super().__init__(None, limits or Limits())
+    def __init__(self, limits: ReaderLimits | None = None) -> None:
+        super().__init__(None, limits or ReaderLimits())
 
     def framing_for(self, body: bytes) -> Framing:
-        return Whole(self._limits.event) if body[:1] == b"{" else DataLines(self._limits.line)
+        return WholeBody(self._limits.event) if body[:1] == b"{" else DataLines(self._limits.line)
 
     def take(self, value: Any, events: list[Event]) -> None:
         if "end" in value:
@@ -48,7 +48,7 @@ class Reader(StreamReader):
         return [Usage(1, 2, 3)]
 
 
-def read(pieces: list[bytes], limits: Limits | None = None) -> list[Event]:
+def read(pieces: list[bytes], limits: ReaderLimits | None = None) -> list[Event]:
     reader = Reader(limits)
     events = [event for piece in pieces for event in reader.feed(piece)]
     return [*events, *reader.end()]
@@ -111,7 +111,7 @@ def test_a_line_that_cannot_be_read_is_named_without_its_secrets() -> None:
 def test_what_has_no_end_meets_a_limit(body: bytes) -> None:
     """A line, and a body that is held, end the reply at their limit, and what comes then is not looked at."""
     for pieces in ([body], [body[at : at + 1] for at in range(len(body))]):
-        reader = Reader(Limits(line=100, event=100))
+        reader = Reader(ReaderLimits(line=100, event=100))
         events = [event for piece in pieces for event in reader.feed(piece)]
         assert reader.done
         assert isinstance(events[-1], Finish)

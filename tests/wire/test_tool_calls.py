@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from polychat.errors import BadReply
 from polychat.events import ToolCallPiece
 from polychat.types import Opaque
-from polychat.wire.limits import Limits
+from polychat.wire.limits import ReaderLimits
 from polychat.wire.sites.deltas import ToolCalls, TooMany
 
 
@@ -135,7 +135,7 @@ def test_a_call_without_a_name_is_told_of() -> None:
 
 def test_a_stranger_cannot_fill_the_memory_with_calls() -> None:
     """The number of calls and the size of their arguments have limits."""
-    calls = ToolCalls(Limits(calls=2, arguments=10))
+    calls = ToolCalls(ReaderLimits(calls=2, arguments=10))
     calls.take(index=0, name="f", arguments="12345")
     calls.take(index=1, name="g", arguments="12345")
     with pytest.raises(TooMany, match="10 characters"):

@@ -17,7 +17,7 @@ from polychat.types import ChatMessage, ChatRequest, Opaque, ReasoningPart, Text
 from polychat.wire.contract import Wire, names, wire
 from polychat.wire.faults import STATUS, Fault
 from polychat.wire.json_text import encoded
-from polychat.wire.limits import Limits
+from polychat.wire.limits import ReaderLimits
 
 from ..support.random_conversations import VALUES, asks, comparable, exact, heard, read, replies, written
 
@@ -224,7 +224,9 @@ def test_a_strangers_stream_has_limits(name: str) -> None:
     """A line that never ends, and JSON nested too deep, end the reply as failed."""
     spoken = wire(name)
     for rubbish in (b"data: " + b"x" * 5000, b'{"a":"' + b"x" * 5000, b"[" + b'{"a":"' + b"x" * 5000):
-        events = read(spoken, [rubbish[i : i + 100] for i in range(0, len(rubbish), 100)], limits=Limits(line=1000, event=1000))
+        events = read(
+            spoken, [rubbish[i : i + 100] for i in range(0, len(rubbish), 100)], limits=ReaderLimits(line=1000, event=1000)
+        )
         assert isinstance(events[-1], Finish)
         assert events[-1].verdict == "failed"
     deep = b"data: " + b"[" * 5000 + b"\n\n"
@@ -239,7 +241,7 @@ def test_a_strangers_calls_have_limits(name: str) -> None:
     spoken = wire(name)
     calls: list[Event] = [ToolCallPiece(number, f"c{number}", "f", "{}") for number in range(5)]
     body = written(spoken, [*calls, Finish("complete", "tool_calls")], stream=True)
-    end = read(spoken, [body], limits=Limits(calls=3))[-1]
+    end = read(spoken, [body], limits=ReaderLimits(calls=3))[-1]
     assert isinstance(end, Finish)
     assert (end.verdict, type(end.error)) == ("failed", errors.BadReply)
 

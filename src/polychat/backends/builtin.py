@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from ..config.strict import Strict
+from ..config.file_errors import FileErrors
 from ..config.vendor_spec import VendorSpec, spec_of
 
 _FILE = Path(__file__).with_name("vendors.toml")
@@ -17,5 +17,5 @@ _FILE = Path(__file__).with_name("vendors.toml")
 def known() -> Mapping[str, VendorSpec]:
     """Each vendor's row by its name."""
     content = tomllib.loads(_FILE.read_text(encoding="utf-8"))
-    strict = Strict(_FILE)
-    return {name: spec_of(name, table, strict, name) for name, table in content.items()}
+    errors = FileErrors(_FILE)
+    return {name: spec_of(name, table, errors, name) for name, table in content.items()}

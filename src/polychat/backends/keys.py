@@ -36,7 +36,7 @@ class _Found:
         self.proxies: dict[str, str | None] = {}
 
 
-class Endpoint:
+class VendorEndpoint:
     """One vendor's address, the headers with its key, and the proxy on the way there.
 
     What was found is kept until a variable that it depends on changes, or the file with the key. ``fixed``: it is kept for

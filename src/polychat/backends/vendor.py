@@ -25,12 +25,12 @@ from ..wire.embeddings import Embed, Embeddings
 from ..wire.field import SupportTable, emulated
 from ..wire.hints import comes_back
 from ..wire.json_text import encoded, sendable
-from ..wire.limits import LIMITS, Limits
+from ..wire.limits import LIMITS, ReaderLimits
 from ..wire.models import ModelInfo
 from .backend import Backend
 from .builtin import known
 from .fitting import changes, fitted, fitted_as_it_came, taken_along
-from .keys import Endpoint
+from .keys import VendorEndpoint
 from .relay import Relay, rate_limits
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ MAX_REPLY = 64 * 1024 * 1024
 class VendorBackend(Backend):
     """The API that ``row`` describes, asked by its wire. Options: ``api_key``, and every keyword of ``polychat.ask``.
 
-    ``fixed``: see ``Endpoint``.
+    ``fixed``: see ``VendorEndpoint``.
     """
 
     restores = True
@@ -55,7 +55,7 @@ class VendorBackend(Backend):
         super().__init__(row.name, url=row.base_url, working=True, options=("api_key", *KEYWORDS))
         self.row = row
         self.can = row.can or ("tools",)  # one that does not say can have what is usual
-        self._endpoint = Endpoint(row, fixed=fixed)
+        self._endpoint = VendorEndpoint(row, fixed=fixed)
         self._fixed = fixed
         self._changes = changes(row)
         """Whether a body that was written is not what the vendor takes yet."""
@@ -280,6 +280,6 @@ def _without_custom(name: str) -> SupportTable:
     return {**support_table, "tools.custom": emulated(AS_FUNCTION)} if _knows_custom(name) else support_table
 
 
-def _limits(request: ChatRequest) -> Limits:
+def _limits(request: ChatRequest) -> ReaderLimits:
     """Calls without ids (Gemini's, Ollama's) get some that no earlier turn of the conversation has: other vendors insist."""
     return replace(LIMITS, made_up=f"call_{secrets.token_hex(4)}_") if request.tools else LIMITS

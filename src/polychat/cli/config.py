@@ -12,8 +12,8 @@ from .. import config
 from ..backends.builtin import known
 from ..backends.registry import Registry
 from ..config import Config
+from ..config.file_errors import FileErrors
 from ..config.schema import schema
-from ..config.strict import Strict
 from ..config.writing import config_text
 from ..errors import BadInput, UnknownTarget
 from ..gateway.runtime import Runtime
@@ -49,7 +49,7 @@ def checked(file: Path | None) -> Config:
     """
     configured = config.load_here() if file is None else config.read(file)
     registry = Registry(configured)
-    strict = Strict(configured.file or Path(config.FILE))
+    strict = FileErrors(configured.file or Path(config.FILE))
     rows = registry.vendors()
     for name in configured.providers:
         strict.choice(rows[name].wire, f"providers.{name}.wire", wires())
@@ -69,7 +69,7 @@ def checked(file: Path | None) -> Config:
     return configured
 
 
-def _check_prices(registry: Registry, strict: Strict) -> None:
+def _check_prices(registry: Registry, strict: FileErrors) -> None:
     """Whether each is one of a provider that there is."""
     for name in registry.config.prices:
         try:
@@ -78,7 +78,7 @@ def _check_prices(registry: Registry, strict: Strict) -> None:
             raise strict.error(f"prices.{name}", f"names {error}") from None
 
 
-def _check_local_models(configured: Config, strict: Strict) -> None:
+def _check_local_models(configured: Config, strict: FileErrors) -> None:
     """Whether each has a file: its own, or one that polychat fetches."""
     for name, model in configured.local_models.items():
         if (model.path is None) != (name in weights.KNOWN):

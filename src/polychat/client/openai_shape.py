@@ -22,7 +22,7 @@ from .streaming import Stream
 from .targets import Targets
 
 
-class Record(dict[str, Any]):
+class AttributeDict(dict[str, Any]):
     """A JSON object whose members are attributes too: ``reply.choices[0].message.content``."""
 
     def __getattr__(self, name: str) -> Any:
@@ -79,9 +79,9 @@ def _dumped(value: Any) -> Any:
 
 
 def record_of(value: Any) -> Any:
-    """Objects as ``Record``, to any depth."""
+    """Objects as ``AttributeDict``, to any depth."""
     if isinstance(value, dict):
-        return Record({name: record_of(item) for name, item in value.items()})
+        return AttributeDict({name: record_of(item) for name, item in value.items()})
     return [record_of(item) for item in value] if isinstance(value, list) else value
 
 
@@ -99,7 +99,7 @@ class Completions:
         self._targets = targets
 
     async def create(self, *, messages: Any, model: str | None = None, stream: bool = False, **fields: Any) -> Any:
-        """A chat completion as ``Record``; with ``stream`` an async generator of its chunks. Errors are polychat's.
+        """A chat completion as ``AttributeDict``; with ``stream`` an async generator of its chunks. Errors are polychat's.
 
         ``extra_body`` is merged into the fields, ``extra_headers`` are headers. A field with ``None`` is not said. With a type
         as ``response_format`` the message has ``parsed``, a value of it; ``tools`` may be Python functions.

@@ -5,70 +5,70 @@ from __future__ import annotations
 from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 
+from .file_errors import FileErrors
 from .settings import Gateway, Route
-from .strict import Strict
 
 
-def check_gateway(gateway: Gateway, strict: Strict) -> None:
+def check_gateway(gateway: Gateway, errors: FileErrors) -> None:
     """Raises ``BadInput``."""
     for has, lacks in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
         if getattr(gateway, has) and not getattr(gateway, lacks):
-            raise strict.error(f"gateway.{has}", f"requires gateway.{lacks} as well")
+            raise errors.error(f"gateway.{has}", f"requires gateway.{lacks} as well")
     for name in gateway.key_settings:
         if name not in gateway.keys:
-            raise strict.error(
+            raise errors.error(
                 f"gateway.key_settings.{name}", "names no key of gateway.keys: add the key there, or remove this entry"
             )
 
 
-def check_names(routes: Mapping[str, Route], aliases: Mapping[str, str], strict: Strict) -> None:
+def check_names(routes: Mapping[str, Route], aliases: Mapping[str, str], errors: FileErrors) -> None:
     """Raises ``BadInput`` for a route without targets, a name that means two things, or one that leads back to itself."""
     for name, route in routes.items():
         if not route.targets:
-            raise strict.error(f"routes.{name}", 'has no targets; it needs at least one: targets = ["provider/model"]')
+            raise errors.error(f"routes.{name}", 'has no targets; it needs at least one: targets = ["provider/model"]')
         if route.weights and len(route.weights) != len(route.targets):
             weights, targets = len(route.weights), len(route.targets)
-            raise strict.error(
+            raise errors.error(
                 f"routes.{name}.weights", f"has {weights} numbers; it must have one for each of the {targets} targets"
             )
     for name in aliases:
         if name in routes:
-            raise strict.error(f"aliases.{name}", "is also the name of a route: rename one of them")
+            raise errors.error(f"aliases.{name}", "is also the name of a route: rename one of them")
         if name.count("*") > 1 or aliases[name].count("*") > name.count("*"):
-            raise strict.error(
+            raise errors.error(
                 f"aliases.{name}", 'is not a valid pattern: it may contain one *, and so may its target, such as "claude-*"'
             )
-    _check_circles(routes, aliases, strict)
+    _check_circles(routes, aliases, errors)
 
 
-def check_provider_name(name: str, strict: Strict) -> None:
+def check_provider_name(name: str, errors: FileErrors) -> None:
     """Raises ``BadInput`` for a name that no target can contain: ``NAME/model``, ``NAME:model``, or with commas."""
     if not name.strip() or name != name.strip() or not name.isprintable() or set(name) & set("/:,"):
-        raise strict.error(
+        raise errors.error(
             f"providers.{name}",
             "is not a valid model name: it must not contain / : or a comma, nor begin or end with a space",
         )
 
 
-def check_same_names(providers: Mapping[str, object], strict: Strict) -> None:
+def check_same_names(providers: Mapping[str, object], errors: FileErrors) -> None:
     """Raises ``BadInput`` for two names that differ in case only: names in targets are case-insensitive."""
     seen: dict[str, str] = {}
     for name in providers:
         if (other := seen.setdefault(name.lower(), name)) != name:
-            raise strict.error(f"providers.{name}", f"is the same name as {other}: names are case-insensitive")
+            raise errors.error(f"providers.{name}", f"is the same name as {other}: names are case-insensitive")
 
 
-def check_price_name(name: str, strict: Strict) -> None:
+def check_price_name(name: str, errors: FileErrors) -> None:
     """Whether a price is one of a target."""
     provider, _, model = name.partition("/")
     if not provider or not model:
-        raise strict.error(f"prices.{name}", 'is not "provider/model", such as [prices."house/llama-70b"]')
+        raise errors.error(f"prices.{name}", 'is not "provider/model", such as [prices."house/llama-70b"]')
 
 
-def check_model_name(name: str, strict: Strict) -> None:
+def check_model_name(name: str, errors: FileErrors) -> None:
     """Raises ``BadInput`` for a local model that could not be asked for by its name, which would be taken for a path."""
     if not name.strip() or set(name) & set("/\\,") or name.endswith(".gguf"):
-        raise strict.error(
+        raise errors.error(
             f"local.models.{name}",
             "is not a valid model name: it must not contain a slash or a comma, nor end in .gguf",
         )
@@ -79,7 +79,7 @@ def _is_itself(target: str, route: str) -> bool:
     return target == route and "/" in target
 
 
-def _check_circles(routes: Mapping[str, Route], aliases: Mapping[str, str], strict: Strict) -> None:
+def _check_circles(routes: Mapping[str, Route], aliases: Mapping[str, str], errors: FileErrors) -> None:
     leads = {name: route.targets for name, route in routes.items()} | {name: (target,) for name, target in aliases.items()}
     try:
         TopologicalSorter(
@@ -91,4 +91,4 @@ def _check_circles(routes: Mapping[str, Route], aliases: Mapping[str, str], stri
     except CycleError as error:
         circle = error.args[1][::-1]  # graphlib lists predecessors
         key = f"routes.{circle[0]}.targets" if circle[0] in routes else f"aliases.{circle[0]}"
-        raise strict.error(key, f"refers to itself: {' -> '.join(circle)}") from None
+        raise errors.error(key, f"refers to itself: {' -> '.join(circle)}") from None

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from msgspec import ValidationError, convert, inspect
 
 from ..errors import BadInput
-from .strict import Strict, bounds, listed, near, shown
+from .file_errors import FileErrors, bounds, listed, near, shown
 
 T = TypeVar("T")
 Path: TypeAlias = tuple[str | None, ...]
@@ -30,12 +30,12 @@ def meaning(key: inspect.Field) -> str:
     return str((getattr(key.type, "extra_json_schema", None) or {}).get("description", ""))
 
 
-def decoded(kind: type[T], table: object, key: str, strict: Strict) -> T:
+def decoded(kind: type[T], table: object, key: str, errors: FileErrors) -> T:
     """The value of the table ``key``. Raises ``BadInput`` for the first of its keys at fault."""
     try:
-        return convert(table, kind, dec_hook=strict.path)
+        return convert(table, kind, dec_hook=errors.path)
     except ValidationError:
-        raise _Search(kind, key, strict).fault(inspect.type_info(kind), table, ()) from None
+        raise _Search(kind, key, errors).fault(inspect.type_info(kind), table, ()) from None
 
 
 def misfit(kind: type, name: str, value: object) -> str:
@@ -53,7 +53,7 @@ class _Search(Generic[T]):
 
     kind: type[T]
     key: str
-    strict: Strict
+    errors: FileErrors
 
     def fault(self, kind: inspect.Type, value: Any, path: Path) -> BadInput:
         """The error about ``value``, which is at ``path`` and is not of ``kind``."""
@@ -62,14 +62,14 @@ class _Search(Generic[T]):
             if not self._fits(inner, (*path, name)):
                 return self.fault(part, inner, (*path, name))
         what = _complaint(kind, value, in_list=path[-1:] == (None,))
-        return self.strict.error(key, f"{what}: [{key}]" if what.endswith("a table") else what)
+        return self.errors.error(key, f"{what}: [{key}]" if what.endswith("a table") else what)
 
     def _parts(self, kind: inspect.Type, value: Any, key: str) -> Iterator[tuple[str | None, inspect.Type, Any]]:
         """The values in ``value``, each with its name and type. Raises ``BadInput`` for a key that no table may have."""
         for choice in _kinds(kind):
             match choice, value:
                 case inspect.StructType(fields=fields), dict():
-                    self.strict.known(value, [field.name for field in fields], f"{key}." if key else "")
+                    self.errors.known(value, [field.name for field in fields], f"{key}." if key else "")
                     yield from ((field.name, field.type, value[field.name]) for field in fields if field.name in value)
                 case inspect.DictType(value_type=entry), dict():
                     yield from ((name, entry, inner) for name, inner in value.items())
@@ -81,7 +81,7 @@ class _Search(Generic[T]):
         for name in reversed(path):
             value = [value] if name is None else {name: value}
         try:
-            convert(value, self.kind, dec_hook=self.strict.path)
+            convert(value, self.kind, dec_hook=self.errors.path)
         except ValidationError:
             return False
         return True

@@ -1,4 +1,4 @@
-"""polychat.toml as a type, and such a text as a ``Config``. Reading is strict: an unknown key is an error."""
+"""polychat.toml as a type, and such a text as a ``Config``. An unknown key is an error."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ..errors import BadInput
 from .checks import check_gateway, check_model_name, check_names, check_price_name, check_provider_name, check_same_names
 from .configured import FILE, Config
 from .decoding import decoded
+from .file_errors import FileErrors
 from .settings import Gateway, LocalModel, Price, Route, Table, about
-from .strict import Strict
 from .vendor_spec import VendorTable, check_base_url
 
 _MODEL = f'the path of a file ("path/to/model.gguf") or a table with {", ".join(LocalModel.__struct_fields__)}'
 
 
-class Local(Table, frozen=True):
+class LocalSettings(Table, frozen=True):
     """Models on this machine."""
 
     models: Annotated[
@@ -61,7 +61,7 @@ class File(Table, frozen=True):
             "overrides the price table of the extra `prices`, but not a cost that the backend reports itself."
         ),
     ] = {}
-    local: Annotated[Local, about("Models on this machine.")] = Local()
+    local: Annotated[LocalSettings, about("Models on this machine.")] = LocalSettings()
 
 
 _PLACE = re.compile(r" \(at (?:line (\d+), (column \d+)|end of document)\)$")
@@ -76,41 +76,41 @@ def parsed(text: str, file: Path) -> Config:
         line = place[1] if place and place[1] else text.rstrip().count("\n") + 1
         what = f"{_PLACE.sub('', str(error))} ({place[2] or 'at the end'})" if place else error
         raise BadInput(f"{file}:{line}: cannot be read as TOML: {what}", field=FILE) from None
-    return _config(content, Strict(file, text))
+    return _config(content, FileErrors(file, text))
 
 
-def _config(content: Mapping[str, Any], strict: Strict) -> Config:
-    read = decoded(File, content, "", strict)
-    check_gateway(read.gateway, strict)
-    check_names(read.routes, read.aliases, strict)
+def _config(content: Mapping[str, Any], errors: FileErrors) -> Config:
+    read = decoded(File, content, "", errors)
+    check_gateway(read.gateway, errors)
+    check_names(read.routes, read.aliases, errors)
     for name, entry in read.providers.items():
-        check_provider_name(name, strict)
-        check_base_url(entry, strict, f"providers.{name}")
-    check_same_names(read.providers, strict)
+        check_provider_name(name, errors)
+        check_base_url(entry, errors, f"providers.{name}")
+    check_same_names(read.providers, errors)
     return Config(
-        strict.file,
-        _local_models(read.local, strict),
+        errors.file,
+        _local_models(read.local, errors),
         {name.lower(): table for name, table in content.get("providers", {}).items()},  # targets name a provider in any case
         read.gateway,
         read.routes,
         read.aliases,
-        prices=_prices(read.prices, strict),
+        prices=_prices(read.prices, errors),
         default_model=read.default_model,
     )
 
 
-def _prices(prices: Mapping[str, Price], strict: Strict) -> Mapping[str, Price]:
+def _prices(prices: Mapping[str, Price], errors: FileErrors) -> Mapping[str, Price]:
     by_target: dict[str, Price] = {}
     for name, price in prices.items():
-        check_price_name(name, strict)
+        check_price_name(name, errors)
         provider, _, model = name.partition("/")
         by_target[f"{provider.lower()}/{model}"] = price
     return by_target
 
 
-def _local_models(local: Local, strict: Strict) -> Mapping[str, LocalModel]:
+def _local_models(local: LocalSettings, errors: FileErrors) -> Mapping[str, LocalModel]:
     for name in local.models:
-        check_model_name(name, strict)
+        check_model_name(name, errors)
     return {
-        name: LocalModel(strict.path(Path, entry)) if isinstance(entry, str) else entry for name, entry in local.models.items()
+        name: LocalModel(errors.path(Path, entry)) if isinstance(entry, str) else entry for name, entry in local.models.items()
     }

@@ -9,8 +9,8 @@ from msgspec import Meta
 
 from .addresses import BASE_URL, address_fault
 from .decoding import decoded
+from .file_errors import FileErrors
 from .settings import Count, OneOrMore, Reference, Table, about
-from .strict import Strict
 
 KeyHeader: TypeAlias = Literal["authorization", "x-api-key", "x-goog-api-key", "api-key"]
 """Headers that can carry a key; the first as ``Bearer``."""
@@ -100,19 +100,19 @@ class VendorSpec(VendorTable, frozen=True, kw_only=True):
         return f"VendorSpec(name={self.name!r}, wire={self.wire!r})"  # the URL may hold a password, a header a token
 
 
-def spec_of(name: str, table: object, strict: Strict, key: str, base: VendorSpec | None = None) -> VendorSpec:
+def spec_of(name: str, table: object, errors: FileErrors, key: str, base: VendorSpec | None = None) -> VendorSpec:
     """The vendor that a table describes, over ``base`` where the vendor is known already. Raises ``BadInput``."""
-    entry = decoded(VendorTable, table, key, strict)
-    check_base_url(entry, strict, key)
+    entry = decoded(VendorTable, table, key, errors)
+    check_base_url(entry, errors, key)
     assert isinstance(table, dict)  # or it had not been decoded
     for wanted in ("wire", "base_url"):
         if base is None and wanted not in table:
-            raise strict.error(key, f"has no {wanted}: a vendor of your own requires wire and base_url")
+            raise errors.error(key, f"has no {wanted}: a vendor of your own requires wire and base_url")
     changes = {changed: getattr(entry, changed) for changed in table}
     return base.replace(**changes) if base is not None else VendorSpec(name=name, **changes)
 
 
-def check_base_url(entry: VendorTable, strict: Strict, key: str) -> None:
+def check_base_url(entry: VendorTable, errors: FileErrors, key: str) -> None:
     """Raises ``BadInput`` for an address that a pattern alone does not find wrong."""
     if entry.base_url and (fault := address_fault(entry.base_url)):
-        raise strict.error(f"{key}.base_url", fault)
+        raise errors.error(f"{key}.base_url", fault)

@@ -25,7 +25,7 @@ from .sites import Sites, routed, services
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class Operated(Service, Protocol):
+class OperatedService(Service, Protocol):
     """The gateway, as its operator sees it."""
 
     metrics: Metrics
@@ -35,7 +35,7 @@ _ANYBODY = ("/health", "/ready")
 """What load balancers ask by whatever name they know: it tells nothing that is worth a web page's asking."""
 
 
-def rest(gateway: Operated) -> App:
+def rest(gateway: OperatedService) -> App:
     """The application for every path that no dialect has."""
     app = routes(gateway)
 
@@ -50,7 +50,7 @@ def rest(gateway: Operated) -> App:
     return guarded
 
 
-def routes(gateway: Operated) -> Starlette:
+def routes(gateway: OperatedService) -> Starlette:
 
     async def ready(request: Request) -> Response:
         if gateway.draining:

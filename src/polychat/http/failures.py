@@ -32,7 +32,7 @@ FOREIGN: tuple[type[Exception], ...] = (aiohttp.ClientError, HttpProcessingError
 
 
 @dataclass(slots=True, frozen=True)
-class Place:
+class FailedRequest:
     """Where a request was when it failed."""
 
     url: URL
@@ -42,7 +42,7 @@ class Place:
     """Between us and the proxy, if that is known."""
 
 
-def failure_of(error: Exception, place: Place) -> PolychatError:
+def failure_of(error: Exception, place: FailedRequest) -> PolychatError:
     """Ours for what ended a request before its reply began, caused by what lay below aiohttp's error.
 
     The caller raises it outside its ``except``: aiohttp's errors hold whole requests, with their credentials, and must not come
@@ -55,7 +55,7 @@ def failure_of(error: Exception, place: Place) -> PolychatError:
     return failure
 
 
-def _failure_of(error: Exception, place: Place) -> PolychatError:
+def _failure_of(error: Exception, place: FailedRequest) -> PolychatError:
     if _number_of(error) in (errno.EMFILE, errno.ENFILE):
         return NotReady("cannot open a connection: the process has reached its limit of open files; raise it (ulimit -n)")
     if (certificate := _certificate_error(error)) is not None:
@@ -90,7 +90,7 @@ def _number_of(error: BaseException) -> int | None:
     return below.errno if isinstance(below, OSError) else None
 
 
-def _no_connection(error: Exception, place: Place) -> str:
+def _no_connection(error: Exception, place: FailedRequest) -> str:
     where = f"{place.url.host}:{place.url.port}"
     if place.connected:
         return f"{where} closed the connection before replying"
@@ -115,7 +115,7 @@ def _certificate_error(error: BaseException) -> ssl.SSLCertVerificationError | N
     return None
 
 
-def _refused(certificate: ssl.SSLCertVerificationError, error: Exception, place: Place) -> ConnectionFailed:
+def _refused(certificate: ssl.SSLCertVerificationError, error: Exception, place: FailedRequest) -> ConnectionFailed:
     why = redact(certificate.verify_message)
     proxy = place.proxy
     if proxy is not None and (place.at_proxy or _is_of_proxy(error, proxy)):

@@ -19,7 +19,7 @@ Params: TypeAlias = Mapping[str, str | int | float]
 
 
 @dataclass(slots=True, frozen=True)
-class Asked:
+class OutgoingRequest:
     """A request, as it goes out."""
 
     method: str

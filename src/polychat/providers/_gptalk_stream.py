@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import EmptyReply, ReplyFailed, redact
 from ..events import Event, Finish, Text
-from ..wire.framing import DataLines, Whole, data_line
+from ..wire.framing import DataLines, WholeBody, data_line
 from ..wire.reading import complete, failed, truncated
 from ..wire.sites.deltas import Cumulative
 from ..wire.stream import BadShape, Framing, StreamReader
@@ -34,7 +34,7 @@ class Reader(StreamReader):
         self._so_far = Cumulative()
 
     def framing_for(self, body: bytes) -> Framing:
-        return Whole() if body[:1] == b"{" else DataLines()
+        return WholeBody() if body[:1] == b"{" else DataLines()
 
     def take(self, value: Any, events: list[Event]) -> None:
         if (failure := failure_in(value)) is not None:

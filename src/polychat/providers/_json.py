@@ -38,7 +38,7 @@ def said(status: int, value: dict[str, Any]) -> Response:
     return Response(status, json.dumps(value).encode())
 
 
-class Whole:
+class WholeWriter:
     """Holds an answer until it is whole. A service's writer subclasses it and gives the bytes in ``end``."""
 
     streams = False

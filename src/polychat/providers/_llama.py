@@ -210,9 +210,9 @@ class Model:
         self._lanes = Lanes(setting.parallel)
         _alive.add(self)
 
-    def ask(self, question: dict[str, Any]) -> Answer:
+    def ask(self, question: dict[str, Any]) -> LlamaReply:
         """Begin an answer, or queue for it. ``question`` is a chat completion request as OpenAI has it."""
-        answer = Answer(self, question)
+        answer = LlamaReply(self, question)
         self._lanes.submit(answer.run)
         return answer
 
@@ -237,7 +237,7 @@ class Model:
         self.server = None
 
 
-class Answer:
+class LlamaReply:
     """One answer on its way from llama.cpp's thread to the event loop that asked.
 
     What is not read yet is kept; the tokens of the model's context bound it. Close it, or the model goes on.

@@ -15,7 +15,7 @@ from ..types import AsyncResult
 
 
 @dataclass(slots=True)
-class Asked:
+class CallSources:
     """One ask, and the sources of its answer as they become known; none until then, and none if it fails."""
 
     sources: list[Citation] = field(default_factory=list)
@@ -28,8 +28,8 @@ class _Callers(threading.local):
     """One thread's callers and the latest ask of each. A task that has not asked has none, whoever started it has."""
 
     def __init__(self) -> None:
-        self.tasks: WeakKeyDictionary[asyncio.Task[Any], Asked] = WeakKeyDictionary()
-        self.thread: Asked | None = None
+        self.tasks: WeakKeyDictionary[asyncio.Task[Any], CallSources] = WeakKeyDictionary()
+        self.thread: CallSources | None = None
 
 
 _callers = _Callers()
@@ -42,9 +42,9 @@ def _task() -> asyncio.Task[Any] | None:
         return None
 
 
-def asking() -> Asked:
+def new_call() -> CallSources:
     """A new ask, which is the running caller's latest from now on."""
-    asked = Asked()
+    asked = CallSources()
     task = _task()
     if task is None:
         _callers.thread = asked
@@ -60,15 +60,15 @@ def latest() -> list[Citation]:
     return asked.sources if asked is not None else []
 
 
-async def told(asked: Asked, answer: Callable[[], Awaitable[str]]) -> str:
+async def with_sources(asked: CallSources, answer: Callable[[], Awaitable[str]]) -> str:
     """The answer, got in whatever task runs this (``create_task`` makes one); its sources are told to ``asked``."""
     text = await answer()
     asked.sources = latest()
     return text
 
 
-async def told_by_pieces(asked: Asked, pieces: AsyncResult) -> AsyncResult:
-    """``told`` for an answer that comes in pieces."""
+async def stream_with_sources(asked: CallSources, pieces: AsyncResult) -> AsyncResult:
+    """``with_sources`` for an answer that comes in pieces."""
     async with aclosing(pieces):
         async for piece in pieces:
             asked.sources = latest()

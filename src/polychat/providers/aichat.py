@@ -16,7 +16,7 @@ from ..types import Messages
 from ..wire.answering import Request, Response, SiteRequest
 from ..wire.reading import complete, failed, parsed
 from ._browser import browser_headers
-from ._json import Whole, body_of, said
+from ._json import WholeWriter, body_of, said
 from .contract import AsyncProvider
 
 
@@ -93,7 +93,7 @@ def _numbers(body: Mapping[Any, object], names: tuple[str, ...]) -> dict[str, fl
     return numbers
 
 
-class _Writer(Whole):
+class _Writer(WholeWriter):
     def end(self) -> bytes:
         # The service's own way to fail is a reply like any other, under 200.
         reply = _no(self.failure) if self.failure is not None else {"response": True, "message": self.text}

@@ -17,8 +17,8 @@ from ..types import Messages
 from ..wire.answering import Request, Response, SiteRequest
 from ..wire.reading import complete, failed, parsed
 from ._browser import browser_headers
-from ._json import Whole, body_of, said
-from ._sources import asking, latest, told, told_by_pieces
+from ._json import WholeWriter, body_of, said
+from ._sources import latest, new_call, stream_with_sources, with_sources
 from .contract import AsyncProvider
 
 
@@ -80,7 +80,7 @@ class ChatgptDuoSite:
         return SiteRequest(prompt, [{"role": "user", "content": prompt}], _Writer())
 
 
-class _Writer(Whole):
+class _Writer(WholeWriter):
     def end(self) -> bytes:
         if self.failure is not None:
             self.status = 500
@@ -106,15 +106,15 @@ class ChatgptDuo(AsyncProvider):
         """The whole answer. Keywords and errors as for ``create_async_generator``."""
         # Not ``async def``: who asks is known when this is called. The task that awaits it may be another (``create_task``).
         answer = partial(super().create_async, model, messages, proxy, timeout=timeout, **kwargs)
-        return told(asking(), answer)
+        return with_sources(new_call(), answer)
 
     @classmethod
     def create_completion(
         cls, model: str | None, messages: Messages, proxy: str | None = None, **kwargs: Any
     ) -> Generator[str, None, None]:
         """The answer for code without a loop. Its sources are the caller's, though the ask goes on in a thread of its own."""
-        asked = asking()
-        return pieces_of(lambda: told_by_pieces(asked, cls.create_async_generator(model, messages, proxy, **kwargs)))
+        asked = new_call()
+        return pieces_of(lambda: stream_with_sources(asked, cls.create_async_generator(model, messages, proxy, **kwargs)))
 
     @classmethod
     def get_sources(cls) -> list[dict[str, str]]:
@@ -126,7 +126,7 @@ class ChatgptDuo(AsyncProvider):
 
     @classmethod
     async def reply(cls, model: str | None, messages: Messages, call: Call) -> AsyncGenerator[list[Event], None]:
-        asked = asking()
+        asked = new_call()
         form = question(messages)
         async with (
             call.session(browser_headers(call.base_url)) as session,

@@ -14,7 +14,7 @@ from ..events import Event
 from ..prompt import prompt_of
 from ..types import Messages
 from ..wire.sites import ai_power
-from ..wire.sites.ai_power import Bot
+from ..wire.sites.ai_power import AIPowerBot
 from ..wire.sites.ai_power_site import AIPowerSite
 from ._browser import USER_AGENT, host_of, origin_of, page_url
 from .contract import AsyncGeneratorProvider, ProviderModelMixin
@@ -80,7 +80,7 @@ class ChatGptt(AsyncGeneratorProvider, ProviderModelMixin):
                     yield batch
 
 
-async def _bot_of(session: StreamSession, page: str, *, fresh: bool = False) -> Bot:
+async def _bot_of(session: StreamSession, page: str, *, fresh: bool = False) -> AIPowerBot:
     # A cache in between hands out pages whose nonce has gone stale. It may not heed the headers, but it keeps by the query.
     headers = {"cache-control": "no-cache", "pragma": "no-cache"} if fresh else {}
     params = {"fresh": secrets.token_hex(4)} if fresh else None
@@ -90,7 +90,7 @@ async def _bot_of(session: StreamSession, page: str, *, fresh: bool = False) -> 
         return ai_power.bot_of(await response.text(), page)
 
 
-async def _renewed(session: StreamSession, response: StreamResponse, bot: Bot, page: str) -> Bot:
+async def _renewed(session: StreamSession, response: StreamResponse, bot: AIPowerBot, page: str) -> AIPowerBot:
     """The chat with another nonce; raises the refusal where it is not about the nonce, or the page still has the same."""
     refused = response.error(ai_power.refusal(response.status, await response.read()))
     if not isinstance(refused, Unauthorized):

@@ -315,7 +315,7 @@ def _failure(error: object) -> BadInput | ReplyFailed:
     return ReplyFailed(f"llama.cpp failed: {redact(str(error))}")
 
 
-async def _next(answer: _llama.Answer, reader: Reader, call: Call) -> list[Event]:
+async def _next(answer: _llama.LlamaReply, reader: Reader, call: Call) -> list[Event]:
     try:
         return reader.feed(await _in_time(answer.batch(), call))
     except TimedOut as late:

@@ -14,7 +14,7 @@ from ..errors import BadReply, ChallengeRequired, StatusError, redact
 from ..events import Event
 from ..types import Messages
 from ..wire.sites import ai_engine
-from ..wire.sites.ai_engine import Bot, Overrides
+from ..wire.sites.ai_engine import AIEngineBot, Overrides
 from ..wire.sites.ai_engine_site import AIEngineSite
 from ._browser import USER_AGENT, host_of, origin_of, page_url
 from .contract import AsyncGeneratorProvider
@@ -74,7 +74,7 @@ class Opchatgpts(AsyncGeneratorProvider):
         where = page_url(call.base_url, _PAGE if page is None else page)
         overrides = Overrides(temperature=temperature, max_tokens=max_tokens)
         chat = secrets.token_urlsafe(8)
-        bot = Bot(f"{call.base_url}/wp-json")
+        bot = AIEngineBot(f"{call.base_url}/wp-json")
         body = ai_engine.question(messages, bot, chat, overrides)  # before anything is sent: it may be refused here
         async with call.session(headers_for(where)) as session:
             if page is not None:
@@ -91,13 +91,13 @@ class Opchatgpts(AsyncGeneratorProvider):
                     yield batch
 
 
-async def _submit(session: StreamSession, bot: Bot, body: dict[str, object]) -> StreamResponse:
+async def _submit(session: StreamSession, bot: AIEngineBot, body: dict[str, object]) -> StreamResponse:
     # An empty nonce is refused by every version, a missing one only by those that want one.
     headers = {"X-WP-Nonce": bot.nonce} if bot.nonce else {}
     return await session.post(bot.submit_url, json=body, headers=headers)
 
 
-async def _bot_of(session: StreamSession, page: str) -> Bot:
+async def _bot_of(session: StreamSession, page: str) -> AIEngineBot:
     async with session.get(page, headers={"Cache-Control": "no-cache"}) as response:
         if not response.ok:
             raise response.error(f"cannot load the page {redact(page)}")
@@ -108,13 +108,13 @@ async def _bot_of(session: StreamSession, page: str) -> Bot:
         return ai_engine.bot_of(await response.text(), response.url)
 
 
-async def _session_nonce(session: StreamSession, bot: Bot) -> str | None:
+async def _session_nonce(session: StreamSession, bot: AIEngineBot) -> str | None:
     """What ``start_session`` gives. Versions before 2.4.4 have none: there a page without a nonce means that none is needed."""
     async with session.post(bot.session_url, headers={"Content-Type": "application/json"}) as response:
         return ai_engine.nonce_of(await response.read()) if response.ok else None
 
 
-async def _renewed(session: StreamSession, response: StreamResponse, bot: Bot, page: str) -> Bot:
+async def _renewed(session: StreamSession, response: StreamResponse, bot: AIEngineBot, page: str) -> AIEngineBot:
     """The bot with a fresh nonce; raises the refusal where it is not about the nonce, or no other nonce can be had."""
     body = await response.read()
     obstacle: StatusError = response.error(ai_engine.refusal(response.status, body))

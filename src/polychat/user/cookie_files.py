@@ -17,26 +17,26 @@ from .cookie_domains import LATEST, Cookie, Unusable, cookie_of, family, host_na
 _AGE = re.compile(r"-?[0-9]{1,12}")
 
 
-class Read(NamedTuple):
+class CookieFile(NamedTuple):
     """What a file held: its cookies, a later one after an earlier one, and what was wrong where."""
 
     cookies: list[Cookie]
     damaged: list[str]
 
 
-def read(data: bytes, host: str) -> Read:
+def read(data: bytes, host: str) -> CookieFile:
     """A file's cookies that reach ``host``; the format shows in its first character. Never raises.
 
     A damaged cookie spoils no other; of JSON that cannot be read, nothing is used.
     """
     text = data.decode("utf-8-sig", "surrogateescape")
     result = _json(text, host) if text.lstrip()[:1] in ("[", "{") else _netscape(text)
-    return Read([cookie for cookie in result.cookies if cookie.goes_to(host)], result.damaged)
+    return CookieFile([cookie for cookie in result.cookies if cookie.goes_to(host)], result.damaged)
 
 
-def _read_each(items: Iterable[tuple[str, Any]], reading: Callable[[Any], Cookie]) -> Read:
+def _read_each(items: Iterable[tuple[str, Any]], reading: Callable[[Any], Cookie]) -> CookieFile:
     """What ``reading`` makes of each item; beside it stands the place it was found at."""
-    result = Read([], [])
+    result = CookieFile([], [])
     for place, item in items:
         try:
             result.cookies.append(reading(item))
@@ -49,7 +49,7 @@ def _numbered(items: Iterable[Any]) -> list[tuple[str, Any]]:
     return [(f"cookie {number}", item) for number, item in enumerate(items, 1)]
 
 
-def _netscape(text: str) -> Read:
+def _netscape(text: str) -> CookieFile:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     numbered = [(f"line {number}", line.removeprefix("#HttpOnly_")) for number, line in enumerate(lines, 1)]
     return _read_each(
@@ -74,13 +74,13 @@ def _flag(text: str) -> bool:
     return text.upper() == "TRUE"
 
 
-def _json(text: str, host: str) -> Read:
+def _json(text: str, host: str) -> CookieFile:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        return Read([], [f"line {error.lineno}: this is not JSON"])
+        return CookieFile([], [f"line {error.lineno}: this is not JSON"])
     except (ValueError, RecursionError):  # a number of too many digits, lists in lists without end
-        return Read([], ["this is not JSON that can be read"])
+        return CookieFile([], ["this is not JSON that can be read"])
     match value:
         case {"log": {"entries": list(entries)}}:
             return _har(entries, host)
@@ -89,7 +89,7 @@ def _json(text: str, host: str) -> Read:
         case dict() if all(isinstance(pairs, dict) for pairs in value.values()):
             by_host = [(name, content, domain) for domain, pairs in value.items() for name, content in pairs.items()]
             return _read_each(_numbered(by_host), lambda parts: cookie_of(*parts))
-    return Read(
+    return CookieFile(
         [], ['no cookies that name their host; names and values alone go under it: {"chat.example": {"name": "value"}}']
     )
 
@@ -111,7 +111,7 @@ def _exported(item: Any) -> Cookie:
     raise Unusable("it has no name, value and domain")
 
 
-def _har(entries: list[Any], host: str) -> Read:
+def _har(entries: list[Any], host: str) -> CookieFile:
     """The latest cookie of each name: from requests to ``host`` itself, else to a host it shares a domain with."""
     recorded = [_Entry.of(f"entry {number}", entry) for number, entry in enumerate(entries, 1)]
     related = [entry for entry in recorded if entry.host is not None and family(entry.host) == family(host)]
@@ -121,7 +121,7 @@ def _har(entries: list[Any], host: str) -> Read:
         # Chrome leaves cookies out unless it is told not to.
         result.damaged.append(f"its requests to {host} have no cookies: export it once more, with sensitive data")
     latest = {cookie.name: cookie for cookie in result.cookies if cookie.goes_to(host)}
-    return Read(list(latest.values()), result.damaged)
+    return CookieFile(list(latest.values()), result.damaged)
 
 
 @dataclass(slots=True, frozen=True)

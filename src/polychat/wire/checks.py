@@ -14,7 +14,7 @@ from urllib.parse import quote
 from ..errors import BadInput, redact
 from ..types import ToolCall
 from .json_text import TooDeep, decoded
-from .limits import Limits
+from .limits import ReaderLimits
 from .raw_schemas import decoded_request
 
 
@@ -39,7 +39,7 @@ def item(value: object, field: str) -> Mapping[str, Any]:
     raise bad(field, "an object", value)
 
 
-def json_object(body: bytes, limits: Limits) -> dict[str, Any]:
+def json_object(body: bytes, limits: ReaderLimits) -> dict[str, Any]:
     """The JSON object that a request's body is, within ``limits``. Raises ``BadInput`` of the field ``body``."""
     try:
         value = decoded_request(body, limits)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..types import ChatRequest
     from .faults import Fault
     from .field import SupportTable
-    from .limits import Limits
+    from .limits import ReaderLimits
     from .losses import Loss
 
 
@@ -94,10 +94,10 @@ class Wire(Protocol):
     def path(self, request: ChatRequest) -> str:
         """What is put after the base URL, with its query if it has one. Raises ``BadInput`` for a model that is no name."""
 
-    def read_reply(self, body: bytes, vendor: str = ..., limits: Limits = ...) -> list[Event]:
+    def read_reply(self, body: bytes, vendor: str = ..., limits: ReaderLimits = ...) -> list[Event]:
         """The events of a whole reply; the last is its ``Finish``. Never raises."""
 
-    def Reader(self, vendor: str = ..., limits: Limits = ...) -> ReplyReader:  # noqa: N802  # a class
+    def Reader(self, vendor: str = ..., limits: ReaderLimits = ...) -> ReplyReader:  # noqa: N802  # a class
         """What reads a streamed reply."""
 
     def read_fault(self, status: int, body: bytes) -> Fault:
@@ -106,7 +106,7 @@ class Wire(Protocol):
     # The half that answers.
 
     def read_request(
-        self, body: bytes, model: str | None = ..., stream: bool | None = ..., limits: Limits = ...
+        self, body: bytes, model: str | None = ..., stream: bool | None = ..., limits: ReaderLimits = ...
     ) -> ChatRequest:
         """A body as the request it is; ``model`` and ``stream`` stand for what this wire says in the path.
 
@@ -134,10 +134,10 @@ class Counts(Protocol):
     def write_count_request(self, request: ChatRequest, vendor: str = ...) -> dict[str, Any]:
         """The body that asks how many tokens ``request`` is. Raises as ``write_request`` does."""
 
-    def read_count(self, body: bytes, limits: Limits = ...) -> int:
+    def read_count(self, body: bytes, limits: ReaderLimits = ...) -> int:
         """The tokens that an answer tells. Raises ``BadReply``."""
 
-    def read_count_request(self, body: bytes, model: str | None = ..., limits: Limits = ...) -> ChatRequest:
+    def read_count_request(self, body: bytes, model: str | None = ..., limits: ReaderLimits = ...) -> ChatRequest:
         """The request whose tokens are to be counted. Raises ``BadInput`` naming the field."""
 
     def write_count(self, tokens: int) -> bytes:

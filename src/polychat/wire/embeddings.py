@@ -18,7 +18,7 @@ from ..events import Usage
 from .checks import in_path, item, json_object, several, text, whole
 from .extras import remaining, with_extra
 from .json_text import decoded, encoded
-from .limits import LIMITS, Limits
+from .limits import LIMITS, ReaderLimits
 
 Shape: TypeAlias = Literal["openai", "gemini", "ollama"]
 Vector: TypeAlias = list[float]
@@ -96,7 +96,7 @@ def write_request(shape: Shape, request: Embed) -> dict[str, Any]:
     return with_extra(body, request.extra, native=native)
 
 
-def read_request(shape: Shape, body: bytes, model: str | None = None, limits: Limits = LIMITS) -> Embed:
+def read_request(shape: Shape, body: bytes, model: str | None = None, limits: ReaderLimits = LIMITS) -> Embed:
     """The texts of a request. ``model`` is what Gemini's path says. Raises ``BadInput`` naming the field."""
     fields = json_object(body, limits)
     if shape == "gemini":

@@ -178,7 +178,7 @@ class JSONLines:
         return self._lines.end()
 
 
-class Whole:
+class WholeBody:
     """A body that is one payload, held until its end."""
 
     __slots__ = ("_held", "limit")

@@ -8,7 +8,7 @@ from .framing import MAX_LINE
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ReaderLimits:
     line: int = MAX_LINE
     """Bytes of a line."""
     event: int = MAX_LINE
@@ -26,4 +26,4 @@ class Limits:
     """Whether large schemas of a request stay JSON, for whoever knows of it: ``raw_schemas.py``."""
 
 
-LIMITS = Limits()
+LIMITS = ReaderLimits()

@@ -18,13 +18,13 @@ Check: TypeAlias = Callable[[object, str], Any]
 Write: TypeAlias = Callable[[ChatRequest, Object], None]
 
 
-class Read(Protocol):
+class FieldReader(Protocol):
     def __call__(self, said: Mapping[str, Any], request: ChatRequest, where: str = "") -> Object: ...
 
 
 def reader(
     wire: str, within: str = "", fields: Mapping[str, Field] = FIELDS, spelled: Callable[[str], str] | None = None
-) -> Read:
+) -> FieldReader:
     """What reads the plain fields of a request on ``wire``, or of its object ``within``: ``(object, request, where)``.
 
     It sets them on ``request`` and gives what else the object says, without nulls. ``where`` is put before a field's name in

@@ -1,6 +1,6 @@
 """Large JSON schemas of a request stay JSON: as values of Python they would take ten times their size.
 
-Where a reader is told to (``Limits.raw_schemas``), the members of a large schema are ``msgspec.Raw``: ``{"type": "object",
+With ``ReaderLimits.raw_schemas`` a reader gives the members of a large schema as ``msgspec.Raw``: ``{"type": "object",
 "properties": Raw(…)}``. What writes JSON writes them as they are. What changes a schema asks ``is_raw`` and reads one of its
 members at a time, by ``changed`` and ``each``.
 
@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any, TypeAlias
 
 from .json_text import check_depth, decoded, encoded, from_raw, is_raw, level, raw
-from .limits import Limits
+from .limits import ReaderLimits
 
 LARGE = 256 * 1024
 """Bytes of a request's field above which the schemas in it stay JSON."""
@@ -42,7 +42,7 @@ class _TooManySteps(Exception):  # nobody else sees it
     pass
 
 
-def decoded_request(body: bytes, limits: Limits) -> Any:
+def decoded_request(body: bytes, limits: ReaderLimits) -> Any:
     """A request's body as a value. Raises ``ValueError`` (``TooDeep`` for one nested deeper than ``limits``), nothing else."""
     if not limits.raw_schemas or len(body) <= LARGE:
         return decoded(body, limits.depth)

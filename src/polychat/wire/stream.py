@@ -22,9 +22,9 @@ from typing import Any, ClassVar, Protocol
 
 from ..errors import BackendError, BadReply, redact
 from ..events import Event, Finish
-from .framing import CutShort, FramingError, Whole
+from .framing import CutShort, FramingError, WholeBody
 from .json_text import Halves, TooDeep, decoded
-from .limits import LIMITS, Limits
+from .limits import LIMITS, ReaderLimits
 from .reading import failed, truncated, unreadable
 from .sites.deltas import TooMany
 
@@ -55,7 +55,7 @@ ENDS = (Ended, BackendError, *SHAPES)
 
 
 class Framing(Protocol):
-    """Cuts bytes into payloads: ``DataLines``, ``Events``, ``JSONLines``, ``Whole``, or a wire's own."""
+    """Cuts bytes into payloads: ``DataLines``, ``Events``, ``JSONLines``, ``WholeBody``, or a wire's own."""
 
     def feed(self, data: bytes) -> list[Any]:
         """The payloads that ``data`` completes. Raises ``FramingError``, such as ``LineTooLong`` past its limit."""
@@ -77,7 +77,7 @@ class StreamReader:
     NAMED: ClassVar[bool] = False
     """The framing gives pairs of a name and a payload, as ``Events`` does; ``name`` is that of the value at hand."""
 
-    def __init__(self, framing: Framing | None = None, limits: Limits = LIMITS) -> None:
+    def __init__(self, framing: Framing | None = None, limits: ReaderLimits = LIMITS) -> None:
         self.done = False
         self.name = ""
         self.silent = True
@@ -161,7 +161,7 @@ class StreamReader:
             return self._ended([], self.over(str(cut)))
         except FramingError as error:
             return self._ended([], failed(BadReply(f"the reply holds {error}")))
-        if isinstance(self._framing, Whole):
+        if isinstance(self._framing, WholeBody):
             return self.read(payloads[0])
         self.silent = self.silent and not payloads
         events = self._read(payloads)

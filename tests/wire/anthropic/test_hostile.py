@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from polychat.errors import BadReply, EmptyReply
 from polychat.events import Citation, ToolCallPiece
 from polychat.wire.anthropic import Reader, read_fault, read_reply
-from polychat.wire.limits import Limits
+from polychat.wire.limits import ReaderLimits
 
 from ...wire.anthropic.test_reply_reader import (
     LAST,
@@ -87,14 +87,20 @@ def test_nothing_is_read_after_the_end() -> None:
 @pytest.mark.parametrize(
     ("body", "limits"),
     [
-        (b"data: " + b"x" * 2_000, Limits(line=1_000)),
-        (stream(*(begin(index, "tool_use", id=str(index), name="f", input={}) for index in range(9))), Limits(calls=8)),
-        (stream(begin(0, "tool_use", id="a", name="f"), delta(0, "input_json", partial_json="x" * 99)), Limits(arguments=50)),
-        (stream(begin(0, "server_tool_use", id="a"), delta(0, "input_json", partial_json="x" * 99)), Limits(arguments=50)),
-        (stream({"type": "ping", "deep": [[[[]]]]}), Limits(depth=3)),
+        (b"data: " + b"x" * 2_000, ReaderLimits(line=1_000)),
+        (stream(*(begin(index, "tool_use", id=str(index), name="f", input={}) for index in range(9))), ReaderLimits(calls=8)),
+        (
+            stream(begin(0, "tool_use", id="a", name="f"), delta(0, "input_json", partial_json="x" * 99)),
+            ReaderLimits(arguments=50),
+        ),
+        (
+            stream(begin(0, "server_tool_use", id="a"), delta(0, "input_json", partial_json="x" * 99)),
+            ReaderLimits(arguments=50),
+        ),
+        (stream({"type": "ping", "deep": [[[[]]]]}), ReaderLimits(depth=3)),
     ],
 )
-def test_limits(body: bytes, limits: Limits) -> None:
+def test_limits(body: bytes, limits: ReaderLimits) -> None:
     """A stranger's stream that goes past one of them ends as failed."""
     assert finish_of(read([body], limits=limits)).verdict == "failed"
 

@@ -37,7 +37,7 @@ from polychat.wire.anthropic import (
     writer,
 )
 from polychat.wire.json_text import encoded
-from polychat.wire.limits import Limits
+from polychat.wire.limits import ReaderLimits
 
 HI = [ChatMessage("user", [TextPart("hi")])]
 
@@ -249,7 +249,7 @@ def test_bodies_that_are_no_json() -> None:
         with pytest.raises(BadInput, match="body"):
             read_request(body)
     with pytest.raises(BadInput, match="deep"):
-        read_request(json.dumps(messages("hi")).encode(), limits=Limits(depth=2))
+        read_request(json.dumps(messages("hi")).encode(), limits=ReaderLimits(depth=2))
 
 
 def test_the_path_may_name_the_model_and_the_stream() -> None:

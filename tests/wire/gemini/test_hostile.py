@@ -15,7 +15,7 @@ from polychat.wire import gemini
 from polychat.wire.faults import Fault
 from polychat.wire.gemini.array import NoArray, Objects
 from polychat.wire.json_text import encoded
-from polychat.wire.limits import Limits
+from polychat.wire.limits import ReaderLimits
 
 from ...support.corpus import splits
 from ...support.gemini_samples import ANY, candidate, corpus, told
@@ -74,7 +74,7 @@ def test_blanks_marks_and_dones_are_passed_over() -> None:
 @pytest.mark.parametrize("start", [b"data: ", b"[{", b'[{"candidates": ["', b"data: x\n" * 100])
 def test_a_stranger_cannot_fill_the_memory(start: bytes) -> None:
     """A line, an event and an object have an end."""
-    reader = gemini.Reader(limits=Limits(line=1000, event=1000))
+    reader = gemini.Reader(limits=ReaderLimits(line=1000, event=1000))
     events = reader.feed(start)
     for _ in range(100):
         events += reader.feed(b"x" * 50 if start[:1] == b"[" else b"data: xxxxxxx")
@@ -84,7 +84,7 @@ def test_a_stranger_cannot_fill_the_memory(start: bytes) -> None:
 
 def test_limits_are_kept() -> None:
     """Of depth, of calls, of candidates."""
-    limits = Limits(depth=8, calls=3)
+    limits = ReaderLimits(depth=8, calls=3)
     call = {"functionCall": {"name": "f", "args": {}}}
     deep = candidate({"functionCall": {"name": "f", "args": {"a": [[[[]]]]}}})
     for chunk in (candidate(*[call] * 4), deep, {"candidates": [{"index": number} for number in range(4)]}):

@@ -24,7 +24,7 @@ from polychat.types import (
 )
 from polychat.wire import gemini
 from polychat.wire.json_text import encoded
-from polychat.wire.limits import Limits
+from polychat.wire.limits import ReaderLimits
 
 from ...support.gemini_samples import ANY, WORDS, only, read, reread, said
 from ...support.random_requests import VALUES
@@ -258,7 +258,7 @@ def test_a_body_that_cannot_be_read_is_told_of() -> None:
     with pytest.raises(BadInput, match="JSON"):
         gemini.read_request(b"{", model="m")
     with pytest.raises(BadInput, match="deep"):
-        gemini.read_request(b"[" * 9 + b"]" * 9, model="m", limits=Limits(depth=8))
+        gemini.read_request(b"[" * 9 + b"]" * 9, model="m", limits=ReaderLimits(depth=8))
     with pytest.raises(BadInput) as caught:
         read(said({"text": "x"}), None)
     assert caught.value.field == "model"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from polychat.errors import BadReply, EmptyReply, ReplyFailed, Truncated
 from polychat.events import Finish, Logprobs, Media, Reasoning, Start, Text, ToolCallPiece, Usage
 from polychat.types import Opaque
-from polychat.wire.limits import Limits
+from polychat.wire.limits import ReaderLimits
 from polychat.wire.ollama import Reader, read_fault, read_reply
 
 from ...support.corpus import FOLDER, splits
@@ -198,14 +198,14 @@ def test_blank_lines_and_what_comes_after_the_end_are_passed_over() -> None:
 @pytest.mark.parametrize(
     ("limits", "body"),
     [
-        (Limits(line=50), b'{"message":' + b"x" * 60),
-        (Limits(depth=4), b'{"message":{"a":[[[[1]]]]},"done":false}\n'),
-        (Limits(calls=1), lines(chat({"tool_calls": [{"function": {"name": "f"}}] * 2}))),
-        (Limits(arguments=5), lines(chat({"tool_calls": [{"function": {"name": "f", "arguments": {"a": "long"}}}]}))),
+        (ReaderLimits(line=50), b'{"message":' + b"x" * 60),
+        (ReaderLimits(depth=4), b'{"message":{"a":[[[[1]]]]},"done":false}\n'),
+        (ReaderLimits(calls=1), lines(chat({"tool_calls": [{"function": {"name": "f"}}] * 2}))),
+        (ReaderLimits(arguments=5), lines(chat({"tool_calls": [{"function": {"name": "f", "arguments": {"a": "long"}}}]}))),
     ],
     ids=["line", "depth", "calls", "arguments"],
 )
-def test_a_stranger_is_not_listened_to_for_ever(limits: Limits, body: bytes) -> None:
+def test_a_stranger_is_not_listened_to_for_ever(limits: ReaderLimits, body: bytes) -> None:
     """Past a limit the reply fails, and nothing more is held."""
     reader = Reader(limits=limits)
     assert isinstance(Heard(reader.feed(body)).error, BadReply)

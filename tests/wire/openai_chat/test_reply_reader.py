@@ -26,7 +26,7 @@ from polychat.events import (
 )
 from polychat.types import Opaque
 from polychat.wire import openai_chat as wire
-from polychat.wire.limits import Limits
+from polychat.wire.limits import ReaderLimits
 
 from ...support.corpus import splits
 from ...support.random_requests import merged
@@ -420,20 +420,20 @@ def test_counts_of_every_dialect(said: dict[str, Any], usage: Usage) -> None:
     assert heard(stream({**delta("stop", content="x"), "usage": said}))[-2] == usage
 
 
-ENDLESS: list[tuple[bytes, Limits]] = [
-    (b"data: " + b"x" * 99, Limits(line=50)),
-    (b"{" + b" " * 99, Limits(event=50)),
-    (stream(delta(content="[" * 5), b'{"a":' + b"[" * 70 + b"]" * 70 + b"}"), Limits()),
-    (stream(*(delta(tool_calls=[{"index": n, "function": {"name": "f"}}]) for n in range(4))), Limits(calls=3)),
-    (stream(*[delta(tool_calls=[{"index": 0, "function": {"name": "f", "arguments": "1234"}}])] * 4), Limits(arguments=9)),
-    (stream(*({"choices": [{"index": n, "delta": {"content": "x"}}]} for n in range(4))), Limits(calls=3)),
-    (stream(*(delta(audio={"data": "x" * 20}) for _ in range(4))), Limits(event=70)),
-    (stream(*(delta(reasoning_content="x" * 20) for _ in range(4))), Limits(event=70)),
+ENDLESS: list[tuple[bytes, ReaderLimits]] = [
+    (b"data: " + b"x" * 99, ReaderLimits(line=50)),
+    (b"{" + b" " * 99, ReaderLimits(event=50)),
+    (stream(delta(content="[" * 5), b'{"a":' + b"[" * 70 + b"]" * 70 + b"}"), ReaderLimits()),
+    (stream(*(delta(tool_calls=[{"index": n, "function": {"name": "f"}}]) for n in range(4))), ReaderLimits(calls=3)),
+    (stream(*[delta(tool_calls=[{"index": 0, "function": {"name": "f", "arguments": "12"}}])] * 8), ReaderLimits(arguments=9)),
+    (stream(*({"choices": [{"index": n, "delta": {"content": "x"}}]} for n in range(4))), ReaderLimits(calls=3)),
+    (stream(*(delta(audio={"data": "x" * 20}) for _ in range(4))), ReaderLimits(event=70)),
+    (stream(*(delta(reasoning_content="x" * 20) for _ in range(4))), ReaderLimits(event=70)),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("body", "limits"), ENDLESS, ids=range(len(ENDLESS)))
-def test_a_stranger_cannot_use_up_memory(body: bytes, limits: Limits) -> None:
+def test_a_stranger_cannot_use_up_memory(body: bytes, limits: ReaderLimits) -> None:
     """Past a limit the reply is failed, at once."""
     reader = wire.Reader(limits=limits)
     events = reader.feed(body)

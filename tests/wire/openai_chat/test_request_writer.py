@@ -32,7 +32,7 @@ from polychat.types import (
 )
 from polychat.wire import openai_chat as wire
 from polychat.wire.efforts import effort_of
-from polychat.wire.limits import Limits
+from polychat.wire.limits import ReaderLimits
 from polychat.wire.losses import losses
 
 from ...support.random_requests import asks, plain
@@ -390,7 +390,7 @@ def test_a_body_that_is_too_deep_or_no_json_is_refused() -> None:
     """The limits of JSON are a caller's to say."""
     for body in (b"", b"{", b"\xff", b'{"model":"m","messages":[{"role":"user","content":"x"}]}'):
         with pytest.raises(BadInput) as caught:
-            wire.read_request(body, limits=Limits(depth=2))
+            wire.read_request(body, limits=ReaderLimits(depth=2))
         assert caught.value.field == "body"
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from polychat.errors import BadReply, EmptyReply, LimitReached, ReplyFailed, Truncated
 from polychat.events import Citation, Event, Finish, Logprobs, Media, Reasoning, Refusal, Start, Text, ToolCallPiece, Usage
 from polychat.types import Opaque
-from polychat.wire.limits import Limits
+from polychat.wire.limits import ReaderLimits
 from polychat.wire.openai_responses import Reader, read_fault, read_reply
 
 from ...support.corpus import splits
@@ -261,7 +261,7 @@ def test_broken_events(payload: bytes) -> None:
 
 def test_limits() -> None:
     """Long lines, deep JSON, too many calls, items and arguments fail the reply; what is held stays bounded."""
-    long = Reader(limits=Limits(line=100))
+    long = Reader(limits=ReaderLimits(line=100))
     assert long.feed(b"data: " + b"x" * 99) != []
     assert long.done
     deep = sse({"type": "response.x", "value": json.loads("[" * 9 + "]" * 9)})
@@ -274,7 +274,7 @@ def test_limits() -> None:
         for at in range(9)
     )
     argued = sse({"type": "response.output_item.added", "output_index": 0, "item": _call("c", "x" * 99)})
-    limits = Limits(depth=8, calls=4, arguments=50)
+    limits = ReaderLimits(depth=8, calls=4, arguments=50)
     for data in (deep, calls, texts, signs, argued):
         finish = heard([data], limits=limits)[-1]
         assert isinstance(finish, Finish)

@@ -27,7 +27,7 @@ from polychat.types import (
     ToolResult,
 )
 from polychat.wire.fields import FIELDS
-from polychat.wire.limits import Limits
+from polychat.wire.limits import ReaderLimits
 from polychat.wire.losses import losses
 from polychat.wire.openai_responses import NAME, SUPPORT, path, read_request, write_request
 
@@ -327,7 +327,7 @@ def test_bad_requests(body: Any, field: str) -> None:
 def test_limits() -> None:
     """A body deeper than the limit is refused."""
     with pytest.raises(BadInput) as caught:
-        read_request(b"[" * 99, limits=Limits(depth=9))
+        read_request(b"[" * 99, limits=ReaderLimits(depth=9))
     assert caught.value.field == "body"
 
 

@@ -12,7 +12,7 @@ from polychat.events import Usage
 from polychat.wire.framing import data_line
 from polychat.wire.reading import complete
 from polychat.wire.sites import ai_engine
-from polychat.wire.sites.ai_engine import Bot, Overrides, Reader, bot_of, question
+from polychat.wire.sites.ai_engine import AIEngineBot, Overrides, Reader, bot_of, question
 
 from ...support import corpus
 from ...support.read_replies import Heard, hear, merged
@@ -206,7 +206,7 @@ def test_a_page_in_the_place_of_a_reply_is_shown() -> None:
 def test_the_question_of_the_seed() -> None:
     """Field by field what the seed's client sent."""
     messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
-    assert question(messages, Bot("http://h/wp-json"), "xyz") == {
+    assert question(messages, AIEngineBot("http://h/wp-json"), "xyz") == {
         "botId": "default",
         "chatId": "xyz",
         "contextId": 28,
@@ -221,7 +221,7 @@ def test_the_question_of_the_seed() -> None:
 def test_overrides_and_the_systems_text_go_where_old_servers_take_them() -> None:
     """A system message is dropped from the list by the server, so its text goes as ``context`` too."""
     said = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "c"}]
-    asked = question(said, Bot("http://h/wp-json"), "x", Overrides(temperature=0, max_tokens=5))
+    asked = question(said, AIEngineBot("http://h/wp-json"), "x", Overrides(temperature=0, max_tokens=5))
     assert (asked["context"], asked["temperature"], asked["maxTokens"], asked["messages"]) == ("Be kind.", 0, 5, said)
 
 
@@ -239,7 +239,7 @@ def test_overrides_and_the_systems_text_go_where_old_servers_take_them() -> None
 def test_overrides_that_cannot_be_are_refused(overrides: dict[str, Any], field: str) -> None:
     """Nothing that is no such number is sent; the error names the option."""
     with pytest.raises(errors.BadInput) as caught:
-        question([{"role": "user", "content": "c"}], Bot("http://h"), "x", Overrides(**overrides))
+        question([{"role": "user", "content": "c"}], AIEngineBot("http://h"), "x", Overrides(**overrides))
     assert caught.value.field == field
 
 
@@ -247,16 +247,16 @@ def test_overrides_that_cannot_be_are_refused(overrides: dict[str, Any], field: 
 def test_what_the_server_would_refuse_is_refused_here(text: str) -> None:
     """Empty, blank and «0» never leave the process."""
     with pytest.raises(errors.BadInput) as caught:
-        question([{"role": "user", "content": text}], Bot("http://h"), "x")
+        question([{"role": "user", "content": text}], AIEngineBot("http://h"), "x")
     assert caught.value.field == "messages[0].content"
 
 
 def test_the_limit_is_in_bytes() -> None:
     """65,536 bytes pass and one more does not, whatever the letters; blanks round it do not count."""
     for text in ("a" * 65_536, "я" * 32_768, " " + "a" * 65_536 + "\n"):
-        question([{"role": "user", "content": text}], Bot("http://h"), "x")
+        question([{"role": "user", "content": text}], AIEngineBot("http://h"), "x")
     with pytest.raises(errors.MessageTooLong) as caught:
-        question([{"role": "user", "content": "я" * 32_769}], Bot("http://h"), "x")
+        question([{"role": "user", "content": "я" * 32_769}], AIEngineBot("http://h"), "x")
     assert (caught.value.size, caught.value.limit) == (65_538, 65_536)
 
 
@@ -274,7 +274,7 @@ def test_the_limit_is_in_bytes() -> None:
 def test_recorded_pages(case: str, nonce: str | None, base: str) -> None:
     """The bot, its address and its nonce as the real page has them."""
     bot = bot_of(corpus.body(case).decode(), f"{base}/chat/")
-    assert bot == Bot(f"{base}/wp-json", "default", None, 4, "N/A", nonce, stream="2.5.2" not in case)
+    assert bot == AIEngineBot(f"{base}/wp-json", "default", None, 4, "N/A", nonce, stream="2.5.2" not in case)
     assert bot.submit_url == f"{base}/wp-json/mwai-ui/v1/chats/submit"
 
 

@@ -12,7 +12,7 @@ from polychat import errors
 from polychat.events import Usage
 from polychat.wire.framing import data_line
 from polychat.wire.reading import complete
-from polychat.wire.sites.ai_power import Bot, Reader, bot_of, checked, question, refusal
+from polychat.wire.sites.ai_power import AIPowerBot, Reader, bot_of, checked, question, refusal
 
 from ...support import corpus
 from ...support.read_replies import Heard, hear, merged
@@ -248,7 +248,7 @@ def test_no_bytes_bring_the_reader_down(parts: list[bytes], rng: random.Random) 
 def test_recorded_pages() -> None:
     """The shortcode's nonce and post, and the widget's with its own action."""
     page = corpus.body("ai-power-1.8.99/00-page").decode()
-    assert bot_of(page, "http://h/") == Bot("94d05cd44b", "5", "0", "http://127.0.0.1:8090/chat-power", False)
+    assert bot_of(page, "http://h/") == AIPowerBot("94d05cd44b", "5", "0", "http://127.0.0.1:8090/chat-power", False)
     widget = bot_of(corpus.body("ai-power-1.8.99/91-page-widget-only").decode(), "http://h/")
     assert (widget.post_id, widget.widget, widget.action) == ("2", True, "wpaicg_chatbox_message")
     assert (widget.bot_id, widget.identity) == ("0", "widget")
@@ -260,7 +260,7 @@ def test_recorded_pages() -> None:
 )
 def test_an_element_of_another_name_is_found_by_its_attributes(element: str) -> None:
     """The seed's client took the attributes wherever they stood."""
-    assert bot_of(element, "http://h/") == Bot("n1", "7")
+    assert bot_of(element, "http://h/") == AIPowerBot("n1", "7")
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_a_page_without_tokens_says_what_to_do(page: str) -> None:
 
 def test_the_form_of_the_seed() -> None:
     """Field by field what the seed's client sent."""
-    assert question("hi", Bot("n", "5"), "https://chatgptt.me", "0123456789") == {
+    assert question("hi", AIPowerBot("n", "5"), "https://chatgptt.me", "0123456789") == {
         "_wpnonce": "n",
         "post_id": "5",
         "url": "https://chatgptt.me",
@@ -296,7 +296,7 @@ def test_the_form_of_the_seed() -> None:
         "wpaicg_chat_client_id": "0123456789",
         "wpaicg_chat_history": "",
     }
-    assert question("hi", Bot("n", "5", "7"), "u", "c")["chatbot_identity"] == "custom_bot_7"
+    assert question("hi", AIPowerBot("n", "5", "7"), "u", "c")["chatbot_identity"] == "custom_bot_7"
 
 
 @pytest.mark.parametrize("prompt", ["", " \n", "0", "a\ud800"])

@@ -17,7 +17,7 @@ from polychat.events import Event, Finish, Text
 from polychat.wire.answering import Request, Response, SiteRequest
 from polychat.wire.reading import complete, failed, truncated
 from polychat.wire.sites import ai_power_site
-from polychat.wire.sites.ai_power import Bot, Reader, bot_of, checked, question
+from polychat.wire.sites.ai_power import AIPowerBot, Reader, bot_of, checked, question
 from polychat.wire.sites.ai_power_site import AIPowerSite, StreamWriter, WholeWriter
 
 from ...support import corpus
@@ -32,7 +32,7 @@ def asked(
 
 
 def form(site: AIPowerSite, **changes: str) -> bytes:
-    return urlencode({**question("hi", Bot(site.nonces.current(), "5"), "http://h", "c"), **changes}).encode()
+    return urlencode({**question("hi", AIPowerBot(site.nonces.current(), "5"), "http://h", "c"), **changes}).encode()
 
 
 def recorded_request(case: str, site: AIPowerSite) -> Response | SiteRequest:
@@ -200,7 +200,7 @@ def test_our_page_is_the_recorded_one() -> None:
 def test_multipart_is_a_form_too(text: str) -> None:
     """A browser's FormData is understood, whatever letters and line ends are in it."""
     site = AIPowerSite()
-    fields = question(text, Bot(site.nonces.current(), "5"), "http://h", "c")
+    fields = question(text, AIPowerBot(site.nonces.current(), "5"), "http://h", "c")
     parts = "".join(
         f'--b0\r\nContent-Disposition: form-data; name="{escape(name)}"\r\n\r\n{value}\r\n' for name, value in fields.items()
     )
@@ -313,6 +313,6 @@ def test_an_answer_without_its_end_is_an_error() -> None:
 def test_a_message_goes_as_it_is(prompt: str) -> None:
     """Quotes, newlines, backslashes, tags and length are no matter in ``message``: the server hears what was said."""
     site = AIPowerSite()
-    heard = asked(site, urlencode(question(checked(prompt), Bot(site.nonces.current(), "5"), "http://h", "c")).encode())
+    heard = asked(site, urlencode(question(checked(prompt), AIPowerBot(site.nonces.current(), "5"), "http://h", "c")).encode())
     assert isinstance(heard, SiteRequest)
     assert (heard.text, heard.messages) == (prompt, [{"role": "user", "content": prompt}])

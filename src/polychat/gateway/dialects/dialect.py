@@ -25,8 +25,7 @@ from ...wire import checks
 from ...wire.contract import Wire, Writer
 from ...wire.faults import Fault
 from ...wire.json_text import TooDeep, check_depth, encoded
-from ...wire.limits import LIMITS
-from ...wire.limits import Limits as ReaderLimits
+from ...wire.limits import LIMITS, ReaderLimits
 from ...wire.passthrough import Reading, StreamMonitor, ending_in
 from ...wire.placeholders import LEAST, Placeholders, with_placeholders
 
@@ -40,7 +39,7 @@ NO_HEADERS: Mapping[bytes, bytes] = MappingProxyType({})
 Opened: TypeAlias = tuple[bytes, Object, Placeholders | None]
 
 
-class Request(Protocol):
+class InboundRequest(Protocol):
     """What a dialect reads a chat from."""
 
     @property
@@ -176,7 +175,7 @@ class Dialect:
 
     _path = ""
 
-    def inbound(self, request: Request) -> InboundChat:
+    def inbound(self, request: InboundRequest) -> InboundChat:
         """The chat that a request is. Raises ``BadInput`` naming the field."""
         limits = request.runtime.limits
         opened = _, fields, _ = open_body(request.body, limits)

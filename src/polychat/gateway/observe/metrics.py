@@ -142,7 +142,7 @@ class Numbers(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
             setattr(self, name, [a + b for a, b in zip(mine, more, strict=True)] if isinstance(mine, list) else mine + more)
 
 
-class Table(dict[Labels, Numbers]):
+class LabelledNumbers(dict[Labels, Numbers]):
     """Numbers by their labels, at most ``SETS`` of them and some for the rest.
 
     What is used least is counted with the rest when there is no room for something new: names that somebody made up, and
@@ -170,7 +170,7 @@ class Metrics:
 
     def __init__(self, running: Callable[[], int], shared: Path | None = None) -> None:
         self._running, self._pid = running, os.getpid()
-        self._names, self._table, self._attempts = LabelSets(), Table(), AttemptCounts()
+        self._names, self._table, self._attempts = LabelSets(), LabelledNumbers(), AttemptCounts()
         # A process may have the number of one that died: its file is not to be overwritten.
         self._file = None if shared is None else shared / f"{self._pid}-{secrets.token_hex(4)}{_DONE}"
         self._changed = False
@@ -277,8 +277,8 @@ def fold(folder: Path, alive: Collection[int]) -> None:
                 (folder / name).unlink(missing_ok=True)
 
 
-def total(snapshots: Iterable[Snapshot]) -> Table:
-    table = Table()
+def total(snapshots: Iterable[Snapshot]) -> LabelledNumbers:
+    table = LabelledNumbers()
     for snapshot in snapshots:
         for labels, numbers in snapshot.numbers:
             table.of(labels).add(numbers)

@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import MissingPackage
 from ...version import __version__
 from .attempts import Attempt, AttemptCounts, total_attempts
-from .metrics import BOUNDS, Labels, Named, Numbers, Snapshot, Table, total
+from .metrics import BOUNDS, LabelledNumbers, Labels, Named, Numbers, Snapshot, total
 
 try:
     from prometheus_client import CollectorRegistry, ProcessCollector
@@ -62,7 +62,7 @@ def _lives(pid: int) -> bool:
     return True
 
 
-def _requests(table: Table) -> Iterator[Metric]:
+def _requests(table: LabelledNumbers) -> Iterator[Metric]:
     family = CounterMetricFamily(
         "polychat_requests", "Requests that ended, whether answered, refused or failed.", labels=Labels._fields
     )
@@ -87,7 +87,7 @@ _SUMS = {
 _KINDS = ("prompt", "completion", "cached")
 
 
-def _by_names(table: Table) -> Iterator[Metric]:
+def _by_names(table: LabelledNumbers) -> Iterator[Metric]:
     """Everything but the number of requests has fewer labels: there are many numbers to it."""
     sums: dict[Named, Numbers] = {}
     for of, numbers in table.items():

@@ -18,7 +18,7 @@ from ...errors import PolychatError
 from ...http.server.listening import BACKLOG, announce, encrypting, listen, open_files, renew, unlisten
 from ...http.server.protocol import Connection
 from ...http.server.state import ServerState
-from .source import ConfigSource, Log, later, signals, stays
+from .source import ConfigSource, EventLog, later, signals, stays
 
 _COLLECT = (20_000, 20, 50)
 """When garbage is collected: a request makes some hundred objects, nearly all gone by its end without that."""
@@ -32,7 +32,7 @@ class Application(Protocol):
     """What is served: an ASGI application that can also be reconfigured and stopped."""
 
     @property
-    def log(self) -> Log: ...
+    def log(self) -> EventLog: ...
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
     def reload(self, configured: config.Config) -> None: ...

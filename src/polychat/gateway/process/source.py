@@ -15,7 +15,7 @@ from ...errors import PolychatError
 from ...http.server.listening import check
 
 
-class Log(Protocol):
+class EventLog(Protocol):
     def event(self, message: str, **facts: Any) -> None: ...
 
 
@@ -61,6 +61,6 @@ def later(before: config.Config, after: config.Config) -> dict[str, str]:
     return {"at_the_next_start": ", ".join(changed)} if changed else {}
 
 
-def stays(log: Log, error: PolychatError) -> None:
+def stays(log: EventLog, error: PolychatError) -> None:
     """Tell why the configuration was not taken."""
     log.event("configuration not reloaded; the previous one stays in force", error=str(error))

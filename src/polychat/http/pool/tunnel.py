@@ -118,7 +118,7 @@ def failure_of(
     """``_failures.failure_of``. It knows aiohttp's errors too, and aiohttp, slow to load, is not loaded while all goes well."""
     from .. import failures as _failures
 
-    return _failures.failure_of(error, _failures.Place(place.url, proxy, connected, at_proxy))
+    return _failures.failure_of(error, _failures.FailedRequest(place.url, proxy, connected, at_proxy))
 
 
 def refusal_of(status: int, place: Place, proxy: Proxy) -> PolychatError:

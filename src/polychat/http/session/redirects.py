@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from yarl import URL
 
-from ..request import Asked
+from ..request import OutgoingRequest
 from ..statuses import shown_url
 
 MOST = 10
@@ -17,7 +17,7 @@ class NotFollowed(Exception):
     """A redirect that is not followed: why, and where it leads, as a message may show it."""
 
 
-def onward(asked: Asked, status: int, location: str | None) -> Asked | None:
+def onward(asked: OutgoingRequest, status: int, location: str | None) -> OutgoingRequest | None:
     """The request that this answer sends us on to, ``None`` if it is no redirect. Raises ``NotFollowed``.
 
     GET and HEAD are followed. A POST answered 303 is done, and its result is got with GET. A POST answered 301 or 302 is not
@@ -37,8 +37,8 @@ def onward(asked: Asked, status: int, location: str | None) -> Asked | None:
     if url.origin() != asked.url.origin():
         headers = {name: value for name, value in headers.items() if name.lower() in _HARMLESS}
     if safe or status in (307, 308):
-        return Asked(asked.method, url, headers, asked.body)
-    return Asked("GET", url, {name: value for name, value in headers.items() if name.lower() != "content-type"}, None)
+        return OutgoingRequest(asked.method, url, headers, asked.body)
+    return OutgoingRequest("GET", url, {name: value for name, value in headers.items() if name.lower() != "content-type"}, None)
 
 
 def _target(here: URL, location: str) -> URL:

@@ -11,7 +11,7 @@ from ...errors import BackendError, NotReady
 from ...redact import Secrets
 from ..body import CLOSED, Body
 from ..failures import FOREIGN, loss_of
-from ..request import Asked
+from ..request import OutgoingRequest
 from ..statuses import CHALLENGED, StatusError, status_error
 from .timer import SessionTimer
 
@@ -26,7 +26,7 @@ class StreamResponse(Body):
     def __init__(
         self,
         answer: aiohttp.ClientResponse,
-        asked: Asked,
+        asked: OutgoingRequest,
         timer: SessionTimer,
         forget: Callable[[StreamResponse], None],
         provider: str | None = None,

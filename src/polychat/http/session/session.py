@@ -16,9 +16,9 @@ from yarl import URL
 
 from ...errors import NotReady, PolychatError
 from ...redact import Secrets, secrets_of
-from ..failures import FOREIGN, Place, failure_of, proxy_answered
+from ..failures import FOREIGN, FailedRequest, failure_of, proxy_answered
 from ..proxy import Proxies, Proxy, socks_connector, socks_errors
-from ..request import Asked, Data, Params, body_of, sendable, url_of
+from ..request import Data, OutgoingRequest, Params, body_of, sendable, url_of
 from ..timeouts import Timeouts
 from ..tls import named_tls
 from .connector import kept_connector
@@ -126,21 +126,21 @@ class StreamSession:
         if stack is not None:
             await stack.aclose()
 
-    def get(self, url: str, **options: Unpack[Options]) -> Asking:
+    def get(self, url: str, **options: Unpack[Options]) -> PendingResponse:
         """``request`` with GET."""
         return self.request("GET", url, **options)
 
-    def post(self, url: str, **options: Unpack[Options]) -> Asking:
+    def post(self, url: str, **options: Unpack[Options]) -> PendingResponse:
         """``request`` with POST."""
         return self.request("POST", url, **options)
 
-    def request(self, method: str, url: str, **options: Unpack[Options]) -> Asking:
+    def request(self, method: str, url: str, **options: Unpack[Options]) -> PendingResponse:
         """Ask, and get the response as soon as its head is there: ``await`` it, or use it with ``async with``.
 
         No status raises, but for a redirect that is not followed. Raises ``BadInput``, ``ConnectionFailed``, ``TimedOut``,
         ``BadReply``, ``StatusError``; ``NotReady`` outside the session's ``async with``.
         """
-        return Asking(self._ask(method.upper(), url, options))
+        return PendingResponse(self._ask(method.upper(), url, options))
 
     async def _ask(self, method: str, url: str, options: Options) -> StreamResponse:
         secrets: Secrets | None = None
@@ -157,20 +157,22 @@ class StreamSession:
                 secrets.error(error)
             raise
 
-    def _secrets_of(self, asked: Asked) -> Secrets | None:
+    def _secrets_of(self, asked: OutgoingRequest) -> Secrets | None:
         url, proxy = asked.url, self._proxies.of(asked.url.scheme)
         passwords = (url.password or url.user or "", "" if proxy is None else proxy.password.decode("latin-1"))
         return secrets_of(asked.headers.items(), self._cookies, passwords)
 
-    def _asked(self, method: str, url: str, options: Options) -> Asked:
+    def _asked(self, method: str, url: str, options: Options) -> OutgoingRequest:
         body, content_type = body_of(options.get("data"), options.get("json"))
         headers = self._headers.copy()
         headers.update(options.get("headers") or {})
         if body is not None and "Content-Type" not in headers:
             headers["Content-Type"] = content_type
-        return Asked(method, url_of(url, options.get("params")), headers, body)
+        return OutgoingRequest(method, url_of(url, options.get("params")), headers, body)
 
-    async def _followed(self, asked: Asked, timer: SessionTimer, secrets: Secrets | None, *, follows: bool) -> StreamResponse:
+    async def _followed(
+        self, asked: OutgoingRequest, timer: SessionTimer, secrets: Secrets | None, *, follows: bool
+    ) -> StreamResponse:
         for _ in range(MOST + 1):
             response = await self._answered(asked, timer, secrets)
             try:
@@ -187,7 +189,7 @@ class StreamSession:
         response.close()
         return response.error(why)
 
-    async def _answered(self, asked: Asked, timer: SessionTimer, secrets: Secrets | None) -> StreamResponse:
+    async def _answered(self, asked: OutgoingRequest, timer: SessionTimer, secrets: Secrets | None) -> StreamResponse:
         proxy = self._proxies.of(asked.url.scheme)
         answer = await self._sent(asked, timer, proxy)
         if answer.status == 407 and proxy is not None and not proxy.is_socks:
@@ -201,7 +203,7 @@ class StreamSession:
         await response.glance()
         return response
 
-    async def _sent(self, asked: Asked, timer: SessionTimer, proxy: Proxy | None) -> aiohttp.ClientResponse:
+    async def _sent(self, asked: OutgoingRequest, timer: SessionTimer, proxy: Proxy | None) -> aiohttp.ClientResponse:
         """The head of the answer to one request, redirects apart."""
         client = self._client(proxy)
         headers, proxy_headers = self._going_out(asked, proxy)
@@ -224,12 +226,14 @@ class StreamSession:
                     ssl=named_tls() or True,
                 )
         except foreign as error:
-            failure = timer.head_late() if alarm.expired() else failure_of(error, Place(asked.url, proxy, timer.is_connected))
+            failure = (
+                timer.head_late() if alarm.expired() else failure_of(error, FailedRequest(asked.url, proxy, timer.is_connected))
+            )
         finally:
             _timer.reset(token)
         raise failure
 
-    def _going_out(self, asked: Asked, proxy: Proxy | None) -> tuple[CIMultiDict[str], dict[str, str] | None]:
+    def _going_out(self, asked: OutgoingRequest, proxy: Proxy | None) -> tuple[CIMultiDict[str], dict[str, str] | None]:
         """The headers for the server, and those for the proxy."""
         headers = CIMultiDict(asked.headers)
         if self._home is None:
@@ -264,7 +268,7 @@ class StreamSession:
         return self._clients[key]
 
 
-class Asking:
+class PendingResponse:
     """A request under way: ``await`` it for its response, or use it with ``async with``, which closes the response."""
 
     __slots__ = ("_response", "_start")

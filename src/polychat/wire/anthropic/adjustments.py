@@ -22,7 +22,7 @@ from ...types import (
 from ..efforts import BUDGETS, effort_of
 from ..losses import Loss
 from .constants import NAME, VENDOR
-from .generations import Rules, rules_of
+from .generations import GenerationRules, rules_of
 from .history import History, is_plain
 from .request_writer import MIN_BUDGET
 from .schema import closed, input_schema
@@ -60,7 +60,7 @@ def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, l
     return better, losses
 
 
-def _is_as_taken(request: ChatRequest, rules: Rules | None) -> bool:
+def _is_as_taken(request: ChatRequest, rules: GenerationRules | None) -> bool:
     """Whether a request of texts alone says nothing that is looked at here."""
     if request.tools or request.stop or request.reasoning is not None or request.format is not None:
         return False
@@ -90,7 +90,7 @@ def _tool(tool: Tool | HostedTool, losses: list[Loss]) -> Tool | HostedTool:
     return replace(tool, parameters=schema)
 
 
-def _force(request: ChatRequest, rules: Rules | None, losses: list[Loss]) -> None:
+def _force(request: ChatRequest, rules: GenerationRules | None, losses: list[Loss]) -> None:
     """Tools that must be called: some models cannot be forced, and none while it thinks."""
     choice = request.tool_choice
     if choice is None or choice.mode not in ("required", "named"):
@@ -115,7 +115,7 @@ def _is_off(wanted: Thinking | None) -> bool:
     return wanted is not None and (wanted.budget == 0 or (wanted.budget is None and wanted.effort == "none"))
 
 
-def _think(request: ChatRequest, rules: Rules | None, vendor: str, losses: list[Loss]) -> None:
+def _think(request: ChatRequest, rules: GenerationRules | None, vendor: str, losses: list[Loss]) -> None:
     wanted = request.reasoning
     assert wanted is not None
     if _is_off(wanted):
@@ -138,7 +138,7 @@ def _think(request: ChatRequest, rules: Rules | None, vendor: str, losses: list[
             request.reasoning = None
 
 
-def _in_words_of(rules: Rules, wanted: Thinking, losses: list[Loss]) -> Thinking:
+def _in_words_of(rules: GenerationRules, wanted: Thinking, losses: list[Loss]) -> Thinking:
     """An effort as a budget, or a budget as an effort, where the model knows the other alone."""
     effort, budget = wanted.effort, wanted.budget
     if not rules.adaptive and budget in (None, -1):
@@ -183,7 +183,7 @@ def _lacks_thoughts(turns: list[ChatMessage], vendor: str) -> bool:
     return opaque is None or opaque.vendor != vendor or opaque.data.startswith("{")
 
 
-def _sample(request: ChatRequest, rules: Rules | None, losses: list[Loss]) -> None:
+def _sample(request: ChatRequest, rules: GenerationRules | None, losses: list[Loss]) -> None:
     """The API's own defaults go without a word where they may not be said."""
     takes = "both" if rules is None else rules.sampling
     if takes == "none":

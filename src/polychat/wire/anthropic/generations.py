@@ -15,7 +15,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class GenerationRules:
     """What the models of one generation take."""
 
     sampling: Literal["both", "one", "none"] = "both"
@@ -36,15 +36,15 @@ class Rules:
     """The effort ``xhigh``."""
 
 
-_FIRST = Rules(budget=False)
-_OLD = Rules()
+_FIRST = GenerationRules(budget=False)
+_OLD = GenerationRules()
 _ONE = replace(_OLD, sampling="one")
 _46 = replace(_ONE, adaptive=True, prefill=False)
 _47 = replace(_46, sampling="none", budget=False, off="omit", xhigh=True)
 _5 = replace(_47, thinks=True, off="disabled")
 _ALWAYS = replace(_5, off="never", forced=False)
 
-_GENERATIONS: dict[str, tuple[tuple[tuple[int, int], Rules], ...]] = {
+_GENERATIONS: dict[str, tuple[tuple[tuple[int, int], GenerationRules], ...]] = {
     "opus": (((4, 1), _ONE), ((4, 6), _46), ((4, 7), _47), ((5, 0), _5), ((5, 5), _ALWAYS)),
     "sonnet": (((4, 5), _ONE), ((4, 6), _46), ((4, 7), _47), ((5, 0), _5), ((5, 5), replace(_ALWAYS, off="between_tools"))),
     "haiku": (((4, 5), _ONE), ((4, 6), _46), ((4, 7), _47), ((5, 0), _5)),
@@ -59,7 +59,7 @@ _NEWEST = 99
 
 
 @lru_cache(maxsize=256)
-def rules_of(model: str) -> Rules | None:
+def rules_of(model: str) -> GenerationRules | None:
     """The rules of a model; ``None`` of one that is no Claude, or is not known by its name."""
     if found := _NAMED.search(model):
         family, major, minor = found[1], int(found[2] or (_NEWEST if found[0].endswith("latest") else 0)), int(found[3] or 0)

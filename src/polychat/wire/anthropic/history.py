@@ -22,7 +22,7 @@ from ...types import (
 from ..losses import Loss
 from ..media import is_text, type_named, type_of_bytes
 from .constants import VENDOR
-from .generations import Rules
+from .generations import GenerationRules
 
 IMAGES = frozenset(("image/jpeg", "image/png", "image/gif", "image/webp"))
 _HELD = re.compile(r"(?!https?:)[a-z0-9+.-]+:|https://generativelanguage\.googleapis\.com/", re.IGNORECASE)
@@ -50,7 +50,7 @@ def is_plain(turns: list[ChatMessage]) -> bool:
 class History:
     """Puts the turns of one ask right. What it changes of their meaning is added to ``losses``."""
 
-    def __init__(self, vendor: str, rules: Rules | None, losses: list[Loss], *, native: bool) -> None:
+    def __init__(self, vendor: str, rules: GenerationRules | None, losses: list[Loss], *, native: bool) -> None:
         self._vendor, self._rules, self._losses, self._native = vendor, rules, losses, native
         self._foreign_files = False
         self._ids: set[str] = set()

@@ -11,7 +11,7 @@ from ...events import Citation, Event, Finish, Media, Reasoning, Refusal, Start,
 from ...types import Opaque
 from ..faults import error_of
 from ..json_text import decoded, encoded
-from ..limits import Limits
+from ..limits import ReaderLimits
 from ..reading import complete, failed, truncated, two_replies
 from ..sites.deltas import ToolCalls, TooMany
 from ..stream import BadShape, Ended, Framing, StreamReader
@@ -26,7 +26,7 @@ _HELD = 64
 class Message(StreamReader):
     """One message as it grows."""
 
-    def __init__(self, vendor: str, limits: Limits, framing: Framing) -> None:
+    def __init__(self, vendor: str, limits: ReaderLimits, framing: Framing) -> None:
         super().__init__(framing, limits)
         self.reason: str | None = None
         self._vendor = vendor

@@ -8,7 +8,7 @@ from ...errors import BadReply, redact
 from ...events import Event
 from ..framing import DataLines
 from ..json_text import decoded
-from ..limits import LIMITS, Limits
+from ..limits import LIMITS, ReaderLimits
 from .constants import VENDOR
 from .reply_blocks import Message
 
@@ -20,7 +20,7 @@ class Reader(Message):
     are opaque: each comes whole, as JSON, in a ``Reasoning`` without text, and goes back as it was.
     """
 
-    def __init__(self, vendor: str = VENDOR, limits: Limits = LIMITS) -> None:
+    def __init__(self, vendor: str = VENDOR, limits: ReaderLimits = LIMITS) -> None:
         super().__init__(vendor, limits, DataLines(limits.line))
 
     def plain_text(self) -> Callable[[str], None]:
@@ -28,12 +28,12 @@ class Reader(Message):
         return self.grow
 
 
-def read_reply(body: bytes, vendor: str = VENDOR, limits: Limits = LIMITS) -> list[Event]:
+def read_reply(body: bytes, vendor: str = VENDOR, limits: ReaderLimits = LIMITS) -> list[Event]:
     """The events of a whole reply; the last is its ``Finish``."""
     return Reader(vendor, limits).read(body)
 
 
-def read_count(body: bytes, limits: Limits = LIMITS) -> int:
+def read_count(body: bytes, limits: ReaderLimits = LIMITS) -> int:
     """How many tokens count_tokens counted. Raises ``BadReply``."""
     try:
         value = decoded(body, limits.depth)

@@ -17,7 +17,7 @@ from ..tags import tagged
 from .constants import CALLER, VENDOR, counts_of
 from .errors import error_value
 from .reply_words import call_block, citation_of, fault_of_end, media_block, redacted_block, stop_of
-from .whole_reply_writer import Whole
+from .whole_reply_writer import WholeWriter
 
 
 def writer(
@@ -35,7 +35,7 @@ def writer(
     The wire tells no time: ``created`` is for others.
     """
     name = request.model if model is None else model
-    return Stream(id, name, request, request_id, text_aside) if request.stream else Whole(id, name, request_id)
+    return StreamWriter(id, name, request, request_id, text_aside) if request.stream else WholeWriter(id, name, request_id)
 
 
 def write_count(tokens: int) -> bytes:
@@ -43,7 +43,7 @@ def write_count(tokens: int) -> bytes:
     return encoded({"input_tokens": tokens})
 
 
-class Stream:
+class StreamWriter:
     """Blocks follow each other; only calls whose pieces come mixed stay open side by side."""
 
     def __init__(self, name: str, model: str, request: ChatRequest, request_id: str | None = None, text_aside: int = 0) -> None:

@@ -9,7 +9,7 @@ from ...types import ChatMessage, ChatRequest, Format, HostedTool, TextPart, Thi
 from ..checks import bad, json_object, optional_count, optional_flag, optional_text, record, several, text
 from ..efforts import effort_named
 from ..extras import rest
-from ..limits import LIMITS, Limits
+from ..limits import LIMITS, ReaderLimits
 from ..plain import reader
 from .caching import cache_of
 from .constants import NAME
@@ -25,12 +25,14 @@ _BILLING = "x-anthropic-billing-header"
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
-def read_request(body: bytes, model: str | None = None, stream: bool | None = None, limits: Limits = LIMITS) -> ChatRequest:
+def read_request(
+    body: bytes, model: str | None = None, stream: bool | None = None, limits: ReaderLimits = LIMITS
+) -> ChatRequest:
     """The request. Raises ``BadInput`` naming the field, and nothing else. ``max_tokens`` may be missing, as when counting."""
     return _request(json_object(body, limits), model, stream)
 
 
-def read_count_request(body: bytes, model: str | None = None, limits: Limits = LIMITS) -> ChatRequest:
+def read_count_request(body: bytes, model: str | None = None, limits: ReaderLimits = LIMITS) -> ChatRequest:
     """The request whose tokens are to be counted. Raises as ``read_request`` does."""
     return read_request(body, model, False, limits)
 

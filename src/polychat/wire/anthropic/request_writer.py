@@ -10,7 +10,7 @@ from ..efforts import BUDGETS
 from ..extras import with_extra
 from ..plain import writer
 from .constants import NAME, VENDOR
-from .generations import Rules, rules_of
+from .generations import GenerationRules, rules_of
 from .message_writer import Blocks, cached, system_blocks
 
 MAX_TOKENS = 8_192
@@ -102,7 +102,7 @@ def _thinking(body: dict[str, Any], wanted: Thinking | None, model: str) -> None
         body["output_config"] = {"effort": "low" if effort == "minimal" else effort}
 
 
-def _mode(effort: str | None, budget: int | None, summary: str | None, rules: Rules | None) -> dict[str, Any] | None:
+def _mode(effort: str | None, budget: int | None, summary: str | None, rules: GenerationRules | None) -> dict[str, Any] | None:
     if budget == 0 or (budget is None and effort == "none"):
         off = "disabled" if rules is None else rules.off
         return {"type": off} if off in ("disabled", "between_tools") else None

@@ -20,7 +20,7 @@ from .reply_words import call_block, citation_of, fault_of_end, media_block, red
 Block = dict[str, Any]
 
 
-class Whole:
+class WholeWriter:
     """Holds everything; ``end`` gives the message, or the error with its status."""
 
     def __init__(self, name: str, model: str, request_id: str | None = None) -> None:

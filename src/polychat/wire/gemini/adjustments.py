@@ -13,7 +13,7 @@ from ..efforts import BUDGETS, nearest
 from ..losses import Loss
 from ..media import type_named, type_of_bytes
 from .constants import NAME, VENDOR
-from .generations import Rules, rules_of
+from .generations import GenerationRules, rules_of
 from .schema import MOST_ITEMS, taken
 
 MOST_STOPS = 5
@@ -62,7 +62,7 @@ def _tool(tool: Tool | HostedTool, losses: list[Loss]) -> Tool | HostedTool:
     return tool if schema == tool.parameters else replace(tool, parameters=schema)
 
 
-def _thinking(wanted: Thinking, rules: Rules, losses: list[Loss]) -> Thinking | None:
+def _thinking(wanted: Thinking, rules: GenerationRules, losses: list[Loss]) -> Thinking | None:
     """What is wanted as the model takes it: a level, or a budget within its range."""
     field = "reasoning.effort" if wanted.budget is None else "reasoning.budget"
     is_off = wanted.budget == 0 or (wanted.budget is None and wanted.effort == "none")

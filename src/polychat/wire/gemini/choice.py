@@ -10,11 +10,11 @@ from ...events import Citation, Event, Logprobs, Media, Reasoning, Text
 from ...types import Opaque
 from ..faults import Fault, error_of
 from ..json_text import encoded
-from ..limits import Limits
+from ..limits import ReaderLimits
 from ..sites.deltas import ToolCalls, TooMany
 from .constants import FAILED, REASONS, UNSAID, Object, carried, opaque_of
 from .message_reader import base64_of
-from .metadata import Answer, cited, grounded, logprobs_of, visited
+from .metadata import AnswerText, cited, grounded, logprobs_of, visited
 from .partial import put
 
 SHAPES = (KeyError, TypeError, ValueError, AttributeError, IndexError)
@@ -30,7 +30,7 @@ class Choice:
         *("_vendor", "answer", "came", "index", "reason", "thinking"),
     )
 
-    def __init__(self, index: int, vendor: str, limits: Limits, reply: object) -> None:
+    def __init__(self, index: int, vendor: str, limits: ReaderLimits, reply: object) -> None:
         self.index = index
         self.came = False
         """Something of the answer did."""
@@ -38,7 +38,7 @@ class Choice:
         """Why it ended, in the wire's word."""
         self.thinking = False
         """Thoughts are being told, and their block is not over."""
-        self.answer = Answer(limits.event)
+        self.answer = AnswerText(limits.event)
         self._vendor, self._limits = vendor, limits
         self._calls = ToolCalls(limits, index)
         self._count = 0

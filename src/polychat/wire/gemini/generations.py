@@ -15,7 +15,7 @@ from ...types import Effort
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class GenerationRules:
     """What the models of one generation take. With neither efforts nor budgets they do not think first."""
 
     efforts: tuple[Effort, ...] = ()
@@ -26,18 +26,18 @@ class Rules:
     """Thinking can be turned off, by a budget of 0."""
 
 
-_NONE = Rules()
-_TWO = Rules(("low", "high"))
-_THREE = Rules(("low", "medium", "high"))
-_FOUR = Rules(("minimal", "low", "medium", "high"))
+_NONE = GenerationRules()
+_TWO = GenerationRules(("low", "high"))
+_THREE = GenerationRules(("low", "medium", "high"))
+_FOUR = GenerationRules(("minimal", "low", "medium", "high"))
 
-_MODELS: tuple[tuple[str, Rules], ...] = (
+_MODELS: tuple[tuple[str, GenerationRules], ...] = (
     (r"(1\.\d|2\.[0-4])\b", _NONE),
     (r"2\.5-.*(image|tts)", _NONE),
-    (r"2\.5-pro", Rules(budgets=(128, 32_768))),
-    (r"2\.5-flash-lite", Rules(budgets=(512, 24_576), off=True)),
-    (r"2\.5-flash", Rules(budgets=(1, 24_576), off=True)),
-    (r"3(\.\d+)?-flash(-lite)?-image", Rules(("minimal", "high"))),
+    (r"2\.5-pro", GenerationRules(budgets=(128, 32_768))),
+    (r"2\.5-flash-lite", GenerationRules(budgets=(512, 24_576), off=True)),
+    (r"2\.5-flash", GenerationRules(budgets=(1, 24_576), off=True)),
+    (r"3(\.\d+)?-flash(-lite)?-image", GenerationRules(("minimal", "high"))),
     (r"3-pro", _TWO),
     (r"(\d+(\.\d+)?-)?pro", _THREE),
     (r"(\d+(\.\d+)?-)?flash-lite", _FOUR),
@@ -49,7 +49,7 @@ _NAMED = re.compile(r"(?:^|/)gemini-(.+)")
 
 
 @lru_cache(maxsize=256)
-def rules_of(model: str) -> Rules | None:
+def rules_of(model: str) -> GenerationRules | None:
     """The rules of a model; ``None`` of one that is no Gemini, or is not known by its name."""
     found = _NAMED.search(model)
     return None if found is None else next((rules for pattern, rules in _MODELS if re.match(pattern, found[1])), None)

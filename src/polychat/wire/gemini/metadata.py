@@ -99,7 +99,7 @@ def _candidate(token: Object) -> Object:
     return {"token": token["token"], "logProbability": token["logprob"]}
 
 
-class Answer:
+class AnswerText:
     """The text of an answer so far: the wire counts places in bytes of UTF-8, we in characters.
 
     It is kept in blocks whose sizes in bytes are known, so that a place is found without going through all of the text.
@@ -159,7 +159,7 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def cited(said: Object, answer: Answer, choice: int) -> Iterator[Citation]:
+def cited(said: Object, answer: AnswerText, choice: int) -> Iterator[Citation]:
     """Pages that the answer repeats, told beside the words that do."""
     for one in said.get("citationSources") or said.get("citations") or ():
         if url := one.get("uri"):
@@ -167,7 +167,7 @@ def cited(said: Object, answer: Answer, choice: int) -> Iterator[Citation]:
             yield _source(one.get("title"), url, where, choice)
 
 
-def grounded(said: Object, answer: Answer, choice: int) -> Iterator[Citation]:
+def grounded(said: Object, answer: AnswerText, choice: int) -> Iterator[Citation]:
     """Pages that were searched: each once for every place that rests on it, or once without a place."""
     places: dict[int, list[Place]] = {}
     for support in said.get("groundingSupports") or ():
@@ -195,7 +195,7 @@ def _source(title: Any, url: Any, where: Place, choice: int, snippet: Any = None
     return Citation(title or "", url, snippet or "", *where, choice)
 
 
-def grounding_value(sources: list[Citation], answer: Answer) -> Object:
+def grounding_value(sources: list[Citation], answer: AnswerText) -> Object:
     """Each page once, with the places that rest on it."""
     pages: dict[tuple[str, str, str], int] = {}
     supports: list[Object] = []

@@ -14,7 +14,7 @@ from ...events import Event, Finish, Start, Text
 from ..faults import Fault, error_of
 from ..framing import Events
 from ..json_text import decoded
-from ..limits import LIMITS, Limits
+from ..limits import LIMITS, ReaderLimits
 from ..reading import failed, truncated, two_replies
 from ..stream import SHAPES, Framing, StreamReader
 from .array import Objects
@@ -27,12 +27,12 @@ _USUAL = frozenset(("content", "index"))
 _CHUNK = frozenset(("candidates", "usageMetadata", "modelVersion", "responseId", "createTime"))
 
 
-def read_reply(body: bytes, vendor: str = VENDOR, limits: Limits = LIMITS) -> list[Event]:
+def read_reply(body: bytes, vendor: str = VENDOR, limits: ReaderLimits = LIMITS) -> list[Event]:
     """The events of a whole reply; the last is its ``Finish``. Never raises."""
     return Reader(vendor, limits).read(body)
 
 
-def read_count(body: bytes, limits: Limits = LIMITS) -> int:
+def read_count(body: bytes, limits: ReaderLimits = LIMITS) -> int:
     """How many tokens an ask is. Raises ``BadReply``."""
     try:
         match decoded(body, limits.depth):
@@ -82,7 +82,7 @@ class Reader(StreamReader):
 
     SHAPE = "a chunk of another shape than this API's"
 
-    def __init__(self, vendor: str = VENDOR, limits: Limits = LIMITS) -> None:
+    def __init__(self, vendor: str = VENDOR, limits: ReaderLimits = LIMITS) -> None:
         super().__init__(None, limits)
         self._heard = False
         self._vendor = vendor

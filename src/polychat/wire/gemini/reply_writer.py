@@ -18,7 +18,7 @@ from ..sites.deltas import arguments_of, is_finished
 from .constants import VENDOR, WRITTEN, Object, carrying, signature_of
 from .errors import error_value, write_fault
 from .message_writer import object_in
-from .metadata import Answer, grounding_value, logprobs_value, usage_value
+from .metadata import AnswerText, grounding_value, logprobs_value, usage_value
 
 
 def writer(
@@ -34,7 +34,7 @@ def writer(
     The wire tells no time: ``created`` is for others.
     """
     about = {"modelVersion": request.model if model is None else model, "responseId": id}
-    return Stream(about, array=array) if request.stream else Whole(about)
+    return StreamWriter(about, array=array) if request.stream else WholeWriter(about)
 
 
 def write_count(tokens: int) -> bytes:
@@ -57,7 +57,7 @@ class _Said:
         """The text of the thoughts at hand, until their signature comes."""
         self.foreign: list[ReasoningPart] = []
         """Thoughts that another vendor signed."""
-        self.answer = Answer(MAX_LINE)
+        self.answer = AnswerText(MAX_LINE)
         self.sources: list[Citation] = []
         self.logprobs: list[Object] = []
 
@@ -213,7 +213,7 @@ class _Choices:
         return self.response([self.of(index).last(index, reason) for index, reason in sorted(reasons.items())])
 
 
-class Whole:
+class WholeWriter:
     """One response, known when it is over: a failure still chooses its status."""
 
     def __init__(self, about: Object) -> None:
@@ -245,7 +245,7 @@ class Whole:
         return write_fault(fault)
 
 
-class Stream:
+class StreamWriter:
     """A response for each piece; its last has the reasons."""
 
     def __init__(self, about: Object, *, array: bool) -> None:

@@ -9,7 +9,7 @@ from ...types import ChatRequest, Format, HostedTool, Thinking, Tool, ToolChoice
 from ..checks import flag, item, json_object, several, text, whole
 from ..efforts import ORDER, effort_named
 from ..extras import remaining
-from ..limits import LIMITS, Limits
+from ..limits import LIMITS, ReaderLimits
 from ..plain import reader
 from .constants import NAME, Object, camel, fields, repeated
 from .message_reader import turns_of
@@ -21,12 +21,14 @@ _LEVELS = ORDER[1:]
 _MODES = {"auto": "auto", "validated": "auto", "any": "required", "none": "none"}
 
 
-def read_request(body: bytes, model: str | None = None, stream: bool | None = None, limits: Limits = LIMITS) -> ChatRequest:
+def read_request(
+    body: bytes, model: str | None = None, stream: bool | None = None, limits: ReaderLimits = LIMITS
+) -> ChatRequest:
     """The request. ``model`` and ``stream`` are what the path says. Raises ``BadInput`` naming the field."""
     return _request(json_object(body, limits), model, "", stream=bool(stream))
 
 
-def read_count_request(body: bytes, model: str | None = None, limits: Limits = LIMITS) -> ChatRequest:
+def read_count_request(body: bytes, model: str | None = None, limits: ReaderLimits = LIMITS) -> ChatRequest:
     """The request whose tokens are to be counted: the contents alone, or a whole request. Raises ``BadInput``."""
     value = fields(json_object(body, limits), "body")
     if "generateContentRequest" in value:

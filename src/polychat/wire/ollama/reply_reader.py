@@ -12,7 +12,7 @@ from ...types import Opaque
 from ..faults import error_of
 from ..framing import JSONLines
 from ..json_text import Halves, encoded
-from ..limits import LIMITS, Limits
+from ..limits import LIMITS, ReaderLimits
 from ..reading import complete, failed, truncated
 from ..sites.deltas import ToolCalls
 from ..stream import Ended, StreamReader
@@ -23,7 +23,7 @@ from .errors import fault_in
 Object = dict[str, Any]
 
 
-def read_reply(body: bytes, vendor: str = VENDOR, limits: Limits = LIMITS) -> list[Event]:
+def read_reply(body: bytes, vendor: str = VENDOR, limits: ReaderLimits = LIMITS) -> list[Event]:
     """The events of a whole reply; the last is its ``Finish``. Lines where one object is due are understood. Never raises."""
     reader = Reader(vendor, limits)
     if len(body) <= limits.event and b"\n" in body.strip() and _is_object(body, limits.depth):
@@ -37,7 +37,7 @@ class Reader(StreamReader):
 
     SHAPE = "a line of another shape than Ollama's"
 
-    def __init__(self, vendor: str = VENDOR, limits: Limits = LIMITS) -> None:
+    def __init__(self, vendor: str = VENDOR, limits: ReaderLimits = LIMITS) -> None:
         super().__init__(JSONLines(limits.line), limits)
         self.durations: dict[str, int] = {}
         """Nanoseconds, by the wire's names, once done: ``total_duration`` and its like, which have no place in ``Usage``."""

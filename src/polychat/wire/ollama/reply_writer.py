@@ -25,21 +25,21 @@ Object = dict[str, Any]
 
 def writer(request: ChatRequest, id: str, created: int, model: str | None = None) -> Writer:  # noqa: A002  # the wires' own word
     """What writes the answer to ``request`` as ``/api/chat`` does. This wire has no place for ``id``."""
-    return _writer(request, created, model, Chat())
+    return _writer(request, created, model, ChatForm())
 
 
 def generate_writer(request: ChatRequest, id: str, created: int, model: str | None = None) -> Writer:  # noqa: A002
     """The same as ``/api/generate`` does."""
-    return _writer(request, created, model, Generate())
+    return _writer(request, created, model, GenerateForm())
 
 
-def _writer(request: ChatRequest, created: int, model: str | None, shape: Chat | Generate) -> Writer:
+def _writer(request: ChatRequest, created: int, model: str | None, shape: ChatForm | GenerateForm) -> Writer:
     moment = datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     frame = {"model": request.model if model is None else model, "created_at": moment}
-    return Chunks(frame, shape) if request.stream else Whole(frame, shape)
+    return StreamWriter(frame, shape) if request.stream else WholeWriter(frame, shape)
 
 
-class Chat:
+class ChatForm:
     """What is said, in a message."""
 
     def around(self, text: bytes) -> bytes:
@@ -52,7 +52,7 @@ class Chat:
         return {"message": {"role": "assistant", "content": "", **rest}, **images}
 
 
-class Generate:
+class GenerateForm:
     """What is said, among the line's own fields."""
 
     def around(self, text: bytes) -> bytes:
@@ -121,7 +121,7 @@ _LINE_ENDS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\
 """In UTF-8 these bytes stand for nothing else."""
 
 
-def _measured(writer: Chunks | Whole) -> dict[str, int]:
+def _measured(writer: StreamWriter | WholeWriter) -> dict[str, int]:
     return writer.durations if writer.measure is None else {**writer.measure(), **writer.durations}
 
 
@@ -129,14 +129,14 @@ def _error(finish: Finish | None) -> PolychatError:
     return finish.error if finish is not None and finish.error is not None else Truncated("the answer was cut")
 
 
-class Chunks:
+class StreamWriter:
     """A streamed answer. A failure is a line with ``error`` in place of the end: none says ``done`` then."""
 
     streams = True
     status = 200
     content_type = "application/x-ndjson"
 
-    def __init__(self, frame: Object, shape: Chat | Generate) -> None:
+    def __init__(self, frame: Object, shape: ChatForm | GenerateForm) -> None:
         self.headers: list[tuple[str, str]] = [("cache-control", "no-cache")]
         self.durations: dict[str, int] = {}
         """Nanoseconds by the wire's names, for the last line, where whoever measures them sets them before the ``Finish``."""
@@ -190,17 +190,17 @@ class Chunks:
         return called + self._line({}, _ending(finish, self._usage, _measured(self)))
 
 
-class Whole:
+class WholeWriter:
     """An answer in one object, which is made at its end."""
 
     streams = False
     status = 200
     content_type = "application/json; charset=utf-8"
 
-    def __init__(self, frame: Object, shape: Chat | Generate) -> None:
+    def __init__(self, frame: Object, shape: ChatForm | GenerateForm) -> None:
         self.headers: list[tuple[str, str]] = []
         self.durations: dict[str, int] = {}
-        """As of ``Chunks``."""
+        """As of ``StreamWriter``."""
         self.measure: Callable[[], dict[str, int]] | None = None
         self._frame, self._shape = frame, shape
         self._reply = AssembledReply()

@@ -10,7 +10,7 @@ from ...types import ChatMessage, ChatRequest, Format, HostedTool, Part, TextPar
 from ..checks import flag, item, json_object, several, text, whole
 from ..efforts import ORDER, effort_named
 from ..extras import remaining
-from ..limits import LIMITS, Limits
+from ..limits import LIMITS, ReaderLimits
 from ..plain import reader
 from .constants import NAME, NO_PARAMETERS
 from .message_reader import images_of, text_of, turns_of
@@ -20,7 +20,9 @@ _read_options = reader(NAME, "options")
 Object = dict[str, Any]
 
 
-def read_request(body: bytes, model: str | None = None, stream: bool | None = None, limits: Limits = LIMITS) -> ChatRequest:
+def read_request(
+    body: bytes, model: str | None = None, stream: bool | None = None, limits: ReaderLimits = LIMITS
+) -> ChatRequest:
     """The request that a body of ``/api/chat`` is. Raises ``BadInput`` naming the field.
 
     No messages are a request without turns, which wants the model loaded, or, with ``keep_alive`` 0, unloaded.
@@ -35,7 +37,7 @@ def read_request(body: bytes, model: str | None = None, stream: bool | None = No
 
 
 def read_generate_request(
-    body: bytes, model: str | None = None, stream: bool | None = None, limits: Limits = LIMITS
+    body: bytes, model: str | None = None, stream: bool | None = None, limits: ReaderLimits = LIMITS
 ) -> ChatRequest:
     """The request that a body of ``/api/generate`` is: its system text and its prompt as turns. Raises ``BadInput``.
 

@@ -10,7 +10,7 @@ from ...errors import BackendError
 from ...events import Citation, Event, Media, Refusal, Text
 from ...types import Opaque
 from ..json_text import encoded
-from ..limits import Limits
+from ..limits import ReaderLimits
 from ..sites.deltas import ToolCalls, TooMany
 from ..tags import untagged
 from .sounds import sound_type
@@ -32,7 +32,7 @@ class Choice:
 
     __slots__ = ("_calls", "_heard", "_limits", "_sound", "_vendor", "came", "ended", "number", "reason", "thoughts")
 
-    def __init__(self, number: int, vendor: str, limits: Limits) -> None:
+    def __init__(self, number: int, vendor: str, limits: ReaderLimits) -> None:
         self.number = number
         self.came = False
         """Something of an answer came."""

@@ -16,7 +16,7 @@ from ..checks import json_object, several, text, whole
 from ..contract import Writer
 from ..framing import data_line
 from ..json_text import encoded
-from ..limits import LIMITS, Limits
+from ..limits import LIMITS, ReaderLimits
 from .constants import NAME
 from .errors import error_object
 from .reply_writer import WholeWriter, error_of_finish, reason_of
@@ -29,7 +29,7 @@ _UNKNOWN = ("suffix", "best_of", "echo")
 """What has no counterpart in a chat."""
 
 
-def read_completion_request(body: bytes, limits: Limits = LIMITS) -> ChatRequest:
+def read_completion_request(body: bytes, limits: ReaderLimits = LIMITS) -> ChatRequest:
     """The request. Raises ``BadInput`` naming the field."""
     request = ChatRequest("", [], wire=NAME)
     fields = read_plain(json_object(body, limits), request)

@@ -45,7 +45,7 @@ _SERVED = re.compile(rb'"model":\s?("(?:[^"\\]|\\.){1,200}")')
 _NO_CHOICES = re.compile(rb'"choices":\s?\[\s?\]')
 
 
-class Chunks:
+class ChunkMonitor:
     """OpenAI's chunks: a piece of the answer is told by what does not stand in it, and passes unread; the rest is read.
 
     ``usage`` false: the client did not ask for the usage that the stream ends with, and does not get it.

@@ -8,8 +8,8 @@ from typing import Any
 from ...errors import BackendError, EmptyReply, ReplyFailed, redact
 from ...events import Citation, Event, Finish, Logprobs, Start, Text, Usage
 from ..faults import error_of
-from ..framing import DataLines, Whole
-from ..limits import LIMITS, Limits
+from ..framing import DataLines, WholeBody
+from ..limits import LIMITS, ReaderLimits
 from ..reading import failed, truncated, two_replies
 from ..repeats import nothing_to_note
 from ..sites.deltas import TooMany
@@ -35,7 +35,7 @@ FAILED = ("error", "network_error", "insufficient_system_resource")
 Object = dict[str, Any]
 
 
-def read_reply(body: bytes, vendor: str = VENDOR, limits: Limits = LIMITS) -> list[Event]:
+def read_reply(body: bytes, vendor: str = VENDOR, limits: ReaderLimits = LIMITS) -> list[Event]:
     """The events of a whole reply; the last is its ``Finish``. Never raises."""
     return Reader(vendor, limits).read(body)
 
@@ -48,7 +48,7 @@ class Reader(StreamReader):
 
     SHAPE = "a chunk of another shape than OpenAI's"
 
-    def __init__(self, vendor: str = VENDOR, limits: Limits = LIMITS) -> None:
+    def __init__(self, vendor: str = VENDOR, limits: ReaderLimits = LIMITS) -> None:
         super().__init__(None, limits)
         self._vendor = vendor
         self._started = False
@@ -64,7 +64,7 @@ class Reader(StreamReader):
         """The reply's, by its first chunk."""
 
     def framing_for(self, body: bytes) -> Framing:
-        return Whole(self._limits.event) if body[:1] in b"{[<" else DataLines(self._limits.line)
+        return WholeBody(self._limits.event) if body[:1] in b"{[<" else DataLines(self._limits.line)
 
     def plain_text(self) -> Callable[[str], None] | None:
         """See ``Plain``."""

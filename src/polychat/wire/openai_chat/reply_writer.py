@@ -34,11 +34,11 @@ def writer(request: ChatRequest, id: str, created: int, model: str | None = None
     """What writes the answer to ``request``: chunks if it asked for a stream, else one object."""
     head = (f"chatcmpl-{id}", created, request.model if model is None else model)
     if request.stream:
-        return Chunks(*head, usage=bool(request.stream_usage))
+        return StreamWriter(*head, usage=bool(request.stream_usage))
     return WholeWriter({"id": head[0], "object": "chat.completion", "created": created, "model": head[2]})
 
 
-class Chunks:
+class StreamWriter:
     """A streamed answer. A failure is an error in place of the end: there is no ``[DONE]`` then."""
 
     streams = True

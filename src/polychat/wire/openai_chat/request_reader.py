@@ -9,7 +9,7 @@ from ...types import ChatRequest, Effort, Format, HostedTool, Thinking, Tool, To
 from ..checks import flag, item, json_object, several, text, whole
 from ..efforts import ORDER, effort_named
 from ..extras import remaining, rest
-from ..limits import LIMITS, Limits
+from ..limits import LIMITS, ReaderLimits
 from ..plain import reader
 from .constants import NAME
 from .message_reader import cache_of, read_messages
@@ -19,7 +19,9 @@ Object = dict[str, Any]
 read_plain = reader(NAME)
 
 
-def read_request(body: bytes, model: str | None = None, stream: bool | None = None, limits: Limits = LIMITS) -> ChatRequest:
+def read_request(
+    body: bytes, model: str | None = None, stream: bool | None = None, limits: ReaderLimits = LIMITS
+) -> ChatRequest:
     """The request. Raises ``BadInput`` naming the field, and nothing else."""
     request = ChatRequest("", [], wire=NAME)
     fields = read_plain(json_object(body, limits), request)

@@ -13,7 +13,7 @@ from ...types import Opaque, ReasoningPart
 from ..checks import item
 from ..extras import remaining
 from ..json_text import decoded, encoded
-from ..limits import Limits
+from ..limits import ReaderLimits
 from ..sites.deltas import TooMany
 from ..tags import tagged, untagged
 from .constants import VENDOR
@@ -84,7 +84,7 @@ class Thoughts:
 
     __slots__ = ("_about", "_choice", "_given", "_limit", "_open", "_size", "_told", "_vendor", "block")
 
-    def __init__(self, vendor: str, limits: Limits, choice: int) -> None:
+    def __init__(self, vendor: str, limits: ReaderLimits, choice: int) -> None:
         self.block = 0
         self._vendor, self._limit, self._choice = vendor, limits.event, choice
         self._open = False

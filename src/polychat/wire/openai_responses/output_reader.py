@@ -10,7 +10,7 @@ from ...events import Citation, Event, Logprobs, Media, Reasoning, Refusal, Text
 from ...types import Opaque
 from ..adapting import flat
 from ..json_text import encoded
-from ..limits import Limits
+from ..limits import ReaderLimits
 from ..reading import unreadable
 from ..sites.deltas import ToolCalls, TooMany
 from .actions import ACTIONS, arguments_of, call_id_of, is_action
@@ -33,7 +33,7 @@ class _Thought:
 class Pieces:
     """What has been said of the items of one reply. Methods add to ``events``; they raise ``BadReply`` and ``TooMany``."""
 
-    def __init__(self, vendor: str, limits: Limits) -> None:
+    def __init__(self, vendor: str, limits: ReaderLimits) -> None:
         self.begun = False
         """The reply has items, be they empty."""
         self.calls = ToolCalls(limits)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from ..contract import Writer
 from ..passthrough import Reading
 from .reply_reader import Reader
-from .reply_writer import Streamed
+from .reply_writer import StreamWriter
 
 
-class Events(Reading):
+class EventMonitor(Reading):
     """As ``Reading``; it knows how far the backend's events came."""
 
     def __init__(self) -> None:
@@ -17,5 +17,5 @@ class Events(Reading):
 
     def hand_over(self, writer: Writer) -> None:
         """What ``writer`` says goes on where the backend broke off: with its response, and the next number."""
-        if isinstance(writer, Streamed) and self._events.response:
+        if isinstance(writer, StreamWriter) and self._events.response:
             writer.goes_on(self._events.response, self._events.number)

@@ -8,7 +8,7 @@ from ...errors import EmptyReply, ReplyFailed
 from ...events import Event, Finish, Start, Text, Usage
 from ..faults import error_of
 from ..framing import Events
-from ..limits import LIMITS, Limits
+from ..limits import LIMITS, ReaderLimits
 from ..reading import complete, failed, truncated, two_replies
 from ..stream import BadShape, Ended, StreamReader
 from .constants import REASONS, VENDOR, Object, count, usage_of
@@ -21,7 +21,7 @@ _UNFINISHED = ("", "in_progress", "queued")
 """What a response says of itself that did not come to an end. Any other word, be it unknown, is an end."""
 
 
-def read_reply(body: bytes, vendor: str = VENDOR, limits: Limits = LIMITS) -> list[Event]:
+def read_reply(body: bytes, vendor: str = VENDOR, limits: ReaderLimits = LIMITS) -> list[Event]:
     """The events of a whole response; the last is its ``Finish``."""
     return Reader(vendor, limits).read(body)
 
@@ -32,7 +32,7 @@ class Reader(StreamReader):
     SHAPE = "an event of another shape than this API's"
     NAMED = True
 
-    def __init__(self, vendor: str = VENDOR, limits: Limits = LIMITS) -> None:
+    def __init__(self, vendor: str = VENDOR, limits: ReaderLimits = LIMITS) -> None:
         super().__init__(Events(limits.line, limits.event), limits)
         self._pieces = Pieces(vendor, limits)
         self._speaking: object = _NOWHERE

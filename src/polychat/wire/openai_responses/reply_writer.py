@@ -53,7 +53,7 @@ def writer(request: ChatRequest, id: str, created: int, model: str | None = None
     """What writes the answer to ``request``; ``Wire.writer`` says how."""
     response = _response(request, f"resp_{id}", created, model or request.model)
     tools = {tool.name: tool for tool in request.tools if isinstance(tool, Tool)}
-    return Streamed(id, response, tools) if request.stream else Whole(id, response, tools)
+    return StreamWriter(id, response, tools) if request.stream else WholeWriter(id, response, tools)
 
 
 def _response(request: ChatRequest, name: str, created: int, model: str) -> Object:
@@ -68,7 +68,7 @@ def _response(request: ChatRequest, name: str, created: int, model: str) -> Obje
     return {**head, "error": None, "incomplete_details": None, "model": model, **asked, "output": [], "usage": None}
 
 
-class Whole:
+class WholeWriter:
     """One response at the end."""
 
     streams = False
@@ -104,7 +104,7 @@ class Whole:
         return quoted(_ended(self._response, self._output, finish))
 
 
-class Streamed(Output):
+class StreamWriter(Output):
     """Named events, each with its number."""
 
     streams = announces = True

@@ -6,7 +6,7 @@ from ...types import ChatMessage, ChatRequest, Format, TextPart, Thinking, ToolC
 from ..checks import bad, json_object, optional_count, optional_flag, optional_text, record, several, strings, text
 from ..efforts import effort_named
 from ..extras import rest
-from ..limits import LIMITS, Limits
+from ..limits import LIMITS, ReaderLimits
 from ..plain import reader
 from .constants import ENCRYPTED, LOGPROBS, NAME, Object
 from .message_reader import Conversation
@@ -22,7 +22,9 @@ _ELSEWHERE = ("previous_response_id", "conversation", "prompt")
 """Where the conversation may be, so that there is no input."""
 
 
-def read_request(body: bytes, model: str | None = None, stream: bool | None = None, limits: Limits = LIMITS) -> ChatRequest:
+def read_request(
+    body: bytes, model: str | None = None, stream: bool | None = None, limits: ReaderLimits = LIMITS
+) -> ChatRequest:
     """The request. Raises ``BadInput`` naming the field, and nothing else."""
     return _request(json_object(body, limits), model, stream)
 

@@ -14,8 +14,8 @@ from ...errors import BadInput, BadReply, ChatNotFound, EmptyReply, MessageTooLo
 from ...events import Event, Finish, Text, Usage
 from ...prompt import byte_size, turns
 from ...types import Messages
-from ..framing import MAX_LINE, DataLines, Whole
-from ..limits import Limits
+from ..framing import MAX_LINE, DataLines, WholeBody
+from ..limits import ReaderLimits
 from ..reading import complete, failed, parsed, truncated
 from ..stream import BadShape, Ended, Framing, StreamReader
 from .pages import elements
@@ -29,7 +29,7 @@ TRIMMED = " \t\n\r\0\x0b"
 
 
 @dataclass(slots=True, frozen=True)
-class Bot:
+class AIEngineBot:
     """Whom to ask, and where: what the page tells the plugin's own script."""
 
     rest_url: str
@@ -50,7 +50,7 @@ class Bot:
         return self.rest_url + START_SESSION
 
 
-def bot_of(html: str, page_url: str) -> Bot:
+def bot_of(html: str, page_url: str) -> AIEngineBot:
     """The first bot of a page. Raises ``ChatNotFound``, or ``BadReply`` where the page would send us to another host.
 
     ``page_url`` is where the page came from, after redirects.
@@ -64,13 +64,13 @@ def bot_of(html: str, page_url: str) -> Bot:
     )
 
 
-def _bot(system: dict[str, Any], rest_url: str) -> Bot:
+def _bot(system: dict[str, Any], rest_url: str) -> AIEngineBot:
     def text(name: str) -> str | None:
         value = system.get(name)
         return value if isinstance(value, str) and value else None
 
     context = system.get("contextId")
-    return Bot(
+    return AIEngineBot(
         rest_url,
         text("botId"),
         text("customId"),
@@ -138,7 +138,7 @@ def _is_number(value: float | None, *kinds: type) -> bool:
     return value is None or (type(value) in kinds and 0 <= value < math.inf)  # bool is an int, and no number here
 
 
-def question(messages: Messages, bot: Bot, chat_id: str, overrides: Overrides | None = None) -> dict[str, Any]:
+def question(messages: Messages, bot: AIEngineBot, chat_id: str, overrides: Overrides | None = None) -> dict[str, Any]:
     """The body of a submit. Raises ``BadInput`` and ``MessageTooLong`` for what the server would refuse.
 
     The server keeps the last 15 messages, and puts ``newMessage`` in the place of the last one if that is the user's. It takes
@@ -192,11 +192,11 @@ class Reader(StreamReader):
     PREFIX = b"data: "
 
     def __init__(self, limit: int = MAX_LINE) -> None:
-        super().__init__(None, Limits(line=limit, event=limit))
+        super().__init__(None, ReaderLimits(line=limit, event=limit))
         self._texts: list[str] = []
 
     def framing_for(self, body: bytes) -> Framing:
-        return Whole(self._limits.event) if body[:1] in b"{[" else DataLines(self._limits.line)
+        return WholeBody(self._limits.event) if body[:1] in b"{[" else DataLines(self._limits.line)
 
     def take(self, value: Any, events: list[Event]) -> None:
         match value:

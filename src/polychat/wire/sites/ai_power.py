@@ -14,8 +14,8 @@ from typing import Any
 from ...errors import BackendError, BadInput, BadReply, ChatNotFound, EmptyReply, LimitReached, ReplyFailed, redact
 from ...events import Event, Finish, Text, Usage
 from ...prompt import byte_size
-from ..framing import MAX_LINE, Lines, Whole
-from ..limits import Limits
+from ..framing import MAX_LINE, Lines, WholeBody
+from ..limits import ReaderLimits
 from ..reading import complete, failed, parsed, truncated
 from ..stream import ENDS, BadShape, Ended, Framing, StreamReader
 from .pages import elements
@@ -30,7 +30,7 @@ _GLANCE = 4096
 
 
 @dataclass(slots=True, frozen=True)
-class Bot:
+class AIPowerBot:
     """Whom to ask: what the page's chat element tells the plugin's own script."""
 
     nonce: str
@@ -51,13 +51,13 @@ class Bot:
         return "widget" if self.widget else "shortcode"
 
 
-def bot_of(page: str, page_url: str) -> Bot:
+def bot_of(page: str, page_url: str) -> AIPowerBot:
     """The first chat of a page: a shortcode's before the site-wide widget's. Raises ``ChatNotFound``."""
     has = ("data-nonce", "data-post-id")
     for class_name in (_SHORTCODE, _WIDGET, None):  # None: a theme that renamed the element
         for element in elements(page, class_name, has=has):
             if element["data-nonce"] and element["data-post-id"]:
-                return Bot(
+                return AIPowerBot(
                     element["data-nonce"],
                     element["data-post-id"],
                     element.get("data-bot-id") or "0",
@@ -80,7 +80,7 @@ def checked(prompt: str) -> str:
     return prompt
 
 
-def question(prompt: str, bot: Bot, url: str, client_id: str) -> dict[str, str]:
+def question(prompt: str, bot: AIPowerBot, url: str, client_id: str) -> dict[str, str]:
     """The form of an ask.
 
     The whole conversation is in ``message``, which arrives untouched: from the history the server strips backslashes before it
@@ -115,7 +115,7 @@ class Reader(StreamReader):
     """
 
     def __init__(self, limit: int = MAX_LINE) -> None:
-        super().__init__(None, Limits(line=limit, event=limit))
+        super().__init__(None, ReaderLimits(line=limit, event=limit))
         self._named = False
         """The event being read has an ``event:`` field: the plugin writes one on its own words, on nothing of the model's."""
         self._said = False
@@ -126,7 +126,7 @@ class Reader(StreamReader):
         self._size = 0
 
     def framing_for(self, body: bytes) -> Framing:
-        return Whole(self._limits.event) if body[:1] in b"{[<0" else Lines(self._limits.line)
+        return WholeBody(self._limits.event) if body[:1] in b"{[<0" else Lines(self._limits.line)
 
     def whole(self, value: Any, events: list[Event]) -> Finish:
         match value:

@@ -10,7 +10,7 @@ from ...errors import BackendError, BadReply, redact
 from ...events import ToolCallPiece
 from ...types import Opaque
 from ..json_text import decoded
-from ..limits import LIMITS, Limits
+from ..limits import LIMITS, ReaderLimits
 
 
 class Cumulative:
@@ -58,7 +58,7 @@ class ToolCalls:
     without index and id, begins another. What was sent whole and is repeated whole is passed over.
     """
 
-    def __init__(self, limits: Limits = LIMITS, choice: int = 0) -> None:
+    def __init__(self, limits: ReaderLimits = LIMITS, choice: int = 0) -> None:
         self._limits = limits
         self._choice = choice
         self._slots: list[_Slot] = []

@@ -9,7 +9,7 @@ from ....wire import anthropic
 from ....wire.contract import Writer, wire
 from ....wire.faults import Fault
 from ....wire.passthrough import Reading, StreamMonitor
-from ..dialect import NO_HEADERS, Dialect, InboundChat, Request
+from ..dialect import NO_HEADERS, Dialect, InboundChat, InboundRequest
 
 
 class Anthropic(Dialect):
@@ -22,7 +22,7 @@ class Anthropic(Dialect):
     compares = True  # Claude Code leaves out thoughts of another model than it asked for
     forwards = ("anthropic-version", "anthropic-beta")
 
-    def inbound(self, request: Request) -> InboundChat:
+    def inbound(self, request: InboundRequest) -> InboundChat:
         inbound = super().inbound(request)
         inbound.own = request.record.request_id
         return inbound

@@ -10,7 +10,7 @@ from ....types import ChatRequest
 from ....wire import gemini
 from ....wire.contract import Writer, wire
 from ....wire.faults import Fault
-from ..dialect import NO_HEADERS, Dialect, InboundChat, Object, Request, open_body, with_model
+from ..dialect import NO_HEADERS, Dialect, InboundChat, InboundRequest, Object, open_body, with_model
 
 ACTIONS = ("generateContent", "streamGenerateContent")
 _CLI = b"GeminiCLI"
@@ -28,7 +28,7 @@ class Gemini(Dialect):
     beat = b""
     """None: Google's own client takes a comment for the beginning of a reply."""
 
-    def inbound(self, request: Request) -> InboundChat:
+    def inbound(self, request: InboundRequest) -> InboundChat:
         limits = request.runtime.limits
         model, action = named(request.path)
         stream = action == "streamGenerateContent"

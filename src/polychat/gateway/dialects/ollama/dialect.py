@@ -9,7 +9,7 @@ from ....types import ChatRequest
 from ....wire import ollama
 from ....wire.contract import Writer, wire
 from ....wire.passthrough import StreamMonitor, WholeLines
-from ..dialect import Dialect, InboundChat, Request
+from ..dialect import Dialect, InboundChat, InboundRequest
 
 
 class Ollama(Dialect):
@@ -23,7 +23,7 @@ class Ollama(Dialect):
     models_path = "/api/tags"
     streams = True
 
-    def inbound(self, request: Request) -> InboundChat:
+    def inbound(self, request: InboundRequest) -> InboundChat:
         inbound = super().inbound(request)
         inbound.own = monotonic_ns()
         if inbound.model.endswith(_LATEST):
@@ -65,7 +65,7 @@ _LATEST = ":latest"
 """What clients put behind a name without a tag."""
 
 
-def known(request: Request, name: str) -> str:
+def known(request: InboundRequest, name: str) -> str:
     """The model's name as the configuration has it: with the default tag, or without it."""
     try:
         request.runtime.resolver.plan(name)

@@ -8,9 +8,9 @@ from ....types import ChatRequest
 from ....wire import checks, openai_chat
 from ....wire.contract import Writer, wire
 from ....wire.json_text import encoded
-from ....wire.openai_chat.passthrough import Chunks, ending_of
+from ....wire.openai_chat.passthrough import ChunkMonitor, ending_of
 from ....wire.passthrough import StreamMonitor
-from ..dialect import OPENED, Dialect, InboundChat, Object, Request, value_of, with_model
+from ..dialect import OPENED, Dialect, InboundChat, InboundRequest, Object, value_of, with_model
 
 _MODELS = 64
 """Names that one request may list."""
@@ -25,7 +25,7 @@ class OpenAIChat(Dialect):
     wire = wire("openai-chat")
     forwards = ("openai-beta",)
 
-    def inbound(self, request: Request) -> InboundChat:
+    def inbound(self, request: InboundRequest) -> InboundChat:
         inbound = super().inbound(request)
         fields = inbound.fields
         if "models" in fields or "provider" in fields:
@@ -47,7 +47,7 @@ class OpenAIChat(Dialect):
         return ending_of(body)
 
     def monitor(self, inbound: InboundChat) -> StreamMonitor:
-        return Chunks(usage=inbound.wants_usage)
+        return ChunkMonitor(usage=inbound.wants_usage)
 
 
 def prefer(inbound: InboundChat) -> None:

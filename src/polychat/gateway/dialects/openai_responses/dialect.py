@@ -14,11 +14,11 @@ from ....wire import openai_responses
 from ....wire.assembly import AssembledReply
 from ....wire.contract import Writer, wire
 from ....wire.faults import Fault
-from ....wire.openai_responses.passthrough import Events
+from ....wire.openai_responses.passthrough import EventMonitor
 from ....wire.passthrough import StreamMonitor
 from ....wire.placeholders import Placeholders
 from ...responder import Refused
-from ..dialect import RAW, Dialect, InboundChat, Request, value_of
+from ..dialect import RAW, Dialect, InboundChat, InboundRequest, value_of
 
 _PREFIX = "resp_"
 
@@ -26,7 +26,7 @@ _PREFIX = "resp_"
 class _Storage:
     """What a request says about storing its reply, and the stored reply that it continues."""
 
-    def __init__(self, request: Request, previous: StoredResponse | None, name: str | None, *, keep: bool) -> None:
+    def __init__(self, request: InboundRequest, previous: StoredResponse | None, name: str | None, *, keep: bool) -> None:
         self.request, self.previous, self.name, self.keep = request, previous, name, keep
 
 
@@ -38,7 +38,7 @@ class OpenAIResponses(Dialect):
     compares = True  # a client sends its reasoning items back to the model that they are said to be of
     forwards = ("openai-beta",)
 
-    def inbound(self, request: Request) -> InboundChat:
+    def inbound(self, request: InboundRequest) -> InboundChat:
         inbound = super().inbound(request)
         fields = inbound.fields
         if value_of(fields, "background"):
@@ -74,10 +74,10 @@ class OpenAIResponses(Dialect):
         return _StoringWriter(writer, whole, f"{_PREFIX}{name}", storage, inbound)
 
     def monitor(self, inbound: InboundChat) -> StreamMonitor:
-        return Events()
+        return EventMonitor()
 
     def go_on(self, writer: Writer, monitor: StreamMonitor) -> None:
-        assert isinstance(monitor, Events)
+        assert isinstance(monitor, EventMonitor)
         monitor.hand_over(writer.written if isinstance(writer, _StoringWriter) else writer)
 
 

@@ -12,7 +12,7 @@ from ..errors import BadInput, redact
 from .places import line_of
 
 
-class Strict:
+class FileErrors:
     """Makes errors about one file; ``text`` is its content, where that has been read already."""
 
     def __init__(self, file: Path, text: str | None = None) -> None:
