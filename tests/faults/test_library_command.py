@@ -146,16 +146,43 @@ async def test_names_that_differ_in_capitals_only_are_one_too_many(tmp_path: Pat
         config.read(file)
 
 
-@pytest.mark.parametrize(
-    "url", ["127.0.0.1:1/v1", "localhost:1", "ftp://h/", "http://", "http://h:99999/v1", "http://h/v1?x=1", "http://h/#a", "h"]
-)
+BROKEN_ADDRESSES = {
+    "no scheme": ["127.0.0.1:1/v1", "localhost:1", "h", "", "//h/v1"],
+    "another scheme": ["ftp://h/", "file:///etc/passwd"],
+    "no host": ["http://", "http:///v1", "http://:80/v1", "http://u:p@/v1"],
+    "half a host": ["http://[::1", "http://[::1]]x/"],
+    "a port that is none": ["http://h:99999/v1", "http://h:x/v1", "http://h:-1/v1"],
+    "a query": ["http://h/v1?x=1", "http://h/v1?", "http://h?", "{base}?x=1"],
+    "a fragment": ["http://h/#a", "http://h/v1#", "http://h#", "{base}#"],
+    "a blank": [
+        "http://a b/v1",
+        " http://h",
+        "http://h ",
+        "http://h/a\\tb",
+        "http://h\\u00a0/v1",
+        "http://h/\\u007f",
+        "{base} /v1",
+    ],
+    "braces that do not match": ["{base", "http://{region/v1", "http://h/{a}/{b", "http://h/a}", "{}", "{a b}/v1", "{a-b}/v1"],
+}
+
+
+@pytest.mark.parametrize("url", [url for urls in BROKEN_ADDRESSES.values() for url in urls])
 def test_an_address_that_cannot_be_asked_is_refused_where_it_is_written(tmp_path: Path, url: str) -> None:
     """With file and line, before anything is asked; the same rule holds for the argument ``base_url``."""
     file = tmp_path / "polychat.toml"
-    file.write_text(f'[providers.house]\nwire = "openai-chat"\nbase_url = "{url}"\n')
-    with pytest.raises(BadInput, match=r":3: providers\.house\.base_url"):
+    file.write_text(f'[providers.house]\nwire = "openai-chat"\nbase_url = "{url}"\n', "utf-8")
+    with pytest.raises(BadInput, match=r":3: providers\.house(\.base_url| has no wire or base_url)"):
         config.read(file)
-    assert address_fault(url)
+    assert address_fault(json.loads(f'"{url}"'))
+
+
+@pytest.mark.parametrize(
+    "url", ["HTTPS://h", "http://h/", "http://u:p@h:0/v1", "http://[::1]:80/v1", "{base}", "{base}/v1", "http://{a}.h/{b_1}/v1"]
+)
+def test_an_address_that_can_be_asked_is_none_of_those(url: str) -> None:
+    """Whatever its scheme's letters, with a user, a port and an IPv6 host; with names of ``params`` for all of it or parts."""
+    assert address_fault(url) == ""
 
 
 async def test_the_check_refuses_what_serve_refuses(tmp_path: Path) -> None:
