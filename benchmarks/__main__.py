@@ -7,7 +7,7 @@ from importlib import import_module
 
 from .report import circumstances, progress, record
 
-ALL = ["imports", "help", "providers", "vendors", "wires", "gateway"]
+ALL = ["imports", "help", "providers", "vendors", "wires", "gateway", "chaos"]
 
 
 def main() -> None:
