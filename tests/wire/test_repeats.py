@@ -158,6 +158,34 @@ def test_whatever_comes_is_read_as_usual(wire: str, reads: list[bytes], cuts: li
     assert repr(straight) == repr(usual)
 
 
+@pytest.mark.parametrize("wire", WIRES)
+@given(reads=st.lists(READS, max_size=12), cut=st.integers(0, 4000))
+@settings(max_examples=200, deadline=None)
+def test_many_events_in_a_read_are_read_as_usual(wire: str, reads: list[bytes], cut: int) -> None:
+    """What a reader keeps of one value's surroundings changes nothing in what it says of the next."""
+    body = b"".join([OPENED[wire], PIECE[wire]("Hello"), PIECE[wire](" you"), *reads])
+    straight, usual = READERS[wire](), READERS[wire]()
+    vars(usual)["_plain_texts"] = 1_000  # it learns no more
+    for data in (body[: cut % len(body)], body[cut % len(body) :]):
+        assert repr(straight.feed(data)) == repr(usual.feed(data))
+    assert repr(straight.end()) == repr(usual.end())
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_of_many_events_in_a_read_two_texts_are_taken(wire: str) -> None:
+    """The rest differs from the second in the text alone, and is read straight."""
+    reader: Any = READERS[wire]()
+    taken: list[Any] = []
+    take = reader.take
+    reader.take = lambda value, events: (taken.append(value), take(value, events))
+    reader.feed(OPENED[wire])
+    opening = len(taken)
+    texts = [f"{number} words" for number in range(50)]
+    events = reader.feed(b"".join(PIECE[wire](text) for text in texts))
+    assert [event.text for event in events] == texts
+    assert len(taken) == opening + 2
+
+
 def test_a_citation_after_texts_that_were_read_straight_has_its_place() -> None:
     """The reader is told of each of them: it counts the letters of the answer."""
     cited = {"type": "web_search_result_location", "url": "https://e.example", "title": "t", "cited_text": "c"}

@@ -23,12 +23,15 @@ class CutShort(FramingError):
 _PADDING = b',"obfuscation":"'
 
 
-def padding_in(event: bytes) -> int:
-    """Where in an event its last member begins, letters by which OpenAI hides how long a text is; 0 where it has none."""
+def padding_in(event: bytes, end: bytes = b'"}\n\n') -> int:
+    """Where in an event its last member begins, letters by which OpenAI hides how long a text is; 0 where it has none.
+
+    ``end`` is what stands behind the letters: of a payload that was cut out of its event, a quote and a brace.
+    """
     begin = event.rfind(_PADDING)
-    if begin < 0 or not event.endswith(b'"}\n\n'):
+    if begin < 0 or not event.endswith(end):
         return 0
-    return begin if event[begin + len(_PADDING) : -4].isalnum() else 0
+    return begin if event[begin + len(_PADDING) : -len(end)].isalnum() else 0
 
 
 class LineTooLong(FramingError):

@@ -16,7 +16,7 @@ from .contract import Reader
 from .framing import padding_in
 from .json_text import text_of
 
-_KEPT = 32
+KEPT = 32
 """How often what stands around a text is kept, in one stream: where no two events are alike it is of no use."""
 
 
@@ -35,20 +35,56 @@ def nothing_to_note(text: str) -> None:
     """Of a reader that counts nothing."""
 
 
+class Around:
+    """What stands around the text of an event: another that has the same around its own differs from it in the text alone."""
+
+    __slots__ = ("_after", "_before", "_begin", "_end", "_is_padded", "_size", "_stop")
+
+    def __init__(self, before: bytes, after: bytes, end: bytes, *, is_padded: bool) -> None:
+        self._before, self._after, self._end, self._is_padded = before, after, end, is_padded
+        self._begin, self._stop = len(before) - 1, 1 - len(after) or None
+        self._size = len(before) + len(after)
+
+    @classmethod
+    def of(cls, event: bytes, text: str, end: bytes) -> Around | None:
+        """Of an event that says ``text``; ``None`` where it cannot be told from another member of the same words.
+
+        ``end`` is how an event ends behind letters that hide its length: see ``padding_in``.
+        """
+        token = b'"%b"' % text.encode("utf-8", "replace")
+        padding = padding_in(event, end)
+        if padding:
+            event = event[:padding]
+        if event.count(token) != 1:
+            return None
+        at = event.find(token)
+        return cls(event[: at + 1], event[at + len(token) - 1 :], end, is_padded=bool(padding))
+
+    def text_in(self, event: bytes) -> str | None:
+        """The text of an event that differs in nothing else, never empty; ``None`` for any other."""
+        if not event.startswith(self._before):
+            return None
+        if self._is_padded:
+            event = event[: padding_in(event, self._end)]
+        if not event.endswith(self._after) or len(event) <= self._size:
+            return None
+        try:
+            return text_of(event[self._begin : self._stop])
+        except ValueError:  # a quote that is not the text's own, half an emoji
+            return None
+
+
 class Repeats:
     """Feeds ``reader``, or says what it would say. The reader may be used instead at any time."""
 
-    __slots__ = ("_after", "_around", "_before", "_between", "_is_padded", "_kept", "_note", "_plain", "_reader")
+    __slots__ = ("_around", "_between", "_kept", "_note", "_plain", "_reader")
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._plain = reader.plain_text if isinstance(reader, Plain) else None
         self._note: Callable[[str], None] = nothing_to_note
-        self._before = self._after = b""
-        """What stands around a text, its quotes included; nothing where that is not known."""
-        self._around = self._kept = 0
-        self._is_padded = False
-        """Whether what stands behind the text is followed by letters that differ each time."""
+        self._around: Around | None = None
+        self._kept = 0
         self._between = False
         """Whether what was fed ended between two events."""
 
@@ -59,16 +95,9 @@ class Repeats:
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that ``data`` completes; cut anywhere."""
-        before = self._before
-        if before and data.startswith(before):
-            event = data[: padding_in(data)] if self._is_padded else data
-            if event.endswith(self._after) and len(event) > self._around:
-                try:
-                    text = text_of(event[len(before) - 1 : len(event) - len(self._after) + 1])
-                except ValueError:  # a quote that is not the text's own, half an emoji
-                    return self._read(data)
-                self._note(text)
-                return [Text(text)]
+        if self._around is not None and (text := self._around.text_in(data)) is not None:
+            self._note(text)
+            return [Text(text)]
         return self._read(data)
 
     def end(self) -> list[Event]:
@@ -77,22 +106,13 @@ class Repeats:
 
     def _read(self, data: bytes) -> list[Event]:
         batch = self._reader.feed(data)
-        self._before = b""
+        self._around = None
         if self._plain is not None:
             was_between, self._between = self._between, data.endswith(b"\n\n")
-            if was_between and self._between and len(batch) == 1 and self._kept < _KEPT:
+            if was_between and self._between and len(batch) == 1 and self._kept < KEPT:
                 piece = batch[0]
                 if type(piece) is Text and piece.choice == 0 and (note := self._plain()) is not None:
-                    self._keep(data, piece.text, note)
+                    self._kept += 1
+                    if data.count(b"\n\n") == 1:
+                        self._around, self._note = Around.of(data, piece.text, b'"}\n\n'), note
         return batch
-
-    def _keep(self, data: bytes, text: str, note: Callable[[str], None]) -> None:
-        self._kept += 1
-        token = b'"%b"' % text.encode("utf-8", "replace")
-        padding = padding_in(data)
-        event = data[:padding] if padding else data
-        if data.count(b"\n\n") == 1 and event.count(token) == 1:
-            at = event.find(token)
-            self._is_padded = bool(padding)
-            self._before, self._after, self._note = event[: at + 1], event[at + len(token) - 1 :], note
-            self._around = len(event) - len(token) + 2

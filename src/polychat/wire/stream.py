@@ -18,14 +18,16 @@ anything more   nothing is looked at behind an end
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 from ..errors import BackendError, BadReply, redact
-from ..events import Event, Finish
+from ..events import Event, Finish, Text
 from .framing import CutShort, FramingError, WholeBody
 from .json_text import Halves, TooDeep, decoded
 from .limits import LIMITS, ReaderLimits
 from .reading import failed, truncated, unreadable
+from .repeats import KEPT, Around, nothing_to_note
 from .sites.deltas import TooMany
 
 SHAPES = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
@@ -89,6 +91,11 @@ class StreamReader:
         """How the body begins, as long as that is all that came."""
         self._is_over = False
         """No more of the body comes: what is no JSON may have been cut."""
+        self._around: Around | None = None
+        """What stands around the text of the last value, where the next may differ from it in its text alone."""
+        self._note: Callable[[str], None] = nothing_to_note
+        self._plain_texts = 0
+        """Values of one text and nothing else that were taken: the first of them is no example, most replies are short."""
 
     # What a wire says.
 
@@ -112,6 +119,10 @@ class StreamReader:
     def rest(self, finish: Finish) -> list[Event]:
         """What is told only at the end, before ``finish``, whatever it says: usage, sources."""
         return []
+
+    def plain_text(self) -> Callable[[str], None] | None:
+        """See ``Plain``: what notes a text that is not given to ``take``; ``None`` where each value is to be looked at."""
+        return None
 
     def framing_for(self, body: bytes) -> Framing:
         """What cuts a body that begins so, by its first byte."""
@@ -197,16 +208,31 @@ class StreamReader:
             for payload in payloads:
                 if named:
                     self.name, payload = payload  # noqa: PLW2901  # from here on it is the payload
+                if self._around is not None:
+                    if (text := self._around.text_in(payload)) is not None:
+                        self._note(text)
+                        events.append(Text(text))
+                        continue
+                    self._around = None
                 try:
                     value = decoded(payload, depth)
                 except ValueError:
                     value = self._second_reading(payload)
                     if value is _NOTHING:
                         continue
+                count = len(events)
                 take(value, events)
+                if len(events) == count + 1 and type(events[-1]) is Text:
+                    self._learn(payload, events[-1])
         except ENDS as error:
             return self._ended(events, self._end_of(error, value, self.PREFIX + payload))
         return events
+
+    def _learn(self, payload: bytes, piece: Text) -> None:
+        """Keep what stands around the text of a value that was nothing else, where a reader knows what more text does to it."""
+        self._plain_texts += 1
+        if 1 < self._plain_texts <= KEPT and piece.choice == 0 and (note := self.plain_text()) is not None:
+            self._around, self._note = Around.of(payload, piece.text, b'"}'), note
 
     def _second_reading(self, payload: bytes) -> Any:
         """A payload that is no JSON at first sight. Raises ``Ended``."""
