@@ -110,14 +110,14 @@ class _Patience:
 
 def respond(send: Send, status: int, headers: Headers, body: bytes) -> Awaitable[None]:
     """A whole answer, to be awaited at once. What is large goes out as the client takes it: at once it would be held twice."""
-    named = [*headers, (b"content-length", b"%d" % len(body))]
     cycle = getattr(send, "__self__", None)
     if type(cycle) is RequestCycle and len(body) <= _LARGE:
-        return cycle.respond(status, named, body)
-    return _in_messages(send, status, named, body)
+        return cycle.respond(status, headers, body)
+    return _in_messages(send, status, headers, body)
 
 
-async def _in_messages(send: Send, status: int, named: Headers, body: bytes) -> None:
+async def _in_messages(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    named = [*headers, (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": named})
     at = 0
     if len(body) > _LARGE:

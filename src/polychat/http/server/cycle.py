@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from http import HTTPStatus
+from operator import itemgetter
 from typing import Any, Protocol, TypeAlias
 
 Message: TypeAlias = MutableMapping[str, Any]
@@ -23,10 +24,11 @@ _STATUS = {code.value: b"HTTP/1.1 %d %b\r\n" % (code.value, code.phrase.encode()
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = bytes({0x09, *range(0x20, 0x7F), *range(0x80, 0x100)})
 """What a header's value may hold: nothing that ends its line."""
-_names: dict[bytes, bytes] = {}
-"""The names of headers that went out, each with how its line begins. Applications have few of them."""
-_LENGTH, _CODING, _CONNECTION = b"content-length: ", b"transfer-encoding: ", b"connection: "
+_LENGTH, _CODING, _CONNECTION = b"content-length", b"transfer-encoding", b"connection"
 _FRAMING = frozenset({_LENGTH, _CODING, _CONNECTION})
+_names = set(_FRAMING)
+"""The names of headers that went out, in lower case. Applications have few of them."""
+_name_of, _line_of = itemgetter(0), b": ".join
 _BROKEN = (500, "internal error")
 _log = logging.getLogger(__name__)
 
@@ -83,12 +85,18 @@ class RequestCycle:
     )
 
     def __init__(
-        self, connection: CycleConnection, scope: MutableMapping[str, Any], keep_alive: bool, wants_continue: bool
+        self,
+        connection: CycleConnection,
+        scope: MutableMapping[str, Any],
+        keep_alive: bool,
+        wants_continue: bool,
+        body: bytes | None = None,
     ) -> None:
+        """``body``: all of it, where it is there."""
         self.connection, self.scope, self.keep_alive = connection, scope, keep_alive
-        self.body: bytes | bytearray = b""
+        self.body: bytes | bytearray = body or b""
         """What came and was not given to the application yet."""
-        self.more_body = True
+        self.more_body = body is None
         self.end_delivered = False
         """Whether the application knows the body's end."""
         self.disconnected = False
@@ -221,14 +229,14 @@ class RequestCycle:
             raise RuntimeError(f"the application sent {kind!r} where the answer is {stage}")
 
     async def respond(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
-        """A whole response, as ``send`` would take it in two messages; ``headers`` with its length."""
+        """A whole response, as ``send`` would take it in two messages; ``headers`` without its length."""
         if self.connection.write_paused and not self.disconnected:
             await self.connection.drain(self)
         if self.disconnected:
             return
         if self.started:
             raise RuntimeError("the application sent a response where one has begun")
-        self._prepare_head(status, headers)
+        self._prepare_head(status, [*headers, (b"content-length", b"%d" % len(body))])
         self._send_body(body, False)
 
     def push(self, data: bytes) -> None:
@@ -256,20 +264,18 @@ class RequestCycle:
             source.pause() if paused else source.resume()
 
     def _prepare_head(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        parts: list[bytes] = []
-        framing = {}
-        for name, value in headers:
-            line = _names.get(name) or _line(name)
-            parts.append(line + value)
-            if line in _FRAMING:
-                framing[line] = value
-        parts.append(b"")
-        head = b"\r\n".join(parts)
-        if head.translate(None, _VALUE) != b"\r\n" * len(headers):
+        names = set(map(_name_of, headers))
+        if not names <= _names:
+            headers = [(_checked(name), value) for name, value in headers]
+            names = set(map(_name_of, headers))
+        lines = b"\r\n".join([*map(_line_of, headers), b""])
+        if lines.translate(None, _VALUE) != b"\r\n" * len(headers):
             raise RuntimeError("a response header contains a line break or another character that is not allowed")
+        framing = {} if names.isdisjoint(_FRAMING) else {name: value for name, value in headers if name in _FRAMING}
         self.started = True
         first = _STATUS.get(status) or b"HTTP/1.1 %d \r\n" % status
-        self._head = b"".join((first, self.connection.default_headers(), head, self._framing_headers(status, framing), b"\r\n"))
+        framed = self._framing_headers(status, framing)
+        self._head = b"%b%b%b%b\r\n" % (first, self.connection.default_headers(), lines, framed)
 
     def _framing_headers(self, status: int, framing: dict[bytes, bytes]) -> bytes:
         """How the body's end will be known, and what the head has to say of it beyond what the application did."""
@@ -325,14 +331,14 @@ class RequestCycle:
         return body
 
 
-def _line(name: bytes) -> bytes:
-    """How the line of a header begins."""
+def _checked(name: bytes) -> bytes:
+    """A header's name in lower case."""
     if not _NAME.fullmatch(name):
         raise RuntimeError(f"the response has a header with an invalid name: {name!r}")
-    line = name.lower() + b": "
+    name = name.lower()
     if len(_names) < 1000:
-        _names[name] = line
-    return line
+        _names.add(name)
+    return name
 
 
 def _announced(scope: MutableMapping[str, Any]) -> int:

@@ -48,6 +48,9 @@ Invariants: at most one cycle is answered at a time; in every state but ``readin
 closed`` exactly one clock runs, and neither single bytes nor empty lines extend it; in those the application has its own limits
 (``patient`` in ``asgi.py``); nothing is read once a refusal is due.
 
+A head that is the one before it again, but for the body's length, and whose body came in the same read, is not parsed
+(``known_head.py``): the states are the same.
+
 Bounds: a head by ``limits.head`` and ``MAX_HEADERS``; the requests in line by ``_MAX_PIPELINED``, their unread bytes and an
 unread body each by ``SMALL`` and one read, then the socket is not read; what chunks may hold beside data by ``limits.head``; a
 client that does not read, by ``limits.send_seconds`` since the transport's buffer was full.
@@ -67,6 +70,7 @@ from urllib.parse import unquote
 import httptools
 
 from .cycle import EARLY, SMALL, RequestCycle
+from .known_head import KnownHead
 from .refusals import FIRST, MAX_HEADERS, Refused, check_head, framing_of, local
 from .state import ServerState, Timed
 from .timeout_queue import TimeoutQueue
@@ -103,6 +107,7 @@ class Connection(asyncio.Protocol):
             "_chunk_overhead_left",
             "_body_framing",
             "_answering",
+            "_known_head",
             "_last_read",
             "_pipelined",
             "_pipelined_bytes",
@@ -140,6 +145,7 @@ class Connection(asyncio.Protocol):
         """The one being answered."""
         self._last_read: RequestCycle | None = None
         """The one whose head was read last."""
+        self._known_head: KnownHead | None = None
         self._pipelined: deque[RequestCycle] | None = None
         self._pipelined_bytes: bytearray | None = None
         """What came while a request was being answered, and is not read yet."""
@@ -343,9 +349,20 @@ class Connection(asyncio.Protocol):
         if self._ignoring_input:
             return
         last = self._last_read
-        if last is not None and not last.more_body and self._answering is not None:
-            self._buffer_pipelined(data)
-            return
+        if last is not None and not last.more_body:
+            if self._answering is not None:
+                self._buffer_pipelined(data)
+                return
+            if (
+                (known := self._known_head) is not None
+                and last.keep_alive
+                and not self._in_head
+                and (request := known.request(data, self._server.limits.head)) is not None
+            ):
+                scope, body = request
+                self._last_read = cycle = RequestCycle(self, scope, True, False, body)
+                self._start_cycle(cycle)
+                return
         self._feed(data)
         if self._answering is None and not self._ignoring_input:
             self._wait()
@@ -378,6 +395,7 @@ class Connection(asyncio.Protocol):
             self._parser = httptools.HttpRequestParser(self)
         last = self._last_read
         in_body = last is not None and last.more_body
+        begins = not (in_body or self._in_head)
         self._feed_size = len(data)
         try:
             self._parser.feed_data(data)
@@ -387,6 +405,9 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._refuse_unparsable(error)
             return
+        cycle = self._last_read
+        if begins and cycle is not last and cycle is not None and cycle.keep_alive and not cycle.more_body:
+            self._known_head = KnownHead.of(bytes(data), cycle.scope)
         if not in_body and (self._in_head or self._last_read is last):
             self._head_size += len(data)
             if self._head_size > self._server.limits.head:

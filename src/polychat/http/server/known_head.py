@@ -1,0 +1,66 @@
+"""A request's head that comes again on its connection: it is compared, and not parsed.
+
+Clients that keep a connection send the same head with every request, but for the length of its body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Any
+
+_LENGTH = b"content-length"
+_DIGITS = 15
+"""Of a length that is compared; a longer one is for the parser."""
+_LEFT_OUT = (b"transfer-encoding", b"upgrade", b"expect")
+"""Headers of requests that take more than a head and a body: these are parsed each time."""
+
+
+class KnownHead:
+    """A head that was parsed, in two parts: what stands before its ``content-length`` and what stands behind."""
+
+    __slots__ = ("_before", "_behind", "_place", "_scope")
+
+    def __init__(self, before: bytes, behind: bytes, scope: MutableMapping[str, Any]) -> None:
+        self._before, self._behind = before, behind
+        self._scope = {**scope, "headers": list(scope["headers"]), "polychat.fields": dict(scope["polychat.fields"])}
+        self._place = [name for name, _ in scope["headers"]].index(_LENGTH)
+
+    @classmethod
+    def of(cls, data: bytes, scope: MutableMapping[str, Any]) -> KnownHead | None:
+        """The head of ``data``, which the parser read as the beginning of a request with this ``scope``.
+
+        ``None`` where ``data`` is anything else than that head and the whole body whose length it tells.
+        """
+        fields = scope["polychat.fields"]
+        length: bytes | None = fields.get(_LENGTH)
+        if length is None or any(name in fields for name in _LEFT_OUT):
+            return None
+        end = data.find(b"\r\n\r\n") + 4
+        line = b"\r\n%b: %b\r\n" % (_LENGTH, length)
+        place = data[:end].lower().find(line)
+        if place < 0 or len(data) - end != int(length):
+            return None
+        behind = place + len(line) - 2
+        return cls(data[: behind - len(length)], data[behind:end], scope)
+
+    def request(self, data: bytes, limit: int) -> tuple[dict[str, Any], bytes] | None:
+        """The scope and the body, where ``data`` is this head with any length and a body of just that length.
+
+        ``None`` where it is not, or where the head has more than ``limit`` bytes: the parser is to read it.
+        """
+        before, behind = self._before, self._behind
+        if not data.startswith(before):
+            return None
+        place = len(before)
+        end = data.find(b"\r\n", place, place + _DIGITS + 2)
+        if end < 0 or not data.startswith(behind, end):
+            return None
+        length, begin = data[place:end], end + len(behind)
+        if begin > limit or not length.isdigit() or int(length) != len(data) - begin:
+            return None
+        scope = self._scope.copy()
+        scope["headers"] = headers = scope["headers"].copy()
+        scope["polychat.fields"] = fields = scope["polychat.fields"].copy()
+        headers[self._place] = _LENGTH, length
+        fields[_LENGTH] = length
+        return scope, data[begin:]

@@ -1,0 +1,106 @@
+"""A head that comes again on its connection, and heads that nearly do."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from polychat.http.server.known_head import KnownHead
+
+from ...support.server_in_thread import LOOPS, App, Hosted, hosted, request
+
+FIRST = request("/a?b=c", b"hello", b"X-Key: one", b"Accept: */*")
+LINE = b"content-length: 5"
+
+
+@pytest.fixture(params=LOOPS)
+def loop(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def app() -> App:
+    return App()
+
+
+@pytest.fixture
+def here(app: App, loop: str) -> Generator[Hosted]:
+    with hosted(app, loop=loop) as running:
+        yield running
+
+
+def _with_length(length: bytes, body: bytes) -> bytes:
+    return FIRST.replace(LINE, b"content-length: " + length).replace(b"hello", body)
+
+
+AGAIN = (FIRST, *(request("/a?b=c", b"x" * size, b"X-Key: one", b"Accept: */*") for size in (1, 9, 10, 12345)))
+OTHERS = (
+    *(FIRST[:at] + b"Z" + FIRST[at + 1 :] for at in range(0, FIRST.index(b"hello"), 3)),
+    *(_with_length(length, b"hello") for length in (b"", b"+5", b"-5", b"0x5", b"5 ", b" 5", b"5,5", b"05", b"6", b"1" * 30)),
+    _with_length(b"4", b"hello"),
+    _with_length(b"0", b""),
+    FIRST.replace(LINE, LINE + b"\r\n" + LINE),
+    FIRST.replace(LINE, LINE + b"\r\nexpect: 100-continue"),
+    FIRST.replace(LINE, b"transfer-encoding: chunked").replace(b"hello", b"2\r\nhi\r\n0\r\n\r\n"),
+    FIRST.replace(b"\r\n", b"\n"),
+    b"\r\n" + FIRST,
+    FIRST + FIRST,
+    FIRST + request("/b"),
+    FIRST[:-1],
+    request("/b", b"hello"),
+    request("/b"),
+)
+
+
+def _met(here: Hosted, app: App, data: bytes, *before: bytes) -> tuple[list[Any], list[Any]]:
+    """What a client that sends ``data`` is answered, and what the application is told of it."""
+    with here.client() as client:
+        for request in before:
+            client.send(request).answer()
+        app.seen.clear()
+        client.send(data)
+        client.socket.shutdown(socket.SHUT_WR)
+        answers = [(answer.status, answer.body) for answer in client.answers()]
+    return answers, [{name: value for name, value in scope.items() if name != "client"} for scope in app.seen]
+
+
+@pytest.mark.parametrize("data", [*AGAIN, *OTHERS])
+def test_what_follows_a_known_head_is_read_as_if_it_came_first(here: Hosted, app: App, data: bytes) -> None:
+    """Answers and scopes are those of a connection on which nothing came before."""
+    assert _met(here, app, data, FIRST, FIRST) == _met(here, app, data)
+
+
+def test_a_head_that_comes_again_is_not_parsed(here: Hosted, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is one that tells another length; what the application changes in its scope is not in the next."""
+    known: list[bool] = []
+    compare = KnownHead.request
+
+    def counted(self: KnownHead, data: bytes, limit: int) -> Any:
+        result = compare(self, data, limit)
+        known.append(result is not None)
+        return result
+
+    monkeypatch.setattr(KnownHead, "request", counted)
+    with here.client() as client:
+        for data in (FIRST, *AGAIN):
+            body = data.rpartition(b"\r\n\r\n")[2]
+            assert client.send(data).answer().json["body"] == body.decode()
+            scope = app.seen[-1]
+            assert dict(scope["headers"])[b"content-length"] == b"%d" % len(body)
+            scope["headers"].append((b"x-own", b"1"))
+            scope["polychat.fields"][b"x-own"] = b"1"
+            scope["path"] = "/own"
+    assert known == [True] * len(AGAIN)
+    assert all(b"x-own" not in dict(scope["headers"][:-1]) for scope in app.seen)
+
+
+def test_a_known_head_is_held_to_the_limit_of_now(here: Hosted) -> None:
+    """A limit that a reload lowered holds for what comes again, too."""
+    with here.client() as client:
+        client.send(FIRST).answer()
+        limits = here.server.state.limits
+        here.call(setattr, here.server.state, "limits", limits.replace(head=40))
+        assert client.send(FIRST).answer().status == 431
