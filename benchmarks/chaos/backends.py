@@ -257,8 +257,8 @@ class _Connection(asyncio.Protocol):
                 self._head(200, len(body), "application/json")
                 size = -(-len(body) // (pieces * _SHARDS))
                 for start in range(0, len(body), size):
-                    self._write(body[start : start + size])
                     await asyncio.sleep(_DRIP)
+                    self._write(body[start : start + size])
             case _:
                 self._plain(200, body, "application/json")
 
