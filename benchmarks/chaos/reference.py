@@ -100,7 +100,6 @@ class Router:
                     if begun is None or not meaning(begun):
                         raise Sick
                     first.reschedule(None)
-                    target.answered()
                     return await self.relayed(request, begun, events, target)
         except (aiohttp.ClientError, ConnectionError, TimeoutError, ValueError) as error:
             raise Sick from error
@@ -140,7 +139,9 @@ class Router:
                 await out.write(event + b"\n\n")
         except (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, ValueError):
             ended = False
-        if not ended:
+        if ended:
+            target.answered()
+        else:
             target.failed(0)
             await out.write(b'data: {"error":{"message":"the backend broke off","type":"server_error"}}\n\n')
         return out

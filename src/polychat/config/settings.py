@@ -108,6 +108,22 @@ class KeySettings(Table, frozen=True):
     hosted_tools: Annotated[HostedSetting | None, about("Overrides `gateway.hosted_tools` for requests with this key.")] = None
 
 
+class Admin(Table, frozen=True):
+    """What operators may look at: recent requests, and the state of each target."""
+
+    keys: Annotated[
+        Annotated[Mapping[str, Reference], Meta(extra={"form": 'a table of references to secrets: { name = "env:NAME" }'})],
+        about(
+            "The keys for `/admin/…`, which `gateway.keys` do not open: a name of your choice, and a reference to the key. "
+            "Without any, the paths do not exist."
+        ),
+    ] = {}
+    requests: Annotated[
+        Annotated[int, Meta(ge=1, le=100_000)],
+        about("How many of the latest requests `/admin/requests` has, in memory, each worker its own."),
+    ] = 500
+
+
 class Rules(Table, frozen=True, kw_only=True):
     """How targets are asked: how often, how long, and what may be lost."""
 
@@ -249,6 +265,7 @@ class Gateway(Table, frozen=True):
         Direct,
         about("Settings for targets that clients name themselves as `provider/model`: those of a route, without `targets`."),
     ] = Direct()
+    admin: Annotated[Admin, about("What operators may look at, and with which key.")] = Admin()
     key_settings: Annotated[
         Mapping[str, KeySettings],
         about("Settings that differ for requests with one of `keys`; `NAME` is the key's name there."),

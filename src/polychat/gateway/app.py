@@ -22,6 +22,7 @@ from .context import RequestContext
 from .endpoint import answer
 from .observe.logs import Log
 from .observe.metrics import Metrics
+from .observe.recent import RecentRequests
 from .observe.record import Observer, Record
 from .observe.setup import SetupNews
 from .paths import ENDPOINTS, endpoint_at, usual
@@ -58,6 +59,8 @@ class Gateway:
         self._news = SetupNews(self.log.event)
         self._telemetry = self._tracing(configured)
         self.is_traced = self._telemetry is not None
+        self.recent: RecentRequests | None = None
+        """``None`` where no key opens them."""
         self._observers: tuple[Observer, ...] = self._observing()
         self._rest: Any = None
         self._sized: Runtime | None = None
@@ -146,7 +149,14 @@ class Gateway:
 
     def _observing(self) -> tuple[Observer, ...]:
         more = () if self._telemetry is None else (self._telemetry,)
-        return (self.log, self.metrics, *more)
+        if not (admin := self.runtime.gateway.admin).keys:
+            self.recent = None
+        elif self.recent is None:
+            self.recent = RecentRequests(admin.requests)
+        else:
+            self.recent.resized(admin.requests)
+        recent = () if self.recent is None else (self.recent,)
+        return (self.log, self.metrics, *more, *recent)
 
     def _tracing(self, configured: Config) -> Any:
         if not configured.gateway.telemetry:

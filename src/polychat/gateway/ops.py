@@ -15,8 +15,8 @@ from ..errors import redact
 from ..http.server.asgi import Receive, Scope, Send, respond
 from ..version import __version__
 from ..wire.faults import Fault
+from .admin import AdminService, admin_routes
 from .admission.sites import PLAIN, Admission
-from .observe.metrics import Metrics
 from .openapi import description
 from .paths import dialect_at
 from .service import Service
@@ -25,10 +25,8 @@ from .sites import Sites, routed, services
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class OperatedService(Service, Protocol):
+class OperatedService(Service, AdminService, Protocol):
     """The gateway, as its operator sees it."""
-
-    metrics: Metrics
 
 
 _ANYBODY = ("/health", "/ready")
@@ -74,6 +72,7 @@ def routes(gateway: OperatedService) -> Starlette:
         Route("/ready", ready),
         Route("/metrics", metrics),
         Route("/openapi.json", _openapi),
+        *admin_routes(gateway),
     ]
     settings = gateway.runtime.gateway
     if settings.sites:

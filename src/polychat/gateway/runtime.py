@@ -19,6 +19,7 @@ class Runtime:
         self.gateway = gateway
         self.limits = gateway.limits
         self.keys = Keys(gateway.keys)
+        self.admin_keys = Keys(gateway.admin.keys, "gateway.admin.keys")
         self.guarded = bool(self.keys)
         """Whether requests need a key."""
         self.origins = OriginPolicy(gateway.cors, (gateway.host,), guarded=self.guarded)

@@ -17,19 +17,20 @@ _SEEN = 1024
 class Keys:
     """The configuration's keys by name. What is kept of each is its digest."""
 
-    def __init__(self, references: Mapping[str, str]) -> None:
-        """Raises ``NotReady`` for a reference to nothing, ``BadInput`` for a key that is too short or is there twice."""
+    def __init__(self, references: Mapping[str, str], table: str = "gateway.keys") -> None:
+        """``table`` is where they are configured. Raises ``NotReady`` for a reference to nothing, ``BadInput`` for a key
+        that is too short or is there twice."""
         self._names: dict[bytes, str] = {}
         self._seen: dict[bytes, str] = {}
         """Whole headers that were right. What is looked up here meets them by a hash with a secret seed: one that is nearly
         right takes as long as any other."""
         for name, reference in references.items():
-            key = secret(reference, f"gateway.keys.{name}")
+            key = secret(reference, f"{table}.{name}")
             if len(key) < _SHORTEST:
-                raise BadInput(f"gateway.keys.{name} has fewer than {_SHORTEST} characters: choose a longer key", field="keys")
+                raise BadInput(f"{table}.{name} has fewer than {_SHORTEST} characters: choose a longer key", field="keys")
             digest = _digest(key.encode())
             if digest in self._names:
-                raise BadInput(f"gateway.keys.{name} is the same key as {self._names[digest]}", field="keys")
+                raise BadInput(f"{table}.{name} is the same key as {self._names[digest]}", field="keys")
             self._names[digest] = name
 
     def __bool__(self) -> bool:

@@ -260,7 +260,7 @@ class Delivery:
         losses = () if self.call_info is None else self.call_info.losses
         if losses or self.inbound.lost:
             lost = [*self.inbound.lost, *(_lost(loss) for loss in losses)]
-            context.record.fields_dropped = len(lost)
+            context.record.fields_dropped, context.record.losses = len(lost), lost
             told = ", ".join(dict.fromkeys(lost))
             headers.append((b"x-polychat-losses", _sendable(told[:HEADER])))  # a client may name fields without end
         return headers

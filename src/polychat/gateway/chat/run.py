@@ -74,7 +74,7 @@ class Chat:
         context, inbound, delivery, record = self.context, self.inbound, self.delivery, self.context.record
         responder = context.responder
         self.plan = plan = await planned(context, *(inbound.models or (inbound.model,)))
-        record.route = plan.route
+        record.plan, record.route = plan, plan.route
         heartbeat = Heartbeat.of(context, inbound) if inbound.stream else None
         reply: OpenReply | None = None
         try:
@@ -127,6 +127,7 @@ class Chat:
     def _credit(self) -> None:
         """Who answers, or was the last that did not."""
         self.delivery.attempts = self.attempts.count
+        self.context.record.asked = self.delivery.asked_at or None
         target = self.context.credit(self.attempts)
         if target is not None:
             self.delivery.target = target

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from ...errors import Failure
 from ...events import Verdict
+
+if TYPE_CHECKING:
+    from ...routing import Plan
 
 
 class Record:
@@ -32,6 +35,14 @@ class Record:
     """The target that began to answer: ``provider/model``."""
     failures: Sequence[Failure] = ()
     """Each attempt that failed, in order, and, where all targets rest, each of these."""
+    times: Sequence[tuple[float, float]] = ()
+    """When each of these attempts began and was over."""
+    passed: Sequence[Failure] = ()
+    """Targets that were not asked when it was their turn, and why."""
+    plan: Plan | None = None
+    """Who could have answered."""
+    asked: float | None = None
+    """When the target was asked that answered, or was asked last."""
     stream = False
     passthrough = False
     """Whether the backend's bytes passed through."""
@@ -48,6 +59,8 @@ class Record:
     """US dollars."""
     fields_dropped = 0
     """Parts of the request that the backend could not take."""
+    losses: Sequence[str] = ()
+    """Their names."""
     text: tuple[str, str] | None = None
     """The texts of request and response, if the configuration wants them logged."""
     traceparent = ""

@@ -108,7 +108,36 @@ def _plain(name: str, summary: str, about: str = "", *more: str, open_to_all: bo
     }
 
 
+def _admin(name: str, summary: str, *parameters: Schema, missing: str) -> Schema:
+    """An endpoint for operators, which answers in JSON."""
+    said = {"content": {"application/json": {"schema": {"type": "object"}}}}
+    reasons = {"200": "JSON.", "401": "The admin key is missing or unknown.", "403": _FOREIGN, "404": missing}
+    return {
+        "tags": ["Gateway"],
+        "operationId": name,
+        "summary": summary,
+        "description": "Needs one of `gateway.admin.keys`; without any, the path does not exist.",
+        **({"parameters": list(parameters)} if parameters else {}),
+        "responses": {status: {"description": why, **({} if status == "403" else said)} for status, why in reasons.items()},
+    }
+
+
 _NO_KEY = "The API key is missing or unknown."
+_FOREIGN = "The web page's origin or the `Host` is not allowed."
+_CLOSED = "`gateway.admin` has no keys."
+_OF_REQUEST = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "description": "The response's `x-request-id`.",
+    "schema": {"type": "string"},
+}
+_LIMIT = {
+    "name": "limit",
+    "in": "query",
+    "description": "How many; 50 by default.",
+    "schema": {"type": "integer", "maximum": 1000},
+}
 HOUSE: dict[str, dict[str, Schema]] = {
     "/": {"get": _plain("index", "The gateway's version", open_to_all=True)},
     "/health": {"get": _plain("health", "Liveness: whether the process responds", open_to_all=True)},
@@ -132,6 +161,16 @@ HOUSE: dict[str, dict[str, Schema]] = {
             },
         }
     },
+    "/admin/requests": {"get": _admin("adminRequests", "The latest requests, newest first", _LIMIT, missing=_CLOSED)},
+    "/admin/requests/{id}": {
+        "get": _admin(
+            "adminRequest",
+            "Why a request went where it went",
+            _OF_REQUEST,
+            missing="No such request among the latest of this worker, or `gateway.admin` has no keys.",
+        )
+    },
+    "/admin/targets": {"get": _admin("adminTargets", "The state of every target", missing=_CLOSED)},
     "/sites/": {
         "get": _plain(
             "sites",
@@ -139,7 +178,7 @@ HOUSE: dict[str, dict[str, Schema]] = {
             "Each answers below its address in the protocol of the site it is named after, with forms, nonces and tokens, and "
             "tells of failures as that site did; none is described here. Only where `gateway.sites` is not empty.",
             _401=_NO_KEY,
-            _403="The web page's origin or the `Host` is not allowed.",
+            _403=_FOREIGN,
             _503="The gateway is shutting down.",
         )
     },

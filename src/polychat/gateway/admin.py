@@ -1,0 +1,79 @@
+"""What operators may look at: recent requests and the state of each target, below ``/admin``.
+
+The paths need a key of ``[gateway.admin]``, which no chat does; without any such key they do not exist. What they answer has no
+secret and no text of a conversation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import Any, Protocol
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from ..errors import redact
+from ..routing import Health
+from .observe.attempts import total_attempts
+from .observe.metrics import Metrics
+from .observe.recent import RecentRequests
+from .runtime import Runtime
+from .target_states import target_states
+
+_LISTED, _MOST = 50, 1000
+Answer = Callable[[Request], Awaitable[Response]]
+
+
+class AdminService(Protocol):
+    """The gateway, as its operator looks at it."""
+
+    runtime: Runtime
+    health: Health
+    metrics: Metrics
+    recent: RecentRequests | None
+    """``None`` where no key opens it."""
+
+
+def admin_routes(gateway: AdminService) -> list[BaseRoute]:
+    """The paths; none where no key opens them."""
+    if not gateway.runtime.admin_keys:
+        return []
+
+    def guarded(answer: Callable[[Request], dict[str, Any] | None]) -> Answer:
+        async def guarded_answer(request: Request) -> Response:
+            if not gateway.runtime.admin_keys.name_of(dict(request.scope["headers"]), b""):
+                return _refusal(401, "missing or unknown admin key: send one of gateway.admin.keys as Authorization: Bearer …")
+            value = answer(request)
+            if value is None:
+                name, most = redact(request.path_params["id"], 128), gateway.runtime.gateway.admin.requests
+                return _refusal(404, f"request {name} is not among the latest {most:,} of this worker (gateway.admin.requests)")
+            return JSONResponse(value, headers={"cache-control": "no-store"})
+
+        return guarded_answer
+
+    def one(request: Request) -> dict[str, Any] | None:
+        record = gateway.recent.find(request.path_params["id"]) if gateway.recent is not None else None
+        return None if record is None or gateway.recent is None else gateway.recent.explained(record)
+
+    def latest(request: Request) -> dict[str, Any]:
+        wanted = request.query_params.get("limit", "")
+        most = min(_MOST, int(wanted)) if wanted.isdecimal() and len(wanted) < 9 else _LISTED
+        return {"requests": [] if gateway.recent is None else gateway.recent.summaries(most)}
+
+    def targets(request: Request) -> dict[str, Any]:
+        snapshots, _ = gateway.metrics.snapshots()
+        counts = total_attempts(snapshot.attempts for snapshot in snapshots)
+        return {"targets": target_states(gateway.runtime, gateway.health, counts, monotonic())}
+
+    return [
+        Route("/admin/requests", guarded(latest)),
+        Route("/admin/requests/{id:path}", guarded(one)),
+        Route("/admin/targets", guarded(targets)),
+    ]
+
+
+def _refusal(status: int, message: str) -> Response:
+    headers = {"www-authenticate": "Bearer"} if status == 401 else {}
+    return JSONResponse({"error": {"message": message, "code": status}}, status, {"cache-control": "no-store", **headers})

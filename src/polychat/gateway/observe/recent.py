@@ -1,0 +1,135 @@
+"""The latest requests, and how each went from target to target: what an operator asks for who wants to know why.
+
+A request costs an append here. What is answered is made when it is asked for, from the request's record; it holds no text of a
+conversation and no key.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from copy import copy
+from datetime import UTC, datetime
+from time import monotonic, time
+from typing import Any
+
+from ...errors import Failure, redact
+from .record import Record
+
+_NAME = 120
+_ERROR = 400
+
+
+class RecentRequests:
+    """Takes every request's ``Record`` and keeps the latest ``most``, without their text."""
+
+    def __init__(self, most: int, *, clock: Callable[[], float] = monotonic, now: Callable[[], float] = time) -> None:
+        self._records: deque[Record] = deque(maxlen=most)
+        self._clock, self._now = clock, now
+
+    def __call__(self, record: Record) -> None:
+        if record.text is not None:
+            record = copy(record)
+            record.text = None
+        self._records.append(record)
+
+    def resized(self, most: int) -> None:
+        """Keep so many from now on."""
+        if most != self._records.maxlen:
+            self._records = deque(self._records, maxlen=most)
+
+    def find(self, request_id: str) -> Record | None:
+        """The latest request of this name; clients may give two the same."""
+        return next((record for record in reversed(self._records) if record.request_id == request_id), None)
+
+    def explained(self, record: Record) -> dict[str, Any]:
+        """``explanation`` with the time of day at which the request came."""
+        came = self._now() - (self._clock() - record.start)
+        return {"time": datetime.fromtimestamp(came, UTC).isoformat(timespec="milliseconds"), **explanation(record)}
+
+    def summaries(self, most: int) -> list[dict[str, Any]]:
+        """The latest requests in a few words each, the last first."""
+        latest = [record for record, _ in zip(reversed(self._records), range(most), strict=False)]
+        return [{name: value for name, value in self.explained(record).items() if name in _SUMMARY} for record in latest]
+
+
+_SUMMARY = ("time", "request_id", "method", "path", "model", "route", "target", "status", "verdict", "duration_ms", "error")
+
+
+def explanation(record: Record) -> dict[str, Any]:
+    """Why a request went where it went: who could have answered, what became of each, when, what was lost, what it cost.
+
+    Times are milliseconds since the request's headers.
+    """
+    target = record.answered or (f"{record.provider}/{record.served}" if record.provider else "")
+    values: dict[str, Any] = {
+        "request_id": redact(record.request_id),
+        "dialect": record.dialect,
+        "method": record.method,
+        "path": redact(record.path, _NAME),
+        "status": record.status,
+        "verdict": record.verdict,
+        "finish_reason": record.reason and redact(record.reason, _NAME),
+        "error": redact(record.error, _ERROR),
+        "key": record.key,
+        "model": redact(record.model, _NAME),
+        "route": redact(record.route, _NAME),
+        "strategy": record.plan.rules.strategy if record.plan is not None and record.route else "",
+        "target": redact(target, _NAME),
+        "model_served": redact(record.served, _NAME),
+        "stream": record.stream,
+        "passthrough": record.passthrough,
+        "duration_ms": _since(record, record.over),
+        "time_to_first_token_ms": None if record.first is None else _since(record, record.first),
+        "candidates": list(_candidates(record)),
+        "attempts": list(_attempts(record)),
+        "losses": [redact(loss, _ERROR) for loss in record.losses],
+        "prompt_tokens": record.prompt_tokens,
+        "completion_tokens": record.completion_tokens,
+        "cached_tokens": record.cached_tokens,
+        "cost_usd": record.cost,
+    }
+    return values
+
+
+def _since(record: Record, moment: float) -> float:
+    return round((moment - record.start) * 1000, 2)
+
+
+def _candidates(record: Record) -> Iterator[dict[str, Any]]:
+    """Each target that could have answered, in the order of the configuration, and what became of it."""
+    if record.plan is None:
+        return
+    failed = _by_target(record.failures)
+    passed = _by_target(record.passed)
+    for target in record.plan.targets:
+        entry: dict[str, Any] = {"target": redact(target.name, _NAME)}
+        if target.name == record.answered:
+            entry["outcome"] = "answered"
+        elif (failure := failed.get(target.name) or passed.get(target.name)) is not None:
+            entry |= {"outcome": failure.outcome if target.name in failed else "passed over", "reason": failure.reason}
+        else:
+            entry |= {"outcome": "not asked", "reason": "another answered" if record.answered else "the request ended before"}
+        yield entry
+
+
+def _by_target(failures: Iterable[Failure]) -> dict[str, Failure]:
+    """The last of each."""
+    return {failure.target: failure for failure in failures}
+
+
+def _attempts(record: Record) -> Iterator[dict[str, Any]]:
+    """Each request that was sent to a target, on one time line."""
+    times = [*record.times, *(None for _ in range(len(record.failures) - len(record.times)))]
+    for failure, moments in zip(record.failures if record.attempts else (), times, strict=False):
+        entry: dict[str, Any] = {"target": redact(failure.target, _NAME)}
+        if moments is not None:
+            entry |= {"begin_ms": _since(record, moments[0]), "end_ms": _since(record, moments[1])}
+        yield {**entry, "outcome": failure.outcome, "reason": failure.reason}
+    if record.answered:
+        entry = {"target": redact(record.answered, _NAME)}
+        if record.asked is not None:
+            entry["begin_ms"] = _since(record, record.asked)
+        if record.first is not None:
+            entry["first_token_ms"] = _since(record, record.first)
+        yield {**entry, "end_ms": _since(record, record.over), "outcome": record.verdict or "answered", "reason": record.error}

@@ -1,0 +1,80 @@
+"""How each target of each route is: what ``GET /admin/targets`` answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..errors import PolychatError, redact
+from ..routing import Facts, Health, Plan
+from .observe.attempts import AttemptCounts
+from .runtime import Runtime
+
+_EVEN = ("random", "round-robin", "weighted")
+"""Strategies whose shares the configuration says."""
+
+
+def target_states(runtime: Runtime, health: Health, counts: AttemptCounts, now: float) -> list[dict[str, Any]]:
+    """Every target of every route, in the order of the configuration; then those that clients named themselves."""
+    states: list[dict[str, Any]] = []
+    for name in runtime.configured.routes:
+        try:
+            plan = runtime.resolver.plan(name)
+        except PolychatError as error:  # by what backends list, which changes
+            states.append({"route": name, "error": redact(str(error), 400)})
+            continue
+        states += _of_route(plan, health, counts, now)
+    known = [facts for facts in health.every() if not facts.route]
+    return states + [{"route": "", **_state(facts, now)} for facts in known]
+
+
+def _of_route(plan: Plan, health: Health, counts: AttemptCounts, now: float) -> Iterator[dict[str, Any]]:
+    asked = _asked(plan.route, counts)
+    total = sum(asked.values())
+    for target, share in zip(plan.targets, _expected(plan), strict=True):
+        yield {
+            "route": plan.route,
+            **_state(health.facts(plan.route, target.name), now),
+            "attempts": asked.get(target.name, 0),
+            "failures": {
+                count.outcome: number
+                for count, number in counts.items()
+                if (count.route, count.target) == (plan.route, target.name) and count.outcome != "answered"
+            },
+            "share_expected": share,
+            "share_actual": round(asked.get(target.name, 0) / total, 4) if total else None,
+        }
+    for name in plan.unlisted:
+        yield {"route": plan.route, "target": name, "state": "unlisted", "reason": "no backend lists it, or several do"}
+
+
+def _state(facts: Facts, now: float) -> dict[str, Any]:
+    """``resting``: not to be asked before ``seconds``; else as its breaker is, ``closed`` where all is well."""
+    seconds, breaker, remaining = facts.rest_of(now), facts.breaker(now), facts.remaining(now)
+    return {
+        "target": redact(facts.name, 256),
+        "state": "resting" if seconds else breaker,
+        "reason": str(facts.resting(now)) if seconds else "too many requests to it failed" if breaker != "closed" else "",
+        "seconds": round(seconds, 1),
+        "in_flight": facts.in_flight,
+        "time_to_first_token": round(facts.first_token(now), 3) or None,
+        "remaining": {"requests": round(remaining.requests, 4), "tokens": round(remaining.tokens, 4)},
+    }
+
+
+def _asked(route: str, counts: AttemptCounts) -> Mapping[str, int]:
+    asked: dict[str, int] = {}
+    for attempt, number in counts.items():
+        if attempt.route == route:
+            asked[attempt.target] = asked.get(attempt.target, 0) + number
+    return asked
+
+
+def _expected(plan: Plan) -> list[float | None]:
+    """The share of each target while all are well; ``None`` where the strategy decides by what it sees."""
+    rules, count = plan.rules, len(plan.targets)
+    if rules.strategy not in _EVEN:
+        return [None] * count
+    weights = rules.weights or (1.0,) * count
+    total = sum(weights)
+    return [round(weight / total, 4) if total else None for weight in weights]

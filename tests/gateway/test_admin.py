@@ -1,0 +1,163 @@
+"""What operators may look at: recent requests, and how each target is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from polychat.config.settings import Admin, Route
+from polychat.gateway.app import Gateway
+
+from ..support.running_gateway import Running, asking, configured, fault, gateway, good, row
+from ..support.scripted_server import serving
+
+KEY = "an-admin-key"
+ADMIN = {"authorization": f"Bearer {KEY}"}
+PATHS = ("/admin/requests", "/admin/requests/req_1", "/admin/targets")
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADMIN_KEY", KEY)
+    monkeypatch.setenv("CHAT_KEY", "a-chat-key-of-alice")
+
+
+def settings(**more: Any) -> dict[str, Any]:
+    return {"admin": Admin(keys={"ops": "env:ADMIN_KEY"}, **more)}
+
+
+async def explained(running: Running, request_id: str) -> Any:
+    """What the gateway tells of a request, once it is over."""
+    await running.app.recorded(len(running.records) or 1)
+    answer = await running.ask(f"/admin/requests/{request_id}", headers=ADMIN)
+    assert answer.status == 200, answer.body
+    return answer.json
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_without_an_admin_key_in_the_configuration_the_paths_do_not_exist(path: str) -> None:
+    """Whatever key a client has, for chats or none."""
+    async with gateway(configured({}, keys={"alice": "env:CHAT_KEY"})) as running:
+        for headers in ({}, ADMIN, {"authorization": "Bearer a-chat-key-of-alice"}):
+            answer = await running.ask(path, headers=headers)
+            assert answer.status == 404
+            assert "no endpoint" in answer.json["error"]["message"]
+        assert running.app.recent is None
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_key_for_chats_opens_no_admin_path(path: str) -> None:
+    """Nor does a wrong one, none at all, or the right one in the address, where proxies log it."""
+    async with gateway(configured({}, keys={"alice": "env:CHAT_KEY"}, **settings())) as running:
+        for headers in ({}, {"authorization": "Bearer a-chat-key-of-alice"}, {"authorization": f"Bearer {KEY}x"}):
+            assert (await running.ask(path, headers=headers)).status == 401
+        assert (await running.ask(f"{path}?key={KEY}")).status == 401
+
+
+async def test_an_admin_key_opens_no_chat() -> None:
+    """It is for looking only."""
+    async with gateway(configured({}, keys={"alice": "env:CHAT_KEY"}, **settings())) as running:
+        path, body = asking("openai-chat")
+        assert (await running.ask(path, body, headers=ADMIN)).status == 401
+
+
+async def test_a_request_tells_why_it_went_where_it_went() -> None:
+    """Who could have answered and what became of each; what was sent to whom, when, and how that ended."""
+    async with serving(fault(500, message="it is on fire")) as first, serving(good) as second, serving(good) as third:
+        providers = {
+            "one": row("openai-chat", first.url),
+            "two": row("openai-chat", second.url),
+            "three": row("openai-chat", third.url),
+        }
+        routes = {"house": Route(targets=("one/small", "two/small", "three/small"))}
+        async with gateway(configured(providers, routes=routes, **settings())) as running:
+            path, body = asking("openai-chat", "house")
+            answer = await running.ask(path, body)
+            assert answer.status == 200
+            told = await explained(running, answer.headers["x-request-id"])
+    assert (told["route"], told["strategy"], told["target"], told["verdict"]) == ("house", "ordered", "two/small", "complete")
+    assert [(one["target"], one["outcome"]) for one in told["candidates"]] == [
+        ("one/small", "server"),
+        ("two/small", "answered"),
+        ("three/small", "not asked"),
+    ]
+    assert "it is on fire" in told["candidates"][0]["reason"]
+    assert [(one["target"], one["outcome"]) for one in told["attempts"]] == [("one/small", "server"), ("two/small", "complete")]
+    answered = told["attempts"][1]
+    assert 0 <= answered["begin_ms"] <= answered["first_token_ms"] <= answered["end_ms"] <= told["duration_ms"] + 0.01
+
+
+async def test_a_request_tells_what_was_lost() -> None:
+    """By the names of the fields that the backend does not take."""
+    async with (
+        serving(good) as server,
+        gateway(configured({"house": row("openai-chat", server.url)}, **settings())) as running,
+    ):
+        path, body = asking("anthropic", output_config={"effort": "max"}, context_management={"edits": []})
+        answer = await running.ask(path, body)
+        told = await explained(running, answer.headers["x-request-id"])
+    assert told["losses"] == answer.headers["x-polychat-losses"].split(", ") != [""]
+
+
+async def test_what_is_told_has_no_text_and_no_key() -> None:
+    """Though the configuration has the log contain the text of conversations."""
+    async with serving(good) as server:
+        providers = {"house": row("openai-chat", server.url, api_key="env:CHAT_KEY")}
+        async with gateway(configured(providers, log_text=True, **settings())) as running:
+            path, body = asking("openai-chat")
+            body["messages"][0]["content"] = "my secret prompt"
+            answer = await running.ask(path, body)
+            name = answer.headers["x-request-id"]
+            await running.app.recorded()
+            bodies = [(await running.ask(path, headers=ADMIN)).body for path in (*PATHS[::2], f"/admin/requests/{name}")]
+    assert all(b"secret prompt" not in body and b"a-chat-key" not in body and KEY.encode() not in body for body in bodies)
+
+
+async def test_only_so_many_requests_are_kept() -> None:
+    """The latest; the list has the newest first, and as many as were asked for."""
+    async with (
+        serving(good) as server,
+        gateway(configured({"house": row("openai-chat", server.url)}, **settings(requests=2))) as running,
+    ):
+        path, body = asking("openai-chat")
+        names = [(await running.ask(path, body)).headers["x-request-id"] for _ in range(3)]
+        await running.app.recorded(3)
+        gone = await running.ask(f"/admin/requests/{names[0]}", headers=ADMIN)
+        latest = (await running.ask("/admin/requests?limit=10", headers=ADMIN)).json["requests"]
+        one = (await running.ask("/admin/requests?limit=1", headers=ADMIN)).json["requests"]
+    assert gone.status == 404
+    assert [entry["request_id"] for entry in latest] == [names[2], names[1]]
+    assert [entry["request_id"] for entry in one] == [names[2]]
+
+
+async def test_targets_tell_how_they_are() -> None:
+    """Their state and why, how often each was asked and how that ended, and its share, expected and actual."""
+    refusing = fault(429, "rate_limit_error", "slow down", **{"retry-after": "60"})
+    async with serving(refusing) as first, serving(good) as second:
+        providers = {"one": row("openai-chat", first.url), "two": row("openai-chat", second.url)}
+        routes = {"house": Route(targets=("one/small", "two/small"), strategy="round-robin")}
+        async with gateway(configured(providers, routes=routes, **settings())) as running:
+            path, body = asking("openai-chat", "house")
+            for _ in range(2):
+                assert (await running.ask(path, body)).status == 200
+            await running.app.recorded(2)
+            one, two = (await running.ask("/admin/targets", headers=ADMIN)).json["targets"]
+    assert (one["target"], one["state"], one["failures"]) == ("one/small", "resting", {"rate_limit": 1})
+    assert 50 < one["seconds"] <= 60
+    assert "slow down" in one["reason"]
+    assert (two["target"], two["state"], two["reason"], two["failures"]) == ("two/small", "closed", "", {})
+    assert (one["share_expected"], two["share_expected"]) == (0.5, 0.5)
+    assert (one["attempts"], two["attempts"]) == (1, 2)
+    assert two["share_actual"] == pytest.approx(2 / 3, abs=0.001)
+
+
+def test_a_reload_opens_and_closes_the_paths() -> None:
+    """Requests that came before are kept while a key opens them, and go with the last."""
+    app = Gateway(configured({}, **settings(requests=7)))
+    recent = app.recent
+    assert recent is not None
+    app.reload(configured({}, **settings(requests=3)))
+    assert app.recent is recent
+    app.reload(configured({}))
+    assert app.recent is None
