@@ -1,107 +1,172 @@
-"""In which order targets are asked."""
+"""In which order the targets of a plan are asked, whatever the strategy."""
 
 from __future__ import annotations
 
 from collections import Counter
 from random import Random
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polychat.backends.service import ServiceBackend
-from polychat.config import Config
-from polychat.config.settings import Route, Strategy
+from polychat.config.strategy_names import STRATEGIES
 from polychat.errors import RateLimited
-from polychat.providers import Provider
 from polychat.routing import Health, Plan, Target
-from polychat.routing.order import order
+from polychat.routing.facts import Facts, Remaining
+from polychat.routing.order import LIMITED, OPEN, RESTING, Choice, Chooser
+from polychat.routing.traits import UNKNOWN, Traits
 
-BACKEND = ServiceBackend(Provider, Config())
+from ..support.simulated_route import SimulatedRoute, plan, target
 
-
-def target(name: str) -> Target:
-    return Target(name, BACKEND, name.partition("/")[0], name.partition("/")[2])
-
-
-A, B, C = target("a/1"), target("b/1"), target("c/1")
+A, B, C, D = map(target, "abcd")
+WAIT = RateLimited("wait", status=429, retry_after=40.0)
 
 
-def plan(*targets: Target, **rules: Any) -> Plan:
-    return Plan("route", targets, Route(targets=tuple(one.name for one in targets), **rules))
+def rest(health: Health, *names: str) -> None:
+    for name in names:
+        health.facts("route", f"{name}/1").failed(0.0, 15.0, WAIT)
 
 
-def test_ordered() -> None:
-    """As the route says, whatever the turn."""
-    assert [order(plan(A, B, C), Health(), 0, turn, Random(1)) for turn in range(2)] == [[A, B, C]] * 2
+def chosen(of: Plan, health: Health, now: float = 1.0, seed: int = 1, traits: Traits = UNKNOWN) -> Choice:
+    return Chooser(health, Random(seed)).choose(of, now, traits)
 
 
-def test_round_robin() -> None:
-    """Each begins once in as many turns as there are targets, and the others follow in their order."""
-    found = [order(plan(A, B, C, strategy="round-robin"), Health(), 0, turn, Random(1)) for turn in range(4)]
-    assert found == [[A, B, C], [B, C, A], [C, A, B], [A, B, C]]
-
-
-def test_random_by_weight() -> None:
-    """Who weighs three times as much begins three times as often; without weights all do alike."""
-    rng = Random(4)
-    first = Counter(order(plan(A, B, strategy="random", weights=(3, 1)), Health(), 0, 0, rng)[0].name for _ in range(4000))
-    assert 0.72 < first["a/1"] / 4000 < 0.78
-    first = Counter(order(plan(A, B, C, strategy="random"), Health(), 0, 0, rng)[0].name for _ in range(3000))
-    assert all(900 < count < 1100 for count in first.values())
-
-
-def test_weight_nothing() -> None:
-    """A target that weighs nothing is asked when nobody else answers."""
-    for seed in range(50):
-        assert order(plan(A, B, C, strategy="random", weights=(0, 1, 1)), Health(), 0, 0, Random(seed))[-1] is A
-    assert order(plan(A, B, strategy="random", weights=(0, 0)), Health(), 0, 0, Random(1)) == [A, B]
-
-
-def test_fastest() -> None:
-    """Who began to answer soonest of late goes first; who was never asked is tried before all."""
-    health = Health()
-    for name, seconds in (("a/1", 0.5), ("b/1", 0.2)):
-        health.facts("route", name).answered(seconds, 0.0)
-    assert order(plan(A, B, C, strategy="fastest"), health, 0, 0, Random(1)) == [C, B, A]
-    for _ in range(20):
-        health.facts("route", "b/1").answered(2.0, 0.0)
-    health.facts("route", "c/1").answered(1.0, 0.0)
-    assert order(plan(A, B, C, strategy="fastest"), health, 0, 0, Random(1)) == [A, C, B]
-
-
-@pytest.mark.parametrize("strategy", get_args(Strategy))
-def test_the_ill_come_last(strategy: Any) -> None:
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_ill_come_last(strategy: str) -> None:
     """Three failures in a row, or a word about when to come again, and a target is asked after all that are well."""
     health = Health()
     for _ in range(3):
         health.facts("route", "a/1").failed(100.0, 15.0)
-    health.facts("route", "b/1").failed(100.0, 15.0, RateLimited("wait", status=429, retry_after=40.0))
+    health.facts("route", "b/1").failed(100.0, 15.0, WAIT)
     health.facts("route", "c/1").failed(100.0, 15.0)
     rules = plan(A, B, C, strategy=strategy)
-    assert order(rules, health, 101.0, 0, Random(1))[0] is C
-    assert {*order(rules, health, 101.0, 0, Random(1))[1:]} == {A, B}
-    assert order(rules, health, 115.0, 0, Random(1))[-1] is B, "the cooldown of the first is over"
-    assert order(rules, health, 139.9, 0, Random(1))[-1] is B, "it said when to come again: not before"
-    assert all(health.facts("route", one.name).is_well(140.0) for one in (A, B, C))
+    choice = chosen(rules, health, 101.0)
+    assert choice.targets == [C, A, B]
+    assert choice.passed == [(A, OPEN), (B, RESTING)]
+    assert chosen(rules, health, 115.0).targets[-1] is B, "the cooldown of the first is over"
+    assert chosen(rules, health, 139.9).targets[-1] is B, "it said when to come again: not before"
+    assert chosen(rules, health, 140.0).passed == []
 
 
 @given(
     st.lists(st.sampled_from("abcdef"), min_size=1, max_size=6, unique=True),
-    st.sampled_from(get_args(Strategy)),
-    st.integers(0, 100),
+    st.sampled_from(STRATEGIES),
+    st.data(),
     st.integers(0, 2**32),
     st.sets(st.sampled_from("abcdef")),
 )
-def test_nobody_is_left_out(names: list[str], strategy: Any, turn: int, seed: int, ill: set[str]) -> None:
-    """Whatever the strategy, every target stands in the order once, and none that is well behind one that is not."""
+def test_nobody_is_left_out(names: list[str], strategy: str, data: Any, seed: int, ill: set[str]) -> None:
+    """Whatever the strategy, weights and tiers, every target stands in the order once, none that is well behind one that is
+    not, and none of the well behind one of a later tier."""
     health = Health()
-    for name in ill:
-        health.facts("route", f"{name}/1").failed(0.0, 15.0, RateLimited("wait", status=429, retry_after=10.0))
-    targets = [target(f"{name}/1") for name in names]
-    found = order(plan(*targets, strategy=strategy), health, 1.0, turn, Random(seed))
-    assert Counter(found) == Counter(targets)
-    if len(found) > 1:
-        wells = [one.label not in ill for one in found]
-        assert wells == sorted(wells, reverse=True)
+    rest(health, *ill)
+    numbers = st.lists(st.integers(0, 3), min_size=len(names), max_size=len(names)) | st.just([])
+    priorities, weights = tuple(data.draw(numbers)), tuple(map(float, data.draw(numbers)))
+    targets = [target(name) for name in names]
+    of = plan(*targets, strategy=strategy, priorities=priorities, weights=weights)
+    choice = chosen(of, health, seed=seed)
+    assert Counter(choice.targets) == Counter(targets)
+    if len(targets) > 1:
+        assert {passed.target.label for passed in choice.passed} == ill & set(names)
+        tiers = dict(zip(names, priorities or (0,) * len(names), strict=True))
+        keys = [(one.label in ill, tiers[one.label] if one.label not in ill else 0) for one in choice.targets]
+        assert keys == sorted(keys)
+
+
+def test_a_failed_members_traffic_goes_to_its_own_tier() -> None:
+    """The second tier gets nothing while any target of the first one is well, and everything once none is."""
+    route = SimulatedRoute(plan(A, B, C, D, strategy="weighted", weights=(3, 1, 1, 1), priorities=(1, 1, 2, 1)))
+    route.load(10, 10)
+    assert route.shares() == {"a": 0.6, "b": 0.2, "d": 0.2}
+    route.facts("a").failed(route.now, 1000.0, WAIT)
+    route.load(10, 10)
+    assert route.shares(10, 20) == {"b": 0.5, "d": 0.5}
+    assert route.order()[2:] == "ca"
+    for name in "bd":
+        route.facts(name).failed(route.now, 1000.0, WAIT)
+    route.load(1, 10)
+    assert route.shares(20, 21) == {"c": 1.0}
+
+
+def test_a_route_in_a_route_keeps_its_strategy() -> None:
+    """The outer weights are for the inner route as a whole, and its own say who of it is asked: no share of one disturbs the
+    other."""
+    inner = plan(A, B, route="inner", strategy="weighted", weights=(1, 1))
+    route = SimulatedRoute(plan(inner, C, strategy="weighted", weights=(2, 2)))
+    route.load(10, 10)
+    assert route.shares() == {"a": 0.25, "b": 0.25, "c": 0.5}
+    ordered = SimulatedRoute(plan(inner, C))
+    assert [ordered.order() for _ in range(3)] == ["abc", "bac", "abc"]
+
+
+def test_a_route_in_a_route_is_able_while_any_of_it_is() -> None:
+    """Those of it that are not stand behind all others, and once where they are in the other route too."""
+    inner = plan(A, B, route="inner", strategy="round-robin")
+    route = SimulatedRoute(plan(inner, C, A))
+    route.facts("a").failed(route.now, 10.0, WAIT)
+    assert route.order() == "bca"
+    route.facts("b").failed(route.now, 10.0, WAIT)
+    assert route.order() == "cab"
+
+
+class Limits(Facts):
+    left = Remaining()
+
+    def remaining(self, now: float) -> Remaining:
+        return self.left
+
+
+@pytest.mark.parametrize("left", [Remaining(0.0, 1.0), Remaining(1.0, 0.0)])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_target_at_its_limit_is_left_alone(strategy: str, left: Remaining, monkeypatch: Any) -> None:
+    """It is asked behind those that have something left, and before those that said to come back."""
+    monkeypatch.setattr("polychat.routing.health.Facts", Limits)
+    health = Health()
+    facts = health.facts("route", "a/1")
+    assert isinstance(facts, Limits)
+    facts.left = left
+    rest(health, "b")
+    choice = chosen(plan(A, B, C, strategy=strategy), health)
+    assert choice.targets == [C, A, B]
+    assert choice.passed == [(A, LIMITED), (B, RESTING)]
+
+
+class Unfit(Traits):
+    is_choosy = True
+
+    def unfit(self, target: Target) -> str:
+        return "it has no tools" if target.label == "a" else ""
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_who_is_unfit_for_the_request(strategy: str) -> None:
+    """Is asked when nobody else is well, and the reason is told."""
+    choice = chosen(plan(A, B, C, strategy=strategy), Health(), traits=Unfit())
+    assert choice.targets[-1] is A
+    assert choice.passed == [(A, "it has no tools")]
+    assert chosen(plan(A), Health(), traits=Unfit()) == Choice([A], []), "there is nothing to choose"
+
+
+def test_plans_without_end() -> None:
+    """Chains that clients name do not fill the memory, and a route keeps its turn meanwhile."""
+    chooser = Chooser(Health(), Random(1))
+    kept = plan(A, B, strategy="round-robin")
+    assert chooser.choose(kept, 0.0).targets == [A, B]
+    plans = [plan(A, B, C) for _ in range(2000)]
+    for each in plans:
+        assert chooser.choose(each, 0.0).targets == [A, B, C]
+    assert chooser.choose(kept, 0.0).targets == [B, A]
+    assert len(chooser._groups) == 1024
+    assert len(chooser._strategies) == 2
+
+
+def test_facts_that_were_forgotten() -> None:
+    """What is known of a target is looked up anew: clients' names without end may have pushed it out meanwhile."""
+    health = Health()
+    chooser, of = Chooser(health, Random(1)), plan(A, B)
+    assert chooser.choose(of, 0.0).targets == [A, B]
+    for number in range(5000):
+        health.facts("", str(number))
+    rest(health, "a")
+    assert chooser.choose(of, 1.0).targets == [B, A]

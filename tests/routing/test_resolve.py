@@ -112,15 +112,41 @@ def test_the_same_target_twice() -> None:
     assert said(names(routes).plan("all")) == [("house", "small"), ("other", "big")]
 
 
-def test_weights_are_of_the_names_said() -> None:
-    """A route among the targets may stand for several: its weight is theirs together, and a target there twice has both."""
+def test_weights_and_priorities_are_of_the_names_said() -> None:
+    """A route among the targets stands for all of its own together; one by two names has both weights, and the lower one."""
     routes = {
-        "all": Route(targets=("inner", "other/both", "house/small"), strategy="random", weights=(1, 3, 2)),
-        "inner": Route(targets=("house/small", "other/big")),
+        "all": Route(
+            targets=("inner", "other/both", "house/small"), strategy="random", weights=(1, 3, 2), priorities=(1, 0, 1)
+        ),
+        "inner": Route(targets=("house/small", "other/big"), strategy="weighted", weights=(7, 3)),
+        "twice": Route(targets=("house/small", "other/big", "house:small"), weights=(1, 5, 2), priorities=(2, 3, 1)),
+        "one": Route(targets=("alone", "other/big")),
+        "alone": Route(targets=("house/small",)),
     }
-    plan = names(routes).plan("all")
+    known = names(routes)
+    plan = known.plan("all")
     assert said(plan) == [("house", "small"), ("other", "big"), ("other", "both")]
-    assert plan.rules.weights == (2.5, 0.5, 3)
+    assert (plan.rules.weights, plan.rules.priorities) == ((1, 3, 2), (1, 0, 1))
+    inner = plan.members[0]
+    assert isinstance(inner, Plan)
+    assert (inner.route, inner.rules.strategy, inner.rules.weights) == ("inner", "weighted", (7, 3))
+    assert plan.members[1:] == (plan.targets[2], plan.targets[0])
+    twice = known.plan("twice")
+    assert (said(twice), twice.rules.weights, twice.rules.priorities) == (
+        [("house", "small"), ("other", "big")],
+        (3, 5),
+        (1, 3),
+    )
+    assert known.plan("one").members == (), "a route of one target is that target"
+
+
+def test_a_chain_keeps_the_strategy_of_its_routes() -> None:
+    """The names are asked one after the other, and a route among them as it says itself."""
+    routes = {"fast": Route(targets=("house/small", "other/big"), strategy="weighted", weights=(1, 3))}
+    plan = names(routes).joined(["fast", "house/both"])
+    inner = plan.members[0]
+    assert isinstance(inner, Plan)
+    assert (plan.rules.strategy, inner.rules.strategy, inner.rules.weights) == ("ordered", "weighted", (1, 3))
 
 
 @pytest.mark.parametrize(

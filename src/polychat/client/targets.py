@@ -20,7 +20,7 @@ from ..events import Event, Finish, Start
 from ..types import ChatRequest
 
 if TYPE_CHECKING:
-    from ..routing import Health, ModelResolver, Plan, Target
+    from ..routing import ModelResolver, Plan, Router, Target
 
 DEFAULT_MODEL = "local/smollm2"
 """The embedded model: no key, no account, no network once its weights are here."""
@@ -46,11 +46,11 @@ class Targets:
         return ModelResolver(self.registry)
 
     @cached_property
-    def _health(self) -> Health:
-        """How targets of routes have been of late."""
-        from ..routing import Health
+    def _router(self) -> Router:
+        """Knows how targets of routes have been of late, and whose turn it is."""
+        from ..routing import Health, Router
 
-        return Health()
+        return Router(Health())
 
     def default_model(self) -> str:
         """``POLYCHAT_MODEL``, else the configuration's ``default_model``, else the embedded model."""
@@ -137,7 +137,6 @@ class Targets:
         Raises ``BadInput`` for options that only one of several providers could be meant by.
         """
         from ..http.timeouts import Timeouts
-        from ..routing import Router
         from ..routing.router import Attempts
 
         if len({target.label for target in plan.targets}) > 1 and (private := [one for one in _OF_ONE if options.get(one)]):
@@ -159,7 +158,7 @@ class Targets:
                 raise
 
         attempts = Attempts()
-        target, answered, batches, first = await Router(self._health).run(plan, begun, attempts)
+        target, answered, batches, first = await self._router.run(plan, begun, attempts)
         try:
             chosen(target, answered)
             async with aclosing(batches):

@@ -26,11 +26,12 @@ def check_names(routes: Mapping[str, Route], aliases: Mapping[str, str], errors:
     for name, route in routes.items():
         if not route.targets:
             raise errors.error(f"routes.{name}", 'has no targets; it needs at least one: targets = ["provider/model"]')
-        if route.weights and len(route.weights) != len(route.targets):
-            weights, targets = len(route.weights), len(route.targets)
-            raise errors.error(
-                f"routes.{name}.weights", f"has {weights} numbers; it must have one for each of the {targets} targets"
-            )
+        for key in ("weights", "priorities"):
+            numbers, targets = len(getattr(route, key)), len(route.targets)
+            if numbers not in (0, targets):
+                raise errors.error(
+                    f"routes.{name}.{key}", f"has {numbers} numbers; it must have one for each of the {targets} targets"
+                )
     for name in aliases:
         if name in routes:
             raise errors.error(f"aliases.{name}", "is also the name of a route: rename one of them")

@@ -13,10 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, Type
 
 from msgspec import Meta, Struct, structs
 
+from .strategy_names import STRATEGIES
+
 T = TypeVar("T")
 OnLossSetting: TypeAlias = Literal["refuse", "report", "allow"]
 HostedSetting: TypeAlias = Literal["drop", "refuse"]
-Strategy: TypeAlias = Literal["ordered", "random", "round-robin", "fastest"]
+if TYPE_CHECKING:
+    Strategy: TypeAlias = str
+else:
+    Strategy: TypeAlias = Literal[STRATEGIES]
 SitesEra: TypeAlias = Literal["1.9", "2.0", "2.4"]
 LogForm: TypeAlias = Literal["human", "json", "off"]
 
@@ -285,11 +290,21 @@ class Route(Rules, frozen=True):
     strategy: Annotated[
         Strategy,
         about(
-            "How a target is chosen: `ordered` takes the first healthy one, `random` draws by weight, "
-            "`round-robin` takes turns, `fastest` takes the one with the lowest recent time to first token."
+            "How a target is chosen among the healthy ones of the first priority that has any; "
+            "the page on routing describes each strategy."
         ),
     ] = "ordered"
-    weights: Annotated[tuple[Annotated[float, Meta(ge=0)], ...], about("For `random`: one weight per target.")] = ()
+    weights: Annotated[
+        tuple[Annotated[float, Meta(ge=0)], ...],
+        about("One weight per target, for the strategies that go by weights; 0: only when no other target answers."),
+    ] = ()
+    priorities: Annotated[
+        tuple[Count, ...],
+        about(
+            "One number per target. Targets with the lowest number form the first tier; a tier is used when all targets of "
+            "the tiers before it are resting or have failed. Without it all targets form one tier."
+        ),
+    ] = ()
 
 
 class LocalModel(Table, frozen=True):

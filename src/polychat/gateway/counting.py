@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..routing import Target
-from ..routing.resolve import LONGEST
+from ..routing.resolve import IN_ORDER, LONGEST
 from ..routing.router import Attempts
 from ..types import ChatRequest
 from ..wire.estimating import estimated_prompt
@@ -27,7 +27,7 @@ async def counted(context: RequestContext, request: ChatRequest) -> int:
         context.responder.more.append((b"x-polychat-estimated", b"true"))
         return estimated_prompt(request)
     able = tuple(target for target in plan.targets if target.backend.counts)
-    rules = plan.rules.replace(strategy="ordered", weights=())
+    rules = plan.rules.replace(**IN_ORDER)
     attempts = Attempts()
 
     async def count(target: Target) -> int:
@@ -35,7 +35,7 @@ async def counted(context: RequestContext, request: ChatRequest) -> int:
 
     try:
         return await context.runtime.router.run(
-            replace(plan, targets=able, rules=rules), count, attempts, repeated=context.repeated
+            replace(plan, targets=able, members=(), rules=rules), count, attempts, repeated=context.repeated
         )
     finally:
         attempts.end()

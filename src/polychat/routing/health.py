@@ -16,6 +16,8 @@ class Health:
 
     def __init__(self) -> None:
         self._facts: dict[tuple[str, str], Facts] = {}
+        self.evictions = 0
+        """How many facts were given up for others: who keeps facts has to get them anew when this number changes."""
         self._shared: WeakValueDictionary[str, TargetState] = WeakValueDictionary()
 
     def facts(self, route: str, target: str) -> Facts:
@@ -37,6 +39,7 @@ class Health:
     def _made(self, route: str, target: str) -> Facts:
         if len(self._facts) >= _TARGETS:
             del self._facts[next(iter(self._facts))]
+            self.evictions += 1
         shared = self._shared.get(target)
         if shared is None:
             shared = self._shared[target] = TargetState()

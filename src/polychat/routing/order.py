@@ -1,35 +1,173 @@
-"""In which order the targets of a plan are asked."""
+"""In which order the targets of a plan are asked.
+
+A plan's members are targets, and routes with a strategy of their own. They stand in tiers by their priority; within a tier the
+plan's strategy decides. So what a member that fails would have got goes to its own tier first. Behind all members that are able
+stand those that were passed over, each with the reason: they are still better than nothing.
+"""
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from hashlib import blake2b
 from random import Random
 
+from .choice import Choice, PassedOver, Strategy
+from .facts import UNLIMITED, Facts
 from .health import Health
 from .resolve import Plan, Target
+from .strategies import strategy
+from .traits import UNKNOWN, Traits
+
+_PLANS = 1024
+"""Plans whose members are kept ready: clients may name chains without end."""
+LIMITED = "nothing is left of its limit, by its own word"
+OPEN = "it failed of late"
+RESTING = "it said to come back later"
+_BEHIND = {LIMITED: 0, OPEN: 2, RESTING: 3}
+"""In which order those that were passed over are asked; those that are unfit for the request stand at 1."""
 
 
-def order(plan: Plan, health: Health, now: float, turn: int, rng: Random) -> list[Target]:
-    """The targets as they are to be asked: those that are not well come last, for they are still better than nothing."""
-    targets = list(plan.targets)
-    if len(targets) == 1:
+class Chooser:
+    """Of one router: its strategies keep their turns here."""
+
+    def __init__(self, health: Health, rng: Random) -> None:
+        self._health, self._rng = health, rng
+        self._groups: OrderedDict[int, _Group] = OrderedDict()
+        self._strategies: dict[tuple[str, str, int], Strategy] = {}
+
+    def choose(self, plan: Plan, now: float, traits: Traits = UNKNOWN) -> Choice:
+        """Every target of the plan once, as they are to be asked."""
+        if len(plan.targets) == 1:
+            return Choice([plan.targets[0]], [])
+        group = self._groups.get(id(plan))
+        if group is None or group.plan is not plan:
+            group = self._made(plan)
+        elif len(self._groups) == _PLANS:
+            self._groups.move_to_end(id(plan))
+        if group.evictions != self._health.evictions:
+            group.evictions = self._health.evictions
+            for member in group.every():
+                member.facts = self._health.facts(plan.route, member.name)
+        behind: list[_Member] = []
+        able = group.order(now, traits, behind, first=True)
+        if group.repeats:
+            able = list(dict.fromkeys(able))
+        if not behind:
+            return Choice(able, [])
+        behind.sort(key=_rank)
+        passed = [PassedOver(member.target, member.reason) for member in behind]
+        targets = [*able, *(member.target for member in behind)]
+        return Choice(list(dict.fromkeys(targets)) if group.repeats else targets, passed)
+
+    def strategy_of(self, plan: Plan, priority: int) -> Strategy:
+        """What keeps the turns of one tier: the same for all plans of a route, also where a request narrows them."""
+        name = plan.rules.strategy
+        key = plan.route, name, priority
+        chosen = self._strategies.get(key)
+        if chosen is None:
+            chosen = self._strategies[key] = strategy(name)(self._rng)
+        return chosen
+
+    def _made(self, plan: Plan) -> _Group:
+        if len(self._groups) >= _PLANS:
+            self._groups.popitem(last=False)
+        group = self._groups[id(plan)] = _Group(self, plan, self._health, plan.route)
+        return group
+
+
+class _Member:
+    """A target in its tier."""
+
+    __slots__ = ("facts", "name", "reason", "seed", "target", "weight")
+
+    def __init__(self, target: Target, weight: float, facts: Facts) -> None:
+        self.target, self.name, self.weight = target, target.name, weight
+        self.seed = seed_of(target.name)
+        self.facts = facts
+        self.reason = ""
+        """Why it is passed over."""
+
+    def is_able(self, now: float, traits: Traits) -> bool:
+        """Whether it is asked before those that are passed over; ``reason`` says why not."""
+        facts, self.reason = self.facts, ""
+        if not facts.is_well(now):
+            self.reason = RESTING if facts.rest_of(now) else OPEN
+        elif (remaining := facts.remaining(now)) is not UNLIMITED and not (remaining.requests > 0 < remaining.tokens):
+            self.reason = LIMITED
+        elif traits.is_choosy:
+            self.reason = traits.unfit(self.target)
+        return not self.reason
+
+
+class _Group:
+    """A plan's members in their tiers; a member itself, where the plan is of a route among another route's targets."""
+
+    __slots__ = ("evictions", "members", "name", "plan", "repeats", "seed", "tiers", "weight")
+
+    def __init__(self, chooser: Chooser, plan: Plan, health: Health, route: str, weight: float = 1.0) -> None:
+        self.plan, self.name, self.weight = plan, plan.route, weight
+        self.seed = seed_of(plan.route)
+        self.evictions = health.evictions
+        members = plan.members or plan.targets
+        weights = plan.rules.weights or (1.0,) * len(members)
+        priorities = plan.rules.priorities or (0,) * len(members)
+        tiers: dict[int, list[_Member | _Group]] = {priority: [] for priority in sorted(set(priorities))}
+        for member, weighs, priority in zip(members, weights, priorities, strict=True):
+            tiers[priority].append(
+                _Group(chooser, member, health, route, weighs)
+                if isinstance(member, Plan)
+                else _Member(member, weighs, health.facts(route, member.name))
+            )
+        self.tiers = [(chooser.strategy_of(plan, priority), tier) for priority, tier in tiers.items()]
+        self.members = [member for _, tier in self.tiers for member in tier]
+        self.repeats = len({member.name for member in self.every()}) < len(self.every())
+
+    def every(self) -> list[_Member]:
+        """Its targets' members, and those of the routes in it; a target may be there twice."""
+        return [one for member in self.members for one in (member.every() if isinstance(member, _Group) else (member,))]
+
+    def is_able(self, now: float, traits: Traits) -> bool:
+        """Whether any of its members is."""
+        return any(member.is_able(now, traits) for member in self.members)
+
+    def order(self, now: float, traits: Traits, behind: list[_Member], *, first: bool) -> list[Target]:
+        """The targets that are able; the others' members go to ``behind``."""
+        targets: list[Target] = []
+        for chosen, tier in self.tiers:
+            able = []
+            for member in tier:
+                if member.is_able(now, traits):
+                    able.append(member)
+                else:
+                    behind += (member,) if isinstance(member, _Member) else member.every()
+            ordered = chosen.order(able, now, traits, first=first) if len(able) > 1 else able
+            for member in ordered:
+                if isinstance(member, _Member):
+                    targets.append(member.target)
+                else:
+                    targets += member.order(now, traits, behind, first=first)
+                first = False
         return targets
-    of = {target: health.facts(plan.route, target.name) for target in targets}
-    match plan.rules.strategy:
-        case "random":
-            targets = _drawn(targets, plan.rules.weights, rng)
-        case "round-robin":
-            start = turn % len(targets)
-            targets = targets[start:] + targets[:start]
-        case "fastest":
-            targets.sort(key=lambda target: of[target].first_token(now))
-    return sorted(targets, key=lambda target: not of[target].is_well(now))
+
+    @property
+    def facts(self) -> _Group:
+        return self
+
+    # As ``Reads``, for the strategy of the route that it is in
+
+    @property
+    def in_flight(self) -> int:
+        return sum(member.facts.in_flight for member in self.members)
+
+    def first_token(self, now: float) -> float:
+        """Of the fastest that is known."""
+        return min((time for member in self.members if (time := member.facts.first_token(now))), default=0.0)
 
 
-def _drawn(targets: list[Target], weights: tuple[float, ...], rng: Random) -> list[Target]:
-    """In an order drawn by weight; those of weight 0 are for when nobody else answers."""
-    weighted = list(zip(targets, weights or (1.0,) * len(targets), strict=True))
-    drawn = []
-    while any(weight for _, weight in weighted):
-        chosen = rng.choices(range(len(weighted)), [weight for _, weight in weighted])[0]
-        drawn.append(weighted.pop(chosen)[0])
-    return drawn + [target for target, _ in weighted]
+def _rank(member: _Member) -> int:
+    return _BEHIND.get(member.reason, 1)
+
+
+def seed_of(name: str) -> int:
+    """64 bits that depend on a name alone, the same in every process."""
+    return int.from_bytes(blake2b(name.encode("utf-8", "replace"), digest_size=8).digest(), "big")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..backends.backend import Backend
 from ..backends.listing import listing
@@ -17,6 +17,8 @@ from ..errors import BadInput, MissingPackage, NotReady, UnknownTarget, redact
 if TYPE_CHECKING:
     from ..config.settings import Route
 
+IN_ORDER: Mapping[str, Any] = {"strategy": "ordered", "weights": (), "priorities": ()}
+"""The rules of a plan whose members are asked one after the other."""
 _KNOWN = 4096
 """Names whose meaning is kept; targets may be named without end."""
 LONGEST = 256
@@ -47,6 +49,9 @@ class Plan:
     """The route's name; empty where a target was named."""
     targets: tuple[Target, ...]
     rules: Route
+    """``weights`` and ``priorities`` are those of ``members``."""
+    members: tuple[Target | Plan, ...] = ()
+    """The targets, and the plans of routes with targets of their own; empty where it is just ``targets``."""
     unlisted: tuple[str, ...] = ()
     """Bare names among a route's targets that are passed over: no backend that is known lists them, or several do."""
 
@@ -115,11 +120,11 @@ class ModelResolver:
                 unclear = error
         if unclear is not None and not plans:
             raise unclear
-        targets = tuple(dict.fromkeys(target for plan in plans for target in plan.targets))
         unlisted = tuple(dict.fromkeys(target for plan in plans for target in plan.unlisted))
         first = plans[0]
-        rules = first.rules.replace(strategy="ordered", weights=(), attempts=max(first.rules.attempts, len(targets)))
-        return Plan(first.route, targets, rules, unlisted)
+        joined = _plan(first.route, [_member(plan) for plan in plans], first.rules, unlisted)
+        attempts = max(first.rules.attempts, len(joined.targets))
+        return replace(joined, rules=first.rules.replace(**IN_ORDER, attempts=attempts))
 
     def listed(self) -> list[str]:
         """The names that can be told without asking anybody: routes, aliases, and the models that backends name."""
@@ -165,10 +170,11 @@ class ModelResolver:
         if name in above:
             raise BadInput(f"routes.{name} refers to itself: remove the circle", field=f"routes.{name}.targets")
         rules = self._configured.routes[name]
-        targets: dict[Target, float] = {}
+        members: list[Target | Plan] = []
+        places: list[int] = []
         unlisted: list[str] = []
         unclear: BadInput | None = None
-        for meant, weight in zip(rules.targets, rules.weights or (1.0,) * len(rules.targets), strict=True):
+        for place, meant in enumerate(rules.targets):
             try:
                 if meant == name and "/" in name:  # a route named like one of its targets means that very target
                     plan = Plan("", (self._target(meant),), rules)
@@ -181,13 +187,15 @@ class ModelResolver:
                 unclear = unclear or error
                 continue
             unlisted += plan.unlisted
-            for target in plan.targets:
-                targets[target] = targets.get(target, 0.0) + weight / len(plan.targets)
-        if rules.weights:  # one for each of the targets that the names stand for
-            rules = rules.replace(weights=tuple(targets.values()))
-        if unclear is not None and not targets:
+            members.append(_member(plan))
+            places.append(place)
+        if unclear is not None and not members:
             raise unclear
-        return Plan(name, tuple(targets), rules, tuple(unlisted))
+        rules = rules.replace(
+            weights=tuple(rules.weights[place] for place in places) if rules.weights else (),
+            priorities=tuple(rules.priorities[place] for place in places) if rules.priorities else (),
+        )
+        return _plan(name, members, rules, tuple(unlisted))
 
     def _is_of_lists(self, error: BadInput, name: str) -> bool:
         """Whether a target means nothing, or several, by what backends list: which changes, and the file does not."""
@@ -216,6 +224,25 @@ class ModelResolver:
             )
             near = [f"{entry}/{name.partition('/')[2]}" for entry in dict.fromkeys(near)]
         return tuple(redact(entry, 80) for entry in near)
+
+
+def _member(plan: Plan) -> Target | Plan:
+    """What a plan is among the members of another one: a plan only where it has something to choose."""
+    return plan.targets[0] if len(plan.targets) == 1 else plan
+
+
+def _plan(route: str, members: list[Target | Plan], rules: Route, unlisted: tuple[str, ...]) -> Plan:
+    """Each target once, though several members have it."""
+    leaves = [target for member in members for target in (member.targets if isinstance(member, Plan) else (member,))]
+    targets = tuple(dict.fromkeys(leaves))
+    are_targets = not any(isinstance(member, Plan) for member in members)
+    if are_targets and len(targets) < len(members):  # the same one by two names has both weights, and the better priority
+        places = [[place for place, leaf in enumerate(leaves) if leaf == target] for target in targets]
+        rules = rules.replace(
+            weights=tuple(sum(rules.weights[place] for place in same) for same in places) if rules.weights else (),
+            priorities=tuple(min(rules.priorities[place] for place in same) for same in places) if rules.priorities else (),
+        )
+    return Plan(route, targets, rules, () if are_targets else tuple(members), unlisted)
 
 
 def _check_length(name: str) -> None:

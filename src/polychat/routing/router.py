@@ -12,9 +12,10 @@ from ..errors import BackendError, Failure, PolychatError, redact
 from ..wire.faults import fault_of
 from .facts import Facts
 from .health import Health
-from .order import order
+from .order import Chooser
 from .policy import CONSEQUENCES, attribution_of, most_telling, outcome_of, pause_before, step_after
 from .resolve import Plan, Target
+from .traits import UNKNOWN, Traits
 
 T = TypeVar("T")
 _REASON, _WHOLE = 200, 400
@@ -67,9 +68,17 @@ class Router:
         self.health = health
         self._clock, self._sleep = clock, sleep
         self._rng = rng or Random()  # noqa: S311  # which of several answers is no secret
-        self._turns: dict[str, int] = {}
+        self.chooser = Chooser(health, self._rng)
 
-    async def run(self, plan: Plan, ask: Callable[[Target], Awaitable[T]], attempts: Attempts, *, repeated: int = 0) -> T:
+    async def run(
+        self,
+        plan: Plan,
+        ask: Callable[[Target], Awaitable[T]],
+        attempts: Attempts,
+        *,
+        repeated: int = 0,
+        traits: Traits = UNKNOWN,
+    ) -> T:
         """What ``ask`` gives for the first target that begins to answer. Whoever calls this calls ``attempts.end`` when that
         answer is over.
 
@@ -78,12 +87,12 @@ class Router:
         ``Resting`` where every target said to come back later.
 
         ``repeated`` is how many times the client sent this request before: there are as many fewer attempts, and no target is
-        asked twice, for else its retries and ours would multiply.
+        asked twice, for else its retries and ours would multiply. ``traits`` is what of the request counts in choosing.
         """
         begun = self._clock()
         most = max(1, plan.rules.attempts - repeated)
         run, now = _Run(plan, begun), begun
-        for target in self._ordered(plan, begun):
+        for target in self.chooser.choose(plan, begun, traits).targets:
             if self._facts(plan, target).rest_of(now):
                 run.resting.append(target)
                 continue
@@ -139,13 +148,6 @@ class Router:
         if nobody:
             attempts.target = min(resting, key=lambda target: resting[target].retry_after or 0.0)
             raise run.verdict(resting[attempts.target])
-
-    def _ordered(self, plan: Plan, now: float) -> list[Target]:
-        if len(plan.targets) == 1:
-            return [plan.targets[0]]
-        turn = self._turns.get(plan.route, 0)
-        self._turns[plan.route] = turn + 1
-        return order(plan, self.health, now, turn, self._rng)
 
     async def _try(
         self, plan: Plan, target: Target, ask: Callable[[Target], Awaitable[T]], attempts: Attempts

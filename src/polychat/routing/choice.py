@@ -1,0 +1,72 @@
+"""What a strategy is: the order in which the able targets of one tier of a route are asked.
+
+A strategy is a file of ``strategies/``. It gets candidates that may be asked now, and reads of each only its weight and its
+facts; who is not well, at its limit, or unfit for this request is not among them (``order.py`` puts those behind).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from random import Random
+from typing import NamedTuple, Protocol, TypeVar
+
+from .resolve import Target
+from .traits import Traits
+
+
+class Reads(Protocol):
+    """What strategies read of a target, or of all targets of a route that is among a route's targets."""
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that it was asked and that are not over."""
+
+    def first_token(self, now: float) -> float:
+        """Seconds until it begins to answer, as of late; 0 where that is not known."""
+
+
+class Candidate(Protocol):
+    """One member of a tier: a target, or a route among the route's targets."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def weight(self) -> float: ...
+    @property
+    def seed(self) -> int:
+        """64 bits that depend on the name alone, the same in every process."""
+
+    @property
+    def facts(self) -> Reads: ...
+
+
+C = TypeVar("C", bound=Candidate)
+
+
+class Strategy(ABC):
+    """One object for each tier of each route, which may keep what it needs between requests, by the candidates' names."""
+
+    def __init__(self, rng: Random) -> None:
+        self.rng = rng
+
+    @abstractmethod
+    def order(self, able: list[C], now: float, traits: Traits, *, first: bool) -> list[C]:
+        """All of ``able``, at least two, in the order in which they are to be asked.
+
+        ``first``: the first of them is asked first of all, so it is its turn; else these stand behind others, and are asked
+        only where those fail.
+        """
+
+
+class PassedOver(NamedTuple):
+    """A target that stands behind all others, and why."""
+
+    target: Target
+    reason: str
+
+
+class Choice(NamedTuple):
+    """The targets of a plan as they are to be asked, each once, and which of them were passed over."""
+
+    targets: list[Target]
+    passed: list[PassedOver]

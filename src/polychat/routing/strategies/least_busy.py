@@ -1,0 +1,22 @@
+"""The one with the fewest requests in flight for its weight."""
+
+from __future__ import annotations
+
+from ..choice import C, Strategy
+from ..traits import Traits
+
+
+class LeastBusy(Strategy):
+    """Of equals any. Those of weight 0 are for when nobody else answers."""
+
+    def order(self, able: list[C], now: float, traits: Traits, *, first: bool) -> list[C]:
+        random = self.rng.random
+        ranked = [
+            ((candidate.facts.in_flight + 1) / candidate.weight if candidate.weight else _NEVER, random(), place)
+            for place, candidate in enumerate(able)
+        ]
+        ranked.sort()
+        return [able[place] for _, _, place in ranked]
+
+
+_NEVER = float("inf")

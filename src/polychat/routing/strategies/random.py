@@ -1,0 +1,19 @@
+"""Drawn by weight, each request anew."""
+
+from __future__ import annotations
+
+from ..choice import C, Strategy
+from ..traits import Traits
+
+
+class Drawn(Strategy):
+    """Those of weight 0 are for when nobody else answers."""
+
+    def order(self, able: list[C], now: float, traits: Traits, *, first: bool) -> list[C]:
+        random = self.rng.random
+        # The greatest of u ** (1 / weight) is each one with the share of its weight (Efraimidis and Spirakis, 2006).
+        ranked = [
+            (-(random() ** (1 / candidate.weight)) if candidate.weight else 1.0, place) for place, candidate in enumerate(able)
+        ]
+        ranked.sort()
+        return [able[place] for _, place in ranked]

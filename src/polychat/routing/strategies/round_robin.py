@@ -1,0 +1,19 @@
+"""Each in its turn, whatever the weights."""
+
+from __future__ import annotations
+
+from random import Random
+
+from ..choice import C, Strategy
+from ..traits import Traits
+
+
+class RoundRobin(Strategy):
+    def __init__(self, rng: Random) -> None:
+        super().__init__(rng)
+        self._turn = 0
+
+    def order(self, able: list[C], now: float, traits: Traits, *, first: bool) -> list[C]:
+        start = self._turn % len(able)
+        self._turn += first
+        return able[start:] + able[:start]
