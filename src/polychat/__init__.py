@@ -26,8 +26,8 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     home = import_module(".errors" if name == "PolychatError" else ".client", __name__)
-    globals()[name] = found = getattr(home, name)  # the next time it is an attribute like any other
-    return found
+    globals()[name] = value = getattr(home, name)  # the next time it is an attribute like any other
+    return value
 
 
 def __dir__() -> list[str]:

@@ -92,7 +92,7 @@ def _rates(provider: str, url: str, model: str) -> _Rates | None:
     if _is_own(url) or _priced(provider, url, model, Usage(1, 1)) is None:
         return _UNKNOWN
     many, few = (_each(provider, url, model, tokens) for tokens in (_MANY, 1000))
-    if any(abs(one - other) > 1e-15 for one, other in zip(many, few, strict=True)):
+    if any(abs(rate - other) > 1e-15 for rate, other in zip(many, few, strict=True)):
         return None
     return _Rates(*many)
 

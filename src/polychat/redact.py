@@ -132,7 +132,7 @@ class Secrets:
             if link is None or id(link) in seen:
                 continue
             seen.add(id(link))
-            link.args = tuple(self.value(one) for one in link.args)
+            link.args = tuple(self.value(entry) for entry in link.args)
             for name, value in vars(link).items():
                 setattr(link, name, self.value(value))
             links += (link.__cause__, link.__context__)
@@ -146,12 +146,12 @@ class Secrets:
             case bytes():
                 return self.whole(value)
             case list():
-                return [self.value(one) for one in value]
+                return [self.value(entry) for entry in value]
             case tuple() if type(value) is tuple:
-                return tuple(self.value(one) for one in value)
+                return tuple(self.value(entry) for entry in value)
             case MutableMapping():
                 make: Any = type(value)
-                return make([(self.value(name), self.value(one)) for name, one in value.items()])
+                return make([(self.value(name), self.value(entry)) for name, entry in value.items()])
         return value
 
 

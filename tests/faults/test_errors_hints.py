@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from polychat.gateway.paths import DIALECTS
-from polychat.wire.hints import comes_back
+from polychat.wire.hints import retry_after_of
 
 from ..support.cookie_files import tokyo as tokyo  # a fixture, used by its name
 from ..support.running_gateway import asking, configured, gateway, row
@@ -59,7 +59,7 @@ FORMS: list[tuple[dict[str, str], str, float | None]] = [
 @pytest.mark.parametrize(("headers", "message", "seconds"), FORMS)
 def test_every_form(headers: dict[str, str], message: str, seconds: float | None) -> None:
     """Headers of the answer go first, then the body, then words; of limits that are used up the latest counts."""
-    found = comes_back(headers, NOW, status=429, message=message)
+    found = retry_after_of(headers, NOW, status=429, message=message)
     assert found == pytest.approx(seconds)
 
 
@@ -73,14 +73,14 @@ def test_every_form(headers: dict[str, str], message: str, seconds: float | None
 )
 def test_a_date_is_of_the_zone_that_it_names(date: str) -> None:
     """One that names none is UTC, wherever the process stands."""
-    assert comes_back({"retry-after": date}, NOW) == 30
+    assert retry_after_of({"retry-after": date}, NOW) == 30
 
 
 def test_not_under_every_status() -> None:
     """Headers that tell of limits are on good answers and refused keys too: there they say nothing about coming back."""
     headers = {"x-ratelimit-reset-requests": "6m0s", f"{LEFT}requests": "0"}
-    assert comes_back(headers, NOW, status=401) is None
-    assert comes_back({"retry-after": "9"}, NOW, status=401) == 9
+    assert retry_after_of(headers, NOW, status=401) is None
+    assert retry_after_of({"retry-after": "9"}, NOW, status=401) == 9
 
 
 def refusing(body: dict[str, Any], headers: dict[str, str]) -> Any:

@@ -78,7 +78,7 @@ class Registry:
     def _near(self, name: str) -> tuple[str, ...]:
         """Names like this one, of those that work."""
         names = [file for file in files() if service(file).working] + sorted(self.vendors())
-        return tuple(self.find(one).name for one in difflib.get_close_matches(name[:_NAMED], names, n=2))
+        return tuple(self.find(close).name for close in difflib.get_close_matches(name[:_NAMED], names, n=2))
 
 
 def split(target: str) -> tuple[str, str | None]:

@@ -23,7 +23,7 @@ from ..wire.adapting import AS_FUNCTION, AsFunctions, Calls, adapted, readable
 from ..wire.contract import counting, wire
 from ..wire.embeddings import Embed, Embeddings
 from ..wire.field import SupportTable, emulated
-from ..wire.hints import comes_back
+from ..wire.hints import retry_after_of
 from ..wire.json_text import encoded, sendable
 from ..wire.limits import LIMITS, ReaderLimits
 from ..wire.models import ModelInfo
@@ -249,7 +249,9 @@ class VendorBackend(Backend):
         error = response.error(redact(fault.message))
         error.kind, error.word, error.param = fault.kind, fault.code, fault.param
         headers = {**fault.headers, **response.headers} if fault.headers else response.headers
-        error.retry_after = comes_back(headers, time(), status=response.status, told=fault.retry_after, message=fault.message)
+        error.retry_after = retry_after_of(
+            headers, time(), status=response.status, in_body=fault.retry_after, message=fault.message
+        )
         return response.redacted(error)
 
 

@@ -58,8 +58,8 @@ class Body(ABC):
         """Where the answer came from."""
 
     @abstractmethod
-    def error(self, said: str = "") -> StatusError:
-        """The error of this status, not raised. ``said`` is what the service says of it, fit to be shown."""
+    def error(self, detail: str = "") -> StatusError:
+        """The error of this status, not raised. ``detail`` is what the service says of it, fit to be shown."""
 
     @abstractmethod
     def close(self) -> None:

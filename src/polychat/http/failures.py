@@ -63,7 +63,7 @@ def _failure_of(error: Exception, place: FailedRequest) -> PolychatError:
     if place.proxy is not None and not place.connected:
         return _proxy_failed(error, place.proxy, place.url)
     if isinstance(error, (aiohttp.ClientResponseError, HttpProcessingError)):
-        return BadReply(f"{place.url.host} did not send HTTP: {redact(_said(error))}")
+        return BadReply(f"{place.url.host} did not send HTTP: {redact(_reason_of(error))}")
     if isinstance(error, (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)):
         return BadInput("url is not valid: its host is neither a name nor an IP address", field="url")
     if isinstance(error, ValueError) and not isinstance(error, (aiohttp.ClientError, OSError)):
@@ -99,7 +99,7 @@ def _no_connection(error: Exception, place: FailedRequest) -> str:
         return f"cannot resolve {place.url.host}: {redact(str(below))}"
     if isinstance(error, ssl.SSLError):
         return f"TLS handshake with {where} failed: {redact(error.strerror or str(error))}; does it use https at all?"
-    return f"cannot connect to {where}: {redact(_said(error))}"
+    return f"cannot connect to {where}: {redact(_reason_of(error))}"
 
 
 def _certificate_error(error: BaseException) -> ssl.SSLCertVerificationError | None:
@@ -136,7 +136,7 @@ def _proxy_failed(error: Exception, proxy: Proxy, url: URL) -> ProxyFailed:
         return proxy_answered(error.status, proxy, url)
     if isinstance(error, (aiohttp.ClientResponseError, HttpProcessingError, BadReply)):
         return ProxyFailed(f"the proxy {proxy} did not send HTTP: check that it is a proxy of this kind")
-    return ProxyFailed(f"cannot connect through the proxy {proxy} to {url.host}:{url.port}: {redact(_said(error))}")
+    return ProxyFailed(f"cannot connect through the proxy {proxy} to {url.host}:{url.port}: {redact(_reason_of(error))}")
 
 
 def proxy_answered(status: int, proxy: Proxy, url: URL) -> ProxyFailed:
@@ -147,7 +147,7 @@ def proxy_answered(status: int, proxy: Proxy, url: URL) -> ProxyFailed:
     return ProxyFailed(f"the proxy {proxy} did not connect to {url.host}:{url.port}: it answered {status}", status=status)
 
 
-def _said(error: Exception) -> str:
+def _reason_of(error: Exception) -> str:
     """What an error says by itself, without the request it belongs to."""
     match error:
         case aiohttp.ClientConnectorError():

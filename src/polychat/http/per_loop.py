@@ -37,10 +37,10 @@ class PerLoop(Generic[T]):
         if last is not None and last[0]() is loop and not last[1].closed:
             return last[1]
         with self._lock:
-            found = self.kept.get(loop)
-        if found is not None and not found[0].closed:
-            self._last = (ref(loop), found[0])
-            return found[0]
+            entry = self.kept.get(loop)
+        if entry is not None and not entry[0].closed:
+            self._last = (ref(loop), entry[0])
+            return entry[0]
         made, keeper = self._make(), self._keeping(loop)
         with self._lock:
             # What is kept knows its loop: the weak key alone would not let go of one that was closed without being shut down.
@@ -57,6 +57,6 @@ class PerLoop(Generic[T]):
             yield
         finally:
             with self._lock:
-                found = self.kept.pop(loop, None)
-            if found is not None:
-                await found[0].close()
+                entry = self.kept.pop(loop, None)
+            if entry is not None:
+                await entry[0].close()

@@ -96,9 +96,9 @@ class Proxies:
             if name not in ("http", "https", "all"):
                 raise BadInput("proxies has an unknown key; it maps http, https or all to the URL of a proxy", field="proxies")
         every = proxy_of(proxy) if proxy else None
-        given = {name: proxy_of(url, "proxies") for name, url in (proxies or {}).items() if url}
-        every = given.get("all", every)
-        self._by_scheme = {scheme: given.get(scheme, every) for scheme in ("http", "https")}
+        by_scheme = {name: proxy_of(url, "proxies") for name, url in (proxies or {}).items() if url}
+        every = by_scheme.get("all", every)
+        self._by_scheme = {scheme: by_scheme.get(scheme, every) for scheme in ("http", "https")}
         if any(proxy is not None and proxy.is_socks for proxy in self._by_scheme.values()):
             _aiohttp_socks()
 
@@ -172,7 +172,7 @@ def environment_proxy(url: str, environment: Mapping[str, str] | None = None) ->
     """
     value_of = variable if environment is None else partial(_value_in, environment)
     scheme = url.partition(":")[0].lower()
-    proxy = _said(value_of, f"{scheme}_proxy") or _said(value_of, "all_proxy")
+    proxy = _variable(value_of, f"{scheme}_proxy") or _variable(value_of, "all_proxy")
     if not proxy:
         return None
     try:
@@ -183,7 +183,7 @@ def environment_proxy(url: str, environment: Mapping[str, str] | None = None) ->
     address = _address(host)
     if host == "localhost" or (address is not None and address.is_loopback):
         return None
-    entries = _said(value_of, "no_proxy").replace(",", " ").split()
+    entries = _variable(value_of, "no_proxy").replace(",", " ").split()
     if any(_is_exempt(entry.lower(), host, port) for entry in entries):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
@@ -193,7 +193,7 @@ def _value_in(environment: Mapping[str, str], name: str) -> str:
     return environment.get(name, "")
 
 
-def _said(value_of: Callable[[str], str], name: str) -> str:
+def _variable(value_of: Callable[[str], str], name: str) -> str:
     if name == "http_proxy" and value_of("REQUEST_METHOD"):
         return value_of(name)  # under CGI, HTTP_PROXY is a header that a visitor sent
     return value_of(name) or value_of(name.upper())

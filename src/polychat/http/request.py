@@ -31,9 +31,9 @@ class OutgoingRequest:
 def url_of(url: str, params: Params | None) -> URL:
     """The URL of a request. Raises ``BadInput``, without the URL: it may hold a password."""
     try:
-        found = URL(url)
-        if found.scheme in ("http", "https") and found.host:
-            return found.extend_query(params) if params else found
+        parsed = URL(url)
+        if parsed.scheme in ("http", "https") and parsed.host:
+            return parsed.extend_query(params) if params else parsed
     except (ValueError, TypeError):
         pass
     field = "params" if params else "url"

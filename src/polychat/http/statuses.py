@@ -29,13 +29,13 @@ class StatusError(errors.StatusError, ClientResponseError):
         status: int = 0,
         retry_after: float | None = None,
         provider: str | None = None,
-        asked: RequestInfo | None = None,
+        request: RequestInfo | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         errors.StatusError.__init__(self, message, provider=provider, retry_after=retry_after)
         self.status = status
         self.message = message
-        self.request_info = asked or request_info("GET", URL(), {})
+        self.request_info = request or request_info("GET", URL(), {})
         self.headers = CIMultiDict(_harmless_of_response(headers or {}))
         self.history = ()
 
@@ -76,23 +76,23 @@ def status_error(
     *,
     method: str = "GET",
     sent: Mapping[str, str] | None = None,
-    said: str = "",
+    detail: str = "",
     body: bytes = b"",
     provider: str | None = None,
 ) -> StatusError:
-    """The error for this answer. ``said`` is what the message is to end with; ``body`` is looked at for a bot wall."""
+    """The error for this answer. ``detail`` is what the message is to end with; ``body`` is looked at for a bot wall."""
     wall = wall_of(status, headers, body)
     wait = retry_after(headers, time.time(), status)
     message = f"{url.host} answered {status} {errors.redact(reason, 60)}".rstrip()
     if wall:
         message += f": {_challenge(wall, url)}"
-    elif said:
-        message += f": {said}"
+    elif detail:
+        message += f": {detail}"
     if wait is not None and not wall:
         message += f" (retry after {wait:g} s)"
     kind = ChallengeRequired if wall else _KINDS.get(status, StatusError)
-    asked = request_info(method, url, sent or {})
-    return kind(message, status=status, retry_after=wait, provider=provider, asked=asked, headers=headers)
+    request = request_info(method, url, sent or {})
+    return kind(message, status=status, retry_after=wait, provider=provider, request=request, headers=headers)
 
 
 def _challenge(wall: str, url: URL) -> str:
@@ -122,7 +122,7 @@ def shown_url(url: URL) -> str:
 
 def retry_after(headers: Mapping[str, str], now: float, status: int = 0) -> float | None:
     """Seconds until a retry is allowed, by the headers of an answer with ``status``, counted from ``Date`` or ``now``."""
-    return hints.comes_back(headers, now, status=status)
+    return hints.retry_after_of(headers, now, status=status)
 
 
 CHALLENGED = frozenset({403, 429, 503})
@@ -154,5 +154,5 @@ def wall_of(status: int, headers: Mapping[str, str], body: bytes = b"") -> str |
     for name, value, wall in _WALL_HEADERS:
         if headers.get(name, "").lower() == value:
             return wall
-    found = _WALLS.search(body) if status in CHALLENGED else None
-    return _WALL_PAGES[int((found.lastgroup or "w0")[1:])][1] if found else None
+    match = _WALLS.search(body) if status in CHALLENGED else None
+    return _WALL_PAGES[int((match.lastgroup or "w0")[1:])][1] if match else None

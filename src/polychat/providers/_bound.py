@@ -138,6 +138,6 @@ def _line(part: Part) -> str:
         case ToolCall(name=name, arguments=arguments):
             return f'{{"tool": {json.dumps(name)}, "arguments": {arguments or "{}"}}}'
         case ToolResult(parts=parts, name=name):
-            told = "".join(one.text for one in parts if isinstance(one, TextPart))
-            return f"The tool {name or ''} gave: {told}".replace("  ", " ")
+            content = "".join(inner.text for inner in parts if isinstance(inner, TextPart))
+            return f"The tool {name or ''} gave: {content}".replace("  ", " ")
     return ""

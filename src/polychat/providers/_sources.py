@@ -44,32 +44,32 @@ def _task() -> asyncio.Task[Any] | None:
 
 def new_call() -> CallSources:
     """A new ask, which is the running caller's latest from now on."""
-    asked = CallSources()
+    call = CallSources()
     task = _task()
     if task is None:
-        _callers.thread = asked
+        _callers.thread = call
     else:
-        _callers.tasks[task] = asked
-    return asked
+        _callers.tasks[task] = call
+    return call
 
 
 def latest() -> list[Citation]:
     """The sources of the running caller's latest ask."""
     task = _task()
-    asked = _callers.thread if task is None else _callers.tasks.get(task)
-    return asked.sources if asked is not None else []
+    call = _callers.thread if task is None else _callers.tasks.get(task)
+    return call.sources if call is not None else []
 
 
-async def with_sources(asked: CallSources, answer: Callable[[], Awaitable[str]]) -> str:
-    """The answer, got in whatever task runs this (``create_task`` makes one); its sources are told to ``asked``."""
+async def with_sources(call: CallSources, answer: Callable[[], Awaitable[str]]) -> str:
+    """The answer, got in whatever task runs this (``create_task`` makes one); its sources are told to ``call``."""
     text = await answer()
-    asked.sources = latest()
+    call.sources = latest()
     return text
 
 
-async def stream_with_sources(asked: CallSources, pieces: AsyncResult) -> AsyncResult:
+async def stream_with_sources(call: CallSources, pieces: AsyncResult) -> AsyncResult:
     """``with_sources`` for an answer that comes in pieces."""
     async with aclosing(pieces):
         async for piece in pieces:
-            asked.sources = latest()
+            call.sources = latest()
             yield piece

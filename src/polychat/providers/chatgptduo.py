@@ -113,8 +113,10 @@ class ChatgptDuo(AsyncProvider):
         cls, model: str | None, messages: Messages, proxy: str | None = None, **kwargs: Any
     ) -> Generator[str, None, None]:
         """The answer for code without a loop. Its sources are the caller's, though the ask goes on in a thread of its own."""
-        asked = new_call()
-        return pieces_of(lambda: stream_with_sources(asked, cls.create_async_generator(model, messages, proxy, **kwargs)))
+        call_sources = new_call()
+        return pieces_of(
+            lambda: stream_with_sources(call_sources, cls.create_async_generator(model, messages, proxy, **kwargs))
+        )
 
     @classmethod
     def get_sources(cls) -> list[dict[str, str]]:
@@ -126,12 +128,12 @@ class ChatgptDuo(AsyncProvider):
 
     @classmethod
     async def reply(cls, model: str | None, messages: Messages, call: Call) -> AsyncGenerator[list[Event], None]:
-        asked = new_call()
+        call_sources = new_call()
         form = question(messages)
         async with (
             call.session(browser_headers(call.base_url)) as session,
             session.post(f"{call.base_url}/", data=form) as response,
         ):
             events = read(await body_of(response))
-        asked.take(events)
+        call_sources.take(events)
         yield events

@@ -52,9 +52,9 @@ class ResponseStore:
         self.size = 0
         """Bytes, about: those of the replies and of the conversations before them."""
 
-    def put(self, name: str, key: str, body: bytes, turns: Turns, asked: int, bounds: Bounds) -> None:
-        """Keep a reply; ``asked`` is how many bytes of conversation went before it."""
-        size = len(body) + asked
+    def put(self, name: str, key: str, body: bytes, turns: Turns, request_size: int, bounds: Bounds) -> None:
+        """Keep a reply; ``request_size`` is how many bytes of conversation went before it."""
+        size = len(body) + request_size
         if size > bounds.bytes or not bounds.replies:
             return
         self.drop(name)

@@ -30,8 +30,8 @@ def _of_file(name: str, field: str) -> str:
     try:
         return decoded_text(Path(os.path.expanduser(name)).read_bytes())
     except (OSError, UnicodeDecodeError) as error:
-        said = getattr(error, "strerror", None) or "it is not text"
-        raise NotReady(f"{field} refers to file:{name}, which cannot be read: {said}") from None
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise NotReady(f"{field} refers to file:{name}, which cannot be read: {reason}") from None
 
 
 def _of_keyring(name: str) -> str:

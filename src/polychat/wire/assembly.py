@@ -114,11 +114,11 @@ class AssembledMessage:
     @property
     def text_with_refusal(self) -> str:
         """The same in the place where they came, for wires where a refusal is text."""
-        text, pieces, told = self.text, [], 0
+        text, pieces, start = self.text, [], 0
         for place, words in self._refusals:
-            pieces += [text[told:place], words]
-            told = place
-        return "".join([*pieces, text[told:]])
+            pieces += [text[start:place], words]
+            start = place
+        return "".join([*pieces, text[start:]])
 
     @property
     def media(self) -> list[Media]:

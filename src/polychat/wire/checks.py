@@ -93,29 +93,29 @@ def count(value: object, field: str) -> int:
 def record(value: object, field: str) -> dict[str, Any]:
     """An object of JSON, which is a dict."""
     known: Any = item(value, field)
-    found: dict[str, Any] = known
-    return found
+    checked: dict[str, Any] = known
+    return checked
 
 
 def strings(value: object, field: str) -> list[str]:
-    return [text(one, f"{field}[{place}]") for place, one in enumerate(several(value, field))]
+    return [text(entry, f"{field}[{place}]") for place, entry in enumerate(several(value, field))]
 
 
 def text_or_texts(value: object, field: str) -> list[str]:
     """One text, or a list of them."""
     if isinstance(value, str):
         return [value]
-    return [text(one, f"{field}[{place}]") for place, one in enumerate(several(value, field))]
+    return [text(entry, f"{field}[{place}]") for place, entry in enumerate(several(value, field))]
 
 
 def pairs(value: object, field: str) -> dict[str, str]:
     """A text for each name."""
-    return {name: text(one, f"{field}.{name}") for name, one in item(value, field).items()}
+    return {name: text(entry, f"{field}.{name}") for name, entry in item(value, field).items()}
 
 
 def weights(value: object, field: str) -> dict[str, float]:
     """A number for each name."""
-    return {name: number(one, f"{field}.{name}") for name, one in item(value, field).items()}
+    return {name: number(entry, f"{field}.{name}") for name, entry in item(value, field).items()}
 
 
 def optional_text(value: object, field: str) -> str | None:

@@ -46,7 +46,7 @@ class Embed:
 
     def texts(self) -> list[str]:
         """The inputs. Raises ``BadInput`` for tokens: every model numbers them in its own way."""
-        strings = [one for one in self.inputs if isinstance(one, str)]
+        strings = [entry for entry in self.inputs if isinstance(entry, str)]
         if len(strings) < len(self.inputs):
             raise BadInput("input holds tokens, and this backend takes text alone: send the text", field="input")
         return strings
@@ -84,7 +84,7 @@ def write_request(shape: Shape, request: Embed) -> dict[str, Any]:
     if shape == "gemini":
         size = {} if request.dimensions is None else {"outputDimensionality": request.dimensions}
         about = with_extra({"model": f"models/{request.model}", **size}, request.extra, native=native)
-        requests = [{**about, "content": {"parts": [{"text": one}]}} for one in request.texts()]
+        requests = [{**about, "content": {"parts": [{"text": text}]}} for text in request.texts()]
         return requests[0] if request.single and len(requests) == 1 else {"requests": requests}
     body: dict[str, Any] = {"model": request.model, "input": request.inputs if shape == "openai" else request.texts()}
     if request.dimensions is not None:
@@ -101,8 +101,8 @@ def read_request(shape: Shape, body: bytes, model: str | None = None, limits: Re
     fields = json_object(body, limits)
     if shape == "gemini":
         return _read_gemini(fields, model)
-    given = fields.pop("input", None)
-    listed = [given] if isinstance(given, str) else several(given, "input")
+    input_field = fields.pop("input", None)
+    listed = [input_field] if isinstance(input_field, str) else several(input_field, "input")
     if shape == "openai" and listed and all(type(entry) is int for entry in listed):
         listed = [listed]  # the tokens of one text
     inputs = [_input(entry, f"input[{place}]", shape) for place, entry in enumerate(listed)]
@@ -117,7 +117,7 @@ def read_request(shape: Shape, body: bytes, model: str | None = None, limits: Re
 
 
 def _input(value: object, field: str, shape: Shape) -> str | list[int]:
-    if shape == "openai" and isinstance(value, list) and value and all(type(one) is int and one >= 0 for one in value):
+    if shape == "openai" and isinstance(value, list) and value and all(type(token) is int and token >= 0 for token in value):
         return value
     return text(value, field)
 
@@ -136,15 +136,16 @@ def _read_gemini(body: dict[str, Any], model: str | None) -> Embed:
     single = "requests" not in body
     requests = [body] if single else _some(several(body["requests"], "requests"), "requests")
     embeds = [
-        _read_one(dict(item(one, f"requests[{at}]")), "" if single else f"requests[{at}].") for at, one in enumerate(requests)
+        _read_one(dict(item(entry, f"requests[{at}]")), "" if single else f"requests[{at}].")
+        for at, entry in enumerate(requests)
     ]
     first = embeds[0]
-    if any((one.model, one.dimensions, one.extra) != (first.model, first.dimensions, first.extra) for one in embeds):
+    if any((entry.model, entry.dimensions, entry.extra) != (first.model, first.dimensions, first.extra) for entry in embeds):
         raise BadInput("requests must differ in their content alone: ask for the others by themselves", field="requests")
     name = model or first.model
     if not name:
         raise BadInput("model is missing; it must be text", field="model")
-    inputs = [one.inputs[0] for one in embeds]
+    inputs = [entry.inputs[0] for entry in embeds]
     return Embed(name.removeprefix("models/"), inputs, first.dimensions, single=single, shape="gemini", extra=first.extra)
 
 
@@ -212,14 +213,14 @@ def _read_reply(shape: Shape, body: Any) -> Embeddings:
     if shape == "gemini":
         listed = body["embeddings"] if "embeddings" in body else [body["embedding"]]
         usage = _usage(body.get("usageMetadata"), "promptTokenCount", "totalTokenCount")
-        return Embeddings([_vector(one["values"]) for one in listed], None, usage)
+        return Embeddings([_vector(entry["values"]) for entry in listed], None, usage)
     model = body.get("model")
     model = model if isinstance(model, str) else None
     if shape == "ollama":
-        return Embeddings([_vector(one) for one in body["embeddings"]], model, _usage(body, "prompt_eval_count", "total"))
-    data = sorted(body["data"], key=lambda one: one.get("index", 0))
+        return Embeddings([_vector(entry) for entry in body["embeddings"]], model, _usage(body, "prompt_eval_count", "total"))
+    data = sorted(body["data"], key=lambda entry: entry.get("index", 0))
     usage = _usage(body.get("usage"), "prompt_tokens", "total_tokens")
-    return Embeddings([_vector(one["embedding"]) for one in data], model, usage)
+    return Embeddings([_vector(entry["embedding"]) for entry in data], model, usage)
 
 
 def _usage(counts_object: Any, prompt_name: str, total_name: str) -> Usage:
@@ -232,7 +233,7 @@ def _vector(value: object) -> Vector:
     if isinstance(value, str):
         vector = _unpacked(value)
     elif isinstance(value, list) and {*map(type, value)} <= {int, float}:
-        vector = [float(one) for one in value]
+        vector = [float(number) for number in value]
     else:
         raise TypeError
     if not all(map(math.isfinite, vector)):

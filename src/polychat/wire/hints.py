@@ -35,10 +35,10 @@ _LIMITED = frozenset({429, 503, 529})
 """Statuses that may come of a rate limit; under others its headers only tell how much is left."""
 
 
-def comes_back(
-    headers: Mapping[str, str], now: float, *, status: int = 0, told: float | None = None, message: str = ""
+def retry_after_of(
+    headers: Mapping[str, str], now: float, *, status: int = 0, in_body: float | None = None, message: str = ""
 ) -> float | None:
-    """Seconds until one may come back, by an answer's ``headers`` (names in any case), ``told`` of its body, or its words.
+    """Seconds until one may come back, by an answer's ``headers`` (names in any case), ``in_body``, or its words.
 
     ``now``: seconds since 1970, where the answer has no ``Date``.
     """
@@ -48,8 +48,8 @@ def comes_back(
     header_seconds = retry_after(named, now)
     if header_seconds is not None:
         return header_seconds
-    if told is not None:
-        return told
+    if in_body is not None:
+        return in_body
     if status in _LIMITED and (reset := _reset(named, now)) is not None:
         return reset
     return in_words(message) if status in _LIMITED else None

@@ -96,9 +96,9 @@ class Halves:
         if isinstance(value, str):
             return self._text(value, place)
         if isinstance(value, dict):
-            return {_whole_of(name): self._joined(one, (*place, name)) for name, one in value.items()}
+            return {_whole_of(name): self._joined(entry, (*place, name)) for name, entry in value.items()}
         if isinstance(value, list):
-            return [self._joined(one, (*place, number)) for number, one in enumerate(value)]
+            return [self._joined(entry, (*place, number)) for number, entry in enumerate(value)]
         return value
 
     def _text(self, text: str, place: tuple[Any, ...]) -> str:
@@ -212,22 +212,22 @@ def json_fault(value: Any, field: str) -> tuple[str, str] | None:
     """The first part of a value that JSON in UTF-8 cannot carry: its place below ``field``, and what it is; ``None``: none."""
     waiting = [(field, value)]
     while waiting:
-        place, one = waiting.pop()
-        if isinstance(one, str):
-            if not one.isascii() and _HALF.search(one):
+        place, entry = waiting.pop()
+        if isinstance(entry, str):
+            if not entry.isascii() and _HALF.search(entry):
                 return place, "text with half a surrogate pair"
-        elif isinstance(one, float):
-            if not isfinite(one):
-                return place, str(one)
-        elif isinstance(one, Mapping):
-            for name, inner in one.items():
+        elif isinstance(entry, float):
+            if not isfinite(entry):
+                return place, str(entry)
+        elif isinstance(entry, Mapping):
+            for name, inner in entry.items():
                 if not isinstance(name, str):
                     return place, f"an object whose key {name!r} is no text"
                 waiting += [(f"{place}.{name}", inner), (place, name)]
-        elif isinstance(one, (list, tuple)):
-            waiting += [(f"{place}[{index}]", inner) for index, inner in enumerate(one)]
-        elif one is not None and not isinstance(one, int) and not is_raw(one):
-            return place, type(one).__name__
+        elif isinstance(entry, (list, tuple)):
+            waiting += [(f"{place}[{index}]", inner) for index, inner in enumerate(entry)]
+        elif entry is not None and not isinstance(entry, int) and not is_raw(entry):
+            return place, type(entry).__name__
     return None
 
 

@@ -320,10 +320,10 @@ def is_default(name: str, value: object) -> bool:
     """Whether a field says only what is so without it: a default said aloud is no loss. ``None`` is one of every field."""
     if value is None:
         return True
-    return any(value == one and (type(value) is bool) == (type(one) is bool) for one in DEFAULTS.get(name, ()))
+    return any(value == default and (type(value) is bool) == (type(default) is bool) for default in DEFAULTS.get(name, ()))
 
 
 def _is_understood(name: str, value: object) -> bool:
     if name in _GROUPS and isinstance(value, dict):
-        return all(is_default(member, one) for member, one in value.items())
+        return all(is_default(member, entry) for member, entry in value.items())
     return name in _UNDERSTOOD or is_default(name, value)

@@ -19,7 +19,7 @@ Write: TypeAlias = Callable[[ChatRequest, Object], None]
 
 
 class FieldReader(Protocol):
-    def __call__(self, said: Mapping[str, Any], request: ChatRequest, where: str = "") -> Object: ...
+    def __call__(self, body: Mapping[str, Any], request: ChatRequest, where: str = "") -> Object: ...
 
 
 def reader(
@@ -38,9 +38,9 @@ def reader(
             known[at.name] = (row.name, _check(row, at))
             older |= dict.fromkeys(at.older, known[at.name])
 
-    def read(said: Mapping[str, Any], request: ChatRequest, where: str = "") -> Object:
+    def read(body: Mapping[str, Any], request: ChatRequest, where: str = "") -> Object:
         left: Object = {}
-        for name, value in said.items():
+        for name, value in body.items():
             if value is None:
                 continue
             field = known.get(name)

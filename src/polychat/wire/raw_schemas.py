@@ -70,8 +70,8 @@ def _opened(value: Any, name: str, steps: int) -> Any:
         return _schema(value)
     inner = level(value)
     if isinstance(inner, dict):
-        return {key: _opened(one, key, steps - 1) for key, one in inner.items()}
-    return from_raw(value) if inner is None else [_opened(one, "", steps - 1) for one in inner]
+        return {key: _opened(entry, key, steps - 1) for key, entry in inner.items()}
+    return from_raw(value) if inner is None else [_opened(entry, "", steps - 1) for entry in inner]
 
 
 def _schema(value: Any) -> Any:
@@ -79,7 +79,7 @@ def _schema(value: Any) -> Any:
     if not isinstance(members, dict):
         return from_raw(value)
     try:
-        return {name: from_raw(one) if len(one) <= _SMALL else _tidy(one, _STEPS) for name, one in members.items()}
+        return {name: from_raw(entry) if len(entry) <= _SMALL else _tidy(entry, _STEPS) for name, entry in members.items()}
     except _TooManySteps:
         return from_raw(value)
 
@@ -90,15 +90,15 @@ def _tidy(value: Any, steps: int) -> Any:
         return _as_raw(value, from_raw(value))
     if not steps:
         raise _TooManySteps
-    return _each(value, inner, lambda one: _tidy(one, steps - 1), None)
+    return _each(value, inner, lambda entry: _tidy(entry, steps - 1), None)
 
 
-def _as_raw(came: Any, value: Any) -> Any:
-    """``value``, as which ``came`` is to stay, as JSON."""
-    if value is came:
-        return came
+def _as_raw(original: Any, value: Any) -> Any:
+    """``value``, as which ``original`` is to stay, as JSON."""
+    if value is original:
+        return original
     made = encoded(value)
-    return came if made == bytes(came) else raw(made)
+    return original if made == bytes(original) else raw(made)
 
 
 # What changes a schema.
@@ -109,9 +109,9 @@ def changed(schema: Any, change: Callable[[Any], Any]) -> Any:
     inner = level(schema)
     value: Any
     if isinstance(inner, dict):
-        value = {name: _large_stays(one) for name, one in inner.items()}
+        value = {name: _large_stays(entry) for name, entry in inner.items()}
     else:
-        value = from_raw(schema) if inner is None else [_large_stays(one) for one in inner]
+        value = from_raw(schema) if inner is None else [_large_stays(entry) for entry in inner]
     return _as_raw(schema, change(value))
 
 
@@ -131,13 +131,13 @@ def _large_stays(value: Any) -> Any:
 _Values: TypeAlias = dict[str, Any] | list[Any]
 
 
-def _each(came: Any, values: _Values, large: Callable[[Any], Any], small: Callable[[Any], Any] | None) -> Any:
-    """``came``, whose ``values`` are given in JSON, with ``large`` and ``small`` of each; ``None``: as it is.
+def _each(original: Any, values: _Values, large: Callable[[Any], Any], small: Callable[[Any], Any] | None) -> Any:
+    """``original``, whose ``values`` are given in JSON, with ``large`` and ``small`` of each; ``None``: as it is.
 
     Many of them are decoded and encoded together. What is written anew of ``values`` is let go at once.
     """
     size, done, made = 1, 0, None
-    for group in _groups(values, max(1, _PIECE * len(values) // len(came))):
+    for group in _groups(values, max(1, _PIECE * len(values) // len(original))):
         part = encoded(group)
         size += len(part) - 1
         other = encoded(_changed_group(group, part, large, small))
@@ -150,7 +150,7 @@ def _each(came: Any, values: _Values, large: Callable[[Any], Any], small: Callab
             _let_go(values, group, done)
         done += len(group)
     if made is None:
-        return came if size == len(came) else raw(encoded(values))
+        return original if size == len(original) else raw(encoded(values))
     made.write(b"}" if isinstance(values, dict) else b"]")
     return raw(made.getvalue())
 
@@ -175,10 +175,14 @@ def _changed_group(group: _Values, part: bytes, large: Callable[[Any], Any], sma
             return value
     small = small or _same
 
-    def change(one: Any) -> Any:
-        return small(one) if not is_raw(one) else large(one) if len(one) > _PIECE else small(from_raw(one))
+    def change(entry: Any) -> Any:
+        return small(entry) if not is_raw(entry) else large(entry) if len(entry) > _PIECE else small(from_raw(entry))
 
-    return {name: change(one) for name, one in value.items()} if isinstance(value, dict) else [change(one) for one in value]
+    return (
+        {name: change(entry) for name, entry in value.items()}
+        if isinstance(value, dict)
+        else [change(entry) for entry in value]
+    )
 
 
 def _same(value: Any) -> Any:

@@ -135,11 +135,11 @@ class Telemetry:
 
     def __call__(self, record: Record) -> None:
         begun, over = _moments(record)
-        came = _propagator.extract({"traceparent": record.traceparent}) if record.traceparent else Context()
+        parent = _propagator.extract({"traceparent": record.traceparent}) if record.traceparent else Context()
         server = self._tracer.start_span(
-            f"{record.method} {_place(record.path)}", came, SpanKind.SERVER, _of_server(record), start_time=begun
+            f"{record.method} {_place(record.path)}", parent, SpanKind.SERVER, _of_server(record), start_time=begun
         )
-        inside = set_span_in_context(server, came)
+        inside = set_span_in_context(server, parent)
         if record.provider:
             self._client(record, inside, begun, over)
         if (error := _server_error(record)) is not None:

@@ -93,10 +93,10 @@ OPERATIONS = (
 
 def _plain(name: str, summary: str, about: str = "", *more: str, open_to_all: bool = False, **others: str) -> Schema:
     """An endpoint of text, or of ``more`` content types; ``others`` are its failures, by an underscore and the status."""
-    said = {"content": {kind: {"schema": text()} for kind in ("text/plain", *more)}}
+    content = {"content": {kind: {"schema": text()} for kind in ("text/plain", *more)}}
     responses = {
-        "200": {"description": "Text.", **said},
-        **{status[1:]: {"description": why, **said} for status, why in others.items()},
+        "200": {"description": "Text.", **content},
+        **{status[1:]: {"description": why, **content} for status, why in others.items()},
     }
     return {
         "tags": ["Gateway"],

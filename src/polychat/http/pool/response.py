@@ -69,7 +69,7 @@ class PooledResponse(Body):
     def url(self) -> str:
         return str(self._request.place.url)
 
-    def error(self, said: str = "") -> StatusError:
+    def error(self, detail: str = "") -> StatusError:
         """As ``StreamResponse`` has it; a bot wall is told of when the body was read before."""
         from ..statuses import status_error  # it is an error of aiohttp's too, which is slow to load
 
@@ -80,7 +80,7 @@ class PooledResponse(Body):
             self.headers,
             method=self._request.method,
             sent=dict(self._request.headers),
-            said=said,
+            detail=detail,
             body=self._body or b"",
             provider=self._provider,
         )

@@ -34,7 +34,7 @@ async def inflated(body: bytes, coding: str, limit: int) -> bytes:
     Raises ``UnknownCoding``, ``TooLarge`` where it has more than ``limit`` bytes (no more are made), and ``BadInput`` where it
     is broken or cut.
     """
-    for name in reversed([one.strip().lower() for one in coding.split(",", 3)]):
+    for name in reversed([entry.strip().lower() for entry in coding.split(",", 3)]):
         if name in ("", "identity"):
             continue
         maker = _CODINGS.get(name)

@@ -66,10 +66,10 @@ def listen(settings: Gateway) -> list[socket.socket]:
 def _addresses(host: str, port: int) -> list[tuple[int, tuple[Any, ...]]]:
     name = "127.0.0.1" if host == "localhost" else host
     try:
-        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        entries = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):
         raise BadInput(f"gateway.host is {host!r}, which is not an address of this machine", field="gateway.host") from None
-    return list(dict.fromkeys((int(family), tuple(address)) for family, _, _, _, address in found))
+    return list(dict.fromkeys((int(family), tuple(address)) for family, _, _, _, address in entries))
 
 
 def _bound(family: int, address: tuple[Any, ...]) -> socket.socket:

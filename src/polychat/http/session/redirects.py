@@ -17,7 +17,7 @@ class NotFollowed(Exception):
     """A redirect that is not followed: why, and where it leads, as a message may show it."""
 
 
-def onward(asked: OutgoingRequest, status: int, location: str | None) -> OutgoingRequest | None:
+def onward(request: OutgoingRequest, status: int, location: str | None) -> OutgoingRequest | None:
     """The request that this answer sends us on to, ``None`` if it is no redirect. Raises ``NotFollowed``.
 
     GET and HEAD are followed. A POST answered 303 is done, and its result is got with GET. A POST answered 301 or 302 is not
@@ -26,18 +26,18 @@ def onward(asked: OutgoingRequest, status: int, location: str | None) -> Outgoin
     """
     if status not in (301, 302, 303, 307, 308) or not location:
         return None
-    url = _target(asked.url, location)
-    safe = asked.method in ("GET", "HEAD")
+    url = _target(request.url, location)
+    safe = request.method in ("GET", "HEAD")
     if not safe and status in (301, 302):
         raise NotFollowed(
-            f"the service redirects a {asked.method} to {shown_url(url)}, which is not followed; if it has moved "
+            f"the service redirects a {request.method} to {shown_url(url)}, which is not followed; if it has moved "
             "there, use that address"
         )
-    headers = asked.headers
-    if url.origin() != asked.url.origin():
+    headers = request.headers
+    if url.origin() != request.url.origin():
         headers = {name: value for name, value in headers.items() if name.lower() in _HARMLESS}
     if safe or status in (307, 308):
-        return OutgoingRequest(asked.method, url, headers, asked.body)
+        return OutgoingRequest(request.method, url, headers, request.body)
     return OutgoingRequest("GET", url, {name: value for name, value in headers.items() if name.lower() != "content-type"}, None)
 
 

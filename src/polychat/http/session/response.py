@@ -26,7 +26,7 @@ class StreamResponse(Body):
     def __init__(
         self,
         answer: aiohttp.ClientResponse,
-        asked: OutgoingRequest,
+        request: OutgoingRequest,
         timer: SessionTimer,
         forget: Callable[[StreamResponse], None],
         provider: str | None = None,
@@ -34,7 +34,7 @@ class StreamResponse(Body):
         secrets: Secrets | None = None,
     ) -> None:
         self._answer = answer
-        self._asked = asked
+        self._request = request
         self._timer = timer
         self._forget = forget
         super().__init__(provider)
@@ -69,18 +69,18 @@ class StreamResponse(Body):
     @property
     def url(self) -> str:
         """Where the answer came from, after redirects."""
-        return str(self._asked.url)
+        return str(self._request.url)
 
-    def error(self, said: str = "") -> StatusError:
-        """The error of this status, not raised. ``said`` is what the service says of it, fit to be shown."""
+    def error(self, detail: str = "") -> StatusError:
+        """The error of this status, not raised. ``detail`` is what the service says of it, fit to be shown."""
         error = status_error(
             self.status,
             self._answer.reason or "",
-            self._asked.url,
+            self._request.url,
             self.headers,
-            method=self._asked.method,
-            sent=self._asked.headers,
-            said=said,
+            method=self._request.method,
+            sent=self._request.headers,
+            detail=detail,
             body=self._glanced,
             provider=self._provider,
         )

@@ -140,29 +140,29 @@ class StreamSession:
         No status raises, but for a redirect that is not followed. Raises ``BadInput``, ``ConnectionFailed``, ``TimedOut``,
         ``BadReply``, ``StatusError``; ``NotReady`` outside the session's ``async with``.
         """
-        return PendingResponse(self._ask(method.upper(), url, options))
+        return PendingResponse(self._open_response(method.upper(), url, options))
 
-    async def _ask(self, method: str, url: str, options: Options) -> StreamResponse:
+    async def _open_response(self, method: str, url: str, options: Options) -> StreamResponse:
         secrets: Secrets | None = None
         try:
-            asked = self._asked(method, url, options)
-            secrets = self._secrets_of(asked)
+            outgoing = self._outgoing(method, url, options)
+            secrets = self._secrets_of(outgoing)
             timeout = options.get("timeout")
             timeouts = self._timeouts if timeout is None else Timeouts.of(timeout, self._timeouts)
             timer = SessionTimer(timeouts, self._deadline)
-            return await self._followed(asked, timer, secrets, follows=options.get("allow_redirects", True))
+            return await self._follow(outgoing, timer, secrets, follows=options.get("allow_redirects", True))
         except PolychatError as error:
             error.provider = error.provider or self._provider
             if secrets is not None:
                 secrets.error(error)
             raise
 
-    def _secrets_of(self, asked: OutgoingRequest) -> Secrets | None:
-        url, proxy = asked.url, self._proxies.of(asked.url.scheme)
+    def _secrets_of(self, outgoing: OutgoingRequest) -> Secrets | None:
+        url, proxy = outgoing.url, self._proxies.of(outgoing.url.scheme)
         passwords = (url.password or url.user or "", "" if proxy is None else proxy.password.decode("latin-1"))
-        return secrets_of(asked.headers.items(), self._cookies, passwords)
+        return secrets_of(outgoing.headers.items(), self._cookies, passwords)
 
-    def _asked(self, method: str, url: str, options: Options) -> OutgoingRequest:
+    def _outgoing(self, method: str, url: str, options: Options) -> OutgoingRequest:
         body, content_type = body_of(options.get("data"), options.get("json"))
         headers = self._headers.copy()
         headers.update(options.get("headers") or {})
@@ -170,45 +170,45 @@ class StreamSession:
             headers["Content-Type"] = content_type
         return OutgoingRequest(method, url_of(url, options.get("params")), headers, body)
 
-    async def _followed(
-        self, asked: OutgoingRequest, timer: SessionTimer, secrets: Secrets | None, *, follows: bool
+    async def _follow(
+        self, outgoing: OutgoingRequest, timer: SessionTimer, secrets: Secrets | None, *, follows: bool
     ) -> StreamResponse:
         for _ in range(MOST + 1):
-            response = await self._answered(asked, timer, secrets)
+            response = await self._exchange(outgoing, timer, secrets)
             try:
-                further = onward(asked, response.status, response.headers.get("Location")) if follows else None
+                further = onward(outgoing, response.status, response.headers.get("Location")) if follows else None
             except NotFollowed as why:
                 raise self._not_followed(response, str(why)) from None
             if further is None:
                 return response
             response.close()
-            asked = further
+            outgoing = further
         raise self._not_followed(response, f"it redirects more than {MOST} times")
 
     def _not_followed(self, response: StreamResponse, why: str) -> PolychatError:
         response.close()
         return response.error(why)
 
-    async def _answered(self, asked: OutgoingRequest, timer: SessionTimer, secrets: Secrets | None) -> StreamResponse:
-        proxy = self._proxies.of(asked.url.scheme)
-        answer = await self._sent(asked, timer, proxy)
+    async def _exchange(self, outgoing: OutgoingRequest, timer: SessionTimer, secrets: Secrets | None) -> StreamResponse:
+        proxy = self._proxies.of(outgoing.url.scheme)
+        answer = await self._send(outgoing, timer, proxy)
         if answer.status == 407 and proxy is not None and not proxy.is_socks:
             answer.close()
-            raise proxy_answered(407, proxy, asked.url)
-        if self._cookies and asked.url.origin() == self._home:
+            raise proxy_answered(407, proxy, outgoing.url)
+        if self._cookies and outgoing.url.origin() == self._home:
             for name in answer.cookies:
                 self._cookies.pop(name, None)  # the server's own word on it is in the jar now
-        response = StreamResponse(answer, asked, timer, self._open.discard, self._provider, secrets=secrets)
+        response = StreamResponse(answer, outgoing, timer, self._open.discard, self._provider, secrets=secrets)
         self._open.add(response)
         await response.glance()
         return response
 
-    async def _sent(self, asked: OutgoingRequest, timer: SessionTimer, proxy: Proxy | None) -> aiohttp.ClientResponse:
+    async def _send(self, outgoing: OutgoingRequest, timer: SessionTimer, proxy: Proxy | None) -> aiohttp.ClientResponse:
         """The head of the answer to one request, redirects apart."""
         client = self._client(proxy)
-        headers, proxy_headers = self._going_out(asked, proxy)
+        headers, proxy_headers = self._headers_for(outgoing, proxy)
         url = (
-            asked.url.with_user(None) if asked.url.user and "Authorization" in headers else asked.url
+            outgoing.url.with_user(None) if outgoing.url.user and "Authorization" in headers else outgoing.url
         )  # aiohttp takes one only
         foreign = (*FOREIGN, *socks_errors()) if proxy is not None and proxy.is_socks else FOREIGN
         alarm = timer.head()
@@ -216,10 +216,12 @@ class StreamSession:
         try:
             async with alarm:
                 return await client.request(
-                    asked.method,
+                    outgoing.method,
                     url,
                     headers=headers,
-                    data=io.BytesIO(asked.body) if asked.body is not None and len(asked.body) > _LARGE else asked.body,
+                    data=io.BytesIO(outgoing.body)
+                    if outgoing.body is not None and len(outgoing.body) > _LARGE
+                    else outgoing.body,
                     allow_redirects=False,
                     proxy=None if proxy is None or proxy.is_socks else proxy.url,
                     proxy_headers=proxy_headers,
@@ -227,23 +229,25 @@ class StreamSession:
                 )
         except foreign as error:
             failure = (
-                timer.head_late() if alarm.expired() else failure_of(error, FailedRequest(asked.url, proxy, timer.is_connected))
+                timer.head_late()
+                if alarm.expired()
+                else failure_of(error, FailedRequest(outgoing.url, proxy, timer.is_connected))
             )
         finally:
             _timer.reset(token)
         raise failure
 
-    def _going_out(self, asked: OutgoingRequest, proxy: Proxy | None) -> tuple[CIMultiDict[str], dict[str, str] | None]:
+    def _headers_for(self, outgoing: OutgoingRequest, proxy: Proxy | None) -> tuple[CIMultiDict[str], dict[str, str] | None]:
         """The headers for the server, and those for the proxy."""
-        headers = CIMultiDict(asked.headers)
+        headers = CIMultiDict(outgoing.headers)
         if self._home is None:
-            self._home = asked.url.origin()
-        if self._cookies and asked.url.origin() == self._home:
+            self._home = outgoing.url.origin()
+        if self._cookies and outgoing.url.origin() == self._home:
             pairs = [f"{name}={value}" for name, value in self._cookies.items()]
             headers["Cookie"] = "; ".join([*headers.getall("Cookie", []), *pairs])
         if proxy is None or proxy.is_socks:
             return headers, None
-        if asked.url.scheme == "http":
+        if outgoing.url.scheme == "http":
             headers.update(proxy.headers)  # the proxy reads the request itself; aiohttp sends proxy_headers with CONNECT alone
         return headers, proxy.headers
 

@@ -123,7 +123,7 @@ def _think(request: ChatRequest, rules: GenerationRules | None, vendor: str, los
             losses.append(Loss("reasoning.effort", "emulated", "the model always thinks: it is asked for the least effort"))
             request.reasoning = Thinking("low", None, wanted.summary)
         return
-    asked = wanted
+    adjusted = wanted
     if rules is not None:
         if not (rules.budget or rules.adaptive):
             losses.append(Loss("reasoning.effort", "dropped", "the model does not think first"))
@@ -131,7 +131,7 @@ def _think(request: ChatRequest, rules: GenerationRules | None, vendor: str, los
             return
         request.reasoning = wanted = _in_words_of(rules, wanted, losses)
     if wanted.budget is not None and wanted.budget > 0:
-        _budget(request, wanted, asked, losses)
+        _budget(request, wanted, adjusted, losses)
         if request.reasoning is not None and _lacks_thoughts(request.turns, vendor):
             note = "calls that wait for their results came without the thoughts before them, which the API wants back"
             losses.append(Loss("reasoning.effort", "dropped", note))
@@ -152,12 +152,12 @@ def _in_words_of(rules: GenerationRules, wanted: Thinking, losses: list[Loss]) -
     return wanted
 
 
-def _budget(request: ChatRequest, wanted: Thinking, asked: Thinking, losses: list[Loss]) -> None:
+def _budget(request: ChatRequest, wanted: Thinking, adjusted: Thinking, losses: list[Loss]) -> None:
     """A budget is less than all tokens of the answer, of which half are left for its words."""
     most, budget = request.max_tokens, max(MIN_BUDGET, wanted.budget or 0)
     if most is None or budget < most:
         return
-    field = "reasoning.effort" if asked.budget is None else "reasoning.budget"
+    field = "reasoning.effort" if adjusted.budget is None else "reasoning.budget"
     if most <= MIN_BUDGET:
         note = f"max_tokens is {most:,}, which leaves no room for {MIN_BUDGET:,} tokens of thought, the least there are"
         losses.append(Loss(field, "dropped", note))
@@ -226,7 +226,7 @@ def _format(request: ChatRequest, losses: list[Loss]) -> None:
 
 def _marks(request: ChatRequest, losses: list[Loss]) -> None:
     """The first mark, which is of what stays the same longest, and the last, which are of the conversation so far."""
-    places = [id(one) for one in _marked(request)]
+    places = [id(marked) for marked in _marked(request)]
     if len(places) <= MAX_MARKS:
         return
     gone = frozenset(places[1 : len(places) - MAX_MARKS + 1])
@@ -241,15 +241,15 @@ def _marked(request: ChatRequest) -> list[Any]:
     """What is marked, in the order that it has on the wire."""
     early = [turn for turn in request.turns if turn.role in ("system", "developer")]
     late = [turn for turn in request.turns if turn.role not in ("system", "developer")]
-    found: list[Any] = list(request.tools)
+    carriers: list[Any] = list(request.tools)
     for turn in [*early, *late]:
         for part in turn.parts:
-            found += [*part.parts, part] if isinstance(part, ToolResult) else [part]
-    return [one for one in found if getattr(one, "cache", None) is not None]
+            carriers += [*part.parts, part] if isinstance(part, ToolResult) else [part]
+    return [carrier for carrier in carriers if getattr(carrier, "cache", None) is not None]
 
 
-def _unmarked(one: _Marked, gone: frozenset[int]) -> _Marked:
-    better = replace(one, cache=None) if id(one) in gone else one
+def _unmarked(carrier: _Marked, gone: frozenset[int]) -> _Marked:
+    better = replace(carrier, cache=None) if id(carrier) in gone else carrier
     if isinstance(better, ToolResult) and any(id(part) in gone for part in better.parts):
         better = replace(better, parts=[_unmarked(part, gone) for part in better.parts])
     return better

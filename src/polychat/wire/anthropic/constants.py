@@ -73,7 +73,7 @@ def usage_of(counts: Mapping[str, Any]) -> Usage | None:
     iterations = counts.get("iterations")
     each = [counts]
     if isinstance(iterations, list):
-        each += [one for one in iterations if isinstance(one, dict) and one.get("type") in _APART]
+        each += [iteration for iteration in iterations if isinstance(iteration, dict) and iteration.get("type") in _APART]
     fresh, out = _total(each, "input_tokens"), _total(each, "output_tokens")
     read, written = _total(each, "cache_read_input_tokens"), _total(each, "cache_creation_input_tokens")
     if not (fresh or out or read or written):
@@ -84,7 +84,7 @@ def usage_of(counts: Mapping[str, Any]) -> Usage | None:
     total = None if prompt is None or out is None else prompt + out
     hour = None
     if len(each) > 1 or counts.get("cache_creation"):
-        kept = [one["cache_creation"] for one in each if isinstance(one.get("cache_creation"), dict)]
+        kept = [iteration["cache_creation"] for iteration in each if isinstance(iteration.get("cache_creation"), dict)]
         hour = _total(kept, "ephemeral_1h_input_tokens") or None
     return Usage(prompt, out, total, read, written, thoughts, cache_write_1h_tokens=hour)
 
@@ -92,8 +92,8 @@ def usage_of(counts: Mapping[str, Any]) -> Usage | None:
 def _total(each: list[Any], name: str) -> int | None:
     if len(each) == 1:  # without iterations, as nearly always
         return _count(each[0].get(name))
-    found = [count for one in each if (count := _count(one.get(name))) is not None]
-    return sum(found) if found else None
+    counts = [count for usage in each if (count := _count(usage.get(name))) is not None]
+    return sum(counts) if counts else None
 
 
 def counts_of(usage: Usage | None) -> dict[str, Any]:

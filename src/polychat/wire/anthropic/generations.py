@@ -61,10 +61,10 @@ _NEWEST = 99
 @lru_cache(maxsize=256)
 def rules_of(model: str) -> GenerationRules | None:
     """The rules of a model; ``None`` of one that is no Claude, or is not known by its name."""
-    if found := _NAMED.search(model):
-        family, major, minor = found[1], int(found[2] or (_NEWEST if found[0].endswith("latest") else 0)), int(found[3] or 0)
-    elif found := _NUMBERED.search(model):
-        family, major, minor = found[3], int(found[1]), int(found[2] or 0)
+    if match := _NAMED.search(model):
+        family, major, minor = match[1], int(match[2] or (_NEWEST if match[0].endswith("latest") else 0)), int(match[3] or 0)
+    elif match := _NUMBERED.search(model):
+        family, major, minor = match[3], int(match[1]), int(match[2] or 0)
     else:
         return None
     rules = _FIRST if major > 0 and (major, minor) < (3, 7) else _OLD

@@ -58,12 +58,12 @@ class History:
     def turns(self, turns: list[ChatMessage], *, foreign_files: bool) -> list[ChatMessage]:
         """``foreign_files``: the ids of files are another vendor's. Raises ``BadInput`` where nothing is left."""
         self._foreign_files = foreign_files
-        found = [better for turn in turns if (better := self._turn(turn)) is not None]
-        if not found and turns:
+        kept = [better for turn in turns if (better := self._turn(turn)) is not None]
+        if not kept and turns:
             raise BadInput(
                 "the conversation holds nothing that this API can be sent: no text that is more than blanks", field="messages"
             )
-        return self._ended(self._begun(self._paired(found)))
+        return self._ended(self._begun(self._paired(kept)))
 
     # Parts
 
@@ -72,7 +72,7 @@ class History:
         parts = [better for part in turn.parts if (better := self._part(part)) is not None]
         if not parts and turn.parts and not (self._native and turn.extra):
             return None
-        if len(parts) == len(turn.parts) and all(one is other for one, other in zip(parts, turn.parts, strict=True)):
+        if len(parts) == len(turn.parts) and all(before is other for before, other in zip(parts, turn.parts, strict=True)):
             return turn
         return replace(turn, parts=parts)
 
@@ -91,7 +91,7 @@ class History:
             case ReasoningPart() if self._vendor == VENDOR and (part.opaque is None or part.opaque.vendor != VENDOR):
                 return None
             case ToolResult():
-                parts = [better for one in part.parts if (better := self._part(one)) is not None]
+                parts = [better for inner in part.parts if (better := self._part(inner)) is not None]
                 return part if parts == part.parts else replace(part, parts=cast(Any, parts))
         return part
 
@@ -107,8 +107,8 @@ class History:
         return part if kind == part.media_type else replace(part, media_type=kind)
 
     def _file(self, part: FilePart) -> FilePart | ImagePart | None:
-        told = type_named(part.media_type or "")
-        kind = (type_of_bytes(part.data) if part.data is not None else None) or told
+        named = type_named(part.media_type or "")
+        kind = (type_of_bytes(part.data) if part.data is not None else None) or named
         if part.id is not None:
             if not self._foreign_files:
                 return part
@@ -142,20 +142,20 @@ class History:
 
     def _paired(self, turns: list[ChatMessage]) -> list[ChatMessage]:
         """Behind each run of assistant turns first the results of its calls, all of them and no other, then what was said."""
-        found: list[ChatMessage] = []
+        paired: list[ChatMessage] = []
         at = 0
         while at < len(turns):
             start = at
             while at < len(turns) and turns[at].role == "assistant":
                 at += 1
-            calls = self._calls(turns[start:at], found)
+            calls = self._calls(turns[start:at], paired)
             start = at
             while at < len(turns) and turns[at].role != "assistant":
                 at += 1
-            self._answered(turns[start:at], calls, found)
-        return found
+            self._answered(turns[start:at], calls, paired)
+        return paired
 
-    def _calls(self, turns: list[ChatMessage], found: list[ChatMessage]) -> list[tuple[str, ToolCall]]:
+    def _calls(self, turns: list[ChatMessage], paired: list[ChatMessage]) -> list[tuple[str, ToolCall]]:
         """The calls of these turns, by the ids that their results know them by; one whose id came before gets another."""
         calls: list[tuple[str, ToolCall]] = []
         for turn in turns:
@@ -164,7 +164,7 @@ class History:
                 if isinstance(part, ToolCall):
                     parts[place] = call = self._named(part)
                     calls.append((part.id, call))
-            found.append(turn if parts == turn.parts else replace(turn, parts=parts))
+            paired.append(turn if parts == turn.parts else replace(turn, parts=parts))
         return calls
 
     def _named(self, call: ToolCall) -> ToolCall:
@@ -175,7 +175,7 @@ class History:
         self._ids.add(name)
         return call if name == call.id else replace(call, id=name)
 
-    def _answered(self, turns: list[ChatMessage], calls: list[tuple[str, ToolCall]], found: list[ChatMessage]) -> None:
+    def _answered(self, turns: list[ChatMessage], calls: list[tuple[str, ToolCall]], paired: list[ChatMessage]) -> None:
         open_calls, results, rest = list(calls), [], list[ChatMessage]()
         extra = None
         for turn in turns:
@@ -184,7 +184,9 @@ class History:
                 continue
             extra = turn.extra or extra
             for part in turn.parts:
-                call = next((one for one in open_calls if isinstance(part, ToolResult) and one[0] == part.id), None)
+                call = next(
+                    (open_call for open_call in open_calls if isinstance(part, ToolResult) and open_call[0] == part.id), None
+                )
                 if call is not None:
                     open_calls.remove(call)
                     results.append(replace(cast(ToolResult, part), id=call[1].id))
@@ -194,8 +196,8 @@ class History:
             self._losses.append(Loss("parts.call", "emulated", "a call without a result is told as one that failed", lone.name))
             results.append(ToolResult(lone.id, [TextPart(NO_RESULT)], lone.name, is_error=True))
         if results:
-            found.append(ChatMessage("tool", list[Part](results), extra=extra))
-        found += rest
+            paired.append(ChatMessage("tool", list[Part](results), extra=extra))
+        paired += rest
 
     def _orphan(self, result: ToolResult) -> ChatMessage:
         self._losses.append(
@@ -235,7 +237,7 @@ class History:
 def _paused(turn: ChatMessage) -> bool:
     """Whether the turn holds blocks of tools that the backend runs: it may be one that was paused, to be gone on with."""
     opaque = (part.opaque for part in turn.parts if isinstance(part, ReasoningPart))
-    return any(one is not None and one.redacted and one.data.startswith("{") for one in opaque)
+    return any(seal is not None and seal.redacted and seal.data.startswith("{") for seal in opaque)
 
 
 def _place(url: str) -> str:

@@ -24,13 +24,13 @@ def texts(value: object, where: str) -> list[TextPart]:
     """Text, or blocks of text alone. An empty text is none."""
     if isinstance(value, str):
         return [TextPart(value)] if value else []
-    found = []
+    blocks = []
     for at, item in enumerate(several(value, where)):
         block = record(item, f"{where}[{at}]")
         if block.get("type") != "text":
             raise bad(f"{where}[{at}].type", "text", block.get("type"))
-        found.append(_text(block, f"{where}[{at}]"))
-    return found
+        blocks.append(_text(block, f"{where}[{at}]"))
+    return blocks
 
 
 class Conversation:
@@ -150,7 +150,11 @@ def shown_part(block: Block, where: str) -> TextPart | ImagePart | FilePart:
 def _text(block: Block, where: str) -> TextPart:
     cache, extra = cache_of(block, ("type", "text", "citations"), where)
     # What our writer cited has no index that the API would know again.
-    cited = [one for one in block.get("citations") or [] if not isinstance(one, dict) or one.get("encrypted_index") != ""]
+    cited = [
+        citation
+        for citation in block.get("citations") or []
+        if not isinstance(citation, dict) or citation.get("encrypted_index") != ""
+    ]
     return TextPart(text(block.get("text"), f"{where}.text"), cache, {**(extra or {}), "citations": cited} if cited else extra)
 
 
@@ -199,13 +203,13 @@ def _bytes(source: Block, where: str) -> tuple[bytes, str]:
 
 def _told(block: Block) -> str:
     """The words of a block for those who do not know its kind: titles, sources and texts, a line each."""
-    said = [value for name in ("title", "source", "text", "tool_name", "file_id") if isinstance(value := block.get(name), str)]
+    texts = [value for name in ("title", "source", "text", "tool_name", "file_id") if isinstance(value := block.get(name), str)]
     content = block.get("content")
     if isinstance(content, str):
-        said.append(content)
+        texts.append(content)
     elif isinstance(content, list):
-        said += [item["text"] for item in content if isinstance(item, dict) and isinstance(item.get("text"), str)]
-    return "\n".join(said)
+        texts += [item["text"] for item in content if isinstance(item, dict) and isinstance(item.get("text"), str)]
+    return "\n".join(texts)
 
 
 def _json(value: Block, where: str) -> str:

@@ -146,7 +146,7 @@ class Blocks:
 
     def _result(self, part: ToolResult, where: str) -> Block:
         block: Block = {"type": "tool_result", "tool_use_id": wire_id(part.id)}
-        content = [block for at, one in enumerate(part.parts) for block in self._part(one, f"{where}.parts[{at}]")]
+        content = [block for at, inner in enumerate(part.parts) for block in self._part(inner, f"{where}.parts[{at}]")]
         if content:
             block["content"] = system_blocks(content)
         if part.is_error:

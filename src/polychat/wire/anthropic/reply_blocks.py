@@ -161,8 +161,8 @@ class Message(StreamReader):
                     self._opaque(Opaque(self._vendor, data, redacted=True), events)
             case "tool_use", {"name": str(name)}:
                 call = block["id"] if isinstance(block.get("id"), str) else None
-                given = block.get("input")
-                arguments = encoded(given).decode() if isinstance(given, dict) and given else ""
+                input_object = block.get("input")
+                arguments = encoded(input_object).decode() if isinstance(input_object, dict) and input_object else ""
                 if not arguments:
                     self._bare.add(_place(index))
                 self._call(self._calls.take(index=_place(index), call_id=call, name=name, arguments=arguments), events)
@@ -298,8 +298,8 @@ class _Ran:
         self._size += len(text)
         if self._size > self._limit:
             raise TooMany(f"more than {self._limit:,} characters of a block that only its vendor reads")
-        said = self._block.get(name)
-        self._block[name] = (said if isinstance(said, str) else "") + text
+        before = self._block.get(name)
+        self._block[name] = (before if isinstance(before, str) else "") + text
 
     def json(self) -> str | None:
         """The whole block; ``None`` where not all of it was understood."""

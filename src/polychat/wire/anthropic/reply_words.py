@@ -17,10 +17,10 @@ from .constants import REASONS, STOP_REASONS, VENDOR
 def stop_of(finish: Finish, called: bool, refusal: str) -> dict[str, Any]:
     """Why the message ended. Clients run tools only where it says so, and some backends call them and say ``stop``."""
     reason, sequence = finish.reason, finish.stop_sequence
-    told = STOP_REASONS.get(reason or "stop") or (reason if reason in REASONS else None) or "end_turn"
-    if told == "end_turn":
-        told = "tool_use" if called else "refusal" if refusal else "stop_sequence" if sequence is not None else told
-    stop: dict[str, Any] = {"stop_reason": told, "stop_sequence": sequence, "stop_details": None, "container": None}
+    word = STOP_REASONS.get(reason or "stop") or (reason if reason in REASONS else None) or "end_turn"
+    if word == "end_turn":
+        word = "tool_use" if called else "refusal" if refusal else "stop_sequence" if sequence is not None else word
+    stop: dict[str, Any] = {"stop_reason": word, "stop_sequence": sequence, "stop_details": None, "container": None}
     if refusal:
         stop["stop_details"] = {"type": "refusal", "category": None, "explanation": refusal}
     return stop
@@ -47,8 +47,8 @@ def media_block(media: Media) -> dict[str, Any]:
     if media.media_type.startswith("image/"):
         data = b64encode(media.data).decode()
         return {"type": "image", "source": {"type": "base64", "media_type": media.media_type, "data": data}}
-    said = f"[{media.media_type}, {len(media.data):,} bytes, which this API has no place for]"
-    return {"type": "text", "text": said, "citations": None}
+    text = f"[{media.media_type}, {len(media.data):,} bytes, which this API has no place for]"
+    return {"type": "text", "text": text, "citations": None}
 
 
 def redacted_block(opaque: Opaque) -> dict[str, Any]:

@@ -27,21 +27,21 @@ def closed(schema: Any) -> Any:
     """A schema that binds: its objects closed, and without the limits that the API refuses."""
     if not isinstance(schema, dict):
         return changed(schema, closed) if is_raw(schema) else schema
-    found = {name: _closed(name, value) for name, value in schema.items() if not _refused(name, value)}
-    if "oneOf" in found and "anyOf" not in found:
-        found["anyOf"] = found.pop("oneOf")
-    if _is_object(found):
-        found["additionalProperties"] = False
-    return found
+    members = {name: _closed(name, value) for name, value in schema.items() if not _refused(name, value)}
+    if "oneOf" in members and "anyOf" not in members:
+        members["anyOf"] = members.pop("oneOf")
+    if _is_object(members):
+        members["additionalProperties"] = False
+    return members
 
 
 def _closed(name: str, value: Any) -> Any:
     if name in _SUBSCHEMAS:
         return closed(value)
     if name in _LISTS and isinstance(value, list):
-        return [closed(one) for one in value]
+        return [closed(entry) for entry in value]
     if name in _NAMED and isinstance(value, dict):
-        return {key: closed(one) for key, one in value.items()}
+        return {key: closed(entry) for key, entry in value.items()}
     if (name in _LISTS or name in _NAMED) and is_raw(value):
         return each(value, closed, list if name in _LISTS else dict)
     return value
@@ -58,23 +58,27 @@ def _is_object(schema: dict[str, Any]) -> bool:
 
 def input_schema(parameters: dict[str, Any]) -> dict[str, Any]:
     """The schema of a tool's input: it must say that it is an object, and have no choice of schemas at its top."""
-    found = {name: value for name, value in parameters.items() if name not in _TOP}
-    if len(found) < len(parameters):
-        variants = [one for name in _TOP for one in _several(parameters.get(name)) if isinstance(one, dict)]
+    members = {name: value for name, value in parameters.items() if name not in _TOP}
+    if len(members) < len(parameters):
+        variants = [
+            alternative for name in _TOP for alternative in _several(parameters.get(name)) if isinstance(alternative, dict)
+        ]
         properties: dict[str, Any] = {}
-        for variant in [*variants, found]:
+        for variant in [*variants, members]:
             inner = from_raw(variant.get("properties"))
             properties |= inner if isinstance(inner, dict) else {}
-        found["properties"] = properties
-        found["required"] = _required(parameters, found)
-    return found if found.get("type") == "object" else {**found, "type": "object"}
+        members["properties"] = properties
+        members["required"] = _required(parameters, members)
+    return members if members.get("type") == "object" else {**members, "type": "object"}
 
 
-def _required(parameters: dict[str, Any], found: dict[str, Any]) -> list[str]:
+def _required(parameters: dict[str, Any], members: dict[str, Any]) -> list[str]:
     """What all variants require: of ``allOf`` everything, of a choice only what is in each."""
-    names = set(_several(found.get("required")))
+    names = set(_several(members.get("required")))
     for name in _TOP:
-        each = [set(_several(one.get("required"))) for one in _several(parameters.get(name)) if isinstance(one, dict)]
+        each = [
+            set(_several(variant.get("required"))) for variant in _several(parameters.get(name)) if isinstance(variant, dict)
+        ]
         if each:
             names |= set.union(*each) if name == "allOf" else set.intersection(*each)
     return sorted(names)

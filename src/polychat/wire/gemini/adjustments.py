@@ -109,8 +109,8 @@ def _turn(turn: ChatMessage) -> ChatMessage:
 def _part(part: Part) -> Part:
     if isinstance(part, ImagePart):
         return _image(part)
-    if isinstance(part, ToolResult) and any(isinstance(one, ImagePart) for one in part.parts):
-        return replace(part, parts=[_image(one) if isinstance(one, ImagePart) else one for one in part.parts])
+    if isinstance(part, ToolResult) and any(isinstance(inner, ImagePart) for inner in part.parts):
+        return replace(part, parts=[_image(inner) if isinstance(inner, ImagePart) else inner for inner in part.parts])
     return part
 
 

@@ -44,7 +44,7 @@ class Objects:
             whole = data.strip(b" \t\r\n,")
             if whole[:1] == b"{" and len(whole) <= self.limit and _is_json(whole):
                 return [whole]
-        found: list[bytes] = []
+        objects: list[bytes] = []
         at = start = 0
         while at < len(data):
             if not self._level:
@@ -53,10 +53,10 @@ class Objects:
             at = self._inside(data, at)
             self._hold(data[start:at])
             if not self._level:
-                found.append(bytes(self._held))
+                objects.append(bytes(self._held))
                 self._held.clear()
                 self._size = 0
-        return found
+        return objects
 
     def end(self) -> list[bytes]:
         """Nothing: every object was given when it was whole. Raises ``CutShort`` for what is not closed."""

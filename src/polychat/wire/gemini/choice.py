@@ -53,43 +53,43 @@ class Choice:
         self._grounding: Object = {}
         self._pages: Object = {}
 
-    def take(self, said: Object) -> list[Event]:
+    def take(self, candidate: Object) -> list[Event]:
         """The events of one candidate of a chunk."""
         events: list[Event] = []
-        for part in (said.get("content") or {}).get("parts") or ():
+        for part in (candidate.get("content") or {}).get("parts") or ():
             self._part(part, events)
-        if logprobs := said.get("logprobsResult"):
+        if logprobs := candidate.get("logprobsResult"):
             with suppress(*SHAPES):
                 events.append(Logprobs(logprobs_of(logprobs), self.index))
-        if citations := said.get("citationMetadata"):
+        if citations := candidate.get("citationMetadata"):
             with suppress(*SHAPES):
                 events += cited(citations, self.answer, self.index)
-        if isinstance(grounding := said.get("groundingMetadata"), dict):
+        if isinstance(grounding := candidate.get("groundingMetadata"), dict):
             self._grounding = {**self._grounding, **grounding}
-        if isinstance(pages := said.get("urlContextMetadata"), dict):
+        if isinstance(pages := candidate.get("urlContextMetadata"), dict):
             self._pages = {**self._pages, **pages}
-        reason = said.get("finishReason")
+        reason = candidate.get("finishReason")
         if reason not in UNSAID:
             self.reason = str(reason)
-            self._message = str(said.get("finishMessage") or "")
+            self._message = str(candidate.get("finishMessage") or "")
         return events
 
     def sources(self) -> list[Citation]:
         """The pages the answer rests on; they come last, and some servers repeat them."""
-        found: list[Citation] = []
+        citations: list[Citation] = []
         with suppress(*SHAPES):  # decoration of any shape costs no words
-            found += grounded(self._grounding, self.answer, self.index)
+            citations += grounded(self._grounding, self.answer, self.index)
         with suppress(*SHAPES):
-            known = {source.url for source in found}
-            found += [page for page in visited(self._pages, self.index) if page.url not in known]
-        return found
+            known = {source.url for source in citations}
+            citations += [page for page in visited(self._pages, self.index) if page.url not in known]
+        return citations
 
     def error(self) -> BackendError | None:
         """Why this end is a failure, where it is one."""
-        said = self.reason or ""
-        if said in FAILED or (said not in REASONS and not self.came):
-            kind: FaultKind = "invalid_request" if said == "MISSING_THOUGHT_SIGNATURE" else "server"
-            return error_of(Fault(self._message or f"the model stopped: {said}", kind, code=said))
+        reason = self.reason or ""
+        if reason in FAILED or (reason not in REASONS and not self.came):
+            kind: FaultKind = "invalid_request" if reason == "MISSING_THOUGHT_SIGNATURE" else "server"
+            return error_of(Fault(self._message or f"the model stopped: {reason}", kind, code=reason))
         return self._calls.end(self.why())
 
     def why(self) -> str | None:
@@ -141,33 +141,33 @@ class Choice:
             events.append(Reasoning("", opaque, self._block, self.index))
             self._over(always=True)
 
-    def _call(self, said: Object, opaque: Opaque | None, events: list[Event]) -> None:
+    def _call(self, call: Object, opaque: Opaque | None, events: list[Event]) -> None:
         self._over()
-        if "partialArgs" in said or "willContinue" in said or self._partial is not None:
-            whole = self._grown(said)
+        if "partialArgs" in call or "willContinue" in call or self._partial is not None:
+            whole = self._grown(call)
             if whole is None:
                 return
-            said = whole
-        arguments = said.get("args")
+            call = whole
+        arguments = call.get("args")
         if not isinstance(arguments, dict | None):
             raise TypeError("arguments that are no object")
-        given = said.get("id") or (None if self._prefix is None else f"{self._prefix}{self._count}")
+        call_id = call.get("id") or (None if self._prefix is None else f"{self._prefix}{self._count}")
         text = "" if arguments is None else encoded(arguments).decode()
         piece = self._calls.take(
-            index=self._count, call_id=given and _str(given), name=_str(said["name"]), arguments=text, opaque=opaque
+            index=self._count, call_id=call_id and _str(call_id), name=_str(call["name"]), arguments=text, opaque=opaque
         )
         self._count += 1
         if piece is not None:
             events.append(piece)
 
-    def _grown(self, said: Object) -> Object | None:
+    def _grown(self, piece: Object) -> Object | None:
         """The call whose arguments come in parts, once it is whole."""
-        call = self._partial if self._partial is not None else {**said, "args": {}}
-        for part in said.get("partialArgs") or ():
+        call = self._partial if self._partial is not None else {**piece, "args": {}}
+        for part in piece.get("partialArgs") or ():
             self._size += put(call["args"], part)
             if self._size > self._limits.arguments:
                 raise TooMany(f"more than {self._limits.arguments:,} characters of tool arguments in one reply")
-        if said.get("willContinue") is True:
+        if piece.get("willContinue") is True:
             self._partial = call
             return None
         self._partial = None

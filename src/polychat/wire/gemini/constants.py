@@ -66,12 +66,12 @@ _WORD = re.compile(r"(?<=[A-Za-z0-9])_([a-z0-9])")
 
 def camel(name: str) -> str:
     """``function_call`` as ``functionCall``: the API reads both."""
-    return _WORD.sub(lambda found: found[1].upper(), name) if "_" in name else name
+    return _WORD.sub(lambda match: match[1].upper(), name) if "_" in name else name
 
 
 def fields(value: object, where: str) -> Object:
     """An object's fields by their camelCase names; one that is null is not there. Raises ``BadInput``."""
-    return {camel(name): one for name, one in item(value, where).items() if one is not None}
+    return {camel(name): entry for name, entry in item(value, where).items() if entry is not None}
 
 
 def repeated(value: object) -> object:
@@ -119,8 +119,8 @@ def carrying(thoughts: list[ReasoningPart], own: Opaque | None) -> str:
 
     Gemini CLI drops what is marked as thought from its history and keeps what stands on a call.
     """
-    told = [[_unicode(part.text), _unicode(tagged(part.opaque, ""))] for part in thoughts if part.opaque is not None]
-    text = encoded([None if own is None else _unicode(tagged(own, "")), told])
+    others = [[_unicode(part.text), _unicode(tagged(part.opaque, ""))] for part in thoughts if part.opaque is not None]
+    text = encoded([None if own is None else _unicode(tagged(own, "")), others])
     return urlsafe_b64encode(_CARRIES.encode() + text).decode()
 
 
@@ -129,8 +129,8 @@ def carried(signature: str, vendor: str) -> tuple[Opaque | None, list[ReasoningP
     if signature.startswith("cGMxK"):  # pc1+, in base64
         try:
             text = urlsafe_b64decode(signature.translate(_URLSAFE)).decode()
-            own, told = decoded(text.removeprefix(_CARRIES).encode())
-            thoughts = [ReasoningPart(_text(words), untagged(_text(data), "")) for words, data in told]
+            own, others = decoded(text.removeprefix(_CARRIES).encode())
+            thoughts = [ReasoningPart(_text(words), untagged(_text(data), "")) for words, data in others]
             return None if own is None else untagged(_text(own), ""), thoughts
         except (NotBase64, ValueError, TypeError):
             pass

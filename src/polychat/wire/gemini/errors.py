@@ -56,13 +56,13 @@ _MESSAGE = 1_000
 def read_fault(status: int, body: bytes) -> Fault:
     """What an answer other than 2xx says. Never raises."""
     try:
-        said = decoded(body)
+        reply = decoded(body)
     except ValueError:
         text = body[: 4 * _MESSAGE].decode("utf-8", "replace").strip()
         return recognized(Fault("" if text.startswith("<") else text, kind_of(status), status))
-    if isinstance(said, list) and said:  # so where a stream without alt=sse was asked for
-        said = said[0]
-    return fault_of_error(said.get("error") if isinstance(said, dict) else None, status)
+    if isinstance(reply, list) and reply:  # so where a stream without alt=sse was asked for
+        reply = reply[0]
+    return fault_of_error(reply.get("error") if isinstance(reply, dict) else None, status)
 
 
 def fault_of_error(error: Any, status: int | None = None) -> Fault:
@@ -75,8 +75,8 @@ def fault_of_error(error: Any, status: int | None = None) -> Fault:
     code = error.get("code")
     if status is None and type(code) is int and 400 <= code < 600:
         status = code
-    told = _KINDS.get(word) if isinstance(word, str) else None
-    kind = told or "server" if status is None else kind_of(status)
+    named = _KINDS.get(word) if isinstance(word, str) else None
+    kind = named or "server" if status is None else kind_of(status)
     fault = Fault(message, kind, status or STATUS[kind], word if isinstance(word, str) else None)
     _detail(error.get("details"), fault)
     recognized(fault).message = message.removeprefix(_TOO_LONG)

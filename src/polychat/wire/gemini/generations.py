@@ -51,5 +51,5 @@ _NAMED = re.compile(r"(?:^|/)gemini-(.+)")
 @lru_cache(maxsize=256)
 def rules_of(model: str) -> GenerationRules | None:
     """The rules of a model; ``None`` of one that is no Gemini, or is not known by its name."""
-    found = _NAMED.search(model)
-    return None if found is None else next((rules for pattern, rules in _MODELS if re.match(pattern, found[1])), None)
+    match = _NAMED.search(model)
+    return None if match is None else next((rules for pattern, rules in _MODELS if re.match(pattern, match[1])), None)

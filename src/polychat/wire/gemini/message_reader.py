@@ -90,8 +90,8 @@ class _Reading:
 
     def parts(self, content: Object, where: str, role: str) -> list[Part]:
         parts: list[Part] = []
-        for place, one in enumerate(several(repeated(content.pop("parts", [])), f"{where}.parts")):
-            self.part(fields(one, f"{where}.parts[{place}]"), parts, f"{where}.parts[{place}]", role)
+        for place, part in enumerate(several(repeated(content.pop("parts", [])), f"{where}.parts")):
+            self.part(fields(part, f"{where}.parts[{place}]"), parts, f"{where}.parts[{place}]", role)
         return parts
 
     def part(self, entry: Object, parts: list[Part], where: str, role: str) -> None:
@@ -122,8 +122,8 @@ class _Reading:
             )
         here = f"{where}.functionCall"
         function = fields(entry.pop("functionCall"), here)
-        given = text(function.pop("id", ""), f"{here}.id")
-        call = ToolCall(given or f"call_{self.calls}", text(function.pop("name", None), f"{here}.name"))
+        call_id = text(function.pop("id", ""), f"{here}.id")
+        call = ToolCall(call_id or f"call_{self.calls}", text(function.pop("name", None), f"{here}.name"))
         if "args" in function:
             call.arguments = _json(item(function.pop("args"), f"{here}.args"), f"{here}.args")
         signature = text(entry.pop("thoughtSignature", ""), f"{where}.thoughtSignature")
@@ -145,12 +145,12 @@ class _Reading:
         here = f"{where}.functionResponse"
         function = fields(entry.pop("functionResponse"), here)
         name = text(function.pop("name", None), f"{here}.name")
-        given = text(function.pop("id", ""), f"{here}.id")
-        result = ToolResult(given or self.answered(name), name=name)
+        call_id = text(function.pop("id", ""), f"{here}.id")
+        result = ToolResult(call_id or self.answered(name), name=name)
         self.with_result.add(result.id)
         _response(function.pop("response", {}), result, f"{here}.response")
-        for place, one in enumerate(several(repeated(function.pop("parts", [])), f"{here}.parts")):
-            part = media_of(fields(one, f"{here}.parts[{place}]"), f"{here}.parts[{place}]")
+        for place, element in enumerate(several(repeated(function.pop("parts", [])), f"{here}.parts")):
+            part = media_of(fields(element, f"{here}.parts[{place}]"), f"{here}.parts[{place}]")
             result.parts.append(cast(Any, part))
         result.extra = remaining(entry, "functionResponse", function)
         return result
@@ -235,10 +235,10 @@ def media_of(entry: Object, where: str) -> ImagePart | AudioPart | FilePart:
     extra = remaining(entry, "fileData", data)
     if "://" not in place:
         return FilePart(id=place, media_type=kind, extra=extra)
-    told = type_of(place)
-    if (kind or told or "").startswith("image/"):
-        return ImagePart(url=place, media_type=None if kind == told else kind, extra=extra)
-    return FilePart(url=place, media_type=None if kind == told else kind, extra=extra)
+    guessed = type_of(place)
+    if (kind or guessed or "").startswith("image/"):
+        return ImagePart(url=place, media_type=None if kind == guessed else kind, extra=extra)
+    return FilePart(url=place, media_type=None if kind == guessed else kind, extra=extra)
 
 
 def _inline(entry: Object, where: str) -> ImagePart | AudioPart | FilePart:

@@ -60,7 +60,9 @@ class _Writing:
     def turn(self, turn: ChatMessage, where: str) -> None:
         self.first_call = True
         parts = [
-            part for place, one in enumerate(turn.parts) if (part := self.part(one, f"{where}.parts[{place}]")) is not None
+            part
+            for place, source in enumerate(turn.parts)
+            if (part := self.part(source, f"{where}.parts[{place}]")) is not None
         ]
         if turn.role in ("system", "developer"):
             self.system["parts"] = [*self.system.get("parts", []), *parts]

@@ -17,35 +17,35 @@ _QUOTED = 1024 * 1024
 """Characters of an answer that are repeated beside the pages they rest on: of many pages, each may claim all of it."""
 
 
-def usage_of(said: Object) -> Usage:
+def usage_of(metadata: Object) -> Usage:
     """The wire counts thoughts beside the candidates, and what hosted tools read beside the prompt; zeros are left out."""
-    prompt = _sum(_count(said, "promptTokenCount"), _count(said, "toolUsePromptTokenCount"))
-    thoughts, total = _count(said, "thoughtsTokenCount"), _count(said, "totalTokenCount")
-    completion = _sum(_count(said, "candidatesTokenCount"), thoughts)
+    prompt = _sum(_count(metadata, "promptTokenCount"), _count(metadata, "toolUsePromptTokenCount"))
+    thoughts, total = _count(metadata, "thoughtsTokenCount"), _count(metadata, "totalTokenCount")
+    completion = _sum(_count(metadata, "candidatesTokenCount"), thoughts)
     if completion is None and prompt is not None and total is not None and total >= prompt:
         completion = total - prompt
     return Usage(
         prompt,
         completion,
         total,
-        _count(said, "cachedContentTokenCount"),
+        _count(metadata, "cachedContentTokenCount"),
         reasoning_tokens=thoughts,
-        audio_prompt_tokens=_audio(said, "promptTokensDetails"),
-        audio_completion_tokens=_audio(said, "candidatesTokensDetails"),
+        audio_prompt_tokens=_audio(metadata, "promptTokensDetails"),
+        audio_completion_tokens=_audio(metadata, "candidatesTokensDetails"),
     )
 
 
-def _count(said: Object, name: str) -> int | None:
-    value = said.get(name)
+def _count(metadata: Object, name: str) -> int | None:
+    value = metadata.get(name)
     return value if type(value) is int and value >= 0 else None
 
 
-def _sum(one: int | None, other: int | None) -> int | None:
-    return one if other is None else other + (one or 0)
+def _sum(count: int | None, other: int | None) -> int | None:
+    return count if other is None else other + (count or 0)
 
 
-def _audio(said: Object, name: str) -> int | None:
-    for detail in said.get(name) or ():
+def _audio(metadata: Object, name: str) -> int | None:
+    for detail in metadata.get(name) or ():
         if detail.get("modality") == "AUDIO":
             return _count(detail, "tokenCount")
     return None
@@ -54,7 +54,7 @@ def _audio(said: Object, name: str) -> int | None:
 def usage_value(usage: Usage) -> Object:
     prompt, completion, thoughts = usage.prompt_tokens, usage.completion_tokens, usage.reasoning_tokens
     answer = completion if completion is None or thoughts is None else max(completion - thoughts, 0)
-    said = {
+    counts = {
         "promptTokenCount": prompt,
         "candidatesTokenCount": answer,
         "totalTokenCount": _sum(prompt, completion) if usage.total_tokens is None else usage.total_tokens,
@@ -63,7 +63,7 @@ def usage_value(usage: Usage) -> Object:
         "promptTokensDetails": _details(prompt, usage.audio_prompt_tokens),
         "candidatesTokensDetails": _details(answer, usage.audio_completion_tokens),
     }
-    return {name: value for name, value in said.items() if value is not None}
+    return {name: value for name, value in counts.items() if value is not None}
 
 
 def _details(whole: int | None, audio: int | None) -> list[Object] | None:
@@ -73,24 +73,24 @@ def _details(whole: int | None, audio: int | None) -> list[Object] | None:
     return [*rest, {"modality": "AUDIO", "tokenCount": audio}]
 
 
-def logprobs_of(said: Object) -> list[Object]:
+def logprobs_of(result: Object) -> list[Object]:
     """OpenAI's shape of them. The wire gives tokens as text: their bytes are the text's."""
-    tops = said.get("topCandidates") or []
+    tops = result.get("topCandidates") or []
     tokens = []
-    for place, chosen in enumerate(said.get("chosenCandidates") or []):
+    for place, chosen in enumerate(result.get("chosenCandidates") or []):
         among = tops[place].get("candidates") or [] if place < len(tops) else []
-        tokens.append({**_token(chosen), "top_logprobs": [_token(one) for one in among]})
+        tokens.append({**_token(chosen), "top_logprobs": [_token(candidate) for candidate in among]})
     return tokens
 
 
-def _token(said: Object) -> Object:
-    token = said.get("token", "")
-    return {"token": token, "logprob": said.get("logProbability", 0.0), "bytes": list(token.encode())}
+def _token(candidate: Object) -> Object:
+    token = candidate.get("token", "")
+    return {"token": token, "logprob": candidate.get("logProbability", 0.0), "bytes": list(token.encode())}
 
 
 def logprobs_value(tokens: list[Object]) -> Object:
     return {
-        "topCandidates": [{"candidates": [_candidate(one) for one in token.get("top_logprobs") or ()]} for token in tokens],
+        "topCandidates": [{"candidates": [_candidate(top) for top in token.get("top_logprobs") or ()]} for token in tokens],
         "chosenCandidates": [_candidate(token) for token in tokens],
     }
 
@@ -159,33 +159,33 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def cited(said: Object, answer: AnswerText, choice: int) -> Iterator[Citation]:
+def cited(metadata: Object, answer: AnswerText, choice: int) -> Iterator[Citation]:
     """Pages that the answer repeats, told beside the words that do."""
-    for one in said.get("citationSources") or said.get("citations") or ():
-        if url := one.get("uri"):
-            where = answer.characters(one.get("startIndex"), one.get("endIndex"))
-            yield _source(one.get("title"), url, where, choice)
+    for source in metadata.get("citationSources") or metadata.get("citations") or ():
+        if url := source.get("uri"):
+            where = answer.characters(source.get("startIndex"), source.get("endIndex"))
+            yield _source(source.get("title"), url, where, choice)
 
 
-def grounded(said: Object, answer: AnswerText, choice: int) -> Iterator[Citation]:
+def grounded(metadata: Object, answer: AnswerText, choice: int) -> Iterator[Citation]:
     """Pages that were searched: each once for every place that rests on it, or once without a place."""
     places: dict[int, list[Place]] = {}
-    for support in said.get("groundingSupports") or ():
+    for support in metadata.get("groundingSupports") or ():
         segment = support.get("segment") or {}
         where = answer.characters(segment.get("startIndex"), segment.get("endIndex"))
         for number in support.get("groundingChunkIndices") or ():
             places.setdefault(number, []).append(where)
-    for number, chunk in enumerate(said.get("groundingChunks") or ()):
+    for number, chunk in enumerate(metadata.get("groundingChunks") or ()):
         page = chunk.get("web") or chunk.get("retrievedContext") or chunk.get("maps") or {}
         if url := page.get("uri"):
             for where in places.get(number, [_NOWHERE]):
                 yield _source(page.get("title"), url, where, choice, page.get("text"))
 
 
-def visited(said: Object, choice: int) -> Iterator[Citation]:
+def visited(metadata: Object, choice: int) -> Iterator[Citation]:
     """Pages that were read because the ask named them."""
-    for one in said.get("urlMetadata") or ():
-        if one.get("urlRetrievalStatus") == "URL_RETRIEVAL_STATUS_SUCCESS" and (url := one.get("retrievedUrl")):
+    for page in metadata.get("urlMetadata") or ():
+        if page.get("urlRetrievalStatus") == "URL_RETRIEVAL_STATUS_SUCCESS" and (url := page.get("retrievedUrl")):
             yield _source(None, url, _NOWHERE, choice)
 
 

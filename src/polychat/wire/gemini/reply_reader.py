@@ -38,7 +38,7 @@ def read_count(body: bytes, limits: ReaderLimits = LIMITS) -> int:
         match decoded(body, limits.depth):
             case {"totalTokens": int(tokens)} if not isinstance(tokens, bool):
                 return tokens
-            case dict(said) if not said.keys() - {"promptTokensDetails"}:
+            case dict(reply) if not reply.keys() - {"promptTokensDetails"}:
                 return 0  # the wire leaves zeros out
     except ValueError:
         pass
@@ -193,5 +193,5 @@ def _blocked(feedback: Object) -> BackendError:
     """The prompt was not answered: nothing of it would be with another try."""
     why = feedback.get("blockReason")
     message = feedback.get("blockReasonMessage")
-    said = f"the prompt was blocked{f': {message}' if message else ''}"
-    return error_of(Fault(said, "invalid_request", 400, code=why if isinstance(why, str) else None))
+    text = f"the prompt was blocked{f': {message}' if message else ''}"
+    return error_of(Fault(text, "invalid_request", 400, code=why if isinstance(why, str) else None))

@@ -83,29 +83,29 @@ class _Said:
         if opaque is not None and opaque.redacted and opaque.vendor == VENDOR and (whole := object_in(opaque.data)):
             self.parts.append(whole)
             return
-        said: Object = {"text": event.text}
+        part: Object = {"text": event.text}
         if event.text:
             self.blocks.add(event.block)
             self.thought.append(event.text)
         if event.block in self.blocks:
-            said["thought"] = True
+            part["thought"] = True
         if opaque is not None:
-            said["thoughtSignature"] = signature_of(opaque)
+            part["thoughtSignature"] = signature_of(opaque)
             if opaque.vendor != VENDOR:
                 self.foreign.append(ReasoningPart("".join(self.thought), opaque))
             self.thought.clear()
-        self.parts.append(said)
+        self.parts.append(part)
 
     def candidate(self, index: int) -> Object:
         """What was said since the last one was taken; nothing where nothing was."""
         if not self.parts and not self.logprobs:
             return {}
         # Without a part the official client's chat takes the whole answer for invalid, and forgets it.
-        said: Object = {"content": {"parts": _joined(self.parts) or [{"text": ""}], "role": "model"}}
+        candidate: Object = {"content": {"parts": _joined(self.parts) or [{"text": ""}], "role": "model"}}
         if self.logprobs:
-            said["logprobsResult"] = logprobs_value(self.logprobs)
+            candidate["logprobsResult"] = logprobs_value(self.logprobs)
         self.parts, self.logprobs = [], []
-        return {**said, "index": index}
+        return {**candidate, "index": index}
 
     def last(self, index: int, reason: str | None) -> Object:
         """The rest, with the reason. Raises ``BadReply`` for a call whose arguments are no object.
@@ -117,11 +117,11 @@ class _Said:
         if calls and self.foreign:
             calls[0].carry(self.foreign)
         self.parts += [call.part() for call in calls] or ([] if self.parts else [{"text": ""}])
-        said = self.candidate(index)
-        said["finishReason"] = WRITTEN.get(reason or "stop", "OTHER")
+        candidate = self.candidate(index)
+        candidate["finishReason"] = WRITTEN.get(reason or "stop", "OTHER")
         if self.sources:
-            said["groundingMetadata"] = grounding_value(self.sources, self.answer)
-        return said
+            candidate["groundingMetadata"] = grounding_value(self.sources, self.answer)
+        return candidate
 
 
 def _one_line(data: bytes) -> bytes:

@@ -19,10 +19,10 @@ def json_schema(schema: Any) -> Any:
     """Types in small letters, ``nullable`` as a type of its own, numbers that came as text; the rest as it is."""
     if not isinstance(schema, dict):
         return changed(schema, json_schema) if is_raw(schema) else schema
-    said: Object = {camel(name): _value(camel(name), value) for name, value in schema.items() if value is not None}
-    if said.pop("nullable", False) is True:
-        return _nullable(said)
-    return said
+    translated: Object = {camel(name): _value(camel(name), value) for name, value in schema.items() if value is not None}
+    if translated.pop("nullable", False) is True:
+        return _nullable(translated)
+    return translated
 
 
 def _value(name: str, value: Any) -> Any:
@@ -33,9 +33,9 @@ def _value(name: str, value: Any) -> Any:
     if name in _SUBSCHEMAS:
         return json_schema(value)
     if name in _LISTS and isinstance(value, list):
-        return [json_schema(one) for one in value]
+        return [json_schema(entry) for entry in value]
     if name in _NAMED and isinstance(value, dict):
-        return {key: json_schema(one) for key, one in value.items()}
+        return {key: json_schema(entry) for key, entry in value.items()}
     if (name in _LISTS or name in _NAMED) and is_raw(value):
         return each(value, json_schema, list if name in _LISTS else dict)
     return value
@@ -61,27 +61,27 @@ def taken(schema: Any) -> tuple[Any, bool]:
 
 def _plain(schema: Any, counted: list[int], *, bounded: bool) -> Any:
     if isinstance(schema, list):
-        return [_plain(one, counted, bounded=bounded) for one in schema]
+        return [_plain(entry, counted, bounded=bounded) for entry in schema]
     if not isinstance(schema, dict):
         return changed(schema, partial(_plain, counted=counted, bounded=bounded)) if _may_change(schema) else schema
-    found: Object = {}
+    plain: Object = {}
     for name, value in schema.items():
         if (value is None and name not in _VALUES) or (name == "maxItems" and not bounded):
             continue
         if name == "maxItems" and type(value) is int:
             counted.append(value)
         if name in _SUBSCHEMAS or name in _LISTS:
-            found[name] = _plain(value, counted, bounded=bounded)
+            plain[name] = _plain(value, counted, bounded=bounded)
         elif name in _NAMED or name == "definitions":
-            found[name] = _plain_members(value, counted, bounded=bounded)
+            plain[name] = _plain_members(value, counted, bounded=bounded)
         else:
-            found[name] = value
-    return found
+            plain[name] = value
+    return plain
 
 
 def _plain_members(value: Any, counted: list[int], *, bounded: bool) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(one, counted, bounded=bounded) for key, one in value.items()}
+        return {key: _plain(entry, counted, bounded=bounded) for key, entry in value.items()}
     return each(value, partial(_plain, counted=counted, bounded=bounded), dict) if _may_change(value) else value
 
 

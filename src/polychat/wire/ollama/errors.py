@@ -19,11 +19,11 @@ _MESSAGE = 1_000
 def read_fault(status: int, body: bytes) -> Fault:
     """What an answer other than 2xx says. Never raises."""
     try:
-        said = decoded(body)
+        reply = decoded(body)
     except ValueError:
-        said = None
-    if isinstance(said, dict) and "error" in said:
-        return fault_in(said["error"], status)
+        reply = None
+    if isinstance(reply, dict) and "error" in reply:
+        return fault_in(reply["error"], status)
     text = body[: 4 * _MESSAGE].decode("utf-8", "replace").strip()
     return recognized(Fault("" if text.startswith("<") else text, kind_of(status), status))
 

@@ -79,11 +79,11 @@ class Reader(StreamReader):
     def over(self, broken: str) -> Finish:
         return truncated(broken or "no line said that it is done")
 
-    def _start(self, said: Object) -> list[Event]:
+    def _start(self, line: Object) -> list[Event]:
         if self._started:
             return []
         self._started = True
-        model = said.get("model")
+        model = line.get("model")
         return [Start(None, model)] if isinstance(model, str) and model else []
 
     def _said(self, message: Object) -> list[Event]:
@@ -142,21 +142,21 @@ class Reader(StreamReader):
         return complete("tool_calls" if self._calls and reason in ("stop", None) else reason)
 
 
-def _generated(said: Object) -> Object:
+def _generated(line: Object) -> Object:
     """The message that a line of ``/api/generate`` stands for. Raises ``KeyError`` for a line that is none."""
-    image = said.get("image")
-    if not said.get("done") and image is None and "thinking" not in said:
-        said["response"]  # what has none of these is no line of a reply
-    rest = {name: value for name, value in said.items() if name != "images"}
-    return {**rest, "content": said.get("response"), "images": None if image is None else [image]}
+    image = line.get("image")
+    if not line.get("done") and image is None and "thinking" not in line:
+        line["response"]  # what has none of these is no line of a reply
+    rest = {name: value for name, value in line.items() if name != "images"}
+    return {**rest, "content": line.get("response"), "images": None if image is None else [image]}
 
 
-def _usage(said: Object) -> list[Event]:
-    asked, answered = said.get("prompt_eval_count"), said.get("eval_count")
-    asked, answered = (count if type(count) is int else None for count in (asked, answered))
-    if asked is None and answered is None:
+def _usage(line: Object) -> list[Event]:
+    prompt, completion = line.get("prompt_eval_count"), line.get("eval_count")
+    prompt, completion = (count if type(count) is int else None for count in (prompt, completion))
+    if prompt is None and completion is None:
         return []
-    return [Usage(asked, answered, None if asked is None or answered is None else asked + answered)]
+    return [Usage(prompt, completion, None if prompt is None or completion is None else prompt + completion)]
 
 
 def _is_object(body: bytes, depth: int) -> bool:

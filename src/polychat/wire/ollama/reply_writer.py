@@ -173,11 +173,11 @@ class StreamWriter:
             case Finish():
                 return self._finish(event)
             case _:
-                return self._line(said, {"done": False}) if (said := _of(event)) else b""
+                return self._line(message, {"done": False}) if (message := _of(event)) else b""
         return b""
 
-    def _line(self, said: Object, beside: Object) -> bytes:
-        return _line_of({**self._frame, **self._shape.said(said), **beside}) + b"\n"
+    def _line(self, message: Object, beside: Object) -> bytes:
+        return _line_of({**self._frame, **self._shape.said(message), **beside}) + b"\n"
 
     def _finish(self, finish: Finish) -> bytes:
         try:
@@ -231,7 +231,7 @@ def _message(answer: AssembledMessage, reason: str | None) -> Object:
         # All thoughts as one; with a signature where there was but one, for it holds for no other text.
         opaque = thoughts[0].opaque if len(thoughts) == 1 else None
         message |= _thought("".join(thought.text for thought in thoughts), opaque)
-    if images := [b64encode(one.data).decode() for one in answer.media if one.media_type.startswith("image/")]:
+    if images := [b64encode(image.data).decode() for image in answer.media if image.media_type.startswith("image/")]:
         message["images"] = images
     if calls := _calls(answer.calls, reason):
         message["tool_calls"] = calls

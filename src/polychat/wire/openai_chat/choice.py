@@ -44,40 +44,40 @@ class Choice:
         self._sound: list[str] = []
         self._heard = 0
 
-    def said(self, said: Object) -> list[Event]:
+    def take(self, delta: Object) -> list[Event]:
         """The events of a delta or a message."""
-        events = self._thought(said)
-        after = self._answered(said)
+        events = self._thought(delta)
+        after = self._answered(delta)
         if after and self.thoughts is not None:
             events += self.thoughts.rest()
         events += after
         self.came = self.came or bool(events)
         return events
 
-    def _answered(self, said: Object) -> list[Event]:
+    def _answered(self, delta: Object) -> list[Event]:
         events: list[Event] = []
-        content = said.get("content")
+        content = delta.get("content")
         if content:
             events += [Text(content, self.number)] if isinstance(content, str) else self._parts(content)
-        for name, more in said.items():
+        for name, more in delta.items():
             if more and name in _READERS:
                 events += _READERS[name](self, more)
             elif more and name in _DECORATION:
-                for one in more if isinstance(more, list) else [more]:
+                for entry in more if isinstance(more, list) else [more]:
                     try:
-                        events += _DECORATION[name](self, one)
+                        events += _DECORATION[name](self, entry)
                     except SHAPES as error:
                         if isinstance(error, TooMany):
                             raise
         return events
 
-    def _thought(self, said: Object) -> list[Event]:
-        if details := said.get("reasoning_details"):
+    def _thought(self, delta: Object) -> list[Event]:
+        if details := delta.get("reasoning_details"):
             events = self._detailed(details if isinstance(details, list) else [details])
             if events:
                 return events
         for name in PLAIN:
-            words = said.get(name)
+            words = delta.get(name)
             if words and isinstance(words, str):
                 return self._thoughts().plain(words)
         return []

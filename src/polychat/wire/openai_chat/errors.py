@@ -57,7 +57,7 @@ def fault_of_error(value: Any, status: int = 500) -> Fault:
     if not isinstance(inner, dict):
         return recognized(Fault(inner if isinstance(inner, str) else "", kind_of(status), status))
     words = [word for name in ("code", "type") if isinstance(word := inner.get(name), str) and word and not word.isdigit()]
-    number = next((one for name in ("code", "status") if (one := _status(inner.get(name))) is not None), status)
+    number = next((status_code for name in ("code", "status") if (status_code := _status(inner.get(name))) is not None), status)
     message = _message(inner) or ""
     kind = next((_KINDS[word] for word in words if word in _KINDS), kind_of(number))
     param = inner.get("param")
@@ -79,7 +79,7 @@ def _message(value: dict[str, Any]) -> str | None:
     match value.get("detail"):
         case [{"msg": str(wrong)}, *_]:  # FastAPI's, of a request it cannot read
             return wrong
-    return next((said for name in ("message", "msg", "detail") if isinstance(said := value.get(name), str)), None)
+    return next((text for name in ("message", "msg", "detail") if isinstance(text := value.get(name), str)), None)
 
 
 def read_fault(status: int, body: bytes) -> Fault:
@@ -101,8 +101,8 @@ def read_fault(status: int, body: bytes) -> Fault:
 def error_object(fault: Fault) -> dict[str, Any]:
     """An error in OpenAI's words: clients decide by its codes, so another API's code does not stand in their place."""
     kind, code = _WORDS[fault.kind]
-    said = fault.code if code is None or _KINDS.get(fault.code or "") == fault.kind else code
-    return {"error": {"message": fault.message, "type": kind, "param": fault.param, "code": said}}
+    shown = fault.code if code is None or _KINDS.get(fault.code or "") == fault.kind else code
+    return {"error": {"message": fault.message, "type": kind, "param": fault.param, "code": shown}}
 
 
 def write_fault(fault: Fault) -> bytes:

@@ -76,7 +76,7 @@ def _result(content: object, message: Object, field: str, called: dict[str, str]
     name = None if name is None else text(name, f"{field}.name")
     call = message.pop("tool_call_id", None)
     if call is None and name is not None:  # a function's result: of the call that was the last by that name
-        call = next((one for one, known in reversed(called.items()) if known == name), None)
+        call = next((call_id for call_id, known in reversed(called.items()) if known == name), None)
     call = text(call, f"{field}.tool_call_id")
     return ToolResult(call, parts, name or called.get(call), cache=cache_of(message), extra=remaining(message))
 
@@ -102,7 +102,7 @@ def _thoughts(message: Object, field: str) -> list[ReasoningPart]:
     plain = [message.pop(name) for name in PLAIN if isinstance(message.get(name), str)]
     if details:
         where = f"{field}.reasoning_details"
-        return [part_of(one, f"{where}[{place}]") for place, one in enumerate(several(details, where))]
+        return [part_of(entry, f"{where}[{place}]") for place, entry in enumerate(several(details, where))]
     return [ReasoningPart(words) for words in plain[:1] if words]
 
 
@@ -174,8 +174,8 @@ def _part(value: object, field: str) -> Part:
 def _mistral(fields: Object, field: str) -> ReasoningPart:
     """Mistral's thoughts, which are parts of the content."""
     where = f"{field}.thinking"
-    thoughts = [item(one, f"{where}[{place}]") for place, one in enumerate(several(fields.get("thinking"), where))]
-    return ReasoningPart("".join(text(one.get("text"), f"{where}[{place}].text") for place, one in enumerate(thoughts)))
+    thoughts = [item(thought, f"{where}[{place}]") for place, thought in enumerate(several(fields.get("thinking"), where))]
+    return ReasoningPart("".join(text(thought.get("text"), f"{where}[{place}].text") for place, thought in enumerate(thoughts)))
 
 
 def _image(fields: Object, field: str) -> ImagePart:

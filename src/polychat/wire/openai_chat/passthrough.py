@@ -308,10 +308,10 @@ _PLAIN_ENDS = frozenset({"stop", "length", "tool_calls", "content_filter"})
 def ending_of(body: bytes) -> tuple[Finish, Usage | None, str | None]:
     """How a whole reply ends, what it cost, and which model answered: of the usual reply without reading its answer."""
     try:
-        said = decoded(body)
-        (choice,) = said["choices"]
-        if choice["finish_reason"] in _PLAIN_ENDS and type(choice["message"]) is dict and said.get("error") is None:
-            usage, served = said.get("usage"), said.get("model")
+        reply = decoded(body)
+        (choice,) = reply["choices"]
+        if choice["finish_reason"] in _PLAIN_ENDS and type(choice["message"]) is dict and reply.get("error") is None:
+            usage, served = reply.get("usage"), reply.get("model")
             finish = Finish("complete", choice["finish_reason"])
             return finish, usage_of(usage) if usage else None, served if type(served) is str else None
     except (ValueError, TypeError, KeyError, AttributeError):

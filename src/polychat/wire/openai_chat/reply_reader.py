@@ -128,7 +128,7 @@ class Reader(StreamReader):
         choice = self._choice(entry.get("index") or 0)
         if choice.came and begins_another(chunk, self._id):
             raise two_replies()
-        events += choice.said(entry[of] if entry.get(of) is not None else entry.get("message") or entry.get("delta") or {})
+        events += choice.take(entry[of] if entry.get(of) is not None else entry.get("message") or entry.get("delta") or {})
         if entry.get("logprobs") and (tokens := _tokens(entry["logprobs"])):
             events.append(Logprobs(tokens, choice.number))
         reason = entry.get("finish_reason")
@@ -216,9 +216,9 @@ def _usual(chunk: Any) -> str | None:
     choices = chunk.get("choices")
     if not choices or len(choices) != 1 or chunk.get("usage") is not None or not _SILENT.issuperset(chunk):
         return None
-    said = choices[0]
-    delta = said.get("delta")
-    if not delta or len(delta) != 1 or said.get("finish_reason") or said.get("logprobs") is not None or said.get("index"):
+    choice = choices[0]
+    delta = choice.get("delta")
+    if not delta or len(delta) != 1 or choice.get("finish_reason") or choice.get("logprobs") is not None or choice.get("index"):
         return None
     content = delta.get("content")
     return content if type(content) is str and content else None
@@ -238,9 +238,9 @@ def _is_usual_start(chunk: Any) -> bool:
     choices = chunk.get("choices")
     if not choices or len(choices) != 1 or chunk.get("usage") is not None or not _SILENT.issuperset(chunk):
         return False
-    said = choices[0]
-    delta = said.get("delta")
-    if not delta or said.get("finish_reason") or said.get("logprobs") is not None or said.get("index"):
+    choice = choices[0]
+    delta = choice.get("delta")
+    if not delta or choice.get("finish_reason") or choice.get("logprobs") is not None or choice.get("index"):
         return False
     return delta.keys() <= _OPENING and not delta.get("content") and delta.get("refusal") is None
 
@@ -250,32 +250,32 @@ def _usual_end(chunk: Any) -> str | None:
     choices = chunk.get("choices")
     if not choices or len(choices) != 1 or chunk.get("usage") is not None or not _SILENT.issuperset(chunk):
         return None
-    said = choices[0]
-    reason = said.get("finish_reason")
+    choice = choices[0]
+    reason = choice.get("finish_reason")
     if (
-        said.get("delta") != {}
-        or said.get("stop_reason")
+        choice.get("delta") != {}
+        or choice.get("stop_reason")
         or reason not in _PLAIN_ENDS
-        or said.get("logprobs") is not None
-        or said.get("index")
+        or choice.get("logprobs") is not None
+        or choice.get("index")
     ):
         return None
     return str(reason)
 
 
-def _failure(said: Object, reason: str) -> BackendError:
-    if said.get("error"):
-        return error_of(fault_of_error(said))
+def _failure(reply: Object, reason: str) -> BackendError:
+    if reply.get("error"):
+        return error_of(fault_of_error(reply))
     return ReplyFailed(f"the backend ended its answer with {redact(reason)}")
 
 
 def _sources(pages: Object) -> list[Event]:
     """Perplexity's lists, which every chunk repeats: the pages with titles, else the addresses alone."""
-    found = pages.get("search_results")
-    listed = [page for page in found if isinstance(page, dict)] if isinstance(found, list) else []
-    told = [Citation(_said(page, "title"), page["url"], _said(page, "snippet")) for page in listed if _said(page, "url")]
-    if told:
-        return [*told]
+    results = pages.get("search_results")
+    listed = [page for page in results if isinstance(page, dict)] if isinstance(results, list) else []
+    citations = [Citation(_said(page, "title"), page["url"], _said(page, "snippet")) for page in listed if _said(page, "url")]
+    if citations:
+        return [*citations]
     urls = pages.get("citations")
     return [Citation("", url) for url in urls if isinstance(url, str)] if isinstance(urls, list) else []
 

@@ -116,9 +116,9 @@ class StreamWriter:
         return self._chunk(delta_of(event), event.choice)
 
     def _chunk(self, delta: Object, choice: int, reason: str | None = None, logprobs: Object | None = None) -> bytes:
-        said = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
+        entry = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
         usage = {"usage": None} if self._wants_usage else {}
-        return data_line(encoded({**self._frame, "choices": [said], **usage}))
+        return data_line(encoded({**self._frame, "choices": [entry], **usage}))
 
     def _finish(self, finish: Finish) -> bytes:
         if finish.verdict != "complete":
@@ -162,14 +162,14 @@ def piece_of(piece: ToolCallPiece) -> Object:
     """A piece of a call, of a function's or of a tool's that takes free text."""
     custom = piece.kind == "custom"
     kind, what = ("custom", "input") if custom else ("function", "arguments")
-    said: Object = {"index": piece.index}
+    call: Object = {"index": piece.index}
     if piece.id is not None:
-        said |= {"id": piece.id, "type": kind}
+        call |= {"id": piece.id, "type": kind}
     name = {} if piece.name is None else {"name": piece.name}
-    said[kind] = {**name, what: piece.arguments}
+    call[kind] = {**name, what: piece.arguments}
     if piece.opaque is not None:
-        said["extra_content"] = signature_of(tagged(piece.opaque, VENDOR))
-    return said
+        call["extra_content"] = signature_of(tagged(piece.opaque, VENDOR))
+    return call
 
 
 def _image(media: Media) -> Object:
@@ -182,8 +182,8 @@ def _sound(media: Media) -> Object:
 
 def _citation(source: Citation) -> Object:
     place = {"start_index": source.start or 0, "end_index": source.end or 0}
-    said = {"url": source.url, "title": source.title, **place, **({"content": source.snippet} if source.snippet else {})}
-    return {"type": "url_citation", "url_citation": said}
+    citation = {"url": source.url, "title": source.title, **place, **({"content": source.snippet} if source.snippet else {})}
+    return {"type": "url_citation", "url_citation": citation}
 
 
 def reason_of(reason: str | None, *, called: bool) -> str:
@@ -215,10 +215,10 @@ def _choice(number: int, message: AssembledMessage, reason: str | None) -> Objec
     if thoughts := message.thoughts:
         fields |= message_fields([(thought.text, thought.opaque) for thought in thoughts])
     fields["refusal"] = message.refusal or None
-    sounds = [one for one in media if not one.media_type.startswith("image/")]
+    sounds = [part for part in media if not part.media_type.startswith("image/")]
     more = {
         "annotations": [_citation(source) for source in message.citations],
-        "images": [_image(one) for one in media if one.media_type.startswith("image/")],
+        "images": [_image(part) for part in media if part.media_type.startswith("image/")],
         "audio": _sound(sounds[-1]) if sounds else None,
         "tool_calls": [_call(call, reason) for call in message.calls],
     }

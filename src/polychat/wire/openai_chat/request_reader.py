@@ -74,7 +74,7 @@ def _tools(fields: Object, request: ChatRequest) -> None:
 
 def read_tools(value: object, field: str) -> list[Tool | HostedTool]:
     """Tools of OpenAI's shape, or bare functions ``{"name": …}``. Raises ``BadInput``."""
-    return [_tool(one, f"{field}[{place}]") for place, one in enumerate(several(value, field))]
+    return [_tool(entry, f"{field}[{place}]") for place, entry in enumerate(several(value, field))]
 
 
 def _tool(value: object, field: str) -> Tool | HostedTool:
@@ -210,8 +210,8 @@ def _effort(value: object, field: str, fields: Object) -> Effort:
 
 
 def _streaming(fields: Object, request: ChatRequest, stream: bool | None) -> None:
-    asked = flag(fields.pop("stream", False), "stream")
-    request.stream = asked if stream is None else stream
+    wanted = flag(fields.pop("stream", False), "stream")
+    request.stream = wanted if stream is None else stream
     if "stream_options" not in fields:
         return
     options = dict(item(fields.pop("stream_options"), "stream_options"))

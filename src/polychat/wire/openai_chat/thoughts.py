@@ -46,10 +46,10 @@ def _whole(data: str) -> Object | None:
     if not data.startswith('{"'):
         return None
     try:
-        said = decoded(data.encode())
+        detail = decoded(data.encode())
     except ValueError:
         return None
-    return said if isinstance(said, dict) and str(said.get("type")).startswith("reasoning.") else None
+    return detail if isinstance(detail, dict) and str(detail.get("type")).startswith("reasoning.") else None
 
 
 def opaque_of(detail: Object, vendor: str) -> Opaque | None:
@@ -67,16 +67,16 @@ def opaque_of(detail: Object, vendor: str) -> Opaque | None:
 
 def part_of(value: object, field: str) -> ReasoningPart:
     """A detail of a request. What this wire alone knows of it stays with the part. Raises ``BadInput``."""
-    said = dict(item(value, field))
-    kind = said.get("type")
-    words = said.pop(_TEXT.get(kind, "text") if isinstance(kind, str) else "text", None)
-    known = {name: said.get(name) for name in ("type", "id", "signature", "data")}
+    detail = dict(item(value, field))
+    kind = detail.get("type")
+    words = detail.pop(_TEXT.get(kind, "text") if isinstance(kind, str) else "text", None)
+    known = {name: detail.get(name) for name in ("type", "id", "signature", "data")}
     opaque = opaque_of(known, VENDOR)
     for name in ("signature", "data", "id") if opaque is not None else ():
-        said.pop(name, None)
+        detail.pop(name, None)
     if kind == "reasoning.text" or opaque is not None:
-        said.pop("type", None)
-    return ReasoningPart(words if isinstance(words, str) else "", opaque, remaining(said))
+        detail.pop("type", None)
+    return ReasoningPart(words if isinstance(words, str) else "", opaque, remaining(detail))
 
 
 class Thoughts:
@@ -107,20 +107,20 @@ class Thoughts:
             raise TooMany(f"more than {self._limit:,} characters in one thought")
         return [*before, Reasoning(text, None, self.block, self._choice)]
 
-    def detail(self, said: Object) -> list[Event]:
+    def detail(self, detail: Object) -> list[Event]:
         """One of ``reasoning_details``. Raises ``TypeError`` for one of another shape."""
-        text = said.get("text") or said.get("summary") or ""
+        text = detail.get("text") or detail.get("summary") or ""
         if not isinstance(text, str):
             raise TypeError
-        events = [] if self._belongs(said, text) else self._next()
+        events = [] if self._belongs(detail, text) else self._next()
         if self._about is None and self._given:
             text = ""  # it closes a block whose text is known
         self._open = True
         self._about = self._about or {}  # grown in place: each of many details may bring a field of its own
-        self._about.update((name, value) for name, value in said.items() if value is not None)
+        self._about.update((name, value) for name, value in detail.items() if value is not None)
         if text:
             events.append(Reasoning(text, None, self.block, self._choice))
-        return [*events, *self.rest()] if said.get("signature") or said.get("data") else events
+        return [*events, *self.rest()] if detail.get("signature") or detail.get("data") else events
 
     def kept(self, data: str) -> list[Event]:
         """A block of its own that only its vendor reads. What repeats the one before it, as it grew, stands beside it."""
@@ -138,13 +138,13 @@ class Thoughts:
         self._told = True
         return [] if opaque is None else [Reasoning("", opaque, self.block, self._choice)]
 
-    def _belongs(self, said: Object, text: str) -> bool:
+    def _belongs(self, detail: Object, text: str) -> bool:
         about = self._about
         if about is None:
             return not self._given or "".join(self._given) == text
-        if about.get("type") != said.get("type") or about.get("index") != said.get("index"):
+        if about.get("type") != detail.get("type") or about.get("index") != detail.get("index"):
             return False
-        return said.get("index") is not None or not (self._told and text)
+        return detail.get("index") is not None or not (self._told and text)
 
     def _next(self) -> list[Event]:
         events = self.rest()
@@ -199,13 +199,13 @@ class Told:
 
 def message_fields(blocks: list[tuple[str, Opaque | None]]) -> Object:
     """The same of a whole message: one text, and the blocks where they are several or signed."""
-    said: Object = {}
+    fields: Object = {}
     text = "\n\n".join(text for text, _ in blocks if text)
     if text:
-        said["reasoning_content"] = text
+        fields["reasoning_content"] = text
     if len(blocks) > 1 or any(opaque is not None for _, opaque in blocks):
-        said["reasoning_details"] = [
+        fields["reasoning_details"] = [
             {**detail_of(text, opaque, None if opaque is None else tagged(opaque, VENDOR)), "index": place}
             for place, (text, opaque) in enumerate(blocks)
         ]
-    return said
+    return fields

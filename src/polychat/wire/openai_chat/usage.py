@@ -21,28 +21,33 @@ def usage_in(chunk: Object) -> Usage | None:
     return usage_of(usage) if usage and isinstance(usage, dict) else None
 
 
-def usage_of(said: Object) -> Usage:
+def usage_of(counts: Object) -> Usage:
     """The counts by OpenAI's names, and by those that others have for what is cached."""
-    if said.keys() == _COUNTS:  # the usual
-        asked, answered, total = said["prompt_tokens"], said["completion_tokens"], said["total_tokens"]
-        if type(asked) is type(answered) is type(total) is int and asked >= 0 and answered >= 0 and total >= 0:
-            return Usage(asked, answered, total)
-    prompt, answer = _object(said.get("prompt_tokens_details")), _object(said.get("completion_tokens_details"))
+    if counts.keys() == _COUNTS:  # the usual
+        prompt_tokens, completion_tokens, total = counts["prompt_tokens"], counts["completion_tokens"], counts["total_tokens"]
+        if (
+            type(prompt_tokens) is type(completion_tokens) is type(total) is int
+            and prompt_tokens >= 0
+            and completion_tokens >= 0
+            and total >= 0
+        ):
+            return Usage(prompt_tokens, completion_tokens, total)
+    prompt, answer = _object(counts.get("prompt_tokens_details")), _object(counts.get("completion_tokens_details"))
     # DeepSeek, Moonshot, Mistral
-    cached = (prompt.get("cached_tokens"), *map(said.get, ("prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens")))
-    writes = (prompt.get("cache_write_tokens"), prompt.get("cache_creation_tokens"), said.get("cache_creation_input_tokens"))
+    cached = (prompt.get("cached_tokens"), *map(counts.get, ("prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens")))
+    writes = (prompt.get("cache_write_tokens"), prompt.get("cache_creation_tokens"), counts.get("cache_creation_input_tokens"))
     hour = _object(prompt.get("cache_creation_token_details")).get("ephemeral_1h_input_tokens")
     usage = Usage(
-        _count(said.get("prompt_tokens")),
-        _count(said.get("completion_tokens")),
-        _count(said.get("total_tokens")),
+        _count(counts.get("prompt_tokens")),
+        _count(counts.get("completion_tokens")),
+        _count(counts.get("total_tokens")),
         next((count for one in cached if (count := _count(one)) is not None), None),
         next((count for one in writes if (count := _count(one)) is not None), None),
         _count(answer.get("reasoning_tokens")),
         _count(prompt.get("audio_tokens")),
         _count(answer.get("audio_tokens")),
         _count(hour),
-        _dollars(said.get("cost")),
+        _dollars(counts.get("cost")),
     )
     return _with_thoughts(usage)
 
@@ -62,32 +67,32 @@ _MOST = 1e6
 
 def _with_thoughts(usage: Usage) -> Usage:
     """xAI counts thoughts beside the completion and not in it: its total tells."""
-    asked, answered, thoughts = usage.prompt_tokens, usage.completion_tokens, usage.reasoning_tokens
-    if asked is None or answered is None or not thoughts or usage.total_tokens != asked + answered + thoughts:
+    prompt, completion, thoughts = usage.prompt_tokens, usage.completion_tokens, usage.reasoning_tokens
+    if prompt is None or completion is None or not thoughts or usage.total_tokens != prompt + completion + thoughts:
         return usage
-    return replace(usage, completion_tokens=answered + thoughts)
+    return replace(usage, completion_tokens=completion + thoughts)
 
 
 def usage_object(usage: Usage | None) -> Object | None:
     """The three counts that must be there, 0 where nobody counted; the rest where it is known."""
     if usage is None:
         return None
-    asked, answered = usage.prompt_tokens or 0, usage.completion_tokens or 0
-    said: Object = {"prompt_tokens": asked, "completion_tokens": answered}
-    said["total_tokens"] = asked + answered if usage.total_tokens is None else usage.total_tokens
+    prompt_tokens, completion_tokens = usage.prompt_tokens or 0, usage.completion_tokens or 0
+    written: Object = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}
+    written["total_tokens"] = prompt_tokens + completion_tokens if usage.total_tokens is None else usage.total_tokens
     prompt = {
         "cached_tokens": usage.cached_tokens,
         "cache_write_tokens": usage.cache_write_tokens,
         "audio_tokens": usage.audio_prompt_tokens,
     }
     if usage.cost is not None:
-        said["cost"] = usage.cost
+        written["cost"] = usage.cost
     answer = {"reasoning_tokens": usage.reasoning_tokens, "audio_tokens": usage.audio_completion_tokens}
     for name, counts in (("prompt_tokens_details", prompt), ("completion_tokens_details", answer)):
         known = {key: count for key, count in counts.items() if count is not None}
         if known:
-            said[name] = known
-    return said
+            written[name] = known
+    return written
 
 
 def _object(value: object) -> Object:

@@ -56,20 +56,20 @@ def call_id_of(item: Object) -> str | None:
 def arguments_of(item: Object) -> str:
     """What the action says, as JSON. Raises ``ValueError`` for what JSON cannot carry."""
     if item.get("type") == SEARCH:
-        said = item.get("arguments")
-        return said if isinstance(said, str) else encoded({} if said is None else said).decode()
+        arguments = item.get("arguments")
+        return arguments if isinstance(arguments, str) else encoded({} if arguments is None else arguments).decode()
     return encoded({name: value for name, value in item.items() if name not in _ABOUT}).decode()
 
 
 def item_of(call: ToolCall) -> Object:
     """The action as an item."""
-    said = read(call.arguments)
+    arguments = read(call.arguments)
     if call.kind == APPROVAL:
-        return {"type": APPROVAL, "id": call.id, **said}
+        return {"type": APPROVAL, "id": call.id, **arguments}
     if call.kind == SEARCH:
-        said = {"execution": "client", "arguments": said}
+        arguments = {"execution": "client", "arguments": arguments}
     named = {"id": call.id} if call.kind == "local_shell_call" else {}  # which the API demands of this kind alone
-    return {"type": call.kind, **named, "call_id": call.id, "status": "completed", **said}
+    return {"type": call.kind, **named, "call_id": call.id, "status": "completed", **arguments}
 
 
 def read(arguments: str) -> Object:
@@ -87,19 +87,19 @@ def result_of(result: ToolResult, kind: str) -> Object:
     match kind:
         case "shell_call":
             outcome = {"type": "exit", "exit_code": int(result.is_error)}
-            said: Object = {"output": [{"stdout": text, "stderr": "", "outcome": outcome}]}
+            output: Object = {"output": [{"stdout": text, "stderr": "", "outcome": outcome}]}
         case "apply_patch_call":
-            said = {"status": "failed" if result.is_error else "completed", "output": text}
+            output = {"status": "failed" if result.is_error else "completed", "output": text}
         case "computer_call":
-            said = {"output": {"type": "computer_screenshot", **_picture(result)}}
+            output = {"output": {"type": "computer_screenshot", **_picture(result)}}
         case "tool_search_call":
-            said = {"execution": "client", "status": "completed", "tools": _tools(text)}
+            output = {"execution": "client", "status": "completed", "tools": _tools(text)}
         case "mcp_approval_request":
             return {"type": "mcp_approval_response", "approval_request_id": result.id, "approve": _is_yes(text)}
         case _:
-            said = {"id": result.id, "output": text}
+            output = {"id": result.id, "output": text}
     type_ = next(name for name, of in RESULTS.items() if of == kind)
-    return {"type": type_, "call_id": result.id, **said}
+    return {"type": type_, "call_id": result.id, **output}
 
 
 def words_of(item: Object) -> str:
@@ -111,8 +111,8 @@ def words_of(item: Object) -> str:
             return encoded({"tools": [_outline(tool) for tool in tools if isinstance(tool, dict)]}).decode()
         case {"output": value}:
             return encoded(value).decode()
-    said = {name: value for name, value in item.items() if name not in ("type", "id", "call_id", "approval_request_id")}
-    return encoded(said).decode()
+    members = {name: value for name, value in item.items() if name not in ("type", "id", "call_id", "approval_request_id")}
+    return encoded(members).decode()
 
 
 def _outline(tool: Object) -> Object:

@@ -34,8 +34,8 @@ def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, l
         better.max_tokens = LEAST_TOKENS
         losses.append(Loss("max_tokens", "emulated", f"the API takes {LEAST_TOKENS} and more: {LEAST_TOKENS} are asked for"))
     if request.reasoning is not None:
-        better.reasoning, told = fitting(request.reasoning, effort_of(request.reasoning, EFFORTS), request.model)
-        losses += told
+        better.reasoning, reasoning_losses = fitting(request.reasoning, effort_of(request.reasoning, EFFORTS), request.model)
+        losses += reasoning_losses
     if _asks_for_thoughts(request, vendor):
         better.store = False  # with which encrypted thoughts are asked for
     return better, losses

@@ -94,16 +94,16 @@ def counts_of(usage: Usage | None) -> Object | None:
     if usage is None:
         return None
     into, out = usage.prompt_tokens or 0, usage.completion_tokens or 0
-    told: Object = {"cached_tokens": usage.cached_tokens or 0, "cache_write_tokens": usage.cache_write_tokens or 0}
+    details: Object = {"cached_tokens": usage.cached_tokens or 0, "cache_write_tokens": usage.cache_write_tokens or 0}
     thought: Object = {"reasoning_tokens": usage.reasoning_tokens or 0}
     if usage.audio_prompt_tokens is not None:
-        told["audio_tokens"] = usage.audio_prompt_tokens
+        details["audio_tokens"] = usage.audio_prompt_tokens
     if usage.audio_completion_tokens is not None:
         thought["audio_tokens"] = usage.audio_completion_tokens
     total = into + out if usage.total_tokens is None else usage.total_tokens
     return {
         "input_tokens": into,
-        "input_tokens_details": told,
+        "input_tokens_details": details,
         "output_tokens": out,
         "output_tokens_details": thought,
         "total_tokens": total,

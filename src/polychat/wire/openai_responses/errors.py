@@ -40,10 +40,12 @@ def fault_of_error(error: Any, status: int = 500) -> Fault:
     """An ``error`` of any shape that servers of this API give it."""
     if not isinstance(error, dict):
         return recognized(Fault(error if isinstance(error, str) else "", kind_of(status), status))
-    said = {name: value for name in ("message", "code", "type", "param", "detail") if isinstance(value := error.get(name), str)}
-    kind = KINDS.get(said.get("code", ""))
+    texts = {
+        name: value for name in ("message", "code", "type", "param", "detail") if isinstance(value := error.get(name), str)
+    }
+    kind = KINDS.get(texts.get("code", ""))
     if kind is None and kind_of(status) in ("invalid_request", "server"):
-        kind = KINDS.get(said.get("type", ""))
-    message = said.get("message") or said.get("detail", "")
-    fault = Fault(message, kind or kind_of(status), status, said.get("code"), said.get("param"))
-    return recognized(fault, said.get("type"))
+        kind = KINDS.get(texts.get("type", ""))
+    message = texts.get("message") or texts.get("detail", "")
+    fault = Fault(message, kind or kind_of(status), status, texts.get("code"), texts.get("param"))
+    return recognized(fault, texts.get("type"))

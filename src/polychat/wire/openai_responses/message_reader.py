@@ -153,7 +153,7 @@ class Conversation:
 
     def _thought(self, item: Object, where: str) -> None:
         summary = _texts(item.get("summary"), f"{where}.summary")
-        told = _texts(item.get("content"), f"{where}.content")
+        full = _texts(item.get("content"), f"{where}.content")
         content = optional_text(item.get("encrypted_content"), f"{where}.encrypted_content")
         if content is not None and (signed := call_of(content)) is not None:
             self._signature(signed[0], unsealed(signed[1]))
@@ -164,9 +164,9 @@ class Conversation:
         elif item_id(item.get("id")) is not None:
             opaque = whole_item(item, where, redacted=False)  # the backend has it in store, under its id
         extra = rest(item, (*_ITEM, "summary", "content", "encrypted_content"))
-        if told and summary:
+        if full and summary:
             extra = {**(extra or {}), "summary": item["summary"]}
-        self._assistant().parts.append(ReasoningPart("\n\n".join(told or summary), opaque, extra))
+        self._assistant().parts.append(ReasoningPart("\n\n".join(full or summary), opaque, extra))
 
     def _signature(self, call: str, opaque: Opaque) -> None:
         if call in self._calls:

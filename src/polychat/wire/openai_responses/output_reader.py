@@ -144,20 +144,20 @@ class Pieces:
 
     def _message(self, item: Object, place: Place, events: list[Event]) -> None:
         content = item.get("content")
-        told, cited = place in self._given, place in self._cited
+        is_told, cited = place in self._given, place in self._cited
         if isinstance(content, str):
             content = [{"type": "output_text", "text": content}]
         for part in content if isinstance(content, list) else []:
             match part:
                 case {"type": "output_text" | "text", "text": str(text)}:
-                    if not told and text:
+                    if not is_told and text:
                         self.speaks(place)
                         events.append(Text(text))
                         logprobs(part.get("logprobs"), events)
                     annotations = part.get("annotations")
                     for annotation in annotations if isinstance(annotations, list) and not cited else []:
                         self.citation(annotation, place, events)
-                case {"type": "refusal", "refusal": str(text)} if not told:
+                case {"type": "refusal", "refusal": str(text)} if not is_told:
                     self.refusal(text, place, events)
 
     def _call(self, item: Object, place: Place, events: list[Event], of: str, kind: str) -> None:
@@ -189,10 +189,10 @@ class Pieces:
         self._give(place)
         call, kind = call_id_of(item), item["type"]
         try:
-            said = arguments_of(item)
+            arguments = arguments_of(item)
         except (ValueError, TypeError) as error:
             raise unreadable(f"an item of the reply cannot be kept: {redact(str(error))}", {"item": item}) from error
-        self._tell(self.calls.take(index=place, call_id=call, name=ACTIONS[kind], arguments=said, kind=kind), events)
+        self._tell(self.calls.take(index=place, call_id=call, name=ACTIONS[kind], arguments=arguments, kind=kind), events)
 
     def _reasoning(self, item: Object, place: Place, events: list[Event]) -> None:
         content = item.get("encrypted_content")
@@ -202,9 +202,9 @@ class Pieces:
             return
         thought = self._thought(place)
         if thought.kind is None:
-            told = _texts(item.get("content")) or _texts(item.get("summary"))
-            if told:
-                events.append(Reasoning("\n\n".join(told), None, thought.block))
+            texts = _texts(item.get("content")) or _texts(item.get("summary"))
+            if texts:
+                events.append(Reasoning("\n\n".join(texts), None, thought.block))
         if isinstance(content, str) and content:
             events.append(Reasoning("", Opaque(self._vendor, content, item_id(item.get("id"))), thought.block))
 
@@ -247,9 +247,9 @@ def _weighed(value: object) -> list[Object]:
     """The entries that are a token and a number."""
     entries = value if isinstance(value, list) else []
     return [
-        one
-        for one in entries
-        if isinstance(one, dict) and isinstance(one.get("token"), str) and isinstance(one.get("logprob"), int | float)
+        entry
+        for entry in entries
+        if isinstance(entry, dict) and isinstance(entry.get("token"), str) and isinstance(entry.get("logprob"), int | float)
     ]
 
 

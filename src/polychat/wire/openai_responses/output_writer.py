@@ -264,8 +264,8 @@ class Output:
             action = item_of_action(ToolCall(call, name, piece.arguments, kind=piece.kind))
             return {"id": self._id("act"), **action, "status": "in_progress"}
         if searches(tool):
-            said = {"execution": "client", "call_id": call, "arguments": {}}
-            return {"id": self._id("tsc"), "type": SEARCH, "status": "in_progress", **said}
+            search = {"execution": "client", "call_id": call, "arguments": {}}
+            return {"id": self._id("tsc"), "type": SEARCH, "status": "in_progress", **search}
         group = None if tool is None else tool.namespace
         named = {"call_id": call, "name": apart(group, name), **({} if group is None else {"namespace": group})}
         if piece.kind == "custom":
@@ -281,8 +281,8 @@ class Output:
     def _image(self, media: Media) -> None:
         self._hush()
         form = media.media_type.partition("/")[2]
-        said = {"id": self._id("ig"), "type": "image_generation_call", "status": "completed", "output_format": form}
-        self._done(self._add({**said, "result": b64encode(media.data).decode()}))
+        item = {"id": self._id("ig"), "type": "image_generation_call", "status": "completed", "output_format": form}
+        self._done(self._add({**item, "result": b64encode(media.data).decode()}))
 
 
 def quoted(value: object) -> bytes:

@@ -62,10 +62,15 @@ def _response(request: ChatRequest, name: str, created: int, model: str) -> Obje
     extra = {key: request.extra[key] for key in _REPEATED if native and key in request.extra}
     if isinstance(held := extra.get("conversation"), str):
         extra["conversation"] = {"id": held}
-    asked = {**_DEFAULTS, "instructions": apart(request.turns, native=native)[0], **settings(request, native=native), **extra}
-    asked["tools"] = [{**_TOOL, **tool} if tool["type"] == "function" else tool for tool in asked["tools"]]
+    echoed = {
+        **_DEFAULTS,
+        "instructions": apart(request.turns, native=native)[0],
+        **settings(request, native=native),
+        **extra,
+    }
+    echoed["tools"] = [{**_TOOL, **tool} if tool["type"] == "function" else tool for tool in echoed["tools"]]
     head = {"id": name, "object": "response", "created_at": created, "status": "in_progress"}
-    return {**head, "error": None, "incomplete_details": None, "model": model, **asked, "output": [], "usage": None}
+    return {**head, "error": None, "incomplete_details": None, "model": model, **echoed, "output": [], "usage": None}
 
 
 class WholeWriter:

@@ -44,14 +44,14 @@ def _request(body: Object, model: str | None, stream: bool | None) -> ChatReques
 
 
 def _conversation(body: Object) -> Conversation:
-    said, instructions = body.get("input"), optional_text(body.get("instructions"), "instructions")
+    inputs, instructions = body.get("input"), optional_text(body.get("instructions"), "instructions")
     conversation = Conversation()
     if instructions is not None:
         conversation.turns.append(ChatMessage("system", [TextPart(instructions)]))
-    if isinstance(said, str):
-        conversation.turns.append(ChatMessage("user", [TextPart(said)]))
-    elif said is not None or all(body.get(name) is None for name in _ELSEWHERE):
-        for at, item in enumerate(several(said, "input")):
+    if isinstance(inputs, str):
+        conversation.turns.append(ChatMessage("user", [TextPart(inputs)]))
+    elif inputs is not None or all(body.get(name) is None for name in _ELSEWHERE):
+        for at, item in enumerate(several(inputs, "input")):
             conversation.read(item, f"input[{at}]")
     return conversation
 
@@ -121,6 +121,6 @@ def _include(request: ChatRequest, body: Object) -> None:
         request.logprobs = most or 0
     elif most:
         request.extra["top_logprobs"] = most
-    said = (LOGPROBS, ENCRYPTED) if request.store is False else (LOGPROBS,)
-    if others := [name for name in include if name not in said]:
+    implied = (LOGPROBS, ENCRYPTED) if request.store is False else (LOGPROBS,)
+    if others := [name for name in include if name not in implied]:
         request.extra["include"] = others

@@ -68,5 +68,5 @@ def of_call(call: str, signature: str) -> str:
 
 def call_of(content: str) -> tuple[str, str] | None:
     """The call and its signature, where ``content`` is what ``of_call`` wrote."""
-    found = _OF_CALL.fullmatch(content)
-    return (unquote(found["call"]), found["signature"]) if found else None
+    match = _OF_CALL.fullmatch(content)
+    return (unquote(match["call"]), match["signature"]) if match else None

@@ -17,8 +17,8 @@ _SEARCH = "tool_search"
 def read_tools(value: object, where: str) -> list[Tool | HostedTool]:
     """The tools, those of a group each by its whole name. Raises ``BadInput``."""
     tools: list[Tool | HostedTool] = []
-    for at, one in enumerate(several(value, where)):
-        tool, place = record(one, f"{where}[{at}]"), f"{where}[{at}]"
+    for at, entry in enumerate(several(value, where)):
+        tool, place = record(entry, f"{where}[{at}]"), f"{where}[{at}]"
         if tool.get("type") == "namespace":
             tools += _grouped(tool, place)
         else:
@@ -34,10 +34,10 @@ def without_repeats(tools: list[Tool | HostedTool]) -> list[Tool | HostedTool]:
     return list(last.values())
 
 
-def named(said: Object, where: str) -> str:
+def named(tool: Object, where: str) -> str:
     """The whole name of a tool that may be in a group. Raises ``BadInput``."""
-    name = text(said.get("name"), f"{where}.name")
-    group = optional_text(said.get("namespace"), f"{where}.namespace")
+    name = text(tool.get("name"), f"{where}.name")
+    group = optional_text(tool.get("namespace"), f"{where}.namespace")
     return flat(group, name) if group else name
 
 

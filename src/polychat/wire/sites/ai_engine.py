@@ -95,9 +95,9 @@ def _rest_root(rest_url: str, page_url: str) -> str:
     return rest._replace(scheme=page.scheme, netloc=page.netloc).geturl().rstrip("/")
 
 
-def same_host(one: str, other: str) -> bool:
+def same_host(url: str, other: str) -> bool:
     """Whether two URLs are of one host, with or without ``www.``."""
-    return _host(one) == _host(other)
+    return _host(url) == _host(other)
 
 
 def _host(url: str) -> str:

@@ -213,8 +213,8 @@ _ONE = (
 
 def _everywhere() -> Iterator[Operation]:
     for version, suffix in (("v1beta", ""), ("v1", "V1")):
-        for one in _ONE:
-            yield replace(one, path=f"/{version}/models/{{model}}{one.path}", name=f"{one.name}{suffix}")
+        for operation in _ONE:
+            yield replace(operation, path=f"/{version}/models/{{model}}{operation.path}", name=f"{operation.name}{suffix}")
 
 
 OPERATIONS = tuple(_everywhere())
