@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import importlib
 import inspect
 import json
 import re
@@ -14,15 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import polychat
-from polychat import errors, events, types
+from polychat import errors, events, providers, transport, types
 from polychat.client import keywords
 from polychat.gateway.paths import DIALECTS
-from polychat.providers import Provider, UnknownOption
+from polychat.http.session.session import Options
+from polychat.providers import catalogue
 from polychat.routing.policy import CONSEQUENCES, attribution_of
-from polychat.transport import get_cookies
 from polychat.wire.embeddings import Embeddings
 from polychat.wire.faults import STATUS, Fault, fault_of
-from polychat.wire.losses import Loss, LossWarning
 
 HERE = Path(__file__).parent
 
@@ -89,8 +89,8 @@ with its sign of a whole reply ([how streams end](gateway.md#streams-and-their-e
 """
 API = """# Python API
 
-What `import polychat` offers, with its signatures and docstrings. [The library](library.md) explains it with examples,
-[errors](errors.md) lists what it raises.
+Every public name, with its signature and docstring. [The library](library.md) explains them with examples, [errors](errors.md)
+lists what they raise. Names that are not on these two pages may change in any version.
 
 """
 _ROW = runpy.run_path(str(Path(__file__).parent / "pages.py"))["table_row"]
@@ -173,63 +173,126 @@ def _told(dialect: str, kind: errors.FaultKind) -> str:
     return " ".join([str(status), *(f"`{word}`" for word in dict.fromkeys(words))])
 
 
+PUBLIC = (polychat, types, events, errors, providers, transport)
+"""The modules whose names users may rely on. ``events`` comes with ``types``: both hold the values of a conversation."""
+ABOUT = {
+    polychat: "What `import polychat` offers.",
+    types: "The values of a conversation, for those who want more than dictionaries in OpenAI's shape.",
+    events: "What a reply consists of; `Stream.events()` gives these.",
+    errors: "The error classes are on the page [Errors](errors.md), each with what to do about it. Besides them:",
+    providers: "For code that asks a service by its class, and for [providers of your own](add-a-provider.md).",
+    transport: "HTTP for providers of your own: cookies, proxies, timeouts, and errors that name the service.",
+}
+OPTIONS: dict[Any, type] = {transport.StreamSession: Options}
+"""Keywords that the methods of a class take as ``**options``."""
+
+
 def api_page() -> str:
-    """The page of the Python API."""
-    lines = [API, "## Functions", ""]
-    for function in (polychat.ask, polychat.stream, polychat.ask_sync, polychat.stream_sync, polychat.embed):
-        lines += _function(f"polychat.{function.__name__}", function)
-    lines += [
-        "## Keywords",
-        "",
-        "Those of `ask` and `stream`; `None` is the same as leaving one out, except for `timeout`.",
-        "",
-    ]
-    lines += ["`schema` is one too: with a type, `Reply.parsed` is a value of it.", ""]
-    lines += [
-        *_members(keywords.Keywords),
-        "These, and those of the next table, are `**keywords`; `embed` takes only the next.",
-    ]
-    lines += ["", *_members(keywords.Asking)]
-    for kind in (polychat.Client, polychat.Reply, polychat.Stream, Embeddings):
-        lines += _class(kind)
-    lines += [
-        "## Conversations",
-        "",
-        "The values of `polychat.types`, for those who want more than dictionaries in OpenAI's shape.",
-        "",
-    ]
-    for kind in _classes(types):
-        lines += _class(kind, level=3)
-    lines += ["## Events", "", "The values of `polychat.events`, which `Stream.events()` gives.", ""]
-    for kind in _classes(events):
-        lines += _class(kind, level=3)
-    lines += ["## Losses", ""]
-    for kind in (Loss, LossWarning, UnknownOption):
-        lines += _class(kind, level=3)
-    lines += ["## Providers", "", "Class methods of every class in `polychat.providers`.", ""]
-    for name in ("create_async_generator", "create_async", "create_completion"):
-        lines += _function(name, getattr(Provider, name))
-    lines += _function("polychat.transport.get_cookies", get_cookies)
+    """The page of the Python API: an entry for each public name of each public module."""
+    lines = [API]
+    for module in PUBLIC:
+        lines += [f"## {module.__name__}", "", ABOUT[module], ""]
+        for name in public_names(module):
+            lines += _entry(module, name)
+        if module is polychat:
+            lines += _keywords()
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _classes(module: Any) -> Iterable[type]:
-    return (kind for kind in vars(module).values() if dataclasses.is_dataclass(kind) and kind.__module__ == module.__name__)  # type: ignore[misc]
+def public_names(module: Any) -> list[str]:
+    """A module's list of names, or what it defines, in the order of its source; a service's class is on its own page."""
+    if module is providers:
+        return [name for name in dir(module) if name.lower() not in catalogue.files()]
+    if hasattr(module, "__all__"):
+        names = [name for name in module.__all__ if name not in ("PolychatError", "__version__")]
+        return sorted(names, key=lambda name: isinstance(getattr(module, name), type))  # functions first
+    body = ast.parse(inspect.getsource(module)).body
+    return [
+        name for statement in body for name in _defined(statement) if not name.startswith("_") and not _is_error(module, name)
+    ]
+
+
+def _defined(statement: ast.stmt) -> list[str]:
+    """The names that a statement of a module defines, or hands on (``from … import a as a``)."""
+    if isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        return [statement.name]
+    if isinstance(statement, ast.ImportFrom):
+        return [alias.name for alias in statement.names if alias.asname == alias.name]
+    targets = (
+        [statement.target]
+        if isinstance(statement, ast.AnnAssign)
+        else statement.targets
+        if isinstance(statement, ast.Assign)
+        else []
+    )
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def _is_error(module: Any, name: str) -> bool:
+    value = getattr(module, name)
+    return isinstance(value, type) and issubclass(value, errors.PolychatError)
+
+
+def _entry(module: Any, name: str) -> list[str]:
+    """The entry of one public name; an earlier name leads to the present one."""
+    value, title = getattr(module, name), f"{module.__name__}.{name}"
+    homes = getattr(module, "_HOMES", {})
+    home = importlib.import_module(homes[name], module.__name__) if name in homes else module
+    body = ast.parse(inspect.getsource(home)).body
+    for statement, after in zip(body, [*body[1:], None], strict=True):
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and name in _defined(statement) and statement.value is not None:
+            definition = ast.unparse(statement.value)
+            if isinstance(statement.value, ast.Name):
+                return [f"### {title}", "", f"An earlier name of `{definition}`.", ""]
+            return [f"### {title}", "", "```text", f"{name} = {definition}", "```", "", _marked(_said(after)), ""]
+    if not isinstance(value, type):
+        return _function(title, value)
+    lines = _class(value, 3, title)
+    if value in OPTIONS:
+        lines += ["Each request takes these keywords:", "", *_members(OPTIONS[value])]
+    return [*lines, *_class(Embeddings, 3)] if value is polychat.Reply else lines
+
+
+def _keywords() -> list[str]:
+    return [
+        "### Keywords",
+        "",
+        "Those of `ask` and `stream`; `None` is the same as leaving one out, except for `timeout`.",
+        "",
+        "`schema` is one too: with a type, `Reply.parsed` is a value of it.",
+        "",
+        *_members(keywords.Keywords),
+        "These, and those of the next table, are `**keywords`; `embed` takes only the next.",
+        "",
+        *_members(keywords.Asking),
+    ]
 
 
 def _function(name: str, function: Callable[..., Any], level: int = 3) -> list[str]:
     return [f"{'#' * level} {name}", "", *_call(name.rpartition(".")[2], function), "", _text(function), ""]
 
 
-def _class(kind: type, level: int = 2) -> list[str]:
-    lines = [f"{'#' * level} {kind.__name__}", ""]
-    if kind is polychat.Client:
+def _class(kind: type, level: int = 2, title: str = "") -> list[str]:
+    lines = [f"{'#' * level} {title or kind.__name__}", ""]
+    if kind in (polychat.Client, transport.StreamSession):
         lines += [*_call(kind.__name__, kind.__init__), ""]
     lines += [*([text, ""] if (text := _text(kind)) else []), *_members(kind)]
-    for name, member in vars(kind).items():
-        if inspect.isfunction(member) and not name.startswith("_") and member.__doc__:
-            lines += _function(f"{kind.__name__}.{name}", member, level + 1)
+    for base in _own_and_inherited(kind):
+        for name, member in vars(base).items():
+            method = member.__func__ if isinstance(member, classmethod) else member
+            if inspect.isfunction(method) and not name.startswith("_") and getattr(kind, name).__doc__:
+                heading = f"{kind.__name__}.{name}"
+                lines += [] if any(line.endswith(f" {heading}") for line in lines) else _function(heading, method, level + 1)
     return lines
+
+
+def _own_and_inherited(kind: type) -> Iterator[type]:
+    """A class, and those of its base classes that have no entry of their own."""
+    entries = {
+        getattr(module, name) for module in PUBLIC for name in public_names(module) if isinstance(getattr(module, name), type)
+    }
+    yield kind
+    yield from (base for base in kind.__mro__[1:] if base.__module__.startswith("polychat.") and base not in entries)
 
 
 def _call(name: str, function: Callable[..., Any]) -> list[str]:

@@ -23,6 +23,8 @@ from polychat.providers.catalogue import files
 from polychat.wire import contract
 from polychat.wire.contract import names as wires
 
+from .support.public_names import offered
+
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "polychat"
 FILES = sorted(SOURCE.rglob("*.py"))
@@ -224,33 +226,6 @@ def test_public_names(module: Any) -> None:
     names = public_names()[module]
     assert all(hasattr(module, name) for name in names)
     assert offered(module) == names
-
-
-def offered(module: Any) -> set[str]:
-    """What a module offers: to type checkers, where it loads its names late; else what it defines."""
-    if "__getattr__" in vars(module):
-        return checked_names(module)
-    return {
-        name
-        for name, value in vars(module).items()
-        if not name.startswith("_") and (defined_in(module, name) or getattr(value, "__module__", None) == module.__name__)
-    }
-
-
-def checked_names(module: Any) -> set[str]:
-    """The names that a module imports as themselves, for type checkers alone or for all."""
-    nodes = ast.walk(ast.parse(inspect.getsource(module)))
-    return {
-        alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names if alias.asname == alias.name
-    }
-
-
-def defined_in(module: Any, name: str) -> bool:
-    """Whether a top-level assignment of the module makes ``name``: aliases of types carry no module of their own."""
-    tree = ast.parse(inspect.getsource(module))
-    targets = [node.target for node in tree.body if isinstance(node, ast.AnnAssign)]
-    targets += [target for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
-    return any(isinstance(target, ast.Name) and target.id == name for target in targets)
 
 
 HTTP = {

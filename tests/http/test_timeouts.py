@@ -89,3 +89,24 @@ async def test_a_request_of_a_session_has_its_own(serve: Any) -> None:
             await session.get(server.url, timeout=0.05)
         with pytest.raises(errors.TimedOut, match="first"):
             await session.get(server.url, timeout=Timeouts(first=0.05))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "backend", "clock"), [("idle_timeout", silent, "first"), ("idle_timeout", pausing, "idle")]
+)
+async def test_the_earlier_keywords_of_a_session_still_limit(serve: Any, keyword: str, backend: Any, clock: str) -> None:
+    """Each keeps its limit, and warns of what replaces it; a keyword that never was is refused as Python does."""
+    server = await serve(backend)
+    with pytest.warns(DeprecationWarning, match=f"{keyword} is deprecated: use timeout=Timeouts"):
+        session = StreamSession(**{keyword: 0.05})
+    with pytest.raises((errors.TimedOut, errors.Truncated)) as caught:
+        async with session, session.get(server.url) as response:
+            await response.read()
+    cause: Any = caught.value
+    while not isinstance(cause, errors.TimedOut):
+        cause = cause.__cause__
+    assert cause.clock == clock
+    with pytest.warns(DeprecationWarning, match="connect_timeout is deprecated"):
+        StreamSession(connect_timeout=5.0)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'idle'"):
+        StreamSession(idle=5.0)  # type: ignore[call-arg]

@@ -16,6 +16,7 @@ from yarl import URL
 
 from ...errors import NotReady, PolychatError
 from ...redact import Secrets, secrets_of
+from ...warn import warn_caller
 from ..failures import FOREIGN, FailedRequest, failure_of, proxy_answered
 from ..proxy import Proxies, Proxy, socks_connector, socks_errors
 from ..request import Data, OutgoingRequest, Params, body_of, sendable, url_of
@@ -46,6 +47,15 @@ class Options(TypedDict, total=False):
     timeout: float | Timeouts | None
     """In place of the session's; ``None`` is the session's."""
     allow_redirects: bool
+
+
+class EarlierTimeouts(TypedDict, total=False):
+    """Keywords of ``StreamSession`` before there was ``Timeouts``; each warns that it is deprecated."""
+
+    connect_timeout: float | None
+    """``timeout=Timeouts(connect=…)``"""
+    idle_timeout: float | None
+    """``timeout=Timeouts(first=…, idle=…)``"""
 
 
 class _Answer(aiohttp.ClientResponse):
@@ -92,6 +102,7 @@ class StreamSession:
         deadline: float | None = None,
         provider: str | None = None,
         keep_alive: bool = False,
+        **earlier: Unpack[EarlierTimeouts],
     ) -> None:
         self._keep_alive = keep_alive
         self._kept: aiohttp.TCPConnector | None = None
@@ -99,7 +110,8 @@ class StreamSession:
         self._cookies = sendable(cookies or {})
         self._home: URL | None = None
         self._proxies = Proxies(proxy, proxies)
-        self._timeouts, self._deadline = Timeouts.of(timeout, TIMEOUTS), deadline
+        self._timeouts = Timeouts.of(timeout, _with_earlier(earlier) if earlier else TIMEOUTS)
+        self._deadline = deadline
         self._provider = provider
         self._stack: AsyncExitStack | None = None
         self._jar: aiohttp.CookieJar | None = None
@@ -270,6 +282,16 @@ class StreamSession:
             self._stack.push_async_callback(client.close)
             self._clients[key] = client
         return self._clients[key]
+
+
+def _with_earlier(earlier: EarlierTimeouts) -> Timeouts:
+    """``TIMEOUTS`` with the limits that the deprecated keywords set. Raises ``TypeError`` for any other keyword."""
+    for name in earlier:
+        if name not in EarlierTimeouts.__annotations__:
+            raise TypeError(f"StreamSession() got an unexpected keyword argument {name!r}")
+        warn_caller(f"{name} is deprecated: use timeout=Timeouts(connect=…, first=…, idle=…)", DeprecationWarning)
+    idle = earlier.get("idle_timeout", TIMEOUTS.idle)
+    return TIMEOUTS._replace(connect=earlier.get("connect_timeout", TIMEOUTS.connect), first=idle, idle=idle)
 
 
 class PendingResponse:
