@@ -11,9 +11,12 @@ import shlex
 import shutil
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import indent
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -22,10 +25,12 @@ from polychat import config
 from polychat.cli import parser
 from polychat.events import Event, Finish, Text
 from polychat.gateway.sites import Sites, echo
+from polychat.routing import choice
 from polychat.types import ChatRequest
+from polychat.wire import fields
 
 from ..support.running_gateway import configured, gateway, row
-from ..support.scripted_server import Handler, Server
+from ..support.scripted_server import Handler, Say, Seen, Server
 from ..support.scripted_vendors import ScriptedVendor
 from ..support.sites_application import running
 
@@ -43,15 +48,12 @@ UNCHECKED = {
     "promql": "needs Prometheus",
 }
 """Languages of snippets that nothing here reads."""
-FRAGMENTS = {
-    "CONTRIBUTING.md": 3,
-    "docs/cookies.md": 1,
-    "docs/library.md": 7,
-    "docs/local.md": 1,
-    "docs/wordpress.md": 1,
+FRAGMENTS = {"docs/library.md": 5}
+"""How many Python snippets of a page are lines of the ``main`` that the page begins with; they are run in one."""
+ELSEWHERE = {
+    "docs/add-a-provider.md": "tests/docs/test_examples.py runs it",
+    "CONTRIBUTING.md": "a part of examples/ollama.py, which tests/docs/test_examples.py runs; the others are made below",
 }
-"""How many Python snippets of a page are lines of the reader's own program, and so are compiled and not run."""
-ELSEWHERE = {"docs/add-a-provider.md": "tests/docs/test_examples.py runs it"}
 SYNOPSES = {"docs/command.md": "lines with [what may be left out], which no shell reads"}
 
 
@@ -91,7 +93,22 @@ def is_program(snippet: Snippet) -> bool:
     return any(isinstance(one, ast.Import | ast.ImportFrom) for one in tree.body) and len(tree.body) > 1
 
 
-PROGRAMS = [one for one in PYTHON if is_program(one) and one.page not in ELSEWHERE]
+RUN = [one for one in PYTHON if one.page not in ELSEWHERE]
+IN_MAIN = """import asyncio
+
+import polychat
+
+
+async def main():
+{}
+
+asyncio.run(main())
+"""
+
+
+def program(snippet: Snippet) -> str:
+    """The snippet, in a ``main`` where it is none by itself."""
+    return snippet.text if is_program(snippet) else IN_MAIN.format(indent(snippet.text, "    "))
 
 
 def test_each_language_is_checked_or_named() -> None:
@@ -101,22 +118,38 @@ def test_each_language_is_checked_or_named() -> None:
 
 def test_the_list_of_fragments_is_true() -> None:
     """A page that is not listed has programs only, each of which runs."""
-    counts: dict[str, int] = {}
-    for one in PYTHON:
-        if one not in PROGRAMS and one.page not in ELSEWHERE:
-            counts[one.page] = counts.get(one.page, 0) + 1
-    assert counts == FRAGMENTS
+    assert Counter(one.page for one in RUN if not is_program(one)) == FRAGMENTS
 
 
-@pytest.mark.parametrize("snippet", [one for one in PYTHON if one not in PROGRAMS], ids=str)
-def test_a_fragment_is_python(snippet: Snippet) -> None:
-    """It compiles, as it would inside a coroutine; a lone argument may end with its comma."""
-    compile(snippet.text.rstrip().removesuffix(","), str(snippet), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+def test_the_row_of_a_request_field_can_be_made() -> None:
+    """What CONTRIBUTING.md shows is a ``Field`` as ``wire/fields.py`` makes them."""
+    (row_shown,) = [one.text for one in PYTHON if one.page == "CONTRIBUTING.md" and one.text.startswith("Field(")]
+    assert isinstance(eval(row_shown.rstrip().removesuffix(","), vars(fields).copy()), fields.Field)
+
+
+def test_the_strategy_of_the_page_orders() -> None:
+    """What CONTRIBUTING.md shows is a ``Strategy``, which puts the target with the fewest requests first."""
+    (shown,) = [one.text for one in PYTHON if one.page == "CONTRIBUTING.md" and "(Strategy)" in one.text]
+    names = vars(choice).copy()
+    exec(shown, names)
+    candidates = [SimpleNamespace(facts=SimpleNamespace(in_flight=number)) for number in (2, 0, 1)]
+    strategy = names["Emptiest"].__new__(names["Emptiest"])
+    assert isinstance(strategy, choice.Strategy)
+    assert [one.facts.in_flight for one in strategy.order(candidates, 0.0, None, first=True)] == [0, 1, 2]
 
 
 def answer(request: ChatRequest) -> list[list[Event]]:
     form = request.format is not None and request.format.kind == "schema"
     return [[Text('{"name": "Oslo", "country": "Norway"}' if form else "Because.")], [Finish("complete", "stop")]]
+
+
+async def vendor(seen: Seen, say: Say) -> None:
+    """Answers chats, and gives each text of an embedding the same vector."""
+    if not seen.path.endswith("/embeddings"):
+        await ScriptedVendor("openai-chat", answer)(seen, say)
+        return
+    rows = [{"object": "embedding", "index": index, "embedding": [0.5]} for index in range(len(seen.json["input"]))]
+    await say.whole(json.dumps({"object": "list", "data": rows, "model": "small"}).encode())
 
 
 async def run(code: str, home: Path) -> tuple[int | None, str, str]:
@@ -130,24 +163,26 @@ async def run(code: str, home: Path) -> tuple[int | None, str, str]:
     return python.returncode, out.decode(), errors.decode()
 
 
-@pytest.mark.parametrize("snippet", PROGRAMS, ids=str)
+@pytest.mark.parametrize("snippet", RUN, ids=str)
 async def test_a_program_runs(snippet: Snippet, serve: Serve, tmp_path: Path) -> None:
-    """It ends well and prints what was answered, with addresses and models of this test in place of the page's."""
+    """It ends well and prints what it says it prints, with addresses and models of this test in place of the page's."""
     wanted = re.findall(r"(?m)^(?:from|import) (\w+(?:\.genai)?)", snippet.text)
     if missing := [name for name in wanted if find_spec(name.partition(".")[0]) is None]:
         pytest.skip(f"{', '.join(missing)} is not installed")
-    backend = await serve(ScriptedVendor("openai-chat", answer))
+    backend = await serve(vendor)
     (tmp_path / "polychat").mkdir()
     (tmp_path / "polychat" / "polychat.toml").write_text(
         f'default_model = "house/small"\n[providers.house]\nwire = "openai-chat"\nbase_url = "{backend.url}/v1"\n'
     )
     served = configured({"house": row("openai-chat", backend.url)}, routes={"fast": ("house/small",)})
-    code = re.sub(r'"(?:openai|anthropic|groq|local)/[\w.-]+"', '"house/small"', snippet.text)
+    code = re.sub(r'"(?:openai|anthropic|groq|local)/[\w.-]+"', '"house/small"', program(snippet))
     async with gateway(served) as front, running(Sites(echo)) as sites:
         code = code.replace("http://127.0.0.1:8000", front.url).replace("http://127.0.0.1:8899", sites)
+        code = code.replace("https://example.com", f"{sites}/opchatgpts")
+        code = re.sub(r"(GPTalk\..*messages=messages)", rf'\1, base_url="{sites}/gptalk"', code)
         status, out, errors = await run(code, tmp_path)
     assert (status, errors) == (0, "")
-    assert re.search("Because|Oslo|Hello", out)
+    assert re.search("Because|Oslo|Hello|echo|cookies", out) or "print(" not in code
 
 
 @pytest.mark.parametrize("snippet", of("toml"), ids=str)
