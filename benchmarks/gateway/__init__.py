@@ -11,7 +11,22 @@ from importlib import import_module
 
 from ..report import Table
 
-PARTS = ["plain", "latency", "chunks", "paced", "first", "leaving", "start", "entered", "open", "memory", "bodies", "soak"]
+PARTS = [
+    "plain",
+    "latency",
+    "rates",
+    "chunks",
+    "paced",
+    "first",
+    "leaving",
+    "start",
+    "entered",
+    "open",
+    "memory",
+    "burst",
+    "bodies",
+    "soak",
+]
 
 
 def measure(part: str = "") -> Iterator[Table]:
