@@ -18,6 +18,7 @@ from ...errors import PolychatError
 from ...http.server.listening import BACKLOG, announce, encrypting, listen, open_files, renew, unlisten
 from ...http.server.protocol import Connection
 from ...http.server.state import ServerState
+from .memory import memory_return
 from .source import ConfigSource, EventLog, later, signals, stays
 
 _COLLECT = (20_000, 20, 50)
@@ -185,6 +186,8 @@ def settle(configured: config.Config) -> None:
     gc.enable()
     gc.set_threshold(*_COLLECT)
     loop = asyncio.get_running_loop()
+    if (memory := memory_return()) is not None:
+        memory.start(loop)
     if any(
         os.environ.get(name) for row in rows_of(configured).values() for name in row.key
     ):  # else nobody is asked who has prices
