@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from dataclasses import replace
 from functools import lru_cache, partial
 from time import time
@@ -94,7 +93,8 @@ class VendorBackend(Backend):
             request, calls, body = await asyncio.to_thread(self._written, request, call_info, tag)
         else:
             request, calls, body = self._written(request, call_info, tag)
-        async with self._exchange(call, "POST", spoken.path(request), api_key, body) as response:
+        response = await self._exchange(call, "POST", spoken.path(request), api_key, body).sent()
+        try:
             del body  # which may be large, and the answer may take its time
             call_info.limits = rate_limits(response)
             if not response.ok:
@@ -106,9 +106,13 @@ class VendorBackend(Backend):
                 return
             reader = spoken.Reader(vendor=tag, limits=_limits(request))
             call_info.pipe = response.event_pipe(reader, None if calls is None else calls.take)
-            async with aclosing(response.events(reader)) as batches:
-                async for batch in batches:
+            # As ``response.events`` has it: a generator within this one would cost as much as reading ten chunks, a call.
+            while not reader.done:
+                if batch := await response.batch(reader):
                     yield batch if calls is None else calls.take(batch)
+            response.finish()
+        finally:
+            response.close()
 
     def _written(
         self, request: ChatRequest, call_info: CallInfo, tag: str

@@ -30,6 +30,9 @@ class Body(ABC):
     What breaks midway is raised as ``Truncated`` or ``TimedOut``, after all that came before it.
     """
 
+    _is_over = False
+    """Whether ``batch`` has found the body's end, or its loss."""
+
     def __init__(self, provider: str | None) -> None:
         self._provider = provider
         self._secrets: Secrets | None = None
@@ -150,22 +153,29 @@ class Body(ABC):
         ``truncated``.
         """
         try:
-            while not reader.done:
-                try:
-                    data = await self.piece()
-                except BackendError as error:
-                    yield [*(event for event in reader.end() if type(event) is not Finish), Finish("truncated", error=error)]
-                    return
-                batch = reader.feed(data) if data else reader.end()
-                if batch:
+            while not (reader.done or self._is_over):
+                if batch := await self.batch(reader):
                     yield batch
-                if not data:
-                    return
         finally:
             if reader.done:
                 self.finish()
             else:
                 self.close()
+
+    async def batch(self, reader: Reader) -> list[Event]:
+        """What ``reader`` makes of the next network read, which may be nothing; at the body's end, its last events.
+
+        Of a connection that breaks, or whose clock runs out, these end with ``truncated``. Not for a reader that is done.
+        """
+        try:
+            data = await self.piece()
+        except BackendError as error:
+            self._is_over = True
+            return [*(event for event in reader.end() if type(event) is not Finish), Finish("truncated", error=error)]
+        if data:
+            return reader.feed(data)
+        self._is_over = True
+        return reader.end()
 
     def finish(self) -> None:
         """The reader has its end: nothing that may still come is of interest."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 
 from .pool.pool import PooledResponse, pool
@@ -38,10 +38,11 @@ class Exchange:
         self._deadline, self._provider = deadline, provider
         self._response: PooledResponse | None = None
 
-    async def __aenter__(self) -> PooledResponse:
+    def sent(self) -> Awaitable[PooledResponse]:
+        """The response, for whoever closes it."""
         method, url, headers, body = self._request
         self._request = (method, url, headers, None)  # the body may be large, and the answer may take its time
-        self._response = await pool().request(
+        return pool().request(
             method,
             url,
             headers=headers,
@@ -51,6 +52,9 @@ class Exchange:
             deadline=self._deadline,
             provider=self._provider,
         )
+
+    async def __aenter__(self) -> PooledResponse:
+        self._response = await self.sent()
         return self._response
 
     async def __aexit__(

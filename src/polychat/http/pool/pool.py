@@ -126,8 +126,14 @@ class Pool:
                 connection = self._reuse(origin) or await self._acquire(request.place, origin, limits)
                 was_used = connection.reusable_until > 0
                 try:
-                    return await self._exchange(connection, request, body, limits, provider)
-                except OSError as error:  # the connection's, or TimedOut
+                    sent_at = await connection.exchange(request.head(body), body, limits, no_body=method == "HEAD")
+                    if connection.status == 407 and request.proxy is not None and not request.proxy.is_socks:
+                        raise refusal_of(407, request.place, request.proxy)
+                    return PooledResponse(self, connection, request, sent_at=sent_at, provider=provider)
+                except BaseException as error:
+                    self._drop(connection)
+                    if not isinstance(error, OSError):  # the connection's, or TimedOut
+                        raise
                     lost = error
                 if not (may_repeat and was_used and not connection.received_any and _may_retry(request, connection, lost)):
                     break
@@ -142,10 +148,10 @@ class Pool:
         """With the moment when all of it must be over. Raises ``TimedOut`` where that is past already."""
         now = self._loop.time()
         end = min(now + limits.total, inf if deadline is None else deadline)
-        limits = limits._replace(total=end - now if limits.total == inf else limits.total, end=end)
+        total = end - now if limits.total == inf else limits.total
         if now >= end:
-            raise limits.past()
-        return limits
+            raise limits._replace(total=total).past()
+        return ExchangeTimeouts(limits.connect, limits.first, limits.idle, total, end)
 
     def state(self, connection: Connection) -> str:
         """A state of the table above."""
@@ -175,18 +181,6 @@ class Pool:
         for connection in list(self._origin_of):
             connection.abort(None)
         await asyncio.sleep(0)  # the loop's turn to close what was let go of
-
-    async def _exchange(
-        self, connection: Connection, request: PoolRequest, body: bytes | None, limits: ExchangeTimeouts, provider: str | None
-    ) -> PooledResponse:
-        try:
-            sent_at = await connection.exchange(request.head(body), body, limits, no_body=request.method == "HEAD")
-            if connection.status == 407 and request.proxy is not None and not request.proxy.is_socks:
-                raise refusal_of(407, request.place, request.proxy)
-            return PooledResponse(self, connection, request, sent_at=sent_at, provider=provider)
-        except BaseException:
-            self._drop(connection)
-            raise
 
     async def _acquire(self, place: Place, origin: Origin, limits: ExchangeTimeouts) -> Connection:
         """A connection, when it is this request's turn to have one."""

@@ -94,10 +94,14 @@ class PooledResponse(Body):
 
     def finish(self) -> None:
         if not self._closed:
+            connection = self._connection
+            if connection.done:
+                self.close()
+                return
             self._closed = True
-            self._connection.timer.stop()
-            self._connection.wake()
-            self._pool.linger(self._connection)
+            connection.timer.stop()
+            connection.wake()
+            self._pool.linger(connection)
 
     async def read(self, limit: int = MAX_BODY) -> bytes:
         connection = self._connection
