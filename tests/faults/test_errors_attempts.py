@@ -193,7 +193,12 @@ async def test_what_lasts_inside_a_stream(serve: Any, error: dict[str, str]) -> 
         assert len(first.seen) == 1
         answer = await here.ask(*asking("openai-chat", "fast", stream=True))
         assert answer.headers["x-polychat-provider"] == "other"
-        assert len(first.seen) == 1, "it is passed over at once"
+        if "permission_error" in error.values():  # which may be of one request: each route finds out by itself
+            assert len(first.seen) == 2
+            await here.ask(*asking("openai-chat", "fast", stream=True))
+            assert len(first.seen) == 2
+        else:
+            assert len(first.seen) == 1, "it is passed over at once"
 
 
 @pytest.mark.parametrize("door", DIALECTS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from random import Random
 
 import pytest
 
@@ -33,15 +34,15 @@ def test_what_routes_share() -> None:
     """When a target said to come back, and what is in flight, holds in every route; its failures are a route's own."""
     health = Health()
     one, other = health.facts("one", "a/1"), health.facts("other", "a/1")
-    for _ in range(3):
-        one.failed(0.0, 15.0)
-    assert (one.is_well(1.0), other.is_well(1.0)) == (False, True)
-    assert (one.breaker(1.0), other.breaker(1.0)) == ("open", "closed")
-    one.failed(1.0, 15.0, RateLimited("wait", status=429, retry_after=40.0))
+    for _ in range(5):
+        one.failed(0.0, 0.0, 15.0, Random(1))
+    assert (one.is_well(0.1), other.is_well(0.1)) == (False, True)
+    assert (one.breaker(0.1), other.breaker(0.1)) == ("open", "closed")
+    one.told(RateLimited("wait", status=429), 40.0, 1.0)
     assert (one.rest_of(2.0), other.rest_of(2.0)) == (39.0, 39.0)
-    one.asked()
+    one.asked(1.0)
     assert other.in_flight == 1
-    one.over()
+    one.over(is_probe=False)
     assert other.in_flight == 0
     health.forget({"a"})
     assert one.is_well(2.0)

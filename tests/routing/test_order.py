@@ -25,7 +25,7 @@ WAIT = RateLimited("wait", status=429, retry_after=40.0)
 
 def rest(health: Health, *names: str) -> None:
     for name in names:
-        health.facts("route", f"{name}/1").failed(0.0, 15.0, WAIT)
+        health.facts("route", f"{name}/1").told(WAIT, 40.0, 0.0)
 
 
 def chosen(of: Plan, health: Health, now: float = 1.0, seed: int = 1, traits: Traits = UNKNOWN) -> Choice:
@@ -34,17 +34,17 @@ def chosen(of: Plan, health: Health, now: float = 1.0, seed: int = 1, traits: Tr
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_the_ill_come_last(strategy: str) -> None:
-    """Three failures in a row, or a word about when to come again, and a target is asked after all that are well."""
+    """Five failures in a row, or a word about when to come again, and a target is asked after all that are well."""
     health = Health()
-    for _ in range(3):
-        health.facts("route", "a/1").failed(100.0, 15.0)
-    health.facts("route", "b/1").failed(100.0, 15.0, WAIT)
-    health.facts("route", "c/1").failed(100.0, 15.0)
+    for _ in range(5):
+        health.facts("route", "a/1").failed(100.0, 100.0, 15.0, Random(1))
+    health.facts("route", "b/1").told(WAIT, 40.0, 100.0)
+    health.facts("route", "c/1").failed(100.0, 100.0, 15.0, Random(1))
     rules = plan(A, B, C, strategy=strategy)
-    choice = chosen(rules, health, 101.0)
+    choice = chosen(rules, health, 100.0)
     assert choice.targets == [C, A, B]
     assert choice.passed == [(A, OPEN), (B, RESTING)]
-    assert chosen(rules, health, 115.0).targets[-1] is B, "the cooldown of the first is over"
+    assert chosen(rules, health, 115.0).targets[-1] is B, "the rest of the first is over"
     assert chosen(rules, health, 139.9).targets[-1] is B, "it said when to come again: not before"
     assert chosen(rules, health, 140.0).passed == []
 
@@ -79,12 +79,12 @@ def test_a_failed_members_traffic_goes_to_its_own_tier() -> None:
     route = SimulatedRoute(plan(A, B, C, D, strategy="weighted", weights=(3, 1, 1, 1), priorities=(1, 1, 2, 1)))
     route.load(10, 10)
     assert route.shares() == {"a": 0.6, "b": 0.2, "d": 0.2}
-    route.facts("a").failed(route.now, 1000.0, WAIT)
+    route.facts("a").told(WAIT, 40.0, route.now)
     route.load(10, 10)
     assert route.shares(10, 20) == {"b": 0.5, "d": 0.5}
     assert route.order()[2:] == "ca"
     for name in "bd":
-        route.facts(name).failed(route.now, 1000.0, WAIT)
+        route.facts(name).told(WAIT, 40.0, route.now)
     route.load(1, 10)
     assert route.shares(20, 21) == {"c": 1.0}
 
@@ -104,9 +104,9 @@ def test_a_route_in_a_route_is_able_while_any_of_it_is() -> None:
     """Those of it that are not stand behind all others, and once where they are in the other route too."""
     inner = plan(A, B, route="inner", strategy="round-robin")
     route = SimulatedRoute(plan(inner, C, A))
-    route.facts("a").failed(route.now, 10.0, WAIT)
+    route.facts("a").told(WAIT, 40.0, route.now)
     assert route.order() == "bca"
-    route.facts("b").failed(route.now, 10.0, WAIT)
+    route.facts("b").told(WAIT, 40.0, route.now)
     assert route.order() == "cab"
 
 

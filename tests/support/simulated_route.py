@@ -11,6 +11,7 @@ from typing import Any
 from polychat.backends.service import ServiceBackend
 from polychat.config import Config
 from polychat.config.settings import Route
+from polychat.errors import ConnectionFailed
 from polychat.providers import Provider
 from polychat.routing import Health, Plan, Target
 from polychat.routing.facts import Facts
@@ -49,6 +50,12 @@ class SimulatedRoute:
     def facts(self, name: str) -> Facts:
         return self.health.facts(self.plan.route, target(name).name)
 
+    def rest(self, name: str, seconds: float) -> None:
+        """A target failed, and is left alone for so long."""
+        facts = self.facts(name)
+        facts.failed(self.now, self.now, 15.0, Random(1))
+        facts.told(ConnectionFailed("no connection"), seconds, self.now)
+
     def order(self, traits: Traits = UNKNOWN) -> str:
         """The labels in order, a letter each."""
         return "".join(one.label for one in self.chooser.choose(self.plan, self.now, traits).targets)
@@ -57,7 +64,7 @@ class SimulatedRoute:
         """Ask whoever is chosen, and leave it in flight; gives its label."""
         chosen = self.chooser.choose(self.plan, self.now, traits).targets[0]
         facts = self.health.facts(self.plan.route, chosen.name)
-        facts.asked()
+        facts.asked(self.now)
         self.asked.append((self.now - 1000.0, chosen.label))
         seconds = self.takes(chosen.label, self.now - 1000.0)
         heapq.heappush(self._over, (self.now + seconds, len(self.asked), self.now, facts))

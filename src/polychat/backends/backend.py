@@ -63,6 +63,10 @@ class Backend(ABC):
     def address(self) -> str:
         """Where it is asked unless ``base_url`` says otherwise. Raises ``NotReady`` where nothing answers there."""
 
+    def quota_domain(self) -> str:
+        """A name that all backends have in common whose requests share a key, and so its quota."""
+        return self.label
+
     def models(self) -> list[str]:
         """The models that it names without being asked. Raises ``NotReady`` where they cannot be told."""
         return []

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from time import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from ..calls.call import Call, call_to, key_of
 from ..calls.info import CallInfo
@@ -224,6 +225,11 @@ class VendorBackend(Backend):
 
     def address(self) -> str:
         return self._endpoint.address()
+
+    def quota_domain(self) -> str:
+        row = self.row
+        keys = row.api_key or ",".join(row.key)
+        return f"{urlsplit(row.base_url).netloc} {keys}" if keys else self.label
 
     def tag(self) -> str:
         """Whose opaque parts this vendor's are. A vendor may have several rows, one for each wire it speaks."""

@@ -18,6 +18,7 @@ from ..config.environment import variable
 from ..errors import BadInput, UnknownTarget, redact
 from ..events import Event, Finish, Start
 from ..types import ChatRequest
+from ..wire.reading import failure_in
 
 if TYPE_CHECKING:
     from ..routing import ModelResolver, Plan, Router, Target
@@ -137,6 +138,7 @@ class Targets:
         Raises ``BadInput`` for options that only one of several providers could be meant by.
         """
         from ..http.timeouts import Timeouts
+        from ..routing import Health, Router
         from ..routing.router import Attempts
 
         if len({target.label for target in plan.targets}) > 1 and (private := [one for one in _OF_ONE if options.get(one)]):
@@ -157,8 +159,9 @@ class Targets:
                 await batches.aclose()
                 raise
 
-        attempts = Attempts()
-        target, answered, batches, first = await self._router.run(plan, begun, attempts)
+        attempts, batch = Attempts(), list[Event]()
+        router = Router(Health()) if options.get("api_key") else self._router  # what is known is of the own key
+        target, answered, batches, first = await router.run(plan, begun, attempts)
         try:
             chosen(target, answered)
             async with aclosing(batches):
@@ -167,7 +170,7 @@ class Targets:
                 async for batch in batches:
                     yield batch
         finally:
-            attempts.end()
+            attempts.end(failure_in(batch))
 
 
 _own: list[Targets] = []

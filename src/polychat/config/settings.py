@@ -133,12 +133,13 @@ class Rules(Table, frozen=True, kw_only=True):
     """How targets are asked: how often, how long, and what may be lost."""
 
     attempts: Annotated[
-        Attempts,
+        Attempts | None,
         about(
-            "Maximum number of attempts per request, across all targets. A request that its client retries "
-            "(`x-stainless-retry-count`) gets correspondingly fewer, and no target twice."
+            "Maximum number of attempts per request, across all targets; by default 3, or one for each target if the route "
+            "has more. A request that its client retries (`x-stainless-retry-count`) gets correspondingly fewer, and no "
+            "target twice."
         ),
-    ] = 3
+    ] = None
     budget: Annotated[Seconds, about("Seconds after which no further attempt starts.")] = 60.0
     max_wait: Annotated[
         Seconds,
@@ -150,10 +151,18 @@ class Rules(Table, frozen=True, kw_only=True):
     cooldown: Annotated[
         Seconds,
         about(
-            "Seconds for which a target is skipped after three failures in a row, or at once if it refuses the "
-            "key or the quota is used up."
+            "Maximum time in seconds for which a target is skipped after failures; the first time is up to 1 s, and each one "
+            "after it up to twice as long. A target that refuses the key, or whose quota is used up, is skipped for 2 to 20 "
+            "times `cooldown`. 0 skips none."
         ),
     ] = 15.0
+    all_down: Annotated[
+        str,
+        about(
+            "What to do while every target is skipped: `refuse` at once, with the earliest time in `retry-after`; `least-bad` "
+            "asks the one whose time is over first, unless the backend set that time; or the name of another route to use."
+        ),
+    ] = "refuse"
     connect_timeout: Annotated[Timeout, about("Timeout in seconds for opening a connection.")] = 10.0
     first_timeout: Annotated[Timeout, about("Timeout in seconds until the reply starts.")] = 600.0
     idle_timeout: Annotated[Timeout, about("Timeout in seconds between two reads of a reply.")] = 300.0
@@ -167,7 +176,7 @@ class Rules(Table, frozen=True, kw_only=True):
 class Direct(Rules, frozen=True, kw_only=True):
     """Targets that a client names itself, as `provider/model`: the settings of a route, without its targets."""
 
-    attempts: Annotated[Attempts, about("Maximum number of attempts per request.")] = 2
+    attempts: Annotated[Attempts | None, about("Maximum number of attempts per request.")] = 2
     max_wait: Annotated[
         Seconds,
         about(

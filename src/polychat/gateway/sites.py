@@ -16,7 +16,7 @@ from ..providers import every
 from ..routing import Target
 from ..routing.router import Attempts
 from ..wire.answering import ERA, Era, Request, Response, Site, SiteRequest
-from ..wire.reading import complete, finish_of
+from ..wire.reading import complete, failure_in, finish_of
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -58,7 +58,7 @@ def routed(runtime: Runtime, name: str) -> Answer:
             batches = to.backend.events(to.model or None, question.messages, **settings)
             return batches, await anext(batches)
 
-        attempts = Attempts()
+        attempts, batch = Attempts(), list[Event]()
         batches, first = await runtime.router.run(plan, ask, attempts)
         try:
             async with aclosing(batches):
@@ -66,7 +66,7 @@ def routed(runtime: Runtime, name: str) -> Answer:
                 async for batch in batches:
                     yield batch
         finally:
-            attempts.end()
+            attempts.end(failure_in(batch))
 
     return answer
 

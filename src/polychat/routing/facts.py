@@ -1,21 +1,21 @@
 """What is known of one target of one route: what decides which target a request is to ask.
 
-Strategies read it, and never write it: the router does. Two things keep a target from being asked. *Resting*: it said when to
-come back, and no request of any route asks it before that. *Open*: it failed in a row, or refused its key or its quota.
+Strategies read it, and never write it: the router does. What a route's own requests tell of a target (its breaker) is kept for
+each route; what is in flight, how soon it begins, and when it said to come back, for the target; what all models of a backend
+with its key share (a refused key, a quota that is used up), for these together, its *domain*.
 """
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, TypeAlias
+from random import Random
+from typing import NamedTuple
 
-from ..errors import BackendError, FaultKind, Resting, redact
+from ..errors import PolychatError, Resting
+from .breaker import Breaker, BreakerState
 from .latency import PeakEwma
+from .rests import Rest
+from .throttle import Throttle
 
-BreakerState: TypeAlias = Literal["closed", "open", "half-open"]
-_FAILURES = 3
-"""Failures in a row after which a target is passed over."""
-_LONGEST = 86_400.0
-"""Seconds: a target that says it will be longer is asked once a day all the same."""
 _PENALTY = 30.0
 """Seconds to the first token that a failure counts as."""
 
@@ -31,49 +31,37 @@ UNLIMITED = Remaining()
 
 
 class TargetState:
-    """What holds for a target in every route. Moments are seconds on the caller's clock."""
+    """What holds for a target in every route."""
 
-    __slots__ = ("__weakref__", "first", "in_flight", "kind", "rests", "status", "until", "why")
+    __slots__ = ("__weakref__", "first", "in_flight", "rest")
 
     def __init__(self) -> None:
         self.in_flight = 0
         self.first = PeakEwma()
         """Until it begins to answer."""
-        self.forget()
+        self.rest = Rest()
 
     def forget(self) -> None:
         """Another backend has its name now; what is in flight goes on."""
         self.first = PeakEwma()
-        self.rests = 0.0
-        """Until when it said that it is not to be asked."""
-        self.until = 0.0
-        """Until when it is passed over, for it refused its key or its quota."""
-        self.kind: FaultKind | None = None
-        self.status: int | None = None
-        self.why = ""
-        """What it said with that."""
-
-    def rest(self, error: BackendError, seconds: float, now: float) -> None:
-        """It said that it is not to be asked for so long; the latest moment that it named holds."""
-        until = now + min(seconds, _LONGEST)
-        if until > self.rests:
-            self.rests, self.why = until, redact(str(error), 160)
-            self.kind, self.status = error.kind or ("rate_limit" if error.status == 429 else None), error.status
+        self.rest.forget()
 
 
 class Facts:
-    """What is known of one target of one route."""
+    """What is known of one target of one route. Moments are seconds on the caller's clock."""
 
-    __slots__ = ("_failures", "_until", "name", "route", "shared")
+    __slots__ = ("_breaker", "_throttle", "domain", "name", "route", "shared")
 
     def __init__(self, route: str, name: str, shared: TargetState) -> None:
         self.route, self.name, self.shared = route, name, shared
+        self.domain: Rest | None = None
+        """Of all that share its key, once one of them was asked."""
         self.forget()
 
     def forget(self) -> None:
         """Another backend has its name now."""
-        self._failures = 0
-        self._until = 0.0
+        self._breaker = Breaker()
+        self._throttle: Throttle | None = None
 
     # What is read
 
@@ -91,49 +79,103 @@ class Facts:
         return UNLIMITED
 
     def breaker(self, now: float) -> BreakerState:
-        """``open``: it is passed over for its failures."""
-        return "open" if now < self._until or now < self.shared.until else "closed"
+        """``open``: its failures let it rest; ``half-open``: one request is to show how it is."""
+        return self._breaker.state(now)
+
+    def breaker_rest(self, now: float) -> float:
+        """Seconds until an open breaker lets a request through."""
+        until = self._breaker.until
+        return 0.0 if until is None or now >= until else until - now
+
+    def outcomes(self, now: float) -> tuple[int, int]:
+        """Attempts of the last 30 s that were answered, and that failed."""
+        answered, failed = self._breaker.outcomes.totals(now)
+        return answered, failed
 
     def rest_of(self, now: float) -> float:
-        """Seconds until it may be asked, by its own word; 0 where it may be now."""
-        rests = self.shared.rests
-        return 0.0 if now >= rests else rests - now
+        """Seconds in which it is not to be asked, by its own word or since it is down; 0 where it may be now."""
+        left = self.shared.rest.left(now)
+        if self.domain is not None and (others := self.domain.left(now)) > left:
+            return others
+        return left
+
+    def told_rest(self, now: float) -> float:
+        """Seconds until the moment that it named itself; no request asks it before."""
+        told = self.shared.rest.told
+        if self.domain is not None:
+            told = max(told, self.domain.told)
+        return max(0.0, told - now)
+
+    def admits(self, now: float) -> bool:
+        """Whether its breaker lets a request through."""
+        return self._breaker.admits(now)
 
     def is_well(self, now: float) -> bool:
-        """Whether it neither rests nor is passed over."""
-        shared = self.shared
-        return now >= self._until and now >= shared.until and now >= shared.rests
+        """Whether it may be asked and its breaker lets a request through."""
+        return not self.rest_of(now) and self._breaker.admits(now)
 
     def resting(self, now: float) -> Resting:
-        """The failure that a request has which would ask it before the time it named."""
-        shared = self.shared
-        seconds = max(0.0, shared.rests - now)
-        error = Resting(f"{self.name} is skipped for another {seconds:.3g} s: {shared.why}", retry_after=seconds)
-        error.kind, error.status = shared.kind, shared.status
+        """The failure that a request has which would ask it while it rests."""
+        seconds = self.rest_of(now)
+        rest = self.shared.rest
+        if self.domain is not None and self.domain.left(now) > rest.left(now):
+            rest = self.domain
+        if not seconds:
+            seconds = self.breaker_rest(now)
+            error = Resting(f"{self.name} is skipped for now: too many requests to it failed")
+            error.retry_after = seconds or None
+            error.kind = "overloaded"
+            return error
+        error = Resting(f"{self.name} is skipped for another {seconds:.3g} s: {rest.why}", retry_after=seconds)
+        error.kind, error.status = rest.kind, rest.status
         return error
 
     # What the router writes
 
-    def asked(self) -> None:
-        """A request goes to it; ``over`` follows, once."""
+    def asked(self, now: float) -> bool:
+        """A request goes to it; ``over`` follows, once. Whether it is the probe of a half-open breaker."""
         self.shared.in_flight += 1
+        return self._breaker.until is not None and self._breaker.probe(now)
 
-    def over(self) -> None:
+    def over(self, *, is_probe: bool = False) -> None:
         """A request is over, however it ended."""
         self.shared.in_flight -= 1
+        if is_probe:
+            self._breaker.probed()
 
     def answered(self, first: float, now: float) -> None:
-        """It began to answer after ``first`` seconds. One that rests goes on resting: that answer was asked for before."""
-        self._failures = 0
-        self.shared.first.observe(first, now)
+        """It began to answer, ``first`` seconds after it was asked. What it told holds on: that answer was asked for before."""
+        self._breaker.answered(now - first, now)
+        self._throttle = None
+        shared = self.shared
+        shared.first.observe(first, now)
+        shared.rest.answered()
+        if self.domain is not None:
+            self.domain.answered()
 
-    def failed(self, now: float, cooldown: float, error: BackendError | None = None, *, at_once: bool = False) -> None:
-        """It failed; ``error`` may say when to come back. ``at_once``: it is passed over from the first failure on."""
-        self._failures += 1
+    def completed(self, asked_at: float) -> None:
+        """An answer came to its end."""
+        self._breaker.completed(asked_at)
+
+    def failed(self, asked_at: float, now: float, cooldown: float, rng: Random, *, at_once: bool = False) -> None:
+        """An attempt failed, or an answer was cut off. ``at_once``: its breaker opens whatever there was before."""
         self.shared.first.observe(_PENALTY, now)
-        if error is not None and error.retry_after:
-            self.shared.rest(error, error.retry_after, now)
-        elif at_once:
-            self.shared.until = max(self.shared.until, now + cooldown)
-        elif self._failures >= _FAILURES:
-            self._until = max(self._until, now + cooldown)
+        self._breaker.failed(asked_at, now, cooldown, rng)
+        if at_once and self._breaker.until is None:
+            self._breaker.open(now, cooldown, rng)
+
+    def told(self, error: PolychatError, seconds: float, now: float) -> None:
+        """It said that it is to be asked again in so many seconds."""
+        self.shared.rest.tell(error, seconds, now)
+
+    def down(self, error: PolychatError, now: float, cooldown: float, rng: Random) -> None:
+        """It failed in a way that lasts, for all that share its key."""
+        self.shared.first.observe(_PENALTY, now)
+        rest = self.shared.rest if self.domain is None else self.domain
+        rest.go_down(error, now, cooldown, rng)
+
+    def let_through(self, now: float, draw: float) -> bool:
+        """Whether a request may ask it though its breaker is open; ``draw`` is drawn by chance, from 0 to 1."""
+        if self._throttle is None:
+            self._throttle = Throttle()
+        return self._throttle.admits(now, draw)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from weakref import WeakValueDictionary
 
+from .budget import RetryBudget
 from .facts import Facts, TargetState
+from .rests import Rest
 
 _TARGETS = 4096
 """Facts that are kept: clients name targets without end."""
@@ -19,11 +21,29 @@ class Health:
         self.evictions = 0
         """How many facts were given up for others: who keeps facts has to get them anew when this number changes."""
         self._shared: WeakValueDictionary[str, TargetState] = WeakValueDictionary()
+        self._domains: WeakValueDictionary[str, Rest] = WeakValueDictionary()
+        self._budgets: dict[str, RetryBudget] = {}
 
     def facts(self, route: str, target: str) -> Facts:
         """What is known of ``target`` (``provider/model``) in ``route``, whose name is empty where clients name the target."""
         facts = self._facts.get((route, target))
         return self._made(route, target) if facts is None else facts
+
+    def domain(self, name: str) -> Rest:
+        """What holds for all targets that share a limit."""
+        rest = self._domains.get(name)
+        if rest is None:
+            rest = self._domains[name] = Rest()
+        return rest
+
+    def budget(self, route: str) -> RetryBudget:
+        """The retry budget of a route, or of a target that clients name."""
+        budget = self._budgets.get(route)
+        if budget is None:
+            if len(self._budgets) >= _TARGETS:
+                del self._budgets[next(iter(self._budgets))]
+            budget = self._budgets[route] = RetryBudget()
+        return budget
 
     def every(self) -> list[Facts]:
         """What is known of all targets that were asked."""
@@ -35,6 +55,9 @@ class Health:
             if facts.name.partition("/")[0] in labels:
                 facts.forget()
                 facts.shared.forget()
+                if facts.domain is not None:
+                    facts.domain.forget()
+                facts.domain = None  # its key may be another one
 
     def _made(self, route: str, target: str) -> Facts:
         if len(self._facts) >= _TARGETS:

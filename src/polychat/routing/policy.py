@@ -1,18 +1,19 @@
-"""Decisions, and nothing else: what is done about a failure. In which order targets are asked is decided in ``order.py``.
+"""Decisions, and nothing else: what is done about a failure.
 
 A failure is attributed first, and everything else follows from that: whether the same target is asked again after a pause,
-whether others are asked, and when the target is passed over for its failures.
+whether others are asked, and what rests.
 
-| attribution    | what it is                                                    | again | others | passed over    |
+| attribution    | what it is                                                    | again | others | what rests     |
 |----------------|---------------------------------------------------------------|-------|--------|----------------|
-| transient      | 5xx, 408, 429, 529, network, silence, garbage, an error event | yes   | yes    | three in a row |
-| hard down      | 401, 403, a certificate, a bot wall: it lasts                 | no    | yes    | at once        |
-| quota          | 402, billing, what the account may use is used up             | no    | yes    | at once        |
-| client         | the request is wrong, and would be anywhere                   | no    | no     | never          |
-| context length | the prompt is too long for this model                         | no    | yes    | never          |
-| lacking        | no such model, cannot carry the request, is not set up        | no    | yes    | never          |
-| paid           | it answered, and the answer could not be read here            | no    | no     | never          |
-| over           | the time for all of the request is used up                    | no    | no     | three in a row |
+| transient      | 5xx, 408, 429, 529, network, silence, garbage, an error event | yes   | yes    | by its breaker |
+| denied         | 403: this model, or this request, is not for the key          | no    | yes    | breaker opens  |
+| hard down      | 401, an unknown host, a certificate, a bot wall: it lasts     | no    | yes    | all of its key |
+| quota          | 402, billing, what the account may use is used up             | no    | yes    | all of its key |
+| client         | the request is wrong, and would be anywhere                   | no    | no     | nothing        |
+| context length | the prompt is too long for this model                         | no    | yes    | nothing        |
+| lacking        | no such model, cannot carry the request, is not set up        | no    | yes    | nothing        |
+| paid           | it answered, and the answer could not be read here            | no    | no     | nothing        |
+| over           | the time for all of the request is used up                    | no    | no     | by its breaker |
 
 Whatever the attribution, a target that said when to come back is not asked before that, by any request.
 """
@@ -46,36 +47,43 @@ from ..wire.faults import is_of_the_setup
 
 Step: TypeAlias = Literal["give up", "elsewhere", "again"]
 """``elsewhere``: another target may do better, the same would not. ``again``: the same may do better too."""
-Attribution: TypeAlias = Literal["transient", "hard down", "quota", "client", "context length", "lacking", "paid", "over"]
+Attribution: TypeAlias = Literal[
+    "transient", "denied", "hard down", "quota", "client", "context length", "lacking", "paid", "over"
+]
 """See the table above."""
+Rests: TypeAlias = Literal["nothing", "breaker", "breaker at once", "domain"]
+"""What a failure leads to: it counts for the target's breaker, opens it, or lets all rest that share the target's key."""
 
 
 class Consequence(NamedTuple):
     """What an attribution leads to."""
 
     step: Step
-    at_fault: bool
-    """Whether the failure counts against the target's health."""
-    at_once: bool = False
-    """Whether the target is passed over from the first such failure on."""
+    rests: Rests = "nothing"
+
+    @property
+    def at_fault(self) -> bool:
+        """Whether the failure counts against the target's health."""
+        return self.rests != "nothing"
 
 
 CONSEQUENCES: dict[Attribution, Consequence] = {
-    "transient": Consequence("again", at_fault=True),
-    "hard down": Consequence("elsewhere", at_fault=True, at_once=True),
-    "quota": Consequence("elsewhere", at_fault=True, at_once=True),
-    "client": Consequence("give up", at_fault=False),
-    "context length": Consequence("elsewhere", at_fault=False),
-    "lacking": Consequence("elsewhere", at_fault=False),
-    "paid": Consequence("give up", at_fault=False),
-    "over": Consequence("give up", at_fault=True),
+    "transient": Consequence("again", "breaker"),
+    "denied": Consequence("elsewhere", "breaker at once"),
+    "hard down": Consequence("elsewhere", "domain"),
+    "quota": Consequence("elsewhere", "domain"),
+    "client": Consequence("give up"),
+    "context length": Consequence("elsewhere"),
+    "lacking": Consequence("elsewhere"),
+    "paid": Consequence("give up"),
+    "over": Consequence("give up", "breaker"),
 }
 _BY_KIND: dict[FaultKind, Attribution] = {
     "invalid_request": "client",
     "too_large": "client",
     "context_length": "context length",
     "authentication": "hard down",
-    "permission": "hard down",
+    "permission": "denied",
     "not_found": "lacking",
     "rate_limit": "transient",
     "quota": "quota",
@@ -154,12 +162,17 @@ def outcome_of(error: PolychatError) -> str:
 
 def most_telling(errors: list[PolychatError]) -> PolychatError:
     """Of the failures of several targets the one a client can do most about: shorten, retry, or change the request."""
-    ranks: dict[Attribution, int] = {"context length": 0, "transient": 1, "over": 1, "quota": 2, "hard down": 3}
+    ranks: dict[Attribution, int] = {"context length": 0, "transient": 1, "over": 1, "quota": 2, "denied": 3, "hard down": 3}
     return min(reversed(errors), key=lambda error: ranks.get(attribution_of(error), 4))
 
 
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
+
+
 def pause_before(attempt: int, error: PolychatError, rng: Random) -> float:
-    """Seconds before the same target is asked again, for the ``attempt``th time: never less than it said."""
-    if error.retry_after is not None:
-        return error.retry_after
-    return float(min(8.0, 0.25 * 2 ** (attempt - 2)) * (0.75 + rng.random() / 2))
+    """Seconds before the same target is asked again, for the ``attempt``th time: any part of a time that doubles with each
+
+    attempt, by chance, so that those who failed together do not come back together; never less than it said.
+    """
+    pause = rng.random() * min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(attempt - 2, 20))
+    return pause if error.retry_after is None else max(error.retry_after, pause)

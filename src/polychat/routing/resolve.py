@@ -24,6 +24,8 @@ _KNOWN = 4096
 LONGEST = 256
 """Characters of a name."""
 _NEAR = 3
+ALL_DOWN = ("refuse", "least-bad")
+"""What ``all_down`` may say beside the name of a route."""
 _COMPARED = 1024
 """Names of backends' lists that an unknown one is compared with."""
 
@@ -54,6 +56,8 @@ class Plan:
     """The targets, and the plans of routes with targets of their own; empty where it is just ``targets``."""
     unlisted: tuple[str, ...] = ()
     """Bare names among a route's targets that are passed over: no backend that is known lists them, or several do."""
+    otherwise: Plan | None = None
+    """Who is asked while all targets rest, where ``rules.all_down`` names a route."""
 
 
 class ModelResolver:
@@ -82,9 +86,20 @@ class ModelResolver:
         if plan is None:
             _check_length(name)  # before anything is compared with it or keeps it
             plan = self._meant(name)
+            if plan.rules.all_down not in ALL_DOWN:
+                plan = replace(plan, otherwise=self._otherwise(plan))
             if len(self._plans) < _KNOWN:
                 self._plans[name] = plan
         return plan
+
+    def _otherwise(self, plan: Plan) -> Plan:
+        """The plan that ``all_down`` names; what that one's ``all_down`` says does not count."""
+        name = plan.rules.all_down
+        field = f"routes.{plan.route}.all_down" if plan.route else "gateway.direct.all_down"
+        if name not in self._configured.routes:
+            known = ", ".join([*ALL_DOWN, *self._configured.routes])
+            raise BadInput(f"{field} is {redact(name, 80)!r}; it must be one of {known}", field=field)
+        return self._meant(name)
 
     def may_be_listed(self, name: str) -> bool:
         """Whether a name that means nothing so far may be in the list of a backend that can be asked for it."""
@@ -123,7 +138,7 @@ class ModelResolver:
         unlisted = tuple(dict.fromkeys(target for plan in plans for target in plan.unlisted))
         first = plans[0]
         joined = _plan(first.route, [_member(plan) for plan in plans], first.rules, unlisted)
-        attempts = max(first.rules.attempts, len(joined.targets))
+        attempts = max(first.rules.attempts or 3, len(joined.targets))
         return replace(joined, rules=first.rules.replace(**IN_ORDER, attempts=attempts))
 
     def listed(self) -> list[str]:

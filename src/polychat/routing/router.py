@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from random import Random
 from time import monotonic
-from typing import TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from ..errors import BackendError, Failure, PolychatError, redact
+from ..errors import Failure, PolychatError, redact
 from ..wire.faults import fault_of
+from .budget import RetryBudget
+from .ejection import ejected, tiers
 from .facts import Facts
 from .health import Health
 from .order import Chooser
@@ -17,17 +19,24 @@ from .policy import CONSEQUENCES, attribution_of, most_telling, outcome_of, paus
 from .resolve import Plan, Target
 from .traits import UNKNOWN, Traits
 
+if TYPE_CHECKING:
+    from ..config.settings import Route
+
 T = TypeVar("T")
 _REASON, _WHOLE = 200, 400
 """Characters of a target's reason that a client is told, and whoever runs the gateway, who is to read what to do about it."""
 _TOLD = 8
 """Targets whose reasons are told."""
+_LEAST_ATTEMPTS = 3
+"""Attempts of a request where its rules do not say, if it has no more targets than that."""
+_BUDGET_PAUSE = 0.5
+"""Seconds, at most, after which is looked again whether the route may retry."""
 
 
 class Attempts:
     """What one run did."""
 
-    __slots__ = ("_facts", "answered", "count", "failures", "target")
+    __slots__ = ("_asked_at", "_facts", "_is_probe", "_router", "_rules", "answered", "count", "failures", "target")
 
     def __init__(self) -> None:
         self.count = 0
@@ -39,19 +48,30 @@ class Attempts:
         self.failures: list[Failure] = []
         """Each attempt that failed, in order."""
         self._facts: Facts | None = None
-        """Of the target that answers, until its answer is over."""
+        """Of the target that was asked, until its answer is over."""
 
-    def begin(self, facts: Facts) -> None:
+    def begin(self, router: Router, rules: Route, target: Target, facts: Facts, now: float) -> None:
         """A target is asked."""
         self.count += 1
-        self._facts = facts
-        facts.asked()
+        self.target = target
+        self._router, self._rules, self._facts = router, rules, facts
+        self._asked_at = now
+        self._is_probe = facts.asked(now)
 
-    def end(self) -> None:
-        """The answer is over, or the attempt at one: nothing is in flight any more. May be called again."""
+    def end(self, error: PolychatError | None = None) -> None:
+        """The answer is over, or the attempt at one: nothing is in flight any more. ``error``: what cut it off after its first
+
+        piece. May be called again.
+        """
         facts, self._facts = self._facts, None
-        if facts is not None:
-            facts.over()
+        if facts is None:
+            return
+        if self.answered:
+            if error is None:
+                facts.completed(self._asked_at)
+            else:
+                self._router.note(facts, self._rules, error, self._asked_at)
+        facts.over(is_probe=self._is_probe)
 
 
 class Router:
@@ -66,9 +86,9 @@ class Router:
         rng: Random | None = None,
     ) -> None:
         self.health = health
-        self._clock, self._sleep = clock, sleep
-        self._rng = rng or Random()  # noqa: S311  # which of several answers is no secret
-        self.chooser = Chooser(health, self._rng)
+        self.clock, self.sleep = clock, sleep
+        self.rng = rng or Random()  # noqa: S311  # which of several answers is no secret
+        self.chooser = Chooser(health, self.rng)
 
     async def run(
         self,
@@ -84,86 +104,176 @@ class Router:
 
         ``ask`` returns when the first piece is there, and raises ``PolychatError`` before it. Raises the most telling of these
         when the plan's attempts, targets or seconds are used up, with ``failures`` where several targets were tried, and
-        ``Resting`` where every target said to come back later.
+        ``Resting`` where every target rests.
 
         ``repeated`` is how many times the client sent this request before: there are as many fewer attempts, and no target is
         asked twice, for else its retries and ours would multiply. ``traits`` is what of the request counts in choosing.
         """
-        begun = self._clock()
-        most = max(1, plan.rules.attempts - repeated)
-        run, now = _Run(plan, begun), begun
-        for target in self.chooser.choose(plan, begun, traits).targets:
-            if self._facts(plan, target).rest_of(now):
-                run.resting.append(target)
+        return await _Run(self, plan, ask, attempts, repeated, traits).answer()
+
+    def facts(self, plan: Plan, target: Target) -> Facts:
+        """What is known of a target in the plan's route."""
+        facts = self.health.facts(plan.route, target.name)
+        if facts.domain is None:
+            facts.domain = self.health.domain(target.backend.quota_domain())
+        return facts
+
+    def note(self, facts: Facts, rules: Route, error: PolychatError, asked_at: float) -> None:
+        """Keep what the failure of an attempt tells of its target."""
+        attribution = attribution_of(error)
+        rests = CONSEQUENCES[attribution].rests
+        if rests == "nothing":
+            return
+        now = self.clock()
+        seconds = error.retry_after or 0.0
+        if seconds:
+            facts.told(error, seconds, now)
+        if rests != "domain":
+            facts.failed(asked_at, now, rules.cooldown, self.rng, at_once=rests == "breaker at once")
+        elif not seconds:
+            facts.down(error, now, rules.cooldown, self.rng)
+
+
+class _Run(Generic[T]):
+    """One request's way through the targets of a plan."""
+
+    def __init__(
+        self,
+        router: Router,
+        plan: Plan,
+        ask: Callable[[Target], Awaitable[T]],
+        attempts: Attempts,
+        repeated: int,
+        traits: Traits,
+    ) -> None:
+        self.router, self.plan, self.ask, self.attempts = router, plan, ask, attempts
+        self.repeated, self.traits = repeated, traits
+        self.begun = begun = router.clock()
+        self.budget: RetryBudget = router.health.budget(plan.route or plan.targets[0].name)
+        self.budget.asked(begun)
+        self.errors: dict[Target, PolychatError] = {}
+        """The last failure of each target, in order."""
+        self.retryable: dict[Target, PolychatError] = {}
+        """Targets that may do better after a pause."""
+        self.resting: list[Target] = []
+        """Targets that were not asked, for they rest."""
+
+    async def answer(self) -> T:
+        """See ``Router.run``."""
+        plan = self.plan
+        for target in self.router.chooser.choose(plan, self.begun, self.traits).targets:
+            facts = self.router.facts(plan, target)
+            if self._is_passed_over(target, facts):
                 continue
-            outcome = await self._try(plan, target, ask, attempts)
+            outcome = await self._try(target, facts)
             if not isinstance(outcome, PolychatError):
                 return outcome
-            step = run.failed(target, outcome)
-            if step == "give up":
-                raise run.verdict(outcome)
-            if self._is_over(run, attempts, most):
-                raise run.verdict()
-            now = self._clock()
-        if run.resting:
-            self._rest(run, attempts)
-        while run.retryable and not repeated and not self._is_over(run, attempts, most):
-            pauses = {target: self._pause(plan, target, error, attempts) for target, error in run.retryable.items()}
-            target = min(pauses, key=pauses.__getitem__)
-            if not self._is_worth(run, target, pauses[target]):
+            self._failed(target, outcome)
+            if self._is_over():
+                raise self._verdict()
+        if not self.errors and not self.retryable:
+            return await self._all_down()
+        return await self._again()
+
+    def _is_passed_over(self, target: Target, facts: Facts) -> bool:
+        """Whether a target is not asked now: it rests, too many requests to it failed, or this one was held back."""
+        now = self.router.clock()
+        if not facts.rest_of(now):
+            if facts.admits(now):
+                return False
+            if facts not in self._ejected(now):
+                if facts.let_through(now, self.router.rng.random()):
+                    return False
+                self.retryable[target] = facts.resting(now)
+                return True
+        self.resting.append(target)
+        return True
+
+    def _ejected(self, now: float) -> frozenset[Facts]:
+        out: set[Facts] = set()
+        for targets, weights in tiers(self.plan):
+            out |= ejected([self.router.facts(self.plan, target) for target in targets], weights, now)
+        return frozenset(out)
+
+    async def _all_down(self) -> T:
+        """Nobody was asked, for all rest: what the rules say for that."""
+        now, plan = self.router.clock(), self.plan
+        if plan.otherwise is not None:
+            return await self.router.run(plan.otherwise, self.ask, self.attempts, repeated=self.repeated, traits=self.traits)
+        if plan.rules.all_down == "least-bad":
+            able = [(facts, target) for target in self.resting if not (facts := self.router.facts(plan, target)).told_rest(now)]
+            if able:
+                facts, target = min(able, key=lambda pair: pair[0].rest_of(now) or pair[0].breaker_rest(now))
+                outcome = await self._try(target, facts)
+                if not isinstance(outcome, PolychatError):
+                    return outcome
+                raise self._verdict(outcome)
+        self._add_resting(now)
+        self.attempts.target = min(self.errors, key=lambda target: self.errors[target].retry_after or 0.0)
+        raise self._verdict(self.errors[self.attempts.target])
+
+    def _add_resting(self, now: float) -> None:
+        """Those that rest may be waited for, and are told of where nobody answers."""
+        resting = {target: self.router.facts(self.plan, target).resting(now) for target in self.resting}
+        self.errors |= resting
+        self.retryable |= resting
+
+    async def _again(self) -> T:
+        """Asks those again that may do better after a pause, and those that come back soon."""
+        self._add_resting(self.router.clock())
+        pauses = 0
+        while targets := self._left():
+            pauses += 1
+            waits = {target: self._pause(target, pauses) for target in targets}
+            target = min(waits, key=waits.__getitem__)
+            if not self._is_worth(target, waits[target]):
                 break
-            await self._sleep(pauses[target])
-            if self._facts(plan, target).rest_of(self._clock()):
+            await self.router.sleep(waits[target])
+            facts, now = self.router.facts(self.plan, target), self.router.clock()
+            if facts.rest_of(now) or not (facts.admits(now) or facts.let_through(now, self.router.rng.random())):
                 continue  # another request was told meanwhile that it is to be left alone for longer
-            outcome = await self._try(plan, target, ask, attempts)
+            outcome = await self._try(target, facts)
             if not isinstance(outcome, PolychatError):
                 return outcome
-            del run.retryable[target]
-            if run.failed(target, outcome) == "give up":
-                raise run.verdict(outcome)
-        raise run.verdict()
+            self.retryable.pop(target, None)
+            self._failed(target, outcome)
+            if self._is_over():
+                break
+        raise self._verdict()
 
-    def _facts(self, plan: Plan, target: Target) -> Facts:
-        return self.health.facts(plan.route, target.name)
+    def _left(self) -> list[Target]:
+        """The targets that may still be asked."""
+        if not self.repeated:
+            return list(self.retryable)
+        asked = {failure.target for failure in self.attempts.failures}
+        return [target for target in self.retryable if target.name not in asked]
 
-    def _pause(self, plan: Plan, target: Target, error: PolychatError, attempts: Attempts) -> float:
-        return max(self._facts(plan, target).rest_of(self._clock()), pause_before(attempts.count + 1, error, self._rng))
+    def _pause(self, target: Target, pauses: int) -> float:
+        rests = self.router.facts(self.plan, target).rest_of(self.router.clock())
+        return max(rests, pause_before(pauses + 1, self.retryable[target], self.router.rng))
 
-    def _is_worth(self, run: _Run, target: Target, pause: float) -> bool:
+    def _is_worth(self, target: Target, pause: float) -> bool:
         """Whether waiting so long is better than telling the client at once."""
-        now, rules = self._clock(), run.plan.rules
-        is_told = run.retryable[target].retry_after is not None or self._facts(run.plan, target).rest_of(now) > 0
-        return now + pause - run.begun <= rules.budget and not (is_told and pause > rules.max_wait)
+        now, rules = self.router.clock(), self.plan.rules
+        is_told = self.retryable[target].retry_after is not None or self.router.facts(self.plan, target).rest_of(now) > 0
+        return now + pause - self.begun <= rules.budget and not (is_told and pause > rules.max_wait)
 
-    def _is_over(self, run: _Run, attempts: Attempts, most: int) -> bool:
-        return attempts.count >= most or self._clock() - run.begun > run.plan.rules.budget
+    def _is_over(self) -> bool:
+        most = self.plan.rules.attempts or max(_LEAST_ATTEMPTS, len(self.plan.targets))
+        is_used_up = self.attempts.count >= max(1, most - self.repeated)
+        return is_used_up or self.router.clock() - self.begun > self.plan.rules.budget
 
-    def _rest(self, run: _Run, attempts: Attempts) -> None:
-        """Those that said to come back later may be waited for if others were asked. Raises ``Resting`` if nobody was."""
-        now = self._clock()
-        resting: dict[Target, PolychatError] = {target: self._facts(run.plan, target).resting(now) for target in run.resting}
-        nobody = not run.errors
-        run.errors |= resting
-        run.retryable |= resting
-        if nobody:
-            attempts.target = min(resting, key=lambda target: resting[target].retry_after or 0.0)
-            raise run.verdict(resting[attempts.target])
-
-    async def _try(
-        self, plan: Plan, target: Target, ask: Callable[[Target], Awaitable[T]], attempts: Attempts
-    ) -> T | PolychatError:
-        facts = self._facts(plan, target)
-        attempts.begin(facts)
-        attempts.target = target
-        begun = self._clock()
+    async def _try(self, target: Target, facts: Facts) -> T | PolychatError:
+        attempts, router = self.attempts, self.router
+        if attempts.count and not await self._may_retry():
+            raise self._verdict()
+        begun = router.clock()
+        attempts.begin(router, self.plan.rules, target, facts, begun)
         try:
-            answer = await ask(target)
+            answer = await self.ask(target)
         except PolychatError as error:
             attempts.end()
-            consequence = CONSEQUENCES[attribution_of(error)]
-            if consequence.at_fault:
-                failure = error if isinstance(error, BackendError) else None
-                facts.failed(self._clock(), plan.rules.cooldown, failure, at_once=consequence.at_once)
+            router.note(facts, self.plan.rules, error, begun)
             attempts.failures.append(failure_of(target.name, error))
             return error
         except BaseException as error:
@@ -171,40 +281,43 @@ class Router:
             if isinstance(error, asyncio.CancelledError):
                 attempts.failures.append(Failure(target.name, "cancelled", "", ""))
             raise
-        now = self._clock()
+        now = router.clock()
         facts.answered(now - begun, now)
         attempts.answered = True
         return answer
 
+    async def _may_retry(self) -> bool:
+        """Whether the route's budget has one more attempt for this request, which may wait a little for it."""
+        router, rules = self.router, self.plan.rules
+        until = min(router.clock() + rules.max_wait, self.begun + rules.budget)
+        while not self.budget.take(router.clock()):
+            pause = router.rng.random() * _BUDGET_PAUSE
+            if router.clock() + pause > until:
+                return False
+            await router.sleep(pause)
+        return True
 
-class _Run:
-    """The failures of one run, the last one of each target."""
-
-    def __init__(self, plan: Plan, begun: float) -> None:
-        self.plan, self.begun = plan, begun
-        self.errors: dict[Target, PolychatError] = {}
-        self.retryable: dict[Target, PolychatError] = {}
-        """Targets that may do better after a pause."""
-        self.resting: list[Target] = []
-        """Targets that were not asked, for they said to come back later."""
-
-    def failed(self, target: Target, error: PolychatError) -> str:
+    def _failed(self, target: Target, error: PolychatError) -> None:
+        """Raises what the client is to be told at once."""
         self.errors.pop(target, None)
         self.errors[target] = error
         step = step_after(error)
         if step == "again":
             self.retryable[target] = error
-        return step
+        elif step == "give up":
+            raise self._verdict(error)
 
-    def verdict(self, error: PolychatError | None = None) -> PolychatError:
+    def _verdict(self, error: PolychatError | None = None) -> PolychatError:
         """The error to raise: ``error``, or else the most telling, with the reasons of all where there are several."""
-        errors = list(self.errors.values())
+        held_back = {target: error for target, error in self.retryable.items() if target not in self.errors}
+        failed = {**self.errors, **held_back}
+        errors = list(failed.values())
         chosen = error or most_telling(errors)
         soonest = [one.retry_after for one in errors if one.retry_after is not None]
         if error is None and chosen.retry_after is not None:
             chosen.retry_after = min(soonest)
         if len(errors) > 1:
-            chosen.failures = tuple(failure_of(target.name, one) for target, one in list(self.errors.items())[:_TOLD])
+            chosen.failures = tuple(failure_of(target.name, one) for target, one in list(failed.items())[:_TOLD])
         return chosen
 
 

@@ -6,7 +6,7 @@ import json
 from typing import Any, cast, get_args
 
 from ..errors import BackendError, BadReply, PolychatError, ReplyFailed, Truncated
-from ..events import Finish, Reason
+from ..events import Event, Finish, Reason
 
 _TWO = "another reply begins within the one that is read: two were sent as one"
 
@@ -87,6 +87,12 @@ def finish_of(error: PolychatError) -> Finish:
     if isinstance(error, Truncated):
         return Finish("truncated", error=error)
     return failed(error if isinstance(error, BackendError) else ReplyFailed(str(error)))
+
+
+def failure_in(batch: list[Event]) -> PolychatError | None:
+    """What cut a reply off, if this is its last batch and says so."""
+    last = batch[-1] if batch else None
+    return last.error if isinstance(last, Finish) else None
 
 
 def parsed(body: bytes | str) -> Any:

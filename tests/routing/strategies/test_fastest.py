@@ -41,8 +41,7 @@ def test_one_that_recovers(seed: int) -> None:
     """A failure counts as a large time, but once it may be asked it gets a floor share, and with good answers its part."""
     route = SimulatedRoute(plan(*map(target, "abc"), strategy="fastest"), lambda name, now: 0.2, seed=seed)
     route.load(10, 40)
-    for _ in range(3):
-        route.facts("c").failed(route.now, 15.0)
+    route.rest("c", 15.0)
     route.load(110, 40)
     assert route.shares(10, 24.9).get("c", 0) == 0
     assert 0.004 < route.shares(26, 46)["c"] < 0.3

@@ -43,8 +43,7 @@ def test_weights_of_nothing() -> None:
 def test_one_that_comes_back() -> None:
     """While one is not able the others share what it would get by their weights; later it gets its share, and no more."""
     route = SimulatedRoute(plan(*map(target, "abc"), strategy="weighted", weights=(2.0, 1.0, 1.0)))
-    for _ in range(3):
-        route.facts("a").failed(route.now, 10.0)
+    route.rest("a", 10.0)
     assert Counter(route.ask() for _ in range(100)) == {"b": 50, "c": 50}
     route.pass_time(20)
     back = Counter(route.ask() for _ in range(100))

@@ -43,6 +43,8 @@ class Delivery:
         self.asked_url = ""
         """Where the backend was asked; empty where that is its own place."""
         self.limits: Headers = []
+        self.error: PolychatError | None = None
+        """What cut the answer off after it had begun."""
         self.attempts = 0
         self.target: Target | None = None
         """Who answers; ``None`` where no backend was asked."""
@@ -287,6 +289,7 @@ class Delivery:
         record = self.context.record
         record.verdict, record.reason = finish.verdict, finish.reason
         if finish.error is not None:
+            self.error = finish.error
             record.error = reason_of(finish.error)
 
     def writer(self) -> Writer:

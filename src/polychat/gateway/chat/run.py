@@ -99,7 +99,7 @@ class Chat:
                 await responder.last(delivery.cut(reply, finish))
             raise
         finally:
-            self.attempts.end()
+            self.attempts.end(delivery.error)
             if heartbeat is not None:
                 heartbeat.stop()
             if delivery.text is not None:

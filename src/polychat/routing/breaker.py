@@ -1,0 +1,116 @@
+"""When a target that fails is left alone, and when it is tried again.
+
+| state     | until                                                              | who asks the target                      |
+|-----------|--------------------------------------------------------------------|------------------------------------------|
+| closed    | 5 failures in a row, or half of at least 5 attempts within 30 s    | everybody                                |
+| open      | its rest is over: 1 s at first, twice as long each time, with jitter | nobody, unless it may not be ejected   |
+| half-open | the one request that is let through is answered, or fails          | that one request, the probe              |
+
+An attempt that is answered to its end, or flows for 2 s, closes the breaker; a probe that fails opens it again. A probe that
+ends as neither (its client leaves, or the request itself was wrong) leaves it half-open, for the next. What was asked before
+it opened tells nothing new. An open breaker's target is asked all the same where too many others of its tier are open too (see
+``ejection``). Moments are seconds on the caller's clock.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Literal, TypeAlias
+
+from .windows import Window
+
+BreakerState: TypeAlias = Literal["closed", "open", "half-open"]
+STREAK = 5
+"""Failures in a row that open it."""
+WINDOW, LEAST, RATE = 30.0, 5, 0.5
+"""Seconds, attempts in them, and the share of these that failed, which open it."""
+FIRST_REST = 1.0
+FLOWS = 2.0
+"""Seconds after which an answer that has begun is as good as one that ended: it may go on for minutes."""
+_ANSWERED, _FAILED = 0, 1
+
+
+class Breaker:
+    __slots__ = ("_flows_since", "_is_probed", "_opened_at", "_openings", "_streak", "outcomes", "until")
+
+    def __init__(self) -> None:
+        self.until: float | None = None
+        """When its rest is over; ``None`` while it is closed."""
+        self.outcomes = Window(WINDOW, 2)
+        self._opened_at = 0.0
+        self._flows_since: float | None = None
+        self._is_probed = False
+        self._openings = self._streak = 0
+
+    def state(self, now: float) -> BreakerState:
+        if self.until is None:
+            return "closed"
+        return "open" if now < self.until else "half-open"
+
+    def admits(self, now: float) -> bool:
+        """Whether a request may be sent: any while it is closed, one while it is half-open."""
+        return self.until is None or (now >= self.until and not self._is_probed) or self._flows(now)
+
+    def probe(self, now: float) -> bool:
+        """A request is sent. Whether it is the probe, of which ``probed`` is told at its end."""
+        if self.until is None:
+            return False
+        if self._flows(now):
+            self._close()
+            return False
+        if now < self.until or self._is_probed:
+            return False
+        self._is_probed = True
+        return True
+
+    def probed(self) -> None:
+        """The probe is over, however it ended; what came of it, if anything, was told before."""
+        self._is_probed = False
+
+    def answered(self, asked_at: float, now: float) -> None:
+        """An attempt began to be answered."""
+        self.outcomes.add(_ANSWERED, now)
+        if self.until is not None and asked_at >= self._opened_at and self._flows_since is None:
+            self._flows_since = now
+
+    def completed(self, asked_at: float) -> None:
+        """An answer came to its end: failures are counted anew."""
+        self._streak = 0
+        if self.until is not None and asked_at >= self._opened_at:
+            self._close()
+
+    def failed(self, asked_at: float, now: float, longest: float, rng: Random) -> None:
+        """An attempt failed, or an answer was cut off; ``longest``: seconds that a rest may last."""
+        self._streak += 1
+        self.outcomes.add(_FAILED, now)
+        if self.until is not None:
+            if asked_at >= self._opened_at:
+                self._flows_since = None
+                if now >= self.until:
+                    self.open(now, longest, rng)
+        elif self._streak >= STREAK or is_rate_high(*self.outcomes.totals(now)):
+            self.open(now, longest, rng)
+
+    def open(self, now: float, longest: float, rng: Random) -> None:
+        """It rests from now on, for twice as long as the last time at most."""
+        self.until = now + rest_after(self._openings, longest, rng)
+        self._opened_at, self._flows_since = now, None
+        self._openings += 1
+
+    def _flows(self, now: float) -> bool:
+        return self._flows_since is not None and now - self._flows_since >= FLOWS
+
+    def _close(self) -> None:
+        self.until = self._flows_since = None
+        self._openings = self._streak = 0
+        self.outcomes.clear()
+
+
+def is_rate_high(answered: int, failed: int) -> bool:
+    """Whether so many of a window's attempts failed that the target is better left alone."""
+    return failed + answered >= LEAST and failed >= RATE * (failed + answered)
+
+
+def rest_after(openings: int, longest: float, rng: Random) -> float:
+    """Seconds of the rest after so many before it: doubled each time, up to ``longest``; any part of that, by chance."""
+    return min(longest, FIRST_REST * 2.0 ** min(openings, 20)) * rng.random()

@@ -1,0 +1,46 @@
+"""Counts of what happened in the last seconds."""
+
+from __future__ import annotations
+
+_STEPS = 6
+"""A window moves in steps of a sixth of its length: what it counts is up to that much younger than it says."""
+
+
+class Window:
+    """How often each of ``kinds`` things happened in the last ``seconds``. A kind is its number, from 0."""
+
+    __slots__ = ("_kinds", "_latest", "_steps", "_totals", "_width")
+
+    def __init__(self, seconds: float, kinds: int) -> None:
+        self._width = seconds / _STEPS
+        self._kinds = kinds
+        self._latest = 0
+        self.clear()
+
+    def clear(self) -> None:
+        """Nothing has happened."""
+        self._steps = [[0] * self._kinds for _ in range(_STEPS)]
+        self._totals = [0] * self._kinds
+
+    def add(self, kind: int, now: float) -> None:
+        step = int(now / self._width)
+        if step != self._latest:
+            self._move(step)
+        self._steps[step % _STEPS][kind] += 1
+        self._totals[kind] += 1
+
+    def totals(self, now: float) -> list[int]:
+        """The count of each kind."""
+        step = int(now / self._width)
+        if step != self._latest:
+            self._move(step)
+        return self._totals
+
+    def _move(self, step: int) -> None:
+        for passed in range(self._latest + 1, min(step, self._latest + _STEPS) + 1):
+            counts = self._steps[passed % _STEPS]
+            for kind, count in enumerate(counts):
+                if count:
+                    self._totals[kind] -= count
+                    counts[kind] = 0
+        self._latest = max(step, self._latest)
