@@ -54,6 +54,13 @@ class Backend(ABC):
         """The events of one reply, in batches; the last is its ``Finish``. Errors before the first event are raised."""
 
     @abstractmethod
+    def rehearse(self, request: ChatRequest, call_info: CallInfo) -> None:
+        """All of ``answers`` that comes before anybody is asked: ``call_info`` gets what would be lost.
+
+        Raises what can be known to be wrong, such as ``NotReady`` for want of a key.
+        """
+
+    @abstractmethod
     def events(
         self, model: str | None, messages: Messages, proxy: str | None = None, **options: Any
     ) -> AsyncGenerator[list[Event], None]:

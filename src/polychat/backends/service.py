@@ -34,6 +34,9 @@ class ServiceBackend(Backend):
     ) -> AsyncGenerator[list[Event], None]:
         return self.provider.answers(request, call_info, proxy, **{**options, "config": self._config})
 
+    def rehearse(self, request: ChatRequest, call_info: CallInfo) -> None:
+        self.provider.rehearse(request, call_info)
+
     def events(
         self, model: str | None, messages: Messages, proxy: str | None = None, **options: Any
     ) -> AsyncGenerator[list[Event], None]:

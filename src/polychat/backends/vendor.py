@@ -66,6 +66,11 @@ class VendorBackend(Backend):
     ) -> AsyncGenerator[list[Event], None]:
         return self.replied(request, None, call_info, key_of(options.get("api_key")), {"proxy": proxy, **options})
 
+    def rehearse(self, request: ChatRequest, call_info: CallInfo) -> None:
+        self.address()
+        self._endpoint.headers()
+        self._written(request, call_info, self.tag())
+
     def events(
         self, model: str | None, messages: Messages, proxy: str | None = None, **options: Any
     ) -> AsyncGenerator[list[Event], None]:

@@ -135,6 +135,7 @@ def parser() -> argparse.ArgumentParser:
             ),
         )
     )
+    _explain(commands.add_parser("explain", help="tell why a request goes where it goes", description=_EXPLAIN))
     _serve(commands.add_parser("serve", help="start the gateway: one address for all backends", description=_SERVE))
     _config(
         commands.add_parser(
@@ -236,6 +237,33 @@ def _sites(sites: argparse.ArgumentParser) -> None:
         "(no nonce, no streaming from AI Power); 2.0 and 2.4 require a nonce and stream (default: "
         "%(default)s)",
     )
+
+
+_EXPLAIN = (
+    "Send a request as the gateway would, and tell why it went where it went: who could have answered and what became of each, "
+    "what was sent to whom, when, and how that ended, what was lost, what it cost. The reply itself is not printed."
+)
+
+
+def _explain(explain: argparse.ArgumentParser) -> None:
+    explain.add_argument(
+        "file", metavar="REQUEST.json", help="the request's body, as a client sends it; - reads standard input"
+    )
+    explain.add_argument(
+        "--dry-run", action="store_true", help="send nothing: show who would be asked in which order, and what each would lose"
+    )
+    explain.add_argument(
+        "--path",
+        metavar="PATH",
+        default="/v1/chat/completions",
+        help="the gateway's path that the request is for, which says its API (default: %(default)s)",
+    )
+    explain.add_argument(
+        "--config",
+        metavar="FILE",
+        help="the configuration file (default: ./polychat.toml, which is not trusted with keys, otherwise your own)",
+    )
+    explain.add_argument("--json", action="store_true", help="print one JSON object, as GET /admin/requests/{id} has it")
 
 
 _SERVE = (

@@ -113,13 +113,18 @@ class Provider:
     ) -> AsyncGenerator[list[Event], None]:
         """``events`` of an ask in common words: what of it does not reach the backend is noted, refused or warned of."""
         options = options_of(cls)
-        call_info.apply_loss_policy(request, support_table_of(cls, options), cls.__name__, cls.__name__)
+        cls.rehearse(request, call_info)
         messages = messages_of(request)
         async with aclosing(
             cls.events(request.model or None, messages, proxy, **options_from(request, options), **kwargs)
         ) as batches:
             async for batch in batches:
                 yield batch
+
+    @classmethod
+    def rehearse(cls, request: ChatRequest, call_info: CallInfo) -> ChatRequest:
+        """The ask without what does not reach the backend, which ``call_info`` notes, refuses or warns of."""
+        return call_info.apply_loss_policy(request, support_table_of(cls, options_of(cls)), cls.__name__, cls.__name__)
 
     @classmethod
     def models_of(cls, config: Config | None = None) -> list[str]:

@@ -134,9 +134,7 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
     ) -> AsyncGenerator[list[Event], None]:
         """``events`` of an ask in common words; schemas and calls of tools are bound by a grammar."""
         options = options_of(cls)
-        request = call_info.apply_loss_policy(
-            request, {**support_table_of(cls, options), **SUPPORT}, cls.__name__, cls.__name__
-        )
+        request = cls.rehearse(request, call_info)
         request, calls = adapted(request, custom=False, named=False)
         bound = Bound(request)
         keywords = options_from(request, options) | ({} if bound.format is None else {"response_format": bound.format})
@@ -144,6 +142,11 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
             async for batch in batches:
                 if events := bound.read(batch):
                     yield events if calls is None else calls.take(events)
+
+    @classmethod
+    def rehearse(cls, request: ChatRequest, call_info: CallInfo) -> ChatRequest:
+        table = {**support_table_of(cls, options_of(cls)), **SUPPORT}
+        return call_info.apply_loss_policy(request, table, cls.__name__, cls.__name__)
 
     @classmethod
     async def embed(cls, request: Embed, proxy: str | None = None, **kwargs: Any) -> Embeddings:

@@ -109,7 +109,10 @@ def _candidates(record: Record) -> Iterator[dict[str, Any]]:
         elif (failure := failed.get(target.name) or passed.get(target.name)) is not None:
             entry |= {"outcome": failure.outcome if target.name in failed else "passed over", "reason": failure.reason}
         else:
-            entry |= {"outcome": "not asked", "reason": "another answered" if record.answered else "the request ended before"}
+            entry |= {
+                "outcome": "not asked",
+                "reason": "another answered" if record.answered else "the request was over before",
+            }
         yield entry
 
 

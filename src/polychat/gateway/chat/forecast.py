@@ -1,0 +1,66 @@
+"""What a chat would meet at each target, without asking anybody: in which order, as it came or translated, with what losses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+from time import monotonic
+from typing import Any
+
+from ...calls.info import CallInfo
+from ...errors import PolychatError, UnknownTarget, redact
+from ...routing import Plan, Target
+from ...routing.order import order
+from ..context import RequestContext
+from ..dialects.dialect import Dialect, InboundChat
+from .preferences import hosted_tools, on_loss
+
+_REASON = 400
+
+
+def forecast(context: RequestContext, dialect: Dialect) -> dict[str, Any]:
+    """What ``observe.recent.explanation`` would tell of the request in ``context``, as far as it can be known beforehand.
+
+    Raises ``PolychatError`` where the request is wrong, or its model means nothing without asking the backends for their lists.
+    """
+    inbound = dialect.inbound(context)
+    resolver = context.runtime.resolver
+    try:
+        plan = resolver.joined(inbound.models) if inbound.models else resolver.plan(inbound.model)
+    except UnknownTarget as error:
+        if not resolver.may_be_listed(error.asked):
+            raise
+        raise UnknownTarget(f"{error}: the backends may list it, and a dry run does not ask them", near=error.near) from None
+    return {
+        "dialect": dialect.name,
+        "path": context.path,
+        "model": redact(inbound.model, 120),
+        "route": plan.route,
+        "strategy": plan.rules.strategy if plan.route else "",
+        "candidates": list(_candidates(context, inbound, plan)),
+    }
+
+
+def _candidates(context: RequestContext, inbound: InboundChat, plan: Plan) -> Iterator[dict[str, Any]]:
+    """In the order in which they would be asked now."""
+    for target in order(plan, context.runtime.router.health, monotonic(), 0, Random(0)):  # noqa: S311  # no secret
+        call_info = CallInfo(on_loss(context, plan.rules), hosted_tools(context, plan.rules))
+        entry: dict[str, Any] = {"target": redact(target.name, 120)}
+        try:
+            entry["outcome"] = "passes" if _passes(inbound, target, call_info) else "translated"
+        except PolychatError as error:
+            entry |= {"outcome": "refused", "reason": redact(str(error), _REASON)}
+        yield {**entry, "losses": [str(loss) for loss in call_info.losses]}
+    for name in plan.unlisted:
+        yield {"target": name, "outcome": "unlisted", "reason": "no backend lists it, or several do", "losses": []}
+
+
+def _passes(inbound: InboundChat, target: Target, call_info: CallInfo) -> bool:
+    """Whether it would go as it came; else it is translated, as far as that goes without sending it."""
+    relay = target.backend.relay(inbound.dialect.wire.NAME) if inbound.may_pass else None
+    if relay is not None and relay.takes(inbound.fields):
+        if relay.fit is not None:
+            relay.fit(inbound.fields, call_info)
+        return True
+    target.backend.rehearse(inbound.ask_for(target.model, whole=True), call_info)
+    return False
