@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..errors import PolychatError, redact
-from ..routing import Facts, Health, Plan
+from ..routing import Facts, Health, Plan, Target
 from .observe.attempts import AttemptCounts
 from .runtime import Runtime
 
@@ -31,7 +31,8 @@ def target_states(runtime: Runtime, health: Health, counts: AttemptCounts, now: 
 def _of_route(plan: Plan, health: Health, counts: AttemptCounts, now: float) -> Iterator[dict[str, Any]]:
     asked = _asked(plan.route, counts)
     total = sum(asked.values())
-    for target, share in zip(plan.targets, _expected(plan), strict=True):
+    expected = _expected(plan)
+    for target in plan.targets:
         yield {
             "route": plan.route,
             **_state(health.facts(plan.route, target.name), now),
@@ -41,7 +42,7 @@ def _of_route(plan: Plan, health: Health, counts: AttemptCounts, now: float) -> 
                 for count, number in counts.items()
                 if (count.route, count.target) == (plan.route, target.name) and count.outcome != "answered"
             },
-            "share_expected": share,
+            "share_expected": round(expected[target], 4) if expected else None,
             "share_actual": round(asked.get(target.name, 0) / total, 4) if total else None,
         }
     for name in plan.unlisted:
@@ -70,11 +71,22 @@ def _asked(route: str, counts: AttemptCounts) -> Mapping[str, int]:
     return asked
 
 
-def _expected(plan: Plan) -> list[float | None]:
-    """The share of each target while all are well; ``None`` where the strategy decides by what it sees."""
-    rules, count = plan.rules, len(plan.targets)
-    if rules.strategy not in _EVEN:
-        return [None] * count
-    weights = rules.weights or (1.0,) * count
-    total = sum(weights)
-    return [round(weight / total, 4) if total else None for weight in weights]
+def _expected(plan: Plan) -> dict[Target, float]:
+    """The share of each target while all are well; of none where a strategy decides by what it sees."""
+    rules, members = plan.rules, plan.members or plan.targets
+    priorities = rules.priorities or (0,) * len(members)
+    weights = rules.weights or (1.0,) * len(members)
+    first = [
+        (member, weight) for member, weight, rank in zip(members, weights, priorities, strict=True) if rank == min(priorities)
+    ]
+    total = sum(weight for _, weight in first)
+    if not total or (rules.strategy not in _EVEN and len(first) > 1):
+        return {}
+    shares: dict[Target, float] = dict.fromkeys(plan.targets, 0.0)
+    for member, weight in first:
+        parts = _expected(member) if isinstance(member, Plan) else {member: 1.0}
+        if not parts:
+            return {}
+        for target, part in parts.items():
+            shares[target] += part * weight / total
+    return shares

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from random import Random
 from time import monotonic
 from typing import Any
 
 from ...calls.info import CallInfo
 from ...errors import PolychatError, UnknownTarget, redact
 from ...routing import Plan, Target
-from ...routing.order import order
 from ..context import RequestContext
 from ..dialects.dialect import Dialect, InboundChat
 from .preferences import hosted_tools, on_loss
@@ -43,13 +41,17 @@ def forecast(context: RequestContext, dialect: Dialect) -> dict[str, Any]:
 
 def _candidates(context: RequestContext, inbound: InboundChat, plan: Plan) -> Iterator[dict[str, Any]]:
     """In the order in which they would be asked now."""
-    for target in order(plan, context.runtime.router.health, monotonic(), 0, Random(0)):  # noqa: S311  # no secret
+    choice = context.runtime.router.chooser.choose(plan, monotonic())
+    passed = {over.target: over.reason for over in choice.passed}
+    for target in choice.targets:
         call_info = CallInfo(on_loss(context, plan.rules), hosted_tools(context, plan.rules))
         entry: dict[str, Any] = {"target": redact(target.name, 120)}
         try:
             entry["outcome"] = "passes" if _passes(inbound, target, call_info) else "translated"
         except PolychatError as error:
             entry |= {"outcome": "refused", "reason": redact(str(error), _REASON)}
+        if target in passed:
+            entry |= {"outcome": "passed over", "reason": passed[target]}
         yield {**entry, "losses": [str(loss) for loss in call_info.losses]}
     for name in plan.unlisted:
         yield {"target": name, "outcome": "unlisted", "reason": "no backend lists it, or several do", "losses": []}
