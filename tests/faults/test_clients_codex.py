@@ -93,7 +93,9 @@ async def test_each_kind_of_tool_is_called_back_in_its_own_form(name: str, strea
     assert (search["type"], search["execution"], search["arguments"]) == ("tool_search_call", "client", {"path": "mail"})
     assert (shell["type"], shell["name"]) == ("function_call", "shell")
     assert "namespace" not in shell
-    assert [item["call_id"] for item in items] == ["call_0", "call_1", "call_2", "call_3"] or name in ("gemini", "ollama")
+    ids = [item["call_id"] for item in items]
+    assert len(set(ids)) == len(ids)
+    assert ids == ["call_0", "call_1", "call_2", "call_3"] or name in ("gemini", "ollama"), "whose replies name no calls"
     assert "web_search" in got.headers["x-polychat-losses"]
 
 
@@ -192,7 +194,8 @@ async def test_names_longer_than_the_vendors_take(name: str) -> None:
     sent = asks[0].tools[0].name  # type: ignore[union-attr]
     assert len(sent) <= 64
     assert {part.name for turn in asks[0].turns for part in turn.parts if isinstance(part, ToolCall)} == {sent}
-    assert asks[0].tool_choice is None or asks[0].tool_choice.name == sent
+    choice_sent = asks[0].tool_choice
+    assert (choice_sent and choice_sent.name) == (sent if more else None)
     assert (items[0]["namespace"], items[0]["name"]) == ("mcp__files", long)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +67,14 @@ def test_patterns_that_are_none(name: str, meant: str) -> None:
         config.parsed(f'[aliases]\n"{name}" = "{meant}"', Path("polychat.toml"))
 
 
-def listing_backend(*models: dict[str, Any], fails: int = 0) -> Any:
-    left = [fails]
+def listing_backend(*models: dict[str, Any], fails: Iterable[bool] = ()) -> Any:
+    """A backend that lists these models, and fails at each request for its list for which ``fails`` has ``True``."""
+    fails_now = iter(fails)
 
     async def handler(seen: Seen, say: Say) -> None:
         if not seen.path.endswith("/models"):
             await good(seen, say)
-        elif left[0]:
-            left[0] -= 1
+        elif next(fails_now, False):
             await say.whole({"error": {"message": "not now"}}, 500)
         else:
             await say.whole({"object": "list", "data": [{"object": "model", **model} for model in models]})
@@ -182,7 +183,7 @@ async def test_a_list_that_failed_once(serve: Any, monkeypatch: pytest.MonkeyPat
     """Is asked for again soon, and the last good one is kept when a later one fails."""
     now = [1000.0]
     monkeypatch.setattr(catalog, "monotonic", lambda: now[0])
-    backend = await serve(listing_backend({"id": "tiny"}, fails=1))
+    backend = await serve(listing_backend({"id": "tiny"}, fails=[True, False, True]))
     async with gateway(configured({"a": without_names(backend.url)})) as here:
 
         async def listed() -> set[str]:
@@ -191,9 +192,9 @@ async def test_a_list_that_failed_once(serve: Any, monkeypatch: pytest.MonkeyPat
         assert "a/tiny" not in await listed()
         now[0] += 11
         assert "a/tiny" in await listed()
-        await backend.close() if hasattr(backend, "close") else None
         now[0] += 301
         assert "a/tiny" in await listed()
+    assert len(backend.seen) == 3, "the last one failed"
 
 
 async def test_the_smallest_of_a_route(serve: Any) -> None:

@@ -33,6 +33,7 @@ def test_a_response_has_all_required_members(events: list[Event], stream: bool) 
     lines = [line[6:] for line in body.decode().splitlines() if line.startswith("data: ")] if stream else []
     told = [json.loads(line) for line in lines] or [{"response": json.loads(body)}]
     responses = [event["response"] for event in told if "response" in event]
+    assert responses
     for response in responses:
         ResponseResource.model_validate(response)
     ends = [event for event in told if event.get("type") == "response.function_call_arguments.done"]

@@ -405,6 +405,7 @@ async def test_broken_base64(come: str, monkeypatch: pytest.MonkeyPatch) -> None
         if not aside:
             everything_stays(monkeypatch)
         for broken in (body.replace(b"AECAw", b"A*CAw", 5), body[:-9], body.replace(b"AECAw", b"A\xffCAw", 1)):
+            assert broken != body
             said, got = await heard("openai-chat", (path, broken))
             answers[aside, broken] = (said[0].status, without_id(said[0].body), got)
     for (aside, broken), answer in answers.items():
@@ -453,18 +454,17 @@ BUSY = doors.Fault("busy", "overloaded", 503)
 
 
 async def test_a_site_gets_text_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who is no API of a vendor is asked with what came."""
+    """Who is no API of a vendor is asked with what came, though it looks like an image that stands aside."""
     data = base64.b64encode(SMALL).decode()
-    said = [{"role": "user", "content": "hi"}]
-    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": json.dumps({"data": data})}}
-    said += [{"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": "1", "content": "r"}]  # type: ignore[dict-item]
+    said = [{"role": "user", "content": [{"type": "text", "text": data}], "data": data}]
     async with site(monkeypatch) as here:
         answers = []
         for _ in range(2):
             answers.append(await here.ask("/v1/chat/completions", {"model": "chatgptduo", "messages": said}))
             everything_stays(monkeypatch)
-    assert answers[0].status == answers[1].status
-    assert answers[0].json.get("choices") == answers[1].json.get("choices")
+    assert [answer.status for answer in answers] == [200, 200]
+    assert answers[0].json["choices"] == answers[1].json["choices"]
+    assert data in answers[0].json["choices"][0]["message"]["content"]
 
 
 async def test_a_kept_conversation_has_what_came() -> None:

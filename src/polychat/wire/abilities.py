@@ -45,7 +45,8 @@ def abilities_of(entry: Mapping[str, Any]) -> dict[str, bool]:
 
 def _listed(listed: Any, words: Mapping[str, tuple[str, ...]]) -> dict[str, bool]:
     """A list that names all there is: what it leaves out cannot be."""
-    return {name: markers[0] in listed for name, markers in words.items()} if isinstance(listed, list) and listed else {}
+    texts = [word for word in listed if isinstance(word, str)] if isinstance(listed, list) else []
+    return {name: markers[0] in texts for name, markers in words.items()} if texts else {}
 
 
 def _flags(capabilities: Any) -> dict[str, bool]:
