@@ -52,7 +52,11 @@ async def test_what_is_nowhere_stays_nowhere(serve: Any) -> None:
             assert (await here.ask(path, {})).status in (404, 405), path
 
 
-CODINGS = {"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress, "GZIP": gzip.compress}
+CODINGS = {
+    **{"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress, "GZIP": gzip.compress},
+    **{"identity": bytes, "gzip, identity": gzip.compress, "identity, gzip,": gzip.compress},
+    "deflate, gzip": lambda data: gzip.compress(zlib.compress(data)),
+}
 if sys.version_info >= (3, 14):
     from compression import zstd
 

@@ -26,12 +26,13 @@ from polychat.redact import MASK, Redaction, Secrets, bare_url, secrets_of
 from polychat.transport import StreamSession
 from polychat.types import ChatRequest
 from polychat.wire.answering import SiteRequest
-from polychat.wire.contract import Wire, wire
+from polychat.wire.contract import Wire, counting, wire
 from polychat.wire.contract import names as wires
 from polychat.wire.faults import Fault
 
 from ..support.gateway_for_clients import before, ran
 from ..support.gateway_processes import ROOT
+from ..support.linear_time import is_linear
 from ..support.running_gateway import ASKS, BASES, asking
 from ..support.scripted_server import Say, Seen
 from ..support.scripted_sites import answering
@@ -251,7 +252,7 @@ class _Halves(Parrot):
         await say.last()
 
 
-async def test_models_counts_and_vectors_do_not_show_it(serve: Any) -> None:
+async def test_models_and_vectors_do_not_show_it(serve: Any) -> None:
     """The other ways of asking an API go by the same door."""
 
     async def parrot(seen: Seen, say: Say) -> None:
@@ -260,8 +261,25 @@ async def test_models_counts_and_vectors_do_not_show_it(serve: Any) -> None:
 
     server = await serve(parrot)
     given = {"base_url": f"{server.url}/v1", "api_key": CANARY}
-    assert not shows(repr(await find("openai").list_models(**given)))
-    assert not shows(repr(await polychat.embed("hi", model="openai/m", **given)))
+    for told in (await find("openai").list_models(**given), await polychat.embed("hi", model="openai/m", **given)):
+        assert MASK in repr(told)
+        assert not shows(repr(told))
+
+
+@pytest.mark.parametrize("name", [name for name in wires() if counting(name) is not None])
+async def test_refused_lists_counts_and_vectors_do_not_show_it(serve: Any, name: str) -> None:
+    """Nor do their errors, on every wire that has them."""
+    server = await serve(Parrot(name, way="refused"))
+    given = {"base_url": server.url + BASES[name], "api_key": CANARY}
+    provider = find(vendor_of(name))
+    asks = [provider.list_models(**given), provider.count(ChatRequest("m", []), **given)]
+    for ask in [*asks, *([polychat.embed("hi", model=f"{vendor_of(name)}/m", **given)] if name != "anthropic" else [])]:
+        with pytest.raises(errors.StatusError) as caught:
+            await ask
+        assert MASK in str(caught.value)
+        assert not shows(all_of(caught.value))
+    assert server.seen
+    assert all(CANARY in " ".join(seen.headers.values()) for seen in server.seen)
 
 
 @pytest.mark.parametrize("arguments", [(), ("--json",), ("--no-stream", "--usage")])
@@ -396,11 +414,16 @@ def test_redaction_is_linear() -> None:
     """Of bytes that nearly are the key, again and again: each is looked at so often, and no more, however many there are."""
     key = "aaaaaaaaaaaaaaab"
     secrets = Secrets([key])
-    for data in (b"a" * 1_000_000, b"\\u0061" * 150_000, (b"a" * 15 + b"c") * 60_000):
+
+    def work(data: bytes) -> None:
         redaction = Redaction(secrets)
         came = [redaction.feed(data[start : start + 5000]) for start in range(0, len(data), 5000)]
         assert b"".join([*came, redaction.end()]) == data
         assert secrets.whole(data) == data
+
+    for unit in (b"a", b"\\u0061", b"a" * 15 + b"c"):
+        linear, times = is_linear(lambda size, unit=unit: unit * (size // len(unit)), work)  # type: ignore[misc]
+        assert linear, (unit, times)
 
 
 def test_nothing_that_is_made_for_a_request_shows_it_when_it_is_printed() -> None:
