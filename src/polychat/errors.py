@@ -47,7 +47,7 @@ FaultKind: TypeAlias = Literal[
     "timeout",
     "server",
 ]
-"""What went wrong, in words that every vendor's errors can be told in; see ``wire/faults.py``."""
+"""What went wrong, in words that every vendor's errors map to; see ``wire/faults.py``."""
 
 
 class Failure(NamedTuple):
@@ -59,7 +59,7 @@ class Failure(NamedTuple):
     told: str
     """The reason as a client of a gateway may read it."""
     reason: str
-    """The reason as whoever runs the gateway may read it."""
+    """The reason for the gateway's operator."""
 
 
 class PolychatError(Exception):
@@ -191,7 +191,7 @@ class BackendError(PolychatError, RuntimeError):
     kind: FaultKind | None = None
     """What the backend says it was, where its protocol tells."""
     paid: bool = False
-    """Whether a reply came, which is billed, and could not be read here: nobody is to ask for it again."""
+    """Whether a reply came, which is billed, and could not be read here. The request must not be repeated."""
 
 
 class ConnectionFailed(BackendError, ConnectionError):
@@ -299,7 +299,7 @@ def redact(foreign: str | bytes, limit: int = 200) -> str:
     """Foreign text as an error may show it: one line, at most ``limit`` characters, without what looks like a credential."""
     text = foreign[: limit * 80].decode("utf-8", "replace") if isinstance(foreign, bytes) else foreign
     text = _COOKIES.sub(lambda match: match[1] + "…", text[: limit * 20])
-    # What a terminal would obey, and half a surrogate pair, which nothing can print, are told as what they are: not text.
+    # What a terminal would obey, and half a surrogate pair, which nothing can print, are replaced by their escapes.
     text = "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text.split()))
     text = _SECRETS.sub(lambda match: match["keep"] + "…", text)
     return text if len(text) <= limit else text[: limit - 1] + "…"

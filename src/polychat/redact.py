@@ -94,7 +94,7 @@ class Secrets:
         return self._escaped.sub(MASK.encode(), data) if _BACKSLASH in data and data.find(_ESCAPE) >= 0 else data
 
     def headers(self, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        """The same list where nothing is to be hidden."""
+        """The same list where there are no secrets."""
         least = self.shortest
         for name, value in fields:
             if (len(value) >= least and self.whole(value) != value) or (len(name) >= least and self.whole(name) != name):
@@ -102,7 +102,7 @@ class Secrets:
         return fields
 
     def text(self, text: str) -> str:
-        """Text without them; nor with the beginning of one, where somebody shortened it to end in ``…``."""
+        """Text without them, and without the beginning of one at the end of shortened text (``…``)."""
         for secret in self._texts:
             text = text.replace(secret, MASK)
         if "\\u00" in text:

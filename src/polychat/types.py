@@ -200,7 +200,7 @@ class Thinking:
     budget: int | None = None
     """Tokens of thought at most; 0 is none, -1 is as the model likes."""
     summary: str | None = None
-    """Whether thoughts are told, and how: ``auto``, ``concise``, ``detailed``; ``none`` hides them."""
+    """Whether the reply has thoughts, and how: ``auto``, ``concise``, ``detailed``; ``none`` hides them."""
 
 
 @dataclass(slots=True)

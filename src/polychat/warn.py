@@ -10,7 +10,7 @@ _OURS = __name__.partition(".")[0]
 
 
 def warn_caller(message: str | Warning, category: type[Warning] | None = None) -> None:
-    """Warn at the line of whoever called polychat, whichever of its own frames are between."""
+    """Warn at the line that called polychat, however many of its own frames are between."""
     level = 2
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == _OURS:

@@ -75,11 +75,11 @@ class Backend(ABC):
         return self.label
 
     def models(self) -> list[str]:
-        """The models that it names without being asked. Raises ``NotReady`` where they cannot be told."""
+        """The models that are known without a request. Raises ``NotReady`` if they cannot be determined."""
         return []
 
     def offers(self, model: str) -> bool:
-        """Whether strangers may ask for this model by its name."""
+        """Whether clients of the gateway may request this model by its name."""
         return True
 
     def tag(self) -> str:
@@ -96,7 +96,7 @@ class Backend(ABC):
 
     @property
     def counts(self) -> bool:
-        """Whether it counts tokens itself: else ``count`` gives ``None`` and asks nobody."""
+        """Whether it counts tokens itself: else ``count`` gives ``None`` and sends no request."""
         return False
 
     async def count(self, request: ChatRequest, proxy: str | None = None, **options: Any) -> int | None:

@@ -1,6 +1,6 @@
 """Where a vendor is asked, and with which key: the one place that looks at its row and the environment for both.
 
-A row whose table came from a file that was found in a folder, and named by nobody, leads no secret anywhere: a key goes only to
+A row from a file that was found in the current folder, and not named by the user, sends no secret anywhere: a key goes only to
 an address that the built-in row, the environment or the person's own configuration names, and such a file names no secret.
 """
 
@@ -212,7 +212,7 @@ def variable_of(row: VendorSpec, of: str) -> str:
 
 
 def _check_trusted(row: VendorSpec) -> None:
-    """Raises ``NotReady`` where a secret would be used by the word of a file that nobody named."""
+    """Raises ``NotReady`` if a file that the user did not name would direct where a secret is sent."""
     if row.untrusted and (refused := distrusted(row)) is not None:
         key, why = refused
         raise NotReady(f"providers.{row.name}.{key} {why}")

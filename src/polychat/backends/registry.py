@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..config.vendor_spec import VendorSpec
 
 _NAMED = 256
-"""Characters of an unknown name that are compared and told."""
+"""Characters of an unknown name that are compared and reported."""
 
 
 class Registry:
@@ -61,7 +61,7 @@ class Registry:
 
     @cached_property
     def _rows(self) -> Mapping[str, VendorSpec]:
-        from .rows import rows_of  # read when somebody asks for a name that is no service's
+        from .rows import rows_of  # read at the first request for a name that is no service's
 
         return rows_of(self.config)
 

@@ -42,7 +42,7 @@ class Relay:
     def takes(self, fields: Mapping[str, object]) -> bool:
         """Whether a request with these fields can go as it came, but for what ``fit`` does.
 
-        Another vendor's opaque parts, which a client of ours hands back, must be left out by whoever reads the whole of it.
+        Other vendors' opaque parts, which a client sends back, must be removed: that takes a reader of the whole request.
         """
         return self.fit is None or _FOREIGN not in bytes(fields.get("messages", b""))  # type: ignore[call-overload]  # JSON
 

@@ -162,7 +162,7 @@ class VendorBackend(Backend):
             custom = self._support_table()["tools.custom"].kind == "kept"
             request, calls = adapted(readable(request, self.tag()), custom=custom)
         if calls is None and spoken == "openai-responses" and request.wire is not None and not _knows_custom(request.wire):
-            return request, AsFunctions()  # its backend may call what nobody asked for by name
+            return request, AsFunctions()  # its backend may call tools that the request does not name
         return request, calls
 
     def relay(self, wire: str) -> Relay | None:

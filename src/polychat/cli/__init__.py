@@ -77,7 +77,7 @@ def _give_up_output() -> None:
 
 
 def complain(message: str, kind: str = "error") -> None:
-    """One line on stderr, if anybody can read it."""
+    """Print one line on stderr; do nothing if stderr is closed."""
     with suppress(OSError):
         print(f"polychat: {kind}: {message}", file=sys.stderr)
 

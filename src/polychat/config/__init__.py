@@ -32,7 +32,7 @@ __all__ = [
 def folder() -> Path:
     """Where a person's own configuration is kept: ``$XDG_CONFIG_HOME/polychat``, or ``~/.config/polychat``."""
     home = variable("XDG_CONFIG_HOME")
-    # The XDG specification: a relative path there is to be ignored.
+    # The XDG specification: ignore a relative path.
     return (Path(home) if os.path.isabs(home) else home_folder() / ".config") / "polychat"
 
 
@@ -51,7 +51,7 @@ _read: dict[tuple[int, int], tuple[tuple[int, int], Config]] = {}
 def load() -> Config:
     """The person's own file, the one in ``folder()``, else nothing. A file that has not changed is not read again.
 
-    A ``polychat.toml`` of the folder one happens to stand in is not looked at: it may have come with somebody else's files.
+    A ``polychat.toml`` in the current folder is not read: it may have come with other people's files.
     Raises ``BadInput`` naming the file, the line and the key for what cannot be read or is not valid.
     """
     return _of(_own_file()) or _nothing()

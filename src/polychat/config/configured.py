@@ -32,7 +32,7 @@ class Config:
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Other names for targets and routes."""
     from_folder: bool = False
-    """Whether it was found in the current folder without being named: it may have come with somebody else's files."""
+    """Whether it was found in the current folder without being named: it may have come with other people's files."""
     prices: Mapping[str, Price] = field(default_factory=dict)
     """By ``provider/model``, the provider in lower case."""
     default_model: str = ""

@@ -84,6 +84,6 @@ def value_text(value: object) -> str:
         case Mapping():
             inside = ", ".join(f"{name_text(name)} = {value_text(inner)}" for name, inner in value.items())
             return f"{{ {inside} }}" if inside else "{}"
-    # TOML's escapes are JSON's, but half a character is none of it, and DEL is to be escaped as well.
+    # TOML's escapes are JSON's, except that it has no half surrogates, and DEL must be escaped too.
     text = str(value).encode(errors="replace").decode()
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

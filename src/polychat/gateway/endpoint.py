@@ -96,7 +96,7 @@ async def _answered(endpoint: Endpoint, context: RequestContext, receive: Receiv
         context.record.error = "the process has reached its limit of open files: raise it (ulimit -n)"
         fault = Fault("the gateway has reached its limit of open files: retry later", "overloaded", 503, retry_after=1.0)
         await responder.refuse(fault)
-    except Exception as error:  # noqa: BLE001  # ours, and told as such
+    except Exception as error:  # noqa: BLE001  # a defect of ours, reported as 500
         await _failed(context, error)
 
 
@@ -132,7 +132,7 @@ def _check(endpoint: Endpoint, context: RequestContext) -> None:
     """Raises ``Refused`` for a wrong method or content type."""
     headers = context.headers
     if context.method != endpoint.method:
-        if headers.get(b"upgrade", b"").lower() == b"websocket":  # clients that are told so go on over HTTP at once
+        if headers.get(b"upgrade", b"").lower() == b"websocket":  # clients that get 426 retry over HTTP at once
             message = f"{redact(context.path, 80)} does not support WebSockets: use {endpoint.method}"
             raise Refused(Fault(message, "invalid_request", 426), [(b"upgrade", b"HTTP/1.1")])
         message = f"{context.method} is not allowed for {redact(context.path, 80)}: use {endpoint.method}"

@@ -26,11 +26,11 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class OperatedService(Service, AdminService, Protocol):
-    """The gateway, as its operator sees it."""
+    """The gateway with its metrics."""
 
 
 _ANYBODY = ("/health", "/ready")
-"""What load balancers ask by whatever name they know: it tells nothing that is worth a web page's asking."""
+"""Load balancers call these under any host name; the replies reveal nothing."""
 
 
 def rest(gateway: OperatedService) -> App:
@@ -59,9 +59,9 @@ def routes(gateway: OperatedService) -> Starlette:
         keys = gateway.runtime.keys
         if keys and not keys.name_of(dict(request.scope["headers"]), request.scope["query_string"]):
             return PlainTextResponse("missing or unknown API key\n", 401, {"www-authenticate": "Bearer"})
-        from .observe.prometheus import View  # Prometheus' client is slow to load, and first wanted when somebody scrapes
+        from .observe.prometheus import View  # Prometheus' client is slow to load, and needed only for a scrape
 
-        # Rendering takes long where there are many names: no request waits for it.
+        # Rendering many label sets takes long; in a thread it delays no request.
         view = View(*gateway.metrics.snapshots())
         body, content_type = await asyncio.to_thread(view.rendered, request.headers.get("accept", ""))
         return Response(body, media_type=content_type)

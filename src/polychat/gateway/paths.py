@@ -54,7 +54,7 @@ def endpoint_at(path: str, scope: Scope) -> Endpoint | None:
 
 
 def dialect_at(path: str) -> Dialect:
-    """The dialect in which an unknown path is refused, by its prefix; OpenAI's if the prefix is nobody's."""
+    """The dialect in which an unknown path is refused, by its prefix; OpenAI's for any other prefix."""
     return next((dialect for start, dialect in _FAMILIES.items() if path.startswith(start)), DIALECTS["openai-chat"])
 
 

@@ -52,7 +52,7 @@ class PerLoop(Generic[T]):
         return made
 
     async def _keeping(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None, None]:
-        """Closes what the loop has when it is shut down: `asyncio.run` closes every async generator that was begun in it."""
+        """Closes what the loop has when it is shut down: `asyncio.run` closes every async generator that was started in it."""
         try:
             yield
         finally:

@@ -49,7 +49,7 @@ class Proxy:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What an HTTP proxy is told of who we are."""
+        """The headers with our credentials for an HTTP proxy."""
         if self.user is None:
             return {}
         return {"Proxy-Authorization": f"Basic {base64.b64encode(self.user + b':' + self.password).decode()}"}
@@ -179,7 +179,7 @@ def environment_proxy(url: str, environment: Mapping[str, str] | None = None) ->
         parts = urlsplit(url)
         host, port = (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(scheme, 0)
     except ValueError:
-        return None  # whoever asks there will say what is wrong with it
+        return None  # the request will fail with the reason
     address = _address(host)
     if host == "localhost" or (address is not None and address.is_loopback):
         return None

@@ -1,4 +1,4 @@
-"""A request before it goes out: what was asked for, checked, and in bytes."""
+"""A request before it is sent: its parts checked, and in bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Params: TypeAlias = Mapping[str, str | int | float]
 
 @dataclass(slots=True, frozen=True)
 class OutgoingRequest:
-    """A request, as it goes out."""
+    """A request as it is sent."""
 
     method: str
     url: URL

@@ -150,7 +150,7 @@ _WALLS = re.compile(b"|".join(b"(?P<w%d>%b)" % (index, page) for index, (page, _
 
 
 def wall_of(status: int, headers: Mapping[str, str], body: bytes = b"") -> str | None:
-    """Whose human check stands before the service, if one does: told by a header, or by the page that ``body`` begins with."""
+    """The vendor of a human check before the service, by a header or the page that ``body`` begins with; ``None``: no check."""
     for name, value, wall in _WALL_HEADERS:
         if headers.get(name, "").lower() == value:
             return wall

@@ -86,7 +86,7 @@ class ExchangeTimer:
     rings: cheaper than one a wait. ``timeouts`` are those of the exchange at hand.
 
     While bytes are pushed there is not even a look at the clock for each: ``flow`` begins one long wait, and whoever gets bytes
-    sets ``received``, which is looked at every ``_TICKS``-th part of the idle time: silence is told later by that at most.
+    sets ``received``, which is looked at every ``_TICKS``-th part of the idle time: silence is noticed later by that at most.
     """
 
     __slots__ = ("_clock", "_due", "_handle", "_late", "_loop", "_rings", "_seconds", "_silent_since", "received", "timeouts")

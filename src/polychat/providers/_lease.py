@@ -12,12 +12,12 @@ fetch      event                  next       what follows
 none       take                   pending    no lease has a use left and no pending fetch has room: a task starts
 pending    take                   pending    the caller waits with the others, at most ``uses`` of them
 pending    a waiter is cancelled  pending    its place is free for the next caller
-pending    the last is cancelled  cancelled  the task is cancelled: nobody pays for a login that nobody wants
+pending    the last is cancelled  cancelled  the task is cancelled: a login that no caller waits for costs nothing
 pending    it succeeds            done       a lease; each waiter is granted a use, in the order they came
 pending    it fails               failed     each waiter raises an error of its own, caused by the task's
 =========  =====================  =========  =====================================================================
 
-A lease, from its fetch to the moment when nobody is given it any more:
+A lease, from its fetch until it is given to no caller any more:
 
 lease      event                  next       what follows
 =========  =====================  =========  =====================================================================
@@ -26,10 +26,10 @@ none       all uses are granted   used up    it had as many waiters as uses
 none       late                   expired    by our clock, which may be off: its waiters get it all the same, once
 open       a use is granted       open       ``uses_left`` falls before the caller runs, not after its ask
 open       the last is granted    used up
-used up    a use is returned      open       its caller was cancelled, or heard of a refusal, before it woke
+used up    a use is returned      open       its caller was cancelled, or learned of a refusal, before it woke
 open       ``until`` passes       expired    what is left of it is void
 used up    ``until`` passes       expired
-open       the server refuses     refused    ``refused``, set by the caller that heard so
+open       the server refuses     refused    ``refused``, set by the caller that learned so
 used up    the server refuses     refused
 expired    the server refuses     refused
 =========  =====================  =========  =====================================================================
@@ -42,7 +42,7 @@ Bounds: a fetch serves ``uses`` callers, so N callers at once are N / ``uses`` l
 may take is for ``fetch`` to limit, and how long a caller waits for the caller: neither has a clock here.
 
 Cancellation: a caller's own cancellation takes its place away and nothing else. Only ``Leases`` cancels the
-task of a fetch, when its last waiter is gone; if somebody else does, its waiters raise ``ConnectionFailed``, which is no
+task of a fetch, when its last waiter is gone; if other code does, its waiters raise ``ConnectionFailed``, which is no
 cancellation of theirs.
 """
 
@@ -73,7 +73,7 @@ class Lease(Generic[T]):
     uses_left: int
     used: int = 0
     refused: bool = False
-    """The server did not take it: nobody is given it again. Whoever hears so sets this."""
+    """The server refused it, so no caller gets it again. The caller that learns so sets this."""
 
     def usable(self, now: float) -> bool:
         """Whether it is neither refused nor expired; there may be no use left."""
@@ -113,13 +113,13 @@ class Leases(Generic[T]):
 
         Where no use is left, ``fetch`` gets a credential, in a task of its own and for as many callers as it has uses; more
         callers mean more fetches at once. Each caller raises an error of its own when its fetch fails. A caller cancelled while
-        it waits gives its place back; a fetch for which nobody waits any more is cancelled.
+        it waits gives its place back; a fetch that no caller waits for any more is cancelled.
         """
         while True:
             lease = self._reserve() or await self._wait(self._with_room() or self._start(fetch))
             if not lease.refused:
                 return lease
-            self._return_use(lease)  # another caller heard of it between this one's reservation and its waking
+            self._return_use(lease)  # another caller learned of it between this one's reservation and its waking
 
     def is_idle(self) -> bool:
         """Nobody waits, and what was fetched is of no more use."""

@@ -1,7 +1,7 @@
 """llama.cpp in this process: a model is loaded once for all who ask it, and its asks run in threads beside the event loops.
 
 xllamacpp is llama.cpp's HTTP server as an object: the object is what we use, the HTTP server cannot be left out. It is made to
-listen on a Unix socket in a folder of ours that is removed as soon as the model is loaded, so nobody can ever reach it.
+listen on a Unix socket in a folder of ours that is removed as soon as the model is loaded, so no other process can reach it.
 
 Two facts about xllamacpp (2026.10) shape this file. While a model answers, its callback is the only way to stop it: it is
 called for each token and, because we ask for progress, for each batch of the prompt. And while a model is *loaded*, xllamacpp
@@ -217,7 +217,7 @@ class Model:
         return answer
 
     async def embed(self, texts: list[str]) -> Chunk:
-        """The vectors of ``texts`` as OpenAI shapes them, or an ``error``. It cannot be stopped once it is begun."""
+        """The vectors of ``texts`` as OpenAI shapes them, or an ``error``. It cannot be stopped once it has started."""
         future: Future[Chunk] = Future()
 
         def embedded() -> None:
@@ -260,7 +260,7 @@ class LlamaReply:
         return chunks
 
     def close(self) -> None:
-        """End the answer: the model stops at its next token, and what waits for its turn is not begun."""
+        """End the answer: the model stops at its next token, and an answer that waits for its turn does not start."""
         self._closed = True
 
     def run(self) -> None:
@@ -290,7 +290,7 @@ class LlamaReply:
         if first:
             try:
                 self._loop.call_soon_threadsafe(self._news.set)
-            except RuntimeError:  # the loop is closed: nobody will read
+            except RuntimeError:  # the loop is closed: there is no reader
                 self._closed = True
 
 
@@ -314,7 +314,7 @@ async def loaded(setting: Setting) -> Model:
 
 
 def _load(setting: Setting, given_up: Callable[[], bool]) -> Model:
-    # The file was replaced: nobody can ask the old one any more.
+    # The file was replaced: no request can reach the old one any more.
     _models.drop(lambda other: other.path == setting.path and other.stamp != setting.stamp)
     return Model(setting, given_up)
 

@@ -34,7 +34,7 @@ def support_table_of(provider: Any, options: tuple[str, ...]) -> SupportTable:
     }
     support_table["turns.assistant.last"] = emulated("it is one more earlier turn")
     support_table["parts.reasoning"] = dropped("earlier thoughts are not repeated to a chat site")
-    support_table["parts.opaque.foreign"] = KEPT  # it would mean nothing to anybody but its vendor
+    support_table["parts.opaque.foreign"] = KEPT  # it means nothing to any other vendor
     return support_table | {name: KEPT for name in _BY_NAME if name in options}
 
 

@@ -14,7 +14,7 @@ from ..redact import Secrets, secrets_of
 
 
 def secrets_in(call: Call) -> Secrets | None:
-    """What the caller gave that nobody else is to see: cookies, tokens in headers, passwords of addresses."""
+    """The caller's secrets: cookies, tokens in headers, passwords of addresses."""
     passwords = (_password(call.base_url), _password(call.proxy or ""))
     return secrets_of(call.headers.items(), call.cookies, passwords)
 

@@ -1,4 +1,4 @@
-"""Which sources are whose: each caller (a task, or a thread outside any loop) reads those of its own latest ask."""
+"""The sources of a reply by caller: each task, or thread outside any loop, reads those of its own latest call."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..types import AsyncResult
 
 @dataclass(slots=True)
 class CallSources:
-    """One ask, and the sources of its answer as they become known; none until then, and none if it fails."""
+    """One call, and the sources of its answer as they become known; none until then, and none if it fails."""
 
     sources: list[Citation] = field(default_factory=list)
 
@@ -25,7 +25,7 @@ class CallSources:
 
 
 class _Callers(threading.local):
-    """One thread's callers and the latest ask of each. A task that has not asked has none, whoever started it has."""
+    """One thread's callers and the latest call of each. A task that has made none has none, not that of its parent."""
 
     def __init__(self) -> None:
         self.tasks: WeakKeyDictionary[asyncio.Task[Any], CallSources] = WeakKeyDictionary()
@@ -43,7 +43,7 @@ def _task() -> asyncio.Task[Any] | None:
 
 
 def new_call() -> CallSources:
-    """A new ask, which is the running caller's latest from now on."""
+    """A new call, which is the running caller's latest from now on."""
     call = CallSources()
     task = _task()
     if task is None:
@@ -54,14 +54,14 @@ def new_call() -> CallSources:
 
 
 def latest() -> list[Citation]:
-    """The sources of the running caller's latest ask."""
+    """The sources of the running caller's latest call."""
     task = _task()
     call = _callers.thread if task is None else _callers.tasks.get(task)
     return call.sources if call is not None else []
 
 
 async def with_sources(call: CallSources, answer: Callable[[], Awaitable[str]]) -> str:
-    """The answer, got in whatever task runs this (``create_task`` makes one); its sources are told to ``call``."""
+    """The answer, in whichever task runs this (``create_task`` makes one); ``call`` gets its sources."""
     text = await answer()
     call.sources = latest()
     return text

@@ -103,7 +103,7 @@ class _Writer(WholeWriter):
 class Aichat(AsyncProvider):
     """Needs the cookies of a browser that has been on the site: ``cookies={…}``, or what ``get_cookies`` finds for its host.
 
-    ``cookies={}`` says that there are to be none, and leaves it to the site to refuse.
+    ``cookies={}`` sends none, and leaves it to the site to refuse.
     """
 
     url = "https://chat-gpt.org/chat"

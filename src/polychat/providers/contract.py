@@ -42,7 +42,7 @@ class Provider:
     supports_message_history: ClassVar[bool] = False
     supports_gpt_35_turbo: ClassVar[bool] = False
     listed_only: ClassVar[bool] = False
-    """Whether strangers may ask only for the models it names: any other is a file of this machine."""
+    """Whether clients of the gateway may request only the models it names: any other name is a file of this machine."""
     site: ClassVar[type[Site] | None] = None
     """The answering half, where the service brings one."""
     options: ClassVar[tuple[str, ...] | None] = None
@@ -57,7 +57,7 @@ class Provider:
     def address(cls) -> str:
         """Where it is asked unless ``base_url`` says otherwise: ``<NAME>_BASE_URL``, else its ``url``.
 
-        Raises ``NotReady`` where the service there is known not to work: nobody's words go to whoever has that address now.
+        Raises ``NotReady`` where the service there is known not to work: no message goes to the present owner of its address.
         """
         if not cls.url:
             return ""
@@ -91,7 +91,7 @@ class Provider:
         secrets: Secrets | None = None
         try:
             if _same(cls.reply, Provider.reply):
-                kwargs.pop("config", None)  # whoever has no ``reply`` knows nothing of it
+                kwargs.pop("config", None)  # a class without ``reply`` does not know it
                 batches = _borrowed(cls, model, messages, proxy, kwargs)
             else:
                 call = call_of(cls, proxy, kwargs)

@@ -136,7 +136,7 @@ class GPTalk(AsyncGeneratorProvider):
 
 
 def _user_agent(call: Call) -> str:
-    """The header as it goes out: the caller's goes over ours."""
+    """The header to send: the caller's overrides ours."""
     return next((value for name, value in call.headers.items() if name.lower() == "user-agent"), USER_AGENT)
 
 

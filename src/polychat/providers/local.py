@@ -400,7 +400,7 @@ def _checked(file: Path, entry: LocalModel, *, embeds: bool) -> Setting:
 
 
 def _pull(name: str, given_up: Callable[[], bool]) -> Path:
-    # Only a person at a terminal is told: a library does not write to stderr otherwise.
+    # Only on a terminal: a library writes nothing else to stderr.
     return weights.pull(name, quiet=weights.terminal() is None, given_up=given_up)
 
 

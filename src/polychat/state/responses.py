@@ -25,13 +25,13 @@ class Bounds(Protocol):
 
 
 class StoredResponse:
-    """One reply, for whoever goes on from it."""
+    """One reply, for a request that continues from it."""
 
     __slots__ = ("_turns", "body", "key", "size", "until")
 
     def __init__(self, key: str, body: bytes, turns: Turns, size: int, until: float) -> None:
         self.key = key
-        """The name of the key it was asked with: nobody else is to see it."""
+        """The name of the key of its request: no other key may read it."""
         self.body = body
         self._turns = turns
         self.size = size

@@ -142,7 +142,7 @@ class _Import:
         self._variables = variables
         """Names in the environment that the file means something by already."""
         self._keys: dict[str, str] = {}
-        """API keys that were in the file itself, each with the variable that it is to be put into."""
+        """API keys that were in the file itself, each with the variable to put it into."""
         self._providers: dict[str, dict[str, Any]] = {}
         self._names: set[str] = set()
         """What clients may ask for: a target of the same name would lead back to its route."""

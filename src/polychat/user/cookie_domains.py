@@ -48,7 +48,7 @@ def is_address(host: str) -> bool:
 def reaches(domain: str, host: str) -> bool:
     """RFC 6265's domain-match: the host is the domain or stands below it. Both are as ``host_name`` gives them.
 
-    Nothing stands below a suffix that strangers share. Of these we know single labels (``com``) and names such as ``co.uk``;
+    No cookie is valid for a suffix of many owners. Of these we know single labels (``com``) and names such as ``co.uk``;
     browsers know them all and took no cookie for the others.
     """
     return host == domain or (host.endswith(f".{domain}") and not is_address(host) and not _SUFFIX.fullmatch(domain))

@@ -118,7 +118,7 @@ def _har(entries: list[Any], host: str) -> CookieFile:
     related.sort(key=lambda entry: (entry.host == host, entry.started or 0))
     result = _read_each([(entry.place, (entry, raw)) for entry in related for raw in entry.cookies()], _recorded)
     if not result.cookies and not result.damaged and any(entry.host == host for entry in related):
-        # Chrome leaves cookies out unless it is told not to.
+        # Chrome leaves cookies out by default.
         result.damaged.append(f"its requests to {host} have no cookies: export it once more, with sensitive data")
     latest = {cookie.name: cookie for cookie in result.cookies if cookie.goes_to(host)}
     return CookieFile(list(latest.values()), result.damaged)
@@ -169,7 +169,7 @@ def _start(date: object) -> float | None:
 
 
 def _recorded(item: tuple[_Entry, Any]) -> Cookie:
-    """A recorded cookie: where no domain is told it was the entry's host's, and is taken to be for it alone."""
+    """A recorded cookie. Without a domain it was set by the entry's host, and is taken to be for that host alone."""
     entry, raw = item
     host = entry.host or ""
     match raw:

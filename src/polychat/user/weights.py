@@ -78,7 +78,7 @@ class Entry:
 def folder() -> Path:
     """Where weights are kept: ``$XDG_CACHE_HOME/polychat/models``, or below ``~/.cache``."""
     home = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification: a relative path there is to be ignored.
+    # The XDG specification: ignore a relative path.
     return (Path(home) if os.path.isabs(home) else home_folder() / ".cache") / "polychat" / "models"
 
 

@@ -62,7 +62,7 @@ def without_foreign(request: ChatRequest, wire: str) -> ChatRequest:
 
 
 def without_foreign_files(request: ChatRequest) -> ChatRequest:
-    """``request`` without the files that it names by an id alone: where that is another vendor's, nobody else can read them."""
+    """``request`` without the files that it names by an id alone: another vendor cannot read them."""
     return replace(request, turns=[replace(turn, parts=_own_files(turn.parts)) for turn in request.turns])
 
 
@@ -200,7 +200,7 @@ class Calls:
 
 
 class AsFunctions:
-    """Calls of free text, for whoever knows functions alone: each becomes a function with that text as its argument."""
+    """Calls of free text, for backends that have functions only: each becomes a function with that text as its argument."""
 
     def __init__(self) -> None:
         self._open: tuple[int, int] | None = None

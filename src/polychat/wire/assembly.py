@@ -1,6 +1,6 @@
 """The events of one reply put together: what each answer says, in the order in which it was said, and how the reply ended.
 
-Text is held once, however it is read: pieces are joined when somebody looks, and what was joined is not copied again. The
+Text is held once, however it is read: pieces are joined when they are read, and what was joined is not copied again. The
 parts of a message say only where in that text they begin and end, so that a piece of text costs no more than to append it.
 """
 
@@ -61,7 +61,7 @@ class AssembledMessage:
 
     def __init__(self) -> None:
         self.answer = Growing()
-        """Its text: whoever reads a stream may append a piece by itself."""
+        """Its text; the reader of a stream may append a piece itself."""
         self.calls: list[ToolCall] = []
         """By their index; the arguments are whole at the end."""
         self.citations: list[Citation] = []

@@ -155,11 +155,11 @@ def in_path(model: str) -> str:
 
 
 USER = 64
-"""Letters of a name of whoever asks that APIs take at most."""
+"""Maximum letters of the ``user`` field at the APIs."""
 
 
 def short_name(user: str) -> str:
-    """The name of whoever asks, or, where APIs refuse its length, what always stands for it and tells nothing of it."""
+    """The ``user`` field, or, where it is too long for the APIs, its hash: always the same, and not readable."""
     return user if len(user) <= USER else sha256(user.encode("utf-8", "replace")).hexdigest()
 
 

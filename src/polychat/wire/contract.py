@@ -41,7 +41,7 @@ class Reader(Protocol):
 class Writer(Protocol):
     """Events of one answer into bytes. With ``streams`` false everything is held and ``end`` gives the whole.
 
-    ``status``, ``content_type`` and ``headers`` are read before the first bytes go out: at once for a stream; after ``end`` for
+    ``status``, ``content_type`` and ``headers`` are read before the first bytes: at once for a stream; after ``end`` for
     the rest, so that a failure may still choose its status.
     """
 
@@ -138,7 +138,7 @@ class Counts(Protocol):
         """The tokens that an answer tells. Raises ``BadReply``."""
 
     def read_count_request(self, body: bytes, model: str | None = ..., limits: ReaderLimits = ...) -> ChatRequest:
-        """The request whose tokens are to be counted. Raises ``BadInput`` naming the field."""
+        """The request whose tokens to count. Raises ``BadInput`` naming the field."""
 
     def write_count(self, tokens: int) -> bytes:
         """The answer to such a request."""

@@ -17,7 +17,7 @@ class Budgets(NamedTuple):
     """What an effort is in tokens of thought."""
 
     most: int
-    """A budget of so many at most is this effort, where a model is told efforts alone."""
+    """A budget of so many at most is this effort, where a model takes efforts alone."""
     anthropic: int
     """What is asked for of a Claude that knows budgets alone."""
     gemini: int
@@ -89,7 +89,7 @@ def openai_efforts(model: str) -> tuple[Effort, ...] | None:
 
 
 def fitting(thinking: Thinking, effort: Effort | None, model: str) -> tuple[Thinking | None, list[Loss]]:
-    """The thinking as this model of OpenAI's takes it. ``effort`` is the word that would go out for it."""
+    """The thinking as this model of OpenAI's takes it. ``effort`` is the word that would be sent for it."""
     available = openai_efforts(model)
     if available is None or effort in available:
         return thinking, []

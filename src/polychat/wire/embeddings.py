@@ -33,7 +33,7 @@ class Embed:
     inputs: Sequence[str | list[int]]
     """Texts; for servers of OpenAI's shape also the tokens of one, by the model's own numbers."""
     dimensions: int | None = None
-    """How many numbers a vector is to have, where the model can be told."""
+    """The length of a vector, where the model lets one choose."""
     user: str | None = None
     base64: bool = False
     """The vectors are wanted as base64 of little-endian floats of 4 bytes; OpenAI's shape only."""
@@ -42,7 +42,7 @@ class Embed:
     shape: Shape | None = None
     """The shape it was read in: ``extra`` is in its words."""
     extra: dict[str, Any] = field(default_factory=dict)
-    """What only that shape says, such as ``taskType`` or ``keep_alive``; no other shape is told."""
+    """What only that shape says, such as ``taskType`` or ``keep_alive``; no other shape has it."""
 
     def texts(self) -> list[str]:
         """The inputs. Raises ``BadInput`` for tokens: every model numbers them in its own way."""

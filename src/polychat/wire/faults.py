@@ -1,4 +1,4 @@
-"""What went wrong, in words that every vendor's errors are told in: between our errors and theirs."""
+"""What went wrong, in words that every vendor's errors map to: between our errors and theirs."""
 
 from __future__ import annotations
 
@@ -90,13 +90,13 @@ def kind_of(status: int) -> FaultKind:
 
 
 _OF_THE_SETUP = ("api_key", "base_url", "headers", "proxy", "timeout", "url")
-"""Fields of ``BadInput`` that nobody says in a request to a gateway: they are of its configuration."""
+"""Fields of ``BadInput`` that belong to the gateway's configuration, not to a request."""
 NOT_SET_UP = "the gateway is not configured for this model: its operator finds the reason in the log, under this request id"
-"""What a client is told of that: the reason may name variables and files of the gateway's operator."""
+"""What a client gets for that: the reason may name variables and files of the gateway's operator."""
 
 
 def is_of_the_setup(error: PolychatError) -> bool:
-    """Whether it is a mistake of whoever set the gateway up, and none of the request."""
+    """Whether it is a mistake in the gateway's configuration, not in the request."""
     if isinstance(error, UnknownTarget):
         return False
     return isinstance(error, NotReady) or (
@@ -154,7 +154,7 @@ def _fault_of(error: PolychatError) -> Fault:
 
 
 def error_of(fault: Fault) -> BackendError:
-    """What a failure told inside a reply, under status 200, is to whoever asked."""
+    """The error for a failure that is reported inside a reply with status 200."""
     kind = LimitReached if fault.kind in ("quota", "rate_limit") else ReplyFailed
     reason = redact(fault.message) or "no reason given"
     code = f" ({redact(fault.code, 60)})" if fault.code and fault.code not in reason else ""

@@ -2,7 +2,7 @@
 
 A row says all there is to say of a field: from it come reading and writing on every wire (``plain.py``), what a translation
 loses (``ledger.py``), the keywords of ``polychat.ask``, the gateway's OpenAPI and the documentation. What a field of more
-than one value is (a turn, a tool, a schema) is read and written by the wires' own code, and told here like all others.
+than one value is (a turn, a tool, a schema) is read and written by the wires' own code, and listed here like all others.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ class DataLines:
 
 
 def data_line(payload: str | bytes | dict[str, Any]) -> bytes:
-    """One ``data:`` line and the blank line behind it; a dict goes out as ASCII JSON without spaces, as PHP writes it."""
+    """One ``data:`` line and the blank line behind it; a dict is written as ASCII JSON without spaces, as PHP does."""
     if isinstance(payload, dict):
         payload = json.dumps(payload, separators=(",", ":"))
     return b"data: " + (payload.encode() if isinstance(payload, str) else payload) + b"\n\n"

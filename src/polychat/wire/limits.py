@@ -1,4 +1,4 @@
-"""How much of a stranger's reply is held at a time."""
+"""How much of a reply is held at a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ReaderLimits:
     """What the id of a call begins with that came without one; no limit, but as much an argument of every reader."""
 
     raw_schemas: bool = False
-    """Whether large schemas of a request stay JSON, for whoever knows of it: ``raw_schemas.py``."""
+    """Whether large schemas of a request stay JSON, for code that handles that: ``raw_schemas.py``."""
 
 
 LIMITS = ReaderLimits()

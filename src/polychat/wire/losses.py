@@ -71,7 +71,7 @@ def losses(request: ChatRequest, support_table: SupportTable, wire: str, vendor:
 
 
 _EACH = ("tools.hosted.foreign",)
-"""Of these each is told, not just the first."""
+"""Of these each is reported, not just the first."""
 
 
 class _Lost(NamedTuple):
@@ -132,7 +132,7 @@ def _is_plain(request: ChatRequest) -> bool:
 def apply_loss_policy(losses: list[Loss], on_loss: OnLoss | None) -> None:
     """Refuse, warn or be silent. ``None`` refuses what changes the answer's form and warns of what else is dropped.
 
-    ``report`` refuses the same and leaves the rest to whoever reads the losses. What is emulated is never refused, and warned
+    ``report`` refuses the same and leaves the rest to the reader of the losses. What is emulated is never refused, and warned
     of only with ``warn``. Raises ``BadInput`` naming the first that is refused.
     """
     if on_loss == "allow" or not losses:

@@ -130,7 +130,7 @@ def write_models(wire: str, listed: list[ModelInfo]) -> bytes:
 def _anthropic(model: ModelInfo) -> dict[str, Any]:
     entry: dict[str, Any] = {"type": "model", "id": model.id, "display_name": model.title or model.id}
     entry["created_at"] = _written(model.created)
-    entry |= {"max_input_tokens": model.context, "max_tokens": model.output}  # they must be there, and null where nobody said
+    entry |= {"max_input_tokens": model.context, "max_tokens": model.output}  # required, and null where unknown
     entry["capabilities"] = None if model.anthropic is None else {**model.anthropic, "batch": {"supported": False}}
     return entry
 

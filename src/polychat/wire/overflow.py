@@ -46,7 +46,7 @@ _TOO_LONG = re.compile("|".join(_WORDINGS), re.IGNORECASE)
 _OTHERWISE = re.compile(r"rate.?limit|too many requests|(?:tokens|requests) per (?:minute|hour|day)|throttl", re.IGNORECASE)
 """Limits in time, whose messages tell of tokens too."""
 _READ = 2_000
-"""Characters of a message that are looked at: it is a stranger's text."""
+"""Characters of a message that are searched; its length is the vendor's choice."""
 
 
 def is_overflow(codes: Iterable[object], message: str) -> bool:

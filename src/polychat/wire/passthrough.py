@@ -21,7 +21,7 @@ class StreamMonitor(Protocol):
     served: str | None
     """The model that answers, by the backend's name."""
     told: bool
-    """Whether the bytes that passed told of a failure themselves."""
+    """Whether the bytes that passed reported a failure themselves."""
     came: bool
     """Whether something of an answer came: words, a call, a thought."""
 
@@ -99,7 +99,7 @@ class WholeLines(Reading):
     def __init__(self, reader: Reader) -> None:
         super().__init__(reader)
         self._held = bytearray()
-        """The line that has begun; the reader sets it a limit."""
+        """The line that has begun; the reader limits it."""
 
     def feed(self, data: bytes) -> bytes:
         super().feed(data)

@@ -2,15 +2,15 @@
 
 An image of 20 MB is read as text, decoded, encoded and written again, each time as a copy, and comes out as it went in. So the
 body is read with a short text in its place, which is base64 itself: of its first bytes, by which readers tell what it is, and
-of a number that nobody can guess. Whatever decodes and encodes that, or copies it as text, at any depth of JSON within JSON,
+of a random number. Whatever decodes and encodes that, or copies it as text, at any depth of JSON within JSON,
 writes a text that is found in the body that is sent, and is replaced there by what came. No reader or writer knows of it.
 
 Of a text, which takes up to five times its size as letters of Python, the middle stands aside. Its placeholder has a quote: by
 the backslashes before it one sees how deep in JSON within JSON the text was written. What a writer encodes otherwise, or leaves
-out, is missing in the body: ``lacks`` tells, and the request is to be written once more with nothing aside.
+out, is missing in the body: ``lacks`` tells, and the request must be written once more without placeholders.
 
 These stay: base64 of text, which some wires want as text; texts that may be an object in JSON; what is not where wires have
-media and texts; and what is broken, so that whoever reads it says so.
+media and texts; and what is broken, so that its reader reports it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PIECE = 256 * 1024
 _HEAD = 64
 """Letters of the base64 that its placeholder begins with."""
 _LOOKED_AT = 1024
-"""Letters by which binary data are told from text."""
+"""Letters that distinguish binary data from text."""
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _PLACE = re.compile(rb'(?:"(?:data|url|image_url|file_data)"[ \t\r\n]*:|[\[,])[ \t\r\n]*\Z')
@@ -149,9 +149,9 @@ class Placeholders:
 
 
 def with_placeholders(body: bytes, token: Callable[[], str], *, texts: bool = True) -> Placeholders | None:
-    """The body with placeholders; ``None`` where nothing in it is to stand aside. Takes linear time.
+    """The body with placeholders; ``None`` where it has nothing to replace. Takes linear time.
 
-    ``token`` makes 24 hexadecimal digits that nobody can guess. ``texts``: also for texts.
+    ``token`` makes 24 random hexadecimal digits. ``texts``: also for texts.
     """
     places: list[_Place] = [place for begin, end in _between_quotes(body) if (place := _base64(body, begin, end)) is not None]
     if texts and len(body) > LONG:

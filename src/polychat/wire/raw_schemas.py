@@ -38,7 +38,7 @@ _SCHEMAS = frozenset(
 """What they are called there."""
 
 
-class _TooManySteps(Exception):  # nobody else sees it
+class _TooManySteps(Exception):  # never leaves this module
     pass
 
 

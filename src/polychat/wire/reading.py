@@ -1,4 +1,4 @@
-"""How a reply's end is told, and what came and cannot be read."""
+"""The ends of replies: complete, truncated, failed, or unreadable."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def truncated(why: str) -> Finish:
 
 
 def finish_of(error: PolychatError) -> Finish:
-    """An error as the end that it is to a reply."""
+    """The end of a reply that failed with this error."""
     if isinstance(error, Truncated):
         return Finish("truncated", error=error)
     return failed(error if isinstance(error, BackendError) else ReplyFailed(str(error)))

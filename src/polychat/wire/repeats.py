@@ -47,7 +47,7 @@ class Around:
 
     @classmethod
     def of(cls, event: bytes, text: str, end: bytes) -> Around | None:
-        """Of an event that says ``text``; ``None`` where it cannot be told from another member of the same words.
+        """Of an event that says ``text``; ``None`` where it cannot be distinguished from another member of the same text.
 
         ``end`` is how an event ends behind letters that hide its length: see ``padding_in``.
         """

@@ -11,7 +11,7 @@ a value         ``take`` adds its events; it raises ``Ended`` with the wire's ow
 no JSON         failed: a ``BadReply`` that shows the payload. Half an emoji is no reason: see ``Halves``
 another shape   failed: ``take`` raised one of ``SHAPES``
 past a limit    failed: the line, its depth, its calls
-the body's end  ``over`` decides, and is told what of the body is missing: a last line that is no JSON was cut
+the body's end  ``over`` decides, and gets what of the body is missing: a last line that is no JSON was cut
 anything more   nothing is looked at behind an end
 --------------  ---------------------------------------------------------------------------------------------
 """
@@ -117,11 +117,11 @@ class StreamReader:
         return None
 
     def rest(self, finish: Finish) -> list[Event]:
-        """What is told only at the end, before ``finish``, whatever it says: usage, sources."""
+        """The events that come only at the end, before ``finish``, whatever it says: usage, sources."""
         return []
 
     def plain_text(self) -> Callable[[str], None] | None:
-        """See ``Plain``: what notes a text that is not given to ``take``; ``None`` where each value is to be looked at."""
+        """See ``Plain``: what notes a text that is not given to ``take``; ``None`` where each value must be read."""
         return None
 
     def framing_for(self, body: bytes) -> Framing:

@@ -1,7 +1,7 @@
-"""What stands before requests and after them without being one: keys, origins, limits; a budget or a cache would be one too.
+"""Guards: what decides about a request before it is answered, and sees its end: keys, origins, limits; a budget or a cache too.
 
-A guard comes in two places. Those of ``head`` are asked when a request's head is there and its body is not read, whatever
-the request wants; those of ``chat`` when a chat was read and nobody was asked yet, with the chat in ``context.chat``.
+There are two places. Guards of ``head`` run when a request's head is there and its body is not read, whatever
+the request wants; those of ``chat`` when a chat was read and before any backend is called; the chat is in ``context.chat``.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Guards(NamedTuple):
     head: tuple[Guard, ...] = ()
     chat: tuple[Guard, ...] = ()
     over: tuple[Guard, ...] = ()
-    """Those of both that want to know of the end."""
+    """Those of both that have an ``after``."""
 
 
 def in_order(head: Sequence[Guard], chat: Sequence[Guard] = ()) -> Guards:
-    """A guard that does nothing in a place is not asked there."""
+    """Both lists without the guards that define no ``before``: those cost nothing."""
     over = tuple(guard for guard in (*head, *chat) if type(guard).after is not Guard.after)
     return Guards(_asked(head), _asked(chat), over)
 
@@ -38,13 +38,13 @@ def _asked(guards: Sequence[Guard]) -> tuple[Guard, ...]:
 
 
 def guards_of(runtime: Runtime, service: Service) -> Guards:
-    """What a configuration wants guarded."""
+    """The guards that a configuration needs."""
     keys = [KeyGuard(runtime.keys)] if runtime.guarded else []
     return in_order([*keys, OriginGuard(runtime.origins, guarded=runtime.guarded), LoadGuard(service, runtime)])
 
 
 class KeyGuard(Guard):
-    """Lets in who has a key, and writes down which."""
+    """Refuses requests without a known key, and records the key's name."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
@@ -57,7 +57,7 @@ class KeyGuard(Guard):
 
 
 class OriginGuard(Guard):
-    """Refuses what somebody else's web page makes a browser send."""
+    """Refuses requests that a web page of another site makes a browser send."""
 
     def __init__(self, origins: OriginPolicy, *, guarded: bool) -> None:
         self._origins, self._guarded = origins, guarded
@@ -71,7 +71,7 @@ class OriginGuard(Guard):
 
 
 class LoadGuard(Guard):
-    """Refuses what comes while the gateway stops, and what is more than may be under way at a time."""
+    """Refuses requests while the gateway is stopping, and those above the limit of concurrent requests."""
 
     def __init__(self, service: Service, runtime: Runtime) -> None:
         self._service, self._most = service, runtime.limits.concurrent

@@ -1,4 +1,4 @@
-"""The gateway's keys: whose key a request has."""
+"""The gateway's API keys, and which of them a request carries."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _SEEN = 1024
 
 
 class Keys:
-    """The configuration's keys by name. What is kept of each is its digest."""
+    """The configuration's keys by name. Only their digests are kept."""
 
     def __init__(self, references: Mapping[str, str], table: str = "gateway.keys") -> None:
-        """``table`` is where they are configured. Raises ``NotReady`` for a reference to nothing, ``BadInput`` for a key
-        that is too short or is there twice."""
+        """``table`` is where they are configured. Raises ``NotReady`` for a reference that has no value, ``BadInput`` for a key
+        that is too short or a duplicate."""
         self._names: dict[bytes, str] = {}
         self._seen: dict[bytes, str] = {}
-        """Whole headers that were right. What is looked up here meets them by a hash with a secret seed: one that is nearly
+        """Headers that were valid. The lookup is by a hash with a secret seed, so a header that is nearly
         right takes as long as any other."""
         for name, reference in references.items():
             key = secret(reference, f"{table}.{name}")
@@ -37,7 +37,7 @@ class Keys:
         return bool(self._names)
 
     def name_of(self, headers: Mapping[bytes, bytes], query: bytes) -> str:
-        """Whose key the request has, wherever the vendors' clients put it; empty for none that is known.
+        """The name of the request's key, from whichever header a vendor's client uses; empty if the key is missing or unknown.
 
         OpenAI: ``Authorization: Bearer``; Azure: ``api-key``; Anthropic: ``x-api-key``, its newer clients both; Google:
         ``x-goog-api-key``, or ``key`` in the query.
@@ -47,7 +47,7 @@ class Keys:
             return name
         for key in _keys_in(headers, query):
             digest = _digest(key)
-            # A digest tells nothing of how much of the key was right, so looking it up takes the same time for all.
+            # A digest does not show how much of the key was right, so the comparison takes the same time for every key.
             for known, name in self._names.items():
                 if hmac.compare_digest(known, digest):
                     authorization = headers.get(b"authorization", b"")
@@ -58,7 +58,7 @@ class Keys:
 
 
 def _keys_in(headers: Mapping[bytes, bytes], query: bytes) -> list[bytes]:
-    """The keys that a request has, by the headers of each vendor's clients."""
+    """The keys in the headers of a request, and in its query if the headers have none."""
     keys = []
     authorization = headers.get(b"authorization")
     if authorization is not None and authorization[:7].lower() == b"bearer ":

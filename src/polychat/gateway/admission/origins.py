@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 
 class OriginPolicy:
-    """Refuses what a web page of somebody else's makes a browser send: its origin is not ours, nor one that was let in.
+    """Refuses requests that a web page of another site makes a browser send: its origin is neither ours nor an allowed one.
 
-    Where no key guards the gateway a name that was made to point here (DNS rebinding) is refused too.
+    Without keys it also refuses a host name that was made to point here (DNS rebinding).
     """
 
     def __init__(self, origins: tuple[str, ...], hosts: tuple[str, ...], *, guarded: bool) -> None:
@@ -20,7 +20,7 @@ class OriginPolicy:
         self._known: dict[bytes, bool] = {}
 
     def wrong(self, headers: Mapping[bytes, bytes]) -> str | None:
-        """What is wrong with the request, if anything."""
+        """Why the request is refused; ``None`` if it is not."""
         if not self._guarded:
             host = headers.get(b"host", b"")
             good = self._known.get(host)
@@ -34,17 +34,17 @@ class OriginPolicy:
         if origin is None or "*" in self._origins:
             return None
         site = origin.decode("latin-1").lower()
-        authority = site.partition("://")[2].partition("/")[0]  # no browser sends a path with it; programs do
+        authority = site.partition("://")[2].partition("/")[0]  # browsers send no path with it; some programs do
         if site in self._origins or authority.encode("latin-1") == headers.get(b"host", b"").lower():
             return None
         if headers.get(b"sec-fetch-site") == b"same-origin":
-            return None  # pages cannot set this header, and a browser says it of its own host only: it is a program
+            return None  # pages cannot set this header, and a browser sends it to the page's own host only
         return "origin not allowed: add it to gateway.cors"
 
     def _is_ours(self, host: bytes) -> bool:
         try:
             name = (urlsplit(f"//{host.decode('latin-1')}").hostname or "") if host else ""
-        except ValueError:  # no host at all
+        except ValueError:  # not a host
             return False
         if name in ("localhost", "") or name.endswith(".localhost") or name in self._hosts:
             return True
@@ -52,4 +52,4 @@ class OriginPolicy:
             ipaddress.ip_address(name)
         except ValueError:
             return False
-        return True  # an address cannot be made to point elsewhere
+        return True  # an address, unlike a name, cannot be redirected

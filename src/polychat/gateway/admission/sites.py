@@ -1,6 +1,6 @@
 """The gateway's chat sites: which requests are admitted, how many at a time, and what is recorded of each.
 
-Their protocols know neither keys nor limits, so both stand before them: in the gateway, and in ``polychat sites``, which has
+Their protocols have neither keys nor limits, so both are checked here, for the gateway and for ``polychat sites``, which has
 nothing else.
 """
 
@@ -125,7 +125,7 @@ class Standalone:
 
     def __init__(self, app: Sites, limits: Limits | None = None) -> None:
         self.runtime: AdmissionRules = FixedRules(Keys({}), OriginPolicy((), (), guarded=False), limits or Limits())
-        self.log = Log("off", 1.0)  # news only
+        self.log = Log("off", 1.0)  # events only, no line for each request
         self.running = 0
         self.draining = False
         self.bodies = Bodies()
@@ -145,7 +145,7 @@ class Standalone:
             self._idle.set()
 
     def reload(self, configured: Config) -> None:
-        """No configuration applies to it."""
+        """Does nothing: the sites have no configuration."""
 
     def drain(self) -> None:
         self.draining = True

@@ -115,7 +115,7 @@ class InboundChat:
         return self._ask
 
     def whole(self) -> ChatRequest:
-        """The ask with nothing aside and no JSON, for whoever does more with it than to hand it on. Raises ``BadInput``."""
+        """The request without placeholders and with all schemas decoded, for code that inspects it. Raises ``BadInput``."""
         return self.ask() if self.size <= LEAST else self._read_again(OPENED)
 
     def with_media(self) -> ChatRequest:

@@ -1,4 +1,4 @@
-"""Attempts by target and outcome: a backend that does not answer shows by its own name, whoever answers in its place."""
+"""Attempts by target and outcome: a backend that fails is counted by its own name, even if another one answers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The log: a line a request, and the gateway's own news, on standard error.
+"""The log on standard error: a line for each request, and events of the gateway itself.
 
-Lines are held and handed on in batches to a thread that does nothing but write: a reader that does not read stops that thread
-and nobody else. Lines that do not fit are dropped and counted, and the count is logged.
+Lines are buffered and handed in batches to a thread that only writes: a consumer that does not read blocks that thread
+and nothing else. Lines that do not fit are dropped and counted, and the count is logged.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ Write: TypeAlias = Callable[[bytes], object]
 """Takes whole lines; runs in a thread of its own, may block, and may raise ``OSError``."""
 
 _SECONDS = 0.2
-"""How long a line is held at most while the writer is free."""
+"""Seconds that a line is buffered at most while the writer is free."""
 _BATCH = 64 * 1024
 _MOST = 1024 * 1024
-"""Bytes that are held for a writer that is busy."""
+"""Bytes that are buffered at most while the writer is busy."""
 _NAME, _ERROR, _TEXT = 120, 400, 4000
 """Maximum characters of a foreign name, of an error, and of a request's or response's text."""
 _LINES = 100
@@ -41,9 +41,9 @@ _LINES = 100
 
 
 class Log:
-    """Takes every request's ``Record``; ``sample`` is the share of good requests that get a line, failed ones always do.
+    """Takes every request's ``Record``; ``sample`` is the share of successful requests that get a line, failed ones always do.
 
-    Failed is a status of 500 and above, and any verdict but ``complete``. With ``form`` ``off`` only news is written.
+    Failed is a status of 500 and above, and any verdict but ``complete``. With ``form`` ``off`` only events are written.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Log:
         self.change(form, sample)
 
     def change(self, form: Form, sample: float) -> None:
-        """Go by these from here on."""
+        """Use these settings from now on."""
         self._form, self._sample = form, sample
 
     def __call__(self, record: Record) -> None:
@@ -95,7 +95,7 @@ class Log:
             self._later()
 
     def event(self, message: str, **facts: Any) -> None:
-        """News of the gateway itself; it is written at once. A fact may be text of several lines."""
+        """Write an event of the gateway itself, at once. A fact may be text of several lines."""
         if len(self._held) < _MOST:
             self._held += self._news(message, facts)
         else:
@@ -103,7 +103,7 @@ class Log:
         self.flush()
 
     def flush(self) -> None:
-        """Hand on what is held; while the writer is busy it stays, and is looked after later."""
+        """Hand the buffer to the writer; if that is busy, try again later."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -114,7 +114,7 @@ class Log:
             self._later()
 
     def close(self, seconds: float = 1.0) -> None:
-        """Write the rest, and wait so long for that."""
+        """Write the rest, and wait at most ``seconds`` for that."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -122,7 +122,7 @@ class Log:
         self._held.clear()
 
     def _room(self) -> bool:
-        """Whether one more line may be held."""
+        """Whether one more line may be buffered."""
         if self._writer_thread.free:
             self.flush()
         elif len(self._held) >= _MOST:
@@ -137,13 +137,13 @@ class Log:
             self._timer = None
 
     def _time(self) -> str:
-        """Now, as RFC 3339 has it."""
+        """The present time in RFC 3339 format."""
         now = self._clock()
         second = int(now)
         known, stamp = self._stamp
         if second != known:
             stamp = strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
-            self._stamp = (second, stamp)  # at once: the writing thread tells of lost lines by this clock too
+            self._stamp = (second, stamp)  # in one step: the writer thread uses it too
         return stamp + _MILLISECONDS[int((now - second) * 1000)]
 
     def _human(self, record: Record) -> str:
@@ -163,7 +163,7 @@ class Log:
         return line
 
     def _news(self, message: str, facts: dict[str, Any]) -> bytes:
-        """An event as bytes, in the form in force; for people where there is none."""
+        """An event as bytes, in the present form; the human one where that is ``off``."""
         values = {name: _fact(value) for name, value in facts.items()}
         if self._form == "json":
             return _encoder.encode({"time": self._time(), "event": message, **values}) + b"\n"
@@ -180,11 +180,11 @@ class Log:
 _MILLISECONDS = [f".{number:03}Z" for number in range(1000)]
 _PLAIN = ("",) * 5
 _COLOURED = ("\x1b[2m", "\x1b[0m", "\x1b[32m", "\x1b[33m", "\x1b[31m")
-"""Dim, as before, good, the client's fault, failed."""
+"""Dim, reset, success, client error, failure."""
 
 
 class _Line(Struct, omit_defaults=True, gc=False):
-    """A request as JSON. What has a default is left out where it is that."""
+    """A request as JSON. Fields that have their default value are left out."""
 
     time: str
     request_id: str
@@ -289,13 +289,13 @@ def _notes(record: Record) -> str:
         notes += f"{record.verdict}, "
     if record.error:
         notes += f"{redact(record.error, _ERROR)}, "
-    elif record.failures:  # another target answered: the log tells of those that did not
+    elif record.failures:  # another target answered: the log names those that did not
         notes += f"after {'; '.join(_failures(record))}, "
     return f"{notes[:-2]}  " if notes else ""
 
 
 class _Fit(dict[str, str]):
-    """Foreign names as the log may hold them. Those of late are remembered: making one fit costs microseconds."""
+    """Foreign names, shortened and redacted for the log. Recent ones are cached: redacting one costs microseconds."""
 
     def __missing__(self, name: str) -> str:
         fit = redact(name, _NAME)
@@ -334,23 +334,23 @@ def _fact(value: object) -> object:
 
 
 def _indented(line: str) -> str:
-    """Fit to be shown, and as far in as it was: a traceback is read by that."""
+    """A line, redacted, with its indentation: tracebacks need it."""
     return " " * min(len(line) - len(line.lstrip(" ")), 40) + redact(line, _ERROR)
 
 
 class _WriterThread:
-    """Writes batches in a thread of its own, one at a time. ``notice`` makes the line that reports lost lines."""
+    """Writes batches in its own thread, one at a time. ``notice`` makes the line that reports lost lines."""
 
     def __init__(self, write: Write, most: int, notice: Callable[[int], bytes]) -> None:
         self.free = True
-        """Whether the last batch is written, or given up."""
+        """Whether the last batch is written, or has failed."""
         self._write, self._most, self._notice = write, most, notice
         self._batches: SimpleQueue[tuple[bytes, int] | None] = SimpleQueue()
         self._thread: Thread | None = None
         self._failed = self._reported = 0
 
     def take(self, batch: bytes, dropped: int) -> None:
-        """Whole lines, and how many there was no room for since the beginning."""
+        """Write whole lines. ``dropped`` counts all lines so far that there was no room for."""
         if self._thread is None:
             self._thread = Thread(target=self._run, name="polychat-log", daemon=True)
             self._thread.start()
@@ -379,7 +379,7 @@ class _WriterThread:
     def _went(self, piece: bytes) -> bool:
         try:
             self._write(piece)
-        except OSError:  # nobody reads any more, or the disk is full: there is nobody to tell
+        except OSError:  # the consumer is gone, or the disk is full: there is nowhere to report it
             return False
         return True
 
@@ -396,7 +396,7 @@ def _pieces(lines: bytes, most: int) -> Iterator[bytes]:
 
 
 def _standard_error() -> tuple[Write, int, bool]:
-    """How to write there, how much at a time, and whether in colours."""
+    """How to write to standard error, how much at a time, and whether in colours."""
     stream = sys.stderr
     try:
         number = stream.fileno()
@@ -414,5 +414,5 @@ def _written(number: int, lines: bytes) -> None:
     while left:
         try:
             left = left[os.write(number, left) :]
-        except BlockingIOError:  # somebody who shares the stream made it so
+        except BlockingIOError:  # another process that shares the stream made it non-blocking
             select.select((), (number,), ())

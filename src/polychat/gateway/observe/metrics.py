@@ -1,7 +1,7 @@
 """Metrics for Prometheus, right across workers.
 
 A request costs a few additions to plain numbers. With several workers each leaves a snapshot of its numbers in a folder they
-share, at most a second after they changed; whoever is scraped writes its own at once, reads the others' and adds up. A worker
+share, at most a second after they changed; the worker that is scraped adds up its own and theirs. A worker
 that ended keeps its counts: ``fold`` puts those of the dead together.
 """
 
@@ -145,7 +145,7 @@ class Numbers(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
 class LabelledNumbers(dict[Labels, Numbers]):
     """Numbers by their labels, at most ``SETS`` of them and some for the rest.
 
-    What is used least is counted with the rest when there is no room for something new: names that somebody made up, and
+    What is used least is counted with the rest when there is no room for something new: names that a client made up, and
     used once, do not keep out those that are used. The sums over all labels stay as they are.
     """
 

@@ -1,7 +1,7 @@
-"""OpenTelemetry: a span for each request and one for what its backend did, and metrics, by the conventions for generative AI.
+"""OpenTelemetry: a span for each request, a child span for its backend, and metrics, by the conventions for generative AI.
 
-They are made when a request is over, from its ``Record``; no text of a conversation is in them. Where to send them, how often
-and with which sample is the SDK's to read from the ``OTEL_…`` variables.
+They are made from a request's ``Record`` when it is over, and hold no text of a conversation. The SDK reads where to send them,
+how often, and at which sampling rate from the ``OTEL_…`` variables.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _Value: TypeAlias = str | bool | int | float | list[str]
 _DURATION = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92]
 _FIRST_TOKEN = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0]
 _TOKENS = [float(4**power) for power in range(14)]
-"""The three are the conventions' bounds of buckets."""
+"""The bucket bounds of these three are those of the conventions."""
 _VENDORS = {
     "openai-responses": "openai",
     "azure-openai": "azure.ai.openai",
@@ -56,13 +56,13 @@ _VENDORS = {
     "moonshot-anthropic": "moonshot_ai",
     "groq-responses": "groq",
 }
-"""The conventions' names for those they know by another than ours."""
+"""Vendors that the conventions call by another name than ours."""
 
 
 def _with_names(paths: Iterable[str]) -> list[re.Pattern[str]]:
-    """Patterns of the paths that hold a name (``/v1/models/{model}``): what stands before it, and behind it.
+    """Patterns for the paths that contain a name (``/v1/models/{model}``), with groups for the parts before and after it.
 
-    Google's clients ask the same by ``/v1`` and by ``/v1beta``.
+    Google's clients use ``/v1`` and ``/v1beta`` for the same endpoints.
     """
     ends: dict[str, set[str]] = {}
     for path in paths:
@@ -86,9 +86,9 @@ _propagator = TraceContextTextMapPropagator()
 
 
 def telemetry() -> Telemetry:
-    """An observer that sends by OTLP over HTTP. ``OTEL_TRACES_EXPORTER=none``, or the same of METRICS, leaves that out.
+    """An observer that exports by OTLP over HTTP. ``OTEL_TRACES_EXPORTER=none`` (``…METRICS…``) switches it off.
 
-    Raises ``BadInput`` where a variable does not hold what it should.
+    Raises ``BadInput`` if a variable has an invalid value.
     """
     try:
         spans: list[SpanProcessor] = [] if _none("TRACES") else [BatchSpanProcessor(OTLPSpanExporter())]
@@ -109,7 +109,7 @@ class Telemetry:
 
     def __init__(self, spans: Sequence[SpanProcessor], readers: Sequence[MetricReader]) -> None:
         resource = _resource()
-        # At the process' end there is ``shutdown``, which does not wait for ever; what the SDK registers for that does.
+        # ``shutdown`` is called when the process ends, with a limit; the SDK's own exit handler would wait without one.
         self._tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._meters = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
         for processor in spans:
@@ -147,7 +147,7 @@ class Telemetry:
         server.end(over)
 
     def shutdown(self, seconds: float = 5.0) -> None:
-        """Send what is still to be sent, and wait at most so long for that."""
+        """Export what is pending, and wait at most ``seconds`` for that."""
         ending = Thread(target=self._end, name="polychat-telemetry", daemon=True)
         ending.start()
         ending.join(seconds)
@@ -157,7 +157,7 @@ class Telemetry:
         self._meters.shutdown()
 
     def _client(self, record: Record, inside: Context, begun: int, over: int) -> None:
-        """What the backend did."""
+        """The child span and the metrics of the backend's part."""
         operation = "embeddings" if _EMBEDDING.search(record.path) else "chat"
         model = redact(record.model.removeprefix(f"{record.provider}/"), 120)
         name = f"{operation} {model}" if model else operation
@@ -170,7 +170,7 @@ class Telemetry:
 
     def _measure(self, record: Record, operation: str, error: str | None, context: Context) -> None:
         named = self._names.of(record)
-        # What a client asks for is its own to name: here, where every name costs memory, it is the route or what answered.
+        # A client may request any model name, and each label value costs memory: use the route, or the model that answered.
         known = {"gen_ai.request.model": named.route or named.model, "gen_ai.response.model": named.model}
         attributes = {
             "gen_ai.operation.name": operation,
@@ -187,7 +187,7 @@ class Telemetry:
 
 
 def _resource() -> Resource:
-    # Each worker counts for itself: without a name of its own, one's numbers would be taken for another's.
+    # Each worker counts separately; without an instance id the backend would merge their numbers.
     ours: dict[str, str | int] = {
         "service.version": __version__,
         "service.instance.id": str(uuid4()),
@@ -200,7 +200,7 @@ def _resource() -> Resource:
 
 
 def _moments(record: Record) -> tuple[int, int]:
-    """Begin and end, in nanoseconds since 1970."""
+    """Start and end, in nanoseconds since 1970."""
     started = record.started_at
     if started is None:
         started = time() - (monotonic() - record.start)
@@ -209,7 +209,7 @@ def _moments(record: Record) -> tuple[int, int]:
 
 
 def _place(path: str) -> str:
-    """The path as a pattern: what clients write into it is no part of a span's name."""
+    """The path with ``{name}`` in place of what a client wrote: a span's name must have few values."""
     if path in _WITHOUT_NAMES:
         return path
     for pattern in _PLACES:
@@ -256,7 +256,7 @@ def _of_client(record: Record, operation: str, model: str) -> dict[str, _Value]:
 
 
 def _server_error(record: Record) -> str | None:
-    """As the conventions want it: of few values. A client's own fault is none of the server's."""
+    """The error type of the server span: one of few values. A client error (4xx) is no error of the server."""
     if record.status >= 500:
         return str(record.status)
     return record.verdict if record.verdict in ("failed", "truncated") and record.status < 400 else None

@@ -1,4 +1,4 @@
-"""What a scrape is shown, by the Prometheus client's own words; loaded at the first one."""
+"""The metrics in Prometheus' formats. This module loads the Prometheus client, so it is imported at the first scrape."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ except ImportError as error:
 
 
 class View(Collector):
-    """Snapshots as Prometheus' families."""
+    """Snapshots of all workers as Prometheus metric families."""
 
     def __init__(self, snapshots: list[Snapshot], broken: int) -> None:
         living = [snapshot for snapshot in snapshots if snapshot.pid and _lives(snapshot.pid)]
@@ -37,7 +37,7 @@ class View(Collector):
         self._pids = [snapshot.pid for snapshot in living]
 
     def rendered(self, accept: str) -> tuple[bytes, str]:
-        """In the format that the header ``accept`` prefers, and its content type. Takes 0.3 ms for each set of names."""
+        """The body in the format that ``accept`` prefers, and its content type. Takes 0.3 ms for each set of labels."""
         registry = CollectorRegistry(auto_describe=False)
         registry.register(self)
         encoder, content_type = choose_encoder(accept)

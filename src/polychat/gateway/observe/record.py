@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
 
 class Record:
-    """Filled in as the request goes; handed to every observer once, at its end. Moments are ``time.monotonic`` seconds."""
+    """Facts of one request, filled in while it runs; every observer gets them once, at its end. In ``time.monotonic``."""
 
-    # What is never said of a request stays the class's: setting two dozen attributes on each would cost more than most of it.
+    # Defaults are the class's: setting two dozen attributes on each record would cost more than most of the request.
     started_at: float | None = None
-    """Seconds since 1970 of ``start``, where somebody wanted to know."""
+    """``start`` in seconds since 1970, if an observer needs it."""
     first: float | None = None
-    """When the first piece went to the client."""
+    """When the first piece was sent to the client."""
     over = 0.0
     key = ""
-    """The name of the key the client came with."""
+    """The name of the client's key."""
     model = ""
     """The model as the client named it."""
     route = ""
-    """The route it meant; empty where it named a target."""
+    """The route that this name means; empty if it names a target."""
     provider = ""
     served = ""
     """The model that answered, by its provider's name."""
@@ -45,26 +45,26 @@ class Record:
     """When the target was asked that answered, or was asked last."""
     stream = False
     passthrough = False
-    """Whether the backend's bytes passed through."""
+    """Whether the backend's bytes were passed through."""
     status = 0
     verdict: Verdict | None = None
     """``None`` if no backend was called."""
     reason: str | None = None
     error = ""
-    """What went wrong, fit to be shown."""
+    """What went wrong, redacted."""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cached_tokens: int | None = None
     cost: float | None = None
     """US dollars."""
     fields_dropped = 0
-    """Parts of the request that the backend could not take."""
+    """Number of request fields that the backend does not support."""
     losses: Sequence[str] = ()
     """Their names."""
     text: tuple[str, str] | None = None
-    """The texts of request and response, if the configuration wants them logged."""
+    """The texts of request and response, if they are to be logged."""
     traceparent = ""
-    """The client's, as the W3C has it."""
+    """The client's trace context, in the W3C's format."""
 
     def __init__(self, request_id: str, dialect: str, method: str, path: str, start: float) -> None:
         self.request_id = request_id
@@ -76,4 +76,4 @@ class Record:
 
 
 Observer: TypeAlias = Callable[[Record], None]
-"""Called with each request's record at its end. It does not block, and never raises."""
+"""Called with each request's record at its end. Must not block or raise."""

@@ -1,4 +1,4 @@
-"""What only whoever runs the gateway can mend, as news in the log: a key that is missing or refused, an address that is wrong.
+"""Log events for what only the operator can fix: a key that is missing or refused, an address that is wrong.
 
 The request that met it has its own line. This one is there besides, with any ``log`` and any ``log_sample``, and where another
 target answered; once for a while, so that a backend that every request meets does not fill the log.
@@ -14,11 +14,11 @@ from .record import Record
 
 EVENT = "backend misconfigured"
 OUTCOMES = frozenset(("not_set_up", "authentication", "wrong_address", "certificate"))
-"""Of attempts that nobody's request is to blame for, and no backend's bad day."""
+"""Outcomes that are caused neither by a request nor by a temporary failure of the backend."""
 _PAUSE = 300.0
 """Seconds after which the same is logged again."""
 _KEPT = 500
-"""Targets and outcomes of which it is known when they were told."""
+"""When each target and outcome was logged last."""
 
 
 class SetupNews:

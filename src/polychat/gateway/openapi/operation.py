@@ -1,4 +1,4 @@
-"""What an operation of a dialect is: its request, its answers, and its ways to fail, told in the dialect's own shape."""
+"""What an operation of a dialect is: its request, its answers, and its ways to fail, in the dialect's own shape."""
 
 from __future__ import annotations
 

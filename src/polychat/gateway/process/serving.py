@@ -1,4 +1,4 @@
-"""One process that serves: where it listens, when it lets go, and what signals mean to it."""
+"""One serving process: its listeners, its shutdown, and what it does on signals."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from .memory import memory_return
 from .source import ConfigSource, EventLog, later, signals, stays
 
 _COLLECT = (20_000, 20, 50)
-"""When garbage is collected: a request makes some hundred objects, nearly all gone by its end without that."""
+"""Thresholds of the garbage collector. A request makes some hundred objects; reference counting frees nearly all of them."""
 _WARM = 1.0
 """Seconds after the start at which the prices, slow to load, are loaded."""
 _FLUSH = 1.0
-"""Seconds for what is written to reach its readers once all is over, and for cancelled work to end."""
+"""Seconds for written data to be sent and for cancelled tasks to end, at the shutdown."""
 
 
 class Application(Protocol):
-    """What is served: an ASGI application that can also be reconfigured and stopped."""
+    """An ASGI application that can also be reconfigured and stopped."""
 
     @property
     def log(self) -> EventLog: ...
@@ -46,38 +46,38 @@ Make = Callable[..., Application]
 
 
 class Server:
-    """Serves ``app`` on sockets that listen already, until it is told to stop.
+    """Serves ``app`` on sockets that already listen, until ``stop``.
 
-    Stopping: the application refuses new work (connections are still taken, so that somebody hears so), what runs is given
-    ``grace`` seconds, then it is cancelled. Told twice, it waits for nothing.
+    While stopping, the application refuses new requests with 503 (connections are still accepted), and running ones have
+    ``grace`` seconds before they are cancelled. A second ``stop`` cancels them at once.
     """
 
     def __init__(self, app: Application, settings: Settings, tls: ssl.SSLContext | None = None) -> None:
         self.app, self.grace = app, settings.grace
         self.state = ServerState(app, settings.limits)
         self.ready = asyncio.Event()
-        """Set once it takes connections."""
+        """Set when it accepts connections."""
         self._tls = tls
         self._stop_requested = False
         self._ending, self._cut = asyncio.Event(), asyncio.Event()
 
     def stop(self) -> None:
-        """End when what runs is done; called again: now."""
+        """End when the running requests are done; a second call ends at once."""
         self.end(now=self._stop_requested)
         self._stop_requested = True
 
     def end(self, *, now: bool) -> None:
-        """As ``stop``, which counts how often it was called; this may come beside it."""
+        """End when the running requests are done, or at once. Does not count as a call of ``stop``."""
         self._ending.set()
         if now:
             self._cut.set()
 
     def apply(self, settings: Settings) -> None:
-        """What of the settings can change while serving."""
+        """Use the settings that can change while serving: the limits and the grace."""
         self.state.limits, self.grace = settings.limits, settings.grace
 
     async def serve(self, listeners: Sequence[socket.socket]) -> None:
-        """Take connections until ``stop``; returns when the last of them is closed, and the application too."""
+        """Accept connections until ``stop``; return when the last of them and the application are closed."""
         loop = asyncio.get_running_loop()
         servers = [await self._serve_on(loop, listener) for listener in listeners]
         self.ready.set()
@@ -114,7 +114,7 @@ class Server:
         await self.app.close()
 
     async def _until(self, done: Awaitable[object], seconds: float) -> None:
-        """Wait for it so long, or until it is not to be waited for."""
+        """Wait until ``done``, for at most ``seconds``, or until a second ``stop``."""
         waits = {asyncio.ensure_future(done), asyncio.ensure_future(self._cut.wait())}
         await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
@@ -123,7 +123,7 @@ class Server:
 
 
 def serve(source: ConfigSource, configured: config.Config, make: Make) -> int:
-    """Serve in this process until SIGTERM or SIGINT; gives the exit code. Raises ``PolychatError`` where it cannot begin."""
+    """Serve in this process until SIGTERM or SIGINT; give the exit code. Raises ``PolychatError`` if it cannot start."""
     settings = configured.gateway
     tls = encrypting(settings)
     open_files()
@@ -136,7 +136,7 @@ def serve(source: ConfigSource, configured: config.Config, make: Make) -> int:
 
 
 def running(work: Coroutine[Any, Any, None]) -> None:
-    """``asyncio.run``, on uvloop where it is installed; tasks that are deaf to their cancellation are left behind."""
+    """``asyncio.run``, on uvloop if it is installed; tasks that ignore their cancellation are abandoned after a second."""
     factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
     with suppress(ImportError):
         import uvloop
@@ -181,8 +181,8 @@ async def _serve(
 
 
 def settle(configured: config.Config) -> None:
-    """Make this process fit for long service, once it serves."""
-    gc.freeze()  # what is loaded by now stays: later collections need not look at it
+    """Tune this process for a long run, once it serves."""
+    gc.freeze()  # later collections skip what is loaded by now
     gc.enable()
     gc.set_threshold(*_COLLECT)
     loop = asyncio.get_running_loop()
@@ -190,12 +190,12 @@ def settle(configured: config.Config) -> None:
         memory.start(loop)
     if any(
         os.environ.get(name) for row in rows_of(configured).values() for name in row.key
-    ):  # else nobody is asked who has prices
+    ):  # no vendor has a key, so no request has a price
         loop.call_later(_WARM, loop.run_in_executor, None, costs.warm)
 
 
 def take(server: Server, before: config.Config, configured: config.Config, tls: ssl.SSLContext | None) -> None:
-    """Go by ``configured`` and no longer by ``before``. Raises ``PolychatError``, and nothing has changed then."""
+    """Switch from ``before`` to ``configured``. Raises ``PolychatError``, and then nothing has changed."""
     settings = configured.gateway
     fresh = encrypting(settings)
     server.app.reload(configured)

@@ -1,4 +1,4 @@
-"""Where a gateway's configuration comes from; it is read at the start and at each SIGHUP."""
+"""The source of a gateway's configuration, which is read at the start and at each SIGHUP."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ConfigSource:
     """Settings of the command line, which override the file's ``[gateway]``."""
 
     def read(self) -> config.Config:
-        """Raises ``BadInput`` for what cannot be read, and for what would let strangers in."""
+        """Raises ``BadInput`` if the file cannot be read, or if the gateway would be open to other machines without keys."""
         from_file = config.load_here() if self.file is None else config.read(self.file)
         settings = dict(self.given)
         if "uds" not in settings and {"host", "port"} & settings.keys():
@@ -40,9 +40,9 @@ class ConfigSource:
 
 
 def signals(stop: Callable[[], None], reread: Callable[[], None]) -> None:
-    """SIGTERM and SIGINT stop, SIGHUP reads the configuration anew; where the platform has them.
+    """Call ``stop`` on SIGTERM and SIGINT, ``reread`` on SIGHUP, where the platform has these signals.
 
-    A SIGHUP that was blocked until now is heard now.
+    A SIGHUP that arrived while it was blocked is handled now.
     """
     loop = asyncio.get_running_loop()
     for name, call in (("SIGTERM", stop), ("SIGINT", stop), ("SIGHUP", reread)):
@@ -56,11 +56,11 @@ _AT_START = ("host", "port", "workers", "uds", "tls_cert", "tls_key")
 
 
 def later(before: config.Config, after: config.Config) -> dict[str, str]:
-    """What differs and cannot change while serving, for the log."""
+    """The settings that differ and take effect only at the next start, as facts for the log."""
     changed = [name for name in _AT_START if getattr(before.gateway, name) != getattr(after.gateway, name)]
     return {"at_the_next_start": ", ".join(changed)} if changed else {}
 
 
 def stays(log: EventLog, error: PolychatError) -> None:
-    """Tell why the configuration was not taken."""
+    """Log why the configuration was not reloaded."""
     log.event("configuration not reloaded; the previous one stays in force", error=str(error))

@@ -1,12 +1,12 @@
-"""Several processes behind one port: started, replaced where they exit, and ended by the one that listens.
+"""Several processes behind one port: a supervisor starts them, replaces those that exit, and stops them.
 
 The *supervisor* opens the sockets, starts ``gateway.workers`` *workers* that inherit them and take connections from one queue,
-and answers no request itself. Each worker is joined to it by a socket pair. Down go orders (their length and a pickle: both
-ends are ours): ``_Start`` once, ``_Configure`` for each reload, ``_End``. Up comes one line of JSON: ready, or refused and why.
-By the end of this line either end sees that the other's process has ended, so none is left behind unseen: a worker whose
+and answers no request itself. A socket pair connects it with each worker. It sends orders (their length and a pickle: both
+ends are ours): ``_Start`` once, ``_Configure`` for each reload, ``_End``. A worker sends one line of JSON: ready, or refused
+and why. When the connection closes, each side knows that the other's process has ended, so none is left behind: a worker whose
 supervisor is gone drains as after ``_End``.
 
-A *slot* is a task of the supervisor that keeps one worker there. It starts a worker, hears its report, waits for its exit, and
+A *slot* is a task of the supervisor that keeps one worker there. It starts a worker, reads its report, waits for its exit, and
 starts the next. A worker:
 
 worker     event                      next       what follows
@@ -15,7 +15,7 @@ none       its slot is empty          starting   a process with the sockets, thi
 starting   it reports ready           ready      the first one makes the supervisor announce the address
 starting   it reports a refusal       refused    of its configuration; it exits with code 1
 starting   ``_End``                   draining   it begins to serve and stops at once
-ready      ``_Configure``             ready      a configuration that it cannot take is logged, and the last one stays
+ready      ``_Configure``             ready      a configuration that it cannot use is logged, and the last one stays
 ready      ``_End``                   draining   no new work; what runs has ``gateway.grace`` seconds
 starting   its process ends           exited     replaced after 50 ms, doubled with each early exit in a row
 ready      its process ends           exited     replaced, as above
@@ -32,7 +32,7 @@ supervisor  event                      next      what follows
 ==========  =========================  ========  ====================================================================
 starting    a worker is ready          serving   the line with the addresses is printed
 starting    a worker refuses           ending    the exit raises ``BadInput`` with its reason: no other could serve either
-starting    five early exits in a row  ending    the exit raises ``PolychatError``: somebody above should know
+starting    five early exits in a row  ending    the exit raises ``PolychatError``, for the service manager
 serving     five early exits in a row  ending    likewise
 starting    SIGTERM or SIGINT          ending    ``_End`` to all
 serving     SIGTERM or SIGINT          ending    ``_End`` to all
@@ -51,7 +51,7 @@ before the first worker to after the last, so a client waits and is not refused;
 Bounds: exits by ``_MAX_EARLY_EXITS`` in a row of one slot, each within ``_EARLY`` seconds of its start; the end by ``grace +
 _EXTRA_GRACE``, after a second signal by ``_EXTRA_GRACE``. A start has no limit: weights may load, and a signal ends it.
 
-Cancellation: signals set events, and nobody cancels the slots: ``run`` waits until they are left, or kills what they wait for.
+Cancellation: signals set events, and no slot is cancelled: ``run`` waits until they end, or kills the workers they wait for.
 """
 
 from __future__ import annotations
@@ -82,13 +82,13 @@ WorkerState: TypeAlias = Literal["starting", "ready", "refused", "draining", "ki
 SupervisorState: TypeAlias = Literal["starting", "serving", "ending", "cut", "ended"]
 APPLICATION = "polychat.gateway.app:Gateway"
 _EARLY = 10.0
-"""Seconds: a worker that exits sooner may have had no chance to work."""
+"""Seconds: a worker that exits sooner counts as an early exit."""
 _MAX_EARLY_EXITS = 5
-"""In a row, of one slot: after these nothing is tried any more."""
+"""Early exits in a row of one slot after which the supervisor gives up."""
 _BACKOFF = 0.05
 """Seconds before a replacement, doubled with each early exit in a row."""
 _EXTRA_GRACE = 5.0
-"""Seconds beyond the grace for a worker to flush what it wrote, before it is killed."""
+"""Seconds beyond the grace for a worker to flush its output, before it is killed."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,9 @@ def _framed(order: object) -> bytes:
 
 
 def supervise(source: ConfigSource, configured: config.Config, application: str = APPLICATION) -> int:
-    """Serve with ``gateway.workers`` processes until SIGTERM or SIGINT; gives the exit code. Raises ``BadInput``."""
+    """Serve with ``gateway.workers`` processes until SIGTERM or SIGINT; give the exit code. Raises ``BadInput``."""
     settings = configured.gateway
-    encrypting(settings)  # what a worker could not read is told before any is started
+    encrypting(settings)  # raises what a worker would raise, before any is started
     open_files()
     listeners = listen(settings)
     shared = Path(tempfile.mkdtemp(prefix="polychat-"))
@@ -134,7 +134,7 @@ def supervise(source: ConfigSource, configured: config.Config, application: str 
 
 
 class _Worker:
-    """One process, and the line to it. ``state`` is one of the table above."""
+    """One process and the connection to it. ``state`` is one of the table above."""
 
     def __init__(self, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.process, self.pid = process, process.pid
@@ -149,7 +149,7 @@ class _Worker:
             self._writer.write(_framed(order))
 
     async def report(self) -> dict[str, Any]:
-        """What it says when it is ready or cannot be; nothing where its process ended before."""
+        """Its report, ready or refused; empty if its process ended before."""
         with suppress(ConnectionError):
             if line := await self._reader.readline():
                 report: dict[str, Any] = json.loads(line)
@@ -163,7 +163,7 @@ class _Worker:
         self.process.kill()
 
     async def exit_code(self) -> int:
-        """How it ended, when it has."""
+        """Wait for its end; give its exit code."""
         with suppress(ConnectionError):
             await self._reader.read()
         code = await asyncio.to_thread(self.process.wait)
@@ -193,7 +193,7 @@ class _Supervisor:
         self._cut = asyncio.Event()
         self._ended = False
         self._failure: PolychatError | None = None
-        """Why it ends, where nobody asked for it."""
+        """Why the supervisor ends, if no signal asked for it."""
 
     @property
     def state(self) -> SupervisorState:
@@ -209,7 +209,7 @@ class _Supervisor:
         ready, ending = (asyncio.create_task(event.wait()) for event in (self._ready, self._ending))
         await asyncio.wait({ready, ending}, return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
-        if not self._ending.is_set():  # one answers by now, and the others are coming
+        if not self._ending.is_set():  # one worker serves by now, and the others are starting
             announce(self._configured, self._listeners)
         await ending
         await self._finish(slots)
@@ -232,7 +232,7 @@ class _Supervisor:
                 if not self._ending.is_set():
                     await self._after_exit(code, report.get("refused", ""), early_exits)
         finally:
-            self._ending.set()  # a slot is left when all are to be, or when it cannot be filled
+            self._ending.set()  # a slot ends when all end, or when it cannot be filled
 
     async def _after_exit(self, code: int, refused: str, early_exits: int) -> None:
         if refused and not self._ready.is_set():
@@ -339,11 +339,11 @@ sys.path[:] = {path!r}
 from polychat.gateway.process.workers import work
 sys.exit(work({number}))
 """
-"""What a worker runs: importing from where its supervisor did, and deaf to Ctrl-C and SIGHUP meanwhile."""
+"""What a worker runs: it imports from the supervisor's path, and ignores Ctrl-C and SIGHUP until it is ready."""
 
 
 def work(number: int) -> int:
-    """Be a worker on the line with this file descriptor until it says otherwise."""
+    """Run as a worker; ``number`` is the file descriptor of the connection to the supervisor."""
     gc.disable()  # until all is loaded
     from .serving import running
 
@@ -373,7 +373,7 @@ async def _work(control: socket.socket, start: _Start, listeners: list[socket.so
     tls = encrypting(settings)
     make = pkgutil.resolve_name(start.application)
     server = Server(make(start.configured, shared=start.shared), settings, tls)
-    signals(server.stop, lambda: None)  # SIGHUP is the supervisor's to hear
+    signals(server.stop, lambda: None)  # SIGHUP is handled by the supervisor
     reader, writer = await asyncio.open_unix_connection(sock=control.dup())
     serving = asyncio.create_task(server.serve(listeners))
     ready = asyncio.create_task(server.ready.wait())

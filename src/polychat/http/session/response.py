@@ -96,7 +96,7 @@ class StreamResponse(Body):
                 while sum(map(len, pieces)) < _GLANCE and (data := await self.piece()):
                     pieces.append(data)
         except TimeoutError:
-            pass  # ours: whoever reads on waits on; or a clock's, which will be raised again
+            pass  # our own look ahead: a reader goes on waiting; or a timeout's, which will be raised again
         except BackendError:
             pass  # raised again where the body is read
         self._glanced = self._ahead = b"".join(pieces)
@@ -137,7 +137,7 @@ class StreamResponse(Body):
         return self._lost(loss)
 
     def _cut_off(self, _: asyncio.Future[None]) -> None:
-        # aiohttp 3.14 closes the connection when a chunk is broken, and tells nobody who waits for the next.
+        # aiohttp 3.14 closes the connection when a chunk is broken, and does not wake a reader of the next one.
         if not self._content.is_eof() and self._content.exception() is None:
             self._content.set_exception(aiohttp.ClientPayloadError())
 
@@ -165,4 +165,4 @@ def _closing_of(answer: aiohttp.ClientResponse) -> asyncio.Future[None] | None:
 
 def _seen(closing: asyncio.Future[None]) -> None:
     if not closing.cancelled():
-        closing.exception()  # or asyncio would complain, of a connection that nobody uses any more, that nobody has looked
+        closing.exception()  # retrieved, or asyncio would log it for a connection that is no longer used

@@ -1,4 +1,4 @@
-"""A request as the API takes it: what it would answer with 400 is changed, and each change of meaning is told as a loss.
+"""A request as the API takes it: what it would answer with 400 is changed, and each change of meaning is reported as a loss.
 
 What depends on the model is in ``generations.py``; conversations are ``history.py``'s, schemas ``schema.py``'s.
 """

@@ -97,7 +97,7 @@ def _total(each: list[Any], name: str) -> int | None:
 
 
 def counts_of(usage: Usage | None) -> dict[str, Any]:
-    """The wire's own tokens. Both totals must be there, and are 0 where nobody counted."""
+    """The wire's own tokens. Both totals are required, and are 0 where they are unknown."""
     if usage is None:
         return {"input_tokens": 0, **_UNKNOWN, "output_tokens": 0}
     cached, written, hour = usage.cached_tokens or 0, usage.cache_write_tokens or 0, usage.cache_write_1h_tokens
@@ -122,7 +122,7 @@ _UNKNOWN = dict.fromkeys(
         *("output_tokens_details", "service_tier", "inference_geo"),
     )
 )
-"""Members that are always there on this wire, and null where nobody counted."""
+"""Members that are always there on this wire, and null where they are unknown."""
 
 
 def _count(value: object) -> int | None:

@@ -15,7 +15,7 @@ _SPENT = re.compile(r"spend_limit|credit_balance|billing")
 _SAYS = "prompt is too long: "
 """The wire has no type for it: clients know it by these words. The API goes on with how many tokens it was."""
 _MESSAGE = 1_000
-"""Characters of a message that are told."""
+"""Maximum characters of a message."""
 
 
 def read_fault(status: int, body: bytes) -> Fault:
@@ -33,7 +33,7 @@ def read_fault(status: int, body: bytes) -> Fault:
 
 
 def fault_in(value: Mapping[str, Any], status: int | None = None) -> Fault:
-    """What an error's JSON says, told inside a stream or with ``status``."""
+    """The fault that an error's JSON describes, inside a stream or with ``status``."""
     error = value.get("error")
     if not isinstance(error, dict):
         return recognized(Fault(error if isinstance(error, str) else "", "server" if status is None else kind_of(status)))

@@ -25,7 +25,7 @@ class GenerationRules:
     adaptive: bool = False
     """Adaptive thinking, with an effort."""
     thinks: bool = False
-    """Thinks unless it is told not to."""
+    """Thinks by default."""
     off: Literal["omit", "disabled", "between_tools", "never"] = "disabled"
     """How thinking is turned off."""
     forced: bool = True

@@ -35,7 +35,7 @@ NO_RESULT = "There is no result: the call was not carried out."
 
 
 def is_plain(turns: list[ChatMessage]) -> bool:
-    """Whether nothing is to be put right: texts alone, none blank, of the system and others, and a user's at the end."""
+    """Whether nothing needs a change: texts alone, none blank, of the system and others, and a user's at the end."""
     if not turns or turns[-1].role != "user":
         return False
     for turn in turns:

@@ -37,7 +37,7 @@ class Message(StreamReader):
         self._id: object = None
         self._said = False
         self._stop_sequence: str | None = None
-        self._thoughts = -1  # blocks of thoughts begun
+        self._thoughts = -1  # blocks of thoughts that were opened
         self._signature: str | None = None
         self._length = 0  # of the answer's text
         self._begun = 0  # where in it the text at hand began
@@ -269,7 +269,7 @@ class Message(StreamReader):
             self._flush(events)
 
     def _count(self, usage: object) -> None:
-        if isinstance(usage, dict) and usage.get("estimated") is not True:  # as our own door marks what nobody counted
+        if isinstance(usage, dict) and usage.get("estimated") is not True:  # as our own gateway marks an estimate
             # Counts are cumulative; a field that is left out stands as it was.
             for name in COUNTED:
                 if usage.get(name) is not None:

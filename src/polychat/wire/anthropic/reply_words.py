@@ -27,7 +27,7 @@ def stop_of(finish: Finish, called: bool, refusal: str) -> dict[str, Any]:
 
 
 def fault_of_end(finish: Finish) -> Fault:
-    """What a reply that is not complete is told as."""
+    """The fault of a reply that is not complete."""
     return fault_of(finish.error or ReplyFailed(f"the reply was {finish.verdict}"))
 
 

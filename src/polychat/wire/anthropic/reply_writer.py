@@ -83,7 +83,7 @@ class StreamWriter:
         return b"".join(out)
 
     def end(self) -> bytes:
-        """What closes the body; an answer that never came to its ``Finish`` is told as an error."""
+        """What closes the body; an answer without a ``Finish`` ends with an error."""
         return b"" if self._done else self.write([Finish("truncated")])
 
     def _rare(self, event: Event, out: list[bytes]) -> None:
@@ -177,7 +177,7 @@ class StreamWriter:
         _say("message_start", {"message": {**message, **ends}}, out)
 
     def _counts(self, *, last: bool) -> dict[str, Any]:
-        """The backend's counts once it told them; before that an estimate of the prompt's, marked as one."""
+        """The backend's counts once it gave them; before that an estimate of the prompt's, marked as one."""
         if self._usage is not None:
             return counts_of(self._usage)
         written = -(-self._written // BYTES_A_TOKEN) if last else 0
@@ -199,7 +199,7 @@ class StreamWriter:
 
 
 class _Call:
-    """A call that was begun in a stream."""
+    """A call that was opened in a stream."""
 
     __slots__ = ("arguments", "block", "open")
 

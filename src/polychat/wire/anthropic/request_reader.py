@@ -20,7 +20,7 @@ _STRUCTURED = ("model", "messages", "system", "tools", "tool_choice", "stream", 
 """Fields that are read by the code below; the table has the plain ones."""
 _read_plain = reader(NAME)
 _LONGEST_USER = 64
-"""Letters of a user's name that other vendors take; a longer one is told as its hash."""
+"""Letters of a user's name that other vendors take; a longer one is replaced by its hash."""
 _BILLING = "x-anthropic-billing-header"
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
@@ -33,7 +33,7 @@ def read_request(
 
 
 def read_count_request(body: bytes, model: str | None = None, limits: ReaderLimits = LIMITS) -> ChatRequest:
-    """The request whose tokens are to be counted. Raises as ``read_request`` does."""
+    """The request whose tokens to count. Raises as ``read_request`` does."""
     return read_request(body, model, False, limits)
 
 

@@ -1,4 +1,4 @@
-"""A request of another wire as Gemini's API takes it: what it would answer with 400 is changed, and what changes is told.
+"""A request of another wire as Gemini's API takes it: what it would answer with 400 is changed, and what changes is reported.
 
 Limits and words are those of the API's discovery document (``generativelanguage`` v1beta): ``GenerationConfig.stopSequences``,
 ``GenerateContentRequest.serviceTier``. How a model may think is in ``generations.py``.

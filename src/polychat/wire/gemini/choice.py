@@ -37,12 +37,12 @@ class Choice:
         self.reason: str | None = None
         """Why it ended, in the wire's word."""
         self.thinking = False
-        """Thoughts are being told, and their block is not over."""
+        """A block of thoughts is open."""
         self.answer = AnswerText(limits.event)
         self._vendor, self._limits = vendor, limits
         self._calls = ToolCalls(limits, index)
         self._count = 0
-        # Calls without ids are told apart across the replies of a conversation: some vendors want that of their histories.
+        # Calls without ids get ids that are unique across the replies of a conversation: some vendors require that.
         known = isinstance(reply, str) and _PLAIN_ID.fullmatch(reply)
         self._prefix = f"call_{reply}_{index}_" if known else None
         self._block = 0

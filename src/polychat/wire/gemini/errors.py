@@ -50,7 +50,7 @@ _SAYS_SO = re.compile(r"token count.{0,40}exceeds", re.IGNORECASE)
 _DELAY = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
 _GOOGLE = "type.googleapis.com/google.rpc."
 _MESSAGE = 1_000
-"""Characters of a message that are told."""
+"""Maximum characters of a message."""
 
 
 def read_fault(status: int, body: bytes) -> Fault:

@@ -118,7 +118,7 @@ class AnswerText:
         """What is in no block yet."""
 
     def add(self, text: str) -> None:
-        """What goes past the limit is not kept: places in it are not told."""
+        """What goes past the limit is not kept: places in it are unknown."""
         self._size += len(text)
         if self._size <= self._limit:
             self._new.append(text)
@@ -160,7 +160,7 @@ def _bytes(text: str) -> bytes:
 
 
 def cited(metadata: Object, answer: AnswerText, choice: int) -> Iterator[Citation]:
-    """Pages that the answer repeats, told beside the words that do."""
+    """Pages that the answer quotes, with the place of the quotation."""
     for source in metadata.get("citationSources") or metadata.get("citations") or ():
         if url := source.get("uri"):
             where = answer.characters(source.get("startIndex"), source.get("endIndex"))

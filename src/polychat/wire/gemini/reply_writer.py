@@ -1,6 +1,6 @@
 """The half that answers: a reply's events as one response, or as a stream of them, in events or in one JSON array.
 
-The wire has no pieces of calls: a call is told whole, when the reply is over. It has no refusals: they are the model's text.
+The wire has no pieces of calls: a call is written whole, when the reply is over. It has no refusals: they are the model's text.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def write_count(tokens: int) -> bytes:
 
 
 class _Said:
-    """What one candidate said so far, and what of it is told at its end."""
+    """What one candidate said so far, and what of it is written at its end."""
 
     __slots__ = ("answer", "blocks", "calls", "foreign", "logprobs", "parts", "sources", "thought")
 
@@ -278,7 +278,7 @@ class StreamWriter:
         return b"".join(out)
 
     def end(self) -> bytes:
-        """What closes the body; an answer that never came to its ``Finish`` is told as an error."""
+        """What closes the body; an answer without a ``Finish`` ends with an error."""
         rest = b"" if self._done else self._finish(Finish("truncated"))
         return rest + b"]" if self._array else rest
 

@@ -29,7 +29,7 @@ def read_request(
 
 
 def read_count_request(body: bytes, model: str | None = None, limits: ReaderLimits = LIMITS) -> ChatRequest:
-    """The request whose tokens are to be counted: the contents alone, or a whole request. Raises ``BadInput``."""
+    """The request whose tokens to count: the contents alone, or a whole request. Raises ``BadInput``."""
     value = fields(json_object(body, limits), "body")
     if "generateContentRequest" in value:
         return _request(value["generateContentRequest"], model, "generateContentRequest", stream=False)

@@ -41,7 +41,7 @@ def _resource(model: str) -> str:
 
 
 def write_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
-    """The body. Raises ``BadInput`` for arguments of a call that are no JSON object, and results of calls nobody made."""
+    """The body. Raises ``BadInput`` for arguments of a call that are no JSON object, and results without a call."""
     native = request.wire == NAME
     system, contents = contents_of(request, vendor)
     body: Object = {"contents": contents}

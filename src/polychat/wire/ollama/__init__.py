@@ -1,4 +1,4 @@
-"""Ollama's own API, ``/api/chat`` and ``/api/generate``: both halves. JSON lines, streamed unless told otherwise.
+"""Ollama's own API, ``/api/chat`` and ``/api/generate``: both halves. JSON lines, streamed by default.
 
 Sources: docs.ollama.com (api/chat, api/generate, api/errors, api/usage, capabilities/thinking, capabilities/tool-calling,
 openapi.yaml), and ``api/types.go`` of github.com/ollama/ollama. The server passes over fields it does not know.

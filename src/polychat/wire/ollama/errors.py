@@ -13,7 +13,7 @@ _TOO_LONG = "prompt too long; exceeded max context length: "
 """The wire has no code for it: these are the server's own words."""
 _SAYS_SO = re.compile(r"prompt (?:is )?too long|exceed\w* (?:the |max |maximum )*context length", re.IGNORECASE)
 _MESSAGE = 1_000
-"""Characters of a message that are told."""
+"""Maximum characters of a message."""
 
 
 def read_fault(status: int, body: bytes) -> Fault:

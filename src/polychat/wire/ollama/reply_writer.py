@@ -139,7 +139,7 @@ class StreamWriter:
     def __init__(self, frame: Object, shape: ChatForm | GenerateForm) -> None:
         self.headers: list[tuple[str, str]] = [("cache-control", "no-cache")]
         self.durations: dict[str, int] = {}
-        """Nanoseconds by the wire's names, for the last line, where whoever measures them sets them before the ``Finish``."""
+        """Nanoseconds by the wire's names, for the last line, which the caller sets before the ``Finish``."""
         self.measure: Callable[[], dict[str, int]] | None = None
         """Gives them, asked for when the last line is written."""
         self._frame, self._shape = frame, shape

@@ -57,7 +57,7 @@ def _format(form: Format | None) -> Any:
 
 
 def _think(thinking: Thinking | None, *, native: bool) -> bool | str | None:
-    """``think``. What was read on this wire goes back by its own word; other efforts by one that every server knows."""
+    """``think``. What was read on this wire is written in the same word; other efforts in one that every server knows."""
     if thinking is None:
         return None
     if thinking.effort is not None:

@@ -1,4 +1,4 @@
-"""A request of another wire as OpenAI's own chat API takes it: an effort that its model lacks is changed, which is told."""
+"""A request of another wire as OpenAI's own chat API takes it: an effort that its model lacks is changed and reported."""
 
 from __future__ import annotations
 

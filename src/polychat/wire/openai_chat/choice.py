@@ -191,7 +191,7 @@ class Choice:
 
     def _cited(self, citation: Object) -> Citation:
         start, end = citation.get("start_index"), citation.get("end_index")
-        placed = type(start) is int and type(end) is int and end > 0  # both must be there, and are 0 where nobody knew
+        placed = type(start) is int and type(end) is int and end > 0  # both are required, and are 0 where they are unknown
         title, about = citation.get("title"), citation.get("content")
         return Citation(
             title if isinstance(title, str) else "",
@@ -209,13 +209,13 @@ class Choice:
         return self._thoughts().kept(encoded({"type": "executed_tools", **tool}).decode())
 
     def rest(self, *, complete: bool) -> list[Event]:
-        """What is told only at the end: what must go back of the last thought, and sound, if it is whole."""
+        """The events that come only at the end: the opaque part of the last thought, and sound, if it is whole."""
         events = [] if self.thoughts is None else self.thoughts.rest()
         if self._sound and complete:
             try:
                 data = b"".join(b64decode(piece, validate=True) for piece in self._pieces())
             except ValueError:
-                return events  # its words were told
+                return events  # its text was given
             events.append(Media(data, sound_type(data), self.number))
         return events
 

@@ -46,7 +46,7 @@ _NO_CHOICES = re.compile(rb'"choices":\s?\[\s?\]')
 
 
 class ChunkMonitor:
-    """OpenAI's chunks: a piece of the answer is told by what does not stand in it, and passes unread; the rest is read.
+    """OpenAI's chunks: a piece of the answer is recognized by marks that it lacks, and passes unread; the rest is read.
 
     ``usage`` false: the client did not ask for the usage that the stream ends with, and does not get it.
     """
@@ -65,7 +65,7 @@ class ChunkMonitor:
         """Whether what stands behind the text is followed by letters that differ each time."""
         self._reason: str | None = None
         self._id: str | None = None
-        """The reply's, by its first chunk that has one, once somebody asks."""
+        """The reply's id, of its first chunk that has one; found when it is needed."""
         self._first = b""
         """The payload of that chunk, until then."""
         self._gone = bytearray()

@@ -55,7 +55,7 @@ class Reader(StreamReader):
         self._is_message = False
         """It came whole."""
         self._plain: Choice | None = None
-        """The first answer, where nothing waits to be told before more of its text."""
+        """The first answer, if no event must come before more of its text."""
         self._usage: Usage | None = None
         self._choices: dict[int, Choice] = {}
         self._pages: Object = {}

@@ -204,7 +204,7 @@ def refusal_headers(fault: Fault) -> list[tuple[str, str]]:
 
 
 def error_of_finish(finish: Finish | None) -> Fault:
-    """What an answer that did not come to its end is told as."""
+    """The fault of an answer that did not come to its end."""
     return fault_of(finish.error if finish is not None and finish.error is not None else Truncated("the answer was cut"))
 
 

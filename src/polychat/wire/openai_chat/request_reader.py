@@ -201,7 +201,7 @@ def _thinking(fields: Object, request: ChatRequest) -> None:
 
 
 def _effort(value: object, field: str, fields: Object) -> Effort:
-    """One of the common words; ``max``, which OpenAI has above them, is told as the highest and left in ``fields``."""
+    """One of the common words; ``max``, which OpenAI has above them, is taken as the highest and left in ``fields``."""
     if (effort := effort_named(value)) is None:
         raise BadInput(f"{field} must be one of {', '.join(ORDER)} or max", field=field)
     if effort != value:

@@ -74,7 +74,7 @@ def _with_thoughts(usage: Usage) -> Usage:
 
 
 def usage_object(usage: Usage | None) -> Object | None:
-    """The three counts that must be there, 0 where nobody counted; the rest where it is known."""
+    """The three required counts, 0 where they are unknown; the rest where it is known."""
     if usage is None:
         return None
     prompt_tokens, completion_tokens = usage.prompt_tokens or 0, usage.completion_tokens or 0

@@ -1,4 +1,4 @@
-"""A request of another wire as OpenAI's API takes it: what it would answer with 400 is changed, and what changes is told."""
+"""A request of another wire as OpenAI's API takes it: what it would answer with 400 is changed, which is reported."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def usage_of(counts: object) -> Usage | None:
 
 
 def counts_of(usage: Usage | None) -> Object | None:
-    """The wire's own tokens; what it demands and nobody counted is 0."""
+    """The wire's own tokens; a required count that is unknown is 0."""
     if usage is None:
         return None
     into, out = usage.prompt_tokens or 0, usage.completion_tokens or 0

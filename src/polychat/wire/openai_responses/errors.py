@@ -1,4 +1,4 @@
-"""Answers that are no 2xx, and failures told inside a reply."""
+"""Answers other than 2xx, and failures inside a reply."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from .tools import read_tools
 
 _AUDIO = {"mp3": "audio/mpeg"}
 _ITEM = ("type", "id", "status")
-"""The backend's own name of an item and how far it got: nothing to whoever gets the item whole."""
+"""The backend's own name of an item and its progress: of no use to a reader of the whole item."""
 
 
 class Conversation:
@@ -74,7 +74,7 @@ class Conversation:
                     text(value.get("id"), f"{where}.id")
                 if isinstance(call := value.get("call_id"), str):
                     self._hosted.add(call)
-                # What only the backend that made it understands, whoever of the two made it.
+                # Only the backend that made it understands it, whichever of the two that is.
                 self._assistant().parts.append(ReasoningPart(opaque=whole_item({**value, "type": kind}, where)))
 
     def _message(self, item: Object, where: str) -> None:

@@ -23,7 +23,7 @@ Place = int | None
 
 @dataclass(slots=True)
 class _Thought:
-    """A reasoning item. Of its summary and its full text only that which came first is told."""
+    """A reasoning item. Of its summary and its full text only the one that came first is read."""
 
     block: int
     kind: str | None = None
@@ -41,7 +41,7 @@ class Pieces:
         self._vendor = vendor
         self._limits = limits
         self._given: set[Place] = set()
-        """Items of which something was told in pieces, so that it is not told again when they come whole."""
+        """Items that came in pieces, so that their text is not given again when they come whole."""
         self._cited: set[Place] = set()
         self._argued: set[Place] = set()
         self._thoughts: dict[Place, _Thought] = {}
@@ -54,7 +54,7 @@ class Pieces:
         return bool(self._given)
 
     def has(self, place: Place) -> bool:
-        """Something of this item was told."""
+        """Whether something of this item was given."""
         return place in self._given
 
     def speaks(self, place: Place) -> None:
@@ -63,7 +63,7 @@ class Pieces:
         self.answered = True
 
     def added(self, item: Object, place: Place, events: list[Event]) -> None:
-        """An item begins. Only a call is told by that: all else has its own pieces, or is told when it is whole."""
+        """An item begins. Only a call gives an event here: all else comes in pieces, or when it is whole."""
         self.begun = True
         if place is None:
             for known in (self._given, self._cited, self._argued):
@@ -73,7 +73,7 @@ class Pieces:
             self._call(item, place, events, *of)
 
     def done(self, item: Object, place: Place, events: list[Event]) -> None:
-        """An item is whole: what was not yet told of it. One that does not say what it is is left out, but for its words."""
+        """An item is whole: gives what was not given yet. Of an item without a type only the text is read."""
         kind = item.get("type")
         if not isinstance(kind, str):
             kind = "message" if item.get("content") else None
@@ -117,7 +117,7 @@ class Pieces:
         self._tell(self.calls.take(index=place, arguments=text), events)
 
     def citation(self, annotation: object, place: Place, events: list[Event]) -> None:
-        """A page the answer rests on. Citations of files have no address: they are not told."""
+        """A page the answer rests on. Citations of files have no address and are left out."""
         match annotation:
             case {"type": "url_citation", "url_citation": {"url": str()} as page}:  # in the shape of Chat Completions
                 self.citation({**page, "type": "url_citation"}, place, events)

@@ -1,4 +1,4 @@
-"""Events as the output items of a response, told one by one while they grow."""
+"""Events as the output items of a response, written one by one while they grow."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _GROWING = {
     "function_call": "response.function_call_arguments.delta",
     CUSTOM: "response.custom_tool_call_input.delta",
 }
-"""Calls that are told while they grow; all others are told whole."""
+"""Calls that are written while they grow; all others are written whole."""
 
 
 @dataclass(slots=True)
@@ -37,13 +37,13 @@ class Open:
 
 
 class Output:
-    """The items of one answer. ``reply`` names it in the ids of its items; ``tell`` hears of everything that happens.
+    """The items of one answer. ``reply`` names it in the ids of its items; ``tell`` is called for each event.
 
     ``tools`` are those of the ask, by their whole names.
     """
 
     announces: ClassVar[bool] = False
-    """The ids of items are told before the items are whole, and stay."""
+    """The ids of items are sent before the items are whole, and stay."""
 
     def __init__(self, reply: str, tools: Mapping[str, Tool] | None = None) -> None:
         self.items: list[Object] = []
@@ -179,7 +179,7 @@ class Output:
         self._tell_item(message, "response.content_part.done", content_index=place, part=part)
 
     def _weigh(self, event: Logprobs) -> None:
-        """Probabilities of text that was told already come with a piece of text that is empty."""
+        """Probabilities of text that was sent already come with an empty piece of text."""
         message, place = self._part(TEXT)
         message.item["content"][place]["logprobs"] += event.tokens
         more = {"content_index": place, "delta": "", "logprobs": event.tokens}

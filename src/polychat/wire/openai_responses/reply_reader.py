@@ -1,4 +1,4 @@
-"""The half that hears the answer: a stream of events, or one response."""
+"""The half that reads the answer: a stream of events, or one response."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Reader(StreamReader):
         """The last event."""
         self._usage: Usage | None = None
         self.response: Object = {}
-        """The response as its first event told it."""
+        """The response as of its first event."""
 
     @property
     def number(self) -> int | None:
@@ -87,7 +87,7 @@ class Reader(StreamReader):
             case "response.output_item.added" | "response.output_item.done" as kind:
                 self._item(kind, value, events)
             case "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled" as kind:
-                # Some servers leave out the response it is to repeat.
+                # Some servers leave out the response that it should repeat.
                 response = value.get("response")
                 raise Ended(self._last(kind.removeprefix("response."), response if isinstance(response, dict) else {}, events))
             case kind if kind.endswith((".delta", ".done")):
@@ -134,7 +134,7 @@ class Reader(StreamReader):
                 self._pieces.added(item, place, events)
         elif isinstance(item, dict):
             self._pieces.done(item, place, events)
-        elif not self._pieces.has(place):  # else all of it was told in pieces
+        elif not self._pieces.has(place):  # else all of it came in pieces
             raise BadShape("an event of the reply has no item")
 
     def _is_another(self, response: object) -> bool:
@@ -152,7 +152,7 @@ class Reader(StreamReader):
         events.append(Start(reply if isinstance(reply, str) else None, model if isinstance(model, str) else None))
 
     def _last(self, status: str, response: Object, events: list[Event]) -> Finish:
-        """The end that a response of this status is, which may repeat all that was told, or tell it first."""
+        """The end that a response of this status is, which may repeat all that came before, or bring it for the first time."""
         self._start(response, events)
         output = response.get("output")
         if isinstance(output, list) and not self._pieces.said:

@@ -57,7 +57,7 @@ def writer(request: ChatRequest, id: str, created: int, model: str | None = None
 
 
 def _response(request: ChatRequest, name: str, created: int, model: str) -> Object:
-    """A response that has just begun: what every answer says of the ask it answers."""
+    """A response that has just begun: what every answer repeats of its request."""
     native = request.wire == NAME
     extra = {key: request.extra[key] for key in _REPEATED if native and key in request.extra}
     if isinstance(held := extra.get("conversation"), str):
@@ -125,7 +125,7 @@ class StreamWriter(Output):
         self._out: list[bytes] = []
 
     def goes_on(self, response: Object, number: int | None) -> None:
-        """What is written belongs to this response, which somebody else began and told up to the event of this number."""
+        """Continue this response, whose events up to this number were sent by others."""
         self._response = {**self._response, **response}
         self._number = 0 if number is None else number + 1
 
@@ -169,7 +169,7 @@ class StreamWriter(Output):
 
     def _failed(self, error: Object) -> None:
         """As the API does it: an ``error``, which its official clients raise, then the response as far as it came."""
-        if self.items:  # what there is of it stays as it is, and nobody is told that it is done
+        if self.items:  # its items stay as they are, and no event says that they are done
             self._quiet = True
             self._sources.clear()
             self.close("incomplete")

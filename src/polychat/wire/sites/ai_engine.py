@@ -181,7 +181,7 @@ def refusal(status: int, body: bytes) -> str:
 
 
 class Reader(StreamReader):
-    """One reply of ``submit``: an event stream or one JSON object, told apart by the first byte.
+    """One reply of ``submit``: an event stream or one JSON object, distinguished by the first byte.
 
     The plugin sends streams as ``application/json`` and JSON where a stream was asked for; the content type does not tell. PHP
     may print a byte order mark or notices first. A reply that the model's server cut short can end like a whole one: the

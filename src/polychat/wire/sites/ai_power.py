@@ -107,7 +107,7 @@ def refusal(status: int, body: bytes) -> str:
 
 
 class Reader(StreamReader):
-    """One reply of the plugin: an event stream or one JSON object, told apart by the first bytes.
+    """One reply of the plugin: an event stream or one JSON object, distinguished by the first bytes.
 
     Whether it streams is the site's choice, and its content type may lie: the bytes decide. An upstream's error comes as if it
     were text: events without id and model, word by word; those words are the error's message here, and no text is given.

@@ -79,7 +79,7 @@ class ToolCalls:
         opaque: Opaque | None = None,
         kind: str = "function",
     ) -> ToolCallPiece | None:
-        """The event of one piece; ``None`` where it says nothing new. Raises ``TooMany``. ``kind`` is told by a call's first.
+        """The event of one piece; ``None`` where it says nothing new. Raises ``TooMany``. A call's first has its ``kind``.
 
         The event's ``index`` counts calls in the order they began. A call that comes without an id gets ``limits.made_up`` and
         that number.

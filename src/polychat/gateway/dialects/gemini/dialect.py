@@ -36,7 +36,7 @@ class Gemini(Dialect):
         if stream and parse_qs(request.query).get("alt") != ["sse"]:
             inbound.own_form = "array"
             inbound.may_pass = False
-        if gemini.FOREIGN in request.body:  # the API refuses another vendor's signature: it is to be left out
+        if gemini.FOREIGN in request.body:  # the API refuses another vendor's signature: it must be removed
             inbound.may_pass = False
         return inbound
 

@@ -38,7 +38,7 @@ class Ollama(Dialect):
 
 
 def _timed(writer: Writer, inbound: InboundChat) -> Writer:
-    """With the durations that clients count on. All of it is the answer's: what a backend did with its time is not told."""
+    """With the durations that clients expect. All of the time counts as the answer's: a backend does not report its phases."""
     begun = inbound.own
 
     def durations() -> dict[str, int]:

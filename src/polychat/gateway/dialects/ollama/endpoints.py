@@ -46,7 +46,7 @@ def _asked(context: RequestContext, inbound: InboundChat, asks: tuple[str, ...])
 
 
 async def _loaded(context: RequestContext, inbound: InboundChat) -> None:
-    await planned(context, inbound.model)  # raises for one that nobody has
+    await planned(context, inbound.model)  # raises for an unknown model
     unloads = value_of(inbound.fields, "keep_alive") in (0, "0", "0s", "0m")
     empty = (
         {"response": ""} if isinstance(inbound.dialect, OllamaGenerate) else {"message": {"role": "assistant", "content": ""}}
