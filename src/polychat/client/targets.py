@@ -140,6 +140,7 @@ class Targets:
         from ..http.timeouts import Timeouts
         from ..routing import Health, Router
         from ..routing.router import Attempts
+        from ..routing.traits import RequestTraits
 
         if len({target.label for target in plan.targets}) > 1 and (private := [one for one in _OF_ONE if options.get(one)]):
             raise BadInput(
@@ -161,7 +162,7 @@ class Targets:
 
         attempts, batch = Attempts(), list[Event]()
         router = Router(Health()) if options.get("api_key") else self._router  # what is known is of the own key
-        target, answered, batches, first = await router.run(plan, begun, attempts)
+        target, answered, batches, first = await router.run(plan, begun, attempts, traits=RequestTraits(request))
         try:
             chosen(target, answered)
             async with aclosing(batches):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from hashlib import blake2b
 from types import MappingProxyType
 
+from ..types import AudioPart, ChatRequest, FilePart, ImagePart, TextPart
+from ..wire.estimating import estimated_prompt
 from .resolve import Target
 
 _NO_TAGS: Mapping[str, str] = MappingProxyType({})
@@ -21,12 +24,12 @@ class Traits:
         """Why ``target`` is not asked for this while others may be; empty where nothing is against it."""
         return ""
 
-    @property
+    @cached_property
     def affinity(self) -> int | None:
         """64 bits that stay the same for all requests of one conversation; ``None``: it is not known which this belongs to."""
         return None
 
-    @property
+    @cached_property
     def prompt_tokens(self) -> int:
         """About how many tokens the prompt has; 0 where that is not known."""
         return 0
@@ -43,3 +46,56 @@ class Traits:
 
 
 UNKNOWN = Traits()
+
+
+class RequestTraits(Traits):
+    """Of a request that was read."""
+
+    def __init__(self, request: ChatRequest) -> None:
+        self._request = request
+
+    @cached_property
+    def affinity(self) -> int | None:
+        request = self._request
+        if isinstance(name := request.extra.get("prompt_cache_key"), str) and name:
+            return key_of(name.encode("utf-8", "replace"))
+        beginning: list[bytes] = []
+        for turn in request.turns:
+            beginning += [part.text.encode("utf-8", "replace") for part in turn.parts if isinstance(part, TextPart)]
+            if turn.role not in BEFORE_USER:
+                break
+        return key_of(*beginning) if any(beginning) else None
+
+    @cached_property
+    def prompt_tokens(self) -> int:
+        return estimated_prompt(self._request)
+
+    @cached_property
+    def needs(self) -> frozenset[str]:
+        return needs_of(self._request)
+
+
+BEFORE_USER = ("system", "developer")
+"""Who speaks before the user does: with the user's first message that is the part of a conversation that stays the same."""
+
+
+def key_of(*beginning: bytes) -> int:
+    """64 bits for a conversation that begins so."""
+    digest = blake2b(digest_size=8)
+    for piece in beginning:
+        digest.update(piece)
+        digest.update(b"\0")
+    return int.from_bytes(digest.digest(), "big")
+
+
+def needs_of(request: ChatRequest) -> frozenset[str]:
+    """What a backend has to be able to do for a request."""
+    needs = {need for turn in request.turns for part in turn.parts if (need := _NEEDED.get(type(part)))}
+    if request.tools:
+        needs.add("tools")
+    if request.format is not None and request.format.kind != "text":
+        needs.add(request.format.kind)
+    return frozenset(needs)
+
+
+_NEEDED: Mapping[type, str] = {ImagePart: "images", AudioPart: "audio", FilePart: "files"}

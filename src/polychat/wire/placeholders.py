@@ -101,6 +101,10 @@ class Placeholders:
         """Whether ``data``, bytes of any kind, has one of them."""
         return self._mark.search(data) is not None
 
+    def without_marks(self, data: bytes) -> bytes:
+        """``data`` without the placeholders, which are others in every request: the same for the same text again."""
+        return self._mark.sub(b"", data)
+
     def lacks(self, data: bytes) -> bool:
         """Whether a text is missing in ``data``, which was written of what was read."""
         return bool(self._texts) and not self._texts <= {mark[3] for mark in self._mark.finditer(data) if mark[2]}

@@ -17,6 +17,7 @@ from ...http.timeouts import Timeouts
 from ...routing import Plan, Target
 from ...routing.resolve import LONGEST
 from ...routing.router import Attempts
+from ...routing.traits import UNKNOWN
 from ...types import TextPart
 from ...wire.faults import fault_of
 from ...wire.naming import Naming, named_body
@@ -29,6 +30,7 @@ from .delivery import HEADER, Delivery
 from .heartbeat import Heartbeat
 from .preferences import hosted_tools, on_loss
 from .replies import OpenReply, Outcome, PassthroughBody, judged, open_events, open_stream
+from .traits import ChatTraits
 
 if TYPE_CHECKING:
     from ...backends.relay import Relay
@@ -80,7 +82,9 @@ class Chat:
         try:
             reply = await self._guarded() if context.guards else None
             if reply is None:
-                reply = await context.runtime.router.run(plan, self._ask, self.attempts, repeated=context.repeated)
+                traits = UNKNOWN if len(plan.targets) == 1 else ChatTraits(context, inbound)
+                run = context.runtime.router.run
+                reply = await run(plan, self._ask, self.attempts, repeated=context.repeated, traits=traits)
             self._credit()
             await delivery.send(reply)
         except PolychatError as error:
