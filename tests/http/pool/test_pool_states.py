@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, cast
 
 import pytest
@@ -15,6 +17,7 @@ from polychat import errors
 from polychat.http.pool import connection as connections
 from polychat.http.pool import pool as pools
 from polychat.http.pool.connection import Connection
+from polychat.http.pool.heads import Origin
 from polychat.http.pool.pool import Pool
 from polychat.http.pool.response import PooledResponse
 from polychat.http.timeouts import Timeouts
@@ -370,3 +373,54 @@ async def test_a_server_is_forgotten_with_the_last_who_waits_for_it(monkeypatch:
             await play.turns()
         assert len(play.pool._origins) == 1
         await play.end()
+
+
+class Kept:
+    """A connection that can be given back again and again."""
+
+    in_use, reusable_until = False, 0.0
+
+    def finish(self) -> bool:
+        return True
+
+    def abort(self, _: object) -> None: ...
+
+
+async def steps_to_give_back(servers: int) -> int:
+    """Instructions of the pool when one of so many connections, all in use, is free for a request to another server."""
+    pool = Pool(total=servers, per_origin=1)
+    kept = [cast(Connection, Kept()) for _ in range(servers)]
+    for number, connection in enumerate(kept):
+        origin = Origin("http", f"host-{number}", 80, None, None)
+        assert await pool._wait_turn(origin) is None
+        pool._origin_of[connection] = origin
+    waiting = [
+        asyncio.create_task(pool._wait_turn(Origin("http", f"{kind}-{number}", 80, None, None)))
+        for kind in ("host", "other")
+        for number in range(servers)
+    ]
+    await asyncio.sleep(0)
+    steps = 0
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal steps
+        frame.f_trace_opcodes = True
+        steps += event == "opcode" and frame.f_code.co_filename == pools.__file__
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        pool.give_back(kept[servers // 2])
+    finally:
+        sys.settrace(before)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await pool.close()
+    return steps
+
+
+async def test_a_free_connection_finds_its_request_in_as_many_steps_whatever_the_number_of_servers() -> None:
+    """Also where every connection is in use and requests wait for every server."""
+    assert await steps_to_give_back(1_000) <= await steps_to_give_back(10) + 20

@@ -30,7 +30,9 @@ idle        room is needed                    closed     for a connection to ano
 
 Invariants: ``_count`` is the number of connections that are not closed, and the sum of every server's ``count``; no request
 waits while it could be served; requests that wait for one server are served in the order they came, and of all that could be
-served the one that waits for longest is next; a server without connections and without requests that wait is forgotten.
+served the one that waits for longest is next; a server without connections and without requests that wait is forgotten. Each
+server for which a request waits stands in ``_line`` by its first, unless it has as many connections as it may, all in use: what
+frees one of these puts it back. So a step costs the same however many servers there are.
 
 Sent twice: a request is repeated once, on another connection, if the first was used before and was lost without a byte of reply
 (its server may have closed it just then), and if it is safe to repeat or was not sent completely.
@@ -47,6 +49,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from heapq import heappop, heappush
+from itertools import count
 from math import inf
 
 from ...errors import NotReady, PolychatError, TimedOut
@@ -72,13 +76,15 @@ _CLOSED = "the pool is closed: its event loop is shutting down"
 class _Connections:
     """Those to one server: ``count`` are open, or being opened; of these ``idle`` are free, the one used last at the end."""
 
-    __slots__ = ("count", "idle", "waiting")
+    __slots__ = ("count", "idle", "in_line", "waiting")
 
     def __init__(self) -> None:
         self.count = 0
-        self.idle: list[Connection] = []
-        self.waiting: dict[asyncio.Future[Connection | None], float] = {}
-        """Requests that wait, since when. Each gets a connection, or with ``None`` the right to open one."""
+        self.idle: dict[Connection, None] = {}
+        self.waiting: dict[asyncio.Future[Connection | None], int] = {}
+        """Requests that wait, each with its number. Each gets a connection, or with ``None`` the right to open one."""
+        self.in_line: int | None = None
+        """The number by which it stands in the pool's line, if it does."""
 
 
 class Pool:
@@ -94,6 +100,11 @@ class Pool:
         self._origin_of: dict[Connection, Origin] = {}
         self._count = 0
         """Connections that are open, or are being opened."""
+        self._idle_connections: dict[Connection, None] = {}
+        """Those of all servers, the one that lies idle for longest first."""
+        self._line: list[tuple[int, Origin]] = []
+        """A heap: servers by the first request that waits for them. What is no server's ``in_line`` is passed over."""
+        self._numbers = count()
         self._lingering: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self.closed = False
@@ -168,6 +179,8 @@ class Pool:
         """Hold as many connections as that, to one server too, where it would be fewer."""
         if limit > self._per_origin or limit > self._total:
             self._per_origin, self._total = max(limit, self._per_origin), max(limit, self._total)
+            for origin, connections in self._origins.items():
+                self._enlist(origin, connections)
             self._admit()
 
     async def close(self) -> None:
@@ -205,12 +218,14 @@ class Pool:
             raise NotReady(_CLOSED)
         connections = self._origins.setdefault(origin, _Connections())
         waiter: asyncio.Future[Connection | None] = self._loop.create_future()
-        connections.waiting[waiter] = self._loop.time()
+        connections.waiting[waiter] = next(self._numbers)
+        self._enlist(origin, connections)
         self._admit()
         try:
             return await waiter
         except asyncio.CancelledError:
             if connections.waiting.pop(waiter, None) is not None:
+                self._enlist(origin, connections)
                 self._discard(origin, connections)
             elif not waiter.cancelled():
                 self._turn_unused(origin, waiter.result())
@@ -237,7 +252,8 @@ class Pool:
         connections = self._origins.get(origin)
         now = self._loop.time()
         while connections is not None and connections.idle:
-            connection = connections.idle.pop()
+            connection, _ = connections.idle.popitem()
+            del self._idle_connections[connection]
             if connection.is_reusable(now):
                 return connection
             self._drop(connection)
@@ -251,10 +267,12 @@ class Pool:
             return
         connections = self._origins[origin]
         connection.reusable_until = self._loop.time() + self._idle
-        connections.idle.append(connection)
+        connections.idle[connection] = self._idle_connections[connection] = None
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(self._idle, self._sweep)
-        if connections.waiting or self._count >= self._total:
+        if connections.waiting:
+            self._enlist(origin, connections)
+        if self._line:
             self._admit()
 
     def linger(self, connection: Connection, until: float | None = None, limit: int = _LINGER_BYTES) -> None:
@@ -274,37 +292,49 @@ class Pool:
 
         connection.next_change().add_done_callback(look_again)
 
+    def _enlist(self, origin: Origin, connections: _Connections) -> None:
+        """Put a server in line by the first request that waits for it, unless it has as many as it may, all in use."""
+        first = None
+        if connections.idle or connections.count < self._per_origin:
+            first = next(iter(connections.waiting.values()), None)
+            if first is not None and first != connections.in_line:
+                heappush(self._line, (first, origin))
+        connections.in_line = first
+
     def _admit(self) -> None:
         """Give out what is free, to who waits longest of those that it can be given to."""
-        while ready := [entry for entry in self._origins.items() if entry[1].waiting and self._can_serve(entry[1])]:
-            origin, connections = min(ready, key=lambda entry: next(iter(entry[1].waiting.values())))
+        while self._line:
+            number, origin = self._line[0]
+            connections = self._origins.get(origin)
+            if connections is not None and connections.in_line == number and not self._can_serve(connections):
+                return  # nothing is free: of those in line all could be served, or none
+            heappop(self._line)
+            if connections is None or connections.in_line != number:
+                continue
             waiter = next(iter(connections.waiting))
             del connections.waiting[waiter]
-            if waiter.done():  # cancelled
-                self._discard(origin, connections)
-                continue
-            if not connections.idle:
-                if self._count >= self._total:
-                    self._evict()
-                connections.count += 1
-                self._count += 1
-            waiter.set_result(connections.idle.pop() if connections.idle else None)
+            if not waiter.done():  # else it was cancelled
+                self._grant(waiter, connections)
+            self._enlist(origin, connections)
+            self._discard(origin, connections)
+
+    def _grant(self, waiter: asyncio.Future[Connection | None], connections: _Connections) -> None:
+        """Give an idle connection to the server, or the right to open one."""
+        if connections.idle:
+            connection, _ = connections.idle.popitem()
+            del self._idle_connections[connection]
+            waiter.set_result(connection)
+            return
+        if self._count >= self._total:
+            self._forget(next(iter(self._idle_connections)))
+        connections.count += 1
+        self._count += 1
+        waiter.set_result(None)
 
     def _can_serve(self, connections: _Connections) -> bool:
         if connections.idle:
             return True
-        return connections.count < self._per_origin and (
-            self._count < self._total or any(other.idle for other in self._origins.values())
-        )
-
-    def _evict(self) -> None:
-        """Close the connection that lay idle longest."""
-        self._forget(
-            min(
-                (connections.idle[0] for connections in self._origins.values() if connections.idle),
-                key=lambda connection: connection.reusable_until,
-            )
-        )
+        return connections.count < self._per_origin and (self._count < self._total or bool(self._idle_connections))
 
     def _drop(self, connection: Connection) -> None:
         self._forget(connection)
@@ -317,7 +347,7 @@ class Pool:
             return
         connections = self._origins[origin]
         if connection in connections.idle:
-            connections.idle.remove(connection)
+            del connections.idle[connection], self._idle_connections[connection]
         self._uncount(origin, connections)
 
     def _release_slot(self, origin: Origin) -> None:
@@ -327,6 +357,7 @@ class Pool:
     def _uncount(self, origin: Origin, connections: _Connections) -> None:
         connections.count -= 1
         self._count -= 1
+        self._enlist(origin, connections)
         self._discard(origin, connections)
 
     def _discard(self, origin: Origin, connections: _Connections) -> None:
@@ -337,12 +368,11 @@ class Pool:
     def _sweep(self) -> None:
         """Close what lay idle for too long."""
         self._sweeper, now = None, self._loop.time()
-        idle = [connection for connections in self._origins.values() for connection in connections.idle]
-        for connection in idle:
-            if connection.reusable_until <= now:
-                self._drop(connection)
-        if left := [connection.reusable_until for connection in idle if connection.reusable_until > now]:
-            self._sweeper = self._loop.call_at(min(left), self._sweep)
+        while (oldest := next(iter(self._idle_connections), None)) is not None:
+            if oldest.reusable_until > now:
+                self._sweeper = self._loop.call_at(oldest.reusable_until, self._sweep)
+                return
+            self._drop(oldest)
 
 
 def _secured(request: PoolRequest) -> Origin:
