@@ -84,8 +84,32 @@ async def test_a_request_tells_why_it_went_where_it_went() -> None:
     ]
     assert "it is on fire" in told["candidates"][0]["reason"]
     assert [(one["target"], one["outcome"]) for one in told["attempts"]] == [("one/small", "server"), ("two/small", "complete")]
-    answered = told["attempts"][1]
+    failed, answered = told["attempts"]
+    assert 0 <= failed["begin_ms"] <= failed["end_ms"] <= answered["begin_ms"]
     assert 0 <= answered["begin_ms"] <= answered["first_token_ms"] <= answered["end_ms"] <= told["duration_ms"] + 0.01
+
+
+async def test_a_target_that_rests_is_told_with_what_it_said() -> None:
+    """It was passed over, whoever answered in its place; where nobody did, every target says why."""
+    refusing = fault(429, "rate_limit_error", "slow down", **{"retry-after": "60"})
+    async with serving(refusing) as first, serving(good) as second:
+        providers = {"one": row("openai-chat", first.url), "two": row("openai-chat", second.url)}
+        routes = {"house": Route(targets=("one/small", "two/small")), "alone": Route(targets=("one/small",))}
+        async with gateway(configured(providers, routes=routes, **settings())) as running:
+            names = []
+            for route in ("house", "house", "alone"):
+                answer = await running.ask(*asking("openai-chat", route))
+                names.append(answer.headers["x-request-id"])
+            assert answer.status == 429
+            await running.app.recorded(3)
+            second_time, alone = [await explained(running, name) for name in names[1:]]
+            assert all(error.__traceback__ is None for _, error in running.records[2].resting)
+    resting, answered = second_time["candidates"]
+    assert (resting["outcome"], answered["outcome"]) == ("passed over", "answered")
+    assert [entry["target"] for entry in second_time["attempts"]] == ["two/small"]
+    (only,) = alone["candidates"]
+    assert (only["outcome"], alone["attempts"]) == ("passed over", [])
+    assert "slow down" in only["reason"]
 
 
 async def test_a_request_tells_what_was_lost() -> None:

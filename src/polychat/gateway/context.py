@@ -75,7 +75,8 @@ class RequestContext:
     def credit(self, attempts: Attempts) -> Target | None:
         """Record the target that answers or was tried last, and the outcome of each attempt."""
         record, target = self.record, attempts.target
-        record.attempts, record.failures = attempts.count, attempts.failures
+        record.attempts, record.failures, record.times = attempts.count, attempts.failures, attempts.times
+        record.passed, record.resting = attempts.passed, attempts.resting
         if target is not None:
             record.provider, record.served = target.label, target.model
             if attempts.answered:

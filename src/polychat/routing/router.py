@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from ..errors import Failure, PolychatError, redact
 from ..wire.faults import fault_of
 from .budget import RetryBudget
+from .choice import PassedOver
 from .ejection import ejected, tiers
 from .facts import Facts
 from .health import Health
@@ -36,7 +37,20 @@ _BUDGET_PAUSE = 0.5
 class Attempts:
     """What one run did."""
 
-    __slots__ = ("_asked_at", "_facts", "_is_probe", "_router", "_rules", "answered", "count", "failures", "target")
+    __slots__ = (
+        "_asked_at",
+        "_facts",
+        "_is_probe",
+        "_router",
+        "_rules",
+        "answered",
+        "count",
+        "failures",
+        "passed",
+        "resting",
+        "target",
+        "times",
+    )
 
     def __init__(self) -> None:
         self.count = 0
@@ -47,6 +61,12 @@ class Attempts:
         """Whether ``target`` began to answer."""
         self.failures: list[Failure] = []
         """Each attempt that failed, in order."""
+        self.times: list[tuple[float, float]] = []
+        """When each of these began and was over, by the router's clock."""
+        self.passed: Sequence[PassedOver] = ()
+        """Targets that stood behind all others, and why."""
+        self.resting: list[tuple[Target, PolychatError]] = []
+        """Targets that were not asked when it was their turn, and why."""
         self._facts: Facts | None = None
         """Of the target that was asked, until its answer is over."""
 
@@ -161,7 +181,9 @@ class _Run(Generic[T]):
     async def answer(self) -> T:
         """See ``Router.run``."""
         plan = self.plan
-        for target in self.router.chooser.choose(plan, self.begun, self.traits).targets:
+        choice = self.router.chooser.choose(plan, self.begun, self.traits)
+        self.attempts.passed = choice.passed
+        for target in choice.targets:
             facts = self.router.facts(plan, target)
             if self._is_passed_over(target, facts):
                 continue
@@ -185,8 +207,10 @@ class _Run(Generic[T]):
                 if facts.let_through(now, self.router.rng.random()):
                     return False
                 self.retryable[target] = facts.resting(now)
+                self.attempts.resting.append((target, self.retryable[target]))
                 return True
         self.resting.append(target)
+        self.attempts.resting.append((target, facts.resting(now)))
         return True
 
     def _ejected(self, now: float) -> frozenset[Facts]:
@@ -275,11 +299,13 @@ class _Run(Generic[T]):
             attempts.end()
             router.note(facts, self.plan.rules, error, begun)
             attempts.failures.append(failure_of(target.name, error))
+            attempts.times.append((begun, router.clock()))
             return error
         except BaseException as error:
             attempts.end()
             if isinstance(error, asyncio.CancelledError):
                 attempts.failures.append(Failure(target.name, "cancelled", "", ""))
+                attempts.times.append((begun, router.clock()))
             raise
         now = router.clock()
         facts.answered(now - begun, now)

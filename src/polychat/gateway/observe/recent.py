@@ -7,13 +7,13 @@ conversation and no key.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from copy import copy
 from datetime import UTC, datetime
 from time import monotonic, time
 from typing import Any
 
-from ...errors import Failure, redact
+from ...errors import redact
 from .record import Record
 
 _NAME = 120
@@ -31,6 +31,8 @@ class RecentRequests:
         if record.text is not None:
             record = copy(record)
             record.text = None
+        for _, error in record.resting:
+            error.__traceback__ = error.__context__ = None  # they would keep all that the request held
         self._records.append(record)
 
     def resized(self, most: int) -> None:
@@ -100,25 +102,23 @@ def _candidates(record: Record) -> Iterator[dict[str, Any]]:
     """Each target that could have answered, in the order of the configuration, and what became of it."""
     if record.plan is None:
         return
-    failed = _by_target(record.failures)
-    passed = _by_target(record.passed)
+    failed = {failure.target: failure for failure in record.failures}
+    passed = {over.target: over.reason for over in record.passed}
+    passed |= {target: redact(str(error), _ERROR) for target, error in record.resting}
     for target in record.plan.targets:
         entry: dict[str, Any] = {"target": redact(target.name, _NAME)}
         if target.name == record.answered:
             entry["outcome"] = "answered"
-        elif (failure := failed.get(target.name) or passed.get(target.name)) is not None:
-            entry |= {"outcome": failure.outcome if target.name in failed else "passed over", "reason": failure.reason}
+        elif (failure := failed.get(target.name)) is not None:
+            entry |= {"outcome": failure.outcome, "reason": failure.reason}
+        elif target in passed:
+            entry |= {"outcome": "passed over", "reason": passed[target]}
         else:
             entry |= {
                 "outcome": "not asked",
                 "reason": "another answered" if record.answered else "the request was over before",
             }
         yield entry
-
-
-def _by_target(failures: Iterable[Failure]) -> dict[str, Failure]:
-    """The last of each."""
-    return {failure.target: failure for failure in failures}
 
 
 def _attempts(record: Record) -> Iterator[dict[str, Any]]:

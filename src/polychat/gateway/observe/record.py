@@ -9,7 +9,9 @@ from ...errors import Failure
 from ...events import Verdict
 
 if TYPE_CHECKING:
-    from ...routing import Plan
+    from ...errors import PolychatError
+    from ...routing import Plan, Target
+    from ...routing.choice import PassedOver
 
 
 class Record:
@@ -37,7 +39,9 @@ class Record:
     """Each attempt that failed, in order, and, where all targets rest, each of these."""
     times: Sequence[tuple[float, float]] = ()
     """When each of these attempts began and was over."""
-    passed: Sequence[Failure] = ()
+    passed: Sequence[PassedOver] = ()
+    """Targets that stood behind all others, and why."""
+    resting: Sequence[tuple[Target, PolychatError]] = ()
     """Targets that were not asked when it was their turn, and why."""
     plan: Plan | None = None
     """Who could have answered."""
