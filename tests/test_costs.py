@@ -10,8 +10,12 @@ import pytest
 
 import polychat
 from polychat import costs
-from polychat.costs import cost_of
+from polychat.backends.registry import Registry
+from polychat.config import Config
+from polychat.config.settings import Price
+from polychat.costs import cost_of, pricing_of
 from polychat.events import Finish, Start, Text, Usage
+from polychat.routing import ModelResolver
 
 from .support.scripted_vendors import ScriptedVendor
 
@@ -103,3 +107,19 @@ async def test_a_reply_from_elsewhere_is_unpriced(serve: Any, monkeypatch: pytes
     assert reply.cost is None
     monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
     assert (await polychat.ask("hi", model="openai/gpt-4o-mini", api_key="k")).cost is None
+
+
+def test_what_tokens_cost_at_a_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By ``[prices]`` and the vendor's own; at another address the vendor's own price is none."""
+    house = {"wire": "openai-chat", "base_url": "http://127.0.0.1:1/v1", "serves": ["small"]}
+    resolver = ModelResolver(Registry(Config(providers={"house": house})))
+    price = pricing_of({"house/small": Price(prompt=2.0, completion=8.0)})
+    usage = Usage(1_000_000, 500_000)
+    known, unknown, vendors = (resolver.plan(name).targets[0] for name in ("house/small", "house/large", "openai/gpt-4o-mini"))
+    assert price(known, usage) == 6.0
+    assert price(unknown, usage) is None
+    assert price(vendors, Usage(1_000, 1_000)) == cost_of({}, "openai", "", "gpt-4o-mini", Usage(1_000, 1_000))
+    assert price(vendors, Usage(1_000, 1_000)) is not None
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
+    moved = ModelResolver(Registry(Config())).plan("openai/gpt-4o-mini").targets[0]
+    assert price(moved, Usage(1_000, 1_000)) is None

@@ -6,16 +6,18 @@ No network is asked.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+from .errors import NotReady
 from .events import Usage
 
 if TYPE_CHECKING:
     from .config.settings import Price
+    from .routing import Target
 
 _MANY = 100_000
 """Tokens; beyond more than so many some models cost more a token."""
@@ -64,6 +66,20 @@ def cost_of(
     if rates is None or not is_plain or prompt < 0 or usage.prompt_tokens > _MANY or completion > _MANY:
         return _priced(provider, url, model, usage)
     return prompt * rates.prompt + cached * rates.cached + completion * rates.completion
+
+
+def pricing_of(prices: Mapping[str, Price]) -> Callable[[Target, Usage], float | None]:
+    """What tokens cost at a target, with these ``[prices]``: US dollars, ``None`` where that is not known."""
+
+    def pricing(target: Target, usage: Usage) -> float | None:
+        backend = target.backend
+        try:
+            is_elsewhere = backend.address() != backend.url
+        except NotReady:
+            is_elsewhere = False
+        return cost_of(prices, target.label, backend.url, target.model, usage, is_elsewhere=is_elsewhere)
+
+    return pricing
 
 
 def _own_price(prices: Mapping[str, Price], provider: str, *models: str | None) -> Price | None:

@@ -16,6 +16,7 @@ from polychat.providers import Provider
 from polychat.routing import Health, Plan, Target
 from polychat.routing.facts import Facts
 from polychat.routing.order import Chooser
+from polychat.routing.spending import Pricing, unpriced
 from polychat.routing.traits import UNKNOWN, Traits
 
 _BACKEND = ServiceBackend(Provider, Config())
@@ -38,10 +39,17 @@ def plan(*members: Target | Plan, route: str = "route", **rules: Any) -> Plan:
 class SimulatedRoute:
     """``takes`` says how many seconds a target needs for an answer that it is asked for at a moment."""
 
-    def __init__(self, plan: Plan, takes: Callable[[str, float], float] = lambda name, now: 1.0, *, seed: int = 1) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        takes: Callable[[str, float], float] = lambda name, now: 1.0,
+        *,
+        seed: int = 1,
+        pricing: Pricing = unpriced,
+    ) -> None:
         self.plan, self.takes = plan, takes
         self.health = Health()
-        self.chooser = Chooser(self.health, Random(seed))
+        self.chooser = Chooser(self.health, Random(seed), pricing)
         self.now = 1000.0
         self.asked: list[tuple[float, str]] = []
         """The moment, from 0, and the label of the target that was asked."""

@@ -16,7 +16,7 @@ from ..calls.info import CallInfo
 from ..config import Config
 from ..config.environment import variable
 from ..errors import BadInput, UnknownTarget, redact
-from ..events import Event, Finish, Start
+from ..events import Event, Finish, Start, Usage
 from ..types import ChatRequest
 from ..wire.reading import failure_in
 
@@ -49,9 +49,13 @@ class Targets:
     @cached_property
     def _router(self) -> Router:
         """Knows how targets of routes have been of late, and whose turn it is."""
+        return self._new_router()
+
+    def _new_router(self) -> Router:
+        from ..costs import pricing_of
         from ..routing import Health, Router
 
-        return Router(Health())
+        return Router(Health(), pricing=pricing_of(self.registry.config.prices))
 
     def default_model(self) -> str:
         """``POLYCHAT_MODEL``, else the configuration's ``default_model``, else the embedded model."""
@@ -138,7 +142,6 @@ class Targets:
         Raises ``BadInput`` for options that only one of several providers could be meant by.
         """
         from ..http.timeouts import Timeouts
-        from ..routing import Health, Router
         from ..routing.router import Attempts
         from ..routing.traits import RequestTraits
 
@@ -161,7 +164,7 @@ class Targets:
                 raise
 
         attempts, batch = Attempts(), list[Event]()
-        router = Router(Health()) if options.get("api_key") else self._router  # what is known is of the own key
+        router = self._new_router() if options.get("api_key") else self._router  # what is known is of the own key
         target, answered, batches, first = await router.run(plan, begun, attempts, traits=RequestTraits(request))
         try:
             chosen(target, answered)
@@ -172,6 +175,9 @@ class Targets:
                     yield batch
         finally:
             attempts.end(failure_in(batch))
+            for event in batch:
+                if type(event) is Usage:
+                    router.chooser.settled(target.name, event)
 
 
 _own: list[Targets] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..backends.registry import Registry
 from ..config import Config
+from ..costs import pricing_of
 from ..routing import Health, ModelResolver, Router
 from .admission.keys import Keys
 from .admission.origins import OriginPolicy
@@ -28,7 +29,7 @@ class Runtime:
         self.catalog = ModelCatalog(self.registry)
         if gateway.sites:
             self.resolver.plan(gateway.sites)
-        self.router = Router(health)
+        self.router = Router(health, pricing=pricing_of(configured.prices))
         self.heartbeat = gateway.heartbeat or None
         self.drain_seconds = _drain(gateway.on_disconnect)
 

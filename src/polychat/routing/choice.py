@@ -38,6 +38,8 @@ class Candidate(Protocol):
 
     @property
     def facts(self) -> Reads: ...
+    def cost(self, traits: Traits, now: float) -> float | None:
+        """US dollars that this request is expected to cost at it, with the attempts that fail; ``None`` where unknown."""
 
 
 C = TypeVar("C", bound=Candidate)

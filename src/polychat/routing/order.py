@@ -8,13 +8,16 @@ stand those that were passed over, each with the reason: they are still better t
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from hashlib import blake2b
 from random import Random
 
+from ..events import Usage
 from .choice import Choice, PassedOver, Strategy
 from .facts import UNLIMITED, Facts
 from .health import Health
 from .resolve import Plan, Target
+from .spending import Pricing, Spending, unpriced
 from .strategies import strategy
 from .traits import UNKNOWN, Traits
 
@@ -30,8 +33,9 @@ _BEHIND = {LIMITED: 0, OPEN: 2, RESTING: 3}
 class Chooser:
     """Of one router: its strategies keep their turns here."""
 
-    def __init__(self, health: Health, rng: Random) -> None:
-        self._health, self._rng = health, rng
+    def __init__(self, health: Health, rng: Random, pricing: Pricing = unpriced) -> None:
+        self._health, self._rng, self._pricing = health, rng, pricing
+        self._spending: dict[str, Spending] = {}
         self._groups: OrderedDict[int, _Group] = OrderedDict()
         self._strategies: dict[tuple[str, str, int], Strategy] = {}
 
@@ -59,6 +63,18 @@ class Chooser:
         targets = [*able, *(member.target for member in behind)]
         return Choice(list(dict.fromkeys(targets)) if group.repeats else targets, passed)
 
+    def settled(self, target: str, usage: Usage) -> None:
+        """An answer of ``target`` used so much."""
+        if (spending := self._spending.get(target)) is not None:
+            spending.note(usage)
+
+    def spending(self, target: Target) -> Spending:
+        """Of a target of a route whose strategy goes by costs; of no others is anything kept."""
+        spending = self._spending.get(target.name)
+        if spending is None:
+            spending = self._spending[target.name] = Spending(target, self._pricing)
+        return spending
+
     def strategy_of(self, plan: Plan, priority: int) -> Strategy:
         """What keeps the turns of one tier: the same for all plans of a route, also where a request narrows them."""
         name = plan.rules.strategy
@@ -78,9 +94,10 @@ class Chooser:
 class _Member:
     """A target in its tier."""
 
-    __slots__ = ("facts", "name", "reason", "seed", "target", "weight")
+    __slots__ = ("_spending", "facts", "name", "reason", "seed", "target", "weight")
 
-    def __init__(self, target: Target, weight: float, facts: Facts) -> None:
+    def __init__(self, target: Target, weight: float, facts: Facts, spending: Callable[[Target], Spending]) -> None:
+        self._spending = spending
         self.target, self.name, self.weight = target, target.name, weight
         self.seed = seed_of(target.name)
         self.facts = facts
@@ -97,6 +114,9 @@ class _Member:
         elif traits.is_choosy:
             self.reason = traits.unfit(self.target)
         return not self.reason
+
+    def cost(self, traits: Traits, now: float) -> float | None:
+        return self._spending(self.target).expected(traits.prompt_tokens, self.facts.outcomes(now))
 
 
 class _Group:
@@ -116,7 +136,7 @@ class _Group:
             tiers[priority].append(
                 _Group(chooser, member, health, route, weighs)
                 if isinstance(member, Plan)
-                else _Member(member, weighs, health.facts(route, member.name))
+                else _Member(member, weighs, health.facts(route, member.name), chooser.spending)
             )
         self.tiers = [(chooser.strategy_of(plan, priority), tier) for priority, tier in tiers.items()]
         self.members = [member for _, tier in self.tiers for member in tier]
@@ -162,6 +182,10 @@ class _Group:
     def first_token(self, now: float) -> float:
         """Of the fastest that is known."""
         return min((time for member in self.members if (time := member.facts.first_token(now))), default=0.0)
+
+    def cost(self, traits: Traits, now: float) -> float | None:
+        """Of the cheapest that is known."""
+        return min((cost for member in self.members if (cost := member.cost(traits, now)) is not None), default=None)
 
 
 def _rank(member: _Member) -> int:

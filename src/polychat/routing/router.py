@@ -18,6 +18,7 @@ from .health import Health
 from .order import Chooser
 from .policy import CONSEQUENCES, attribution_of, most_telling, outcome_of, pause_before, step_after
 from .resolve import Plan, Target
+from .spending import Pricing, unpriced
 from .traits import UNKNOWN, Traits
 
 if TYPE_CHECKING:
@@ -104,11 +105,12 @@ class Router:
         clock: Callable[[], float] = monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rng: Random | None = None,
+        pricing: Pricing = unpriced,
     ) -> None:
         self.health = health
         self.clock, self.sleep = clock, sleep
         self.rng = rng or Random()  # noqa: S311  # which of several answers is no secret
-        self.chooser = Chooser(health, self.rng)
+        self.chooser = Chooser(health, self.rng, pricing)
 
     async def run(
         self,

@@ -39,8 +39,7 @@ def test_who_goes_takes_no_other_along() -> None:
     """While a target is away only its conversations move, each to the one that stood second; and they come back."""
     route = SimulatedRoute(plan(*map(target, "abcd"), strategy="affinity"))
     before = [route.order(Conversation(number)) for number in range(500)]
-    for _ in range(3):
-        route.facts("b").failed(route.now, 15.0)
+    route.rest("b", 15.0)
     assert [route.order(Conversation(number))[:3] for number in range(500)] == [order.replace("b", "") for order in before]
     route.pass_time(20)
     assert [route.order(Conversation(number)) for number in range(500)] == before
