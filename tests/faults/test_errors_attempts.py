@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -313,3 +314,43 @@ async def test_all_of_them_are_told(serve: Any, door: str) -> None:
         ("house/small", "authentication"),
         *[("other/small", "server")] * 2,
     ]
+
+
+async def hangs(seen: Seen, say: Say) -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("header", ["x-request-timeout", "x-stainless-timeout"])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("door", DIALECTS)
+async def test_a_client_is_told_before_it_gives_up(serve: Any, door: str, header: str, *, stream: bool) -> None:
+    """A backend that never answers is given up before the client's own timeout: it gets an error, at a route and a target."""
+    backend = await serve(hangs)
+    async with gateway(two(backend.url, backend.url)) as here:
+        for name in ("house/small", "fast"):
+            async with asyncio.timeout(5):
+                answer = await here.ask(*asking(door, name, stream=stream), headers={header: "0.4"})
+            assert answer.status == 504
+
+
+async def test_a_client_with_time_for_another_target(serve: Any) -> None:
+    """Half of what a client waits is kept for the next target while one is left."""
+    first, second = await serve(hangs), await serve(good)
+    async with gateway(two(first.url, second.url)) as here:
+        answer = await here.ask(*asking("openai-chat", "fast"), headers={"x-stainless-timeout": "0.6"})
+    assert answer.headers["x-polychat-provider"] == "other"
+
+
+async def test_all_of_a_reply_in_time(serve: Any) -> None:
+    """``x-request-timeout`` is for all of a stream, and what OpenAI's clients send for its beginning."""
+
+    async def begins(seen: Seen, say: Say) -> None:
+        await say.head(content_type="text/event-stream")
+        await say.chunk(event({"choices": [{"index": 0, "delta": {"content": "Hello"}}]}))
+        await asyncio.Event().wait()
+
+    backend = await serve(begins)
+    async with gateway(two(backend.url, backend.url)) as here:
+        async with asyncio.timeout(5):
+            answer = await here.ask(*asking("openai-chat", "fast", stream=True), headers={"x-request-timeout": "0.4"})
+        assert b"total timeout" in answer.body

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,11 +17,12 @@ from ..config import Config
 from ..config.environment import variable
 from ..errors import BadInput, UnknownTarget, redact
 from ..events import Event, Finish, Start, Usage
-from ..types import ChatRequest
+from ..types import ChatRequest, TextPart
 from ..wire.reading import failure_in
 
 if TYPE_CHECKING:
     from ..routing import ModelResolver, Plan, Router, Target
+    from ..routing.clocks import Kind
 
 DEFAULT_MODEL = "local/smollm2"
 """The embedded model: no key, no account, no network once its weights are here."""
@@ -142,6 +143,7 @@ class Targets:
         Raises ``BadInput`` for options that only one of several providers could be meant by.
         """
         from ..http.timeouts import Timeouts
+        from ..routing.clocks import timeouts_of
         from ..routing.router import Attempts
         from ..routing.traits import RequestTraits
 
@@ -149,13 +151,14 @@ class Targets:
             raise BadInput(
                 f"{private[0]} applies to one provider only, but {plan.route or 'the chain'} has several", field=private[0]
             )
-        rules = plan.rules
-        timeouts = Timeouts(rules.connect_timeout, rules.first_timeout, rules.idle_timeout, rules.timeout or None)
         if "timeout" in options:
-            timeouts = Timeouts.of(options["timeout"], timeouts)
+            Timeouts.of(options["timeout"], timeouts_of(plan.rules))  # what is wrong with it is said before anybody is asked
 
         async def begun(target: Target) -> Begun:
             answered = CallInfo(call_info.on_loss)
+            timeouts = attempts.timeouts
+            if "timeout" in options:
+                timeouts = Timeouts.of(options["timeout"], timeouts)
             batches = target.backend.answers(replace(request, model=target.model), answered, **{**options, "timeout": timeouts})
             try:
                 return target, answered, batches, await _first(batches)
@@ -165,7 +168,8 @@ class Targets:
 
         attempts, batch = Attempts(), list[Event]()
         router = self._new_router() if options.get("api_key") else self._router  # what is known is of the own key
-        target, answered, batches, first = await router.run(plan, begun, attempts, traits=RequestTraits(request))
+        kind = None if "timeout" in options else partial(_kind, request)
+        target, answered, batches, first = await router.run(plan, begun, attempts, traits=RequestTraits(request), kind=kind)
         try:
             chosen(target, answered)
             async with aclosing(batches):
@@ -178,6 +182,14 @@ class Targets:
             for event in batch:
                 if type(event) is Usage:
                     router.chooser.settled(target.name, event)
+
+
+def _kind(request: ChatRequest) -> Kind:
+    """What the time to the first token is learned for."""
+    from ..routing.clocks import kind_of
+
+    size = sum(len(part.text) for message in request.turns for part in message.parts if isinstance(part, TextPart))
+    return kind_of(streamed=bool(request.stream), size=size, reasons=request.reasoning is not None)
 
 
 _own: list[Targets] = []

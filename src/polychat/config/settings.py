@@ -163,9 +163,16 @@ class Rules(Table, frozen=True, kw_only=True):
             "asks the one whose time is over first, unless the backend set that time; or the name of another route to use."
         ),
     ] = "refuse"
-    connect_timeout: Annotated[Timeout, about("Timeout in seconds for opening a connection.")] = 10.0
-    first_timeout: Annotated[Timeout, about("Timeout in seconds until the reply starts.")] = 600.0
-    idle_timeout: Annotated[Timeout, about("Timeout in seconds between two reads of a reply.")] = 300.0
+    connect_timeout: Annotated[Timeout, about("Timeout in seconds for opening a connection.")] = 5.0
+    first_timeout: Annotated[
+        Timeout | None,
+        about(
+            "Timeout in seconds until the reply starts. By default it is learned while another target is left to ask: five "
+            "times the 95th percentile of the target's own times for such requests, at least 1.5 s, and 30 s until 20 "
+            "replies are known. The last target that is left has 600 s."
+        ),
+    ] = None
+    idle_timeout: Annotated[Timeout, about("Timeout in seconds between two reads of a reply.")] = 120.0
     timeout: Annotated[Seconds, about("Timeout in seconds for the whole request; 0 means no limit.")] = 0.0
     on_loss: Annotated[OnLossSetting | None, about("Overrides `gateway.on_loss` for requests to these targets.")] = None
     hosted_tools: Annotated[HostedSetting | None, about("Overrides `gateway.hosted_tools` for requests to these targets.")] = (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import PolychatError
 from ..http.server.asgi import Scope, Send
+from ..routing.clocks import Deadline, patience_of
 from .observe.record import Record
 from .responder import Face, Responder
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .dialects.dialect import InboundChat
     from .service import Service
 
+_SECONDS = re.compile(rb"\d{1,6}(?:\.\d{1,9})?")
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
@@ -71,6 +73,19 @@ class RequestContext:
         """How many times the client sent this request before, by the retry header of OpenAI's and Anthropic's clients."""
         count = self.headers.get(b"x-stainless-retry-count")
         return int(count) if count is not None and count.isdigit() and len(count) < 4 else 0
+
+    @property
+    def deadline(self) -> Deadline | None:
+        """When the client gives up, by its own word: ``x-request-timeout`` is for all of the reply; what OpenAI's and
+
+        Anthropic's clients send is for its beginning.
+        """
+        headers = self.headers
+        whole = headers.get(b"x-request-timeout")
+        seconds = headers.get(b"x-stainless-timeout") if whole is None else whole
+        if seconds is None or not _SECONDS.fullmatch(seconds) or not float(seconds):
+            return None
+        return Deadline(self.record.start + patience_of(float(seconds)), of_all=whole is not None)
 
     def credit(self, attempts: Attempts) -> Target | None:
         """Record the target that answers or was tried last, and the outcome of each attempt."""

@@ -35,7 +35,11 @@ async def counted(context: RequestContext, request: ChatRequest) -> int:
 
     try:
         return await context.runtime.router.run(
-            replace(plan, targets=able, members=(), rules=rules), count, attempts, repeated=context.repeated
+            replace(plan, targets=able, members=(), rules=rules),
+            count,
+            attempts,
+            repeated=context.repeated,
+            deadline=context.deadline,
         )
     finally:
         attempts.end()

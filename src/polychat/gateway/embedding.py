@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from time import monotonic
 
-from ..http.timeouts import Timeouts
 from ..routing import Target
 from ..routing.resolve import LONGEST
 from ..routing.router import Attempts
@@ -24,15 +23,14 @@ async def embedded(context: RequestContext, shape: Shape, model: str | None = No
     record.model = request.model[:LONGEST]
     plan = await planned(context, request.model)
     record.route = plan.route
-    rules, attempts, name = plan.rules, Attempts(), request.model
-    timeouts = Timeouts(rules.connect_timeout, rules.first_timeout, rules.idle_timeout, rules.timeout or None)
+    attempts, name = Attempts(), request.model
 
     async def ask(target: Target) -> Embeddings:
         request.model = target.model
-        return await target.backend.embed(request, timeout=timeouts)
+        return await target.backend.embed(request, timeout=attempts.timeouts)
 
     try:
-        vectors = await runtime.router.run(plan, ask, attempts, repeated=context.repeated)
+        vectors = await runtime.router.run(plan, ask, attempts, repeated=context.repeated, deadline=context.deadline)
     finally:
         attempts.end()
         context.credit(attempts)

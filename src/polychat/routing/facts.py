@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ..errors import PolychatError, Resting
 from .breaker import Breaker, BreakerState
+from .clocks import BEFORE, FirstTokenTimes, Kind
 from .latency import PeakEwma
 from .rests import Rest
 from .throttle import Throttle
@@ -33,17 +34,20 @@ UNLIMITED = Remaining()
 class TargetState:
     """What holds for a target in every route."""
 
-    __slots__ = ("__weakref__", "first", "in_flight", "rest")
+    __slots__ = ("__weakref__", "first", "in_flight", "rest", "times")
 
     def __init__(self) -> None:
         self.in_flight = 0
         self.first = PeakEwma()
         """Until it begins to answer."""
         self.rest = Rest()
+        self.times: dict[Kind, FirstTokenTimes] = {}
+        """Of each kind of request, to its first token."""
 
     def forget(self) -> None:
         """Another backend has its name now; what is in flight goes on."""
         self.first = PeakEwma()
+        self.times.clear()
         self.rest.forget()
 
 
@@ -73,6 +77,11 @@ class Facts:
     def first_token(self, now: float) -> float:
         """Peak EWMA of its seconds to the first token, where a failure counts as a large time; 0 where nothing is known."""
         return self.shared.first.at(now)
+
+    def first_limit(self, kind: Kind) -> float:
+        """Seconds to wait for the first token of such a request while another target is left to ask."""
+        times = self.shared.times.get(kind)
+        return BEFORE if times is None else times.limit
 
     def remaining(self, now: float) -> Remaining:
         """How much more it may be asked, by what it said of late."""
@@ -152,6 +161,13 @@ class Facts:
         shared.rest.answered()
         if self.domain is not None:
             self.domain.answered()
+
+    def learn(self, kind: Kind, seconds: float) -> None:
+        """A request of this kind was answered after so long, or not even then."""
+        times = self.shared.times.get(kind)
+        if times is None:
+            times = self.shared.times[kind] = FirstTokenTimes()
+        times.add(seconds)
 
     def completed(self, asked_at: float) -> None:
         """An answer came to its end."""

@@ -8,10 +8,12 @@ from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from ..errors import Failure, PolychatError, redact
+from ..errors import Failure, PolychatError, TimedOut, redact
+from ..http.timeouts import Timeouts
 from ..wire.faults import fault_of
 from .budget import RetryBudget
 from .choice import PassedOver
+from .clocks import LAST, Deadline, Kind, timeouts_of
 from .ejection import ejected, tiers
 from .facts import Facts
 from .health import Health
@@ -34,6 +36,8 @@ _LEAST_ATTEMPTS = 3
 _BUDGET_PAUSE = 0.5
 """Seconds, at most, after which is looked again whether the route may retry."""
 
+DEFAULT = Timeouts(first=LAST)
+
 
 class Attempts:
     """What one run did."""
@@ -50,6 +54,7 @@ class Attempts:
         "passed",
         "resting",
         "target",
+        "timeouts",
         "times",
     )
 
@@ -68,6 +73,8 @@ class Attempts:
         """Targets that stood behind all others, and why."""
         self.resting: list[tuple[Target, PolychatError]] = []
         """Targets that were not asked when it was their turn, and why."""
+        self.timeouts = DEFAULT
+        """Of the attempt at hand."""
         self._facts: Facts | None = None
         """Of the target that was asked, until its answer is over."""
 
@@ -120,6 +127,8 @@ class Router:
         *,
         repeated: int = 0,
         traits: Traits = UNKNOWN,
+        kind: Callable[[], Kind] | None = None,
+        deadline: Deadline | None = None,
     ) -> T:
         """What ``ask`` gives for the first target that begins to answer. Whoever calls this calls ``attempts.end`` when that
         answer is over.
@@ -130,8 +139,10 @@ class Router:
 
         ``repeated`` is how many times the client sent this request before: there are as many fewer attempts, and no target is
         asked twice, for else its retries and ours would multiply. ``traits`` is what of the request counts in choosing.
+        ``kind`` gives what is to be learned of its time to the first token; without it an attempt has all of its ``timeouts``.
+        ``deadline``: when its client gives up.
         """
-        return await _Run(self, plan, ask, attempts, repeated, traits).answer()
+        return await _Run(self, plan, ask, attempts, repeated, traits, kind, deadline).answer()
 
     def facts(self, plan: Plan, target: Target) -> Facts:
         """What is known of a target in the plan's route."""
@@ -167,12 +178,19 @@ class _Run(Generic[T]):
         attempts: Attempts,
         repeated: int,
         traits: Traits,
+        kind: Callable[[], Kind] | None,
+        deadline: Deadline | None,
     ) -> None:
         self.router, self.plan, self.ask, self.attempts = router, plan, ask, attempts
         self.repeated, self.traits = repeated, traits
+        self.kind = kind() if kind is not None and len(plan.targets) > 1 else None
         self.begun = begun = router.clock()
         self.budget: RetryBudget = router.health.budget(plan.route or plan.targets[0].name)
         self.budget.asked(begun)
+        last = begun + plan.rules.budget
+        self.until = last if deadline is None else min(last, deadline.moment)
+        """The moment after which no attempt begins."""
+        self.deadline = deadline
         self.errors: dict[Target, PolychatError] = {}
         """The last failure of each target, in order."""
         self.retryable: dict[Target, PolychatError] = {}
@@ -225,7 +243,9 @@ class _Run(Generic[T]):
         """Nobody was asked, for all rest: what the rules say for that."""
         now, plan = self.router.clock(), self.plan
         if plan.otherwise is not None:
-            return await self.router.run(plan.otherwise, self.ask, self.attempts, repeated=self.repeated, traits=self.traits)
+            return await self.router.run(
+                plan.otherwise, self.ask, self.attempts, repeated=self.repeated, traits=self.traits, deadline=self.deadline
+            )
         if plan.rules.all_down == "least-bad":
             able = [(facts, target) for target in self.resting if not (facts := self.router.facts(plan, target)).told_rest(now)]
             if able:
@@ -282,12 +302,25 @@ class _Run(Generic[T]):
         """Whether waiting so long is better than telling the client at once."""
         now, rules = self.router.clock(), self.plan.rules
         is_told = self.retryable[target].retry_after is not None or self.router.facts(self.plan, target).rest_of(now) > 0
-        return now + pause - self.begun <= rules.budget and not (is_told and pause > rules.max_wait)
+        return now + pause <= self.until and not (is_told and pause > rules.max_wait)
 
     def _is_over(self) -> bool:
+        return self.attempts.count >= self._most() or self.router.clock() > self.until
+
+    def _most(self) -> int:
+        """Attempts that this request may have."""
         most = self.plan.rules.attempts or max(_LEAST_ATTEMPTS, len(self.plan.targets))
-        is_used_up = self.attempts.count >= max(1, most - self.repeated)
-        return is_used_up or self.router.clock() - self.begun > self.plan.rules.budget
+        return max(1, most - self.repeated)
+
+    def _limit(self, target: Target, facts: Facts, now: float) -> float | None:
+        """Seconds for the attempt that begins, which leaves time for another; ``None``: all that the rules give."""
+        if self.kind is None or self.plan.rules.first_timeout is not None or self.attempts.count >= self._most():
+            return None
+        left = (each for each in self.plan.targets if each is not target and each not in self.errors)
+        if not any(self.router.facts(self.plan, each).is_well(now) for each in left):
+            return None
+        limit = facts.first_limit(self.kind)
+        return limit if self.deadline is None else min(limit, (self.deadline.moment - now) / 2)
 
     async def _try(self, target: Target, facts: Facts) -> T | PolychatError:
         attempts, router = self.attempts, self.router
@@ -295,8 +328,13 @@ class _Run(Generic[T]):
             raise self._verdict()
         begun = router.clock()
         attempts.begin(router, self.plan.rules, target, facts, begun)
+        if (deadline := self.deadline) is None:
+            attempts.timeouts = timeouts_of(self.plan.rules)
+        else:
+            attempts.timeouts = timeouts_of(self.plan.rules, deadline.moment - begun, of_all=deadline.of_all)
+        limit = self._limit(target, facts, begun)
         try:
-            answer = await self.ask(target)
+            answer = await (self.ask(target) if limit is None else self._within(limit, target, facts))
         except PolychatError as error:
             attempts.end()
             router.note(facts, self.plan.rules, error, begun)
@@ -311,13 +349,27 @@ class _Run(Generic[T]):
             raise
         now = router.clock()
         facts.answered(now - begun, now)
+        if self.kind is not None:
+            facts.learn(self.kind, now - begun)
         attempts.answered = True
         return answer
+
+    async def _within(self, seconds: float, target: Target, facts: Facts) -> T:
+        """The answer, if it begins in time. Raises ``TimedOut``."""
+        try:
+            async with asyncio.timeout(seconds) as timer:
+                return await self.ask(target)
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            if self.kind is not None:  # or one that has become slower for good would be cut off for good
+                facts.learn(self.kind, seconds)
+            raise TimedOut("first", seconds, provider=target.backend.name) from None
 
     async def _may_retry(self) -> bool:
         """Whether the route's budget has one more attempt for this request, which may wait a little for it."""
         router, rules = self.router, self.plan.rules
-        until = min(router.clock() + rules.max_wait, self.begun + rules.budget)
+        until = min(router.clock() + rules.max_wait, self.until)
         while not self.budget.take(router.clock()):
             pause = router.rng.random() * _BUDGET_PAUSE
             if router.clock() + pause > until:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,8 @@ from ...backends.relay import rate_limits
 from ...calls.info import CallInfo
 from ...errors import BadInput, PolychatError, Truncated
 from ...events import Finish
-from ...http.timeouts import Timeouts
 from ...routing import Plan, Target
+from ...routing.clocks import Kind, kind_of
 from ...routing.resolve import LONGEST
 from ...routing.router import Attempts
 from ...routing.traits import UNKNOWN
@@ -50,7 +50,8 @@ def chats(dialect: Dialect) -> Callable[[RequestContext], Awaitable[None]]:
     return answer
 
 
-_timeouts = lru_cache(maxsize=256)(Timeouts)
+_REASONING = frozenset({"reasoning", "reasoning_effort", "thinking", "think"})
+"""Fields that ask a model to reason; in Gemini's API it is in ``generationConfig``."""
 
 
 @cache
@@ -66,7 +67,6 @@ class Chat:
         self.context, self.inbound = context, inbound
         self.attempts = Attempts()
         self.delivery = Delivery(context, inbound)
-        self._timeouts: Timeouts | None = None
         self.plan: Plan
         context.chat = inbound
         record = context.record
@@ -83,8 +83,10 @@ class Chat:
             reply = await self._guarded() if context.guards else None
             if reply is None:
                 traits = UNKNOWN if len(plan.targets) == 1 else ChatTraits(context, inbound)
-                run = context.runtime.router.run
-                reply = await run(plan, self._ask, self.attempts, repeated=context.repeated, traits=traits)
+                run, times, until = context.runtime.router.run, context.repeated, context.deadline
+                reply = await run(
+                    plan, self._ask, self.attempts, repeated=times, traits=traits, kind=self._kind, deadline=until
+                )
             self._credit()
             await delivery.send(reply)
         except PolychatError as error:
@@ -158,7 +160,7 @@ class Chat:
         if not whole:
             call_info.placeholders = inbound.placeholders
             call_info.whole = partial(inbound.ask_for, target.model, whole=True)
-        batches = target.backend.answers(request, call_info, timeout=self.timeouts)
+        batches = target.backend.answers(request, call_info, timeout=self.attempts.timeouts)
         reply = await open_events(batches, call_info, whole=not self.inbound.stream)
         delivery.answered_at = monotonic()
         delivery.limits, delivery.asked_url = call_info.limits, call_info.url
@@ -175,7 +177,7 @@ class Chat:
         if inbound.placeholders is not None:
             body = inbound.placeholders.restored(body)
         path = dialect.path(target.model, stream=stream)
-        response = await relay.ask(path, body, self._forwarded(), timeouts=self.timeouts, provider=target.label)
+        response = await relay.ask(path, body, self._forwarded(), timeouts=self.attempts.timeouts, provider=target.label)
         del body  # which may be large, and the answer may take its time
         try:
             delivery.answered_at = monotonic()
@@ -219,12 +221,12 @@ class Chat:
             body = named_body(body, dialect.model_member, served, name)
         return PassthroughBody(body, Outcome(finish, usage, served))
 
-    @property
-    def timeouts(self) -> Timeouts:
-        if self._timeouts is None:
-            rules = self.plan.rules
-            self._timeouts = _timeouts(rules.connect_timeout, rules.first_timeout, rules.idle_timeout, rules.timeout or None)
-        return self._timeouts
+    def _kind(self) -> Kind:
+        """What the time to the first token is learned for."""
+        inbound = self.inbound
+        fields = inbound.fields
+        reasons = not _REASONING.isdisjoint(fields) or b"thinkingConfig" in bytes(fields.get("generationConfig", b""))
+        return kind_of(streamed=inbound.stream, size=inbound.size, reasons=reasons)
 
     def _forwarded(self) -> dict[str, str]:
         headers, found = self.context.headers, {}
