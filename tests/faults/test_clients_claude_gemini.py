@@ -109,6 +109,17 @@ def test_thoughts_of_other_vendors_come_back_with_the_first_call(vendor: str, dr
     assert first.opaque == Opaque(vendor, "of the call")
 
 
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("vendor", sorted({wire(name).VENDOR for name in names() if name != "gemini"}))
+def test_thoughts_of_other_vendors_without_a_call(vendor: str, stream: bool) -> None:
+    """Where no call can carry them the answer comes all the same, and keeps what it says of them."""
+    thoughts = [Reasoning("Let me think."), Reasoning("", Opaque(vendor, "c2ln", "rs_1"))]
+    events: list[Event] = [Start("one", "m"), *thoughts, Text("I look."), Finish("complete", "stop")]
+    parts = _kept(written(gemini, events, stream=stream), stream=stream, drops=False)  # type: ignore[arg-type]
+    assert "".join(part["text"] for part in parts if part.get("thought")) == "Let me think."
+    assert "".join(part["text"] for part in parts if not part.get("thought")) == "I look."
+
+
 def test_what_looks_like_carried_thoughts_is_read_as_a_signature() -> None:
     """A signature that only begins like ours is the vendor's, whatever is in it."""
     for text in ("pc1+", "pc1+[]", "pc1+[1,2]", "pc1+[null,[[1]]]", 'pc1+[null,[["a",2]]]', "pc1+{"):

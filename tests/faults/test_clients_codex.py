@@ -141,6 +141,31 @@ async def test_the_history_keeps_its_calls_and_results(name: str) -> None:
 
 @each_wire
 @each_way
+async def test_calls_of_tools_that_only_the_history_names(name: str, stream: bool) -> None:
+    """A tool that an earlier call used as free text is free text, one that was a function stays one: neither is listed."""
+    plain = {"type": "function_call", "call_id": "a5", "name": "shell", "arguments": '{"path":"b"}'}
+    history = [*HISTORY, plain, {"type": "function_call_output", "call_id": "a5", "output": "R5"}]
+    calls = called(("apply_patch", json.dumps({"input": TEXT})), ("shell", '{"path":"b"}'))
+    _, (patch, shell), _ = await ask(name, calls, stream=stream, input=history, tools=[SEARCH])
+    assert (patch["type"], patch.get("input")) == ("custom_tool_call", TEXT)
+    assert (shell["type"], json.loads(shell["arguments"])) == ("function_call", {"path": "b"})
+
+
+@each_wire
+@pytest.mark.parametrize(
+    ("arguments", "query"), [({"query": "mail"}, {"query": "mail"}), ('{"query":"mail"}', {"query": "mail"}), (None, {})]
+)
+async def test_an_earlier_search_in_each_form(name: str, arguments: Any, query: Any) -> None:
+    """Its arguments are an object, or that as text, or not there: the backend reads an object."""
+    search = {**HISTORY[4], "arguments": arguments}
+    history = [HISTORY[0], search, HISTORY[8]]
+    _, _, asks = await ask(name, [[Text("ok")], [Finish("complete", "stop")]], stream=False, input=history, tools=[SEARCH])
+    (call,) = [part for turn in asks[0].turns for part in turn.parts if isinstance(part, ToolCall)]
+    assert json.loads(call.arguments) == query
+
+
+@each_wire
+@each_way
 async def test_tools_that_come_as_an_item(name: str, stream: bool) -> None:
     """Newer models are sent their tools as an item of the input: they are tools like all others."""
     more = [{"type": "additional_tools", "role": "developer", "tools": [GROUP, PATCH]}, {"role": "user", "content": "hi"}]
@@ -238,6 +263,8 @@ def test_custom_tools_pass_where_the_wire_has_them() -> None:
     assert said["tools"][0]["custom"]["format"] == {"type": "grammar", "grammar": grammar}
     assert said["tool_choice"] == {"type": "custom", "custom": {"name": "apply_patch"}}
     assert said["messages"][1]["tool_calls"][0]["custom"] == {"name": "apply_patch", "input": TEXT}
+    bare = responses.read_request(json.dumps({**body, "tools": [{"type": "custom", "name": "apply_patch"}]}).encode())
+    assert chat.write_request(bare)["tools"] == [{"type": "custom", "custom": {"name": "apply_patch"}}], "nothing is null"
     back = responses.write_request(chat.read_request(json.dumps(said).encode()))
     assert [back["tools"], back["tool_choice"]] == [[PATCH], body["tool_choice"]]
     assert [item["type"] for item in back["input"]] == ["message", "custom_tool_call", "custom_tool_call_output"]

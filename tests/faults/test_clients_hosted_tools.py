@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from polychat.calls.info import CallInfo
 from polychat.config.settings import Route
 from polychat.events import Event, Finish, Text
-from polychat.wire.contract import names
+from polychat.wire.contract import names, wire
 
 from ..support.gateway_for_clients import house
 from ..support.running_gateway import asking
@@ -91,3 +93,27 @@ async def test_the_gateway_and_a_route_may_refuse() -> None:
         assert (await here.ask(path, body)).status == 400
         assert (await here.ask(path, {**body, "model": "lenient"})).status == 200
         assert (await here.ask(path, body, headers={"x-polychat-hosted-tools": "drop"})).status == 200
+
+
+@pytest.mark.parametrize(
+    ("hosted_tools", "on_loss", "status"),
+    [("drop", "allow", 200), ("refuse", "allow", 400), ("drop", "refuse", 400), ("refuse", "refuse", 400)],
+)
+async def test_either_word_refuses(hosted_tools: str, on_loss: str, status: int) -> None:
+    """A client that refuses every loss need not refuse this one besides, nor the other way round."""
+    async with house("anthropic", HELLO) as (here, backend):
+        path, body = asking("openai-responses", **tools("openai-responses"))
+        headers = {"x-polychat-hosted-tools": hosted_tools, "x-polychat-on-loss": on_loss}
+        assert (await here.ask(path, body, headers=headers)).status == status
+    assert len(backend.asks) == (status == 200)
+
+
+@pytest.mark.parametrize("door", HOSTED)
+def test_on_its_own_wire_it_stays(door: str) -> None:
+    """A request that is written again for a backend of the same wire keeps the tool and the choice of it."""
+    _, body = asking(door, **tools(door), **HOSTED[door][1])
+    request = wire(door).read_request(json.dumps(body).encode(), model="m")
+    kept = CallInfo("refuse", hosted_tools="drop").apply_loss_policy(request, wire(door).SUPPORT, door, wire(door).VENDOR)
+    written = wire(door).write_request(kept)
+    assert KINDS[door] in json.dumps(written["tools"])
+    assert kept.tool_choice == request.tool_choice
