@@ -33,7 +33,7 @@ from polychat.wire.faults import Fault
 from ..support.gateway_for_clients import before, ran
 from ..support.gateway_processes import ROOT
 from ..support.linear_time import is_linear
-from ..support.running_gateway import ASKS, BASES, asking
+from ..support.running_gateway import ASKS, BASES, DONE, END, FIRST, asking, configured, gateway, row, text
 from ..support.scripted_server import Say, Seen
 from ..support.scripted_sites import answering
 from ..support.scripted_vendors import ScriptedVendor, asked
@@ -239,6 +239,41 @@ async def test_a_key_cut_over_two_reads_is_redacted_where_it_passes(door: str, m
     assert MASK.encode() in body
 
 
+@pytest.mark.parametrize("door", DIALECTS)
+async def test_a_key_is_redacted_where_a_stream_is_pushed(serve: Any, door: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a read of the backend's connection to a write of the client's, passed or translated, whole or cut in two."""
+    monkeypatch.setenv("HOUSE_API_KEY", CANARY)
+    cut = text(f"and again {CANARY}.")
+    at = cut.index(CANARY[:9].encode()) + 9
+    pieces = [FIRST + text("Hel"), text("lo"), text(f"It is {CANARY}, "), cut[:at], cut[at:] + END + DONE]
+    gate = asyncio.Semaphore(0)
+    keys: list[str] = []
+
+    async def backend(seen: Seen, say: Say) -> None:
+        keys.append(seen.headers["authorization"])
+        await say.head(content_type="text/event-stream")
+        for piece in pieces:
+            await gate.acquire()
+            await say.chunk(piece)
+        await say.last()
+
+    server = await serve(backend)
+    async with gateway(configured({"house": row("openai-chat", server.url, key="env:HOUSE_API_KEY")})) as here:
+        caller = await here.caller()
+        caller.ask(*asking(door, stream=True))
+        gate.release()
+        await caller.head()
+        body = b""
+        for mark in (b"Hel", b"lo", MASK.encode()):  # one read each: the first two are taken, and what follows is pushed
+            body += await caller.until(mark)
+            gate.release()
+        gate.release()
+        body += await caller.rest()
+    assert keys == [f"Bearer {CANARY}"]
+    assert not shows(body)
+    assert body.count(MASK.encode()) >= 2
+
+
 @dataclass
 class _Halves(Parrot):
     go: asyncio.Event = field(default_factory=asyncio.Event)
@@ -341,6 +376,19 @@ async def test_a_sites_refusal_does_not_show_what_was_sent(serve: Any) -> None:
     sent = {"authorization": f"Bearer {CANARY}"}
     async with StreamSession(sent) as session, session.get(server.url) as response:
         assert not shows(all_of(response.error(f"it says …{CANARY[:20]}…")))
+
+
+async def test_a_coding_that_was_not_requested_does_not_show_it(serve: Any) -> None:
+    """Not in small letters either, as the names of codings are compared."""
+
+    async def parrot(seen: Seen, say: Say) -> None:
+        await say.raw(f"HTTP/1.1 200 OK\r\ncontent-encoding: {CANARY}\r\ncontent-length: 2\r\n\r\n{{}}".encode())
+
+    server = await serve(parrot)
+    with pytest.raises(errors.BadReply, match="compressed as") as caught:
+        await polychat.ask("hi", model="openai/m", base_url=f"{server.url}/v1", api_key=CANARY)
+    assert not shows(all_of(caught.value))
+    assert MARK.lower() not in all_of(caught.value)
 
 
 # The function itself

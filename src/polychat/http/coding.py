@@ -81,12 +81,13 @@ class Brotli:
 
 
 def decoder(coding: bytes) -> Decoder | None:
-    """For a Content-Encoding in lower case; ``None`` where there is nothing to decode. Raises ``BadReply``."""
-    if coding in (b"", b"identity"):
+    """For a Content-Encoding in any case; ``None`` where there is nothing to decode. Raises ``BadReply``."""
+    name = coding.lower()
+    if name in (b"", b"identity"):
         return None
-    if coding in (b"gzip", b"x-gzip"):
+    if name in (b"gzip", b"x-gzip"):
         return Gzip()
-    if coding == b"br" and _HAS_BROTLI:
+    if name == b"br" and _HAS_BROTLI:
         return Brotli()
     raise BadReply(f"the reply is compressed as {redact(coding)}, which was not requested")
 

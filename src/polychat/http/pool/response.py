@@ -38,7 +38,6 @@ class PooledResponse(Body):
     ) -> None:
         """Raises ``BadReply`` for a compression that was not asked for."""
         self._provider, self._body = provider, None
-        self._decoder = decoder(connection.coding.lower()) if connection.coding else None
         self._pool, self._connection, self._request, self._sent_at = pool, connection, request, sent_at
         self._headers: CIMultiDict[str] | None = None
         self._status, self._reason, self._raw_headers = connection.status, connection.reason, connection.headers
@@ -47,6 +46,8 @@ class PooledResponse(Body):
         """Of a body that is read in pieces."""
         if secrets is not None:
             self._reason, self._raw_headers = secrets.whole(self._reason), secrets.headers(self._raw_headers)
+        coding = connection.coding
+        self._decoder = decoder(coding if secrets is None else secrets.whole(coding)) if coding else None
         self._body_begun = self._closed = False
         self._failure: BackendError | None = None
 
