@@ -12,6 +12,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -113,11 +114,15 @@ def all_of(error: BaseException) -> str:
 
 
 def options(name: str, url: str, how: str) -> dict[str, Any]:
-    """The key where a caller may put it: as the key, in a header, or as the password of the address."""
+    """The key where a caller may put it: as the key, in a header, or as the password of the address or of a proxy."""
     base = url + BASES[name]
     if how == "password":
-        base = base.replace("://", f"://me:{CANARY.replace('/', '%2F').replace('+', '%2B').replace('=', '%3D')}@")
+        base = base.replace("://", f"://me:{quote(CANARY, safe='')}@")
         return {"base_url": base, "api_key": "k-1"}
+    if how == "proxy":
+        password = quote(CANARY, safe="")
+        base = "http://vendor.example" + BASES[name]
+        return {"base_url": base, "api_key": "k-1", "proxy": url.replace("://", f"://me:{password}@")}
     if how == "header":
         return {"base_url": base, "api_key": "k-1", "headers": {"x-tenant-pass": CANARY}}
     return {"base_url": base, "api_key": CANARY}
@@ -131,7 +136,7 @@ def vendor_of(name: str) -> str:
     return {"openai-chat": "openai"}.get(name, name)
 
 
-@pytest.mark.parametrize("how", ["key", "header", "password"])
+@pytest.mark.parametrize("how", ["key", "header", "password", "proxy"])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", wires())
 async def test_no_reply_or_error_of_the_library_shows_it(serve: Any, name: str, way: str, how: str) -> None:
