@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from polychat.config.strategy_names import STRATEGIES
 from polychat.errors import RateLimited
 from polychat.routing import Health, Plan, Target
-from polychat.routing.facts import Facts, Remaining
 from polychat.routing.order import LIMITED, OPEN, RESTING, Choice, Chooser
 from polychat.routing.traits import UNKNOWN, Traits
 
@@ -110,26 +109,18 @@ def test_a_route_in_a_route_is_able_while_any_of_it_is() -> None:
     assert route.order() == "cab"
 
 
-class Limits(Facts):
-    left = Remaining()
-
-    def remaining(self, now: float) -> Remaining:
-        return self.left
-
-
-@pytest.mark.parametrize("left", [Remaining(0.0, 1.0), Remaining(1.0, 0.0)])
+@pytest.mark.parametrize("unit", [b"requests", b"tokens"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_target_at_its_limit_is_left_alone(strategy: str, left: Remaining, monkeypatch: Any) -> None:
+def test_a_target_at_its_limit_is_left_alone(strategy: str, unit: bytes) -> None:
     """It is asked behind those that have something left, and before those that said to come back."""
-    monkeypatch.setattr("polychat.routing.health.Facts", Limits)
     health = Health()
-    facts = health.facts("route", "a/1")
-    assert isinstance(facts, Limits)
-    facts.left = left
+    said = [(b"x-ratelimit-remaining-" + unit, b"0"), (b"x-ratelimit-reset-" + unit, b"30s")]
+    health.facts("route", "a/1").shared.hear(said, 1.0, 0.0)
     rest(health, "b")
     choice = chosen(plan(A, B, C, strategy=strategy), health)
     assert choice.targets == [C, A, B]
     assert choice.passed == [(A, LIMITED), (B, RESTING)]
+    assert A not in [passed.target for passed in chosen(plan(A, B, C, strategy=strategy), health, 31.0).passed]
 
 
 class Unfit(Traits):

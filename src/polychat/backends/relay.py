@@ -72,13 +72,13 @@ class Relay:
 
 _FOREIGN = b'"pc1.'
 """How such a part begins: see ``wire/tags.py``."""
-_LIMITS = (b"x-ratelimit-", b"anthropic-ratelimit-")
+_LIMITS = (b"x-ratelimit", b"anthropic-ratelimit-", b"ratelimit-", b"ratelimitbysize-")
 
 
 def rate_limits(answer: PooledResponse) -> list[tuple[bytes, bytes]]:
     """The headers that tell how much more may be asked, their names in lower case."""
     limits = []
     for name, value in answer.raw_headers:
-        if len(name) > 12 and name[:1] in b"xXaA" and name.lower().startswith(_LIMITS):
+        if len(name) > 12 and name[:1] in b"xXaArR" and name.lower().startswith(_LIMITS):
             limits.append((name.lower(), value))  # a comprehension is a call of its own
     return limits

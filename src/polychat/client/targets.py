@@ -165,6 +165,8 @@ class Targets:
             except BaseException:
                 await batches.aclose()
                 raise
+            finally:
+                attempts.limits = answered.limits
 
         attempts, batch = Attempts(), list[Event]()
         router = self._new_router() if options.get("api_key") else self._router  # what is known is of the own key

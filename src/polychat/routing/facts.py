@@ -7,10 +7,12 @@ with its key share (a refused key, a quota that is used up), for these together,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple
 
 from ..errors import PolychatError, Resting
+from ..wire.rate_limits import Limit, is_used_up, limits_of
 from .breaker import Breaker, BreakerState
 from .clocks import BEFORE, FirstTokenTimes, Kind
 from .latency import PeakEwma
@@ -34,7 +36,7 @@ UNLIMITED = Remaining()
 class TargetState:
     """What holds for a target in every route."""
 
-    __slots__ = ("__weakref__", "first", "in_flight", "rest", "times")
+    __slots__ = ("__weakref__", "_heard", "_limits", "first", "in_flight", "is_short", "rest", "times")
 
     def __init__(self) -> None:
         self.in_flight = 0
@@ -43,12 +45,32 @@ class TargetState:
         self.rest = Rest()
         self.times: dict[Kind, FirstTokenTimes] = {}
         """Of each kind of request, to its first token."""
+        self._heard: tuple[Sequence[tuple[bytes, bytes]], float, float] | None = None
+        self._limits: list[Limit] | None = None
+        self.is_short = False
+        """Whether something may be used up by what it said last."""
 
     def forget(self) -> None:
         """Another backend has its name now; what is in flight goes on."""
         self.first = PeakEwma()
         self.times.clear()
         self.rest.forget()
+        self._heard = self._limits = None
+        self.is_short = False
+
+    def hear(self, headers: Sequence[tuple[bytes, bytes]], now: float, wall: float) -> None:
+        """An answer has headers that tell of limits; they are read when somebody asks for them."""
+        self._heard, self._limits = (headers, now, wall), None
+        self.is_short = is_used_up(headers)
+
+    def limits(self, now: float) -> tuple[list[Limit], float]:
+        """What it last said of its limits, and seconds since then."""
+        if self._heard is None:
+            return [], 0.0
+        headers, heard_at, wall = self._heard
+        if self._limits is None:
+            self._limits = limits_of(headers, wall)
+        return self._limits, now - heard_at
 
 
 class Facts:
@@ -84,8 +106,29 @@ class Facts:
         return BEFORE if times is None else times.limit
 
     def remaining(self, now: float) -> Remaining:
-        """How much more it may be asked, by what it said of late."""
-        return UNLIMITED
+        """How much more it may be asked, by what it said of late: of several limits the one with the least left."""
+        limits, passed = self.shared.limits(now)
+        if not limits:
+            return UNLIMITED
+        requests = tokens = 1.0
+        for limit in limits:
+            share = limit.share(passed)
+            if limit.unit == "requests":
+                requests = min(requests, share)
+            else:
+                tokens = min(tokens, share)
+        return Remaining(requests, tokens)
+
+    def is_at_limit(self, now: float) -> bool:
+        """Whether nothing is left of one of its limits, by its own word."""
+        if not self.shared.is_short:
+            return False
+        requests, tokens = self.remaining(now)
+        return not (requests > 0 < tokens)
+
+    def limits(self, now: float) -> list[Limit]:
+        """Its limits as its last answer has them."""
+        return self.shared.limits(now)[0]
 
     def breaker(self, now: float) -> BreakerState:
         """``open``: its failures let it rest; ``half-open``: one request is to show how it is."""

@@ -14,7 +14,7 @@ from random import Random
 
 from ..events import Usage
 from .choice import Choice, PassedOver, Strategy
-from .facts import UNLIMITED, Facts
+from .facts import Facts
 from .health import Health
 from .resolve import Plan, Target
 from .spending import Pricing, Spending, unpriced
@@ -109,7 +109,7 @@ class _Member:
         facts, self.reason = self.facts, ""
         if not facts.is_well(now):
             self.reason = RESTING if facts.rest_of(now) else OPEN
-        elif (remaining := facts.remaining(now)) is not UNLIMITED and not (remaining.requests > 0 < remaining.tokens):
+        elif facts.is_at_limit(now):
             self.reason = LIMITED
         elif traits.is_choosy:
             self.reason = traits.unfit(self.target)

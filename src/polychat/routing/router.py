@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ..errors import Failure, PolychatError, TimedOut, redact
@@ -51,6 +51,7 @@ class Attempts:
         "answered",
         "count",
         "failures",
+        "limits",
         "passed",
         "resting",
         "target",
@@ -73,6 +74,8 @@ class Attempts:
         """Targets that stood behind all others, and why."""
         self.resting: list[tuple[Target, PolychatError]] = []
         """Targets that were not asked when it was their turn, and why."""
+        self.limits: Sequence[tuple[bytes, bytes]] = ()
+        """Headers of the attempt at hand that tell of its target's limits; whoever asks puts them here."""
         self.timeouts = DEFAULT
         """Of the attempt at hand."""
         self._facts: Facts | None = None
@@ -150,6 +153,11 @@ class Router:
         if facts.domain is None:
             facts.domain = self.health.domain(target.backend.quota_domain())
         return facts
+
+    def hear(self, facts: Facts, attempts: Attempts) -> None:
+        """Keep what an answer tells of its target's limits."""
+        facts.shared.hear(attempts.limits, self.clock(), time())
+        attempts.limits = ()
 
     def note(self, facts: Facts, rules: Route, error: PolychatError, asked_at: float) -> None:
         """Keep what the failure of an attempt tells of its target."""
@@ -337,6 +345,8 @@ class _Run(Generic[T]):
             answer = await (self.ask(target) if limit is None else self._within(limit, target, facts))
         except PolychatError as error:
             attempts.end()
+            if attempts.limits:
+                router.hear(facts, attempts)
             router.note(facts, self.plan.rules, error, begun)
             attempts.failures.append(failure_of(target.name, error))
             attempts.times.append((begun, router.clock()))
@@ -349,6 +359,8 @@ class _Run(Generic[T]):
             raise
         now = router.clock()
         facts.answered(now - begun, now)
+        if attempts.limits:
+            router.hear(facts, attempts)
         if self.kind is not None:
             facts.learn(self.kind, now - begun)
         attempts.answered = True

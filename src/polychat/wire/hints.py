@@ -59,7 +59,7 @@ def retry_after(named: Mapping[str, str], now: float) -> float | None:
     """Seconds by ``retry-after-ms`` or ``retry-after``; the names are in lower case."""
     if _NUMBER.fullmatch(milliseconds := named.get("retry-after-ms", "")):
         return float(milliseconds) / 1000
-    return _seconds(named.get("retry-after", ""), now)
+    return seconds_of(named.get("retry-after", ""), now)
 
 
 def reset_of(headers: Mapping[str, str], now: float) -> float | None:
@@ -72,7 +72,7 @@ def _reset(named: Mapping[str, str], now: float) -> float | None:
     spent: list[float] = []
     others: list[float] = []
     for name, value in named.items():
-        if _RESET.fullmatch(name) is None or (seconds := _seconds(value, now)) is None:
+        if _RESET.fullmatch(name) is None or (seconds := seconds_of(value, now)) is None:
             continue
         remaining = named.get(name.replace("reset", "remaining"), "")
         (spent if remaining in ("0", "0.0") else others).append(seconds)
@@ -99,7 +99,7 @@ def duration(text: str) -> float | None:
     return days * 86_400 + hours * 3_600 + minutes * 60 + seconds + milliseconds / 1000
 
 
-def _seconds(text: str, now: float) -> float | None:
+def seconds_of(text: str, now: float) -> float | None:
     """Of a number of seconds, a duration, or a moment in any of its forms; what is past is 0."""
     if _NUMBER.fullmatch(text):
         number = float(text)

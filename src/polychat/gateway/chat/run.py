@@ -161,7 +161,10 @@ class Chat:
             call_info.placeholders = inbound.placeholders
             call_info.whole = partial(inbound.ask_for, target.model, whole=True)
         batches = target.backend.answers(request, call_info, timeout=self.attempts.timeouts)
-        reply = await open_events(batches, call_info, whole=not self.inbound.stream)
+        try:
+            reply = await open_events(batches, call_info, whole=not self.inbound.stream)
+        finally:
+            self.attempts.limits = call_info.limits
         delivery.answered_at = monotonic()
         delivery.limits, delivery.asked_url = call_info.limits, call_info.url
         return reply
@@ -182,7 +185,7 @@ class Chat:
         try:
             delivery.answered_at = monotonic()
             delivery.call_info, delivery.asked_url = call_info, relay.url
-            delivery.limits = rate_limits(response)
+            delivery.limits = self.attempts.limits = rate_limits(response)
             if not response.ok:
                 raise await relay.refusal(response)
             reply: OpenReply

@@ -1,0 +1,89 @@
+"""How much more a backend may be asked, by the headers of its answers: before it refuses.
+
+Every vendor has names of its own for the same three numbers (the limit, what remains of it, when it is whole again), for
+requests and for tokens, and for several spans of time: ``x-ratelimit-remaining-requests``, ``ratelimit-remaining``,
+``x-ratelimit-remaining-tokens-minute``, ``anthropic-ratelimit-input-tokens-remaining``. What is left of a name without the
+word for the number says what is limited.
+
+Sources: platform.openai.com/docs/guides/rate-limits; docs.anthropic.com/en/api/rate-limits; console.groq.com/docs/rate-limits;
+inference-docs.cerebras.ai; docs.mistral.ai; openrouter.ai/docs; the IETF draft ``RateLimit``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from .hints import seconds_of
+
+_NAME = re.compile(r"(?:x-|anthropic-)?ratelimit(bysize)?-([a-z-]{1,80})")
+_NUMBERS = ("limit", "remaining", "reset")
+_NUMBER = re.compile(r"\d{1,16}(?:\.\d{1,9})?")
+_MOST = 32
+"""Headers that are looked at."""
+UNSAID = 60.0
+"""Seconds after which a limit is taken to be whole again whose backend does not say when it is."""
+
+
+class Limit(NamedTuple):
+    """One limit, as it was when the answer came."""
+
+    name: str
+    """What its headers' names have beside the number's: ``requests``, ``tokens-minute``; empty where that is nothing."""
+    unit: Literal["requests", "tokens"]
+    remaining: float
+    limit: float | None = None
+    reset: float | None = None
+    """Seconds until all of it is there again."""
+
+    def share(self, passed: float) -> float:
+        """The part of it that is there ``passed`` seconds after the answer, from 0 to 1; 0 while less than one is.
+
+        Vendors let it grow back evenly (a token bucket).
+        """
+        reset = UNSAID if self.reset is None else self.reset
+        if passed >= reset:
+            return 1.0
+        if not self.limit:
+            return 1.0 if self.remaining >= 1 else 0.0
+        there = self.remaining + max(0.0, self.limit - self.remaining) * passed / reset
+        return min(1.0, there / self.limit) if there >= 1 else 0.0
+
+
+def is_used_up(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether any of these headers may say that less than one is left: a look that costs next to nothing."""
+    for _, value in headers:  # noqa: SIM110  # a generator takes several times as long
+        if value[:1] == b"0":
+            return True
+    return False
+
+
+def limits_of(headers: Iterable[tuple[bytes, bytes]], now: float) -> list[Limit]:
+    """The limits that an answer's headers tell of; their names are in lower case. ``now``: seconds since 1970."""
+    found: dict[tuple[str, bool], dict[str, str]] = {}
+    for count, (name, value) in enumerate(headers):
+        match = _NAME.fullmatch(name.decode("latin-1")) if count < _MOST else None
+        if match is None:
+            continue
+        words = match[2].split("-")
+        number = next((word for word in _NUMBERS if word in words), None)
+        if number is not None:
+            words.remove(number)
+            found.setdefault(("-".join(words), match[1] is not None), {})[number] = value.decode("latin-1").strip()
+    limits = []
+    for (name_of, by_size), numbers in found.items():
+        remaining = numbers.get("remaining", "")
+        if _NUMBER.fullmatch(remaining):
+            unit: Literal["requests", "tokens"] = "tokens" if by_size or "token" in name_of else "requests"
+            limit = numbers.get("limit", "")
+            limits.append(
+                Limit(
+                    name_of,
+                    unit,
+                    float(remaining),
+                    float(limit) if _NUMBER.fullmatch(limit) else None,
+                    seconds_of(numbers.get("reset", ""), now),
+                )
+            )
+    return limits
