@@ -62,11 +62,6 @@ def retry_after(named: Mapping[str, str], now: float) -> float | None:
     return seconds_of(named.get("retry-after", ""), now)
 
 
-def reset_of(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds until a rate limit that is used up is there again, by headers that tell of limits."""
-    return _reset({name.lower(): value.strip() for name, value in headers.items()}, now)
-
-
 def _reset(named: Mapping[str, str], now: float) -> float | None:
     """Of limits with nothing left the latest, for all must be there again; where none says so, the soonest."""
     spent: list[float] = []

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from .json_text import check_depth, decoded, encoded, from_raw, is_raw, level, raw
 from .limits import ReaderLimits
@@ -122,6 +122,28 @@ def each(values: Any, change: Callable[[Any], Any], kind: type) -> Any:
     """
     inner = level(values)
     return values if inner is None or not isinstance(inner, kind) else _each(values, inner, change, change)
+
+
+class Subschemas(NamedTuple):
+    """The keywords of a schema that hold schemas: a single one, a list of them, or several by name."""
+
+    single: frozenset[str]
+    listed: frozenset[str]
+    named: frozenset[str]
+
+
+def within(keyword: str, value: Any, change: Callable[[Any], Any], places: Subschemas) -> Any:
+    """The value of a schema's ``keyword``, with ``change`` of each schema that it holds; of any other keyword itself."""
+    if keyword in places.single:
+        return change(value)
+    if keyword not in places.listed and keyword not in places.named:
+        return value
+    is_list = keyword in places.listed
+    if is_raw(value):
+        return each(value, change, list if is_list else dict)
+    if is_list:
+        return [change(entry) for entry in value] if isinstance(value, list) else value
+    return {name: change(entry) for name, entry in value.items()} if isinstance(value, dict) else value
 
 
 def _large_stays(value: Any) -> Any:

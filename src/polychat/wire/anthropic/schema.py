@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from ..json_text import from_raw, is_raw
-from ..raw_schemas import changed, each
+from ..raw_schemas import Subschemas, changed, within
 
-_SUBSCHEMAS = ("items", "not")
-_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
-_NAMED = ("properties", "$defs", "definitions")
+_PLACES = Subschemas(
+    frozenset(("items", "not")),
+    frozenset(("anyOf", "oneOf", "allOf", "prefixItems")),
+    frozenset(("properties", "$defs", "definitions")),
+)
 _LIMITS = frozenset(
     (
         *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength"),
@@ -27,24 +29,12 @@ def closed(schema: Any) -> Any:
     """A schema that binds: its objects closed, and without the limits that the API refuses."""
     if not isinstance(schema, dict):
         return changed(schema, closed) if is_raw(schema) else schema
-    members = {name: _closed(name, value) for name, value in schema.items() if not _refused(name, value)}
+    members = {name: within(name, value, closed, _PLACES) for name, value in schema.items() if not _refused(name, value)}
     if "oneOf" in members and "anyOf" not in members:
         members["anyOf"] = members.pop("oneOf")
     if _is_object(members):
         members["additionalProperties"] = False
     return members
-
-
-def _closed(name: str, value: Any) -> Any:
-    if name in _SUBSCHEMAS:
-        return closed(value)
-    if name in _LISTS and isinstance(value, list):
-        return [closed(entry) for entry in value]
-    if name in _NAMED and isinstance(value, dict):
-        return {key: closed(entry) for key, entry in value.items()}
-    if (name in _LISTS or name in _NAMED) and is_raw(value):
-        return each(value, closed, list if name in _LISTS else dict)
-    return value
 
 
 def _refused(name: str, value: Any) -> bool:

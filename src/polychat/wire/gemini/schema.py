@@ -6,13 +6,15 @@ from functools import partial
 from typing import Any
 
 from ..json_text import from_raw, is_raw
-from ..raw_schemas import changed, each
+from ..raw_schemas import Subschemas, changed, each, within
 from .constants import Object, camel
 
 _NUMBERS = frozenset(("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties", "minimum", "maximum"))
-_SUBSCHEMAS = frozenset(("items", "additionalProperties", "not"))
-_LISTS = frozenset(("anyOf", "oneOf", "allOf", "prefixItems"))
-_NAMED = frozenset(("properties", "defs", "$defs"))
+_PLACES = Subschemas(
+    frozenset(("items", "additionalProperties", "not")),
+    frozenset(("anyOf", "oneOf", "allOf", "prefixItems")),
+    frozenset(("properties", "defs", "$defs")),
+)
 
 
 def json_schema(schema: Any) -> Any:
@@ -30,15 +32,7 @@ def _value(name: str, value: Any) -> Any:
         return value.lower()
     if name in _NUMBERS and isinstance(value, str):
         return _number(value)
-    if name in _SUBSCHEMAS:
-        return json_schema(value)
-    if name in _LISTS and isinstance(value, list):
-        return [json_schema(entry) for entry in value]
-    if name in _NAMED and isinstance(value, dict):
-        return {key: json_schema(entry) for key, entry in value.items()}
-    if (name in _LISTS or name in _NAMED) and is_raw(value):
-        return each(value, json_schema, list if name in _LISTS else dict)
-    return value
+    return within(name, value, json_schema, _PLACES)
 
 
 MOST_ITEMS = 960
@@ -70,9 +64,9 @@ def _plain(schema: Any, counted: list[int], *, bounded: bool) -> Any:
             continue
         if name == "maxItems" and type(value) is int:
             counted.append(value)
-        if name in _SUBSCHEMAS or name in _LISTS:
+        if name in _PLACES.single or name in _PLACES.listed:
             plain[name] = _plain(value, counted, bounded=bounded)
-        elif name in _NAMED or name == "definitions":
+        elif name in _PLACES.named or name == "definitions":
             plain[name] = _plain_members(value, counted, bounded=bounded)
         else:
             plain[name] = value
