@@ -50,6 +50,7 @@ def _only_loopback(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
     """No test reaches beyond loopback, nor reads this user's own configuration and keys."""
     global _walled
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-configuration"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "no-state"))
     monkeypatch.delenv("POLYCHAT_COOKIES", raising=False)
     for name in [name for name in os.environ if name.endswith(("_API_KEY", "_BASE_URL", "OLLAMA_HOST"))]:
         monkeypatch.delenv(name)

@@ -82,6 +82,21 @@ class Backend(ABC):
         """Whether clients of the gateway may request this model by its name."""
         return True
 
+    @property
+    def has_page(self) -> bool:
+        """Whether its address is a page that people open."""
+        return False
+
+    @property
+    def lists_models(self) -> bool:
+        """Whether ``list_models`` asks it."""
+        return False
+
+    @property
+    def lacks_key(self) -> bool:
+        """Whether it needs a key and none is set."""
+        return False
+
     def tag(self) -> str:
         """Whose the opaque parts of its replies are; it gets back those that bear the same tag."""
         return self.name

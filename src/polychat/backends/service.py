@@ -48,6 +48,10 @@ class ServiceBackend(Backend):
     def models(self) -> list[str]:
         return self.provider.models_of(self._config)
 
+    @property
+    def has_page(self) -> bool:
+        return bool(self.url)
+
     def offers(self, model: str) -> bool:
         return not self.provider.listed_only or model in self.models()
 

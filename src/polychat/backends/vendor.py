@@ -30,7 +30,7 @@ from ..wire.models import ModelInfo
 from .backend import Backend
 from .builtin import known
 from .fitting import changes, fitted, fitted_as_it_came, taken_along
-from .keys import VendorEndpoint
+from .keys import VendorEndpoint, has_key
 from .relay import Relay, rate_limits
 
 if TYPE_CHECKING:
@@ -185,6 +185,14 @@ class VendorBackend(Backend):
 
     def models(self) -> list[str]:
         return list(self.row.serves)
+
+    @property
+    def lists_models(self) -> bool:
+        return bool(self.row.models)
+
+    @property
+    def lacks_key(self) -> bool:
+        return bool(self.row.key or self.row.api_key) and not self.row.key_optional and not has_key(self.row)
 
     async def list_models(self, proxy: str | None = None, **options: Any) -> list[ModelInfo]:
         """What the vendor says that it serves. Raises ``NotReady`` where it has no list, and what an ask raises."""

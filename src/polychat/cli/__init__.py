@@ -135,6 +135,7 @@ def parser() -> argparse.ArgumentParser:
             ),
         )
     )
+    _probe(commands.add_parser("probe", help="look whether targets are there, for free", description=_PROBE))
     _explain(commands.add_parser("explain", help="tell why a request goes where it goes", description=_EXPLAIN))
     _serve(commands.add_parser("serve", help="start the gateway: one address for all backends", description=_SERVE))
     _config(
@@ -237,6 +238,25 @@ def _sites(sites: argparse.ArgumentParser) -> None:
         "(no nonce, no streaming from AI Power); 2.0 and 2.4 require a nonce and stream (default: "
         "%(default)s)",
     )
+
+
+_PROBE = (
+    "Look whether targets are there and what stands in the way: connect, and get the list of models where there is one. That "
+    "costs nothing; --ask sends a short request too. Without targets: all services and vendors that are set up here."
+)
+
+
+def _probe(probe: argparse.ArgumentParser) -> None:
+    probe.add_argument("targets", nargs="*", metavar="TARGET", help="a target, a provider, or a route for all of its targets")
+    probe.add_argument("--ask", action="store_true", help="also send a short request to each, which may cost")
+    probe.add_argument(
+        "--budget", type=int, metavar="N", default=20, help="with --ask: at most so many requests a day (default: %(default)s)"
+    )
+    probe.add_argument(
+        "--timeout", type=float, metavar="SECONDS", default=10.0, help="for each step of a probe (default: %(default)g)"
+    )
+    probe.add_argument("--config", metavar="FILE", help="the configuration file (default: your own)")
+    probe.add_argument("--json", action="store_true", help="print one JSON array")
 
 
 _EXPLAIN = (

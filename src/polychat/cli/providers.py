@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 from ..calls.call import options_of
 from ..config.vendor_spec import VendorSpec
+from ..errors import redact
 from ..providers import every, vendors
 from ..redact import bare_url
+from ..state.probes import Probes
 from . import print_json
 
 
 def run(arguments: argparse.Namespace) -> int:
     """A form of each provider: what it can do, and how that it works is known; then the API vendors."""
-    forms = [_form(provider) for provider in every()]
+    probes = Probes().kept()
+    forms = [_form(provider, probes.get(provider.__name__.lower())) for provider in every()]
     rows = sorted(vendors().values(), key=lambda row: row.name)
     if arguments.json:
         print_json([*forms, *map(_vendor, rows)], indent=2)
@@ -43,12 +47,29 @@ def _vendor(row: VendorSpec) -> dict[str, Any]:
     }
 
 
-def _form(provider: type[Any]) -> dict[str, Any]:
+def working_by(probed: Mapping[str, Any] | None) -> bool | None:
+    """Whether a provider works, by the latest probe of it; ``None`` where that does not tell.
+
+    That a page is there shows nothing of the chat behind it, and what this machine lacks nothing of the service.
+    """
+    match probed:
+        case {"state": "reachable", "step": "ask"}:
+            return True
+        case {"state": "challenged" | "gone" | "protocol changed" | "failing"}:
+            return False
+    return None
+
+
+def _form(provider: type[Any], probed: Mapping[str, Any] | None) -> dict[str, Any]:
+    working, evidence = provider.working, provider.evidence
+    if probed is not None and (shown := working_by(probed)) is not None:
+        working = shown
+        evidence = f"probed {probed['date'][:10]}: {probed['state']}: {redact(str(probed.get('evidence', '')), 200)}"
     return {
         "name": provider.__name__,
         "url": provider.url,
-        "working": provider.working,
-        "evidence": provider.evidence,
+        "working": working,
+        "evidence": evidence,
         "stream": provider.supports_stream,
         "system_message": provider.supports_system_message,
         "message_history": provider.supports_message_history,

@@ -1,0 +1,188 @@
+"""Whether a target is there, and what stands in the way: by requests that cost nothing, or by one that may.
+
+A free probe connects (name, TCP, TLS, a bot wall) and gets the list of models where there is one. One that asks sends a short
+request as any caller would, and reads its reply to the end.
+
+| state              | what it means                                                                              |
+|--------------------|--------------------------------------------------------------------------------------------|
+| reachable          | it answers as it should                                                                    |
+| challenged         | a human check stands before it                                                             |
+| needs credentials  | a key, a login or a cookie is missing, or refused                                          |
+| quota              | it answers, and has no more for this account just now                                      |
+| gone               | its page or the model no longer exists, or it is known not to work any more                |
+| protocol changed   | it answers something else than its protocol says: the evidence names the field or the step |
+| failing            | it answers with an error of its own                                                        |
+| unreachable        | no connection, or no answer in time: it may be this machine's network                      |
+| not set up         | something else is missing on this machine: a package, weights, an address                  |
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from time import monotonic
+from typing import Literal, TypeAlias, get_args
+
+from ..calls.info import CallInfo
+from ..errors import (
+    BackendError,
+    BadInput,
+    BadReply,
+    ChallengeRequired,
+    ConnectionFailed,
+    EmptyReply,
+    FaultKind,
+    LimitReached,
+    MissingCookies,
+    NotReady,
+    PolychatError,
+    RateLimited,
+    StatusError,
+    TimedOut,
+    Truncated,
+    Unauthorized,
+    UnknownTarget,
+    redact,
+)
+from ..events import Finish
+from ..http.exchange import Exchange
+from ..http.timeouts import Timeouts
+from ..types import ChatMessage, ChatRequest, TextPart
+from .backend import Backend
+
+State: TypeAlias = Literal[
+    "reachable",
+    "challenged",
+    "needs credentials",
+    "quota",
+    "gone",
+    "protocol changed",
+    "failing",
+    "unreachable",
+    "not set up",
+]
+STATES: tuple[State, ...] = get_args(State)
+Step: TypeAlias = Literal["connect", "models", "ask"]
+"""How far a probe went: to the address, to the list of models, or to a reply."""
+PROMPT = "Reply with the word: ok"
+_TOKENS = 16
+_EVIDENCE = 300
+_PAGE = 64 * 1024
+"""Bytes of an answer that are looked at for a bot wall."""
+_BY_KIND: dict[FaultKind, State] = {
+    "authentication": "needs credentials",
+    "permission": "needs credentials",
+    "not_found": "gone",
+    "rate_limit": "quota",
+    "quota": "quota",
+    "overloaded": "failing",
+    "server": "failing",
+    "timeout": "failing",
+}
+_BY_CLASS: tuple[tuple[type[PolychatError], State], ...] = (
+    (ChallengeRequired, "challenged"),
+    (ConnectionFailed, "unreachable"),
+    (TimedOut, "unreachable"),
+    (MissingCookies, "needs credentials"),
+    (UnknownTarget, "gone"),
+    (NotReady, "not set up"),
+    (Unauthorized, "needs credentials"),
+    (RateLimited, "quota"),
+    (LimitReached, "quota"),
+    (BadReply, "protocol changed"),
+    (EmptyReply, "protocol changed"),
+    (Truncated, "protocol changed"),
+    (BadInput, "protocol changed"),
+)
+"""Of errors without a kind, the first that fits; others are the backend's own failure."""
+_GONE = (404, 410)
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What a probe found."""
+
+    target: str
+    state: State
+    step: Step
+    """Where that showed."""
+    evidence: str
+    seconds: float
+    """How long it took."""
+    sent: bool = True
+    """Whether anything was sent."""
+
+
+def state_after(error: PolychatError) -> State:
+    """What an error tells of whoever was asked."""
+    if isinstance(error, ChallengeRequired):
+        return "challenged"
+    if isinstance(error, BackendError) and error.kind is not None and error.kind in _BY_KIND:
+        return _BY_KIND[error.kind]
+    if isinstance(error, StatusError) and error.status in _GONE:
+        return "gone"
+    return next((state for kind, state in _BY_CLASS if isinstance(error, kind)), "failing")
+
+
+async def probe(backend: Backend, model: str, target: str, *, ask: bool, seconds: float) -> Probed:
+    """Look whether ``target`` is there within so many seconds a step. ``ask``: also by a request that may cost."""
+    step: Step = "connect"
+    state: State = "reachable"
+    begun, sent = monotonic(), True
+    try:
+        evidence = await _connected(backend, seconds)
+        if backend.lists_models:
+            step = "models"
+            evidence = await _listed(backend, model, seconds)
+        if ask:
+            step = "ask"
+            evidence = await _asked(backend, model, seconds)
+    except PolychatError as error:
+        state, evidence = state_after(error), str(error)
+        if isinstance(error, NotReady):
+            sent = step != "connect"
+            state = "needs credentials" if backend.lacks_key else state if backend.working else "gone"
+    return Probed(target, state, step, redact(evidence, _EVIDENCE), round(monotonic() - begun, 3), sent)
+
+
+async def _connected(backend: Backend, seconds: float) -> str:
+    """A plain GET of the address. A page that people open has to be there; an API need not answer anything but requests."""
+    address = backend.address()
+    if not address:
+        return "it runs on this machine"
+    deadline = asyncio.get_running_loop().time() + seconds
+    timeouts = Timeouts(seconds, seconds, seconds, seconds)
+    async with Exchange(
+        "GET", address, {"accept": "*/*"}, None, timeouts=timeouts, deadline=deadline, provider=backend.name
+    ) as answer:
+        if answer.status >= 400:
+            with suppress(BackendError):  # the status says enough
+                await answer.read(_PAGE)
+            error = answer.error()
+            if isinstance(error, ChallengeRequired) or answer.status >= 500 or (backend.has_page and answer.status in _GONE):
+                raise error
+        return f"it answers {answer.status}"
+
+
+async def _listed(backend: Backend, model: str, seconds: float) -> str:
+    models = [listed.id for listed in await backend.list_models(timeout=seconds)]
+    if model and model not in models:
+        return f"its list of {len(models):,} models does not name {model}, which may be another name of one"
+    return f"it lists {len(models):,} models"
+
+
+async def _asked(backend: Backend, model: str, seconds: float) -> str:
+    """Raises what is wrong with the reply, or with the way there."""
+    request = ChatRequest(model, [ChatMessage("user", [TextPart(PROMPT)])], max_tokens=_TOKENS, stream=True)
+    finish = None
+    async with aclosing(backend.answers(request, CallInfo("allow"), timeout=seconds)) as batches:
+        async for batch in batches:
+            if isinstance(batch[-1], Finish):
+                finish = batch[-1]
+                break
+    if finish is None:
+        raise BadReply("the reply ended without its end")
+    if finish.error is not None and finish.reason != "length":  # it had all the tokens that it was given
+        raise finish.error
+    return "it answers a request"
