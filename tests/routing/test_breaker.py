@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -106,8 +107,23 @@ def test_one_probe() -> None:
     breaker.answered(now, now)
     breaker.completed(now)
     assert breaker.state(now) == "closed"
+    breaker.completed(now)
     breaker.failed(now, now, 15.0, RNG)
     assert breaker.state(now) == "closed", "what was before does not count any more"
+
+
+def test_closed_on_trial() -> None:
+    """The failure that follows the answer that closed it opens it again, for longer: its client may have been lucky."""
+    breaker = opened()
+    for _ in range(6):
+        now = 20.0 + (breaker.until or 0.0)
+        breaker.answered(now, now)
+        breaker.completed(now)
+        assert breaker.state(now) == "closed"
+        breaker.failed(now, now, 15.0, Random(7))
+        assert breaker.state(now) == "open"
+    assert breaker.until is not None
+    assert breaker.until - now == pytest.approx(rest_after(6, 15.0, Random(7)))
 
 
 def test_rests_grow() -> None:

@@ -74,9 +74,10 @@ class Breaker:
             self._flows_since = now
 
     def completed(self, asked_at: float) -> None:
-        """An answer came to its end: failures are counted anew."""
-        self._streak = 0
-        if self.until is not None and asked_at >= self._opened_at:
+        """An answer came to its end: failures are counted anew, but for the first one after it was open."""
+        if self.until is None:
+            self._openings = self._streak = 0
+        elif asked_at >= self._opened_at:
             self._close()
 
     def failed(self, asked_at: float, now: float, longest: float, rng: Random) -> None:
@@ -101,8 +102,9 @@ class Breaker:
         return self._flows_since is not None and now - self._flows_since >= FLOWS
 
     def _close(self) -> None:
+        """Closed on trial: the next failure opens it again, for longer, unless another answer comes to its end before."""
         self.until = self._flows_since = None
-        self._openings = self._streak = 0
+        self._streak = STREAK - 1
         self.outcomes.clear()
 
 

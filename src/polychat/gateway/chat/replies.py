@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from ...wire.passthrough import StreamMonitor
 
 
+_HELD = 256 * 1024
+"""Bytes of a stream that are held until a piece of an answer comes; what has begun with more than that is passed."""
+
+
 class Outcome(NamedTuple):
     """How a reply went, as far as it has come."""
 
@@ -138,15 +142,17 @@ async def open_events(batches: AsyncGenerator[list[Event], None], call_info: Cal
 
 
 async def open_stream(response: PooledResponse, monitor: StreamMonitor, naming: Naming | None = None) -> PassthroughStream:
-    """Waits for the first bytes. Raises the failure that they tell of, unless they hold words that were paid for."""
+    """Waits for the first piece of an answer that can be read: another backend can be asked until then.
+
+    Raises the failure that comes before it, unless there are words that were paid for.
+    """
     first = b""
-    while not first and monitor.finish is None:
-        if not (data := await response.piece()):
-            first = monitor.end()
+    while not (monitor.came and first) and monitor.finish is None and len(first) < _HELD:
+        data = await response.piece()
+        passed = monitor.feed(data) if data else monitor.end()
+        first += passed if naming is None else naming.feed(passed, monitor.served)
+        if not data:
             break
-        first = monitor.feed(data)
-        if naming is not None:
-            first = naming.feed(first, monitor.served)
     finish = monitor.finish
     if naming is not None and finish is not None:
         first += naming.end()
