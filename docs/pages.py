@@ -17,6 +17,7 @@ from polychat.config.reading import File
 from polychat.config.schema import schema
 from polychat.config.vendor_spec import CAPABILITIES, VendorSpec
 from polychat.config.writing import value_text
+from polychat.providers.catalogue import files, load
 from polychat.wire.contract import names
 from polychat.wire.field import Support
 from polychat.wire.fields import FIELDS, plain_fields, support_table
@@ -260,11 +261,34 @@ def _typed(told: Iterable[Keyword]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def public_providers() -> str:
+    """``providers/__init__.py`` with the import of each service by which type checkers know its class."""
+    text = (HERE / "../src/polychat/providers/__init__.py").read_text(encoding="utf-8")
+    classes = {file: load(file).__name__ for file in files()}
+    imports = [
+        line for line in _LATE_IMPORTS.findall(text) if line.split()[1].startswith("..") or line.split()[1] == ".contract"
+    ]
+    imports += [f"    from .{file} import {name} as {name}\n" for file, name in classes.items()]
+    start = text.index("if TYPE_CHECKING:\n") + len("if TYPE_CHECKING:\n")
+    end = text.index("\n_HOMES")
+    return text[:start] + "".join(sorted(imports, key=_import_order)) + text[end:]
+
+
+_LATE_IMPORTS = re.compile(r"(?m)^    from \S+ import .*\n")
+
+
+def _import_order(line: str) -> tuple[bool, str, str]:
+    """As ruff sorts them: the furthest package first."""
+    _, module, _, name, *_ = line.split()
+    return not module.startswith(".."), module, name
+
+
 PAGES = {
     "losses.md": losses,
     "vendors.md": vendors,
     "configuration.md": configuration,
     "../src/polychat/client/keywords.py": keywords,
+    "../src/polychat/providers/__init__.py": public_providers,
     "polychat.schema.json": editors,
 }
 

@@ -36,10 +36,10 @@ class Ollama(AsyncGeneratorProvider, ProviderModelMixin):
     async def reply(
         cls, model: str | None, messages: Messages, call: Call, *, temperature: float | None = None
     ) -> AsyncGenerator[list[Event], None]:
-        asked = question(model or cls.default_model, messages, temperature)
+        body = question(model or cls.default_model, messages, temperature)
         async with (
             call.session({"accept": "application/x-ndjson"}) as session,
-            session.post(f"{call.base_url}/api/chat", json=asked) as response,
+            session.post(f"{call.base_url}/api/chat", json=body) as response,
         ):
             response.raise_for_status()
             async with aclosing(response.events(Reader())) as batches:
@@ -48,10 +48,10 @@ class Ollama(AsyncGeneratorProvider, ProviderModelMixin):
 
 
 def question(model: str, messages: Messages, temperature: float | None) -> dict[str, Any]:
-    """What we say. Raises ``BadInput`` for what is no conversation."""
-    said = [{"role": role, "content": text} for role, text in turns(messages)]
+    """The body of a request. Raises ``BadInput`` for what is no conversation."""
+    history = [{"role": role, "content": text} for role, text in turns(messages)]
     options = {} if temperature is None else {"options": {"temperature": temperature}}
-    return {"model": model, "messages": said, "stream": True, **options}
+    return {"model": model, "messages": history, "stream": True, **options}
 
 
 class Reader:
