@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as plain
 
 import polychat
+from polychat.errors import FaultKind
 from polychat.gateway.observe import metrics as module
 from polychat.gateway.observe.metrics import Metrics, Snapshot, fold, snapshots, total
 from polychat.gateway.observe.prometheus import View
 from polychat.gateway.observe.record import Record
+from polychat.gateway.observe.route_states import STATES, RouteStates, TargetState, route_states
+from polychat.routing import Health
+from polychat.routing.policy import _OUTCOMES
 
+ROOT = Path(__file__).parents[2]
+replaced = msgspec.structs.replace
 ANSWERED = {"first": 0.25, "provider": "house", "served": "small", "verdict": "complete", "status": 200}
 NAMES = {"route": "", "provider": "house", "model": "small"}
 
@@ -395,3 +403,91 @@ def test_a_view_stays_as_it_was_taken() -> None:
     view = View(*metrics.snapshots())
     metrics(record())
     assert b'verdict=""} 1.0' in view.rendered("")[0]
+
+
+# How targets are
+
+
+FLAWED = TargetState("fast", "house/small", "open", 2)
+WELL = TargetState("fast", "annex/small", "closed", 1)
+
+
+def with_states(*targets: TargetState, shared: Path | None = None) -> Metrics:
+    return Metrics(lambda: 3, shared, lambda: RouteStates(list(targets), {"fast": 4.0}))
+
+
+def test_targets_tell_in_how_many_workers_they_are_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every state is there, with 0 where no worker has it; requests in progress and retries left are those of all workers."""
+    other = with_states(FLAWED, WELL, shared=tmp_path)
+    other.close()
+    metrics = with_states(replaced(FLAWED, state="closed"), replaced(WELL, route="slow"), WELL, shared=tmp_path)
+    states = {
+        (target, state): value(metrics, "polychat_target_state", route="fast", target=target, state=state)
+        for target in ("house/small", "annex/small")
+        for state in STATES
+    }
+    assert {at: number for at, number in states.items() if number} == {
+        ("house/small", "open"): 1,
+        ("house/small", "closed"): 1,
+        ("annex/small", "closed"): 2,
+    }
+    assert None not in states.values()
+    assert value(metrics, "polychat_target_requests_in_progress", target="annex/small") == 2
+    assert value(metrics, "polychat_retries_left", route="fast") == 8
+    metrics.close()
+
+
+def test_a_state_that_ends_by_itself_is_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A breaker half opens though no request comes; what is closed stays so, and nothing is written."""
+    ticks: list[Any] = []
+    written: list[Snapshot] = []
+    states = [WELL]
+
+    class Loop:
+        def call_later(self, _: float, tick: Any) -> Any:
+            ticks.append(tick)
+
+    monkeypatch.setattr(module, "get_running_loop", Loop)
+    monkeypatch.setattr(module, "_replace", lambda file, snapshot: written.append(snapshot))
+    metrics = Metrics(lambda: 0, tmp_path, lambda: RouteStates(list(states)))
+    ticks.pop()()
+    assert written == []
+    states[0] = FLAWED
+    metrics(record())
+    ticks.pop()()
+    states[0] = replaced(FLAWED, state="half-open")
+    ticks.pop()()
+    states[0] = WELL
+    ticks.pop()()
+    ticks.pop()()
+    assert [snapshot.states.targets[0].state for snapshot in written] == ["open", "half-open", "closed"]
+
+
+def test_states_are_those_of_the_configurations_routes() -> None:
+    """A target that a client names itself is no label."""
+    health = Health()
+    for route in ("fast", "gone", ""):
+        health.facts(route, "house/small")
+    states = route_states(["fast"], health, 0.0)
+    assert [(one.route, one.target, one.state) for one in states.targets] == [("fast", "house/small", "closed")]
+    assert states.retries_left.keys() == {"fast"}
+
+
+def test_alert_rules_name_metrics_that_there_are() -> None:
+    """And labels that these have, with values that occur."""
+    groups = yaml.safe_load((ROOT / "examples/gateway/alerts.yaml").read_text(encoding="utf-8"))["groups"]
+    metrics = with_states(FLAWED)
+    metrics(record(**ANSWERED, route="fast", stream=True, attempts=1, answered="house/small"))
+    samples: dict[str, set[str]] = {}
+    for name, labels in scraped(metrics):
+        samples.setdefault(name, set()).update(label for label, _ in labels)
+    for rule in [rule for group in groups for rule in group["rules"]]:
+        used = re.findall(r"(polychat_\w+)(?:\{([^}]*)\})?", rule["expr"])
+        assert used, rule
+        for name, conditions in used:
+            assert name in samples, rule["alert"]
+            assert set(re.findall(r"(\w+)!?=", conditions)) <= samples[name], rule["alert"]
+        assert {"summary"} <= rule["annotations"].keys()
+    outcomes = {word for _, word in _OUTCOMES} | set(get_args(FaultKind)) | {"answered"}
+    named = re.findall(r'outcome=~"([^"]+)"', str(groups))
+    assert {word for words in named for word in words.split("|")} <= outcomes

@@ -24,6 +24,7 @@ from .observe.logs import Log
 from .observe.metrics import Metrics
 from .observe.recent import RecentRequests
 from .observe.record import Observer, Record
+from .observe.route_states import RouteStates, route_states
 from .observe.setup import SetupNews
 from .paths import ENDPOINTS, endpoint_at, usual
 from .runtime import Runtime
@@ -54,7 +55,7 @@ class Gateway:
         self.draining = False
         self._idle: asyncio.Event | None = None
         self._ids = f"req_{secrets.token_hex(6)}", itertools.count(1)
-        self.metrics = Metrics(lambda: self.running, shared)
+        self.metrics = Metrics(lambda: self.running, shared, self._states)
         self.log = Log(configured.gateway.log, configured.gateway.log_sample)
         self._news = SetupNews(self.log.event)
         self._telemetry = self._tracing(configured)
@@ -144,6 +145,9 @@ class Gateway:
         record.error = f"{type(error).__name__}: internal error"
         lines = "".join(traceback.format_exception(error))
         self.log.event("internal error; please report it", request_id=record.request_id, trace=lines)
+
+    def _states(self) -> RouteStates:
+        return route_states(self.runtime.configured.routes, self.health, self.runtime.router.clock())
 
     # How it is made
 

@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import PolychatError, redact
 from ..routing import Facts, Health, Plan, Target
 from .observe.attempts import AttemptCounts
+from .observe.route_states import state_of
 from .runtime import Runtime
 
 _EVEN = ("random", "round-robin", "weighted")
@@ -54,7 +55,7 @@ def _state(facts: Facts, now: float) -> dict[str, Any]:
     seconds, breaker, remaining = facts.rest_of(now), facts.breaker(now), facts.remaining(now)
     return {
         "target": redact(facts.name, 256),
-        "state": "resting" if seconds else breaker,
+        "state": state_of(facts, now),
         "reason": str(facts.resting(now)) if seconds else "too many requests to it failed" if breaker != "closed" else "",
         "seconds": round(seconds, 1),
         "in_flight": facts.in_flight,

@@ -23,6 +23,7 @@ from msgspec.msgpack import Decoder, Encoder
 from ...errors import redact
 from .attempts import AttemptCounts, Counts, total_attempts
 from .record import Record
+from .route_states import RouteStates
 
 SETS = 2000
 """Maximum number of label sets; what exceeds it is counted as ``other``."""
@@ -166,16 +167,23 @@ class LabelledNumbers(dict[Labels, Numbers]):
 
 
 class Metrics:
-    """Takes every request's ``Record``. ``running`` tells how many are under way; ``shared`` is the workers' folder."""
+    """Takes every request's ``Record``. ``running`` tells how many are under way; ``shared`` is the workers' folder.
 
-    def __init__(self, running: Callable[[], int], shared: Path | None = None) -> None:
-        self._running, self._pid = running, os.getpid()
+    ``states`` tells how the targets are.
+    """
+
+    def __init__(
+        self, running: Callable[[], int], shared: Path | None = None, states: Callable[[], RouteStates] = RouteStates
+    ) -> None:
+        self._running, self._pid, self._states = running, os.getpid(), states
         self._names, self._table, self._attempts = LabelSets(), LabelledNumbers(), AttemptCounts()
         # A process may have the number of one that died: its file is not to be overwritten.
         self._file = None if shared is None else shared / f"{self._pid}-{secrets.token_hex(4)}{_DONE}"
         self._changed = False
         self._reported = 0
         """How many were running by the latest snapshot."""
+        self._is_settled = True
+        """Whether the states in it last while no request comes."""
         self._timer: TimerHandle | None = None
         self._later()
 
@@ -205,7 +213,8 @@ class Metrics:
         self._write()
 
     def _taken(self) -> Snapshot:
-        return Snapshot(self._pid, self._running(), list(self._table.items()), attempts=list(self._attempts.items()))
+        attempts = list(self._attempts.items())
+        return Snapshot(self._pid, self._running(), list(self._table.items()), attempts=attempts, states=self._states())
 
     def _later(self) -> None:
         if self._file is not None:
@@ -214,14 +223,14 @@ class Metrics:
 
     def _tick(self) -> None:
         # Requests that only begin change nothing but how many run: that is looked at here, and costs them nothing.
-        if self._changed or self._running() != self._reported:
+        if self._changed or not self._is_settled or self._running() != self._reported:
             self._write()
         self._later()
 
     def _write(self) -> None:
         if self._file is not None:
             taken = self._taken()
-            self._changed, self._reported = False, taken.running
+            self._changed, self._reported, self._is_settled = False, taken.running, taken.states.is_settled
             with suppress(OSError):  # the folder is gone, or the disk full: the next one may fit
                 _replace(self._file, taken)
 
@@ -246,6 +255,7 @@ class Snapshot(Struct, tag_field="format", tag="polychat-metrics-2", forbid_unkn
     folded: list[str] = []
     """Files whose numbers are in here: those that are still there are not to be counted again."""
     attempts: Counts = []
+    states: RouteStates = field(default_factory=RouteStates)
 
 
 _encoder, _decoder = Encoder(), Decoder(Snapshot)

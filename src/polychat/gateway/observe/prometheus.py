@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from ...errors import MissingPackage
+from ...errors import MissingPackage, redact
 from ...version import __version__
 from .attempts import Attempt, AttemptCounts, total_attempts
 from .metrics import BOUNDS, LabelledNumbers, Labels, Named, Numbers, Snapshot, total
+from .route_states import STATES, RouteStates
 
 try:
     from prometheus_client import CollectorRegistry, ProcessCollector
@@ -35,6 +37,7 @@ class View(Collector):
         self._attempts = total_attempts(snapshot.attempts for snapshot in snapshots)
         self._running = sum(snapshot.running for snapshot in living)
         self._pids = [snapshot.pid for snapshot in living]
+        self._states = [snapshot.states for snapshot in living]
 
     def rendered(self, accept: str) -> tuple[bytes, str]:
         """The body in the format that ``accept`` prefers, and its content type. Takes 0.3 ms for each set of labels."""
@@ -51,6 +54,7 @@ class View(Collector):
         yield from _requests(self._table)
         yield from _by_names(self._table)
         yield _attempts(self._attempts)
+        yield from _states(self._states)
         yield from _processes(self._pids)
 
 
@@ -77,6 +81,34 @@ def _attempts(counts: AttemptCounts) -> Metric:
     for attempt, count in counts.items():
         family.add_metric(attempt, count)
     return family
+
+
+def _states(workers: list[RouteStates]) -> Iterator[Metric]:
+    """Of all workers together: each has breakers and budgets of its own."""
+    state = GaugeMetricFamily(
+        "polychat_target_state", "Workers in which a route's target is in this state.", labels=("route", "target", "state")
+    )
+    in_flight = GaugeMetricFamily(
+        "polychat_target_requests_in_progress", "Requests that a target was sent and that are not over.", labels=("target",)
+    )
+    left = GaugeMetricFamily(
+        "polychat_retries_left", "Retries that a route's budget allows now, of all workers.", labels=("route",)
+    )
+    counts = Counter((target.route, target.target, target.state) for worker in workers for target in worker.targets)
+    for route, name in dict.fromkeys((route, name) for route, name, _ in counts):
+        for word in STATES:
+            state.add_metric((redact(route, 120), redact(name, 120), word), counts[route, name, word])
+    running: Counter[str] = Counter()
+    retries: dict[str, float] = {}
+    for worker in workers:
+        running.update({target.target: target.in_flight for target in worker.targets})  # of all routes in each of them
+        for route, number in worker.retries_left.items():
+            retries[route] = retries.get(route, 0.0) + number
+    for name, number in running.items():
+        in_flight.add_metric((redact(name, 120),), number)
+    for route, number in retries.items():
+        left.add_metric((redact(route, 120),), number)
+    yield from (state, in_flight, left)
 
 
 _SUMS = {

@@ -1,0 +1,51 @@
+"""How the targets of the configuration's routes are just now, as a worker's snapshot carries it: read when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Literal, TypeAlias, get_args
+
+from msgspec import Meta, Struct
+
+from ...routing import Facts, Health
+
+State: TypeAlias = Literal["closed", "open", "half-open", "resting"]
+"""As its breaker is; ``resting``: nobody asks it, by its own word or since its key or quota is refused."""
+STATES: tuple[State, ...] = get_args(State)
+
+
+class TargetState(Struct, array_like=True, forbid_unknown_fields=True):
+    """One target of one route, in one worker."""
+
+    route: str
+    target: str
+    state: State
+    in_flight: Annotated[int, Meta(ge=0)]
+
+
+class RouteStates(Struct, array_like=True, forbid_unknown_fields=True):
+    """Of one worker. ``retries_left`` is how many retries each route's budget has left."""
+
+    targets: list[TargetState] = []
+    retries_left: dict[str, float] = {}
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing changes while no request comes."""
+        return all(target.state == "closed" for target in self.targets)
+
+
+def state_of(facts: Facts, now: float) -> State:
+    return "resting" if facts.rest_of(now) else facts.breaker(now)
+
+
+def route_states(routes: Iterable[str], health: Health, now: float) -> RouteStates:
+    """Of the targets that were asked, or passed over, in these routes."""
+    names = frozenset(routes)
+    targets = [
+        TargetState(facts.route, facts.name, state_of(facts, now), facts.in_flight)
+        for facts in health.every()
+        if facts.route in names
+    ]
+    used = dict.fromkeys(target.route for target in targets)
+    return RouteStates(targets, {route: health.budget(route).left(now) for route in used})
