@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from polychat.config.settings import Admin, Route
+from polychat.errors import Resting
 from polychat.gateway.app import Gateway
+from polychat.gateway.observe.recent import RecentRequests
+from polychat.gateway.observe.record import Record
 
 from ..support.running_gateway import Running, asking, configured, fault, gateway, good, row
 from ..support.scripted_server import serving
@@ -135,6 +138,10 @@ async def test_what_is_told_has_no_text_and_no_key() -> None:
             name = answer.headers["x-request-id"]
             await running.app.recorded()
             bodies = [(await running.ask(path, headers=ADMIN)).body for path in (*PATHS[::2], f"/admin/requests/{name}")]
+        assert running.app.recent is not None
+        kept = running.app.recent.find(name)
+        assert kept is not None
+        assert (kept.text, running.records[0].text is None) == (None, False)
     assert all(b"secret prompt" not in body and b"a-chat-key" not in body and KEY.encode() not in body for body in bodies)
 
 
@@ -174,6 +181,17 @@ async def test_targets_tell_how_they_are() -> None:
     assert (one["share_expected"], two["share_expected"]) == (0.5, 0.5)
     assert (one["attempts"], two["attempts"]) == (1, 2)
     assert two["share_actual"] == pytest.approx(2 / 3, abs=0.001)
+
+
+def test_what_is_kept_keeps_no_traceback() -> None:
+    """An error that was raised refers to all that the request held."""
+    record = Record("req_1", "openai-chat", "POST", "/v1/chat/completions", 0.0)
+    try:
+        raise Resting("not yet", retry_after=1.0)
+    except Resting as error:
+        record.resting = [(None, error)]  # type: ignore[list-item]  # whose it is does not matter here
+    RecentRequests(1)(record)
+    assert record.resting[0][1].__traceback__ is None
 
 
 def test_a_reload_opens_and_closes_the_paths() -> None:
