@@ -239,11 +239,11 @@ OneTool: TypeAlias = Tool | HostedTool | Mapping[str, Any] | Callable[..., objec
 Attachment: TypeAlias = str | bytes | bytearray | PathLike[str]
 
 
-class Asking(TypedDict, total=False):
+class CallKeywords(TypedDict, total=False):
     \"""How to ask. Each may be ``None``, which is the same as not saying it, but for ``timeout``.\"""
 {asking}
 
-class Keywords(Asking, total=False):
+class Keywords(CallKeywords, total=False):
     \"""What an ask may say besides its prompt, ``model``, ``system`` and ``schema``. ``None`` is the same as not saying it.\"""
 {keywords}"""
 

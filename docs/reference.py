@@ -264,7 +264,7 @@ def _keywords() -> list[str]:
         *_members(keywords.Keywords),
         "These, and those of the next table, are `**keywords`; `embed` takes only the next.",
         "",
-        *_members(keywords.Asking),
+        *_members(keywords.CallKeywords),
     ]
 
 

@@ -11,7 +11,7 @@ import uvloop
 
 from polychat.config.settings import Limits
 from polychat.http.pool.pool import pool
-from polychat.http.server.protocol import Connection
+from polychat.http.server.protocol import ServerConnection
 from polychat.http.server.state import ServerState
 
 Message = MutableMapping[str, Any]
@@ -38,7 +38,7 @@ async def app(scope: Message, receive: Callable[[], Awaitable[Message]], send: C
 
 async def serve() -> None:
     loop, state = asyncio.get_running_loop(), ServerState(app, Limits())
-    server = await loop.create_server(lambda: Connection(state, loop), "127.0.0.1", int(sys.argv[1]), backlog=2048)
+    server = await loop.create_server(lambda: ServerConnection(state, loop), "127.0.0.1", int(sys.argv[1]), backlog=2048)
     await server.serve_forever()
 
 

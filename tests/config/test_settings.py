@@ -13,7 +13,7 @@ from polychat import config
 from polychat.backends.registry import Registry, own_registry
 from polychat.config import Config
 from polychat.config.places import line_of
-from polychat.config.settings import Gateway, Limits, Route, Store
+from polychat.config.settings import GatewaySettings, Limits, Route, Store
 from polychat.config.writing import config_text, name_text, value_text
 from polychat.errors import BadInput
 
@@ -33,8 +33,8 @@ def refused(text: str) -> BadInput:
 def test_an_empty_file_says_all_defaults() -> None:
     """What is not said has its default, down to the tables in tables."""
     assert parsed("") == Config(FILE)
-    assert parsed("[gateway]\nport = 1").gateway == Gateway(port=1)
-    assert parsed("[gateway.limits]\nbody = 2048").gateway == Gateway(limits=Limits(body=2048))
+    assert parsed("[gateway]\nport = 1").gateway == GatewaySettings(port=1)
+    assert parsed("[gateway.limits]\nbody = 2048").gateway == GatewaySettings(limits=Limits(body=2048))
 
 
 def test_each_type_is_what_toml_says() -> None:

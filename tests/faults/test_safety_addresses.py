@@ -16,7 +16,7 @@ from polychat import config, errors
 from polychat.backends.builtin import known
 from polychat.backends.keys import address, key_header
 from polychat.backends.registry import Registry
-from polychat.config.settings import Gateway
+from polychat.config.settings import GatewaySettings
 from polychat.events import Finish, Text
 from polychat.gateway.paths import DIALECTS
 from polychat.gateway.process.source import ConfigSource
@@ -276,7 +276,7 @@ async def _all(pieces: Any) -> list[str]:
 
 def test_a_site_that_is_gone_is_in_no_list() -> None:
     """No bare name means it, no list has it, and no slip of the finger leads to it."""
-    names = ModelResolver(Registry(config.Config(gateway=Gateway())))
+    names = ModelResolver(Registry(config.Config(gateway=GatewaySettings())))
     dead = {provider.__name__.lower() for provider in DEAD}
     assert dead
     assert [name for name in names.listed() if name.partition("/")[0] in dead] == []

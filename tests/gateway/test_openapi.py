@@ -14,7 +14,7 @@ import polychat.gateway as gateway_package
 from polychat.config import Config
 from polychat.config.decoding import keys_of, words_of
 from polychat.config.settings import Admin
-from polychat.config.settings import Gateway as Settings
+from polychat.config.settings import GatewaySettings as Settings
 from polychat.gateway import paths
 from polychat.gateway.app import Gateway
 from polychat.gateway.chat import preferences

@@ -14,7 +14,7 @@ from polychat.config.settings import Direct
 from polychat.events import Event, Finish, Start, Text
 from polychat.gateway.admission.guards import guards_of, in_order
 from polychat.gateway.context import Guard, RequestContext
-from polychat.http.pool.connection import Connection
+from polychat.http.pool.connection import PoolConnection
 from polychat.http.pool.pool import pool
 from polychat.wire.contract import wire as wire_of
 
@@ -62,13 +62,13 @@ async def slow(here: Running) -> Caller:
     return caller
 
 
-def upstream() -> Connection:
+def upstream() -> PoolConnection:
     """The connection to the backend."""
     (connection,) = pool()._origin_of
     return connection
 
 
-async def paused() -> Connection:
+async def paused() -> PoolConnection:
     """The connection to the backend, when nothing is read from it."""
     async with asyncio.timeout(PATIENCE):
         while not upstream().sink_paused:

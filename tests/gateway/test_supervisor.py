@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from polychat.config import Config
-from polychat.config.settings import Gateway
+from polychat.config.settings import GatewaySettings
 from polychat.errors import BadInput, PolychatError
 from polychat.gateway.process import workers
 from polychat.gateway.process.source import ConfigSource
@@ -78,7 +78,7 @@ class Scripted(_Supervisor):
 
     def __init__(self, shared: Path, grace: float) -> None:
         source = ConfigSource(shared / "polychat.toml")
-        super().__init__(source, Config(gateway=Gateway(workers=2, grace=grace, log="off")), "", (), shared)
+        super().__init__(source, Config(gateway=GatewaySettings(workers=2, grace=grace, log="off")), "", (), shared)
         self.processes: list[Process] = []
         self.worker_moves: Moves = set()
         self.moves: Moves = set()

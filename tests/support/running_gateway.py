@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from polychat.config import Config
-from polychat.config.settings import Gateway as Settings
+from polychat.config.settings import GatewaySettings as Settings
 from polychat.config.settings import Route
 from polychat.gateway.app import Gateway
 from polychat.gateway.observe.record import Observer, Record
-from polychat.http.server.protocol import Connection
+from polychat.http.server.protocol import ServerConnection
 from polychat.http.server.state import ServerState
 
 from .scripted_server import Say, Seen
@@ -211,7 +211,7 @@ async def gateway(
     app = Watched(configured, **options)
     loop = asyncio.get_running_loop()
     state = ServerState(under(app) if under else app, configured.gateway.limits)
-    server = await loop.create_server(lambda: Connection(state, loop), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: ServerConnection(state, loop), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     running = Running(f"http://127.0.0.1:{port}", app, port, state=state)
     try:

@@ -16,7 +16,7 @@ from typing import Any
 import uvloop
 
 from polychat import config
-from polychat.config.settings import Gateway, Limits
+from polychat.config.settings import GatewaySettings, Limits
 from polychat.gateway.process.serving import Server
 from polychat.http.server.listening import listen
 
@@ -228,7 +228,7 @@ def hosted(
     app: App, limits: Limits | None = None, *, loop: str = "asyncio", tls: ssl.SSLContext | None = None, grace: float = 0.0
 ) -> Generator[Hosted]:
     """Serve ``app`` until the block ends; by then its thread has too."""
-    settings = Gateway(port=0, grace=grace, limits=limits or Limits())
+    settings = GatewaySettings(port=0, grace=grace, limits=limits or Limits())
     (listener,) = listen(settings)
     here = Hosted(app, listener)
 

@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from polychat.config.settings import Gateway as Settings
+from polychat.config.settings import GatewaySettings as Settings
 from polychat.config.settings import Limits
 from polychat.gateway.admission.origins import OriginPolicy
 from polychat.gateway.admission.sites import FixedRules, Standalone

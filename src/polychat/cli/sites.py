@@ -7,7 +7,7 @@ import ipaddress
 import socket
 
 from ..backends.registry import own_registry
-from ..config.settings import Gateway as Settings
+from ..config.settings import GatewaySettings as Settings
 from ..errors import BadInput
 from . import ANSWERED
 

@@ -19,7 +19,7 @@ from .streaming import Stream
 from .targets import Targets, own_targets
 
 if TYPE_CHECKING:
-    from .keywords import Asking, Keywords
+    from .keywords import CallKeywords, Keywords
 
 _KEYWORDS = frozenset(KEYWORDS)
 
@@ -200,7 +200,7 @@ async def embed(
     dimensions: int | None = None,
     user: str | None = None,
     options: Mapping[str, Any] | None = None,
-    **asking: Unpack[Asking],
+    **asking: Unpack[CallKeywords],
 ) -> Embeddings:
     """One vector for each text, in their order. The keywords are those of the asking, as for ``stream``.
 

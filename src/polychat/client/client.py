@@ -16,7 +16,7 @@ from .streaming import Stream
 from .targets import Targets, own_targets, targets_of
 
 if TYPE_CHECKING:
-    from .keywords import Asking, Keywords
+    from .keywords import CallKeywords, Keywords
 
 
 class Client:
@@ -106,7 +106,7 @@ class Client:
         dimensions: int | None = None,
         user: str | None = None,
         options: Mapping[str, Any] | None = None,
-        **asking: Unpack[Asking],
+        **asking: Unpack[CallKeywords],
     ) -> Embeddings:
         """As ``polychat.embed``."""
         model, _, rest = self._with({**asking, **({} if model is None else {"model": model})}, options)

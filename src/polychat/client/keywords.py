@@ -16,7 +16,7 @@ OneTool: TypeAlias = Tool | HostedTool | Mapping[str, Any] | Callable[..., objec
 Attachment: TypeAlias = str | bytes | bytearray | PathLike[str]
 
 
-class Asking(TypedDict, total=False):
+class CallKeywords(TypedDict, total=False):
     """How to ask. Each may be ``None``, which is the same as not saying it, but for ``timeout``."""
 
     on_loss: Literal["refuse", "warn", "report", "allow"] | None
@@ -41,7 +41,7 @@ class Asking(TypedDict, total=False):
     """Headers that override the provider's own."""
 
 
-class Keywords(Asking, total=False):
+class Keywords(CallKeywords, total=False):
     """What an ask may say besides its prompt, ``model``, ``system`` and ``schema``. ``None`` is the same as not saying it."""
 
     tools: OneTool | Sequence[OneTool] | None

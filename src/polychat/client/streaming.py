@@ -45,7 +45,7 @@ class Stream(Generic[Parsed]):
         self.provider = backend.name
         self.model = model
         self.verdict: Verdict | None = None
-        self._ask, self.shape, self._notes = request, shape, call_info
+        self._request, self.shape, self._call_info = request, shape, call_info
         self._url = backend.url
         self._prices = targets.registry.config.prices
         self._came = AssembledReply()
@@ -59,7 +59,7 @@ class Stream(Generic[Parsed]):
     def _chosen(self, target: Target, call_info: CallInfo) -> None:
         """A target of a route, or of several, has begun to answer."""
         self.provider, self.model = target.backend.name, target.model or None
-        self._url, self._notes = target.backend.url, call_info
+        self._url, self._call_info = target.backend.url, call_info
 
     @property
     def text(self) -> str:
@@ -92,8 +92,8 @@ class Stream(Generic[Parsed]):
     def reply(self) -> Reply[Parsed]:
         """What came, as one value; before the end its verdict is ``cancelled``. Raises ``BadReply`` if a schema is not met."""
         came, first = self._came, self._came.first
-        usage = counted(self._ask, came)
-        is_elsewhere = self._notes.url not in ("", self._url)
+        usage = counted(self._request, came)
+        is_elsewhere = self._call_info.url not in ("", self._url)
         served = came.start.model or self.model
         cost = cost_of(self._prices, self.provider, self._url, served, usage, asked=self.model, is_elsewhere=is_elsewhere)
         return Reply(
@@ -111,11 +111,11 @@ class Stream(Generic[Parsed]):
             first.media,
             list(first.logprobs),
             self._parsed(),
-            list(self._notes.losses),
+            list(self._call_info.losses),
             came.start.id,
             came.start.model,
             [choice.text for _, choice in sorted(came.choices.items())],
-            self._notes.raw,
+            self._call_info.raw,
             cost,
         )
 

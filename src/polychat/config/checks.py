@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from .file_errors import FileErrors
-from .settings import Gateway, Route
+from .settings import GatewaySettings, Route
 
 
-def check_gateway(gateway: Gateway, errors: FileErrors) -> None:
+def check_gateway(gateway: GatewaySettings, errors: FileErrors) -> None:
     """Raises ``BadInput``."""
     for has, lacks in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
         if getattr(gateway, has) and not getattr(gateway, lacks):

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .settings import Gateway, LocalModel, Price, Route
+    from .settings import GatewaySettings, LocalModel, Price, Route
 
 FILE = "polychat.toml"
 
 
-def _gateway() -> Gateway:
-    from .settings import Gateway  # it loads msgspec, which an import of polychat does without
+def _gateway() -> GatewaySettings:
+    from .settings import GatewaySettings  # it loads msgspec, which an import of polychat does without
 
-    return Gateway()
+    return GatewaySettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Config:
     local_models: Mapping[str, LocalModel] = field(default_factory=dict)
     providers: Mapping[str, dict[str, Any]] = field(default_factory=dict, repr=False)
     """The tables ``[providers.NAME]``, for ``spec_of``: changes of a known vendor, or a vendor of the user's own."""
-    gateway: Gateway = field(default_factory=_gateway)
+    gateway: GatewaySettings = field(default_factory=_gateway)
     routes: Mapping[str, Route] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Other names for targets and routes."""

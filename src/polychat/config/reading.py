@@ -15,7 +15,7 @@ from .checks import check_gateway, check_model_name, check_names, check_price_na
 from .configured import FILE, Config
 from .decoding import decoded
 from .file_errors import FileErrors
-from .settings import Gateway, LocalModel, Price, Route, Table, about
+from .settings import GatewaySettings, LocalModel, Price, Route, Table, about
 from .vendor_spec import VendorTable, check_base_url
 
 _MODEL = f'the path of a file ("path/to/model.gguf") or a table with {", ".join(LocalModel.__struct_fields__)}'
@@ -42,7 +42,9 @@ class File(Table, frozen=True):
     default_model: Annotated[
         str, about("The model that the command and the library use if none is given; `POLYCHAT_MODEL` overrides it.")
     ] = ""
-    gateway: Annotated[Gateway, about("`polychat serve`: where it listens, who has access, how it answers.")] = Gateway()
+    gateway: Annotated[GatewaySettings, about("`polychat serve`: where it listens, who has access, how it answers.")] = (
+        GatewaySettings()
+    )
     routes: Annotated[
         Mapping[str, Route], about("A model name of your own: the targets it resolves to, and how one is chosen.")
     ] = {}

@@ -210,7 +210,7 @@ class Price(Table, frozen=True):
     ] = None
 
 
-class Gateway(Table, frozen=True):
+class GatewaySettings(Table, frozen=True):
     """`polychat serve`: where it listens, who has access, how it answers."""
 
     host: Annotated[str, about("The address to listen on. Any address other than loopback requires `keys`.")] = "127.0.0.1"

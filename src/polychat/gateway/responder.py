@@ -16,7 +16,7 @@ from .observe.record import Record
 _NO_STORE = (b"cache-control", b"no-store")
 
 
-class Face(Protocol):
+class DialectInfo(Protocol):
     """What a client sees of a dialect whatever it asks: its name, its header for ids, its list of models, its errors."""
 
     @property
@@ -42,8 +42,8 @@ class Responder:
 
     __slots__ = (
         "_cycle",
+        "_dialect",
         "_draining",
-        "_face",
         "_headers",
         "_leaving",
         "_record",
@@ -56,9 +56,9 @@ class Responder:
         "started",
     )
 
-    def __init__(self, send: Send, face: Face, record: Record, headers: Mapping[bytes, bytes]) -> None:
+    def __init__(self, send: Send, dialect: DialectInfo, record: Record, headers: Mapping[bytes, bytes]) -> None:
         """``headers`` are the request's."""
-        self._send, self._face, self._record, self._headers = send, face, record, headers
+        self._send, self._dialect, self._record, self._headers = send, dialect, record, headers
         cycle = getattr(send, "__self__", None)
         self._cycle = cycle if type(cycle) is RequestCycle else None
         self.started = self.left = False
@@ -90,8 +90,8 @@ class Responder:
             (b"cache-control", b"no-cache"),
             (b"x-accel-buffering", b"no"),
         ]
-        if self._face.id_header:
-            headers.append((self._face.id_header, headers[0][1]))
+        if self._dialect.id_header:
+            headers.append((self._dialect.id_header, headers[0][1]))
         return headers
 
     def whole_headers(self, content_type: str) -> Headers:
@@ -101,8 +101,8 @@ class Responder:
             (b"content-type", content_type.encode("latin-1")),
             _NO_STORE,
         ]
-        if self._face.id_header:
-            headers.append((self._face.id_header, headers[0][1]))
+        if self._dialect.id_header:
+            headers.append((self._dialect.id_header, headers[0][1]))
         return headers
 
     async def start(self, status: int, headers: Headers) -> None:
@@ -166,7 +166,7 @@ class Responder:
         record.error = record.error or redact(fault.message, 400)
         if self.started or self.left:
             return
-        status, body = self._face.refusal(fault, record.request_id, self._headers)
+        status, body = self._dialect.refusal(fault, record.request_id, self._headers)
         answer_headers = [*self.whole_headers("application/json"), *(headers or [])]
         if fault.retry_after is not None:
             answer_headers += retry_after(fault.retry_after)

@@ -16,7 +16,7 @@ import pytest
 from polychat import errors
 from polychat.http.pool import connection as connections
 from polychat.http.pool import pool as pools
-from polychat.http.pool.connection import Connection
+from polychat.http.pool.connection import PoolConnection
 from polychat.http.pool.heads import Origin
 from polychat.http.pool.pool import Pool
 from polychat.http.pool.response import PooledResponse
@@ -40,7 +40,7 @@ SERVERS = ("http://a/", "http://b/")
 class Transport:
     """A connection's other side, which a test plays; ``socket`` is there to be polled."""
 
-    def __init__(self, connection: Connection, slow: bool) -> None:
+    def __init__(self, connection: PoolConnection, slow: bool) -> None:
         self.connection, self.slow = connection, slow
         self.socket, self.peer = socket.socketpair()
         self.closed = False
@@ -84,9 +84,9 @@ class Play:
         self.opening: list[asyncio.Future[None]] = []
         self.transports: list[Transport] = []
         self.requests: list[asyncio.Task[PooledResponse]] = []
-        self.states: dict[Connection, str] = {}
+        self.states: dict[PoolConnection, str] = {}
         self.moves: set[tuple[str, str]] = set()
-        self.within: dict[Connection, str] = {}
+        self.within: dict[PoolConnection, str] = {}
         self.moves_within: set[tuple[str, str]] = set()
         """Of the connections themselves."""
         for name in ("give_back", "linger", "_forget"):
@@ -103,7 +103,7 @@ class Play:
 
         setattr(self.pool, name, stepped)
 
-    def _step(self, connection: Connection, *names: str) -> None:
+    def _step(self, connection: PoolConnection, *names: str) -> None:
         """Look at its state before and after each call of these methods, which are all that changes it."""
         for name in names:
             method = getattr(connection, name)
@@ -116,13 +116,13 @@ class Play:
 
             setattr(connection, name, stepped)
 
-    def note_within(self, connection: Connection) -> None:
+    def note_within(self, connection: PoolConnection) -> None:
         before, after = self.within[connection], connection.state
         if before != after:
             self.moves_within.add((before, after))
         self.within[connection] = after
 
-    async def _opened(self, *_: object) -> Connection:
+    async def _opened(self, *_: object) -> PoolConnection:
         done = self.loop.create_future()
         self.opening.append(done)
         self.moves.add(("none", "opening"))
@@ -133,7 +133,7 @@ class Play:
             raise
         finally:
             self.opening.remove(done)
-        connection = Connection()
+        connection = PoolConnection()
         self.transports.append(Transport(connection, self.slow))
         self.states[connection] = "opening"
         self.within[connection] = "free"
@@ -389,7 +389,7 @@ class Kept:
 async def steps_to_give_back(servers: int) -> int:
     """Instructions of the pool when one of so many connections, all in use, is free for a request to another server."""
     pool = Pool(total=servers, per_origin=1)
-    kept = [cast(Connection, Kept()) for _ in range(servers)]
+    kept = [cast(PoolConnection, Kept()) for _ in range(servers)]
     for number, connection in enumerate(kept):
         origin = Origin("http", f"host-{number}", 80, None, None)
         assert await pool._wait_turn(origin) is None

@@ -14,7 +14,7 @@ import pytest
 
 from polychat.config.settings import Limits
 from polychat.http.server import protocol
-from polychat.http.server.protocol import Connection
+from polychat.http.server.protocol import ServerConnection
 from polychat.http.server.state import ServerState
 
 from ...support.state_tables import moves, transitions
@@ -65,7 +65,7 @@ class Transport:
     abort = close
 
 
-class Observed(Connection):
+class Observed(ServerConnection):
     """Notes its state before and after each of its steps."""
 
     def __init__(self, server: ServerState, loop: asyncio.AbstractEventLoop, seen: set[tuple[str, str]]) -> None:
@@ -79,7 +79,7 @@ class Observed(Connection):
 
 
 def _step(name: str) -> Any:
-    method = getattr(Connection, name)
+    method = getattr(ServerConnection, name)
 
     def stepped(self: Observed, *arguments: Any) -> Any:
         if name != "connection_made":

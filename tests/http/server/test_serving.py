@@ -18,7 +18,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from polychat import config
-from polychat.config.settings import Gateway, Limits, Route
+from polychat.config.settings import GatewaySettings, Limits, Route
 from polychat.errors import BadInput
 from polychat.gateway.process.serving import Server, take
 from polychat.gateway.process.source import ConfigSource, later
@@ -49,13 +49,13 @@ def test_strangers_are_not_let_in_without_keys(tmp_path: Path, host: str) -> Non
     assert "gateway.keys" in ran.stderr
     assert "127.0.0.1" in ran.stderr
     with pytest.raises(BadInput):
-        check(Gateway(host=host))
-    check(Gateway(host=host, keys={"me": "env:KEY"}))
+        check(GatewaySettings(host=host))
+    check(GatewaySettings(host=host, keys={"me": "env:KEY"}))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
 def test_loopback_needs_no_keys(host: str) -> None:
-    check(Gateway(host=host))
+    check(GatewaySettings(host=host))
 
 
 @pytest.mark.parametrize(
@@ -77,28 +77,28 @@ def test_what_cannot_be_served_is_told_at_the_start(tmp_path: Path, arguments: l
 def test_arguments_go_over_the_file(file: Path) -> None:
     """And an address on the command line over a Unix socket in the file."""
     file.write_text('[gateway]\nport = 1\nuds = "/tmp/x"\ngrace = 3\n')
-    assert ConfigSource(file, {"port": 2}).read().gateway == Gateway(port=2, uds="", grace=3)
-    assert ConfigSource(file, {"workers": 2}).read().gateway == Gateway(port=1, uds="/tmp/x", grace=3, workers=2)
+    assert ConfigSource(file, {"port": 2}).read().gateway == GatewaySettings(port=2, uds="", grace=3)
+    assert ConfigSource(file, {"workers": 2}).read().gateway == GatewaySettings(port=1, uds="/tmp/x", grace=3, workers=2)
 
 
 def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
-    (taken,) = listen(Gateway(port=0))
+    (taken,) = listen(GatewaySettings(port=0))
     with taken, pytest.raises(BadInput, match="another process uses it"):
-        listen(Gateway(port=taken.getsockname()[1]))
+        listen(GatewaySettings(port=taken.getsockname()[1]))
 
 
 def test_both_addresses_of_a_name_share_a_port(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [(family, socket.SOCK_STREAM, 6, "", (host, 0)) for family, host in [(2, "127.0.0.1"), (2, "127.0.0.2")]]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    listeners = listen(Gateway(host="here", port=0))
+    listeners = listen(GatewaySettings(host="here", port=0))
     assert len({listener.getsockname()[1] for listener in listeners}) == 1
     assert [listener.getsockname()[0] for listener in listeners] == ["127.0.0.1", "127.0.0.2"]
-    unlisten(Gateway(), listeners)
+    unlisten(GatewaySettings(), listeners)
 
 
 def test_the_first_line_says_where_and_what(tmp_path: Path) -> None:
     """One line, for people and for programs."""
-    (listener,) = listen(Gateway(host="::1", port=0))
+    (listener,) = listen(GatewaySettings(host="::1", port=0))
     with listener:
         configured = config.Config(routes={"fast": Route(("a/b",))}, aliases={"gpt": "fast"}, providers={"house": {}})
         line = said(configured, [listener])
@@ -228,15 +228,15 @@ def test_what_the_application_refuses_changes_nothing() -> None:
         def reload(self, configured: config.Config) -> None:
             raise BadInput("no", field="routes")
 
-    before = config.Config(gateway=Gateway(grace=1))
+    before = config.Config(gateway=GatewaySettings(grace=1))
     server = Server(Refusing(), before.gateway)
     with pytest.raises(BadInput):
-        take(server, before, config.Config(gateway=Gateway(grace=2)), None)
+        take(server, before, config.Config(gateway=GatewaySettings(grace=2)), None)
     assert server.grace == 1
 
 
 def test_what_cannot_change_while_serving_is_told() -> None:
-    before, after = config.Config(), config.Config(gateway=Gateway(port=1, workers=2, grace=3))
+    before, after = config.Config(), config.Config(gateway=GatewaySettings(port=1, workers=2, grace=3))
     assert later(before, after) == {"at_the_next_start": "port, workers"}
     assert later(before, before) == {}
 
@@ -254,7 +254,7 @@ def test_limits_change_with_the_file(file: Path) -> None:
 def test_a_unix_socket_is_its_owners(tmp_path: Path) -> None:
     """Nobody else may connect; what a killed server left is replaced, what another server uses is not, and no other file."""
     path = tmp_path / "gateway.sock"
-    settings = Gateway(uds=str(path), host="0.0.0.0")
+    settings = GatewaySettings(uds=str(path), host="0.0.0.0")
     check(settings)
     (listener,) = listen(settings)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -290,11 +290,11 @@ def _uds_script() -> str:
     return gateway_processes._ONE
 
 
-def _certified(folder: Path, *names: str) -> Gateway:
+def _certified(folder: Path, *names: str) -> GatewaySettings:
     issued = authority().issue_cert(*names)
     issued.private_key_pem.write_to_path(str(folder / "key.pem"))
     (folder / "cert.pem").write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
-    return Gateway(tls_cert=str(folder / "cert.pem"), tls_key=str(folder / "key.pem"))
+    return GatewaySettings(tls_cert=str(folder / "cert.pem"), tls_key=str(folder / "key.pem"))
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])

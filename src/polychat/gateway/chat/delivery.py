@@ -181,7 +181,7 @@ class Delivery:
                     if passed := passing(data):
                         await responder.piece(passed)
         except BackendError as error:
-            reply.lose(error)
+            reply.connection_lost(error)
         rest = monitor.end()
         if naming is not None:
             rest = naming.feed(rest, monitor.served) + naming.end()
@@ -295,7 +295,7 @@ class Delivery:
 
     def writer(self) -> Writer:
         """Raises ``BadInput``."""
-        return self._writer_of(self.inbound.ask())
+        return self._writer_of(self.inbound.request())
 
     def _writer_of(self, request: ChatRequest) -> Writer:
         return self.inbound.dialect.writer(self.inbound, request, os.urandom(12).hex(), int(time.time()))

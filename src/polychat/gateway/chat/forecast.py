@@ -64,5 +64,5 @@ def _passes(inbound: InboundChat, target: Target, call_info: CallInfo) -> bool:
         if relay.fit is not None:
             relay.fit(inbound.fields, call_info)
         return True
-    target.backend.rehearse(inbound.ask_for(target.model, whole=True), call_info)
+    target.backend.rehearse(inbound.request_for(target.model, whole=True), call_info)
     return False

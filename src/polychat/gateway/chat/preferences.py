@@ -1,8 +1,8 @@
 """Settings that the gateway, a route, a key and a request may each decide: which one holds for one request.
 
 The most particular one wins: a header of the request, then ``[gateway.key_settings]`` of its key, then the route (or
-``[gateway.direct]``), then ``[gateway]``. A setting is a field of the same name in ``Gateway``, ``Rules`` and ``KeySettings``
-(``None`` where it is not decided there), and has a line in ``HEADERS``.
+``[gateway.direct]``), then ``[gateway]``. A setting is a field of the same name in ``GatewaySettings``, ``Rules`` and
+``KeySettings`` (``None`` where it is not decided there), and has a line in ``HEADERS``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...config.decoding import misfit
-from ...config.settings import Gateway, HostedSetting, OnLossSetting, Rules
+from ...config.settings import GatewaySettings, HostedSetting, OnLossSetting, Rules
 from ...errors import BadInput
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def _chosen(context: RequestContext, rules: Rules, name: str) -> Any:
     header = HEADERS[name]
     if (value := context.headers.get(header)) is not None:
         word = value.decode("latin-1").strip()
-        if fault := misfit(Gateway, name, word):
+        if fault := misfit(GatewaySettings, name, word):
             raise BadInput(f"{header.decode()} {fault}", field=header.decode())
         return word
     gateway = context.runtime.gateway

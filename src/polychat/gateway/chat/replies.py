@@ -108,7 +108,7 @@ class PassthroughStream:
             finish = Finish("truncated", error=self._lost)
         return Outcome(finish, monitor.usage, monitor.served)
 
-    def lose(self, error: BackendError) -> None:
+    def connection_lost(self, error: BackendError) -> None:
         """The connection broke."""
         self._lost = error
 

@@ -45,7 +45,7 @@ def chats(dialect: Dialect) -> Callable[[RequestContext], Awaitable[None]]:
     """What answers at an endpoint for chats of a dialect."""
 
     def answer(context: RequestContext) -> Awaitable[None]:
-        return Chat(context, dialect.inbound(context)).run()
+        return ChatRun(context, dialect.inbound(context)).run()
 
     return answer
 
@@ -60,7 +60,7 @@ def _sent(names: tuple[str, ...]) -> tuple[tuple[str, bytes], ...]:
     return tuple((name, name.encode()) for name in names)
 
 
-class Chat:
+class ChatRun:
     """One chat: from the question to the last byte of its answer."""
 
     def __init__(self, context: RequestContext, inbound: InboundChat) -> None:
@@ -152,14 +152,14 @@ class Chat:
         inbound, whole = self.inbound, not target.backend.restores
         is_large = inbound.size > _LARGE
         if is_large:
-            request = await asyncio.to_thread(inbound.ask_for, target.model, whole=whole)
+            request = await asyncio.to_thread(inbound.request_for, target.model, whole=whole)
         else:
-            request = inbound.ask_for(target.model, whole=whole)
+            request = inbound.request_for(target.model, whole=whole)
         delivery.call_info = call_info = CallInfo(on_loss(self.context, rules), hosted_tools(self.context, rules))
         call_info.is_large = is_large
         if not whole:
             call_info.placeholders = inbound.placeholders
-            call_info.whole = partial(inbound.ask_for, target.model, whole=True)
+            call_info.whole = partial(inbound.request_for, target.model, whole=True)
         batches = target.backend.answers(request, call_info, timeout=self.attempts.timeouts)
         try:
             reply = await open_events(batches, call_info, whole=not self.inbound.stream)

@@ -60,7 +60,7 @@ class ChatTraits(Traits):
     @cached_property
     def needs(self) -> frozenset[str]:
         try:
-            return needs_of(self._inbound.ask())
+            return needs_of(self._inbound.request())
         except BadInput:  # whoever answers says what is wrong
             return frozenset()
 

@@ -63,7 +63,7 @@ class InboundChat:
     """What a dialect made of a chat request: enough to route it and to let it pass, and the whole ask when that is needed."""
 
     __slots__ = (
-        "_ask",
+        "_request",
         "body",
         "dialect",
         "fields",
@@ -101,26 +101,26 @@ class InboundChat:
         """Which of the forms its dialect has for an answer, where there are several."""
         self.own: Any = None
         """What the dialect itself keeps of it."""
-        self._ask: ChatRequest | None = None
+        self._request: ChatRequest | None = None
 
-    def ask(self) -> ChatRequest:
+    def request(self) -> ChatRequest:
         """Read once; long base64 may stand aside in it, and large schemas may be JSON. Raises ``BadInput``."""
-        if self._ask is None:
+        if self._request is None:
             try:
-                self._ask = _read(self)
+                self._request = _read(self)
             except BadInput:
                 if self.placeholders is None:
                     raise
-                self._ask = self.with_media()  # which raises it of what came; else it was a placeholder's fault
-        return self._ask
+                self._request = self.with_media()  # which raises it of what came; else it was a placeholder's fault
+        return self._request
 
     def whole(self) -> ChatRequest:
         """The request without placeholders and with all schemas decoded, for code that inspects it. Raises ``BadInput``."""
-        return self.ask() if self.size <= LEAST else self._read_again(OPENED)
+        return self.request() if self.size <= LEAST else self._read_again(OPENED)
 
     def with_media(self) -> ChatRequest:
-        """The ask with nothing aside; large schemas may be JSON. Raises ``BadInput``."""
-        return self.ask() if self.placeholders is None else self._read_again(self.reading)
+        """The request without placeholders; large schemas may be JSON. Raises ``BadInput``."""
+        return self.request() if self.placeholders is None else self._read_again(self.reading)
 
     def as_it_came(self) -> bytes:
         """The body with nothing aside."""
@@ -137,14 +137,14 @@ class InboundChat:
         """Bytes of the body."""
         return len(self.body if self.placeholders is None else self.placeholders.body)
 
-    def ask_for(self, model: str, *, whole: bool = False) -> ChatRequest:
-        """The ask as it goes to a backend's ``model``; ``whole``: with nothing aside."""
-        request = self.whole() if whole else self.ask()
-        ask = ChatRequest(*_values(request))  # dataclasses.replace takes as long as reading a small request
-        ask.model = model
+    def request_for(self, model: str, *, whole: bool = False) -> ChatRequest:
+        """The request for a backend's ``model``; ``whole``: without placeholders."""
+        read = self.whole() if whole else self.request()
+        request = ChatRequest(*_values(read))  # dataclasses.replace takes as long as reading a small request
+        request.model = model
         if self.stream:
-            ask.stream_usage = True
-        return ask
+            request.stream_usage = True
+        return request
 
 
 class Dialect:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from ...config.decoding import keys_of, meaning, words_of
-from ...config.settings import Gateway
+from ...config.settings import GatewaySettings
 from ...wire.contract import wire
 from ...wire.faults import Fault, kind_of
 from ...wire.json_text import decoded
@@ -168,7 +168,7 @@ COUNT_HEADERS = {"x-polychat-estimated": {"$ref": "#/components/headers/x-polych
 
 def _setting(name: str, header: str) -> Schema:
     """A header by which a request decides a setting for itself."""
-    key = keys_of(Gateway)[name]
+    key = keys_of(GatewaySettings)[name]
     return {"name": header, "in": "header", "required": False, "schema": word(*words_of(key.type), about=meaning(key))}
 
 

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 from ... import config, costs
 from ...backends.rows import rows_of
-from ...config.settings import Gateway as Settings
+from ...config.settings import GatewaySettings as Settings
 from ...errors import PolychatError
 from ...http.server.listening import BACKLOG, announce, encrypting, listen, open_files, renew, unlisten
-from ...http.server.protocol import Connection
+from ...http.server.protocol import ServerConnection
 from ...http.server.state import ServerState
 from .memory import memory_return
 from .source import ConfigSource, EventLog, later, signals, stays
@@ -91,7 +91,7 @@ class Server:
         patience = {"ssl_handshake_timeout": self.state.limits.head_seconds} if self._tls is not None else {}
         create: Any = loop.create_unix_server if listener.family == socket.AF_UNIX else loop.create_server
         served: asyncio.Server = await create(
-            lambda: Connection(self.state, loop), sock=listener, ssl=self._tls, backlog=BACKLOG, **patience
+            lambda: ServerConnection(self.state, loop), sock=listener, ssl=self._tls, backlog=BACKLOG, **patience
         )
         return served
 

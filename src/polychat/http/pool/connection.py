@@ -61,7 +61,7 @@ _WRITE_SIZE = 64 * 1024
 """Bytes of a request that are written in one go."""
 
 
-class Connection(asyncio.Protocol):
+class PoolConnection(asyncio.Protocol):
     """The reply under way: ``has_head`` when ``status`` and ``headers`` are there, ``done`` when its body has come whole.
 
     ``error`` is what ended it before that; the bytes held then are still to be taken. ``received_any``: something came.

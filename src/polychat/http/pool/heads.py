@@ -26,7 +26,7 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _DEFAULTS = {"accept": "*/*", "accept-encoding": ACCEPTED, "user-agent": f"polychat/{__version__}"}
 
 
-class Place(NamedTuple):
+class URLParts(NamedTuple):
     """A URL taken apart."""
 
     url: URL
@@ -43,12 +43,12 @@ class Place(NamedTuple):
         return self.url.scheme == "https"
 
 
-def place_of(url: str) -> Place:
+def place_of(url: str) -> URLParts:
     """Raises ``BadInput``."""
     parsed = url_of(url, None)
     login = f"{parsed.user or ''}:{parsed.password or ''}".encode() if parsed.user is not None else b""
     basic = f"Basic {base64.b64encode(login).decode()}" if login else ""
-    return Place(
+    return URLParts(
         parsed, parsed.raw_host or "", parsed.port or 0, parsed.host_port_subcomponent or "", parsed.raw_path_qs, basic
     )
 
@@ -67,7 +67,7 @@ class PoolRequest(NamedTuple):
     """A request in bytes, but for its body."""
 
     method: str
-    place: Place
+    place: URLParts
     headers: tuple[tuple[str, str], ...]
     begins: bytes
     """The head up to the body's size: from one ask of a vendor to the next it is the same."""
@@ -114,7 +114,7 @@ def pool_request(method: str, url: str, headers: tuple[tuple[str, str], ...], pr
     return PoolRequest(method, place, headers, "\r\n".join([*lines, ""]).encode(), is_safe, via, origin, known)
 
 
-def _defaults(place: Place) -> dict[str, str]:
+def _defaults(place: URLParts) -> dict[str, str]:
     """What goes along unless the caller says otherwise."""
     own = {"host": place.authority, **_DEFAULTS}
     if place.authorization:

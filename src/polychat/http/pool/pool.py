@@ -57,8 +57,8 @@ from ...errors import NotReady, PolychatError, TimedOut
 from ..per_loop import PerLoop
 from ..timeouts import STEPS, ExchangeTimeouts, Timeouts, exchange_timeouts
 from ..tls import tls
-from .connection import Connection
-from .heads import Origin, Place, PoolRequest, pool_request
+from .connection import PoolConnection
+from .heads import Origin, PoolRequest, URLParts, pool_request
 from .response import PooledResponse
 from .tunnel import failure_of, opened, refusal_of
 
@@ -80,8 +80,8 @@ class _Connections:
 
     def __init__(self) -> None:
         self.count = 0
-        self.idle: dict[Connection, None] = {}
-        self.waiting: dict[asyncio.Future[Connection | None], int] = {}
+        self.idle: dict[PoolConnection, None] = {}
+        self.waiting: dict[asyncio.Future[PoolConnection | None], int] = {}
         """Requests that wait, each with its number. Each gets a connection, or with ``None`` the right to open one."""
         self.in_line: int | None = None
         """The number by which it stands in the pool's line, if it does."""
@@ -97,15 +97,15 @@ class Pool:
         self._loop = asyncio.get_running_loop()
         self._per_origin, self._total, self._idle = per_origin, total, idle
         self._origins: dict[Origin, _Connections] = {}
-        self._origin_of: dict[Connection, Origin] = {}
+        self._origin_of: dict[PoolConnection, Origin] = {}
         self._count = 0
         """Connections that are open, or are being opened."""
-        self._idle_connections: dict[Connection, None] = {}
+        self._idle_connections: dict[PoolConnection, None] = {}
         """Those of all servers, the one that lies idle for longest first."""
         self._line: list[tuple[int, Origin]] = []
         """A heap: servers by the first request that waits for them. What is no server's ``in_line`` is passed over."""
         self._numbers = count()
-        self._lingering: set[Connection] = set()
+        self._lingering: set[PoolConnection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self.closed = False
 
@@ -164,7 +164,7 @@ class Pool:
             raise limits._replace(total=total).past()
         return ExchangeTimeouts(limits.connect, limits.first, limits.idle, total, end)
 
-    def state(self, connection: Connection) -> str:
+    def state(self, connection: PoolConnection) -> str:
         """A state of the table above."""
         origin = self._origin_of.get(connection)
         if origin is None:
@@ -195,7 +195,7 @@ class Pool:
             connection.abort(None)
         await asyncio.sleep(0)  # the loop's turn to close what was let go of
 
-    async def _acquire(self, place: Place, origin: Origin, limits: ExchangeTimeouts) -> Connection:
+    async def _acquire(self, place: URLParts, origin: Origin, limits: ExchangeTimeouts) -> PoolConnection:
         """A connection, when it is this request's turn to have one."""
         due = min(self._loop.time() + limits.connect, limits.end)
         alarm = asyncio.timeout_at(None if due == inf else due)
@@ -212,12 +212,12 @@ class Pool:
                 raise
         raise limits.past() if due == limits.end else TimedOut("connect", limits.connect)
 
-    async def _wait_turn(self, origin: Origin) -> Connection | None:
+    async def _wait_turn(self, origin: Origin) -> PoolConnection | None:
         """Wait for a free connection, or for the right to open one."""
         if self.closed:
             raise NotReady(_CLOSED)
         connections = self._origins.setdefault(origin, _Connections())
-        waiter: asyncio.Future[Connection | None] = self._loop.create_future()
+        waiter: asyncio.Future[PoolConnection | None] = self._loop.create_future()
         connections.waiting[waiter] = next(self._numbers)
         self._enlist(origin, connections)
         self._admit()
@@ -231,14 +231,14 @@ class Pool:
                 self._turn_unused(origin, waiter.result())
             raise
 
-    def _turn_unused(self, origin: Origin, turn: Connection | None) -> None:
+    def _turn_unused(self, origin: Origin, turn: PoolConnection | None) -> None:
         """Somebody's turn came, and was not wanted any more."""
         if turn is None:
             self._release_slot(origin)
         else:
             self.give_back(turn)
 
-    async def _open(self, place: Place, origin: Origin) -> Connection:
+    async def _open(self, place: URLParts, origin: Origin) -> PoolConnection:
         try:
             connection = await opened(place, origin.proxy, origin.tls)
         except BaseException:
@@ -247,7 +247,7 @@ class Pool:
         self._origin_of[connection] = origin
         return connection
 
-    def _reuse(self, origin: Origin) -> Connection | None:
+    def _reuse(self, origin: Origin) -> PoolConnection | None:
         """The connection that was used last: so many lie idle long enough to be closed, and few are open."""
         connections = self._origins.get(origin)
         now = self._loop.time()
@@ -259,7 +259,7 @@ class Pool:
             self._drop(connection)
         return None
 
-    def give_back(self, connection: Connection) -> None:
+    def give_back(self, connection: PoolConnection) -> None:
         """An exchange is over. The connection is kept if its reply has come whole and both sides would."""
         origin = self._origin_of.get(connection)
         if origin is None or not connection.finish() or self.closed:
@@ -275,7 +275,7 @@ class Pool:
         if self._line:
             self._admit()
 
-    def linger(self, connection: Connection, until: float | None = None, limit: int = _LINGER_BYTES) -> None:
+    def linger(self, connection: PoolConnection, until: float | None = None, limit: int = _LINGER_BYTES) -> None:
         """``give_back`` when the reply is over: its reader has had its end, what is still to come is a terminator."""
         until = self._loop.time() + _LINGER if until is None else until
         limit -= len(connection.take_body())
@@ -318,7 +318,7 @@ class Pool:
             self._enlist(origin, connections)
             self._discard(origin, connections)
 
-    def _grant(self, waiter: asyncio.Future[Connection | None], connections: _Connections) -> None:
+    def _grant(self, waiter: asyncio.Future[PoolConnection | None], connections: _Connections) -> None:
         """Give an idle connection to the server, or the right to open one."""
         if connections.idle:
             connection, _ = connections.idle.popitem()
@@ -336,11 +336,11 @@ class Pool:
             return True
         return connections.count < self._per_origin and (self._count < self._total or bool(self._idle_connections))
 
-    def _drop(self, connection: Connection) -> None:
+    def _drop(self, connection: PoolConnection) -> None:
         self._forget(connection)
         self._admit()
 
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self, connection: PoolConnection) -> None:
         connection.abort(None)
         origin = self._origin_of.pop(connection, None)
         if origin is None:
@@ -380,7 +380,7 @@ def _secured(request: PoolRequest) -> Origin:
     return Origin(request.place.url.scheme, request.place.host, request.place.port, request.proxy, tls())
 
 
-def _may_retry(request: PoolRequest, connection: Connection, lost: OSError) -> bool:
+def _may_retry(request: PoolRequest, connection: PoolConnection, lost: OSError) -> bool:
     """Whether to send it again, when a kept connection was lost without a byte of reply: a server may have closed it just then.
 
     A request that costs something may have been read, whatever ended the connection, unless not all of it was written.

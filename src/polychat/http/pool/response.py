@@ -15,7 +15,7 @@ from ...wire.contract import Reader
 from ..body import CLOSED, MAX_BODY, Body
 from ..coding import decoder, ended, taken
 from ..timeouts import ExchangeTimer
-from .connection import Connection
+from .connection import PoolConnection
 from .event_pipe import EventPipe
 from .heads import PoolRequest
 
@@ -23,10 +23,10 @@ from .heads import PoolRequest
 class ConnectionOwner(Protocol):
     """Who the connection of a reply goes back to."""
 
-    def give_back(self, connection: Connection) -> None:
+    def give_back(self, connection: PoolConnection) -> None:
         """The reply has come whole: the connection is for the next."""
 
-    def linger(self, connection: Connection) -> None:
+    def linger(self, connection: PoolConnection) -> None:
         """The reply's words have come, and its last bytes may still."""
 
 
@@ -34,7 +34,7 @@ class PooledResponse(Body):
     """What ``StreamResponse`` is to ``StreamSession``. A connection whose reply has come whole goes back to its pool."""
 
     def __init__(
-        self, pool: ConnectionOwner, connection: Connection, request: PoolRequest, *, sent_at: float, provider: str | None
+        self, pool: ConnectionOwner, connection: PoolConnection, request: PoolRequest, *, sent_at: float, provider: str | None
     ) -> None:
         """Raises ``BadReply`` for a compression that was not asked for."""
         self._provider, self._body = provider, None
@@ -225,7 +225,7 @@ class _Push:
 
     __slots__ = ("_connection", "_redaction", "_sink", "error", "over")
 
-    def __init__(self, connection: Connection, sink: Callable[[bytes], bool], redaction: Redaction | None) -> None:
+    def __init__(self, connection: PoolConnection, sink: Callable[[bytes], bool], redaction: Redaction | None) -> None:
         self._connection, self._sink, self._redaction = connection, sink, redaction
         self.error: Exception | None = None
         self.over = False

@@ -12,8 +12,8 @@ from aiohappyeyeballs import start_connection
 from ...errors import MissingPackage, PolychatError
 from ..proxy import Proxy, socks_socket
 from ..timeouts import UNLIMITED
-from .connection import Connection
-from .heads import Place
+from .connection import PoolConnection
+from .heads import URLParts
 
 _EYEBALLS = 0.25
 """Seconds that one address has before the next is tried beside it (RFC 8305). uvloop has nothing of the kind."""
@@ -21,7 +21,7 @@ _FOREIGN = (OSError, ValueError, RuntimeError, TypeError)
 """What connecting may raise. ``TypeError``: Python 3.11, where a certificate does not hold in TLS under TLS."""
 
 
-async def opened(place: Place, proxy: Proxy | None, tls: ssl.SSLContext | None) -> Connection:
+async def opened(place: URLParts, proxy: Proxy | None, tls: ssl.SSLContext | None) -> PoolConnection:
     """A connection fit for requests to ``place``. Raises ``ConnectionFailed`` and its kin. The caller holds the clock.
 
     ``tls`` is there if ``place`` or the proxy wants it.
@@ -39,23 +39,23 @@ async def opened(place: Place, proxy: Proxy | None, tls: ssl.SSLContext | None) 
     raise failure
 
 
-async def _connected(host: str, port: int, tls: ssl.SSLContext | None) -> Connection:
+async def _connected(host: str, port: int, tls: ssl.SSLContext | None) -> PoolConnection:
     loop = asyncio.get_running_loop()
     addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return await _made_of(await start_connection(addresses, happy_eyeballs_delay=_EYEBALLS, interleave=1), host, tls)
 
 
-async def _made_of(sock: socket.socket, host: str, tls: ssl.SSLContext | None) -> Connection:
+async def _made_of(sock: socket.socket, host: str, tls: ssl.SSLContext | None) -> PoolConnection:
     loop = asyncio.get_running_loop()
     try:
-        _, connection = await loop.create_connection(Connection, sock=sock, ssl=tls, server_hostname=host if tls else None)
+        _, connection = await loop.create_connection(PoolConnection, sock=sock, ssl=tls, server_hostname=host if tls else None)
     except BaseException:
         sock.close()
         raise
     return connection
 
 
-async def _through_socks(place: Place, proxy: Proxy, tls: ssl.SSLContext | None) -> Connection:
+async def _through_socks(place: URLParts, proxy: Proxy, tls: ssl.SSLContext | None) -> PoolConnection:
     at_proxy = True
     try:
         sock = await socks_socket(proxy, place.host, place.port)
@@ -68,7 +68,7 @@ async def _through_socks(place: Place, proxy: Proxy, tls: ssl.SSLContext | None)
     raise failure
 
 
-async def _through(connection: Connection, place: Place, proxy: Proxy, tls: ssl.SSLContext) -> Connection:
+async def _through(connection: PoolConnection, place: URLParts, proxy: Proxy, tls: ssl.SSLContext) -> PoolConnection:
     """TLS with ``place``, through a proxy that we are connected to."""
     try:
         await _agreed(connection, place, proxy)
@@ -82,12 +82,12 @@ async def _through(connection: Connection, place: Place, proxy: Proxy, tls: ssl.
     return connection
 
 
-def _abort(connection: Connection) -> None:
+def _abort(connection: PoolConnection) -> None:
     with suppress(AttributeError):  # asyncio's own, before Python 3.11.4: of TLS under TLS that has failed already
         connection.transport.abort()
 
 
-async def _agreed(connection: Connection, place: Place, proxy: Proxy) -> None:
+async def _agreed(connection: PoolConnection, place: URLParts, proxy: Proxy) -> None:
     """The proxy connects us. Raises ``ProxyFailed``."""
     to = f"{f'[{place.host}]' if ':' in place.host else place.host}:{place.port}"
     lines = [f"CONNECT {to} HTTP/1.1", f"Host: {to}", *(f"{name}: {value}" for name, value in proxy.headers.items())]
@@ -100,7 +100,7 @@ async def _agreed(connection: Connection, place: Place, proxy: Proxy) -> None:
         raise failure
 
 
-async def _secured(connection: Connection, place: Place, proxy: Proxy, tls: ssl.SSLContext) -> PolychatError | None:
+async def _secured(connection: PoolConnection, place: URLParts, proxy: Proxy, tls: ssl.SSLContext) -> PolychatError | None:
     loop = asyncio.get_running_loop()
     try:
         transport = await loop.start_tls(connection.transport, connection, tls, server_hostname=place.host)
@@ -113,7 +113,7 @@ async def _secured(connection: Connection, place: Place, proxy: Proxy, tls: ssl.
 
 
 def failure_of(
-    error: Exception, place: Place, proxy: Proxy | None, *, connected: bool = False, at_proxy: bool = False
+    error: Exception, place: URLParts, proxy: Proxy | None, *, connected: bool = False, at_proxy: bool = False
 ) -> PolychatError:
     """``_failures.failure_of``. It knows aiohttp's errors too, and aiohttp, slow to load, is not loaded while all goes well."""
     from .. import failures as _failures
@@ -121,7 +121,7 @@ def failure_of(
     return _failures.failure_of(error, _failures.FailedRequest(place.url, proxy, connected, at_proxy))
 
 
-def refusal_of(status: int, place: Place, proxy: Proxy) -> PolychatError:
+def refusal_of(status: int, place: URLParts, proxy: Proxy) -> PolychatError:
     """``_failures.proxy_answered``, loaded as late."""
     from .. import failures as _failures
 

@@ -15,16 +15,16 @@ from typing import Any
 
 from ...config import Config
 from ...config.decoding import misfit
-from ...config.settings import Gateway
+from ...config.settings import GatewaySettings
 from ...errors import BadInput
 
 BACKLOG = 2048
 
 
-def check(settings: Gateway) -> None:
+def check(settings: GatewaySettings) -> None:
     """Raises ``BadInput`` for what no command line may say, and where others could come in without a key."""
     for name in ("port", "workers"):
-        if fault := misfit(Gateway, name, getattr(settings, name)):
+        if fault := misfit(GatewaySettings, name, getattr(settings, name)):
             raise BadInput(f"gateway.{name} {fault}", field=f"gateway.{name}")
     if settings.uds or settings.keys or _loopback(settings.host):
         return
@@ -45,7 +45,7 @@ def _loopback(host: str) -> bool:
         return False
 
 
-def listen(settings: Gateway) -> list[socket.socket]:
+def listen(settings: GatewaySettings) -> list[socket.socket]:
     """Sockets that listen from here on. Raises ``BadInput``."""
     if settings.uds:
         return [_unix(Path(settings.uds))]
@@ -116,7 +116,7 @@ def _clear(path: Path) -> None:
     raise OSError(errno.EADDRINUSE, "another process uses it")
 
 
-def unlisten(settings: Gateway, listeners: Sequence[socket.socket]) -> None:
+def unlisten(settings: GatewaySettings, listeners: Sequence[socket.socket]) -> None:
     """Close them, and remove the Unix socket's file if it is still ours."""
     for listener in listeners:
         listener.close()
@@ -124,7 +124,7 @@ def unlisten(settings: Gateway, listeners: Sequence[socket.socket]) -> None:
         Path(settings.uds).unlink(missing_ok=True)
 
 
-def encrypting(settings: Gateway) -> ssl.SSLContext | None:
+def encrypting(settings: GatewaySettings) -> ssl.SSLContext | None:
     """The TLS that the settings name. Raises ``BadInput``."""
     if not settings.tls_cert and not settings.tls_key:
         return None
@@ -137,7 +137,7 @@ def encrypting(settings: Gateway) -> ssl.SSLContext | None:
     return context
 
 
-def renew(context: ssl.SSLContext, settings: Gateway) -> None:
+def renew(context: ssl.SSLContext, settings: GatewaySettings) -> None:
     """New connections get the certificate that the files hold now. Raises ``BadInput``."""
     try:
         context.load_cert_chain(settings.tls_cert, settings.tls_key, password=_no_password)

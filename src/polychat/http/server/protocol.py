@@ -71,7 +71,7 @@ import httptools
 
 from .cycle import EARLY, SMALL, RequestCycle
 from .known_head import KnownHead
-from .refusals import FIRST, MAX_HEADERS, Refused, check_head, framing_of, local
+from .refusals import FIRST, MAX_HEADERS, RefusedRequest, check_head, framing_of, local
 from .state import ServerState, Timed
 from .timeout_queue import TimeoutQueue
 
@@ -82,7 +82,7 @@ _RESET_PROBES = 12
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
-class Connection(asyncio.Protocol):
+class ServerConnection(asyncio.Protocol):
     """One client. Its requests are answered one after the other, in the order they came."""
 
     __slots__ = (
@@ -149,7 +149,7 @@ class Connection(asyncio.Protocol):
         self._pipelined: deque[RequestCycle] | None = None
         self._pipelined_bytes: bytearray | None = None
         """What came while a request was being answered, and is not read yet."""
-        self._refusal: Refused | None = None
+        self._refusal: RefusedRequest | None = None
         self._ignoring_input = self._paused = False
         self._writers: list[asyncio.Future[None]] = []
         self._head_timeouts, self._idle_timeouts, self._linger_timeouts, self._send_timeouts = server.timeout_queues(loop)
@@ -280,7 +280,7 @@ class Connection(asyncio.Protocol):
         """No whole head in time; or not the rest of a body whose request is answered."""
         if self._in_head or self._last_read is None:
             seconds = f"{self._server.limits.head_seconds:g} seconds (gateway.limits.head_seconds)"
-            self._write_refusal(Refused(408, f"the request's headers did not arrive within {seconds}"))
+            self._write_refusal(RefusedRequest(408, f"the request's headers did not arrive within {seconds}"))
         self.transport.close()
 
     def close(self) -> None:
@@ -303,7 +303,7 @@ class Connection(asyncio.Protocol):
             self.transport.write_eof()
         self.resume_reading()
 
-    def _refuse(self, refusal: Refused) -> None:
+    def _refuse(self, refusal: RefusedRequest) -> None:
         """After the answers that are due: say what is wrong, and end the connection."""
         self._ignoring_input = True
         last, cycle = self._last_read, self._answering
@@ -322,7 +322,7 @@ class Connection(asyncio.Protocol):
         self._write_refusal(refusal)
         self._linger()
 
-    def _write_refusal(self, refusal: Refused) -> None:
+    def _write_refusal(self, refusal: RefusedRequest) -> None:
         first = self.without_early_bytes(FIRST[refusal.status])
         self.transport.write(b"".join((first, self.default_headers(), refusal.headers_and_body())))
 
@@ -415,7 +415,7 @@ class Connection(asyncio.Protocol):
         elif self._chunked:
             self._chunk_overhead_left -= len(data)
             if self._chunk_overhead_left < 0:
-                self._refuse(Refused(400, "the request's chunks contain more extensions and trailers than data"))
+                self._refuse(RefusedRequest(400, "the request's chunks contain more extensions and trailers than data"))
 
     def _decline_upgrade(self, rest: bytes | bytearray) -> None:
         """No other protocol is spoken here: who asks for one (Java's client does) is answered in this one.
@@ -431,10 +431,12 @@ class Connection(asyncio.Protocol):
 
     def _refuse_unparsable(self, error: httptools.HttpParserError) -> None:
         cause = error.__context__
-        self._refuse(cause if isinstance(cause, Refused) else Refused(400, f"not a valid HTTP/1.1 request: {error}"))
+        self._refuse(
+            cause if isinstance(cause, RefusedRequest) else RefusedRequest(400, f"not a valid HTTP/1.1 request: {error}")
+        )
 
-    def _too_large(self) -> Refused:
-        return Refused(
+    def _too_large(self) -> RefusedRequest:
+        return RefusedRequest(
             431, (f"the request line and headers are larger than {self._server.limits.head:,} bytes (gateway.limits.head)")
         )
 
@@ -456,7 +458,7 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         last = self._last_read
         if last is not None and not last.keep_alive:
-            raise Refused(400, "a request after the connection's last one")
+            raise RefusedRequest(400, "a request after the connection's last one")
         headers, parser = self._headers, self._parser
         if self._head_size + self._feed_size > self._server.limits.head:
             size = len(self._url) + sum(len(name) + len(value) + 4 for name, value in headers)
@@ -471,7 +473,7 @@ class Connection(asyncio.Protocol):
             scope["http_version"] = version
         method = parser.get_method()
         if method == b"CONNECT":
-            raise Refused(501, "CONNECT is not supported: this is not a proxy")  # what follows its head is no request
+            raise RefusedRequest(501, "CONNECT is not supported: this is not a proxy")  # what follows its head is no request
         scope["method"] = method.decode("ascii")
         scope["headers"] = headers
         scope["polychat.fields"] = fields
@@ -501,7 +503,7 @@ class Connection(asyncio.Protocol):
         if url[:1] != b"/":
             url = local(url, scope["method"])
         if b"#" in url:
-            raise Refused(400, "the request target contains a fragment")
+            raise RefusedRequest(400, "the request target contains a fragment")
         raw, _, scope["query_string"] = url.partition(b"?")
         path = raw.decode("ascii")
         scope["path"] = unquote(path) if "%" in path else path
@@ -537,7 +539,7 @@ class Connection(asyncio.Protocol):
         if self._pipelined is None:
             self._pipelined = deque()
         if len(self._pipelined) >= _MAX_PIPELINED:
-            raise Refused(400, f"more than {_MAX_PIPELINED} pipelined requests")
+            raise RefusedRequest(400, f"more than {_MAX_PIPELINED} pipelined requests")
         self._pipelined.append(cycle)
 
     def default_headers(self) -> bytes:
@@ -555,7 +557,7 @@ class Connection(asyncio.Protocol):
         if cycle.head_sent:
             self.transport.close()
         else:
-            self._write_refusal(Refused(status, message))
+            self._write_refusal(RefusedRequest(status, message))
             self._linger()
 
     def response_complete(self, cycle: RequestCycle) -> None:
@@ -592,7 +594,7 @@ class Connection(asyncio.Protocol):
 class _UpgradeBody:
     """What llhttp reads of a body that follows a head of our own."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: ServerConnection) -> None:
         self.on_body, self.on_message_complete = connection.on_body, connection.on_message_complete
 
     def on_message_begin(self) -> None: ...

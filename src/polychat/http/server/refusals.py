@@ -20,7 +20,7 @@ FIRST = {
 }
 
 
-class Refused(Exception):  # a request is
+class RefusedRequest(Exception):  # a request is
     """A status and what is wrong."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -35,22 +35,22 @@ class Refused(Exception):  # a request is
 
 
 def check_head(version: str, headers: Sequence[tuple[bytes, bytes]], fields: dict[bytes, bytes]) -> None:
-    """Raises ``Refused`` for what llhttp lets pass and two servers could read in two ways."""
+    """Raises ``RefusedRequest`` for what llhttp lets pass and two servers could read in two ways."""
     if version not in ("1.0", "1.1"):
-        raise Refused(505, f"HTTP/{version} is not supported: use HTTP/1.1")
+        raise RefusedRequest(505, f"HTTP/{version} is not supported: use HTTP/1.1")
     if len(headers) > MAX_HEADERS:
-        raise Refused(431, f"the request has {len(headers)} headers; the limit is {MAX_HEADERS}")
+        raise RefusedRequest(431, f"the request has {len(headers)} headers; the limit is {MAX_HEADERS}")
     names = [name for name, _ in headers]
     for name in _ONCE:
         if names.count(name) > 1:
-            raise Refused(400, f"the request has more than one {name.decode()} header")
+            raise RefusedRequest(400, f"the request has more than one {name.decode()} header")
     if version == "1.1" and b"host" not in fields:
-        raise Refused(400, "the request has no host header")
+        raise RefusedRequest(400, "the request has no host header")
     coding = fields.get(b"transfer-encoding")
     if coding is not None and version == "1.0":
-        raise Refused(400, "HTTP/1.0 does not support transfer-encoding")
+        raise RefusedRequest(400, "HTTP/1.0 does not support transfer-encoding")
     if coding is not None and coding.strip().lower() != b"chunked":
-        raise Refused(501, "the only supported transfer-encoding is chunked")
+        raise RefusedRequest(501, "the only supported transfer-encoding is chunked")
 
 
 def framing_of(fields: dict[bytes, bytes]) -> bytes:
@@ -70,5 +70,5 @@ def local(url: bytes, method: str) -> bytes:
     except httptools.HttpParserInvalidURLError:
         parsed = None
     if parsed is None or parsed.schema not in (b"http", b"https") or not parsed.host:
-        raise Refused(400, "the request target must be a path or an http URL")
+        raise RefusedRequest(400, "the request target must be a path or an http URL")
     return b"?".join((parsed.path or b"/", parsed.query)) if parsed.query else parsed.path or b"/"

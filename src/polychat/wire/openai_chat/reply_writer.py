@@ -56,7 +56,7 @@ class StreamWriter:
         self._begun: set[int] = set()
         self._called: dict[int, set[int]] = {}
         """Of each choice, the calls that have no arguments yet."""
-        self._notes: dict[int, int] = {}
+        self._citation_counts: dict[int, int] = {}
         """Of each choice, how many annotations it has."""
         self._images: dict[int, int] = {}
         self._thoughts: dict[int, Told] = {}
@@ -105,8 +105,8 @@ class StreamWriter:
                 elif event.id is not None:
                     bare.add(event.index)
             case Citation():
-                place = self._notes.get(event.choice, 0)
-                self._notes[event.choice] = place + 1
+                place = self._citation_counts.get(event.choice, 0)
+                self._citation_counts[event.choice] = place + 1
                 # OpenAI's client puts entries of lists together by it, and fails without one.
                 return self._chunk({"annotations": [{"index": place, **_citation(event)}]}, event.choice)
             case Media(media_type=kind) if kind.startswith("image/"):

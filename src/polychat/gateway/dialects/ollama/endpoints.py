@@ -12,7 +12,7 @@ from ....wire.abilities import Abilities
 from ....wire.embeddings import Embed
 from ....wire.json_text import encoded
 from ....wire.models import OLLAMA_DETAILS, OLLAMA_FAMILY
-from ...chat.run import Chat
+from ...chat.run import ChatRun
 from ...context import RequestContext
 from ...embedding import embedded
 from ...endpoint import Endpoint
@@ -41,7 +41,7 @@ def generate(context: RequestContext) -> Awaitable[None]:
 
 def _asked(context: RequestContext, inbound: InboundChat, asks: tuple[str, ...]) -> Awaitable[None]:
     if any(value_of(inbound.fields, name) for name in asks):
-        return Chat(context, inbound).run()
+        return ChatRun(context, inbound).run()
     return _loaded(context, inbound)
 
 
