@@ -171,6 +171,26 @@ def test_the_wire_is_pure(file: Path) -> None:
     assert not (used - {"io.BytesIO"}) | asked  # which is memory
 
 
+ROLES = {"Reader", "Writer", "StreamWriter", "WholeWriter"}
+"""What a class does for its wire or its service, by ``wire/contract.py``: each has its own."""
+
+
+def test_a_class_name_has_one_meaning() -> None:
+    """Two public classes have one name only as the same part of two wires, or where one extends the other."""
+    places: dict[str, dict[Path, ast.ClassDef]] = {}
+    for file in FILES:
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and node.name not in ROLES:
+                places.setdefault(node.name, {})[file] = node
+    wrong = {
+        name: [str(file.relative_to(SOURCE)) for file in found]
+        for name, found in places.items()
+        if len({file.name for file in found}) > 1
+        and not any(ast.unparse(base).endswith(f".{name}") for node in found.values() for base in node.bases)
+    }
+    assert wrong == {}
+
+
 WIRE_FILES = {
     *("constants", "request_reader", "request_writer", "message_reader", "message_writer", "adjustments"),
     *("reply_reader", "reply_writer", "errors"),

@@ -26,7 +26,7 @@ from polychat.gateway.observe import metrics as module
 from polychat.gateway.observe.metrics import Metrics, Snapshot, fold, snapshots, total
 from polychat.gateway.observe.prometheus import View
 from polychat.gateway.observe.record import Record
-from polychat.gateway.observe.route_states import STATES, RouteStates, TargetState, route_states
+from polychat.gateway.observe.route_states import STATES, RouteStates, RouteTargetState, route_states
 from polychat.routing import Health
 from polychat.routing.policy import _OUTCOMES
 
@@ -408,11 +408,11 @@ def test_a_view_stays_as_it_was_taken() -> None:
 # How targets are
 
 
-FLAWED = TargetState("fast", "house/small", "open", 2)
-WELL = TargetState("fast", "annex/small", "closed", 1)
+FLAWED = RouteTargetState("fast", "house/small", "open", 2)
+WELL = RouteTargetState("fast", "annex/small", "closed", 1)
 
 
-def with_states(*targets: TargetState, shared: Path | None = None) -> Metrics:
+def with_states(*targets: RouteTargetState, shared: Path | None = None) -> Metrics:
     return Metrics(lambda: 3, shared, lambda: RouteStates(list(targets), {"fast": 4.0}))
 
 

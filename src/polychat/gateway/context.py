@@ -11,7 +11,7 @@ from ..errors import PolychatError
 from ..http.server.asgi import Scope, Send
 from ..routing.clocks import Deadline, patience_of
 from .observe.record import Record
-from .responder import DialectInfo, Responder
+from .responder import ClientDialect, Responder
 
 if TYPE_CHECKING:
     from ..routing import Target
@@ -42,7 +42,7 @@ class RequestContext:
         "service",
     )
 
-    def __init__(self, service: Service, dialect: DialectInfo, path: str, scope: Scope, send: Send) -> None:
+    def __init__(self, service: Service, dialect: ClientDialect, path: str, scope: Scope, send: Send) -> None:
         self.service = service
         self.runtime = service.runtime
         """The configuration in force when the request came; a reload counts for later requests."""

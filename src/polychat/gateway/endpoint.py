@@ -16,7 +16,7 @@ from ..wire.faults import Fault, fault_of, is_of_the_setup
 from .admission.bodies import NoRoom, Share
 from .admission.guards import Guards
 from .context import RequestContext, reason_of
-from .responder import DialectInfo, Refused
+from .responder import ClientDialect, Refused
 
 _JSON = (b"application/json", b"application/x-www-form-urlencoded")  # the latter is what curl -d says of any body
 
@@ -24,7 +24,7 @@ _JSON = (b"application/json", b"application/x-www-form-urlencoded")  # the latte
 class Endpoint(NamedTuple):
     """``answer`` sends through the context's responder; what it raises is sent as the dialect's error."""
 
-    dialect: DialectInfo
+    dialect: ClientDialect
     method: str
     answer: Callable[[RequestContext], Awaitable[None]]
 

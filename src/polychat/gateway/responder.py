@@ -16,7 +16,7 @@ from .observe.record import Record
 _NO_STORE = (b"cache-control", b"no-store")
 
 
-class DialectInfo(Protocol):
+class ClientDialect(Protocol):
     """What a client sees of a dialect whatever it asks: its name, its header for ids, its list of models, its errors."""
 
     @property
@@ -56,7 +56,7 @@ class Responder:
         "started",
     )
 
-    def __init__(self, send: Send, dialect: DialectInfo, record: Record, headers: Mapping[bytes, bytes]) -> None:
+    def __init__(self, send: Send, dialect: ClientDialect, record: Record, headers: Mapping[bytes, bytes]) -> None:
         """``headers`` are the request's."""
         self._send, self._dialect, self._record, self._headers = send, dialect, record, headers
         cycle = getattr(send, "__self__", None)

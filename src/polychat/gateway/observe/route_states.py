@@ -14,7 +14,7 @@ State: TypeAlias = Literal["closed", "open", "half-open", "resting"]
 STATES: tuple[State, ...] = get_args(State)
 
 
-class TargetState(Struct, array_like=True, forbid_unknown_fields=True):
+class RouteTargetState(Struct, array_like=True, forbid_unknown_fields=True):
     """One target of one route, in one worker."""
 
     route: str
@@ -26,7 +26,7 @@ class TargetState(Struct, array_like=True, forbid_unknown_fields=True):
 class RouteStates(Struct, array_like=True, forbid_unknown_fields=True):
     """Of one worker. ``retries_left`` is how many retries each route's budget has left."""
 
-    targets: list[TargetState] = []
+    targets: list[RouteTargetState] = []
     retries_left: dict[str, float] = {}
 
     @property
@@ -43,7 +43,7 @@ def route_states(routes: Iterable[str], health: Health, now: float) -> RouteStat
     """Of the targets that were asked, or passed over, in these routes."""
     names = frozenset(routes)
     targets = [
-        TargetState(facts.route, facts.name, state_of(facts, now), facts.in_flight)
+        RouteTargetState(facts.route, facts.name, state_of(facts, now), facts.in_flight)
         for facts in health.every()
         if facts.route in names
     ]

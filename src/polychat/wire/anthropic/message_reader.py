@@ -33,7 +33,7 @@ def texts(value: object, where: str) -> list[TextPart]:
     return blocks
 
 
-class Conversation:
+class ConversationReader:
     """Reads messages in their order. Results take their tool's name from the call they answer."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from ..limits import LIMITS, ReaderLimits
 from ..plain import reader
 from .caching import cache_of
 from .constants import NAME
-from .message_reader import Conversation, texts
+from .message_reader import ConversationReader, texts
 
 _MODES = {"auto": "auto", "any": "required", "none": "none", "tool": "named"}
 _STRUCTURED = ("model", "messages", "system", "tools", "tool_choice", "stream", "metadata", "thinking", "output_config")
@@ -55,7 +55,7 @@ def _turns(body: dict[str, Any]) -> list[ChatMessage]:
     system = body.get("system")
     blocks = [] if system is None else texts(system, "system")
     turns = [ChatMessage("system", list[Any](blocks))] if blocks else []
-    conversation = Conversation()
+    conversation = ConversationReader()
     for at, message in enumerate(several(body.get("messages"), "messages")):
         turns += conversation.turns(record(message, f"messages[{at}]"), f"messages[{at}]")
     return turns

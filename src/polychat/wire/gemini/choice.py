@@ -22,7 +22,7 @@ SHAPES = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-class Choice:
+class ReplyChoice:
     """What ``take`` and ``sources`` raise (``KeyError``, ``TypeError``, …) is a shape that is not this wire's."""
 
     __slots__ = (

@@ -18,7 +18,7 @@ from ..limits import LIMITS, ReaderLimits
 from ..reading import failed, truncated, two_replies
 from ..stream import SHAPES, Framing, StreamReader
 from .array import Objects
-from .choice import Choice
+from .choice import ReplyChoice
 from .constants import VENDOR, Object
 from .errors import fault_of_error
 from .metadata import usage_of
@@ -86,13 +86,13 @@ class Reader(StreamReader):
         super().__init__(None, limits)
         self._heard = False
         self._vendor = vendor
-        self._choices: dict[int, Choice] = {}
+        self._choices: dict[int, ReplyChoice] = {}
         self._usage: Any = None
         self._id: object = None
         """The ``responseId`` of the latest chunk."""
         self._is_one_id = False
         """Whether two chunks had the same: a server that gives each its own says nothing by a new one."""
-        self._plain: Choice | None = None
+        self._plain: ReplyChoice | None = None
         """The first candidate, where nothing of it is open that a text would end."""
 
     def framing_for(self, body: bytes) -> Framing:
@@ -164,13 +164,13 @@ class Reader(StreamReader):
         plain.answer.add(text)
         return Text(text)
 
-    def _choice(self, candidate: Object, chunk: Object) -> Choice:
+    def _choice(self, candidate: Object, chunk: Object) -> ReplyChoice:
         index = candidate.get("index") or 0
         choice = self._choices.get(index)
         if choice is None:
             if type(index) is not int or index < 0 or len(self._choices) >= self._limits.calls:
                 raise ValueError("candidates without end")
-            self._choices[index] = choice = Choice(index, self._vendor, self._limits, chunk.get("responseId"))
+            self._choices[index] = choice = ReplyChoice(index, self._vendor, self._limits, chunk.get("responseId"))
         return choice
 
     def _verdict(self) -> Finish:

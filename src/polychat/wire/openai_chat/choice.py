@@ -23,7 +23,7 @@ SHAPES = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 """What reading a value of another shape raises."""
 
 
-class Choice:
+class ReplyChoice:
     """Raises ``TooMany`` past a limit, and one of ``SHAPES`` for words or calls of another shape.
 
     What stands beside them (citations, images, sound, signatures, what a backend ran) never costs them: what of it cannot be
@@ -233,16 +233,16 @@ class Choice:
         return "tool_calls" if self._calls and self.reason == "stop" else self.reason
 
 
-_READERS: dict[str, Callable[[Choice, Any], list[Event]]] = {
-    "refusal": Choice._refused,
-    "tool_calls": Choice._called,
-    "function_call": Choice._called_of_old,
+_READERS: dict[str, Callable[[ReplyChoice, Any], list[Event]]] = {
+    "refusal": ReplyChoice._refused,
+    "tool_calls": ReplyChoice._called,
+    "function_call": ReplyChoice._called_of_old,
 }
-_DECORATION: dict[str, Callable[[Choice, Any], list[Event]]] = {
-    "images": Choice._picture,
-    "audio": Choice._hear,
-    "annotations": Choice._noted,
-    "executed_tools": Choice._ran,
+_DECORATION: dict[str, Callable[[ReplyChoice, Any], list[Event]]] = {
+    "images": ReplyChoice._picture,
+    "audio": ReplyChoice._hear,
+    "annotations": ReplyChoice._noted,
+    "executed_tools": ReplyChoice._ran,
 }
 
 

@@ -14,7 +14,7 @@ from ..reading import failed, truncated, two_replies
 from ..repeats import nothing_to_note
 from ..sites.deltas import TooMany
 from ..stream import Framing, StreamReader
-from .choice import Choice
+from .choice import ReplyChoice
 from .constants import VENDOR
 from .errors import fault_of_error, is_fault
 from .usage import usage_in
@@ -54,10 +54,10 @@ class Reader(StreamReader):
         self._started = False
         self._is_message = False
         """It came whole."""
-        self._plain: Choice | None = None
+        self._plain: ReplyChoice | None = None
         """The first answer, if no event must come before more of its text."""
         self._usage: Usage | None = None
-        self._choices: dict[int, Choice] = {}
+        self._choices: dict[int, ReplyChoice] = {}
         self._pages: Object = {}
         self._stop_sequence: str | None = None
         self._id: str | None = None
@@ -140,14 +140,14 @@ class Reader(StreamReader):
             if choice.number == 0 and isinstance(stop := entry.get("stop_reason"), str) and stop:
                 self._stop_sequence = stop  # vLLM's and SGLang's word for which of the ask's texts it was
 
-    def _choice(self, number: int) -> Choice:
+    def _choice(self, number: int) -> ReplyChoice:
         choice = self._choices.get(number)
         if choice is None:
             if type(number) is not int or number < 0:
                 raise TypeError
             if len(self._choices) >= self._limits.calls:
                 raise TooMany(f"more than {self._limits.calls} answers in one reply")
-            choice = self._choices[number] = Choice(number, self._vendor, self._limits)
+            choice = self._choices[number] = ReplyChoice(number, self._vendor, self._limits)
         return choice
 
     def _start(self, chunk: Object, choices: list[Object], events: list[Event]) -> None:

@@ -34,7 +34,7 @@ _ITEM = ("type", "id", "status")
 """The backend's own name of an item and its progress: of no use to a reader of the whole item."""
 
 
-class Conversation:
+class ConversationReader:
     """Reads items one after the other. What the assistant says, thinks and calls is one turn, until another speaks."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from ..extras import rest
 from ..limits import LIMITS, ReaderLimits
 from ..plain import reader
 from .constants import ENCRYPTED, LOGPROBS, NAME, Object
-from .message_reader import Conversation
+from .message_reader import ConversationReader
 from .tools import named, read_tools, without_repeats
 
 _STRUCTURED = (
@@ -43,9 +43,9 @@ def _request(body: Object, model: str | None, stream: bool | None) -> ChatReques
     return request
 
 
-def _conversation(body: Object) -> Conversation:
+def _conversation(body: Object) -> ConversationReader:
     inputs, instructions = body.get("input"), optional_text(body.get("instructions"), "instructions")
-    conversation = Conversation()
+    conversation = ConversationReader()
     if instructions is not None:
         conversation.turns.append(ChatMessage("system", [TextPart(instructions)]))
     if isinstance(inputs, str):
