@@ -114,5 +114,8 @@ def is_rate_high(answered: int, failed: int) -> bool:
 
 
 def rest_after(openings: int, longest: float, rng: Random) -> float:
-    """Seconds of the rest after so many before it: doubled each time, up to ``longest``; any part of that, by chance."""
-    return min(longest, FIRST_REST * 2.0 ** min(openings, 20)) * rng.random()
+    """Seconds of the rest after so many before it: doubled each time, up to ``longest``, and up to half of that less by chance.
+
+    Each probe of a target that is still sick costs its request a retry, so rests are not drawn from 0 on.
+    """
+    return min(longest, FIRST_REST * 2.0 ** min(openings, 20)) * (0.5 + 0.5 * rng.random())

@@ -64,6 +64,11 @@ class FirstTokenTimes:
             self._p95 = sorted(self._times)[int(len(self._times) * 0.95)]
 
     @property
+    def p95(self) -> float | None:
+        """The 95th percentile in seconds; ``None`` while too few answers are known."""
+        return self._p95 if self._count >= KNOWN else None
+
+    @property
     def limit(self) -> float:
         """Seconds to wait for the next one, while there is another target to ask."""
         return max(LEAST, TIMES * self._p95) if self._count >= KNOWN else BEFORE

@@ -18,6 +18,7 @@ from .clocks import BEFORE, FirstTokenTimes, Kind
 from .latency import PeakEwma
 from .rests import Rest
 from .throttle import Throttle
+from .waiting import MOST, Waiting
 
 _PENALTY = 30.0
 """Seconds to the first token that a failure counts as."""
@@ -76,10 +77,11 @@ class TargetState:
 class Facts:
     """What is known of one target of one route. Moments are seconds on the caller's clock."""
 
-    __slots__ = ("_breaker", "_throttle", "domain", "name", "route", "shared")
+    __slots__ = ("_breaker", "_throttle", "_waiting", "domain", "name", "route", "shared")
 
     def __init__(self, route: str, name: str, shared: TargetState) -> None:
         self.route, self.name, self.shared = route, name, shared
+        self._waiting = Waiting()
         self.domain: Rest | None = None
         """Of all that share its key, once one of them was asked."""
         self.forget()
@@ -163,8 +165,14 @@ class Facts:
         return self._breaker.admits(now)
 
     def is_well(self, now: float) -> bool:
-        """Whether it may be asked and its breaker lets a request through."""
-        return not self.rest_of(now) and self._breaker.admits(now)
+        """Whether it may be asked, its breaker lets a request through, and it goes on answering."""
+        if self.rest_of(now) or not self._breaker.admits(now):
+            return False
+        return self._waiting.count < MOST or not self._waiting.is_stalled(now, self._usual())
+
+    def _usual(self) -> float | None:
+        """The longest of what its kinds of requests usually take to their first token."""
+        return max((p95 for times in self.shared.times.values() if (p95 := times.p95) is not None), default=None)
 
     def resting(self, now: float) -> Resting:
         """The failure that a request has which would ask it while it rests."""
@@ -187,16 +195,20 @@ class Facts:
     def asked(self, now: float) -> bool:
         """A request goes to it; ``over`` follows, once. Whether it is the probe of a half-open breaker."""
         self.shared.in_flight += 1
+        self._waiting.asked(now)
         return self._breaker.until is not None and self._breaker.probe(now)
 
-    def over(self, *, is_probe: bool = False) -> None:
+    def over(self, *, is_probe: bool = False, was_answered: bool = True) -> None:
         """A request is over, however it ended."""
         self.shared.in_flight -= 1
+        if not was_answered:
+            self._waiting.ended()
         if is_probe:
             self._breaker.probed()
 
     def answered(self, first: float, now: float) -> None:
         """It began to answer, ``first`` seconds after it was asked. What it told holds on: that answer was asked for before."""
+        self._waiting.answered(now)
         self._breaker.answered(now - first, now)
         self._throttle = None
         shared = self.shared

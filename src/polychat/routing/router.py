@@ -102,7 +102,7 @@ class Attempts:
                 facts.completed(self._asked_at)
             else:
                 self._router.note(facts, self._rules, error, self._asked_at)
-        facts.over(is_probe=self._is_probe)
+        facts.over(is_probe=self._is_probe, was_answered=self.answered)
 
 
 class Router:
