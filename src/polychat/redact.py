@@ -254,12 +254,12 @@ def _rare_forms(secret: str) -> Iterator[str]:
 
 
 def _escaped(secret: str) -> bytes:
-    """It in JSON, each letter as itself or by its code: some libraries write ``+`` as ``\\u002b``."""
+    """It in JSON, each letter as itself or by its code: some libraries write ``+`` as ``\\u002b``, beside ``\\/`` too."""
     return b"".join(_letter(letter) for letter in json.dumps(secret, ensure_ascii=True)[1:-1])
 
 
 def _letter(letter: str) -> bytes:
-    plain = re.escape(letter).encode()
+    plain = rb"\\?/" if letter == "/" else re.escape(letter).encode()
     return plain if letter == "\\" else b"(?:%b|(?i:\\\\u%04x))" % (plain, ord(letter))
 
 

@@ -420,9 +420,11 @@ FORMS = {
     "json with slashes": json.dumps(CANARY).replace("/", "\\/"),
     "json by codes": "".join(f"\\u{ord(letter):04x}" if letter in "+/=&" else letter for letter in CANARY),
     "json by capital codes": "".join(f"\\u{ord(letter):04X}" for letter in CANARY),
+    "json with slashes and codes": CANARY.replace("/", "\\/").replace("+", "\\u002b"),
     "url": CANARY.replace("/", "%2F").replace("+", "%2B").replace("=", "%3D"),
     "url in small letters": CANARY.replace("/", "%2f").replace("+", "%2b").replace("=", "%3d"),
     "base64": base64.b64encode(CANARY.encode()).decode(),
+    "base64 of URLs": base64.urlsafe_b64encode(CANARY.encode()).decode(),
 }
 
 
@@ -435,6 +437,54 @@ def test_the_usual_ways_to_write_it_are_known(form: str) -> None:
     assert MARK not in secrets.text(said)
     assert secrets.text(said).rstrip("=>") == f"<{MASK}"
     assert secrets.whole(said.encode()).rstrip(b"=>") == f"<{MASK}".encode()
+
+
+def test_html_is_known() -> None:
+    """A key with letters that a page writes as entities."""
+    secrets = secrets_of([("x-api-key", "sk-<canary>-4f9A71bX")])
+    assert secrets is not None
+    assert secrets.whole(b"<p>sk-&lt;canary&gt;-4f9A71bX</p>") == f"<p>{MASK}</p>".encode()
+
+
+@pytest.mark.parametrize(
+    "secrets",
+    [
+        secrets_of([], {"session": CANARY}),
+        secrets_of([], None, [CANARY]),
+        secrets_of([("cookie", f"a=b; session={CANARY}")]),
+        secrets_of([("authorization", f"Basic {base64.b64encode(f'me:{CANARY}'.encode()).decode()}")]),
+    ],
+    ids=["cookie", "password", "header of cookies", "login"],
+)
+def test_each_place_of_a_credential_is_known(secrets: Secrets | None) -> None:
+    """What a caller gives as a cookie or as the password of an address is taken out by itself, not only as it was sent."""
+    assert secrets is not None
+    assert secrets.text(f"It is {CANARY}.") == f"It is {MASK}."
+
+
+def test_an_error_is_redacted_in_all_that_it_carries() -> None:
+    """Its words, its members of every kind, and the errors that caused it or stood behind it."""
+    secrets = secrets_of([("x-api-key", CANARY)])
+    assert secrets is not None
+    cause, behind, error = ValueError(CANARY.encode(), (CANARY,)), KeyError(CANARY), errors.BadReply(CANARY)
+    cause.__context__, error.__cause__ = behind, cause
+    vars(error)["members"] = {CANARY: [CANARY, (CANARY.encode(), {"x": CANARY})]}
+    redacted = secrets.error(error)
+    assert redacted is error
+    assert not shows(all_of(error))
+    assert vars(error)["members"] == {MASK: [MASK, (MASK.encode(), {"x": MASK})]}
+    assert (cause.args, behind.args) == ((MASK.encode(), (MASK,)), (MASK,))
+
+
+def test_headers_are_redacted_in_names_and_values() -> None:
+    """Either of them may repeat it; where none does, the same list is given."""
+    secrets = secrets_of([("x-api-key", CANARY)])
+    assert secrets is not None
+    key, mask = CANARY.encode(), MASK.encode()
+    plain = [(b"a", b"b")]
+    assert secrets.headers(plain) is plain
+    assert secrets.headers([*plain, (b"c", key)]) == [*plain, (b"c", mask)]
+    assert secrets.headers([*plain, (key, b"c")]) == [*plain, (mask, b"c")]
 
 
 @pytest.mark.parametrize(
