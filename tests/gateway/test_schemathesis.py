@@ -85,7 +85,7 @@ async def _serve(made: Any) -> None:
             backend = await stack.enter_async_context(serving(Backend(wire)))
             base = backend.url if wire == "ollama" else f"{backend.url}/v1"
             rows[f"{wire}-house"] = {"wire": wire, "base_url": base, "serves": ["small"], "embeddings": wire != "anthropic"}
-        quiet = config.settings.Gateway(port=0, log="off")
+        quiet = config.settings.GatewaySettings(port=0, log="off")
         routes = {"fast": Route(targets=tuple(MODELS[:3]), strategy="round-robin")}
         configured = Config(providers=rows, routes=routes, gateway=quiet)
         listeners = listen(quiet)

@@ -367,13 +367,13 @@ def test_no_more_files_may_be_opened(file: Path, loop: str) -> None:
 _EMFILE = """
 import asyncio, resource
 import time
-from polychat.config.settings import Gateway
+from polychat.config.settings import GatewaySettings
 from polychat.http.server.listening import listen
 from polychat.gateway.process.serving import Server
 from tests.support.server_in_thread import LOOPS, App
 
 async def main():
-    settings = Gateway(port=0)
+    settings = GatewaySettings(port=0)
     listeners = listen(settings)
     server = Server(App(), settings)
     task = asyncio.create_task(server.serve(listeners))
