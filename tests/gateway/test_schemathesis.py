@@ -20,7 +20,7 @@ from schemathesis.specs.openapi import checks  # noqa: E402
 
 from polychat import config  # noqa: E402
 from polychat.config import Config  # noqa: E402
-from polychat.config.settings import Route  # noqa: E402
+from polychat.config.settings import Direct, Route  # noqa: E402
 from polychat.events import Event, Finish, Reasoning, Start, Text, ToolCallPiece, Usage  # noqa: E402
 from polychat.gateway.app import Gateway  # noqa: E402
 from polychat.gateway.openapi import document  # noqa: E402
@@ -85,8 +85,8 @@ async def _serve(made: Any) -> None:
             backend = await stack.enter_async_context(serving(Backend(wire)))
             base = backend.url if wire == "ollama" else f"{backend.url}/v1"
             rows[f"{wire}-house"] = {"wire": wire, "base_url": base, "serves": ["small"], "embeddings": wire != "anthropic"}
-        quiet = config.settings.GatewaySettings(port=0, log="off")
-        routes = {"fast": Route(targets=tuple(MODELS[:3]), strategy="round-robin")}
+        quiet = config.settings.GatewaySettings(port=0, log="off", direct=Direct(attempts=1, max_wait=0, cooldown=0))
+        routes = {"fast": Route(targets=tuple(MODELS[:3]), strategy="round-robin", attempts=1, max_wait=0, cooldown=0)}
         configured = Config(providers=rows, routes=routes, gateway=quiet)
         listeners = listen(quiet)
         server = Server(Gateway(configured), quiet)
