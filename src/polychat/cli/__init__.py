@@ -260,8 +260,8 @@ def _probe(probe: argparse.ArgumentParser) -> None:
 
 
 _EXPLAIN = (
-    "Send a request as the gateway would, and tell why it went where it went: who could have answered and what became of each, "
-    "what was sent to whom, when, and how that ended, what was lost, what it cost. The reply itself is not printed."
+    "Send a request as the gateway would, and explain its way: the targets that could have answered, why each was or was not "
+    "asked, every attempt with its time and outcome, the losses and the cost. The reply itself is not printed."
 )
 
 
