@@ -33,7 +33,7 @@ from polychat.errors import (
     WrongAddress,
 )
 from polychat.routing import Health
-from polychat.routing.policy import is_target_at_fault, pause_before, step_after
+from polychat.routing.policy import CONSEQUENCES, attribution_of, pause_before, step_after
 
 
 def test_health_has_an_end() -> None:
@@ -118,7 +118,7 @@ def test_what_a_failure_calls_for(error: PolychatError, step: str, at_fault: boo
     A request's own faults do not tell of the target's health.
     """
     assert step_after(error) == step
-    assert is_target_at_fault(error) is at_fault
+    assert (CONSEQUENCES[attribution_of(error)].rests != "nothing") is at_fault
 
 
 @given(st.integers(1, 1000), st.none() | st.floats(0, 1000), st.integers(0, 2**32))

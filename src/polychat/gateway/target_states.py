@@ -7,12 +7,10 @@ from typing import Any
 
 from ..errors import PolychatError, redact
 from ..routing import Facts, Health, Plan, Target
+from ..routing.strategies import strategy
 from .observe.attempts import AttemptCounts
 from .observe.route_states import state_of
 from .runtime import Runtime
-
-_EVEN = ("random", "round-robin", "weighted")
-"""Strategies whose shares the configuration says."""
 
 
 def target_states(runtime: Runtime, health: Health, counts: AttemptCounts, now: float) -> list[dict[str, Any]]:
@@ -80,11 +78,13 @@ def _expected(plan: Plan) -> dict[Target, float]:
     first = [
         (member, weight) for member, weight, rank in zip(members, weights, priorities, strict=True) if rank == min(priorities)
     ]
-    total = sum(weight for _, weight in first)
-    if not total or (rules.strategy not in _EVEN and len(first) > 1):
+    parts_of_tier = strategy(rules.strategy).shares([weight for _, weight in first]) if len(first) > 1 else [1.0]
+    if parts_of_tier is None or not (total := sum(parts_of_tier)):
         return {}
     shares: dict[Target, float] = dict.fromkeys(plan.targets, 0.0)
-    for member, weight in first:
+    for (member, _), weight in zip(first, parts_of_tier, strict=True):
+        if not weight:
+            continue  # whatever it would do with its part
         parts = _expected(member) if isinstance(member, Plan) else {member: 1.0}
         if not parts:
             return {}

@@ -7,6 +7,7 @@ facts; who is not well, at its limit, or unfit for this request is not among the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -58,6 +59,14 @@ class Strategy(ABC):
         ``first``: the first of them is asked first of all, so it is its turn; else these stand behind others, and are asked
         only where those fail.
         """
+
+    @classmethod
+    def shares(cls, weights: Sequence[float]) -> Sequence[float] | None:
+        """Each candidate's share of the requests while all are able, or numbers in these proportions.
+
+        ``None`` where the strategy decides by what it sees.
+        """
+        return None
 
 
 class PassedOver(NamedTuple):

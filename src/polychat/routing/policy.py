@@ -61,11 +61,6 @@ class Consequence(NamedTuple):
     step: Step
     rests: Rests = "nothing"
 
-    @property
-    def at_fault(self) -> bool:
-        """Whether the failure counts against the target's health."""
-        return self.rests != "nothing"
-
 
 CONSEQUENCES: dict[Attribution, Consequence] = {
     "transient": Consequence("again", "breaker"),
@@ -126,11 +121,6 @@ def attribution_of(error: PolychatError) -> Attribution:
 def step_after(error: PolychatError) -> Step:
     """What a failure before the first piece calls for."""
     return CONSEQUENCES[attribution_of(error)].step
-
-
-def is_target_at_fault(error: PolychatError) -> bool:
-    """Whether the failure tells of the target's health, and not of the request."""
-    return CONSEQUENCES[attribution_of(error)].at_fault
 
 
 _OUTCOMES: tuple[tuple[type[PolychatError], str], ...] = (

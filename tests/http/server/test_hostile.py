@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Generator
 from contextlib import suppress
 from typing import Any
 
@@ -13,26 +12,10 @@ import pytest
 
 from polychat.config.settings import Limits
 
-from ...support.server_in_thread import LOOPS, PATIENCE, App, Client, Hosted, hosted, request, say, whole
+from ...support.server_in_thread import PATIENCE, App, Client, Hosted, hosted, request, say, whole
 
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nhost: here\r\n\r\n"
 POST = b"POST /first HTTP/1.1\r\nhost: here\r\n"
-
-
-@pytest.fixture(params=LOOPS)
-def loop(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def app() -> App:
-    return App()
-
-
-@pytest.fixture
-def here(app: App, loop: str) -> Generator[Hosted]:
-    with hosted(app, loop=loop) as found:
-        yield found
 
 
 REFUSED = {

@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Generator
 from typing import Any
 
 import pytest
 
 from polychat.http.server.known_head import KnownHead
 
-from ...support.server_in_thread import LOOPS, App, Hosted, hosted, request
+from ...support.server_in_thread import App, Hosted, request
 
 FIRST = request("/a?b=c", b"hello", b"X-Key: one", b"Accept: */*")
 LINE = b"content-length: 5"
-
-
-@pytest.fixture(params=LOOPS)
-def loop(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def app() -> App:
-    return App()
-
-
-@pytest.fixture
-def here(app: App, loop: str) -> Generator[Hosted]:
-    with hosted(app, loop=loop) as running:
-        yield running
 
 
 def _with_length(length: bytes, body: bytes) -> bytes:

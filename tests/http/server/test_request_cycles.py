@@ -7,7 +7,6 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Generator
 from typing import Any, cast
 
 import pytest
@@ -16,23 +15,7 @@ from polychat.config.settings import Limits
 from polychat.http.server.state import ServerState
 from polychat.http.server.timeout_queue import TimeoutQueue
 
-from ...support.server_in_thread import LOOPS, PATIENCE, App, Client, Hosted, echo, hosted, request, say, whole
-
-
-@pytest.fixture(params=LOOPS)
-def loop(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def app() -> App:
-    return App()
-
-
-@pytest.fixture
-def here(app: App, loop: str) -> Generator[Hosted]:
-    with hosted(app, loop=loop) as found:
-        yield found
+from ...support.server_in_thread import PATIENCE, App, Client, Hosted, echo, request, say, whole
 
 
 def test_a_request_is_told_as_asgi_has_it(here: Hosted, app: App) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..choice import C, Strategy
 from ..traits import Traits
 
@@ -9,3 +11,7 @@ from ..traits import Traits
 class Ordered(Strategy):
     def order(self, able: list[C], now: float, traits: Traits, *, first: bool) -> list[C]:
         return able
+
+    @classmethod
+    def shares(cls, weights: Sequence[float]) -> Sequence[float]:
+        return [float(place == 0) for place in range(len(weights))]

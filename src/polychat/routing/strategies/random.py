@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..choice import C, Strategy
 from ..traits import Traits
 
@@ -17,3 +19,7 @@ class Drawn(Strategy):
         ]
         ranked.sort()
         return [able[place] for _, place in ranked]
+
+    @classmethod
+    def shares(cls, weights: Sequence[float]) -> Sequence[float]:
+        return weights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 from ..choice import C, Strategy
@@ -17,3 +18,7 @@ class RoundRobin(Strategy):
         start = self._turn % len(able)
         self._turn += first
         return able[start:] + able[:start]
+
+    @classmethod
+    def shares(cls, weights: Sequence[float]) -> Sequence[float]:
+        return [1.0] * len(weights)

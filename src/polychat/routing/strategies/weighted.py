@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 from ..choice import C, Strategy
@@ -32,6 +33,10 @@ class Weighted(Strategy):
         if first:
             kept[able[ranked[0][1]].name] -= total
         return [able[place] for _, place in ranked]
+
+    @classmethod
+    def shares(cls, weights: Sequence[float]) -> Sequence[float]:
+        return weights
 
 
 _LAST = float("inf")
