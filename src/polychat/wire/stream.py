@@ -37,6 +37,7 @@ BLANK = b"\xef\xbb\xbf \t\r\n"
 _SHOWN = 1_000
 """Bytes of a body's beginning that are kept for the error that shows it."""
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
+_DONE = b"[DONE]"
 _NOTHING = object()
 
 
@@ -86,7 +87,8 @@ class StreamReader:
         """No payload came yet."""
         self._framing = framing
         self._limits = limits
-        self._halves = Halves()
+        self._halves: Halves | None = None
+        """Made when a value is no JSON at first sight."""
         self._head = b""
         """How the body begins, as long as that is all that came."""
         self._is_over = False
@@ -136,7 +138,7 @@ class StreamReader:
         except TooDeep:
             return False
         except ValueError:
-            return payload.strip()[:6] != b"[DONE]"
+            return payload.strip()[:6] != _DONE
         return False
 
     # What all of them do.
@@ -185,7 +187,7 @@ class StreamReader:
             try:
                 value = decoded(body, self._limits.depth)
             except ValueError:
-                value = self._halves.decoded(body, self._limits.depth)
+                value = self._leniently(body)
         except ValueError as error:
             if self._is_over and body[:1] in (b"{", b"[") and self.is_cut(body):
                 return self._ended([], self.over("the body ends within its JSON"))
@@ -214,6 +216,8 @@ class StreamReader:
                         events.append(Text(text))
                         continue
                     self._around = None
+                if payload[:6] == _DONE and (finish := self.terminated()) is not None:
+                    return self._ended(events, finish)
                 try:
                     value = decoded(payload, depth)
                 except ValueError:
@@ -238,15 +242,21 @@ class StreamReader:
         """A payload that is no JSON at first sight. Raises ``Ended``."""
         if self._is_over and self.is_cut(payload):
             raise Ended(self.over("the body ends within a line"))
-        if (text := payload.strip())[:6] == b"[DONE]":
+        if (text := payload.strip())[:6] == _DONE:
             if (finish := self.terminated()) is not None:
                 raise Ended(finish)
             return _NOTHING
         try:
-            return self._halves.decoded(payload, self._limits.depth) if text else _NOTHING
+            return self._leniently(payload) if text else _NOTHING
         except ValueError as error:
             bad = BadReply(f"a line of the reply cannot be read ({error}): {redact(self.PREFIX + payload)}")
             raise Ended(failed(bad)) from None
+
+    def _leniently(self, payload: bytes) -> Any:
+        """A value with half an emoji, or a number that is none. Raises ``ValueError``."""
+        if self._halves is None:
+            self._halves = Halves()
+        return self._halves.decoded(payload, self._limits.depth)
 
     def _end_of(self, error: Exception, value: Any, payload: bytes) -> Finish:
         """The end that an exception of ``take`` is."""

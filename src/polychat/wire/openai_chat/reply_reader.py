@@ -74,11 +74,12 @@ class Reader(StreamReader):
         if type(value) is not dict:
             pass  # an error, as some wrap it, or nothing that is known
         elif self._plain is not None:
-            if (text := _usual(value)) is not None:
+            said = _only_choice(value)
+            if said is not None and (text := _usual(said)) is not None:
                 self._plain.came = True
                 events.append(Text(text))
                 return
-            if (reason := _usual_end(value)) is not None:
+            if said is not None and (reason := _usual_end(said)) is not None:
                 self._plain.ended, self._plain.reason = True, reason
                 return
         elif not self._started and _is_usual_start(value):
@@ -211,17 +212,22 @@ _PLAIN_ENDS = ("stop", "length", "tool_calls", "content_filter")
 """Reasons that mean here what they mean everywhere."""
 
 
-def _usual(chunk: Any) -> str | None:
-    """The text of the usual chunk, straight: a piece of the first answer's text and nothing else."""
-    choices = chunk.get("choices")
-    if not choices or len(choices) != 1 or chunk.get("usage") is not None or not _SILENT.issuperset(chunk):
-        return None
-    choice = choices[0]
-    delta = choice.get("delta")
-    if not delta or len(delta) != 1 or choice.get("finish_reason") or choice.get("logprobs") is not None or choice.get("index"):
+def _usual(said: Any) -> str | None:
+    """The text of the usual chunk's only answer, straight: a piece of text and nothing else."""
+    delta = said.get("delta")
+    if not delta or len(delta) != 1 or said.get("finish_reason"):
         return None
     content = delta.get("content")
     return content if type(content) is str and content else None
+
+
+def _only_choice(chunk: Any) -> Any:
+    """The first answer's part of a chunk that says nothing else and has no probabilities; ``None`` for any other."""
+    choices = chunk.get("choices")
+    if not choices or len(choices) != 1 or chunk.get("usage") is not None or not _SILENT.issuperset(chunk):
+        return None
+    said = choices[0]
+    return None if said.get("logprobs") is not None or said.get("index") else said
 
 
 def begins_another(chunk: Object, known: str | None) -> bool:
@@ -235,30 +241,17 @@ def begins_another(chunk: Object, known: str | None) -> bool:
 
 def _is_usual_start(chunk: Any) -> bool:
     """Whether it is the usual first chunk: who speaks, and nothing said yet."""
-    choices = chunk.get("choices")
-    if not choices or len(choices) != 1 or chunk.get("usage") is not None or not _SILENT.issuperset(chunk):
+    said = _only_choice(chunk)
+    if said is None or said.get("finish_reason"):
         return False
-    choice = choices[0]
-    delta = choice.get("delta")
-    if not delta or choice.get("finish_reason") or choice.get("logprobs") is not None or choice.get("index"):
-        return False
-    return delta.keys() <= _OPENING and not delta.get("content") and delta.get("refusal") is None
+    delta = said.get("delta")
+    return bool(delta) and delta.keys() <= _OPENING and not delta.get("content") and delta.get("refusal") is None
 
 
-def _usual_end(chunk: Any) -> str | None:
-    """The reason of the usual last chunk, straight: an empty delta, and why the first answer ended."""
-    choices = chunk.get("choices")
-    if not choices or len(choices) != 1 or chunk.get("usage") is not None or not _SILENT.issuperset(chunk):
-        return None
-    choice = choices[0]
-    reason = choice.get("finish_reason")
-    if (
-        choice.get("delta") != {}
-        or choice.get("stop_reason")
-        or reason not in _PLAIN_ENDS
-        or choice.get("logprobs") is not None
-        or choice.get("index")
-    ):
+def _usual_end(said: Any) -> str | None:
+    """The reason of the usual last chunk's only answer, straight: an empty delta, and why it ended."""
+    reason = said.get("finish_reason")
+    if said.get("delta") != {} or said.get("stop_reason") or reason not in _PLAIN_ENDS:
         return None
     return str(reason)
 
