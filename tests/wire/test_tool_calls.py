@@ -10,10 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polychat.errors import BadReply
-from polychat.events import ToolCallPiece
-from polychat.types import Opaque
+from polychat.events import Event, Finish, Start, ToolCallPiece
+from polychat.types import ChatMessage, ChatRequest, Opaque, TextPart, ToolCall, ToolResult
+from polychat.wire.contract import names, wire
+from polychat.wire.json_text import sendable
 from polychat.wire.limits import ReaderLimits
 from polychat.wire.sites.deltas import ToolCalls, TooMany
+
+from ..support.random_conversations import read, written
 
 
 def joined(pieces: list[ToolCallPiece | None]) -> list[tuple[str | None, str | None, str]]:
@@ -165,3 +169,47 @@ def test_any_interleaving_gives_the_same_calls(values: list[dict[str, int]], ran
 
 def key(by: str, place: int) -> dict[str, Any]:
     return {"index": place} if by == "index" else {"call_id": f"id{place}"}
+
+
+HALVES = {
+    "escaped": '{"t": "x\\ud83d y", "\\ude00": [1.5, null]}',
+    "in the text": '{"t": "x\ud83d y", "\ude00": [1.5, null]}',
+    "a pair": '{"t": "x\ud83d\ude00 y"}',
+}
+"""Arguments with half an emoji, which JSON can say and UTF-8 cannot; Python's text can hold it."""
+
+
+def said_in(body: bytes) -> set[str]:
+    """Every call's arguments in a body or a stream, as Python reads their JSON: objects, and texts that are objects."""
+    values, found = [json.loads(line) for line in body.replace(b"data: ", b"").split(b"\n") if line[:1] == b"{"], set()
+    while values:
+        value = values.pop()
+        if isinstance(value, dict) and "t" in value:
+            found.add(json.dumps(value))
+        elif isinstance(value, str) and value[:1] == "{":
+            values.append(json.loads(value))
+        elif isinstance(value, (dict, list)):
+            values += value.values() if isinstance(value, dict) else value
+    return found
+
+
+@pytest.mark.parametrize("arguments", HALVES.values(), ids=HALVES)
+@pytest.mark.parametrize("name", names())
+def test_half_an_emoji_in_arguments_goes_out_on_every_wire(name: str, arguments: str) -> None:
+    """In requests, and in replies whole and streamed: as its escape, so that the value is the one that was written."""
+    meant = {json.dumps(json.loads(arguments))}
+    turns = [ChatMessage("user", [TextPart("q")]), ChatMessage("assistant", [ToolCall("c1", "f", arguments)])]
+    turns.append(ChatMessage("tool", [ToolResult("c1", [TextPart("r")], name="f")]))
+    assert said_in(sendable(wire(name).write_request(ChatRequest("m", turns)))) == meant
+    events: list[Event] = [Start("one", "m"), ToolCallPiece(0, "c1", "f", arguments), Finish("complete", "tool_calls")]
+    assert said_in(written(wire(name), events, stream=False)) == meant
+    assert said_in(written(wire(name), events, stream=True)) == meant
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_reply_with_half_an_emoji_in_its_arguments_is_whole(name: str) -> None:
+    """It is an object, and no failure, on the wires that write it as a text too."""
+    events: list[Event] = [ToolCallPiece(0, "c1", "f", HALVES["escaped"]), Finish("complete", "tool_calls")]
+    last = read(wire(name), [written(wire(name), events, stream=True)])[-1]
+    assert isinstance(last, Finish)
+    assert last.verdict == "complete"

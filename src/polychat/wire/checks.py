@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import quote
 
 from ..errors import BadInput, redact
-from ..types import ToolCall
-from .json_text import TooDeep, decoded
+from ..types import ChatRequest, ToolCall
+from .json_text import TooDeep, check_depth, object_in
 from .limits import ReaderLimits
 from .raw_schemas import decoded_request
 
@@ -131,20 +131,35 @@ def optional_count(value: object, field: str) -> int | None:
     return None if value is None else count(value, field)
 
 
-def arguments_of(call: ToolCall, where: str) -> dict[str, Any]:
-    """The arguments of an earlier call as the object that they stand for; none are ``{}``. Raises ``BadInput``."""
+def arguments_of(call: ToolCall, where: str) -> Any:
+    """The arguments of an earlier call as the object that they stand for, as ``object_in`` gives it; none are ``{}``.
+
+    Raises ``BadInput``.
+    """
     if not call.arguments.strip():
         return {}
-    try:
-        value = decoded(call.arguments.encode("utf-8", "replace"))
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
+    value = object_in(call.arguments)
+    if value is None:
         raise BadInput(
             f"{where}.arguments, for the tool {redact(call.name, 60)}, are not a JSON object: {redact(call.arguments)}",
             field=f"{where}.arguments",
         )
     return value
+
+
+def check_arguments(request: ChatRequest, depth: int) -> None:
+    """Raises ``BadInput`` where the arguments of an earlier call are nested deeper than ``depth``, ``gateway.limits.depth``."""
+    for turn in request.turns:
+        for part in turn.parts:
+            if type(part) is ToolCall and len(part.arguments) > depth:
+                try:
+                    check_depth(part.arguments.encode("utf-8", "replace"), depth)
+                except TooDeep as error:
+                    raise BadInput(
+                        f"the arguments for the tool {redact(part.name, 60)} are {error}, which is the limit "
+                        "(gateway.limits.depth): send flatter ones",
+                        field="arguments",
+                    ) from None
 
 
 def in_path(model: str) -> str:

@@ -14,6 +14,8 @@ from ..errors import BadInput
 
 MAX_DEPTH = 64
 """Arrays and objects inside each other, unless a caller says otherwise."""
+DEEPEST = 500
+"""As many as any setting allows: for what was looked at when it came."""
 
 
 def _bind() -> None:
@@ -61,7 +63,8 @@ class TooDeep(ValueError):
 
 def decoded(data: bytes, depth: int = MAX_DEPTH) -> Any:
     """The value. Raises ``ValueError`` (``TooDeep`` for one nested deeper than ``depth``), and nothing else."""
-    check_depth(data, depth)
+    if data.count(b"{") + data.count(b"[") > depth and _is_deeper(data, depth):  # as ``check_depth``: a call of its own costs
+        raise TooDeep(depth)
     return _loads(data)
 
 
@@ -121,6 +124,33 @@ def check_depth(data: bytes, depth: int = MAX_DEPTH) -> None:
     """Raises ``TooDeep``."""
     if data.count(b"{") + data.count(b"[") > depth and _is_deeper(data, depth):
         raise TooDeep(depth)
+
+
+def object_in(text: str, depth: int = DEEPEST) -> Any:
+    """The JSON object that a text is, for ``encoded``; ``None`` where it is none, or nested deeper than ``depth``.
+
+    One with half an emoji, which JSON can say and UTF-8 cannot, stays JSON (``Raw``): ``encoded`` writes it by its escapes.
+    """
+    try:
+        value = decoded(escaped(text).encode(), depth)
+    except TooDeep:
+        return None
+    except ValueError:
+        return _object_with_halves(text)
+    return value if isinstance(value, dict) else None
+
+
+def _object_with_halves(text: str) -> Any:
+    try:
+        value = json.loads(text)
+        return raw(json.dumps(value, separators=(",", ":"), allow_nan=False).encode()) if isinstance(value, dict) else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def escaped(text: str) -> str:
+    """JSON with each half of an emoji as its escape: the same value, which UTF-8 can carry."""
+    return text if text.isascii() else _HALF.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
 
 
 def encoded(value: Any) -> bytes:

@@ -12,7 +12,7 @@ from ...types import ChatRequest
 from ..contract import Writer
 from ..estimating import BYTES_A_TOKEN, estimated_prompt
 from ..framing import event as framed
-from ..json_text import decoded, encoded
+from ..json_text import encoded, escaped, object_in
 from ..tags import tagged
 from .constants import CALLER, VENDOR, counts_of
 from .errors import error_value
@@ -127,9 +127,10 @@ class StreamWriter:
         if call is None:
             call = self._begin_call(piece, out)
         if piece.arguments:
-            call.arguments.append(piece.arguments)
-            self._written += len(piece.arguments)
-            self._delta(call.block, {"type": "input_json_delta", "partial_json": piece.arguments}, out)
+            more = escaped(piece.arguments)
+            call.arguments.append(more)
+            self._written += len(more)
+            self._delta(call.block, {"type": "input_json_delta", "partial_json": more}, out)
 
     def _begin_call(self, piece: ToolCallPiece, out: list[bytes]) -> _Call:
         if piece.opaque is not None:
@@ -211,10 +212,7 @@ class _Call:
 
     def whole(self) -> bool:
         """Nothing can be missing from its arguments."""
-        try:
-            return isinstance(decoded("".join(self.arguments).encode()), dict)
-        except ValueError:
-            return False
+        return object_in("".join(self.arguments)) is not None
 
 
 def _say(name: str, value: dict[str, object], out: list[bytes]) -> None:

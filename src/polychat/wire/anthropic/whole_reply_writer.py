@@ -91,7 +91,7 @@ def _call(call: ToolCall, index: int, *, finished: bool) -> Block:
     return {**block, "input": _input(call.name, call.arguments, finished=finished)}
 
 
-def _input(name: str, arguments: str, *, finished: bool) -> dict[str, Any]:
+def _input(name: str, arguments: str, *, finished: bool) -> Any:
     value = arguments_of(arguments)
     if value is None and finished:
         raise ValueError(f"the arguments for the tool {redact(name, 60)} are not a JSON object")

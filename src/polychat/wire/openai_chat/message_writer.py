@@ -20,6 +20,7 @@ from ...types import (
 )
 from ..checks import data_url
 from ..extras import with_extra
+from ..json_text import escaped
 from .constants import AUDIO
 from .thoughts import detail_of
 
@@ -104,7 +105,7 @@ def _detail(part: ReasoningPart, opaque: Opaque | None, *, native: bool) -> Obje
 
 
 def _call(call: ToolCall, vendor: str, *, native: bool) -> Object:
-    written: Object = {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    written: Object = {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": escaped(call.arguments)}}
     if call.kind == "custom":
         written = {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
     if call.opaque is not None and call.opaque.vendor == vendor:

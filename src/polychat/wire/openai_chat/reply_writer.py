@@ -14,7 +14,7 @@ from ..checks import data_url
 from ..contract import Writer
 from ..faults import Fault, fault_of
 from ..framing import data_line
-from ..json_text import encoded
+from ..json_text import encoded, escaped
 from ..reading import nearest
 from ..sites.deltas import is_finished
 from ..tags import tagged
@@ -166,7 +166,7 @@ def piece_of(piece: ToolCallPiece) -> Object:
     if piece.id is not None:
         call |= {"id": piece.id, "type": kind}
     name = {} if piece.name is None else {"name": piece.name}
-    call[kind] = {**name, what: piece.arguments}
+    call[kind] = {**name, what: piece.arguments if custom else escaped(piece.arguments)}
     if piece.opaque is not None:
         call["extra_content"] = signature_of(tagged(piece.opaque, VENDOR))
     return call
@@ -232,7 +232,7 @@ def _call(call: ToolCall, reason: str | None) -> Object:
     """A call that is whole."""
     kind, what, arguments = "custom", "input", call.arguments
     if call.kind != "custom":  # clients read it as JSON at once
-        kind, what, arguments = "function", "arguments", call.arguments or ("{}" if is_finished(reason) else "")
+        kind, what, arguments = "function", "arguments", escaped(call.arguments) or ("{}" if is_finished(reason) else "")
     signature = {} if call.opaque is None else {"extra_content": signature_of(tagged(call.opaque, VENDOR))}
     return {"id": call.id, "type": kind, kind: {"name": call.name, what: arguments}, **signature}
 

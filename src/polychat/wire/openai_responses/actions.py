@@ -9,7 +9,7 @@ from typing import Any
 
 from ...types import ImagePart, TextPart, ToolCall, ToolResult
 from ..checks import data_url
-from ..json_text import decoded, encoded
+from ..json_text import encoded, is_raw, level, object_in
 from .constants import Object
 
 CUSTOM = "custom_tool_call"
@@ -74,10 +74,9 @@ def item_of(call: ToolCall) -> Object:
 
 def read(arguments: str) -> Object:
     """Arguments as the object they are; an empty one where they are none."""
-    try:
-        value = decoded(arguments.encode("utf-8", "replace"))
-    except ValueError:
-        return {}
+    value = object_in(arguments)
+    if is_raw(value):
+        value = level(value)
     return value if isinstance(value, dict) else {}
 
 

@@ -21,6 +21,7 @@ from ...types import (
 from ..adapting import apart as apart_of
 from ..checks import data_url
 from ..extras import with_extra
+from ..json_text import escaped
 from ..tags import tagged
 from .actions import ACTIONS, CUSTOM, RESULTS, result_of
 from .actions import item_of as action_of
@@ -105,7 +106,7 @@ class Items:
             yield self._with(call.extra, action_of(call))
             return
         name = apart_of((call.extra or {}).get("namespace") if self._native else None, call.name)
-        item: Object = {"type": "function_call", "call_id": call.id, "name": name, "arguments": call.arguments or "{}"}
+        item: Object = {"type": "function_call", "call_id": call.id, "name": name, "arguments": escaped(call.arguments) or "{}"}
         if call.kind == "custom":
             self._kinds[call.id] = call.kind
             item = {"type": CUSTOM, "call_id": call.id, "name": name, "input": call.arguments}

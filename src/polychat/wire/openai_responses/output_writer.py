@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from ...events import Citation, Event, Logprobs, Media, Reasoning, Refusal, Text, ToolCallPiece, Usage
 from ...types import Opaque, Tool, ToolCall
 from ..adapting import apart
-from ..json_text import encoded
+from ..json_text import encoded, escaped
 from .actions import ACTIONS, CUSTOM, SEARCH, read
 from .actions import item_of as item_of_action
 from .constants import VENDOR, Object
@@ -253,9 +253,10 @@ class Output:
             self._hush()
             self._sign(call.item["call_id"], piece.opaque)
         if piece.arguments:
-            call.pieces.append(piece.arguments)
+            more = piece.arguments if call.item["type"] == CUSTOM else escaped(piece.arguments)
+            call.pieces.append(more)
             if (kind := _GROWING.get(call.item["type"])) is not None:
-                self._tell_item(call, kind, delta=piece.arguments)
+                self._tell_item(call, kind, delta=more)
 
     def _begun(self, piece: ToolCallPiece, call: str) -> Object:
         """The item of a call that begins, in the form in which its tool was asked for."""

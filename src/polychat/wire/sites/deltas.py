@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import BackendError, BadReply, redact
 from ...events import ToolCallPiece
 from ...types import Opaque
-from ..json_text import decoded
+from ..json_text import DEEPEST, object_in
 from ..limits import LIMITS, ReaderLimits
 
 
@@ -160,21 +160,15 @@ def is_finished(reason: str | None) -> bool:
     return reason in _FINISHED
 
 
-def arguments_of(text: str) -> dict[str, Any] | None:
-    """The arguments of a whole call as the object they are; ``None`` where they are none, or were cut."""
-    if not text.strip():
-        return {}
-    try:
-        value = decoded(text.encode("utf-8", "replace"))
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
+def arguments_of(text: str) -> Any:
+    """The arguments of a whole call as ``object_in`` gives them; ``None`` where they are no object, or were cut."""
+    return object_in(text) if text.strip() else {}
 
 
 _TOKENS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}:,]|[^\s"\[\]{}:,]+|"', re.DOTALL)
 
 
-def kept_of(text: str) -> dict[str, Any]:
+def kept_of(text: str) -> Any:
     """What came whole of arguments that were cut: members and elements that are known to be over. Linear in their length."""
     closers: list[str] = []
     end, before = 0, ""
@@ -183,7 +177,7 @@ def kept_of(text: str) -> dict[str, Any]:
         if sign in _CLOSERS:
             closers.append(_CLOSERS[sign])
             end = token.end()
-            if len(closers) > LIMITS.depth:
+            if len(closers) > DEEPEST:
                 break
         elif sign in ("}", "]"):
             if not closers or closers[-1] != sign:
@@ -204,10 +198,7 @@ _CLOSERS = {"{": "}", "[": "]"}
 
 
 def _is_object(text: str, depth: int) -> bool:
-    try:
-        return isinstance(decoded(text.encode(), depth), dict)
-    except ValueError:
-        return False
+    return object_in(text, depth) is not None
 
 
 def _is_json(text: str) -> bool:

@@ -9,6 +9,7 @@ from ....errors import BadInput, redact
 from ....http.server.asgi import Scope
 from ....state.responses import StoredResponse
 from ....wire import openai_responses
+from ....wire.checks import check_arguments
 from ....wire.faults import Fault
 from ....wire.json_text import encoded
 from ...chat.run import chats
@@ -61,8 +62,10 @@ async def input_items(context: RequestContext) -> None:
 
 async def count(context: RequestContext) -> None:
     """``POST /v1/responses/input_tokens``: tokens of the conversation, that of ``previous_response_id`` included."""
-    shallow(context.body, context.runtime.limits)
+    limits = context.runtime.limits
+    shallow(context.body, limits)
     request = openai_responses.read_request(context.body, limits=OPENED)
+    check_arguments(request, limits.depth)
     if request.previous is not None:
         go_on_from(request, context.service.responses.get(request.previous, context.record.key))
     await context.responder.json(encoded({"object": "response.input_tokens", "input_tokens": await counted(context, request)}))
