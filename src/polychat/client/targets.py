@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "local/smollm2"
 """The embedded model: no key, no account, no network once its weights are here."""
 
+_KNOWN = 1_000
+"""Names whose meaning is kept."""
 _OF_ONE = ("api_key", "base_url", "cookies", "headers")
 """What belongs to one provider: another is not to get it."""
 
@@ -40,6 +42,8 @@ class Targets:
     def __init__(self, registry: Registry, *, is_own: bool = False) -> None:
         self.registry = registry
         self._is_own = is_own
+        self._resolved: dict[str, tuple[Backend, str | None]] = {}
+        """What names mean that are one target: the same as long as the registry is."""
 
     @cached_property
     def _resolver(self) -> ModelResolver:
@@ -67,10 +71,16 @@ class Targets:
 
         An unknown name that the unread ``polychat.toml`` of this folder has is told as such.
         """
+        known = self._resolved.get(name) if type(name) is str else None
+        if known is not None:
+            return *known, None
         try:
             plan = self.plan_of(name)
             if plan is None:
-                return *self.registry.resolve(str(name)), None
+                resolved = self.registry.resolve(str(name))
+                if len(self._resolved) < _KNOWN:
+                    self._resolved[str(name)] = resolved
+                return *resolved, None
         except UnknownTarget as error:
             if not self._is_own or not any(config.is_named_in_folder(one.strip()) for one in str(name).split(",")):
                 raise

@@ -105,6 +105,8 @@ def is_named_in_folder(name: str) -> bool:
 
 def _of(file: str) -> Config | None:
     """``None`` where there is no such file."""
+    if not os.access(file, os.F_OK):
+        return None  # most people have none, and an exception costs several times as much
     try:
         state = os.stat(file)
     except OSError:
