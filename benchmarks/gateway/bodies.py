@@ -6,25 +6,26 @@ import base64
 import gzip
 import json
 import os
+import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from statistics import median
 
 from ..report import Table, progress
 from . import doors
 from .bench import Bench
 from .upstream import WIRES, whole
-from .ways import MINE, Gateway, Live, Way, started
+from .ways import HERE, MINE, Gateway, Live, Way, started
 
 MIB = 1 << 20
 SIZES = (1, 8, 32)
 """MiB of the bodies."""
-ROUNDS = 3
+ROUNDS = 2
 """Requests of which the cheapest is told, of each size."""
 _PATHS = {**doors.PATHS, "gemini": "/v1beta/models/{model}:generateContent", "openai-responses": "/v1/responses"}
 _BACKENDS = {"house": ("openai-chat", "/v1"), "annex": ("anthropic", "")}
@@ -46,7 +47,7 @@ def measure(bench: Bench, number: float | None = None) -> Iterator[Table]:
     sizes = [size for size in SIZES if size <= most] or [most]
     with _Upstream() as upstream:
         yield _images(bench, upstream.port, sizes)
-        yield _others(bench, upstream.port, min(8, most))
+        yield _others(bench, upstream.port, most)
 
 
 def _images(bench: Bench, upstream: int, sizes: list[int]) -> Table:
@@ -71,9 +72,9 @@ def _others(bench: Bench, upstream: int, size: int) -> Table:
 
 _COLUMNS = ["", "MiB", "memory, times the body", "loop held, ms/MB", "CPU, ms/MB"]
 _NOTE = (
-    "Memory: the most that was resident above what was before, in a gateway's first large request. Loop held: the "
-    "longest that /health, asked again and again on a connection of its own, waited, less what it waits when nothing else is "
-    f"asked. Of that and of CPU the least of {ROUNDS} requests."
+    "Memory: the most that was resident above what was before, in a gateway's first large request. Loop held: the most CPU "
+    "time of the gateway's process, all threads, between two turns of its loop (`held_by.py`), so that what else the machine "
+    f"does counts for nothing; over the whole body's size. Of that and of CPU the least of {ROUNDS} requests."
 )
 
 
@@ -91,9 +92,11 @@ def _row(bench: Bench, upstream: int, door: str, backend: str, size: int, kind: 
     wire = _BACKENDS[backend][0]
     progress(f"gateway/bodies: {door} to {backend}, {kind}, {size} MiB")
     body, sent = _body(door, f"{backend}/plain", size * MIB - 4096, kind)
-    with started(_GATEWAY, upstream) as live:  # a fresh one: of memory that an earlier body took, a later one is served
+    # A fresh one: of memory that an earlier body took, a later one is served.
+    with started(_gateway(bench.folder / "held"), upstream) as live:
         bench.answered(live)
-        costs = [_cost(live, door, f"{backend}/plain", body, sent) for _ in range(ROUNDS)]
+        out = bench.folder / "held"
+        costs = [_cost(live, door, f"{backend}/plain", body, sent, out) for _ in range(ROUNDS)]
     told = (
         costs[0].memory / len(body),
         min(cost.held for cost in costs) * 1e3 / (len(body) / 1e6),
@@ -104,19 +107,27 @@ def _row(bench: Bench, upstream: int, door: str, backend: str, size: int, kind: 
     return [way.label + kept, str(size), f"{told[0]:.2f}", f"{told[1]:.1f}", f"{told[2]:.1f}"]
 
 
-def _cost(live: Live, door: str, model: str, body: bytes, sent: bytes) -> _Cost:
+def _cost(live: Live, door: str, model: str, body: bytes, sent: bytes, out: Path) -> _Cost:
     process = Path(f"/proc/{live.running.child.pid}")
     headers = doors.headers(door, {"content-encoding": "gzip"} if sent is not body else {})
     request = doors.request(live.port, _PATHS[door].format(model=model), headers, sent)
-    with _Pings(live.port) as pings:
-        rest = pings.usual()
-        (process / "clear_refs").write_text("5")  # VmHWM begins anew
-        before, cpu = _status(process, "VmRSS"), live.running.cpu()
-        _ask(live.port, request)
-        held = pings.longest() - rest
-        peak = _status(process, "VmHWM")
-        cpu = live.running.cpu() - cpu
-    return _Cost(peak - before, max(0.0, held), cpu)
+    (process / "clear_refs").write_text("5")  # VmHWM begins anew
+    before, cpu = _status(process, "VmRSS"), live.running.cpu()
+    _ask(live.port, request)
+    cpu = live.running.cpu() - cpu
+    return _Cost(_status(process, "VmHWM") - before, _held(live, request, out), cpu)
+
+
+def _held(live: Live, request: bytes, out: Path) -> float:
+    """The most CPU time between two turns of the loop, in seconds, while this is asked."""
+    live.running.child.send_signal(signal.SIGUSR2)
+    _ask(live.port, request)
+    live.running.child.send_signal(signal.SIGUSR2)
+    while not out.exists():
+        time.sleep(0.01)
+    held = float(out.read_text())
+    out.unlink()
+    return held
 
 
 def _status(process: Path, name: str) -> int:
@@ -131,51 +142,6 @@ def _ask(port: int, request: bytes) -> None:
         got = connection.recv(65536)
         if not got.startswith(b"HTTP/1.1 200"):
             raise RuntimeError(got.decode(errors="replace"))
-
-
-class _Pings:
-    """``with`` it: a thread that asks ``/health`` again and again, and notes how long each took."""
-
-    def __init__(self, port: int) -> None:
-        self._connection = socket.create_connection(("127.0.0.1", port), timeout=30)
-        self._request = b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
-        self._ends = threading.Event()
-        self._took: list[float] = []
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> _Pings:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ends.set()
-        self._thread.join()
-        self._connection.close()
-
-    def usual(self) -> float:
-        """The median of the next thirty, in seconds; then counting begins anew."""
-        self._more(30)
-        usual = median(self._took[-30:])
-        self._took.clear()
-        return usual
-
-    def longest(self) -> float:
-        """In seconds, of all since counting began and of those under way."""
-        self._more(10)
-        return max(self._took)
-
-    def _more(self, count: int) -> None:
-        until = len(self._took) + count
-        while len(self._took) < until:
-            time.sleep(0.002)
-
-    def _run(self) -> None:
-        while not self._ends.is_set():
-            began = time.monotonic()
-            self._connection.sendall(self._request)
-            self._connection.recv(65536)
-            self._took.append(time.monotonic() - began)
-            time.sleep(0.0005)
 
 
 # The backend: it keeps nothing of what it is sent.
@@ -239,7 +205,7 @@ def _length(head: bytes) -> int:
     return int(found[0].partition(b":")[2]) if found else 0
 
 
-def _command(port: int, upstream: int, folder: Path) -> list[str]:
+def _command(out: Path, port: int, upstream: int, folder: Path) -> list[str]:
     lines = ["[gateway.keys]", 'bench = "env:BENCH_KEY"']
     for name, (wire, base) in _BACKENDS.items():
         lines += [f"[providers.{name}]", f'wire = "{wire}"', f'base_url = "http://127.0.0.1:{upstream}{base}"']
@@ -247,10 +213,12 @@ def _command(port: int, upstream: int, folder: Path) -> list[str]:
     lines += ["[routes.my-plain]", 'targets = ["house/plain"]']
     file = folder / "polychat.toml"
     file.write_text("\n".join(lines) + "\n")
-    return [sys.executable, "-m", "polychat", "serve", "--config", str(file), "--host", "127.0.0.1", "--port", str(port)]
+    serve = ["serve", "--config", str(file), "--host", "127.0.0.1", "--port", str(port)]
+    return [sys.executable, str(HERE / "held_by.py"), str(out), *serve]
 
 
-_GATEWAY = Gateway("polychat", _command, (MINE,), {"BENCH_KEY": doors.KEY})
+def _gateway(out: Path) -> Gateway:
+    return Gateway("polychat", partial(_command, out), (MINE,), {"BENCH_KEY": doors.KEY})
 
 
 # Bodies.
