@@ -96,11 +96,11 @@ def request(come: str, chat_request: ChatRequest, *, stream: bool = False) -> tu
 
 
 @asynccontextmanager
-async def forgetful(to: str) -> AsyncGenerator[tuple[str, list[int]], None]:
-    """A backend that keeps nothing of what it is sent but its size; its URL, and the sizes."""
+async def forgetful(to: str, answer: bytes | None = None) -> AsyncGenerator[tuple[str, list[int]], None]:
+    """A backend that keeps nothing of what it is sent but its size; its URL, and the sizes. ``answer``: else it is a reply."""
     writer = wire(to).writer(ChatRequest("m", []), "one", 1)
     reply: list[Event] = [Start("a", "m"), Text("x"), Finish("complete", "stop")]
-    said = writer.write(reply) + writer.end()
+    said = answer or writer.write(reply) + writer.end()
     sizes: list[int] = []
 
     async def talk(reader: asyncio.StreamReader, out: asyncio.StreamWriter) -> None:

@@ -27,6 +27,7 @@ from ..wire.hints import retry_after_of
 from ..wire.json_text import encoded, sendable
 from ..wire.limits import LIMITS, ReaderLimits
 from ..wire.models import ModelInfo
+from ..wire.raw_schemas import has_raw
 from .backend import Backend
 from .builtin import known
 from .fitting import changes, fitted, fitted_as_it_came, taken_along
@@ -217,8 +218,12 @@ class VendorBackend(Backend):
         if counts is None:
             return None
         call, tag = self._call(proxy, options), self.tag()
-        better, _ = wire(self.row.wire).adjusted(request, tag)
-        body = encoded(counts.write_count_request(better, vendor=tag))
+
+        def written() -> bytes:
+            better, _ = wire(self.row.wire).adjusted(request, tag)
+            return encoded(counts.write_count_request(better, vendor=tag))
+
+        body = await asyncio.to_thread(written) if has_raw(request) else written()
         return counts.read_count(await self._asked(call, "POST", counts.count_path(request), body))
 
     async def embed(self, request: Embed, proxy: str | None = None, **options: Any) -> Embeddings:

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 from ..routing import Target
 from ..routing.resolve import IN_ORDER, LONGEST
 from ..routing.router import Attempts
 from ..types import ChatRequest
+from ..wire.checks import check_arguments
 from ..wire.estimating import estimated_prompt
 from .context import RequestContext
 from .listing import planned
+
+_LARGE = 1024 * 1024
+"""Bytes of a body above which it is read and measured beside the loop."""
+
+
+async def request_to_count(context: RequestContext, read: Callable[[], ChatRequest]) -> ChatRequest:
+    """What ``read`` makes of the body, large schemas as JSON: beside the loop, where that takes long.
+
+    Raises as ``read``, and ``BadInput`` where the arguments of an earlier call are deeper than ``gateway.limits.depth``.
+    """
+    request = await asyncio.to_thread(read) if len(context.body) > _LARGE else read()
+    check_arguments(request, context.runtime.limits.depth)
+    return request
 
 
 async def counted(context: RequestContext, request: ChatRequest) -> int:
@@ -25,7 +41,7 @@ async def counted(context: RequestContext, request: ChatRequest) -> int:
     if not first.backend.counts:
         context.record.provider, context.record.served = first.label, first.model
         context.responder.more.append((b"x-polychat-estimated", b"true"))
-        return estimated_prompt(request)
+        return await asyncio.to_thread(estimated_prompt, request) if len(context.body) > _LARGE else estimated_prompt(request)
     able = tuple(target for target in plan.targets if target.backend.counts)
     rules = plan.rules.replace(**IN_ORDER)
     attempts = Attempts()

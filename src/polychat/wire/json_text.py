@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from io import BytesIO
 from itertools import accumulate
 from math import isfinite
 from typing import Any
@@ -22,9 +23,9 @@ def _bind() -> None:
     """Once, when the first JSON is read or written: importing msgspec costs as much as importing all of us."""
     global _loads, _dumps, _Raw  # what stands at module level is a local lookup away from the hot path
     from msgspec import Raw
-    from msgspec.json import Decoder, decode, encode
+    from msgspec.json import Decoder, Encoder, decode
 
-    _loads, _dumps, _Raw = decode, encode, Raw
+    _loads, _dumps, _Raw = decode, Encoder(enc_hook=_refused).encode, Raw
     _levels[:] = Decoder(dict[str, Raw]).decode, Decoder(list[Raw]).decode
 
 
@@ -155,23 +156,110 @@ def escaped(text: str) -> str:
 
 def encoded(value: Any) -> bytes:
     """UTF-8 without spaces. Raises ``ValueError`` or ``TypeError`` for what JSON or UTF-8 cannot carry."""
-    return _dumps(value)
+    try:
+        return _dumps(value)
+    except _HasPieces:
+        whole = BytesIO()
+        for piece in pieces_of(value):
+            whole.write(piece)
+        return whole.getvalue()
+
+
+def encoded_at_once(value: Any) -> bytes | None:
+    """As ``encoded``; ``None`` where parts of it are ``JSONPieces``."""
+    try:
+        return _dumps(value)
+    except _HasPieces:
+        return None
+
+
+class JSONPieces:
+    """A value whose JSON is made where it is written, a piece at a time: it would be large."""
+
+    __slots__ = ()
+
+    def pieces(self) -> Iterator[bytes]:
+        """Its JSON. Raises ``ValueError`` or ``TypeError`` for what JSON or UTF-8 cannot carry."""
+        raise NotImplementedError
+
+
+class _HasPieces(Exception):  # nobody else sees it
+    pass
+
+
+def _refused(value: Any) -> Any:
+    if isinstance(value, JSONPieces):
+        raise _HasPieces
+    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+
+
+def pieces_of(value: Any) -> Iterator[bytes]:
+    """The JSON of ``value``, of which parts may be ``JSONPieces``: no more than one piece of those is held. Raises as they."""
+    from msgspec.json import encode
+
+    if _Raw is None:
+        _bind()
+    parts: list[JSONPieces] = []
+
+    def mark(part: Any) -> Any:
+        if not isinstance(part, JSONPieces):
+            return _refused(part)
+        parts.append(part)
+        return raw(_MARK)
+
+    texts = encode(_apart(value, _LEVELS), enc_hook=mark).split(_MARK)
+    yield texts[0]
+    for part, text in zip(parts, texts[1:], strict=True):
+        yield from part.pieces()
+        yield text
+
+
+_MARK = b"\0"
+"""What JSON has nowhere."""
+_LEVELS = 6
+"""Down to the members of a tool's schema."""
+
+
+def _apart(value: Any, levels: int) -> Any:
+    """``value`` with large ``Raw`` as pieces: they are not to be copied before they are written."""
+    if is_raw(value):
+        return _Slices(value) if not isinstance(value, JSONPieces) and len(value) > _WINDOW else value
+    if levels and isinstance(value, dict):
+        return {name: _apart(one, levels - 1) for name, one in value.items()}
+    return [_apart(one, levels - 1) for one in value] if levels and isinstance(value, list) else value
+
+
+class _Slices(JSONPieces):
+    """JSON that came."""
+
+    __slots__ = ("_came",)
+
+    def __init__(self, came: Any) -> None:
+        self._came = came
+
+    def pieces(self) -> Iterator[bytes]:
+        view = memoryview(self._came)
+        return (bytes(view[at : at + _WINDOW]) for at in range(0, len(view), _WINDOW))
 
 
 def level(data: Any) -> dict[str, Any] | list[Any] | None:
     """The members or items of an object or an array in JSON, each still JSON (``Raw``); ``None``: it is neither.
 
-    ``data`` is bytes or ``Raw``. Raises ``ValueError``.
+    ``data`` is bytes, ``Raw`` or ``JSONPieces``. Raises ``ValueError``.
     """
     if _Raw is None:
         _bind()
+    if isinstance(data, JSONPieces):
+        data = encoded(data)
     first = bytes(memoryview(data)[:64]).lstrip()[:1]
     of_object, of_array = _levels
     return of_object(data) if first == b"{" else of_array(data) if first == b"[" else None
 
 
 def from_raw(value: Any) -> Any:
-    """The value of ``Raw`` JSON, whose depth was looked at; any other value as it is. Raises ``ValueError``."""
+    """The value of what ``is_raw``, whose depth was looked at; any other value as it is. Raises ``ValueError``."""
+    if isinstance(value, JSONPieces):
+        return _loads(encoded(value))
     return _loads(value) if type(value) is _Raw else value
 
 
@@ -183,8 +271,8 @@ def raw(data: bytes) -> Any:
 
 
 def is_raw(value: Any) -> bool:
-    """Whether a value is JSON that was left as it is (``Raw``)."""
-    return type(value) is _Raw
+    """Whether a value is JSON: left as it is (``Raw``), or made where it is written (``JSONPieces``)."""
+    return type(value) is _Raw or isinstance(value, JSONPieces)
 
 
 def _is_deeper(data: bytes, depth: int) -> bool:

@@ -4,18 +4,31 @@ With ``ReaderLimits.raw_schemas`` a reader gives the members of a large schema a
 "properties": Raw(…)}``. What writes JSON writes them as they are. What changes a schema asks ``is_raw`` and reads one of its
 members at a time, by ``changed`` and ``each``.
 
-What stays JSON is what it would be if it were decoded and encoded: each member is decoded once, and what encodes otherwise
-than it came (a name that is there twice, white space, ``1E5``) is kept as it encodes; what cannot be decoded is refused.
+What stays JSON is what it would be if it were decoded and encoded: each member is decoded once, and what cannot be is refused.
+What becomes something else (a name that is there twice, white space, ``1E5``; a member that a wire changes) is looked for
+first, and made where it is written: ``JSONPieces``. It is never held beside the JSON that came and the one that is sent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from io import BytesIO
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
-from .json_text import check_depth, decoded, encoded, from_raw, is_raw, level, raw
+from ..types import ChatRequest, Tool
+from .json_text import (
+    JSONPieces,
+    check_depth,
+    decoded,
+    encoded,
+    encoded_at_once,
+    from_raw,
+    is_raw,
+    level,
+    pieces_of,
+    raw,
+)
 from .limits import ReaderLimits
 
 LARGE = 256 * 1024
@@ -27,7 +40,12 @@ _PIECE = 64 * 1024
 _STEPS = 12
 """Levels of a schema that are taken apart one by one; each costs a look at all that is in it."""
 _STEPS_TO_SCHEMAS = 6
-_FIELDS = frozenset(("tools", "functions", "response_format", "text", "output_config", "generationConfig", "generation_config"))
+_FIELDS = frozenset(
+    (
+        *("tools", "functions", "response_format", "text", "output_config", "generationConfig", "generation_config"),
+        *("generateContentRequest", "generate_content_request"),
+    )
+)
 """What of a request has schemas in it."""
 _SCHEMAS = frozenset(
     (
@@ -86,11 +104,11 @@ def _schema(value: Any) -> Any:
 
 def _tidy(value: Any, steps: int) -> Any:
     """What stays JSON, as it would be encoded."""
-    if len(value) <= _PIECE or (inner := level(value)) is None:
+    if len(value) <= _PIECE or level(value) is None:
         return _as_raw(value, from_raw(value))
     if not steps:
         raise _TooManySteps
-    return _each(value, inner, lambda entry: _tidy(entry, steps - 1), None)
+    return _Each(value, partial(_tidy, steps=steps - 1), is_tidying=True).or_what_came()
 
 
 def _as_raw(original: Any, value: Any) -> Any:
@@ -101,18 +119,46 @@ def _as_raw(original: Any, value: Any) -> Any:
     return original if made == bytes(original) else raw(made)
 
 
+def _has_raw(value: Any) -> bool:
+    return any(map(is_raw, value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()))
+
+
+def has_raw(request: ChatRequest) -> bool:
+    """Whether a schema of a request stayed JSON: it is large."""
+    schemas = [tool.parameters for tool in request.tools if isinstance(tool, Tool)]
+    return any(map(_has_raw, [*schemas, None if request.format is None else request.format.schema]))
+
+
 # What changes a schema.
 
 
 def changed(schema: Any, change: Callable[[Any], Any]) -> Any:
     """What ``change`` makes of a schema that stayed JSON, as JSON; itself where that is the same."""
-    inner = level(schema)
-    value: Any
+    known = opened(schema)
+    new = change(known)
+    if new == known:
+        return schema
+    made = None if _has_raw(new) else encoded_at_once(new)
+    return _Changed(new) if made is None else raw(made)
+
+
+def opened(schema: Any) -> Any:
+    """A schema that stayed JSON as a value of which large members or items are JSON; any other value as it is."""
+    if isinstance(schema, _Changed):
+        return schema.value
+    if isinstance(schema, _Each):
+        return schema.members()
+    inner = level(schema) if is_raw(schema) else None
     if isinstance(inner, dict):
-        value = {name: _large_stays(entry) for name, entry in inner.items()}
-    else:
-        value = from_raw(schema) if inner is None else [_large_stays(entry) for entry in inner]
-    return _as_raw(schema, change(value))
+        return {name: _large_stays(entry) for name, entry in inner.items()}
+    return from_raw(schema) if inner is None else [_large_stays(entry) for entry in inner]
+
+
+def is_object(value: Any) -> bool:
+    """Whether a value is an object, or one that stayed JSON."""
+    if isinstance(value, _Each):
+        return value.kind is dict
+    return isinstance(level(value) if is_raw(value) and not isinstance(value, _Changed) else opened(value), dict)
 
 
 def each(values: Any, change: Callable[[Any], Any], kind: type) -> Any:
@@ -120,8 +166,20 @@ def each(values: Any, change: Callable[[Any], Any], kind: type) -> Any:
 
     Itself where nothing changes, or where it is of another kind.
     """
+    if isinstance(values, _Changed):
+        return changed(values, lambda value: _with_each(value, change) if isinstance(value, kind) else value)
+    if isinstance(values, _Each):
+        return values.and_then(change).or_what_came() if values.kind is kind else values
     inner = level(values)
-    return values if inner is None or not isinstance(inner, kind) else _each(values, inner, change, change)
+    return _Each(values, change).or_what_came() if isinstance(inner, kind) else values
+
+
+def _with_each(value: Any, change: Callable[[Any], Any]) -> Any:
+    return (
+        {name: change(entry) for name, entry in value.items()}
+        if isinstance(value, dict)
+        else [change(entry) for entry in value]
+    )
 
 
 class Subschemas(NamedTuple):
@@ -141,9 +199,7 @@ def within(keyword: str, value: Any, change: Callable[[Any], Any], places: Subsc
     is_list = keyword in places.listed
     if is_raw(value):
         return each(value, change, list if is_list else dict)
-    if is_list:
-        return [change(entry) for entry in value] if isinstance(value, list) else value
-    return {name: change(entry) for name, entry in value.items()} if isinstance(value, dict) else value
+    return _with_each(value, change) if isinstance(value, list if is_list else dict) else value
 
 
 def _large_stays(value: Any) -> Any:
@@ -153,31 +209,121 @@ def _large_stays(value: Any) -> Any:
 _Values: TypeAlias = dict[str, Any] | list[Any]
 
 
-def _each(original: Any, values: _Values, large: Callable[[Any], Any], small: Callable[[Any], Any] | None) -> Any:
-    """``original``, whose ``values`` are given in JSON, with ``large`` and ``small`` of each; ``None``: as it is.
+class _Changed(JSONPieces):
+    """What a large schema has become: a value, of which parts are JSON."""
 
-    Many of them are decoded and encoded together. What is written anew of ``values`` is let go at once.
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def pieces(self) -> Iterator[bytes]:
+        return pieces_of(self.value)
+
+
+class _Each(JSONPieces):
+    """``original``, an object or an array in JSON, with ``change`` of each of its values; a large value is given as JSON.
+
+    Many small ones are decoded and encoded together. ``first``: what was made of ``original`` before, which this changes.
     """
-    size, done, made = 1, 0, None
-    for group in _groups(values, max(1, _PIECE * len(values) // len(original))):
-        part = encoded(group)
-        size += len(part) - 1
-        other = encoded(_changed_group(group, part, large, small))
-        if made is None and other != part:
-            made = BytesIO()
-            made.write(_first(values, done))
-        if made is not None:
-            made.write(b"," if done else part[:1])
-            made.write(memoryview(other)[1:-1])
-            _let_go(values, group, done)
-        done += len(group)
-    if made is None:
-        return original if size == len(original) else raw(encoded(values))
-    made.write(b"}" if isinstance(values, dict) else b"]")
-    return raw(made.getvalue())
+
+    __slots__ = ("_change", "_first", "_is_tidying", "_large", "_original", "kind")
+
+    def __init__(
+        self, original: Any, change: Callable[[Any], Any], first: _Each | None = None, *, is_tidying: bool = False
+    ) -> None:
+        self._original = original
+        self._is_tidying = is_tidying
+        """Whether small values stay as they are, and what is between the values does not."""
+        self._change = change
+        self._first = first
+        self._large: dict[int, Any] = {}
+        """What became of large values, by their places: each is changed once."""
+        self.kind: type = dict if bytes(memoryview(original)[:64]).lstrip()[:1] == b"{" else list
+
+    def and_then(self, change: Callable[[Any], Any]) -> _Each:
+        return _Each(self._original, change, self)
+
+    def or_what_came(self) -> Any:
+        """Itself, or what it was made of where that is the same."""
+        before = self._original if self._first is None else self._first
+        size = 1
+        for group, at, has_large in self._groups():
+            part = b"" if has_large else encoded(group)
+            size += _size(group) if has_large else len(part) - 1
+            if not (self._keeps_large(group, at) if has_large else self._keeps(part)):
+                if not self._is_tidying:
+                    return self
+                size = -len(self._original)  # the rest is looked at all the same: it may be no JSON
+        return self if self._is_tidying and size != len(self._original) else before
+
+    def members(self) -> _Values:
+        """What it is, of which large values are JSON."""
+        values: Any = level(self._original)
+        return self._after(values, 0)
+
+    def pieces(self) -> Iterator[bytes]:
+        yield b"{" if self.kind is dict else b"["
+        for group, at, has_large in self._groups():
+            if at:
+                yield b","
+            yield from _inside(self._after(group, at) if has_large else self._together(group))
+        yield b"}" if self.kind is dict else b"]"
+
+    def _groups(self) -> Iterator[tuple[_Values, int, bool]]:
+        """Its values, still JSON, some at a time, the place of the first of them, and whether one is large."""
+        values: Any = level(self._original)
+        at, count = 0, max(1, _PIECE * len(values) // len(self._original))
+        for group in _grouped(values, count):
+            yield group, at, max(map(len, _members(group))) > _PIECE
+            if isinstance(values, dict):
+                values.update(dict.fromkeys(group))
+            else:
+                values[at : at + len(group)] = [None] * len(group)
+            at += len(group)
+
+    def _keeps(self, part: bytes) -> bool:
+        """Whether small values stay as they were."""
+        value = from_raw(raw(part))
+        if self._first is not None:
+            value = self._first.changed_small(value)
+            part = encoded(value)
+        return part == encoded_at_once(self._changed(value))
+
+    def _keeps_large(self, group: _Values, at: int) -> bool:
+        for number, entry in enumerate(_members(group), at):
+            before = entry if self._first is None else self._first.changed_one(entry, number)
+            new = self.changed_one(entry, number)
+            if new is not before and (is_raw(new) or encoded(new) != encoded(before)):
+                return False
+        return True
+
+    def _together(self, group: _Values) -> Any:
+        return self.changed_small(from_raw(raw(encoded(group))))
+
+    def changed_small(self, value: Any) -> Any:
+        """What becomes of several values."""
+        return self._changed(value if self._first is None else self._first.changed_small(value))
+
+    def _changed(self, value: Any) -> Any:
+        return value if self._is_tidying else _with_each(value, self._change)
+
+    def _after(self, group: _Values, at: int) -> _Values:
+        if isinstance(group, dict):
+            return {name: self.changed_one(entry, number) for number, (name, entry) in enumerate(group.items(), at)}
+        return [self.changed_one(entry, number) for number, entry in enumerate(group, at)]
+
+    def changed_one(self, entry: Any, number: int) -> Any:
+        """What becomes of the value at a place, which is given in JSON."""
+        if len(entry) <= _PIECE:
+            value = from_raw(entry) if self._first is None else self._first.changed_one(entry, number)
+            return value if self._is_tidying else self._change(value)
+        if number not in self._large:
+            self._large[number] = self._change(entry if self._first is None else self._first.changed_one(entry, number))
+        return self._large[number]
 
 
-def _groups(values: _Values, count: int) -> Iterator[_Values]:
+def _grouped(values: _Values, count: int) -> Iterator[_Values]:
     if isinstance(values, list):
         for at in range(0, len(values), count):
             yield values[at : at + count]
@@ -187,38 +333,21 @@ def _groups(values: _Values, count: int) -> Iterator[_Values]:
             yield group
 
 
-def _changed_group(group: _Values, part: bytes, large: Callable[[Any], Any], small: Callable[[Any], Any] | None) -> _Values:
-    value: _Values
-    if max(map(len, group.values() if isinstance(group, dict) else group)) > _PIECE:
-        value = group
-    else:
-        value = from_raw(raw(part))
-        if small is None:
-            return value
-    small = small or _same
-
-    def change(entry: Any) -> Any:
-        return small(entry) if not is_raw(entry) else large(entry) if len(entry) > _PIECE else small(from_raw(entry))
-
-    return (
-        {name: change(entry) for name, entry in value.items()}
-        if isinstance(value, dict)
-        else [change(entry) for entry in value]
-    )
+def _members(group: _Values) -> Any:
+    return group.values() if isinstance(group, dict) else group
 
 
-def _same(value: Any) -> Any:
-    return value
+def _size(group: _Values) -> int:
+    """Bytes of some values in JSON, with one bracket or comma."""
+    names = len(encoded(dict.fromkeys(group, 0))) - 1 - len(group) if isinstance(group, dict) else len(group)
+    return names + sum(map(len, _members(group)))
 
 
-def _first(values: _Values, count: int) -> memoryview:
-    """The beginning of these values in JSON: so many of them."""
-    group = dict(islice(values.items(), count)) if isinstance(values, dict) else values[:count]
-    return memoryview(encoded(group))[: -1 if count else 0]
-
-
-def _let_go(values: _Values, group: _Values, begin: int) -> None:
-    if isinstance(values, dict):
-        values.update(dict.fromkeys(group))
-    else:
-        values[begin : begin + len(group)] = [None] * len(group)
+def _inside(value: Any) -> Iterator[bytes]:
+    """Pieces of JSON without its brackets."""
+    pieces = pieces_of(value)
+    held = next(pieces)[1:]
+    for piece in pieces:
+        yield held
+        held = piece
+    yield held[:-1]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..json_text import from_raw, is_raw
-from ..raw_schemas import Subschemas, changed, within
+from ..json_text import from_raw, is_raw, level
+from ..raw_schemas import Subschemas, changed, is_object, opened, within
 
 _PLACES = Subschemas(
     frozenset(("items", "not")),
@@ -50,14 +50,9 @@ def input_schema(parameters: dict[str, Any]) -> dict[str, Any]:
     """The schema of a tool's input: it must say that it is an object, and have no choice of schemas at its top."""
     members = {name: value for name, value in parameters.items() if name not in _TOP}
     if len(members) < len(parameters):
-        variants = [
-            alternative for name in _TOP for alternative in _several(parameters.get(name)) if isinstance(alternative, dict)
-        ]
-        properties: dict[str, Any] = {}
-        for variant in [*variants, members]:
-            inner = from_raw(variant.get("properties"))
-            properties |= inner if isinstance(inner, dict) else {}
-        members["properties"] = properties
+        variants = [variant for name in _TOP for variant in _variants(parameters.get(name))]
+        several = [variant["properties"] for variant in [*variants, members] if "properties" in variant]
+        members["properties"] = _joined(several)
         members["required"] = _required(parameters, members)
     return members if members.get("type") == "object" else {**members, "type": "object"}
 
@@ -66,12 +61,27 @@ def _required(parameters: dict[str, Any], members: dict[str, Any]) -> list[str]:
     """What all variants require: of ``allOf`` everything, of a choice only what is in each."""
     names = set(_several(members.get("required")))
     for name in _TOP:
-        each = [
-            set(_several(variant.get("required"))) for variant in _several(parameters.get(name)) if isinstance(variant, dict)
-        ]
+        each = [set(_several(variant.get("required"))) for variant in _variants(parameters.get(name))]
         if each:
             names |= set.union(*each) if name == "allOf" else set.intersection(*each)
     return sorted(names)
+
+
+def _variants(value: Any) -> list[dict[str, Any]]:
+    """The schemas of a choice; what is large in them stays JSON."""
+    several = opened(value)
+    return [variant for variant in map(opened, several) if isinstance(variant, dict)] if isinstance(several, list) else []
+
+
+def _joined(several: list[Any]) -> Any:
+    """All members of these objects, of two with one name the later; what is no object has none."""
+    if len(several) == 1 and is_object(several[0]):
+        return several[0]
+    properties: dict[str, Any] = {}
+    for value in several:
+        members = level(value) if is_raw(value) else value
+        properties |= members if isinstance(members, dict) else {}
+    return properties
 
 
 def _several(value: Any) -> list[Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..json_text import from_raw, is_raw
-from ..raw_schemas import Subschemas, changed, each, within
+from ..json_text import JSONPieces, from_raw, is_raw
+from ..raw_schemas import Subschemas, changed, each, is_object, within
 from .constants import Object, camel
 
 _NUMBERS = frozenset(("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties", "minimum", "maximum"))
@@ -47,44 +48,66 @@ def taken(schema: Any) -> tuple[Any, bool]:
     Limits that are null say nothing, and the API refuses them, as it does lengths of arrays that come to too much.
     """
     counted: list[int] = []
-    plain = _plain(schema, counted, bounded=True)
-    if sum(counted) <= MOST_ITEMS:
-        return plain, False
-    return _plain(schema, [], bounded=False), True
+    _count(schema, counted)
+    is_bounded = sum(counted) <= MOST_ITEMS
+    return _plain(schema, is_bounded), not is_bounded
 
 
-def _plain(schema: Any, counted: list[int], *, bounded: bool) -> Any:
+def _count(schema: Any, counted: list[int]) -> Any:
+    """Adds all ``maxItems``; the schema itself, so that nothing of one that stayed JSON changes."""
     if isinstance(schema, list):
-        return [_plain(entry, counted, bounded=bounded) for entry in schema]
+        for entry in schema:
+            _count(entry, counted)
+    elif isinstance(schema, dict):
+        for name, value in schema.items():
+            if name == "maxItems" and type(value) is int:
+                counted.append(value)
+            elif name in _PLACES.single or name in _PLACES.listed:
+                _count(value, counted)
+            elif name in _PLACES.named or name == "definitions":
+                _of_members(value, partial(_count, counted=counted), (b'"maxItems"',))
+    elif _has(schema, (b'"maxItems"',)):
+        _of_json(schema, partial(_count, counted=counted))
+    return schema
+
+
+def _plain(schema: Any, is_bounded: bool) -> Any:
+    if isinstance(schema, list):
+        return [_plain(entry, is_bounded) for entry in schema]
     if not isinstance(schema, dict):
-        return changed(schema, partial(_plain, counted=counted, bounded=bounded)) if _may_change(schema) else schema
+        return _of_json(schema, partial(_plain, is_bounded=is_bounded)) if _has(schema, _CHANGED) else schema
     plain: Object = {}
     for name, value in schema.items():
-        if (value is None and name not in _VALUES) or (name == "maxItems" and not bounded):
+        if (value is None and name not in _VALUES) or (name == "maxItems" and not is_bounded):
             continue
-        if name == "maxItems" and type(value) is int:
-            counted.append(value)
         if name in _PLACES.single or name in _PLACES.listed:
-            plain[name] = _plain(value, counted, bounded=bounded)
+            plain[name] = _plain(value, is_bounded)
         elif name in _PLACES.named or name == "definitions":
-            plain[name] = _plain_members(value, counted, bounded=bounded)
+            plain[name] = _of_members(value, partial(_plain, is_bounded=is_bounded), _CHANGED)
         else:
             plain[name] = value
     return plain
 
 
-def _plain_members(value: Any, counted: list[int], *, bounded: bool) -> Any:
+_CHANGED = (b"null", b'"maxItems"')
+
+
+def _of_members(value: Any, change: Callable[[Any], Any], words: tuple[bytes, ...]) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(entry, counted, bounded=bounded) for key, entry in value.items()}
-    return each(value, partial(_plain, counted=counted, bounded=bounded), dict) if _may_change(value) else value
+        return {key: change(entry) for key, entry in value.items()}
+    return each(value, change, dict) if _has(value, words) else value
 
 
-def _may_change(value: Any) -> bool:
-    """Whether it is a large schema, or several, with anything that ``_plain`` looks for."""
+def _of_json(schema: Any, change: Callable[[Any], Any]) -> Any:
+    """A schema, or a list of them, that stayed JSON."""
+    return changed(schema, change) if is_object(schema) else each(schema, change, list)
+
+
+def _has(value: Any, words: tuple[bytes, ...]) -> bool:
+    """Whether it is a large schema, or several, with any of these words."""
     if not is_raw(value):
         return False
-    text = bytes(value)
-    return b"null" in text or b'"maxItems"' in text
+    return isinstance(value, JSONPieces) or any(word in bytes(value) for word in words)
 
 
 def _number(text: str) -> Any:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ....http.server.asgi import Scope
 from ....wire import anthropic
 from ...chat.run import chats
 from ...context import RequestContext
-from ...counting import counted
+from ...counting import counted, request_to_count
 from ...endpoint import Endpoint
-from ..dialect import OPENED, shallow
+from ..dialect import RAW, shallow
 from .dialect import Anthropic
 
 DIALECT = Anthropic()
@@ -20,7 +22,7 @@ FAMILY = "/v1/messages"
 async def count(context: RequestContext) -> None:
     """``/v1/messages/count_tokens``."""
     shallow(context.body, context.runtime.limits)
-    request = anthropic.read_count_request(context.body, limits=OPENED)
+    request = await request_to_count(context, partial(anthropic.read_count_request, context.body, limits=RAW))
     await context.responder.json(anthropic.write_count(await counted(context, request)))
 
 

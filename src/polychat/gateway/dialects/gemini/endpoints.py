@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ....http.server.asgi import Scope
 from ....wire import gemini
 from ...chat.run import chats
 from ...context import RequestContext
-from ...counting import counted
+from ...counting import counted, request_to_count
 from ...embedding import embedded
 from ...endpoint import Endpoint
-from ..dialect import OPENED, shallow
+from ..dialect import RAW, shallow
 from .dialect import ACTIONS, Gemini, named
 
 DIALECT = Gemini()
@@ -24,7 +26,8 @@ async def count(context: RequestContext) -> None:
     fields = shallow(context.body, limits)
     if (inner := fields.get("generateContentRequest")) is not None:
         shallow(bytes(inner), limits)  # it has the conversation
-    request = gemini.read_count_request(context.body, model=named(context.path)[0], limits=OPENED)
+    read = partial(gemini.read_count_request, context.body, model=named(context.path)[0], limits=RAW)
+    request = await request_to_count(context, read)
     await context.responder.json(gemini.write_count(await counted(context, request)))
 
 

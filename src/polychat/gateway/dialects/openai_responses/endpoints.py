@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from urllib.parse import parse_qsl
 
 from ....errors import BadInput, redact
 from ....http.server.asgi import Scope
 from ....state.responses import StoredResponse
 from ....wire import openai_responses
-from ....wire.checks import check_arguments
 from ....wire.faults import Fault
 from ....wire.json_text import encoded
 from ...chat.run import chats
 from ...context import RequestContext
-from ...counting import counted
+from ...counting import counted, request_to_count
 from ...endpoint import Endpoint
 from ...responder import Refused
-from ..dialect import OPENED, shallow
+from ..dialect import RAW, shallow
 from .dialect import OpenAIResponses, go_on_from
 
 DIALECT = OpenAIResponses()
@@ -62,10 +62,8 @@ async def input_items(context: RequestContext) -> None:
 
 async def count(context: RequestContext) -> None:
     """``POST /v1/responses/input_tokens``: tokens of the conversation, that of ``previous_response_id`` included."""
-    limits = context.runtime.limits
-    shallow(context.body, limits)
-    request = openai_responses.read_request(context.body, limits=OPENED)
-    check_arguments(request, limits.depth)
+    shallow(context.body, context.runtime.limits)
+    request = await request_to_count(context, partial(openai_responses.read_request, context.body, limits=RAW))
     if request.previous is not None:
         go_on_from(request, context.service.responses.get(request.previous, context.record.key))
     await context.responder.json(encoded({"object": "response.input_tokens", "input_tokens": await counted(context, request)}))

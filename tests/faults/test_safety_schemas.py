@@ -1,0 +1,129 @@
+"""Kind: a large schema that is held many times over: one that changes on its way, and one whose tokens are counted."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from polychat.gateway import dialects
+from polychat.types import ChatRequest, ImagePart, Tool
+from polychat.wire import json_text
+from polychat.wire.contract import counting, names
+
+from ..support.running_gateway import configured, gateway, row
+from .test_safety_copies import (
+    COPIES,
+    LARGE,
+    PNG,
+    each_other,
+    forgetful,
+    large,
+    peak_of,
+    request,
+    sent_in_pieces,
+    with_media,
+)
+
+
+def object_of(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def many(member: dict[str, Any]) -> dict[str, Any]:
+    """So many of them that they are ``LARGE``."""
+    count = LARGE // (len(json_text.encoded({"parameter_100000": member})) - 1) + 1
+    return {f"parameter_{100_000 + at}": member for at in range(count)}
+
+
+WORD = {"type": "string", "description": "Why is the sky blue, and not “violet”? " * 3}
+OPEN = object_of({"x": WORD})
+CHANGED_SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
+    "open objects": lambda: object_of(many(OPEN)),
+    "one open object around": lambda: object_of(
+        {"a": object_of({"b": object_of(many({**OPEN, "additionalProperties": False}))})}
+    ),
+    "a choice at the top": lambda: {"type": "object", "anyOf": [object_of(many(OPEN))]},
+    "a long choice": lambda: object_of({"a": {"anyOf": list(many(OPEN).values())}}),
+    "limits that say nothing": lambda: object_of(many({**WORD, "maxItems": None})),
+    "lengths": lambda: object_of(many({"type": "array", "items": WORD, "maxItems": 7})),
+}
+"""Schemas of which each object, or one, becomes another on the way to some wire."""
+
+
+@pytest.mark.parametrize("spelled", [False, True], ids=["compact", "with blanks"])
+@pytest.mark.parametrize("kind", sorted(CHANGED_SCHEMAS))
+@each_other
+async def test_a_schema_that_changes_on_its_way_costs_no_more(to: str, kind: str, spelled: bool) -> None:
+    """A strict one, of a tool: what becomes of it is not held beside what came and what is sent."""
+    tool = Tool("large", "d", CHANGED_SCHEMAS[kind](), strict=True)
+    _, body = request("openai-responses", replace(with_media(ImagePart(data=PNG, media_type="image/png")), tools=[tool]))
+    body = json.dumps(json.loads(body), ensure_ascii=False).encode() if spelled else body
+    peak = await peak_of("openai-responses", to, body)
+    assert peak <= COPIES * len(body), f"{peak / len(body):.2f} times the body"
+
+
+@each_other
+async def test_a_schema_in_the_words_of_gemini_costs_no_more(to: str) -> None:
+    """Each of its members becomes another, and then yet another at some wires."""
+    schema = json.loads(
+        json_text.encoded(object_of(many(OPEN))).replace(b'"object"', b'"OBJECT"').replace(b'"string"', b'"STRING"')
+    )
+    _, body = request("gemini", with_media(ImagePart(data=PNG, media_type="image/png")))
+    value = json.loads(body)
+    value["tools"] = [{"functionDeclarations": [{"name": "f", "parameters": schema}]}]
+    body = json_text.encoded(value)
+    peak = await peak_of("gemini", to, body)
+    assert peak <= COPIES * len(body), f"{peak / len(body):.2f} times the body"
+
+
+def counting_paths() -> dict[str, str]:
+    """Where each dialect counts tokens, by its wire: of every module of endpoints that has such an endpoint."""
+    paths = {}
+    for module in dialects.every("endpoints"):
+        served = dict(module.ENDPOINTS)
+        served |= {
+            f"/v1beta/models/house/small:{word}": endpoint for word, endpoint in getattr(module, "OF_MODELS", {}).items()
+        }
+        if found := [path for path, endpoint in served.items() if endpoint.answer.__name__ == "count"]:
+            (paths[module.DIALECT.wire.NAME],) = found
+    return paths
+
+
+def to_count(come: str, chat_request: ChatRequest) -> bytes:
+    """A body of which the tokens are to be counted."""
+    _, body = request(come, chat_request)
+    return (
+        b'{"generateContentRequest":%b}' % body.replace(b"{", b'{"model":"models/house/small",', 1)
+        if come == "gemini"
+        else body
+    )
+
+
+def test_every_wire_that_counts_has_a_path() -> None:
+    """So that none is left out below."""
+    assert set(counting_paths()) >= {name for name in names() if counting(name) is not None}
+
+
+@pytest.mark.parametrize("to", ["openai-chat", *(name for name in names() if counting(name) is not None)])
+@pytest.mark.parametrize("come", sorted(counting_paths()))
+async def test_counting_a_large_schema_costs_no_more(come: str, to: str) -> None:
+    """By the backend's own count as by an estimate; it is read and written beside the loop, and counts as a small one does."""
+    counts = counting(to)
+    body, small = to_count(come, large("tool")), to_count(come, with_media())
+    path = counting_paths()[come]
+    answer = None if counts is None else counts.write_count(1234)
+    async with forgetful(to, answer) as (url, sizes), gateway(configured({"house": row(to, url)})) as here:
+        assert b" 200 " in await sent_in_pieces(here, path, small)
+        tracemalloc.start()
+        try:
+            assert b" 200 " in await sent_in_pieces(here, path, body)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak <= COPIES * len(body), f"{peak / len(body):.2f} times the body"
+    assert len(sizes) == (0 if counts is None else 2)
