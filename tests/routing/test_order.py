@@ -161,3 +161,12 @@ def test_facts_that_were_forgotten() -> None:
         health.facts("", str(number))
     rest(health, "a")
     assert chooser.choose(of, 1.0).targets == [B, A]
+
+
+def test_who_would_be_asked() -> None:
+    """To look takes nobody's turn."""
+    for strategy in ("weighted", "round-robin"):
+        of = plan(A, B, C, strategy=strategy)
+        chooser = Chooser(Health(), Random(1))
+        assert {chooser.choose(of, 0.0, is_turn=False).targets[0] for _ in range(5)} == {A}
+        assert [chooser.choose(of, 0.0).targets[0] for _ in range(3)] == [A, B, C]

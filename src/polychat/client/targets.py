@@ -181,7 +181,8 @@ class Targets:
         attempts, batch = Attempts(), list[Event]()
         router = self._new_router() if options.get("api_key") else self._router  # what is known is of the own key
         kind = None if "timeout" in options else partial(_kind, request)
-        target, answered, batches, first = await router.run(plan, begun, attempts, traits=RequestTraits(request), kind=kind)
+        traits = RequestTraits(request, call_info.on_loss)
+        target, answered, batches, first = await router.run(plan, begun, attempts, traits=traits, kind=kind)
         try:
             chosen(target, answered)
             async with aclosing(batches):

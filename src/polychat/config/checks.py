@@ -26,11 +26,12 @@ def check_names(routes: Mapping[str, Route], aliases: Mapping[str, str], errors:
     for name, route in routes.items():
         if not route.targets:
             raise errors.error(f"routes.{name}", 'has no targets; it needs at least one: targets = ["provider/model"]')
-        for key in ("weights", "priorities"):
-            numbers, targets = len(getattr(route, key)), len(route.targets)
-            if numbers not in (0, targets):
+        for key in ("weights", "priorities", "conditions"):
+            entries, targets = len(getattr(route, key)), len(route.targets)
+            if entries not in (0, targets):
+                what = "texts" if key == "conditions" else "numbers"
                 raise errors.error(
-                    f"routes.{name}.{key}", f"has {numbers} numbers; it must have one for each of the {targets} targets"
+                    f"routes.{name}.{key}", f"has {entries} {what}; it must have one for each of the {targets} targets"
                 )
     for name in aliases:
         if name in routes:

@@ -44,6 +44,13 @@ Reference: TypeAlias = Annotated[
 Disconnect: TypeAlias = Annotated[
     str, Meta(pattern=r"^(cancel|drain:[0-9]+(\.[0-9]+)?)(?!\n)$", extra={"form": '"cancel" or "drain:SECONDS"'})
 ]
+Terms: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^( *(!?(tools|images|audio|files|schema|json)|prompt(<=|>)[0-9]{1,9}|[a-z][a-z0-9_-]*=[^ =]+))* *(?!\n)$",
+        extra={"form": "terms such as tools, !images, prompt<=8000 or region=eu, with spaces between them"},
+    ),
+]
 if TYPE_CHECKING:
     OneOrMore: TypeAlias = tuple[T, ...]
 else:
@@ -313,6 +320,13 @@ class Route(Rules, frozen=True):
     weights: Annotated[
         tuple[Annotated[float, Meta(ge=0)], ...],
         about("One weight per target, for the strategies that go by weights; 0: only when no other target answers."),
+    ] = ()
+    conditions: Annotated[
+        tuple[Terms, ...],
+        about(
+            "One text per target: which requests it takes, such as `tools prompt<=8000 region=eu`; empty takes all. A target "
+            "is never asked for a request that does not meet all of its terms."
+        ),
     ] = ()
     priorities: Annotated[
         tuple[Count, ...],

@@ -29,6 +29,16 @@ class ModelCatalog:
         self._registry = registry
         self._known: dict[str, tuple[float, list[ModelInfo]]] = {}
         self._asking: dict[str, asyncio.Task[list[ModelInfo]]] = {}
+        self._models: dict[str, ModelInfo] = {}
+
+    @property
+    def is_known(self) -> bool:
+        """Whether any backend told a list so far."""
+        return bool(self._models)
+
+    def known(self, target: str) -> ModelInfo | None:
+        """What a list that was told so far has of ``provider/model``; nobody is asked."""
+        return self._models.get(target)
 
     async def of(self, names: Iterable[str]) -> list[ModelInfo]:
         """The models of these vendors as targets; a vendor that gives no list in time has none."""
@@ -55,4 +65,5 @@ class ModelCatalog:
         finally:
             del self._asking[name]
         self._known[name] = (monotonic() + seconds, listed)
+        self._models |= {model.id: model for model in listed}
         return listed

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple, Protocol, TypeVar
 
+from .conditions import Condition
 from .resolve import Target
 from .traits import Traits
 
@@ -36,6 +37,10 @@ class Candidate(Protocol):
     @property
     def seed(self) -> int:
         """64 bits that depend on the name alone, the same in every process."""
+
+    @property
+    def condition(self) -> Condition:
+        """Which requests it takes; this one is among them."""
 
     @property
     def facts(self) -> Reads: ...

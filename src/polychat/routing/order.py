@@ -12,8 +12,10 @@ from collections.abc import Callable
 from hashlib import blake2b
 from random import Random
 
+from ..errors import BadInput
 from ..events import Usage
 from .choice import Choice, PassedOver, Strategy
+from .conditions import ANY, condition
 from .facts import Facts
 from .health import Health
 from .resolve import Plan, Target
@@ -23,8 +25,11 @@ from .traits import UNKNOWN, Traits
 
 _PLANS = 1024
 """Plans whose members are kept ready: clients may name chains without end."""
+_TOLD = 8
+"""Targets whose reasons an error tells."""
 LIMITED = "nothing is left of its limit, by its own word"
 OPEN = "it failed of late"
+UNMET = "this request does not meet its condition"
 RESTING = "it said to come back later"
 _BEHIND = {LIMITED: 0, OPEN: 2, RESTING: 3}
 """In which order those that were passed over are asked; those that are unfit for the request stand at 1."""
@@ -39,9 +44,13 @@ class Chooser:
         self._groups: OrderedDict[int, _Group] = OrderedDict()
         self._strategies: dict[tuple[str, str, int], Strategy] = {}
 
-    def choose(self, plan: Plan, now: float, traits: Traits = UNKNOWN) -> Choice:
-        """Every target of the plan once, as they are to be asked."""
-        if len(plan.targets) == 1:
+    def choose(self, plan: Plan, now: float, traits: Traits = UNKNOWN, *, is_turn: bool = True) -> Choice:
+        """The targets of the plan, each once, as they are to be asked.
+
+        ``is_turn``: the first of them is going to be asked; else it is just to be known who would be. Raises ``BadInput``
+        where the conditions of all targets leave nobody for this request.
+        """
+        if len(plan.targets) == 1 and not plan.rules.conditions:
             return Choice([plan.targets[0]], [])
         group = self._groups.get(id(plan))
         if group is None or group.plan is not plan:
@@ -53,14 +62,16 @@ class Chooser:
             for member in group.every():
                 member.facts = self._health.facts(plan.route, member.name)
         behind: list[_Member] = []
-        able = group.order(now, traits, behind, first=True)
+        able = group.order(now, traits, behind, first=is_turn)
         if group.repeats:
             able = list(dict.fromkeys(able))
         if not behind:
             return Choice(able, [])
         behind.sort(key=_rank)
         passed = [PassedOver(member.target, member.reason) for member in behind]
-        targets = [*able, *(member.target for member in behind)]
+        targets = [*able, *(member.target for member in behind if not member.is_out)]
+        if not targets:
+            raise _nobody(plan, passed)
         return Choice(list(dict.fromkeys(targets)) if group.repeats else targets, passed)
 
     def settled(self, target: str, usage: Usage) -> None:
@@ -94,19 +105,25 @@ class Chooser:
 class _Member:
     """A target in its tier."""
 
-    __slots__ = ("_spending", "facts", "name", "reason", "seed", "target", "weight")
+    __slots__ = ("_spending", "condition", "facts", "is_out", "name", "reason", "seed", "target", "weight")
 
     def __init__(self, target: Target, weight: float, facts: Facts, spending: Callable[[Target], Spending]) -> None:
         self._spending = spending
         self.target, self.name, self.weight = target, target.name, weight
         self.seed = seed_of(target.name)
         self.facts = facts
+        self.condition = ANY
         self.reason = ""
         """Why it is passed over."""
+        self.is_out = False
+        """Whether it is not asked at all for this request."""
 
     def is_able(self, now: float, traits: Traits) -> bool:
         """Whether it is asked before those that are passed over; ``reason`` says why not."""
-        facts, self.reason = self.facts, ""
+        facts, self.reason, self.is_out = self.facts, "", False
+        if self.condition is not ANY and (term := self.condition.unmet(traits)):
+            self.reason, self.is_out = f"{UNMET} {term}", True
+            return False
         if not facts.is_well(now):
             self.reason = RESTING if facts.rest_of(now) else OPEN
         elif facts.is_at_limit(now):
@@ -122,22 +139,26 @@ class _Member:
 class _Group:
     """A plan's members in their tiers; a member itself, where the plan is of a route among another route's targets."""
 
-    __slots__ = ("evictions", "members", "name", "plan", "repeats", "seed", "tiers", "weight")
+    __slots__ = ("condition", "evictions", "members", "name", "plan", "repeats", "seed", "tiers", "weight")
 
     def __init__(self, chooser: Chooser, plan: Plan, health: Health, route: str, weight: float = 1.0) -> None:
         self.plan, self.name, self.weight = plan, plan.route, weight
         self.seed = seed_of(plan.route)
         self.evictions = health.evictions
+        self.condition = ANY
         members = plan.members or plan.targets
         weights = plan.rules.weights or (1.0,) * len(members)
         priorities = plan.rules.priorities or (0,) * len(members)
+        conditions = plan.rules.conditions or ("",) * len(members)
         tiers: dict[int, list[_Member | _Group]] = {priority: [] for priority in sorted(set(priorities))}
-        for member, weighs, priority in zip(members, weights, priorities, strict=True):
-            tiers[priority].append(
+        for member, weighs, priority, text in zip(members, weights, priorities, conditions, strict=True):
+            made = (
                 _Group(chooser, member, health, route, weighs)
                 if isinstance(member, Plan)
                 else _Member(member, weighs, health.facts(route, member.name), chooser.spending)
             )
+            made.condition = condition(text)
+            tiers[priority].append(made)
         self.tiers = [(chooser.strategy_of(plan, priority), tier) for priority, tier in tiers.items()]
         self.members = [member for _, tier in self.tiers for member in tier]
         self.repeats = len({member.name for member in self.every()}) < len(self.every())
@@ -148,6 +169,10 @@ class _Group:
 
     def is_able(self, now: float, traits: Traits) -> bool:
         """Whether any of its members is."""
+        if self.condition is not ANY and (term := self.condition.unmet(traits)):
+            for one in self.every():
+                one.reason, one.is_out = f"{UNMET} {term}", True
+            return False
         return any(member.is_able(now, traits) for member in self.members)
 
     def order(self, now: float, traits: Traits, behind: list[_Member], *, first: bool) -> list[Target]:
@@ -190,6 +215,11 @@ class _Group:
 
 def _rank(member: _Member) -> int:
     return _BEHIND.get(member.reason, 1)
+
+
+def _nobody(plan: Plan, passed: list[PassedOver]) -> BadInput:
+    reasons = "; ".join(f"{target.name}: {reason}" for target, reason in passed[:_TOLD])
+    return BadInput(f"no target of {plan.route or 'the chain'} takes this request: {reasons}", field="model")
 
 
 def seed_of(name: str) -> int:

@@ -17,7 +17,7 @@ from ..errors import BadInput, MissingPackage, NotReady, UnknownTarget, redact
 if TYPE_CHECKING:
     from ..config.settings import Route
 
-IN_ORDER: Mapping[str, Any] = {"strategy": "ordered", "weights": (), "priorities": ()}
+IN_ORDER: Mapping[str, Any] = {"strategy": "ordered", "weights": (), "priorities": (), "conditions": ()}
 """The rules of a plan whose members are asked one after the other."""
 _KNOWN = 4096
 """Names whose meaning is kept; targets may be named without end."""
@@ -51,7 +51,7 @@ class Plan:
     """The route's name; empty where a target was named."""
     targets: tuple[Target, ...]
     rules: Route
-    """``weights`` and ``priorities`` are those of ``members``."""
+    """``weights``, ``priorities`` and ``conditions`` are those of ``members``."""
     members: tuple[Target | Plan, ...] = ()
     """The targets, and the plans of routes with targets of their own; empty where it is just ``targets``."""
     unlisted: tuple[str, ...] = ()
@@ -209,6 +209,7 @@ class ModelResolver:
         rules = rules.replace(
             weights=tuple(rules.weights[place] for place in places) if rules.weights else (),
             priorities=tuple(rules.priorities[place] for place in places) if rules.priorities else (),
+            conditions=tuple(rules.conditions[place] for place in places) if rules.conditions else (),
         )
         return _plan(name, members, rules, tuple(unlisted))
 
@@ -243,7 +244,7 @@ class ModelResolver:
 
 def _member(plan: Plan) -> Target | Plan:
     """What a plan is among the members of another one: a plan only where it has something to choose."""
-    return plan.targets[0] if len(plan.targets) == 1 else plan
+    return plan.targets[0] if len(plan.targets) == 1 and not plan.rules.conditions else plan
 
 
 def _plan(route: str, members: list[Target | Plan], rules: Route, unlisted: tuple[str, ...]) -> Plan:
@@ -256,6 +257,7 @@ def _plan(route: str, members: list[Target | Plan], rules: Route, unlisted: tupl
         rules = rules.replace(
             weights=tuple(sum(rules.weights[place] for place in same) for same in places) if rules.weights else (),
             priorities=tuple(min(rules.priorities[place] for place in same) for same in places) if rules.priorities else (),
+            conditions=tuple(rules.conditions[same[0]] for same in places) if rules.conditions else (),
         )
     return Plan(route, targets, rules, () if are_targets else tuple(members), unlisted)
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from hashlib import blake2b
 from types import MappingProxyType
 
+from ..calls.info import CallInfo
+from ..errors import PolychatError, redact
 from ..types import AudioPart, ChatRequest, FilePart, ImagePart, TextPart
 from ..wire.estimating import estimated_prompt
+from ..wire.losses import OnLoss
+from ..wire.models import ModelInfo
 from .resolve import Target
 
+_REASON = 200
 _NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -51,8 +57,17 @@ UNKNOWN = Traits()
 class RequestTraits(Traits):
     """Of a request that was read."""
 
-    def __init__(self, request: ChatRequest) -> None:
+    def __init__(self, request: ChatRequest, on_loss: OnLoss | None = None) -> None:
         self._request = request
+        self.is_choosy = on_loss == "refuse"
+
+    def unfit(self, target: Target) -> str:
+        """What it would lose of the request, where that is not allowed."""
+        try:
+            target.backend.rehearse(replace(self._request, model=target.model), CallInfo("refuse"))
+        except PolychatError as error:
+            return redact(str(error), _REASON)
+        return ""
 
     @cached_property
     def affinity(self) -> int | None:
@@ -86,6 +101,14 @@ def key_of(*beginning: bytes) -> int:
         digest.update(piece)
         digest.update(b"\0")
     return int.from_bytes(digest.digest(), "big")
+
+
+def unfit_for(prompt_tokens: int, needs: frozenset[str], model: ModelInfo) -> str:
+    """Why a model cannot take a request, by what its backend's list says of it; empty where nothing is against it."""
+    if model.context is not None and prompt_tokens > model.context:
+        return f"its context is {model.context:,} tokens, and the prompt has about {prompt_tokens:,}"
+    lacking = next((name for name, can in model.can.items() if not can and name in needs), "")
+    return f"by its backend's list it does not support {lacking}" if lacking else ""
 
 
 def needs_of(request: ChatRequest) -> frozenset[str]:

@@ -7,13 +7,19 @@ from typing import Any
 
 import pytest
 
-from polychat.config.settings import Limits
+from polychat.config.settings import GatewaySettings as Settings
+from polychat.config.settings import Limits, Route
+from polychat.errors import BadInput
 from polychat.gateway.chat.traits import SESSIONS, ChatTraits
 from polychat.gateway.dialects.dialect import Dialect, InboundChat, open_body
+from polychat.routing import Plan
 from polychat.routing.traits import RequestTraits
 from polychat.types import ChatMessage, ChatRequest, Format, ImagePart, TextPart, Tool
 from polychat.wire.contract import names, wire
 from polychat.wire.json_text import encoded
+
+from ...support.running_gateway import asking, configured, gateway, good, row
+from ...support.scripted_server import Say, Seen
 
 BE_BRIEF = ChatMessage("system", [TextPart("Be brief.")])
 PICTURE = ImagePart(data=b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 512, media_type="image/png")
@@ -30,7 +36,9 @@ def traits(name: str, request: ChatRequest, headers: dict[bytes, bytes] | None =
     dialect = type("Spoken", (Dialect,), {"name": name, "wire": wire(name)})()
     body = encoded({**wire(name).write_request(request, vendor=""), "model": "m", **fields})
     inbound = InboundChat(dialect, open_body(body, Limits()), request.model, stream=False, limits=Limits())
-    return ChatTraits(SimpleNamespace(headers=headers or {}), inbound)  # type: ignore[arg-type]  # all that is read of it
+    runtime = SimpleNamespace(catalog=SimpleNamespace(is_known=False), gateway=Settings())
+    context = SimpleNamespace(headers=headers or {}, runtime=runtime)
+    return ChatTraits(context, inbound, Plan("fast", (), Route()))  # type: ignore[arg-type]  # all that is read of it
 
 
 @pytest.mark.parametrize("name", names())
@@ -85,3 +93,72 @@ def test_the_library_knows_conversations_too() -> None:
     ]
     assert keys[0] == keys[1] != keys[2]
     assert RequestTraits(ChatRequest("m", [])).affinity is None
+
+
+def test_tags() -> None:
+    """A client says what conditions ask for; what is no list of them is refused by name."""
+    request = ChatRequest("m", conversation("Hello?"))
+    assert traits("openai-chat", request, {b"x-polychat-tags": b" Region=eu, team = search,"}).tags == {
+        "region": "eu",
+        "team": "search",
+    }
+    assert traits("openai-chat", request).tags == {}
+    for value in (b"eu", b"=eu", b"region=" + b"e" * 2000):
+        with pytest.raises(BadInput) as caught:
+            _ = traits("openai-chat", request, {b"x-polychat-tags": value}).tags
+        assert caught.value.field == "x-polychat-tags"
+
+
+async def test_who_would_lose_something_is_passed_over(serve: Any) -> None:
+    """Where losses are refused the target that takes all of the request is asked at once, and why not the other is recorded."""
+    first, second = await serve(good), await serve(good)
+    rows = {"house": row("anthropic", first.url), "other": row("openai-chat", second.url)}
+    path, body = asking("openai-chat", "fast", logit_bias={"50256": -100})
+    routes = {"fast": Route(("house/small", "other/small"), strategy="ordered")}
+    async with gateway(configured(rows, routes=routes, on_loss="refuse")) as here:
+        answer = await here.ask(path, body)
+        (record,) = await here.app.recorded()
+    assert (answer.status, len(first.seen), len(second.seen), record.attempts) == (200, 0, 1, 1)
+    ((target, reason),) = record.passed
+    assert target.name == "house/small"
+    assert "logit_bias" in reason
+
+
+async def test_a_context_that_is_known_to_be_too_small(serve: Any) -> None:
+    """By a list that was told: no target is asked with a prompt that cannot fit while another one may take it."""
+
+    async def small(seen: Seen, say: Say) -> None:
+        if seen.path.endswith("/models"):
+            await say.whole({"data": [{"id": "small", "context_length": 1000}]})
+        else:
+            await good(seen, say)
+
+    first, second = await serve(small), await serve(good)
+    rows = {"house": row("openai-chat", first.url, serves=[]), "other": row("openai-chat", second.url)}
+    routes = {"fast": Route(("house/small", "other/small"), strategy="ordered")}
+    async with gateway(configured(rows, routes=routes)) as here:
+        await here.ask("/v1/models", None)
+        asked = len(first.seen)
+        path, body = asking("openai-chat", "fast")
+        assert (await here.ask(path, body)).headers["x-polychat-provider"] == "house"
+        body["messages"] = [{"role": "user", "content": "word " * 2000}]
+        assert (await here.ask(path, body)).headers["x-polychat-provider"] == "other"
+        *_, record = here.app.records
+    assert len(first.seen) == asked + 1
+    ((_, reason),) = record.passed
+    assert reason.startswith("its context is 1,000 tokens, and the prompt has about 2,5")
+
+
+async def test_conditions_of_a_route(serve: Any) -> None:
+    """A header chooses the region; without it nobody is asked, and the client is told why."""
+    first, second = await serve(good), await serve(good)
+    rows = {"house": row("openai-chat", first.url), "other": row("openai-chat", second.url)}
+    routes = {"fast": Route(("house/small", "other/small"), conditions=("region=us", "region=eu"))}
+    path, body = asking("openai-chat", "fast")
+    async with gateway(configured(rows, routes=routes)) as here:
+        answer = await here.ask(path, body, headers={"x-polychat-tags": "region=eu"})
+        refused = await here.ask(path, body)
+    assert answer.headers["x-polychat-provider"] == "other"
+    assert refused.status == 400
+    assert b"region=us" in refused.body
+    assert first.seen == []

@@ -8,10 +8,11 @@ from typing import Any
 
 from ...calls.info import CallInfo
 from ...errors import PolychatError, UnknownTarget, redact
-from ...routing import Plan, Target
+from ...routing import Plan
 from ..context import RequestContext
 from ..dialects.dialect import Dialect, InboundChat
 from .preferences import hosted_tools, on_loss
+from .traits import ChatTraits, passes
 
 _REASON = 400
 
@@ -41,13 +42,13 @@ def forecast(context: RequestContext, dialect: Dialect) -> dict[str, Any]:
 
 def _candidates(context: RequestContext, inbound: InboundChat, plan: Plan) -> Iterator[dict[str, Any]]:
     """In the order in which they would be asked now."""
-    choice = context.runtime.router.chooser.choose(plan, monotonic())
+    choice = context.runtime.router.chooser.choose(plan, monotonic(), ChatTraits(context, inbound, plan), is_turn=False)
     passed = {over.target: over.reason for over in choice.passed}
     for target in choice.targets:
         call_info = CallInfo(on_loss(context, plan.rules), hosted_tools(context, plan.rules))
         entry: dict[str, Any] = {"target": redact(target.name, 120)}
         try:
-            entry["outcome"] = "passes" if _passes(inbound, target, call_info) else "translated"
+            entry["outcome"] = "passes" if passes(inbound, target, call_info) else "translated"
         except PolychatError as error:
             entry |= {"outcome": "refused", "reason": redact(str(error), _REASON)}
         if target in passed:
@@ -55,14 +56,3 @@ def _candidates(context: RequestContext, inbound: InboundChat, plan: Plan) -> It
         yield {**entry, "losses": [str(loss) for loss in call_info.losses]}
     for name in plan.unlisted:
         yield {"target": name, "outcome": "unlisted", "reason": "no backend lists it, or several do", "losses": []}
-
-
-def _passes(inbound: InboundChat, target: Target, call_info: CallInfo) -> bool:
-    """Whether it would go as it came; else it is translated, as far as that goes without sending it."""
-    relay = target.backend.relay(inbound.dialect.wire.NAME) if inbound.may_pass else None
-    if relay is not None and relay.takes(inbound.fields):
-        if relay.fit is not None:
-            relay.fit(inbound.fields, call_info)
-        return True
-    target.backend.rehearse(inbound.request_for(target.model, whole=True), call_info)
-    return False

@@ -82,7 +82,8 @@ class ChatRun:
         try:
             reply = await self._guarded() if context.guards else None
             if reply is None:
-                traits = UNKNOWN if len(plan.targets) == 1 else ChatTraits(context, inbound)
+                is_plain = len(plan.targets) == 1 and not plan.rules.conditions
+                traits = UNKNOWN if is_plain else ChatTraits(context, inbound, plan)
                 run, times, until = context.runtime.router.run, context.repeated, context.deadline
                 reply = await run(
                     plan, self._ask, self.attempts, repeated=times, traits=traits, kind=self._kind, deadline=until

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
 import msgspec
 
-from ...errors import BadInput
-from ...routing.traits import BEFORE_USER, Traits, key_of, needs_of
+from ...calls.info import CallInfo
+from ...errors import BadInput, PolychatError, redact
+from ...routing import Plan, Target
+from ...routing.traits import BEFORE_USER, Traits, key_of, needs_of, unfit_for
 from ...wire.estimating import BYTES_A_TOKEN
 from ..context import RequestContext
 from ..dialects.dialect import InboundChat, value_of
+from .preferences import hosted_tools, on_loss
 
 SESSIONS = (b"x-session-id", b"x-session-affinity")
 """Headers by which clients name the conversation that a request belongs to; the first that is there counts."""
+TAGS = b"x-polychat-tags"
+"""The header by which clients say what conditions ask for: ``region=eu, team=search``."""
+_LONGEST = 1024
+_LARGE = 1024 * 1024
+"""Bytes of a body that is not written just to find out what would be lost."""
+_REASON = 200
 _NAMES = ("prompt_cache_key", "session_id")
 """Fields of a body that do: OpenAI's and OpenRouter's."""
 _SYSTEM = ("system", "instructions", "systemInstruction", "system_instruction")
@@ -34,8 +43,12 @@ _ROLE = msgspec.json.Decoder(_Turn)
 class ChatTraits(Traits):
     """Of one chat. Nothing is read before it is asked for."""
 
-    def __init__(self, context: RequestContext, inbound: InboundChat) -> None:
-        self._context, self._inbound = context, inbound
+    def __init__(self, context: RequestContext, inbound: InboundChat, plan: Plan) -> None:
+        self._context, self._inbound, self._plan = context, inbound, plan
+        # Of a large request it is not found out before what would be lost: that takes longer than to ask one more target.
+        self._refuses = inbound.size <= _LARGE and on_loss(context, plan.rules) == "refuse"
+        """Whether a target that would lose something of the request refuses it."""
+        self.is_choosy = self._refuses or context.runtime.catalog.is_known
 
     @cached_property
     def affinity(self) -> int | None:
@@ -64,6 +77,31 @@ class ChatTraits(Traits):
         except BadInput:  # whoever answers says what is wrong
             return frozenset()
 
+    @cached_property
+    def tags(self) -> Mapping[str, str]:
+        """Raises ``BadInput``."""
+        value = self._context.headers.get(TAGS, b"").decode("latin-1")
+        tags = [term.strip().partition("=") for term in value.split(",") if term.strip()]
+        if len(value) > _LONGEST or not all(is_tag and name.strip() for name, is_tag, _ in tags):
+            header = TAGS.decode()
+            raise BadInput(
+                f"{header} is not a list of name=value, such as region=eu, of {_LONGEST} letters at most", field=header
+            )
+        return {name.strip().lower(): text.strip() for name, _, text in tags}
+
+    def unfit(self, target: Target) -> str:
+        if (info := self._context.runtime.catalog.known(target.name)) is not None:
+            needs = self.needs if self._inbound.size <= _LARGE and not all(info.can.values()) else frozenset()
+            if reason := unfit_for(self.prompt_tokens, needs, info):
+                return reason
+        if self._refuses:
+            call_info = CallInfo("refuse", hosted_tools(self._context, self._plan.rules))
+            try:
+                passes(self._inbound, target, call_info)
+            except PolychatError as error:
+                return redact(str(error), _REASON)
+        return ""
+
     def _first_turns(self) -> Iterator[bytes]:
         """The turns up to the user's first, in JSON."""
         fields = self._inbound.fields
@@ -79,3 +117,14 @@ class ChatTraits(Traits):
                     return
             except msgspec.DecodeError:
                 return
+
+
+def passes(inbound: InboundChat, target: Target, call_info: CallInfo) -> bool:
+    """Whether it would go as it came; else it is translated, as far as that goes without sending it."""
+    relay = target.backend.relay(inbound.dialect.wire.NAME) if inbound.may_pass else None
+    if relay is not None and relay.takes(inbound.fields):
+        if relay.fit is not None:
+            relay.fit(inbound.fields, call_info)
+        return True
+    target.backend.rehearse(inbound.request_for(target.model, whole=True), call_info)
+    return False

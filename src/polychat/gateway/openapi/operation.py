@@ -12,6 +12,7 @@ from ...wire.contract import wire
 from ...wire.faults import Fault, kind_of
 from ...wire.json_text import decoded
 from ..chat import preferences
+from ..chat.traits import TAGS
 from .schema import Schema, count, number, ref, text, whole, word
 
 FAILURES = {
@@ -172,6 +173,13 @@ def _setting(name: str, header: str) -> Schema:
     return {"name": header, "in": "header", "required": False, "schema": word(*words_of(key.type), about=meaning(key))}
 
 
-PARAMETERS: Schema = {header.decode(): _setting(name, header.decode()) for name, header in preferences.HEADERS.items()}
+_TAGS = TAGS.decode()
+PARAMETERS: Schema = {
+    **{header.decode(): _setting(name, header.decode()) for name, header in preferences.HEADERS.items()},
+    _TAGS: {
+        **{"name": _TAGS, "in": "header", "required": False},
+        "schema": text("What the conditions of a route's targets ask for, such as `region=eu, team=search`.", maxLength=1024),
+    },
+}
 CHAT_PARAMETERS = tuple({"$ref": f"#/components/parameters/{name}"} for name in PARAMETERS)
 """What requests of chats may say beside their body."""
