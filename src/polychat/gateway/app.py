@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import secrets
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
 
-    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         kind = scope["type"]
         if kind == "http":
             path: str = scope["path"]
@@ -84,13 +84,11 @@ class Gateway:
             if self._sized is not self.runtime:
                 self._size()
             if endpoint is not None:
-                context = RequestContext(self, endpoint.dialect, path, scope, send)
-                await answer(endpoint, context, receive, self._guards)
-                return
+                return answer(endpoint, RequestContext(self, endpoint.dialect, path, scope, send), receive, self._guards)
         elif kind == "lifespan":
-            await lifespan(receive, send, self.close)
-            return
-        await self._beside()(scope, receive, send)
+            return lifespan(receive, send, self.close)
+        beside: Awaitable[None] = self._beside()(scope, receive, send)
+        return beside
 
     def reload(self, configured: Config) -> None:
         """Use ``configured`` for later requests. Raises ``PolychatError`` and then changes nothing."""

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from ..errors import PolychatError, redact
-from ..http.server.asgi import Left, Receive, TooLarge, TooSlow, body_of, patient
+from ..http.server.asgi import Left, Receive, TooLarge, TooSlow, body_at_hand, body_of, patient
 from ..http.server.inflating import UnknownCoding, inflated
 from ..routing.router import failure_of
 from ..wire.faults import Fault, fault_of, is_of_the_setup
@@ -38,7 +38,17 @@ async def answer(endpoint: Endpoint, context: RequestContext, receive: Receive, 
     try:
         if endpoint.method == "POST":
             share = Share(service.bodies, context.runtime.limits.body_total)
-        await _answered(endpoint, context, receive, share, guards)
+        try:
+            for guard in guards.head:
+                if (waiting := guard.before(context)) is not None:
+                    await waiting
+            _check(endpoint, context)
+            if share is not None and not _took_body(context, receive, share):
+                await _read(context, receive, share)
+            responder.listen(receive, context.runtime.drain_seconds)
+            await endpoint.answer(context)
+        except Exception as error:  # noqa: BLE001  # each becomes the dialect's error
+            await _refuse(context, error)
     except asyncio.CancelledError:
         if not responder.takes_back():
             raise
@@ -63,41 +73,32 @@ def _after(guards: Guards, context: RequestContext) -> None:
             context.service.bug(error, context.record)
 
 
-async def _answered(endpoint: Endpoint, context: RequestContext, receive: Receive, share: Share | None, guards: Guards) -> None:
+async def _refuse(context: RequestContext, error: Exception) -> None:
+    """Send the error that ended a request."""
     responder = context.responder
     closing = [(b"connection", b"close")]
-    try:
-        for guard in guards.head:
-            if (waiting := guard.before(context)) is not None:
-                await waiting
-        _check(endpoint, context)
-        await _read(context, receive, share)
-        responder.listen(receive, context.runtime.drain_seconds)
-        await endpoint.answer(context)
-    except Refused as refused:
-        await responder.refuse(refused.fault, refused.headers)
-    except TooLarge as error:
-        await responder.refuse(Fault(str(error), "too_large", 413), closing)
-    except NoRoom as error:
-        await responder.refuse(Fault(str(error), "overloaded", 503, retry_after=1.0), closing)
-    except UnknownCoding as error:
-        await responder.refuse(Fault(str(error), "invalid_request", 415), [(b"accept-encoding", error.known.encode())])
-    except TooSlow as error:
-        await responder.refuse(Fault(str(error), "timeout", 408), closing)
-    except Left:
-        responder.left = True
-    except PolychatError as error:
-        _note(context, error)
-        await responder.refuse(fault_of(error))
-    except OSError as error:  # of no backend: those are errors of ours
-        if error.errno not in (errno.EMFILE, errno.ENFILE) or responder.started:
+    match error:
+        case Refused():
+            await responder.refuse(error.fault, error.headers)
+        case TooLarge():
+            await responder.refuse(Fault(str(error), "too_large", 413), closing)
+        case NoRoom():
+            await responder.refuse(Fault(str(error), "overloaded", 503, retry_after=1.0), closing)
+        case UnknownCoding():
+            await responder.refuse(Fault(str(error), "invalid_request", 415), [(b"accept-encoding", error.known.encode())])
+        case TooSlow():
+            await responder.refuse(Fault(str(error), "timeout", 408), closing)
+        case Left():
+            responder.left = True
+        case PolychatError():
+            _note(context, error)
+            await responder.refuse(fault_of(error))
+        case OSError(errno=errno.EMFILE | errno.ENFILE) if not responder.started:  # of no backend: those are errors of ours
+            context.record.error = "the process has reached its limit of open files: raise it (ulimit -n)"
+            fault = Fault("the gateway has reached its limit of open files: retry later", "overloaded", 503, retry_after=1.0)
+            await responder.refuse(fault)
+        case _:  # a defect of ours, reported as 500
             await _failed(context, error)
-            return
-        context.record.error = "the process has reached its limit of open files: raise it (ulimit -n)"
-        fault = Fault("the gateway has reached its limit of open files: retry later", "overloaded", 503, retry_after=1.0)
-        await responder.refuse(fault)
-    except Exception as error:  # noqa: BLE001  # a defect of ours, reported as 500
-        await _failed(context, error)
 
 
 def _note(context: RequestContext, error: PolychatError) -> None:
@@ -116,10 +117,23 @@ async def _failed(context: RequestContext, error: Exception) -> None:
     await context.responder.refuse(fault)
 
 
-async def _read(context: RequestContext, receive: Receive, share: Share | None) -> None:
-    """The body, unpacked where it came packed; none where it has no share."""
-    if share is None:
-        return
+def _took_body(context: RequestContext, receive: Receive, share: Share) -> bool:
+    """Take the body if all of it has come, uncompressed; gives whether it has. Raises ``NoRoom`` and ``TooLarge``."""
+    if b"content-encoding" in context.headers:
+        return False
+    body = body_at_hand(receive)
+    if body is None:
+        return False
+    share.take(len(body))
+    limit = context.runtime.limits.body
+    if len(body) > limit:
+        raise TooLarge(limit)
+    context.body = body
+    return True
+
+
+async def _read(context: RequestContext, receive: Receive, share: Share) -> None:
+    """Receive the body, decompressed if it is compressed. Raises what ``body_of`` and ``inflated`` raise."""
     limits = context.runtime.limits
     waiting = patient(receive, limits.body_seconds, limits.upload_seconds)
     context.body = await body_of(waiting, limits.body, share.take)

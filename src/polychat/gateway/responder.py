@@ -8,7 +8,7 @@ from math import ceil
 from typing import Protocol
 
 from ..errors import redact
-from ..http.server.asgi import Headers, Leaving, Receive, Send, respond
+from ..http.server.asgi import Headers, Receive, Send, on_leaving, respond
 from ..http.server.cycle import RequestCycle, Source
 from ..wire.faults import Fault, helps_to_retry
 from .observe.record import Record
@@ -40,36 +40,24 @@ class Refused(Exception):  # a request is
 class Responder:
     """Sends one answer: whole, or in pieces from ``start`` to ``last``."""
 
-    __slots__ = (
-        "_cycle",
-        "_dialect",
-        "_draining",
-        "_headers",
-        "_leaving",
-        "_record",
-        "_send",
-        "_taps",
-        "_task",
-        "latest",
-        "left",
-        "more",
-        "started",
-    )
+    # What is seldom set stays the class's until then.
+    started = left = False
+    latest = b""
+    """The piece that was sent last."""
+    _taps: tuple[Callable[[bytes], bytes], ...] = ()
+    _drain_seconds = 0.0
+    _draining: asyncio.TimerHandle | None = None
+    _task: asyncio.Task[None] | None = None
+    _stop_listening: Callable[[], None] | None = None
+    """While the client's leaving is listened for: what ends that."""
 
     def __init__(self, send: Send, dialect: ClientDialect, record: Record, headers: Mapping[bytes, bytes]) -> None:
         """``headers`` are the request's."""
         self._send, self._dialect, self._record, self._headers = send, dialect, record, headers
         cycle = getattr(send, "__self__", None)
         self._cycle = cycle if type(cycle) is RequestCycle else None
-        self.started = self.left = False
-        self.latest = b""
-        """The piece that was sent last."""
         self.more: Headers = []
         """Headers of the answer beside the usual."""
-        self._taps: tuple[Callable[[bytes], bytes], ...] = ()
-        self._task: asyncio.Task[None] | None = None
-        self._leaving: Leaving | None = None
-        self._draining: asyncio.TimerHandle | None = None
 
     # What is sent
 
@@ -151,7 +139,8 @@ class Responder:
         """An answer in one piece, to be awaited at once."""
         self.started = True
         self._record.status = status
-        self.stop_listening()
+        if self._stop_listening is not None:
+            self.stop_listening()
         if self._taps:
             body = self._tapped(body)
         return respond(self._send, status, headers, body)
@@ -179,21 +168,21 @@ class Responder:
     @property
     def streams(self) -> bool:
         """Whether an answer has begun that is not over, and the client is there."""
-        return self.started and not self.left and self._leaving is not None
+        return self.started and not self.left and self._stop_listening is not None
 
     def listen(self, receive: Receive, drain_seconds: float) -> None:
         """From here on the running task is cancelled when the client leaves, or ``drain_seconds`` later."""
-        self._task = asyncio.current_task()
-        self._leaving = Leaving(receive, lambda: self._has_left(drain_seconds))
+        self._task, self._drain_seconds = asyncio.current_task(), drain_seconds
+        self._stop_listening = on_leaving(receive, self._has_left)
 
     def stop_listening(self) -> None:
-        leaving, self._leaving = self._leaving, None
-        if leaving is not None:
-            leaving.stop()
+        stop, self._stop_listening = self._stop_listening, None
+        if stop is not None:
+            stop()
 
     def close(self) -> None:
         """The request is over."""
-        if self._leaving is not None:
+        if self._stop_listening is not None:
             self.stop_listening()
         if self._draining is not None:
             self._draining.cancel()
@@ -205,14 +194,14 @@ class Responder:
         self._task.uncancel()
         return True
 
-    def _has_left(self, drain_seconds: float) -> None:
-        if self.left or self._leaving is None:
-            return  # a server may tell it twice, and late
+    def _has_left(self) -> None:
+        if self.left or self._stop_listening is None:
+            return  # a server may report it twice, and late
         self.left = True
         assert self._task is not None
-        if drain_seconds:
+        if self._drain_seconds:
             # What was asked goes on to its end, unheard: for backends that bill it anyway, and for what is to be stored.
-            self._draining = asyncio.get_running_loop().call_later(drain_seconds, self._task.cancel)
+            self._draining = asyncio.get_running_loop().call_later(self._drain_seconds, self._task.cancel)
         else:
             self._task.cancel()
 

@@ -39,6 +39,12 @@ class Left(Exception):
     """The client left before its request was whole."""
 
 
+def body_at_hand(receive: Receive) -> bytes | None:
+    """The request's body, if our own server has all of it; ``None``: receive it."""
+    cycle = getattr(receive, "__self__", None)
+    return cycle.take_rest() if type(cycle) is RequestCycle else None
+
+
 async def body_of(receive: Receive, limit: int, take: Callable[[int], None] | None = None) -> bytes:
     """The request's body; ``take`` is told how many bytes came, each time. Raises ``TooLarge`` for more than ``limit`` bytes,
     ``Left``, and what ``take`` raises."""
@@ -130,23 +136,24 @@ _LARGE = 1024 * 1024
 _PIECE = 256 * 1024
 
 
-class Leaving:
-    """Hears, from the moment it is made until ``stop``, that the client has left, and calls ``left`` then, once.
+def on_leaving(receive: Receive, left: Callable[[], None]) -> Callable[[], None]:
+    """Call ``left`` once, when the client has left, unless what this gives is called before.
 
     Our own server tells; with any other a task waits for its message.
     """
+    cycle = getattr(receive, "__self__", None)
+    if type(cycle) is RequestCycle:
+        cycle.on_disconnect(left)
+        return cycle.off_disconnect
+    return _Leaving(receive, left).stop
 
-    __slots__ = ("_cycle", "_left", "_listening")
+
+class _Leaving:
+    __slots__ = ("_left", "_listening")
 
     def __init__(self, receive: Receive, left: Callable[[], None]) -> None:
         self._left = left
-        cycle = getattr(receive, "__self__", None)
-        self._cycle = cycle if type(cycle) is RequestCycle else None
-        self._listening: asyncio.Task[None] | None = None
-        if self._cycle is not None:
-            self._cycle.on_disconnect(left)
-        else:
-            self._listening = asyncio.ensure_future(self._listen(receive))
+        self._listening: asyncio.Task[None] | None = asyncio.ensure_future(self._listen(receive))
 
     async def _listen(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -155,9 +162,6 @@ class Leaving:
             self._left()
 
     def stop(self) -> None:
-        """Nothing is heard from here on."""
-        if self._cycle is not None:
-            self._cycle.on_disconnect(None)
         listening, self._listening = self._listening, None
         if listening is not None:
             listening.cancel()

@@ -149,6 +149,15 @@ class RequestCycle:
             self.connection.resume_reading()
             await self._wait_for_change()
 
+    def take_rest(self) -> bytes | None:
+        """What ``receive`` would still give of the body, where all of it has come: the application knows its end then."""
+        if self.more_body or self.end_delivered or self.disconnected or self.complete:
+            return None
+        body, self.body = self.body, b""
+        self.end_delivered = True
+        self.connection.resume_reading()
+        return bytes(body)
+
     def add_body(self, data: bytes) -> int:
         """A piece of the body; gives how many bytes are held now."""
         self._wants_continue = False
@@ -192,11 +201,15 @@ class RequestCycle:
         elif self.chunked:
             self.connection.transport.write(b"0")
 
-    def on_disconnect(self, callback: Callable[[], None] | None) -> None:
-        """``callback`` is called when the client goes away, which is cheaper than a task that waits; ``None``: no more."""
+    def on_disconnect(self, callback: Callable[[], None]) -> None:
+        """``callback`` is called when the client goes away, which is cheaper than a task that waits."""
         self._on_disconnect = callback
-        if self.disconnected and callback is not None:
+        if self.disconnected:
             self.connection.loop.call_soon(callback)
+
+    def off_disconnect(self) -> None:
+        """Nothing is called any more."""
+        self._on_disconnect = None
 
     async def _wait_for_change(self) -> None:
         # A future each: one that is awaited by two tasks dies with the first of them.
@@ -236,8 +249,8 @@ class RequestCycle:
             return
         if self.started:
             raise RuntimeError("the application sent a response where one has begun")
-        self._prepare_head(status, [*headers, (b"content-length", b"%d" % len(body))])
-        self._send_body(body, False)
+        self._prepare_head(status, [*headers, (_LENGTH, b"%d" % len(body))])
+        self._write(b"" if self._has_no_body else body, False)
 
     def push(self, data: bytes) -> None:
         """A piece of a response that has started, and not the last: sent at once, however slow the client is.
@@ -282,11 +295,9 @@ class RequestCycle:
         length = framing.get(_LENGTH)
         self.content_left = int(length) if length is not None else -1
         self._has_no_body = self.scope["method"] == "HEAD" or status in (204, 304)
-        self.chunked = not self._has_no_body and length is None and self.scope["http_version"] == "1.1"
-        extra = b""
-        if self.chunked and _CODING not in framing:
-            extra = b"transfer-encoding: chunked\r\n"
-        if b"close" in framing.get(_CONNECTION, b"").lower() or self._must_close():
+        self.chunked = length is None and not self._has_no_body and self.scope["http_version"] == "1.1"
+        extra = b"transfer-encoding: chunked\r\n" if self.chunked and _CODING not in framing else b""
+        if (_CONNECTION in framing and b"close" in framing[_CONNECTION].lower()) or self._must_close():
             self.keep_alive = False
             if _CONNECTION not in framing:
                 extra += b"connection: close\r\n"
@@ -312,6 +323,10 @@ class RequestCycle:
             data = b""
         else:
             data = self._checked_length(body, more)
+        self._write(data, more)
+
+    def _write(self, data: bytes, more: bool) -> None:
+        """The head, if it is not sent, and what is framed already."""
         if self._head:
             head = self.connection.without_early_bytes(self._head) if self.connection.early_bytes_sent else self._head
             data, self._head = head + data, b""
