@@ -91,8 +91,8 @@ _classes: dict[str, type[Vendor]] = {}
 def _class_of(backend: VendorBackend) -> type[Vendor]:
     """The same class for the same row."""
     row = backend.row
-    known = _classes.get(row.name)
-    if known is None or known.row is not row:
+    face = _classes.get(row.name)
+    if face is None or face.row is not row:
         about = {"row": row, "backend": backend, "url": row.base_url, "evidence": row.source, "__doc__": row.note or row.title}
-        _classes[row.name] = known = type(row.name, (Vendor,), about)
-    return known
+        _classes[row.name] = face = type(row.name, (Vendor,), about)
+    return face

@@ -77,11 +77,11 @@ def _options(arguments: argparse.Namespace, targets: Targets) -> dict[str, Any]:
     if arguments.cookie:
         options["cookies"] = dict(_cookie(pair) for pair in arguments.cookie)
     backends = targets.backends_of(targets.default_model() if arguments.model is None else arguments.model)
-    known = list(dict.fromkeys(name for backend in backends for name in backend.options))
+    names = list(dict.fromkeys(name for backend in backends for name in backend.options))
     for pair in arguments.option:
         name, equals, value = pair.partition("=")
-        if not equals or name not in known:
-            takes = ", ".join(known) or "none"
+        if not equals or name not in names:
+            takes = ", ".join(names) or "none"
             shown = f"{name}=…" if equals and name.isidentifier() else "what was given"  # it may be a key
             raise BadInput(f"-o: {shown} is not NAME=VALUE with an option of {backends[0].name} ({takes})", field="option")
         options[name] = value if name in _TEXTS and not value.startswith("[") else _value(value)

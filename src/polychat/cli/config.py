@@ -82,8 +82,8 @@ def _check_local_models(configured: Config, strict: FileErrors) -> None:
     """Whether each has a file: its own, or one that polychat fetches."""
     for name, model in configured.local_models.items():
         if (model.path is None) != (name in weights.KNOWN):
-            what = "has no path: name its GGUF file" if model.path is None else "has a path, and polychat fetches its weights"
-            raise strict.error(f"local.models.{name}", what)
+            fault = "has no path: name its GGUF file" if model.path is None else "has a path, and polychat fetches its weights"
+            raise strict.error(f"local.models.{name}", fault)
 
 
 def _check_gateway(configured: Config) -> None:

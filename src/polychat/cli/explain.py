@@ -37,14 +37,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Send a request as the gateway would, or only look where it would go, and tell why."""
     body = _body(arguments.file)
     configured = _quiet(config.load_here() if arguments.config is None else config.read(Path(arguments.config)))
-    told = asyncio.run(
-        _forecast(configured, arguments.path, body) if arguments.dry_run else _asked(configured, arguments.path, body)
+    explained = asyncio.run(
+        _forecast(configured, arguments.path, body) if arguments.dry_run else _answered(configured, arguments.path, body)
     )
     if arguments.json:
-        print_json(told, indent=2)
+        print_json(explained, indent=2)
     else:
-        print("\n".join(_lines(told)))
-    return ANSWERED if arguments.dry_run or told["verdict"] == "complete" else FAILED
+        print("\n".join(_lines(explained)))
+    return ANSWERED if arguments.dry_run or explained["verdict"] == "complete" else FAILED
 
 
 def _body(file: str) -> bytes:
@@ -75,10 +75,10 @@ class _Kept(Guard):
         self.record = context.record
 
 
-async def _asked(configured: Config, path: str, body: bytes) -> dict[str, Any]:
+async def _answered(configured: Config, path: str, body: bytes) -> dict[str, Any]:
     """What became of the request, once it is over."""
-    kept = _Kept()
-    app = App(configured, guards=lambda runtime, service: in_order([kept]))
+    guard = _Kept()
+    app = App(configured, guards=lambda runtime, service: in_order([guard]))
     endpoint_of(path)
     messages = iter([{"type": "http.request", "body": body, "more_body": False}])
     never = asyncio.get_running_loop().create_future()
@@ -92,8 +92,8 @@ async def _asked(configured: Config, path: str, body: bytes) -> dict[str, Any]:
 
     await app(_scope(path), receive, send)
     await app.close()
-    assert kept.record is not None
-    return explanation(kept.record)
+    assert guard.record is not None
+    return explanation(guard.record)
 
 
 async def _forecast(configured: Config, path: str, body: bytes) -> dict[str, Any]:
@@ -127,25 +127,27 @@ def _scope(path: str) -> Scope:
 # What a person reads.
 
 
-def _lines(told: dict[str, Any]) -> Iterator[str]:
+def _lines(explained: dict[str, Any]) -> Iterator[str]:
     """The explanation, as wide as the terminal."""
-    route = f"route {told['route']} ({told['strategy']})" if told["route"] else "a target by its own name"
-    yield f"{told['path']}  {told['model']}: {route}"
-    if "status" in told:
-        error = told["error"] if len(told["attempts"]) < 2 else ""  # else each has its own reason below
-        yield from _indented(f"{told['status']} {told['verdict'] or 'refused'} in {told['duration_ms']:.0f} ms", error)
+    route = f"route {explained['route']} ({explained['strategy']})" if explained["route"] else "a target by its own name"
+    yield f"{explained['path']}  {explained['model']}: {route}"
+    if "status" in explained:
+        error = explained["error"] if len(explained["attempts"]) < 2 else ""  # else each has its own reason below
+        yield from _indented(
+            f"{explained['status']} {explained['verdict'] or 'refused'} in {explained['duration_ms']:.0f} ms", error
+        )
     yield ""
-    candidates = told["candidates"]
+    candidates = explained["candidates"]
     width = min(_TARGET, max((len(entry["target"]) for entry in candidates), default=0))
     for entry in candidates:
         reasons = [entry.get("reason", ""), *(f"lost: {loss}" for loss in entry.get("losses", ()))]
         yield from _row(f"  {entry['target']:<{width}}  ", entry["outcome"], reasons)
-    if told.get("attempts"):
-        yield from ("", "ms since the request", *_time_line(told["attempts"]))
-    more = [("dropped", ", ".join(told.get("losses", ()))), ("tokens", _tokens(told)), ("cost", _cost(told))]
-    if any(value for _, value in more):
+    if explained.get("attempts"):
+        yield from ("", "ms since the request", *_time_line(explained["attempts"]))
+    rows = [("dropped", ", ".join(explained.get("losses", ()))), ("tokens", _tokens(explained)), ("cost", _cost(explained))]
+    if any(value for _, value in rows):
         yield ""
-    for name, value in more:
+    for name, value in rows:
         if value:
             yield from _row(f"  {name:<7}  ", value, ())
 
@@ -157,13 +159,13 @@ def _time_line(attempts: Iterable[dict[str, Any]]) -> Iterator[str]:
         yield from _row(f"  {begin:>7} - {end:>7}  ", f"{entry['target']}: {entry['outcome']}{first}", ())
 
 
-def _tokens(told: dict[str, Any]) -> str:
-    prompt, completion = told.get("prompt_tokens"), told.get("completion_tokens")
+def _tokens(explained: dict[str, Any]) -> str:
+    prompt, completion = explained.get("prompt_tokens"), explained.get("completion_tokens")
     return "" if prompt is None and completion is None else f"{prompt or 0} + {completion or 0}"
 
 
-def _cost(told: dict[str, Any]) -> str:
-    cost = told.get("cost_usd")
+def _cost(explained: dict[str, Any]) -> str:
+    cost = explained.get("cost_usd")
     return "" if cost is None else f"${cost:.6f}"
 
 

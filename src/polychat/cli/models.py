@@ -58,6 +58,6 @@ def _path(name: str) -> int:
 
 def _list() -> None:
     for entry in weights.listed():
-        known = entry.weights
-        where = str(entry.path) if entry.path else f"not here: polychat models pull {known.name}"
-        print(f"local/{known.name}  {known.about}, {known.size / 1e6:.0f} MB, {known.licence}\n  {where}")
+        model = entry.weights
+        where = str(entry.path) if entry.path else f"not here: polychat models pull {model.name}"
+        print(f"local/{model.name}  {model.about}, {model.size / 1e6:.0f} MB, {model.licence}\n  {where}")

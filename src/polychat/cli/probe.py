@@ -35,13 +35,13 @@ def run(arguments: argparse.Namespace) -> int:
     registry = Registry(configured)
     resolver = ModelResolver(registry)
     targets = [target for name in arguments.targets for target in _meant(resolver, name)] or _set_up(registry)
-    found = asyncio.run(_probed(targets, arguments))
-    Probes().keep({one.target: _kept(one) for one in found if one.sent})
+    results = asyncio.run(_probed(targets, arguments))
+    Probes().keep({result.target: _kept(result) for result in results if result.sent})
     if arguments.json:
-        print_json([{**asdict(one), "date": _now()} for one in found], indent=2)
+        print_json([{**asdict(result), "date": _now()} for result in results], indent=2)
     else:
-        sys.stdout.writelines(f"{line}\n" for line in _lines(found))
-    return ANSWERED if all(one.state == "reachable" for one in found) else FAILED
+        sys.stdout.writelines(f"{line}\n" for line in _lines(results))
+    return ANSWERED if all(result.state == "reachable" for result in results) else FAILED
 
 
 def _meant(resolver: ModelResolver, name: str) -> Iterator[tuple[str, Backend, str]]:
@@ -91,22 +91,22 @@ def _may_pay(store: Probes, today: date, budget: int, name: str) -> bool:
     return False
 
 
-def _kept(found: Probed) -> dict[str, str]:
-    return {"state": found.state, "step": found.step, "evidence": found.evidence, "date": _now()}
+def _kept(result: Probed) -> dict[str, str]:
+    return {"state": result.state, "step": result.step, "evidence": result.evidence, "date": _now()}
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _lines(found: list[Probed]) -> Iterator[str]:
+def _lines(results: list[Probed]) -> Iterator[str]:
     """A line each; what is wrong stands below it, as wide as the terminal."""
-    width = min(_TARGET, max((len(one.target) for one in found), default=0))
+    width = min(_TARGET, max((len(result.target) for result in results), default=0))
     columns = get_terminal_size((80, 24)).columns
-    for one in found:
-        begin = f"{one.target:<{width}}  {one.state:<{_STATE}}  {one.step}, {one.seconds * 1000:.0f} ms"
-        if one.state == "reachable" and len(begin) + len(one.evidence) + 2 <= columns:
-            yield f"{begin}: {one.evidence}"
+    for result in results:
+        begin = f"{result.target:<{width}}  {result.state:<{_STATE}}  {result.step}, {result.seconds * 1000:.0f} ms"
+        if result.state == "reachable" and len(begin) + len(result.evidence) + 2 <= columns:
+            yield f"{begin}: {result.evidence}"
             continue
         yield begin
-        yield from wrap(one.evidence, max(20, columns), initial_indent="    ", subsequent_indent="    ")
+        yield from wrap(result.evidence, max(20, columns), initial_indent="    ", subsequent_indent="    ")

@@ -114,10 +114,10 @@ def _of(file: str) -> Config | None:
     if not stat.S_ISREG(state.st_mode):
         return None
     place, stamp = (state.st_dev, state.st_ino), (state.st_mtime_ns, state.st_size)
-    known = _read.get(place)
-    if known is None or known[0] != stamp:
-        _read[place] = known = (stamp, read(Path(file).absolute()))
-    return known[1]
+    entry = _read.get(place)
+    if entry is None or entry[0] != stamp:
+        _read[place] = entry = (stamp, read(Path(file).absolute()))
+    return entry[1]
 
 
 _HOMES = Variables(("XDG_CONFIG_HOME", "HOME"))
@@ -128,8 +128,8 @@ _own: list[tuple[list[Any], str]] = [([], "")]
 def _own_file() -> str:
     """The file in ``folder()``; it is worked out once while nothing moves it."""
     homes = _HOMES.values()
-    known, file = _own[0]
-    if known != homes:
+    of_homes, file = _own[0]
+    if of_homes != homes:
         file = str(folder() / FILE)
         _own[0] = (homes, file)
     return file

@@ -29,9 +29,9 @@ def check_names(routes: Mapping[str, Route], aliases: Mapping[str, str], errors:
         for key in ("weights", "priorities", "conditions"):
             entries, targets = len(getattr(route, key)), len(route.targets)
             if entries not in (0, targets):
-                what = "texts" if key == "conditions" else "numbers"
+                values = "texts" if key == "conditions" else "numbers"
                 raise errors.error(
-                    f"routes.{name}.{key}", f"has {entries} {what}; it must have one for each of the {targets} targets"
+                    f"routes.{name}.{key}", f"has {entries} {values}; it must have one for each of the {targets} targets"
                 )
     for name in aliases:
         if name in routes:

@@ -61,8 +61,8 @@ class _Search(Generic[T]):
         for name, part, inner in self._parts(kind, value, key):
             if not self._fits(inner, (*path, name)):
                 return self.fault(part, inner, (*path, name))
-        what = _complaint(kind, value, in_list=path[-1:] == (None,))
-        return self.errors.error(key, f"{what}: [{key}]" if what.endswith("a table") else what)
+        complaint = _complaint(kind, value, in_list=path[-1:] == (None,))
+        return self.errors.error(key, f"{complaint}: [{key}]" if complaint.endswith("a table") else complaint)
 
     def _parts(self, kind: inspect.Type, value: Any, key: str) -> Iterator[tuple[str | None, inspect.Type, Any]]:
         """The values in ``value``, each with its name and type. Raises ``BadInput`` for a key that no table may have."""
@@ -90,8 +90,8 @@ class _Search(Generic[T]):
 def _complaint(kind: inspect.Type, value: object, *, in_list: bool = False) -> str:
     if _extra(kind, "hidden"):
         return f"must be {form(kind)}"
-    what = f"has {shown(value)} in its list; each" if in_list else f"is {shown(value)}; it"
-    return f"{what} must be {form(kind)}{near(value, words_of(kind), '; ')}"
+    subject = f"has {shown(value)} in its list; each" if in_list else f"is {shown(value)}; it"
+    return f"{subject} must be {form(kind)}{near(value, words_of(kind), '; ')}"
 
 
 def form(kind: inspect.Type) -> str:

@@ -19,11 +19,11 @@ class FileErrors:
         self.file = file
         self._text = text
 
-    def known(self, table: Iterable[str], known: Sequence[str], prefix: str) -> None:
+    def known(self, table: Iterable[str], keys: Sequence[str], prefix: str) -> None:
         """Raises ``BadInput`` for the first key of a table that is not known, with the nearest that is."""
         for name in table:
-            if name not in known:
-                hint = near(name, known) or f"known keys: {', '.join(known)}"
+            if name not in keys:
+                hint = near(name, keys) or f"known keys: {', '.join(keys)}"
                 raise self.error(f"{prefix}{name}", f"is not a known key; {hint}")
 
     def choice(self, value: str, key: str, choices: Sequence[str]) -> None:
@@ -41,10 +41,10 @@ class FileErrors:
         # absolute() and not resolve(): a symbolic link to the file of the day is the person's to keep.
         return self.file.absolute().parent / os.path.expanduser(value)
 
-    def error(self, key: str, what: str) -> BadInput:
-        """The error about ``key``; ``what`` ends the sentence that the key begins."""
+    def error(self, key: str, predicate: str) -> BadInput:
+        """The error about ``key``; ``predicate`` ends the sentence that the key begins."""
         line = self._line(key)
-        return BadInput(f"{self.file}{f':{line}' if line else ''}: {key} {what}", field=key)
+        return BadInput(f"{self.file}{f':{line}' if line else ''}: {key} {predicate}", field=key)
 
     def _line(self, key: str) -> int | None:
         if self._text is None:
@@ -73,7 +73,7 @@ def listed(words: Sequence[str]) -> str:
     return f"{', '.join(others)}{' or ' if others else ''}{last}"
 
 
-def near(name: object, known: Iterable[str], before: str = "") -> str:
+def near(name: object, words: Iterable[str], before: str = "") -> str:
     """A question with the nearest word, ``before`` it what is given; or nothing."""
-    nearest = difflib.get_close_matches(name[:256], list(known), n=1) if isinstance(name, str) else ()
+    nearest = difflib.get_close_matches(name[:256], list(words), n=1) if isinstance(name, str) else ()
     return f"{before}did you mean {nearest[0]}?" if nearest else ""

@@ -76,8 +76,8 @@ def parsed(text: str, file: Path) -> Config:
     except tomllib.TOMLDecodeError as error:
         place = _PLACE.search(str(error))
         line = place[1] if place and place[1] else text.rstrip().count("\n") + 1
-        what = f"{_PLACE.sub('', str(error))} ({place[2] or 'at the end'})" if place else error
-        raise BadInput(f"{file}:{line}: cannot be read as TOML: {what}", field=FILE) from None
+        reason = f"{_PLACE.sub('', str(error))} ({place[2] or 'at the end'})" if place else error
+        raise BadInput(f"{file}:{line}: cannot be read as TOML: {reason}", field=FILE) from None
     return _config(content, FileErrors(file, text))
 
 

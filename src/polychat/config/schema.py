@@ -29,9 +29,9 @@ def _as_toml(schema: Any) -> Any:
         return [_as_toml(inner) for inner in schema if inner != {"type": "null"}]
     if not isinstance(schema, dict):
         return schema
-    kept = {key: _as_toml(value) for key, value in schema.items() if key not in ("default", "required") or _says(value)}
-    choices = kept.get("anyOf", ())
-    return kept if len(choices) != 1 else {**{key: value for key, value in kept.items() if key != "anyOf"}, **choices[0]}
+    members = {key: _as_toml(value) for key, value in schema.items() if key not in ("default", "required") or _says(value)}
+    choices = members.get("anyOf", ())
+    return members if len(choices) != 1 else {**{key: value for key, value in members.items() if key != "anyOf"}, **choices[0]}
 
 
 def _says(value: object) -> bool:

@@ -105,9 +105,9 @@ def spec_of(name: str, table: object, errors: FileErrors, key: str, base: Vendor
     entry = decoded(VendorTable, table, key, errors)
     check_base_url(entry, errors, key)
     assert isinstance(table, dict)  # or it had not been decoded
-    for wanted in ("wire", "base_url"):
-        if base is None and wanted not in table:
-            raise errors.error(key, f"has no {wanted}: a vendor of your own requires wire and base_url")
+    for required in ("wire", "base_url"):
+        if base is None and required not in table:
+            raise errors.error(key, f"has no {required}: a vendor of your own requires wire and base_url")
     changes = {changed: getattr(entry, changed) for changed in table}
     return base.replace(**changes) if base is not None else VendorSpec(name=name, **changes)
 

@@ -42,16 +42,16 @@ class Imported:
     """A line each; they stand in ``toml`` as comments too. None shows a value."""
 
 
-def imported(text: str, file: Path, known: Mapping[str, VendorSpec], taken: Collection[str] = ()) -> Imported:
-    """``text`` is what ``file`` holds, ``known`` the vendors' rows; ``taken`` are other names that no table may have.
+def imported(text: str, file: Path, vendors: Mapping[str, VendorSpec], taken: Collection[str] = ()) -> Imported:
+    """``text`` is what ``file`` holds, ``vendors`` the vendors' rows; ``taken`` are other names that no table may have.
 
     Raises ``BadInput`` for what is no such file.
     """
-    content = _yaml(text, file)
-    if not isinstance(content, dict) or not isinstance(content.get("model_list", []), list):
+    document = _yaml(text, file)
+    if not isinstance(document, dict) or not isinstance(document.get("model_list", []), list):
         raise BadInput(f"{file} is no configuration of LiteLLM: it has no model_list", field="model_list")
-    work = _Import(known, taken, set(_REFERENCE.findall(text)))
-    lines = work.lines(_Taken(content, "", work.losses))
+    work = _Import(vendors, taken, set(_REFERENCE.findall(text)))
+    lines = work.lines(_Taken(document, "", work.losses))
     losses = tuple(redact(loss, 300) for loss in work.losses)
     head = [f"# From {redact(file.name)} of LiteLLM."]
     head += ["# Not carried over, or otherwise than it was:", *(f"#   {loss}" for loss in losses)] if losses else []
@@ -162,8 +162,8 @@ class _Import:
         for name in rules.fallbacks:
             if name not in groups and name != "*":
                 self.losses.append(f"fallbacks of {name}, which was not carried over, have no counterpart")
-        for left in (router, module, content):
-            left.lose_rest()
+        for table_left in (router, module, content):
+            table_left.lose_rest()
         lines = table(["gateway"], gateway)
         for name, values in self._providers.items():
             lines += table(["providers", name], values)
@@ -305,7 +305,7 @@ class _Import:
         number = 2
         stem = re.sub(r"[^\w-]", "-", stem).lower()  # a target names its provider in any case
         name = stem
-        providers = {known.partition("/")[0] for known in self._names}  # or a route could lead back to itself
+        providers = {target.partition("/")[0] for target in self._names}  # or a route could lead back to itself
         while name in self._providers or name in self._taken or name in providers:
             name, number = f"{stem}-{number}", number + 1
         self._providers[name] = values

@@ -154,8 +154,8 @@ class _Search:
             return None
         cookies, damaged = cookie_files.read(data, self.host)
         if damaged:
-            more = f"; and {len(damaged) - 3} more" if len(damaged) > 3 else ""
-            self.complain(path, "; ".join(damaged[:3]) + more)
+            further = f"; and {len(damaged) - 3} more" if len(damaged) > 3 else ""
+            self.complain(path, "; ".join(damaged[:3]) + further)
         return _FileCookies(status.st_mtime, cookies)
 
     def complain(self, path: Path, why: str) -> None:

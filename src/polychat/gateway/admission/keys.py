@@ -48,8 +48,8 @@ class Keys:
         for key in _keys_in(headers, query):
             digest = _digest(key)
             # A digest does not show how much of the key was right, so the comparison takes the same time for every key.
-            for known, name in self._names.items():
-                if hmac.compare_digest(known, digest):
+            for own_digest, name in self._names.items():
+                if hmac.compare_digest(own_digest, digest):
                     authorization = headers.get(b"authorization", b"")
                     if authorization[7:] == key and len(self._seen) < _SEEN:
                         self._seen[authorization] = name

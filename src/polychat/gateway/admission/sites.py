@@ -85,8 +85,8 @@ class Admission:
             if refused is None:
                 await self._app(scope, received, sent)
             else:
-                status, record.error, more = refused
-                await respond(sent, status, [*PLAIN, *more], f"{record.error}\n".encode())
+                status, record.error, headers = refused
+                await respond(sent, status, [*PLAIN, *headers], f"{record.error}\n".encode())
         except NoRoom as error:
             record.error = str(error)
             closing = [(b"retry-after", b"1"), (b"connection", b"close")]

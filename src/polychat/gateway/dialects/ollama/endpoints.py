@@ -60,8 +60,8 @@ async def embed_one(context: RequestContext) -> None:
     """``/api/embeddings``, which came before ``/api/embed``: one text, one vector."""
     members = shallow(context.body, context.runtime.limits)
     name, prompt = (checks.text(value_of(members, field), field) for field in ("model", "prompt"))
-    more: dict[str, object] = {field: value_of(members, field) for field in ("options", "keep_alive") if field in members}
-    await embedded(context, "ollama", request=Embed(known(context, name), [prompt], single=True, shape="ollama", extra=more))
+    extra: dict[str, object] = {field: value_of(members, field) for field in ("options", "keep_alive") if field in members}
+    await embedded(context, "ollama", request=Embed(known(context, name), [prompt], single=True, shape="ollama", extra=extra))
 
 
 async def banner(context: RequestContext) -> None:

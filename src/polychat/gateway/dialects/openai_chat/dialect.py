@@ -59,21 +59,21 @@ def prefer(inbound: InboundChat) -> None:
         return
     fields = dict(inbound.fields)
     further = value_of(fields, "models") or []
-    wanted = value_of(fields, "provider") or {}
+    choice = value_of(fields, "provider") or {}
     fields.pop("models", None), fields.pop("provider", None)
     several = checks.several(further, "models")
     if len(several) > _MODELS:
         raise BadInput(f"models has {len(several):,} names; the limit is {_MODELS}: send fewer", field="models")
     names = [inbound.model, *(checks.text(name, f"models[{place}]") for place, name in enumerate(several))]
-    wanted = dict(checks.item(wanted, "provider"))
-    inbound.lost = tuple(f"provider.{name}" for name, value in wanted.items() if name not in _PROVIDER and value is not None)
-    inbound.models = _preferred(list(dict.fromkeys(names)), wanted)
+    choice = dict(checks.item(choice, "provider"))
+    inbound.lost = tuple(f"provider.{name}" for name, value in choice.items() if name not in _PROVIDER and value is not None)
+    inbound.models = _preferred(list(dict.fromkeys(names)), choice)
     inbound.fields, inbound.body = fields, encoded(fields)
 
 
-def _preferred(names: list[str], wanted: Object) -> list[str]:
+def _preferred(names: list[str], choice: Object) -> list[str]:
     """The names in the order of ``provider.order``, limited to ``only`` and without those of ``ignore``."""
-    order, only, ignore = (_providers(wanted, name) for name in _PROVIDER[:3])
+    order, only, ignore = (_providers(choice, name) for name in _PROVIDER[:3])
     first = names[0].partition("/")[2] if names[0].partition("/")[0].lower() in (*order, *only) else names[0]
     if order or only:
         names = [*(f"{provider}/{first}" for provider in order or only), *names]
@@ -84,12 +84,12 @@ def _preferred(names: list[str], wanted: Object) -> list[str]:
             allowed.append(name)
     if not allowed:
         raise BadInput("provider excludes every target: relax only or ignore", field="provider")
-    fallbacks = wanted.get("allow_fallbacks")
+    fallbacks = choice.get("allow_fallbacks")
     return allowed if fallbacks is None or checks.flag(fallbacks, "provider.allow_fallbacks") else allowed[:1]
 
 
-def _providers(wanted: Object, name: str) -> list[str]:
-    listed = checks.several(wanted.get(name) or [], f"provider.{name}")
+def _providers(choice: Object, name: str) -> list[str]:
+    listed = checks.several(choice.get(name) or [], f"provider.{name}")
     if len(listed) > _MODELS:
         raise BadInput(
             f"provider.{name} has {len(listed):,} names; the limit is {_MODELS}: send fewer", field=f"provider.{name}"

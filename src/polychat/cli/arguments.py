@@ -1,0 +1,254 @@
+"""The command line: the commands, their arguments and their help."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from ..version import __version__
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; what a command does is imported when it runs."""
+    top = argparse.ArgumentParser(
+        prog="polychat",
+        description="One command for every chat backend: chat sites, API vendors, and a model on this machine.",
+        epilog="exit codes: 0 success, 1 the backend failed, 2 usage error, 130 interrupted",
+    )
+    top.add_argument("-V", "--version", action="version", version=f"polychat {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for command in _COMMANDS:
+        command.add_arguments(commands.add_parser(command.name, help=command.help, description=command.description))
+    return top
+
+
+def _ask(ask: argparse.ArgumentParser) -> None:
+    ask.add_argument(
+        "prompt", metavar="PROMPT", help="the prompt; standard input, if piped, is appended to it; - reads standard input only"
+    )
+    ask.add_argument(
+        "-m",
+        "--model",
+        metavar="NAME",
+        help="provider/model, a route, an alias or a model name, or several separated by commas as fallbacks in "
+        "that order (default: POLYCHAT_MODEL, then default_model of polychat.toml, then local/smollm2)",
+    )
+    ask.add_argument("--config", metavar="FILE", help="the polychat.toml to use instead of your own")
+    _connection(ask)
+    _request_fields(ask)
+    ask.add_argument("--usage", action="store_true", help="print tokens and cost to standard error")
+    ask.add_argument("--json", action="store_true", help="print the whole reply as one JSON object: text, verdict, usage, cost")
+    ask.add_argument("--no-stream", action="store_true", help="print the reply only when it is complete")
+
+
+def _connection(ask: argparse.ArgumentParser) -> None:
+    ask.add_argument("--base-url", metavar="URL", help="the address of another instance of the same service")
+    ask.add_argument("--proxy", metavar="URL", help="an http, https, socks5 or socks5h proxy, with user:password@ if required")
+    ask.add_argument(
+        "--cookie",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a cookie for the service, instead of those found on this machine; repeatable",
+    )
+    ask.add_argument("--timeout", metavar="SECONDS", type=float, help="timeout for the whole request")
+
+
+def _request_fields(ask: argparse.ArgumentParser) -> None:
+    ask.add_argument("-s", "--system", metavar="TEXT", help="a system message to send before the prompt")
+    ask.add_argument("--image", metavar="FILE|URL", action="append", default=[], help="an image to attach; repeatable")
+    ask.add_argument("--file", metavar="FILE|URL", action="append", default=[], help="a document to attach; repeatable")
+    ask.add_argument("--schema", metavar="FILE", help="a JSON schema that the reply must follow")
+    ask.add_argument(
+        "--reasoning",
+        metavar="EFFORT|TOKENS",
+        help="reasoning effort: none, minimal, low, medium, high, xhigh, or a number of tokens",
+    )
+    ask.add_argument(
+        "-o",
+        "--option",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a provider option, such as page=/chat/ or temperature=0.2 (see: polychat providers); repeatable",
+    )
+    ask.add_argument(
+        "--on-loss",
+        choices=("refuse", "warn", "allow"),
+        help=(
+            "what to do if the backend does not support a field of the request (default: refuse only what "
+            "changes the form of the reply)"
+        ),
+    )
+
+
+def _providers(providers: argparse.ArgumentParser) -> None:
+    providers.add_argument("--json", action="store_true", help="print the list as JSON")
+
+
+def _models(models: argparse.ArgumentParser) -> None:
+    models.add_argument(
+        "what",
+        nargs="?",
+        default="list",
+        metavar="VENDOR|ACTION",
+        help="a vendor's name, or an action for local weights: list (default), pull, path, rm",
+    )
+    models.add_argument("name", nargs="?", default="smollm2", help="the local model (default: %(default)s)")
+    models.add_argument("--json", action="store_true", help="print a vendor's models as JSON")
+    models.add_argument("--base-url", metavar="URL", help="the address of another instance of the vendor's API")
+    models.add_argument("--proxy", metavar="URL", help="the proxy to use, as for polychat ask")
+    models.add_argument(
+        "--timeout", metavar="SECONDS", type=float, default=30.0, help="timeout for the request (default: %(default)g)"
+    )
+
+
+def _sites(sites: argparse.ArgumentParser) -> None:
+    sites.add_argument("--host", default="127.0.0.1", help="the loopback address to listen on (default: %(default)s)")
+    sites.add_argument("--port", type=int, default=8899, help="the port; 0 picks a free one (default: %(default)s)")
+    answers = sites.add_mutually_exclusive_group()
+    answers.add_argument(
+        "--model", metavar="TARGET", default="local/smollm2", help="the target that replies (default: %(default)s)"
+    )
+    answers.add_argument("--echo", action="store_true", help="reply with «echo: » and the prompt, in chunks")
+    sites.add_argument(
+        "--era",
+        choices=("1.9", "2.0", "2.4"),
+        default="1.9",
+        help="the AI Engine version that the WordPress sites emulate: 1.9 suits clients from 2023 to early 2025 "
+        "(no nonce, no streaming from AI Power); 2.0 and 2.4 require a nonce and stream (default: "
+        "%(default)s)",
+    )
+
+
+def _probe(probe: argparse.ArgumentParser) -> None:
+    probe.add_argument("targets", nargs="*", metavar="TARGET", help="a target, a provider, or a route for all of its targets")
+    probe.add_argument("--ask", action="store_true", help="also send a short request to each, which may cost")
+    probe.add_argument(
+        "--budget",
+        type=int,
+        metavar="N",
+        default=20,
+        help="with --ask: the limit of requests a day (default: %(default)s)",
+    )
+    probe.add_argument(
+        "--timeout", type=float, metavar="SECONDS", default=10.0, help="timeout for each step of a probe (default: %(default)g)"
+    )
+    probe.add_argument("--config", metavar="FILE", help="the configuration file (default: your own)")
+    probe.add_argument("--json", action="store_true", help="print one JSON array")
+
+
+def _explain(explain: argparse.ArgumentParser) -> None:
+    explain.add_argument(
+        "file", metavar="REQUEST.json", help="the request's body, as a client sends it; - reads standard input"
+    )
+    explain.add_argument(
+        "--dry-run", action="store_true", help="send nothing: show who would be asked in which order, and what each would lose"
+    )
+    explain.add_argument(
+        "--path",
+        metavar="PATH",
+        default="/v1/chat/completions",
+        help="the gateway's path that the request is for, which says its API (default: %(default)s)",
+    )
+    explain.add_argument(
+        "--config",
+        metavar="FILE",
+        help="the configuration file (default: ./polychat.toml, which is not trusted with keys, otherwise your own)",
+    )
+    explain.add_argument("--json", action="store_true", help="print one JSON object, as GET /admin/requests/{id} has it")
+
+
+def _serve(serve: argparse.ArgumentParser) -> None:
+    serve.add_argument(
+        "--config",
+        metavar="FILE",
+        help=("the configuration file (default: ./polychat.toml, which is not trusted with keys, otherwise your own)"),
+    )
+    serve.add_argument(
+        "--host",
+        metavar="ADDRESS",
+        help="the address to listen on (default: 127.0.0.1); any address other than loopback requires keys",
+    )
+    serve.add_argument("--port", type=int, metavar="N", help="the port to listen on (default: 8000); 0 picks a free one")
+    serve.add_argument("--workers", type=int, metavar="N", help="number of worker processes (default: 1)")
+    serve.add_argument("--uds", metavar="PATH", help="the Unix socket to listen on instead of an address and port")
+    serve.add_argument("--tls-cert", metavar="FILE", help="the TLS certificate and its chain (PEM)")
+    serve.add_argument("--tls-key", metavar="FILE", help="the certificate's private key (PEM)")
+
+
+def _config(config: argparse.ArgumentParser) -> None:
+    actions = config.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
+    check = actions.add_parser("check", help="validate a file, and report each error with its file, line and key")
+    show = actions.add_parser("show", help="print the effective configuration with all defaults, without secrets")
+    for action in (check, show):
+        action.add_argument(
+            "file", nargs="?", type=Path, metavar="FILE", help="the file to read (default: the one that polychat serve uses)"
+        )
+    actions.add_parser("schema", help="print the JSON schema of polychat.toml, for editors")
+    convert = actions.add_parser("import", help="convert LiteLLM's config.yaml to a polychat.toml")
+    convert.add_argument("file", type=Path, metavar="LITELLM.yaml", help="the file to convert; keys in it are not copied")
+    convert.add_argument("-o", "--output", type=Path, metavar="FILE", help="the file to create (default: standard output)")
+
+
+class _Command(NamedTuple):
+    name: str
+    """Also of the module that runs it."""
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    help: str
+    description: str
+
+
+_COMMANDS = (
+    _Command("ask", _ask, "send one prompt and print the reply", "Send one prompt and print the reply as it arrives."),
+    _Command(
+        "providers",
+        _providers,
+        "list the providers and their capabilities",
+        "List the providers, what each supports, and the options it takes.",
+    ),
+    _Command(
+        "models",
+        _models,
+        "list a vendor's models; list, download and remove local models",
+        "Without arguments, list the local models. With a vendor's name, list that vendor's models.",
+    ),
+    _Command(
+        "sites",
+        _sites,
+        "emulate the chat sites' protocols on loopback",
+        "Serve the chat sites' own protocols on loopback, with replies from a target of your choice. Use each address as a "
+        "--base-url.",
+    ),
+    _Command(
+        "probe",
+        _probe,
+        "check whether targets can be reached, without cost",
+        "Check whether targets can be reached and what is missing: connect, and get the list of models where the API has one. "
+        "That costs nothing; --ask also sends a short request. Without targets, check all services and vendors that are set up "
+        "here.",
+    ),
+    _Command(
+        "explain",
+        _explain,
+        "explain why a request goes to which target",
+        "Send a request as the gateway would, and explain its way: the targets that could have answered, why each was or was "
+        "not asked, every attempt with its time and outcome, the losses and the cost. The reply itself is not printed.",
+    ),
+    _Command(
+        "serve",
+        _serve,
+        "start the gateway: one address for all backends",
+        "Start the gateway: serve the OpenAI, Anthropic, Gemini and Ollama APIs for every backend. Options override [gateway] "
+        "in polychat.toml.",
+    ),
+    _Command(
+        "config",
+        _config,
+        "check, print or import the configuration",
+        "Check, print or import the configuration that `polychat serve` uses here: ./polychat.toml if it exists, otherwise "
+        "your own.",
+    ),
+)
