@@ -1,4 +1,4 @@
-"""Images and files that go with an ask: by URL, by path, or by their bytes."""
+"""Images and files that go with a request: by URL, by path, or as bytes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..prompt import decoded_text
 from ..types import AudioPart, FilePart, ImagePart, Part, TextPart
 
 MAX_FILE = 64 * 1024 * 1024
-"""Bytes of one file."""
+"""Bytes of one file, at most."""
 
 _MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"%PDF-": "application/pdf"}
 
 
 def image(source: object, field: str) -> ImagePart:
-    """An image by ``https:`` or ``data:`` URL, path, or bytes. Raises ``BadInput`` naming ``field``."""
+    """An image from an ``https:`` or ``data:`` URL, a path, or bytes. Raises ``BadInput`` that names ``field``."""
     if _is_remote(source):
         return ImagePart(url=source)
     data, media_type, _ = _content(source, field)
@@ -30,7 +30,10 @@ def image(source: object, field: str) -> ImagePart:
 
 
 def file(source: object, field: str) -> Part:
-    """A document by URL, path or bytes. A text goes into the conversation under its name; sound and images as what they are."""
+    """The part of a message that a document becomes; ``source`` is a URL, a path, or bytes. Raises ``BadInput``.
+
+    A text becomes a ``TextPart`` under its file name; audio and images become parts of their own kind.
+    """
     if _is_remote(source):
         return FilePart(url=source)
     data, media_type, name = _content(source, field)
@@ -59,7 +62,7 @@ def _text(data: bytes, field: str) -> str:
 
 
 def _content(source: object, field: str) -> tuple[bytes, str | None, str | None]:
-    """Bytes, media type, name."""
+    """The bytes of ``source``, its media type, and its file name; ``None`` where they are unknown. Raises ``BadInput``."""
     if isinstance(source, (bytes, bytearray)):
         return bytes(source), _sniffed(bytes(source)), None
     if isinstance(source, str) and source[:5].lower() == "data:":
@@ -79,7 +82,7 @@ def _content(source: object, field: str) -> tuple[bytes, str | None, str | None]
 
 
 def _path(source: str | os.PathLike[str]) -> Path:
-    """A path as it is, or as a ``file:`` URL of this machine, which file managers give."""
+    """The path that ``source`` is, or that a ``file:`` URL names, which is what file managers give."""
     if isinstance(source, str) and source[:7].lower() == "file://":
         return Path(unquote(urlsplit(source).path))
     return Path(source)

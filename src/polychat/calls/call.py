@@ -1,4 +1,4 @@
-"""What one ask carries besides its words: proxy, clocks, address, cookies, headers, and the provider's own options."""
+"""How one request is sent: proxy, timeouts, address, cookies, headers, and the provider's own options."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..transport import StreamSession
 
 TIMEOUT = 300.0
-"""Seconds a whole call may take, unless the provider or the caller says otherwise."""
+"""Seconds that a whole call may take by default."""
 
 _COMMON = ("proxy", "timeout", "base_url", "cookies", "headers", "config")
 _options: WeakKeyDictionary[Any, tuple[str, ...]] = WeakKeyDictionary()
@@ -32,38 +32,38 @@ _warned_lock = threading.Lock()
 
 
 class UnknownOption(UserWarning):
-    """A keyword that the provider does not know was given; it has no effect."""
+    """The provider does not know a keyword of the call, which has no effect."""
 
 
 @dataclass(slots=True)
 class Call:
-    """One ask's circumstances. ``deadline`` is on the running loop's clock. ``repr`` shows no credential."""
+    """How one request is sent. ``deadline`` is a moment on the running loop's clock. ``repr`` shows no credential."""
 
     provider: str
     base_url: str = field(repr=False)
-    """Where the service is, without a slash at the end."""
+    """The address of the service, without a slash at the end."""
     proxy: str | None = field(repr=False)
     timeout: float | None
-    """Seconds in total; ``None`` is no limit."""
+    """Seconds for the whole request; ``None`` means no limit."""
     deadline: float | None
     cookies: Mapping[str, str] | None = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
-    """The caller's own, which go over the provider's."""
+    """The caller's headers, which override the provider's."""
     timeouts: Timeouts | None = None
-    """The limits of its steps, whose total is ``timeout``; ``None``: what the transport has for them."""
+    """The limits of each step, with ``timeout`` as their total; ``None`` means the transport's defaults."""
     own: dict[str, Any] = field(default_factory=dict, repr=False)
     """The provider's options by name: the keyword-only parameters of its ``reply``."""
     config: Config | None = field(default=None, repr=False)
-    """What the provider is to go by, where it goes by one; ``None``: the person's own file."""
+    """The configuration for providers that use one; ``None`` means the user's own file."""
 
     @property
     def account(self) -> tuple[object, ...]:
-        """What tells this caller's account at the service from another's: equal for calls that may share a login."""
+        """A key of the caller's account at the service: equal for calls that may share a login."""
         cookies = tuple(sorted((self.cookies or {}).items()))
         return (self.base_url, self.proxy, cookies, tuple(sorted(self.headers.items())))
 
     def session(self, headers: Mapping[str, str], cookies: Mapping[str, str] | None = None) -> StreamSession:
-        """A session with these headers, overlaid with the caller's, on the call's proxy and under its deadline."""
+        """A session with these headers, overridden by the caller's, that uses the call's proxy and ends at its deadline."""
         from ..transport import StreamSession
 
         return StreamSession(
@@ -73,16 +73,16 @@ class Call:
             proxy=self.proxy,
             deadline=self.deadline,
             provider=self.provider,
-            # Callers with cookies or headers of their own do not meet on a connection; the others are all the same one.
+            # A connection may carry an identity: callers with cookies or headers of their own share none.
             keep_alive=not (cookies or self.cookies or self.headers),
         )
 
     def exchange(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, proxy_for: Callable[[str], str | None]
     ) -> Exchange:
-        """One request to an API, with these headers overlaid with the caller's, under the call's deadline.
+        """One request to an API, with these headers, overridden by the caller's, that ends at the call's deadline.
 
-        It goes by the call's proxy, else by the one that ``proxy_for`` names.
+        It uses the call's proxy, else the one that ``proxy_for(url)`` returns.
         """
         return _exchange()(
             method,
@@ -99,22 +99,25 @@ class Call:
 
 @cache
 def _exchange() -> type[Exchange]:
-    """Loaded by the first request: no import of a provider loads an HTTP client."""
+    """The class, imported at the first request: importing a provider must not load an HTTP client."""
     from ..http.exchange import Exchange
 
     return Exchange
 
 
 def _overlaid(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str]:
-    """Header names are the same in any case: the caller's replace ours."""
+    """Both sets of headers in one; a header of ``theirs`` replaces that of ``ours``, in any case of letters."""
     if not theirs:
         return dict(ours)
-    named = {name.lower() for name in theirs}
-    return {**{name: value for name, value in ours.items() if name.lower() not in named}, **theirs}
+    replaced = {name.lower() for name in theirs}
+    return {**{name: value for name, value in ours.items() if name.lower() not in replaced}, **theirs}
 
 
 def call_of(provider: type[Any], proxy: str | None, options: dict[str, Any]) -> Call:
-    """Sort out a call's keywords. Raises ``BadInput`` for a value that cannot be; warns once a process of an unknown name."""
+    """The keywords of a call to a provider's class, checked.
+
+    Raises ``BadInput`` for an invalid value. Warns of an unknown name, once in a process.
+    """
     timeout = getattr(provider, "timeout", TIMEOUT)
     return call_to(provider.__name__, provider.address, options_of(provider), timeout, proxy, options)
 
@@ -127,7 +130,10 @@ def call_to(
     proxy: str | None,
     options: dict[str, Any],
 ) -> Call:
-    """``call_of`` for whoever has this name, is at this address, and takes these options and so many seconds by default."""
+    """The keywords of a call, checked, to the provider of this name, with its address, its own options and its default timeout.
+
+    ``timeout`` is in seconds. Raises and warns as ``call_of``.
+    """
     own_options = _own_options(provider, takes, options)
     option = options.get
     timeout, timeouts = _timeouts(option("timeout", timeout))
@@ -135,7 +141,7 @@ def call_to(
     return Call(
         provider,
         _base_url(option("base_url") or (own_options and _origin(own_options.get("page"))) or address()),
-        # What is not said, as most of it, is not looked at.
+        # Most of these are absent from most calls: nothing is called for them.
         None if proxy is None else _proxy(proxy),
         timeout,
         None if timeout is None else asyncio.get_running_loop().time() + timeout,
@@ -148,27 +154,27 @@ def call_to(
 
 
 def _origin(page: object) -> str:
-    """Of a page that is named by its whole URL: it says where the service is."""
+    """The scheme and host of a page's URL; empty if ``page`` is no URL."""
     if not isinstance(page, str) or not page.startswith(("http://", "https://")):
         return ""
     scheme, _, rest = page.partition("://")
     return f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0]}"
 
 
-def _own_options(provider: str, known: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
-    own = {}
+def _own_options(provider: str, takes: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
+    own_options = {}
     for name, value in options.items():
         if name in _COMMON:
             continue
-        if name in known:
-            own[name] = value
+        if name in takes:
+            own_options[name] = value
         else:
-            _warn_of(provider, name, known)
-    return own
+            _warn_of(provider, name, takes)
+    return own_options
 
 
 def options_of(provider: Any) -> tuple[str, ...]:
-    """What a provider takes beyond the common options: its ``options``, else the keyword-only parameters of its ``reply``."""
+    """The options of a provider beyond the common ones: its ``options``, else the keyword-only parameters of its ``reply``."""
     if provider not in _options and getattr(provider, "options", None) is not None:
         _options[provider] = provider.options
     elif provider not in _options:
@@ -187,18 +193,18 @@ def _warn_of(provider: str, name: str, own_options: tuple[str, ...]) -> None:
 
 
 def key_of(value: object) -> str | None:
-    """An ``api_key`` as it was given: text, or what holds it (pydantic's ``SecretStr``); blanks at its ends are none of it.
+    """The key in ``value``, which is text or holds it (pydantic's ``SecretStr``), without blanks at its ends.
 
-    ``None`` where none was given. Raises ``BadInput``, which does not show it.
+    ``None`` if there is none. Raises ``BadInput``, whose text does not show it.
     """
     if value is None:
         return None
-    held = value.get_secret_value() if hasattr(value, "get_secret_value") else value
-    if held is None:
+    api_key = value.get_secret_value() if hasattr(value, "get_secret_value") else value
+    if api_key is None:
         return None
-    if not isinstance(held, str):
-        raise BadInput(f"api_key is {type(held).__name__}; it must be text", field="api_key")
-    return held.strip() or None
+    if not isinstance(api_key, str):
+        raise BadInput(f"api_key is {type(api_key).__name__}; it must be text", field="api_key")
+    return api_key.strip() or None
 
 
 def _config(value: object) -> Config | None:
@@ -208,7 +214,7 @@ def _config(value: object) -> Config | None:
 
 
 def _timeouts(value: object) -> tuple[float | None, Timeouts | None]:
-    """The seconds of the whole call, and the limits of its steps where the caller gives them."""
+    """The seconds of the whole call, and the limits of its steps if ``value`` is ``Timeouts``. Raises ``BadInput``."""
     if value is None or (type(value) in (int, float) and value > 0):  # type: ignore[operator]  # it is a number
         return value, None  # type: ignore[return-value]
     timeouts = Timeouts.of(value, STEPS)
@@ -228,7 +234,7 @@ def _base_url(value: object) -> str:
 @lru_cache(maxsize=256)
 def _checked_url(value: str) -> str:
     if value == "":
-        return ""  # a provider that asks no server: the embedded model
+        return ""  # a provider without a server: the embedded model
     fault = address_fault(value)
     if fault:
         raise BadInput(f"base_url {fault}", field="base_url")

@@ -1,4 +1,4 @@
-"""Python functions as tools: the schema of their arguments from the signature, what they are for from the docstring."""
+"""Python functions as tools: the arguments' schema from the signature, the description from the docstring."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _ARGUMENT = re.compile(r"^\s*(?::param\s+)?(\w+)(?:\s*\([^)\n]*\))?\s*:\s+(\S.*)
 
 
 def tool_of(function: Callable[..., Any]) -> Tool:
-    """The tool that a function is: its name, its docstring's first paragraph, its parameters by their annotations.
+    """The tool that ``function`` makes: its name, the first paragraph of its docstring, and the schema of its parameters.
 
-    A parameter without an annotation is text; one with a default may be left out. Raises ``BadInput`` for one that takes
-    ``*args``, ``**kwargs`` or what has no JSON schema.
+    A parameter without an annotation is text; one with a default is optional. Raises ``BadInput`` for a function with
+    ``*args``, ``**kwargs``, positional-only parameters, or a type that has no JSON schema.
     """
     name = getattr(function, "__name__", type(function).__name__)
-    text = inspect.getdoc(function) or ""
+    docstring = inspect.getdoc(function) or ""
     try:
         hints, parameters = get_type_hints(function), inspect.signature(function).parameters.values()
     except (NameError, TypeError, ValueError) as error:
         raise BadInput(f"the function {name} has no signature that can be read: {error}", field="tools") from None
-    descriptions = {match[1]: match[2] for line in text.splitlines()[1:] if (match := _ARGUMENT.match(line))}
+    descriptions = {match[1]: match[2] for line in docstring.splitlines()[1:] if (match := _ARGUMENT.match(line))}
     schema: dict[str, Any] = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
     for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
@@ -45,12 +45,14 @@ def tool_of(function: Callable[..., Any]) -> Tool:
         )
         if parameter.default is parameter.empty:
             schema["required"].append(parameter.name)
-    return Tool(name, text.partition("\n\n")[0].replace("\n", " ") or None, schema)
+    return Tool(name, docstring.partition("\n\n")[0].replace("\n", " ") or None, schema)
 
 
-def _parameter(kind: Any, about: str | None, schema: dict[str, Any]) -> dict[str, Any]:
+def _parameter(kind: Any, description: str | None, schema: dict[str, Any]) -> dict[str, Any]:
     plain = _PLAIN.get(kind) if kind.__hash__ is not None else None
     parameter_schema = dict(schema_of_type(kind) if plain is None else plain)
     if definitions := parameter_schema.pop("$defs", None):
         schema.setdefault("$defs", {}).update(definitions)
-    return {**parameter_schema, "description": about} if about and "$ref" not in parameter_schema else parameter_schema
+    if not description or "$ref" in parameter_schema:
+        return parameter_schema
+    return {**parameter_schema, "description": description}

@@ -1,4 +1,4 @@
-"""What a provider tells of one ask besides its events."""
+"""What a backend records about one request besides its events."""
 
 from __future__ import annotations
 
@@ -19,30 +19,32 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class CallInfo:
+    """The policy of one request about losses, and what its backend records: losses, address, rate limits, raw body."""
+
     on_loss: OnLoss | None = None
     hosted_tools: Literal["drop", "refuse"] | None = None
-    """What to do about tools that another vendor's backend runs; ``None``: what ``on_loss`` says."""
+    """What to do with tools that another vendor's backend runs; ``None`` means what ``on_loss`` says."""
     losses: list[Loss] = field(default_factory=list)
-    """What of the ask did not reach the backend as it was meant."""
+    """What of the request did not reach the backend as it was meant."""
     url: str = ""
-    """Where it was asked."""
+    """The address of the API that the request went to."""
     limits: list[tuple[bytes, bytes]] = field(default_factory=list)
-    """The headers of the answer that tell of the backend's rate limits."""
+    """The response's headers about the backend's rate limits."""
     raw: bytes | None = None
-    """The body of the reply, where it came whole and not as a stream."""
+    """The body of a reply that was not streamed."""
     pipe: EventPipe | None = None
-    """What can push the reply's later events, to whoever has taken the first ones and takes no more of them."""
+    """Pushes the reply's later events, once the first ones have been read and nothing else reads on."""
     placeholders: Placeholders | None = None
-    """What stands aside of the ask, and is to be put back into the request's body: see ``restores``."""
+    """Parts that were taken out of the request, to be put back into its body: see ``Backend.restores``."""
     whole: Callable[[], ChatRequest] | None = None
-    """The ask with nothing aside, where there are placeholders."""
+    """Makes the request without placeholders, where it has some."""
     is_large: bool = False
-    """Whether writing the request would take so long that it is done in a thread."""
+    """Whether the request is so large that it is written in a thread."""
 
     def apply_loss_policy(self, request: ChatRequest, support_table: SupportTable, wire: str, vendor: str) -> ChatRequest:
-        """Note what is lost of ``request``, and refuse or warn as the caller wants it. Raises ``BadInput``.
+        """Record what is lost of ``request``, and apply the policy of the caller. Raises ``BadInput`` for what is refused.
 
-        Gives the ask without the tools and files that only another vendor has.
+        Returns the request without the tools and files that only another vendor has.
         """
         self.losses = lost = losses(request, support_table, wire, vendor)
         if lost and any(loss.field == _HELD for loss in lost):
@@ -59,7 +61,7 @@ class CallInfo:
         return without_foreign(request, wire)
 
     def _hosted(self, request: ChatRequest, wire: str, loss: Loss) -> None:
-        """Raises ``BadInput`` where the tool may not be left out."""
+        """Raises ``BadInput`` if the tool may not be left out."""
         if (kind := demanded(request, wire)) is not None:
             raise BadInput(
                 f"tool_choice demands {kind}, which only its own vendor's backend can run: choose another tool, or "
@@ -74,7 +76,7 @@ class CallInfo:
             )
 
     def add(self, lost: list[Loss]) -> None:
-        """Note more that is lost; refuse or warn as the caller wants it. Raises ``BadInput``."""
+        """Record further losses, and apply the policy of the caller. Raises ``BadInput`` for what is refused."""
         self.losses += lost
         apply_loss_policy(lost, self.on_loss)
 

@@ -1,4 +1,4 @@
-"""What a person asks for by keyword, as the ``ChatRequest`` that all wires know."""
+"""The keywords of a call as the ``ChatRequest`` that all wires read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Keyword:
 
     name: str
     hint: str
-    """Its type, as Python writes it; ``None`` is the same as not saying it."""
+    """Its type, as Python writes it; ``None`` means that it is absent."""
     about: str
 
 
@@ -48,7 +48,7 @@ STRUCTURED = (
     ),
     Keyword("extra", "Mapping[str, Any]", "request fields under the API's own names"),
 )
-"""Those that have rules of their own. ``schema``, which decides about the type of the reply, is a parameter beside them."""
+"""Keywords with rules of their own. ``schema``, which determines the type of the reply, is a parameter beside them."""
 ASKING = (
     Keyword("on_loss", 'Literal["refuse", "warn", "report", "allow"]', "what to do if the backend does not support a field"),
     Keyword("proxy", "str", "the URL of a proxy"),
@@ -58,16 +58,19 @@ ASKING = (
     Keyword("cookies", "Mapping[str, str]", "cookies of a chat site, by name"),
     Keyword("headers", "Mapping[str, str]", "headers that override the provider's own"),
 )
-"""How an ask is sent. Providers may take more."""
+"""How a request is sent. Providers may take more."""
 _PLAIN = {row.name: row for row in plain_fields() if row.keyword}
 KEYWORDS = ("schema", *(keyword.name for keyword in STRUCTURED), *_PLAIN)
-"""Every keyword of an ask that is not about how it is sent: a plain field of the table is one by its name."""
+"""Every keyword of a request's fields: those with rules, and the plain fields of the table by their names."""
 _JSON = ("extra", *(name for name, row in _PLAIN.items() if row.type in (PAIRS, WEIGHTS)))
-"""Keywords whose values go into the request as they are."""
+"""Keywords whose values go into the request unchanged."""
 
 
 def request_of(prompt: str | Conversation, model: str, keywords: Mapping[str, Any]) -> tuple[ChatRequest, Shape | None]:
-    """The ask, and the shape its answer is to have. Raises ``BadInput`` naming the keyword at fault. Reads files."""
+    """The request, and the shape of its answer if ``schema`` sets one. Reads the files that the keywords name.
+
+    Raises ``BadInput`` that names the keyword at fault.
+    """
     turns = [ChatMessage("user", [TextPart(prompt)])] if isinstance(prompt, str) else read_messages(prompt)
     request = ChatRequest(model, turns)
     shape = None
@@ -87,7 +90,7 @@ def request_of(prompt: str | Conversation, model: str, keywords: Mapping[str, An
 
 
 def _check_json(value: Any, field: str) -> None:
-    """Raises ``BadInput`` for what JSON cannot carry: what writes it would make null of a number that is none."""
+    """Raises ``BadInput`` for a value that JSON cannot carry. The encoder would write null for NaN and infinity."""
     if (fault := json_fault(value, field)) is not None:
         raise BadInput(f"{fault[0]} is {fault[1]}, which cannot be sent as JSON", field=fault[0])
 
@@ -110,7 +113,7 @@ def _plain(row: Field, value: Any) -> Any:
 
 
 def _tools(request: ChatRequest, value: Any) -> None:
-    request.tools = read_tools([tool_of(one) if callable(one) else one for one in _several(value)], "tools")
+    request.tools = read_tools([tool_of(tool) if callable(tool) else tool for tool in _several(value)], "tools")
     for place, tool in enumerate(request.tools):
         if isinstance(tool, Tool):
             _check_json(tool.parameters, f"tools[{place}].parameters")
@@ -125,11 +128,11 @@ def _format(request: ChatRequest, value: Any) -> None:
 
 
 def _images(request: ChatRequest, value: Any) -> None:
-    _attach(request, [attachments.image(one, f"images[{place}]") for place, one in enumerate(_several(value))])
+    _attach(request, [attachments.image(source, f"images[{place}]") for place, source in enumerate(_several(value))])
 
 
 def _files(request: ChatRequest, value: Any) -> None:
-    _attach(request, [attachments.file(one, f"files[{place}]") for place, one in enumerate(_several(value))])
+    _attach(request, [attachments.file(source, f"files[{place}]") for place, source in enumerate(_several(value))])
 
 
 def _several(value: Any) -> list[Any]:
@@ -137,7 +140,7 @@ def _several(value: Any) -> list[Any]:
 
 
 def _attach(request: ChatRequest, parts: list[Any]) -> None:
-    """Before the words of the last user turn: models are told to look first and read the question then."""
+    """Insert ``parts`` before the text of the last user message, as vendors recommend. Raises ``BadInput`` if there is none."""
     for turn in reversed(request.turns):
         if turn.role == "user":
             turn.parts[:0] = parts
@@ -191,7 +194,7 @@ _READERS: dict[str, Any] = {
 
 
 def system_first(request: ChatRequest, system: str | None) -> None:
-    """Put a system message before the conversation."""
+    """Insert a system message before the conversation. Raises ``BadInput`` if ``system`` is not text."""
     if system is not None:
         if not isinstance(system, str):
             raise BadInput(f"system is {type(system).__name__}; it must be text", field="system")

@@ -1,4 +1,4 @@
-"""The form an answer is to have: a type or a JSON schema as a wire is told of it, and the answer's text as its value."""
+"""Structured answers: a type or a JSON schema as a response format, and the answer's text as a value of it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from ..wire.json_text import decoded, encoded
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What is asked for, and how the answer becomes a value."""
+    """The response format of a request, and how the answer becomes a value."""
 
     format: Format
     read: Callable[[str], Any]
-    """Text to value; raises ``ValueError`` where it does not fit."""
+    """Reads the answer's text; raises ``ValueError`` if it does not match."""
 
     def parsed(self, text: str) -> Any:
-        """The answer's value; a fence of Markdown round the whole of it is none of it.
+        """The answer's value. A Markdown fence around the whole text is ignored.
 
-        Raises ``BadReply`` that shows the text's beginning where it does not fit.
+        Raises ``BadReply``, which shows the beginning of a text that does not match.
         """
         try:
             return self.read(_unfenced(text))
-        except ValueError as error:  # msgspec's and pydantic's are such
+        except ValueError as error:  # those of msgspec and pydantic are ValueErrors
             bad = BadReply(
                 f"the reply does not match the schema {self.format.name}: {redact(str(error), 120)}; it is {redact(text)}"
             )
@@ -35,7 +35,7 @@ class Shape:
 
 
 def _unfenced(text: str) -> str:
-    """What stands in a fenced block, where the answer is one such block and nothing else."""
+    """The content of a fenced block, if the answer is one such block and nothing else; else the text itself."""
     bare = text.strip()
     if len(bare) < 6 or not (bare.startswith("```") and bare.endswith("```")):
         return text
@@ -46,8 +46,8 @@ def _unfenced(text: str) -> str:
 def shape_of(schema: object) -> Shape:
     """``schema`` is a JSON schema of an object, a pydantic model, or a type that msgspec knows (Struct, dataclass, TypedDict).
 
-    Lists, unions and other types that are no objects are asked for in the member ``value`` of one, and taken out of it.
-    Raises ``BadInput``.
+    For a list, a union or another type that is no object, an object with the member ``value`` is requested, and the value is
+    taken out of it. Raises ``BadInput`` for anything else.
     """
     if isinstance(schema, Mapping):
         return _of_mapping(dict(schema))
@@ -58,12 +58,12 @@ def shape_of(schema: object) -> Shape:
 
 
 def schema_of_type(kind: Any) -> dict[str, Any]:
-    """The JSON schema of any type that pydantic or msgspec knows. Raises as ``shape_of``."""
+    """The JSON schema of any type that pydantic or msgspec knows. Raises ``BadInput`` for another."""
     return _read_by(kind, getattr(kind, "__name__", "answer"))[0]
 
 
 def _read_by(kind: Any, name: str) -> tuple[dict[str, Any], Callable[[Any], Any]]:
-    """A type's schema, and what reads JSON into it."""
+    """The schema of a type, and the function that reads JSON text into a value of it."""
     if not _is_pydantic(kind):
         return _of_msgspec(kind, name)
     if isinstance(kind, type) and hasattr(kind, "model_json_schema"):
@@ -76,7 +76,7 @@ def _read_by(kind: Any, name: str) -> tuple[dict[str, Any], Callable[[Any], Any]
 
 
 def _is_pydantic(kind: Any) -> bool:
-    """Whether a pydantic model is in it."""
+    """Whether ``kind`` is a pydantic model, or contains one."""
     if isinstance(kind, type) and hasattr(kind, "model_json_schema") and hasattr(kind, "model_validate_json"):
         return True
     return any(_is_pydantic(argument) for argument in get_args(kind))
@@ -96,7 +96,7 @@ def _shape(name: str, schema: dict[str, Any], read: Callable[[Any], Any]) -> Sha
 
 
 def _taken_out(text: str) -> bytes:
-    """The member ``value`` of the answer, or all of it, where a model left the object round it out."""
+    """The member ``value`` of the answer as JSON; the whole answer if the model left out the object around it."""
     match decoded(text.encode()):
         case {"value": value, **rest} if not rest:
             return encoded(value)
@@ -108,15 +108,15 @@ def _of_mapping(schema: dict[str, Any]) -> Shape:
         inner = schema["schema"]
         if not isinstance(inner, dict):
             raise BadInput("schema.schema must be a JSON schema (a dict)", field="schema.schema")
-        form = Format("schema", inner, str(schema["name"]), schema.get("description"), schema.get("strict"))
+        response_format = Format("schema", inner, str(schema["name"]), schema.get("description"), schema.get("strict"))
     else:
         title = schema.get("title")
-        form = Format("schema", schema, _name(title if isinstance(title, str) else "answer"))
-    return Shape(form, lambda text: decoded(text.encode()))
+        response_format = Format("schema", schema, _name(title if isinstance(title, str) else "answer"))
+    return Shape(response_format, lambda text: decoded(text.encode()))
 
 
 def _of_msgspec(kind: Any, name: str) -> tuple[dict[str, Any], Callable[[Any], Any]]:
-    import msgspec  # importing it costs as much as importing all of us
+    import msgspec  # importing it takes as long as importing all of polychat
 
     try:
         return msgspec.json.schema(kind), msgspec.json.Decoder(kind).decode
@@ -125,12 +125,12 @@ def _of_msgspec(kind: Any, name: str) -> tuple[dict[str, Any], Callable[[Any], A
 
 
 def _name(title: str) -> str:
-    """As OpenAI wants it: letters, digits, dashes and underscores, 64 at most."""
+    """``title`` as OpenAI accepts a name: ASCII letters, digits and underscores, 64 at most."""
     return "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in title)[:64] or "answer"
 
 
 def _format(name: str, schema: dict[str, Any]) -> Format:
-    """A type's schema, rewritten as strict vendors take it and said to be strict; as it is where it cannot be."""
+    """The format for a type's schema: strict, if the schema can be written as strict vendors accept it, else unchanged."""
     try:
         return Format("schema", _closed(schema), _name(name), strict=True)
     except _Open:
@@ -138,7 +138,7 @@ def _format(name: str, schema: dict[str, Any]) -> Format:
 
 
 class _Open(Exception):
-    """The schema says what strict vendors do not take: open objects, tuples, values of any type."""
+    """The schema has what strict vendors do not accept: open objects, tuples, values of any type."""
 
 
 _MAPS = ("properties", "$defs", "definitions")
@@ -151,16 +151,19 @@ _LOOSE = {
 
 
 def _closed(schema: Any) -> dict[str, Any]:
-    """Every object closed with all of its properties required, ``oneOf`` as ``anyOf``, ``$ref`` alone. Raises ``_Open``."""
+    """``schema`` with every object closed and all of its properties required, ``oneOf`` as ``anyOf``, and ``$ref`` alone.
+
+    Raises ``_Open`` if that would change its meaning.
+    """
     if not isinstance(schema, dict) or _LOOSE & schema.keys():
         raise _Open
     closed = {("anyOf" if key == "oneOf" else key): value for key, value in schema.items() if key not in _GONE}
-    if "$ref" in closed and len(closed) > 1:  # words beside a reference are refused; beside a choice of one they are not
+    if "$ref" in closed and len(closed) > 1:  # members beside $ref are refused; beside an anyOf of one they are not
         closed["anyOf"] = [{"$ref": closed.pop("$ref")}]
     if not {"type", "anyOf", "$ref", "enum", "const"} & closed.keys():
         raise _Open
     for key in _MAPS:
-        if key in closed:  # their keys are names, whatever they are called
+        if key in closed:  # their keys are names of the caller's, not keywords of JSON schema
             closed[key] = {name: _closed(inner) for name, inner in closed[key].items()}
     for key in _LISTS:
         if key in closed:

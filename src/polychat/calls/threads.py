@@ -1,4 +1,4 @@
-"""An async generator for code without a loop: it runs in a thread of its own, its pieces come through a queue."""
+"""An async generator for synchronous code: it runs in a thread of its own, and its pieces arrive through a queue."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from typing import Any
 from ..types import AsyncResult
 
 _AHEAD = 64
-"""Pieces that may wait in the queue before the ask is held up: a slow reader does not fill the memory."""
+"""Pieces in the queue, at most, before the generator is paused: a slow reader does not fill the memory."""
 
 
 def pieces_of(start: Callable[[], AsyncResult]) -> Generator[str, None, None]:
-    """The pieces of ``start()``, in a thread that begins at the first ``next``. Closing the generator cancels the ask."""
+    """The pieces of ``start()``, which runs in a thread from the first ``next`` on. Closing the generator cancels it.
+
+    Raises what the async generator raises.
+    """
     pump = _Pump(start)
     try:
         yield from pump.pieces()
@@ -27,6 +30,8 @@ def pieces_of(start: Callable[[], AsyncResult]) -> Generator[str, None, None]:
 
 
 class _Pump:
+    """The thread, its event loop, and the queue between it and the caller."""
+
     def __init__(self, start: Callable[[], AsyncResult]) -> None:
         self._start = start
         self._queue: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
@@ -50,10 +55,10 @@ class _Pump:
 
     def stop(self) -> None:
         if self._thread.ident is None or sys.is_finalizing():
-            return  # not begun; or the process ends, where a daemon's thread stands still and would be waited for in vain
+            return  # not started; or the process exits: a daemon thread is stopped then, and joining it would block for ever
         self._ready.wait()
         if self._loop is not None and self._task is not None:
-            with suppress(RuntimeError):  # the loop closed between the look and the call: the ask is over
+            with suppress(RuntimeError):  # the loop was closed since: the generator has ended
                 self._loop.call_soon_threadsafe(self._task.cancel)
         self._thread.join()
 
@@ -67,7 +72,7 @@ class _Pump:
             asyncio.run(self._main())
         except asyncio.CancelledError:
             self._queue.put(("end", None))
-        except BaseException as error:  # noqa: BLE001  # it goes to the caller's thread, whatever it is
+        except BaseException as error:  # noqa: BLE001  # it is raised in the caller's thread, whatever it is
             self._queue.put(("error", error))
         else:
             self._queue.put(("end", None))

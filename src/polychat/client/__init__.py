@@ -1,4 +1,4 @@
-"""What people call: ``request``, ``stream``, ``embed``, and ``Client``, which keeps what many asks have in common."""
+"""The library's calls: ``ask``, ``stream``, ``embed``, and ``Client``, which holds the defaults of many calls."""
 
 from .calls import ask, ask_sync, embed, stream, stream_sync
 from .client import Client

@@ -1,4 +1,4 @@
-"""``ask``, ``stream`` and ``embed``: one target, one reply."""
+"""``ask``, ``stream`` and ``embed``: one call to a model, one reply."""
 
 from __future__ import annotations
 
@@ -52,28 +52,28 @@ def stream(
     options: Mapping[str, Any] | None = None,
     **keywords: Any,
 ) -> Stream[Any]:
-    """Ask ``model``, piece by piece.
+    """Send ``prompt`` to ``model`` and return its reply as a ``Stream``. The request is sent when the stream is first read.
 
-    ``model`` is ``provider/model``, a route or an alias of the configuration, a model's name that one backend is known by, or
-    several of these parted by commas, each tried when those before it failed before their first piece. Without it,
-    ``POLYCHAT_MODEL``, the configuration's ``default_model`` or the embedded model answers.
+    ``model`` is ``provider/model``, a route or an alias of the configuration, the name of a model that exactly one backend
+    serves, or several of these separated by commas: each is tried when those before it failed before their first piece.
+    Without it, ``POLYCHAT_MODEL``, the configuration's ``default_model`` or the embedded model answers.
 
-    ``prompt`` is text or a conversation; ``system`` goes before it. About the answer: ``tools``, ``tool_choice``,
+    ``prompt`` is text or a conversation; ``system`` is placed before it. The request's fields: ``tools``, ``tool_choice``,
     ``parallel_tool_calls``, ``schema`` (a type or a JSON schema), ``response_format``, ``images`` and ``files`` (paths, URLs or
-    bytes; read here), ``reasoning`` (an effort, or tokens of thought), ``max_tokens``, ``temperature``, ``top_p``, ``top_k``,
+    bytes; read here), ``reasoning`` (an effort, or a number of tokens), ``max_tokens``, ``temperature``, ``top_p``, ``top_k``,
     ``min_p``, ``frequency_penalty``, ``presence_penalty``, ``repetition_penalty``, ``seed``, ``stop``, ``logprobs``,
-    ``logit_bias``, ``n``, ``verbosity``, ``metadata``, ``user``, ``service_tier``, ``store``, ``previous``, and ``extra``:
-    fields by the wire's own names.
+    ``logit_bias``, ``n``, ``verbosity``, ``metadata``, ``user``, ``service_tier``, ``store``, ``previous``, and ``extra``
+    (fields under the API's own names).
 
-    What the backend cannot take is lost by ``on_loss``: ``refuse``, ``warn``, ``report`` (see ``losses``) or ``allow``. Without
-    it a loss that changes the answer's form is refused, and any other is warned of.
+    ``on_loss`` decides about fields that the backend does not support: ``refuse``, ``warn``, ``report`` (see ``losses``) or
+    ``allow``. Without it, a loss that changes the form of the answer is refused, and there is a warning about any other.
 
-    About the asking: ``proxy``, ``timeout`` (seconds, or ``Timeouts``), ``base_url``, ``api_key`` (vendors), ``cookies``,
-    ``headers``.
-    ``options`` maps names to what the provider takes besides: by keyword that works too, but a type checker refuses a keyword
-    that is not one of these.
+    How the request is sent: ``proxy``, ``timeout`` (seconds, or ``Timeouts``), ``base_url``, ``api_key`` (API vendors),
+    ``cookies``, ``headers``.
+    ``options`` maps further names to values, for options that only this provider has. They work as keywords too, but type
+    checkers report a keyword that is not listed here.
 
-    Raises ``UnknownTarget`` and ``BadInput`` at once, and other ``PolychatError`` when it is read.
+    Raises ``UnknownTarget`` and ``BadInput`` here, and any other ``PolychatError`` while the stream is read.
     """
     return stream_of(own_targets(), prompt, model, system, {**keywords, **(options or {})})
 
@@ -106,9 +106,10 @@ async def ask(
     options: Mapping[str, Any] | None = None,
     **keywords: Any,
 ) -> Reply[Any]:
-    """Ask ``model`` and wait for the whole reply. Parameters as for ``stream``; with ``schema`` the reply has it ``parsed``.
+    """Send ``prompt`` to ``model`` and return the whole reply. The parameters are those of ``stream``.
 
-    Raises ``PolychatError``. A reply cut short raises ``Truncated``, which holds what came in ``text``.
+    With ``schema``, the reply's ``parsed`` is the answer as a value of it. Raises ``PolychatError``; for a reply that was cut
+    off it is ``Truncated``, whose ``text`` is what had arrived.
     """
     return await reply_of(own_targets(), prompt, model, system, {**keywords, **(options or {})})
 
@@ -116,14 +117,14 @@ async def ask(
 def stream_of(
     targets: Targets, prompt: str | Conversation, model: str | None, system: str | None, options: dict[str, Any]
 ) -> Stream[Any]:
-    """``stream`` for the backends of one configuration."""
+    """``stream`` with the backends of one configuration. Raises as ``stream``."""
     return _read(targets, prompt, model, system, options, streamed=True)
 
 
 async def reply_of(
     targets: Targets, prompt: str | Conversation, model: str | None, system: str | None, options: dict[str, Any]
 ) -> Reply[Any]:
-    """``ask`` for the backends of one configuration."""
+    """``ask`` with the backends of one configuration. Raises as ``ask``."""
     if options.get("images") or options.get("files"):
         reply = await asyncio.to_thread(_read, targets, prompt, model, system, options, streamed=False)
     else:
@@ -162,13 +163,16 @@ def ask_sync(
     options: Mapping[str, Any] | None = None,
     **keywords: Any,
 ) -> Reply[Any]:
-    """``ask`` for code without an event loop, or beside one that runs: it goes on in a thread of its own, and this waits."""
+    """``ask`` for synchronous code: blocks until the reply is there. An event loop that runs in this thread is not used.
 
-    async def asked() -> Reply[Any]:
+    The call runs in a thread of its own, with this thread's context variables. Raises as ``ask``.
+    """
+
+    async def reply() -> Reply[Any]:
         return await ask(prompt, model=model, system=system, options=options, **keywords)
 
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(contextvars.copy_context().run, asyncio.run, asked()).result()
+        return thread.submit(contextvars.copy_context().run, asyncio.run, reply()).result()
 
 
 def stream_sync(
@@ -180,10 +184,14 @@ def stream_sync(
     options: Mapping[str, Any] | None = None,
     **keywords: Unpack[Keywords],
 ) -> Generator[str, None, None]:
-    """The pieces of an answer for code without an event loop, or beside one that runs. Closing it ends the ask."""
+    """The pieces of an answer's text, for synchronous code. The parameters are those of ``stream``.
+
+    The call runs in a thread of its own, which starts at the first ``next``; closing the generator cancels it. Raises
+    ``UnknownTarget`` and ``BadInput`` here, and any other ``PolychatError`` from the iteration.
+    """
     reply = stream(
         prompt, schema=schema, model=model, system=system, options=options, **keywords
-    )  # what is wrong with the arguments is raised here
+    )  # raises here for invalid arguments
 
     async def pieces() -> AsyncGenerator[str, None]:
         async with reply:
@@ -200,13 +208,14 @@ async def embed(
     dimensions: int | None = None,
     user: str | None = None,
     options: Mapping[str, Any] | None = None,
-    **asking: Unpack[CallKeywords],
+    **keywords: Unpack[CallKeywords],
 ) -> Embeddings:
-    """One vector for each text, in their order. The keywords are those of the asking, as for ``stream``.
+    """One vector for each of ``texts``, in their order. The other keywords are those of ``stream`` for how a request is sent.
 
-    Raises ``BadInput`` where the provider has no embeddings, and other ``PolychatError``.
+    ``dimensions`` is the length that vectors are to have. Raises ``BadInput`` for a provider without embeddings, and any other
+    ``PolychatError``.
     """
-    return await vectors_of(own_targets(), texts, model, dimensions, user, {**asking, **(options or {})})
+    return await vectors_of(own_targets(), texts, model, dimensions, user, {**keywords, **(options or {})})
 
 
 async def vectors_of(
@@ -217,7 +226,7 @@ async def vectors_of(
     user: str | None,
     options: dict[str, Any],
 ) -> Embeddings:
-    """``embed`` for the backends of one configuration."""
+    """``embed`` with the backends of one configuration. Raises as ``embed``."""
     inputs = [texts] if isinstance(texts, str) else list(texts)
     if not inputs or not all(isinstance(text, str) and text for text in inputs):
         raise BadInput("texts must be a string that is not empty, or a list of them", field="texts")
@@ -234,7 +243,7 @@ def _read(
     *,
     streamed: bool,
 ) -> Stream[Any]:
-    """The ask, read and not yet sent. Raises ``UnknownTarget`` and ``BadInput``."""
+    """The reply to a request that is checked and not sent yet. Raises ``UnknownTarget`` and ``BadInput``."""
     if isinstance(prompt, str) and not prompt.strip():
         raise BadInput("the prompt is empty: write a question", field="prompt")
     if "config" in options:
@@ -245,17 +254,17 @@ def _read(
     rest: dict[str, Any] = {}
     for name, value in options.items():
         (keywords if name in _KEYWORDS else rest)[name] = value
-    ask, shape = request_of(prompt, model or "", keywords)
-    system_first(ask, system)
-    ask.stream = streamed
+    request, shape = request_of(prompt, model or "", keywords)
+    system_first(request, system)
+    request.stream = streamed
     if streamed:
-        ask.stream_usage = True
+        request.stream_usage = True
     call_info = CallInfo(on_loss_of(rest.pop("on_loss", None)))
-    return Stream(targets, backend, model, ask, shape=shape, call_info=call_info, options=rest, plan=plan)
+    return Stream(targets, backend, model, request, shape=shape, call_info=call_info, options=rest, plan=plan)
 
 
 def on_loss_of(value: Any) -> Any:
-    """The caller's choice about losses. Raises ``BadInput``."""
+    """``value`` as the policy about losses, ``None`` for the default. Raises ``BadInput`` for any other value."""
     if value not in (None, "refuse", "warn", "report", "allow"):
         raise BadInput(f'on_loss is {value!r}; it must be "refuse", "warn", "report" or "allow"', field="on_loss")
     return value

@@ -1,4 +1,4 @@
-"""``Client``: what many asks have in common, and OpenAI's shape for people who come with code."""
+"""``Client``: a model and options for many calls, and the interface of OpenAI's client for code that was written for it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 class Client:
-    """``ask``, ``stream`` and ``embed`` with a model and options of its own under those of each call.
+    """``ask``, ``stream`` and ``embed`` with a default model and default options; those of a call override them.
 
-    ``config`` is the path of a polychat.toml, read now, or a ``polychat.config.Config``, in place of your own file: two clients
-    with two of them meet nowhere.
+    ``config`` is the path of a polychat.toml, read once, here, or a ``polychat.config.Config``, in place of your own file.
+    Clients with different configurations share no backend, no key and no state of routes.
 
-    ``client.chat.completions.create(…)`` takes and gives what OpenAI's client does. Nothing is held open: there is nothing to
-    close, and one client serves any number of tasks and event loops.
+    ``client.chat.completions.create(…)`` takes and returns what OpenAI's client does. A client holds nothing open, needs no
+    closing, and may be used from any number of tasks and event loops. Raises ``BadInput`` for a file that cannot be read.
     """
 
     def __init__(
@@ -40,8 +40,8 @@ class Client:
         **keywords: Unpack[Keywords],
     ) -> None:
         self.model = model
-        named = {"system": system, "schema": schema}
-        self.options: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+        defaults = {"system": system, "schema": schema}
+        self.options: dict[str, Any] = {name: value for name, value in defaults.items() if value is not None}
         self.options |= {**keywords, **(options or {})}
         self._configured = None if config is None else targets_of(config)
         self.chat = Chat(model, self.options, self._targets)
@@ -69,7 +69,7 @@ class Client:
         **keywords: Unpack[Keywords],
     ) -> Reply[Any]: ...
     async def ask(self, prompt: str | Conversation, *, options: Mapping[str, Any] | None = None, **keywords: Any) -> Reply[Any]:
-        """As ``polychat.ask``."""
+        """``polychat.ask`` with this client's defaults."""
         return await reply_of(self._targets(), prompt, *self._with(keywords, options))
 
     @overload
@@ -95,7 +95,7 @@ class Client:
         **keywords: Unpack[Keywords],
     ) -> Stream[Any]: ...
     def stream(self, prompt: str | Conversation, *, options: Mapping[str, Any] | None = None, **keywords: Any) -> Stream[Any]:
-        """As ``polychat.stream``."""
+        """``polychat.stream`` with this client's defaults."""
         return stream_of(self._targets(), prompt, *self._with(keywords, options))
 
     async def embed(
@@ -106,16 +106,16 @@ class Client:
         dimensions: int | None = None,
         user: str | None = None,
         options: Mapping[str, Any] | None = None,
-        **asking: Unpack[CallKeywords],
+        **keywords: Unpack[CallKeywords],
     ) -> Embeddings:
-        """As ``polychat.embed``."""
-        model, _, rest = self._with({**asking, **({} if model is None else {"model": model})}, options)
+        """``polychat.embed`` with this client's defaults."""
+        model, _, rest = self._with({**keywords, **({} if model is None else {"model": model})}, options)
         return await vectors_of(self._targets(), texts, model, dimensions, user, rest)
 
     def _targets(self) -> Targets:
         return self._configured or own_targets()
 
     def _with(self, keywords: dict[str, Any], options: Mapping[str, Any] | None) -> tuple[Any, Any, dict[str, Any]]:
-        """The model, the system message, and all else of one call."""
+        """The model, the system message and the remaining options of one call: the client's, overridden by the call's."""
         rest = {"model": self.model, **self.options, **keywords, **(options or {})}
         return rest.pop("model"), rest.pop("system", None), rest

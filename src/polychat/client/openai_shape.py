@@ -1,4 +1,4 @@
-"""``chat.completions.create`` as OpenAI's client has it, over any target."""
+"""``chat.completions.create`` with the parameters and results of OpenAI's client, for any target."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from .targets import Targets
 
 
 class AttributeDict(dict[str, Any]):
-    """A JSON object whose members are attributes too: ``reply.choices[0].message.content``."""
+    """A JSON object whose members are attributes too: ``reply.choices[0].message.content``.
+
+    A member of OpenAI's objects that is absent is ``None``; any other raises ``AttributeError``.
+    """
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -34,12 +37,12 @@ class AttributeDict(dict[str, Any]):
             raise AttributeError(name) from None
 
     def model_dump(self, *, exclude_none: bool = False, **_: Any) -> dict[str, Any]:
-        """The same as plain dicts and lists."""
+        """The object as plain dicts and lists, to any depth; with ``exclude_none`` without members that are ``None``."""
         plain: dict[str, Any] = _plain(self, exclude_none)
         return plain
 
     def model_dump_json(self, *, indent: int | None = None, **options: Any) -> str:
-        """The same as JSON."""
+        """The object as JSON text. ``options`` are those of ``model_dump``."""
         return json.dumps(self.model_dump(**options), indent=indent, ensure_ascii=False, default=_dumped)
 
     to_dict = dict = model_dump
@@ -61,37 +64,40 @@ _MEMBERS = frozenset(
         *("function", "accepted_prediction_tokens", "rejected_prediction_tokens", "arguments", "type", "index", "error"),
     )
 )
-"""Members of OpenAI's objects that are ``None`` where they are not said."""
+"""Members of OpenAI's objects that are ``None`` where they are absent."""
 
 
 def _plain(value: Any, exclude_none: bool) -> Any:
     match value:
         case Mapping():
-            return {name: _plain(one, exclude_none) for name, one in value.items() if not (exclude_none and one is None)}
+            members = ((name, member) for name, member in value.items() if not (exclude_none and member is None))
+            return {name: _plain(member, exclude_none) for name, member in members}
         case list():
-            return [_plain(one, exclude_none) for one in value]
+            return [_plain(item, exclude_none) for item in value]
     return value
 
 
 def _dumped(value: Any) -> Any:
-    """What a schema's type reads, which may be ``parsed``."""
+    """A value of the caller's own type, in ``parsed``, as something that JSON can carry."""
     return value.model_dump() if hasattr(value, "model_dump") else str(value)
 
 
 def record_of(value: Any) -> Any:
-    """Objects as ``AttributeDict``, to any depth."""
+    """``value`` with every dict in it, at any depth, as an ``AttributeDict``."""
     if isinstance(value, dict):
         return AttributeDict({name: record_of(item) for name, item in value.items()})
     return [record_of(item) for item in value] if isinstance(value, list) else value
 
 
 class Chat:
+    """``client.chat``: holds ``completions``."""
+
     def __init__(self, model: str | None, options: dict[str, Any], targets: Callable[[], Targets]) -> None:
         self.completions = Completions(model, options, targets)
 
 
 class Completions:
-    """OpenAI's fields by keyword, and ours about the asking: ``proxy``, ``base_url``, ``api_key``, ``on_loss``, …"""
+    """``client.chat.completions``. Keywords are OpenAI's fields, and polychat's own: ``proxy``, ``base_url``, ``on_loss``, …"""
 
     def __init__(self, model: str | None, options: dict[str, Any], targets: Callable[[], Targets]) -> None:
         self._model = model
@@ -99,10 +105,11 @@ class Completions:
         self._targets = targets
 
     async def create(self, *, messages: Any, model: str | None = None, stream: bool = False, **fields: Any) -> Any:
-        """A chat completion as ``AttributeDict``; with ``stream`` an async generator of its chunks. Errors are polychat's.
+        """A chat completion as ``AttributeDict``; with ``stream`` an async generator of its chunks.
 
-        ``extra_body`` is merged into the fields, ``extra_headers`` are headers. A field with ``None`` is not said. With a type
-        as ``response_format`` the message has ``parsed``, a value of it; ``tools`` may be Python functions.
+        ``extra_body`` is merged into the fields, ``extra_headers`` into the headers. A field that is ``None`` is not sent. With
+        a type as ``response_format``, the message's ``parsed`` is a value of it; ``tools`` may be Python functions. Raises
+        ``PolychatError``, never an error of OpenAI's client.
         """
         options, body = _sorted({**self._options, **fields})
         targets = self._targets()
@@ -112,7 +119,7 @@ class Completions:
         if form is not None and not isinstance(form, Mapping):
             shape = shape_of(body.pop("response_format"))
         if isinstance(body.get("tools"), (list, tuple)):
-            body["tools"] = [_tool(one) if callable(one) else one for one in body["tools"]]
+            body["tools"] = [_tool(tool) if callable(tool) else tool for tool in body["tools"]]
         request = openai_chat.read_request(sendable({"model": name or "", "messages": messages, "stream": stream, **body}))
         if shape is not None:
             request.format = shape.format
@@ -122,11 +129,14 @@ class Completions:
         return _chunks(reply, writer) if stream else await _whole(reply, writer)
 
     async def parse(self, *, messages: Any, response_format: Any = None, **fields: Any) -> Any:
-        """As ``create``: with a type as ``response_format`` the message's ``parsed`` is a value of it."""
+        """``create`` with ``response_format`` as a type: the message's ``parsed`` is a value of it. Raises as ``create``."""
         return await self.create(messages=messages, response_format=response_format, **fields)
 
     def _target(self, model: str | None, targets: Targets) -> str:
-        """A bare name that means nothing else is a model of the client's own provider, as in OpenAI's client."""
+        """The target that ``model`` means: an unknown bare name is a model of the provider that the client was made with.
+
+        Raises ``UnknownTarget``.
+        """
         own_target = targets.default_model() if self._model is None else self._model
         if model is None or not isinstance(model, str):
             return own_target if model is None else model
@@ -143,14 +153,14 @@ class Completions:
 def _tool(function: Any) -> dict[str, Any]:
     tool = tool_of(function)
     fields = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
-    return {"type": "function", "function": {name: one for name, one in fields.items() if one is not None}}
+    return {"type": "function", "function": {name: value for name, value in fields.items() if value is not None}}
 
 
 _OURS = ("proxy", "timeout", "base_url", "cookies", "headers", "api_key", "on_loss")
 
 
 def _sorted(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What is about the asking, and what is the request's."""
+    """The options of the call, and the fields of the request's body. Raises ``BadInput`` for ``extra_query``."""
     options = {name: fields.pop(name) for name in _OURS if fields.get(name) is not None}
     headers = fields.pop("extra_headers", None)
     if headers:

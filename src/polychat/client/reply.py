@@ -1,4 +1,4 @@
-"""One reply as a value."""
+"""``Reply``: a whole reply as one value."""
 
 from __future__ import annotations
 
@@ -23,55 +23,55 @@ else:
 
 @dataclass(slots=True)
 class Reply(Generic[Parsed]):
-    """One reply, whole. ``Reply[T]`` is one to an ask with ``schema=T``."""
+    """A whole reply. ``Reply[T]`` is the reply to a call with ``schema=T``."""
 
     provider: str
     model: str | None
-    """The model asked for; ``None`` where the provider chose."""
+    """The model that was requested; ``None`` if the provider chose one."""
     text: str
     verdict: Verdict
     reason: str | None = None
-    """Why it ended: ``stop``, ``length``, ``tool_calls``, …, or the backend's own word."""
+    """Why it ended: ``stop``, ``length``, ``tool_calls``, …, or another word of the backend's own."""
     sources: list[Citation] = field(default_factory=list)
     usage: Usage | None = None
-    """Tokens as the backend counted them, or guessed (``usage.estimated``) where it did not."""
+    """Tokens as the backend counted them; an estimate (``usage.estimated``) if it did not count."""
     reasoning: str = ""
-    """The model's thoughts, where it told them."""
+    """The text of the model's reasoning; empty if the backend does not send it."""
     thoughts: list[ReasoningPart] = field(default_factory=list)
-    """The same in blocks, with what the vendor wants back: see ``turn``."""
+    """The reasoning in blocks, with the signatures that the vendor wants back: see ``turn``."""
     tool_calls: list[ToolCall] = field(default_factory=list)
     refusal: str = ""
-    """The model's words for why it did not answer, where they come apart from its text."""
+    """Why the model refused to answer, where the backend sends that separately from the text."""
     media: list[Media] = field(default_factory=list)
     logprobs: list[dict[str, Any]] = field(default_factory=list)
     parsed: Parsed | None = None
-    """The answer as a value of the schema that was asked for; ``None`` without one, and where the answer has no text."""
+    """The answer as a value of the ``schema`` of the call; ``None`` without one, and if the answer has no text."""
     losses: list[Loss] = field(default_factory=list)
-    """What of the ask did not reach the backend as it was meant."""
+    """What of the request did not reach the backend as it was meant."""
     id: str | None = None
-    """The backend's name for this reply."""
+    """The backend's id of this reply."""
     served: str | None = None
-    """The model that answered, by the backend's name for it."""
+    """The model that answered, under the backend's name for it."""
     choices: list[str] = field(default_factory=list)
-    """The texts of all answers, where ``n`` asked for several; ``text`` is the first."""
+    """The texts of all answers, if ``n`` requested several; ``text`` is the first."""
     raw: bytes | None = None
-    """The body as it came, where it came whole: not of a stream."""
+    """The body as the backend sent it; ``None`` for a reply that was streamed."""
     cost: float | None = None
-    """US dollars; ``None``: unpriced."""
+    """US dollars; ``None`` if no price is known."""
 
     def turn(self) -> ChatMessage:
-        """The reply as the assistant's turn of the conversation, to ask on with: thoughts, text, calls."""
+        """The reply as an assistant's message, to continue the conversation: reasoning, text, refusal, tool calls."""
         parts: list[Part] = list(self.thoughts)
         parts += [TextPart(self.text)] if self.text else []
         parts += [RefusalPart(self.refusal)] if self.refusal else []
         return ChatMessage("assistant", [*parts, *self.tool_calls])
 
 
-def counted(request: ChatRequest, came: AssembledReply) -> Usage:
-    """The backend's count of a reply; a guess, marked as one, where it gave none."""
-    if came.usage is not None:
-        return came.usage
-    first = came.first
+def counted(request: ChatRequest, assembled: AssembledReply) -> Usage:
+    """Tokens of a request and its reply as the backend counted them; an estimate, marked as one, if it did not count."""
+    if assembled.usage is not None:
+        return assembled.usage
+    first = assembled.first
     written = [first.text, *(thought.text for thought in first.thoughts), *(call.arguments for call in first.calls)]
     prompt, answer = estimated_prompt(request), -(-size_of("".join(written)) // BYTES_A_TOKEN)
     return Usage(prompt, answer, prompt + answer, estimated=True)

@@ -1,4 +1,4 @@
-"""A reply as it comes."""
+"""``Stream``: a reply that is read piece by piece."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 class Stream(Generic[Parsed]):
-    """A reply as it comes: ``async with`` it, then iterate for the pieces of its text, or over ``events()`` for everything.
+    """A reply that is read piece by piece. Use it with ``async with``; iterate it for the pieces of its text, or ``events()``.
 
-    ``text``, ``reasoning``, ``tool_calls``, ``sources``, ``usage``, ``reason`` hold what came so far; ``verdict`` is ``None``
-    until the reply ended. Leaving the block early ends the ask: the verdict is then ``cancelled``. A failure is raised from
-    the iteration, after what came.
+    ``text``, ``reasoning``, ``tool_calls``, ``sources``, ``usage`` and ``reason`` hold what has arrived; ``verdict`` is
+    ``None`` until the reply has ended. Leaving the block early cancels the request, and the verdict is then ``cancelled``.
+    The iteration raises ``PolychatError`` after the last piece that arrived.
     """
 
     def __init__(
@@ -48,53 +48,59 @@ class Stream(Generic[Parsed]):
         self._request, self.shape, self._call_info = request, shape, call_info
         self._url = backend.url
         self._prices = targets.registry.config.prices
-        self._came = AssembledReply()
+        self._assembled = AssembledReply()
         if plan is None or (len(plan.targets) == 1 and not plan.route):
             self._batches = backend.answers(request, call_info, **options)
         else:
-            self._batches = targets.routed(plan, request, call_info, options, self._chosen)
+            from .routed import RoutedCall  # it loads the router, which most calls do without
+
+            router = targets.router(options.get("api_key"))
+            self._batches = RoutedCall(router, plan, request, call_info, options).events(self._chosen)
         self._pieces: AsyncGenerator[str, None] | None = None
         self._events: AsyncGenerator[list[Event], None] | None = None
 
     def _chosen(self, target: Target, call_info: CallInfo) -> None:
-        """A target of a route, or of several, has begun to answer."""
+        """A target of the plan has begun to answer: what the reply is attributed to."""
         self.provider, self.model = target.backend.name, target.model or None
         self._url, self._call_info = target.backend.url, call_info
 
     @property
     def text(self) -> str:
         """The text so far."""
-        return self._came.first.text
+        return self._assembled.first.text
 
     @property
     def reasoning(self) -> str:
         """The thoughts so far."""
-        return self._came.first.reasoning
+        return self._assembled.first.reasoning
 
     @property
     def tool_calls(self) -> list[ToolCall]:
         """The calls so far; their arguments are whole at the end."""
-        return self._came.first.calls
+        return self._assembled.first.calls
 
     @property
     def sources(self) -> list[Citation]:
-        return self._came.first.citations
+        return self._assembled.first.citations
 
     @property
     def usage(self) -> Usage | None:
         """The backend's own count, once it gave one."""
-        return self._came.usage
+        return self._assembled.usage
 
     @property
     def reason(self) -> str | None:
-        return self._came.finish.reason if self._came.finish is not None else None
+        return self._assembled.finish.reason if self._assembled.finish is not None else None
 
     def reply(self) -> Reply[Parsed]:
-        """What came, as one value; before the end its verdict is ``cancelled``. Raises ``BadReply`` if a schema is not met."""
-        came, first = self._came, self._came.first
-        usage = counted(self._request, came)
+        """What has arrived as one value; before the end its verdict is ``cancelled``.
+
+        Raises ``BadReply`` if the text does not match the schema.
+        """
+        assembled, first = self._assembled, self._assembled.first
+        usage = counted(self._request, assembled)
         is_elsewhere = self._call_info.url not in ("", self._url)
-        served = came.start.model or self.model
+        served = assembled.start.model or self.model
         cost = cost_of(self._prices, self.provider, self._url, served, usage, asked=self.model, is_elsewhere=is_elsewhere)
         return Reply(
             self.provider,
@@ -112,9 +118,9 @@ class Stream(Generic[Parsed]):
             list(first.logprobs),
             self._parsed(),
             list(self._call_info.losses),
-            came.start.id,
-            came.start.model,
-            [choice.text for _, choice in sorted(came.choices.items())],
+            assembled.start.id,
+            assembled.start.model,
+            [choice.text for _, choice in sorted(assembled.choices.items())],
             self._call_info.raw,
             cost,
         )
@@ -127,9 +133,9 @@ class Stream(Generic[Parsed]):
         except BadReply as bad:
             if self.reason != "length":
                 raise
-            cut = BadReply(f"the reply reached its token limit before the JSON was complete; raise max_tokens: {bad}")
-            cut.text = bad.text
-            raise cut from None
+            incomplete = BadReply(f"the reply reached its token limit before the JSON was complete; raise max_tokens: {bad}")
+            incomplete.text = bad.text
+            raise incomplete from None
 
     async def __aenter__(self) -> Self:
         return self
@@ -148,37 +154,37 @@ class Stream(Generic[Parsed]):
         return self._pieces
 
     def events(self) -> AsyncIterator[list[Event]]:
-        """Every event, a batch a network read. The last is the ``Finish``; a failure is raised after it."""
+        """Every event, in one list for each network read. The last event is the ``Finish``; a failure is raised after it."""
         if self._events is None:
             self._events = self._read()
         return self._events
 
     async def _texts(self) -> AsyncGenerator[str, None]:
-        came, texts = self._came, self._came.first.answer.pieces
+        assembled, texts = self._assembled, self._assembled.first.answer.pieces
         try:
-            # One generator over the provider's own and none between: each costs as much as reading a chunk, a call.
+            # One generator over the backend's own and none between: each costs as much as reading a chunk does.
             async with aclosing(self._batches) as batches:
                 async for batch in batches:
                     for event in batch:
                         if type(event) is Text and event.choice == 0:
-                            texts.append(event.text)  # as it is handed over: what is left unread did not come
+                            texts.append(event.text)  # as it is handed over: unread pieces are no part of `text`
                             yield event.text
                         else:
-                            came.take(event)
-                    self._settle(came.finish)
+                            assembled.take(event)
+                    self._settle(assembled.finish)
         except PolychatError as error:
             self._fail(error)
             raise
 
     async def _read(self) -> AsyncGenerator[list[Event], None]:
-        came = self._came
+        assembled = self._assembled
         try:
             async with aclosing(self._batches) as batches:
                 async for batch in batches:
                     for event in batch:
-                        came.take(event)
+                        assembled.take(event)
                     yield batch
-                    self._settle(came.finish)
+                    self._settle(assembled.finish)
         except PolychatError as error:
             self._fail(error)
             raise

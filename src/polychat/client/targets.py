@@ -1,59 +1,52 @@
-"""Whom an ask goes to: the names of the gateway (routes, aliases, targets, bare models), chains of them, and a default."""
+"""What the model of a call means: a route, an alias, a target or a bare model, a chain of these, or the default."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
-from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 from .. import config
 from ..backends.backend import Backend
 from ..backends.registry import Registry, own_registry
-from ..calls.info import CallInfo
 from ..config import Config
 from ..config.environment import variable
 from ..errors import BadInput, UnknownTarget, redact
-from ..events import Event, Finish, Start, Usage
-from ..types import ChatRequest, TextPart
-from ..wire.reading import failure_in
 
 if TYPE_CHECKING:
-    from ..routing import ModelResolver, Plan, Router, Target
-    from ..routing.clocks import Kind
+    from ..routing import ModelResolver, Plan, Router
 
 DEFAULT_MODEL = "local/smollm2"
 """The embedded model: no key, no account, no network once its weights are here."""
 
 _KNOWN = 1_000
-"""Names whose meaning is kept."""
-_OF_ONE = ("api_key", "base_url", "cookies", "headers")
-"""What belongs to one provider: another is not to get it."""
+"""Names whose meaning is kept, at most."""
 
 
 class Targets:
-    """Whom the asks of one registry go to, and how they have been of late.
+    """The targets that the names of one registry mean, and what is known of their health.
 
-    ``is_own``: the registry is that of the person's own file.
+    ``is_own``: the registry is that of the user's own file.
     """
 
     def __init__(self, registry: Registry, *, is_own: bool = False) -> None:
         self.registry = registry
         self._is_own = is_own
         self._resolved: dict[str, tuple[Backend, str | None]] = {}
-        """What names mean that are one target: the same as long as the registry is."""
+        """The backend and model of names that mean one target. Valid as long as the registry."""
 
     @cached_property
     def _resolver(self) -> ModelResolver:
-        from ..routing import ModelResolver  # it loads the vendors' table, which an import of the client does without
+        from ..routing import ModelResolver  # it loads the table of vendors, which importing the client does not need
 
         return ModelResolver(self.registry)
 
+    def router(self, api_key: object = None) -> Router:
+        """The router that knows the health of targets across calls; a new one for a call with its own ``api_key``."""
+        return self._new_router() if api_key else self._router
+
     @cached_property
     def _router(self) -> Router:
-        """Knows how targets of routes have been of late, and whose turn it is."""
         return self._new_router()
 
     def _new_router(self) -> Router:
@@ -67,13 +60,13 @@ class Targets:
         return variable("POLYCHAT_MODEL").strip() or self.registry.config.default_model or DEFAULT_MODEL
 
     def meaning_of(self, name: object) -> tuple[Backend, str | None, Plan | None]:
-        """Who is asked first by a name, for which model, and the plan behind it, if the name has one. Raises as ``plan_of``.
+        """The backend and the model that ``name`` means first, and its plan if it has one. Raises as ``plan_of``.
 
-        An unknown name that the unread ``polychat.toml`` of this folder has is told as such.
+        The error for an unknown name says so if only the ``polychat.toml`` of the current folder has it, which is not read.
         """
-        known = self._resolved.get(name) if type(name) is str else None
-        if known is not None:
-            return *known, None
+        resolved = self._resolved.get(name) if type(name) is str else None
+        if resolved is not None:
+            return *resolved, None
         try:
             plan = self.plan_of(name)
             if plan is None:
@@ -82,7 +75,7 @@ class Targets:
                     self._resolved[str(name)] = resolved
                 return *resolved, None
         except UnknownTarget as error:
-            if not self._is_own or not any(config.is_named_in_folder(one.strip()) for one in str(name).split(",")):
+            if not self._is_own or not any(config.is_named_in_folder(part.strip()) for part in str(name).split(",")):
                 raise
             file = config.FILE
             raise UnknownTarget(
@@ -92,9 +85,9 @@ class Targets:
         return plan.targets[0].backend, plan.targets[0].model or None, plan
 
     def plan_of(self, name: object) -> Plan | None:
-        """What a route, an alias, a bare model or a chain (``"a/x, b/y"``) means; ``None``: it is one target by its own name.
+        """The plan of a route, an alias, a bare model or a chain (``"a/x, b/y"``); ``None`` for the name of one target.
 
-        Raises ``UnknownTarget``, and ``BadInput`` for what is no name or could mean several.
+        Raises ``UnknownTarget``, and ``BadInput`` for a value that is no name or could mean several targets.
         """
         if not isinstance(name, str):
             raise BadInput(
@@ -116,7 +109,7 @@ class Targets:
         return None
 
     def _chain(self, name: str) -> Plan:
-        members = [one.strip() for one in name.split(",")]
+        members = [member.strip() for member in name.split(",")]
         if not all(members):
             raise BadInput(f"model {redact(name, 80)!r} has an empty name between two commas: remove a comma", field="model")
         return self._resolver.joined(members)
@@ -127,7 +120,7 @@ class Targets:
             near = unknown.near
         except UnknownTarget as error:
             plan, near = None, error.near or unknown.near
-        # Nobody is sent to a service that is known to be gone, unless they name it.
+        # A service that is known to be gone is only asked when it is named.
         if plan is None or not plan.targets[0].backend.working:
             raise UnknownTarget(
                 f"no model {(short := redact(name, 80))!r}: name its provider, such as openai/{short} (see polychat providers)",
@@ -136,80 +129,16 @@ class Targets:
         return plan
 
     def backends_of(self, name: str) -> list[Backend]:
-        """The backends that may answer to a name. Raises as ``plan_of``."""
+        """The backends that may answer a call to ``name``. Raises as ``plan_of``."""
         backend, _, plan = self.meaning_of(name)
         return [backend] if plan is None else list(dict.fromkeys(target.backend for target in plan.targets))
-
-    async def routed(
-        self,
-        plan: Plan,
-        request: ChatRequest,
-        call_info: CallInfo,
-        options: dict[str, Any],
-        chosen: Callable[[Target, CallInfo], None],
-    ) -> AsyncGenerator[list[Event], None]:
-        """The events of the first target that begins to answer; ``chosen`` is told which, and its notes, before they come.
-
-        Raises ``BadInput`` for options that only one of several providers could be meant by.
-        """
-        from ..http.timeouts import Timeouts
-        from ..routing.clocks import timeouts_of
-        from ..routing.router import Attempts
-        from ..routing.traits import RequestTraits
-
-        if len({target.label for target in plan.targets}) > 1 and (private := [one for one in _OF_ONE if options.get(one)]):
-            raise BadInput(
-                f"{private[0]} applies to one provider only, but {plan.route or 'the chain'} has several", field=private[0]
-            )
-        if "timeout" in options:
-            Timeouts.of(options["timeout"], timeouts_of(plan.rules))  # what is wrong with it is said before anybody is asked
-
-        async def begun(target: Target) -> Begun:
-            answered = CallInfo(call_info.on_loss)
-            timeouts = attempts.timeouts
-            if "timeout" in options:
-                timeouts = Timeouts.of(options["timeout"], timeouts)
-            batches = target.backend.answers(replace(request, model=target.model), answered, **{**options, "timeout": timeouts})
-            try:
-                return target, answered, batches, await _first(batches)
-            except BaseException:
-                await batches.aclose()
-                raise
-            finally:
-                attempts.limits = answered.limits
-
-        attempts, batch = Attempts(), list[Event]()
-        router = self._new_router() if options.get("api_key") else self._router  # what is known is of the own key
-        kind = None if "timeout" in options else partial(_kind, request)
-        traits = RequestTraits(request, call_info.on_loss)
-        target, answered, batches, first = await router.run(plan, begun, attempts, traits=traits, kind=kind)
-        try:
-            chosen(target, answered)
-            async with aclosing(batches):
-                for batch in first:
-                    yield batch
-                async for batch in batches:
-                    yield batch
-        finally:
-            attempts.end(failure_in(batch))
-            for event in batch:
-                if type(event) is Usage:
-                    router.chooser.settled(target.name, event)
-
-
-def _kind(request: ChatRequest) -> Kind:
-    """What the time to the first token is learned for."""
-    from ..routing.clocks import kind_of
-
-    size = sum(len(part.text) for message in request.turns for part in message.parts if isinstance(part, TextPart))
-    return kind_of(streamed=bool(request.stream), size=size, reasons=request.reasoning is not None)
 
 
 _own: list[Targets] = []
 
 
 def own_targets() -> Targets:
-    """Those of the person's own file, as it is now. Raises ``BadInput`` for a file that means nothing."""
+    """The targets of the user's own polychat.toml, as the file is now. Raises ``BadInput`` for a file that is invalid."""
     registry = own_registry()
     targets = _own[0] if _own else None
     if targets is None or targets.registry is not registry:
@@ -219,26 +148,10 @@ def own_targets() -> Targets:
 
 
 def targets_of(source: object) -> Targets:
-    """Those of a configuration, or of the file at a path, read now. Raises ``BadInput``."""
+    """The targets of a ``Config``, or of the file at a path, which is read now. Raises ``BadInput``."""
     if isinstance(source, (str, Path)):
         source = config.read(Path(source).absolute())
     if not isinstance(source, Config):
         kind = type(source).__name__
         raise BadInput(f"config is {kind}; it must be the path of a polychat.toml or a polychat.config.Config", field="config")
     return Targets(Registry(source))
-
-
-Begun: TypeAlias = "tuple[Target, CallInfo, AsyncGenerator[list[Event], None], list[list[Event]]]"
-
-
-async def _first(batches: AsyncGenerator[list[Event], None]) -> list[list[Event]]:
-    """The batches up to the first piece. Raises what the reply failed with before it."""
-    held: list[list[Event]] = []
-    async for batch in batches:
-        held.append(batch)
-        for event in batch:
-            if type(event) is Finish and event.error is not None:
-                raise event.error
-            if type(event) is not Start:
-                return held
-    return held

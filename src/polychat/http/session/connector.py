@@ -1,4 +1,4 @@
-"""Connections kept between sessions: one connector an event loop, closed with it."""
+"""Connections that are kept between sessions: one connector for each event loop, closed with it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import aiohttp
 from ..per_loop import PerLoop
 
 IDLE = 4.0
-"""Seconds a connection may lie idle and still be used. Common servers close theirs after 5 or more: ours is gone before."""
+"""Seconds after which an idle connection is closed. Common servers close theirs after 5 or more: ours must be first."""
 
 
 def _connector() -> aiohttp.TCPConnector:
@@ -16,4 +16,4 @@ def _connector() -> aiohttp.TCPConnector:
 
 _connectors = PerLoop(_connector)
 kept_connector = _connectors.get
-"""The running loop's connector. It is not the caller's to close."""
+"""The running loop's connector, which callers must not close."""

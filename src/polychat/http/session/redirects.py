@@ -1,4 +1,4 @@
-"""Where a redirect leads, and what may go along."""
+"""Which redirects are followed, and which headers go along."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from ..request import OutgoingRequest
 from ..statuses import shown_url
 
 MOST = 10
-"""Redirects of one request that are followed."""
+"""Redirects of one request that are followed, at most."""
 
 _HARMLESS = frozenset({"accept", "accept-encoding", "accept-language", "content-type", "user-agent"})
 
 
 class NotFollowed(Exception):
-    """A redirect that is not followed: why, and where it leads, as a message may show it."""
+    """A redirect that is not followed. Its text says why, and shows the target without credentials."""
 
 
 def onward(request: OutgoingRequest, status: int, location: str | None) -> OutgoingRequest | None:
-    """The request that this answer sends us on to, ``None`` if it is no redirect. Raises ``NotFollowed``.
+    """The request that follows a response of this status and ``Location``; ``None`` if it is no redirect.
 
-    GET and HEAD are followed. A POST answered 303 is done, and its result is got with GET. A POST answered 301 or 302 is not
-    followed: browsers would make a GET of it and lose the question, and nothing says that it may be sent twice. 307 and 308 say
-    so: it is sent again. Nothing goes from https to http. To another origin go only headers that tell what can be read.
+    GET and HEAD are followed. After a POST, 303 leads to a GET of the result, and 307 and 308 repeat the POST. 301 and 302 are
+    refused after a POST: browsers would send a GET without the body, and the status does not allow to send it twice. A
+    redirect from https to http is refused. To another origin go only headers about content, none with credentials.
+
+    Raises ``NotFollowed``.
     """
     if status not in (301, 302, 303, 307, 308) or not location:
         return None
@@ -44,10 +46,10 @@ def onward(request: OutgoingRequest, status: int, location: str | None) -> Outgo
 def _target(here: URL, location: str) -> URL:
     try:
         url = here.join(URL(location)).with_user(None).with_fragment(None)
-        sound = url.scheme in ("http", "https") and bool(url.host)
+        is_usable = url.scheme in ("http", "https") and bool(url.host)
     except ValueError:
-        sound = False
-    if not sound:
+        is_usable = False
+    if not is_usable:
         raise NotFollowed("the redirect does not lead to an http URL")
     if (here.scheme, url.scheme) == ("https", "http"):
         raise NotFollowed(f"the redirect leads from https to http, where the request could be intercepted ({shown_url(url)})")

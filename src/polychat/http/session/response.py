@@ -1,4 +1,4 @@
-"""The reply to one request, read as it comes."""
+"""``StreamResponse``: the response to one request of a session, read once, whole or piece by piece."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from ..statuses import CHALLENGED, StatusError, status_error
 from .timer import SessionTimer
 
 _GLANCE = 64 * 1024
-"""Bytes of a refusal's page that are looked at for a bot wall."""
+"""Bytes of an error page, at most, that are searched for a bot wall."""
 _GLANCE_SECONDS = 10.0
+"""Seconds, at most, to read them."""
 
 
 class StreamResponse(Body):
-    """The reply of ``StreamSession``."""
+    """A response of ``StreamSession``. ``forget`` is called when it is closed."""
 
     def __init__(
         self,
@@ -54,7 +55,7 @@ class StreamResponse(Body):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Names in any case."""
+        """The headers; names match in any case."""
         return self._answer.headers
 
     @property
@@ -63,16 +64,16 @@ class StreamResponse(Body):
 
     @property
     def cookies(self) -> dict[str, str]:
-        """What this answer sets."""
+        """The cookies that this response sets, by name."""
         return {name: morsel.value for name, morsel in self._answer.cookies.items()}
 
     @property
     def url(self) -> str:
-        """Where the answer came from, after redirects."""
+        """The address that the response came from, after redirects."""
         return str(self._request.url)
 
     def error(self, detail: str = "") -> StatusError:
-        """The error of this status, not raised. ``detail`` is what the service says of it, fit to be shown."""
+        """The error for this status; it is returned, not raised. ``detail`` is the service's own message, safe to show."""
         error = status_error(
             self.status,
             self._answer.reason or "",
@@ -87,7 +88,7 @@ class StreamResponse(Body):
         return self.redacted(error)
 
     async def glance(self) -> None:
-        """Look at a refusal's page for a bot wall, for ``error`` to tell of it. It remains to be read."""
+        """Read the beginning of an error page, for ``error`` to recognise a bot wall. The body can still be read whole."""
         if self.status not in CHALLENGED or self.content_type != "text/html":
             return
         pieces: list[bytes] = []
@@ -96,13 +97,13 @@ class StreamResponse(Body):
                 while sum(map(len, pieces)) < _GLANCE and (data := await self.piece()):
                     pieces.append(data)
         except TimeoutError:
-            pass  # our own look ahead: a reader goes on waiting; or a timeout's, which will be raised again
+            pass  # reading goes on later; a timeout of the request is raised then
         except BackendError:
             pass  # raised again where the body is read
         self._glanced = self._ahead = b"".join(pieces)
 
     def close(self) -> None:
-        """Let go of the connection: for the next request if the body has come whole, else for good."""
+        """Release the connection: it is reused if the body was read to its end, else closed. May be called again."""
         if self._closed:
             return
         self._closed = True
@@ -117,7 +118,7 @@ class StreamResponse(Body):
         self._forget(self)
 
     async def piece(self) -> bytes:
-        """The next bytes, nothing at the end. Raises ``Truncated`` or ``TimedOut`` when all that came is given."""
+        """The next bytes; empty at the end. Raises ``Truncated`` or ``TimedOut`` after the last byte that arrived."""
         if self._ahead:
             data, self._ahead = self._ahead, b""
             return data
@@ -142,19 +143,19 @@ class StreamResponse(Body):
             self._content.set_exception(aiohttp.ClientPayloadError())
 
     def _lost(self, loss: BackendError) -> bytes:
-        """What came before the loss and was not read; raises the loss, now or with the next read."""
+        """The unread bytes that arrived before ``loss``, which the next read raises; without any, raises it now."""
         loss.provider = loss.provider or self._provider
         self._loss = self.redacted(loss)
-        self._content.set_exception(None)  # type: ignore[arg-type]  # or aiohttp keeps what it holds, and raises instead
-        left = self._content.read_nowait()
+        self._content.set_exception(None)  # type: ignore[arg-type]  # or read_nowait raises it and keeps the bytes
+        unread = self._content.read_nowait()
         self.close()
-        if left:
-            return left
+        if unread:
+            return unread
         raise loss
 
 
 def _closing_of(answer: aiohttp.ClientResponse) -> asyncio.Future[None] | None:
-    """What is done when the connection is closed; ``None`` if the body is there already."""
+    """A future that is done when the connection is closed; ``None`` if the body has arrived already."""
     protocol = None if answer.connection is None else answer.connection.protocol
     closing = None if protocol is None else protocol.closed
     if closing is not None:

@@ -28,24 +28,24 @@ from .response import StreamResponse
 from .timer import SessionTimer
 
 TIMEOUTS = Timeouts(connect=30.0, first=90.0, idle=90.0, total=None)
-"""Those of a session without others: a site's model thinks, but not for longer without a sign of life."""
+"""The defaults of a session: a site's model may think for a while, but sends something now and then."""
 
 _LARGE = 1 << 20
-"""Bytes of a body that aiohttp wants as a file, to write it piece by piece."""
+"""Bytes from which on a body is given to aiohttp as a file, which it writes in pieces."""
 
 _timer: ContextVar[SessionTimer] = ContextVar("polychat_session_timer")
 
 
 class Options(TypedDict, total=False):
-    """What a request may have besides method and URL."""
+    """The keywords of a request."""
 
     params: Params | None
     headers: Mapping[str, str] | None
-    """They go over the session's."""
+    """They override the session's."""
     data: Data | None
     json: Any
     timeout: float | Timeouts | None
-    """In place of the session's; ``None`` is the session's."""
+    """``None`` means the session's."""
     allow_redirects: bool
 
 
@@ -59,7 +59,7 @@ class EarlierTimeouts(TypedDict, total=False):
 
 
 class _Answer(aiohttp.ClientResponse):
-    """Tells the timer that there is a connection, and leaves none behind that waits for a server to read on."""
+    """Tells the timer when it is connected, and aborts a connection that fails: closing it would wait for the server."""
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         transport = connection.transport
@@ -73,22 +73,22 @@ class _Answer(aiohttp.ClientResponse):
 
 
 class StreamSession:
-    """Requests with headers, cookies and proxies in common. An async context manager: leaving it closes all that is open.
+    """Requests that share headers, cookies and proxies. An async context manager: leaving it closes everything that is open.
 
-    ``cookies`` go to the origin of the session's first request and nowhere else; what servers set is kept as RFC 6265 has it,
-    and goes over them. ``proxies`` maps ``http``, ``https`` or ``all`` to the URL of a proxy, ``proxy`` is for what it leaves
-    out; the environment's proxies are not used. TLS is verified, against the system's CAs or those that ``SSL_CERT_FILE`` and
-    ``SSL_CERT_DIR`` name.
+    ``cookies`` are sent to the origin of the session's first request only; cookies that servers set are kept by RFC 6265 and
+    override them. ``proxies`` maps ``http``, ``https`` or ``all`` to the URL of a proxy, and ``proxy`` is used for any other
+    scheme; the environment's proxies are not used. TLS is verified, against the system's CAs or those that ``SSL_CERT_FILE``
+    and ``SSL_CERT_DIR`` name.
 
-    ``timeout`` is for each request with its redirects and the reading of its reply: seconds in total, or ``Timeouts``, whose
-    ``first`` ends with the reply's head. Without them 30 seconds connect, and 90 are the longest wait after that. ``deadline``
-    is a moment on the loop's clock, for all requests together.
+    ``timeout`` applies to each request with its redirects and the reading of its response: seconds in total, or ``Timeouts``,
+    whose ``first`` ends with the response's head. By default connecting may take 30 seconds, and each later wait 90.
+    ``deadline`` is a moment on the loop's clock, for all requests together.
 
-    With ``keep_alive`` a connection whose reply was read to its end is kept for the next session of this event loop that asks
-    the same server the same way, for a few seconds.
+    With ``keep_alive``, a connection whose response was read to its end is kept for a few seconds, for the next session of
+    this event loop that sends a request to the same server in the same way.
 
-    No error shows a credential of its request. Headers and bodies of replies come as they are: the pages of a site hand out
-    what is to be sent back.
+    No error shows a credential of its request. Headers and bodies of responses are not redacted: a site's pages contain
+    tokens that must be sent back.
     """
 
     def __init__(
@@ -209,7 +209,7 @@ class StreamSession:
             raise proxy_answered(407, proxy, outgoing.url)
         if self._cookies and outgoing.url.origin() == self._home:
             for name in answer.cookies:
-                self._cookies.pop(name, None)  # the server's own word on it is in the jar now
+                self._cookies.pop(name, None)  # the jar has the server's value now
         response = StreamResponse(answer, outgoing, timer, self._open.discard, self._provider, secrets=secrets)
         self._open.add(response)
         await response.glance()
@@ -260,7 +260,7 @@ class StreamSession:
         if proxy is None or proxy.is_socks:
             return headers, None
         if outgoing.url.scheme == "http":
-            headers.update(proxy.headers)  # the proxy reads the request itself; aiohttp sends proxy_headers with CONNECT alone
+            headers.update(proxy.headers)  # the proxy reads this request; aiohttp sends proxy_headers only with CONNECT
         return headers, proxy.headers
 
     def _client(self, proxy: Proxy | None) -> aiohttp.ClientSession:
@@ -270,7 +270,7 @@ class StreamSession:
         key = proxy if proxy is not None and proxy.is_socks else None
         if key not in self._clients:
             if self._jar is None:
-                # unsafe: servers at an address have cookies too. Not quoted: what a browser exported goes out as it is.
+                # unsafe: servers without a domain name set cookies too. Unquoted: as a browser exported them.
                 self._jar = aiohttp.CookieJar(unsafe=True, quote_cookie=False)
             client = aiohttp.ClientSession(
                 connector=self._kept or aiohttp.TCPConnector(limit=0) if key is None else socks_connector(key),
@@ -295,7 +295,7 @@ def _with_earlier(earlier: EarlierTimeouts) -> Timeouts:
 
 
 class PendingResponse:
-    """A request under way: ``await`` it for its response, or use it with ``async with``, which closes the response."""
+    """A request that was started: ``await`` it for its response, or use ``async with``, which closes the response."""
 
     __slots__ = ("_response", "_start")
 

@@ -1,4 +1,4 @@
-"""The timer of one request to a chat site: one alarm for all its timeouts. What has come is never lost to one."""
+"""The timer of one request to a chat site: one alarm for all its timeouts. No byte that arrived is lost to a timeout."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..timeouts import Timeouts
 class SessionTimer:
     """``deadline`` is a moment on the running loop's clock, beside ``timeouts.total``.
 
-    Before the reply's head one timer stands over the request. After it, what is bounded is each wait for more bytes: a caller
-    that is busy with the last ones is never late.
+    Until the response's head one timer covers the request. After it, each wait for more bytes is limited: the time that the
+    caller takes for the last ones does not count.
     """
 
     __slots__ = (
@@ -47,7 +47,7 @@ class SessionTimer:
         self._waited: StreamReader | None = None
 
     def head(self) -> asyncio.Timeout:
-        """To be held over connecting, sending, and waiting for the head. Raises ``TimedOut`` if the total is past already."""
+        """A context manager for connecting, sending, and waiting for the head. Raises ``TimedOut`` if the total is over."""
         now = self._loop.time()
         if now >= self._end:
             raise self._total_past()
@@ -57,22 +57,22 @@ class SessionTimer:
         return self._alarm
 
     def connected(self) -> None:
-        """There is a connection: from here on it is the head that is waited for."""
+        """The connection is open: from here on the limit is that of the head."""
         self.is_connected = True
         self._due = min(self._loop.time() + self._first, self._end)
         if self._alarm is not None:
             self._alarm.reschedule(None if self._due == inf else self._due)
 
     def head_late(self) -> TimedOut:
-        """The error of a head that did not come in time."""
+        """The error for a head that did not arrive in time."""
         if self._due == self._end:
             return self._total_past()
         return TimedOut("first", self._first) if self.is_connected else TimedOut("connect", self._connect)
 
     def wait(self, content: StreamReader) -> None:
-        """The caller waits for bytes of ``content``, which raises ``TimedOut`` when a clock runs out before ``rest``.
+        """A wait for bytes of ``content`` begins; ``content`` raises ``TimedOut`` if a limit is reached before ``rest``.
 
-        Raises it here if the total is past and the server has not finished: it may never, and always have something to read.
+        Raises it here if the total is over and the body is not: a server that always has something would never end.
         """
         self._since = now = self._loop.time()
         if now >= self._end and not content.is_eof():
@@ -82,11 +82,11 @@ class SessionTimer:
             self._set(min(now + self._idle, self._end))
 
     def rest(self) -> None:
-        """The caller has its bytes. The timer is left standing, and looks when it rings: that is cheaper than one a read."""
+        """The wait is over. The timer keeps running and checks when it fires, which is cheaper than a timer for each read."""
         self._since = None
 
     def stop(self) -> None:
-        """No more waiting: there is no timer left behind."""
+        """Cancel the timer."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -100,10 +100,10 @@ class SessionTimer:
     def _ring(self) -> None:
         self._handle = None
         if self._since is None or self._waited is None:
-            return  # the caller is elsewhere; its next wait sets the timer anew
+            return  # nobody waits: the next wait sets the timer again
         due = min(self._since + self._idle, self._end)
         if due > self._due:
-            self._set(due)  # bytes came since it was set
+            self._set(due)  # bytes arrived since it was set
         else:
             self._waited.set_exception(self._total_past() if self._due == self._end else TimedOut("idle", self._idle))
 
