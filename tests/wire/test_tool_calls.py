@@ -213,3 +213,47 @@ def test_a_reply_with_half_an_emoji_in_its_arguments_is_whole(name: str) -> None
     last = read(wire(name), [written(wire(name), events, stream=True)])[-1]
     assert isinstance(last, Finish)
     assert last.verdict == "complete"
+
+
+def in_pieces(arguments: str, at: int) -> list[Event]:
+    """A reply of one call, whose arguments are cut at a place."""
+    rest: list[Event] = [ToolCallPiece(0, None, None, arguments[at:])] if at else []
+    first = arguments[:at] if at else arguments
+    return [Start("one", "m"), ToolCallPiece(0, "c1", "f", first), *rest, Finish("complete", "tool_calls")]
+
+
+def arguments_in(events: list[Event]) -> set[str]:
+    """The arguments of all calls, as Python reads their JSON; as nothing in a reply that failed."""
+    last = events[-1]
+    calls = joined([event for event in events if isinstance(event, ToolCallPiece)])
+    return {json.dumps(json.loads(text)) for _, _, text in calls} if isinstance(last, Finish) and last.verdict == "complete" else set()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("door", names())
+@pytest.mark.parametrize("backend", names())
+def test_half_an_emoji_in_a_replys_arguments_reaches_every_dialect(backend: str, door: str, stream: bool) -> None:
+    """By its escape, from backends that say arguments as an object or as a text; there by one escape or by two, cut anywhere."""
+    for arguments in HALVES.values():
+        meant = {json.dumps(json.loads(arguments))}
+        for at in range(len(arguments)) if stream else (0,):
+            body = written(wire(backend), in_pieces(arguments, at), stream=stream)
+            once = body.replace(rb"\\ud83d", rb"\ud83d").replace(rb"\\ude00", rb"\ude00")
+            for said in sorted({body, once}):
+                events = read(wire(backend), [said]) if stream else wire(backend).read_reply(said)
+                assert arguments_in(events) == meant, said
+                answer = written(wire(door), events, stream=stream)
+                assert arguments_in(read(wire(door), [answer]) if stream else wire(door).read_reply(answer)) == meant, said
+                assert at or said_in(answer) == meant, said
+
+
+@pytest.mark.parametrize("text", ["x\\ud83d y", "\\ud83d\\ude00", "\\ude00"])
+def test_half_an_emoji_in_arguments_that_come_in_parts(text: str) -> None:
+    """Gemini's ``partialArgs``: a pair over two of them is a pair, and a half that stays alone is there."""
+    at = text.index("\\u") + 6
+    parts = [f'{{"jsonPath":"$.t","stringValue":"{piece}","willContinue":true}}' for piece in (text[:at], text[at:])]
+    calls = [f'{{"name":"f","partialArgs":[{part}],"willContinue":true}}' for part in parts]
+    lines = [f'{{"candidates":[{{"content":{{"parts":[{{"functionCall":{call}}}]}}}}]}}' for call in [*calls, '{"name":"f"}']]
+    lines.append('{"candidates":[{"finishReason":"STOP"}]}')
+    events = read(wire("gemini"), [f"data: {line}\n\n".encode() for line in lines])
+    assert [json.loads(event.arguments) for event in events if isinstance(event, ToolCallPiece)] == [{"t": json.loads(f'"{text}"')}]

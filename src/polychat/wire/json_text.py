@@ -79,7 +79,9 @@ class Halves:
     """Reads what ``decoded`` refuses for a decoration's sake: half an emoji, a number that is none (``NaN``).
 
     Models write a pair of ``\\ud83d\\ude00`` in two tokens, and servers put each in a chunk of its own: what ends in a first
-    half waits for the text at the same place of a later chunk. A half that stays alone is left out.
+    half waits for the text at the same place of a later chunk. A half that stays alone is left out; in a call's arguments it
+    stays, for a tool gets the value that the model wrote: as its escape where they are a text, which is JSON, and as it is
+    where they are an object, for ``json_of``.
     """
 
     __slots__ = ("_held",)
@@ -100,7 +102,10 @@ class Halves:
         if isinstance(value, str):
             return self._text(value, place)
         if isinstance(value, dict):
-            return {_whole_of(name): self._joined(entry, (*place, name)) for name, entry in value.items()}
+            return {
+                _whole_of(name): _kept(entry) if _is_arguments(name, entry, value) else self._joined(entry, (*place, name))
+                for name, entry in value.items()
+            }
         if isinstance(value, list):
             return [self._joined(entry, (*place, number)) for number, entry in enumerate(value)]
         return value
@@ -110,6 +115,20 @@ class Halves:
         if text and "\ud800" <= text[-1] <= "\udbff" and len(self._held) < _MOST_HALVES:
             self._held[place], text = text[-1], text[:-1]
         return _whole_of(text)
+
+
+_ARGUMENTS = frozenset({"action", "args", "arguments", "input", "operation", "partialArgs", "partial_json"})
+"""Members that hold a call's arguments, or parts of them, in a reply of one wire or another."""
+
+
+def _is_arguments(name: str, entry: Any, around: Mapping[str, Any]) -> bool:
+    if name == "delta":
+        return around.get("type") == "response.function_call_arguments.delta"
+    return name in _ARGUMENTS and (name != "input" or not isinstance(entry, str))  # a text: that of a tool of free text
+
+
+def _kept(arguments: Any) -> Any:
+    return escaped(arguments) if isinstance(arguments, str) else arguments
 
 
 _MOST_HALVES = 64
@@ -171,6 +190,14 @@ def encoded_at_once(value: Any) -> bytes | None:
         return _dumps(value)
     except _HasPieces:
         return None
+
+
+def json_of(value: Any) -> str:
+    """JSON as text, with each half of an emoji as its escape. Raises ``ValueError`` or ``TypeError`` for what JSON cannot carry."""
+    try:
+        return encoded(value).decode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
 class JSONPieces:

@@ -10,7 +10,7 @@ from ...errors import EmptyReply
 from ...events import Citation, Event, Finish, Media, Reasoning, Refusal, Start, Text, ToolCallPiece
 from ...types import Opaque
 from ..faults import error_of
-from ..json_text import decoded, encoded
+from ..json_text import json_of, object_in
 from ..limits import ReaderLimits
 from ..reading import complete, failed, truncated, two_replies
 from ..sites.deltas import ToolCalls, TooMany
@@ -162,7 +162,7 @@ class Message(StreamReader):
             case "tool_use", {"name": str(name)}:
                 call = block["id"] if isinstance(block.get("id"), str) else None
                 input_object = block.get("input")
-                arguments = encoded(input_object).decode() if isinstance(input_object, dict) and input_object else ""
+                arguments = json_of(input_object) if isinstance(input_object, dict) and input_object else ""
                 if not arguments:
                     self._bare.add(_place(index))
                 self._call(self._calls.take(index=_place(index), call_id=call, name=name, arguments=arguments), events)
@@ -304,11 +304,10 @@ class _Ran:
     def json(self) -> str | None:
         """The whole block; ``None`` where not all of it was understood."""
         if text := "".join(self._pieces):
-            try:
-                self._block["input"] = decoded(text.encode())
-            except ValueError:
+            self._block["input"] = object_in(text)
+            if self._block["input"] is None:
                 return None
-        return None if self.broken else encoded(self._block).decode()
+        return None if self.broken else json_of(self._block)
 
 
 def _place(index: object) -> int | None:

@@ -9,7 +9,7 @@ from ...errors import BackendError, FaultKind
 from ...events import Citation, Event, Logprobs, Media, Reasoning, Text
 from ...types import Opaque
 from ..faults import Fault, error_of
-from ..json_text import encoded
+from ..json_text import json_of
 from ..limits import ReaderLimits
 from ..sites.deltas import ToolCalls, TooMany
 from .constants import FAILED, REASONS, UNSAID, Object, carried, opaque_of
@@ -112,7 +112,7 @@ class ReplyChoice:
         elif part.keys() - {"thoughtSignature", "thought"}:
             # Code that the backend ran, and calls of its own tools: only the vendor reads them, and wants them back.
             self._over()
-            sealed = Opaque(self._vendor, encoded(part).decode(), redacted=True)
+            sealed = Opaque(self._vendor, json_of(part), redacted=True)
             events.append(Reasoning("", sealed, self._block, self.index))
             self._over(always=True)
 
@@ -152,7 +152,7 @@ class ReplyChoice:
         if not isinstance(arguments, dict | None):
             raise TypeError("arguments that are no object")
         call_id = call.get("id") or (None if self._prefix is None else f"{self._prefix}{self._count}")
-        text = "" if arguments is None else encoded(arguments).decode()
+        text = "" if arguments is None else json_of(arguments)
         piece = self._calls.take(
             index=self._count, call_id=call_id and _str(call_id), name=_str(call["name"]), arguments=text, opaque=opaque
         )

@@ -11,7 +11,7 @@ from ...events import Event, Finish, Logprobs, Media, Reasoning, Start, Text, Us
 from ...types import Opaque
 from ..faults import error_of
 from ..framing import JSONLines
-from ..json_text import Halves, encoded
+from ..json_text import Halves, json_of
 from ..limits import LIMITS, ReaderLimits
 from ..reading import complete, failed, truncated
 from ..sites.deltas import ToolCalls
@@ -115,7 +115,7 @@ class Reader(StreamReader):
         function = call["function"]
         arguments = function.get("arguments")
         if not isinstance(arguments, str):
-            arguments = encoded(arguments or {}).decode()
+            arguments = json_of(arguments or {})
         known = call.get("id")
         piece = self._calls.take(
             index=self._count,

@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import BackendError
 from ...events import Citation, Event, Media, Refusal, Text
 from ...types import Opaque
-from ..json_text import encoded
+from ..json_text import json_of
 from ..limits import ReaderLimits
 from ..sites.deltas import ToolCalls, TooMany
 from ..tags import untagged
@@ -131,7 +131,7 @@ class ReplyChoice:
         function = call.get(inner) or {}
         arguments = function.get(what)
         if isinstance(arguments, (dict, list)):  # as JSON, where text is due
-            arguments = encoded(arguments).decode()
+            arguments = json_of(arguments)
         index, known, name = call.get("index"), call.get("id"), _text(function.get("name") or "")
         known = str(known) if type(known) is int else known if isinstance(known, str) else ""
         opaque = self._signature(call.get("extra_content"))
@@ -206,7 +206,7 @@ class ReplyChoice:
         """What the backend ran by itself (Groq's ``executed_tools``), kept as it came: only the vendor reads it."""
         if not isinstance(tool, dict):
             raise TypeError
-        return self._thoughts().kept(encoded({"type": "executed_tools", **tool}).decode())
+        return self._thoughts().kept(json_of({"type": "executed_tools", **tool}))
 
     def rest(self, *, complete: bool) -> list[Event]:
         """The events that come only at the end: the opaque part of the last thought, and sound, if it is whole."""

@@ -12,7 +12,7 @@ from ...events import Event, Reasoning
 from ...types import Opaque, ReasoningPart
 from ..checks import item
 from ..extras import remaining
-from ..json_text import decoded, encoded
+from ..json_text import decoded, json_of
 from ..limits import ReaderLimits
 from ..sites.deltas import TooMany
 from ..tags import tagged, untagged
@@ -61,7 +61,7 @@ def opaque_of(detail: Object, vendor: str) -> Opaque | None:
     name = name if isinstance(name, str) else None
     if any(value is not None and field not in _KNOWN for field, value in detail.items()):
         kept = {"type": "reasoning.text", **{key: value for key, value in detail.items() if key not in ("text", "summary")}}
-        return Opaque(vendor, encoded(kept).decode(), name, encrypted)
+        return Opaque(vendor, json_of(kept), name, encrypted)
     return Opaque(vendor, data, name, encrypted) if isinstance(data, str) and data else None
 
 

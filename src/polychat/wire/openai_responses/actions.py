@@ -9,7 +9,7 @@ from typing import Any
 
 from ...types import ImagePart, TextPart, ToolCall, ToolResult
 from ..checks import data_url
-from ..json_text import encoded, is_raw, level, object_in
+from ..json_text import encoded, is_raw, json_of, level, object_in
 from .constants import Object
 
 CUSTOM = "custom_tool_call"
@@ -57,8 +57,8 @@ def arguments_of(item: Object) -> str:
     """What the action says, as JSON. Raises ``ValueError`` for what JSON cannot carry."""
     if item.get("type") == SEARCH:
         arguments = item.get("arguments")
-        return arguments if isinstance(arguments, str) else encoded({} if arguments is None else arguments).decode()
-    return encoded({name: value for name, value in item.items() if name not in _ABOUT}).decode()
+        return arguments if isinstance(arguments, str) else json_of({} if arguments is None else arguments)
+    return json_of({name: value for name, value in item.items() if name not in _ABOUT})
 
 
 def item_of(call: ToolCall) -> Object:

@@ -9,7 +9,7 @@ from ...errors import BadInput, BadReply, redact
 from ...events import Citation, Event, Logprobs, Media, Reasoning, Refusal, Text, ToolCallPiece
 from ...types import Opaque
 from ..adapting import flat
-from ..json_text import encoded
+from ..json_text import json_of
 from ..limits import ReaderLimits
 from ..reading import unreadable
 from ..sites.deltas import ToolCalls, TooMany
@@ -164,7 +164,7 @@ class Pieces:
         """A call, when it begins and again when it is whole; its arguments stand in the field ``of``."""
         call_id, name, arguments, group = (item.get(field) for field in ("call_id", "name", of, "namespace"))
         if isinstance(arguments, dict):
-            arguments = encoded(arguments).decode()
+            arguments = json_of(arguments)
         if not isinstance(call_id, str) or not isinstance(name, str) or not isinstance(arguments, str | None):
             raise unreadable(f"a {item['type']} of the reply is not in order: {redact(repr(item))}", {"item": item})
         if group and isinstance(group, str):

@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote
 
 from ...errors import BadInput
 from ...types import Opaque
-from ..json_text import decoded, encoded
+from ..json_text import decoded, json_of
 from ..tags import tagged, untagged
 from .constants import VENDOR, Object
 
@@ -22,7 +22,7 @@ _MADE_UP = "rs_pc1_"
 def whole_item(item: Object, where: str, vendor: str = VENDOR, *, redacted: bool = True) -> Opaque:
     """An item that goes back as it is. Raises ``BadInput`` for one that JSON cannot carry."""
     try:
-        return Opaque(vendor, encoded({"type": item.get("type"), **item}).decode(), redacted=redacted)
+        return Opaque(vendor, json_of({"type": item.get("type"), **item}), redacted=redacted)
     except (ValueError, TypeError, OverflowError) as error:
         raise BadInput(f"{where} holds what JSON cannot carry: {error}", field=where) from error
 
