@@ -13,8 +13,12 @@ import pytest
 
 from polychat.config.settings import Limits
 from polychat.gateway.paths import ENDPOINTS
+from polychat.types import ChatMessage, ChatRequest, TextPart, ToolCall, ToolResult
+from polychat.wire.contract import names, wire
 
+from ..support.gateway_for_clients import HELLO
 from ..support.running_gateway import Answer, asking, configured, gateway, good, row
+from ..support.scripted_vendors import ScriptedVendor
 
 POSTED = sorted(path for path, endpoint in ENDPOINTS.items() if path.startswith("/v1/") and endpoint.method == "POST")
 
@@ -50,6 +54,27 @@ async def test_what_is_nowhere_stays_nowhere(serve: Any) -> None:
     async with gateway(configured({})) as here:
         for path in ("/v2/chat/completions", "/chat", "/v1", "/v1/v1", "/xchat/completions", "//"):
             assert (await here.ask(path, {})).status in (404, 405), path
+
+
+@pytest.mark.parametrize("backend_wire", names())
+@pytest.mark.parametrize("door", names())
+async def test_half_an_emoji_costs_no_conversation(door: str, backend_wire: str, serve: Any) -> None:
+    """JavaScript's programs cut texts between two halves of an emoji, and send back the arguments that a model cut so."""
+    turns = [
+        ChatMessage("user", [TextPart("an é in half")]),
+        ChatMessage("assistant", [ToolCall("call_1", "f", '{"t":"in half"}')]),
+        ChatMessage("tool", [ToolResult("call_1", [TextPart("cold")], name="f")]),
+    ]
+    body = {**wire(door).write_request(ChatRequest("house/small", turns, max_tokens=9)), "stream": False}
+    body |= {"x": "\U0001f600 \\ud83d"} if door == "openai-chat" else {}
+    cut = json.dumps(body).replace("half", "\\ud83d half").encode()
+    backend = await serve(ScriptedVendor(backend_wire, HELLO))
+    async with gateway(configured({"house": row(backend_wire, backend.url)})) as here:
+        answer = await here.ask(asking(door)[0], cut)
+        assert answer.status == 200, answer.body
+    sent = json.dumps(json.loads(backend.seen[0].body), ensure_ascii=False)
+    assert sent.count("in \ufffd half") == 2
+    assert "an é in \ufffd half" in sent
 
 
 CODINGS = {

@@ -264,7 +264,7 @@ async def test_a_backend_gets_long_texts(come: str, to: str, kind: str, monkeypa
     assert got == wanted
 
 
-BROKEN = [b"\\x", b"\\ud83d", b"\x01", b"\xff", b"\\u12", b'"', b"\\"]
+BROKEN = [b"\\x", b"\x01", b"\xff", b"\\u12", b'"', b"\\"]
 
 
 @pytest.mark.parametrize("broken", BROKEN)
@@ -283,6 +283,20 @@ async def test_a_broken_text_is_refused(come: str, broken: bytes, monkeypatch: p
         (answer.status, without_id(answer.body)) for answer in expected
     ]
     assert got == wanted
+
+
+@each_wire
+async def test_half_an_emoji_in_a_long_text(come: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is one sign more in the text that arrives, whether or not texts stand aside."""
+    monkeypatch.setattr(placeholders, "LONG", LONG)
+    path, body = request(come, with_media(TextPart(LONG_TEXT)))
+    bodies = [(path, body.replace(b"Why is", b"Why \\ud83d is"))]
+    other = "anthropic" if come != "anthropic" else "gemini"
+    _, got = await heard(other, *bodies)
+    everything_stays(monkeypatch)
+    _, wanted = await heard(other, *bodies)
+    assert got == wanted
+    assert "Why \ufffd is" in json.dumps(got[0], ensure_ascii=False)
 
 
 async def test_texts_elsewhere_in_a_request(monkeypatch: pytest.MonkeyPatch) -> None:

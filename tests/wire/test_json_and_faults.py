@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import pytest
@@ -66,6 +67,21 @@ def test_what_json_cannot_carry_is_not_written() -> None:
     """Half a surrogate pair is an error, and not bytes that nobody can read."""
     with pytest.raises(ValueError):
         json_text.encoded("\ud800")
+
+
+HALF = re.compile("[\ud800-\udfff]")
+_PIECES = st.sampled_from(
+    [*(r"\ud83d", r"\uDE00", r"\ud83d\ude00", r"\\ud83d", r"\\", r"\\\ud800", r"\u00e9", r"\"", "ud83d", "é", "x")]
+)
+
+
+@given(st.lists(_PIECES, max_size=8).map("".join))
+def test_halves_of_emoji_become_the_sign_for_what_cannot_be_shown(text: str) -> None:
+    """Each half alone, by its escape; pairs, and what only looks like an escape, stay byte by byte."""
+    came = f'{{"{text}":["{text}"]}}'.encode()
+    whole = json_text.without_halves(came)
+    assert json_text.decoded(whole) == json.loads(HALF.sub("\ufffd", json.dumps(json.loads(came), ensure_ascii=False)))
+    assert (whole == came) is (HALF.search(json.dumps(json.loads(came), ensure_ascii=False)) is None)
 
 
 STREAM = (

@@ -24,7 +24,7 @@ from ...types import ChatRequest
 from ...wire import checks
 from ...wire.contract import Wire, Writer
 from ...wire.faults import Fault
-from ...wire.json_text import TooDeep, check_depth, encoded
+from ...wire.json_text import TooDeep, check_depth, encoded, without_halves
 from ...wire.limits import LIMITS, ReaderLimits
 from ...wire.passthrough import Reading, StreamMonitor, ending_in
 from ...wire.placeholders import LEAST, Placeholders, with_placeholders
@@ -279,7 +279,12 @@ def open_body(body: bytes, limits: Limits) -> Opened:
             aside = with_placeholders(body, _token, texts=False)
             if aside is not None and (fields := _aside(aside, limits)) is not None:
                 return aside.short, fields, aside
-    return body, shallow(body, limits), None
+    try:
+        return body, shallow(body, limits), None
+    except BadInput:  # JavaScript's programs cut emoji in two, and say so in JSON
+        if (whole := without_halves(body)) == body:
+            raise
+    return open_body(whole, limits)
 
 
 def _aside(aside: Placeholders, limits: Limits) -> Object | None:
