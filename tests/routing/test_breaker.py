@@ -35,6 +35,18 @@ def test_a_streak() -> None:
     assert breaker.state(0.0) == "open"
 
 
+def test_answers_from_before() -> None:
+    """What was asked before the first of the failures in a row, and ends among them, does not begin their count anew."""
+    breaker = Breaker()
+    for _ in range(20):
+        breaker.answered(10.0, 11.0)
+    for number in range(STREAK):
+        assert breaker.state(20.0) == "closed"
+        breaker.failed(19.0 + number / 10, 20.0, 15.0, RNG)
+        breaker.completed(10.0)
+    assert breaker.state(20.0) == "open"
+
+
 def test_answers_that_are_cut_off() -> None:
     """Open it too, though each began: what begins and does not end counts as failed."""
     breaker = Breaker()

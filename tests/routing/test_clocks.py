@@ -136,3 +136,52 @@ def test_a_client_hears_in_time(known: int) -> None:
     assert world.now - 1000.0 <= 10.0
     assert len(world.asked) == 3
     assert hanging("a", deadline=10.0, known=known).attempts.answered
+
+
+def test_one_that_was_the_last() -> None:
+    """An attempt that began while nobody else was well is given up, after its time, as soon as another one is."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        world = World({name: [good] for name in "ab"})
+        world.router = Router(world.health, clock=loop.time, rng=Random(5))
+        for label in "ab":
+            for _ in range(64):
+                world.facts(label).learn(KIND, 0.4)
+        world.facts("b").told(TimedOut("first", 1.0), 5.0, loop.time())
+
+        async def ask(target: Target) -> str:
+            world.asked.append((target.label, loop.time() - 1000.0))
+            await asyncio.sleep(1e6 if target.label == "a" else 0.2)
+            return "answer"
+
+        await world.router.run(world.plan, ask, world.attempts, kind=lambda: KIND)
+        assert [label for label, _ in world.asked] == ["a", "b"]
+        assert 5.0 <= world.asked[1][1] <= 5.5
+        assert world.facts("a").first_limit(KIND) == 2.0, "one that hangs has not become slow"
+
+    run_virtually(main())
+
+
+def test_probes_of_one_that_became_slower() -> None:
+    """Wait for longer each time some of them were cut off, until they are answered."""
+    world = hanging()
+    facts = world.facts("a")
+
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        router = Router(world.health, clock=loop.time, rng=Random(5))
+
+        async def ask(target: Target) -> str:
+            await asyncio.sleep(5.0 if target.label == "a" else 0.2)
+            return target.label
+
+        for _ in range(600):
+            attempts = Attempts()
+            if await router.run(world.plan, ask, attempts, kind=lambda: KIND) == "a":
+                break
+            attempts.end()
+            await asyncio.sleep(1.0)
+        return facts.first_limit(KIND)
+
+    assert run_virtually(main()) > 5.0

@@ -245,6 +245,71 @@ async def test_errors_of_ours_are_not_retried() -> None:
     assert world.whom == "a"
 
 
+async def together(world: World, clients: int, ask: Callable[[Target], Any]) -> list[Any]:
+    """What so many requests at the same moment get, in virtual time."""
+    loop = asyncio.get_running_loop()
+    world.router = Router(world.health, clock=loop.time, rng=Random(5))
+
+    async def client() -> str:
+        attempts = Attempts()
+        try:
+            return await world.router.run(world.plan, ask, attempts)
+        finally:
+            attempts.end()
+
+    return await asyncio.gather(*(client() for _ in range(clients)), return_exceptions=True)
+
+
+def test_all_at_once_fail() -> None:
+    """A hundred requests that fail at one moment go on to a reliable target at once: the budget of a minute is for that."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        world = World({"a": [again], "b": [good]})
+        world.facts("b").answered(0.1, loop.time())
+
+        async def ask(target: Target) -> str:
+            await asyncio.sleep(0.1)
+            if target.label == "a":
+                raise again()
+            return target.label
+
+        begun = loop.time()
+        assert await together(world, 100, ask) == ["b"] * 100
+        assert loop.time() - begun < 0.3
+
+    run_virtually(main())
+
+
+def test_who_waits_for_the_budget() -> None:
+    """Asks a target that named a moment meanwhile no earlier than that: others are asked, or the client is told."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        world = World({"a": [again], "b": [good], "c": [good]}, max_wait=30.0)
+        until = loop.time() + 20.0
+        early = 0
+        for label in "bc":
+            for _ in range(2):
+                world.facts(label).failed(0.0, loop.time(), 15.0, Random(1))
+
+        async def ask(target: Target) -> str:
+            nonlocal early
+            early += world.facts(target.label).told_rest(loop.time()) > 0
+            await asyncio.sleep(0.1)
+            if target.label == "a":
+                raise again()
+            if loop.time() < until:
+                raise RateLimited("too many", status=429, retry_after=until - loop.time())
+            return target.label
+
+        answers = await together(world, 100, ask)
+        assert early == 0
+        assert all(isinstance(answer, PolychatError) or answer in "bc" for answer in answers)
+
+    run_virtually(main())
+
+
 async def test_whoever_leaves_asks_no_more() -> None:
     """A cancelled run ends at once, in an ask and in a pause."""
     asked = asyncio.Event()

@@ -23,7 +23,9 @@ def test_five_that_wait() -> None:
     waiting.asked(10.5)
     assert not waiting.is_stalled(10.6, 0.2)
     assert waiting.is_stalled(10.7, 0.2)
-    assert not waiting.is_stalled(99.0, None), "what is usual is not known"
+    assert not waiting.is_stalled(13.0, 0.2, is_known=False), "of one that is not known yet seconds tell nothing"
+    assert waiting.is_stalled(13.1, 0.2, is_known=False)
+    assert not waiting.is_stalled(20.0, 8.0, is_known=False), "its first answers took that long"
     waiting.answered(10.8)
     waiting.asked(10.8)
     assert not waiting.is_stalled(11.3, 0.2)

@@ -119,6 +119,10 @@ async def all_fail_for_long() -> None:
     test_router.test_all_sick()
 
 
+async def many_fail() -> None:
+    test_router.test_all_at_once_fail()
+
+
 async def all_said_when() -> None:
     world = World({"a": [later(60)], "b": [later(30)], "c": [later(90)]})
     await asked(world)
@@ -152,6 +156,7 @@ HAPPENS: dict[str, Callable[[], Awaitable[None]]] = {
     "five requests wait for A for three times as long as usual": waits,
     "all fail": all_fail,
     "all fail for long": all_fail_for_long,
+    "many requests fail at A at the same moment": many_fail,
     "all said when to come back": all_said_when,
     "the client waits 10 s, by its own word": client_waits,
     "the client retries": client_retries,

@@ -31,7 +31,7 @@ _ANSWERED, _FAILED = 0, 1
 
 
 class Breaker:
-    __slots__ = ("_flows_since", "_is_probed", "_opened_at", "_openings", "_streak", "outcomes", "until")
+    __slots__ = ("_flows_since", "_is_probed", "_opened_at", "_openings", "_streak", "_streak_since", "outcomes", "until")
 
     def __init__(self) -> None:
         self.until: float | None = None
@@ -41,6 +41,8 @@ class Breaker:
         self._flows_since: float | None = None
         self._is_probed = False
         self._openings = self._streak = 0
+        self._streak_since = 0.0
+        """When the first of the failures in a row was asked."""
 
     def state(self, now: float) -> BreakerState:
         if self.until is None:
@@ -74,14 +76,20 @@ class Breaker:
             self._flows_since = now
 
     def completed(self, asked_at: float) -> None:
-        """An answer came to its end: failures are counted anew, but for the first one after it was open."""
+        """An answer came to its end: failures are counted anew, but for the first one after it was open.
+
+        One that was asked before those failures tells nothing of how the target is now.
+        """
         if self.until is None:
-            self._openings = self._streak = 0
+            if self._streak and asked_at >= self._streak_since:
+                self._openings = self._streak = 0
         elif asked_at >= self._opened_at:
             self._close()
 
     def failed(self, asked_at: float, now: float, longest: float, rng: Random) -> None:
         """An attempt failed, or an answer was cut off; ``longest``: seconds that a rest may last."""
+        if not self._streak:
+            self._streak_since = asked_at
         self._streak += 1
         self.outcomes.add(_FAILED, now)
         if self.until is not None:
@@ -104,7 +112,7 @@ class Breaker:
     def _close(self) -> None:
         """Closed on trial: the next failure opens it again, for longer, unless another answer comes to its end before."""
         self.until = self._flows_since = None
-        self._streak = STREAK - 1
+        self._streak, self._streak_since = STREAK - 1, self._opened_at
         self.outcomes.clear()
 
 

@@ -69,6 +69,11 @@ class FirstTokenTimes:
         return self._p95 if self._count >= KNOWN else None
 
     @property
+    def longest(self) -> float:
+        """The most seconds of those that are kept; 0 where there are none."""
+        return max(self._times, default=0.0)
+
+    @property
     def limit(self) -> float:
         """Seconds to wait for the next one, while there is another target to ask."""
         return max(LEAST, TIMES * self._p95) if self._count >= KNOWN else BEFORE

@@ -22,6 +22,8 @@ from .waiting import MOST, Waiting
 
 _PENALTY = 30.0
 """Seconds to the first token that a failure counts as."""
+_UNRELIABLE = 0.2
+"""Failures for each answer, in 30 s, above which a target is not reliable."""
 
 
 class Remaining(NamedTuple):
@@ -168,11 +170,21 @@ class Facts:
         """Whether it may be asked, its breaker lets a request through, and it goes on answering."""
         if self.rest_of(now) or not self._breaker.admits(now):
             return False
-        return self._waiting.count < MOST or not self._waiting.is_stalled(now, self._usual())
+        return self._waiting.count < MOST or not self._is_stalled(now)
 
-    def _usual(self) -> float | None:
-        """The longest of what its kinds of requests usually take to their first token."""
-        return max((p95 for times in self.shared.times.values() if (p95 := times.p95) is not None), default=None)
+    def _is_stalled(self, now: float) -> bool:
+        times = self.shared.times.values()
+        # The slowest of its kinds of requests counts: which of them wait is not known.
+        usual = max((p95 for each in times if (p95 := each.p95) is not None), default=None)
+        if usual is not None:
+            return self._waiting.is_stalled(now, usual)
+        longest = max((each.longest for each in times), default=0.0)
+        return self._waiting.is_stalled(now, longest, is_known=False)
+
+    def is_reliable(self, now: float) -> bool:
+        """Whether it is well, and answered nearly all that was asked of late: a retry there is going to be the last."""
+        answered, failed = self._breaker.outcomes.totals(now)
+        return self._breaker.until is None and failed <= _UNRELIABLE * answered and self.is_well(now)
 
     def resting(self, now: float) -> Resting:
         """The failure that a request has which would ask it while it rests."""

@@ -35,6 +35,8 @@ _LEAST_ATTEMPTS = 3
 """Attempts of a request where its rules do not say, if it has no more targets than that."""
 _BUDGET_PAUSE = 0.5
 """Seconds, at most, after which is looked again whether the route may retry."""
+_LOOKS = 0.5
+"""Seconds after which an attempt that took too long for one that is not the last is looked at again."""
 
 DEFAULT = Timeouts(first=LAST)
 
@@ -45,12 +47,12 @@ class Attempts:
     __slots__ = (
         "_asked_at",
         "_facts",
-        "_is_probe",
         "_router",
         "_rules",
         "answered",
         "count",
         "failures",
+        "is_probe",
         "limits",
         "passed",
         "resting",
@@ -78,6 +80,8 @@ class Attempts:
         """Headers of the attempt at hand that tell of its target's limits; whoever asks puts them here."""
         self.timeouts = DEFAULT
         """Of the attempt at hand."""
+        self.is_probe = False
+        """Whether the attempt at hand is to show how a target is that failed before."""
         self._facts: Facts | None = None
         """Of the target that was asked, until its answer is over."""
 
@@ -87,7 +91,7 @@ class Attempts:
         self.target = target
         self._router, self._rules, self._facts = router, rules, facts
         self._asked_at = now
-        self._is_probe = facts.asked(now)
+        self.is_probe = facts.asked(now)
 
     def end(self, error: PolychatError | None = None) -> None:
         """The answer is over, or the attempt at one: nothing is in flight any more. ``error``: what cut it off after its first
@@ -102,7 +106,7 @@ class Attempts:
                 facts.completed(self._asked_at)
             else:
                 self._router.note(facts, self._rules, error, self._asked_at)
-        facts.over(is_probe=self._is_probe, was_answered=self.answered)
+        facts.over(is_probe=self.is_probe, was_answered=self.answered)
 
 
 class Router:
@@ -205,6 +209,8 @@ class _Run(Generic[T]):
         """Targets that may do better after a pause."""
         self.resting: list[Target] = []
         """Targets that were not asked, for they rest."""
+        self.unasked: dict[Target, float] = {}
+        """Targets that were not asked, for the route has made too many retries; and when that was."""
 
     async def answer(self) -> T:
         """See ``Router.run``."""
@@ -213,7 +219,7 @@ class _Run(Generic[T]):
         self.attempts.passed = choice.passed
         for target in choice.targets:
             facts = self.router.facts(plan, target)
-            if self._is_passed_over(target, facts):
+            if self._is_passed_over(target, facts) or not self._may_ask(target, facts):
                 continue
             outcome = await self._try(target, facts)
             if not isinstance(outcome, PolychatError):
@@ -224,6 +230,17 @@ class _Run(Generic[T]):
         if not self.errors and not self.retryable:
             return await self._all_down()
         return await self._again()
+
+    def _may_ask(self, target: Target, facts: Facts) -> bool:
+        """Whether the route's budget has an attempt at this target; if not, others are asked, and it may be waited for."""
+        if not self.attempts.count:
+            return True
+        now = self.router.clock()
+        if self.budget.take(now, is_reliable=facts.is_reliable(now)):
+            self.unasked.pop(target, None)
+            return True
+        self.unasked.setdefault(target, now)
+        return False
 
     def _is_passed_over(self, target: Target, facts: Facts) -> bool:
         """Whether a target is not asked now: it rests, too many requests to it failed, or this one was held back."""
@@ -273,7 +290,10 @@ class _Run(Generic[T]):
         self.retryable |= resting
 
     async def _again(self) -> T:
-        """Asks those again that may do better after a pause, and those that come back soon."""
+        """Asks those that the budget had no attempt for, those again that may do better after a pause, and those that come back
+
+        soon.
+        """
         self._add_resting(self.router.clock())
         pauses = 0
         while targets := self._left():
@@ -285,7 +305,12 @@ class _Run(Generic[T]):
             await self.router.sleep(waits[target])
             facts, now = self.router.facts(self.plan, target), self.router.clock()
             if facts.rest_of(now) or not (facts.admits(now) or facts.let_through(now, self.router.rng.random())):
-                continue  # another request was told meanwhile that it is to be left alone for longer
+                # Another request was told meanwhile that it is to be left alone for longer.
+                if self.unasked.pop(target, None) is not None:
+                    self.retryable[target] = facts.resting(now)
+                continue
+            if not self._may_ask(target, facts):
+                continue
             outcome = await self._try(target, facts)
             if not isinstance(outcome, PolychatError):
                 return outcome
@@ -296,19 +321,25 @@ class _Run(Generic[T]):
         raise self._verdict()
 
     def _left(self) -> list[Target]:
-        """The targets that may still be asked."""
+        """The targets that may still be asked, those before all others that wait for the budget alone."""
+        if self.unasked:
+            return list(self.unasked)
         if not self.repeated:
             return list(self.retryable)
         asked = {failure.target for failure in self.attempts.failures}
         return [target for target in self.retryable if target.name not in asked]
 
     def _pause(self, target: Target, pauses: int) -> float:
+        if target in self.unasked:
+            return self.router.rng.random() * _BUDGET_PAUSE
         rests = self.router.facts(self.plan, target).rest_of(self.router.clock())
         return max(rests, pause_before(pauses + 1, self.retryable[target], self.router.rng))
 
     def _is_worth(self, target: Target, pause: float) -> bool:
         """Whether waiting so long is better than telling the client at once."""
         now, rules = self.router.clock(), self.plan.rules
+        if target in self.unasked:
+            return now + pause <= min(self.until, self.unasked[target] + rules.max_wait)
         is_told = self.retryable[target].retry_after is not None or self.router.facts(self.plan, target).rest_of(now) > 0
         return now + pause <= self.until and not (is_told and pause > rules.max_wait)
 
@@ -320,27 +351,31 @@ class _Run(Generic[T]):
         most = self.plan.rules.attempts or max(_LEAST_ATTEMPTS, len(self.plan.targets))
         return max(1, most - self.repeated)
 
-    def _limit(self, target: Target, facts: Facts, now: float) -> float | None:
-        """Seconds for the attempt that begins, which leaves time for another; ``None``: all that the rules give."""
+    def _limit(self, facts: Facts, now: float) -> float | None:
+        """Seconds after which the attempt that begins is given up while another target is left, which is to have time too.
+
+        ``None``: it has all that the rules give.
+        """
         if self.kind is None or self.plan.rules.first_timeout is not None or self.attempts.count >= self._most():
-            return None
-        left = (each for each in self.plan.targets if each is not target and each not in self.errors)
-        if not any(self.router.facts(self.plan, each).is_well(now) for each in left):
             return None
         limit = facts.first_limit(self.kind)
         return limit if self.deadline is None else min(limit, (self.deadline.moment - now) / 2)
 
+    def _is_last(self, target: Target) -> bool:
+        """Whether nobody else is left to ask now."""
+        now = self.router.clock()
+        left = (each for each in self.plan.targets if each is not target and each not in self.errors)
+        return not any(self.router.facts(self.plan, each).is_well(now) for each in left)
+
     async def _try(self, target: Target, facts: Facts) -> T | PolychatError:
         attempts, router = self.attempts, self.router
-        if attempts.count and not await self._may_retry():
-            raise self._verdict()
         begun = router.clock()
         attempts.begin(router, self.plan.rules, target, facts, begun)
         if (deadline := self.deadline) is None:
             attempts.timeouts = timeouts_of(self.plan.rules)
         else:
             attempts.timeouts = timeouts_of(self.plan.rules, deadline.moment - begun, of_all=deadline.of_all)
-        limit = self._limit(target, facts, begun)
+        limit = self._limit(facts, begun)
         try:
             answer = await (self.ask(target) if limit is None else self._within(limit, target, facts))
         except PolychatError as error:
@@ -367,27 +402,33 @@ class _Run(Generic[T]):
         return answer
 
     async def _within(self, seconds: float, target: Target, facts: Facts) -> T:
-        """The answer, if it begins in time. Raises ``TimedOut``."""
+        """The answer, if it begins in time, or later while nobody else is left. Raises ``TimedOut``."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+
+        timer, looking = asyncio.timeout(None), list[asyncio.TimerHandle]()
+
+        def look() -> None:
+            if self._is_last(target):
+                looking[:] = [loop.call_later(_LOOKS, look)]
+            else:
+                timer.reschedule(loop.time())
+
+        looking.append(loop.call_later(seconds, look))
         try:
-            async with asyncio.timeout(seconds) as timer:
+            async with timer:
                 return await self.ask(target)
         except TimeoutError:
             if not timer.expired():
                 raise
-            if self.kind is not None:  # or one that has become slower for good would be cut off for good
-                facts.learn(self.kind, seconds)
-            raise TimedOut("first", seconds, provider=target.backend.name) from None
-
-    async def _may_retry(self) -> bool:
-        """Whether the route's budget has one more attempt for this request, which may wait a little for it."""
-        router, rules = self.router, self.plan.rules
-        until = min(router.clock() + rules.max_wait, self.until)
-        while not self.budget.take(router.clock()):
-            pause = router.rng.random() * _BUDGET_PAUSE
-            if router.clock() + pause > until:
-                return False
-            await router.sleep(pause)
-        return True
+            waited = loop.time() - begun
+            # One that has become slower for good is not to be cut off for good. Its probes tell that: of the many requests that
+            # wait for one that hangs, each would count, and the next ones would wait for longer and longer.
+            if self.kind is not None and self.attempts.is_probe:
+                facts.learn(self.kind, waited)
+            raise TimedOut("first", round(waited, 3), provider=target.backend.name) from None
+        finally:
+            looking[0].cancel()
 
     def _failed(self, target: Target, error: PolychatError) -> None:
         """Raises what the client is to be told at once."""

@@ -1,7 +1,7 @@
 """Whether a target has stopped to answer, before the first of its requests has waited long enough to be given up.
 
 Five requests that wait while nothing was answered for much longer than usual tell as much as five that failed. Others are asked
-first then; the target's next answer ends it.
+first then; the target's next answer ends it. Of a target whose times are not known yet it takes some seconds to tell.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ MOST = 5
 """Requests that wait at the same time."""
 TIMES, LEAST = 3.0, 0.3
 """How many times the usual seconds nothing was answered, and the least of seconds."""
+UNKNOWN = 3.0
+"""The least of seconds while it is not known what is usual."""
 
 
 class Waiting:
@@ -37,6 +39,9 @@ class Waiting:
         """One of them ended without an answer."""
         self.count -= 1
 
-    def is_stalled(self, now: float, usual: float | None) -> bool:
-        """Whether nothing is answered though it should be; ``usual``: seconds to the first token, ``None``: not known."""
-        return usual is not None and self.count >= MOST and now - self._since > max(LEAST, TIMES * usual)
+    def is_stalled(self, now: float, usual: float, *, is_known: bool = True) -> bool:
+        """Whether nothing is answered though it should be.
+
+        ``usual``: seconds to the first token; where that is not known, the most it took so far.
+        """
+        return self.count >= MOST and now - self._since > max(LEAST if is_known else UNKNOWN, TIMES * usual)
