@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import PolychatError, redact
 from ..routing import Facts, Health, Plan, Target
+from ..routing.choice import UNLISTED
 from ..routing.strategies import strategy
 from .observe.attempts import AttemptCounts
 from .observe.route_states import state_of
@@ -45,7 +46,7 @@ def _of_route(plan: Plan, health: Health, counts: AttemptCounts, now: float) -> 
             "share_actual": round(asked.get(target.name, 0) / total, 4) if total else None,
         }
     for name in plan.unlisted:
-        yield {"route": plan.route, "target": name, "state": "unlisted", "reason": "no backend lists it, or several do"}
+        yield {"route": plan.route, "target": name, "state": "unlisted", "reason": UNLISTED}
 
 
 def _state(facts: Facts, now: float) -> dict[str, Any]:

@@ -74,6 +74,10 @@ class Strategy(ABC):
         return None
 
 
+UNLISTED = "no backend lists it, or several do"
+"""Why a bare name among a route's targets is passed over."""
+
+
 class PassedOver(NamedTuple):
     """A target that stands behind all others, and why."""
 

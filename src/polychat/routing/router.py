@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from random import Random
 from time import monotonic, time
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -12,7 +12,7 @@ from ..errors import Failure, PolychatError, TimedOut, redact
 from ..http.timeouts import Timeouts
 from ..wire.faults import fault_of
 from .budget import RetryBudget
-from .choice import PassedOver
+from .choice import UNLISTED, PassedOver
 from .clocks import LAST, Deadline, Kind, timeouts_of
 from .ejection import ejected, tiers
 from .facts import Facts
@@ -438,10 +438,13 @@ class _Run(Generic[T]):
         if step == "again":
             self.retryable[target] = error
         elif step == "give up":
-            raise self._verdict(error)
+            raise self._verdict(error, gives_up=True)
 
-    def _verdict(self, error: PolychatError | None = None) -> PolychatError:
-        """The error to raise: ``error``, or else the most telling, with the reasons of all where there are several."""
+    def _verdict(self, error: PolychatError | None = None, *, gives_up: bool = False) -> PolychatError:
+        """The error to raise: ``error``, or else the most telling, with the reasons of all where there are several.
+
+        ``gives_up``: it is the request's own fault, whoever was passed over.
+        """
         held_back = {target: error for target, error in self.retryable.items() if target not in self.errors}
         failed = {**self.errors, **held_back}
         errors = list(failed.values())
@@ -449,9 +452,19 @@ class _Run(Generic[T]):
         soonest = [one.retry_after for one in errors if one.retry_after is not None]
         if error is None and chosen.retry_after is not None:
             chosen.retry_after = min(soonest)
-        if len(errors) > 1:
-            chosen.failures = tuple(failure_of(target.name, one) for target, one in list(failed.items())[:_TOLD])
+        passed = [] if gives_up else [Failure(name, "passed_over", why, why) for name, why in self._passed_over(failed)]
+        if len(errors) + len(passed) > 1:
+            told = [failure_of(target.name, one) for target, one in failed.items()]
+            chosen.failures = (*told, *passed)[:_TOLD]
         return chosen
+
+    def _passed_over(self, failed: Mapping[Target, PolychatError]) -> Iterator[tuple[str, str]]:
+        """Targets that were passed over and not asked later, each with the reason."""
+        for target, reason in self.attempts.passed:
+            if target not in failed:
+                yield target.name, reason
+        for name in self.plan.unlisted:
+            yield name, UNLISTED
 
 
 def failure_of(target: str, error: PolychatError) -> Failure:

@@ -12,6 +12,7 @@ from ..calls.info import CallInfo
 from ..errors import PolychatError, redact
 from ..types import AudioPart, ChatRequest, FilePart, ImagePart, TextPart
 from ..wire.estimating import estimated_prompt
+from ..wire.faults import is_of_the_setup
 from ..wire.losses import OnLoss
 from ..wire.models import ModelInfo
 from .resolve import Target
@@ -66,7 +67,7 @@ class RequestTraits(Traits):
         try:
             target.backend.rehearse(replace(self._request, model=target.model), CallInfo("refuse"))
         except PolychatError as error:
-            return redact(str(error), _REASON)
+            return "" if is_of_the_setup(error) else redact(str(error), _REASON)  # whoever asks it tells the operator
         return ""
 
     @cached_property

@@ -9,6 +9,7 @@ from typing import Any
 from ...calls.info import CallInfo
 from ...errors import PolychatError, UnknownTarget, redact
 from ...routing import Plan
+from ...routing.choice import UNLISTED
 from ..context import RequestContext
 from ..dialects.dialect import Dialect, InboundChat
 from .preferences import hosted_tools, on_loss
@@ -55,4 +56,4 @@ def _candidates(context: RequestContext, inbound: InboundChat, plan: Plan) -> It
             entry |= {"outcome": "passed over", "reason": passed[target]}
         yield {**entry, "losses": [str(loss) for loss in call_info.losses]}
     for name in plan.unlisted:
-        yield {"target": name, "outcome": "unlisted", "reason": "no backend lists it, or several do", "losses": []}
+        yield {"target": name, "outcome": "unlisted", "reason": UNLISTED, "losses": []}

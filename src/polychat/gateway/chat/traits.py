@@ -13,6 +13,7 @@ from ...errors import BadInput, PolychatError, redact
 from ...routing import Plan, Target
 from ...routing.traits import BEFORE_USER, Traits, key_of, needs_of, unfit_for
 from ...wire.estimating import BYTES_A_TOKEN
+from ...wire.faults import is_of_the_setup
 from ..context import RequestContext
 from ..dialects.dialect import InboundChat, value_of
 from .preferences import hosted_tools, on_loss
@@ -99,7 +100,7 @@ class ChatTraits(Traits):
             try:
                 passes(self._inbound, target, call_info)
             except PolychatError as error:
-                return redact(str(error), _REASON)
+                return "" if is_of_the_setup(error) else redact(str(error), _REASON)  # whoever asks it tells the operator
         return ""
 
     def _first_turns(self) -> Iterator[bytes]:

@@ -12,7 +12,8 @@ import select
 import stat
 import sys
 from asyncio import TimerHandle, get_running_loop
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from queue import SimpleQueue
 from random import random as _random
 from threading import Thread
@@ -23,7 +24,7 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.json import Encoder
 
 from ...errors import redact
-from .record import Record
+from .record import Record, passed_over
 
 Form: TypeAlias = Literal["human", "json", "off"]
 Write: TypeAlias = Callable[[bytes], object]
@@ -210,6 +211,7 @@ class _Line(Struct, omit_defaults=True, gc=False):
     finish_reason: str = ""
     error: str = ""
     failed_attempts: list[str] | UnsetType = UNSET
+    passed_over: list[str] | UnsetType = UNSET
     trace_id: str = ""
     request_text: str | UnsetType = UNSET
     response_text: str | UnsetType = UNSET
@@ -249,6 +251,8 @@ def _line(record: Record, now: str) -> _Line:
         line.error = redact(record.error, _ERROR)
     if record.failures:
         line.failed_attempts = _failures(record)
+    if passed := passed_over(record):
+        line.passed_over = _listed(f"{name}: {reason}" for name, reason in passed.items())
     if record.traceparent and (trace := _TRACE.match(record.traceparent)) is not None:
         line.trace_id = trace[1]
     if record.text is not None:
@@ -256,14 +260,17 @@ def _line(record: Record, now: str) -> _Line:
     return line
 
 
-_FAILURES = 8
-"""Failed attempts that are listed, at most."""
+_LISTED = 8
+"""Failed attempts, and targets that were passed over, that are listed, at most."""
 
 
 def _failures(record: Record) -> list[str]:
     """Each attempt that failed, by its target's name."""
-    lines = [f"{failure.target}: {failure.outcome}: {failure.reason}" for failure in record.failures[:_FAILURES]]
-    return [redact(line, _ERROR) for line in lines]
+    return _listed(f"{failure.target}: {failure.outcome}: {failure.reason}" for failure in record.failures)
+
+
+def _listed(lines: Iterable[str]) -> list[str]:
+    return [redact(line, _ERROR) for line in islice(lines, _LISTED)]
 
 
 def _notes(record: Record) -> str:
@@ -291,6 +298,8 @@ def _notes(record: Record) -> str:
         notes += f"{redact(record.error, _ERROR)}, "
     elif record.failures:  # another target answered: the log names those that did not
         notes += f"after {'; '.join(_failures(record))}, "
+    if untold := [f"{name}: {reason}" for name, reason in passed_over(record).items() if name not in record.error]:
+        notes += f"passed over {'; '.join(_listed(untold))}, "
     return f"{notes[:-2]}  " if notes else ""
 
 

@@ -14,7 +14,8 @@ from time import monotonic, time
 from typing import Any
 
 from ...errors import redact
-from .record import Record
+from ...routing.choice import UNLISTED
+from .record import Record, passed_over
 
 _NAME = 120
 _ERROR = 400
@@ -103,22 +104,23 @@ def _candidates(record: Record) -> Iterator[dict[str, Any]]:
     if record.plan is None:
         return
     failed = {failure.target: failure for failure in record.failures}
-    passed = {over.target: over.reason for over in record.passed}
-    passed |= {target: redact(str(error), _ERROR) for target, error in record.resting}
+    passed = passed_over(record)
     for target in record.plan.targets:
         entry: dict[str, Any] = {"target": redact(target.name, _NAME)}
         if target.name == record.answered:
             entry["outcome"] = "answered"
         elif (failure := failed.get(target.name)) is not None:
             entry |= {"outcome": failure.outcome, "reason": failure.reason}
-        elif target in passed:
-            entry |= {"outcome": "passed over", "reason": passed[target]}
+        elif target.name in passed:
+            entry |= {"outcome": "passed over", "reason": redact(passed[target.name], _ERROR)}
         else:
             entry |= {
                 "outcome": "not asked",
                 "reason": "another answered" if record.answered else "the request was over before",
             }
         yield entry
+    for name in record.plan.unlisted:
+        yield {"target": redact(name, _NAME), "outcome": "unlisted", "reason": UNLISTED}
 
 
 def _attempts(record: Record) -> Iterator[dict[str, Any]]:

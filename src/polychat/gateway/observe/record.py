@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ...errors import Failure
 from ...events import Verdict
+from ...routing.choice import UNLISTED
 
 if TYPE_CHECKING:
     from ...errors import PolychatError
@@ -77,6 +78,19 @@ class Record:
         self.method = method
         self.path = path
         self.start = start
+
+
+def passed_over(record: Record) -> dict[str, str]:
+    """The targets that were not asked though they could have been before others, each with the reason."""
+    plan = record.plan
+    if not record.passed and not record.resting and (plan is None or not plan.unlisted):
+        return {}
+    reasons = {over.target.name: over.reason for over in record.passed}
+    reasons |= {target.name: str(error) for target, error in record.resting}
+    if plan is not None:
+        reasons |= dict.fromkeys(plan.unlisted, UNLISTED)
+    asked = {record.answered, *(failure.target for failure in record.failures)}
+    return {name: reason for name, reason in reasons.items() if name not in asked}
 
 
 Observer: TypeAlias = Callable[[Record], None]
