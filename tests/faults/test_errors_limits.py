@@ -28,7 +28,9 @@ async def last_one(seen: Seen, say: Say) -> None:
 
 def two(first: str, second: str) -> Any:
     vendors = {"house": row("openai-chat", first), "other": row("openai-chat", second)}
-    return configured(vendors, routes={"fast": Route(("house/small", "other/small")), "alone": Route(("house/small",))})
+    return configured(
+        vendors, routes={"fast": Route(("house/small", "other/small"), strategy="ordered"), "alone": Route(("house/small",))}
+    )
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])

@@ -165,7 +165,9 @@ async def test_news_for_the_operator(mistaken: Any, serve: Any, form: str, capfd
     providers = {f"house{number}": mistaken(mistake) for number, mistake in enumerate(MISTAKES)}
     routes = {"fast": (*(f"{name}/small" for name in providers), "other/small")}
     told = configured(
-        {**providers, "other": row("openai-chat", backend.url)}, routes={"fast": Route(routes["fast"], attempts=9)}, log=form
+        {**providers, "other": row("openai-chat", backend.url)},
+        routes={"fast": Route(routes["fast"], strategy="ordered", attempts=9)},
+        log=form,
     )
     async with gateway(told) as here:
         for _ in range(2):

@@ -234,7 +234,7 @@ async def test_the_next_target_is_asked(serve: Any, backend: str) -> None:
     spoken, body = WORDINGS[backend]
     small, large = await serve(refusing(400, body)), await serve(good)
     providers = {"house": row(spoken, small.url), "other": row("openai-chat", large.url)}
-    routes = {"fast": Route(("house/small", "other/small"))}
+    routes = {"fast": Route(("house/small", "other/small"), strategy="ordered")}
     async with gateway(configured(providers, routes=routes)) as here:
         for _ in range(4):
             answer = await here.ask(*asking("openai-chat", "fast"))

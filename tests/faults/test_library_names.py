@@ -41,7 +41,8 @@ async def two(serve: Any, own_config: Any, monkeypatch: pytest.MonkeyPatch) -> A
     """A backend that is overloaded, one that answers, and a configuration that names both in several ways."""
     bad, good = await backend(serve, "", 503), await backend(serve, "from good")
     row = '[providers.{0}]\nwire = "openai-chat"\nbase_url = "{1}/v1"\nkey_optional = true\nserves = ["{0}-model"]\n'
-    text = 'default_model = "small"\n[routes.fast]\ntargets = ["bad/m", "good/m"]\n[aliases]\nsmall = "fast"\nfine = "good/m"\n'
+    text = 'default_model = "small"\n[routes.fast]\ntargets = ["bad/m", "good/m"]\nstrategy = "ordered"\n'
+    text += '[aliases]\nsmall = "fast"\nfine = "good/m"\n'
     own_config(text + row.format("bad", bad.url) + row.format("good", good.url))
     monkeypatch.delenv("POLYCHAT_MODEL", raising=False)
     return bad, good

@@ -73,7 +73,7 @@ async def test_a_request_tells_why_it_went_where_it_went() -> None:
             "two": row("openai-chat", second.url),
             "three": row("openai-chat", third.url),
         }
-        routes = {"house": Route(targets=("one/small", "two/small", "three/small"))}
+        routes = {"house": Route(targets=("one/small", "two/small", "three/small"), strategy="ordered")}
         async with gateway(configured(providers, routes=routes, **settings())) as running:
             path, body = asking("openai-chat", "house")
             answer = await running.ask(path, body)
@@ -97,7 +97,10 @@ async def test_a_target_that_rests_is_told_with_what_it_said() -> None:
     refusing = fault(429, "rate_limit_error", "slow down", **{"retry-after": "60"})
     async with serving(refusing) as first, serving(good) as second:
         providers = {"one": row("openai-chat", first.url), "two": row("openai-chat", second.url)}
-        routes = {"house": Route(targets=("one/small", "two/small")), "alone": Route(targets=("one/small",))}
+        routes = {
+            "house": Route(targets=("one/small", "two/small"), strategy="ordered"),
+            "alone": Route(targets=("one/small",)),
+        }
         async with gateway(configured(providers, routes=routes, **settings())) as running:
             names = []
             for route in ("house", "house", "alone"):

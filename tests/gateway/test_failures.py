@@ -251,7 +251,7 @@ async def test_overloaded(serve: Any, door: str) -> None:
     async with gateway(
         configured(
             {"house": row("openai-chat", backend.url), "other": row("openai-chat", backend.url)},
-            routes={"two": Route(("house/small", "other/small"), attempts=2)},
+            routes={"two": Route(("house/small", "other/small"), strategy="ordered", attempts=2)},
         )
     ) as here:
         answer = await here.ask(*asking(door, "two"))

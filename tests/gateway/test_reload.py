@@ -101,7 +101,7 @@ async def test_what_is_known_of_targets_stays(serve: Any) -> None:
     providers = {"house": row("openai-chat", busy.url), "other": row("openai-chat", other.url)}
 
     def told() -> Config:
-        return configured(providers, routes={"fast": Route(("house/small", "other/small"))})
+        return configured(providers, routes={"fast": Route(("house/small", "other/small"), strategy="ordered")})
 
     async with gateway(told()) as here:
         assert (await here.ask(*asking("openai-chat", "fast"))).headers["x-polychat-attempts"] == "2"

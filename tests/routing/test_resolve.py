@@ -140,6 +140,25 @@ def test_weights_and_priorities_are_of_the_names_said() -> None:
     assert known.plan("one").members == (), "a route of one target is that target"
 
 
+@pytest.mark.parametrize(
+    ("targets", "strategy"),
+    [
+        (("house/both", "other/both"), "affinity"),
+        (("house/org/Both", "other/both", "inner"), "affinity"),
+        (("house/small", "other/both"), "ordered"),
+        (("house/both:8b", "other/both:70b"), "ordered"),
+        (("house/both",), "ordered"),
+    ],
+)
+def test_a_route_of_one_model_keeps_its_conversations_together(targets: tuple[str, ...], strategy: str) -> None:
+    """Where the file names no strategy; what it names holds, and a chain of names is asked in its order."""
+    routes = {"r": Route(targets), "inner": Route(("other/both", "house/both"), strategy="random")}
+    known = names(routes)
+    assert known.plan("r").strategy == strategy
+    assert names({**routes, "r": Route(targets, strategy="ordered")}).plan("r").strategy == "ordered"
+    assert known.joined(["house/both", "other/both"]).strategy == "ordered"
+
+
 def test_a_chain_keeps_the_strategy_of_its_routes() -> None:
     """The names are asked one after the other, and a route among them as it says itself."""
     routes = {"fast": Route(targets=("house/small", "other/big"), strategy="weighted", weights=(1, 3))}

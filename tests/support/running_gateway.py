@@ -38,7 +38,9 @@ def configured(
     **settings: Any,
 ) -> Config:
     """A gateway's configuration: no line a request, no sites, and no signs of life, unless ``settings`` say so."""
-    plans = {name: one if isinstance(one, Route) else Route(targets=one) for name, one in (routes or {}).items()}
+    plans = {
+        name: one if isinstance(one, Route) else Route(targets=one, strategy="ordered") for name, one in (routes or {}).items()
+    }
     told = Settings(**{"log": "off", "sites": "", "heartbeat": 0.0, **settings})
     return Config(providers=providers, gateway=told, routes=plans, aliases=aliases or {})
 

@@ -180,7 +180,7 @@ def test_several_entries_are_one_route() -> None:
     read, _ = taken_of(entry("m", model="openai/a"), entry("m", model="anthropic/b"))
     assert (read.routes["m"].strategy, read.routes["m"].weights) == ("random", ())
     read, _ = taken_of(entry("m", model="openai/a", order=2), entry("m", model="anthropic/b", order=1))
-    assert read.routes["m"] == Route(targets=("anthropic/b", "openai/a"))
+    assert read.routes["m"] == Route(targets=("anthropic/b", "openai/a"), strategy="ordered")
     read, found = taken_of(*two, router_settings={"routing_strategy": "latency-based-routing"})
     assert (read.routes["m"].strategy, lost(found, "routing_strategy")) == ("fastest", False)
     read, found = taken_of(*two, router_settings={"routing_strategy": "least-busy"})

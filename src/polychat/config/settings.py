@@ -311,12 +311,12 @@ class Route(Rules, frozen=True):
         ),
     ] = ()
     strategy: Annotated[
-        Strategy,
+        Strategy | None,
         about(
-            "How a target is chosen among the healthy ones of the first priority that has any; "
-            "the page on routing describes each strategy."
+            "How a target is chosen among the healthy ones of the first priority that has any; the page on routing describes "
+            "each strategy. By default `affinity` where all targets serve one model, else `ordered`."
         ),
-    ] = "ordered"
+    ] = None
     weights: Annotated[
         tuple[Annotated[float, Meta(ge=0)], ...],
         about("One weight per target, for the strategies that go by weights; 0: only when no other target answers."),

@@ -79,7 +79,7 @@ def _expected(plan: Plan) -> dict[Target, float]:
     first = [
         (member, weight) for member, weight, rank in zip(members, weights, priorities, strict=True) if rank == min(priorities)
     ]
-    parts_of_tier = strategy(rules.strategy).shares([weight for _, weight in first]) if len(first) > 1 else [1.0]
+    parts_of_tier = strategy(plan.strategy).shares([weight for _, weight in first]) if len(first) > 1 else [1.0]
     if parts_of_tier is None or not (total := sum(parts_of_tier)):
         return {}
     shares: dict[Target, float] = dict.fromkeys(plan.targets, 0.0)

@@ -88,7 +88,7 @@ class Chooser:
 
     def strategy_of(self, plan: Plan, priority: int) -> Strategy:
         """What keeps the turns of one tier: the same for all plans of a route, also where a request narrows them."""
-        name = plan.rules.strategy
+        name = plan.strategy
         key = plan.route, name, priority
         chosen = self._strategies.get(key)
         if chosen is None:

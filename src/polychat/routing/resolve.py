@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -58,6 +58,11 @@ class Plan:
     """Bare names among a route's targets that are passed over: no backend that is known lists them, or several do."""
     otherwise: Plan | None = None
     """Who is asked while all targets rest, where ``rules.all_down`` names a route."""
+
+    @property
+    def strategy(self) -> str:
+        """How one of the members is chosen."""
+        return self.rules.strategy or "ordered"
 
 
 class ModelResolver:
@@ -259,7 +264,15 @@ def _plan(route: str, members: list[Target | Plan], rules: Route, unlisted: tupl
             priorities=tuple(min(rules.priorities[place] for place in same) for same in places) if rules.priorities else (),
             conditions=tuple(rules.conditions[same[0]] for same in places) if rules.conditions else (),
         )
+    if rules.strategy is None:
+        rules = rules.replace(strategy="affinity" if serve_one_model(targets) else "ordered")
     return Plan(route, targets, rules, () if are_targets else tuple(members), unlisted)
+
+
+def serve_one_model(targets: Sequence[Target]) -> bool:
+    """Whether targets are one model at several backends: by their names without case and without a vendor before a slash."""
+    models = {target.model.rpartition("/")[2].lower() for target in targets}
+    return len(targets) > 1 and len(models) == 1 and "" not in models
 
 
 def _check_length(name: str) -> None:

@@ -345,6 +345,8 @@ class _Import:
                 route["weights"] = [*(weights or [1] * len(own_targets)), *([0] * len(fallbacks))]
             elif fallbacks:
                 self.losses.append(f"fallbacks of {name} are among the targets that the fastest is chosen from")
+        elif len(route["targets"]) > 1:
+            route["strategy"] = "ordered"
         attempts = max(rules.retries + 1, len(own_targets) + len(fallbacks))
         if attempts != 3:
             route["attempts"] = min(attempts, _MOST_ATTEMPTS)

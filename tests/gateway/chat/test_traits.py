@@ -153,7 +153,7 @@ async def test_conditions_of_a_route(serve: Any) -> None:
     """A header chooses the region; without it nobody is asked, and the client is told why."""
     first, second = await serve(good), await serve(good)
     rows = {"house": row("openai-chat", first.url), "other": row("openai-chat", second.url)}
-    routes = {"fast": Route(("house/small", "other/small"), conditions=("region=us", "region=eu"))}
+    routes = {"fast": Route(("house/small", "other/small"), strategy="ordered", conditions=("region=us", "region=eu"))}
     path, body = asking("openai-chat", "fast")
     async with gateway(configured(rows, routes=routes)) as here:
         answer = await here.ask(path, body, headers={"x-polychat-tags": "region=eu"})

@@ -36,7 +36,7 @@ def forecast(context: RequestContext, dialect: Dialect) -> dict[str, Any]:
         "path": context.path,
         "model": redact(inbound.model, 120),
         "route": plan.route,
-        "strategy": plan.rules.strategy if plan.route else "",
+        "strategy": plan.strategy if plan.route else "",
         "candidates": list(_candidates(context, inbound, plan)),
     }
 

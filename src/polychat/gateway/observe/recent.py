@@ -77,7 +77,7 @@ def explanation(record: Record) -> dict[str, Any]:
         "key": record.key,
         "model": redact(record.model, _NAME),
         "route": redact(record.route, _NAME),
-        "strategy": record.plan.rules.strategy if record.plan is not None and record.route else "",
+        "strategy": record.plan.strategy if record.plan is not None and record.route else "",
         "target": redact(target, _NAME),
         "model_served": redact(record.served, _NAME),
         "stream": record.stream,
