@@ -181,6 +181,19 @@ class Rules(Table, frozen=True, kw_only=True):
     ] = None
     idle_timeout: Annotated[Timeout, about("Timeout in seconds between two reads of a reply.")] = 120.0
     timeout: Annotated[Seconds, about("Timeout in seconds for the whole request; 0 means no limit.")] = 0.0
+    hold: Annotated[
+        int,
+        Meta(ge=0, le=65536),
+        about(
+            "Characters of a streamed reply that are kept back until so many have come, so that a failure before that is "
+            "retried without the client noticing. 0 keeps none."
+        ),
+    ] = 0
+    hold_seconds: Annotated[
+        float,
+        Meta(gt=0, le=60),
+        about("Maximum time in seconds, from the first piece of a reply, for which `hold` keeps it back."),
+    ] = 1.0
     on_loss: Annotated[OnLossSetting | None, about("Overrides `gateway.on_loss` for requests to these targets.")] = None
     hosted_tools: Annotated[HostedSetting | None, about("Overrides `gateway.hosted_tools` for requests to these targets.")] = (
         None

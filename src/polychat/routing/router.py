@@ -50,6 +50,7 @@ class Attempts:
         "_router",
         "_rules",
         "answered",
+        "begun_at",
         "count",
         "failures",
         "is_probe",
@@ -80,6 +81,8 @@ class Attempts:
         """Headers of the attempt at hand that tell of its target's limits; whoever asks puts them here."""
         self.timeouts = DEFAULT
         """Of the attempt at hand."""
+        self.begun_at: float | None = None
+        """When the first piece of the attempt at hand came, where whoever asks gives its answer later."""
         self.is_probe = False
         """Whether the attempt at hand is to show how a target is that failed before."""
         self._facts: Facts | None = None
@@ -90,8 +93,12 @@ class Attempts:
         self.count += 1
         self.target = target
         self._router, self._rules, self._facts = router, rules, facts
-        self._asked_at = now
+        self._asked_at, self.begun_at = now, None
         self.is_probe = facts.asked(now)
+
+    def begins(self) -> None:
+        """The first piece of the attempt at hand is there, though its answer is not given yet: it is not given up any more."""
+        self.begun_at = self._router.clock()
 
     def end(self, error: PolychatError | None = None) -> None:
         """The answer is over, or the attempt at one: nothing is in flight any more. ``error``: what cut it off after its first
@@ -392,7 +399,7 @@ class _Run(Generic[T]):
                 attempts.failures.append(Failure(target.name, "cancelled", "", ""))
                 attempts.times.append((begun, router.clock()))
             raise
-        now = router.clock()
+        now = router.clock() if attempts.begun_at is None else attempts.begun_at
         facts.answered(now - begun, now)
         if attempts.limits:
             router.hear(facts, attempts)
@@ -409,6 +416,8 @@ class _Run(Generic[T]):
         timer, looking = asyncio.timeout(None), list[asyncio.TimerHandle]()
 
         def look() -> None:
+            if self.attempts.begun_at is not None:
+                return
             if self._is_last(target):
                 looking[:] = [loop.call_later(_LOOKS, look)]
             else:

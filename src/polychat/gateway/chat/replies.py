@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from ...errors import BackendError, BadReply, EmptyReply, Truncated
 from ...events import Event, Finish, Start, Usage
 from ...wire.reading import is_reply, parsed
+from .holding import MOST, OpeningHold
 
 if TYPE_CHECKING:
     from ...calls.info import CallInfo
@@ -15,10 +16,6 @@ if TYPE_CHECKING:
     from ...http.pool.pool import PooledResponse
     from ...wire.naming import Naming
     from ...wire.passthrough import StreamMonitor
-
-
-_HELD = 256 * 1024
-"""Bytes of a stream that are held until a piece of an answer comes; what has begun with more than that is passed."""
 
 
 class Outcome(NamedTuple):
@@ -120,19 +117,29 @@ class PassthroughStream:
             self.response.close()
 
 
-async def open_events(batches: AsyncGenerator[list[Event], None], call_info: CallInfo | None, *, whole: bool) -> EventReply:
-    """Waits for the first piece, or, where the client gets it whole, for all of it. Raises what it fails with before."""
+async def open_events(
+    batches: AsyncGenerator[list[Event], None], call_info: CallInfo | None, *, whole: bool, hold: OpeningHold | None = None
+) -> EventReply:
+    """Waits for the first piece and what is held behind it, or, where the client gets it whole, for all of it.
+
+    Raises what it fails with before.
+    """
     first: list[Event] = []
     try:
         async for batch in batches:
             first += batch
             if not whole and _has_piece(batch):
                 break
+        if hold is not None and first and type(first[-1]) is not Finish:
+            await hold.more_events(first, None if call_info is None else call_info.pipe, batches)
         last = first[-1] if first else None
         if type(last) is Finish:
-            if last.error is not None and (whole or not _has_piece(first[:-1])):
+            has_piece = _has_piece(first[:-1])
+            if last.error is not None and (whole or hold is not None or not has_piece):
                 raw = None if call_info is None else call_info.raw
-                raise judged(last.error, first, b"" if raw is None else raw)
+                error = judged(last.error, first, b"" if raw is None else raw)
+                if whole or not (error.paid and has_piece):
+                    raise error
         elif whole or last is None:
             raise Truncated("the reply ended early")
     except BaseException:
@@ -141,18 +148,30 @@ async def open_events(batches: AsyncGenerator[list[Event], None], call_info: Cal
     return EventReply(batches, first, None if call_info is None else call_info.pipe)
 
 
-async def open_stream(response: PooledResponse, monitor: StreamMonitor, naming: Naming | None = None) -> PassthroughStream:
-    """Waits for the first piece of an answer that can be read: another backend can be asked until then.
+async def open_stream(
+    response: PooledResponse, monitor: StreamMonitor, naming: Naming | None = None, hold: OpeningHold | None = None
+) -> PassthroughStream:
+    """Waits for the first piece of an answer that can be read, and what is held behind it: others can be asked until then.
 
     Raises the failure that comes before it, unless there are words that were paid for.
     """
-    first = b""
-    while not (monitor.came and first) and monitor.finish is None and len(first) < _HELD:
-        data = await response.piece()
+    first = raw = b""
+
+    def take(data: bytes) -> bool:
+        nonlocal first
         passed = monitor.feed(data) if data else monitor.end()
         first += passed if naming is None else naming.feed(passed, monitor.served)
+        return monitor.finish is not None
+
+    while not (monitor.came and first) and monitor.finish is None and len(first) < MOST:
+        data = await response.piece()
+        take(data)
         if not data:
             break
+        if hold is not None:
+            raw += data
+    if hold is not None and monitor.came and monitor.finish is None:
+        await hold.more_bytes(response, raw, take)
     finish = monitor.finish
     if naming is not None and finish is not None:
         first += naming.end()

@@ -15,6 +15,7 @@ from ...errors import BadInput, PolychatError, Truncated
 from ...events import Finish
 from ...routing import Plan, Target
 from ...routing.clocks import Kind, kind_of
+from ...routing.hold import hold_of
 from ...routing.resolve import LONGEST
 from ...routing.router import Attempts
 from ...routing.traits import UNKNOWN
@@ -28,12 +29,14 @@ from ..listing import planned
 from ..responder import Refused
 from .delivery import HEADER, Delivery
 from .heartbeat import Heartbeat
+from .holding import OpeningHold, Pumped
 from .preferences import hosted_tools, on_loss
 from .replies import OpenReply, Outcome, PassthroughBody, judged, open_events, open_stream
 from .traits import ChatTraits
 
 if TYPE_CHECKING:
     from ...backends.relay import Relay
+    from ...wire.contract import Wire
 
 MAX_REPLY = 64 * 1024 * 1024
 """Bytes of a reply that passes through whole."""
@@ -162,8 +165,11 @@ class ChatRun:
             call_info.placeholders = inbound.placeholders
             call_info.whole = partial(inbound.request_for, target.model, whole=True)
         batches = target.backend.answers(request, call_info, timeout=self.attempts.timeouts)
+        hold = self._hold(inbound.dialect.wire) if rules.hold else None
+        if hold is not None and whole:
+            batches = Pumped(batches)
         try:
-            reply = await open_events(batches, call_info, whole=not self.inbound.stream)
+            reply = await open_events(batches, call_info, whole=not inbound.stream, hold=hold)
         finally:
             self.attempts.limits = call_info.limits
         delivery.answered_at = monotonic()
@@ -198,12 +204,18 @@ class ChatRun:
             else:
                 name = self._asked_as(target)
                 naming = None if name is None else Naming(dialect.model_member, name, dialect.piece_end)
-                reply = await open_stream(response, dialect.monitor(inbound), naming)
+                hold = self._hold(dialect.wire) if self.plan.rules.hold else None
+                reply = await open_stream(response, dialect.monitor(inbound), naming, hold)
         except BaseException:
             response.close()
             raise
         delivery.answered_at = monotonic()
         return reply
+
+    def _hold(self, wire: Wire) -> OpeningHold | None:
+        """What is kept back of the attempt at hand."""
+        hold = hold_of(self.plan.rules)
+        return None if hold is None or not self.inbound.stream else OpeningHold(hold, self.attempts.begins, wire.Reader)
 
     def _asked_as(self, target: Target) -> str | None:
         """The name that an answer which passes is to tell, where clients compare it and the backend was asked by another.

@@ -1,0 +1,109 @@
+"""The beginning of a stream that is kept back: what fails meanwhile is retried unseen, and nothing is kept for too long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+
+from polychat.config.settings import Route
+from polychat.errors import Truncated
+from polychat.events import Event, Finish, Text
+from polychat.gateway.chat.holding import Pumped
+from polychat.gateway.paths import DIALECTS
+
+from ...support.running_gateway import DONE, END, FIRST, Stage, asking, configured, gateway, good, row, streaming, text
+from ..test_failures import AFTER, ENDS
+
+
+def held(first: Any, second: Any, hold: int = 100, seconds: float = 60.0, **more: Any) -> Any:
+    """A route of two targets that keeps so much back."""
+    route = Route(("house/small", "other/small"), hold=hold, hold_seconds=seconds, **more)
+    providers = {"house": row("openai-chat", first.url), "other": row("openai-chat", second.url)}
+    return configured(providers, routes={"fast": route})
+
+
+@pytest.mark.parametrize("failure", AFTER)
+@pytest.mark.parametrize("door", DIALECTS)
+async def test_a_failure_after_the_first_words(serve: Any, door: str, failure: str) -> None:
+    """Is seen by no client: the next target's answer is all that it gets, in every dialect, passed or translated."""
+    rest, _ = AFTER[failure]
+    pieces = [piece for piece in rest if piece is not None]
+    first, second = await serve(streaming(FIRST, text("Wrong"), *pieces, cut=None in rest)), await serve(good)
+    async with gateway(held(first, second)) as here:
+        answer = await here.ask(*asking(door, "fast", stream=True))
+        (record,) = await here.app.recorded()
+    assert answer.status == 200
+    assert b"Wrong" not in answer.body
+    assert b'"error":{' not in answer.body
+    assert b"event: error" not in answer.body
+    assert ENDS.get(door, DONE.strip()) in answer.body
+    assert (answer.headers["x-polychat-provider"], answer.headers["x-polychat-attempts"]) == ("other", "2")
+    assert (record.verdict, record.attempts) == ("complete", 2)
+
+
+@pytest.mark.parametrize("door", DIALECTS)
+@pytest.mark.parametrize(("hold", "seconds"), [(3, 60.0), (100, 0.001)])
+async def test_what_is_enough(serve: Any, door: str, hold: int, seconds: float) -> None:
+    """Enough characters, or enough time though nothing more comes: the client gets them, and what fails then is told."""
+    stage = Stage(FIRST, text("Hel"), rest=[text("lo"), None])
+    first, second = await serve(stage), await serve(good)
+    async with gateway(held(first, second, hold, seconds)) as here:
+        caller = await here.caller()
+        caller.ask(*asking(door, "fast", stream=True))
+        answer = await caller.head()
+        answer.body = await caller.until(b"Hel")
+        stage.go.set()
+        answer.body += await caller.rest()
+        (record,) = await here.app.recorded()
+    assert b'"error"' in answer.body or b"event: error" in answer.body
+    assert (record.verdict, record.attempts) == ("truncated", 1)
+    assert second.seen == []
+
+
+@pytest.mark.parametrize("door", DIALECTS)
+async def test_the_end_is_never_held(serve: Any, door: str) -> None:
+    """A reply shorter than what is kept comes whole as soon as it ends, though its backend leaves the connection open."""
+    stage = Stage(FIRST, text("Hel"), text("lo"), END, DONE)
+    first, second = await serve(stage), await serve(good)
+    async with gateway(held(first, second)) as here:
+        answer = await here.ask(*asking(door, "fast", stream=True))
+        (record,) = await here.app.recorded()
+    assert ENDS.get(door, DONE.strip()) in answer.body
+    assert record.verdict == "complete"
+
+
+async def test_a_generator_in_a_task() -> None:
+    """A wait for its next batch may be given up and taken up again; its end and its error come where they are read."""
+    go = asyncio.Event()
+    closed = []
+
+    async def batches() -> AsyncGenerator[list[Event], None]:
+        try:
+            yield [Text("a")]
+            await go.wait()
+            yield [Text("b"), Finish("complete")]
+            raise Truncated("it broke")
+        finally:
+            closed.append(True)
+
+    pumped = Pumped(batches())
+    assert await anext(pumped) == [Text("a")]
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.001):
+            await anext(pumped)
+    go.set()
+    assert await anext(pumped) == [Text("b"), Finish("complete")]
+    with pytest.raises(Truncated):
+        await anext(pumped)
+    with pytest.raises(StopAsyncIteration):
+        await anext(pumped)
+    await pumped.aclose()
+    assert closed == [True]
+    left = Pumped(batches())
+    go.clear()
+    assert await anext(left) == [Text("a")]
+    await left.aclose()
+    assert closed == [True, True]
