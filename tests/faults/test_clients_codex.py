@@ -195,7 +195,7 @@ async def test_an_item_of_another_backend_leaves_no_empty_message(name: str, kin
         {"role": "user", "content": "and"},
     ]
     got, _, asks = await ask(name, [[Text("ok")], [Finish("complete", "stop")]], stream=False, input=items)
-    assert "parts.opaque.foreign" in got.headers["x-polychat-losses"]
+    assert f"parts.opaque.foreign ({kind})" in got.headers["x-polychat-losses"]
     assert all(any(getattr(part, "text", "") for part in turn.parts) for turn in asks[0].turns)
 
 

@@ -110,6 +110,27 @@ def test_extras_are_their_wires() -> None:
     assert {("extra.foreign", "deep"), ("extra.foreign", "top")} <= set(used(known, "other", "v"))
 
 
+def test_what_its_field_does_not_name_is_named_itself() -> None:
+    """Each field that another wire alone knows, each tool and each item, once and in order; as many as a line can hold."""
+    turns = [ChatMessage("user", [TextPart("x", extra={"deep": 1, "top": 2})])]
+    turns.append(
+        ChatMessage(
+            "assistant", [ReasoningPart("", Opaque("v", f'{{"type":"{kind}"}}')) for kind in ("a_call", "b2", "a_call")]
+        )
+    )
+    known = ChatRequest("m", turns, [HostedTool("search", {}), HostedTool("shell", {})], wire="w", extra={"top": 2, "last": 3})
+    table = support_table(extra_foreign=dropped("x"), tools_hosted_foreign=dropped("x"), parts_opaque_foreign=dropped("x"))
+    assert {loss.field: loss.detail for loss in losses(known, table, "other", "o")} == {
+        "extra.foreign": "deep, top last",
+        "tools.hosted.foreign": "search shell",
+        "parts.opaque.foreign": "a_call b2",
+    }
+    known.extra = {f"field{number}": number for number in range(1000)}
+    known.turns += [ChatMessage("user", [TextPart("x", extra={f"part{number}": number})]) for number in range(1000)]
+    (loss, *_) = losses(known, table, "other", "o")
+    assert len(loss.detail) < 12_000
+
+
 def test_a_system_turn_among_the_others_is_late() -> None:
     """Before the first other turn it is a system turn; after it the ledger has another word."""
     turns = [ChatMessage("system", []), ChatMessage("user", []), ChatMessage("system", []), ChatMessage("assistant", [])]

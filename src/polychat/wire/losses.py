@@ -65,13 +65,21 @@ def losses(request: ChatRequest, support_table: SupportTable, wire: str, vendor:
             earlier = losses_by_field.get(name)
             if earlier is None:
                 losses_by_field[name] = Loss(name, support.kind, support.note, detail)
-            elif name in _EACH and detail not in earlier.detail.split(" "):
-                losses_by_field[name] = replace(earlier, detail=f"{earlier.detail} {detail}")
+            elif name in EACH and len(earlier.detail) < _NAMED and (more := _not_in(earlier.detail, detail)):
+                losses_by_field[name] = replace(earlier, detail=f"{earlier.detail} {more}")
     return list(losses_by_field.values())
 
 
-_EACH = ("tools.hosted.foreign",)
-"""Of these each is reported, not just the first."""
+EACH = ("tools.hosted.foreign", "extra.foreign", "parts.opaque.foreign")
+"""Of these each is reported by its own name, not just the first: the field does not say what it was."""
+_NAMED = 200
+"""Characters of those names, about: a client may send them without end."""
+
+
+def _not_in(told: str, detail: str) -> str:
+    """The names of ``detail`` that were not told."""
+    known = told.replace(",", "").split(" ")
+    return " ".join(name for name in detail.split(", ") if name not in known)
 
 
 class _Lost(NamedTuple):
@@ -277,7 +285,7 @@ def _thought(part: ReasoningPart, vendor: str) -> Iterator[tuple[str, str]]:
     yield from _opaque(part.opaque, vendor)
 
 
-_ITEM = re.compile(r'\{"type":"(?P<type>[a-z_]{1,60})"')
+_ITEM = re.compile(r'\{"type":"(?P<type>[\w.-]{1,60})"')
 """How a whole item of the Responses API begins, of which only its vendor knows more."""
 _STAND_INS = ("compaction", "compaction_summary", "context_compaction", "item_reference")
 

@@ -18,7 +18,7 @@ from ...routing import Target
 from ...routing.resolve import LONGEST
 from ...types import ChatRequest
 from ...wire.contract import Writer
-from ...wire.losses import Loss
+from ...wire.losses import EACH, Loss
 from ...wire.passthrough import StreamMonitor
 from ...wire.reading import finish_of, truncated
 from ..context import RequestContext, reason_of
@@ -343,8 +343,8 @@ def _answering(label: str, model: str) -> tuple[tuple[bytes, bytes], ...]:
 
 
 def _lost(loss: Loss) -> str:
-    """The field, with what it was where clients send that unasked and want to know."""
-    return f"{loss.field} ({redact(loss.detail, 200)})" if loss.field == "tools.hosted.foreign" else loss.field
+    """The field, with what it was where the field does not say that."""
+    return f"{loss.field} ({redact(loss.detail.replace(',', ''), 200)})" if loss.field in EACH else loss.field
 
 
 def _sendable(text: str) -> bytes:

@@ -45,9 +45,10 @@ def _grouped(group: Object, where: str) -> list[Tool | HostedTool]:
     name = text(group.get("name"), f"{where}.name")
     about = optional_text(group.get("description"), f"{where}.description")
     tools = read_tools(group.get("tools") or [], f"{where}.tools")
-    for tool in tools:
+    for at, tool in enumerate(tools):
         if isinstance(tool, HostedTool) or tool.namespace is not None:
-            raise bad(f"{where}.tools", "a list of tools of the type function or custom", None)
+            kind = tool.kind if isinstance(tool, HostedTool) else "namespace"
+            raise bad(f"{where}.tools[{at}].type", "function or custom: a group holds no others", kind)
         tool.name, tool.namespace = flat(name, tool.name), name
         if about:
             tool.extra = {**(tool.extra or {}), ABOUT: about}
