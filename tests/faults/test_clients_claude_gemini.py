@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from polychat.events import Event, Finish, Reasoning, Start, Text, ToolCallPiece
-from polychat.types import Opaque, ReasoningPart, ToolCall
+from polychat.types import ChatRequest, Opaque, ReasoningPart, ToolCall
 from polychat.wire import anthropic, gemini
 from polychat.wire.contract import names, wire
 from polychat.wire.faults import Fault
+from polychat.wire.losses import used
 
 from ..support.gateway_for_clients import BROKEN, HELLO, house
 from ..support.random_conversations import written
@@ -74,6 +75,29 @@ def test_what_claude_code_says_to_its_own_vendor() -> None:
     assert {name: anthropic.write_request(request)[name] for name in ("system", "metadata")} == {
         name: said[name] for name in ("system", "metadata")
     }
+    assert {name for name, _ in used(request, "openai-chat", "openai")}.isdisjoint({"extra.foreign"}), "nothing is lost by it"
+
+
+@pytest.mark.parametrize(
+    "system", ["x-anthropic-billing-header: cc=1", "x-anthropic-billing-header: cc=1;\n\nBe brief.\nBe kind."]
+)
+def test_a_billing_line_that_was_joined_to_other_texts(system: str) -> None:
+    """It goes alone: what the client says behind it is its instructions."""
+    said = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}], "system": system}
+    request = anthropic.read_request(json.dumps(said).encode())
+    words = [message["content"] for message in wire("openai-chat").write_request(request)["messages"]]
+    assert words == (["Be brief.\nBe kind.", "hi"] if "kind" in system else ["hi"])
+    assert anthropic.write_request(request)["system"] == system
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"metadata": {"user_id": "u" * 150, "team": "a"}}, {"metadata": {"team": "a"}}, {"service": {}}, {"system": "Be brief."}],
+)
+def test_what_others_do_not_get_is_told(more: dict[str, Any]) -> None:
+    """Of these fields the rest, and a field of OpenAI's chat that is called like one."""
+    request = ChatRequest("m", [], extra=more, wire="w")
+    assert "extra.foreign" in {name for name, _ in used(request, "other", "v")}
 
 
 def _kept(body: bytes, *, stream: bool, drops: bool) -> list[dict[str, Any]]:

@@ -51,8 +51,9 @@ async def test_a_name_with_the_tag_that_says_nothing() -> None:
     async with house("ollama", HELLO, routes={"mine": ("house/small",)}) as (here, door):
         answer = await here.ask(*asking("ollama", "mine:latest"))
         assert answer.json["message"]["content"] == "Hello"
-        await here.ask(*asking("ollama", "house/other:latest"))
-    assert [seen.json["model"] for seen in door.seen] == ["small", "other:latest"]
+        for name in ("house/small:latest", "house/other:latest"):  # the first is served without
+            await here.ask(*asking("ollama", name))
+    assert [seen.json["model"] for seen in door.seen] == ["small", "small", "other:latest"]
 
 
 async def test_the_older_embeddings() -> None:

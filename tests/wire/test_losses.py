@@ -131,6 +131,24 @@ def test_what_its_field_does_not_name_is_named_itself() -> None:
     assert len(loss.detail) < 12_000
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("thinking", {"type": "enabled", "budget_tokens": 2000, "display": "omitted"}, False),
+        ("thinking", None, False),
+        ("thinking", {"type": "auto"}, True),
+        ("thinking", {"type": "enabled", "clear_thinking": False}, True),
+        ("reasoning", {"effort": "max", "max_tokens": 9, "exclude": True, "enabled": True}, False),
+        ("reasoning", {"effort": "low", "context": "all"}, True),
+        ("reasoning", "low", True),
+    ],
+)
+def test_of_thinking_what_has_no_common_word_is_told(name: str, value: Any, told: bool) -> None:
+    """What is read as common words is no loss where its own object stays behind; a kind or a member that is not read is one."""
+    request = ChatRequest("m", [], wire="w", extra={name: value})
+    assert (("extra.foreign", name) in set(used(request, "other", "v"))) is told
+
+
 def test_a_system_turn_among_the_others_is_late() -> None:
     """Before the first other turn it is a system turn; after it the ledger has another word."""
     turns = [ChatMessage("system", []), ChatMessage("user", []), ChatMessage("system", []), ChatMessage("assistant", [])]

@@ -320,6 +320,11 @@ DEFAULTS: Mapping[str, tuple[object, ...]] = {
 """What a field says that says nothing, by its common name and by its name on a wire: the answer is the same without it."""
 _UNDERSTOOD = ("reasoning", "thinking")
 """Fields of one wire that are read as common words besides, and stay for their own wire's sake."""
+_OF_THINKING = frozenset(("type", "budget_tokens", "display", "effort", "max_tokens", "enabled", "exclude", "summary"))
+"""What of them is read so."""
+_KINDS = (None, "enabled", "adaptive", "disabled")
+BILLING = "x-anthropic-billing-header"
+"""How the text begins that Claude Code puts before the system's others: its vendor alone is to read it."""
 _GROUPS = frozenset(at.within for row in plain_fields() for at in row.places() if at.within)
 """Fields that hold others: Gemini's ``generationConfig``, Ollama's ``options``."""
 
@@ -332,6 +337,13 @@ def is_default(name: str, value: object) -> bool:
 
 
 def _is_understood(name: str, value: object) -> bool:
+    match name, value:
+        case "metadata", dict():
+            return value.keys() == {"user_id"}  # a long one, of which others get the hash
+        case "system", str(text) | [{"text": str(text)}, *_]:
+            return text.startswith(BILLING)
     if name in _GROUPS and isinstance(value, dict):
         return all(is_default(member, entry) for member, entry in value.items())
-    return name in _UNDERSTOOD or is_default(name, value)
+    if name in _UNDERSTOOD and isinstance(value, dict):
+        return value.get("type") in _KINDS and _OF_THINKING.issuperset(value)
+    return is_default(name, value)

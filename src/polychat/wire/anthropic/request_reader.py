@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -10,6 +11,7 @@ from ..checks import bad, json_object, optional_count, optional_flag, optional_t
 from ..efforts import effort_named
 from ..extras import rest
 from ..limits import LIMITS, ReaderLimits
+from ..losses import BILLING
 from ..plain import reader
 from .caching import cache_of
 from .constants import NAME
@@ -21,7 +23,6 @@ _STRUCTURED = ("model", "messages", "system", "tools", "tool_choice", "stream", 
 _read_plain = reader(NAME)
 _LONGEST_USER = 64
 """Letters of a user's name that other vendors take; a longer one is replaced by its hash."""
-_BILLING = "x-anthropic-billing-header"
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
@@ -66,12 +67,20 @@ def _bill(request: ChatRequest, system: object) -> None:
     if not request.turns or request.turns[0].role != "system":
         return
     parts = request.turns[0].parts
-    others = [part for part in parts if not (isinstance(part, TextPart) and part.text.startswith(_BILLING))]
-    if len(others) < len(parts):
+    others = [_unbilled(part) for part in parts]
+    if others != parts:
+        others = [part for part in others if not (isinstance(part, TextPart) and not part.text)]
         request.extra["system"] = system  # on this wire it goes on as it is
         request.turns[0].parts = others
         if not others:
             del request.turns[0]
+
+
+def _unbilled(part: Any) -> Any:
+    """Without the billing line; some programs join the texts behind it to it."""
+    if not isinstance(part, TextPart) or not part.text.startswith(BILLING):
+        return part
+    return replace(part, text=part.text.partition("\n")[2].lstrip("\n"))
 
 
 def _tool(value: object, where: str) -> Tool | HostedTool:

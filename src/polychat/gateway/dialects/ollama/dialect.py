@@ -67,8 +67,12 @@ _LATEST = ":latest"
 
 def known(request: InboundRequest, name: str) -> str:
     """The model's name as the configuration has it: with the default tag, or without it."""
+    resolver, bare = request.runtime.resolver, name.removesuffix(_LATEST)
+    listed = resolver.listed()
+    if bare in listed and name not in listed:
+        return bare
     try:
-        request.runtime.resolver.plan(name)
+        resolver.plan(name)
     except UnknownTarget:
-        return name.removesuffix(_LATEST)
+        return bare
     return name
