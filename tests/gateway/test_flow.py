@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from polychat.config.settings import Route
+from polychat.config.settings import Price, Route
 from polychat.events import Finish, Start, Text, Usage
 from polychat.gateway.paths import DIALECTS
 from polychat.providers import find
@@ -203,6 +204,7 @@ PREFERRED: dict[str, tuple[tuple[str, ...], dict[str, Any], list[str]]] = {
     "only, of a vendor's name": ((), {"provider": {"only": ["b"]}}, ["b/a/small"]),
     "only, with an order": (("c",), {"provider": {"order": ["c", "b"], "only": ["b", "c", "a"]}}, ["c/small", "b/small"]),
     "ignore": (("a",), {"models": ["b/small", "c/small"], "provider": {"ignore": ["b", "a"]}}, ["c/small"]),
+    "order, of somebody unknown": ((), {"provider": {"order": ["nobody", "b"]}}, ["b/a/small"]),
     "nothing said": ((), {"models": [], "provider": {}}, ["a/small"]),
     "null": ((), {"models": None, "provider": {"order": None, "zdr": None}}, ["a/small"]),
 }
@@ -243,7 +245,7 @@ async def test_no_fallbacks(serve: Any) -> None:
         ({"models": "b/small"}, "models"),
         ({"models": [1]}, "models[0]"),
         ({"models": ["nobody/x"]}, "model"),
-        ({"provider": {"order": ["nobody"]}}, "model"),
+        ({"provider": {"order": ["nobody"], "allow_fallbacks": False}}, "provider"),
     ],
 )
 async def test_preferences_that_mean_nothing(serve: Any, fields: dict[str, Any], named: str) -> None:
@@ -256,13 +258,78 @@ async def test_preferences_that_mean_nothing(serve: Any, fields: dict[str, Any],
     assert three.asked == []
 
 
-async def test_preferences_for_openrouter_itself(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Are its own."""
+ROUTE = {"one": Route(("a/small", "b/small", "c/small"), strategy="ordered")}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "target"),
+    [
+        ({"order": ["c", "b"]}, "c/small"),
+        ({"only": ["C"]}, "c/small"),
+        ({"ignore": ["a"]}, "b/small"),
+        ({"order": ["nobody"]}, "a/small"),
+        ({"sort": "price"}, "b/small"),
+        ({"sort": {"by": "price", "partition": "none"}, "max_price": {"completion": "2"}}, "c/small"),
+    ],
+)
+async def test_preferences_among_a_routes_targets(serve: Any, wanted: dict[str, Any], target: str) -> None:
+    """A provider is a backend's name, and prices are the configuration's; both doors that read it do as it says."""
+    prices = {"a/small": Price(3, 3), "b/small": Price(1, 3), "c/small": Price(4, 1)}
+    for path in ("/v1/chat/completions", "/v1/completions"):
+        three = Three()
+        async with gateway(replace(await three.configured(serve, routes=ROUTE), prices=prices)) as here:
+            said = {"messages": [{"role": "user", "content": "hi"}]} if "chat" in path else {"prompt": "hi"}
+            answer = await here.ask(path, {"model": "one", **said, "provider": wanted})
+        assert (answer.status, three.asked) == (200, [target])
+        partition = wanted["sort"]["partition"] if isinstance(wanted.get("sort"), dict) else None
+        assert answer.headers.get("x-polychat-losses") == ("provider.sort.partition" if partition == "none" else None)
+
+
+async def test_the_fastest_writer_of_late(serve: Any) -> None:
+    """Tokens per second are those of the answers so far; before any, that nothing is known is told."""
+    three = Three()
+    async with gateway(await three.configured(serve, routes=ROUTE)) as here:
+        wanted = {"sort": "throughput", "preferred_min_throughput": {"p50": 1}}
+        answer = await asked(here, "openai-chat", "one", provider=wanted)
+        assert answer.headers["x-polychat-losses"] == "provider.preferred_min_throughput, provider.sort"
+        for label in "abc":
+            await asked(here, "openai-chat", f"{label}/small")
+        speeds = {label: here.app.runtime.router.health.target(f"{label}/small").speed for label in "abc"}
+        assert "x-polychat-losses" not in (await asked(here, "openai-chat", "one", provider=wanted)).headers
+    assert three.asked[4][0] == max(speeds, key=speeds.__getitem__)
+
+
+async def test_parameters_that_are_required(serve: Any) -> None:
+    """Only a target that carries all fields is asked; where none does, nobody is, and the error says what to leave out."""
+    asked_of: list[str] = []
+
+    def backend(name: str) -> Any:
+        async def answer(seen: Seen, say: Say) -> None:
+            asked_of.append(name)
+            await good(seen, say)
+
+        return answer
+
+    rows = {"a": row("anthropic", (await serve(backend("a"))).url), "b": row("openai-chat", (await serve(backend("b"))).url)}
+    async with gateway(configured(rows, routes={"two": ("a/small", "b/small")})) as here:
+        more = {"seed": 7, "provider": {"require_parameters": True}}
+        assert (await asked(here, "openai-chat", "two", **more)).status == 200
+        refused = await asked(here, "openai-chat", "a/small", **more)
+    assert asked_of == ["b"]
+    assert (refused.status, refused.json["error"]["param"]) == (404, "provider")
+    assert "require_parameters" in refused.json["error"]["message"]
+
+
+@pytest.mark.parametrize("name", ["openrouter/vendor/model", "theirs"])
+async def test_preferences_for_openrouter_itself(serve: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Are its own, by whatever name it is asked."""
     monkeypatch.setenv("OPENROUTER_API_KEY", "sk-or-of-the-house")
     served = await serve(good)
-    async with gateway(configured({"openrouter": {"base_url": served.url + "/v1"}})) as here:
-        said = {"models": ["x/y"], "provider": {"sort": "price"}}
-        assert (await asked(here, "openai-chat", "openrouter/vendor/model", **said)).status == 200
+    rows = {"openrouter": {"base_url": served.url + "/v1"}}
+    async with gateway(configured(rows, aliases={"theirs": "openrouter/vendor/model"})) as here:
+        said = {"models": ["x/y"], "provider": {"sort": "price", "zdr": True}}
+        answer = await asked(here, "openai-chat", name, **said)
+        assert (answer.status, answer.headers.get("x-polychat-losses")) == (200, None)
     assert {name: served.seen[0].json[name] for name in said} == said
     assert served.seen[0].json["model"] == "vendor/model"
 

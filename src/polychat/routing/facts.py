@@ -20,6 +20,8 @@ from .rests import Rest
 from .throttle import Throttle
 from .waiting import MOST, Waiting
 
+_RECENT = 0.1
+"""How much the last answer counts in a target's tokens per second."""
 _PENALTY = 30.0
 """Seconds to the first token that a failure counts as."""
 _UNRELIABLE = 0.2
@@ -39,7 +41,7 @@ UNLIMITED = Remaining()
 class TargetState:
     """What holds for a target in every route."""
 
-    __slots__ = ("__weakref__", "_heard", "_limits", "first", "in_flight", "is_short", "rest", "times")
+    __slots__ = ("__weakref__", "_heard", "_limits", "first", "in_flight", "is_short", "rest", "speed", "times")
 
     def __init__(self) -> None:
         self.in_flight = 0
@@ -50,6 +52,8 @@ class TargetState:
         """Of each kind of request, to its first token."""
         self._heard: tuple[Sequence[tuple[bytes, bytes]], float, float] | None = None
         self._limits: list[Limit] | None = None
+        self.speed = 0.0
+        """Tokens of its answers per second, from the request to the end; 0 where nothing is known."""
         self.is_short = False
         """Whether something may be used up by what it said last."""
 
@@ -60,6 +64,12 @@ class TargetState:
         self.rest.forget()
         self._heard = self._limits = None
         self.is_short = False
+        self.speed = 0.0
+
+    def note_speed(self, tokens: int, seconds: float) -> None:
+        """An answer of so many tokens was over so long after it was asked for."""
+        speed = tokens / seconds
+        self.speed += _RECENT * (speed - self.speed) if self.speed else speed
 
     def hear(self, headers: Sequence[tuple[bytes, bytes]], now: float, wall: float) -> None:
         """An answer has headers that tell of limits; they are read when somebody asks for them."""

@@ -29,6 +29,10 @@ class Health:
         facts = self._facts.get((route, target))
         return self._made(route, target) if facts is None else facts
 
+    def target(self, name: str) -> TargetState | None:
+        """What holds for ``provider/model`` in every route; ``None`` where it was not asked."""
+        return self._shared.get(name)
+
     def domain(self, name: str) -> Rest:
         """What holds for all targets that share a limit."""
         rest = self._domains.get(name)

@@ -18,8 +18,9 @@ from .choice import Choice, PassedOver, Strategy
 from .conditions import ANY, condition
 from .facts import Facts
 from .health import Health
+from .provider_preferences import Rates
 from .resolve import Plan, Target
-from .spending import Pricing, Spending, unpriced
+from .spending import Pricing, Spending, rates_of, unpriced
 from .strategies import strategy
 from .traits import UNKNOWN, Traits
 
@@ -74,10 +75,28 @@ class Chooser:
             raise _nobody(plan, passed)
         return Choice(list(dict.fromkeys(targets)) if group.repeats else targets, passed)
 
-    def settled(self, target: str, usage: Usage) -> None:
-        """An answer of ``target`` used so much."""
+    def settled(self, target: str, usage: Usage, seconds: float = 0.0) -> None:
+        """An answer of ``target`` used so much, and was over ``seconds`` after it was asked for; 0: not known."""
         if (spending := self._spending.get(target)) is not None:
             spending.note(usage)
+        if seconds and usage.completion_tokens and (state := self._health.target(target)) is not None:
+            state.note_speed(usage.completion_tokens, seconds)
+
+    # As ``Measured``
+
+    def first_token(self, target: Target, now: float) -> float:
+        """Seconds until a target begins to answer, as of late; 0 where that is not known."""
+        state = self._health.target(target.name)
+        return 0.0 if state is None else state.first.at(now)
+
+    def throughput(self, target: Target) -> float:
+        """Tokens of a target's answers per second, from the request to the end, as of late; 0 where that is not known."""
+        state = self._health.target(target.name)
+        return 0.0 if state is None else state.speed
+
+    def rates(self, target: Target) -> Rates | None:
+        """A target's prices; ``None`` where they are not known."""
+        return rates_of(target, self._pricing)
 
     def spending(self, target: Target) -> Spending:
         """Of a target of a route whose strategy goes by costs; of no others is anything kept."""

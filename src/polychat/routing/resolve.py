@@ -146,6 +146,14 @@ class ModelResolver:
         attempts = max(first.rules.attempts or 3, len(joined.targets))
         return replace(joined, rules=first.rules.replace(**IN_ORDER, attempts=attempts))
 
+    def extended(self, plan: Plan, targets: Iterable[Target]) -> Plan:
+        """A chain of the plan's own targets that goes on with others; each once, those of ``targets`` first."""
+        first = list(dict.fromkeys(targets))
+        if not first:
+            return plan
+        joined = _plan(plan.route, [*first, _member(plan)], plan.rules.replace(**IN_ORDER), plan.unlisted)
+        return replace(joined, rules=joined.rules.replace(attempts=max(plan.rules.attempts or 3, len(joined.targets))))
+
     def listed(self) -> list[str]:
         """The names that can be told without asking anybody: routes, aliases, and the models that backends name."""
         bare = sorted(target for targets in self._bare.values() for target in targets)

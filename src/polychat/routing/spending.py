@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from ..events import Usage
+from .provider_preferences import Rates
 from .resolve import Target
 
 Pricing: TypeAlias = Callable[[Target, Usage], float | None]
@@ -22,10 +23,19 @@ _WEIGHT = 0.1
 _PROMPT, _COMPLETION = 1_000, 500
 """Tokens of a request of which nothing is known."""
 _MANY = 1_000
+_MILLION = 1_000_000
 _WORST = 0.9
 """The greatest share of failed attempts that counts."""
 _FEW = 5
 """Attempts below which their failures tell nothing."""
+
+
+def rates_of(target: Target, pricing: Pricing) -> Rates | None:
+    """A target's prices; ``None`` where they are not known."""
+    prompt, completion = pricing(target, Usage(_MANY, 0)), pricing(target, Usage(0, _MANY))
+    if prompt is None or completion is None:
+        return None
+    return Rates(prompt * _MILLION / _MANY, completion * _MILLION / _MANY)
 
 
 class _Rates(NamedTuple):

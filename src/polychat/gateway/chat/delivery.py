@@ -277,7 +277,7 @@ class Delivery:
             record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
             record.cached_tokens = usage.cached_tokens
             if (target := self.target) is not None:
-                self.context.runtime.router.chooser.settled(target.name, usage)
+                self.context.runtime.router.chooser.settled(target.name, usage, monotonic() - self.asked_at)
                 url, model = target.backend.url, target.model
                 is_elsewhere = self.asked_url not in ("", url)
                 prices = self.context.runtime.configured.prices

@@ -25,8 +25,8 @@ from ...wire.naming import Naming, named_body
 from ...wire.reading import finish_of
 from ..context import RequestContext, reason_of
 from ..dialects.dialect import Dialect, InboundChat
-from ..listing import planned
 from ..responder import Refused
+from .candidates import plan_of
 from .delivery import HEADER, Delivery
 from .heartbeat import Heartbeat
 from .holding import OpeningHold, Pumped
@@ -78,7 +78,7 @@ class ChatRun:
     async def run(self) -> None:
         context, inbound, delivery, record = self.context, self.inbound, self.delivery, self.context.record
         responder = context.responder
-        self.plan = plan = await planned(context, *(inbound.models or (inbound.model,)))
+        self.plan = plan = await plan_of(context, inbound)
         record.plan, record.route = plan, plan.route
         heartbeat = Heartbeat.of(context, inbound) if inbound.stream else None
         reply: OpenReply | None = None

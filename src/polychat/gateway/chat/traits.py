@@ -23,7 +23,7 @@ SESSIONS = (b"x-session-id", b"x-session-affinity")
 TAGS = b"x-polychat-tags"
 """The header by which clients say what conditions ask for: ``region=eu, team=search``."""
 _LONGEST = 1024
-_LARGE = 1024 * 1024
+LARGE = 1024 * 1024
 """Bytes of a body that is not written just to find out what would be lost."""
 _REASON = 200
 _NAMES = ("prompt_cache_key", "session_id")
@@ -47,7 +47,7 @@ class ChatTraits(Traits):
     def __init__(self, context: RequestContext, inbound: InboundChat, plan: Plan) -> None:
         self._context, self._inbound, self._plan = context, inbound, plan
         # Of a large request it is not found out before what would be lost: that takes longer than to ask one more target.
-        self._refuses = inbound.size <= _LARGE and on_loss(context, plan.rules) == "refuse"
+        self._refuses = inbound.size <= LARGE and on_loss(context, plan.rules) == "refuse"
         """Whether a target that would lose something of the request refuses it."""
         self.is_choosy = self._refuses or context.runtime.catalog.is_known
 
@@ -92,7 +92,7 @@ class ChatTraits(Traits):
 
     def unfit(self, target: Target) -> str:
         if (info := self._context.runtime.catalog.known(target.name)) is not None:
-            needs = self.needs if self._inbound.size <= _LARGE and not all(info.can.values()) else frozenset()
+            needs = self.needs if self._inbound.size <= LARGE and not all(info.can.values()) else frozenset()
             if reason := unfit_for(self.prompt_tokens, needs, info):
                 return reason
         if self._refuses:

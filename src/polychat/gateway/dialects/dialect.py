@@ -30,6 +30,7 @@ from ...wire.passthrough import Reading, StreamMonitor, ending_in
 from ...wire.placeholders import LEAST, Placeholders, with_placeholders
 
 if TYPE_CHECKING:
+    from ...routing.provider_preferences import ProviderPreferences
     from ..observe.record import Record
     from ..runtime import Runtime
     from ..service import Service
@@ -75,6 +76,7 @@ class InboundChat:
         "own",
         "own_form",
         "placeholders",
+        "preferences",
         "reading",
         "stream",
         "wants_usage",
@@ -93,6 +95,8 @@ class InboundChat:
         """The targets in order, where the request names more than ``model``."""
         self.lost: tuple[str, ...] = ()
         """Routing fields of the request that the gateway does not support."""
+        self.preferences: ProviderPreferences | None = None
+        """Which providers the client wants."""
         self.wants_usage = True
         """Whether the client asked for a stream's usage; only on wires where it must be requested."""
         self.may_pass = dialect.passes

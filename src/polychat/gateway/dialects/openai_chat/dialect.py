@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from ....errors import BadInput
 from ....events import Finish, Usage
 from ....types import ChatRequest
-from ....wire import checks, openai_chat
+from ....wire import openai_chat
 from ....wire.contract import Writer, wire
-from ....wire.json_text import encoded
 from ....wire.openai_chat.passthrough import ChunkMonitor, ending_of
 from ....wire.passthrough import StreamMonitor
 from ..dialect import OPENED, Dialect, InboundChat, InboundRequest, Object, value_of, with_model
-
-_MODELS = 64
-"""Names that one request may list."""
-_PROVIDER = ("order", "only", "ignore", "allow_fallbacks")
-"""The members of OpenRouter's ``provider`` that are supported; others are reported as losses."""
+from .openrouter import prefer
 
 
 class OpenAIChat(Dialect):
@@ -29,7 +23,7 @@ class OpenAIChat(Dialect):
         inbound = super().inbound(request)
         fields = inbound.fields
         if "models" in fields or "provider" in fields:
-            prefer(inbound)
+            prefer(inbound, request.runtime.resolver)
         if inbound.stream:
             options = value_of(fields, "stream_options")
             inbound.wants_usage = isinstance(options, dict) and options.get("include_usage") is True
@@ -48,53 +42,6 @@ class OpenAIChat(Dialect):
 
     def monitor(self, inbound: InboundChat) -> StreamMonitor:
         return ChunkMonitor(usage=inbound.wants_usage)
-
-
-def prefer(inbound: InboundChat) -> None:
-    """Take ``models`` and ``provider`` out of the request, as who may answer it. Raises ``BadInput``.
-
-    A request for OpenRouter itself keeps them: there they mean OpenRouter's own.
-    """
-    if inbound.model.partition("/")[0].lower() == "openrouter":
-        return
-    fields = dict(inbound.fields)
-    further = value_of(fields, "models") or []
-    choice = value_of(fields, "provider") or {}
-    fields.pop("models", None), fields.pop("provider", None)
-    several = checks.several(further, "models")
-    if len(several) > _MODELS:
-        raise BadInput(f"models has {len(several):,} names; the limit is {_MODELS}: send fewer", field="models")
-    names = [inbound.model, *(checks.text(name, f"models[{place}]") for place, name in enumerate(several))]
-    choice = dict(checks.item(choice, "provider"))
-    inbound.lost = tuple(f"provider.{name}" for name, value in choice.items() if name not in _PROVIDER and value is not None)
-    inbound.models = _preferred(list(dict.fromkeys(names)), choice)
-    inbound.fields, inbound.body = fields, encoded(fields)
-
-
-def _preferred(names: list[str], choice: Object) -> list[str]:
-    """The names in the order of ``provider.order``, limited to ``only`` and without those of ``ignore``."""
-    order, only, ignore = (_providers(choice, name) for name in _PROVIDER[:3])
-    first = names[0].partition("/")[2] if names[0].partition("/")[0].lower() in (*order, *only) else names[0]
-    if order or only:
-        names = [*(f"{provider}/{first}" for provider in order or only), *names]
-    allowed = []
-    for name in dict.fromkeys(names):
-        provider = name.partition("/")[0].lower()
-        if (not only or provider in only) and provider not in ignore:
-            allowed.append(name)
-    if not allowed:
-        raise BadInput("provider excludes every target: relax only or ignore", field="provider")
-    fallbacks = choice.get("allow_fallbacks")
-    return allowed if fallbacks is None or checks.flag(fallbacks, "provider.allow_fallbacks") else allowed[:1]
-
-
-def _providers(choice: Object, name: str) -> list[str]:
-    listed = checks.several(choice.get(name) or [], f"provider.{name}")
-    if len(listed) > _MODELS:
-        raise BadInput(
-            f"provider.{name} has {len(listed):,} names; the limit is {_MODELS}: send fewer", field=f"provider.{name}"
-        )
-    return [checks.text(provider, f"provider.{name}").lower() for provider in listed]
 
 
 class OpenAICompletions(OpenAIChat):

@@ -128,8 +128,20 @@ _OPENROUTER: Schema = {
         order=several(text(), "Providers in order of preference."),
         only=several(text(), "Only these providers."),
         ignore=several(text(), "None of these providers."),
-        allow_fallbacks=flag("false: use only the first provider."),
-        about="Which providers to use, as in OpenRouter's API.",
+        allow_fallbacks=flag("false: use only the providers in `order`, or the first one where there is none."),
+        sort=either(word("price", "latency", "throughput"), request_object(by=word("price", "latency", "throughput"))),
+        require_parameters=flag("true: use only providers that support all fields of the request."),
+        max_price=request_object(
+            prompt=number("US dollars per million tokens."),
+            completion=number("US dollars per million tokens."),
+            about="Use no provider that costs more.",
+        ),
+        preferred_max_latency=number("Seconds to the first token; providers that take longer are asked last."),
+        preferred_min_throughput=number("Tokens per second; providers that are slower are asked last."),
+        about=(
+            "Which providers to use, as in OpenRouter's API; a provider is the name of a backend. What is not known of the "
+            "backends is listed in `x-polychat-losses`."
+        ),
     ),
 }
 _PLAIN: Schema = {**plain("openai-chat"), "stream": _STREAM, "stream_options": _STREAM_OPTIONS}

@@ -1,0 +1,178 @@
+"""Which of a plan's targets a client wants for one request, and in which order, as OpenRouter's ``provider`` says.
+
+`openrouter.ai/docs/guides/routing/provider-selection` has the members; a provider's name there is a backend's label here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, Protocol, TypeAlias
+
+from ..errors import UnknownTarget
+from .resolve import IN_ORDER, Plan, Target
+
+Sort: TypeAlias = Literal["price", "latency", "throughput"]
+_UNKNOWN = float("inf")
+_FIELD = "provider"
+
+
+class Rates(NamedTuple):
+    """US dollars per million tokens."""
+
+    prompt: float
+    completion: float
+
+
+class Measured(Protocol):
+    """What is known of targets, of any route."""
+
+    def first_token(self, target: Target, now: float) -> float:
+        """Seconds until it begins to answer, as of late; 0 where that is not known."""
+
+    def throughput(self, target: Target) -> float:
+        """Tokens of its answers per second, from the request to the end, as of late; 0 where that is not known."""
+
+    def rates(self, target: Target) -> Rates | None:
+        """Its prices; ``None`` where they are not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderPreferences:
+    """Providers are labels of backends."""
+
+    order: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    allow_fallbacks: bool = True
+    sort: Sort | None = None
+    require_parameters: bool = False
+    max_prompt: float | None = None
+    """US dollars per million tokens, and ``max_completion`` too."""
+    max_completion: float | None = None
+    max_latency: float | None = None
+    """Seconds to the first token above which a target is asked after the others."""
+    min_throughput: float | None = None
+    """Tokens per second below which a target is asked after the others."""
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The providers that it wants, in order."""
+        return self.order or self.only
+
+    @property
+    def _arranges(self) -> bool:
+        return bool(
+            self.order or self.sort or self._has_max_price or self.max_latency is not None or self.min_throughput is not None
+        )
+
+    @property
+    def _has_max_price(self) -> bool:
+        return self.max_prompt is not None or self.max_completion is not None
+
+    def admits(self, target: Target) -> bool:
+        """Whether the target's provider may be asked at all."""
+        if self.order and not self.allow_fallbacks and target.label not in self.order:
+            return False
+        return (not self.only or target.label in self.only) and target.label not in self.ignore
+
+    def is_too_dear(self, rates: Rates) -> bool:
+        """Whether a price is above what it allows."""
+        return (self.max_prompt is not None and rates.prompt > self.max_prompt) or (
+            self.max_completion is not None and rates.completion > self.max_completion
+        )
+
+
+class Preferred(NamedTuple):
+    """What preferences make of a plan."""
+
+    plan: Plan
+    unknown: list[str]
+    """The members that could not be obeyed for all targets, for what they ask is not known of one."""
+
+
+def preferred(
+    plan: Plan, wanted: ProviderPreferences, measured: Measured, now: float, carries: Callable[[Target], bool]
+) -> Preferred:
+    """The plan with those targets alone that may be asked, in the order that is wanted.
+
+    The route's own strategy decides where no order is asked for; where one is, the client's goes before weights and tiers, and
+    conditions hold. ``carries`` says whether a target supports all fields of the request. Raises ``UnknownTarget`` where no
+    target is left.
+    """
+    unknown: list[str] = []
+    keys: dict[Target, tuple[float, ...]] = {}
+    for place, target in enumerate(plan.targets):
+        if wanted.admits(target) and (key := _key(target, wanted, measured, now, unknown)) is not None:
+            keys[target] = (*key, place)
+    if not keys:
+        raise _nobody(f"{_FIELD} excludes every target: relax only, ignore, order or max_price")
+    if wanted.require_parameters:
+        keys = {target: key for target, key in keys.items() if carries(target)}
+        if not keys:
+            raise _nobody(f"no target supports all fields of the request: leave out {_FIELD}.require_parameters")
+    narrowed = plan
+    if wanted._arranges or len(keys) < len(plan.targets):
+        narrowed = _narrowed(plan, keys, arranges=wanted._arranges)
+    if not wanted.allow_fallbacks and not wanted.order:
+        narrowed = replace(narrowed, rules=narrowed.rules.replace(attempts=1))
+    if len(keys) == 1:  # it is in order, whatever is known of it
+        unknown = [name for name in unknown if name == "max_price"]
+    return Preferred(narrowed, list(dict.fromkeys(unknown)))
+
+
+def _key(
+    target: Target, wanted: ProviderPreferences, measured: Measured, now: float, unknown: list[str]
+) -> tuple[float, ...] | None:
+    """Where a target stands, the least first; ``None`` where it is too dear."""
+    place = wanted.order.index(target.label) if target.label in wanted.order else len(wanted.order)
+    rates = measured.rates(target) if wanted._has_max_price or wanted.sort == "price" else None
+    is_unpriced = wanted._has_max_price and rates is None
+    if is_unpriced:
+        unknown.append("max_price")
+    elif rates is not None and wanted.is_too_dear(rates):
+        return None
+    first, speed = measured.first_token(target, now), measured.throughput(target)
+    is_late = wanted.max_latency is not None and first > wanted.max_latency
+    if wanted.max_latency is not None and not first:
+        unknown.append("preferred_max_latency")
+    is_slow = wanted.min_throughput is not None and 0 < speed < wanted.min_throughput
+    if wanted.min_throughput is not None and not speed:
+        unknown.append("preferred_min_throughput")
+    value = 0.0
+    if wanted.sort is not None:
+        known = {"price": rates and rates.prompt + rates.completion, "latency": first or None, "throughput": -speed or None}
+        sorted_by = known[wanted.sort]
+        if sorted_by is None:
+            unknown.append("sort")
+        value = _UNKNOWN if sorted_by is None else sorted_by
+    return float(is_unpriced), float(place), float(is_late or is_slow), value
+
+
+def _narrowed(plan: Plan, keys: dict[Target, tuple[float, ...]], *, arranges: bool) -> Plan:
+    """The plan with these targets alone, in the order of their keys where that is asked for."""
+    rules, members = plan.rules, plan.members or plan.targets
+    kept: list[tuple[tuple[float, ...], int, Target | Plan]] = []
+    for place, member in enumerate(members):
+        leaves = [leaf for leaf in (member.targets if isinstance(member, Plan) else (member,)) if leaf in keys]
+        if leaves:
+            narrowed = _narrowed(member, keys, arranges=arranges) if isinstance(member, Plan) else member
+            kept.append((min(keys[leaf] for leaf in leaves), place, narrowed))
+    if arranges:
+        kept.sort(key=lambda entry: entry[:2])
+    places = [place for _, place, _ in kept]
+    rules = rules.replace(
+        weights=tuple(rules.weights[place] for place in places) if rules.weights else (),
+        priorities=tuple(rules.priorities[place] for place in places) if rules.priorities else (),
+        conditions=tuple(rules.conditions[place] for place in places) if rules.conditions else (),
+    )
+    if arranges:
+        rules = rules.replace(**{**IN_ORDER, "conditions": rules.conditions})
+    targets = tuple(sorted(keys.keys() & set(plan.targets), key=keys.__getitem__ if arranges else plan.targets.index))
+    return replace(plan, targets=targets, rules=rules, members=tuple(member for _, _, member in kept) if plan.members else ())
+
+
+def _nobody(reason: str) -> UnknownTarget:
+    error = UnknownTarget(reason)
+    error.field = _FIELD
+    return error
