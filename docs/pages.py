@@ -25,50 +25,49 @@ from polychat.wire.fields import FIELDS, plain_fields, support_table
 HERE = Path(__file__).parent
 LOSSES = """# What each wire carries
 
-A request goes from one API's words into another's, and no two APIs say the same things. This table accounts for each field of
-a request on each wire: **kept** as it is, **mapped** to the wire's own way of saying the same, **emulated** by something that
-comes close, or **dropped**. The notes below say how and why. It is made from the code (`wire/fields.py`) that the tests hold
-the wires to.
+A request that is translated from one API to another cannot always keep all of its fields. This table accounts for each field
+on each wire: **kept** as it is, **mapped** to the wire's own field for the same, **emulated** by something that comes close, or
+**dropped**. The notes below the table say how and why. It is made from `wire/fields.py`, which the tests compare with what each
+wire really writes.
 
-What is dropped is lost by your choice: `on_loss="refuse"`, `"warn"` or `"allow"`. Without it, losing a field marked ● is
-refused, because the answer would have another form; of the others you are warned (`LossWarning`). `reply.losses` tells of all,
-the emulated ones too.
+You choose what happens to a request with fields that would be dropped: `on_loss="refuse"`, `"warn"` or `"allow"`. By default a
+request is refused if the field is marked ●, because the reply would have another form; for other fields there is a warning
+(`LossWarning`). `reply.losses` lists all losses, emulated fields too.
 """
 VENDORS = """# Vendors
 
-Each is a row of data in `backends/vendors.toml`, checked against the page it names. Ask one as `vendor/model`; its key is
-taken from the variable below, from `polychat.toml`, or from `api_key=`. `<VENDOR>_BASE_URL` moves it. A vendor of your own is
-the same row in `polychat.toml`:
+Each vendor is an entry in `backends/vendors.toml`, checked against the page that it links. A target is `vendor/model`. The key
+is taken from the variable below, from `polychat.toml`, or from `api_key=`; `<VENDOR>_BASE_URL` overrides the address. A vendor
+of your own is an entry of the same form in `polychat.toml`:
 
 ```toml
 [providers.house]
 wire = "openai-chat"                      # or openai-responses, anthropic, gemini, ollama
 base_url = "http://127.0.0.1:9101/v1"
 api_key = "env:HOUSE_KEY"                 # or file:PATH, keyring:NAME
-drop = { seed = "the server refuses it" } # what it does not take, and why
+drop = { seed = "the server rejects it" } # fields that it does not support, and why
 ```
 
-"Can" is what the vendor's documentation says that some of its models can do; whether the one you ask can is the model's to say.
+The capabilities are those that the vendor's documentation names for at least some of its models; check the model you use.
 """
 CONFIGURATION = """# polychat.toml
 
-What you say once about this machine: where the gateway listens, which names clients may ask for, backends of your own, models
-on disk. Your own file is `~/.config/polychat/polychat.toml` (`$XDG_CONFIG_HOME/polychat/` where that is set); the library and
-all commands read it. `polychat serve --config FILE` names another. Everything has a default: without a file, all defaults are
-in force.
+The settings of this machine: where the gateway listens, the model names that clients may request, backends of your own, models
+on disk. Your own file is `~/.config/polychat/polychat.toml` (`$XDG_CONFIG_HOME/polychat/` if that is set); the library and all
+commands read it. `polychat serve --config FILE` uses another. Every key has a default, and the file is optional.
 
-`polychat serve` without `--config` takes the `polychat.toml` of the folder it is started in, where there is one, and prints
-which file it goes by; `polychat config check` and `show` look at the same one. Nobody else reads that file, and as it may
-have come with somebody else's files, it is not trusted with keys: it may name servers that want no key, routes, aliases and
-all of `[gateway]`, and keys of the environment go to the vendors' own addresses or to where `<VENDOR>_BASE_URL` says. It may
-not say `api_key`, `key`, `params` or `host_env`, nor give another `base_url` to a vendor whose key is set: `polychat serve`
-then ends with the file, the line and what to do. Where you trust the file, name it: `polychat serve --config polychat.toml`.
+`polychat serve` without `--config` uses the `polychat.toml` of the current folder, if there is one, and prints which file it
+uses; `polychat config check` and `show` read the same one. No other command reads that file. As it may have come with other
+people's files, it is not trusted with keys: it may define servers that need no key, routes, aliases and all of `[gateway]`, and
+keys from the environment are sent only to the vendors' own addresses or to `<VENDOR>_BASE_URL`. It must not set `api_key`,
+`key`, `params` or `host_env`, nor another `base_url` for a vendor whose key is set: `polychat serve` then exits with an error
+that names the file, the line and what to do. If you trust the file, name it: `polychat serve --config polychat.toml`.
 
 ```toml
-default_model = "fast"                    # asked by `polychat ask` and the library where no model is named
+default_model = "fast"                    # used by `polychat ask` and the library if no model is given
 
 [gateway]
-host = "0.0.0.0"                          # any other address than loopback demands keys
+host = "0.0.0.0"                          # any address other than loopback requires keys
 port = 8000
 workers = 2
 keys = { alice = "env:ALICE_KEY", ci = "file:/run/secrets/polychat-ci" }
@@ -78,7 +77,7 @@ log = "json"
 [gateway.limits]
 concurrent = 500
 
-[routes.fast]                             # a model name that clients ask for
+[routes.fast]                             # a model name that clients request
 targets = ["house/small", "groq/llama-3.1-8b-instant", "local/smollm2"]
 timeout = 60
 
@@ -110,21 +109,21 @@ qwen = "models/qwen3-0.6b-q4.gguf"        # relative to this file
 big = { path = "/srv/models/big.gguf", context = 8192, parallel = 2 }
 ```
 
-- Secrets do not stand in it, but where they are: `env:NAME` (the environment), `file:PATH`, `keyring:NAME` (the system's
-  keyring, extra `keyring`). A key itself is refused, and not shown.
-- It is read strictly: a key that means nothing is an error, which says the file, the line, what was expected and what is near:
+- The file holds references to secrets, not secrets: `env:NAME` (the environment), `file:PATH`, `keyring:NAME` (the system's
+  keyring, extra `keyring`). A key itself is rejected, and not shown.
+- An unknown key is an error. Each error names the file, the line, what was expected, and the nearest valid word:
   `polychat.toml:12: gateway.port is "x"; it must be a whole number from 0 to 65535`.
-- `polychat config check [FILE]` tells whether a file is good, `polychat config show [FILE]` what is in force, with all
-  defaults, `polychat config import LITELLM.yaml` makes one from LiteLLM's `config.yaml` and tells what it could not carry over.
-- Editors complete and check the file by its JSON schema: `polychat config schema > polychat.schema.json`, and in the first
-  line of the file `#:schema ./polychat.schema.json`.
+- `polychat config check [FILE]` validates a file, `polychat config show [FILE]` prints the effective configuration with all
+  defaults, and `polychat config import LITELLM.yaml` converts LiteLLM's `config.yaml` and reports what has no counterpart.
+- Editors complete and check the file with its JSON schema: `polychat config schema > polychat.schema.json`, and
+  `#:schema ./polychat.schema.json` in the first line of the file.
 
-Below is every key, made from the types that read the file. `NAME` is a name of your own.
+The tables below list every key. `NAME` is a name of your own.
 """
 
 
 def losses() -> str:
-    """The page of the ledger."""
+    """The page of losses."""
     wires = names()
     tables = {name: support_table(name) for name in wires}
     lines = [LOSSES, table_row(["field", *wires]), table_row(["---"] * (len(wires) + 1))]
@@ -149,7 +148,7 @@ def vendors() -> str:
     lines += [table_row([_name(row), row.wire, ", ".join(f"`{key}`" for key in row.key), f"`{row.base_url}`"]) for row in rows]
     lines += [
         "",
-        "## What they can",
+        "## Capabilities",
         "",
         table_row(["vendor", *CAPABILITIES, "embeddings", "models list"]),
         table_row(["---"] * (len(CAPABILITIES) + 3)),
@@ -157,7 +156,7 @@ def vendors() -> str:
     for row in rows:
         marks = ["✓" if what in row.can else "" for what in CAPABILITIES]
         lines.append(table_row([f"`{row.name}`", *marks, "✓" if row.embeddings else "", "✓" if row.models else ""]))
-    lines += ["", "## What they want otherwise", "", *_quirks(rows)]
+    lines += ["", "## Differences", "", *_quirks(rows)]
     return "\n".join(lines) + "\n"
 
 
@@ -240,11 +239,11 @@ Attachment: TypeAlias = str | bytes | bytearray | PathLike[str]
 
 
 class CallKeywords(TypedDict, total=False):
-    \"""How to ask. Each may be ``None``, which is the same as not saying it, but for ``timeout``.\"""
+    \"""How a request is sent. ``None`` leaves a keyword out, except that ``timeout=None`` means no limit.\"""
 {asking}
 
 class Keywords(CallKeywords, total=False):
-    \"""What an ask may say besides its prompt, ``model``, ``system`` and ``schema``. ``None`` is the same as not saying it.\"""
+    \"""The fields of a request besides its prompt, ``model``, ``system`` and ``schema``. ``None`` leaves a field out.\"""
 {keywords}"""
 
 

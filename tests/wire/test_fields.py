@@ -145,7 +145,7 @@ def test_the_names_of_plain_fields_are_the_vendors(name: str) -> None:
     for row in PLAIN.values():
         at = row.on(name)
         if isinstance(at, At):
-            assert vendor_schemas.has_field(vendor, schema, at.path) != ("OpenAI itself refuses it" in at.note), at.path
+            assert vendor_schemas.has_field(vendor, schema, at.path) != ("OpenAI rejects it" in at.note), at.path
 
 
 HINTS = {

@@ -17,7 +17,7 @@ Attachment: TypeAlias = str | bytes | bytearray | PathLike[str]
 
 
 class CallKeywords(TypedDict, total=False):
-    """How to ask. Each may be ``None``, which is the same as not saying it, but for ``timeout``."""
+    """How a request is sent. ``None`` leaves a keyword out, except that ``timeout=None`` means no limit."""
 
     on_loss: Literal["refuse", "warn", "report", "allow"] | None
     """What to do if the backend does not support a field."""
@@ -42,7 +42,7 @@ class CallKeywords(TypedDict, total=False):
 
 
 class Keywords(CallKeywords, total=False):
-    """What an ask may say besides its prompt, ``model``, ``system`` and ``schema``. ``None`` is the same as not saying it."""
+    """The fields of a request besides its prompt, ``model``, ``system`` and ``schema``. ``None`` leaves a field out."""
 
     tools: OneTool | Sequence[OneTool] | None
     """Functions the model may call: Python functions, or OpenAI tool definitions."""
@@ -66,61 +66,61 @@ class Keywords(CallKeywords, total=False):
     """Request fields under the API's own names."""
 
     parallel_tool_calls: bool | None
-    """Whether several tools may be called at once."""
+    """Whether the model may call several tools at once."""
 
     max_tokens: int | None
-    """Tokens of the answer at most."""
+    """The maximum number of tokens in the reply."""
 
     temperature: float | None
-    """How freely tokens are chosen: at 0 the likeliest."""
+    """The randomness of the reply: at 0 the most likely tokens."""
 
     top_p: float | None
-    """Choose among the likeliest tokens that together are this likely."""
+    """Sample from the most likely tokens whose probabilities add up to this."""
 
     top_k: int | None
-    """Choose among so many of the likeliest tokens."""
+    """Sample from this many of the most likely tokens."""
 
     min_p: float | None
-    """Leave out tokens that are less likely than this part of the likeliest."""
+    """Exclude tokens less likely than this fraction of the most likely one."""
 
     frequency_penalty: float | None
-    """Against tokens, by how often they came."""
+    """Reduce the probability of tokens by how often they occurred."""
 
     presence_penalty: float | None
-    """Against tokens that came."""
+    """Reduce the probability of tokens that occurred."""
 
     repetition_penalty: float | None
-    """Makes tokens that came so many times less likely: 1 changes nothing."""
+    """Reduce the probability of tokens that occurred, by this factor; 1 has no effect."""
 
     seed: int | None
-    """Of the same seed come the same answers, as far as the backend can."""
+    """The seed for sampling: the same seed gives the same reply if the backend supports it."""
 
     stop: str | Sequence[str] | None
-    """Texts that end the answer."""
+    """Sequences that end the reply."""
 
     logprobs: bool | int | None
-    """Probabilities of tokens: of those chosen, and of so many others for each."""
+    """Return the log probabilities of the tokens; a number adds that many alternatives for each token."""
 
     logit_bias: Mapping[str, float] | None
-    """A number for each token, by which it is likelier or less likely."""
+    """A bias for each token id, added before sampling."""
 
     n: int | None
-    """How many answers to the one question."""
+    """The number of replies to generate."""
 
     verbosity: str | None
-    """How wordy the answer is."""
+    """How detailed the reply is."""
 
     metadata: Mapping[str, str] | None
-    """Names and texts that the backend keeps with the reply."""
+    """Names and values that the backend stores with the reply."""
 
     user: str | None
-    """Who asks, by a name that means nothing to others."""
+    """An identifier of your end user, without personal data."""
 
     service_tier: str | None
-    """How fast, and at which price."""
+    """The processing tier, which decides latency and price."""
 
     store: bool | None
-    """The backend may keep the reply."""
+    """Whether the backend may store the reply."""
 
     previous: str | None
-    """The id of the stored reply that this goes on from."""
+    """The id of the stored reply to continue from."""
