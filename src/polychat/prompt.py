@@ -22,7 +22,7 @@ def _part(part: object, field: str) -> str:
         case {"type": "text", "text": str(text)}:
             return text
         case {"type": str(kind)}:
-            raise BadInput(f"{field} is of type {kind!r}; this service takes text only", field=field)
+            raise BadInput(f"{field} is of type {kind!r}; this service accepts text only: omit it", field=field)
     raise BadInput(f"{field} is not a content part; expected {{'type': 'text', 'text': …}}", field=field)
 
 
@@ -33,7 +33,7 @@ def turns(messages: Messages) -> list[tuple[str, str]]:
         raise BadInput('messages must be a list of {"role": …, "content": …}', field="messages")
     pairs = [_turn(message, f"messages[{index}]") for index, message in enumerate(messages)]
     if not pairs:
-        raise BadInput("messages is empty: there is nothing to ask", field="messages")
+        raise BadInput("messages is empty: add a user message", field="messages")
     return pairs
 
 
@@ -41,7 +41,7 @@ def _turn(message: object, field: str) -> tuple[str, str]:
     match message:
         case {"role": str(role), "content": content} if role.strip():
             return role, text_of(content, f"{field}.content")
-    raise BadInput(f'{field} is not {{"role": …, "content": …}} with a role of text', field=field)
+    raise BadInput(f'{field} must be {{"role": …, "content": …}}, with a role that is text', field=field)
 
 
 def prompt_of(messages: Messages) -> str:

@@ -107,7 +107,7 @@ async def test_a_class_from_elsewhere() -> None:
     assert Elsewhere.given == {"timeout": 3}
     assert await said(backend.events("m", [{"role": "user", "content": "ho"}])) == "m heard ho"
     assert Elsewhere.given == {}
-    with pytest.raises(BadInput, match="Elsewhere has no embeddings"):
+    with pytest.raises(BadInput, match="Elsewhere does not support embeddings: use another model"):
         await backend.embed(Embed("m", ["hi"]))
     assert await backend.list_models() == []
 

@@ -91,7 +91,7 @@ def test_where_they_are_asked() -> None:
     assert path("gemini", Embed("m", ["a"], single=True)) == "/models/m:embedContent"
     shapes = {name: shape_of(name) for name in names() if name != "anthropic"}
     assert shapes == {"openai-chat": "openai", "openai-responses": "openai", "gemini": "gemini", "ollama": "ollama"}
-    with pytest.raises(BadInput, match="anthropic has no embeddings"):
+    with pytest.raises(BadInput, match="anthropic does not support embeddings: use another model"):
         shape_of("anthropic")
 
 

@@ -120,4 +120,4 @@ class Backend(ABC):
 
     async def embed(self, request: Embed, proxy: str | None = None, **options: Any) -> Embeddings:
         """One vector a text. Raises ``BadInput`` where it has no embeddings."""
-        raise BadInput(f"{self.name} has no embeddings", field="model")
+        raise BadInput(f"{self.name} does not support embeddings: use another model", field="model")

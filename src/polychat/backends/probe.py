@@ -182,7 +182,7 @@ async def _asked(backend: Backend, model: str, seconds: float) -> str:
                 finish = batch[-1]
                 break
     if finish is None:
-        raise BadReply("the reply ended without its end")
+        raise BadReply("the reply ended before it was complete")
     if finish.error is not None and finish.reason != "length":  # it had all the tokens that it was given
         raise finish.error
     return "it answers a request"

@@ -43,7 +43,7 @@ def _with_piped(prompt: str) -> str:
     if not _is_piped():
         return prompt
     if os.name == "posix" and not select.select([sys.stdin], [], [], _PATIENCE)[0]:
-        complain("reading standard input too; where nothing comes from there, add  </dev/null", "note")
+        complain("reading standard input too; if it has no input, add  </dev/null", "note")
     piped = _from_stdin()
     return f"{prompt}\n\n{piped}" if piped.strip() else prompt
 
@@ -60,10 +60,10 @@ def _is_piped() -> bool:
 
 def _from_stdin() -> str:
     if sys.stdin is None:
-        raise BadInput("there is no standard input to read the question from: give it as an argument", field="prompt")
+        raise BadInput("there is no standard input to read the prompt from: pass it as an argument", field="prompt")
     data = sys.stdin.buffer.read(STDIN_LIMIT + 1)
     if len(data) > STDIN_LIMIT:
-        raise BadInput(f"the question on standard input is larger than {STDIN_LIMIT:,} bytes: send less", field="prompt")
+        raise BadInput(f"the prompt on standard input is larger than {STDIN_LIMIT:,} bytes: shorten it", field="prompt")
     try:
         return decoded_text(data)
     except UnicodeDecodeError as error:
@@ -109,7 +109,7 @@ def _schema(file: str | None) -> Any:
             f"--schema {file} cannot be read as JSON: {getattr(error, 'strerror', None) or error}", field="schema"
         ) from None
     if not isinstance(schema, dict):
-        raise BadInput(f"--schema {file} holds no JSON schema: it must be an object", field="schema")
+        raise BadInput(f"--schema {file} is not a JSON schema: it must be an object", field="schema")
     return schema
 
 

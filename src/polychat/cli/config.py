@@ -124,7 +124,7 @@ def _import(file: Path, output: Path | None) -> None:
         text = decoded_text(file.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(
-            f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8 text'}", field="FILE"
+            f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}", field="FILE"
         ) from None
     result = imported(text, file, known(), [provider.__name__.lower() for provider in every()])
     if output is None:

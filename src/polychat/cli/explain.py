@@ -55,7 +55,7 @@ def _body(file: str) -> bytes:
     except OSError as error:
         raise BadInput(f"{file} cannot be read: {error.strerror}", field="REQUEST.json") from None
     if len(body) > MAX_BODY:
-        raise BadInput(f"{file} has more than {MAX_BODY:,} bytes", field="REQUEST.json")
+        raise BadInput(f"{file} has more than {MAX_BODY:,} bytes: use a smaller request", field="REQUEST.json")
     return body
 
 
@@ -112,7 +112,9 @@ def endpoint_of(path: str) -> Dialect:
     """The dialect of a path for chats. Raises ``BadInput``."""
     endpoint = endpoint_at(usual(path), _scope(path))
     if endpoint is None or endpoint.method != "POST" or not isinstance(endpoint.dialect, Dialect):
-        raise BadInput(f"{redact(path, 80)} is no path for chats of the gateway, such as /v1/messages", field="--path")
+        raise BadInput(
+            f"{redact(path, 80)} is not a chat endpoint of the gateway: use one such as /v1/messages", field="--path"
+        )
     return endpoint.dialect
 
 

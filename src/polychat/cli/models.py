@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
             return _path(arguments.name)
         case "rm":
             gone = weights.remove(arguments.name)
-            complain(f"{arguments.name} is {'removed' if gone else 'not here'}", "note")
+            complain(f"{arguments.name} is {'removed' if gone else 'not on this machine'}", "note")
         case "list":
             _list()
         case vendor:
@@ -36,7 +36,7 @@ async def _served(name: str, arguments: argparse.Namespace) -> None:
     options = {"base_url": arguments.base_url, "proxy": arguments.proxy, "timeout": arguments.timeout}
     served = await backend.list_models(**{name: value for name, value in options.items() if value is not None})
     if not served:
-        raise BadInput(f"{name} lists no models", field="name")
+        raise BadInput(f"{name} has no model list: see its documentation", field="name")
     if arguments.json:
         print_json([asdict(model) for model in served])
     else:
@@ -50,7 +50,7 @@ def _by_name(model: ModelInfo) -> str:
 def _path(name: str) -> int:
     here = weights.path(name)
     if here is None:
-        complain(f"the weights of {name} are not here: run  polychat models pull {name}")
+        complain(f"the weights of {name} are not on this machine: run  polychat models pull {name}")
         return FAILED
     print(here)
     return ANSWERED

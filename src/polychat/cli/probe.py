@@ -56,7 +56,7 @@ def _set_up(registry: Registry) -> list[tuple[str, Backend, str]]:
     services = [backend for backend in registry.every() if backend.has_page and _has_address(backend)]
     backends = [*services, *(registry.find(name) for name in names)]
     if not backends:
-        raise BadInput("nothing is set up here: name a target, such as openai, or set a vendor's key", field="TARGET")
+        raise BadInput("no service or vendor is set up: name a target, such as openai, or set a vendor's key", field="TARGET")
     return [(backend.name, backend, backend.default_model) for backend in backends]
 
 
@@ -85,9 +85,9 @@ def _may_pay(store: Probes, today: date, budget: int, name: str) -> bool:
     try:
         if store.reserve(today, budget):
             return True
-        complain(f"{name} is not asked: the {budget} paid probes of today are used up (--budget)", "note")
+        complain(f"{name} gets no request: today's {budget} paid probes are used up (see --budget)", "note")
     except OSError as error:
-        complain(f"{name} is not asked, for that could not be counted: {error}", "note")
+        complain(f"{name} gets no request, as it could not be counted: {error}", "note")
     return False
 
 

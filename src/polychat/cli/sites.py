@@ -43,13 +43,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _listening(host: str, port: int) -> socket.socket:
     if not 0 <= port <= 65535:
-        raise BadInput(f"--port is {port}; it must be 0 to 65535", field="port")
+        raise BadInput(f"--port is {port}; it must be a number from 0 to 65535", field="port")
     try:
         address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
     except ValueError:
         raise BadInput(f"--host is {host!r}; it must be an IP address such as 127.0.0.1", field="host") from None
     if not address.is_loopback:
-        raise BadInput(f"--host is {host}; these sites know no keys and are served on loopback only", field="host")
+        raise BadInput(
+            f"--host is {host}; it must be a loopback address such as 127.0.0.1, as these sites have no keys", field="host"
+        )
     listener = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -61,7 +61,9 @@ def proxy_of(url: object, name: str = "proxy") -> Proxy:
     if proxy is None:
         raise BadInput(f"{name} must be {_SHAPE}", field=name)
     if proxy.is_socks and proxy.user is not None and not (_fits_socks(proxy.user) and _fits_socks(proxy.password)):
-        raise BadInput(f"{name} names a SOCKS proxy: its user and password must be 1 to 255 ASCII letters each", field=name)
+        raise BadInput(
+            f"{name} names a SOCKS proxy: its user and password must have 1 to 255 ASCII characters each", field=name
+        )
     return proxy
 
 

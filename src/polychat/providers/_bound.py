@@ -93,7 +93,9 @@ def _offered(request: ChatRequest) -> list[Tool]:
         return []
     chosen = [tool for tool in tools if choice.mode == "required" or tool.name == choice.name]
     if not chosen:
-        raise BadInput(f"tool_choice names {choice.name}, which is none of the tools", field="tool_choice")
+        raise BadInput(
+            f"tool_choice names {choice.name}, which is not one of the tools: add it, or choose another", field="tool_choice"
+        )
     return chosen
 
 

@@ -144,7 +144,7 @@ class Provider:
     @classmethod
     async def embed(cls, request: Embed, proxy: str | None = None, **kwargs: Any) -> Embeddings:
         """One vector a text. Raises ``BadInput`` where the provider has no embeddings."""
-        raise BadInput(f"{cls.__name__} has no embeddings", field="model")
+        raise BadInput(f"{cls.__name__} does not support embeddings: use another model", field="model")
 
     @classmethod
     async def create_async_generator(

@@ -77,7 +77,7 @@ def _data_with_token(body: bytes, step: str) -> dict[str, Any]:
         case {"data": {"token": str(token)} as data} if token.isascii() and token.isprintable() and token.strip():
             return dict(data)
         case {"data": {"token": str(token)}} if token:
-            raise BadReply(f"the reply to the {step} holds a token that no request can carry")
+            raise BadReply(f"the reply to the {step} contains a token that cannot be sent in a header")
     failure = failure_in(value)
     if failure is not None:
         raise ReplyFailed(f"the {step} failed: {failure}")

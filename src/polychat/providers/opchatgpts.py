@@ -102,9 +102,7 @@ async def _bot_of(session: StreamSession, page: str) -> AIEngineBot:
         if not response.ok:
             raise response.error(f"cannot load the page {redact(page)}")
         if not ai_engine.same_host(response.url, page):
-            raise BadReply(
-                f"the page has moved to another host, {redact(response.url)}: if you mean that one, give its address"
-            )
+            raise BadReply(f"the page has moved to another host, {redact(response.url)}: to use it, pass its address")
         return ai_engine.bot_of(await response.text(), response.url)
 
 

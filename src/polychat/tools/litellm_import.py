@@ -49,7 +49,7 @@ def imported(text: str, file: Path, vendors: Mapping[str, VendorSpec], taken: Co
     """
     document = _yaml(text, file)
     if not isinstance(document, dict) or not isinstance(document.get("model_list", []), list):
-        raise BadInput(f"{file} is no configuration of LiteLLM: it has no model_list", field="model_list")
+        raise BadInput(f"{file} is not a LiteLLM configuration: it has no model_list", field="model_list")
     work = _Import(vendors, taken, set(_REFERENCE.findall(text)))
     lines = work.lines(_Taken(document, "", work.losses))
     losses = tuple(redact(loss, 300) for loss in work.losses)

@@ -125,7 +125,7 @@ class _Search:
         if variable := os.environ.get(VARIABLE):
             path = Path(os.path.expanduser(variable))
             if not os.path.exists(path):
-                raise BadInput(f"{VARIABLE} names {path}, which is not there: correct it, or unset it", field=VARIABLE)
+                raise BadInput(f"{VARIABLE} names {path}, which does not exist: correct it, or unset it", field=VARIABLE)
             return self.listed(path) if os.path.isdir(path) else [path]
         single = config.folder() / "cookies.txt"
         return [*([single] if os.path.exists(single) else []), *self.listed(config.folder() / "cookies")]

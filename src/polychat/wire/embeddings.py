@@ -48,7 +48,7 @@ class Embed:
         """The inputs. Raises ``BadInput`` for tokens: every model numbers them in its own way."""
         strings = [entry for entry in self.inputs if isinstance(entry, str)]
         if len(strings) < len(self.inputs):
-            raise BadInput("input holds tokens, and this backend takes text alone: send the text", field="input")
+            raise BadInput("input contains tokens, but this backend accepts text only: send text", field="input")
         return strings
 
 
@@ -68,7 +68,7 @@ def shape_of(wire: str) -> Shape:
             return "openai"
         case "gemini" | "ollama":
             return wire
-    raise BadInput(f"the wire {wire} has no embeddings", field="model")
+    raise BadInput(f"the wire {wire} does not support embeddings: use another model", field="model")
 
 
 def path(shape: Shape, request: Embed) -> str:
@@ -141,7 +141,7 @@ def _read_gemini(body: dict[str, Any], model: str | None) -> Embed:
     ]
     first = embeds[0]
     if any((entry.model, entry.dimensions, entry.extra) != (first.model, first.dimensions, first.extra) for entry in embeds):
-        raise BadInput("requests must differ in their content alone: ask for the others by themselves", field="requests")
+        raise BadInput("requests may differ only in content: send the others separately", field="requests")
     name = model or first.model
     if not name:
         raise BadInput("model is missing; it must be text", field="model")
@@ -168,7 +168,7 @@ def _read_one(fields: dict[str, Any], field: str) -> Embed:
 
 def _some(listed: Listed, field: str) -> Listed:
     if not listed:
-        raise BadInput(f"{field} is empty: there is nothing to embed", field=field)
+        raise BadInput(f"{field} is empty: send at least one text", field=field)
     return listed
 
 

@@ -53,7 +53,7 @@ def read_models(wire: str, body: bytes) -> list[ModelInfo]:
         return [] if listed is None else [_model(entry, wire) for entry in listed]  # null is what some write for none
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
-    raise BadReply(f"the reply is no list of models: {redact(body) or 'it is empty'}")
+    raise BadReply(f"the reply is not a model list: {redact(body) or 'it is empty'}")
 
 
 def _model(entry: Any, wire: str) -> ModelInfo:

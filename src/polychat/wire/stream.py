@@ -191,7 +191,7 @@ class StreamReader:
         except ValueError as error:
             if self._is_over and body[:1] in (b"{", b"[") and self.is_cut(body):
                 return self._ended([], self.over("the body ends within its JSON"))
-            bad = BadReply(f"the reply is not JSON that can be read ({error}): {redact(body) or 'it is empty'}")
+            bad = BadReply(f"the reply is not valid JSON ({error}): {redact(body) or 'it is empty'}")
             return self._ended([], failed(bad))
         self.silent = False
         events: list[Event] = []
@@ -282,4 +282,4 @@ class StreamReader:
             return truncated("an empty body")
         if any(head.startswith(field) or field.startswith(head) for field in _FIELDS):
             return truncated(missing)
-        return failed(BadReply(f"an answer that is none of this service: {redact(head)}"))
+        return failed(BadReply(f"the reply is not in this service's format: {redact(head)}"))

@@ -60,9 +60,7 @@ class History:
         self._foreign_files = foreign_files
         kept = [better for turn in turns if (better := self._turn(turn)) is not None]
         if not kept and turns:
-            raise BadInput(
-                "the conversation holds nothing that this API can be sent: no text that is more than blanks", field="messages"
-            )
+            raise BadInput("messages has no content that this API accepts: add a text that is not blank", field="messages")
         return self._ended(self._begun(self._paired(kept)))
 
     # Parts

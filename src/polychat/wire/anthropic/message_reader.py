@@ -144,7 +144,7 @@ def shown_part(block: Block, where: str) -> TextPart | ImagePart | FilePart:
         case str(kind) if kind in _ASIDE:
             return TextPart(_told(block), extra={"block": block})
         case kind:
-            raise bad(f"{where}.type", "a kind of content that is known here", kind)
+            raise bad(f"{where}.type", "text, image, document or another type of content that this API has", kind)
 
 
 def _text(block: Block, where: str) -> TextPart:
@@ -216,4 +216,4 @@ def _json(value: Block, where: str) -> str:
     try:
         return encoded(value).decode()
     except (ValueError, TypeError, OverflowError) as error:
-        raise BadInput(f"{where} holds what JSON cannot carry: {error}", field=where) from error
+        raise BadInput(f"{where} contains a value that cannot be sent as JSON: {error}", field=where) from error

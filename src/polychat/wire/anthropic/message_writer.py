@@ -73,7 +73,9 @@ class Blocks:
         blocks = []
         for part in turn.parts:
             if not isinstance(part, TextPart):
-                raise BadInput(f"a {turn.role} turn holds text only; put the rest into a user turn", field=where)
+                raise BadInput(
+                    f"a message of role {turn.role} can only contain text: move the rest to a user message", field=where
+                )
             blocks += self._text(part)
         extra = self._native and turn.extra
         if not blocks:

@@ -118,14 +118,14 @@ def _format(body: dict[str, Any], wanted: Format | None) -> None:
     if wanted is None or wanted.kind != "schema":
         return
     if wanted.schema is None:
-        raise BadInput("format.schema is missing: give the JSON schema that the answer is to follow", field="format.schema")
+        raise BadInput("format.schema is missing: set the JSON schema that the reply must follow", field="format.schema")
     body.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": wanted.schema}
 
 
 def _max_tokens(request: ChatRequest, thinking: dict[str, Any] | None) -> int:
     if request.max_tokens is not None:
         if request.max_tokens < 0:
-            raise BadInput(f"max_tokens is {redact(str(request.max_tokens))}: give 1 or more", field="max_tokens")
+            raise BadInput(f"max_tokens is {redact(str(request.max_tokens))}; it must be 1 or more", field="max_tokens")
         return request.max_tokens
     match thinking:
         case {"type": "enabled", "budget_tokens": int(budget)}:

@@ -24,7 +24,7 @@ def turns_of(system: object, contents: object, where: str = "") -> list[ChatMess
         reading.system(system, f"{where}systemInstruction")
     entry = several(repeated(contents), f"{where}contents")
     if not entry:
-        raise BadInput(f"{where}contents is empty; it must hold what is asked", field=f"{where}contents")
+        raise BadInput(f"{where}contents is empty: add a user message", field=f"{where}contents")
     for place, content in enumerate(entry):
         reading.content(content, f"{where}contents[{place}]")
     for part, pieces in reading.grown.values():
@@ -113,12 +113,16 @@ class _Reading:
             case _ if entry:
                 parts.append(TextPart("", extra=entry))
             case _:
-                raise BadInput(f"{where} is empty; it must hold text, inlineData, fileData or a function's", field=where)
+                raise BadInput(
+                    f"{where} is empty; it must contain text, inlineData, fileData, functionCall or functionResponse",
+                    field=where,
+                )
 
     def call(self, entry: Object, where: str, role: str) -> ToolCall:
         if role != "model":
             raise BadInput(
-                f"{where}.functionCall stands in a user's content; only role model calls", field=f"{where}.functionCall"
+                f"{where}.functionCall is in a content of role user; it must be in one of role model",
+                field=f"{where}.functionCall",
             )
         here = f"{where}.functionCall"
         function = fields(entry.pop("functionCall"), here)
@@ -140,7 +144,8 @@ class _Reading:
     def result(self, entry: Object, where: str, role: str) -> ToolResult:
         if role not in ("user", "function"):
             raise BadInput(
-                f"{where}.functionResponse stands in a {role}'s content; it is the user's", field=f"{where}.functionResponse"
+                f"{where}.functionResponse is in a content of role {role}; it must be in one of role user",
+                field=f"{where}.functionResponse",
             )
         here = f"{where}.functionResponse"
         function = fields(entry.pop("functionResponse"), here)
@@ -221,7 +226,7 @@ def _json(value: object, where: str) -> str:
     try:
         return encoded(value).decode()
     except ValueError:
-        raise BadInput(f"{where} holds text that is no Unicode", field=where) from None
+        raise BadInput(f"{where} contains text that is not valid Unicode", field=where) from None
 
 
 def media_of(entry: Object, where: str) -> ImagePart | AudioPart | FilePart:

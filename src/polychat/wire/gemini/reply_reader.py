@@ -42,7 +42,7 @@ def read_count(body: bytes, limits: ReaderLimits = LIMITS) -> int:
                 return 0  # the wire leaves zeros out
     except ValueError:
         pass
-    raise BadReply(f"an answer that is no count of tokens: {redact(body)}")
+    raise BadReply(f"the reply is not a token count: {redact(body)}")
 
 
 class _Payloads(Events):
@@ -175,7 +175,7 @@ class Reader(StreamReader):
 
     def _verdict(self) -> Finish:
         if not self._choices:
-            return failed(EmptyReply("the API answered without a candidate, and gave no reason"))
+            return failed(EmptyReply("the API returned no candidate and no reason"))
         if any(choice.reason is None for choice in self._choices.values()):
             return truncated("no finishReason")
         for choice in self._choices.values():

@@ -125,7 +125,7 @@ def _json(value: Any, field: str) -> str:
     try:
         return encoded(value).decode()
     except (ValueError, OverflowError):
-        raise BadInput(f"{field} holds what JSON cannot carry", field=field) from None
+        raise BadInput(f"{field} contains a value that cannot be sent as JSON", field=field) from None
 
 
 def images_of(value: object, field: str) -> list[ImagePart]:
@@ -139,5 +139,5 @@ def _image(value: object, field: str) -> ImagePart:
     try:
         data = a2b_base64(text(value, field), strict_mode=True)
     except ValueError:
-        raise BadInput(f"{field} is not base64: the API takes images by their bytes", field=field) from None
+        raise BadInput(f"{field} is not base64: send the data of the image", field=field) from None
     return ImagePart(data=data, media_type=image_type(data))

@@ -36,7 +36,7 @@ def read_completion_request(body: bytes, limits: ReaderLimits = LIMITS) -> ChatR
     prompt = _prompt(fields.pop("prompt", None))
     for name in _UNKNOWN:
         if fields.pop(name, None) not in (None, "", False, 1):
-            raise BadInput(f"{name} has no counterpart here: a chat answers; leave it out", field=name)
+            raise BadInput(f"{name} is not supported, as a chat model answers: omit it", field=name)
     logprobs = fields.pop("logprobs", None)
     request.turns = [ChatMessage("user", [TextPart(prompt)])]
     request = read_fields(fields, request)
@@ -49,9 +49,9 @@ def _prompt(value: object) -> str:
         return value
     listed = several(value, "prompt")
     if len(listed) != 1:
-        raise BadInput(f"prompt holds {len(listed)} texts; send each in a request of its own", field="prompt")
+        raise BadInput(f"prompt has {len(listed)} texts; the limit is 1: send each in its own request", field="prompt")
     if not isinstance(listed[0], str):
-        raise BadInput("prompt holds tokens; send text: every backend counts in tokens of its own", field="prompt")
+        raise BadInput("prompt contains tokens, but only text is supported: send text", field="prompt")
     return text(listed[0], "prompt[0]")
 
 

@@ -44,7 +44,7 @@ def read_messages(messages: Messages | object) -> list[ChatMessage]:
         else:
             turns.append(turn)
     if not turns:
-        raise BadInput("messages is empty: there is nothing to ask", field="messages")
+        raise BadInput("messages is empty: add a user message", field="messages")
     return turns
 
 
@@ -71,7 +71,7 @@ def _result(content: object, message: Object, field: str, called: dict[str, str]
     for place, part in enumerate(parts):
         if not isinstance(part, (TextPart, ImagePart, FilePart)):
             where = f"{field}.content[{place}]"
-            raise BadInput(f"{where} is no text, image or file; the result of a tool holds only these", field=where)
+            raise BadInput(f"{where} must be text, an image or a file: a tool result can contain nothing else", field=where)
     name = message.pop("name", None)
     name = None if name is None else text(name, f"{field}.name")
     call = message.pop("tool_call_id", None)
@@ -123,7 +123,7 @@ def _call(value: object, field: str, inside: str = "function") -> ToolCall:
         return _custom(fields, field)
     function = dict(item(fields.pop("function", None), f"{field}.{inside}"))
     if fields.pop("type", "function") != "function":
-        raise BadInput(f"{field}.type must be function: calls of other tools cannot be handed on", field=f"{field}.type")
+        raise BadInput(f"{field}.type must be function: calls of other tools are not supported", field=f"{field}.type")
     fields.pop("index", None)
     opaque = None
     match fields.get("extra_content"):

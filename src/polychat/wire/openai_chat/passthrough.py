@@ -250,7 +250,7 @@ class ChunkMonitor:
         if not reason or not isinstance(reason, str):
             return
         if reason in FAILED:
-            self.finish, self.told = failed(ReplyFailed(f"the backend ended its answer with {redact(reason)}")), True
+            self.finish, self.told = failed(ReplyFailed(f"the backend ended the reply with {redact(reason)}")), True
             return
         self._ended = self.came = True
         if not choice.get("index"):

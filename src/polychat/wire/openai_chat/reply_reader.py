@@ -259,7 +259,7 @@ def _usual_end(said: Any) -> str | None:
 def _failure(reply: Object, reason: str) -> BackendError:
     if reply.get("error"):
         return error_of(fault_of_error(reply))
-    return ReplyFailed(f"the backend ended its answer with {redact(reason)}")
+    return ReplyFailed(f"the backend ended the reply with {redact(reason)}")
 
 
 def _sources(pages: Object) -> list[Event]:

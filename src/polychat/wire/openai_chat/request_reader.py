@@ -47,7 +47,7 @@ def _probabilities(fields: Object, request: ChatRequest) -> None:
     if flag(fields.pop("logprobs", False), "logprobs"):
         request.logprobs = top
     elif top:
-        raise BadInput("top_logprobs needs logprobs to be true", field="top_logprobs")
+        raise BadInput("top_logprobs requires logprobs: set it to true", field="top_logprobs")
 
 
 def _tools(fields: Object, request: ChatRequest) -> None:

@@ -110,7 +110,7 @@ class ConversationReader:
         try:
             self._take_call(ToolCall(call_id_of(item) or "", ACTIONS[kind], arguments_of(item), kind=kind))
         except (ValueError, TypeError) as error:
-            raise BadInput(f"{where} holds what JSON cannot carry: {error}", field=where) from error
+            raise BadInput(f"{where} contains a value that cannot be sent as JSON: {error}", field=where) from error
 
     def _take_call(self, call: ToolCall) -> None:
         call.opaque = self._signatures.pop(call.id, None)
@@ -213,7 +213,7 @@ def _part(part: Object, where: str) -> Part:
         case "input_file":
             return _file(part, where)
         case kind:
-            raise bad(f"{where}.type", "a kind of content that is known here", kind)
+            raise bad(f"{where}.type", "input_text, output_text, refusal, input_image, input_audio or input_file", kind)
 
 
 def _image(part: Object, where: str) -> ImagePart | FilePart:

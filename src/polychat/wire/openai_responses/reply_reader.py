@@ -165,7 +165,7 @@ class Reader(StreamReader):
         if status == "failed" or (status in _UNFINISHED and response.get("error")):
             return failed(error_of(fault_of_error(response.get("error"))))
         if status == "cancelled":
-            return failed(ReplyFailed("the backend says that the reply was cancelled there"))
+            return failed(ReplyFailed("the backend cancelled the reply"))
         if status in _UNFINISHED:
             return truncated(f"its status is still {status}" if status else "it has no status")
         if status == "incomplete":

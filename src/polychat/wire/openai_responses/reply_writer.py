@@ -203,4 +203,4 @@ def _refuses(item: Object) -> bool:
 
 
 def _fault(error: BackendError | None) -> Fault:
-    return Fault("the reply was broken off") if error is None else fault_of(error)
+    return Fault("the reply was interrupted") if error is None else fault_of(error)

@@ -24,7 +24,7 @@ def whole_item(item: Object, where: str, vendor: str = VENDOR, *, redacted: bool
     try:
         return Opaque(vendor, json_of({"type": item.get("type"), **item}), redacted=redacted)
     except (ValueError, TypeError, OverflowError) as error:
-        raise BadInput(f"{where} holds what JSON cannot carry: {error}", field=where) from error
+        raise BadInput(f"{where} contains a value that cannot be sent as JSON: {error}", field=where) from error
 
 
 def item_of(opaque: Opaque) -> Object | None:

@@ -127,7 +127,7 @@ class Overrides:
     def fields(self, system: str | None) -> dict[str, Any]:
         """By the names of the request. Raises ``BadInput`` for a value that cannot be one."""
         if not _is_number(self.temperature, int, float):
-            raise BadInput(f"temperature is {self.temperature!r}; it must be a number from 0 up", field="temperature")
+            raise BadInput(f"temperature is {self.temperature!r}; it must be a number of at least 0", field="temperature")
         if not _is_number(self.max_tokens, int) or self.max_tokens == 0:
             raise BadInput(f"max_tokens is {self.max_tokens!r}; it must be a whole number above 0", field="max_tokens")
         named = {"context": system, "temperature": self.temperature, "maxTokens": self.max_tokens}
@@ -163,7 +163,9 @@ def question(messages: Messages, bot: AIEngineBot, chat_id: str, overrides: Over
 def _checked(text: str, field_name: str) -> str:
     trimmed = text.strip(TRIMMED)
     if trimmed in ("", "0"):
-        raise BadInput(f"{field_name} is {text!r}; the service refuses an empty message, and «0» too", field=field_name)
+        raise BadInput(
+            f"{field_name} is {text!r}; the service rejects an empty message, and 0: write a question", field=field_name
+        )
     size = byte_size(trimmed, field_name)
     if size > MESSAGE_LIMIT:
         raise MessageTooLong(field=field_name, size=size, limit=MESSAGE_LIMIT)
@@ -207,7 +209,7 @@ class Reader(StreamReader):
             case {"type": "end", "data": str(whole)}:
                 raise Ended(self.whole(parsed(whole), events))
             case {"type": "error", "data": message}:
-                raise ReplyFailed(f"the service says: {redact(str(message))}")
+                raise ReplyFailed(f"the service reports: {redact(str(message))}")
             case {"type": str(kind)} if kind not in ("live", "end", "error"):
                 pass  # later versions add kinds of their own beside the text
             case _:
@@ -218,7 +220,7 @@ class Reader(StreamReader):
             case {"success": True, "reply": str(reply), **rest}:
                 return self._answered(reply, rest.get("usage"), events)
             case {"success": False, "message": message} | {"code": _, "message": message}:
-                raise ReplyFailed(f"the service says: {redact(str(message))}")
+                raise ReplyFailed(f"the service reports: {redact(str(message))}")
         raise BadShape("an answer that is none of this service")
 
     def over(self, broken: str) -> Finish:

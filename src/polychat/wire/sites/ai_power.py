@@ -73,9 +73,7 @@ def bot_of(page: str, page_url: str) -> AIPowerBot:
 def checked(prompt: str) -> str:
     """The prompt as it is. Raises ``BadInput`` for one that the server would refuse."""
     if not prompt.strip() or prompt == "0":  # to PHP, "0" is as empty as ""
-        raise BadInput(
-            "the message is empty, or 0, which the service takes for that: there is nothing to ask", field="messages"
-        )
+        raise BadInput("the message is empty, or 0, which the service treats as empty: write a question", field="messages")
     byte_size(prompt, "messages")
     return prompt
 
@@ -132,7 +130,7 @@ class Reader(StreamReader):
         match value:
             case {"status": "success", "data": str(text)} if not _limited(value):
                 events += [Text(text)] if text.strip() else []
-                return complete() if text.strip() else failed(EmptyReply("success, and an empty reply"))
+                return complete() if text.strip() else failed(EmptyReply("the service reports success and an empty reply"))
             case {"error": error} if error:  # the upstream's own, passed through
                 raise _failure(error)
             case {"msg": message} if value.get("status") != "success" or _limited(value):
@@ -145,10 +143,14 @@ class Reader(StreamReader):
         if self._framing is None:
             return failed(EmptyReply("an empty body: the site could not reach its model"))
         if self._error:
-            return failed(ReplyFailed(f"the service says: {redact(html.unescape(''.join(self._error)))}"))
+            return failed(ReplyFailed(f"the service reports: {redact(html.unescape(''.join(self._error)))}"))
         if self._reason is None:
             return truncated(broken or "neither [DONE] nor a finish_reason")
-        return complete(self._reason or None) if self._said else failed(EmptyReply("the service reports success, and no text"))
+        return (
+            complete(self._reason or None)
+            if self._said
+            else failed(EmptyReply("the service reports success and an empty reply"))
+        )
 
     def rest(self, finish: Finish) -> list[Event]:
         return [self._usage] if self._usage is not None and finish.verdict == "complete" else []
@@ -231,7 +233,7 @@ def _limited(answer: Mapping[Any, Any]) -> bool:
 
 
 def _refusal(message: object, answer: Mapping[Any, Any]) -> BackendError:
-    text = f"the service says: {redact(html.unescape(str(message)))}"
+    text = f"the service reports: {redact(html.unescape(str(message)))}"
     return LimitReached(text) if _limited(answer) else ReplyFailed(text)
 
 
@@ -239,7 +241,7 @@ def _failure(error: object) -> BackendError:
     match error:
         case {"message": str(message)} if message:
             error = message
-    return ReplyFailed(f"the service says: {redact(str(error))}")
+    return ReplyFailed(f"the service reports: {redact(str(error))}")
 
 
 def _words_of_broken(payload: bytes) -> str:
