@@ -66,7 +66,7 @@ async def test_a_refusal_of_embeddings_is_an_error(serve: Any) -> None:
 @pytest.mark.parametrize("target", ["anthropic/m", "chatgptduo/m"])
 async def test_who_has_no_embeddings_says_so(target: str) -> None:
     """Nothing is sent."""
-    with pytest.raises(errors.BadInput, match="no embeddings"):
+    with pytest.raises(errors.BadInput, match="does not support embeddings"):
         await polychat.embed("a", model=target)
 
 

@@ -133,7 +133,7 @@ async def test_no_stream_prints_the_same(sites: str) -> None:
         (["ask"], "PROMPT"),
         (["nonsense"], "nonsense"),
         (["sites", "--model", "nope/x"], "no provider 'nope'"),
-        (["sites", "--host", "0.0.0.0"], "loopback only"),
+        (["sites", "--host", "0.0.0.0"], "a loopback address"),
         (["sites", "--port", "70000"], "0 to 65535"),
         (["models", "pull", "smolm2"], "smollm2"),
     ],

@@ -99,8 +99,8 @@ async def test_a_request_that_fails_everywhere_is_1(tmp_path: Path, request_file
     ("arguments", "says"),
     [
         (["nowhere.json"], "nowhere.json cannot be read: No such file or directory"),
-        (["--path", "/v1/models", "{file}"], "/v1/models is no path for chats of the gateway"),
-        (["--path", "/nothing", "{file}"], "/nothing is no path for chats of the gateway"),
+        (["--path", "/v1/models", "{file}"], "/v1/models is not a chat endpoint of the gateway"),
+        (["--path", "/nothing", "{file}"], "/nothing is not a chat endpoint of the gateway"),
         (["--dry-run", "{empty}"], "the body is not a JSON object"),
     ],
 )

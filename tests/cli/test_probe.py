@@ -59,7 +59,7 @@ async def test_paid_probes_keep_to_the_budget_of_the_day(own_config: Any) -> Non
         ran = [await run("probe", "house/small", "--ask", "--budget", "1", "--json") for _ in range(2)]
     assert asked == 1
     assert [json.loads(one.out)[0]["step"] for one in ran] == ["ask", "models"]
-    assert (ran[0].err, "used up (--budget)" in ran[1].err) == ("", True)
+    assert (ran[0].err, "used up (see --budget)" in ran[1].err) == ("", True)
 
 
 async def test_providers_go_by_the_latest_probe(monkeypatch: pytest.MonkeyPatch) -> None:

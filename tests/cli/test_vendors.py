@@ -96,7 +96,7 @@ async def test_a_loss_is_told_in_one_line(door: ScriptedVendor) -> None:
     """On standard error, as a warning for a person."""
     ran = await run("ask", "-m", "openai/m", "-o", "top_k=3", "hi")
     assert (ran.code, ran.out) == (0, "Hello\n")
-    assert ran.err == "polychat: warning: top_k is dropped: OpenAI: it is refused\n"
+    assert ran.err == "polychat: warning: top_k is dropped: OpenAI: the API rejects it\n"
 
 
 async def test_a_refused_key_is_1_and_not_shown(door: ScriptedVendor) -> None:

@@ -60,7 +60,7 @@ def test_the_choice_of_a_tool_is_in_the_form(choice: ToolChoice | None, forms: i
     bound = Bound(ask(choice))
     found = bound.format["json_schema"]["schema"]["anyOf"] if bound.format else []
     assert len(found) == forms
-    with pytest.raises(BadInput, match="none of the tools"):
+    with pytest.raises(BadInput, match="not one of the tools"):
         Bound(ask(ToolChoice("named", "other")))
 
 

@@ -446,7 +446,7 @@ class TestEmbeddings:
     async def test_a_wire_that_has_none(self) -> None:
         """Is a bad request that says so."""
         async with house("anthropic", HELLO) as (here, _), client(here) as request:
-            with pytest.raises(openai.BadRequestError, match="no embeddings"):
+            with pytest.raises(openai.BadRequestError, match="does not support embeddings"):
                 await request.embeddings.create(model="house/small", input="a")
 
 

@@ -250,8 +250,8 @@ def test_patterns_are_told() -> None:
         ("model_list: [", "config.yaml:1: cannot be read as YAML"),
         ("a: b: c", "config.yaml:1: cannot be read as YAML"),
         ("\x00", "config.yaml cannot be read as YAML"),
-        ("- 1", "config.yaml is no configuration of LiteLLM"),
-        ("model_list: 3", "config.yaml is no configuration of LiteLLM"),
+        ("- 1", "config.yaml is not a LiteLLM configuration"),
+        ("model_list: 3", "config.yaml is not a LiteLLM configuration"),
     ],
 )
 def test_what_is_no_such_file_is_an_error(text: str, says: str) -> None:

@@ -230,7 +230,7 @@ class VendorBackend(Backend):
         """One vector a text. Raises ``BadInput`` where the vendor has no embeddings, and what an ask raises."""
         if not self.row.embeddings and self.row.name in known():  # a server of one's own speaks for itself
             raise BadInput(
-                f"{self.row.title or self.row.name} has no embeddings: use another vendor, or set embeddings = true "
+                f"{self.row.title or self.row.name} does not support embeddings: use another vendor, or set embeddings = true "
                 "in its [providers] table",
                 field="model",
             )

@@ -350,7 +350,7 @@ FAILURES: list[tuple[bytes, type[Exception], str | None, str]] = [
     (stream({"error": {"message": "the maximum context length is 8", "code": 400}}), ReplyFailed, "context_length", "is 8"),
     (b'event: error\ndata: {"message": "boom"}\n\n', ReplyFailed, "server", "boom"),
     (stream({**delta("error", content=""), "error": {"code": 502, "message": "gone"}}), ReplyFailed, "server", "gone"),
-    (stream(delta("error")), ReplyFailed, None, "ended its answer with error"),
+    (stream(delta("error")), ReplyFailed, None, "ended the reply with error"),
     (stream(delta("insufficient_system_resource")), ReplyFailed, None, "insufficient_system_resource"),
     (b'[{"error": {"message": "boom", "code": 503}}]', ReplyFailed, "overloaded", "boom"),
     (b"<html>busy</html>", BadReply, None, "<html>busy"),
