@@ -324,8 +324,8 @@ def test_a_field_becomes_what_the_table_says(field: str, name: str) -> None:
 
 def test_the_docstring_of_stream_names_every_keyword() -> None:
     """About the answer, and about the asking: those that there are, and no others."""
-    about = (stream.__doc__ or "").partition("About the answer:")[2].partition("``options``")[0]
-    words = set(re.findall(r"``(\w+)``", about.partition("What the backend")[0]))
+    about = (stream.__doc__ or "").partition("The request's fields:")[2].partition("``options``")[0]
+    words = set(re.findall(r"``(\w+)``", about.partition("``on_loss`` decides")[0]))
     assert words == set(KEYWORDS)
     assert all(f"``{keyword.name}``" in about for keyword in ASKING)
 
