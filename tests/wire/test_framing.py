@@ -70,6 +70,19 @@ def test_what_data_line_writes_data_lines_reads(texts: list[str]) -> None:
     assert len(reader.feed(written)) == len([text for text in texts if text < "\ud800"])
 
 
+LINES = st.sampled_from(
+    [b"data: x\n\n", b"data: \n\n", b"data:x\n\n", b"data: x\n", b"\n", b": no\n\n", b"data: y\ndata: z\n\n", b"\r\n"]
+)
+
+
+@given(st.lists(LINES, max_size=6).map(b"".join))
+def test_whole_events_are_read_as_their_bytes_are(body: bytes) -> None:
+    """A read of whole events is cut another way than others, and gives the same."""
+    whole, bytewise = DataLines(), DataLines()
+    by_byte = [payload for place in range(len(body)) for payload in bytewise.feed(body[place : place + 1])]
+    assert whole.feed(body) + whole.end() == by_byte + bytewise.end()
+
+
 @given(st.lists(st.text()))
 def test_cumulative_gives_each_letter_once(pieces: list[str]) -> None:
     """The new parts join to the whole."""

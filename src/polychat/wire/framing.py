@@ -103,6 +103,13 @@ class DataLines(Lines):
     __slots__ = ()
 
     def feed(self, data: bytes) -> list[bytes]:
+        if data[-2:] == b"\n\n" and not (self._held or self._after_cr) and len(data) <= self.limit and data.find(b"\r") < 0:
+            events = data.split(b"\n\n")
+            events.pop()
+            size = len(events)
+            # As many line ends as events of one line have, and all of these lines begin so: nothing else can be in it.
+            if data[:6] == b"data: " and data.count(b"\ndata: ") == size - 1 and data.count(b"\n") == size + size:
+                return [event[6:] for event in events]
         return _payloads(super().feed(data))
 
     def end(self) -> list[bytes]:

@@ -83,6 +83,8 @@ class StreamReader:
     def __init__(self, framing: Framing | None = None, limits: ReaderLimits = LIMITS) -> None:
         self.done = False
         self.name = ""
+        self.may_be_usual = False
+        """Whether ``take_usual`` is asked first."""
         self.silent = True
         """No payload came yet."""
         self._framing = framing
@@ -100,6 +102,13 @@ class StreamReader:
         """Values of one text and nothing else that were taken: the first of them is no example, most replies are short."""
 
     # What a wire says.
+
+    def take_usual(self, payload: bytes, events: list[Event]) -> bool:
+        """Add the events of a payload of the wire's commonest forms, read without looking at each member.
+
+        ``False``: it is another, and ``take`` is to read it. Only called while ``may_be_usual``.
+        """
+        raise NotImplementedError
 
     def take(self, value: Any, events: list[Event]) -> None:
         """Add the events of one value. Raises ``Ended`` with the end that it tells, and else one of ``ENDS``."""
@@ -218,14 +227,15 @@ class StreamReader:
                     self._around = None
                 if payload[:6] == _DONE and (finish := self.terminated()) is not None:
                     return self._ended(events, finish)
-                try:
-                    value = decoded(payload, depth)
-                except ValueError:
-                    value = self._second_reading(payload)
-                    if value is _NOTHING:
-                        continue
                 count = len(events)
-                take(value, events)
+                if not (self.may_be_usual and self.take_usual(payload, events)):
+                    try:
+                        value = decoded(payload, depth)
+                    except ValueError:
+                        value = self._second_reading(payload)
+                        if value is _NOTHING:
+                            continue
+                    take(value, events)
                 if len(events) == count + 1 and type(events[-1]) is Text:
                     self._learn(payload, events[-1])
         except ENDS as error:

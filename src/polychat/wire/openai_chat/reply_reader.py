@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from ...errors import BackendError, EmptyReply, ReplyFailed, redact
 from ...events import Citation, Event, Finish, Logprobs, Start, Text, Usage
@@ -18,6 +19,9 @@ from .choice import ReplyChoice
 from .constants import VENDOR
 from .errors import fault_of_error, is_fault
 from .usage import usage_in
+
+if TYPE_CHECKING:
+    from .usual_chunks import UsualChunk
 
 REASONS = {
     "function_call": "tool_calls",
@@ -62,6 +66,8 @@ class Reader(StreamReader):
         self._stop_sequence: str | None = None
         self._id: str | None = None
         """The reply's, by its first chunk."""
+        self._usual_chunk = _usual_chunk()
+        self.may_be_usual = True
 
     def framing_for(self, body: bytes) -> Framing:
         return WholeBody(self._limits.event) if body[:1] in b"{[<" else DataLines(self._limits.line)
@@ -69,6 +75,31 @@ class Reader(StreamReader):
     def plain_text(self) -> Callable[[str], None] | None:
         """See ``Plain``."""
         return nothing_to_note if self._plain is not None else None
+
+    def take_usual(self, payload: bytes, events: list[Event]) -> bool:
+        plain = self._plain
+        if plain is None and self._started:
+            return False
+        try:
+            chunk = self._usual_chunk(payload)
+        except ValueError:
+            self.may_be_usual = False  # as a rule those that follow are like it
+            return False
+        choice = chunk.choices[0]
+        content, reason = choice.delta.content, choice.finish_reason
+        if plain is None:
+            if content or reason or (content is None and choice.delta.role is None):
+                return False
+            self._plain = self._choice(0)
+            self._begin(chunk.id or None, chunk.model or None, events)
+        elif content and not reason:
+            plain.came = True
+            events.append(Text(content))
+        elif content is None and choice.delta.role is None and reason in _PLAIN_ENDS:
+            plain.ended, plain.reason = True, reason
+        else:
+            return False
+        return True
 
     def take(self, value: Any, events: list[Event]) -> None:
         if type(value) is not dict:
@@ -160,13 +191,21 @@ class Reader(StreamReader):
         if not isinstance(model, str) or not model:
             model = None
         # Azure begins with a chunk that says nothing.
-        self._started = bool(choices) or reply_id is not None or model is not None
+        if choices or reply_id is not None or model is not None:
+            self._begin(reply_id, model, events)
+
+    def _begin(self, reply_id: str | None, model: str | None, events: list[Event]) -> None:
+        """The first chunk that says something; its words for the reply and the model, if it has them."""
+        self._started = True
         self._id = reply_id
         if reply_id is not None or model is not None:
             events.append(Start(reply_id, model))
 
     def _verdict(self, missing: str = "") -> Finish:
         """``missing`` is the end of which there is no sign, unless each answer has one; empty where the wire's own was read."""
+        plain = self._plain
+        if plain is not None and plain.ended and len(self._choices) == 1 and plain.wrong() is None:
+            return Finish("complete", plain.why(), stop_sequence=self._stop_sequence)
         choices = self._choices.values()
         empty = all_ended = True
         for choice in choices:
@@ -210,6 +249,14 @@ _SILENT = frozenset(
 _OPENING = {"role", "content", "refusal"}
 _PLAIN_ENDS = ("stop", "length", "tool_calls", "content_filter")
 """Reasons that mean here what they mean everywhere."""
+
+
+@cache
+def _usual_chunk() -> Callable[[bytes], UsualChunk]:
+    """Imported by the first reply: msgspec takes as long to load as all of polychat."""
+    from .usual_chunks import usual_chunk
+
+    return usual_chunk
 
 
 def _usual(said: Any) -> str | None:

@@ -1,0 +1,51 @@
+"""The usual chunks of a stream, decoded by their type: who speaks, a piece of text, an end.
+
+Most chunks are one of these. Decoding them into objects of a known form costs half of decoding them into dicts and looking at
+every member. Members by which servers say nothing are here with the types that say nothing; a chunk of any other form is
+refused, be it for one member more, and read member by member.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.json import Decoder
+
+
+class UsualDelta(Struct, forbid_unknown_fields=True):
+    """What one chunk adds to the answer."""
+
+    content: str | None = None
+    role: str | None = None
+    refusal: None = None
+
+
+class UsualChoice(Struct, forbid_unknown_fields=True):
+    """The only choice of a chunk."""
+
+    delta: UsualDelta
+    finish_reason: str | None = None
+    index: Literal[0] = 0
+    logprobs: None = None
+    stop_reason: None = None
+
+
+class UsualChunk(Struct, forbid_unknown_fields=True):
+    """One chunk without usage, error or sources."""
+
+    choices: tuple[UsualChoice]
+    id: str | None = None
+    model: str | None = None
+    object: str | None = None
+    created: int | float | None = None
+    usage: None = None
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
+    obfuscation: str | None = None
+    provider: str | None = None
+    p: str | None = None
+
+
+usual_chunk = Decoder(UsualChunk).decode
+"""The chunk, with exactly one choice, whose number is 0. Raises ``ValueError`` for any other payload."""

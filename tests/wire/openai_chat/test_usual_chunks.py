@@ -1,0 +1,132 @@
+"""Chunks of the usual forms are decoded by their type: the same events come as of those that are read member by member."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from polychat.events import Event
+from polychat.wire import openai_chat
+from polychat.wire.openai_chat.usual_chunks import usual_chunk
+
+MISSING = object()
+NOTHING = st.sampled_from([MISSING, MISSING, None])
+TEXTS = st.one_of(st.sampled_from([MISSING, None, "", "Hello", "é", "[DONE]", 5, ["x"], {"text": "x"}]), st.text(max_size=3))
+
+
+def objects(**members: Any) -> st.SearchStrategy[dict[str, Any]]:
+    """Objects with these members, each of which may be missing."""
+    return st.fixed_dictionaries(members).map(
+        lambda value: {name: member for name, member in value.items() if member is not MISSING}
+    )
+
+
+DELTAS = objects(
+    role=st.sampled_from([MISSING, MISSING, None, "assistant", ""]),
+    content=TEXTS,
+    refusal=st.sampled_from([MISSING, MISSING, None, "no"]),
+    tool_calls=st.sampled_from([*[MISSING] * 9, [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}]]),
+    reasoning_content=st.sampled_from([*[MISSING] * 9, "hm"]),
+)
+CHOICES = objects(
+    delta=st.one_of(DELTAS, DELTAS, DELTAS, st.sampled_from([MISSING, None, "x"])),
+    index=st.sampled_from([0, 0, 0, 0, MISSING, None, 1, 0.0, "0"]),
+    finish_reason=st.sampled_from([MISSING, None, None, None, "", "stop", "length", "tool_calls", "eos", "error", 3]),
+    logprobs=st.one_of(NOTHING, st.sampled_from([{"content": [{"token": "x", "logprob": -1}]}, {}])),
+    stop_reason=st.sampled_from([*[MISSING] * 5, None, "END", 3]),
+    text=st.sampled_from([*[MISSING] * 9, "x"]),
+)
+CHUNKS = objects(
+    id=st.sampled_from(["c", "c", "c", "d", "", None, MISSING, 3]),
+    object=st.sampled_from(["chat.completion.chunk", MISSING]),
+    created=st.sampled_from([1, 1.5, None, MISSING]),
+    model=st.sampled_from(["m", "m", "", None, MISSING, 3]),
+    choices=st.one_of(st.lists(CHOICES, min_size=1, max_size=1), st.lists(CHOICES, max_size=2), st.just(None)),
+    usage=st.one_of(NOTHING, st.sampled_from([{"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}])),
+    system_fingerprint=st.sampled_from([MISSING, None, "f"]),
+    obfuscation=st.sampled_from([MISSING, "aB3"]),
+    citations=st.sampled_from([*[MISSING] * 9, ["https://example.com/"]]),
+    error=st.sampled_from([*[MISSING] * 9, {"message": "no"}, None]),
+)
+OPENING = {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
+PIECE = {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {"content": "Hello"}, "finish_reason": None}]}
+END = {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+
+
+def events_of(bodies: list[bytes], *, may_be_usual: bool) -> list[list[Event]]:
+    """What a reader gives for each of these reads, and at the end."""
+    reader = openai_chat.Reader()
+    reader.may_be_usual = reader.may_be_usual and may_be_usual
+    return [*(reader.feed(body) for body in bodies), reader.end()]
+
+
+def near(content: Any, role: Any, reason: Any) -> dict[str, Any]:
+    """A chunk that is usual but for what these members are."""
+    delta = {name: value for name, value in (("role", role), ("content", content)) if value is not MISSING}
+    return {"id": "c", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
+
+
+NEAR = [
+    near(content, role, reason)
+    for content in (MISSING, None, "", "x")
+    for role in (MISSING, None, "assistant")
+    for reason in (None, "", "stop", "eos")
+]
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_of_each_two_chunks_the_events_are_the_same(opens: bool) -> None:
+    """With and without a text, a role and a reason, each behind each."""
+    for one in NEAR:
+        for other in NEAR:
+            values = [OPENING, PIECE, one, other] if opens else [one, other]
+            reads = [*(b"data: %b\n\n" % json.dumps(value).encode() for value in values), b"data: [DONE]\n\n"]
+            assert repr(events_of(reads, may_be_usual=True)) == repr(events_of(reads, may_be_usual=False)), (one, other)
+
+
+@given(
+    chunks=st.lists(st.one_of(CHUNKS, st.sampled_from([OPENING, PIECE, END])), max_size=6),
+    opens=st.booleans(),
+    ends=st.sampled_from([b"data: [DONE]\n\n", b"", b"data: {"]),
+)
+@settings(max_examples=600, deadline=None)
+def test_the_events_are_those_of_reading_member_by_member(chunks: list[Any], opens: bool, ends: bytes) -> None:
+    """Whatever members a chunk has, lacks or has of another type, in whatever order the chunks come."""
+    values = [OPENING, *chunks] if opens else chunks
+    reads = [b"data: %b\n\n" % json.dumps(value).encode() for value in values]
+    expected = events_of([*reads, ends], may_be_usual=False)
+    assert repr(events_of([*reads, ends], may_be_usual=True)) == repr(expected)
+    together = [event for batch in events_of([b"".join([*reads, ends])], may_be_usual=True) for event in batch]
+    assert repr(together) == repr([event for batch in expected for event in batch])
+
+
+@pytest.mark.parametrize("chunk", [OPENING, PIECE, END])
+def test_the_usual_chunks_are_of_the_type(chunk: Any) -> None:
+    """Else nothing would be gained: who speaks, a text, an end, with the members that servers add."""
+    added = {"object": "chat.completion.chunk", "created": 1, "system_fingerprint": None, "usage": None}
+    assert len(usual_chunk(json.dumps({**chunk, **added}).encode()).choices) == 1
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"[DONE]",
+        b"[]",
+        b"{",
+        b'{"choices":[]}',
+        b'{"choices":[{"delta":{"content":"\xff"}}]}',
+        b'{"choices":[{"delta":{"content":"\\ud83d"}}]}',
+        b'{"choices":[{"delta":{"content":"x"}},{"delta":{"content":"y"}}]}',
+        b'{"choices":[{"delta":{"content":"x"}}],"another":1}',
+        b'{"choices":[{"delta":{"content":"x"}}],"usage":{}}',
+    ],
+)
+def test_any_other_payload_is_of_no_type(payload: bytes) -> None:
+    """One member more, another number of choices, invalid text: it is read member by member, or refused there."""
+    with pytest.raises(ValueError, match="."):
+        usual_chunk(payload)
