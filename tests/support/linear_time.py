@@ -102,20 +102,21 @@ def is_linear(make: Make, work: Callable[[bytes], object], size: int = SIZE, flo
     the measured times. What is so fast that it would stay below ``floor`` even if it took quadratic time is not measured
     at four times the size. What looks worse is measured again, so that a moment of noise fails nothing."""
     small = make(size)
-    if 16 * _took(work, small) <= floor:
+    if 16 * took(work, small) <= floor:
         return True, ""
     large, times = make(4 * size), ""
     for _ in range(3):
-        if (four := _took(work, large)) <= floor:
+        if (four := took(work, large)) <= floor:
             return True, times
-        one = _took(work, small)
+        one = took(work, small)
         times = f"{len(small):,} bytes {one * 1000:.0f} ms, {len(large):,} bytes {four * 1000:.0f} ms"
         if four <= 8 * one:
             return True, times
     return False, times
 
 
-def _took(work: Callable[[bytes], object], data: bytes) -> float:
+def took(work: Callable[[bytes], object], data: bytes) -> float:
+    """Seconds of CPU time of this thread."""
     gc.disable()  # how long that takes depends on all else that the process holds
     try:
         begun = time.thread_time()

@@ -133,14 +133,16 @@ def _one_line(data: bytes) -> bytes:
 
 def _joined(parts: list[Object]) -> list[Object]:
     """Pieces of one text, and of one block of thoughts, as one part."""
-    joined: list[Object] = []
+    joined: list[tuple[Object, list[str]]] = []
     for part in parts:
-        last = joined[-1].keys() if joined else None
+        last = joined[-1][0].keys() if joined else None
+        texts = [part["text"]] if "text" in part else []
         if last == {"text"} == part.keys() or (last == {"text", "thought"} and "thought" in part):
-            joined[-1] = {**part, "text": joined[-1]["text"] + part["text"]}
-        else:
-            joined.append(part)
-    return joined
+            _, before = joined.pop()
+            before += texts
+            texts = before
+        joined.append((part, texts))
+    return [part if len(texts) < 2 else {**part, "text": "".join(texts)} for part, texts in joined]
 
 
 class _Call:
