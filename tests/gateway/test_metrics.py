@@ -148,6 +148,19 @@ def test_labels_end_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(metrics._table) <= 101
 
 
+def test_no_count_is_lost_when_labels_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a request's labels are remembered, they are forgotten with the numbers that they stood for: requests and attempts
+
+    are all counted."""
+    monkeypatch.setattr(module, "SETS", 100)
+    monkeypatch.setattr(module, "_MOST_USUAL", 50)
+    names = [f"m{number % 7 if number % 2 else number}" for number in range(1500)]
+    metrics = counting(*(record(**{**ANSWERED, "served": name, "answered": f"house/{name}"}) for name in names))
+    assert requests(metrics) == 1500
+    assert sum(number for (name, _), number in scraped(metrics).items() if name == "polychat_attempts_total") == 1500
+    assert len(metrics._usual) <= 50
+
+
 def test_names_end_somewhere() -> None:
     """Nor are names kept without end, or names that have none."""
     names = module.LabelSets(limit=10)

@@ -9,6 +9,7 @@ from ..errors import StatusError
 
 if TYPE_CHECKING:
     from ..calls.info import CallInfo
+    from ..http.pool.heads import PoolRequest
     from ..http.pool.pool import Pool, PooledResponse
     from ..http.timeouts import Timeouts
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 class Relay:
     """A backend's API made ready once: its address and key are not looked up again."""
 
-    __slots__ = ("_base", "_headers", "_pool", "_proxy", "fit", "refusal", "url", "usage")
+    __slots__ = ("_base", "_headers", "_pool", "_proxy", "_ready", "fit", "refusal", "url", "usage")
 
     def __init__(
         self,
@@ -32,6 +33,8 @@ class Relay:
         self.url = self._base = base_url
         self._pool, self._proxy = pool, proxy
         self._headers = dict(headers)
+        self._ready: dict[str, PoolRequest] = {}
+        """By path: requests to which no header of a client is added."""
         self.fit = fit
         """Makes the fields of a body, each still in JSON, those that this backend takes; ``None``: it takes any."""
         self.usage = usage
@@ -59,17 +62,19 @@ class Relay:
 
         Raises as ``Pool.request``.
         """
-        return self._pool().request(
-            "POST",
-            path if path.startswith("https://") else self._base + path,
-            headers={**self._headers, **headers} if headers else self._headers,
-            body=body,
-            timeouts=timeouts,
-            proxy=self._proxy,
-            provider=provider,
-        )
+        pool = self._pool()
+        request = None if headers else self._ready.get(path)
+        if request is None:
+            url = path if path.startswith("https://") else self._base + path
+            request = pool.prepared("POST", url, {**self._headers, **headers}, self._proxy, provider)
+            if not headers:
+                if len(self._ready) >= _MOST_READY:
+                    self._ready.clear()
+                self._ready[path] = request
+        return pool.send(request, body, timeouts=timeouts, provider=provider)
 
 
+_MOST_READY = 256
 _FOREIGN = b'"pc1.'
 """How such a part begins: see ``wire/tags.py``."""
 _LIMITS = (b"x-ratelimit", b"anthropic-ratelimit-", b"ratelimit-", b"ratelimitbysize-")

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from math import ceil
 from typing import Protocol
 
 from ..errors import redact
-from ..http.server.asgi import Headers, Receive, Send, on_leaving, respond
-from ..http.server.cycle import RequestCycle, Source
+from ..http.server.asgi import Headers, Receive, Send, headers_in, on_leaving, respond
+from ..http.server.cycle import RequestCycle, Source, header_lines
 from ..wire.faults import Fault, helps_to_retry
 from .observe.record import Record
 
-_NO_STORE = (b"cache-control", b"no-store")
+_STREAM = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+"""Proxies must not buffer a stream."""
+_WHOLE = [(b"cache-control", b"no-store")]
+
+
+@lru_cache(maxsize=64)
+def _usual_lines(content_type: str, stream: bool) -> bytes:
+    return header_lines([(b"content-type", content_type.encode("latin-1")), *(_STREAM if stream else _WHOLE)])
 
 
 class ClientDialect(Protocol):
@@ -70,40 +78,38 @@ class Responder:
             data = change(data)
         return data
 
-    def stream_headers(self, content_type: str) -> Headers:
-        """Headers of every streamed response: proxies must not buffer it."""
-        headers = [
-            (b"x-request-id", self._record.request_id.encode()),
-            (b"content-type", content_type.encode("latin-1")),
-            (b"cache-control", b"no-cache"),
-            (b"x-accel-buffering", b"no"),
-        ]
-        if self._dialect.id_header:
-            headers.append((self._dialect.id_header, headers[0][1]))
-        return headers
+    def lines(self, content_type: str, *, stream: bool) -> bytes:
+        """The ``header_lines`` of every answer, whole or streamed."""
+        request_id = self._record.request_id.encode()  # letters that a header can hold: see ``RequestContext``
+        lines = b"x-request-id: %b\r\n%b" % (request_id, _usual_lines(content_type, stream))
+        if id_header := self._dialect.id_header:
+            lines += b"%b: %b\r\n" % (id_header, request_id)
+        return lines
 
     def whole_headers(self, content_type: str) -> Headers:
         """Of every answer in one piece."""
-        headers = [
-            (b"x-request-id", self._record.request_id.encode()),
-            (b"content-type", content_type.encode("latin-1")),
-            _NO_STORE,
-        ]
-        if self._dialect.id_header:
-            headers.append((self._dialect.id_header, headers[0][1]))
-        return headers
+        return headers_in(self.lines(content_type, stream=False))
 
-    async def start(self, status: int, headers: Headers) -> None:
-        """The head of an answer that comes in pieces."""
+    async def start(self, status: int, lines: bytes) -> None:
+        """The head of an answer that comes in pieces; ``lines`` are its ``header_lines``."""
         self.started = True
         self._record.status = status
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        if self._cycle is not None:
+            self._cycle.start(status, lines)
+        else:
+            await self._send({"type": "http.response.start", "status": status, "headers": headers_in(lines)})
 
-    async def piece(self, data: bytes) -> None:
+    def piece(self, data: bytes) -> Awaitable[None]:
+        """A piece of the answer, to be awaited at once."""
         if self._taps:
             data = self._tapped(data)
         self.latest = data
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        return self._sent(data, more=True)
+
+    def _sent(self, data: bytes, *, more: bool) -> Awaitable[None]:
+        if self._cycle is not None:
+            return self._cycle.send_piece(data, more)
+        return self._send({"type": "http.response.body", "body": data, "more_body": more})
 
     @property
     def pushes(self) -> bool:
@@ -124,19 +130,19 @@ class Responder:
         assert self._cycle is not None
         self._cycle.couple(source)
 
-    async def beat(self, data: bytes) -> None:
-        """A sign of life, which is no piece."""
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+    def beat(self, data: bytes) -> Awaitable[None]:
+        """A sign of life, which is no piece, to be awaited at once."""
+        return self._sent(data, more=True)
 
-    async def last(self, data: bytes = b"") -> None:
-        """The end of an answer that came in pieces, with ``data`` as the last of them."""
+    def last(self, data: bytes = b"") -> Awaitable[None]:
+        """The end of an answer that came in pieces, with ``data`` as the last of them, to be awaited at once."""
         self.stop_listening()
         if self._taps and data:
             data = self._tapped(data)
-        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+        return self._sent(data, more=False)
 
-    def whole(self, status: int, headers: Headers, body: bytes) -> Awaitable[None]:
-        """An answer in one piece, to be awaited at once."""
+    def whole(self, status: int, headers: Headers | bytes, body: bytes) -> Awaitable[None]:
+        """An answer in one piece, to be awaited at once; ``headers`` may be their ``header_lines``."""
         self.started = True
         self._record.status = status
         if self._stop_listening is not None:
@@ -172,8 +178,14 @@ class Responder:
 
     def listen(self, receive: Receive, drain_seconds: float) -> None:
         """From here on the running task is cancelled when the client leaves, or ``drain_seconds`` later."""
-        self._task, self._drain_seconds = asyncio.current_task(), drain_seconds
-        self._stop_listening = on_leaving(receive, self._has_left)
+        self._drain_seconds, cycle = drain_seconds, self._cycle
+        if cycle is not None:
+            self._task = cycle.task
+            cycle.on_disconnect(self._has_left)
+            self._stop_listening = cycle.off_disconnect
+        else:
+            self._task = asyncio.current_task()
+            self._stop_listening = on_leaving(receive, self._has_left)
 
     def stop_listening(self) -> None:
         stop, self._stop_listening = self._stop_listening, None

@@ -84,7 +84,11 @@ class Body(ABC):
 
     def header(self, name: bytes) -> bytes:
         """The first value of one header, by its name in lower case; empty where it was not sent."""
-        return next((value for key, value in self.raw_headers if len(key) == len(name) and key.lower() == name), b"")
+        size = len(name)
+        for key, value in self.raw_headers:
+            if len(key) == size and key.lower() == name:
+                return value
+        return b""
 
     def raise_for_status(self) -> None:
         """Raises the error of a status other than 2xx; it is an ``aiohttp.ClientResponseError`` too."""

@@ -133,7 +133,7 @@ class Router:
         self.rng = rng or Random()  # noqa: S311  # which of several answers is no secret
         self.chooser = Chooser(health, self.rng, pricing)
 
-    async def run(
+    def run(
         self,
         plan: Plan,
         ask: Callable[[Target], Awaitable[T]],
@@ -143,7 +143,7 @@ class Router:
         traits: Traits = UNKNOWN,
         kind: Callable[[], Kind] | None = None,
         deadline: Deadline | None = None,
-    ) -> T:
+    ) -> Awaitable[T]:
         """What ``ask`` gives for the first target that begins to answer. Whoever calls this calls ``attempts.end`` when that
         answer is over.
 
@@ -156,7 +156,7 @@ class Router:
         ``kind`` gives what is to be learned of its time to the first token; without it an attempt has all of its ``timeouts``.
         ``deadline``: when its client gives up.
         """
-        return await _Run(self, plan, ask, attempts, repeated, traits, kind, deadline).answer()
+        return _Run(self, plan, ask, attempts, repeated, traits, kind, deadline).answer()
 
     def facts(self, plan: Plan, target: Target) -> Facts:
         """What is known of a target in the plan's route."""

@@ -64,7 +64,8 @@ class TooDeep(ValueError):
 
 def decoded(data: bytes, depth: int = MAX_DEPTH) -> Any:
     """The value. Raises ``ValueError`` (``TooDeep`` for one nested deeper than ``depth``), and nothing else."""
-    if data.count(b"{") + data.count(b"[") > depth and _is_deeper(data, depth):  # as ``check_depth``: a call of its own costs
+    # As ``check_depth``: a call of its own costs.
+    if len(data) > depth and data.count(b"{") + data.count(b"[") > depth and _is_deeper(data, depth):
         raise TooDeep(depth)
     return _loads(data)
 
@@ -142,7 +143,7 @@ def _whole_of(text: str) -> str:
 
 def check_depth(data: bytes, depth: int = MAX_DEPTH) -> None:
     """Raises ``TooDeep``."""
-    if data.count(b"{") + data.count(b"[") > depth and _is_deeper(data, depth):
+    if len(data) > depth and data.count(b"{") + data.count(b"[") > depth and _is_deeper(data, depth):
         raise TooDeep(depth)
 
 

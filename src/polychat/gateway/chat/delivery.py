@@ -14,6 +14,7 @@ from ...costs import cost_of
 from ...errors import BackendError, BadInput, PolychatError, redact
 from ...events import Event, Finish, Text
 from ...http.server.asgi import Headers
+from ...http.server.cycle import header_lines
 from ...routing import Target
 from ...routing.resolve import LONGEST
 from ...types import ChatRequest
@@ -68,7 +69,7 @@ class Delivery:
     async def _events(self, reply: EventReply, writer: Writer) -> None:
         context, responder = self.context, self.context.responder
         if not responder.started:
-            await responder.start(200, self.headers(writer.content_type, stream=True))
+            await responder.start(200, self.head(writer.content_type, stream=True))
         context.record.first = monotonic()
         batch, piece, write, look = reply.first, responder.piece, writer.write, reply.look
         self._hear(batch)
@@ -156,10 +157,10 @@ class Delivery:
         record = self.context.record
         record.first = monotonic()
         self._note(outcome)
-        headers = self.headers(content_type, stream=False)
+        lines = self.head(content_type, stream=False)
         if record.cost is not None:
-            headers.append((b"x-polychat-cost", b"%.8f" % record.cost))
-        return self.context.responder.whole(status, headers, body)
+            lines += b"x-polychat-cost: %.8f\r\n" % record.cost
+        return self.context.responder.whole(status, lines, body)
 
     async def _stream(self, reply: PassthroughStream) -> None:
         responder, monitor, record = self.context.responder, reply.monitor, self.context.record
@@ -168,7 +169,7 @@ class Delivery:
         passing = self._passing(reply)
         content_type = response.header(b"content-type").decode("latin-1")
         if not responder.started:
-            await responder.start(200, self.headers(content_type, stream=True))
+            await responder.start(200, self.head(content_type, stream=True))
         record.first = monotonic()
         await responder.piece(reply.first)
         try:
@@ -247,25 +248,27 @@ class Delivery:
 
     # What is told of it
 
-    def headers(self, content_type: str, *, stream: bool) -> Headers:
-        """Of an answer that begins now: who answers, and what that took."""
-        context, target, responder = self.context, self.target, self.context.responder
-        now = monotonic()
-        overhead = (self.asked_at - context.record.start) + (now - (self.answered_at or self.asked_at))
-        headers = [
-            *(responder.stream_headers(content_type) if stream else responder.whole_headers(content_type)),
-            *(() if target is None else _answering(target.label, target.model)),
-            _FIRST if self.attempts == 1 else (b"x-polychat-attempts", b"%d" % self.attempts),
-            (b"x-polychat-overhead-ms", b"%.2f" % (overhead * 1000)),
-            *self.limits,
-        ]
+    def head(self, content_type: str, *, stream: bool) -> bytes:
+        """The ``header_lines`` of an answer that begins now: who answers, and what that took."""
+        context, target = self.context, self.target
+        overhead = (self.asked_at - context.record.start) + (monotonic() - (self.answered_at or self.asked_at))
+        answering = b"" if target is None else _answering(target.label, target.model)
+        lines = b"%b%bx-polychat-attempts: %d\r\nx-polychat-overhead-ms: %.2f\r\n" % (
+            context.responder.lines(content_type, stream=stream),
+            answering,
+            self.attempts,
+            overhead * 1000,
+        )
+        if self.limits:
+            lines += header_lines(self.limits)
         losses = () if self.call_info is None else self.call_info.losses
         if losses or self.inbound.lost:
             lost = [*self.inbound.lost, *(_lost(loss) for loss in losses)]
             context.record.fields_dropped, context.record.losses = len(lost), lost
-            told = ", ".join(dict.fromkeys(lost))
-            headers.append((b"x-polychat-losses", _sendable(told[:HEADER])))  # a client may name fields without end
-        return headers
+            names = ", ".join(dict.fromkeys(lost))
+            # A client may name fields without end.
+            lines += header_lines([(b"x-polychat-losses", _sendable(names[:HEADER]))])
+        return lines
 
     def _note(self, outcome: Outcome) -> None:
         """What the answer took, and how it ended, for the record."""
@@ -334,12 +337,9 @@ def _closing(latest: bytes) -> bytes:
     return b""
 
 
-_FIRST = (b"x-polychat-attempts", b"1")
-
-
 @lru_cache(maxsize=4096)
-def _answering(label: str, model: str) -> tuple[tuple[bytes, bytes], ...]:
-    return (b"x-polychat-provider", label.encode()), (b"x-polychat-model", _sendable(model))
+def _answering(label: str, model: str) -> bytes:
+    return header_lines([(b"x-polychat-provider", label.encode()), (b"x-polychat-model", _sendable(model))])
 
 
 def _lost(loss: Loss) -> str:

@@ -48,7 +48,7 @@ class Heartbeat:
         if responder.latest is not self._latest:
             return  # something came meanwhile
         if not responder.started:
-            await responder.start(200, responder.stream_headers(self._content_type))
+            await responder.start(200, responder.lines(self._content_type, stream=True))
         await responder.beat(self._beat)
 
     def stop(self) -> None:

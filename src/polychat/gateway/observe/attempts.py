@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 from msgspec import Meta
 
@@ -47,13 +47,14 @@ class AttemptCounts(dict[Attempt, int]):
                 if len(self._answered) >= _TARGETS:
                     del self._answered[next(iter(self._answered))]
                 self._answered[target] = None
-            usual: Any = (record.route, target, "answered")  # the same key as the ``Attempt``, and made in no time
-            if usual in self:
-                self[usual] += 1
-            else:
-                self.add(Attempt(*usual), 1)
+            self.add(Attempt(record.route, target, "answered"), 1)
         for failure in record.failures if record.attempts else ():
             self.add(Attempt(record.route, self._named(record.route, failure.target), failure.outcome), 1)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a target that answers for the first time takes the place of another."""
+        return len(self._answered) >= _TARGETS
 
     def _named(self, route: str, target: str) -> str:
         return target if route or target in self._answered else target.partition("/")[0]

@@ -91,7 +91,7 @@ class Log:
             _encoder.encode_into(_line(record, self._time()), held, -1)
             held += b"\n"
         else:
-            held += self._human(record).encode()
+            held += self._human(record)
         if self._timer is None:
             self._later()
 
@@ -147,21 +147,20 @@ class Log:
             self._stamp = (second, stamp)  # in one step: the writer thread uses it too
         return stamp + _MILLISECONDS[int((now - second) * 1000)]
 
-    def _human(self, record: Record) -> str:
+    def _human(self, record: Record) -> bytes:
         dim, plain, good, bad, awful = self._paint
         status = record.status
         colour = good if status < 400 else bad
         if status >= 500 or record.verdict not in (None, "complete"):
             colour = awful
-        line = (
-            f"{dim}{self._time()}{plain}  {colour}{status or '---'}{plain} {int((record.over - record.start) * 1000):7} ms  "
-            f"{_columns[record.method, record.path, record.model, record.provider, record.served]}  {_notes(record)}"
-            f"{_fit[record.key] or '-'}  {dim}{_sane(record.request_id)}{plain}\n"
-        )
+        duration = int((record.over - record.start) * 1000)
+        left = f"{dim}{self._time()}{plain}  {colour}{status or '---'}{plain} {duration:7} ms  "
+        right = f"  {_notes(record)}{_fit[record.key] or '-'}  {dim}{_sane(record.request_id)}{plain}\n"
         if record.text is not None:
             request_text, response_text = record.text
-            line += f"    | request: {redact(request_text, _TEXT)}\n    | response: {redact(response_text, _TEXT)}\n"
-        return line
+            right += f"    | request: {redact(request_text, _TEXT)}\n    | response: {redact(response_text, _TEXT)}\n"
+        columns = _columns[record.method, record.path, record.model, record.provider, record.served]
+        return left.encode() + columns + right.encode()
 
     def _news(self, message: str, facts: dict[str, Any]) -> bytes:
         """An event as bytes, in the present form; the human one where that is ``off``."""
@@ -315,18 +314,18 @@ class _Fit(dict[str, str]):
         return fit
 
 
-class _RequestColumns(dict[tuple[str, str, str, str, str], str]):
+class _RequestColumns(dict[tuple[str, str, str, str, str], bytes]):
     """Method, path, model and target in two columns for people; cached as names are."""
 
-    def __missing__(self, names: tuple[str, str, str, str, str]) -> str:
+    def __missing__(self, names: tuple[str, str, str, str, str]) -> bytes:
         method, path, model, provider, served = (_fit[name] for name in names)
         who = f"{model} → {provider}/{served}" if provider else model
-        way = f"{f'{method} {path}':<27}  {who:<30}"
+        columns = f"{f'{method} {path}':<27}  {who:<30}".encode()
         if sum(map(len, names)) <= 4 * _NAME:
             if len(self) >= 1000:
                 self.clear()
-            self[names] = way
-        return way
+            self[names] = columns
+        return columns
 
 
 _fit, _columns = _Fit(), _RequestColumns()

@@ -15,13 +15,13 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple, TypeAlias
 
 from msgspec import DecodeError, Meta, Struct, field
 from msgspec.msgpack import Decoder, Encoder
 
 from ...errors import redact
-from .attempts import AttemptCounts, Counts, total_attempts
+from .attempts import Attempt, AttemptCounts, Counts, total_attempts
 from .record import Record
 from .route_states import RouteStates
 
@@ -127,15 +127,19 @@ class Numbers(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
             self.streams += 1
             self.first_seconds += first - start
             self.first_within[bisect_left(BOUNDS, first - start)] += 1
-        self.prompt += record.prompt_tokens or 0
-        self.completion += record.completion_tokens or 0
-        self.cached += record.cached_tokens or 0
+        if prompt := record.prompt_tokens:
+            self.prompt += prompt
+        if completion := record.completion_tokens:
+            self.completion += completion
+        if cached := record.cached_tokens:
+            self.cached += cached
         if record.cost is not None:
             self.cost += record.cost
         elif first is not None:
             self.unpriced += 1
         self.attempts += record.attempts
-        self.fields_dropped += record.fields_dropped
+        if record.fields_dropped:
+            self.fields_dropped += record.fields_dropped
 
     def add(self, other: Numbers) -> None:
         for name in self.__struct_fields__:
@@ -158,12 +162,21 @@ class LabelledNumbers(dict[Labels, Numbers]):
             self._make_room()
         return self.setdefault(labels, Numbers())
 
+    @property
+    def is_full(self) -> bool:
+        """Whether new labels take the place of others."""
+        return len(self) >= SETS
+
     def _make_room(self) -> None:
         """Of those used least, the oldest: a quarter at once, so that it is seldom done."""
         named = [labels for labels in self if labels.model != _OTHER]
         for labels in sorted(named, key=lambda labels: self[labels].requests)[: max(len(named) // 4, 1)]:
             rest = labels._replace(route=_OTHER, provider=_OTHER, model=_OTHER)
             self.setdefault(rest, Numbers()).add(self.pop(labels))
+
+
+_Usual: TypeAlias = tuple[str, int, str | None, str, str, str, str]
+_MOST_USUAL = 1000
 
 
 class Metrics:
@@ -177,6 +190,8 @@ class Metrics:
     ) -> None:
         self._running, self._pid, self._states = running, os.getpid(), states
         self._names, self._table, self._attempts = LabelSets(), LabelledNumbers(), AttemptCounts()
+        self._usual: dict[_Usual, tuple[Numbers, Attempt]] = {}
+        """Where answered requests are counted, found without making their labels."""
         # A process may have the number of one that died: its file is not to be overwritten.
         self._file = None if shared is None else shared / f"{self._pid}-{secrets.token_hex(4)}{_DONE}"
         self._changed = False
@@ -188,13 +203,28 @@ class Metrics:
         self._later()
 
     def __call__(self, record: Record) -> None:
-        usual: Any = (record.dialect, _STATUS[record.status], record.verdict or "", *self._names.of(record))
-        numbers = self._table.get(usual) or self._table.of(Labels(*usual))  # equal to its labels, and made in no time
-        numbers.count(record)
-        self._attempts.count(record)
+        usual = record.dialect, record.status, record.verdict, record.route, record.provider, record.served, record.answered
+        known = self._usual.get(usual)
+        if known is None or record.first is None or record.failures:
+            self._count(record, usual)
+        else:
+            numbers, attempt = known
+            numbers.count(record)
+            self._attempts[attempt] += 1
         self._changed = True
         if self._timer is None and self._file is not None:
             self._later()
+
+    def _count(self, record: Record, usual: _Usual) -> None:
+        if len(self._usual) >= _MOST_USUAL or self._table.is_full or self._attempts.is_full:
+            self._usual.clear()  # others' labels may give way to these, and are made anew then
+        labels = Labels(record.dialect, _STATUS[record.status], record.verdict or "", *self._names.of(record))
+        numbers = self._table.of(labels)
+        numbers.count(record)
+        self._attempts.count(record)
+        attempt = Attempt(record.route, record.answered, "answered")
+        if record.first is not None and attempt in self._attempts:
+            self._usual[usual] = numbers, attempt
 
     def snapshots(self) -> tuple[list[Snapshot], int]:
         """The numbers of all workers as they are now, and how many workers' files could not be read."""

@@ -53,7 +53,7 @@ from ...errors import BackendError, BadReply, Truncated, redact
 from ..timeouts import ExchangeTimeouts, ExchangeTimer
 
 MAX_HEAD = 64 * 1024
-"""Bytes of a reply's head, what comes before it and after the body included."""
+"""Bytes of a reply's head and what comes before it; and of what comes after the body."""
 _MAX_HEADERS = 256
 _MAX_UNREAD = 256 * 1024
 """Bytes of a body that wait for the caller before the server has to."""
@@ -89,7 +89,7 @@ class PoolConnection(asyncio.Protocol):
         """The parser has read a reply to its end, and could read another."""
         self.keep_alive = self.received_any = self.has_head = self.done = self.partly_sent = self._ends_at_close = False
         self.error: Exception | None = None
-        self.status = self._body_size = self._head_bytes_fed = self._head_size = 0
+        self.status = self._body_size = self._head_bytes_fed = self._head_size = self._trailers_size = 0
         self.reason = self.coding = b""
         self.headers: list[tuple[bytes, bytes]] = []
 
@@ -227,6 +227,8 @@ class PoolConnection(asyncio.Protocol):
             self.abort(None)  # it sends what nobody asked for
             return
         self.received_any = True
+        if not self.has_head:
+            self._head_bytes_fed += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -246,7 +248,6 @@ class PoolConnection(asyncio.Protocol):
                 self.wake()
             return
         if not self.has_head:
-            self._head_bytes_fed += len(data)
             if self._head_bytes_fed > MAX_HEAD:
                 self._parse_failed("its headers are too large")
         elif self._body_size > _MAX_UNREAD and not self._read_paused and not self.transport.is_closing():
@@ -280,19 +281,23 @@ class PoolConnection(asyncio.Protocol):
 
     def on_status(self, reason: bytes) -> None:
         self.reason = reason
-        self._head_size += len(reason)
-        if self._head_size > MAX_HEAD:
-            raise ValueError("headers larger than the limit")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.has_head:
-            self.headers.append((name, value))
-        self._head_size += len(name) + len(value) + 4
-        if self._head_size > MAX_HEAD or len(self.headers) > _MAX_HEADERS:
-            raise ValueError("headers larger than the limit")
+            self.headers.append((name, value))  # of at most one read: see ``on_headers_complete``
+            return
+        self._trailers_size += len(name) + len(value) + 4
+        if self._trailers_size > MAX_HEAD:
+            raise ValueError("trailers larger than the limit")
 
     def on_headers_complete(self) -> None:
         self.status = self._parser.get_status_code()
+        if len(self.headers) > _MAX_HEADERS:
+            raise ValueError("more headers than the limit")
+        if self._head_bytes_fed > MAX_HEAD:  # what comes behind the head may be of the body
+            self._head_size += len(self.reason) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if self._head_size > MAX_HEAD:
+                raise ValueError("headers larger than the limit")
         if self.status < 200:
             self.headers = []
             return

@@ -48,7 +48,7 @@ or exchanges, its connection is closed. The pool has no tasks, but two kinds of 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
@@ -109,7 +109,7 @@ class Pool:
         self._sweeper: asyncio.TimerHandle | None = None
         self.closed = False
 
-    async def request(
+    def request(
         self,
         method: str,
         url: str,
@@ -120,15 +120,36 @@ class Pool:
         deadline: float | None = None,
         proxy: str | None = None,
         provider: str | None = None,
-    ) -> PooledResponse:
-        """Ask, and get the response as soon as its head is there. No status raises.
+    ) -> Awaitable[PooledResponse]:
+        """Ask, and get the response as soon as its head is there; to be awaited at once. No status raises.
 
         ``deadline`` is a moment on the loop's clock, beside ``timeouts.total``. Raises ``BadInput``, ``ConnectionFailed``,
         ``TimedOut``, ``BadReply``.
         """
-        request: PoolRequest | None = None
+        request = self.prepared(method, url, headers, proxy, provider)
+        return self.send(request, body, timeouts=timeouts, deadline=deadline, provider=provider)
+
+    def prepared(
+        self, method: str, url: str, headers: Mapping[str, str], proxy: str | None, provider: str | None
+    ) -> PoolRequest:
+        """A request for ``send``, as often as it is wanted. Raises ``BadInput``."""
         try:
-            request = pool_request(method, url, tuple(headers.items()), proxy)
+            return pool_request(method, url, tuple(headers.items()), proxy)
+        except PolychatError as error:
+            error.provider = error.provider or provider
+            raise
+
+    async def send(
+        self,
+        request: PoolRequest,
+        body: bytes | None = None,
+        *,
+        timeouts: Timeouts = STEPS,
+        deadline: float | None = None,
+        provider: str | None = None,
+    ) -> PooledResponse:
+        """As ``request``, of one that is prepared."""
+        try:
             limits = exchange_timeouts(timeouts)
             if timeouts.total is not None or deadline is not None:
                 limits = self._until(limits, deadline)
@@ -137,7 +158,7 @@ class Pool:
                 connection = self._reuse(origin) or await self._acquire(request.place, origin, limits)
                 was_used = connection.reusable_until > 0
                 try:
-                    sent_at = await connection.exchange(request.head(body), body, limits, no_body=method == "HEAD")
+                    sent_at = await connection.exchange(request.head(body), body, limits, no_body=request.method == "HEAD")
                     if connection.status == 407 and request.proxy is not None and not request.proxy.is_socks:
                         raise refusal_of(407, request.place, request.proxy)
                     return PooledResponse(self, connection, request, sent_at=sent_at, provider=provider)
@@ -151,7 +172,7 @@ class Pool:
             raise failure_of(lost, request.place, origin.proxy, connected=True)
         except PolychatError as error:
             error.provider = error.provider or provider
-            if request is not None and request.secrets is not None:
+            if request.secrets is not None:
                 request.secrets.error(error)
             raise
 

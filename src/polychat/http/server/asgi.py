@@ -114,12 +114,20 @@ class _Patience:
             raise TooSlow(self._total if whole else self._seconds, whole=whole) from None
 
 
-def respond(send: Send, status: int, headers: Headers, body: bytes) -> Awaitable[None]:
-    """A whole answer, to be awaited at once. What is large goes out as the client takes it: at once it would be held twice."""
+def respond(send: Send, status: int, headers: Headers | bytes, body: bytes) -> Awaitable[None]:
+    """A whole answer, to be awaited at once; ``headers`` may be their ``header_lines``. What is large goes out as the client
+
+    takes it: at once it would be held twice.
+    """
     cycle = getattr(send, "__self__", None)
     if type(cycle) is RequestCycle and len(body) <= _LARGE:
         return cycle.respond(status, headers, body)
-    return _in_messages(send, status, headers, body)
+    return _in_messages(send, status, headers_in(headers) if isinstance(headers, bytes) else headers, body)
+
+
+def headers_in(lines: bytes) -> Headers:
+    """The headers whose ``header_lines`` these are, for a server that takes no lines."""
+    return [(name, value) for name, _, value in (line.partition(b": ") for line in lines.split(b"\r\n")[:-1])]
 
 
 async def _in_messages(send: Send, status: int, headers: Headers, body: bytes) -> None:

@@ -26,6 +26,7 @@ _VALUE = bytes({0x09, *range(0x20, 0x7F), *range(0x80, 0x100)})
 """What a header's value may hold: nothing that ends its line."""
 _LENGTH, _CODING, _CONNECTION = b"content-length", b"transfer-encoding", b"connection"
 _FRAMING = frozenset({_LENGTH, _CODING, _CONNECTION})
+_CHUNKED, _CLOSE = b"transfer-encoding: chunked\r\n", b"connection: close\r\n"
 _names = set(_FRAMING)
 """The names of headers that went out, in lower case. Applications have few of them."""
 _name_of, _line_of = itemgetter(0), b": ".join
@@ -241,16 +242,36 @@ class RequestCycle:
             stage = "complete" if self.complete else "begun" if self.started else "not begun"
             raise RuntimeError(f"the application sent {kind!r} where the answer is {stage}")
 
-    async def respond(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
-        """A whole response, as ``send`` would take it in two messages; ``headers`` without its length."""
+    async def respond(self, status: int, headers: Sequence[tuple[bytes, bytes]] | bytes, body: bytes) -> None:
+        """A whole response, as ``send`` would take it in two messages; ``headers``, or their ``header_lines``, without its
+
+        length.
+        """
         if self.connection.write_paused and not self.disconnected:
             await self.connection.drain(self)
         if self.disconnected:
             return
         if self.started:
             raise RuntimeError("the application sent a response where one has begun")
-        self._prepare_head(status, [*headers, (_LENGTH, b"%d" % len(body))])
+        if type(headers) is bytes:
+            self._begin(status, headers, len(body))
+        else:
+            self._prepare_head(status, [*headers, (_LENGTH, b"%d" % len(body))])
         self._write(b"" if self._has_no_body else body, False)
+
+    def start(self, status: int, lines: bytes) -> None:
+        """The head of a response in pieces; ``lines`` are its ``header_lines``. It goes out with the first piece."""
+        if self.started:
+            raise RuntimeError("the application sent a response where one has begun")
+        if not self.disconnected:
+            self._begin(status, lines, -1)
+
+    async def send_piece(self, data: bytes, more: bool) -> None:
+        """A piece of a response that has started, as ``send`` would take it in a message."""
+        if self.connection.write_paused and not self.disconnected:
+            await self.connection.drain(self)
+        if not self.disconnected:
+            self._send_body(data, more)
 
     def push(self, data: bytes) -> None:
         """A piece of a response that has started, and not the last: sent at once, however slow the client is.
@@ -276,15 +297,22 @@ class RequestCycle:
         if source is not None and not self.disconnected:
             source.pause() if paused else source.resume()
 
+    def _begin(self, status: int, lines: bytes, length: int) -> None:
+        """The head, of lines that frame nothing; ``length`` of the body, -1 where only its end will tell."""
+        self.started = True
+        scope, self.content_left = self.scope, length
+        self._has_no_body = scope["method"] == "HEAD" or status in (204, 304)
+        self.chunked = length < 0 and not self._has_no_body and scope["http_version"] == "1.1"
+        framing = b"content-length: %d\r\n" % length if length >= 0 else _CHUNKED if self.chunked else b""
+        if self._must_close():
+            self.keep_alive = False
+            framing += _CLOSE
+        first = _STATUS.get(status) or b"HTTP/1.1 %d \r\n" % status
+        self._head = b"%b%b%b%b\r\n" % (first, self.connection.default_headers(), lines, framing)
+
     def _prepare_head(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        names = set(map(_name_of, headers))
-        if not names <= _names:
-            headers = [(_checked(name), value) for name, value in headers]
-            names = set(map(_name_of, headers))
-        lines = b"\r\n".join([*map(_line_of, headers), b""])
-        if lines.translate(None, _VALUE) != b"\r\n" * len(headers):
-            raise RuntimeError("a response header contains a line break or another character that is not allowed")
-        framing = {} if names.isdisjoint(_FRAMING) else {name: value for name, value in headers if name in _FRAMING}
+        lines = header_lines(headers)
+        framing = {name: value for given, value in headers if (name := given.lower()) in _FRAMING}
         self.started = True
         first = _STATUS.get(status) or b"HTTP/1.1 %d \r\n" % status
         framed = self._framing_headers(status, framing)
@@ -296,11 +324,11 @@ class RequestCycle:
         self.content_left = int(length) if length is not None else -1
         self._has_no_body = self.scope["method"] == "HEAD" or status in (204, 304)
         self.chunked = length is None and not self._has_no_body and self.scope["http_version"] == "1.1"
-        extra = b"transfer-encoding: chunked\r\n" if self.chunked and _CODING not in framing else b""
+        extra = _CHUNKED if self.chunked and _CODING not in framing else b""
         if (_CONNECTION in framing and b"close" in framing[_CONNECTION].lower()) or self._must_close():
             self.keep_alive = False
             if _CONNECTION not in framing:
-                extra += b"connection: close\r\n"
+                extra += _CLOSE
         return extra
 
     def _must_close(self) -> bool:
@@ -344,6 +372,16 @@ class RequestCycle:
             if self.content_left < 0 or (self.content_left and not more):
                 raise RuntimeError("the response body does not match its content-length")
         return body
+
+
+def header_lines(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """Headers as lines of a head, names in lower case. Raises ``RuntimeError`` for what no header may contain."""
+    if not set(map(_name_of, headers)) <= _names:
+        headers = [(_checked(name), value) for name, value in headers]
+    lines = b"\r\n".join([*map(_line_of, headers), b""])
+    if lines.translate(None, _VALUE) != b"\r\n" * len(headers):
+        raise RuntimeError("a response header contains a line break or another character that is not allowed")
+    return lines
 
 
 def _checked(name: bytes) -> bytes:

@@ -6,11 +6,14 @@ import re
 from contextlib import suppress
 from typing import Any
 
+from msgspec import Struct
+from msgspec.json import Decoder
+
 from ...errors import BadReply, EmptyReply, ReplyFailed, redact
 from ...events import Finish, Usage
 from ..faults import error_of
 from ..framing import EVENT_END, MAX_LINE, Lines, LineTooLong, padding_in
-from ..json_text import Halves, decoded
+from ..json_text import Halves, check_depth, decoded
 from ..passthrough import ending_in
 from ..reading import complete, failed, truncated, two_replies, unreadable
 from .errors import fault_of_error, is_fault
@@ -305,16 +308,36 @@ def _is_escaped(text: bytes) -> bool:
 _PLAIN_ENDS = frozenset({"stop", "length", "tool_calls", "content_filter"})
 
 
+class _Message(Struct, gc=False):
+    """Any object: what is in it is not kept."""
+
+
+class _Choice(Struct, gc=False):
+    message: _Message
+    finish_reason: str
+
+
+class _Reply(Struct, gc=False):
+    choices: tuple[_Choice]
+    usage: Any = None
+    model: Any = None
+    error: Any = None
+
+
+_ending = Decoder(_Reply)
+
+
 def ending_of(body: bytes) -> tuple[Finish, Usage | None, str | None]:
     """How a whole reply ends, what it cost, and which model answered: of the usual reply without reading its answer."""
     try:
-        reply = decoded(body)
-        (choice,) = reply["choices"]
-        if choice["finish_reason"] in _PLAIN_ENDS and type(choice["message"]) is dict and reply.get("error") is None:
-            usage, served = reply.get("usage"), reply.get("model")
-            finish = Finish("complete", choice["finish_reason"])
-            return finish, usage_of(usage) if usage else None, served if type(served) is str else None
-    except (ValueError, TypeError, KeyError, AttributeError):
+        check_depth(body)
+        if not body.isascii():
+            body.decode()  # what is not kept is not decoded
+        reply = _ending.decode(body)
+        reason, usage, served = reply.choices[0].finish_reason, reply.usage, reply.model
+        if reason in _PLAIN_ENDS and reply.error is None:
+            return Finish("complete", reason), usage_of(usage) if usage else None, served if type(served) is str else None
+    except (ValueError, TypeError, AttributeError, RecursionError):
         pass
     return ending_in(read_reply(body))
 
