@@ -152,6 +152,26 @@ def test_ollamas_own_variable_is_read_as_ollama_reads_it(monkeypatch: pytest.Mon
     assert address(known()["ollama-cloud"]) == "https://ollama.com"
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "vendor"),
+    [
+        ("OPENAI_BASE_URL", "ftp://h", "openai"),
+        ("OPENAI_BASE_URL", "h/v1", "openai-responses"),
+        ("OLLAMA_HOST", "http://[::1", "ollama"),
+        ("OLLAMA_HOST", "a b", "ollama-openai"),
+        ("OLLAMA_BASE_URL", "http://h?x", "ollama"),
+    ],
+)
+def test_an_address_of_the_environment_that_is_none_names_its_variable(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, vendor: str
+) -> None:
+    """And does not show its value, which may hold a password; the operator's mistake is no client's."""
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(errors.NotReady, match=rf"{variable}.* must") as raised:
+        address(known()[vendor])
+    assert value not in str(raised.value)
+
+
 def test_what_is_said_to_polychat_goes_over_ollamas_variable(monkeypatch: pytest.MonkeyPatch, own_config: Any) -> None:
     """``OLLAMA_BASE_URL``, and one's own file: the variable may be meant for the server."""
     monkeypatch.setenv("OLLAMA_HOST", "0.0.0.0")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 
+from ..config.addresses import address_fault
 from ..config.environment import Variables
 from ..config.environment import variable as set_to
 from ..config.vendor_spec import VendorSpec
@@ -120,7 +121,10 @@ def address(row: VendorSpec) -> str:
 
     Where the row's own address is the built-in one, the variable that the vendor's own tools read goes over it.
     """
-    url = _moved(row) or _hosted(row) or row.base_url
+    url = _moved(row) or _hosted(row)
+    if url and (fault := address_fault(url)):
+        raise NotReady(f"{' or '.join([*_moving(row), *filter(None, [row.host_env])])} {fault}")
+    url = url or row.base_url
     for name, variable in row.params.items():
         place = "{" + name + "}"
         if place in url:
@@ -134,11 +138,16 @@ def address(row: VendorSpec) -> str:
 
 def _moved(row: VendorSpec) -> str:
     """Where the environment says it is; a vendor's other wires at the same address move with it."""
+    return next((value for name in _moving(row) if (value := set_to(name).strip())), "")
+
+
+def _moving(row: VendorSpec) -> list[str]:
+    """The variables that say so."""
     first = known().get(row.name.partition("-")[0])
     names = [variable_of(row, "BASE_URL")]
     if first is not None and first is not row and first.base_url == row.base_url:
         names.append(variable_of(first, "BASE_URL"))
-    return next((value for name in names if (value := set_to(name).strip())), "")
+    return names
 
 
 def _hosted(row: VendorSpec) -> str:
