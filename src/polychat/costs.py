@@ -1,4 +1,5 @@
-"""What an ask cost: by the configuration's ``[prices]``, else by genai-prices, an extra that is loaded when a reply is whole.
+"""What a request cost: by the configuration's ``[prices]``, else by genai-prices, an extra that is loaded when a reply is
+whole.
 
 No network is asked.
 """
@@ -44,8 +45,8 @@ def cost_of(
     """US dollars; ``None`` where the price is unknown, the package (extra ``prices``) is not here, or nothing was counted.
 
     What the vendor itself says that it bills goes first, then what ``prices`` (``Config.prices``) has for ``model``, or for the
-    name by which it was ``asked``. A vendor is known by its name or by its API's ``url``; where the ask went ``is_elsewhere``,
-    the same model may cost anything, and the vendor's price is none.
+    name by which it was ``asked``. A vendor is known by its name or by its API's ``url``; where the request went
+    ``is_elsewhere``, the same model may cost anything, and the vendor's price is none.
     """
     if usage is None:
         return None

@@ -1,6 +1,6 @@
 """What a reply consists of. Readers turn bytes into these, writers turn these into bytes.
 
-Where an ask wanted several answers (``n``), ``choice`` says whose piece it is; else it is 0.
+Where a request wanted several answers (``n``), ``choice`` says whose piece it is; else it is 0.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Citation:
 
 @dataclass(slots=True)
 class Usage:
-    """What the ask cost in tokens, as the backend counted it; ``None`` where it did not say.
+    """What the request cost in tokens, as the backend counted it; ``None`` where it did not say.
 
     ``prompt_tokens`` includes what was cached; ``completion_tokens`` includes thoughts. The rest say of what those consist.
     """
@@ -116,7 +116,7 @@ class Usage:
     cache_write_1h_tokens: int | None = None
     """Of ``cache_write_tokens``, those that are kept for an hour, which cost more."""
     cost: float | None = None
-    """US dollars, where the vendor itself says what the ask cost."""
+    """US dollars, where the vendor itself says what the request cost."""
     estimated: bool = False
     """The backend did not count: these are guesses."""
 
@@ -137,7 +137,7 @@ class Finish:
     """A common word where there is one for what the backend said, else the backend's own; ``None`` where it gave none."""
     error: BackendError | None = None
     stop_sequence: str | None = None
-    """Which of the ask's ``stop`` ended it, where the backend says."""
+    """Which of the request's ``stop`` ended it, where the backend says."""
     others: dict[int, Reason | str | None] | None = None
     """The reasons of the choices other than 0."""
 

@@ -205,7 +205,7 @@ class Thinking:
 
 @dataclass(slots=True)
 class ChatRequest:
-    """One ask of a chat, as all wires can say it. ``None`` (or empty) is "not said": the backend decides."""
+    """One request of a chat, as all wires can say it. ``None`` (or empty) is "not said": the backend decides."""
 
     model: str
     turns: list[ChatMessage]

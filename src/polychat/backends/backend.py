@@ -25,8 +25,9 @@ class Backend(ABC):
     """
 
     restores: ClassVar[bool] = False
-    """Whether ``answers`` puts ``CallInfo.placeholders`` back and sends schemas that are JSON (``wire/raw_schemas.py``); an ask
-    for any other backend has neither."""
+    """Whether ``answers`` puts ``CallInfo.placeholders`` back and sends schemas that are JSON (``wire/raw_schemas.py``); a
+    request for any other backend has neither.
+    """
 
     can: tuple[str, ...] = ()
     """What some of its models can, as far as that is known; the words are those of ``config.vendor_spec.Capability``."""

@@ -38,7 +38,9 @@ _TAKES_ALONG = ("openai", "openai-responses", "azure-openai", "azure-openai-resp
 
 
 def taken_along(request: ChatRequest, row: VendorSpec) -> tuple[ChatRequest, Object]:
-    """What of the fields that only its wire knows goes to a vendor of OpenAI's other wire as it is, and the ask without it."""
+    """What of the fields that only its wire knows goes to a vendor of OpenAI's other wire as it is, and the request without
+    it.
+    """
     if request.wire == row.wire or request.wire not in _BETWEEN or row.wire not in _BETWEEN or row.name not in _TAKES_ALONG:
         return request, {}
     along: Object = {name: value for name in _ALONG if isinstance(value := request.extra.get(name), str)}

@@ -108,7 +108,7 @@ def _variables_of(row: VendorSpec) -> Iterator[str]:
 
 
 def _stamp(file: str) -> tuple[int, int, int] | None:
-    """What changes when a file is written anew."""
+    """What changes when a file is rewritten."""
     try:
         state = os.stat(file)
     except OSError:

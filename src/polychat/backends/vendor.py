@@ -150,11 +150,13 @@ class VendorBackend(Backend):
         return request, calls, body
 
     def _support_table(self) -> SupportTable:
-        """What becomes of an ask's fields on the vendor's wire, as this vendor speaks it."""
+        """What becomes of a request's fields on the vendor's wire, as this vendor speaks it."""
         return wire(self.row.wire).SUPPORT if self.row.custom_tools else _without_custom(self.row.wire)
 
     def _adapted(self, request: ChatRequest) -> tuple[ChatRequest, Calls | AsFunctions | None]:
-        """The ask with tools as this vendor takes them, and what gives the calls of the reply back as they were asked for."""
+        """The request with tools as this vendor takes them, and what gives the calls of the reply back as they were asked
+        for.
+        """
         spoken = self.row.wire
         if request.wire == spoken:
             return request, None  # in its own words: the vendor itself is to say what it does not take
@@ -196,7 +198,7 @@ class VendorBackend(Backend):
         return bool(self.row.key or self.row.api_key) and not self.row.key_optional and not has_key(self.row)
 
     async def list_models(self, proxy: str | None = None, **options: Any) -> list[ModelInfo]:
-        """What the vendor says that it serves. Raises ``NotReady`` where it has no list, and what an ask raises."""
+        """What the vendor says that it serves. Raises ``NotReady`` where it has no list, and what a request raises."""
         row = self.row
         if not row.models:
             raise NotReady(f"{row.title or row.name} has no model list: see {row.source or 'its documentation'}")
@@ -227,7 +229,7 @@ class VendorBackend(Backend):
         return counts.read_count(await self._asked(call, "POST", counts.count_path(request), body))
 
     async def embed(self, request: Embed, proxy: str | None = None, **options: Any) -> Embeddings:
-        """One vector a text. Raises ``BadInput`` where the vendor has no embeddings, and what an ask raises."""
+        """One vector a text. Raises ``BadInput`` where the vendor has no embeddings, and what a request raises."""
         if not self.row.embeddings and self.row.name in known():  # a server of one's own speaks for itself
             raise BadInput(
                 f"{self.row.title or self.row.name} does not support embeddings: use another vendor, or set embeddings = true "

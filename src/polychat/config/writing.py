@@ -1,4 +1,4 @@
-"""TOML from values: the configuration in force, and those that come from elsewhere."""
+"""TOML from values: the configuration in effect, and those that come from elsewhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HIDDEN = "(hidden)"
 
 
 def config_text(configured: Config) -> str:
-    """All settings in force, defaults too, without what may be a secret. Reading it again gives the same configuration."""
+    """All settings in effect, defaults too, without what may be a secret. Reading it again gives the same configuration."""
     lines = [f"default_model = {value_text(configured.default_model)}", ""] if configured.default_model else []
     lines += table(["gateway"], _columns(configured.gateway))
     for name, route in configured.routes.items():

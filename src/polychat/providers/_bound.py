@@ -29,7 +29,7 @@ SUPPORT = {
 
 
 class Bound:
-    """The form of one ask's answer. ``format`` is llama.cpp's ``response_format``, ``None`` where the answer is free."""
+    """The form of one request's answer. ``format`` is llama.cpp's ``response_format``, ``None`` where the answer is free."""
 
     def __init__(self, request: ChatRequest) -> None:
         self.tools = _offered(request)

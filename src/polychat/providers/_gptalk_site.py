@@ -46,10 +46,10 @@ class GPTalkSite:
     lifetime: ClassVar[int] = 24 * 3600
     """Seconds a login lasts."""
     patience: ClassVar[int] = 60
-    """Seconds an ask waits for its stream to be fetched."""
+    """Seconds a request waits for its stream to be fetched."""
     most_logins: ClassVar[int] = 10_000
     most_waiting: ClassVar[int] = 16 * 1024 * 1024
-    """About how many bytes the asks that wait for their streams may take, together."""
+    """About how many bytes the requests that wait for their streams may take, together."""
 
     def __init__(
         self, clock: Callable[[], float] = time.time, token: Callable[[], str] = lambda: secrets.token_hex(16)

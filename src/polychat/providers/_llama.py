@@ -31,13 +31,13 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from ..errors import BadInput, MissingPackage, NotReady, redact
 
 CONTEXT = 4096
-"""Tokens one ask may hold, unless the model was trained for less or polychat.toml says otherwise."""
+"""Tokens one request may hold, unless the model was trained for less or polychat.toml says otherwise."""
 
 PARALLEL = 4
 """Asks answered at the same time; the others wait. Each costs the memory of a context, whether it is in use or not."""
 
 _BATCH = 128
-"""Tokens of a prompt between two looks at whether the ask was given up; larger ones are no faster on a CPU."""
+"""Tokens of a prompt between two looks at whether the request was given up; larger ones are no faster on a CPU."""
 
 _LONGEST_SOCKET = 80
 """Letters of a folder that leave room for a name in a Unix socket's address (104 bytes on macOS)."""

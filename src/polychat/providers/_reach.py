@@ -1,4 +1,6 @@
-"""How far an ask reaches a provider that takes messages of text and options of its own: the chat sites, the embedded model."""
+"""How far a request reaches a provider that takes messages of text and options of its own: the chat sites, the embedded
+model.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,11 @@ from ..wire.fields import FIELDS, plain_fields
 
 _TEXT_ONLY = "this service takes text only"
 _BY_NAME = tuple(row.name for row in plain_fields() if row.keyword)
-"""Fields of an ask that a provider may take as options of the same name."""
+"""Fields of a request that a provider may take as options of the same name."""
 
 
 def support_table_of(provider: Any, options: tuple[str, ...]) -> SupportTable:
-    """What becomes of each field of an ask, by what the provider says of itself and which options it takes."""
+    """What becomes of each field of a request, by what the provider says of itself and which options it takes."""
     system = KEPT if provider.supports_system_message else emulated("it goes into the prompt as a line of its own")
     history = KEPT if provider.supports_message_history else emulated("earlier turns go into the prompt as lines")
     support_table: dict[str, Support] = {name: dropped("this service knows nothing like it") for name in FIELDS}
@@ -49,6 +51,6 @@ def messages_of(request: ChatRequest) -> list[dict[str, str]]:
 
 
 def options_from(request: ChatRequest, options: tuple[str, ...]) -> dict[str, Any]:
-    """The ask's fields that the provider takes as options."""
+    """The request's fields that the provider takes as options."""
     values = {name: getattr(request, name) for name in _BY_NAME if name in options}
     return {name: value for name, value in values.items() if value not in (None, [])}

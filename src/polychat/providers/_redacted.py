@@ -1,4 +1,5 @@
-"""Replies of chat sites without the credentials of the ask. Their pages are read as they come, their answers handed on without.
+"""Replies of chat sites without the credentials of the request. Their pages are read as they come, their answers handed on
+without.
 
 What goes to an API is redacted where its bytes come in; see ``redact.py``.
 """

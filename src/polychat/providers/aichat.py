@@ -21,7 +21,7 @@ from .contract import AsyncProvider
 
 
 def question(messages: Messages, temperature: float = 0.5, top_p: float = 1) -> dict[str, Any]:
-    """The JSON of an ask. Raises ``BadInput``."""
+    """The JSON of a request. Raises ``BadInput``."""
     prompt = prompt_of(messages)
     byte_size(prompt, "messages")
     for name, value in (("temperature", temperature), ("top_p", top_p)):

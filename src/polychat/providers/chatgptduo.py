@@ -23,7 +23,7 @@ from .contract import AsyncProvider
 
 
 def question(messages: Messages) -> dict[str, str]:
-    """The form of an ask. Raises ``BadInput``."""
+    """The form of a request. Raises ``BadInput``."""
     prompt = prompt_of(messages)
     byte_size(prompt, "messages")
     return {"prompt": prompt, "search": prompt, "purpose": "ask"}
@@ -112,7 +112,9 @@ class ChatgptDuo(AsyncProvider):
     def create_completion(
         cls, model: str | None, messages: Messages, proxy: str | None = None, **kwargs: Any
     ) -> Generator[str, None, None]:
-        """The answer for code without a loop. Its sources are the caller's, though the ask goes on in a thread of its own."""
+        """The answer for code without a loop. Its sources are the caller's, though the request goes on in a thread of its
+        own.
+        """
         call_sources = new_call()
         return pieces_of(
             lambda: stream_with_sources(call_sources, cls.create_async_generator(model, messages, proxy, **kwargs))
@@ -122,7 +124,7 @@ class ChatgptDuo(AsyncProvider):
     def get_sources(cls) -> list[dict[str, str]]:
         """The sources of the caller's own latest ask: ``title``, ``url``, ``snippet`` of each.
 
-        A caller is a task, or a thread outside any loop. Empty until the answer is there, and after an ask that failed.
+        A caller is a task, or a thread outside any loop. Empty until the answer is there, and after a request that failed.
         """
         return [{"title": source.title, "url": source.url, "snippet": source.snippet} for source in latest()]
 

@@ -111,7 +111,7 @@ class Provider:
     async def answers(
         cls, request: ChatRequest, call_info: CallInfo, proxy: str | None = None, **kwargs: Any
     ) -> AsyncGenerator[list[Event], None]:
-        """``events`` of an ask in common words: what of it does not reach the backend is noted, refused or warned of."""
+        """``events`` of a request in common words: what of it does not reach the backend is noted, refused or warned of."""
         options = options_of(cls)
         cls.rehearse(request, call_info)
         messages = messages_of(request)
@@ -123,7 +123,7 @@ class Provider:
 
     @classmethod
     def rehearse(cls, request: ChatRequest, call_info: CallInfo) -> ChatRequest:
-        """The ask without what does not reach the backend, which ``call_info`` notes, refuses or warns of."""
+        """The request without what does not reach the backend, which ``call_info`` notes, refuses or warns of."""
         return call_info.apply_loss_policy(request, support_table_of(cls, options_of(cls)), cls.__name__, cls.__name__)
 
     @classmethod
@@ -138,7 +138,7 @@ class Provider:
 
     @classmethod
     async def count(cls, request: ChatRequest, proxy: str | None = None, **kwargs: Any) -> int | None:
-        """How many tokens the ask's prompt is, by the backend's own count; ``None`` where it has none."""
+        """How many tokens the request's prompt is, by the backend's own count; ``None`` where it has none."""
         return None
 
     @classmethod
@@ -176,9 +176,9 @@ class Provider:
     def create_completion(
         cls, model: str | None, messages: Messages, proxy: str | None = None, **kwargs: Any
     ) -> Generator[str, None, None]:
-        """The pieces for code without a loop, or beside one that runs: the ask goes on in a thread of its own.
+        """The pieces for code without a loop, or beside one that runs: the request goes on in a thread of its own.
 
-        Closing the generator cancels the ask.
+        Closing the generator cancels the request.
         """
         return pieces_of(lambda: cls.create_async_generator(model, messages, proxy, **kwargs))
 

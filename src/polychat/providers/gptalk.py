@@ -38,7 +38,7 @@ def headers_for(url: str, now: int) -> dict[str, str]:
 
 
 def question(messages: Messages, model: str | None, user_agent: str, now: int) -> dict[str, Any]:
-    """The JSON of an ask. Raises ``BadInput``."""
+    """The JSON of a request. Raises ``BadInput``."""
     prompt = prompt_of(messages)
     byte_size(prompt, "messages")
     return {
@@ -161,7 +161,7 @@ async def _ask(session: StreamSession, call: Call, body: dict[str, Any], lease: 
 
 
 async def _lease(call: Call) -> Lease[dict[str, Any]]:
-    """A login with one ask of it reserved, waited for as long as this call may take."""
+    """A login with one request of it reserved, waited for as long as this call may take."""
     try:
         async with asyncio.timeout_at(call.deadline):
             return await _accounts.take(call.account, lambda: _login(call))

@@ -132,7 +132,7 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
     async def answers(
         cls, request: ChatRequest, call_info: CallInfo, proxy: str | None = None, **kwargs: Any
     ) -> AsyncGenerator[list[Event], None]:
-        """``events`` of an ask in common words; schemas and calls of tools are bound by a grammar."""
+        """``events`` of a request in common words; schemas and calls of tools are bound by a grammar."""
         options = options_of(cls)
         request = cls.rehearse(request, call_info)
         request, calls = adapted(request, custom=False, named=False)

@@ -70,7 +70,7 @@ class Opchatgpts(AsyncGeneratorProvider):
         temperature: float | None = None,
         max_tokens: int | None = None,
     ) -> AsyncGenerator[list[Event], None]:
-        """``page`` is the path or URL of the page that holds the chat; without it nothing is fetched before the ask."""
+        """``page`` is the path or URL of the page that holds the chat; without it nothing is fetched before the request."""
         where = page_url(call.base_url, _PAGE if page is None else page)
         overrides = Overrides(temperature=temperature, max_tokens=max_tokens)
         chat = secrets.token_urlsafe(8)

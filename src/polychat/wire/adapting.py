@@ -1,7 +1,7 @@
-"""Between an ask and a wire that cannot say all of its tools: free text as a function's argument, and names that fit.
+"""Between a request and a wire that cannot say all of its tools: free text as a function's argument, and names that fit.
 
-``adapted`` changes the ask before it is written; the ``Calls`` beside it change the calls of the reply back, so that whoever
-asked sees the tools by the names and in the form they were given.
+``adapted`` changes the request before it is written; the ``Calls`` beside it change the calls of the reply back, so that
+whoever asked sees the tools by the names and in the form they were given.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _free_of(request: ChatRequest) -> set[str]:
 
 
 def _short(request: ChatRequest) -> dict[str, str]:
-    """Names that do not fit everywhere, each with one that does: the same in every ask, for the sake of caches."""
+    """Names that do not fit everywhere, each with one that does: the same in every request, for the sake of caches."""
     names = {tool.name for tool in request.tools if isinstance(tool, Tool)}
     for turn in request.turns:
         if turn.role == "assistant":

@@ -1,4 +1,4 @@
-"""About how many tokens an ask is, where its backend does not count.
+"""About how many tokens a request is, where its backend does not count.
 
 Text counts a token for every four bytes of UTF-8, of messages as of tools and schemas in JSON; an image 1,600, which is the
 most that Anthropic counts for one of ordinary size; a page of a PDF 2,000; a sound a token for every 1,000 bytes.

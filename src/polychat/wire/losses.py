@@ -1,7 +1,7 @@
-"""What a translation does with each field of an ask: kept, mapped, emulated, or dropped and why.
+"""What a translation does with each field of a request: kept, mapped, emulated, or dropped and why.
 
-The table of fields (``fields.py``) has a fate for every field on every wire. ``losses`` tells, of one ask, what the wire it is
-about to be written in will not carry, and ``apply_loss_policy`` lets the caller's choice decide about that.
+The table of fields (``fields.py``) has a fate for every field on every wire. ``losses`` tells, of one request, what the wire it
+is about to be written in will not carry, and ``apply_loss_policy`` lets the caller's choice decide about that.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ FORM = frozenset(row.name for row in FIELDS.values() if row.form)
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """One field of an ask that a wire does not carry as it was meant."""
+    """One field of a request that a wire does not carry as it was meant."""
 
     field: str
     kind: Kind
@@ -90,17 +90,17 @@ class _Lost(NamedTuple):
     settings: tuple[str, ...]
     """The plain fields among it, which are few."""
     carries_words: bool
-    """An ask of words alone loses nothing."""
+    """A request of words alone loses nothing."""
     values_of: Callable[[ChatRequest], Any]
-    """The settings' values in an ask."""
+    """The settings' values in a request."""
     unsaid: Any
-    """Those values where an ask says none."""
+    """Those values where a request says none."""
 
 
 _tables: dict[int, _Lost] = {}
 """By the table's identity."""
 _WORDS = ("model", "stream", "turns.system", "turns.user", "turns.assistant", "parts.text")
-"""What an ask of words alone uses."""
+"""What a request of words alone uses."""
 
 
 def _lost_of(support_table: SupportTable) -> _Lost:
@@ -330,7 +330,9 @@ _GROUPS = frozenset(at.within for row in plain_fields() for at in row.places() i
 
 
 def is_default(name: str, value: object) -> bool:
-    """Whether a field says only what is so without it: a default said aloud is no loss. ``None`` is one of every field."""
+    """Whether a field says only what is so without it: a default stated explicitly is no loss. ``None`` is one of every
+    field.
+    """
     if value is None:
         return True
     return any(value == default and (type(value) is bool) == (type(default) is bool) for default in DEFAULTS.get(name, ()))

@@ -61,7 +61,9 @@ _values = attrgetter(*(column.name for column in fields(ChatRequest)))
 
 
 class InboundChat:
-    """What a dialect made of a chat request: enough to route it and to let it pass, and the whole ask when that is needed."""
+    """What a dialect made of a chat request: enough to route it and to let it pass, and the whole request when that is
+    needed.
+    """
 
     __slots__ = (
         "_request",
@@ -192,7 +194,7 @@ class Dialect:
         return InboundChat(self, opened, model, stream=self.streams if stream is None else bool(stream), limits=limits)
 
     def read(self, inbound: InboundChat) -> ChatRequest:
-        """The whole ask. Raises ``BadInput``."""
+        """The whole request. Raises ``BadInput``."""
         return self.wire.read_request(inbound.body, limits=inbound.reading)
 
     def writer(self, inbound: InboundChat, ask: ChatRequest, name: str, created: int) -> Writer:
@@ -243,7 +245,7 @@ def with_model(fields: Object, model: str | None) -> bytes:
 
 
 def _read(inbound: InboundChat) -> ChatRequest:
-    """The ask, by its dialect. Reading a large body makes a great many objects, none of them garbage: looking for it would
+    """The request, by its dialect. Reading a large body makes a great many objects, none of them garbage: looking for it would
 
     double the time. Raises ``BadInput``, also for a call's arguments that are nested deeper than the limit of a body: on some
     wires they are a text in it.

@@ -48,7 +48,7 @@ def is_plain(turns: list[ChatMessage]) -> bool:
 
 
 class History:
-    """Puts the turns of one ask right. What it changes of their meaning is added to ``losses``."""
+    """Puts the turns of one request right. What it changes of their meaning is added to ``losses``."""
 
     def __init__(self, vendor: str, rules: GenerationRules | None, losses: list[Loss], *, native: bool) -> None:
         self._vendor, self._rules, self._losses, self._native = vendor, rules, losses, native

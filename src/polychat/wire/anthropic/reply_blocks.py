@@ -315,7 +315,7 @@ def _place(index: object) -> int | None:
 
 
 def _source(citation: dict[str, Any]) -> Citation:
-    """A citation of a page, or of a document of the ask, which has no address."""
+    """A citation of a page, or of a document of the request, which has no address."""
 
     def said(*names: str) -> str:
         return next((value for name in names if isinstance(value := citation.get(name), str)), "")

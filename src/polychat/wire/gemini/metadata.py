@@ -183,7 +183,7 @@ def grounded(metadata: Object, answer: AnswerText, choice: int) -> Iterator[Cita
 
 
 def visited(metadata: Object, choice: int) -> Iterator[Citation]:
-    """Pages that were read because the ask named them."""
+    """Pages that were read because the request named them."""
     for page in metadata.get("urlMetadata") or ():
         if page.get("urlRetrievalStatus") == "URL_RETRIEVAL_STATUS_SUCCESS" and (url := page.get("retrievedUrl")):
             yield _source(None, url, _NOWHERE, choice)

@@ -33,7 +33,7 @@ def read_reply(body: bytes, vendor: str = VENDOR, limits: ReaderLimits = LIMITS)
 
 
 def read_count(body: bytes, limits: ReaderLimits = LIMITS) -> int:
-    """How many tokens an ask is. Raises ``BadReply``."""
+    """How many tokens a request is. Raises ``BadReply``."""
     try:
         match decoded(body, limits.depth):
             case {"totalTokens": int(tokens)} if not isinstance(tokens, bool):

@@ -8,7 +8,7 @@ NAME = "ollama"
 VENDOR = "ollama"
 
 GENERATE_ONLY = ("suffix", "template", "context", "raw")
-"""What ``/api/generate`` alone takes: an ask that has one of these goes there."""
+"""What ``/api/generate`` alone takes: a request that has one of these goes there."""
 
 JOINED = "\n\n"
 """Between texts that become one: as the server's templates join neighbouring messages of one role."""

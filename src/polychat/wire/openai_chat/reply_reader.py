@@ -170,7 +170,7 @@ class Reader(StreamReader):
             choice.ended = True
             choice.reason = REASONS.get(reason, reason)
             if choice.number == 0 and isinstance(stop := entry.get("stop_reason"), str) and stop:
-                self._stop_sequence = stop  # vLLM's and SGLang's word for which of the ask's texts it was
+                self._stop_sequence = stop  # vLLM's and SGLang's word for which of the request's texts it was
 
     def _choice(self, number: int) -> ReplyChoice:
         choice = self._choices.get(number)

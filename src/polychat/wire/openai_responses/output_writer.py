@@ -39,7 +39,7 @@ class Open:
 class Output:
     """The items of one answer. ``reply`` names it in the ids of its items; ``tell`` is called for each event.
 
-    ``tools`` are those of the ask, by their whole names.
+    ``tools`` are those of the request, by their whole names.
     """
 
     announces: ClassVar[bool] = False

@@ -44,9 +44,9 @@ _DEFAULTS: Object = {
     "user": None,
 }
 _TOOL: Object = {"description": None, "parameters": None, "strict": None}
-"""What a response says of each function, also where the ask did not."""
+"""What a response says of each function, also where the request did not."""
 _REPEATED = ("tool_choice", "truncation", "max_tool_calls", "prompt_cache_key", "safety_identifier", "conversation")
-"""What of an ask's extra a response repeats."""
+"""What of a request's extra a response repeats."""
 
 
 def writer(request: ChatRequest, id: str, created: int, model: str | None = None) -> Writer:  # noqa: A002

@@ -79,7 +79,7 @@ def checked(prompt: str) -> str:
 
 
 def question(prompt: str, bot: AIPowerBot, url: str, client_id: str) -> dict[str, str]:
-    """The form of an ask.
+    """The form of a request.
 
     The whole conversation is in ``message``, which arrives untouched: from the history the server strips backslashes before it
     decodes it, so that a quote there loses all of it, a newline becomes an n, and tags vanish.

@@ -47,7 +47,7 @@ class Anthropic(Dialect):
 
 
 def _is_measured(chat_request: ChatRequest) -> bool:
-    """Whether an estimate of the ask's tokens looks into its media: at a document's pages, at a sound's length."""
+    """Whether an estimate of the request's tokens looks into its media: at a document's pages, at a sound's length."""
     parts = [part for turn in chat_request.turns for part in turn.parts]
     parts += [inner for part in parts if isinstance(part, ToolResult) for inner in part.parts]
     return any(isinstance(part, (AudioPart, FilePart)) for part in parts)
