@@ -81,7 +81,7 @@ def resolve(target: str) -> tuple[type[Provider], str | None]:
 
 
 def vendors() -> Mapping[str, VendorSpec]:
-    """Every vendor: those that polychat brings, and those of the person's own polychat.toml, which go over them."""
+    """Every vendor: those that polychat brings, and those of the person's own polychat.toml, which override them."""
     return own_registry().vendors()
 
 

@@ -151,7 +151,7 @@ def _moving(row: VendorSpec) -> list[str]:
 
 
 def _hosted(row: VendorSpec) -> str:
-    """By the variable of the server's own tools, ``HOST[:PORT]`` or a URL; what a file says of the address goes over it."""
+    """By the variable of the server's own tools, ``HOST[:PORT]`` or a URL; what a file says of the address overrides it."""
     builtin = known().get(row.name)
     host_setting = set_to(row.host_env).strip().strip("\"'") if row.host_env else ""
     if not host_setting or builtin is None or builtin.base_url != row.base_url or "host_env" in row.untrusted:

@@ -115,7 +115,7 @@ class Probed:
 
 
 def state_after(error: PolychatError) -> State:
-    """What an error tells of whoever was asked."""
+    """The state that an error shows the target to be in."""
     if isinstance(error, ChallengeRequired):
         return "challenged"
     if isinstance(error, BackendError) and error.kind is not None and error.kind in _BY_KIND:

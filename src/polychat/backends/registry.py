@@ -48,7 +48,7 @@ class Registry:
         return [self.find(name) for name in (*files(), *self.vendors())]
 
     def vendors(self) -> Mapping[str, VendorSpec]:
-        """The rows of all vendors: those that polychat brings, and the configuration's, which go over them.
+        """The rows of all vendors: those that polychat brings, and the configuration's, which override them.
 
         Raises ``BadInput`` for a row that means nothing, or that a file found in a folder may not have.
         """

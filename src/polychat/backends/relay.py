@@ -81,7 +81,7 @@ _LIMITS = (b"x-ratelimit", b"anthropic-ratelimit-", b"ratelimit-", b"ratelimitby
 
 
 def rate_limits(answer: PooledResponse) -> list[tuple[bytes, bytes]]:
-    """The headers that tell how much more may be asked, their names in lower case."""
+    """The rate limit headers, their names in lower case."""
     limits = []
     for name, value in answer.raw_headers:
         if len(name) > 12 and name[:1] in b"xXaArR" and name.lower().startswith(_LIMITS):

@@ -1,4 +1,4 @@
-"""The vendors of one configuration: those that polychat brings, and its own, which go over them."""
+"""The vendors of one configuration: those that polychat brings, and its own, which override them."""
 
 from __future__ import annotations
 

@@ -307,7 +307,7 @@ def _tag(name: str, spoken: str) -> str:
 
 @lru_cache(maxsize=64)
 def _without_custom(name: str) -> SupportTable:
-    """The fates of a wire at a vendor that takes no custom tools there."""
+    """The support table of a wire at a vendor that takes no custom tools there."""
     support_table = wire(name).SUPPORT
     return {**support_table, "tools.custom": emulated(AS_FUNCTION)} if _knows_custom(name) else support_table
 

@@ -34,7 +34,7 @@ _TARGET = 34
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Send a request as the gateway would, or only look where it would go, and tell why."""
+    """Send a request as the gateway would, or only look where it would go, and explain why."""
     body = _body(arguments.file)
     configured = _quiet(config.load_here() if arguments.config is None else config.read(Path(arguments.config)))
     explained = asyncio.run(
@@ -88,7 +88,7 @@ async def _answered(configured: Config, path: str, body: bytes) -> dict[str, Any
         return message if message is not None else await never
 
     async def send(message: Any) -> None:
-        """The answer is not shown: what is told is how it came about."""
+        """The reply is not printed, only how it came about."""
 
     await app(_scope(path), receive, send)
     await app.close()

@@ -199,7 +199,7 @@ def _failure(task: asyncio.Task[Any]) -> BaseException | None:
 
 
 def _copy(error: BaseException) -> BaseException:
-    """The same error anew, caused by the first. Tracebacks and ``text`` are written on an error: no two callers share one."""
+    """A copy of the error, caused by the first. Tracebacks and ``text`` are written on an error: no two callers share one."""
     # Not by its constructor, which may want more than its message. The built-in class that an error's memory is laid out by
     # (`OSError` of one that is a RuntimeError and a TimeoutError) is the only one that may make it.
     builtin: Any = type(error)

@@ -68,8 +68,8 @@ class Setting:
 class Once(Generic[Key, Result]):
     """Work that is done once for all who wait for it, in a thread of its own, whichever event loops they are in.
 
-    With ``keep`` its result stays. A failure is raised to all who waited, and who comes next begins anew. When the last waiter
-    has left, or the process ends, the work's ``given_up()`` is true.
+    With ``keep`` its result stays. A failure is raised to all who waited, and the next caller starts again. When the last
+    waiter has left, or the process ends, the work's ``given_up()`` is true.
     """
 
     def __init__(self, work: Callable[[Key, Callable[[], bool]], Result], *, name: str, keep: bool) -> None:

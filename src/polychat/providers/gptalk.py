@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _MODEL = "gpt-3.5-turbo"
 _LOGIN_TIMEOUT = 60.0
-"""Seconds a login may take. It serves several asks, so none of their own clocks is its clock."""
+"""Seconds a login may take. It serves several requests, so it uses none of their timeouts."""
 
 
 def headers_for(url: str, now: int) -> dict[str, str]:

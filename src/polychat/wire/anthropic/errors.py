@@ -1,4 +1,4 @@
-"""Failures as this wire tells them, both ways."""
+"""Failures in this wire's format, both ways."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def write_fault(fault: Fault, request_id: str | None = None) -> bytes:
 
 
 def error_value(fault: Fault, request_id: str | None = None) -> dict[str, Any]:
-    """The value of the error, which a stream tells the same."""
+    """The value of the error, the same in a stream."""
     message = redact(fault.message, _MESSAGE) or "the request failed"
     if fault.param and fault.param not in message:
         message = f"{fault.param}: {message}"

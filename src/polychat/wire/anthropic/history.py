@@ -233,7 +233,7 @@ class History:
 
 
 def _paused(turn: ChatMessage) -> bool:
-    """Whether the turn holds blocks of tools that the backend runs: it may be one that was paused, to be gone on with."""
+    """Whether the turn holds blocks of tools that the backend runs: it may be one that was paused, and is to be continued."""
     opaque = (part.opaque for part in turn.parts if isinstance(part, ReasoningPart))
     return any(seal is not None and seal.redacted and seal.data.startswith("{") for seal in opaque)
 

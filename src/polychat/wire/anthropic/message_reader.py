@@ -1,4 +1,4 @@
-"""The half that answers: messages and content blocks as turns and their parts."""
+"""Server side: messages and content blocks as turns and their parts."""
 
 from __future__ import annotations
 

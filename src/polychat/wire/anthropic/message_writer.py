@@ -1,4 +1,4 @@
-"""The half that asks: turns and their parts as messages and content blocks."""
+"""Client side: turns and their parts as messages and content blocks."""
 
 from __future__ import annotations
 

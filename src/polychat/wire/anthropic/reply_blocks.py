@@ -1,4 +1,4 @@
-"""The half that asks: one message as it grows, however it comes."""
+"""Client side: one message as it grows, however it comes."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Message(StreamReader):
         return events
 
     def _completed(self) -> Finish:
-        """The end as the wire tells it, unless what came says otherwise."""
+        """The end as the wire reports it, unless what came says otherwise."""
         reason = None if self.reason is None else REASONS.get(self.reason, self.reason)
         if (error := self._calls.end(reason)) is not None:
             return failed(error)

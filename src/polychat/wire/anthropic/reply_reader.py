@@ -1,4 +1,4 @@
-"""The half that asks: a reply, streamed or whole, as events."""
+"""Client side: a reply, streamed or whole, as events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The half that answers: what a reply's events are in this wire's words."""
+"""Server side: what a reply's events are in this wire's words."""
 
 from __future__ import annotations
 

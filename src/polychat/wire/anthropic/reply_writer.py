@@ -1,4 +1,4 @@
-"""The half that answers: a reply's events as this wire's stream, or as one message.
+"""Server side: a reply's events as this wire's stream, or as one message.
 
 The wire has no place for probabilities, and for answers beside the first; images a model made go as the blocks that users send.
 """
@@ -29,10 +29,10 @@ def writer(
     request_id: str | None = None,
     text_aside: int = 0,
 ) -> Writer:
-    """What writes the answer to ``request``. ``request_id`` is the request's name, which errors tell; ``text_aside`` is how
+    """What writes the answer to ``request``. ``request_id`` is the request's name, which errors contain; ``text_aside`` is how
     many bytes its texts are longer than they stand there.
 
-    The wire tells no time: ``created`` is for others.
+    The wire has no timestamp: ``created`` is for others.
     """
     name = request.model if model is None else model
     return StreamWriter(id, name, request, request_id, text_aside) if request.stream else WholeWriter(id, name, request_id)

@@ -1,4 +1,4 @@
-"""The half that answers: a reply's events as one message."""
+"""Server side: a reply's events as one message."""
 
 from __future__ import annotations
 

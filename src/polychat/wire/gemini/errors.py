@@ -1,4 +1,4 @@
-"""Failures as this wire tells them, both ways: Google's ``error`` with its code, status and details."""
+"""Failures in this wire's format, both ways: Google's ``error`` with its code, status and details."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def write_fault(fault: Fault) -> bytes:
 
 
 def error_value(fault: Fault) -> Object:
-    """The value of the error, which a stream tells the same."""
+    """The value of the error, the same in a stream."""
     message = redact(fault.message, _MESSAGE) or "the request failed"
     if fault.kind == "context_length" and not _SAYS_SO.search(message):
         message = _TOO_LONG + message

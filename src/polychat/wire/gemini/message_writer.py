@@ -71,7 +71,7 @@ class _Writing:
             self.add(turn, parts)
 
     def add(self, turn: ChatMessage, parts: list[Object]) -> None:
-        """Results that several turns tell become one content: the API wants as many there as there were calls."""
+        """Results of several turns become one content: the API wants as many there as there were calls."""
         if turn.role == "tool" and self.after_tool:
             self.contents[-1]["parts"] += parts
         else:

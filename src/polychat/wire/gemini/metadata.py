@@ -1,4 +1,4 @@
-"""What this wire tells beside the answer, both ways: usage, probabilities of tokens, the pages an answer rests on."""
+"""What this wire reports besides the reply, both ways: usage, probabilities of tokens, the pages an answer rests on."""
 
 from __future__ import annotations
 

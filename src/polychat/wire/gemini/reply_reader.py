@@ -1,4 +1,4 @@
-"""The half that asks reads the answer: a whole one, and a stream as events or as one JSON array, told apart by its first byte.
+"""Client side: reads a reply, a whole one, and a stream as events or as one JSON array, told apart by its first byte.
 
 Code that the backend ran, and what came of it, are opaque parts, as are calls of its own tools. Images among the thoughts are
 passed over.
@@ -46,7 +46,7 @@ def read_count(body: bytes, limits: ReaderLimits = LIMITS) -> int:
 
 
 class _Payloads(Events):
-    """The data of events, and JSON that stands amid them by itself, as the API tells an error there."""
+    """The data of events, and JSON that stands amid them by itself, as the API sends an error there."""
 
     __slots__ = ("_between",)
 

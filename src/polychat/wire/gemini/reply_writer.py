@@ -1,4 +1,4 @@
-"""The half that answers: a reply's events as one response, or as a stream of them, in events or in one JSON array.
+"""Server side: a reply's events as one response, or as a stream of them, in events or in one JSON array.
 
 The wire has no pieces of calls: a call is written whole, when the reply is over. It has no refusals: they are the model's text.
 """
@@ -31,7 +31,7 @@ def writer(
 ) -> Writer:
     """What writes the answer to ``request``. ``array``: a stream as a JSON array, where the path has no ``alt=sse``.
 
-    The wire tells no time: ``created`` is for others.
+    The wire has no timestamp: ``created`` is for others.
     """
     about = {"modelVersion": request.model if model is None else model, "responseId": id}
     return StreamWriter(about, array=array) if request.stream else WholeWriter(about)
@@ -110,7 +110,7 @@ class _Said:
     def last(self, index: int, reason: str | None) -> Object:
         """The rest, with the reason. Raises ``BadReply`` for a call whose arguments are no object.
 
-        A call that was cut in a reply that says that it is unfinished is left out: this API tells only of whole ones.
+        A call that was cut in a reply that says that it is unfinished is left out: this API sends whole ones only.
         """
         finished = is_finished(reason)
         calls = [call for _, call in sorted(self.calls.items()) if finished or call.is_whole()]

@@ -1,4 +1,4 @@
-"""The half that answers reads a request: its body, and what the path says, as a request."""
+"""Server side: reads a request: its body, and what the path says, as a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The half that asks: a request as its path and body."""
+"""Client side: a request as its path and body."""
 
 from __future__ import annotations
 

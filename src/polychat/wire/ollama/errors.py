@@ -1,4 +1,4 @@
-"""Failures as this wire tells them, both ways: a text, and the status."""
+"""Failures in this wire's format, both ways: a text, and the status."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def write_fault(fault: Fault) -> bytes:
 
 
 def error_value(fault: Fault) -> dict[str, Any]:
-    """The value of the error, which a stream tells the same."""
+    """The value of the error, the same in a stream."""
     message = redact(fault.message, _MESSAGE) or "the request failed"
     if fault.param and fault.param not in message:
         message = f"{fault.param}: {message}"

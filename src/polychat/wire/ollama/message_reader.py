@@ -1,4 +1,4 @@
-"""The half that answers: messages as the turns they are, strictly."""
+"""Server side: messages as the turns they are, strictly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The half that asks: turns as messages, or as the one prompt of ``/api/generate``."""
+"""Client side: turns as messages, or as the one prompt of ``/api/generate``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The half that asks: a reply into events, whole or as it comes. Chats and answers to a prompt are read alike."""
+"""Client side: a reply into events, whole or as it comes. Chats and answers to a prompt are read alike."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class Reader(StreamReader):
         return untagged(signature, self._vendor) if signature and isinstance(signature, str) else None
 
     def _finish(self, line: Object) -> Finish:
-        """The end that the last line tells."""
+        """The end that the last line reports."""
         self.durations = {name: took for name in DURATIONS if type(took := line.get(name)) is int}
         reason = line.get("done_reason")
         reason = reason if isinstance(reason, str) and reason else None

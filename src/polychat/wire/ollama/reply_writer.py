@@ -1,4 +1,4 @@
-"""The half that answers: events as lines of JSON, or as one object."""
+"""Server side: events as lines of JSON, or as one object."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class GenerateForm:
 def _calls(calls: list[ToolCall], reason: str | None) -> list[Object]:
     """The calls of an answer: this wire writes each whole, its arguments as an object. Raises ``BadReply`` where they are none.
 
-    A call that was cut in a reply whose ``reason`` says that it is unfinished is left out: a server tells whole ones only.
+    A call that was cut in a reply whose ``reason`` says that it is unfinished is left out: a server sends whole ones only.
     """
     written: list[Object] = []
     for index, call in enumerate(calls):

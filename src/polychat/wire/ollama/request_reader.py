@@ -1,4 +1,4 @@
-"""The half that answers: a body as the request it is, strictly. Both endpoints; each streams by default."""
+"""Server side: a body as the request it is, strictly. Both endpoints; each streams by default."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The half that answers: messages as the turns they are, strictly. The messages of Python callers are read here too."""
+"""Server side: messages as the turns they are, strictly. The messages of Python callers are read here too."""
 
 from __future__ import annotations
 

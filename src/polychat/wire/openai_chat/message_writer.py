@@ -1,4 +1,4 @@
-"""The half that asks: turns and their parts as messages."""
+"""Client side: turns and their parts as messages."""
 
 from __future__ import annotations
 

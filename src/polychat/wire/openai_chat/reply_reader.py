@@ -1,4 +1,4 @@
-"""The half that asks: a reply into events, whole or as it comes, whatever the dialect."""
+"""Client side: a reply into events, whole or as it comes, whatever the dialect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The half that answers: events as a reply, whole or as it comes."""
+"""Server side: events as a reply, whole or as it comes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The half that reads the answer: a stream of events, or one response."""
+"""Client side: a reply, a stream of events, or one response."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Reader(StreamReader):
 
     @property
     def number(self) -> int | None:
-        """Of the last event, where it tells one."""
+        """Of the last event, if it has one."""
         return count(self._latest.get("sequence_number")) if isinstance(self._latest, dict) else None
 
     def take(self, value: Any, events: list[Event]) -> None:

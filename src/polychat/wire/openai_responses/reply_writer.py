@@ -1,4 +1,4 @@
-"""The half that answers: events as a response, whole or streamed."""
+"""Server side: events as a response, whole or streamed."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ class StreamWriter(Output):
 
 
 def _is_failure(events: list[Event]) -> bool:
-    """Whether they are no reply: those who are told so have heard nothing yet, or the beginning from somebody else."""
+    """Whether the events are no reply: only an error, before which the client was sent nothing."""
     return len(events) == 1 and type(event := events[0]) is Finish and event.verdict != "complete"
 
 

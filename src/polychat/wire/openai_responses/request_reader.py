@@ -1,4 +1,4 @@
-"""The half that answers: a body as the request it is."""
+"""Server side: a body as the request it is."""
 
 from __future__ import annotations
 

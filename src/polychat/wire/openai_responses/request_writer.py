@@ -1,4 +1,4 @@
-"""The half that asks: a request as its body."""
+"""Client side: a request as its body."""
 
 from __future__ import annotations
 

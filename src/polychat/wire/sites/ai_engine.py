@@ -30,7 +30,7 @@ TRIMMED = " \t\n\r\0\x0b"
 
 @dataclass(slots=True, frozen=True)
 class AIEngineBot:
-    """Whom to ask, and where: what the page tells the plugin's own script."""
+    """The bot and its address, as the page gives them to the plugin's own script."""
 
     rest_url: str
     """The site's REST root: ``https://host/wp-json`` or ``https://host/?rest_route=``."""
@@ -185,9 +185,10 @@ def refusal(status: int, body: bytes) -> str:
 class Reader(StreamReader):
     """One reply of ``submit``: an event stream or one JSON object, distinguished by the first byte.
 
-    The plugin sends streams as ``application/json`` and JSON where a stream was asked for; the content type does not tell. PHP
-    may print a byte order mark or notices first. A reply that the model's server cut short can end like a whole one: the
-    ``end`` event repeats what was streamed, and nothing in it tells. ``limit`` is in bytes, of one line and of a JSON object.
+    The plugin sends streams as ``application/json`` and JSON where a stream was asked for; the content type does not
+    distinguish them. PHP may print a byte order mark or notices first. A reply that the model's server cut short can end like a
+    whole one: the ``end`` event repeats what was streamed, and nothing in it tells. ``limit`` is in bytes, of one line and of a
+    JSON object.
     """
 
     SHAPE = "a line that is no event of this service"

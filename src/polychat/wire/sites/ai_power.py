@@ -31,7 +31,7 @@ _GLANCE = 4096
 
 @dataclass(slots=True, frozen=True)
 class AIPowerBot:
-    """Whom to ask: what the page's chat element tells the plugin's own script."""
+    """The bot, as the page's chat element gives it to the plugin's own script."""
 
     nonce: str
     post_id: str

@@ -1,4 +1,4 @@
-"""Attributes of elements in a page: what a chat widget tells its own script.
+"""Attributes of elements in a page: what a chat widget passes to its own script.
 
 Tags are recognized as browsers do. A page may be hostile: the standard library's parser, in some of the Pythons we run on,
 raises on its ``<![x`` and takes minutes for a megabyte of ``<!--``. Here nothing raises, and the time grows as the page does.

@@ -57,7 +57,7 @@ def prefer(inbound: InboundChat, resolver: ModelResolver) -> None:
 def _is_for_openrouter(name: str, resolver: ModelResolver) -> bool:
     try:
         return all(map(_is_openrouter, resolver.plan(name).targets))
-    except BadInput:  # whoever plans it says what is wrong
+    except BadInput:  # the router reports what is wrong
         return False
 
 
@@ -66,7 +66,7 @@ def _is_openrouter(target: Target) -> bool:
 
 
 def _lost(wanted: Object | Mapping[str, Any]) -> list[str]:
-    """The members that ask for something which nothing here can tell of a backend."""
+    """The members that ask for something that is not known here of a backend."""
     asked = {name: value for name, value in wanted.items() if name not in _OBEYED and value is not None}
     lost = [name for name, value in asked.items() if value != _DEFAULTS.get(name)]
     prices = wanted.get("max_price")
