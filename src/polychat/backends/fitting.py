@@ -70,9 +70,7 @@ def fitted(body: Object, row: VendorSpec, call_info: CallInfo) -> Object:
         body.pop("stream_options", None)
     if row.stops and isinstance(stops := body.get("stop"), list) and len(stops) > row.stops:
         body["stop"] = stops[: row.stops]
-        call_info.add(
-            [Loss("stop", "emulated", f"{title} takes {row.stops} texts that end the answer: the first of them go out")]
-        )
+        call_info.add([Loss("stop", "emulated", f"{title} accepts {row.stops} stop sequences: only the first are sent")])
     messages = body.get("messages")
     if isinstance(messages, list):
         body["messages"] = _messages(messages, row, call_info)
@@ -160,7 +158,7 @@ def _bridged(messages: list[Object], row: VendorSpec, call_info: CallInfo) -> li
             bridged.append({"role": "assistant", "content": BRIDGE})
         bridged.append(message)
     if len(bridged) > len(messages):
-        note = f"{row.title or row.name} wants the assistant to answer a result before anybody else speaks: it says {BRIDGE!r}"
+        note = f"{row.title or row.name} requires an assistant message after a tool result: {BRIDGE!r} is inserted"
         call_info.add([Loss("turns.tool", "emulated", note)])
     return bridged
 

@@ -251,7 +251,7 @@ class Accounts(Generic[T]):
     def _accounts(self, loop: asyncio.AbstractEventLoop) -> dict[Hashable, Leases[T]]:
         if loop not in self._loops:
             # What a loop left waiting when it was closed holds on to the loop: the weak key alone would not let go of it.
-            for closed in [kept for kept in self._loops if kept.is_closed()]:
+            for closed in [other for other in self._loops if other.is_closed()]:
                 del self._loops[closed]
             self._loops[loop] = {}
         return self._loops[loop]

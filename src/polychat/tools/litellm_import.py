@@ -190,7 +190,7 @@ class _Import:
             if isinstance(model, str) and model in groups and name not in groups:
                 yield str(name), str(model)
             else:
-                router.lose(f"model_group_alias.{name}", "does not lead to a model that was carried over")
+                router.lose(f"model_group_alias.{name}", "does not lead to an imported model")
 
     def _rules(self, router: _Taken, module: _Taken) -> _Rules:
         rules = _Rules()
@@ -206,7 +206,7 @@ class _Import:
             rules.default_fallbacks = settings.take("default_fallbacks", list) or rules.default_fallbacks
             if settings.left.get("allowed_fails") is not None:
                 settings.left.pop("allowed_fails")
-                settings.lose("allowed_fails", "has no counterpart; a target is passed over after 3 failures in a row")
+                settings.lose("allowed_fails", "has no counterpart; a target is skipped after 3 failures in a row")
         seconds = {
             "timeout": _first(router.number("timeout"), module.number("request_timeout")),
             "cooldown": 0.0 if router.take("disable_cooldowns", bool) else router.number("cooldown_time"),
@@ -236,7 +236,7 @@ class _Import:
             entry.lose("model_name", "or its model is missing")
             return None
         if "*" in name or "*" in model:
-            entry.lose("model_name", "is a pattern; provider/model is asked by its own name, with no route for it")
+            entry.lose("model_name", "is a pattern; clients use provider/model directly, without a route")
             return None
         target = self._target(model, entry, params)
         if target is None:
@@ -244,27 +244,25 @@ class _Import:
         weights = [_first(params.number(kind), entry.number(kind)) for kind in ("weight", "rpm", "tpm")]
         for kind, limit in zip(("rpm", "tpm"), weights[1:], strict=True):
             if limit is not None:
-                params.lose(kind, "is no limit here; it only weighs where targets are drawn by weight")
+                params.lose(kind, "is not used as a limit; it is only the target's weight")
         return _Deployment(target, (weights[0], weights[1], weights[2]), params.number("order"), params.number("timeout"))
 
     def _target(self, model: str, entry: _Taken, params: _Taken) -> str | None:
         vendor, model = _vendor_of(params.text("custom_llm_provider"), model)
         base = params.text("api_base") or params.text("base_url")
         if base and address_fault(_address(base, vendor)[0]):
-            params.lose("api_base", "is no address that begins with http:// or https:// and names a host, and is not copied")
+            params.lose("api_base", "is not a URL that begins with http:// or https:// and names a host; it is not copied")
             base = ""
         row = self._known.get(VENDORS.get(vendor, vendor.replace("_", "-")))
         if vendor.startswith(_FOREIGN) or not vendor or (row is None and not base):
-            entry.lose(
-                "litellm_params.model", f"is of a vendor that is not known here ({vendor or model}); the entry is left out"
-            )
+            entry.lose("litellm_params.model", f"is of an unknown vendor ({vendor or model}); the entry is left out")
             return None
         if vendor == "azure" and params.left.pop("api_version", None):
-            params.lose("api_version", "is not needed; the address without versions is asked")
+            params.lose("api_version", "is not needed; the URL without a version is used")
         key = params.text("api_key")
         if row is None or (vendor == "openai" and base):
             if row is None:
-                params.lose("model", f"is of {vendor}, which is taken for a server with OpenAI's API")
+                params.lose("model", f"is of {vendor}, which is treated as a server with OpenAI's API")
             key_names = row.key if row else ()
             row = VendorSpec(
                 name=vendor.lower(),

@@ -92,8 +92,8 @@ def count(value: object, field: str) -> int:
 
 def record(value: object, field: str) -> dict[str, Any]:
     """An object of JSON, which is a dict."""
-    known: Any = item(value, field)
-    checked: dict[str, Any] = known
+    entries: Any = item(value, field)
+    checked: dict[str, Any] = entries
     return checked
 
 

@@ -43,12 +43,12 @@ def effort_named(word: object) -> Effort | None:
     return "xhigh" if word == "max" else next((effort for effort in ORDER if effort == word), None)
 
 
-def effort_of(thinking: Thinking, known: tuple[Effort, ...] = ORDER) -> Effort | None:
-    """The effort, or the one of ``known`` that comes nearest to a budget; ``None`` where the model is to think as it likes."""
+def effort_of(thinking: Thinking, available: tuple[Effort, ...] = ORDER) -> Effort | None:
+    """The effort, or the one of ``available`` nearest to a budget; ``None`` where the model decides how much to think."""
     if thinking.effort is not None or thinking.budget is None or thinking.budget < 0:
         return thinking.effort
     budget = thinking.budget
-    return next((effort for effort in known if budget <= BUDGETS[effort].most), known[-1])
+    return next((effort for effort in available if budget <= BUDGETS[effort].most), available[-1])
 
 
 def nearest(wanted: Effort, available: tuple[Effort, ...]) -> Effort:
@@ -95,11 +95,11 @@ def fitting(thinking: Thinking, effort: Effort | None, model: str) -> tuple[Thin
         return thinking, []
     field = "reasoning.effort" if thinking.effort is not None else "reasoning.budget"
     if not available:
-        losses = [] if effort in (None, "none") else [Loss(field, "dropped", "the model does not think first")]
+        losses = [] if effort in (None, "none") else [Loss(field, "dropped", "the model does not support reasoning")]
         return None, losses
     if effort is None:
         return thinking, []
     better = nearest(effort, available)
     return replace(thinking, effort=better, budget=None), [
-        Loss(field, "emulated", f"the model takes {', '.join(available)}: {effort} is asked for as {better}")
+        Loss(field, "emulated", f"the model supports {', '.join(available)}: {effort} is sent as {better}")
     ]

@@ -39,13 +39,13 @@ def with_extra(written: Object, extra: Mapping[str, Any] | None, *, native: bool
     if not native or not extra:
         return written
     for name, value in extra.items():
-        known = written.get(name)
+        earlier = written.get(name)
         if value is None:
             written.pop(name, None)
-        elif isinstance(value, dict) and isinstance(known, dict):
-            written[name] = with_extra(dict(known), value, native=True)
-        elif name in longer and isinstance(value, list) and isinstance(known, list):
-            written[name] = [*known, *(entry for entry in value if entry not in known)]
+        elif isinstance(value, dict) and isinstance(earlier, dict):
+            written[name] = with_extra(dict(earlier), value, native=True)
+        elif name in longer and isinstance(value, list) and isinstance(earlier, list):
+            written[name] = [*earlier, *(entry for entry in value if entry not in earlier)]
         else:
             written[name] = value
     return written

@@ -282,8 +282,8 @@ def _apart(value: Any, levels: int) -> Any:
     if is_raw(value):
         return _Slices(value) if not isinstance(value, JSONPieces) and len(value) > _WINDOW else value
     if levels and isinstance(value, dict):
-        return {name: _apart(one, levels - 1) for name, one in value.items()}
-    return [_apart(one, levels - 1) for one in value] if levels and isinstance(value, list) else value
+        return {name: _apart(entry, levels - 1) for name, entry in value.items()}
+    return [_apart(entry, levels - 1) for entry in value] if levels and isinstance(value, list) else value
 
 
 class _Slices(JSONPieces):
@@ -359,13 +359,13 @@ def _is_deeper(data: bytes, depth: int) -> bool:
 
 def _top(brackets: bytes, level: int, enough: int) -> int:
     """The deepest place of ``brackets`` that begin at ``level``; or a number up to ``enough`` that is no less."""
-    left, removed = brackets, 0
-    while left and removed < 8:  # without its innermost pairs a value is one less deep, and usually half as long
-        shorter = left.replace(b"[]", b"")
-        if 4 * len(shorter) > 3 * len(left):
+    rest, removed = brackets, 0
+    while rest and removed < 8:  # without its innermost pairs a value is one less deep, and usually half as long
+        shorter = rest.replace(b"[]", b"")
+        if 4 * len(shorter) > 3 * len(rest):
             break
-        left, removed = shorter, removed + 1
-    top = _highest(left, level) + removed
+        rest, removed = shorter, removed + 1
+    top = _highest(rest, level) + removed
     return top if top <= enough or not removed else _highest(brackets, level)
 
 
@@ -378,9 +378,9 @@ def sendable(body: Any) -> bytes:
     try:
         return encoded(body)
     except (ValueError, TypeError, RecursionError):
-        place, what = json_fault(body, "") or ("request", "nested too deep")
+        place, fault = json_fault(body, "") or ("request", "nested too deep")
         place = place.removeprefix(".")
-        raise BadInput(f"{place} is {what}, which cannot be sent as JSON", field=place) from None
+        raise BadInput(f"{place} is {fault}, which cannot be sent as JSON", field=place) from None
 
 
 def json_fault(value: Any, field: str) -> tuple[str, str] | None:

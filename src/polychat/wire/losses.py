@@ -65,8 +65,8 @@ def losses(request: ChatRequest, support_table: SupportTable, wire: str, vendor:
             earlier = losses_by_field.get(name)
             if earlier is None:
                 losses_by_field[name] = Loss(name, support.kind, support.note, detail)
-            elif name in EACH and len(earlier.detail) < _NAMED and (more := _not_in(earlier.detail, detail)):
-                losses_by_field[name] = replace(earlier, detail=f"{earlier.detail} {more}")
+            elif name in EACH and len(earlier.detail) < _NAMED and (further := _not_in(earlier.detail, detail)):
+                losses_by_field[name] = replace(earlier, detail=f"{earlier.detail} {further}")
     return list(losses_by_field.values())
 
 
@@ -76,10 +76,10 @@ _NAMED = 200
 """Characters of those names, about: a client may send them without end."""
 
 
-def _not_in(told: str, detail: str) -> str:
+def _not_in(reported: str, detail: str) -> str:
     """The names of ``detail`` that were not told."""
-    known = told.replace(",", "").split(" ")
-    return " ".join(name for name in detail.split(", ") if name not in known)
+    names = reported.replace(",", "").split(" ")
+    return " ".join(name for name in detail.split(", ") if name not in names)
 
 
 class _Lost(NamedTuple):

@@ -100,9 +100,9 @@ class Naming:
         if len(held) <= _HELD:
             return b""
         passed = bytes(held)
-        kept = self._kept(passed)
-        del held[: len(held) - kept]
-        return self.renamed(passed[: len(passed) - kept])
+        held_back = self._kept(passed)
+        del held[: len(held) - held_back]
+        return self.renamed(passed[: len(passed) - held_back])
 
     def renamed(self, data: bytes) -> bytes:
         """Whole events with the name in them."""

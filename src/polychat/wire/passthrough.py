@@ -50,13 +50,13 @@ class Reading:
         self.told = self.came = False
 
     def feed(self, data: bytes) -> bytes:
-        known = self._id
+        earlier_id = self._id
         self._take(self._repeats.feed(data))
         if (finish := self.finish) is not None:
             self.told = _is_said(finish)
             if is_two_replies(finish):
                 return data[: self._second(data)]
-            if self._opening and data.count(self._opening) > (known is None):
+            if self._opening and data.count(self._opening) > (earlier_id is None):
                 return data[: self._second(data, len(data))]
         return data
 

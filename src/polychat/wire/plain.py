@@ -31,33 +31,33 @@ def reader(
     the ``BadInput`` that it raises for a value that cannot be. ``spelled`` gives a name as the table has it, where a wire knows
     several spellings.
     """
-    known: dict[str, tuple[str, Check]] = {}
+    checks_by_name: dict[str, tuple[str, Check]] = {}
     older: dict[str, tuple[str, Check]] = {}
     for row, at in _placed(wire, fields):
         if at.within == within and at.by_code not in ("read", "both"):
-            known[at.name] = (row.name, _check(row, at))
-            older |= dict.fromkeys(at.older, known[at.name])
+            checks_by_name[at.name] = (row.name, _check(row, at))
+            older |= dict.fromkeys(at.older, checks_by_name[at.name])
 
     def read(body: Mapping[str, Any], request: ChatRequest, where: str = "") -> Object:
-        left: Object = {}
+        rest: Object = {}
         for name, value in body.items():
             if value is None:
                 continue
-            field = known.get(name)
+            field = checks_by_name.get(name)
             if field is None and spelled is not None:
                 name = spelled(name)  # noqa: PLW2901  # from here on it is the name
-                field = known.get(name)
+                field = checks_by_name.get(name)
             if field is None:
-                left[name] = value
+                rest[name] = value
             else:
                 attribute, check = field
                 setattr(request, attribute, check(value, where + name))
         for name, (attribute, check) in older.items():
-            if name in left:
-                value = check(left.pop(name), where + name)
+            if name in rest:
+                value = check(rest.pop(name), where + name)
                 if getattr(request, attribute) is None:
                     setattr(request, attribute, value)
-        return left
+        return rest
 
     return read
 
@@ -68,18 +68,18 @@ def writer(wire: str, fields: Mapping[str, Field] = FIELDS) -> Write:
     It is made as source, a line for each field, and compiled: most requests say few of many fields, and a loop over all of
     them would cost more than all else that is written.
     """
-    lines, known = ["def write(ask, body):"], dict[str, Any]()
+    lines, namespace = ["def write(ask, body):"], dict[str, Any]()
     blank = ChatRequest("", [])
     for row, at in _placed(wire, fields):
         if at.by_code in ("write", "both"):
             continue
-        known[f"write_{row.name}"] = at.write
+        namespace[f"write_{row.name}"] = at.write
         place = f"body.setdefault({at.within!r}, {{}})" if at.within else "body"
         value = "value" if at.write is None else f"write_{row.name}(value)"
         is_said = "value is not None" if getattr(blank, row.name) is None else "value"
         lines += [f"    value = ask.{row.name}", f"    if {is_said}:", f"        {place}[{at.name!r}] = {value}"]
-    exec("\n".join(lines), known)  # noqa: S102  # the source is the table's alone, and no word of it comes from elsewhere
-    return cast(Write, known["write"])
+    exec("\n".join(lines), namespace)  # noqa: S102  # the source is the table's alone, and no word of it comes from elsewhere
+    return cast(Write, namespace["write"])
 
 
 def _placed(wire: str, fields: Mapping[str, Field]) -> list[tuple[Field, At]]:

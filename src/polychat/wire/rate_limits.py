@@ -61,7 +61,7 @@ def is_used_up(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 def limits_of(headers: Iterable[tuple[bytes, bytes]], now: float) -> list[Limit]:
     """The limits that an answer's headers tell of; their names are in lower case. ``now``: seconds since 1970."""
-    found: dict[tuple[str, bool], dict[str, str]] = {}
+    values: dict[tuple[str, bool], dict[str, str]] = {}
     for count, (name, value) in enumerate(headers):
         match = _NAME.fullmatch(name.decode("latin-1")) if count < _MOST else None
         if match is None:
@@ -70,9 +70,9 @@ def limits_of(headers: Iterable[tuple[bytes, bytes]], now: float) -> list[Limit]
         number = next((word for word in _NUMBERS if word in words), None)
         if number is not None:
             words.remove(number)
-            found.setdefault(("-".join(words), match[1] is not None), {})[number] = value.decode("latin-1").strip()
+            values.setdefault(("-".join(words), match[1] is not None), {})[number] = value.decode("latin-1").strip()
     limits = []
-    for (name_of, by_size), numbers in found.items():
+    for (name_of, by_size), numbers in values.items():
         remaining = numbers.get("remaining", "")
         if _NUMBER.fullmatch(remaining):
             unit: Literal["requests", "tokens"] = "tokens" if by_size or "token" in name_of else "requests"

@@ -134,9 +134,9 @@ def has_raw(request: ChatRequest) -> bool:
 
 def changed(schema: Any, change: Callable[[Any], Any]) -> Any:
     """What ``change`` makes of a schema that stayed JSON, as JSON; itself where that is the same."""
-    known = opened(schema)
-    new = change(known)
-    if new == known:
+    old = opened(schema)
+    new = change(old)
+    if new == old:
         return schema
     made = None if _has_raw(new) else encoded_at_once(new)
     return _Changed(new) if made is None else raw(made)

@@ -201,7 +201,7 @@ def test_items_of_the_backend() -> None:
     lost = [(loss.field, loss.detail) for loss in losses(chat_request, SUPPORT, NAME, "azure")]
     assert lost == [
         ("parts.item.foreign", "item_reference"),
-        ("parts.opaque.foreign", "web_search_call"),
+        ("parts.opaque.foreign", "web_search_call reasoning"),
         ("parts.reasoning", ""),
     ]
     assert write_request(read({"model": "m", "input": [{"id": "msg_1"}]}))["input"] == items[:1]

@@ -86,7 +86,7 @@ def _tool(tool: Tool | HostedTool, losses: list[Loss]) -> Tool | HostedTool:
     if schema == tool.parameters:
         return tool
     if schema != {**tool.parameters, "type": "object"}:
-        losses.append(Loss("tools", "emulated", "the schema is told without what the API refuses in it", tool.name))
+        losses.append(Loss("tools", "emulated", "keywords that the API rejects are removed from the schema", tool.name))
     return replace(tool, parameters=schema)
 
 
@@ -98,74 +98,82 @@ def _force(request: ChatRequest, rules: GenerationRules | None, losses: list[Los
     if rules is not None and not rules.forced:
         named = choice.mode == "named"
         text = f"Call the tool {choice.name} now." if named else "Call one of the tools now."
-        losses.append(Loss(f"tool_choice.{choice.mode}", "emulated", "the model cannot be forced: it is asked in words"))
+        losses.append(
+            Loss(
+                f"tool_choice.{choice.mode}",
+                "emulated",
+                "a call cannot be forced on this model: it is requested in the system message",
+            )
+        )
         request.tool_choice = ToolChoice("auto")
         request.extra = {name: value for name, value in request.extra.items() if name != "tool_choice"}
         request.turns = [*request.turns, ChatMessage("user", [TextPart(text)])]
     elif _thinks(request.reasoning) or (rules is not None and rules.thinks and not _is_off(request.reasoning)):
-        losses.append(Loss("reasoning.effort", "dropped", "the API forces no tool on a model that thinks first"))
+        losses.append(
+            Loss("reasoning.effort", "dropped", "the API does not support a forced tool call together with reasoning")
+        )
         request.reasoning = Thinking("none") if rules is not None and rules.thinks else None
 
 
-def _thinks(wanted: Thinking | None) -> bool:
-    return wanted is not None and not _is_off(wanted)
+def _thinks(thinking: Thinking | None) -> bool:
+    return thinking is not None and not _is_off(thinking)
 
 
-def _is_off(wanted: Thinking | None) -> bool:
-    return wanted is not None and (wanted.budget == 0 or (wanted.budget is None and wanted.effort == "none"))
+def _is_off(thinking: Thinking | None) -> bool:
+    return thinking is not None and (thinking.budget == 0 or (thinking.budget is None and thinking.effort == "none"))
 
 
 def _think(request: ChatRequest, rules: GenerationRules | None, vendor: str, losses: list[Loss]) -> None:
-    wanted = request.reasoning
-    assert wanted is not None
-    if _is_off(wanted):
+    thinking = request.reasoning
+    assert thinking is not None
+    if _is_off(thinking):
         if rules is not None and rules.off == "never":
-            losses.append(Loss("reasoning.effort", "emulated", "the model always thinks: it is asked for the least effort"))
-            request.reasoning = Thinking("low", None, wanted.summary)
+            losses.append(Loss("reasoning.effort", "emulated", "the model always reasons: the lowest effort is requested"))
+            request.reasoning = Thinking("low", None, thinking.summary)
         return
-    adjusted = wanted
+    adjusted = thinking
     if rules is not None:
         if not (rules.budget or rules.adaptive):
-            losses.append(Loss("reasoning.effort", "dropped", "the model does not think first"))
+            losses.append(Loss("reasoning.effort", "dropped", "the model does not support reasoning"))
             request.reasoning = None
             return
-        request.reasoning = wanted = _in_words_of(rules, wanted, losses)
-    if wanted.budget is not None and wanted.budget > 0:
-        _budget(request, wanted, adjusted, losses)
+        request.reasoning = thinking = _in_words_of(rules, thinking, losses)
+    if thinking.budget is not None and thinking.budget > 0:
+        _budget(request, thinking, adjusted, losses)
         if request.reasoning is not None and _lacks_thoughts(request.turns, vendor):
-            note = "calls that wait for their results came without the thoughts before them, which the API wants back"
+            note = "tool calls without results have no reasoning before them, which the API requires"
             losses.append(Loss("reasoning.effort", "dropped", note))
             request.reasoning = None
 
 
-def _in_words_of(rules: GenerationRules, wanted: Thinking, losses: list[Loss]) -> Thinking:
+def _in_words_of(rules: GenerationRules, thinking: Thinking, losses: list[Loss]) -> Thinking:
     """An effort as a budget, or a budget as an effort, where the model knows the other alone."""
-    effort, budget = wanted.effort, wanted.budget
+    effort, budget = thinking.effort, thinking.budget
     if not rules.adaptive and budget in (None, -1):
-        return Thinking(None, BUDGETS[effort or "medium"].anthropic, wanted.summary)
+        return Thinking(None, BUDGETS[effort or "medium"].anthropic, thinking.summary)
     if not rules.budget and budget is not None and budget > 0:
-        losses.append(Loss("reasoning.budget", "emulated", "the model takes no budget: it is told as an effort"))
-        return Thinking(effort_of(wanted, ("low", "medium", "high")), None, wanted.summary)
+        losses.append(Loss("reasoning.budget", "emulated", "the model does not support a budget: sent as an effort"))
+        return Thinking(effort_of(thinking, ("low", "medium", "high")), None, thinking.summary)
     if rules.adaptive and effort == "xhigh" and not rules.xhigh:
-        losses.append(Loss("reasoning.effort", "emulated", "the model knows no xhigh: it is told high"))
-        return Thinking("high", budget, wanted.summary)
-    return wanted
+        losses.append(Loss("reasoning.effort", "emulated", "the model does not support xhigh: sent as high"))
+        return Thinking("high", budget, thinking.summary)
+    return thinking
 
 
-def _budget(request: ChatRequest, wanted: Thinking, adjusted: Thinking, losses: list[Loss]) -> None:
+def _budget(request: ChatRequest, thinking: Thinking, adjusted: Thinking, losses: list[Loss]) -> None:
     """A budget is less than all tokens of the answer, of which half are left for its words."""
-    most, budget = request.max_tokens, max(MIN_BUDGET, wanted.budget or 0)
+    most, budget = request.max_tokens, max(MIN_BUDGET, thinking.budget or 0)
     if most is None or budget < most:
         return
     field = "reasoning.effort" if adjusted.budget is None else "reasoning.budget"
     if most <= MIN_BUDGET:
-        note = f"max_tokens is {most:,}, which leaves no room for {MIN_BUDGET:,} tokens of thought, the least there are"
+        note = f"max_tokens is {most:,}, which leaves no room for the minimum of {MIN_BUDGET:,} reasoning tokens"
         losses.append(Loss(field, "dropped", note))
         request.reasoning = None
         return
     less = max(MIN_BUDGET, most // 2)
-    losses.append(Loss(field, "emulated", f"{less:,} tokens of thought, as they count among max_tokens"))
-    request.reasoning = Thinking(wanted.effort, less, wanted.summary)
+    losses.append(Loss(field, "emulated", f"{less:,} reasoning tokens, as they count towards max_tokens"))
+    request.reasoning = Thinking(thinking.effort, less, thinking.summary)
 
 
 def _lacks_thoughts(turns: list[ChatMessage], vendor: str) -> bool:
@@ -188,14 +196,14 @@ def _sample(request: ChatRequest, rules: GenerationRules | None, losses: list[Lo
     takes = "both" if rules is None else rules.sampling
     if takes == "none":
         for name, default in (("temperature", 1.0), ("top_p", None), ("top_k", None)):
-            _drop(request, name, "the model takes none", losses, default)
+            _drop(request, name, "the model does not accept it", losses, default)
     elif _thinks(request.reasoning):
         _drop(request, "temperature", "the API takes none while the model thinks", losses, 1.0)
         _drop(request, "top_k", "the API takes none while the model thinks", losses)
         if request.top_p is not None and request.top_p < _LEAST_TOP_P:
-            _drop(request, "top_p", f"the API takes {_LEAST_TOP_P} or more while the model thinks", losses)
+            _drop(request, "top_p", f"the API requires at least {_LEAST_TOP_P} with reasoning", losses)
     if takes == "one" and request.temperature is not None and request.top_p is not None:
-        _drop(request, "top_p", "the model takes it or temperature, not both", losses, 1.0)
+        _drop(request, "top_p", "the model accepts it or temperature, not both", losses, 1.0)
 
 
 def _drop(request: ChatRequest, name: str, why: str, losses: list[Loss], default: float | None = None) -> None:
@@ -210,7 +218,7 @@ def _drop(request: ChatRequest, name: str, why: str, losses: list[Loss], default
 def _stop(request: ChatRequest, losses: list[Loss]) -> None:
     if any(not text.strip() for text in request.stop):
         request.stop = [text for text in request.stop if text.strip()]
-        losses.append(Loss("stop", "dropped", "the API takes no stop that is only white space"))
+        losses.append(Loss("stop", "dropped", "the API rejects stop sequences of only white space"))
 
 
 def _format(request: ChatRequest, losses: list[Loss]) -> None:
@@ -220,7 +228,7 @@ def _format(request: ChatRequest, losses: list[Loss]) -> None:
     schema = closed(form.schema)
     if schema != form.schema:
         request.format = replace(form, schema=schema)
-        note = "its objects are closed, and limits that the API refuses are left out"
+        note = "its objects are closed, and limits that the API rejects are omitted"
         losses.append(Loss("format.schema", "emulated", note))
 
 
@@ -230,9 +238,7 @@ def _marks(request: ChatRequest, losses: list[Loss]) -> None:
     if len(places) <= MAX_MARKS:
         return
     gone = frozenset(places[1 : len(places) - MAX_MARKS + 1])
-    losses.append(
-        Loss("cache", "dropped", f"the API takes {MAX_MARKS} marks of what to cache", f"{len(gone)} of {len(places)}")
-    )
+    losses.append(Loss("cache", "dropped", f"the API accepts {MAX_MARKS} cache breakpoints", f"{len(gone)} of {len(places)}"))
     request.tools = [_unmarked(tool, gone) for tool in request.tools]
     request.turns = [replace(turn, parts=[_unmarked(part, gone) for part in turn.parts]) for turn in request.turns]
 

@@ -19,6 +19,6 @@ def cache_of(block: dict[str, Any], known: Iterable[str], where: str) -> tuple[s
     kind = control.get("type")
     if kind != "ephemeral":
         raise bad(f"{where}.cache_control.type", "ephemeral", kind)
-    if (more := rest(control, ("type", "ttl"))) is not None:
-        extra = {**(extra or {}), "cache_control": more}
+    if (further := rest(control, ("type", "ttl"))) is not None:
+        extra = {**(extra or {}), "cache_control": further}
     return cache, extra

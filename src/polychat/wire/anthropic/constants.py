@@ -84,8 +84,10 @@ def usage_of(counts: Mapping[str, Any]) -> Usage | None:
     total = None if prompt is None or out is None else prompt + out
     hour = None
     if len(each) > 1 or counts.get("cache_creation"):
-        kept = [iteration["cache_creation"] for iteration in each if isinstance(iteration.get("cache_creation"), dict)]
-        hour = _total(kept, "ephemeral_1h_input_tokens") or None
+        written_by_age = [
+            iteration["cache_creation"] for iteration in each if isinstance(iteration.get("cache_creation"), dict)
+        ]
+        hour = _total(written_by_age, "ephemeral_1h_input_tokens") or None
     return Usage(prompt, out, total, read, written, thoughts, cache_write_1h_tokens=hour)
 
 

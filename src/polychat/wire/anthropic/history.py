@@ -27,7 +27,7 @@ from .generations import GenerationRules
 IMAGES = frozenset(("image/jpeg", "image/png", "image/gif", "image/webp"))
 _HELD = re.compile(r"(?!https?:)[a-z0-9+.-]+:|https://generativelanguage\.googleapis\.com/", re.IGNORECASE)
 """URLs of what only its own vendor can read."""
-_DOCUMENTS = "the API takes documents that are PDF or text"
+_DOCUMENTS = "the API accepts PDF and text documents"
 _Placed = TypeVar("_Placed", ImagePart, FilePart)
 _SYSTEM = ("system", "developer")
 GO_ON = "Go on from where your last message ends."
@@ -58,10 +58,10 @@ class History:
     def turns(self, turns: list[ChatMessage], *, foreign_files: bool) -> list[ChatMessage]:
         """``foreign_files``: the ids of files are another vendor's. Raises ``BadInput`` where nothing is left."""
         self._foreign_files = foreign_files
-        kept = [better for turn in turns if (better := self._turn(turn)) is not None]
-        if not kept and turns:
+        allowed = [better for turn in turns if (better := self._turn(turn)) is not None]
+        if not allowed and turns:
             raise BadInput("messages has no content that this API accepts: add a text that is not blank", field="messages")
-        return self._ended(self._begun(self._paired(kept)))
+        return self._ended(self._begun(self._paired(allowed)))
 
     # Parts
 
@@ -100,7 +100,7 @@ class History:
         if kind == "application/pdf":
             return FilePart(data=part.data, media_type=kind, cache=part.cache)
         if kind not in IMAGES:
-            self._lose("parts.image.data", "the API takes JPEG, PNG, GIF and WebP", kind)
+            self._lose("parts.image.data", "the API accepts JPEG, PNG, GIF and WebP", kind)
             return None
         return part if kind == part.media_type else replace(part, media_type=kind)
 
@@ -110,7 +110,7 @@ class History:
         if part.id is not None:
             if not self._foreign_files:
                 return part
-            self._lose("parts.file.id", "another vendor holds the file", part.id)
+            self._lose("parts.file.id", "another vendor stores the file", part.id)
         elif kind.startswith(("video/", "audio/")):
             self._lose(f"parts.file.{'url' if part.data is None else 'data'}", _DOCUMENTS, kind)
         elif part.data is None:
@@ -130,7 +130,7 @@ class History:
         url = part.url or ""
         if _HELD.match(url) is None:
             return part
-        self._lose(field, "only the vendor that holds it can read it", _place(url))
+        self._lose(field, "only the vendor that stores it can read it", _place(url))
         return None
 
     def _lose(self, field: str, why: str, detail: str = "") -> None:
@@ -191,7 +191,7 @@ class History:
                 elif isinstance(part, ToolResult):
                     rest.append(self._orphan(part))
         for _, lone in open_calls:
-            self._losses.append(Loss("parts.call", "emulated", "a call without a result is told as one that failed", lone.name))
+            self._losses.append(Loss("parts.call", "emulated", "a call without a result is sent as a failed one", lone.name))
             results.append(ToolResult(lone.id, [TextPart(NO_RESULT)], lone.name, is_error=True))
         if results:
             paired.append(ChatMessage("tool", list[Part](results), extra=extra))
@@ -202,7 +202,7 @@ class History:
             Loss(
                 "turns.tool",
                 "emulated",
-                "a result whose call is not there is told as the user's words",
+                "a result without its call is sent as a user message",
                 result.name or result.id,
             )
         )
@@ -214,7 +214,7 @@ class History:
         """A system text alone is the user's."""
         if not turns or any(turn.role not in _SYSTEM for turn in turns):
             return turns
-        self._losses.append(Loss("turns.system", "emulated", "there is nothing else: it is told as the user's words"))
+        self._losses.append(Loss("turns.system", "emulated", "there is no other message: it is sent as a user message"))
         return [replace(turn, role="user") for turn in turns]
 
     def _ended(self, turns: list[ChatMessage]) -> list[ChatMessage]:
@@ -222,7 +222,7 @@ class History:
         if not turns or turns[-1].role != "assistant" or _paused(turns[-1]):
             return turns
         if self._rules is not None and not self._rules.prefill:
-            note = "the model takes no answer to go on with: the user asks it to go on"
+            note = "the model cannot continue an assistant message: a user message asks it to continue"
             self._losses.append(Loss("turns.assistant.last", "emulated", note))
             return [*turns, ChatMessage("user", [TextPart(GO_ON)])]
         last = turns[-1].parts[-1] if turns[-1].parts else None

@@ -127,10 +127,10 @@ class StreamWriter:
         if call is None:
             call = self._begin_call(piece, out)
         if piece.arguments:
-            more = escaped(piece.arguments)
-            call.arguments.append(more)
-            self._written += len(more)
-            self._delta(call.block, {"type": "input_json_delta", "partial_json": more}, out)
+            text = escaped(piece.arguments)
+            call.arguments.append(text)
+            self._written += len(text)
+            self._delta(call.block, {"type": "input_json_delta", "partial_json": text}, out)
 
     def _begin_call(self, piece: ToolCallPiece, out: list[bytes]) -> _Call:
         if piece.opaque is not None:

@@ -135,10 +135,10 @@ def _output(request: ChatRequest, value: object) -> None:
     config = record(value, "output_config")
     others = rest(config, ("effort", "format")) or {}
     effort = optional_text(config.get("effort"), "output_config.effort")
-    known = effort_named(effort) if effort in _EFFORTS else None
-    if known is not None:
-        request.reasoning = Thinking(known)
-    if effort != known:
+    common = effort_named(effort) if effort in _EFFORTS else None
+    if common is not None:
+        request.reasoning = Thinking(common)
+    if effort != common:
         others["effort"] = effort  # "max", which has no common word
     if (form := config.get("format")) is not None:
         match record(form, "output_config.format"):
@@ -160,24 +160,24 @@ def _thinking(request: ChatRequest, value: object) -> None:
         return
     thinking = record(value, "thinking")
     display = optional_text(thinking.get("display"), "thinking.display")
-    wanted = request.reasoning or Thinking()
+    reasoning = request.reasoning or Thinking()
     match thinking.get("type"):
         case "enabled":
-            wanted.budget = optional_count(thinking.get("budget_tokens"), "thinking.budget_tokens")
-            if wanted.budget is None:
-                wanted.budget = None if wanted.effort else -1  # some clients leave it out: as the model likes
-            elif not wanted.budget:
+            reasoning.budget = optional_count(thinking.get("budget_tokens"), "thinking.budget_tokens")
+            if reasoning.budget is None:
+                reasoning.budget = None if reasoning.effort else -1  # some clients leave it out: as the model likes
+            elif not reasoning.budget:
                 raise bad("thinking.budget_tokens", "a number of tokens, 1,024 or more", thinking.get("budget_tokens"))
         case "adaptive":
-            wanted.budget = None if wanted.effort else -1
+            reasoning.budget = None if reasoning.effort else -1
         case "disabled":
-            wanted.budget = 0
+            reasoning.budget = 0
         case str():
             request.extra["thinking"] = thinking
             return
         case kind:
             raise bad("thinking.type", "enabled, adaptive or disabled", kind)
-    wanted.summary = None if display is None else "none" if display == "omitted" else "auto"
+    reasoning.summary = None if display is None else "none" if display == "omitted" else "auto"
     if (others := rest(thinking, ("type", "budget_tokens", "display"))) is not None:
         request.extra["thinking"] = others
-    request.reasoning = wanted
+    request.reasoning = reasoning

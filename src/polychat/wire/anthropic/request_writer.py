@@ -89,14 +89,14 @@ def _tool(tool: Tool | HostedTool, *, native: bool) -> dict[str, Any]:
     return with_extra(written, tool.extra, native=native)
 
 
-def _thinking(body: dict[str, Any], wanted: Thinking | None, model: str) -> None:
-    if wanted is None:
+def _thinking(body: dict[str, Any], reasoning: Thinking | None, model: str) -> None:
+    if reasoning is None:
         return
     rules = rules_of(model)
-    effort, budget = wanted.effort, wanted.budget
+    effort, budget = reasoning.effort, reasoning.budget
     if effort is not None and effort != "none" and budget in (None, -1) and rules is not None and not rules.adaptive:
         budget, effort = BUDGETS[effort].anthropic, None
-    if (thinking := _mode(effort, budget, wanted.summary, rules)) is not None:
+    if (thinking := _mode(effort, budget, reasoning.summary, rules)) is not None:
         body["thinking"] = thinking
     if effort is not None and effort != "none":
         body["output_config"] = {"effort": "low" if effort == "minimal" else effort}
@@ -114,12 +114,12 @@ def _mode(effort: str | None, budget: int | None, summary: str | None, rules: Ge
     return thinking
 
 
-def _format(body: dict[str, Any], wanted: Format | None) -> None:
-    if wanted is None or wanted.kind != "schema":
+def _format(body: dict[str, Any], reply_format: Format | None) -> None:
+    if reply_format is None or reply_format.kind != "schema":
         return
-    if wanted.schema is None:
+    if reply_format.schema is None:
         raise BadInput("format.schema is missing: set the JSON schema that the reply must follow", field="format.schema")
-    body.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": wanted.schema}
+    body.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": reply_format.schema}
 
 
 def _max_tokens(request: ChatRequest, thinking: dict[str, Any] | None) -> int:

@@ -31,13 +31,13 @@ def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, l
     better, losses = replace(request, turns=[turn for turn in turns if turn.parts]), list[Loss]()
     if len(request.stop) > MOST_STOPS:
         better.stop = request.stop[:MOST_STOPS]
-        losses.append(
-            Loss("stop", "emulated", f"the API takes {MOST_STOPS} texts that end the answer: the first of them go out")
-        )
+        losses.append(Loss("stop", "emulated", f"the API accepts {MOST_STOPS} stop sequences: only the first are sent"))
     if request.service_tier is not None and request.service_tier not in _KNOWN:
         better.service_tier = _TIERS.get(request.service_tier)
         if request.service_tier not in _TIERS:
-            losses.append(Loss("service_tier", "dropped", f"the API knows {', '.join(sorted(_KNOWN))}", request.service_tier))
+            losses.append(
+                Loss("service_tier", "dropped", f"the API supports {', '.join(sorted(_KNOWN))}", request.service_tier)
+            )
     if request.tools:
         better.tools = [_tool(tool, losses) for tool in request.tools]
     if request.format is not None and request.format.schema is not None:
@@ -50,7 +50,7 @@ def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, l
     return better, losses
 
 
-_LENGTHS = f"the API takes lengths of arrays up to {MOST_ITEMS:,} in all of a schema: they are left out"
+_LENGTHS = f"the API accepts array lengths of up to {MOST_ITEMS:,} in total in a schema: they are omitted"
 
 
 def _tool(tool: Tool | HostedTool, losses: list[Loss]) -> Tool | HostedTool:
@@ -62,41 +62,43 @@ def _tool(tool: Tool | HostedTool, losses: list[Loss]) -> Tool | HostedTool:
     return tool if schema == tool.parameters else replace(tool, parameters=schema)
 
 
-def _thinking(wanted: Thinking, rules: GenerationRules, losses: list[Loss]) -> Thinking | None:
+def _thinking(thinking: Thinking, rules: GenerationRules, losses: list[Loss]) -> Thinking | None:
     """What is wanted as the model takes it: a level, or a budget within its range."""
-    field = "reasoning.effort" if wanted.budget is None else "reasoning.budget"
-    is_off = wanted.budget == 0 or (wanted.budget is None and wanted.effort == "none")
+    field = "reasoning.effort" if thinking.budget is None else "reasoning.budget"
+    is_off = thinking.budget == 0 or (thinking.budget is None and thinking.effort == "none")
     if not rules.efforts and rules.budgets is None:
-        if not is_off and (wanted.effort, wanted.budget) != (None, None):
-            losses.append(Loss(field, "dropped", "the model does not think first"))
+        if not is_off and (thinking.effort, thinking.budget) != (None, None):
+            losses.append(Loss(field, "dropped", "the model does not support reasoning"))
         return None
     if is_off and not rules.off:
-        losses.append(Loss(field, "emulated", "the model always thinks: it is asked for the least it can"))
+        losses.append(Loss(field, "emulated", "the model always reasons: the lowest level is requested"))
     if rules.budgets is not None:
-        return _budget(wanted, rules.budgets, losses, is_off=is_off, may_be_off=rules.off)
-    if wanted.budget is not None and not is_off:
-        return wanted  # taken beside levels, for the sake of what was written for models before
-    if is_off or wanted.effort is None:
-        return wanted if not is_off else replace(wanted, effort=rules.efforts[0], budget=None)
-    effort = nearest(wanted.effort, rules.efforts)
-    if effort != wanted.effort:
-        note = f"the model takes {', '.join(rules.efforts)}: {wanted.effort} is asked for as {effort}"
+        return _budget(thinking, rules.budgets, losses, is_off=is_off, may_be_off=rules.off)
+    if thinking.budget is not None and not is_off:
+        return thinking  # taken beside levels, for the sake of what was written for models before
+    if is_off or thinking.effort is None:
+        return thinking if not is_off else replace(thinking, effort=rules.efforts[0], budget=None)
+    effort = nearest(thinking.effort, rules.efforts)
+    if effort != thinking.effort:
+        note = f"the model supports {', '.join(rules.efforts)}: {thinking.effort} is sent as {effort}"
         losses.append(Loss(field, "emulated", note))
-    return replace(wanted, effort=effort)
+    return replace(thinking, effort=effort)
 
 
-def _budget(wanted: Thinking, limits: tuple[int, int], losses: list[Loss], *, is_off: bool, may_be_off: bool) -> Thinking:
+def _budget(thinking: Thinking, limits: tuple[int, int], losses: list[Loss], *, is_off: bool, may_be_off: bool) -> Thinking:
     least, most = limits
     if is_off:
-        return replace(wanted, budget=0 if may_be_off else least)
-    if wanted.budget is None:
-        return wanted if wanted.effort is None else replace(wanted, budget=min(most, BUDGETS[wanted.effort].gemini))
-    if wanted.budget < 0:
-        return wanted
-    budget = max(least, min(most, wanted.budget))
-    if budget != wanted.budget:
-        losses.append(Loss("reasoning.budget", "emulated", f"the model takes {least:,} to {most:,} tokens: {budget:,} go out"))
-    return replace(wanted, budget=budget)
+        return replace(thinking, budget=0 if may_be_off else least)
+    if thinking.budget is None:
+        return thinking if thinking.effort is None else replace(thinking, budget=min(most, BUDGETS[thinking.effort].gemini))
+    if thinking.budget < 0:
+        return thinking
+    budget = max(least, min(most, thinking.budget))
+    if budget != thinking.budget:
+        losses.append(
+            Loss("reasoning.budget", "emulated", f"the model supports {least:,} to {most:,} tokens: {budget:,} are sent")
+        )
+    return replace(thinking, budget=budget)
 
 
 def _turn(turn: ChatMessage) -> ChatMessage:

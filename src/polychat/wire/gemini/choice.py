@@ -43,8 +43,8 @@ class ReplyChoice:
         self._calls = ToolCalls(limits, index)
         self._count = 0
         # Calls without ids get ids that are unique across the replies of a conversation: some vendors require that.
-        known = isinstance(reply, str) and _PLAIN_ID.fullmatch(reply)
-        self._prefix = f"call_{reply}_{index}_" if known else None
+        is_plain = isinstance(reply, str) and _PLAIN_ID.fullmatch(reply)
+        self._prefix = f"call_{reply}_{index}_" if is_plain else None
         self._block = 0
         self._message = ""
         self._partial: Object | None = None
@@ -80,8 +80,8 @@ class ReplyChoice:
         with suppress(*SHAPES):  # decoration of any shape costs no words
             citations += grounded(self._grounding, self.answer, self.index)
         with suppress(*SHAPES):
-            known = {source.url for source in citations}
-            citations += [page for page in visited(self._pages, self.index) if page.url not in known]
+            urls = {source.url for source in citations}
+            citations += [page for page in visited(self._pages, self.index) if page.url not in urls]
         return citations
 
     def error(self) -> BackendError | None:

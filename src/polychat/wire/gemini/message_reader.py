@@ -84,9 +84,9 @@ class _Reading:
 
     def think(self, turn: ChatMessage) -> None:
         """Puts thoughts that a call's signature brought before all else of their turn, unless the client kept them there."""
-        known = {_seal(part) for part in turn.parts if isinstance(part, ReasoningPart)}
+        seals = {_seal(part) for part in turn.parts if isinstance(part, ReasoningPart)}
         brought = [thought for part in turn.parts for thought in self.carried.get(id(part), ())]
-        turn.parts[:0] = [thought for thought in brought if _seal(thought) not in known]
+        turn.parts[:0] = [thought for thought in brought if _seal(thought) not in seals]
 
     def parts(self, content: Object, where: str, role: str) -> list[Part]:
         parts: list[Part] = []

@@ -199,13 +199,13 @@ def grounding_value(sources: list[Citation], answer: AnswerText) -> Object:
     """Each page once, with the places that rest on it."""
     pages: dict[tuple[str, str, str], int] = {}
     supports: list[Object] = []
-    whole, left = answer.whole(), _QUOTED
+    whole, room = answer.whole(), _QUOTED
     for source in sources:
         number = pages.setdefault((source.title, source.url, source.snippet), len(pages))
         if source.start is not None and source.end is not None:
             start, end = answer.bytes_at(source.start), answer.bytes_at(source.end)
             segment: Object = {"startIndex": start, "endIndex": end}
-            if (left := left - max(source.end - source.start, 0)) >= 0:
+            if (room := room - max(source.end - source.start, 0)) >= 0:
                 segment["text"] = whole[source.start : source.end]
             supports.append({"segment": segment, "groundingChunkIndices": [number]})
     chunks = [_chunk(*page) for page in pages]

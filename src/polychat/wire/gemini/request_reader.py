@@ -144,18 +144,18 @@ def _format(config: Object, where: str) -> Format | None:
 
 def _thinking(config: Object, where: str) -> Thinking | None:
     """How much to think; what has no common word stays in ``config``."""
-    wanted = Thinking()
+    thinking = Thinking()
     if "includeThoughts" in config:
-        wanted.summary = "auto" if flag(config.pop("includeThoughts"), f"{where}.includeThoughts") else "none"
+        thinking.summary = "auto" if flag(config.pop("includeThoughts"), f"{where}.includeThoughts") else "none"
     if "thinkingBudget" in config:
-        wanted.budget = whole(config.pop("thinkingBudget"), f"{where}.thinkingBudget")
+        thinking.budget = whole(config.pop("thinkingBudget"), f"{where}.thinkingBudget")
     if "thinkingLevel" in config:
         level = text(config.pop("thinkingLevel"), f"{where}.thinkingLevel").lower()
         if level in _LEVELS:
-            wanted.effort = effort_named(level)
+            thinking.effort = effort_named(level)
         elif level != "thinking_level_unspecified":
             raise BadInput(
                 f"{where}.thinkingLevel is {redact(level)!r}; it must be one of {', '.join(_LEVELS)}",
                 field=f"{where}.thinkingLevel",
             )
-    return None if wanted == Thinking() else wanted
+    return None if thinking == Thinking() else thinking

@@ -110,15 +110,15 @@ def _format(form: Format) -> Object:
     return shape if form.kind == "json" else {**shape, "responseJsonSchema": form.schema}
 
 
-def _thinking(wanted: Thinking, model: str) -> dict[str, Any]:
+def _thinking(thinking: Thinking, model: str) -> dict[str, Any]:
     config: Object = {}
-    if wanted.budget is not None:
-        config["thinkingBudget"] = wanted.budget
-    elif wanted.effort is not None:
+    if thinking.budget is not None:
+        config["thinkingBudget"] = thinking.budget
+    elif thinking.effort is not None:
         if _NO_LEVELS.search(model):
-            config["thinkingBudget"] = BUDGETS[wanted.effort].gemini
+            config["thinkingBudget"] = BUDGETS[thinking.effort].gemini
         else:
-            config["thinkingLevel"] = _LEVELS[wanted.effort]
-    if wanted.summary is not None:
-        config["includeThoughts"] = wanted.summary != "none"
+            config["thinkingLevel"] = _LEVELS[thinking.effort]
+    if thinking.summary is not None:
+        config["includeThoughts"] = thinking.summary != "none"
     return config

@@ -27,24 +27,24 @@ class _Calls:
     """The calls of a conversation: gives ids to those that came without, and their results the same ones."""
 
     def __init__(self, messages: Any) -> None:
-        self._taken = {known for message in messages for known in _ids(message)}
+        self._taken = {call_id for message in messages for call_id in _ids(message)}
         self._open: list[ToolCall] = []
         self._made = 0
 
-    def named(self, known: str) -> str:
-        return known or self._fresh()
+    def named(self, call_id: str) -> str:
+        return call_id or self._fresh()
 
     def made(self, calls: list[ToolCall]) -> None:
         """The calls of one turn, which now wait for results."""
         self._open = calls.copy()
 
-    def answered(self, known: str, name: str) -> tuple[str, str]:
+    def answered(self, call_id: str, name: str) -> tuple[str, str]:
         """The id and name of the call that a result answers: by its id, else the first that waits by that name."""
         for call in self._open:
-            if call.id == known if known else name in ("", call.name):
+            if call.id == call_id if call_id else name in ("", call.name):
                 self._open.remove(call)
                 return call.id, name or call.name
-        return self.named(known), name
+        return self.named(call_id), name
 
     def _fresh(self) -> str:
         while (fresh := f"call_{self._made}") in self._taken:
@@ -59,7 +59,7 @@ def _ids(message: Any) -> list[str]:
         return []
     calls = message.get("tool_calls")
     named = [call.get("id") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
-    return [known for known in (*named, message.get("tool_call_id")) if isinstance(known, str)]
+    return [call_id for call_id in (*named, message.get("tool_call_id")) if isinstance(call_id, str)]
 
 
 def turns_of(messages: Any) -> list[ChatMessage]:
@@ -82,9 +82,9 @@ def _turn(message: Object, field: str, calls: _Calls) -> ChatMessage:
     parts += [TextPart(content)] if content else []
     match role:
         case "tool":
-            known = text_of(message, "tool_call_id", f"{field}.tool_call_id")
+            call_id = text_of(message, "tool_call_id", f"{field}.tool_call_id")
             name = text_of(message, "tool_name", f"{field}.tool_name") or text_of(message, "name", f"{field}.name")
-            call, name = calls.answered(known, name)
+            call, name = calls.answered(call_id, name)
             return ChatMessage("tool", [ToolResult(call, parts, name or None, extra=remaining(message))])
         case "assistant":
             parts = [*_thought(message, field), *parts]
@@ -114,11 +114,11 @@ def _call(value: object, field: str, calls: _Calls) -> ToolCall:
     where, arguments = f"{field}.function.arguments", function.pop("arguments", None)
     arguments = "{}" if arguments is None else _json(item(arguments, where), where)
     function.pop("index", None)
-    known = text_of(call, "id", f"{field}.id")
+    call_id = text_of(call, "id", f"{field}.id")
     signature = text_of(call, CALL_SIGNATURE, f"{field}.{CALL_SIGNATURE}")
     call.pop("type", None)
     opaque = untagged(signature, VENDOR) if signature else None
-    return ToolCall(calls.named(known), name, arguments, opaque, extra=remaining(call, "function", function))
+    return ToolCall(calls.named(call_id), name, arguments, opaque, extra=remaining(call, "function", function))
 
 
 def _json(value: Any, field: str) -> str:

@@ -116,10 +116,10 @@ class Reader(StreamReader):
         arguments = function.get("arguments")
         if not isinstance(arguments, str):
             arguments = json_of(arguments or {})
-        known = call.get("id")
+        call_id = call.get("id")
         piece = self._calls.take(
             index=self._count,
-            call_id=known if isinstance(known, str) else None,
+            call_id=call_id if isinstance(call_id, str) else None,
             name=_text(function["name"]),
             arguments=arguments,
             opaque=self._opaque(call.get(CALL_SIGNATURE)),

@@ -102,8 +102,8 @@ def _ending(finish: Finish, usage: Usage | None, durations: dict[str, int]) -> O
     """What the last line says beside the message. Calls end with a plain stop on this wire."""
     reason = "stop" if finish.reason in (None, "tool_calls") else nearest(finish.reason)
     counts = {} if usage is None else {"prompt_eval_count": usage.prompt_tokens, "eval_count": usage.completion_tokens}
-    known = {name: count for name, count in {**durations, **counts}.items() if count is not None}
-    return {"done": True, "done_reason": reason, **known}
+    numbers = {name: count for name, count in {**durations, **counts}.items() if count is not None}
+    return {"done": True, "done_reason": reason, **numbers}
 
 
 def _line_of(value: Any) -> bytes:

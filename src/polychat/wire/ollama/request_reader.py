@@ -97,8 +97,8 @@ def _thinking(fields: Object) -> Thinking | None:
     match fields.pop("think", None):
         case None | "":
             return None
-        case bool(wanted):
-            return Thinking(budget=-1) if wanted else Thinking("none")
+        case bool(is_on):
+            return Thinking(budget=-1) if is_on else Thinking("none")
         case str(level):
             if level in ORDER:
                 return Thinking(effort_named(level))

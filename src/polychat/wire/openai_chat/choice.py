@@ -59,11 +59,11 @@ class ReplyChoice:
         content = delta.get("content")
         if content:
             events += [Text(content, self.number)] if isinstance(content, str) else self._parts(content)
-        for name, more in delta.items():
-            if more and name in _READERS:
-                events += _READERS[name](self, more)
-            elif more and name in _DECORATION:
-                for entry in more if isinstance(more, list) else [more]:
+        for name, value in delta.items():
+            if value and name in _READERS:
+                events += _READERS[name](self, value)
+            elif value and name in _DECORATION:
+                for entry in value if isinstance(value, list) else [value]:
                     try:
                         events += _DECORATION[name](self, entry)
                     except SHAPES as error:
@@ -127,21 +127,21 @@ class ReplyChoice:
 
     def _call(self, call: Object) -> list[Event]:
         custom = call.get("type") == "custom" or ("custom" in call and "function" not in call)
-        inner, what = ("custom", "input") if custom else ("function", "arguments")
+        inner, member = ("custom", "input") if custom else ("function", "arguments")
         function = call.get(inner) or {}
-        arguments = function.get(what)
+        arguments = function.get(member)
         if isinstance(arguments, (dict, list)):  # as JSON, where text is due
             arguments = json_of(arguments)
-        index, known, name = call.get("index"), call.get("id"), _text(function.get("name") or "")
-        known = str(known) if type(known) is int else known if isinstance(known, str) else ""
+        index, call_id, name = call.get("index"), call.get("id"), _text(function.get("name") or "")
+        call_id = str(call_id) if type(call_id) is int else call_id if isinstance(call_id, str) else ""
         opaque = self._signature(call.get("extra_content"))
         if self._calls is None:
-            if not (known or name or arguments or opaque):
+            if not (call_id or name or arguments or opaque):
                 return []  # some write an empty call beside every text
             self._calls = ToolCalls(self._limits, self.number)
         piece = self._calls.take(
             index=index if type(index) is int else None,
-            call_id=known or None,
+            call_id=call_id or None,
             name=name or None,
             arguments=_text(arguments or ""),
             opaque=opaque,

@@ -76,7 +76,7 @@ def _result(content: object, message: Object, field: str, called: dict[str, str]
     name = None if name is None else text(name, f"{field}.name")
     call = message.pop("tool_call_id", None)
     if call is None and name is not None:  # a function's result: of the call that was the last by that name
-        call = next((call_id for call_id, known in reversed(called.items()) if known == name), None)
+        call = next((call_id for call_id, called_name in reversed(called.items()) if called_name == name), None)
     call = text(call, f"{field}.tool_call_id")
     return ToolResult(call, parts, name or called.get(call), cache=cache_of(message), extra=remaining(message))
 
@@ -112,8 +112,8 @@ def _custom(fields: Object, field: str) -> ToolCall:
     custom = dict(item(fields.pop("custom", None), where))
     name, free = text(custom.pop("name", None), f"{where}.name"), text(custom.pop("input", None), f"{where}.input")
     call = text(fields.pop("id", None), f"{field}.id")
-    for more in ("type", "index"):
-        fields.pop(more, None)
+    for further in ("type", "index"):
+        fields.pop(further, None)
     return ToolCall(call, name, free, extra=remaining(fields, "custom", custom), kind="custom")
 
 
@@ -201,11 +201,11 @@ def _audio(fields: Object, field: str) -> AudioPart:
 def _file(fields: Object, field: str) -> FilePart:
     where = f"{field}.file"
     file = dict(item(fields.pop("file", None), where))
-    name, known, data = (file.pop(key, None) for key in ("filename", "file_id", "file_data"))
+    name, file_id, data = (file.pop(key, None) for key in ("filename", "file_id", "file_data"))
     part = FilePart(name=None if name is None else text(name, f"{where}.filename"), cache=cache_of(fields))
     part.extra = remaining(fields, "file", file)
-    if known is not None:
-        part.id = text(known, f"{where}.file_id")
+    if file_id is not None:
+        part.id = text(file_id, f"{where}.file_id")
         return part
     words = text(data, f"{where}.file_data")
     if words.startswith(("https://", "http://")):  # as OpenRouter takes it

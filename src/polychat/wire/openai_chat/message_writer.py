@@ -60,11 +60,11 @@ def _results(results: list[ToolResult], *, native: bool) -> list[Object]:
     shown: list[Object] = []
     for result in results:
         here = [part for part in result.parts if native or isinstance(part, TextPart)]
-        more = [part for part in result.parts if not native and not isinstance(part, TextPart)]
-        if more:
+        others = [part for part in result.parts if not native and not isinstance(part, TextPart)]
+        if others:
             here.append(TextPart(BELOW))
             shown.append({"type": "text", "text": f"{ABOVE} {result.name or result.id}:"})
-            shown += _listed(more, native=native)
+            shown += _listed(others, native=native)
         message: Object = {"role": "tool", "tool_call_id": result.id, "content": _content(here, native=native)}
         messages.append(as_it_came(message, result.extra, result.cache) if native else message)
     return [*messages, {"role": "user", "content": shown}] if shown else messages
@@ -86,9 +86,9 @@ def _assistant(parts: list[Part], vendor: str, message: Object, *, native: bool)
 
 def _thoughts(thoughts: list[ReasoningPart], vendor: str, message: Object, *, native: bool) -> None:
     """As one text by the name most vendors have for it; block by block as OpenRouter has them where one is signed."""
-    kept = [(part, part.opaque if part.opaque is not None and part.opaque.vendor == vendor else None) for part in thoughts]
-    if any(opaque is not None or (native and part.extra) for part, opaque in kept):
-        details = [_detail(part, opaque, native=native) for part, opaque in kept]
+    pairs = [(part, part.opaque if part.opaque is not None and part.opaque.vendor == vendor else None) for part in thoughts]
+    if any(opaque is not None or (native and part.extra) for part, opaque in pairs):
+        details = [_detail(part, opaque, native=native) for part, opaque in pairs]
         message["reasoning_details"] = [detail for detail in details if len(detail) > 1]
     elif text := "\n\n".join(part.text for part in thoughts if part.text):
         message["reasoning_content"] = text

@@ -105,12 +105,12 @@ class Reader(StreamReader):
         if type(value) is not dict:
             pass  # an error, as some wrap it, or nothing that is known
         elif self._plain is not None:
-            said = _only_choice(value)
-            if said is not None and (text := _usual(said)) is not None:
+            choice = _only_choice(value)
+            if choice is not None and (text := _usual(choice)) is not None:
                 self._plain.came = True
                 events.append(Text(text))
                 return
-            if said is not None and (reason := _usual_end(said)) is not None:
+            if choice is not None and (reason := _usual_end(choice)) is not None:
                 self._plain.ended, self._plain.reason = True, reason
                 return
         elif not self._started and _is_usual_start(value):
@@ -259,10 +259,10 @@ def _usual_chunk() -> Callable[[bytes], UsualChunk]:
     return usual_chunk
 
 
-def _usual(said: Any) -> str | None:
+def _usual(choice: Any) -> str | None:
     """The text of the usual chunk's only answer, straight: a piece of text and nothing else."""
-    delta = said.get("delta")
-    if not delta or len(delta) != 1 or said.get("finish_reason"):
+    delta = choice.get("delta")
+    if not delta or len(delta) != 1 or choice.get("finish_reason"):
         return None
     content = delta.get("content")
     return content if type(content) is str and content else None
@@ -273,32 +273,32 @@ def _only_choice(chunk: Any) -> Any:
     choices = chunk.get("choices")
     if not choices or len(choices) != 1 or chunk.get("usage") is not None or not _SILENT.issuperset(chunk):
         return None
-    said = choices[0]
-    return None if said.get("logprobs") is not None or said.get("index") else said
+    choice = choices[0]
+    return None if choice.get("logprobs") is not None or choice.get("index") else choice
 
 
-def begins_another(chunk: Object, known: str | None) -> bool:
-    """Whether a chunk opens another reply than the one of the id ``known``: who speaks, nothing said, and another id.
+def begins_another(chunk: Object, reply_id: str | None) -> bool:
+    """Whether a chunk opens another reply than the one of the id ``reply_id``: who speaks, nothing said, and another id.
 
     Some servers give each chunk an id of its own, but no other of their chunks looks so.
     """
     name = chunk.get("id")
-    return known is not None and isinstance(name, str) and name not in ("", known) and _is_usual_start(chunk)
+    return reply_id is not None and isinstance(name, str) and name not in ("", reply_id) and _is_usual_start(chunk)
 
 
 def _is_usual_start(chunk: Any) -> bool:
     """Whether it is the usual first chunk: who speaks, and nothing said yet."""
-    said = _only_choice(chunk)
-    if said is None or said.get("finish_reason"):
+    choice = _only_choice(chunk)
+    if choice is None or choice.get("finish_reason"):
         return False
-    delta = said.get("delta")
+    delta = choice.get("delta")
     return bool(delta) and delta.keys() <= _OPENING and not delta.get("content") and delta.get("refusal") is None
 
 
-def _usual_end(said: Any) -> str | None:
+def _usual_end(choice: Any) -> str | None:
     """The reason of the usual last chunk's only answer, straight: an empty delta, and why it ended."""
-    reason = said.get("finish_reason")
-    if said.get("delta") != {} or said.get("stop_reason") or reason not in _PLAIN_ENDS:
+    reason = choice.get("finish_reason")
+    if choice.get("delta") != {} or choice.get("stop_reason") or reason not in _PLAIN_ENDS:
         return None
     return str(reason)
 

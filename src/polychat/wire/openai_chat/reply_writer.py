@@ -161,12 +161,12 @@ def delta_of(event: Event) -> Object:
 def piece_of(piece: ToolCallPiece) -> Object:
     """A piece of a call, of a function's or of a tool's that takes free text."""
     custom = piece.kind == "custom"
-    kind, what = ("custom", "input") if custom else ("function", "arguments")
+    kind, member = ("custom", "input") if custom else ("function", "arguments")
     call: Object = {"index": piece.index}
     if piece.id is not None:
         call |= {"id": piece.id, "type": kind}
     name = {} if piece.name is None else {"name": piece.name}
-    call[kind] = {**name, what: piece.arguments if custom else escaped(piece.arguments)}
+    call[kind] = {**name, member: piece.arguments if custom else escaped(piece.arguments)}
     if piece.opaque is not None:
         call["extra_content"] = signature_of(tagged(piece.opaque, VENDOR))
     return call
@@ -216,13 +216,13 @@ def _choice(number: int, message: AssembledMessage, reason: str | None) -> Objec
         fields |= message_fields([(thought.text, thought.opaque) for thought in thoughts])
     fields["refusal"] = message.refusal or None
     sounds = [part for part in media if not part.media_type.startswith("image/")]
-    more = {
+    further = {
         "annotations": [_citation(source) for source in message.citations],
         "images": [_image(part) for part in media if part.media_type.startswith("image/")],
         "audio": _sound(sounds[-1]) if sounds else None,
         "tool_calls": [_call(call, reason) for call in message.calls],
     }
-    fields |= {name: value for name, value in more.items() if value}
+    fields |= {name: value for name, value in further.items() if value}
     logprobs = {"content": message.logprobs, "refusal": None} if message.logprobs else None
     end = reason_of(reason, called=bool(message.calls))
     return {"index": number, "message": fields, "logprobs": logprobs, "finish_reason": end}
@@ -230,11 +230,11 @@ def _choice(number: int, message: AssembledMessage, reason: str | None) -> Objec
 
 def _call(call: ToolCall, reason: str | None) -> Object:
     """A call that is whole."""
-    kind, what, arguments = "custom", "input", call.arguments
+    kind, member, arguments = "custom", "input", call.arguments
     if call.kind != "custom":  # clients read it as JSON at once
-        kind, what, arguments = "function", "arguments", escaped(call.arguments) or ("{}" if is_finished(reason) else "")
+        kind, member, arguments = "function", "arguments", escaped(call.arguments) or ("{}" if is_finished(reason) else "")
     signature = {} if call.opaque is None else {"extra_content": signature_of(tagged(call.opaque, VENDOR))}
-    return {"id": call.id, "type": kind, kind: {"name": call.name, what: arguments}, **signature}
+    return {"id": call.id, "type": kind, kind: {"name": call.name, member: arguments}, **signature}
 
 
 class WholeWriter:

@@ -144,8 +144,8 @@ def _format(fields: Object, request: ChatRequest) -> None:
     value = fields.pop("response_format")
     request.format = read_format(value, "response_format")
     schema = value.get("json_schema")
-    known = rest(schema, ("name", "description", "schema", "strict")) if isinstance(schema, dict) else None
-    if (extra := remaining(rest(value, ("type", "json_schema")) or {}, "json_schema", known)) is not None:
+    further = rest(schema, ("name", "description", "schema", "strict")) if isinstance(schema, dict) else None
+    if (extra := remaining(rest(value, ("type", "json_schema")) or {}, "json_schema", further)) is not None:
         fields["response_format"] = extra
 
 
@@ -177,15 +177,15 @@ def _reasoning(fields: Object, request: ChatRequest) -> None:
     if "reasoning" not in fields:
         return
     # OpenRouter's object. It goes on as it came, where that is on this wire.
-    wanted = item(fields["reasoning"], "reasoning")
-    effort, budget, hidden = wanted.get("effort"), wanted.get("max_tokens"), wanted.get("exclude")
+    settings = item(fields["reasoning"], "reasoning")
+    effort, budget, hidden = settings.get("effort"), settings.get("max_tokens"), settings.get("exclude")
     thinking = Thinking(
         None if effort is None else _effort(effort, "reasoning.effort", {}),
         None if budget is None else whole(budget, "reasoning.max_tokens"),
         "none" if hidden is not None and flag(hidden, "reasoning.exclude") else None,
     )
-    if effort is budget is None and "enabled" in wanted:
-        thinking.effort = "medium" if flag(wanted["enabled"], "reasoning.enabled") else "none"
+    if effort is budget is None and "enabled" in settings:
+        thinking.effort = "medium" if flag(settings["enabled"], "reasoning.enabled") else "none"
     request.reasoning = None if thinking == Thinking() else thinking
 
 
@@ -210,8 +210,8 @@ def _effort(value: object, field: str, fields: Object) -> Effort:
 
 
 def _streaming(fields: Object, request: ChatRequest, stream: bool | None) -> None:
-    wanted = flag(fields.pop("stream", False), "stream")
-    request.stream = wanted if stream is None else stream
+    is_stream = flag(fields.pop("stream", False), "stream")
+    request.stream = is_stream if stream is None else stream
     if "stream_options" not in fields:
         return
     options = dict(item(fields.pop("stream_options"), "stream_options"))

@@ -60,8 +60,8 @@ def opaque_of(detail: Object, vendor: str) -> Opaque | None:
         return untagged(data, vendor)  # from behind a gateway of ours
     name = name if isinstance(name, str) else None
     if any(value is not None and field not in _KNOWN for field, value in detail.items()):
-        kept = {"type": "reasoning.text", **{key: value for key, value in detail.items() if key not in ("text", "summary")}}
-        return Opaque(vendor, json_of(kept), name, encrypted)
+        members = {"type": "reasoning.text", **{key: value for key, value in detail.items() if key not in ("text", "summary")}}
+        return Opaque(vendor, json_of(members), name, encrypted)
     return Opaque(vendor, data, name, encrypted) if isinstance(data, str) and data else None
 
 
@@ -70,8 +70,8 @@ def part_of(value: object, field: str) -> ReasoningPart:
     detail = dict(item(value, field))
     kind = detail.get("type")
     words = detail.pop(_TEXT.get(kind, "text") if isinstance(kind, str) else "text", None)
-    known = {name: detail.get(name) for name in ("type", "id", "signature", "data")}
-    opaque = opaque_of(known, VENDOR)
+    sealed = {name: detail.get(name) for name in ("type", "id", "signature", "data")}
+    opaque = opaque_of(sealed, VENDOR)
     for name in ("signature", "data", "id") if opaque is not None else ():
         detail.pop(name, None)
     if kind == "reasoning.text" or opaque is not None:

@@ -41,8 +41,8 @@ def usage_of(counts: Object) -> Usage:
         _count(counts.get("prompt_tokens")),
         _count(counts.get("completion_tokens")),
         _count(counts.get("total_tokens")),
-        next((count for one in cached if (count := _count(one)) is not None), None),
-        next((count for one in writes if (count := _count(one)) is not None), None),
+        next((count for value in cached if (count := _count(value)) is not None), None),
+        next((count for value in writes if (count := _count(value)) is not None), None),
         _count(answer.get("reasoning_tokens")),
         _count(prompt.get("audio_tokens")),
         _count(answer.get("audio_tokens")),
@@ -89,9 +89,9 @@ def usage_object(usage: Usage | None) -> Object | None:
         written["cost"] = usage.cost
     answer = {"reasoning_tokens": usage.reasoning_tokens, "audio_tokens": usage.audio_completion_tokens}
     for name, counts in (("prompt_tokens_details", prompt), ("completion_tokens_details", answer)):
-        known = {key: count for key, count in counts.items() if count is not None}
-        if known:
-            written[name] = known
+        reported = {key: count for key, count in counts.items() if count is not None}
+        if reported:
+            written[name] = reported
     return written
 
 

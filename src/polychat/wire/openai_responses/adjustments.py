@@ -32,7 +32,7 @@ def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, l
         return better, losses
     if request.max_tokens is not None and request.max_tokens < LEAST_TOKENS:
         better.max_tokens = LEAST_TOKENS
-        losses.append(Loss("max_tokens", "emulated", f"the API takes {LEAST_TOKENS} and more: {LEAST_TOKENS} are asked for"))
+        losses.append(Loss("max_tokens", "emulated", f"the API requires at least {LEAST_TOKENS}: {LEAST_TOKENS} are sent"))
     if request.reasoning is not None:
         better.reasoning, reasoning_losses = fitting(request.reasoning, effort_of(request.reasoning, EFFORTS), request.model)
         losses += reasoning_losses

@@ -22,8 +22,10 @@ def _listed(item: Object, reply: str, place: int) -> Object:
         name = f"{_PREFIXES.get(kind, 'item')}_{reply.removeprefix('resp_')}_in{place}"
     listed = {**item, "id": name, "status": item.get("status") or "completed"}
     if kind == "message" and isinstance(text := item.get("content"), str):
-        own = item.get("role") == "assistant"
-        part: Object = {"type": "output_text", "text": text, "annotations": []} if own else {"type": "input_text", "text": text}
+        is_reply = item.get("role") == "assistant"
+        part: Object = (
+            {"type": "output_text", "text": text, "annotations": []} if is_reply else {"type": "input_text", "text": text}
+        )
         listed["content"] = [part]
     return listed
 

@@ -38,8 +38,8 @@ def apart(turns: list[ChatMessage], *, native: bool) -> tuple[str | None, list[C
     Unless, where the request is of this wire (``native``), it says more than can be said of instructions.
     """
     match turns:
-        case [ChatMessage(role="system", parts=[TextPart(text=str(text), extra=more)], extra=extra), _, *_] if not (
-            native and (more or extra)
+        case [ChatMessage(role="system", parts=[TextPart(text=str(text), extra=further)], extra=extra), _, *_] if not (
+            native and (further or extra)
         ):
             return text, turns[1:]
     return None, turns

@@ -66,8 +66,8 @@ class Pieces:
         """An item begins. Only a call gives an event here: all else comes in pieces, or when it is whole."""
         self.begun = True
         if place is None:
-            for known in (self._given, self._cited, self._argued):
-                known.discard(None)
+            for places in (self._given, self._cited, self._argued):
+                places.discard(None)
             self._thoughts.pop(None, None)
         if (of := _CALLS.get(str(item.get("type")))) is not None:
             self._call(item, place, events, *of)
@@ -173,12 +173,12 @@ class Pieces:
             arguments = None
         if arguments:
             self._argued.add(place)
-        known = place is not None and place in self._given
+        is_begun = place is not None and place in self._given
         self._give(place)
         self._ids.add(call_id)
         signature = self._signatures.pop(call_id, None)
         opaque = None if signature is None else Opaque(self._vendor, signature)
-        if known:
+        if is_begun:
             piece = self.calls.take(index=place, arguments=arguments, opaque=opaque)
         else:
             piece = self.calls.take(index=place, call_id=call_id, name=name, arguments=arguments, opaque=opaque, kind=kind)

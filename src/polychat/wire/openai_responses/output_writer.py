@@ -173,17 +173,17 @@ class Output:
         part, text = content[-1], "".join(message.pieces)
         kind = "text" if part["type"] == TEXT else "refusal"
         part[kind] = text
-        more = {"logprobs": part["logprobs"]} if kind == "text" else {}
+        logprobs = {"logprobs": part["logprobs"]} if kind == "text" else {}
         place = len(content) - 1
-        self._tell_item(message, f"response.{part['type']}.done", content_index=place, **{kind: text}, **more)
+        self._tell_item(message, f"response.{part['type']}.done", content_index=place, **{kind: text}, **logprobs)
         self._tell_item(message, "response.content_part.done", content_index=place, part=part)
 
     def _weigh(self, event: Logprobs) -> None:
         """Probabilities of text that was sent already come with an empty piece of text."""
         message, place = self._part(TEXT)
         message.item["content"][place]["logprobs"] += event.tokens
-        more = {"content_index": place, "delta": "", "logprobs": event.tokens}
-        self._tell_item(message, "response.output_text.delta", **more)
+        delta = {"content_index": place, "delta": "", "logprobs": event.tokens}
+        self._tell_item(message, "response.output_text.delta", **delta)
 
     def _cite(self, source: Citation) -> None:
         place = {"start_index": source.start or 0, "end_index": source.end or 0}
@@ -222,8 +222,8 @@ class Output:
 
     def _begin_thought(self, event: Reasoning) -> Open:
         self._hush()
-        own = event.opaque is not None and event.opaque.vendor == VENDOR and event.opaque.id
-        name = own or made_up(self._reply, len(self.items))
+        own_id = event.opaque is not None and event.opaque.vendor == VENDOR and event.opaque.id
+        name = own_id or made_up(self._reply, len(self.items))
         return self._add({"id": name, "type": "reasoning", "summary": []}, block=event.block)
 
     def _seal(self, thought: Open, opaque: Opaque) -> None:
@@ -253,10 +253,10 @@ class Output:
             self._hush()
             self._sign(call.item["call_id"], piece.opaque)
         if piece.arguments:
-            more = piece.arguments if call.item["type"] == CUSTOM else escaped(piece.arguments)
-            call.pieces.append(more)
+            text = piece.arguments if call.item["type"] == CUSTOM else escaped(piece.arguments)
+            call.pieces.append(text)
             if (kind := _GROWING.get(call.item["type"])) is not None:
-                self._tell_item(call, kind, delta=more)
+                self._tell_item(call, kind, delta=text)
 
     def _begun(self, piece: ToolCallPiece, call: str) -> Object:
         """The item of a call that begins, in the form in which its tool was asked for."""

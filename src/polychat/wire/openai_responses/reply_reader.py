@@ -141,8 +141,8 @@ class Reader(StreamReader):
         """Whether a response that begins is another than the one that is read, by its id."""
         if not self._started or not isinstance(response, dict):
             return False
-        known, name = self.response.get("id"), response.get("id")
-        return bool(known and name and known != name)
+        earlier, name = self.response.get("id"), response.get("id")
+        return bool(earlier and name and earlier != name)
 
     def _start(self, response: object, events: list[Event]) -> None:
         if self._started or not isinstance(response, dict) or not response:

@@ -176,8 +176,8 @@ class StreamWriter(Output):
             self._quiet = False
         flat = {name: error[name] for name in ("code", "message", "param")}  # as the API's reference has it, and as it sends it
         self.tell("error", **flat, error=error)
-        known = {"code": error["code"] or "server_error", "message": error["message"]}
-        ended = {"status": "failed", "error": known, "output": self.items, "usage": counts_of(self.usage)}
+        shown = {"code": error["code"] or "server_error", "message": error["message"]}
+        ended = {"status": "failed", "error": shown, "output": self.items, "usage": counts_of(self.usage)}
         self.tell("response.failed", response={**self._response, **ended})
 
 

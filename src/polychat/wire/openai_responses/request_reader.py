@@ -104,11 +104,11 @@ def _thinking(request: ChatRequest, value: object) -> None:
     others = rest(config, ("effort", "summary")) or {}
     effort = optional_text(config.get("effort"), "reasoning.effort")
     summary = optional_text(config.get("summary"), "reasoning.summary")
-    known = effort_named(effort)
-    if effort is not None and effort != known:
+    common = effort_named(effort)
+    if effort is not None and effort != common:
         others["effort"] = effort  # "max", which has no common word
-    if known is not None or summary is not None:
-        request.reasoning = Thinking(known, summary=summary)
+    if common is not None or summary is not None:
+        request.reasoning = Thinking(common, summary=summary)
     if others:
         request.extra["reasoning"] = others
 
