@@ -173,8 +173,8 @@ def test_several_entries_are_one_route() -> None:
     two = [entry("m", model="openai/a", rpm=6, tpm=1), entry("m", model="anthropic/b", rpm=18)]
     read, found = taken_of(*two)
     assert read.routes["m"] == Route(targets=("openai/a", "anthropic/b"), strategy="random", weights=(6, 18))
-    assert lost(found, "model_list[0].litellm_params.rpm", "no limit")
-    assert lost(found, "model_list[0].litellm_params.tpm", "no limit")
+    assert lost(found, "model_list[0].litellm_params.rpm", "not used as a limit")
+    assert lost(found, "model_list[0].litellm_params.tpm", "not used as a limit")
     read, _ = taken_of(entry("m", model="openai/a", weight=1, rpm=100), entry("m", model="anthropic/b", weight=9))
     assert read.routes["m"].weights == (1, 9)
     read, _ = taken_of(entry("m", model="openai/a"), entry("m", model="anthropic/b"))

@@ -198,8 +198,8 @@ def _sample(request: ChatRequest, rules: GenerationRules | None, losses: list[Lo
         for name, default in (("temperature", 1.0), ("top_p", None), ("top_k", None)):
             _drop(request, name, "the model does not accept it", losses, default)
     elif _thinks(request.reasoning):
-        _drop(request, "temperature", "the API takes none while the model thinks", losses, 1.0)
-        _drop(request, "top_k", "the API takes none while the model thinks", losses)
+        _drop(request, "temperature", "the API does not accept it together with reasoning", losses, 1.0)
+        _drop(request, "top_k", "the API does not accept it together with reasoning", losses)
         if request.top_p is not None and request.top_p < _LEAST_TOP_P:
             _drop(request, "top_p", f"the API requires at least {_LEAST_TOP_P} with reasoning", losses)
     if takes == "one" and request.temperature is not None and request.top_p is not None:
