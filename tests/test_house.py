@@ -209,11 +209,12 @@ def test_every_wire_has_the_same_files(name: str) -> None:
 
 @pytest.mark.parametrize("name", contract.names())
 def test_every_wire_is_checked_against_the_contract(name: str) -> None:
-    """Its module is assigned to a ``Wire``, and to a ``Counts`` where it counts, so that mypy compares their members."""
+    """Its module is assigned to a ``Wire``, and to what else it is (a ``Counts``), so that mypy compares their members."""
     file = SOURCE / "wire" / name.replace("-", "_") / "__init__.py"
     fits = [node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.AnnAssign)]
     (told,) = [ast.unparse(node.annotation) for node in fits if ast.unparse(node.target) == "_FITS"]
-    assert told == ("Wire" if contract.counting(name) is None else "tuple[Wire, Counts]")
+    more = [kind.__name__ for kind in (contract.Counts, contract.GoesOn) if isinstance(contract.wire(name), kind)]
+    assert told == (f"tuple[Wire, {', '.join(more)}]" if more else "Wire")
 
 
 @pytest.mark.parametrize(

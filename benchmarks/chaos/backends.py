@@ -13,6 +13,8 @@
 | error first | 200, and an error event before any text                                                      |
 | error later | 200, and an error event after some pieces                                                    |
 | half        | 200, and the first half of an event, or of a whole reply's JSON, in a body that ends well    |
+
+A request with an assistant's message is one to go on: it is answered by the pieces behind those that are in it.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ _DRIP = 0.1
 _SHARDS = 4
 IN_FLIGHT = 0.05
 """Seconds in which a request that was sent before a ``retry-after`` was read may still arrive."""
+_PIECE = re.compile(r"w\d+")
 PROMPT = "Say request {number} in {pieces} pieces"
 _ASKED = re.compile(r"request (\d+) in (\d+) pieces")
 _ERROR = b'{"error":{"message":"the server had an error","type":"server_error","param":null,"code":null}}'
@@ -163,18 +166,21 @@ class _Connection(asyncio.Protocol):
         try:
             value = json.loads(body)
             number, pieces = map(int, _ASKED.search(json.dumps(value["messages"])).groups())  # type: ignore[union-attr]
+            said = [message["content"] for message in value["messages"] if message["role"] == "assistant"]
+            begun = len(_PIECE.findall(said[-1])) if said else 0
         except (ValueError, KeyError, AttributeError, TypeError):
             self._plain(400, b"{}", "application/json")  # a probe of a gateway's own
             return
         self.ask = self.backend.asked(number)
-        self.task = asyncio.get_running_loop().create_task(self._answer(pieces, stream=bool(value.get("stream"))))
+        answer = self._answer(range(begun, pieces), stream=bool(value.get("stream")))
+        self.task = asyncio.get_running_loop().create_task(answer)
 
     def _over(self) -> None:
         if self.ask is not None and self.ask.ended is None:
             self.ask.ended = asyncio.get_running_loop().time()
         self.task = self.ask = None
 
-    async def _answer(self, pieces: int, *, stream: bool) -> None:
+    async def _answer(self, pieces: range, *, stream: bool) -> None:
         phase = self.backend.phase()
         match phase.fault:
             case "reset" | "refuse":
@@ -199,7 +205,7 @@ class _Connection(asyncio.Protocol):
 
     # A stream.
 
-    async def _streamed(self, phase: Phase, pieces: int) -> None:
+    async def _streamed(self, phase: Phase, pieces: range) -> None:
         self._write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n")
         async for event in self._events(phase, pieces):
             if phase.fault == "drip":
@@ -216,7 +222,7 @@ class _Connection(asyncio.Protocol):
         else:
             self._write(b"0\r\n\r\n")
 
-    async def _events(self, phase: Phase, pieces: int) -> AsyncIterator[bytes]:
+    async def _events(self, phase: Phase, pieces: range) -> AsyncIterator[bytes]:
         """A stream's events, up to where the fault ends it; each when it's due."""
         await asyncio.sleep(_SHARDS * _DRIP if phase.fault == "drip" else FIRST)
         if phase.fault == "error first":
@@ -225,26 +231,26 @@ class _Connection(asyncio.Protocol):
         if phase.fault == "half":
             yield _event({"role": "assistant", "content": piece(0)})[:60]
             return
-        for index in range(pieces):
-            if index == phase.after and phase.fault == "cut":
+        for count, index in enumerate(pieces):
+            if count == phase.after and phase.fault == "cut":
                 return
-            if index == phase.after and phase.fault == "error later":
+            if count == phase.after and phase.fault == "error later":
                 yield b"data: " + _ERROR + b"\n\n"
                 return
-            yield _event({"content": piece(index)} if index else {"role": "assistant", "content": piece(index)})
+            yield _event({"content": piece(index)} if count else {"role": "assistant", "content": piece(index)})
             await asyncio.sleep(0 if phase.fault == "drip" else GAP)
         yield _event({}, "stop")
         yield b"data: [DONE]\n\n"
 
     # A whole reply.
 
-    async def _whole(self, phase: Phase, pieces: int) -> None:
+    async def _whole(self, phase: Phase, pieces: range) -> None:
         await asyncio.sleep(WHOLE)
         if phase.fault in ("error first", "error later"):
             self._plain(200, _ERROR, "application/json")
             return
-        message = {"role": "assistant", "content": "".join(map(piece, range(pieces)))}
-        usage = {"prompt_tokens": 10, "completion_tokens": pieces, "total_tokens": 10 + pieces}
+        message = {"role": "assistant", "content": "".join(map(piece, pieces))}
+        usage = {"prompt_tokens": 10, "completion_tokens": len(pieces), "total_tokens": 10 + len(pieces)}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         whole = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
         body = json.dumps(whole).encode()
@@ -255,7 +261,7 @@ class _Connection(asyncio.Protocol):
                 self._cut(body, phase)
             case "drip":
                 self._head(200, len(body), "application/json")
-                size = -(-len(body) // (pieces * _SHARDS))
+                size = -(-len(body) // (len(pieces) * _SHARDS))
                 for start in range(0, len(body), size):
                     await asyncio.sleep(_DRIP)
                     self._write(body[start : start + size])

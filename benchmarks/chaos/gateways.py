@@ -45,11 +45,14 @@ def configuration(ports: list[int], rules: str = "") -> str:
     return "\n".join([*lines, f"[routes.{ROUTE}]", f"targets = [{targets}]", rules]) + "\n"
 
 
-def _ours(port: int, ports: list[int], folder: Path) -> list[str]:
-    file = folder / "polychat.toml"
-    file.write_text(configuration(ports))
-    serve = ["serve", "--config", str(file), "--host", "127.0.0.1", "--port", str(port)]
-    return [sys.executable, "-m", "polychat", *serve]
+def _ours(rules: str = "") -> Command:
+    def command(port: int, ports: list[int], folder: Path) -> list[str]:
+        file = folder / "polychat.toml"
+        file.write_text(configuration(ports, rules))
+        serve = ["serve", "--config", str(file), "--host", "127.0.0.1", "--port", str(port)]
+        return [sys.executable, "-m", "polychat", *serve]
+
+    return command
 
 
 def _reference(port: int, ports: list[int], _: Path) -> list[str]:
@@ -85,9 +88,12 @@ def _portkey_headers(ports: list[int]) -> dict[str, str]:
     return {"x-portkey-config": json.dumps({"strategy": {"mode": "fallback"}, "targets": targets, "request_timeout": 10_000})}
 
 
-OURS = Gateway("polychat", "`polychat serve`, all settings as installed", _ours, env={"BENCH_KEY": KEY})
+OURS = Gateway("polychat", "`polychat serve`, all settings as installed", _ours(), env={"BENCH_KEY": KEY})
+_HOLD, _GO_ON = "hold = 40\nhold_seconds = 0.5", "continuation = true"
+HELD = Gateway("polychat hold", "with `hold = 40`, `hold_seconds = 0.5`", _ours(_HOLD), env={"BENCH_KEY": KEY})
+CONTINUED = Gateway("polychat continuation", "with `continuation = true`", _ours(_GO_ON), env={"BENCH_KEY": KEY})
 REFERENCE = Gateway("reference", "`benchmarks/chaos/reference.py`", _reference)
-NEAR = (OURS, REFERENCE)
+NEAR = (OURS, HELD, CONTINUED, REFERENCE)
 
 
 def peers() -> Iterator[Gateway]:

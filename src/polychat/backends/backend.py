@@ -75,6 +75,10 @@ class Backend(ABC):
         """A name that all backends have in common whose requests share a key, and so its quota."""
         return self.label
 
+    def goes_on(self, model: str) -> bool:
+        """Whether a conversation that ends with the assistant's words is answered by what follows them."""
+        return False
+
     def models(self) -> list[str]:
         """The models that are known without a request. Raises ``NotReady`` if they cannot be determined."""
         return []

@@ -20,7 +20,7 @@ from ..events import Event
 from ..types import ChatRequest, Messages
 from ..wire import embeddings, models
 from ..wire.adapting import AS_FUNCTION, AsFunctions, Calls, adapted, readable
-from ..wire.contract import counting, wire
+from ..wire.contract import counting, goes_on, wire
 from ..wire.embeddings import Embed, Embeddings
 from ..wire.field import SupportTable, emulated
 from ..wire.hints import retry_after_of
@@ -185,6 +185,9 @@ class VendorBackend(Backend):
         proxy, headers = self._endpoint.proxy(base), self._endpoint.headers()
         fit = partial(fitted_as_it_came, row=row) if self._changes else None
         return Relay(base, pool, proxy, headers, fit, usage=row.stream_usage, refusal=self.refusal)
+
+    def goes_on(self, model: str) -> bool:
+        return goes_on(self.row.wire, model)
 
     def models(self) -> list[str]:
         return list(self.row.serves)

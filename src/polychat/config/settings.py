@@ -194,6 +194,13 @@ class Rules(Table, frozen=True, kw_only=True):
         Meta(gt=0, le=60),
         about("Maximum time in seconds, from the first piece of a reply, for which `hold` keeps it back."),
     ] = 1.0
+    continuation: Annotated[
+        bool,
+        about(
+            "Whether a stream of plain text that is cut off goes on with another target's words. Requests with tools, a "
+            "schema, reasoning or several answers never do. Such a route passes no stream through unread."
+        ),
+    ] = False
     on_loss: Annotated[OnLossSetting | None, about("Overrides `gateway.on_loss` for requests to these targets.")] = None
     hosted_tools: Annotated[HostedSetting | None, about("Overrides `gateway.hosted_tools` for requests to these targets.")] = (
         None

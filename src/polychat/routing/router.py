@@ -100,6 +100,14 @@ class Attempts:
         """The first piece of the attempt at hand is there, though its answer is not given yet: it is not given up any more."""
         self.begun_at = self._router.clock()
 
+    def cut(self, error: PolychatError) -> None:
+        """The answer broke off with this, and another target is asked to go on."""
+        assert self.target is not None
+        self.failures.append(failure_of(self.target.name, error))
+        self.times.append((self._asked_at, self._router.clock()))
+        self.end(error)
+        self.answered = False
+
     def end(self, error: PolychatError | None = None) -> None:
         """The answer is over, or the attempt at one: nothing is in flight any more. ``error``: what cut it off after its first
 
@@ -143,6 +151,7 @@ class Router:
         traits: Traits = UNKNOWN,
         kind: Callable[[], Kind] | None = None,
         deadline: Deadline | None = None,
+        after: PolychatError | None = None,
     ) -> Awaitable[T]:
         """What ``ask`` gives for the first target that begins to answer. Whoever calls this calls ``attempts.end`` when that
         answer is over.
@@ -154,9 +163,14 @@ class Router:
         ``repeated`` is how many times the client sent this request before: there are as many fewer attempts, and no target is
         asked twice, for else its retries and ours would multiply. ``traits`` is what of the request counts in choosing.
         ``kind`` gives what is to be learned of its time to the first token; without it an attempt has all of its ``timeouts``.
-        ``deadline``: when its client gives up.
+        ``deadline``: when its client gives up. ``after`` is what cut off the answer that ``attempts`` had before: what is asked
+        now is a retry, and targets that failed before come last.
         """
-        return _Run(self, plan, ask, attempts, repeated, traits, kind, deadline).answer()
+        run = _Run(self, plan, ask, attempts, repeated, traits, kind, deadline)
+        if after is None:
+            run.budget.asked(run.begun)
+            return run.answer()
+        return run.go_on(after)
 
     def facts(self, plan: Plan, target: Target) -> Facts:
         """What is known of a target in the plan's route."""
@@ -205,7 +219,6 @@ class _Run(Generic[T]):
         self.kind = kind() if kind is not None and len(plan.targets) > 1 else None
         self.begun = begun = router.clock()
         self.budget: RetryBudget = router.health.budget(plan.route or plan.targets[0].name)
-        self.budget.asked(begun)
         last = begun + plan.rules.budget
         self.until = last if deadline is None else min(last, deadline.moment)
         """The moment after which no attempt begins."""
@@ -226,7 +239,7 @@ class _Run(Generic[T]):
         self.attempts.passed = choice.passed
         for target in choice.targets:
             facts = self.router.facts(plan, target)
-            if self._is_passed_over(target, facts) or not self._may_ask(target, facts):
+            if target in self.retryable or self._is_passed_over(target, facts) or not self._may_ask(target, facts):
                 continue
             outcome = await self._try(target, facts)
             if not isinstance(outcome, PolychatError):
@@ -237,6 +250,16 @@ class _Run(Generic[T]):
         if not self.errors and not self.retryable:
             return await self._all_down()
         return await self._again()
+
+    async def go_on(self, error: PolychatError) -> T:
+        """``answer``, after one that was cut off with this."""
+        failed = {failure.target for failure in self.attempts.failures}
+        for target in self.plan.targets:
+            if target.name in failed:  # it comes last
+                self.errors[target] = self.retryable[target] = error
+        if self._is_over():
+            raise self._verdict(error)
+        return await self.answer()
 
     def _may_ask(self, target: Target, facts: Facts) -> bool:
         """Whether the route's budget has an attempt at this target; if not, others are asked, and it may be waited for."""

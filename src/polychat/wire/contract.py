@@ -7,7 +7,7 @@ encrypted thoughts) a body holds: only those of the vendor that is asked go into
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast, runtime_checkable
@@ -125,6 +125,14 @@ class Wire(Protocol):
 
 
 @runtime_checkable
+class GoesOn(Protocol):
+    """A wire whose API takes the beginning of an answer, as an assistant's message at the end."""
+
+    def goes_on(self, model: str) -> bool:
+        """Whether this model does."""
+
+
+@runtime_checkable
 class Counts(Protocol):
     """A wire whose API counts the tokens of a request, both halves."""
 
@@ -162,6 +170,13 @@ def wire(name: str) -> Wire:
     if name not in names():
         raise BadInput(f"no wire {name!r}; there are {', '.join(names())}", field="wire")
     return cast(Wire, import_module(f".{name.replace('-', '_')}", __package__))
+
+
+@lru_cache(maxsize=256)
+def goes_on(name: str, model: str) -> bool:
+    """Whether a model on this wire goes on with an assistant's message at the end. Raises as ``wire``."""
+    spoken: object = wire(name)
+    return isinstance(spoken, GoesOn) and spoken.goes_on(model)
 
 
 @cache

@@ -20,7 +20,7 @@ from ..test_failures import AFTER, ENDS
 
 def held(first: Any, second: Any, hold: int = 100, seconds: float = 60.0, **more: Any) -> Any:
     """A route of two targets that keeps so much back."""
-    route = Route(("house/small", "other/small"), hold=hold, hold_seconds=seconds, **more)
+    route = Route(("house/small", "other/small"), strategy="ordered", hold=hold, hold_seconds=seconds, **more)
     providers = {"house": row("openai-chat", first.url), "other": row("openai-chat", second.url)}
     return configured(providers, routes={"fast": route})
 

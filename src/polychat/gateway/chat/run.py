@@ -15,14 +15,15 @@ from ...errors import BadInput, PolychatError, Truncated
 from ...events import Finish
 from ...routing import Plan, Target
 from ...routing.clocks import Kind, kind_of
+from ...routing.continuation import Part, continued, going_on, may_go_on
 from ...routing.hold import hold_of
 from ...routing.resolve import LONGEST
 from ...routing.router import Attempts
-from ...routing.traits import UNKNOWN
-from ...types import TextPart
+from ...routing.traits import UNKNOWN, Traits
+from ...types import ChatRequest, TextPart
 from ...wire.faults import fault_of
 from ...wire.naming import Naming, named_body
-from ...wire.reading import finish_of
+from ...wire.reading import failure_in, finish_of
 from ..context import RequestContext, reason_of
 from ..dialects.dialect import Dialect, InboundChat
 from ..responder import Refused
@@ -31,7 +32,7 @@ from .delivery import HEADER, Delivery
 from .heartbeat import Heartbeat
 from .holding import OpeningHold, Pumped
 from .preferences import hosted_tools, on_loss
-from .replies import OpenReply, Outcome, PassthroughBody, judged, open_events, open_stream
+from .replies import EventReply, OpenReply, Outcome, PassthroughBody, judged, open_events, open_stream
 from .traits import ChatTraits
 
 if TYPE_CHECKING:
@@ -71,13 +72,13 @@ class ChatRun:
         self.attempts = Attempts()
         self.delivery = Delivery(context, inbound)
         self.plan: Plan
+        self.traits: Traits
         context.chat = inbound
         record = context.record
         record.model, record.stream = inbound.model[:LONGEST], inbound.stream
 
     async def run(self) -> None:
-        context, inbound, delivery, record = self.context, self.inbound, self.delivery, self.context.record
-        responder = context.responder
+        context, inbound, record = self.context, self.inbound, self.context.record
         self.plan = plan = await plan_of(context, inbound)
         record.plan, record.route = plan, plan.route
         heartbeat = Heartbeat.of(context, inbound) if inbound.stream else None
@@ -85,39 +86,98 @@ class ChatRun:
         try:
             reply = await self._guarded() if context.guards else None
             if reply is None:
-                is_plain = len(plan.targets) == 1 and not plan.rules.conditions
-                traits = UNKNOWN if is_plain else ChatTraits(context, inbound, plan)
-                run, times, until = context.runtime.router.run, context.repeated, context.deadline
-                reply = await run(
-                    plan, self._ask, self.attempts, repeated=times, traits=traits, kind=self._kind, deadline=until
-                )
+                reply = await self._routed()
             self._credit()
-            await delivery.send(reply)
+            await self.delivery.send(reply)
         except PolychatError as error:
-            self._credit()
-            record.verdict = "truncated" if isinstance(error, Truncated) else "failed"
-            fault = fault_of(error)
-            record.error = reason_of(error)
-            if not responder.started:
-                await responder.refuse(fault, delivery.limits if delivery.call_info is None else delivery.call_info.limits)
-            else:  # a heartbeat came first: the stream tells of the failure
-                await responder.last(delivery.failure(finish_of(error)))
+            await self._failed(error)
         except asyncio.CancelledError:
-            if context.service.draining and responder.streams:
-                finish = Finish("truncated", error=Truncated("the gateway is shutting down: retry the request"))
-                delivery.ended(finish)
-                await responder.last(delivery.cut(reply, finish))
+            await self._stopped(reply)
             raise
         finally:
-            self.attempts.end(delivery.error)
-            if heartbeat is not None:
-                heartbeat.stop()
-            if delivery.text is not None:
-                record.text = (self._asked(), "".join(delivery.text))
+            self._over(heartbeat)
             if reply is not None:
                 await reply.close()
             else:
                 self._credit()  # of one whose client left before
+
+    def _routed(self) -> Awaitable[OpenReply]:
+        """The reply of a backend, when it has begun."""
+        context, plan = self.context, self.plan
+        is_plain = len(plan.targets) == 1 and not plan.rules.conditions
+        self.traits = UNKNOWN if is_plain else ChatTraits(context, self.inbound, plan)
+        if plan.rules.continuation and (request := self._continuable()) is not None:
+            return self._continued(request)
+        return self._first_of(self._ask)
+
+    def _first_of(
+        self, ask: Callable[[Target], Awaitable[OpenReply]], after: PolychatError | None = None
+    ) -> Awaitable[OpenReply]:
+        """The reply of the first target that begins to answer; ``after``: as ``Router.run`` has it."""
+        context, plan, attempts = self.context, self.plan, self.attempts
+        run, times, until = context.runtime.router.run, context.repeated, context.deadline
+        return run(plan, ask, attempts, repeated=times, traits=self.traits, kind=self._kind, deadline=until, after=after)
+
+    # A reply that goes on with another target's words: see ``routing/continuation.py``
+
+    def _continuable(self) -> ChatRequest | None:
+        """The request, if its reply may go on so."""
+        inbound = self.inbound
+        if not inbound.stream or inbound.size > _LARGE:
+            return None
+        with suppress(BadInput, Refused):
+            request = inbound.with_media()
+            return request if may_go_on(request) else None
+        return None
+
+    async def _continued(self, request: ChatRequest) -> OpenReply:
+        reply = await self._first_of(self._translated)
+        assert isinstance(reply, EventReply)
+        batches = continued(reply.first, reply.batches, request, self._part_after)
+        return EventReply(batches, reply.first[:-1] if failure_in(reply.first) else reply.first)
+
+    async def _part_after(self, error: PolychatError, text: str) -> Part:
+        """The reply of the target that goes on behind ``text``, where the last one broke off."""
+        attempts, record, responder = self.attempts, self.context.record, self.context.responder
+        attempts.cut(error)
+        reply = await self._first_of(partial(self._translated, text=text), error)
+        assert isinstance(reply, EventReply)
+        assert attempts.target is not None
+        note = f"by {attempts.target.name} after {len(text):,} characters"
+        record.seams = (*record.seams, note)
+        self._credit()
+        if seam := self.inbound.dialect.seam(f"continued {note}"):
+            await responder.beat(seam)
+        return Part(reply.first, reply.batches)
+
+    async def _failed(self, error: PolychatError) -> None:
+        """The client is told."""
+        record, responder, delivery = self.context.record, self.context.responder, self.delivery
+        self._credit()
+        record.verdict = "truncated" if isinstance(error, Truncated) else "failed"
+        fault = fault_of(error)
+        record.error = reason_of(error)
+        if not responder.started:
+            await responder.refuse(fault, delivery.limits if delivery.call_info is None else delivery.call_info.limits)
+        else:  # a heartbeat came first: the stream tells of the failure
+            await responder.last(delivery.failure(finish_of(error)))
+
+    async def _stopped(self, reply: OpenReply | None) -> None:
+        """The client left, or the gateway shuts down: whoever is still there is told."""
+        responder, delivery = self.context.responder, self.delivery
+        if self.context.service.draining and responder.streams:
+            finish = Finish("truncated", error=Truncated("the gateway is shutting down: retry the request"))
+            delivery.ended(finish)
+            await responder.last(delivery.cut(reply, finish))
+
+    def _over(self, heartbeat: Heartbeat | None) -> None:
+        """What is told of it is complete."""
+        delivery = self.delivery
+        self.attempts.end(delivery.error)
+        if heartbeat is not None:
+            heartbeat.stop()
+        if delivery.text is not None:
+            self.context.record.text = (self._asked(), "".join(delivery.text))
 
     async def _guarded(self) -> OpenReply | None:
         """What a guard answers in a backend's place."""
@@ -151,21 +211,24 @@ class ChatRun:
             return self._relayed(target, relay)
         return self._translated(target)
 
-    async def _translated(self, target: Target) -> OpenReply:
+    async def _translated(self, target: Target, text: str = "") -> OpenReply:
+        """``text``: what the client has of the reply, which is to go on there."""
         rules, delivery = self.plan.rules, self.delivery
-        inbound, whole = self.inbound, not target.backend.restores
+        inbound, whole = self.inbound, bool(text) or not target.backend.restores
         is_large = inbound.size > _LARGE
         if is_large:
             request = await asyncio.to_thread(inbound.request_for, target.model, whole=whole)
         else:
             request = inbound.request_for(target.model, whole=whole)
+        if text:
+            request = going_on(request, text, takes_beginning=target.backend.goes_on(target.model))
         delivery.call_info = call_info = CallInfo(on_loss(self.context, rules), hosted_tools(self.context, rules))
         call_info.is_large = is_large
         if not whole:
             call_info.placeholders = inbound.placeholders
             call_info.whole = partial(inbound.request_for, target.model, whole=True)
         batches = target.backend.answers(request, call_info, timeout=self.attempts.timeouts)
-        hold = self._hold(inbound.dialect.wire) if rules.hold else None
+        hold = self._hold(inbound.dialect.wire) if rules.hold and not text else None
         if hold is not None and whole:
             batches = Pumped(batches)
         try:

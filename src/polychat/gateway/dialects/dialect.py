@@ -226,6 +226,10 @@ class Dialect:
     def go_on(self, writer: Writer, monitor: StreamMonitor) -> None:
         """``writer`` is to end a stream that passed and broke off, as part of the same reply where the dialect tells."""
 
+    def seam(self, note: str) -> bytes:
+        """What says in a stream that another target goes on, where the dialect's clients take what is no piece of a reply."""
+        return f": {note}\n\n".encode("ascii", "replace") if self.beat else b""
+
     def refusal(
         self, fault: Fault, request_id: str | None = None, headers: Mapping[bytes, bytes] = NO_HEADERS
     ) -> tuple[int, bytes]:

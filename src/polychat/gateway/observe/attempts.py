@@ -22,7 +22,7 @@ class Attempt(NamedTuple):
     route: str
     target: str
     outcome: str
-    """``answered``, or one word for why not; see ``routing.policy.outcome_of``."""
+    """``answered``, ``continued`` where it went on with another target's reply, or one word for why not: see ``outcome_of``."""
 
 
 Count = Annotated[int, Meta(ge=0)]
@@ -47,7 +47,7 @@ class AttemptCounts(dict[Attempt, int]):
                 if len(self._answered) >= _TARGETS:
                     del self._answered[next(iter(self._answered))]
                 self._answered[target] = None
-            self.add(Attempt(record.route, target, "answered"), 1)
+            self.add(Attempt(record.route, target, "continued" if record.seams else "answered"), 1)
         for failure in record.failures if record.attempts else ():
             self.add(Attempt(record.route, self._named(record.route, failure.target), failure.outcome), 1)
 

@@ -210,6 +210,7 @@ class _Line(Struct, omit_defaults=True, gc=False):
     finish_reason: str = ""
     error: str = ""
     failed_attempts: list[str] | UnsetType = UNSET
+    continued: list[str] | UnsetType = UNSET
     passed_over: list[str] | UnsetType = UNSET
     trace_id: str = ""
     request_text: str | UnsetType = UNSET
@@ -250,6 +251,8 @@ def _line(record: Record, now: str) -> _Line:
         line.error = redact(record.error, _ERROR)
     if record.failures:
         line.failed_attempts = _failures(record)
+    if record.seams:
+        line.continued = _listed(record.seams)
     if passed := passed_over(record):
         line.passed_over = _listed(f"{name}: {reason}" for name, reason in passed.items())
     if record.traceparent and (trace := _TRACE.match(record.traceparent)) is not None:
@@ -296,7 +299,8 @@ def _notes(record: Record) -> str:
     if record.error:
         notes += f"{redact(record.error, _ERROR)}, "
     elif record.failures:  # another target answered: the log names those that did not
-        notes += f"after {'; '.join(_failures(record))}, "
+        seams = f"continued {'; '.join(_listed(record.seams))}, " if record.seams else ""
+        notes += f"{seams}after {'; '.join(_failures(record))}, "
     if untold := [f"{name}: {reason}" for name, reason in passed_over(record).items() if name not in record.error]:
         notes += f"passed over {'; '.join(_listed(untold))}, "
     return f"{notes[:-2]}  " if notes else ""

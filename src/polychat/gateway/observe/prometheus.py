@@ -76,7 +76,7 @@ def _requests(table: LabelledNumbers) -> Iterator[Metric]:
 
 
 def _attempts(counts: AttemptCounts) -> Metric:
-    about = "Requests sent to targets, by outcome: answered, or the kind of failure."
+    about = "Requests sent to targets, by outcome: answered, continued (a reply of another target), or the kind of failure."
     family = CounterMetricFamily("polychat_attempts", about, labels=Attempt._fields)
     for attempt, count in counts.items():
         family.add_metric(attempt, count)

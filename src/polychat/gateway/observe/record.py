@@ -44,6 +44,8 @@ class Record:
     """Targets that stood behind all others, and why."""
     resting: Sequence[tuple[Target, PolychatError]] = ()
     """Targets that were not asked when it was their turn, and why."""
+    seams: Sequence[str] = ()
+    """Where a reply that was cut off went on: by which target, behind how many characters."""
     plan: Plan | None = None
     """Who could have answered."""
     asked: float | None = None

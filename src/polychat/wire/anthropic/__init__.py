@@ -10,6 +10,7 @@ from ..fields import support_table
 from .adjustments import adjusted
 from .constants import NAME, VENDOR
 from .errors import read_fault, write_fault
+from .generations import goes_on
 from .reply_reader import Reader, read_count, read_reply
 from .reply_writer import write_count, writer
 from .request_reader import read_count_request, read_request
@@ -19,9 +20,9 @@ SUPPORT = support_table(NAME)
 
 if TYPE_CHECKING:
     from .. import anthropic
-    from ..contract import Counts, Wire
+    from ..contract import Counts, GoesOn, Wire
 
-    _FITS: tuple[Wire, Counts] = (anthropic, anthropic)
+    _FITS: tuple[Wire, Counts, GoesOn] = (anthropic, anthropic, anthropic)
 
 __all__ = [
     "NAME",
@@ -30,6 +31,7 @@ __all__ = [
     "Reader",
     "adjusted",
     "count_path",
+    "goes_on",
     "path",
     "read_count",
     "read_count_request",

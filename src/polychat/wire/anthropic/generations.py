@@ -72,3 +72,9 @@ def rules_of(model: str) -> GenerationRules | None:
         if (major, minor) >= since:
             rules = its
     return rules
+
+
+def goes_on(model: str) -> bool:
+    """Whether a model takes the beginning of its answer; of one that is not known nothing is taken for granted."""
+    rules = rules_of(model)
+    return rules is not None and rules.prefill

@@ -7,7 +7,7 @@ openapi.yaml), and ``api/types.go`` of github.com/ollama/ollama. The server pass
 from typing import TYPE_CHECKING
 
 from ..fields import support_table
-from .adjustments import adjusted
+from .adjustments import adjusted, goes_on
 from .constants import NAME, VENDOR
 from .errors import read_fault, write_fault
 from .reply_reader import Reader, read_reply
@@ -19,9 +19,9 @@ SUPPORT = support_table(NAME)
 
 if TYPE_CHECKING:
     from .. import ollama
-    from ..contract import Wire
+    from ..contract import GoesOn, Wire
 
-    _FITS: Wire = ollama
+    _FITS: tuple[Wire, GoesOn] = (ollama, ollama)
 
 __all__ = [
     "NAME",
@@ -30,6 +30,7 @@ __all__ = [
     "Reader",
     "adjusted",
     "generate_writer",
+    "goes_on",
     "path",
     "read_fault",
     "read_generate_request",

@@ -1,0 +1,245 @@
+"""A reply that is cut off after its first words, and goes on with another target's, where the rules allow it.
+
+The other target is given the conversation and the words so far: as the beginning of its own answer where it takes one, else as
+the answer that was cut off, with the wish to go on. What it repeats of them is left out at the seam. This is for plain text
+alone: replies with tools, schemas, thoughts or several answers, which a seam could spoil, stay cut off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from typing import NamedTuple
+
+from ..errors import PolychatError
+from ..events import Citation, Event, Finish, Start, Text, Usage
+from ..types import ChatMessage, ChatRequest, TextPart
+from ..wire.estimating import BYTES_A_TOKEN, estimated_prompt, size_of
+from ..wire.reading import finish_of, truncated
+from .policy import attribution_of
+
+LONGEST = 64 * 1024
+"""Characters after which a reply that is cut off stays so."""
+GO_ON = (
+    "Your last message was cut off. Continue it exactly where it ends, with the very next character. Repeat nothing of it, and "
+    "say nothing about this."
+)
+_CHANCE = 4
+"""Characters that two texts may have in common by chance, amid a word."""
+
+
+class Part(NamedTuple):
+    """The answer to a request to go on, which has begun."""
+
+    first: list[Event]
+    batches: AsyncGenerator[list[Event], None]
+
+
+def may_go_on(request: ChatRequest) -> bool:
+    """Whether the answer to it is plain text, as far as the request tells."""
+    return not (
+        request.tools or request.format or request.reasoning or request.logprobs is not None or (request.n or 1) > 1
+    ) and bool(request.turns)
+
+
+def going_on(request: ChatRequest, text: str, *, takes_beginning: bool) -> ChatRequest:
+    """The request for what follows ``text``; ``takes_beginning``: of a target that goes on with an assistant's last message."""
+    beginning = ChatMessage("assistant", [TextPart(text.rstrip())])
+    turns = [*request.turns, beginning]
+    if not takes_beginning:
+        turns.append(ChatMessage("user", [TextPart(GO_ON)]))
+    most = request.max_tokens
+    if most is not None:
+        most = max(1, most - size_of(text) // BYTES_A_TOKEN)
+    return replace(request, turns=turns, max_tokens=most)
+
+
+class Seam:
+    """Where the second part meets ``text``: holds back what may be a repetition, and leaves it out."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._held = ""
+        self._is_over = False
+
+    def feed(self, piece: str) -> str:
+        """What of the second part is new, as far as that can be told."""
+        if self._is_over:
+            return piece
+        self._held += piece
+        return "" if self._may_repeat() else self.end()
+
+    def end(self) -> str:
+        """What was held, less what it repeats."""
+        held, self._held, self._is_over = self._held, "", True
+        return held[overlap(self._text, held) :]
+
+    def _may_repeat(self) -> bool:
+        """Whether more of the second part could make it a longer repetition."""
+        return len(self._held) < len(self._text) and self._held in self._text
+
+
+def overlap(text: str, more: str) -> int:
+    """How many characters ``more`` begins with that ``text`` ends with, and that are no chance."""
+    for size in range(min(len(text), len(more)), 0, -1):
+        if text.endswith(more[:size]) and _is_repeated(text, more[:size]):
+            return size
+    # A target that goes on with a beginning is given it without the blanks at its end, and may say them again.
+    blanks = len(text) - len(text.rstrip())
+    return min(blanks, len(more) - len(more.lstrip()))
+
+
+def _is_repeated(text: str, common: str) -> bool:
+    before = text[: len(text) - len(common)]
+    return common.isspace() or len(common) > _CHANCE or not before or before[-1].isspace()
+
+
+class Transcript:
+    """What came of a reply so far: its words, and what the parts of it took."""
+
+    def __init__(self, request: ChatRequest) -> None:
+        self._request = request
+        self._pieces: list[str] = []
+        self._size = self._begun = 0
+        self._is_plain = True
+        self._used: list[Usage] = []
+        self._usage: Usage | None = None
+
+    @property
+    def text(self) -> str:
+        return "".join(self._pieces)
+
+    def take(self, events: list[Event]) -> None:
+        """Note what has gone to the client."""
+        for event in events:
+            if type(event) is Text and event.choice == 0:
+                self._pieces.append(event.text)
+                self._size += len(event.text)
+            elif type(event) is Usage:
+                self._usage = event
+            elif not isinstance(event, (Start, Finish, Citation)):
+                self._is_plain = False
+
+    def may_go_on(self, error: PolychatError) -> bool:
+        """Whether another target is to go on behind this failure."""
+        return self._is_plain and 0 < self._size <= LONGEST and attribution_of(error) == "transient"
+
+    def part_is_over(self, request: ChatRequest) -> None:
+        """The next part answers ``request``; where nobody counted what the last one took, it is estimated."""
+        self._used.append(self._usage or self._estimated())
+        self._request, self._usage, self._begun = request, None, len(self._pieces)
+
+    def _estimated(self) -> Usage:
+        prompt = estimated_prompt(self._request)
+        answer = -(-size_of("".join(self._pieces[self._begun :])) // BYTES_A_TOKEN)
+        return Usage(prompt, answer, prompt + answer, estimated=True)
+
+    def usage(self) -> Usage | None:
+        """Of all parts; ``None`` where there is one, whose own usage says it."""
+        if not self._used:
+            return None
+        return added([*self._used, self._usage or self._estimated()])
+
+
+_COUNTS = (
+    "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens",
+    "cache_write_1h_tokens", "cost",
+)  # fmt: skip
+
+
+def added(usages: list[Usage]) -> Usage:
+    """What all of them took together."""
+    counts = {}
+    for name in _COUNTS:
+        known = [count for usage in usages if (count := getattr(usage, name)) is not None]
+        counts[name] = sum(known) if known else None
+    return Usage(**counts, estimated=any(usage.estimated for usage in usages))
+
+
+async def continued(
+    first: list[Event],
+    batches: AsyncGenerator[list[Event], None],
+    request: ChatRequest,
+    again: Callable[[PolychatError, str], Awaitable[Part]],
+) -> AsyncGenerator[list[Event], None]:
+    """The batches behind ``first``, and where they are cut off those of other targets.
+
+    A failure that ``first`` ends with is not to be given to the client before: this gives it, or what takes its place.
+    ``again`` gives the next part of a reply that failed with this error after this text, or raises ``PolychatError``.
+    """
+    transcript = Transcript(request)
+    error = _failure(first)
+    transcript.take(first)
+    while True:
+        async with aclosing(batches):
+            if error is None:
+                async for batch in _until_cut(batches):
+                    error = _failure(batch)
+                    transcript.take(batch)
+                    if error is None and type(batch[-1]) is Finish:
+                        batch = _with_usage(batch, transcript.usage())  # noqa: PLW2901  # the same batch
+                    shown = batch if error is None else batch[:-1]
+                    if shown:
+                        yield shown
+        if error is None:
+            return
+        try:
+            part = await again(error, transcript.text) if transcript.may_go_on(error) else None
+        except PolychatError:
+            part = None
+        if part is None:
+            yield _with_usage([finish_of(error)], transcript.usage())
+            return
+        transcript.part_is_over(going_on(request, transcript.text, takes_beginning=True))
+        batches, error = _joined(part, Seam(transcript.text)), None
+
+
+async def _until_cut(batches: AsyncGenerator[list[Event], None]) -> AsyncGenerator[list[Event], None]:
+    """The batches; the last one has the end, whatever it is."""
+    try:
+        async for batch in batches:
+            if batch:
+                yield batch
+                if type(batch[-1]) is Finish:
+                    return
+    except PolychatError as error:
+        yield [finish_of(error)]
+        return
+    yield [truncated("the backend's events ended without a finish")]
+
+
+async def _joined(part: Part, seam: Seam) -> AsyncGenerator[list[Event], None]:
+    """The second part without its beginning, and without what it repeats."""
+    async with aclosing(part.batches):
+        yield _joined_batch(part.first, seam)
+        if part.first and type(part.first[-1]) is Finish:
+            return
+        async for batch in part.batches:
+            yield _joined_batch(batch, seam)
+
+
+def _joined_batch(batch: list[Event], seam: Seam) -> list[Event]:
+    events: list[Event] = []
+    for event in batch:
+        if type(event) is Text and event.choice == 0:
+            if text := seam.feed(event.text):
+                events.append(Text(text))
+        elif type(event) is Usage or type(event) is Finish:
+            if text := seam.end():
+                events.append(Text(text))
+            events.append(event)
+        # The beginning of the reply is the first part's, and thoughts about how to go on are nobody's.
+    return events
+
+
+def _failure(batch: list[Event]) -> PolychatError | None:
+    last = batch[-1] if batch else None
+    return last.error if type(last) is Finish else None
+
+
+def _with_usage(batch: list[Event], usage: Usage | None) -> list[Event]:
+    """The end of a reply of several parts with what all of them took."""
+    if usage is None:
+        return batch
+    return [*(event for event in batch[:-1] if type(event) is not Usage), usage, batch[-1]]

@@ -1,0 +1,216 @@
+"""A reply that goes on with another target's words: what is asked, what is repeated, and what it took."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polychat.errors import BackendError, PolychatError, ReplyFailed, StatusError, Truncated
+from polychat.events import Event, Finish, Reasoning, Start, Text, ToolCallPiece, Usage
+from polychat.routing.continuation import LONGEST, Part, Seam, Transcript, added, continued, going_on, may_go_on, overlap
+from polychat.types import ChatMessage, ChatRequest, Format, TextPart, Thinking, Tool
+from polychat.wire.contract import goes_on
+
+REQUEST = ChatRequest("m", [ChatMessage("user", [TextPart("Tell me")])], max_tokens=100)
+CUT = Finish("truncated", error=Truncated("it broke"))
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "new"),
+    [
+        ("The quick brown", " fox jumps", " fox jumps"),
+        ("The quick brown ", " fox jumps", "fox jumps"),
+        ("The quick brown ", "fox jumps", "fox jumps"),
+        ("The quick brown", "brown fox", " fox"),
+        ("The quick bro", "brown fox", "wn fox"),
+        ("The quick brown", "The quick brown fox", " fox"),
+        ("The quick brown fox. It", "It jumps", " jumps"),
+        ("hel", "lo", "lo"),
+        ("hell", "lo", "lo"),
+        ("w1 w2 w3 ", "w4 w5 ", "w4 w5 "),
+        ("w1 w2 w3 ", "w3 w4 ", "w4 "),
+        ("日本語の文章", "の文章です", "の文章です"),
+        ("長い日本語の文章", "日本語の文章です", "です"),
+        ("line one\n\n", "\n\nline two", "line two"),
+    ],
+)
+def test_seams(text: str, more: str, new: str) -> None:
+    """What is repeated is left out, whole words and long ones; what two texts have in common by chance stays."""
+    assert more[overlap(text, more) :] == new
+    for size in (1, 3, 100):
+        seam = Seam(text)
+        pieces = [seam.feed(more[at : at + size]) for at in range(0, len(more), size)]
+        assert "".join(pieces) + seam.end() == new
+
+
+@given(st.text("ab \n", max_size=40), st.text("ab \n", max_size=40), st.integers(1, 5))
+def test_a_seam_takes_nothing_else(text: str, more: str, size: int) -> None:
+    """Only what the text ends with goes, or blanks; however the second part is cut, the same."""
+    seam = Seam(text)
+    new = "".join(seam.feed(more[at : at + size]) for at in range(0, len(more), size)) + seam.end()
+    assert more.endswith(new)
+    gone = more[: len(more) - len(new)]
+    assert text.endswith(gone) or gone.isspace()
+
+
+def test_who_may_go_on() -> None:
+    """Plain text alone: no tools, schema, thoughts, probabilities, or several answers."""
+    assert may_go_on(REQUEST)
+    for more in (
+        {"tools": [Tool("f")]},
+        {"format": Format("json_schema", schema={})},
+        {"reasoning": Thinking("low")},
+        {"logprobs": 0},
+        {"n": 2},
+    ):
+        assert not may_go_on(ChatRequest("m", REQUEST.turns, **more))  # type: ignore[arg-type]
+    for event in (Reasoning("hm"), ToolCallPiece(0, "1", "f")):
+        transcript = Transcript(REQUEST)
+        transcript.take([Text("a"), event])
+        assert not transcript.may_go_on(Truncated("it broke"))
+    long = Transcript(REQUEST)
+    long.take([Text("a" * LONGEST)])
+    assert long.may_go_on(Truncated("it broke"))
+    long.take([Text("a")])
+    assert not long.may_go_on(Truncated("it broke"))
+    assert not Transcript(REQUEST).may_go_on(Truncated("it broke")), "without a word it is a retry"
+
+
+@pytest.mark.parametrize("kind", ["invalid_request", "authentication", "quota", "context_length"])
+def test_failures_that_another_would_have_too(kind: str) -> None:
+    """Are no reason to go on."""
+    transcript = Transcript(REQUEST)
+    transcript.take([Text("a")])
+    error = ReplyFailed("no")
+    error.kind = kind  # type: ignore[assignment]
+    assert not transcript.may_go_on(error)
+
+
+def test_what_is_asked() -> None:
+    """The words so far, without blanks at their end, as the last message or with the wish to go on; fewer tokens are left."""
+    begun = going_on(REQUEST, "Once upon ", takes_beginning=True)
+    assert [turn.role for turn in begun.turns] == ["user", "assistant"]
+    assert begun.turns[-1].parts == [TextPart("Once upon")]
+    assert begun.max_tokens == 98
+    asked = going_on(REQUEST, "Once upon ", takes_beginning=False)
+    assert [turn.role for turn in asked.turns] == ["user", "assistant", "user"]
+    assert len(REQUEST.turns) == 1
+
+
+def test_what_it_took() -> None:
+    """What both counted is added; what nobody counted stays unknown."""
+    both = added([Usage(3, 4, 7, cached_tokens=1), Usage(5, 6, 11, estimated=True)])
+    assert both == Usage(8, 10, 18, cached_tokens=1, estimated=True)
+
+
+async def batches_of(*batches: list[Event] | PolychatError) -> AsyncGenerator[list[Event], None]:
+    for batch in batches:
+        if isinstance(batch, PolychatError):
+            raise batch
+        yield batch
+
+
+async def went_on(*parts: list[list[Event] | PolychatError]) -> tuple[list[Event], list[str]]:
+    """The events of a reply whose parts are these, and with which text each further part was asked for."""
+    asked: list[str] = []
+    left = list(parts[1:])
+
+    async def again(error: PolychatError, text: str) -> Part:
+        asked.append(text)
+        if not left:
+            raise BackendError("nobody is left")
+        first, *rest = left.pop(0)
+        assert isinstance(first, list)
+        return Part(first, batches_of(*rest))
+
+    first, *rest = parts[0]
+    assert isinstance(first, list)
+    events: list[Event] = []
+    shown = [event for event in first if not (isinstance(event, Finish) and event.error)]
+    async with aclosing(continued(first, batches_of(*rest), REQUEST, again)) as batches:
+        async for batch in batches:
+            events += batch
+    return [*shown, *events], asked
+
+
+def text_in(events: list[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, Text))
+
+
+@pytest.mark.parametrize("cut", [[CUT], [Finish("failed", error=ReplyFailed("overloaded"))], Truncated("it broke")])
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_two_parts(cut: list[Event] | PolychatError, at_once: bool) -> None:
+    """One reply: one beginning, one end, no word twice, and the usage of both."""
+    begun: list[Event] = [Start("1", "a"), Text("one two ")]
+    first = [[*begun, *cut]] if at_once and isinstance(cut, list) else [begun, [Text("three ")], cut]
+    repeated = "two three" if len(first) > 1 else "two "
+    end: list[Event] = [Usage(9, 9, 18), Finish("complete", "stop")]
+    second: list[list[Event] | PolychatError] = [[Start("2", "b"), Text(repeated)], [Text(" four")], end]
+    events, asked = await went_on(first, second)
+    assert text_in(events).split() == (["one", "two", "three", "four"] if len(first) > 1 else ["one", "two", "four"])
+    assert asked == ["one two three " if len(first) > 1 else "one two "]
+    assert [type(event) for event in events].count(Start) == 1
+    (usage,) = [event for event in events if isinstance(event, Usage)]
+    assert usage.prompt_tokens is not None
+    assert usage.prompt_tokens > 9
+    assert usage.estimated
+    assert events[-1] == Finish("complete", "stop")
+
+
+async def test_nobody_goes_on() -> None:
+    """The reply is cut off as it was, with its own error."""
+    events, asked = await went_on([[Text("one ")], [CUT]])
+    assert events == [Text("one "), CUT]
+    assert len(asked) == 1
+
+
+async def test_three_parts() -> None:
+    """A part that is cut off too goes on with a third; the usage is of all."""
+    events, asked = await went_on(
+        [[Text("one ")], [CUT]],
+        [[Text("two ")], [Usage(5, 1, 6), CUT]],
+        [[Text("three")], [Usage(7, 1, 8), Finish("complete")]],
+    )
+    assert text_in(events) == "one two three"
+    assert asked == ["one ", "one two "]
+    assert events[-1] == Finish("complete")
+
+
+async def test_what_is_no_plain_text() -> None:
+    """Is not gone on with, nor is what the request itself is to blame for."""
+    for piece, error in ((Reasoning("hm"), Truncated("it broke")), (Text("b"), StatusError("no", status=401))):
+        cut = Finish("failed", error=error)
+        for parts in ([[Text("a"), piece], [cut]], [[Text("a"), piece, cut]]):
+            events, asked = await went_on(parts)  # type: ignore[arg-type]
+            assert (events[-1].error, asked) == (error, [])  # type: ignore[union-attr]
+
+
+async def test_one_that_ends_well() -> None:
+    """Is given as it came."""
+    batches: list[list[Event] | PolychatError] = [
+        [Start("1"), Text("a")],
+        [Text("b")],
+        [Usage(1, 1), Finish("complete", "stop")],
+    ]
+    events, asked = await went_on(batches)
+    assert events == [Start("1"), Text("a"), Text("b"), Usage(1, 1), Finish("complete", "stop")]
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("spoken", "model", "takes"),
+    [
+        ("anthropic", "claude-sonnet-4-5", True),
+        ("anthropic", "claude-opus-4-6", False),
+        ("anthropic", "kimi-k2", False),
+        ("ollama", "llama3.2", True),
+        ("openai-chat", "gpt-4.1", False),
+    ],
+)
+def test_who_takes_a_beginning(spoken: str, model: str, takes: bool) -> None:
+    """Claude up to its generation 4.5, and whatever Ollama serves; of others it is not known."""
+    assert goes_on(spoken, model) is takes
