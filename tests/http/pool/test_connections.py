@@ -201,6 +201,43 @@ async def test_what_a_dead_connection_swallowed_is_sent_again_once(
     assert count == (5 if again else 2)
 
 
+async def test_nothing_is_sent_three_times() -> None:
+    """However many kept connections the server closes as soon as a request comes."""
+    count = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal count
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        await reader.readuntil(b"\r\n\r\n")
+        count += 1
+
+    async with listening(talk) as server, asyncio.timeout(10):
+        for response in [await ask(server.url, None, "GET") for _ in range(4)]:
+            await response.read()
+        with pytest.raises(errors.ConnectionFailed):
+            await said(server.url, None, method="GET")
+    assert count == 2
+
+
+async def test_a_kept_connection_that_is_silent_is_asked_once() -> None:
+    """Its server may be at work on the request: time that is up is no lost connection."""
+    count = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal count
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        while await reader.readuntil(b"\r\n\r\n"):
+            count += 1
+
+    async with listening(talk) as server, asyncio.timeout(10):
+        assert await said(server.url, None, method="GET") == {}
+        with pytest.raises(errors.TimedOut, match="first"):
+            await said(server.url, None, method="GET", timeouts=Timeouts(first=0.05))
+    assert count == 1
+
+
 async def test_a_new_connection_that_is_lost_is_lost() -> None:
     """Only one that was kept may have been closed just then."""
     count = 0
@@ -292,6 +329,19 @@ async def test_the_limit_in_all_closes_what_is_idle_elsewhere(serve: Serve, own:
         await held.read()
         await waiting
     assert mine._count == 1
+
+
+async def test_room_is_made_by_what_lies_idle_for_longest(serve: Serve, own: Callable[..., Pool]) -> None:
+    """The connection that was used last is the one to be used again."""
+    old, new, other = [await serve(echo) for _ in range(3)]
+    mine = own(total=2, idle=3600)
+    for server in (old, new, old, new, other, new):
+        async with await mine.request("GET", server.url, headers={}) as response:
+            await response.read()
+    assert [server.connections for server in (old, new, other)] == [1, 1, 1]
+    async with await mine.request("GET", old.url, headers={}) as response:
+        await response.read()
+    assert old.connections == 2
 
 
 async def test_waiting_has_the_connect_clock_and_can_be_cancelled(serve: Serve, own: Callable[..., Pool]) -> None:
@@ -422,6 +472,23 @@ async def test_a_deadline_that_is_past_asks_nothing(serve: Serve) -> None:
     with pytest.raises(errors.TimedOut, match="total"):
         await ask(server.url, deadline=asyncio.get_running_loop().time())
     assert server.connections == 0
+
+
+@pytest.mark.parametrize(("total", "deadline"), [(0.05, 1000.0), (1000.0, 0.05), (0.05, None), (None, 0.05)])
+async def test_of_a_deadline_and_the_total_clock_the_first_counts(
+    serve: Serve, total: float | None, deadline: float | None
+) -> None:
+    """Whichever of them the caller means to wait longer for."""
+    server = await serve(silent)
+    end = None if deadline is None else asyncio.get_running_loop().time() + deadline
+    async with asyncio.timeout(10):
+        with pytest.raises(errors.TimedOut, match="total"):
+            await ask(server.url, timeouts=Timeouts(total=total), deadline=end)
+
+
+async def silent(seen: Seen, say: Say) -> None:
+    """Never answers."""
+    await say.gone()
 
 
 @pytest.mark.parametrize("slow", [False, True])
