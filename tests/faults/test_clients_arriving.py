@@ -18,6 +18,7 @@ from polychat.wire.contract import names, wire
 
 from ..support.gateway_for_clients import HELLO
 from ..support.running_gateway import Answer, asking, configured, gateway, good, row
+from ..support.scripted_server import Say, Seen
 from ..support.scripted_vendors import ScriptedVendor
 
 POSTED = sorted(path for path, endpoint in ENDPOINTS.items() if path.startswith("/v1/") and endpoint.method == "POST")
@@ -75,6 +76,42 @@ async def test_half_an_emoji_costs_no_conversation(door: str, backend_wire: str,
     sent = json.dumps(json.loads(backend.seen[0].body), ensure_ascii=False)
     assert sent.count("in \ufffd half") == 2
     assert "an é in \ufffd half" in sent
+
+
+HALF = "in \ud83d half"
+COUNTED: dict[str, dict[str, Any]] = {
+    "/v1/messages/count_tokens": {"messages": [{"role": "user", "content": HALF}]},
+    "/v1/responses/input_tokens": {"input": HALF},
+    "/v1beta/models/house/small:countTokens": {"contents": [{"parts": [{"text": HALF}]}]},
+    "/v1/completions": {"prompt": HALF},
+    "/api/generate": {"prompt": HALF},
+    "/v1/embeddings": {"input": HALF},
+    "/api/embed": {"input": HALF},
+    "/api/embeddings": {"prompt": HALF},
+}
+
+
+@pytest.mark.parametrize("path", COUNTED)
+async def test_half_an_emoji_is_read_beside_the_chats(path: str, serve: Any) -> None:
+    """By whatever counts, completes or embeds."""
+
+    async def handler(seen: Seen, say: Say) -> None:
+        assert "in \ufffd half" in json.dumps(json.loads(seen.body), ensure_ascii=False)
+        await (say.whole({"data": [{"index": 0, "embedding": [1.0]}]}) if "embed" in seen.path else good(seen, say))
+
+    backend = await serve(handler)
+    async with gateway(configured({"house": row("openai-chat", backend.url, embeddings=True)})) as here:
+        answer = await here.ask(path, {"model": "house/small", **COUNTED[path]})
+    assert answer.status == 200, answer.body
+
+
+async def test_more_halves_than_a_text_has_are_refused(serve: Any) -> None:
+    """The body is looked through once, and no more than a thousand times something is done about it."""
+    backend = await serve(good)
+    async with gateway(configured({"house": row("openai-chat", backend.url)})) as here:
+        for halves, status in ((1000, 200), (1001, 400)):
+            path, body = asking("openai-chat", messages=[{"role": "user", "content": "\ud83d" * halves}])
+            assert (await here.ask(path, body)).status == status
 
 
 CODINGS = {

@@ -10,7 +10,7 @@ from ..routing.router import Attempts
 from ..wire import embeddings
 from ..wire.embeddings import Embed, Embeddings, Shape
 from .context import RequestContext
-from .dialects.dialect import OPENED, check_body
+from .dialects.dialect import OPENED, check_body, leniently
 from .listing import planned
 
 
@@ -19,7 +19,7 @@ async def embedded(context: RequestContext, shape: Shape, model: str | None = No
     record, runtime = context.record, context.runtime
     if request is None:
         check_body(context.body, runtime.limits)
-        request = embeddings.read_request(shape, context.body, model, OPENED)
+        request = leniently(lambda body: embeddings.read_request(shape, body, model, OPENED), context.body)
     record.model = request.model[:LONGEST]
     plan = await planned(context, request.model)
     record.route = plan.route

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from codecs import getincrementaldecoder
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from copy import copy
 from dataclasses import fields, replace
@@ -13,7 +13,7 @@ from functools import partial
 from operator import attrgetter
 from secrets import token_hex
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -278,10 +278,33 @@ _MANY = 256 * 1024
 _TURNS = ("messages", "input", "contents")
 _MEDIA = (*_TURNS, "images", "system", "systemInstruction", "system_instruction")
 _token = partial(token_hex, 12)
+_Read = TypeVar("_Read")
 
 
 def open_body(body: bytes, limits: Limits) -> Opened:
     """The body, its fields as ``shallow`` gives them, and what of both stands aside. Raises ``BadInput``."""
+    if len(body) <= LEAST:  # as most are
+        try:
+            return body, shallow(body, limits), None
+        except BadInput:
+            pass  # it may be one that is read leniently
+    return leniently(partial(_opened, limits=limits), body)
+
+
+def leniently(read: Callable[[bytes], _Read], body: bytes) -> _Read:
+    """What ``read`` gives of a body, or of the body with U+FFFD in place of halves of emoji. Raises ``BadInput`` as ``read``.
+
+    JavaScript's programs cut texts in such a place, and say so in JSON.
+    """
+    try:
+        return read(body)
+    except BadInput:
+        if (whole := without_halves(body)) == body:
+            raise
+    return read(whole)
+
+
+def _opened(body: bytes, limits: Limits) -> Opened:
     if len(body) > LEAST and (aside := with_placeholders(body, _token)) is not None:
         with suppress(BadInput):  # it is told of what came
             if (fields := _aside(aside, limits)) is not None:
@@ -289,12 +312,7 @@ def open_body(body: bytes, limits: Limits) -> Opened:
             aside = with_placeholders(body, _token, texts=False)
             if aside is not None and (fields := _aside(aside, limits)) is not None:
                 return aside.short, fields, aside
-    try:
-        return body, shallow(body, limits), None
-    except BadInput:  # JavaScript's programs cut emoji in two, and say so in JSON
-        if (whole := without_halves(body)) == body:
-            raise
-    return open_body(whole, limits)
+    return body, shallow(body, limits), None
 
 
 def _aside(aside: Placeholders, limits: Limits) -> Object | None:
@@ -323,6 +341,16 @@ def shallow(body: bytes, limits: Limits) -> Object:
                     field=name,
                 )
     return fields
+
+
+def readable(body: bytes, limits: Limits) -> bytes:
+    """A body that is read whole, as it came or as ``leniently`` has it. Raises ``BadInput`` as ``shallow``."""
+
+    def looked_at(data: bytes) -> bytes:
+        shallow(data, limits)
+        return data
+
+    return leniently(looked_at, body)
 
 
 def check_body(body: bytes, limits: Limits) -> None:

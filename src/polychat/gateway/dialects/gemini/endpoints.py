@@ -11,7 +11,7 @@ from ...context import RequestContext
 from ...counting import counted, request_to_count
 from ...embedding import embedded
 from ...endpoint import Endpoint
-from ..dialect import RAW, shallow
+from ..dialect import RAW, readable, shallow
 from .dialect import ACTIONS, Gemini, named
 
 DIALECT = Gemini()
@@ -23,10 +23,11 @@ FAMILY = "/v1beta/"
 async def count(context: RequestContext) -> None:
     """``:countTokens``."""
     limits = context.runtime.limits
-    fields = shallow(context.body, limits)
+    body = readable(context.body, limits)
+    fields = shallow(body, limits)
     if (inner := fields.get("generateContentRequest")) is not None:
         shallow(bytes(inner), limits)  # it has the conversation
-    read = partial(gemini.read_count_request, context.body, model=named(context.path)[0], limits=RAW)
+    read = partial(gemini.read_count_request, body, model=named(context.path)[0], limits=RAW)
     request = await request_to_count(context, read)
     await context.responder.json(gemini.write_count(await counted(context, request)))
 

@@ -17,7 +17,7 @@ from ...context import RequestContext
 from ...embedding import embedded
 from ...endpoint import Endpoint
 from ...listing import listed, planned, tags
-from ..dialect import InboundChat, shallow, value_of
+from ..dialect import InboundChat, readable, shallow, value_of
 from .dialect import Ollama, OllamaGenerate, known
 
 DIALECT = Ollama()
@@ -58,7 +58,8 @@ async def _loaded(context: RequestContext, inbound: InboundChat) -> None:
 
 async def embed_one(context: RequestContext) -> None:
     """``/api/embeddings``, which came before ``/api/embed``: one text, one vector."""
-    members = shallow(context.body, context.runtime.limits)
+    limits = context.runtime.limits
+    members = shallow(readable(context.body, limits), limits)
     name, prompt = (checks.text(value_of(members, field), field) for field in ("model", "prompt"))
     extra: dict[str, object] = {field: value_of(members, field) for field in ("options", "keep_alive") if field in members}
     await embedded(context, "ollama", request=Embed(known(context, name), [prompt], single=True, shape="ollama", extra=extra))

@@ -17,7 +17,7 @@ from ...context import RequestContext
 from ...counting import counted, request_to_count
 from ...endpoint import Endpoint
 from ...responder import Refused
-from ..dialect import RAW, shallow
+from ..dialect import RAW, readable
 from .dialect import OpenAIResponses, go_on_from
 
 DIALECT = OpenAIResponses()
@@ -62,8 +62,8 @@ async def input_items(context: RequestContext) -> None:
 
 async def count(context: RequestContext) -> None:
     """``POST /v1/responses/input_tokens``: tokens of the conversation, that of ``previous_response_id`` included."""
-    shallow(context.body, context.runtime.limits)
-    request = await request_to_count(context, partial(openai_responses.read_request, context.body, limits=RAW))
+    body = readable(context.body, context.runtime.limits)
+    request = await request_to_count(context, partial(openai_responses.read_request, body, limits=RAW))
     if request.previous is not None:
         go_on_from(request, context.service.responses.get(request.previous, context.record.key))
     await context.responder.json(encoded({"object": "response.input_tokens", "input_tokens": await counted(context, request)}))
