@@ -194,6 +194,13 @@ class Rules(Table, frozen=True, kw_only=True):
         Meta(gt=0, le=60),
         about("Maximum time in seconds, from the first piece of a reply, for which `hold` keeps it back."),
     ] = 1.0
+    hedge: Annotated[
+        bool,
+        about(
+            "Whether a second target is asked when the first one takes longer to begin than 95 % of its replies; the first to "
+            "begin answers. At most 2 % of the requests, and none with tools that a vendor runs."
+        ),
+    ] = False
     continuation: Annotated[
         bool,
         about(

@@ -114,6 +114,11 @@ class Facts:
         """Peak EWMA of its seconds to the first token, where a failure counts as a large time; 0 where nothing is known."""
         return self.shared.first.at(now)
 
+    def usual_first(self, kind: Kind) -> float | None:
+        """Seconds within which 95 % of its requests of this kind begin to be answered; ``None`` while that is not known."""
+        times = self.shared.times.get(kind)
+        return None if times is None else times.p95
+
     def first_limit(self, kind: Kind) -> float:
         """Seconds to wait for the first token of such a request while another target is left to ask."""
         times = self.shared.times.get(kind)

@@ -17,6 +17,7 @@ from .clocks import LAST, Deadline, Kind, timeouts_of
 from .ejection import ejected, tiers
 from .facts import Facts
 from .health import Health
+from .hedging import HedgeBudget
 from .order import Chooser
 from .policy import CONSEQUENCES, attribution_of, most_telling, outcome_of, pause_before, step_after
 from .resolve import Plan, Target
@@ -108,6 +109,16 @@ class Attempts:
         self.end(error)
         self.answered = False
 
+    def join(self, left: Attempts) -> None:
+        """Tell also what ``left`` did, whose last attempt was given up for this one's answer."""
+        self.count += left.count
+        why = "another target began first"
+        failures = (
+            Failure(failure.target, "hedged", why, why) if failure.outcome == "cancelled" else failure
+            for failure in left.failures
+        )
+        self.failures, self.times = [*failures, *self.failures], [*left.times, *self.times]
+
     def end(self, error: PolychatError | None = None) -> None:
         """The answer is over, or the attempt at one: nothing is in flight any more. ``error``: what cut it off after its first
 
@@ -140,6 +151,8 @@ class Router:
         self.clock, self.sleep = clock, sleep
         self.rng = rng or Random()  # noqa: S311  # which of several answers is no secret
         self.chooser = Chooser(health, self.rng, pricing)
+        self.hedges: dict[str, HedgeBudget] = {}
+        """Of the routes that ask second targets."""
 
     def run(
         self,
@@ -152,6 +165,7 @@ class Router:
         kind: Callable[[], Kind] | None = None,
         deadline: Deadline | None = None,
         after: PolychatError | None = None,
+        is_extra: bool = False,
     ) -> Awaitable[T]:
         """What ``ask`` gives for the first target that begins to answer. Whoever calls this calls ``attempts.end`` when that
         answer is over.
@@ -164,11 +178,12 @@ class Router:
         asked twice, for else its retries and ours would multiply. ``traits`` is what of the request counts in choosing.
         ``kind`` gives what is to be learned of its time to the first token; without it an attempt has all of its ``timeouts``.
         ``deadline``: when its client gives up. ``after`` is what cut off the answer that ``attempts`` had before: what is asked
-        now is a retry, and targets that failed before come last.
+        now is a retry, and targets that failed before come last. ``is_extra``: no client's request, but a second one for it.
         """
         run = _Run(self, plan, ask, attempts, repeated, traits, kind, deadline)
         if after is None:
-            run.budget.asked(run.begun)
+            if not is_extra:
+                run.budget.asked(run.begun)
             return run.answer()
         return run.go_on(after)
 
@@ -178,6 +193,16 @@ class Router:
         if facts.domain is None:
             facts.domain = self.health.domain(target.backend.quota_domain())
         return facts
+
+    def beside(self, plan: Plan, traits: Traits, first: Target) -> Plan | None:
+        """The plan of one attempt at another target than ``first``, which is well; ``None`` where there is none."""
+        now = self.clock()
+        choice = self.chooser.choose(plan, now, traits, is_turn=False)
+        behind = {over.target.name for over in choice.passed}
+        for target in choice.targets:
+            if target is not first and target.name not in behind and self.facts(plan, target).is_reliable(now):
+                return Plan(plan.route, (target,), plan.rules.replace(attempts=1, weights=(), priorities=(), conditions=()))
+        return None
 
     def hear(self, facts: Facts, attempts: Attempts) -> None:
         """Keep what an answer tells of its target's limits."""

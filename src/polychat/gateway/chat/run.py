@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import cache, partial
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...backends.relay import rate_limits
 from ...calls.info import CallInfo
@@ -16,11 +16,12 @@ from ...events import Finish
 from ...routing import Plan, Target
 from ...routing.clocks import Kind, kind_of
 from ...routing.continuation import Part, continued, going_on, may_go_on
+from ...routing.hedging import HedgeBudget, raced
 from ...routing.hold import hold_of
 from ...routing.resolve import LONGEST
 from ...routing.router import Attempts
 from ...routing.traits import UNKNOWN, Traits
-from ...types import ChatRequest, TextPart
+from ...types import ChatRequest, HostedTool, TextPart
 from ...wire.faults import fault_of
 from ...wire.naming import Naming, named_body
 from ...wire.reading import failure_in, finish_of
@@ -108,15 +109,48 @@ class ChatRun:
         self.traits = UNKNOWN if is_plain else ChatTraits(context, self.inbound, plan)
         if plan.rules.continuation and (request := self._continuable()) is not None:
             return self._continued(request)
-        return self._first_of(self._ask)
+        return self._hedged(ChatRun._ask) if plan.rules.hedge else self._first_of(self._ask)
 
-    def _first_of(
-        self, ask: Callable[[Target], Awaitable[OpenReply]], after: PolychatError | None = None
-    ) -> Awaitable[OpenReply]:
-        """The reply of the first target that begins to answer; ``after``: as ``Router.run`` has it."""
+    def _first_of(self, ask: Callable[[Target], Awaitable[OpenReply]], **more: Any) -> Awaitable[OpenReply]:
+        """The reply of the first target that begins to answer; ``more`` of what ``Router.run`` takes."""
         context, plan, attempts = self.context, self.plan, self.attempts
         run, times, until = context.runtime.router.run, context.repeated, context.deadline
-        return run(plan, ask, attempts, repeated=times, traits=self.traits, kind=self._kind, deadline=until, after=after)
+        return run(plan, ask, attempts, repeated=times, traits=self.traits, kind=self._kind, deadline=until, **more)
+
+    async def _hedged(self, ask: Callable[[ChatRun, Target], Awaitable[OpenReply]]) -> OpenReply:
+        """The reply of the target that begins first, where a second one may be asked: see ``routing/hedging.py``."""
+        router, plan = self.context.runtime.router, self.plan
+        budget = router.hedges.setdefault(plan.route, HedgeBudget())
+        budget.asked(router.clock())
+        expected = router.chooser.choose(plan, router.clock(), self.traits, is_turn=False).targets[0]
+        seconds = router.facts(plan, expected).usual_first(self._kind())
+        if seconds is None or len(plan.targets) < 2 or not self._may_hedge():
+            return await self._first_of(partial(ask, self))
+        other = ChatRun(self.context, self.inbound)
+
+        def second() -> Awaitable[OpenReply] | None:
+            target = self.attempts.target
+            found = None if target is None else router.beside(plan, self.traits, target)
+            if self.attempts.count != 1 or found is None or not budget.take(router.clock()):
+                return None
+            other.plan, other.traits = found, self.traits
+            return other._first_of(partial(ask, other), is_extra=True)
+
+        reply, is_second = await raced(self._first_of(partial(ask, self)), seconds, second, OpenReply.close)
+        if is_second:
+            other.attempts.join(self.attempts)
+            self.attempts, self.delivery = other.attempts, other.delivery
+        elif other.attempts.count:
+            self.attempts.join(other.attempts)
+        return reply
+
+    def _may_hedge(self) -> bool:
+        """Whether the request may be asked twice: no vendor runs tools for it, and a reply may be read on by another task."""
+        with suppress(BadInput, Refused):
+            tools = self.inbound.request().tools
+            are_ours = not any(isinstance(tool, HostedTool) for tool in tools)
+            return are_ours and all(target.backend.restores for target in self.plan.targets)
+        return False
 
     # A reply that goes on with another target's words: see ``routing/continuation.py``
 
@@ -131,7 +165,8 @@ class ChatRun:
         return None
 
     async def _continued(self, request: ChatRequest) -> OpenReply:
-        reply = await self._first_of(self._translated)
+        hedges = self.plan.rules.hedge
+        reply = await (self._hedged(ChatRun._translated) if hedges else self._first_of(self._translated))
         assert isinstance(reply, EventReply)
         batches = continued(reply.first, reply.batches, request, self._part_after)
         return EventReply(batches, reply.first[:-1] if failure_in(reply.first) else reply.first)
@@ -140,7 +175,7 @@ class ChatRun:
         """The reply of the target that goes on behind ``text``, where the last one broke off."""
         attempts, record, responder = self.attempts, self.context.record, self.context.responder
         attempts.cut(error)
-        reply = await self._first_of(partial(self._translated, text=text), error)
+        reply = await self._first_of(partial(self._translated, text=text), after=error)
         assert isinstance(reply, EventReply)
         assert attempts.target is not None
         note = f"by {attempts.target.name} after {len(text):,} characters"
