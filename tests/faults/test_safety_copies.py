@@ -290,7 +290,7 @@ async def test_half_an_emoji_in_a_long_text(come: str, monkeypatch: pytest.Monke
     """Is one sign more in the text that arrives, whether or not texts stand aside."""
     monkeypatch.setattr(placeholders, "LONG", LONG)
     path, body = request(come, with_media(TextPart(LONG_TEXT)))
-    bodies = [(path, body.replace(b"Why is", b"Why \\ud83d is"))]
+    bodies = [(path, body.replace(b"Why is", b"Why \\ud83d is", 3))]
     other = "anthropic" if come != "anthropic" else "gemini"
     _, got = await heard(other, *bodies)
     everything_stays(monkeypatch)
