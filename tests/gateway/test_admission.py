@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 
 from polychat.config.settings import Limits, Route
+from polychat.errors import BadInput
+from polychat.gateway.admission.bodies import Bodies, NoRoom, Share
+from polychat.gateway.admission.keys import Keys
+from polychat.gateway.admission.origins import OriginPolicy
 from polychat.gateway.paths import DIALECTS
 from polychat.wire.contract import names
 
@@ -131,6 +135,58 @@ async def test_pages_of_others(keyed: dict[str, Any], origin: str) -> None:
             answer = await here.ask("/v1/models", headers={"origin": origin, "x-api-key": KEY})
             assert answer.status == 403
             assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize("site", ["same-site", "cross-site", "none"])
+async def test_pages_beside_ours(site: str) -> None:
+    """A page of another origin of the same site is another's; only the browser's word for the same origin counts."""
+    async with gateway(configured({})) as here:
+        headers = {"origin": "https://chat.example.com", "sec-fetch-site": site}
+        assert (await here.ask("/v1/models", headers=headers)).status == 403
+        assert (await here.ask("/v1/models", headers={**headers, "sec-fetch-site": "same-origin"})).status == 200
+
+
+async def test_all_pages_may() -> None:
+    """Where the operator says so."""
+    async with gateway(configured({}, cors=("*",))) as here:
+        assert (await here.ask("/v1/models", headers={"origin": "https://anybody.example"})).status == 200
+
+
+def test_hosts_are_kept_for_later_within_bounds() -> None:
+    """Anybody sends any host: some are kept, and none that is long."""
+    policy = OriginPolicy((), (), guarded=False)
+    for number in range(1000):
+        assert policy.wrong({b"host": b"h%d.example" % number}) is not None
+    assert policy.wrong({b"host": b"127.0.0.1"}) is None
+    assert len(policy._known) <= 256
+    policy = OriginPolicy((), (), guarded=False)
+    assert policy.wrong({b"host": b"h" * 10_000}) is not None
+    assert not policy._known
+
+
+def test_bodies_may_be_as_large_as_the_limit_together() -> None:
+    """One byte more has no room, until another request is over; what is given back once is not given back twice."""
+    bodies = Bodies()
+    first, second = Share(bodies, 10), Share(bodies, 10)
+    first.take(4)
+    second.take(6)
+    with pytest.raises(NoRoom, match="10 bytes"):
+        second.take(1)
+    first.release()
+    first.release()
+    second.take(3)
+    assert bodies.held == 10
+
+
+def test_two_names_for_one_key_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log would tell only one of them; and a key of seven letters is too short."""
+    for name, value in (("ONE", "a-long-key"), ("TWO", "a-long-key"), ("SHORT", "1234567"), ("LONG", "12345678")):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(BadInput, match=r"gateway\.keys\.b is the same key as a"):
+        Keys({"a": "env:ONE", "b": "env:TWO"})
+    with pytest.raises(BadInput, match="fewer than 8"):
+        Keys({"a": "env:SHORT"})
+    assert Keys({"a": "env:LONG"})
 
 
 async def test_pages_of_ours() -> None:

@@ -186,6 +186,36 @@ async def test_a_body_is_read_however_it_comes(serve: Serve, coding: str, sized:
     assert (server.connections, len(pool()._origin_of)) == (1, 1)
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_limit_is_the_most_there_may_be(serve: Serve, at_once: bool) -> None:
+    """A body of just as many bytes is read, whether it came with its head or later; one more is too many."""
+
+    async def handler(seen: Seen, say: Say) -> None:
+        if at_once:
+            await say.whole(b"x" * 100)
+        else:
+            await say.head()
+            await say.chunk(b"x" * 50)
+            await say.chunk(b"x" * 50)
+            await say.last()
+
+    server = await serve(handler)
+    assert len(await (await ask(server.url)).read(limit=100)) == 100
+    with pytest.raises(errors.BadReply, match="more than 99 bytes"):
+        await (await ask(server.url)).read(limit=99)
+
+
+async def test_codings_in_two_headers_are_both(serve: Serve) -> None:
+    """What is compressed twice is not read as if it were compressed once."""
+
+    async def handler(seen: Seen, say: Say) -> None:
+        packed = gzip.compress(gzip.compress(b"{}"))
+        await say.whole(packed, headers=[("Content-Encoding", "gzip"), ("Content-Encoding", "gzip")])
+
+    with pytest.raises(errors.BadReply, match="gzip, gzip"):
+        await (await ask((await serve(handler)).url)).read()
+
+
 @pytest.mark.parametrize("coding", ["gzip", "br"])
 @pytest.mark.parametrize("plain", [b"", b"short", b"\0" * 300_000, bytes(range(256)) * 40])
 def test_compressed_bytes_may_be_cut_anywhere(coding: str, plain: bytes) -> None:
