@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from polychat.config.strategy_names import STRATEGIES
 from polychat.errors import RateLimited
 from polychat.routing import Health, Plan, Target
+from polychat.routing.clocks import Kind
 from polychat.routing.order import LIMITED, OPEN, RESTING, Choice, Chooser
 from polychat.routing.traits import UNKNOWN, Traits
 
 from ..support.simulated_route import SimulatedRoute, plan, target
 
 A, B, C, D = map(target, "abcd")
+KIND = Kind(streamed=True, size=0, reasons=False)
 WAIT = RateLimited("wait", status=429, retry_after=40.0)
 
 
@@ -115,7 +117,7 @@ def test_a_target_at_its_limit_is_left_alone(strategy: str, unit: bytes) -> None
     """It is asked behind those that have something left, and before those that said to come back."""
     health = Health()
     said = [(b"x-ratelimit-remaining-" + unit, b"0"), (b"x-ratelimit-reset-" + unit, b"30s")]
-    health.facts("route", "a/1").shared.hear(said, 1.0, 0.0)
+    health.facts("route", "a/1").hear(said, 1.0, 0.0)
     rest(health, "b")
     choice = chosen(plan(A, B, C, strategy=strategy), health)
     assert choice.targets == [C, A, B]
@@ -136,7 +138,8 @@ def test_who_is_unfit_for_the_request(strategy: str) -> None:
     choice = chosen(plan(A, B, C, strategy=strategy), Health(), traits=Unfit())
     assert choice.targets[-1] is A
     assert choice.passed == [(A, "it has no tools")]
-    assert chosen(plan(A), Health(), traits=Unfit()) == Choice([A], []), "there is nothing to choose"
+    alone = chosen(plan(A), Health(), traits=Unfit())
+    assert (alone.targets, alone.passed) == ([A], []), "there is nothing to choose"
 
 
 def test_plans_without_end() -> None:
@@ -170,3 +173,40 @@ def test_who_would_be_asked() -> None:
         chooser = Chooser(Health(), Random(1))
         assert {chooser.choose(of, 0.0, is_turn=False).targets[0] for _ in range(5)} == {A}
         assert [chooser.choose(of, 0.0).targets[0] for _ in range(3)] == [A, B, C]
+
+
+NEWS = st.sampled_from(["failed", "told", "down", "short", "plenty", "asked", "answered", "later", "kept"])
+
+
+@given(st.sampled_from(STRATEGIES), st.lists(st.tuples(NEWS, st.sampled_from("abc")), max_size=30))
+def test_what_speaks_against_a_target_is_known_to_the_next_choice(strategy: str, news: list[tuple[str, str]]) -> None:
+    """A chooser that found all to be well before passes over whom one passes over that looks at each for the first time."""
+    health, now = Health(), 100.0
+    chooser, of = Chooser(health, Random(1)), plan(A, B, C, strategy=strategy)
+    for name in "abc":
+        health.facts("route", f"{name}/1").belongs_to(health.domain("key"))
+    for what, name in news:
+        facts = health.facts("route", f"{name}/1")
+        match what:
+            case "failed":
+                facts.failed(now, now, 15.0, Random(1), at_once=True)
+            case "told":
+                facts.told(WAIT, 40.0, now)
+            case "down":
+                facts.down(WAIT, now, 15.0, Random(1))
+            case "short" | "plenty":
+                left = b"0" if what == "short" else b"9"
+                said = [(b"x-ratelimit-remaining-requests", left), (b"x-ratelimit-reset-requests", b"30s")]
+                facts.hear(said, now, 0.0)
+            case "asked":
+                facts.asked(now)
+            case "answered" if facts.waiting.count:
+                facts.learn(KIND, 0.1)
+                facts.answered(0.1, now)
+            case "later":
+                now += 7.0
+        choice, anew = chooser.choose(of, now), Chooser(health, Random(1)).choose(of, now, is_turn=False)
+        assert choice.passed == anew.passed
+        passed = [over.target for over in anew.passed]
+        assert len(passed) == 3 or choice.first not in passed
+        assert sorted(choice.targets, key=id) == sorted(of.targets, key=id)

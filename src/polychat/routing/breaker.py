@@ -27,7 +27,7 @@ WINDOW, LEAST, RATE = 30.0, 5, 0.5
 FIRST_REST = 1.0
 FLOWS = 2.0
 """Seconds after which an answer that has begun is as good as one that ended: it may go on for minutes."""
-_ANSWERED, _FAILED = 0, 1
+_ANSWERED, FAILED = 0, 1
 
 
 class Breaker:
@@ -91,7 +91,7 @@ class Breaker:
         if not self._streak:
             self._streak_since = asked_at
         self._streak += 1
-        self.outcomes.add(_FAILED, now)
+        self.outcomes.add(FAILED, now)
         if self.until is not None:
             if asked_at >= self._opened_at:
                 self._flows_since = None

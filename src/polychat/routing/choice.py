@@ -7,7 +7,7 @@ facts; who is not well, at its limit, or unfit for this request is not among the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -65,6 +65,10 @@ class Strategy(ABC):
         only where those fail.
         """
 
+    def pick(self, able: Sequence[C], now: float, traits: Traits) -> C:
+        """The first of ``order``, whose turn it is: most requests need no more, so a strategy may find it faster alone."""
+        return self.order(list(able), now, traits, first=True)[0]
+
     @classmethod
     def shares(cls, weights: Sequence[float]) -> Sequence[float] | None:
         """Each candidate's share of the requests while all are able, or numbers in these proportions.
@@ -85,8 +89,28 @@ class PassedOver(NamedTuple):
     reason: str
 
 
-class Choice(NamedTuple):
+class Choice:
     """The targets of a plan as they are to be asked, each once, and which of them were passed over."""
 
-    targets: list[Target]
-    passed: list[PassedOver]
+    __slots__ = ("_others", "first", "passed")
+
+    def __init__(
+        self, first: Target, others: list[Target] | Callable[[], list[Target]], passed: list[PassedOver] | None = None
+    ) -> None:
+        self.first = first
+        self.passed = [] if passed is None else passed
+        self._others = others
+        """The targets behind ``first``, or what finds them: few requests need to know."""
+
+    def __iter__(self) -> Iterator[Target]:
+        yield self.first
+        yield from self._rest()
+
+    @property
+    def targets(self) -> list[Target]:
+        return [self.first, *self._rest()]
+
+    def _rest(self) -> list[Target]:
+        if not isinstance(self._others, list):
+            self._others = [target for target in self._others() if target is not self.first]
+        return self._others

@@ -46,12 +46,14 @@ def kind_of(*, streamed: bool, size: int, reasons: bool) -> Kind:
 class FirstTokenTimes:
     """The last seconds to the first token of a target's requests of one kind."""
 
-    __slots__ = ("_count", "_p95", "_times")
+    __slots__ = ("_count", "_p95", "_times", "limit")
 
     def __init__(self) -> None:
         self._times: list[float] = []
         self._count = 0
         self._p95 = 0.0
+        self.limit = BEFORE
+        """Seconds to wait for the next one, while there is another target to ask."""
 
     def add(self, seconds: float) -> None:
         """An answer began after so long; or it did not, and would have taken longer still."""
@@ -62,6 +64,7 @@ class FirstTokenTimes:
         self._count += 1
         if self._count >= KNOWN and (self._count - KNOWN) % _EVERY == 0:
             self._p95 = sorted(self._times)[int(len(self._times) * 0.95)]
+            self.limit = max(LEAST, TIMES * self._p95)
 
     @property
     def p95(self) -> float | None:
@@ -72,11 +75,6 @@ class FirstTokenTimes:
     def longest(self) -> float:
         """The most seconds of those that are kept; 0 where there are none."""
         return max(self._times, default=0.0)
-
-    @property
-    def limit(self) -> float:
-        """Seconds to wait for the next one, while there is another target to ask."""
-        return max(LEAST, TIMES * self._p95) if self._count >= KNOWN else BEFORE
 
 
 @lru_cache(maxsize=256)

@@ -13,15 +13,17 @@ from typing import NamedTuple
 
 from ..errors import PolychatError, Resting
 from ..wire.rate_limits import Limit, is_used_up, limits_of
-from .breaker import Breaker, BreakerState
+from .breaker import FAILED, Breaker, BreakerState
 from .clocks import BEFORE, FirstTokenTimes, Kind
 from .latency import PeakEwma
 from .rests import Rest
 from .throttle import Throttle
-from .waiting import MOST, Waiting
+from .waiting import Waiting
 
 _RECENT = 0.1
 """How much the last answer counts in a target's tokens per second."""
+_FEW = 5
+"""Attempts below which their failures tell nothing."""
 _PENALTY = 30.0
 """Seconds to the first token that a failure counts as."""
 _UNRELIABLE = 0.2
@@ -57,6 +59,10 @@ class TargetState:
         self.is_short = False
         """Whether something may be used up by what it said last."""
 
+    def first_token(self, now: float) -> float:
+        """Peak EWMA of its seconds to the first token, where a failure counts as a large time; 0 where nothing is known."""
+        return self.first.at(now)
+
     def forget(self) -> None:
         """Another backend has its name now; what is in flight goes on."""
         self.first = PeakEwma()
@@ -86,14 +92,26 @@ class TargetState:
         return self._limits, now - heard_at
 
 
+class Alarms:
+    """How often anything began to speak against any target that a process knows.
+
+    What was well at one count is well while the count stays the same, but for requests that wait (``Facts.waiting``).
+    """
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class Facts:
     """What is known of one target of one route. Moments are seconds on the caller's clock."""
 
-    __slots__ = ("_breaker", "_throttle", "_waiting", "domain", "name", "route", "shared")
+    __slots__ = ("_alarms", "_breaker", "_throttle", "domain", "name", "route", "shared", "waiting")
 
-    def __init__(self, route: str, name: str, shared: TargetState) -> None:
-        self.route, self.name, self.shared = route, name, shared
-        self._waiting = Waiting()
+    def __init__(self, route: str, name: str, shared: TargetState, alarms: Alarms) -> None:
+        self.route, self.name, self.shared, self._alarms = route, name, shared, alarms
+        self.waiting = Waiting()
         self.domain: Rest | None = None
         """Of all that share its key, once one of them was asked."""
         self.forget()
@@ -102,6 +120,7 @@ class Facts:
         """Another backend has its name now."""
         self._breaker = Breaker()
         self._throttle: Throttle | None = None
+        self._alarms.count += 1
 
     # What is read
 
@@ -163,6 +182,13 @@ class Facts:
         answered, failed = self._breaker.outcomes.totals(now)
         return answered, failed
 
+    def failed_share(self, now: float) -> float:
+        """The share of the attempts of the last 30 s that failed; 0 where there were too few to tell."""
+        if not self._breaker.outcomes.latest[FAILED]:
+            return 0.0
+        answered, failed = self.outcomes(now)
+        return failed / (answered + failed) if answered + failed >= _FEW else 0.0
+
     def rest_of(self, now: float) -> float:
         """Seconds in which it is not to be asked, by its own word or since it is down; 0 where it may be now."""
         left = self.shared.rest.left(now)
@@ -183,18 +209,23 @@ class Facts:
 
     def is_well(self, now: float) -> bool:
         """Whether it may be asked, its breaker lets a request through, and it goes on answering."""
-        if self.rest_of(now) or not self._breaker.admits(now):
-            return False
-        return self._waiting.count < MOST or not self._is_stalled(now)
+        return not self.rest_of(now) and self._breaker.admits(now) and not self.is_stalled(now)
 
-    def _is_stalled(self, now: float) -> bool:
+    def is_untroubled(self, now: float) -> bool:
+        """Whether nothing speaks against it, and nothing will before the next alarm, but for a stall."""
+        return self._breaker.until is None and not self.shared.is_short and not self.rest_of(now)
+
+    def is_stalled(self, now: float) -> bool:
+        """Whether many of its requests wait, and nothing is answered for much longer than usual."""
+        if not self.waiting.may_be_stalled(now):
+            return False
         times = self.shared.times.values()
         # The slowest of its kinds of requests counts: which of them wait is not known.
         usual = max((p95 for each in times if (p95 := each.p95) is not None), default=None)
         if usual is not None:
-            return self._waiting.is_stalled(now, usual)
+            return self.waiting.is_stalled(now, usual)
         longest = max((each.longest for each in times), default=0.0)
-        return self._waiting.is_stalled(now, longest, is_known=False)
+        return self.waiting.is_stalled(now, longest, is_known=False)
 
     def is_reliable(self, now: float) -> bool:
         """Whether it is well, and answered nearly all that was asked of late: a retry there is going to be the last."""
@@ -222,20 +253,20 @@ class Facts:
     def asked(self, now: float) -> bool:
         """A request goes to it; ``over`` follows, once. Whether it is the probe of a half-open breaker."""
         self.shared.in_flight += 1
-        self._waiting.asked(now)
+        self.waiting.asked(now)
         return self._breaker.until is not None and self._breaker.probe(now)
 
     def over(self, *, is_probe: bool = False, was_answered: bool = True) -> None:
         """A request is over, however it ended."""
         self.shared.in_flight -= 1
         if not was_answered:
-            self._waiting.ended()
+            self.waiting.ended()
         if is_probe:
             self._breaker.probed()
 
     def answered(self, first: float, now: float) -> None:
         """It began to answer, ``first`` seconds after it was asked. What it told holds on: that answer was asked for before."""
-        self._waiting.answered(now)
+        self.waiting.answered(now)
         self._breaker.answered(now - first, now)
         self._throttle = None
         shared = self.shared
@@ -257,6 +288,7 @@ class Facts:
 
     def failed(self, asked_at: float, now: float, cooldown: float, rng: Random, *, at_once: bool = False) -> None:
         """An attempt failed, or an answer was cut off. ``at_once``: its breaker opens whatever there was before."""
+        self._alarms.count += 1
         self.shared.first.observe(_PENALTY, now)
         self._breaker.failed(asked_at, now, cooldown, rng)
         if at_once and self._breaker.until is None:
@@ -264,13 +296,25 @@ class Facts:
 
     def told(self, error: PolychatError, seconds: float, now: float) -> None:
         """It said that it is to be asked again in so many seconds."""
+        self._alarms.count += 1
         self.shared.rest.tell(error, seconds, now)
 
     def down(self, error: PolychatError, now: float, cooldown: float, rng: Random) -> None:
         """It failed in a way that lasts, for all that share its key."""
+        self._alarms.count += 1
         self.shared.first.observe(_PENALTY, now)
         rest = self.shared.rest if self.domain is None else self.domain
         rest.go_down(error, now, cooldown, rng)
+
+    def hear(self, headers: Sequence[tuple[bytes, bytes]], now: float, wall: float) -> None:
+        """An answer has headers that tell of limits."""
+        self.shared.hear(headers, now, wall)
+        self._alarms.count += self.shared.is_short
+
+    def belongs_to(self, domain: Rest) -> None:
+        """It shares its key with the others of ``domain``."""
+        self.domain = domain
+        self._alarms.count += 1
 
     def let_through(self, now: float, draw: float) -> bool:
         """Whether a request may ask it though its breaker is open; ``draw`` is drawn by chance, from 0 to 1."""

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from weakref import WeakValueDictionary
 
 from .budget import RetryBudget
-from .facts import Facts, TargetState
+from .facts import Alarms, Facts, TargetState
 from .rests import Rest
 
 _TARGETS = 4096
@@ -20,6 +20,7 @@ class Health:
         self._facts: dict[tuple[str, str], Facts] = {}
         self.evictions = 0
         """How many facts were given up for others: who keeps facts has to get them anew when this number changes."""
+        self.alarms = Alarms()
         self._shared: WeakValueDictionary[str, TargetState] = WeakValueDictionary()
         self._domains: WeakValueDictionary[str, Rest] = WeakValueDictionary()
         self._budgets: dict[str, RetryBudget] = {}
@@ -70,5 +71,5 @@ class Health:
         shared = self._shared.get(target)
         if shared is None:
             shared = self._shared[target] = TargetState()
-        facts = self._facts[route, target] = Facts(route, target, shared)
+        facts = self._facts[route, target] = Facts(route, target, shared, self.alarms)
         return facts

@@ -16,13 +16,14 @@ from ..errors import BadInput
 from ..events import Usage
 from .choice import Choice, PassedOver, Strategy
 from .conditions import ANY, condition
-from .facts import Facts
+from .facts import Alarms, Facts
 from .health import Health
 from .provider_preferences import Rates
 from .resolve import Plan, Target
 from .spending import Pricing, Spending, rates_of, unpriced
 from .strategies import strategy
 from .traits import UNKNOWN, Traits
+from .waiting import MOST
 
 _PLANS = 1024
 """Plans whose members are kept ready: clients may name chains without end."""
@@ -52,7 +53,7 @@ class Chooser:
         where the conditions of all targets leave nobody for this request.
         """
         if len(plan.targets) == 1 and not plan.rules.conditions:
-            return Choice([plan.targets[0]], [])
+            return Choice(plan.targets[0], [])
         group = self._groups.get(id(plan))
         if group is None or group.plan is not plan:
             group = self._made(plan)
@@ -60,20 +61,25 @@ class Chooser:
             self._groups.move_to_end(id(plan))
         if group.evictions != self._health.evictions:
             group.evictions = self._health.evictions
+            group.well_at = -1
             for member in group.every():
-                member.facts = self._health.facts(plan.route, member.name)
+                member.follow(self._health.facts(plan.route, member.name))
+        if is_turn and not traits.is_choosy and group.is_well(now, self._health.alarms):
+            return Choice(group.pick(now, traits), lambda: self.choose(plan, now, traits, is_turn=False).targets)
         behind: list[_Member] = []
         able = group.order(now, traits, behind, first=is_turn)
         if group.repeats:
             able = list(dict.fromkeys(able))
         if not behind:
-            return Choice(able, [])
+            return Choice(able[0], able[1:])
         behind.sort(key=_rank)
         passed = [PassedOver(member.target, member.reason) for member in behind]
         targets = [*able, *(member.target for member in behind if not member.is_out)]
         if not targets:
             raise _nobody(plan, passed)
-        return Choice(list(dict.fromkeys(targets)) if group.repeats else targets, passed)
+        if group.repeats:
+            targets = list(dict.fromkeys(targets))
+        return Choice(targets[0], targets[1:], passed)
 
     def settled(self, target: str, usage: Usage, seconds: float = 0.0) -> None:
         """An answer of ``target`` used so much, and was over ``seconds`` after it was asked for; 0: not known."""
@@ -124,22 +130,40 @@ class Chooser:
 class _Member:
     """A target in its tier."""
 
-    __slots__ = ("_spending", "condition", "facts", "is_out", "name", "reason", "seed", "target", "weight")
+    __slots__ = (
+        "_kept",
+        "_spending",
+        "condition",
+        "facts",
+        "is_out",
+        "known",
+        "name",
+        "reason",
+        "seed",
+        "target",
+        "waiting",
+        "weight",
+    )
 
-    def __init__(self, target: Target, weight: float, facts: Facts, spending: Callable[[Target], Spending]) -> None:
+    def __init__(self, target: Target, weight: float, known: Facts, spending: Callable[[Target], Spending]) -> None:
         self._spending = spending
+        self._kept: Spending | None = None
         self.target, self.name, self.weight = target, target.name, weight
         self.seed = seed_of(target.name)
-        self.facts = facts
+        self.follow(known)
         self.condition = ANY
         self.reason = ""
         """Why it is passed over."""
         self.is_out = False
         """Whether it is not asked at all for this request."""
 
+    def follow(self, known: Facts) -> None:
+        """What is known of it is kept there from now on."""
+        self.known, self.facts, self.waiting = known, known.shared, known.waiting
+
     def is_able(self, now: float, traits: Traits) -> bool:
         """Whether it is asked before those that are passed over; ``reason`` says why not."""
-        facts, self.reason, self.is_out = self.facts, "", False
+        facts, self.reason, self.is_out = self.known, "", False
         if self.condition is not ANY and (term := self.condition.unmet(traits)):
             self.reason, self.is_out = f"{UNMET} {term}", True
             return False
@@ -152,13 +176,16 @@ class _Member:
         return not self.reason
 
     def cost(self, traits: Traits, now: float) -> float | None:
-        return self._spending(self.target).expected(traits.prompt_tokens, self.facts.outcomes(now))
+        spending = self._kept
+        if spending is None:
+            spending = self._kept = self._spending(self.target)
+        return spending.expected(traits.prompt_tokens, self.known.failed_share(now))
 
 
 class _Group:
     """A plan's members in their tiers; a member itself, where the plan is of a route among another route's targets."""
 
-    __slots__ = ("condition", "evictions", "members", "name", "plan", "repeats", "seed", "tiers", "weight")
+    __slots__ = ("_first", "condition", "evictions", "members", "name", "plan", "repeats", "seed", "tiers", "weight", "well_at")
 
     def __init__(self, chooser: Chooser, plan: Plan, health: Health, route: str, weight: float = 1.0) -> None:
         self.plan, self.name, self.weight = plan, plan.route, weight
@@ -181,6 +208,28 @@ class _Group:
         self.tiers = [(chooser.strategy_of(plan, priority), tier) for priority, tier in tiers.items()]
         self.members = [member for _, tier in self.tiers for member in tier]
         self.repeats = len({member.name for member in self.every()}) < len(self.every())
+        self.well_at = -1
+        """The count of alarms at which all was found to be well with its targets."""
+        self._first = tuple(member for member in self.tiers[0][1] if isinstance(member, _Member))
+        """The members of the first tier, where all are targets that take every request; else none."""
+        if plan.rules.conditions or len(self._first) < len(self.tiers[0][1]):
+            self._first = ()
+
+    def is_well(self, now: float, alarms: Alarms) -> bool:
+        """Whether nothing speaks against any of its first tier: then the strategy alone decides, and nobody is passed over."""
+        if self.well_at != alarms.count:
+            if not self._first or not all(member.known.is_untroubled(now) for member in self.every()):
+                return False
+            self.well_at = alarms.count
+        for member in self._first:  # noqa: SIM110  # a generator would take longer
+            if member.waiting.count >= MOST and member.known.is_stalled(now):
+                return False
+        return True
+
+    def pick(self, now: float, traits: Traits) -> Target:
+        """Who is asked first, where all is well."""
+        first = self._first
+        return first[0].target if len(first) == 1 else self.tiers[0][0].pick(first, now, traits).target
 
     def every(self) -> list[_Member]:
         """Its targets' members, and those of the routes in it; a target may be there twice."""

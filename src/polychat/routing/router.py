@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from random import Random
 from time import monotonic, time
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..errors import Failure, PolychatError, TimedOut, redact
 from ..http.timeouts import Timeouts
@@ -23,6 +23,7 @@ from .policy import CONSEQUENCES, attribution_of, most_telling, outcome_of, paus
 from .resolve import Plan, Target
 from .spending import Pricing, unpriced
 from .traits import UNKNOWN, Traits
+from .watches import Watch, Watches
 
 if TYPE_CHECKING:
     from ..config.settings import Route
@@ -153,6 +154,7 @@ class Router:
         self.chooser = Chooser(health, self.rng, pricing)
         self.hedges: dict[str, HedgeBudget] = {}
         """Of the routes that ask second targets."""
+        self.watches = Watches()
 
     def run(
         self,
@@ -191,7 +193,7 @@ class Router:
         """What is known of a target in the plan's route."""
         facts = self.health.facts(plan.route, target.name)
         if facts.domain is None:
-            facts.domain = self.health.domain(target.backend.quota_domain())
+            facts.belongs_to(self.health.domain(target.backend.quota_domain()))
         return facts
 
     def beside(self, plan: Plan, traits: Traits, first: Target) -> Plan | None:
@@ -206,7 +208,7 @@ class Router:
 
     def hear(self, facts: Facts, attempts: Attempts) -> None:
         """Keep what an answer tells of its target's limits."""
-        facts.shared.hear(attempts.limits, self.clock(), time())
+        facts.hear(attempts.limits, self.clock(), time())
         attempts.limits = ()
 
     def note(self, facts: Facts, rules: Route, error: PolychatError, asked_at: float) -> None:
@@ -262,7 +264,7 @@ class _Run(Generic[T]):
         plan = self.plan
         choice = self.router.chooser.choose(plan, self.begun, self.traits)
         self.attempts.passed = choice.passed
-        for target in choice.targets:
+        for target in choice:
             facts = self.router.facts(plan, target)
             if target in self.retryable or self._is_passed_over(target, facts) or not self._may_ask(target, facts):
                 continue
@@ -416,7 +418,7 @@ class _Run(Generic[T]):
         limit = facts.first_limit(self.kind)
         return limit if self.deadline is None else min(limit, (self.deadline.moment - now) / 2)
 
-    def _is_last(self, target: Target) -> bool:
+    def is_last(self, target: Target) -> bool:
         """Whether nobody else is left to ask now."""
         now = self.router.clock()
         left = (each for each in self.plan.targets if each is not target and each not in self.errors)
@@ -458,34 +460,20 @@ class _Run(Generic[T]):
 
     async def _within(self, seconds: float, target: Target, facts: Facts) -> T:
         """The answer, if it begins in time, or later while nobody else is left. Raises ``TimedOut``."""
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
-
-        timer, looking = asyncio.timeout(None), list[asyncio.TimerHandle]()
-
-        def look() -> None:
-            if self.attempts.begun_at is not None:
-                return
-            if self._is_last(target):
-                looking[:] = [loop.call_later(_LOOKS, look)]
-            else:
-                timer.reschedule(loop.time())
-
-        looking.append(loop.call_later(seconds, look))
+        begun, patience = self.router.clock(), _Patience(self, target, seconds)
         try:
-            async with timer:
-                return await self.ask(target)
-        except TimeoutError:
-            if not timer.expired():
+            return await self.ask(target)
+        except asyncio.CancelledError:
+            if not patience.is_over():
                 raise
-            waited = loop.time() - begun
+            waited = self.router.clock() - begun
             # One that has become slower for good is not to be cut off for good. Its probes tell that: of the many requests that
             # wait for one that hangs, each would count, and the next ones would wait for longer and longer.
             if self.kind is not None and self.attempts.is_probe:
                 facts.learn(self.kind, waited)
             raise TimedOut("first", round(waited, 3), provider=target.backend.name) from None
         finally:
-            looking[0].cancel()
+            patience.end()
 
     def _failed(self, target: Target, error: PolychatError) -> None:
         """Raises what the client is to be told at once."""
@@ -522,6 +510,39 @@ class _Run(Generic[T]):
                 yield target.name, reason
         for name in self.plan.unlisted:
             yield name, UNLISTED
+
+
+class _Patience(Watch):
+    """Cancels the running task after so many seconds, once somebody else is left to ask; cheaper than ``asyncio.timeout``."""
+
+    __slots__ = ("_cancelling", "_is_over", "_run", "_target", "_task")
+
+    def __init__(self, run: _Run[Any], target: Target, seconds: float) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a router runs in a task")
+        self._run, self._target, self._task = run, target, task
+        self._cancelling, self._is_over = task.cancelling(), False
+        run.router.watches.begin(self, seconds)
+
+    def look(self) -> float | None:
+        if self._run.attempts.begun_at is not None:
+            return None
+        if self._run.is_last(self._target):
+            return _LOOKS
+        self._is_over = True
+        self._task.cancel()
+        return None
+
+    def is_over(self) -> bool:
+        """Whether the task was cancelled by this alone."""
+        return self._is_over and self._task.cancelling() <= self._cancelling + 1
+
+    def end(self) -> None:
+        """The attempt is over, however it ended."""
+        self._run.router.watches.end(self)
+        if self._is_over:
+            self._task.uncancel()
 
 
 def failure_of(target: str, error: PolychatError) -> Failure:

@@ -26,8 +26,6 @@ _MANY = 1_000
 _MILLION = 1_000_000
 _WORST = 0.9
 """The greatest share of failed attempts that counts."""
-_FEW = 5
-"""Attempts below which their failures tell nothing."""
 
 
 def rates_of(target: Target, pricing: Pricing) -> Rates | None:
@@ -49,7 +47,7 @@ class _Rates(NamedTuple):
 class Spending:
     """Of one target."""
 
-    __slots__ = ("_cached", "_completion", "_rates")
+    __slots__ = ("_cached", "_completion", "_fixed", "_of_token", "_rates")
 
     def __init__(self, target: Target, pricing: Pricing) -> None:
         usages = (Usage(_MANY, 0), Usage(_MANY, 0, cached_tokens=_MANY), Usage(0, _MANY))
@@ -58,6 +56,13 @@ class Spending:
         self._rates = _Rates(*rates) if len(rates) == len(usages) else None
         self._cached = 0.0
         self._completion = float(_COMPLETION)
+        self._work_out()
+
+    def _work_out(self) -> None:
+        """What a token of the prompt costs, and the answer."""
+        rates, cached = self._rates or _Rates(0.0, 0.0, 0.0), self._cached
+        self._of_token = rates.prompt * (1.0 - cached) + rates.cached * cached
+        self._fixed = self._completion * rates.completion
 
     def note(self, usage: Usage) -> None:
         """An answer used so much."""
@@ -66,16 +71,14 @@ class Spending:
             self._cached += _WEIGHT * (share - self._cached)
         if usage.completion_tokens is not None:
             self._completion += _WEIGHT * (usage.completion_tokens - self._completion)
+        self._work_out()
 
-    def expected(self, prompt: int, outcomes: tuple[int, int]) -> float | None:
-        """US dollars for a prompt of so many tokens (0: unknown), where so many attempts of late were answered, and failed.
+    def expected(self, prompt: int, failed: float = 0.0) -> float | None:
+        """US dollars for a prompt of so many tokens (0: unknown), where such a share of the attempts of late failed.
 
         ``None`` where the price is not known: that is not 0.
         """
         if self._rates is None:
             return None
-        cached = self._cached
-        rate = self._rates.prompt * (1.0 - cached) + self._rates.cached * cached
-        dollars = (prompt or _PROMPT) * rate + self._completion * self._rates.completion
-        answered, failed = outcomes
-        return dollars / (1.0 - min(_WORST, failed / (answered + failed))) if answered + failed >= _FEW else dollars
+        dollars = (prompt or _PROMPT) * self._of_token + self._fixed
+        return dollars / (1.0 - min(_WORST, failed)) if failed else dollars

@@ -39,6 +39,10 @@ class Waiting:
         """One of them ended without an answer."""
         self.count -= 1
 
+    def may_be_stalled(self, now: float) -> bool:
+        """Whether nothing is answered for so long that it counts, if even that is not usual."""
+        return self.count >= MOST and now - self._since > LEAST
+
     def is_stalled(self, now: float, usual: float, *, is_known: bool = True) -> bool:
         """Whether nothing is answered though it should be.
 

@@ -9,7 +9,7 @@ _STEPS = 6
 class Window:
     """How often each of ``kinds`` things happened in the last ``seconds``. A kind is its number, from 0."""
 
-    __slots__ = ("_kinds", "_latest", "_steps", "_totals", "_width")
+    __slots__ = ("_kinds", "_latest", "_steps", "_width", "latest")
 
     def __init__(self, seconds: float, kinds: int) -> None:
         self._width = seconds / _STEPS
@@ -20,27 +20,28 @@ class Window:
     def clear(self) -> None:
         """Nothing has happened."""
         self._steps = [[0] * self._kinds for _ in range(_STEPS)]
-        self._totals = [0] * self._kinds
+        self.latest = [0] * self._kinds
+        """The counts as of the latest look: never too few."""
 
     def add(self, kind: int, now: float) -> None:
         step = int(now / self._width)
         if step != self._latest:
             self._move(step)
         self._steps[step % _STEPS][kind] += 1
-        self._totals[kind] += 1
+        self.latest[kind] += 1
 
     def totals(self, now: float) -> list[int]:
         """The count of each kind."""
         step = int(now / self._width)
         if step != self._latest:
             self._move(step)
-        return self._totals
+        return self.latest
 
     def _move(self, step: int) -> None:
         for passed in range(self._latest + 1, min(step, self._latest + _STEPS) + 1):
             counts = self._steps[passed % _STEPS]
             for kind, count in enumerate(counts):
                 if count:
-                    self._totals[kind] -= count
+                    self.latest[kind] -= count
                     counts[kind] = 0
         self._latest = max(step, self._latest)

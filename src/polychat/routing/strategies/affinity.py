@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil, log, sqrt
 from random import Random
 
-from ..choice import C, Strategy
+from ..choice import C, Candidate, Strategy
 from ..traits import Traits
 from .least_busy import LeastBusy
 
@@ -28,22 +29,50 @@ class Affinity(Strategy):
         key = traits.affinity
         if key is None:
             return self._least_busy.order(able, now, traits, first=first)
-        loads = [candidate.facts.in_flight for candidate in able]
-        even = (sum(loads) + 1) / (sum([candidate.weight for candidate in able]) or 1.0)
-        ranked = []
-        for place, candidate in enumerate(able):
-            weight = candidate.weight
-            if weight:
-                mixed = (key ^ candidate.seed) * 0x9E3779B97F4A7C15 & _BITS
-                mixed = (mixed ^ mixed >> 32) * 0xD6E8FEB86659FD93 & _BITS
-                part = even * weight
-                is_full = loads[place] >= ceil(BOUND * part + SLACK * sqrt(part))
-                ranked.append((is_full, -log((mixed + 1) / (_BITS + 1)) / weight, place))
-            else:
-                ranked.append((True, _NEVER, place))
+        even = _even(able)
+        ranked = [
+            (not candidate.weight or _is_full(candidate, even), -_score(key, candidate), place)
+            for place, candidate in enumerate(able)
+        ]
         ranked.sort()
         return [able[place] for _, _, place in ranked]
 
+    def pick(self, able: Sequence[C], now: float, traits: Traits) -> C:
+        key = traits.affinity
+        if key is None:
+            return self._least_busy.pick(able, now, traits)
+        chosen, most, weight, total = able[0], -_HALF, able[0].weight, 1
+        for candidate in able:
+            if candidate.weight != weight:
+                return self.order(list(able), now, traits, first=True)[0]
+            total += candidate.facts.in_flight
+            seed = candidate.seed
+            if (drawn := hash((key ^ seed, seed, key))) > most:  # as ``_score`` has it
+                most, chosen = drawn, candidate
+        if not weight or _is_full(chosen, total / (weight * len(able))):
+            return self.order(list(able), now, traits, first=True)[0]
+        return chosen
 
-_BITS = 2**64 - 1
-_NEVER = float("inf")
+
+_NEVER = float("-inf")
+
+
+def _even(able: Sequence[C]) -> float:
+    """Requests for each unit of weight, with the one that comes, if all were spread evenly."""
+    weights = sum(candidate.weight for candidate in able)
+    return (sum(candidate.facts.in_flight for candidate in able) + 1) / (weights or 1.0)
+
+
+def _score(key: int, candidate: Candidate) -> float:
+    """The conversation is the candidate's with the greatest."""
+    weight, seed = candidate.weight, candidate.seed
+    # Python hashes whole numbers the same way in every process; of key and seed alone it would mix the bits too little.
+    return log((hash((key ^ seed, seed, key)) + _HALF) / (2.0 * _HALF)) / weight if weight else _NEVER
+
+
+_HALF = 2**63 + 1
+
+
+def _is_full(candidate: Candidate, even: float) -> bool:
+    part = even * candidate.weight
+    return candidate.facts.in_flight >= ceil(BOUND * part + SLACK * sqrt(part))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import log
 
 from ..choice import C, Strategy
@@ -20,6 +21,23 @@ class CheapShare(Strategy):
             ranked.append((_UNPRICED, place) if cost is None else (-log(1.0 - random()) * cost * cost, place))
         ranked.sort()
         return [able[place] for _, place in ranked]
+
+    def pick(self, able: Sequence[C], now: float, traits: Traits) -> C:
+        shares: list[float] = []
+        total = 0.0
+        for candidate in able:
+            cost = candidate.cost(traits, now)
+            if cost == 0.0:
+                return candidate
+            share = 0.0 if cost is None else 1.0 / (cost * cost)
+            total += share
+            shares.append(share)
+        drawn = self.rng.random() * total
+        for place, share in enumerate(shares):
+            drawn -= share
+            if drawn < 0.0:
+                return able[place]
+        return self.order(list(able), now, traits, first=True)[0]  # no price is known, or what rounding leaves
 
 
 _UNPRICED = float("inf")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..choice import C, Strategy
 from ..traits import Traits
 
@@ -16,6 +18,14 @@ class Cheapest(Strategy):
             ranked.append((_UNPRICED if cost is None else cost, place))
         ranked.sort()
         return [able[place] for _, place in ranked]
+
+    def pick(self, able: Sequence[C], now: float, traits: Traits) -> C:
+        least, chosen = _UNPRICED, able[0]
+        for candidate in able:
+            cost = candidate.cost(traits, now)
+            if cost is not None and cost < least:
+                least, chosen = cost, candidate
+        return chosen
 
 
 _UNPRICED = float("inf")

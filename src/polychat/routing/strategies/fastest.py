@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..choice import C, Strategy
 from ..traits import Traits
 
@@ -17,17 +19,28 @@ class Fastest(Strategy):
     """
 
     def order(self, able: list[C], now: float, traits: Traits, *, first: bool) -> list[C]:
+        by_cost = sorted(able, key=lambda candidate: _cost(candidate, able, now))
+        if not first:
+            return by_cost
+        picked = self.pick(able, now, traits)
+        return [picked, *(candidate for candidate in by_cost if candidate is not picked)]
+
+    def pick(self, able: Sequence[C], now: float, traits: Traits) -> C:
         random, count = self.rng.random, len(able)
-        times = [candidate.facts.first_token(now) for candidate in able]
-        loads = [candidate.facts.in_flight for candidate in able]
-        best = min(times) or min((seconds for seconds in times if seconds), default=1.0)
-        costs = [(seconds or best) * (load + 1) if seconds or load else 0.0 for seconds, load in zip(times, loads, strict=True)]
-        one = int(random() * count)
-        if random() >= FLOOR * count:
-            other = int(random() * (count - 1))
-            other += other >= one
-            if costs[other] < costs[one]:
-                one = other
-        rest = sorted(range(count), key=costs.__getitem__)
-        rest.remove(one)
-        return [able[one], *[able[place] for place in rest]]
+        drawn = int(random() * count)
+        one = able[drawn]
+        if random() < FLOOR * count:
+            return one
+        place = int(random() * (count - 1))
+        other = able[place + (place >= drawn)]
+        return other if _cost(other, able, now) < _cost(one, able, now) else one
+
+
+def _cost(candidate: C, able: Sequence[C], now: float) -> float:
+    facts = candidate.facts
+    seconds, load = facts.first_token(now), facts.in_flight
+    if not seconds:
+        if not load:
+            return 0.0
+        seconds = min((known for other in able if (known := other.facts.first_token(now))), default=1.0)
+    return seconds * (load + 1)

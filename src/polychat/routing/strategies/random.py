@@ -20,6 +20,17 @@ class Drawn(Strategy):
         ranked.sort()
         return [able[place] for _, place in ranked]
 
+    def pick(self, able: Sequence[C], now: float, traits: Traits) -> C:
+        total = 0.0
+        for candidate in able:
+            total += candidate.weight
+        drawn = self.rng.random() * total
+        for candidate in able:
+            drawn -= candidate.weight
+            if drawn < 0.0:
+                return candidate
+        return self.order(list(able), now, traits, first=True)[0]  # all of weight 0, or what rounding leaves
+
     @classmethod
     def shares(cls, weights: Sequence[float]) -> Sequence[float]:
         return weights

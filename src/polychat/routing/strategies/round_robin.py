@@ -19,6 +19,11 @@ class RoundRobin(Strategy):
         self._turn += first
         return able[start:] + able[:start]
 
+    def pick(self, able: Sequence[C], now: float, traits: Traits) -> C:
+        turn = self._turn
+        self._turn = turn + 1
+        return able[turn % len(able)]
+
     @classmethod
     def shares(cls, weights: Sequence[float]) -> Sequence[float]:
         return [1.0] * len(weights)

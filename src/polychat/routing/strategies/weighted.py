@@ -34,6 +34,17 @@ class Weighted(Strategy):
             kept[able[ranked[0][1]].name] -= total
         return [able[place] for _, place in ranked]
 
+    def pick(self, able: Sequence[C], now: float, traits: Traits) -> C:
+        kept, total, most, chosen = self._credits, 0.0, -_LAST, able[0]
+        for candidate in able:
+            if weight := candidate.weight:
+                total += weight
+                credit = kept[candidate.name] = kept.get(candidate.name, 0.0) + weight
+                if credit > most:
+                    most, chosen = credit, candidate
+        kept[chosen.name] = kept.get(chosen.name, 0.0) - total
+        return chosen
+
     @classmethod
     def shares(cls, weights: Sequence[float]) -> Sequence[float]:
         return weights
