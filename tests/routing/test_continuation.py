@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,18 @@ from hypothesis import strategies as st
 
 from polychat.errors import BackendError, PolychatError, ReplyFailed, StatusError, Truncated
 from polychat.events import Event, Finish, Reasoning, Start, Text, ToolCallPiece, Usage
-from polychat.routing.continuation import LONGEST, Part, Seam, Transcript, added, continued, going_on, may_go_on, overlap
+from polychat.routing.continuation import (
+    LONGEST,
+    Part,
+    Seam,
+    Transcript,
+    _is_repeated,
+    added,
+    continued,
+    going_on,
+    may_go_on,
+    overlap,
+)
 from polychat.types import ChatMessage, ChatRequest, Format, TextPart, Thinking, Tool
 from polychat.wire.contract import goes_on
 
@@ -55,6 +67,45 @@ def test_a_seam_takes_nothing_else(text: str, more: str, size: int) -> None:
     assert more.endswith(new)
     gone = more[: len(more) - len(new)]
     assert text.endswith(gone) or gone.isspace()
+
+
+@given(st.text("ab \n", max_size=60), st.text("ab \n", max_size=60), st.integers(1, 20), st.booleans())
+def test_the_longest_repetition_is_left_out(text: str, more: str, size: int, is_anew: bool) -> None:
+    """As if every length were tried; a target that begins anew is known by it, however its pieces are cut."""
+    more = text + more if is_anew else more
+    tried = (length for length in range(min(len(text), len(more)), 0, -1) if text.endswith(more[:length]))
+    longest = next((length for length in tried if _is_repeated(text, more[:length])), None)
+    if longest is not None:
+        assert overlap(text, more) == longest
+    seam = Seam(text)
+    new = "".join(seam.feed(more[at : at + size]) for at in range(0, len(more), size)) + seam.end()
+    assert new == more[overlap(text, more) :]
+
+
+@pytest.mark.parametrize(
+    ("text", "more"),
+    [
+        ("a" * 99, "a" * 100),
+        ("ab" * 50, "ab" * 49 + "c"),
+        ("a" * 50 + "b" + "a" * 49, "a" * 100),
+        ("lorem ipsum dolor " * 6, "lorem ipsum dolor " * 6),
+    ],
+    ids=["one-letter", "two-letters", "a-break", "a-phrase"],
+)
+def test_a_seam_takes_linear_time(text: str, more: str) -> None:
+    """Sixteen times as much of what a hostile target may repeat, by single characters, takes at most 32 times the time."""
+
+    def seconds(times: int) -> float:
+        whole, pieces = text * times, more * times
+        begun = process_time()
+        seam = Seam(whole)
+        for piece in pieces:
+            seam.feed(piece)
+        seam.end()
+        return process_time() - begun
+
+    small = min(seconds(40) for _ in range(3))
+    assert seconds(640) < 32 * small + 0.05
 
 
 def test_who_may_go_on() -> None:

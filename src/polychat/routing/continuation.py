@@ -27,6 +27,10 @@ GO_ON = (
 )
 _CHANCE = 4
 """Characters that two texts may have in common by chance, amid a word."""
+_SEED = 16
+"""Characters of a second part by which the places are found that it may repeat from."""
+_MOST = 64
+"""Such places, counted from the end."""
 
 
 class Part(NamedTuple):
@@ -56,38 +60,72 @@ def going_on(request: ChatRequest, text: str, *, takes_beginning: bool) -> ChatR
 
 
 class Seam:
-    """Where the second part meets ``text``: holds back what may be a repetition, and leaves it out."""
+    """Where the second part meets ``text``: holds back what may be a repetition, and leaves it out.
+
+    The time it takes is linear in both, whatever they are: the places where a repetition may begin are few.
+    """
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._held = ""
+        self._held: list[str] = []
+        self._size = 0
+        self._places: list[int] | None = None
+        """Where in the text all that is held may stand; ``None`` while less is held than is looked for at once."""
         self._is_over = False
 
     def feed(self, piece: str) -> str:
         """What of the second part is new, as far as that can be told."""
         if self._is_over:
             return piece
-        self._held += piece
-        return "" if self._may_repeat() else self.end()
+        self._held.append(piece)
+        return "" if self._may_repeat(piece) else self.end()
 
     def end(self) -> str:
         """What was held, less what it repeats."""
-        held, self._held, self._is_over = self._held, "", True
+        held, self._held, self._is_over = "".join(self._held), [], True
         return held[overlap(self._text, held) :]
 
-    def _may_repeat(self) -> bool:
+    def _may_repeat(self, piece: str) -> bool:
         """Whether more of the second part could make it a longer repetition."""
-        return len(self._held) < len(self._text) and self._held in self._text
+        before, self._size = self._size, self._size + len(piece)
+        if self._size >= len(self._text):
+            return False
+        if self._places is not None:
+            self._places = [place for place in self._places if self._text.startswith(piece, place + before)]
+        elif self._size < _SEED:
+            return "".join(self._held) in self._text
+        else:
+            held = "".join(self._held)
+            self._places = [place for place in _places(self._text, held[:_SEED]) if self._text.startswith(held, place)]
+        return bool(self._places)
 
 
 def overlap(text: str, more: str) -> int:
     """How many characters ``more`` begins with that ``text`` ends with, and that are no chance."""
-    for size in range(min(len(text), len(more)), 0, -1):
+    for place in _places(text, more[:_SEED]) if len(more) >= _SEED else ():
+        if more.startswith(text[place:]) and _is_repeated(text, text[place:]):
+            return len(text) - place
+    for size in range(min(len(text), len(more), _SEED), 0, -1):
         if text.endswith(more[:size]) and _is_repeated(text, more[:size]):
             return size
     # A target that goes on with a beginning is given it without the blanks at its end, and may say them again.
     blanks = len(text) - len(text.rstrip())
     return min(blanks, len(more) - len(more.lstrip()))
+
+
+def _places(text: str, seed: str) -> list[int]:
+    """Where ``seed`` stands in ``text``, the first place first: at the beginning, and the last ``_MOST`` ones.
+
+    Targets begin anew or repeat their last words; text in which those stand more often is not searched further.
+    """
+    places: list[int] = []
+    end = len(text)
+    while len(places) < _MOST and (place := text.rfind(seed, 0, end)) >= 0:
+        places.append(place)
+        end = place + len(seed) - 1
+    if places and places[-1] and text.startswith(seed):
+        places.append(0)
+    return places[::-1]
 
 
 def _is_repeated(text: str, common: str) -> bool:
