@@ -230,8 +230,10 @@ async def vectors_of(
     inputs = [texts] if isinstance(texts, str) else list(texts)
     if not inputs or not all(isinstance(text, str) and text for text in inputs):
         raise BadInput("texts must be a string that is not empty, or a list of them", field="texts")
-    backend, name, _ = targets.meaning_of(model)
-    return await backend.embed(Embed(name or "", inputs, dimensions=dimensions, user=user), **options)
+    from .routed import routed_vectors  # it loads the router, which importing the client does not need
+
+    plan = targets.plan(model)
+    return await routed_vectors(targets.router(options), plan, Embed("", inputs, dimensions=dimensions, user=user), options)
 
 
 def _read(
@@ -249,18 +251,18 @@ def _read(
     if "config" in options:
         raise BadInput("config belongs to a client: polychat.Client(config=…).ask(…)", field="config")
     target = targets.default_model() if target is None else target
-    backend, model, plan = targets.meaning_of(target)
+    plan = targets.plan(target)
     keywords: dict[str, Any] = {}
     rest: dict[str, Any] = {}
     for name, value in options.items():
         (keywords if name in _KEYWORDS else rest)[name] = value
-    request, shape = request_of(prompt, model or "", keywords)
+    request, shape = request_of(prompt, plan.targets[0].model, keywords)
     system_first(request, system)
     request.stream = streamed
     if streamed:
         request.stream_usage = True
     call_info = CallInfo(on_loss_of(rest.pop("on_loss", None)))
-    return Stream(targets, backend, model, request, shape=shape, call_info=call_info, options=rest, plan=plan)
+    return Stream(targets, plan, request, shape=shape, call_info=call_info, options=rest)
 
 
 def on_loss_of(value: Any) -> Any:

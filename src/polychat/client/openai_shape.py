@@ -114,17 +114,19 @@ class Completions:
         options, body = _sorted({**self._options, **fields})
         targets = self._targets()
         target = self._target(model, targets)
-        backend, name, plan = targets.meaning_of(target)
+        plan = targets.plan(target)
         form, shape = body.get("response_format"), None
         if form is not None and not isinstance(form, Mapping):
             shape = shape_of(body.pop("response_format"))
         if isinstance(body.get("tools"), (list, tuple)):
             body["tools"] = [_tool(tool) if callable(tool) else tool for tool in body["tools"]]
-        request = openai_chat.read_request(sendable({"model": name or "", "messages": messages, "stream": stream, **body}))
+        request = openai_chat.read_request(
+            sendable({"model": plan.targets[0].model, "messages": messages, "stream": stream, **body})
+        )
         if shape is not None:
             request.format = shape.format
         call_info = CallInfo(on_loss_of(options.pop("on_loss", None)))
-        reply = Stream(targets, backend, name, request, shape=shape, call_info=call_info, options=options, plan=plan)
+        reply = Stream(targets, plan, request, shape=shape, call_info=call_info, options=options)
         writer = openai_chat.writer(request, secrets.token_hex(12), int(time.time()), target)
         return _chunks(reply, writer) if stream else await _whole(reply, writer)
 
@@ -141,7 +143,7 @@ class Completions:
         if model is None or not isinstance(model, str):
             return own_target if model is None else model
         try:
-            targets.plan_of(model)
+            targets.plan(model)
         except UnknownTarget:
             label, slash, _ = own_target.partition("/")
             if not slash or "/" in model or "," in model:

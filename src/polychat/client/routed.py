@@ -1,116 +1,164 @@
-"""A call to a plan of several targets: the router asks them, and the first that begins to answer is read to its end."""
+"""A request to the targets of a plan, by the router, which owns the retries and knows the health of targets across calls."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..calls.info import CallInfo
-from ..errors import BadInput
+from ..errors import BadInput, PolychatError
 from ..events import Event, Finish, Start, Usage
 from ..http.timeouts import Timeouts
 from ..routing import Plan, Router, Target
 from ..routing.clocks import Kind, kind_of, timeouts_of
 from ..routing.router import Attempts
+from ..routing.straight import StraightAttempt, straight_attempt
 from ..routing.traits import RequestTraits
 from ..types import ChatRequest, TextPart
-from ..wire.reading import failure_in
+from ..wire.embeddings import Embed, Embeddings
 
-_PRIVATE = ("api_key", "base_url", "cookies", "headers")
+PRIVATE = ("api_key", "base_url", "cookies", "headers")
 """Options that are meant for one provider: no other may get them."""
 
 
-class BegunReply(NamedTuple):
-    """The reply of a target that has begun to answer."""
-
-    target: Target
-    call_info: CallInfo
-    batches: AsyncGenerator[list[Event], None]
-    first: list[list[Event]]
-    """The batches that were read already: those up to the first piece."""
-
-
 class RoutedCall:
-    """One request to the targets of ``plan``. ``call_info`` has the caller's policy; each attempt records in one of its own.
+    """One chat to the targets of ``plan``: ``begin`` it, read ``batches``, and ``end`` it once.
 
-    Raises ``BadInput`` for a ``timeout`` that is invalid, and for options that only one of several providers may get.
+    ``call_info`` has the caller's policy; what a backend records is in ``call_info`` of this object, which is another for each
+    attempt. Raises ``BadInput`` for a ``timeout`` that is invalid, and for options that only one of several providers may get.
     """
 
+    __slots__ = (
+        *("_attempts", "_failure", "_on_loss", "_options", "_plan", "_request", "_router", "_straight"),
+        *("batches", "call_info", "target"),
+    )
+
     def __init__(self, router: Router, plan: Plan, request: ChatRequest, call_info: CallInfo, options: dict[str, Any]) -> None:
-        _check_private(plan, options)
-        self._router, self._plan = router, plan
-        self._request, self._on_loss, self._options = request, call_info.on_loss, options
-        self._has_timeout = "timeout" in options
-        if self._has_timeout:
-            Timeouts.of(options["timeout"], timeouts_of(plan.rules))  # checked before any target is asked
-        self._attempts = Attempts()
+        self._straight: StraightAttempt | None = None
+        self._attempts: Attempts | None = None
+        self._failure: PolychatError | None = None
+        """Why the attempt failed that was made before the router was asked."""
+        self._router, self._plan, self._request, self._options = router, plan, request, options
+        self._on_loss, self.call_info = call_info.on_loss, call_info
+        self.target = plan.targets[0]
+        """The target that was asked last."""
+        self.batches: AsyncGenerator[list[Event], None]
+        """The events behind those that ``begin`` returned."""
+        if plan.route or len(plan.targets) > 1:
+            check_options(plan, options)
 
-    async def events(self, chosen: Callable[[Target, CallInfo], None]) -> AsyncGenerator[list[Event], None]:
-        """The events of the first target that begins to answer, in batches.
-
-        ``chosen`` is called with this target, and with what its backend records, before the first batch. Raises
-        ``PolychatError`` if no target begins to answer.
-        """
-        router, attempts = self._router, self._attempts
-        kind = None if self._has_timeout else partial(_kind, self._request)
-        traits = RequestTraits(self._request, self._on_loss)
-        reply = await router.run(self._plan, self._ask, attempts, traits=traits, kind=kind)
-        batch = list[Event]()
+    async def begin(self) -> list[list[Event]]:
+        """Ask until a target begins to answer; the batches of its events up to the first piece. Raises ``PolychatError``."""
+        self._straight = straight = straight_attempt(self._router, self._plan)
+        if straight is None:
+            return await self._routed()
         try:
-            chosen(reply.target, reply.call_info)
-            async with aclosing(reply.batches) as batches:
-                for batch in reply.first:
-                    yield batch
-                async for batch in batches:
-                    yield batch
+            first = await self._answer(self.target, self._options)
+        except PolychatError as error:
+            straight.failed()
+            self._failure = error
+        except BaseException:
+            straight.failed()
+            raise
+        else:
+            straight.answered(self.call_info.limits)
+            return first
+        return await self._routed()
+
+    def end(self, error: PolychatError | None = None, usage: Usage | None = None) -> None:
+        """The reply is over; ``error`` is what cut it off. Only the first call counts."""
+        if self._straight is not None:
+            self._straight.end(error)
+        if self._attempts is not None:
+            self._attempts.end(error)
+            if usage is not None:
+                self._router.chooser.settled(self.target.name, usage)
+
+    def __del__(self) -> None:
+        # Streams that nobody reads to their end or closes: their target would seem to be busy, or probed, for ever.
+        self.end()
+
+    async def _routed(self) -> list[list[Event]]:
+        plan, request = self._plan, self._request
+        self._attempts = attempts = Attempts()
+        if len(plan.targets) == 1 and not plan.rules.conditions:
+            return await self._router.run(plan, self._ask, attempts)
+        traits = RequestTraits(request, self._on_loss)
+        kind = None if "timeout" in self._options else partial(_kind, request)
+        return await self._router.run(plan, self._ask, attempts, traits=traits, kind=kind)
+
+    async def _ask(self, target: Target) -> list[list[Event]]:
+        """One attempt by the router. Raises ``PolychatError``."""
+        attempts = self._attempts
+        assert attempts is not None  # the router has begun one
+        try:
+            if self._failure is not None:
+                failure, self._failure = self._failure, None
+                raise failure
+            self.target, self.call_info = target, CallInfo(self._on_loss)
+            return await self._answer(target, options_for(self._plan, self._options, attempts))
         finally:
-            attempts.end(failure_in(batch))
-            for event in batch:
-                if type(event) is Usage:
-                    router.chooser.settled(reply.target.name, event)
+            attempts.limits = self.call_info.limits
 
-    async def _ask(self, target: Target) -> BegunReply:
-        """One attempt: the reply of ``target``, which has begun. Raises ``PolychatError``."""
-        attempts, call_info = self._attempts, CallInfo(self._on_loss)
-        timeouts = attempts.timeouts
-        if self._has_timeout:
-            timeouts = Timeouts.of(self._options["timeout"], timeouts)
-        request = replace(self._request, model=target.model)
-        batches = target.backend.answers(request, call_info, **{**self._options, "timeout": timeouts})
+    async def _answer(self, target: Target, options: dict[str, Any]) -> list[list[Event]]:
+        """The batches up to the first one with more than a ``Start``. Raises the error of a reply that failed before that."""
+        request = self._request
+        if request.model != target.model:
+            request = replace(request, model=target.model)
+        self.batches = batches = target.backend.answers(request, self.call_info, **options)
+        held: list[list[Event]] = []
         try:
-            return BegunReply(target, call_info, batches, await _first(batches))
+            async for batch in batches:
+                held.append(batch)
+                for event in batch:
+                    if type(event) is Finish and event.error is not None:
+                        raise event.error
+                    if type(event) is not Start:
+                        return held
         except BaseException:
             await batches.aclose()
             raise
-        finally:
-            attempts.limits = call_info.limits
+        return held
 
 
-def _check_private(plan: Plan, options: dict[str, Any]) -> None:
-    """Raises ``BadInput`` for options that only one of several providers may get."""
+async def routed_vectors(router: Router, plan: Plan, request: Embed, options: dict[str, Any]) -> Embeddings:
+    """The vectors of the first target of ``plan`` that answers. Raises as ``RoutedCall`` does, and as ``Backend.embed``."""
+    if plan.route or len(plan.targets) > 1:
+        check_options(plan, options)
+    attempts = Attempts()
+
+    async def ask(target: Target) -> Embeddings:
+        return await target.backend.embed(replace(request, model=target.model), **options_for(plan, options, attempts))
+
+    try:
+        return await router.run(plan, ask, attempts)
+    finally:
+        attempts.end()
+
+
+def check_options(plan: Plan, options: dict[str, Any]) -> None:
+    """Raises ``BadInput`` for an invalid ``timeout``, and for options that only one of several providers may get."""
     if len({target.label for target in plan.targets}) > 1:
-        for name in _PRIVATE:
+        for name in PRIVATE:
             if options.get(name):
                 raise BadInput(f"{name} applies to one provider only, but {plan.route or 'the chain'} has several", field=name)
+    if "timeout" in options:
+        Timeouts.of(options["timeout"], timeouts_of(plan.rules))
+
+
+def options_for(plan: Plan, options: dict[str, Any], attempts: Attempts) -> dict[str, Any]:
+    """The options of one attempt: those of the call, with the attempt's timeouts where the plan's rules set them."""
+    if not plan.route and len(plan.targets) == 1:
+        return options  # the defaults of the backend hold for a target that a caller names
+    timeouts = attempts.timeouts
+    if "timeout" in options:
+        timeouts = Timeouts.of(options["timeout"], timeouts)
+    return {**options, "timeout": timeouts}
 
 
 def _kind(request: ChatRequest) -> Kind:
     """The kind of request that the time to its first token is learned for."""
     size = sum(len(part.text) for message in request.turns for part in message.parts if isinstance(part, TextPart))
     return kind_of(streamed=bool(request.stream), size=size, reasons=request.reasoning is not None)
-
-
-async def _first(batches: AsyncGenerator[list[Event], None]) -> list[list[Event]]:
-    """The batches up to the first one with more than a ``Start``. Raises the error of a reply that failed before that."""
-    held: list[list[Event]] = []
-    async for batch in batches:
-        held.append(batch)
-        for event in batch:
-            if type(event) is Finish and event.error is not None:
-                raise event.error
-            if type(event) is not Start:
-                return held
-    return held

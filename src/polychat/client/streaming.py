@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
+from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self
 
-from ..backends.backend import Backend
 from ..calls.info import CallInfo
 from ..calls.schemas import Shape
 from ..costs import cost_of
@@ -19,7 +19,7 @@ from .reply import Parsed, Reply, counted
 from .targets import Targets
 
 if TYPE_CHECKING:
-    from ..routing import Plan, Target
+    from ..routing import Plan
 
 
 class Stream(Generic[Parsed]):
@@ -33,36 +33,34 @@ class Stream(Generic[Parsed]):
     def __init__(
         self,
         targets: Targets,
-        backend: Backend,
-        model: str | None,
+        plan: Plan,
         request: ChatRequest,
         *,
         shape: Shape | None,
         call_info: CallInfo,
         options: dict[str, Any],
-        plan: Plan | None = None,
     ) -> None:
-        self.provider = backend.name
-        self.model = model
+        target = plan.targets[0]
+        self.provider = target.backend.name
+        self.model = target.model or None
         self.verdict: Verdict | None = None
-        self._request, self.shape, self._call_info = request, shape, call_info
-        self._url = backend.url
+        self._request, self.shape = request, shape
         self._prices = targets.registry.config.prices
         self._assembled = AssembledReply()
-        if plan is None or (len(plan.targets) == 1 and not plan.route):
-            self._batches = backend.answers(request, call_info, **options)
-        else:
-            from .routed import RoutedCall  # it loads the router, which most calls do without
-
-            router = targets.router(options.get("api_key"))
-            self._batches = RoutedCall(router, plan, request, call_info, options).events(self._chosen)
-        self._pieces: AsyncGenerator[str, None] | None = None
+        self._call = targets.call(plan, request, call_info, options)
+        self._batches: AsyncGenerator[list[Event], None] | None = None
+        """The reply's events, once it has begun."""
+        self._unread: Iterator[Event] = iter(())
+        """The events of the batch at hand that were not looked at."""
         self._events: AsyncGenerator[list[Event], None] | None = None
 
-    def _chosen(self, target: Target, call_info: CallInfo) -> None:
-        """A target of the plan has begun to answer: what the reply is attributed to."""
-        self.provider, self.model = target.backend.name, target.model or None
-        self._url, self._call_info = target.backend.url, call_info
+    async def _begin(self) -> list[list[Event]]:
+        """Ask, and note who answers; the batches that have come. Raises ``PolychatError``."""
+        call = self._call
+        first = await call.begin()
+        self.provider, self.model = call.target.backend.name, call.target.model or None
+        self._batches = call.batches
+        return first
 
     @property
     def text(self) -> str:
@@ -99,9 +97,10 @@ class Stream(Generic[Parsed]):
         """
         assembled, first = self._assembled, self._assembled.first
         usage = counted(self._request, assembled)
-        is_elsewhere = self._call_info.url not in ("", self._url)
+        call_info, url = self._call.call_info, self._call.target.backend.url
+        is_elsewhere = call_info.url not in ("", url)
         served = assembled.start.model or self.model
-        cost = cost_of(self._prices, self.provider, self._url, served, usage, asked=self.model, is_elsewhere=is_elsewhere)
+        cost = cost_of(self._prices, self.provider, url, served, usage, asked=self.model, is_elsewhere=is_elsewhere)
         return Reply(
             self.provider,
             self.model,
@@ -117,11 +116,11 @@ class Stream(Generic[Parsed]):
             first.media,
             list(first.logprobs),
             self._parsed(),
-            list(self._call_info.losses),
+            list(call_info.losses),
             assembled.start.id,
             assembled.start.model,
             [choice.text for _, choice in sorted(assembled.choices.items())],
-            self._call_info.raw,
+            call_info.raw,
             cost,
         )
 
@@ -143,15 +142,39 @@ class Stream(Generic[Parsed]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for generator in (self._pieces, self._events, self._batches):
-            if generator is not None:
-                await generator.aclose()
+        if self._events is not None:
+            await self._events.aclose()
+        if self._batches is not None:
+            await self._batches.aclose()
+        self._call.end()
         self.verdict = self.verdict or "cancelled"
 
     def __aiter__(self) -> AsyncIterator[str]:
-        if self._pieces is None:
-            self._pieces = self._texts()
-        return self._pieces
+        return self
+
+    async def __anext__(self) -> str:
+        """The next piece of the text. Raises ``PolychatError`` at the end of a reply that failed."""
+        assembled = self._assembled
+        try:
+            if self._batches is None:
+                if self.verdict is not None:
+                    raise StopAsyncIteration
+                self._unread = chain.from_iterable(await self._begin())
+            batches = self._batches
+            assert batches is not None  # it has begun
+            while True:
+                for event in self._unread:
+                    if type(event) is Text and event.choice == 0:
+                        text = event.text
+                        assembled.first.answer.pieces.append(text)  # as it is handed over: unread pieces are no part of `text`
+                        return text
+                    assembled.take(event)
+                if self.verdict is None and assembled.finish is not None:
+                    self._settle(assembled.finish)
+                self._unread = iter(await batches.__anext__())
+        except PolychatError as error:
+            await self._failed(error)
+            raise
 
     def events(self) -> AsyncIterator[list[Event]]:
         """Every event, in one list for each network read. The last event is the ``Finish``; a failure is raised after it."""
@@ -159,44 +182,39 @@ class Stream(Generic[Parsed]):
             self._events = self._read()
         return self._events
 
-    async def _texts(self) -> AsyncGenerator[str, None]:
-        assembled, texts = self._assembled, self._assembled.first.answer.pieces
-        try:
-            # One generator over the backend's own and none between: each costs as much as reading a chunk does.
-            async with aclosing(self._batches) as batches:
-                async for batch in batches:
-                    for event in batch:
-                        if type(event) is Text and event.choice == 0:
-                            texts.append(event.text)  # as it is handed over: unread pieces are no part of `text`
-                            yield event.text
-                        else:
-                            assembled.take(event)
-                    self._settle(assembled.finish)
-        except PolychatError as error:
-            self._fail(error)
-            raise
-
     async def _read(self) -> AsyncGenerator[list[Event], None]:
         assembled = self._assembled
         try:
-            async with aclosing(self._batches) as batches:
+            first = await self._begin() if self._batches is None else []
+            batches = self._batches
+            assert batches is not None  # it has begun
+            async with aclosing(batches):
+                for batch in first:
+                    for event in batch:
+                        assembled.take(event)
+                    yield batch
                 async for batch in batches:
                     for event in batch:
                         assembled.take(event)
                     yield batch
+                if assembled.finish is not None:
                     self._settle(assembled.finish)
         except PolychatError as error:
-            self._fail(error)
+            await self._failed(error)
             raise
 
-    def _fail(self, error: PolychatError) -> None:
+    async def _failed(self, error: PolychatError) -> None:
+        if self._batches is not None:
+            await self._batches.aclose()
+        self._call.end(error)
         self.verdict = self.verdict or "failed"
         if isinstance(error, BackendError):
             error.text = error.text or self.text
         error.provider = error.provider or self.provider
 
-    def _settle(self, finish: Finish | None) -> None:
-        if finish is not None:
-            self.verdict = finish.verdict
-            if finish.error is not None:
-                raise finish.error
+    def _settle(self, finish: Finish) -> None:
+        """The reply has its end. Raises the error of one that failed."""
+        self.verdict = finish.verdict
+        self._call.end(finish.error, self._assembled.usage)
+        if finish.error is not None:
+            raise finish.error

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import config
 from ..backends.backend import Backend
@@ -14,13 +15,19 @@ from ..config.environment import variable
 from ..errors import BadInput, UnknownTarget, redact
 
 if TYPE_CHECKING:
+    from ..calls.info import CallInfo
+    from ..config.settings import Route
     from ..routing import ModelResolver, Plan, Router
+    from ..types import ChatRequest
+    from .routed import RoutedCall
 
 DEFAULT_MODEL = "local/smollm2"
 """The embedded model: no key, no account, no network once its weights are here."""
 
 _KNOWN = 1_000
 """Names whose meaning is kept, at most."""
+_ROUTERS = 256
+"""Accounts and addresses whose targets' health is kept, at most."""
 
 
 class Targets:
@@ -32,8 +39,10 @@ class Targets:
     def __init__(self, registry: Registry, *, is_own: bool = False) -> None:
         self.registry = registry
         self._is_own = is_own
-        self._resolved: dict[str, tuple[Backend, str | None]] = {}
-        """The backend and model of names that mean one target. Valid as long as the registry."""
+        self._plans: dict[str, Plan] = {}
+        """The plans of names that mean one target. Valid as long as the registry."""
+        self._routers: dict[tuple[object, ...], Router] = {}
+        """What is known of targets by the options with which they are asked as another account, or at another address."""
 
     @cached_property
     def _resolver(self) -> ModelResolver:
@@ -41,13 +50,42 @@ class Targets:
 
         return ModelResolver(self.registry)
 
-    def router(self, api_key: object = None) -> Router:
-        """The router that knows the health of targets across calls; a new one for a call with its own ``api_key``."""
-        return self._new_router() if api_key else self._router
+    @cached_property
+    def _direct(self) -> Route:
+        """The rules for a target that a caller names. It is asked though it failed of late, for there is no other; but not
+
+        before the moment that it named itself.
+        """
+        rules = self.registry.config.gateway.direct.as_route()
+        return rules.replace(all_down="least-bad") if rules.all_down == "refuse" else rules
 
     @cached_property
-    def _router(self) -> Router:
-        return self._new_router()
+    def _routed_call(self) -> type[RoutedCall]:
+        from .routed import RoutedCall  # it loads the router, which importing the client does not need
+
+        return RoutedCall
+
+    def call(self, plan: Plan, request: ChatRequest, call_info: CallInfo, options: dict[str, Any]) -> RoutedCall:
+        """One request to the targets of ``plan``, not sent yet. Raises as ``RoutedCall``."""
+        return self._routed_call(self.router(options), plan, request, call_info, options)
+
+    def router(self, options: dict[str, Any]) -> Router:
+        """The router that knows the health of targets across calls: one for each account and address that ``options`` name."""
+        get = options.get
+        account: tuple[object, ...] = (get("api_key"), get("base_url"), get("cookies"), get("headers"))
+        try:
+            router = self._routers.get(account)
+        except TypeError:
+            try:
+                account = tuple([frozenset(value.items()) if isinstance(value, Mapping) else value for value in account])
+                router = self._routers.get(account)
+            except TypeError:  # an invalid option, which its reader reports
+                return self._new_router()
+        if router is None:
+            if len(self._routers) >= _ROUTERS:
+                del self._routers[next(iter(self._routers))]
+            router = self._routers[account] = self._new_router()
+        return router
 
     def _new_router(self) -> Router:
         from ..costs import pricing_of
@@ -59,21 +97,17 @@ class Targets:
         """``POLYCHAT_MODEL``, else the configuration's ``default_model``, else the embedded model."""
         return variable("POLYCHAT_MODEL").strip() or self.registry.config.default_model or DEFAULT_MODEL
 
-    def meaning_of(self, name: object) -> tuple[Backend, str | None, Plan | None]:
-        """The backend and the model that ``name`` means first, and its plan if it has one. Raises as ``plan_of``.
+    def plan(self, name: object) -> Plan:
+        """The targets that ``name`` means: a target, a route, an alias, a bare model, or a chain of these (``"a/x, b/y"``).
 
-        The error for an unknown name says so if only the ``polychat.toml`` of the current folder has it, which is not read.
+        Raises ``UnknownTarget``, and ``BadInput`` for a value that is no name or could mean several targets. The error for an
+        unknown name says so if only the ``polychat.toml`` of the current folder has it, which is not read.
         """
-        resolved = self._resolved.get(name) if type(name) is str else None
-        if resolved is not None:
-            return *resolved, None
+        plan = self._plans.get(name) if type(name) is str else None
+        if plan is not None:
+            return plan
         try:
-            plan = self.plan_of(name)
-            if plan is None:
-                resolved = self.registry.resolve(str(name))
-                if len(self._resolved) < _KNOWN:
-                    self._resolved[str(name)] = resolved
-                return *resolved, None
+            return self._meant(name)
         except UnknownTarget as error:
             if not self._is_own or not any(config.is_named_in_folder(part.strip()) for part in str(name).split(",")):
                 raise
@@ -82,13 +116,8 @@ class Targets:
                 f"no model {redact(str(name), 80)!r} in your own configuration. ./{file} has it, but only polychat serve reads "
                 f"the file of a folder: pass --config {file}, or move it to {config.folder() / file}"
             ) from error
-        return plan.targets[0].backend, plan.targets[0].model or None, plan
 
-    def plan_of(self, name: object) -> Plan | None:
-        """The plan of a route, an alias, a bare model or a chain (``"a/x, b/y"``); ``None`` for the name of one target.
-
-        Raises ``UnknownTarget``, and ``BadInput`` for a value that is no name or could mean several targets.
-        """
+    def _meant(self, name: object) -> Plan:
         if not isinstance(name, str):
             raise BadInput(
                 f"model is {type(name).__name__}; it must be text: provider/model, local//path/a.gguf", field="model"
@@ -100,13 +129,23 @@ class Targets:
             return self._resolver.plan(name)
         if "," in name:
             return self._chain(name)
-        if "/" in name or ":" in name:
-            return None
         try:
-            self.registry.resolve(name)
+            return self._of_one(name)
         except UnknownTarget as unknown:
+            if "/" in name or ":" in name:
+                raise
             return self._bare(name, unknown)
-        return None
+
+    def _of_one(self, name: str) -> Plan:
+        """The plan of one target by its own name. Raises ``UnknownTarget``."""
+        from ..routing import Plan, Target
+
+        backend, model = self.registry.resolve(name)
+        label = backend.label
+        plan = Plan("", (Target(f"{label}/{model}" if model else label, backend, label, model or ""),), self._direct)
+        if len(self._plans) < _KNOWN:
+            self._plans[name] = plan
+        return plan
 
     def _chain(self, name: str) -> Plan:
         members = [member.strip() for member in name.split(",")]
@@ -129,9 +168,8 @@ class Targets:
         return plan
 
     def backends_of(self, name: str) -> list[Backend]:
-        """The backends that may answer a call to ``name``. Raises as ``plan_of``."""
-        backend, _, plan = self.meaning_of(name)
-        return [backend] if plan is None else list(dict.fromkeys(target.backend for target in plan.targets))
+        """The backends that may answer a call to ``name``. Raises as ``plan``."""
+        return list(dict.fromkeys(target.backend for target in self.plan(name).targets))
 
 
 _own: list[Targets] = []

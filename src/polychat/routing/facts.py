@@ -207,6 +207,11 @@ class Facts:
         """Whether its breaker lets a request through."""
         return self._breaker.admits(now)
 
+    def is_clear(self, now: float) -> bool:
+        """Whether nothing at all speaks against asking it: no rest, and no failure that its breaker opened for."""
+        rest, domain = self.shared.rest, self.domain
+        return self._breaker.until is None and rest.told <= now >= rest.down and (domain is None or not domain.left(now))
+
     def is_well(self, now: float) -> bool:
         """Whether it may be asked, its breaker lets a request through, and it goes on answering."""
         return not self.rest_of(now) and self._breaker.admits(now) and not self.is_stalled(now)

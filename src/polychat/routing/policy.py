@@ -7,7 +7,7 @@ whether others are asked, and what rests.
 |----------------|---------------------------------------------------------------|-------|--------|----------------|
 | transient      | 5xx, 408, 429, 529, network, silence, garbage, an error event | yes   | yes    | by its breaker |
 | denied         | 403: this model, or this request, is not for the key          | no    | yes    | breaker opens  |
-| hard down      | 401, an unknown host, a certificate, a bot wall: it lasts     | no    | yes    | all of its key |
+| hard down      | 401, 3xx, an unknown host, a certificate, a bot wall          | no    | yes    | all of its key |
 | quota          | 402, billing, what the account may use is used up             | no    | yes    | all of its key |
 | client         | the request is wrong, and would be anywhere                   | no    | no     | nothing        |
 | context length | the prompt is too long for this model                         | no    | yes    | nothing        |
@@ -108,6 +108,8 @@ def attribution_of(error: PolychatError) -> Attribution:
             return "paid"
         if isinstance(error, TimedOut) and error.clock == "total":
             return "over"
+        if error.status is not None and 300 <= error.status < 400:
+            return "hard down"  # it has moved, and redirects are not followed
         if error.kind is not None and not isinstance(error, ChallengeRequired):
             return _BY_KIND[error.kind]
     for kind, attribution in _BY_CLASS:

@@ -1,0 +1,62 @@
+"""One attempt at a target that is well and has no other beside it: what ``Router.run`` keeps of it, without its choices.
+
+Nearly every request to a target that is named as such is one of these. One that fails is not repeated here: the router takes it
+from there, and its first attempt is then the one that failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import time
+
+from ..errors import PolychatError
+from .facts import Facts
+from .resolve import Plan
+from .router import Router
+
+
+class StraightAttempt:
+    """Begun by ``straight_attempt``; then ``answered`` and ``end``, or ``failed``, once each."""
+
+    __slots__ = ("_asked_at", "_facts", "_plan", "_router")
+
+    def __init__(self, router: Router, plan: Plan, facts: Facts) -> None:
+        self._router, self._plan = router, plan
+        self._facts: Facts | None = facts
+        self._asked_at = router.clock()
+        facts.asked(self._asked_at)
+
+    def answered(self, limits: Sequence[tuple[bytes, bytes]]) -> None:
+        """The answer begins; ``limits`` are its headers that tell of the target's limits."""
+        router, facts = self._router, self._facts
+        assert facts is not None  # it is not over
+        now = router.clock()
+        router.health.budget(self._plan.targets[0].name).asked(now)
+        facts.answered(now - self._asked_at, now)
+        if limits:
+            facts.shared.hear(limits, now, time())
+
+    def failed(self) -> None:
+        """It ended before the answer began. Whoever calls this lets the router know why."""
+        facts, self._facts = self._facts, None
+        if facts is not None:
+            facts.over(was_answered=False)
+
+    def end(self, error: PolychatError | None) -> None:
+        """The answer is over; ``error`` is what cut it off. Only the first call counts."""
+        facts, self._facts = self._facts, None
+        if facts is not None:
+            if error is None:
+                facts.completed(self._asked_at)
+            else:
+                self._router.note(facts, self._plan.rules, error, self._asked_at)
+            facts.over()
+
+
+def straight_attempt(router: Router, plan: Plan) -> StraightAttempt | None:
+    """An attempt at the only target of ``plan``; ``None`` where the router must decide, or the target is not well."""
+    targets = plan.targets
+    if len(targets) > 1 or plan.route or plan.rules.conditions:
+        return None
+    facts = router.facts(plan, targets[0])
+    return StraightAttempt(router, plan, facts) if facts.is_clear(router.clock()) else None

@@ -1,0 +1,127 @@
+"""Calls of the library are asked by the router: what is known of a target is kept from one call to the next."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import polychat
+from polychat import errors
+from polychat.client.targets import own_targets
+from polychat.events import Finish, Start, Text
+
+from ..support.scripted_server import Say, Seen
+from ..support.scripted_vendors import ScriptedVendor
+
+HELLO = [[Start("one", "m")], [Text("Hello")], [Finish("complete", "stop")]]
+VECTORS = {"object": "list", "model": "m", "data": [{"object": "embedding", "index": 0, "embedding": [1.0]}], "usage": {}}
+
+
+def options(url: str, api_key: str = "long-enough-a-key") -> dict[str, Any]:
+    return {"model": "openai/m", "base_url": f"{url}/v1", "api_key": api_key}
+
+
+async def asked(url: str, api_key: str = "long-enough-a-key") -> str:
+    return (await polychat.ask("hi", **options(url, api_key))).text
+
+
+async def streamed(url: str, api_key: str = "long-enough-a-key") -> str:
+    async with polychat.stream("hi", **options(url, api_key)) as reply:
+        return "".join([piece async for piece in reply])
+
+
+async def embedded(url: str, api_key: str = "long-enough-a-key") -> str:
+    await polychat.embed("hi", **options(url, api_key))
+    return "Hello"
+
+
+CALLS = [asked, streamed, embedded]
+
+
+class Refusing:
+    """Answers the first requests with these statuses, each with these headers, and the others well."""
+
+    def __init__(self, *statuses: int, headers: list[tuple[str, str]] | None = None) -> None:
+        self.statuses, self.headers = list(statuses), headers or []
+        self._well = ScriptedVendor("openai-chat", HELLO)
+
+    async def __call__(self, seen: Seen, say: Say) -> None:
+        if self.statuses:
+            await say.whole({"error": {"message": "not now"}}, self.statuses.pop(0), headers=self.headers)
+        elif seen.path.endswith("/embeddings"):
+            await say.whole(VECTORS)
+        else:
+            await self._well(seen, say)
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_a_failure_that_may_pass_is_asked_once_more(call: Callable[..., Any], serve: Any) -> None:
+    """A target that is named as such has the attempts of ``gateway.direct``."""
+    server = await serve(Refusing(503))
+    assert await call(server.url) == "Hello"
+    assert len(server.seen) == 2
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_a_failure_that_lasts_is_not(call: Callable[..., Any], serve: Any) -> None:
+    """A refused key is said at once; and the next call asks again, for the key may be another one now."""
+    server = await serve(Refusing(401))
+    with pytest.raises(errors.Unauthorized):
+        await call(server.url)
+    assert len(server.seen) == 1
+    assert await call(server.url) == "Hello"
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_nobody_asks_before_the_moment_that_a_vendor_named(call: Callable[..., Any], serve: Any) -> None:
+    """Neither the call that was told, nor the next one of whatever sort; one with another key does."""
+    server = await serve(Refusing(429, headers=[("Retry-After", "60")]))
+    with pytest.raises(errors.RateLimited) as caught:
+        await call(server.url)
+    assert caught.value.retry_after == 60
+    for next_call in CALLS:
+        with pytest.raises(errors.Resting, match="not now") as resting:
+            await next_call(server.url)
+        assert 55 < (resting.value.retry_after or 0) <= 60
+    assert len(server.seen) == 1
+    assert await call(server.url, "another-long-key") == "Hello"
+
+
+async def test_after_the_first_piece_nothing_is_asked_again(serve: Any) -> None:
+    """What has come was handed over: a reply that is cut behind it is told as such."""
+    server = await serve(ScriptedVendor("openai-chat", HELLO, cut_after=2))
+    with pytest.raises(errors.Truncated):
+        await streamed(server.url)
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("reads", [0, 1])
+async def test_a_stream_that_is_dropped_is_over(reads: int, serve: Any) -> None:
+    """Its target is not taken to be busy for ever, be the stream closed or not."""
+    server = await serve(ScriptedVendor("openai-chat", HELLO))
+    reply = polychat.stream("hi", **options(server.url))
+    if reads:
+        assert await anext(aiter(reply)) == "Hello"
+    facts = own_targets().router(options(server.url)).health.every()
+    assert [each.in_flight for each in facts] == [1] * reads
+    del reply
+    gc.collect()
+    assert [each.in_flight for each in facts] == [0] * reads
+
+
+async def test_embeddings_go_on_to_the_next_target(serve: Any, tmp_path: Any) -> None:
+    """A chain, an alias and a route mean for vectors what they mean for a chat."""
+    sick, well = await serve(Refusing(500, 500, 500)), await serve(Refusing())
+    file = tmp_path / "polychat.toml"
+    tables = [
+        f'[providers.{name}]\nwire = "openai-chat"\nbase_url = "{server.url}/v1"\n'
+        for name, server in (("sick", sick), ("well", well))
+    ]
+    file.write_text("\n".join([*tables, '[routes.both]\ntargets = ["sick/m", "well/m"]\nstrategy = "ordered"\n']))
+    client = polychat.Client(config=file)
+    for model in ("both", "sick/m, well/m"):
+        assert (await client.embed("hi", model=model)).vectors == [[1.0]]
+    assert len(well.seen) == 2
