@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from polychat import errors
+from polychat.config.settings import Route
 from polychat.events import Event, Finish, Text
-from polychat.gateway.sites import Sites, echo
+from polychat.gateway.sites import Sites, echo, routed
 from polychat.transport import StreamSession
 from polychat.wire.answering import Request, Response, SiteRequest
 from polychat.wire.reading import complete
 
+from ..support.running_gateway import FIRST, configured, gateway, good, row, streaming, text
 from ..support.sites_application import running
 
 
@@ -148,6 +150,34 @@ async def test_a_client_that_leaves_ends_the_answer(path: str) -> None:
             with pytest.raises(asyncio.CancelledError):
                 await asking
         await closed.wait()
+
+
+async def test_a_client_that_leaves_amid_its_question_asks_nothing() -> None:
+    """The site never sees what came of it."""
+    app = plain()
+    async with asyncio.timeout(20), running(app) as url:
+        _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(b"POST /plain/whole HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\nhal")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        async with StreamSession() as session, session.post(f"{url}/plain/whole", data="whole") as response:
+            assert response.status == 200
+    assert [request.body for request in app.sites["plain"].heard] == [b"whole"]  # type: ignore[attr-defined]
+
+
+async def test_a_target_whose_streams_break_off_is_passed_over(serve: Any) -> None:
+    """For a route's other targets, as at the gateway's other endpoints."""
+    bad, good_one = await serve(streaming(FIRST, text("so"), cut=True)), await serve(good)
+    rows = {"bad": row("openai-chat", bad.url), "good": row("openai-chat", good_one.url)}
+    route = Route(targets=("bad/small", "good/small"), strategy="ordered")
+    async with gateway(configured(rows, routes={"mine": route})) as here:
+        answer = routed(here.app.runtime, "mine")
+        question = SiteRequest("hi", [{"role": "user", "content": "hi"}], PlainWriter(True))
+        for _ in range(6):
+            batches = [batch async for batch in answer(question)]
+    assert good_one.seen
+    assert "".join(event.text for batch in batches for event in batch if isinstance(event, Text)) == "Hello"
 
 
 async def _read(session: Any, url: str) -> None:
