@@ -70,7 +70,7 @@ class SimulatedRoute:
 
     def ask(self, traits: Traits = UNKNOWN) -> str:
         """Ask whoever is chosen, and leave it in flight; gives its label."""
-        chosen = self.chooser.choose(self.plan, self.now, traits).targets[0]
+        chosen = self.chooser.choose(self.plan, self.now, traits).first
         facts = self.health.facts(self.plan.route, chosen.name)
         facts.asked(self.now)
         self.asked.append((self.now - 1000.0, chosen.label))
