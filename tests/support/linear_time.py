@@ -50,9 +50,7 @@ def grown(value: Any) -> Iterator[tuple[str, Make]]:
             for unit in _UNITS:
                 yield (
                     f"{where} of {unit!r}",
-                    lambda size, path=path, inner=inner, unit=unit: _json(
-                        _put(value, path, inner + unit * (size // len(unit)))
-                    ),
+                    lambda size, path=path, inner=inner, unit=unit: _json(put(value, path, inner + unit * (size // len(unit)))),
                 )
         elif not isinstance(inner, bool) and inner is not None:
             yield f"{where} of digits", lambda size, path=path: _in_place(value, path, b"9" * size)
@@ -62,24 +60,25 @@ def _repeated(value: Any, path: tuple[Any, ...], inner: list[Any], size: int, *,
     block = inner or ["x"]
     count = max(2, size // len(_json(block)))
     made = [one for number in range(count) for one in (_renamed(block, number) if named else block)]
-    return _json(_put(value, path, made))
+    return _json(put(value, path, made))
 
 
 def _with_members(value: Any, path: tuple[Any, ...], inner: dict[str, Any], size: int) -> bytes:
     first = next(iter(inner.values()), "x")
     count = max(2, size // (len(_json(first)) + 8))
-    return _json(_put(value, path, {**inner, **{f"k{number}": first for number in range(count)}}))
+    return _json(put(value, path, {**inner, **{f"k{number}": first for number in range(count)}}))
 
 
 def _in_place(value: Any, path: tuple[Any, ...], raw: bytes) -> bytes:
-    return _json(_put(value, path, "@here@")).replace(b'"@here@"', raw)
+    return _json(put(value, path, "@here@")).replace(b'"@here@"', raw)
 
 
-def _put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+def put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    """A JSON value with ``new`` at one of its places."""
     if not path:
         return new
     value = copy.copy(value)
-    value[path[0]] = _put(value[path[0]], path[1:], new)
+    value[path[0]] = put(value[path[0]], path[1:], new)
     return value
 
 

@@ -5,12 +5,13 @@ body is read with a short text in its place, which is base64 itself: of its firs
 of a random number. Whatever decodes and encodes that, or copies it as text, at any depth of JSON within JSON,
 writes a text that is found in the body that is sent, and is replaced there by what came. No reader or writer knows of it.
 
-Of a text, which takes up to five times its size as letters of Python, the middle stands aside. Its placeholder has a quote: by
-the backslashes before it one sees how deep in JSON within JSON the text was written. What a writer encodes otherwise, or leaves
-out, is missing in the body: ``lacks`` tells, and the request must be written once more without placeholders.
+Of a text, which takes up to five times its size as letters of Python, the middle stands aside, whatever the member's name;
+so does one in the arguments of a call that are JSON in a text. Its placeholder has a quote: by the backslashes before it one
+sees how deep in JSON within JSON the text was written. What a writer encodes otherwise, or leaves out, is missing in the body:
+``lacks`` tells, and the request must be written once more without placeholders.
 
-These stay: base64 of text, which some wires want as text; texts that may be an object in JSON; what is not where wires have
-media and texts; and what is broken, so that its reader reports it.
+These stay: base64 of text, which some wires want as text; texts that may be an object in JSON; names, ids and what only its
+vendor reads; what is not where wires have media; and what is broken, so that its reader reports it.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ from .media import type_of_bytes
 LEAST = 64 * 1024
 """Bytes of base64 that stay where they are."""
 LONG = 256 * 1024
-"""Bytes of a text that stay where they are."""
-_PIECE = 256 * 1024
-"""Bytes that are looked at together: what a look costs in memory."""
+"""Bytes of a text that stay where they are; of a body with more than ``_FEW`` times as many, so many ``_SHORTER`` times."""
+_FEW, _SHORTER = 4, 16
+_PIECE = 64 * 1024
+"""Bytes that are looked at together: as letters of Python they are some times as many."""
 _HEAD = 64
 """Letters of the base64 that its placeholder begins with."""
 _LOOKED_AT = 1024
@@ -46,19 +48,39 @@ _STANDARD, _URLSAFE = b"//7/", b"__7_"
 """The bytes FF FE FF, which are no UTF-8, in both alphabets: each tells whether the text was copied or decoded and encoded."""
 
 
-_TEXT = re.compile(rb'"(?:text|content)"[ \t\r\n]*:[ \t\r\n]*"(?!\{)')
+_NAME = re.compile(rb'"([A-Za-z_]\w{0,63})"\Z')
+_INNER_NAME = re.compile(rb'(?<!\\)\\"([A-Za-z_]\w{0,63})\\"\Z')
+"""What stands before the colon: a name in its quotes, and that of JSON within JSON. In a string these would be escaped."""
+_PLACE_SIZE = 70
+"""Bytes of a name with what stands between it and its value."""
+_STAY = frozenset(
+    (
+        *(b"data", b"url", b"image_url", b"file_data", b"signature", b"thoughtSignature", b"thought_signature"),
+        *(b"thinking_signature", b"encrypted_content", b"id", b"call_id", b"tool_use_id", b"tool_call_id", b"name"),
+        *(b"model", b"type", b"role", b"description"),
+    )
+)
+"""Names of what does not stand aside as a text: media, names, what only its vendor reads, and what a reply repeats."""
+_MAYBE_JSON = frozenset((b"text", b"content", b"output", b"error", b"input", b"arguments", b"prompt"))
+"""Names of texts that wires read as JSON where it is an object."""
 _TEXT_END = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-_ENDS = 2 * 1024
+_INNER_TEXT = re.compile(
+    rb'[^"\\]*+(?:(?:\\\\(?:\\["\\/bfnrt]|[^"\\])|\\[/bfnrt]|\\u(?!00(?:22|5[cC]))[0-9a-fA-F]{4})[^"\\]*+)*+'
+)
+"""A string of JSON within JSON, up to its end."""
+_ENDS = 512
 """Bytes at both ends of a text that stay, about: by them readers and writers tell what it is."""
-_ESCAPE = 12
-"""Bytes of the longest letter in JSON."""
+_ESCAPE = 14
+"""Bytes of the longest letter in JSON within JSON."""
 
 
 class _Text(NamedTuple):
     begin: int
     end: int
     size: int
-    """Bytes as UTF-8."""
+    """Bytes as UTF-8, of the JSON that is a text too."""
+    escapes: int
+    """Backslashes before a quote in it: 1, or within JSON in JSON 3."""
 
 
 class _Base64(NamedTuple):
@@ -85,8 +107,8 @@ class Placeholders:
         for count, place in enumerate(places):
             pieces.append(body[at : place.begin])
             if isinstance(place, _Text):
-                pieces.append(b'%b\\"%08x' % (token, count))
-                size += place.size - len(token) - 9
+                pieces.append(b'%b%b"%08x' % (token, b"\\" * place.escapes, count))
+                size += place.size - len(token) - 8 - (place.escapes + 1) // 2
                 texts.add(b"%08x" % count)
             else:
                 pieces += [place.head, b"%b%b%08x" % (token, _URLSAFE if place.is_urlsafe else _STANDARD, count)]
@@ -108,12 +130,6 @@ class Placeholders:
     def lacks(self, data: bytes) -> bool:
         """Whether a text is missing in ``data``, which was written of what was read."""
         return bool(self._texts) and not self._texts <= {mark[3] for mark in self._mark.finditer(data) if mark[2]}
-
-    def text(self, text: str) -> str:
-        """A text that was read, as it came."""
-        data = encoded(text)
-        whole: str = from_raw(raw(self.restored(data))) if self.are_in(data) else text
-        return whole
 
     def restored(self, data: bytes) -> bytes:
         """``data`` with what came for each placeholder, in base64's standard alphabet where it was decoded meanwhile."""
@@ -142,12 +158,12 @@ class Placeholders:
 
     def _write_text(self, place: _Text, escapes: int, whole: BytesIO) -> None:
         """A text as JSON has it where its quotes have so many backslashes: 1, or within JSON in JSON 3, and so on."""
-        if escapes <= 1:
+        if escapes == place.escapes:
             whole.write(memoryview(self.body)[place.begin : place.end])
             return
         for piece in _pieces(self.body, place.begin, place.end):
-            text = encoded(piece)[1:-1]
-            for _ in range((escapes + 1).bit_length() - 2):
+            text = piece.encode() if escapes < place.escapes else encoded(piece)[1:-1]
+            for _ in range((escapes + 1).bit_length() - (place.escapes + 1).bit_length()):
                 text = text.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
             whole.write(text)
 
@@ -159,30 +175,51 @@ def with_placeholders(body: bytes, token: Callable[[], str], *, texts: bool = Tr
     """
     places: list[_Place] = [place for begin, end in _between_quotes(body) if (place := _base64(body, begin, end)) is not None]
     if texts and len(body) > LONG:
-        for begin, end in _texts(body):
-            if (text := _text(body, begin, end)) is not None:
+        for begin, end, escapes in _texts(body):
+            if (text := _text(body, begin, end, escapes)) is not None:
                 insort(places, text, key=attrgetter("begin"))
     return Placeholders(body, places, token().encode()) if places else None
 
 
-def _texts(body: bytes) -> Iterator[tuple[int, int]]:
-    """Where texts of more than ``LONG`` bytes begin and end: such a one is not stepped over.
+def _texts(body: bytes) -> Iterator[tuple[int, int, int]]:
+    """Where long texts begin and end, and the backslashes before a quote in them: such a one is not stepped over.
 
-    No string of JSON has the name of a field with both its quotes in it: the last before a place is that of the string there.
+    The last name before a place is that of the string there, or of the JSON that is a text there.
     """
-    after, at = 0, LONG
+    least = LONG if len(body) <= _FEW * LONG else LONG // _SHORTER
+    after, at = 0, least
     while at < len(body):
-        since = max(after, at - LONG - _PLACE_SIZE)
-        name = max(body.rfind(b'"text"', since, at), body.rfind(b'"content"', since, at))
-        begin = None if name < 0 else _TEXT.match(body, name, name + _PLACE_SIZE)
-        if begin is not None:
-            end = _end_of_text(body, begin.end())
+        since = max(after, at - least - _PLACE_SIZE)
+        if (begin := _begin(body, since, at)) is not None:
+            end = _end_of_text(body, begin)
             if end is None:
                 return
-            if end - begin.end() > LONG:
-                yield begin.end(), end - 1
+            if end - begin > least:
+                yield begin, end - 1, 1
             after = end
-        at = max(at, after) + LONG
+        elif (begin := _inner_begin(body, since, at)) is not None:
+            inner = _INNER_TEXT.match(body, begin)
+            after = begin if inner is None else inner.end()
+            if after - begin > least and body.startswith(b'\\"', after):
+                yield begin, after, 3
+        at = max(at, after) + least
+
+
+def _begin(body: bytes, since: int, at: int) -> int | None:
+    """Where the last string with a name begins that may stand aside."""
+    colon = max(body.rfind(b'":"', since, at), body.rfind(b'": "', since, at))
+    name = _NAME.search(body, max(since, colon - _PLACE_SIZE), colon + 1) if colon >= 0 else None
+    if name is None or name[1] in _STAY:
+        return None
+    begin = body.index(b'"', colon + 1) + 1
+    return None if name[1] in _MAYBE_JSON and body.startswith(b"{", begin) else begin
+
+
+def _inner_begin(body: bytes, since: int, at: int) -> int | None:
+    """The same of JSON in a string."""
+    colon = max(body.rfind(b'\\":\\"', since, at), body.rfind(b'\\": \\"', since, at))
+    name = _INNER_NAME.search(body, max(since, colon - _PLACE_SIZE), colon + 2) if colon >= 0 else None
+    return None if name is None or name[1] in _STAY else body.index(b'"', colon + 2) + 1
 
 
 def _end_of_text(body: bytes, at: int) -> int | None:
@@ -205,20 +242,19 @@ def _end_of_text(body: bytes, at: int) -> int | None:
 
 
 _WINDOW = 64 * 1024
-_PLACE_SIZE = 65
-"""Bytes of a field's name and what stands between it and its value."""
 
 
-def _text(body: bytes, begin: int, end: int) -> _Text | None:
+def _text(body: bytes, begin: int, end: int, escapes: int) -> _Text | None:
     """What of a text is to stand aside; ``None``: nothing, as it is broken or has no place to be cut."""
     first, last = _cut(body, begin + _ENDS), _cut(body, end - 2 * _ENDS)
     if first is None or last is None or last <= first:
         return None
+    size_of = _size if escapes == 1 else _inner_size
     try:
-        size = sum(_size(body[at:to]) for at, to in _parts(body, first, last))
+        size = sum(size_of(body[at:to]) for at, to in _parts(body, first, last))
     except ValueError:
         return None
-    return _Text(first, last, size)
+    return _Text(first, last, size, escapes)
 
 
 def _size(piece: bytes) -> int:
@@ -229,6 +265,14 @@ def _size(piece: bytes) -> int:
     if not piece.isascii():
         piece.decode()
     return len(piece) - piece.count(b"\\") + piece.count(b"\\\\")
+
+
+def _inner_size(piece: bytes) -> int:
+    """The same of JSON within JSON. Raises ``ValueError`` too where the inner JSON would be written otherwise."""
+    text = from_raw(raw(b'"%b"' % piece)).encode()
+    if encoded(from_raw(raw(b'"%b"' % text)))[1:-1] != text:
+        raise ValueError("there is another way to write it")
+    return len(text)
 
 
 def _pieces(body: bytes, begin: int, end: int) -> Iterator[str]:

@@ -276,7 +276,7 @@ RAW = replace(OPENED, raw_schemas=True)
 _MANY = 256 * 1024
 """Bytes of a body, as it is read, from which no garbage is collected meanwhile."""
 _TURNS = ("messages", "input", "contents")
-_MEDIA = (*_TURNS, "images", "system", "systemInstruction", "system_instruction")
+_MEDIA = (*_TURNS, "images", "system", "systemInstruction", "system_instruction", "instructions", "prompt")
 _token = partial(token_hex, 12)
 _Read = TypeVar("_Read")
 
@@ -316,7 +316,7 @@ def _opened(body: bytes, limits: Limits) -> Opened:
 
 
 def _aside(aside: Placeholders, limits: Limits) -> Object | None:
-    """The fields of a body with placeholders; ``None`` where one is elsewhere than in messages. Raises ``BadInput``."""
+    """The fields of a body with placeholders; ``None`` where one is in a setting. Raises ``BadInput``."""
     fields = shallow(aside.short, limits)
     return None if any(aside.are_in(value) for name, value in fields.items() if name not in _MEDIA) else fields
 

@@ -14,6 +14,7 @@ from ....wire import openai_responses
 from ....wire.assembly import AssembledReply
 from ....wire.contract import Writer, wire
 from ....wire.faults import Fault
+from ....wire.json_text import encoded
 from ....wire.openai_responses.passthrough import EventMonitor
 from ....wire.passthrough import StreamMonitor
 from ....wire.placeholders import Placeholders
@@ -60,17 +61,11 @@ class OpenAIResponses(Dialect):
 
     def writer(self, inbound: InboundChat, chat_request: ChatRequest, name: str, created: int) -> Writer:
         storage: _Storage = inbound.own
-        if (aside := inbound.placeholders) is not None and chat_request.turns:  # the first may be told as instructions
-            chat_request = replace(chat_request, turns=[_restored(chat_request.turns[0], aside), *chat_request.turns[1:]])
         stored_request = replace(chat_request, store=storage.keep, previous=storage.name)
-        writer = openai_responses.writer(stored_request, name, created, inbound.model)
+        writer = _writer(stored_request, name, created, inbound)
         if not storage.keep:
             return writer
-        whole = (
-            openai_responses.writer(replace(stored_request, stream=False), name, created, inbound.model)
-            if chat_request.stream
-            else writer
-        )
+        whole = _writer(replace(stored_request, stream=False), name, created, inbound) if chat_request.stream else writer
         return _StoringWriter(writer, whole, f"{_PREFIX}{name}", storage, inbound)
 
     def monitor(self, inbound: InboundChat) -> StreamMonitor:
@@ -78,14 +73,38 @@ class OpenAIResponses(Dialect):
 
     def go_on(self, writer: Writer, monitor: StreamMonitor) -> None:
         assert isinstance(monitor, EventMonitor)
-        monitor.hand_over(writer.written if isinstance(writer, _StoringWriter) else writer)
+        while isinstance(writer, (_StoringWriter, _RestoringWriter)):
+            writer = writer.written
+        monitor.hand_over(writer)
 
 
-def _restored(turn: ChatMessage, aside: Placeholders) -> ChatMessage:
-    if turn.role not in ("system", "developer"):
-        return turn
-    parts = [replace(part, text=aside.text(part.text)) if isinstance(part, TextPart) else part for part in turn.parts]
-    return replace(turn, parts=parts)
+def _writer(chat_request: ChatRequest, name: str, created: int, inbound: InboundChat) -> Writer:
+    writer = openai_responses.writer(chat_request, name, created, inbound.model)
+    aside, instructions = inbound.placeholders, chat_request.turns[0] if chat_request.turns else None
+    if aside is None or instructions is None or instructions.role not in ("system", "developer"):
+        return writer
+    texts = (part.text for part in instructions.parts if isinstance(part, TextPart))
+    return _RestoringWriter(writer, aside) if any(aside.are_in(encoded(text)) for text in texts) else writer
+
+
+class _RestoringWriter:
+    """Writes as another writer does, with what stands aside of the instructions: a reply repeats them.
+
+    As bytes, for as a text they could take five times as many.
+    """
+
+    def __init__(self, writer: Writer, aside: Placeholders) -> None:
+        self.written, self._aside = writer, aside
+        self.streams, self.status = writer.streams, writer.status
+        self.content_type, self.headers = writer.content_type, writer.headers
+
+    def write(self, events: list[Event]) -> bytes:
+        return self._aside.restored(self.written.write(events))
+
+    def end(self) -> bytes:
+        body = self._aside.restored(self.written.end())
+        self.status = self.written.status
+        return body
 
 
 def go_on_from(chat_request: ChatRequest, previous: StoredResponse | None) -> None:
