@@ -48,7 +48,7 @@ def saying(body: dict[str, Any]) -> Any:
 def two(first: str, second: str, wire: str = "openai-chat", **rules: Any) -> Any:
     return configured(
         {"house": row(wire, first), "other": row("openai-chat", second)},
-        routes={"fast": Route(("house/small", "other/small"), **rules)},
+        routes={"fast": Route(("house/small", "other/small"), **{"strategy": "ordered", **rules})},
     )
 
 
