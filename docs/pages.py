@@ -7,10 +7,12 @@ import re
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
+from textwrap import fill
 
 from msgspec import NODEFAULT, inspect
 
 from polychat.backends.builtin import known
+from polychat.calls import request
 from polychat.calls.request import ASKING, STRUCTURED, Keyword
 from polychat.config.decoding import entry_of, form, keys_of, meaning, table_in
 from polychat.config.reading import File
@@ -253,11 +255,33 @@ def keywords() -> str:
     return KEYWORDS.format(asking=_typed(ASKING), keywords=_typed([*STRUCTURED, *plain]))
 
 
-def _typed(told: Iterable[Keyword]) -> str:
+def _typed(entries: Iterable[Keyword]) -> str:
     lines = []
-    for one in told:
-        lines += ["", f"    {one.name}: {one.hint} | None", f'    """{one.about[:1].upper()}{one.about[1:]}."""']
+    for entry in entries:
+        lines += ["", f"    {entry.name}: {entry.hint} | None", f'    """{entry.about[:1].upper()}{entry.about[1:]}."""']
     return "\n".join(lines) + "\n"
+
+
+_FIELDS_OF_STREAM = re.compile(r"(?m)^    ``prompt`` is text or a conversation;(?: .*\n)(?:    .*\n)*")
+_EXPLAINED = {
+    "schema": "a type or a JSON schema",
+    "images": "paths, URLs or bytes; read here",
+    "files": "as images",
+    "reasoning": "an effort, or a number of tokens",
+    "extra": "fields under the API's own names",
+}
+"""What the docstring of ``stream`` says of a keyword besides its name."""
+
+
+def docstring_of_stream() -> str:
+    """``client/calls.py`` with every field of a request in the docstring of ``stream``, which editors show."""
+    names = [f"``{name}`` ({_EXPLAINED[name]})" if name in _EXPLAINED else f"``{name}``" for name in request.KEYWORDS]
+    text = f"``prompt`` is text or a conversation; ``system`` is placed before it. The request's fields: {', '.join(names)}."
+    lines = fill(text, 128, initial_indent="    ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    source = (HERE / "../src/polychat/client/calls.py").read_text(encoding="utf-8")
+    source, count = _FIELDS_OF_STREAM.subn(lambda _: lines + "\n", source)
+    assert count == 1, "the docstring of stream has no paragraph that begins with ``prompt``"
+    return source
 
 
 def public_providers() -> str:
@@ -287,6 +311,7 @@ PAGES = {
     "vendors.md": vendors,
     "configuration.md": configuration,
     "../src/polychat/client/keywords.py": keywords,
+    "../src/polychat/client/calls.py": docstring_of_stream,
     "../src/polychat/providers/__init__.py": public_providers,
     "polychat.schema.json": editors,
 }

@@ -86,6 +86,7 @@ def check() -> None:
     pages = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "pages.py"))
     assert "    top_a: float | None\n" in pages["keywords"]()
     assert "`top_a`" in pages["losses"]()
+    assert "``top_a``" in pages["docstring_of_stream"]()
 
 
 if __name__ == "__main__":
