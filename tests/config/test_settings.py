@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import Meta, inspect
 
 from polychat import config
 from polychat.backends.registry import Registry, own_registry
 from polychat.config import Config
+from polychat.config.decoding import form
 from polychat.config.places import line_of
 from polychat.config.settings import GatewaySettings, Limits, Route, Store
 from polychat.config.writing import config_text, name_text, value_text
@@ -317,3 +319,16 @@ def test_an_error_after_reading_has_its_line_too(own_config: Any) -> None:
     own_config('[gateway]\n\n[providers.house]\nwire = "ollama"\n')
     with pytest.raises(BadInput, match=r"polychat\.toml:3: providers\.house has no base_url"):
         vendors()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Annotated[str, Meta(max_length=40)], "text of at most 40 characters"),
+        (Annotated[str, Meta(min_length=1)], "text that is not empty"),
+        (str, "text"),
+    ],
+)
+def test_a_texts_bounds_are_in_words(kind: Any, words: str) -> None:
+    """A setting whose text may be too long says how long it may be."""
+    assert form(inspect.type_info(kind)) == words

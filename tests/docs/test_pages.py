@@ -44,3 +44,20 @@ def test_every_page_is_in_the_index() -> None:
     text = (DOCS / "index.md").read_text(encoding="utf-8")
     pages = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")} - {"index.md"}
     assert [page for page in sorted(pages) if f"]({page})" not in text] == []
+
+
+_ELSEWHERE = ("command not found: polychat", "externally-managed-environment")
+"""Messages of the shell and of pip."""
+
+
+def test_the_messages_that_troubleshooting_quotes_are_given() -> None:
+    """A reader who searches the page for a message finds the words of today."""
+    source = "".join(file.read_text(encoding="utf-8") for file in SOURCE.rglob("*.py"))
+    source = re.sub(r'"\s*\n\s*f?"|\{[^{}]*\}', " ", source)
+    source = re.sub(r"\s+", " ", source)
+    rows = re.findall(r"(?m)^\| (.+?) \|", (DOCS / "troubleshooting.md").read_text(encoding="utf-8"))
+    quoted = [text for row in rows for text in re.findall(r'`([^`]* [^`]*)`|"([^"]+)"', row)]
+    parts = [part.strip() for pair in quoted for text in pair for part in re.split(r"…|'…'", text)]
+    words = [part.strip(" ';:[]\"") for part in parts if not part.startswith(("make ", "polychat ")) and part not in _ELSEWHERE]
+    assert len([word for word in words if word]) > 5
+    assert [word for word in words if word and word not in source] == []

@@ -116,6 +116,10 @@ def form(kind: inspect.Type) -> str:
             return "a table" if table_in(entry) else 'a table of text: { name = "value" }'
         case inspect.CustomType():
             return "the path of a file"
+        case inspect.StrType(max_length=int(most)):
+            return f"text of at most {most:,} characters"
+        case inspect.StrType(min_length=int(least)) if least == 1:
+            return "text that is not empty"
     return "text"
 
 
