@@ -55,7 +55,7 @@ class VendorEndpoint:
 
     def address(self) -> str:
         """The base URL. Raises ``NotReady`` where a part of it is not set."""
-        resolved = self._last if self._fixed else self._found()
+        resolved = self.found()
         if resolved.address is None:
             resolved.address = address(self._row)
         return resolved.address
@@ -64,14 +64,14 @@ class VendorEndpoint:
         """The headers of every request, with the caller's key or the configured one. Raises ``NotReady`` and ``BadInput``."""
         if api_key is not None:
             return self._headers(api_key)
-        resolved = self._last if self._fixed else self._found()
+        resolved = self.found()
         if resolved.headers is None:
             resolved.headers = self._headers(None)
         return resolved.headers
 
     def proxy(self, url: str) -> str | None:
         """The proxy that the environment names for ``url``."""
-        proxies = (self._last if self._fixed else self._found()).proxies
+        proxies = self.found().proxies
         try:
             return proxies[url]
         except KeyError:
@@ -83,9 +83,11 @@ class VendorEndpoint:
     def _headers(self, api_key: str | None) -> Mapping[str, str]:
         return {"Content-Type": "application/json", **self._row.headers, **key_header(self._row, api_key)}
 
-    def _found(self) -> _Found:
-        """What is known; of nothing yet, where something has changed."""
+    def found(self) -> _Found:
+        """What is known, and another object where something has changed: of that nothing is known yet."""
         resolved = self._last
+        if self._fixed:
+            return resolved
         state = self._variables.values()
         if self._key_file:
             state.append(_stamp(self._key_file))

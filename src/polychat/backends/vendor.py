@@ -32,6 +32,7 @@ from .backend import Backend
 from .builtin import known
 from .fitting import changes, fitted, fitted_as_it_came, taken_along
 from .keys import VendorEndpoint, has_key
+from .ready import ReadyRequests
 from .relay import Relay, rate_limits
 
 if TYPE_CHECKING:
@@ -61,11 +62,12 @@ class VendorBackend(Backend):
         self._changes = changes(row)
         """Whether a body that was written is not what the vendor takes yet."""
         self._relay: Relay | None = None
+        self._ready = ReadyRequests(self._endpoint, self.name, self.options, TIMEOUT)
 
     def answers(
         self, request: ChatRequest, call_info: CallInfo, proxy: str | None = None, **options: Any
     ) -> AsyncGenerator[list[Event], None]:
-        return self.replied(request, None, call_info, key_of(options.get("api_key")), {"proxy": proxy, **options})
+        return self.replied(request, None, call_info, None, {"proxy": proxy, **options})
 
     def rehearse(self, request: ChatRequest, call_info: CallInfo) -> None:
         self.address()
@@ -88,10 +90,8 @@ class VendorBackend(Backend):
         api_key: str | None,
         options: dict[str, Any] | None = None,
     ) -> AsyncGenerator[list[Event], None]:
-        """The events of one reply under ``call``, or under the call that ``options`` amount to."""
+        """The events of one reply under ``call``, or under the call that ``options`` amount to, ``api_key`` among them."""
         row, spoken, tag = self.row, wire(self.row.wire), self.tag()
-        call = call or self._call(None, options or {})
-        call_info.url = call.base_url
         if not request.model:
             raise BadInput(f"no model given: use {row.name}/MODEL (polychat models {row.name} lists them)", field="model")
         if request.extra and request.wire is None:
@@ -100,7 +100,14 @@ class VendorBackend(Backend):
             request, calls, body = await asyncio.to_thread(self._written, request, call_info, tag)
         else:
             request, calls, body = self._written(request, call_info, tag)
-        response = await self._exchange(call, "POST", spoken.path(request), api_key, body).sent()
+        if call is None:
+            ready = self._ready.of(spoken.path(request), options or {})
+            call_info.url = ready.base_url
+            sending = ready.sent(body)
+        else:
+            call_info.url = call.base_url
+            sending = self._exchange(call, "POST", spoken.path(request), api_key, body).sent()
+        response = await sending
         try:
             del body  # which may be large, and the answer may take its time
             call_info.limits = rate_limits(response)

@@ -62,12 +62,16 @@ class Call:
         cookies = tuple(sorted((self.cookies or {}).items()))
         return (self.base_url, self.proxy, cookies, tuple(sorted(self.headers.items())))
 
+    def overlaid(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """These headers, overridden by the caller's."""
+        return _overlaid(headers, self.headers)
+
     def session(self, headers: Mapping[str, str], cookies: Mapping[str, str] | None = None) -> StreamSession:
         """A session with these headers, overridden by the caller's, that uses the call's proxy and ends at its deadline."""
         from ..transport import StreamSession
 
         return StreamSession(
-            headers=_overlaid(headers, self.headers),
+            headers=self.overlaid(headers),
             cookies=cookies if cookies is not None else self.cookies,
             timeout=self.timeout if self.timeouts is None else with_total(self.timeouts, self.timeout),
             proxy=self.proxy,
@@ -87,7 +91,7 @@ class Call:
         return _exchange()(
             method,
             url,
-            _overlaid(headers, self.headers),
+            self.overlaid(headers),
             body,
             proxy=self.proxy,
             proxy_for=proxy_for,
