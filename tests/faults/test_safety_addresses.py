@@ -215,20 +215,22 @@ TABLES = {
     "params": '[providers.x]\nwire = "ollama"\nbase_url = "https://x.example/{a}"\nparams = { a = "GITHUB_TOKEN" }',
     "base_url": '[providers.openai]\nbase_url = "https://x.example/v1"',
     "models": '[providers.openai]\nmodels = "https://x.example/v1/models"',
+    "base_url with a built-in row's placeholder": '[providers.azure-openai]\nbase_url = "https://x.example/{resource}"',
     "host_env": '[providers.ollama]\nhost_env = "GITHUB_TOKEN"',
 }
 
 
-@pytest.mark.parametrize("key", TABLES)
-def test_a_file_of_the_folder_leads_no_secret_out(folder: Any, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+@pytest.mark.parametrize("table", TABLES)
+def test_a_file_of_the_folder_leads_no_secret_out(folder: Any, monkeypatch: pytest.MonkeyPatch, table: str) -> None:
     """``serve`` ends and says file, line, key, and what to do; the same file is taken where it is named."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    file = folder(f"{TABLES[key]}\n")
+    file, key = folder(f"{TABLES[table]}\n"), table.partition(" ")[0]
     read = ConfigSource().read()
     assert read.from_folder
     with pytest.raises(errors.BadInput) as caught:
         Runtime(read, Health())
-    line = TABLES[key].split("\n").index(next(one for one in TABLES[key].split("\n") if one.startswith(f"{key} "))) + 1
+    lines = TABLES[table].split("\n")
+    line = lines.index(next(line for line in lines if line.startswith(f"{key} "))) + 1
     assert str(caught.value).startswith(f"{file}:{line}: providers.")
     assert f".{key} " in str(caught.value)
     assert "--config" in str(caught.value)
