@@ -10,8 +10,9 @@ from polychat.errors import BadInput
 from polychat.wire.embeddings import Embed, write_request
 
 from ..support.gateway_for_clients import HELLO, before, house
-from ..support.running_gateway import asking, good
-from ..support.scripted_server import Say, Seen
+from ..support.running_gateway import asking, configured, gateway, good, row
+from ..support.scripted_server import Say, Seen, serving
+from ..support.scripted_vendors import ScriptedVendor
 
 EMPTY: list[tuple[str, dict[str, Any]]] = [
     ("/api/chat", {}),
@@ -54,6 +55,17 @@ async def test_a_name_with_the_tag_that_says_nothing() -> None:
         for name in ("house/small:latest", "house/other:latest"):  # the first is served without
             await here.ask(*asking("ollama", name))
     assert [seen.json["model"] for seen in door.seen] == ["small", "small", "other:latest"]
+
+
+async def test_a_name_that_is_listed_with_its_tag_too() -> None:
+    """Is itself: the backend has both."""
+    door = ScriptedVendor("ollama", HELLO)
+    async with serving(door) as server:
+        rows = {"house": row("ollama", server.url, serves=["small", "small:latest"])}
+        async with gateway(configured(rows)) as here:
+            for name in ("house/small:latest", "house/small"):
+                await here.ask(*asking("ollama", name))
+    assert [seen.json["model"] for seen in door.seen] == ["small:latest", "small"]
 
 
 async def test_the_older_embeddings() -> None:

@@ -237,6 +237,15 @@ def test_a_file_of_the_folder_leads_no_secret_out(folder: Any, monkeypatch: pyte
     Runtime(ConfigSource(file).read(), Health())
 
 
+def test_the_address_of_such_a_row_is_never_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the row was reached: what stands in the variable would go out with the address."""
+    monkeypatch.setenv("AZURE_RESOURCE_NAME", "mine")
+    row = known()["azure-openai"].replace(base_url="https://x.example/{resource}")
+    assert address(row) == "https://x.example/mine"
+    with pytest.raises(errors.NotReady, match="placeholder"):
+        address(row.replace(untrusted=("base_url",)))
+
+
 async def test_the_check_of_a_folders_file_tells_what_serve_would(folder: Any) -> None:
     """Without a name it is the folder's, and it is refused; named it is trusted, and good."""
     file = folder('[providers.openai]\nkey = ["GITHUB_TOKEN"]\n')

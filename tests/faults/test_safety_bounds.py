@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from typing import Any
 
@@ -125,6 +126,18 @@ async def test_bodies_under_way_have_a_total(door: str) -> None:
         await here.app.recorded(2)
         assert here.app.bodies.held == 0
         assert (await here.ask(path, sent)).status == 404
+        assert here.app.bodies.held == 0
+
+
+async def test_a_compressed_body_takes_what_it_inflates_to() -> None:
+    """Of the total, too: a few bytes of gzip are no way round it."""
+    async with gateway(here_only(body_total=10_000)) as here:
+        path, body = asking("openai-chat", "nobody/at-all")
+        for size, status in ((5_000, 404), (20_000, 503)):
+            sent = gzip.compress(json.dumps(body).encode().ljust(size))
+            assert len(sent) < 1_000
+            answer = await here.ask(path, sent, headers={"content-encoding": "gzip"})
+            assert answer.status == status
         assert here.app.bodies.held == 0
 
 

@@ -314,7 +314,7 @@ class ServerConnection(asyncio.Protocol):
                 if last.head_sent:
                     self.transport.abort()
                     return
-            elif self._pipelined:
+            elif self._pipelined and self._pipelined[-1] is last:
                 self._pipelined.pop()
         if cycle is not None:
             self._refusal = refusal
