@@ -19,6 +19,7 @@ from polychat.types import (
     ImagePart,
     Opaque,
     ReasoningPart,
+    RefusalPart,
     TextPart,
     Thinking,
     Tool,
@@ -381,3 +382,15 @@ def _tried(data: bytes) -> ChatRequest | None:
         return read_request(data)
     except BadInput as refused:
         return None if refused.field else pytest.fail("no field is named")
+
+
+@pytest.mark.parametrize(
+    ("role", "kind"),
+    [("assistant", "output_text"), ("user", "input_text"), ("system", "input_text"), ("developer", "input_text")],
+)
+def test_texts_are_of_the_kind_that_their_role_has(role: Any, kind: str) -> None:
+    """The API refuses what a model said as an input, and what it was told as an output."""
+    turn = ChatMessage(role, [TextPart("a"), RefusalPart("no") if role == "assistant" else TextPart("b", extra={"x": 1})])
+    items = write_request(ChatRequest("m", [turn], wire=NAME), "openai")["input"]
+    parts = [part for item in items for part in item["content"] if isinstance(part, dict)]
+    assert {part["type"] for part in parts} - {"refusal"} == {kind}
