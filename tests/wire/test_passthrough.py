@@ -122,6 +122,14 @@ def test_usage_that_was_not_asked_for(form: str) -> None:
     agree(body, [body], usage=True)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_words_behind_an_end_pass_once(form: str) -> None:
+    """Chunks behind the one with the reason pass once, and none is held, however the network cuts them."""
+    body = framed([chunk({"content": "Hallo"}, "length"), chunk({"content": " Welt"}), chunk({"content": "!"})], form)
+    for size in range(1, 40):
+        agree(body, [body[at : at + size] for at in range(0, len(body), size)])
+
+
 def test_usage_beside_words() -> None:
     """Passes whatever was asked for: its chunk says more."""
     body = framed([chunk({"content": "Hallo"}, usage={"prompt_tokens": 3}), chunk({}, "stop", usage={"prompt_tokens": 3})])

@@ -67,6 +67,8 @@ class Log:
         self._dropped = 0
         self._timer: TimerHandle | None = None
         self._stamp = (0, "")
+        self._statuses: dict[tuple[int, str | None], str] = {}
+        """By status and verdict: the column of the line for people."""
         self.change(form, sample)
 
     def change(self, form: Form, sample: float) -> None:
@@ -148,19 +150,26 @@ class Log:
         return stamp + _MILLISECONDS[int((now - second) * 1000)]
 
     def _human(self, record: Record) -> bytes:
-        dim, plain, good, bad, awful = self._paint
-        status = record.status
-        colour = good if status < 400 else bad
-        if status >= 500 or record.verdict not in (None, "complete"):
-            colour = awful
+        dim, plain, *_ = self._paint
+        known = record.status, record.verdict
+        status = self._statuses.get(known) or self._status(known)
         duration = int((record.over - record.start) * 1000)
-        left = f"{dim}{self._time()}{plain}  {colour}{status or '---'}{plain} {duration:7} ms  "
+        shown = _DURATIONS[duration] if 0 <= duration < 1000 else f"{duration:7}"
+        left = f"{dim}{self._time()}{status}{shown} ms  "
         right = f"  {_notes(record)}{_fit[record.key] or '-'}  {dim}{_sane(record.request_id)}{plain}\n"
         if record.text is not None:
             request_text, response_text = record.text
             right += f"    | request: {redact(request_text, _TEXT)}\n    | response: {redact(response_text, _TEXT)}\n"
         columns = _columns[record.method, record.path, record.model, record.provider, record.served]
         return left.encode() + columns + right.encode()
+
+    def _status(self, known: tuple[int, str | None]) -> str:
+        """A status in the colour of what became of the request."""
+        _, plain, good, bad, awful = self._paint
+        status, verdict = known
+        colour = awful if status >= 500 or verdict not in (None, "complete") else good if status < 400 else bad
+        column = self._statuses[known] = f"{plain}  {colour}{status or '---'}{plain} "
+        return column
 
     def _news(self, message: str, facts: dict[str, Any]) -> bytes:
         """An event as bytes, in the present form; the human one where that is ``off``."""
@@ -177,6 +186,7 @@ class Log:
         return f"{line}\n{below}".encode()
 
 
+_DURATIONS = [f"{number:7}" for number in range(1000)]
 _MILLISECONDS = [f".{number:03}Z" for number in range(1000)]
 _PLAIN = ("",) * 5
 _COLOURED = ("\x1b[2m", "\x1b[0m", "\x1b[32m", "\x1b[33m", "\x1b[31m")
@@ -301,8 +311,9 @@ def _notes(record: Record) -> str:
     elif record.failures:  # another target answered: the log names those that did not
         seams = f"continued {'; '.join(_listed(record.seams))}, " if record.seams else ""
         notes += f"{seams}after {'; '.join(_failures(record))}, "
-    if untold := [f"{name}: {reason}" for name, reason in passed_over(record).items() if name not in record.error]:
-        notes += f"passed over {'; '.join(_listed(untold))}, "
+    if passed := passed_over(record):
+        untold = [f"{name}: {reason}" for name, reason in passed.items() if name not in record.error]
+        notes += f"passed over {'; '.join(_listed(untold))}, " if untold else ""
     return f"{notes[:-2]}  " if notes else ""
 
 

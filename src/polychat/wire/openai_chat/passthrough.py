@@ -44,6 +44,8 @@ _TEXT = re.compile(rb'"(?:content|reasoning_content|reasoning|arguments|text)":\
 _LF, _CR, _QUOTE = b'\n\r"'
 _LEARNED = 3
 """How often is learned what stands around the text of one stream's pieces."""
+_SMALL = 4096
+"""Bytes of a read whose chunks are all read where one of them is."""
 _SERVED = re.compile(rb'"model":\s?("(?:[^"\\]|\\.){1,200}")')
 _NO_CHOICES = re.compile(rb'"choices":\s?\[\s?\]')
 
@@ -198,6 +200,8 @@ class ChunkMonitor:
                 self._gone.clear()
                 self._read(gone + data[:begin])
                 passed.append(data[:begin])
+        elif len(data) <= _SMALL and (events := _events_of_a_line(data)):
+            return self._events(data, events)
         elif begin := _marked_chunk(data, _ENDED if self._ended else _MARKS):  # what stands before it passes unread
             begin = self._second(data[:begin], 0 if self.came else self._begin(data[:begin]))
             passed.append(data[:begin])
@@ -212,6 +216,29 @@ class ChunkMonitor:
         self._held = bytearray(data[begin:])
         return b"".join(passed)
 
+    def _events(self, data: bytes, events: list[bytes]) -> bytes:
+        """What passes of ``data``, which is these events. All are read: in few, looking for marks would take longer."""
+        self._held.clear()
+        passed: list[bytes] = []
+        for number, event in enumerate(events):
+            if self.finish is not None:
+                break
+            if self._passes(event, events, number):
+                passed.append(event)
+        if len(passed) == len(events):
+            return data
+        passed.append(b"")
+        return b"\n\n".join(passed)
+
+    def _passes(self, event: bytes, events: list[bytes], number: int) -> bool:
+        """Whether an event of one line is for the client; so many of ``events``, those of the same read, came before it."""
+        payload = event[5:].strip()
+        if payload[:6] == b"[DONE]":
+            self.finish = self._verdict(whole=True)
+        elif payload and not self._take(payload, events, number):
+            return False
+        return self._wants_usage or b'"usage"' not in event or _NO_CHOICES.search(event) is None
+
     def _read(self, chunk: bytes) -> bool:
         """Whether it is for the client."""
         for payload in _payloads(chunk):
@@ -223,8 +250,11 @@ class ChunkMonitor:
                 return False
         return self._wants_usage or b'"usage"' not in chunk or _NO_CHOICES.search(chunk) is None
 
-    def _take(self, payload: bytes) -> bool:
-        """Whether it is of this reply."""
+    def _take(self, payload: bytes, events: list[bytes] | None = None, number: int = 0) -> bool:
+        """Whether it is of this reply. One that cannot be read passes where neither it, the ``number``-th of ``events``, nor
+
+        one before it has a mark.
+        """
         try:
             chunk = _read(payload)
             if is_fault(chunk):
@@ -242,6 +272,9 @@ class ChunkMonitor:
             if self._id is None and not self._first and isinstance(name := chunk.get("id"), str):
                 self._id = name or None
         except (ValueError, TypeError, AttributeError):
+            marks = _ENDED if self._ended else _MARKS
+            if events is not None and not any(mark in event for event in events[: number + 1] for mark in marks):
+                return True
             self.finish = failed(unreadable(f"a chunk that cannot be read: {redact(payload)}", payload))
             self.told = True
         return True
@@ -267,9 +300,23 @@ class ChunkMonitor:
         return complete(self._reason)
 
 
+def _events_of_a_line(data: bytes) -> list[bytes]:
+    """The events of ``data``, each without its blank line, where each is one line of data; nothing where one is not."""
+    if data[:5] != b"data:" or data[-2:] != b"\n\n" or data.find(b"\r") >= 0:
+        return []
+    events = data.split(b"\n\n")
+    events.pop()
+    size = len(events)
+    return events if data.count(_LF) == size + size and data.count(b"\n\ndata:") == size - 1 else []
+
+
 def _marked_chunk(data: bytes, marks: tuple[bytes, ...]) -> int:
     """Where the first chunk begins that must be read: what stands before it are whole chunks. The last may be cut."""
-    first = min((place for mark in marks if (place := data.find(mark)) >= 0), default=len(data))
+    first = len(data)
+    for mark in marks:
+        place = data.find(mark, 0, first)
+        if place >= 0:
+            first = place
     return _behind_blank(data, first)
 
 

@@ -32,7 +32,7 @@ class OpenAIChat(Dialect):
     def relayed(self, inbound: InboundChat, model: str, *, usage: bool, fields: Object | None = None) -> bytes:
         asks = inbound.stream and usage and not inbound.wants_usage
         if not asks:
-            return super().relayed(inbound, model, usage=usage, fields=fields)
+            return with_model(inbound.fields if fields is None else fields, model)
         options = value_of(inbound.fields, "stream_options") or {}
         members = inbound.fields if fields is None else fields
         return with_model({**members, "stream_options": {**options, "include_usage": True}}, model)
