@@ -113,9 +113,12 @@ def _value(text: Any, name: str, decoder: Any = None) -> Any:
 
 
 def _messages(messages: list[Object], row: VendorSpec, call_info: CallInfo) -> list[Object]:
-    if not all(isinstance(message, dict) for message in messages):
-        return messages  # the vendor says what is wrong with them
     for message in messages:
+        if not isinstance(message, dict):
+            return messages  # the vendor says what is wrong with them
+    for message in messages:
+        if len(message) == 2 and "content" in message and message.get("role") == "user":
+            continue  # nothing that any vendor wants otherwise
         for name in row.message_drop:
             message.pop(name, None)
         for name in _THOUGHTS if row.reasoning else ():

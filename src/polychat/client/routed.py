@@ -69,8 +69,10 @@ class RoutedCall:
 
     def end(self, error: PolychatError | None = None, usage: Usage | None = None) -> None:
         """The reply is over; ``error`` is what cut it off. Only the first call counts."""
-        if self._straight is not None:
-            self._straight.end(error)
+        straight = self._straight
+        if straight is not None:
+            self._straight = None
+            straight.end(error)
         if self._attempts is not None:
             self._attempts.end(error)
             if usage is not None:
