@@ -113,8 +113,9 @@ def _value(text: Any, name: str, decoder: Any = None) -> Any:
 
 
 def _messages(messages: list[Object], row: VendorSpec, call_info: CallInfo) -> list[Object]:
-    for message in messages:
-        if not isinstance(message, dict):
+    entries: list[Any] = messages
+    for entry in entries:
+        if not isinstance(entry, dict):
             return messages  # the vendor says what is wrong with them
     for message in messages:
         if len(message) == 2 and "content" in message and message.get("role") == "user":
