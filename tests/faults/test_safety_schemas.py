@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from polychat.backends.vendor import sendable
 from polychat.gateway import dialects
+from polychat.gateway.dialects.dialect import OPENED, RAW
 from polychat.types import ChatRequest, ImagePart, Tool
 from polychat.wire import json_text
-from polychat.wire.contract import counting, names
+from polychat.wire.contract import counting, names, wire
+from polychat.wire.raw_schemas import has_raw
 
 from ..support.running_gateway import configured, gateway, row
 from .test_safety_copies import (
@@ -40,6 +43,12 @@ def many(member: dict[str, Any]) -> dict[str, Any]:
     return {f"parameter_{100_000 + at}": member for at in range(count)}
 
 
+def own(number: int) -> dict[str, Any]:
+    """A third of as many, whose names nobody else has."""
+    members = list(many(OPEN).items())
+    return {f"{name}_{number}": member for name, member in members[: len(members) // 3]}
+
+
 WORD = {"type": "string", "description": "Why is the sky blue, and not “violet”? " * 3}
 OPEN = object_of({"x": WORD})
 CHANGED_SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
@@ -48,6 +57,7 @@ CHANGED_SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
         {"a": object_of({"b": object_of(many({**OPEN, "additionalProperties": False}))})}
     ),
     "a choice at the top": lambda: {"type": "object", "anyOf": [object_of(many(OPEN))]},
+    "several large choices at the top": lambda: {"type": "object", "anyOf": [object_of(own(number)) for number in range(3)]},
     "a long choice": lambda: object_of({"a": {"anyOf": list(many(OPEN).values())}}),
     "limits that say nothing": lambda: object_of(many({**WORD, "maxItems": None})),
     "lengths": lambda: object_of(many({"type": "array", "items": WORD, "maxItems": 7})),
@@ -65,6 +75,22 @@ async def test_a_schema_that_changes_on_its_way_costs_no_more(to: str, kind: str
     body = json.dumps(json.loads(body), ensure_ascii=False).encode() if spelled else body
     peak = await peak_of("openai-responses", to, body)
     assert peak <= COPIES * len(body), f"{peak / len(body):.2f} times the body"
+
+
+@pytest.mark.parametrize("kind", sorted(CHANGED_SCHEMAS))
+@each_other
+def test_a_large_schema_becomes_what_a_small_one_does(to: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is sent of a schema that stayed JSON is what is sent of one that was decoded."""
+    monkeypatch.setattr(f"{__name__}.LARGE", 3 << 17)
+    tool = Tool("large", "d", CHANGED_SCHEMAS[kind](), strict=True)
+    _, body = request("openai-responses", replace(with_media(), tools=[tool]))
+    sent = []
+    for limits in (RAW, OPENED):
+        read = wire("openai-responses").read_request(body, model="m", limits=limits)
+        assert has_raw(read) == (limits is RAW)
+        better, _ = wire(to).adjusted(read, "vendor")
+        sent.append(json.loads(sendable(wire(to).write_request(better, vendor="vendor"))))
+    assert sent[0] == sent[1]
 
 
 @each_other

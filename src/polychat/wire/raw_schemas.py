@@ -221,6 +221,10 @@ class _Changed(JSONPieces):
         return pieces_of(self.value)
 
 
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
 class _Each(JSONPieces):
     """``original``, an object or an array in JSON, with ``change`` of each of its values; a large value is given as JSON.
 
@@ -262,12 +266,17 @@ class _Each(JSONPieces):
         values: Any = level(self._original)
         return self._after(values, 0)
 
+    def names(self) -> frozenset[str]:
+        """Of an object's members."""
+        members: Any = level(self._original)
+        return frozenset(members) if self.kind is dict else frozenset()
+
     def pieces(self) -> Iterator[bytes]:
         yield b"{" if self.kind is dict else b"["
         for group, at, has_large in self._groups():
             if at:
                 yield b","
-            yield from _inside(self._after(group, at) if has_large else self._together(group))
+            yield from _inside(pieces_of(self._after(group, at) if has_large else self._together(group)))
         yield b"}" if self.kind is dict else b"]"
 
     def _groups(self) -> Iterator[tuple[_Values, int, bool]]:
@@ -323,6 +332,61 @@ class _Each(JSONPieces):
         return self._large[number]
 
 
+class _Joined(_Each):
+    """Several objects in JSON as one. No two have a name in common, and none is empty."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: list[_Each]) -> None:
+        super().__init__(b"{}", _as_it_is)
+        self._parts = parts
+
+    def and_then(self, change: Callable[[Any], Any]) -> _Each:
+        return _Joined([part.and_then(change) for part in self._parts])
+
+    def or_what_came(self) -> Any:
+        return self
+
+    def names(self) -> frozenset[str]:
+        return frozenset().union(*(part.names() for part in self._parts))
+
+    def members(self) -> _Values:
+        return _members_of([part.members() for part in self._parts])
+
+    def pieces(self) -> Iterator[bytes]:
+        for number, part in enumerate(self._parts):
+            yield b"," if number else b"{"
+            yield from _inside(part.pieces())
+        yield b"}"
+
+
+def joined(objects: list[Any]) -> Any:
+    """All members of these objects, of two with one name the later; what is no object has none."""
+    if len(objects) == 1 and is_object(objects[0]):
+        return objects[0]
+    parts = [_Each(value, _as_it_is) if is_raw(value) and not isinstance(value, JSONPieces) else value for value in objects]
+    return _Joined(parts) if _are_disjoint(parts) else _members_of(objects)
+
+
+def _are_disjoint(parts: list[Any]) -> bool:
+    """Whether all of them are objects that stayed JSON, with members of which no two have the same name."""
+    names: set[str] = set()
+    for part in parts:
+        members = part.names() if isinstance(part, _Each) else frozenset()
+        if not members or not names.isdisjoint(members):
+            return False
+        names |= members
+    return True
+
+
+def _members_of(objects: list[Any]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for value in objects:
+        inner = opened(value)
+        members |= inner if isinstance(inner, dict) else {}
+    return members
+
+
 def _grouped(values: _Values, count: int) -> Iterator[_Values]:
     if isinstance(values, list):
         for at in range(0, len(values), count):
@@ -343,9 +407,8 @@ def _size(group: _Values) -> int:
     return names + sum(map(len, _members(group)))
 
 
-def _inside(value: Any) -> Iterator[bytes]:
-    """Pieces of JSON without its brackets."""
-    pieces = pieces_of(value)
+def _inside(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Pieces of JSON without its brackets, of which no piece is empty."""
     held = next(pieces)[1:]
     for piece in pieces:
         yield held

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..json_text import from_raw, is_raw, level
-from ..raw_schemas import Subschemas, changed, is_object, opened, within
+from ..json_text import from_raw, is_raw
+from ..raw_schemas import Subschemas, changed, joined, opened, within
 
 _PLACES = Subschemas(
     frozenset(("items", "not")),
@@ -52,7 +52,7 @@ def input_schema(parameters: dict[str, Any]) -> dict[str, Any]:
     if len(members) < len(parameters):
         variants = [variant for name in _TOP for variant in _variants(parameters.get(name))]
         several = [variant["properties"] for variant in [*variants, members] if "properties" in variant]
-        members["properties"] = _joined(several)
+        members["properties"] = joined(several)
         members["required"] = _required(parameters, members)
     return members if members.get("type") == "object" else {**members, "type": "object"}
 
@@ -71,17 +71,6 @@ def _variants(value: Any) -> list[dict[str, Any]]:
     """The schemas of a choice; what is large in them stays JSON."""
     several = opened(value)
     return [variant for variant in map(opened, several) if isinstance(variant, dict)] if isinstance(several, list) else []
-
-
-def _joined(several: list[Any]) -> Any:
-    """All members of these objects, of two with one name the later; what is no object has none."""
-    if len(several) == 1 and is_object(several[0]):
-        return several[0]
-    properties: dict[str, Any] = {}
-    for value in several:
-        members = level(value) if is_raw(value) else value
-        properties |= members if isinstance(members, dict) else {}
-    return properties
 
 
 def _several(value: Any) -> list[Any]:
