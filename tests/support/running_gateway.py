@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -257,8 +258,9 @@ ASKS: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 
 def asking(door: str, model: str = "house/small", *, stream: bool = False, **more: Any) -> tuple[str, dict[str, Any]]:
-    """Path and body of the simplest request."""
+    """Path and body of the simplest request; the body is the caller's own to change."""
     whole, streamed, said = ASKS[door]
+    said = deepcopy(said)
     body = {**said, **more} if door == "gemini" else {"model": model, "stream": stream, **said, **more}
     return (streamed if stream else whole).format(model=model), body
 
