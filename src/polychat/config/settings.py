@@ -355,6 +355,14 @@ class Route(Rules, frozen=True):
             "is never asked for a request that does not meet all of its terms."
         ),
     ] = ()
+    shadow: Annotated[
+        str,
+        about(
+            "A target, or another route, that some requests are sent to as well after they are answered, to compare verdicts, "
+            "times and costs in the metrics. Nobody gets its replies."
+        ),
+    ] = ""
+    shadow_percent: Annotated[float, Meta(ge=0, le=100), about("How many of the requests `shadow` gets, in percent.")] = 5.0
     priorities: Annotated[
         tuple[Count, ...],
         about(

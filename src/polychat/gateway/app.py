@@ -26,9 +26,11 @@ from .observe.recent import RecentRequests
 from .observe.record import Observer, Record
 from .observe.route_states import RouteStates, route_states
 from .observe.setup import SetupNews
+from .observe.shadows import TargetResult
 from .paths import ENDPOINTS, endpoint_at, usual
 from .runtime import Runtime
 from .service import Service
+from .tasks import BackgroundTasks
 
 
 class Gateway:
@@ -50,6 +52,7 @@ class Gateway:
         self.runtime = Runtime(configured, self.health)
         self.responses = ResponseStore()
         self.bodies = Bodies()
+        self.shadows = BackgroundTasks()
         self.running = 0
         """Requests under way."""
         self.draining = False
@@ -116,6 +119,7 @@ class Gateway:
 
     async def close(self) -> None:
         """What is still to be written is written."""
+        await self.shadows.close()
         if self._telemetry is not None:
             await asyncio.to_thread(self._telemetry.shutdown)
         self.metrics.close()
@@ -137,6 +141,10 @@ class Gateway:
             self._news(record)
         if self._idle is not None and not self.running:
             self._idle.set()
+
+    def shadowed(self, route: str, answer: TargetResult, shadow: TargetResult) -> None:
+        """A mirrored request is over."""
+        self.metrics.shadowed(route, answer, shadow)
 
     def bug(self, error: Exception, record: Record) -> None:
         """A defect of the gateway, for the log."""

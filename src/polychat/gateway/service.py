@@ -7,7 +7,9 @@ from typing import Protocol
 from ..state.responses import ResponseStore
 from .admission.bodies import Bodies
 from .observe.record import Record
+from .observe.shadows import TargetResult
 from .runtime import Runtime
+from .tasks import BackgroundTasks
 
 
 class Service(Protocol):
@@ -20,6 +22,8 @@ class Service(Protocol):
     is_traced: bool
     """Whether requests carry a trace id."""
     bodies: Bodies
+    shadows: BackgroundTasks
+    """Requests that are mirrored."""
     responses: ResponseStore
     runtime: Runtime
     """What is in force now."""
@@ -29,6 +33,9 @@ class Service(Protocol):
 
     def ended(self, record: Record) -> None:
         """A request is over."""
+
+    def shadowed(self, route: str, answer: TargetResult, shadow: TargetResult) -> None:
+        """A mirrored request is over."""
 
     def bug(self, error: Exception, record: Record) -> None:
         """A defect of the gateway, for the log."""

@@ -56,6 +56,8 @@ class Plan:
     """The targets, and the plans of routes with targets of their own; empty where it is just ``targets``."""
     unlisted: tuple[str, ...] = ()
     """Bare names among a route's targets that are passed over: no backend that is known lists them, or several do."""
+    shadow: Plan | None = None
+    """Who gets some of the requests too, where ``rules.shadow`` names a target or a route."""
     otherwise: Plan | None = None
     """Who is asked while all targets rest, where ``rules.all_down`` names a route."""
 
@@ -91,11 +93,22 @@ class ModelResolver:
         if plan is None:
             _check_length(name)  # before anything is compared with it or keeps it
             plan = self._meant(name)
+            if plan.rules.shadow:
+                plan = replace(plan, shadow=self._shadow(plan))
             if plan.rules.all_down not in ALL_DOWN:
                 plan = replace(plan, otherwise=self._otherwise(plan))
             if len(self._plans) < _KNOWN:
                 self._plans[name] = plan
         return plan
+
+    def _shadow(self, plan: Plan) -> Plan:
+        """The plan that ``shadow`` names, asked once."""
+        field = f"routes.{plan.route}.shadow"
+        try:
+            meant = self._meant(plan.rules.shadow)
+        except BadInput as error:
+            raise BadInput(f"{field} must be provider/model or the name of a route: {error}", field=field) from None
+        return replace(meant, rules=meant.rules.replace(attempts=1))
 
     def _otherwise(self, plan: Plan) -> Plan:
         """The plan that ``all_down`` names; what that one's ``all_down`` says does not count."""

@@ -34,6 +34,7 @@ from .heartbeat import Heartbeat
 from .holding import OpeningHold, Pumped
 from .preferences import hosted_tools, on_loss
 from .replies import EventReply, OpenReply, Outcome, PassthroughBody, judged, open_events, open_stream
+from .shadowing import mirror
 from .traits import ChatTraits
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ class ChatRun:
                 await reply.close()
             else:
                 self._credit()  # of one whose client left before
+            if plan.shadow is not None and self.attempts.count:
+                mirror(context, inbound, plan)
 
     def _routed(self) -> Awaitable[OpenReply]:
         """The reply of a backend, when it has begun."""

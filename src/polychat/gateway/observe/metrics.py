@@ -24,6 +24,8 @@ from ...errors import redact
 from .attempts import Attempt, AttemptCounts, Counts, total_attempts
 from .record import Record
 from .route_states import RouteStates
+from .shadows import Counts as ShadowsSent
+from .shadows import ShadowCounts, TargetResult, total_shadows
 
 SETS = 2000
 """Maximum number of label sets; what exceeds it is counted as ``other``."""
@@ -190,6 +192,7 @@ class Metrics:
     ) -> None:
         self._running, self._pid, self._states = running, os.getpid(), states
         self._names, self._table, self._attempts = LabelSets(), LabelledNumbers(), AttemptCounts()
+        self._shadows = ShadowCounts()
         self._usual: dict[_Usual, tuple[Numbers, Attempt]] = {}
         """Where answered requests are counted, found without making their labels."""
         # A process may have the number of one that died: its file is not to be overwritten.
@@ -214,6 +217,11 @@ class Metrics:
         self._changed = True
         if self._timer is None and self._file is not None:
             self._later()
+
+    def shadowed(self, route: str, answer: TargetResult, shadow: TargetResult) -> None:
+        """A mirrored request is over."""
+        self._shadows.count(route, answer, shadow)
+        self._changed = True
 
     def _count(self, record: Record, usual: _Usual) -> None:
         if len(self._usual) >= _MOST_USUAL or self._table.is_full or self._attempts.is_full:
@@ -243,8 +251,9 @@ class Metrics:
         self._write()
 
     def _taken(self) -> Snapshot:
-        attempts = list(self._attempts.items())
-        return Snapshot(self._pid, self._running(), list(self._table.items()), attempts=attempts, states=self._states())
+        attempts, shadows = list(self._attempts.items()), list(self._shadows.items())
+        table, states = list(self._table.items()), self._states()
+        return Snapshot(self._pid, self._running(), table, attempts=attempts, states=states, shadows=shadows)
 
     def _later(self) -> None:
         if self._file is not None:
@@ -286,6 +295,7 @@ class Snapshot(Struct, tag_field="format", tag="polychat-metrics-2", forbid_unkn
     """Files whose numbers are in here: those that are still there are not to be counted again."""
     attempts: Counts = []
     states: RouteStates = field(default_factory=RouteStates)
+    shadows: ShadowsSent = []
 
 
 _encoder, _decoder = Encoder(), Decoder(Snapshot)
@@ -311,8 +321,10 @@ def fold(folder: Path, alive: Collection[int]) -> None:
         if dead:
             fresh = {name: snapshot for name, snapshot in dead.items() if name not in before.folded}
             counted = [before, *fresh.values()]
-            attempts = total_attempts(snapshot.attempts for snapshot in counted)
-            _replace(folder / _FOLDED, Snapshot(0, 0, list(total(counted).items()), list(dead), list(attempts.items())))
+            attempts = list(total_attempts(snapshot.attempts for snapshot in counted).items())
+            shadows = list(total_shadows(snapshot.shadows for snapshot in counted).items())
+            folded = Snapshot(0, 0, list(total(counted).items()), list(dead), attempts, shadows=shadows)
+            _replace(folder / _FOLDED, folded)
             for name in dead:
                 (folder / name).unlink(missing_ok=True)
 

@@ -12,6 +12,7 @@ from ...version import __version__
 from .attempts import Attempt, AttemptCounts, total_attempts
 from .metrics import BOUNDS, LabelledNumbers, Labels, Named, Numbers, Snapshot, total
 from .route_states import STATES, RouteStates
+from .shadows import ShadowCounts, ShadowLabels, ShadowNumbers, total_shadows
 
 try:
     from prometheus_client import CollectorRegistry, ProcessCollector
@@ -35,6 +36,7 @@ class View(Collector):
         living = [snapshot for snapshot in snapshots if snapshot.pid and _lives(snapshot.pid)]
         self._table, self._broken = total(snapshots), broken
         self._attempts = total_attempts(snapshot.attempts for snapshot in snapshots)
+        self._shadows = total_shadows(snapshot.shadows for snapshot in snapshots)
         self._running = sum(snapshot.running for snapshot in living)
         self._pids = [snapshot.pid for snapshot in living]
         self._states = [snapshot.states for snapshot in living]
@@ -55,6 +57,7 @@ class View(Collector):
         yield from _by_names(self._table)
         yield _attempts(self._attempts)
         yield from _states(self._states)
+        yield from _shadows(self._shadows)
         yield from _processes(self._pids)
 
 
@@ -109,6 +112,28 @@ def _states(workers: list[RouteStates]) -> Iterator[Metric]:
     for route, number in retries.items():
         left.add_metric((redact(route, 120),), number)
     yield from (state, in_flight, left)
+
+
+def _shadows(counts: ShadowCounts) -> Iterator[Metric]:
+    """Only where requests are mirrored."""
+    if not counts:
+        return
+    requests = CounterMetricFamily(
+        "polychat_mirrored_requests",
+        "Requests that were sent to a route's shadow too, by the verdict of the answer and of the shadow.",
+        labels=ShadowLabels._fields,
+    )
+    names = ("route", "target", "role")
+    seconds = CounterMetricFamily("polychat_mirrored_seconds", "Seconds that mirrored requests took.", labels=names)
+    cost = CounterMetricFamily("polychat_mirrored_cost_usd", "US dollars that mirrored requests cost, as known.", labels=names)
+    sums: dict[tuple[str, str, str], ShadowNumbers] = {}
+    for labels, numbers in counts.items():
+        requests.add_metric(labels, numbers.requests)
+        sums.setdefault((labels.route, labels.target, labels.role), ShadowNumbers()).add(numbers)
+    for names_of, numbers in sums.items():
+        seconds.add_metric(names_of, numbers.seconds)
+        cost.add_metric(names_of, numbers.cost)
+    yield from (requests, seconds, cost)
 
 
 _SUMS = {
