@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from openresponses_types.types import ResponseResource
 
 from polychat.errors import ReplyFailed
 from polychat.events import Citation, Event, Finish, Logprobs, Text, ToolCallPiece, Usage
+from polychat.wire.assembly import AssembledReply
 from polychat.wire.openai_responses import Reader, read_reply, read_request, writer
+from polychat.wire.openai_responses.actions import ACTIONS
 
 from ..support.gateway_for_clients import HELLO, before, house
 from ..support.read_replies import hear
@@ -185,3 +188,44 @@ async def test_a_passed_stream_that_is_cut_ends_as_the_same_response(store: bool
     assert [one["sequence_number"] for one in events[-2:]] == ([42, 43] if numbered else [0, 1])
     assert events[-1]["response"]["id"] == "resp_theirs"
     assert events[-1]["response"]["status"] == "failed"
+
+
+ITEMS: dict[str, dict[str, Any]] = {
+    "local_shell_call": {"action": {"type": "exec", "command": ["ls"], "env": {}}},
+    "shell_call": {"action": {"commands": ["ls"]}},
+    "apply_patch_call": {"operation": {"type": "delete_file", "path": "a"}},
+    "computer_call": {"action": {"type": "screenshot"}, "pending_safety_checks": []},
+    "tool_search_call": {"execution": "client", "arguments": {"query": "q"}},
+    "mcp_approval_request": {"name": "f", "arguments": "{}", "server_label": "s"},
+}
+"""An item of each kind of action that the client is to carry out."""
+
+
+@pytest.mark.parametrize("kind", ACTIONS)
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_what_the_client_is_to_do_is_a_call(kind: str, stream: bool) -> None:
+    """Each kind of action reaches who asked as a call, with its fields, and the reply ends for it."""
+    item = {"type": kind, "id": "i1", "status": "completed", **({} if kind == "mcp_approval_request" else {"call_id": "c1"})}
+    item |= ITEMS[kind]
+    response = {"id": "r", "object": "response", "status": "completed", "model": "m", "output": [item]}
+    if stream:
+        events = [
+            {"type": "response.created", "response": {**response, "status": "in_progress", "output": []}},
+            {"type": "response.output_item.added", "output_index": 0, "item": item},
+            {"type": "response.output_item.done", "output_index": 0, "item": item},
+            {"type": "response.completed", "response": response},
+        ]
+        reader = Reader()
+        read = [piece for value in events for piece in reader.feed(b"data: %b\n\n" % json.dumps(value).encode())]
+        read += reader.end()
+    else:
+        read = read_reply(json.dumps(response).encode())
+    reply = AssembledReply()
+    for piece in read:
+        reply.take(piece)
+    (call,) = reply.first.calls
+    assert (call.name, call.kind) == (ACTIONS[kind], kind)
+    value = next(iter(ITEMS[kind].values()))
+    assert json.dumps(value, separators=(",", ":")).strip('"') in call.arguments or kind == "tool_search_call"
+    assert reply.finish is not None
+    assert (reply.finish.verdict, reply.finish.reason) == ("complete", "tool_calls")
