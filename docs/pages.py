@@ -140,7 +140,7 @@ def losses() -> str:
 def _fate(support: Support, notes: dict[str, int]) -> str:
     if not support.note:
         return support.kind
-    return f"{support.kind} <sup>{notes.setdefault(support.note, len(notes) + 1)}</sup>"
+    return f"{support.kind}&nbsp;<sup>{notes.setdefault(support.note, len(notes) + 1)}</sup>"
 
 
 def vendors() -> str:
