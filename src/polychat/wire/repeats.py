@@ -4,6 +4,8 @@ Models stream text a token at a time, and each token comes in an event that repe
 of one event that was read as usual is kept; where the next read begins and ends with the same bytes, what is between them is
 the JSON of its text, and nothing else has to be looked at. A read that differs in anything else, a usage, an end, an error,
 a second event, is read as usual, and what was kept counts no more.
+
+``openai_chat/passthrough.py`` looks through chunks in a similar way and does not use this: it decodes no text.
 """
 
 from __future__ import annotations

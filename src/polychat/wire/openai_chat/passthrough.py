@@ -54,6 +54,9 @@ class ChunkMonitor:
     """OpenAI's chunks: a piece of the answer is recognized by marks that it lacks, and passes unread; the rest is read.
 
     ``usage`` false: the client did not ask for the usage that the stream ends with, and does not get it.
+
+    ``Reading``, which decodes each text, would be exact here too, at twice the cost (``benchmarks/RESULTS.md``): what
+    passes needs no decoded text, and this class decodes none.
     """
 
     def __init__(self, *, usage: bool) -> None:
