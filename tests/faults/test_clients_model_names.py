@@ -129,3 +129,15 @@ def test_a_long_line_is_not_held_whole() -> None:
         most = max(most, at + 997 - len(passed))
     assert passed == line.replace(b'"m"', b'"fast"')
     assert most < 100_000
+
+
+def test_a_name_that_is_cut_amid_a_long_line() -> None:
+    """Is found at every cut, though what came before it did not wait for the rest."""
+    begin, long = b'data: {"model":"small-1"}\n\n', b'data: {"x":"' + b"y" * 100_000 + b'",'
+    line = long + b'"model":"small-1","z":1}\n\n'
+    for at in range(len(long), len(line)):
+        naming = Naming("model", "fast", b"\n\n")
+        naming.feed(begin, "small-1")
+        first = naming.feed(line[:at], "small-1")
+        assert len(first) > 90_000
+        assert first + naming.feed(line[at:], "small-1") == line.replace(b'"small-1"', b'"fast"')

@@ -289,3 +289,18 @@ def test_a_message_without_end() -> None:
     for worst in ("exceeds the this its " * 50_000, "input token count" * 60_000, "model's " * 120_000, "exceed" * 160_000):
         assert not is_overflow((), worst)
     assert process_time() - began < 0.5
+
+
+@pytest.mark.parametrize(
+    ("message", "read"),
+    [
+        ("prompt is too long: 200001 tokens > 200000 maximum", "prompt is too long: 200001 tokens > 200000 maximum"),
+        ("prompt is too long: this model's context is 4096 tokens", "this model's context is 4096 tokens"),
+    ],
+)
+def test_what_a_gateway_put_before_a_vendors_words_is_taken_off(message: str, read: str) -> None:
+    """Another door puts its own before them; what Anthropic says itself stays whole."""
+    body = {"type": "error", "error": {"type": "invalid_request_error", "message": message}}
+    fault = wire("anthropic").read_fault(400, json.dumps(body).encode())
+    assert (fault.kind, fault.message) == ("context_length", read)
+    assert json.loads(wire("anthropic").write_fault(fault))["error"]["message"] == message
