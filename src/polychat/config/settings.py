@@ -113,11 +113,18 @@ class Store(Table, frozen=True):
     seconds: Annotated[float, Meta(ge=1), about("Seconds for which a reply is stored.")] = 3600.0
 
 
+Priority: TypeAlias = Literal["high", "normal", "low"]
+
+
 class KeySettings(Table, frozen=True):
     """Settings that differ for requests with one key of `gateway.keys`."""
 
     on_loss: Annotated[OnLossSetting | None, about("Overrides `gateway.on_loss` for requests with this key.")] = None
     hosted_tools: Annotated[HostedSetting | None, about("Overrides `gateway.hosted_tools` for requests with this key.")] = None
+    priority: Annotated[
+        Priority | None,
+        about("The priority of requests with this key where they wait; the header `x-polychat-priority` can only lower it."),
+    ] = None
 
 
 class Admin(Table, frozen=True):
@@ -155,6 +162,20 @@ class Rules(Table, frozen=True, kw_only=True):
             "gets the error at once, with `retry-after`."
         ),
     ] = 10.0
+    concurrency: Annotated[
+        Positive | Literal["auto"] | None,
+        about(
+            "How many requests each target has at once; more wait for their turn. `auto` finds it by itself: one more for each "
+            "round trip, a tenth less after a 429 or when no reply starts in time. By default there is no limit."
+        ),
+    ] = None
+    queue: Annotated[
+        Count,
+        about(
+            "How many requests wait for a target with `concurrency`; others get 429 with `retry-after`, as do those that would "
+            "wait for longer than their client or `budget` allows. A fifth of the places is kept for the priority `high`."
+        ),
+    ] = 100
     cooldown: Annotated[
         Seconds,
         about(

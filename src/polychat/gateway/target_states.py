@@ -58,6 +58,8 @@ def _state(facts: Facts, now: float) -> dict[str, Any]:
         "reason": str(facts.resting(now)) if seconds else "too many requests to it failed" if breaker != "closed" else "",
         "seconds": round(seconds, 1),
         "in_flight": facts.in_flight,
+        "limit": None if (slots := facts.shared.slots) is None else slots.limit,
+        "queued": 0 if slots is None else len(slots.queue),
         "time_to_first_token": round(facts.first_token(now), 3) or None,
         "remaining": {"requests": round(remaining.requests, 4), "tokens": round(remaining.tokens, 4)},
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ..errors import PolychatError, Resting
 from ..wire.rate_limits import Limit, is_used_up, limits_of
@@ -17,6 +17,7 @@ from .breaker import FAILED, Breaker, BreakerState
 from .clocks import BEFORE, FirstTokenTimes, Kind
 from .latency import PeakEwma
 from .rests import Rest
+from .slots import Slots
 from .throttle import Throttle
 from .waiting import Waiting
 
@@ -43,7 +44,7 @@ UNLIMITED = Remaining()
 class TargetState:
     """What holds for a target in every route."""
 
-    __slots__ = ("__weakref__", "_heard", "_limits", "first", "in_flight", "is_short", "rest", "speed", "times")
+    __slots__ = ("__weakref__", "_heard", "_limits", "first", "in_flight", "is_short", "rest", "slots", "speed", "times")
 
     def __init__(self) -> None:
         self.in_flight = 0
@@ -54,10 +55,20 @@ class TargetState:
         """Of each kind of request, to its first token."""
         self._heard: tuple[Sequence[tuple[bytes, bytes]], float, float] | None = None
         self._limits: list[Limit] | None = None
+        self.slots: Slots | None = None
+        """Where a route limits its requests at once."""
         self.speed = 0.0
         """Tokens of its answers per second, from the request to the end; 0 where nothing is known."""
         self.is_short = False
         """Whether something may be used up by what it said last."""
+
+    def slots_of(self, concurrency: int | Literal["auto"] | None) -> Slots:
+        """Its slots, for a route that limits them so."""
+        if self.slots is None:
+            self.slots = Slots()
+        if concurrency is not None:
+            self.slots.set(concurrency)
+        return self.slots
 
     def first_token(self, now: float) -> float:
         """Peak EWMA of its seconds to the first token, where a failure counts as a large time; 0 where nothing is known."""

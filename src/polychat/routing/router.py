@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from random import Random
 from time import monotonic, time
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ..errors import Failure, PolychatError, TimedOut, redact
 from ..http.timeouts import Timeouts
@@ -21,9 +21,10 @@ from .hedging import HedgeBudget
 from .order import Chooser
 from .policy import CONSEQUENCES, attribution_of, most_telling, outcome_of, pause_before, step_after
 from .resolve import Plan, Target
+from .slots import QueuedRequest, Slots, Turns, busy, is_too_much
 from .spending import Pricing, unpriced
 from .traits import UNKNOWN, Traits
-from .watches import Watch, Watches
+from .watches import Patience, Watches
 
 if TYPE_CHECKING:
     from ..config.settings import Route
@@ -59,6 +60,7 @@ class Attempts:
         "limits",
         "passed",
         "resting",
+        "slots",
         "target",
         "timeouts",
         "times",
@@ -89,6 +91,8 @@ class Attempts:
         """Whether the attempt at hand is to show how a target is that failed before."""
         self._facts: Facts | None = None
         """Of the target that was asked, until its answer is over."""
+        self.slots: Slots | None = None
+        """Of which it has one, where the route limits its targets' requests at once."""
 
     def begin(self, router: Router, rules: Route, target: Target, facts: Facts, now: float) -> None:
         """A target is asked."""
@@ -120,6 +124,12 @@ class Attempts:
         )
         self.failures, self.times = [*failures, *self.failures], [*left.times, *self.times]
 
+    def leave(self) -> None:
+        """The slot is another request's."""
+        slots, self.slots = self.slots, None
+        if slots is not None:
+            slots.freed()
+
     def end(self, error: PolychatError | None = None) -> None:
         """The answer is over, or the attempt at one: nothing is in flight any more. ``error``: what cut it off after its first
 
@@ -128,6 +138,9 @@ class Attempts:
         facts, self._facts = self._facts, None
         if facts is None:
             return
+        if self.slots is not None:
+            self.slots.note(self._router.clock() - self._asked_at)
+            self.leave()
         if self.answered:
             if error is None:
                 facts.completed(self._asked_at)
@@ -264,10 +277,18 @@ class _Run(Generic[T]):
         plan = self.plan
         choice = self.router.chooser.choose(plan, self.begun, self.traits)
         self.attempts.passed = choice.passed
-        for target in choice:
-            facts = self.router.facts(plan, target)
+        limited = choice.targets if plan.rules.concurrency is not None else []
+        for each in limited or choice:
+            target, facts = each, self.router.facts(plan, each)
             if target in self.retryable or self._is_passed_over(target, facts) or not self._may_ask(target, facts):
                 continue
+            if limited:
+                turn = None if target in self.errors else await self._turn(target, limited)
+                if turn is None:
+                    continue
+                if turn is not target:
+                    limited.append(target)  # its turn comes after that of the one that has a slot
+                    target, facts = turn, self.router.facts(plan, turn)
             outcome = await self._try(target, facts)
             if not isinstance(outcome, PolychatError):
                 return outcome
@@ -277,6 +298,44 @@ class _Run(Generic[T]):
         if not self.errors and not self.retryable:
             return await self._all_down()
         return await self._again()
+
+    async def _turn(self, first: Target, choice: Iterable[Target]) -> Target | None:
+        """Who is asked next where the targets' requests at once are limited: ``first``, or another one that has a slot before.
+
+        ``None``: none has one in time, or all rest by then; ``errors`` says so.
+        """
+        now, behind = self.router.clock(), {over.target for over in self.attempts.passed}
+        targets = [first]
+        for target in choice:
+            is_new = target is not first and target not in self.errors and target not in behind
+            if is_new and self.router.facts(self.plan, target).is_well(now):
+                targets.append(target)
+        while targets:
+            turn = await self._slot(targets)
+            if turn is None or not self.router.facts(self.plan, turn).rest_of(self.router.clock()):
+                return turn
+            self.attempts.leave()  # it said meanwhile when to come back
+            targets.remove(turn)
+            self.resting.append(turn)
+        return None
+
+    async def _slot(self, targets: Sequence[Target]) -> Target | None:
+        """The target that has a slot first, which is taken."""
+        rules, traits = self.plan.rules, self.traits
+        slots = {target: self.router.facts(self.plan, target).shared.slots_of(rules.concurrency) for target in targets}
+        turns = Turns(slots)
+        target = turns.free()
+        if target is None:
+            seconds, estimate = self.until - self.router.clock(), turns.estimate(traits.priority)
+            if turns.has_place(traits.priority, rules.queue) and estimate <= seconds:
+                target = await turns.wait(QueuedRequest(traits.key, traits.priority, traits.prompt_tokens), seconds)
+            if target is None:
+                self.attempts.target = self.attempts.target or targets[0]
+                for each in targets:
+                    self.errors[each] = busy(each.name, turns.estimate(traits.priority))
+                return None
+        self.attempts.slots = slots[target]
+        return target
 
     async def go_on(self, error: PolychatError) -> T:
         """``answer``, after one that was cut off with this."""
@@ -332,6 +391,8 @@ class _Run(Generic[T]):
             able = [(facts, target) for target in self.resting if not (facts := self.router.facts(plan, target)).told_rest(now)]
             if able:
                 facts, target = min(able, key=lambda pair: pair[0].rest_of(now) or pair[0].breaker_rest(now))
+                if plan.rules.concurrency is not None and await self._slot([target]) is None:
+                    raise self._verdict()
                 outcome = await self._try(target, facts)
                 if not isinstance(outcome, PolychatError):
                     return outcome
@@ -367,6 +428,9 @@ class _Run(Generic[T]):
                     self.retryable[target] = facts.resting(now)
                 continue
             if not self._may_ask(target, facts):
+                continue
+            if self.plan.rules.concurrency is not None and await self._turn(target, ()) is None:
+                self.retryable.pop(target, None)
                 continue
             outcome = await self._try(target, facts)
             if not isinstance(outcome, PolychatError):
@@ -418,7 +482,13 @@ class _Run(Generic[T]):
         limit = facts.first_limit(self.kind)
         return limit if self.deadline is None else min(limit, (self.deadline.moment - now) / 2)
 
-    def is_last(self, target: Target) -> bool:
+    def _look(self, target: Target) -> float | None:
+        """What ``Patience`` asks once an attempt has had its time."""
+        if self.attempts.begun_at is not None:
+            return None
+        return _LOOKS if self._is_last(target) else 0.0
+
+    def _is_last(self, target: Target) -> bool:
         """Whether nobody else is left to ask now."""
         now = self.router.clock()
         left = (each for each in self.plan.targets if each is not target and each not in self.errors)
@@ -436,6 +506,8 @@ class _Run(Generic[T]):
         try:
             answer = await (self.ask(target) if limit is None else self._within(limit, target, facts))
         except PolychatError as error:
+            if attempts.slots is not None and is_too_much(error):
+                attempts.slots.auto.refused(begun, router.clock())
             attempts.end()
             if attempts.limits:
                 router.hear(facts, attempts)
@@ -451,6 +523,8 @@ class _Run(Generic[T]):
             raise
         now = router.clock() if attempts.begun_at is None else attempts.begun_at
         facts.answered(now - begun, now)
+        if attempts.slots is not None:
+            attempts.slots.auto.answered(attempts.slots.in_use)
         if attempts.limits:
             router.hear(facts, attempts)
         if self.kind is not None:
@@ -460,7 +534,7 @@ class _Run(Generic[T]):
 
     async def _within(self, seconds: float, target: Target, facts: Facts) -> T:
         """The answer, if it begins in time, or later while nobody else is left. Raises ``TimedOut``."""
-        begun, patience = self.router.clock(), _Patience(self, target, seconds)
+        begun, patience = self.router.clock(), Patience(self.router.watches, seconds, lambda: self._look(target))
         try:
             return await self.ask(target)
         except asyncio.CancelledError:
@@ -510,39 +584,6 @@ class _Run(Generic[T]):
                 yield target.name, reason
         for name in self.plan.unlisted:
             yield name, UNLISTED
-
-
-class _Patience(Watch):
-    """Cancels the running task after so many seconds, once somebody else is left to ask; cheaper than ``asyncio.timeout``."""
-
-    __slots__ = ("_cancelling", "_is_over", "_run", "_target", "_task")
-
-    def __init__(self, run: _Run[Any], target: Target, seconds: float) -> None:
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("a router runs in a task")
-        self._run, self._target, self._task = run, target, task
-        self._cancelling, self._is_over = task.cancelling(), False
-        run.router.watches.begin(self, seconds)
-
-    def look(self) -> float | None:
-        if self._run.attempts.begun_at is not None:
-            return None
-        if self._run.is_last(self._target):
-            return _LOOKS
-        self._is_over = True
-        self._task.cancel()
-        return None
-
-    def is_over(self) -> bool:
-        """Whether the task was cancelled by this alone."""
-        return self._is_over and self._task.cancelling() <= self._cancelling + 1
-
-    def end(self) -> None:
-        """The attempt is over, however it ended."""
-        self._run.router.watches.end(self)
-        if self._is_over:
-            self._task.uncancel()
 
 
 def failure_of(target: str, error: PolychatError) -> Failure:

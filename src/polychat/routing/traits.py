@@ -15,6 +15,7 @@ from ..wire.estimating import estimated_prompt
 from ..wire.faults import is_of_the_setup
 from ..wire.losses import OnLoss
 from ..wire.models import ModelInfo
+from .fair_queue import NORMAL
 from .resolve import Target
 
 _REASON = 200
@@ -45,6 +46,16 @@ class Traits:
     def needs(self) -> frozenset[str]:
         """What a backend has to be able to do: words of ``config.vendor_spec.Capability``."""
         return frozenset()
+
+    @property
+    def key(self) -> str:
+        """Whose request it is: those of each have their turns, where requests wait."""
+        return ""
+
+    @property
+    def priority(self) -> int:
+        """Of ``fair_queue``, where requests wait."""
+        return NORMAL
 
     @property
     def tags(self) -> Mapping[str, str]:

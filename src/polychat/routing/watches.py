@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from math import inf
 
 
@@ -90,3 +91,38 @@ class Watches:
                 watch.due = now + seconds
         if self._watched:
             self._set(min(watch.due for watch in self._watched), loop)
+
+
+class Patience(Watch):
+    """Cancels the running task once its time is up; cheaper than ``asyncio.timeout``.
+
+    ``ask`` is called then: 0 cancels it, other seconds are added, and ``None`` leaves it alone from then on.
+    """
+
+    __slots__ = ("_ask", "_cancelling", "_is_over", "_task", "_watches")
+
+    def __init__(self, watches: Watches, seconds: float, ask: Callable[[], float | None]) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a router runs in a task")
+        self._watches, self._task, self._ask = watches, task, ask
+        self._cancelling, self._is_over = task.cancelling(), False
+        watches.begin(self, seconds)
+
+    def look(self) -> float | None:
+        seconds = self._ask()
+        if seconds == 0.0:
+            self._is_over = True
+            self._task.cancel()
+            return None
+        return seconds
+
+    def is_over(self) -> bool:
+        """Whether the task was cancelled by this alone."""
+        return self._is_over and self._task.cancelling() <= self._cancelling + 1
+
+    def end(self) -> None:
+        """What was watched is over, however it ended."""
+        self._watches.end(self)
+        if self._is_over:
+            self._task.uncancel()

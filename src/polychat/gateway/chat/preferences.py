@@ -7,17 +7,23 @@ The most particular one wins: a header of the request, then ``[gateway.key_setti
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from ...config.decoding import misfit
-from ...config.settings import GatewaySettings, HostedSetting, OnLossSetting, Rules
-from ...errors import BadInput
+from ...config.settings import GatewaySettings, HostedSetting, OnLossSetting, Priority, Rules
+from ...errors import BadInput, redact
+from ...routing.fair_queue import NORMAL
 
 if TYPE_CHECKING:
     from ..context import RequestContext
 
 HEADERS = {"on_loss": b"x-polychat-on-loss", "hosted_tools": b"x-polychat-hosted-tools"}
 """Each setting, and the header by which a client decides it for one request."""
+
+
+PRIORITY = b"x-polychat-priority"
+_PRIORITIES = get_args(Priority)
+"""As ``routing.fair_queue`` counts them, the highest first."""
 
 
 def on_loss(context: RequestContext, rules: Rules) -> OnLossSetting:
@@ -30,6 +36,24 @@ def hosted_tools(context: RequestContext, rules: Rules) -> HostedSetting:
     """What to do with tools that only another vendor's backend can run. Raises ``BadInput`` for a header with another word."""
     chosen: HostedSetting = _chosen(context, rules, "hosted_tools")
     return chosen
+
+
+def priority(context: RequestContext) -> int:
+    """The priority of a request where requests wait: its key's, or what its header says, if that is not higher.
+
+    Raises ``BadInput`` for a header with another word.
+    """
+    value = context.headers.get(PRIORITY)
+    word = "" if value is None else value.decode("latin-1").strip()
+    if word and word not in _PRIORITIES:
+        header = PRIORITY.decode()
+        raise BadInput(f"{header} is {redact(word, 60)!r}; it must be one of {', '.join(_PRIORITIES)}", field=header)
+    key = context.runtime.gateway.key_settings.get(context.record.key)
+    own = None if key is None or key.priority is None else _PRIORITIES.index(key.priority)
+    asked = _PRIORITIES.index(word) if word else None
+    if own is None or asked is None:
+        return next((chosen for chosen in (own, asked) if chosen is not None), NORMAL)
+    return max(own, asked)
 
 
 def _chosen(context: RequestContext, rules: Rules, name: str) -> Any:

@@ -108,7 +108,7 @@ class ChatRun:
     def _routed(self) -> Awaitable[OpenReply]:
         """The reply of a backend, when it has begun."""
         context, plan = self.context, self.plan
-        is_plain = len(plan.targets) == 1 and not plan.rules.conditions
+        is_plain = len(plan.targets) == 1 and not plan.rules.conditions and plan.rules.concurrency is None
         self.traits = UNKNOWN if is_plain else ChatTraits(context, self.inbound, plan)
         if plan.rules.continuation and (request := self._continuable()) is not None:
             return self._continued(request)

@@ -16,7 +16,7 @@ from ...wire.estimating import BYTES_A_TOKEN
 from ...wire.faults import is_of_the_setup
 from ..context import RequestContext
 from ..dialects.dialect import InboundChat, value_of
-from .preferences import hosted_tools, on_loss
+from .preferences import hosted_tools, on_loss, priority
 
 SESSIONS = (b"x-session-id", b"x-session-affinity")
 """Headers by which clients name the conversation that a request belongs to; the first that is there counts."""
@@ -77,6 +77,15 @@ class ChatTraits(Traits):
             return needs_of(self._inbound.request())
         except BadInput:  # whoever answers says what is wrong
             return frozenset()
+
+    @property
+    def key(self) -> str:
+        return self._context.record.key
+
+    @property
+    def priority(self) -> int:
+        """Raises ``BadInput``."""
+        return priority(self._context)
 
     @cached_property
     def tags(self) -> Mapping[str, str]:

@@ -1,0 +1,156 @@
+"""How many requests a target has at once where its route limits that, and who waits for one of its slots.
+
+A limit is given, or finds itself (additive increase, multiplicative decrease): one more for each round trip in which it was
+reached, a tenth less when the target says that it is too much, or does not begin to answer in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Generic, Literal, TypeVar
+
+from ..errors import BackendError, PolychatError, Resting, TimedOut
+from .fair_queue import FairQueue, Waiter
+
+K = TypeVar("K")
+FIRST, MOST = 16.0, 1000.0
+"""What a limit that finds itself begins with, and what it may come to."""
+LESS = 0.9
+_NEAR = 0.8
+"""The share of a limit that is in use when it counts as reached."""
+_WEIGHT = 0.1
+"""How much the last request counts in what requests take."""
+
+
+class AutoLimit:
+    """Moments are seconds on the caller's clock."""
+
+    __slots__ = ("_lowered_at", "value")
+
+    def __init__(self) -> None:
+        self.value = FIRST
+        self._lowered_at = float("-inf")
+
+    def answered(self, in_flight: int) -> None:
+        """The target began to answer while so many requests were in flight."""
+        if in_flight >= _NEAR * self.value:
+            self.value = min(MOST, self.value + 1.0 / self.value)
+
+    def refused(self, asked_at: float, now: float) -> None:
+        """It was too much; what was asked before the limit was lowered last tells nothing new."""
+        if asked_at >= self._lowered_at:
+            self.value = max(1.0, self.value * LESS)
+            self._lowered_at = now
+
+
+class Slots:
+    """Of one target, in all routes that limit it."""
+
+    __slots__ = ("auto", "in_use", "limit", "queue", "seconds")
+
+    def __init__(self) -> None:
+        self.auto = AutoLimit()
+        self.queue = FairQueue()
+        self.in_use = 0
+        """Slots that are taken: by requests in flight, and by those that got their turn just now."""
+        self.limit = int(FIRST)
+        """As of the latest request."""
+        self.seconds = 0.0
+        """What requests take of late; 0 where that is not known."""
+
+    def set(self, concurrency: int | Literal["auto"]) -> None:
+        """What the route says that is about to ask."""
+        self.limit = int(self.auto.value) if concurrency == "auto" else concurrency
+
+    @property
+    def is_full(self) -> bool:
+        return self.in_use >= self.limit
+
+    def estimate(self, priority: int) -> float:
+        """Seconds until one more of this priority gets its turn, as far as that is known."""
+        return (self.queue.before(priority) + 1) * self.seconds / self.limit
+
+    def note(self, seconds: float) -> None:
+        """A request was over after so long."""
+        self.seconds += _WEIGHT * (seconds - self.seconds) if self.seconds else seconds
+
+    def freed(self) -> None:
+        """A slot is free again: it is the next one's who waits."""
+        self.in_use -= 1
+        self.grant()
+
+    def grant(self) -> None:
+        """Give the slots that are free to those that wait."""
+        while not self.is_full and (waiter := self.queue.pop()) is not None:
+            if isinstance(waiter, QueuedRequest) and not waiter.is_over:
+                waiter.is_over = True
+                self.in_use += 1
+                waiter.turn.set_result(self)
+
+
+class QueuedRequest(Waiter):
+    """A request that waits in the running loop."""
+
+    __slots__ = ("turn",)
+
+    def __init__(self, key: str, priority: int, prompt_tokens: int = 0) -> None:
+        super().__init__(key, priority, prompt_tokens)
+        self.turn: asyncio.Future[Slots] = asyncio.get_running_loop().create_future()
+
+
+def is_too_much(error: PolychatError) -> bool:
+    """Whether a failure tells that a target has too many requests."""
+    if isinstance(error, TimedOut):
+        return error.clock == "first"
+    return isinstance(error, BackendError) and (error.kind == "rate_limit" or (error.kind is None and error.status == 429))
+
+
+def busy(target: str, seconds: float) -> Resting:
+    """The failure of a request that would wait too long, or finds no place; ``seconds``: until its turn, 0: not known."""
+    error = Resting(
+        f"{target} has as many requests as its route allows, and others wait", retry_after=max(1.0, round(seconds, 1))
+    )
+    error.kind, error.status = "rate_limit", 429
+    return error
+
+
+class Turns(Generic[K]):
+    """The slots that a request may wait for, by what it would ask with each."""
+
+    def __init__(self, slots: Mapping[K, Slots]) -> None:
+        self._slots = slots
+
+    def free(self) -> K | None:
+        """The first that has a slot, which is taken; ``None`` where all are full."""
+        for key, slots in self._slots.items():
+            if not slots.is_full:
+                slots.in_use += 1
+                return key
+        return None
+
+    def estimate(self, priority: int) -> float:
+        """Seconds until the first of them has a turn for one more of this priority."""
+        return min(slots.estimate(priority) for slots in self._slots.values())
+
+    def has_place(self, priority: int, places: int) -> bool:
+        """Whether one more may wait."""
+        return any(slots.queue.has_place(priority, places) for slots in self._slots.values())
+
+    async def wait(self, waiter: QueuedRequest, seconds: float) -> K | None:
+        """What has a slot first, which is taken; ``None`` where that takes longer than ``seconds``."""
+        for slots in self._slots.values():
+            slots.queue.push(waiter)
+        try:
+            await asyncio.wait((waiter.turn,), timeout=max(0.0, seconds))
+        except asyncio.CancelledError:
+            if waiter.turn.done():
+                waiter.turn.result().freed()
+            raise
+        finally:
+            waiter.is_over = True
+            taken = waiter.turn.result() if waiter.turn.done() else None
+            for slots in self._slots.values():
+                if slots is not taken:
+                    slots.queue.left(waiter)
+        return next((key for key, slots in self._slots.items() if slots is taken), None)
