@@ -22,7 +22,7 @@ HEADERS = {"on_loss": b"x-polychat-on-loss", "hosted_tools": b"x-polychat-hosted
 
 
 PRIORITY = b"x-polychat-priority"
-_PRIORITIES = get_args(Priority)
+PRIORITIES = get_args(Priority)
 """As ``routing.fair_queue`` counts them, the highest first."""
 
 
@@ -45,12 +45,12 @@ def priority(context: RequestContext) -> int:
     """
     value = context.headers.get(PRIORITY)
     word = "" if value is None else value.decode("latin-1").strip()
-    if word and word not in _PRIORITIES:
+    if word and word not in PRIORITIES:
         header = PRIORITY.decode()
-        raise BadInput(f"{header} is {redact(word, 60)!r}; it must be one of {', '.join(_PRIORITIES)}", field=header)
+        raise BadInput(f"{header} is {redact(word, 60)!r}; it must be one of {', '.join(PRIORITIES)}", field=header)
     key = context.runtime.gateway.key_settings.get(context.record.key)
-    own = None if key is None or key.priority is None else _PRIORITIES.index(key.priority)
-    asked = _PRIORITIES.index(word) if word else None
+    own = None if key is None or key.priority is None else PRIORITIES.index(key.priority)
+    asked = PRIORITIES.index(word) if word else None
     if own is None or asked is None:
         return next((chosen for chosen in (own, asked) if chosen is not None), NORMAL)
     return max(own, asked)

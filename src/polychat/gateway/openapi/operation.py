@@ -173,12 +173,19 @@ def _setting(name: str, header: str) -> Schema:
     return {"name": header, "in": "header", "required": False, "schema": word(*words_of(key.type), about=meaning(key))}
 
 
-_TAGS = TAGS.decode()
+_TAGS, _PRIORITY = TAGS.decode(), preferences.PRIORITY.decode()
 PARAMETERS: Schema = {
     **{header.decode(): _setting(name, header.decode()) for name, header in preferences.HEADERS.items()},
     _TAGS: {
         **{"name": _TAGS, "in": "header", "required": False},
         "schema": text("What the conditions of a route's targets ask for, such as `region=eu, team=search`.", maxLength=1024),
+    },
+    _PRIORITY: {
+        **{"name": _PRIORITY, "in": "header", "required": False},
+        "schema": word(
+            *preferences.PRIORITIES,
+            about="Who goes first where requests wait for a target; it can only lower the priority of the key.",
+        ),
     },
 }
 CHAT_PARAMETERS = tuple({"$ref": f"#/components/parameters/{name}"} for name in PARAMETERS)
