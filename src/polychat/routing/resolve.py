@@ -42,6 +42,9 @@ class Target:
     model: str
     """Empty where the backend chooses."""
 
+    def __hash__(self) -> int:
+        return hash(self.name)  # a text keeps its hash; that of all four would be worked out each time
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -1,0 +1,54 @@
+"""Plans whose choice is the same for every plain request, so that whoever asks them often need not choose each time.
+
+A plan has a constant outcome while it asks its only target, or the first of those that are asked in order, whatever the request
+is, and nothing speaks against that target. The router's choice is the same one; what is known here just tells so sooner.
+"""
+
+from __future__ import annotations
+
+from .facts import Alarms, Facts
+from .resolve import Plan, Target
+from .router import Router
+from .waiting import MOST
+
+
+class ConstantOutcome:
+    """The target that a plan asks first, for as long as ``holds`` says so. Made by ``constant_outcome``."""
+
+    __slots__ = ("_alarms", "_evictions", "_generation", "_router", "_waiting", "facts", "is_alone", "target")
+
+    def __init__(self, router: Router, target: Target, facts: Facts, *, is_alone: bool) -> None:
+        self.target, self.facts = target, facts
+        self.is_alone = is_alone
+        """Whether it is the plan's only target: nobody else is left to ask when it is slow, so it has all the time there is."""
+        self._alarms: Alarms = router.health.alarms
+        self._generation = self._alarms.count
+        self._router, self._evictions = router, router.health.evictions
+        self._waiting = facts.waiting
+
+    def holds(self) -> bool:
+        """Whether the router would still choose it, of a request that is not choosy (``Traits.is_choosy``).
+
+        Once this is false it stays so: ask ``constant_outcome`` anew.
+        """
+        return (
+            self._generation == self._alarms.count
+            and (self.is_alone or self._waiting.count < MOST)
+            and self._evictions == self._router.health.evictions
+        )
+
+
+def constant_outcome(router: Router, plan: Plan) -> ConstantOutcome | None:
+    """Of a plan without conditions and without limits of requests at once, whose first tier is asked in order; ``None`` of any
+
+    other, and while anything speaks against its first target. Strategies that choose anew for each request have none.
+    """
+    rules = plan.rules
+    if plan.members or rules.conditions or rules.concurrency is not None:
+        return None
+    is_alone = len(plan.targets) == 1
+    if not is_alone and (plan.strategy != "ordered" or len(set(rules.priorities)) > 1):
+        return None
+    target = plan.targets[0]
+    facts = router.facts(plan, target)
+    return ConstantOutcome(router, target, facts, is_alone=is_alone) if facts.is_untroubled(router.clock()) else None

@@ -1,0 +1,104 @@
+"""Plans that have the same first target for every plain request."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+
+from polychat.config.strategy_names import STRATEGIES
+from polychat.errors import ConnectionFailed, RateLimited
+from polychat.routing import Plan, Router
+from polychat.routing.constant import constant_outcome
+from polychat.routing.waiting import MOST
+
+from ..support.simulated_route import SimulatedRoute, target
+from ..support.simulated_route import plan as plan_of
+
+NOW = 1000.0
+
+
+def plan(*members: str | Plan, **rules: Any) -> Plan:
+    return plan_of(*(target(member) if isinstance(member, str) else member for member in members), **rules)
+
+
+def router_of(route: Plan) -> Router:
+    return Router(SimulatedRoute(route).health, clock=lambda: NOW, rng=Random(1))
+
+
+@pytest.mark.parametrize("route", [plan("a"), plan("a", route=""), plan("a", "b"), plan("a", "b", strategy="ordered")])
+def test_the_routers_own_choice(route: Plan) -> None:
+    """The only target, or the first of those asked in order, is what the router chooses too."""
+    router = router_of(route)
+    outcome = constant_outcome(router, route)
+    assert outcome is not None
+    assert outcome.holds()
+    assert outcome.target is router.chooser.choose(route, NOW).first
+    assert outcome.is_alone == (len(route.targets) == 1)
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        *(plan("a", "b", strategy=name) for name in STRATEGIES if name != "ordered"),
+        plan("a", conditions=("tools",)),
+        plan("a", "b", conditions=("tools", "")),
+        plan("a", concurrency=2),
+        plan("a", "b", priorities=(2, 1)),
+        plan(plan("a", "b", route="inner"), "c"),
+    ],
+)
+def test_none(route: Plan) -> None:
+    """A choice that depends on the request, or on what happens, is not constant."""
+    assert constant_outcome(router_of(route), route) is None
+
+
+def test_until_anything_speaks_against_it() -> None:
+    """It does not hold after any failure, and there is another one once the target is well, or none while it rests."""
+    route = plan("a", "b")
+    router = router_of(route)
+    outcome = constant_outcome(router, route)
+    assert outcome is not None
+    outcome.facts.failed(NOW, NOW, 15.0, Random(1))
+    assert not outcome.holds()
+    outcome = constant_outcome(router, route)
+    assert outcome is not None
+    assert outcome.holds()
+    outcome.facts.told(RateLimited("too many"), 5.0, NOW)
+    assert not outcome.holds()
+    assert constant_outcome(router, route) is None
+    for _ in range(5):
+        router.facts(route, route.targets[1]).failed(NOW, NOW, 15.0, Random(1))
+    assert constant_outcome(router, route) is None
+
+
+def test_while_requests_wait() -> None:
+    """Where another target is there, many requests that wait end it; where none is, they change nothing."""
+    for route, holds in ((plan("a", "b"), False), (plan("a"), True)):
+        outcome = constant_outcome(router_of(route), route)
+        assert outcome is not None
+        for _ in range(MOST):
+            assert outcome.holds()
+            outcome.facts.asked(NOW)
+        assert outcome.holds() is holds
+
+
+def test_other_facts() -> None:
+    """Facts that were given up for others' end it: it would read what nobody writes any more."""
+    route = plan("a")
+    router = router_of(route)
+    outcome = constant_outcome(router, route)
+    assert outcome is not None
+    router.health.evictions += 1
+    assert not outcome.holds()
+
+
+def test_another_target_fails() -> None:
+    """Whatever target failed: it is looked at anew, for both may share a key."""
+    route = plan("a")
+    router = router_of(route)
+    outcome = constant_outcome(router, route)
+    assert outcome is not None
+    router.health.facts("other", "x/1").down(ConnectionFailed("no"), NOW, 15.0, Random(1))
+    assert not outcome.holds()
