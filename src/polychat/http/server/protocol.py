@@ -62,23 +62,18 @@ end cancels the tasks (``gateway/process/serving.py``), which becomes 503 where 
 from __future__ import annotations
 
 import asyncio
-import select
 from collections import deque
-from typing import Any, cast
-from urllib.parse import unquote
-
-import httptools
+from typing import cast
 
 from .cycle import EARLY, SMALL, RequestCycle
-from .known_head import KnownHead
-from .refusals import FIRST, MAX_HEADERS, RefusedRequest, check_head, framing_of, local
+from .refusals import FIRST, RefusedRequest
+from .request_parser import RequestParser
+from .reset_probe import ResetProbe, can_probe
 from .state import ServerState, Timed
 from .timeout_queue import TimeoutQueue
 
 _MAX_PIPELINED = 64
 """Requests of one client that may wait for the one before them."""
-_RESET_PROBES = 12
-"""How often is looked whether a client that ended its side is gone: after 1 ms, then each time after twice as long."""
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
@@ -86,43 +81,10 @@ class ServerConnection(asyncio.Protocol):
     """One client. Its requests are answered one after the other, in the order they came."""
 
     __slots__ = (
-        *(
-            "loop",
-            "transport",
-            "write_paused",
-            "early_bytes_sent",
-            "_half_closed",
-            "_reset_probe",
-            "_server",
-            "_scope_template",
-            "_parser",
-        ),
-        *(
-            "_url",
-            "_headers",
-            "_in_head",
-            "_head_size",
-            "_feed_size",
-            "_chunked",
-            "_chunk_overhead_left",
-            "_body_framing",
-            "_answering",
-            "_known_head",
-            "_last_read",
-            "_pipelined",
-            "_pipelined_bytes",
-        ),
-        *(
-            "_refusal",
-            "_ignoring_input",
-            "_paused",
-            "_writers",
-            "_head_timeouts",
-            "_idle_timeouts",
-            "_linger_timeouts",
-            "_send_timeouts",
-            "_waiting_in",
-        ),
+        *("early_bytes_sent", "loop", "transport", "write_paused"),
+        *("_answering", "_parser", "_pipelined", "_pipelined_bytes", "_server"),
+        *("_half_closed", "_ignoring_input", "_paused", "_refusal", "_reset_probe", "_writers"),
+        *("_head_timeouts", "_idle_timeouts", "_linger_timeouts", "_send_timeouts", "_waiting_in"),
     )
 
     def __init__(self, server: ServerState, loop: asyncio.AbstractEventLoop) -> None:
@@ -133,19 +95,10 @@ class ServerConnection(asyncio.Protocol):
         """Whether the first bytes of the next answer's head are sent already."""
         self._half_closed = False
         """Whether the client said that it sends nothing more, and is to be answered all the same."""
-        self._reset_probe: asyncio.TimerHandle | None = None
+        self._reset_probe: ResetProbe | None = None
         self._server = server
-        self._scope_template: dict[str, Any] = {"root_path": ""}
-        self._parser: Any = None
-        self._in_head = False
-        self._head_size = self._feed_size = self._chunk_overhead_left = 0
-        self._chunked = False
-        self._body_framing = b""
         self._answering: RequestCycle | None = None
         """The one being answered."""
-        self._last_read: RequestCycle | None = None
-        """The one whose head was read last."""
-        self._known_head: KnownHead | None = None
         self._pipelined: deque[RequestCycle] | None = None
         self._pipelined_bytes: bytearray | None = None
         """What came while a request was being answered, and is not read yet."""
@@ -165,11 +118,11 @@ class ServerConnection(asyncio.Protocol):
             return "half closed"
         if self._waiting_in is self._linger_timeouts:
             return "lingering"
-        last = self._last_read
+        last = self._parser.last
         has_more = last is not None and last.more_body
         if self._answering is not None:
             return "refusing" if self._refusal is not None else "reading" if has_more else "answering"
-        if self._in_head or last is None:
+        if self._parser.in_head or last is None:
             return "head"
         return "discarding" if has_more else "idle"
 
@@ -180,7 +133,8 @@ class ServerConnection(asyncio.Protocol):
         self._server.connections.add(self)
         self._wait_for(self._head_timeouts)
         server, client = (transport.get_extra_info(name) for name in ("sockname", "peername"))
-        self._scope_template |= {
+        scope_template = {
+            "root_path": "",
             "type": "http",
             "asgi": _ASGI,
             "http_version": "1.1",
@@ -188,6 +142,7 @@ class ServerConnection(asyncio.Protocol):
             "client": tuple(client[:2]) if isinstance(client, tuple) else None,
             "scheme": "https" if transport.get_extra_info("sslcontext") else "http",
         }
+        self._parser = RequestParser(self, self._server, scope_template)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.connection_lost(self)
@@ -197,7 +152,8 @@ class ServerConnection(asyncio.Protocol):
         if self._reset_probe is not None:
             self._reset_probe.cancel()
         self._client_left()
-        self._parser = self._answering = self._last_read = self._pipelined = self._pipelined_bytes = None
+        self._parser.close()
+        self._answering = self._pipelined = self._pipelined_bytes = None
         self._ignoring_input = True
         self.resume_writing()
 
@@ -210,31 +166,15 @@ class ServerConnection(asyncio.Protocol):
         """
         if self._half_closed:
             return True
-        cycle, last = self._answering, self._last_read
-        if cycle is None or (last is not None and last.more_body) or not self._can_probe():
+        cycle, last = self._answering, self._parser.last
+        if cycle is None or (last is not None and last.more_body) or not can_probe(self.transport):
             # Before the transport is closed: that waits until the client has read all that is written, which it may never do.
             self._client_left()
             return False
         self._half_closed = True
         cycle.send_early_byte()
-        self._probe_for_reset(0)
+        self._reset_probe = ResetProbe(self.loop, self.transport)
         return True
-
-    def _can_probe(self) -> bool:
-        return hasattr(select, "poll") and self.transport.get_extra_info("sslcontext") is None
-
-    def _probe_for_reset(self, times: int) -> None:
-        self._reset_probe = None
-        if self.transport.is_closing():
-            return
-        if times:  # before that, nothing is sent yet
-            poll = select.poll()
-            poll.register(self.transport.get_extra_info("socket").fileno(), 0)
-            if poll.poll(0):  # an error, or both sides' end
-                self.transport.abort()
-                return
-        if times < _RESET_PROBES:
-            self._reset_probe = self.loop.call_later(0.001 * 2**times, self._probe_for_reset, times + 1)
 
     def _client_left(self) -> None:
         for cycle in (self._answering, *(self._pipelined or ())):
@@ -278,7 +218,7 @@ class ServerConnection(asyncio.Protocol):
 
     def head_timed_out(self) -> None:
         """No whole head in time; or not the rest of a body whose request is answered."""
-        if self._in_head or self._last_read is None:
+        if self._parser.in_head or self._parser.last is None:
             seconds = f"{self._server.limits.head_seconds:g} seconds (gateway.limits.head_seconds)"
             self._write_refusal(RefusedRequest(408, f"the request's headers did not arrive within {seconds}"))
         self.transport.close()
@@ -303,10 +243,10 @@ class ServerConnection(asyncio.Protocol):
             self.transport.write_eof()
         self.resume_reading()
 
-    def _refuse(self, refusal: RefusedRequest) -> None:
+    def refuse(self, refusal: RefusedRequest) -> None:
         """After the answers that are due: say what is wrong, and end the connection."""
         self._ignoring_input = True
-        last, cycle = self._last_read, self._answering
+        last, cycle = self._parser.last, self._answering
         if last is not None and last.more_body and not last.complete:
             last.disconnect()  # it was its body that broke
             if last is cycle:
@@ -340,7 +280,7 @@ class ServerConnection(asyncio.Protocol):
             self._paused = False
             self.transport.resume_reading()
 
-    def _pause_reading(self) -> None:
+    def pause_reading(self) -> None:
         if not self._paused and not self.transport.is_closing():
             self._paused = True
             self.transport.pause_reading()
@@ -348,31 +288,31 @@ class ServerConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._ignoring_input:
             return
-        last = self._last_read
+        parser = self._parser
+        last = parser.last
         if last is not None and not last.more_body:
             if self._answering is not None:
                 self._buffer_pipelined(data)
                 return
             if (
-                (known := self._known_head) is not None
+                (known := parser.known_head) is not None
                 and last.keep_alive
-                and not self._in_head
+                and not parser.in_head
                 and (request := known.request(data, self._server.limits.head)) is not None
             ):
                 scope, body = request
-                self._last_read = cycle = RequestCycle(self, scope, True, False, body)
+                parser.last = cycle = RequestCycle(self, scope, True, False, body)
                 self._start_cycle(cycle)
                 return
-        self._feed(data)
+        parser.feed(data)
         if self._answering is None and not self._ignoring_input:
             self._wait()
 
     def _wait(self) -> None:
-        """For the rest of a head or of a body that nobody reads; else for another request."""
+        """For the rest of a head or of a body that the application does not read; else for another request."""
+        parser = self._parser
         self._wait_for(
-            self._head_timeouts
-            if self._in_head or self._last_read is None or self._last_read.more_body
-            else self._idle_timeouts
+            self._head_timeouts if parser.in_head or parser.last is None or parser.last.more_body else self._idle_timeouts
         )
 
     def _wait_for(self, queue: TimeoutQueue[Timed]) -> None:
@@ -388,142 +328,7 @@ class ServerConnection(asyncio.Protocol):
             self._pipelined_bytes = bytearray()
         self._pipelined_bytes += data
         if len(self._pipelined_bytes) > SMALL:
-            self._pause_reading()
-
-    def _feed(self, data: bytes | bytearray) -> None:
-        if self._parser is None:
-            self._parser = httptools.HttpRequestParser(self)
-        last = self._last_read
-        in_body = last is not None and last.more_body
-        begins = not (in_body or self._in_head)
-        self._feed_size = len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._decline_upgrade(data[upgrade.args[0] :])
-            return
-        except httptools.HttpParserError as error:
-            self._refuse_unparsable(error)
-            return
-        cycle = self._last_read
-        if begins and cycle is not last and cycle is not None and cycle.keep_alive and not cycle.more_body:
-            self._known_head = KnownHead.of(bytes(data), cycle.scope)
-        if not in_body and (self._in_head or self._last_read is last):
-            self._head_size += len(data)
-            if self._head_size > self._server.limits.head:
-                self._refuse(self._too_large())
-        elif self._chunked:
-            self._chunk_overhead_left -= len(data)
-            if self._chunk_overhead_left < 0:
-                self._refuse(RefusedRequest(400, "the request's chunks contain more extensions and trailers than data"))
-
-    def _decline_upgrade(self, rest: bytes | bytearray) -> None:
-        """No other protocol is spoken here: who asks for one (Java's client does) is answered in this one.
-
-        llhttp leaves the body of such a request unread, as if it were the other protocol's: it is given a head to go with it.
-        """
-        if self._body_framing:
-            self._parser = httptools.HttpRequestParser(_UpgradeBody(self))
-            self._parser.feed_data(self._body_framing)
-            self._body_framing = b""
-        if rest:
-            self._feed(rest)
-
-    def _refuse_unparsable(self, error: httptools.HttpParserError) -> None:
-        cause = error.__context__
-        self._refuse(
-            cause if isinstance(cause, RefusedRequest) else RefusedRequest(400, f"not a valid HTTP/1.1 request: {error}")
-        )
-
-    def _too_large(self) -> RefusedRequest:
-        return RefusedRequest(
-            431, (f"the request line and headers are larger than {self._server.limits.head:,} bytes (gateway.limits.head)")
-        )
-
-    # llhttp's side.
-
-    def on_message_begin(self) -> None:
-        self._url = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._in_head = True
-        self._head_size = 0
-
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # what comes behind a body is read past: nobody may add a header to a request that was let in
-            self._headers.append((name.lower(), value))
-
-    def on_headers_complete(self) -> None:
-        last = self._last_read
-        if last is not None and not last.keep_alive:
-            raise RefusedRequest(400, "a request after the connection's last one")
-        headers, parser = self._headers, self._parser
-        if self._head_size + self._feed_size > self._server.limits.head:
-            size = len(self._url) + sum(len(name) + len(value) + 4 for name, value in headers)
-            if size > self._server.limits.head:
-                raise self._too_large()
-        fields, version, count = dict(headers), parser.get_http_version(), len(headers)
-        usual = version == "1.1" and b"host" in fields and len(fields) == count <= MAX_HEADERS
-        if not usual or b"transfer-encoding" in fields or b"upgrade" in fields:
-            self._check(version, fields)
-        scope = self._scope_template.copy()
-        if version != "1.1":
-            scope["http_version"] = version
-        method = parser.get_method()
-        if method == b"CONNECT":
-            raise RefusedRequest(501, "CONNECT is not supported: this is not a proxy")  # what follows its head is no request
-        scope["method"] = method.decode("ascii")
-        scope["headers"] = headers
-        scope["polychat.fields"] = fields
-        self._set_target(scope)
-        self._in_head = False
-        self._head_size = 0
-        expects = b"expect" in fields and version == "1.1" and fields[b"expect"].lower() == b"100-continue"
-        keep_alive = version == "1.1" and not self._body_framing and parser.should_keep_alive()
-        self._last_read = cycle = RequestCycle(self, scope, keep_alive, expects)
-        if self._answering is None:
-            self._start_cycle(cycle)
-        else:
-            self._enqueue(cycle)
-
-    def _check(self, version: str, fields: dict[bytes, bytes]) -> None:
-        """What llhttp lets pass and two servers could read in two ways."""
-        check_head(version, self._headers, fields)
-        if self._parser.should_upgrade():
-            self._body_framing = framing_of(fields)
-        if b"transfer-encoding" in fields:
-            self._chunked = True
-            self._chunk_overhead_left = self._server.limits.head + self._feed_size
-
-    def _set_target(self, scope: dict[str, Any]) -> None:
-        """The request's target, as ASGI has it."""
-        url = self._url
-        if url[:1] != b"/":
-            url = local(url, scope["method"])
-        if b"#" in url:
-            raise RefusedRequest(400, "the request target contains a fragment")
-        raw, _, scope["query_string"] = url.partition(b"?")
-        path = raw.decode("ascii")
-        scope["path"] = unquote(path) if "%" in path else path
-        scope["raw_path"] = raw
-
-    def on_body(self, data: bytes) -> None:
-        cycle = self._last_read
-        assert cycle is not None
-        if self._chunked:
-            self._chunk_overhead_left += 9 * len(data)  # a chunk of a byte takes five more, and some pad the size with zeros
-        if not cycle.complete and not cycle.disconnected and cycle.add_body(data) > SMALL:
-            self._pause_reading()
-
-    def on_message_complete(self) -> None:
-        if self._body_framing:
-            return  # it has only begun, see _decline_upgrade
-        cycle = self._last_read
-        assert cycle is not None
-        self._chunked = False
-        cycle.end_body()
+            self.pause_reading()
 
     # The cycles' side.
 
@@ -535,7 +340,11 @@ class ServerConnection(asyncio.Protocol):
         cycle.task = task = self.loop.create_task(cycle.run(self._server.app, self._server.tasks))
         self._server.tasks.add(task)
 
-    def _enqueue(self, cycle: RequestCycle) -> None:
+    def begin(self, cycle: RequestCycle) -> None:
+        """A request's head was read: answer it, in its turn."""
+        if self._answering is None:
+            self._start_cycle(cycle)
+            return
         if self._pipelined is None:
             self._pipelined = deque()
         if len(self._pipelined) >= _MAX_PIPELINED:
@@ -584,17 +393,9 @@ class ServerConnection(asyncio.Protocol):
         if self._pipelined_bytes is not None:
             unread, self._pipelined_bytes = self._pipelined_bytes, None
             self.data_received(bytes(unread))
-        if self._half_closed and (self._answering is None or (self._last_read is not None and self._last_read.more_body)):
+        last = self._parser.last
+        if self._half_closed and (self._answering is None or (last is not None and last.more_body)):
             self._client_left()
             self.transport.close()
         elif self._paused:
             self.resume_reading()
-
-
-class _UpgradeBody:
-    """What llhttp reads of a body that follows a head of our own."""
-
-    def __init__(self, connection: ServerConnection) -> None:
-        self.on_body, self.on_message_complete = connection.on_body, connection.on_message_complete
-
-    def on_message_begin(self) -> None: ...
