@@ -15,6 +15,7 @@ import pytest
 from polychat.config.settings import Limits
 from polychat.http.server import protocol
 from polychat.http.server.protocol import ServerConnection
+from polychat.http.server.request_parser import RequestParser
 from polychat.http.server.state import ServerState
 
 from ...support.state_tables import moves, transitions
@@ -78,10 +79,17 @@ class Observed(ServerConnection):
             self.was = self.state
 
 
-def _step(name: str) -> Any:
-    method = getattr(ServerConnection, name)
+class ObservedParser(RequestParser):
+    """Notes its connection's state before and after each event of llhttp."""
 
-    def stepped(self: Observed, *arguments: Any) -> Any:
+    def note(self) -> None:
+        cast(Observed, self._connection).note()
+
+
+def _step(base: type, name: str) -> Any:
+    method = getattr(base, name)
+
+    def stepped(self: Any, *arguments: Any) -> Any:
         if name != "connection_made":
             self.note()
         result = method(self, *arguments)
@@ -91,9 +99,11 @@ def _step(name: str) -> Any:
     return stepped
 
 
-STEPS = "connection_made connection_lost data_received eof_received on_message_begin on_headers_complete on_message_complete"
-for step in (*STEPS.split(), "response_complete", "application_failed", "head_timed_out", "close", "abort", "shutdown"):
-    setattr(Observed, step, _step(step))
+STEPS = "connection_made connection_lost data_received eof_received response_complete application_failed head_timed_out"
+for step in (*STEPS.split(), "close", "abort", "shutdown"):
+    setattr(Observed, step, _step(ServerConnection, step))
+for step in ("on_message_begin", "on_headers_complete", "on_message_complete"):
+    setattr(ObservedParser, step, _step(RequestParser, step))
 
 
 class Play:
@@ -102,6 +112,7 @@ class Play:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, chance: random.Random) -> None:
         self.now, self.loop, self.chance = 1000.0, asyncio.get_running_loop(), chance
         monkeypatch.setattr(self.loop, "time", lambda: self.now)
+        monkeypatch.setattr(protocol, "RequestParser", ObservedParser)
         self.state = ServerState(self.app, Limits())
         self.seen: set[tuple[str, str]] = set()
         self.transport = Transport(self.loop, secure=chance.random() < 0.2)
