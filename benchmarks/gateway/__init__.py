@@ -41,5 +41,5 @@ def measure(part: str = "") -> Iterator[Table]:
         for each in [name] if name else PARTS:
             for table in import_module(f"{__name__}.{each}").measure(bench, float(number) if number else None):
                 table.notes += [f"{note}." for note in bench.notes]
-                table.notes.append(f"{versions()}. How: `benchmarks/gateway/{each}.py`.")
+                table.notes.append(f"{versions(bench.gateways)}. How: `benchmarks/gateway/{each}.py`.")
                 yield table

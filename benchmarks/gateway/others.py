@@ -18,6 +18,8 @@ FROM_PYPI = {"litellm[proxy]": "1.106.2", "g4f[api]": "8.8.6", "smg": "1.13.0", 
 FROM_NPM = {"@portkey-ai/gateway": "1.15.2"}
 OVERRIDES = {"@hono/node-server": "1.13.8"}
 """With the newest that it allows, Portkey answers every stream with a 500: it writes headers that became immutable."""
+PINS = {**FROM_PYPI, **FROM_NPM, **OVERRIDES}
+"""The version of each package."""
 _WANTED = json.dumps([FROM_PYPI, FROM_NPM, OVERRIDES])
 
 
@@ -46,7 +48,3 @@ def _installer() -> list[str]:
     if uv := shutil.which("uv"):
         return [uv, "pip", "install", "--quiet", "--python", str(PROGRAMS / "python")]
     return [str(PROGRAMS / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-
-
-def versions() -> list[str]:
-    return [f"{name} {version}" for name, version in {**FROM_PYPI, **FROM_NPM, **OVERRIDES}.items()] if ready() else []

@@ -61,6 +61,8 @@ class Gateway:
     standin: bool = False
     slow: bool = False
     """Whether it is measured in fewer rounds, as a round takes long."""
+    packages: tuple[str, ...] = ()
+    """What of ``others.PINS`` it is made of."""
 
 
 class Live:
@@ -209,24 +211,37 @@ def peers(upstream: int) -> list[Gateway]:
         Way("openai-chat", "anthropic", headers={**where, "x-portkey-provider": "anthropic"}),
     )
     found = [
-        Gateway("LiteLLM", _litellm, (MINE, FROM_ANTHROPIC, TO_ANTHROPIC), {"LITELLM_LOG": "ERROR"}, slow=True),
-        Gateway("smg", _smg),
+        Gateway(
+            "LiteLLM",
+            _litellm,
+            (MINE, FROM_ANTHROPIC, TO_ANTHROPIC),
+            {"LITELLM_LOG": "ERROR"},
+            slow=True,
+            packages=("litellm[proxy]",),
+        ),
+        Gateway("smg", _smg, packages=("smg",)),
         Gateway(
             "TensorZero",
             _tensorzero,
             (Way("openai-chat", "openai-chat", "tensorzero::model_name::my-", "/openai/v1/chat/completions"),),
             picks_port=True,
+            packages=("tensorzero",),
         ),
-        Gateway("g4f", _g4f, slow=True),
+        Gateway("g4f", _g4f, slow=True, packages=("g4f[api]",)),
     ]
     if others.PORTKEY.exists() and shutil.which("node"):
-        found.insert(1, Gateway("Portkey", _portkey, portkey, {"TRUSTED_CUSTOM_HOSTS": "127.0.0.1"}))
+        made_of = (*others.FROM_NPM, *others.OVERRIDES)
+        found.insert(1, Gateway("Portkey", _portkey, portkey, {"TRUSTED_CUSTOM_HOSTS": "127.0.0.1"}, packages=made_of))
     return found
 
 
-def versions() -> str:
-    """Of all that is measured and all that ours stands on, as a line."""
+def versions(measured: list[Gateway]) -> str:
+    """Of what was measured and of what ours stands on, as a line."""
     libraries = [f"{name} {version(name)}" for name in ("starlette", "uvloop", "httptools", "msgspec")]
-    told = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=False).stderr
-    nginx = told.strip().rpartition("/")[2].partition(" ")[0]
-    return ", ".join([*libraries, f"nginx {nginx}", *others.versions()])
+    peers = [f"{name} {others.PINS[name]}" for gateway in measured for name in gateway.packages]
+    return ", ".join([*libraries, *([_nginx_version()] if NGINX in measured else []), *peers])
+
+
+def _nginx_version() -> str:
+    output = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=False).stderr
+    return f"nginx {output.strip().rpartition('/')[2].partition(' ')[0]}"
