@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from hashlib import sha256
+from itertools import count
 from typing import Any
 
 from ..events import Event, Finish, ToolCallPiece
@@ -116,12 +117,26 @@ def _short(request: ChatRequest) -> dict[str, str]:
     for turn in request.turns:
         if turn.role == "assistant":
             names |= {part.name for part in turn.parts if isinstance(part, ToolCall)}
-    return {name: _fitting(name) for name in names if name and not _PLAIN.fullmatch(name)}
+    unfit = sorted(name for name in names if name and not _PLAIN.fullmatch(name))
+    if not unfit:
+        return {}
+    taken = names.difference(unfit)
+    short: dict[str, str] = {}
+    for name in unfit:
+        short[name] = _fitting(name, taken)
+        taken.add(short[name])
+    return short
 
 
-def _fitting(name: str) -> str:
-    mark = sha256(name.encode("utf-8", "replace")).hexdigest()[:8]
-    return f"{_OTHER.sub('_', name)[: LONGEST - 9]}_{mark}"
+def _fitting(name: str, taken: set[str]) -> str:
+    """A name that fits and that is not one of ``taken``."""
+    for tries in count():
+        source = name if tries == 0 else f"{name}\0{tries}"
+        mark = sha256(source.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        fitting = f"{_OTHER.sub('_', name)[: LONGEST - 9]}_{mark}"
+        if fitting not in taken:
+            break
+    return fitting
 
 
 def _tool(tool: Tool, names: dict[str, str], free: set[str]) -> Tool:

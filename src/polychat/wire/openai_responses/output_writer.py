@@ -10,13 +10,12 @@ from typing import Any, ClassVar
 
 from ...events import Citation, Event, Logprobs, Media, Reasoning, Refusal, Text, ToolCallPiece, Usage
 from ...types import Opaque, Tool, ToolCall
-from ..adapting import apart
 from ..json_text import encoded, escaped
 from .actions import ACTIONS, CUSTOM, SEARCH, read
 from .actions import item_of as item_of_action
 from .constants import VENDOR, Object
 from .sealed import item_of, made_up, of_call, sealed
-from .tools import searches
+from .tools import asked_name, searches
 
 TEXT = "output_text"
 _GROWING = {
@@ -268,7 +267,8 @@ class Output:
             search = {"execution": "client", "call_id": call, "arguments": {}}
             return {"id": self._id("tsc"), "type": SEARCH, "status": "in_progress", **search}
         group = None if tool is None else tool.namespace
-        named = {"call_id": call, "name": apart(group, name), **({} if group is None else {"namespace": group})}
+        name = name if tool is None else asked_name(tool)
+        named = {"call_id": call, "name": name, **({} if group is None else {"namespace": group})}
         if piece.kind == "custom":
             return {"id": self._id("ctc"), "type": CUSTOM, "status": "in_progress", "input": "", **named}
         return {"id": self._id("fc"), "type": "function_call", "status": "in_progress", "arguments": "", **named}

@@ -65,7 +65,7 @@ def _response(request: ChatRequest, name: str, created: int, model: str) -> Obje
     echoed = {
         **_DEFAULTS,
         "instructions": apart(request.turns, native=native)[0],
-        **settings(request, native=native),
+        **settings(request, native=native, repeated=True),
         **extra,
     }
     echoed["tools"] = [{**_TOOL, **tool} if tool["type"] == "function" else tool for tool in echoed["tools"]]

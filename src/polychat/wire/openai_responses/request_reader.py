@@ -10,7 +10,8 @@ from ..limits import LIMITS, ReaderLimits
 from ..plain import reader
 from .constants import ENCRYPTED, LOGPROBS, NAME, Object
 from .message_reader import ConversationReader
-from .tools import named, read_tools, without_repeats
+from .tool_names import distinguish, without_repeats
+from .tools import named, read_tools
 
 _STRUCTURED = (
     *("model", "input", "instructions", "tools", "tool_choice", "text", "top_logprobs", "include", "reasoning", "stream"),
@@ -36,6 +37,7 @@ def _request(body: Object, model: str | None, stream: bool | None) -> ChatReques
     request.extra = {name: value for name, value in _read_plain(body, request).items() if name not in _STRUCTURED}
     request.tools = without_repeats([*read_tools(body.get("tools") or [], "tools"), *conversation.tools])
     _choice(request, body.get("tool_choice"))
+    distinguish(request, body.get("tool_choice"))
     request.stream = stream if stream is not None else bool(optional_flag(body.get("stream"), "stream"))
     _text(request, body.get("text"))
     _thinking(request, body.get("reasoning"))

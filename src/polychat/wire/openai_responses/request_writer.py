@@ -11,7 +11,7 @@ from ..extras import with_extra
 from ..plain import writer
 from .constants import ENCRYPTED, LOGPROBS, NAME, VENDOR, Object
 from .message_writer import Items, apart
-from .tools import write_tools
+from .tools import asked_name, write_tools
 
 _THOUGHTLESS = re.compile(r"(?:.*/)?(?:chat)?gpt-(?:3|4)|(?:.*/)?chatgpt-4o|ft:gpt-(?:3|4)")
 """Models that do not reason: they refuse to be asked for encrypted thoughts. Their successors all reason."""
@@ -41,13 +41,16 @@ def write_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
     return with_extra(body, request.extra, native=native, longer=("include", "tools"))
 
 
-def settings(request: ChatRequest, *, native: bool) -> Object:
-    """All of a request that is not its conversation: the fields that a response repeats, by the same names."""
+def settings(request: ChatRequest, *, native: bool, repeated: bool = False) -> Object:
+    """All of a request that is not its conversation: the fields that a response repeats, by the same names.
+
+    ``repeated``: with the names of tools that the client gave.
+    """
     fields: Object = {}
-    if tools := write_tools(request.tools, native=native):
+    if tools := write_tools(request.tools, native=native, repeated=repeated):
         fields["tools"] = tools
     if request.tool_choice is not None:
-        fields["tool_choice"] = _choice(request, request.tool_choice)
+        fields["tool_choice"] = _choice(request, request.tool_choice, repeated=repeated)
     if request.format is not None:
         fields["text"] = {"format": _format(request.format)}
     if request.reasoning is not None and (reasoning := _reasoning(request.reasoning)):
@@ -65,14 +68,15 @@ def _include(request: ChatRequest) -> list[str]:
     return include
 
 
-def _choice(request: ChatRequest, choice: ToolChoice) -> str | Object:
+def _choice(request: ChatRequest, choice: ToolChoice, *, repeated: bool) -> str | Object:
     if choice.mode != "named":
         return choice.mode
     tool = next((tool for tool in request.tools if isinstance(tool, Tool) and tool.name == choice.name), None)
     if tool is None:
         return {"type": "function", "name": choice.name}
     group = {} if tool.namespace is None else {"namespace": tool.namespace}
-    return {"type": tool.kind, "name": apart_of(tool.namespace, tool.name), **group}
+    name = asked_name(tool) if repeated else apart_of(tool.namespace, tool.name)
+    return {"type": tool.kind, "name": name, **group}
 
 
 def _format(form: Format) -> Object:

@@ -11,6 +11,9 @@ from .constants import Object
 NO_ARGUMENTS = {"type": "object", "properties": {}}
 ABOUT = "namespace.description"
 """Where a tool's extra keeps what is said of its group."""
+ASKED = "namespace.name"
+"""Where a tool's extra keeps its name in its group, where the whole name of that is another tool's."""
+_OURS = (ABOUT, ASKED)
 _SEARCH = "tool_search"
 
 
@@ -24,14 +27,6 @@ def read_tools(value: object, where: str) -> list[Tool | HostedTool]:
         else:
             tools.append(_tool(tool, place))
     return tools
-
-
-def without_repeats(tools: list[Tool | HostedTool]) -> list[Tool | HostedTool]:
-    """Each tool once, as it was named last: requests of a long conversation name them again and again."""
-    last: dict[object, Tool | HostedTool] = {}
-    for place, tool in enumerate(tools):
-        last[tool.name if isinstance(tool, Tool) else place] = tool
-    return list(last.values())
 
 
 def named(tool: Object, where: str) -> str:
@@ -80,32 +75,39 @@ def _tool(tool: Object, where: str) -> Tool | HostedTool:
 
 def searches(tool: Tool | HostedTool | None) -> bool:
     """Whether it is the search for further tools that the client carries out."""
-    return isinstance(tool, Tool) and tool.name == _SEARCH and (tool.extra or {}).get("type") == _SEARCH
+    return isinstance(tool, Tool) and tool.extra is not None and tool.extra.get("type") == _SEARCH
 
 
-def write_tools(tools: list[Tool | HostedTool], *, native: bool) -> list[Object]:
-    """Tools as a request has them, neighbours of one group in their group."""
+def asked_name(tool: Tool) -> str:
+    """What the client calls it, in its group if it is in one."""
+    name = (tool.extra or {}).get(ASKED)
+    return name if isinstance(name, str) else apart(tool.namespace, tool.name)
+
+
+def write_tools(tools: list[Tool | HostedTool], *, native: bool, repeated: bool = False) -> list[Object]:
+    """Tools as a request has them, neighbours of one group in their group. ``repeated``: by the client's own names."""
     written: list[Object] = []
     for tool in tools:
         if isinstance(tool, HostedTool):
             written += [tool.spec] if native else []
             continue
         if tool.namespace is None:
-            written.append(_written(tool, native=native))
+            written.append(_written(tool, native=native, repeated=repeated))
             continue
         last = written[-1] if written else {}
         if last.get("type") != "namespace" or last["name"] != tool.namespace:
             about = (tool.extra or {}).get(ABOUT)
             last = {"type": "namespace", "name": tool.namespace, "description": about or tool.namespace, "tools": []}
             written.append(last)
-        last["tools"].append(_written(tool, native=native))
+        last["tools"].append(_written(tool, native=native, repeated=repeated))
     return written
 
 
-def _written(tool: Tool, *, native: bool) -> Object:
+def _written(tool: Tool, *, native: bool, repeated: bool) -> Object:
     if searches(tool) and native:
-        return dict(tool.extra or {})
-    written: Object = {"type": tool.kind, "name": apart(tool.namespace, tool.name)}
+        return {name: value for name, value in (tool.extra or {}).items() if name not in _OURS}
+    name = asked_name(tool) if repeated else apart(tool.namespace, tool.name)
+    written: Object = {"type": tool.kind, "name": name}
     if tool.description is not None:
         written["description"] = tool.description
     if tool.kind == "custom":
@@ -117,5 +119,5 @@ def _written(tool: Tool, *, native: bool) -> Object:
         strict = tool.strict if native else bool(tool.strict)
         if strict is not None:
             written["strict"] = strict
-    extra = {name: value for name, value in (tool.extra or {}).items() if name != ABOUT}
+    extra = {name: value for name, value in (tool.extra or {}).items() if name not in _OURS}
     return with_extra(written, extra, native=native)

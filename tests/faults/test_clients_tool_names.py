@@ -1,0 +1,231 @@
+"""Names of tools that meet once they are flattened, shortened or spelled otherwise: every tool keeps a name of its own."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+
+from polychat.events import Event, Finish, ToolCallPiece
+from polychat.types import ChatMessage, ChatRequest, TextPart, Tool, ToolCall, ToolResult
+from polychat.wire.adapting import LONGEST, adapted
+from polychat.wire.contract import names, wire
+
+from ..support.gateway_for_clients import house
+from ..support.running_gateway import asking
+
+SCHEMA = {"type": "object", "properties": {"path": {"type": "string"}}}
+each_backend = pytest.mark.parametrize("backend", names())
+each_way = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+
+
+def sent_names(request: ChatRequest) -> list[str]:
+    return [tool.name for tool in request.tools if isinstance(tool, Tool)]
+
+
+def called_names(request: ChatRequest) -> list[str]:
+    return [part.name for turn in request.turns for part in turn.parts if isinstance(part, ToolCall)]
+
+
+def calls(*names: str) -> list[list[Event]]:
+    pieces = [ToolCallPiece(index, f"call_{index}", name, '{"path":"a"}') for index, name in enumerate(names)]
+    return [*([piece] for piece in pieces), [Finish("complete", "tool_calls")]]
+
+
+def all_called(request: ChatRequest) -> Any:
+    return calls(*sent_names(request))
+
+
+def heard(door: str, body: bytes, *, stream: bool) -> list[str]:
+    spoken = wire(door)
+    reader = spoken.Reader()
+    events = [*reader.feed(body), *reader.end()] if stream else spoken.read_reply(body)
+    return [event.name for event in events if isinstance(event, ToolCallPiece) and event.name]
+
+
+def group(name: str, *tools: str) -> dict[str, Any]:
+    described = [{"type": "function", "name": tool, "description": f"{name}/{tool}", "parameters": SCHEMA} for tool in tools]
+    return {"type": "namespace", "name": name, "description": name, "tools": described}
+
+
+def function(name: str) -> dict[str, Any]:
+    return {"type": "function", "name": name, "description": f"/{name}", "parameters": SCHEMA}
+
+
+LONG = "x" * 80
+MEETING = [
+    [group("a", "b__c"), group("a__b", "c")],
+    [group("a__", "b"), group("a", "b")],
+    [group("a", "b"), function("a__b")],
+    [group("a", "b__c", "d"), group("a__b", "c"), group("a__b__c", "d"), function("a__b__c")],
+    [group(LONG, f"b__{LONG}"), group(f"{LONG}__b", LONG)],
+    [group("é", "b__c"), group("é__b", "c"), group("e", "b__c")],
+]
+"""Tools of a request of which some have one whole name."""
+
+
+def told(tools: list[dict[str, Any]]) -> list[tuple[str | None, str]]:
+    """Group and name of each."""
+    found: list[tuple[str | None, str]] = []
+    for tool in tools:
+        inner = tool.get("tools")
+        found += [(None, tool["name"])] if inner is None else [(tool["name"], one["name"]) for one in inner]
+    return found
+
+
+def of_group(item: dict[str, Any]) -> tuple[str | None, str]:
+    return item.get("namespace"), item["name"]
+
+
+@each_backend
+@each_way
+@pytest.mark.parametrize("tools", MEETING, ids=range(len(MEETING)))
+async def test_groups_whose_whole_names_meet(backend: str, stream: bool, tools: list[dict[str, Any]]) -> None:
+    """Each tool reaches the backend under a name of its own, and its call comes back by its group and name; so does an
+    earlier call of each, and the answer repeats the tools as they were given."""
+    pairs = told(tools)
+    items: list[dict[str, Any]] = [{"role": "user", "content": "hi"}]
+    for at, (space, name) in enumerate(pairs):
+        named = {"name": name} if space is None else {"name": name, "namespace": space}
+        items.append({"type": "function_call", "call_id": f"e{at}", "arguments": "{}", **named})
+    items += [{"type": "function_call_output", "call_id": f"e{at}", "output": str(at)} for at in range(len(pairs))]
+    async with house(backend, all_called) as (here, door):
+        path, body = asking("openai-responses", stream=stream, tools=tools, input=items)
+        answer = await here.ask(path, body)
+    assert answer.status == 200
+    asked = door.asks[0]
+    if backend != "openai-responses":  # where it passes as it came
+        described = {tool.description: tool.name for tool in asked.tools if isinstance(tool, Tool)}
+        assert described == dict(zip([f"{space or ''}/{name}" for space, name in pairs], sent_names(asked), strict=True))
+        assert all(len(name) <= LONGEST for name in described.values())
+    assert len(set(sent_names(asked))) == len(pairs)
+    assert called_names(asked) == sent_names(asked)
+    results = [part.name for turn in asked.turns for part in turn.parts if isinstance(part, ToolResult) and part.name]
+    assert results in ([], sent_names(asked))
+    if stream:
+        events = [json.loads(event.partition("data: ")[2]) for event in answer.events]
+        response = events[-1]["response"]
+    else:
+        response = answer.json
+    assert [of_group(item) for item in response["output"] if item["type"] == "function_call"] == pairs
+    if backend != "openai-responses":
+        assert told(response["tools"]) == pairs
+
+
+@pytest.mark.parametrize("tools", MEETING, ids=range(len(MEETING)))
+def test_names_do_not_depend_on_the_order_of_tools(tools: list[dict[str, Any]]) -> None:
+    """A tool has one name in every request with these tools: what a backend cached of them stays good."""
+    seen: set[tuple[tuple[str | None, str], ...]] = set()
+    for order in itertools.permutations(tools):
+        request = wire("openai-responses").read_request(body_of(list(order)))
+        seen.add(tuple(sorted((str(tool.description), tool.name) for tool in request.tools if isinstance(tool, Tool))))
+    assert len(seen) == 1
+
+
+def body_of(tools: list[dict[str, Any]], **more: Any) -> bytes:
+    return json.dumps({"model": "m", "input": "hi", "tools": tools, **more}).encode()
+
+
+@pytest.mark.parametrize("tools", MEETING, ids=range(len(MEETING)))
+def test_a_request_that_is_written_anew_on_its_own_wire(tools: list[dict[str, Any]]) -> None:
+    """The names that it gives its groups' tools are read back as the same tools, and the one that was chosen stays chosen."""
+    responses = wire("openai-responses")
+    for space, name in told(tools):
+        choice = {"type": "function", "name": name, **({} if space is None else {"namespace": space})}
+        request = responses.read_request(body_of(tools, tool_choice=choice))
+        chosen = request.tool_choice
+        assert chosen is not None
+        (tool,) = (tool for tool in request.tools if isinstance(tool, Tool) and tool.name == chosen.name)
+        assert tool.description == f"{space or ''}/{name}"
+        written = responses.write_request(request)
+        flat = [f"{s}{'' if s.endswith('__') else '__'}{n}" if s else n for s, n in told(written["tools"])]
+        assert flat == sent_names(request)
+        assert of_group(written["tool_choice"]) in told(written["tools"])
+        assert "namespace.name" not in str(written)
+
+
+def test_a_call_without_its_group_is_of_the_tool_that_kept_the_name() -> None:
+    """Clients that send a whole name back do not make another tool of it; a call of a group that is not offered any more
+    does not become one of a tool that is."""
+    items = [
+        {"type": "function_call", "call_id": "1", "name": "a__b__c", "arguments": "{}"},
+        {"type": "function_call", "call_id": "2", "name": "c", "namespace": "a__b", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "2", "output": "x"},
+    ]
+    request = wire("openai-responses").read_request(body_of([group("a", "b__c")], input=items))
+    assert sent_names(request) == ["a__b__c"]
+    whole, gone = called_names(request)
+    assert whole == "a__b__c"
+    assert gone.startswith("a__b__c_")
+    (result,) = (part for turn in request.turns for part in turn.parts if isinstance(part, ToolResult))
+    assert result.name == gone
+
+
+@pytest.mark.parametrize("backend", [name for name in names() if name != "openai-responses"])
+async def test_a_function_called_as_the_search_for_tools_is(backend: str) -> None:
+    """``tool_search`` of a client and a function of that name are two tools, and each is called back as what it is."""
+    search = {"type": "tool_search", "execution": "client", "description": "Find.", "parameters": SCHEMA}
+    items = [
+        {"role": "user", "content": "hi"},
+        {"type": "tool_search_call", "call_id": "s", "execution": "client", "arguments": {"path": "x"}},
+        {"type": "tool_search_output", "call_id": "s", "execution": "client", "status": "completed", "tools": []},
+    ]
+    async with house(backend, all_called) as (here, door):
+        path, body = asking("openai-responses", tools=[search, function("tool_search")], input=items)
+        answer = await here.ask(path, body)
+    assert len(set(sent_names(door.asks[0]))) == 2
+    assert called_names(door.asks[0]) == [sent_names(door.asks[0])[0]]
+    assert [item["type"] for item in answer.json["output"]] == ["tool_search_call", "function_call"]
+    assert answer.json["output"][1]["name"] == "tool_search"
+
+
+def short_of(name: str) -> str:
+    """What a name becomes that no other is near."""
+    request, _ = adapted(ChatRequest("m", [], tools=[Tool(name)]), custom=True)
+    return sent_names(request)[0]
+
+
+PAIRS = [
+    [LONG, short_of(LONG)],
+    ["a.b", short_of("a.b"), short_of(short_of("a.b") + ".")],
+    [LONG + "1", LONG + "2", "é.x", "è.x"],
+    ["y" * 64, "y" * 65],
+]
+"""Names, some of which are what others become."""
+
+
+@pytest.mark.parametrize(("door", "backend"), list(itertools.permutations(names(), 2)))
+@each_way
+@pytest.mark.parametrize("given", PAIRS, ids=range(len(PAIRS)))
+async def test_names_that_are_changed_to_fit(door: str, backend: str, stream: bool, given: list[str]) -> None:
+    """From every door to every backend: a name that another becomes is not taken from its tool, and both come back exactly."""
+    calls_before = [ToolCall(f"e{at}", name, "{}") for at, name in enumerate(given)]
+    results = [ToolResult(call.id, [TextPart("R")], call.name) for call in calls_before]
+    turns = [
+        ChatMessage("user", [TextPart("hi")]),
+        ChatMessage("assistant", list(calls_before)),
+        ChatMessage("tool", list(results)),
+    ]
+    request = ChatRequest("house/small", turns, tools=[Tool(name, name, SCHEMA) for name in given], max_tokens=9)
+    path, body = asking(door, stream=stream)
+    body |= {name: value for name, value in wire(door).write_request(request).items() if name not in ("model", "stream")}
+    async with house(backend, all_called) as (here, vendor):
+        answer = await here.ask(path, body)
+    assert answer.status == 200, answer.body
+    asked = vendor.asks[0]
+    assert len(set(sent_names(asked))) == len(given)
+    assert all(len(name) <= LONGEST for name in sent_names(asked))
+    assert called_names(asked) == sent_names(asked)
+    assert heard(door, answer.body, stream=stream) == given
+
+
+def test_names_that_utf_8_cannot_carry() -> None:
+    """Half an emoji in a name is a letter of its own: two names that differ in nothing else stay two."""
+    request, back = adapted(ChatRequest("m", [], tools=[Tool("a\ud83d"), Tool("a\ud83e"), Tool("a?")]), custom=True)
+    sent = sent_names(request)
+    assert len(set(sent)) == 3
+    assert back is not None
+    pieces = back.take([ToolCallPiece(at, "i", name) for at, name in enumerate(sent)])
+    assert [piece.name for piece in pieces if isinstance(piece, ToolCallPiece)] == ["a\ud83d", "a\ud83e", "a?"]
