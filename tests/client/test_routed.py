@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import Callable
 from typing import Any
@@ -125,3 +126,31 @@ async def test_embeddings_go_on_to_the_next_target(serve: Any, tmp_path: Any) ->
     for model in ("both", "sick/m, well/m"):
         assert (await client.embed("hi", model=model)).vectors == [[1.0]]
     assert len(well.seen) == 2
+
+
+class Counting:
+    """Counts the requests that it has at once, and answers each when its loop has had some turns."""
+
+    def __init__(self) -> None:
+        self.most = self._now = 0
+
+    async def __call__(self, seen: Seen, say: Say) -> None:
+        self._now += 1
+        self.most = max(self.most, self._now)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        self._now -= 1
+        await ScriptedVendor("openai-chat", HELLO)(seen, say)
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+async def test_requests_at_once_are_limited(concurrency: int, serve: Any, tmp_path: Any) -> None:
+    """As in the gateway, also for a target that is named as such: the others wait for their turn."""
+    server = await serve(vendor := Counting())
+    file = tmp_path / "polychat.toml"
+    tables = [f'[providers.house]\nwire = "openai-chat"\nbase_url = "{server.url}/v1"\n']
+    file.write_text("\n".join([*tables, f"[gateway.direct]\nconcurrency = {concurrency}\n"]))
+    client = polychat.Client(config=file)
+    replies = await asyncio.gather(*(client.ask("hi", model="house/m") for _ in range(6)))
+    assert [reply.text for reply in replies] == ["Hello"] * 6
+    assert vendor.most == concurrency

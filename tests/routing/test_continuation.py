@@ -59,6 +59,12 @@ def test_seams(text: str, more: str, new: str) -> None:
         assert "".join(pieces) + seam.end() == new
 
 
+@pytest.mark.parametrize("more", ["one two three four six", "two three four five six", "six"])
+def test_what_repeats_nothing_passes_at_once(more: str) -> None:
+    """However long its beginning stands in the text too: the client does not wait for the next words."""
+    assert Seam("zero one two three four five seven").feed(more) == more
+
+
 @given(st.text("ab \n", max_size=40), st.text("ab \n", max_size=40), st.integers(1, 5))
 def test_a_seam_takes_nothing_else(text: str, more: str, size: int) -> None:
     """Only what the text ends with goes, or blanks; however the second part is cut, the same."""

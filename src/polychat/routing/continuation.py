@@ -251,8 +251,6 @@ async def _joined(part: Part, seam: Seam) -> AsyncGenerator[list[Event], None]:
     """The second part without its beginning, and without what it repeats."""
     async with aclosing(part.batches):
         yield _joined_batch(part.first, seam)
-        if part.first and type(part.first[-1]) is Finish:
-            return
         async for batch in part.batches:
             yield _joined_batch(batch, seam)
 

@@ -56,7 +56,7 @@ class StraightAttempt:
 def straight_attempt(router: Router, plan: Plan) -> StraightAttempt | None:
     """An attempt at the only target of ``plan``; ``None`` where the router must decide, or the target is not well."""
     targets = plan.targets
-    if len(targets) > 1 or plan.route or plan.rules.conditions:
+    if len(targets) > 1 or plan.route or plan.rules.conditions or plan.rules.concurrency is not None:
         return None
     facts = router.facts(plan, targets[0])
     return StraightAttempt(router, plan, facts) if facts.is_clear(router.clock()) else None

@@ -105,3 +105,24 @@ async def test_a_client_that_leaves(serve: Any) -> None:
         for stage in stages:
             await until(stage.left)
         await here.app.recorded()
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["reads", "leaves"])
+async def test_both_begin_at_once(serve: Any, leaves: bool) -> None:
+    """The one that is not read is over too: neither target seems to have a request, nor keeps a slot, for ever."""
+    stages = [Stage(None, rest=[FIRST, text("Hel"), *_END]) for _ in range(2)]
+    first, second = [await serve(stage) for stage in stages]
+    async with gateway(hedged(first, second, concurrency=8)) as here:
+        known(here)
+        caller = await here.caller()
+        caller.ask(*asking("openai-chat", "fast", stream=True))
+        for stage in stages:
+            await until(stage.asked)
+        for stage in stages:
+            stage.go.set()
+        if leaves:
+            caller.leave()
+        await here.app.recorded()
+        health = here.app.runtime.router.health
+        facts = [health.facts("fast", target) for target in ("house/small", "other/small")]
+        assert [(each.in_flight, each.shared.slots_of(8).in_use) for each in facts] == [(0, 0), (0, 0)]

@@ -275,6 +275,13 @@ def test_refusals_of_every_dialect(status: int, body: bytes, kind: str, message:
     assert (fault.kind, fault.message, fault.status) == (kind, message, status)
 
 
+def test_headers_that_stand_in_the_body() -> None:
+    """OpenRouter tells there when its limits are over; what is no text could not be a header."""
+    metadata = {"headers": {"X-RateLimit-Reset": "60", "X-RateLimit-Limit": 20, "X-Other": None}}
+    fault = wire.read_fault(429, json.dumps({"error": {"message": "m", "metadata": metadata}}).encode())
+    assert fault.headers == {"X-RateLimit-Reset": "60"}
+
+
 # OpenAI's own client.
 
 

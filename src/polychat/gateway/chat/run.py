@@ -139,7 +139,12 @@ class ChatRun:
             other.plan, other.traits = found, self.traits
             return other._first_of(partial(ask, other), is_extra=True)
 
-        reply, is_second = await raced(self._first_of(partial(ask, self)), seconds, second, OpenReply.close)
+        is_second = False
+        try:
+            reply, is_second = await raced(self._first_of(partial(ask, self)), seconds, second, OpenReply.close)
+        finally:
+            # Where both began at once, or the client left then, the one that is not read is in flight until it is told.
+            (self.attempts if is_second else other.attempts).end()
         if is_second:
             other.attempts.join(self.attempts)
             self.attempts, self.delivery = other.attempts, other.delivery

@@ -64,7 +64,7 @@ def fault_of_error(value: Any, status: int = 500) -> Fault:
     fault = Fault(message, kind, number, words[0] if words else None, param if isinstance(param, str) else None)
     match inner.get("metadata"):
         case {"headers": dict(headers)}:
-            fault.headers = {name: value for name, value in headers.items() if isinstance(name, str) and isinstance(value, str)}
+            fault.headers = {name: value for name, value in headers.items() if isinstance(value, str)}
     return recognized(fault, *words)
 
 
