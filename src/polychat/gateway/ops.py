@@ -19,6 +19,7 @@ from .admin import AdminService, admin_routes
 from .admission.sites import PLAIN, Admission
 from .openapi import description
 from .paths import dialect_at
+from .responder import marking_final
 from .service import Service
 from .sites import Sites, routed, services
 
@@ -38,6 +39,7 @@ def rest(gateway: OperatedService) -> App:
     app = routes(gateway)
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        send = marking_final(send)
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         wrong = None if path in _ANYBODY else gateway.runtime.origins.wrong(dict(scope["headers"]))
         if wrong is None:

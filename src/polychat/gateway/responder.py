@@ -6,17 +6,19 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from math import ceil
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..errors import redact
 from ..http.server.asgi import Headers, Receive, Send, headers_in, on_leaving, respond
 from ..http.server.cycle import RequestCycle, Source, header_lines
-from ..wire.faults import Fault, helps_to_retry
+from ..wire.faults import Fault, helps_to_retry, kind_of
 from .observe.record import Record
 
 _STREAM = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 """Proxies must not buffer a stream."""
 _WHOLE = [(b"cache-control", b"no-store")]
+_NO_RETRY = (b"x-should-retry", b"false")
+"""OpenAI's and Anthropic's clients obey it, whatever the status."""
 
 
 @lru_cache(maxsize=64)
@@ -165,8 +167,8 @@ class Responder:
         answer_headers = [*self.whole_headers("application/json"), *(headers or [])]
         if fault.retry_after is not None:
             answer_headers += retry_after(fault.retry_after)
-        if not helps_to_retry(fault):  # OpenAI's and Anthropic's clients obey it, whatever the status
-            answer_headers.append((b"x-should-retry", b"false"))
+        if not helps_to_retry(fault):
+            answer_headers.append(_NO_RETRY)
         await self.whole(status, answer_headers, body)
 
     # The client's leaving
@@ -222,3 +224,19 @@ def retry_after(seconds: float) -> Headers:
     """In whole seconds, as HTTP has it, and in the milliseconds that OpenAI's and Anthropic's clients look for first."""
     left = max(0.0, seconds)
     return [(b"retry-after", b"%d" % ceil(left)), (b"retry-after-ms", b"%d" % ceil(left * 1000))]
+
+
+def marking_final(send: Send) -> Send:
+    """``send`` that puts ``x-should-retry: false`` on each refusal whose status says that the same request fails again.
+
+    For answers that no ``Responder`` sends.
+    """
+
+    async def marked(message: Any) -> None:
+        if message["type"] == "http.response.start" and 400 <= (status := message["status"]) < 500:
+            headers = list(message.get("headers", ()))
+            if _NO_RETRY not in headers and not helps_to_retry(Fault("", kind_of(status), status)):
+                message = {**message, "headers": [*headers, _NO_RETRY]}
+        await send(message)
+
+    return marked

@@ -16,6 +16,7 @@ from ...config.settings import Limits
 from ...http.server.asgi import Receive, Scope, Send, respond
 from ..observe.logs import Log
 from ..observe.record import Record
+from ..responder import marking_final
 from ..sites import Sites
 from .bodies import Bodies, NoRoom, Share
 from .keys import Keys
@@ -134,7 +135,7 @@ class Standalone:
         self._admission = Admission(self, app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._admission(scope, receive, send)
+        await self._admission(scope, receive, marking_final(send))
 
     def next_id(self) -> str:
         return f"{next(self._ids)}"

@@ -136,7 +136,7 @@ def _may(schema: Schema) -> Schema:
 _TOLD_WITH = {
     "retry-after": (429, 503, 529),
     "retry-after-ms": (429, 503, 529),
-    "x-should-retry": (429, 500, 502, 503, 504, 529),
+    "x-should-retry": tuple(status for status in FAILURES if status != 408),
     "www-authenticate": (401,),
     "allow": (405,),
 }
@@ -154,7 +154,7 @@ HEADERS: Schema = {
     "x-polychat-estimated": _may(word("true", about="The count is an estimate: the backend does not count tokens.")),
     "retry-after": _may(count("Whole seconds.")),
     "retry-after-ms": _may(count("The same in milliseconds.")),
-    "x-should-retry": _may(word("false", about="The gateway has retried already.")),
+    "x-should-retry": _may(word("false", about="The same request would fail again: do not retry.")),
     "www-authenticate": _may(text("How to send an API key.")),
     "allow": _may(text("The allowed methods.")),
 }

@@ -20,6 +20,9 @@ FIRST = {
 }
 
 
+_MAY_PASS_LATER = (408, 500, 503)
+
+
 class RefusedRequest(Exception):  # a request is
     """A status and what is wrong."""
 
@@ -31,7 +34,9 @@ class RefusedRequest(Exception):  # a request is
         """The response that says so, after its first line; it ends the connection."""
         kind = "server_error" if self.status in (500, 503) else "invalid_request_error"
         body = json.dumps({"error": {"message": str(self), "type": kind}}).encode()
-        return b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b" % (len(body), body)
+        final = b"" if self.status in _MAY_PASS_LATER else b"x-should-retry: false\r\n"
+        head = b"content-type: application/json\r\ncontent-length: %d\r\n%bconnection: close\r\n\r\n" % (len(body), final)
+        return head + body
 
 
 def check_head(version: str, headers: Sequence[tuple[bytes, bytes]], fields: dict[bytes, bytes]) -> None:
