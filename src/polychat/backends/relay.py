@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import StatusError
@@ -10,7 +10,7 @@ from ..errors import StatusError
 if TYPE_CHECKING:
     from ..calls.info import CallInfo
     from ..http.pool.heads import PoolRequest
-    from ..http.pool.pool import Pool, PooledResponse
+    from ..http.pool.pool import BegunExchange, Pool, PooledResponse
     from ..http.timeouts import Timeouts
 
 
@@ -57,21 +57,26 @@ class Relay:
         *,
         timeouts: Timeouts,
         provider: str,
+        begun: BegunExchange | None = None,
     ) -> Awaitable[PooledResponse]:
         """The answer as soon as its head is there; to be closed. ``headers`` go along with the backend's own.
 
-        Raises as ``Pool.request``.
+        ``begun``: of a request that was sent already. Raises as ``Pool.request``.
         """
-        pool = self._pool()
+        request = self.request(path, headers, provider)
+        return self._pool().send(request, body, timeouts=timeouts, provider=provider, begun=begun)
+
+    def request(self, path: str, headers: Mapping[str, str], provider: str) -> PoolRequest:
+        """What ``ask`` sends, but for the body. Raises ``BadInput``."""
         request = None if headers else self._ready.get(path)
         if request is None:
             url = path if path.startswith("https://") else self._base + path
-            request = pool.prepared("POST", url, {**self._headers, **headers}, self._proxy, provider)
+            request = self._pool().prepared("POST", url, {**self._headers, **headers}, self._proxy, provider)
             if not headers:
                 if len(self._ready) >= _MOST_READY:
                     self._ready.clear()
                 self._ready[path] = request
-        return pool.send(request, body, timeouts=timeouts, provider=provider)
+        return request
 
 
 _MOST_READY = 256
@@ -82,8 +87,13 @@ _LIMITS = (b"x-ratelimit", b"anthropic-ratelimit-", b"ratelimit-", b"ratelimitby
 
 def rate_limits(answer: PooledResponse) -> list[tuple[bytes, bytes]]:
     """The rate limit headers, their names in lower case."""
+    return rate_limits_in(answer.raw_headers)
+
+
+def rate_limits_in(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Those of ``headers`` that tell of rate limits, their names in lower case."""
     limits = []
-    for name, value in answer.raw_headers:
+    for name, value in headers:
         if len(name) > 12 and name[:1] in b"xXaArR" and name.lower().startswith(_LIMITS):
             limits.append((name.lower(), value))  # a comprehension is a call of its own
     return limits

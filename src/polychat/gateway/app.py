@@ -14,10 +14,12 @@ from ..config import Config
 from ..errors import PolychatError
 from ..http.pool.pool import pool
 from ..http.server.asgi import Receive, Scope, Send, lifespan
+from ..http.server.cycle import FastPath
 from ..routing import Health
 from ..state.responses import ResponseStore
 from .admission.bodies import Bodies
 from .admission.guards import Guards, guards_of
+from .chat.fast_path import PreparedHead
 from .context import RequestContext
 from .endpoint import answer
 from .observe.logs import Log
@@ -31,6 +33,9 @@ from .paths import ENDPOINTS, endpoint_at, usual
 from .runtime import Runtime
 from .service import Service
 from .tasks import BackgroundTasks
+
+_HEADS = 256
+"""Heads that are kept prepared: clients may send others without end."""
 
 
 class Gateway:
@@ -66,6 +71,8 @@ class Gateway:
         self.recent: RecentRequests | None = None
         """``None`` where no key opens them."""
         self._observers: tuple[Observer, ...] = self._observing()
+        self._heads: dict[tuple[Any, ...], PreparedHead] = {}
+        """Of requests that may take the fast path; all connections share them."""
         self._rest: Any = None
         self._sized: Runtime | None = None
         self._app = self._built()
@@ -92,6 +99,26 @@ class Gateway:
             return lifespan(receive, send, self.close)
         beside: Awaitable[None] = self._beside()(scope, receive, send)
         return beside
+
+    def fast_path(self, scope: Scope) -> FastPath | None:
+        """What answers the usual requests with this head without a task (``FastPath``)."""
+        path: str = scope["path"]
+        endpoint = ENDPOINTS.get(path)
+        if endpoint is None or not endpoint.is_fast:
+            return None
+        headers = tuple(header for header in scope["headers"] if header[0] != b"content-length")
+        head = scope["method"], path, scope["query_string"], headers
+        prepared = self._heads.get(head)
+        if prepared is None:
+            if len(self._heads) >= _HEADS:
+                self._heads.clear()
+            prepared = self._heads[head] = PreparedHead(self, endpoint, path, scope, self._guards_now)
+        return prepared
+
+    def _guards_now(self) -> Guards:
+        if self._sized is not self.runtime:
+            self._size()
+        return self._guards
 
     def reload(self, configured: Config) -> None:
         """Use ``configured`` for later requests. Raises ``PolychatError`` and then changes nothing."""

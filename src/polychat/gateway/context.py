@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Mapping, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from ..errors import PolychatError
 from ..http.server.asgi import Scope, Send
@@ -14,20 +14,30 @@ from .observe.record import Record
 from .responder import ClientDialect, Responder
 
 if TYPE_CHECKING:
+    from ..http.pool.pool import BegunExchange
     from ..routing import Target
     from ..routing.router import Attempts
     from .chat.replies import OpenReply
     from .dialects.dialect import InboundChat
+    from .runtime import Runtime
     from .service import Service
 
 _SECONDS = re.compile(rb"\d{1,6}(?:\.\d{1,9})?")
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
+class BegunAttempt(NamedTuple):
+    """The first attempt of a request, at the only target of its plan, which was asked before the request got a task."""
+
+    exchange: BegunExchange
+    asked_at: float
+
+
 class RequestContext:
     """Made for one request, and handed to all that have to do with it. ``responder`` is how it is answered."""
 
     __slots__ = (
+        "begun",
         "body",
         "chat",
         "dialect",
@@ -42,9 +52,20 @@ class RequestContext:
         "service",
     )
 
-    def __init__(self, service: Service, dialect: ClientDialect, path: str, scope: Scope, send: Send) -> None:
+    def __init__(
+        self,
+        service: Service,
+        dialect: ClientDialect,
+        path: str,
+        scope: Scope,
+        send: Send,
+        *,
+        runtime: Runtime | None = None,
+        record: Record | None = None,
+    ) -> None:
+        """``runtime`` and ``record``: those of a request that is under way already."""
         self.service = service
-        self.runtime = service.runtime
+        self.runtime = runtime or service.runtime
         """The configuration in force when the request came; a reload counts for later requests."""
         self.dialect = dialect
         self.path = path
@@ -52,12 +73,12 @@ class RequestContext:
         self.query_string: bytes = scope["query_string"]
         self.headers: Mapping[bytes, bytes] = scope.get("polychat.fields") or dict(scope["headers"])
         """By name in lower case; of a repeated header the last."""
-        inbound = self.headers.get(b"x-request-id")
-        name = inbound.decode() if inbound is not None and _SANE_ID.fullmatch(inbound) else service.next_id()
-        self.record = Record(name, dialect.name, self.method, path, monotonic())
+        self.record = record or Record(id_in(self.headers) or service.next_id(), dialect.name, self.method, path, monotonic())
         if service.is_traced:
             self.record.traceparent = self.headers.get(b"traceparent", b"").decode("latin-1")
         self.body = b""
+        self.begun: BegunAttempt | None = None
+        """Where the request's only target was asked already, until its response is taken."""
         self.chat: InboundChat | None = None
         """The chat, once the request was read as one."""
         self.guards: Sequence[Guard] = ()
@@ -99,8 +120,21 @@ class RequestContext:
         return target
 
 
+def id_in(headers: Mapping[bytes, bytes]) -> str:
+    """The id that a client gave its request; empty if it gave none that can be used."""
+    request_id = headers.get(b"x-request-id")
+    return request_id.decode() if request_id is not None and _SANE_ID.fullmatch(request_id) else ""
+
+
 class Guard:
     """A subclass writes ``before``, ``after`` or both. One guard serves all requests, many at a time."""
+
+    by_head: ClassVar[bool] = False
+    """Whether ``before`` looks at nothing but a request's head: what it said of one holds for all that have the same."""
+
+    def admits(self) -> bool:
+        """Whether ``before`` would let any request go on at this moment; a guard that cannot tell says no."""
+        return False
 
     def before(self, context: RequestContext) -> Awaitable[OpenReply | None] | None:
         """Refuse by raising ``Refused``, let go on with ``None``, or, before a chat, answer it with a reply of one's own.

@@ -27,24 +27,29 @@ class Endpoint(NamedTuple):
     dialect: ClientDialect
     method: str
     answer: Callable[[RequestContext], Awaitable[None]]
+    is_fast: bool = False
+    """Whether its requests may take the fast path: see ``chat/fast_path.py``."""
 
 
-async def answer(endpoint: Endpoint, context: RequestContext, receive: Receive, guards: Guards) -> None:
-    """Answer one request."""
+async def answer(
+    endpoint: Endpoint, context: RequestContext, receive: Receive, guards: Guards, share: Share | None = None
+) -> None:
+    """Answer one request. ``share``: of one that was counted and let in already, and whose body is in the context."""
     service, record, responder = context.service, context.record, context.responder
-    share: Share | None = None
-    service.running += 1
+    is_new = share is None
+    service.running += is_new
     context.guards = guards.chat
     try:
-        if endpoint.method == "POST":
+        if endpoint.method == "POST" and share is None:
             share = Share(service.bodies, context.runtime.limits.body_total)
         try:
-            for guard in guards.head:
-                if (waiting := guard.before(context)) is not None:
-                    await waiting
-            _check(endpoint, context)
-            if share is not None and not _took_body(context, receive, share):
-                await _read(context, receive, share)
+            if is_new:
+                for guard in guards.head:
+                    if (waiting := guard.before(context)) is not None:
+                        await waiting
+                check(endpoint, context)
+                if share is not None and not _took_body(context, receive, share):
+                    await _read(context, receive, share)
             responder.listen(receive, context.runtime.drain_seconds)
             await endpoint.answer(context)
         except Exception as error:  # noqa: BLE001  # each becomes the dialect's error
@@ -142,7 +147,7 @@ async def _read(context: RequestContext, receive: Receive, share: Share) -> None
         share.take(len(context.body) - share.size)
 
 
-def _check(endpoint: Endpoint, context: RequestContext) -> None:
+def check(endpoint: Endpoint, context: RequestContext) -> None:
     """Raises ``Refused`` for a wrong method or content type."""
     headers = context.headers
     if context.method != endpoint.method:

@@ -26,6 +26,15 @@ def _usual_lines(content_type: str, stream: bool) -> bytes:
     return header_lines([(b"content-type", content_type.encode("latin-1")), *(_STREAM if stream else _WHOLE)])
 
 
+def usual_lines(dialect: ClientDialect, request_id: str, content_type: str, *, stream: bool) -> bytes:
+    """The ``header_lines`` of every answer, whole or streamed."""
+    name = request_id.encode()  # letters that a header can hold: see ``context.id_in``
+    lines = b"x-request-id: %b\r\n%b" % (name, _usual_lines(content_type, stream))
+    if id_header := dialect.id_header:
+        lines += b"%b: %b\r\n" % (id_header, name)
+    return lines
+
+
 class ClientDialect(Protocol):
     """What a client sees of a dialect whatever it asks: its name, its header for ids, its list of models, its errors."""
 
@@ -82,11 +91,7 @@ class Responder:
 
     def lines(self, content_type: str, *, stream: bool) -> bytes:
         """The ``header_lines`` of every answer, whole or streamed."""
-        request_id = self._record.request_id.encode()  # letters that a header can hold: see ``RequestContext``
-        lines = b"x-request-id: %b\r\n%b" % (request_id, _usual_lines(content_type, stream))
-        if id_header := self._dialect.id_header:
-            lines += b"%b: %b\r\n" % (id_header, request_id)
-        return lines
+        return usual_lines(self._dialect, self._record.request_id, content_type, stream=stream)
 
     def whole_headers(self, content_type: str) -> Headers:
         """Of every answer in one piece."""

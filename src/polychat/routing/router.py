@@ -53,6 +53,7 @@ class Attempts:
         "_router",
         "_rules",
         "answered",
+        "asked_before",
         "begun_at",
         "count",
         "failures",
@@ -85,6 +86,8 @@ class Attempts:
         """Headers of the attempt at hand that tell of its target's limits; whoever asks puts them here."""
         self.timeouts = DEFAULT
         """Of the attempt at hand."""
+        self.asked_before: float | None = None
+        """When the first attempt began, where its target was asked before the run."""
         self.begun_at: float | None = None
         """When the first piece of the attempt at hand came, where whoever asks gives its answer later."""
         self.is_probe = False
@@ -496,7 +499,7 @@ class _Run(Generic[T]):
 
     async def _try(self, target: Target, facts: Facts) -> T | PolychatError:
         attempts, router = self.attempts, self.router
-        begun = router.clock()
+        begun, attempts.asked_before = attempts.asked_before or router.clock(), None
         attempts.begin(router, self.plan.rules, target, facts, begun)
         if (deadline := self.deadline) is None:
             attempts.timeouts = timeouts_of(self.plan.rules)

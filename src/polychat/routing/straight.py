@@ -31,10 +31,10 @@ class StraightAttempt:
         router, facts = self._router, self._facts
         assert facts is not None  # it is not over
         now = router.clock()
-        router.health.budget(self._plan.targets[0].name).asked(now)
+        router.health.budget(self._plan.route or self._plan.targets[0].name).asked(now)
         facts.answered(now - self._asked_at, now)
         if limits:
-            facts.shared.hear(limits, now, time())
+            facts.hear(limits, now, time())
 
     def failed(self) -> None:
         """It ended before the answer began. Whoever calls this lets the router know why."""

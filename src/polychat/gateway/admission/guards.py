@@ -46,6 +46,8 @@ def guards_of(runtime: Runtime, service: Service) -> Guards:
 class KeyGuard(Guard):
     """Refuses requests without a known key, and records the key's name."""
 
+    by_head = True
+
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
 
@@ -58,6 +60,8 @@ class KeyGuard(Guard):
 
 class OriginGuard(Guard):
     """Refuses requests that a web page of another site makes a browser send."""
+
+    by_head = True
 
     def __init__(self, origins: OriginPolicy, *, guarded: bool) -> None:
         self._origins, self._guarded = origins, guarded
@@ -75,6 +79,9 @@ class LoadGuard(Guard):
 
     def __init__(self, service: Service, runtime: Runtime) -> None:
         self._service, self._most = service, runtime.limits.concurrent
+
+    def admits(self) -> bool:
+        return not self._service.draining and self._service.running < self._most
 
     def before(self, context: RequestContext) -> None:
         service, most = self._service, self._most

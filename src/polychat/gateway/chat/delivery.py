@@ -29,6 +29,8 @@ from .replies import EventReply, OpenReply, Outcome, PassthroughBody, Passthroug
 
 if TYPE_CHECKING:
     from ...http.pool.event_pipe import EventPipe
+    from ..observe.record import Record
+    from ..runtime import Runtime
 
 HEADER = 4096
 """Bytes of a client's header that goes to a backend, and of the losses that a header tells."""
@@ -157,9 +159,7 @@ class Delivery:
         record = self.context.record
         record.first = monotonic()
         self._note(outcome)
-        lines = self.head(content_type, stream=False)
-        if record.cost is not None:
-            lines += b"x-polychat-cost: %.8f\r\n" % record.cost
+        lines = self.head(content_type, stream=False) + cost_line(record)
         return self.context.responder.whole(status, lines, body)
 
     async def _stream(self, reply: PassthroughStream) -> None:
@@ -252,15 +252,8 @@ class Delivery:
         """The ``header_lines`` of an answer that begins now: who answers, and what that took."""
         context, target = self.context, self.target
         overhead = (self.asked_at - context.record.start) + (monotonic() - (self.answered_at or self.asked_at))
-        answering = b"" if target is None else _answering(target.label, target.model)
-        lines = b"%b%bx-polychat-attempts: %d\r\nx-polychat-overhead-ms: %.2f\r\n" % (
-            context.responder.lines(content_type, stream=stream),
-            answering,
-            self.attempts,
-            overhead * 1000,
-        )
-        if self.limits:
-            lines += header_lines(self.limits)
+        usual = context.responder.lines(content_type, stream=stream)
+        lines = head_lines(usual, target, self.attempts, overhead, self.limits)
         losses = () if self.call_info is None else self.call_info.losses
         if losses or self.inbound.lost:
             lost = [*self.inbound.lost, *(_lost(loss) for loss in losses)]
@@ -272,19 +265,7 @@ class Delivery:
 
     def _note(self, outcome: Outcome) -> None:
         """What the answer took, and how it ended, for the record."""
-        record = self.context.record
-        served, usage = outcome.model, outcome.usage
-        if served:
-            served = record.served = served[:LONGEST]  # a backend says it: what is kept by it is bounded
-        if usage is not None:
-            record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
-            record.cached_tokens = usage.cached_tokens
-            if (target := self.target) is not None:
-                self.context.runtime.router.chooser.settled(target.name, usage, monotonic() - self.asked_at)
-                url, model = target.backend.url, target.model
-                is_elsewhere = self.asked_url not in ("", url)
-                prices = self.context.runtime.configured.prices
-                record.cost = cost_of(prices, target.label, url, served or model, usage, asked=model, is_elsewhere=is_elsewhere)
+        note_usage(self.context.record, self.context.runtime, outcome, self.target, self.asked_at, self.asked_url)
         if outcome.finish is not None:
             self.ended(outcome.finish)
 
@@ -312,6 +293,36 @@ class Delivery:
         if monitor is not None:
             self.inbound.dialect.go_on(writer, monitor)
         return writer.write([finish]) + writer.end()
+
+
+def note_usage(
+    record: Record, runtime: Runtime, outcome: Outcome, target: Target | None, asked_at: float, asked_url: str
+) -> None:
+    """What an answer took, and who gave it, for the record and for the choice of later targets."""
+    served, usage = outcome.model, outcome.usage
+    if served:
+        served = record.served = served[:LONGEST]  # a backend says it: what is kept by it is bounded
+    if usage is not None:
+        record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
+        record.cached_tokens = usage.cached_tokens
+        if target is not None:
+            runtime.router.chooser.settled(target.name, usage, monotonic() - asked_at)
+            url, model, prices = target.backend.url, target.model, runtime.configured.prices
+            is_elsewhere = asked_url not in ("", url)
+            record.cost = cost_of(prices, target.label, url, served or model, usage, asked=model, is_elsewhere=is_elsewhere)
+
+
+def head_lines(usual: bytes, target: Target | None, attempts: int, overhead: float, limits: Headers) -> bytes:
+    """The ``header_lines`` of an answer: the ``usual_lines``, who answers after so many ``attempts``, the seconds that the
+    gateway itself took, and the target's ``limits``."""
+    answering = b"" if target is None else _answering(target.label, target.model)
+    lines = b"%b%bx-polychat-attempts: %d\r\nx-polychat-overhead-ms: %.2f\r\n" % (usual, answering, attempts, overhead * 1000)
+    return lines + header_lines(limits) if limits else lines
+
+
+def cost_line(record: Record) -> bytes:
+    """The header line that tells the cost of an answer that is whole; empty where it is not known."""
+    return b"" if record.cost is None else b"x-polychat-cost: %.8f\r\n" % record.cost
 
 
 _BLANK_LINE = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import cache, partial
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -23,17 +23,18 @@ from ...routing.router import Attempts
 from ...routing.traits import UNKNOWN, Traits
 from ...types import ChatRequest, HostedTool, TextPart
 from ...wire.faults import fault_of
-from ...wire.naming import Naming, named_body
+from ...wire.naming import Naming
 from ...wire.reading import failure_in, finish_of
 from ..context import RequestContext, reason_of
 from ..dialects.dialect import Dialect, InboundChat
 from ..responder import Refused
 from .candidates import plan_of
-from .delivery import HEADER, Delivery
+from .delivery import Delivery
 from .heartbeat import Heartbeat
 from .holding import OpeningHold, Pumped
+from .passing import asked_as, forwarded, passed_whole
 from .preferences import hosted_tools, on_loss
-from .replies import EventReply, OpenReply, Outcome, PassthroughBody, judged, open_events, open_stream
+from .replies import EventReply, OpenReply, open_events, open_stream
 from .shadowing import mirror
 from .traits import ChatTraits
 
@@ -51,7 +52,7 @@ def chats(dialect: Dialect) -> Callable[[RequestContext], Awaitable[None]]:
     """What answers at an endpoint for chats of a dialect."""
 
     def answer(context: RequestContext) -> Awaitable[None]:
-        return ChatRun(context, dialect.inbound(context)).run()
+        return ChatRun(context, context.chat or dialect.inbound(context)).run()
 
     return answer
 
@@ -60,18 +61,13 @@ _REASONING = frozenset({"reasoning", "reasoning_effort", "thinking", "think"})
 """Fields that ask a model to reason; in Gemini's API it is in ``generationConfig``."""
 
 
-@cache
-def _sent(names: tuple[str, ...]) -> tuple[tuple[str, bytes], ...]:
-    """Headers' names, each with its bytes."""
-    return tuple((name, name.encode()) for name in names)
-
-
 class ChatRun:
     """One chat: from the question to the last byte of its answer."""
 
     def __init__(self, context: RequestContext, inbound: InboundChat) -> None:
         self.context, self.inbound = context, inbound
         self.attempts = Attempts()
+        self.attempts.asked_before = context.begun and context.begun.asked_at
         self.delivery = Delivery(context, inbound)
         self.plan: Plan
         self.traits: Traits
@@ -248,7 +244,8 @@ class ChatRun:
     def _ask(self, target: Target) -> Awaitable[OpenReply]:
         """One attempt; what it gives has begun to answer. Raises ``PolychatError``."""
         inbound = self.inbound
-        self.delivery.asked_at = monotonic()
+        begun = self.context.begun
+        self.delivery.asked_at = monotonic() if begun is None else begun.asked_at
         relay = target.backend.relay(inbound.dialect.wire.NAME) if inbound.may_pass else None
         if relay is not None and relay.takes(inbound.fields):
             return self._relayed(target, relay)
@@ -293,7 +290,11 @@ class ChatRun:
         if inbound.placeholders is not None:
             body = inbound.placeholders.restored(body)
         path = dialect.path(target.model, stream=stream)
-        response = await relay.ask(path, body, self._forwarded(), timeouts=self.attempts.timeouts, provider=target.label)
+        headers = forwarded(dialect, self.context.headers)
+        begun, self.context.begun = self.context.begun, None
+        response = await relay.ask(
+            path, body, headers, timeouts=self.attempts.timeouts, provider=target.label, begun=begun and begun.exchange
+        )
         del body  # which may be large, and the answer may take its time
         try:
             delivery.answered_at = monotonic()
@@ -303,7 +304,7 @@ class ChatRun:
                 raise await relay.refusal(response)
             reply: OpenReply
             if not stream:
-                return self._passed_whole(await response.read(MAX_REPLY), self._asked_as(target))
+                return passed_whole(dialect, await response.read(MAX_REPLY), self._asked_as(target))
             if response.content_type != dialect.stream_type:
                 # It answers whole all the same: what the client is to get as a stream is read, and written as one.
                 reply = await open_events(response.events(dialect.wire.Reader()), call_info, whole=False)
@@ -324,24 +325,9 @@ class ChatRun:
         return None if hold is None or not self.inbound.stream else OpeningHold(hold, self.attempts.begins, wire.Reader)
 
     def _asked_as(self, target: Target) -> str | None:
-        """The name that an answer which passes is to tell, where clients compare it and the backend was asked by another.
-
-        Whoever lists several models wants to know which of them answered.
-        """
-        if not self.inbound.dialect.compares:
-            return None
-        asked, models = self.inbound.model, self.inbound.models
-        return None if asked == target.model or (models is not None and len(models) > 1) else asked
-
-    def _passed_whole(self, body: bytes, name: str | None) -> OpenReply:
-        dialect = self.inbound.dialect
-        finish, usage, served = dialect.ending(body)
-        if finish.error is not None and not (finish.verdict == "truncated" and body.rstrip().endswith(b"}")):
-            raise judged(finish.error, [], body)
-        # A whole reply that names no end says so itself, where it passes as it came.
-        if name is not None:
-            body = named_body(body, dialect.model_member, served, name)
-        return PassthroughBody(body, Outcome(finish, usage, served))
+        """See ``asked_as``. Whoever lists several models wants to know which of them answered."""
+        models = self.inbound.models
+        return None if models is not None and len(models) > 1 else asked_as(self.inbound.dialect, self.inbound.model, target)
 
     def _kind(self) -> Kind:
         """What the time to the first token is learned for."""
@@ -349,16 +335,3 @@ class ChatRun:
         fields = inbound.fields
         reasons = not _REASONING.isdisjoint(fields) or b"thinkingConfig" in bytes(fields.get("generationConfig", b""))
         return kind_of(streamed=inbound.stream, size=inbound.size, reasons=reasons)
-
-    def _forwarded(self) -> dict[str, str]:
-        headers, found = self.context.headers, {}
-        for name, sent in _sent(self.inbound.dialect.forwards):
-            value = headers.get(sent)
-            if value is not None:
-                if len(value) > HEADER:
-                    said = f"the header {name} has {len(value):,} bytes; at most {HEADER:,} are forwarded: shorten it"
-                    raise BadInput(said, field=name)
-                found[name] = value.decode("latin-1")
-        if (trace := headers.get(b"traceparent")) is not None and len(trace) <= HEADER:
-            found["traceparent"] = trace.decode("latin-1")
-        return found

@@ -33,7 +33,7 @@ A sink gets the body in order: what was held before it was set is taken first. W
 socket is not read.
 
 Bounds: the head and 1xx heads by ``MAX_HEAD`` and ``_MAX_HEADERS``; what is held for a caller that does not take it by
-``_MAX_UNREAD`` and one read; what is written at once by ``_WRITE_SIZE`` and the transport's own limit; each wait by the one
+``_MAX_UNREAD`` and one read; what is written at once by ``WRITE_SIZE`` and the transport's own limit; each wait by the one
 alarm of ``timer``, which aborts with ``TimedOut``.
 
 Cancellation: there is no task here. A caller that is cancelled in ``exchange`` or while it waits for a change closes the
@@ -57,7 +57,7 @@ MAX_HEAD = 64 * 1024
 _MAX_HEADERS = 256
 _MAX_UNREAD = 256 * 1024
 """Bytes of a body that wait for the caller before the server has to."""
-_WRITE_SIZE = 64 * 1024
+WRITE_SIZE = 64 * 1024
 """Bytes of a request that are written in one go."""
 
 
@@ -74,6 +74,8 @@ class PoolConnection(asyncio.Protocol):
         self._write_paused = self._read_paused = self._no_body = self._parser_is_done = self.sink_paused = False
         self.sink: Callable[[bytes], object] | None = None
         """Is given each read of a body in the call that brings it, unless ``sink_paused``. It does not raise."""
+        self.listener: Callable[[], None] | None = None
+        """Is called at each change in the call that brings it, in place of who would wait for ``next_change``."""
         self._body: list[bytes] = []
         self.transport: asyncio.Transport
         self.reusable_until = 0.0
@@ -100,37 +102,51 @@ class PoolConnection(asyncio.Protocol):
 
         ``no_body``: the reply has none, whatever its head says. Raises what ``error`` is.
         """
-        self._clear()
-        timer = self.timer
-        timer.timeouts = timeouts
-        self.in_use, self._no_body = True, no_body
-        if body is None or len(body) <= _WRITE_SIZE:
-            self.transport.write(head + body if body else head)
+        if body is None or len(body) <= WRITE_SIZE:
+            sent = self.begin(head, body, timeouts, no_body=no_body)
         else:
-            await self._send(head, body, timer)
-        sent = self.loop.time()
+            self._prepare(timeouts, no_body=no_body)
+            await self._send(head, body, self.timer)
+            sent = self.loop.time()
         if not self.has_head:
-            timer.wait("first", sent, timeouts.first)
-            while not self.has_head and self.error is None:
-                await self.next_change()
-            timer.stop()
-            if not self.has_head and self.error is not None:
-                raise self.error
+            await self.head(sent)
         return sent
+
+    def _prepare(self, timeouts: ExchangeTimeouts, *, no_body: bool) -> None:
+        self._clear()
+        self.timer.timeouts = timeouts
+        self.in_use, self._no_body = True, no_body
+
+    def begin(self, head: bytes, body: bytes | None, timeouts: ExchangeTimeouts, *, no_body: bool = False) -> float:
+        """Send all of a request whose body has no more than ``WRITE_SIZE`` bytes; gives the moment. ``head`` follows."""
+        self._prepare(timeouts, no_body=no_body)
+        self.transport.write(head + body if body else head)
+        return self.loop.time()
+
+    async def head(self, sent: float) -> None:
+        """Wait for the reply's head, to a request that was ``sent`` then. Raises what ``error`` is."""
+        timer = self.timer
+        if not self.has_head:
+            timer.wait("first", sent, timer.timeouts.first)
+        while not self.has_head and self.error is None:
+            await self.next_change()
+        timer.stop()
+        if not self.has_head and self.error is not None:
+            raise self.error
 
     async def _send(self, head: bytes, body: bytes, timer: ExchangeTimer) -> None:
         """As fast as the server reads, and no more once it replies: it has seen enough."""
         self.partly_sent = True
         self.transport.write(head)
         view = memoryview(body)
-        for start in range(0, len(body), _WRITE_SIZE):
+        for start in range(0, len(body), WRITE_SIZE):
             while self._write_paused and not self.has_head and self.error is None:
                 timer.wait("idle", self.loop.time(), timer.timeouts.idle)
                 await self.next_change()
             if self.has_head or self.error is not None:
                 self.keep_alive = False
                 break
-            self.transport.write(view[start : start + _WRITE_SIZE])
+            self.transport.write(view[start : start + WRITE_SIZE])
         else:
             self.partly_sent = False
         timer.stop()
@@ -139,6 +155,22 @@ class PoolConnection(asyncio.Protocol):
         """Done when something came, or was sent, or was lost. One at a time."""
         self._waiter = self.loop.create_future()
         return self._waiter
+
+    @property
+    def held(self) -> bytes:
+        """What ``take_body`` would give; it stays."""
+        held = self._body
+        return held[0] if len(held) == 1 else b"".join(held)
+
+    @property
+    def holds_some(self) -> bool:
+        """Whether anything of a body is held."""
+        return self._body_size > 0
+
+    @property
+    def holds_much(self) -> bool:
+        """Whether so much of a body is held that no more is read until it is taken."""
+        return self._read_paused
 
     def take_body(self) -> bytes:
         """What of the body has come; nothing if nothing has."""
@@ -213,6 +245,9 @@ class PoolConnection(asyncio.Protocol):
 
     def wake(self) -> None:
         """Whoever waits looks again."""
+        if self.listener is not None:
+            self.listener()
+            return
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)

@@ -52,17 +52,18 @@ from collections.abc import Awaitable, Mapping
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
+from typing import NamedTuple
 
 from ...errors import NotReady, PolychatError, TimedOut
 from ..per_loop import PerLoop
 from ..timeouts import STEPS, ExchangeTimeouts, Timeouts, exchange_timeouts
 from ..tls import tls
-from .connection import PoolConnection
+from .connection import WRITE_SIZE, PoolConnection
 from .heads import Origin, PoolRequest, URLParts, pool_request
 from .response import PooledResponse
 from .tunnel import failure_of, opened, refusal_of
 
-__all__ = ["Pool", "PooledResponse", "pool"]
+__all__ = ["BegunExchange", "Pool", "PooledResponse", "pool"]
 
 
 _LINGER = 1.0
@@ -71,6 +72,13 @@ _LINGER_BYTES = 64 * 1024
 
 
 _CLOSED = "the pool is closed: its event loop is shutting down"
+
+
+class BegunExchange(NamedTuple):
+    """A request that was sent, and whose response nobody has taken yet."""
+
+    connection: PoolConnection
+    sent_at: float
 
 
 class _Connections:
@@ -147,18 +155,26 @@ class Pool:
         timeouts: Timeouts = STEPS,
         deadline: float | None = None,
         provider: str | None = None,
+        begun: BegunExchange | None = None,
     ) -> PooledResponse:
-        """As ``request``, of one that is prepared."""
+        """As ``request``, of one that is prepared; ``begun``: of one that ``begin`` has sent."""
         try:
             limits = exchange_timeouts(timeouts)
             if timeouts.total is not None or deadline is not None:
                 limits = self._until(limits, deadline)
             origin = request.origin if request.origin is not None else _secured(request)
             for may_repeat in (True, False):
-                connection = self._reuse(origin) or await self._acquire(request.place, origin, limits)
+                if begun is None:
+                    connection = self._reuse(origin) or await self._acquire(request.place, origin, limits)
+                else:
+                    connection = begun.connection
                 was_used = connection.reusable_until > 0
                 try:
-                    sent_at = await connection.exchange(request.head(body), body, limits, no_body=request.method == "HEAD")
+                    if begun is None:
+                        sent_at = await connection.exchange(request.head(body), body, limits, no_body=request.method == "HEAD")
+                    else:
+                        sent_at, begun = begun.sent_at, None
+                        await connection.head(sent_at)
                     if connection.status == 407 and request.proxy is not None and not request.proxy.is_socks:
                         raise refusal_of(407, request.place, request.proxy)
                     return PooledResponse(self, connection, request, sent_at=sent_at, provider=provider)
@@ -175,6 +191,24 @@ class Pool:
             if request.secrets is not None:
                 request.secrets.error(error)
             raise
+
+    def begin(self, request: PoolRequest, body: bytes, timeouts: Timeouts) -> BegunExchange | None:
+        """Send a request that has a body, where that needs no wait: ``None`` where no connection is idle, or the body is large.
+
+        Whoever calls this sets the connection's ``listener``, and then lets ``send`` go on, or takes the response and calls
+        ``give_back``.
+        """
+        if len(body) > WRITE_SIZE:
+            return None
+        connection = self._reuse(request.origin if request.origin is not None else _secured(request))
+        if connection is None:
+            return None
+        limits = exchange_timeouts(timeouts)
+        if timeouts.total is not None:
+            limits = self._until(limits, None)
+        sent_at = connection.begin(request.head(body), body, limits)
+        connection.timer.wait("first", sent_at, limits.first)
+        return BegunExchange(connection, sent_at)
 
     def _until(self, limits: ExchangeTimeouts, deadline: float | None) -> ExchangeTimeouts:
         """With the moment when all of it must be over. Raises ``TimedOut`` where that is past already."""

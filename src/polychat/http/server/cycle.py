@@ -49,6 +49,25 @@ class CycleConnection(Protocol):
     async def drain(self, cycle: RequestCycle) -> None: ...
     def response_complete(self, cycle: RequestCycle) -> None: ...
     def application_failed(self, cycle: RequestCycle, status: int, message: str) -> None: ...
+    def answer_in_task(self, cycle: RequestCycle, app: App) -> None: ...
+
+
+class FastPath(Protocol):
+    """What an application answers the usual requests with the same head by, within the calls that bring bytes: without a task.
+
+    An application has it where its method ``fast_path`` gives one for the scope of a request, whose ``content-length`` is then
+    not to be looked at.
+    """
+
+    def begin(self, cycle: RequestCycle, body: bytes) -> bool:
+        """Begin to answer, and set ``cycle.fast_run``. ``False``: this one needs a task, and nothing was done."""
+
+
+class FastRun(Protocol):
+    """One request that is being answered without a task."""
+
+    def hand_over(self) -> None:
+        """Go on in a task."""
 
 
 class Source(Protocol):
@@ -74,6 +93,7 @@ class RequestCycle:
             "chunked",
             "complete",
             "disconnected",
+            "fast_run",
             "keep_alive",
             "connection",
             "content_left",
@@ -101,6 +121,8 @@ class RequestCycle:
         self.end_delivered = False
         """Whether the application knows the body's end."""
         self.disconnected = False
+        self.fast_run: FastRun | None = None
+        """What answers it, while that is no task."""
         self.started = False
         self.complete = False
         self._head = b""
@@ -249,8 +271,11 @@ class RequestCycle:
         """
         if self.connection.write_paused and not self.disconnected:
             await self.connection.drain(self)
-        if self.disconnected:
-            return
+        if not self.disconnected:
+            self.respond_now(status, headers, body)
+
+    def respond_now(self, status: int, headers: Sequence[tuple[bytes, bytes]] | bytes, body: bytes) -> None:
+        """``respond``, to a client that is there and reads."""
         if self.started:
             raise RuntimeError("the application sent a response where one has begun")
         if type(headers) is bytes:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Any
 
+from .cycle import FastPath
+
 _LENGTH = b"content-length"
 _DIGITS = 15
 """Of a length that is compared; a longer one is for the parser."""
@@ -18,11 +20,14 @@ _LEFT_OUT = (b"transfer-encoding", b"upgrade", b"expect")
 class KnownHead:
     """A head that was parsed, in two parts: what stands before its ``content-length`` and what stands behind."""
 
-    __slots__ = ("_before", "_behind", "_place", "_scope")
+    __slots__ = ("_before", "_behind", "_place", "fast_path", "template")
 
     def __init__(self, before: bytes, behind: bytes, scope: MutableMapping[str, Any]) -> None:
         self._before, self._behind = before, behind
-        self._scope = {**scope, "headers": list(scope["headers"]), "polychat.fields": dict(scope["polychat.fields"])}
+        self.template = {**scope, "headers": list(scope["headers"]), "polychat.fields": dict(scope["polychat.fields"])}
+        """The scope of its requests, but for the length of their bodies; not to be changed."""
+        self.fast_path: FastPath | bool | None = True
+        """What may answer its requests without a task; ``True`` while that is not known."""
         self._place = [name for name, _ in scope["headers"]].index(_LENGTH)
 
     @classmethod
@@ -43,10 +48,11 @@ class KnownHead:
         behind = place + len(line) - 2
         return cls(data[: behind - len(length)], data[behind:end], scope)
 
-    def request(self, data: bytes, limit: int) -> tuple[dict[str, Any], bytes] | None:
-        """The scope and the body, where ``data`` is this head with any length and a body of just that length.
+    def request(self, data: bytes, limit: int) -> bytes | None:
+        """The body, where ``data`` is this head with any length and a body of just that length.
 
-        ``None`` where it is not, or where the head has more than ``limit`` bytes: the parser is to read it.
+        ``None`` where it is not, where the length begins with a zero, or where the head has more than ``limit`` bytes: the
+        parser is to read it.
         """
         before, behind = self._before, self._behind
         if not data.startswith(before):
@@ -56,11 +62,15 @@ class KnownHead:
         if end < 0 or not data.startswith(behind, end):
             return None
         length, begin = data[place:end], end + len(behind)
-        if begin > limit or not length.isdigit() or int(length) != len(data) - begin:
+        if begin > limit or length != b"%d" % (len(data) - begin):
             return None
-        scope = self._scope.copy()
+        return data[begin:]
+
+    def scope(self, size: int) -> dict[str, Any]:
+        """The scope of a request whose body has so many bytes."""
+        scope = self.template.copy()
         scope["headers"] = headers = scope["headers"].copy()
         scope["polychat.fields"] = fields = scope["polychat.fields"].copy()
+        fields[_LENGTH] = length = b"%d" % size
         headers[self._place] = _LENGTH, length
-        fields[_LENGTH] = length
-        return scope, data[begin:]
+        return scope

@@ -49,7 +49,7 @@ closed`` exactly one clock runs, and neither single bytes nor empty lines extend
 (``patient`` in ``asgi.py``); nothing is read once a refusal is due.
 
 A head that is the one before it again, but for the body's length, and whose body came in the same read, is not parsed
-(``known_head.py``): the states are the same.
+(``known_head.py``): the states are the same. Such a request may be answered without a task (``cycle.FastPath``).
 
 Bounds: a head by ``limits.head`` and ``MAX_HEADERS``; the requests in line by ``_MAX_PIPELINED``, their unread bytes and an
 unread body each by ``SMALL`` and one read, then the socket is not read; what chunks may hold beside data by ``limits.head``; a
@@ -65,7 +65,8 @@ import asyncio
 from collections import deque
 from typing import cast
 
-from .cycle import EARLY, SMALL, RequestCycle
+from .cycle import EARLY, SMALL, App, RequestCycle
+from .known_head import KnownHead
 from .refusals import FIRST, RefusedRequest
 from .request_parser import RequestParser
 from .reset_probe import ResetProbe, can_probe
@@ -213,6 +214,8 @@ class ServerConnection(asyncio.Protocol):
             self.transport.close()
         else:
             self._answering.keep_alive = False
+            if (run := self._answering.fast_run) is not None:
+                run.hand_over()  # what has a task can be cancelled
 
     # Ends.
 
@@ -298,15 +301,32 @@ class ServerConnection(asyncio.Protocol):
                 (known := parser.known_head) is not None
                 and last.keep_alive
                 and not parser.in_head
-                and (request := known.request(data, self._server.limits.head)) is not None
+                and (body := known.request(data, self._server.limits.head)) is not None
             ):
-                scope, body = request
-                parser.last = cycle = RequestCycle(self, scope, True, False, body)
-                self._start_cycle(cycle)
+                self._answer_known(known, body)
                 return
         parser.feed(data)
         if self._answering is None and not self._ignoring_input:
             self._wait()
+
+    def _answer_known(self, known: KnownHead, body: bytes) -> None:
+        """A request whose head is known came whole: answer it, without a task if the application can."""
+        self._parser.last = self._answering = cycle = RequestCycle(self, known.template, True, False, body)
+        if self._waiting_in is not None:
+            self._waiting_in.stop(self)
+            self._waiting_in = None
+        if known.fast_path is True:
+            known.fast_path = self._server.fast_path(known.template)
+        if not known.fast_path or not known.fast_path.begin(cycle, body):
+            self.answer_in_task(cycle, self._server.app)
+
+    def answer_in_task(self, cycle: RequestCycle, app: App) -> None:
+        """Let ``app`` answer the request at hand, whose head is the known one."""
+        known = self._parser.known_head
+        if known is not None and cycle.scope is known.template:
+            cycle.scope = known.scope(len(cycle.body))
+        cycle.task = task = self.loop.create_task(cycle.run(app, self._server.tasks))
+        self._server.tasks.add(task)
 
     def _wait(self) -> None:
         """For the rest of a head or of a body that the application does not read; else for another request."""
@@ -337,8 +357,7 @@ class ServerConnection(asyncio.Protocol):
         if self._waiting_in is not None:
             self._waiting_in.stop(self)
             self._waiting_in = None
-        cycle.task = task = self.loop.create_task(cycle.run(self._server.app, self._server.tasks))
-        self._server.tasks.add(task)
+        self.answer_in_task(cycle, self._server.app)
 
     def begin(self, cycle: RequestCycle) -> None:
         """A request's head was read: answer it, in its turn."""

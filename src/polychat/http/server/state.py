@@ -9,7 +9,7 @@ from email.utils import formatdate
 from typing import Any, NamedTuple, Protocol
 
 from ...config.settings import Limits
-from .cycle import App
+from .cycle import App, FastPath
 from .timeout_queue import TimeoutQueue
 
 LINGER = 5.0
@@ -55,6 +55,12 @@ class ServerState:
         self._queues: TimeoutQueues | None = None
         self._wall_clock = wall_clock
         self._second, self._date = -1, b""
+
+    def fast_path(self, scope: dict[str, Any]) -> FastPath | None:
+        """What may answer requests with this head without a task, if the application has such a thing."""
+        find = getattr(self.app, "fast_path", None)
+        fast_path: FastPath | None = None if find is None else find(scope)
+        return fast_path
 
     def timeout_queues(self, loop: asyncio.AbstractEventLoop) -> TimeoutQueues:
         """The queues that all connections wait in."""

@@ -22,7 +22,7 @@ async def embed(context: RequestContext) -> None:
 
 
 ENDPOINTS = {
-    "/v1/chat/completions": Endpoint(DIALECT, "POST", chats(DIALECT)),
+    "/v1/chat/completions": Endpoint(DIALECT, "POST", chats(DIALECT), is_fast=True),
     "/v1/completions": Endpoint(COMPLETIONS, "POST", chats(COMPLETIONS)),
     "/v1/embeddings": Endpoint(DIALECT, "POST", embed),
 }

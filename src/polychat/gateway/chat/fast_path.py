@@ -1,0 +1,332 @@
+"""The usual chat that passes whole, answered within the two calls that bring its bytes: without a task, a wait or a timer.
+
+What a request's head decides (its endpoint, its key, its origin, its settings) is found out once for each head, and what the
+model's name decides once for each name: ``PreparedHead`` and ``PreparedPlan`` hold it while one configuration is in force. A
+``FastChat`` then does what is left: it is let in, sends the body on a connection that lies idle, and answers from the call in
+which the reply becomes whole. All verdicts, counts and headers come from the functions that the ordinary way has them from.
+
+step                 usual                                  else
+===================  =====================================  ==================================================================
+``begin``            the request is sent                    nothing was done, and a task answers it: another head or
+                                                            configuration than is prepared, a guard or a limit that says no, a
+                                                            stream, a route with choices, a target that is not well, no idle
+                                                            connection
+the reply comes      it is looked at when it is whole       ``hand_over``: another status than 200, a failure, a loss, a
+                                                            timeout, much more than usual, or nothing that could pass
+the client leaves                                           ``hand_over``
+the server ends                                             ``hand_over``
+===================  =====================================  ==================================================================
+
+``hand_over`` loses nothing: the task that goes on counts what was sent as its first attempt, and takes its reply, or its
+failure, from the connection as if it had waited for it there. So what is unusual is dealt with in one place, ``run.py``.
+
+Bounds: those of the ordinary way; a body by ``WRITE_SIZE``, the reply by what a connection holds for who does not take it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from ...backends.relay import rate_limits_in
+from ...errors import PolychatError
+from ...http.pool.connection import WRITE_SIZE
+from ...http.pool.pool import pool
+from ...http.server.asgi import Receive, Scope, Send, body_at_hand
+from ...http.server.cycle import RequestCycle
+from ...routing import Plan
+from ...routing.clocks import timeouts_of
+from ...routing.resolve import LONGEST
+from ...routing.straight import StraightAttempt
+from ..admission.bodies import NoRoom, Share
+from ..admission.guards import Guards
+from ..context import BegunAttempt, RequestContext, id_in
+from ..dialects.dialect import Dialect, InboundChat
+from ..endpoint import Endpoint, answer, check
+from ..observe.record import Record
+from ..responder import Refused, usual_lines
+from .delivery import cost_line, head_lines, note_usage
+from .passing import asked_as, forwarded, passed_whole
+
+if TYPE_CHECKING:
+    from ...http.pool.pool import BegunExchange
+    from ..runtime import Runtime
+    from ..service import Service
+    from .replies import PassthroughBody
+
+_PLANS = 64
+"""Names of models that are prepared for one head."""
+
+
+class PreparedPlan:
+    """What a model's name means for requests with one head: the only target that may answer, and how it is asked."""
+
+    __slots__ = ("name", "plan", "relay", "request", "target", "timeouts")
+
+    def __init__(self, head: PreparedHead, plan: Plan, model: str) -> None:
+        """Raises ``PolychatError`` where the target cannot be asked, or such requests are not usual."""
+        rules, dialect = plan.rules, head.dialect
+        if len(plan.targets) != 1 or plan.unlisted or plan.shadow is not None:
+            raise _Unusual
+        if rules.conditions or rules.concurrency is not None or rules.hedge or rules.continuation:
+            raise _Unusual
+        self.plan, self.target = plan, plan.targets[0]
+        backend = self.target.backend
+        relay = backend.relay(dialect.wire.NAME)
+        if relay is None or relay.fit is not None or backend.relay(dialect.wire.NAME) is not relay:
+            raise _Unusual  # it is translated, changed, or made ready anew for each request
+        self.relay = relay
+        path = dialect.path(self.target.model, stream=False)
+        self.request = relay.request(path, head.forwarded, self.target.label)
+        self.timeouts = timeouts_of(rules)
+        if (patience := head.patience) is not None:
+            self.timeouts = timeouts_of(rules, patience[0], of_all=patience[1])
+        self.name = asked_as(dialect, model, self.target)
+
+
+class _Unusual(PolychatError):  # a request is
+    """It is answered in a task."""
+
+
+class PreparedHead:
+    """One head of requests to an endpoint for chats, and what follows from it alone."""
+
+    def __init__(self, service: Service, endpoint: Endpoint, path: str, scope: Scope, guards: Callable[[], Guards]) -> None:
+        """``guards`` gives those of the configuration in force."""
+        assert isinstance(endpoint.dialect, Dialect)
+        self.service, self.endpoint, self.path, self.dialect = service, endpoint, path, endpoint.dialect
+        self._scope, self._guards_now = scope, guards
+        self.guards = Guards()
+        self.runtime: Runtime | None = None
+        """The configuration that all below holds for."""
+        self.is_usual = False
+        self.query = scope["query_string"].decode("latin-1")
+        self.record_id = id_in(scope["polychat.fields"])
+        """What the client calls each of these requests; empty where it does not."""
+        self.most = 0
+        """Bytes of a body."""
+        self.forwarded: dict[str, str] = {}
+        self.patience: tuple[float, bool] | None = None
+        """Seconds that the client waits, and whether for all of the reply."""
+        self.key = self.traceparent = ""
+        self._asked: tuple[Callable[[], bool], ...] = ()
+        """What may refuse a request at any moment."""
+        self._plans: dict[str, PreparedPlan] = {}
+
+    def begin(self, cycle: RequestCycle, body: bytes) -> bool:
+        """See ``FastPath``."""
+        if self.runtime is not self.service.runtime:
+            self._prepare()
+        if not self.is_usual or len(body) > self.most:
+            return False
+        for admits in self._asked:
+            if not admits():
+                return False
+        return FastChat(self, cycle, body).begin()
+
+    def plan(self, model: str) -> PreparedPlan:
+        """Raises ``PolychatError`` where it is not usual, or means nothing."""
+        assert self.runtime is not None  # it is prepared
+        plan, prepared = self.runtime.resolver.plan(model), self._plans.get(model)
+        if prepared is None or prepared.plan is not plan:  # what backends list may have changed what a name means
+            prepared = PreparedPlan(self, plan, model)
+            if len(self._plans) >= _PLANS:
+                self._plans.clear()
+            self._plans[model] = prepared
+        return prepared
+
+    def _prepare(self) -> None:
+        self.runtime = runtime = self.service.runtime
+        self._plans.clear()
+        self.is_usual = False
+        self.guards = guards = self._guards_now()
+        context = RequestContext(self.service, self.dialect, self.path, self._scope, _send)
+        if guards.chat or guards.over or runtime.gateway.log_text or runtime.gateway.cors or context.repeated:
+            return
+        by_moment = [guard for guard in guards.head if not guard.by_head]
+        try:
+            for guard in guards.head:
+                if guard.by_head and guard.before(context) is not None:
+                    return
+            check(self.endpoint, context)
+            self.forwarded = forwarded(self.dialect, context.headers)
+        except (PolychatError, Refused):
+            return  # the ordinary way says why
+        if b"content-encoding" in context.headers:
+            return
+        deadline, record = context.deadline, context.record
+        # A little has passed when a target is asked; timeouts are rounded down.
+        self.patience = None if deadline is None else (deadline.moment - record.start - 0.001, deadline.of_all)
+        self.key, self.traceparent = record.key, record.traceparent
+        self.most = min(runtime.limits.body, WRITE_SIZE)
+        self._asked = tuple(guard.admits for guard in by_moment)
+        self.is_usual = True
+
+
+class FastChat:
+    """One request, from its body to its answer. It is what the dialect reads the chat from."""
+
+    __slots__ = (
+        *("body", "path", "query", "record", "runtime", "service"),
+        *("_attempt", "_begun", "_connection", "_cycle", "_head", "_plan", "_share"),
+    )
+
+    def __init__(self, head: PreparedHead, cycle: RequestCycle, body: bytes) -> None:
+        assert head.runtime is not None  # it is prepared
+        self.service, self.runtime, self.path, self.query, self.body = head.service, head.runtime, head.path, head.query, body
+        self._head, self._cycle = head, cycle
+        name = head.record_id or head.service.next_id()
+        self.record = Record(name, head.dialect.name, "POST", head.path, monotonic())
+        self._plan: PreparedPlan
+        self._attempt: StraightAttempt
+        self._begun: BegunAttempt
+
+    def begin(self) -> bool:
+        """Send the request; whether it was."""
+        head, runtime, body = self._head, self.runtime, self.body
+        share = self._share = Share(self.service.bodies, runtime.limits.body_total)
+        inbound: InboundChat | None = None
+        try:
+            share.take(len(body))
+            inbound = head.dialect.inbound(self)
+            if not _is_usual(inbound):
+                raise _Unusual
+            self._plan = prepared = head.plan(inbound.model)
+        except (PolychatError, Refused, NoRoom):
+            return self._not_begun(inbound)
+        router, plan, target, relay = runtime.router, prepared.plan, prepared.target, prepared.relay
+        facts = router.facts(plan, target)
+        asked_at = monotonic()
+        exchange: BegunExchange | None = None
+        if facts.is_clear(router.clock()):
+            sent = head.dialect.relayed(inbound, target.model, usage=relay.usage)
+            exchange = pool().begin(prepared.request, sent, prepared.timeouts)
+        if exchange is None:
+            return self._not_begun(inbound)
+        self._begun = BegunAttempt(exchange, asked_at)
+        self._attempt = StraightAttempt(router, plan, facts)
+        self.service.running += 1
+        record, cycle = self.record, self._cycle
+        record.model, record.plan, record.route = inbound.model[:LONGEST], plan, plan.route
+        record.key, record.asked = head.key, asked_at
+        if head.traceparent:
+            record.traceparent = head.traceparent
+        self._connection = connection = exchange.connection
+        connection.listener = self._changed
+        cycle.fast_run = self
+        cycle.on_disconnect(self.hand_over)
+        return True
+
+    def _not_begun(self, inbound: InboundChat | None) -> bool:
+        """Let a task answer it, which need not read the chat again if it was read."""
+        self._share.release()
+        if inbound is None:
+            return False
+        head = self._head
+
+        async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+            context = RequestContext(
+                self.service, head.dialect, head.path, scope, send, runtime=self.runtime, record=self.record
+            )
+            context.chat = inbound
+            await answer(head.endpoint, context, receive, head.guards)
+
+        self._cycle.connection.answer_in_task(self._cycle, answered)
+        return True
+
+    def _changed(self) -> None:
+        connection = self._connection
+        if connection.done:
+            self._answer()
+        elif connection.error is not None or connection.holds_much or (connection.has_head and connection.status != 200):
+            self.hand_over()
+        elif connection.holds_some:
+            timer = connection.timer
+            timer.wait("idle", connection.loop.time(), timer.timeouts.idle)
+
+    def _answer(self) -> None:
+        """The reply is whole: the client gets it, if it can pass."""
+        connection, prepared, cycle = self._connection, self._plan, self._cycle
+        reply: PassthroughBody | None = None
+        if connection.status == 200 and not connection.coding and not cycle.connection.write_paused:
+            body, secrets = connection.held, prepared.request.secrets
+            try:
+                reply = passed_whole(self._head.dialect, body if secrets is None else secrets.whole(body), prepared.name)
+            except Exception:  # noqa: BLE001  # it is raised again, where failures are told, and defects logged
+                reply = None
+        if reply is None or (finish := reply.outcome.finish) is None or finish.error is not None:
+            self.hand_over()
+            return
+        answered_at = monotonic()
+        self._let_go()
+        connection.timer.stop()
+        limits = rate_limits_in(connection.headers)
+        if limits and prepared.request.secrets is not None:
+            limits = prepared.request.secrets.headers(limits)
+        self._attempt.answered(limits)
+        pool().give_back(connection)
+        record = self.record
+        lines = self._noted(reply, limits, answered_at)
+        record.status = 200
+        cycle.respond_now(200, lines, reply.body)
+        self._attempt.end(None)
+        self._share.release()
+        record.over = monotonic()
+        self.service.ended(record)
+
+    def _noted(self, reply: PassthroughBody, limits: list[tuple[bytes, bytes]], answered_at: float) -> bytes:
+        """The header lines of the answer, whose facts the record gets."""
+        record, prepared, outcome = self.record, self._plan, reply.outcome
+        target, finish = prepared.target, outcome.finish
+        assert finish is not None  # it is whole
+        record.passthrough, record.attempts = True, 1
+        record.provider, record.served, record.answered = target.label, target.model, target.name
+        record.verdict, record.reason = finish.verdict, finish.reason
+        record.first = now = monotonic()
+        asked_at = self._begun.asked_at
+        note_usage(record, self.runtime, outcome, target, asked_at, prepared.relay.url)
+        usual = usual_lines(self._head.dialect, record.request_id, reply.content_type, stream=False)
+        overhead = (asked_at - record.start) + (now - answered_at)
+        return head_lines(usual, target, 1, overhead, limits) + cost_line(record)
+
+    def _let_go(self) -> None:
+        """Nobody tells it anything any more."""
+        self._cycle.fast_run = None
+        self._cycle.off_disconnect()
+        self._connection.listener = None
+
+    def hand_over(self) -> None:
+        """A task goes on with what was begun."""
+        if self._cycle.fast_run is not self:
+            return
+        self._let_go()
+        self._attempt.failed()
+        self._cycle.connection.answer_in_task(self._cycle, self._go_on)
+
+    async def _go_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        head = self._head
+        context = RequestContext(self.service, head.dialect, head.path, scope, send, runtime=self.runtime, record=self.record)
+        context.body, context.begun = self.body, self._begun
+        body_at_hand(receive)  # it was read
+        try:
+            await answer(head.endpoint, context, receive, Guards(), self._share)
+        finally:
+            if context.begun is not None:  # its target was not asked after all
+                pool().give_back(context.begun.exchange.connection)
+
+
+def _is_usual(inbound: InboundChat) -> bool:
+    """Whether a chat passes whole, as it came, to whomever its model's name means."""
+    return not (
+        inbound.stream
+        or inbound.models is not None
+        or inbound.preferences is not None
+        or inbound.placeholders is not None
+        or inbound.lost
+        or not inbound.may_pass
+    )
+
+
+async def _send(message: Any) -> None:
+    """Of a context that answers nobody."""

@@ -1,0 +1,362 @@
+"""Chats that are answered without a task: nobody can tell, but by the time it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from polychat.config.settings import Route
+from polychat.gateway.app import Gateway
+from polychat.gateway.chat.fast_path import FastChat
+from polychat.gateway.observe.logs import Log
+from polychat.gateway.observe.record import Record
+
+from ...support.corpus import FOLDER
+from ...support.running_gateway import Caller, Running, asking, completion, configured, fault, gateway, good, row
+from ...support.scripted_server import Handler, Say, Seen
+
+KEY = "sk-of-the-backend-0123456789"
+PATH, HELLO = asking("openai-chat")
+HELLO.pop("stream")
+LIMITS = [("x-ratelimit-remaining-requests", "7"), ("X-RateLimit-Limit-Requests", "9"), ("x-echoed", KEY)]
+
+PAID = {"prompt_tokens": 9, "completion_tokens": 2, "cost": 0.5, "prompt_tokens_details": {"cached_tokens": 3}}
+
+
+def answering(body: Any, **more: Any) -> Handler:
+    """A backend that answers whole with this."""
+
+    async def handler(seen: Seen, say: Say) -> None:
+        await say.whole(body, **more)
+
+    return handler
+
+
+async def in_pieces(seen: Seen, say: Say) -> None:
+    data = json.dumps(completion("Hello")).encode()
+    await say.raw(b"HTTP/1.1 200 X\r\nContent-Type: application/json\r\n")
+    await say.raw(b"Content-Length: %d\r\n\r\n" % len(data))
+    for begin in range(0, len(data), 50):
+        await asyncio.sleep(0)
+        await say.raw(data[begin : begin + 50])
+
+
+async def in_chunks(seen: Seen, say: Say) -> None:
+    data = json.dumps(completion("Hello")).encode()
+    await say.stream([data[:40], data[40:]], content_type="application/json")
+
+
+async def cut_off(seen: Seen, say: Say) -> None:
+    await say.raw(b"HTTP/1.1 200 X\r\nContent-Length: 900\r\n\r\n{")
+    await say.cut()
+
+
+async def lost(seen: Seen, say: Say) -> None:
+    await say.cut()
+
+
+async def no_http(seen: Seen, say: Say) -> None:
+    await say.raw(b"what?\r\n\r\n")
+
+
+async def not_kept(seen: Seen, say: Say) -> None:
+    await say.whole(completion("Hello"), headers=[("connection", "close")])
+    await say.cut()
+
+
+REPLIES: dict[str, Handler] = {
+    "hello": good,
+    "a tool's call": answering((FOLDER / "openai-chat/xai-tool-call.json").read_bytes()),
+    "limits": answering(completion("Hello"), headers=LIMITS),
+    "the key": answering(completion(f"your key is {KEY}")),
+    "cached and paid": answering(completion("Hi", usage=PAID)),
+    "too long": answering(completion("Hi", choices=[{"index": 0, "message": {"content": "Hi"}, "finish_reason": "length"}])),
+    "no end": answering(completion("Hi", choices=[{"index": 0, "message": {"role": "assistant", "content": "Hi"}}])),
+    "nothing said": answering({**completion(""), "choices": []}),
+    "an error inside": answering({"error": {"message": "it broke", "type": "server_error"}}),
+    "no JSON": answering(b"<html>hello</html>", content_type="text/html"),
+    "half of it": answering(json.dumps(completion("Hello")).encode()[:-9]),
+    "deep": answering(b"[" * 900 + b"]" * 900),
+    "much": answering(completion("a" * 700_000)),
+    "packed": answering(gzip.compress(json.dumps(completion("Hello")).encode()), headers=[("content-encoding", "gzip")]),
+    "in pieces": in_pieces,
+    "in chunks": in_chunks,
+    "created": answering(completion("Hello"), status=201),
+    "refused": fault(400, "invalid_request_error"),
+    "no such model": fault(404),
+    "busy": fault(429, retry_after="30"),
+    "down": fault(500),
+    "cut off": cut_off,
+    "lost": lost,
+    "no HTTP": no_http,
+    "not kept": not_kept,
+}
+CHANGES: dict[str, Any] = {
+    "hello": {},
+    "not streamed": {"stream": False},
+    "streamed": {"stream": True},
+    "by a route": {"model": "mine"},
+    "by an alias": {"model": "other"},
+    "of two": {"model": "both"},
+    "another wire": {"model": "annex/small"},
+    "unknown": {"model": "nobody/small"},
+    "no name": {"model": 7},
+    "model twice": b'{"model":"house/small","messages":[{"role":"user","content":"hi"}],"Model":"x"}',
+    "fields of one's own": {"top_k": 3, "user": "\u00e9\u20ac", "metadata": {"a": "b"}},
+    "further models": {"models": ["house/small", "annex/small"]},
+    "a provider": {"provider": {"order": ["house"]}},
+    "no JSON": b'{"model": "house/small", ',
+    "no messages": {"messages": None},
+    "large": {"user": "a" * 70_000},
+}
+REQUESTS = {name: body if isinstance(body, bytes) else json.dumps({**HELLO, **body}).encode() for name, body in CHANGES.items()}
+
+
+class Noted(Log):
+    """A log whose lines are kept."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        super().__init__("json", 1.0, self.lines.append)
+
+
+@asynccontextmanager
+async def kept(serve: Any, reply: Handler, **more: Any) -> AsyncGenerator[tuple[Running, Caller, Any]]:
+    """A gateway whose connections, to a client and to a backend, have carried a request each; and that backend.
+
+    The backend answers by ``reply`` then. ``more`` is what ``configured`` takes.
+    """
+    answers: list[Handler] = [good]
+
+    async def handler(seen: Seen, say: Say) -> None:
+        await answers[-1](seen, say)
+
+    backend = await serve(handler)
+    providers = {
+        "house": row("openai-chat", backend.url, api_key="env:HOUSE_KEY"),
+        "annex": row("anthropic", backend.url, api_key="env:HOUSE_KEY"),
+    }
+    routes: dict[str, Any] = {
+        "mine": Route(targets=("house/small",), strategy="ordered", attempts=2),
+        "both": ("house/small", "house/small2"),
+    }
+    options = {"routes": routes, "aliases": {"other": "house/small"}, **more}
+    async with gateway(configured(providers, **options)) as here:
+        caller = await here.caller()
+        caller.ask(PATH, HELLO)
+        assert (await caller.whole()).status == 200
+        answers.append(reply)
+        yield here, caller, backend
+
+
+@pytest.fixture(autouse=True)
+def _key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOUSE_KEY", KEY)
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[FastChat]:
+    """Every run that sent its request without a task."""
+    runs: list[FastChat] = []
+    begin = FastChat.begin
+
+    def noted(self: FastChat) -> bool:
+        is_taken = begin(self)
+        if self._cycle.fast_run is self:
+            runs.append(self)
+        return is_taken
+
+    monkeypatch.setattr(FastChat, "begin", noted)
+    return runs
+
+
+MOMENTS = {"start", "first", "over", "asked", "times", "request_id", "started_at", "plan"}
+"""What differs from one request to the next whatever answers them."""
+DIFFERS = ("date", "retry-after-ms", "x-request-id", "x-polychat-overhead-ms")
+
+
+def facts_of(record: Record) -> dict[str, Any]:
+    """What a record holds, its moments left out; what it does not hold is as its class has it."""
+    names = {name for name in [*vars(Record), *vars(record)] if not name.startswith("__")} - MOMENTS
+    facts = {name: getattr(record, name) for name in names}
+    lines = {name: tuple(facts[name]) for name in ("failures", "passed", "seams", "losses")}
+    lines["resting"] = tuple((target.name, str(error)) for target, error in record.resting)
+    return {**facts, **lines, "has": sorted(name for name in ("first", "asked") if getattr(record, name) is not None)}
+
+
+async def told(serve: Any, request: bytes, reply: Handler) -> dict[str, Any]:
+    """All that can be seen of two requests that follow another on the same connection."""
+    async with kept(serve, reply) as (here, caller, backend):
+        log = Noted()
+        here.app._observers = (*here.app._observers, log)
+        answers = []
+        for _ in range(2):
+            caller.ask(PATH, request)
+            answer = await caller.whole()
+            headers = {name: None if name in DIFFERS else value for name, value in answer.headers.items()}
+            body = answer.body if b"chatcmpl" not in answer.body else len(answer.body)  # it is translated, and has its own id
+            answers.append((answer.status, headers, body))
+            if headers.get("connection") == "close":
+                break
+        records = await here.app.recorded(1 + len(answers))
+        log.close()
+        counts = here.app.metrics._taken()
+        now = here.app.runtime.router.clock()
+        numbers = [(labels, each.requests, each.prompt, each.attempts, each.cost) for labels, each in counts.numbers]
+        seen: dict[str, Any] = {
+            "answers": answers,
+            "records": [facts_of(record) for record in records[1:]],
+            "lines": [sorted(json.loads(line)) for line in b"".join(log.lines).splitlines()],
+            "numbers": sorted(numbers),
+            "attempts": sorted(counts.attempts),
+            "health": [(each.name, each.in_flight, each.waiting.count, each.outcomes(now)) for each in here.app.health.every()],
+            "held": (here.app.running, here.app.bodies.held),
+            "sent": [(one.target, one.headers, one.body) for one in backend.seen],
+        }
+        text = repr(seen)  # the backend's port is another each time
+        return {"text": text.replace(f":{backend.port}", ":PORT")}
+
+
+@pytest.mark.parametrize("reply", REPLIES)
+async def test_replies_are_the_same_with_and_without_a_task(serve: Any, begun: list[FastChat], reply: str) -> None:
+    """Every reply, and every failure, is told in the same answers, records, lines, counts and health of the target."""
+    fast = await told(serve, REQUESTS["hello"], REPLIES[reply])
+    assert begun
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Gateway, "fast_path", lambda self, scope: None)
+        count = len(begun)
+        usual = await told(serve, REQUESTS["hello"], REPLIES[reply])
+        assert len(begun) == count
+    assert fast == usual
+
+
+@pytest.mark.parametrize("request_", REQUESTS)
+async def test_requests_are_the_same_with_and_without_a_task(serve: Any, begun: list[FastChat], request_: str) -> None:
+    """Whatever a client wants gets the same answer, and the backend the same body, whether or not it can be had without a
+    task.
+    """
+    fast = await told(serve, REQUESTS[request_], good)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Gateway, "fast_path", lambda self, scope: None)
+        usual = await told(serve, REQUESTS[request_], good)
+    assert fast == usual
+
+
+async def test_no_task_answers(serve: Any, begun: list[FastChat]) -> None:
+    """While the backend thinks there is no task for the request, and it counts as under way."""
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def waits(seen: Seen, say: Say) -> None:
+        asked.set()
+        await go.wait()
+        await say.whole(completion("Hello"))
+
+    async with kept(serve, waits) as (here, caller, _):
+        caller.ask(PATH, HELLO)
+        await asked.wait()
+        assert (len(begun), len(here.state.tasks), here.app.running) == (1, 0, 1)
+        go.set()
+        assert (await caller.whole()).json["choices"][0]["message"]["content"] == "Hello"
+        assert here.app.running == 0
+
+
+@pytest.mark.parametrize("how", ["leaves", "the gateway ends"])
+async def test_a_request_that_is_given_up_is_told_as_ever(serve: Any, begun: list[FastChat], how: str) -> None:
+    """The backend's connection is closed, and the record says what became of the request, as where a task waits."""
+
+    async def given_up() -> Any:
+        asked, gone = asyncio.Event(), asyncio.Event()
+
+        async def waits(seen: Seen, say: Say) -> None:
+            asked.set()
+            await say.gone()
+            gone.set()
+            say.closing = True
+
+        async with kept(serve, waits) as (here, caller, _):
+            caller.ask(PATH, HELLO)
+            await asked.wait()
+            if how == "leaves":
+                caller.leave()
+            else:
+                for connection in list(here.state.connections):
+                    connection.shutdown()
+                await asyncio.sleep(0)
+                for task in list(here.state.tasks):
+                    task.cancel()
+                assert (await caller.whole()).status == 503
+            record = (await here.app.recorded(2))[1]
+            async with asyncio.timeout(5):
+                await gone.wait()
+            state = here.app.running, here.app.bodies.held, [facts.in_flight for facts in here.app.health.every()]
+            return facts_of(record), state
+
+    fast = await given_up()
+    assert len(begun) == 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Gateway, "fast_path", lambda self, scope: None)
+        assert await given_up() == fast
+    assert len(begun) == 1
+
+
+async def test_a_new_configuration_holds_for_the_next_request(
+    serve: Any, begun: list[FastChat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was prepared for a head ends with the configuration it was prepared by: a key that is gone lets nobody in."""
+    monkeypatch.setenv("THEIRS", "sk-the-gateways-own")
+    async with kept(serve, good) as (here, caller, backend):
+        caller.ask(PATH, HELLO)
+        assert (await caller.whole()).status == 200
+        assert len(begun) == 1
+        here.app.reload(configured({"house": row("openai-chat", backend.url)}, keys={"them": "env:THEIRS"}))
+        caller.ask(PATH, HELLO)
+        assert (await caller.whole()).status == 401
+        here.app.reload(configured({"house": row("openai-chat", backend.url)}))
+        caller.ask(PATH, HELLO)
+        assert (await caller.whole()).status == 200
+
+
+@pytest.mark.parametrize("refused", ["draining", "limit"])
+async def test_limits_of_the_moment_hold(serve: Any, begun: list[FastChat], refused: str) -> None:
+    """A gateway that stops, or has as many requests as it may, refuses also what it has prepared."""
+    async with kept(serve, good) as (here, caller, _):
+        if refused == "draining":
+            here.app.drain()
+        else:
+            here.app.running += here.app.runtime.limits.concurrent
+        caller.ask(PATH, HELLO)
+        assert (await caller.whole()).status == (503 if refused == "draining" else 429)
+        here.app.running = 0
+    assert not begun
+
+
+async def test_a_reply_that_does_not_come_is_given_up_in_time(serve: Any, begun: list[FastChat]) -> None:
+    """The time that a client waits, or the file gives, holds without a timer of its own."""
+
+    async def silent(seen: Seen, say: Say) -> None:
+        await say.gone()
+        say.closing = True
+
+    async with kept(serve, good) as (here, _, _):
+        caller = await here.caller()
+        patient = {"x-request-timeout": "0.2"}
+        for _ in range(2):
+            caller.ask(PATH, HELLO, headers=patient)
+            assert (await caller.whole()).status == 200
+    async with kept(serve, silent) as (here, _, _):
+        caller = await here.caller()
+        del begun[:]
+        caller.ask(PATH, {"model": "nobody/small", **{"messages": []}}, headers=patient)
+        assert (await caller.whole()).status == 404
+        caller.ask(PATH, HELLO, headers=patient)
+        answer = await caller.whole()
+        record = (await here.app.recorded(3))[2]
+    assert len(begun) == 1
+    assert answer.status == 504
+    assert [failure.outcome for failure in record.failures] == ["timeout"]
