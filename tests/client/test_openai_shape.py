@@ -10,6 +10,7 @@ import polychat
 from polychat import errors
 from polychat.events import Finish, Start, Text, ToolCallPiece, Usage
 
+from ..support.running_gateway import FIRST, Stage, text, until
 from ..support.scripted_vendors import ScriptedVendor
 
 HELLO = [[Start("one", "m")], [Text("Hel")], [Text("lo")], [Usage(11, 7, 18), Finish("complete", "stop")]]
@@ -92,3 +93,38 @@ async def test_the_fields_of_a_call_that_make_no_sense_are_named(client: polycha
     with pytest.raises(errors.BadInput) as caught:
         await client.chat.completions.create(messages=[{"role": "user", "content": [{"type": "nonsense"}]}])
     assert caught.value.field == "messages[0].content[0].type"
+
+
+async def test_a_stream_is_used_as_that_of_openais_client(client: polychat.Client) -> None:
+    """In ``async with``, chunk by chunk, and closed by hand: each method that ``AsyncStream`` has."""
+    openai = pytest.importorskip("openai")
+    async with await client.chat.completions.create(messages=ASKED, stream=True) as stream:
+        first = await anext(stream)
+        rest = [chunk async for chunk in stream]
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in [first, *rest]) == "Hello"
+    theirs = {name for name, member in vars(openai.AsyncStream).items() if callable(member) and not name.startswith("_")}
+    assert theirs <= set(dir(stream))
+    await stream.close()
+    assert [chunk async for chunk in stream] == []
+
+
+@pytest.mark.parametrize("way", ["with", "close", "unread"])
+async def test_a_stream_that_is_left_ends_its_request(serve: Any, way: str) -> None:
+    """The connection goes, so that the backend stops; a stream that nobody read was never asked for."""
+    stage = Stage(FIRST, text("Hel"))
+    server = await serve(stage)
+    client = polychat.Client("openai/m", base_url=server.url + "/v1", api_key="k")
+    stream = await client.chat.completions.create(messages=ASKED, stream=True)
+    if way == "unread":
+        await stream.close()
+        assert not stage.asked.is_set()
+        return
+    if way == "with":
+        with pytest.raises(ValueError, match="enough"):
+            async with stream:
+                async for _ in stream:
+                    raise ValueError("enough")
+    else:
+        await anext(stream)
+        await stream.close()
+    await until(stage.left)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from ..calls.functions import tool_of
 from ..calls.info import CallInfo
@@ -105,7 +106,7 @@ class Completions:
         self._targets = targets
 
     async def create(self, *, messages: Any, model: str | None = None, stream: bool = False, **fields: Any) -> Any:
-        """A chat completion as ``AttributeDict``; with ``stream`` an async generator of its chunks.
+        """A chat completion as ``AttributeDict``; with ``stream`` a ``ChunkStream`` of its chunks.
 
         ``extra_body`` is merged into the fields, ``extra_headers`` into the headers. A field that is ``None`` is not sent. With
         a type as ``response_format``, the message's ``parsed`` is a value of it; ``tools`` may be Python functions. Raises
@@ -128,7 +129,7 @@ class Completions:
         call_info = CallInfo(on_loss_of(options.pop("on_loss", None)))
         reply = Stream(targets, plan, request, shape=shape, call_info=call_info, options=options)
         writer = openai_chat.writer(request, secrets.token_hex(12), int(time.time()), target)
-        return _chunks(reply, writer) if stream else await _whole(reply, writer)
+        return ChunkStream(_chunks(reply, writer)) if stream else await _whole(reply, writer)
 
     async def parse(self, *, messages: Any, response_format: Any = None, **fields: Any) -> Any:
         """``create`` with ``response_format`` as a type: the message's ``parsed`` is a value of it. Raises as ``create``."""
@@ -181,6 +182,36 @@ async def _whole(reply: Stream, writer: Writer) -> Any:
     if reply.shape is not None:
         record["choices"][0]["message"]["parsed"] = reply.reply().parsed
     return record
+
+
+class ChunkStream:
+    """The chunks of a completion, as ``AttributeDict``: iterate it, once. Leaving it early needs ``async with``, or ``close``.
+
+    It has the methods of ``openai.AsyncStream``. The iteration raises ``PolychatError`` after the last chunk that arrived.
+    """
+
+    def __init__(self, chunks: AsyncGenerator[Any, None]) -> None:
+        self._chunks = chunks
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self._chunks
+
+    async def __anext__(self) -> Any:
+        return await self._chunks.__anext__()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the request, if it is not over. Later iteration gives nothing."""
+        await self._chunks.aclose()
+
+    aclose = close
 
 
 async def _chunks(reply: Stream, writer: Writer) -> AsyncGenerator[Any, None]:
