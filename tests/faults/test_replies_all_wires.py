@@ -10,7 +10,7 @@ import pytest
 from polychat.events import Event, Finish, Start, Text, ToolCallPiece, Usage
 from polychat.types import ChatRequest
 from polychat.wire.contract import names, wire
-from polychat.wire.sites.deltas import kept_of
+from polychat.wire.sites.deltas import complete_members
 
 from ..support.gateway_for_clients import house
 from ..support.running_gateway import asking
@@ -113,4 +113,4 @@ def test_arguments_that_are_cut_in_a_finished_reply_are_a_failure(name: str, rea
 )
 def test_what_is_kept_of_cut_arguments(text: str, kept: dict[str, Any]) -> None:
     """Members and elements that are known to be over; a number that the cut may have shortened is none of them."""
-    assert kept_of(text) == kept
+    assert complete_members(text) == kept

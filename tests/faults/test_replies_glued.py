@@ -79,7 +79,7 @@ def test_a_second_reply_does_not_pass(name: str) -> None:
         monitor = monitor_of(DIALECTS[name])
         out = passed(monitor, pieces)
         assert monitor.finish is not None
-        assert (monitor.finish.verdict, monitor.told) == ("failed", False)
+        assert (monitor.finish.verdict, monitor.error_forwarded) == ("failed", False)
         assert MESSAGE in str(monitor.finish.error)
         assert (first + second).startswith(out)
         assert len(out) <= len(first) + end_of_first.end()

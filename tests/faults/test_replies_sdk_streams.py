@@ -13,7 +13,7 @@ import pytest
 
 from polychat.events import Citation, Event, Finish, Media, Reasoning, Start, Text, ToolCallPiece, Usage
 from polychat.wire.contract import names, wire
-from polychat.wire.sites.deltas import kept_of
+from polychat.wire.sites.deltas import complete_members
 
 from ..support.gateway_for_clients import ASKED, KEY, house
 from ..support.random_conversations import read, written
@@ -187,7 +187,7 @@ async def test_their_helper_puts_together_what_we_read(door: str, backend: str, 
     if door == "ollama":
         expected.images = []  # their type for an answer has none
     if door == "anthropic":  # their helper gives the members that came whole
-        expected.calls = [(name, kept_of(call) if isinstance(call, str) else call) for name, call in expected.calls]
+        expected.calls = [(name, complete_members(call) if isinstance(call, str) else call) for name, call in expected.calls]
     async with house(backend, [answer[:2], answer[2:5], answer[5:]]) as (here, _):
         got = await SDKS[door](here.url)
     assert got == expected

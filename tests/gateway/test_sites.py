@@ -57,7 +57,7 @@ class PlainSite:
     def __init__(self) -> None:
         self.heard: list[Request] = []
 
-    def hear(self, request: Request) -> Response | SiteRequest:
+    def receive(self, request: Request) -> Response | SiteRequest:
         self.heard.append(request)
         if request.method == "GET":
             return Response(

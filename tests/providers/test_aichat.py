@@ -297,7 +297,7 @@ async def test_cancelling_closes_the_connection(serve: Any) -> None:
 
 
 def hear(body: bytes, method: str = "POST", path: str = "/api/text", cookie: str = "any=one") -> Response | SiteRequest:
-    return AichatSite().hear(Request(method, path, {}, {"cookie": cookie}, body, "http://127.0.0.1"))
+    return AichatSite().receive(Request(method, path, {}, {"cookie": cookie}, body, "http://127.0.0.1"))
 
 
 def test_the_site_hears_what_is_asked() -> None:

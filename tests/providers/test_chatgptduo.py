@@ -343,7 +343,7 @@ def form(**fields: str) -> bytes:
 
 
 def post(body: bytes, method: str = "POST", path: str = "/") -> Response | SiteRequest:
-    return ChatgptDuoSite().hear(Request(method, path, {}, {}, body, "http://127.0.0.1"))
+    return ChatgptDuoSite().receive(Request(method, path, {}, {}, body, "http://127.0.0.1"))
 
 
 def test_the_site_hears_what_is_asked() -> None:

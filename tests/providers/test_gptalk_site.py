@@ -43,7 +43,7 @@ class Now:
     def hear(self, method: str, path: str, body: Any = None, token: str = "", **headers: str) -> Response | SiteRequest:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         query = {"token": token} if token else {}
-        return self.site.hear(Request(method, path, query, headers, data, "http://127.0.0.1"))
+        return self.site.receive(Request(method, path, query, headers, data, "http://127.0.0.1"))
 
     def login(self) -> str:
         heard = self.hear("POST", LOGIN, {"fingerprint": "0a" * 16, "platform": "fingerprint"})

@@ -34,7 +34,7 @@ def answering(site: Site, answer: Answer = echo) -> Handler:
     """A handler for ``serve``."""
 
     async def handler(seen: Seen, say: Say) -> None:
-        heard = site.hear(request(seen))
+        heard = site.receive(request(seen))
         if isinstance(heard, Response):
             await say.whole(heard.body, heard.status, heard.content_type, heard.headers)
             return

@@ -172,7 +172,7 @@ def test_errors_amid_a_stream(error: dict[str, Any], end: bool, form: str) -> No
         monitor = agree(body, pieces, passed=framed([*before, failing], form, done=False))
         assert monitor.finish is not None
         assert monitor.finish.verdict == "failed"
-        assert monitor.told
+        assert monitor.error_forwarded
 
 
 def test_an_error_that_breaks_off() -> None:
@@ -182,7 +182,7 @@ def test_an_error_that_breaks_off() -> None:
         monitor = ChunkMonitor(usage=True)
         watched(monitor, pieces)
         assert known(monitor).verdict == "failed"
-        assert not monitor.told
+        assert not monitor.error_forwarded
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -385,20 +385,20 @@ def test_any_wire_broken_off(path: Path) -> None:
         watched(monitor, [part])
         assert known(monitor) == read(reader_of(path), part)
         if known(monitor).verdict == "truncated":
-            assert not monitor.told
+            assert not monitor.error_forwarded
 
 
 def test_what_the_bytes_told() -> None:
     """An error event tells the client; nonsense does not, though it ends the reply as well."""
-    told = Reading(wire("anthropic").Reader())
-    told.feed((FOLDER / "anthropic" / "overloaded.sse").read_bytes())
-    assert known(told).verdict == "failed"
-    assert told.told
+    error_forwarded = Reading(wire("anthropic").Reader())
+    error_forwarded.feed((FOLDER / "anthropic" / "overloaded.sse").read_bytes())
+    assert known(error_forwarded).verdict == "failed"
+    assert error_forwarded.error_forwarded
     nonsense = Reading(wire("anthropic").Reader())
     nonsense.feed(b"event: message_start\ndata: {nonsense}\n\n")
     assert known(nonsense).verdict == "failed"
-    assert not nonsense.told
+    assert not nonsense.error_forwarded
     empty = Reading(Reader())
     empty.feed(framed([chunk({"role": "assistant", "content": ""})]))
     assert known(empty).error == "EmptyReply"
-    assert not empty.told
+    assert not empty.error_forwarded

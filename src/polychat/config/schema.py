@@ -29,11 +29,13 @@ def _as_toml(schema: Any) -> Any:
         return [_as_toml(inner) for inner in schema if inner != {"type": "null"}]
     if not isinstance(schema, dict):
         return schema
-    members = {key: _as_toml(value) for key, value in schema.items() if key not in ("default", "required") or _says(value)}
+    members = {
+        key: _as_toml(value) for key, value in schema.items() if key not in ("default", "required") or _has_members(value)
+    }
     choices = members.get("anyOf", ())
     return members if len(choices) != 1 else {**{key: value for key, value in members.items() if key != "anyOf"}, **choices[0]}
 
 
-def _says(value: object) -> bool:
+def _has_members(value: object) -> bool:
     """Whether a default, or a list of required keys, says anything: a table in a table has the defaults of its own keys."""
     return value not in (None, "", [], ()) and not isinstance(value, dict)

@@ -116,7 +116,7 @@ class Sites:
             return
         except Left:
             return
-        answer = site.hear(_request(scope, name, "/" + rest, body))
+        answer = site.receive(_request(scope, name, "/" + rest, body))
         if isinstance(answer, Response):
             await _respond(send, answer)
         else:

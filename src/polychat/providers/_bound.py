@@ -46,7 +46,7 @@ class Bound:
 
     def messages(self, request: ChatRequest) -> list[dict[str, str]]:
         """The conversation as messages of text, the tools before it."""
-        messages = [{"role": "system", "content": _told(self.tools)}] if self.tools else []
+        messages = [{"role": "system", "content": _instructions(self.tools)}] if self.tools else []
         for turn in request.turns:
             text = "\n".join(filter(None, map(_line, turn.parts)))
             if text or not turn.parts:
@@ -122,7 +122,7 @@ def _object(**properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
-def _told(tools: list[Tool]) -> str:
+def _instructions(tools: list[Tool]) -> str:
     lines = [
         f"- {tool.name}: {tool.description or ''} Arguments: {json.dumps(tool.parameters or {}, ensure_ascii=False)}"
         for tool in tools

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from ..wire.answering import Request, Response, SiteRequest
 from ..wire.reading import parsed
 from ._gptalk_stream import StreamWriter
-from ._json import said
+from ._json import json_response
 
 USES = 5
 """Asks that a login is good for."""
@@ -60,7 +60,7 @@ class GPTalkSite:
         self._asks: dict[str, _Ask] = {}
         self._waiting = 0
 
-    def hear(self, request: Request) -> Response | SiteRequest:
+    def receive(self, request: Request) -> Response | SiteRequest:
         match request.method, request.path:
             case "POST", "/api/chatgpt/user/login":
                 return self._login(request)
@@ -77,7 +77,7 @@ class GPTalkSite:
                 self._logins[token] = login
                 if len(self._logins) > self.most_logins:
                     del self._logins[next(iter(self._logins))]
-                return said(200, {"code": 0, "data": {"token": token, "expires_at": login.expires_at}})
+                return json_response(200, {"code": 0, "data": {"token": token, "expires_at": login.expires_at}})
         return _no(400, "a login needs platform=fingerprint and a fingerprint of 32 hex digits")
 
     def _ask(self, request: Request) -> Response:
@@ -88,7 +88,7 @@ class GPTalkSite:
         match parsed(request.body):
             case {"content": str(prompt), "model": str(model), "accept": "stream", **rest} if prompt.strip():
                 login.left -= 1
-                return said(200, {"code": 0, "data": {"token": self._remember(prompt, model, _temperature(rest))}})
+                return json_response(200, {"code": 0, "data": {"token": self._remember(prompt, model, _temperature(rest))}})
         return _no(400, "an ask needs content, model and accept=stream")
 
     def _remember(self, prompt: str, model: str, temperature: float) -> str:
@@ -126,4 +126,4 @@ def _temperature(rest: Mapping[Any, object]) -> float:
 
 
 def _no(status: int, message: str) -> Response:
-    return said(status, {"code": status, "message": message})
+    return json_response(status, {"code": status, "message": message})

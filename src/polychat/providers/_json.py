@@ -33,7 +33,7 @@ async def refusal(response: StreamResponse) -> StatusError:
     return response.error()
 
 
-def said(status: int, value: dict[str, Any]) -> Response:
+def json_response(status: int, value: dict[str, Any]) -> Response:
     """``value`` as an answer."""
     return Response(status, json.dumps(value).encode())
 

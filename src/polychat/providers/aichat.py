@@ -16,7 +16,7 @@ from ..types import Messages
 from ..wire.answering import Request, Response, SiteRequest
 from ..wire.reading import complete, failed, parsed
 from ._browser import browser_headers
-from ._json import WholeWriter, body_of, said
+from ._json import WholeWriter, body_of, json_response
 from .contract import AsyncProvider
 
 
@@ -51,7 +51,7 @@ class AichatSite:
     limits: ClassVar[int] = 2 * 1024 * 1024
     _SETTINGS = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 
-    def hear(self, request: Request) -> Response | SiteRequest:
+    def receive(self, request: Request) -> Response | SiteRequest:
         match request.method, request.path:
             case "GET", "/chat":
                 page = b"<!doctype html><title>Aichat</title><p>Your browser has the cookie now.\n"
@@ -59,18 +59,18 @@ class AichatSite:
             case "POST", "/api/text":
                 return self._asked(request)
             case _, "/chat" | "/api/text":
-                return said(405, _no("wrong method"))
-        return said(404, _no("there is nothing here but /chat and /api/text"))
+                return json_response(405, _no("wrong method"))
+        return json_response(404, _no("there is nothing here but /chat and /api/text"))
 
     def _asked(self, request: Request) -> Response | SiteRequest:
         if "=" not in request.headers.get("cookie", ""):
-            return said(403, _no("no cookie: open /chat in a browser first"))
+            return json_response(403, _no("no cookie: open /chat in a browser first"))
         match parsed(request.body):
             case {"message": str(message), **rest} if message.strip():
                 settings = _numbers(rest, self._SETTINGS)
                 if settings is not None:
                     return SiteRequest(message, [{"role": "user", "content": message}], _Writer(), settings=settings)
-        return said(400, _no("the body must be JSON with a message, and numbers for temperature and its like"))
+        return json_response(400, _no("the body must be JSON with a message, and numbers for temperature and its like"))
 
 
 def _no(why: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ..types import Messages
 from ..wire.answering import Request, Response, SiteRequest
 from ..wire.reading import complete, failed, parsed
 from ._browser import browser_headers
-from ._json import WholeWriter, body_of, said
+from ._json import WholeWriter, body_of, json_response
 from ._sources import latest, new_call, stream_with_sources, with_sources
 from .contract import AsyncProvider
 
@@ -65,18 +65,18 @@ class ChatgptDuoSite:
 
     limits: ClassVar[int] = 2 * 1024 * 1024
 
-    def hear(self, request: Request) -> Response | SiteRequest:
+    def receive(self, request: Request) -> Response | SiteRequest:
         if request.path != "/":
-            return said(404, {"error": "there is nothing here but /"})
+            return json_response(404, {"error": "there is nothing here but /"})
         if request.method != "POST":
             return Response(405, b'{"error": "POST a form with prompt, search and purpose=ask"}', headers=[("Allow", "POST")])
         try:
             form = parse_qs(request.body.decode(), keep_blank_values=True, errors="strict", max_num_fields=100)
         except ValueError:
-            return said(400, {"error": "the body is not a urlencoded form"})
+            return json_response(400, {"error": "the body is not a urlencoded form"})
         prompt = form.get("prompt", [""])[-1]
         if not prompt.strip() or form.get("purpose") != ["ask"]:
-            return said(400, {"error": "the form needs a prompt, and purpose=ask"})
+            return json_response(400, {"error": "the form needs a prompt, and purpose=ask"})
         return SiteRequest(prompt, [{"role": "user", "content": prompt}], _Writer())
 
 

@@ -86,7 +86,7 @@ class _Taken:
         value = self.left.pop(name, None)
         if value is None or (isinstance(value, kind) and (kind is bool or not isinstance(value, bool))):
             return value
-        self.lose(name, "is not understood")
+        self.drop(name, "is not understood")
         return None
 
     def text(self, name: str) -> str:
@@ -96,19 +96,19 @@ class _Taken:
         """Not below 0."""
         value: float | None = self.take(name, (int, float))
         if value is not None and not 0 <= value < 1e9:
-            self.lose(name, "is not understood")
+            self.drop(name, "is not understood")
             return None
         return value
 
     def table(self, name: str) -> _Taken:
         return _Taken(self.left.pop(name, None), f"{self.path}{name}.", self.losses)
 
-    def lose(self, name: str, why: str) -> None:
+    def drop(self, name: str, why: str) -> None:
         self.losses.append(f"{self.path}{name} {why}")
 
-    def lose_rest(self) -> None:
+    def drop_rest(self) -> None:
         for name in self.left:
-            self.lose(name, "has no counterpart")
+            self.drop(name, "has no counterpart")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ class _Import:
             if name not in groups and name != "*":
                 self.losses.append(f"fallbacks of {name}, which was not carried over, have no counterpart")
         for table_left in (router, module, content):
-            table_left.lose_rest()
+            table_left.drop_rest()
         lines = table(["gateway"], gateway)
         for name, values in self._providers.items():
             lines += table(["providers", name], values)
@@ -179,25 +179,25 @@ class _Import:
             gateway["log"] = "json"
         if master := general.text("master_key"):
             gateway["keys"] = {"master": self._reference(master, "LITELLM_MASTER_KEY", f"{general.path}master_key")}
-        general.lose_rest()
+        general.drop_rest()
         return gateway
 
     def _aliases(self, router: _Taken, groups: Mapping[str, object]) -> Iterator[tuple[str, str]]:
         for name, meant in (router.take("model_group_alias", dict) or {}).items():
             model = meant.get("model") if isinstance(meant, dict) else meant
             if isinstance(meant, dict) and meant.get("hidden"):
-                router.lose(f"model_group_alias.{name}.hidden", "has no counterpart; it is listed")
+                router.drop(f"model_group_alias.{name}.hidden", "has no counterpart; it is listed")
             if isinstance(model, str) and model in groups and name not in groups:
                 yield str(name), str(model)
             else:
-                router.lose(f"model_group_alias.{name}", "does not lead to an imported model")
+                router.drop(f"model_group_alias.{name}", "does not lead to an imported model")
 
     def _rules(self, router: _Taken, module: _Taken) -> _Rules:
         rules = _Rules()
         strategy = router.text("routing_strategy") or "simple-shuffle"
         if strategy not in _STRATEGIES:
             named = f"{strategy} " if strategy in _OTHER_STRATEGIES else ""  # any other value may be misplaced, even a key
-            router.lose("routing_strategy", f"{named}has no counterpart; random is used instead")
+            router.drop("routing_strategy", f"{named}has no counterpart; random is used instead")
         rules.strategy = _STRATEGIES.get(strategy, "random")
         for settings in (module, router):  # the router's override the module's
             retries = settings.number("num_retries")
@@ -206,7 +206,7 @@ class _Import:
             rules.default_fallbacks = settings.take("default_fallbacks", list) or rules.default_fallbacks
             if settings.left.get("allowed_fails") is not None:
                 settings.left.pop("allowed_fails")
-                settings.lose("allowed_fails", "has no counterpart; a target is skipped after 3 failures in a row")
+                settings.drop("allowed_fails", "has no counterpart; a target is skipped after 3 failures in a row")
         seconds = {
             "timeout": _first(router.number("timeout"), module.number("request_timeout")),
             "cooldown": 0.0 if router.take("disable_cooldowns", bool) else router.number("cooldown_time"),
@@ -226,17 +226,17 @@ class _Import:
             deployment = self._deployment(name, entry, params)
             if deployment is not None:
                 groups.setdefault(name, []).append(deployment)
-                params.lose_rest()
-                entry.lose_rest()
+                params.drop_rest()
+                entry.drop_rest()
         return groups
 
     def _deployment(self, name: str, entry: _Taken, params: _Taken) -> _Deployment | None:
         model = params.text("model")
         if not name or not model:
-            entry.lose("model_name", "or its model is missing")
+            entry.drop("model_name", "or its model is missing")
             return None
         if "*" in name or "*" in model:
-            entry.lose("model_name", "is a pattern; clients use provider/model directly, without a route")
+            entry.drop("model_name", "is a pattern; clients use provider/model directly, without a route")
             return None
         target = self._target(model, entry, params)
         if target is None:
@@ -244,25 +244,25 @@ class _Import:
         weights = [_first(params.number(kind), entry.number(kind)) for kind in ("weight", "rpm", "tpm")]
         for kind, limit in zip(("rpm", "tpm"), weights[1:], strict=True):
             if limit is not None:
-                params.lose(kind, "is not used as a limit; it is only the target's weight")
+                params.drop(kind, "is not used as a limit; it is only the target's weight")
         return _Deployment(target, (weights[0], weights[1], weights[2]), params.number("order"), params.number("timeout"))
 
     def _target(self, model: str, entry: _Taken, params: _Taken) -> str | None:
         vendor, model = _vendor_of(params.text("custom_llm_provider"), model)
         base = params.text("api_base") or params.text("base_url")
         if base and address_fault(_address(base, vendor)[0]):
-            params.lose("api_base", "is not a URL that begins with http:// or https:// and names a host; it is not copied")
+            params.drop("api_base", "is not a URL that begins with http:// or https:// and names a host; it is not copied")
             base = ""
         row = self._known.get(VENDORS.get(vendor, vendor.replace("_", "-")))
         if vendor.startswith(_FOREIGN) or not vendor or (row is None and not base):
-            entry.lose("litellm_params.model", f"is of an unknown vendor ({vendor or model}); the entry is left out")
+            entry.drop("litellm_params.model", f"is of an unknown vendor ({vendor or model}); the entry is left out")
             return None
         if vendor == "azure" and params.left.pop("api_version", None):
-            params.lose("api_version", "is not needed; the URL without a version is used")
+            params.drop("api_version", "is not needed; the URL without a version is used")
         key = params.text("api_key")
         if row is None or (vendor == "openai" and base):
             if row is None:
-                params.lose("model", f"is of {vendor}, which is treated as a server with OpenAI's API")
+                params.drop("model", f"is of {vendor}, which is treated as a server with OpenAI's API")
             key_names = row.key if row else ()
             row = VendorSpec(
                 name=vendor.lower(),
@@ -275,7 +275,7 @@ class _Import:
         if base:
             address, variables = _address(base, vendor)
             if "@" in base or "?" in base:
-                params.lose("api_base", "is copied without what may be a credential in it")
+                params.drop("api_base", "is copied without what may be a credential in it")
             row = row.replace(base_url=address, params=variables)
         provider = self._provider(vendor, row, key, model, moved=bool(base), path=f"{params.path}api_key")
         return f"{provider}/{model}"

@@ -75,5 +75,5 @@ class Site(Protocol):
     limits: ClassVar[int]
     """The most bytes of a request body it takes; the gateway answers 413 above that."""
 
-    def hear(self, request: Request) -> Response | SiteRequest:
+    def receive(self, request: Request) -> Response | SiteRequest:
         """Decide about one request. Called from one event loop, never from two threads at once."""

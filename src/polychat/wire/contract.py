@@ -175,12 +175,12 @@ def wire(name: str) -> Wire:
 @lru_cache(maxsize=256)
 def goes_on(name: str, model: str) -> bool:
     """Whether a model on this wire goes on with an assistant's message at the end. Raises as ``wire``."""
-    spoken: object = wire(name)
-    return isinstance(spoken, GoesOn) and spoken.goes_on(model)
+    module: object = wire(name)
+    return isinstance(module, GoesOn) and module.goes_on(model)
 
 
 @cache
 def counting(name: str) -> Counts | None:
     """The wire of this name if its API counts tokens. Raises as ``wire`` does."""
-    spoken: object = wire(name)
-    return spoken if isinstance(spoken, Counts) else None
+    module: object = wire(name)
+    return module if isinstance(module, Counts) else None

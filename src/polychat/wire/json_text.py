@@ -105,7 +105,9 @@ class Halves:
             return self._text(value, place)
         if isinstance(value, dict):
             return {
-                _whole_of(name): _kept(entry) if _is_arguments(name, entry, value) else self._joined(entry, (*place, name))
+                _whole_of(name): _escaped_arguments(entry)
+                if _is_arguments(name, entry, value)
+                else self._joined(entry, (*place, name))
                 for name, entry in value.items()
             }
         if isinstance(value, list):
@@ -129,7 +131,7 @@ def _is_arguments(name: str, entry: Any, around: Mapping[str, Any]) -> bool:
     return name in _ARGUMENTS and (name != "input" or not isinstance(entry, str))  # a text: that of a tool of free text
 
 
-def _kept(arguments: Any) -> Any:
+def _escaped_arguments(arguments: Any) -> Any:
     return escaped(arguments) if isinstance(arguments, str) else arguments
 
 
@@ -290,13 +292,13 @@ def _apart(value: Any, levels: int) -> Any:
 class _Slices(JSONPieces):
     """JSON that came."""
 
-    __slots__ = ("_came",)
+    __slots__ = ("_data",)
 
-    def __init__(self, came: Any) -> None:
-        self._came = came
+    def __init__(self, data: Any) -> None:
+        self._data = data
 
     def pieces(self) -> Iterator[bytes]:
-        view = memoryview(self._came)
+        view = memoryview(self._data)
         return (bytes(view[at : at + _WINDOW]) for at in range(0, len(view), _WINDOW))
 
 

@@ -55,11 +55,11 @@ class Loss:
 
 def losses(request: ChatRequest, support_table: SupportTable, wire: str, vendor: str) -> list[Loss]:
     """What ``wire``, spoken by ``vendor``, does not carry of ``request`` as it was meant; each field once."""
-    lost = _lost_of(support_table)
-    if lost.carries_words and _is_plain(request) and lost.values_of(request) == lost.unsaid:
+    unsupported = _unsupported_by(support_table)
+    if unsupported.carries_words and _is_plain(request) and unsupported.values_of(request) == unsupported.defaults:
         return []  # most asks are
     losses_by_field: dict[str, Loss] = {}
-    for name, detail in used(request, wire, vendor, lost.settings):
+    for name, detail in used(request, wire, vendor, unsupported.settings):
         support = support_table[name]
         if support.kind in ("dropped", "emulated"):
             earlier = losses_by_field.get(name)
@@ -82,7 +82,7 @@ def _not_in(reported: str, detail: str) -> str:
     return " ".join(name for name in detail.split(", ") if name not in names)
 
 
-class _Lost(NamedTuple):
+class _Unsupported(NamedTuple):
     """What a table of fates does not carry."""
 
     support_table: SupportTable
@@ -93,23 +93,23 @@ class _Lost(NamedTuple):
     """A request of words alone loses nothing."""
     values_of: Callable[[ChatRequest], Any]
     """The settings' values in a request."""
-    unsaid: Any
+    defaults: Any
     """Those values where a request says none."""
 
 
-_tables: dict[int, _Lost] = {}
+_tables: dict[int, _Unsupported] = {}
 """By the table's identity."""
 _WORDS = ("model", "stream", "turns.system", "turns.user", "turns.assistant", "parts.text")
 """What a request of words alone uses."""
 
 
-def _lost_of(support_table: SupportTable) -> _Lost:
+def _unsupported_by(support_table: SupportTable) -> _Unsupported:
     entry = _tables.get(id(support_table))
     if entry is None:
-        lost = {name for name, support in support_table.items() if support.kind in ("dropped", "emulated")}
-        settings = tuple(name for name in _SETTINGS if name in lost)
+        unsupported = {name for name, support in support_table.items() if support.kind in ("dropped", "emulated")}
+        settings = tuple(name for name in _SETTINGS if name in unsupported)
         values_of: Callable[[ChatRequest], Any] = attrgetter(*settings) if settings else _nothing
-        entry = _Lost(support_table, settings, lost.isdisjoint(_WORDS), values_of, values_of(ChatRequest("", [])))
+        entry = _Unsupported(support_table, settings, unsupported.isdisjoint(_WORDS), values_of, values_of(ChatRequest("", [])))
         _tables[id(support_table)] = entry
     return entry
 
@@ -308,8 +308,8 @@ def _common(
         yield "cache", cache
     if extra and request.wire == wire:
         yield "extra", ", ".join(extra)
-    elif extra and (lost := [name for name, value in extra.items() if not _is_understood(name, value)]):
-        yield "extra.foreign", ", ".join(lost)
+    elif extra and (unsupported := [name for name, value in extra.items() if not _is_understood(name, value)]):
+        yield "extra.foreign", ", ".join(unsupported)
 
 
 DEFAULTS: Mapping[str, tuple[object, ...]] = {

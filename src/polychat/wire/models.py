@@ -117,7 +117,7 @@ def write_models(wire: str, listed: list[ModelInfo]) -> bytes:
     if wire == "ollama":
         return encoded({"models": [_ollama(model) for model in listed]})
     context = [
-        {**_said(context_length=model.context, max_output_tokens=model.output), **abilities.openrouter(model.can)}
+        {**_known_limits(context_length=model.context, max_output_tokens=model.output), **abilities.openrouter(model.can)}
         for model in listed
     ]
     data: list[dict[str, Any]] = [
@@ -141,7 +141,7 @@ def _gemini(model: ModelInfo) -> dict[str, Any]:
         "displayName": model.title or model.id,
         **abilities.gemini(model.can),
     }
-    return {**entry, **_said(inputTokenLimit=model.context, outputTokenLimit=model.output)}
+    return {**entry, **_known_limits(inputTokenLimit=model.context, outputTokenLimit=model.output)}
 
 
 def _ollama(model: ModelInfo) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def _ollama(model: ModelInfo) -> dict[str, Any]:
     return {**entry, "details": OLLAMA_DETAILS}
 
 
-def _said(**limits: int | None) -> dict[str, int]:
+def _known_limits(**limits: int | None) -> dict[str, int]:
     """The limits that are known."""
     return {name: tokens for name, tokens in limits.items() if tokens is not None}
 

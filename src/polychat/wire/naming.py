@@ -27,7 +27,7 @@ def _pattern(member: str) -> re.Pattern[bytes]:
 
 def named_body(body: bytes, member: str, served: str | None, name: str) -> bytes:
     """A whole reply with ``name`` in its ``member``, which says ``served``; as it came where it says nothing."""
-    matches = [] if served is None else [match for match in _pattern(member).finditer(body) if _says(match, served)]
+    matches = [] if served is None else [match for match in _pattern(member).finditer(body) if _names(match, served)]
     if not matches:
         return body
     if len(matches) == 1:
@@ -36,7 +36,7 @@ def named_body(body: bytes, member: str, served: str | None, name: str) -> bytes
     return _exactly(body, member, name)
 
 
-def _says(match: re.Match[bytes], served: str) -> bool:
+def _names(match: re.Match[bytes], served: str) -> bool:
     try:
         return bool(decoded(match[2]) == served)
     except ValueError:
@@ -100,7 +100,7 @@ class Naming:
         if len(held) <= _HELD:
             return b""
         passed = bytes(held)
-        held_back = self._kept(passed)
+        held_back = self._held_back(passed)
         del held[: len(held) - held_back]
         return self.renamed(passed[: len(passed) - held_back])
 
@@ -130,7 +130,7 @@ class Naming:
             return passed
         text = bytes(held)
         held.clear()
-        match = next((candidate for candidate in _pattern(self._member).finditer(text) if _says(candidate, served)), None)
+        match = next((candidate for candidate in _pattern(self._member).finditer(text) if _names(candidate, served)), None)
         if match is None:
             self._off = True
             return text
@@ -144,7 +144,7 @@ class Naming:
             (place + len(mark) for mark in (b"\n\n", b"\n\r\n", b"\r\r") if (place := held.rfind(mark, begin)) >= 0), default=0
         )
 
-    def _kept(self, data: bytes) -> int:
+    def _held_back(self, data: bytes) -> int:
         """How many bytes at the end may be the beginning of the old name."""
         if data.endswith(self._old):
             return 0

@@ -20,9 +20,9 @@ class StreamMonitor(Protocol):
     usage: Usage | None
     served: str | None
     """The model that answers, by the backend's name."""
-    told: bool
+    error_forwarded: bool
     """Whether the bytes that passed reported a failure themselves."""
-    came: bool
+    has_content: bool
     """Whether something of an answer came: words, a call, a thought."""
 
     def feed(self, data: bytes) -> bytes:
@@ -47,13 +47,13 @@ class Reading:
         self.finish: Finish | None = None
         self.usage: Usage | None = None
         self.served: str | None = None
-        self.told = self.came = False
+        self.error_forwarded = self.has_content = False
 
     def feed(self, data: bytes) -> bytes:
         earlier_id = self._id
         self._take(self._repeats.feed(data))
         if (finish := self.finish) is not None:
-            self.told = _is_said(finish)
+            self.error_forwarded = _is_reported(finish)
             if is_two_replies(finish):
                 return data[: self._second(data)]
             if self._opening and data.count(self._opening) > (earlier_id is None):
@@ -74,7 +74,7 @@ class Reading:
             elif type(event) is Start:
                 self._id, self.served = event.id, event.model
             else:
-                self.came = True
+                self.has_content = True
 
     def _second(self, data: bytes, otherwise: int | None = None) -> int:
         """Where in ``data`` the second reply begins: with the first event of another id, as a reader of its own finds it.
@@ -117,7 +117,7 @@ class WholeLines(Reading):
         return held if self.finish is not None and self.finish.verdict == "complete" else b""
 
 
-def _is_said(finish: Finish) -> bool:
+def _is_reported(finish: Finish) -> bool:
     """Whether the backend itself said that it failed."""
     return isinstance(finish.error, ReplyFailed) and not isinstance(finish.error, EmptyReply)
 

@@ -76,8 +76,8 @@ def writer(wire: str, fields: Mapping[str, Field] = FIELDS) -> Write:
         namespace[f"write_{row.name}"] = at.write
         place = f"body.setdefault({at.within!r}, {{}})" if at.within else "body"
         value = "value" if at.write is None else f"write_{row.name}(value)"
-        is_said = "value is not None" if getattr(blank, row.name) is None else "value"
-        lines += [f"    value = ask.{row.name}", f"    if {is_said}:", f"        {place}[{at.name!r}] = {value}"]
+        is_set = "value is not None" if getattr(blank, row.name) is None else "value"
+        lines += [f"    value = ask.{row.name}", f"    if {is_set}:", f"        {place}[{at.name!r}] = {value}"]
     exec("\n".join(lines), namespace)  # noqa: S102  # the source is the table's alone, and no word of it comes from elsewhere
     return cast(Write, namespace["write"])
 

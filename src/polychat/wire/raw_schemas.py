@@ -108,7 +108,7 @@ def _tidy(value: Any, steps: int) -> Any:
         return _as_raw(value, from_raw(value))
     if not steps:
         raise _TooManySteps
-    return _Each(value, partial(_tidy, steps=steps - 1), is_tidying=True).or_what_came()
+    return _Each(value, partial(_tidy, steps=steps - 1), is_tidying=True).or_original()
 
 
 def _as_raw(original: Any, value: Any) -> Any:
@@ -169,9 +169,9 @@ def each(values: Any, change: Callable[[Any], Any], kind: type) -> Any:
     if isinstance(values, _Changed):
         return changed(values, lambda value: _with_each(value, change) if isinstance(value, kind) else value)
     if isinstance(values, _Each):
-        return values.and_then(change).or_what_came() if values.kind is kind else values
+        return values.and_then(change).or_original() if values.kind is kind else values
     inner = level(values)
-    return _Each(values, change).or_what_came() if isinstance(inner, kind) else values
+    return _Each(values, change).or_original() if isinstance(inner, kind) else values
 
 
 def _with_each(value: Any, change: Callable[[Any], Any]) -> Any:
@@ -248,7 +248,7 @@ class _Each(JSONPieces):
     def and_then(self, change: Callable[[Any], Any]) -> _Each:
         return _Each(self._original, change, self)
 
-    def or_what_came(self) -> Any:
+    def or_original(self) -> Any:
         """Itself, or what it was made of where that is the same."""
         before = self._original if self._first is None else self._first
         size = 1
@@ -344,7 +344,7 @@ class _Joined(_Each):
     def and_then(self, change: Callable[[Any], Any]) -> _Each:
         return _Joined([part.and_then(change) for part in self._parts])
 
-    def or_what_came(self) -> Any:
+    def or_original(self) -> Any:
         return self
 
     def names(self) -> frozenset[str]:

@@ -28,7 +28,7 @@ def submit(site: AIEngineSite, fields: Any, nonce: str | None = None, **changes:
     request = Request("POST", "/wp-json/mwai-ui/v1/chats/submit", {}, headers, body, "http://h/x")
     for name, value in changes.items():
         setattr(request, name, value)
-    return site.hear(request)
+    return site.receive(request)
 
 
 def recorded_request(case: str, site: AIEngineSite, base: str = "http://127.0.0.1:8090") -> Response | SiteRequest:
@@ -36,7 +36,7 @@ def recorded_request(case: str, site: AIEngineSite, base: str = "http://127.0.0.
     first, *lines = head.decode().split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
     method, path, _ = first.split(" ")
-    return site.hear(Request(method, path, {}, headers, body, base))
+    return site.receive(Request(method, path, {}, headers, body, base))
 
 
 def old() -> AIEngineSite:
@@ -152,7 +152,7 @@ def test_our_session_starts_as_the_recorded_one() -> None:
 def test_a_bot_with_overrides_is_known_by_its_custom_id() -> None:
     """The page names ``customId`` and no ``botId``; the site takes that one and no other."""
     site = AIEngineSite(era="1.9", custom_id="c-1")
-    page = site.hear(Request("GET", "/", {}, {}, b"", "http://h/x"))
+    page = site.receive(Request("GET", "/", {}, {}, b"", "http://h/x"))
     assert isinstance(page, Response)
     bot = bot_of(page.body.decode(), "http://h/x/")
     assert (bot.bot_id, bot.custom_id) == (None, "c-1")
@@ -211,8 +211,8 @@ def test_the_eras_of_the_nonce() -> None:
     fields = {"botId": "default", "newMessage": "hi"}
     for era in ("1.9", "2.0", "2.4"):
         site = AIEngineSite(era=era)  # type: ignore[arg-type]
-        page = site.hear(Request("GET", "/chat/", {}, {}, b"", "http://h/x"))
-        session = site.hear(Request("POST", "/wp-json/mwai/v1/start_session", {}, {}, b"", "http://h/x"))
+        page = site.receive(Request("GET", "/chat/", {}, {}, b"", "http://h/x"))
+        session = site.receive(Request("POST", "/wp-json/mwai/v1/start_session", {}, {}, b"", "http://h/x"))
         assert isinstance(page, Response)
         assert isinstance(session, Response)
         in_page = bot_of(page.body.decode(), "http://h/x/chat/").nonce

@@ -28,7 +28,7 @@ def asked(
     site: AIPowerSite, body: bytes, content_type: str = "application/x-www-form-urlencoded", **headers: str
 ) -> Response | SiteRequest:
     headers = {"content-type": content_type, **headers}
-    return site.hear(Request("POST", "/wp-admin/admin-ajax.php", {}, headers, body, "http://127.0.0.1:8090"))
+    return site.receive(Request("POST", "/wp-admin/admin-ajax.php", {}, headers, body, "http://127.0.0.1:8090"))
 
 
 def form(site: AIPowerSite, **changes: str) -> bytes:
@@ -120,7 +120,7 @@ def test_what_is_no_ask_is_refused() -> None:
         asked(site, form(site, action="heartbeat")),
         asked(site, b'{"action":"wpaicg_chat_shortcode_message"}', "application/json"),
         asked(site, b""),
-        site.hear(get),
+        site.receive(get),
     ):
         assert isinstance(wrong, Response)
         assert (wrong.status, wrong.body) == (400, b"0")
@@ -128,7 +128,7 @@ def test_what_is_no_ask_is_refused() -> None:
         empty = asked(site, form(site, message=message))
         assert isinstance(empty, Response)
         assert type(hear(Reader(), [empty.body]).error) is errors.ReplyFailed
-    elsewhere = site.hear(Request("GET", "/feed", {}, {}, b"", "http://h"))
+    elsewhere = site.receive(Request("GET", "/feed", {}, {}, b"", "http://h"))
     assert isinstance(elsewhere, Response)
     assert elsewhere.status == 404
 
@@ -190,7 +190,7 @@ def test_our_page_is_the_recorded_one() -> None:
     recorded = corpus.body("ai-power-1.8.99/00-page").decode()
     assert site.page("http://127.0.0.1:8090/chat-power") == recorded.replace("94d05cd44b", site.nonces.current())
     assert 'data-openai_stream_nav="0"' in AIPowerSite(streams=False).page("http://h")
-    page = site.hear(Request("GET", "/chat/", {}, {}, b"", 'http://h/"><p'))
+    page = site.receive(Request("GET", "/chat/", {}, {}, b"", 'http://h/"><p'))
     assert isinstance(page, Response)
     assert bot_of(page.body.decode(), "http://h/").url == 'http://h/"><p/chat'
 

@@ -188,7 +188,7 @@ class Delivery:
             rest = naming.feed(rest, monitor.served) + naming.end()
         finish = reply.outcome.finish
         assert finish is not None
-        if finish.verdict != "complete" and not monitor.told:
+        if finish.verdict != "complete" and not monitor.error_forwarded:
             failure = self.failure(finish, monitor)
             if naming is not None:
                 failure = naming.renamed(failure)

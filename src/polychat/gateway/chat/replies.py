@@ -163,21 +163,21 @@ async def open_stream(
         first += passed if naming is None else naming.feed(passed, monitor.served)
         return monitor.finish is not None
 
-    while not (monitor.came and first) and monitor.finish is None and len(first) < MOST:
+    while not (monitor.has_content and first) and monitor.finish is None and len(first) < MOST:
         data = await response.piece()
         take(data)
         if not data:
             break
         if hold is not None:
             raw += data
-    if hold is not None and monitor.came and monitor.finish is None:
+    if hold is not None and monitor.has_content and monitor.finish is None:
         await hold.more_bytes(response, raw, take)
     finish = monitor.finish
     if naming is not None and finish is not None:
         first += naming.end()
     if finish is not None and finish.error is not None:
-        error = _judged(finish.error, monitor.usage, begun=monitor.served is not None, came=monitor.came)
-        if not (error.paid and monitor.came and first):
+        error = _judged(finish.error, monitor.usage, begun=monitor.served is not None, has_content=monitor.has_content)
+        if not (error.paid and monitor.has_content and first):
             raise error
     return PassthroughStream(response, monitor, first, naming)
 
@@ -192,16 +192,16 @@ def judged(error: BackendError, events: list[Event], body: bytes) -> BackendErro
         return error
     usage = next((event for event in events if type(event) is Usage), None)
     begun = any(type(event) is Start for event in events)
-    return _judged(error, usage, begun=begun, came=_has_piece(events))
+    return _judged(error, usage, begun=begun, has_content=_has_piece(events))
 
 
-def _judged(error: BackendError, usage: Usage | None, *, begun: bool, came: bool) -> BackendError:
-    """As ``judged``, of a stream: whether a reply had ``begun``, and whether words ``came``.
+def _judged(error: BackendError, usage: Usage | None, *, begun: bool, has_content: bool) -> BackendError:
+    """As ``judged``, of a stream: whether a reply had ``begun``, and whether words ``has_content``.
 
     A vendor bills from the reply's beginning on; one that was empty only where it counts tokens.
     """
     if error.kind is None and isinstance(error, (BadReply, EmptyReply)):
-        is_counted = came or (usage is not None and bool(usage.completion_tokens))
+        is_counted = has_content or (usage is not None and bool(usage.completion_tokens))
         error.paid = error.paid or is_counted or (begun and isinstance(error, BadReply))
     return error
 

@@ -128,14 +128,14 @@ class InboundChat:
         """The request without placeholders; large schemas may be JSON. Raises ``BadInput``."""
         return self.request() if self.placeholders is None else self._read_again(self.reading)
 
-    def as_it_came(self) -> bytes:
+    def original_body(self) -> bytes:
         """The body with nothing aside."""
         aside = self.placeholders
         return self.body if aside is None else aside.body if self.body is aside.short else aside.restored(self.body)
 
     def _read_again(self, limits: ReaderLimits) -> ChatRequest:
         again = copy(self)
-        again.reading, again.body, again.placeholders = limits, self.as_it_came(), None
+        again.reading, again.body, again.placeholders = limits, self.original_body(), None
         return _read(again)
 
     @property

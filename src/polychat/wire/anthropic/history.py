@@ -100,7 +100,7 @@ class History:
         if kind == "application/pdf":
             return FilePart(data=part.data, media_type=kind, cache=part.cache)
         if kind not in IMAGES:
-            self._lose("parts.image.data", "the API accepts JPEG, PNG, GIF and WebP", kind)
+            self._drop("parts.image.data", "the API accepts JPEG, PNG, GIF and WebP", kind)
             return None
         return part if kind == part.media_type else replace(part, media_type=kind)
 
@@ -110,9 +110,9 @@ class History:
         if part.id is not None:
             if not self._foreign_files:
                 return part
-            self._lose("parts.file.id", "another vendor stores the file", part.id)
+            self._drop("parts.file.id", "another vendor stores the file", part.id)
         elif kind.startswith(("video/", "audio/")):
-            self._lose(f"parts.file.{'url' if part.data is None else 'data'}", _DOCUMENTS, kind)
+            self._drop(f"parts.file.{'url' if part.data is None else 'data'}", _DOCUMENTS, kind)
         elif part.data is None:
             return self._at("parts.file.url", part)
         elif kind in IMAGES:
@@ -122,7 +122,7 @@ class History:
         elif is_text(kind):
             return replace(part, media_type="text/plain")
         else:
-            self._lose("parts.file.data", _DOCUMENTS, kind)
+            self._drop("parts.file.data", _DOCUMENTS, kind)
         return None
 
     def _at(self, field: str, part: _Placed) -> _Placed | None:
@@ -130,10 +130,10 @@ class History:
         url = part.url or ""
         if _HELD.match(url) is None:
             return part
-        self._lose(field, "only the vendor that stores it can read it", _place(url))
+        self._drop(field, "only the vendor that stores it can read it", _place(url))
         return None
 
-    def _lose(self, field: str, why: str, detail: str = "") -> None:
+    def _drop(self, field: str, why: str, detail: str = "") -> None:
         self._losses.append(Loss(field, "dropped", why, detail))
 
     # Calls and results

@@ -142,7 +142,7 @@ def shown_part(block: Block, where: str) -> TextPart | ImagePart | FilePart:
         case "document":
             return _document(block, where)
         case str(kind) if kind in _ASIDE:
-            return TextPart(_told(block), extra={"block": block})
+            return TextPart(_text_of(block), extra={"block": block})
         case kind:
             raise bad(f"{where}.type", "text, image, document or another type of content that this API has", kind)
 
@@ -189,7 +189,7 @@ def _document(block: Block, where: str) -> FilePart:
         case "file":
             part.id = text(source.get("file_id"), f"{where}.source.file_id")
         case "content":
-            part.data, part.media_type = _told(source).encode("utf-8", "replace"), "text/plain"
+            part.data, part.media_type = _text_of(source).encode("utf-8", "replace"), "text/plain"
             part.extra = {**(extra or {}), "source": {"media_type": None, "data": None, **source}}
         case kind:
             raise bad(f"{where}.source.type", "base64, text, url, file or content", kind)
@@ -201,7 +201,7 @@ def _bytes(source: Block, where: str) -> tuple[bytes, str]:
     return from_base64(source.get("data"), f"{where}.data"), kind
 
 
-def _told(block: Block) -> str:
+def _text_of(block: Block) -> str:
     """The words of a block for those who do not know its kind: titles, sources and texts, a line each."""
     texts = [value for name in ("title", "source", "text", "tool_name", "file_id") if isinstance(value := block.get(name), str)]
     content = block.get("content")

@@ -35,7 +35,7 @@ class Message(StreamReader):
         self._counted = False  # the last word on usage came
         self._started = False
         self._id: object = None
-        self._said = False
+        self._has_content = False
         self._stop_sequence: str | None = None
         self._thoughts = -1  # blocks of thoughts that were opened
         self._signature: str | None = None
@@ -57,7 +57,7 @@ class Message(StreamReader):
 
     def grow(self, text: str) -> None:
         """Text of the answer came."""
-        self._said = True
+        self._has_content = True
         self._length += len(text)
 
     def _event(self, value: Any, events: list[Event]) -> None:
@@ -104,7 +104,7 @@ class Message(StreamReader):
             self._close(events)
         self._stop(message, None, events)
         self._counted = True
-        if self.reason is None and (self._said or self._calls):
+        if self.reason is None and (self._has_content or self._calls):
             return truncated("it has no stop_reason")
         return self._completed()
 
@@ -125,7 +125,7 @@ class Message(StreamReader):
         reason = None if self.reason is None else REASONS.get(self.reason, self.reason)
         if (error := self._calls.end(reason)) is not None:
             return failed(error)
-        if self.reason is None and not self._said and not self._calls:
+        if self.reason is None and not self._has_content and not self._calls:
             return failed(EmptyReply("the backend ended its reply without content and without a stop reason"))
         # Some that speak this wire say end_turn beside calls: agents would stop there.
         finish = complete("tool_calls" if reason == "stop" and self._calls and self._stop_sequence is None else reason)
@@ -190,7 +190,7 @@ class Message(StreamReader):
             case "citations_delta", _:
                 self._cite(delta.get("citation"), events)
             case "compaction_delta", {"content": str(text)} if self._ran is not None:
-                self._ran.say("content", text)
+                self._ran.add_text("content", text)
             case ("text_delta", {"text": None}) | ("input_json_delta", {"partial_json": None}):
                 pass
             case (("text_delta" | "input_json_delta"), _):
@@ -208,7 +208,7 @@ class Message(StreamReader):
             self._stop_sequence = sequence
         match delta.get("stop_details"):
             case {"explanation": str(words)} if words:
-                self._said = True
+                self._has_content = True
                 events.append(Refusal(words))
 
     def _close(self, events: list[Event]) -> None:
@@ -235,13 +235,13 @@ class Message(StreamReader):
 
     def _text(self, text: str, events: list[Event]) -> None:
         if text:
-            self._said = True
+            self._has_content = True
             self._length += len(text)
             events.append(Text(text))
 
     def _think(self, text: object, events: list[Event]) -> None:
         if isinstance(text, str) and text:
-            self._said = True
+            self._has_content = True
             events.append(Reasoning(text, None, max(0, self._thoughts)))
 
     def _sign(self, signature: object) -> None:
@@ -249,7 +249,7 @@ class Message(StreamReader):
             self._signature = signature
 
     def _opaque(self, opaque: Opaque, events: list[Event]) -> None:
-        self._said = True
+        self._has_content = True
         events.append(Reasoning("", opaque, max(0, self._thoughts)))
 
     def _call(self, piece: ToolCallPiece | None, events: list[Event]) -> None:
@@ -260,7 +260,7 @@ class Message(StreamReader):
         """No block of Anthropic's own: of gateways, whose models make images."""
         with suppress(ValueError):
             events.append(Media(b64decode(data, validate=True), media_type))
-            self._said = True
+            self._has_content = True
 
     def _cite(self, citation: object, events: list[Event]) -> None:
         if isinstance(citation, dict):
@@ -293,7 +293,7 @@ class _Ran:
             raise TooMany(f"more than {self._limit:,} characters of input of a tool that the backend ran")
         self._pieces.append(piece)
 
-    def say(self, name: str, text: str) -> None:
+    def add_text(self, name: str, text: str) -> None:
         """A piece of one of its texts. Raises ``TooMany``."""
         self._size += len(text)
         if self._size > self._limit:
@@ -317,7 +317,7 @@ def _place(index: object) -> int | None:
 def _source(citation: dict[str, Any]) -> Citation:
     """A citation of a page, or of a document of the request, which has no address."""
 
-    def said(*names: str) -> str:
+    def text_of(*names: str) -> str:
         return next((value for name in names if isinstance(value := citation.get(name), str)), "")
 
-    return Citation(said("title", "document_title"), said("url", "source"), said("cited_text"))
+    return Citation(text_of("title", "document_title"), text_of("url", "source"), text_of("cited_text"))

@@ -98,7 +98,7 @@ class StreamWriter:
                 self._delta(self._blocks - 1, {"type": "citations_delta", "citation": citation_of(event)}, out)
             case Media(choice=0):
                 self._begin(media_block(event), None, out)
-                _say("content_block_stop", {"index": self._blocks - 1}, out)
+                _emit("content_block_stop", {"index": self._blocks - 1}, out)
             case Refusal(choice=0):
                 self._refusal.append(event.text)
             case Usage():
@@ -117,7 +117,7 @@ class StreamWriter:
         if opaque is not None:
             if opaque.redacted:
                 self._begin(redacted_block(opaque), None, out)
-                _say("content_block_stop", {"index": self._blocks - 1}, out)
+                _emit("content_block_stop", {"index": self._blocks - 1}, out)
             else:
                 self._delta(self._blocks - 1, {"type": "signature_delta", "signature": tagged(opaque, VENDOR)}, out)
                 self._close(out)
@@ -135,7 +135,7 @@ class StreamWriter:
     def _begin_call(self, piece: ToolCallPiece, out: list[bytes]) -> _Call:
         if piece.opaque is not None:
             self._begin(call_block(piece.opaque), None, out)
-            _say("content_block_stop", {"index": self._blocks - 1}, out)
+            _emit("content_block_stop", {"index": self._blocks - 1}, out)
         block: dict[str, object] = {"type": "tool_use"}
         block |= {"id": piece.id or f"toolu_{piece.index}", "name": piece.name or "", "input": {}, "caller": CALLER}
         self._begin(block, None, out)
@@ -150,21 +150,21 @@ class StreamWriter:
     def _begin(self, block: dict[str, object], as_what: str | int | None, out: list[bytes]) -> None:
         self._start(out)
         self._close(out)
-        _say("content_block_start", {"index": self._blocks, "content_block": block}, out)
+        _emit("content_block_start", {"index": self._blocks, "content_block": block}, out)
         self._blocks += 1
         self._open = as_what
 
     def _close(self, out: list[bytes]) -> None:
         if self._open is not None:
-            _say("content_block_stop", {"index": self._blocks - 1}, out)
+            _emit("content_block_stop", {"index": self._blocks - 1}, out)
             self._open = None
         for call in self._calls.values():
             if call.open and call.whole():
                 call.open = False
-                _say("content_block_stop", {"index": call.block}, out)
+                _emit("content_block_stop", {"index": call.block}, out)
 
     def _delta(self, block: int, delta: dict[str, object], out: list[bytes]) -> None:
-        _say("content_block_delta", {"index": block, "delta": delta}, out)
+        _emit("content_block_delta", {"index": block, "delta": delta}, out)
 
     def _start(self, out: list[bytes]) -> None:
         if self._started:
@@ -175,7 +175,7 @@ class StreamWriter:
             **dict.fromkeys(("stop_reason", "stop_sequence", "stop_details", "container")),
             "usage": self._counts(last=False),
         }
-        _say("message_start", {"message": {**message, **ends}}, out)
+        _emit("message_start", {"message": {**message, **ends}}, out)
 
     def _counts(self, *, last: bool) -> dict[str, Any]:
         """The backend's counts once it gave them; before that an estimate of the prompt's, marked as one."""
@@ -193,10 +193,10 @@ class StreamWriter:
         self._close(out)
         for call in self._calls.values():
             if call.open:
-                _say("content_block_stop", {"index": call.block}, out)
+                _emit("content_block_stop", {"index": call.block}, out)
         stop = stop_of(finish, bool(self._calls), "".join(self._refusal))
-        _say("message_delta", {"delta": stop, "usage": self._counts(last=True)}, out)
-        _say("message_stop", {}, out)
+        _emit("message_delta", {"delta": stop, "usage": self._counts(last=True)}, out)
+        _emit("message_stop", {}, out)
 
 
 class _Call:
@@ -215,5 +215,5 @@ class _Call:
         return object_in("".join(self.arguments)) is not None
 
 
-def _say(name: str, value: dict[str, object], out: list[bytes]) -> None:
+def _emit(name: str, value: dict[str, object], out: list[bytes]) -> None:
     out.append(framed(name, encoded({"type": name, **value})))

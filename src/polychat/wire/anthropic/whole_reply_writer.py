@@ -11,7 +11,7 @@ from ...types import ToolCall
 from ..assembly import AssembledMessage, AssembledReply, TextRun, Thought
 from ..json_text import encoded
 from ..reading import failed
-from ..sites.deltas import arguments_of, is_finished, kept_of
+from ..sites.deltas import arguments_of, complete_members, is_finished
 from ..tags import tagged
 from .constants import CALLER, VENDOR, counts_of
 from .errors import write_fault
@@ -95,4 +95,4 @@ def _input(name: str, arguments: str, *, finished: bool) -> Any:
     value = arguments_of(arguments)
     if value is None and finished:
         raise ValueError(f"the arguments for the tool {redact(name, 60)} are not a JSON object")
-    return kept_of(arguments) if value is None else value
+    return complete_members(arguments) if value is None else value

@@ -27,12 +27,12 @@ class ReplyChoice:
 
     __slots__ = (
         *("_block", "_calls", "_count", "_grounding", "_limits", "_message", "_pages", "_partial", "_prefix", "_size"),
-        *("_vendor", "answer", "came", "index", "reason", "thinking"),
+        *("_vendor", "answer", "has_content", "index", "reason", "thinking"),
     )
 
     def __init__(self, index: int, vendor: str, limits: ReaderLimits, reply: object) -> None:
         self.index = index
-        self.came = False
+        self.has_content = False
         """Something of the answer did."""
         self.reason: str | None = None
         """Why it ended, in the wire's word."""
@@ -87,7 +87,7 @@ class ReplyChoice:
     def error(self) -> BackendError | None:
         """Why this end is a failure, where it is one."""
         reason = self.reason or ""
-        if reason in FAILED or (reason not in REASONS and not self.came):
+        if reason in FAILED or (reason not in REASONS and not self.has_content):
             kind: FaultKind = "invalid_request" if reason == "MISSING_THOUGHT_SIGNATURE" else "server"
             return error_of(Fault(self._message or f"the model stopped: {reason}", kind, code=reason))
         return self._calls.end(self.why())
@@ -100,7 +100,7 @@ class ReplyChoice:
     def _part(self, part: Object, events: list[Event]) -> None:
         signature = part.get("thoughtSignature")
         signature = signature if isinstance(signature, str) and signature else None
-        self.came = True
+        self.has_content = True
         if "functionCall" in part:  # the thoughts that its signature may carry came before it
             self._call(part["functionCall"], signature and carried(signature, self._vendor)[0], events)
             return

@@ -84,7 +84,7 @@ class Reader(StreamReader):
 
     def __init__(self, vendor: str = VENDOR, limits: ReaderLimits = LIMITS) -> None:
         super().__init__(None, limits)
-        self._heard = False
+        self._begun = False
         self._vendor = vendor
         self._choices: dict[int, ReplyChoice] = {}
         self._usage: Any = None
@@ -112,8 +112,8 @@ class Reader(StreamReader):
             return
         if "error" in value:
             raise error_of(fault_of_error(value["error"]))
-        if not self._heard:
-            self._heard = True
+        if not self._begun:
+            self._begun = True
             model = value.get("modelVersion")
             if name or model:
                 events.append(Start(_text_or_none(name), _text_or_none(model)))
@@ -125,7 +125,7 @@ class Reader(StreamReader):
         for candidate in candidates:
             events += self._choice(candidate, value).take(candidate)
         first = self._choices.get(0)
-        self._plain = first if first is not None and first.came and not first.thinking else None
+        self._plain = first if first is not None and first.has_content and not first.thinking else None
 
     def whole(self, value: Any, events: list[Event]) -> Finish:
         for chunk in value if isinstance(value, list) else [value]:
@@ -135,7 +135,7 @@ class Reader(StreamReader):
     def over(self, broken: str) -> Finish:
         if broken:
             return truncated(broken)
-        if self._heard or isinstance(self._framing, Objects):
+        if self._begun or isinstance(self._framing, Objects):
             return self._verdict()
         return self.unheard("no candidate came") if self.silent else truncated("no candidate came")
 

@@ -42,7 +42,7 @@ def write_count(tokens: int) -> bytes:
     return encoded({"totalTokens": tokens})
 
 
-class _Said:
+class _Candidate:
     """What one candidate said so far, and what of it is written at its end."""
 
     __slots__ = ("answer", "blocks", "calls", "foreign", "logprobs", "parts", "sources", "thought")
@@ -190,10 +190,10 @@ class _Choices:
     def __init__(self, about: Object) -> None:
         self.about = about
         self.usage: Usage | None = None
-        self.said: dict[int, _Said] = {}
+        self.candidates: dict[int, _Candidate] = {}
 
-    def of(self, choice: int) -> _Said:
-        return self.said.setdefault(choice, _Said())
+    def of(self, choice: int) -> _Candidate:
+        return self.candidates.setdefault(choice, _Candidate())
 
     def take(self, event: Event) -> None:
         if isinstance(event, Usage):
@@ -210,7 +210,7 @@ class _Choices:
         if finish.verdict != "complete":
             raise finish.error or Truncated("the reply ended early")
         reasons = {0: finish.reason, **(finish.others or {})}
-        for index in self.said:
+        for index in self.candidates:
             reasons.setdefault(index, None)
         return self.response([self.of(index).last(index, reason) for index, reason in sorted(reasons.items())])
 

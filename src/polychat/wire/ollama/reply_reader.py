@@ -46,7 +46,7 @@ class Reader(StreamReader):
         self._count = 0
         self._block = 0
         self._started = False
-        self._came = False
+        self._has_content = False
         """Something of an answer came."""
 
     def take(self, value: Any, events: list[Event]) -> None:
@@ -56,7 +56,7 @@ class Reader(StreamReader):
             if len(value) == 4 and len(message) == 2 and "role" in message and value["done"] is False and self._started:
                 content = message["content"]
                 if type(content) is str and content:
-                    self._came = True
+                    self._has_content = True
                     events.append(Text(content))
                     return
         except (KeyError, TypeError):
@@ -64,7 +64,7 @@ class Reader(StreamReader):
         if value.get("error"):
             raise error_of(fault_in(value["error"]))
         events += self._start(value)
-        events += self._said((value["message"] if "message" in value else _generated(value)) or {})
+        events += self._message_events((value["message"] if "message" in value else _generated(value)) or {})
         events += self._pictures(value.get("images"))
         if tokens := [dict(token) for token in _listed(value.get("logprobs")) if isinstance(token, dict)]:
             events.append(Logprobs(tokens))
@@ -86,7 +86,7 @@ class Reader(StreamReader):
         model = line.get("model")
         return [Start(None, model)] if isinstance(model, str) and model else []
 
-    def _said(self, message: Object) -> list[Event]:
+    def _message_events(self, message: Object) -> list[Event]:
         events: list[Event] = []
         thought, signature = (_text_or_none(message.get(name)) for name in ("thinking", THOUGHT_SIGNATURE))
         if thought or signature:
@@ -97,7 +97,7 @@ class Reader(StreamReader):
         events += self._pictures(message.get("images"))
         for call in message.get("tool_calls") or []:
             events += self._call(call)
-        self._came = self._came or bool(events)
+        self._has_content = self._has_content or bool(events)
         return events
 
     def _pictures(self, images: Any) -> list[Event]:
@@ -107,7 +107,7 @@ class Reader(StreamReader):
             with suppress(ValueError, TypeError):
                 data = b64decode(image, validate=True)
                 events.append(Media(data, image_type(data)))
-        self._came = self._came or bool(events)
+        self._has_content = self._has_content or bool(events)
         return events
 
     def _call(self, call: Object) -> list[Event]:
@@ -137,7 +137,7 @@ class Reader(StreamReader):
         reason = reason if isinstance(reason, str) and reason else None
         if (error := self._calls.end(reason)) is not None:
             return failed(error)
-        if not self._came and reason is None:
+        if not self._has_content and reason is None:
             return failed(EmptyReply("the backend sent an empty reply: no text, no tool call and no finish reason"))
         return complete("tool_calls" if self._calls and reason in ("stop", None) else reason)
 

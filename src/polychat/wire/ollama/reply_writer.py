@@ -45,10 +45,10 @@ class ChatForm:
     def around(self, text: bytes) -> bytes:
         return b'"message":{"role":"assistant","content":' + text + b"}"
 
-    def said(self, what: Object) -> Object:
+    def members(self, fields: Object) -> Object:
         # Beside the message: Ollama's Python client fails at a message that holds them.
-        images = {"images": what["images"]} if "images" in what else {}
-        rest = {name: value for name, value in what.items() if name != "images"}
+        images = {"images": fields["images"]} if "images" in fields else {}
+        rest = {name: value for name, value in fields.items() if name != "images"}
         return {"message": {"role": "assistant", "content": "", **rest}, **images}
 
 
@@ -58,10 +58,10 @@ class GenerateForm:
     def around(self, text: bytes) -> bytes:
         return b'"response":' + text
 
-    def said(self, what: Object) -> Object:
-        rest = {name: value for name, value in what.items() if name not in ("content", "images")}
-        image = {"image": what["images"][0]} if what.get("images") else {}
-        return {"response": what.get("content", ""), **rest, **image}
+    def members(self, fields: Object) -> Object:
+        rest = {name: value for name, value in fields.items() if name not in ("content", "images")}
+        image = {"image": fields["images"][0]} if fields.get("images") else {}
+        return {"response": fields.get("content", ""), **rest, **image}
 
 
 def _calls(calls: list[ToolCall], reason: str | None) -> list[Object]:
@@ -177,7 +177,7 @@ class StreamWriter:
         return b""
 
     def _line(self, message: Object, beside: Object) -> bytes:
-        return _line_of({**self._frame, **self._shape.said(message), **beside}) + b"\n"
+        return _line_of({**self._frame, **self._shape.members(message), **beside}) + b"\n"
 
     def _finish(self, finish: Finish) -> bytes:
         try:
@@ -221,7 +221,7 @@ class WholeWriter:
             self.status = fault.status
             return write_fault(fault)
         beside = _ending(finish, self._reply.usage, _measured(self)) | ({"logprobs": logprobs} if logprobs else {})
-        return encoded({**self._frame, **self._shape.said(message), **beside})
+        return encoded({**self._frame, **self._shape.members(message), **beside})
 
 
 def _message(answer: AssembledMessage, reason: str | None) -> Object:

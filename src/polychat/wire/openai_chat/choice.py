@@ -13,7 +13,7 @@ from ..json_text import json_of
 from ..limits import ReaderLimits
 from ..sites.deltas import ToolCalls, TooMany
 from ..tags import untagged
-from .sounds import sound_type
+from .sounds import audio_type
 from .thoughts import PLAIN, Thoughts
 
 Object = dict[str, Any]
@@ -30,19 +30,30 @@ class ReplyChoice:
     read is left out.
     """
 
-    __slots__ = ("_calls", "_heard", "_limits", "_sound", "_vendor", "came", "ended", "number", "reason", "thoughts")
+    __slots__ = (
+        "_audio_data",
+        "_audio_size",
+        "_calls",
+        "_limits",
+        "_vendor",
+        "ended",
+        "has_content",
+        "number",
+        "reason",
+        "thoughts",
+    )
 
     def __init__(self, number: int, vendor: str, limits: ReaderLimits) -> None:
         self.number = number
-        self.came = False
+        self.has_content = False
         """Something of an answer came."""
         self.ended = False
         self.reason: str | None = None
         self.thoughts: Thoughts | None = None
         self._vendor, self._limits = vendor, limits
         self._calls: ToolCalls | None = None
-        self._sound: list[str] = []
-        self._heard = 0
+        self._audio_data: list[str] = []
+        self._audio_size = 0
 
     def take(self, delta: Object) -> list[Event]:
         """The events of a delta or a message."""
@@ -51,7 +62,7 @@ class ReplyChoice:
         if after and self.thoughts is not None:
             events += self.thoughts.rest()
         events += after
-        self.came = self.came or bool(events)
+        self.has_content = self.has_content or bool(events)
         return events
 
     def _answered(self, delta: Object) -> list[Event]:
@@ -168,14 +179,14 @@ class ReplyChoice:
         except ValueError:
             return []
 
-    def _hear(self, audio: Object) -> list[Event]:
+    def _audio(self, audio: Object) -> list[Event]:
         data, words = audio.get("data"), audio.get("transcript")
         if data and isinstance(data, str):
-            self._heard += len(data)
-            if self._heard > self._limits.event:
+            self._audio_size += len(data)
+            if self._audio_size > self._limits.event:
                 raise TooMany(f"more than {self._limits.event:,} characters of sound in one reply")
-            self._sound.append(data)
-            self.came = True
+            self._audio_data.append(data)
+            self.has_content = True
         return [Text(words, self.number)] if words and isinstance(words, str) else []
 
     def _noted(self, note: Object) -> list[Event]:
@@ -206,23 +217,23 @@ class ReplyChoice:
         """What the backend ran by itself (Groq's ``executed_tools``), kept as it came: only the vendor reads it."""
         if not isinstance(tool, dict):
             raise TypeError
-        return self._thoughts().kept(json_of({"type": "executed_tools", **tool}))
+        return self._thoughts().opaque_block(json_of({"type": "executed_tools", **tool}))
 
     def rest(self, *, complete: bool) -> list[Event]:
         """The events that come only at the end: the opaque part of the last thought, and sound, if it is whole."""
         events = [] if self.thoughts is None else self.thoughts.rest()
-        if self._sound and complete:
+        if self._audio_data and complete:
             try:
                 data = b"".join(b64decode(piece, validate=True) for piece in self._pieces())
             except ValueError:
                 return events  # its text was given
-            events.append(Media(data, sound_type(data), self.number))
+            events.append(Media(data, audio_type(data), self.number))
         return events
 
     def _pieces(self) -> list[str]:
         """Each piece may be base64 of its own, or all of them together are."""
-        alone = all(len(piece) % 4 == 0 for piece in self._sound)
-        return self._sound if alone else ["".join(self._sound)]
+        alone = all(len(piece) % 4 == 0 for piece in self._audio_data)
+        return self._audio_data if alone else ["".join(self._audio_data)]
 
     def wrong(self) -> BackendError | None:
         """What is wrong with its calls, now that no more comes."""
@@ -240,7 +251,7 @@ _READERS: dict[str, Callable[[ReplyChoice, Any], list[Event]]] = {
 }
 _DECORATION: dict[str, Callable[[ReplyChoice, Any], list[Event]]] = {
     "images": ReplyChoice._picture,
-    "audio": ReplyChoice._hear,
+    "audio": ReplyChoice._audio,
     "annotations": ReplyChoice._noted,
     "executed_tools": ReplyChoice._ran,
 }

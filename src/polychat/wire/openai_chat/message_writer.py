@@ -66,7 +66,7 @@ def _results(results: list[ToolResult], *, native: bool) -> list[Object]:
             shown.append({"type": "text", "text": f"{ABOVE} {result.name or result.id}:"})
             shown += _listed(others, native=native)
         message: Object = {"role": "tool", "tool_call_id": result.id, "content": _content(here, native=native)}
-        messages.append(as_it_came(message, result.extra, result.cache) if native else message)
+        messages.append(with_native_extra(message, result.extra, result.cache) if native else message)
     return [*messages, {"role": "user", "content": shown}] if shown else messages
 
 
@@ -110,7 +110,7 @@ def _call(call: ToolCall, vendor: str, *, native: bool) -> Object:
         written = {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
     if call.opaque is not None and call.opaque.vendor == vendor:
         written["extra_content"] = signature_of(call.opaque.data)
-    return as_it_came(written, call.extra, call.cache) if native else written
+    return with_native_extra(written, call.extra, call.cache) if native else written
 
 
 def signature_of(data: str) -> Object:
@@ -150,7 +150,7 @@ def _part(part: Part, *, native: bool) -> Object | None:
             return None
     if not native:
         return written
-    return as_it_came(written, part.extra, None if isinstance(part, AudioPart) else part.cache)
+    return with_native_extra(written, part.extra, None if isinstance(part, AudioPart) else part.cache)
 
 
 def _file(file: FilePart) -> Object:
@@ -160,7 +160,7 @@ def _file(file: FilePart) -> Object:
     return {"file_data": file.url if file.data is None else data_url(file.media_type, file.data), **named}
 
 
-def as_it_came(written: Object, extra: Object | None, cache: str | None) -> Object:
+def with_native_extra(written: Object, extra: Object | None, cache: str | None) -> Object:
     """Of a request that came on this wire: with the mark of caching that OpenRouter and others take, and its extra."""
     if cache is not None:
         written["cache_control"] = {"type": "ephemeral"} if cache == "5m" else {"type": "ephemeral", "ttl": cache}

@@ -63,9 +63,9 @@ class ChunkMonitor:
         self.finish: Finish | None = None
         self.usage: Usage | None = None
         self.served: str | None = None
-        self.told = False
+        self.error_forwarded = False
         self._wants_usage = usage
-        self.came = self._looks = self._ended = False
+        self.has_content = self._looks = self._ended = False
         self._before = self._behind = b""
         """What stands around the text of the last piece that was looked through: the next differ in nothing else."""
         self._around = self._learned = 0
@@ -76,7 +76,7 @@ class ChunkMonitor:
         """The reply's id, of its first chunk that has one; found when it is needed."""
         self._first = b""
         """The payload of that chunk, until then."""
-        self._gone = bytearray()
+        self._forwarded = bytearray()
         """The part of the chunk at hand that has passed, its last ``MAX_LINE`` bytes at most."""
         self._held = bytearray()
         """The part of the chunk at hand that has not."""
@@ -84,7 +84,7 @@ class ChunkMonitor:
     def feed(self, data: bytes) -> bytes:
         before = self._before
         # The usual read, where looking for each mark would take several times as long as all else that is done for it.
-        if before and data.startswith(before) and not self._gone:
+        if before and data.startswith(before) and not self._forwarded:
             event = data[: padding_in(data)] if self._is_padded else data
             if event.endswith(self._behind) and len(event) >= self._around:
                 text = event[len(before) : len(event) - len(self._behind)]
@@ -92,43 +92,43 @@ class ChunkMonitor:
                     return data
         if self._looks:
             return self._look(data)
-        gone = self._gone
-        if _is_marked(bytes(gone[-_LONGEST:]) + data if gone else data):
+        forwarded = self._forwarded
+        if _is_marked(bytes(forwarded[-_LONGEST:]) + data if forwarded else data):
             self._looks = True  # from here on chunk by chunk: there are few more
             self._before = b""
             return self._look(data)
         end = 0
-        if not gone and data[-2:] == b"\n\n":  # the usual read: whole chunks
+        if not forwarded and data[-2:] == b"\n\n":  # the usual read: whole chunks
             whole = data
-        elif end := _last_end(gone, data):
-            whole = bytes(gone) + data[:end]
+        elif end := _last_end(forwarded, data):
+            whole = bytes(forwarded) + data[:end]
         else:
-            gone += data
-            if len(gone) > MAX_LINE:
-                del gone[:-MAX_LINE]
+            forwarded += data
+            if len(forwarded) > MAX_LINE:
+                del forwarded[:-MAX_LINE]
             return data
-        begin = 0 if self.came else self._begin(whole)
+        begin = 0 if self.has_content else self._begin(whole)
         # Some servers tell the role in each chunk; no call of a function for those.
         if whole.find(_ROLE, begin) >= 0 and _OPENING.search(whole, begin) and self._second(whole, begin) < len(whole):
             self._looks = True
             self._before = b""
             return self._look(data)
         if end:
-            self._gone = bytearray(data[end:])
+            self._forwarded = bytearray(data[end:])
         elif not begin and self._learned < _LEARNED:
             self._learn(data)
         return data
 
     def end(self) -> bytes:
-        gone, held = bytes(self._gone), bytes(self._held)
-        self._gone, self._held = bytearray(), bytearray()
+        forwarded, held = bytes(self._forwarded), bytes(self._held)
+        self._forwarded, self._held = bytearray(), bytearray()
         if self.finish is not None:
             return b""
         passes = True
         if held.strip():  # a last chunk without its blank line
-            passes = self._read_last(gone + held)
-        elif not self.came:
-            self._begin(gone)
+            passes = self._read_last(forwarded + held)
+        elif not self.has_content:
+            self._begin(forwarded)
         if self.finish is None:
             self.finish = self._verdict(whole=False)
         return held if passes and self.finish.verdict == "complete" else b""
@@ -136,7 +136,7 @@ class ChunkMonitor:
     def _begin(self, chunks: bytes) -> int:
         """Of ``chunks``, before which nothing of the answer came: where the first piece is over, or their length."""
         piece = _PIECE.search(chunks)
-        self.came = piece is not None
+        self.has_content = piece is not None
         if self.served is None and (model := _SERVED.search(chunks)) is not None:
             with suppress(ValueError):
                 self.served = decoded(model[1])
@@ -180,14 +180,14 @@ class ChunkMonitor:
         if last.startswith(b"data:") and last[5:].strip()[:6] != b"[DONE]" and not _is_json(last[5:]):
             self.finish = truncated("the body ends within a line")
         passes = self._read(chunk)
-        self.told = False
+        self.error_forwarded = False
         return passes
 
     def _look(self, data: bytes) -> bytes:
         """What passes of the chunks that ``data`` completes: each byte is held once, and looked at when its chunk is whole."""
         if self.finish is not None:
             return b""
-        if not _last_end(self._held or self._gone, data):
+        if not _last_end(self._held or self._forwarded, data):
             self._held += data
             if len(self._held) > MAX_LINE:
                 self.finish = failed(BadReply(f"the reply holds {LineTooLong(MAX_LINE)}"))
@@ -198,23 +198,23 @@ class ChunkMonitor:
         """What passes of the whole chunks of ``data``; what begins another is held."""
         passed: list[bytes] = []
         begin = 0
-        if gone := bytes(self._gone):
-            if begin := _cut_end(gone, data):
-                self._gone.clear()
-                self._read(gone + data[:begin])
+        if forwarded := bytes(self._forwarded):
+            if begin := _cut_end(forwarded, data):
+                self._forwarded.clear()
+                self._read(forwarded + data[:begin])
                 passed.append(data[:begin])
         elif len(data) <= _SMALL and (events := _events_of_a_line(data)):
             return self._events(data, events)
         elif begin := _marked_chunk(data, _ENDED if self._ended else _MARKS):  # what stands before it passes unread
-            begin = self._second(data[:begin], 0 if self.came else self._begin(data[:begin]))
+            begin = self._second(data[:begin], 0 if self.has_content else self._begin(data[:begin]))
             passed.append(data[:begin])
         for blank in EVENT_END.finditer(data, begin):
             if self.finish is not None:
                 break
-            chunk, gone = data[begin : blank.end()], bytes(self._gone)
+            chunk, forwarded = data[begin : blank.end()], bytes(self._forwarded)
             begin = blank.end()
-            self._gone.clear()
-            if self._read(gone + chunk) or gone:
+            self._forwarded.clear()
+            if self._read(forwarded + chunk) or forwarded:
                 passed.append(chunk)
         self._held = bytearray(data[begin:])
         return b"".join(passed)
@@ -261,13 +261,13 @@ class ChunkMonitor:
         try:
             chunk = _read(payload)
             if is_fault(chunk):
-                self.finish, self.told = failed(error_of(fault_of_error(chunk))), True
+                self.finish, self.error_forwarded = failed(error_of(fault_of_error(chunk))), True
                 return True
             if self.served is None and isinstance(model := chunk.get("model"), str):
                 self.served = model or None
             if (usage := usage_in(chunk)) is not None:
                 self.usage = usage
-            if self.came and _ROLE in payload and begins_another(chunk, self._reply_id()):
+            if self.has_content and _ROLE in payload and begins_another(chunk, self._reply_id()):
                 self.finish = failed(two_replies())
                 return False
             for choice in chunk.get("choices") or []:
@@ -279,26 +279,26 @@ class ChunkMonitor:
             if events is not None and not any(mark in event for event in events[: number + 1] for mark in marks):
                 return True
             self.finish = failed(unreadable(f"a chunk that cannot be read: {redact(payload)}", payload))
-            self.told = True
+            self.error_forwarded = True
         return True
 
     def _choice(self, choice: Any) -> None:
         delta = choice.get("delta") or choice.get("message") or {}
-        self.came = self.came or any(value for name, value in delta.items() if name != "role")
+        self.has_content = self.has_content or any(value for name, value in delta.items() if name != "role")
         reason = choice.get("finish_reason")
         if not reason or not isinstance(reason, str):
             return
         if reason in FAILED:
-            self.finish, self.told = failed(ReplyFailed(f"the backend ended the reply with {redact(reason)}")), True
+            self.finish, self.error_forwarded = failed(ReplyFailed(f"the backend ended the reply with {redact(reason)}")), True
             return
-        self._ended = self.came = True
+        self._ended = self.has_content = True
         if not choice.get("index"):
             self._reason = REASONS.get(reason, reason)
 
     def _verdict(self, *, whole: bool) -> Finish:
         if not whole and not self._ended:
             return truncated("neither a finish_reason nor [DONE] came")
-        if not self.came:
+        if not self.has_content:
             return failed(EmptyReply("the backend sent an empty reply: no text, no tool call and no finish reason"))
         return complete(self._reason)
 

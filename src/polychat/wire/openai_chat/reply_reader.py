@@ -93,7 +93,7 @@ class Reader(StreamReader):
             self._plain = self._choice(0)
             self._begin(chunk.id or None, chunk.model or None, events)
         elif content and not reason:
-            plain.came = True
+            plain.has_content = True
             events.append(Text(content))
         elif content is None and choice.delta.role is None and reason in _PLAIN_ENDS:
             plain.ended, plain.reason = True, reason
@@ -107,7 +107,7 @@ class Reader(StreamReader):
         elif self._plain is not None:
             choice = _only_choice(value)
             if choice is not None and (text := _usual(choice)) is not None:
-                self._plain.came = True
+                self._plain.has_content = True
                 events.append(Text(text))
                 return
             if choice is not None and (reason := _usual_end(choice)) is not None:
@@ -158,7 +158,7 @@ class Reader(StreamReader):
     def _chosen(self, entry: Object, of: str, chunk: Object, events: list[Event]) -> None:
         """One of a chunk's choices."""
         choice = self._choice(entry.get("index") or 0)
-        if choice.came and begins_another(chunk, self._id):
+        if choice.has_content and begins_another(chunk, self._id):
             raise two_replies()
         events += choice.take(entry[of] if entry.get(of) is not None else entry.get("message") or entry.get("delta") or {})
         if entry.get("logprobs") and (tokens := _tokens(entry["logprobs"])):
@@ -209,7 +209,7 @@ class Reader(StreamReader):
         choices = self._choices.values()
         empty = all_ended = True
         for choice in choices:
-            if choice.came or choice.ended:
+            if choice.has_content or choice.ended:
                 empty = False
             if not choice.ended:
                 all_ended = False
@@ -313,14 +313,16 @@ def _sources(pages: Object) -> list[Event]:
     """Perplexity's lists, which every chunk repeats: the pages with titles, else the addresses alone."""
     results = pages.get("search_results")
     listed = [page for page in results if isinstance(page, dict)] if isinstance(results, list) else []
-    citations = [Citation(_said(page, "title"), page["url"], _said(page, "snippet")) for page in listed if _said(page, "url")]
+    citations = [
+        Citation(_text_of(page, "title"), page["url"], _text_of(page, "snippet")) for page in listed if _text_of(page, "url")
+    ]
     if citations:
         return [*citations]
     urls = pages.get("citations")
     return [Citation("", url) for url in urls if isinstance(url, str)] if isinstance(urls, list) else []
 
 
-def _said(page: Object, name: str) -> str:
+def _text_of(page: Object, name: str) -> str:
     value = page.get(name)
     return value if isinstance(value, str) else ""
 

@@ -21,7 +21,7 @@ from ..tags import tagged
 from .constants import VENDOR
 from .errors import error_object, write_fault
 from .message_writer import signature_of
-from .thoughts import Told, message_fields
+from .thoughts import ThoughtsWriter, message_fields
 from .usage import usage_object
 
 Object = dict[str, Any]
@@ -59,7 +59,7 @@ class StreamWriter:
         self._citation_counts: dict[int, int] = {}
         """Of each choice, how many annotations it has."""
         self._images: dict[int, int] = {}
-        self._thoughts: dict[int, Told] = {}
+        self._thoughts: dict[int, ThoughtsWriter] = {}
 
     def write(self, events: list[Event]) -> bytes:
         written: list[bytes] = []
@@ -82,7 +82,7 @@ class StreamWriter:
             case Finish():
                 return self._finish(event)
             case _:
-                return self._opened(event.choice) + self._said(event)
+                return self._opened(event.choice) + self._content(event)
         return b""
 
     def _opened(self, choice: int) -> bytes:
@@ -91,12 +91,12 @@ class StreamWriter:
         self._begun.add(choice)
         return self._chunk({"role": "assistant", "content": ""}, choice)
 
-    def _said(self, event: Any) -> bytes:
+    def _content(self, event: Any) -> bytes:
         match event:
             case Logprobs():
                 return self._chunk({}, event.choice, logprobs={"content": event.tokens, "refusal": None})
             case Reasoning():
-                deltas = self._thoughts.setdefault(event.choice, Told()).deltas(event)
+                deltas = self._thoughts.setdefault(event.choice, ThoughtsWriter()).deltas(event)
                 return b"".join(self._chunk(delta, event.choice) for delta in deltas)
             case ToolCallPiece():
                 bare = self._called.setdefault(event.choice, set())
@@ -150,7 +150,7 @@ def delta_of(event: Event) -> Object:
         case Refusal():
             return {"refusal": event.text}
         case Media(media_type=kind) if not kind.startswith("image/"):
-            return {"audio": _sound(event)}
+            return {"audio": _audio(event)}
         case Media():
             return {"images": [_image(event)]}
         case Citation():
@@ -176,7 +176,7 @@ def _image(media: Media) -> Object:
     return {"type": "image_url", "image_url": {"url": data_url(media.media_type, media.data)}}
 
 
-def _sound(media: Media) -> Object:
+def _audio(media: Media) -> Object:
     return {"id": "audio", "data": b64encode(media.data).decode(), "transcript": "", "expires_at": 0}
 
 
@@ -215,11 +215,11 @@ def _choice(number: int, message: AssembledMessage, reason: str | None) -> Objec
     if thoughts := message.thoughts:
         fields |= message_fields([(thought.text, thought.opaque) for thought in thoughts])
     fields["refusal"] = message.refusal or None
-    sounds = [part for part in media if not part.media_type.startswith("image/")]
+    audio_parts = [part for part in media if not part.media_type.startswith("image/")]
     further = {
         "annotations": [_citation(source) for source in message.citations],
         "images": [_image(part) for part in media if part.media_type.startswith("image/")],
-        "audio": _sound(sounds[-1]) if sounds else None,
+        "audio": _audio(audio_parts[-1]) if audio_parts else None,
         "tool_calls": [_call(call, reason) for call in message.calls],
     }
     fields |= {name: value for name, value in further.items() if value}

@@ -9,7 +9,7 @@ from ..efforts import effort_of
 from ..extras import with_extra
 from ..plain import writer
 from .constants import NAME, VENDOR
-from .message_writer import as_it_came, messages_of
+from .message_writer import messages_of, with_native_extra
 
 Object = dict[str, Any]
 _write_plain = writer(NAME)
@@ -63,7 +63,7 @@ def _tool(tool: Tool | HostedTool, *, native: bool) -> Object | None:
     about = {"name": tool.name, "description": tool.description, "parameters": tool.parameters, "strict": tool.strict}
     function = {name: value for name, value in about.items() if value is not None}
     written: Object = {"type": "function", "function": function}
-    return as_it_came(written, tool.extra, tool.cache) if native else written
+    return with_native_extra(written, tool.extra, tool.cache) if native else written
 
 
 def _grammar(form: Object | None) -> Object | None:

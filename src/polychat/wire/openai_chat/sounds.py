@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-_SOUNDS = {b"RIFF": "audio/wav", b"fLaC": "audio/flac", b"OggS": "audio/ogg", b"ID3": "audio/mpeg"}
+_TYPES = {b"RIFF": "audio/wav", b"fLaC": "audio/flac", b"OggS": "audio/ogg", b"ID3": "audio/mpeg"}
 
 
-def sound_type(data: bytes) -> str:
+def audio_type(data: bytes) -> str:
     """What sound this is, by its first bytes: a reply does not say. A stream of OpenAI's has bare samples."""
-    for mark, kind in _SOUNDS.items():
+    for mark, kind in _TYPES.items():
         if data.startswith(mark):
             return kind
     if data[:1] == b"\xff" and data[1:2] in (b"\xfb", b"\xf3", b"\xf2"):

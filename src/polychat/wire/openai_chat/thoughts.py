@@ -82,26 +82,26 @@ def part_of(value: object, field: str) -> ReasoningPart:
 class Thoughts:
     """The thoughts of one choice, as they come. An opaque part comes with its own block, when that is known to be whole."""
 
-    __slots__ = ("_about", "_choice", "_given", "_limit", "_open", "_size", "_told", "_vendor", "block")
+    __slots__ = ("_about", "_choice", "_limit", "_opaque_sent", "_open", "_size", "_texts", "_vendor", "block")
 
     def __init__(self, vendor: str, limits: ReaderLimits, choice: int) -> None:
         self.block = 0
         self._vendor, self._limit, self._choice = vendor, limits.event, choice
         self._open = False
         """The block has something in it."""
-        self._given: list[str] = []
+        self._texts: list[str] = []
         """Its plain pieces; a detail may repeat them all."""
         self._size = 0
         self._about: Object | None = None
         """Its detail but for the text."""
-        self._told = False
+        self._opaque_sent = False
         """Its opaque part was given."""
 
     def plain(self, text: str) -> list[Event]:
         """A piece of the one text."""
         before = self._next() if self._about is not None else []
         self._open = True
-        self._given.append(text)
+        self._texts.append(text)
         self._size += len(text)
         if self._size > self._limit:
             raise TooMany(f"more than {self._limit:,} characters in one thought")
@@ -113,7 +113,7 @@ class Thoughts:
         if not isinstance(text, str):
             raise TypeError
         events = [] if self._belongs(detail, text) else self._next()
-        if self._about is None and self._given:
+        if self._about is None and self._texts:
             text = ""  # it closes a block whose text is known
         self._open = True
         self._about = self._about or {}  # grown in place: each of many details may bring a field of its own
@@ -122,42 +122,42 @@ class Thoughts:
             events.append(Reasoning(text, None, self.block, self._choice))
         return [*events, *self.rest()] if detail.get("signature") or detail.get("data") else events
 
-    def kept(self, data: str) -> list[Event]:
+    def opaque_block(self, data: str) -> list[Event]:
         """A block of its own that only its vendor reads. What repeats the one before it, as it grew, stands beside it."""
         before = self._next()
-        self._open = self._told = True
+        self._open = self._opaque_sent = True
         self._about = {"type": "kept"}
         return [*before, Reasoning("", Opaque(self._vendor, data, redacted=True), self.block, self._choice)]
 
     def rest(self) -> list[Event]:
         """What must go back of the block that came last, if that was not given yet."""
-        if self._about is None or (self._told and not self._about.get("signature")):
+        if self._about is None or (self._opaque_sent and not self._about.get("signature")):
             return []
         opaque = opaque_of(self._about, self._vendor)
         self._about.pop("signature", None)
-        self._told = True
+        self._opaque_sent = True
         return [] if opaque is None else [Reasoning("", opaque, self.block, self._choice)]
 
     def _belongs(self, detail: Object, text: str) -> bool:
         about = self._about
         if about is None:
-            return not self._given or "".join(self._given) == text
+            return not self._texts or "".join(self._texts) == text
         if about.get("type") != detail.get("type") or about.get("index") != detail.get("index"):
             return False
-        return detail.get("index") is not None or not (self._told and text)
+        return detail.get("index") is not None or not (self._opaque_sent and text)
 
     def _next(self) -> list[Event]:
         events = self.rest()
         if self._open:
             self.block += 1
-        self._open = self._told = False
+        self._open = self._opaque_sent = False
         self._about = None
-        self._given.clear()
+        self._texts.clear()
         self._size = 0
         return events
 
 
-class Told:
+class ThoughtsWriter:
     """Thoughts of one choice on their way out: the text as it comes, and each block whole once it is known to be so.
 
     A client that hands ``reasoning_details`` back as they came then hands back every block with its signature.

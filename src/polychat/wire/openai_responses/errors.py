@@ -9,7 +9,7 @@ from ..json_text import decoded, encoded
 from .constants import ERRORS, KINDS, Object
 
 
-def told(fault: Fault) -> Object:
+def error_object(fault: Fault) -> Object:
     """The ``error`` object that says it."""
     kind, code = ERRORS[fault.kind]
     if code is None or KINDS.get(fault.code or "") == fault.kind:
@@ -19,10 +19,10 @@ def told(fault: Fault) -> Object:
 
 def write_fault(fault: Fault) -> bytes:
     try:
-        return encoded({"error": told(fault)})
+        return encoded({"error": error_object(fault)})
     except ValueError:  # half a surrogate pair in foreign text
         fault.message = fault.message.encode("utf-8", "replace").decode()
-        return encoded({"error": {**told(fault), "code": None, "param": None}})
+        return encoded({"error": {**error_object(fault), "code": None, "param": None}})
 
 
 def read_fault(status: int, body: bytes) -> Fault:

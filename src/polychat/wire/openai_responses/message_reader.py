@@ -206,9 +206,9 @@ def _part(part: Object, where: str) -> Part:
         case "input_image":
             return _image(part, where)
         case "input_audio":
-            sound = record(part.get("input_audio"), f"{where}.input_audio")
-            form = text(sound.get("format"), f"{where}.input_audio.format")
-            data = from_base64(text(sound.get("data"), f"{where}.input_audio.data"), f"{where}.input_audio.data")
+            audio = record(part.get("input_audio"), f"{where}.input_audio")
+            form = text(audio.get("format"), f"{where}.input_audio.format")
+            data = from_base64(text(audio.get("data"), f"{where}.input_audio.data"), f"{where}.input_audio.data")
             return AudioPart(data, _AUDIO.get(form, f"audio/{form}"), rest(part, ("type", "input_audio")))
         case "input_file":
             return _file(part, where)

@@ -144,8 +144,8 @@ class Items:
                 return self._with(part.extra, {"type": "input_image", "image_url": url, "detail": part.detail or "auto"})
             case AudioPart():
                 form = AUDIO.get(part.media_type) or part.media_type.rpartition("/")[2]
-                sound = {"data": b64encode(part.data).decode(), "format": form}
-                return self._with(part.extra, {"type": "input_audio", "input_audio": sound})
+                audio = {"data": b64encode(part.data).decode(), "format": form}
+                return self._with(part.extra, {"type": "input_audio", "input_audio": audio})
             case FilePart():
                 return self._with(part.extra, self._file(part))
         raise TypeError(f"{type(part).__name__} in a turn of the role {role}")  # types.py allows it nowhere

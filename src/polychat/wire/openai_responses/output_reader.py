@@ -40,7 +40,7 @@ class Pieces:
         self.refused = self.answered = False
         self._vendor = vendor
         self._limits = limits
-        self._given: set[Place] = set()
+        self._streamed: set[Place] = set()
         """Items that came in pieces, so that their text is not given again when they come whole."""
         self._cited: set[Place] = set()
         self._argued: set[Place] = set()
@@ -50,23 +50,23 @@ class Pieces:
         self._ids: set[str] = set()
 
     @property
-    def said(self) -> bool:
-        return bool(self._given)
+    def has_content(self) -> bool:
+        return bool(self._streamed)
 
     def has(self, place: Place) -> bool:
         """Whether something of this item was given."""
-        return place in self._given
+        return place in self._streamed
 
-    def speaks(self, place: Place) -> None:
+    def text_began(self, place: Place) -> None:
         """A piece of the answer's text, in this item."""
-        self._give(place)
+        self._note(place)
         self.answered = True
 
     def added(self, item: Object, place: Place, events: list[Event]) -> None:
         """An item begins. Only a call gives an event here: all else comes in pieces, or when it is whole."""
         self.begun = True
         if place is None:
-            for places in (self._given, self._cited, self._argued):
+            for places in (self._streamed, self._cited, self._argued):
                 places.discard(None)
             self._thoughts.pop(None, None)
         if (of := _CALLS.get(str(item.get("type")))) is not None:
@@ -86,7 +86,7 @@ class Pieces:
             case "reasoning":
                 self._reasoning(item, place, events)
             case "image_generation_call" if isinstance(item.get("result"), str):
-                self._give(place)
+                self._note(place)
                 events.append(_image(item))
             case str() if is_action(item):
                 self._action(item, place, events)
@@ -94,7 +94,7 @@ class Pieces:
                 self._hosted(item, place, events)
 
     def refusal(self, text: str, place: Place, events: list[Event]) -> None:
-        self._give(place)
+        self._note(place)
         self.refused = True
         if text:
             events.append(Refusal(text))
@@ -112,9 +112,9 @@ class Pieces:
         """A piece of a call's arguments, or all of them, which says nothing new where pieces came."""
         if not text or (whole and place in self._argued):
             return
-        self._give(place)
+        self._note(place)
         self._argued.add(place)
-        self._tell(self.calls.take(index=place, arguments=text), events)
+        self._append(self.calls.take(index=place, arguments=text), events)
 
     def citation(self, annotation: object, place: Place, events: list[Event]) -> None:
         """A page the answer rests on. Citations of files have no address and are left out."""
@@ -129,14 +129,14 @@ class Pieces:
                 where = (start, end) if start or end else (None, None)
                 events.append(Citation(title if isinstance(title, str) else "", url, "", *where))
 
-    def _give(self, place: Place) -> None:
-        if place not in self._given:
-            if len(self._given) >= 4 * self._limits.calls:
+    def _note(self, place: Place) -> None:
+        if place not in self._streamed:
+            if len(self._streamed) >= 4 * self._limits.calls:
                 raise TooMany(f"more than {4 * self._limits.calls} items in one reply")
-            self._given.add(place)
+            self._streamed.add(place)
 
     def _thought(self, place: Place) -> _Thought:
-        self._give(place)
+        self._note(place)
         if place not in self._thoughts:
             self._thoughts[place] = _Thought(self._blocks)
             self._blocks += 1
@@ -144,20 +144,20 @@ class Pieces:
 
     def _message(self, item: Object, place: Place, events: list[Event]) -> None:
         content = item.get("content")
-        is_told, cited = place in self._given, place in self._cited
+        is_streamed, cited = place in self._streamed, place in self._cited
         if isinstance(content, str):
             content = [{"type": "output_text", "text": content}]
         for part in content if isinstance(content, list) else []:
             match part:
                 case {"type": "output_text" | "text", "text": str(text)}:
-                    if not is_told and text:
-                        self.speaks(place)
+                    if not is_streamed and text:
+                        self.text_began(place)
                         events.append(Text(text))
                         logprobs(part.get("logprobs"), events)
                     annotations = part.get("annotations")
                     for annotation in annotations if isinstance(annotations, list) and not cited else []:
                         self.citation(annotation, place, events)
-                case {"type": "refusal", "refusal": str(text)} if not is_told:
+                case {"type": "refusal", "refusal": str(text)} if not is_streamed:
                     self.refusal(text, place, events)
 
     def _call(self, item: Object, place: Place, events: list[Event], of: str, kind: str) -> None:
@@ -173,8 +173,8 @@ class Pieces:
             arguments = None
         if arguments:
             self._argued.add(place)
-        is_begun = place is not None and place in self._given
-        self._give(place)
+        is_begun = place is not None and place in self._streamed
+        self._note(place)
         self._ids.add(call_id)
         signature = self._signatures.pop(call_id, None)
         opaque = None if signature is None else Opaque(self._vendor, signature)
@@ -182,22 +182,22 @@ class Pieces:
             piece = self.calls.take(index=place, arguments=arguments, opaque=opaque)
         else:
             piece = self.calls.take(index=place, call_id=call_id, name=name, arguments=arguments, opaque=opaque, kind=kind)
-        self._tell(piece, events)
+        self._append(piece, events)
 
     def _action(self, item: Object, place: Place, events: list[Event]) -> None:
         """What the client is to carry out: a call that comes whole."""
-        self._give(place)
+        self._note(place)
         call, kind = call_id_of(item), item["type"]
         try:
             arguments = arguments_of(item)
         except (ValueError, TypeError) as error:
             raise unreadable(f"an item of the reply cannot be kept: {redact(str(error))}", {"item": item}) from error
-        self._tell(self.calls.take(index=place, call_id=call, name=ACTIONS[kind], arguments=arguments, kind=kind), events)
+        self._append(self.calls.take(index=place, call_id=call, name=ACTIONS[kind], arguments=arguments, kind=kind), events)
 
     def _reasoning(self, item: Object, place: Place, events: list[Event]) -> None:
         content = item.get("encrypted_content")
         if isinstance(content, str) and (signed := call_of(content)) is not None:
-            self._give(place)
+            self._note(place)
             self._signed(*signed, events)
             return
         thought = self._thought(place)
@@ -211,7 +211,7 @@ class Pieces:
     def _signed(self, call: str, signature: str, events: list[Event]) -> None:
         """The signature of a call, which may come before or behind it."""
         if call in self._ids:
-            self._tell(self.calls.take(call_id=call, opaque=Opaque(self._vendor, signature)), events)
+            self._append(self.calls.take(call_id=call, opaque=Opaque(self._vendor, signature)), events)
         elif len(self._signatures) >= self._limits.calls:
             raise TooMany(f"more than {self._limits.calls} signatures of tool calls in one reply")
         else:
@@ -226,7 +226,7 @@ class Pieces:
             raise unreadable(f"an item of the reply cannot be kept: {redact(str(error))}", {"item": item}) from error
 
     @staticmethod
-    def _tell(piece: ToolCallPiece | None, events: list[Event]) -> None:
+    def _append(piece: ToolCallPiece | None, events: list[Event]) -> None:
         if piece is not None:
             events.append(piece)
 

@@ -36,7 +36,7 @@ class Open:
 
 
 class Output:
-    """The items of one answer. ``reply`` names it in the ids of its items; ``tell`` is called for each event.
+    """The items of one answer. ``reply`` names it in the ids of its items; ``emit`` is called for each event.
 
     ``tools`` are those of the request, by their whole names.
     """
@@ -59,7 +59,7 @@ class Output:
         self._sources: list[Object] = []
         """Annotations that wait for a text to stand in."""
 
-    def tell(self, kind: str, **fields: Any) -> None:
+    def emit(self, kind: str, **fields: Any) -> None:
         """Nobody wants to know."""
 
     def take(self, event: Event) -> None:
@@ -68,9 +68,9 @@ class Output:
             return
         match event:
             case Text():
-                self._say(TEXT, event.text, logprobs=[])
+                self._text(TEXT, event.text, logprobs=[])
             case Refusal():
-                self._say("refusal", event.text)
+                self._text("refusal", event.text)
             case Reasoning():
                 self._think(event)
             case ToolCallPiece():
@@ -88,7 +88,7 @@ class Output:
         """The answer is over. One that said nothing is a message without text."""
         if self._sources or not self.items:
             self._part(TEXT)
-        self._hush(status)
+        self._close_open(status)
         for call in self._calls.values():
             self._end_call(call)
             self._done(call, status)
@@ -99,31 +99,31 @@ class Output:
         match call.item["type"]:
             case "function_call":
                 call.item["arguments"] = text
-                self._tell_item(call, "response.function_call_arguments.done", **name, arguments=text)
+                self._emit_for(call, "response.function_call_arguments.done", **name, arguments=text)
             case "custom_tool_call":
                 call.item["input"] = text
-                self._tell_item(call, "response.custom_tool_call_input.done", input=text)
+                self._emit_for(call, "response.custom_tool_call_input.done", input=text)
             case "tool_search_call":
                 call.item["arguments"] = read(text)
 
     def _add(self, item: Object, **more: Any) -> Open:
         opened = Open(len(self.items), item, **more)
         self.items.append(item)
-        self.tell("response.output_item.added", output_index=opened.place, item=item)
+        self.emit("response.output_item.added", output_index=opened.place, item=item)
         return opened
 
     def _done(self, opened: Open, status: str | None = "completed") -> None:
         if status is not None:
             opened.item["status"] = status
-        self.tell("response.output_item.done", output_index=opened.place, item=opened.item)
+        self.emit("response.output_item.done", output_index=opened.place, item=opened.item)
 
-    def _tell_item(self, opened: Open, kind: str, **fields: Any) -> None:
-        self.tell(kind, item_id=opened.item["id"], output_index=opened.place, **fields)
+    def _emit_for(self, opened: Open, kind: str, **fields: Any) -> None:
+        self.emit(kind, item_id=opened.item["id"], output_index=opened.place, **fields)
 
     def _id(self, kind: str) -> str:
         return f"{kind}_{self._reply}_{len(self.items)}"
 
-    def _hush(self, status: str = "completed") -> None:
+    def _close_open(self, status: str = "completed") -> None:
         """Close the message or the thought that grows; another item begins."""
         if self._thought is not None:
             self._end_thought(self._thought)
@@ -132,16 +132,16 @@ class Output:
             self._end_part(message)
             self._done(message, status)
 
-    def _say(self, kind: str, text: str, **more: Any) -> None:
+    def _text(self, kind: str, text: str, **more: Any) -> None:
         message, place = self._part(kind)
         message.pieces.append(text)
-        self._tell_item(message, f"response.{kind}.delta", content_index=place, delta=text, **more)
+        self._emit_for(message, f"response.{kind}.delta", content_index=place, delta=text, **more)
 
     def _part(self, kind: str) -> tuple[Open, int]:
         """The message that grows, and the place in it of its part of this kind."""
         message = self._message
         if message is None:
-            self._hush()
+            self._close_open()
             item = {"id": self._id("msg"), "type": "message", "status": "in_progress", "role": "assistant", "content": []}
             message = self._message = self._add(item)
         elif message.item["content"][-1]["type"] == kind:
@@ -152,7 +152,7 @@ class Output:
         part = {"type": TEXT, "annotations": [], "logprobs": [], "text": ""} if kind == TEXT else {"type": kind, kind: ""}
         message.item["content"].append(part)
         message.pieces = []
-        self._tell_item(message, "response.content_part.added", content_index=place, part=part)
+        self._emit_for(message, "response.content_part.added", content_index=place, part=part)
         if kind == TEXT:
             self._open_text(message, place)
         return message, place
@@ -174,15 +174,15 @@ class Output:
         part[kind] = text
         logprobs = {"logprobs": part["logprobs"]} if kind == "text" else {}
         place = len(content) - 1
-        self._tell_item(message, f"response.{part['type']}.done", content_index=place, **{kind: text}, **logprobs)
-        self._tell_item(message, "response.content_part.done", content_index=place, part=part)
+        self._emit_for(message, f"response.{part['type']}.done", content_index=place, **{kind: text}, **logprobs)
+        self._emit_for(message, "response.content_part.done", content_index=place, part=part)
 
     def _weigh(self, event: Logprobs) -> None:
         """Probabilities of text that was sent already come with an empty piece of text."""
         message, place = self._part(TEXT)
         message.item["content"][place]["logprobs"] += event.tokens
         delta = {"content_index": place, "delta": "", "logprobs": event.tokens}
-        self._tell_item(message, "response.output_text.delta", **delta)
+        self._emit_for(message, "response.output_text.delta", **delta)
 
     def _cite(self, source: Citation) -> None:
         place = {"start_index": source.start or 0, "end_index": source.end or 0}
@@ -197,7 +197,7 @@ class Output:
         annotations = message.item["content"][place]["annotations"]
         annotations.append(annotation)
         where = {"content_index": place, "annotation_index": len(annotations) - 1}
-        self._tell_item(message, "response.output_text.annotation.added", **where, annotation=annotation)
+        self._emit_for(message, "response.output_text.annotation.added", **where, annotation=annotation)
 
     def _think(self, event: Reasoning) -> None:
         thought = self._thought
@@ -206,21 +206,21 @@ class Output:
             thought = None
         if thought is None:
             if event.opaque is not None and event.opaque.vendor == VENDOR and (item := item_of(event.opaque)) is not None:
-                self._hush()
+                self._close_open()
                 self._done(self._add(item), None)
                 return
             thought = self._thought = self._begin_thought(event)
         if event.text:
             if not thought.pieces:
                 part = {"type": "summary_text", "text": ""}
-                self._tell_item(thought, "response.reasoning_summary_part.added", summary_index=0, part=part)
+                self._emit_for(thought, "response.reasoning_summary_part.added", summary_index=0, part=part)
             thought.pieces.append(event.text)
-            self._tell_item(thought, "response.reasoning_summary_text.delta", summary_index=0, delta=event.text)
+            self._emit_for(thought, "response.reasoning_summary_text.delta", summary_index=0, delta=event.text)
         if event.opaque is not None:
             self._seal(thought, event.opaque)
 
     def _begin_thought(self, event: Reasoning) -> Open:
-        self._hush()
+        self._close_open()
         own_id = event.opaque is not None and event.opaque.vendor == VENDOR and event.opaque.id
         name = own_id or made_up(self._reply, len(self.items))
         return self._add({"id": name, "type": "reasoning", "summary": []}, block=event.block)
@@ -236,26 +236,26 @@ class Output:
         if thought.pieces:
             part = {"type": "summary_text", "text": "".join(thought.pieces)}
             thought.item["summary"].append(part)
-            self._tell_item(thought, "response.reasoning_summary_text.done", summary_index=0, text=part["text"])
-            self._tell_item(thought, "response.reasoning_summary_part.done", summary_index=0, part=part)
+            self._emit_for(thought, "response.reasoning_summary_text.done", summary_index=0, text=part["text"])
+            self._emit_for(thought, "response.reasoning_summary_part.done", summary_index=0, part=part)
         self._done(thought, None)
 
     def _call(self, piece: ToolCallPiece) -> None:
         call = self._calls.get(piece.index)
         if call is None:
-            self._hush()
+            self._close_open()
             name = piece.id or f"call_{self._reply}_{piece.index}"
             if piece.opaque is not None:
                 self._sign(name, piece.opaque)
             call = self._calls[piece.index] = self._add(self._begun(piece, name))
         elif piece.opaque is not None:
-            self._hush()
+            self._close_open()
             self._sign(call.item["call_id"], piece.opaque)
         if piece.arguments:
             text = piece.arguments if call.item["type"] == CUSTOM else escaped(piece.arguments)
             call.pieces.append(text)
             if (kind := _GROWING.get(call.item["type"])) is not None:
-                self._tell_item(call, kind, delta=text)
+                self._emit_for(call, kind, delta=text)
 
     def _begun(self, piece: ToolCallPiece, call: str) -> Object:
         """The item of a call that begins, in the form in which its tool was asked for."""
@@ -280,7 +280,7 @@ class Output:
         self._done(self._add(item), None)
 
     def _image(self, media: Media) -> None:
-        self._hush()
+        self._close_open()
         form = media.media_type.partition("/")[2]
         item = {"id": self._id("ig"), "type": "image_generation_call", "status": "completed", "output_format": form}
         self._done(self._add({**item, "result": b64encode(media.data).decode()}))

@@ -121,7 +121,7 @@ class Reader(StreamReader):
 
     def _text(self, value: Object, place: Place, events: list[Event]) -> None:
         if delta := _delta(value):
-            self._pieces.speaks(place)
+            self._pieces.text_began(place)
             self._speaking = value.get("output_index")
             events.append(Text(delta))
         logprobs(value.get("logprobs"), events)
@@ -155,7 +155,7 @@ class Reader(StreamReader):
         """The end that a response of this status is, which may repeat all that came before, or bring it for the first time."""
         self._start(response, events)
         output = response.get("output")
-        if isinstance(output, list) and not self._pieces.said:
+        if isinstance(output, list) and not self._pieces.has_content:
             for place, item in enumerate(output):
                 self._pieces.done(item if isinstance(item, dict) else {}, place, events)
         self._usage = usage_of(response.get("usage"))
@@ -174,7 +174,7 @@ class Reader(StreamReader):
             return complete(REASONS.get(reason, reason) if isinstance(reason, str) else "incomplete")
         if (error := self._pieces.calls.end()) is not None:
             return failed(error)
-        if not (self._pieces.begun or self._pieces.said):
+        if not (self._pieces.begun or self._pieces.has_content):
             return failed(EmptyReply("the reply is complete and has no output"))
         if self._pieces.calls:
             return complete("tool_calls")

@@ -11,7 +11,7 @@ from ...types import ChatRequest, Tool
 from ..contract import Writer
 from ..faults import Fault, fault_of
 from .constants import INCOMPLETE, NAME, Object, counts_of
-from .errors import told, write_fault
+from .errors import error_object, write_fault
 from .message_writer import apart
 from .output_writer import Output, quoted
 from .request_writer import settings
@@ -132,8 +132,8 @@ class StreamWriter(Output):
     def write(self, events: list[Event]) -> bytes:
         out = self._out
         if not self._number and not _is_failure(events):
-            self.tell("response.created", response=self._response)
-            self.tell("response.in_progress", response=self._response)
+            self.emit("response.created", response=self._response)
+            self.emit("response.in_progress", response=self._response)
         for event in events:
             if type(event) is Text and self.head and not event.choice:
                 text = event.text
@@ -149,7 +149,7 @@ class StreamWriter(Output):
     def end(self) -> bytes:
         return b""
 
-    def tell(self, kind: str, **fields: Any) -> None:
+    def emit(self, kind: str, **fields: Any) -> None:
         if self._quiet:
             return
         payload = quoted({"type": kind, **fields, "sequence_number": self._number})
@@ -163,9 +163,9 @@ class StreamWriter(Output):
         self._over = True
         if event.verdict == "complete":
             response = _ended(self._response, self, event)
-            self.tell(f"response.{response['status']}", response=response)
+            self.emit(f"response.{response['status']}", response=response)
         else:
-            self._failed(told(_fault(event.error)))
+            self._failed(error_object(_fault(event.error)))
 
     def _failed(self, error: Object) -> None:
         """As the API does it: an ``error``, which its official clients raise, then the response as far as it came."""
@@ -175,10 +175,10 @@ class StreamWriter(Output):
             self.close("incomplete")
             self._quiet = False
         flat = {name: error[name] for name in ("code", "message", "param")}  # as the API's reference has it, and as it sends it
-        self.tell("error", **flat, error=error)
+        self.emit("error", **flat, error=error)
         shown = {"code": error["code"] or "server_error", "message": error["message"]}
         ended = {"status": "failed", "error": shown, "output": self.items, "usage": counts_of(self.usage)}
-        self.tell("response.failed", response={**self._response, **ended})
+        self.emit("response.failed", response={**self._response, **ended})
 
 
 def _is_failure(events: list[Event]) -> bool:

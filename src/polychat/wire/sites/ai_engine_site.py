@@ -51,7 +51,7 @@ class AIEngineSite:
         """The site as it was then."""
         return cls(era=era)
 
-    def hear(self, request: Request) -> Response | SiteRequest:
+    def receive(self, request: Request) -> Response | SiteRequest:
         """Three pages, and the REST API under ``/wp-json`` or ``?rest_route=``."""
         route = request.query.get("rest_route")
         if not route and request.path.startswith("/wp-json/"):
@@ -60,13 +60,15 @@ class AIEngineSite:
             return self._page(request)
         nonce = request.headers.get("x-wp-nonce")
         if nonce is not None and not self.nonces.holds(nonce):
-            return _said(403, _wordpress("rest_cookie_invalid_nonce", "Cookie check failed", 403))
+            return _json_response(403, _wordpress("rest_cookie_invalid_nonce", "Cookie check failed", 403))
         if (request.method, route) == ("POST", START_SESSION) and self.era == "2.4":
-            return _said(200, {"success": True, "sessionId": "N/A", "restNonce": self.nonces.current()})
+            return _json_response(200, {"success": True, "sessionId": "N/A", "restNonce": self.nonces.current()})
         if (request.method, route) != ("POST", SUBMIT):
-            return _said(404, _wordpress("rest_no_route", "No route was found matching the URL and request method.", 404))
+            return _json_response(
+                404, _wordpress("rest_no_route", "No route was found matching the URL and request method.", 404)
+            )
         if nonce is None and self.era != "1.9":
-            return _said(401, _wordpress("rest_forbidden", "Sorry, you are not allowed to do that.", 401))
+            return _json_response(401, _wordpress("rest_forbidden", "Sorry, you are not allowed to do that.", 401))
         return self._submit(request)
 
     def _page(self, request: Request) -> Response:
@@ -96,16 +98,16 @@ class AIEngineSite:
         is_json = request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
         fields = parsed(request.body) if is_json else {}
         if not isinstance(fields, dict):
-            return _said(400, _wordpress("rest_invalid_json", "Invalid JSON body passed.", 400))
+            return _json_response(400, _wordpress("rest_invalid_json", "Invalid JSON body passed.", 400))
         message = fields.get("newMessage")
         if isinstance(message, (list, dict)):
-            return _said(500, {**_wordpress("internal_server_error", _CRITICAL, 500), "additional_errors": []})
+            return _json_response(500, {**_wordpress("internal_server_error", _CRITICAL, 500), "additional_errors": []})
         streams = bool(fields.get("stream")) and fields["stream"] != "0"  # PHP's truth: the string "false" streams
         if not self._knows(fields):
             return _unknown_bot(streams)
         text = message.strip(TRIMMED) if isinstance(message, str) else ""
         if text in ("", "0") or len(text.encode("utf-8", "replace")) > MESSAGE_LIMIT:
-            return _said(403, _REJECTED)
+            return _json_response(403, _REJECTED)
         writer = Writer(streams, self.nonces.current() if "x-wp-nonce" in request.headers else None, era=self.era)
         model = fields["model"] if isinstance(fields.get("model"), str) else None
         return SiteRequest(text, _conversation(fields, text), writer, model, _settings(fields))
@@ -116,12 +118,12 @@ class AIEngineSite:
 
 def _unknown_bot(streams: bool) -> Response:
     if not streams:
-        return _said(403, _REJECTED)
+        return _json_response(403, _REJECTED)
     # The stream begins before the plugin knows that it cannot: hence 200, and the type of the REST API.
     return Response(200, _line({"type": "error", "data": _REJECTED["message"]}), _JSON)
 
 
-def _said(status: int, value: dict[str, Any]) -> Response:
+def _json_response(status: int, value: dict[str, Any]) -> Response:
     return Response(status, php_json(value).encode(), _JSON)
 
 

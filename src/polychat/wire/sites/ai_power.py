@@ -116,7 +116,7 @@ class Reader(StreamReader):
         super().__init__(None, ReaderLimits(line=limit, event=limit))
         self._named = False
         """The event being read has an ``event:`` field: the plugin writes one on its own words, on nothing of the model's."""
-        self._said = False
+        self._has_text = False
         self._reason: str | None = None
         self._usage: Usage | None = None
         self._error: list[str] = []
@@ -148,7 +148,7 @@ class Reader(StreamReader):
             return truncated(broken or "neither [DONE] nor a finish_reason")
         return (
             complete(self._reason or None)
-            if self._said
+            if self._has_text
             else failed(EmptyReply("the service reports success and an empty reply"))
         )
 
@@ -213,10 +213,10 @@ class Reader(StreamReader):
     def _choice(self, choice: Mapping[Any, Any], rest: Mapping[Any, Any], events: list[Event]) -> None:
         match choice:
             case {"delta": {"content": str(text)}} | {"text": str(text)} if text:  # text: of a model that only completes
-                if self._named or not ("id" in rest or "model" in rest or self._said):
+                if self._named or not ("id" in rest or "model" in rest or self._has_text):
                     self._word(text)
                     return
-                self._said = True
+                self._has_text = True
                 events.append(Text(text))
         match rest:
             case {"usage": {**usage}}:

@@ -57,7 +57,7 @@ class AIPowerSite:
         """The site as it was then: its clients of the first era read one JSON object, whatever the answer's type."""
         return cls(streams=era != "1.9")
 
-    def hear(self, request: Request) -> Response | SiteRequest:
+    def receive(self, request: Request) -> Response | SiteRequest:
         """Pages, and messages at ``admin-ajax.php``."""
         if request.path == AJAX:
             return self._ajax(request)
@@ -76,7 +76,7 @@ class AIPowerSite:
         if not self.nonces.holds(form.get("_wpnonce", "")):
             return _expired(request)
         if form.get("message") in (None, "", "0"):
-            return _said({"status": "error", "msg": "It appears that nothing was inputted."})
+            return _json_response({"status": "error", "msg": "It appears that nothing was inputted."})
         return self._over_limit(form.get("wpaicg_chat_client_id", "")) or SiteRequest(
             form["message"], _conversation(form), self._writer()
         )
@@ -91,7 +91,7 @@ class AIPowerSite:
         if count <= self.asks:
             return None
         reached = {"msg": "You have reached your token limit.", "tokenLimitReached": True}
-        return Response(200, data_line(reached), "text/event-stream;charset=UTF-8") if self.streams else _said(reached)
+        return Response(200, data_line(reached), "text/event-stream;charset=UTF-8") if self.streams else _json_response(reached)
 
     def _writer(self) -> StreamWriter | WholeWriter:
         if not self.streams:
@@ -99,7 +99,7 @@ class AIPowerSite:
         return StreamWriter(f"chatcmpl-{self.rng.getrandbits(96):024x}", int(self.clock()))
 
 
-def _said(value: dict[str, Any]) -> Response:
+def _json_response(value: dict[str, Any]) -> Response:
     return Response(200, php_json(value).encode(), _JSON)
 
 

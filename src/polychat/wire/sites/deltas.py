@@ -38,7 +38,7 @@ class TooMany(ValueError):
 class _Slot:
     place: int
     id: str
-    given: bool
+    has_own_id: bool
     """The backend named the id itself."""
     name: str
     kind: str = "function"
@@ -124,7 +124,7 @@ class ToolCalls:
         if index is not None:
             slot = self._by_index.get(index)
             # Some number every call 0. A new id with a name is a new call; without a name it is a dialect's noise.
-            return None if slot and call_id and name and slot.given and call_id != slot.id else slot
+            return None if slot and call_id and name and slot.has_own_id and call_id != slot.id else slot
         if call_id:
             return self._by_id.get(call_id)
         if name and (not self._slots or self._slots[-1].name):
@@ -168,7 +168,7 @@ def arguments_of(text: str) -> Any:
 _TOKENS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}:,]|[^\s"\[\]{}:,]+|"', re.DOTALL)
 
 
-def kept_of(text: str) -> Any:
+def complete_members(text: str) -> Any:
     """What came whole of arguments that were cut: members and elements that are known to be over. Linear in their length."""
     closers: list[str] = []
     end, before = 0, ""

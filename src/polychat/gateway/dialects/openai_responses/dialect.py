@@ -162,7 +162,7 @@ class _StoringWriter:
         if self._inbound.placeholders is None or previous is not None:
             turns = [*_without_instructions(self._inbound.with_media()), reply.turn()]
         else:  # as it came it is smaller
-            turns = partial(_conversation, self._inbound.as_it_came(), reply.turn())
+            turns = partial(_conversation, self._inbound.original_body(), reply.turn())
         request.service.responses.put(
             self._name,
             request.record.key,
