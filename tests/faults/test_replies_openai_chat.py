@@ -177,7 +177,7 @@ def test_two_replies_in_one_passed_stream_are_a_failure() -> None:
         passed = b"".join([*(monitor.feed(piece) for piece in pieces), monitor.end()])
         assert passed == ended
         assert monitor.finish is not None
-        assert (monitor.finish.verdict, monitor.told) == ("failed", False)
+        assert (monitor.finish.verdict, monitor.error_forwarded) == ("failed", False)
         assert "two were sent as one" in str(monitor.finish.error)
     beside = {"role": "assistant", "content": ""}
     other = [{"id": "a", "model": "m", "choices": [{"index": 1, "delta": beside, "finish_reason": None}]}]
