@@ -70,7 +70,7 @@ errors that repeating the request cannot mend.
 | 401 | the gateway has keys, and the request has none of them |
 | 403 | a web page of another origin sent it, or its `Host` is not the gateway's |
 | 404 | no endpoint, or no model of this name: the message names the nearest |
-| 405, 426 | another method; a WebSocket |
+| 405, 426 | another method; a WebSocket where there is none, or one that breaks its protocol |
 | 408 | the body did not arrive in time |
 | 413, 431 | the body or the headers exceed `gateway.limits` |
 | 415 | the body is not JSON, or compressed in a way that is not read here |

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
 from openresponses_types.types import ResponseResource
 
+from polychat.config.settings import WebSocket
 from polychat.errors import ReplyFailed
 from polychat.events import Citation, Event, Finish, Logprobs, Text, ToolCallPiece, Usage
+from polychat.gateway.dialects import openai_responses
 from polychat.wire.assembly import AssembledReply
 from polychat.wire.openai_responses import Reader, read_reply, read_request, writer
 from polychat.wire.openai_responses.actions import ACTIONS
@@ -17,6 +20,7 @@ from polychat.wire.openai_responses.actions import ACTIONS
 from ..support.gateway_for_clients import HELLO, before, house
 from ..support.read_replies import hear
 from ..support.running_gateway import asking, event, streaming
+from ..support.websocket_clients import HEADERS
 
 TOOL = {"type": "function", "name": "f"}
 REPLIES: dict[str, list[Event]] = {
@@ -53,12 +57,16 @@ def test_an_error_event_has_both_shapes() -> None:
     assert "it broke" in error["message"]
 
 
-async def test_a_websocket_is_told_to_use_http() -> None:
-    """426, on which clients go on over HTTP at once; 405 they try again."""
-    async with house("openai-chat", HELLO) as (here, _):
-        headers = {"upgrade": "websocket", "connection": "upgrade", "sec-websocket-version": "13"}
-        got = await here.ask("/v1/responses", None, "GET", headers)
+@pytest.mark.parametrize("why", ["switched off", "not installed"])
+async def test_a_websocket_is_told_to_use_http(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is none 426, on which clients go on over HTTP at once; 405 they try again."""
+    if why == "not installed":
+        monkeypatch.setitem(sys.modules, "polychat.gateway.dialects.openai_responses.session", None)
+        monkeypatch.delattr(openai_responses, "session", raising=False)
+    async with house("openai-chat", HELLO, websocket=WebSocket(enabled=why != "switched off")) as (here, _):
+        got = await here.ask("/v1/responses", None, "GET", HEADERS)
     assert got.status == 426
+    assert ("polychat[gateway]" in got.json["error"]["message"]) is (why == "not installed")
     assert "POST" in got.json["error"]["message"]
 
 

@@ -160,10 +160,27 @@ class Caller:
         answer.body = await self.rest()
         return answer
 
+    async def some(self) -> bytes:
+        """What comes next, whatever it is; nothing where the gateway has ended the connection."""
+        return await self._reader.read(64 * 1024)
+
     async def over(self) -> bytes:
         """All that comes until the gateway closes the connection."""
         async with asyncio.timeout(PATIENCE):
             return await self._reader.read()
+
+    def stop_reading(self) -> None:
+        """From here on, what is sent stays where it is."""
+        self._writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the gateway has not taken."""
+        return self._writer.transport.get_write_buffer_size()
+
+    def end(self) -> None:
+        """Say that nothing more is sent."""
+        self._writer.write_eof()
 
     def leave(self) -> None:
         """As a program that is ended: at once."""

@@ -105,6 +105,22 @@ class Limits(Table, frozen=True):
     keep_alive: Annotated[Seconds, about("Seconds after which an idle connection is closed.")] = 75.0
 
 
+class WebSocket(Table, frozen=True):
+    """Responses over WebSocket at `/v1/responses`."""
+
+    enabled: Annotated[
+        bool,
+        about(
+            "Whether clients may use WebSocket there (requires the extra `gateway`); without it they get 426 and use `POST`."
+        ),
+    ] = True
+    life_seconds: Annotated[Pause, about("Seconds after which a connection is closed, once its replies are complete.")] = 3600.0
+    idle_seconds: Annotated[Pause, about("Seconds without a request after which a connection is closed.")] = 900.0
+    ping_seconds: Annotated[
+        Pause, about("Interval in seconds at which a client is sent a ping; one that sends nothing until the next is gone.")
+    ] = 30.0
+
+
 class Store(Table, frozen=True):
     """Replies of `/v1/responses` that are kept for `previous_response_id`, in memory, each worker its own."""
 
@@ -336,6 +352,7 @@ class GatewaySettings(Table, frozen=True):
         ),
     ] = False
     limits: Annotated[Limits, about("Limits on what clients may send.")] = Limits()
+    websocket: Annotated[WebSocket, about("Responses over WebSocket at `/v1/responses`.")] = WebSocket()
     store: Annotated[Store, about("Which replies of `/v1/responses` are stored.")] = Store()
     direct: Annotated[
         Direct,

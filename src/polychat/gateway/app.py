@@ -213,9 +213,16 @@ class Gateway:
         from .openapi.operation import HEADERS  # as Starlette, only where a configuration has origins
 
         exposed = ["x-request-id", "retry-after", *(name for name in HEADERS if name.startswith("x-polychat-"))]
-        return CORSMiddleware(
+        shared = CORSMiddleware(
             self._dispatch, allow_origins=cors, allow_methods=["*"], allow_headers=["*"], expose_headers=exposed
         )
+
+        def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+            # Browsers apply CORS to no WebSocket; the middleware would take its server from it.
+            is_upgrade = scope.get("polychat.fields", {}).get(b"upgrade", b"").lower() == b"websocket"
+            return self._dispatch(scope, receive, send) if is_upgrade else shared(scope, receive, send)
+
+        return app
 
     def _size(self) -> None:
         """As many requests as may be under way may all ask backends: the running loop's pool is to have room for them."""

@@ -29,6 +29,8 @@ class Endpoint(NamedTuple):
     answer: Callable[[RequestContext], Awaitable[None]]
     is_fast: bool = False
     """Whether its requests may take the fast path: see ``chat/fast_path.py``."""
+    upgrade: Callable[[RequestContext], Awaitable[None]] | None = None
+    """What goes over to WebSocket, where the endpoint has that too."""
 
 
 async def answer(
@@ -43,15 +45,16 @@ async def answer(
         if endpoint.method == "POST" and share is None:
             share = Share(service.bodies, context.runtime.limits.body_total)
         try:
+            reply = endpoint.answer
             if is_new:
                 for guard in guards.head:
                     if (waiting := guard.before(context)) is not None:
                         await waiting
-                check(endpoint, context)
+                reply = handler_of(endpoint, context)
                 if share is not None and not _took_body(context, receive, share):
                     await _read(context, receive, share)
             responder.listen(receive, context.runtime.drain_seconds)
-            await endpoint.answer(context)
+            await reply(context)
         except Exception as error:  # noqa: BLE001  # each becomes the dialect's error
             await _refuse(context, error)
     except asyncio.CancelledError:
@@ -147,18 +150,26 @@ async def _read(context: RequestContext, receive: Receive, share: Share) -> None
         share.take(len(context.body) - share.size)
 
 
-def check(endpoint: Endpoint, context: RequestContext) -> None:
-    """Raises ``Refused`` for a wrong method or content type."""
+def handler_of(endpoint: Endpoint, context: RequestContext) -> Callable[[RequestContext], Awaitable[None]]:
+    """What answers the request. Raises ``Refused`` for a wrong method or content type."""
     headers = context.headers
     if context.method != endpoint.method:
-        if headers.get(b"upgrade", b"").lower() == b"websocket":  # clients that get 426 retry over HTTP at once
-            message = f"{redact(context.path, 80)} does not support WebSockets: use {endpoint.method}"
-            raise Refused(Fault(message, "invalid_request", 426), [(b"upgrade", b"HTTP/1.1")])
+        if headers.get(b"upgrade", b"").lower() == b"websocket":
+            if endpoint.upgrade is not None and context.method == "GET" and context.runtime.gateway.websocket.enabled:
+                return endpoint.upgrade
+            raise no_websocket(context, f"use {endpoint.method}")
         message = f"{context.method} is not allowed for {redact(context.path, 80)}: use {endpoint.method}"
         raise Refused(Fault(message, "invalid_request", 405), [(b"allow", endpoint.method.encode())])
     kind = headers.get(b"content-type")
     if kind is not None and kind != b"application/json" and endpoint.method == "POST" and not _is_json(kind):
         raise Refused(Fault(f"the body is {redact(kind, 60)}; send application/json", "invalid_request", 415))
+    return endpoint.answer
+
+
+def no_websocket(context: RequestContext, hint: str) -> Refused:
+    """The refusal of an upgrade with 426, after which clients go on over HTTP at once."""
+    message = f"{redact(context.path, 80)} does not support WebSockets: {hint}"
+    return Refused(Fault(message, "invalid_request", 426), [(b"upgrade", b"HTTP/1.1")])
 
 
 def _is_json(kind: bytes) -> bool:

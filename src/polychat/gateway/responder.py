@@ -74,7 +74,7 @@ class Responder:
         """``headers`` are the request's."""
         self._send, self._dialect, self._record, self._headers = send, dialect, record, headers
         cycle = getattr(send, "__self__", None)
-        self._cycle = cycle if type(cycle) is RequestCycle else None
+        self._cycle = cycle if isinstance(cycle, RequestCycle) else None
         self.more: Headers = []
         """Headers of the answer beside the usual."""
 
@@ -157,6 +157,16 @@ class Responder:
         if self._taps:
             body = self._tapped(body)
         return respond(self._send, status, headers, body)
+
+    @property
+    def cycle(self) -> RequestCycle | None:
+        """The request at our own server; ``None`` at any other."""
+        return self._cycle
+
+    def hand_over(self) -> None:
+        """The connection goes over to another protocol at once: it is answered with 101."""
+        self.started, self._record.status = True, 101
+        self.stop_listening()
 
     async def json(self, body: bytes, status: int = 200) -> None:
         """A whole JSON response that must not be cached."""

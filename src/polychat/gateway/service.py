@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Protocol
 
+from ..http.server.asgi import Receive, Scope, Send
 from ..state.responses import ResponseStore
 from .admission.bodies import Bodies
 from .observe.record import Record
@@ -27,6 +29,9 @@ class Service(Protocol):
     responses: ResponseStore
     runtime: Runtime
     """What is in force now."""
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Answer another request, as an ASGI application."""
 
     def next_id(self) -> str:
         """A new unique id for a request."""

@@ -43,7 +43,7 @@ from ..admission.bodies import NoRoom, Share
 from ..admission.guards import Guards
 from ..context import BegunAttempt, RequestContext, id_in
 from ..dialects.dialect import Dialect, InboundChat
-from ..endpoint import Endpoint, answer, check
+from ..endpoint import Endpoint, answer, handler_of
 from ..observe.record import Record
 from ..responder import Refused, usual_lines
 from .delivery import cost_line, head_lines, note_usage
@@ -149,7 +149,7 @@ class PreparedHead:
             for guard in guards.head:
                 if guard.by_head and guard.before(context) is not None:
                     return
-            check(self.endpoint, context)
+            handler_of(self.endpoint, context)
             self.forwarded = forwarded(self.dialect, context.headers)
         except (PolychatError, Refused):
             return  # the ordinary way says why

@@ -42,7 +42,7 @@ class Left(Exception):
 def body_at_hand(receive: Receive) -> bytes | None:
     """The request's body, if our own server has all of it; ``None``: receive it."""
     cycle = getattr(receive, "__self__", None)
-    return cycle.take_rest() if type(cycle) is RequestCycle else None
+    return cycle.take_rest() if isinstance(cycle, RequestCycle) else None
 
 
 async def body_of(receive: Receive, limit: int, take: Callable[[int], None] | None = None) -> bytes:
@@ -87,7 +87,7 @@ def patient(receive: Receive, seconds: float, total: float) -> Receive:
     """
     cycle = getattr(receive, "__self__", None)
     return (
-        receive if type(cycle) is RequestCycle and not cycle.more_body else _Patience(receive, seconds, total)
+        receive if isinstance(cycle, RequestCycle) and not cycle.more_body else _Patience(receive, seconds, total)
     )  # it is all there
 
 
@@ -120,7 +120,7 @@ def respond(send: Send, status: int, headers: Headers | bytes, body: bytes) -> A
     takes it: at once it would be held twice.
     """
     cycle = getattr(send, "__self__", None)
-    if type(cycle) is RequestCycle and len(body) <= _LARGE:
+    if isinstance(cycle, RequestCycle) and len(body) <= _LARGE:
         return cycle.respond(status, headers, body)
     return _in_messages(send, status, headers_in(headers) if isinstance(headers, bytes) else headers, body)
 
@@ -150,7 +150,7 @@ def on_leaving(receive: Receive, left: Callable[[], None]) -> Callable[[], None]
     Our own server tells; with any other a task waits for its message.
     """
     cycle = getattr(receive, "__self__", None)
-    if type(cycle) is RequestCycle:
+    if isinstance(cycle, RequestCycle):
         cycle.on_disconnect(left)
         return cycle.off_disconnect
     return _Leaving(receive, left).stop

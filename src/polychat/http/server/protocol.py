@@ -226,6 +226,16 @@ class ServerConnection(asyncio.Protocol):
             self._write_refusal(RefusedRequest(408, f"the request's headers did not arrive within {seconds}"))
         self.transport.close()
 
+    def let_go(self) -> tuple[ServerState, bool, bytes]:
+        """The connection goes on in another protocol, which its last request asked for: the server, whether writing is paused,
+
+        and the bytes that came of that protocol already.
+        """
+        state = self._server, self.write_paused, bytes(self._pipelined_bytes or b"")
+        self._answering = None
+        self.connection_lost(None)
+        return state
+
     def close(self) -> None:
         self.transport.close()
 

@@ -29,6 +29,9 @@ class ParserConnection(CycleConnection, Protocol):
     def pause_reading(self) -> None:
         """The application does not read as fast as the client sends."""
 
+    def data_received(self, data: bytes) -> None:
+        """The client sent more."""
+
 
 class RequestParser:
     """``feed`` takes what the client sent; ``last`` is the request whose head was read last."""
@@ -87,16 +90,17 @@ class RequestParser:
                 )
 
     def _decline_upgrade(self, rest: bytes | bytearray) -> None:
-        """No other protocol is spoken here: who asks for one (Java's client does) is answered in this one.
+        """Who asks for another protocol (Java's client does) is answered in this one, unless the application goes over to it.
 
         llhttp leaves the body of such a request unread, as if it were the other protocol's: it is given a head to go with it.
+        What comes behind the request waits for its answer.
         """
         if self._body_framing:
             self._parser = httptools.HttpRequestParser(_UpgradeBody(self))
             self._parser.feed_data(self._body_framing)
             self._body_framing = b""
         if rest:
-            self.feed(rest)
+            self._connection.data_received(bytes(rest))
 
     def _refuse_unparsable(self, error: httptools.HttpParserError) -> None:
         cause = error.__context__

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..fields import support_table
 from .adjustments import adjusted
-from .constants import NAME, VENDOR
+from .constants import NAME, PREPARED, VENDOR
 from .errors import read_fault, write_fault
 from .listing import input_items, page_of
 from .reply_reader import Reader, read_reply
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NAME",
+    "PREPARED",
     "SUPPORT",
     "VENDOR",
     "Reader",

@@ -29,6 +29,8 @@ INCOMPLETE: dict[str, str] = {
     "steered": "steered",
 }
 """Reasons that make a response incomplete; every other makes it complete."""
+PREPARED = "prepared"
+"""Why a response ends that is asked for with ``generate: false``: it has no output, not even an empty message."""
 
 KINDS: dict[str, FaultKind] = {
     "invalid_request_error": "invalid_request",

@@ -10,7 +10,7 @@ from ...events import Event, Finish, Text
 from ...types import ChatRequest, Tool
 from ..contract import Writer
 from ..faults import Fault, fault_of
-from .constants import INCOMPLETE, NAME, Object, counts_of
+from .constants import INCOMPLETE, NAME, PREPARED, Object, counts_of
 from .errors import error_object, write_fault
 from .message_writer import apart
 from .output_writer import Output, quoted
@@ -187,12 +187,13 @@ def _is_failure(events: list[Event]) -> bool:
 
 
 def _ended(response: Object, output: Output, finish: Finish) -> Object:
-    """The response to the end that ``finish`` says it came to; closes ``output``."""
+    """The response to the end that ``finish`` says it came to; closes ``output``, unless nothing was to be written."""
     why = INCOMPLETE.get(finish.reason or "stop")
     if finish.reason == "refusal" and any(_refuses(item) for item in output.items):
         why = None
     status = "completed" if why is None else "incomplete"
-    output.close(status)
+    if finish.reason != PREPARED:
+        output.close(status)
     details = None if why is None else {"reason": why}
     ended = {"status": status, "incomplete_details": details, "output": output.items, "usage": counts_of(output.usage)}
     return {**response, **ended}

@@ -146,7 +146,7 @@ class _StoringWriter:
         body = self._writer.end()
         self.status = self._writer.status
         finish = self._collected.finish
-        if finish is not None and finish.verdict == "complete":
+        if finish is not None and finish.verdict == "complete" and finish.reason != openai_responses.PREPARED:
             self._store(body if self._whole is self._writer else self._whole.end())
         return body
 

@@ -1,23 +1,31 @@
-"""The endpoints of OpenAI's Responses: asking, and getting or deleting what is stored."""
+"""The endpoints of OpenAI's Responses: asking, also over WebSocket, and getting or deleting what is stored."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
+import time
+from collections.abc import Awaitable
 from functools import partial
+from types import ModuleType
 from urllib.parse import parse_qsl
 
 from ....errors import BadInput, redact
+from ....events import Finish
 from ....http.server.asgi import Scope
+from ....routing.resolve import LONGEST
 from ....state.responses import StoredResponse
 from ....wire import openai_responses
 from ....wire.faults import Fault
 from ....wire.json_text import encoded
-from ...chat.run import chats
+from ...chat.candidates import plan_of
+from ...chat.run import ChatRun
 from ...context import RequestContext
 from ...counting import counted, request_to_count
-from ...endpoint import Endpoint
+from ...endpoint import Endpoint, no_websocket
 from ...responder import Refused
-from ..dialect import RAW, readable
+from ..dialect import RAW, InboundChat, readable, value_of
 from .dialect import OpenAIResponses, go_on_from
 
 DIALECT = OpenAIResponses()
@@ -25,6 +33,42 @@ DIALECTS = (DIALECT,)
 _LIMIT = re.compile("[1-9][0-9]?|100", re.ASCII)
 FAMILY = ""
 """Its paths begin as many others do."""
+
+
+def create(context: RequestContext) -> Awaitable[None]:
+    """``POST /v1/responses``, and each ``response.create`` over WebSocket."""
+    inbound = DIALECT.inbound(context)
+    if inbound.stream and "generate" in inbound.fields and value_of(inbound.fields, "generate") is False:
+        return _warm_up(context, inbound)
+    return ChatRun(context, inbound).run()
+
+
+async def _warm_up(context: RequestContext, inbound: InboundChat) -> None:
+    """A response without output, from which a later request goes on: no backend is asked."""
+    record, responder = context.record, context.responder
+    record.model, record.stream = inbound.model[:LONGEST], True
+    record.plan = plan = await plan_of(context, inbound)
+    record.route = plan.route
+    writer = DIALECT.writer(inbound, inbound.request(), os.urandom(12).hex(), int(time.time()))
+    data = writer.write([Finish("complete", openai_responses.PREPARED)]) + writer.end()
+    record.verdict = "complete"
+    await responder.start(200, responder.lines(writer.content_type, stream=True))
+    await responder.last(data)
+
+
+async def connect(context: RequestContext) -> None:
+    """``GET /v1/responses`` with ``Upgrade: websocket``."""
+    try:
+        session = await asyncio.to_thread(_session)  # the first time it is loaded, which takes a while
+    except ImportError:
+        raise no_websocket(context, 'use POST (or add the extra: pip install "polychat[gateway]")') from None
+    session.open_session(context, DIALECT)
+
+
+def _session() -> ModuleType:
+    from . import session  # needs websockets, of the extra `gateway`
+
+    return session
 
 
 async def stored(context: RequestContext) -> None:
@@ -81,7 +125,7 @@ def _stored(context: RequestContext, name: str) -> StoredResponse:
 
 
 ENDPOINTS = {
-    "/v1/responses": Endpoint(DIALECT, "POST", chats(DIALECT)),
+    "/v1/responses": Endpoint(DIALECT, "POST", create, upgrade=connect),
     "/v1/responses/input_tokens": Endpoint(DIALECT, "POST", count),
 }
 

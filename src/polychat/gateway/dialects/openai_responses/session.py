@@ -1,0 +1,475 @@
+"""Responses over WebSocket: one connection, on which each ``response.create`` is answered as a ``POST`` of its own.
+
+Wire facts, by OpenAI's guide "WebSocket mode", the types ``responses_client_event`` and ``responses_server_event`` of its SDK,
+and Codex's client:
+
+- A message is ``{"type": "response.create", …}`` with the members of the body of ``POST /v1/responses`` but ``stream``.
+- Each event of the answer is one text frame: the JSON object that is the event's data over HTTP.
+- A failure before the first event is ``{"type": "error", "status": 400, "error": {…}}``. Codex reads its ``headers`` beside
+  ``error``, the SDK in it.
+- ``generate: false`` prepares a request without an answer, and gives an id to go on from.
+- ``stream_id``, 1 to 256 letters of ``[A-Za-z0-9_.-]``, names a lane. Requests of one lane run in their order, those of
+  different lanes at the same time; a lane's events repeat it. There are 32 names, and 16 answers at a time; the rest waits.
+- The connection remembers the latest response of each lane, stored or not: a request whose ``previous_response_id`` names one
+  sends only what is new. What another lane goes on from is bound when that request begins. A failure with 4xx or 5xx makes the
+  lane forget what it went on from.
+- A connection lasts 60 minutes, then a request gets ``websocket_connection_limit_reached``.
+
+The backend is asked over HTTP: a remembered response becomes the whole conversation in ``input``, which any backend takes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from ....errors import BadInput, FaultKind, redact
+from ....http.server.asgi import headers_in
+from ....http.server.cycle import header_lines
+from ....http.server.websocket import MessageCycle, WebSocketConnection, refusal_of, upgraded
+from ....wire.faults import Fault
+from ....wire.framing import Events, FramingError
+from ....wire.json_text import encoded
+from ...admission.bodies import NoRoom, Share
+from ...context import RequestContext
+from ...endpoint import no_websocket
+from ...responder import Refused
+from ...service import Service
+from ..dialect import Dialect, Object, shallow, value_of
+
+_MOST_AT_A_TIME = 16
+_MOST_NAMED = 32
+_MOST_WAITING = 64
+"""Requests that wait; then the connection is not read until one of them begins."""
+_LONGEST_EVENT = 64 * 1024 * 1024
+"""Bytes: the last event repeats the whole reply."""
+_STREAM_ID = re.compile("[A-Za-z0-9_.-]{1,256}", re.ASCII)
+_HANDSHAKE = (b"connection", b"upgrade", b"origin", b"content-", b"transfer-", b"expect", b"x-request-id", b"sec-")
+"""Headers of the upgrade, by how they begin, that say nothing of a message."""
+_BETA, _OURS = b"openai-beta", b"responses_websockets="
+_QUIET = (b"content-", b"cache-control", b"connection", b"x-accel")
+"""Headers of an answer, by how they begin, that say nothing where there is no HTTP."""
+_UNNAMED, _ENDS = b'"previous_response_id":null', (b"response.completed", b"response.incomplete")
+_LOSSES = "x-polychat-losses"
+_TRACE = "ws_request_header_traceparent"
+
+
+class _Response(msgspec.Struct):
+    id: str = ""
+    output: msgspec.Raw = msgspec.Raw(b"[]")
+
+
+class _Ended(msgspec.Struct):
+    """The last event of an answer, as far as it is remembered."""
+
+    type: str = ""
+    response: _Response | None = None
+
+
+class _Item(msgspec.Struct):
+    type: str = ""
+    encrypted_content: str | None = None
+    content: list[Any] | None = None
+
+
+_ended = msgspec.json.Decoder(_Ended)
+_items = msgspec.json.Decoder(list[msgspec.Raw])
+_item = msgspec.json.Decoder(_Item)
+_metadata = msgspec.json.Decoder(dict[str, Any])
+
+
+class Remembered:
+    """A response that a later request may go on from. ``items`` is its conversation: JSON values with commas between."""
+
+    __slots__ = ("items", "name")
+
+    def __init__(self, name: str, items: bytes) -> None:
+        self.name, self.items = name, items
+
+
+class Lane:
+    """Requests that run one after the other."""
+
+    __slots__ = ("latest", "name", "running", "waiting")
+
+    def __init__(self, name: str | None) -> None:
+        self.name = name
+        """``None`` for the one that requests without a name are in."""
+        self.waiting: deque[tuple[Object, int]] = deque()
+        self.running: Create | None = None
+        self.latest: Remembered | None = None
+
+
+def open_session(context: RequestContext, dialect: Dialect) -> None:
+    """Go over to WebSocket. Raises ``Refused``."""
+    cycle = context.responder.cycle
+    if cycle is None or cycle.connection.early_bytes_sent:  # to a client that says it sends nothing more
+        raise no_websocket(context, "use POST")
+    if (refusal := refusal_of(cycle.scope)) is not None:
+        raise Refused(Fault(refusal.message, "invalid_request", refusal.status), refusal.headers)
+    lines = header_lines([(b"x-request-id", context.record.request_id.encode())])
+    service, scope = context.service, dict(cycle.scope)
+    context.responder.hand_over()
+    upgraded(cycle, context.runtime.gateway.websocket, lines, lambda socket: ResponsesSession(socket, service, dialect, scope))
+
+
+class ResponsesSession:
+    """One connection's requests."""
+
+    def __init__(self, socket: WebSocketConnection, service: Service, dialect: Dialect, scope: dict[str, Any]) -> None:
+        self.socket, self.service, self.dialect = socket, service, dialect
+        self._scope = _scope_of_messages(scope)
+        self._lanes: dict[str | None, Lane] = {}
+        self._ready: deque[Lane] = deque()
+        """Lanes with a request that may begin."""
+        self._running: set[Create] = set()
+        self._waiting = 0
+        total = service.runtime.limits.body_total
+        self._arriving, self._queued, self._kept = (Share(service.bodies, total) for _ in range(3))
+
+    # The connection's side.
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._running and not self._waiting
+
+    def hold(self, size: int) -> bool:
+        self._arriving.release()
+        try:
+            self._arriving.take(size)
+        except NoRoom:
+            return False
+        return True
+
+    def message(self, data: bytes) -> None:
+        name: str | None = None
+        try:
+            fields = shallow(data, self.service.runtime.limits)
+            name = _stream_id(fields)
+            kind = value_of(fields, "type")
+            if kind != "response.create":
+                raise BadInput(f"type is {redact(str(kind), 80)!r}; it must be response.create", field="type")
+            if self.socket.is_old:
+                raise _refused("websocket_connection_limit_reached", "the connection is too old: open another one", "")
+            lane = self._lane(name)
+            self._queued.take(len(data))
+        except (BadInput, Refused, NoRoom) as error:
+            self.refuse(_fault_of(error), name)
+            self.socket.end_when_idle()
+            return
+        if lane.running is None and not lane.waiting:
+            self._ready.append(lane)
+        lane.waiting.append((fields, len(data)))
+        self._waiting += 1
+        self._begin()
+        self._hold_back()
+
+    def left(self) -> None:
+        for create in list(self._running):
+            create.disconnect()
+        self._ready.clear()
+        self._waiting = 0
+        self._lanes.clear()
+        for share in (self._queued, self._kept):
+            share.release()
+
+    def write_paused(self, paused: bool) -> None:
+        for create in self._running:
+            create.write_paused(paused)
+
+    # Requests
+
+    def _lane(self, name: str | None) -> Lane:
+        lane = self._lanes.get(name)
+        if lane is None:
+            if name is not None and len(self._lanes) - (None in self._lanes) >= _MOST_NAMED:
+                message = (
+                    f"the connection has {_MOST_NAMED} stream ids, which is the limit: use one of them, or another connection"
+                )
+                raise _refused("websocket_stream_limit_reached", message, "stream_id")
+            lane = self._lanes[name] = Lane(name)
+        return lane
+
+    def _begin(self) -> None:
+        while self._ready and len(self._running) < _MOST_AT_A_TIME:
+            lane = self._ready.popleft()
+            fields, size = lane.waiting.popleft()
+            self._waiting -= 1
+            self._queued.take(-size)
+            self._start(lane, fields)
+
+    def _start(self, lane: Lane, fields: Object) -> None:
+        try:
+            name = value_of(fields, "previous_response_id")
+            previous = self._remembered(name) if isinstance(name, str) else None
+            items = _conversation(fields, previous)
+            scope = self._scope_for(fields)
+        except (BadInput, msgspec.DecodeError) as error:
+            self.refuse(_fault_of(error), lane.name)
+            self._next(lane)
+            return
+        create = Create(self, lane, scope, encoded(fields), previous, items)
+        lane.running = create
+        self._running.add(create)
+        self.socket.answer_in_task(create, self.service)
+        assert create.task is not None
+        create.task.add_done_callback(lambda _: self._over(create))
+        if self.socket.write_paused:
+            create.write_paused(True)
+
+    def _over(self, create: Create) -> None:
+        self._running.discard(create)
+        create.lane.running = None
+        self._next(create.lane)
+        self._begin()
+        self._hold_back()
+        self.socket.touch()
+
+    def _next(self, lane: Lane) -> None:
+        if lane.waiting and self.socket.is_open:
+            self._ready.append(lane)
+
+    def _hold_back(self) -> None:
+        limit = self.service.runtime.limits.body
+        self.socket.hold_back(self._waiting >= _MOST_WAITING or self._queued.size > limit)
+
+    def _scope_for(self, fields: Object) -> dict[str, Any]:
+        scope = self._scope
+        if self.service.is_traced and "client_metadata" in fields:
+            metadata = value_of(fields, "client_metadata")
+            if isinstance(metadata, dict) and isinstance(trace := metadata.get(_TRACE), str):
+                header = (b"traceparent", trace.encode("ascii", "replace"))
+                return _with_headers(scope, [*(pair for pair in scope["headers"] if pair[0] != header[0]), header])
+        return _with_headers(scope, list(scope["headers"]))
+
+    # What is remembered
+
+    def _remembered(self, name: str) -> Remembered | None:
+        latest = (lane.latest for lane in self._lanes.values())
+        return next((response for response in latest if response is not None and response.name == name), None)
+
+    def remember(self, lane: Lane, response: Remembered | None) -> None:
+        """``response`` is the lane's latest, if there is room for it."""
+        if not self.socket.is_open:
+            return
+        if lane.latest is not None:
+            self._kept.take(-len(lane.latest.items))
+        lane.latest = None
+        if response is None:
+            return
+        size = len(response.items)
+        if self._kept.size + size > self.service.runtime.gateway.store.bytes:
+            return
+        try:
+            self._kept.take(size)
+        except NoRoom:
+            self._kept.take(-size)
+            return
+        lane.latest = response
+
+    # What is sent
+
+    def refuse(self, fault: Fault, lane: str | None) -> None:
+        """Tell what ended a request."""
+        status, body = self.dialect.refusal(fault)
+        self.failure(status, body, b"", lane)
+
+    def failure(self, status: int, body: bytes, lines: bytes, lane: str | None) -> None:
+        """Tell of a failure as HTTP would: with a status, a body and headers."""
+        try:
+            error = msgspec.json.decode(body)["error"]
+        except (msgspec.DecodeError, TypeError, KeyError):
+            error = {
+                "type": "server_error",
+                "code": None,
+                "message": redact(body.decode("utf-8", "replace"), 400),
+                "param": None,
+            }
+        if status == 404 and error.get("code") == "previous_response_not_found":
+            status = 400
+        event: dict[str, Any] = {"type": "error", "status": status}
+        if headers := _told(lines):
+            error["headers"] = event["headers"] = headers
+        if lane is not None:
+            event["stream_id"] = lane
+        self.socket.send(encoded({**event, "error": error}))
+
+
+class Create(MessageCycle):
+    """One ``response.create``, and its answer."""
+
+    __slots__ = ("_body", "_events", "_has_told", "_items", "_previous", "_session", "lane")
+
+    def __init__(
+        self,
+        session: ResponsesSession,
+        lane: Lane,
+        scope: dict[str, Any],
+        body: bytes,
+        previous: Remembered | None,
+        items: bytes,
+    ) -> None:
+        """``items`` is the conversation that ``body`` asks to go on with."""
+        super().__init__(session.socket, scope, body)
+        self.lane = lane
+        self._session, self._previous, self._items = session, previous, items
+        self._events: Events | None = None
+        self._body = b""
+        self._has_told = False
+
+    def taken(self, data: bytes, more: bool) -> None:
+        if self.status != 200:
+            self._body += data
+            if not more:
+                self._forget()
+                self._session.failure(self.status, self._body, self.lines, self.lane.name)
+            return
+        if self._events is None:
+            self._events = Events(_LONGEST_EVENT, _LONGEST_EVENT)
+        try:
+            events = self._events.feed(data)
+            if not more:
+                events += self._events.end()
+        except FramingError as error:
+            self.failed(502, str(error))
+            return
+        for _, payload in events:
+            self._tell(payload)
+
+    def failed(self, status: int, message: str) -> None:
+        self._forget()
+        kind: FaultKind = "overloaded" if status == 503 else "server"
+        self._session.refuse(Fault(message, kind, status), self.lane.name)
+
+    def _tell(self, payload: bytes) -> None:
+        if payload[:1] != b"{":
+            return  # the sign of the end that some servers send
+        if self._previous is not None and _UNNAMED in payload:
+            named = b'"previous_response_id":' + encoded(self._previous.name)
+            payload = payload.replace(_UNNAMED, named, 1)
+        if any(end in payload for end in _ENDS):
+            self._note(payload)
+        if self.lane.name is not None:
+            payload = b'{"stream_id":"%b",%b' % (self.lane.name.encode(), payload[1:])
+        self._session.socket.send(payload)
+        if not self._has_told:
+            self._has_told = True
+            self._tell_losses()
+
+    def _tell_losses(self) -> None:
+        """What of the request the backend does not take, which is a header over HTTP; behind the first event, where it is no
+
+        surprise to clients that want that to be ``response.created``.
+        """
+        if (losses := _told(self.lines).get(_LOSSES)) is not None:
+            event = {"type": "polychat:losses", "losses": losses}
+            self._session.socket.send(encoded(event if self.lane.name is None else {**event, "stream_id": self.lane.name}))
+
+    def _note(self, payload: bytes) -> None:
+        """Remember the response, if this is its end."""
+        try:
+            event = _ended.decode(payload)
+        except msgspec.DecodeError:
+            return
+        if event.type.encode() in _ENDS and event.response is not None and event.response.id:
+            items = [part for part in (self._items, _sendable(bytes(event.response.output))) if part]
+            self._session.remember(self.lane, Remembered(event.response.id, b",".join(items)))
+
+    def _forget(self) -> None:
+        """The request failed: what it went on from is forgotten where no other lane may want it."""
+        if self._previous is not None and self._previous is self.lane.latest:
+            self._session.remember(self.lane, None)
+
+
+def _fault_of(error: Exception) -> Fault:
+    if isinstance(error, Refused):
+        return error.fault
+    if isinstance(error, NoRoom):
+        return Fault(str(error), "overloaded", 503, retry_after=1.0)
+    return Fault(str(error), "invalid_request", 400, None, error.field if isinstance(error, BadInput) else None)
+
+
+def _refused(code: str, message: str, field: str) -> Refused:
+    return Refused(Fault(message, "invalid_request", 400, code, field or None))
+
+
+def _stream_id(fields: Object) -> str | None:
+    name = value_of(fields, "stream_id")
+    if name is None:
+        return None
+    if not isinstance(name, str) or not _STREAM_ID.fullmatch(name):
+        raise _refused("invalid_stream_id", "stream_id must be 1 to 256 letters, digits, _, - and .", "stream_id")
+    return name
+
+
+def _scope_of_messages(scope: Mapping[str, Any]) -> dict[str, Any]:
+    """The scope of a message's request, from that of the upgrade."""
+    headers = [(name, value) for name, value in scope["headers"] if not name.startswith(_HANDSHAKE)]
+    betas = [_without_ours(value) if name == _BETA else value for name, value in headers]
+    headers = [(name, value) for (name, _), value in zip(headers, betas, strict=True) if value]
+    headers.append((b"content-type", b"application/json"))
+    return _with_headers({**scope, "method": "POST"}, headers)
+
+
+def _without_ours(value: bytes) -> bytes:
+    """``openai-beta`` without what asks for WebSocket: it goes on to backends, which are asked over HTTP."""
+    return b",".join(beta for beta in value.split(b",") if not beta.strip().startswith(_OURS))
+
+
+def _with_headers(scope: Mapping[str, Any], headers: list[tuple[bytes, bytes]]) -> dict[str, Any]:
+    return {**scope, "headers": headers, "polychat.fields": dict(headers)}
+
+
+def _conversation(fields: Object, previous: Remembered | None) -> bytes:
+    """The items of all of the conversation, which ``fields`` becomes a body of. Raises ``BadInput``."""
+    for name in ("type", "stream_id"):
+        fields.pop(name, None)
+    if value_of(fields, "generate") is not False:
+        fields.pop("generate", None)
+    fields["stream"] = msgspec.Raw(b"true")
+    items = _items_of(fields.get("input"))
+    if previous is not None:
+        items = b",".join(part for part in (previous.items, items) if part)
+        fields["input"] = msgspec.Raw(b"[%b]" % items)
+        del fields["previous_response_id"]
+    return items
+
+
+def _items_of(value: msgspec.Raw | None) -> bytes:
+    text = b"" if value is None else bytes(value).strip()
+    if text.startswith(b'"'):
+        return b'{"type":"message","role":"user","content":%b}' % text
+    return text[1:-1].strip() if text.startswith(b"[") else b""
+
+
+def _sendable(output: bytes) -> bytes:
+    """The items of a response as a later request may send them.
+
+    Thoughts that hold nothing but a name are left out, and the others' names with them: nobody but the vendor's own memory
+    knows what they mean, and it takes one that misses as an error.
+    """
+    if b'"reasoning"' not in output:
+        return output.strip()[1:-1].strip()
+    items = _items.decode(output)
+    kept = [item for item in items if _has_more_than_a_name(item)]
+    if len(kept) == len(items):
+        return b",".join(bytes(item) for item in kept)
+    return b",".join(encoded({name: value for name, value in _metadata.decode(item).items() if name != "id"}) for item in kept)
+
+
+def _has_more_than_a_name(item: msgspec.Raw) -> bool:
+    try:
+        read = _item.decode(item)
+    except msgspec.DecodeError:
+        return True
+    return read.type != "reasoning" or bool(read.encrypted_content or read.content)
+
+
+def _told(lines: bytes) -> dict[str, str]:
+    """The headers of an answer that mean something without HTTP."""
+    pairs = ((name, value) for name, value in headers_in(lines) if not name.startswith(_QUIET)) if lines else ()
+    return {name.decode(): value.decode("latin-1") for name, value in pairs}
