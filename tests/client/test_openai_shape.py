@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, TypedDict
 
 import pytest
 
@@ -128,3 +129,46 @@ async def test_a_stream_that_is_left_ends_its_request(serve: Any, way: str) -> N
         await anext(stream)
         await stream.close()
     await until(stage.left)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_type_as_the_form_of_the_answer(client: polychat.Client, door: ScriptedVendor, stream: bool) -> None:
+    """The backend is asked for its schema; the whole message has the value that the answer is."""
+
+    class City(TypedDict):
+        name: str
+
+    door.answer = [[Start("one", "m")], [Text('{"name":')], [Text('"Oslo"}')], [Finish("complete", "stop")]]
+    said: Any = await client.chat.completions.create(messages=ASKED, response_format=City, stream=stream)
+    if stream:
+        assert "".join([chunk.choices[0].delta.get("content") or "" async for chunk in said]) == '{"name":"Oslo"}'
+    else:
+        assert said.choices[0].message.parsed == {"name": "Oslo"}
+        assert (await client.chat.completions.parse(messages=ASKED, response_format=City)).choices[0].message.parsed
+    assert all(chat_request.format is not None for chat_request in door.asks)
+
+
+@pytest.mark.parametrize("name", ["nobody/m", "nobody, other"])
+async def test_a_bare_name_alone_is_a_model_of_the_clients_provider(
+    client: polychat.Client, door: ScriptedVendor, name: str
+) -> None:
+    """A name that says its provider, or is a chain, is an error where it is unknown, and no model of another provider."""
+    await client.chat.completions.create(messages=ASKED, model="another-m")
+    assert [chat_request.model for chat_request in door.asks] == ["another-m"]
+    with pytest.raises(errors.UnknownTarget):
+        await client.chat.completions.create(messages=ASKED, model=name)
+    assert len(door.asks) == 1
+
+
+async def test_a_client_of_a_route_has_no_provider_for_other_names(serve: Any, tmp_path: Path) -> None:
+    """An unknown name is an error, which names it as it was written."""
+    server = await serve(vendor := ScriptedVendor("openai-chat", HELLO))
+    file = tmp_path / "polychat.toml"
+    table = f'[providers.house]\nwire = "openai-chat"\nbase_url = "{server.url}/v1"\n'
+    file.write_text(table + '[routes.fast]\ntargets = ["house/m"]\n')
+    client = polychat.Client("fast", config=file)
+    assert (await client.chat.completions.create(messages=ASKED)).choices[0].message.content == "Hello"
+    with pytest.raises(errors.UnknownTarget, match="gpt-unheard-of") as caught:
+        await client.chat.completions.create(messages=ASKED, model="gpt-unheard-of")
+    assert "fast/" not in str(caught.value)
+    assert len(vendor.asks) == 1

@@ -154,3 +154,16 @@ async def test_requests_at_once_are_limited(concurrency: int, serve: Any, tmp_pa
     replies = await asyncio.gather(*(client.ask("hi", model="house/m") for _ in range(6)))
     assert [reply.text for reply in replies] == ["Hello"] * 6
     assert vendor.most == concurrency
+
+
+async def test_threads_share_what_a_target_may_have_at_once(serve: Any, tmp_path: Any) -> None:
+    """Synchronous calls have a loop each: whoever waits for another's slot gets it as soon as that one is over."""
+    server = await serve(vendor := Counting())
+    file = tmp_path / "polychat.toml"
+    table = f'[providers.house]\nwire = "openai-chat"\nbase_url = "{server.url}/v1"\n'
+    file.write_text(table + "[gateway.direct]\nconcurrency = 1\nbudget = 600\n")
+    client = polychat.Client(config=file)
+    async with asyncio.timeout(10):
+        calls = (asyncio.to_thread(asyncio.run, client.ask("hi", model="house/m")) for _ in range(4))
+        assert [reply.text for reply in await asyncio.gather(*calls)] == ["Hello"] * 4
+    assert vendor.most == 1

@@ -14,6 +14,7 @@ import pytest
 
 from polychat.config.settings import Direct, Route
 from polychat.errors import Failure
+from polychat.gateway.observe.attempts import Attempt, AttemptCounts
 from polychat.gateway.observe.logs import Log
 from polychat.gateway.observe.metrics import Metrics, fold
 from polychat.gateway.observe.prometheus import View
@@ -297,3 +298,53 @@ async def test_outcomes_of_attempts(serve: Any, door: str, end: str) -> None:
             await here.ask(path, body)
             await here.app.recorded()
             assert await attempts_of(here) == {("house/small", outcome): 1}
+
+
+async def test_who_cannot_count_is_not_asked(serve: Any) -> None:
+    """Where the first target fails, one without a count of its own is passed over: it would tell 0 tokens."""
+    first, second, third = await serve(fault(500)), await serve(good), await serve(counting)
+    wires = {"house": "anthropic", "plain": "openai-chat", "other": "gemini"}
+    providers = {
+        name: row(wire, server.url) for (name, wire), server in zip(wires.items(), (first, second, third), strict=True)
+    }
+    async with gateway(configured(providers, routes={"fast": tuple(f"{name}/small" for name in wires)})) as here:
+        path, body = COUNTS["anthropic"]
+        answer = await here.ask(path, {"model": "fast", **body})
+        await here.app.recorded()
+        assert await attempts_of(here) == {("house/small", "server"): 1, ("other/small", "answered"): 1}
+    assert answer.json == {"input_tokens": 7}
+    assert second.seen == []
+
+
+def test_a_target_that_a_client_names_is_known_by_its_answer() -> None:
+    """Its failures count under its provider until it has answered, and then under its whole name; those that answered last
+
+    are remembered, however often one of them answers.
+    """
+    counts = AttemptCounts()
+
+    def failed(target: str) -> Attempt:
+        record = Record("req", "openai-chat", "POST", "/", 0.0)
+        record.attempts, record.failures = 1, [Failure(target, "server", "", "")]
+        before = dict(counts)
+        counts.count(record)
+        (attempt,) = (attempt for attempt, count in counts.items() if count != before.get(attempt, 0))
+        return attempt
+
+    def answered(target: str) -> None:
+        record = Record("req", "openai-chat", "POST", "/", 0.0)
+        record.answered, record.attempts = target, 1
+        counts.count(record)
+
+    assert failed("house/small").target == "house"
+    answered("house/small")
+    assert failed("house/small").target == "house/small"
+    number = 0
+    while not counts.is_full:
+        number += 1
+        answered(f"house/{number}")
+    for _ in range(3):
+        answered(f"house/{number}")
+    assert failed("house/small").target == "house/small"
+    answered("house/one more")
+    assert failed("house/small").target == "house"

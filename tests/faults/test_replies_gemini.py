@@ -13,9 +13,11 @@ from polychat.events import Citation, Event, Finish, Media, Reasoning, Text, Too
 from polychat.types import Opaque
 from polychat.wire import gemini
 from polychat.wire.contract import names, wire
+from polychat.wire.limits import ReaderLimits
 
 from ..support.gateway_for_clients import KEY, house
 from ..support.random_conversations import read, written
+from ..support.read_replies import hear
 
 CODE = {"executableCode": {"language": "PYTHON", "code": "print(1)"}}
 CALLED = {"toolCall": {"id": "t", "toolType": "GOOGLE_SEARCH_WEB", "args": {"q": 1}}}
@@ -81,6 +83,62 @@ def test_arguments_in_parts() -> None:
     ]
     (call,) = [event for event in streamed(*map(chunk, parts), chunk(reason="STOP")) if isinstance(event, ToolCallPiece)]
     assert (call.name, json.loads(call.arguments)) == ("f", {"a": "xy", "b": [{"c": 1}], "d": True})
+
+
+PARTS: list[dict[str, Any]] = [
+    {
+        "functionCall": {"name": "f", "partialArgs": [{"jsonPath": "$.a", "stringValue": "x"}], "willContinue": True},
+        "thoughtSignature": "c2ln",
+    },
+    {"functionCall": {"partialArgs": [{"jsonPath": "$.b", "stringValue": "y"}], "willContinue": True}},
+]
+
+
+def test_a_call_in_parts_has_its_signature() -> None:
+    """It stands on the first part, and the vendor wants it back with the call."""
+    for last in ({}, {"name": "f", "partialArgs": [{"jsonPath": "$.c", "nullValue": None}]}):
+        events = streamed(*map(chunk, [*PARTS, {"functionCall": last}, *PARTS[:1], {"functionCall": {}}]), chunk(reason="STOP"))
+        calls = [event for event in events if isinstance(event, ToolCallPiece)]
+        assert [call.opaque and call.opaque.data for call in calls] == ["c2ln", "c2ln"]
+        assert len({call.id for call in calls}) == 2
+
+
+@pytest.mark.parametrize("reason", ["STOP", "MAX_TOKENS", None])
+def test_a_call_in_parts_that_does_not_come_to_its_end(reason: str | None) -> None:
+    """A reply that says it is finished has failed; another tells of the call as far as it came, which is no whole JSON."""
+    events = streamed(*map(chunk, PARTS), chunk(reason=reason))
+    (call,) = [event for event in events if isinstance(event, ToolCallPiece)]
+    assert (call.name, call.arguments) == ("f", '{"a":"x","b":"y"')
+    finish = events[-1]
+    assert isinstance(finish, Finish)
+    assert finish.verdict == {"STOP": "failed", "MAX_TOKENS": "complete", None: "truncated"}[reason]
+    assert finish.reason == ("length" if reason == "MAX_TOKENS" else None)
+
+
+@pytest.mark.parametrize("other", [{"name": "g"}, {"id": "2"}])
+def test_a_call_amid_another_one(other: dict[str, Any]) -> None:
+    """Two calls whose parts are mixed are a failure: neither gets the arguments of the other."""
+    begun = {"functionCall": {**PARTS[0]["functionCall"], "id": "1"}}
+    parts = [begun, PARTS[1], {"functionCall": {**other, "partialArgs": [{"jsonPath": "$.c", "stringValue": "z"}]}}]
+    finish = streamed(*map(chunk, parts), chunk(reason="STOP"))[-1]
+    assert isinstance(finish, Finish)
+    assert finish.verdict == "failed"
+
+
+def test_a_call_without_a_name() -> None:
+    """Names no tool: the reply has failed, and no client is told to run it."""
+    finish = streamed(chunk({"functionCall": {"name": "", "args": {}}}), chunk(reason="STOP"))[-1]
+    assert isinstance(finish, Finish)
+    assert "names no tool" in str(finish.error)
+
+
+def test_arguments_in_parts_have_a_limit() -> None:
+    """As the arguments of other calls, however small each part is."""
+    part = {"functionCall": {"name": "f", "partialArgs": [{"jsonPath": "$.a", "stringValue": "x" * 100}], "willContinue": True}}
+    body = b"".join(b"data: " + json.dumps(chunk(part)).encode() + b"\n\n" for _ in range(11))
+    finish = hear(gemini.Reader(limits=ReaderLimits(arguments=1000)), [body]).events[-1]
+    assert isinstance(finish, Finish)
+    assert "1,000 characters of tool arguments" in str(finish.error)
 
 
 def test_thoughts_and_tools_are_billed() -> None:

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polychat.errors import PolychatError, RateLimited, TimedOut
+from polychat.errors import LimitReached, PolychatError, RateLimited, StatusError, TimedOut
 from polychat.routing import Health, Target
 from polychat.routing.clocks import Deadline
-from polychat.routing.fair_queue import HIGH, LOW, NORMAL
+from polychat.routing.fair_queue import HIGH, LOW, NORMAL, FairQueue, Waiter
 from polychat.routing.router import Attempts, Router
-from polychat.routing.slots import AutoLimit, is_too_much
+from polychat.routing.slots import AutoLimit, Slots, busy, is_too_much
 from polychat.routing.traits import Traits
 
 from ..support import virtual_time
@@ -146,6 +146,44 @@ def test_who_is_refused() -> None:
     virtual_time.run(run())
 
 
+@pytest.mark.parametrize("places", [1, 2, 4])
+def test_a_short_queue_is_for_all(places: int) -> None:
+    """A fifth of a few places is none: who asks for one place to wait in has one."""
+
+    async def run() -> None:
+        load = Load(concurrency=1, queue=places)
+        asked = await asyncio.gather(*(load.ask(str(number), 1.0, Request()) for number in range(places + 2)))
+        assert asked == [*map(str, range(places + 1)), "Resting"]
+
+    virtual_time.run(run())
+
+
+def test_large_requests_take_more_turns() -> None:
+    """A key whose requests are long has as many tokens' turns as another, not as many requests."""
+    queue = FairQueue()
+    for _ in range(12):
+        queue.push(Waiter("small", NORMAL, 10))
+    for _ in range(2):
+        queue.push(Waiter("large", NORMAL, 16_000))
+    order = [waiter.key for waiter in iter(queue.pop, None)]
+    first, second = (place for place, key in enumerate(order) if key == "large")
+    assert (first, second - first - 1, len(order), len(queue)) == (5, 5, 14, 0)
+
+
+def test_what_one_who_is_refused_is_told() -> None:
+    """A second where nothing is known; else what those before it take, of which the last ones count for a little."""
+    slots = Slots()
+    slots.set(2)
+    assert busy("a/m", slots.estimate(NORMAL)).retry_after == 1.0
+    slots.note(20.0)
+    assert busy("a/m", slots.estimate(NORMAL)).retry_after == 10.0
+    slots.queue.push(Waiter("", NORMAL))
+    slots.queue.push(Waiter("", LOW))
+    assert (slots.estimate(NORMAL), slots.estimate(LOW)) == (20.0, 30.0)
+    slots.note(40.0)
+    assert 20.0 < slots.seconds < 25.0
+
+
 def test_who_would_wait_past_its_deadline_is_told_at_once() -> None:
     """As soon as it is known what requests take."""
 
@@ -189,5 +227,9 @@ def test_a_limit_that_finds_itself() -> None:
     limit.refused(2.5, 3.0)
     assert limit.value == pytest.approx(before * 0.81)
     assert is_too_much(RateLimited("slower", status=429))
+    spent = LimitReached("all used up", status=429)
+    spent.kind = "quota"
+    assert not is_too_much(spent), "fewer at once would not help"
+    assert not is_too_much(StatusError("no", status=500))
     assert is_too_much(TimedOut("first", 3.0))
     assert not is_too_much(TimedOut("idle", 3.0))

@@ -12,9 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polychat import errors
+from polychat.errors import FaultKind
 from polychat.wire import json_text
+from polychat.wire.contract import names, wire
 from polychat.wire.faults import STATUS, Fault, error_of, fault_of, kind_of
 from polychat.wire.framing import Events, JSONLines, LineTooLong, event
+from polychat.wire.json_text import decoded
 
 from ..support.corpus import splits
 
@@ -196,3 +199,13 @@ def test_a_status_alone_has_a_kind() -> None:
 def test_json_has_no_nan() -> None:
     """A number that no other reads is written as none."""
     assert json_text.encoded([math.nan, math.inf]) == b"[null,null]"
+
+
+@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("kind", sorted(STATUS))
+def test_a_fault_without_words_says_something(name: str, kind: FaultKind) -> None:
+    """Clients show the message, whatever a backend left out, and read what kind of failure it is."""
+    written = wire(name).write_fault(Fault("", kind, STATUS[kind]))
+    error = decoded(written)["error"]
+    message = error if isinstance(error, str) else error["message"]
+    assert message.strip()

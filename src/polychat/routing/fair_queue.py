@@ -13,7 +13,7 @@ HIGH, NORMAL, LOW = range(3)
 _LARGE = 4_000
 _MOST = 8
 KEPT = 0.2
-"""The share of a queue's places that only the highest priority gets."""
+"""The share of a queue's places that only the highest priority gets; of fewer than five it is none."""
 
 
 class Waiter:
@@ -45,7 +45,7 @@ class FairQueue:
 
     def has_place(self, priority: int, places: int) -> bool:
         """Whether one more may wait, of ``places``."""
-        return len(self) < (places if priority == HIGH else int(places * (1.0 - KEPT)))
+        return len(self) < (places if priority == HIGH else places - int(places * KEPT))
 
     def push(self, waiter: Waiter) -> None:
         self._of_keys[waiter.priority].setdefault(waiter.key, deque()).append(waiter)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from threading import RLock
 from typing import Generic, Literal, TypeVar
 
 from ..errors import BackendError, PolychatError, Resting, TimedOut
 from .fair_queue import FairQueue, Waiter
 
 K = TypeVar("K")
+_LOCK = RLock()
+"""Of all slots: the threads of the library's synchronous calls, each with a loop of its own, share them."""
 FIRST, MOST = 16.0, 1000.0
 """What a limit that finds itself begins with, and what it may come to."""
 LESS = 0.9
@@ -77,26 +80,45 @@ class Slots:
 
     def freed(self) -> None:
         """A slot is free again: it is the next one's who waits."""
-        self.in_use -= 1
-        self.grant()
+        with _LOCK:
+            self.in_use -= 1
+            self.grant()
 
     def grant(self) -> None:
         """Give the slots that are free to those that wait."""
-        while not self.is_full and (waiter := self.queue.pop()) is not None:
-            if isinstance(waiter, QueuedRequest) and not waiter.is_over:
-                waiter.is_over = True
-                self.in_use += 1
-                waiter.turn.set_result(self)
+        with _LOCK:
+            while not self.is_full and (waiter := self.queue.pop()) is not None:
+                if isinstance(waiter, QueuedRequest) and not waiter.is_over:
+                    waiter.is_over, waiter.slots = True, self
+                    self.in_use += 1
+                    waiter.wake()
 
 
 class QueuedRequest(Waiter):
-    """A request that waits in the running loop."""
+    """A request that waits in the running loop; ``slots`` is what it got one of."""
 
-    __slots__ = ("turn",)
+    __slots__ = ("_loop", "slots", "turn")
 
     def __init__(self, key: str, priority: int, prompt_tokens: int = 0) -> None:
         super().__init__(key, priority, prompt_tokens)
-        self.turn: asyncio.Future[Slots] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self.turn = self._loop.create_future()
+        self.slots: Slots | None = None
+
+    def wake(self) -> None:
+        """It has its turn. May be called from another thread, or where no loop runs."""
+        try:
+            is_here = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            is_here = False
+        if is_here:
+            self._woken()
+        else:
+            self._loop.call_soon_threadsafe(self._woken)
+
+    def _woken(self) -> None:
+        if not self.turn.done():
+            self.turn.set_result(None)
 
 
 def is_too_much(error: PolychatError) -> bool:
@@ -123,10 +145,11 @@ class Turns(Generic[K]):
 
     def free(self) -> K | None:
         """The first that has a slot, which is taken; ``None`` where all are full."""
-        for key, slots in self._slots.items():
-            if not slots.is_full:
-                slots.in_use += 1
-                return key
+        with _LOCK:
+            for key, slots in self._slots.items():
+                if not slots.is_full:
+                    slots.in_use += 1
+                    return key
         return None
 
     def estimate(self, priority: int) -> float:
@@ -139,18 +162,23 @@ class Turns(Generic[K]):
 
     async def wait(self, waiter: QueuedRequest, seconds: float) -> K | None:
         """What has a slot first, which is taken; ``None`` where that takes longer than ``seconds``."""
-        for slots in self._slots.values():
-            slots.queue.push(waiter)
+        with _LOCK:
+            for slots in self._slots.values():
+                slots.queue.push(waiter)
         try:
             await asyncio.wait((waiter.turn,), timeout=max(0.0, seconds))
         except asyncio.CancelledError:
-            if waiter.turn.done():
-                waiter.turn.result().freed()
+            self._leave(waiter)
+            if waiter.slots is not None:
+                waiter.slots.freed()
             raise
-        finally:
+        self._leave(waiter)
+        return next((key for key, slots in self._slots.items() if slots is waiter.slots), None)
+
+    def _leave(self, waiter: QueuedRequest) -> None:
+        """It waits no longer, be it with a slot or without one."""
+        with _LOCK:
             waiter.is_over = True
-            taken = waiter.turn.result() if waiter.turn.done() else None
             for slots in self._slots.values():
-                if slots is not taken:
+                if slots is not waiter.slots:
                     slots.queue.left(waiter)
-        return next((key for key, slots in self._slots.items() if slots is taken), None)

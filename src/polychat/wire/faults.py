@@ -104,6 +104,8 @@ def is_of_the_setup(error: PolychatError) -> bool:
     )
 
 
+NO_WORDS = "the request failed"
+"""The message of a fault that has none: clients show it."""
 _FINAL: tuple[FaultKind, ...] = (
     *("invalid_request", "context_length", "too_large", "authentication", "permission", "not_found", "quota"),
 )

@@ -205,10 +205,12 @@ def test_calls_one_after_another_end_one_after_another() -> None:
         (Finish("complete", "content_filter"), Text("a"), "refusal"),
         (Finish("complete", "stop"), Refusal("no"), "refusal"),
         (Finish("complete", "RECITATION"), Text("a"), "end_turn"),
+        (Finish("complete", "max_tokens"), Text("a"), "max_tokens"),
+        (Finish("complete", "model_context_window_exceeded"), Text("a"), "model_context_window_exceeded"),
     ],
 )
 def test_reasons_are_told(finish: Finish, said: Event, reason: str) -> None:
-    """In the wire's words; where a tool was called the client is told to run it; an unknown word stays."""
+    """In the wire's words; where a tool was called the client is told to run it; a word of the wire's own stays."""
     assert json.loads(whole([said, finish]))["stop_reason"] == reason
     assert f'"stop_reason":"{reason}"'.encode() in streamed([said, finish])
 

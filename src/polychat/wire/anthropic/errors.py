@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import redact
-from ..faults import STATUS, Fault, kind_of, recognized
+from ..faults import NO_WORDS, STATUS, Fault, kind_of, recognized
 from ..json_text import decoded, encoded
 from .constants import ERRORS, KINDS
 
@@ -59,7 +59,7 @@ def write_fault(fault: Fault, request_id: str | None = None) -> bytes:
 
 def error_value(fault: Fault, request_id: str | None = None) -> dict[str, Any]:
     """The value of the error, the same in a stream."""
-    message = redact(fault.message, _MESSAGE) or "the request failed"
+    message = redact(fault.message, _MESSAGE) or NO_WORDS
     if fault.param and fault.param not in message:
         message = f"{fault.param}: {message}"
     if fault.kind == "context_length" and _SAYS[:-2] not in message.lower():

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 
-from ...errors import BackendError, FaultKind
+from ...errors import BackendError, BadReply, FaultKind, redact
 from ...events import Citation, Event, Logprobs, Media, Reasoning, Text
 from ...types import Opaque
 from ..faults import Fault, error_of
 from ..json_text import json_of
 from ..limits import ReaderLimits
-from ..sites.deltas import ToolCalls, TooMany
+from ..sites.deltas import ToolCalls, TooMany, is_finished
 from .constants import FAILED, REASONS, UNSAID, Object, carried, opaque_of
 from .message_reader import base64_of
 from .metadata import AnswerText, cited, grounded, logprobs_of, visited
@@ -26,8 +26,8 @@ class ReplyChoice:
     """What ``take`` and ``sources`` raise (``KeyError``, ``TypeError``, …) is a shape that is not this wire's."""
 
     __slots__ = (
-        *("_block", "_calls", "_count", "_grounding", "_limits", "_message", "_pages", "_partial", "_prefix", "_size"),
-        *("_vendor", "answer", "has_content", "index", "reason", "thinking"),
+        *("_block", "_calls", "_count", "_grounding", "_limits", "_message", "_pages", "_partial", "_prefix", "_sealed"),
+        *("_size", "_vendor", "answer", "has_content", "index", "reason", "thinking"),
     )
 
     def __init__(self, index: int, vendor: str, limits: ReaderLimits, reply: object) -> None:
@@ -49,6 +49,8 @@ class ReplyChoice:
         self._message = ""
         self._partial: Object | None = None
         """A call whose arguments come in parts, and are not all there."""
+        self._sealed: Opaque | None = None
+        """The signature that came with it."""
         self._size = 0
         self._grounding: Object = {}
         self._pages: Object = {}
@@ -90,7 +92,18 @@ class ReplyChoice:
         if reason in FAILED or (reason not in REASONS and not self.has_content):
             kind: FaultKind = "invalid_request" if reason == "MISSING_THOUGHT_SIGNATURE" else "server"
             return error_of(Fault(self._message or f"the model stopped: {reason}", kind, code=reason))
+        if self._partial is not None and is_finished(self.why()):
+            return BadReply(
+                f"the arguments for the tool {redact(str(self._partial.get('name')), 60)} did not come to their end"
+            )
         return self._calls.end(self.why())
+
+    def unfinished(self) -> list[Event]:
+        """The call whose arguments did not come to their end, as far as it came: JSON that is cut."""
+        call, self._partial = self._partial, None
+        with suppress(*SHAPES, TooMany):  # a call that is too long, or names no tool, has failed before
+            return [] if call is None else self._begun(call, json_of(call["args"])[:-1], self._sealed)
+        return []
 
     def why(self) -> str | None:
         """The reason in common words, else in the wire's; it says STOP behind calls too."""
@@ -144,25 +157,29 @@ class ReplyChoice:
     def _call(self, call: Object, opaque: Opaque | None, events: list[Event]) -> None:
         self._over()
         if "partialArgs" in call or "willContinue" in call or self._partial is not None:
+            self._sealed = self._sealed or opaque
             whole = self._grown(call)
             if whole is None:
                 return
-            call = whole
+            call, opaque, self._sealed = whole, self._sealed, None
         arguments = call.get("args")
         if not isinstance(arguments, dict | None):
             raise TypeError("arguments that are no object")
+        events += self._begun(call, "" if arguments is None else json_of(arguments), opaque)
+
+    def _begun(self, call: Object, arguments: str, opaque: Opaque | None) -> list[Event]:
         call_id = call.get("id") or (None if self._prefix is None else f"{self._prefix}{self._count}")
-        text = "" if arguments is None else json_of(arguments)
         piece = self._calls.take(
-            index=self._count, call_id=call_id and _str(call_id), name=_str(call["name"]), arguments=text, opaque=opaque
+            index=self._count, call_id=call_id and _str(call_id), name=_str(call["name"]), arguments=arguments, opaque=opaque
         )
         self._count += 1
-        if piece is not None:
-            events.append(piece)
+        return [] if piece is None else [piece]
 
     def _grown(self, piece: Object) -> Object | None:
         """The call whose arguments come in parts, once it is whole."""
         call = self._partial if self._partial is not None else {**piece, "args": {}}
+        if any(piece.get(name) and call.get(name) and piece[name] != call[name] for name in ("name", "id")):
+            raise TypeError("a call amid another one")
         for part in piece.get("partialArgs") or ():
             self._size += put(call["args"], part)
             if self._size > self._limits.arguments:

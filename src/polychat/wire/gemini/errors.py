@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from ...errors import FaultKind, redact
-from ..faults import STATUS, Fault, kind_of, recognized
+from ..faults import NO_WORDS, STATUS, Fault, kind_of, recognized
 from ..json_text import decoded, encoded
 from .constants import Object
 
@@ -104,7 +104,7 @@ def write_fault(fault: Fault) -> bytes:
 
 def error_value(fault: Fault) -> Object:
     """The value of the error, the same in a stream."""
-    message = redact(fault.message, _MESSAGE) or "the request failed"
+    message = redact(fault.message, _MESSAGE) or NO_WORDS
     if fault.kind == "context_length" and not _SAYS_SO.search(message):
         message = _TOO_LONG + message
     error: Object = {

@@ -140,7 +140,8 @@ class Reader(StreamReader):
         return self.unheard("no candidate came") if self.silent else truncated("no candidate came")
 
     def rest(self, finish: Finish) -> list[Event]:
-        rest: list[Event] = [source for _, choice in sorted(self._choices.items()) for source in choice.sources()]
+        rest: list[Event] = [event for _, choice in sorted(self._choices.items()) for event in choice.unfinished()]
+        rest += [source for _, choice in sorted(self._choices.items()) for source in choice.sources()]
         if self._usage is not None:
             with suppress(*SHAPES):  # counts of any shape cost no words
                 rest.append(usage_of(self._usage))

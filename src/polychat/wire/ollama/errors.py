@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from ...errors import redact
-from ..faults import Fault, kind_of, recognized
+from ..faults import NO_WORDS, Fault, kind_of, recognized
 from ..json_text import decoded, encoded
 
 _TOO_LONG = "prompt too long; exceeded max context length: "
@@ -48,7 +48,7 @@ def write_fault(fault: Fault) -> bytes:
 
 def error_value(fault: Fault) -> dict[str, Any]:
     """The value of the error, the same in a stream."""
-    message = redact(fault.message, _MESSAGE) or "the request failed"
+    message = redact(fault.message, _MESSAGE) or NO_WORDS
     if fault.param and fault.param not in message:
         message = f"{fault.param}: {message}"
     if fault.kind == "context_length" and not _SAYS_SO.search(message):

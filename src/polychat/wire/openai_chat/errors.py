@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...errors import FaultKind
-from ..faults import Fault, kind_of, recognized
+from ..faults import NO_WORDS, Fault, kind_of, recognized
 from ..json_text import decoded, encoded
 
 _KINDS: dict[str, FaultKind] = {
@@ -102,7 +102,7 @@ def error_object(fault: Fault) -> dict[str, Any]:
     """An error in OpenAI's words: clients decide by its codes, so another API's code does not stand in their place."""
     kind, code = _WORDS[fault.kind]
     shown = fault.code if code is None or _KINDS.get(fault.code or "") == fault.kind else code
-    return {"error": {"message": fault.message, "type": kind, "param": fault.param, "code": shown}}
+    return {"error": {"message": fault.message or NO_WORDS, "type": kind, "param": fault.param, "code": shown}}
 
 
 def write_fault(fault: Fault) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..faults import Fault, kind_of, recognized
+from ..faults import NO_WORDS, Fault, kind_of, recognized
 from ..json_text import decoded, encoded
 from .constants import ERRORS, KINDS, Object
 
@@ -14,7 +14,7 @@ def error_object(fault: Fault) -> Object:
     kind, code = ERRORS[fault.kind]
     if code is None or KINDS.get(fault.code or "") == fault.kind:
         code = fault.code or code  # another API's word is none that clients decide by
-    return {"type": kind, "code": code, "message": fault.message, "param": fault.param}
+    return {"type": kind, "code": code, "message": fault.message or NO_WORDS, "param": fault.param}
 
 
 def write_fault(fault: Fault) -> bytes:
