@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from operator import itemgetter
@@ -136,6 +137,28 @@ def test_json(case: str) -> None:
             json_text.decoded(data)
 
     assert_linear(WORST[case], work)
+
+
+HALVES = (rb"\ud83d", rb"\udc00", rb"\ud83d\udc00", rb"\\ud83d", rb"\\", rb"\ud83d\\", rb"\\\udc00", rb"x\ud83d ", rb"\u00e9")
+
+
+@pytest.mark.parametrize("unit", HALVES)
+def test_halves_of_emoji(unit: bytes) -> None:
+    """However many there are: each becomes U+FFFD in linear time, and nothing is held beside what it gives."""
+
+    def make(size: int) -> bytes:
+        return b'["\\udc00' + unit * (size // len(unit)) + b'"]'
+
+    assert_linear(make, json_text.without_halves)
+    data = make(MB)
+    tracemalloc.start()
+    try:
+        whole = json_text.without_halves(data)
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(data) + 2_000_000
+    finally:
+        tracemalloc.stop()
+    expected = re.sub("[\ud800-\udfff]", "\ufffd", json.loads(data)[0])
+    assert json.loads(whole)[0] == expected
 
 
 @pytest.mark.parametrize("data", [b'{"a":"' + b"\xc3\xa9" * 70_000 + b'"}', b'{"a":"' + b"x" * 65_529 + "é".encode() + b'"}'])

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from ..errors import BadInput, redact
 from ..types import ChatRequest, ToolCall
-from .json_text import TooDeep, check_depth, object_in
+from .json_text import TooDeep, check_depth, is_raw, object_in, raw, without_halves
 from .limits import ReaderLimits
 from .raw_schemas import decoded_request
 
@@ -134,7 +134,7 @@ def optional_count(value: object, field: str) -> int | None:
 def arguments_of(call: ToolCall, where: str) -> Any:
     """The arguments of an earlier call as the object that they stand for, as ``object_in`` gives it; none are ``{}``.
 
-    Raises ``BadInput``.
+    Half an emoji in them is U+FFFD: there are APIs that take no other JSON. Raises ``BadInput``.
     """
     if not call.arguments.strip():
         return {}
@@ -144,7 +144,7 @@ def arguments_of(call: ToolCall, where: str) -> Any:
             f"{where}.arguments, for the tool {redact(call.name, 60)}, are not a JSON object: {redact(call.arguments)}",
             field=f"{where}.arguments",
         )
-    return value
+    return raw(without_halves(bytes(value))) if is_raw(value) else value
 
 
 def check_arguments(request: ChatRequest, depth: int) -> None:

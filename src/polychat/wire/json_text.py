@@ -197,32 +197,34 @@ def encoded_at_once(value: Any) -> bytes | None:
 
 
 def without_halves(data: bytes) -> bytes:
-    """JSON in which each half of an emoji, up to a thousand, is U+FFFD, as where JavaScript's texts become UTF-8. Linear."""
-    return _HALF_ESCAPE.sub(_replaced, data, _MOST_REPLACED) if b"\\ud" in data or b"\\uD" in data else data
+    """JSON in which each half of an emoji is U+FFFD, as where JavaScript's texts become UTF-8. Linear, and flat in memory."""
+    if (b"\\ud" not in data and b"\\uD" not in data) or b"\0" in data:  # the latter is no JSON
+        return data
+    whole = BytesIO()
+    begin = 0
+    while begin < len(data):
+        cut = _CUT.search(data, begin + _AT_ONCE)
+        end = len(data) if cut is None else cut.start()
+        whole.write(_replaced(data[begin:end]))
+        begin = end
+    return whole.getvalue()
 
 
-def _replaced(half: re.Match[bytes]) -> bytes:
-    slashes = half[1]
-    if len(slashes) % 2 == 0 or (len(slashes) == 1 and half[2] and _is_escape(half.string, half.start() - 6)):
-        return half[0]
-    return slashes + b"ufffd"
+def _replaced(text: bytes) -> bytes:
+    """Without a call for each half, as there may be many: backslashes that stand for one are put aside."""
+    if _BACKSLASH not in text:
+        return _HALF_ESCAPE.sub(_UNKNOWN, text)
+    return _HALF_ESCAPE.sub(_UNKNOWN, text.replace(_BACKSLASH, b"\0\0")).replace(b"\0\0", _BACKSLASH)
 
 
-def _is_escape(data: bytes, at: int) -> bool:
-    """Whether what looks like a first half at this place, behind a backslash, is one."""
-    before = at
-    while data[before - 1] == ord("\\"):
-        before -= 1
-    return (at - before) % 2 == 0 and data[at : at + 2] == b"\\u" and data[at + 3 : at + 4] in _FIRSTS
-
-
-_MOST_REPLACED = 1000
-_FIRSTS = (b"8", b"9", b"a", b"b", b"A", b"B")
-_HALF_ESCAPE = re.compile(
-    rb"(?<!\\)(\\++)u[dD](?:[89abAB][\da-fA-F]{2}(?!\\u[dD][c-fC-F])"
-    rb"|(?<!(?<!\\)\\u[dD][89abAB][\da-fA-F]{2}\\u[dD])([c-fC-F][\da-fA-F]{2}))"
-)
-"""A first half that no second follows, or a second that no first precedes, as far as can be seen from there."""
+_AT_ONCE = 65_536
+_BACKSLASH = b"\\\\"
+_UNKNOWN = rb"\\ufffd"
+_FIRST, _SECOND = rb"\\u[dD][89abAB][\da-fA-F]{2}", rb"\\u[dD][c-fC-F]"
+_HALF_ESCAPE = re.compile(rb"%b(?!%b)|(?<!%b)%b[\da-fA-F]{2}" % (_FIRST, _SECOND, _FIRST, _SECOND))
+"""A first half that no second follows, or a second that no first precedes."""
+_CUT = re.compile(rb"(?<!\\)(?:\\(?!u[dD][c-fC-F])|(?<!%b)\\)" % _FIRST)
+"""Where an escape begins that is not the second half of a pair."""
 
 
 def json_of(value: Any) -> str:
