@@ -208,7 +208,7 @@ class ChatRequest:
     """One request of a chat, as all wires can say it. ``None`` (or empty) is "not said": the backend decides."""
 
     model: str
-    turns: list[ChatMessage]
+    messages: list[ChatMessage]
     tools: list[Tool | HostedTool] = field(default_factory=list)
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
@@ -246,6 +246,15 @@ class ChatRequest:
     wire: str | None = None
     """The wire this was read from: every ``extra`` is in its words. ``None`` where a caller made it."""
     extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def turns(self) -> list[ChatMessage]:
+        """The earlier name of ``messages``."""
+        return self.messages
+
+    @turns.setter
+    def turns(self, messages: list[ChatMessage]) -> None:
+        self.messages = messages
 
 
 Turn = ChatMessage

@@ -127,7 +127,7 @@ async def test_what_is_asked_arrives(serve: Any, wire: str) -> None:
     )
     ask = door.asks[0]
     assert (ask.model, ask.temperature, ask.max_tokens, ask.top_p, ask.stream) == ("m", 0.5, 99, 0.9, False)
-    said = [(turn.role, "".join(part.text for part in turn.parts)) for turn in ask.turns]  # type: ignore[union-attr]
+    said = [(turn.role, "".join(part.text for part in turn.parts)) for turn in ask.messages]  # type: ignore[union-attr]
     assert said == [("system", "be kind"), ("user", "one"), ("assistant", "two"), ("user", "three")]
 
 
@@ -155,9 +155,9 @@ async def test_tools_there_and_back(serve: Any, wire: str) -> None:
     await polychat.ask(history, tools=[WEATHER], **options(server.url, wire))
     asked = door.asks[-1]
     assert [tool.name for tool in asked.tools] == ["weather"]  # type: ignore[union-attr]
-    (said,) = [part for turn in asked.turns for part in turn.parts if isinstance(part, ToolCall)]
+    (said,) = [part for turn in asked.messages for part in turn.parts if isinstance(part, ToolCall)]
     assert (said.name, json.loads(said.arguments)) == ("weather", {"city": "Oslo"})
-    (result,) = [part for turn in asked.turns if turn.role == "tool" for part in turn.parts]
+    (result,) = [part for turn in asked.messages if turn.role == "tool" for part in turn.parts]
     assert result.id == said.id  # type: ignore[union-attr]
     assert result.parts[0].text == "rain"  # type: ignore[union-attr]
 
@@ -194,7 +194,7 @@ async def test_an_image_arrives(serve: Any, wire: str) -> None:
     server = await serve(door)
     png = b"\x89PNG\r\n\x1a\nrest"
     await polychat.ask("what is it?", images=png, **options(server.url, wire))
-    (image,) = [part for turn in door.asks[0].turns for part in turn.parts if isinstance(part, ImagePart)]
+    (image,) = [part for turn in door.asks[0].messages for part in turn.parts if isinstance(part, ImagePart)]
     assert (image.data, image.media_type) == (png, "image/png")
 
 
@@ -435,7 +435,7 @@ async def test_two_callers_do_not_meet(serve: Any, wire: str) -> None:
     """Twenty at a time, each gets the answer to its own question."""
 
     def echo(ask: Any) -> list[list[Any]]:
-        return [[Text(f"you said {ask.turns[0].parts[0].text}")], [Finish("complete", "stop")]]
+        return [[Text(f"you said {ask.messages[0].parts[0].text}")], [Finish("complete", "stop")]]
 
     server = await serve(ScriptedVendor(wire, echo))
     asked = [polychat.ask(f"word {number}", **options(server.url, wire)) for number in range(20)]

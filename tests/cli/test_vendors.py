@@ -54,7 +54,7 @@ async def test_images_files_schema_and_reasoning_arrive(door: ScriptedVendor, tm
     assert (ran.code, ran.err) == (0, "")
     assert json.loads(ran.out)["parsed"] == {"a": "b"}
     request = door.asks[0]
-    kinds = [type(part) for turn in request.turns for part in turn.parts]
+    kinds = [type(part) for turn in request.messages for part in turn.parts]
     assert {ImagePart, FilePart} <= set(kinds)
     assert request.format is not None
     assert request.format.name == "Thing"

@@ -39,7 +39,7 @@ async def ollama(seen: Seen, say: Say) -> None:
 
 def of_oslo(request: ChatRequest) -> list[list[Event]]:
     """Calls the tool, and answers by what it gave."""
-    if request.turns[-1].role == "tool":
+    if request.messages[-1].role == "tool":
         return [[Text('{"city":"Oslo","celsius":4}')], [Finish("complete", "stop")]]
     return [[ToolCallPiece(0, "c", "weather", '{"city":"Oslo"}')], [Finish("complete", "tool_calls")]]
 

@@ -126,7 +126,7 @@ def test_thoughts_of_other_vendors_come_back_with_the_first_call(vendor: str, dr
     assert ["thoughtSignature" in part for part in parts if "functionCall" in part] == [True, False]
     contents = [{"role": "user", "parts": [{"text": "hi"}]}, *({"role": "model", "parts": [part]} for part in parts)]
     request = gemini.read_request(json.dumps({"contents": contents}).encode(), model="m")
-    turn = request.turns[-1]
+    turn = request.messages[-1]
     assert [part for part in turn.parts if isinstance(part, ReasoningPart)] == thoughts
     assert turn.parts[:2] == thoughts
     first = next(part for part in turn.parts if isinstance(part, ToolCall))
@@ -149,7 +149,7 @@ def test_what_looks_like_carried_thoughts_is_read_as_a_signature() -> None:
     for text in ("pc1+", "pc1+[]", "pc1+[1,2]", "pc1+[null,[[1]]]", 'pc1+[null,[["a",2]]]', "pc1+{"):
         signature = base64.urlsafe_b64encode(text.encode()).decode()
         contents = [{"role": "model", "parts": [{"functionCall": {"name": "f"}, "thoughtSignature": signature}]}]
-        (turn,) = gemini.read_request(json.dumps({"contents": contents}).encode(), model="m").turns
+        (turn,) = gemini.read_request(json.dumps({"contents": contents}).encode(), model="m").messages
         (call,) = turn.parts
         assert isinstance(call, ToolCall)
         assert call.opaque == Opaque("gemini", signature)

@@ -128,7 +128,7 @@ HISTORY = [
 async def test_the_history_keeps_its_calls_and_results(name: str) -> None:
     """Calls of every kind go to the backend as calls of functions, by the names it knows, and each result beside its call."""
     _, _, asks = await ask(name, [[Text("ok")], [Finish("complete", "stop")]], stream=False, input=HISTORY, tools=[PATCH])
-    turns = asks[0].turns
+    turns = asks[0].messages
     calls = [part for turn in turns for part in turn.parts if isinstance(part, ToolCall)]
     assert [call.name for call in calls] == ["mcp__files__read", "apply_patch", "local_shell", "tool_search"]
     assert json.loads(calls[1].arguments) == {"input": TEXT}
@@ -160,7 +160,7 @@ async def test_an_earlier_search_in_each_form(name: str, arguments: Any, query: 
     search = {**HISTORY[4], "arguments": arguments}
     history = [HISTORY[0], search, HISTORY[8]]
     _, _, asks = await ask(name, [[Text("ok")], [Finish("complete", "stop")]], stream=False, input=history, tools=[SEARCH])
-    (call,) = [part for turn in asks[0].turns for part in turn.parts if isinstance(part, ToolCall)]
+    (call,) = [part for turn in asks[0].messages for part in turn.parts if isinstance(part, ToolCall)]
     assert json.loads(call.arguments) == query
 
 
@@ -172,7 +172,7 @@ async def test_tools_that_come_as_an_item(name: str, stream: bool) -> None:
     _, items, asks = await ask(name, called(("mcp__files__read", '{"path":"a"}')), stream=stream, input=more)
     assert [tool.name for tool in asks[0].tools] == ["mcp__files__read", "apply_patch"]  # type: ignore[union-attr]
     assert (items[0]["namespace"], items[0]["name"]) == ("mcp__files", "read")
-    assert all(turn.parts for turn in asks[0].turns)
+    assert all(turn.parts for turn in asks[0].messages)
 
 
 @each_wire
@@ -196,7 +196,7 @@ async def test_an_item_of_another_backend_leaves_no_empty_message(name: str, kin
     ]
     got, _, asks = await ask(name, [[Text("ok")], [Finish("complete", "stop")]], stream=False, input=items)
     assert f"parts.opaque.foreign ({kind})" in got.headers["x-polychat-losses"]
-    assert all(any(getattr(part, "text", "") for part in turn.parts) for turn in asks[0].turns)
+    assert all(any(getattr(part, "text", "") for part in turn.parts) for turn in asks[0].messages)
 
 
 @each_wire
@@ -218,7 +218,7 @@ async def test_names_longer_than_the_vendors_take(name: str) -> None:
     _, items, asks = await ask(name, answer, stream=True, input=history, tools=[group], **more)
     sent = asks[0].tools[0].name  # type: ignore[union-attr]
     assert len(sent) <= 64
-    assert {part.name for turn in asks[0].turns for part in turn.parts if isinstance(part, ToolCall)} == {sent}
+    assert {part.name for turn in asks[0].messages for part in turn.parts if isinstance(part, ToolCall)} == {sent}
     choice_sent = asks[0].tool_choice
     assert (choice_sent and choice_sent.name) == (sent if more else None)
     assert (items[0]["namespace"], items[0]["name"]) == ("mcp__files", long)

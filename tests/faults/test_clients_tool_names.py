@@ -26,7 +26,7 @@ def sent_names(request: ChatRequest) -> list[str]:
 
 
 def called_names(request: ChatRequest) -> list[str]:
-    return [part.name for turn in request.turns for part in turn.parts if isinstance(part, ToolCall)]
+    return [part.name for turn in request.messages for part in turn.parts if isinstance(part, ToolCall)]
 
 
 def calls(*names: str) -> list[list[Event]]:
@@ -102,7 +102,7 @@ async def test_groups_whose_whole_names_meet(backend: str, stream: bool, tools: 
         assert all(len(name) <= LONGEST for name in described.values())
     assert len(set(sent_names(asked))) == len(pairs)
     assert called_names(asked) == sent_names(asked)
-    results = [part.name for turn in asked.turns for part in turn.parts if isinstance(part, ToolResult) and part.name]
+    results = [part.name for turn in asked.messages for part in turn.parts if isinstance(part, ToolResult) and part.name]
     assert results in ([], sent_names(asked))
     if stream:
         events = [json.loads(event.partition("data: ")[2]) for event in answer.events]
@@ -159,7 +159,7 @@ def test_a_call_without_its_group_is_of_the_tool_that_kept_the_name() -> None:
     whole, gone = called_names(request)
     assert whole == "a__b__c"
     assert gone.startswith("a__b__c_")
-    (result,) = (part for turn in request.turns for part in turn.parts if isinstance(part, ToolResult))
+    (result,) = (part for turn in request.messages for part in turn.parts if isinstance(part, ToolResult))
     assert result.name == gone
 
 

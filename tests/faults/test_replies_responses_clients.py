@@ -86,12 +86,12 @@ def _calls_weather(request: ChatRequest) -> bool:
 
 
 TEMPLATES: dict[str, tuple[dict[str, Any], list[list[Event]], Callable[[ChatRequest], bool]]] = {
-    "basic": ({"input": ASKED}, HELLO, lambda request: request.turns[-1].role == "user"),
+    "basic": ({"input": ASKED}, HELLO, lambda request: request.messages[-1].role == "user"),
     "streaming": ({"input": ASKED, "stream": True}, HELLO, lambda request: request.stream),
     "system prompt": (
         {"input": [{"type": "message", "role": "system", "content": "Speak like a pirate."}, *ASKED]},
         HELLO,
-        lambda request: request.turns[0].role == "system",
+        lambda request: request.messages[0].role == "system",
     ),
     "tool calling": ({"input": ASKED, "tools": [WEATHER]}, CALLS, _calls_weather),
     "streamed tool calling": ({"input": ASKED, "tools": [WEATHER], "stream": True}, CALLS, _calls_weather),
@@ -109,7 +109,7 @@ TEMPLATES: dict[str, tuple[dict[str, Any], list[list[Event]], Callable[[ChatRequ
             ]
         },
         HELLO,
-        lambda request: any(isinstance(part, ImagePart) for part in request.turns[-1].parts),
+        lambda request: any(isinstance(part, ImagePart) for part in request.messages[-1].parts),
     ),
     "multi-turn": (
         {
@@ -120,7 +120,7 @@ TEMPLATES: dict[str, tuple[dict[str, Any], list[list[Event]], Callable[[ChatRequ
             ]
         },
         HELLO,
-        lambda request: [turn.role for turn in request.turns] == ["user", "assistant", "user"],
+        lambda request: [turn.role for turn in request.messages] == ["user", "assistant", "user"],
     ),
 }
 

@@ -74,7 +74,7 @@ def test_no_ask_of_any_wire_is_refused(data: st.DataObject, model: str) -> None:
 @given(st.data(), st.sampled_from(MODELS))
 def test_a_history_cut_anywhere_is_not_refused(data: st.DataObject, model: str) -> None:
     """Clients cut, reorder and repeat their histories: calls lose results, results their calls, ids come twice."""
-    turns = data.draw(asks()).turns * 2
+    turns = data.draw(asks()).messages * 2
     chosen = data.draw(st.lists(st.sampled_from(turns), min_size=1, max_size=6))
     with suppress(BadInput):
         sent(ChatRequest(model, chosen, max_tokens=2000, reasoning=Thinking("low")))
@@ -141,7 +141,7 @@ def test_a_system_text_alone() -> None:
     """With nothing else to answer, the system's text is the user's."""
     body, losses = sent(ChatRequest(NEW, [ChatMessage("system", [TextPart("Write a haiku.")])]))
     assert body["messages"] == [{"role": "user", "content": "Write a haiku."}]
-    assert losses["turns.system"].kind == "emulated"
+    assert losses["messages.system"].kind == "emulated"
 
 
 def test_a_prefill() -> None:
@@ -151,7 +151,7 @@ def test_a_prefill() -> None:
     assert body["messages"][-1] == {"role": "assistant", "content": "{"}
     body, losses = sent(ChatRequest(NEW, turns))
     assert body["messages"][-1]["role"] == "user"
-    assert "turns.assistant.last" in losses
+    assert "messages.assistant.last" in losses
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ class TestCalls:
         """A result whose call was cut off is told in the user's words."""
         body, losses = sent(ChatRequest(NEW, [ChatMessage("tool", [RESULT]), HI], [LOOK]))
         assert "x" in json.dumps(body["messages"][0])
-        assert "turns.tool" in losses
+        assert "messages.tool" in losses
 
     def test_ids_that_repeat(self) -> None:
         """Backends that number their calls anew in every turn: each call keeps its own result."""

@@ -71,8 +71,8 @@ def test_an_image_is_called_what_it_is(data: bytes, called: str, goes: str, with
     image = ImagePart(data=data, media_type=called)
     request = asked(image)
     if within:
-        request.turns = [
-            *asked().turns,
+        request.messages = [
+            *asked().messages,
             ChatMessage("assistant", [ToolCall("c", "f")]),
             ChatMessage("tool", [ToolResult("c", [image])]),
         ]
@@ -84,7 +84,7 @@ def test_an_image_is_called_what_it_is(data: bytes, called: str, goes: str, with
 def test_no_message_goes_out_empty() -> None:
     """Empty texts are left out, and with them the turns that hold nothing else."""
     request = asked()
-    request.turns = [
+    request.messages = [
         ChatMessage("user", [TextPart("hi")]),
         ChatMessage("assistant", [TextPart("")]),
         ChatMessage("user", [TextPart(""), TextPart("go on")]),

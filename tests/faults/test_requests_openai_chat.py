@@ -148,7 +148,7 @@ def test_the_assistant_speaks_between_a_result_and_the_user(comes_as_it_was: boo
         else:
             made = fitted({"messages": [dict(one) for one in said]}, known()[name], call_info)["messages"]
         assert (json.loads(made) if isinstance(made, bytes) else made) == expected
-    assert [(loss.field, loss.kind) for loss in call_info.losses] == [("turns.tool", "emulated")]
+    assert [(loss.field, loss.kind) for loss in call_info.losses] == [("messages.tool", "emulated")]
 
 
 def test_roles_that_a_server_does_not_know() -> None:

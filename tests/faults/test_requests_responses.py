@@ -73,8 +73,8 @@ def test_long_ids_of_calls_are_shortened_alike(wire: str | None) -> None:
     assert called[2] == "short"
     assert max(map(len, called)) <= 64
     assert called == [item["call_id"] for item in sent(chat_request)[0]["input"] if item["type"] == "function_call"]
-    assert chat_request.turns[1].parts[0].id == long  # type: ignore[union-attr]
-    assert spoken.read_request(json.dumps(sent(chat_request)[0]).encode()).turns[1].parts[0].opaque is not None  # type: ignore[union-attr]
+    assert chat_request.messages[1].parts[0].id == long  # type: ignore[union-attr]
+    assert spoken.read_request(json.dumps(sent(chat_request)[0]).encode()).messages[1].parts[0].opaque is not None  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

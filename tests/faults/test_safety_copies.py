@@ -72,14 +72,14 @@ def with_media(*media: Part) -> ChatRequest:
 def with_result(*parts: TextPart | ImagePart | FilePart) -> ChatRequest:
     """A request whose tool gave this."""
     plain = with_media()
-    plain.turns[2] = ChatMessage("tool", [ToolResult("call_1", list(parts), "f")])
+    plain.messages[2] = ChatMessage("tool", [ToolResult("call_1", list(parts), "f")])
     return plain
 
 
 def with_call(arguments: dict[str, Any]) -> ChatRequest:
     """A request whose tool was called with this."""
     plain = with_media()
-    plain.turns[1] = ChatMessage("assistant", [ToolCall("call_1", "f", json_text.encoded(arguments).decode())])
+    plain.messages[1] = ChatMessage("assistant", [ToolCall("call_1", "f", json_text.encoded(arguments).decode())])
     return plain
 
 
@@ -238,15 +238,19 @@ TEXTS: dict[str, ChatRequest] = {
     "of a user, in pieces": with_media(TextPart("a"), TextPart(LONG_TEXT), TextPart(LONG_TEXT), TextPart("b")),
     "beside an image": with_media(TextPart(LONG_TEXT), ImagePart(data=SMALL, media_type="image/png"), TextPart("b")),
     "in the system's words": replace(
-        with_media(), turns=[ChatMessage("system", [TextPart(LONG_TEXT)]), *with_media(TextPart("x")).turns]
+        with_media(), messages=[ChatMessage("system", [TextPart(LONG_TEXT)]), *with_media(TextPart("x")).messages]
     ),
     "of a tool": with_result(TextPart(LONG_TEXT)),
     "of a tool, as JSON": with_result(TextPart(json_text.encoded({"a": LONG_TEXT, "text": LONG_TEXT}).decode())),
     "in a call": with_call({"content": LONG_TEXT, "text": "{" + LONG_TEXT, "path": "a"}),
     "that is blank": with_media(TextPart(" \n" * 6 * LONG), TextPart("x")),
     "that ends blank": with_media(TextPart(LONG_TEXT + " \n" * 6 * LONG)),
-    "of an assistant": replace(with_media(), turns=[*with_media().turns[:1], ChatMessage("assistant", [TextPart(LONG_TEXT)])]),
-    "of thoughts": replace(with_media(), turns=[*with_media().turns[:1], thinking(), ChatMessage("user", [TextPart("x")])]),
+    "of an assistant": replace(
+        with_media(), messages=[*with_media().messages[:1], ChatMessage("assistant", [TextPart(LONG_TEXT)])]
+    ),
+    "of thoughts": replace(
+        with_media(), messages=[*with_media().messages[:1], thinking(), ChatMessage("user", [TextPart("x")])]
+    ),
     "without a letter of ASCII": with_media(TextPart("天空为什么是蓝色的" * (LONG // 3))),
     "of backslashes": with_media(TextPart("\\" * 6 * LONG + LONG_TEXT)),
     "of backslashes alone": with_media(TextPart("\\" * 6 * LONG)),

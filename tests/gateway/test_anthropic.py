@@ -96,7 +96,7 @@ class TestMessages:
             history = [*ASKED, {"role": "assistant", "content": reply.content}, {"role": "user", "content": results}]
             await request.messages.create(**{**ASK, "messages": history}, tools=TOOLS)
         assert calls(reply) == [("weather", {"city": "Oslo"}), ("now", {})]
-        parts = [type(part).__name__ for turn in door.asks[-1].turns for part in turn.parts]
+        parts = [type(part).__name__ for turn in door.asks[-1].messages for part in turn.parts]
         assert (parts.count("ToolCall"), parts.count("ToolResult")) == (2, 2)
 
     @pytest.mark.parametrize("end", ["error", "cut"])
@@ -149,7 +149,7 @@ async def test_thoughts_come_back_to_their_vendor(wire: str, vendor: str) -> Non
     for reply in (final, whole):
         assert "".join(block.thinking for block in reply.content if block.type == "thinking") == "Let me think."
         assert reply.content[-1].text == "42"
-    opaque = [part.opaque for turn in door.asks[-1].turns for part in turn.parts if getattr(part, "opaque", None)]
+    opaque = [part.opaque for turn in door.asks[-1].messages for part in turn.parts if getattr(part, "opaque", None)]
     assert [(one.vendor, one.data) for one in opaque if one is not None] == [(vendor, "c2lnbmF0dXJl")]
 
 

@@ -63,7 +63,7 @@ async def test_every_door_reaches_every_backend(serve: Any, door: str, wire: str
     assert float(answer.headers["x-polychat-overhead-ms"]) >= 0
     (request,) = backend.asks
     assert (request.model, request.stream) == ("small", stream)
-    assert "hi" in str(request.turns[-1])
+    assert "hi" in str(request.messages[-1])
     assert (record.dialect, record.model, record.route, record.stream) == (door, "house/small", "", stream)
     assert (record.provider, record.served, record.attempts, record.verdict, record.reason) == (
         "house",

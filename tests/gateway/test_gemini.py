@@ -104,7 +104,7 @@ class TestContent:
             await request.models.generate_content(model="house/small", contents=history, config=TOOLS)
         for calls in (streamed, reply.function_calls):
             assert [(call.name, call.args or {}) for call in calls] == [("weather", {"city": "Oslo"}), ("now", {})]
-        parts = [type(part).__name__ for turn in door.asks[-1].turns for part in turn.parts]
+        parts = [type(part).__name__ for turn in door.asks[-1].messages for part in turn.parts]
         assert (parts.count("ToolCall"), parts.count("ToolResult")) == (2, 2)
 
     async def test_a_schema(self, wire: str) -> None:
@@ -123,8 +123,8 @@ class TestContent:
             async for _ in await chat.send_message_stream("two"):
                 pass
             await chat.send_message("three")
-        turns = door.asks[-1].turns
-        said = [(turn.role, "".join(getattr(part, "text", "") for part in turn.parts)) for turn in turns]
+        messages = door.asks[-1].messages
+        said = [(turn.role, "".join(getattr(part, "text", "") for part in turn.parts)) for turn in messages]
         assert [role for role, _ in said if role != "assistant"] == ["user"] * 3
         assert [text for role, text in said if role == "user"] == ["one", "two", "three"]
         assert "".join(text for role, text in said if role == "assistant") == "HelloHello"
@@ -171,7 +171,7 @@ async def test_thoughts(wire: str, vendor: str) -> None:
         await request.models.generate_content(model="house/small", contents=history)
     assert "".join(part.text or "" for part in content.parts if part.thought) == "Let me think."
     assert reply.text == "42"
-    opaque = [part.opaque for turn in door.asks[-1].turns for part in turn.parts if getattr(part, "opaque", None)]
+    opaque = [part.opaque for turn in door.asks[-1].messages for part in turn.parts if getattr(part, "opaque", None)]
     assert [(one.vendor, one.data) for one in opaque if one is not None] == [(vendor, "c2lnbmF0dXJl")]
 
 

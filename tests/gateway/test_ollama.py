@@ -76,7 +76,7 @@ class TestChat:
             chunks = [chunk async for chunk in await request.generate(model="house/small", prompt="hi", stream=True)]
         assert (reply.response, reply.done, reply.eval_count) == ("Hello", True, 7)
         assert "".join(chunk.response for chunk in chunks) == "Hello"
-        assert [turn.role for turn in door.asks[0].turns] == ["system", "user"]
+        assert [turn.role for turn in door.asks[0].messages] == ["system", "user"]
 
     async def test_tools_there_and_back(self, wire: str) -> None:
         """Calls with their arguments as objects; results go back with the next ask."""
@@ -89,7 +89,7 @@ class TestChat:
             await request.chat(model="house/small", messages=[*ASKED, reply.message, *results], tools=TOOLS)
         for found in (streamed, calls):
             assert [(call.name, call.arguments) for call in found] == [("weather", {"city": "Oslo"}), ("now", {})]
-        parts = [type(part).__name__ for turn in door.asks[-1].turns for part in turn.parts]
+        parts = [type(part).__name__ for turn in door.asks[-1].messages for part in turn.parts]
         assert (parts.count("ToolCall"), parts.count("ToolResult")) == (2, 2)
 
     async def test_a_schema(self, wire: str) -> None:

@@ -117,7 +117,7 @@ class TestChat:
         assert reply.choices[0].finish_reason == "tool_calls"
         assert called(message.tool_calls, wire) == expected(wire)
         assert len({call.id for call in message.tool_calls}) == 2
-        parts = [type(part).__name__ for turn in door.asks[-1].turns for part in turn.parts]
+        parts = [type(part).__name__ for turn in door.asks[-1].messages for part in turn.parts]
         assert (parts.count("ToolCall"), parts.count("ToolResult")) == (2, 2)
 
     async def test_tools_streamed(self, wire: str) -> None:
@@ -260,7 +260,7 @@ class TestKeptResponses:
             )
             last = [event async for event in third][-1].response
             await request.responses.create(model="house/small", input="four", previous_response_id=last.id)
-        said = [(turn.role, "".join(getattr(part, "text", "") for part in turn.parts)) for turn in door.asks[-1].turns]
+        said = [(turn.role, "".join(getattr(part, "text", "") for part in turn.parts)) for turn in door.asks[-1].messages]
         assert said == [
             *[("user", "one"), ("assistant", "Hello"), ("user", "two"), ("assistant", "Hello")],
             *[("user", "three"), ("assistant", "Hello"), ("user", "four")],
@@ -276,7 +276,7 @@ class TestKeptResponses:
             await request.responses.create(
                 model="house/small", input=results, previous_response_id=first.id, tools=_flat(TOOLS)
             )
-        parts = [type(part).__name__ for turn in door.asks[-1].turns for part in turn.parts]
+        parts = [type(part).__name__ for turn in door.asks[-1].messages for part in turn.parts]
         assert parts == ["TextPart", "TextPart", "ToolCall", "ToolCall", "ToolResult", "ToolResult"]
 
     async def test_retrieve_and_delete(self) -> None:
@@ -324,7 +324,7 @@ class TestKeptResponses:
             await request.responses.create(
                 model="house/small", input=[*history, {"role": "user", "content": "and?"}], store=False
             )
-        opaque = [part.opaque for turn in door.asks[-1].turns for part in turn.parts if getattr(part, "opaque", None)]
+        opaque = [part.opaque for turn in door.asks[-1].messages for part in turn.parts if getattr(part, "opaque", None)]
         assert [(one.vendor, one.data) for one in opaque if one is not None] == [("anthropic", "c2lnbmF0dXJl")]
 
 

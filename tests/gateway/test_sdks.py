@@ -191,7 +191,7 @@ class TestOpenAIResponses:
         assert item.encrypted_content == "c2lnbmF0dXJl"
         history = [{"role": "user", "content": "?"}, *(item.model_dump(exclude_none=True) for item in reply.output)]
         await responses.create(model="m", input=[*history, {"role": "user", "content": "and?"}], store=False)
-        opaque = [part.opaque for turn in door.asks[-1].turns for part in turn.parts if getattr(part, "opaque", None)]
+        opaque = [part.opaque for turn in door.asks[-1].messages for part in turn.parts if getattr(part, "opaque", None)]
         assert [(one.vendor, one.data) for one in opaque if one is not None] == [("openai", "c2lnbmF0dXJl")]
 
     async def test_parse_gives_the_model(self, ask: Any) -> None:
@@ -258,7 +258,7 @@ class TestAnthropic:
         assert final.content[0].thinking == "Let me think."
         history = [*ASKED, {"role": "assistant", "content": [block.model_dump() for block in final.content]}]
         await messages.create(model="m", max_tokens=9, messages=[*history, *ASKED])
-        opaque = [part.opaque for turn in door.asks[-1].turns for part in turn.parts if getattr(part, "opaque", None)]
+        opaque = [part.opaque for turn in door.asks[-1].messages for part in turn.parts if getattr(part, "opaque", None)]
         assert [(one.vendor, one.data) for one in opaque if one is not None] == [("somebody", "c2lnbmF0dXJl")]
 
     @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ class TestLLM:
                     code, said, err = await self.llm(here, "prompt", "-m", "mine", "--key", KEY, "-s", "Be brief.", *more, "hi")
                     assert (code, said) == (0, "Hello\n"), err
             assert [record.stream for record in here.records] == [True, False]
-            assert [turn.role for turn in door.asks[0].turns] == ["system", "user"]
+            assert [turn.role for turn in door.asks[0].messages] == ["system", "user"]
 
     async def test_a_schema(self) -> None:
         """``--schema`` reaches the backend, and the answer is JSON of it."""
@@ -143,7 +143,7 @@ class TestLLM:
             code, said, err = await self.llm(here, "-m", "mine", "--key", KEY, "--functions", function, "hi")
         assert code == 0, err
         assert "Hello" in said
-        results = [part for turn in door.asks[1].turns for part in turn.parts if type(part).__name__ == "ToolResult"]
+        results = [part for turn in door.asks[1].messages for part in turn.parts if type(part).__name__ == "ToolResult"]
         assert ["".join(getattr(one, "text", "") for one in result.parts) for result in results] == ["Oslo: rain"]
 
     async def test_refused(self) -> None:
@@ -205,7 +205,7 @@ class TestLangChain:
             await chat.ainvoke([*ASKED, reply, *results])
         for one in (reply, sum(chunks[1:], chunks[0])):
             assert [(call["name"], call["args"]) for call in one.tool_calls] == [("weather", {"city": "Oslo"}), ("now", {})]
-        parts = [type(part).__name__ for turn in door.asks[-1].turns for part in turn.parts]
+        parts = [type(part).__name__ for turn in door.asks[-1].messages for part in turn.parts]
         assert (parts.count("ToolCall"), parts.count("ToolResult")) == (2, 2)
 
     async def test_structured_output(self) -> None:
@@ -271,7 +271,7 @@ class TestVercel:
                 said = await self.node(here, "tools")
             assert said["calls"] == [["weather", {"city": "Oslo"}], ["now", {}]]
             assert (said["results"], said["steps"], said["finishReason"]) == (["Oslo: rain", "7"], 2, "tool-calls")
-            parts = [type(part).__name__ for turn in door.asks[-1].turns for part in turn.parts]
+            parts = [type(part).__name__ for turn in door.asks[-1].messages for part in turn.parts]
             assert parts.count("ToolResult") == 2
 
     async def test_an_object(self) -> None:

@@ -124,7 +124,7 @@ def test_who_may_go_on() -> None:
         {"logprobs": 0},
         {"n": 2},
     ):
-        assert not may_go_on(ChatRequest("m", REQUEST.turns, **more))  # type: ignore[arg-type]
+        assert not may_go_on(ChatRequest("m", REQUEST.messages, **more))  # type: ignore[arg-type]
     for event in (Reasoning("hm"), ToolCallPiece(0, "1", "f")):
         transcript = Transcript(REQUEST)
         transcript.take([Text("a"), event])
@@ -150,12 +150,12 @@ def test_failures_that_another_would_have_too(kind: str) -> None:
 def test_what_is_asked() -> None:
     """The words so far, without blanks at their end, as the last message or with the wish to go on; fewer tokens are left."""
     begun = going_on(REQUEST, "Once upon ", takes_beginning=True)
-    assert [turn.role for turn in begun.turns] == ["user", "assistant"]
-    assert begun.turns[-1].parts == [TextPart("Once upon")]
+    assert [turn.role for turn in begun.messages] == ["user", "assistant"]
+    assert begun.messages[-1].parts == [TextPart("Once upon")]
     assert begun.max_tokens == 98
     asked = going_on(REQUEST, "Once upon ", takes_beginning=False)
-    assert [turn.role for turn in asked.turns] == ["user", "assistant", "user"]
-    assert len(REQUEST.turns) == 1
+    assert [turn.role for turn in asked.messages] == ["user", "assistant", "user"]
+    assert len(REQUEST.messages) == 1
 
 
 def test_what_it_took() -> None:

@@ -70,7 +70,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert response is None
         else:
             assert response is not None
-            assert (response.key, response.body, response.turns) == (entry.key, entry.body, entry.turns)
+            assert (response.key, response.body, response.messages) == (entry.key, entry.body, entry.messages)
 
     @rule(name=NAMES)
     def drop(self, name: str) -> None:
@@ -153,4 +153,4 @@ def test_a_conversation_is_read_when_it_is_asked_for() -> None:
     response = store.get("reply", "")
     assert (response is not None, read) == (True, [])
     assert response is not None
-    assert (response.turns, read) == ([ChatMessage("assistant", [])], ["conversation"])
+    assert (response.messages, read) == ([ChatMessage("assistant", [])], ["conversation"])

@@ -28,7 +28,7 @@ def said(*parts: Any, role: str = "user", **fields: Any) -> dict[str, Any]:
 
 
 def only(request: ChatRequest) -> list[Any]:
-    (turn,) = request.turns
+    (turn,) = request.messages
     return turn.parts
 
 

@@ -158,7 +158,7 @@ def comparable(request: ChatRequest, support_table: SupportTable, vendor: str) -
     if plain.tool_choice is not None and gone(f"tool_choice.{plain.tool_choice.mode}"):
         plain.tool_choice = None
     _plain_form(plain, gone)
-    plain.turns = [turn for turn in (_plain_turn(turn, gone, vendor) for turn in plain.turns) if turn.parts]
+    plain.messages = [turn for turn in (_plain_turn(turn, gone, vendor) for turn in plain.messages) if turn.parts]
     _numbered(plain)
     return plain
 
@@ -202,13 +202,13 @@ def _plain_turn(turn: ChatMessage, gone: Any, vendor: str) -> ChatMessage:
             case ToolResult():
                 part.is_error = False if gone("parts.result.error") else part.is_error
         parts.append(part)
-    return ChatMessage(turn.role, parts, None if gone("turns.name") else turn.name, turn.extra)
+    return ChatMessage(turn.role, parts, None if gone("messages.name") else turn.name, turn.extra)
 
 
 def _numbered(plain: ChatRequest) -> None:
     """Calls by their order, and results by the order of their calls; arguments as values."""
     known: dict[str, str] = {}
-    for turn in plain.turns:
+    for turn in plain.messages:
         for part in turn.parts:
             if isinstance(part, ToolCall):
                 known[part.id] = part.id = f"call {len(known)}"

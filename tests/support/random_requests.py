@@ -164,7 +164,7 @@ class _Asks:
         return kinds
 
     def name(self) -> str | None:
-        return self.maybe("turns.name", NAMES)
+        return self.maybe("messages.name", NAMES)
 
     def said(self, role: Any) -> ChatMessage:
         """A system's or developer's turn."""
@@ -210,16 +210,16 @@ class _Asks:
         failed = self.has("parts.result.error") and self.draw(st.booleans())
         return ToolResult(call.id, parts, call.name, failed, self.cache(), self.extra())
 
-    def turns(self) -> list[ChatMessage]:
-        roles = [role for role in ("system", "developer") if self.has(f"turns.{role}")]
+    def messages(self) -> list[ChatMessage]:
+        roles = [role for role in ("system", "developer") if self.has(f"messages.{role}")]
         turns = [self.said(self.draw(st.sampled_from(roles)))] if roles and self.draw(st.booleans()) else []
         for _ in range(self.draw(st.integers(0, 2))):
             turns.append(self.user())
             turns += self.answered()
-            if roles and self.has("turns.system.late") and self.draw(st.integers(0, 3)) == 0:
+            if roles and self.has("messages.system.late") and self.draw(st.integers(0, 3)) == 0:
                 turns.append(self.said(self.draw(st.sampled_from(roles))))
         turns.append(self.user())
-        if self.has("turns.assistant.last") and self.draw(st.integers(0, 3)) == 0:
+        if self.has("messages.assistant.last") and self.draw(st.integers(0, 3)) == 0:
             turns.append(self.assistant(last=True))
         return turns
 
@@ -266,7 +266,7 @@ class _Asks:
 
     def ask(self) -> ChatRequest:
         tools = self.tools()
-        ask = ChatRequest("model-1", self.turns(), list(tools), self.tool_choice(tools), wire=self.wire)
+        ask = ChatRequest("model-1", self.messages(), list(tools), self.tool_choice(tools), wire=self.wire)
         ask.parallel_tool_calls = self.maybe("parallel_tool_calls", st.booleans()) if tools else None
         ask.format, ask.reasoning = self.format(), self.thinking()
         for row in plain_fields():
@@ -312,10 +312,10 @@ def plain(ask: ChatRequest, support_table: SupportTable, wire: str, vendor: str 
     gone = frozenset(name for name, support in support_table.items() if support.kind == "dropped")
     own = ask.wire == wire
     whose = wire_named(wire).VENDOR if vendor is None else vendor
-    turns = [_turn(turn, gone, own, whose) for turn in ask.turns]
+    turns = [_turn(turn, gone, own, whose) for turn in ask.messages]
     back = replace(
         ask,
-        turns=[turn for turn in turns if turn.parts],
+        messages=[turn for turn in turns if turn.parts],
         tools=[]
         if "tools" in gone
         else [_tool(tool, gone, own) for tool in ask.tools if own or not isinstance(tool, HostedTool)],
@@ -364,10 +364,10 @@ def _bare(value: Any, gone: frozenset[str], own: bool) -> Any:
 
 
 def _turn(turn: ChatMessage, gone: frozenset[str], own: bool, vendor: str) -> ChatMessage:
-    if (f"turns.{turn.role}") in gone:
+    if (f"messages.{turn.role}") in gone:
         return replace(turn, parts=[])
     parts = [left for part in turn.parts if (left := _part(part, gone, own, vendor)) is not None]
-    return _bare(replace(turn, parts=parts, name=None if "turns.name" in gone else turn.name), gone, own)
+    return _bare(replace(turn, parts=parts, name=None if "messages.name" in gone else turn.name), gone, own)
 
 
 def _part(part: Any, gone: frozenset[str], own: bool, vendor: str) -> Any:

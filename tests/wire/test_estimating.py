@@ -32,7 +32,7 @@ def with_a_schema() -> ChatRequest:
 
 def with_an_image() -> ChatRequest:
     request = plain()
-    request.turns[0].parts.append(PNG)
+    request.messages[0].parts.append(PNG)
     return request
 
 
@@ -50,7 +50,7 @@ def test_tools_schemas_and_images_count(name: str) -> None:
 def test_what_tools_gave_counts() -> None:
     """An image and the pages of a document within a result count as they do beside one."""
     beside, within = plain(), plain()
-    beside.turns[0].parts += [PNG, PDF]
-    within.turns[0].parts.append(ToolResult("c1", [PNG, PDF], "f"))
+    beside.messages[0].parts += [PNG, PDF]
+    within.messages[0].parts.append(ToolResult("c1", [PNG, PDF], "f"))
     assert estimated_prompt(beside) >= IMAGE + 3 * PAGE
     assert estimated_prompt(within) >= IMAGE + 3 * PAGE

@@ -237,17 +237,17 @@ def foreign_file(spoken: Wire) -> tuple[ChatRequest, ChatRequest]:
 
 SAMPLES: dict[str, Sample] = {
     "model": one(ChatRequest("m2", [user()]), ChatRequest("m", [user()])),
-    "turns.system": one(asked(ChatMessage("system", [TextPart("s")]), user()), asked(user())),
-    "turns.system.late": one(
+    "messages.system": one(asked(ChatMessage("system", [TextPart("s")]), user()), asked(user())),
+    "messages.system.late": one(
         asked(user(), ChatMessage("assistant", [TextPart("a")]), ChatMessage("system", [TextPart("s")]), user()),
         asked(user(), ChatMessage("assistant", [TextPart("a")]), user()),
     ),
-    "turns.developer": one(asked(ChatMessage("developer", [TextPart("s")]), user()), asked(user())),
-    "turns.user": one(said(), asked(ChatMessage("assistant", [TextPart("well")]), user())),
-    "turns.assistant": one(said(TextPart("zz")), said()),
-    "turns.assistant.last": one(asked(user(), ChatMessage("assistant", [TextPart("so")])), asked(user())),
-    "turns.tool": one(resulted(TextPart("zz")), resulted()),
-    "turns.name": one(asked(user(name="zoe")), asked(user())),
+    "messages.developer": one(asked(ChatMessage("developer", [TextPart("s")]), user()), asked(user())),
+    "messages.user": one(said(), asked(ChatMessage("assistant", [TextPart("well")]), user())),
+    "messages.assistant": one(said(TextPart("zz")), said()),
+    "messages.assistant.last": one(asked(user(), ChatMessage("assistant", [TextPart("so")])), asked(user())),
+    "messages.tool": one(resulted(TextPart("zz")), resulted()),
+    "messages.name": one(asked(user(name="zoe")), asked(user())),
     "parts.text": of(TextPart("zz")),
     "parts.image.url": of(ImagePart(url="https://a.example/a.png")),
     "parts.image.data": of(PNG),

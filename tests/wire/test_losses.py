@@ -126,7 +126,7 @@ def test_what_its_field_does_not_name_is_named_itself() -> None:
         "parts.opaque.foreign": "a_call b2",
     }
     known.extra = {f"field{number}": number for number in range(1000)}
-    known.turns += [ChatMessage("user", [TextPart("x", extra={f"part{number}": number})]) for number in range(1000)]
+    known.messages += [ChatMessage("user", [TextPart("x", extra={f"part{number}": number})]) for number in range(1000)]
     (loss, *_) = losses(known, table, "other", "o")
     assert len(loss.detail) < 12_000
 
@@ -153,8 +153,8 @@ def test_a_system_turn_among_the_others_is_late() -> None:
     """Before the first other turn it is a system turn; after it the ledger has another word."""
     turns = [ChatMessage("system", []), ChatMessage("user", []), ChatMessage("system", []), ChatMessage("assistant", [])]
     found = [name for name, _ in used(ChatRequest("m", turns), "w", "v")]
-    assert {"turns.system", "turns.system.late", "turns.assistant.last"} <= set(found)
-    assert "turns.system.late" not in {name for name, _ in used(ChatRequest("m", turns[:2]), "w", "v")}
+    assert {"messages.system", "messages.system.late", "messages.assistant.last"} <= set(found)
+    assert "messages.system.late" not in {name for name, _ in used(ChatRequest("m", turns[:2]), "w", "v")}
 
 
 @pytest.mark.parametrize(
@@ -231,9 +231,9 @@ def test_a_plain_ask_is_looked_through_as_any_other(name: str, data: st.DataObje
 
 def words_alone(ask: ChatRequest) -> ChatRequest:
     """The ask with nothing but its text in its turns, some of them late, last or empty."""
-    turns = [ChatMessage(turn.role, [part for part in turn.parts if isinstance(part, TextPart)]) for turn in ask.turns]
-    ask.turns = [turn for turn in turns if turn.role != "tool"]
+    turns = [ChatMessage(turn.role, [part for part in turn.parts if isinstance(part, TextPart)]) for turn in ask.messages]
+    ask.messages = [turn for turn in turns if turn.role != "tool"]
     ask.tools, ask.tool_choice, ask.format, ask.reasoning = [], None, None, None
-    if len(ask.turns) % 2:
-        ask.turns.append(ChatMessage("assistant" if ask.top_k else "system", [TextPart("late")]))
+    if len(ask.messages) % 2:
+        ask.messages.append(ChatMessage("assistant" if ask.top_k else "system", [TextPart("late")]))
     return ask

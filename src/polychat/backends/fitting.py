@@ -163,7 +163,7 @@ def _bridged(messages: list[Object], row: VendorSpec, call_info: CallInfo) -> li
         bridged.append(message)
     if len(bridged) > len(messages):
         note = f"{row.title or row.name} requires an assistant message after a tool result: {BRIDGE!r} is inserted"
-        call_info.add([Loss("turns.tool", "emulated", note)])
+        call_info.add([Loss("messages.tool", "emulated", note)])
     return bridged
 
 

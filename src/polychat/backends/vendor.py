@@ -297,7 +297,7 @@ class VendorBackend(Backend):
 
 def _answers_before(request: ChatRequest) -> bool:
     """Whether an assistant has said something in the conversation."""
-    for turn in request.turns:  # noqa: SIM110  # a generator takes several times as long
+    for turn in request.messages:  # noqa: SIM110  # a generator takes several times as long
         if turn.role == "assistant":
             return True
     return False

@@ -141,7 +141,7 @@ def _several(value: Any) -> list[Any]:
 
 def _attach(request: ChatRequest, parts: list[Any]) -> None:
     """Insert ``parts`` before the text of the last user message, as vendors recommend. Raises ``BadInput`` if there is none."""
-    for turn in reversed(request.turns):
+    for turn in reversed(request.messages):
         if turn.role == "user":
             turn.parts[:0] = parts
             return
@@ -200,7 +200,7 @@ def system_first(request: ChatRequest, system: str | None) -> None:
             raise BadInput(f"system is {type(system).__name__}; it must be text", field="system")
         role: Role = "system"
         parts: list[Part] = [TextPart(system)]
-        request.turns.insert(0, ChatMessage(role, parts))
+        request.messages.insert(0, ChatMessage(role, parts))
 
 
 ask_of = request_of

@@ -162,5 +162,5 @@ def options_for(plan: Plan, options: dict[str, Any], attempts: Attempts) -> dict
 
 def _kind(request: ChatRequest) -> Kind:
     """The kind of request that the time to its first token is learned for."""
-    size = sum(len(part.text) for message in request.turns for part in message.parts if isinstance(part, TextPart))
+    size = sum(len(part.text) for message in request.messages for part in message.parts if isinstance(part, TextPart))
     return kind_of(streamed=bool(request.stream), size=size, reasons=request.reasoning is not None)

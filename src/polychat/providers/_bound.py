@@ -21,7 +21,7 @@ from ..wire.json_text import decoded
 _AS_TEXT = emulated("it goes into the prompt as text")
 SUPPORT = {
     **dict.fromkeys(("format.json", "format.schema", "tools", "tool_choice.required", "tool_choice.named"), KEPT),
-    **dict.fromkeys(("turns.tool", "parts.call", "parts.result.text"), _AS_TEXT),
+    **dict.fromkeys(("messages.tool", "parts.call", "parts.result.text"), _AS_TEXT),
     "parallel_tool_calls": emulated("one tool is called at a time"),
     "tools.custom": emulated(AS_FUNCTION),
 }
@@ -47,7 +47,7 @@ class Bound:
     def messages(self, request: ChatRequest) -> list[dict[str, str]]:
         """The conversation as messages of text, the tools before it."""
         messages = [{"role": "system", "content": _instructions(self.tools)}] if self.tools else []
-        for turn in request.turns:
+        for turn in request.messages:
             text = "\n".join(filter(None, map(_line, turn.parts)))
             if text or not turn.parts:
                 role = {"developer": "system", "tool": "user"}.get(turn.role, turn.role)

@@ -21,20 +21,20 @@ def support_table_of(provider: Any, options: tuple[str, ...]) -> SupportTable:
     history = KEPT if provider.supports_message_history else emulated("earlier turns go into the prompt as lines")
     support_table: dict[str, Support] = {name: dropped("this service knows nothing like it") for name in FIELDS}
     support_table |= {
-        name: dropped(_TEXT_ONLY) for name in FIELDS if name.startswith(("parts.", "tools", "turns.tool", "format"))
+        name: dropped(_TEXT_ONLY) for name in FIELDS if name.startswith(("parts.", "tools", "messages.tool", "format"))
     }
-    support_table |= dict.fromkeys(("model", "turns.user", "parts.text", "stream", "stream_usage", "tool_choice.none"), KEPT)
+    support_table |= dict.fromkeys(("model", "messages.user", "parts.text", "stream", "stream_usage", "tool_choice.none"), KEPT)
     support_table |= dict.fromkeys(("tool_choice.auto", "parallel_tool_calls", "parts.image.detail", "parts.file.name"), KEPT)
     support_table |= dict.fromkeys(
         ("parts.result.error", "tools.strict", "format.strict", "cache"), KEPT
     )  # told with what they are of
     support_table |= {
-        "turns.system": system,
-        "turns.developer": system,
-        "turns.system.late": system,
-        "turns.assistant": history,
+        "messages.system": system,
+        "messages.developer": system,
+        "messages.system.late": system,
+        "messages.assistant": history,
     }
-    support_table["turns.assistant.last"] = emulated("it is one more earlier turn")
+    support_table["messages.assistant.last"] = emulated("it is one more earlier turn")
     support_table["parts.reasoning"] = dropped("earlier thoughts are not repeated to a chat site")
     support_table["parts.opaque.foreign"] = KEPT  # it means nothing to any other vendor
     return support_table | {name: KEPT for name in _BY_NAME if name in options}
@@ -43,7 +43,7 @@ def support_table_of(provider: Any, options: tuple[str, ...]) -> SupportTable:
 def messages_of(request: ChatRequest) -> list[dict[str, str]]:
     """The conversation as messages of text; what else was in it is lost by now, by the caller's choice."""
     messages = []
-    for turn in request.turns:
+    for turn in request.messages:
         texts = [part.text for part in turn.parts if isinstance(part, TextPart)]
         if texts or not turn.parts:
             messages.append({"role": "system" if turn.role == "developer" else turn.role, "content": "".join(texts)})

@@ -44,19 +44,19 @@ def may_go_on(request: ChatRequest) -> bool:
     """Whether the answer to it is plain text, as far as the request tells."""
     return not (
         request.tools or request.format or request.reasoning or request.logprobs is not None or (request.n or 1) > 1
-    ) and bool(request.turns)
+    ) and bool(request.messages)
 
 
 def going_on(request: ChatRequest, text: str, *, takes_beginning: bool) -> ChatRequest:
     """The request for what follows ``text``; ``takes_beginning``: of a target that goes on with an assistant's last message."""
     beginning = ChatMessage("assistant", [TextPart(text.rstrip())])
-    turns = [*request.turns, beginning]
+    turns = [*request.messages, beginning]
     if not takes_beginning:
         turns.append(ChatMessage("user", [TextPart(GO_ON)]))
     most = request.max_tokens
     if most is not None:
         most = max(1, most - size_of(text) // BYTES_A_TOKEN)
-    return replace(request, turns=turns, max_tokens=most)
+    return replace(request, messages=turns, max_tokens=most)
 
 
 class Seam:

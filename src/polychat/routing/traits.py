@@ -87,7 +87,7 @@ class RequestTraits(Traits):
         if isinstance(name := request.extra.get("prompt_cache_key"), str) and name:
             return key_of(name.encode("utf-8", "replace"))
         beginning: list[bytes] = []
-        for turn in request.turns:
+        for turn in request.messages:
             beginning += [part.text.encode("utf-8", "replace") for part in turn.parts if isinstance(part, TextPart)]
             if turn.role not in BEFORE_USER:
                 break
@@ -125,7 +125,7 @@ def unfit_for(prompt_tokens: int, needs: frozenset[str], model: ModelInfo) -> st
 
 def needs_of(request: ChatRequest) -> frozenset[str]:
     """What a backend has to be able to do for a request."""
-    needs = {need for turn in request.turns for part in turn.parts if (need := _NEEDED.get(type(part)))}
+    needs = {need for turn in request.messages for part in turn.parts if (need := _NEEDED.get(type(part)))}
     if request.tools:
         needs.add("tools")
     if request.format is not None and request.format.kind != "text":

@@ -38,7 +38,7 @@ class StoredResponse:
         self.until = until
 
     @property
-    def turns(self) -> list[ChatMessage]:
+    def messages(self) -> list[ChatMessage]:
         """The conversation with this reply at its end, instructions left out."""
         return self._turns if isinstance(self._turns, list) else self._turns()
 

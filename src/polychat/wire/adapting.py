@@ -43,8 +43,8 @@ def adapted(request: ChatRequest, *, custom: bool, named: bool = True) -> tuple[
     choice = request.tool_choice
     if choice is not None and choice.name is not None:
         choice = replace(choice, name=names.get(choice.name, choice.name))
-    turns = [_turn(turn, names, custom=custom) for turn in request.turns]
-    return replace(request, tools=tools, tool_choice=choice, turns=turns), Calls(back, free)
+    messages = [_turn(turn, names, custom=custom) for turn in request.messages]
+    return replace(request, tools=tools, tool_choice=choice, messages=messages), Calls(back, free)
 
 
 def without_foreign(request: ChatRequest, wire: str) -> ChatRequest:
@@ -64,7 +64,7 @@ def without_foreign(request: ChatRequest, wire: str) -> ChatRequest:
 
 def without_foreign_files(request: ChatRequest) -> ChatRequest:
     """``request`` without the files that it names by an id alone: another vendor cannot read them."""
-    return replace(request, turns=[replace(turn, parts=_own_files(turn.parts)) for turn in request.turns])
+    return replace(request, messages=[replace(turn, parts=_own_files(turn.parts)) for turn in request.messages])
 
 
 def _own_files(parts: list[Any]) -> list[Any]:
@@ -74,9 +74,11 @@ def _own_files(parts: list[Any]) -> list[Any]:
 
 def readable(request: ChatRequest, vendor: str) -> ChatRequest:
     """``request`` without turns that hold nothing but what another vendor alone can read: they would be empty messages."""
-    if all(turn.role != "assistant" or not _is_blank(turn, vendor) for turn in request.turns):
+    if all(turn.role != "assistant" or not _is_blank(turn, vendor) for turn in request.messages):
         return request
-    return replace(request, turns=[turn for turn in request.turns if turn.role != "assistant" or not _is_blank(turn, vendor)])
+    return replace(
+        request, messages=[turn for turn in request.messages if turn.role != "assistant" or not _is_blank(turn, vendor)]
+    )
 
 
 def _is_blank(turn: ChatMessage, vendor: str) -> bool:
@@ -105,7 +107,7 @@ def demanded(request: ChatRequest, wire: str) -> str | None:
 def _free_of(request: ChatRequest) -> set[str]:
     """Tools of free text, those of earlier calls too."""
     free = {tool.name for tool in request.tools if isinstance(tool, Tool) and tool.kind == "custom"}
-    for turn in request.turns:
+    for turn in request.messages:
         if turn.role == "assistant":
             free |= {part.name for part in turn.parts if isinstance(part, ToolCall) and part.kind == "custom"}
     return free
@@ -114,7 +116,7 @@ def _free_of(request: ChatRequest) -> set[str]:
 def _short(request: ChatRequest) -> dict[str, str]:
     """Names that do not fit everywhere, each with one that does: the same in every request, for the sake of caches."""
     names = {tool.name for tool in request.tools if isinstance(tool, Tool)}
-    for turn in request.turns:
+    for turn in request.messages:
         if turn.role == "assistant":
             names |= {part.name for part in turn.parts if isinstance(part, ToolCall)}
     unfit = sorted(name for name in names if name and not _PLAIN.fullmatch(name))

@@ -149,7 +149,7 @@ def arguments_of(call: ToolCall, where: str) -> Any:
 
 def check_arguments(request: ChatRequest, depth: int) -> None:
     """Raises ``BadInput`` where the arguments of an earlier call are nested deeper than ``depth``, ``gateway.limits.depth``."""
-    for turn in request.turns:
+    for turn in request.messages:
         for part in turn.parts:
             if type(part) is ToolCall and len(part.arguments) > depth:
                 try:

@@ -33,7 +33,7 @@ def estimated_prompt(request: ChatRequest, text_aside: int = 0) -> int:
     """Tokens of the prompt, tools, schema and media included; ``text_aside``: bytes of text that stand aside of it."""
     size = (
         text_aside
-        + sum(_size(part) for turn in request.turns for part in turn.parts)
+        + sum(_size(part) for turn in request.messages for part in turn.parts)
         + sum(_described(tool) for tool in request.tools)
     )
     if request.format is not None and request.format.schema is not None:

@@ -99,7 +99,7 @@ class _Unsupported(NamedTuple):
 
 _tables: dict[int, _Unsupported] = {}
 """By the table's identity."""
-_WORDS = ("model", "stream", "turns.system", "turns.user", "turns.assistant", "parts.text")
+_WORDS = ("model", "stream", "messages.system", "messages.user", "messages.assistant", "parts.text")
 """What a request of words alone uses."""
 
 
@@ -128,13 +128,13 @@ def _is_plain(request: ChatRequest) -> bool:
         or request.reasoning is not None
     ):
         return False
-    for place, turn in enumerate(request.turns):
+    for place, turn in enumerate(request.messages):
         if turn.name is not None or turn.extra or turn.role not in ("user", "assistant" if place else "system"):
             return False
         for part in turn.parts:
             if type(part) is not TextPart or part.cache is not None or part.extra:
                 return False
-    return bool(request.turns) and request.turns[-1].role == "user"
+    return bool(request.messages) and request.messages[-1].role == "user"
 
 
 def apply_loss_policy(losses: list[Loss], on_loss: OnLoss | None) -> None:
@@ -206,14 +206,14 @@ def _thinking(thinking: Thinking) -> Iterator[tuple[str, str]]:
 
 def _turns(request: ChatRequest, wire: str, vendor: str) -> Iterator[tuple[str, str]]:
     begun = False
-    for turn in request.turns:
+    for turn in request.messages:
         if turn.role in ("system", "developer"):
-            yield ("turns.system.late" if begun else f"turns.{turn.role}"), ""
+            yield ("messages.system.late" if begun else f"messages.{turn.role}"), ""
         else:
             begun = True
-            yield f"turns.{turn.role}", ""
+            yield f"messages.{turn.role}", ""
         if turn.name is not None:
-            yield "turns.name", turn.name
+            yield "messages.name", turn.name
         if turn.extra:
             yield from _common(None, turn.extra, request, wire)
         for part in turn.parts:
@@ -221,8 +221,8 @@ def _turns(request: ChatRequest, wire: str, vendor: str) -> Iterator[tuple[str, 
                 yield "parts.text", ""  # most of all there is
             else:
                 yield from _part(part, request, wire, vendor)
-    if request.turns and request.turns[-1].role == "assistant":
-        yield "turns.assistant.last", ""
+    if request.messages and request.messages[-1].role == "assistant":
+        yield "messages.assistant.last", ""
 
 
 def _part(part: Part, request: ChatRequest, wire: str, vendor: str) -> Iterator[tuple[str, str]]:

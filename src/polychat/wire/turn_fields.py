@@ -13,9 +13,9 @@ _NO_DOCUMENTS = dropped("the API does not accept documents: put their text into 
 
 TURNS = (
     Field(
-        name="turns.system",
+        name="messages.system",
         about="system messages at the start",
-        of="ChatRequest.turns ChatMessage.role",
+        of="ChatRequest.messages ChatMessage.role",
         anthropic=mapped("system, outside messages; several are merged"),
         gemini=mapped("systemInstruction; several are merged; without any other message it is sent as a user message"),
         ollama=KEPT,
@@ -23,7 +23,7 @@ TURNS = (
         openai_responses=mapped("instructions if the first message is a single text, otherwise messages"),
     ),
     Field(
-        name="turns.system.late",
+        name="messages.system.late",
         about="system and developer messages after the start",
         of="ChatMessage.role",
         anthropic=emulated("sent in the user message, in <system> tags: only the newest models accept it in its place"),
@@ -33,7 +33,7 @@ TURNS = (
         openai_responses=KEPT,
     ),
     Field(
-        name="turns.developer",
+        name="messages.developer",
         about="developer messages at the start",
         of="ChatMessage.role",
         anthropic=_AS_SYSTEM,
@@ -43,7 +43,7 @@ TURNS = (
         openai_responses=KEPT,
     ),
     Field(
-        name="turns.user",
+        name="messages.user",
         about="user messages",
         of="ChatMessage.role",
         anthropic=mapped("consecutive messages of one role are merged"),
@@ -53,7 +53,7 @@ TURNS = (
         openai_responses=KEPT,
     ),
     Field(
-        name="turns.assistant",
+        name="messages.assistant",
         about="assistant messages",
         of="ChatMessage.role",
         anthropic=mapped("consecutive messages of one role are merged"),
@@ -63,7 +63,7 @@ TURNS = (
         openai_responses=mapped("messages, reasoning and calls are separate items; consecutive messages are merged"),
     ),
     Field(
-        name="turns.assistant.last",
+        name="messages.assistant.last",
         about="an assistant message at the end, which the model continues",
         of="ChatMessage.parts",
         anthropic=kept("Claude Opus 4.6 and later models reject it"),
@@ -73,7 +73,7 @@ TURNS = (
         openai_responses=kept("OpenAI's models reply to it instead of continuing it"),
     ),
     Field(
-        name="turns.tool",
+        name="messages.tool",
         about="tool results",
         form=True,
         of="ChatMessage.role ToolResult.id ToolResult.name",
@@ -84,7 +84,7 @@ TURNS = (
         openai_responses=mapped("function_call_output; the call's id identifies the tool"),
     ),
     Field(
-        name="turns.name",
+        name="messages.name",
         about="the speaker's name",
         of="ChatMessage.name",
         anthropic=dropped("the API does not support speaker names"),

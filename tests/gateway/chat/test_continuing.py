@@ -103,7 +103,7 @@ async def test_every_dialect(serve: Any, door: str, cut: str) -> None:
     assert record.prompt_tokens > 9
     assert record.completion_tokens is not None
     assert record.completion_tokens > 2
-    *_, partial, asked = vendor.asks[0].turns
+    *_, partial, asked = vendor.asks[0].messages
     assert (partial.role, partial.parts) == ("assistant", [TextPart("Once upon")])
     assert asked.role == "user"
 
@@ -117,7 +117,7 @@ async def test_every_wire(serve: Any, spoken: str) -> None:
     async with gateway(going_on(first.url, second.url, spoken=spoken)) as here:
         answer = await told(here, "openai-chat", stage)
     assert words_of("openai-chat", answer.body) == "Once upon a time"
-    roles = [turn.role for turn in vendor.asks[0].turns]
+    roles = [turn.role for turn in vendor.asks[0].messages]
     assert roles == (["user", "assistant"] if spoken == "ollama" else ["user", "assistant", "user"])
 
 

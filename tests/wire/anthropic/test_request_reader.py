@@ -58,7 +58,7 @@ def messages(*contents: Any, **fields: Any) -> dict[str, Any]:
 
 
 def parts_of(request: ChatRequest) -> list[Any]:
-    return [part for turn in request.turns for part in turn.parts]
+    return [part for turn in request.messages for part in turn.parts]
 
 
 PNG = {"type": "base64", "media_type": "image/png", "data": "AAAA"}
@@ -152,9 +152,9 @@ def test_all_of_the_wire_in_common_words() -> None:
         "u-1",
         "default",
     )
-    assert request.turns[0] == ChatMessage("system", [TextPart("Be brief.", "1h")])
-    assert [turn.role for turn in request.turns] == ["system", "user", "assistant", "tool", "user", "system"]
-    image, linked, held, pdf, words, chunk, kept = request.turns[1].parts[1:8]
+    assert request.messages[0] == ChatMessage("system", [TextPart("Be brief.", "1h")])
+    assert [turn.role for turn in request.messages] == ["system", "user", "assistant", "tool", "user", "system"]
+    image, linked, held, pdf, words, chunk, kept = request.messages[1].parts[1:8]
     assert image == ImagePart(data=b"\0\0\0", media_type="image/png")
     assert linked == ImagePart(url="https://a.example/x.png")
     assert isinstance(held, FilePart)
@@ -164,11 +164,11 @@ def test_all_of_the_wire_in_common_words() -> None:
     assert words == FilePart(data=b"words", media_type="text/plain", extra={"citations": {"enabled": True}})
     assert isinstance(chunk, FilePart)
     assert chunk.data == b"chunk"
-    thought, redacted, ran = request.turns[2].parts[:3]
+    thought, redacted, ran = request.messages[2].parts[:3]
     assert thought == ReasoningPart("hm", Opaque(VENDOR, "sig=="))
     assert redacted == ReasoningPart("", Opaque(VENDOR, "xyz", redacted=True))
     assert isinstance(ran, ReasoningPart)
-    result = request.turns[3].parts[0]
+    result = request.messages[3].parts[0]
     assert isinstance(result, ToolResult)
     assert (result.id, result.name, result.is_error) == ("toolu_1", "f", True)
     assert request.tools[1] == HostedTool("web_search_20250305", FULL["tools"][1])
@@ -276,7 +276,7 @@ def test_anothers_signature_comes_back_as_it_was(opaque: Opaque) -> None:
     answer = writer(ChatRequest("m", HI), "1", 0)
     answer.write(events)
     body = messages("hi", json.loads(answer.end())["content"])
-    parts = read(body).turns[1].parts
+    parts = read(body).messages[1].parts
     assert parts == [
         ReasoningPart(thought.text, opaque),
         TextPart("x"),
@@ -299,7 +299,7 @@ def test_counting_asks_for_the_same_tokens() -> None:
     assert not {"max_tokens", "stream", "temperature", "metadata"} & set(counted)
     assert {name: FULL[name] for name in counted} == counted
     again = read_count_request(json.dumps(counted).encode())
-    assert again.turns == request.turns
+    assert again.messages == request.messages
     assert again.max_tokens is None
 
 

@@ -58,7 +58,7 @@ def messages(*contents: Any, **fields: Any) -> dict[str, Any]:
 
 
 def parts_of(chat_request: ChatRequest) -> list[Any]:
-    return [part for turn in chat_request.turns for part in turn.parts]
+    return [part for turn in chat_request.messages for part in turn.parts]
 
 
 # What a round trip brings back: the ask without what is dropped, and with what is mapped as it is mapped.
@@ -67,7 +67,7 @@ def parts_of(chat_request: ChatRequest) -> list[Any]:
 def expected(chat_request: ChatRequest) -> ChatRequest:
     back = plain(chat_request, SUPPORT, NAME)
     thinks = back.reasoning is not None
-    back.turns = joined([turn for turn in (mapped(turn) for turn in back.turns) if turn.parts])
+    back.messages = joined([turn for turn in (mapped(turn) for turn in back.messages) if turn.parts])
     back.reasoning = None if back.reasoning is None else thinking(back.reasoning)
     if back.max_tokens is None:
         back.max_tokens = limit(back.reasoning) if thinks and back.reasoning else 8_192
@@ -123,7 +123,7 @@ def joined(turns: list[ChatMessage]) -> list[ChatMessage]:
 
 
 @settings(max_examples=100, deadline=None)
-@given(asks(without=["turns.system.late", "format.json"], vendors=["anthropic", "gemini"]))
+@given(asks(without=["messages.system.late", "format.json"], vendors=["anthropic", "gemini"]))
 def test_an_ask_comes_back(chat_request: ChatRequest) -> None:
     """What the ledger keeps or maps of a caller's ask is read as it was written."""
     assert read(written(chat_request)) == expected(chat_request)
@@ -275,13 +275,13 @@ def test_empty_texts_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("chat_request", "field"),
     [
-        (ChatRequest("m", [ChatMessage("assistant", [ToolCall("a", "f", "[1]")])]), "turns[0].parts[0].arguments"),
+        (ChatRequest("m", [ChatMessage("assistant", [ToolCall("a", "f", "[1]")])]), "messages[0].parts[0].arguments"),
         (
             ChatRequest("m", [ChatMessage("assistant", [TextPart("x"), ToolCall("a", "f", "{oops")])]),
-            "turns[0].parts[1].arguments",
+            "messages[0].parts[1].arguments",
         ),
-        (ChatRequest("m", [ChatMessage("user", [FilePart(data=b"\xff", media_type="text/plain")])]), "turns[0].parts[0]"),
-        (ChatRequest("m", [ChatMessage("system", [ImagePart(url="u")])]), "turns[0]"),
+        (ChatRequest("m", [ChatMessage("user", [FilePart(data=b"\xff", media_type="text/plain")])]), "messages[0].parts[0]"),
+        (ChatRequest("m", [ChatMessage("system", [ImagePart(url="u")])]), "messages[0]"),
         (ChatRequest("m", HI, format=Format("schema")), "format.schema"),
         (ChatRequest("m", HI, max_tokens=-1), "max_tokens"),
     ],

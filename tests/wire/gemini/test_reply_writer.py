@@ -105,7 +105,7 @@ def test_a_whole_answer_comes_back(events: list[Event]) -> None:
 def test_a_signature_survives_a_client_of_this_wire(opaque: Opaque) -> None:
     """The client sends the part back as it came: another vendor's is that vendor's again, as it was."""
     body = json.loads(written([Text("a"), Reasoning("", opaque), Finish("complete", "stop")], stream=False))
-    (turn,) = gemini.read_request(encoded({"contents": [body["candidates"][0]["content"]]}), model="m").turns
+    (turn,) = gemini.read_request(encoded({"contents": [body["candidates"][0]["content"]]}), model="m").messages
     expected = Opaque("gemini", opaque.data) if opaque.vendor == "gemini" else opaque
     assert turn.parts[1].opaque == expected
 
@@ -307,15 +307,15 @@ async def test_the_official_client_reads_a_stream_and_sends_it_back() -> None:
 
 
 def check_history(said: ChatRequest) -> None:
-    assert [turn.role for turn in said.turns] == ["user", "assistant", "tool"]
-    thought, text, image, call = said.turns[1].parts
+    assert [turn.role for turn in said.messages] == ["user", "assistant", "tool"]
+    thought, text, image, call = said.messages[1].parts
     assert thought.opaque == Opaque("anthropic", "sig+/=")
     assert (thought.text, text.text, image.data) == ("hm", "Hello é", b"\x89PNG")
     assert isinstance(call, ToolCall)
     assert (call.id, call.arguments) == ("c1", '{"x":1}')
     assert call.opaque is not None
     assert base64.urlsafe_b64decode(call.opaque.data) == b"native"
-    assert said.turns[2].parts == [ToolResult("c1", [TextPart('{"r":1}')], "f")]
+    assert said.messages[2].parts == [ToolResult("c1", [TextPart('{"r":1}')], "f")]
 
 
 async def test_what_the_official_client_asks_is_understood() -> None:
@@ -336,8 +336,8 @@ async def test_what_the_official_client_asks_is_understood() -> None:
     image = sdk.Part.from_bytes(data=b"\xff\xfe", mime_type="image/png")
     await asking.aio.models.generate_content(model="gemini-3-pro", contents=["look", image], config=config)
     (said,) = heard
-    assert said.turns[0] == ChatMessage("system", [TextPart("Be brief.")])
-    assert said.turns[1].parts[1].data == b"\xff\xfe"
+    assert said.messages[0] == ChatMessage("system", [TextPart("Be brief.")])
+    assert said.messages[1].parts[1].data == b"\xff\xfe"
     assert (said.temperature, said.top_k, said.max_tokens) == (0.5, 4, 5)
     assert said.format is not None
     assert said.format.schema is not None
@@ -348,7 +348,7 @@ async def test_what_the_official_client_asks_is_understood() -> None:
     assert list(said.extra) == ["safetySettings"]
     counted = await asking.aio.models.count_tokens(model="gemini-3-pro", contents="how many")
     assert counted.total_tokens == 31
-    assert heard[-1].turns == [ChatMessage("user", [TextPart("how many")])]
+    assert heard[-1].messages == [ChatMessage("user", [TextPart("how many")])]
 
 
 async def test_the_official_client_raises_what_failed() -> None:

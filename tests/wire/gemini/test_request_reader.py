@@ -66,8 +66,8 @@ def test_results_without_ids_find_their_calls_by_name() -> None:
     calls = [{"functionCall": {"name": name}} for name in ("f", "g", "f")]
     results = [{"functionResponse": {"name": name, "response": {}}} for name in ("f", "f", "g", "h")]
     request = read({"contents": [{"role": "model", "parts": calls}, {"role": "user", "parts": [*results, {"text": "so?"}]}]})
-    assert [part.id for part in request.turns[1].parts] == ["call_0", "call_2", "call_1", "call_h"]
-    assert request.turns[2] == ChatMessage("user", [TextPart("so?")])
+    assert [part.id for part in request.messages[1].parts] == ["call_0", "call_2", "call_1", "call_h"]
+    assert request.messages[2] == ChatMessage("user", [TextPart("so?")])
 
 
 def test_a_result_gets_the_name_of_its_call() -> None:
@@ -80,7 +80,7 @@ def test_a_result_gets_the_name_of_its_call() -> None:
     assert [part["functionResponse"]["name"] for part in contents[2]["parts"]] == ["new", "new"]
     with pytest.raises(BadInput, match="name") as caught:
         gemini.write_request(ChatRequest("m", [ChatMessage("tool", [ToolResult("2", [])])]))
-    assert caught.value.field == "turns[0].parts[0].name"
+    assert caught.value.field == "messages[0].parts[0].name"
 
 
 @pytest.mark.parametrize("arguments", ["{", "[1]", "\ud800"])
@@ -88,7 +88,7 @@ def test_arguments_that_are_no_object_cannot_be_sent(arguments: str) -> None:
     """The field that is at fault is named."""
     with pytest.raises(BadInput) as caught:
         gemini.write_request(ChatRequest("m", [ChatMessage("assistant", [TextPart("a"), ToolCall("1", "f", arguments)])]))
-    assert caught.value.field == "turns[0].parts[1].arguments"
+    assert caught.value.field == "messages[0].parts[1].arguments"
 
 
 # Tools, formats, thinking.

@@ -44,7 +44,7 @@ def back(request: ChatRequest) -> ChatRequest:
     """The ask as this wire brings it back: what it maps in the one way that it has."""
     plainly = plain(deepcopy(request), gemini.SUPPORT, gemini.NAME)
     plainly.stream_usage = True if request.stream else None
-    plainly.turns = turns_back(plainly.turns)
+    plainly.messages = turns_back(plainly.messages)
     plainly.extra = cameled(plainly.extra) or {}
     for tool in plainly.tools:
         tool.extra = cameled(tool.extra)
@@ -124,9 +124,9 @@ def test_what_was_read_is_written_as_it_stood(data: st.DataObject) -> None:
 def test_a_published_request_is_read() -> None:
     """Instruction, call, result and declaration, with the result under the id that its call was given."""
     request = gemini.read_request((FOLDER / "gemini/request-tool.json").read_bytes(), model="gemini-2.0-flash")
-    assert [turn.role for turn in request.turns] == ["system", "user", "assistant", "tool"]
-    assert request.turns[2].parts == [ToolCall("call_0", "rand_number", '{"seed":5}')]
-    assert request.turns[3].parts == [ToolResult("call_0", [TextPart('{"number":"7"}')], "rand_number")]
+    assert [turn.role for turn in request.messages] == ["system", "user", "assistant", "tool"]
+    assert request.messages[2].parts == [ToolCall("call_0", "rand_number", '{"seed":5}')]
+    assert request.messages[3].parts == [ToolResult("call_0", [TextPart('{"number":"7"}')], "rand_number")]
     (tool,) = request.tools
     assert isinstance(tool, Tool)
     assert tool.parameters is not None
@@ -149,8 +149,8 @@ def test_snake_case_and_single_objects_are_read() -> None:
         "safety_settings": [{"category": "A"}],
     }
     request = read(body)
-    assert request.turns[0] == ChatMessage("system", [TextPart("You are a cat.")])
-    assert request.turns[1] == ChatMessage("user", [ImagePart(data=b"hi", media_type="image/png")])
+    assert request.messages[0] == ChatMessage("system", [TextPart("You are a cat.")])
+    assert request.messages[1] == ChatMessage("user", [ImagePart(data=b"hi", media_type="image/png")])
     assert (request.max_tokens, request.top_k, request.stop, request.reasoning) == (
         5,
         40,

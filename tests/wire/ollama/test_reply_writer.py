@@ -243,7 +243,7 @@ def test_signatures_survive_a_client_that_knows_this_wire_alone(stream: bool) ->
         message["thinking"] += line["message"].get("thinking", "")
         message |= {name: line["message"][name] for name in ("tool_calls", "thinking_signature") if name in line["message"]}
     chat_request = read_request(json.dumps({"model": "m", "messages": [message]}).encode())
-    assert chat_request.turns[0].parts == [
+    assert chat_request.messages[0].parts == [
         ReasoningPart("hm", Opaque("anthropic", "sig")),
         ToolCall("a", "f", "{}", Opaque("gemini", "thought")),
     ]
@@ -321,9 +321,12 @@ def test_the_official_client_is_understood_and_understands() -> None:
     assert said.logprobs is not None
     assert said.logprobs[0].token == "warm"
     (chat_request,) = asks
-    assert chat_request.turns[1].parts == [ImagePart(data=b"\x89PNG\r\n\x1a\n", media_type="image/png"), TextPart("And this?")]
-    assert chat_request.turns[2].parts == [ToolCall("call_0", "weather", '{"city":"Rome"}')]
-    assert chat_request.turns[3].parts == [ToolResult("call_0", [TextPart("20")], "weather")]
+    assert chat_request.messages[1].parts == [
+        ImagePart(data=b"\x89PNG\r\n\x1a\n", media_type="image/png"),
+        TextPart("And this?"),
+    ]
+    assert chat_request.messages[2].parts == [ToolCall("call_0", "weather", '{"city":"Rome"}')]
+    assert chat_request.messages[3].parts == [ToolResult("call_0", [TextPart("20")], "weather")]
     assert chat_request.tools == [Tool("weather", "tells it", TOOL["function"]["parameters"])]  # type: ignore[index]
     assert (chat_request.max_tokens, chat_request.temperature, chat_request.stream, chat_request.logprobs) == (9, 0.5, False, 2)
     assert (chat_request.format, chat_request.reasoning) == (Format("schema", SCHEMA), Thinking(budget=-1))
@@ -353,7 +356,7 @@ def test_the_official_client_gets_an_answer_to_a_prompt(stream: bool) -> None:
     assert "".join(chunk.thinking or "" for chunk in chunks) == "Hm."
     assert (chunks[-1].done, chunks[-1].done_reason) == (True, "length")
     assert asks[0].extra == {"suffix": "return", "raw": True}
-    assert [turn.role for turn in asks[0].turns] == ["system", "user"]
+    assert [turn.role for turn in asks[0].messages] == ["system", "user"]
 
 
 def test_the_official_client_raises_what_went_wrong() -> None:

@@ -54,12 +54,12 @@ def said(**fields: Any) -> bytes:
 def as_it_comes_back(chat_request: ChatRequest) -> ChatRequest:
     """``chat_request`` with what the ledger says is dropped, mapped or emulated done to it."""
     left = plain(chat_request, SUPPORT, NAME)
-    alone = [sum(isinstance(part, ReasoningPart) for part in turn.parts) == 1 for turn in chat_request.turns]
+    alone = [sum(isinstance(part, ReasoningPart) for part in turn.parts) == 1 for turn in chat_request.messages]
     turns = [_turn(turn, single) for turn, single in zip(_kept(chat_request, left), alone, strict=True)]
     choice = None if chat_request.tool_choice is None or chat_request.tool_choice.mode == "auto" else chat_request.tool_choice
     return replace(
         left,
-        turns=[turn for turn in turns if turn.parts],
+        messages=[turn for turn in turns if turn.parts],
         tools=[] if choice is not None and choice.mode == "none" else left.tools,
         tool_choice=None,
         format=None if left.format is None else Format(left.format.kind, left.format.schema),
@@ -70,8 +70,8 @@ def as_it_comes_back(chat_request: ChatRequest) -> ChatRequest:
 
 def _kept(chat_request: ChatRequest, left: ChatRequest) -> list[ChatMessage]:
     """The turns that are left, with empty ones in place of those that are gone."""
-    kept = iter(left.turns)
-    whole = [plain(replace(chat_request, turns=[turn]), SUPPORT, NAME).turns for turn in chat_request.turns]
+    kept = iter(left.messages)
+    whole = [plain(replace(chat_request, messages=[turn]), SUPPORT, NAME).messages for turn in chat_request.messages]
     return [next(kept) if one else ChatMessage("user", []) for one in whole]
 
 
@@ -122,7 +122,7 @@ def test_an_ask_comes_back_less_what_the_ledger_names(chat_request: ChatRequest)
 def test_what_only_this_wire_says_comes_back(chat_request: ChatRequest) -> None:
     """Fields beyond the common words stay on the ask, its messages, tools, calls and results."""
     # A message's text and images are bare strings: nothing can stand beside them.
-    for turn in chat_request.turns:
+    for turn in chat_request.messages:
         for part in turn.parts:
             for inner in (part, *getattr(part, "parts", ())):
                 if isinstance(inner, (TextPart, ImagePart)):
@@ -208,13 +208,13 @@ def test_what_stands_beside_a_functions_name_comes_back() -> None:
 def test_published_calls_and_results_find_each_other() -> None:
     """Without ids, results go to the calls of their name in order."""
     chat_request = read_request((FOLDER / "ollama/request-tools.json").read_bytes())
-    calls = [part for part in chat_request.turns[1].parts if isinstance(part, ToolCall)]
-    results = [part for part in chat_request.turns[2].parts if isinstance(part, ToolResult)]
+    calls = [part for part in chat_request.messages[1].parts if isinstance(part, ToolCall)]
+    results = [part for part in chat_request.messages[2].parts if isinstance(part, ToolResult)]
     assert [call.id for call in calls] == [result.id for result in results] == ["call_0", "call_1", "call_2", "call_3"]
     assert [part.text for result in results for part in result.parts if isinstance(part, TextPart)] == [
         *("22°C", "Partly cloudy", "15°C", "Rainy")
     ]
-    assert len(chat_request.turns) == 3
+    assert len(chat_request.messages) == 3
 
 
 def test_ids_that_are_made_up_meet_no_others() -> None:
@@ -228,8 +228,8 @@ def test_ids_that_are_made_up_meet_no_others() -> None:
         {"role": "tool", "content": "3", "tool_name": "g"},
     ]
     chat_request = read_request(said(messages=messages))
-    calls = [part.id for turn in chat_request.turns for part in turn.parts if isinstance(part, ToolCall)]
-    results = [(part.id, part.name) for turn in chat_request.turns for part in turn.parts if isinstance(part, ToolResult)]
+    calls = [part.id for turn in chat_request.messages for part in turn.parts if isinstance(part, ToolCall)]
+    results = [(part.id, part.name) for turn in chat_request.messages for part in turn.parts if isinstance(part, ToolResult)]
     assert calls == ["call_0", "call_1", "call_2"]
     assert results == [("call_1", "f"), ("call_0", "f"), ("call_3", "g")]
 
@@ -244,21 +244,21 @@ def test_images_are_of_the_type_their_first_bytes_tell() -> None:
         (b"BM12", "image/bmp"),
     ]:
         chat_request = ChatRequest("m", [ChatMessage("user", [TextPart("what?"), ImagePart(data=beginning, media_type="x")])])
-        assert back(chat_request).turns[0].parts == [ImagePart(data=beginning, media_type=kind), TextPart("what?")]
+        assert back(chat_request).messages[0].parts == [ImagePart(data=beginning, media_type=kind), TextPart("what?")]
 
 
 def test_no_messages_are_an_ask_without_turns() -> None:
     """As clients send them to have a model loaded."""
-    assert read_request(b'{"model":"m","messages":[]}').turns == []
+    assert read_request(b'{"model":"m","messages":[]}').messages == []
     assert read_request(b'{"model":"m","keep_alive":0}').extra == {"keep_alive": 0}
-    assert read_generate_request(b'{"model":"m"}').turns == []
+    assert read_generate_request(b'{"model":"m"}').messages == []
 
 
 def test_a_published_request_for_a_prompt() -> None:
     """Every option is either in common words or kept beside them, and goes back."""
     sent = (FOLDER / "ollama/request-generate.json").read_bytes()
     chat_request = read_generate_request(sent)
-    assert chat_request.turns == [ChatMessage("user", [TextPart("Why is the sky blue?")])]
+    assert chat_request.messages == [ChatMessage("user", [TextPart("Why is the sky blue?")])]
     assert (chat_request.max_tokens, chat_request.top_k, chat_request.stop, chat_request.stream) == (
         100,
         20,
@@ -274,7 +274,7 @@ def test_what_only_a_prompt_takes_goes_where_prompts_go() -> None:
     sent = {"model": "m", "prompt": "def f(", "system": "s", "suffix": "return", "raw": True, "context": [1], "stream": True}
     sent["images"] = ["iVBORw0KGgo="]
     chat_request = read_generate_request(json.dumps(sent).encode())
-    assert [turn.role for turn in chat_request.turns] == ["system", "user"]
+    assert [turn.role for turn in chat_request.messages] == ["system", "user"]
     assert path(chat_request) == "/api/generate"
     assert write_request(chat_request) == sent
     foreign = replace(chat_request, wire=None)
@@ -329,7 +329,7 @@ def test_earlier_calls_whose_arguments_are_no_object_are_refused(arguments: str)
     chat_request = ChatRequest("m", [ChatMessage("assistant", [ToolCall("a", "f", arguments)])])
     with pytest.raises(BadInput) as caught:
         write_request(chat_request)
-    assert caught.value.field == "turns[0].tool_calls[0].arguments"
+    assert caught.value.field == "messages[0].tool_calls[0].arguments"
 
 
 FIELDS = (

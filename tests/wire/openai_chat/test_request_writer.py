@@ -55,7 +55,9 @@ def normal(chat_request: ChatRequest) -> ChatRequest:
         effort = effort_of(thinking)
         thinking = None if effort is None else Thinking(effort)  # type: ignore[arg-type]
     return replace(
-        chat_request, turns=[replace(turn, parts=_thoughts(turn.parts)) for turn in chat_request.turns], reasoning=thinking
+        chat_request,
+        messages=[replace(turn, parts=_thoughts(turn.parts)) for turn in chat_request.messages],
+        reasoning=thinking,
     )
 
 
@@ -74,7 +76,7 @@ def marks_gone(chat_request: ChatRequest) -> ChatRequest:
         return replace(value, **parts, **({"cache": None} if hasattr(value, "cache") else {}))
 
     return replace(
-        chat_request, turns=[bare(turn) for turn in chat_request.turns], tools=[bare(tool) for tool in chat_request.tools]
+        chat_request, messages=[bare(turn) for turn in chat_request.messages], tools=[bare(tool) for tool in chat_request.tools]
     )
 
 
@@ -97,12 +99,14 @@ def test_an_ask_of_this_wire_loses_nothing(chat_request: ChatRequest) -> None:
 def test_signatures_go_to_their_own_vendor_alone(chat_request: ChatRequest) -> None:
     """Of two vendors' opaque parts only those of the asked one are in the body."""
     body = json.dumps(wire.write_request(chat_request, "openrouter"))
-    opaques = [part.opaque for turn in chat_request.turns for part in turn.parts if isinstance(part, ReasoningPart | ToolCall)]
+    opaques = [
+        part.opaque for turn in chat_request.messages for part in turn.parts if isinstance(part, ReasoningPart | ToolCall)
+    ]
     for opaque in opaques:
         if opaque is not None and opaque.vendor == "openrouter":
             assert json.dumps(opaque.data) in body
-    bare = replace(chat_request, turns=[turn for turn in chat_request.turns if turn.role == "assistant"])
-    for turn in bare.turns:
+    bare = replace(chat_request, messages=[turn for turn in chat_request.messages if turn.role == "assistant"])
+    for turn in bare.messages:
         turn.parts = [replace(part, opaque=_foreign(part.opaque)) if hasattr(part, "opaque") else part for part in turn.parts]
     assert "signature" not in json.dumps(wire.write_request(bare, "openrouter"))
 

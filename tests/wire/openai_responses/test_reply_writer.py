@@ -120,7 +120,7 @@ def reopened(events: list[Event]) -> list[Event]:
         if isinstance(event, Reasoning | ToolCallPiece) and opaque is not None and not opaque.redacted:
             sealed: dict[str, Any] = {"type": "reasoning", "summary": [], "encrypted_content": opaque.data, "id": opaque.id}
             body = {"model": "m", "input": [sealed]}
-            [turn] = read_request(json.dumps(body).encode()).turns
+            [turn] = read_request(json.dumps(body).encode()).messages
             part = turn.parts[0]
             assert isinstance(part, ReasoningPart)
             event = replace(event, opaque=part.opaque)
@@ -368,12 +368,12 @@ def test_official_client_brings_things_back() -> None:
     items = [item.to_dict() for item in response.output]
     result = {"type": "function_call_output", "call_id": "call_1", "output": "2"}
     chat_request = read_request(json.dumps({"model": "m", "input": [*items, result]}).encode())
-    assert chat_request.turns[0].parts == [
+    assert chat_request.messages[0].parts == [
         ReasoningPart("Let me think", Opaque("anthropic", "sig", "id")),
         TextPart("Hello", extra={"annotations": items[1]["content"][0]["annotations"]}),
         ToolCall("call_1", "f", '{"a":1}', Opaque("gemini", "signed")),
     ]
-    assert chat_request.turns[1].parts[0].name == "f"
+    assert chat_request.messages[1].parts[0].name == "f"
 
 
 @pytest.mark.parametrize("kind", list(STATUS))

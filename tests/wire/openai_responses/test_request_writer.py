@@ -49,7 +49,7 @@ def normal(chat_request: ChatRequest) -> ChatRequest:
     """What ``SUPPORT`` maps or emulates, as it comes back."""
     own = chat_request.wire == NAME
     chat_request = plain(chat_request, SUPPORT, NAME)
-    turns = [replace(turn, parts=[_part(part, own) for part in turn.parts if _kept(part)]) for turn in chat_request.turns]
+    turns = [replace(turn, parts=[_part(part, own) for part in turn.parts if _kept(part)]) for turn in chat_request.messages]
     for turn in turns:
         if turn.role == "tool" or (turn.role == "assistant" and not any(_is_message(part) for part in turn.parts)):
             turn.extra = None  # no message of its own could carry it
@@ -59,7 +59,7 @@ def normal(chat_request: ChatRequest) -> ChatRequest:
         summary = None if thinking.summary == "none" else thinking.summary
         thinking = None if near is summary is thinking.effort is None else Thinking(thinking.effort or near, None, summary)
     tools: list[Any] = [replace(tool, strict=tool.strict if own else bool(tool.strict)) for tool in chat_request.tools]
-    return replace(chat_request, turns=_joined(turns), reasoning=thinking, stream_usage=None, tools=tools)
+    return replace(chat_request, messages=_joined(turns), reasoning=thinking, stream_usage=None, tools=tools)
 
 
 def _kept(part: Any) -> bool:
@@ -125,7 +125,7 @@ def test_bodies_come_back(chat_request: ChatRequest) -> None:
 def test_other_vendors(chat_request: ChatRequest) -> None:
     """A vendor that speaks this wire gets its own opaque parts, and no one else's."""
     opaques = [
-        opaque for turn in chat_request.turns for part in turn.parts if (opaque := getattr(part, "opaque", None)) is not None
+        opaque for turn in chat_request.messages for part in turn.parts if (opaque := getattr(part, "opaque", None)) is not None
     ]
     for opaque in opaques:
         opaque.data = f"<{opaque.vendor}>"
@@ -163,7 +163,7 @@ def test_what_clients_send() -> None:
         }
     )
     assert path(chat_request) == "/responses"
-    assert chat_request.turns == [
+    assert chat_request.messages == [
         ChatMessage("system", [TextPart("Be brief.")]),
         ChatMessage("user", [TextPart("Weather?")]),
         ChatMessage(
@@ -173,7 +173,7 @@ def test_what_clients_send() -> None:
         ),
         ChatMessage("tool", [ToolResult("c", [TextPart("rain")], "f")]),
     ]
-    assert read({"model": "m", "input": "Hi"}).turns == [ChatMessage("user", [TextPart("Hi")])]
+    assert read({"model": "m", "input": "Hi"}).messages == [ChatMessage("user", [TextPart("Hi")])]
     assert read({"model": "m", "previous_response_id": "resp_1"}).previous == "resp_1"
 
 
@@ -184,7 +184,7 @@ def test_phases() -> None:
         for text, phase in (("a", "commentary"), ("b", "commentary"), ("c", "final_answer"))
     ]
     chat_request = read({"model": "m", "input": said})
-    assert [turn.extra for turn in chat_request.turns] == [{"phase": "commentary"}, {"phase": "final_answer"}]
+    assert [turn.extra for turn in chat_request.messages] == [{"phase": "commentary"}, {"phase": "final_answer"}]
     assert [item["phase"] for item in write_request(chat_request)["input"]] == ["commentary", "final_answer"]
 
 
@@ -257,7 +257,7 @@ def test_thoughts() -> None:
     item = write_request(chat_request, "vllm")["input"][1]
     assert item["content"] == [{"type": "reasoning_text", "text": "Hm"}]
     assert item["summary"] == []
-    assert back(chat_request, "vllm").turns[1].parts[0] == ReasoningPart("Hm")
+    assert back(chat_request, "vllm").messages[1].parts[0] == ReasoningPart("Hm")
 
 
 def test_signatures_of_calls() -> None:
@@ -266,9 +266,9 @@ def test_signatures_of_calls() -> None:
     call = {"type": "function_call", "call_id": "c.1", "name": "f", "arguments": "{}"}
     for items in ([signed, call], [call, signed]):
         chat_request = read({"model": "m", "input": items})
-        assert chat_request.turns == [ChatMessage("assistant", [ToolCall("c.1", "f", "{}", Opaque("gemini", "sig"))])]
+        assert chat_request.messages == [ChatMessage("assistant", [ToolCall("c.1", "f", "{}", Opaque("gemini", "sig"))])]
     other = {"type": "reasoning", "id": "rs_pc1_x_1", "summary": [], "encrypted_content": "pc1.anthropic~r~id.data"}
-    thought = read({"model": "m", "input": [other]}).turns[0].parts[0]
+    thought = read({"model": "m", "input": [other]}).messages[0].parts[0]
     assert thought == ReasoningPart("", Opaque("anthropic", "data", "id", redacted=True))
 
 

@@ -229,7 +229,7 @@ class ChatRun:
     def _asked(self) -> str:
         """The last turn's text."""
         with suppress(BadInput, Refused):
-            turns = self.inbound.with_media().turns
+            turns = self.inbound.with_media().messages
             return "".join(part.text for part in turns[-1].parts if isinstance(part, TextPart)) if turns else ""
         return ""
 

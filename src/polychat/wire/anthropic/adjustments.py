@@ -39,14 +39,14 @@ def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, l
 
     Raises ``BadInput`` for a conversation of blanks.
     """
-    rules, plain = rules_of(request.model), is_plain(request.turns)
+    rules, plain = rules_of(request.model), is_plain(request.messages)
     if plain and _is_as_taken(request, rules):
         return request, []  # most requests are
     better, losses = replace(request), list[Loss]()
     if not plain:
         native = request.wire == NAME
         history = History(vendor, rules, losses, native=native)
-        better.turns = history.turns(request.turns, foreign_files=request.wire is not None and not native)
+        better.messages = history.messages(request.messages, foreign_files=request.wire is not None and not native)
     if request.tools:
         better.tools = [_tool(tool, losses) for tool in request.tools]
         _force(better, rules, losses)
@@ -68,7 +68,7 @@ def _is_as_taken(request: ChatRequest, rules: GenerationRules | None) -> bool:
         takes = "both" if rules is None else rules.sampling
         if takes == "none" or (takes == "one" and request.temperature is not None and request.top_p is not None):
             return False
-    for turn in request.turns:
+    for turn in request.messages:
         for part in turn.parts:
             if isinstance(part, TextPart) and part.cache is not None:
                 return False
@@ -107,7 +107,7 @@ def _force(request: ChatRequest, rules: GenerationRules | None, losses: list[Los
         )
         request.tool_choice = ToolChoice("auto")
         request.extra = {name: value for name, value in request.extra.items() if name != "tool_choice"}
-        request.turns = [*request.turns, ChatMessage("user", [TextPart(text)])]
+        request.messages = [*request.messages, ChatMessage("user", [TextPart(text)])]
     elif _thinks(request.reasoning) or (rules is not None and rules.thinks and not _is_off(request.reasoning)):
         losses.append(
             Loss("reasoning.effort", "dropped", "the API does not support a forced tool call together with reasoning")
@@ -140,7 +140,7 @@ def _think(request: ChatRequest, rules: GenerationRules | None, vendor: str, los
         request.reasoning = thinking = _in_words_of(rules, thinking, losses)
     if thinking.budget is not None and thinking.budget > 0:
         _budget(request, thinking, adjusted, losses)
-        if request.reasoning is not None and _lacks_thoughts(request.turns, vendor):
+        if request.reasoning is not None and _lacks_thoughts(request.messages, vendor):
             note = "tool calls without results have no reasoning before them, which the API requires"
             losses.append(Loss("reasoning.effort", "dropped", note))
             request.reasoning = None
@@ -240,13 +240,13 @@ def _marks(request: ChatRequest, losses: list[Loss]) -> None:
     gone = frozenset(places[1 : len(places) - MAX_MARKS + 1])
     losses.append(Loss("cache", "dropped", f"the API accepts {MAX_MARKS} cache breakpoints", f"{len(gone)} of {len(places)}"))
     request.tools = [_unmarked(tool, gone) for tool in request.tools]
-    request.turns = [replace(turn, parts=[_unmarked(part, gone) for part in turn.parts]) for turn in request.turns]
+    request.messages = [replace(turn, parts=[_unmarked(part, gone) for part in turn.parts]) for turn in request.messages]
 
 
 def _marked(request: ChatRequest) -> list[Any]:
     """What is marked, in the order that it has on the wire."""
-    early = [turn for turn in request.turns if turn.role in ("system", "developer")]
-    late = [turn for turn in request.turns if turn.role not in ("system", "developer")]
+    early = [turn for turn in request.messages if turn.role in ("system", "developer")]
+    late = [turn for turn in request.messages if turn.role not in ("system", "developer")]
     carriers: list[Any] = list(request.tools)
     for turn in [*early, *late]:
         for part in turn.parts:

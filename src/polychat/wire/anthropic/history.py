@@ -55,7 +55,7 @@ class History:
         self._foreign_files = False
         self._ids: set[str] = set()
 
-    def turns(self, turns: list[ChatMessage], *, foreign_files: bool) -> list[ChatMessage]:
+    def messages(self, turns: list[ChatMessage], *, foreign_files: bool) -> list[ChatMessage]:
         """``foreign_files``: the ids of files are another vendor's. Raises ``BadInput`` where nothing is left."""
         self._foreign_files = foreign_files
         allowed = [better for turn in turns if (better := self._turn(turn)) is not None]
@@ -200,7 +200,7 @@ class History:
     def _orphan(self, result: ToolResult) -> ChatMessage:
         self._losses.append(
             Loss(
-                "turns.tool",
+                "messages.tool",
                 "emulated",
                 "a result without its call is sent as a user message",
                 result.name or result.id,
@@ -214,7 +214,7 @@ class History:
         """A system text alone is the user's."""
         if not turns or any(turn.role not in _SYSTEM for turn in turns):
             return turns
-        self._losses.append(Loss("turns.system", "emulated", "there is no other message: it is sent as a user message"))
+        self._losses.append(Loss("messages.system", "emulated", "there is no other message: it is sent as a user message"))
         return [replace(turn, role="user") for turn in turns]
 
     def _ended(self, turns: list[ChatMessage]) -> list[ChatMessage]:
@@ -223,7 +223,7 @@ class History:
             return turns
         if self._rules is not None and not self._rules.prefill:
             note = "the model cannot continue an assistant message: a user message asks it to continue"
-            self._losses.append(Loss("turns.assistant.last", "emulated", note))
+            self._losses.append(Loss("messages.assistant.last", "emulated", note))
             return [*turns, ChatMessage("user", [TextPart(GO_ON)])]
         last = turns[-1].parts[-1] if turns[-1].parts else None
         if isinstance(last, (TextPart, RefusalPart)) and last.text != last.text.rstrip():

@@ -39,7 +39,7 @@ class ConversationReader:
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
 
-    def turns(self, message: Block, where: str) -> list[ChatMessage]:
+    def messages(self, message: Block, where: str) -> list[ChatMessage]:
         """The turns of one message: results of tools are turns of their own."""
         extra = rest(message, ("role", "content"))
         match message.get("role"):

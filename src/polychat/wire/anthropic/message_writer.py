@@ -58,7 +58,7 @@ class Blocks:
         system: list[Block] = []
         messages: list[Block] = []
         for place, turn in enumerate(turns):
-            where = f"turns[{place}]"
+            where = f"messages[{place}]"
             if turn.role in ("system", "developer"):
                 self._system(turn, where, system, messages)
                 continue

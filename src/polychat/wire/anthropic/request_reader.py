@@ -58,22 +58,22 @@ def _turns(body: dict[str, Any]) -> list[ChatMessage]:
     turns = [ChatMessage("system", list[Any](blocks))] if blocks else []
     conversation = ConversationReader()
     for at, message in enumerate(several(body.get("messages"), "messages")):
-        turns += conversation.turns(record(message, f"messages[{at}]"), f"messages[{at}]")
+        turns += conversation.messages(record(message, f"messages[{at}]"), f"messages[{at}]")
     return turns
 
 
 def _bill(request: ChatRequest, system: object) -> None:
     """Claude Code begins the system's texts with one for its vendor's billing: others are not to read it as instructions."""
-    if not request.turns or request.turns[0].role != "system":
+    if not request.messages or request.messages[0].role != "system":
         return
-    parts = request.turns[0].parts
+    parts = request.messages[0].parts
     others = [_unbilled(part) for part in parts]
     if others != parts:
         others = [part for part in others if not (isinstance(part, TextPart) and not part.text)]
         request.extra["system"] = system  # on this wire it goes on as it is
-        request.turns[0].parts = others
+        request.messages[0].parts = others
         if not others:
-            del request.turns[0]
+            del request.messages[0]
 
 
 def _unbilled(part: Any) -> Any:

@@ -39,7 +39,7 @@ def count_path(request: ChatRequest) -> str:
 def write_request(request: ChatRequest, vendor: str = VENDOR) -> dict[str, Any]:
     """The body. Raises ``BadInput`` where earlier calls have arguments that are no JSON object, or a text file is no text."""
     native = request.wire == NAME
-    system, messages = Blocks(vendor, native=native).messages(request.turns)
+    system, messages = Blocks(vendor, native=native).messages(request.messages)
     if request.format is not None and request.format.kind == "json":
         system = [*system, {"type": "text", "text": JSON_ONLY}]
     body: dict[str, Any] = {"model": request.model, "max_tokens": 0, "messages": messages}

@@ -27,8 +27,8 @@ def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, l
     """The request with what the API refuses changed, and what of its meaning that cost. ``request`` itself stays as it is."""
     if request.wire == NAME:
         return request, []  # the client's own words
-    turns = [_turn(turn) for turn in request.turns]
-    better, losses = replace(request, turns=[turn for turn in turns if turn.parts]), list[Loss]()
+    messages = [_turn(turn) for turn in request.messages]
+    better, losses = replace(request, messages=[turn for turn in messages if turn.parts]), list[Loss]()
     if len(request.stop) > MOST_STOPS:
         better.stop = request.stop[:MOST_STOPS]
         losses.append(Loss("stop", "emulated", f"the API accepts {MOST_STOPS} stop sequences: only the first are sent"))

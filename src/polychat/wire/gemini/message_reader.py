@@ -29,14 +29,14 @@ def turns_of(system: object, contents: object, where: str = "") -> list[ChatMess
         reading.content(content, f"{where}contents[{place}]")
     for part, pieces in reading.grown.values():
         part.text = "".join(pieces)
-    for turn in reading.turns if reading.carried else ():
+    for turn in reading.messages if reading.carried else ():
         reading.think(turn)
-    return reading.turns
+    return reading.messages
 
 
 class _Reading:
     def __init__(self) -> None:
-        self.turns: list[ChatMessage] = []
+        self.messages: list[ChatMessage] = []
         self.calls = 0
         self.waiting: dict[str, deque[str]] = {}
         """The ids of calls by the name of their tool, oldest first; those that were answered are taken off when met."""
@@ -51,7 +51,7 @@ class _Reading:
         content = fields(value, where)
         content.pop("role", None)
         parts = self.parts(content, where, "system")
-        self.turns.append(ChatMessage("system", parts, extra=remaining(content)))
+        self.messages.append(ChatMessage("system", parts, extra=remaining(content)))
 
     def content(self, value: object, where: str) -> None:
         content = fields(value, where)
@@ -68,13 +68,13 @@ class _Reading:
         if results:
             self.add(ChatMessage("tool", results, extra=remaining(content)))
         if others or not results:
-            self.turns.append(ChatMessage("user", others, extra=None if results else remaining(content)))
+            self.messages.append(ChatMessage("user", others, extra=None if results else remaining(content)))
 
     def add(self, turn: ChatMessage) -> None:
         """A turn, or more of the last one: clients keep every piece of a streamed answer as a content of its own."""
-        last = self.turns[-1] if self.turns else None
+        last = self.messages[-1] if self.messages else None
         if last is None or last.role != turn.role:
-            self.turns.append(turn)
+            self.messages.append(turn)
             return
         for number, part in enumerate(turn.parts):
             if part != TextPart("") and (number or not self.goes_on(last.parts, part)):

@@ -33,8 +33,8 @@ _SIGNED_CALLS = re.compile(r"gemini-(?![12]\b)")
 def contents_of(request: ChatRequest, vendor: str) -> tuple[Object | None, list[Object]]:
     """The system instruction, and the contents. Raises ``BadInput``."""
     writing = _Writing(vendor, native=request.wire == NAME, skip=_SIGNED_CALLS.search(request.model) is not None)
-    for place, turn in enumerate(request.turns):
-        writing.turn(turn, f"turns[{place}]")
+    for place, turn in enumerate(request.messages):
+        writing.turn(turn, f"messages[{place}]")
     system, contents = writing.system, writing.contents
     if not system.get("parts"):
         return None, contents

@@ -42,7 +42,7 @@ def _request(value: object, model: str | None, where: str, *, stream: bool) -> C
     body = _read_plain(item(value, where or "body"), request, before)
     named = body.pop("model", None)
     request.model = _model(named if model is None else model, f"{before}model")
-    request.turns = turns_of(body.pop("systemInstruction", None), body.pop("contents", None), before)
+    request.messages = turns_of(body.pop("systemInstruction", None), body.pop("contents", None), before)
     if "tools" in body:
         request.tools = _tools(body.pop("tools"), f"{before}tools")
     if "toolConfig" in body:

@@ -36,7 +36,7 @@ def messages_of(turns: list[ChatMessage], vendor: str, *, native: bool) -> list[
         if turn.role == "assistant":
             _think_back(turn.parts, vendor, message)
             if calls := [part for part in turn.parts if isinstance(part, ToolCall)]:
-                where = f"turns[{place}]"
+                where = f"messages[{place}]"
                 message["tool_calls"] = [_call(call, number, vendor, where, native=native) for number, call in enumerate(calls)]
         if len(message) > 2 or message["content"] or (native and not turn.parts):
             messages.append(with_extra(message, turn.extra, native=native))

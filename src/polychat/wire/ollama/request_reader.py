@@ -46,12 +46,12 @@ def read_generate_request(
     fields = json_object(body, limits)
     request = ChatRequest(text(fields.pop("model", model), "model"), [], wire=NAME)
     if system := text_of(fields, "system"):
-        request.turns.append(ChatMessage("system", [TextPart(system)]))
+        request.messages.append(ChatMessage("system", [TextPart(system)]))
     prompt = text_of(fields, "prompt")
     parts: list[Part] = [*images_of(fields.pop("images", None), "images")]
     parts += [TextPart(prompt)] if prompt else []
     if parts:
-        request.turns.append(ChatMessage("user", parts))
+        request.messages.append(ChatMessage("user", parts))
     return _settings(fields, request, stream)
 
 

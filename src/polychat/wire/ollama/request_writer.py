@@ -32,9 +32,9 @@ def write_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
     native = request.wire == NAME
     body: Object = {"model": request.model}
     if _generates(request):
-        body |= prompt_of(request.turns)
+        body |= prompt_of(request.messages)
     else:
-        body["messages"] = messages_of(request.turns, vendor, native=native)
+        body["messages"] = messages_of(request.messages, vendor, native=native)
         if tools := _tools(request, native=native):
             body["tools"] = tools
     body["stream"] = request.stream

@@ -38,7 +38,7 @@ def read_completion_request(body: bytes, limits: ReaderLimits = LIMITS) -> ChatR
         if fields.pop(name, None) not in (None, "", False, 1):
             raise BadInput(f"{name} is not supported, as a chat model answers: omit it", field=name)
     logprobs = fields.pop("logprobs", None)
-    request.turns = [ChatMessage("user", [TextPart(prompt)])]
+    request.messages = [ChatMessage("user", [TextPart(prompt)])]
     request = read_fields(fields, request)
     request.logprobs = None if logprobs is None else whole(logprobs, "logprobs")
     return request

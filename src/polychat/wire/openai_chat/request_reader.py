@@ -25,7 +25,7 @@ def read_request(
     """The request. Raises ``BadInput`` naming the field, and nothing else."""
     request = ChatRequest("", [], wire=NAME)
     fields = read_plain(json_object(body, limits), request)
-    request.turns = read_messages(fields.pop("messages", None))
+    request.messages = read_messages(fields.pop("messages", None))
     return read_fields(fields, request, model, stream)
 
 

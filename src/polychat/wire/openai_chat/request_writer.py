@@ -23,7 +23,7 @@ def path(request: ChatRequest) -> str:
 def write_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
     """The body, as a value for JSON. Opaque parts of other vendors, and what ``SUPPORT`` drops, are left out."""
     native = request.wire == NAME
-    body: Object = {"model": request.model, "messages": messages_of(request.turns, vendor, native=native)}
+    body: Object = {"model": request.model, "messages": messages_of(request.messages, vendor, native=native)}
     _write_plain(request, body)
     if request.logprobs is not None:
         body["logprobs"] = True

@@ -24,10 +24,10 @@ _THINKS = re.compile(r"(?:.*/)?(?:gpt-[5-9]|gpt-oss|o\d|codex)")
 def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, list[Loss]]:
     """The request with what the API refuses changed, and what of its meaning that cost. ``request`` itself stays as it is."""
     better, losses = replace(request), list[Loss]()
-    better.turns = [_named(turn) for turn in request.turns]
+    better.messages = [_named(turn) for turn in request.messages]
     if request.wire == NAME:
         return better, losses  # all else is the client's own word
-    better.turns = [_joined(turn) for turn in better.turns]
+    better.messages = [_joined(turn) for turn in better.messages]
     if vendor not in (VENDOR, _AZURE):
         return better, losses
     if request.max_tokens is not None and request.max_tokens < LEAST_TOKENS:

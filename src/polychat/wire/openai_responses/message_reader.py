@@ -38,7 +38,7 @@ class ConversationReader:
     """Reads items one after the other. What the assistant says, thinks and calls is one turn, until another speaks."""
 
     def __init__(self) -> None:
-        self.turns: list[ChatMessage] = []
+        self.messages: list[ChatMessage] = []
         self.tools: list[Tool | HostedTool] = []
         """Tools that are named amid the conversation."""
         self._spoken = False
@@ -134,7 +134,7 @@ class ConversationReader:
         self._answer(ToolResult(call, parts, ACTIONS[RESULTS[item["type"]]], extra=dict(item)))
 
     def _answer(self, result: ToolResult) -> None:
-        turn = self.turns[-1] if self.turns and self.turns[-1].role == "tool" else self._new("tool")
+        turn = self.messages[-1] if self.messages and self.messages[-1].role == "tool" else self._new("tool")
         turn.parts.append(result)
 
     def _result(self, item: Object, where: str) -> None:
@@ -175,12 +175,12 @@ class ConversationReader:
             self._signatures[call] = opaque
 
     def _assistant(self) -> ChatMessage:
-        return self.turns[-1] if self.turns and self.turns[-1].role == "assistant" else self._new("assistant")
+        return self.messages[-1] if self.messages and self.messages[-1].role == "assistant" else self._new("assistant")
 
     def _new(self, role: Role) -> ChatMessage:
         self._spoken = False
-        self.turns.append(ChatMessage(role, []))
-        return self.turns[-1]
+        self.messages.append(ChatMessage(role, []))
+        return self.messages[-1]
 
 
 def _answered(item: Object) -> str | None:

@@ -64,7 +64,7 @@ def _response(request: ChatRequest, name: str, created: int, model: str) -> Obje
         extra["conversation"] = {"id": held}
     echoed = {
         **_DEFAULTS,
-        "instructions": apart(request.turns, native=native)[0],
+        "instructions": apart(request.messages, native=native)[0],
         **settings(request, native=native, repeated=True),
         **extra,
     }

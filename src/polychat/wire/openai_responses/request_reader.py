@@ -33,7 +33,7 @@ def read_request(
 def _request(body: Object, model: str | None, stream: bool | None) -> ChatRequest:
     name = model if model is not None else text(body.get("model"), "model")
     conversation = _conversation(body)
-    request = ChatRequest(name, conversation.turns, wire=NAME)
+    request = ChatRequest(name, conversation.messages, wire=NAME)
     request.extra = {name: value for name, value in _read_plain(body, request).items() if name not in _STRUCTURED}
     request.tools = without_repeats([*read_tools(body.get("tools") or [], "tools"), *conversation.tools])
     _choice(request, body.get("tool_choice"))
@@ -49,9 +49,9 @@ def _conversation(body: Object) -> ConversationReader:
     inputs, instructions = body.get("input"), optional_text(body.get("instructions"), "instructions")
     conversation = ConversationReader()
     if instructions is not None:
-        conversation.turns.append(ChatMessage("system", [TextPart(instructions)]))
+        conversation.messages.append(ChatMessage("system", [TextPart(instructions)]))
     if isinstance(inputs, str):
-        conversation.turns.append(ChatMessage("user", [TextPart(inputs)]))
+        conversation.messages.append(ChatMessage("user", [TextPart(inputs)]))
     elif inputs is not None or all(body.get(name) is None for name in _ELSEWHERE):
         for at, item in enumerate(several(inputs, "input")):
             conversation.read(item, f"input[{at}]")

@@ -28,7 +28,7 @@ def path(request: ChatRequest) -> str:
 def write_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
     """The body, as a value for JSON. Opaque parts of other vendors, and what ``SUPPORT`` drops, are left out."""
     native = request.wire == NAME
-    instructions, turns = apart(request.turns, native=native)
+    instructions, turns = apart(request.messages, native=native)
     body: Object = {"model": request.model}
     if instructions is not None:
         body["instructions"] = instructions

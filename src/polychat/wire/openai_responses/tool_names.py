@@ -94,7 +94,7 @@ def _rename(tool: Tool, name: str) -> None:
 
 
 def _calls(request: ChatRequest) -> Iterator[ToolCall]:
-    return (part for turn in request.turns if turn.role == "assistant" for part in turn.parts if isinstance(part, ToolCall))
+    return (part for turn in request.messages if turn.role == "assistant" for part in turn.parts if isinstance(part, ToolCall))
 
 
 def _rename_calls(request: ChatRequest, names: dict[_Key, str]) -> None:
@@ -102,7 +102,7 @@ def _rename_calls(request: ChatRequest, names: dict[_Key, str]) -> None:
     for call in _calls(request):
         if (key := _called(call)) in names:
             call.name = renamed[call.id] = names[key]
-    for turn in request.turns:
+    for turn in request.messages:
         for part in turn.parts:
             if isinstance(part, ToolResult) and part.id in renamed:
                 part.name = renamed[part.id]

@@ -48,6 +48,6 @@ class Anthropic(Dialect):
 
 def _is_measured(chat_request: ChatRequest) -> bool:
     """Whether an estimate of the request's tokens looks into its media: at a document's pages, at a sound's length."""
-    parts = [part for turn in chat_request.turns for part in turn.parts]
+    parts = [part for turn in chat_request.messages for part in turn.parts]
     parts += [inner for part in parts if isinstance(part, ToolResult) for inner in part.parts]
     return any(isinstance(part, (AudioPart, FilePart)) for part in parts)

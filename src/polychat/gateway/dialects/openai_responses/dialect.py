@@ -80,7 +80,7 @@ class OpenAIResponses(Dialect):
 
 def _writer(chat_request: ChatRequest, name: str, created: int, inbound: InboundChat) -> Writer:
     writer = openai_responses.writer(chat_request, name, created, inbound.model)
-    aside, instructions = inbound.placeholders, chat_request.turns[0] if chat_request.turns else None
+    aside, instructions = inbound.placeholders, chat_request.messages[0] if chat_request.messages else None
     if aside is None or instructions is None or instructions.role not in ("system", "developer"):
         return writer
     texts = (part.text for part in instructions.parts if isinstance(part, TextPart))
@@ -115,9 +115,9 @@ def go_on_from(chat_request: ChatRequest, previous: StoredResponse | None) -> No
         message = f"no stored response {redact(chat_request.previous, 80)!r}: send the conversation in input"
         raise Refused(Fault(message, "not_found", 404, "previous_response_not_found", "previous_response_id"))
     begins = 0
-    while begins < len(chat_request.turns) and chat_request.turns[begins].role in ("system", "developer"):
+    while begins < len(chat_request.messages) and chat_request.messages[begins].role in ("system", "developer"):
         begins += 1
-    chat_request.turns = [*chat_request.turns[:begins], *previous.turns, *chat_request.turns[begins:]]
+    chat_request.messages = [*chat_request.messages[:begins], *previous.messages, *chat_request.messages[begins:]]
     chat_request.previous = None
 
 
@@ -178,4 +178,4 @@ def _conversation(body: bytes, reply: ChatMessage) -> list[ChatMessage]:
 
 
 def _without_instructions(chat_request: ChatRequest) -> list[ChatMessage]:
-    return [turn for turn in chat_request.turns if turn.role not in ("system", "developer")]
+    return [turn for turn in chat_request.messages if turn.role not in ("system", "developer")]

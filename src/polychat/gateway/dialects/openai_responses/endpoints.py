@@ -94,7 +94,7 @@ async def input_items(context: RequestContext) -> None:
         raise BadInput(f"limit is {redact(limit, 80)!r}; it must be a whole number from 1 to 100", field="limit")
     if order not in ("asc", "desc"):
         raise BadInput(f'order is {redact(order, 80)!r}; it must be "asc" or "desc"', field="order")
-    items = openai_responses.input_items(stored.turns[:-1], name)
+    items = openai_responses.input_items(stored.messages[:-1], name)
     try:
         page = openai_responses.page_of(items, after=after, limit=int(limit), newest_first=order == "desc")
     except KeyError:
