@@ -31,7 +31,7 @@ class Entry:
     name: str
     key: str
     body: bytes
-    turns: list[ChatMessage]
+    messages: list[ChatMessage]
     size: int
     until: float
 

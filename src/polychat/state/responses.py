@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 
 from ..types import ChatMessage
 
-Turns: TypeAlias = list[ChatMessage] | Callable[[], list[ChatMessage]]
+Messages: TypeAlias = list[ChatMessage] | Callable[[], list[ChatMessage]]
 """A conversation, or what reads it from the bytes that it came in."""
 
 
@@ -27,20 +27,20 @@ class Bounds(Protocol):
 class StoredResponse:
     """One reply, for a request that continues from it."""
 
-    __slots__ = ("_turns", "body", "key", "size", "until")
+    __slots__ = ("_messages", "body", "key", "size", "until")
 
-    def __init__(self, key: str, body: bytes, turns: Turns, size: int, until: float) -> None:
+    def __init__(self, key: str, body: bytes, messages: Messages, size: int, until: float) -> None:
         self.key = key
         """The name of the key of its request: no other key may read it."""
         self.body = body
-        self._turns = turns
+        self._messages = messages
         self.size = size
         self.until = until
 
     @property
     def messages(self) -> list[ChatMessage]:
         """The conversation with this reply at its end, instructions left out."""
-        return self._turns if isinstance(self._turns, list) else self._turns()
+        return self._messages if isinstance(self._messages, list) else self._messages()
 
 
 class ResponseStore:
@@ -52,13 +52,13 @@ class ResponseStore:
         self.size = 0
         """Bytes, about: those of the replies and of the conversations before them."""
 
-    def put(self, name: str, key: str, body: bytes, turns: Turns, request_size: int, bounds: Bounds) -> None:
+    def put(self, name: str, key: str, body: bytes, messages: Messages, request_size: int, bounds: Bounds) -> None:
         """Keep a reply; ``request_size`` is how many bytes of conversation went before it."""
         size = len(body) + request_size
         if size > bounds.bytes or not bounds.replies:
             return
         self.drop(name)
-        self._kept[name] = StoredResponse(key, body, turns, size, self._clock() + bounds.seconds)
+        self._kept[name] = StoredResponse(key, body, messages, size, self._clock() + bounds.seconds)
         self.size += size
         while len(self._kept) > bounds.replies or self.size > bounds.bytes:
             self.drop(next(iter(self._kept)))

@@ -8,7 +8,7 @@ from functools import partial
 from ....client.reply import Reply
 from ....errors import BadInput, redact
 from ....events import Event
-from ....state.responses import StoredResponse, Turns
+from ....state.responses import Messages, StoredResponse
 from ....types import ChatMessage, ChatRequest, TextPart
 from ....wire import openai_responses
 from ....wire.assembly import AssembledReply
@@ -158,7 +158,7 @@ class _StoringWriter:
         collected = self._collected.first
         reply = Reply("", None, collected.text, "complete", thoughts=collected.thoughts, tool_calls=collected.calls)
         reply.refusal = collected.refusal
-        turns: Turns
+        turns: Messages
         if self._inbound.placeholders is None or previous is not None:
             turns = [*_without_instructions(self._inbound.with_media()), reply.turn()]
         else:  # as it came it is smaller
