@@ -99,6 +99,16 @@ async def test_after_the_first_piece_nothing_is_asked_again(serve: Any) -> None:
     assert len(server.seen) == 1
 
 
+async def test_a_reply_that_breaks_off_is_a_failure_of_its_target(serve: Any) -> None:
+    """As one that never began: some in a row, and the target is known to be ill."""
+    server = await serve(ScriptedVendor("openai-chat", HELLO, cut_after=2))
+    router = own_targets().router(options(server.url))
+    for _ in range(5):
+        with pytest.raises(errors.Truncated):
+            await streamed(server.url)
+    assert [facts.breaker(router.clock()) for facts in router.health.every()] == ["open"]
+
+
 @pytest.mark.parametrize("reads", [0, 1])
 async def test_a_stream_that_is_dropped_is_over(reads: int, serve: Any) -> None:
     """Its target is not taken to be busy for ever, be the stream closed or not."""

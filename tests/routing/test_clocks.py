@@ -163,6 +163,34 @@ def test_one_that_was_the_last() -> None:
     run_virtually(main())
 
 
+def test_many_that_wait_for_one_that_hangs() -> None:
+    """Do not make the next ones wait for longer: each is given up after the same time, however many were."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        world = World({name: [good] for name in "ab"})
+        router = Router(world.health, clock=loop.time, rng=Random(5))
+        for label in "ab":
+            for _ in range(64):
+                world.facts(label).learn(KIND, 0.4)
+        begun = loop.time()
+
+        async def ask(target: Target) -> str:
+            await asyncio.sleep(1e6 if target.label == "a" else 0.2)
+            return target.label
+
+        async def one() -> float:
+            attempts = Attempts()
+            assert await router.run(world.plan, ask, attempts, kind=lambda: KIND) == "b"
+            attempts.end()
+            return loop.time() - begun
+
+        await asyncio.gather(*(one() for _ in range(50)))
+        assert world.facts("a").first_limit(KIND) == 2.0
+
+    run_virtually(main())
+
+
 def test_probes_of_one_that_became_slower() -> None:
     """Wait for longer each time some of them were cut off, until they are answered."""
     world = hanging()

@@ -258,6 +258,16 @@ def test_who_answers(form: str) -> None:
         assert agree(body, pieces).served == "m"
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_who_answers_first(form: str) -> None:
+    """A stream has one model, whatever later chunks name: some servers put another name into the last."""
+    begin, piece, end = chunk({"role": "assistant"}), chunk({"content": "Hallo"}), chunk({}, "stop")
+    body = framed([begin, *(later.replace(b'"m"', b'"other"') for later in (piece, end))], form)
+    assert body.count(b'"other"') == 2
+    for pieces in splits(body):
+        assert agree(body, pieces).served == "m"
+
+
 def test_after_the_end() -> None:
     """What comes behind ``[DONE]`` is nobody's."""
     body = framed([chunk({"content": "Hallo"}), chunk({}, "stop")])

@@ -16,6 +16,13 @@ def test_the_fewest_in_flight() -> None:
     assert weighted.order()[-1] == "c"
 
 
+def test_a_route_among_targets() -> None:
+    """Counts as one, with the requests of all of its targets."""
+    inner = plan(*map(target, "ab"), route="inner", strategy="round-robin")
+    route = SimulatedRoute(plan(inner, target("c"), strategy="least-busy"))
+    assert Counter(route.ask() for _ in range(100)) == {"a": 25, "b": 25, "c": 50}
+
+
 def test_a_slow_one_gets_less() -> None:
     """Who holds its requests ten times as long is asked a tenth as often."""
     route = SimulatedRoute(plan(*map(target, "ab"), strategy="least-busy"), lambda name, now: 2.0 if name == "a" else 0.2)

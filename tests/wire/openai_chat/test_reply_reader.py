@@ -260,6 +260,20 @@ SAID: list[tuple[list[dict[str, Any]], list[Event]]] = [
         [{"images": [{"type": "image_url", "image_url": {"url": "https://a.example/x.png"}}]}],
         [Citation("an image of the answer", "https://a.example/x.png")],
     ),
+    ([{"audio": {"data": "eH"}}, {"audio": {"data": "h5"}}], [Media(b"xxy", "audio/pcm")]),
+    ([{"images": [{"image_url": "data:image/png;base64,eA=="}]}], [Media(b"x", "image/png")]),
+    (
+        [{"tool_calls": [{"index": 0, "id": 7, "function": {"name": "f", "arguments": "{}"}}]}],
+        [ToolCallPiece(0, "7", "f", "{}")],
+    ),
+    (
+        [{"tool_calls": [{"index": 0, "id": ["7"], "function": {"name": "f", "arguments": "{}"}}]}],
+        [ToolCallPiece(0, "call_0", "f", "{}")],
+    ),
+    (
+        [{"tool_calls": [{"index": 0, "id": "a", "custom": {"name": "f", "input": "say it"}}]}],
+        [ToolCallPiece(0, "a", "f", "say it", kind="custom")],
+    ),
     (
         [{"audio": {"id": "a"}}, {"audio": {"transcript": "hi"}}, {"audio": {"data": "eHg="}}, {"audio": {"data": "eQ=="}}],
         [Text("hi"), Media(b"xxy", "audio/pcm")],
@@ -286,7 +300,7 @@ def test_what_dialects_say_beside_text(said: list[dict[str, Any]], wanted: list[
 
 def test_sound_that_was_cut_is_not_told() -> None:
     """Half of it is no sound: the reply is truncated, with the words that came."""
-    body = stream(delta(audio={"transcript": "hi", "data": "eHg"}), done=False)
+    body = stream(delta(audio={"transcript": "hi", "data": "eHh5"}), done=False)
     events = heard(body)
     assert events[1:-1] == [Text("hi")]
     assert isinstance(events[-1], Finish)

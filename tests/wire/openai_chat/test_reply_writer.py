@@ -282,6 +282,17 @@ def test_headers_that_stand_in_the_body() -> None:
     assert fault.headers == {"X-RateLimit-Reset": "60"}
 
 
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("word", [None, "stop", "end_turn", "eos", "STOP", "completed"])
+def test_a_plain_end_behind_calls(word: str | None, stream: bool) -> None:
+    """Is told as ``tool_calls``, whatever the backend calls it: clients run tools only then. Without calls it is ``stop``."""
+    call = ToolCallPiece(0, "c", "f", "{}")
+    for said, end in ((call, "tool_calls"), (Text("a"), "stop")):
+        out = writer(stream=stream)
+        body = out.write([said, Finish("complete", word)]) + out.end()
+        assert f'"finish_reason":"{end}"'.encode() in body
+
+
 # OpenAI's own client.
 
 
