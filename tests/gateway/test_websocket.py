@@ -12,24 +12,19 @@ from websockets.exceptions import InvalidStatus
 
 from polychat.config.settings import Limits, Store, WebSocket
 from polychat.events import Event, Finish, Start, Text, Usage
-from polychat.types import ChatRequest, TextPart
+from polychat.types import ChatRequest
 from polychat.wire.faults import Fault
 
 from ..support.gateway_for_clients import CALLS, HELLO, KEY, WIRES, Held, before, house
-from ..support.running_gateway import asking
+from ..support.running_gateway import asking, streaming
 from ..support.scripted_server import Say, Seen
 from ..support.scripted_vendors import ScriptedVendor
-from ..support.websocket_clients import PATH, Socket, connected, head, text_of
+from ..support.websocket_clients import PATH, Socket, connected, head, text_of, texts
 
 each_wire = pytest.mark.parametrize("name", WIRES)
 TRANSLATED = "openai-chat"
 BEGUN: list[list[Event]] = [[Start("one", "m"), Text("Hel")], *HELLO[2:]]
 """The first batch has text: the reply has begun."""
-
-
-def texts(request: ChatRequest) -> list[str]:
-    """A request's words, message by message."""
-    return ["".join(part.text for part in turn.parts if isinstance(part, TextPart)) for turn in request.turns]
 
 
 def _without_chance(event: dict[str, Any]) -> str:
@@ -153,58 +148,6 @@ async def test_what_is_too_large_is_not_remembered() -> None:
         assert error["error"]["code"] == "previous_response_not_found"
 
 
-@pytest.mark.parametrize("name", ["openai-chat", "openai-responses"])
-async def test_the_sequence_of_codex(name: str) -> None:
-    """Codex prepares a request with ``generate: false``, waits for ``response.completed``, and goes on from its id."""
-    tools = [{"type": "function", "name": "shell", "parameters": {"type": "object", "properties": {}}, "strict": False}]
-    usual = {
-        "instructions": "You are Codex.",
-        "tools": tools,
-        "tool_choice": "auto",
-        "parallel_tool_calls": True,
-        "reasoning": None,
-        "store": False,
-        "stream": True,
-        "include": ["reasoning.encrypted_content"],
-        "prompt_cache_key": "t1",
-        "client_metadata": {"session_id": "s", "thread_id": "t"},
-    }
-    headers = {"openai-beta": "responses_websockets=2026-02-06, other=1", "x-codex-turn-state": "x", "originator": "codex_exec"}
-    context = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "the folder"}]}]
-    question = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "go"}]}]
-    async with house(name, HELLO) as (here, backend), connected(here, headers=headers, compression="deflate") as socket:
-        await socket.create(context, generate=False, **usual)
-        events = await socket.events()
-        types = [event["type"] for event in events if event["type"] != "polychat:losses"]
-        assert types == ["response.created", "response.in_progress", "response.completed"]
-        warm = events[-1]["response"]
-        assert (warm["output"], backend.seen) == ([], [])
-        answer = await socket.ask(question, previous_response_id=warm["id"], **usual)
-        assert text_of(answer) == "Hello"
-        asked = backend.asks[0]
-        assert texts(asked)[-2:] == ["the folder", "go"]
-        assert asked.stream
-        assert [tool.name for tool in asked.tools] == ["shell"]  # type: ignore[union-attr]
-        assert b"websocket" not in str(backend.seen[0].headers).lower().encode()
-        assert {record.verdict for record in await here.app.recorded(3)} == {None, "complete"}
-
-
-async def test_a_prepared_request_is_checked() -> None:
-    """``generate: false`` names a model that is there, and a body that can be read; else it fails as a request does."""
-    async with house(TRANSLATED, HELLO) as (here, backend), connected(here) as socket:
-        assert (await socket.ask(generate=False, model="nobody/nothing"))["status"] == 404
-        assert (await socket.ask(generate=False, temperature="hot"))["error"]["param"] == "temperature"
-        assert backend.seen == []
-
-
-async def test_generating_is_not_the_backends_word() -> None:
-    """``generate: true`` asks as every request does: the backend is not told."""
-    async with house("openai-responses", HELLO) as (here, backend), connected(here) as socket:
-        assert text_of(await socket.ask(generate=True, stream_id="a")) == "Hello"
-        body = backend.seen[0].json
-        assert not {"generate", "type", "stream_id"} & body.keys()
-
-
 async def test_lanes() -> None:
     """Requests of one lane run in their order, those of different lanes at the same time; events name their lane."""
     vendor = Held(TRANSLATED, BEGUN)
@@ -317,6 +260,19 @@ async def test_what_breaks_amid_a_reply_is_told_in_it() -> None:
         assert (await socket.event())["type"] == "response.failed"
         vendor.cut_after = None
         assert text_of(await socket.ask()) == "Hello"
+
+
+async def test_an_event_that_breaks_off_is_not_sent() -> None:
+    """Where a stream that passes through is cut amid an event, each frame is JSON all the same, and the last the failure."""
+    begun = {"type": "response.created", "response": {"id": "r", "status": "in_progress", "output": []}, "sequence_number": 0}
+    delta = {"type": "response.output_text.delta", "item_id": "m", "output_index": 0, "content_index": 0, "delta": "Hel"}
+    pieces = [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in (begun, delta, delta)]
+    handler = streaming(*pieces[:2], pieces[2][:-20], cut=True)
+    async with before({"house": ("openai-responses", handler)}) as here, connected(here) as socket:
+        await socket.create()
+        events = await socket.events()
+        assert [event["type"] for event in events] == ["response.created", "response.output_text.delta", "error"]
+        assert (await socket.event())["type"] == "response.failed"
 
 
 async def test_losses_are_told_behind_the_first_event() -> None:
@@ -527,14 +483,15 @@ async def test_thoughts_without_content_are_not_sent_back() -> None:
         assert "id" not in items[1]
 
 
-async def test_a_slow_reader_is_waited_for() -> None:
+@pytest.mark.parametrize("name", ["openai-chat", "openai-responses"])
+async def test_a_slow_reader_is_waited_for(name: str) -> None:
     """A reply that the client does not read stops at its backend: the gateway does not hold it."""
-    piece = "x" * 10_000
+    piece = "x" * 5_000
 
     def answer(request: ChatRequest) -> list[list[Event]]:
         return [[Start("one", "m")], *([Text(piece)] for _ in range(1000)), [Usage(1, 2, 3), Finish("complete", "stop")]]
 
-    async with house(TRANSLATED, answer) as (here, _), connected(here) as socket:
+    async with house(name, answer) as (here, _), connected(here) as socket:
         socket.connection.transport.pause_reading()
         await socket.create()
         (connection,) = here.state.connections
@@ -543,7 +500,7 @@ async def test_a_slow_reader_is_waited_for() -> None:
         assert connection.transport.get_write_buffer_size() < 2_000_000  # type: ignore[attr-defined]
         socket.connection.transport.resume_reading()
         response = (await socket.events())[-1]["response"]
-        assert len(text_of(response)) == 10_000_000
+        assert len(text_of(response)) == 5_000_000
 
 
 async def _many(socket: Socket, count: int) -> None:

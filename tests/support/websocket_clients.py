@@ -12,6 +12,8 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.frames import Frame, Opcode
 
+from polychat.types import ChatRequest, TextPart
+
 from .running_gateway import PATIENCE, Caller, Running
 
 PATH = "/v1/responses"
@@ -76,6 +78,11 @@ def text_of(response: Mapping[str, Any]) -> str:
     """The text of a response's messages."""
     parts = (part for item in response["output"] if item["type"] == "message" for part in item["content"])
     return "".join(part["text"] for part in parts)
+
+
+def texts(request: ChatRequest) -> list[str]:
+    """A request's words, message by message."""
+    return ["".join(part.text for part in turn.parts if isinstance(part, TextPart)) for turn in request.turns]
 
 
 KEY = base64.b64encode(b"0123456789abcdef").decode()

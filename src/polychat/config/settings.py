@@ -117,7 +117,7 @@ class WebSocket(Table, frozen=True):
     life_seconds: Annotated[Pause, about("Seconds after which a connection is closed, once its replies are complete.")] = 3600.0
     idle_seconds: Annotated[Pause, about("Seconds without a request after which a connection is closed.")] = 900.0
     ping_seconds: Annotated[
-        Pause, about("Interval in seconds at which a client is sent a ping; one that sends nothing until the next is gone.")
+        Pause, about("Interval in seconds at which a client is sent a ping; one that answers neither of two is gone.")
     ] = 30.0
 
 

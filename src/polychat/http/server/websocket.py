@@ -9,7 +9,7 @@ connection   event                               next       what follows
 open         a message is whole                  open       the session gets it
 open         a ping                              open       its pong is written
 open         a frame that breaks the protocol    ending     1002; 1003 for bytes, 1007 for no UTF-8, 1009 for too large
-open         nothing since our last ping         ending     1011
+open         nothing since our last two pings    ending     1011
 open         a message takes too long            ending     1008
 open         no room for a message               ending     1013
 open         old, or idle for too long           closing    1000, once the session is idle
@@ -47,6 +47,8 @@ from .state import ServerState
 
 NORMAL, GOING_AWAY, UNSUPPORTED, NO_UTF8, POLICY, BROKEN, TRY_LATER = 1000, 1001, 1003, 1007, 1008, 1011, 1013
 """Codes of close frames."""
+_MOST_SILENT = 2
+"""Pings without an answer, behind which a client is gone."""
 _MOST_UNSENT = 1024 * 1024
 """Bytes that wait to be sent, from which on the client is not read: its pings would add to them without end."""
 
@@ -158,8 +160,10 @@ class WebSocketConnection(asyncio.Protocol):
         """When the message began that is not whole."""
         self._unread = 0
         """Bytes that came of it."""
-        self._heard = True
-        """Whether anything came since our last ping."""
+        self._silent = 0
+        """How many of our pings nothing came after."""
+        self._has_sent = False
+        """Whether a message was sent since the last ping, which is behind it then: the client may take long to read it."""
         self._is_over = self._paused = self._held_back = False
         self._ticking: asyncio.TimerHandle | None = None
         *_, self._linger_timeouts, self._send_timeouts = self.server.timeout_queues(self.loop)
@@ -185,7 +189,7 @@ class WebSocketConnection(asyncio.Protocol):
     # What comes in.
 
     def data_received(self, data: bytes) -> None:
-        self._heard = True
+        self._silent = 0
         self._frames.receive_data(data)
         if self._is_over:
             self._frames.events_received()  # they are read past
@@ -274,6 +278,7 @@ class WebSocketConnection(asyncio.Protocol):
         ``drain``, or stops at ``MessageHandler.write_paused``.
         """
         if self.is_open:
+            self._has_sent = True
             self._frames.send_text(text)
             self._flush()
 
@@ -354,7 +359,7 @@ class WebSocketConnection(asyncio.Protocol):
         if not self.is_open:
             return
         now, limits = self.loop.time(), self.server.limits
-        if not (self._heard or self._paused or self._held_back):
+        if self._silent >= _MOST_SILENT and not (self._paused or self._held_back or self._has_sent or self.write_paused):
             self._fail(BROKEN, "no answer to a ping")
         elif self._since is not None and now - self._since > limits.upload_seconds:
             self._fail(POLICY, f"a message did not arrive within {limits.upload_seconds:g} s, which is the limit")
@@ -363,7 +368,7 @@ class WebSocketConnection(asyncio.Protocol):
         else:
             self.end_when_idle()
         if self.is_open:
-            self._heard = False
+            self._silent, self._has_sent = self._silent + 1, False
             self._frames.send_ping(b"")
             self._flush()
             self._tick_later()

@@ -54,6 +54,7 @@ _BETA, _OURS = b"openai-beta", b"responses_websockets="
 _QUIET = (b"content-", b"cache-control", b"connection", b"x-accel")
 """Headers of an answer, by how they begin, that say nothing where there is no HTTP."""
 _UNNAMED, _ENDS = b'"previous_response_id":null', (b"response.completed", b"response.incomplete")
+_NOT_FOUND = "previous_response_not_found"
 _LOSSES = "x-polychat-losses"
 _TRACE = "ws_request_header_traceparent"
 
@@ -79,7 +80,9 @@ class _Item(msgspec.Struct):
 _ended = msgspec.json.Decoder(_Ended)
 _items = msgspec.json.Decoder(list[msgspec.Raw])
 _item = msgspec.json.Decoder(_Item)
-_metadata = msgspec.json.Decoder(dict[str, Any])
+_whole = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_failure = msgspec.json.Decoder(dict[str, dict[str, Any]])
+_members = msgspec.json.Decoder(dict[str, Any])
 
 
 class Remembered:
@@ -239,8 +242,8 @@ class ResponsesSession:
 
     def _scope_for(self, fields: Object) -> dict[str, Any]:
         scope = self._scope
-        if self.service.is_traced and "client_metadata" in fields:
-            metadata = value_of(fields, "client_metadata")
+        if self.service.is_traced and "client_members" in fields:
+            metadata = value_of(fields, "client_members")
             if isinstance(metadata, dict) and isinstance(trace := metadata.get(_TRACE), str):
                 header = (b"traceparent", trace.encode("ascii", "replace"))
                 return _with_headers(scope, [*(pair for pair in scope["headers"] if pair[0] != header[0]), header])
@@ -281,16 +284,12 @@ class ResponsesSession:
     def failure(self, status: int, body: bytes, lines: bytes, lane: str | None) -> None:
         """Tell of a failure as HTTP would: with a status, a body and headers."""
         try:
-            error = msgspec.json.decode(body)["error"]
-        except (msgspec.DecodeError, TypeError, KeyError):
-            error = {
-                "type": "server_error",
-                "code": None,
-                "message": redact(body.decode("utf-8", "replace"), 400),
-                "param": None,
-            }
-        if status == 404 and error.get("code") == "previous_response_not_found":
-            status = 400
+            error = _failure.decode(body)["error"]
+        except (msgspec.DecodeError, KeyError):
+            message = redact(body.decode("utf-8", "replace"), 400)
+            error = {"type": "server_error", "code": None, "message": message, "param": None}
+        if error.get("code") == _NOT_FOUND:  # another status and type than over HTTP
+            status, error["type"] = 400, "invalid_request_error"
         event: dict[str, Any] = {"type": "error", "status": status}
         if headers := _told(lines):
             error["headers"] = event["headers"] = headers
@@ -336,18 +335,22 @@ class Create(MessageCycle):
                 events += self._events.end()
         except FramingError as error:
             self.failed(502, str(error))
+            self.disconnect()
             return
         for _, payload in events:
             self._tell(payload)
 
     def failed(self, status: int, message: str) -> None:
+        self.complete = True
         self._forget()
         kind: FaultKind = "overloaded" if status == 503 else "server"
         self._session.refuse(Fault(message, kind, status), self.lane.name)
 
     def _tell(self, payload: bytes) -> None:
-        if payload[:1] != b"{":
-            return  # the sign of the end that some servers send
+        try:
+            _whole.decode(payload)
+        except msgspec.DecodeError:
+            return  # the sign of the end that some servers send, or an event that broke off
         if self._previous is not None and _UNNAMED in payload:
             named = b'"previous_response_id":' + encoded(self._previous.name)
             payload = payload.replace(_UNNAMED, named, 1)
@@ -458,7 +461,7 @@ def _sendable(output: bytes) -> bytes:
     kept = [item for item in items if _has_more_than_a_name(item)]
     if len(kept) == len(items):
         return b",".join(bytes(item) for item in kept)
-    return b",".join(encoded({name: value for name, value in _metadata.decode(item).items() if name != "id"}) for item in kept)
+    return b",".join(encoded({name: value for name, value in _members.decode(item).items() if name != "id"}) for item in kept)
 
 
 def _has_more_than_a_name(item: msgspec.Raw) -> bool:
