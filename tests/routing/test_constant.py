@@ -62,6 +62,8 @@ def test_until_anything_speaks_against_it() -> None:
     assert outcome is not None
     outcome.facts.failed(NOW, NOW, 15.0, Random(1))
     assert not outcome.holds()
+    assert constant_outcome(router, route) is None
+    outcome.facts.answered(0.1, NOW)
     outcome = constant_outcome(router, route)
     assert outcome is not None
     assert outcome.holds()

@@ -41,9 +41,18 @@ async def fails() -> None:
     assert await asked(World({"a": [again], "b": [good], "c": [good]})) == "ab"
 
 
-async def fails_in_a_row() -> None:
+async def fails_twice() -> None:
     world = World({"a": [again], "b": [good], "c": [good]})
-    assert await asked(world, 7) == "ab" * 5 + "bb"
+    assert await asked(world, 4) == "ababbb"
+    for rest in (1.0, 2.0):
+        world.now += rest
+        assert await asked(world, 3) == "abbb"
+
+
+async def fails_in_a_row() -> None:
+    world = World({"a": [again] * 5, "b": [good], "c": [good]})
+    for _ in range(5):
+        world.router.note(world.facts("a"), world.plan.rules, again(), world.now)
     for _ in range(4):
         world.now += 15.0
         assert await asked(world, 4) == "abbbb"
@@ -51,17 +60,24 @@ async def fails_in_a_row() -> None:
 
 async def is_well_again() -> None:
     world = World({"a": [again] * 5 + [good], "b": [good], "c": [good]})
-    await asked(world, 5)
-    world.now += 15.0
+    for _ in range(4):
+        await asked(world, 2)
+        world.now += 15.0
+    assert world.facts("a").breaker(world.now) == "half-open"
     assert await asked(world, 3) == "aaa"
 
 
 async def cuts_off() -> None:
     world = World({"a": [good], "b": [good], "c": [good]})
-    for _ in range(5):
+    for _ in range(2):
         await world.run()
+        world.now += 0.4
         world.attempts.end(ConnectionFailed("the connection broke"))
-    assert world.whom == "aaabb", "half of six outcomes: three began, and three broke off"
+    assert world.attempts.hold is not None, "the second one tried it, and was kept back"
+    assert round(world.attempts.hold.seconds, 6) == 0.8
+    assert await asked(world, 3) == "bbb"
+    world.now += 1.0
+    assert await asked(world, 3) == "aaa"
 
 
 async def says_when() -> None:
@@ -144,6 +160,7 @@ async def client_retries() -> None:
 
 HAPPENS: dict[str, Callable[[], Awaitable[None]]] = {
     "A answers 500, or closes the connection": fails,
+    "A fails again": fails_twice,
     "A fails five times in a row": fails_in_a_row,
     "A is well again": is_well_again,
     "A cuts off its replies after they began": cuts_off,
@@ -153,7 +170,7 @@ HAPPENS: dict[str, Callable[[], Awaitable[None]]] = {
     "A finds the request wrong": is_wrong,
     "A finds the prompt too long": is_too_long,
     "A never answers": never_answers,
-    "five requests wait for A for three times as long as usual": waits,
+    "three requests wait for A for three times as long as usual": waits,
     "all fail": all_fail,
     "all fail for long": all_fail_for_long,
     "many requests fail at A at the same moment": many_fail,

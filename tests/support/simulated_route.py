@@ -84,6 +84,7 @@ class SimulatedRoute:
         while self._over and self._over[0][0] <= until:
             self.now, _, begun, facts = heapq.heappop(self._over)
             facts.answered(self.now - begun, self.now)
+            facts.completed(begun)
             facts.over()
         self.now = until
 

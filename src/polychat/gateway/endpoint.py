@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ..errors import PolychatError, redact
 from ..http.server.asgi import Left, Receive, TooLarge, TooSlow, body_at_hand, body_of, patient
 from ..http.server.inflating import UnknownCoding, inflated
-from ..routing.router import failure_of
+from ..routing.policy import failure_of
 from ..wire.faults import Fault, fault_of, is_of_the_setup
 from .admission.bodies import NoRoom, Share
 from .admission.guards import Guards

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from ..config.settings import Rules
 
 KNOWN = 20
-"""Answers after which a target's times count."""
+"""Answers after which a target's times count in full; of fewer the limit is so many times as long as there are too few."""
 BEFORE = 30.0
-"""Seconds for a target whose times are not known yet."""
+"""Seconds for a target whose times are not known yet, and the most while too few are."""
 TIMES, LEAST = 5.0, 1.5
 """How many times its 95th percentile a target may take, and the least seconds."""
 LAST = 600.0
@@ -62,7 +62,9 @@ class FirstTokenTimes:
         else:
             self._times[self._count % _KEPT] = seconds
         self._count += 1
-        if self._count >= KNOWN and (self._count - KNOWN) % _EVERY == 0:
+        if self._count < KNOWN:
+            self.limit = min(BEFORE, max(LEAST, TIMES * max(self._times)) * KNOWN / self._count)
+        elif (self._count - KNOWN) % _EVERY == 0:
             self._p95 = sorted(self._times)[int(len(self._times) * 0.95)]
             self.limit = max(LEAST, TIMES * self._p95)
 

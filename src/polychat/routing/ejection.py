@@ -15,7 +15,7 @@ from .resolve import Plan, Target
 def ejected(members: Sequence[Facts], weights: Sequence[float], now: float) -> frozenset[Facts]:
     """The members that get no request now, those that rest longest first. ``weights``: of each member; none: all alike."""
     sick = [(facts.breaker_rest(now), place) for place, facts in enumerate(members) if not facts.admits(now)]
-    if not sick or all(not facts.admits(now) or facts.rest_of(now) for facts in members):
+    if not sick or all(facts.breaker(now) != "closed" or facts.rest_of(now) for facts in members):
         return frozenset()
     shares = weights or (1.0,) * len(members)
     most, weight = sum(shares) / 2, 0.0

@@ -15,7 +15,9 @@ from ..errors import PolychatError, Resting
 from ..wire.rate_limits import Limit, is_used_up, limits_of
 from .breaker import FAILED, Breaker, BreakerState
 from .clocks import BEFORE, FirstTokenTimes, Kind
+from .hold import Hold
 from .latency import PeakEwma
+from .probation import Probation
 from .rests import Rest
 from .slots import Slots
 from .throttle import Throttle
@@ -118,7 +120,7 @@ class Alarms:
 class Facts:
     """What is known of one target of one route. Moments are seconds on the caller's clock."""
 
-    __slots__ = ("_alarms", "_breaker", "_throttle", "domain", "name", "route", "shared", "waiting")
+    __slots__ = ("_alarms", "_breaker", "_throttle", "domain", "name", "probation", "route", "shared", "waiting")
 
     def __init__(self, route: str, name: str, shared: TargetState, alarms: Alarms) -> None:
         self.route, self.name, self.shared, self._alarms = route, name, shared, alarms
@@ -130,6 +132,7 @@ class Facts:
     def forget(self) -> None:
         """Another backend has its name now."""
         self._breaker = Breaker()
+        self.probation = Probation()
         self._throttle: Throttle | None = None
         self._alarms.count += 1
 
@@ -223,13 +226,21 @@ class Facts:
         rest, domain = self.shared.rest, self.domain
         return self._breaker.until is None and rest.told <= now >= rest.down and (domain is None or not domain.left(now))
 
-    def is_well(self, now: float) -> bool:
+    def is_left(self, now: float) -> bool:
         """Whether it may be asked, its breaker lets a request through, and it goes on answering."""
         return not self.rest_of(now) and self._breaker.admits(now) and not self.is_stalled(now)
 
+    def is_well(self, now: float) -> bool:
+        """Whether it ``is_left``, and its last request did not fail, or it is time to find out how it is."""
+        return self.probation.may_ask(now) and self.is_left(now)
+
+    def hold(self) -> Hold | None:
+        """What is kept back of a stream that asks it now: of one that failed of late, until that has shown how it is."""
+        return self.probation.hold() if self.probation.is_on or self._breaker.until is not None else None
+
     def is_untroubled(self, now: float) -> bool:
         """Whether nothing speaks against it, and nothing will before the next alarm, but for a stall."""
-        return self._breaker.until is None and not self.shared.is_short and not self.rest_of(now)
+        return not self.probation.is_on and self._breaker.until is None and not self.shared.is_short and not self.rest_of(now)
 
     def is_stalled(self, now: float) -> bool:
         """Whether many of its requests wait, and nothing is answered for much longer than usual."""
@@ -270,6 +281,8 @@ class Facts:
         """A request goes to it; ``over`` follows, once. Whether it is the probe of a half-open breaker."""
         self.shared.in_flight += 1
         self.waiting.asked(now)
+        if self.probation.is_on:
+            self.probation.asked(now)
         return self._breaker.until is not None and self._breaker.probe(now)
 
     def over(self, *, is_probe: bool = False, was_answered: bool = True) -> None:
@@ -284,6 +297,8 @@ class Facts:
         """It began to answer, ``first`` seconds after it was asked. What it told holds on: that answer was asked for before."""
         self.waiting.answered(now)
         self._breaker.answered(now - first, now)
+        if self.probation.is_on:
+            self.probation.answered(now - first, now)
         self._throttle = None
         shared = self.shared
         shared.first.observe(first, now)
@@ -300,12 +315,19 @@ class Facts:
 
     def completed(self, asked_at: float) -> None:
         """An answer came to its end."""
+        if self.probation.is_on:
+            self.probation.completed(asked_at)
         self._breaker.completed(asked_at)
+
+    def cut(self, asked_at: float, now: float, after: float) -> None:
+        """An answer was cut off, so many seconds after its beginning; ``failed`` is told besides."""
+        self.probation.cut(asked_at, now, after)
 
     def failed(self, asked_at: float, now: float, cooldown: float, rng: Random, *, at_once: bool = False) -> None:
         """An attempt failed, or an answer was cut off. ``at_once``: its breaker opens whatever there was before."""
         self._alarms.count += 1
         self.shared.first.observe(_PENALTY, now)
+        self.probation.failed(now)
         self._breaker.failed(asked_at, now, cooldown, rng)
         if at_once and self._breaker.until is None:
             self._breaker.open(now, cooldown, rng)

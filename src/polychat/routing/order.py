@@ -30,10 +30,11 @@ _PLANS = 1024
 _TOLD = 8
 """Targets whose reasons an error tells."""
 LIMITED = "nothing is left of its limit, by its own word"
+FAILED = "its last request failed"
 OPEN = "it failed of late"
 UNMET = "this request does not meet its condition"
 RESTING = "it said to come back later"
-_BEHIND = {LIMITED: 0, OPEN: 2, RESTING: 3}
+_BEHIND = {LIMITED: 0, FAILED: 2, OPEN: 3, RESTING: 4}
 """In which order those that were passed over are asked; those that are unfit for the request stand at 1."""
 
 
@@ -168,7 +169,7 @@ class _Member:
             self.reason, self.is_out = f"{UNMET} {term}", True
             return False
         if not facts.is_well(now):
-            self.reason = RESTING if facts.rest_of(now) else OPEN
+            self.reason = RESTING if facts.rest_of(now) else FAILED if facts.is_left(now) else OPEN
         elif facts.is_at_limit(now):
             self.reason = LIMITED
         elif traits.is_choosy:

@@ -31,6 +31,7 @@ from ..errors import (
     ChallengeRequired,
     ConnectionFailed,
     EmptyReply,
+    Failure,
     FaultKind,
     LimitReached,
     NotReady,
@@ -42,8 +43,9 @@ from ..errors import (
     Unauthorized,
     UnknownTarget,
     WrongAddress,
+    redact,
 )
-from ..wire.faults import is_of_the_setup
+from ..wire.faults import fault_of, is_of_the_setup
 
 Step: TypeAlias = Literal["give up", "elsewhere", "again"]
 """``elsewhere``: another target may do better, the same would not. ``again``: the same may do better too."""
@@ -125,6 +127,8 @@ def step_after(error: PolychatError) -> Step:
     return CONSEQUENCES[attribution_of(error)].step
 
 
+_REASON, _WHOLE = 200, 400
+"""Characters of a target's reason that a client is told, and whoever runs the gateway, who is to read what to do about it."""
 _OUTCOMES: tuple[tuple[type[PolychatError], str], ...] = (
     (TimedOut, "timeout"),
     (CertificateRefused, "certificate"),
@@ -150,6 +154,11 @@ def outcome_of(error: PolychatError) -> str:
     if is_of_the_setup(error):
         return "not_set_up"
     return next((word for kind, word in _OUTCOMES if isinstance(error, kind)), "failed")
+
+
+def failure_of(target: str, error: PolychatError) -> Failure:
+    """What became of an attempt at ``target``, fit to be shown."""
+    return Failure(target, outcome_of(error), redact(fault_of(error).message, _REASON), redact(str(error), _WHOLE))
 
 
 def most_telling(errors: list[PolychatError]) -> PolychatError:

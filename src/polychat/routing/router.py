@@ -8,9 +8,8 @@ from random import Random
 from time import monotonic, time
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from ..errors import Failure, PolychatError, TimedOut, redact
+from ..errors import Failure, PolychatError, TimedOut
 from ..http.timeouts import Timeouts
-from ..wire.faults import fault_of
 from .budget import RetryBudget
 from .choice import UNLISTED, PassedOver
 from .clocks import LAST, Deadline, Kind, timeouts_of
@@ -18,8 +17,9 @@ from .ejection import ejected, tiers
 from .facts import Facts
 from .health import Health
 from .hedging import HedgeBudget
+from .hold import Hold
 from .order import Chooser
-from .policy import CONSEQUENCES, attribution_of, most_telling, outcome_of, pause_before, step_after
+from .policy import CONSEQUENCES, attribution_of, failure_of, most_telling, pause_before, step_after
 from .resolve import Plan, Target
 from .slots import QueuedRequest, Slots, Turns, busy, is_too_much
 from .spending import Pricing, unpriced
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from ..config.settings import Route
 
 T = TypeVar("T")
-_REASON, _WHOLE = 200, 400
-"""Characters of a target's reason that a client is told, and whoever runs the gateway, who is to read what to do about it."""
 _TOLD = 8
 """Targets whose reasons are told."""
 _LEAST_ATTEMPTS = 3
@@ -53,10 +51,12 @@ class Attempts:
         "_router",
         "_rules",
         "answered",
+        "answered_at",
         "asked_before",
         "begun_at",
         "count",
         "failures",
+        "hold",
         "is_probe",
         "limits",
         "passed",
@@ -74,6 +74,8 @@ class Attempts:
         """The target that was asked last, or, where all rest, the first that may be asked again."""
         self.answered = False
         """Whether ``target`` began to answer."""
+        self.answered_at = 0.0
+        """The moment at which it did."""
         self.failures: list[Failure] = []
         """Each attempt that failed, in order."""
         self.times: list[tuple[float, float]] = []
@@ -82,6 +84,8 @@ class Attempts:
         """Targets that stood behind all others, and why."""
         self.resting: list[tuple[Target, PolychatError]] = []
         """Targets that were not asked when it was their turn, and why."""
+        self.hold: Hold | None = None
+        """What is to be kept back of a stream, for the target of the attempt at hand failed of late."""
         self.limits: Sequence[tuple[bytes, bytes]] = ()
         """Headers of the attempt at hand that tell of its target's limits; whoever asks puts them here."""
         self.timeouts = DEFAULT
@@ -104,6 +108,7 @@ class Attempts:
         self._router, self._rules, self._facts = router, rules, facts
         self._asked_at, self.begun_at = now, None
         self.is_probe = facts.asked(now)
+        self.hold = facts.hold()
 
     def begins(self) -> None:
         """The first piece of the attempt at hand is there, though its answer is not given yet: it is not given up any more."""
@@ -148,7 +153,7 @@ class Attempts:
             if error is None:
                 facts.completed(self._asked_at)
             else:
-                self._router.note(facts, self._rules, error, self._asked_at)
+                self._router.note(facts, self._rules, error, self._asked_at, self.answered_at)
         facts.over(is_probe=self.is_probe, was_answered=self.answered)
 
 
@@ -227,8 +232,8 @@ class Router:
         facts.hear(attempts.limits, self.clock(), time())
         attempts.limits = ()
 
-    def note(self, facts: Facts, rules: Route, error: PolychatError, asked_at: float) -> None:
-        """Keep what the failure of an attempt tells of its target."""
+    def note(self, facts: Facts, rules: Route, error: PolychatError, asked_at: float, answered_at: float | None = None) -> None:
+        """Keep what the failure of an attempt tells of its target. ``answered_at``: when the reply began that was cut off."""
         attribution = attribution_of(error)
         rests = CONSEQUENCES[attribution].rests
         if rests == "nothing":
@@ -237,6 +242,8 @@ class Router:
         seconds = error.retry_after or 0.0
         if seconds:
             facts.told(error, seconds, now)
+        if answered_at is not None:
+            facts.cut(asked_at, now, now - answered_at)
         if rests != "domain":
             facts.failed(asked_at, now, rules.cooldown, self.rng, at_once=rests == "breaker at once")
         elif not seconds:
@@ -416,9 +423,8 @@ class _Run(Generic[T]):
         soon.
         """
         self._add_resting(self.router.clock())
-        pauses = 0
+        pauses = 1
         while targets := self._left():
-            pauses += 1
             waits = {target: self._pause(target, pauses) for target in targets}
             target = min(waits, key=waits.__getitem__)
             if not self._is_worth(target, waits[target]):
@@ -438,6 +444,7 @@ class _Run(Generic[T]):
             outcome = await self._try(target, facts)
             if not isinstance(outcome, PolychatError):
                 return outcome
+            pauses += 1
             self.retryable.pop(target, None)
             self._failed(target, outcome)
             if self._is_over():
@@ -495,7 +502,7 @@ class _Run(Generic[T]):
         """Whether nobody else is left to ask now."""
         now = self.router.clock()
         left = (each for each in self.plan.targets if each is not target and each not in self.errors)
-        return not any(self.router.facts(self.plan, each).is_well(now) for each in left)
+        return not any(self.router.facts(self.plan, each).is_left(now) for each in left)
 
     async def _try(self, target: Target, facts: Facts) -> T | PolychatError:
         attempts, router = self.attempts, self.router
@@ -525,6 +532,7 @@ class _Run(Generic[T]):
                 attempts.times.append((begun, router.clock()))
             raise
         now = router.clock() if attempts.begun_at is None else attempts.begun_at
+        attempts.answered_at = now
         facts.answered(now - begun, now)
         if attempts.slots is not None:
             attempts.slots.auto.answered(attempts.slots.in_use)
@@ -587,8 +595,3 @@ class _Run(Generic[T]):
                 yield target.name, reason
         for name in self.plan.unlisted:
             yield name, UNLISTED
-
-
-def failure_of(target: str, error: PolychatError) -> Failure:
-    """What became of an attempt at ``target``, fit to be shown."""
-    return Failure(target, outcome_of(error), redact(fault_of(error).message, _REASON), redact(str(error), _WHOLE))

@@ -18,19 +18,19 @@ from .router import Router
 class StraightAttempt:
     """Begun by ``straight_attempt``; then ``answered`` and ``end``, or ``failed``, once each."""
 
-    __slots__ = ("_asked_at", "_facts", "_plan", "_router")
+    __slots__ = ("_answered_at", "_asked_at", "_facts", "_plan", "_router")
 
     def __init__(self, router: Router, plan: Plan, facts: Facts) -> None:
         self._router, self._plan = router, plan
         self._facts: Facts | None = facts
-        self._asked_at = router.clock()
+        self._asked_at = self._answered_at = router.clock()
         facts.asked(self._asked_at)
 
     def answered(self, limits: Sequence[tuple[bytes, bytes]]) -> None:
         """The answer begins; ``limits`` are its headers that tell of the target's limits."""
         router, facts = self._router, self._facts
         assert facts is not None  # it is not over
-        now = router.clock()
+        self._answered_at = now = router.clock()
         router.health.budget(self._plan.route or self._plan.targets[0].name).asked(now)
         facts.answered(now - self._asked_at, now)
         if limits:
@@ -49,7 +49,7 @@ class StraightAttempt:
             if error is None:
                 facts.completed(self._asked_at)
             else:
-                self._router.note(facts, self._plan.rules, error, self._asked_at)
+                self._router.note(facts, self._plan.rules, error, self._asked_at, self._answered_at)
             facts.over()
 
 

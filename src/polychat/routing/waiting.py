@@ -6,11 +6,11 @@ first then; the target's next answer ends it. Of a target whose times are not kn
 
 from __future__ import annotations
 
-MOST = 5
+MOST = 3
 """Requests that wait at the same time."""
 TIMES, LEAST = 3.0, 0.3
 """How many times the usual seconds nothing was answered, and the least of seconds."""
-UNKNOWN = 3.0
+UNKNOWN = 1.5
 """The least of seconds while it is not known what is usual."""
 
 

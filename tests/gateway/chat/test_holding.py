@@ -44,6 +44,22 @@ async def test_a_failure_after_the_first_words(serve: Any, door: str, failure: s
     assert (record.verdict, record.attempts) == ("complete", 2)
 
 
+@pytest.mark.parametrize("failure", AFTER)
+@pytest.mark.parametrize("door", DIALECTS)
+async def test_a_target_that_cut_off_a_reply(serve: Any, door: str, failure: str) -> None:
+    """Cuts off one without a hold, and the next stream that asks it is kept back: another cut is seen by no client."""
+    rest, _ = AFTER[failure]
+    pieces = [piece for piece in rest if piece is not None]
+    first, second = await serve(streaming(FIRST, text("Wrong"), *pieces, cut=None in rest)), await serve(good)
+    async with gateway(held(first, second, 0)) as here:
+        answers = [await here.ask(*asking(door, "fast", stream=True)) for _ in range(3)]
+        records = await here.app.recorded(3)
+    assert not any(b"Wrong" in answer.body for answer in answers[1:])
+    assert [record.verdict for record in records[1:]] == ["complete", "complete"]
+    if b"Wrong" in answers[0].body:  # where it failed in the same read, even that was retried
+        assert [record.attempts for record in records] == [1, 2, 1]
+
+
 @pytest.mark.parametrize("door", DIALECTS)
 @pytest.mark.parametrize(("hold", "seconds"), [(3, 60.0), (100, 0.001)])
 async def test_what_is_enough(serve: Any, door: str, hold: int, seconds: float) -> None:

@@ -268,7 +268,7 @@ class ChatRun:
             call_info.placeholders = inbound.placeholders
             call_info.whole = partial(inbound.request_for, target.model, whole=True)
         batches = target.backend.answers(request, call_info, timeout=self.attempts.timeouts)
-        hold = self._hold(inbound.dialect.wire) if rules.hold and not text else None
+        hold = None if text else self._hold(inbound.dialect.wire)
         if hold is not None and whole:
             batches = Pumped(batches)
         try:
@@ -311,8 +311,7 @@ class ChatRun:
             else:
                 name = self._asked_as(target)
                 naming = None if name is None else Naming(dialect.model_member, name, dialect.piece_end)
-                hold = self._hold(dialect.wire) if self.plan.rules.hold else None
-                reply = await open_stream(response, dialect.monitor(inbound), naming, hold)
+                reply = await open_stream(response, dialect.monitor(inbound), naming, self._hold(dialect.wire))
         except BaseException:
             response.close()
             raise
@@ -321,7 +320,7 @@ class ChatRun:
 
     def _hold(self, wire: Wire) -> OpeningHold | None:
         """What is kept back of the attempt at hand."""
-        hold = hold_of(self.plan.rules)
+        hold = hold_of(self.plan.rules) or self.attempts.hold
         return None if hold is None or not self.inbound.stream else OpeningHold(hold, self.attempts.begins, wire.Reader)
 
     def _asked_as(self, target: Target) -> str | None:
