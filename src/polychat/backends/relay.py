@@ -9,8 +9,9 @@ from ..errors import StatusError
 
 if TYPE_CHECKING:
     from ..calls.info import CallInfo
+    from ..http.pool.connection import PoolConnection
     from ..http.pool.heads import PoolRequest
-    from ..http.pool.pool import BegunExchange, Pool, PooledResponse
+    from ..http.pool.pool import Pool, PooledResponse
     from ..http.timeouts import Timeouts
 
 
@@ -57,11 +58,11 @@ class Relay:
         *,
         timeouts: Timeouts,
         provider: str,
-        begun: BegunExchange | None = None,
+        begun: PoolConnection | None = None,
     ) -> Awaitable[PooledResponse]:
         """The answer as soon as its head is there; to be closed. ``headers`` go along with the backend's own.
 
-        ``begun``: of a request that was sent already. Raises as ``Pool.request``.
+        ``begun``: where the request was sent already. Raises as ``Pool.request``.
         """
         request = self.request(path, headers, provider)
         return self._pool().send(request, body, timeouts=timeouts, provider=provider, begun=begun)

@@ -14,7 +14,7 @@ from .observe.record import Record
 from .responder import ClientDialect, Responder
 
 if TYPE_CHECKING:
-    from ..http.pool.pool import BegunExchange
+    from ..http.pool.connection import PoolConnection
     from ..routing import Target
     from ..routing.router import Attempts
     from .chat.replies import OpenReply
@@ -29,7 +29,7 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 class BegunAttempt(NamedTuple):
     """The first attempt of a request, at the only target of its plan, which was asked before the request got a task."""
 
-    exchange: BegunExchange
+    connection: PoolConnection
     asked_at: float
 
 

@@ -16,7 +16,7 @@ from ..errors import BadInput
 from ..events import Usage
 from .choice import Choice, PassedOver, Strategy
 from .conditions import ANY, condition
-from .facts import Alarms, Facts
+from .facts import Alarms, Facts, TargetState
 from .health import Health
 from .provider_preferences import Rates
 from .resolve import Plan, Target
@@ -82,11 +82,14 @@ class Chooser:
             targets = list(dict.fromkeys(targets))
         return Choice(targets[0], targets[1:], passed)
 
-    def settled(self, target: str, usage: Usage, seconds: float = 0.0) -> None:
-        """An answer of ``target`` used so much, and was over ``seconds`` after it was asked for; 0: not known."""
+    def settled(self, target: str, usage: Usage, seconds: float = 0.0, state: TargetState | None = None) -> None:
+        """An answer of ``target`` used so much, and was over ``seconds`` after it was asked for; 0: not known.
+
+        ``state`` is what is known of the target, for whom it is at hand.
+        """
         if (spending := self._spending.get(target)) is not None:
             spending.note(usage)
-        if seconds and usage.completion_tokens and (state := self._health.target(target)) is not None:
+        if seconds and usage.completion_tokens and (state := state or self._health.target(target)) is not None:
             state.note_speed(usage.completion_tokens, seconds)
 
     # As ``Measured``

@@ -18,8 +18,10 @@ from polychat.gateway.observe.logs import Log
 from polychat.gateway.observe.record import Record
 
 from ...support.corpus import FOLDER
+from ...support.gateway_for_clients import HELLO as BATCHES
 from ...support.running_gateway import Caller, Running, asking, completion, configured, fault, gateway, good, row
 from ...support.scripted_server import Handler, Say, Seen
+from ...support.scripted_vendors import ScriptedVendor
 
 KEY = "sk-of-the-backend-0123456789"
 PATH, HELLO = asking("openai-chat")
@@ -127,12 +129,12 @@ class Noted(Log):
 
 
 @asynccontextmanager
-async def kept(serve: Any, reply: Handler, **more: Any) -> AsyncGenerator[tuple[Running, Caller, Any]]:
+async def kept(serve: Any, reply: Handler, path: str = PATH) -> AsyncGenerator[tuple[Running, Caller, Any]]:
     """A gateway whose connections, to a client and to a backend, have carried a request each; and that backend.
 
-    The backend answers by ``reply`` then. ``more`` is what ``configured`` takes.
+    The backend answers by ``reply`` then, and before too where ``path`` is not that of OpenAI's chats.
     """
-    answers: list[Handler] = [good]
+    answers: list[Handler] = [good if path == PATH else reply]
 
     async def handler(seen: Seen, say: Say) -> None:
         await answers[-1](seen, say)
@@ -146,10 +148,10 @@ async def kept(serve: Any, reply: Handler, **more: Any) -> AsyncGenerator[tuple[
         "mine": Route(targets=("house/small",), strategy="ordered", attempts=2),
         "both": ("house/small", "house/small2"),
     }
-    options = {"routes": routes, "aliases": {"other": "house/small"}, **more}
-    async with gateway(configured(providers, **options)) as here:
+    aliases = {"other": "house/small", "theirs": "annex/small"}
+    async with gateway(configured(providers, routes=routes, aliases=aliases)) as here:
         caller = await here.caller()
-        caller.ask(PATH, HELLO)
+        caller.ask(path, HELLO if path == PATH else {**asking("anthropic")[1], "model": "annex/small"})
         assert (await caller.whole()).status == 200
         answers.append(reply)
         yield here, caller, backend
@@ -178,26 +180,25 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[FastChat]:
 
 MOMENTS = {"start", "first", "over", "asked", "times", "request_id", "started_at", "plan"}
 """What differs from one request to the next whatever answers them."""
-DIFFERS = ("date", "retry-after-ms", "x-request-id", "x-polychat-overhead-ms")
+DIFFERS = ("date", "request-id", "retry-after-ms", "x-request-id", "x-polychat-overhead-ms")
 
 
 def facts_of(record: Record) -> dict[str, Any]:
-    """What a record holds, its moments left out; what it does not hold is as its class has it."""
-    names = {name for name in [*vars(Record), *vars(record)] if not name.startswith("__")} - MOMENTS
-    facts = {name: getattr(record, name) for name in names}
+    """What a record holds, its moments left out."""
+    facts = {name: getattr(record, name) for name in Record.__slots__ if name not in MOMENTS}
     lines = {name: tuple(facts[name]) for name in ("failures", "passed", "seams", "losses")}
     lines["resting"] = tuple((target.name, str(error)) for target, error in record.resting)
     return {**facts, **lines, "has": sorted(name for name in ("first", "asked") if getattr(record, name) is not None)}
 
 
-async def told(serve: Any, request: bytes, reply: Handler) -> dict[str, Any]:
+async def told(serve: Any, request: bytes, reply: Handler, path: str = PATH) -> dict[str, Any]:
     """All that can be seen of two requests that follow another on the same connection."""
-    async with kept(serve, reply) as (here, caller, backend):
+    async with kept(serve, reply, path) as (here, caller, backend):
         log = Noted()
         here.app._observers = (*here.app._observers, log)
         answers = []
         for _ in range(2):
-            caller.ask(PATH, request)
+            caller.ask(path, request)
             answer = await caller.whole()
             headers = {name: None if name in DIFFERS else value for name, value in answer.headers.items()}
             body = answer.body if b"chatcmpl" not in answer.body else len(answer.body)  # it is translated, and has its own id
@@ -246,6 +247,20 @@ async def test_requests_are_the_same_with_and_without_a_task(serve: Any, begun: 
         patch.setattr(Gateway, "fast_path", lambda self, scope: None)
         usual = await told(serve, REQUESTS[request_], good)
     assert fast == usual
+
+
+@pytest.mark.parametrize("model", ["annex/small", "theirs"])
+async def test_other_wires_pass_without_a_task_too(serve: Any, begun: list[FastChat], model: str) -> None:
+    """With the name that was asked for in the reply, where the wire's clients compare it."""
+    vendor = ScriptedVendor("anthropic", BATCHES)
+    path, body = asking("anthropic", model)
+    request = json.dumps(body).encode()
+    fast = await told(serve, request, vendor, path)
+    assert len(begun) == 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Gateway, "fast_path", lambda self, scope: None)
+        assert await told(serve, request, vendor, path) == fast
+    assert len(begun) == 2
 
 
 async def test_no_task_answers(serve: Any, begun: list[FastChat]) -> None:

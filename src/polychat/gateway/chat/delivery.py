@@ -29,6 +29,7 @@ from .replies import EventReply, OpenReply, Outcome, PassthroughBody, Passthroug
 
 if TYPE_CHECKING:
     from ...http.pool.event_pipe import EventPipe
+    from ...routing.facts import TargetState
     from ..observe.record import Record
     from ..runtime import Runtime
 
@@ -296,9 +297,18 @@ class Delivery:
 
 
 def note_usage(
-    record: Record, runtime: Runtime, outcome: Outcome, target: Target | None, asked_at: float, asked_url: str
+    record: Record,
+    runtime: Runtime,
+    outcome: Outcome,
+    target: Target | None,
+    asked_at: float,
+    asked_url: str,
+    state: TargetState | None = None,
 ) -> None:
-    """What an answer took, and who gave it, for the record and for the choice of later targets."""
+    """What an answer took, and who gave it, for the record and for the choice of later targets.
+
+    ``state`` is what is known of the target, for whom it is at hand.
+    """
     served, usage = outcome.model, outcome.usage
     if served:
         served = record.served = served[:LONGEST]  # a backend says it: what is kept by it is bounded
@@ -306,7 +316,7 @@ def note_usage(
         record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
         record.cached_tokens = usage.cached_tokens
         if target is not None:
-            runtime.router.chooser.settled(target.name, usage, monotonic() - asked_at)
+            runtime.router.chooser.settled(target.name, usage, monotonic() - asked_at, state)
             url, model, prices = target.backend.url, target.model, runtime.configured.prices
             is_elsewhere = asked_url not in ("", url)
             record.cost = cost_of(prices, target.label, url, served or model, usage, asked=model, is_elsewhere=is_elsewhere)

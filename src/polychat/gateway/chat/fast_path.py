@@ -37,7 +37,10 @@ from ...http.server.asgi import Receive, Scope, Send, body_at_hand
 from ...http.server.cycle import RequestCycle
 from ...routing import Plan
 from ...routing.clocks import timeouts_of
+from ...routing.constant import ConstantOutcome, constant_outcome
+from ...routing.facts import Facts
 from ...routing.resolve import LONGEST
+from ...routing.router import Router
 from ...routing.straight import StraightAttempt
 from ..admission.bodies import NoRoom, Share
 from ..admission.guards import Guards
@@ -50,7 +53,6 @@ from .delivery import cost_line, head_lines, note_usage
 from .passing import asked_as, forwarded, passed_whole
 
 if TYPE_CHECKING:
-    from ...http.pool.pool import BegunExchange
     from ..runtime import Runtime
     from ..service import Service
     from .replies import PassthroughBody
@@ -62,7 +64,7 @@ _PLANS = 64
 class PreparedPlan:
     """What a model's name means for requests with one head: the only target that may answer, and how it is asked."""
 
-    __slots__ = ("name", "plan", "relay", "request", "target", "timeouts")
+    __slots__ = ("_constant", "name", "plan", "relay", "request", "target", "timeouts")
 
     def __init__(self, head: PreparedHead, plan: Plan, model: str) -> None:
         """Raises ``PolychatError`` where the target cannot be asked, or such requests are not usual."""
@@ -83,6 +85,14 @@ class PreparedPlan:
         if (patience := head.patience) is not None:
             self.timeouts = timeouts_of(rules, patience[0], of_all=patience[1])
         self.name = asked_as(dialect, model, self.target)
+        self._constant: ConstantOutcome | None = None
+
+    def facts(self, router: Router) -> Facts | None:
+        """What is known of the target; ``None`` where anything speaks against it."""
+        constant = self._constant
+        if constant is None or not constant.holds():
+            constant = self._constant = constant_outcome(router, self.plan)
+        return None if constant is None else constant.facts
 
 
 class _Unusual(PolychatError):  # a request is
@@ -169,7 +179,7 @@ class FastChat:
 
     __slots__ = (
         *("body", "path", "query", "record", "runtime", "service"),
-        *("_attempt", "_begun", "_connection", "_cycle", "_head", "_plan", "_share"),
+        *("_attempt", "_asked_at", "_connection", "_cycle", "_facts", "_head", "_plan", "_pool", "_share"),
     )
 
     def __init__(self, head: PreparedHead, cycle: RequestCycle, body: bytes) -> None:
@@ -180,7 +190,6 @@ class FastChat:
         self.record = Record(name, head.dialect.name, "POST", head.path, monotonic())
         self._plan: PreparedPlan
         self._attempt: StraightAttempt
-        self._begun: BegunAttempt
 
     def begin(self) -> bool:
         """Send the request; whether it was."""
@@ -196,15 +205,14 @@ class FastChat:
         except (PolychatError, Refused, NoRoom):
             return self._not_begun(inbound)
         router, plan, target, relay = runtime.router, prepared.plan, prepared.target, prepared.relay
-        facts = router.facts(plan, target)
         asked_at = monotonic()
-        exchange: BegunExchange | None = None
-        if facts.is_clear(router.clock()):
-            sent = head.dialect.relayed(inbound, target.model, usage=relay.usage)
-            exchange = pool().begin(prepared.request, sent, prepared.timeouts)
-        if exchange is None:
+        if (facts := prepared.facts(router)) is None:
             return self._not_begun(inbound)
-        self._begun = BegunAttempt(exchange, asked_at)
+        sent = head.dialect.relayed(inbound, target.model, usage=relay.usage)
+        self._pool = pool()
+        if (connection := self._pool.begin(prepared.request, sent, prepared.timeouts)) is None:
+            return self._not_begun(inbound)
+        self._facts, self._asked_at = facts, asked_at
         self._attempt = StraightAttempt(router, plan, facts)
         self.service.running += 1
         record, cycle = self.record, self._cycle
@@ -212,7 +220,7 @@ class FastChat:
         record.key, record.asked = head.key, asked_at
         if head.traceparent:
             record.traceparent = head.traceparent
-        self._connection = connection = exchange.connection
+        self._connection = connection
         connection.listener = self._changed
         cycle.fast_run = self
         cycle.on_disconnect(self.hand_over)
@@ -265,7 +273,7 @@ class FastChat:
         if limits and prepared.request.secrets is not None:
             limits = prepared.request.secrets.headers(limits)
         self._attempt.answered(limits)
-        pool().give_back(connection)
+        self._pool.give_back(connection)
         record = self.record
         lines = self._noted(reply, limits, answered_at)
         record.status = 200
@@ -284,8 +292,8 @@ class FastChat:
         record.provider, record.served, record.answered = target.label, target.model, target.name
         record.verdict, record.reason = finish.verdict, finish.reason
         record.first = now = monotonic()
-        asked_at = self._begun.asked_at
-        note_usage(record, self.runtime, outcome, target, asked_at, prepared.relay.url)
+        asked_at = self._asked_at
+        note_usage(record, self.runtime, outcome, target, asked_at, prepared.relay.url, self._facts.shared)
         usual = usual_lines(self._head.dialect, record.request_id, reply.content_type, stream=False)
         overhead = (asked_at - record.start) + (now - answered_at)
         return head_lines(usual, target, 1, overhead, limits) + cost_line(record)
@@ -307,13 +315,13 @@ class FastChat:
     async def _go_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         head = self._head
         context = RequestContext(self.service, head.dialect, head.path, scope, send, runtime=self.runtime, record=self.record)
-        context.body, context.begun = self.body, self._begun
+        context.body, context.begun = self.body, BegunAttempt(self._connection, self._asked_at)
         body_at_hand(receive)  # it was read
         try:
             await answer(head.endpoint, context, receive, Guards(), self._share)
         finally:
             if context.begun is not None:  # its target was not asked after all
-                pool().give_back(context.begun.exchange.connection)
+                self._pool.give_back(self._connection)
 
 
 def _is_usual(inbound: InboundChat) -> bool:

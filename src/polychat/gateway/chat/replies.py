@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from ...errors import BackendError, BadReply, EmptyReply, Truncated
 from ...events import Event, Finish, Start, Usage
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from ...wire.passthrough import StreamMonitor
 
 
-class Outcome(NamedTuple):
+@dataclass(slots=True)
+class Outcome:
     """How a reply went, as far as it has come."""
 
     finish: Finish | None

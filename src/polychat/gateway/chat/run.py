@@ -293,7 +293,7 @@ class ChatRun:
         headers = forwarded(dialect, self.context.headers)
         begun, self.context.begun = self.context.begun, None
         response = await relay.ask(
-            path, body, headers, timeouts=self.attempts.timeouts, provider=target.label, begun=begun and begun.exchange
+            path, body, headers, timeouts=self.attempts.timeouts, provider=target.label, begun=begun and begun.connection
         )
         del body  # which may be large, and the answer may take its time
         try:

@@ -24,7 +24,7 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.json import Encoder
 
 from ...errors import redact
-from .record import Record, passed_over
+from .record import Record, has_passed_over, passed_over
 
 Form: TypeAlias = Literal["human", "json", "off"]
 Write: TypeAlias = Callable[[bytes], object]
@@ -311,7 +311,7 @@ def _notes(record: Record) -> str:
     elif record.failures:  # another target answered: the log names those that did not
         seams = f"continued {'; '.join(_listed(record.seams))}, " if record.seams else ""
         notes += f"{seams}after {'; '.join(_failures(record))}, "
-    if passed := passed_over(record):
+    if has_passed_over(record) and (passed := passed_over(record)):
         untold = [f"{name}: {reason}" for name, reason in passed.items() if name not in record.error]
         notes += f"passed over {'; '.join(_listed(untold))}, " if untold else ""
     return f"{notes[:-2]}  " if notes else ""

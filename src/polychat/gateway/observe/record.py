@@ -18,74 +18,117 @@ if TYPE_CHECKING:
 class Record:
     """Facts of one request, filled in while it runs; every observer gets them once, at its end. In ``time.monotonic``."""
 
-    # Defaults are the class's: setting two dozen attributes on each record would cost more than most of the request.
-    started_at: float | None = None
-    """``start`` in seconds since 1970, if an observer needs it."""
-    first: float | None = None
-    """When the first piece was sent to the client."""
-    over = 0.0
-    key = ""
-    """The name of the client's key."""
-    model = ""
-    """The model as the client named it."""
-    route = ""
-    """The route that this name means; empty if it names a target."""
-    provider = ""
-    served = ""
-    """The model that answered, by its provider's name."""
-    attempts = 0
-    answered = ""
-    """The target that began to answer: ``provider/model``."""
-    failures: Sequence[Failure] = ()
-    """Each attempt that failed, in order, and, where all targets rest, each of these."""
-    times: Sequence[tuple[float, float]] = ()
-    """When each of these attempts began and was over."""
-    passed: Sequence[PassedOver] = ()
-    """Targets that stood behind all others, and why."""
-    resting: Sequence[tuple[Target, PolychatError]] = ()
-    """Targets that were not asked when it was their turn, and why."""
-    seams: Sequence[str] = ()
-    """Where a reply that was cut off went on: by which target, behind how many characters."""
-    plan: Plan | None = None
-    """Who could have answered."""
-    asked: float | None = None
-    """When the target was asked that answered, or was asked last."""
-    stream = False
-    passthrough = False
-    """Whether the backend's bytes were passed through."""
-    status = 0
-    verdict: Verdict | None = None
-    """``None`` if no backend was called."""
-    reason: str | None = None
-    error = ""
-    """What went wrong, redacted."""
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    cached_tokens: int | None = None
-    cost: float | None = None
-    """US dollars."""
-    fields_dropped = 0
-    """Number of request fields that the backend does not support."""
-    losses: Sequence[str] = ()
-    """Their names."""
-    text: tuple[str, str] | None = None
-    """The texts of request and response, if they are to be logged."""
-    traceparent = ""
-    """The client's trace context, in the W3C's format."""
+    # Slots: what is read from an object of another kind, or from its class, takes several times as long, and all of it is read.
+    __slots__ = (
+        "answered",
+        "asked",
+        "attempts",
+        "cached_tokens",
+        "completion_tokens",
+        "cost",
+        "dialect",
+        "error",
+        "failures",
+        "fields_dropped",
+        "first",
+        "key",
+        "losses",
+        "method",
+        "model",
+        "over",
+        "passed",
+        "passthrough",
+        "path",
+        "plan",
+        "prompt_tokens",
+        "provider",
+        "reason",
+        "request_id",
+        "resting",
+        "route",
+        "seams",
+        "served",
+        "start",
+        "started_at",
+        "status",
+        "stream",
+        "text",
+        "times",
+        "traceparent",
+        "verdict",
+    )
 
-    def __init__(self, request_id: str, dialect: str, method: str, path: str, start: float) -> None:
+    def __init__(self, request_id: str, dialect: str, method: str, path: str, start: float) -> None:  # noqa: PLR0915  # a field each
         self.request_id = request_id
         self.dialect = dialect
         """Which dialect: ``openai-chat``, ``anthropic``, …"""
         self.method = method
         self.path = path
         self.start = start
+        self.started_at: float | None = None
+        """``start`` in seconds since 1970, if an observer needs it."""
+        self.first: float | None = None
+        """When the first piece was sent to the client."""
+        self.over = 0.0
+        self.key = ""
+        """The name of the client's key."""
+        self.model = ""
+        """The model as the client named it."""
+        self.route = ""
+        """The route that this name means; empty if it names a target."""
+        self.provider = ""
+        self.served = ""
+        """The model that answered, by its provider's name."""
+        self.attempts = 0
+        self.answered = ""
+        """The target that began to answer: ``provider/model``."""
+        self.failures: Sequence[Failure] = ()
+        """Each attempt that failed, in order, and, where all targets rest, each of these."""
+        self.times: Sequence[tuple[float, float]] = ()
+        """When each of these attempts began and was over."""
+        self.passed: Sequence[PassedOver] = ()
+        """Targets that stood behind all others, and why."""
+        self.resting: Sequence[tuple[Target, PolychatError]] = ()
+        """Targets that were not asked when it was their turn, and why."""
+        self.seams: Sequence[str] = ()
+        """Where a reply that was cut off went on: by which target, behind how many characters."""
+        self.plan: Plan | None = None
+        """Who could have answered."""
+        self.asked: float | None = None
+        """When the target was asked that answered, or was asked last."""
+        self.stream = False
+        self.passthrough = False
+        """Whether the backend's bytes were passed through."""
+        self.status = 0
+        self.verdict: Verdict | None = None
+        """``None`` if no backend was called."""
+        self.reason: str | None = None
+        self.error = ""
+        """What went wrong, redacted."""
+        self.prompt_tokens: int | None = None
+        self.completion_tokens: int | None = None
+        self.cached_tokens: int | None = None
+        self.cost: float | None = None
+        """US dollars."""
+        self.fields_dropped = 0
+        """Number of request fields that the backend does not support."""
+        self.losses: Sequence[str] = ()
+        """Their names."""
+        self.text: tuple[str, str] | None = None
+        """The texts of request and response, if they are to be logged."""
+        self.traceparent = ""
+        """The client's trace context, in the W3C's format."""
+
+
+def has_passed_over(record: Record) -> bool:
+    """Whether any target may have been passed over."""
+    return bool(record.passed or record.resting or (record.plan is not None and record.plan.unlisted))
 
 
 def passed_over(record: Record) -> dict[str, str]:
     """The targets that were not asked though they could have been before others, each with the reason."""
     plan = record.plan
-    if not record.passed and not record.resting and (plan is None or not plan.unlisted):
+    if not has_passed_over(record):
         return {}
     reasons = {over.target.name: over.reason for over in record.passed}
     reasons |= {target.name: str(error) for target, error in record.resting}

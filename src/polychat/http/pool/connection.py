@@ -79,6 +79,8 @@ class PoolConnection(asyncio.Protocol):
         self._body: list[bytes] = []
         self.transport: asyncio.Transport
         self.reusable_until = 0.0
+        self.sent_at = 0.0
+        """When the request at hand was sent, where ``Pool.begin`` has sent it."""
         self.in_use = False
         self.timer = ExchangeTimer(self.loop, self.abort)
         self._poll: select.poll | None = None

@@ -52,7 +52,6 @@ from collections.abc import Awaitable, Mapping
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
-from typing import NamedTuple
 
 from ...errors import NotReady, PolychatError, TimedOut
 from ..per_loop import PerLoop
@@ -63,7 +62,7 @@ from .heads import Origin, PoolRequest, URLParts, pool_request
 from .response import PooledResponse
 from .tunnel import failure_of, opened, refusal_of
 
-__all__ = ["BegunExchange", "Pool", "PooledResponse", "pool"]
+__all__ = ["Pool", "PooledResponse", "pool"]
 
 
 _LINGER = 1.0
@@ -72,13 +71,6 @@ _LINGER_BYTES = 64 * 1024
 
 
 _CLOSED = "the pool is closed: its event loop is shutting down"
-
-
-class BegunExchange(NamedTuple):
-    """A request that was sent, and whose response nobody has taken yet."""
-
-    connection: PoolConnection
-    sent_at: float
 
 
 class _Connections:
@@ -155,9 +147,9 @@ class Pool:
         timeouts: Timeouts = STEPS,
         deadline: float | None = None,
         provider: str | None = None,
-        begun: BegunExchange | None = None,
+        begun: PoolConnection | None = None,
     ) -> PooledResponse:
-        """As ``request``, of one that is prepared; ``begun``: of one that ``begin`` has sent."""
+        """As ``request``, of one that is prepared; ``begun``: of one that ``begin`` has sent there."""
         try:
             limits = exchange_timeouts(timeouts)
             if timeouts.total is not None or deadline is not None:
@@ -167,7 +159,7 @@ class Pool:
                 if begun is None:
                     connection = self._reuse(origin) or await self._acquire(request.place, origin, limits)
                 else:
-                    connection = begun.connection
+                    connection = begun
                 was_used = connection.reusable_until > 0
                 try:
                     if begun is None:
@@ -192,7 +184,7 @@ class Pool:
                 request.secrets.error(error)
             raise
 
-    def begin(self, request: PoolRequest, body: bytes, timeouts: Timeouts) -> BegunExchange | None:
+    def begin(self, request: PoolRequest, body: bytes, timeouts: Timeouts) -> PoolConnection | None:
         """Send a request that has a body, where that needs no wait: ``None`` where no connection is idle, or the body is large.
 
         Whoever calls this sets the connection's ``listener``, and then lets ``send`` go on, or takes the response and calls
@@ -206,9 +198,9 @@ class Pool:
         limits = exchange_timeouts(timeouts)
         if timeouts.total is not None:
             limits = self._until(limits, None)
-        sent_at = connection.begin(request.head(body), body, limits)
+        connection.sent_at = sent_at = connection.begin(request.head(body), body, limits)
         connection.timer.wait("first", sent_at, limits.first)
-        return BegunExchange(connection, sent_at)
+        return connection
 
     def _until(self, limits: ExchangeTimeouts, deadline: float | None) -> ExchangeTimeouts:
         """With the moment when all of it must be over. Raises ``TimedOut`` where that is past already."""

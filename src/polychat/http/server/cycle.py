@@ -333,7 +333,7 @@ class RequestCycle:
             self.keep_alive = False
             framing += _CLOSE
         first = _STATUS.get(status) or b"HTTP/1.1 %d \r\n" % status
-        self._head = b"%b%b%b%b\r\n" % (first, self.connection.default_headers(), lines, framing)
+        self._head = b"".join((first, self.connection.default_headers(), lines, framing, b"\r\n"))
 
     def _prepare_head(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
         lines = header_lines(headers)

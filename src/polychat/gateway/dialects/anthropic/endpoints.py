@@ -27,7 +27,7 @@ async def count(context: RequestContext) -> None:
 
 
 ENDPOINTS = {
-    "/v1/messages": Endpoint(DIALECT, "POST", chats(DIALECT)),
+    "/v1/messages": Endpoint(DIALECT, "POST", chats(DIALECT), is_fast=True),
     "/v1/messages/count_tokens": Endpoint(DIALECT, "POST", count),
 }
 
