@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -10,12 +11,17 @@ import pytest
 
 from polychat.config.settings import Route
 from polychat.errors import Truncated
-from polychat.events import Event, Finish, Text
+from polychat.events import Event, Finish, Start, Text
 from polychat.gateway.chat.holding import Pumped
 from polychat.gateway.paths import DIALECTS
+from polychat.types import ChatRequest
+from polychat.wire.contract import Wire
 
-from ...support.running_gateway import DONE, END, FIRST, Stage, asking, configured, gateway, good, row, streaming, text
+from ...support.running_gateway import DONE, END, FIRST, Answer, Stage, asking, configured, gateway, good, row, streaming, text
+from ...support.scripted_server import Say
+from ...support.scripted_vendors import Batches, ScriptedVendor
 from ..test_failures import AFTER, ENDS
+from .test_continuing import words_of
 
 
 def held(first: Any, second: Any, hold: int = 100, seconds: float = 60.0, **more: Any) -> Any:
@@ -23,6 +29,20 @@ def held(first: Any, second: Any, hold: int = 100, seconds: float = 60.0, **more
     route = Route(("house/small", "other/small"), strategy="ordered", hold=hold, hold_seconds=seconds, **more)
     providers = {"house": row("openai-chat", first.url), "other": row("openai-chat", second.url)}
     return configured(providers, routes={"fast": route})
+
+
+class SlowVendor(ScriptedVendor):
+    """Each batch is read before it says the next."""
+
+    async def _say(self, spoken: Wire, request: ChatRequest, batches: Batches, say: Say) -> None:
+        writer = spoken.writer(request, "one", 1_700_000_000)
+        await say.head(writer.status, writer.headers, writer.content_type)
+        for batch in batches:
+            await say.chunk(writer.write(list(batch)))
+            for _ in range(20):
+                await asyncio.sleep(0)
+        await say.chunk(writer.end())
+        await say.last()
 
 
 @pytest.mark.parametrize("failure", AFTER)
@@ -77,6 +97,32 @@ async def test_what_is_enough(serve: Any, door: str, hold: int, seconds: float) 
     assert b'"error"' in answer.body or b"event: error" in answer.body
     assert (record.verdict, record.attempts) == ("truncated", 1)
     assert second.seen == []
+
+
+def _words_of(door: str, answer: Answer) -> str:
+    if door != "openai-completions":
+        return words_of(door, answer.body)
+    chunks = [json.loads(event[6:]) for event in answer.events if event != DONE.strip().decode()]
+    return "".join(choice["text"] for chunk in chunks for choice in chunk["choices"])
+
+
+@pytest.mark.parametrize("spoken", ["openai-chat", "anthropic"])
+@pytest.mark.parametrize("hold", [4, 6, 12])
+@pytest.mark.parametrize("door", DIALECTS)
+async def test_a_reply_goes_on_behind_what_was_kept(serve: Any, door: str, hold: int, spoken: str) -> None:
+    """Whichever piece is enough: nothing is lost or told twice, nobody else is asked, and the end is the backend's."""
+    words = ["Hel", "lo ", "you ", "two"]
+    events: list[Event] = [Start("1", "small"), *map(Text, words), Finish("complete", "stop")]
+    backend = await serve(SlowVendor(spoken, [[event] for event in events]))
+    other = await serve(good)
+    route = Route(("house/small", "other/small"), strategy="ordered", hold=hold, hold_seconds=60.0)
+    providers = {"house": row(spoken, backend.url), "other": row("openai-chat", other.url)}
+    async with gateway(configured(providers, routes={"fast": route})) as here:
+        answer = await here.ask(*asking(door, "fast", stream=True))
+        (record,) = await here.app.recorded()
+    assert _words_of(door, answer) == "Hello you two"
+    assert (record.verdict, record.attempts, record.failures) == ("complete", 1, [])
+    assert other.seen == []
 
 
 @pytest.mark.parametrize("door", DIALECTS)

@@ -31,16 +31,20 @@ class EventPipe:
     async def pipe(self, sink: Callable[[list[Event]], bool]) -> None:
         """Give each batch to ``sink`` in the call that reads its bytes, until the ``Finish`` or until ``sink`` gives true.
 
-        ``sink`` neither blocks nor raises ``BackendError``: what it raises else is raised here. The response is left open.
+        ``sink`` neither blocks nor raises ``BackendError``: what it raises else is raised here. The response is left open, and
+        what ``sink`` left of the reply can be given to another one.
         """
         reader, change = Repeats(self._reader), self._change
         feed = reader.feed
+        is_enough = False
 
         def read(data: bytes) -> bool:
+            nonlocal is_enough
             batch = feed(data)
             if batch and change is not None:
                 batch = change(batch)
-            return (bool(batch) and sink(batch)) or reader.done
+            is_enough = bool(batch) and sink(batch)
+            return is_enough or reader.done
 
         if reader.done:
             return
@@ -49,6 +53,8 @@ class EventPipe:
         except BackendError as error:
             rest = [*(event for event in reader.end() if type(event) is not Finish), Finish("truncated", error=error)]
         else:
+            if is_enough and not reader.done:
+                return  # there may be more of the reply: it is not over
             rest = reader.end()
         if rest:
             sink(rest if change is None else change(rest))
