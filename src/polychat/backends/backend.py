@@ -14,6 +14,7 @@ from ..wire.models import ModelInfo
 
 if TYPE_CHECKING:
     from ..calls.info import CallInfo
+    from .compiled import CompiledRequest
     from .relay import Relay
 
 
@@ -53,6 +54,19 @@ class Backend(ABC):
         self, request: ChatRequest, call_info: CallInfo, proxy: str | None = None, **options: Any
     ) -> AsyncGenerator[list[Event], None]:
         """The events of one reply, in batches; the last is its ``Finish``. Errors before the first event are raised."""
+
+    def compiled(self, request: ChatRequest) -> CompiledRequest | None:
+        """The request for ``answers_compiled``, its prompt being ``compiled.STAND_IN``.
+
+        ``None`` where it must be written anew for each prompt: it loses something, or it raises, which ``answers`` then does.
+        """
+        return None
+
+    def answers_compiled(
+        self, compiled: CompiledRequest, body: bytes, call_info: CallInfo, options: dict[str, Any]
+    ) -> AsyncGenerator[list[Event], None]:
+        """``answers`` to a request that ``compiled`` gave; ``body`` is what that makes of its prompt."""
+        raise NotImplementedError
 
     @abstractmethod
     def rehearse(self, request: ChatRequest, call_info: CallInfo) -> None:

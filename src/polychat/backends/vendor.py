@@ -30,10 +30,13 @@ from ..wire.models import ModelInfo
 from ..wire.raw_schemas import has_raw
 from .backend import Backend
 from .builtin import known
+from .compiled import CompiledRequest, is_compilable
+from .compiled import compiled as compiled_request
 from .fitting import changes, fitted, fitted_as_it_came, taken_along
 from .keys import VendorEndpoint, has_key
 from .ready import ReadyRequests
-from .relay import Relay, rate_limits
+from .relay import Relay
+from .vendor_reply import MAX_REPLY, Sent, VendorReply
 
 if TYPE_CHECKING:
     from ..http.exchange import Exchange
@@ -41,8 +44,6 @@ if TYPE_CHECKING:
 
 TIMEOUT = 600.0
 """Seconds of a whole call, unless the caller says otherwise: models that think take their time."""
-MAX_REPLY = 64 * 1024 * 1024
-"""Bytes of a reply that is read whole."""
 
 
 class VendorBackend(Backend):
@@ -69,6 +70,29 @@ class VendorBackend(Backend):
     ) -> AsyncGenerator[list[Event], None]:
         return self.replied(request, None, call_info, None, {"proxy": proxy, **options})
 
+    def compiled(self, request: ChatRequest) -> CompiledRequest | None:
+        if not is_compilable(request) or not request.model:
+            return None
+        call_info = CallInfo("report")
+        try:
+            written, calls, body = self._written(request, call_info, self.tag())
+        except BadInput:
+            return None
+        if calls is not None or call_info.losses:
+            return None
+        return compiled_request(body, wire(self.row.wire).path(written), streamed=bool(written.stream))
+
+    def answers_compiled(
+        self, compiled: CompiledRequest, body: bytes, call_info: CallInfo, options: dict[str, Any]
+    ) -> VendorReply:
+        def send() -> Sent:
+            ready, spoken, tag = self._ready.of(compiled.path, options), wire(self.row.wire), self.tag()
+            call_info.url = ready.base_url
+            reader = spoken.Reader(vendor=tag, limits=LIMITS) if compiled.streamed else None
+            return Sent(ready.sent(body), self.refusal, reader=reader, whole=partial(spoken.read_reply, vendor=tag))
+
+        return VendorReply(send, call_info)
+
     def rehearse(self, request: ChatRequest, call_info: CallInfo) -> None:
         self.address()
         self._endpoint.headers()
@@ -82,51 +106,44 @@ class VendorBackend(Backend):
         request.stream = request.stream_usage = True
         return self.answers(request, CallInfo(), proxy, **options)
 
-    async def replied(
+    def replied(
         self,
         request: ChatRequest,
         call: Call | None,
         call_info: CallInfo,
         api_key: str | None,
         options: dict[str, Any] | None = None,
-    ) -> AsyncGenerator[list[Event], None]:
+    ) -> VendorReply:
         """The events of one reply under ``call``, or under the call that ``options`` amount to, ``api_key`` among them."""
-        row, spoken, tag = self.row, wire(self.row.wire), self.tag()
-        if not request.model:
-            raise BadInput(f"no model given: use {row.name}/MODEL (polychat models {row.name} lists them)", field="model")
-        if request.extra and request.wire is None:
-            request.wire = spoken.NAME  # a caller's ``extra`` is in the words of the wire it goes to
-        if call_info.is_large:
-            request, calls, body = await asyncio.to_thread(self._written, request, call_info, tag)
-        else:
-            request, calls, body = self._written(request, call_info, tag)
-        if call is None:
-            ready = self._ready.of(spoken.path(request), options or {})
-            call_info.url = ready.base_url
-            sending = ready.sent(body)
-        else:
-            call_info.url = call.base_url
-            sending = self._exchange(call, "POST", spoken.path(request), api_key, body).sent()
-        response = await sending
-        try:
-            del body  # which may be large, and the answer may take its time
-            call_info.limits = rate_limits(response)
-            if not response.ok:
-                raise await self.refusal(response)
-            if not request.stream:
-                call_info.raw = await response.read(MAX_REPLY)
-                events = spoken.read_reply(call_info.raw, vendor=tag, limits=_limits(request))
-                yield events if calls is None else calls.take(events)
-                return
-            reader = spoken.Reader(vendor=tag, limits=_limits(request))
-            call_info.pipe = response.event_pipe(reader, None if calls is None else calls.take)
-            # As ``response.events`` has it: a generator within this one would cost as much as reading ten chunks, a call.
-            while not reader.done:
-                if batch := await response.batch(reader):
-                    yield batch if calls is None else calls.take(batch)
-            response.finish()
-        finally:
-            response.close()
+
+        async def send() -> Sent:
+            row, spoken, tag = self.row, wire(self.row.wire), self.tag()
+            if not request.model:
+                raise BadInput(f"no model given: use {row.name}/MODEL (polychat models {row.name} lists them)", field="model")
+            if request.extra and request.wire is None:
+                request.wire = spoken.NAME  # a caller's ``extra`` is in the words of the wire it goes to
+            if call_info.is_large:
+                written, calls, body = await asyncio.to_thread(self._written, request, call_info, tag)
+            else:
+                written, calls, body = self._written(request, call_info, tag)
+            path = spoken.path(written)
+            if call is None:
+                ready = self._ready.of(path, options or {})
+                call_info.url = ready.base_url
+                sending = ready.sent(body)
+            else:
+                call_info.url = call.base_url
+                sending = self._exchange(call, "POST", path, api_key, body).sent()
+            limits = _limits(written)
+            return Sent(
+                sending,
+                self.refusal,
+                reader=spoken.Reader(vendor=tag, limits=limits) if written.stream else None,
+                whole=partial(spoken.read_reply, vendor=tag, limits=limits),
+                change=None if calls is None else calls.take,
+            )
+
+        return VendorReply(send, call_info)
 
     def _written(
         self, request: ChatRequest, call_info: CallInfo, tag: str

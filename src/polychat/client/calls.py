@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from ..calls.info import CallInfo
-from ..calls.request import KEYWORDS, request_of, system_first
 from ..calls.threads import pieces_of
 from ..errors import BadInput
 from ..types import Conversation
@@ -20,8 +19,6 @@ from .targets import Targets, own_targets
 
 if TYPE_CHECKING:
     from .keywords import CallKeywords, Keywords
-
-_KEYWORDS = frozenset(KEYWORDS)
 
 
 @overload
@@ -251,22 +248,8 @@ def _read(
     if "config" in options:
         raise BadInput("config belongs to a client: polychat.Client(config=…).ask(…)", field="config")
     target = targets.default_model() if target is None else target
-    plan = targets.plan(target)
-    keywords: dict[str, Any] = {}
-    rest: dict[str, Any] = {}
-    for name, value in options.items():
-        (keywords if name in _KEYWORDS else rest)[name] = value
-    request, shape = request_of(prompt, plan.targets[0].model, keywords)
-    system_first(request, system)
-    request.stream = streamed
-    if streamed:
-        request.stream_usage = True
-    call_info = CallInfo(on_loss_of(rest.pop("on_loss", None)))
-    return Stream(targets, plan, request, shape=shape, call_info=call_info, options=rest)
-
-
-def on_loss_of(value: Any) -> Any:
-    """``value`` as the policy about losses, ``None`` for the default. Raises ``BadInput`` for any other value."""
-    if value not in (None, "refuse", "warn", "report", "allow"):
-        raise BadInput(f'on_loss is {value!r}; it must be "refuse", "warn", "report" or "allow"', field="on_loss")
-    return value
+    prepared = targets.prepared(target, system, options, streamed=streamed)
+    if type(prompt) is str and prepared.is_kept:
+        return Stream(targets, targets.prepared_call(prepared, prompt))
+    request, shape = prepared.request(prompt)
+    return Stream(targets, targets.call(prepared.plan, request, CallInfo(prepared.on_loss), prepared.options), shape=shape)

@@ -18,7 +18,7 @@ from ..wire import openai_chat
 from ..wire.contract import Writer
 from ..wire.framing import DataLines
 from ..wire.json_text import decoded, sendable
-from .calls import on_loss_of
+from .prepared import on_loss_of
 from .streaming import Stream
 from .targets import Targets
 
@@ -127,7 +127,7 @@ class Completions:
         if shape is not None:
             request.format = shape.format
         call_info = CallInfo(on_loss_of(options.pop("on_loss", None)))
-        reply = Stream(targets, plan, request, shape=shape, call_info=call_info, options=options)
+        reply = Stream(targets, targets.call(plan, request, call_info, options), shape=shape)
         writer = openai_chat.writer(request, secrets.token_hex(12), int(time.time()), target)
         return ChunkStream(_chunks(reply, writer)) if stream else await _whole(reply, writer)
 

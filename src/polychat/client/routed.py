@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from ..routing.straight import StraightAttempt, straight_attempt
 from ..routing.traits import RequestTraits
 from ..types import ChatRequest, TextPart
 from ..wire.embeddings import Embed, Embeddings
+from .prepared import PreparedCall
 
 PRIVATE = ("api_key", "base_url", "cookies", "headers")
 """Options that are meant for one provider: no other may get them."""
@@ -31,11 +32,22 @@ class RoutedCall:
     """
 
     __slots__ = (
-        *("_attempts", "_failure", "_on_loss", "_options", "_plan", "_request", "_router", "_straight"),
+        *("_attempts", "_failure", "_on_loss", "_options", "_plan", "_prepared", "_prompt", "_request", "_router", "_straight"),
         *("batches", "call_info", "target"),
     )
 
-    def __init__(self, router: Router, plan: Plan, request: ChatRequest, call_info: CallInfo, options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        router: Router,
+        plan: Plan,
+        request: ChatRequest | None,
+        call_info: CallInfo,
+        options: dict[str, Any],
+        prepared: PreparedCall | None = None,
+        prompt: str = "",
+    ) -> None:
+        """``request`` is ``None`` where ``prepared`` makes it of ``prompt``."""
+        self._prepared, self._prompt = prepared, prompt
         self._straight: StraightAttempt | None = None
         self._attempts: Attempts | None = None
         self._failure: PolychatError | None = None
@@ -55,7 +67,7 @@ class RoutedCall:
         if straight is None:
             return await self._routed()
         try:
-            first = await self._answer(self.target, self._options)
+            first = await self._straight_answer()
         except PolychatError as error:
             straight.failed()
             self._failure = error
@@ -83,7 +95,7 @@ class RoutedCall:
         self.end()
 
     async def _routed(self) -> list[list[Event]]:
-        plan, request = self._plan, self._request
+        plan, request = self._plan, self.request
         self._attempts = attempts = Attempts()
         if len(plan.targets) == 1 and not plan.rules.conditions:
             return await self._router.run(plan, self._ask, attempts)
@@ -104,12 +116,33 @@ class RoutedCall:
         finally:
             attempts.limits = self.call_info.limits
 
-    async def _answer(self, target: Target, options: dict[str, Any]) -> list[list[Event]]:
-        """The batches up to the first one with more than a ``Start``. Raises the error of a reply that failed before that."""
+    @property
+    def request(self) -> ChatRequest:
+        """What is asked, made when it is first looked at."""
         request = self._request
+        if request is None:
+            assert self._prepared is not None  # else there is a request
+            self._request = request = self._prepared.request(self._prompt)[0]
+        return request
+
+    def _straight_answer(self) -> Awaitable[list[list[Event]]]:
+        """``_answer`` of the only target."""
+        target, options, prepared = self.target, self._options, self._prepared
+        if prepared is not None and (compiled := prepared.compiled()) is not None:
+            body = compiled.body(self._prompt)
+            if body is not None:
+                return self._begun(target.backend.answers_compiled(compiled, body, self.call_info, options))
+        return self._answer(target, options)
+
+    def _answer(self, target: Target, options: dict[str, Any]) -> Awaitable[list[list[Event]]]:
+        """The batches up to the first one with more than a ``Start``. Raises the error of a reply that failed before that."""
+        request = self.request
         if request.model != target.model:
             request = replace(request, model=target.model)
-        self.batches = batches = target.backend.answers(request, self.call_info, **options)
+        return self._begun(target.backend.answers(request, self.call_info, **options))
+
+    async def _begun(self, batches: AsyncGenerator[list[Event], None]) -> list[list[Event]]:
+        self.batches = batches
         held: list[list[Event]] = []
         try:
             async for batch in batches:

@@ -8,18 +8,17 @@ from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self
 
-from ..calls.info import CallInfo
 from ..calls.schemas import Shape
 from ..costs import cost_of
 from ..errors import BackendError, BadReply, PolychatError
 from ..events import Citation, Event, Finish, Text, Usage, Verdict
-from ..types import ChatRequest, ToolCall
+from ..types import ToolCall
 from ..wire.assembly import AssembledReply
 from .reply import Parsed, Reply, counted
 from .targets import Targets
 
 if TYPE_CHECKING:
-    from ..routing import Plan
+    from .routed import RoutedCall
 
 
 class Stream(Generic[Parsed]):
@@ -30,24 +29,14 @@ class Stream(Generic[Parsed]):
     The iteration raises ``PolychatError`` after the last piece that arrived.
     """
 
-    def __init__(
-        self,
-        targets: Targets,
-        plan: Plan,
-        request: ChatRequest,
-        *,
-        shape: Shape | None,
-        call_info: CallInfo,
-        options: dict[str, Any],
-    ) -> None:
-        target = plan.targets[0]
+    def __init__(self, targets: Targets, call: RoutedCall, *, shape: Shape | None = None) -> None:
+        target = call.target
         self.provider = target.backend.name
         self.model = target.model or None
         self.verdict: Verdict | None = None
-        self._request, self.shape = request, shape
-        self._prices = targets.registry.config.prices
+        self.shape = shape
+        self._targets, self._call = targets, call
         self._assembled = AssembledReply()
-        self._call = targets.call(plan, request, call_info, options)
         self._batches: AsyncGenerator[list[Event], None] | None = None
         """The reply's events, once it has begun."""
         self._unread: Iterator[Event] = iter(())
@@ -96,11 +85,13 @@ class Stream(Generic[Parsed]):
         Raises ``BadReply`` if the text does not match the schema.
         """
         assembled, first = self._assembled, self._assembled.first
-        usage = counted(self._request, assembled)
+        usage = counted(self._call.request, assembled)
         call_info, url = self._call.call_info, self._call.target.backend.url
         is_elsewhere = call_info.url not in ("", url)
         served = assembled.start.model or self.model
-        cost = cost_of(self._prices, self.provider, url, served, usage, asked=self.model, is_elsewhere=is_elsewhere)
+        cost = cost_of(
+            self._targets.registry.config.prices, self.provider, url, served, usage, asked=self.model, is_elsewhere=is_elsewhere
+        )
         return Reply(
             self.provider,
             self.model,

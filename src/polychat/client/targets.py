@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from .. import config
 from ..backends.backend import Backend
+from ..backends.compiled import STAND_IN
 from ..backends.registry import Registry, own_registry
+from ..calls.info import CallInfo
 from ..config import Config
 from ..config.environment import variable
 from ..errors import BadInput, UnknownTarget, redact
+from .prepared import PreparedCall, lasting_key
 
 if TYPE_CHECKING:
-    from ..calls.info import CallInfo
     from ..config.settings import Route
     from ..routing import ModelResolver, Plan, Router
     from ..types import ChatRequest
@@ -41,6 +43,8 @@ class Targets:
         self._is_own = is_own
         self._plans: dict[str, Plan] = {}
         """The plans of names that mean one target. Valid as long as the registry."""
+        self._prepared: dict[tuple[object, ...], PreparedCall] = {}
+        """Calls by their target, system message, and options."""
         self._routers: dict[tuple[object, ...], Router] = {}
         """What is known of targets by the options with which they are asked as another account, or at another address."""
 
@@ -69,6 +73,32 @@ class Targets:
         """One request to the targets of ``plan``, not sent yet. Raises as ``RoutedCall``."""
         return self._routed_call(self.router(options), plan, request, call_info, options)
 
+    def prepared(self, target: str, system: str | None, options: dict[str, Any], *, streamed: bool) -> PreparedCall:
+        """A call to ``target`` with these options, which is kept where nothing of it may change. Raises as ``plan``, and
+
+        ``BadInput`` for invalid options of a call that is kept.
+        """
+        key = None
+        if type(target) is str and (system is None or type(system) is str):
+            key = lasting_key(target, system, streamed, options=options)
+            if key is not None and (prepared := self._prepared.get(key)) is not None:
+                return prepared
+        plan = self.plan(target)
+        prepared = PreparedCall(plan, system, options, streamed=streamed)
+        if key is not None and self._plans.get(target) is plan:
+            prepared.request(STAND_IN)  # raises for what the options would raise with any prompt
+            prepared.router, prepared.is_kept = self.router(prepared.options), True
+            if len(self._prepared) >= _KNOWN:
+                self._prepared.clear()
+            self._prepared[key] = prepared
+        return prepared
+
+    def prepared_call(self, prepared: PreparedCall, prompt: str) -> RoutedCall:
+        """One request with this prompt, not sent yet, of a call that is kept."""
+        return self._routed_call(
+            prepared.router, prepared.plan, None, CallInfo(prepared.on_loss), prepared.options, prepared, prompt
+        )
+
     def router(self, options: dict[str, Any]) -> Router:
         """The router that knows the health of targets across calls: one for each account and address that ``options`` name."""
         get = options.get
@@ -84,6 +114,7 @@ class Targets:
         if router is None:
             if len(self._routers) >= _ROUTERS:
                 del self._routers[next(iter(self._routers))]
+                self._prepared.clear()  # they would go on with it, and others with a new one
             router = self._routers[account] = self._new_router()
         return router
 

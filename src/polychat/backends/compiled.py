@@ -1,0 +1,49 @@
+"""Requests that differ in one text alone: what was written once around it serves for every other one.
+
+The wire's own writer writes a request whose only user message is ``STAND_IN``. Where that text stands in the body exactly once,
+and nothing of the request is lost on its way, the body with another text in its place is what the writer gives for that text;
+``tests/backends/test_compiled.py`` holds that for every wire and vendor.
+"""
+
+from __future__ import annotations
+
+from ..types import ChatRequest, TextPart
+from ..wire.json_text import encoded
+
+STAND_IN = "What stands here is replaced by the prompt (f3b1c9a07d5e)."
+
+
+class CompiledRequest:
+    """The body of a request up to its prompt and behind it, and the path it goes to."""
+
+    __slots__ = ("_after", "_before", "path", "streamed")
+
+    def __init__(self, before: bytes, after: bytes, path: str, *, streamed: bool) -> None:
+        self._before, self._after, self.path, self.streamed = before, after, path, streamed
+
+    def body(self, prompt: str) -> bytes | None:
+        """The body with this prompt; ``None`` for one that UTF-8 cannot carry, which the writer of the wire reports."""
+        try:
+            return b"%b%b%b" % (self._before, encoded(prompt), self._after)
+        except ValueError:
+            return None
+
+
+def compiled(body: bytes, path: str, *, streamed: bool) -> CompiledRequest | None:
+    """``None`` where ``STAND_IN`` does not stand in ``body`` by itself and once."""
+    before, found, after = body.partition(encoded(STAND_IN))
+    if not found or STAND_IN.encode() in before or STAND_IN.encode() in after:
+        return None
+    return CompiledRequest(before, after, path, streamed=streamed)
+
+
+def is_compilable(request: ChatRequest) -> bool:
+    """Whether it is one prompt, maybe behind system messages, without anything that a writer may look for in a prompt."""
+    turns = request.turns
+    return (
+        bool(turns)
+        and turns[-1].role == "user"
+        and [type(part) for part in turns[-1].parts] == [TextPart]
+        and all(turn.role == "system" for turn in turns[:-1])
+        and not (request.tools or request.extra)
+    )

@@ -1,0 +1,133 @@
+"""One reply of a vendor as it is read: an asynchronous generator by its interface, without the cost of one.
+
+A generator is entered and left for each batch through its own awaitable, known to the loop by a weak reference, and closed by
+an exception that is thrown into it; a call of one short reply would pay as much for that as for reading ten chunks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from ..calls.info import CallInfo
+from ..events import Event, Finish
+from .relay import rate_limits
+
+if TYPE_CHECKING:
+    from ..http.pool.pool import PooledResponse
+    from ..wire.contract import Reader
+
+MAX_REPLY = 64 * 1024 * 1024
+"""Bytes of a reply that is read whole."""
+
+Change = Callable[[list[Event]], list[Event]]
+"""What each batch goes through, to give calls back by the names that the request has."""
+
+
+class Sent:
+    """A request that is on its way, and how its reply is read."""
+
+    __slots__ = ("change", "reader", "refusal", "response", "whole")
+
+    def __init__(
+        self,
+        response: Awaitable[PooledResponse],
+        refusal: Callable[[PooledResponse], Awaitable[Exception]],
+        *,
+        reader: Reader | None,
+        whole: Callable[[bytes], list[Event]],
+        change: Change | None = None,
+    ) -> None:
+        self.response, self.refusal = response, refusal
+        self.reader = reader
+        """Of a reply that is streamed; ``None`` for one that comes whole, which ``whole`` reads."""
+        self.whole, self.change = whole, change
+
+
+class VendorReply(AsyncGenerator[list[Event], None]):
+    """The batches of one reply. ``send`` is called when the first of them is wanted.
+
+    The connection goes back to its pool with the batch that ends the reply. A reply that is neither read to its end nor closed
+    is closed by the loop that it came on, when nobody has it any more.
+    """
+
+    __slots__ = ("_call_info", "_change", "_loop", "_reader", "_response", "_send", "is_over")
+
+    def __init__(self, send: Callable[[], Awaitable[Sent]] | Callable[[], Sent], call_info: CallInfo) -> None:
+        self._send: Callable[[], Any] | None = send
+        self._call_info = call_info
+        self._response: PooledResponse | None = None
+        self._reader: Reader | None = None
+        self._change: Change | None = None
+        self.is_over = False
+        """Whether nothing more comes."""
+
+    async def __anext__(self) -> list[Event]:
+        if self._send is not None:
+            if (batch := await self._begin(self._send)) is not None:
+                return batch
+        elif self.is_over:
+            raise StopAsyncIteration
+        response, reader, change = self._response, self._reader, self._change
+        assert response is not None  # it has begun
+        assert reader is not None
+        try:
+            while not reader.done:
+                batch = await response.batch(reader)
+                if batch:
+                    if type(batch[-1]) is Finish:
+                        self.is_over = True
+                        response.finish()
+                    return batch if change is None else change(batch)
+        except BaseException:
+            self._close()
+            raise
+        self.is_over = True
+        response.finish()
+        raise StopAsyncIteration
+
+    async def _begin(self, send: Callable[[], Any]) -> list[Event] | None:
+        """Send the request; the events of a reply that comes whole. Raises as ``Backend.answers``."""
+        self._send, call_info = None, self._call_info
+        self.is_over = True  # unless it begins
+        sending = send()
+        sent: Sent = sending if isinstance(sending, Sent) else await sending
+        response = await sent.response
+        self._response = response
+        try:
+            call_info.limits = rate_limits(response)
+            if not response.ok:
+                raise await sent.refusal(response)
+            self._reader, self._change = reader, change = sent.reader, sent.change
+            if reader is None:
+                call_info.raw = await response.read(MAX_REPLY)
+                events = sent.whole(call_info.raw)
+                response.close()
+                return events if change is None else change(events)
+        except BaseException:
+            response.close()
+            raise
+        call_info.pipe = response.event_pipe(reader, change)
+        self._loop = asyncio.get_running_loop()
+        self.is_over = False
+        return None
+
+    def _close(self) -> None:
+        self.is_over, self._send = True, None
+        if self._response is not None:
+            self._response.close()
+
+    async def asend(self, value: None) -> list[Event]:
+        return await self.__anext__()
+
+    async def athrow(self, *arguments: Any) -> list[Event]:
+        self._close()
+        raise arguments[0]
+
+    async def aclose(self) -> None:
+        self._close()
+
+    def __del__(self) -> None:
+        if not self.is_over and self._response is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._response.close)

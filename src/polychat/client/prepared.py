@@ -1,0 +1,78 @@
+"""What calls to one model with the same options have in common, made once: only the prompt is new in each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..backends.compiled import STAND_IN, CompiledRequest
+from ..calls.request import KEYWORDS, request_of, system_first
+from ..calls.schemas import Shape
+from ..errors import BadInput
+from ..http.timeouts import Timeouts
+from ..types import ChatRequest, Conversation
+
+if TYPE_CHECKING:
+    from ..routing import Plan, Router
+    from ..wire.losses import OnLoss
+
+_KEYWORDS = frozenset(KEYWORDS)
+_LASTING = frozenset((str, int, float, bool, type(None), Timeouts))
+"""Types of options that cannot change while somebody has them."""
+_READ_ANEW = ("images", "files")
+"""Keywords that may name files, whose contents are those of the moment."""
+
+
+class PreparedCall:
+    """A call without its prompt. It holds what the options hold, keys too, which its ``repr`` does not show."""
+
+    __slots__ = (
+        *("_compiled", "_is_compiled", "_keywords", "_model", "_streamed", "_system"),
+        *("is_kept", "on_loss", "options", "plan", "router"),
+    )
+
+    def __init__(self, plan: Plan, system: str | None, options: dict[str, Any], *, streamed: bool) -> None:
+        """Raises ``BadInput`` for an ``on_loss`` that is none of the policies."""
+        self.plan = plan
+        self.router: Router
+        """Of a call that is kept, as is what follows."""
+        self.is_kept = False
+        self._keywords: dict[str, Any] = {}
+        self.options: dict[str, Any] = {}
+        """How the request is sent."""
+        for name, value in options.items():
+            (self._keywords if name in _KEYWORDS else self.options)[name] = value
+        self.on_loss: OnLoss | None = on_loss_of(self.options.pop("on_loss", None))
+        self._model, self._system, self._streamed = plan.targets[0].model, system, streamed
+        self._compiled: CompiledRequest | None = None
+        self._is_compiled = False
+
+    def request(self, prompt: str | Conversation) -> tuple[ChatRequest, Shape | None]:
+        """The request, and the shape of its answer where ``schema`` sets one. Raises ``BadInput``."""
+        request, shape = request_of(prompt, self._model, self._keywords)
+        system_first(request, self._system)
+        request.stream = self._streamed
+        if self._streamed:
+            request.stream_usage = True
+        return request, shape
+
+    def compiled(self) -> CompiledRequest | None:
+        """The request to its only target around any prompt; ``None`` where each must be written for itself."""
+        if not self._is_compiled:
+            self._is_compiled = True
+            self._compiled = self.plan.targets[0].backend.compiled(self.request(STAND_IN)[0])
+        return self._compiled
+
+
+def on_loss_of(value: Any) -> Any:
+    """``value`` as the policy about losses, ``None`` for the default. Raises ``BadInput`` for any other value."""
+    if value not in (None, "refuse", "warn", "report", "allow"):
+        raise BadInput(f'on_loss is {value!r}; it must be "refuse", "warn", "report" or "allow"', field="on_loss")
+    return value
+
+
+def lasting_key(*parts: object, options: dict[str, Any]) -> tuple[object, ...] | None:
+    """A key that is equal for calls with the same options; ``None`` where one of these may change, or is read each time."""
+    types = tuple(map(type, options.values()))
+    if not _LASTING.issuperset(types) or not options.keys().isdisjoint(_READ_ANEW):
+        return None
+    return (*parts, *options.items(), *types)  # 1 and True are equal, and mean different things

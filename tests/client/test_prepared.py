@@ -1,0 +1,72 @@
+"""Calls with the same options share what does not depend on the prompt, and nothing else."""
+
+from __future__ import annotations
+
+import gc
+import json
+from typing import Any
+
+import pytest
+
+import polychat
+from polychat.client.prepared import lasting_key
+from polychat.errors import BadInput
+from polychat.events import Finish, Start, Text
+
+from ..support.scripted_vendors import ScriptedVendor
+
+HELLO = [[Start("one", "m")], [Text("Hello")], [Finish("complete", "stop")]]
+
+
+def options(url: str) -> dict[str, Any]:
+    return {"model": "openai/m", "base_url": f"{url}/v1", "api_key": "long-enough-a-key"}
+
+
+async def test_each_call_sends_its_own_prompt(serve: Any) -> None:
+    """With the same options, with others, and with a prompt that JSON must escape."""
+    server = await serve(ScriptedVendor("openai-chat", HELLO))
+    prompts = ["one", 'two "quoted"\n\u2028', "three \N{SNOWMAN}"]
+    for system in (None, "Be brief."):
+        for prompt in prompts:
+            assert (await polychat.ask(prompt, system=system, temperature=0.5, **options(server.url))).text == "Hello"
+    bodies = [json.loads(seen.body) for seen in server.seen]
+    assert [body["messages"][-1]["content"] for body in bodies] == prompts * 2
+    assert [len(body["messages"]) for body in bodies] == [1, 1, 1, 2, 2, 2]
+    assert all(body["temperature"] == 0.5 for body in bodies)
+
+
+async def test_a_prompt_that_cannot_be_sent_is_refused_as_ever(serve: Any) -> None:
+    """Half a surrogate pair is named with its place, whether or not calls went before with these options."""
+    server = await serve(ScriptedVendor("openai-chat", HELLO))
+    for _ in range(2):
+        with pytest.raises(BadInput, match=r"messages\[0\].content"):
+            await polychat.ask("a\ud83d", **options(server.url))
+        await polychat.ask("a", **options(server.url))
+
+
+async def test_an_invalid_option_is_reported_by_each_call() -> None:
+    """At the call, before anything is read; also one that is equal to a valid one of an earlier call."""
+    polychat.stream("hi", model="openai/m", n=1)
+    for _ in range(2):
+        with pytest.raises(BadInput, match="n is"):
+            polychat.stream("hi", model="openai/m", n=True)
+
+
+@pytest.mark.parametrize("changing", [{"images": "a.png"}, {"files": "a.pdf"}, {"stop": ["a"]}, {"tools": len}])
+def test_options_that_may_change_are_read_by_each_call(changing: dict[str, Any]) -> None:
+    """Names of files, whose contents are those of the moment; lists and objects."""
+    assert lasting_key("m", options=changing) is None
+    assert lasting_key("m", options={"seed": 1}) != lasting_key("m", options={"seed": True})
+
+
+async def test_a_reply_that_is_left_gives_its_connection_up(serve: Any) -> None:
+    """Left within its block, and dropped without one: both are closed, and the next call is answered."""
+    server = await serve(ScriptedVendor("openai-chat", HELLO))
+    async with polychat.stream("hi", **options(server.url)) as reply:
+        assert await anext(reply) == "Hello"
+    assert reply.verdict == "cancelled"
+    dropped = polychat.stream("hi", **options(server.url))
+    assert await anext(dropped) == "Hello"
+    del dropped
+    gc.collect()
+    assert (await polychat.ask("hi", **options(server.url))).text == "Hello"
