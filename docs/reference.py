@@ -96,10 +96,10 @@ lists what they raise. Names that are not on these two pages may change in any v
 _ROW = runpy.run_path(str(Path(__file__).parent / "pages.py"))["table_row"]
 
 ADVICE: dict[type[errors.PolychatError], str] = {
-    errors.PolychatError: "Catch it last, for whatever you do not treat by itself.",
+    errors.PolychatError: "Catch it last, for every error that you do not handle separately.",
     errors.BadInput: "Correct the field that `field` names. The same call fails again.",
     errors.MessageTooLong: "Shorten the message to `limit` bytes, or send it in parts.",
-    errors.UnknownTarget: "Take a name from `near`, or look at `polychat providers` and `polychat models VENDOR`.",
+    errors.UnknownTarget: "Use a name from `near`, or look at `polychat providers` and `polychat models VENDOR`.",
     errors.NotReady: "Do what the message says, then ask again.",
     errors.MissingPackage: "Run the `pip install` that the message names.",
     errors.MissingCookies: "Log in with a browser, then give polychat its cookies: [Cookies](cookies.md).",
@@ -115,13 +115,13 @@ ADVICE: dict[type[errors.PolychatError], str] = {
     errors.Unauthorized: "Check the key: [where it is looked for](library.md#keys). For a chat site, log in again.",
     errors.RateLimited: 'Wait `retry_after` seconds, or name more targets: `"groq/x, openai/y"`.',
     errors.ChallengeRequired: "Pass the check in a browser and give polychat the cookies, or ask another backend.",
-    errors.BadReply: "Check that `base_url` leads to the API that you named. If so, the service has changed: report it.",
+    errors.BadReply: "Check that `base_url` leads to the API that you named. If it does, the service has changed: report it.",
     errors.ChatNotFound: "Name the page that holds the chat: `page=` ([WordPress sites](wordpress.md)).",
     errors.Resting: "Wait `retry_after` seconds.",
     errors.ReplyFailed: "Read the message: the reason is the backend's own. Ask again, or ask another backend.",
     errors.LimitReached: "Wait for the next period of the quota, raise it with the vendor, or ask another backend.",
-    errors.EmptyReply: "Ask again; if it stays empty, ask in other words or another model.",
-    errors.Truncated: "Treat `text` as a part, or ask again. Raise the timeout where it was one that cut.",
+    errors.EmptyReply: "Ask again; if it stays empty, change the prompt or the model.",
+    errors.Truncated: "Use `text` as a partial reply, or ask again. If a timeout ended it, raise that timeout.",
 }
 """What to do about each error."""
 SAMPLES: dict[type[errors.PolychatError], errors.PolychatError] = {
@@ -158,8 +158,13 @@ def _error(kind: type[errors.PolychatError]) -> list[str]:
     if kind not in (errors.PolychatError, errors.NotReady, errors.BackendError):
         error = SAMPLES.get(kind) or kind("")
         step = {"again": "asks the same target again after a pause, and others", "elsewhere": "asks the route's other targets"}
-        done = step.get(CONSEQUENCES[attribution_of(error)].step, "asks no other target")
-        lines += [f"**At the gateway:** {done}; if none answers, the client gets {fault_of(error).status}.", ""]
+        done, status = step.get(CONSEQUENCES[attribution_of(error)].step), fault_of(error).status
+        result = (
+            f"{done}; if none answers, the client gets {status}"
+            if done
+            else f"the client gets {status}, and no other target is asked"
+        )
+        lines += [f"**At the gateway:** {result}.", ""]
     return [*lines, *_members(kind)]
 
 

@@ -1,30 +1,30 @@
 """One tree of errors, and the one place that makes foreign text fit to be shown.
 
     PolychatError
-    ├── BadInput (ValueError)             what was asked cannot be sent: `field`; nothing has left the process
+    ├── BadInput (ValueError)             the request cannot be sent: `field`; nothing was sent
     │   ├── MessageTooLong                `size` and `limit`, in bytes
-    │   └── UnknownTarget (LookupError)   no such provider or model: `near`, the names that come closest
-    ├── NotReady (RuntimeError)           something must be done here first; the message says what
+    │   └── UnknownTarget (LookupError)   no such provider or model: `near`, the closest names
+    ├── NotReady (RuntimeError)           this machine lacks something; the message says what
     │   ├── MissingPackage (ImportError)  an extra is not installed: `package`, `extra`
     │   ├── MissingCookies                log in with a browser first: `domain`
-    │   └── MissingWeights                no model weights, and none could be had
-    └── BackendError (RuntimeError)       it was asked and did not answer: `text`, what of the reply came before
+    │   └── MissingWeights                no model weights, and they could not be fetched
+    └── BackendError (RuntimeError)       the backend failed: `text`, the part of the reply that arrived
         ├── ConnectionFailed (ConnectionError)  no connection, or it broke before the reply began
-        │   ├── CertificateRefused        the server's TLS certificate does not hold
-        │   ├── WrongAddress              its URL names no host that is known, or https where no TLS is
-        │   └── ProxyFailed               the proxy refused, or did not let us through
+        │   ├── CertificateRefused        the server's TLS certificate is not valid
+        │   ├── WrongAddress              its URL has an unknown host, or https where the server has no TLS
+        │   └── ProxyFailed               the proxy refused the connection
         ├── TimedOut (TimeoutError)       `clock`: connect, first, idle or total; `seconds`
         ├── StatusError                   a status other than 2xx; raised as an `aiohttp.ClientResponseError` too
-        │   ├── Unauthorized              401, 403: a login, nonce or token did not hold
+        │   ├── Unauthorized              401, 403: a key, login, nonce or token was rejected
         │   ├── RateLimited               429: see `retry_after`
-        │   └── ChallengeRequired         a captcha or bot wall stands before the service
-        ├── BadReply                      the reply is not what the service's protocol says
-        │   └── ChatNotFound              the page holds no chat: no nonce, no bot
-        ├── Resting                       not asked: it said when to come back, and that is not yet
-        ├── ReplyFailed                   the backend says, in its own protocol, that it failed
+        │   └── ChallengeRequired         the service asks for a captcha or has a bot wall
+        ├── BadReply                      the reply does not follow the service's protocol
+        │   └── ChatNotFound              the page has no chat: no nonce, no bot
+        ├── Resting                       not asked: it sent `retry-after`, and that time has not come
+        ├── ReplyFailed                   the backend reports a failure in its own protocol
         │   ├── LimitReached              a quota of the service: tokens, messages, a ban
-        │   └── EmptyReply                success without a word, where that is never an answer
-        └── Truncated                     the reply ended early: `text` holds what came
+        │   └── EmptyReply                success with an empty reply, which is never an answer
+        └── Truncated                     the reply ended early: `text` has what arrived
 
 Every error has `provider` (a class name), `status` (HTTP), `retry_after` (seconds); each is `None` where it is not known.
 """
@@ -47,7 +47,7 @@ FaultKind: TypeAlias = Literal[
     "timeout",
     "server",
 ]
-"""What went wrong, in words that every vendor's errors map to; see ``wire/faults.py``."""
+"""What went wrong: every vendor's errors map to one of these; see ``wire/faults.py``."""
 
 
 class Failure(NamedTuple):
@@ -56,24 +56,29 @@ class Failure(NamedTuple):
     target: str
     outcome: str
     """One word, such as ``timeout``; see ``routing.policy.outcome_of``."""
-    told: str
+    message: str
     """The reason as a client of a gateway may read it."""
     reason: str
     """The reason for the gateway's operator."""
+
+    @property
+    def told(self) -> str:
+        """The earlier name of ``message``."""
+        return self.message
 
 
 class PolychatError(Exception):
     """The root: catch this to catch everything that polychat raises on purpose."""
 
     failures: tuple[Failure, ...] = ()
-    """Where several targets were tried: each with its reason, the last one of each. This error is then the most telling."""
+    """Where several targets were tried: the last failure of each, with its reason. This error is the most telling one."""
 
     provider: str | None = None
     """The class name of the provider, or the name of the vendor, that was asked."""
     status: int | None = None
-    """The HTTP status that it answered with."""
+    """The HTTP status of its answer."""
     retry_after: float | None = None
-    """Seconds until it wants to be asked again, where it says so."""
+    """Seconds after which the backend may be asked again, if it said so."""
 
     def __init__(
         self,
@@ -103,10 +108,10 @@ def _revived(kind: type[PolychatError], args: tuple[object, ...], state: dict[st
 
 
 class BadInput(PolychatError, ValueError):
-    """What was asked cannot be sent; ``field`` names the part at fault. Nothing has left the process."""
+    """The request cannot be sent; ``field`` names the invalid part. Nothing was sent."""
 
     field: str
-    """The part at fault: ``prompt``, ``model``, ``messages[2].content``, …"""
+    """The invalid part: ``prompt``, ``model``, ``messages[2].content``, …"""
 
     def __init__(self, message: str, *, field: str, provider: str | None = None) -> None:
         super().__init__(message, provider=provider)
@@ -137,7 +142,7 @@ class UnknownTarget(BadInput, LookupError):
     near: tuple[str, ...]
     """The names that come closest; empty where none does."""
     asked: str = ""
-    """The name that means nothing, where an alias or a chain led to it."""
+    """The unknown name, where an alias or a chain led to it."""
 
     def __init__(self, message: str, *, near: tuple[str, ...] = ()) -> None:
         if near:
@@ -147,7 +152,7 @@ class UnknownTarget(BadInput, LookupError):
 
 
 class NotReady(PolychatError, RuntimeError):
-    """Something must be done on this machine first; the message says what."""
+    """This machine lacks something; the message says what to do."""
 
 
 class MissingPackage(NotReady, ImportError):
@@ -165,10 +170,10 @@ class MissingPackage(NotReady, ImportError):
 
 
 class MissingCookies(NotReady):
-    """The service wants the cookies of a browser that has been there."""
+    """The service needs the cookies of a browser that is logged in."""
 
     domain: str
-    """The host that they are for."""
+    """The host that the cookies are for."""
 
     def __init__(self, domain: str, *, url: str, provider: str | None = None) -> None:
         super().__init__(
@@ -180,18 +185,18 @@ class MissingCookies(NotReady):
 
 
 class MissingWeights(NotReady):
-    """The weights of a model on this machine are not there and could not be had."""
+    """The weights of an embedded model are missing and could not be fetched."""
 
 
 class BackendError(PolychatError, RuntimeError):
-    """It was asked and did not answer as it should; ``text`` is what of the reply came before that."""
+    """The backend was asked and failed; ``text`` is the part of the reply that arrived."""
 
     text: str = ""
-    """What of the reply came before it failed."""
+    """The part of the reply that arrived before the failure."""
     kind: FaultKind | None = None
-    """What the backend says it was, where its protocol tells."""
+    """What went wrong, where the backend's protocol says."""
     paid: bool = False
-    """Whether a reply came, which is billed, and could not be read here. The request must not be repeated."""
+    """Whether a reply arrived, which is billed, and could not be read. The request must not be repeated."""
 
 
 class ConnectionFailed(BackendError, ConnectionError):
@@ -199,22 +204,22 @@ class ConnectionFailed(BackendError, ConnectionError):
 
 
 class CertificateRefused(ConnectionFailed):
-    """The server's TLS certificate does not hold for its name; nothing was sent."""
+    """The server's TLS certificate is not valid for its name; nothing was sent."""
 
 
 class WrongAddress(ConnectionFailed):
-    """The URL cannot be right: no address is known for its host, or it says https and the server there speaks no TLS."""
+    """The URL is wrong: its host has no address, or it is https and the server there has no TLS."""
 
 
 class ProxyFailed(ConnectionFailed):
-    """The proxy refused, or did not let us through; the service itself was not reached."""
+    """The proxy refused the connection; the service itself was not reached."""
 
 
 Clock = Literal["connect", "first", "idle", "total"]
 
 
 class TimedOut(BackendError, TimeoutError):
-    """A clock ran out: ``clock`` says which, ``seconds`` where it stood."""
+    """A timeout: ``clock`` says which one, ``seconds`` how long it was."""
 
     clock: Clock
     """``connect``, ``first``, ``idle`` or ``total``."""
@@ -232,13 +237,13 @@ class StatusError(BackendError):
     """The service answered with a status other than 2xx."""
 
     word: str | None = None
-    """The service's own word for what went wrong."""
+    """The service's own error code."""
     param: str | None = None
-    """The field of the request that the service finds at fault, in its own words."""
+    """The field of the request that the service rejects, by its own name."""
 
 
 class Unauthorized(StatusError):
-    """401 or 403: a login, a nonce or a token did not hold."""
+    """401 or 403: a key, a login, a nonce or a token was rejected."""
 
 
 class RateLimited(StatusError):
@@ -246,23 +251,23 @@ class RateLimited(StatusError):
 
 
 class ChallengeRequired(StatusError):
-    """A human check (captcha, bot wall) stands before the service; it is reported and not got round."""
+    """The service asks for a human check (captcha, bot wall); polychat reports it and does not bypass it."""
 
 
 class BadReply(BackendError):
-    """The reply is not what the service's protocol says; the message shows the line, shortened."""
+    """The reply does not follow the service's protocol; the message shows the line, shortened."""
 
 
 class ChatNotFound(BadReply):
-    """The page holds no chat element to take nonces and bot names from."""
+    """The page has no chat element with a nonce and a bot name."""
 
 
 class Resting(BackendError):
-    """It was not asked: it said when to come back (``retry_after``), and that is not yet."""
+    """The backend was not asked: it sent ``retry-after`` earlier, and that time has not come (``retry_after``)."""
 
 
 class ReplyFailed(BackendError):
-    """The backend says, in its own protocol and often under HTTP 200, that it failed."""
+    """The backend reports a failure in its own protocol, often under HTTP 200."""
 
 
 class LimitReached(ReplyFailed):
@@ -270,11 +275,11 @@ class LimitReached(ReplyFailed):
 
 
 class EmptyReply(ReplyFailed):
-    """Success without a word, where that is never an answer."""
+    """The backend reports success with an empty reply, which is never an answer."""
 
 
 class Truncated(BackendError):
-    """The reply ended early; ``text`` holds what came."""
+    """The reply ended early; ``text`` has what arrived."""
 
 
 # Each word is looked through once from its beginning, and never again from its parts: foreign text may be one long word.

@@ -397,7 +397,7 @@ class Route(Rules, frozen=True):
         str,
         about(
             "A target, or another route, that some requests are sent to as well after they are answered, to compare verdicts, "
-            "times and costs in the metrics. Nobody gets its replies."
+            "times and costs in the metrics. Its replies are discarded."
         ),
     ] = ""
     shadow_percent: Annotated[float, Meta(ge=0, le=100), about("How many of the requests `shadow` gets, in percent.")] = 5.0

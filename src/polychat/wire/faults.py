@@ -123,7 +123,7 @@ def fault_of(error: PolychatError) -> Fault:
     """
     fault = _fault_of(error)
     if len(error.failures) > 1:
-        each = "; ".join(f"{failure.target}: {failure.told}" for failure in error.failures)
+        each = "; ".join(f"{failure.target}: {failure.message}" for failure in error.failures)
         fault.message = f"none of {len(error.failures)} targets answered: {each}"
     return fault
 
