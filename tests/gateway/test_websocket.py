@@ -115,6 +115,17 @@ async def test_only_the_latest_response_is_remembered_unless_stored() -> None:
         assert latest["id"] not in (older["id"], kept["id"])
 
 
+@pytest.mark.parametrize("wrong", [7, {"role": "user", "content": "two"}, True])
+async def test_a_wrong_input_is_refused_also_behind_a_response(wrong: Any) -> None:
+    """What is no text and no list is told as such: it does not vanish before the conversation."""
+    async with house(TRANSLATED, HELLO) as (here, backend), connected(here) as socket:
+        first = await socket.ask("one", store=False)
+        for more in ({}, {"previous_response_id": first["id"]}):
+            error = await socket.ask(wrong, store=False, **more)
+            assert (error["status"], error["error"]["param"]) == (400, "input")
+        assert len(backend.asks) == 1
+
+
 async def test_another_connection_knows_nothing_of_it() -> None:
     """What a connection remembers is its own, and goes with it."""
     async with house(TRANSLATED, HELLO) as (here, _):
@@ -345,6 +356,16 @@ async def test_each_request_counts() -> None:
         vendor.go.set()
         await socket.events()
         assert text_of(await idle.ask()) == "Hello"
+
+
+async def test_a_message_for_which_there_is_no_room() -> None:
+    """A request that would exceed ``gateway.limits.body_total`` is told so, and leaves its room to the next."""
+    async with house(TRANSLATED, HELLO, limits=Limits(body_total=2000)) as (here, _), connected(here) as socket:
+        for _ in range(2):
+            error = await socket.ask("x" * 3000)
+            assert (error["status"], error["headers"]["retry-after"]) == (503, "1")
+        assert text_of(await socket.ask("one", store=False)) == "Hello"
+        assert here.app.bodies.held < 2000
 
 
 async def test_a_client_that_leaves_cancels_what_it_asked() -> None:

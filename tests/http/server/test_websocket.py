@@ -160,6 +160,16 @@ async def test_the_clients_close_is_sent_back() -> None:
         await _gone(here)
 
 
+async def test_a_message_before_a_close_in_one_read() -> None:
+    """Who asks and leaves at once is not asked for."""
+    async with house(WIRE, HELLO) as (here, backend), upgraded(here) as frames:
+        frames.caller.raw(message() + frame((1000).to_bytes(2, "big"), Opcode.CLOSE))
+        assert await frames.close_code() == 1000
+        await _gone(here)
+        assert backend.seen == []
+        assert len(here.records) == 1, "the upgrade's"
+
+
 async def _gone(here: Running) -> None:
     async with asyncio.timeout(PATIENCE):
         while here.state.connections:
@@ -215,7 +225,7 @@ async def test_a_message_that_never_ends(data: bytes) -> None:
 
 async def test_a_client_that_reads_nothing() -> None:
     """Pongs that it asks for and does not read are not piled up: it is not read either, and is gone after ``send_seconds``."""
-    limits = Limits(send_seconds=0.3)
+    limits = Limits(send_seconds=1.5)
     async with house(WIRE, HELLO, limits=limits) as (here, _), upgraded(here) as frames:
         (connection,) = here.state.connections
         transport: Any = connection.transport  # type: ignore[attr-defined]

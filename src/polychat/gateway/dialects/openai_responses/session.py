@@ -37,7 +37,7 @@ from ....wire.json_text import encoded
 from ...admission.bodies import NoRoom, Share
 from ...context import RequestContext
 from ...endpoint import no_websocket
-from ...responder import Refused
+from ...responder import Refused, retry_after
 from ...service import Service
 from ..dialect import Dialect, Object, shallow, value_of
 
@@ -54,6 +54,7 @@ _BETA, _OURS = b"openai-beta", b"responses_websockets="
 _QUIET = (b"content-", b"cache-control", b"connection", b"x-accel")
 """Headers of an answer, by how they begin, that say nothing where there is no HTTP."""
 _UNNAMED, _ENDS = b'"previous_response_id":null', (b"response.completed", b"response.incomplete")
+_NAMED = b"event: "
 _NOT_FOUND = "previous_response_not_found"
 _LOSSES = "x-polychat-losses"
 _TRACE = "ws_request_header_traceparent"
@@ -159,7 +160,7 @@ class ResponsesSession:
             if self.socket.is_old:
                 raise _refused("websocket_connection_limit_reached", "the connection is too old: open another one", "")
             lane = self._lane(name)
-            self._queued.take(len(data))
+            self._queue(len(data))
         except (BadInput, Refused, NoRoom) as error:
             self.refuse(_fault_of(error), name)
             self.socket.end_when_idle()
@@ -170,6 +171,14 @@ class ResponsesSession:
         self._waiting += 1
         self._begin()
         self._hold_back()
+
+    def _queue(self, size: int) -> None:
+        """A message of so many bytes waits. Raises ``NoRoom``."""
+        try:
+            self._queued.take(size)
+        except NoRoom:
+            self._queued.take(-size)
+            raise
 
     def left(self) -> None:
         for create in list(self._running):
@@ -279,7 +288,8 @@ class ResponsesSession:
     def refuse(self, fault: Fault, lane: str | None) -> None:
         """Tell what ended a request."""
         status, body = self.dialect.refusal(fault)
-        self.failure(status, body, b"", lane)
+        lines = b"" if fault.retry_after is None else header_lines(retry_after(fault.retry_after))
+        self.failure(status, body, lines, lane)
 
     def failure(self, status: int, body: bytes, lines: bytes, lane: str | None) -> None:
         """Tell of a failure as HTTP would: with a status, a body and headers."""
@@ -328,6 +338,9 @@ class Create(MessageCycle):
                 self._session.failure(self.status, self._body, self.lines, self.lane.name)
             return
         if self._events is None:
+            if more and data.startswith(_NAMED) and data.endswith(b"}\n\n") and data.count(b"\n") == 3:
+                self._tell(data[data.index(b"\ndata: {") + 7 : -2])  # one event, as our own writers and most backends send them
+                return
             self._events = Events(_LONGEST_EVENT, _LONGEST_EVENT)
         try:
             events = self._events.feed(data)
@@ -338,7 +351,8 @@ class Create(MessageCycle):
             self.disconnect()
             return
         for _, payload in events:
-            self._tell(payload)
+            if _is_object(payload):
+                self._tell(payload)
 
     def failed(self, status: int, message: str) -> None:
         self.complete = True
@@ -347,10 +361,6 @@ class Create(MessageCycle):
         self._session.refuse(Fault(message, kind, status), self.lane.name)
 
     def _tell(self, payload: bytes) -> None:
-        try:
-            _whole.decode(payload)
-        except msgspec.DecodeError:
-            return  # the sign of the end that some servers send, or an event that broke off
         if self._previous is not None and _UNNAMED in payload:
             named = b'"previous_response_id":' + encoded(self._previous.name)
             payload = payload.replace(_UNNAMED, named, 1)
@@ -443,10 +453,15 @@ def _conversation(fields: Object, previous: Remembered | None) -> bytes:
 
 
 def _items_of(value: msgspec.Raw | None) -> bytes:
+    """The items that ``input`` holds. Raises ``BadInput``."""
     text = b"" if value is None else bytes(value).strip()
     if text.startswith(b'"'):
         return b'{"type":"message","role":"user","content":%b}' % text
-    return text[1:-1].strip() if text.startswith(b"[") else b""
+    if text.startswith(b"["):
+        return text[1:-1].strip()
+    if text in (b"", b"null"):
+        return b""
+    raise BadInput("input must be text or a list of items", field="input")
 
 
 def _sendable(output: bytes) -> bytes:
@@ -462,6 +477,15 @@ def _sendable(output: bytes) -> bytes:
     if len(kept) == len(items):
         return b",".join(bytes(item) for item in kept)
     return b",".join(encoded({name: value for name, value in _members.decode(item).items() if name != "id"}) for item in kept)
+
+
+def _is_object(payload: bytes) -> bool:
+    """Whether it is none that broke off, nor the sign of the end that some servers send."""
+    try:
+        _whole.decode(payload)
+    except msgspec.DecodeError:
+        return False
+    return True
 
 
 def _has_more_than_a_name(item: msgspec.Raw) -> bool:
