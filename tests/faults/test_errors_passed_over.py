@@ -101,12 +101,30 @@ async def test_the_log_names_who_was_passed_over(serve: Any, why: str) -> None:
     case = CASES[why]
     answer, record = await asked(serve, case, "openai-chat", good)
     assert answer.status == 200
+    assert case.reason in answer.headers["x-polychat-passed-over"]
     line, text = lines_of(record)
     ((target, _, reason),) = (entry.partition(": ") for entry in line["passed_over"])
     assert target == case.target
     assert case.reason in reason
     assert f"passed over {target}: " in text
     assert case.reason in text
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("door", DIALECTS)
+async def test_the_answer_names_who_was_passed_over(serve: Any, door: str, stream: bool) -> None:
+    """In ``x-polychat-passed-over``, with the reason, at every door; an answer for which nobody was has no such header."""
+    first, second = await serve(good), await serve(good)
+    rows = {"house": row("openai-chat", first.url, serves=[]), "other": row("openai-chat", second.url)}
+    rules = Route(("house/small", "other/small"), strategy="ordered", conditions=("tools", ""))
+    async with gateway(configured(rows, routes={"fast": rules})) as here:
+        answer = await here.ask(*asking(door, "fast", stream=stream))
+        plain = await here.ask(*asking(door, "other/small", stream=stream))
+    assert (answer.status, answer.headers["x-polychat-provider"]) == (200, "other")
+    target, _, reason = answer.headers["x-polychat-passed-over"].partition(": ")
+    assert target == "house/small"
+    assert f"{order.UNMET} tools" in reason
+    assert "x-polychat-passed-over" not in plain.headers
 
 
 @pytest.mark.parametrize(

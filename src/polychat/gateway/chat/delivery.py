@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
+from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -24,17 +25,19 @@ from ...wire.passthrough import StreamMonitor
 from ...wire.reading import finish_of, truncated
 from ..context import RequestContext, reason_of
 from ..dialects.dialect import InboundChat
+from ..observe.record import Record, passed_over
 from ..responder import Refused
 from .replies import EventReply, OpenReply, Outcome, PassthroughBody, PassthroughStream
 
 if TYPE_CHECKING:
     from ...http.pool.event_pipe import EventPipe
     from ...routing.facts import TargetState
-    from ..observe.record import Record
     from ..runtime import Runtime
 
 HEADER = 4096
 """Bytes of a client's header that goes to a backend, and of the losses that a header tells."""
+_PASSED, _REASON = 10, 200
+"""Targets that were passed over, and letters of each with its reason, that a header tells."""
 
 
 class Delivery:
@@ -255,6 +258,9 @@ class Delivery:
         overhead = (self.asked_at - context.record.start) + (monotonic() - (self.answered_at or self.asked_at))
         usual = context.responder.lines(content_type, stream=stream)
         lines = head_lines(usual, target, self.attempts, overhead, self.limits)
+        if passed := passed_over(context.record):
+            reasons = "; ".join(redact(f"{name}: {reason}", _REASON) for name, reason in islice(passed.items(), _PASSED))
+            lines += header_lines([(b"x-polychat-passed-over", _sendable(reasons))])
         losses = () if self.call_info is None else self.call_info.losses
         if losses or self.inbound.lost:
             lost = [*self.inbound.lost, *(_lost(loss) for loss in losses)]

@@ -150,6 +150,9 @@ HEADERS: Schema = {
     "x-polychat-attempts": _may(whole("The number of attempts for this reply.", minimum=1)),
     "x-polychat-overhead-ms": _may(number("Milliseconds spent in the gateway itself.", minimum=0)),
     "x-polychat-losses": _may(text("Request fields that were dropped or changed for the backend.")),
+    "x-polychat-passed-over": _may(
+        text("The targets of the route that were not asked though it was their turn, with the reasons.")
+    ),
     "x-polychat-cost": _may(number("The cost in US dollars, if the reply is complete and its price is known.", minimum=0)),
     "x-polychat-estimated": _may(word("true", about="The count is an estimate: the backend does not count tokens.")),
     "retry-after": _may(count("Whole seconds.")),
