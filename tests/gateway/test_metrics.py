@@ -447,6 +447,18 @@ def test_targets_tell_in_how_many_workers_they_are_how(tmp_path: Path, monkeypat
     assert None not in states.values()
     assert value(metrics, "polychat_target_requests_in_progress", target="annex/small") == 2
     assert value(metrics, "polychat_retries_left", route="fast") == 8
+    assert value(metrics, "polychat_target_requests_limit", target="annex/small") is None, "no route limits it"
+    metrics.close()
+
+
+def test_who_waits_for_a_target(tmp_path: Path) -> None:
+    """Limits and queues of all workers together; a target that two routes have counts once in each worker."""
+    other = with_states(replaced(WELL, limit=4, queued=3), shared=tmp_path)
+    other.close()
+    limited = replaced(WELL, limit=2, queued=1)
+    metrics = with_states(limited, replaced(limited, route="slow"), shared=tmp_path)
+    assert value(metrics, "polychat_target_requests_limit", target="annex/small") == 6
+    assert value(metrics, "polychat_target_requests_queued", target="annex/small") == 4
     metrics.close()
 
 
@@ -489,7 +501,7 @@ def test_states_are_those_of_the_configurations_routes() -> None:
 def test_alert_rules_name_metrics_that_there_are() -> None:
     """And labels that these have, with values that occur."""
     groups = yaml.safe_load((ROOT / "examples/gateway/alerts.yaml").read_text(encoding="utf-8"))["groups"]
-    metrics = with_states(FLAWED)
+    metrics = with_states(FLAWED, replaced(WELL, limit=1))
     metrics(record(**ANSWERED, route="fast", stream=True, attempts=1, answered="house/small"))
     samples: dict[str, set[str]] = {}
     for name, labels in scraped(metrics):

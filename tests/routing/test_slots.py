@@ -233,3 +233,27 @@ def test_a_limit_that_finds_itself() -> None:
     assert not is_too_much(StatusError("no", status=500))
     assert is_too_much(TimedOut("first", 3.0))
     assert not is_too_much(TimedOut("idle", 3.0))
+
+
+def test_a_target_that_says_when_to_come_back() -> None:
+    """Is not waited for any more: those in its queue go to another one, or hear at once when it is back."""
+
+    async def main() -> None:
+        for labels, outcome in (("ab", "second"), ("a", "Resting")):
+            load = Load(labels, concurrency=1, strategy="ordered")
+            first = [
+                asyncio.ensure_future(load.ask(f"first {label}", 100.0 if label == "a" else 1.0, Request())) for label in labels
+            ]
+            await asyncio.sleep(0)
+            waiting = asyncio.ensure_future(load.ask("second", 1.0, Request()))
+            await asyncio.sleep(0.1)
+            facts = load.router.facts(load.plan, load.plan.targets[0])
+            facts.told(RateLimited("too many", status=429), 60.0, load.router.clock())
+            began = load.router.clock()
+            assert (await waiting).startswith(outcome)
+            assert load.router.clock() - began <= 2.0
+            for task in first:
+                task.cancel()
+            await asyncio.gather(*first, return_exceptions=True)
+
+    virtual_time.run(main())

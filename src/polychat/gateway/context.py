@@ -112,7 +112,7 @@ class RequestContext:
         """Record the target that answers or was tried last, and the outcome of each attempt."""
         record, target = self.record, attempts.target
         record.attempts, record.failures, record.times = attempts.count, attempts.failures, attempts.times
-        record.passed, record.resting = attempts.passed, attempts.resting
+        record.passed, record.resting, record.queued = attempts.passed, attempts.resting, attempts.queued
         if target is not None:
             record.provider, record.served = target.label, target.model
             if attempts.answered:

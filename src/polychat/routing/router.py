@@ -46,25 +46,9 @@ class Attempts:
     """What one run did."""
 
     __slots__ = (
-        "_asked_at",
-        "_facts",
-        "_router",
-        "_rules",
-        "answered",
-        "answered_at",
-        "asked_before",
-        "begun_at",
-        "count",
-        "failures",
-        "hold",
-        "is_probe",
-        "limits",
-        "passed",
-        "resting",
-        "slots",
-        "target",
-        "timeouts",
-        "times",
+        *("_asked_at", "_facts", "_router", "_rules"),
+        *("answered", "answered_at", "asked_before", "begun_at", "count", "failures", "hold", "is_probe"),
+        *("limits", "passed", "queued", "resting", "slots", "target", "timeouts", "times"),
     )
 
     def __init__(self) -> None:
@@ -98,6 +82,8 @@ class Attempts:
         """Whether the attempt at hand is to show how a target is that failed before."""
         self._facts: Facts | None = None
         """Of the target that was asked, until its answer is over."""
+        self.queued = 0.0
+        """Seconds that the request waited, as its targets had as many requests as their route allows."""
         self.slots: Slots | None = None
         """Of which it has one, where the route limits its targets' requests at once."""
 
@@ -322,7 +308,7 @@ class _Run(Generic[T]):
                 targets.append(target)
         while targets:
             turn = await self._slot(targets)
-            if turn is None or not self.router.facts(self.plan, turn).rest_of(self.router.clock()):
+            if turn is None or not self._rests(turn):
                 return turn
             self.attempts.leave()  # it said meanwhile when to come back
             targets.remove(turn)
@@ -338,14 +324,22 @@ class _Run(Generic[T]):
         if target is None:
             seconds, estimate = self.until - self.router.clock(), turns.estimate(traits.priority)
             if turns.has_place(traits.priority, rules.queue) and estimate <= seconds:
-                target = await turns.wait(QueuedRequest(traits.key, traits.priority, traits.prompt_tokens), seconds)
+                request, begun = QueuedRequest(traits.key, traits.priority, traits.prompt_tokens), self.router.clock()
+                target = await turns.wait(request, seconds, self._rests)
+                self.attempts.queued += self.router.clock() - begun
             if target is None:
                 self.attempts.target = self.attempts.target or targets[0]
                 for each in targets:
-                    self.errors[each] = busy(each.name, turns.estimate(traits.priority))
+                    if self._rests(each):
+                        self.resting.append(each)
+                    else:
+                        self.errors[each] = busy(each.name, turns.estimate(traits.priority))
                 return None
         self.attempts.slots = slots[target]
         return target
+
+    def _rests(self, target: Target) -> bool:
+        return self.router.facts(self.plan, target).rest_of(self.router.clock()) > 0
 
     async def go_on(self, error: PolychatError) -> T:
         """``answer``, after one that was cut off with this."""

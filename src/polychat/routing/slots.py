@@ -7,7 +7,7 @@ reached, a tenth less when the target says that it is too much, or does not begi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from threading import RLock
 from typing import Generic, Literal, TypeVar
 
@@ -22,6 +22,8 @@ FIRST, MOST = 16.0, 1000.0
 LESS = 0.9
 _NEAR = 0.8
 """The share of a limit that is in use when it counts as reached."""
+_LOOKS = 0.25
+"""Seconds after which who waits looks whether its target is still to be asked."""
 _WEIGHT = 0.1
 """How much the last request counts in what requests take."""
 
@@ -160,13 +162,17 @@ class Turns(Generic[K]):
         """Whether one more may wait."""
         return any(slots.queue.has_place(priority, places) for slots in self._slots.values())
 
-    async def wait(self, waiter: QueuedRequest, seconds: float) -> K | None:
-        """What has a slot first, which is taken; ``None`` where that takes longer than ``seconds``."""
+    async def wait(self, waiter: QueuedRequest, seconds: float, rests: Callable[[K], bool]) -> K | None:
+        """What has a slot first, which is taken; ``None`` where that takes longer than ``seconds``.
+
+        ``rests`` says whether a target is not to be asked now: it is not waited for any more then, and where all of them rest
+        nobody is.
+        """
         with _LOCK:
             for slots in self._slots.values():
                 slots.queue.push(waiter)
         try:
-            await asyncio.wait((waiter.turn,), timeout=max(0.0, seconds))
+            await self._look(waiter, seconds, rests)
         except asyncio.CancelledError:
             self._leave(waiter)
             if waiter.slots is not None:
@@ -174,6 +180,16 @@ class Turns(Generic[K]):
             raise
         self._leave(waiter)
         return next((key for key, slots in self._slots.items() if slots is waiter.slots), None)
+
+    async def _look(self, waiter: QueuedRequest, seconds: float, rests: Callable[[K], bool]) -> None:
+        """Until it has its turn, or there is no use in waiting."""
+        left = dict(self._slots)
+        while left and seconds > 0 and not waiter.turn.done():
+            await asyncio.wait((waiter.turn,), timeout=min(seconds, _LOOKS))
+            seconds -= _LOOKS
+            with _LOCK:
+                for key in [key for key in left if waiter.slots is None and rests(key)]:
+                    left.pop(key).queue.left(waiter)
 
     def _leave(self, waiter: QueuedRequest) -> None:
         """It waits no longer, be it with a slot or without one."""

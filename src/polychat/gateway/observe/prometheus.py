@@ -94,6 +94,10 @@ def _states(workers: list[RouteStates]) -> Iterator[Metric]:
     in_flight = GaugeMetricFamily(
         "polychat_target_requests_in_progress", "Requests that a target was sent and that are not over.", labels=("target",)
     )
+    limit = GaugeMetricFamily(
+        "polychat_target_requests_limit", "Requests that a target may have at once, of all workers.", labels=("target",)
+    )
+    queued = GaugeMetricFamily("polychat_target_requests_queued", "Requests that wait for a target now.", labels=("target",))
     left = GaugeMetricFamily(
         "polychat_retries_left", "Retries that a route's budget allows now, of all workers.", labels=("route",)
     )
@@ -101,17 +105,21 @@ def _states(workers: list[RouteStates]) -> Iterator[Metric]:
     for route, name in dict.fromkeys((route, name) for route, name, _ in counts):
         for word in STATES:
             state.add_metric((redact(route, 120), redact(name, 120), word), counts[route, name, word])
-    running: Counter[str] = Counter()
+    running, limits, waiting = Counter[str](), Counter[str](), Counter[str]()
     retries: dict[str, float] = {}
     for worker in workers:
+        limited = [target for target in worker.targets if target.limit]
         running.update({target.target: target.in_flight for target in worker.targets})  # of all routes in each of them
+        limits.update({target.target: target.limit for target in limited})
+        waiting.update({target.target: target.queued for target in limited})
         for route, number in worker.retries_left.items():
             retries[route] = retries.get(route, 0.0) + number
-    for name, number in running.items():
-        in_flight.add_metric((redact(name, 120),), number)
+    for family, numbers in ((in_flight, running), (limit, limits), (queued, waiting)):
+        for name, count in numbers.items():
+            family.add_metric((redact(name, 120),), count)
     for route, number in retries.items():
         left.add_metric((redact(route, 120),), number)
-    yield from (state, in_flight, left)
+    yield from (state, in_flight, limit, queued, left)
 
 
 def _shadows(counts: ShadowCounts) -> Iterator[Metric]:

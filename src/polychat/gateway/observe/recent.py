@@ -83,6 +83,7 @@ def explanation(record: Record) -> dict[str, Any]:
         "stream": record.stream,
         "passthrough": record.passthrough,
         "duration_ms": _since(record, record.over),
+        "queued_ms": round(record.queued * 1000, 2),
         "time_to_first_token_ms": None if record.first is None else _since(record, record.first),
         "candidates": list(_candidates(record)),
         "attempts": list(_attempts(record)),

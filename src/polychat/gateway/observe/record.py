@@ -42,6 +42,7 @@ class Record:
         "plan",
         "prompt_tokens",
         "provider",
+        "queued",
         "reason",
         "request_id",
         "resting",
@@ -90,6 +91,8 @@ class Record:
         """Targets that stood behind all others, and why."""
         self.resting: Sequence[tuple[Target, PolychatError]] = ()
         """Targets that were not asked when it was their turn, and why."""
+        self.queued = 0.0
+        """Seconds that it waited, as its targets had as many requests as their route allows."""
         self.seams: Sequence[str] = ()
         """Where a reply that was cut off went on: by which target, behind how many characters."""
         self.plan: Plan | None = None

@@ -21,6 +21,10 @@ class RouteTargetState(Struct, array_like=True, forbid_unknown_fields=True):
     target: str
     state: State
     in_flight: Annotated[int, Meta(ge=0)]
+    limit: Annotated[int, Meta(ge=0)] = 0
+    """How many requests it may have at once; 0 where no route limits that."""
+    queued: Annotated[int, Meta(ge=0)] = 0
+    """Requests that wait for it."""
 
 
 class RouteStates(Struct, array_like=True, forbid_unknown_fields=True):
@@ -39,11 +43,16 @@ def state_of(facts: Facts, now: float) -> State:
     return "resting" if facts.rest_of(now) else facts.breaker(now)
 
 
+def _slots(facts: Facts) -> tuple[int, int]:
+    slots = facts.shared.slots
+    return (0, 0) if slots is None else (slots.limit, len(slots.queue))
+
+
 def route_states(routes: Iterable[str], health: Health, now: float) -> RouteStates:
     """Of the targets that were asked, or passed over, in these routes."""
     names = frozenset(routes)
     targets = [
-        RouteTargetState(facts.route, facts.name, state_of(facts, now), facts.in_flight)
+        RouteTargetState(facts.route, facts.name, state_of(facts, now), facts.in_flight, *_slots(facts))
         for facts in health.every()
         if facts.route in names
     ]
