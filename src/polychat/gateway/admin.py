@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route
 
 from ..errors import redact
 from ..routing import Health
-from .observe.attempts import total_attempts
+from .observe.attempts import AttemptCounts
 from .observe.metrics import Metrics
 from .observe.recent import RecentRequests
 from .runtime import Runtime
@@ -64,7 +64,7 @@ def admin_routes(gateway: AdminService) -> list[BaseRoute]:
 
     def targets(request: Request) -> dict[str, Any]:
         snapshots, _ = gateway.metrics.snapshots()
-        counts = total_attempts(snapshot.attempts for snapshot in snapshots)
+        counts = AttemptCounts.total(snapshot.attempts for snapshot in snapshots)
         return {"targets": target_states(gateway.runtime, gateway.health, counts, monotonic())}
 
     return [

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, NamedTuple
 
 from msgspec import Meta
 
 from ...errors import redact
 from .record import Record
+from .totals import Totals
 
 SETS = 2000
 """Maximum number of label sets; what exceeds it is counted as ``other``."""
@@ -30,7 +30,7 @@ Counts = list[tuple[Attempt, Count]]
 """As snapshots carry them."""
 
 
-class AttemptCounts(dict[Attempt, int]):
+class AttemptCounts(Totals[Attempt, int]):
     """How many attempts there were.
 
     A target of a route is named in full, for the configuration names it. One that a client names is so only once it answered:
@@ -59,18 +59,9 @@ class AttemptCounts(dict[Attempt, int]):
     def _named(self, route: str, target: str) -> str:
         return target if route or target in self._answered else target.partition("/")[0]
 
-    def add(self, attempt: Attempt, count: int) -> None:
-        if attempt not in self:
-            attempt = Attempt(redact(attempt.route, 120), redact(attempt.target, 120), attempt.outcome)
-            if attempt not in self and len(self) >= SETS:
-                attempt = Attempt(_OTHER, _OTHER, attempt.outcome)
-        self[attempt] = self.get(attempt, 0) + count
-
-
-def total_attempts(counts: Iterable[Counts]) -> AttemptCounts:
-    """The attempts of all workers together."""
-    total = AttemptCounts()
-    for snapshot in counts:
-        for attempt, count in snapshot:
-            total.add(attempt, count)
-    return total
+    def add(self, labels: Attempt, number: int) -> None:
+        if labels not in self:
+            labels = Attempt(redact(labels.route, 120), redact(labels.target, 120), labels.outcome)
+            if labels not in self and len(self) >= SETS:
+                labels = Attempt(_OTHER, _OTHER, labels.outcome)
+        self[labels] = self.get(labels, 0) + number

@@ -21,11 +21,11 @@ from msgspec import DecodeError, Meta, Struct, field
 from msgspec.msgpack import Decoder, Encoder
 
 from ...errors import redact
-from .attempts import Attempt, AttemptCounts, Counts, total_attempts
+from .attempts import Attempt, AttemptCounts, Counts
 from .record import Record
 from .route_states import RouteStates
 from .shadows import Counts as ShadowsSent
-from .shadows import ShadowCounts, TargetResult, total_shadows
+from .shadows import ShadowCounts, TargetResult
 
 SETS = 2000
 """Maximum number of label sets; what exceeds it is counted as ``other``."""
@@ -321,8 +321,8 @@ def fold(folder: Path, alive: Collection[int]) -> None:
         if dead:
             fresh = {name: snapshot for name, snapshot in dead.items() if name not in before.folded}
             counted = [before, *fresh.values()]
-            attempts = list(total_attempts(snapshot.attempts for snapshot in counted).items())
-            shadows = list(total_shadows(snapshot.shadows for snapshot in counted).items())
+            attempts = list(AttemptCounts.total(snapshot.attempts for snapshot in counted).items())
+            shadows = list(ShadowCounts.total(snapshot.shadows for snapshot in counted).items())
             folded = Snapshot(0, 0, list(total(counted).items()), list(dead), attempts, shadows=shadows)
             _replace(folder / _FOLDED, folded)
             for name in dead:

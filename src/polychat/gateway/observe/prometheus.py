@@ -9,10 +9,10 @@ from typing import Any
 
 from ...errors import MissingPackage, redact
 from ...version import __version__
-from .attempts import Attempt, AttemptCounts, total_attempts
+from .attempts import Attempt, AttemptCounts
 from .metrics import BOUNDS, LabelledNumbers, Labels, Named, Numbers, Snapshot, total
 from .route_states import STATES, RouteStates
-from .shadows import ShadowCounts, ShadowLabels, ShadowNumbers, total_shadows
+from .shadows import ShadowCounts, ShadowLabels, ShadowNumbers
 
 try:
     from prometheus_client import CollectorRegistry, ProcessCollector
@@ -35,8 +35,8 @@ class View(Collector):
     def __init__(self, snapshots: list[Snapshot], broken: int) -> None:
         living = [snapshot for snapshot in snapshots if snapshot.pid and _lives(snapshot.pid)]
         self._table, self._broken = total(snapshots), broken
-        self._attempts = total_attempts(snapshot.attempts for snapshot in snapshots)
-        self._shadows = total_shadows(snapshot.shadows for snapshot in snapshots)
+        self._attempts = AttemptCounts.total(snapshot.attempts for snapshot in snapshots)
+        self._shadows = ShadowCounts.total(snapshot.shadows for snapshot in snapshots)
         self._running = sum(snapshot.running for snapshot in living)
         self._pids = [snapshot.pid for snapshot in living]
         self._states = [snapshot.states for snapshot in living]

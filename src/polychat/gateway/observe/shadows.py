@@ -1,13 +1,13 @@
-"""What became of requests that were mirrored, by the target that answered and by the one that nobody heard."""
+"""What became of requests that were mirrored, by the target that answered and by the shadow."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta, Struct
 
 from ...errors import redact
+from .totals import Totals
 
 SETS = 1000
 """Maximum number of label sets; what exceeds it is counted as ``other``."""
@@ -51,7 +51,7 @@ Counts = list[tuple[ShadowLabels, ShadowNumbers]]
 """As snapshots carry them."""
 
 
-class ShadowCounts(dict[ShadowLabels, ShadowNumbers]):
+class ShadowCounts(Totals[ShadowLabels, ShadowNumbers]):
     """The numbers of both sides: the same requests are in each."""
 
     def count(self, route: str, answer: TargetResult, shadow: TargetResult) -> None:
@@ -60,17 +60,7 @@ class ShadowCounts(dict[ShadowLabels, ShadowNumbers]):
             labels = ShadowLabels(redact(route, 120), redact(outcome.target, 120), role, outcome.verdict)  # type: ignore[arg-type]
             self.add(labels, ShadowNumbers(1, outcome.seconds, outcome.cost or 0.0))
 
-    def add(self, labels: ShadowLabels, numbers: ShadowNumbers) -> None:
-        """Numbers of these labels more."""
+    def add(self, labels: ShadowLabels, number: ShadowNumbers) -> None:
         if labels not in self and len(self) >= SETS:
             labels = labels._replace(route=_OTHER, target=_OTHER)
-        self.setdefault(labels, ShadowNumbers()).add(numbers)
-
-
-def total_shadows(counts: Iterable[Counts]) -> ShadowCounts:
-    """The numbers of all workers together."""
-    total = ShadowCounts()
-    for snapshot in counts:
-        for labels, numbers in snapshot:
-            total.add(labels, numbers)
-    return total
+        self.setdefault(labels, ShadowNumbers()).add(number)
