@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from polychat.config.settings import Direct
+from polychat.events import Finish, Text
+from polychat.gateway.openapi import document
 from polychat.gateway.paths import DIALECTS
 
 from ..support.corpus import FOLDER
@@ -25,11 +28,15 @@ from ..support.running_gateway import (
     asking,
     chunk,
     completion,
+    configured,
     event,
+    gateway,
     good,
+    row,
     text,
 )
 from ..support.scripted_server import Handler, Say, Seen
+from ..support.scripted_vendors import ScriptedVendor
 
 TYPES = {
     ".sse": "text/event-stream",
@@ -241,3 +248,45 @@ async def test_thoughts_and_extras_in_deltas() -> None:
         answer = await asked(await here.caller(), "openai-chat", stream=True)
     assert answer.body == b"".join(pieces)
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+
+
+ODD: list[Any] = ["x", 5, -1.5, True, None, [], {}, [None], [{}], {"type": "x"}, [["x"]]]
+ODD_MESSAGES: list[Any] = [
+    [{"role": 5, "content": 5}],
+    [{"role": "tool", "tool_call_id": 5}, {"role": "assistant", "tool_calls": [5]}],
+    [{"role": "assistant", "tool_calls": {"id": []}}, {"role": "tool", "tool_call_id": {}}],
+    [{"role": "system", "content": {}}, {"role": "developer"}, {"role": "system", "content": [5]}],
+    [{"role": "assistant", "content": [{"type": "text"}], "reasoning": [], "reasoning_content": {}}],
+]
+
+
+def named(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return schema
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("door", DIALECTS)
+async def test_values_of_another_kind(serve: Any, door: str, stream: bool) -> None:
+    """Whatever stands in a field, nothing breaks here: it passes, or the client is told what is wrong."""
+    spoken = "openai-chat" if door == "openai-completions" else door
+    backend = await serve(ScriptedVendor(spoken, [[Text("Hel")], [Finish("complete", "stop")]]))
+    rows = {"house": row(spoken, backend.url)}
+    if spoken == "openai-chat":
+        wants = {"message_drop": ["name"], "call_id": 9, "developer": False, "one_system": True, "assistant_after_tool": True}
+        rows["fitted"] = row(spoken, backend.url, drop={"seed": "no"}, stops=2, reasoning="reasoning_content", **wants)
+    described_by = document()
+    path, body = asking(door, stream=stream)
+    described = {path.replace("house/small", "{model}"), *(path.replace("house/small", "{model}").split("?")[:1])}
+    (schema,) = (described_by["paths"][each]["post"]["requestBody"] for each in described if each in described_by["paths"])
+    fields = named(schema["content"]["application/json"]["schema"], described_by)["properties"]
+    assert len(fields) > 5
+    async with gateway(configured(rows, direct=Direct(attempts=1, cooldown=0.0))) as here:
+        for name in fields.keys() - {"model", "stream"}:
+            for odd in (*ODD, *(ODD_MESSAGES if name == "messages" else ())):
+                for model in rows:
+                    asked = {**body, name: odd} if door == "gemini" else {**body, "model": f"{model}/small", name: odd}
+                    answer = await here.ask(path, asked)
+                    assert answer.status in (200, 400, 404, 413, 422), (name, odd, answer.body)
+        assert here.app.bugs == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ....events import Finish, Usage
 from ....types import ChatRequest
 from ....wire import openai_chat
+from ....wire.checks import record
 from ....wire.contract import Writer, wire
 from ....wire.openai_chat.passthrough import ChunkMonitor, ending_of
 from ....wire.passthrough import StreamMonitor
@@ -33,7 +34,7 @@ class OpenAIChat(Dialect):
         asks = inbound.stream and usage and not inbound.wants_usage
         if not asks:
             return with_model(inbound.fields if fields is None else fields, model)
-        options = value_of(inbound.fields, "stream_options") or {}
+        options = record(value_of(inbound.fields, "stream_options") or {}, "stream_options")
         members = inbound.fields if fields is None else fields
         return with_model({**members, "stream_options": {**options, "include_usage": True}}, model)
 
