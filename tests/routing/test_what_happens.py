@@ -174,8 +174,8 @@ HAPPENS: dict[str, Callable[[], Awaitable[None]]] = {
     "all fail": all_fail,
     "all fail for long": all_fail_for_long,
     "many requests fail at A at the same moment": many_fail,
-    "all said when to come back": all_said_when,
-    "the client waits 10 s, by its own word": client_waits,
+    "all sent `retry-after`": all_said_when,
+    "the client sends a timeout of 10 s": client_waits,
     "the client retries": client_retries,
 }
 
