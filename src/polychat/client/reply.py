@@ -58,6 +58,8 @@ class Reply(Generic[Parsed]):
     """The body as the backend sent it; ``None`` for a reply that was streamed."""
     cost: float | None = None
     """US dollars; ``None`` if no price is known."""
+    seams: list[str] = field(default_factory=list)
+    """Where another target went on with a text that was cut off, by a route's ``continuation``."""
 
     def turn(self) -> ChatMessage:
         """The reply as an assistant's message, to continue the conversation: reasoning, text, refusal, tool calls."""

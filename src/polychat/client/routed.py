@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from ..calls.info import CallInfo
-from ..errors import BadInput, PolychatError
+from ..errors import BadInput, BadReply, EmptyReply, PolychatError
 from ..events import Event, Finish, Start, Usage
 from ..http.timeouts import Timeouts
 from ..routing import Plan, Router, Target
 from ..routing.clocks import Kind, kind_of, timeouts_of
+from ..routing.continuation import Part, continued, going_on, may_go_on
+from ..routing.hedging import HedgeBudget, raced
+from ..routing.hold import Hold, hold_of
+from ..routing.holding import OpeningHold, Pumped
 from ..routing.router import Attempts
 from ..routing.straight import StraightAttempt, straight_attempt
-from ..routing.traits import RequestTraits
-from ..types import ChatRequest, TextPart
+from ..routing.traits import UNKNOWN, RequestTraits, Traits
+from ..types import ChatRequest, HostedTool, TextPart
 from ..wire.embeddings import Embed, Embeddings
+from ..wire.reading import failure_in
 from .prepared import PreparedCall
 
 PRIVATE = ("api_key", "base_url", "cookies", "headers")
@@ -32,8 +37,8 @@ class RoutedCall:
     """
 
     __slots__ = (
-        *("_attempts", "_failure", "_on_loss", "_options", "_plan", "_prepared", "_prompt", "_request", "_router", "_straight"),
-        *("batches", "call_info", "target"),
+        *("_attempts", "_failure", "_kind", "_on_loss", "_options", "_plan", "_prepared", "_prompt", "_request", "_router"),
+        *("_straight", "_traits", "batches", "call_info", "seams", "target"),
     )
 
     def __init__(
@@ -50,6 +55,9 @@ class RoutedCall:
         self._prepared, self._prompt = prepared, prompt
         self._straight: StraightAttempt | None = None
         self._attempts: Attempts | None = None
+        self._traits: Traits
+        """What counts in choosing, and what its times are learned for, once the router is asked."""
+        self._kind: Callable[[], Kind] | None
         self._failure: PolychatError | None = None
         """Why the attempt failed that was made before the router was asked."""
         self._router, self._plan, self._request, self._options = router, plan, request, options
@@ -58,6 +66,8 @@ class RoutedCall:
         """The target that was asked last."""
         self.batches: AsyncGenerator[list[Event], None]
         """The events behind those that ``begin`` returned."""
+        self.seams: list[str] = []
+        """Where another target went on with the text of one that was cut off."""
         if plan.route or len(plan.targets) > 1:
             check_options(plan, options)
 
@@ -96,15 +106,76 @@ class RoutedCall:
 
     async def _routed(self) -> list[list[Event]]:
         plan, request = self._plan, self.request
-        self._attempts = attempts = Attempts()
-        if len(plan.targets) == 1 and not plan.rules.conditions:
-            return await self._router.run(plan, self._ask, attempts)
-        traits = RequestTraits(request, self._on_loss)
-        kind = None if "timeout" in self._options else partial(_kind, request)
-        return await self._router.run(plan, self._ask, attempts, traits=traits, kind=kind)
+        self._attempts, self._traits, self._kind = Attempts(), UNKNOWN, None
+        if len(plan.targets) > 1 or plan.rules.conditions:
+            self._traits = RequestTraits(request, self._on_loss)
+            self._kind = None if "timeout" in self._options else partial(_kind, request)
+        if not (plan.rules.continuation and request.stream and may_go_on(request)):
+            return await (self._hedged() if plan.rules.hedge else self._first_of(self._ask))
+        first = [
+            event for batch in await (self._hedged() if plan.rules.hedge else self._first_of(self._ask)) for event in batch
+        ]
+        self.batches = continued(first, self.batches, request, self._part_after)
+        return [first[:-1] if failure_in(first) is not None else first]
 
-    async def _ask(self, target: Target) -> list[list[Event]]:
-        """One attempt by the router. Raises ``PolychatError``."""
+    def _first_of(self, ask: Callable[[Target], Awaitable[list[list[Event]]]], **more: Any) -> Awaitable[list[list[Event]]]:
+        """What ``ask`` gives for the first target that begins to answer; ``more`` of what ``Router.run`` takes."""
+        assert self._attempts is not None  # set before
+        return self._router.run(self._plan, ask, self._attempts, traits=self._traits, kind=self._kind, **more)
+
+    async def _part_after(self, error: PolychatError, text: str) -> Part:
+        """The reply of the target that goes on behind ``text``, where the last one broke off."""
+        attempts = self._attempts
+        assert attempts is not None  # there was an answer
+        attempts.cut(error)
+        first = await self._first_of(partial(self._ask, text=text), after=error)
+        self.seams.append(f"by {self.target.name} after {len(text):,} characters")
+        return Part([event for batch in first for event in batch], self.batches)
+
+    async def _hedged(self) -> list[list[Event]]:
+        """The reply of the target that begins first, where a second one may be asked: see ``routing/hedging.py``."""
+        router, plan, traits = self._router, self._plan, self._traits
+        attempts = self._attempts
+        assert attempts is not None  # set before
+        budget = router.hedges.setdefault(plan.route, HedgeBudget())
+        budget.asked(router.clock())
+        expected = router.chooser.choose(plan, router.clock(), traits, is_turn=False).targets[0]
+        seconds = router.facts(plan, expected).usual_first(_kind(self.request))
+        if seconds is None or len(plan.targets) < 2 or not self._may_hedge():
+            return await self._first_of(self._ask)
+        other = RoutedCall(router, plan, self.request, CallInfo(self._on_loss), self._options)
+        other._attempts, other._traits, other._kind = Attempts(), traits, self._kind
+
+        def second() -> Awaitable[tuple[RoutedCall, list[list[Event]]]] | None:
+            beside = None if attempts.target is None else router.beside(plan, traits, attempts.target)
+            if attempts.count != 1 or beside is None or not budget.take(router.clock()):
+                return None
+            other._plan = beside
+            return other._begun_by(is_extra=True)
+
+        (call, first), is_second = await raced(self._begun_by(), seconds, second, _discarded)
+        theirs, other._attempts = other._attempts, None
+        if is_second:
+            theirs.join(attempts)
+            self._attempts, self.batches, self.call_info, self.target = theirs, call.batches, call.call_info, call.target
+        elif theirs.count:
+            attempts.join(theirs)
+        return first
+
+    async def _begun_by(self, **more: Any) -> tuple[RoutedCall, list[list[Event]]]:
+        """This call, and how its reply begins."""
+        return self, await self._first_of(self._ask, **more)
+
+    def _may_hedge(self) -> bool:
+        """Whether the request may be asked twice: no vendor runs tools for it, and a reply may be read on by another task."""
+        are_ours = not any(isinstance(tool, HostedTool) for tool in self.request.tools)
+        return are_ours and all(target.backend.restores for target in self._plan.targets)
+
+    async def _ask(self, target: Target, text: str = "") -> list[list[Event]]:
+        """One attempt by the router; ``text`` is what there is of the reply, which is to go on there. Raises
+
+        ``PolychatError``.
+        """
         attempts = self._attempts
         assert attempts is not None  # the router has begun one
         try:
@@ -112,7 +183,7 @@ class RoutedCall:
                 failure, self._failure = self._failure, None
                 raise failure
             self.target, self.call_info = target, CallInfo(self._on_loss)
-            return await self._answer(target, options_for(self._plan, self._options, attempts))
+            return await self._answer(target, options_for(self._plan, self._options, attempts), text)
         finally:
             attempts.limits = self.call_info.limits
 
@@ -134,14 +205,20 @@ class RoutedCall:
                 return self._begun(target.backend.answers_compiled(compiled, body, self.call_info, options))
         return self._answer(target, options)
 
-    def _answer(self, target: Target, options: dict[str, Any]) -> Awaitable[list[list[Event]]]:
+    def _answer(self, target: Target, options: dict[str, Any], text: str = "") -> Awaitable[list[list[Event]]]:
         """The batches up to the first one with more than a ``Start``. Raises the error of a reply that failed before that."""
         request = self.request
         if request.model != target.model:
             request = replace(request, model=target.model)
-        return self._begun(target.backend.answers(request, self.call_info, **options))
+        if text:
+            request = going_on(request, text, takes_beginning=target.backend.goes_on(target.model))
+        batches, attempts = target.backend.answers(request, self.call_info, **options), self._attempts
+        hold = None if text or attempts is None or not request.stream else hold_of(self._plan.rules) or attempts.hold
+        if hold is not None and not target.backend.restores:
+            batches = Pumped(batches)
+        return self._begun(batches, hold)
 
-    async def _begun(self, batches: AsyncGenerator[list[Event], None]) -> list[list[Event]]:
+    async def _begun(self, batches: AsyncGenerator[list[Event], None], hold: Hold | None = None) -> list[list[Event]]:
         self.batches = batches
         held: list[list[Event]] = []
         try:
@@ -151,11 +228,32 @@ class RoutedCall:
                     if type(event) is Finish and event.error is not None:
                         raise event.error
                     if type(event) is not Start:
-                        return held
+                        return held if hold is None else [await self._held(held, batches, hold)]
         except BaseException:
             await batches.aclose()
             raise
         return held
+
+    async def _held(self, held: list[list[Event]], batches: AsyncGenerator[list[Event], None], hold: Hold) -> list[Event]:
+        """The events of ``held`` and what is kept back behind them. Raises what the reply fails with meanwhile.
+
+        A reply that was paid for, and that only we cannot read to its end, is not asked for again: it fails as it comes.
+        """
+        assert self._attempts is not None  # it is the router's attempt
+        events = [event for batch in held for event in batch]
+        if type(events[-1]) is not Finish:
+            await OpeningHold(hold, self._attempts.begins).more_events(events, self.call_info.pipe, batches)
+        error = failure_in(events)
+        if error is not None and not (isinstance(error, (BadReply, EmptyReply)) and error.kind is None):
+            raise error
+        return events
+
+
+async def _discarded(begun: tuple[RoutedCall, list[list[Event]]]) -> None:
+    """Close a reply that began too late."""
+    call, _ = begun
+    await call.batches.aclose()
+    call.end()
 
 
 async def routed_vectors(router: Router, plan: Plan, request: Embed, options: dict[str, Any]) -> Embeddings:

@@ -113,6 +113,7 @@ class Stream(Generic[Parsed]):
             [choice.text for _, choice in sorted(assembled.choices.items())],
             call_info.raw,
             cost,
+            list(self._call.seams),
         )
 
     def _parsed(self) -> Any:

@@ -12,8 +12,8 @@ import pytest
 from polychat.config.settings import Route
 from polychat.errors import Truncated
 from polychat.events import Event, Finish, Start, Text
-from polychat.gateway.chat.holding import Pumped
 from polychat.gateway.paths import DIALECTS
+from polychat.routing.holding import Pumped
 from polychat.types import ChatRequest
 from polychat.wire.contract import Wire
 

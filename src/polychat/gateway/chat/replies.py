@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from ...errors import BackendError, BadReply, EmptyReply, Truncated
 from ...events import Event, Finish, Start, Usage
+from ...routing.holding import MOST, OpeningHold
 from ...wire.reading import is_reply, parsed
-from .holding import MOST, OpeningHold
 
 if TYPE_CHECKING:
     from ...calls.info import CallInfo

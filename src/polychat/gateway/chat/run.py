@@ -18,6 +18,7 @@ from ...routing.clocks import Kind, kind_of
 from ...routing.continuation import Part, continued, going_on, may_go_on
 from ...routing.hedging import HedgeBudget, raced
 from ...routing.hold import hold_of
+from ...routing.holding import OpeningHold, Pumped
 from ...routing.resolve import LONGEST
 from ...routing.router import Attempts
 from ...routing.traits import UNKNOWN, Traits
@@ -31,7 +32,6 @@ from ..responder import Refused
 from .candidates import plan_of
 from .delivery import Delivery
 from .heartbeat import Heartbeat
-from .holding import OpeningHold, Pumped
 from .passing import asked_as, forwarded, passed_whole
 from .preferences import hosted_tools, on_loss
 from .replies import EventReply, OpenReply, open_events, open_stream

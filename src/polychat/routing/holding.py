@@ -12,13 +12,13 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ...events import Event, Finish, Reasoning, Refusal, Text, ToolCallPiece
-from ...routing.hold import Hold
+from ..events import Event, Finish, Reasoning, Refusal, Text, ToolCallPiece
+from .hold import Hold
 
 if TYPE_CHECKING:
-    from ...http.pool.event_pipe import EventPipe
-    from ...http.pool.pool import PooledResponse
-    from ...wire.contract import Reader
+    from ..http.pool.event_pipe import EventPipe
+    from ..http.pool.pool import PooledResponse
+    from ..wire.contract import Reader
 
 MOST = 256 * 1024
 """Bytes of a stream that are held, be it until a piece of an answer comes; what has begun with more than that is passed."""
@@ -42,7 +42,8 @@ def characters_in(events: list[Event]) -> int:
 class OpeningHold:
     """The hold of one attempt. ``begun`` is called when its first piece is there: what is waited for from then on is ours."""
 
-    def __init__(self, hold: Hold, begun: Callable[[], None], reader: Callable[[], Reader]) -> None:
+    def __init__(self, hold: Hold, begun: Callable[[], None], reader: Callable[[], Reader] | None = None) -> None:
+        """``reader`` is for ``more_bytes``."""
         self._hold, self._begun, self._reader = hold, begun, reader
 
     async def more_bytes(self, response: PooledResponse, first: bytes, take: Callable[[bytes], bool]) -> None:
@@ -50,6 +51,7 @@ class OpeningHold:
 
         An empty piece is the body's end. Raises what ``response.piece`` raises.
         """
+        assert self._reader is not None  # whoever holds bytes gives one
         hold, reader = self._hold, self._reader()
         self._begun()
         count, size = characters_in(reader.feed(first)), len(first)

@@ -1,0 +1,92 @@
+"""What the rules of a route say holds in the library and the command as it does in the gateway."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from polychat import Client, Reply
+from polychat.config.settings import Route
+from polychat.errors import PolychatError
+from polychat.routing.clocks import Kind
+from polychat.routing.hedging import HedgeBudget
+
+from ..support.running_gateway import DONE, END, FIRST, Stage, configured, good, row, streaming, text, until
+
+CUT = streaming(FIRST, text("Once upon "), cut=True)
+
+
+def routed(first: Any, second: Any, **rules: Any) -> Client:
+    """A client with a route of two targets, the first before the second."""
+    providers = {"house": row("openai-chat", first.url), "other": row("openai-chat", second.url)}
+    route = Route(("house/small", "other/small"), strategy="ordered", **rules)
+    return Client("fast", config=configured(providers, routes={"fast": route}))
+
+
+async def streamed(client: Client, **keywords: Any) -> tuple[str, Reply, PolychatError | None]:
+    """The text as it came, the reply, and what cut it off."""
+    pieces, failure = [], None
+    async with client.stream("Tell a story.", **keywords) as reply:
+        try:
+            async for piece in reply:
+                pieces.append(piece)
+        except PolychatError as error:
+            failure = error
+    return "".join(pieces), reply.reply(), failure
+
+
+async def test_a_hold_retries_an_early_failure_unseen(serve: Any) -> None:
+    """The next target's answer is all that comes; without a hold, what came is given and then the failure."""
+    first, second = await serve(CUT), await serve(streaming(FIRST, text("All of it"), END, DONE))
+    words, reply, failure = await streamed(routed(first, second, hold=100, hold_seconds=60.0))
+    assert (words, reply.verdict, reply.provider, failure) == ("All of it", "complete", "other", None)
+    words, reply, failure = await streamed(routed(first, second))
+    assert (words, reply.verdict, reply.provider) == ("Once upon ", "truncated", "house")
+    assert failure is not None
+
+
+async def test_a_reply_longer_than_the_hold_is_given_as_it_comes(serve: Any) -> None:
+    """Behind what was kept back the rest follows, in order and once."""
+    pieces = [text(f"{number} ") for number in range(50)]
+    first, second = await serve(streaming(FIRST, *pieces, END, DONE)), await serve(good)
+    words, reply, failure = await streamed(routed(first, second, hold=20, hold_seconds=60.0))
+    assert words == "".join(f"{number} " for number in range(50))
+    assert (reply.verdict, reply.provider, failure, second.seen) == ("complete", "house", None, [])
+
+
+async def test_a_continuation_goes_on_with_another_targets_words(serve: Any) -> None:
+    """In one reply, whose seam is told; the other target gets what there is of it."""
+    first, second = await serve(CUT), await serve(streaming(FIRST, text("a time."), END, DONE))
+    words, reply, failure = await streamed(routed(first, second, continuation=True))
+    assert (words, reply.text, failure) == ("Once upon a time.", "Once upon a time.", None)
+    assert (reply.verdict, reply.seams) == ("complete", ["by other/small after 10 characters"])
+    assert b"Once upon" in second.seen[0].body
+
+
+@pytest.mark.parametrize("keywords", [{"schema": {"type": "object"}}, {"reasoning": "low"}])
+async def test_only_plain_text_goes_on(serve: Any, keywords: dict[str, Any]) -> None:
+    """A reply to a schema, or with reasoning, stays cut off."""
+    first, second = await serve(CUT), await serve(good)
+    words, reply, failure = await streamed(routed(first, second, continuation=True), on_loss="allow", **keywords)
+    assert (words, reply.verdict, reply.seams) == ("Once upon ", "truncated", [])
+    assert failure is not None
+    assert second.seen == []
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_second_target_is_asked_while_the_first_is_slow(serve: Any, stream: bool) -> None:
+    """It answers, and the first one's connection is closed; nothing stays in flight."""
+    stage = Stage(None)
+    first, second = await serve(stage), await serve(good)
+    client = routed(first, second, hedge=True)
+    router = client._targets().router({})
+    for _ in range(64):
+        router.health.facts("fast", "house/small").learn(Kind(stream, 0, False), 0.001)
+    budget = router.hedges["fast"] = HedgeBudget()
+    for _ in range(100):
+        budget.asked(router.clock())
+    reply = (await streamed(client))[1] if stream else await client.ask("hi")
+    await until(stage.left)
+    assert (reply.verdict, reply.provider) == ("complete", "other")
+    assert [router.health.facts("fast", f"{name}/small").in_flight for name in ("house", "other")] == [0, 0]
