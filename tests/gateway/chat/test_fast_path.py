@@ -263,6 +263,29 @@ async def test_other_wires_pass_without_a_task_too(serve: Any, begun: list[FastC
     assert len(begun) == 2
 
 
+@pytest.mark.parametrize("change", [{"stream": True}, {"model": "both"}, {"model": "annex/small"}])
+async def test_what_is_known_as_unusual_is_not_tried_again(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    """A stream, and a model whose name is known to need choices or a translation, cost no second look."""
+    tried: list[FastChat] = []
+    begin = FastChat.begin
+
+    def noted(self: FastChat) -> bool:
+        tried.append(self)
+        return begin(self)
+
+    monkeypatch.setattr(FastChat, "begin", noted)
+    async with kept(serve, good) as (_, caller, _):
+        for count in (0 if "stream" in change else 1,) * 2:
+            caller.ask(PATH, {**HELLO, **change})
+            await caller.whole()
+            assert len(tried) == count
+        caller.ask(PATH, HELLO)
+        assert (await caller.whole()).status == 200
+        assert len(tried) == count + 1
+
+
 async def test_no_task_answers(serve: Any, begun: list[FastChat]) -> None:
     """While the backend thinks there is no task for the request, and it counts as under way."""
     asked, go = asyncio.Event(), asyncio.Event()
@@ -279,6 +302,8 @@ async def test_no_task_answers(serve: Any, begun: list[FastChat]) -> None:
         go.set()
         assert (await caller.whole()).json["choices"][0]["message"]["content"] == "Hello"
         assert here.app.running == 0
+        (connection,) = here.state.connections
+        assert not connection._parser.last.body, "a connection that lies idle holds no request"
 
 
 @pytest.mark.parametrize("how", ["leaves", "the gateway ends"])

@@ -25,6 +25,7 @@ Bounds: those of the ordinary way; a body by ``WRITE_SIZE``, the reply by what a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,9 @@ if TYPE_CHECKING:
     from .replies import PassthroughBody
 
 _PLANS = 64
-"""Names of models that are prepared for one head."""
+"""Names of models that are prepared for one head, or known not to be."""
+_STREAMS = re.compile(rb'"stream"\s{0,9}:\s{0,9}true')
+_NAMED = re.compile(rb'"model"\s{0,9}:\s{0,9}"([^"\\]{1,256})"')
 
 
 class PreparedPlan:
@@ -123,24 +126,40 @@ class PreparedHead:
         self._asked: tuple[Callable[[], bool], ...] = ()
         """What may refuse a request at any moment."""
         self._plans: dict[str, PreparedPlan] = {}
+        self._unusual: set[bytes] = set()
+        """Names of models that are not prepared."""
 
     def begin(self, cycle: RequestCycle, body: bytes) -> bool:
         """See ``FastPath``."""
         if self.runtime is not self.service.runtime:
             self._prepare()
-        if not self.is_usual or len(body) > self.most:
+        if not self.is_usual or len(body) > self.most or self._is_known_as_unusual(body):
             return False
         for admits in self._asked:
             if not admits():
                 return False
         return FastChat(self, cycle, body).begin()
 
+    def _is_known_as_unusual(self, body: bytes) -> bool:
+        """Whether a body most likely asks for a stream, or for a model that is known as unusual: it is not worth a try."""
+        if (place := body.find(b'"stream"')) >= 0 and _STREAMS.match(body, place):
+            return True
+        if not self._unusual or (place := body.find(b'"model"')) < 0:
+            return False
+        named = _NAMED.match(body, place)
+        return named is not None and named[1] in self._unusual
+
     def plan(self, model: str) -> PreparedPlan:
         """Raises ``PolychatError`` where it is not usual, or means nothing."""
         assert self.runtime is not None  # it is prepared
         plan, prepared = self.runtime.resolver.plan(model), self._plans.get(model)
         if prepared is None or prepared.plan is not plan:  # what backends list may have changed what a name means
-            prepared = PreparedPlan(self, plan, model)
+            try:
+                prepared = PreparedPlan(self, plan, model)
+            except _Unusual:
+                if len(self._unusual) < _PLANS:
+                    self._unusual.add(model.encode())
+                raise
             if len(self._plans) >= _PLANS:
                 self._plans.clear()
             self._plans[model] = prepared
@@ -149,6 +168,7 @@ class PreparedHead:
     def _prepare(self) -> None:
         self.runtime = runtime = self.service.runtime
         self._plans.clear()
+        self._unusual.clear()
         self.is_usual = False
         self.guards = guards = self._guards_now()
         context = RequestContext(self.service, self.dialect, self.path, self._scope, _send)
@@ -277,6 +297,7 @@ class FastChat:
         record = self.record
         lines = self._noted(reply, limits, answered_at)
         record.status = 200
+        cycle.body = b""  # its connection would hold it until the next request
         cycle.respond_now(200, lines, reply.body)
         self._attempt.end(None)
         self._share.release()
