@@ -21,8 +21,8 @@ from tests.support.virtual_time import run
 from polychat.config.settings import Route
 from polychat.errors import BadReply, ConnectionFailed, EmptyReply, PolychatError, RateLimited, StatusError, TimedOut, Truncated
 from polychat.routing import Health, Plan, Router, Target
+from polychat.routing.attempts import Attempts
 from polychat.routing.clocks import Deadline, kind_of, patience_of
-from polychat.routing.router import Attempts
 from polychat.routing.traits import Traits
 
 from ..report import Table

@@ -18,8 +18,9 @@ from polychat.config.settings import Route
 from polychat.config.strategy_names import STRATEGIES
 from polychat.events import Usage
 from polychat.routing import Health, Plan, Target
+from polychat.routing.attempts import Attempts
 from polychat.routing.clocks import Kind
-from polychat.routing.router import Attempts, Router
+from polychat.routing.router import Router
 from polychat.routing.traits import Traits
 
 from ..report import Table, progress

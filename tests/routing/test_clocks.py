@@ -13,8 +13,8 @@ from polychat.config.settings import Route
 from polychat.errors import PolychatError, TimedOut
 from polychat.http.timeouts import Timeouts
 from polychat.routing import Router, Target
+from polychat.routing.attempts import Attempts
 from polychat.routing.clocks import Deadline, FirstTokenTimes, kind_of, patience_of, rounded, timeouts_of
-from polychat.routing.router import Attempts
 
 from ..support.virtual_time import run as run_virtually
 from .test_router import World, good

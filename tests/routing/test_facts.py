@@ -10,8 +10,8 @@ import pytest
 
 from polychat.errors import ConnectionFailed, PolychatError, RateLimited
 from polychat.routing import Health, Target
+from polychat.routing.attempts import Attempts
 from polychat.routing.latency import PeakEwma
-from polychat.routing.router import Attempts
 
 from .test_router import World, again, good
 

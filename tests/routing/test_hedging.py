@@ -9,8 +9,8 @@ import pytest
 
 from polychat.errors import ConnectionFailed, TimedOut
 from polychat.events import Text
+from polychat.routing.attempts import Attempts
 from polychat.routing.hedging import HedgeBudget, raced
-from polychat.routing.router import Attempts
 from polychat.routing.traits import UNKNOWN
 
 from ..support.virtual_time import run as run_virtually

@@ -18,8 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from polychat.config.settings import Route
 from polychat.errors import ConnectionFailed, PolychatError, RateLimited, Truncated, Unauthorized
 from polychat.routing import Health, Plan, Router, Target
+from polychat.routing.attempts import Attempts
 from polychat.routing.budget import KEPT, LEAST, SECONDS, SHARE
-from polychat.routing.router import Attempts
 
 from ..support.virtual_time import VirtualLoop
 from .test_clocks import KIND

@@ -29,7 +29,7 @@ from polychat.errors import (
 )
 from polychat.providers import Provider
 from polychat.routing import Facts, Health, Plan, Router, Target
-from polychat.routing.router import Attempts
+from polychat.routing.attempts import Attempts
 
 from ..support.virtual_time import run as run_virtually
 

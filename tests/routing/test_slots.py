@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from polychat.errors import LimitReached, PolychatError, RateLimited, StatusError, TimedOut
 from polychat.routing import Health, Target
+from polychat.routing.attempts import Attempts
 from polychat.routing.clocks import Deadline
 from polychat.routing.fair_queue import HIGH, LOW, NORMAL, FairQueue, Waiter
-from polychat.routing.router import Attempts, Router
+from polychat.routing.router import Router
 from polychat.routing.slots import AutoLimit, Slots, busy, is_too_much
 from polychat.routing.traits import Traits
 

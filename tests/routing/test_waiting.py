@@ -6,7 +6,7 @@ import asyncio
 from random import Random
 
 from polychat.routing import Router, Target
-from polychat.routing.router import Attempts
+from polychat.routing.attempts import Attempts
 from polychat.routing.waiting import Waiting
 
 from ..support.virtual_time import run as run_virtually

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from polychat.errors import ConnectionFailed, PolychatError, StatusError
-from polychat.routing.router import Attempts
+from polychat.routing.attempts import Attempts
 
 from . import test_clocks, test_router, test_waiting
 from .test_router import World, again, elsewhere, good, hopeless, later

@@ -12,12 +12,12 @@ from ..errors import BadInput, BadReply, EmptyReply, PolychatError
 from ..events import Event, Finish, Start, Usage
 from ..http.timeouts import Timeouts
 from ..routing import Plan, Router, Target
+from ..routing.attempts import Attempts
 from ..routing.clocks import Kind, kind_of, timeouts_of
 from ..routing.continuation import Part, continued, going_on, may_go_on
 from ..routing.hedging import HedgeBudget, raced
 from ..routing.hold import Hold, hold_of
 from ..routing.holding import OpeningHold, Pumped
-from ..routing.router import Attempts
 from ..routing.straight import StraightAttempt, straight_attempt
 from ..routing.traits import UNKNOWN, RequestTraits, Traits
 from ..types import ChatRequest, HostedTool, TextPart

@@ -16,7 +16,7 @@ from .responder import ClientDialect, Responder
 if TYPE_CHECKING:
     from ..http.pool.connection import PoolConnection
     from ..routing import Target
-    from ..routing.router import Attempts
+    from ..routing.attempts import Attempts
     from .chat.replies import OpenReply
     from .dialects.dialect import InboundChat
     from .runtime import Runtime

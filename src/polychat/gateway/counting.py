@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..routing import Target
+from ..routing.attempts import Attempts
 from ..routing.resolve import IN_ORDER, LONGEST
-from ..routing.router import Attempts
 from ..types import ChatRequest
 from ..wire.checks import check_arguments
 from ..wire.estimating import estimated_prompt

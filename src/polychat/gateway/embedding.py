@@ -5,8 +5,8 @@ from __future__ import annotations
 from time import monotonic
 
 from ..routing import Target
+from ..routing.attempts import Attempts
 from ..routing.resolve import LONGEST
-from ..routing.router import Attempts
 from ..wire import embeddings
 from ..wire.embeddings import Embed, Embeddings, Shape
 from .context import RequestContext

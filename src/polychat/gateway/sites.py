@@ -14,7 +14,7 @@ from ..events import Event, Text
 from ..http.server.asgi import Headers, Left, Receive, Scope, Send, TooLarge, TooSlow, body_of, lifespan, patient, respond
 from ..providers import every
 from ..routing import Target
-from ..routing.router import Attempts
+from ..routing.attempts import Attempts
 from ..wire.answering import ERA, Era, Request, Response, Site, SiteRequest
 from ..wire.reading import complete, failure_in, finish_of
 

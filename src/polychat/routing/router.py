@@ -9,19 +9,18 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ..errors import Failure, PolychatError, TimedOut
-from ..http.timeouts import Timeouts
+from .attempts import Attempts
 from .budget import RetryBudget
-from .choice import UNLISTED, PassedOver
-from .clocks import LAST, Deadline, Kind, timeouts_of
+from .choice import UNLISTED
+from .clocks import Deadline, Kind, timeouts_of
 from .ejection import ejected, tiers
 from .facts import Facts
 from .health import Health
 from .hedging import HedgeBudget
-from .hold import Hold
 from .order import Chooser
 from .policy import CONSEQUENCES, attribution_of, failure_of, most_telling, pause_before, step_after
 from .resolve import Plan, Target
-from .slots import QueuedRequest, Slots, Turns, busy, is_too_much
+from .slots import QueuedRequest, Turns, busy, is_too_much
 from .spending import Pricing, unpriced
 from .traits import UNKNOWN, Traits
 from .watches import Patience, Watches
@@ -38,109 +37,6 @@ _BUDGET_PAUSE = 0.5
 """Seconds, at most, after which is looked again whether the route may retry."""
 _LOOKS = 0.5
 """Seconds after which an attempt that took too long for one that is not the last is looked at again."""
-
-DEFAULT = Timeouts(first=LAST)
-
-
-class Attempts:
-    """What one run did."""
-
-    __slots__ = (
-        *("_asked_at", "_facts", "_router", "_rules"),
-        *("answered", "answered_at", "asked_before", "begun_at", "count", "failures", "hold", "is_probe"),
-        *("limits", "passed", "queued", "resting", "slots", "target", "timeouts", "times"),
-    )
-
-    def __init__(self) -> None:
-        self.count = 0
-        """How many times a target was asked."""
-        self.target: Target | None = None
-        """The target that was asked last, or, where all rest, the first that may be asked again."""
-        self.answered = False
-        """Whether ``target`` began to answer."""
-        self.answered_at = 0.0
-        """The moment at which it did."""
-        self.failures: list[Failure] = []
-        """Each attempt that failed, in order."""
-        self.times: list[tuple[float, float]] = []
-        """When each of these began and was over, by the router's clock."""
-        self.passed: Sequence[PassedOver] = ()
-        """Targets that stood behind all others, and why."""
-        self.resting: list[tuple[Target, PolychatError]] = []
-        """Targets that were not asked when it was their turn, and why."""
-        self.hold: Hold | None = None
-        """What is to be kept back of a stream, for the target of the attempt at hand failed of late."""
-        self.limits: Sequence[tuple[bytes, bytes]] = ()
-        """Headers of the attempt at hand that tell of its target's limits; whoever asks puts them here."""
-        self.timeouts = DEFAULT
-        """Of the attempt at hand."""
-        self.asked_before: float | None = None
-        """When the first attempt began, where its target was asked before the run."""
-        self.begun_at: float | None = None
-        """When the first piece of the attempt at hand came, where whoever asks gives its answer later."""
-        self.is_probe = False
-        """Whether the attempt at hand is to show how a target is that failed before."""
-        self._facts: Facts | None = None
-        """Of the target that was asked, until its answer is over."""
-        self.queued = 0.0
-        """Seconds that the request waited, as its targets had as many requests as their route allows."""
-        self.slots: Slots | None = None
-        """Of which it has one, where the route limits its targets' requests at once."""
-
-    def begin(self, router: Router, rules: Route, target: Target, facts: Facts, now: float) -> None:
-        """A target is asked."""
-        self.count += 1
-        self.target = target
-        self._router, self._rules, self._facts = router, rules, facts
-        self._asked_at, self.begun_at = now, None
-        self.is_probe = facts.asked(now)
-        self.hold = facts.hold()
-
-    def begins(self) -> None:
-        """The first piece of the attempt at hand is there, though its answer is not given yet: it is not given up any more."""
-        self.begun_at = self._router.clock()
-
-    def cut(self, error: PolychatError) -> None:
-        """The answer broke off with this, and another target is asked to go on."""
-        assert self.target is not None
-        self.failures.append(failure_of(self.target.name, error))
-        self.times.append((self._asked_at, self._router.clock()))
-        self.end(error)
-        self.answered = False
-
-    def join(self, left: Attempts) -> None:
-        """Tell also what ``left`` did, whose last attempt was given up for this one's answer."""
-        self.count += left.count
-        why = "another target began first"
-        failures = (
-            Failure(failure.target, "hedged", why, why) if failure.outcome == "cancelled" else failure
-            for failure in left.failures
-        )
-        self.failures, self.times = [*failures, *self.failures], [*left.times, *self.times]
-
-    def leave(self) -> None:
-        """The slot is another request's."""
-        slots, self.slots = self.slots, None
-        if slots is not None:
-            slots.freed()
-
-    def end(self, error: PolychatError | None = None) -> None:
-        """The answer is over, or the attempt at one: nothing is in flight any more. ``error``: what cut it off after its first
-
-        piece. May be called again.
-        """
-        facts, self._facts = self._facts, None
-        if facts is None:
-            return
-        if self.slots is not None:
-            self.slots.note(self._router.clock() - self._asked_at)
-            self.leave()
-        if self.answered:
-            if error is None:
-                facts.completed(self._asked_at)
-            else:
-                self._router.note(facts, self._rules, error, self._asked_at, self.answered_at)
-        facts.over(is_probe=self.is_probe, was_answered=self.answered)
 
 
 class Router:

@@ -14,13 +14,13 @@ from ...calls.info import CallInfo
 from ...errors import BadInput, PolychatError, Truncated
 from ...events import Finish
 from ...routing import Plan, Target
+from ...routing.attempts import Attempts
 from ...routing.clocks import Kind, kind_of
 from ...routing.continuation import Part, continued, going_on, may_go_on
 from ...routing.hedging import HedgeBudget, raced
 from ...routing.hold import hold_of
 from ...routing.holding import OpeningHold, Pumped
 from ...routing.resolve import LONGEST
-from ...routing.router import Attempts
 from ...routing.traits import UNKNOWN, Traits
 from ...types import ChatRequest, HostedTool, TextPart
 from ...wire.faults import fault_of

@@ -14,7 +14,7 @@ from ...costs import cost_of
 from ...errors import BadInput, PolychatError
 from ...events import Event, Finish, Usage, Verdict
 from ...routing import Plan, Target
-from ...routing.router import Attempts
+from ...routing.attempts import Attempts
 from ...routing.shadow import SECONDS, is_mirrored, may_be_mirrored
 from ..observe.shadows import TargetResult
 from ..responder import Refused
