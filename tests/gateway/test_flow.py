@@ -170,6 +170,9 @@ async def test_headers_of_the_client(serve: Any) -> None:
 
 # OpenRouter's fields
 
+OPENAI = ("openai-chat", "openai-responses")
+"""The doors that take them."""
+
 
 class Three:
     """Backends ``a``, ``b``, ``c`` that serve the same, and whom of them was asked."""
@@ -212,12 +215,13 @@ PREFERRED: dict[str, tuple[tuple[str, ...], dict[str, Any], list[str]]] = {
 
 @pytest.mark.parametrize("case", PREFERRED)
 @pytest.mark.parametrize("stream", [False, True])
-async def test_who_is_preferred(serve: Any, case: str, stream: bool) -> None:
+@pytest.mark.parametrize("door", OPENAI)
+async def test_who_is_preferred(serve: Any, door: str, case: str, stream: bool) -> None:
     """``models`` and ``provider`` say who may answer, and in which order; no backend sees them."""
     failing, fields, expected = PREFERRED[case]
     three = Three(*failing)
     async with gateway(await three.configured(serve)) as here:
-        answer = await asked(here, "openai-chat", "a/small", stream=stream, **fields)
+        answer = await asked(here, door, "a/small", stream=stream, **fields)
     assert answer.status == 200
     assert three.asked == expected
 
@@ -248,11 +252,12 @@ async def test_no_fallbacks(serve: Any) -> None:
         ({"provider": {"order": ["nobody"], "allow_fallbacks": False}}, "provider"),
     ],
 )
-async def test_preferences_that_mean_nothing(serve: Any, fields: dict[str, Any], named: str) -> None:
+@pytest.mark.parametrize("door", OPENAI)
+async def test_preferences_that_mean_nothing(serve: Any, door: str, fields: dict[str, Any], named: str) -> None:
     """Are refused naming the field, and nobody is asked."""
     three = Three()
     async with gateway(await three.configured(serve)) as here:
-        answer = await asked(here, "openai-chat", "a/small", **fields)
+        answer = await asked(here, door, "a/small", **fields)
     assert answer.status in (400, 404)
     assert answer.json["error"]["param"] == named
     assert three.asked == []

@@ -10,7 +10,7 @@ from ....wire.contract import Writer, wire
 from ....wire.openai_chat.passthrough import ChunkMonitor, ending_of
 from ....wire.passthrough import StreamMonitor
 from ..dialect import OPENED, Dialect, InboundChat, InboundRequest, Object, value_of, with_model
-from .openrouter import prefer
+from ..openrouter import prefer
 
 
 class OpenAIChat(Dialect):

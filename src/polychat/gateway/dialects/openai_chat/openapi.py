@@ -122,7 +122,7 @@ _FORMAT = {
         ),
     ],
 }
-_OPENROUTER: Schema = {
+OPENROUTER: Schema = {
     "models": several(text(), "Fallback models in this order if `model` fails, as in OpenRouter's API."),
     "provider": request_object(
         order=several(text(), "Providers in order of preference."),
@@ -164,7 +164,7 @@ _CHAT = request_object(
         enabled=flag(),
         about="OpenRouter's object for the same.",
     ),
-    **_OPENROUTER,
+    **OPENROUTER,
 )
 _COMPLETION = request_object(
     "model",

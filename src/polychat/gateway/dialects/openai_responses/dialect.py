@@ -20,6 +20,7 @@ from ....wire.passthrough import StreamMonitor
 from ....wire.placeholders import Placeholders
 from ...responder import Refused
 from ..dialect import RAW, Dialect, InboundChat, InboundRequest, value_of
+from ..openrouter import prefer
 
 _PREFIX = "resp_"
 
@@ -32,7 +33,10 @@ class _Storage:
 
 
 class OpenAIResponses(Dialect):
-    """``/v1/responses``. Replies are kept here, unless the backend speaks this wire itself and the request passes through."""
+    """``/v1/responses``. Replies are kept here, unless the backend speaks this wire itself and the request passes through.
+
+    OpenRouter's ``models`` and ``provider`` are understood, as in chat completions.
+    """
 
     name = "openai-responses"
     wire = wire("openai-responses")
@@ -41,6 +45,8 @@ class OpenAIResponses(Dialect):
 
     def inbound(self, request: InboundRequest) -> InboundChat:
         inbound = super().inbound(request)
+        if "models" in inbound.fields or "provider" in inbound.fields:
+            prefer(inbound, request.runtime.resolver)
         fields = inbound.fields
         if value_of(fields, "background"):
             raise BadInput("background is not supported: omit it and stream the reply", field="background")

@@ -22,6 +22,7 @@ from ...openapi.schema import (
     text,
     word,
 )
+from ..openai_chat.openapi import OPENROUTER
 
 ABOUT = DialectInfo(
     "Responses", "OpenAI's Responses, kept here for whoever goes on from them.", "openai-responses", "OpenAIError"
@@ -103,6 +104,7 @@ _REQUEST = request_object(
         **plain("openai-responses"),
         "previous_response_id": text("The stored reply to continue from, created with the same API key."),
         "store": flag("false: do not store the reply."),
+        **OPENROUTER,
     },
     stream=flag("Whether to stream the reply as events."),
     include=several(text(), "`reasoning.encrypted_content`, `message.output_text.logprobs`, …"),

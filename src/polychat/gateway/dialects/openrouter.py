@@ -7,13 +7,13 @@ from contextlib import suppress
 from typing import Any, get_args
 from urllib.parse import urlsplit
 
-from ....errors import BadInput
-from ....routing import Target
-from ....routing.provider_preferences import ProviderPreferences, Sort
-from ....routing.resolve import ModelResolver
-from ....wire import checks
-from ....wire.json_text import encoded
-from ..dialect import InboundChat, Object, value_of
+from ...errors import BadInput
+from ...routing import Target
+from ...routing.provider_preferences import ProviderPreferences, Sort
+from ...routing.resolve import ModelResolver
+from ...wire import checks
+from ...wire.json_text import encoded
+from .dialect import InboundChat, Object, value_of
 
 _MOST = 64
 """Names that one list may have."""
