@@ -398,6 +398,8 @@ class _Run(Generic[T]):
         attempts, router = self.attempts, self.router
         begun, attempts.asked_before = attempts.asked_before or router.clock(), None
         attempts.begin(router, self.plan.rules, target, facts, begun)
+        if attempts.hold is not None and attempts.count >= self._most():
+            attempts.hold = None  # nobody is asked after it: its words would be lost
         if (deadline := self.deadline) is None:
             attempts.timeouts = timeouts_of(self.plan.rules)
         else:

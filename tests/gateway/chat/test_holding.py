@@ -99,6 +99,18 @@ async def test_what_is_enough(serve: Any, door: str, hold: int, seconds: float) 
     assert second.seen == []
 
 
+@pytest.mark.parametrize("door", DIALECTS)
+async def test_the_last_attempt_is_not_kept_back(serve: Any, door: str) -> None:
+    """Of a target that broke off before a stream is kept back while it may be asked again; then its words come as they do."""
+    server = await serve(streaming(FIRST, text("Hel"), cut=True))
+    async with gateway(configured({"house": row("openai-chat", server.url)})) as here:
+        for attempts in (1, 2):
+            answer = await here.ask(*asking(door, stream=True))
+            records = await here.app.recorded(attempts)
+            assert b"Hel" in answer.body
+            assert (answer.status, records[-1].verdict, records[-1].attempts) == (200, "truncated", attempts)
+
+
 def _words_of(door: str, answer: Answer) -> str:
     if door != "openai-completions":
         return words_of(door, answer.body)
