@@ -39,7 +39,7 @@ class Exchange:
         self._response: PooledResponse | None = None
 
     def sent(self) -> Awaitable[PooledResponse]:
-        """The response, for whoever closes it."""
+        """The response; the caller closes it."""
         method, url, headers, body = self._request
         self._request = (method, url, headers, None)  # the body may be large, and the answer may take its time
         return pool().request(

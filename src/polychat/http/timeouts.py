@@ -85,7 +85,7 @@ class ExchangeTimer:
 
     rings: cheaper than one a wait. ``timeouts`` are those of the exchange at hand.
 
-    While bytes are pushed there is not even a look at the clock for each: ``flow`` begins one long wait, and whoever gets bytes
+    While bytes are pushed there is not even a look at the clock for each: ``flow`` begins one long wait, and what gets bytes
     sets ``received``, which is looked at every ``_TICKS``-th part of the idle time: silence is noticed later by that at most.
     """
 

@@ -22,7 +22,7 @@ from polychat.config.settings import GatewaySettings, Limits, Route
 from polychat.errors import BadInput
 from polychat.gateway.process.serving import Server, take
 from polychat.gateway.process.source import ConfigSource, later
-from polychat.http.server.listening import check, encrypting, listen, renew, said, unlisten
+from polychat.http.server.listening import check, encrypting, listen, renew, startup_line, unlisten
 
 from ...support.gateway_processes import ROOT, asked, connected, one, started
 from ...support.server_in_thread import PATIENCE, App, Client, hosted, request
@@ -101,7 +101,7 @@ def test_the_first_line_says_where_and_what(tmp_path: Path) -> None:
     (listener,) = listen(GatewaySettings(host="::1", port=0))
     with listener:
         configured = config.Config(routes={"fast": Route(("a/b",))}, aliases={"gpt": "fast"}, providers={"house": {}})
-        line = said(configured, [listener])
+        line = startup_line(configured, [listener])
         assert line == f"listening on http://[::1]:{listener.getsockname()[1]}; models: fast, gpt, house/…, any provider/model"
 
 

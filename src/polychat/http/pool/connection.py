@@ -22,7 +22,7 @@ whole    finish                            free     if both sides keep it: ``is_
 whole    finish                            closed   if one of them does not, or more came than was announced
 body     finish                            closed   its reader left early
 failed   finish                            closed
-free     lost, or bytes come               closed   nobody asked for them
+free     lost, or bytes come               closed   they were not requested
 =======  ================================  =======  ==================================================================
 
 Invariants: ``error`` is set at most once in an exchange, and never after ``done``; a closed connection is never free again; no
@@ -37,7 +37,7 @@ Bounds: the head and 1xx heads by ``MAX_HEAD`` and ``_MAX_HEADERS``; what is hel
 alarm of ``timer``, which aborts with ``TimedOut``.
 
 Cancellation: there is no task here. A caller that is cancelled in ``exchange`` or while it waits for a change closes the
-connection by way of the pool; ``abort`` may be called at any time, by anybody, and wakes whoever waits.
+connection by way of the pool; ``abort`` may be called at any time, by any caller, and wakes all that wait.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ class PoolConnection(asyncio.Protocol):
                 return True  # Windows: what the loop knows must do
             self._poll = select.poll()
             self._poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return not self._poll.poll(0)  # the server may have closed it, and the loop had no turn to hear of it
+        return not self._poll.poll(0)  # the server may have closed it, and the loop has not reported it yet
 
     def abort(self, error: Exception | None) -> None:
         """The exchange ends here, with this error, and the connection with it."""
@@ -246,7 +246,7 @@ class PoolConnection(asyncio.Protocol):
         return "sending" if self.partly_sent else "head"
 
     def wake(self) -> None:
-        """Whoever waits looks again."""
+        """Wake all that wait: they look again."""
         if self.listener is not None:
             self.listener()
             return
@@ -261,7 +261,7 @@ class PoolConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.done or not self.in_use:
-            self.abort(None)  # it sends what nobody asked for
+            self.abort(None)  # it sends what was not requested
             return
         self.received_any = True
         if not self.has_head:

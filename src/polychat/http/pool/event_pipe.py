@@ -1,4 +1,4 @@
-"""The rest of a reply of the pool as events that are pushed, for whoever took the first of them from ``Body.events``."""
+"""The rest of a reply of the pool as events that are pushed, after the first of them came from ``Body.events``."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A request takes the idle connection to its server that was used last; where there is none it *waits its turn*, and is granted
 either a connection that another request is done with, or the right to open one. A connection belongs to one request at a time.
-From ``linger`` to the last byte of its body it belongs to nobody: its reader has seen the end of the reply in the body itself
+From ``linger`` to the last byte of its body it belongs to no request: its reader saw the end of the reply in the body itself
 (``[DONE]``), and the end of the body, which frees the connection, mostly follows in the next packet.
 
 connection  event                             next       what follows
@@ -10,18 +10,18 @@ connection  event                             next       what follows
 none        a request's turn: there is room   opening    from here on it is counted; another server's idle one makes room
 opening     it is open                        busy       the request goes out in the same step
 opening     it fails, or is not wanted now    closed     the next request that waits is served
-busy        reply whole, nobody waits         idle       for ``idle`` seconds
+busy        reply whole, none waits           idle       for ``idle`` seconds
 busy        reply whole, somebody waits       granted    to the first that waits for this server
 busy        reply not whole, or not kept      closed     cancelled, timed out, left early, broken, ``connection: close``
 busy        its reader is done before         lingering
-lingering   the body ends, nobody waits       idle
+lingering   the body ends, none waits         idle
 lingering   the body ends, somebody waits     granted
 lingering   it does not end                   closed     within ``_LINGER`` seconds and ``_LINGER_BYTES``, or it is lost
 granted     its request runs                  busy
 granted     it is lost before that            closed     the request opens another in its place, without a new turn
 granted     its request was cancelled         idle       or is granted to the next, which changes no state
 idle        a request comes                   busy
-idle        a request finds it unfit          closed     too old, lost, or with bytes that nobody asked for
+idle        a request finds it unfit          closed     too old, lost, or with bytes that were not requested
 idle        its time is up                    closed     ``_sweep``
 idle        room is needed                    closed     for a connection to another server: the one idle for longest goes
 ==========  ================================  =========  =============================================================
@@ -187,7 +187,7 @@ class Pool:
     def begin(self, request: PoolRequest, body: bytes, timeouts: Timeouts) -> PoolConnection | None:
         """Send a request that has a body, where that needs no wait: ``None`` where no connection is idle, or the body is large.
 
-        Whoever calls this sets the connection's ``listener``, and then lets ``send`` go on, or takes the response and calls
+        The caller sets the connection's ``listener``, and then lets ``send`` go on, or takes the response and calls
         ``give_back``.
         """
         if len(body) > WRITE_SIZE:
@@ -408,7 +408,7 @@ class Pool:
         self._discard(origin, connections)
 
     def _discard(self, origin: Origin, connections: _Connections) -> None:
-        """Forget a server to which there is no connection, and for which nobody waits."""
+        """Forget a server to which there is no connection, and for which no request waits."""
         if not connections.count and not connections.waiting:
             self._origins.pop(origin, None)
 

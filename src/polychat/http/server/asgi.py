@@ -46,7 +46,7 @@ def body_at_hand(receive: Receive) -> bytes | None:
 
 
 async def body_of(receive: Receive, limit: int, take: Callable[[int], None] | None = None) -> bytes:
-    """The request's body; ``take`` is told how many bytes came, each time. Raises ``TooLarge`` for more than ``limit`` bytes,
+    """The request's body; ``take`` gets the number of new bytes each time. Raises ``TooLarge`` for more than ``limit`` bytes,
     ``Left``, and what ``take`` raises."""
     message = await receive()
     if message["type"] == "http.disconnect":

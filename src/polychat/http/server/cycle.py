@@ -212,7 +212,7 @@ class RequestCycle:
             self._on_disconnect()
 
     def send_early_byte(self) -> None:
-        """Send the next byte of the answer that is certain, if there is one: nobody but a client that is gone minds it.
+        """Send the next byte of the answer that is certain, if there is one: only a client that is gone is affected.
 
         Before the answer that is how every answer begins; amid one in chunks a zero, with which the next chunk's size begins.
         """
@@ -364,7 +364,7 @@ class RequestCycle:
             or (self.content_left < 0 and not self._has_no_body and not self.chunked)
         ):
             return True
-        # A client that waits to be told to go on may send the body or leave it out: nobody knows where its next request begins.
+        # A client that waits to be told to go on may send the body or leave it out: where its next request begins is unknown.
         return self.more_body and (self._wants_continue or _announced(self.scope) > SMALL)
 
     def _send_body(self, body: bytes, more: bool) -> None:

@@ -71,7 +71,7 @@ def _whole(body: bytes, stream: Any, name: str, limit: int) -> bytes:
 
 
 def _inflate() -> Any:
-    return zlib.decompressobj(32 + zlib.MAX_WBITS)  # of gzip and of zlib, told by the first bytes
+    return zlib.decompressobj(32 + zlib.MAX_WBITS)  # gzip or zlib, by the first bytes
 
 
 _CODINGS: dict[str, Callable[[], Any]] = dict.fromkeys(("gzip", "x-gzip", "deflate"), _inflate)

@@ -166,11 +166,11 @@ def open_files() -> None:
 
 def announce(configured: Config, listeners: Sequence[socket.socket]) -> None:
     """Say on standard output that it is ready; in one write, for other processes may write there too."""
-    sys.stdout.write(f"{said(configured, listeners)}\n")
+    sys.stdout.write(f"{startup_line(configured, listeners)}\n")
     sys.stdout.flush()
 
 
-def said(configured: Config, listeners: Sequence[socket.socket]) -> str:
+def startup_line(configured: Config, listeners: Sequence[socket.socket]) -> str:
     """The line that says the server is ready: ``listening on ADDRESS[, ADDRESS]; models: …[; configuration: FILE]``."""
     scheme = "https" if configured.gateway.tls_cert else "http"
     places = ", ".join(_place(scheme, listener) for listener in listeners)

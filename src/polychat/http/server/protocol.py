@@ -1,7 +1,7 @@
 """HTTP/1.1, the server's side: one client's connection, as a protocol of asyncio in front of an ASGI application.
 
 llhttp reads, strictly; here is what it leaves open: clocks, sizes, order, what is refused and how a connection ends. The client
-is a stranger: it may send a byte a minute, requests without end, or never read. Each request whose head is whole becomes a
+is not trusted: it may send a byte a minute, requests without end, or never read. Each request whose head is whole becomes a
 ``RequestCycle``, with a task in which the application answers it. Cycles are answered one after the other, in the order they
 came; the bytes of later requests are kept unread until then.
 
@@ -55,7 +55,7 @@ Bounds: a head by ``limits.head`` and ``MAX_HEADERS``; the requests in line by `
 unread body each by ``SMALL`` and one read, then the socket is not read; what chunks may hold beside data by ``limits.head``; a
 client that does not read, by ``limits.send_seconds`` since the transport's buffer was full.
 
-Cancellation: the client's leaving cancels nothing. Cycles are told (``disconnect``), and the application decides. The server's
+Cancellation: a client that leaves cancels nothing. Cycles are notified (``disconnect``), the application decides. The server's
 end cancels the tasks (``gateway/process/serving.py``), which becomes 503 where nothing was sent.
 """
 
@@ -95,7 +95,7 @@ class ServerConnection(asyncio.Protocol):
         self.early_bytes_sent = False
         """Whether the first bytes of the next answer's head are sent already."""
         self._half_closed = False
-        """Whether the client said that it sends nothing more, and is to be answered all the same."""
+        """Whether the client ended its side, and still gets its responses."""
         self._reset_probe: ResetProbe | None = None
         self._server = server
         self._answering: RequestCycle | None = None
@@ -243,7 +243,7 @@ class ServerConnection(asyncio.Protocol):
         self.transport.abort()
 
     def _linger(self) -> None:
-        """Say no more, and hear the client out for a while: unread bytes at a close would reset the connection."""
+        """End our side, and read what the client sends for a while: unread bytes at a close would reset the connection."""
         self._ignoring_input = True
         self._pipelined_bytes = None
         if self.transport.is_closing():
@@ -353,7 +353,7 @@ class ServerConnection(asyncio.Protocol):
             queue.start(self)
 
     def _buffer_pipelined(self, data: bytes) -> None:
-        """Requests that come before their turn are read when it has come; who sends too many is not heard meanwhile."""
+        """Requests that come before their turn are read when it has come; a client that sends too many is not read."""
         if self._pipelined_bytes is None:
             self._pipelined_bytes = bytearray()
         self._pipelined_bytes += data

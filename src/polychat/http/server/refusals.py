@@ -1,4 +1,4 @@
-"""What a request's head leaves open, and how a request is refused before any application hears of it."""
+"""What a request's head leaves open, and how a request is refused before it reaches the application."""
 
 from __future__ import annotations
 

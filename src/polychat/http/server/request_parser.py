@@ -125,7 +125,7 @@ class RequestParser:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.in_head:  # what comes behind a body is read past: nobody may add a header to a request that was let in
+        if self.in_head:  # what comes behind a body is read past: no header may be added to a request that was accepted
             self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:

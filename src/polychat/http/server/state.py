@@ -13,7 +13,7 @@ from .cycle import App, FastPath
 from .timeout_queue import TimeoutQueue
 
 LINGER = 5.0
-"""Seconds a client is heard after the response that ended its connection: closing at once could take that response from it."""
+"""Seconds a client is read after the response that ended its connection: closing at once could take that response from it."""
 
 
 class Timed(Protocol):
@@ -29,7 +29,7 @@ class TimeoutQueues(NamedTuple):
     """A connection stands in at most one of the first three queues, and in ``send`` beside it."""
 
     head: TimeoutQueue[Timed]
-    """Waits for the rest of a request's head, or of a body that nobody reads."""
+    """Waits for the rest of a request's head, or of a body that the application does not read."""
     idle: TimeoutQueue[Timed]
     """Waits for another request."""
     linger: TimeoutQueue[Timed]

@@ -29,7 +29,7 @@ class TimeoutQueue(Generic[Who]):
         return who in self._since
 
     def start(self, who: Who) -> None:
-        """Wait from now on; whoever waits already is not given more time."""
+        """Wait from now on; a connection that waits already gets no more time."""
         if who not in self._since:
             self._since[who] = self._loop.time()
             if self._timer is None:

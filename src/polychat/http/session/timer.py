@@ -100,7 +100,7 @@ class SessionTimer:
     def _ring(self) -> None:
         self._handle = None
         if self._since is None or self._waited is None:
-            return  # nobody waits: the next wait sets the timer again
+            return  # nothing waits: the next wait sets the timer again
         due = min(self._since + self._idle, self._end)
         if due > self._due:
             self._set(due)  # bytes arrived since it was set
