@@ -17,8 +17,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polychat.events import Finish, Start, Text
 from polychat.gateway.observe.logs import Log
 from polychat.gateway.observe.record import Record
+
+from ..support.running_gateway import asking, configured, gateway, row
+from ..support.scripted_vendors import ScriptedVendor
 
 NOON = 1_795_262_400.25  # 2026-11-21T12:00:00.250Z
 
@@ -419,3 +423,16 @@ def test_a_stream_made_of_python_will_do(monkeypatch: pytest.MonkeyPatch, capsys
     log = Log("human", 1.0)
     log.event("hello")
     log.close(10)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("door", ["openai-chat", "anthropic"])
+async def test_all_of_a_replys_text_is_kept_where_the_log_is_to_hold_it(serve: Any, door: str, stream: bool) -> None:
+    """The first words too, of one that passes as of one that is translated."""
+    batches = [[Start("1", "m"), Text("Hel")], [Text("lo")], [Finish("complete", "stop")]]
+    server = await serve(ScriptedVendor("openai-chat", batches))
+    async with gateway(configured({"house": row("openai-chat", server.url)}, log_text=True)) as here:
+        await here.ask(*asking(door, stream=stream))
+        (record,) = await here.app.recorded()
+    assert record.passthrough == (door == "openai-chat")
+    assert record.text == ("hi", "Hello")
