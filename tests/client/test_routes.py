@@ -8,7 +8,7 @@ import pytest
 
 from polychat import Client, Reply
 from polychat.config.settings import Route
-from polychat.errors import PolychatError
+from polychat.errors import BadInput, PolychatError, UnknownTarget
 from polychat.routing.clocks import Kind
 from polychat.routing.hedging import HedgeBudget
 
@@ -90,3 +90,31 @@ async def test_a_second_target_is_asked_while_the_first_is_slow(serve: Any, stre
     await until(stage.left)
     assert (reply.verdict, reply.provider) == ("complete", "other")
     assert [router.health.facts("fast", f"{name}/small").in_flight for name in ("house", "other")] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "provider"),
+    [({}, "house"), ({"order": ["other"]}, "other"), ({"only": ["OTHER"]}, "other"), ({"ignore": ["house"]}, "other")],
+)
+async def test_provider_says_who_may_answer(serve: Any, wanted: dict[str, Any], provider: str) -> None:
+    """Of a route, and of a target that is named; the one it wants is the only one that is asked."""
+    first, second = await serve(good), await serve(good)
+    client = routed(first, second)
+    assert (await client.ask("hi", provider=wanted)).provider == provider
+    if wanted.keys() & {"order", "only"}:
+        assert (await client.ask("hi", model="house/small", provider=wanted)).provider == provider
+
+
+async def test_what_of_provider_cannot_be_obeyed_is_a_loss(serve: Any) -> None:
+    """What is known of no backend is told, or refused; a wish that leaves nobody, or means nothing, is refused by name."""
+    first, second = await serve(good), await serve(good)
+    client = routed(first, second)
+    reply = await client.ask("hi", provider={"zdr": True}, on_loss="report")
+    assert [loss.field for loss in reply.losses] == ["provider.zdr"]
+    with pytest.raises(BadInput, match="zdr"):
+        await client.ask("hi", provider={"zdr": True}, on_loss="refuse")
+    with pytest.raises(BadInput, match="provider.order"):
+        await client.ask("hi", provider={"order": "house"})
+    with pytest.raises(UnknownTarget, match="excludes every target"):
+        await client.ask("hi", provider={"ignore": ["house", "other"]})
+    assert len(first.seen) + len(second.seen) == 1

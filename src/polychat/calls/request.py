@@ -47,6 +47,7 @@ STRUCTURED = (
         "reasoning", "Effort | int | bool | Thinking", "how much to reason: an effort, or a maximum number of reasoning tokens"
     ),
     Keyword("extra", "Mapping[str, Any]", "request fields under the API's own names"),
+    Keyword("provider", "Mapping[str, Any]", "which providers may answer, and in which order: OpenRouter's object"),
 )
 """Keywords with rules of their own. ``schema``, which determines the type of the reply, is a parameter beside them."""
 ASKING = (
@@ -180,6 +181,10 @@ def _extra(request: ChatRequest, value: Any) -> None:
     request.extra = dict(item(value, "extra"))
 
 
+def _provider(request: ChatRequest, value: Any) -> None:
+    raise BadInput("provider chooses among targets, and this one is asked by itself: omit it", field="provider")
+
+
 _READERS: dict[str, Any] = {
     "tools": _tools,
     "tool_choice": _choice,
@@ -190,6 +195,7 @@ _READERS: dict[str, Any] = {
     "stop": _stop,
     "logprobs": _logprobs,
     "extra": _extra,
+    "provider": _provider,
 }
 
 

@@ -57,7 +57,7 @@ def stream(
 
     ``prompt`` is text or a conversation; ``system`` is placed before it. The request's fields: ``schema`` (a type or a JSON
     schema), ``tools``, ``tool_choice``, ``response_format``, ``images`` (paths, URLs or bytes; read here), ``files`` (as
-    images), ``reasoning`` (an effort, or a number of tokens), ``extra`` (fields under the API's own names),
+    images), ``reasoning`` (an effort, or a number of tokens), ``extra`` (fields under the API's own names), ``provider``,
     ``parallel_tool_calls``, ``max_tokens``, ``temperature``, ``top_p``, ``top_k``, ``min_p``, ``frequency_penalty``,
     ``presence_penalty``, ``repetition_penalty``, ``seed``, ``stop``, ``logprobs``, ``logit_bias``, ``n``, ``verbosity``,
     ``metadata``, ``user``, ``service_tier``, ``store``, ``previous``.
@@ -252,4 +252,9 @@ def _read(
     if type(prompt) is str and prepared.is_kept:
         return Stream(targets, targets.prepared_call(prepared, prompt))
     request, shape = prepared.request(prompt)
-    return Stream(targets, targets.call(prepared.plan, request, CallInfo(prepared.on_loss), prepared.options), shape=shape)
+    return Stream(
+        targets,
+        targets.call(prepared.plan, request, CallInfo(prepared.on_loss), prepared.options),
+        shape=shape,
+        lost=prepared.lost,
+    )

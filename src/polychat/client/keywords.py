@@ -65,6 +65,9 @@ class Keywords(CallKeywords, total=False):
     extra: Mapping[str, Any] | None
     """Request fields under the API's own names."""
 
+    provider: Mapping[str, Any] | None
+    """Which providers may answer, and in which order: OpenRouter's object."""
+
     parallel_tool_calls: bool | None
     """Whether the model may call several tools at once."""
 

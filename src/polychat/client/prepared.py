@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..backends.compiled import STAND_IN, CompiledRequest
+from ..calls.info import CallInfo
 from ..calls.request import KEYWORDS, request_of, system_first
 from ..calls.schemas import Shape
-from ..errors import BadInput
+from ..errors import BadInput, PolychatError
 from ..http.timeouts import Timeouts
 from ..types import ChatRequest, Conversation
+from ..wire.losses import Loss, apply_loss_policy
 
 if TYPE_CHECKING:
-    from ..routing import Plan, Router
+    from ..routing import Plan, Router, Target
     from ..wire.losses import OnLoss
 
 _KEYWORDS = frozenset(KEYWORDS)
@@ -27,7 +31,7 @@ class PreparedCall:
 
     __slots__ = (
         *("_compiled", "_is_compiled", "_keywords", "_model", "_streamed", "_system"),
-        *("is_kept", "on_loss", "options", "plan", "router"),
+        *("is_kept", "lost", "on_loss", "options", "plan", "router", "wanted"),
     )
 
     def __init__(self, plan: Plan, system: str | None, options: dict[str, Any], *, streamed: bool) -> None:
@@ -41,6 +45,10 @@ class PreparedCall:
         """How the request is sent."""
         for name, value in options.items():
             (self._keywords if name in _KEYWORDS else self.options)[name] = value
+        self.wanted = self._keywords.pop("provider", None)
+        """Which of the targets the caller wants, as OpenRouter's ``provider`` says it."""
+        self.lost: list[Loss] = []
+        """What of that cannot be obeyed."""
         self.on_loss: OnLoss | None = on_loss_of(self.options.pop("on_loss", None))
         self._model, self._system, self._streamed = plan.targets[0].model, system, streamed
         self._compiled: CompiledRequest | None = None
@@ -54,6 +62,21 @@ class PreparedCall:
         if self._streamed:
             request.stream_usage = True
         return request, shape
+
+    def narrow(self, plan: Plan, unknown: list[str]) -> None:
+        """The plan becomes this one; members of ``provider`` that cannot be obeyed are lost. Raises ``BadInput``."""
+        self.plan, self._model = plan, plan.targets[0].model
+        self.lost = [Loss(f"provider.{name}", "dropped", "it is not known of every target") for name in unknown]
+        apply_loss_policy(self.lost, self.on_loss)
+
+    def carries(self, target: Target) -> bool:
+        """Whether a target loses nothing of the request."""
+        request, _ = self.request(STAND_IN)
+        with suppress(PolychatError):
+            call_info = CallInfo("refuse")
+            target.backend.rehearse(replace(request, model=target.model), call_info)
+            return not call_info.losses
+        return False
 
     def compiled(self) -> CompiledRequest | None:
         """The request to its only target around any prompt; ``None`` where each must be written for itself."""

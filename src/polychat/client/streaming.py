@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from itertools import chain
 from types import TracebackType
@@ -18,6 +18,7 @@ from .reply import Parsed, Reply, counted
 from .targets import Targets
 
 if TYPE_CHECKING:
+    from ..wire.losses import Loss
     from .routed import RoutedCall
 
 
@@ -29,12 +30,12 @@ class Stream(Generic[Parsed]):
     The iteration raises ``PolychatError`` after the last piece that arrived.
     """
 
-    def __init__(self, targets: Targets, call: RoutedCall, *, shape: Shape | None = None) -> None:
+    def __init__(self, targets: Targets, call: RoutedCall, *, shape: Shape | None = None, lost: Sequence[Loss] = ()) -> None:
         target = call.target
         self.provider = target.backend.name
         self.model = target.model or None
         self.verdict: Verdict | None = None
-        self.shape = shape
+        self.shape, self._lost = shape, lost
         self._targets, self._call = targets, call
         self._assembled = AssembledReply()
         self._batches: AsyncGenerator[list[Event], None] | None = None
@@ -107,7 +108,7 @@ class Stream(Generic[Parsed]):
             first.media,
             list(first.logprobs),
             self._parsed(),
-            list(call_info.losses),
+            [*self._lost, *call_info.losses],
             assembled.start.id,
             assembled.start.model,
             [choice.text for _, choice in sorted(assembled.choices.items())],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from .. import config
@@ -15,6 +16,7 @@ from ..calls.info import CallInfo
 from ..config import Config
 from ..config.environment import variable
 from ..errors import BadInput, UnknownTarget, redact
+from ..wire.checks import item
 from .prepared import PreparedCall, lasting_key
 
 if TYPE_CHECKING:
@@ -85,6 +87,8 @@ class Targets:
                 return prepared
         plan = self.plan(target)
         prepared = PreparedCall(plan, system, options, streamed=streamed)
+        if prepared.wanted is not None:
+            self._narrow(prepared, target)
         if key is not None and self._plans.get(target) is plan:
             prepared.request(STAND_IN)  # raises for what the options would raise with any prompt
             prepared.router, prepared.is_kept = self.router(prepared.options), True
@@ -92,6 +96,20 @@ class Targets:
                 self._prepared.clear()
             self._prepared[key] = prepared
         return prepared
+
+    def _narrow(self, prepared: PreparedCall, name: str) -> None:
+        """Leave the targets that the call's ``provider`` wants, in its order. Raises ``BadInput`` and ``UnknownTarget``."""
+        from ..routing import provider_preferences as preferences  # it loads the router
+
+        fields, plan = item(prepared.wanted, "provider"), prepared.plan
+        wanted, unknown = preferences.preferences_in(fields), preferences.unknown_members(fields)
+        if wanted is not None:
+            if not plan.route and len(plan.targets) == 1:
+                plan = preferences.with_named(plan, name, wanted, self._resolver)
+            measured = self.router(prepared.options).chooser
+            plan, more = preferences.preferred(plan, wanted, measured, monotonic(), prepared.carries)
+            unknown += more
+        prepared.narrow(plan, unknown)
 
     def prepared_call(self, prepared: PreparedCall, prompt: str) -> RoutedCall:
         """One request with this prompt, not sent yet, of a call that is kept."""

@@ -5,16 +5,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
-from ..errors import UnknownTarget
-from .resolve import IN_ORDER, Plan, Target
+from ..errors import BadInput, UnknownTarget
+from ..wire import checks
+from .resolve import IN_ORDER, ModelResolver, Plan, Target
 
 Sort: TypeAlias = Literal["price", "latency", "throughput"]
 _UNKNOWN = float("inf")
 _FIELD = "provider"
+MOST = 64
+"""Names that one list may have."""
+_SORTS = get_args(Sort)
+_PERCENTILES = ("p50", "p75", "p90", "p99")
+_UNPRICED = ("request", "image", "audio")
+"""Members of ``max_price`` whose prices are not known here."""
+_DEFAULTS: Mapping[str, Any] = {
+    "data_collection": "allow",
+    "zdr": False,
+    "enforce_distillable_text": False,
+    "quantizations": [],
+}
+"""Members that ask for what is known of no backend, and the value of each that asks for nothing."""
+_OBEYED = (
+    *("order", "only", "ignore", "allow_fallbacks", "sort", "require_parameters", "max_price"),
+    *("preferred_max_latency", "preferred_min_throughput"),
+)
 
 
 class Rates(NamedTuple):
@@ -176,3 +195,84 @@ def _nobody(reason: str) -> UnknownTarget:
     error = UnknownTarget(reason)
     error.field = _FIELD
     return error
+
+
+def with_named(plan: Plan, model: str, wanted: ProviderPreferences, resolver: ModelResolver) -> Plan:
+    """A model that is named by itself is also asked for at the providers that the client names, as far as these are known."""
+    provider, _, rest = model.partition("/")
+    named = rest if provider.lower() in (*wanted.order, *wanted.only) else model
+    targets: list[Target] = []
+    for label in wanted.named:
+        with suppress(BadInput):
+            targets += resolver.plan(f"{label}/{named}").targets
+    return resolver.extended(plan, targets)
+
+
+def unknown_members(wanted: Mapping[str, Any]) -> list[str]:
+    """The members that ask for something that is not known here of a backend."""
+    asked = {name: value for name, value in wanted.items() if name not in _OBEYED and value is not None}
+    lost = [name for name, value in asked.items() if value != _DEFAULTS.get(name)]
+    prices = wanted.get("max_price")
+    if isinstance(prices, Mapping):
+        lost += [f"max_price.{name}" for name in _UNPRICED if prices.get(name) is not None]
+    sort = wanted.get("sort")
+    if isinstance(sort, Mapping) and sort.get("partition") not in (None, "model"):
+        lost.append("sort.partition")
+    return lost
+
+
+def preferences_in(wanted: Mapping[str, Any]) -> ProviderPreferences | None:
+    """What ``provider`` says; ``None`` where that is nothing. Raises ``BadInput``."""
+    prices = checks.item(wanted.get("max_price") or {}, "provider.max_price")
+    preferences = ProviderPreferences(
+        order=_providers(wanted, "order"),
+        only=_providers(wanted, "only"),
+        ignore=_providers(wanted, "ignore"),
+        allow_fallbacks=_flag(wanted, "allow_fallbacks", default=True),
+        sort=_sort(wanted.get("sort")),
+        require_parameters=_flag(wanted, "require_parameters", default=False),
+        max_prompt=_price(prices, "prompt"),
+        max_completion=_price(prices, "completion"),
+        max_latency=_least(wanted, "preferred_max_latency"),
+        min_throughput=_least(wanted, "preferred_min_throughput"),
+    )
+    return None if preferences == ProviderPreferences() else preferences
+
+
+def _flag(wanted: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    value = wanted.get(name)
+    return default if value is None else checks.flag(value, f"provider.{name}")
+
+
+def _providers(wanted: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """Each without its variant, as in ``deepinfra/turbo``."""
+    listed = checks.several(wanted.get(name) or [], f"provider.{name}")
+    if len(listed) > MOST:
+        raise BadInput(f"provider.{name} has {len(listed):,} names; the limit is {MOST}: send fewer", field=f"provider.{name}")
+    names = (checks.text(provider, f"provider.{name}").lower().partition("/")[0] for provider in listed)
+    return tuple(dict.fromkeys(names))
+
+
+def _sort(value: object) -> Sort | None:
+    """A word, or an object with it as ``by``; what OpenRouter may add to them later asks for nothing here."""
+    word = value.get("by") if isinstance(value, Mapping) else value
+    return next((sort for sort in _SORTS if sort == word), None)
+
+
+def _price(prices: Mapping[str, Any], name: str) -> float | None:
+    """Numbers may be text: OpenRouter takes both."""
+    value = prices.get(name)
+    if value is None:
+        return None
+    if isinstance(value, str):
+        with suppress(ValueError):
+            value = float(value)
+    return checks.number(value, f"provider.max_price.{name}")
+
+
+def _least(wanted: Mapping[str, Any], name: str) -> float | None:
+    """A number, or one for each of several percentiles: the average that is known is held to that of the smallest."""
+    value = wanted.get(name)
+    if isinstance(value, Mapping):
+        value = next((value[percentile] for percentile in _PERCENTILES if value.get(percentile) is not None), None)
+    return None if value is None else checks.number(value, f"provider.{name}")

@@ -6,10 +6,9 @@ from contextlib import suppress
 from time import monotonic
 
 from ...calls.info import CallInfo
-from ...errors import BadInput, PolychatError
+from ...errors import PolychatError
 from ...routing import Plan, Target
-from ...routing.provider_preferences import ProviderPreferences, preferred
-from ...routing.resolve import ModelResolver
+from ...routing.provider_preferences import preferred, with_named
 from ..context import RequestContext
 from ..dialects.dialect import InboundChat
 from ..listing import planned
@@ -29,7 +28,7 @@ def as_wanted(context: RequestContext, inbound: InboundChat, plan: Plan) -> Plan
     if wanted is None:
         return plan
     if not plan.route:
-        plan = _with_named(plan, inbound.model, wanted, runtime.resolver)
+        plan = with_named(plan, inbound.model, wanted, runtime.resolver)
     is_large = wanted.require_parameters and inbound.size > LARGE
 
     def carries(target: Target) -> bool:
@@ -44,14 +43,3 @@ def as_wanted(context: RequestContext, inbound: InboundChat, plan: Plan) -> Plan
     unknown += ["require_parameters"] if is_large else []
     inbound.lost += tuple(f"provider.{name}" for name in unknown)
     return narrowed
-
-
-def _with_named(plan: Plan, model: str, wanted: ProviderPreferences, resolver: ModelResolver) -> Plan:
-    """A model that is named by itself is also asked for at the providers that the client names, as far as these are known."""
-    provider, _, rest = model.partition("/")
-    named = rest if provider.lower() in (*wanted.order, *wanted.only) else model
-    targets: list[Target] = []
-    for label in wanted.named:
-        with suppress(BadInput):
-            targets += resolver.plan(f"{label}/{named}").targets
-    return resolver.extended(plan, targets)
