@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import polychat
-from polychat.client.prepared import lasting_key
+from polychat.client.prepared import are_lasting, call_key
 from polychat.errors import BadInput
 from polychat.events import Finish, Start, Text
 
@@ -55,8 +55,9 @@ async def test_an_invalid_option_is_reported_by_each_call() -> None:
 @pytest.mark.parametrize("changing", [{"images": "a.png"}, {"files": "a.pdf"}, {"stop": ["a"]}, {"tools": len}])
 def test_options_that_may_change_are_read_by_each_call(changing: dict[str, Any]) -> None:
     """Names of files, whose contents are those of the moment; lists and objects."""
-    assert lasting_key("m", options=changing) is None
-    assert lasting_key("m", options={"seed": 1}) != lasting_key("m", options={"seed": True})
+    assert not are_lasting(changing)
+    assert are_lasting({"seed": 1, "system": None})
+    assert call_key("m", options={"seed": 1}) != call_key("m", options={"seed": True})
 
 
 async def test_a_reply_that_is_left_gives_its_connection_up(serve: Any) -> None:

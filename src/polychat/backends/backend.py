@@ -65,7 +65,7 @@ class Backend(ABC):
     def answers_compiled(
         self, compiled: CompiledRequest, body: bytes, call_info: CallInfo, options: dict[str, Any]
     ) -> AsyncGenerator[list[Event], None]:
-        """``answers`` to a request that ``compiled`` gave; ``body`` is what that makes of its prompt."""
+        """``answers`` to a request that ``compiled`` gave, always with the same options; ``body`` is its body with a prompt."""
         raise NotImplementedError
 
     @abstractmethod

@@ -86,7 +86,9 @@ class VendorBackend(Backend):
         self, compiled: CompiledRequest, body: bytes, call_info: CallInfo, options: dict[str, Any]
     ) -> VendorReply:
         def send() -> Sent:
-            ready, spoken, tag = self._ready.of(compiled.path, options), wire(self.row.wire), self.tag()
+            ready, spoken, tag = compiled.ready, wire(self.row.wire), self.tag()
+            if ready is None or ready.state is not self._endpoint.found():
+                compiled.ready = ready = self._ready.of(compiled.path, options)
             call_info.url = ready.base_url
             reader = spoken.Reader(vendor=tag, limits=LIMITS) if compiled.streamed else None
             return Sent(ready.sent(body), self.refusal, reader=reader, whole=partial(spoken.read_reply, vendor=tag))

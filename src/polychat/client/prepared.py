@@ -93,9 +93,11 @@ def on_loss_of(value: Any) -> Any:
     return value
 
 
-def lasting_key(*parts: object, options: dict[str, Any]) -> tuple[object, ...] | None:
-    """A key that is equal for calls with the same options; ``None`` where one of these may change, or is read each time."""
-    types = tuple(map(type, options.values()))
-    if not _LASTING.issuperset(types) or not options.keys().isdisjoint(_READ_ANEW):
-        return None
-    return (*parts, *options.items(), *types)  # 1 and True are equal, and mean different things
+def call_key(*parts: object, options: dict[str, Any]) -> tuple[object, ...]:
+    """A key that is equal for calls with the same options of the same types: 1 and True are equal, and mean two things."""
+    return (*parts, *options.items(), *map(type, options.values()))
+
+
+def are_lasting(options: dict[str, Any]) -> bool:
+    """Whether none of the options may change, or is read anew by each call. Their key can be hashed then."""
+    return _LASTING.issuperset(map(type, options.values())) and options.keys().isdisjoint(_READ_ANEW)

@@ -17,7 +17,7 @@ from ..config import Config
 from ..config.environment import variable
 from ..errors import BadInput, UnknownTarget, redact
 from ..wire.checks import item
-from .prepared import PreparedCall, lasting_key
+from .prepared import PreparedCall, are_lasting, call_key
 
 if TYPE_CHECKING:
     from ..config.settings import Route
@@ -82,14 +82,18 @@ class Targets:
         """
         key = None
         if type(target) is str and (system is None or type(system) is str):
-            key = lasting_key(target, system, streamed, options=options)
-            if key is not None and (prepared := self._prepared.get(key)) is not None:
+            key = call_key(target, system, streamed, options=options)
+            try:
+                prepared = self._prepared.get(key)  # of what may change none is kept
+            except TypeError:
+                prepared = key = None
+            if prepared is not None:
                 return prepared
         plan = self.plan(target)
         prepared = PreparedCall(plan, system, options, streamed=streamed)
         if prepared.wanted is not None:
             self._narrow(prepared, target)
-        if key is not None and self._plans.get(target) is plan:
+        if key is not None and are_lasting(options) and self._plans.get(target) is plan:
             prepared.request(STAND_IN)  # raises for what the options would raise with any prompt
             prepared.router, prepared.is_kept = self.router(prepared.options), True
             if len(self._prepared) >= _KNOWN:
