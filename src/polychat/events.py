@@ -134,7 +134,7 @@ class Finish:
 
     verdict: Verdict
     reason: Reason | str | None = None
-    """A common word where there is one for what the backend said, else the backend's own; ``None`` where it gave none."""
+    """The common reason that the backend's one maps to, else the backend's own; ``None`` where it gave none."""
     error: BackendError | None = None
     stop_sequence: str | None = None
     """Which of the request's ``stop`` ended it, where the backend says."""

@@ -205,7 +205,7 @@ class Thinking:
 
 @dataclass(slots=True)
 class ChatRequest:
-    """One request of a chat, as all wires can say it. ``None`` (or empty) is "not said": the backend decides."""
+    """One request of a chat, in the terms that all wires share. ``None`` (or empty) is "not set": the backend decides."""
 
     model: str
     messages: list[ChatMessage]
@@ -234,7 +234,7 @@ class ChatRequest:
     """``low``, ``medium`` or ``high``."""
     metadata: dict[str, str] | None = None
     user: str | None = None
-    """Whoever asks, by a name that means nothing to others."""
+    """An identifier of the end user, without personal data."""
     service_tier: str | None = None
     store: bool | None = None
     """The backend may keep the reply, for ``previous``."""

@@ -54,7 +54,7 @@ SCHEMAS = {
 }
 _WHOSE = (
     "OpenAI's, Anthropic's and Google's clients each get their own shape: a request with `anthropic-version` is Anthropic's, "
-    "one with `x-goog-api-key`, or from Google's SDK, is Google's. Failures are told likewise."
+    "one with `x-goog-api-key`, or from Google's SDK, is Google's. Errors take the same form."
 )
 _NAMED = {
     "name": "model",
@@ -110,7 +110,7 @@ def _plain(name: str, summary: str, about: str = "", *more: str, open_to_all: bo
 
 def _admin(name: str, summary: str, *parameters: Schema, missing: str) -> Schema:
     """An endpoint for operators, which answers in JSON."""
-    said = {"content": {"application/json": {"schema": {"type": "object"}}}}
+    json_object = {"content": {"application/json": {"schema": {"type": "object"}}}}
     reasons = {"200": "JSON.", "401": "The admin key is missing or unknown.", "403": _FOREIGN, "404": missing}
     return {
         "tags": ["Gateway"],
@@ -118,7 +118,9 @@ def _admin(name: str, summary: str, *parameters: Schema, missing: str) -> Schema
         "summary": summary,
         "description": "Needs one of `gateway.admin.keys`; without any, the path does not exist.",
         **({"parameters": list(parameters)} if parameters else {}),
-        "responses": {status: {"description": why, **({} if status == "403" else said)} for status, why in reasons.items()},
+        "responses": {
+            status: {"description": why, **({} if status == "403" else json_object)} for status, why in reasons.items()
+        },
     }
 
 
