@@ -29,7 +29,12 @@ class CompiledRequest:
         """Where it goes, and how, by the options of its calls, which are always the same."""
 
     def body(self, prompt: str) -> bytes | None:
-        """The body with this prompt; ``None`` for one that UTF-8 cannot carry, which the writer of the wire reports."""
+        """The body with this prompt; ``None`` for one that the wire's writer treats otherwise: a blank one, which it leaves
+
+        out or refuses, and one that UTF-8 cannot carry.
+        """
+        if not prompt or prompt.isspace():
+            return None
         try:
             return b"%b%b%b" % (self._before, encoded(prompt), self._after)
         except ValueError:
