@@ -151,7 +151,8 @@ def test_what_passes_is_watched_as_if_nothing_was_known_of_it(begin: list[bytes]
     passed = [before + monitor.end() for before, monitor in zip(passed, (quick, slow), strict=True)]
     assert whole_events(passed[0]) == whole_events(passed[1])
     known = [
-        (m.finish and m.finish.verdict, m.finish and m.finish.reason, m.usage, m.served, m.told, m.came) for m in (quick, slow)
+        (m.finish and m.finish.verdict, m.finish and m.finish.reason, m.usage, m.served, m.error_forwarded, m.has_content)
+        for m in (quick, slow)
     ]
     assert known[0] == known[1]
 
