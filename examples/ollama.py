@@ -55,7 +55,7 @@ def question(model: str, messages: Messages, temperature: float | None) -> dict[
 
 
 class Reader:
-    """What we hear: one JSON a line, the last with ``"done": true``."""
+    """What the service sends: one JSON object a line, the last with ``"done": true``."""
 
     def __init__(self) -> None:
         self.done = False
