@@ -36,7 +36,7 @@ class Endpoint(NamedTuple):
 async def answer(
     endpoint: Endpoint, context: RequestContext, receive: Receive, guards: Guards, share: Share | None = None
 ) -> None:
-    """Answer one request. ``share``: of one that was counted and let in already, and whose body is in the context."""
+    """Answer one request. ``share``: of a request that was admitted and counted already; its body is in the context."""
     service, record, responder = context.service, context.record, context.responder
     is_new = share is None
     service.running += is_new

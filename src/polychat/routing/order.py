@@ -85,7 +85,7 @@ class Chooser:
     def settled(self, target: str, usage: Usage, seconds: float = 0.0, state: TargetState | None = None) -> None:
         """An answer of ``target`` used so much, and was over ``seconds`` after it was asked for; 0: not known.
 
-        ``state`` is what is known of the target, for whom it is at hand.
+        ``state``: what is known of the target, from callers that have it already; else it is looked up.
         """
         if (spending := self._spending.get(target)) is not None:
             spending.note(usage)

@@ -313,7 +313,7 @@ def note_usage(
 ) -> None:
     """What an answer took, and who gave it, for the record and for the choice of later targets.
 
-    ``state`` is what is known of the target, for whom it is at hand.
+    ``state``: what is known of the target, from callers that have it already; else it is looked up.
     """
     served, usage = outcome.model, outcome.usage
     if served:

@@ -48,7 +48,7 @@ class RequestParser:
         """Whether a part of a head was read."""
         self.last: RequestCycle | None = None
         self.known_head: KnownHead | None = None
-        """The last head that may come again."""
+        """The last head, where the next request may repeat it."""
         self._parser: Any = None
         self._head_size = self._feed_size = self._chunk_overhead_left = 0
         self._chunked = False
