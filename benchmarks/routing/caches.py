@@ -73,7 +73,7 @@ def _run(strategy: str, *, away: bool) -> tuple[float, float, float, str]:
     for number in _turns(Random(11)):
         now = route.now - 1000.0
         if away and now >= AWAY[0] and route.facts("b").rest_of(route.now) == 0 and now < AWAY[1]:
-            route.facts("b").told(_WAIT, AWAY[1] - now, route.now)
+            route.facts("b").note_retry_after(_WAIT, AWAY[1] - now, route.now)
         label = route.ask(Conversation(number))
         hits += caches[label].has(number)
         ideal += all_of_them.has(number)

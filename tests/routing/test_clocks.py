@@ -155,7 +155,7 @@ def test_one_that_was_the_last() -> None:
         for label in "ab":
             for _ in range(64):
                 world.facts(label).learn(KIND, 0.4)
-        world.facts("b").told(TimedOut("first", 1.0), 5.0, loop.time())
+        world.facts("b").note_retry_after(TimedOut("first", 1.0), 5.0, loop.time())
 
         async def ask(target: Target) -> str:
             world.asked.append((target.label, loop.time() - 1000.0))

@@ -67,7 +67,7 @@ def test_until_anything_speaks_against_it() -> None:
     outcome = constant_outcome(router, route)
     assert outcome is not None
     assert outcome.holds()
-    outcome.facts.told(RateLimited("too many"), 5.0, NOW)
+    outcome.facts.note_retry_after(RateLimited("too many"), 5.0, NOW)
     assert not outcome.holds()
     assert constant_outcome(router, route) is None
     for _ in range(5):

@@ -12,15 +12,15 @@ from polychat.routing import Facts, Health
 from polychat.routing.ejection import ejected
 
 
-def tier(sick: str, told: str = "") -> list[Facts]:
+def tier(sick: str, resting: str = "") -> list[Facts]:
     health = Health()
     members = [health.facts("route", f"{label}/1") for label in "abcde"]
     for facts in members:
         if facts.name[0] in sick:
             for _ in range(5):
                 facts.failed(0.0, 0.0, 15.0, Random(3))
-        if facts.name[0] in told:
-            facts.told(RateLimited("later", status=429), 60.0, 0.0)
+        if facts.name[0] in resting:
+            facts.note_retry_after(RateLimited("later", status=429), 60.0, 0.0)
     return members
 
 
@@ -41,10 +41,10 @@ def test_weights_count() -> None:
 
 
 def test_all_are_sick() -> None:
-    """Then nobody is left out, for nobody is better; those that may not be asked at all do not count."""
+    """Then none is left out, for none is better; those that may not be asked at all do not count."""
     assert names(ejected(tier("abcde"), (), 0.0)) == ""
-    assert names(ejected(tier("ab", told="cde"), (), 0.0)) == ""
-    assert names(ejected(tier("ab", told="cd"), (), 0.0)) == "ab"
+    assert names(ejected(tier("ab", resting="cde"), (), 0.0)) == ""
+    assert names(ejected(tier("ab", resting="cd"), (), 0.0)) == "ab"
 
 
 def test_one_target() -> None:

@@ -38,7 +38,7 @@ def test_what_routes_share() -> None:
         one.failed(0.0, 0.0, 15.0, Random(1))
     assert (one.is_well(0.1), other.is_well(0.1)) == (False, True)
     assert (one.breaker(0.1), other.breaker(0.1)) == ("open", "closed")
-    one.told(RateLimited("wait", status=429), 40.0, 1.0)
+    one.note_retry_after(RateLimited("wait", status=429), 40.0, 1.0)
     assert (one.rest_of(2.0), other.rest_of(2.0)) == (39.0, 39.0)
     one.asked(1.0)
     assert other.in_flight == 1

@@ -129,7 +129,7 @@ async def test_whom_it_asks() -> None:
     assert found is not None
     assert [target.label for target in found.targets] == ["c"]
     assert found.rules.attempts == 1
-    world.facts("c").told(ConnectionFailed("later"), 10.0, world.now)
+    world.facts("c").note_retry_after(ConnectionFailed("later"), 10.0, world.now)
     assert router.beside(plan, UNKNOWN, plan.targets[0]) is None
 
 

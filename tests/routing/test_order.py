@@ -26,7 +26,7 @@ WAIT = RateLimited("wait", status=429, retry_after=40.0)
 
 def rest(health: Health, *names: str) -> None:
     for name in names:
-        health.facts("route", f"{name}/1").told(WAIT, 40.0, 0.0)
+        health.facts("route", f"{name}/1").note_retry_after(WAIT, 40.0, 0.0)
 
 
 def chosen(of: Plan, health: Health, now: float = 1.0, seed: int = 1, traits: Traits = UNKNOWN) -> Choice:
@@ -39,7 +39,7 @@ def test_the_ill_come_last(strategy: str) -> None:
     health = Health()
     for _ in range(5):
         health.facts("route", "a/1").failed(100.0, 100.0, 15.0, Random(1))
-    health.facts("route", "b/1").told(WAIT, 40.0, 100.0)
+    health.facts("route", "b/1").note_retry_after(WAIT, 40.0, 100.0)
     health.facts("route", "c/1").failed(100.0, 100.0, 15.0, Random(1))
     rules = plan(A, B, C, strategy=strategy)
     choice = chosen(rules, health, 100.0)
@@ -80,12 +80,12 @@ def test_a_failed_members_traffic_goes_to_its_own_tier() -> None:
     route = SimulatedRoute(plan(A, B, C, D, strategy="weighted", weights=(3, 1, 1, 1), priorities=(1, 1, 2, 1)))
     route.load(10, 10)
     assert route.shares() == {"a": 0.6, "b": 0.2, "d": 0.2}
-    route.facts("a").told(WAIT, 40.0, route.now)
+    route.facts("a").note_retry_after(WAIT, 40.0, route.now)
     route.load(10, 10)
     assert route.shares(10, 20) == {"b": 0.5, "d": 0.5}
     assert route.order()[2:] == "ca"
     for name in "bd":
-        route.facts(name).told(WAIT, 40.0, route.now)
+        route.facts(name).note_retry_after(WAIT, 40.0, route.now)
     route.load(1, 10)
     assert route.shares(20, 21) == {"c": 1.0}
 
@@ -105,9 +105,9 @@ def test_a_route_in_a_route_is_able_while_any_of_it_is() -> None:
     """Those of it that are not stand behind all others, and once where they are in the other route too."""
     inner = plan(A, B, route="inner", strategy="round-robin")
     route = SimulatedRoute(plan(inner, C, A))
-    route.facts("a").told(WAIT, 40.0, route.now)
+    route.facts("a").note_retry_after(WAIT, 40.0, route.now)
     assert route.order() == "bca"
-    route.facts("b").told(WAIT, 40.0, route.now)
+    route.facts("b").note_retry_after(WAIT, 40.0, route.now)
     assert route.order() == "cab"
 
 
@@ -117,7 +117,7 @@ def test_a_target_at_its_limit_is_left_alone(strategy: str, unit: bytes) -> None
     """It is asked behind those that have something left, and before those that said to come back."""
     health = Health()
     said = [(b"x-ratelimit-remaining-" + unit, b"0"), (b"x-ratelimit-reset-" + unit, b"30s")]
-    health.facts("route", "a/1").hear(said, 1.0, 0.0)
+    health.facts("route", "a/1").note_limits(said, 1.0, 0.0)
     rest(health, "b")
     choice = chosen(plan(A, B, C, strategy=strategy), health)
     assert choice.targets == [C, A, B]
@@ -191,13 +191,13 @@ def test_what_speaks_against_a_target_is_known_to_the_next_choice(strategy: str,
             case "failed":
                 facts.failed(now, now, 15.0, Random(1), at_once=True)
             case "told":
-                facts.told(WAIT, 40.0, now)
+                facts.note_retry_after(WAIT, 40.0, now)
             case "down":
                 facts.down(WAIT, now, 15.0, Random(1))
             case "short" | "plenty":
                 left = b"0" if what == "short" else b"9"
                 said = [(b"x-ratelimit-remaining-requests", left), (b"x-ratelimit-reset-requests", b"30s")]
-                facts.hear(said, now, 0.0)
+                facts.note_limits(said, now, 0.0)
             case "asked":
                 facts.asked(now)
             case "answered" if facts.waiting.count:

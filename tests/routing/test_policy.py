@@ -40,7 +40,7 @@ def test_health_has_an_end() -> None:
     """Names without end do not fill the memory; the oldest are forgotten."""
     health = Health()
     for number in range(5000):
-        health.facts("", str(number)).told(RateLimited("wait", status=429), 10.0, 0.0)
+        health.facts("", str(number)).note_retry_after(RateLimited("wait", status=429), 10.0, 0.0)
     assert len(health.every()) == 4096
     assert health.facts("", "0").is_well(0.0)
     assert not health.facts("", "4999").is_well(0.0)

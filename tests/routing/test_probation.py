@@ -91,7 +91,7 @@ async def test_where_nobody_else_is_left() -> None:
     for _ in range(3):
         await world.run()
         world.attempts.end(Truncated("cut"))
-    assert world.whom == "aaa"
+    assert world.targets_asked == "aaa"
     assert world.attempts.hold is not None
     world.facts("a").completed(world.now + 1.0)
     await world.run()
@@ -108,5 +108,5 @@ async def test_others_first() -> None:
     for _ in range(6):
         await world.run()
         world.attempts.end()
-    assert set(world.whom) == {"a", "c"}
+    assert set(world.targets_asked) == {"a", "c"}
     assert [passed.reason for passed in world.attempts.passed] == ["its last request failed"]

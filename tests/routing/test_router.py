@@ -101,7 +101,7 @@ class World:
         return self.health.facts("route", f"{label}/1")
 
     @property
-    def whom(self) -> str:
+    def targets_asked(self) -> str:
         return "".join(name for name, _ in self.asked)
 
 
@@ -109,7 +109,7 @@ async def test_the_first_that_answers() -> None:
     """Is asked alone; who answers at once costs no sleep."""
     world = World({"a": [good], "b": [good]})
     assert await world.run() == "answer of a"
-    assert (world.whom, world.slept, world.attempts.count) == ("a", [], 1)
+    assert (world.targets_asked, world.slept, world.attempts.count) == ("a", [], 1)
     assert world.attempts.target is world.plan.targets[0]
 
 
@@ -120,7 +120,7 @@ async def test_the_next_target(failure: Script) -> None:
     """One failed: the next is asked at once, for it has nothing to rest from."""
     world = World({"a": [failure], "b": [good]})
     assert await world.run() == "answer of b"
-    assert (world.whom, world.slept, world.attempts.count) == ("ab", [], 2)
+    assert (world.targets_asked, world.slept, world.attempts.count) == ("ab", [], 2)
     assert world.attempts.target is world.plan.targets[1]
 
 
@@ -130,7 +130,7 @@ async def test_what_no_target_would_answer(failure: Script) -> None:
     world = World({"a": [failure], "b": [good]})
     with pytest.raises(PolychatError):
         await world.run()
-    assert world.whom == "a"
+    assert world.targets_asked == "a"
 
 
 async def test_hopeless_in_a_second_round() -> None:
@@ -139,14 +139,14 @@ async def test_hopeless_in_a_second_round() -> None:
     with pytest.raises(StatusError) as caught:
         await world.run()
     assert caught.value.kind == "invalid_request"
-    assert world.whom == "aba"
+    assert world.targets_asked == "aba"
 
 
 async def test_the_same_target_again() -> None:
     """After a pause, where it may have recovered."""
     world = World({"a": [again, again, good]})
     assert await world.run() == "answer of a"
-    assert world.whom == "aaa"
+    assert world.targets_asked == "aaa"
     assert [0.0 <= world.slept[0] <= 0.25, 0.0 <= world.slept[1] <= 0.5] == [True, True]
 
 
@@ -155,7 +155,7 @@ async def test_not_the_same_target_again() -> None:
     world = World({"a": [elsewhere, good]}, attempts=5)
     with pytest.raises(Unauthorized):
         await world.run()
-    assert (world.whom, world.slept) == ("a", [])
+    assert (world.targets_asked, world.slept) == ("a", [])
 
 
 async def test_attempts_are_counted_over_all_targets() -> None:
@@ -164,12 +164,12 @@ async def test_attempts_are_counted_over_all_targets() -> None:
     with pytest.raises(ConnectionFailed):
         await world.run()
     assert world.attempts.count == 5
-    assert world.whom[:3] == "abc"
-    assert "b" not in world.whom[3:]
+    assert world.targets_asked[:3] == "abc"
+    assert "b" not in world.targets_asked[3:]
     world = World({"a": [again], "b": [elsewhere], "c": [good]}, attempts=2)
     with pytest.raises(ConnectionFailed) as caught:
         await world.run()
-    assert world.whom == "ab"
+    assert world.targets_asked == "ab"
     assert [(one.target, one.outcome) for one in caught.value.failures] == [("a/1", "connection"), ("b/1", "authentication")]
 
 
@@ -178,11 +178,11 @@ async def test_the_budget() -> None:
     world = World({"a": [again], "b": [good]}, takes=61.0, budget=60.0, max_wait=60.0)
     with pytest.raises(ConnectionFailed):
         await world.run()
-    assert world.whom == "a"
+    assert world.targets_asked == "a"
     world = World({"a": [later(61), good]}, budget=60.0, max_wait=60.0)
     with pytest.raises(RateLimited):
         await world.run()
-    assert (world.whom, world.slept) == ("a", [])
+    assert (world.targets_asked, world.slept) == ("a", [])
     world = World({"a": [later(59), good]}, budget=60.0, max_wait=60.0)
     assert await world.run() == "answer of a"
     assert world.slept == [59]
@@ -200,10 +200,10 @@ async def test_a_target_that_was_told_to_wait() -> None:
     world = World({"a": [later(30)], "b": [good]})
     await world.run()
     await world.run()
-    assert world.whom == "abb"
+    assert world.targets_asked == "abb"
     world.now += 30
     await world.run()
-    assert world.whom == "abbab"
+    assert world.targets_asked == "abbab"
 
 
 async def test_faults_of_the_request_are_not_the_targets() -> None:
@@ -220,7 +220,7 @@ async def test_turns_are_a_routes_own() -> None:
     world = World({"a": [good], "b": [good], "c": [good]}, strategy="round-robin")
     for _ in range(6):
         await world.run()
-    assert world.whom == "abcabc"
+    assert world.targets_asked == "abcabc"
 
 
 async def test_the_fastest_is_found() -> None:
@@ -230,7 +230,7 @@ async def test_the_fastest_is_found() -> None:
     world.takes = 1.0
     for _ in range(3):
         await world.run()
-    assert world.whom == "abbb"
+    assert world.targets_asked == "abbb"
 
 
 async def test_errors_of_ours_are_not_retried() -> None:
@@ -242,7 +242,7 @@ async def test_errors_of_ours_are_not_retried() -> None:
     world = World({"a": [defect], "b": [good]})
     with pytest.raises(ZeroDivisionError):
         await world.run()
-    assert world.whom == "a"
+    assert world.targets_asked == "a"
 
 
 async def together(world: World, clients: int, ask: Callable[[Target], Any]) -> list[Any]:
@@ -295,7 +295,7 @@ def test_who_waits_for_the_budget() -> None:
 
         async def ask(target: Target) -> str:
             nonlocal early
-            early += world.facts(target.label).told_rest(loop.time()) > 0
+            early += world.facts(target.label).retry_after_left(loop.time()) > 0
             await asyncio.sleep(0.1)
             if target.label == "a":
                 raise again()
@@ -332,7 +332,7 @@ async def test_whoever_leaves_asks_no_more() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert world.whom == "a"
+    assert world.targets_asked == "a"
 
 
 FAILURES: list[Script] = [again, elsewhere, hopeless, later(0), later(2), later(40), good]
@@ -380,7 +380,7 @@ async def test_all_rest() -> None:
     for _ in range(2):
         with pytest.raises(PolychatError) as caught:
             await world.run()
-    assert world.whom == "ab"
+    assert world.targets_asked == "ab"
     assert isinstance(caught.value, Resting)
     assert caught.value.retry_after == 30.0
     assert world.slept == []
@@ -397,7 +397,7 @@ async def test_the_least_bad() -> None:
     for _ in range(2):
         with pytest.raises(PolychatError):
             await told.run()
-    assert told.whom == "ab"
+    assert told.targets_asked == "ab"
 
 
 async def test_another_route() -> None:
@@ -418,14 +418,14 @@ async def test_a_target_that_fails_gets_only_its_probes() -> None:
         await world.run()
         world.attempts.end()
         world.now += 0.1
-    assert 5 < world.whom.count("a") < 25
+    assert 5 < world.targets_asked.count("a") < 25
     world._scripts["a"] = [good]
     world.now += 15.0
     count = len(world.asked)
     for _ in range(50):
         await world.run()
         world.attempts.end()
-    assert world.whom[count:] == "a" * 50
+    assert world.targets_asked[count:] == "a" * 50
 
 
 async def test_attempts_by_default() -> None:
@@ -433,11 +433,11 @@ async def test_attempts_by_default() -> None:
     world = World({name: [again] for name in "abcdef"})
     with pytest.raises(ConnectionFailed):
         await world.run()
-    assert world.whom == "abcdef"
+    assert world.targets_asked == "abcdef"
     world = World({"a": [again]})
     with pytest.raises(ConnectionFailed):
         await world.run()
-    assert world.whom == "aaa"
+    assert world.targets_asked == "aaa"
 
 
 def test_all_sick() -> None:

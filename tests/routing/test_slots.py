@@ -249,7 +249,7 @@ def test_a_target_that_says_when_to_come_back() -> None:
             waiting = asyncio.ensure_future(load.ask("second", 1.0, Request()))
             await asyncio.sleep(0.1)
             facts = load.router.facts(load.plan, load.plan.targets[0])
-            facts.told(RateLimited("too many", status=429), 60.0, load.router.clock())
+            facts.note_retry_after(RateLimited("too many", status=429), 60.0, load.router.clock())
             began = load.router.clock()
             assert (await waiting).startswith(outcome)
             assert load.router.clock() - began <= 2.0

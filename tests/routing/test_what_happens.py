@@ -34,7 +34,7 @@ async def asked(world: World, times: int = 1) -> str:
         with suppress(PolychatError):
             await world.run()
         world.attempts.end()
-    return world.whom[count:]
+    return world.targets_asked[count:]
 
 
 async def fails() -> None:
@@ -91,7 +91,7 @@ async def says_when() -> None:
 async def none_remain() -> None:
     world = World({"a": [good], "b": [good], "c": [good]})
     said = [(b"x-ratelimit-remaining-requests", b"0"), (b"x-ratelimit-reset-requests", b"20s")]
-    world.facts("a").hear(said, world.now, 0.0)
+    world.facts("a").note_limits(said, world.now, 0.0)
     assert await asked(world) == "b"
     world.now += 20.0
     assert await asked(world) == "a"
@@ -110,7 +110,7 @@ async def is_wrong() -> None:
     world = World({"a": [hopeless], "b": [good], "c": [good]})
     with pytest.raises(StatusError):
         await world.run()
-    assert world.whom == "a"
+    assert world.targets_asked == "a"
 
 
 async def is_too_long() -> None:
@@ -144,7 +144,7 @@ async def all_said_when() -> None:
     await asked(world)
     with pytest.raises(PolychatError) as caught:
         await world.run()
-    assert (world.whom, caught.value.retry_after) == ("abc", 30.0)
+    assert (world.targets_asked, caught.value.retry_after) == ("abc", 30.0)
 
 
 async def client_waits() -> None:
@@ -155,7 +155,7 @@ async def client_retries() -> None:
     world = World({"a": [again], "b": [again], "c": [good]}, attempts=3)
     with pytest.raises(ConnectionFailed):
         await world.router.run(world.plan, world._ask, Attempts(), repeated=1)
-    assert world.whom == "ab"
+    assert world.targets_asked == "ab"
 
 
 HAPPENS: dict[str, Callable[[], Awaitable[None]]] = {

@@ -62,7 +62,7 @@ class SimulatedRoute:
         """A target failed, and is left alone for so long."""
         facts = self.facts(name)
         facts.failed(self.now, self.now, 15.0, Random(1))
-        facts.told(ConnectionFailed("no connection"), seconds, self.now)
+        facts.note_retry_after(ConnectionFailed("no connection"), seconds, self.now)
 
     def order(self, traits: Traits = UNKNOWN) -> str:
         """The labels in order, a letter each."""

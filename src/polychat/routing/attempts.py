@@ -59,13 +59,13 @@ class Attempts:
         self.hold: Hold | None = None
         """What is to be kept back of a stream, for the target of the attempt at hand failed recently."""
         self.limits: Sequence[tuple[bytes, bytes]] = ()
-        """Headers of the attempt at hand that tell of its target's limits; whoever asks puts them here."""
+        """Headers of the current attempt about its target's limits. The ``ask`` of ``Router.run`` sets them."""
         self.timeouts = _DEFAULT
         """Of the attempt at hand."""
         self.asked_before: float | None = None
         """When the first attempt began, where its target was asked before the run."""
         self.begun_at: float | None = None
-        """When the first piece of the attempt at hand came, where whoever asks gives its answer later."""
+        """When the first piece of the current attempt came, where ``ask`` holds its answer back for longer."""
         self.is_probe = False
         """Whether the attempt at hand is to show how a target is that failed before."""
         self._facts: Facts | None = None
@@ -97,7 +97,7 @@ class Attempts:
         self.answered = False
 
     def join(self, left: Attempts) -> None:
-        """Tell also what ``left`` did, whose last attempt was given up for this one's answer."""
+        """Add what ``left`` did, whose last attempt was given up for this one's answer."""
         self.count += left.count
         why = "another target began first"
         failures = (

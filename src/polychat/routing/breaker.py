@@ -2,8 +2,8 @@
 
 | state     | until                                                              | who asks the target                      |
 |-----------|--------------------------------------------------------------------|------------------------------------------|
-| closed    | 5 failures in a row, or half of at least 5 attempts within 30 s    | everybody                                |
-| open      | its rest is over: 1 s at first, twice as long each time, with jitter | nobody, unless it may not be ejected   |
+| closed    | 5 failures in a row, or half of at least 5 attempts within 30 s    | every request                            |
+| open      | its rest is over: 1 s at first, twice as long each time, with jitter | no request, unless it may not be ejected |
 | half-open | the one request that is let through is answered, or fails          | that one request, the probe              |
 
 An attempt that is answered to its end, or flows for 2 s, closes the breaker; a probe that fails opens it again. A probe that
@@ -54,7 +54,7 @@ class Breaker:
         return self.until is None or (now >= self.until and not self._is_probed) or self._flows(now)
 
     def probe(self, now: float) -> bool:
-        """A request is sent. Whether it is the probe, of which ``probed`` is told at its end."""
+        """A request is sent. Whether it is the probe, at whose end ``probed`` is called."""
         if self.until is None:
             return False
         if self._flows(now):
@@ -66,7 +66,7 @@ class Breaker:
         return True
 
     def probed(self) -> None:
-        """The probe is over, however it ended; what came of it, if anything, was told before."""
+        """The probe is over, however it ended; ``answered`` or ``failed``, if either, was called before."""
         self._is_probed = False
 
     def answered(self, asked_at: float, now: float) -> None:

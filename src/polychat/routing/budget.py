@@ -1,7 +1,7 @@
 """How many retries a route may make: a share of its requests, so that its targets never get many more than clients sent.
 
 What a minute has left over may be used at once, for a target that is reliable: one that fails takes up to a few seconds to be
-known as such, all requests of those seconds need a retry then, and the others can carry them. While all fail nobody is
+known as such, all requests of those seconds need a retry then, and the others can carry them. While all fail none is
 reliable, and the seconds' own share is all there is.
 """
 

@@ -24,7 +24,7 @@ class Reads(Protocol):
         """Requests that it was asked and that are not over."""
 
     def first_token(self, now: float) -> float:
-        """Seconds until it begins to answer, as of late; 0 where that is not known."""
+        """Seconds until it begins to answer, measured recently; 0 where that is not known."""
 
 
 class Candidate(Protocol):

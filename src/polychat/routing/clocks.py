@@ -86,7 +86,7 @@ def timeouts(connect: float, first: float | None, idle: float, total: float) -> 
 
 
 class Deadline(NamedTuple):
-    """When a client has to have heard of its request."""
+    """When a client has to have an answer."""
 
     moment: float
     of_all: bool = False

@@ -1,4 +1,4 @@
-"""Plans whose choice is the same for every plain request, so that whoever asks them often need not choose each time.
+"""Plans whose choice is the same for every plain request, so that it need not be made anew each time.
 
 A plan has a constant outcome while it asks its only target, or the first of those that are asked in order, whatever the request
 is, and nothing speaks against that target. The router's choice is the same one; what is known here just tells so sooner.
@@ -20,7 +20,7 @@ class ConstantOutcome:
     def __init__(self, router: Router, target: Target, facts: Facts, *, is_alone: bool) -> None:
         self.target, self.facts = target, facts
         self.is_alone = is_alone
-        """Whether it is the plan's only target: nobody else is left to ask when it is slow, so it has all the time there is."""
+        """Whether it is the plan's only target: with no other left to ask, it has all the time there is."""
         self._alarms: Alarms = router.health.alarms
         self._generation = self._alarms.count
         self._router, self._evictions = router, router.health.evictions

@@ -164,7 +164,7 @@ class Transcript:
         return self._is_plain and 0 < self._size <= LONGEST and attribution_of(error) == "transient"
 
     def part_is_over(self, request: ChatRequest) -> None:
-        """The next part answers ``request``; where nobody counted what the last one took, it is estimated."""
+        """The next part answers ``request``; where no backend counted the tokens of the last one, they are estimated."""
         self._used.append(self._usage or self._estimated())
         self._request, self._usage, self._begun = request, None, len(self._pieces)
 
@@ -265,7 +265,7 @@ def _joined_batch(batch: list[Event], seam: Seam) -> list[Event]:
             if text := seam.end():
                 events.append(Text(text))
             events.append(event)
-        # The beginning of the reply is the first part's, and thoughts about how to go on are nobody's.
+        # The beginning of the reply is the first part's, and thoughts about how to go on are left out.
     return events
 
 

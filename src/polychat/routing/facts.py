@@ -34,7 +34,7 @@ _UNRELIABLE = 0.2
 
 
 class Remaining(NamedTuple):
-    """How much more may be asked of a target, by its own word, as shares from 0 to 1; 1 where it says nothing."""
+    """What is left of a target's limits by its own headers, as shares from 0 to 1; 1 where it names none."""
 
     requests: float = 1.0
     tokens: float = 1.0
@@ -46,7 +46,18 @@ UNLIMITED = Remaining()
 class TargetState:
     """What holds for a target in every route."""
 
-    __slots__ = ("__weakref__", "_heard", "_limits", "first", "in_flight", "is_short", "rest", "slots", "speed", "times")
+    __slots__ = (
+        "__weakref__",
+        "_latest_headers",
+        "_limits",
+        "first",
+        "in_flight",
+        "is_short",
+        "rest",
+        "slots",
+        "speed",
+        "times",
+    )
 
     def __init__(self) -> None:
         self.in_flight = 0
@@ -55,14 +66,14 @@ class TargetState:
         self.rest = Rest()
         self.times: dict[Kind, FirstTokenTimes] = {}
         """Of each kind of request, to its first token."""
-        self._heard: tuple[Sequence[tuple[bytes, bytes]], float, float] | None = None
+        self._latest_headers: tuple[Sequence[tuple[bytes, bytes]], float, float] | None = None
         self._limits: list[Limit] | None = None
         self.slots: Slots | None = None
         """Where a route limits its requests at once."""
         self.speed = 0.0
         """Tokens of its answers per second, from the request to the end; 0 where nothing is known."""
         self.is_short = False
-        """Whether something may be used up by what it said last."""
+        """Whether its latest headers say that a limit is nearly or fully used."""
 
     def slots_of(self, concurrency: int | Literal["auto"] | None) -> Slots:
         """Its slots, for a route that limits them so."""
@@ -81,7 +92,7 @@ class TargetState:
         self.first = PeakEwma()
         self.times.clear()
         self.rest.forget()
-        self._heard = self._limits = None
+        self._latest_headers = self._limits = None
         self.is_short = False
         self.speed = 0.0
 
@@ -90,19 +101,19 @@ class TargetState:
         speed = tokens / seconds
         self.speed += _RECENT * (speed - self.speed) if self.speed else speed
 
-    def hear(self, headers: Sequence[tuple[bytes, bytes]], now: float, wall: float) -> None:
-        """An answer has headers that tell of limits; they are read when somebody asks for them."""
-        self._heard, self._limits = (headers, now, wall), None
+    def note_limits(self, headers: Sequence[tuple[bytes, bytes]], now: float, wall: float) -> None:
+        """Keep an answer's headers about limits. They are parsed when ``limits`` is called."""
+        self._latest_headers, self._limits = (headers, now, wall), None
         self.is_short = is_used_up(headers)
 
     def limits(self, now: float) -> tuple[list[Limit], float]:
-        """What it last said of its limits, and seconds since then."""
-        if self._heard is None:
+        """The limits that its latest answer named, and seconds since then."""
+        if self._latest_headers is None:
             return [], 0.0
-        headers, heard_at, wall = self._heard
+        headers, noted_at, wall = self._latest_headers
         if self._limits is None:
             self._limits = limits_of(headers, wall)
-        return self._limits, now - heard_at
+        return self._limits, now - noted_at
 
 
 class Alarms:
@@ -158,7 +169,7 @@ class Facts:
         return BEFORE if times is None else times.limit
 
     def remaining(self, now: float) -> Remaining:
-        """How much more it may be asked, by what it said of late: of several limits the one with the least left."""
+        """What is left of its limits by its latest headers: of several limits the one with the least left."""
         limits, passed = self.shared.limits(now)
         if not limits:
             return UNLIMITED
@@ -172,7 +183,7 @@ class Facts:
         return Remaining(requests, tokens)
 
     def is_at_limit(self, now: float) -> bool:
-        """Whether nothing is left of one of its limits, by its own word."""
+        """Whether nothing is left of one of its limits, by its own headers."""
         if not self.shared.is_short:
             return False
         requests, tokens = self.remaining(now)
@@ -204,18 +215,18 @@ class Facts:
         return failed / (answered + failed) if answered + failed >= _FEW else 0.0
 
     def rest_of(self, now: float) -> float:
-        """Seconds in which it is not to be asked, by its own word or since it is down; 0 where it may be now."""
+        """Seconds in which it must not be asked, by its ``retry-after`` or since it is down; 0 where it may be asked now."""
         left = self.shared.rest.left(now)
         if self.domain is not None and (others := self.domain.left(now)) > left:
             return others
         return left
 
-    def told_rest(self, now: float) -> float:
-        """Seconds until the moment that it named itself; no request asks it before."""
-        told = self.shared.rest.told
+    def retry_after_left(self, now: float) -> float:
+        """Seconds until the moment that the backend named in ``retry-after`` or a reset; 0 where it is past."""
+        moment = self.shared.rest.retry_at
         if self.domain is not None:
-            told = max(told, self.domain.told)
-        return max(0.0, told - now)
+            moment = max(moment, self.domain.retry_at)
+        return max(0.0, moment - now)
 
     def admits(self, now: float) -> bool:
         """Whether its breaker lets a request through."""
@@ -224,7 +235,9 @@ class Facts:
     def is_clear(self, now: float) -> bool:
         """Whether nothing at all speaks against asking it: no rest, and no failure that its breaker opened for."""
         rest, domain = self.shared.rest, self.domain
-        return self._breaker.until is None and rest.told <= now >= rest.down and (domain is None or not domain.left(now))
+        return (
+            self._breaker.until is None and rest.retry_at <= now >= rest.down_until and (domain is None or not domain.left(now))
+        )
 
     def is_left(self, now: float) -> bool:
         """Whether it may be asked, its breaker lets a request through, and it goes on answering."""
@@ -235,7 +248,7 @@ class Facts:
         return self.probation.may_ask(now) and self.is_left(now)
 
     def hold(self) -> Hold | None:
-        """What is kept back of a stream that asks it now: of one that failed of late, until that has shown how it is."""
+        """What is kept back of a stream that asks it now: of one that failed recently, until that has shown how it is."""
         return self.probation.hold() if self.probation.is_on or self._breaker.until is not None else None
 
     def is_untroubled(self, now: float) -> bool:
@@ -255,7 +268,7 @@ class Facts:
         return self.waiting.is_stalled(now, longest, is_known=False)
 
     def is_reliable(self, now: float) -> bool:
-        """Whether it is well, and answered nearly all that was asked of late: a retry there is going to be the last."""
+        """Whether it is well, and answered nearly all recent requests: a retry there is going to be the last."""
         answered, failed = self._breaker.outcomes.totals(now)
         return self._breaker.until is None and failed <= _UNRELIABLE * answered and self.is_well(now)
 
@@ -294,7 +307,7 @@ class Facts:
             self._breaker.probed()
 
     def answered(self, first: float, now: float) -> None:
-        """It began to answer, ``first`` seconds after it was asked. What it told holds on: that answer was asked for before."""
+        """It began to answer, ``first`` seconds after it was asked. Its ``retry-after`` holds: the request may be older."""
         self.waiting.answered(now)
         self._breaker.answered(now - first, now)
         if self.probation.is_on:
@@ -320,7 +333,7 @@ class Facts:
         self._breaker.completed(asked_at)
 
     def cut(self, asked_at: float, now: float, after: float) -> None:
-        """An answer was cut off, so many seconds after its beginning; ``failed`` is told besides."""
+        """An answer was cut off, so many seconds after its beginning. ``failed`` is called too."""
         self.probation.cut(asked_at, now, after)
 
     def failed(self, asked_at: float, now: float, cooldown: float, rng: Random, *, at_once: bool = False) -> None:
@@ -332,10 +345,10 @@ class Facts:
         if at_once and self._breaker.until is None:
             self._breaker.open(now, cooldown, rng)
 
-    def told(self, error: PolychatError, seconds: float, now: float) -> None:
-        """It said that it is to be asked again in so many seconds."""
+    def note_retry_after(self, error: PolychatError, seconds: float, now: float) -> None:
+        """The backend wants no request for so many seconds."""
         self._alarms.count += 1
-        self.shared.rest.tell(error, seconds, now)
+        self.shared.rest.note_retry_after(error, seconds, now)
 
     def down(self, error: PolychatError, now: float, cooldown: float, rng: Random) -> None:
         """It failed in a way that lasts, for all that share its key."""
@@ -344,9 +357,9 @@ class Facts:
         rest = self.shared.rest if self.domain is None else self.domain
         rest.go_down(error, now, cooldown, rng)
 
-    def hear(self, headers: Sequence[tuple[bytes, bytes]], now: float, wall: float) -> None:
-        """An answer has headers that tell of limits."""
-        self.shared.hear(headers, now, wall)
+    def note_limits(self, headers: Sequence[tuple[bytes, bytes]], now: float, wall: float) -> None:
+        """Keep an answer's headers about limits."""
+        self.shared.note_limits(headers, now, wall)
         self._alarms.count += self.shared.is_short
 
     def belongs_to(self, domain: Rest) -> None:

@@ -1,7 +1,7 @@
 """In which order those that wait for a target get their turn: by priority, and evenly among the keys of one priority.
 
 Among keys it is deficit round robin (Shreedhar and Varghese, 1995): each has its turn, and what it may take grows by one with
-each round, so that a key with large requests has as much as one with many small ones. Who waits in several queues leaves the
+each round, so that a key with large requests has as much as one with many small ones. A request in several queues leaves the
 others when one of them takes it.
 """
 

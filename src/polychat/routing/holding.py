@@ -1,4 +1,4 @@
-"""The beginning of a stream, kept back for a little: whoever asked may still ask another backend.
+"""The beginning of a stream, kept back for a little: until then another backend can still be asked, unseen.
 
 A wait for more is given up when the hold's time is over, and the stream goes on where it was. A response of the connection pool
 can be left and taken up again. The generators of other backends must not be interrupted, so that they run in a task of their
@@ -51,7 +51,7 @@ class OpeningHold:
 
         An empty piece is the body's end. Raises what ``response.piece`` raises.
         """
-        assert self._reader is not None  # whoever holds bytes gives one
+        assert self._reader is not None  # given wherever bytes are held
         hold, reader = self._hold, self._reader()
         self._begun()
         count, size = characters_in(reader.feed(first)), len(first)

@@ -27,11 +27,11 @@ from .waiting import MOST
 
 _PLANS = 1024
 """Plans whose members are kept ready: clients may name chains without end."""
-_TOLD = 8
-"""Targets whose reasons an error tells."""
-LIMITED = "nothing is left of its limit, by its own word"
+_NAMED = 8
+"""Targets whose reasons an error names."""
+LIMITED = "its own headers say that nothing is left of a limit"
 FAILED = "its last request failed"
-OPEN = "it failed of late"
+OPEN = "it failed several times recently"
 UNMET = "this request does not meet its condition"
 RESTING = "it said to come back later"
 _BEHIND = {LIMITED: 0, FAILED: 2, OPEN: 3, RESTING: 4}
@@ -51,7 +51,7 @@ class Chooser:
         """The targets of the plan, each once, as they are to be asked.
 
         ``is_turn``: the first of them is going to be asked; else it is just to be known who would be. Raises ``BadInput``
-        where the conditions of all targets leave nobody for this request.
+        where the conditions of all targets exclude this request.
         """
         if len(plan.targets) == 1 and not plan.rules.conditions:
             return Choice(plan.targets[0], [])
@@ -77,7 +77,7 @@ class Chooser:
         passed = [PassedOver(member.target, member.reason) for member in behind]
         targets = [*able, *(member.target for member in behind if not member.is_out)]
         if not targets:
-            raise _nobody(plan, passed)
+            raise _no_target(plan, passed)
         if group.repeats:
             targets = list(dict.fromkeys(targets))
         return Choice(targets[0], targets[1:], passed)
@@ -95,12 +95,12 @@ class Chooser:
     # As ``Measured``
 
     def first_token(self, target: Target, now: float) -> float:
-        """Seconds until a target begins to answer, as of late; 0 where that is not known."""
+        """Seconds until a target begins to answer, measured recently; 0 where that is not known."""
         state = self._health.target(target.name)
         return 0.0 if state is None else state.first.at(now)
 
     def throughput(self, target: Target) -> float:
-        """Tokens of a target's answers per second, from the request to the end, as of late; 0 where that is not known."""
+        """Tokens of a target's answers per second, from the request to the end; 0 where that is not known."""
         state = self._health.target(target.name)
         return 0.0 if state is None else state.speed
 
@@ -220,7 +220,7 @@ class _Group:
             self._first = ()
 
     def is_well(self, now: float, alarms: Alarms) -> bool:
-        """Whether nothing speaks against any of its first tier: then the strategy alone decides, and nobody is passed over."""
+        """Whether nothing speaks against any of its first tier: then the strategy alone decides."""
         if self.well_at != alarms.count:
             if not self._first or not all(member.known.is_untroubled(now) for member in self.every()):
                 return False
@@ -231,7 +231,7 @@ class _Group:
         return True
 
     def pick(self, now: float, traits: Traits) -> Target:
-        """Who is asked first, where all is well."""
+        """The target that is asked first, where all are well."""
         first = self._first
         return first[0].target if len(first) == 1 else self.tiers[0][0].pick(first, now, traits).target
 
@@ -289,8 +289,8 @@ def _rank(member: _Member) -> int:
     return _BEHIND.get(member.reason, 1)
 
 
-def _nobody(plan: Plan, passed: list[PassedOver]) -> BadInput:
-    reasons = "; ".join(f"{target.name}: {reason}" for target, reason in passed[:_TOLD])
+def _no_target(plan: Plan, passed: list[PassedOver]) -> BadInput:
+    reasons = "; ".join(f"{target.name}: {reason}" for target, reason in passed[:_NAMED])
     return BadInput(f"no target of {plan.route or 'the chain'} takes this request: {reasons}", field="model")
 
 

@@ -128,7 +128,7 @@ def step_after(error: PolychatError) -> Step:
 
 
 _REASON, _WHOLE = 200, 400
-"""Characters of a target's reason that a client is told, and whoever runs the gateway, who is to read what to do about it."""
+"""Characters of a target's reason: for clients, and for the operator's log, which also says what to do about it."""
 _OUTCOMES: tuple[tuple[type[PolychatError], str], ...] = (
     (TimedOut, "timeout"),
     (CertificateRefused, "certificate"),

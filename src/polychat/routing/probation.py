@@ -56,11 +56,11 @@ class Probation:
         self._cut_after, self._flows_since = max(self._cut_after, after), None
 
     def may_ask(self, now: float) -> bool:
-        """Whether it is somebody's turn to try."""
+        """Whether a request may try it now."""
         return not self.is_on or now >= self._next or self._flows(now)
 
     def asked(self, now: float) -> None:
-        """A request tries it, or asks it since nobody else is left."""
+        """A request tries it, or asks it since no other target is left."""
         if self._flows(now):
             self.is_on = False
         elif now >= self._next:

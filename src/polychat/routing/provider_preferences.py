@@ -47,10 +47,10 @@ class Measured(Protocol):
     """What is known of targets, of any route."""
 
     def first_token(self, target: Target, now: float) -> float:
-        """Seconds until it begins to answer, as of late; 0 where that is not known."""
+        """Seconds until it begins to answer, measured recently; 0 where that is not known."""
 
     def throughput(self, target: Target) -> float:
-        """Tokens of its answers per second, from the request to the end, as of late; 0 where that is not known."""
+        """Tokens of its answers per second, from the request to the end, measured recently; 0 where that is not known."""
 
     def rates(self, target: Target) -> Rates | None:
         """Its prices; ``None`` where they are not known."""
@@ -125,11 +125,11 @@ def preferred(
         if wanted.admits(target) and (key := _key(target, wanted, measured, now, unknown)) is not None:
             keys[target] = (*key, place)
     if not keys:
-        raise _nobody(f"{_FIELD} excludes every target: relax only, ignore, order or max_price")
+        raise _no_target(f"{_FIELD} excludes every target: relax only, ignore, order or max_price")
     if wanted.require_parameters:
         keys = {target: key for target, key in keys.items() if carries(target)}
         if not keys:
-            raise _nobody(f"no target supports all fields of the request: leave out {_FIELD}.require_parameters")
+            raise _no_target(f"no target supports all fields of the request: leave out {_FIELD}.require_parameters")
     narrowed = plan
     if wanted._arranges or len(keys) < len(plan.targets):
         narrowed = _narrowed(plan, keys, arranges=wanted._arranges)
@@ -191,7 +191,7 @@ def _narrowed(plan: Plan, keys: dict[Target, tuple[float, ...]], *, arranges: bo
     return replace(plan, targets=targets, rules=rules, members=tuple(member for _, _, member in kept) if plan.members else ())
 
 
-def _nobody(reason: str) -> UnknownTarget:
+def _no_target(reason: str) -> UnknownTarget:
     error = UnknownTarget(reason)
     error.field = _FIELD
     return error

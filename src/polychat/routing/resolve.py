@@ -48,7 +48,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Who may answer, and by which rules."""
+    """The targets that may answer, and by which rules."""
 
     route: str
     """The route's name; empty where a target was named."""
@@ -62,7 +62,7 @@ class Plan:
     shadow: Plan | None = None
     """Who gets some of the requests too, where ``rules.shadow`` names a target or a route."""
     otherwise: Plan | None = None
-    """Who is asked while all targets rest, where ``rules.all_down`` names a route."""
+    """What is asked while all targets rest, where ``rules.all_down`` names a route."""
 
     @property
     def strategy(self) -> str:
@@ -81,7 +81,7 @@ class ModelResolver:
         self._plans: dict[str, Plan] = {}
         self._bare = _bare_names(registry.every())
         self._learnt: dict[str, list[str]] = {}
-        """Targets by their model's name alone, of backends that told their lists."""
+        """Targets by their model's name alone, of backends whose lists are known."""
         self._patterns = _patterns(configured.aliases)
         for name in configured.routes:
             try:
@@ -171,7 +171,7 @@ class ModelResolver:
         return replace(joined, rules=joined.rules.replace(attempts=max(plan.rules.attempts or 3, len(joined.targets))))
 
     def listed(self) -> list[str]:
-        """The names that can be told without asking anybody: routes, aliases, and the models that backends name."""
+        """The names that are known without asking a backend: routes, aliases, and the models that backends name."""
         bare = sorted(target for targets in self._bare.values() for target in targets)
         aliases = [name for name in self._configured.aliases if "*" not in name]
         return list(dict.fromkeys([*self._configured.routes, *aliases, *bare]))
@@ -311,7 +311,7 @@ def _patterns(aliases: Mapping[str, str]) -> list[tuple[str, str, str]]:
 
 
 def _bare_names(backends: Iterable[Backend]) -> dict[str, list[str]]:
-    """Targets by their model's name alone, of those that can be told without asking anybody."""
+    """Targets by their model's name alone, of those that are known without asking a backend."""
     targets: dict[str, list[str]] = {}
     for backend in backends:
         if not backend.working:

@@ -1,7 +1,7 @@
-"""For how long somebody is not to be asked at all, and why: by their own word, or since what failed is going to last.
+"""How long a target, or all that share its key, must not be asked, and why.
 
-*Told*: a target, or all that share its limit, said when to come back. Nobody asks it before that, in whatever case.
-*Down*: its key was refused, its quota is used up, its host is unknown: asking again soon is no use, and may do harm.
+*Retry-after*: the backend named a moment. No request is sent before it, in any case.
+*Down*: the key was refused, the quota is used up, the host is unknown: asking again soon is of no use, and may do harm.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from random import Random
 from ..errors import BackendError, FaultKind, PolychatError, redact
 
 _LONGEST = 86_400.0
-"""Seconds: a target that says it will be longer is asked once a day all the same."""
+"""Seconds of the longest retry-after that is obeyed: a target is asked once a day in any case."""
 _DOWN, _DOWN_MOST = 2.0, 20.0
 """How many cooldowns what is down rests at first, and at most: each further failure doubles it."""
 
@@ -19,17 +19,17 @@ _DOWN, _DOWN_MOST = 2.0, 20.0
 class Rest:
     """Moments are seconds on the caller's clock."""
 
-    __slots__ = ("__weakref__", "_times", "down", "kind", "status", "told", "why")
+    __slots__ = ("__weakref__", "_times", "down_until", "kind", "retry_at", "status", "why")
 
     def __init__(self) -> None:
-        self.told = 0.0
-        """Until when it said that it is not to be asked."""
-        self.down = 0.0
-        """Until when it is taken to be down."""
+        self.retry_at = 0.0
+        """The moment before which the backend does not want to be asked again; 0 where it named none."""
+        self.down_until = 0.0
+        """The moment until which it counts as down."""
         self.kind: FaultKind | None = None
         self.status: int | None = None
         self.why = ""
-        """What it said with that."""
+        """The error's message, redacted."""
         self._times = 0
 
     def forget(self) -> None:
@@ -38,14 +38,14 @@ class Rest:
 
     def left(self, now: float) -> float:
         """Seconds until it may be asked; 0 where it may be now."""
-        until = self.told if self.told > self.down else self.down
+        until = self.retry_at if self.retry_at > self.down_until else self.down_until
         return until - now if now < until else 0.0
 
-    def tell(self, error: PolychatError, seconds: float, now: float) -> None:
-        """It said that it is not to be asked for so long; the latest moment that it named holds."""
+    def note_retry_after(self, error: PolychatError, seconds: float, now: float) -> None:
+        """The backend wants no request for so many seconds. Of several moments that it named the latest holds."""
         until = now + min(seconds, _LONGEST)
-        if until > self.told:
-            self.told = until
+        if until > self.retry_at:
+            self.retry_at = until
             self._keep(error)
 
     def go_down(self, error: PolychatError, now: float, cooldown: float, rng: Random) -> None:
@@ -53,14 +53,14 @@ class Rest:
         longest = cooldown * min(_DOWN * 2.0 ** min(self._times, 20), _DOWN_MOST)
         self._times += 1
         until = now + longest * (0.5 + 0.5 * rng.random())
-        if until > self.down:
-            self.down = until
+        if until > self.down_until:
+            self.down_until = until
             self._keep(error)
 
     def answered(self) -> None:
-        """It is not down, whatever was thought. What it told holds: that answer was asked for before."""
+        """It is not down after all. ``retry_at`` stays: this answer may have been asked for before the backend named it."""
         if self._times:
-            self.down, self._times = 0.0, 0
+            self.down_until, self._times = 0.0, 0
 
     def _keep(self, error: PolychatError) -> None:
         self.why = redact(str(error), 160)

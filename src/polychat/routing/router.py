@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from ..config.settings import Route
 
 T = TypeVar("T")
-_TOLD = 8
-"""Targets whose reasons are told."""
+_NAMED = 8
+"""Targets whose reasons an error names."""
 _LEAST_ATTEMPTS = 3
 """Attempts of a request where its rules do not say, if it has no more targets than that."""
 _BUDGET_PAUSE = 0.5
@@ -72,7 +72,7 @@ class Router:
         after: PolychatError | None = None,
         is_extra: bool = False,
     ) -> Awaitable[T]:
-        """What ``ask`` gives for the first target that begins to answer. Whoever calls this calls ``attempts.end`` when that
+        """What ``ask`` gives for the first target that begins to answer. The caller calls ``attempts.end`` when that
         answer is over.
 
         ``ask`` returns when the first piece is there, and raises ``PolychatError`` before it. Raises the most telling of these
@@ -109,9 +109,9 @@ class Router:
                 return Plan(plan.route, (target,), plan.rules.replace(attempts=1, weights=(), priorities=(), conditions=()))
         return None
 
-    def hear(self, facts: Facts, attempts: Attempts) -> None:
-        """Keep what an answer tells of its target's limits."""
-        facts.hear(attempts.limits, self.clock(), time())
+    def note_limits(self, facts: Facts, attempts: Attempts) -> None:
+        """Keep an answer's headers about its target's limits."""
+        facts.note_limits(attempts.limits, self.clock(), time())
         attempts.limits = ()
 
     def note(self, facts: Facts, rules: Route, error: PolychatError, asked_at: float, answered_at: float | None = None) -> None:
@@ -123,7 +123,7 @@ class Router:
         now = self.clock()
         seconds = error.retry_after or 0.0
         if seconds:
-            facts.told(error, seconds, now)
+            facts.note_retry_after(error, seconds, now)
         if answered_at is not None:
             facts.cut(asked_at, now, now - answered_at)
         if rests != "domain":
@@ -192,7 +192,7 @@ class _Run(Generic[T]):
         return await self._again()
 
     async def _turn(self, first: Target, choice: Iterable[Target]) -> Target | None:
-        """Who is asked next where the targets' requests at once are limited: ``first``, or another one that has a slot before.
+        """The target that is asked next where requests at once are limited: ``first``, or one that has a slot before it.
 
         ``None``: none has one in time, or all rest by then; ``errors`` says so.
         """
@@ -281,14 +281,15 @@ class _Run(Generic[T]):
         return frozenset(out)
 
     async def _all_down(self) -> T:
-        """Nobody was asked, for all rest: what the rules say for that."""
+        """No target was asked, for all rest: what the rules say for that."""
         now, plan = self.router.clock(), self.plan
         if plan.otherwise is not None:
             return await self.router.run(
                 plan.otherwise, self.ask, self.attempts, repeated=self.repeated, traits=self.traits, deadline=self.deadline
             )
         if plan.rules.all_down == "least-bad":
-            able = [(facts, target) for target in self.resting if not (facts := self.router.facts(plan, target)).told_rest(now)]
+            resting = [(self.router.facts(plan, target), target) for target in self.resting]
+            able = [(facts, target) for facts, target in resting if not facts.retry_after_left(now)]
             if able:
                 facts, target = min(able, key=lambda pair: pair[0].rest_of(now) or pair[0].breaker_rest(now))
                 if plan.rules.concurrency is not None and await self._slot([target]) is None:
@@ -302,7 +303,7 @@ class _Run(Generic[T]):
         raise self._verdict(self.errors[self.attempts.target])
 
     def _add_resting(self, now: float) -> None:
-        """Those that rest may be waited for, and are told of where nobody answers."""
+        """Those that rest may be waited for, and are named in the error where no target answers."""
         resting = {target: self.router.facts(self.plan, target).resting(now) for target in self.resting}
         self.errors |= resting
         self.retryable |= resting
@@ -322,7 +323,7 @@ class _Run(Generic[T]):
             await self.router.sleep(waits[target])
             facts, now = self.router.facts(self.plan, target), self.router.clock()
             if facts.rest_of(now) or not (facts.admits(now) or facts.let_through(now, self.router.rng.random())):
-                # Another request was told meanwhile that it is to be left alone for longer.
+                # Another request learned meanwhile that it rests for longer.
                 if self.unasked.pop(target, None) is not None:
                     self.retryable[target] = facts.resting(now)
                 continue
@@ -357,12 +358,12 @@ class _Run(Generic[T]):
         return max(rests, pause_before(pauses + 1, self.retryable[target], self.router.rng))
 
     def _is_worth(self, target: Target, pause: float) -> bool:
-        """Whether waiting so long is better than telling the client at once."""
+        """Whether waiting so long is better than an error at once."""
         now, rules = self.router.clock(), self.plan.rules
         if target in self.unasked:
             return now + pause <= min(self.until, self.unasked[target] + rules.max_wait)
-        is_told = self.retryable[target].retry_after is not None or self.router.facts(self.plan, target).rest_of(now) > 0
-        return now + pause <= self.until and not (is_told and pause > rules.max_wait)
+        has_moment = self.retryable[target].retry_after is not None or self.router.facts(self.plan, target).rest_of(now) > 0
+        return now + pause <= self.until and not (has_moment and pause > rules.max_wait)
 
     def _is_over(self) -> bool:
         return self.attempts.count >= self._most() or self.router.clock() > self.until
@@ -389,7 +390,7 @@ class _Run(Generic[T]):
         return _LOOKS if self._is_last(target) else 0.0
 
     def _is_last(self, target: Target) -> bool:
-        """Whether nobody else is left to ask now."""
+        """Whether no other target is left to ask now."""
         now = self.router.clock()
         left = (each for each in self.plan.targets if each is not target and each not in self.errors)
         return not any(self.router.facts(self.plan, each).is_left(now) for each in left)
@@ -399,7 +400,7 @@ class _Run(Generic[T]):
         begun, attempts.asked_before = attempts.asked_before or router.clock(), None
         attempts.begin(router, self.plan.rules, target, facts, begun)
         if attempts.hold is not None and attempts.count >= self._most():
-            attempts.hold = None  # nobody is asked after it: its words would be lost
+            attempts.hold = None  # no target is asked after it: its words would be lost
         if (deadline := self.deadline) is None:
             attempts.timeouts = timeouts_of(self.plan.rules)
         else:
@@ -412,7 +413,7 @@ class _Run(Generic[T]):
                 attempts.slots.auto.refused(begun, router.clock())
             attempts.end()
             if attempts.limits:
-                router.hear(facts, attempts)
+                router.note_limits(facts, attempts)
             router.note(facts, self.plan.rules, error, begun)
             attempts.failures.append(failure_of(target.name, error))
             attempts.times.append((begun, router.clock()))
@@ -429,14 +430,14 @@ class _Run(Generic[T]):
         if attempts.slots is not None:
             attempts.slots.auto.answered(attempts.slots.in_use)
         if attempts.limits:
-            router.hear(facts, attempts)
+            router.note_limits(facts, attempts)
         if self.kind is not None:
             facts.learn(self.kind, now - begun)
         attempts.answered = True
         return answer
 
     async def _within(self, seconds: float, target: Target, facts: Facts) -> T:
-        """The answer, if it begins in time, or later while nobody else is left. Raises ``TimedOut``."""
+        """The answer, if it begins in time, or later while no other target is left. Raises ``TimedOut``."""
         begun, patience = self.router.clock(), Patience(self.router.watches, seconds, lambda: self._look(target))
         try:
             return await self.ask(target)
@@ -453,7 +454,7 @@ class _Run(Generic[T]):
             patience.end()
 
     def _failed(self, target: Target, error: PolychatError) -> None:
-        """Raises what the client is to be told at once."""
+        """Note the failure. Raises it where the client is to get it at once."""
         self.errors.pop(target, None)
         self.errors[target] = error
         step = step_after(error)
@@ -465,7 +466,7 @@ class _Run(Generic[T]):
     def _verdict(self, error: PolychatError | None = None, *, gives_up: bool = False) -> PolychatError:
         """The error to raise: ``error``, or else the most telling, with the reasons of all where there are several.
 
-        ``gives_up``: it is the request's own fault, whoever was passed over.
+        ``gives_up``: the request itself is at fault, so targets that were passed over are not named.
         """
         held_back = {target: error for target, error in self.retryable.items() if target not in self.errors}
         failed = {**self.errors, **held_back}
@@ -476,8 +477,8 @@ class _Run(Generic[T]):
             chosen.retry_after = min(soonest)
         passed = [] if gives_up else [Failure(name, "passed_over", why, why) for name, why in self._passed_over(failed)]
         if len(errors) + len(passed) > 1:
-            told = [failure_of(target.name, one) for target, one in failed.items()]
-            chosen.failures = (*told, *passed)[:_TOLD]
+            reasons = [failure_of(target.name, one) for target, one in failed.items()]
+            chosen.failures = (*reasons, *passed)[:_NAMED]
         return chosen
 
     def _passed_over(self, failed: Mapping[Target, PolychatError]) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Requests that are sent to one more target, whose answer nobody gets: to compare it with the one that answers.
+"""Requests that are sent to one more target, whose answer no client gets: to compare it with the one that answers.
 
 Off by default: it costs what its target takes. Never a request with tools that a vendor runs, for those may do something.
 """

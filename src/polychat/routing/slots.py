@@ -62,7 +62,7 @@ class Slots:
         self.limit = int(FIRST)
         """As of the latest request."""
         self.seconds = 0.0
-        """What requests take of late; 0 where that is not known."""
+        """What requests took recently; 0 where that is not known."""
 
     def set(self, concurrency: int | Literal["auto"]) -> None:
         """What the route says that is about to ask."""
@@ -166,7 +166,7 @@ class Turns(Generic[K]):
         """What has a slot first, which is taken; ``None`` where that takes longer than ``seconds``.
 
         ``rests`` says whether a target is not to be asked now: it is not waited for any more then, and where all of them rest
-        nobody is.
+        the wait is over.
         """
         with _LOCK:
             for slots in self._slots.values():

@@ -74,7 +74,7 @@ class Spending:
         self._work_out()
 
     def expected(self, prompt: int, failed: float = 0.0) -> float | None:
-        """US dollars for a prompt of so many tokens (0: unknown), where such a share of the attempts of late failed.
+        """US dollars for a prompt of so many tokens (0: unknown), where such a share of the recent attempts failed.
 
         ``None`` where the price is not known: that is not 0.
         """

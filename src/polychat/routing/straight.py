@@ -34,10 +34,10 @@ class StraightAttempt:
         router.health.budget(self._plan.route or self._plan.targets[0].name).asked(now)
         facts.answered(now - self._asked_at, now)
         if limits:
-            facts.hear(limits, now, time())
+            facts.note_limits(limits, now, time())
 
     def failed(self) -> None:
-        """It ended before the answer began. Whoever calls this lets the router know why."""
+        """It ended before the answer began. The caller lets the router know why."""
         facts, self._facts = self._facts, None
         if facts is not None:
             facts.over(was_answered=False)

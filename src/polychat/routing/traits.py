@@ -78,7 +78,7 @@ class RequestTraits(Traits):
         try:
             target.backend.rehearse(replace(self._request, model=target.model), CallInfo("refuse"))
         except PolychatError as error:
-            return "" if is_of_the_setup(error) else redact(str(error), _REASON)  # whoever asks it tells the operator
+            return "" if is_of_the_setup(error) else redact(str(error), _REASON)  # the attempt itself logs it for the operator
         return ""
 
     @cached_property

@@ -1,6 +1,6 @@
 """When attempts are looked after, by one timer for all that are under way: one for each would cost more than the rest.
 
-The timer rings at the earliest of them that was set since it rang last, which may be over by then; nobody is late for that.
+The timer rings at the earliest of them that was set since it rang last, which may be over by then: ringing early does no harm.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ _PASSED, _REASON = 10, 200
 
 
 class Delivery:
-    """Made with the chat; who asks the backends writes down here what is told of it."""
+    """Made with the chat; ``ChatRun`` sets here what the head and the record say of it."""
 
     def __init__(self, context: RequestContext, inbound: InboundChat) -> None:
         self.context, self.inbound = context, inbound
@@ -54,7 +54,7 @@ class Delivery:
         """What cut the answer off after it had begun."""
         self.attempts = 0
         self.target: Target | None = None
-        """Who answers; ``None`` where no backend was asked."""
+        """The target that answers; ``None`` where no backend was asked."""
         self.text: list[str] | None = [] if context.runtime.gateway.log_text else None
         """The answer's text, where the log is to hold it."""
         self._writer: Writer | None = None
@@ -78,7 +78,7 @@ class Delivery:
             await responder.start(200, self.head(writer.content_type, stream=True))
         context.record.first = monotonic()
         batch, piece, write, look = reply.first, responder.piece, writer.write, reply.look
-        self._hear(batch)
+        self._keep_text(batch)
         if data := write(batch):
             await piece(data)
         finish = look(batch)
@@ -91,7 +91,7 @@ class Delivery:
                         if data := write(batch):
                             await piece(data)
                         if self.text is not None:
-                            self._hear(batch)
+                            self._keep_text(batch)
                         if type(batch[-1]) is not Text and (finish := look(batch)) is not None:
                             break
             except PolychatError as error:
@@ -121,7 +121,7 @@ class Delivery:
             if data:
                 push(data)
             if self.text is not None:
-                self._hear(batch)
+                self._keep_text(batch)
             if type(batch[-1]) is not Text:
                 finish = look(batch)
             return finish is not None
@@ -139,7 +139,7 @@ class Delivery:
         batch = reply.first
         writer.write(batch)
         if self.text is not None:
-            self._hear(batch)
+            self._keep_text(batch)
         if reply.look(batch) is None:  # a backend's comes whole; another's may not
             return self._rest(reply, writer)
         body = writer.end()
@@ -148,7 +148,7 @@ class Delivery:
     async def _rest(self, reply: EventReply, writer: Writer) -> None:
         async for batch in reply.batches:
             writer.write(batch)
-            self._hear(batch)
+            self._keep_text(batch)
             reply.look(batch)
         body = writer.end()
         await self._sent_whole(reply.outcome, writer.status, writer.content_type, body)
@@ -156,7 +156,7 @@ class Delivery:
     def _body(self, reply: PassthroughBody) -> Awaitable[None]:
         self.context.record.passthrough = True
         if self.text is not None:
-            self._hear(self.inbound.dialect.wire.read_reply(reply.body))
+            self._keep_text(self.inbound.dialect.wire.read_reply(reply.body))
         return self._sent_whole(reply.outcome, 200, reply.content_type, reply.body)
 
     def _sent_whole(self, outcome: Outcome, status: int, content_type: str, body: bytes) -> Awaitable[None]:
@@ -225,13 +225,13 @@ class Delivery:
         if self.text is None:
             return passing
         reader = self.inbound.dialect.wire.Reader()
-        self._hear(reader.feed(reply.first))
+        self._keep_text(reader.feed(reply.first))
 
-        def heard(data: bytes) -> bytes:
-            self._hear(reader.feed(data))
+        def keeping(data: bytes) -> bytes:
+            self._keep_text(reader.feed(data))
             return passing(data)
 
-        return heard
+        return keeping
 
     def cut(self, reply: OpenReply | None, finish: Finish) -> bytes:
         """How a stream that has begun ends here, with this."""
@@ -245,12 +245,12 @@ class Delivery:
         end = self.inbound.dialect.piece_end
         return b"" if (latest or self.context.responder.latest).endswith(end) else end
 
-    def _hear(self, events: list[Event]) -> None:
-        """Keep what the log is to hold."""
+    def _keep_text(self, events: list[Event]) -> None:
+        """Keep the text that the log is to hold."""
         if self.text is not None:
             self.text += [event.text for event in events if type(event) is Text and event.choice == 0]
 
-    # What is told of it
+    # What the head and the record say of it
 
     def head(self, content_type: str, *, stream: bool) -> bytes:
         """The ``header_lines`` of an answer that begins now: who answers, and what that took."""

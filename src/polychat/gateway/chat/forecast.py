@@ -1,4 +1,4 @@
-"""What a chat would meet at each target, without asking anybody: in which order, as it came or translated, with what losses."""
+"""What a chat would meet at each target, without a request to any: its place, passed or translated, and losses."""
 
 from __future__ import annotations
 

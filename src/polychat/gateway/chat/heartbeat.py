@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Heartbeat:
     """From the moment it is made until ``stop``: each ``seconds`` in which no piece went out the client is sent ``beat``.
 
-    The first begins the answer, with status 200: what fails after that is told in the stream.
+    The first begins the answer, with status 200: what fails after that is an error event in the stream.
     """
 
     __slots__ = ("_beat", "_content_type", "_handle", "_latest", "_loop", "_responder", "_seconds", "_sending")

@@ -68,7 +68,7 @@ class EventReply:
         return None
 
     def end(self, finish: Finish) -> None:
-        """It ends with what no event told."""
+        """It ends in a way that no event said."""
         self._finish = finish
 
     async def close(self) -> None:
@@ -187,7 +187,7 @@ async def open_stream(
 def judged(error: BackendError, events: list[Event], body: bytes) -> BackendError:
     """The error, as ``paid`` where a reply came and only our reading of it failed: ``events`` of a stream, or a whole ``body``.
 
-    A page of HTML, an empty body and a failure that the backend tells are nothing that anybody pays for.
+    A page of HTML, an empty body and a failure that the backend reports cost nothing.
     """
     if body and error.kind is None and isinstance(error, (BadReply, EmptyReply, Truncated)):
         error.paid = error.paid or is_reply(parsed(body))

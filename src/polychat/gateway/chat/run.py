@@ -139,7 +139,7 @@ class ChatRun:
         try:
             reply, is_second = await raced(self._first_of(partial(ask, self)), seconds, second, OpenReply.close)
         finally:
-            # Where both began at once, or the client left then, the one that is not read is in flight until it is told.
+            # Where both began at once, or the client left then, the one that is not read counts as in flight until this.
             (self.attempts if is_second else other.attempts).end()
         if is_second:
             other.attempts.join(self.attempts)
@@ -190,7 +190,7 @@ class ChatRun:
         return Part(reply.first, reply.batches)
 
     async def _failed(self, error: PolychatError) -> None:
-        """The client is told."""
+        """The client gets the error."""
         record, responder, delivery = self.context.record, self.context.responder, self.delivery
         self._credit()
         record.verdict = "truncated" if isinstance(error, Truncated) else "failed"
@@ -202,7 +202,7 @@ class ChatRun:
             await responder.last(delivery.failure(finish_of(error)))
 
     async def _stopped(self, reply: OpenReply | None) -> None:
-        """The client left, or the gateway shuts down: whoever is still there is told."""
+        """The client left, or the gateway shuts down: a client that is still there gets the end of its stream."""
         responder, delivery = self.context.responder, self.delivery
         if self.context.service.draining and responder.streams:
             finish = Finish("truncated", error=Truncated("the gateway is shutting down: retry the request"))
@@ -210,7 +210,7 @@ class ChatRun:
             await responder.last(delivery.cut(reply, finish))
 
     def _over(self, heartbeat: Heartbeat | None) -> None:
-        """What is told of it is complete."""
+        """Its record is complete."""
         delivery = self.delivery
         self.attempts.end(delivery.error)
         if heartbeat is not None:
@@ -234,7 +234,7 @@ class ChatRun:
         return ""
 
     def _credit(self) -> None:
-        """Who answers, or was the last that did not."""
+        """Keep which target answers, or was the last that did not."""
         self.delivery.attempts = self.attempts.count
         self.context.record.asked = self.delivery.asked_at or None
         target = self.context.credit(self.attempts)
@@ -324,7 +324,7 @@ class ChatRun:
         return None if hold is None or not self.inbound.stream else OpeningHold(hold, self.attempts.begins, wire.Reader)
 
     def _asked_as(self, target: Target) -> str | None:
-        """See ``asked_as``. Whoever lists several models wants to know which of them answered."""
+        """See ``asked_as``. A client that lists several models needs to know which of them answered."""
         models = self.inbound.models
         return None if models is not None and len(models) > 1 else asked_as(self.inbound.dialect, self.inbound.model, target)
 

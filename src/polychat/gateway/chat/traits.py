@@ -1,4 +1,4 @@
-"""What of a chat counts when its target is chosen, read from the body as it came: where it passes, nobody else reads it."""
+"""What of a chat counts when its target is chosen, read from the body as it came: if it passes, nothing else reads it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class ChatTraits(Traits):
     def needs(self) -> frozenset[str]:
         try:
             return needs_of(self._inbound.request())
-        except BadInput:  # whoever answers says what is wrong
+        except BadInput:  # the attempt itself reports what is wrong
             return frozenset()
 
     @property
@@ -109,7 +109,9 @@ class ChatTraits(Traits):
             try:
                 passes(self._inbound, target, call_info)
             except PolychatError as error:
-                return "" if is_of_the_setup(error) else redact(str(error), _REASON)  # whoever asks it tells the operator
+                return (
+                    "" if is_of_the_setup(error) else redact(str(error), _REASON)
+                )  # the attempt itself logs it for the operator
         return ""
 
     def _first_turns(self) -> Iterator[bytes]:

@@ -17,7 +17,7 @@ SLACK = 1.0
 
 
 class Affinity(Strategy):
-    """Weighted rendezvous hashing with bounded load: every process comes to the same target without asking anybody, and where
+    """Weighted rendezvous hashing with bounded load: every process comes to the same target without asking another, and where
     targets come or go only the conversations of those move. A request of no known conversation goes to the least busy.
     """
 

@@ -9,7 +9,7 @@ from ..traits import Traits
 
 
 class Drawn(Strategy):
-    """Those of weight 0 are for when nobody else answers."""
+    """Those of weight 0 are for when no other answers."""
 
     def order(self, able: list[C], now: float, traits: Traits, *, first: bool) -> list[C]:
         random = self.rng.random

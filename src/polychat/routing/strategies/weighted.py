@@ -12,7 +12,7 @@ from ..traits import Traits
 class Weighted(Strategy):
     """Smooth weighted round robin, as nginx has it: each turn all credits grow by the weights, and the chosen one pays for all.
 
-    Of requests as many as all weights together each has exactly its weight. Those of weight 0 are for when nobody else answers.
+    Of requests as many as all weights together each has exactly its weight. Those of weight 0 are for when no other answers.
     """
 
     def __init__(self, rng: Random) -> None:
