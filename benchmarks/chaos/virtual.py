@@ -160,6 +160,8 @@ async def load(plan: Schedule, seconds: float, seed: int, rules: dict[str, Any])
         except TimeoutError:
             reply.outcome = "timeout"
         finally:
+            if reply.outcome == "complete":
+                attempts.completed()
             attempts.end(error)
             reply.over = loop.time()
 

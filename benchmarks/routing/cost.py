@@ -82,5 +82,5 @@ async def _round(router: Router, plan: Plan) -> float:
     for _ in range(REQUESTS):
         attempts = Attempts()
         await router.run(plan, ask, attempts, traits=traits, kind=lambda: KIND)
-        attempts.end()
+        attempts.completed()
     return (time.process_time() - began) / REQUESTS * 1e6

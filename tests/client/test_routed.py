@@ -106,21 +106,25 @@ async def test_a_reply_that_breaks_off_is_a_failure_of_its_target(serve: Any) ->
     for _ in range(5):
         with pytest.raises(errors.Truncated):
             await streamed(server.url)
-    assert [facts.breaker(router.clock()) for facts in router.health.every()] == ["open"]
+    (facts,) = router.health.every()
+    assert (facts.breaker(router.clock()), facts.outcomes(router.clock())) == ("open", (0, 5))
 
 
 @pytest.mark.parametrize("reads", [0, 1])
 async def test_a_stream_that_is_dropped_is_over(reads: int, serve: Any) -> None:
-    """Its target is not taken to be busy for ever, be the stream closed or not."""
+    """Its target is not taken to be busy for ever, be the stream closed or not, and not taken to have answered to the end."""
     server = await serve(ScriptedVendor("openai-chat", HELLO))
     reply = polychat.stream("hi", **options(server.url))
+    facts = own_targets().router(options(server.url)).health.facts("", "openai/m")
+    facts.cut(0.0, 0.0, 0.1)
     if reads:
         assert await anext(aiter(reply)) == "Hello"
-    facts = own_targets().router(options(server.url)).health.every()
-    assert [each.in_flight for each in facts] == [1] * reads
+    assert facts.in_flight == reads
     del reply
     gc.collect()
-    assert [each.in_flight for each in facts] == [0] * reads
+    assert (facts.in_flight, facts.probation.is_on) == (0, True)
+    assert await streamed(server.url) == "Hello"
+    assert not facts.probation.is_on
 
 
 async def test_embeddings_go_on_to_the_next_target(serve: Any, tmp_path: Any) -> None:

@@ -117,6 +117,30 @@ async def test_nobody_else_is_asked(serve: Any) -> None:
     assert second.seen == []
 
 
+@pytest.mark.parametrize("door", ["openai-chat", "anthropic"])
+async def test_what_it_tells_of_the_target(serve: Any, door: str) -> None:
+    """Nothing. A target whose replies are cut off is well again by a reply that ends, not by one that its client left."""
+    stage = Stage(FIRST, text("Hel"))
+
+    async def answer(seen: Any, say: Any) -> None:
+        await (good if stage.left.is_set() else stage)(seen, say)
+
+    backend = await serve(answer)
+    async with gateway(configured({"house": row("openai-chat", backend.url)})) as here:
+        facts = here.app.runtime.router.health.facts("", "house/small")
+        facts.cut(0.0, 0.0, 0.1)
+        caller = await asked(here, door, stream=True)
+        await caller.head()
+        await caller.until(b"Hel")
+        caller.leave()
+        await until(stage.left)
+        await here.app.recorded()
+        assert (facts.probation.is_on, facts.in_flight) == (True, 0)
+        await asked(here, door, stream=True)
+        await here.app.recorded(2)
+        assert not facts.probation.is_on
+
+
 async def test_amid_a_pause(serve: Any) -> None:
     """A client that leaves while the router waits to ask again is not waited for."""
     refused = asyncio.Event()

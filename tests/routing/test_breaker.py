@@ -48,12 +48,18 @@ def test_answers_from_before() -> None:
 
 
 def test_answers_that_are_cut_off() -> None:
-    """Open it too, though each began: what begins and does not end counts as failed."""
+    """Count once, as failures: where every second answer is cut off, half of the attempts failed, which opens it."""
     breaker = Breaker()
-    for _ in range(5):
+    for number in range(6):
+        assert breaker.state(9.0) == "closed"
         breaker.answered(0.0, 0.0)
-        breaker.failed(0.0, 0.0, 15.0, RNG)
-    assert breaker.state(0.0) == "open"
+        if number % 2:
+            breaker.failed(0.0, 9.0, 15.0, RNG, answered_at=0.0)
+        else:
+            breaker.completed(0.0)
+    assert (breaker.outcomes.totals(9.0), breaker.state(9.0)) == ([3, 3], "open")
+    breaker.failed(0.0, 60.0, 15.0, RNG, answered_at=0.0)
+    assert breaker.outcomes.totals(60.0) == [0, 1], "its beginning was forgotten"
 
 
 def test_a_rate() -> None:

@@ -189,7 +189,7 @@ def test_many_that_wait_for_one_that_hangs() -> None:
         async def one() -> float:
             attempts = Attempts()
             assert await router.run(world.plan, ask, attempts, kind=lambda: KIND) == "b"
-            attempts.end()
+            attempts.completed()
             return loop.time() - begun
 
         await asyncio.gather(*(one() for _ in range(50)))
@@ -215,7 +215,7 @@ def test_probes_of_one_that_became_slower() -> None:
             attempts = Attempts()
             if await router.run(world.plan, ask, attempts, kind=lambda: KIND) == "a":
                 break
-            attempts.end()
+            attempts.completed()
             await asyncio.sleep(1.0)
         return facts.first_limit(KIND)
 

@@ -149,6 +149,7 @@ class Routing(RuleBasedStateMachine):
                 cut = Truncated("it broke")
             else:
                 client.pieces.append("last")
+                attempts.completed()
             client.verdicts.append("truncated" if cut else "complete")
         except PolychatError:
             client.verdicts.append("failed")
@@ -209,7 +210,7 @@ class Routing(RuleBasedStateMachine):
                 await asyncio.sleep(1.0)
                 continue
             finally:
-                attempts.end()
+                attempts.completed()
             if self.router.facts(self.plan, target).breaker(self.loop.time()) == "closed":
                 return
         raise AssertionError(f"{label} does not come back")

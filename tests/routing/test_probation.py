@@ -107,6 +107,6 @@ async def test_others_first() -> None:
     facts.asked(world.now)
     for _ in range(6):
         await world.run()
-        world.attempts.end()
+        world.attempts.completed()
     assert set(world.targets_asked) == {"a", "c"}
     assert [passed.reason for passed in world.attempts.passed] == ["its last request failed"]

@@ -255,7 +255,7 @@ async def together(world: World, clients: int, ask: Callable[[Target], Any]) -> 
         try:
             return await world.router.run(world.plan, ask, attempts)
         finally:
-            attempts.end()
+            attempts.completed()
 
     return await asyncio.gather(*(client() for _ in range(clients)), return_exceptions=True)
 
@@ -416,7 +416,7 @@ async def test_a_target_that_fails_gets_only_its_probes() -> None:
     world = World({"a": [again], "b": [good]})
     for _ in range(600):
         await world.run()
-        world.attempts.end()
+        world.attempts.completed()
         world.now += 0.1
     assert 5 < world.targets_asked.count("a") < 25
     world._scripts["a"] = [good]
@@ -424,7 +424,7 @@ async def test_a_target_that_fails_gets_only_its_probes() -> None:
     count = len(world.asked)
     for _ in range(50):
         await world.run()
-        world.attempts.end()
+        world.attempts.completed()
     assert world.targets_asked[count:] == "a" * 50
 
 
@@ -462,7 +462,7 @@ def test_all_sick() -> None:
             with suppress(PolychatError):
                 await world.router.run(world.plan, ask, attempts)
                 answered.append(loop.time() - begun)
-            attempts.end()
+            attempts.completed()
 
         clients = []
         for _ in range(50 * 40):

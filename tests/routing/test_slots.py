@@ -76,7 +76,7 @@ class Load:
         finally:
             assert attempts.target is not None
             self.at_once[attempts.target.label] -= 1
-            attempts.end()
+            attempts.completed()
         return name
 
     def is_empty(self) -> bool:

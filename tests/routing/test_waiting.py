@@ -54,7 +54,7 @@ def test_one_that_hangs() -> None:
             try:
                 return await world.router.run(world.plan, ask, attempts, kind=lambda: KIND)
             finally:
-                attempts.end()
+                attempts.completed()
 
         clients = []
         for _ in range(400):

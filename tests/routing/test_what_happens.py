@@ -33,7 +33,7 @@ async def asked(world: World, times: int = 1) -> str:
     for _ in range(times):
         with suppress(PolychatError):
             await world.run()
-        world.attempts.end()
+        world.attempts.completed()
     return world.targets_asked[count:]
 
 

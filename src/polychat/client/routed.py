@@ -30,7 +30,7 @@ PRIVATE = ("api_key", "base_url", "cookies", "headers")
 
 
 class RoutedCall:
-    """One chat to the targets of ``plan``: ``begin`` it, read ``batches``, and ``end`` it once.
+    """One chat to the targets of ``plan``: ``begin`` it, read ``batches``, then ``completed`` or ``end``.
 
     ``call_info`` has the caller's policy; what a backend records is in ``call_info`` of this object, which is another for each
     attempt. Raises ``BadInput`` for a ``timeout`` that is invalid, and for options that only one of several providers may get.
@@ -89,16 +89,21 @@ class RoutedCall:
             return first
         return await self._routed()
 
-    def end(self, error: PolychatError | None = None, usage: Usage | None = None) -> None:
-        """The reply is over; ``error`` is what cut it off. Only the first call counts."""
-        straight = self._straight
-        if straight is not None:
-            self._straight = None
-            straight.end(error)
+    def completed(self, usage: Usage | None) -> None:
+        """The reply came to its end. ``end`` may follow."""
+        if self._straight is not None:
+            self._straight.completed()
         if self._attempts is not None:
-            self._attempts.end(error)
+            self._attempts.completed()
             if usage is not None:
                 self._router.chooser.settled(self.target.name, usage)
+
+    def end(self, error: PolychatError | None = None) -> None:
+        """The reply is over: cut off by ``error``, or no more of it is wanted. Only the first call counts."""
+        if self._straight is not None:
+            self._straight.end(error)
+        if self._attempts is not None:
+            self._attempts.end(error)
 
     def __del__(self) -> None:
         # Streams that nobody reads to their end or closes: their target would seem to be busy, or probed, for ever.
@@ -265,10 +270,9 @@ async def routed_vectors(router: Router, plan: Plan, request: Embed, options: di
     async def ask(target: Target) -> Embeddings:
         return await target.backend.embed(replace(request, model=target.model), **options_for(plan, options, attempts))
 
-    try:
-        return await router.run(plan, ask, attempts)
-    finally:
-        attempts.end()
+    vectors = await router.run(plan, ask, attempts)
+    attempts.completed()
+    return vectors
 
 
 def check_options(plan: Plan, options: dict[str, Any]) -> None:

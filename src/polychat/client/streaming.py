@@ -208,6 +208,7 @@ class Stream(Generic[Parsed]):
     def _settle(self, finish: Finish) -> None:
         """The reply has its end. Raises the error of one that failed."""
         self.verdict = finish.verdict
-        self._call.end(finish.error, self._assembled.usage)
         if finish.error is not None:
+            self._call.end(finish.error)
             raise finish.error
+        self._call.completed(self._assembled.usage)

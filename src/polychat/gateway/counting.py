@@ -50,13 +50,14 @@ async def counted(context: RequestContext, request: ChatRequest) -> int:
         return await target.backend.count(replace(request, model=target.model)) or 0
 
     try:
-        return await context.runtime.router.run(
+        tokens = await context.runtime.router.run(
             replace(plan, targets=able, members=(), rules=rules),
             count,
             attempts,
             repeated=context.repeated,
             deadline=context.deadline,
         )
+        attempts.completed()
+        return tokens
     finally:
-        attempts.end()
         context.credit(attempts)

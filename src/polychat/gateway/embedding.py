@@ -31,8 +31,8 @@ async def embedded(context: RequestContext, shape: Shape, model: str | None = No
 
     try:
         vectors = await runtime.router.run(plan, ask, attempts, repeated=context.repeated, deadline=context.deadline)
+        attempts.completed()
     finally:
-        attempts.end()
         context.credit(attempts)
     record.first, record.verdict = monotonic(), "complete"
     record.prompt_tokens = vectors.usage.prompt_tokens

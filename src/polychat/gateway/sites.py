@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from ..backends.registry import Registry
 from ..errors import PolychatError
-from ..events import Event, Text
+from ..events import Event, Finish, Text
 from ..http.server.asgi import Headers, Left, Receive, Scope, Send, TooLarge, TooSlow, body_of, lifespan, patient, respond
 from ..providers import every
 from ..routing import Target
@@ -58,14 +58,17 @@ def routed(runtime: Runtime, name: str) -> Answer:
             batches = to.backend.events(to.model or None, question.messages, **settings)
             return batches, await anext(batches)
 
-        attempts, batch = Attempts(), list[Event]()
-        batches, first = await runtime.router.run(plan, ask, attempts)
+        attempts = Attempts()
+        batches, batch = await runtime.router.run(plan, ask, attempts)
         try:
             async with aclosing(batches):
-                yield first
+                yield batch
                 async for batch in batches:
                     yield batch
         finally:
+            last = batch[-1]
+            if isinstance(last, Finish) and last.error is None:
+                attempts.completed()
             attempts.end(failure_in(batch))
 
     return answer

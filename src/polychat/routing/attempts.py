@@ -112,10 +112,17 @@ class Attempts:
         if slots is not None:
             slots.freed()
 
-    def end(self, error: PolychatError | None = None) -> None:
-        """The answer is over, or the attempt at one: nothing is in flight any more. ``error``: what cut it off after its first
+    def completed(self) -> None:
+        """The answer came to its end. ``end`` may follow."""
+        if self._facts is not None:
+            self._facts.completed(self._asked_at)
+            self.end()
 
-        piece. May be called again.
+    def end(self, error: PolychatError | None = None) -> None:
+        """The answer is over, or the attempt at one: nothing is in flight any more.
+
+        ``error``: what cut it off after its first piece. Without one no more of it is wanted, which says nothing of the target.
+        May be called again.
         """
         facts, self._facts = self._facts, None
         if facts is None:
@@ -123,9 +130,6 @@ class Attempts:
         if self.slots is not None:
             self.slots.note(self._router.clock() - self._asked_at)
             self.leave()
-        if self.answered:
-            if error is None:
-                facts.completed(self._asked_at)
-            else:
-                self._router.note(facts, self._rules, error, self._asked_at, self.answered_at)
+        if self.answered and error is not None:
+            self._router.note(facts, self._rules, error, self._asked_at, self.answered_at)
         facts.over(is_probe=self.is_probe, was_answered=self.answered)

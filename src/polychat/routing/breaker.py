@@ -8,8 +8,9 @@
 
 An attempt that is answered to its end, or flows for 2 s, closes the breaker; a probe that fails opens it again. A probe that
 ends as neither (its client leaves, or the request itself was wrong) leaves it half-open, for the next. What was asked before
-it opened tells nothing new. An open breaker's target is asked all the same where too many others of its tier are open too (see
-``ejection``). Moments are seconds on the caller's clock.
+it opened tells nothing new. In the window an attempt counts once: as answered when it begins to be, also if its client leaves
+then, and as failed if it is cut off. An open breaker's target is asked all the same where too many others of its tier are
+open too (see ``ejection``). Moments are seconds on the caller's clock.
 """
 
 from __future__ import annotations
@@ -86,8 +87,13 @@ class Breaker:
         elif asked_at >= self._opened_at:
             self._close()
 
-    def failed(self, asked_at: float, now: float, longest: float, rng: Random) -> None:
-        """An attempt failed, or an answer was cut off; ``longest``: seconds that a rest may last."""
+    def failed(self, asked_at: float, now: float, longest: float, rng: Random, *, answered_at: float | None = None) -> None:
+        """An attempt failed; ``longest``: seconds that a rest may last.
+
+        ``answered_at``: when the answer began that was cut off. It counts as a failure in place of an answer, not beside it.
+        """
+        if answered_at is not None:
+            self.outcomes.take_back(_ANSWERED, answered_at, now)
         if not self._streak:
             self._streak_since = asked_at
         self._streak += 1

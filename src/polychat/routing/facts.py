@@ -319,6 +319,10 @@ class Facts:
         if self.domain is not None:
             self.domain.answered()
 
+    def cut(self, asked_at: float, now: float, after: float) -> None:
+        """An answer was cut off, so many seconds after its beginning."""
+        self.probation.cut(asked_at, now, after)
+
     def learn(self, kind: Kind, seconds: float) -> None:
         """A request of this kind was answered after so long, or not even then."""
         times = self.shared.times.get(kind)
@@ -332,16 +336,24 @@ class Facts:
             self.probation.completed(asked_at)
         self._breaker.completed(asked_at)
 
-    def cut(self, asked_at: float, now: float, after: float) -> None:
-        """An answer was cut off, so many seconds after its beginning. ``failed`` is called too."""
-        self.probation.cut(asked_at, now, after)
+    def failed(
+        self,
+        asked_at: float,
+        now: float,
+        cooldown: float,
+        rng: Random,
+        *,
+        at_once: bool = False,
+        answered_at: float | None = None,
+    ) -> None:
+        """An attempt failed. ``at_once``: its breaker opens whatever there was before.
 
-    def failed(self, asked_at: float, now: float, cooldown: float, rng: Random, *, at_once: bool = False) -> None:
-        """An attempt failed, or an answer was cut off. ``at_once``: its breaker opens whatever there was before."""
+        ``answered_at``: when the answer began that was cut off; ``cut`` is called too.
+        """
         self._alarms.count += 1
         self.shared.first.observe(_PENALTY, now)
         self.probation.failed(now)
-        self._breaker.failed(asked_at, now, cooldown, rng)
+        self._breaker.failed(asked_at, now, cooldown, rng, answered_at=answered_at)
         if at_once and self._breaker.until is None:
             self._breaker.open(now, cooldown, rng)
 

@@ -72,8 +72,8 @@ class Router:
         after: PolychatError | None = None,
         is_extra: bool = False,
     ) -> Awaitable[T]:
-        """What ``ask`` gives for the first target that begins to answer. The caller calls ``attempts.end`` when that
-        answer is over.
+        """What ``ask`` gives for the first target that begins to answer. The caller calls
+        ``attempts.completed`` when that answer came to its end, and ``attempts.end`` in any case.
 
         ``ask`` returns when the first piece is there, and raises ``PolychatError`` before it. Raises the most telling of these
         when the plan's attempts, targets or seconds are used up, with ``failures`` where several targets were tried, and
@@ -127,7 +127,8 @@ class Router:
         if answered_at is not None:
             facts.cut(asked_at, now, now - answered_at)
         if rests != "domain":
-            facts.failed(asked_at, now, rules.cooldown, self.rng, at_once=rests == "breaker at once")
+            at_once = rests == "breaker at once"
+            facts.failed(asked_at, now, rules.cooldown, self.rng, at_once=at_once, answered_at=answered_at)
         elif not seconds:
             facts.down(error, now, rules.cooldown, self.rng)
 

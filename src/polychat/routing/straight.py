@@ -16,7 +16,7 @@ from .router import Router
 
 
 class StraightAttempt:
-    """Begun by ``straight_attempt``; then ``answered`` and ``end``, or ``failed``, once each."""
+    """Begun by ``straight_attempt``; then ``answered`` and ``completed`` or ``end``, or ``failed``, once each."""
 
     __slots__ = ("_answered_at", "_asked_at", "_facts", "_plan", "_router")
 
@@ -42,13 +42,18 @@ class StraightAttempt:
         if facts is not None:
             facts.over(was_answered=False)
 
-    def end(self, error: PolychatError | None) -> None:
-        """The answer is over; ``error`` is what cut it off. Only the first call counts."""
+    def completed(self) -> None:
+        """The answer came to its end. ``end`` may follow."""
         facts, self._facts = self._facts, None
         if facts is not None:
-            if error is None:
-                facts.completed(self._asked_at)
-            else:
+            facts.completed(self._asked_at)
+            facts.over()
+
+    def end(self, error: PolychatError | None = None) -> None:
+        """The answer is over: cut off by ``error``, or no more of it is wanted. Only the first call counts."""
+        facts, self._facts = self._facts, None
+        if facts is not None:
+            if error is not None:
                 self._router.note(facts, self._plan.rules, error, self._asked_at, self._answered_at)
             facts.over()
 

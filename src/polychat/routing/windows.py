@@ -30,6 +30,15 @@ class Window:
         self._steps[step % _STEPS][kind] += 1
         self.latest[kind] += 1
 
+    def take_back(self, kind: int, moment: float, now: float) -> None:
+        """What was counted at ``moment`` did not happen after all; nothing changes where that is forgotten."""
+        self.totals(now)
+        step = int(moment / self._width)
+        counts = self._steps[step % _STEPS]
+        if self._latest - step < _STEPS and counts[kind]:
+            counts[kind] -= 1
+            self.latest[kind] -= 1
+
     def totals(self, now: float) -> list[int]:
         """The count of each kind."""
         step = int(now / self._width)

@@ -299,7 +299,7 @@ class FastChat:
         record.status = 200
         cycle.body = b""  # its connection would hold it until the next request
         cycle.respond_now(200, lines, reply.body)
-        self._attempt.end(None)
+        self._attempt.completed()
         self._share.release()
         record.over = monotonic()
         self.service.ended(record)

@@ -212,6 +212,8 @@ class ChatRun:
     def _over(self, heartbeat: Heartbeat | None) -> None:
         """Its record is complete."""
         delivery = self.delivery
+        if self.context.record.verdict == "complete":
+            self.attempts.completed()
         self.attempts.end(delivery.error)
         if heartbeat is not None:
             heartbeat.stop()

@@ -65,7 +65,7 @@ async def _mirrored(context: RequestContext, request: ChatRequest, plan: Plan, s
                         usage = event
                     elif type(event) is Finish:
                         verdict = event.verdict
-                        attempts.end(event.error)
+                        attempts.end(event.error) if event.error is not None else attempts.completed()
     except (PolychatError, TimeoutError):
         pass
     finally:
