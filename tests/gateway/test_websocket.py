@@ -11,15 +11,15 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from polychat.config.settings import Limits, Store, WebSocket
-from polychat.events import Event, Finish, Start, Text, Usage
+from polychat.events import Event, Start, Text
 from polychat.types import ChatRequest
 from polychat.wire.faults import Fault
 
 from ..support.gateway_for_clients import CALLS, HELLO, KEY, WIRES, Held, before, house
-from ..support.running_gateway import asking, streaming
+from ..support.running_gateway import PATIENCE, asking, streaming
 from ..support.scripted_server import Say, Seen
 from ..support.scripted_vendors import ScriptedVendor
-from ..support.websocket_clients import PATH, Socket, connected, head, text_of, texts
+from ..support.websocket_clients import PATH, connected, head, text_of, texts
 
 each_wire = pytest.mark.parametrize("name", WIRES)
 TRANSLATED = "openai-chat"
@@ -149,6 +149,36 @@ async def test_a_failed_request_makes_its_lane_forget() -> None:
         assert (await socket.ask("three", **{**bad, "previous_response_id": again["id"]}))["status"] == 400
         error = await socket.ask("four", store=False, previous_response_id=again["id"])
         assert error["error"]["code"] == "previous_response_not_found"
+
+
+async def test_a_failed_fork_forgets_nothing_of_its_own() -> None:
+    """A lane that went on from another's response, and failed, still remembers its own latest."""
+    async with house(TRANSLATED, HELLO) as (here, _), connected(here) as socket:
+        main = await socket.ask("one", store=False)
+        await socket.create("fork", store=False, stream_id="fork")
+        own = (await socket.events())[-1]["response"]
+        await socket.create("two", stream_id="fork", store=False, previous_response_id=main["id"], temperature="hot")
+        assert (await socket.events())[-1]["status"] == 400
+        for kept in (main, own):
+            assert text_of(await socket.ask("x", stream_id="more", store=False, previous_response_id=kept["id"])) == "Hello"
+
+
+async def test_a_request_that_was_cut_makes_its_lane_forget() -> None:
+    """As after a refusal, where there was no answer yet and a task is cancelled: 503, and the next one is told the truth."""
+    async with house(TRANSLATED, Held(TRANSLATED, HELLO)) as (here, vendor), connected(here) as socket:
+        vendor.go.set()
+        first = await socket.ask("one", store=False)
+        vendor.go.clear()
+        await socket.create("two", store=False, previous_response_id=first["id"])
+        async with asyncio.timeout(PATIENCE):
+            while len(vendor.asks) < 2:
+                await asyncio.sleep(0)
+        for task in list(here.state.tasks):
+            task.cancel()
+        assert (await socket.events())[-1]["status"] == 503
+        error = await socket.ask("three", store=False, previous_response_id=first["id"])
+        assert error["error"]["code"] == "previous_response_not_found"
+        vendor.go.set()
 
 
 async def test_what_is_too_large_is_not_remembered() -> None:
@@ -335,6 +365,41 @@ async def test_a_page_of_another_site_opens_nothing(guarded: bool) -> None:
                 assert text_of(await socket.ask()) == "Hello"
 
 
+async def test_the_origin_is_looked_at_once() -> None:
+    """A page that was allowed to open a connection may use it, also after a reload that would allow it no other."""
+    good = "https://good.example"
+    async with house(TRANSLATED, HELLO, cors=(good,)) as (here, _), connected(here, origin=good) as socket:
+        configured = here.app.runtime.configured
+        here.app.reload(replace(configured, gateway=configured.gateway.replace(cors=())))
+        assert text_of(await socket.ask()) == "Hello"
+
+
+async def test_a_client_that_has_ended_its_side() -> None:
+    """It could send no message: the upgrade is refused, with an answer that can be read."""
+    async with house(TRANSLATED, HELLO) as (here, _):
+        caller = await here.caller()
+        caller.raw(head())
+        caller.end()
+        answer = await caller.whole()
+        assert (answer.status, "use POST" in answer.json["error"]["message"]) == (426, True)
+
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.mark.parametrize("sent", [TRACE, "", "nonsense", TRACE + "\r\nx-evil: 1", "é", 7])
+async def test_a_request_has_a_trace_of_its_own(sent: Any) -> None:
+    """``client_metadata`` brings what is a header over HTTP, as Codex sends it; what is none leaves the connection's trace."""
+    upgrades = "00-11111111111111111111111111111111-2222222222222222-00"
+    headers = {"traceparent": upgrades}
+    async with house("openai-responses", HELLO) as (here, backend), connected(here, headers=headers) as socket:
+        assert text_of(await socket.ask(client_metadata={"ws_request_header_traceparent": sent})) == "Hello"
+        assert text_of(await socket.ask(client_metadata={"session_id": "s"})) == "Hello"
+        traces = [request.headers["traceparent"] for request in backend.seen]
+        assert traces == [TRACE if sent == TRACE else upgrades, upgrades]
+        assert "x-evil" not in backend.seen[0].headers
+
+
 async def test_a_host_that_was_made_to_point_here() -> None:
     """Without keys, a name that is not this machine's is refused at the upgrade."""
     async with house(TRANSLATED, HELLO) as (here, _):
@@ -502,46 +567,3 @@ async def test_thoughts_without_content_are_not_sent_back() -> None:
         items = seen[1]["input"]
         assert [item["type"] for item in items] == ["message", "function_call", "function_call_output"]
         assert "id" not in items[1]
-
-
-@pytest.mark.parametrize("name", ["openai-chat", "openai-responses"])
-async def test_a_slow_reader_is_waited_for(name: str) -> None:
-    """A reply that the client does not read stops at its backend: the gateway does not hold it."""
-    piece = "x" * 5_000
-
-    def answer(request: ChatRequest) -> list[list[Event]]:
-        return [[Start("one", "m")], *([Text(piece)] for _ in range(1000)), [Usage(1, 2, 3), Finish("complete", "stop")]]
-
-    async with house(name, answer) as (here, _), connected(here) as socket:
-        socket.connection.transport.pause_reading()
-        await socket.create()
-        (connection,) = here.state.connections
-        while not connection.write_paused:  # type: ignore[attr-defined]
-            await asyncio.sleep(0)
-        assert connection.transport.get_write_buffer_size() < 2_000_000  # type: ignore[attr-defined]
-        socket.connection.transport.resume_reading()
-        response = (await socket.events())[-1]["response"]
-        assert len(text_of(response)) == 5_000_000
-
-
-async def _many(socket: Socket, count: int) -> None:
-    for _ in range(count):
-        await socket.create("x" * 1000)
-
-
-async def test_a_client_that_sends_faster_than_is_answered() -> None:
-    """What waits is bounded: then the connection is not read until a request begins, and all are answered in the end."""
-    vendor = Held(TRANSLATED, BEGUN)
-    async with house(TRANSLATED, vendor) as (here, _), connected(here) as socket:
-        sending = asyncio.create_task(_many(socket, 100))
-        await socket.event()
-        (connection,) = here.state.connections
-        while connection.transport.is_reading():  # type: ignore[attr-defined]
-            await asyncio.sleep(0)
-        assert here.app.bodies.held < 200_000
-        vendor.go.set()
-        ends = 0
-        while ends < 100:
-            ends += (await socket.event())["type"] == "response.completed"
-        await sending
-    assert len(vendor.asks) == 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from copy import deepcopy
@@ -172,6 +173,14 @@ class Caller:
     def stop_reading(self) -> None:
         """From here on, what is sent stays where it is."""
         self._writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+    def small_window(self) -> None:
+        """What comes and is not read is little: the gateway cannot send much more."""
+        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+    def read_again(self) -> None:
+        """After ``stop_reading``."""
+        self._writer.transport.resume_reading()  # type: ignore[attr-defined]
 
     @property
     def unsent(self) -> int:

@@ -1,4 +1,7 @@
-"""Whether a client that ended its side of a connection is still there: nothing but a reset tells."""
+"""Whether a client is still there, seen without reading from it.
+
+One that ended its side of a connection may be: nothing but a reset tells. One that is not read may have ended its side.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,21 @@ _PROBES = 12
 def can_probe(transport: asyncio.Transport) -> bool:
     """Whether a reset of this connection can be seen without reading from it."""
     return hasattr(select, "poll") and transport.get_extra_info("sslcontext") is None
+
+
+def has_ended(transport: asyncio.Transport) -> bool:
+    """Whether the client of a transport that is not read ended its side, or reset the connection.
+
+    Where the system does not tell the end of one side, only both sides' end or a reset is seen.
+    """
+    return hasattr(select, "poll") and _polled(transport, getattr(select, "POLLRDHUP", 0))
+
+
+def _polled(transport: asyncio.Transport, events: int) -> bool:
+    """Whether one of ``events`` is there, an error, or both sides' end."""
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), events)
+    return bool(poll.poll(0))
 
 
 class ResetProbe:
@@ -29,9 +47,7 @@ class ResetProbe:
     def _probe(self, count: int) -> None:
         if self._transport.is_closing():
             return
-        poll = select.poll()
-        poll.register(self._transport.get_extra_info("socket").fileno(), 0)
-        if poll.poll(0):  # an error, or both sides' end
+        if _polled(self._transport, 0):
             self._transport.abort()
         elif count < _PROBES:
             self._timer = self._loop.call_later(0.001 * 2**count, self._probe, count + 1)

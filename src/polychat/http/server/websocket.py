@@ -15,6 +15,7 @@ open         no room for a message               ending     1013
 open         old, or idle for too long           closing    1000, once the session is idle
 open         the server ends                     closing    1001, once the session is idle
 open         the client closes                   closed     its close frame is sent back
+open         a client that is not read ends      closed     seen at the next ping
 closing      the client's close frame            closed
 closing      ``LINGER`` seconds                  closed     without it
 ending       ``LINGER`` seconds, or its end      closed     what it still sends is read past
@@ -43,6 +44,7 @@ from websockets.utils import accept_key
 
 from .cycle import SMALL, App, RequestCycle, header_lines
 from .protocol import ServerConnection
+from .reset_probe import has_ended
 from .state import ServerState
 
 NORMAL, GOING_AWAY, UNSUPPORTED, NO_UTF8, POLICY, BROKEN, TRY_LATER = 1000, 1001, 1003, 1007, 1008, 1011, 1013
@@ -357,6 +359,9 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _tick(self) -> None:
         if not self.is_open:
+            return
+        if not self.transport.is_reading() and has_ended(self.transport):
+            self.transport.abort()
             return
         now, limits = self.loop.time(), self.server.limits
         if self._silent >= _MOST_SILENT and not (self._paused or self._held_back or self._has_sent or self.write_paused):

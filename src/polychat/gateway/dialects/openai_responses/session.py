@@ -13,6 +13,7 @@ and Codex's client:
 - The connection remembers the latest response of each lane, stored or not: a request whose ``previous_response_id`` names one
   sends only what is new. What another lane goes on from is bound when that request begins. A failure with 4xx or 5xx makes the
   lane forget what it went on from.
+- Codex sends ``traceparent`` as ``ws_request_header_traceparent`` of ``client_metadata``.
 - A connection lasts 60 minutes, then a request gets ``websocket_connection_limit_reached``.
 
 The backend is asked over HTTP: a remembered response becomes the whole conversation in ``input``, which any backend takes.
@@ -40,6 +41,7 @@ from ...endpoint import no_websocket
 from ...responder import Refused, retry_after
 from ...service import Service
 from ..dialect import Dialect, Object, shallow, value_of
+from .conversation import Remembered, conversation, sendable
 
 _MOST_AT_A_TIME = 16
 _MOST_NAMED = 32
@@ -57,7 +59,7 @@ _UNNAMED, _ENDS = b'"previous_response_id":null', (b"response.completed", b"resp
 _NAMED = b"event: "
 _NOT_FOUND = "previous_response_not_found"
 _LOSSES = "x-polychat-losses"
-_TRACE = "ws_request_header_traceparent"
+_TRACEPARENT = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 
 
 class _Response(msgspec.Struct):
@@ -72,27 +74,9 @@ class _Ended(msgspec.Struct):
     response: _Response | None = None
 
 
-class _Item(msgspec.Struct):
-    type: str = ""
-    encrypted_content: str | None = None
-    content: list[Any] | None = None
-
-
 _ended = msgspec.json.Decoder(_Ended)
-_items = msgspec.json.Decoder(list[msgspec.Raw])
-_item = msgspec.json.Decoder(_Item)
 _whole = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _failure = msgspec.json.Decoder(dict[str, dict[str, Any]])
-_members = msgspec.json.Decoder(dict[str, Any])
-
-
-class Remembered:
-    """A response that a later request may go on from. ``items`` is its conversation: JSON values with commas between."""
-
-    __slots__ = ("items", "name")
-
-    def __init__(self, name: str, items: bytes) -> None:
-        self.name, self.items = name, items
 
 
 class Lane:
@@ -218,7 +202,7 @@ class ResponsesSession:
         try:
             name = value_of(fields, "previous_response_id")
             previous = self._remembered(name) if isinstance(name, str) else None
-            items = _conversation(fields, previous)
+            items = conversation(fields, previous)
             scope = self._scope_for(fields)
         except (BadInput, msgspec.DecodeError) as error:
             self.refuse(_fault_of(error), lane.name)
@@ -251,10 +235,9 @@ class ResponsesSession:
 
     def _scope_for(self, fields: Object) -> dict[str, Any]:
         scope = self._scope
-        if self.service.is_traced and "client_members" in fields:
-            metadata = value_of(fields, "client_members")
-            if isinstance(metadata, dict) and isinstance(trace := metadata.get(_TRACE), str):
-                header = (b"traceparent", trace.encode("ascii", "replace"))
+        match value_of(fields, "client_metadata"):
+            case {"ws_request_header_traceparent": str(trace)} if _TRACEPARENT.fullmatch(trace):
+                header = (b"traceparent", trace.encode("ascii"))
                 return _with_headers(scope, [*(pair for pair in scope["headers"] if pair[0] != header[0]), header])
         return _with_headers(scope, list(scope["headers"]))
 
@@ -389,7 +372,7 @@ class Create(MessageCycle):
         except msgspec.DecodeError:
             return
         if event.type.encode() in _ENDS and event.response is not None and event.response.id:
-            items = [part for part in (self._items, _sendable(bytes(event.response.output))) if part]
+            items = [part for part in (self._items, sendable(bytes(event.response.output))) if part]
             self._session.remember(self.lane, Remembered(event.response.id, b",".join(items)))
 
     def _forget(self) -> None:
@@ -437,48 +420,6 @@ def _with_headers(scope: Mapping[str, Any], headers: list[tuple[bytes, bytes]]) 
     return {**scope, "headers": headers, "polychat.fields": dict(headers)}
 
 
-def _conversation(fields: Object, previous: Remembered | None) -> bytes:
-    """The items of all of the conversation, which ``fields`` becomes a body of. Raises ``BadInput``."""
-    for name in ("type", "stream_id"):
-        fields.pop(name, None)
-    if value_of(fields, "generate") is not False:
-        fields.pop("generate", None)
-    fields["stream"] = msgspec.Raw(b"true")
-    items = _items_of(fields.get("input"))
-    if previous is not None:
-        items = b",".join(part for part in (previous.items, items) if part)
-        fields["input"] = msgspec.Raw(b"[%b]" % items)
-        del fields["previous_response_id"]
-    return items
-
-
-def _items_of(value: msgspec.Raw | None) -> bytes:
-    """The items that ``input`` holds. Raises ``BadInput``."""
-    text = b"" if value is None else bytes(value).strip()
-    if text.startswith(b'"'):
-        return b'{"type":"message","role":"user","content":%b}' % text
-    if text.startswith(b"["):
-        return text[1:-1].strip()
-    if text in (b"", b"null"):
-        return b""
-    raise BadInput("input must be text or a list of items", field="input")
-
-
-def _sendable(output: bytes) -> bytes:
-    """The items of a response as a later request may send them.
-
-    Thoughts that hold nothing but a name are left out, and the others' names with them: nobody but the vendor's own memory
-    knows what they mean, and it takes one that misses as an error.
-    """
-    if b'"reasoning"' not in output:
-        return output.strip()[1:-1].strip()
-    items = _items.decode(output)
-    kept = [item for item in items if _has_more_than_a_name(item)]
-    if len(kept) == len(items):
-        return b",".join(bytes(item) for item in kept)
-    return b",".join(encoded({name: value for name, value in _members.decode(item).items() if name != "id"}) for item in kept)
-
-
 def _is_object(payload: bytes) -> bool:
     """Whether it is none that broke off, nor the sign of the end that some servers send."""
     try:
@@ -486,14 +427,6 @@ def _is_object(payload: bytes) -> bool:
     except msgspec.DecodeError:
         return False
     return True
-
-
-def _has_more_than_a_name(item: msgspec.Raw) -> bool:
-    try:
-        read = _item.decode(item)
-    except msgspec.DecodeError:
-        return True
-    return read.type != "reasoning" or bool(read.encrypted_content or read.content)
 
 
 def _told(lines: bytes) -> dict[str, str]:

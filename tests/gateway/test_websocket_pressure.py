@@ -1,0 +1,174 @@
+"""Clients over WebSocket that read too slowly, send too much, or leave while much is under way."""
+
+from __future__ import annotations
+
+import asyncio
+import socket as sockets
+from typing import Any
+
+import pytest
+from websockets.frames import Opcode
+
+from polychat.config.settings import Limits, WebSocket
+from polychat.events import Event, Finish, Start, Text, Usage
+from polychat.http.server.websocket import WebSocketConnection
+from polychat.types import ChatRequest
+
+from ..support.gateway_for_clients import HELLO, Held, house
+from ..support.running_gateway import PATIENCE, Running
+from ..support.websocket_clients import Socket, connected, frame, head, message, text_of, upgraded
+
+TRANSLATED = "openai-chat"
+BEGUN: list[list[Event]] = [[Start("one", "m"), Text("Hel")], *HELLO[2:]]
+"""The first batch has text: the reply has begun."""
+
+
+def the_connection(here: Running) -> WebSocketConnection:
+    """The only one that there is, as the server has it."""
+    (connection,) = here.state.connections
+    assert isinstance(connection, WebSocketConnection)
+    return connection
+
+
+async def until(what: Any) -> None:
+    """Returns when ``what()`` is true."""
+    async with asyncio.timeout(PATIENCE):
+        while not what():
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("name", ["openai-chat", "openai-responses"])
+async def test_a_slow_reader_is_waited_for(name: str) -> None:
+    """A reply that the client does not read stops at its backend: the gateway does not hold it."""
+    piece = "x" * 20_000
+
+    def answer(request: ChatRequest) -> list[list[Event]]:
+        return [[Start("one", "m")], *([Text(piece)] for _ in range(250)), [Usage(1, 2, 3), Finish("complete", "stop")]]
+
+    async with house(name, answer) as (here, _), connected(here) as socket:
+        socket.connection.transport.pause_reading()
+        await socket.create()
+        connection = the_connection(here)
+        await until(lambda: connection.write_paused)
+        for _ in range(1000):  # in which all of it would come
+            await asyncio.sleep(0)
+            assert connection.transport.get_write_buffer_size() < 2_000_000
+        socket.connection.transport.resume_reading()
+        response = (await socket.events())[-1]["response"]
+        assert len(text_of(response)) == 5_000_000
+
+
+async def test_a_request_that_begins_while_the_client_does_not_read() -> None:
+    """It waits for the client as those do that ran before: what it gets from its backend is not piled up."""
+    piece = "x" * 20_000
+
+    def answer(request: ChatRequest) -> list[list[Event]]:
+        return [[Start("one", "m")], *([Text(piece)] for _ in range(300)), [Usage(1, 2, 3), Finish("complete", "stop")]]
+
+    async with house(TRANSLATED, answer) as (here, _), connected(here) as socket:
+        connection = the_connection(here)
+        socket.connection.transport.pause_reading()
+        connection.pause_writing()  # as the transport does when its buffer is full
+        await socket.create()
+        await until(lambda: here.app.running)
+        for _ in range(1000):
+            await asyncio.sleep(0)
+            assert connection.transport.get_write_buffer_size() < 500_000
+        connection.resume_writing()
+        socket.connection.transport.resume_reading()
+        assert len(text_of((await socket.events())[-1]["response"])) == 6_000_000
+
+
+async def test_a_client_that_read_nothing_before_the_upgrade_either() -> None:
+    """What it did not read of the answers before counts: after ``send_seconds`` it is gone, and until then it is waited for."""
+    async with house(TRANSLATED, HELLO, limits=Limits(send_seconds=0.2)) as (here, _):
+        caller = await here.caller()
+        caller.stop_reading()
+        await until(lambda: here.state.connections)
+        (connection,) = here.state.connections
+        plain: Any = connection
+        caller.small_window()
+        plain.transport.get_extra_info("socket").setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, 4096)
+        plain.transport.set_write_buffer_limits(high=1)
+        asks = b"GET /openapi.json HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
+        caller.raw(asks)
+        await until(lambda: plain.write_paused or here.records)
+        caller.raw(head())
+        await until(lambda: any(isinstance(one, WebSocketConnection) for one in here.state.connections))
+        assert the_connection(here).write_paused
+        await until(lambda: not here.state.connections)
+
+
+async def test_a_client_that_reads_again_is_read_again() -> None:
+    """A client whose pongs piled up is not read; once it has caught up it is, and gets the rest."""
+    async with house(TRANSLATED, HELLO) as (here, _), upgraded(here) as frames:
+        connection = the_connection(here)
+        frames.caller.stop_reading()
+        pings, count = frame(b"x" * 125, Opcode.PING) * 4000, 0
+        while connection.transport.is_reading():
+            if frames.caller.unsent < 4_000_000:
+                frames.caller.raw(pings)
+                count += 4000
+            await asyncio.sleep(0)
+        frames.caller.raw(message())
+        frames.caller.read_again()
+        for _ in range(count):
+            assert await frames.next() == (Opcode.PONG, b"x" * 125)
+        assert text_of((await frames.texts())[-1]["response"]) == "Hello"
+
+
+async def _many(socket: Socket, count: int) -> None:
+    for _ in range(count):
+        await socket.create("x" * 1000)
+
+
+async def test_a_client_that_sends_faster_than_is_answered() -> None:
+    """What waits is bounded: then the connection is not read until a request begins, and all are answered in the end."""
+    vendor = Held(TRANSLATED, BEGUN)
+    async with house(TRANSLATED, vendor) as (here, _), connected(here) as socket:
+        sending = asyncio.create_task(_many(socket, 100))
+        await socket.event()
+        await until(lambda: not the_connection(here).transport.is_reading())
+        assert here.app.bodies.held < 200_000
+        vendor.go.set()
+        ends = 0
+        while ends < 100:
+            ends += (await socket.event())["type"] == "response.completed"
+        await sending
+    assert len(vendor.asks) == 100
+
+
+async def test_few_large_requests_that_wait() -> None:
+    """What waits is bounded in bytes too: as many as one body may have, and one message."""
+    vendor = Held(TRANSLATED, BEGUN)
+    async with house(TRANSLATED, vendor, limits=Limits(body=10_000)) as (here, _), connected(here) as socket:
+        for _ in range(4):
+            await socket.create("x" * 6000)
+        await until(lambda: not the_connection(here).transport.is_reading())
+        vendor.go.set()
+        ends = 0
+        while ends < 4:
+            ends += (await socket.event())["type"] == "response.completed"
+
+
+LEAVINGS = {
+    "aborts": lambda caller: caller.leave(),
+    "ends its side": lambda caller: caller.end(),
+}
+
+
+@pytest.mark.parametrize("leave", LEAVINGS.values(), ids=LEAVINGS)
+async def test_a_client_that_leaves_while_it_is_not_read(leave: Any) -> None:
+    """With so many requests waiting that the connection is not read, a client that is gone is seen at the next ping."""
+    vendor, settings = Held(TRANSLATED, BEGUN), WebSocket(ping_seconds=0.1)
+    async with house(TRANSLATED, vendor, websocket=settings) as (here, _), upgraded(here) as frames:
+        connection = the_connection(here)
+        for _ in range(100):
+            frames.caller.raw(message(input="x" * 1000))
+        await until(lambda: not connection.transport.is_reading() and not frames.caller.unsent)
+        leave(frames.caller)
+        await until(lambda: not here.state.connections)
+        records = await here.app.recorded(2)
+        assert [record.verdict for record in records] == [None, "cancelled"]
+        assert (len(vendor.asks), here.app.bodies.held) == (1, 0)
+        vendor.go.set()
