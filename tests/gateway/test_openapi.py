@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -41,17 +42,19 @@ def filled(path: str) -> str:
     return path
 
 
-async def asked(gateway: Gateway, method: str, path: str) -> tuple[int, dict[bytes, bytes], bytes]:
+async def asked(
+    gateway: Gateway, method: str, path: str, *headers: tuple[bytes, bytes]
+) -> tuple[int, dict[bytes, bytes], bytes]:
     """Status, headers and body of what an application answers to an empty request."""
     sent: list[Any] = []
     scope = {
         **{"type": "http", "http_version": "1.1", "method": method, "scheme": "http", "path": path, "raw_path": path.encode()},
-        **{"query_string": b"", "root_path": "", "headers": [(b"host", b"localhost")], "server": ("localhost", 80)},
+        **{"query_string": b"", "root_path": "", "headers": [(b"host", b"localhost"), *headers], "server": ("localhost", 80)},
     }
     messages = iter([{"type": "http.request", "body": b"", "more_body": False}])
 
     async def receive() -> Any:
-        return next(messages, {"type": "http.disconnect"})
+        return next(messages, None) or await asyncio.get_running_loop().create_future()  # the client stays
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -78,7 +81,26 @@ def test_every_table_of_the_gateway_is_described(gateway: Gateway) -> None:
     assert served <= known, sorted(served - known)
 
 
-@pytest.mark.parametrize(("method", "path"), [*described()])
+def upgrades(method: str, path: str) -> bool:
+    """Whether it is there for an upgrade to WebSocket alone."""
+    return "101" in PATHS[path][method.lower()]["responses"]
+
+
+async def test_every_upgrade_is_described(gateway: Gateway) -> None:
+    """What goes over to WebSocket is a ``GET`` that says so, and each of its headers; without them there is no such method."""
+    taken = [path for path, endpoint in paths.ENDPOINTS.items() if endpoint.upgrade is not None]
+    assert [path for method, path in described() if upgrades(method, path)] == taken
+    for path in taken:
+        there = PATHS[path]["get"]
+        needed = [(one["name"].encode(), one["schema"].get("const", "").encode()) for one in there["parameters"]]
+        assert all(one["required"] for one in there["parameters"])
+        status, headers, _ = await asked(gateway, "GET", path, *needed)  # by an application that no connection stands under
+        assert (status, headers[b"upgrade"]) == (426, b"HTTP/1.1")
+        assert (await asked(gateway, "GET", path))[0] == 405
+        assert {"426", "405"} <= there["responses"].keys()
+
+
+@pytest.mark.parametrize(("method", "path"), [one for one in described() if not upgrades(*one)])
 async def test_what_is_described_is_served(gateway: Gateway, method: str, path: str) -> None:
     """Each answers its method: by telling what the request lacks, or with what it is asked for; never that it is not there."""
     status, headers, body = await asked(gateway, method, filled(path))

@@ -117,6 +117,20 @@ async def test_a_client_that_reads_again_is_read_again() -> None:
         assert text_of((await frames.texts())[-1]["response"]) == "Hello"
 
 
+async def test_a_client_that_has_caught_up_stays() -> None:
+    """``send_seconds`` count for one that does not read, and no longer once it does."""
+    settings = {"limits": Limits(send_seconds=0.15), "websocket": WebSocket(ping_seconds=0.1)}
+    async with house(TRANSLATED, HELLO, **settings) as (here, _), upgraded(here) as frames:
+        connection = the_connection(here)
+        connection.pause_writing()  # as the transport does
+        connection.resume_writing()
+        for _ in range(3):
+            assert (await frames.next())[0] is Opcode.PING
+            frames.caller.raw(frame(b"", Opcode.PONG))
+        frames.caller.raw(message())
+        assert text_of((await frames.texts())[-1]["response"]) == "Hello"
+
+
 async def _many(socket: Socket, count: int) -> None:
     for _ in range(count):
         await socket.create("x" * 1000)

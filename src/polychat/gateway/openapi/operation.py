@@ -24,6 +24,7 @@ FAILURES = {
     408: "The request body did not arrive in time (`gateway.limits.body_seconds`).",
     413: "The request body is too large (`gateway.limits.body`), here or for the backend.",
     415: "The content type is not `application/json`.",
+    426: "The upgrade to WebSocket lacks something, or there is no WebSocket here: see `upgrade`, or use `POST`.",
     429: (
         "The rate limit of the backend or the gateway's own limit (`gateway.limits.concurrent`) is reached. See `retry-after`."
     ),
@@ -70,6 +71,8 @@ class Operation:
     """Of a good answer, beside the usual."""
     links: dict[str, Schema] = field(default_factory=dict)
     """What a good answer leads to."""
+    status: int = 200
+    """Of a good answer: 101 where the connection goes on in WebSocket."""
 
     def described(self) -> Schema:
         """As the document has it."""
@@ -83,7 +86,8 @@ class Operation:
             if self.example is not None:
                 content["examples"] = {"plain": {"value": self.example}}
             operation["requestBody"] = {"required": True, "content": {"application/json": content}}
-        return {**operation, "responses": {"200": self._good(), **failures(self.dialect, body=self.request is not None)}}
+        good = {str(self.status): self._good()}
+        return {**operation, "responses": {**good, **failures(self.dialect, body=self.request is not None)}}
 
     def _good(self) -> Schema:
         content: Schema = {}
@@ -92,7 +96,8 @@ class Operation:
         if self.streams:
             content[self.streams] = {"schema": self.stream}
         links = {"links": self.links} if self.links else {}
-        named = {name: {"$ref": f"#/components/headers/{name}"} for name in ("x-request-id", "cache-control")}
+        usual = ("x-request-id",) if self.status == 101 else ("x-request-id", "cache-control")
+        named = {name: {"$ref": f"#/components/headers/{name}"} for name in usual}
         return {"description": "The answer.", "headers": {**named, **self.headers}, "content": content, **links}
 
 

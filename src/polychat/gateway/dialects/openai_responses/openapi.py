@@ -142,6 +142,12 @@ _PAGE = (
     {"name": "order", "in": "query", "schema": word("asc", "desc")},
     {"name": "after", "in": "query", "schema": text("The id of the item before the first one.")},
 )
+_UPGRADE = (
+    {"name": "upgrade", "in": "header", "required": True, "schema": kind("websocket")},
+    {"name": "connection", "in": "header", "required": True, "schema": text("A list with `Upgrade` in it.")},
+    {"name": "sec-websocket-version", "in": "header", "required": True, "schema": kind("13")},
+    {"name": "sec-websocket-key", "in": "header", "required": True, "schema": text("16 bytes in base64.")},
+)
 
 SCHEMAS = {
     "ResponsesRequest": _REQUEST,
@@ -181,6 +187,23 @@ OPERATIONS = (
         ),
         headers=CHAT_HEADERS,
         links={name: _leads(name) for name in ("getResponse", "deleteResponse")},
+    ),
+    Operation(
+        "GET",
+        "/v1/responses",
+        ABOUT,
+        "connectResponses",
+        "Create replies over WebSocket",
+        "With `Upgrade: websocket` the connection goes on in WebSocket (RFC 6455). Each message of the client is a text frame: "
+        'the body of `POST /v1/responses` with `"type": "response.create"`, and `stream_id` where several run at a time. Each '
+        "event of the reply is a text frame: the JSON object that a stream has as the event's data. `GET` without the upgrade "
+        "gets 405.",
+        parameters=_UPGRADE,
+        headers={
+            "upgrade": {"required": True, "schema": kind("websocket")},
+            "sec-websocket-accept": {"required": True, "schema": text("The proof of RFC 6455, 4.2.2.")},
+        },
+        status=101,
     ),
     Operation(
         "GET",

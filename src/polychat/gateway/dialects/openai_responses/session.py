@@ -214,8 +214,6 @@ class ResponsesSession:
         self.socket.answer_in_task(create, self.service)
         assert create.task is not None
         create.task.add_done_callback(lambda _: self._over(create))
-        if self.socket.write_paused:
-            create.write_paused(True)
 
     def _over(self, create: Create) -> None:
         self._running.discard(create)
