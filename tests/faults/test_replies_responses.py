@@ -70,7 +70,7 @@ async def test_a_websocket_is_told_to_use_http(why: str, monkeypatch: pytest.Mon
     assert "POST" in got.json["error"]["message"]
 
 
-@pytest.mark.parametrize("path", ["/v1/responses/resp_1/cancel", "/v1/responses/compact", "/v1/responses/resp_1/input_items/x"])
+@pytest.mark.parametrize("path", ["/v1/responses/resp_1/cancel", "/v1/responses/resp_1/input_items/x"])
 async def test_what_is_beside_replies_is_no_reply(path: str) -> None:
     """Paths that the API has and the gateway has not are 404 by their path, and not replies of that name."""
     async with house("openai-chat", HELLO) as (here, _):

@@ -14,7 +14,9 @@ from polychat.events import Citation, Event, Finish, Media, Reasoning, Start, Te
 from polychat.types import ChatRequest, ImagePart
 
 from ..support.gateway_for_clients import CALLS, HELLO, before, house
+from ..support.running_gateway import fault
 from ..support.scripted_server import Say, Seen
+from ..support.scripted_vendors import ScriptedVendor
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 WEATHER = {
@@ -237,3 +239,55 @@ async def test_a_backend_that_counts_is_asked_at_the_responses_door() -> None:
         got = await here.ask("/v1/responses/input_tokens", {"model": "house/small", "input": "hi"})
     assert got.json == {"object": "response.input_tokens", "input_tokens": 1234}
     assert "x-polychat-estimated" not in got.headers
+
+
+async def test_openais_client_makes_a_conversation_shorter() -> None:
+    """The backend's answer comes as it is; what a stored reply brings goes along, under the name that the backend knows."""
+    openai = pytest.importorskip("openai")
+    item = {"type": "compaction", "id": "cmp_1", "encrypted_content": "c2VhbGVk"}
+    answer = {
+        **{"id": "resp_c", "object": "response.compaction", "created_at": 1, "output": [{**ASKED[0], "id": "m"}, item]},
+        "usage": {"input_tokens": 90, "output_tokens": 7, "total_tokens": 97},
+    }
+    seen: list[Seen] = []
+
+    async def compacts(request: Seen, say: Say) -> None:
+        seen.append(request)
+        await say.whole(answer)
+
+    chat = ScriptedVendor("openai-chat", HELLO)
+    async with before({"house": ("openai-responses", compacts), "chat": ("openai-chat", chat)}) as here:
+        client = openai.AsyncOpenAI(api_key="k", base_url=f"{here.url}/v1", max_retries=0)
+        first = await client.responses.create(model="chat/small", input="one")
+        shorter = await client.responses.compact(model="house/small", input=ASKED, previous_response_id=first.id)
+        assert (shorter.object, shorter.output[-1].encrypted_content) == ("response.compaction", "c2VhbGVk")
+        await client.responses.compact(
+            model="house/small", input="hi", previous_response_id="resp_the_backends", instructions="x"
+        )
+        with pytest.raises(openai.BadRequestError, match="chat cannot compact a conversation"):
+            await client.responses.compact(model="chat/small", input="hi")
+        with pytest.raises(openai.BadRequestError, match="model"):
+            await client.responses.compact(model=None, input="hi")
+        await client.close()
+        record = here.records[1]
+        assert (record.verdict, record.prompt_tokens, record.completion_tokens) == ("complete", 90, 7)
+    assert [request.path for request in seen] == ["/v1/responses/compact"] * 2
+    told = [[item["role"] for item in request.json["input"]] for request in seen[:1]]
+    assert told == [["user", "assistant", "user"]]
+    assert (seen[0].json["model"], "previous_response_id" in seen[0].json) == ("small", False)
+    assert seen[1].json == {"model": "small", "input": "hi", "previous_response_id": "resp_the_backends", "instructions": "x"}
+
+
+async def test_a_backend_that_does_not_make_conversations_shorter_says_so() -> None:
+    """Its status and words come through, and a route asks its next target that speaks Responses."""
+    routes = {"both": ("old/small", "chat/small", "new/small")}
+    backends: Any = {
+        "old": ("openai-responses", fault(503, message="not today")),
+        "new": ("openai-responses", fault(404, message="no such path")),
+        "chat": ("openai-chat", fault(500)),
+    }
+    async with before(backends, routes=routes) as here:
+        got = await here.ask("/v1/responses/compact", {"model": "both", "input": "hi"})
+        assert got.status in (404, 502, 503)
+        assert "no such path" in got.json["error"]["message"]
+        assert {target for target, *_ in here.records[0].failures} == {"old/small", "new/small"}

@@ -38,7 +38,7 @@ def conversation(fields: Object, previous: Remembered | None) -> bytes:
     if value_of(fields, "generate") is not False:
         fields.pop("generate", None)
     fields["stream"] = msgspec.Raw(b"true")
-    items = _items_of(fields.get("input"))
+    items = items_of(fields.get("input"))
     if previous is not None:
         items = b",".join(part for part in (previous.items, items) if part)
         fields["input"] = msgspec.Raw(b"[%b]" % items)
@@ -46,7 +46,7 @@ def conversation(fields: Object, previous: Remembered | None) -> bytes:
     return items
 
 
-def _items_of(value: msgspec.Raw | None) -> bytes:
+def items_of(value: msgspec.Raw | None) -> bytes:
     """The items that ``input`` holds. Raises ``BadInput``."""
     text = b"" if value is None else bytes(value).strip()
     if text.startswith(b'"'):

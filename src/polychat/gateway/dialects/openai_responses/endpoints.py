@@ -26,6 +26,7 @@ from ...counting import counted, request_to_count
 from ...endpoint import Endpoint, no_websocket
 from ...responder import Refused
 from ..dialect import RAW, InboundChat, readable, value_of
+from .compacting import compacted
 from .dialect import OpenAIResponses, go_on_from
 
 DIALECT = OpenAIResponses()
@@ -113,6 +114,11 @@ async def count(context: RequestContext) -> None:
     await context.responder.json(encoded({"object": "response.input_tokens", "input_tokens": await counted(context, request)}))
 
 
+def compact(context: RequestContext) -> Awaitable[None]:
+    """``POST /v1/responses/compact``."""
+    return compacted(context, DIALECT)
+
+
 def _named(context: RequestContext) -> str:
     return context.path.rpartition("/")[2]
 
@@ -127,6 +133,7 @@ def _stored(context: RequestContext, name: str) -> StoredResponse:
 ENDPOINTS = {
     "/v1/responses": Endpoint(DIALECT, "POST", create, upgrade=connect),
     "/v1/responses/input_tokens": Endpoint(DIALECT, "POST", count),
+    "/v1/responses/compact": Endpoint(DIALECT, "POST", compact),
 }
 
 
@@ -136,8 +143,8 @@ def endpoint_at(path: str, scope: Scope) -> Endpoint | None:
         return None
     if path.count("/") == 4 and path.endswith("/input_items"):
         return Endpoint(DIALECT, "GET", input_items)
-    if path == "/v1/responses/compact" or path.count("/") > 3:
-        return None  # of what the API has besides, nothing is here; they are no names of replies
+    if path.count("/") > 3:
+        return None  # what the API has besides is no name of a reply
     if scope["method"] == "DELETE":
         return Endpoint(DIALECT, "DELETE", delete)
     return Endpoint(DIALECT, "GET" if scope["method"] == "GET" else "GET, DELETE", stored)

@@ -164,6 +164,19 @@ SCHEMAS = {
         last_id=nullable(text()),
         has_more=flag(),
     ),
+    "CompactRequest": request_object(
+        "model",
+        model=MODEL,
+        input=either(text(), several(ref("ResponsesItem")), about="The conversation."),
+        instructions=text("What a system turn says."),
+        previous_response_id=text("The stored reply whose conversation it is, with what `input` adds."),
+    ),
+    "CompactedResponse": reply_object(
+        "object",
+        "output",
+        object=text("`response.compaction`."),
+        output=several(anything("An item of the shorter conversation; one of type `compaction` is the vendor's own data.")),
+    ),
     "ResponseCounted": reply_object(object=kind("response.input_tokens"), input_tokens=count()),
     "ResponseDeleted": reply_object(id=text(), object=kind("response"), deleted={"const": True}),
 }
@@ -235,6 +248,17 @@ OPERATIONS = (
         {"model": "openai/gpt-4o-mini", "input": "Why is the sky blue?"},
         ref("ResponseCounted"),
         headers=COUNT_HEADERS,
+    ),
+    Operation(
+        "POST",
+        "/v1/responses/compact",
+        ABOUT,
+        "compactConversation",
+        "Make a conversation shorter",
+        "The backend's own answer: its `output` is the input to go on with. For backends that speak this wire; others get 400.",
+        ref("CompactRequest"),
+        {"model": "openai/gpt-5.1", "input": [{"role": "user", "content": "Why is the sky blue?"}]},
+        ref("CompactedResponse"),
     ),
     Operation(
         "DELETE",
