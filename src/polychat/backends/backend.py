@@ -14,7 +14,9 @@ from ..wire.models import ModelInfo
 
 if TYPE_CHECKING:
     from ..calls.info import CallInfo
+    from ..http.timeouts import Timeouts
     from .compiled import CompiledRequest
+    from .direct import DirectRequest
     from .relay import Relay
 
 
@@ -66,6 +68,13 @@ class Backend(ABC):
         self, compiled: CompiledRequest, body: bytes, call_info: CallInfo, options: dict[str, Any]
     ) -> AsyncGenerator[list[Event], None]:
         """``answers`` to a request that ``compiled`` gave, always with the same options; ``body`` is its body with a prompt."""
+        raise NotImplementedError
+
+    def direct(self, request: ChatRequest, call_info: CallInfo, timeouts: Timeouts) -> DirectRequest:
+        """What ``answers`` would send for a reply that comes whole, for whoever sends it without a wait.
+
+        Raises as ``answers``. A backend that cannot tell does not define it.
+        """
         raise NotImplementedError
 
     @abstractmethod

@@ -11,6 +11,7 @@ from ..http.timeouts import STEPS, Timeouts, with_total
 from .keys import VendorEndpoint
 
 if TYPE_CHECKING:
+    from ..http.pool.connection import PoolConnection
     from ..http.pool.heads import PoolRequest
     from ..http.pool.pool import Pool, PooledResponse
 
@@ -29,16 +30,19 @@ def _pool() -> Callable[[], Pool]:
 class ReadyRequest:
     """A POST without its body. It holds a key, which its ``repr`` does not show."""
 
-    __slots__ = ("_name", "_request", "_timeouts", "base_url", "state")
+    __slots__ = ("_name", "base_url", "request", "state", "timeouts")
 
     def __init__(self, state: object, name: str, base_url: str, request: PoolRequest, timeouts: Timeouts) -> None:
         self.state = state
         """What the endpoint had found when this was made ready: with any other it is out of date."""
-        self._name, self.base_url, self._request, self._timeouts = name, base_url, request, timeouts
+        self._name, self.base_url, self.request, self.timeouts = name, base_url, request, timeouts
 
-    def sent(self, body: bytes) -> Awaitable[PooledResponse]:
-        """The response, for whoever closes it. To be awaited at once. Raises as ``Pool.request``."""
-        return _pool()().send(self._request, body, timeouts=self._timeouts, provider=self._name)
+    def sent(self, body: bytes, begun: PoolConnection | None = None) -> Awaitable[PooledResponse]:
+        """The response, for whoever closes it. To be awaited at once. Raises as ``Pool.request``.
+
+        ``begun``: where the request was sent already.
+        """
+        return _pool()().send(self.request, body, timeouts=self.timeouts, provider=self._name, begun=begun)
 
 
 class ReadyRequests:

@@ -32,6 +32,7 @@ from .backend import Backend
 from .builtin import known
 from .compiled import CompiledRequest, is_compilable
 from .compiled import compiled as compiled_request
+from .direct import DirectRequest
 from .fitting import changes, fitted, fitted_as_it_came, taken_along
 from .keys import VendorEndpoint, has_key
 from .ready import ReadyRequests
@@ -41,6 +42,7 @@ from .vendor_reply import MAX_REPLY, Sent, VendorReply
 if TYPE_CHECKING:
     from ..http.exchange import Exchange
     from ..http.pool.pool import PooledResponse
+    from ..http.timeouts import Timeouts
 
 TIMEOUT = 600.0
 """Seconds of a whole call, unless the caller says otherwise: models that think take their time."""
@@ -119,11 +121,8 @@ class VendorBackend(Backend):
         """The events of one reply under ``call``, or under the call that ``options`` amount to, ``api_key`` among them."""
 
         async def send() -> Sent:
-            row, spoken, tag = self.row, wire(self.row.wire), self.tag()
-            if not request.model:
-                raise BadInput(f"no model given: use {row.name}/MODEL (polychat models {row.name} lists them)", field="model")
-            if request.extra and request.wire is None:
-                request.wire = spoken.NAME  # a caller's ``extra`` is in the words of the wire it goes to
+            spoken, tag = wire(self.row.wire), self.tag()
+            self._check(request)
             if call_info.is_large:
                 written, calls, body = await asyncio.to_thread(self._written, request, call_info, tag)
             else:
@@ -132,7 +131,7 @@ class VendorBackend(Backend):
             if call is None:
                 ready = self._ready.of(path, options or {})
                 call_info.url = ready.base_url
-                sending = ready.sent(body)
+                sending = ready.sent(body, call_info.take_begun and call_info.take_begun())
             else:
                 call_info.url = call.base_url
                 sending = self._exchange(call, "POST", path, api_key, body).sent()
@@ -146,6 +145,23 @@ class VendorBackend(Backend):
             )
 
         return VendorReply(send, call_info)
+
+    def direct(self, request: ChatRequest, call_info: CallInfo, timeouts: Timeouts) -> DirectRequest:
+        spoken, tag = wire(self.row.wire), self.tag()
+        self._check(request)
+        written, calls, body = self._written(request, call_info, tag)
+        ready = self._ready.of(spoken.path(written), {"timeout": timeouts})
+        call_info.url = ready.base_url
+        whole = partial(spoken.read_reply, vendor=tag, limits=_limits(written))
+        return DirectRequest(ready, body, whole, None if calls is None else calls.take)
+
+    def _check(self, request: ChatRequest) -> None:
+        """Raises ``BadInput`` for a request without a model."""
+        row = self.row
+        if not request.model:
+            raise BadInput(f"no model given: use {row.name}/MODEL (polychat models {row.name} lists them)", field="model")
+        if request.extra and request.wire is None:
+            request.wire = row.wire  # a caller's ``extra`` is in the words of the wire it goes to
 
     def _written(
         self, request: ChatRequest, call_info: CallInfo, tag: str

@@ -14,6 +14,7 @@ from ..wire.losses import Loss, OnLoss, apply_loss_policy, losses
 from ..wire.placeholders import Placeholders
 
 if TYPE_CHECKING:
+    from ..http.pool.connection import PoolConnection
     from ..http.pool.event_pipe import EventPipe
 
 
@@ -40,6 +41,8 @@ class CallInfo:
     """Makes the request without placeholders, where it has some."""
     is_large: bool = False
     """Whether the request is so large that it is written in a thread."""
+    take_begun: Callable[[], PoolConnection | None] | None = None
+    """Gives the connection on which the request was sent already, once; asked when it would be sent."""
 
     def apply_loss_policy(self, request: ChatRequest, support_table: SupportTable, wire: str, vendor: str) -> ChatRequest:
         """Record what is lost of ``request``, and apply the policy of the caller. Raises ``BadInput`` for what is refused.

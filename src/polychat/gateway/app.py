@@ -20,6 +20,7 @@ from ..state.responses import ResponseStore
 from .admission.bodies import Bodies
 from .admission.guards import Guards, guards_of
 from .chat.fast_path import PreparedHead
+from .chat.run import Chats
 from .context import RequestContext
 from .endpoint import answer
 from .observe.logs import Log
@@ -103,8 +104,8 @@ class Gateway:
     def fast_path(self, scope: Scope) -> FastPath | None:
         """What answers the usual requests with this head without a task (``FastPath``)."""
         path: str = scope["path"]
-        endpoint = ENDPOINTS.get(path)
-        if endpoint is None or not endpoint.is_fast:
+        endpoint = ENDPOINTS.get(path) or endpoint_at(path, scope)
+        if endpoint is None or not isinstance(endpoint.answer, Chats):
             return None
         headers = tuple(header for header in scope["headers"] if header[0] != b"content-length")
         head = scope["method"], path, scope["query_string"], headers

@@ -27,8 +27,6 @@ class Endpoint(NamedTuple):
     dialect: ClientDialect
     method: str
     answer: Callable[[RequestContext], Awaitable[None]]
-    is_fast: bool = False
-    """Whether its requests may take the fast path: see ``chat/fast_path.py``."""
     upgrade: Callable[[RequestContext], Awaitable[None]] | None = None
     """What goes over to WebSocket, where the endpoint has that too."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -129,12 +130,15 @@ class Noted(Log):
 
 
 @asynccontextmanager
-async def kept(serve: Any, reply: Handler, path: str = PATH) -> AsyncGenerator[tuple[Running, Caller, Any]]:
-    """A gateway whose connections, to a client and to a backend, have carried a request each; and that backend.
+async def kept(
+    serve: Any, reply: Handler, path: str = PATH, first: tuple[dict[str, Any], Handler] = (HELLO, good)
+) -> AsyncGenerator[tuple[Running, Caller, Any]]:
+    """A gateway whose connections, to a client and to a backend, have carried a request each, the ``first``; and that backend.
 
-    The backend answers by ``reply`` then, and before too where ``path`` is not that of OpenAI's chats.
+    The backend answers by ``reply`` then.
     """
-    answers: list[Handler] = [good if path == PATH else reply]
+    request, answer = first
+    answers: list[Handler] = [answer]
 
     async def handler(seen: Seen, say: Say) -> None:
         await answers[-1](seen, say)
@@ -143,6 +147,9 @@ async def kept(serve: Any, reply: Handler, path: str = PATH) -> AsyncGenerator[t
     providers = {
         "house": row("openai-chat", backend.url, api_key="env:HOUSE_KEY"),
         "annex": row("anthropic", backend.url, api_key="env:HOUSE_KEY"),
+        "picky": row(
+            "openai-chat", backend.url, api_key="env:HOUSE_KEY", rename={"max_tokens": "most"}, drop={"seed": "it has none"}
+        ),
     }
     routes: dict[str, Any] = {
         "mine": Route(targets=("house/small",), strategy="ordered", attempts=2),
@@ -151,7 +158,7 @@ async def kept(serve: Any, reply: Handler, path: str = PATH) -> AsyncGenerator[t
     aliases = {"other": "house/small", "theirs": "annex/small"}
     async with gateway(configured(providers, routes=routes, aliases=aliases)) as here:
         caller = await here.caller()
-        caller.ask(path, HELLO if path == PATH else {**asking("anthropic")[1], "model": "annex/small"})
+        caller.ask(path, request)
         assert (await caller.whole()).status == 200
         answers.append(reply)
         yield here, caller, backend
@@ -191,9 +198,15 @@ def facts_of(record: Record) -> dict[str, Any]:
     return {**facts, **lines, "has": sorted(name for name in ("first", "asked") if getattr(record, name) is not None)}
 
 
-async def told(serve: Any, request: bytes, reply: Handler, path: str = PATH) -> dict[str, Any]:
+_OWN = re.compile(rb'req_[0-9a-f]+|[0-9a-f]{24}|"created":\d+|[0-9T:.-]{19,}Z')
+"""What a translated reply has of its own: ids and moments."""
+
+
+async def told(
+    serve: Any, request: bytes, reply: Handler, path: str = PATH, first: tuple[dict[str, Any], Handler] = (HELLO, good)
+) -> dict[str, Any]:
     """All that can be seen of two requests that follow another on the same connection."""
-    async with kept(serve, reply, path) as (here, caller, backend):
+    async with kept(serve, reply, path, first) as (here, caller, backend):
         log = Noted()
         here.app._observers = (*here.app._observers, log)
         answers = []
@@ -201,8 +214,7 @@ async def told(serve: Any, request: bytes, reply: Handler, path: str = PATH) -> 
             caller.ask(path, request)
             answer = await caller.whole()
             headers = {name: None if name in DIFFERS else value for name, value in answer.headers.items()}
-            body = answer.body if b"chatcmpl" not in answer.body else len(answer.body)  # it is translated, and has its own id
-            answers.append((answer.status, headers, body))
+            answers.append((answer.status, headers, _OWN.sub(b"OWN", answer.body)))
             if headers.get("connection") == "close":
                 break
         records = await here.app.recorded(1 + len(answers))
@@ -249,25 +261,59 @@ async def test_requests_are_the_same_with_and_without_a_task(serve: Any, begun: 
     assert fast == usual
 
 
-@pytest.mark.parametrize("model", ["annex/small", "theirs"])
-async def test_other_wires_pass_without_a_task_too(serve: Any, begun: list[FastChat], model: str) -> None:
-    """With the name that was asked for in the reply, where the wire's clients compare it."""
-    vendor = ScriptedVendor("anthropic", BATCHES)
-    path, body = asking("anthropic", model)
+OTHERS = [
+    ("anthropic", "annex/small", "anthropic", {}),
+    ("anthropic", "theirs", "anthropic", {}),
+    ("openai-chat", "annex/small", "anthropic", {"logit_bias": {"5": 1}, "seed": 5}),
+    ("openai-chat", "picky/small", "openai-chat", {"max_tokens": 5, "seed": 5}),
+    ("openai-completions", "house/small", "openai-chat", {}),
+    ("anthropic", "house/small", "openai-chat", {"top_k": 3}),
+    ("gemini", "house/small", "openai-chat", {}),
+]
+"""A client's dialect, the model, the wire of its backend, and fields of which some are lost."""
+
+
+@pytest.mark.parametrize(("door", "model", "wire", "more"), OTHERS)
+async def test_every_dialect_reaches_every_wire_without_a_task(
+    serve: Any, begun: list[FastChat], door: str, model: str, wire: str, more: dict[str, Any]
+) -> None:
+    """Passed, with the name that was asked for where clients compare it, changed for a vendor, or translated: with all that is
+    told of what was lost.
+    """
+    vendor = ScriptedVendor(wire, BATCHES)
+    path, body = asking(door, model, **more)
+    body.pop("stream", None)
     request = json.dumps(body).encode()
-    fast = await told(serve, request, vendor, path)
+    fast = await told(serve, request, vendor, path, (body, vendor))
     assert len(begun) == 2
+    assert ("x-polychat-losses" in fast["text"]) == ("seed" in more)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Gateway, "fast_path", lambda self, scope: None)
-        assert await told(serve, request, vendor, path) == fast
+        assert await told(serve, request, vendor, path, (body, vendor)) == fast
     assert len(begun) == 2
 
 
-@pytest.mark.parametrize("change", [{"stream": True}, {"model": "both"}, {"model": "annex/small"}])
+async def test_a_translated_reply_that_is_unusual_is_told_by_the_task_that_takes_it_over(
+    serve: Any, begun: list[FastChat]
+) -> None:
+    """Limits, a key, an early end, an error and a lost connection: as in a reply that passes, and no request is sent twice."""
+    path, body = asking("anthropic")
+    for reply in ("limits", "the key", "too long", "an error inside", "half of it", "no end", "busy", "cut off", "lost"):
+        request = json.dumps(body).encode()
+        fast = await told(serve, request, REPLIES[reply], path, (body, good))
+        assert begun, reply
+        del begun[:]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Gateway, "fast_path", lambda self, scope: None)
+            usual = await told(serve, request, REPLIES[reply], path, (body, good))
+        assert fast == usual, reply
+
+
+@pytest.mark.parametrize("change", [{"stream": True}, {"model": "both"}])
 async def test_what_is_known_as_unusual_is_not_tried_again(
     serve: Any, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
 ) -> None:
-    """A stream, and a model whose name is known to need choices or a translation, cost no second look."""
+    """A stream, and a model whose name is known to need choices, cost no second look."""
     tried: list[FastChat] = []
     begin = FastChat.begin
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from itertools import islice
 from time import monotonic
@@ -28,6 +26,7 @@ from ..dialects.dialect import InboundChat
 from ..observe.record import Record, passed_over
 from ..responder import Refused
 from .replies import EventReply, OpenReply, Outcome, PassthroughBody, PassthroughStream
+from .translation import writer_for
 
 if TYPE_CHECKING:
     from ...http.pool.event_pipe import EventPipe
@@ -262,13 +261,7 @@ class Delivery:
             reasons = "; ".join(redact(f"{name}: {reason}", _REASON) for name, reason in islice(passed.items(), _PASSED))
             lines += header_lines([(b"x-polychat-passed-over", _sendable(reasons))])
         losses = () if self.call_info is None else self.call_info.losses
-        if losses or self.inbound.lost:
-            lost = [*self.inbound.lost, *(_lost(loss) for loss in losses)]
-            context.record.fields_dropped, context.record.losses = len(lost), lost
-            names = ", ".join(dict.fromkeys(lost))
-            # A client may name fields without end.
-            lines += header_lines([(b"x-polychat-losses", _sendable(names[:HEADER]))])
-        return lines
+        return lines + losses_line(context.record, losses, self.inbound.lost) if losses or self.inbound.lost else lines
 
     def _note(self, outcome: Outcome) -> None:
         """What the answer took, and how it ended, for the record."""
@@ -286,17 +279,14 @@ class Delivery:
 
     def writer(self) -> Writer:
         """Raises ``BadInput``."""
-        return self._writer_of(self.inbound.request())
-
-    def _writer_of(self, request: ChatRequest) -> Writer:
-        return self.inbound.dialect.writer(self.inbound, request, os.urandom(12).hex(), int(time.time()))
+        return writer_for(self.inbound, self.inbound.request())
 
     def failure(self, finish: Finish, monitor: StreamMonitor | None = None) -> bytes:
         """The end of a stream that failed; ``monitor``: of one that passed until then."""
         try:
             writer = self.writer()
         except (BadInput, Refused):  # what passed was the backend's to understand
-            writer = self._writer_of(ChatRequest(self.inbound.model, [], stream=self.inbound.stream))
+            writer = writer_for(self.inbound, ChatRequest(self.inbound.model, [], stream=self.inbound.stream))
         if monitor is not None:
             self.inbound.dialect.go_on(writer, monitor)
         return writer.write([finish]) + writer.end()
@@ -334,6 +324,17 @@ def head_lines(usual: bytes, target: Target | None, attempts: int, overhead: flo
     answering = b"" if target is None else _answering(target.label, target.model)
     lines = b"%b%bx-polychat-attempts: %d\r\nx-polychat-overhead-ms: %.2f\r\n" % (usual, answering, attempts, overhead * 1000)
     return lines + header_lines(limits) if limits else lines
+
+
+def losses_line(record: Record, losses: Sequence[Loss], lost: Sequence[str] = ()) -> bytes:
+    """The header line that tells what of a request its backend did not get, routing fields that were ``lost`` too.
+
+    The record gets them as well.
+    """
+    record.losses = names = [*lost, *(_lost(loss) for loss in losses)]
+    record.fields_dropped = len(names)
+    # A client may name fields without end.
+    return header_lines([(b"x-polychat-losses", _sendable(", ".join(dict.fromkeys(names))[:HEADER]))])
 
 
 def cost_line(record: Record) -> bytes:

@@ -1,9 +1,10 @@
-"""The usual chat that passes whole, answered within the two calls that bring its bytes: without a task, a wait or a timer.
+"""The usual chat that is no stream, answered within the two calls that bring its bytes: without a task, a wait or a timer.
 
 What a request's head decides (its endpoint, its key, its origin, its settings) is found out once for each head, and what the
 model's name decides once for each name: ``PreparedHead`` and ``PreparedPlan`` hold it while one configuration is in force. A
 ``FastChat`` then does what is left: it is let in, sends the body on a connection that lies idle, and answers from the call in
-which the reply becomes whole. All verdicts, counts and headers come from the functions that the ordinary way has them from.
+which the reply becomes whole. A chat passes, is changed for its vendor, or is translated both ways (``PreparedPlan.written``).
+All verdicts, counts and headers come from the functions that the ordinary way has them from.
 
 step                 usual                                  else
 ===================  =====================================  ==================================================================
@@ -12,7 +13,7 @@ step                 usual                                  else
                                                             stream, a route with choices, a target that is not well, no idle
                                                             connection
 the reply comes      it is looked at when it is whole       ``hand_over``: another status than 200, a failure, a loss, a
-                                                            timeout, much more than usual, or nothing that could pass
+                                                            timeout, much more than usual, or no answer
 the client leaves                                           ``hand_over``
 the server ends                                             ``hand_over``
 ===================  =====================================  ==================================================================
@@ -36,22 +37,19 @@ from ...http.pool.connection import WRITE_SIZE
 from ...http.pool.pool import pool
 from ...http.server.asgi import Receive, Scope, Send, body_at_hand
 from ...http.server.cycle import RequestCycle
-from ...routing import Plan
-from ...routing.clocks import timeouts_of
-from ...routing.constant import ConstantOutcome, constant_outcome
-from ...routing.facts import Facts
 from ...routing.resolve import LONGEST
-from ...routing.router import Router
 from ...routing.straight import StraightAttempt
-from ..admission.bodies import NoRoom, Share
+from ..admission.bodies import Share
 from ..admission.guards import Guards
 from ..context import BegunAttempt, RequestContext, id_in
 from ..dialects.dialect import Dialect, InboundChat
 from ..endpoint import Endpoint, answer, handler_of
 from ..observe.record import Record
 from ..responder import Refused, usual_lines
-from .delivery import cost_line, head_lines, note_usage
-from .passing import asked_as, forwarded, passed_whole
+from .delivery import cost_line, head_lines, losses_line, note_usage
+from .passing import forwarded, passed_whole
+from .prepared import PreparedPlan, Unusual
+from .translation import TranslatedBody
 
 if TYPE_CHECKING:
     from ..runtime import Runtime
@@ -62,44 +60,6 @@ _PLANS = 64
 """Names of models that are prepared for one head, or known not to be."""
 _STREAMS = re.compile(rb'"stream"\s{0,9}:\s{0,9}true')
 _NAMED = re.compile(rb'"model"\s{0,9}:\s{0,9}"([^"\\]{1,256})"')
-
-
-class PreparedPlan:
-    """What a model's name means for requests with one head: the only target that may answer, and how it is asked."""
-
-    __slots__ = ("_constant", "name", "plan", "relay", "request", "target", "timeouts")
-
-    def __init__(self, head: PreparedHead, plan: Plan, model: str) -> None:
-        """Raises ``PolychatError`` where the target cannot be asked, or such requests are not usual."""
-        rules, dialect = plan.rules, head.dialect
-        if len(plan.targets) != 1 or plan.unlisted or plan.shadow is not None:
-            raise _Unusual
-        if rules.conditions or rules.concurrency is not None or rules.hedge or rules.continuation:
-            raise _Unusual
-        self.plan, self.target = plan, plan.targets[0]
-        backend = self.target.backend
-        relay = backend.relay(dialect.wire.NAME)
-        if relay is None or relay.fit is not None or backend.relay(dialect.wire.NAME) is not relay:
-            raise _Unusual  # it is translated, changed, or made ready anew for each request
-        self.relay = relay
-        path = dialect.path(self.target.model, stream=False)
-        self.request = relay.request(path, head.forwarded, self.target.label)
-        self.timeouts = timeouts_of(rules)
-        if (patience := head.patience) is not None:
-            self.timeouts = timeouts_of(rules, patience[0], of_all=patience[1])
-        self.name = asked_as(dialect, model, self.target)
-        self._constant: ConstantOutcome | None = None
-
-    def facts(self, router: Router) -> Facts | None:
-        """What is known of the target; ``None`` where anything speaks against it."""
-        constant = self._constant
-        if constant is None or not constant.holds():
-            constant = self._constant = constant_outcome(router, self.plan)
-        return None if constant is None else constant.facts
-
-
-class _Unusual(PolychatError):  # a request is
-    """It is answered in a task."""
 
 
 class PreparedHead:
@@ -114,6 +74,8 @@ class PreparedHead:
         self.runtime: Runtime | None = None
         """The configuration that all below holds for."""
         self.is_usual = False
+        self.context: RequestContext
+        """One of these requests, for what all have in common."""
         self.query = scope["query_string"].decode("latin-1")
         self.record_id = id_in(scope["polychat.fields"])
         """What the client calls each of these requests; empty where it does not."""
@@ -155,8 +117,8 @@ class PreparedHead:
         plan, prepared = self.runtime.resolver.plan(model), self._plans.get(model)
         if prepared is None or prepared.plan is not plan:  # what backends list may have changed what a name means
             try:
-                prepared = PreparedPlan(self, plan, model)
-            except _Unusual:
+                prepared = PreparedPlan(self.context, self.dialect, self.forwarded, plan, model, self.patience)
+            except Unusual:
                 if len(self._unusual) < _PLANS:
                     self._unusual.add(model.encode())
                 raise
@@ -171,7 +133,7 @@ class PreparedHead:
         self._unusual.clear()
         self.is_usual = False
         self.guards = guards = self._guards_now()
-        context = RequestContext(self.service, self.dialect, self.path, self._scope, _send)
+        self.context = context = RequestContext(self.service, self.dialect, self.path, self._scope, _send)
         if guards.chat or guards.over or runtime.gateway.log_text or runtime.gateway.cors or context.repeated:
             return
         by_moment = [guard for guard in guards.head if not guard.by_head]
@@ -199,7 +161,7 @@ class FastChat:
 
     __slots__ = (
         *("body", "path", "query", "record", "runtime", "service"),
-        *("_attempt", "_asked_at", "_connection", "_cycle", "_facts", "_head", "_plan", "_pool", "_share"),
+        *("_attempt", "_asked_at", "_connection", "_cycle", "_facts", "_head", "_plan", "_pool", "_share", "_written"),
     )
 
     def __init__(self, head: PreparedHead, cycle: RequestCycle, body: bytes) -> None:
@@ -207,7 +169,8 @@ class FastChat:
         self.service, self.runtime, self.path, self.query, self.body = head.service, head.runtime, head.path, head.query, body
         self._head, self._cycle = head, cycle
         name = head.record_id or head.service.next_id()
-        self.record = Record(name, head.dialect.name, "POST", head.path, monotonic())
+        self.record = record = Record(name, head.dialect.name, "POST", head.path, monotonic())
+        record.key = head.key
         self._plan: PreparedPlan
         self._attempt: StraightAttempt
 
@@ -220,24 +183,24 @@ class FastChat:
             share.take(len(body))
             inbound = head.dialect.inbound(self)
             if not _is_usual(inbound):
-                raise _Unusual
+                raise Unusual
             self._plan = prepared = head.plan(inbound.model)
-        except (PolychatError, Refused, NoRoom):
+            self._written = written = prepared.written(inbound)
+        except Exception:  # noqa: BLE001  # it is raised again, where the client is told, and defects logged
             return self._not_begun(inbound)
-        router, plan, target, relay = runtime.router, prepared.plan, prepared.target, prepared.relay
+        router, plan = runtime.router, prepared.plan
         asked_at = monotonic()
         if (facts := prepared.facts(router)) is None:
             return self._not_begun(inbound)
-        sent = head.dialect.relayed(inbound, target.model, usage=relay.usage)
         self._pool = pool()
-        if (connection := self._pool.begin(prepared.request, sent, prepared.timeouts)) is None:
+        if (connection := self._pool.begin(written.request, written.body, written.timeouts)) is None:
             return self._not_begun(inbound)
         self._facts, self._asked_at = facts, asked_at
         self._attempt = StraightAttempt(router, plan, facts)
         self.service.running += 1
         record, cycle = self.record, self._cycle
         record.model, record.plan, record.route = inbound.model[:LONGEST], plan, plan.route
-        record.key, record.asked = head.key, asked_at
+        record.asked = asked_at
         if head.traceparent:
             record.traceparent = head.traceparent
         self._connection = connection
@@ -275,12 +238,13 @@ class FastChat:
 
     def _answer(self) -> None:
         """The reply is whole: the client gets it, if it can pass."""
-        connection, prepared, cycle = self._connection, self._plan, self._cycle
-        reply: PassthroughBody | None = None
+        connection, written, cycle = self._connection, self._written, self._cycle
+        secrets = written.request.secrets
+        reply: PassthroughBody | TranslatedBody | None = None
         if connection.status == 200 and not connection.coding and not cycle.connection.write_paused:
-            body, secrets = connection.held, prepared.request.secrets
+            body = connection.held
             try:
-                reply = passed_whole(self._head.dialect, body if secrets is None else secrets.whole(body), prepared.name)
+                reply = self._read(body if secrets is None else secrets.whole(body))
             except Exception:  # noqa: BLE001  # it is raised again, where failures are told, and defects logged
                 reply = None
         if reply is None or (finish := reply.outcome.finish) is None or finish.error is not None:
@@ -290,8 +254,8 @@ class FastChat:
         self._let_go()
         connection.timer.stop()
         limits = rate_limits_in(connection.headers)
-        if limits and prepared.request.secrets is not None:
-            limits = prepared.request.secrets.headers(limits)
+        if limits and secrets is not None:
+            limits = secrets.headers(limits)
         self._attempt.answered(limits)
         self._pool.give_back(connection)
         record = self.record
@@ -304,20 +268,28 @@ class FastChat:
         record.over = monotonic()
         self.service.ended(record)
 
-    def _noted(self, reply: PassthroughBody, limits: list[tuple[bytes, bytes]], answered_at: float) -> bytes:
+    def _read(self, body: bytes) -> PassthroughBody | TranslatedBody | None:
+        """A reply as the client gets it; ``None`` where it is no answer. Raises where it tells a failure, or cannot be read."""
+        translation = self._written.translation
+        return passed_whole(self._head.dialect, body, self._plan.name) if translation is None else translation.answer(body)
+
+    def _noted(self, reply: PassthroughBody | TranslatedBody, limits: list[tuple[bytes, bytes]], answered_at: float) -> bytes:
         """The header lines of the answer, whose facts the record gets."""
-        record, prepared, outcome = self.record, self._plan, reply.outcome
-        target, finish = prepared.target, outcome.finish
+        record, written, outcome = self.record, self._written, reply.outcome
+        target, finish = self._plan.target, outcome.finish
         assert finish is not None  # it is whole
-        record.passthrough, record.attempts = True, 1
+        record.passthrough, record.attempts = written.translation is None, 1
         record.provider, record.served, record.answered = target.label, target.model, target.name
         record.verdict, record.reason = finish.verdict, finish.reason
         record.first = now = monotonic()
         asked_at = self._asked_at
-        note_usage(record, self.runtime, outcome, target, asked_at, prepared.relay.url, self._facts.shared)
+        note_usage(record, self.runtime, outcome, target, asked_at, written.url, self._facts.shared)
         usual = usual_lines(self._head.dialect, record.request_id, reply.content_type, stream=False)
         overhead = (asked_at - record.start) + (now - answered_at)
-        return head_lines(usual, target, 1, overhead, limits) + cost_line(record)
+        lines = head_lines(usual, target, 1, overhead, limits)
+        if written.losses:
+            lines += losses_line(record, written.losses)
+        return lines + cost_line(record)
 
     def _let_go(self) -> None:
         """Nobody tells it anything any more."""
@@ -346,14 +318,13 @@ class FastChat:
 
 
 def _is_usual(inbound: InboundChat) -> bool:
-    """Whether a chat passes whole, as it came, to whomever its model's name means."""
+    """Whether a chat wants a whole reply of whomever its model's name means."""
     return not (
         inbound.stream
         or inbound.models is not None
         or inbound.preferences is not None
         or inbound.placeholders is not None
         or inbound.lost
-        or not inbound.may_pass
     )
 
 

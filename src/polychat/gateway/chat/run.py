@@ -40,6 +40,7 @@ from .traits import ChatTraits
 
 if TYPE_CHECKING:
     from ...backends.relay import Relay
+    from ...http.pool.connection import PoolConnection
     from ...wire.contract import Wire
 
 MAX_REPLY = 64 * 1024 * 1024
@@ -48,13 +49,16 @@ _LARGE = 1024 * 1024
 """Bytes of a body above which it is read and written in a thread: others are served meanwhile."""
 
 
-def chats(dialect: Dialect) -> Callable[[RequestContext], Awaitable[None]]:
-    """What answers at an endpoint for chats of a dialect."""
+class Chats:
+    """What answers at an endpoint that is for chats of a dialect and for nothing else: without a task, where it can be."""
 
-    def answer(context: RequestContext) -> Awaitable[None]:
-        return ChatRun(context, context.chat or dialect.inbound(context)).run()
+    __slots__ = ("_dialect",)
 
-    return answer
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+
+    def __call__(self, context: RequestContext) -> Awaitable[None]:
+        return ChatRun(context, context.chat or self._dialect.inbound(context)).run()
 
 
 _REASONING = frozenset({"reasoning", "reasoning_effort", "thinking", "think"})
@@ -265,7 +269,7 @@ class ChatRun:
         if text:
             request = going_on(request, text, takes_beginning=target.backend.goes_on(target.model))
         delivery.call_info = call_info = CallInfo(on_loss(self.context, rules), hosted_tools(self.context, rules))
-        call_info.is_large = is_large
+        call_info.is_large, call_info.take_begun = is_large, self._begun_connection
         if not whole:
             call_info.placeholders = inbound.placeholders
             call_info.whole = partial(inbound.request_for, target.model, whole=True)
@@ -293,10 +297,8 @@ class ChatRun:
             body = inbound.placeholders.restored(body)
         path = dialect.path(target.model, stream=stream)
         headers = forwarded(dialect, self.context.headers)
-        begun, self.context.begun = self.context.begun, None
-        response = await relay.ask(
-            path, body, headers, timeouts=self.attempts.timeouts, provider=target.label, begun=begun and begun.connection
-        )
+        begun = self._begun_connection()
+        response = await relay.ask(path, body, headers, timeouts=self.attempts.timeouts, provider=target.label, begun=begun)
         del body  # which may be large, and the answer may take its time
         try:
             delivery.answered_at = monotonic()
@@ -319,6 +321,11 @@ class ChatRun:
             raise
         delivery.answered_at = monotonic()
         return reply
+
+    def _begun_connection(self) -> PoolConnection | None:
+        """Where the request was sent before it got a task, once."""
+        begun, self.context.begun = self.context.begun, None
+        return None if begun is None else begun.connection
 
     def _hold(self, wire: Wire) -> OpeningHold | None:
         """What is kept back of the attempt at hand."""

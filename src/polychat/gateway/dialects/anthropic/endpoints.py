@@ -6,7 +6,7 @@ from functools import partial
 
 from ....http.server.asgi import Scope
 from ....wire import anthropic
-from ...chat.run import chats
+from ...chat.run import Chats
 from ...context import RequestContext
 from ...counting import counted, request_to_count
 from ...endpoint import Endpoint
@@ -27,7 +27,7 @@ async def count(context: RequestContext) -> None:
 
 
 ENDPOINTS = {
-    "/v1/messages": Endpoint(DIALECT, "POST", chats(DIALECT), is_fast=True),
+    "/v1/messages": Endpoint(DIALECT, "POST", Chats(DIALECT)),
     "/v1/messages/count_tokens": Endpoint(DIALECT, "POST", count),
 }
 

@@ -6,7 +6,7 @@ from functools import partial
 
 from ....http.server.asgi import Scope
 from ....wire import gemini
-from ...chat.run import chats
+from ...chat.run import Chats
 from ...context import RequestContext
 from ...counting import counted, request_to_count
 from ...embedding import embedded
@@ -38,7 +38,7 @@ async def embed(context: RequestContext) -> None:
 
 
 OF_MODELS = {
-    **dict.fromkeys(ACTIONS, Endpoint(DIALECT, "POST", chats(DIALECT))),
+    **dict.fromkeys(ACTIONS, Endpoint(DIALECT, "POST", Chats(DIALECT))),
     "countTokens": Endpoint(DIALECT, "POST", count),
     **dict.fromkeys(("embedContent", "batchEmbedContents"), Endpoint(DIALECT, "POST", embed)),
 }

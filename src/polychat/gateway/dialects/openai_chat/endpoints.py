@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ....http.server.asgi import Scope
-from ...chat.run import chats
+from ...chat.run import Chats
 from ...context import RequestContext
 from ...embedding import embedded
 from ...endpoint import Endpoint
@@ -22,8 +22,8 @@ async def embed(context: RequestContext) -> None:
 
 
 ENDPOINTS = {
-    "/v1/chat/completions": Endpoint(DIALECT, "POST", chats(DIALECT), is_fast=True),
-    "/v1/completions": Endpoint(COMPLETIONS, "POST", chats(COMPLETIONS)),
+    "/v1/chat/completions": Endpoint(DIALECT, "POST", Chats(DIALECT)),
+    "/v1/completions": Endpoint(COMPLETIONS, "POST", Chats(COMPLETIONS)),
     "/v1/embeddings": Endpoint(DIALECT, "POST", embed),
 }
 

@@ -1,0 +1,24 @@
+"""A request that is written and not sent, and how its reply is read: for whoever sends it without a wait, or a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ..events import Event
+from .ready import ReadyRequest
+from .vendor_reply import Change
+
+
+class DirectRequest(NamedTuple):
+    """Made by ``Backend.direct``; its reply comes whole."""
+
+    ready: ReadyRequest
+    body: bytes
+    whole: Callable[[bytes], list[Event]]
+    change: Change | None
+
+    def events(self, reply: bytes) -> list[Event]:
+        """The events of a reply."""
+        events = self.whole(reply)
+        return events if self.change is None else self.change(events)

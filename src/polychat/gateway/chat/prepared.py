@@ -1,0 +1,113 @@
+"""What a model's name decides for all chats with the same head, once: who is asked, and how a chat is written for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...backends.backend import Backend
+from ...calls.info import CallInfo
+from ...errors import PolychatError
+from ...routing import Plan
+from ...routing.clocks import timeouts_of
+from ...routing.constant import ConstantOutcome, constant_outcome
+from ...routing.facts import Facts
+from ...routing.router import Router
+from .passing import asked_as
+from .preferences import hosted_tools, on_loss
+from .translation import Translation
+
+if TYPE_CHECKING:
+    from ...http.pool.heads import PoolRequest
+    from ...http.timeouts import Timeouts
+    from ...wire.losses import Loss
+    from ..context import RequestContext
+    from ..dialects.dialect import Dialect, InboundChat
+
+
+class Unusual(PolychatError):  # a request is
+    """It is answered in a task."""
+
+
+class PreparedPlan:
+    """What a model's name means for requests with one head: the only target that may answer, and how it is asked."""
+
+    __slots__ = ("_constant", "_context", "_policy", "_relay", "_request", "name", "plan", "target", "timeouts")
+
+    def __init__(
+        self,
+        context: RequestContext,
+        dialect: Dialect,
+        forwarded: dict[str, str],
+        plan: Plan,
+        model: str,
+        patience: tuple[float, bool] | None,
+    ) -> None:
+        """``context`` is of one request with that head. ``forwarded`` and ``patience``: see ``PreparedHead``.
+
+        Raises ``PolychatError`` where the target cannot be asked, or such requests are not usual.
+        """
+        rules = plan.rules
+        if len(plan.targets) != 1 or plan.unlisted or plan.shadow is not None:
+            raise Unusual
+        if rules.conditions or rules.concurrency is not None or rules.hedge or rules.continuation:
+            raise Unusual
+        self.plan, self.target = plan, plan.targets[0]
+        backend = self.target.backend
+        self._relay = relay = backend.relay(dialect.wire.NAME)
+        if (relay is None or not dialect.passes) and type(backend).direct is Backend.direct:
+            raise Unusual
+        if relay is not None:
+            if backend.relay(dialect.wire.NAME) is not relay:
+                raise Unusual  # it is made ready anew for each request
+            path = dialect.path(self.target.model, stream=False)
+            self._request = relay.request(path, forwarded, self.target.label)
+        self.timeouts = timeouts_of(rules)
+        if patience is not None:
+            self.timeouts = timeouts_of(rules, patience[0], of_all=patience[1])
+        self.name = asked_as(dialect, model, self.target)
+        self._context = context
+        self._policy: tuple[Any, Any] | None = None
+        self._constant: ConstantOutcome | None = None
+
+    def written(self, inbound: InboundChat) -> WrittenChat:
+        """What is sent of a chat. Raises ``PolychatError`` for one that this target cannot be asked."""
+        relay = self._relay
+        if relay is None or not inbound.may_pass or not relay.takes(inbound.fields):
+            translation = Translation(inbound, self.target, self._call_info(), self.timeouts)
+            ready, info = translation.ready, translation.call_info
+            return WrittenChat(ready.request, translation.body, ready.timeouts, info.url, info.losses, translation)
+        fields, losses = None, _NONE
+        if relay.fit is not None:
+            call_info = self._call_info()
+            fields, losses = relay.fit(inbound.fields, call_info), call_info.losses
+        body = inbound.dialect.relayed(inbound, self.target.model, usage=relay.usage, fields=fields)
+        return WrittenChat(self._request, body, self.timeouts, relay.url, losses, None)
+
+    def _call_info(self) -> CallInfo:
+        if self._policy is None:
+            context, rules = self._context, self.plan.rules
+            self._policy = on_loss(context, rules), hosted_tools(context, rules)
+        return CallInfo(*self._policy)
+
+    def facts(self, router: Router) -> Facts | None:
+        """What is known of the target; ``None`` where anything speaks against it."""
+        constant = self._constant
+        if constant is None or not constant.holds():
+            constant = self._constant = constant_outcome(router, self.plan)
+        return None if constant is None else constant.facts
+
+
+class WrittenChat(NamedTuple):
+    """What is sent of one chat, and where it goes."""
+
+    request: PoolRequest
+    body: bytes
+    timeouts: Timeouts
+    url: str
+    losses: list[Loss]
+    """What of it the target does not get."""
+    translation: Translation | None
+    """``None``: its reply passes."""
+
+
+_NONE: list[Loss] = []
