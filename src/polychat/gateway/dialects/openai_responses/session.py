@@ -51,10 +51,10 @@ _LONGEST_EVENT = 64 * 1024 * 1024
 """Bytes: the last event repeats the whole reply."""
 _STREAM_ID = re.compile("[A-Za-z0-9_.-]{1,256}", re.ASCII)
 _HANDSHAKE = (b"connection", b"upgrade", b"origin", b"content-", b"transfer-", b"expect", b"x-request-id", b"sec-")
-"""Headers of the upgrade, by how they begin, that say nothing of a message."""
+"""Prefixes of headers that belong to the upgrade and not to a message."""
 _BETA, _OURS = b"openai-beta", b"responses_websockets="
-_QUIET = (b"content-", b"cache-control", b"connection", b"x-accel")
-"""Headers of an answer, by how they begin, that say nothing where there is no HTTP."""
+_HTTP_ONLY = (b"content-", b"cache-control", b"connection", b"x-accel")
+"""Prefixes of headers of an answer that mean nothing outside HTTP."""
 _UNNAMED, _ENDS = b'"previous_response_id":null', (b"response.completed", b"response.incomplete")
 _NAMED = b"event: "
 _NOT_FOUND = "previous_response_not_found"
@@ -267,13 +267,13 @@ class ResponsesSession:
     # What is sent
 
     def refuse(self, fault: Fault, lane: str | None) -> None:
-        """Tell what ended a request."""
+        """Send the error event of a request that the gateway itself refuses."""
         status, body = self.dialect.refusal(fault)
         lines = b"" if fault.retry_after is None else header_lines(retry_after(fault.retry_after))
         self.failure(status, body, lines, lane)
 
     def failure(self, status: int, body: bytes, lines: bytes, lane: str | None) -> None:
-        """Tell of a failure as HTTP would: with a status, a body and headers."""
+        """Send an error event from the status, body and headers that HTTP would have."""
         try:
             error = _failure.decode(body)["error"]
         except (msgspec.DecodeError, KeyError):
@@ -282,7 +282,7 @@ class ResponsesSession:
         if error.get("code") == _NOT_FOUND:  # another status and type than over HTTP
             status, error["type"] = 400, "invalid_request_error"
         event: dict[str, Any] = {"type": "error", "status": status}
-        if headers := _told(lines):
+        if headers := _headers_of(lines):
             error["headers"] = event["headers"] = headers
         if lane is not None:
             event["stream_id"] = lane
@@ -292,7 +292,7 @@ class ResponsesSession:
 class Create(MessageCycle):
     """One ``response.create``, and its answer."""
 
-    __slots__ = ("_body", "_events", "_has_told", "_items", "_previous", "_session", "lane")
+    __slots__ = ("_body", "_events", "_losses_sent", "_items", "_previous", "_session", "lane")
 
     def __init__(
         self,
@@ -309,7 +309,7 @@ class Create(MessageCycle):
         self._session, self._previous, self._items = session, previous, items
         self._events: Events | None = None
         self._body = b""
-        self._has_told = False
+        self._losses_sent = False
 
     def taken(self, data: bytes, more: bool) -> None:
         if self.status != 200:
@@ -320,7 +320,7 @@ class Create(MessageCycle):
             return
         if self._events is None:
             if more and data.startswith(_NAMED) and data.endswith(b"}\n\n") and data.count(b"\n") == 3:
-                self._tell(data[data.index(b"\ndata: {") + 7 : -2])  # one event, as our own writers and most backends send them
+                self._send_event(data[data.index(b"\ndata: {") + 7 : -2])  # one event, as our own writers and most backends send them
                 return
             self._events = Events(_LONGEST_EVENT, _LONGEST_EVENT)
         try:
@@ -333,7 +333,7 @@ class Create(MessageCycle):
             return
         for _, payload in events:
             if _is_object(payload):
-                self._tell(payload)
+                self._send_event(payload)
 
     def failed(self, status: int, message: str) -> None:
         self.complete = True
@@ -341,29 +341,29 @@ class Create(MessageCycle):
         kind: FaultKind = "overloaded" if status == 503 else "server"
         self._session.refuse(Fault(message, kind, status), self.lane.name)
 
-    def _tell(self, payload: bytes) -> None:
+    def _send_event(self, payload: bytes) -> None:
         if self._previous is not None and _UNNAMED in payload:
             named = b'"previous_response_id":' + encoded(self._previous.name)
             payload = payload.replace(_UNNAMED, named, 1)
         if any(end in payload for end in _ENDS):
-            self._note(payload)
+            self._remember_end(payload)
         if self.lane.name is not None:
             payload = b'{"stream_id":"%b",%b' % (self.lane.name.encode(), payload[1:])
         self._session.socket.send(payload)
-        if not self._has_told:
-            self._has_told = True
-            self._tell_losses()
+        if not self._losses_sent:
+            self._losses_sent = True
+            self._send_losses()
 
-    def _tell_losses(self) -> None:
-        """What of the request the backend does not take, which is a header over HTTP; behind the first event, where it is no
+    def _send_losses(self) -> None:
+        """Send as an event what HTTP has in a header: the fields that the backend does not get.
 
-        surprise to clients that want that to be ``response.created``.
+        It follows the first event, because some clients expect that one to be ``response.created``.
         """
-        if (losses := _told(self.lines).get(_LOSSES)) is not None:
+        if (losses := _headers_of(self.lines).get(_LOSSES)) is not None:
             event = {"type": "polychat:losses", "losses": losses}
             self._session.socket.send(encoded(event if self.lane.name is None else {**event, "stream_id": self.lane.name}))
 
-    def _note(self, payload: bytes) -> None:
+    def _remember_end(self, payload: bytes) -> None:
         """Remember the response, if this is its end."""
         try:
             event = _ended.decode(payload)
@@ -374,7 +374,7 @@ class Create(MessageCycle):
             self._session.remember(self.lane, Remembered(event.response.id, b",".join(items)))
 
     def _forget(self) -> None:
-        """The request failed: what it went on from is forgotten where no other lane may want it."""
+        """Forget the response that a failed request continued, unless another lane may continue it too."""
         if self._previous is not None and self._previous is self.lane.latest:
             self._session.remember(self.lane, None)
 
@@ -419,7 +419,7 @@ def _with_headers(scope: Mapping[str, Any], headers: list[tuple[bytes, bytes]]) 
 
 
 def _is_object(payload: bytes) -> bool:
-    """Whether it is none that broke off, nor the sign of the end that some servers send."""
+    """Whether it is a whole JSON object; an event that broke off and the ``[DONE]`` of some servers are not."""
     try:
         _whole.decode(payload)
     except msgspec.DecodeError:
@@ -427,7 +427,7 @@ def _is_object(payload: bytes) -> bool:
     return True
 
 
-def _told(lines: bytes) -> dict[str, str]:
+def _headers_of(lines: bytes) -> dict[str, str]:
     """The headers of an answer that mean something without HTTP."""
-    pairs = ((name, value) for name, value in headers_in(lines) if not name.startswith(_QUIET)) if lines else ()
+    pairs = ((name, value) for name, value in headers_in(lines) if not name.startswith(_HTTP_ONLY)) if lines else ()
     return {name.decode(): value.decode("latin-1") for name, value in pairs}
