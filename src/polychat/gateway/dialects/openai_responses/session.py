@@ -292,7 +292,7 @@ class ResponsesSession:
 class Create(MessageCycle):
     """One ``response.create``, and its answer."""
 
-    __slots__ = ("_body", "_events", "_losses_sent", "_items", "_previous", "_session", "lane")
+    __slots__ = ("_body", "_events", "_items", "_losses_sent", "_previous", "_session", "lane")
 
     def __init__(
         self,
@@ -320,7 +320,8 @@ class Create(MessageCycle):
             return
         if self._events is None:
             if more and data.startswith(_NAMED) and data.endswith(b"}\n\n") and data.count(b"\n") == 3:
-                self._send_event(data[data.index(b"\ndata: {") + 7 : -2])  # one event, as our own writers and most backends send them
+                # One event, as our own writers and most backends send them.
+                self._send_event(data[data.index(b"\ndata: {") + 7 : -2])
                 return
             self._events = Events(_LONGEST_EVENT, _LONGEST_EVENT)
         try:
