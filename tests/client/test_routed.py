@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -91,6 +92,28 @@ async def test_nobody_asks_before_the_moment_that_a_vendor_named(call: Callable[
     assert await call(server.url, "another-long-key") == "Hello"
 
 
+@pytest.mark.parametrize("model", ["house/m", "house/m, other/m"])
+async def test_a_moment_that_is_named_while_the_connection_is_opened(model: str, serve: Any, tmp_path: Any) -> None:
+    """Holds for that request too: it is not sent, and another target is asked where there is one."""
+    house, other = await serve(Refusing()), await serve(Refusing())
+    file = tmp_path / "polychat.toml"
+    row = '[providers.{}]\nwire = "openai-chat"\nbase_url = "{}/v1"\n'
+    file.write_text(row.format("house", house.url) + row.format("other", other.url))
+    client = polychat.Client(config=file)
+    task = asyncio.ensure_future(client.ask("hi", model=model))
+    health = client._targets().router({}).health
+    while not (facts := health.target("house/m")) or not facts.in_flight:
+        await asyncio.sleep(0)
+    facts.rest.note_retry_after(errors.RateLimited("later", status=429), 60.0, time.monotonic())
+    if "other" in model:
+        reply = await task
+        assert (reply.text, reply.provider, len(other.seen)) == ("Hello", "other", 1)
+    else:
+        with pytest.raises(errors.Resting, match="later"):
+            await task
+    assert (house.seen, facts.in_flight) == ([], 0)
+
+
 async def test_after_the_first_piece_nothing_is_asked_again(serve: Any) -> None:
     """What has come was handed over: a reply that is cut behind it is told as such."""
     server = await serve(ScriptedVendor("openai-chat", HELLO, cut_after=2))
@@ -143,14 +166,18 @@ async def test_embeddings_go_on_to_the_next_target(serve: Any, tmp_path: Any) ->
 
 
 class Counting:
-    """Counts the requests that it has at once, and answers each when its loop has had some turns."""
+    """Counts the requests that it has at once. It answers when it had ``expected`` of them, and its loop some more turns."""
 
-    def __init__(self) -> None:
+    def __init__(self, expected: int = 1) -> None:
         self.most = self._now = 0
+        self._expected = expected
 
     async def __call__(self, seen: Seen, say: Say) -> None:
         self._now += 1
         self.most = max(self.most, self._now)
+        async with asyncio.timeout(20):
+            while self.most < self._expected:
+                await asyncio.sleep(0)
         for _ in range(100):
             await asyncio.sleep(0)
         self._now -= 1
@@ -160,7 +187,7 @@ class Counting:
 @pytest.mark.parametrize("concurrency", [1, 2])
 async def test_requests_at_once_are_limited(concurrency: int, serve: Any, tmp_path: Any) -> None:
     """As in the gateway, also for a target that is named as such: the others wait for their turn."""
-    server = await serve(vendor := Counting())
+    server = await serve(vendor := Counting(concurrency))
     file = tmp_path / "polychat.toml"
     tables = [f'[providers.house]\nwire = "openai-chat"\nbase_url = "{server.url}/v1"\n']
     file.write_text("\n".join([*tables, f"[gateway.direct]\nconcurrency = {concurrency}\n"]))

@@ -10,6 +10,7 @@ from typing import Any
 from ..calls.info import CallInfo
 from ..errors import BadInput, BadReply, EmptyReply, PolychatError
 from ..events import Event, Finish, Start, Usage
+from ..http.sending import last_check
 from ..http.timeouts import Timeouts
 from ..routing import Plan, Router, Target
 from ..routing.attempts import Attempts
@@ -76,6 +77,7 @@ class RoutedCall:
         self._straight = straight = straight_attempt(self._router, self._plan)
         if straight is None:
             return await self._routed()
+        token = last_check.set(straight.check)
         try:
             first = await self._straight_answer()
         except PolychatError as error:
@@ -87,6 +89,8 @@ class RoutedCall:
         else:
             straight.answered(self.call_info.limits)
             return first
+        finally:
+            last_check.reset(token)
         return await self._routed()
 
     def completed(self, usage: Usage | None) -> None:

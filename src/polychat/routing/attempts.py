@@ -34,8 +34,8 @@ class Attempts:
     """What one run did."""
 
     __slots__ = (
-        *("_asked_at", "_facts", "_router", "_rules"),
-        *("answered", "answered_at", "asked_before", "begun_at", "count", "failures", "hold", "is_probe"),
+        *("_facts", "_router", "_rules"),
+        *("answered", "answered_at", "asked_at", "asked_before", "begun_at", "count", "failures", "hold", "is_probe"),
         *("limits", "passed", "queued", "resting", "slots", "target", "timeouts", "times"),
     )
 
@@ -62,6 +62,8 @@ class Attempts:
         """Headers of the current attempt about its target's limits. The ``ask`` of ``Router.run`` sets them."""
         self.timeouts = _DEFAULT
         """Of the attempt at hand."""
+        self.asked_at = 0.0
+        """When the current attempt began."""
         self.asked_before: float | None = None
         """When the first attempt began, where its target was asked before the run."""
         self.begun_at: float | None = None
@@ -80,7 +82,7 @@ class Attempts:
         self.count += 1
         self.target = target
         self._router, self._rules, self._facts = router, rules, facts
-        self._asked_at, self.begun_at = now, None
+        self.asked_at, self.begun_at = now, None
         self.is_probe = facts.asked(now)
         self.hold = facts.hold()
 
@@ -88,11 +90,15 @@ class Attempts:
         """The first piece of the attempt at hand is there, though its answer is not given yet: it is not given up any more."""
         self.begun_at = self._router.clock()
 
+    def failed(self, failure: Failure) -> None:
+        """The current attempt is over without an answer that came to its end."""
+        self.failures.append(failure)
+        self.times.append((self.asked_at, self._router.clock()))
+
     def cut(self, error: PolychatError) -> None:
         """The answer broke off with this, and another target is asked to go on."""
         assert self.target is not None
-        self.failures.append(failure_of(self.target.name, error))
-        self.times.append((self._asked_at, self._router.clock()))
+        self.failed(failure_of(self.target.name, error))
         self.end(error)
         self.answered = False
 
@@ -112,10 +118,20 @@ class Attempts:
         if slots is not None:
             slots.freed()
 
+    def check(self) -> None:
+        """Raises ``Resting`` where the target named a moment to come back since it was chosen: see ``http/sending.py``."""
+        if self._facts is not None:
+            self._facts.check(self._router.clock())
+
+    def not_sent(self) -> None:
+        """The target of the current attempt was not asked after all."""
+        self.count -= 1
+        self.end()
+
     def completed(self) -> None:
         """The answer came to its end. ``end`` may follow."""
         if self._facts is not None:
-            self._facts.completed(self._asked_at)
+            self._facts.completed(self.asked_at)
             self.end()
 
     def end(self, error: PolychatError | None = None) -> None:
@@ -128,8 +144,8 @@ class Attempts:
         if facts is None:
             return
         if self.slots is not None:
-            self.slots.note(self._router.clock() - self._asked_at)
+            self.slots.note(self._router.clock() - self.asked_at)
             self.leave()
         if self.answered and error is not None:
-            self._router.note(facts, self._rules, error, self._asked_at, self.answered_at)
+            self._router.note(facts, self._rules, error, self.asked_at, self.answered_at)
         facts.over(is_probe=self.is_probe, was_answered=self.answered)

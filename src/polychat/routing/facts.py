@@ -228,6 +228,11 @@ class Facts:
             moment = max(moment, self.domain.retry_at)
         return max(0.0, moment - now)
 
+    def check(self, now: float) -> None:
+        """Raises ``Resting`` where the backend named a moment that has not come."""
+        if self.retry_after_left(now):
+            raise self.resting(now)
+
     def admits(self, now: float) -> bool:
         """Whether its breaker lets a request through."""
         return self._breaker.admits(now)

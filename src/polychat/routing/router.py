@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from random import Random
 from time import monotonic, time
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from ..errors import Failure, PolychatError, TimedOut
+from ..errors import Failure, PolychatError, Resting, TimedOut
+from ..http.sending import last_check
 from .attempts import Attempts
 from .budget import RetryBudget
-from .choice import UNLISTED
 from .clocks import Deadline, Kind, timeouts_of
 from .ejection import ejected, tiers
 from .facts import Facts
+from .final_error import final_error
 from .health import Health
 from .hedging import HedgeBudget
 from .order import Chooser
-from .policy import CONSEQUENCES, attribution_of, failure_of, most_telling, pause_before, step_after
+from .policy import CONSEQUENCES, attribution_of, failure_of, pause_before, step_after
 from .resolve import Plan, Target
 from .slots import QueuedRequest, Turns, busy, is_too_much
 from .spending import Pricing, unpriced
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from ..config.settings import Route
 
 T = TypeVar("T")
-_NAMED = 8
-"""Targets whose reasons an error names."""
 _LEAST_ATTEMPTS = 3
 """Attempts of a request where its rules do not say, if it has no more targets than that."""
 _BUDGET_PAUSE = 0.5
@@ -397,45 +396,66 @@ class _Run(Generic[T]):
         return not any(self.router.facts(self.plan, each).is_left(now) for each in left)
 
     async def _try(self, target: Target, facts: Facts) -> T | PolychatError:
-        attempts, router = self.attempts, self.router
-        begun, attempts.asked_before = attempts.asked_before or router.clock(), None
-        attempts.begin(router, self.plan.rules, target, facts, begun)
-        if attempts.hold is not None and attempts.count >= self._most():
-            attempts.hold = None  # no target is asked after it: its words would be lost
-        if (deadline := self.deadline) is None:
-            attempts.timeouts = timeouts_of(self.plan.rules)
-        else:
-            attempts.timeouts = timeouts_of(self.plan.rules, deadline.moment - begun, of_all=deadline.of_all)
-        limit = self._limit(facts, begun)
+        """What the target answers, or why it does not."""
+        attempts = self.attempts
+        limit = self._begin(target, facts)
+        token = last_check.set(attempts.check)
         try:
             answer = await (self.ask(target) if limit is None else self._within(limit, target, facts))
+        except Resting as resting:  # another request learned it while this one waited for a connection
+            attempts.not_sent()
+            attempts.resting.append((target, resting))
+            return resting
         except PolychatError as error:
-            if attempts.slots is not None and is_too_much(error):
-                attempts.slots.auto.refused(begun, router.clock())
-            attempts.end()
-            if attempts.limits:
-                router.note_limits(facts, attempts)
-            router.note(facts, self.plan.rules, error, begun)
-            attempts.failures.append(failure_of(target.name, error))
-            attempts.times.append((begun, router.clock()))
+            self._note_failure(facts, error)
+            attempts.failed(failure_of(target.name, error))
             return error
         except BaseException as error:
             attempts.end()
             if isinstance(error, asyncio.CancelledError):
-                attempts.failures.append(Failure(target.name, "cancelled", "", ""))
-                attempts.times.append((begun, router.clock()))
+                attempts.failed(Failure(target.name, "cancelled", "", ""))
             raise
-        now = router.clock() if attempts.begun_at is None else attempts.begun_at
-        attempts.answered_at = now
-        facts.answered(now - begun, now)
+        finally:
+            last_check.reset(token)
+        self._note_answer(facts)
+        return answer
+
+    def _begin(self, target: Target, facts: Facts) -> float | None:
+        """Begin an attempt; the seconds after which it is given up, if there are any."""
+        attempts, rules, deadline = self.attempts, self.plan.rules, self.deadline
+        begun, attempts.asked_before = attempts.asked_before or self.router.clock(), None
+        attempts.begin(self.router, rules, target, facts, begun)
+        if attempts.hold is not None and attempts.count >= self._most():
+            attempts.hold = None  # no target is asked after it: its words would be lost
+        if deadline is None:
+            attempts.timeouts = timeouts_of(rules)
+        else:
+            attempts.timeouts = timeouts_of(rules, deadline.moment - begun, of_all=deadline.of_all)
+        return self._limit(facts, begun)
+
+    def _note_failure(self, facts: Facts, error: PolychatError) -> None:
+        """Keep what the failure of the attempt tells of its target."""
+        attempts, router = self.attempts, self.router
+        if attempts.slots is not None and is_too_much(error):
+            attempts.slots.auto.refused(attempts.asked_at, router.clock())
+        attempts.end()
+        if attempts.limits:
+            router.note_limits(facts, attempts)
+        router.note(facts, self.plan.rules, error, attempts.asked_at)
+
+    def _note_answer(self, facts: Facts) -> None:
+        """Keep what the beginning of an answer tells of its target."""
+        attempts = self.attempts
+        now = self.router.clock() if attempts.begun_at is None else attempts.begun_at
+        first = now - attempts.asked_at
+        attempts.answered, attempts.answered_at = True, now
+        facts.answered(first, now)
         if attempts.slots is not None:
             attempts.slots.auto.answered(attempts.slots.in_use)
         if attempts.limits:
-            router.note_limits(facts, attempts)
+            self.router.note_limits(facts, attempts)
         if self.kind is not None:
-            facts.learn(self.kind, now - begun)
-        attempts.answered = True
-        return answer
+            facts.learn(self.kind, first)
 
     async def _within(self, seconds: float, target: Target, facts: Facts) -> T:
         """The answer, if it begins in time, or later while no other target is left. Raises ``TimedOut``."""
@@ -465,27 +485,11 @@ class _Run(Generic[T]):
             raise self._verdict(error, gives_up=True)
 
     def _verdict(self, error: PolychatError | None = None, *, gives_up: bool = False) -> PolychatError:
-        """The error to raise: ``error``, or else the most telling, with the reasons of all where there are several.
+        """The error to raise: ``error``, or else the most telling one; see ``final_error``.
 
         ``gives_up``: the request itself is at fault, so targets that were passed over are not named.
         """
         held_back = {target: error for target, error in self.retryable.items() if target not in self.errors}
         failed = {**self.errors, **held_back}
-        errors = list(failed.values())
-        chosen = error or most_telling(errors)
-        soonest = [one.retry_after for one in errors if one.retry_after is not None]
-        if error is None and chosen.retry_after is not None:
-            chosen.retry_after = min(soonest)
-        passed = [] if gives_up else [Failure(name, "passed_over", why, why) for name, why in self._passed_over(failed)]
-        if len(errors) + len(passed) > 1:
-            reasons = [failure_of(target.name, one) for target, one in failed.items()]
-            chosen.failures = (*reasons, *passed)[:_NAMED]
-        return chosen
-
-    def _passed_over(self, failed: Mapping[Target, PolychatError]) -> Iterator[tuple[str, str]]:
-        """Targets that were passed over and not asked later, each with the reason."""
-        for target, reason in self.attempts.passed:
-            if target not in failed:
-                yield target.name, reason
-        for name in self.plan.unlisted:
-            yield name, UNLISTED
+        passed = [] if gives_up else [over for over in self.attempts.passed if over.target not in failed]
+        return final_error(failed, passed, () if gives_up else self.plan.unlisted, error)

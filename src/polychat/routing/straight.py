@@ -26,6 +26,11 @@ class StraightAttempt:
         self._asked_at = self._answered_at = router.clock()
         facts.asked(self._asked_at)
 
+    def check(self) -> None:
+        """Raises ``Resting`` where the target named a moment to come back since it was chosen: see ``http/sending.py``."""
+        if self._facts is not None:
+            self._facts.check(self._router.clock())
+
     def answered(self, limits: Sequence[tuple[bytes, bytes]]) -> None:
         """The answer begins; ``limits`` are its headers that tell of the target's limits."""
         router, facts = self._router, self._facts

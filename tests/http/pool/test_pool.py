@@ -15,6 +15,7 @@ from polychat import errors
 from polychat.events import Finish, Text
 from polychat.http.coding import ACCEPTED, Decoder, decoder
 from polychat.http.pool.pool import pool
+from polychat.http.sending import last_check
 from polychat.http.timeouts import Timeouts
 
 from ...support.corpus import splits
@@ -41,6 +42,22 @@ async def test_what_is_asked_arrives(serve: Serve) -> None:
     await said(server.url, None, method="GET")
     assert (server.seen[1].method, server.seen[1].target) == ("GET", "/")
     assert "content-length" not in server.seen[1].headers
+
+
+async def test_a_request_that_is_not_to_be_sent_after_all(serve: Serve) -> None:
+    """Its server gets nothing; a connection that was used before is free for the next one."""
+    server = await serve(echo)
+
+    def check() -> None:
+        raise errors.Resting("not now")
+
+    for connections in (1, 2):
+        token = last_check.set(check)
+        with pytest.raises(errors.Resting):
+            await ask(server.url)
+        last_check.reset(token)
+        await said(server.url)
+        assert (len(server.seen), server.connections) == (connections, 2)
 
 
 async def test_a_login_in_the_url_goes_as_a_header(serve: Serve) -> None:

@@ -18,6 +18,7 @@ lingering   the body ends, none waits         idle
 lingering   the body ends, somebody waits     granted
 lingering   it does not end                   closed     within ``_LINGER`` seconds and ``_LINGER_BYTES``, or it is lost
 granted     its request runs                  busy
+granted     its request is not sent after all idle       ``http/sending.py``; one that was just opened is closed
 granted     it is lost before that            closed     the request opens another in its place, without a new turn
 granted     its request was cancelled         idle       or is granted to the next, which changes no state
 idle        a request comes                   busy
@@ -55,6 +56,7 @@ from math import inf
 
 from ...errors import NotReady, PolychatError, TimedOut
 from ..per_loop import PerLoop
+from ..sending import last_check
 from ..timeouts import STEPS, ExchangeTimeouts, Timeouts, exchange_timeouts
 from ..tls import tls
 from .connection import WRITE_SIZE, PoolConnection
@@ -158,6 +160,7 @@ class Pool:
             for may_repeat in (True, False):
                 if begun is None:
                     connection = self._reuse(origin) or await self._acquire(request.place, origin, limits)
+                    self._check(connection)
                 else:
                     connection = begun
                 was_used = connection.reusable_until > 0
@@ -201,6 +204,17 @@ class Pool:
         connection.sent_at = sent_at = connection.begin(request.head(body), body, limits)
         connection.timer.wait("first", sent_at, limits.first)
         return connection
+
+    def _check(self, connection: PoolConnection) -> None:
+        """Raises what ``last_check`` does; the connection is free again then, or closed if it was never used."""
+        check = last_check.get()
+        if check is None:
+            return
+        try:
+            check()
+        except BaseException:
+            self.give_back(connection)
+            raise
 
     def _until(self, limits: ExchangeTimeouts, deadline: float | None) -> ExchangeTimeouts:
         """With the moment when all of it must be over. Raises ``TimedOut`` where that is past already."""
