@@ -78,7 +78,7 @@ async def test_generating_is_not_the_backends_word() -> None:
 
 @pytest.mark.filterwarnings("ignore:connect:DeprecationWarning")  # the SDK calls websockets in a way that is given up
 async def test_openais_sdk() -> None:
-    """``client.responses.connect()``, with a lane, a continuation and an error."""
+    """``client.responses.connect()``, with a lane, a continuation, an error, and steering, whose input comes back."""
     async with house(TRANSLATED, HELLO) as (here, _):
         client = AsyncOpenAI(base_url=f"{here.url}/v1", api_key="sk-none-is-needed")
         async with client.responses.connect() as connection:
@@ -98,6 +98,10 @@ async def test_openais_sdk() -> None:
             assert error.type == "error"
             assert (error.status, error.error.code) == (400, "previous_response_not_found")  # type: ignore[union-attr]
             assert error.error.type == "invalid_request_error"  # type: ignore[union-attr]
+            await connection.send({"type": "response.steer", "previous_response_id": first.id, "input": "shorter"})
+            failed = await connection.recv()
+            assert failed.type == "response.steer.failed"
+            assert (failed.error.code, failed.steer.input) == ("steering_not_supported", "shorter")
         await client.close()
 
 

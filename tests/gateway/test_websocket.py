@@ -262,7 +262,7 @@ BAD = {
     "no object": "[]",
     "nothing": "",
     "no type": {"model": "house/small", "input": "hi"},
-    "another type": {"type": "response.steer", "previous_response_id": "resp_1", "input": "no"},
+    "another type": {"type": "response.cancel", "response_id": "resp_1"},
     "no model": {"type": "response.create", "input": "hi"},
     "an unknown model": {"type": "response.create", "model": "nobody/nothing", "input": "hi"},
     "a wrong value": {"type": "response.create", "model": "house/small", "input": "hi", "temperature": "hot"},

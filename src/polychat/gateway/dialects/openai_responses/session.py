@@ -14,6 +14,7 @@ and Codex's client:
   sends only what is new. What another lane goes on from is bound when that request begins. A failure with 4xx or 5xx makes the
   lane forget what it went on from.
 - Codex sends ``traceparent`` as ``ws_request_header_traceparent`` of ``client_metadata``.
+- ``response.steer`` is answered by ``response.steer.failed``, which has its input: clients send that in a ``response.create``.
 - A connection lasts 60 minutes, then a request gets ``websocket_connection_limit_reached``.
 
 The backend is asked over HTTP: a remembered response becomes the whole conversation in ``input``, which any backend takes.
@@ -139,6 +140,9 @@ class ResponsesSession:
             fields = shallow(data, self.service.runtime.limits)
             name = _stream_id(fields)
             kind = value_of(fields, "type")
+            if kind == "response.steer":
+                self.socket.send(_not_steered(fields))
+                return
             if kind != "response.create":
                 raise BadInput(f"type is {redact(str(kind), 80)!r}; it must be response.create", field="type")
             if self.socket.is_old:
@@ -378,6 +382,14 @@ class Create(MessageCycle):
         """Forget the response that a failed request continued, unless another lane may continue it too."""
         if self._previous is not None and self._previous is self.lane.latest:
             self._session.remember(self.lane, None)
+
+
+def _not_steered(fields: Object) -> bytes:
+    """Says that a response is not steered, and gives the input back for a ``response.create``."""
+    message = "responses are not steered here: send the input in a response.create once the response is complete"
+    error = {"type": "invalid_request_error", "code": "steering_not_supported", "message": message}
+    steer = {name: fields[name] for name in ("previous_response_id", "input") if name in fields}
+    return encoded({"type": "response.steer.failed", "sequence_number": 0, "steer": steer, "error": error})
 
 
 def _fault_of(error: Exception) -> Fault:
