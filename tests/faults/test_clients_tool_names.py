@@ -163,18 +163,103 @@ def test_a_call_without_its_group_is_of_the_tool_that_kept_the_name() -> None:
     assert result.name == gone
 
 
+def earlier_calls(request: ChatRequest) -> list[str]:
+    """The calls before the last thing that the user said."""
+    last = max(at for at, turn in enumerate(request.messages) if turn.role == "user")
+    return called_names(ChatRequest("m", request.messages[:last]))
+
+
+@pytest.mark.parametrize("tools", MEETING, ids=range(len(MEETING)))
+async def test_a_kept_conversation_under_other_tools(tools: list[dict[str, Any]]) -> None:
+    """What goes on from a kept reply may bring other tools: each earlier call is then of the tool that has its group and
+    name now, and of none where that is not offered any more. The kept items have the client's own names."""
+    described = tools[:1]
+    space, name = told(tools)[0]
+    earlier = [
+        {"type": "function_call", "call_id": "e", "name": name, "arguments": "{}", **({"namespace": space} if space else {})},
+        {"type": "function_call_output", "call_id": "e", "output": "x"},
+        {"role": "user", "content": "hi"},
+    ]
+    async with house("openai-chat", all_called) as (here, door):
+        one = (await here.ask("/v1/responses", {"model": "house/small", "input": earlier, "tools": described})).json
+        results = [
+            {"type": "function_call_output", "call_id": item["call_id"], "output": "x"}
+            for item in one["output"]
+            if item["type"] == "function_call"
+        ]
+        goes_on = {
+            "model": "house/small",
+            "previous_response_id": one["id"],
+            "input": [*results, {"role": "user", "content": "go"}],
+        }
+        two = (await here.ask("/v1/responses", {**goes_on, "tools": tools})).json
+        items = (await here.ask(f"/v1/responses/{two['id']}/input_items?order=asc")).json["data"]
+        ahead = {**goes_on, "previous_response_id": two["id"], "tools": tools[1:], "input": "further"}
+        await here.ask("/v1/responses", ahead)
+    second = door.asks[1]
+    whole = {tool.description: tool.name for tool in second.tools if isinstance(tool, Tool)}
+    pairs = [(space, name), *told(described)]
+    assert earlier_calls(second) == [whole[f"{space or ''}/{name}"] for space, name in pairs]
+    by_id = {part.id: part.name for turn in second.messages for part in turn.parts if isinstance(part, ToolCall)}
+    results = [part for turn in second.messages for part in turn.parts if isinstance(part, ToolResult)]
+    assert all(result.name in (None, by_id[result.id]) for result in results)
+    called = [of_group(item) for item in items if item["type"] == "function_call"]
+    assert called == pairs
+    third = door.asks[2]
+    offered = {tool.name: tool.description for tool in third.tools if isinstance(tool, Tool)}
+    pairs += told(tools)
+    for name, (space, own) in zip(earlier_calls(third), pairs, strict=True):
+        assert offered.get(name, f"{space or ''}/{own}") == f"{space or ''}/{own}"
+
+
+@pytest.mark.parametrize("tools", MEETING, ids=range(len(MEETING)))
+@pytest.mark.parametrize("grouped", [False, True])
+def test_tools_that_are_allowed(tools: list[dict[str, Any]], grouped: bool) -> None:
+    """A choice among some tools names them as they are sent, and the answer repeats it as it came."""
+    responses = wire("openai-responses")
+    pairs = told(tools)
+    entries: list[dict[str, Any]] = [
+        {"type": "function", "name": name, **({} if space is None else {"namespace": space})} for space, name in pairs
+    ]
+    if grouped:
+        entries = [
+            {"type": "function", "name": name}
+            if space is None
+            else {"type": "namespace", "name": space, "tools": [{"name": name}]}
+            for space, name in pairs
+        ]
+    choice = {"type": "allowed_tools", "mode": "required", "tools": entries}
+    request = responses.read_request(body_of(tools, tool_choice=choice))
+    written = responses.write_request(request)
+    sent = written["tool_choice"]["tools"]
+    if grouped:
+        sent = [{**entry, **(entry["tools"][0] | {"namespace": entry["name"]} if "tools" in entry else {})} for entry in sent]
+    assert sorted(map(str, map(of_group, sent))) == sorted(map(str, told(written["tools"])))
+    assert written["tool_choice"]["mode"] == "required"
+    writer = responses.writer(request, "one", 1)
+    writer.write([Finish("complete", "stop")])
+    assert json.loads(writer.end())["tool_choice"] == choice
+
+
 @pytest.mark.parametrize("backend", [name for name in names() if name != "openai-responses"])
 async def test_a_function_called_as_the_search_for_tools_is(backend: str) -> None:
     """``tool_search`` of a client and a function of that name are two tools, and each is called back as what it is."""
     search = {"type": "tool_search", "execution": "client", "description": "Find.", "parameters": SCHEMA}
+    tools = [search, function("tool_search")]
     items = [
         {"role": "user", "content": "hi"},
         {"type": "tool_search_call", "call_id": "s", "execution": "client", "arguments": {"path": "x"}},
         {"type": "tool_search_output", "call_id": "s", "execution": "client", "status": "completed", "tools": []},
     ]
     async with house(backend, all_called) as (here, door):
-        path, body = asking("openai-responses", tools=[search, function("tool_search")], input=items)
+        path, body = asking("openai-responses", tools=tools, input=items)
         answer = await here.ask(path, body)
+        await here.ask(path, {**body, "input": "on", "previous_response_id": answer.json["id"]})
+        await here.ask(path, {**body, "input": "on", "previous_response_id": answer.json["id"], "tools": tools[1:]})
+    searching, plain = sent_names(door.asks[0])
+    assert earlier_calls(door.asks[1]) == [searching, searching, plain]
+    assert earlier_calls(door.asks[2])[2:] == ["tool_search"]
+    assert "tool_search" not in earlier_calls(door.asks[2])[:2]
     assert len(set(sent_names(door.asks[0]))) == 2
     assert called_names(door.asks[0]) == [sent_names(door.asks[0])[0]]
     assert [item["type"] for item in answer.json["output"]] == ["tool_search_call", "function_call"]

@@ -16,6 +16,7 @@ from .reply_reader import Reader, read_reply
 from .reply_writer import writer
 from .request_reader import read_request
 from .request_writer import path, write_request
+from .tool_names import as_asked, name_earlier
 
 SUPPORT = support_table(NAME)
 
@@ -32,7 +33,9 @@ __all__ = [
     "VENDOR",
     "Reader",
     "adjusted",
+    "as_asked",
     "input_items",
+    "name_earlier",
     "page_of",
     "path",
     "read_fault",

@@ -11,6 +11,7 @@ from ..extras import with_extra
 from ..plain import writer
 from .constants import ENCRYPTED, LOGPROBS, NAME, VENDOR, Object
 from .message_writer import Items, apart
+from .tool_names import allowed
 from .tools import asked_name, write_tools
 
 _THOUGHTLESS = re.compile(r"(?:.*/)?(?:chat)?gpt-(?:3|4)|(?:.*/)?chatgpt-4o|ft:gpt-(?:3|4)")
@@ -38,7 +39,10 @@ def write_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
         body["include"] = include
     if request.stream:
         body["stream"] = True
-    return with_extra(body, request.extra, native=native, longer=("include", "tools"))
+    extra = request.extra
+    if isinstance(choice := extra.get("tool_choice"), dict) and choice.get("type") == "allowed_tools":
+        extra = {**extra, "tool_choice": allowed(choice, request.tools)}
+    return with_extra(body, extra, native=native, longer=("include", "tools"))
 
 
 def settings(request: ChatRequest, *, native: bool, repeated: bool = False) -> Object:

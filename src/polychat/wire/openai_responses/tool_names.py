@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 from hashlib import sha256
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
-from ...types import ChatRequest, HostedTool, Tool, ToolCall, ToolResult
+from ...types import ChatMessage, ChatRequest, HostedTool, Part, Tool, ToolCall, ToolResult
 from ..adapting import LONGEST, apart, flat
-from .actions import SEARCH
+from .actions import ACTIONS, SEARCH
 from .constants import Object
-from .tools import ASKED, searches
+from .tools import ASKED, asked_name, searches
 
 _Key: TypeAlias = tuple[bool, str, str]
 """What a client tells tools apart by: whether it is the search for tools, the group, and the name in the group."""
@@ -40,7 +41,7 @@ def distinguish(request: ChatRequest, choice: object) -> None:
         return
     whole = {_key(tool): tool.name for tool in tools}
     shared = set(whole.values())
-    for call in _calls(request):
+    for call in _calls(request.messages):
         if call.name in shared and (key := _called(call)) is not None:
             whole[key] = call.name
     if len(set(whole.values())) == len(whole):
@@ -51,7 +52,72 @@ def distinguish(request: ChatRequest, choice: object) -> None:
         request.tool_choice = replace(request.tool_choice, name=names.get(key, request.tool_choice.name))
     for tool in tools:
         _rename(tool, names[_key(tool)])
-    _rename_calls(request, names)
+    _rename_calls(request.messages, names)
+
+
+def as_asked(messages: list[ChatMessage], tools: list[Tool | HostedTool]) -> list[ChatMessage]:
+    """A conversation with its calls as a client sends them back: of a group, and by its own name there.
+
+    ``tools`` are those of the request that the calls were made for.
+    """
+    asked = {tool.name: tool for tool in tools if isinstance(tool, Tool) and (tool.namespace is not None or searches(tool))}
+    if not asked:
+        return messages
+    return [replace(turn, parts=[_as_asked(part, asked) for part in turn.parts]) for turn in messages]
+
+
+def _as_asked(part: Part, asked: dict[str, Tool]) -> Part:
+    if not isinstance(part, ToolCall) or (tool := asked.get(part.name)) is None:
+        return part
+    if tool.namespace is None:
+        return replace(part, name=ACTIONS[SEARCH], kind=SEARCH)
+    group, name = tool.namespace, asked_name(tool)
+    return replace(part, name=flat(group, name), extra={**(part.extra or {}), "namespace": group})
+
+
+def name_earlier(messages: list[ChatMessage], request: ChatRequest) -> list[ChatMessage]:
+    """``messages``, which ``as_asked`` gave, with their calls by the names that the tools of ``request`` have.
+
+    A tool that is not offered any more has a name that none of these has.
+    """
+    names = {_key(tool): tool.name for tool in request.tools if isinstance(tool, Tool)}
+    taken = {*names.values(), *(call.name for call in _calls(request.messages))}
+    before = [replace(turn, parts=[copy(part) for part in turn.parts]) for turn in messages]
+    for call in _calls(before):
+        if (key := _called(call)) is None or key in names:
+            continue
+        name, tries = call.name, 0
+        while name in taken:
+            name, tries = _marked(key, tries), tries + 1
+        names[key] = name
+        taken.add(name)
+    _rename_calls(before, names)
+    return before
+
+
+def allowed(choice: Object, tools: list[Tool | HostedTool]) -> Object:
+    """A choice among ``allowed_tools`` by the names under which ``tools`` are sent."""
+    names = {(tool.namespace or "", asked_name(tool)): apart(tool.namespace, tool.name) for tool in tools if _is_renamed(tool)}
+    if not names or not isinstance(entries := choice.get("tools"), list):
+        return choice
+    return {**choice, "tools": [_allowed(entry, names) if isinstance(entry, dict) else entry for entry in entries]}
+
+
+def _allowed(entry: Object, names: dict[tuple[str, str], str]) -> Object:
+    name = names.get((str(entry.get("namespace") or ""), str(entry.get("name"))))
+    if name is not None:
+        entry = {**entry, "name": name}
+    if isinstance(inner := entry.get("tools"), list):  # of a group
+        group = str(entry.get("name"))
+        entry = {
+            **entry,
+            "tools": [{**one, "name": names.get((group, str(one.get("name"))), one.get("name"))} for one in inner],
+        }
+    return entry
+
+
+def _is_renamed(tool: Tool | HostedTool) -> TypeGuard[Tool]:
+    return isinstance(tool, Tool) and ASKED in (tool.extra or {})
 
 
 def _distinct(whole: dict[_Key, str]) -> dict[_Key, str]:
@@ -76,7 +142,7 @@ def _marked(key: _Key, tries: int) -> str:
 
 
 def _key(tool: Tool) -> _Key:
-    return searches(tool), tool.namespace or "", apart(tool.namespace, tool.name)
+    return searches(tool), tool.namespace or "", asked_name(tool)
 
 
 def _called(call: ToolCall) -> _Key | None:
@@ -93,16 +159,16 @@ def _rename(tool: Tool, name: str) -> None:
         tool.name, tool.extra = name, extra
 
 
-def _calls(request: ChatRequest) -> Iterator[ToolCall]:
-    return (part for turn in request.messages if turn.role == "assistant" for part in turn.parts if isinstance(part, ToolCall))
+def _calls(messages: list[ChatMessage]) -> Iterator[ToolCall]:
+    return (part for turn in messages if turn.role == "assistant" for part in turn.parts if isinstance(part, ToolCall))
 
 
-def _rename_calls(request: ChatRequest, names: dict[_Key, str]) -> None:
+def _rename_calls(messages: list[ChatMessage], names: dict[_Key, str]) -> None:
     renamed: dict[str, str] = {}
-    for call in _calls(request):
+    for call in _calls(messages):
         if (key := _called(call)) in names:
             call.name = renamed[call.id] = names[key]
-    for turn in request.messages:
+    for turn in messages:
         for part in turn.parts:
             if isinstance(part, ToolResult) and part.id in renamed:
                 part.name = renamed[part.id]

@@ -123,7 +123,8 @@ def go_on_from(chat_request: ChatRequest, previous: StoredResponse | None) -> No
     begins = 0
     while begins < len(chat_request.messages) and chat_request.messages[begins].role in ("system", "developer"):
         begins += 1
-    chat_request.messages = [*chat_request.messages[:begins], *previous.messages, *chat_request.messages[begins:]]
+    earlier = openai_responses.name_earlier(previous.messages, chat_request)
+    chat_request.messages = [*chat_request.messages[:begins], *earlier, *chat_request.messages[begins:]]
     chat_request.previous = None
 
 
@@ -166,7 +167,7 @@ class _StoringWriter:
         reply.refusal = collected.refusal
         turns: Messages
         if self._inbound.placeholders is None or previous is not None:
-            turns = [*_without_instructions(self._inbound.with_media()), reply.turn()]
+            turns = _conversation_of(self._inbound.with_media(), reply.turn())
         else:  # as it came it is smaller
             turns = partial(_conversation, self._inbound.original_body(), reply.turn())
         request.service.responses.put(
@@ -180,8 +181,10 @@ class _StoringWriter:
 
 
 def _conversation(body: bytes, reply: ChatMessage) -> list[ChatMessage]:
-    return [*_without_instructions(openai_responses.read_request(body, model="", limits=RAW)), reply]
+    return _conversation_of(openai_responses.read_request(body, model="", limits=RAW), reply)
 
 
-def _without_instructions(chat_request: ChatRequest) -> list[ChatMessage]:
-    return [turn for turn in chat_request.messages if turn.role not in ("system", "developer")]
+def _conversation_of(chat_request: ChatRequest, reply: ChatMessage) -> list[ChatMessage]:
+    """What a later request goes on from: without instructions, and with no name of a tool that this request alone gave it."""
+    turns = [turn for turn in chat_request.messages if turn.role not in ("system", "developer")]
+    return openai_responses.as_asked([*turns, reply], chat_request.tools)
