@@ -19,6 +19,7 @@ import pytest
 import polychat
 from polychat import config, errors
 from polychat.config.file_errors import FileErrors
+from polychat.config.settings import Direct
 from polychat.config.vendor_spec import spec_of
 from polychat.events import Citation, Event, Finish, Reasoning, Start, Text, ToolCallPiece, Usage
 from polychat.gateway.observe.record import Record
@@ -45,6 +46,8 @@ CANARY = "sk-canary-4f9A71bX/c2+77e0=D"
 MARK = "4f9A71bX"
 """What of it is the same in all forms but base64."""
 WAYS = ("whole", "stream", "refused", "no reply", "failed")
+AT_ONCE = Direct(attempts=1, max_wait=0, cooldown=0)
+"""Each request reaches the backend, whatever it answered the one before; nobody waits."""
 
 
 def parrot_events() -> list[list[Event]]:
@@ -179,7 +182,7 @@ async def test_no_door_of_the_gateway_shows_it(
     monkeypatch.setenv("HOUSE_API_KEY", CANARY)
     backend = Parrot(name, way=way)
     for streamed, log_text in ((False, True), (True, True), (False, False)):
-        async with before({"house": (name, backend)}, log="json", log_text=log_text) as here:
+        async with before({"house": (name, backend)}, log="json", log_text=log_text, direct=AT_ONCE) as here:
             for door in ASKS:
                 caller = await here.caller()
                 for _ in range(2):
@@ -213,7 +216,7 @@ async def test_no_span_or_metric_of_telemetry_shows_it(name: str, way: str, monk
     spans, reader = InMemorySpanExporter(), InMemoryMetricReader()
     observer = Telemetry([SimpleSpanProcessor(spans)], [reader])
     try:
-        async with before({"house": (name, Parrot(name, way=way))}) as here:
+        async with before({"house": (name, Parrot(name, way=way))}, direct=AT_ONCE) as here:
             for door in ASKS:
                 for streamed in (False, True):
                     await here.ask(*asking(door, "house/m", stream=streamed))

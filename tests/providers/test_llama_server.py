@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+import subprocess
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
@@ -24,40 +23,33 @@ params.model.path = sys.argv[1]
 params.n_ctx, params.n_parallel, params.verbosity = 2048, 2, -1
 params.offline, params.warmup, params.fit_params, params.ui = True, False, False, False
 params.hostnames, params.port = ["127.0.0.1"], 0
+for threads in (params.cpuparams, params.cpuparams_batch):
+    threads.n_threads, threads.poll = 1, 0
 server = xllamacpp.Server(params)
 print(server.listening_address, flush=True)
 sys.stdin.read()
 """
-"""Serves until its standard input ends."""
+"""Serves until its standard input ends, on one thread: several wait for each other where other tests run beside it."""
 
 
-@asynccontextmanager
-async def llama() -> AsyncGenerator[str, None]:
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """Its URL; all tests ask the same one, which keeps nothing of a request."""
     if find_spec("xllamacpp") is None:
         pytest.skip("xllamacpp is not installed; it comes with the extra [local]")
     file = weights.path("smollm2")
     if file is None:
         pytest.skip("no weights of smollm2 here; run: polychat models pull")
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", SERVER, str(file), stdin=pipe, stdout=pipe)
-    try:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", SERVER, str(file)], stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdout is not None
-        async with asyncio.timeout(60):
-            yield (await process.stdout.readline()).decode().strip()
-    finally:
+        yield process.stdout.readline().strip()
         process.kill()
-        await process.communicate()
-
-
-@pytest.fixture
-async def server() -> AsyncGenerator[str, None]:
-    async with llama() as url:
-        yield url
 
 
 WIRES = [("llama-cpp", "/v1"), ("vllm-responses", "/v1"), ("vllm-anthropic", "")]
 """A vendor of each wire that it speaks, and what stands before the wire's paths."""
-SHORT: dict[str, Any] = {"max_tokens": 12, "temperature": 0.0, "timeout": 50}
+SHORT: dict[str, Any] = {"max_tokens": 4, "temperature": 0.0, "timeout": 50}
 
 
 async def test_it_answers_on_each_wire(server: str) -> None:
