@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -112,6 +114,41 @@ async def test_a_moment_that_is_named_while_the_connection_is_opened(model: str,
         with pytest.raises(errors.Resting, match="later"):
             await task
     assert (house.seen, facts.in_flight) == ([], 0)
+
+
+WHOLE = {"id": "c", "model": "m", "choices": [{"index": 0, "message": {"content": "Hello"}, "finish_reason": "stop"}]}
+UNREADABLE = {"id": "c", "model": "m", "choices": [{"index": 0, "message": {"content": "Hel", "tool_calls": [7]}}]}
+CHUNK = b'data: {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {"role": "assistant"}}]}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("body", "is_whole", "is_bought"),
+    [
+        (json.dumps(UNREADABLE).encode(), True, True),
+        (json.dumps(WHOLE).encode()[:-20], True, False),
+        (b"<html>", True, False),
+        (CHUNK + b'data: {"choices": [7]}\n\n', False, True),
+        (b"data: <html>\n\n", False, False),
+        (b'data: {"usage": {"prompt_tokens": 1}, "choices": []}\n\ndata: {"error": {"message": "no"}}\n\n', False, False),
+    ],
+)
+async def test_replies_are_bought_once(body: bytes, is_whole: bool, is_bought: bool, serve: Any, tmp_path: Any) -> None:
+    """As at the gateway: one that came and cannot be read is asked for nowhere else; one that is no reply is."""
+
+    async def broken(seen: Seen, say: Say) -> None:
+        await say.whole(body, content_type="application/json" if is_whole else "text/event-stream")
+
+    first, second = await serve(broken), await serve(Refusing())
+    file = tmp_path / "polychat.toml"
+    row = '[providers.{}]\nwire = "openai-chat"\nbase_url = "{}/v1"\n'
+    file.write_text(row.format("first", first.url) + row.format("second", second.url))
+    client, model = polychat.Client(config=file), "first/m, second/m"
+    call = client.ask if is_whole else client.stream
+    with pytest.raises(errors.BadReply) if is_bought else nullcontext() as caught:
+        reply = call("hi", model=model)
+        assert (await reply).text if is_whole else [piece async for piece in reply]
+    assert caught is None or caught.value.paid
+    assert (len(first.seen), len(second.seen)) == (1, 1 - is_bought)
 
 
 async def test_after_the_first_piece_nothing_is_asked_again(serve: Any) -> None:

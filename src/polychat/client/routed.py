@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from ..calls.info import CallInfo
-from ..errors import BadInput, BadReply, EmptyReply, PolychatError
-from ..events import Event, Finish, Start, Usage
+from ..errors import BadInput, PolychatError
+from ..events import Event, Finish, Text, Usage
 from ..http.sending import last_check
 from ..http.timeouts import Timeouts
 from ..routing import Plan, Router, Target
@@ -22,6 +22,7 @@ from ..routing.holding import OpeningHold, Pumped
 from ..routing.straight import StraightAttempt, straight_attempt
 from ..routing.traits import UNKNOWN, RequestTraits, Traits
 from ..types import ChatRequest, HostedTool, TextPart
+from ..wire.billing import has_piece, opening_failure
 from ..wire.embeddings import Embed, Embeddings
 from ..wire.reading import failure_in
 from .prepared import PreparedCall
@@ -211,11 +212,12 @@ class RoutedCall:
         if prepared is not None and (compiled := prepared.compiled()) is not None:
             body = compiled.body(self._prompt)
             if body is not None:
-                return self._begun(target.backend.answers_compiled(compiled, body, self.call_info, options))
+                batches = target.backend.answers_compiled(compiled, body, self.call_info, options)
+                return self._begun(batches, whole=not compiled.streamed)
         return self._answer(target, options)
 
     def _answer(self, target: Target, options: dict[str, Any], text: str = "") -> Awaitable[list[list[Event]]]:
-        """The batches up to the first one with more than a ``Start``. Raises the error of a reply that failed before that."""
+        """As ``_begun``. Raises the failure of a reply that another target may still answer."""
         request = self.request
         if request.model != target.model:
             request = replace(request, model=target.model)
@@ -225,37 +227,37 @@ class RoutedCall:
         hold = None if text or attempts is None or not request.stream else hold_of(self._plan.rules) or attempts.hold
         if hold is not None and not target.backend.restores:
             batches = Pumped(batches)
-        return self._begun(batches, hold)
+        return self._begun(batches, whole=not request.stream, hold=hold)
 
-    async def _begun(self, batches: AsyncGenerator[list[Event], None], hold: Hold | None = None) -> list[list[Event]]:
+    async def _begun(
+        self, batches: AsyncGenerator[list[Event], None], *, whole: bool, hold: Hold | None = None
+    ) -> list[list[Event]]:
+        """The batches up to the first piece and what is held behind it, or, with ``whole``, all of them."""
         self.batches = batches
-        held: list[list[Event]] = []
+        first: list[list[Event]] = []
         try:
             async for batch in batches:
-                held.append(batch)
-                for event in batch:
-                    if type(event) is Finish and event.error is not None:
-                        raise event.error
-                    if type(event) is not Start:
-                        return held if hold is None else [await self._held(held, batches, hold)]
+                first.append(batch)
+                if type(batch[-1]) is Finish or (not whole and has_piece(batch)):
+                    break
+            if hold is not None and first and type(first[-1][-1]) is not Finish:
+                assert self._attempts is not None  # it is the router's attempt
+                first = [[event for batch in first for event in batch]]
+                await OpeningHold(hold, self._attempts.begins).more_events(first[0], self.call_info.pipe, batches)
+            if first and type(first[-1][-1]) is Finish:
+                self._check(first, whole=whole, held=hold is not None)
         except BaseException:
             await batches.aclose()
             raise
-        return held
+        return first
 
-    async def _held(self, held: list[list[Event]], batches: AsyncGenerator[list[Event], None], hold: Hold) -> list[Event]:
-        """The events of ``held`` and what is kept back behind them. Raises what the reply fails with meanwhile.
-
-        A reply that was paid for, and that only we cannot read to its end, is not asked for again: it fails as it comes.
-        """
-        assert self._attempts is not None  # it is the router's attempt
-        events = [event for batch in held for event in batch]
-        if type(events[-1]) is not Finish:
-            await OpeningHold(hold, self._attempts.begins).more_events(events, self.call_info.pipe, batches)
-        error = failure_in(events)
-        if error is not None and not (isinstance(error, (BadReply, EmptyReply)) and error.kind is None):
+    def _check(self, first: list[list[Event]], *, whole: bool, held: bool) -> None:
+        """Raises the failure that these batches end with, where another target may be asked in this one's place."""
+        events = [event for batch in first for event in batch]
+        error = opening_failure(events, self.call_info.raw or b"", whole=whole, held=held)
+        if error is not None:
+            error.text = error.text or "".join(event.text for event in events if type(event) is Text)
             raise error
-        return events
 
 
 async def _discarded(begun: tuple[RoutedCall, list[list[Event]]]) -> None:

@@ -7,10 +7,11 @@ from functools import cache
 
 from ...errors import BadInput
 from ...routing import Target
+from ...wire.billing import billed
 from ...wire.naming import named_body
 from ..dialects.dialect import Dialect
 from .delivery import HEADER
-from .replies import Outcome, PassthroughBody, judged
+from .replies import Outcome, PassthroughBody
 
 
 @cache
@@ -43,7 +44,7 @@ def passed_whole(dialect: Dialect, body: bytes, name: str | None) -> Passthrough
     """The reply that ``body`` is, under this name. Raises the failure that it tells, or that it is."""
     finish, usage, served = dialect.ending(body)
     if finish.error is not None and not (finish.verdict == "truncated" and body.rstrip().endswith(b"}")):
-        raise judged(finish.error, [], body)
+        raise billed(finish.error, [], body)
     # A whole reply that names no end says so itself, where it passes as it came.
     if name is not None:
         body = named_body(body, dialect.model_member, served, name)

@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from ...errors import BackendError, BadReply, EmptyReply, Truncated
+from ...errors import BackendError, Truncated
 from ...events import Event, Finish, Start, Usage
 from ...routing.holding import MOST, OpeningHold
-from ...wire.reading import is_reply, parsed
+from ...wire.billing import billed_stream, has_piece, opening_failure
 
 if TYPE_CHECKING:
     from ...calls.info import CallInfo
@@ -130,19 +130,14 @@ async def open_events(
     try:
         async for batch in batches:
             first += batch
-            if not whole and _has_piece(batch):
+            if not whole and has_piece(batch):
                 break
         if hold is not None and first and type(first[-1]) is not Finish:
             await hold.more_events(first, None if call_info is None else call_info.pipe, batches)
-        last = first[-1] if first else None
-        if type(last) is Finish:
-            has_piece = _has_piece(first[:-1])
-            if last.error is not None and (whole or hold is not None or not has_piece):
-                raw = None if call_info is None else call_info.raw
-                error = judged(last.error, first, b"" if raw is None else raw)
-                if whole or not (error.paid and has_piece):
-                    raise error
-        elif whole or last is None:
+        raw = None if call_info is None else call_info.raw
+        if (error := opening_failure(first, raw or b"", whole=whole, held=hold is not None)) is not None:
+            raise error
+        if not first or (whole and type(first[-1]) is not Finish):
             raise Truncated("the reply ended early")
     except BaseException:
         await batches.aclose()
@@ -178,35 +173,7 @@ async def open_stream(
     if naming is not None and finish is not None:
         first += naming.end()
     if finish is not None and finish.error is not None:
-        error = _judged(finish.error, monitor.usage, begun=monitor.served is not None, has_content=monitor.has_content)
+        error = billed_stream(finish.error, monitor.usage, begun=monitor.served is not None, has_content=monitor.has_content)
         if not (error.paid and monitor.has_content and first):
             raise error
     return PassthroughStream(response, monitor, first, naming)
-
-
-def judged(error: BackendError, events: list[Event], body: bytes) -> BackendError:
-    """The error, as ``paid`` where a reply came and only our reading of it failed: ``events`` of a stream, or a whole ``body``.
-
-    A page of HTML, an empty body and a failure that the backend reports cost nothing.
-    """
-    if body and error.kind is None and isinstance(error, (BadReply, EmptyReply, Truncated)):
-        error.paid = error.paid or is_reply(parsed(body))
-        return error
-    usage = next((event for event in events if type(event) is Usage), None)
-    begun = any(type(event) is Start for event in events)
-    return _judged(error, usage, begun=begun, has_content=_has_piece(events))
-
-
-def _judged(error: BackendError, usage: Usage | None, *, begun: bool, has_content: bool) -> BackendError:
-    """As ``judged``, of a stream: whether a reply had ``begun``, and whether words ``has_content``.
-
-    A vendor bills from the reply's beginning on; one that was empty only where it counts tokens.
-    """
-    if error.kind is None and isinstance(error, (BadReply, EmptyReply)):
-        is_counted = has_content or (usage is not None and bool(usage.completion_tokens))
-        error.paid = error.paid or is_counted or (begun and isinstance(error, BadReply))
-    return error
-
-
-def _has_piece(batch: list[Event]) -> bool:
-    return any(type(event) not in (Start, Usage, Finish) for event in batch)
