@@ -115,7 +115,7 @@ def counting_paths() -> dict[str, str]:
         served |= {
             f"/v1beta/models/house/small:{word}": endpoint for word, endpoint in getattr(module, "OF_MODELS", {}).items()
         }
-        if found := [path for path, endpoint in served.items() if endpoint.answer.__name__ == "count"]:
+        if found := [path for path, endpoint in served.items() if getattr(endpoint.answer, "__name__", "") == "count"]:
             (paths[module.DIALECT.wire.NAME],) = found
     return paths
 
