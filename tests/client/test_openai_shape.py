@@ -11,7 +11,8 @@ import polychat
 from polychat import errors
 from polychat.events import Finish, Start, Text, ToolCallPiece, Usage
 
-from ..support.running_gateway import FIRST, Stage, text, until
+from ..support.running_gateway import DONE, END, FIRST, Stage, text, until
+from ..support.scripted_server import Say, Seen
 from ..support.scripted_vendors import ScriptedVendor
 
 HELLO = [[Start("one", "m")], [Text("Hel")], [Text("lo")], [Usage(11, 7, 18), Finish("complete", "stop")]]
@@ -106,6 +107,35 @@ async def test_a_stream_is_used_as_that_of_openais_client(client: polychat.Clien
     theirs = {name for name, member in vars(openai.AsyncStream).items() if callable(member) and not name.startswith("_")}
     assert theirs <= set(dir(stream))
     await stream.close()
+    assert [chunk async for chunk in stream] == []
+
+
+async def test_a_stream_has_its_response(serve: Any) -> None:
+    """Its status, its headers about limits in either case, and whether it is over."""
+
+    async def limited(seen: Seen, say: Say) -> None:
+        await say.head(
+            headers=[("X-RateLimit-Remaining-Requests", "7"), ("set-cookie", "secret")], content_type="text/event-stream"
+        )
+        for piece in (FIRST, text("Hel"), END, DONE):
+            await say.chunk(piece)
+        await say.last()
+
+    openai = pytest.importorskip("openai")
+    server = await serve(limited)
+    client = polychat.Client("openai/m", base_url=server.url + "/v1", api_key="k")
+    async with openai.AsyncOpenAI(base_url=server.url + "/v1", api_key="k") as official:
+        theirs = await official.chat.completions.create(model="m", messages=ASKED, stream=True)
+        assert theirs.response.headers["X-RateLimit-Remaining-Requests"] == "7"
+        await theirs.close()
+    stream = await client.chat.completions.create(messages=ASKED, stream=True)
+    response = stream.response
+    assert (response.status_code, dict(response.headers), response.is_closed) == (200, {}, False)
+    await anext(stream)
+    assert response.headers["X-RateLimit-Remaining-Requests"] == response.headers.get("x-ratelimit-remaining-requests") == "7"
+    assert "secret" not in str(dict(response.headers))
+    await response.aclose()
+    assert response.is_closed
     assert [chunk async for chunk in stream] == []
 
 

@@ -8,18 +8,20 @@ import pytest
 
 from polychat import Client, Reply
 from polychat.config.settings import Route
-from polychat.errors import BadInput, PolychatError, UnknownTarget
+from polychat.errors import BadInput, LossWarning, PolychatError, UnknownTarget
+from polychat.events import Event, Finish, Text, Usage
 from polychat.routing.clocks import Kind
 from polychat.routing.hedging import HedgeBudget
 
 from ..support.running_gateway import DONE, END, FIRST, Stage, configured, good, row, streaming, text, until
+from ..support.scripted_vendors import ScriptedVendor
 
 CUT = streaming(FIRST, text("Once upon "), cut=True)
 
 
-def routed(first: Any, second: Any, **rules: Any) -> Client:
+def routed(first: Any, second: Any, wire: str = "openai-chat", **rules: Any) -> Client:
     """A client with a route of two targets, the first before the second."""
-    providers = {"house": row("openai-chat", first.url), "other": row("openai-chat", second.url)}
+    providers = {"house": row(wire, first.url), "other": row(wire, second.url)}
     route = Route(("house/small", "other/small"), strategy="ordered", **rules)
     return Client("fast", config=configured(providers, routes={"fast": route}))
 
@@ -118,3 +120,42 @@ async def test_what_of_provider_cannot_be_obeyed_is_a_loss(serve: Any) -> None:
     with pytest.raises(UnknownTarget, match="excludes every target"):
         await client.ask("hi", provider={"ignore": ["house", "other"]})
     assert len(first.seen) + len(second.seen) == 1
+
+
+LOST: dict[str, Any] = {"presence_penalty": 0.5}
+HOSTED: dict[str, Any] = {
+    "tools": [{"type": "web_search"}, {"type": "function", "name": "f", "parameters": {"type": "object"}}]
+}
+
+
+async def _asked(client: Client, way: str, **keywords: Any) -> None:
+    if way == "openai":
+        await client.chat.completions.create(messages=[{"role": "user", "content": "hi"}], **keywords)
+    elif way == "ask":
+        await client.ask("hi", **keywords)
+    else:
+        _, _, failure = await streamed(client, **keywords)
+        if failure is not None:
+            raise failure
+
+
+@pytest.mark.parametrize("way", ["ask", "stream", "openai"])
+async def test_a_route_decides_about_losses(serve: Any, way: str) -> None:
+    """Its ``on_loss`` and ``hosted_tools`` hold where the call does not say; the call's own word goes first."""
+    words: list[list[Event]] = [[Text("Hello")], [Usage(1, 2, 3), Finish("complete", "stop")]]
+    server = await serve(ScriptedVendor("anthropic", words))
+
+    def client(**rules: Any) -> Client:
+        return routed(server, server, wire="anthropic", **rules)
+
+    await _asked(client(on_loss="report"), way, **LOST)  # without a warning, which would be an error here
+    await _asked(client(on_loss="report", hosted_tools="drop"), way, **HOSTED)
+    with pytest.raises(BadInput, match="web_search"):
+        await _asked(client(on_loss="report"), way, **HOSTED)
+    with pytest.raises(BadInput, match="presence_penalty"):
+        await _asked(client(on_loss="refuse"), way, **LOST)
+    with pytest.raises(BadInput, match="hosted_tools is refuse"):
+        await _asked(client(on_loss="report", hosted_tools="refuse"), way, **HOSTED)
+    await _asked(client(on_loss="refuse"), way, on_loss="allow", **LOST)
+    with pytest.warns(LossWarning, match="presence_penalty"):
+        await _asked(client(), way, **LOST)

@@ -74,7 +74,7 @@ class CallInfo:
         if self.hosted_tools == "refuse" or self.on_loss == "refuse":
             raise BadInput(
                 f"{loss.detail}: only its own vendor's backend can run it, and hosted_tools is refuse: omit the tool, "
-                "use a backend of that vendor, or send x-polychat-hosted-tools: drop",
+                'use a backend of that vendor, or set hosted_tools to "drop" (of the gateway: x-polychat-hosted-tools: drop)',
                 field="tools",
             )
 

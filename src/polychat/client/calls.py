@@ -254,7 +254,7 @@ def _read(
     request, shape = prepared.request(prompt)
     return Stream(
         targets,
-        targets.call(prepared.plan, request, CallInfo(prepared.on_loss), prepared.options),
+        targets.call(prepared.plan, request, CallInfo(*prepared.policy), prepared.options),
         shape=shape,
         lost=prepared.lost,
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing
-from types import TracebackType
-from typing import Any, Self
+from types import AsyncGeneratorType, TracebackType
+from typing import Any, Self, cast
 
 from ..calls.functions import tool_of
 from ..calls.info import CallInfo
@@ -18,7 +18,7 @@ from ..wire import openai_chat
 from ..wire.contract import Writer
 from ..wire.framing import DataLines
 from ..wire.json_text import decoded, sendable
-from .prepared import on_loss_of
+from .prepared import LossPolicy
 from .streaming import Stream
 from .targets import Targets
 
@@ -126,10 +126,10 @@ class Completions:
         )
         if shape is not None:
             request.format = shape.format
-        call_info = CallInfo(on_loss_of(options.pop("on_loss", None)))
+        call_info = CallInfo(*LossPolicy.of(options, plan))
         reply = Stream(targets, targets.call(plan, request, call_info, options), shape=shape)
         writer = openai_chat.writer(request, secrets.token_hex(12), int(time.time()), target)
-        return ChunkStream(_chunks(reply, writer)) if stream else await _whole(reply, writer)
+        return ChunkStream(reply, writer) if stream else await _whole(reply, writer)
 
     async def parse(self, *, messages: Any, response_format: Any = None, **fields: Any) -> Any:
         """``create`` with ``response_format`` as a type: the message's ``parsed`` is a value of it. Raises as ``create``."""
@@ -184,14 +184,59 @@ async def _whole(reply: Stream, writer: Writer) -> Any:
     return record
 
 
+class ResponseHeaders(Mapping[str, str]):
+    """Headers, by their names in letters of either case."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = headers
+
+    def __getitem__(self, name: str) -> str:
+        return self._headers[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._headers)
+
+    def __len__(self) -> int:
+        return len(self._headers)
+
+
+class ChunkResponse:
+    """What is known of the response that a ``ChunkStream`` comes in, as ``openai.AsyncStream.response`` tells it.
+
+    Nothing is asked before the first chunk: until then it has no headers.
+    """
+
+    status_code = 200
+    """For any other the iteration raises ``StatusError``."""
+
+    def __init__(self, reply: Stream, chunks: AsyncGenerator[Any, None]) -> None:
+        self._reply, self._chunks = reply, chunks
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Those that are about the backend's rate limits."""
+        return ResponseHeaders(self._reply.headers)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether no chunk will come any more."""
+        return cast("AsyncGeneratorType[Any, None]", self._chunks).ag_frame is None
+
+    async def aclose(self) -> None:
+        """``ChunkStream.close``."""
+        await self._chunks.aclose()
+
+
 class ChunkStream:
     """The chunks of a completion, as ``AttributeDict``: iterate it, once. Leaving it early needs ``async with``, or ``close``.
 
-    It has the methods of ``openai.AsyncStream``. The iteration raises ``PolychatError`` after the last chunk that arrived.
+    It has the methods of ``openai.AsyncStream``, and its ``response``. The iteration raises ``PolychatError`` after the last
+    chunk that arrived.
     """
 
-    def __init__(self, chunks: AsyncGenerator[Any, None]) -> None:
-        self._chunks = chunks
+    def __init__(self, reply: Stream, writer: Writer) -> None:
+        self._chunks = _chunks(reply, writer)
+        self.response = ChunkResponse(reply, self._chunks)
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self._chunks

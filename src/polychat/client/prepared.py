@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..backends.compiled import STAND_IN, CompiledRequest
 from ..calls.info import CallInfo
@@ -26,12 +26,27 @@ _READ_ANEW = ("images", "files")
 """Keywords that may name files, whose contents are those of the moment."""
 
 
+class LossPolicy(NamedTuple):
+    """What to do about parts of a request that a backend cannot take, by the caller's word or that of the route."""
+
+    on_loss: OnLoss | None
+    hosted_tools: Literal["drop", "refuse"] | None
+
+    @classmethod
+    def of(cls, options: dict[str, Any], plan: Plan) -> LossPolicy:
+        """The policy of a call to ``plan``; ``options`` lose what they say of it. Raises ``BadInput`` for another word."""
+        value = options.pop("on_loss", None)
+        if value not in (None, "refuse", "warn", "report", "allow"):
+            raise BadInput(f'on_loss is {value!r}; it must be "refuse", "warn", "report" or "allow"', field="on_loss")
+        return cls(value or plan.rules.on_loss, plan.rules.hosted_tools)
+
+
 class PreparedCall:
     """A call without its prompt. It holds what the options hold, keys too, which its ``repr`` does not show."""
 
     __slots__ = (
         *("_compiled", "_is_compiled", "_keywords", "_model", "_streamed", "_system"),
-        *("is_kept", "lost", "on_loss", "options", "plan", "router", "wanted"),
+        *("is_kept", "lost", "options", "plan", "policy", "router", "wanted"),
     )
 
     def __init__(self, plan: Plan, system: str | None, options: dict[str, Any], *, streamed: bool) -> None:
@@ -49,7 +64,7 @@ class PreparedCall:
         """Which of the targets the caller wants, as OpenRouter's ``provider`` says it."""
         self.lost: list[Loss] = []
         """What of that cannot be obeyed."""
-        self.on_loss: OnLoss | None = on_loss_of(self.options.pop("on_loss", None))
+        self.policy = LossPolicy.of(self.options, plan)
         self._model, self._system, self._streamed = plan.targets[0].model, system, streamed
         self._compiled: CompiledRequest | None = None
         self._is_compiled = False
@@ -67,7 +82,7 @@ class PreparedCall:
         """The plan becomes this one; members of ``provider`` that cannot be obeyed are lost. Raises ``BadInput``."""
         self.plan, self._model = plan, plan.targets[0].model
         self.lost = [Loss(f"provider.{name}", "dropped", "it is not known of every target") for name in unknown]
-        apply_loss_policy(self.lost, self.on_loss)
+        apply_loss_policy(self.lost, self.policy.on_loss)
 
     def carries(self, target: Target) -> bool:
         """Whether a target loses nothing of the request."""
@@ -84,13 +99,6 @@ class PreparedCall:
             self._is_compiled = True
             self._compiled = self.plan.targets[0].backend.compiled(self.request(STAND_IN)[0])
         return self._compiled
-
-
-def on_loss_of(value: Any) -> Any:
-    """``value`` as the policy about losses, ``None`` for the default. Raises ``BadInput`` for any other value."""
-    if value not in (None, "refuse", "warn", "report", "allow"):
-        raise BadInput(f'on_loss is {value!r}; it must be "refuse", "warn", "report" or "allow"', field="on_loss")
-    return value
 
 
 def call_key(*parts: object, options: dict[str, Any]) -> tuple[object, ...]:

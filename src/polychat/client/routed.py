@@ -25,7 +25,7 @@ from ..types import ChatRequest, HostedTool, TextPart
 from ..wire.billing import has_piece, opening_failure
 from ..wire.embeddings import Embed, Embeddings
 from ..wire.reading import failure_in
-from .prepared import PreparedCall
+from .prepared import LossPolicy, PreparedCall
 
 PRIVATE = ("api_key", "base_url", "cookies", "headers")
 """Options that are meant for one provider: no other may get them."""
@@ -39,7 +39,7 @@ class RoutedCall:
     """
 
     __slots__ = (
-        *("_attempts", "_failure", "_kind", "_on_loss", "_options", "_plan", "_prepared", "_prompt", "_request", "_router"),
+        *("_attempts", "_failure", "_kind", "_options", "_plan", "_policy", "_prepared", "_prompt", "_request", "_router"),
         *("_straight", "_traits", "batches", "call_info", "seams", "target"),
     )
 
@@ -63,7 +63,7 @@ class RoutedCall:
         self._failure: PolychatError | None = None
         """Why the attempt failed that was made before the router was asked."""
         self._router, self._plan, self._request, self._options = router, plan, request, options
-        self._on_loss, self.call_info = call_info.on_loss, call_info
+        self._policy, self.call_info = LossPolicy(call_info.on_loss, call_info.hosted_tools), call_info
         self.target = plan.targets[0]
         """The target that was asked last."""
         self.batches: AsyncGenerator[list[Event], None]
@@ -118,7 +118,7 @@ class RoutedCall:
         plan, request = self._plan, self.request
         self._attempts, self._traits, self._kind = Attempts(), UNKNOWN, None
         if len(plan.targets) > 1 or plan.rules.conditions:
-            self._traits = RequestTraits(request, self._on_loss)
+            self._traits = RequestTraits(request, self._policy.on_loss)
             self._kind = None if "timeout" in self._options else partial(_kind, request)
         if not (plan.rules.continuation and request.stream and may_go_on(request)):
             return await (self._hedged() if plan.rules.hedge else self._first_of(self._ask))
@@ -153,7 +153,7 @@ class RoutedCall:
         seconds = router.facts(plan, expected).usual_first(_kind(self.request))
         if seconds is None or len(plan.targets) < 2 or not self._may_hedge():
             return await self._first_of(self._ask)
-        other = RoutedCall(router, plan, self.request, CallInfo(self._on_loss), self._options)
+        other = RoutedCall(router, plan, self.request, CallInfo(*self._policy), self._options)
         other._attempts, other._traits, other._kind = Attempts(), traits, self._kind
 
         def second() -> Awaitable[tuple[RoutedCall, list[list[Event]]]] | None:
@@ -192,7 +192,7 @@ class RoutedCall:
             if self._failure is not None:
                 failure, self._failure = self._failure, None
                 raise failure
-            self.target, self.call_info = target, CallInfo(self._on_loss)
+            self.target, self.call_info = target, CallInfo(*self._policy)
             return await self._answer(target, options_for(self._plan, self._options, attempts), text)
         finally:
             attempts.limits = self.call_info.limits

@@ -53,6 +53,12 @@ class Stream(Generic[Parsed]):
         return first
 
     @property
+    def headers(self) -> dict[str, str]:
+        """The response's headers about the backend's rate limits, names in lower case; empty until it has begun."""
+        limits = () if self._batches is None else self._call.call_info.limits
+        return {name.decode("latin-1"): value.decode("latin-1") for name, value in limits}
+
+    @property
     def text(self) -> str:
         """The text so far."""
         return self._assembled.first.text

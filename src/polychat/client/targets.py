@@ -118,7 +118,7 @@ class Targets:
     def prepared_call(self, prepared: PreparedCall, prompt: str) -> RoutedCall:
         """One request with this prompt, not sent yet, of a call that is kept."""
         return self._routed_call(
-            prepared.router, prepared.plan, None, CallInfo(prepared.on_loss), prepared.options, prepared, prompt
+            prepared.router, prepared.plan, None, CallInfo(*prepared.policy), prepared.options, prepared, prompt
         )
 
     def router(self, options: dict[str, Any]) -> Router:
