@@ -10,6 +10,7 @@ import pytest
 from polychat.errors import ConnectionFailed, TimedOut
 from polychat.events import Text
 from polychat.routing.attempts import Attempts
+from polychat.routing.hedged import plan_beside
 from polychat.routing.hedging import HedgeBudget, raced
 from polychat.routing.traits import UNKNOWN
 
@@ -57,7 +58,7 @@ class Race:
         def asked() -> Awaitable[str] | None:
             return None if second is None else self.one("second", second[0], fails=second[1])
 
-        return await raced(self.one("first", first[0], fails=first[1]), 1.0, asked, self.discard)
+        return await raced(self.one("first", first[0], fails=first[1]), lambda: 1.0, asked, self.discard)
 
 
 @pytest.mark.parametrize(
@@ -119,18 +120,40 @@ def test_whoever_leaves() -> None:
     run_virtually(main())
 
 
+def test_a_client_that_leaves_as_both_begin() -> None:
+    """What both gave is discarded, though it leaves while the slower one is still being closed."""
+
+    async def main() -> None:
+        race = Race()
+        slow = race.discard
+
+        async def discard(name: str) -> None:
+            await asyncio.sleep(1.0)
+            await slow(name)
+
+        race.discard = discard  # type: ignore[method-assign]  # takes its time
+        task = asyncio.ensure_future(race.run((2.0, False), (1.0, False)))
+        await asyncio.sleep(2.5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert sorted(race.discarded) == ["first", "second"]
+
+    run_virtually(main())
+
+
 async def test_whom_it_asks() -> None:
     """One other target that is well; no one that fails or rests, and nobody where all others do."""
     world = World({"a": [good], "b": [again], "c": [good]})
     router, plan = world.router, world.plan
     for _ in range(5):
         world.facts("b").failed(world.now, world.now, 15.0, router.rng)
-    found = router.beside(plan, UNKNOWN, plan.targets[0])
+    found = plan_beside(router, plan, UNKNOWN, plan.targets[0])
     assert found is not None
     assert [target.label for target in found.targets] == ["c"]
     assert found.rules.attempts == 1
     world.facts("c").note_retry_after(ConnectionFailed("later"), 10.0, world.now)
-    assert router.beside(plan, UNKNOWN, plan.targets[0]) is None
+    assert plan_beside(router, plan, UNKNOWN, plan.targets[0]) is None
 
 
 async def test_what_is_told() -> None:

@@ -16,7 +16,7 @@ from ..routing import Plan, Router, Target
 from ..routing.attempts import Attempts
 from ..routing.clocks import Kind, kind_of, timeouts_of
 from ..routing.continuation import Part, continued, going_on, may_go_on
-from ..routing.hedging import HedgeBudget, raced
+from ..routing.hedged import hedged
 from ..routing.hold import Hold, hold_of
 from ..routing.holding import OpeningHold, Pumped
 from ..routing.straight import StraightAttempt, straight_attempt
@@ -143,33 +143,29 @@ class RoutedCall:
         return Part([event for batch in first for event in batch], self.batches)
 
     async def _hedged(self) -> list[list[Event]]:
-        """The reply of the target that begins first, where a second one may be asked: see ``routing/hedging.py``."""
-        router, plan, traits = self._router, self._plan, self._traits
-        attempts = self._attempts
-        assert attempts is not None  # set before
-        budget = router.hedges.setdefault(plan.route, HedgeBudget())
-        budget.asked(router.clock())
-        expected = router.chooser.choose(plan, router.clock(), traits, is_turn=False).targets[0]
-        seconds = router.facts(plan, expected).usual_first(_kind(self.request))
-        if seconds is None or len(plan.targets) < 2 or not self._may_hedge():
-            return await self._first_of(self._ask)
-        other = RoutedCall(router, plan, self.request, CallInfo(*self._policy), self._options)
-        other._attempts, other._traits, other._kind = Attempts(), traits, self._kind
+        """The reply of the target that begins first, where a second one may be asked."""
+        assert self._attempts is not None  # set before
 
-        def second() -> Awaitable[tuple[RoutedCall, list[list[Event]]]] | None:
-            beside = None if attempts.target is None else router.beside(plan, traits, attempts.target)
-            if attempts.count != 1 or beside is None or not budget.take(router.clock()):
-                return None
-            other._plan = beside
-            return other._begun_by(is_extra=True)
+        def second(plan: Plan) -> tuple[Attempts, Awaitable[tuple[RoutedCall, list[list[Event]]]]]:
+            other = RoutedCall(self._router, plan, self.request, CallInfo(*self._policy), self._options)
+            attempts = other._attempts = Attempts()
+            other._traits, other._kind = self._traits, self._kind
+            return attempts, other._begun_by(is_extra=True)
 
-        (call, first), is_second = await raced(self._begun_by(), seconds, second, _discarded)
-        theirs, other._attempts = other._attempts, None
-        if is_second:
-            theirs.join(attempts)
-            self._attempts, self.batches, self.call_info, self.target = theirs, call.batches, call.call_info, call.target
-        elif theirs.count:
-            attempts.join(theirs)
+        (call, first), attempts = await hedged(
+            self._router,
+            self._plan,
+            self._traits,
+            _kind(self.request),
+            attempts=self._attempts,
+            first=self._begun_by(),
+            second=second,
+            may_hedge=self._may_hedge,
+            discard=_discarded,
+        )
+        if call is not self:
+            call._attempts = None  # they are this call's from now on
+            self._attempts, self.batches, self.call_info, self.target = attempts, call.batches, call.call_info, call.target
         return first
 
     async def _begun_by(self, **more: Any) -> tuple[RoutedCall, list[list[Event]]]:

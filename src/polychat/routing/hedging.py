@@ -41,31 +41,43 @@ class HedgeBudget:
 
 async def raced(
     first: Awaitable[T],
-    seconds: float,
+    seconds: Callable[[], float | None],
     second: Callable[[], Awaitable[T] | None],
     discard: Callable[[T], Awaitable[None]],
 ) -> tuple[T, bool]:
     """What ``first`` gives, or ``second`` if it gives something sooner; and whether it was the second.
 
-    ``second`` is called when ``first`` took so many seconds, and may give ``None``. What both fail with is ``first``'s failure.
-    The one that is left is cancelled, and over when this returns; what it gave all the same goes to ``discard``.
+    ``seconds`` is called once ``first`` has begun: ``second`` is called when ``first`` took so long. Both may give ``None``:
+    no second. What both fail with is ``first``'s failure. The one that is left is cancelled, and over when this returns or
+    raises; what it gave all the same goes to ``discard``.
     """
-    tasks = [asyncio.ensure_future(first)]
-    winner: asyncio.Future[T] | None = None
+    tasks: list[asyncio.Future[T]] = [asyncio.ensure_future(first)]
     try:
-        done, pending = await asyncio.wait(tasks, timeout=seconds)
+        winner = await _winner(tasks, seconds, second)
+        await _left([task for task in tasks if task is not winner], discard)
+    except BaseException:
+        await _left(tasks, discard)
+        raise
+    return winner.result(), winner is not tasks[0]
+
+
+async def _winner(
+    tasks: list[asyncio.Future[T]], seconds: Callable[[], float | None], second: Callable[[], Awaitable[T] | None]
+) -> asyncio.Future[T]:
+    """The task that is done first without a failure, else the first; a second one is added to ``tasks`` when it is due."""
+    done, pending = await asyncio.wait(tasks, timeout=0)  # a turn of the loop, in which it begins
+    if not done and (limit := seconds()) is not None:
+        done, pending = await asyncio.wait(tasks, timeout=limit)
         if not done and (waiting := second()) is not None:
             tasks.append(asyncio.ensure_future(waiting))
             pending = set(tasks)
-        while pending:
-            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            winner = next((task for task in tasks if task in done and not task.cancelled() and task.exception() is None), None)
-            if winner is not None:
-                break
-        winner = winner or tasks[0]
-        return winner.result(), winner is not tasks[0]
-    finally:
-        await _left([task for task in tasks if task is not winner], discard)
+    while True:
+        for task in tasks:
+            if task.done() and not task.cancelled() and task.exception() is None:
+                return task
+        if not pending:
+            return tasks[0]
+        _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
 
 
 async def _left(tasks: list[asyncio.Future[T]], discard: Callable[[T], Awaitable[None]]) -> None:

@@ -98,16 +98,6 @@ class Router:
             facts.belongs_to(self.health.domain(target.backend.quota_domain()))
         return facts
 
-    def beside(self, plan: Plan, traits: Traits, first: Target) -> Plan | None:
-        """The plan of one attempt at another target than ``first``, which is well; ``None`` where there is none."""
-        now = self.clock()
-        choice = self.chooser.choose(plan, now, traits, is_turn=False)
-        behind = {over.target.name for over in choice.passed}
-        for target in choice.targets:
-            if target is not first and target.name not in behind and self.facts(plan, target).is_reliable(now):
-                return Plan(plan.route, (target,), plan.rules.replace(attempts=1, weights=(), priorities=(), conditions=()))
-        return None
-
     def note_limits(self, facts: Facts, attempts: Attempts) -> None:
         """Keep an answer's headers about its target's limits."""
         facts.note_limits(attempts.limits, self.clock(), time())

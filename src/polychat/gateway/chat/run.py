@@ -17,7 +17,7 @@ from ...routing import Plan, Target
 from ...routing.attempts import Attempts
 from ...routing.clocks import Kind, kind_of
 from ...routing.continuation import Part, continued, going_on, may_go_on
-from ...routing.hedging import HedgeBudget, raced
+from ...routing.hedged import hedged
 from ...routing.hold import hold_of
 from ...routing.holding import OpeningHold, Pumped
 from ...routing.resolve import LONGEST
@@ -121,35 +121,28 @@ class ChatRun:
         return run(plan, ask, attempts, repeated=times, traits=self.traits, kind=self._kind, deadline=until, **more)
 
     async def _hedged(self, ask: Callable[[ChatRun, Target], Awaitable[OpenReply]]) -> OpenReply:
-        """The reply of the target that begins first, where a second one may be asked: see ``routing/hedging.py``."""
-        router, plan = self.context.runtime.router, self.plan
-        budget = router.hedges.setdefault(plan.route, HedgeBudget())
-        budget.asked(router.clock())
-        expected = router.chooser.choose(plan, router.clock(), self.traits, is_turn=False).targets[0]
-        seconds = router.facts(plan, expected).usual_first(self._kind())
-        if seconds is None or len(plan.targets) < 2 or not self._may_hedge():
-            return await self._first_of(partial(ask, self))
-        other = ChatRun(self.context, self.inbound)
+        """The reply of the target that begins first, where a second one may be asked."""
+        other = self
 
-        def second() -> Awaitable[OpenReply] | None:
-            target = self.attempts.target
-            found = None if target is None else router.beside(plan, self.traits, target)
-            if self.attempts.count != 1 or found is None or not budget.take(router.clock()):
-                return None
-            other.plan, other.traits = found, self.traits
-            return other._first_of(partial(ask, other), is_extra=True)
+        def second(plan: Plan) -> tuple[Attempts, Awaitable[OpenReply]]:
+            nonlocal other
+            other = ChatRun(self.context, self.inbound)
+            other.plan, other.traits = plan, self.traits
+            return other.attempts, other._first_of(partial(ask, other), is_extra=True)
 
-        is_second = False
-        try:
-            reply, is_second = await raced(self._first_of(partial(ask, self)), seconds, second, OpenReply.close)
-        finally:
-            # Where both began at once, or the client left then, the one that is not read counts as in flight until this.
-            (self.attempts if is_second else other.attempts).end()
-        if is_second:
-            other.attempts.join(self.attempts)
-            self.attempts, self.delivery = other.attempts, other.delivery
-        elif other.attempts.count:
-            self.attempts.join(other.attempts)
+        reply, attempts = await hedged(
+            self.context.runtime.router,
+            self.plan,
+            self.traits,
+            self._kind(),
+            attempts=self.attempts,
+            first=self._first_of(partial(ask, self)),
+            second=second,
+            may_hedge=self._may_hedge,
+            discard=OpenReply.close,
+        )
+        if attempts is not self.attempts:
+            self.attempts, self.delivery = attempts, other.delivery
         return reply
 
     def _may_hedge(self) -> bool:
