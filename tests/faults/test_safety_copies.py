@@ -46,7 +46,7 @@ from ..support.linear_time import is_linear
 from ..support.running_gateway import Answer, Running, asking, configured, gateway, row
 from ..support.scripted_vendors import ScriptedVendor
 
-LARGE = 8 << 20
+LARGE = 4 << 20
 COPIES = 3.0
 READ_AND_WRITTEN = 3.3
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -65,14 +65,17 @@ CHANGED_SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
 """Schemas of which each object, or one, becomes another on the way to some wire."""
 
 
-@pytest.mark.parametrize("spelled", [False, True], ids=["compact", "with blanks"])
 @pytest.mark.parametrize("kind", sorted(CHANGED_SCHEMAS))
-@each_other
-async def test_a_schema_that_changes_on_its_way_costs_no_more(to: str, kind: str, spelled: bool) -> None:
+@pytest.mark.parametrize(
+    ("to", "spelled"),
+    # How a body is spelled is a matter of its reading, which does not know who is asked then.
+    [*((to, "compact") for to in names()), ("anthropic", "with blanks"), ("gemini", "with blanks")],
+)
+async def test_a_schema_that_changes_on_its_way_costs_no_more(to: str, kind: str, spelled: str) -> None:
     """A strict one, of a tool: what becomes of it is not held beside what came and what is sent."""
     tool = Tool("large", "d", CHANGED_SCHEMAS[kind](), strict=True)
     _, body = request("openai-responses", replace(with_media(ImagePart(data=PNG, media_type="image/png")), tools=[tool]))
-    body = json.dumps(json.loads(body), ensure_ascii=False).encode() if spelled else body
+    body = json.dumps(json.loads(body), ensure_ascii=False).encode() if spelled == "with blanks" else body
     peak = await peak_of("openai-responses", to, body)
     assert peak <= COPIES * len(body), f"{peak / len(body):.2f} times the body"
 
