@@ -185,7 +185,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[FastChat]:
     return runs
 
 
-MOMENTS = {"start", "first", "over", "asked", "times", "request_id", "started_at", "plan"}
+MOMENTS = {"start", "first", "over", "asked", "times", "request_id", "started_at", "plan", "kind"}
 """What differs from one request to the next whatever answers them."""
 DIFFERS = ("date", "request-id", "retry-after-ms", "x-request-id", "x-polychat-overhead-ms")
 

@@ -289,6 +289,8 @@ class FastChat:
         lines = head_lines(usual, target, 1, overhead, limits)
         if written.losses:
             lines += losses_line(record, written.losses)
+        elif finish.verdict == "complete":
+            record.kind = self._plan.kind((record.served, finish.reason, written.translation is None))
         return lines + cost_line(record)
 
     def _let_go(self) -> None:

@@ -12,6 +12,7 @@ from ...routing.clocks import timeouts_of
 from ...routing.constant import ConstantOutcome, constant_outcome
 from ...routing.facts import Facts
 from ...routing.router import Router
+from ..observe.record import RecordKind
 from .passing import asked_as
 from .preferences import hosted_tools, on_loss
 from .translation import Translation
@@ -31,7 +32,7 @@ class Unusual(PolychatError):  # a request is
 class PreparedPlan:
     """What a model's name means for requests with one head: the only target that may answer, and how it is asked."""
 
-    __slots__ = ("_constant", "_context", "_policy", "_relay", "_request", "name", "plan", "target", "timeouts")
+    __slots__ = ("_constant", "_context", "_kinds", "_policy", "_relay", "_request", "name", "plan", "target", "timeouts")
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class PreparedPlan:
         self._context = context
         self._policy: tuple[Any, Any] | None = None
         self._constant: ConstantOutcome | None = None
+        self._kinds: dict[tuple[Any, ...], RecordKind] = {}
 
     def written(self, inbound: InboundChat) -> WrittenChat:
         """What is sent of a chat. Raises ``PolychatError`` for one that this target cannot be asked."""
@@ -82,6 +84,15 @@ class PreparedPlan:
             fields, losses = relay.fit(inbound.fields, call_info), call_info.losses
         body = inbound.dialect.relayed(inbound, self.target.model, usage=relay.usage, fields=fields)
         return WrittenChat(self._request, body, self.timeouts, relay.url, losses, None)
+
+    def kind(self, differs: tuple[Any, ...]) -> RecordKind:
+        """Of the records of chats by this plan that agree in these facts too, and in which nothing is unusual."""
+        kinds = self._kinds
+        if (kind := kinds.get(differs)) is None:
+            if len(kinds) >= _KINDS:
+                kinds.clear()
+            kind = kinds[differs] = RecordKind()
+        return kind
 
     def _call_info(self) -> CallInfo:
         if self._policy is None:
@@ -111,3 +122,4 @@ class WrittenChat(NamedTuple):
 
 
 _NONE: list[Loss] = []
+_KINDS = 64

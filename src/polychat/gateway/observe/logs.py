@@ -13,6 +13,7 @@ import stat
 import sys
 from asyncio import TimerHandle, get_running_loop
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from itertools import islice
 from queue import SimpleQueue
 from random import random as _random
@@ -24,7 +25,7 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.json import Encoder
 
 from ...errors import redact
-from .record import Record, has_passed_over, passed_over
+from .record import Record, RecordKind, has_passed_over, passed_over
 
 Form: TypeAlias = Literal["human", "json", "off"]
 Write: TypeAlias = Callable[[bytes], object]
@@ -61,14 +62,18 @@ class Log:
         if write is None:
             write, most, coloured = _standard_error()
         self._paint = _COLOURED if coloured else _PLAIN
+        self._dim = self._paint[0].encode()
         self._random, self._clock = random, clock
         self._writer_thread = _WriterThread(write, most, lambda lines: self._news("log lines dropped", {"lines": lines}))
         self._held = bytearray()
         self._dropped = 0
         self._timer: TimerHandle | None = None
-        self._stamp = (0, "")
-        self._statuses: dict[tuple[int, str | None], str] = {}
+        self._stamp = (0, b"")
+        """A moment in milliseconds, and how it is written."""
+        self._statuses: dict[tuple[int, str | None], bytes] = {}
         """By status and verdict: the column of the line for people."""
+        self._by_kind: dict[RecordKind, tuple[bytes, bytes, str, str]] = {}
+        """What ``_constant`` gives."""
         self.change(form, sample)
 
     def change(self, form: Form, sample: float) -> None:
@@ -90,7 +95,7 @@ class Log:
         if len(held) >= _BATCH and not self._room():
             return
         if self._form == "json":
-            _encoder.encode_into(_line(record, self._time()), held, -1)
+            _encoder.encode_into(_line(record, self._time().decode()), held, -1)
             held += b"\n"
         else:
             held += self._human(record)
@@ -139,45 +144,57 @@ class Log:
         except RuntimeError:  # no loop: the next event or the end writes it
             self._timer = None
 
-    def _time(self) -> str:
+    def _time(self) -> bytes:
         """The present time in RFC 3339 format."""
-        now = self._clock()
-        second = int(now)
+        now = int(self._clock() * 1000)
         known, stamp = self._stamp
-        if second != known:
-            stamp = strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
-            self._stamp = (second, stamp)  # in one step: the writer thread uses it too
-        return stamp + _MILLISECONDS[int((now - second) * 1000)]
+        if now != known:
+            stamp = b"%b.%03dZ" % (_second(now // 1000), now % 1000)
+            self._stamp = (now, stamp)  # in one step: the writer thread uses it too
+        return stamp
 
     def _human(self, record: Record) -> bytes:
-        dim, plain, *_ = self._paint
-        known = record.status, record.verdict
-        status = self._statuses.get(known) or self._status(known)
+        kind = record.kind
+        status, columns, notes, end = (None if kind is None else self._by_kind.get(kind)) or self._constant(record)
         duration = int((record.over - record.start) * 1000)
-        shown = _DURATIONS[duration] if 0 <= duration < 1000 else f"{duration:7}"
-        left = f"{dim}{self._time()}{status}{shown} ms  "
-        right = f"  {_notes(record)}{_fit[record.key] or '-'}  {dim}{_sane(record.request_id)}{plain}\n"
+        shown = _DURATIONS[duration] if 0 <= duration < 1000 else b"%7d ms  " % duration
+        if notes := _counts(record) + notes:
+            end = f"{notes[:-2]}  {end}"
+        request_id = record.request_id
+        last = f"{end}{request_id if request_id.isprintable() else redact(request_id)}{self._paint[1]}\n"
         if record.text is not None:
             request_text, response_text = record.text
-            right += f"    | request: {redact(request_text, _TEXT)}\n    | response: {redact(response_text, _TEXT)}\n"
-        columns = _columns[record.method, record.path, record.model, record.provider, record.served]
-        return left.encode() + columns + right.encode()
+            last += f"    | request: {redact(request_text, _TEXT)}\n    | response: {redact(response_text, _TEXT)}\n"
+        return b"".join((self._dim, self._time(), status, shown, columns, last.encode()))
 
-    def _status(self, known: tuple[int, str | None]) -> str:
+    def _constant(self, record: Record) -> tuple[bytes, bytes, str, str]:
+        """What the lines of all records of a kind have in common: status, columns, notes, and what stands behind those."""
+        known = record.status, record.verdict
+        columns = _columns[record.method, record.path, record.model, record.provider, record.served]
+        end = f"{_fit[record.key] or '-'}  {self._paint[0]}"
+        constant = self._statuses.get(known) or self._status(known), columns, _notes(record), end
+        if record.kind is not None:
+            if len(self._by_kind) >= _KINDS:
+                self._by_kind.clear()
+            self._by_kind[record.kind] = constant
+        return constant
+
+    def _status(self, known: tuple[int, str | None]) -> bytes:
         """A status in the colour of what became of the request."""
         _, plain, good, bad, awful = self._paint
         status, verdict = known
         colour = awful if status >= 500 or verdict not in (None, "complete") else good if status < 400 else bad
-        column = self._statuses[known] = f"{plain}  {colour}{status or '---'}{plain} "
+        column = self._statuses[known] = f"{plain}  {colour}{status or '---'}{plain} ".encode()
         return column
 
     def _news(self, message: str, facts: dict[str, Any]) -> bytes:
         """An event as bytes, in the present form; the human one where that is ``off``."""
         values = {name: _fact(value) for name, value in facts.items()}
+        now = self._time().decode()
         if self._form == "json":
-            return _encoder.encode({"time": self._time(), "event": message, **values}) + b"\n"
+            return _encoder.encode({"time": now, "event": message, **values}) + b"\n"
         dim, plain, *_ = self._paint
-        line, below = f"{dim}{self._time()}{plain}  {redact(message)}", ""
+        line, below = f"{dim}{now}{plain}  {redact(message)}", ""
         for name, value in values.items():
             if isinstance(value, str) and "\n" in value:
                 below += "".join(f"    | {part}\n" for part in value.split("\n"))
@@ -186,8 +203,13 @@ class Log:
         return f"{line}\n{below}".encode()
 
 
-_DURATIONS = [f"{number:7}" for number in range(1000)]
-_MILLISECONDS = [f".{number:03}Z" for number in range(1000)]
+@lru_cache(maxsize=4)
+def _second(second: int) -> bytes:
+    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(second)).encode()
+
+
+_KINDS = 1000
+_DURATIONS = [b"%7d ms  " % number for number in range(1000)]
 _PLAIN = ("",) * 5
 _COLOURED = ("\x1b[2m", "\x1b[0m", "\x1b[32m", "\x1b[33m", "\x1b[31m")
 """Dim, reset, success, client error, failure."""
@@ -285,17 +307,23 @@ def _listed(lines: Iterable[str]) -> list[str]:
     return [redact(line, _ERROR) for line in islice(lines, _LISTED)]
 
 
+def _counts(record: Record) -> str:
+    """What a request took, for people."""
+    counts, prompt, completion = "", record.prompt_tokens, record.completion_tokens
+    if record.stream and record.first is not None:
+        counts = f"first token {int((record.first - record.start) * 1000)} ms, "
+    if prompt is not None or completion is not None:
+        counts += f"{prompt or 0}+{completion or 0} tokens, "
+        if record.cached_tokens:
+            counts += f"{record.cached_tokens} cached, "
+    if record.cost is not None:
+        counts += f"${record.cost:.6f}, "
+    return counts
+
+
 def _notes(record: Record) -> str:
     """Further facts of a request, for people."""
     notes = ""
-    if record.stream and record.first is not None:
-        notes = f"first token {int((record.first - record.start) * 1000)} ms, "
-    if record.prompt_tokens is not None or record.completion_tokens is not None:
-        notes += f"{record.prompt_tokens or 0}+{record.completion_tokens or 0} tokens, "
-        if record.cached_tokens:
-            notes += f"{record.cached_tokens} cached, "
-    if record.cost is not None:
-        notes += f"${record.cost:.6f}, "
     if record.attempts > 1:
         notes += f"{record.attempts} attempts, "
     if record.fields_dropped:
@@ -314,7 +342,7 @@ def _notes(record: Record) -> str:
     if has_passed_over(record) and (passed := passed_over(record)):
         untold = [f"{name}: {reason}" for name, reason in passed.items() if name not in record.error]
         notes += f"passed over {'; '.join(_listed(untold))}, " if untold else ""
-    return f"{notes[:-2]}  " if notes else ""
+    return notes
 
 
 class _Fit(dict[str, str]):
@@ -335,7 +363,7 @@ class _RequestColumns(dict[tuple[str, str, str, str, str], bytes]):
     def __missing__(self, names: tuple[str, str, str, str, str]) -> bytes:
         method, path, model, provider, served = (_fit[name] for name in names)
         who = f"{model} → {provider}/{served}" if provider else model
-        columns = f"{f'{method} {path}':<27}  {who:<30}".encode()
+        columns = f"{f'{method} {path}':<27}  {who:<30}  ".encode()
         if sum(map(len, names)) <= 4 * _NAME:
             if len(self) >= 1000:
                 self.clear()

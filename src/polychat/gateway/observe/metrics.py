@@ -22,7 +22,7 @@ from msgspec.msgpack import Decoder, Encoder
 
 from ...errors import redact
 from .attempts import Attempt, AttemptCounts, Counts
-from .record import Record
+from .record import Record, RecordKind
 from .route_states import RouteStates
 from .shadows import Counts as ShadowsSent
 from .shadows import ShadowCounts, TargetResult
@@ -177,7 +177,7 @@ class LabelledNumbers(dict[Labels, Numbers]):
             self.setdefault(rest, Numbers()).add(self.pop(labels))
 
 
-_Usual: TypeAlias = tuple[str, int, str | None, str, str, str, str]
+_Usual: TypeAlias = RecordKind | tuple[str, int, str | None, str, str, str, str]
 _MOST_USUAL = 1000
 
 
@@ -206,7 +206,9 @@ class Metrics:
         self._later()
 
     def __call__(self, record: Record) -> None:
-        usual = record.dialect, record.status, record.verdict, record.route, record.provider, record.served, record.answered
+        usual: _Usual | None = record.kind
+        if usual is None:
+            usual = record.dialect, record.status, record.verdict, record.route, record.provider, record.served, record.answered
         known = self._usual.get(usual)
         if known is None or record.first is None or record.failures:
             self._count(record, usual)

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from ...routing.choice import PassedOver
 
 
+class RecordKind:
+    """Requests whose records agree in all but ids, moments, tokens and cost: an observer may keep what it makes of these."""
+
+    __slots__ = ()
+
+
 class Record:
     """Facts of one request, filled in while it runs; every observer gets them once, at its end. In ``time.monotonic``."""
 
@@ -32,6 +38,7 @@ class Record:
         "fields_dropped",
         "first",
         "key",
+        "kind",
         "losses",
         "method",
         "model",
@@ -73,6 +80,8 @@ class Record:
         self.over = 0.0
         self.key = ""
         """The name of the client's key."""
+        self.kind: RecordKind | None = None
+        """Set where it is known that others agree with this one."""
         self.model = ""
         """The model as the client named it."""
         self.route = ""
