@@ -34,12 +34,12 @@ class Text:
 
 @dataclass(slots=True)
 class Reasoning:
-    """The next piece of the model's thoughts. ``opaque`` comes with the last piece of its block, whose text may be empty."""
+    """The next piece of the model's reasoning. ``opaque`` comes with the last piece of its block, whose text may be empty."""
 
     text: str = ""
     opaque: Opaque | None = None
     block: int = 0
-    """Thoughts come in blocks, counted from 0; each may have an ``opaque`` of its own."""
+    """Reasoning comes in blocks, counted from 0; each may have an ``opaque`` of its own."""
     choice: int = 0
 
 
@@ -68,7 +68,7 @@ class Refusal:
 
 @dataclass(slots=True)
 class Media:
-    """An image or sound that is part of the answer, whole."""
+    """A whole image or audio that is part of the answer."""
 
     data: bytes
     media_type: str
@@ -99,7 +99,7 @@ class Citation:
 class Usage:
     """What the request cost in tokens, as the backend counted it; ``None`` where it did not say.
 
-    ``prompt_tokens`` includes what was cached; ``completion_tokens`` includes thoughts. The rest say of what those consist.
+    ``prompt_tokens`` includes what was cached; ``completion_tokens`` includes reasoning. The other counts are parts of these.
     """
 
     prompt_tokens: int | None = None
@@ -110,7 +110,7 @@ class Usage:
     cache_write_tokens: int | None = None
     """Of the prompt, written to a cache."""
     reasoning_tokens: int | None = None
-    """Of the completion, thoughts."""
+    """Of the completion, reasoning."""
     audio_prompt_tokens: int | None = None
     audio_completion_tokens: int | None = None
     cache_write_1h_tokens: int | None = None

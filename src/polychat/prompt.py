@@ -31,13 +31,13 @@ def turns(messages: Messages) -> list[tuple[str, str]]:
     conversation: object = messages
     if isinstance(conversation, (str, bytes)) or not hasattr(conversation, "__iter__"):
         raise BadInput('messages must be a list of {"role": …, "content": …}', field="messages")
-    pairs = [_turn(message, f"messages[{index}]") for index, message in enumerate(messages)]
+    pairs = [_pair(message, f"messages[{index}]") for index, message in enumerate(messages)]
     if not pairs:
         raise BadInput("messages is empty: add a user message", field="messages")
     return pairs
 
 
-def _turn(message: object, field: str) -> tuple[str, str]:
+def _pair(message: object, field: str) -> tuple[str, str]:
     match message:
         case {"role": str(role), "content": content} if role.strip():
             return role, text_of(content, f"{field}.content")

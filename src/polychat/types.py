@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 Message: TypeAlias = Mapping[str, Any]
-"""One turn: ``{"role": "user", "content": "…"}``. ``content`` is text, or a list of ``{"type": "text", "text": …}``."""
+"""One message: ``{"role": "user", "content": "…"}``. ``content`` is text, or a list of ``{"type": "text", "text": …}``."""
 
 Messages: TypeAlias = Sequence[Message]
-"""A conversation, oldest turn first."""
+"""A conversation, oldest message first."""
 
 AsyncResult: TypeAlias = AsyncGenerator[str, None]
 """What ``create_async_generator`` gives: pieces of text. Close it (``aclosing``) if you stop before its end."""
@@ -70,19 +70,19 @@ class FilePart:
 
 @dataclass(slots=True)
 class Opaque:
-    """What a vendor wants back, unread, with a later ask: a signature, encrypted thoughts. Of no use to any other vendor."""
+    """What a vendor wants back, unread, with a later ask: a signature, encrypted reasoning. Of no use to any other vendor."""
 
     vendor: str
     data: str
     id: str | None = None
     """The vendor's name for the item it belongs to."""
     redacted: bool = False
-    """``data`` stands in for thoughts that may not be shown; there is no text."""
+    """``data`` replaces reasoning that may not be shown; there is no text."""
 
 
 @dataclass(slots=True)
 class ReasoningPart:
-    """What the model thought before it answered."""
+    """The model's reasoning before its answer."""
 
     text: str = ""
     opaque: Opaque | None = None
@@ -130,7 +130,7 @@ Part: TypeAlias = TextPart | ImagePart | AudioPart | FilePart | ReasoningPart | 
 
 @dataclass(slots=True)
 class ChatMessage:
-    """One turn of a conversation. A ``tool`` turn holds only ``ToolResult``; they are nowhere else."""
+    """One message of a conversation. A ``tool`` message holds only ``ToolResult`` parts; no other role has them."""
 
     role: Role
     parts: list[Part]
@@ -140,7 +140,7 @@ class ChatMessage:
 
 
 Conversation: TypeAlias = Sequence[Message | ChatMessage]
-"""Turns as people write them, as a reply gives them (``reply.turn()``), or both."""
+"""Messages as people write them, as a reply gives them (``reply.turn()``), or both."""
 
 
 @dataclass(slots=True)
@@ -198,9 +198,9 @@ class Thinking:
 
     effort: Effort | None = None
     budget: int | None = None
-    """Tokens of thought at most; 0 is none, -1 is as the model likes."""
+    """Maximum number of reasoning tokens; 0 is none, -1 leaves it to the model."""
     summary: str | None = None
-    """Whether the reply has thoughts, and how: ``auto``, ``concise``, ``detailed``; ``none`` hides them."""
+    """Whether the reply shows the reasoning, and how: ``auto``, ``concise``, ``detailed``; ``none`` hides it."""
 
 
 @dataclass(slots=True)
@@ -214,7 +214,7 @@ class ChatRequest:
     parallel_tool_calls: bool | None = None
     format: Format | None = None
     max_tokens: int | None = None
-    """Tokens of the answer at most, thoughts included where the backend counts them so."""
+    """Maximum number of tokens of the answer, including reasoning if the backend counts it so."""
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from polychat.events import Citation, Event, Finish, Logprobs, Media, Reasoning, Refusal, Start, Text, ToolCallPiece, Usage
 from polychat.types import Opaque, ToolCall
-from polychat.wire.assembly import AssembledMessage, AssembledReply, TextRun, Thought
+from polychat.wire.assembly import AssembledMessage, AssembledReply, ReasoningRun, TextRun
 from polychat.wire.contract import names, wire
 
 from ..support.random_conversations import ask_for
@@ -43,7 +43,7 @@ def content(message: AssembledMessage) -> list[Any]:
         match part:
             case TextRun():
                 parts.append(("text", message.text[part.start : part.end], part.citations))
-            case Thought():
+            case ReasoningRun():
                 parts.append(("thought", part.block, "".join(part.pieces), part.opaque))
             case _:
                 parts.append(part)

@@ -51,11 +51,11 @@ def compiled(body: bytes, path: str, *, streamed: bool) -> CompiledRequest | Non
 
 def is_compilable(request: ChatRequest) -> bool:
     """Whether it is one prompt, maybe behind system messages, without anything that a writer may look for in a prompt."""
-    turns = request.turns
+    messages = request.messages
     return (
-        bool(turns)
-        and turns[-1].role == "user"
-        and [type(part) for part in turns[-1].parts] == [TextPart]
-        and all(turn.role == "system" for turn in turns[:-1])
+        bool(messages)
+        and messages[-1].role == "user"
+        and [type(part) for part in messages[-1].parts] == [TextPart]
+        and all(message.role == "system" for message in messages[:-1])
         and not (request.tools or request.extra)
     )

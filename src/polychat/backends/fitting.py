@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 
 _MESSAGES = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
-_THOUGHTS = ("reasoning_content",)
+_REASONING = ("reasoning_content",)
 _PLAIN = frozenset(ascii_letters + digits)
 _LETTERS = digits + ascii_letters
 
@@ -90,7 +90,7 @@ def fitted_as_it_came(fields: Mapping[str, Any], call_info: CallInfo, row: Vendo
         messages = bytes(body["messages"])
         if _is_read(messages, row):
             body["messages"] = _value(messages, "messages")
-        elif any(b'"%b"' % name.encode() in messages for name in (*row.message_drop, *(_THOUGHTS if row.reasoning else ()))):
+        elif any(b'"%b"' % name.encode() in messages for name in (*row.message_drop, *(_REASONING if row.reasoning else ()))):
             body["messages"] = _value(messages, "messages", _MESSAGES)
     return fitted(body, row, call_info)
 
@@ -122,7 +122,7 @@ def _messages(messages: list[Object], row: VendorSpec, call_info: CallInfo) -> l
             continue  # nothing that any vendor wants otherwise
         for name in row.message_drop:
             message.pop(name, None)
-        for name in _THOUGHTS if row.reasoning else ():
+        for name in _REASONING if row.reasoning else ():
             if name in message:
                 message.setdefault(row.reasoning, message.pop(name))
         if not row.developer and message.get("role") == "developer":

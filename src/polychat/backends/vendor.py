@@ -203,7 +203,7 @@ class VendorBackend(Backend):
         if request.wire == spoken:
             return request, None  # in its own words: the vendor itself is to say what it does not take
         calls: Calls | AsFunctions | None = None
-        if request.tools or _answers_before(request):  # else it has no tools, calls or thoughts
+        if request.tools or _answers_before(request):  # otherwise it has no tools, calls or reasoning
             custom = self._support_table()["tools.custom"].kind == "kept"
             request, calls = adapted(readable(request, self.tag()), custom=custom)
         if calls is None and spoken == "openai-responses" and request.wire is not None and not _knows_custom(request.wire):
@@ -332,8 +332,8 @@ class VendorBackend(Backend):
 
 def _answers_before(request: ChatRequest) -> bool:
     """Whether an assistant has said something in the conversation."""
-    for turn in request.messages:  # noqa: SIM110  # a generator takes several times as long
-        if turn.role == "assistant":
+    for message in request.messages:  # noqa: SIM110  # a generator takes several times as long
+        if message.role == "assistant":
             return True
     return False
 
@@ -358,5 +358,5 @@ def _without_custom(name: str) -> SupportTable:
 
 
 def _limits(request: ChatRequest) -> ReaderLimits:
-    """Calls without ids (Gemini's, Ollama's) get some that no earlier turn of the conversation has: other vendors insist."""
+    """Calls without ids (Gemini's, Ollama's) get ids that no earlier message has: other vendors require them."""
     return replace(LIMITS, made_up=f"call_{secrets.token_hex(4)}_") if request.tools else LIMITS

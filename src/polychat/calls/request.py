@@ -72,8 +72,8 @@ def request_of(prompt: str | Conversation, model: str, keywords: Mapping[str, An
 
     Raises ``BadInput`` that names the keyword at fault.
     """
-    turns = [ChatMessage("user", [TextPart(prompt)])] if isinstance(prompt, str) else read_messages(prompt)
-    request = ChatRequest(model, turns)
+    messages = [ChatMessage("user", [TextPart(prompt)])] if isinstance(prompt, str) else read_messages(prompt)
+    request = ChatRequest(model, messages)
     shape = None
     for name, value in keywords.items():
         if value is None:
@@ -142,9 +142,9 @@ def _several(value: Any) -> list[Any]:
 
 def _attach(request: ChatRequest, parts: list[Any]) -> None:
     """Insert ``parts`` before the text of the last user message, as vendors recommend. Raises ``BadInput`` if there is none."""
-    for turn in reversed(request.messages):
-        if turn.role == "user":
-            turn.parts[:0] = parts
+    for message in reversed(request.messages):
+        if message.role == "user":
+            message.parts[:0] = parts
             return
     raise BadInput("images and files need a user message to go with: add one", field="messages")
 

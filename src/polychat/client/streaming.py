@@ -65,7 +65,7 @@ class Stream(Generic[Parsed]):
 
     @property
     def reasoning(self) -> str:
-        """The thoughts so far."""
+        """The reasoning so far."""
         return self._assembled.first.reasoning
 
     @property

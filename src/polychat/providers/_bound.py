@@ -47,10 +47,10 @@ class Bound:
     def messages(self, request: ChatRequest) -> list[dict[str, str]]:
         """The conversation as messages of text, the tools before it."""
         messages = [{"role": "system", "content": _instructions(self.tools)}] if self.tools else []
-        for turn in request.messages:
-            text = "\n".join(filter(None, map(_line, turn.parts)))
-            if text or not turn.parts:
-                role = {"developer": "system", "tool": "user"}.get(turn.role, turn.role)
+        for message in request.messages:
+            text = "\n".join(filter(None, map(_line, message.parts)))
+            if text or not message.parts:
+                role = {"developer": "system", "tool": "user"}.get(message.role, message.role)
                 messages.append({"role": role, "content": text})
         return messages
 

@@ -373,7 +373,7 @@ def _parameters(params: Any, setting: Setting) -> Any:
     params.warmup = params.fit_params = params.ui = False
     params.cache_ram_mib = 0  # else up to 8 GiB of old conversations
     params.n_threads_http = 1
-    params.prefill_assistant = False  # an assistant's turn at the end is a turn, and no beginning of the answer
+    params.prefill_assistant = False  # a last assistant message is a message, not the beginning of the answer
     return params
 
 

@@ -18,7 +18,7 @@ _BY_NAME = tuple(row.name for row in plain_fields() if row.keyword)
 def support_table_of(provider: Any, options: tuple[str, ...]) -> SupportTable:
     """What becomes of each field of a request, by what the provider says of itself and which options it takes."""
     system = KEPT if provider.supports_system_message else emulated("it goes into the prompt as a line of its own")
-    history = KEPT if provider.supports_message_history else emulated("earlier turns go into the prompt as lines")
+    history = KEPT if provider.supports_message_history else emulated("earlier messages go into the prompt as lines")
     support_table: dict[str, Support] = {name: dropped("this service knows nothing like it") for name in FIELDS}
     support_table |= {
         name: dropped(_TEXT_ONLY) for name in FIELDS if name.startswith(("parts.", "tools", "messages.tool", "format"))
@@ -34,8 +34,8 @@ def support_table_of(provider: Any, options: tuple[str, ...]) -> SupportTable:
         "messages.system.late": system,
         "messages.assistant": history,
     }
-    support_table["messages.assistant.last"] = emulated("it is one more earlier turn")
-    support_table["parts.reasoning"] = dropped("earlier thoughts are not repeated to a chat site")
+    support_table["messages.assistant.last"] = emulated("it is sent as an earlier message")
+    support_table["parts.reasoning"] = dropped("earlier reasoning is not sent to a chat site")
     support_table["parts.opaque.foreign"] = KEPT  # it means nothing to any other vendor
     return support_table | {name: KEPT for name in _BY_NAME if name in options}
 
@@ -43,10 +43,10 @@ def support_table_of(provider: Any, options: tuple[str, ...]) -> SupportTable:
 def messages_of(request: ChatRequest) -> list[dict[str, str]]:
     """The conversation as messages of text; what else was in it is lost by now, by the caller's choice."""
     messages = []
-    for turn in request.messages:
-        texts = [part.text for part in turn.parts if isinstance(part, TextPart)]
-        if texts or not turn.parts:
-            messages.append({"role": "system" if turn.role == "developer" else turn.role, "content": "".join(texts)})
+    for message in request.messages:
+        texts = [part.text for part in message.parts if isinstance(part, TextPart)]
+        if texts or not message.parts:
+            messages.append({"role": "system" if message.role == "developer" else message.role, "content": "".join(texts)})
     return messages
 
 

@@ -183,12 +183,12 @@ def question(messages: Messages, numbers: dict[str, float | None]) -> dict[str, 
     Stop texts are not in it: llama.cpp loses what begins like one where ``max_tokens`` ends the answer (see ``Stops``).
     """
     history = [{"role": role, "content": _as_words(text)} for role, text in turns(messages)]
-    for index, turn in enumerate(history):
-        for part, text in turn.items():
+    for index, message in enumerate(history):
+        for part, text in message.items():
             byte_size(text, f"messages[{index}].{part}")
     body: dict[str, Any] = {"messages": history, "stream": True, "stream_options": {"include_usage": True}}
     body["return_progress"] = True  # a chunk for each batch of the prompt: else a long one could not be given up
-    body["reasoning_format"] = "auto"  # thoughts apart from the answer, where the model's template marks them
+    body["reasoning_format"] = "auto"  # reasoning apart from the answer, if the model's template marks it
     body |= {name: _number(name, value) for name, value in numbers.items() if value is not None}
     return body
 

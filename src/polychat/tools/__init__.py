@@ -1,1 +1,1 @@
-"""What turns other programs' files into ours."""
+"""Conversion of other programs' files."""

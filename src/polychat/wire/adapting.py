@@ -43,7 +43,7 @@ def adapted(request: ChatRequest, *, custom: bool, named: bool = True) -> tuple[
     choice = request.tool_choice
     if choice is not None and choice.name is not None:
         choice = replace(choice, name=names.get(choice.name, choice.name))
-    messages = [_turn(turn, names, custom=custom) for turn in request.messages]
+    messages = [_message(message, names, custom=custom) for message in request.messages]
     return replace(request, tools=tools, tool_choice=choice, messages=messages), Calls(back, free)
 
 
@@ -64,7 +64,7 @@ def without_foreign(request: ChatRequest, wire: str) -> ChatRequest:
 
 def without_foreign_files(request: ChatRequest) -> ChatRequest:
     """``request`` without the files that it names by an id alone: another vendor cannot read them."""
-    return replace(request, messages=[replace(turn, parts=_own_files(turn.parts)) for turn in request.messages])
+    return replace(request, messages=[replace(message, parts=_own_files(message.parts)) for message in request.messages])
 
 
 def _own_files(parts: list[Any]) -> list[Any]:
@@ -73,18 +73,19 @@ def _own_files(parts: list[Any]) -> list[Any]:
 
 
 def readable(request: ChatRequest, vendor: str) -> ChatRequest:
-    """``request`` without turns that hold nothing but what another vendor alone can read: they would be empty messages."""
-    if all(turn.role != "assistant" or not _is_blank(turn, vendor) for turn in request.messages):
+    """``request`` without messages that hold nothing but what another vendor alone can read: they would be empty messages."""
+    if all(message.role != "assistant" or not _is_blank(message, vendor) for message in request.messages):
         return request
     return replace(
-        request, messages=[turn for turn in request.messages if turn.role != "assistant" or not _is_blank(turn, vendor)]
+        request,
+        messages=[message for message in request.messages if message.role != "assistant" or not _is_blank(message, vendor)],
     )
 
 
-def _is_blank(turn: ChatMessage, vendor: str) -> bool:
-    return bool(turn.parts) and all(
+def _is_blank(message: ChatMessage, vendor: str) -> bool:
+    return bool(message.parts) and all(
         type(part) is ReasoningPart and not part.text and (part.opaque is None or part.opaque.vendor != vendor)
-        for part in turn.parts
+        for part in message.parts
     )
 
 
@@ -107,18 +108,18 @@ def demanded(request: ChatRequest, wire: str) -> str | None:
 def _free_of(request: ChatRequest) -> set[str]:
     """Tools of free text, those of earlier calls too."""
     free = {tool.name for tool in request.tools if isinstance(tool, Tool) and tool.kind == "custom"}
-    for turn in request.messages:
-        if turn.role == "assistant":
-            free |= {part.name for part in turn.parts if isinstance(part, ToolCall) and part.kind == "custom"}
+    for message in request.messages:
+        if message.role == "assistant":
+            free |= {part.name for part in message.parts if isinstance(part, ToolCall) and part.kind == "custom"}
     return free
 
 
 def _short(request: ChatRequest) -> dict[str, str]:
     """Names that do not fit everywhere, each with one that does: the same in every request, for the sake of caches."""
     names = {tool.name for tool in request.tools if isinstance(tool, Tool)}
-    for turn in request.messages:
-        if turn.role == "assistant":
-            names |= {part.name for part in turn.parts if isinstance(part, ToolCall)}
+    for message in request.messages:
+        if message.role == "assistant":
+            names |= {part.name for part in message.parts if isinstance(part, ToolCall)}
     unfit = sorted(name for name in names if name and not _PLAIN.fullmatch(name))
     if not unfit:
         return {}
@@ -154,10 +155,10 @@ def _tool(tool: Tool, names: dict[str, str], free: set[str]) -> Tool:
     return Tool(name, "\n\n".join(about) or None, schema, cache=tool.cache, namespace=tool.namespace)
 
 
-def _turn(turn: ChatMessage, names: dict[str, str], *, custom: bool) -> ChatMessage:
-    if turn.role not in ("assistant", "tool"):
-        return turn
-    return replace(turn, parts=[_part(part, names, custom=custom) for part in turn.parts])
+def _message(message: ChatMessage, names: dict[str, str], *, custom: bool) -> ChatMessage:
+    if message.role not in ("assistant", "tool"):
+        return message
+    return replace(message, parts=[_part(part, names, custom=custom) for part in message.parts])
 
 
 def _part(part: Part, names: dict[str, str], *, custom: bool) -> Part:

@@ -1,4 +1,4 @@
-"""The events of one reply put together: what each answer says, in the order in which it was said, and how the reply ended.
+"""The events of one reply put together: the parts of each answer in the order in which they came, and how the reply ended.
 
 Text is held once, however it is read: pieces are joined when they are read, and what was joined is not copied again. The
 parts of a message say only where in that text they begin and end, so that a piece of text costs no more than to append it.
@@ -43,15 +43,15 @@ class TextRun:
 
 
 @dataclass(slots=True)
-class Thought:
-    """Thoughts of one block that nothing else stands within. Behind its ``opaque`` nothing is added."""
+class ReasoningRun:
+    """Uninterrupted reasoning of one block. Nothing is added after its ``opaque``."""
 
     block: int
     pieces: list[str] = field(default_factory=list)
     opaque: Opaque | None = None
 
 
-AssembledPart: TypeAlias = TextRun | Thought | ToolCall | Media
+AssembledPart: TypeAlias = TextRun | ReasoningRun | ToolCall | Media
 
 
 class AssembledMessage:
@@ -72,7 +72,7 @@ class AssembledMessage:
         self._placed = 0
         """Characters of the text that stand in a part."""
         self._thinking = Growing()
-        """The texts of all thoughts, a blank line between blocks; of no use once these came out of order."""
+        """The text of all reasoning, with a blank line between blocks; not valid once blocks came out of order."""
         self._block: int | None = None
         """The last one that had text; -1 where an earlier one went on after it."""
 
@@ -126,17 +126,17 @@ class AssembledMessage:
 
     @property
     def reasoning(self) -> str:
-        """The texts of all thoughts, a blank line between blocks."""
+        """The text of all reasoning, with a blank line between blocks."""
         if self._block != -1:
             return self._thinking.text
         return "\n\n".join(thought.text for thought in self.thoughts if thought.text)
 
     @property
     def thoughts(self) -> list[ReasoningPart]:
-        """The thoughts by their blocks, each with the last opaque part that came for it."""
-        blocks: dict[int, list[Thought]] = {}
+        """The reasoning blocks, each with the last opaque part that came for it."""
+        blocks: dict[int, list[ReasoningRun]] = {}
         for part in self._parts:
-            if type(part) is Thought:
+            if type(part) is ReasoningRun:
                 blocks.setdefault(part.block, []).append(part)
         return [
             ReasoningPart(
@@ -162,21 +162,21 @@ class AssembledMessage:
 
     def _think(self, piece: Reasoning) -> None:
         self._place()
-        is_apart = piece.opaque is not None and piece.opaque.redacted  # it stands in for thoughts of its own
+        is_apart = piece.opaque is not None and piece.opaque.redacted  # it stands in for reasoning of its own
         if piece.text or (piece.opaque is not None and not is_apart):
-            thought = self._thought(piece.block)
+            thought = self._reasoning_run(piece.block)
             if piece.text:
                 thought.pieces.append(piece.text)
                 self._spell(piece)
             if not is_apart:
                 thought.opaque = piece.opaque
         if is_apart:
-            self._parts.append(Thought(piece.block, [], piece.opaque))
+            self._parts.append(ReasoningRun(piece.block, [], piece.opaque))
 
-    def _thought(self, block: int) -> Thought:
+    def _reasoning_run(self, block: int) -> ReasoningRun:
         last = self._parts[-1] if self._parts else None
-        if type(last) is not Thought or last.block != block or last.opaque is not None:
-            last = Thought(block)
+        if type(last) is not ReasoningRun or last.block != block or last.opaque is not None:
+            last = ReasoningRun(block)
             self._parts.append(last)
         return last
 
@@ -204,7 +204,7 @@ class AssembledMessage:
 
 
 class AssembledReply:
-    """A reply as it comes together: its answers by their number, and what is said of all of them."""
+    """A reply as it comes together: its answers by number, and what holds for all of them."""
 
     __slots__ = ("choices", "finish", "first", "start", "usage")
 

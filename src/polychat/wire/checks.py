@@ -149,8 +149,8 @@ def arguments_of(call: ToolCall, where: str) -> Any:
 
 def check_arguments(request: ChatRequest, depth: int) -> None:
     """Raises ``BadInput`` where the arguments of an earlier call are nested deeper than ``depth``, ``gateway.limits.depth``."""
-    for turn in request.messages:
-        for part in turn.parts:
+    for message in request.messages:
+        for part in message.parts:
             if type(part) is ToolCall and len(part.arguments) > depth:
                 try:
                     check_depth(part.arguments.encode("utf-8", "replace"), depth)

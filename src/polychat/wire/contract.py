@@ -2,7 +2,7 @@
 
 A wire's folder is a value of the type ``Wire``: its functions are the methods. Each says so of itself, in ``_FITS`` of its
 ``__init__.py``, and mypy finds what it lacks, or has with another signature. ``vendor`` is whose opaque parts (signatures,
-encrypted thoughts) a body holds: only those of the vendor that is asked go into a request.
+encrypted reasoning) a body holds: only those of the vendor that is asked go into a request.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from .losses import Loss
 
 
 class Budgets(NamedTuple):
-    """What an effort is in tokens of thought."""
+    """What an effort is in reasoning tokens."""
 
     most: int
     """A budget of so many at most is this effort, where a model takes efforts alone."""

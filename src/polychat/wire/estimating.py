@@ -1,7 +1,7 @@
 """About how many tokens a request is, where its backend does not count.
 
 Text counts a token for every four bytes of UTF-8, of messages as of tools and schemas in JSON; an image 1,600, which is the
-most that Anthropic counts for one of ordinary size; a page of a PDF 2,000; a sound a token for every 1,000 bytes.
+most that Anthropic counts for one of ordinary size; a page of a PDF 2,000; audio a token for every 1,000 bytes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def estimated_prompt(request: ChatRequest, text_aside: int = 0) -> int:
     """Tokens of the prompt, tools, schema and media included; ``text_aside``: bytes of text that stand aside of it."""
     size = (
         text_aside
-        + sum(_size(part) for turn in request.messages for part in turn.parts)
+        + sum(_size(part) for message in request.messages for part in message.parts)
         + sum(_described(tool) for tool in request.tools)
     )
     if request.format is not None and request.format.schema is not None:

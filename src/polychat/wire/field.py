@@ -1,4 +1,4 @@
-"""What a row of the table of request fields is made of: the type of a value, its place on a wire, its fate there."""
+"""What a row of the table of request fields is made of: a value's type, its place on a wire, and what happens to it there."""
 
 from __future__ import annotations
 

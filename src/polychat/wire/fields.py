@@ -1,8 +1,8 @@
 """The table of request fields: what each is, where it stands on each wire, and what becomes of it there.
 
 A row says all there is to say of a field: from it come reading and writing on every wire (``plain.py``), what a translation
-loses (``ledger.py``), the keywords of ``polychat.ask``, the gateway's OpenAPI and the documentation. What a field of more
-than one value is (a turn, a tool, a schema) is read and written by the wires' own code, and listed here like all others.
+loses (``losses.py``), the keywords of ``polychat.ask``, the gateway's OpenAPI and the documentation. What a field of more
+than one value is (a message, a tool, a schema) is read and written by the wires' own code, and listed here like all others.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .field import (
     mapped,
     table,
 )
-from .turn_fields import TURNS
+from .message_fields import MESSAGE_FIELDS
 
 _OTHERS_TOOL = dropped("only another vendor's backend can run it")
 _BESIDE_TOOLS = kept("only with tools")
@@ -85,7 +85,7 @@ FIELDS = table(
         openai_chat=KEPT,
         openai_responses=KEPT,
     ),
-    *TURNS,
+    *MESSAGE_FIELDS,
     Field(
         name="tools",
         about="tools that the model may call",

@@ -1,7 +1,7 @@
 """What a translation does with each field of a request: kept, mapped, emulated, or dropped and why.
 
-The table of fields (``fields.py``) has a fate for every field on every wire. ``losses`` tells, of one request, what the wire it
-is about to be written in will not carry, and ``apply_loss_policy`` lets the caller's choice decide about that.
+The table of fields (``fields.py``) says what happens to every field on every wire. ``losses`` lists what the wire that one
+request is to be written in does not carry, and ``apply_loss_policy`` applies the caller's choice to that.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _not_in(reported: str, detail: str) -> str:
 
 
 class _Unsupported(NamedTuple):
-    """What a table of fates does not carry."""
+    """The fields of a support table that are not carried."""
 
     support_table: SupportTable
     """The table itself, so that its identity stays its own."""
@@ -119,7 +119,7 @@ def _nothing(request: ChatRequest) -> None:
 
 
 def _is_plain(request: ChatRequest) -> bool:
-    """Whether it is a system turn or none, then words of users and assistants, a user's last: but for plain fields."""
+    """Whether the conversation is plain: at most one system message, then text of users and assistants, a user's last."""
     if (
         request.tools
         or request.extra
@@ -128,10 +128,10 @@ def _is_plain(request: ChatRequest) -> bool:
         or request.reasoning is not None
     ):
         return False
-    for place, turn in enumerate(request.messages):
-        if turn.name is not None or turn.extra or turn.role not in ("user", "assistant" if place else "system"):
+    for place, message in enumerate(request.messages):
+        if message.name is not None or message.extra or message.role not in ("user", "assistant" if place else "system"):
             return False
-        for part in turn.parts:
+        for part in message.parts:
             if type(part) is not TextPart or part.cache is not None or part.extra:
                 return False
     return bool(request.messages) and request.messages[-1].role == "user"
@@ -163,7 +163,7 @@ _HELD = ("conversation", "prompt")
 def used(request: ChatRequest, wire: str, vendor: str, settings: tuple[str, ...] = _SETTINGS) -> Iterator[tuple[str, str]]:
     """The fields that ``request`` uses, each with a detail; a field may come more than once. Of the settings, these."""
     yield "model", ""
-    yield from _turns(request, wire, vendor)
+    yield from _message_losses(request, wire, vendor)
     for tool in request.tools:
         yield from _tool(tool, request, wire)
     if request.tool_choice is not None:
@@ -204,19 +204,19 @@ def _thinking(thinking: Thinking) -> Iterator[tuple[str, str]]:
             yield f"reasoning.{name}", ""
 
 
-def _turns(request: ChatRequest, wire: str, vendor: str) -> Iterator[tuple[str, str]]:
+def _message_losses(request: ChatRequest, wire: str, vendor: str) -> Iterator[tuple[str, str]]:
     begun = False
-    for turn in request.messages:
-        if turn.role in ("system", "developer"):
-            yield ("messages.system.late" if begun else f"messages.{turn.role}"), ""
+    for message in request.messages:
+        if message.role in ("system", "developer"):
+            yield ("messages.system.late" if begun else f"messages.{message.role}"), ""
         else:
             begun = True
-            yield f"messages.{turn.role}", ""
-        if turn.name is not None:
-            yield "messages.name", turn.name
-        if turn.extra:
-            yield from _common(None, turn.extra, request, wire)
-        for part in turn.parts:
+            yield f"messages.{message.role}", ""
+        if message.name is not None:
+            yield "messages.name", message.name
+        if message.extra:
+            yield from _common(None, message.extra, request, wire)
+        for part in message.parts:
             if type(part) is TextPart and part.cache is None and not part.extra:
                 yield "parts.text", ""  # most of all there is
             else:
@@ -236,7 +236,7 @@ def _part(part: Part, request: ChatRequest, wire: str, vendor: str) -> Iterator[
         case FilePart():
             yield from _file(part, request, wire)
         case ReasoningPart():
-            yield from _thought(part, vendor)
+            yield from _reasoning(part, vendor)
         case RefusalPart():
             yield "parts.refusal", ""
         case ToolCall():
@@ -279,7 +279,7 @@ def _result(result: ToolResult, request: ChatRequest, wire: str) -> Iterator[tup
         yield "parts.result.error", result.name or ""
 
 
-def _thought(part: ReasoningPart, vendor: str) -> Iterator[tuple[str, str]]:
+def _reasoning(part: ReasoningPart, vendor: str) -> Iterator[tuple[str, str]]:
     if part.text:
         yield "parts.reasoning", ""
     yield from _opaque(part.opaque, vendor)

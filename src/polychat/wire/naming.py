@@ -1,6 +1,6 @@
 """A reply that passes through under the name that its client asked for, where the backend knows the model by another.
 
-Clients compare: Claude Code leaves out thoughts of another model than it asked for. All else stays as it came, byte for byte.
+Clients compare: Claude Code discards reasoning of a model other than the one it requested. All else stays byte for byte.
 """
 
 from __future__ import annotations

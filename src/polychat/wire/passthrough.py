@@ -23,7 +23,7 @@ class StreamMonitor(Protocol):
     error_forwarded: bool
     """Whether the bytes that passed reported a failure themselves."""
     has_content: bool
-    """Whether something of an answer came: words, a call, a thought."""
+    """Whether any part of an answer came: text, a call, reasoning."""
 
     def feed(self, data: bytes) -> bytes:
         """What of it, and of what was held, passes on now."""

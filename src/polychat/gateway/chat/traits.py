@@ -29,8 +29,8 @@ _REASON = 200
 _NAMES = ("prompt_cache_key", "session_id")
 """Fields of a body that do: OpenAI's and OpenRouter's."""
 _SYSTEM = ("system", "instructions", "systemInstruction", "system_instruction")
-_TURNS = ("messages", "input", "contents", "prompt")
-"""Where the wires have the system's message, and the turns."""
+_MESSAGES = ("messages", "input", "contents", "prompt")
+"""Fields in which the wires have the system message, and the other messages."""
 
 
 class _Turn(msgspec.Struct):
@@ -115,17 +115,17 @@ class ChatTraits(Traits):
         return ""
 
     def _first_turns(self) -> Iterator[bytes]:
-        """The turns up to the user's first, in JSON."""
+        """The messages up to the user's first, in JSON."""
         fields = self._inbound.fields
-        turns = next((bytes(fields[name]) for name in _TURNS if name in fields), b"")
-        if turns[:1] != b"[":
-            if turns:
-                yield turns
+        messages = next((bytes(fields[name]) for name in _MESSAGES if name in fields), b"")
+        if messages[:1] != b"[":
+            if messages:
+                yield messages
             return
-        for turn in _EACH.decode(turns):
-            yield bytes(turn)
+        for message in _EACH.decode(messages):
+            yield bytes(message)
             try:
-                if _ROLE.decode(turn).role not in BEFORE_USER:
+                if _ROLE.decode(message).role not in BEFORE_USER:
                     return
             except msgspec.DecodeError:
                 return

@@ -322,7 +322,7 @@ def _aside(aside: Placeholders, limits: Limits) -> Object | None:
 
 
 def shallow(body: bytes, limits: Limits) -> Object:
-    """The fields of a JSON object, their values unread. Raises ``BadInput``: no JSON, too deep, too many turns."""
+    """The fields of a JSON object, their values unread. Raises ``BadInput``: no JSON, too deep, too many messages."""
     check_body(body, limits)
     try:
         fields: Object = _SHALLOW.decode(body)

@@ -1,4 +1,4 @@
-"""The lists of models, and what the gateway tells of itself."""
+"""The lists of models, and what the gateway reports about itself."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ANTHROPIC = reply_object(
     max_input_tokens=nullable(count()),
     max_tokens=nullable(count()),
     capabilities=nullable(
-        anything("As Anthropic tells them, where its backend answers; without batches, which are not served here.")
+        anything("As Anthropic reports them, if its backend answers; without batches, which are not served here.")
     ),
 )
 _GEMINI = reply_object(
@@ -178,7 +178,7 @@ HOUSE: dict[str, dict[str, Schema]] = {
             "sites",
             "The chat sites' endpoints, one per line",
             "Each answers below its address in the protocol of the site it is named after, with forms, nonces and tokens, and "
-            "tells of failures as that site did; none is described here. Only where `gateway.sites` is not empty.",
+            "reports failures as that site did; none is described here. Only if `gateway.sites` is not empty.",
             _401=_NO_KEY,
             _403=_FOREIGN,
             _503="The gateway is shutting down.",

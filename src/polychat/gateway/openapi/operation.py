@@ -39,7 +39,7 @@ _PHRASES = {529: "Overloaded"}
 
 @dataclass(frozen=True)
 class DialectInfo:
-    """One vendor's API: how it is tagged, and how it tells of failures."""
+    """One vendor's API: its tag, and how it reports failures."""
 
     tag: str
     about: str

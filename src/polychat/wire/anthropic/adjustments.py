@@ -30,7 +30,7 @@ from .schema import closed, input_schema
 MAX_MARKS = 4
 """Marks of what to cache that a request may hold."""
 _LEAST_TOP_P = 0.95
-"""Beside thoughts."""
+"""With thinking enabled."""
 _Marked = TypeVar("_Marked", bound=Any)
 
 
@@ -68,8 +68,8 @@ def _is_as_taken(request: ChatRequest, rules: GenerationRules | None) -> bool:
         takes = "both" if rules is None else rules.sampling
         if takes == "none" or (takes == "one" and request.temperature is not None and request.top_p is not None):
             return False
-    for turn in request.messages:
-        for part in turn.parts:
+    for message in request.messages:
+        for part in message.parts:
             if isinstance(part, TextPart) and part.cache is not None:
                 return False
     return True
@@ -140,7 +140,7 @@ def _think(request: ChatRequest, rules: GenerationRules | None, vendor: str, los
         request.reasoning = thinking = _in_words_of(rules, thinking, losses)
     if thinking.budget is not None and thinking.budget > 0:
         _budget(request, thinking, adjusted, losses)
-        if request.reasoning is not None and _lacks_thoughts(request.messages, vendor):
+        if request.reasoning is not None and _lacks_reasoning(request.messages, vendor):
             note = "tool calls without results have no reasoning before them, which the API requires"
             losses.append(Loss("reasoning.effort", "dropped", note))
             request.reasoning = None
@@ -176,17 +176,17 @@ def _budget(request: ChatRequest, thinking: Thinking, adjusted: Thinking, losses
     request.reasoning = Thinking(thinking.effort, less, thinking.summary)
 
 
-def _lacks_thoughts(turns: list[ChatMessage], vendor: str) -> bool:
-    """Whether the conversation ends with results of calls whose turn does not begin with thoughts of this vendor."""
-    end = len(turns)
-    while end and turns[end - 1].role == "tool":
+def _lacks_reasoning(messages: list[ChatMessage], vendor: str) -> bool:
+    """Whether the conversation ends with results of calls whose message does not begin with reasoning of this vendor."""
+    end = len(messages)
+    while end and messages[end - 1].role == "tool":
         end -= 1
     start = end
-    while start and turns[start - 1].role == "assistant":
+    while start and messages[start - 1].role == "assistant":
         start -= 1
-    if end in (start, len(turns)):
+    if end in (start, len(messages)):
         return False
-    first = next((part for turn in turns[start:end] for part in turn.parts), None)
+    first = next((part for message in messages[start:end] for part in message.parts), None)
     opaque = first.opaque if isinstance(first, ReasoningPart) else None
     return opaque is None or opaque.vendor != vendor or opaque.data.startswith("{")
 
@@ -240,16 +240,18 @@ def _marks(request: ChatRequest, losses: list[Loss]) -> None:
     gone = frozenset(places[1 : len(places) - MAX_MARKS + 1])
     losses.append(Loss("cache", "dropped", f"the API accepts {MAX_MARKS} cache breakpoints", f"{len(gone)} of {len(places)}"))
     request.tools = [_unmarked(tool, gone) for tool in request.tools]
-    request.messages = [replace(turn, parts=[_unmarked(part, gone) for part in turn.parts]) for turn in request.messages]
+    request.messages = [
+        replace(message, parts=[_unmarked(part, gone) for part in message.parts]) for message in request.messages
+    ]
 
 
 def _marked(request: ChatRequest) -> list[Any]:
     """What is marked, in the order that it has on the wire."""
-    early = [turn for turn in request.messages if turn.role in ("system", "developer")]
-    late = [turn for turn in request.messages if turn.role not in ("system", "developer")]
+    early = [message for message in request.messages if message.role in ("system", "developer")]
+    late = [message for message in request.messages if message.role not in ("system", "developer")]
     carriers: list[Any] = list(request.tools)
-    for turn in [*early, *late]:
-        for part in turn.parts:
+    for message in [*early, *late]:
+        for part in message.parts:
             carriers += [*part.parts, part] if isinstance(part, ToolResult) else [part]
     return [carrier for carrier in carriers if getattr(carrier, "cache", None) is not None]
 

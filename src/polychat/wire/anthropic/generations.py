@@ -3,7 +3,7 @@
 Facts from https://platform.claude.com/docs/en/about-claude/models/migration-guide (4.1 to 4.7: one sampling parameter, no
 prefill, no budget, no sampling), …/models/opus-5-5/migration-guide, …/models/sonnet-5-5/whats-new-sonnet-5-5 and
 …/models/haiku-5-5/migration-guide (thinking that cannot be turned off, no forced tools), …/build-with-claude/extended-thinking
-(budgets, forced tools and sampling beside thoughts) and …/build-with-claude/effort.
+(budgets, forced tools and sampling with thinking enabled) and …/build-with-claude/effort.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class GenerationRules:
     forced: bool = True
     """``tool_choice`` may force a tool."""
     prefill: bool = True
-    """The conversation may end with an assistant turn."""
+    """The conversation may end with an assistant message."""
     xhigh: bool = False
     """The effort ``xhigh``."""
 

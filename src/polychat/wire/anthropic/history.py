@@ -34,45 +34,47 @@ GO_ON = "Go on from where your last message ends."
 NO_RESULT = "There is no result: the call was not carried out."
 
 
-def is_plain(turns: list[ChatMessage]) -> bool:
+def is_plain(messages: list[ChatMessage]) -> bool:
     """Whether nothing needs a change: texts alone, none blank, of the system and others, and a user's at the end."""
-    if not turns or turns[-1].role != "user":
+    if not messages or messages[-1].role != "user":
         return False
-    for turn in turns:
-        if turn.role == "tool" or not turn.parts:
+    for message in messages:
+        if message.role == "tool" or not message.parts:
             return False
-        for part in turn.parts:
+        for part in message.parts:
             if type(part) is not TextPart or not part.text or part.text.isspace():
                 return False
     return True
 
 
 class History:
-    """Puts the turns of one request right. What it changes of their meaning is added to ``losses``."""
+    """Corrects the messages of one request. What it changes of their meaning is added to ``losses``."""
 
     def __init__(self, vendor: str, rules: GenerationRules | None, losses: list[Loss], *, native: bool) -> None:
         self._vendor, self._rules, self._losses, self._native = vendor, rules, losses, native
         self._foreign_files = False
         self._ids: set[str] = set()
 
-    def messages(self, turns: list[ChatMessage], *, foreign_files: bool) -> list[ChatMessage]:
+    def messages(self, messages: list[ChatMessage], *, foreign_files: bool) -> list[ChatMessage]:
         """``foreign_files``: the ids of files are another vendor's. Raises ``BadInput`` where nothing is left."""
         self._foreign_files = foreign_files
-        allowed = [better for turn in turns if (better := self._turn(turn)) is not None]
-        if not allowed and turns:
+        allowed = [better for message in messages if (better := self._message(message)) is not None]
+        if not allowed and messages:
             raise BadInput("messages has no content that this API accepts: add a text that is not blank", field="messages")
         return self._ended(self._begun(self._paired(allowed)))
 
     # Parts
 
-    def _turn(self, turn: ChatMessage) -> ChatMessage | None:
-        """The turn without what is blank; ``None`` of one that is left empty."""
-        parts = [better for part in turn.parts if (better := self._part(part)) is not None]
-        if not parts and turn.parts and not (self._native and turn.extra):
+    def _message(self, message: ChatMessage) -> ChatMessage | None:
+        """The message without blank parts; ``None`` if nothing is left."""
+        parts = [better for part in message.parts if (better := self._part(part)) is not None]
+        if not parts and message.parts and not (self._native and message.extra):
             return None
-        if len(parts) == len(turn.parts) and all(before is other for before, other in zip(parts, turn.parts, strict=True)):
-            return turn
-        return replace(turn, parts=parts)
+        if len(parts) == len(message.parts) and all(
+            before is other for before, other in zip(parts, message.parts, strict=True)
+        ):
+            return message
+        return replace(message, parts=parts)
 
     def _part(self, part: Part) -> Part | None:
         match part:
@@ -85,7 +87,7 @@ class History:
             case RefusalPart():
                 return part if part.text.strip() else None
             case AudioPart():
-                return None  # the ledger tells of it, and of thoughts
+                return None  # ``losses`` reports it, and reasoning too
             case ReasoningPart() if self._vendor == VENDOR and (part.opaque is None or part.opaque.vendor != VENDOR):
                 return None
             case ToolResult():
@@ -138,31 +140,31 @@ class History:
 
     # Calls and results
 
-    def _paired(self, turns: list[ChatMessage]) -> list[ChatMessage]:
-        """Behind each run of assistant turns first the results of its calls, all of them and no other, then what was said."""
+    def _paired(self, messages: list[ChatMessage]) -> list[ChatMessage]:
+        """After each run of assistant messages come the results of exactly its calls, and then the other messages."""
         paired: list[ChatMessage] = []
         at = 0
-        while at < len(turns):
+        while at < len(messages):
             start = at
-            while at < len(turns) and turns[at].role == "assistant":
+            while at < len(messages) and messages[at].role == "assistant":
                 at += 1
-            calls = self._calls(turns[start:at], paired)
+            calls = self._calls(messages[start:at], paired)
             start = at
-            while at < len(turns) and turns[at].role != "assistant":
+            while at < len(messages) and messages[at].role != "assistant":
                 at += 1
-            self._answered(turns[start:at], calls, paired)
+            self._answered(messages[start:at], calls, paired)
         return paired
 
-    def _calls(self, turns: list[ChatMessage], paired: list[ChatMessage]) -> list[tuple[str, ToolCall]]:
-        """The calls of these turns, by the ids that their results know them by; one whose id came before gets another."""
+    def _calls(self, messages: list[ChatMessage], paired: list[ChatMessage]) -> list[tuple[str, ToolCall]]:
+        """The calls of these messages by the ids that their results name; a call whose id came before gets another."""
         calls: list[tuple[str, ToolCall]] = []
-        for turn in turns:
-            parts = list(turn.parts)
+        for message in messages:
+            parts = list(message.parts)
             for place, part in enumerate(parts):
                 if isinstance(part, ToolCall):
                     parts[place] = call = self._named(part)
                     calls.append((part.id, call))
-            paired.append(turn if parts == turn.parts else replace(turn, parts=parts))
+            paired.append(message if parts == message.parts else replace(message, parts=parts))
         return calls
 
     def _named(self, call: ToolCall) -> ToolCall:
@@ -173,15 +175,15 @@ class History:
         self._ids.add(name)
         return call if name == call.id else replace(call, id=name)
 
-    def _answered(self, turns: list[ChatMessage], calls: list[tuple[str, ToolCall]], paired: list[ChatMessage]) -> None:
+    def _answered(self, messages: list[ChatMessage], calls: list[tuple[str, ToolCall]], paired: list[ChatMessage]) -> None:
         open_calls, results, rest = list(calls), [], list[ChatMessage]()
         extra = None
-        for turn in turns:
-            if turn.role != "tool":
-                rest.append(turn)
+        for message in messages:
+            if message.role != "tool":
+                rest.append(message)
                 continue
-            extra = turn.extra or extra
-            for part in turn.parts:
+            extra = message.extra or extra
+            for part in message.parts:
                 call = next(
                     (open_call for open_call in open_calls if isinstance(part, ToolResult) and open_call[0] == part.id), None
                 )
@@ -210,31 +212,31 @@ class History:
 
     # Beginning and end
 
-    def _begun(self, turns: list[ChatMessage]) -> list[ChatMessage]:
+    def _begun(self, messages: list[ChatMessage]) -> list[ChatMessage]:
         """A system text alone is the user's."""
-        if not turns or any(turn.role not in _SYSTEM for turn in turns):
-            return turns
+        if not messages or any(message.role not in _SYSTEM for message in messages):
+            return messages
         self._losses.append(Loss("messages.system", "emulated", "there is no other message: it is sent as a user message"))
-        return [replace(turn, role="user") for turn in turns]
+        return [replace(message, role="user") for message in messages]
 
-    def _ended(self, turns: list[ChatMessage]) -> list[ChatMessage]:
-        """An assistant turn at the end has no blanks at its own end, and a user's behind it where the model wants one."""
-        if not turns or turns[-1].role != "assistant" or _paused(turns[-1]):
-            return turns
+    def _ended(self, messages: list[ChatMessage]) -> list[ChatMessage]:
+        """An assistant message at the end loses its trailing blanks; where the model requires it, a user message follows."""
+        if not messages or messages[-1].role != "assistant" or _paused(messages[-1]):
+            return messages
         if self._rules is not None and not self._rules.prefill:
             note = "the model cannot continue an assistant message: a user message asks it to continue"
             self._losses.append(Loss("messages.assistant.last", "emulated", note))
-            return [*turns, ChatMessage("user", [TextPart(GO_ON)])]
-        last = turns[-1].parts[-1] if turns[-1].parts else None
+            return [*messages, ChatMessage("user", [TextPart(GO_ON)])]
+        last = messages[-1].parts[-1] if messages[-1].parts else None
         if isinstance(last, (TextPart, RefusalPart)) and last.text != last.text.rstrip():
             bare = replace(last, text=last.text.rstrip())
-            return [*turns[:-1], replace(turns[-1], parts=[*turns[-1].parts[:-1], bare])]
-        return turns
+            return [*messages[:-1], replace(messages[-1], parts=[*messages[-1].parts[:-1], bare])]
+        return messages
 
 
-def _paused(turn: ChatMessage) -> bool:
-    """Whether the turn holds blocks of tools that the backend runs: it may be one that was paused, and is to be continued."""
-    opaque = (part.opaque for part in turn.parts if isinstance(part, ReasoningPart))
+def _paused(message: ChatMessage) -> bool:
+    """Whether the message holds blocks of tools that the backend runs: its reply may be paused, and to be continued."""
+    opaque = (part.opaque for part in message.parts if isinstance(part, ReasoningPart))
     return any(seal is not None and seal.redacted and seal.data.startswith("{") for seal in opaque)
 
 

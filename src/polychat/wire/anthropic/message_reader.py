@@ -1,4 +1,4 @@
-"""Server side: messages and content blocks as turns and their parts."""
+"""Server side: messages and content blocks as ``ChatMessage`` objects and their parts."""
 
 from __future__ import annotations
 
@@ -39,33 +39,33 @@ class ConversationReader:
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
 
-    def messages(self, message: Block, where: str) -> list[ChatMessage]:
-        """The turns of one message: results of tools are turns of their own."""
-        extra = rest(message, ("role", "content"))
-        match message.get("role"):
+    def messages(self, block: Block, where: str) -> list[ChatMessage]:
+        """One message of the body; results of tools become messages of their own."""
+        extra = rest(block, ("role", "content"))
+        match block.get("role"):
             case "system":
-                return [ChatMessage("system", list[Part](texts(message.get("content"), f"{where}.content")), extra=extra)]
+                return [ChatMessage("system", list[Part](texts(block.get("content"), f"{where}.content")), extra=extra)]
             case "user":
-                turns = self._user(message.get("content"), f"{where}.content")
+                messages = self._user(block.get("content"), f"{where}.content")
             case "assistant":
-                turns = [ChatMessage("assistant", self._assistant(message.get("content"), f"{where}.content"))]
+                messages = [ChatMessage("assistant", self._assistant(block.get("content"), f"{where}.content"))]
             case role:
                 raise bad(f"{where}.role", "user, assistant or system", role)
-        turns[0].extra = extra
-        return turns
+        messages[0].extra = extra
+        return messages
 
     def _user(self, content: object, where: str) -> list[ChatMessage]:
         if isinstance(content, str):
             return [ChatMessage("user", list[Part](texts(content, where)))]
-        turns: list[ChatMessage] = []
+        messages: list[ChatMessage] = []
         for at, item in enumerate(several(content, where)):
             part = self._user_part(record(item, f"{where}[{at}]"), f"{where}[{at}]")
             role: Any = "tool" if isinstance(part, ToolResult) else "user"
-            if turns and turns[-1].role == role:
-                turns[-1].parts.append(part)
+            if messages and messages[-1].role == role:
+                messages[-1].parts.append(part)
             else:
-                turns.append(ChatMessage(role, [part]))
-        return turns or [ChatMessage("user", [])]
+                messages.append(ChatMessage(role, [part]))
+        return messages or [ChatMessage("user", [])]
 
     def _user_part(self, block: Block, where: str) -> Part:
         if block.get("type") == "tool_result":

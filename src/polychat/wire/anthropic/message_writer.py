@@ -1,4 +1,4 @@
-"""Client side: turns and their parts as messages and content blocks."""
+"""Client side: ``ChatMessage`` objects as messages and content blocks."""
 
 from __future__ import annotations
 
@@ -53,46 +53,46 @@ class Blocks:
         self._vendor = vendor
         self._native = native
 
-    def messages(self, turns: list[ChatMessage]) -> tuple[list[Block], list[Block]]:
+    def messages(self, messages: list[ChatMessage]) -> tuple[list[Block], list[Block]]:
         """The system's blocks, and the messages: neighbours of one role are one message."""
         system: list[Block] = []
-        messages: list[Block] = []
-        for place, turn in enumerate(turns):
+        written: list[Block] = []
+        for place, message in enumerate(messages):
             where = f"messages[{place}]"
-            if turn.role in ("system", "developer"):
-                self._system(turn, where, system, messages)
+            if message.role in ("system", "developer"):
+                self._system(message, where, system, written)
                 continue
-            blocks = [block for at, part in enumerate(turn.parts) for block in self._part(part, f"{where}.parts[{at}]")]
+            blocks = [block for at, part in enumerate(message.parts) for block in self._part(part, f"{where}.parts[{at}]")]
             if blocks:
-                self._add("assistant" if turn.role == "assistant" else "user", blocks, turn, messages)
-        for message in messages:
-            message["content"] = system_blocks(message["content"])
-        return system, messages
+                self._add("assistant" if message.role == "assistant" else "user", blocks, message, written)
+        for block in written:
+            block["content"] = system_blocks(block["content"])
+        return system, written
 
-    def _system(self, turn: ChatMessage, where: str, system: list[Block], messages: list[Block]) -> None:
+    def _system(self, message: ChatMessage, where: str, system: list[Block], messages: list[Block]) -> None:
         blocks = []
-        for part in turn.parts:
+        for part in message.parts:
             if not isinstance(part, TextPart):
                 raise BadInput(
-                    f"a message of role {turn.role} can only contain text: move the rest to a user message", field=where
+                    f"a message of role {message.role} can only contain text: move the rest to a user message", field=where
                 )
             blocks += self._text(part)
-        extra = self._native and turn.extra
+        extra = self._native and message.extra
         if not blocks:
             return
         if not messages and not extra:
             system += blocks
         elif self._native:
-            self._add("system", blocks, turn, messages)
+            self._add("system", blocks, message, messages)
         else:
             text = "\n\n".join(block["text"] for block in blocks)
-            self._add("user", [{"type": "text", "text": f"<system>\n{text}\n</system>"}], turn, messages)
+            self._add("user", [{"type": "text", "text": f"<system>\n{text}\n</system>"}], message, messages)
 
-    def _add(self, role: str, blocks: list[Block], turn: ChatMessage, messages: list[Block]) -> None:
-        if messages and messages[-1]["role"] == role and not (self._native and turn.extra):
+    def _add(self, role: str, blocks: list[Block], message: ChatMessage, messages: list[Block]) -> None:
+        if messages and messages[-1]["role"] == role and not (self._native and message.extra):
             messages[-1]["content"] += blocks
         else:
-            messages.append(self._with({"role": role, "content": blocks}, turn.extra))
+            messages.append(self._with({"role": role, "content": blocks}, message.extra))
 
     def _part(self, part: Part, where: str) -> list[Block]:
         match part:
@@ -103,7 +103,7 @@ class Blocks:
             case FilePart():
                 return [self._file(part, where)]
             case ReasoningPart():
-                return self._thought(part)
+                return self._reasoning(part)
             case RefusalPart():
                 return [{"type": "text", "text": part.text}] if part.text else []
             case ToolCall():
@@ -133,12 +133,12 @@ class Blocks:
             block["title"] = part.name
         return self._with(cached(block, part.cache), part.extra)
 
-    def _thought(self, part: ReasoningPart) -> list[Block]:
+    def _reasoning(self, part: ReasoningPart) -> list[Block]:
         opaque = part.opaque
         if opaque is not None and opaque.vendor == self._vendor:
             return [_opaque(part.text, opaque)]
         if self._vendor != VENDOR and part.text:
-            # Others that speak this wire sign nothing, and some want the thoughts back all the same.
+            # Other vendors on this wire sign nothing, and some still require the reasoning back.
             return [{"type": "thinking", "thinking": part.text, "signature": ""}]
         return []
 

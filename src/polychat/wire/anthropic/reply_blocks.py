@@ -37,7 +37,7 @@ class Message(StreamReader):
         self._id: object = None
         self._has_content = False
         self._stop_sequence: str | None = None
-        self._thoughts = -1  # blocks of thoughts that were opened
+        self._reasoning_blocks = -1  # reasoning blocks that were opened
         self._signature: str | None = None
         self._length = 0  # of the answer's text
         self._begun = 0  # where in it the text at hand began
@@ -152,11 +152,11 @@ class Message(StreamReader):
                 for citation in citations if isinstance(citations, list) else []:
                     self._cite(citation, events)
             case "thinking", _:
-                self._thoughts += 1
+                self._reasoning_blocks += 1
                 self._think(block.get("thinking"), events)
                 self._sign(block.get("signature"))
             case "redacted_thinking", _:
-                self._thoughts += 1
+                self._reasoning_blocks += 1
                 if isinstance(data := block.get("data"), str):
                     self._opaque(Opaque(self._vendor, data, redacted=True), events)
             case "tool_use", {"name": str(name)}:
@@ -171,7 +171,7 @@ class Message(StreamReader):
             case "image", {"source": {"type": "base64", "media_type": str(media), "data": str(data)}}:
                 self._image(media, data, events)
             case _:
-                self._thoughts += 1
+                self._reasoning_blocks += 1
                 self._ran = _Ran(block, self._limits.arguments)
 
     def _delta(self, index: object, kind: str, delta: dict[str, Any], events: list[Event]) -> None:
@@ -242,7 +242,7 @@ class Message(StreamReader):
     def _think(self, text: object, events: list[Event]) -> None:
         if isinstance(text, str) and text:
             self._has_content = True
-            events.append(Reasoning(text, None, max(0, self._thoughts)))
+            events.append(Reasoning(text, None, max(0, self._reasoning_blocks)))
 
     def _sign(self, signature: object) -> None:
         if isinstance(signature, str) and signature:
@@ -250,7 +250,7 @@ class Message(StreamReader):
 
     def _opaque(self, opaque: Opaque, events: list[Event]) -> None:
         self._has_content = True
-        events.append(Reasoning("", opaque, max(0, self._thoughts)))
+        events.append(Reasoning("", opaque, max(0, self._reasoning_blocks)))
 
     def _call(self, piece: ToolCallPiece | None, events: list[Event]) -> None:
         if piece is not None:

@@ -52,7 +52,7 @@ def media_block(media: Media) -> dict[str, Any]:
 
 
 def redacted_block(opaque: Opaque) -> dict[str, Any]:
-    """What may not be shown: this wire's own blocks as they were, all else as thoughts that are redacted."""
+    """What may not be shown: this wire's own blocks unchanged, all else as redacted reasoning."""
     if opaque.vendor == VENDOR and opaque.data.startswith("{"):
         try:
             block = decoded(opaque.data.encode())

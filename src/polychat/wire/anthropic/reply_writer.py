@@ -61,7 +61,7 @@ class StreamWriter:
         self._done = False
         self._blocks = 0
         self._open: str | int | None = None
-        """What the block at hand is: ``text``, or the number of a block of thoughts."""
+        """What the open block is: ``text``, or the number of a reasoning block."""
         self._prefix = b""
         """Of each delta of the text at hand."""
         self._calls: dict[int, _Call] = {}

@@ -40,7 +40,7 @@ def read_count_request(body: bytes, model: str | None = None, limits: ReaderLimi
 
 def _request(body: dict[str, Any], model: str | None, stream: bool | None) -> ChatRequest:
     name = model if model is not None else text(body.get("model"), "model")
-    request = ChatRequest(name, _turns(body), wire=NAME)
+    request = ChatRequest(name, _messages(body), wire=NAME)
     request.extra = {name: value for name, value in _read_plain(body, request).items() if name not in _STRUCTURED}
     _bill(request, body.get("system"))
     request.tools = [_tool(tool, f"tools[{at}]") for at, tool in enumerate(several(body.get("tools") or [], "tools"))]
@@ -52,14 +52,14 @@ def _request(body: dict[str, Any], model: str | None, stream: bool | None) -> Ch
     return request
 
 
-def _turns(body: dict[str, Any]) -> list[ChatMessage]:
+def _messages(body: dict[str, Any]) -> list[ChatMessage]:
     system = body.get("system")
     blocks = [] if system is None else texts(system, "system")
-    turns = [ChatMessage("system", list[Any](blocks))] if blocks else []
+    messages = [ChatMessage("system", list[Any](blocks))] if blocks else []
     conversation = ConversationReader()
     for at, message in enumerate(several(body.get("messages"), "messages")):
-        turns += conversation.messages(record(message, f"messages[{at}]"), f"messages[{at}]")
-    return turns
+        messages += conversation.messages(record(message, f"messages[{at}]"), f"messages[{at}]")
+    return messages
 
 
 def _bill(request: ChatRequest, system: object) -> None:

@@ -16,7 +16,7 @@ from .message_writer import Blocks, cached, system_blocks
 MAX_TOKENS = 8_192
 """Said where the request has no limit, because the API demands one: what every model that is still served can give."""
 MAX_TOKENS_THINKING = 32_000
-"""The same where the model thinks first, as its thoughts count; every model that thinks adaptively can give that."""
+"""The same for a model that thinks first, whose thinking counts; every model with adaptive thinking supports it."""
 MIN_BUDGET = 1_024
 JSON_ONLY = "Answer with one valid JSON value and nothing else: no explanation, no Markdown."
 _write_plain = writer(NAME)

@@ -8,7 +8,7 @@ from typing import Any
 from ...errors import BadReply, redact
 from ...events import Event, Finish, Media
 from ...types import ToolCall
-from ..assembly import AssembledMessage, AssembledReply, TextRun, Thought
+from ..assembly import AssembledMessage, AssembledReply, ReasoningRun, TextRun
 from ..json_text import encoded
 from ..reading import failed
 from ..sites.deltas import arguments_of, complete_members, is_finished
@@ -68,8 +68,8 @@ def _blocks(message: AssembledMessage, *, finished: bool) -> list[Block]:
             case TextRun():
                 citations = [citation_of(source) for source in part.citations]
                 blocks.append({"type": "text", "text": message.text[part.start : part.end], "citations": citations or None})
-            case Thought():
-                blocks.append(_thought(part))
+            case ReasoningRun():
+                blocks.append(_reasoning_run(part))
             case ToolCall():
                 blocks += [] if part.opaque is None else [call_block(part.opaque)]
                 blocks.append(_call(part, numbers[id(part)], finished=finished))
@@ -78,7 +78,7 @@ def _blocks(message: AssembledMessage, *, finished: bool) -> list[Block]:
     return blocks
 
 
-def _thought(thought: Thought) -> Block:
+def _reasoning_run(thought: ReasoningRun) -> Block:
     opaque = thought.opaque
     if opaque is not None and opaque.redacted:
         return redacted_block(opaque)

@@ -27,8 +27,8 @@ def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, l
     """The request with what the API refuses changed, and what of its meaning that cost. ``request`` itself stays as it is."""
     if request.wire == NAME:
         return request, []  # the client's own words
-    messages = [_turn(turn) for turn in request.messages]
-    better, losses = replace(request, messages=[turn for turn in messages if turn.parts]), list[Loss]()
+    messages = [_message(message) for message in request.messages]
+    better, losses = replace(request, messages=[message for message in messages if message.parts]), list[Loss]()
     if len(request.stop) > MOST_STOPS:
         better.stop = request.stop[:MOST_STOPS]
         losses.append(Loss("stop", "emulated", f"the API accepts {MOST_STOPS} stop sequences: only the first are sent"))
@@ -101,11 +101,11 @@ def _budget(thinking: Thinking, limits: tuple[int, int], losses: list[Loss], *, 
     return replace(thinking, budget=budget)
 
 
-def _turn(turn: ChatMessage) -> ChatMessage:
+def _message(message: ChatMessage) -> ChatMessage:
     """Without texts that are empty; images are called what their bytes are. The API refuses all else."""
-    if not any(isinstance(part, ImagePart | ToolResult) or part == _EMPTY for part in turn.parts):
-        return turn
-    return replace(turn, parts=[_part(part) for part in turn.parts if part != _EMPTY])
+    if not any(isinstance(part, ImagePart | ToolResult) or part == _EMPTY for part in message.parts):
+        return message
+    return replace(message, parts=[_part(part) for part in message.parts if part != _EMPTY])
 
 
 def _part(part: Part) -> Part:

@@ -37,7 +37,7 @@ class ReplyChoice:
         self.reason: str | None = None
         """Why it ended, in the wire's word."""
         self.thinking = False
-        """A block of thoughts is open."""
+        """A reasoning block is open."""
         self.answer = AnswerText(limits.event)
         self._vendor, self._limits = vendor, limits
         self._calls = ToolCalls(limits, index)
@@ -114,7 +114,7 @@ class ReplyChoice:
         signature = part.get("thoughtSignature")
         signature = signature if isinstance(signature, str) and signature else None
         self.has_content = True
-        if "functionCall" in part:  # the thoughts that its signature may carry came before it
+        if "functionCall" in part:  # the reasoning that its signature may carry came before it
             self._call(part["functionCall"], signature and carried(signature, self._vendor)[0], events)
             return
         opaque = signature and opaque_of(signature, self._vendor)
@@ -191,7 +191,7 @@ class ReplyChoice:
         return call
 
     def _over(self, *, always: bool = False) -> None:
-        """The block of thoughts at hand is."""
+        """The open reasoning block has it."""
         if self.thinking or always:
             self._block += 1
             self.thinking = False

@@ -111,11 +111,11 @@ def opaque_of(signature: str, vendor: str) -> Opaque:
 
 _URLSAFE = str.maketrans("+/", "-_")
 _CARRIES = "pc1+"
-"""What the signature of a call begins with that brings other vendors' thoughts."""
+"""How the signature of a call begins that carries other vendors' reasoning."""
 
 
 def carrying(thoughts: list[ReasoningPart], own: Opaque | None) -> str:
-    """The signature of a turn's first call, with the turn's thoughts of other vendors beside the call's ``own``.
+    """The signature of a message's first call: the call's ``own``, and other vendors' reasoning in the message.
 
     Gemini CLI drops what is marked as thought from its history and keeps what stands on a call.
     """
@@ -125,7 +125,7 @@ def carrying(thoughts: list[ReasoningPart], own: Opaque | None) -> str:
 
 
 def carried(signature: str, vendor: str) -> tuple[Opaque | None, list[ReasoningPart]]:
-    """What the signature of a call says: the call's own opaque part, and the thoughts that ``carrying`` put there."""
+    """What the signature of a call says: the call's own opaque part, and the reasoning that ``carrying`` put there."""
     if signature.startswith("cGMxK"):  # pc1+, in base64
         try:
             text = urlsafe_b64decode(signature.translate(_URLSAFE)).decode()

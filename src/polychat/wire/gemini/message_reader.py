@@ -1,4 +1,4 @@
-"""This wire's contents as a conversation's turns, read strictly."""
+"""This wire's contents as a conversation's messages, read strictly."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ROLES = ("user", "model", "function")
 
 
 def turns_of(system: object, contents: object, where: str = "") -> list[ChatMessage]:
-    """The turns. ``where`` stands before the fields' names. Raises ``BadInput``."""
+    """The messages. ``where`` stands before the fields' names. Raises ``BadInput``."""
     reading = _Reading()
     if system is not None:
         reading.system(system, f"{where}systemInstruction")
@@ -29,8 +29,8 @@ def turns_of(system: object, contents: object, where: str = "") -> list[ChatMess
         reading.content(content, f"{where}contents[{place}]")
     for part, pieces in reading.grown.values():
         part.text = "".join(pieces)
-    for turn in reading.messages if reading.carried else ():
-        reading.think(turn)
+    for message in reading.messages if reading.carried else ():
+        reading.think(message)
     return reading.messages
 
 
@@ -45,7 +45,7 @@ class _Reading:
         self.grown: dict[int, tuple[TextPart | ReasoningPart, list[str]]] = {}
         """Parts that go on over several contents, by identity, with their pieces: joined once, at the end."""
         self.carried: dict[int, list[ReasoningPart]] = {}
-        """Thoughts that a call's signature brought, by the call's identity."""
+        """Reasoning that a call's signature carried, by the call's identity."""
 
     def system(self, value: object, where: str) -> None:
         content = fields(value, where)
@@ -70,23 +70,23 @@ class _Reading:
         if others or not results:
             self.messages.append(ChatMessage("user", others, extra=None if results else remaining(content)))
 
-    def add(self, turn: ChatMessage) -> None:
-        """A turn, or more of the last one: clients keep every piece of a streamed answer as a content of its own."""
+    def add(self, message: ChatMessage) -> None:
+        """Add a message, or to the last one: some clients keep every piece of a streamed answer as a content of its own."""
         last = self.messages[-1] if self.messages else None
-        if last is None or last.role != turn.role:
-            self.messages.append(turn)
+        if last is None or last.role != message.role:
+            self.messages.append(message)
             return
-        for number, part in enumerate(turn.parts):
+        for number, part in enumerate(message.parts):
             if part != TextPart("") and (number or not self.goes_on(last.parts, part)):
                 last.parts.append(part)
-        if turn.extra:
-            last.extra = {**(last.extra or {}), **turn.extra}
+        if message.extra:
+            last.extra = {**(last.extra or {}), **message.extra}
 
-    def think(self, turn: ChatMessage) -> None:
-        """Puts thoughts that a call's signature brought before all else of their turn, unless the client kept them there."""
-        seals = {_seal(part) for part in turn.parts if isinstance(part, ReasoningPart)}
-        brought = [thought for part in turn.parts for thought in self.carried.get(id(part), ())]
-        turn.parts[:0] = [thought for thought in brought if _seal(thought) not in seals]
+    def think(self, message: ChatMessage) -> None:
+        """Put reasoning that a call's signature brought at the start of its message, unless the client kept it there."""
+        seals = {_seal(part) for part in message.parts if isinstance(part, ReasoningPart)}
+        brought = [thought for part in message.parts for thought in self.carried.get(id(part), ())]
+        message.parts[:0] = [thought for thought in brought if _seal(thought) not in seals]
 
     def parts(self, content: Object, where: str, role: str) -> list[Part]:
         parts: list[Part] = []
@@ -189,7 +189,7 @@ def _seal(thought: ReasoningPart) -> tuple[str, str, str | None] | None:
 
 
 def _thought_or_text(entry: Object, parts: list[Part], where: str) -> None:
-    """A text and the signature on it become two parts; a signature without text belongs to the thoughts before it."""
+    """A text and its signature become two parts; a signature without text belongs to the reasoning before it."""
     words = text(entry.pop("text"), f"{where}.text")
     signature = text(entry.pop("thoughtSignature", ""), f"{where}.thoughtSignature")
     opaque = opaque_of(signature, VENDOR) if signature else None
@@ -230,7 +230,7 @@ def _json(value: object, where: str) -> str:
 
 
 def media_of(entry: Object, where: str) -> ImagePart | AudioPart | FilePart:
-    """An image, a sound or a document, by its type. Raises ``BadInput``."""
+    """An image, audio or a document, by its type. Raises ``BadInput``."""
     if "inlineData" in entry:
         return _inline(entry, f"{where}.inlineData")
     here = f"{where}.fileData"

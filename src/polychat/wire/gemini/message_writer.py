@@ -1,4 +1,4 @@
-"""A conversation's turns as this wire's contents."""
+"""A conversation's messages as this wire's contents."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from ..json_text import decoded, encoded
 from .constants import NAME, SKIP_VALIDATION, Object, type_of
 
 _SIGNED_CALLS = re.compile(r"gemini-(?![12]\b)")
-"""Models that refuse a call of an earlier turn without a signature."""
+"""Models that refuse a call of an earlier message without a signature."""
 
 
 def contents_of(request: ChatRequest, vendor: str) -> tuple[Object | None, list[Object]]:
     """The system instruction, and the contents. Raises ``BadInput``."""
     writing = _Writing(vendor, native=request.wire == NAME, skip=_SIGNED_CALLS.search(request.model) is not None)
-    for place, turn in enumerate(request.messages):
-        writing.turn(turn, f"messages[{place}]")
+    for place, message in enumerate(request.messages):
+        writing.message(message, f"messages[{place}]")
     system, contents = writing.system, writing.contents
     if not system.get("parts"):
         return None, contents
@@ -55,29 +55,29 @@ class _Writing:
     """Of the tools that were called, by the call's id."""
     after_tool: bool = False
     first_call: bool = True
-    """Whether a call would be the first of its turn."""
+    """Whether a call would be the first of its message."""
 
-    def turn(self, turn: ChatMessage, where: str) -> None:
+    def message(self, message: ChatMessage, where: str) -> None:
         self.first_call = True
         parts = [
             part
-            for place, source in enumerate(turn.parts)
+            for place, source in enumerate(message.parts)
             if (part := self.part(source, f"{where}.parts[{place}]")) is not None
         ]
-        if turn.role in ("system", "developer"):
+        if message.role in ("system", "developer"):
             self.system["parts"] = [*self.system.get("parts", []), *parts]
-            self.with_extra(self.system, turn.extra)
-        elif parts or not turn.parts:
-            self.add(turn, parts)
+            self.with_extra(self.system, message.extra)
+        elif parts or not message.parts:
+            self.add(message, parts)
 
-    def add(self, turn: ChatMessage, parts: list[Object]) -> None:
-        """Results of several turns become one content: the API wants as many there as there were calls."""
-        if turn.role == "tool" and self.after_tool:
+    def add(self, message: ChatMessage, parts: list[Object]) -> None:
+        """Results of several messages become one content: the API wants as many there as there were calls."""
+        if message.role == "tool" and self.after_tool:
             self.contents[-1]["parts"] += parts
         else:
-            role = "model" if turn.role == "assistant" else "user"
-            self.contents.append(self.with_extra({"role": role, "parts": parts}, turn.extra))
-        self.after_tool = turn.role == "tool"
+            role = "model" if message.role == "assistant" else "user"
+            self.contents.append(self.with_extra({"role": role, "parts": parts}, message.extra))
+        self.after_tool = message.role == "tool"
 
     def part(self, part: Part, where: str) -> Object | None:
         match part:
@@ -133,7 +133,7 @@ class _Writing:
         name = result.name or self.names.get(result.id)
         if not name:
             raise BadInput(
-                f"{where} answers the call {redact(result.id, 60)!r}, which no earlier turn made: this API wants the name "
+                f"{where} answers the call {redact(result.id, 60)!r}, which no earlier message made: this API wants the name "
                 "of its tool; send the call too, or the name",
                 field=f"{where}.name",
             )

@@ -1,6 +1,6 @@
 """Client side: reads a reply, a whole one, and a stream as events or as one JSON array, told apart by its first byte.
 
-Code that the backend ran, and what came of it, are opaque parts, as are calls of its own tools. Images among the thoughts are
+Code that the backend ran, and what came of it, are opaque parts, as are calls of its own tools. Images in the reasoning are
 passed over.
 """
 

@@ -13,7 +13,7 @@ GENERATE_ONLY = ("suffix", "template", "context", "raw")
 JOINED = "\n\n"
 """Between texts that become one: as the server's templates join neighbouring messages of one role."""
 
-THOUGHT_SIGNATURE = "thinking_signature"
+REASONING_SIGNATURE = "thinking_signature"
 CALL_SIGNATURE = "signature"
 """Where opaque parts travel: this wire has no place of its own for them."""
 

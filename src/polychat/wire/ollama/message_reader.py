@@ -1,4 +1,4 @@
-"""Server side: messages as the turns they are, strictly."""
+"""Server side: a body's messages as ``ChatMessage`` objects, strictly."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..checks import item, several, text
 from ..extras import remaining
 from ..json_text import encoded
 from ..tags import untagged
-from .constants import CALL_SIGNATURE, THOUGHT_SIGNATURE, VENDOR, image_type
+from .constants import CALL_SIGNATURE, REASONING_SIGNATURE, VENDOR, image_type
 
 Object = dict[str, Any]
 _ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -35,7 +35,7 @@ class _Calls:
         return call_id or self._fresh()
 
     def made(self, calls: list[ToolCall]) -> None:
-        """The calls of one turn, which now wait for results."""
+        """The calls of one message, which now wait for results."""
         self._open = calls.copy()
 
     def answered(self, call_id: str, name: str) -> tuple[str, str]:
@@ -62,20 +62,20 @@ def _ids(message: Any) -> list[str]:
     return [call_id for call_id in (*named, message.get("tool_call_id")) if isinstance(call_id, str)]
 
 
-def turns_of(messages: Any) -> list[ChatMessage]:
-    """A conversation. Results of tools that follow one another are one turn. Raises ``BadInput``."""
-    turns: list[ChatMessage] = []
-    calls = _Calls(messages)
-    for place, message in enumerate(messages):
-        turn = _turn(dict(item(message, f"messages[{place}]")), f"messages[{place}]", calls)
-        if turn.role == "tool" and turns and turns[-1].role == "tool":
-            turns[-1].parts += turn.parts
+def messages_of(values: Any) -> list[ChatMessage]:
+    """A conversation. Results of tools that follow one another are one message. Raises ``BadInput``."""
+    messages: list[ChatMessage] = []
+    calls = _Calls(values)
+    for place, value in enumerate(values):
+        message = _message(dict(item(value, f"messages[{place}]")), f"messages[{place}]", calls)
+        if message.role == "tool" and messages and messages[-1].role == "tool":
+            messages[-1].parts += message.parts
         else:
-            turns.append(turn)
-    return turns
+            messages.append(message)
+    return messages
 
 
-def _turn(message: Object, field: str, calls: _Calls) -> ChatMessage:
+def _message(message: Object, field: str, calls: _Calls) -> ChatMessage:
     role = text(message.pop("role", None), f"{field}.role").lower()
     content = text_of(message, "content", f"{field}.content")
     parts: list[Any] = [*images_of(message.pop("images", None), f"{field}.images")]
@@ -87,7 +87,7 @@ def _turn(message: Object, field: str, calls: _Calls) -> ChatMessage:
             call, name = calls.answered(call_id, name)
             return ChatMessage("tool", [ToolResult(call, parts, name or None, extra=remaining(message))])
         case "assistant":
-            parts = [*_thought(message, field), *parts]
+            parts = [*_reasoning(message, field), *parts]
             called = message.pop("tool_calls", None)
             where = f"{field}.tool_calls"
             if called is not None:
@@ -100,9 +100,9 @@ def _turn(message: Object, field: str, calls: _Calls) -> ChatMessage:
     raise BadInput(f"{field}.role is {redact(role, 60)!r}; it must be one of {', '.join(_ROLES)}", field=f"{field}.role")
 
 
-def _thought(message: Object, field: str) -> list[ReasoningPart]:
+def _reasoning(message: Object, field: str) -> list[ReasoningPart]:
     words = text_of(message, "thinking", f"{field}.thinking")
-    signature = text_of(message, THOUGHT_SIGNATURE, f"{field}.{THOUGHT_SIGNATURE}")
+    signature = text_of(message, REASONING_SIGNATURE, f"{field}.{REASONING_SIGNATURE}")
     opaque = untagged(signature, VENDOR) if signature else None
     return [ReasoningPart(words, opaque)] if words or opaque is not None else []
 

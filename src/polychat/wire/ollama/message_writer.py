@@ -1,4 +1,4 @@
-"""Client side: turns as messages, or as the one prompt of ``/api/generate``."""
+"""Client side: messages as the API has them, or as the one prompt of ``/api/generate``."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from typing import Any
 from ...types import ChatMessage, ImagePart, Part, ReasoningPart, RefusalPart, TextPart, ToolCall, ToolResult
 from ..checks import arguments_of
 from ..extras import with_extra
-from .constants import CALL_SIGNATURE, JOINED, THOUGHT_SIGNATURE
+from .constants import CALL_SIGNATURE, JOINED, REASONING_SIGNATURE
 
 Object = dict[str, Any]
 
 
-def prompt_of(turns: list[ChatMessage]) -> Object:
-    """A system's and a user's turn as ``/api/generate`` has them: such a request was read there and has no others."""
-    body: Object = {"prompt": JOINED.join(_text(turn.parts) for turn in turns if turn.role != "system")}
-    if system := JOINED.join(_text(turn.parts) for turn in turns if turn.role == "system"):
+def prompt_of(messages: list[ChatMessage]) -> Object:
+    """A system and a user message as ``/api/generate`` has them: a request that was read there has no others."""
+    body: Object = {"prompt": JOINED.join(_text(message.parts) for message in messages if message.role != "system")}
+    if system := JOINED.join(_text(message.parts) for message in messages if message.role == "system"):
         body["system"] = system
-    if images := [image for turn in turns for image in _images(turn.parts)]:
+    if images := [image for message in messages for image in _images(message.parts)]:
         body["images"] = images
     return body
 
 
-def messages_of(turns: list[ChatMessage], vendor: str, *, native: bool) -> list[Object]:
+def messages_of(messages: list[ChatMessage], vendor: str, *, native: bool) -> list[Object]:
     """The messages. Raises ``BadInput`` for a call whose arguments are no JSON object."""
-    messages: list[Object] = []
-    for place, turn in enumerate(turns):
-        if turn.role == "tool":
-            messages += [_result(part, native=native) for part in turn.parts if isinstance(part, ToolResult)]
+    body: list[Object] = []
+    for place, message in enumerate(messages):
+        if message.role == "tool":
+            body += [_result(part, native=native) for part in message.parts if isinstance(part, ToolResult)]
             continue
-        message: Object = {"role": "system" if turn.role == "developer" else turn.role, "content": _text(turn.parts)}
-        if images := _images(turn.parts):
-            message["images"] = images
-        if turn.role == "assistant":
-            _think_back(turn.parts, vendor, message)
-            if calls := [part for part in turn.parts if isinstance(part, ToolCall)]:
+        written: Object = {"role": "system" if message.role == "developer" else message.role, "content": _text(message.parts)}
+        if images := _images(message.parts):
+            written["images"] = images
+        if message.role == "assistant":
+            _think_back(message.parts, vendor, written)
+            if calls := [part for part in message.parts if isinstance(part, ToolCall)]:
                 where = f"messages[{place}]"
-                message["tool_calls"] = [_call(call, number, vendor, where, native=native) for number, call in enumerate(calls)]
-        if len(message) > 2 or message["content"] or (native and not turn.parts):
-            messages.append(with_extra(message, turn.extra, native=native))
-    return messages
+                written["tool_calls"] = [_call(call, number, vendor, where, native=native) for number, call in enumerate(calls)]
+        if len(written) > 2 or written["content"] or (native and not message.parts):
+            body.append(with_extra(written, message.extra, native=native))
+    return body
 
 
 def _text(parts: list[Part]) -> str:
@@ -56,7 +56,7 @@ def _think_back(parts: list[Part], vendor: str, message: Object) -> None:
     if text := JOINED.join(thought.text for thought in thoughts if thought.text):
         message["thinking"] = text
     if len(thoughts) == 1 and (opaque := thoughts[0].opaque) is not None and opaque.vendor == vendor:
-        message[THOUGHT_SIGNATURE] = opaque.data  # a signature holds for its own thought alone, not for several joined
+        message[REASONING_SIGNATURE] = opaque.data  # a signature is valid for its own block alone, not for several joined
 
 
 def _call(call: ToolCall, number: int, vendor: str, where: str, *, native: bool) -> Object:

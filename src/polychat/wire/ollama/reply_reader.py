@@ -17,7 +17,7 @@ from ..reading import complete, failed, truncated
 from ..sites.deltas import ToolCalls
 from ..stream import Ended, StreamReader
 from ..tags import untagged
-from .constants import CALL_SIGNATURE, DURATIONS, THOUGHT_SIGNATURE, VENDOR, image_type
+from .constants import CALL_SIGNATURE, DURATIONS, REASONING_SIGNATURE, VENDOR, image_type
 from .errors import fault_in
 
 Object = dict[str, Any]
@@ -88,7 +88,7 @@ class Reader(StreamReader):
 
     def _message_events(self, message: Object) -> list[Event]:
         events: list[Event] = []
-        thought, signature = (_text_or_none(message.get(name)) for name in ("thinking", THOUGHT_SIGNATURE))
+        thought, signature = (_text_or_none(message.get(name)) for name in ("thinking", REASONING_SIGNATURE))
         if thought or signature:
             events.append(Reasoning(thought or "", self._opaque(signature), self._block))
             self._block += bool(signature)

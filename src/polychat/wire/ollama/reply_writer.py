@@ -17,7 +17,7 @@ from ..json_text import encoded
 from ..reading import nearest
 from ..sites.deltas import arguments_of, is_finished
 from ..tags import tagged
-from .constants import CALL_SIGNATURE, THOUGHT_SIGNATURE, VENDOR
+from .constants import CALL_SIGNATURE, REASONING_SIGNATURE, VENDOR
 from .errors import error_value, write_fault
 
 Object = dict[str, Any]
@@ -88,14 +88,14 @@ def _of(event: Event) -> Object:
         case Text() | Refusal():
             return {"content": event.text}
         case Reasoning():
-            return _thought(event.text, event.opaque)
+            return _reasoning(event.text, event.opaque)
         case Media() if event.media_type.startswith("image/"):
             return {"images": [b64encode(event.data).decode()]}
     return {}
 
 
-def _thought(text: str, opaque: Opaque | None) -> Object:
-    return {"thinking": text} if opaque is None else {"thinking": text, THOUGHT_SIGNATURE: tagged(opaque, VENDOR)}
+def _reasoning(text: str, opaque: Opaque | None) -> Object:
+    return {"thinking": text} if opaque is None else {"thinking": text, REASONING_SIGNATURE: tagged(opaque, VENDOR)}
 
 
 def _ending(finish: Finish, usage: Usage | None, durations: dict[str, int]) -> Object:
@@ -228,9 +228,9 @@ def _message(answer: AssembledMessage, reason: str | None) -> Object:
     """An answer that is whole; its refusal is text here. Raises ``BadReply`` for a call whose arguments are no object."""
     message: Object = {"content": answer.text_with_refusal}
     if thoughts := answer.thoughts:
-        # All thoughts as one; with a signature where there was but one, for it holds for no other text.
+        # All reasoning as one text; with a signature only if there was one block, because it is valid for that text alone.
         opaque = thoughts[0].opaque if len(thoughts) == 1 else None
-        message |= _thought("".join(thought.text for thought in thoughts), opaque)
+        message |= _reasoning("".join(thought.text for thought in thoughts), opaque)
     if images := [b64encode(image.data).decode() for image in answer.media if image.media_type.startswith("image/")]:
         message["images"] = images
     if calls := _calls(answer.calls, reason):

@@ -13,7 +13,7 @@ from ..extras import remaining
 from ..limits import LIMITS, ReaderLimits
 from ..plain import reader
 from .constants import NAME, NO_PARAMETERS
-from .message_reader import images_of, text_of, turns_of
+from .message_reader import images_of, messages_of, text_of
 
 _read_plain = reader(NAME)
 _read_options = reader(NAME, "options")
@@ -25,12 +25,12 @@ def read_request(
 ) -> ChatRequest:
     """The request that a body of ``/api/chat`` is. Raises ``BadInput`` naming the field.
 
-    No messages are a request without turns, which wants the model loaded, or, with ``keep_alive`` 0, unloaded.
+    No messages are a request without messages: it loads the model, or unloads it with ``keep_alive`` 0.
     """
     fields = json_object(body, limits)
-    messages = fields.pop("messages", None)
-    turns = [] if messages is None else turns_of(several(messages, "messages"))
-    request = ChatRequest(text(fields.pop("model", model), "model"), turns, wire=NAME)
+    values = fields.pop("messages", None)
+    messages = [] if values is None else messages_of(several(values, "messages"))
+    request = ChatRequest(text(fields.pop("model", model), "model"), messages, wire=NAME)
     if (tools := fields.pop("tools", None)) is not None:
         request.tools = [_tool(tool, f"tools[{place}]") for place, tool in enumerate(several(tools, "tools"))]
     return _settings(fields, request, stream)
@@ -39,9 +39,9 @@ def read_request(
 def read_generate_request(
     body: bytes, model: str | None = None, stream: bool | None = None, limits: ReaderLimits = LIMITS
 ) -> ChatRequest:
-    """The request that a body of ``/api/generate`` is: its system text and its prompt as turns. Raises ``BadInput``.
+    """The request that a body of ``/api/generate`` is: its system text and its prompt as messages. Raises ``BadInput``.
 
-    ``suffix``, ``template``, ``context`` and ``raw`` stand in ``extra``. No prompt is a request without a user's turn.
+    ``suffix``, ``template``, ``context`` and ``raw`` stand in ``extra``. Without a prompt the request has no user message.
     """
     fields = json_object(body, limits)
     request = ChatRequest(text(fields.pop("model", model), "model"), [], wire=NAME)

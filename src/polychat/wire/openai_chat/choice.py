@@ -13,8 +13,8 @@ from ..json_text import json_of
 from ..limits import ReaderLimits
 from ..sites.deltas import ToolCalls, TooMany
 from ..tags import untagged
-from .sounds import audio_type
-from .thoughts import PLAIN, Thoughts
+from .audio import audio_type
+from .reasoning import PLAIN, ReasoningBlocks
 
 Object = dict[str, Any]
 
@@ -26,7 +26,7 @@ SHAPES = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 class ReplyChoice:
     """Raises ``TooMany`` past a limit, and one of ``SHAPES`` for words or calls of another shape.
 
-    What stands beside them (citations, images, sound, signatures, what a backend ran) never costs them: what of it cannot be
+    What comes with them (citations, images, audio, signatures, what a backend ran) never costs them: what of it cannot be
     read is left out.
     """
 
@@ -40,7 +40,7 @@ class ReplyChoice:
         "has_content",
         "number",
         "reason",
-        "thoughts",
+        "reasoning",
     )
 
     def __init__(self, number: int, vendor: str, limits: ReaderLimits) -> None:
@@ -49,7 +49,7 @@ class ReplyChoice:
         """Something of an answer came."""
         self.ended = False
         self.reason: str | None = None
-        self.thoughts: Thoughts | None = None
+        self.reasoning: ReasoningBlocks | None = None
         self._vendor, self._limits = vendor, limits
         self._calls: ToolCalls | None = None
         self._audio_data: list[str] = []
@@ -57,10 +57,10 @@ class ReplyChoice:
 
     def take(self, delta: Object) -> list[Event]:
         """The events of a delta or a message."""
-        events = self._thought(delta)
+        events = self._reasoning(delta)
         after = self._answered(delta)
-        if after and self.thoughts is not None:
-            events += self.thoughts.rest()
+        if after and self.reasoning is not None:
+            events += self.reasoning.rest()
         events += after
         self.has_content = self.has_content or bool(events)
         return events
@@ -82,7 +82,7 @@ class ReplyChoice:
                             raise
         return events
 
-    def _thought(self, delta: Object) -> list[Event]:
+    def _reasoning(self, delta: Object) -> list[Event]:
         if details := delta.get("reasoning_details"):
             events = self._detailed(details if isinstance(details, list) else [details])
             if events:
@@ -90,20 +90,20 @@ class ReplyChoice:
         for name in PLAIN:
             words = delta.get(name)
             if words and isinstance(words, str):
-                return self._thoughts().plain(words)
+                return self._reasoning_blocks().plain(words)
         return []
 
     def _detailed(self, details: list[Any]) -> list[Event]:
         events: list[Event] = []
         for detail in details:
             if isinstance(detail, dict) and all(isinstance(detail.get(name) or "", str) for name in ("text", "summary")):
-                events += self._thoughts().detail(detail)
+                events += self._reasoning_blocks().detail(detail)
         return events
 
-    def _thoughts(self) -> Thoughts:
-        if self.thoughts is None:
-            self.thoughts = Thoughts(self._vendor, self._limits, self.number)
-        return self.thoughts
+    def _reasoning_blocks(self) -> ReasoningBlocks:
+        if self.reasoning is None:
+            self.reasoning = ReasoningBlocks(self._vendor, self._limits, self.number)
+        return self.reasoning
 
     def _parts(self, content: Any) -> list[Event]:
         """Content as a list of parts, as Mistral has it; some send one part alone, or texts among the parts."""
@@ -113,10 +113,10 @@ class ReplyChoice:
                 case str(words) | {"type": "text" | "output_text", "text": str(words)}:
                     events += [Text(words, self.number)] if words else []
                 case {"type": "thinking", "thinking": str(words)}:
-                    events += self._thoughts().plain(words) if words else []
+                    events += self._reasoning_blocks().plain(words) if words else []
                 case {"type": "thinking", "thinking": list(thoughts)}:
                     words = "".join(thought["text"] for thought in thoughts if _has_text(thought))
-                    events += self._thoughts().plain(words) if words else []
+                    events += self._reasoning_blocks().plain(words) if words else []
                 case {"type": "refusal", "refusal": str(words)}:
                     events += [Refusal(words, self.number)] if words else []
                 case {"type": "image_url", "image_url": str(url) | {"url": str(url)}}:
@@ -184,7 +184,7 @@ class ReplyChoice:
         if data and isinstance(data, str):
             self._audio_size += len(data)
             if self._audio_size > self._limits.event:
-                raise TooMany(f"more than {self._limits.event:,} characters of sound in one reply")
+                raise TooMany(f"more than {self._limits.event:,} characters of audio in one reply")
             self._audio_data.append(data)
             self.has_content = True
         return [Text(words, self.number)] if words and isinstance(words, str) else []
@@ -217,11 +217,11 @@ class ReplyChoice:
         """What the backend ran by itself (Groq's ``executed_tools``), kept as it came: only the vendor reads it."""
         if not isinstance(tool, dict):
             raise TypeError
-        return self._thoughts().opaque_block(json_of({"type": "executed_tools", **tool}))
+        return self._reasoning_blocks().opaque_block(json_of({"type": "executed_tools", **tool}))
 
     def rest(self, *, complete: bool) -> list[Event]:
-        """The events that come only at the end: the opaque part of the last thought, and sound, if it is whole."""
-        events = [] if self.thoughts is None else self.thoughts.rest()
+        """The events that come only at the end: the opaque part of the last reasoning block, and audio, if it is whole."""
+        events = [] if self.reasoning is None else self.reasoning.rest()
         if self._audio_data and complete:
             try:
                 data = b"".join(b64decode(piece, validate=True) for piece in self._pieces())

@@ -1,6 +1,6 @@
 """OpenAI's older completions, server side: a prompt in, its continuation out, by a backend that chats.
 
-Source: platform.openai.com/docs/api-reference/completions. The prompt is asked as a user's turn: chat backends have no other
+Source: platform.openai.com/docs/api-reference/completions. The prompt is sent as a user message: chat backends have no other
 way to go on with a text.
 """
 

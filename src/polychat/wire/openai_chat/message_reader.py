@@ -1,4 +1,4 @@
-"""Server side: messages as the turns they are, strictly. The messages of Python callers are read here too."""
+"""Server side: a body's messages as ``ChatMessage`` objects, strictly. The messages of Python callers are read here too."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ from ..checks import from_base64, from_data_url, item, several, text
 from ..extras import remaining
 from ..tags import untagged
 from .constants import AUDIO_TYPES, VENDOR
-from .thoughts import PLAIN, part_of
+from .reasoning import PLAIN, part_of
 
 Object = dict[str, Any]
 
 
 def read_messages(messages: Messages | object) -> list[ChatMessage]:
-    """A conversation. Results of tools that follow one another are one turn. Raises ``BadInput`` naming the place."""
+    """A conversation. Results of tools that follow one another are one message. Raises ``BadInput`` naming the place."""
     if not isinstance(messages, list) and (isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Iterable)):
         raise BadInput('messages must be a list of {"role": …, "content": …}', field="messages")
-    turns: list[ChatMessage] = []
+    conversation: list[ChatMessage] = []
     called: dict[str, str] = {}
-    for place, message in enumerate(messages):
-        turn = message if isinstance(message, ChatMessage) else _turn(message, f"messages[{place}]", called)
-        for part in turn.parts:
+    for place, value in enumerate(messages):
+        message = value if isinstance(value, ChatMessage) else _message(value, f"messages[{place}]", called)
+        for part in message.parts:
             if isinstance(part, ToolCall):
                 called[part.id] = part.name
-        if turn.role == "tool" and turns and turns[-1].role == "tool":
-            turns[-1] = ChatMessage("tool", [*turns[-1].parts, *turn.parts])
+        if message.role == "tool" and conversation and conversation[-1].role == "tool":
+            conversation[-1] = ChatMessage("tool", [*conversation[-1].parts, *message.parts])
         else:
-            turns.append(turn)
-    if not turns:
+            conversation.append(message)
+    if not conversation:
         raise BadInput("messages is empty: add a user message", field="messages")
-    return turns
+    return conversation
 
 
-def _turn(value: object, field: str, called: dict[str, str]) -> ChatMessage:
+def _message(value: object, field: str, called: dict[str, str]) -> ChatMessage:
     message = dict(item(value, field))
     role, content = message.pop("role", None), message.pop("content", None)
     match role:
@@ -82,7 +82,7 @@ def _result(content: object, message: Object, field: str, called: dict[str, str]
 
 
 def _assistant(content: object, message: Object, field: str) -> list[Part]:
-    parts: list[Part] = [*_thoughts(message, field)]
+    parts: list[Part] = [*_reasoning(message, field)]
     parts += [] if content is None else _parts(content, f"{field}.content")
     refusal = message.pop("refusal", None)
     if refusal is not None:
@@ -97,7 +97,7 @@ def _assistant(content: object, message: Object, field: str) -> list[Part]:
     return parts
 
 
-def _thoughts(message: Object, field: str) -> list[ReasoningPart]:
+def _reasoning(message: Object, field: str) -> list[ReasoningPart]:
     details = message.pop("reasoning_details", None)
     plain = [message.pop(name) for name in PLAIN if isinstance(message.get(name), str)]
     if details:
@@ -172,7 +172,7 @@ def _part(value: object, field: str) -> Part:
 
 
 def _mistral(fields: Object, field: str) -> ReasoningPart:
-    """Mistral's thoughts, which are parts of the content."""
+    """Mistral's reasoning, which is part of the content."""
     where = f"{field}.thinking"
     thoughts = [item(thought, f"{where}[{place}]") for place, thought in enumerate(several(fields.get("thinking"), where))]
     return ReasoningPart("".join(text(thought.get("text"), f"{where}[{place}].text") for place, thought in enumerate(thoughts)))

@@ -1,4 +1,4 @@
-"""Client side: turns and their parts as messages."""
+"""Client side: ``ChatMessage`` objects as messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..checks import data_url
 from ..extras import with_extra
 from ..json_text import escaped
 from .constants import AUDIO
-from .thoughts import detail_of
+from .reasoning import detail_of
 
 Object = dict[str, Any]
 
@@ -30,24 +30,24 @@ BELOW = "(The user's next message shows the rest of this result.)"
 ABOVE = "The rest of the result of"
 
 
-def messages_of(turns: list[ChatMessage], vendor: str, *, native: bool) -> list[Object]:
+def messages_of(messages: list[ChatMessage], vendor: str, *, native: bool) -> list[Object]:
     """The messages; ``native``: the request came on this wire, so what only it knows goes back."""
-    messages: list[Object] = []
-    for turn in turns:
-        if turn.role == "tool":
-            messages += _results([part for part in turn.parts if isinstance(part, ToolResult)], native=native)
+    body: list[Object] = []
+    for message in messages:
+        if message.role == "tool":
+            body += _results([part for part in message.parts if isinstance(part, ToolResult)], native=native)
             continue
-        message: Object = {"role": turn.role}
-        if turn.role == "assistant":
-            _assistant(turn.parts, vendor, message, native=native)
+        written: Object = {"role": message.role}
+        if message.role == "assistant":
+            _assistant(message.parts, vendor, written, native=native)
         else:
-            message["content"] = _content(turn.parts, native=native)
-        if turn.parts and not native and not message.get("content") and not any(message.get(name) for name in _SAYING):
+            written["content"] = _content(message.parts, native=native)
+        if message.parts and not native and not written.get("content") and not any(written.get(name) for name in _SAYING):
             continue  # nothing of it can be told here, and servers refuse a message without anything
-        if turn.name is not None:
-            message["name"] = turn.name
-        messages.append(with_extra(message, turn.extra, native=native) if turn.extra else message)
-    return messages
+        if message.name is not None:
+            written["name"] = message.name
+        body.append(with_extra(written, message.extra, native=native) if message.extra else written)
+    return body
 
 
 _SAYING = ("content", "refusal", "tool_calls", "reasoning_content", "reasoning_details")
@@ -79,12 +79,12 @@ def _assistant(parts: list[Part], vendor: str, message: Object, *, native: bool)
     else:
         message["content"] = _content(rest, native=native) if rest or not calls else None
     if thoughts:
-        _thoughts(thoughts, vendor, message, native=native)
+        _reasoning(thoughts, vendor, message, native=native)
     if calls:
         message["tool_calls"] = [_call(call, vendor, native=native) for call in calls]
 
 
-def _thoughts(thoughts: list[ReasoningPart], vendor: str, message: Object, *, native: bool) -> None:
+def _reasoning(thoughts: list[ReasoningPart], vendor: str, message: Object, *, native: bool) -> None:
     """As one text by the name most vendors have for it; block by block as OpenRouter has them where one is signed."""
     pairs = [(part, part.opaque if part.opaque is not None and part.opaque.vendor == vendor else None) for part in thoughts]
     if any(opaque is not None or (native and part.extra) for part, opaque in pairs):

@@ -21,7 +21,7 @@ from ..tags import tagged
 from .constants import VENDOR
 from .errors import error_object, write_fault
 from .message_writer import signature_of
-from .thoughts import ThoughtsWriter, message_fields
+from .reasoning import ReasoningWriter, message_fields
 from .usage import usage_object
 
 Object = dict[str, Any]
@@ -59,7 +59,7 @@ class StreamWriter:
         self._citation_counts: dict[int, int] = {}
         """Of each choice, how many annotations it has."""
         self._images: dict[int, int] = {}
-        self._thoughts: dict[int, ThoughtsWriter] = {}
+        self._reasoning: dict[int, ReasoningWriter] = {}
 
     def write(self, events: list[Event]) -> bytes:
         written: list[bytes] = []
@@ -96,7 +96,7 @@ class StreamWriter:
             case Logprobs():
                 return self._chunk({}, event.choice, logprobs={"content": event.tokens, "refusal": None})
             case Reasoning():
-                deltas = self._thoughts.setdefault(event.choice, ThoughtsWriter()).deltas(event)
+                deltas = self._reasoning.setdefault(event.choice, ReasoningWriter()).deltas(event)
                 return b"".join(self._chunk(delta, event.choice) for delta in deltas)
             case ToolCallPiece():
                 bare = self._called.setdefault(event.choice, set())
@@ -127,8 +127,8 @@ class StreamWriter:
         reasons = {**dict.fromkeys(sorted(self._begun)), **(finish.others or {}), 0: finish.reason}
         for choice, reason in reasons.items():
             chunks.append(self._opened(choice))
-            if choice in self._thoughts:
-                chunks += [self._chunk(delta, choice) for delta in self._thoughts[choice].end()]
+            if choice in self._reasoning:
+                chunks += [self._chunk(delta, choice) for delta in self._reasoning[choice].end()]
             bare = self._called.get(choice, ()) if is_finished(reason) else ()
             # Clients read what comes as JSON: of a call without arguments too.
             chunks += [

@@ -49,7 +49,7 @@ def usage_of(counts: Object) -> Usage:
         _count(hour),
         _dollars(counts.get("cost")),
     )
-    return _with_thoughts(usage)
+    return _with_reasoning(usage)
 
 
 def _dollars(value: object) -> float | None:
@@ -65,8 +65,8 @@ _MOST = 1e6
 """Dollars: no reply costs so much, and a number that is none is not less."""
 
 
-def _with_thoughts(usage: Usage) -> Usage:
-    """xAI counts thoughts beside the completion and not in it: its total tells."""
+def _with_reasoning(usage: Usage) -> Usage:
+    """xAI counts reasoning beside the completion and not in it, as its total shows."""
     prompt, completion, thoughts = usage.prompt_tokens, usage.completion_tokens, usage.reasoning_tokens
     if prompt is None or completion is None or not thoughts or usage.total_tokens != prompt + completion + thoughts:
         return usage

@@ -18,16 +18,16 @@ LEAST_TOKENS = 16
 """Of an answer's limit."""
 _AZURE = "azure-openai-responses"
 _THINKS = re.compile(r"(?:.*/)?(?:gpt-[5-9]|gpt-oss|o\d|codex)")
-"""Names of models that think; a deployment may be called anything, and others refuse to be asked for encrypted thoughts."""
+"""Names of models that reason; other models reject a request for encrypted reasoning, and a deployment may have any name."""
 
 
 def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, list[Loss]]:
     """The request with what the API refuses changed, and what of its meaning that cost. ``request`` itself stays as it is."""
     better, losses = replace(request), list[Loss]()
-    better.messages = [_named(turn) for turn in request.messages]
+    better.messages = [_named(message) for message in request.messages]
     if request.wire == NAME:
         return better, losses  # all else is the client's own word
-    better.messages = [_joined(turn) for turn in better.messages]
+    better.messages = [_joined(message) for message in better.messages]
     if vendor not in (VENDOR, _AZURE):
         return better, losses
     if request.max_tokens is not None and request.max_tokens < LEAST_TOKENS:
@@ -36,23 +36,23 @@ def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, l
     if request.reasoning is not None:
         better.reasoning, reasoning_losses = fitting(request.reasoning, effort_of(request.reasoning, EFFORTS), request.model)
         losses += reasoning_losses
-    if _asks_for_thoughts(request, vendor):
-        better.store = False  # with which encrypted thoughts are asked for
+    if _asks_for_reasoning(request, vendor):
+        better.store = False  # which is how encrypted reasoning is requested
     return better, losses
 
 
-def _asks_for_thoughts(request: ChatRequest, vendor: str) -> bool:
-    """Whether thoughts are to travel with the conversation: no other wire has a way to come back to what is stored here."""
+def _asks_for_reasoning(request: ChatRequest, vendor: str) -> bool:
+    """Whether reasoning must be part of the conversation: no other wire can refer to what is stored here."""
     if request.wire is None or request.store is not None or request.previous is not None:
         return False
     return vendor == VENDOR or _THINKS.match(request.model) is not None
 
 
-def _named(turn: ChatMessage) -> ChatMessage:
+def _named(message: ChatMessage) -> ChatMessage:
     """Ids of calls, and of their results, that are too long become what always stands for them."""
-    if not any(isinstance(part, ToolCall | ToolResult) and len(part.id) > LONGEST_ID for part in turn.parts):
-        return turn
-    return replace(turn, parts=[_short(part) for part in turn.parts])
+    if not any(isinstance(part, ToolCall | ToolResult) and len(part.id) > LONGEST_ID for part in message.parts):
+        return message
+    return replace(message, parts=[_short(part) for part in message.parts])
 
 
 def _short(part: Part) -> Part:
@@ -65,14 +65,14 @@ def _short(part: Part) -> Part:
     return replace(part, id=name, extra=extra)
 
 
-def _joined(turn: ChatMessage) -> ChatMessage:
+def _joined(message: ChatMessage) -> ChatMessage:
     """Neighbouring texts of the assistant as one: several are parts of an output item, which has an id and a status."""
-    if turn.role != "assistant" or len(turn.parts) < 2:
-        return turn
+    if message.role != "assistant" or len(message.parts) < 2:
+        return message
     parts: list[Part] = []
-    for part in turn.parts:
+    for part in message.parts:
         if isinstance(part, TextPart) and parts and isinstance(last := parts[-1], TextPart):
             parts[-1] = replace(last, text=last.text + part.text)
         else:
             parts.append(part)
-    return replace(turn, parts=parts)
+    return replace(message, parts=parts)

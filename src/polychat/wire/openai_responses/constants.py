@@ -74,7 +74,7 @@ ERRORS: dict[FaultKind, tuple[str, str | None]] = {
 
 
 def usage_of(counts: object) -> Usage | None:
-    """Tokens in common words; here as there, what was cached is part of the input and thoughts are part of the output."""
+    """Tokens as ``Usage``; in both, cached tokens are part of the input and reasoning is part of the output."""
     if not isinstance(counts, dict):
         return None
     into, out = _details(counts, "input_tokens_details"), _details(counts, "output_tokens_details")
@@ -97,17 +97,17 @@ def counts_of(usage: Usage | None) -> Object | None:
         return None
     into, out = usage.prompt_tokens or 0, usage.completion_tokens or 0
     details: Object = {"cached_tokens": usage.cached_tokens or 0, "cache_write_tokens": usage.cache_write_tokens or 0}
-    thought: Object = {"reasoning_tokens": usage.reasoning_tokens or 0}
+    output: Object = {"reasoning_tokens": usage.reasoning_tokens or 0}
     if usage.audio_prompt_tokens is not None:
         details["audio_tokens"] = usage.audio_prompt_tokens
     if usage.audio_completion_tokens is not None:
-        thought["audio_tokens"] = usage.audio_completion_tokens
+        output["audio_tokens"] = usage.audio_completion_tokens
     total = into + out if usage.total_tokens is None else usage.total_tokens
     return {
         "input_tokens": into,
         "input_tokens_details": details,
         "output_tokens": out,
-        "output_tokens_details": thought,
+        "output_tokens_details": output,
         "total_tokens": total,
     }
 

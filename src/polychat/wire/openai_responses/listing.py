@@ -9,10 +9,13 @@ from .message_writer import Items
 _PREFIXES = {"message": "msg", "reasoning": "rs", "function_call": "fc", "function_call_output": "fco"}
 
 
-def input_items(turns: list[ChatMessage], reply: str) -> list[Object]:
-    """The turns as items with an ``id`` and a ``status``, the oldest first. An id that an item has not is made up of ``reply``,
-    the reply's id, so that it is the same each time. Thoughts that OpenAI did not encrypt are no items."""
-    return [_listed(item, reply, place) for place, item in enumerate(Items(VENDOR, native=True).of(turns))]
+def input_items(messages: list[ChatMessage], reply: str) -> list[Object]:
+    """The messages as items with an ``id`` and a ``status``, the oldest first.
+
+    A missing id is derived from ``reply``, the reply's id, so that it is the same each time. Reasoning that OpenAI did not
+    encrypt is left out.
+    """
+    return [_listed(item, reply, place) for place, item in enumerate(Items(VENDOR, native=True).of(messages))]
 
 
 def _listed(item: Object, reply: str, place: int) -> Object:

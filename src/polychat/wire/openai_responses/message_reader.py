@@ -1,4 +1,4 @@
-"""Items of ``input`` as turns of a conversation."""
+"""Items of ``input`` as messages of a conversation."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _ITEM = ("type", "id", "status")
 
 
 class ConversationReader:
-    """Reads items one after the other. What the assistant says, thinks and calls is one turn, until another speaks."""
+    """Reads items one after the other. Consecutive text, reasoning and calls of the assistant are one message."""
 
     def __init__(self) -> None:
         self.messages: list[ChatMessage] = []
         self.tools: list[Tool | HostedTool] = []
         """Tools that are named amid the conversation."""
         self._spoken = False
-        """The assistant's turn has a message, whose extra is the turn's."""
+        """The assistant's message has text already, and its ``extra`` is that of the item with the text."""
         self._calls: dict[str, ToolCall] = {}
         self._hosted: set[str] = set()
         """The ids of calls that the backend carried out itself."""
@@ -68,7 +68,7 @@ class ConversationReader:
             case kind if kind in RESULTS and self._answers(value):
                 self._outcome(value, where)
             case "reasoning":
-                self._thought(value, where)
+                self._reasoning(value, where)
             case _:
                 if kind == "item_reference":
                     text(value.get("id"), f"{where}.id")
@@ -81,14 +81,14 @@ class ConversationReader:
         role, extra = item.get("role"), rest(item, (*_ITEM, "role", "content"))
         parts = parts_of(item.get("content"), f"{where}.content")
         if role == "assistant":
-            turn = self._assistant()
-            if self._spoken and turn.extra != extra:
-                turn = self._new("assistant")
-            turn.parts += parts
-            turn.extra, self._spoken = extra, True
+            message = self._assistant()
+            if self._spoken and message.extra != extra:
+                message = self._new("assistant")
+            message.parts += parts
+            message.extra, self._spoken = extra, True
         elif role in ("user", "system", "developer"):
-            turn = self._new(role)
-            turn.parts, turn.extra = parts, extra
+            message = self._new(role)
+            message.parts, message.extra = parts, extra
         else:
             raise bad(f"{where}.role", "user, assistant, system or developer", role)
 
@@ -134,8 +134,8 @@ class ConversationReader:
         self._answer(ToolResult(call, parts, ACTIONS[RESULTS[item["type"]]], extra=dict(item)))
 
     def _answer(self, result: ToolResult) -> None:
-        turn = self.messages[-1] if self.messages and self.messages[-1].role == "tool" else self._new("tool")
-        turn.parts.append(result)
+        message = self.messages[-1] if self.messages and self.messages[-1].role == "tool" else self._new("tool")
+        message.parts.append(result)
 
     def _result(self, item: Object, where: str) -> None:
         call = text(item.get("call_id"), f"{where}.call_id")
@@ -151,7 +151,7 @@ class ConversationReader:
             extra = {**(extra or {}), "type": item["type"]}
         self._answer(ToolResult(call, parts, name, extra=extra))
 
-    def _thought(self, item: Object, where: str) -> None:
+    def _reasoning(self, item: Object, where: str) -> None:
         summary = _texts(item.get("summary"), f"{where}.summary")
         full = _texts(item.get("content"), f"{where}.content")
         content = optional_text(item.get("encrypted_content"), f"{where}.encrypted_content")

@@ -32,21 +32,21 @@ AUDIO = {"audio/mpeg": "mp3", "audio/mp3": "mp3", "audio/x-wav": "wav", "audio/w
 _ENDINGS = {"application/pdf": "pdf", "text/plain": "txt", "text/markdown": "md", "application/json": "json"}
 
 
-def apart(turns: list[ChatMessage], *, native: bool) -> tuple[str | None, list[ChatMessage]]:
-    """The instructions, and the turns that are left: a system turn of one text before all others is what they are.
+def apart(messages: list[ChatMessage], *, native: bool) -> tuple[str | None, list[ChatMessage]]:
+    """The instructions, and the messages that are left. The instructions are a first system message of one text.
 
     Unless, where the request is of this wire (``native``), it says more than can be said of instructions.
     """
-    match turns:
+    match messages:
         case [ChatMessage(role="system", parts=[TextPart(text=str(text), extra=further)], extra=extra), _, *_] if not (
             native and (further or extra)
         ):
-            return text, turns[1:]
-    return None, turns
+            return text, messages[1:]
+    return None, messages
 
 
 class Items:
-    """Writes turns as items. ``native``: they were read on this wire, so what only it knows goes back too."""
+    """Writes messages as items. ``native``: they were read on this wire, so what only it knows is written too."""
 
     def __init__(self, vendor: str, *, native: bool) -> None:
         self._vendor = vendor
@@ -54,40 +54,40 @@ class Items:
         self._kinds: dict[str, str] = {}
         """Of the calls so far, by their ids, those that are no functions: their results are of kinds of their own."""
 
-    def of(self, turns: list[ChatMessage]) -> list[Object]:
-        return [item for turn in turns for item in self._turn(turn)]
+    def of(self, messages: list[ChatMessage]) -> list[Object]:
+        return [item for message in messages for item in self._items(message)]
 
-    def _turn(self, turn: ChatMessage) -> Iterator[Object]:
-        if turn.role == "tool":
-            yield from (self._result(part) for part in turn.parts if isinstance(part, ToolResult))
-        elif turn.role == "assistant":
-            yield from self._assistant(turn)
+    def _items(self, message: ChatMessage) -> Iterator[Object]:
+        if message.role == "tool":
+            yield from (self._result(part) for part in message.parts if isinstance(part, ToolResult))
+        elif message.role == "assistant":
+            yield from self._assistant(message)
         else:
-            yield self._message(turn, turn.parts)
+            yield self._message(message, message.parts)
 
-    def _message(self, turn: ChatMessage, parts: Sequence[Part]) -> Object:
-        message: Object = {"type": "message", "role": turn.role, "content": self._content(parts, turn.role)}
-        return self._with(turn.extra, message)
+    def _message(self, message: ChatMessage, parts: Sequence[Part]) -> Object:
+        item: Object = {"type": "message", "role": message.role, "content": self._content(parts, message.role)}
+        return self._with(message.extra, item)
 
-    def _assistant(self, turn: ChatMessage) -> Iterator[Object]:
+    def _assistant(self, message: ChatMessage) -> Iterator[Object]:
         """Neighbouring texts are one message; reasoning and calls are items between them."""
         spoken: list[Part] = []
-        for part in turn.parts:
+        for part in message.parts:
             if isinstance(part, ReasoningPart | ToolCall):
                 if spoken:
-                    yield self._message(turn, spoken)
+                    yield self._message(message, spoken)
                     spoken = []
-                yield from self._thought(part) if isinstance(part, ReasoningPart) else self._call(part)
+                yield from self._reasoning(part) if isinstance(part, ReasoningPart) else self._call(part)
             else:
                 spoken.append(part)
-        if spoken or not turn.parts:
-            yield self._message(turn, spoken)
+        if spoken or not message.parts:
+            yield self._message(message, spoken)
 
-    def _thought(self, part: ReasoningPart) -> Iterator[Object]:
+    def _reasoning(self, part: ReasoningPart) -> Iterator[Object]:
         opaque = part.opaque if part.opaque is not None and part.opaque.vendor == self._vendor else None
         summary = [{"type": "summary_text", "text": part.text}] if part.text else []
         if opaque is None:
-            # OpenAI takes back only what it encrypted; servers that think in the open want their thoughts as text, with an id.
+            # OpenAI takes back only what it encrypted; servers with open reasoning want it back as text, with an id.
             if self._vendor != VENDOR and part.text:
                 content = [{"type": "reasoning_text", "text": part.text}]
                 yield {"type": "reasoning", "id": made_up("", 0), "summary": [], "content": content}
@@ -148,7 +148,7 @@ class Items:
                 return self._with(part.extra, {"type": "input_audio", "input_audio": audio})
             case FilePart():
                 return self._with(part.extra, self._file(part))
-        raise TypeError(f"{type(part).__name__} in a turn of the role {role}")  # types.py allows it nowhere
+        raise TypeError(f"{type(part).__name__} in a message of the role {role}")  # types.py allows it nowhere
 
     def _file(self, file: FilePart) -> Object:
         if file.data is not None:

@@ -22,7 +22,7 @@ Place = int | None
 
 
 @dataclass(slots=True)
-class _Thought:
+class _ReasoningItem:
     """A reasoning item. Of its summary and its full text only the one that came first is read."""
 
     block: int
@@ -44,7 +44,7 @@ class Pieces:
         """Items that came in pieces, so that their text is not given again when they come whole."""
         self._cited: set[Place] = set()
         self._argued: set[Place] = set()
-        self._thoughts: dict[Place, _Thought] = {}
+        self._reasoning_items: dict[Place, _ReasoningItem] = {}
         self._blocks = 0
         self._signatures: dict[str, str] = {}
         self._ids: set[str] = set()
@@ -68,7 +68,7 @@ class Pieces:
         if place is None:
             for places in (self._streamed, self._cited, self._argued):
                 places.discard(None)
-            self._thoughts.pop(None, None)
+            self._reasoning_items.pop(None, None)
         if (of := _CALLS.get(str(item.get("type")))) is not None:
             self._call(item, place, events, *of)
 
@@ -99,14 +99,14 @@ class Pieces:
         if text:
             events.append(Refusal(text))
 
-    def thought(self, kind: str, part: int | None, text: str, place: Place, events: list[Event]) -> None:
+    def reasoning(self, kind: str, part: int | None, text: str, place: Place, events: list[Event]) -> None:
         """A piece of the summary or of the full text; parts are set off by an empty line."""
-        thought = self._thought(place)
-        if not text or thought.kind not in (None, kind):
+        state = self._reasoning_item(place)
+        if not text or state.kind not in (None, kind):
             return
-        apart = thought.kind is not None and part != thought.part
-        thought.kind, thought.part = kind, part
-        events.append(Reasoning(f"\n\n{text}" if apart else text, None, thought.block))
+        apart = state.kind is not None and part != state.part
+        state.kind, state.part = kind, part
+        events.append(Reasoning(f"\n\n{text}" if apart else text, None, state.block))
 
     def arguments(self, text: str, place: Place, events: list[Event], *, whole: bool = False) -> None:
         """A piece of a call's arguments, or all of them, which says nothing new where pieces came."""
@@ -135,12 +135,12 @@ class Pieces:
                 raise TooMany(f"more than {4 * self._limits.calls} items in one reply")
             self._streamed.add(place)
 
-    def _thought(self, place: Place) -> _Thought:
+    def _reasoning_item(self, place: Place) -> _ReasoningItem:
         self._note(place)
-        if place not in self._thoughts:
-            self._thoughts[place] = _Thought(self._blocks)
+        if place not in self._reasoning_items:
+            self._reasoning_items[place] = _ReasoningItem(self._blocks)
             self._blocks += 1
-        return self._thoughts[place]
+        return self._reasoning_items[place]
 
     def _message(self, item: Object, place: Place, events: list[Event]) -> None:
         content = item.get("content")
@@ -200,13 +200,13 @@ class Pieces:
             self._note(place)
             self._signed(*signed, events)
             return
-        thought = self._thought(place)
-        if thought.kind is None:
+        state = self._reasoning_item(place)
+        if state.kind is None:
             texts = _texts(item.get("content")) or _texts(item.get("summary"))
             if texts:
-                events.append(Reasoning("\n\n".join(texts), None, thought.block))
+                events.append(Reasoning("\n\n".join(texts), None, state.block))
         if isinstance(content, str) and content:
-            events.append(Reasoning("", Opaque(self._vendor, content, item_id(item.get("id"))), thought.block))
+            events.append(Reasoning("", Opaque(self._vendor, content, item_id(item.get("id"))), state.block))
 
     def _signed(self, call: str, signature: str, events: list[Event]) -> None:
         """The signature of a call, which may come before or behind it."""
@@ -218,10 +218,10 @@ class Pieces:
             self._signatures[call] = signature
 
     def _hosted(self, item: Object, place: Place, events: list[Event]) -> None:
-        """An item that only the backend understands: it goes back as it is, and stands between what was thought."""
-        thought = self._thought(place)
+        """An item that only the backend understands: it goes back as it is, and stands between reasoning."""
+        state = self._reasoning_item(place)
         try:
-            events.append(Reasoning("", whole_item(item, "output", self._vendor), thought.block))
+            events.append(Reasoning("", whole_item(item, "output", self._vendor), state.block))
         except BadInput as error:
             raise unreadable(f"an item of the reply cannot be kept: {redact(str(error))}", {"item": item}) from error
 

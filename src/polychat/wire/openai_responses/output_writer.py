@@ -54,7 +54,7 @@ class Output:
         self._reply = reply
         self._tools = tools or {}
         self._message: Open | None = None
-        self._thought: Open | None = None
+        self._reasoning: Open | None = None
         self._calls: dict[int, Open] = {}
         self._sources: list[Object] = []
         """Annotations that wait for a text to stand in."""
@@ -124,9 +124,9 @@ class Output:
         return f"{kind}_{self._reply}_{len(self.items)}"
 
     def _close_open(self, status: str = "completed") -> None:
-        """Close the message or the thought that grows; another item begins."""
-        if self._thought is not None:
-            self._end_thought(self._thought)
+        """Close the open message or reasoning item: another item begins."""
+        if self._reasoning is not None:
+            self._end_reasoning(self._reasoning)
         if self._message is not None:
             message, self._message = self._message, None
             self._end_part(message)
@@ -200,45 +200,45 @@ class Output:
         self._emit_for(message, "response.output_text.annotation.added", **where, annotation=annotation)
 
     def _think(self, event: Reasoning) -> None:
-        thought = self._thought
-        if thought is not None and thought.block != event.block:
-            self._end_thought(thought)
-            thought = None
-        if thought is None:
+        reasoning = self._reasoning
+        if reasoning is not None and reasoning.block != event.block:
+            self._end_reasoning(reasoning)
+            reasoning = None
+        if reasoning is None:
             if event.opaque is not None and event.opaque.vendor == VENDOR and (item := item_of(event.opaque)) is not None:
                 self._close_open()
                 self._done(self._add(item), None)
                 return
-            thought = self._thought = self._begin_thought(event)
+            reasoning = self._reasoning = self._begin_reasoning(event)
         if event.text:
-            if not thought.pieces:
+            if not reasoning.pieces:
                 part = {"type": "summary_text", "text": ""}
-                self._emit_for(thought, "response.reasoning_summary_part.added", summary_index=0, part=part)
-            thought.pieces.append(event.text)
-            self._emit_for(thought, "response.reasoning_summary_text.delta", summary_index=0, delta=event.text)
+                self._emit_for(reasoning, "response.reasoning_summary_part.added", summary_index=0, part=part)
+            reasoning.pieces.append(event.text)
+            self._emit_for(reasoning, "response.reasoning_summary_text.delta", summary_index=0, delta=event.text)
         if event.opaque is not None:
-            self._seal(thought, event.opaque)
+            self._seal(reasoning, event.opaque)
 
-    def _begin_thought(self, event: Reasoning) -> Open:
+    def _begin_reasoning(self, event: Reasoning) -> Open:
         self._close_open()
         own_id = event.opaque is not None and event.opaque.vendor == VENDOR and event.opaque.id
         name = own_id or made_up(self._reply, len(self.items))
         return self._add({"id": name, "type": "reasoning", "summary": []}, block=event.block)
 
-    def _seal(self, thought: Open, opaque: Opaque) -> None:
+    def _seal(self, reasoning: Open, opaque: Opaque) -> None:
         if opaque.vendor == VENDOR and opaque.id and not self.announces:
-            thought.item["id"] = opaque.id
-        thought.item["encrypted_content"] = sealed(opaque, thought.item["id"])
-        self._end_thought(thought)
+            reasoning.item["id"] = opaque.id
+        reasoning.item["encrypted_content"] = sealed(opaque, reasoning.item["id"])
+        self._end_reasoning(reasoning)
 
-    def _end_thought(self, thought: Open) -> None:
-        self._thought = None
-        if thought.pieces:
-            part = {"type": "summary_text", "text": "".join(thought.pieces)}
-            thought.item["summary"].append(part)
-            self._emit_for(thought, "response.reasoning_summary_text.done", summary_index=0, text=part["text"])
-            self._emit_for(thought, "response.reasoning_summary_part.done", summary_index=0, part=part)
-        self._done(thought, None)
+    def _end_reasoning(self, reasoning: Open) -> None:
+        self._reasoning = None
+        if reasoning.pieces:
+            part = {"type": "summary_text", "text": "".join(reasoning.pieces)}
+            reasoning.item["summary"].append(part)
+            self._emit_for(reasoning, "response.reasoning_summary_text.done", summary_index=0, text=part["text"])
+            self._emit_for(reasoning, "response.reasoning_summary_part.done", summary_index=0, part=part)
+        self._done(reasoning, None)
 
     def _call(self, piece: ToolCallPiece) -> None:
         call = self._calls.get(piece.index)

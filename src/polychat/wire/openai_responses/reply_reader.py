@@ -109,9 +109,9 @@ class Reader(StreamReader):
             case "response.refusal.delta":
                 self._pieces.refusal(_delta(value), place, events)
             case "response.reasoning_summary_text.delta":
-                self._pieces.thought("summary", count(value.get("summary_index")), _aside(value), place, events)
+                self._pieces.reasoning("summary", count(value.get("summary_index")), _aside(value), place, events)
             case "response.reasoning_text.delta":
-                self._pieces.thought("content", count(value.get("content_index")), _aside(value), place, events)
+                self._pieces.reasoning("content", count(value.get("content_index")), _aside(value), place, events)
             case "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta":
                 self._pieces.arguments(_delta(value), place, events)
             case "response.function_call_arguments.done" if isinstance(value.get("arguments"), str):
@@ -191,6 +191,6 @@ def _delta(value: Object) -> str:
 
 
 def _aside(value: Object) -> str:
-    """A piece of a thought; what is no text is left out."""
+    """A piece of reasoning; what is not text is left out."""
     delta = value.get("delta")
     return delta if isinstance(delta, str) else ""

@@ -116,7 +116,7 @@ def _thinking(request: ChatRequest, value: object) -> None:
 
 
 def _include(request: ChatRequest, body: Object) -> None:
-    """``include`` in common words where there is one; encrypted thoughts go without saying where nothing is stored."""
+    """``include`` as fields of ``ChatRequest`` where there is one; encrypted reasoning is implied if nothing is stored."""
     include = strings(body.get("include") or [], "include")
     most = optional_count(body.get("top_logprobs"), "top_logprobs")
     if LOGPROBS in include:

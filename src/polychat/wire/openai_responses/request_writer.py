@@ -14,8 +14,8 @@ from .message_writer import Items, apart
 from .tool_names import allowed
 from .tools import asked_name, write_tools
 
-_THOUGHTLESS = re.compile(r"(?:.*/)?(?:chat)?gpt-(?:3|4)|(?:.*/)?chatgpt-4o|ft:gpt-(?:3|4)")
-"""Models that do not reason: they refuse to be asked for encrypted thoughts. Their successors all reason."""
+_WITHOUT_REASONING = re.compile(r"(?:.*/)?(?:chat)?gpt-(?:3|4)|(?:.*/)?chatgpt-4o|ft:gpt-(?:3|4)")
+"""Models that do not reason: they reject a request for encrypted reasoning. All their successors reason."""
 EFFORTS: tuple[Effort, ...] = ("none", "low", "medium", "high")
 """What a budget of tokens is asked for as."""
 _write_plain = writer(NAME)
@@ -29,11 +29,11 @@ def path(request: ChatRequest) -> str:
 def write_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
     """The body, as a value for JSON. Opaque parts of other vendors, and what ``SUPPORT`` drops, are left out."""
     native = request.wire == NAME
-    instructions, turns = apart(request.messages, native=native)
+    instructions, messages = apart(request.messages, native=native)
     body: Object = {"model": request.model}
     if instructions is not None:
         body["instructions"] = instructions
-    body["input"] = Items(vendor, native=native).of(turns)
+    body["input"] = Items(vendor, native=native).of(messages)
     body |= settings(request, native=native)
     if include := _include(request):
         body["include"] = include
@@ -67,7 +67,7 @@ def settings(request: ChatRequest, *, native: bool, repeated: bool = False) -> O
 
 def _include(request: ChatRequest) -> list[str]:
     include = [LOGPROBS] if request.logprobs is not None else []
-    if request.store is False and not _THOUGHTLESS.match(request.model):
+    if request.store is False and not _WITHOUT_REASONING.match(request.model):
         include.append(ENCRYPTED)
     return include
 

@@ -63,7 +63,7 @@ def as_asked(messages: list[ChatMessage], tools: list[Tool | HostedTool]) -> lis
     asked = {tool.name: tool for tool in tools if isinstance(tool, Tool) and (tool.namespace is not None or searches(tool))}
     if not asked:
         return messages
-    return [replace(turn, parts=[_as_asked(part, asked) for part in turn.parts]) for turn in messages]
+    return [replace(message, parts=[_as_asked(part, asked) for part in message.parts]) for message in messages]
 
 
 def _as_asked(part: Part, asked: dict[str, Tool]) -> Part:
@@ -82,7 +82,7 @@ def name_earlier(messages: list[ChatMessage], request: ChatRequest) -> list[Chat
     """
     names = {_key(tool): tool.name for tool in request.tools if isinstance(tool, Tool)}
     taken = {*names.values(), *(call.name for call in _calls(request.messages))}
-    before = [replace(turn, parts=[copy(part) for part in turn.parts]) for turn in messages]
+    before = [replace(message, parts=[copy(part) for part in message.parts]) for message in messages]
     for call in _calls(before):
         if (key := _called(call)) is None or key in names:
             continue
@@ -160,7 +160,7 @@ def _rename(tool: Tool, name: str) -> None:
 
 
 def _calls(messages: list[ChatMessage]) -> Iterator[ToolCall]:
-    return (part for turn in messages if turn.role == "assistant" for part in turn.parts if isinstance(part, ToolCall))
+    return (part for message in messages if message.role == "assistant" for part in message.parts if isinstance(part, ToolCall))
 
 
 def _rename_calls(messages: list[ChatMessage], names: dict[_Key, str]) -> None:
@@ -168,7 +168,7 @@ def _rename_calls(messages: list[ChatMessage], names: dict[_Key, str]) -> None:
     for call in _calls(messages):
         if (key := _called(call)) in names:
             call.name = renamed[call.id] = names[key]
-    for turn in messages:
-        for part in turn.parts:
+    for message in messages:
+        for part in message.parts:
             if isinstance(part, ToolResult) and part.id in renamed:
                 part.name = renamed[part.id]

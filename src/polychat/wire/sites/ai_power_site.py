@@ -139,11 +139,11 @@ def _parts(body: bytes, content_type: str) -> dict[str, str]:
 def _conversation(form: dict[str, str]) -> list[dict[str, Any]]:
     """The message, behind as much of the history as the plugin's own decoding leaves of it: it strips before it decodes."""
     history = parsed(TAGS.sub("", form.get("wpaicg_chat_history", "")).replace("\\", ""))
-    conversation = [_turn(item) for item in (history if isinstance(history, list) else [])]
+    conversation = [_entry(item) for item in (history if isinstance(history, list) else [])]
     return [*filter(None, conversation), {"role": "user", "content": form["message"]}]
 
 
-def _turn(item: object) -> dict[str, Any] | None:
+def _entry(item: object) -> dict[str, Any] | None:
     match item:
         case {"text": str(text)} | str(text):  # older pages keep plain strings
             text = text.strip()

@@ -19,7 +19,7 @@ class Anthropic(Dialect):
     wire = wire("anthropic")
     beat = b'event: ping\ndata: {"type": "ping"}\n\n'
     id_header = b"request-id"
-    compares = True  # Claude Code leaves out thoughts of another model than it asked for
+    compares = True  # Claude Code discards reasoning of a model other than the one that it requested
     forwards = ("anthropic-version", "anthropic-beta")
 
     def inbound(self, request: InboundRequest) -> InboundChat:
@@ -47,7 +47,7 @@ class Anthropic(Dialect):
 
 
 def _is_measured(chat_request: ChatRequest) -> bool:
-    """Whether an estimate of the request's tokens looks into its media: at a document's pages, at a sound's length."""
-    parts = [part for turn in chat_request.messages for part in turn.parts]
+    """Whether an estimate of the request's tokens reads its media: a document's pages, the length of audio."""
+    parts = [part for message in chat_request.messages for part in message.parts]
     parts += [inner for part in parts if isinstance(part, ToolResult) for inner in part.parts]
     return any(isinstance(part, (AudioPart, FilePart)) for part in parts)

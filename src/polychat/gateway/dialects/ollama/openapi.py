@@ -22,7 +22,7 @@ from ...openapi.schema import (
     word,
 )
 
-ABOUT = DialectInfo("Ollama", "Ollama's own API; its chats are streamed unless told otherwise.", "ollama", "OllamaError")
+ABOUT = DialectInfo("Ollama", "Ollama's own API; chats are streamed by default.", "ollama", "OllamaError")
 
 _OPTIONS = request_object(about="Sampling; what is not named here only an Ollama understands.", **plain("ollama", "options"))
 _CALL = request_object(
@@ -44,7 +44,7 @@ _TOOL = request_object(
     function=request_object("name", name=text(), description=text(), parameters=anything("A JSON schema.")),
 )
 _SETTINGS: Schema = {
-    "stream": flag("true unless said otherwise."),
+    "stream": flag("true by default."),
     "format": either({"const": "json"}, anything("A JSON schema."), about="The response format."),
     "think": either(flag(), text("A level: `low`, `medium`, `high`."), about="Whether to reason, or how much."),
     **plain("ollama"),

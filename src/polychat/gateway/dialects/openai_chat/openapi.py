@@ -91,9 +91,9 @@ _MESSAGE = {
             name=text(),
             refusal=text(),
             tool_calls=several(_CALL),
-            reasoning_content=text("Its thoughts, as many servers tell them; `reasoning` is read too."),
+            reasoning_content=text("The model's reasoning, as many servers send it; `reasoning` is read too."),
             reasoning_details=several(
-                anything(), "Its thoughts as OpenRouter tells them, signed ones too: send back what came."
+                anything(), "The model's reasoning as OpenRouter sends it, with signatures: send it back unchanged."
             ),
         ),
         request_object("role", "tool_call_id", role=kind("tool"), tool_call_id=text(), content=_CONTENT, name=text()),
@@ -169,7 +169,7 @@ _CHAT = request_object(
 _COMPLETION = request_object(
     "model",
     "prompt",
-    about="A prompt, which is asked as a user's turn. `suffix`, `best_of` and `echo` have no counterpart and are refused.",
+    about="A prompt, which is sent as a user message. `suffix`, `best_of` and `echo` have no counterpart and are refused.",
     model=MODEL,
     prompt=either(text(), several(text(), minItems=1, maxItems=1), about="One text; tokens are refused."),
     **{**_PLAIN, "logprobs": whole("Probabilities of how many tokens beside the chosen.")},
@@ -179,7 +179,7 @@ _EMBEDDING = request_object(
     "input",
     model=MODEL,
     input=either(text(), several(text(), minItems=1)),
-    dimensions=whole("Numbers of each vector, where the model can be told."),
+    dimensions=whole("Length of each vector, for models that let it be chosen."),
     encoding_format=word("float", "base64"),
     user=text(),
 )

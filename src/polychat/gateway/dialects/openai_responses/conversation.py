@@ -61,7 +61,7 @@ def items_of(value: msgspec.Raw | None) -> bytes:
 def sendable(output: bytes) -> bytes:
     """The items of a response as a later request may send them.
 
-    Thoughts that hold nothing but a name are left out, and the others' names with them: nobody but the vendor's own memory
+    Reasoning that is only a name is left out, and so are the names of the rest: only the vendor's own memory
     knows what they mean, and it takes one that misses as an error.
     """
     if b'"reasoning"' not in output:

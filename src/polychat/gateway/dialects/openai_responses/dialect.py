@@ -165,16 +165,16 @@ class _StoringWriter:
         collected = self._collected.first
         reply = Reply("", None, collected.text, "complete", thoughts=collected.thoughts, tool_calls=collected.calls)
         reply.refusal = collected.refusal
-        turns: Messages
+        messages: Messages
         if self._inbound.placeholders is None or previous is not None:
-            turns = _conversation_of(self._inbound.with_media(), reply.turn())
+            messages = _conversation_of(self._inbound.with_media(), reply.turn())
         else:  # as it came it is smaller
-            turns = partial(_conversation, self._inbound.original_body(), reply.turn())
+            messages = partial(_conversation, self._inbound.original_body(), reply.turn())
         request.service.responses.put(
             self._name,
             request.record.key,
             body,
-            turns,
+            messages,
             before,
             request.runtime.gateway.store,
         )
@@ -186,5 +186,5 @@ def _conversation(body: bytes, reply: ChatMessage) -> list[ChatMessage]:
 
 def _conversation_of(chat_request: ChatRequest, reply: ChatMessage) -> list[ChatMessage]:
     """What a later request goes on from: without instructions, and with no name of a tool that this request alone gave it."""
-    turns = [turn for turn in chat_request.messages if turn.role not in ("system", "developer")]
-    return openai_responses.as_asked([*turns, reply], chat_request.tools)
+    messages = [message for message in chat_request.messages if message.role not in ("system", "developer")]
+    return openai_responses.as_asked([*messages, reply], chat_request.tools)

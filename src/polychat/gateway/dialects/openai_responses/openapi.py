@@ -25,7 +25,10 @@ from ...openapi.schema import (
 from ..openai_chat.openapi import OPENROUTER
 
 ABOUT = DialectInfo(
-    "Responses", "OpenAI's Responses, kept here for whoever goes on from them.", "openai-responses", "OpenAIError"
+    "Responses",
+    "OpenAI's Responses; replies are stored here for requests that continue them.",
+    "openai-responses",
+    "OpenAIError",
 )
 
 _PART = {
@@ -99,7 +102,7 @@ _REQUEST = request_object(
     "model",
     model=MODEL,
     input=either(text(), several(ref("ResponsesItem")), about="What is asked: a text, or the conversation's items."),
-    instructions=text("What a system turn says."),
+    instructions=text("The text of a system message."),
     **{
         **plain("openai-responses"),
         "previous_response_id": text("The stored reply to continue from, created with the same API key."),
@@ -168,7 +171,7 @@ SCHEMAS = {
         "model",
         model=MODEL,
         input=either(text(), several(ref("ResponsesItem")), about="The conversation."),
-        instructions=text("What a system turn says."),
+        instructions=text("The text of a system message."),
         previous_response_id=text("The stored reply whose conversation it is, with what `input` adds."),
     ),
     "CompactedResponse": reply_object(
@@ -233,7 +236,7 @@ OPERATIONS = (
         ABOUT,
         "getResponseItems",
         "List the input items of a stored reply",
-        "Without instructions, system and developer messages, and without thoughts that OpenAI did not encrypt.",
+        "Without instructions, system and developer messages, and without reasoning that OpenAI did not encrypt.",
         answer=ref("ResponseItems"),
         parameters=(_NAME, *_PAGE),
     ),

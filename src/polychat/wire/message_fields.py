@@ -11,7 +11,7 @@ _AS_SYSTEM = mapped("as system messages")
 _DATA_URL = mapped("a data: URL")
 _NO_DOCUMENTS = dropped("the API does not accept documents: put their text into the prompt")
 
-TURNS = (
+MESSAGE_FIELDS = (
     Field(
         name="messages.system",
         about="system messages at the start",

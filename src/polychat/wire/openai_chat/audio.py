@@ -1,4 +1,4 @@
-"""What kind of sound some bytes are."""
+"""The media type of audio, from its bytes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ _TYPES = {b"RIFF": "audio/wav", b"fLaC": "audio/flac", b"OggS": "audio/ogg", b"I
 
 
 def audio_type(data: bytes) -> str:
-    """What sound this is, by its first bytes: a reply does not say. A stream of OpenAI's has bare samples."""
+    """The media type by the first bytes: a reply does not name it. OpenAI's streams have raw samples."""
     for mark, kind in _TYPES.items():
         if data.startswith(mark):
             return kind

@@ -1,4 +1,4 @@
-"""Thoughts, and what a vendor wants back of them.
+"""Reasoning, and the parts of it that a vendor wants back.
 
 Most dialects have one text, ``reasoning_content`` or ``reasoning``. OpenRouter's ``reasoning_details`` hold blocks, each with
 its signature, its encrypted data and fields of its own that must go back as they came.
@@ -79,8 +79,8 @@ def part_of(value: object, field: str) -> ReasoningPart:
     return ReasoningPart(words if isinstance(words, str) else "", opaque, remaining(detail))
 
 
-class Thoughts:
-    """The thoughts of one choice, as they come. An opaque part comes with its own block, when that is known to be whole."""
+class ReasoningBlocks:
+    """The reasoning of one choice, as it comes. A block's opaque part is given once the block is known to be whole."""
 
     __slots__ = ("_about", "_choice", "_limit", "_opaque_sent", "_open", "_size", "_texts", "_vendor", "block")
 
@@ -104,7 +104,7 @@ class Thoughts:
         self._texts.append(text)
         self._size += len(text)
         if self._size > self._limit:
-            raise TooMany(f"more than {self._limit:,} characters in one thought")
+            raise TooMany(f"more than {self._limit:,} characters in one reasoning block")
         return [*before, Reasoning(text, None, self.block, self._choice)]
 
     def detail(self, detail: Object) -> list[Event]:
@@ -157,8 +157,8 @@ class Thoughts:
         return events
 
 
-class ThoughtsWriter:
-    """Thoughts of one choice on their way out: the text as it comes, and each block whole once it is known to be so.
+class ReasoningWriter:
+    """Writes the reasoning of one choice: the text as it comes, and each block whole once it is known to be so.
 
     A client that hands ``reasoning_details`` back as they came then hands back every block with its signature.
     """
