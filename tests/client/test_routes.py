@@ -66,6 +66,21 @@ async def test_a_continuation_goes_on_with_another_targets_words(serve: Any) -> 
     assert b"Once upon" in second.seen[0].body
 
 
+@pytest.mark.parametrize(
+    ("more", "is_marked"), [({"prefill": "prefix"}, True), ({"prefill": "prefix", "prefill_models": ["large*"]}, False)]
+)
+async def test_a_vendor_that_goes_on_with_a_beginning(serve: Any, more: dict[str, Any], is_marked: bool) -> None:
+    """Gets it marked as its API has it, be the beginning repeated or not; a model that does not is asked to go on."""
+    first, second = await serve(CUT), await serve(streaming(FIRST, text("Once upon a time."), END, DONE))
+    providers = {"house": row("openai-chat", first.url), "other": {**row("openai-chat", second.url), **more}}
+    route = Route(("house/small", "other/small"), strategy="ordered", continuation=True)
+    words, _, failure = await streamed(Client("fast", config=configured(providers, routes={"fast": route})))
+    assert (words, failure) == ("Once upon a time.", None)
+    last = second.seen[0].json["messages"][-1]
+    marked = {"role": "assistant", "content": "Once upon", "prefix": True}
+    assert last == marked if is_marked else last["role"] == "user"
+
+
 @pytest.mark.parametrize("keywords", [{"schema": {"type": "object"}}, {"reasoning": "low"}])
 async def test_only_plain_text_goes_on(serve: Any, keywords: dict[str, Any]) -> None:
     """A reply to a schema, or with reasoning, stays cut off."""

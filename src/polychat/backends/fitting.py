@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from hashlib import sha256
 from string import ascii_letters, digits
 from typing import TYPE_CHECKING, Any
@@ -78,6 +79,23 @@ def fitted(body: Object, row: VendorSpec, call_info: CallInfo) -> Object:
         return body
     # What is there by the new name already is the caller's own word for it.
     return {row.rename.get(name, name): value for name, value in body.items() if row.rename.get(name) not in body}
+
+
+def goes_on_at(model: str, row: VendorSpec) -> bool:
+    """Whether this vendor's model goes on with an assistant message at the end that is marked by ``prefill``."""
+    models = row.prefill_models
+    return bool(row.prefill) and (not models or any(fnmatchcase(model, pattern) for pattern in models))
+
+
+def prefilled(body: Object, model: str, row: VendorSpec) -> Object:
+    """The body with its last message marked, if it is an assistant's text and the model goes on with it."""
+    messages = body.get("messages")
+    if not (isinstance(messages, list) and messages and goes_on_at(model, row)):
+        return body
+    last = messages[-1]
+    if not isinstance(last, dict) or last.get("role") != "assistant" or "tool_calls" in last:
+        return body
+    return {**body, "messages": [*messages[:-1], {row.prefill: True, **last}]}
 
 
 def fitted_as_it_came(fields: Mapping[str, Any], call_info: CallInfo, row: VendorSpec) -> Object:

@@ -33,7 +33,7 @@ from .builtin import known
 from .compiled import CompiledRequest, is_compilable
 from .compiled import compiled as compiled_request
 from .direct import DirectRequest
-from .fitting import changes, fitted, fitted_as_it_came, taken_along
+from .fitting import changes, fitted, fitted_as_it_came, goes_on_at, prefilled, taken_along
 from .keys import VendorEndpoint, has_key
 from .ready import ReadyRequests
 from .relay import Relay
@@ -188,6 +188,8 @@ class VendorBackend(Backend):
         fields = spoken.write_request(request, vendor=tag)
         if along:
             fields = {**fields, **along}
+        if row.prefill:
+            fields = prefilled(fields, request.model, row)
         body = sendable(fitted(fields, row, call_info) if self._changes else fields)
         return request, calls, body
 
@@ -229,7 +231,7 @@ class VendorBackend(Backend):
         return Relay(base, pool, proxy, headers, fit, usage=row.stream_usage, refusal=self.refusal)
 
     def goes_on(self, model: str) -> bool:
-        return goes_on(self.row.wire, model)
+        return goes_on(self.row.wire, model) or goes_on_at(model, self.row)
 
     def models(self) -> list[str]:
         return list(self.row.serves)

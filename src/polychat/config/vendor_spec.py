@@ -74,6 +74,12 @@ class VendorTable(Table, frozen=True):
     assistant_after_tool: Annotated[
         bool, about("Whether a tool result must be followed by an assistant message; if so, one is inserted.")
     ] = False
+    prefill: Annotated[
+        str, about("The message field that marks an assistant message at the end as the beginning of the answer.")
+    ] = ""
+    prefill_models: Annotated[
+        OneOrMore[str], about("The models that `prefill` works with, where it does not with all; `*` stands for anything.")
+    ] = ()
     custom_tools: Annotated[
         bool,
         about("Whether tools of the type `custom` are supported; otherwise each is sent as a function with one text argument."),
