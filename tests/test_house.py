@@ -65,10 +65,27 @@ WIRE_DOES_WITHOUT = {
 NOW = {"datetime.now", "datetime.today", "datetime.utcnow", "date.today", "datetime.datetime.now"}
 
 
-def imports(file: Path) -> Iterator[tuple[int, str]]:
+@cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _trees_are_forgotten() -> Iterator[None]:
+    """The trees of all files are many objects, and the collector would go through them during every later test."""
+    yield
+    parsed.cache_clear()
+
+
+@cache
+def imports(file: Path) -> tuple[tuple[int, str], ...]:
     """Line and dotted name of each import in ``file``: also those in functions, and those for type checkers only."""
+    return tuple(_imports(file))
+
+
+def _imports(file: Path) -> Iterator[tuple[int, str]]:
     package = ("polychat", *file.relative_to(SOURCE).parent.parts)
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(file)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -77,22 +94,22 @@ def imports(file: Path) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, f"{stem}.{alias.name}") for alias in node.names)
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
-def test_what_is_private_stays_in_its_room(file: Path) -> None:
+def test_what_is_private_stays_in_its_room() -> None:
     """No room imports a module, or a name of one, that begins with ``_`` and is another room's."""
     wrong = [
-        f"line {line}: {name}"
+        f"{file.relative_to(SOURCE)}:{line}: {name}"
+        for file in FILES
         for line, name in imports(file)
         if ours(name) and room(name) != own_room(file) and re.search(r"\._(?!_)", name)
     ]
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def test_no_test_lists_the_wires_by_hand() -> None:
     """Lists of all wires or dialects, or of all but one, are ``wire.contract.names()`` and ``paths.DIALECTS``."""
     wrong = []
     for path in sorted((ROOT / "tests").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.List | ast.Tuple | ast.Set):
                 listed = {entry.value for entry in node.elts if isinstance(entry, ast.Constant)}
                 wrong += [f"{path.relative_to(ROOT)}:{node.lineno}"] if len(listed & set(wires())) >= len(wires()) - 1 else []
@@ -112,15 +129,23 @@ def own_room(file: Path) -> str:
     return file.relative_to(SOURCE).parts[0].removesuffix(".py")
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
-def test_imports_go_left(file: Path) -> None:
+def test_imports_go_left() -> None:
     """A room imports only from rooms left of it, but for the two files that hand out others' names when they are touched."""
+    wrong = [
+        f"{file.relative_to(SOURCE)}:{line}: {name}"
+        for file in FILES
+        for line, name in imports(file)
+        if ours(name) and room(name) not in rooms_known_to(file)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@cache
+def rooms_known_to(file: Path) -> set[str]:
+    """The rooms that a file may import from."""
     mine = own_room(file)
-    allowed = {mine, *(("client", "errors", "version") if mine == "__init__" else ROOMS[: ROOMS.index(mine)])}
-    if file == SOURCE / "providers/__init__.py":
-        allowed.add("backends")
-    wrong = [f"line {line}: {name}" for line, name in imports(file) if ours(name) and room(name) not in allowed]
-    assert not wrong, f"{mine} may not know these"
+    known = {mine, *(("client", "errors", "version") if mine == "__init__" else ROOMS[: ROOMS.index(mine)])}
+    return known | {"backends"} if file == SOURCE / "providers/__init__.py" else known
 
 
 def test_no_circle_of_files() -> None:
@@ -143,7 +168,7 @@ def test_no_circle_of_files() -> None:
 @cache
 def late(file: Path) -> range:
     """The lines of a package's imports for type checkers alone, where it loads those names when they are touched."""
-    body = ast.parse(file.read_text(encoding="utf-8")).body
+    body = parsed(file).body
     if not any(isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in body):
         return range(0)
     block = next(node for node in body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
@@ -158,17 +183,22 @@ def file_of(name: str) -> Path:
     return file if (file := place.with_suffix(".py")).is_file() else place / "__init__.py"
 
 
-@pytest.mark.parametrize("file", sorted((SOURCE / "wire").rglob("*.py")), ids=lambda file: file.name)
-def test_the_wire_is_pure(file: Path) -> None:
+def test_the_wire_is_pure() -> None:
     """Wire formats are functions of bytes and values: no I/O, and clock and chance only as arguments with a default."""
+    files = sorted((SOURCE / "wire").rglob("*.py"))
+    assert {str(file.relative_to(SOURCE)): found for file in files if (found := impure(file))} == {}
+
+
+def impure(file: Path) -> set[str]:
+    """What it imports that does I/O, and its calls that ask for the time or for a random number."""
     used = {name for _, name in imports(file) for part in WIRE_DOES_WITHOUT if name == part or name.startswith(f"{part}.")}
-    calls = [node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    calls = [node for node in ast.walk(parsed(file)) if isinstance(node, ast.Call)]
     asked = {
         ast.unparse(call)
         for call in calls
         if ast.unparse(call.func).partition(".")[0] in ("time", "random") or ast.unparse(call.func) in NOW
     }
-    assert not (used - {"io.BytesIO"}) | asked  # which is memory
+    return (used - {"io.BytesIO"}) | asked  # which is memory
 
 
 ROLES = {"Reader", "Writer", "StreamWriter", "WholeWriter"}
@@ -179,7 +209,7 @@ def test_a_class_name_has_one_meaning() -> None:
     """Two public classes have one name only as the same part of two wires, or where one extends the other."""
     places: dict[str, dict[Path, ast.ClassDef]] = {}
     for file in FILES:
-        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        for node in parsed(file).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and node.name not in ROLES:
                 places.setdefault(node.name, {})[file] = node
     wrong = {
@@ -211,28 +241,28 @@ def test_every_wire_has_the_same_files(name: str) -> None:
 def test_every_wire_is_checked_against_the_contract(name: str) -> None:
     """Its module is assigned to a ``Wire``, and to what else it is (a ``Counts``), so that mypy compares their members."""
     file = SOURCE / "wire" / name.replace("-", "_") / "__init__.py"
-    fits = [node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.AnnAssign)]
+    fits = [node for node in ast.walk(parsed(file)) if isinstance(node, ast.AnnAssign)]
     (told,) = [ast.unparse(node.annotation) for node in fits if ast.unparse(node.target) == "_FITS"]
     more = [kind.__name__ for kind in (contract.Counts, contract.GoesOn) if isinstance(contract.wire(name), kind)]
     assert told == (f"tuple[Wire, {', '.join(more)}]" if more else "Wire")
 
 
-@pytest.mark.parametrize(
-    "file",
-    [file for file in FILES if own_room(file) in ("backends", "routing", "client", "gateway", "cli")],
-    ids=lambda file: file.name,
-)
-def test_right_of_the_providers_nobody_knows_one_by_name(file: Path) -> None:
+def test_right_of_the_providers_nobody_knows_one_by_name() -> None:
     """Who stands right of the providers finds them in the catalogue: a new one needs no line there."""
+    right = [file for file in FILES if own_room(file) in ("backends", "routing", "client", "gateway", "cli")]
+    assert {str(file.relative_to(SOURCE)): found for file in right if (found := providers_named_in(file))} == {}
+
+
+def providers_named_in(file: Path) -> set[str]:
+    """The providers that a file imports or names in a text."""
     known = {name.lower() for name in provider_files()}
     imported = {
         name for _, name in imports(file) if name.startswith("polychat.providers.") and known & set(name.lower().split("."))
     }
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    said = {
-        node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and str(node.value).lower().lstrip(".") in known
+    nodes = ast.walk(parsed(file))
+    return imported | {
+        node.value for node in nodes if isinstance(node, ast.Constant) and str(node.value).lower().lstrip(".") in known
     }
-    assert not imported | said
 
 
 def provider_files() -> list[str]:
@@ -436,7 +466,7 @@ def test_contributors_find_what_tests_share() -> None:
     """CONTRIBUTING.md lists each module of ``tests/support`` with the first line of its docstring."""
     section = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("\n## Tests\n")[2]
     modules = [path for path in sorted((ROOT / "tests/support").glob("*.py")) if path.stem != "__init__"]
-    docs = [(path.stem, ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "") for path in modules]
+    docs = [(path.stem, ast.get_docstring(parsed(path)) or "") for path in modules]
     rows = [(name, doc.partition("\n")[0].replace("``", "`")) for name, doc in docs]
     assert re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.MULTILINE) == rows
 
@@ -454,7 +484,7 @@ def test_tests_import_what_there_is() -> None:
     known["__init__"] |= set(known)
     wrong = []
     for path in sorted((ROOT / "tests").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.ImportFrom) and (module := shared_module(path, node)) is not None:
                 absent = [name.name for name in node.names if name.name not in known.get(module, set())]
                 wrong += [f"{path.relative_to(ROOT)}:{node.lineno}: {name}" for name in absent]
@@ -472,7 +502,7 @@ def shared_module(path: Path, node: ast.ImportFrom) -> str | None:
 def names_of(path: Path) -> set[str]:
     """What a module defines or imports at its top."""
     found = set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in parsed(path).body:
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 found.add(node.name)
