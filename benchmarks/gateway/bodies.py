@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from ..report import Table, progress
 from . import doors
@@ -224,62 +225,91 @@ def _gateway(out: Path) -> Gateway:
 # Bodies.
 
 
+class _Content(NamedTuple):
+    """What a request has: all of it is small but for one part."""
+
+    texts: list[str]
+    about: str
+    """What its tool is said to do."""
+    schema: dict[str, object]
+    image: str
+
+
+_SMALL = _Content(["What is it?"], "d", _SCHEMA, base64.b64encode(_PNG).decode())
+
+
 def _body(door: str, model: str, size: int, kind: str) -> tuple[bytes, bytes]:
     """A request's body, and the bytes that are sent of it: compressed, where that is its kind."""
-    text, schema, image = _KINDS[kind](size)
-    body = json.dumps(_WRITTEN[door](model, text, schema, image), ensure_ascii=False, separators=(",", ":")).encode()
+    body = json.dumps(_WRITTEN[door](model, _KINDS[kind](size)), ensure_ascii=False, separators=(",", ":")).encode()
     return body, gzip.compress(body, 1) if kind == "inflated" else body
 
 
-def _image(size: int) -> tuple[str, dict[str, object], str]:
-    return "What is it?", _SCHEMA, base64.b64encode(_PNG + os.urandom(size // 4 * 3)).decode()
+def _image(size: int) -> _Content:
+    return _SMALL._replace(image=base64.b64encode(_PNG + os.urandom(size // 4 * 3)).decode())
 
 
-def _text(size: int) -> tuple[str, dict[str, object], str]:
-    return _WORDS * (size // len(_WORDS.encode())), _SCHEMA, base64.b64encode(_PNG).decode()
+def _text(size: int) -> _Content:
+    return _SMALL._replace(texts=[_WORDS * (size // len(_WORDS.encode()))])
 
 
-def _tools(size: int) -> tuple[str, dict[str, object], str]:
+def _texts(each: int, size: int) -> _Content:
+    """Very many texts of so many bytes each."""
+    text = _WORDS * (each // len(_WORDS.encode()))
+    return _SMALL._replace(texts=[text] * (size // (len(text.encode()) + 60)))
+
+
+def _about(size: int) -> _Content:
+    return _SMALL._replace(about=_WORDS * (size // len(_WORDS.encode())))
+
+
+def _tools(size: int) -> _Content:
     """A tool of very many parameters."""
     member: dict[str, object] = {"type": "string", "description": _WORDS, "enum": ["a", "b"]}
     each = len(json.dumps(member, ensure_ascii=False).encode()) + 12
     properties = {f"p{number}": member for number in range(size // each)}
-    return "What is it?", {"type": "object", "properties": properties}, base64.b64encode(_PNG).decode()
+    return _SMALL._replace(schema={"type": "object", "properties": properties})
 
 
-_KINDS: dict[str, Callable[[int], tuple[str, dict[str, object], str]]] = {
+_KINDS: dict[str, Callable[[int], _Content]] = {
     "image": _image,
     "text": _text,
+    "texts of 16 KB": partial(_texts, 16 * 1024),
+    "texts of 1 KB": partial(_texts, 1024),
+    "description": _about,
     "schema": _tools,
     "inflated": _image,
 }
 
 
-def _chat(model: str, text: str, schema: object, image: str) -> object:
-    parts = [{"type": "text", "text": text}, {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}}]
-    tools = [{"type": "function", "function": {"name": "f", "parameters": schema}}]
+def _chat(model: str, content: _Content) -> object:
+    texts, about, schema, image = content
+    parts: list[object] = [{"type": "text", "text": text} for text in texts]
+    parts += [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}}]
+    tools = [{"type": "function", "function": {"name": "f", "description": about, "parameters": schema}}]
     return {"model": model, "messages": [{"role": "user", "content": parts}], "tools": tools}
 
 
-def _messages(model: str, text: str, schema: object, image: str) -> object:
-    source = {"type": "base64", "media_type": "image/png", "data": image}
-    parts = [{"type": "text", "text": text}, {"type": "image", "source": source}]
-    tools = [{"name": "f", "input_schema": schema}]
+def _messages(model: str, content: _Content) -> object:
+    texts, about, schema, image = content
+    parts: list[object] = [{"type": "text", "text": text} for text in texts]
+    parts += [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": image}}]
+    tools = [{"name": "f", "description": about, "input_schema": schema}]
     return {"model": model, "max_tokens": 99, "messages": [{"role": "user", "content": parts}], "tools": tools}
 
 
-def _gemini(model: str, text: str, schema: object, image: str) -> object:
-    parts = [{"text": text}, {"inlineData": {"mimeType": "image/png", "data": image}}]
-    tools = [{"functionDeclarations": [{"name": "f", "parametersJsonSchema": schema}]}]
+def _gemini(model: str, content: _Content) -> object:
+    texts, about, schema, image = content
+    parts: list[object] = [{"text": text} for text in texts]
+    parts += [{"inlineData": {"mimeType": "image/png", "data": image}}]
+    tools = [{"functionDeclarations": [{"name": "f", "description": about, "parametersJsonSchema": schema}]}]
     return {"contents": [{"role": "user", "parts": parts}], "tools": tools}
 
 
-def _responses(model: str, text: str, schema: object, image: str) -> object:
-    parts = [
-        {"type": "input_text", "text": text},
-        {"type": "input_image", "image_url": f"data:image/png;base64,{image}"},
-    ]
-    tools = [{"type": "function", "name": "f", "parameters": schema, "strict": False}]
+def _responses(model: str, content: _Content) -> object:
+    texts, about, schema, image = content
+    parts: list[object] = [{"type": "input_text", "text": text} for text in texts]
+    parts += [{"type": "input_image", "image_url": f"data:image/png;base64,{image}"}]
+    tools = [{"type": "function", "name": "f", "description": about, "parameters": schema, "strict": False}]
     return {"model": model, "input": [{"role": "user", "content": parts}], "tools": tools}
 
 

@@ -39,10 +39,9 @@ from polychat.types import (
 )
 from polychat.wire import json_text, placeholders
 from polychat.wire.contract import names, wire
-from polychat.wire.placeholders import LEAST, with_placeholders
+from polychat.wire.long_strings import LEAST
 
 from ..support.gateway_for_clients import HELLO, before, house, site
-from ..support.linear_time import is_linear
 from ..support.running_gateway import Answer, Running, asking, configured, gateway, row
 from ..support.scripted_vendors import ScriptedVendor
 
@@ -245,6 +244,9 @@ TEXTS: dict[str, ChatRequest] = {
     "in a call": with_call({"content": LONG_TEXT, "text": "{" + LONG_TEXT, "path": "a"}),
     "that is blank": with_media(TextPart(" \n" * 6 * LONG), TextPart("x")),
     "that ends blank": with_media(TextPart(LONG_TEXT + " \n" * 6 * LONG)),
+    "of blanks": with_media(TextPart((" " * 80 + "\n") * LONG), TextPart("x")),
+    "between blanks": with_media(TextPart(" " * 9 * LONG + LONG_TEXT + "\n" + " " * 9 * LONG)),
+    "of a tool, as JSON after a blank": with_result(TextPart(" \n" + json_text.encoded({"a": LONG_TEXT}).decode())),
     "of an assistant": replace(
         with_media(), messages=[*with_media().messages[:1], ChatMessage("assistant", [TextPart(LONG_TEXT)])]
     ),
@@ -334,18 +336,24 @@ async def test_a_text_that_becomes_a_file(to: str, monkeypatch: pytest.MonkeyPat
     assert (await heard(to, asked))[1] == got
 
 
-async def test_instructions_are_told_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a reply of Responses, which has those of its request."""
+async def test_a_reply_repeats_whole_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of Responses has the instructions, tools and form of its request."""
     monkeypatch.setattr(placeholders, "LONG", LONG)
     said = [{"role": "system", "content": LONG_TEXT}, {"role": "user", "content": LONG_TEXT}]
+    schema = {"type": "object", "properties": {"a": {"type": "string", "description": LONG_TEXT}}}
+    tools = [{"type": "function", "name": "f", "description": LONG_TEXT, "parameters": schema, "strict": False}]
+    form = {"format": {"type": "json_schema", "name": "form", "schema": schema}}
     async with house("anthropic", HELLO) as (here, _):
         for stream in (False, True):
-            answer = await here.ask("/v1/responses", {"model": "house/small", "input": said, "stream": stream})
+            asked = {"model": "house/small", "input": said, "stream": stream, "tools": tools, "text": form}
+            answer = await here.ask("/v1/responses", asked)
             replies = [event.partition("data: ")[2] for event in answer.events] if stream else [answer.body]
             told = [json.loads(reply) for reply in replies if reply]
             told = [reply.get("response", reply) for reply in told if "response" in reply or not stream]
             assert told
             assert all(reply["instructions"] == LONG_TEXT for reply in told)
+            assert all(reply["tools"][0].items() >= tools[0].items() for reply in told)
+            assert all(reply["text"]["format"]["schema"] == schema for reply in told)
 
 
 async def test_an_estimate_counts_texts_that_came(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -553,42 +561,3 @@ async def test_garbage_is_collected_again_after_a_large_body() -> None:
     answers, _ = await heard("anthropic", (path, body), (path, body.replace(b'"messages"', b'"massages"')))
     assert [answer.status for answer in answers] == [200, 400]
     assert gc.isenabled()
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda size: b'{"data":"' + base64.b64encode(PNG + bytes(size // 4 * 3)) + b'"}',
-        lambda size: b'{"data":"' + base64.b64encode(PNG + bytes(size // 4 * 3)),
-        lambda size: b'{"data":"iVBORw0KGgo' + b"\\/" * (size // 2) + b'"}',
-        lambda size: b'"' * size,
-        lambda size: (b'["' + b" " * LEAST) * (size // LEAST),
-        lambda size: b'{"images":[' + (b'"iVBORw0KGgo' + b"A" * (LEAST + 1) + b'",') * (size // LEAST) + b'""]}',
-        lambda size: (b'"' + b"x" * (LEAST - 1)) * (size // LEAST),
-        lambda size: b'{"text":"' + b"some words\\n" * (size // 12) + b'"}',
-        lambda size: b'{"text":"' + b"some words\\n" * (size // 12),
-        lambda size: b'{"text":"' + b"\\" * (size // 2 * 2) + b'"}',
-        lambda size: b'"text":"",' * (size // 10),
-        lambda size: b'"text"' * (size // 6),
-        lambda size: b'{"text":"' + b"\xe2\x80\x9c" * (size // 3) + b'"}',
-        lambda size: b'{"arguments":"{' + b'\\"a\\":\\"' * (size // 9) + b'"}',
-        lambda size: b'{"arguments":"{\\"a\\":\\"' + b"some words\\\\n" * (size // 13) + b'\\"}"}',
-        lambda size: b'{"arguments":"{\\"a\\":\\"' + b"some words\\\\n" * (size // 13),
-        lambda size: b'{"arguments":"{' + (b'\\"a\\":\\"' + b"\\u0022" * 4000) * (size // 24_009) + b'"}',
-        lambda size: b'"a":"' * (size // 5),
-    ],
-    ids=[
-        *("one", "without an end", "slashes", "quotes", "blanks", "many", "short ones"),
-        *("text", "text without an end", "backslashes", "empty texts", "names", "letters"),
-        *("names in arguments", "arguments", "arguments without an end", "other quotes in arguments", "any names"),
-    ],
-)
-def test_the_search_takes_linear_time(make: Any) -> None:
-    """Whatever a body is, and what is found is put back."""
-
-    def work(body: bytes) -> None:
-        aside = with_placeholders(body, lambda: "0123456789ab" * 2)
-        assert aside is None or aside.restored(aside.short) == body
-
-    linear, said = is_linear(make, work, 4_000_000)
-    assert linear, said

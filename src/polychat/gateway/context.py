@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..routing import Target
     from ..routing.attempts import Attempts
     from .chat.replies import OpenReply
-    from .dialects.dialect import InboundChat
+    from .dialects.dialect import InboundChat, Opened
     from .runtime import Runtime
     from .service import Service
 
@@ -44,6 +44,7 @@ class RequestContext:
         "guards",
         "headers",
         "method",
+        "opened",
         "path",
         "query_string",
         "record",
@@ -77,6 +78,8 @@ class RequestContext:
         if service.is_traced:
             self.record.traceparent = self.headers.get(b"traceparent", b"").decode("latin-1")
         self.body = b""
+        self.opened: Opened | None = None
+        """The body as dialects read it, where it was opened beside the loop."""
         self.begun: BegunAttempt | None = None
         """Where the request's only target was asked already, until its response is taken."""
         self.chat: InboundChat | None = None

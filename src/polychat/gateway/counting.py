@@ -12,11 +12,9 @@ from ..routing.resolve import IN_ORDER, LONGEST
 from ..types import ChatRequest
 from ..wire.checks import check_arguments
 from ..wire.estimating import estimated_prompt
+from .chat.opening import LARGE
 from .context import RequestContext
 from .listing import planned
-
-_LARGE = 1024 * 1024
-"""Bytes of a body above which it is read and measured beside the loop."""
 
 
 async def request_to_count(context: RequestContext, read: Callable[[], ChatRequest]) -> ChatRequest:
@@ -24,7 +22,7 @@ async def request_to_count(context: RequestContext, read: Callable[[], ChatReque
 
     Raises as ``read``, and ``BadInput`` where the arguments of an earlier call are deeper than ``gateway.limits.depth``.
     """
-    request = await asyncio.to_thread(read) if len(context.body) > _LARGE else read()
+    request = await asyncio.to_thread(read) if len(context.body) > LARGE else read()
     check_arguments(request, context.runtime.limits.depth)
     return request
 
@@ -41,7 +39,7 @@ async def counted(context: RequestContext, request: ChatRequest) -> int:
     if not first.backend.counts:
         context.record.provider, context.record.served = first.label, first.model
         context.responder.more.append((b"x-polychat-estimated", b"true"))
-        return await asyncio.to_thread(estimated_prompt, request) if len(context.body) > _LARGE else estimated_prompt(request)
+        return await asyncio.to_thread(estimated_prompt, request) if len(context.body) > LARGE else estimated_prompt(request)
     able = tuple(target for target in plan.targets if target.backend.counts)
     rules = plan.rules.replace(**IN_ORDER)
     attempts = Attempts()

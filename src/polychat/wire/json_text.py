@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from array import array
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
 from itertools import accumulate
@@ -148,6 +149,19 @@ def check_depth(data: bytes, depth: int = MAX_DEPTH) -> None:
     """Raises ``TooDeep``."""
     if len(data) > depth and data.count(_OBJECT) + data.count(_ARRAY) > depth and _is_deeper(data, depth):
         raise TooDeep(depth)
+
+
+def check_utf8(body: bytes) -> None:
+    """Raises ``UnicodeDecodeError``. A piece at a time: as text, a body with one emoji is four times as large."""
+    if body.isascii():
+        return
+    view, read, at = memoryview(body), getincrementaldecoder("utf-8")(), 0
+    try:
+        for at in range(0, len(body), _WINDOW):
+            read.decode(view[at : at + _WINDOW], at + _WINDOW >= len(body))
+    except UnicodeDecodeError as error:
+        held = len(error.object) - min(_WINDOW, len(body) - at)  # of a character that the pieces cut
+        raise UnicodeDecodeError("utf-8", b"", at - held + error.start, at - held + error.end, error.reason) from None
 
 
 def object_in(text: str, depth: int = DEEPEST) -> Any:

@@ -40,10 +40,10 @@ _PIECE = 64 * 1024
 _STEPS = 12
 """Levels of a schema that are taken apart one by one; each costs a look at all that is in it."""
 _STEPS_TO_SCHEMAS = 6
-_FIELDS = frozenset(
+WITH_SCHEMAS = frozenset(
     (
         *("tools", "functions", "response_format", "text", "output_config", "generationConfig", "generation_config"),
-        *("generateContentRequest", "generate_content_request"),
+        *("generateContentRequest", "generate_content_request", "format"),
     )
 )
 """What of a request has schemas in it."""
@@ -75,7 +75,7 @@ def _field(name: str, value: Any) -> Any:
     if len(value) > LARGE:
         if name == "format":
             return _schema(value)
-        if name in _FIELDS:
+        if name in WITH_SCHEMAS:
             return _opened(value, name, _STEPS_TO_SCHEMAS)
     return from_raw(value)
 

@@ -12,8 +12,9 @@ from ...routing.provider_preferences import preferred, with_named
 from ..context import RequestContext
 from ..dialects.dialect import InboundChat
 from ..listing import planned
+from .opening import LARGE
 from .preferences import hosted_tools
-from .traits import LARGE, passes
+from .traits import passes
 
 
 async def plan_of(context: RequestContext, inbound: InboundChat) -> Plan:

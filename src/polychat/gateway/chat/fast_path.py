@@ -159,6 +159,7 @@ class PreparedHead:
 class FastChat:
     """One request, from its body to its answer. It is what the dialect reads the chat from."""
 
+    opened = None
     __slots__ = (
         *("body", "path", "query", "record", "runtime", "service"),
         *("_attempt", "_asked_at", "_connection", "_cycle", "_facts", "_head", "_plan", "_pool", "_share", "_written"),

@@ -32,6 +32,7 @@ from ..responder import Refused
 from .candidates import plan_of
 from .delivery import Delivery
 from .heartbeat import Heartbeat
+from .opening import LARGE, after_opening, is_to_be_opened
 from .passing import asked_as, forwarded, passed_whole
 from .preferences import hosted_tools, on_loss
 from .replies import EventReply, OpenReply, open_events, open_stream
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
 
 MAX_REPLY = 64 * 1024 * 1024
 """Bytes of a reply that passes through whole."""
-_LARGE = 1024 * 1024
-"""Bytes of a body above which it is read and written in a thread: others are served meanwhile."""
 
 
 class Chats:
@@ -58,6 +57,8 @@ class Chats:
         self._dialect = dialect
 
     def __call__(self, context: RequestContext) -> Awaitable[None]:
+        if is_to_be_opened(context):
+            return after_opening(context, self)
         return ChatRun(context, context.chat or self._dialect.inbound(context)).run()
 
 
@@ -158,7 +159,7 @@ class ChatRun:
     def _continuable(self) -> ChatRequest | None:
         """The request, if its reply may go on so."""
         inbound = self.inbound
-        if not inbound.stream or inbound.size > _LARGE:
+        if not inbound.stream or inbound.size > LARGE:
             return None
         with suppress(BadInput, Refused):
             request = inbound.with_media()
@@ -254,7 +255,7 @@ class ChatRun:
         """``text``: what the client has of the reply, which is to go on there."""
         rules, delivery = self.plan.rules, self.delivery
         inbound, whole = self.inbound, bool(text) or not target.backend.restores
-        is_large = inbound.size > _LARGE
+        is_large = inbound.size > LARGE
         if is_large:
             request = await asyncio.to_thread(inbound.request_for, target.model, whole=whole)
         else:
@@ -286,8 +287,8 @@ class ChatRun:
             call_info = CallInfo(on_loss(self.context, self.plan.rules))
             fields = relay.fit(inbound.fields, call_info)
         body = dialect.relayed(inbound, target.model, usage=relay.usage, fields=fields)
-        if inbound.placeholders is not None:
-            body = inbound.placeholders.restored(body)
+        if (aside := inbound.placeholders) is not None:
+            body = await asyncio.to_thread(aside.restored, body) if inbound.size > LARGE else aside.restored(body)
         path = dialect.path(target.model, stream=stream)
         headers = forwarded(dialect, self.context.headers)
         begun = self._begun_connection()

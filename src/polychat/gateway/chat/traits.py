@@ -16,6 +16,7 @@ from ...wire.estimating import BYTES_A_TOKEN
 from ...wire.faults import is_of_the_setup
 from ..context import RequestContext
 from ..dialects.dialect import InboundChat, value_of
+from .opening import LARGE
 from .preferences import hosted_tools, on_loss, priority
 
 SESSIONS = (b"x-session-id", b"x-session-affinity")
@@ -23,8 +24,6 @@ SESSIONS = (b"x-session-id", b"x-session-affinity")
 TAGS = b"x-polychat-tags"
 """The header by which clients say what conditions ask for: ``region=eu, team=search``."""
 _LONGEST = 1024
-LARGE = 1024 * 1024
-"""Bytes of a body that is not written just to find out what would be lost."""
 _REASON = 200
 _NAMES = ("prompt_cache_key", "session_id")
 """Fields of a body that do: OpenAI's and OpenRouter's."""

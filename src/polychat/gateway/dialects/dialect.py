@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from codecs import getincrementaldecoder
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from copy import copy
 from dataclasses import fields, replace
 from functools import partial
@@ -24,10 +22,12 @@ from ...types import ChatRequest
 from ...wire import checks
 from ...wire.contract import Wire, Writer
 from ...wire.faults import Fault
-from ...wire.json_text import TooDeep, check_depth, encoded, without_halves
+from ...wire.json_text import TooDeep, check_depth, check_utf8, encoded, without_halves
 from ...wire.limits import LIMITS, ReaderLimits
+from ...wire.long_strings import LEAST
 from ...wire.passthrough import Reading, StreamMonitor, ending_in
-from ...wire.placeholders import LEAST, Placeholders, with_placeholders
+from ...wire.placeholders import Placeholders, with_placeholders
+from ...wire.raw_schemas import WITH_SCHEMAS
 
 if TYPE_CHECKING:
     from ...routing.provider_preferences import ProviderPreferences
@@ -42,6 +42,9 @@ Opened: TypeAlias = tuple[bytes, Object, Placeholders | None]
 
 class InboundRequest(Protocol):
     """What a dialect reads a chat from."""
+
+    @property
+    def opened(self) -> Opened | None: ...
 
     @property
     def path(self) -> str: ...
@@ -184,7 +187,7 @@ class Dialect:
     def inbound(self, request: InboundRequest) -> InboundChat:
         """The chat that a request is. Raises ``BadInput`` naming the field."""
         limits = request.runtime.limits
-        opened = _, fields, _ = open_body(request.body, limits)
+        opened = _, fields, _ = request.opened or open_body(request.body, limits)
         model = value_of(fields, "model")
         if not isinstance(model, str) or not model:
             raise checks.bad("model", f"text: provider/model, or a name that {self.models_path} lists", model)
@@ -268,7 +271,6 @@ def _read(inbound: InboundChat) -> ChatRequest:
 
 _SHALLOW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LISTED = msgspec.json.Decoder(list[msgspec.Raw])
-_PIECE = 64 * 1024
 OPENED = replace(LIMITS, depth=sys.maxsize)
 """For a body that was opened: how deep it is was looked at then."""
 RAW = replace(OPENED, raw_schemas=True)
@@ -276,7 +278,10 @@ RAW = replace(OPENED, raw_schemas=True)
 _MANY = 256 * 1024
 """Bytes of a body, as it is read, from which no garbage is collected meanwhile."""
 _TURNS = ("messages", "input", "contents")
-_MEDIA = (*_TURNS, "images", "system", "systemInstruction", "system_instruction", "instructions", "prompt")
+_LARGE = frozenset(
+    (*_TURNS, "images", "system", "systemInstruction", "system_instruction", "instructions", "prompt", *WITH_SCHEMAS)
+)
+"""Fields of which parts may stand aside: no more is done with them than that they are read, and written again."""
 _token = partial(token_hex, 12)
 _Read = TypeVar("_Read")
 
@@ -305,20 +310,17 @@ def leniently(read: Callable[[bytes], _Read], body: bytes) -> _Read:
 
 
 def _opened(body: bytes, limits: Limits) -> Opened:
-    if len(body) > LEAST and (aside := with_placeholders(body, _token)) is not None:
-        with suppress(BadInput):  # it is told of what came
-            if (fields := _aside(aside, limits)) is not None:
-                return aside.short, fields, aside
-            aside = with_placeholders(body, _token, texts=False)
-            if aside is not None and (fields := _aside(aside, limits)) is not None:
-                return aside.short, fields, aside
+    aside = with_placeholders(body, _token) if len(body) > LEAST else None
+    while aside is not None:
+        try:
+            fields = shallow(aside.short, limits)
+        except BadInput:
+            break  # it is told of what came
+        settings = [aside.numbers_in(value) for name, value in fields.items() if name not in _LARGE]
+        if not any(settings):
+            return aside.short, fields, aside
+        aside = aside.without(set().union(*settings))
     return body, shallow(body, limits), None
-
-
-def _aside(aside: Placeholders, limits: Limits) -> Object | None:
-    """The fields of a body with placeholders; ``None`` where one is in a setting. Raises ``BadInput``."""
-    fields = shallow(aside.short, limits)
-    return None if any(aside.are_in(value) for name, value in fields.items() if name not in _MEDIA) else fields
 
 
 def shallow(body: bytes, limits: Limits) -> Object:
@@ -356,8 +358,7 @@ def readable(body: bytes, limits: Limits) -> bytes:
 def check_body(body: bytes, limits: Limits) -> None:
     """For a body that is read whole, with ``OPENED``. Raises ``BadInput`` where it is not UTF-8 or too deep."""
     try:
-        if not body.isascii():
-            _check_utf8(body)
+        check_utf8(body)
         check_depth(body, limits.depth)
     except TooDeep as error:
         raise BadInput(
@@ -365,17 +366,6 @@ def check_body(body: bytes, limits: Limits) -> None:
         ) from None
     except UnicodeDecodeError as error:
         raise BadInput(f"the body is not UTF-8 (byte {error.start})", field="body") from None
-
-
-def _check_utf8(body: bytes) -> None:
-    """Raises ``UnicodeDecodeError``. A piece at a time: as text, a body with one emoji is four times as large."""
-    view, read, at = memoryview(body), getincrementaldecoder("utf-8")(), 0
-    try:
-        for at in range(0, len(body), _PIECE):
-            read.decode(view[at : at + _PIECE], at + _PIECE >= len(body))
-    except UnicodeDecodeError as error:
-        held = len(error.object) - min(_PIECE, len(body) - at)  # of a character that the pieces cut
-        raise UnicodeDecodeError("utf-8", b"", at - held + error.start, at - held + error.end, error.reason) from None
 
 
 def value_of(fields: Object, name: str) -> Any:

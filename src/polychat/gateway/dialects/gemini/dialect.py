@@ -32,7 +32,8 @@ class Gemini(Dialect):
         limits = request.runtime.limits
         model, action = named(request.path)
         stream = action == "streamGenerateContent"
-        inbound = InboundChat(self, open_body(request.body, limits), model, stream=stream, limits=limits)
+        opened = request.opened or open_body(request.body, limits)
+        inbound = InboundChat(self, opened, model, stream=stream, limits=limits)
         if stream and parse_qs(request.query).get("alt") != ["sse"]:
             inbound.own_form = "array"
             inbound.may_pass = False

@@ -12,6 +12,7 @@ from ....wire.abilities import Abilities
 from ....wire.embeddings import Embed
 from ....wire.json_text import encoded
 from ....wire.models import OLLAMA_DETAILS, OLLAMA_FAMILY
+from ...chat.opening import opened_first
 from ...chat.run import ChatRun
 from ...context import RequestContext
 from ...embedding import embedded
@@ -27,20 +28,25 @@ FAMILY = "/api/"
 """The prefix of paths that only Ollama's clients use."""
 VERSION = "0.13.0"
 """The Ollama whose API this is: clients ask for it to see what they may use."""
+_EMPTY = 64
+"""Bytes of JSON that may still be an empty list."""
 
 
+@opened_first
 def chat(context: RequestContext) -> Awaitable[None]:
     """``/api/chat``. A request without messages wants the model loaded or unloaded, and is answered here."""
     return _asked(context, DIALECT.inbound(context), ("messages",))
 
 
+@opened_first
 def generate(context: RequestContext) -> Awaitable[None]:
     """``/api/generate``. A request without a prompt wants the model loaded or unloaded, and is answered here."""
     return _asked(context, GENERATE.inbound(context), ("prompt", "images", "suffix"))
 
 
 def _asked(context: RequestContext, inbound: InboundChat, asks: tuple[str, ...]) -> Awaitable[None]:
-    if any(value_of(inbound.fields, name) for name in asks):
+    fields = inbound.fields
+    if any(name in fields and (len(fields[name]) > _EMPTY or value_of(fields, name)) for name in asks):
         return ChatRun(context, inbound).run()
     return _loaded(context, inbound)
 

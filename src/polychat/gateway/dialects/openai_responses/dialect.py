@@ -9,12 +9,11 @@ from ....client.reply import Reply
 from ....errors import BadInput, redact
 from ....events import Event
 from ....state.responses import Messages, StoredResponse
-from ....types import ChatMessage, ChatRequest, TextPart
+from ....types import ChatMessage, ChatRequest
 from ....wire import openai_responses
 from ....wire.assembly import AssembledReply
 from ....wire.contract import Writer, wire
 from ....wire.faults import Fault
-from ....wire.json_text import encoded
 from ....wire.openai_responses.passthrough import EventMonitor
 from ....wire.passthrough import StreamMonitor
 from ....wire.placeholders import Placeholders
@@ -86,15 +85,11 @@ class OpenAIResponses(Dialect):
 
 def _writer(chat_request: ChatRequest, name: str, created: int, inbound: InboundChat) -> Writer:
     writer = openai_responses.writer(chat_request, name, created, inbound.model)
-    aside, instructions = inbound.placeholders, chat_request.messages[0] if chat_request.messages else None
-    if aside is None or instructions is None or instructions.role not in ("system", "developer"):
-        return writer
-    texts = (part.text for part in instructions.parts if isinstance(part, TextPart))
-    return _RestoringWriter(writer, aside) if any(aside.are_in(encoded(text)) for text in texts) else writer
+    return writer if inbound.placeholders is None else _RestoringWriter(writer, inbound.placeholders)
 
 
 class _RestoringWriter:
-    """Writes as another writer does, with what stands aside of the instructions: a reply repeats them.
+    """Writes as another writer does, with what stands aside of instructions, tools and schemas: a reply repeats them.
 
     As bytes, for as a text they could take five times as many.
     """

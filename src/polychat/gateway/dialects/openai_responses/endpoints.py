@@ -20,6 +20,7 @@ from ....wire import openai_responses
 from ....wire.faults import Fault
 from ....wire.json_text import encoded
 from ...chat.candidates import plan_of
+from ...chat.opening import opened_first
 from ...chat.run import ChatRun
 from ...context import RequestContext
 from ...counting import counted, request_to_count
@@ -36,6 +37,7 @@ FAMILY = ""
 """Its paths begin as many others do."""
 
 
+@opened_first
 def create(context: RequestContext) -> Awaitable[None]:
     """``POST /v1/responses``, and each ``response.create`` over WebSocket."""
     inbound = DIALECT.inbound(context)

@@ -1,0 +1,36 @@
+"""The body of a chat, opened before a dialect reads it: a large one beside the loop, so that others are served meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import TypeAlias
+
+from ..context import RequestContext
+from ..dialects.dialect import open_body
+
+LARGE = 1024 * 1024
+"""Bytes of a body above which it is read and written in a thread."""
+_Answer: TypeAlias = Callable[[RequestContext], Awaitable[None]]
+
+
+def opened_first(answer: _Answer) -> _Answer:
+    """An endpoint's ``answer``, called once the body is open where it is large. Raises ``BadInput`` as ``open_body``."""
+
+    @wraps(answer)
+    def opening(context: RequestContext) -> Awaitable[None]:
+        return after_opening(context, answer) if is_to_be_opened(context) else answer(context)
+
+    return opening
+
+
+def is_to_be_opened(context: RequestContext) -> bool:
+    """Whether the body is large, and not open yet."""
+    return len(context.body) > LARGE and context.opened is None
+
+
+async def after_opening(context: RequestContext, answer: _Answer) -> None:
+    """``answer``, once the body is open. Raises ``BadInput`` as ``open_body``."""
+    context.opened = await asyncio.to_thread(open_body, context.body, context.runtime.limits)
+    await answer(context)
