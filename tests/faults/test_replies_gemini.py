@@ -17,7 +17,7 @@ from polychat.wire.limits import ReaderLimits
 
 from ..support.gateway_for_clients import KEY, house
 from ..support.random_conversations import read, written
-from ..support.read_replies import hear
+from ..support.read_replies import read_pieces
 
 CODE = {"executableCode": {"language": "PYTHON", "code": "print(1)"}}
 CALLED = {"toolCall": {"id": "t", "toolType": "GOOGLE_SEARCH_WEB", "args": {"q": 1}}}
@@ -136,7 +136,7 @@ def test_arguments_in_parts_have_a_limit() -> None:
     """As the arguments of other calls, however small each part is."""
     part = {"functionCall": {"name": "f", "partialArgs": [{"jsonPath": "$.a", "stringValue": "x" * 100}], "willContinue": True}}
     body = b"".join(b"data: " + json.dumps(chunk(part)).encode() + b"\n\n" for _ in range(11))
-    finish = hear(gemini.Reader(limits=ReaderLimits(arguments=1000)), [body]).events[-1]
+    finish = read_pieces(gemini.Reader(limits=ReaderLimits(arguments=1000)), [body]).events[-1]
     assert isinstance(finish, Finish)
     assert "1,000 characters of tool arguments" in str(finish.error)
 

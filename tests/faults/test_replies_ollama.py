@@ -12,7 +12,7 @@ from polychat.types import ChatRequest
 from polychat.wire import ollama as wire
 
 from ..support.gateway_for_clients import house
-from ..support.read_replies import hear
+from ..support.read_replies import read_pieces
 
 END = {"model": "m", "done": True, "done_reason": "stop"}
 
@@ -35,13 +35,13 @@ def lines(*said: dict[str, Any]) -> bytes:
 def test_decoration_never_costs_the_words(odd: dict[str, Any]) -> None:
     """What stands beside the words and cannot be read is left out."""
     body = lines({"model": "m", "message": {"role": "assistant", "content": "x", **odd}, "logprobs": [1], "done": False}, END)
-    assert hear(wire.Reader(), [body]).events == [Start(None, "m"), Text("x"), Finish("complete", "stop")]
+    assert read_pieces(wire.Reader(), [body]).events == [Start(None, "m"), Text("x"), Finish("complete", "stop")]
 
 
 def test_half_an_emoji() -> None:
     """A pair that two lines share is one letter; a half alone is left out."""
     said = [{"model": "m", "message": {"content": one}, "done": False} for one in ("a\ud83d", "\ude00b", "\ud83d")]
-    assert hear(wire.Reader(), [lines(*said, END)]).text == "a😀b"
+    assert read_pieces(wire.Reader(), [lines(*said, END)]).text == "a😀b"
 
 
 def test_no_line_holds_what_some_readers_take_for_its_end() -> None:
@@ -55,7 +55,7 @@ def test_no_line_holds_what_some_readers_take_for_its_end() -> None:
     writer = wire.writer(ChatRequest("m", [], stream=True), "one", 1)
     body = writer.write(events).decode()
     assert len(body.splitlines()) == body.count("\n")
-    assert hear(wire.Reader(), [body.encode()]).events[1:3] == [Reasoning("\u2028"), Text("\u2029")]
+    assert read_pieces(wire.Reader(), [body.encode()]).events[1:3] == [Reasoning("\u2028"), Text("\u2029")]
 
 
 @pytest.mark.parametrize("stream", [True, False])

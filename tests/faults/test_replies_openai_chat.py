@@ -16,7 +16,7 @@ from polychat.wire.openai_chat.passthrough import ChunkMonitor
 
 from ..support.corpus import splits
 from ..support.gateway_for_clients import before
-from ..support.read_replies import hear
+from ..support.read_replies import read_pieces
 from ..support.running_gateway import asking, completion
 from ..support.scripted_server import Say, Seen
 
@@ -57,7 +57,9 @@ ODD: list[dict[str, Any]] = [
 def test_decoration_never_costs_the_words(odd: dict[str, Any]) -> None:
     """What stands beside the words and cannot be read is left out: of a stream and of a whole reply."""
     for events in (
-        hear(wire.Reader(), [stream(chunk({"content": "Hel"}), chunk({"content": "lo", **odd}), chunk({}, "stop"))]).events,
+        read_pieces(
+            wire.Reader(), [stream(chunk({"content": "Hel"}), chunk({"content": "lo", **odd}), chunk({}, "stop"))]
+        ).events,
         wire.read_reply(whole({"content": "Hello", **odd})),
     ):
         assert "".join(event.text for event in events if isinstance(event, Text)) == "Hello"
@@ -77,7 +79,7 @@ def test_decoration_never_costs_the_words(odd: dict[str, Any]) -> None:
 def test_decoration_of_a_chunk_never_costs_the_words(beside: dict[str, Any]) -> None:
     """Counts and sources that cannot be read are left out, in a passed stream too."""
     body = stream({**chunk({"content": "Hello"}, "stop"), **beside})
-    assert [type(event) for event in hear(wire.Reader(), [body]).events if not isinstance(event, Usage)] == [
+    assert [type(event) for event in read_pieces(wire.Reader(), [body]).events if not isinstance(event, Usage)] == [
         Start,
         Text,
         Finish,
@@ -90,7 +92,7 @@ def test_decoration_of_a_chunk_never_costs_the_words(beside: dict[str, Any]) -> 
 @pytest.mark.parametrize("logprobs", [[1], {"content": [1, None]}, {"content": 5}, "x"])
 def test_probabilities_that_are_none(logprobs: Any) -> None:
     """They are left out."""
-    events = hear(wire.Reader(), [stream(chunk({"content": "x"}, "stop", logprobs=logprobs))]).events
+    events = read_pieces(wire.Reader(), [stream(chunk({"content": "x"}, "stop", logprobs=logprobs))]).events
     assert events == [Start("c", "m"), Text("x"), Finish("complete", "stop")]
 
 
@@ -108,9 +110,9 @@ def test_half_an_emoji(said: list[str], wanted: str) -> None:
     """A pair that two chunks share is one letter, a half without the other is left out, and the words come through."""
     body = stream(*(chunk({"content": one}) for one in said), chunk({}, "stop"))
     for pieces in splits(body):
-        heard = hear(wire.Reader(), pieces)
-        assert heard.text == wanted
-        assert heard.finish == Finish("complete", "stop")
+        reply = read_pieces(wire.Reader(), pieces)
+        assert reply.text == wanted
+        assert reply.finish == Finish("complete", "stop")
     assert wire.read_reply(whole({"content": f"x{said[0]}"}))[-1] == Finish("complete", "stop")
     monitor = ChunkMonitor(usage=True)
     assert monitor.feed(body) + monitor.end() == body
@@ -121,7 +123,7 @@ def test_numbers_that_are_none() -> None:
     """``NaN`` and infinities among the probabilities do not cost the words; what is all but impossible is OpenAI's -9999."""
     tokens = '{"content":[{"token":"x","logprob":-Infinity,"top_logprobs":[{"token":"y","logprob":NaN}]}]}'
     line = f'{{"id":"c","choices":[{{"index":0,"delta":{{"content":"x"}},"logprobs":{tokens},"finish_reason":"stop"}}]}}'
-    (_, text, logprobs, finish) = hear(wire.Reader(), [stream(line.encode())]).events
+    (_, text, logprobs, finish) = read_pieces(wire.Reader(), [stream(line.encode())]).events
     assert (text, finish) == (Text("x"), Finish("complete", "stop"))
     assert logprobs.tokens[0]["logprob"] == -9999.0  # type: ignore[union-attr]  # it is probabilities
 
@@ -223,17 +225,19 @@ def test_two_replies_in_one_stream_are_a_failure() -> None:
     """Another reply that begins while one is open is not glued to it; chunks with ids of their own each are one reply."""
     first, second = (chunk({"role": "assistant", "content": ""}, name=name) for name in ("a", "b"))
     glued = stream(first, chunk({"content": "x"}, name="a"), second, chunk({"content": "y"}, "stop", name="b"))
-    heard = hear(wire.Reader(), [glued])
-    assert (heard.finish.verdict, heard.text) == ("failed", "x")
+    reply = read_pieces(wire.Reader(), [glued])
+    assert (reply.finish.verdict, reply.text) == ("failed", "x")
     many = stream(first, *(chunk({"role": "assistant", "content": word}, name=word) for word in "xyz"), chunk({}, "stop"))
-    assert hear(wire.Reader(), [many]).text == "xyz"
+    assert read_pieces(wire.Reader(), [many]).text == "xyz"
 
 
 def test_a_plain_end_behind_calls_is_for_calls() -> None:
     """Agents go on where the end is ``tool_calls``, and many servers say ``stop``."""
     call = {"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}
     for word in ("stop", "end_turn", "eos"):
-        assert hear(wire.Reader(), [stream(chunk({"tool_calls": [call]}, word))]).finish == Finish("complete", "tool_calls")
+        assert read_pieces(wire.Reader(), [stream(chunk({"tool_calls": [call]}, word))]).finish == Finish(
+            "complete", "tool_calls"
+        )
 
 
 def said(events: list[Event], *, streams: bool) -> Any:
@@ -275,7 +279,7 @@ def test_custom_calls_are_calls(streams: bool) -> None:
     """A call whose input is free text comes through, as a stream and whole, in and out."""
     call = {"index": 0, "id": "a", "type": "custom", "custom": {"name": "patch", "input": "*** Begin"}}
     body = stream(chunk({"tool_calls": [call]}, "tool_calls")) if streams else whole({"tool_calls": [call]}, "tool_calls")
-    events = hear(wire.Reader(), [body]).events if streams else wire.read_reply(body)
+    events = read_pieces(wire.Reader(), [body]).events if streams else wire.read_reply(body)
     assert events[1:] == [
         ToolCallPiece(0, "a", "patch", "*** Begin", kind="custom"),
         Finish("complete", "tool_calls"),
@@ -290,7 +294,7 @@ def test_what_groq_ran_is_kept(streams: bool) -> None:
     """Tools that the backend ran are opaque parts beside the text."""
     delta = {"content": "x", "executed_tools": [{"index": 0, "type": "search", "arguments": "{}", "output": "o"}]}
     body = stream(chunk(delta, "stop")) if streams else whole(delta)
-    events = hear(wire.Reader(vendor="groq"), [body]).events if streams else wire.read_reply(body, vendor="groq")
+    events = read_pieces(wire.Reader(vendor="groq"), [body]).events if streams else wire.read_reply(body, vendor="groq")
     (kept,) = [event.opaque for event in events if isinstance(event, Reasoning)]
     assert kept is not None
     assert (kept.vendor, kept.redacted) == ("groq", True)
@@ -311,7 +315,7 @@ def test_what_is_billed_is_counted(more: dict[str, Any], usage: Usage) -> None:
     """Tokens from a cache by each vendor's name for them, and the vendor's own word for what a reply costs."""
     assert usage in wire.read_reply(whole({"content": "x"}, **more))
     body = stream({**chunk({"content": "x"}, "stop"), **more})
-    assert usage in hear(wire.Reader(), [body]).events
+    assert usage in read_pieces(wire.Reader(), [body]).events
     monitor = ChunkMonitor(usage=True)
     monitor.feed(body)
     assert monitor.usage == usage
@@ -320,7 +324,7 @@ def test_what_is_billed_is_counted(more: dict[str, Any], usage: Usage) -> None:
 def test_usage_within_the_choice() -> None:
     """Moonshot has it there."""
     body = stream(chunk({"content": "x"}, "stop", usage={"prompt_tokens": 3}))
-    assert Usage(3) in hear(wire.Reader(), [body]).events
+    assert Usage(3) in read_pieces(wire.Reader(), [body]).events
 
 
 def test_the_vendors_own_price_goes_first() -> None:
@@ -357,6 +361,6 @@ async def test_openais_client_puts_a_rich_stream_together() -> None:
 def test_which_stop_ended_it_is_told() -> None:
     """Servers that say so (vLLM) are heard: other wires have a place for it."""
     body = stream(chunk({"content": "x"}), chunk({}, "stop", stop_reason="END"))
-    assert hear(wire.Reader(), [body]).finish == Finish("complete", "stop", stop_sequence="END")
+    assert read_pieces(wire.Reader(), [body]).finish == Finish("complete", "stop", stop_sequence="END")
     numbered = stream(chunk({"content": "x"}), chunk({}, "stop", stop_reason=128001))
-    assert hear(wire.Reader(), [numbered]).finish == Finish("complete", "stop")
+    assert read_pieces(wire.Reader(), [numbered]).finish == Finish("complete", "stop")

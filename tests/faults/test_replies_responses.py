@@ -18,7 +18,7 @@ from polychat.wire.openai_responses import Reader, read_reply, read_request, wri
 from polychat.wire.openai_responses.actions import ACTIONS
 
 from ..support.gateway_for_clients import HELLO, before, house
-from ..support.read_replies import hear
+from ..support.read_replies import read_pieces
 from ..support.running_gateway import asking, event, streaming
 from ..support.websocket_clients import HEADERS
 
@@ -102,7 +102,7 @@ DECORATED: dict[str, list[object]] = {
 def test_decoration_never_costs_the_words(output: list[object], stream: bool) -> None:
     """What stands beside the words and cannot be read is left out, whole and streamed."""
     response = {**RESPONSE, "output": output, "usage": {"input_tokens": 3.0, "output_tokens": "4", "input_tokens_details": []}}
-    events = heard(*events_of(output, response)) if stream else read_reply(json.dumps(response).encode())
+    events = reply_of(*events_of(output, response)) if stream else read_reply(json.dumps(response).encode())
     assert "".join(event.text for event in events if isinstance(event, Text)) == "x"
     assert events[-1] == Finish("complete", "stop")
     assert Usage(3) in events
@@ -125,8 +125,8 @@ def events_of(output: list[object], response: dict[str, object]) -> list[object]
     ]
 
 
-def heard(*told: object) -> list[Event]:
-    return hear(Reader(), [b"".join(b"data: %b\n\n" % json.dumps(one).encode() for one in told)]).events
+def reply_of(*told: object) -> list[Event]:
+    return read_pieces(Reader(), [b"".join(b"data: %b\n\n" % json.dumps(one).encode() for one in told)]).events
 
 
 def test_a_citation_in_the_shape_of_chat_is_read() -> None:
@@ -143,7 +143,7 @@ def test_half_an_emoji(halves: list[str]) -> None:
     deltas = [{"type": "response.output_text.delta", "output_index": 0, "delta": one} for one in halves]
     text = "".join(halves)
     whole = {**RESPONSE, "output": [{**ITEM, "content": [{**PART, "text": text}]}]}
-    events = heard(*deltas, {"type": "response.completed", "response": whole})
+    events = reply_of(*deltas, {"type": "response.completed", "response": whole})
     assert "".join(event.text for event in events if isinstance(event, Text)) == "a😀b"
     said = [event.text for event in read_reply(json.dumps(whole).encode()) if isinstance(event, Text)]
     assert said == ["a😀b"]

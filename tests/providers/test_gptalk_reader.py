@@ -15,7 +15,7 @@ from polychat.providers.gptalk import read_ask, read_login
 from polychat.wire.framing import data_line
 
 from ..support import corpus
-from ..support.read_replies import hear, merged
+from ..support.read_replies import merged, read_pieces
 
 REPLY = b"".join(data_line({"content": whole}) for whole in ("При", "Привет", "Привет \u2028!")) + b"data: [DONE]\n\n"
 
@@ -24,7 +24,7 @@ def test_the_stream_at_every_split() -> None:
     """However the network cuts it, with any line ends, the reply is the same text and one verdict."""
     for body in (REPLY, REPLY.replace(b"\n", b"\r\n"), REPLY.replace(b"\n\n", b"\n").rstrip()):
         for pieces in corpus.splits(body):
-            assert merged(hear(Reader(), pieces)) == ("Привет \u2028!", [], "complete", "None")
+            assert merged(read_pieces(Reader(), pieces)) == ("Привет \u2028!", [], "complete", "None")
 
 
 def test_each_piece_is_what_is_new() -> None:
@@ -32,7 +32,7 @@ def test_each_piece_is_what_is_new() -> None:
     lines = (
         b"".join(data_line({"content": whole, "message": "ok", "code": 0}) for whole in ("", "a", "a", "a b")) + b"data: [DONE]"
     )
-    assert hear(Reader(), [lines]).events == [Text("a"), Text(" b"), Finish("complete")]
+    assert read_pieces(Reader(), [lines]).events == [Text("a"), Text(" b"), Finish("complete")]
 
 
 @pytest.mark.parametrize(
@@ -60,11 +60,11 @@ def test_each_piece_is_what_is_new() -> None:
 )
 def test_no_failure_passes_for_an_answer(body: bytes, text: str, error: type[Exception], says: str) -> None:
     """What is not a stream to its [DONE] ends in its error, after what came before it."""
-    heard = hear(Reader(), [body])
-    assert heard.text == text
-    assert type(heard.error) is error
-    assert says in str(heard.error)
-    assert heard.finish.verdict == ("truncated" if error is errors.Truncated else "failed")
+    reply = read_pieces(Reader(), [body])
+    assert reply.text == text
+    assert type(reply.error) is error
+    assert says in str(reply.error)
+    assert reply.finish.verdict == ("truncated" if error is errors.Truncated else "failed")
 
 
 @given(
@@ -74,7 +74,7 @@ def test_no_failure_passes_for_an_answer(body: bytes, text: str, error: type[Exc
 )
 def test_the_reader_never_raises(pieces: list[bytes]) -> None:
     """Any bytes come to one ``Finish``."""
-    assert hear(Reader(), pieces).finish
+    assert read_pieces(Reader(), pieces).finish
 
 
 def test_what_a_login_says() -> None:

@@ -20,7 +20,7 @@ from polychat.providers.gptalk import question, read_ask, read_login
 from polychat.wire.answering import Request, Response, SiteRequest
 from polychat.wire.reading import complete, failed, truncated
 
-from ..support.read_replies import hear
+from ..support.read_replies import read_pieces
 from ..support.scripted_sites import spoken
 from ..support.sites_application import running
 
@@ -40,40 +40,40 @@ class Now:
         self.count += 1
         return f"t{self.count}"
 
-    def hear(self, method: str, path: str, body: Any = None, token: str = "", **headers: str) -> Response | SiteRequest:
+    def read_pieces(self, method: str, path: str, body: Any = None, token: str = "", **headers: str) -> Response | SiteRequest:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         query = {"token": token} if token else {}
         return self.site.receive(Request(method, path, query, headers, data, "http://127.0.0.1"))
 
     def login(self) -> str:
-        heard = self.hear("POST", LOGIN, {"fingerprint": "0a" * 16, "platform": "fingerprint"})
-        assert isinstance(heard, Response)
-        data, until = read_login(heard.body)
+        reply = self.read_pieces("POST", LOGIN, {"fingerprint": "0a" * 16, "platform": "fingerprint"})
+        assert isinstance(reply, Response)
+        data, until = read_login(reply.body)
         assert until == int(self.time) + GPTalkSite.lifetime
         return str(data["token"])
 
     def ask(self, login: str, prompt: str = "hi") -> Response:
         said = question([{"role": "user", "content": prompt}], "gpt-4", "agent", int(self.time))
-        heard = self.hear("POST", TEXT, said, authorization=f"Bearer {login}")
-        assert isinstance(heard, Response)
-        return heard
+        reply = self.read_pieces("POST", TEXT, said, authorization=f"Bearer {login}")
+        assert isinstance(reply, Response)
+        return reply
 
     def stream(self, ask: Response) -> Response | SiteRequest:
-        return self.hear("GET", STREAM, token=read_ask(ask.body))
+        return self.read_pieces("GET", STREAM, token=read_ask(ask.body))
 
 
-def status(heard: Response | SiteRequest) -> int:
-    return heard.status if isinstance(heard, Response) else 200
+def status(reply: Response | SiteRequest) -> int:
+    return reply.status if isinstance(reply, Response) else 200
 
 
 def test_the_site_hears_what_is_asked() -> None:
     """The stream's request leads to the prompt that was posted, once."""
     now = Now()
     ask = now.ask(now.login(), "привет")
-    heard = now.stream(ask)
-    assert isinstance(heard, SiteRequest)
-    assert (heard.text, heard.model, heard.settings) == ("привет", "gpt-4", {"temperature": 0})
-    assert heard.messages == [{"role": "user", "content": "привет"}]
+    reply = now.stream(ask)
+    assert isinstance(reply, SiteRequest)
+    assert (reply.text, reply.model, reply.settings) == ("привет", "gpt-4", {"temperature": 0})
+    assert reply.messages == [{"role": "user", "content": "привет"}]
     assert status(now.stream(ask)) == 401
 
 
@@ -123,10 +123,10 @@ def test_the_site_refuses(method: str, path: str, body: Any, headers: dict[str, 
     """What is no step of the protocol has its status and JSON with ``code`` and ``message``; it uses no ask up."""
     now = Now()
     login = now.login()
-    heard = now.hear(method, path, body, **headers)
-    assert isinstance(heard, Response)
-    said = json.loads(heard.body)
-    assert (heard.status, said["code"]) == (wanted, wanted)
+    reply = now.read_pieces(method, path, body, **headers)
+    assert isinstance(reply, Response)
+    said = json.loads(reply.body)
+    assert (reply.status, said["code"]) == (wanted, wanted)
     assert said["message"]
     assert [status(now.ask(login)) for _ in range(5)] == [200] * 5
 
@@ -157,11 +157,11 @@ def test_what_it_writes_is_read_back(batches: list[list[str]], verdict: int) -> 
     events: list[list[Event]] = [[Text(text) for text in batch if text] for batch in batches]
     end = ends[verdict]
     question = SiteRequest("x", [], StreamWriter())
-    heard = hear(Reader(), spoken(question, lambda _: [*events, *([[end]] if end else [])]))
+    reply = read_pieces(Reader(), spoken(question, lambda _: [*events, *([[end]] if end else [])]))
     text = "".join(text for batch in batches for text in batch)
-    assert heard.text == text
+    assert reply.text == text
     wanted = {0: None if text.strip() else errors.EmptyReply, 1: errors.ReplyFailed}.get(verdict, errors.Truncated)
-    assert (type(heard.finish.error) if heard.finish.error else None) is wanted
+    assert (type(reply.finish.error) if reply.finish.error else None) is wanted
 
 
 async def test_the_provider_speaks_with_its_half() -> None:

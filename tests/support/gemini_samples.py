@@ -12,7 +12,7 @@ from polychat.wire import gemini
 from polychat.wire.json_text import encoded
 
 from .corpus import FOLDER
-from .read_replies import Heard, hear
+from .read_replies import ReadReply, read_pieces
 
 
 def read(value: Any, model: str | None = "gemini-3-pro", **path: Any) -> ChatRequest:
@@ -56,8 +56,8 @@ STREAMS = [
 FRAMINGS = {"events": lambda stream: stream, "crlf": lambda stream: stream.replace(b"\n", b"\r\n"), "array": as_array}
 
 
-def told(*values: Any) -> Heard:
-    return hear(gemini.Reader(), [b"".join(b"data: " + encoded(value) + b"\n\n" for value in values)])
+def told(*values: Any) -> ReadReply:
+    return read_pieces(gemini.Reader(), [b"".join(b"data: " + encoded(value) + b"\n\n" for value in values)])
 
 
 def candidate(*parts: Any, reason: str | None = "STOP", **fields: Any) -> dict[str, Any]:

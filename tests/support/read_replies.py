@@ -11,7 +11,7 @@ from polychat.wire.contract import Reader
 
 
 @dataclass
-class Heard:
+class ReadReply:
     """All events of a reply, and what they come to."""
 
     events: list[Event]
@@ -33,7 +33,7 @@ class Heard:
         return self.finish.error
 
 
-def hear(reader: Reader, pieces: Iterable[bytes]) -> Heard:
+def read_pieces(reader: Reader, pieces: Iterable[bytes]) -> ReadReply:
     """Feed the pieces, then the end; after the finish nothing more may come."""
     events: list[Event] = []
     for piece in pieces:
@@ -41,10 +41,10 @@ def hear(reader: Reader, pieces: Iterable[bytes]) -> Heard:
     events += reader.end()
     assert reader.done
     assert reader.feed(b"data: more\n\n") == reader.end() == []
-    return Heard(events)
+    return ReadReply(events)
 
 
-def merged(heard: Heard) -> tuple[str, list[str], str, str]:
+def merged(reply: ReadReply) -> tuple[str, list[str], str, str]:
     """What must not depend on the network's cuts."""
-    others = [repr(event) for event in heard.events[:-1] if not isinstance(event, Text)]
-    return heard.text, others, heard.finish.verdict, repr(heard.finish.error)
+    others = [repr(event) for event in reply.events[:-1] if not isinstance(event, Text)]
+    return reply.text, others, reply.finish.verdict, repr(reply.finish.error)

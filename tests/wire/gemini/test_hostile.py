@@ -19,7 +19,7 @@ from polychat.wire.limits import ReaderLimits
 
 from ...support.corpus import splits
 from ...support.gemini_samples import ANY, candidate, corpus, told
-from ...support.read_replies import hear
+from ...support.read_replies import read_pieces
 
 # Strangers.
 
@@ -55,7 +55,7 @@ def test_another_shape_is_a_bad_reply(chunk: Any) -> None:
 def test_other_bodies_are_bad_replies(body: bytes) -> None:
     """At every cut, and the error shows what came where that is safe."""
     for pieces in splits(body):
-        assert isinstance(hear(gemini.Reader(), pieces).error, (BadReply, Truncated))
+        assert isinstance(read_pieces(gemini.Reader(), pieces).error, (BadReply, Truncated))
 
 
 def test_a_whole_reply_that_is_no_json_is_bad() -> None:
@@ -68,7 +68,7 @@ def test_blanks_marks_and_dones_are_passed_over() -> None:
     """Of servers between us and the API."""
     stream = b"\xef\xbb\xbf\r\n: ping\n\ndata:" + encoded(candidate({"text": "x"})) + b"\n\ndata: [DONE]\n\n"
     for pieces in splits(stream):
-        assert hear(gemini.Reader(), pieces).finish == Finish("complete", "stop")
+        assert read_pieces(gemini.Reader(), pieces).finish == Finish("complete", "stop")
 
 
 @pytest.mark.parametrize("start", [b"data: ", b"[{", b'[{"candidates": ["', b"data: x\n" * 100])
@@ -89,7 +89,7 @@ def test_limits_are_kept() -> None:
     deep = candidate({"functionCall": {"name": "f", "args": {"a": [[[[]]]]}}})
     for chunk in (candidate(*[call] * 4), deep, {"candidates": [{"index": number} for number in range(4)]}):
         for framed in (b"data: " + encoded(chunk) + b"\n\n", b"[" + encoded(chunk) + b"]"):
-            assert isinstance(hear(gemini.Reader(limits=limits), [framed]).error, BadReply)
+            assert isinstance(read_pieces(gemini.Reader(limits=limits), [framed]).error, BadReply)
         assert isinstance(gemini.read_reply(encoded(chunk), limits=limits)[-1].error, BadReply)
 
 
@@ -102,9 +102,9 @@ def test_limits_are_kept() -> None:
 )
 def test_no_bytes_break_the_reader(pieces: list[bytes]) -> None:
     """One end, the last event, and the same at other cuts."""
-    heard = hear(gemini.Reader(), pieces)
-    assert heard.finish.verdict != "complete"
-    assert hear(gemini.Reader(), [b"".join(pieces)]).finish.verdict == heard.finish.verdict
+    reply = read_pieces(gemini.Reader(), pieces)
+    assert reply.finish.verdict != "complete"
+    assert read_pieces(gemini.Reader(), [b"".join(pieces)]).finish.verdict == reply.finish.verdict
 
 
 @settings(max_examples=100, deadline=None)
@@ -112,7 +112,7 @@ def test_no_bytes_break_the_reader(pieces: list[bytes]) -> None:
 def test_no_json_breaks_the_reader(values: list[Any]) -> None:
     """As a stream of events, as an array, and as a whole."""
     assert told(*values).finish.verdict
-    hear(gemini.Reader(), [encoded(values)])
+    read_pieces(gemini.Reader(), [encoded(values)])
     assert sum(isinstance(event, Finish) for event in gemini.read_reply(encoded(values))) == 1
 
 
@@ -216,5 +216,5 @@ def test_other_ways_to_tell_an_event_are_read_the_same(event: bytes) -> None:
     first = b"data: " + encoded(candidate({"text": "a"}, reason=None)) + b"\n\n"
     data = encoded(candidate({"text": "b"}))
     second = event % (data[:1], data[1:])
-    expected = hear(gemini.Reader(), [bytes([letter]) for letter in first + second]).finish.verdict
-    assert hear(gemini.Reader(), [first, second]).finish.verdict == expected
+    expected = read_pieces(gemini.Reader(), [bytes([letter]) for letter in first + second]).finish.verdict
+    assert read_pieces(gemini.Reader(), [first, second]).finish.verdict == expected

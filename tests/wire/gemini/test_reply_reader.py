@@ -16,7 +16,7 @@ from polychat.wire.json_text import encoded
 from ...support.corpus import splits
 from ...support.gemini_samples import FRAMINGS, STREAMS, candidate, corpus, told
 from ...support.random_requests import merged
-from ...support.read_replies import hear
+from ...support.read_replies import read_pieces
 
 SIGNATURE = "CiIBVKhc7vB+vaaq6rA/KC79Ts7iXagIOA4EBOyBFDpl+pxPCmcBVKhc7gYyIw6X"
 
@@ -78,18 +78,18 @@ SAID: dict[str, list[Event]] = {
 def test_published_streams_are_read(name: str, framing: str) -> None:
     """At every cut the same, as events with either line end and as an array."""
     for pieces in splits(FRAMINGS[framing](corpus(name))):
-        assert merged(hear(gemini.Reader(), pieces).events) == SAID[name]
+        assert merged(read_pieces(gemini.Reader(), pieces).events) == SAID[name]
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
 def test_a_prompt_that_is_blocked_is_a_failure(framing: str) -> None:
     """Whatever text came before; the reason is told, and so are the tokens."""
     for pieces in splits(FRAMINGS[framing](corpus("stream-blocked.sse"))):
-        heard = hear(gemini.Reader(), pieces)
-        assert heard.text == "text1text2"
-        assert heard.finish.verdict == "failed"
-        assert "SAFETY" in str(heard.error)
-        assert Usage(7, 0, 7) in heard.events
+        reply = read_pieces(gemini.Reader(), pieces)
+        assert reply.text == "text1text2"
+        assert reply.finish.verdict == "failed"
+        assert "SAFETY" in str(reply.error)
+        assert Usage(7, 0, 7) in reply.events
 
 
 def test_published_whole_replies_are_read() -> None:
@@ -117,18 +117,18 @@ def test_a_cut_stream_is_never_complete(name: str, framing: str) -> None:
     """At every byte: one end, and it is complete only once the reason was read."""
     stream = FRAMINGS[framing](corpus(name))
     for cut in range(len(stream)):
-        heard = hear(gemini.Reader(), [stream[:cut]])
-        if heard.finish.verdict == "complete":
+        reply = read_pieces(gemini.Reader(), [stream[:cut]])
+        if reply.finish.verdict == "complete":
             assert b'"finishReason"' in stream[:cut]
             assert framing != "array" or stream[:cut].endswith(b"]")
         elif b"promptFeedback" not in stream[:cut]:
-            assert isinstance(heard.error, Truncated), cut
+            assert isinstance(reply.error, Truncated), cut
 
 
 def test_a_stream_that_is_one_object_is_read() -> None:
     """Some servers answer a stream's request with the whole."""
     for pieces in splits(corpus("whole-call.json")):
-        assert hear(gemini.Reader(), pieces).events == gemini.read_reply(corpus("whole-call.json"))
+        assert read_pieces(gemini.Reader(), pieces).events == gemini.read_reply(corpus("whole-call.json"))
 
 
 # Ends.
@@ -174,8 +174,8 @@ def test_nothing_at_all_is_no_answer() -> None:
     assert isinstance(gemini.read_reply(b"{}")[-1].error, EmptyReply)
     assert isinstance(told(candidate({"text": "x"}, reason=None)).error, Truncated)
     assert isinstance(told(candidate({"text": "x"}, reason="FINISH_REASON_UNSPECIFIED")).error, Truncated)
-    assert isinstance(hear(gemini.Reader(), []).error, Truncated)
-    assert isinstance(hear(gemini.Reader(), [b"[]"]).error, EmptyReply)
+    assert isinstance(read_pieces(gemini.Reader(), []).error, Truncated)
+    assert isinstance(read_pieces(gemini.Reader(), [b"[]"]).error, EmptyReply)
     only_message = {"candidates": [], "promptFeedback": {"blockReasonMessage": "Message"}}
     assert "Message" in str(told(only_message).error)
 
@@ -185,10 +185,10 @@ def test_an_error_inside_a_stream_is_a_failure(framing: str) -> None:
     """Under status 200, after text; its own code is the status."""
     error = {"error": {"code": 429, "message": "Resource has been exhausted", "status": "RESOURCE_EXHAUSTED"}}
     stream = b"data: " + encoded(candidate({"text": "x"}, reason=None)) + b"\n\ndata: " + encoded(error) + b"\n\n"
-    heard = hear(gemini.Reader(), [FRAMINGS[framing](stream)])
-    assert (heard.text, heard.finish.verdict) == ("x", "failed")
-    assert isinstance(heard.error, LimitReached)
-    assert heard.error.kind == "rate_limit"
+    reply = read_pieces(gemini.Reader(), [FRAMINGS[framing](stream)])
+    assert (reply.text, reply.finish.verdict) == ("x", "failed")
+    assert isinstance(reply.error, LimitReached)
+    assert reply.error.kind == "rate_limit"
 
 
 # Parts.
@@ -243,9 +243,9 @@ def test_candidates_beside_the_first_are_told_apart() -> None:
     one = {"content": {"parts": [{"text": "a"}]}}
     two = {"content": {"parts": [{"functionCall": {"name": "f"}}]}, "index": 1}
     ends = [{"finishReason": "MAX_TOKENS", "index": 0}, {"finishReason": "STOP", "index": 1}]
-    heard = told({"candidates": [one, two]}, {"candidates": ends})
-    assert heard.events[:-1] == [Text("a"), ToolCallPiece(0, "call_0", "f", "", choice=1)]
-    assert heard.finish == Finish("complete", "length", others={1: "tool_calls"})
+    reply = told({"candidates": [one, two]}, {"candidates": ends})
+    assert reply.events[:-1] == [Text("a"), ToolCallPiece(0, "call_0", "f", "", choice=1)]
+    assert reply.finish == Finish("complete", "length", others={1: "tool_calls"})
     assert isinstance(told({"candidates": [one, two]}, {"candidates": ends[:1]}).error, Truncated)
 
 
@@ -309,5 +309,5 @@ def test_a_read_for_each_event_is_as_good_as_any(name: str, framing: str) -> Non
     ]
     places = sorted({0, *ends, len(stream)})
     pieces = [stream[start:end] for start, end in pairwise(places)]
-    assert merged(hear(gemini.Reader(), pieces).events) == merged(hear(gemini.Reader(), [stream]).events)
-    assert isinstance(hear(gemini.Reader(), [pieces[0], b"data: {\n\n"]).error, BadReply)
+    assert merged(read_pieces(gemini.Reader(), pieces).events) == merged(read_pieces(gemini.Reader(), [stream]).events)
+    assert isinstance(read_pieces(gemini.Reader(), [pieces[0], b"data: {\n\n"]).error, BadReply)

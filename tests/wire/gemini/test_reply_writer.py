@@ -36,7 +36,7 @@ from polychat.wire.json_text import encoded
 
 from ...support.corpus import splits
 from ...support.random_requests import merged, opaques, replies
-from ...support.read_replies import hear
+from ...support.read_replies import read_pieces
 
 
 def ask(*, stream: bool) -> ChatRequest:
@@ -90,7 +90,7 @@ def test_a_stream_comes_back(framing: str, events: list[Event]) -> None:
     stream = written(events, array=framing == "array")
     expected = back(events)
     for pieces in list(splits(stream))[:: max(1, len(stream) // 20)]:
-        assert merged(hear(gemini.Reader(), pieces).events) == expected
+        assert merged(read_pieces(gemini.Reader(), pieces).events) == expected
 
 
 @settings(max_examples=60, deadline=None)
@@ -118,8 +118,8 @@ def test_several_answers_are_candidates() -> None:
         ToolCallPiece(0, "1", "f", "{}", choice=1),
         Finish("complete", "length", others={1: "tool_calls"}),
     ]
-    for heard in (hear(gemini.Reader(), [written(events)]).events, gemini.read_reply(written(events, stream=False))):
-        assert [event for event in heard if not isinstance(event, Start)] == events
+    for reply in (read_pieces(gemini.Reader(), [written(events)]).events, gemini.read_reply(written(events, stream=False))):
+        assert [event for event in reply if not isinstance(event, Start)] == events
 
 
 def test_places_of_pages_are_told_in_bytes() -> None:
@@ -137,7 +137,7 @@ def test_places_of_pages_are_told_in_bytes() -> None:
         {"startIndex": 0, "endIndex": 4, "text": "éé"},
         {"startIndex": 5, "endIndex": 6, "text": "x"},
     ]
-    assert hear(gemini.Reader(), [written(events)]).events[2:-1] == sources
+    assert read_pieces(gemini.Reader(), [written(events)]).events[2:-1] == sources
 
 
 @pytest.mark.parametrize(
@@ -202,9 +202,9 @@ def test_a_failure_in_a_stream_is_told_as_one(finish: Finish, status: int, words
     """After the text that came, and with no reason that a client could take for an end."""
     stream = written([Text("half"), ToolCallPiece(0, "1", "f", "{"), finish], array=array)
     assert b"finishReason" not in stream
-    heard = hear(gemini.Reader(), [stream])
-    assert (heard.text, heard.finish.verdict) == ("half", "failed")
-    assert words in str(heard.error)
+    reply = read_pieces(gemini.Reader(), [stream])
+    assert (reply.text, reply.finish.verdict) == ("half", "failed")
+    assert words in str(reply.error)
     assert json.loads(stream) if array else True
 
 
@@ -217,7 +217,7 @@ def test_an_answer_that_stops_without_an_end_is_told_as_a_failure() -> None:
 def test_a_call_that_is_no_object_is_a_failure() -> None:
     """This wire could not tell it."""
     events: list[Event] = [ToolCallPiece(0, "1", "f", "[1]"), Finish("complete", "tool_calls")]
-    assert isinstance(hear(gemini.Reader(), [written(events)]).error, ReplyFailed)
+    assert isinstance(read_pieces(gemini.Reader(), [written(events)]).error, ReplyFailed)
 
 
 @pytest.mark.parametrize("kind", STATUS)
@@ -243,16 +243,16 @@ def client(answer: Callable[[httpx.Request], httpx.Response]) -> genai.Client:
     return genai.Client(api_key="k", http_options=options)
 
 
-def door(events: list[Event], heard: list[ChatRequest]) -> Callable[[httpx.Request], httpx.Response]:
+def door(events: list[Event], reply: list[ChatRequest]) -> Callable[[httpx.Request], httpx.Response]:
     """The answering half, behind the client's own HTTP."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         name, _, method = request.url.path.rpartition("/models/")[2].partition(":")
         if method == "countTokens":
-            heard.append(gemini.read_count_request(request.content, model=name))
+            reply.append(gemini.read_count_request(request.content, model=name))
             return httpx.Response(200, content=gemini.write_count(31))
         said = gemini.read_request(request.content, model=name, stream=method == "streamGenerateContent")
-        heard.append(said)
+        reply.append(said)
         writer = gemini.writer(said, "one", 0)
         body = b"".join([writer.write([event]) for event in events]) + writer.end()
         return httpx.Response(writer.status, content=body, headers={"content-type": writer.content_type})
@@ -277,8 +277,8 @@ ANSWER: list[Event] = [
 
 async def test_the_official_client_reads_a_whole_answer_and_sends_it_back() -> None:
     """Every part, and the history that it makes of it, with both signatures."""
-    heard: list[ChatRequest] = []
-    chat = client(door(ANSWER, heard)).aio.chats.create(model="gemini-3-pro")
+    reply: list[ChatRequest] = []
+    chat = client(door(ANSWER, reply)).aio.chats.create(model="gemini-3-pro")
     response = await chat.send_message("hi")
     assert response.text == "Hello é"
     assert response.function_calls is not None
@@ -289,21 +289,21 @@ async def test_the_official_client_reads_a_whole_answer_and_sends_it_back() -> N
     assert response.candidates is not None
     assert response.candidates[0].grounding_metadata is not None
     await chat.send_message([sdk.Part.from_function_response(name="f", response={"r": 1})])
-    check_history(heard[1])
+    check_history(reply[1])
 
 
 async def test_the_official_client_reads_a_stream_and_sends_it_back() -> None:
     """Its chat keeps every chunk as a content; the turn is one all the same."""
-    heard: list[ChatRequest] = []
-    chat = client(door(ANSWER, heard)).aio.chats.create(model="gemini-3-pro")
+    reply: list[ChatRequest] = []
+    chat = client(door(ANSWER, reply)).aio.chats.create(model="gemini-3-pro")
     pieces = [chunk async for chunk in await chat.send_message_stream("hi")]
     assert "".join(chunk.text or "" for chunk in pieces) == "Hello é"
     assert pieces[-1].candidates is not None
     assert pieces[-1].candidates[0].finish_reason == sdk.FinishReason.STOP
     async for _ in await chat.send_message_stream([sdk.Part.from_function_response(name="f", response={"r": 1})]):
         pass
-    check_history(heard[1])
-    assert heard[1].stream
+    check_history(reply[1])
+    assert reply[1].stream
 
 
 def check_history(said: ChatRequest) -> None:
@@ -320,7 +320,7 @@ def check_history(said: ChatRequest) -> None:
 
 async def test_what_the_official_client_asks_is_understood() -> None:
     """Its configuration in our words."""
-    heard: list[ChatRequest] = []
+    reply: list[ChatRequest] = []
     config = sdk.GenerateContentConfig(
         system_instruction="Be brief.",
         temperature=0.5,
@@ -332,10 +332,10 @@ async def test_what_the_official_client_asks_is_understood() -> None:
         tools=[sdk.Tool(google_search=sdk.GoogleSearch())],
         safety_settings=[sdk.SafetySetting(category="HARM_CATEGORY_HATE_SPEECH", threshold="OFF")],
     )
-    asking = client(door([Text("{}"), Finish("complete", "stop")], heard))
+    asking = client(door([Text("{}"), Finish("complete", "stop")], reply))
     image = sdk.Part.from_bytes(data=b"\xff\xfe", mime_type="image/png")
     await asking.aio.models.generate_content(model="gemini-3-pro", contents=["look", image], config=config)
-    (said,) = heard
+    (said,) = reply
     assert said.messages[0] == ChatMessage("system", [TextPart("Be brief.")])
     assert said.messages[1].parts[1].data == b"\xff\xfe"
     assert (said.temperature, said.top_k, said.max_tokens) == (0.5, 4, 5)
@@ -348,7 +348,7 @@ async def test_what_the_official_client_asks_is_understood() -> None:
     assert list(said.extra) == ["safetySettings"]
     counted = await asking.aio.models.count_tokens(model="gemini-3-pro", contents="how many")
     assert counted.total_tokens == 31
-    assert heard[-1].messages == [ChatMessage("user", [TextPart("how many")])]
+    assert reply[-1].messages == [ChatMessage("user", [TextPart("how many")])]
 
 
 async def test_the_official_client_raises_what_failed() -> None:

@@ -16,7 +16,7 @@ from polychat.wire.limits import ReaderLimits
 from polychat.wire.ollama import Reader, read_fault, read_reply
 
 from ...support.corpus import FOLDER, splits
-from ...support.read_replies import Heard, hear, merged
+from ...support.read_replies import ReadReply, merged, read_pieces
 
 STREAMS = ("chat.ndjson", "tools.ndjson", "generate.ndjson", "error.ndjson")
 
@@ -36,35 +36,35 @@ def chat(message: Any, **beside: Any) -> dict[str, Any]:
 DONE = chat({"role": "assistant", "content": ""}, done=True, done_reason="stop")
 
 
-def read(*values: Any, **options: Any) -> Heard:
-    return hear(Reader(**options), [lines(*values)])
+def read(*values: Any, **options: Any) -> ReadReply:
+    return read_pieces(Reader(**options), [lines(*values)])
 
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_cuts_of_the_network_do_not_show(name: str) -> None:
     """A published stream reads the same however its bytes come."""
     body = corpus(name)
-    whole = merged(hear(Reader(), [body]))
+    whole = merged(read_pieces(Reader(), [body]))
     for pieces in splits(body):
-        assert merged(hear(Reader(), pieces)) == whole
+        assert merged(read_pieces(Reader(), pieces)) == whole
 
 
 def test_a_streamed_chat() -> None:
     """Its model, its text, its counts; an end without a reason is one all the same."""
     reader = Reader()
-    heard = hear(reader, [corpus("chat.ndjson")])
-    assert heard.events == [Start(None, "llama3.2"), Text("The"), Usage(26, 282, 308), Finish("complete")]
+    reply = read_pieces(reader, [corpus("chat.ndjson")])
+    assert reply.events == [Start(None, "llama3.2"), Text("The"), Usage(26, 282, 308), Finish("complete")]
     assert reader.durations["total_duration"] == 4883583458
     assert reader.durations["eval_duration"] == 4535599000
 
 
 def test_a_streamed_call() -> None:
     """A call comes whole, gets an id where it has none, and is the reason although the wire says stop."""
-    heard = hear(Reader(), [corpus("tools.ndjson")])
+    reply = read_pieces(Reader(), [corpus("tools.ndjson")])
     call = ToolCallPiece(0, "call_0", "get_current_weather", '{"format":"celsius","location":"Toronto"}')
-    assert heard.text == "celsius</think>"
-    assert call in heard.events
-    assert heard.finish == Finish("complete", "tool_calls")
+    assert reply.text == "celsius</think>"
+    assert call in reply.events
+    assert reply.finish == Finish("complete", "tool_calls")
 
 
 @pytest.mark.parametrize(
@@ -80,22 +80,22 @@ def test_a_streamed_call() -> None:
 )
 def test_whole_replies(name: str, text: str, reason: str | None) -> None:
     """Published whole replies, and lines where one object was due, read as what they say."""
-    heard = Heard(read_reply(corpus(name)))
-    assert heard.text.startswith(text)
-    assert heard.finish == Finish("complete", reason)
+    reply = ReadReply(read_reply(corpus(name)))
+    assert reply.text.startswith(text)
+    assert reply.finish == Finish("complete", reason)
 
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_no_cut_passes_for_an_end(name: str) -> None:
     """Cut anywhere before its last line is whole, a stream is truncated, and what came of the text was handed over."""
     body = corpus(name)
-    whole = hear(Reader(), [body])
+    whole = read_pieces(Reader(), [body])
     for cut in range(len(body.rstrip())):
-        heard = hear(Reader(), [body[:cut]])
-        assert heard.finish.verdict == "truncated"
-        assert isinstance(heard.error, Truncated)
-        assert whole.text.startswith(heard.text)
-    assert hear(Reader(), [body.rstrip()]).finish == whole.finish or whole.finish.error is not None
+        reply = read_pieces(Reader(), [body[:cut]])
+        assert reply.finish.verdict == "truncated"
+        assert isinstance(reply.error, Truncated)
+        assert whole.text.startswith(reply.text)
+    assert read_pieces(Reader(), [body.rstrip()]).finish == whole.finish or whole.finish.error is not None
 
 
 @pytest.mark.parametrize("name", ["chat.json", "tools.json", "generate.json", "load.json"])
@@ -103,51 +103,51 @@ def test_no_cut_of_a_whole_reply_is_complete(name: str) -> None:
     """Half an object is never a reply."""
     body = corpus(name).rstrip()
     for cut in range(len(body)):
-        assert Heard(read_reply(body[:cut])).finish.verdict in ("truncated", "failed")
+        assert ReadReply(read_reply(body[:cut])).finish.verdict in ("truncated", "failed")
 
 
 def test_an_error_amid_a_stream() -> None:
     """It fails with the server's words; the text before it stands."""
-    heard = hear(Reader(), [corpus("error.ndjson")])
-    assert heard.text == " Yes.Ican"
-    assert heard.finish.verdict == "failed"
-    assert isinstance(heard.error, ReplyFailed)
-    assert "an error was encountered" in str(heard.error)
+    reply = read_pieces(Reader(), [corpus("error.ndjson")])
+    assert reply.text == " Yes.Ican"
+    assert reply.finish.verdict == "failed"
+    assert isinstance(reply.error, ReplyFailed)
+    assert "an error was encountered" in str(reply.error)
 
 
 def test_thoughts_come_before_the_answer() -> None:
     """``thinking`` is thoughts, whether alone in a line or beside text."""
-    heard = read(chat({"role": "assistant", "content": "", "thinking": "Hm"}), chat({"content": "so", "thinking": "."}), DONE)
-    assert heard.events[1:-1] == [Reasoning("Hm"), Reasoning("."), Text("so")]
+    reply = read(chat({"role": "assistant", "content": "", "thinking": "Hm"}), chat({"content": "so", "thinking": "."}), DONE)
+    assert reply.events[1:-1] == [Reasoning("Hm"), Reasoning("."), Text("so")]
 
 
 def test_calls_that_share_an_index_are_calls_of_their_own() -> None:
     """Some versions number all calls 0; the ids they have are kept."""
     call: dict[str, Any] = {"function": {"index": 0, "name": "f", "arguments": {}}}
-    heard = read(chat({"tool_calls": [call, {**call, "id": "call_x"}]}), chat({"tool_calls": [call]}), DONE)
-    found = [event for event in heard.events if isinstance(event, ToolCallPiece)]
+    reply = read(chat({"tool_calls": [call, {**call, "id": "call_x"}]}), chat({"tool_calls": [call]}), DONE)
+    found = [event for event in reply.events if isinstance(event, ToolCallPiece)]
     assert [(piece.index, piece.id) for piece in found] == [(0, "call_0"), (1, "call_x"), (2, "call_2")]
-    assert heard.finish.reason == "tool_calls"
+    assert reply.finish.reason == "tool_calls"
 
 
 def test_images_and_probabilities() -> None:
     """Images of the answer are media of the type their first bytes tell; probabilities come as OpenAI shapes them."""
     tokens = [{"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}]
-    heard = read(chat({"content": "a", "images": ["iVBORw0KGgo="]}, logprobs=tokens), DONE)
-    assert heard.events[1:-1] == [Text("a"), Media(b"\x89PNG\r\n\x1a\n", "image/png"), Logprobs(tokens)]
+    reply = read(chat({"content": "a", "images": ["iVBORw0KGgo="]}, logprobs=tokens), DONE)
+    assert reply.events[1:-1] == [Text("a"), Media(b"\x89PNG\r\n\x1a\n", "image/png"), Logprobs(tokens)]
 
 
 def test_signatures_are_of_whoever_is_named() -> None:
     """What is tagged goes back to its vendor; what is not is the vendor's that was asked."""
-    heard = read(
+    reply = read(
         chat({"thinking": "a", "thinking_signature": "pc1.anthropic.s"}),
         chat({"thinking": "b", "thinking_signature": "own"}),
         chat({"tool_calls": [{"function": {"name": "f", "arguments": {}}, "signature": "pc1.gemini.x"}]}),
         DONE,
         vendor="house",
     )
-    assert heard.events[1:3] == [Reasoning("a", Opaque("anthropic", "s"), 0), Reasoning("b", Opaque("house", "own"), 1)]
-    assert heard.events[3] == ToolCallPiece(0, "call_0", "f", "{}", Opaque("gemini", "x"))
+    assert reply.events[1:3] == [Reasoning("a", Opaque("anthropic", "s"), 0), Reasoning("b", Opaque("house", "own"), 1)]
+    assert reply.events[3] == ToolCallPiece(0, "call_0", "f", "{}", Opaque("gemini", "x"))
 
 
 @pytest.mark.parametrize(("said", "reason"), [("length", "length"), ("stop", "stop"), ("unload", "unload"), ("", None)])
@@ -177,22 +177,22 @@ def test_nothing_without_a_reason_is_empty() -> None:
 )
 def test_what_is_no_line_of_this_wire_fails(line: bytes) -> None:
     """It is named, and what came before it stands."""
-    heard = hear(Reader(), [lines(chat({"content": "a"})), line + b"\n"])
-    assert heard.text == "a"
-    assert isinstance(heard.error, BadReply)
+    reply = read_pieces(Reader(), [lines(chat({"content": "a"})), line + b"\n"])
+    assert reply.text == "a"
+    assert isinstance(reply.error, BadReply)
 
 
 def test_arguments_that_are_no_object_fail() -> None:
     """The pieces were given; the verdict tells that they are of no use."""
-    heard = read(chat({"tool_calls": [{"function": {"name": "f", "arguments": [1]}}]}), DONE)
-    assert ToolCallPiece(0, "call_0", "f", "[1]") in heard.events
-    assert isinstance(heard.error, BadReply)
+    reply = read(chat({"tool_calls": [{"function": {"name": "f", "arguments": [1]}}]}), DONE)
+    assert ToolCallPiece(0, "call_0", "f", "[1]") in reply.events
+    assert isinstance(reply.error, BadReply)
 
 
 def test_blank_lines_and_what_comes_after_the_end_are_passed_over() -> None:
     """Some proxies keep a connection awake with blanks."""
-    heard = hear(Reader(), [b"\n \n" + lines(chat({"content": "a"})) + b"\r\n" + lines(DONE, chat({"content": "b"}))])
-    assert (heard.text, heard.finish.verdict) == ("a", "complete")
+    reply = read_pieces(Reader(), [b"\n \n" + lines(chat({"content": "a"})) + b"\r\n" + lines(DONE, chat({"content": "b"}))])
+    assert (reply.text, reply.finish.verdict) == ("a", "complete")
 
 
 @pytest.mark.parametrize(
@@ -208,9 +208,9 @@ def test_blank_lines_and_what_comes_after_the_end_are_passed_over() -> None:
 def test_a_stranger_is_not_listened_to_for_ever(limits: ReaderLimits, body: bytes) -> None:
     """Past a limit the reply fails, and nothing more is held."""
     reader = Reader(limits=limits)
-    assert isinstance(Heard(reader.feed(body)).error, BadReply)
+    assert isinstance(ReadReply(reader.feed(body)).error, BadReply)
     assert reader.feed(b"x" * 100) == []
-    assert Heard(read_reply(body, limits=limits)).finish.verdict == "failed"
+    assert ReadReply(read_reply(body, limits=limits)).finish.verdict == "failed"
 
 
 FIELDS = (
@@ -235,16 +235,16 @@ ANY = st.recursive(
 @given(st.lists(ANY, max_size=4))
 def test_any_json_ends_in_a_verdict(values: list[Any]) -> None:
     """Whatever JSON comes, nothing is raised and there is one verdict."""
-    hear(Reader(), [lines(*values)])
-    assert Heard(read_reply(lines(*values))).finish
+    read_pieces(Reader(), [lines(*values)])
+    assert ReadReply(read_reply(lines(*values))).finish
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.binary(max_size=30), max_size=5))
 def test_any_bytes_end_in_a_verdict(pieces: list[bytes]) -> None:
     """Whatever bytes come, too."""
-    assert hear(Reader(), pieces).finish.verdict != "complete"
-    assert Heard(read_reply(b"".join(pieces))).finish
+    assert read_pieces(Reader(), pieces).finish.verdict != "complete"
+    assert ReadReply(read_reply(b"".join(pieces))).finish
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ from polychat.wire.ollama import (
 
 from ...support.corpus import splits
 from ...support.random_requests import replies
-from ...support.read_replies import Heard, hear
+from ...support.read_replies import ReadReply, read_pieces
 
 MOMENT = 1_700_000_000
 FOREIGN = ("openai", "anthropic", "gemini")
@@ -105,18 +105,18 @@ def told(events: list[Event]) -> dict[str, Any]:
 @given(replies(without=("source",), vendors=FOREIGN), st.integers(1, 4))
 def test_a_streamed_answer_comes_back(events: list[Event], batch: int) -> None:
     """Text, thoughts with their signatures, calls, images, probabilities, usage and verdict."""
-    heard = hear(Reader(), [written(events, stream=True, batch=batch)])
-    assert told(heard.events) == told(events)
-    assert thoughts(heard.events) == thoughts(events)
+    reply = read_pieces(Reader(), [written(events, stream=True, batch=batch)])
+    assert told(reply.events) == told(events)
+    assert thoughts(reply.events) == thoughts(events)
 
 
 @settings(max_examples=100, deadline=None)
 @given(replies(without=("source",), vendors=FOREIGN))
 def test_a_whole_answer_comes_back(events: list[Event]) -> None:
     """The same in one object; a signature only where there was one thought."""
-    heard = Heard(read_reply(written(events, stream=False)))
-    assert told(heard.events) == told(events)
-    assert thoughts(heard.events) == as_one(events)
+    reply = ReadReply(read_reply(written(events, stream=False)))
+    assert told(reply.events) == told(events)
+    assert thoughts(reply.events) == as_one(events)
 
 
 @settings(max_examples=50, deadline=None)
@@ -124,8 +124,8 @@ def test_a_whole_answer_comes_back(events: list[Event]) -> None:
 def test_an_answer_to_a_prompt_comes_back(events: list[Event], stream: bool) -> None:
     """As ``/api/generate`` has it, too."""
     body = written(events, stream=stream, make=generate_writer)
-    heard = hear(Reader(), [body]) if stream else Heard(read_reply(body))
-    assert told(heard.events) == told(events)
+    reply = read_pieces(Reader(), [body]) if stream else ReadReply(read_reply(body))
+    assert told(reply.events) == told(events)
 
 
 @settings(max_examples=10, deadline=None)
@@ -135,9 +135,9 @@ def test_cuts_do_not_show(events: list[Event]) -> None:
     body = written(events, stream=True)
     expected = told(events)
     for pieces in splits(body):
-        assert told(hear(Reader(), pieces).events) == expected
+        assert told(read_pieces(Reader(), pieces).events) == expected
     for cut in range(0, len(body) - 1, 7):
-        assert hear(Reader(), [body[:cut]]).finish.verdict == "truncated"
+        assert read_pieces(Reader(), [body[:cut]]).finish.verdict == "truncated"
 
 
 def test_a_line_is_what_the_server_would_send() -> None:
@@ -169,7 +169,7 @@ def test_of_several_answers_the_first_is_told(stream: bool) -> None:
     """The wire has room for one; a source and sound have no room at all."""
     others: list[Event] = [Text("b", 1), Reasoning("c", choice=1), Citation("t", "u"), Media(b"RIFF", "audio/wav")]
     body = written([Text("a"), *others, Finish("complete", "stop")], stream=stream)
-    assert told(Heard(read_reply(body)).events) == told([Text("a"), Finish("complete", "stop")])
+    assert told(ReadReply(read_reply(body)).events) == told([Text("a"), Finish("complete", "stop")])
 
 
 FAILURES = [
@@ -186,9 +186,9 @@ def test_a_failure_is_never_an_end(finish: Finish, status: int, words: str, make
     """Amid a stream it is a line with an error and none that says done; else a status and a body."""
     body = written([Text("a"), finish], stream=True, make=make)
     assert b'"done":true' not in body
-    heard = hear(Reader(), [body])
-    assert (heard.text, heard.finish.verdict) == ("a", "failed")
-    assert words in str(heard.error)
+    reply = read_pieces(Reader(), [body])
+    assert (reply.text, reply.finish.verdict) == ("a", "failed")
+    assert words in str(reply.error)
     out = make(asked(stream=False), "one", MOMENT)
     out.write([Text("a"), finish])
     told = out.end()
@@ -252,7 +252,7 @@ def test_signatures_survive_a_client_that_knows_this_wire_alone(stream: bool) ->
 # Ollama's own client.
 
 
-def client(events: list[Event], heard: list[ChatRequest]) -> ollama.Client:
+def client(events: list[Event], reply: list[ChatRequest]) -> ollama.Client:
     """A client of Ollama's whose server we are."""
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -262,7 +262,7 @@ def client(events: list[Event], heard: list[ChatRequest]) -> ollama.Client:
         except BadInput as error:
             fault = fault_of(error)
             return httpx.Response(fault.status, content=write_fault(fault))
-        heard.append(chat_request)
+        reply.append(chat_request)
         out = (generate_writer if prompt else writer)(chat_request, "one", MOMENT)
         body = out.write(events) + out.end()
         return httpx.Response(out.status, content=body, headers={"content-type": out.content_type})

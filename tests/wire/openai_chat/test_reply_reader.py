@@ -30,7 +30,7 @@ from polychat.wire.limits import ReaderLimits
 
 from ...support.corpus import splits
 from ...support.random_requests import merged
-from ...support.read_replies import hear
+from ...support.read_replies import read_pieces
 
 FOLDER = Path(__file__).parent.parent.parent / "corpus" / "openai-chat"
 
@@ -48,13 +48,13 @@ def delta(reason: str | None = None, **said: Any) -> dict[str, Any]:
     return {"id": "i", "model": "m", "choices": [{"index": 0, "delta": said, "finish_reason": reason}]}
 
 
-def heard(body: bytes, **given: Any) -> list[Event]:
-    return merged(hear(wire.Reader(**given), [body]).events)
+def reply_of(body: bytes, **given: Any) -> list[Event]:
+    return merged(read_pieces(wire.Reader(**given), [body]).events)
 
 
 def pieces(*said: dict[str, Any], **given: Any) -> list[Event]:
     """What a stream of these deltas says between its start and its end."""
-    events = heard(stream(*(delta(**one) for one in said), delta("stop")), **given)
+    events = reply_of(stream(*(delta(**one) for one in said), delta("stop")), **given)
     assert events[0] == Start("i", "m")
     called = any(isinstance(event, ToolCallPiece) for event in events)
     assert events[-1] == Finish("complete", "tool_calls" if called else "stop")
@@ -137,7 +137,7 @@ def test_published_streams_are_read_at_every_split(case: str, done: bool) -> Non
     """What vendors sent is read the same however it is cut, and whether or not ``[DONE]`` is behind it."""
     body = stream(*chunks(case), done=done)
     for pieces in splits(body):
-        assert merged(hear(wire.Reader(), pieces).events) == PUBLISHED[case]
+        assert merged(read_pieces(wire.Reader(), pieces).events) == PUBLISHED[case]
 
 
 @pytest.mark.parametrize("case", PUBLISHED)
@@ -145,7 +145,7 @@ def test_other_line_ends_spaces_and_comments_change_nothing(case: str) -> None:
     """CRLF, no space behind the colon, comments and a byte order mark are as good as none."""
     body = b"\xef\xbb\xbf" + b"".join(b": PROCESSING\r\n\r\ndata:" + one + b"\r\n\r\n" for one in [*chunks(case), b"[DONE]"])
     for pieces in ([body], [body[i : i + 1] for i in range(len(body))]):
-        assert merged(hear(wire.Reader(), pieces).events) == PUBLISHED[case]
+        assert merged(read_pieces(wire.Reader(), pieces).events) == PUBLISHED[case]
 
 
 @pytest.mark.parametrize("case", PUBLISHED)
@@ -155,7 +155,7 @@ def test_a_reply_is_never_complete_before_its_end(case: str) -> None:
     last = max(place for place, chunk in enumerate(chunks(case)) if b'finish_reason":"' in chunk)
     end = len(stream(*chunks(case)[: last + 1], done=False)) - 2
     for cut in range(len(body)):
-        finish = hear(wire.Reader(), [body[:cut]]).finish
+        finish = read_pieces(wire.Reader(), [body[:cut]]).finish
         assert finish.verdict == ("truncated" if cut < end else finish.verdict), cut
         assert finish.verdict != "failed", cut
         assert (finish.error is None) == (finish.verdict == "complete")
@@ -179,8 +179,8 @@ def test_json_where_a_stream_was_asked_for_is_understood() -> None:
     body = (FOLDER / "xai-tool-call.json").read_bytes()
     wanted = merged(wire.read_reply(body))
     for split in ([body], [body[i : i + 1] for i in range(len(body))], [b"\n", body]):
-        assert merged(hear(wire.Reader(), split).events) == wanted
-    assert hear(wire.Reader(), [body[:-30]]).finish.verdict == "truncated"
+        assert merged(read_pieces(wire.Reader(), split).events) == wanted
+    assert read_pieces(wire.Reader(), [body[:-30]]).finish.verdict == "truncated"
 
 
 def test_one_signed_thought_is_one_block() -> None:
@@ -301,7 +301,7 @@ def test_what_dialects_say_beside_text(said: list[dict[str, Any]], wanted: list[
 def test_sound_that_was_cut_is_not_told() -> None:
     """Half of it is no sound: the reply is truncated, with the words that came."""
     body = stream(delta(audio={"transcript": "hi", "data": "eHh5"}), done=False)
-    events = heard(body)
+    events = reply_of(body)
     assert events[1:-1] == [Text("hi")]
     assert isinstance(events[-1], Finish)
     assert events[-1].verdict == "truncated"
@@ -311,13 +311,13 @@ def test_pages_with_titles_win_over_addresses() -> None:
     """Perplexity names each page twice; it is told once, with its title, behind the answer."""
     page = {"title": "T", "url": "https://a.example", "snippet": "s"}
     chunk = {**delta("stop", content="x"), "citations": ["https://a.example"], "search_results": [page]}
-    assert heard(stream(chunk, done=False))[1:-1] == [Text("x"), Citation("T", "https://a.example", "s")]
+    assert reply_of(stream(chunk, done=False))[1:-1] == [Text("x"), Citation("T", "https://a.example", "s")]
 
 
 def test_sources_that_come_late_are_not_missed() -> None:
     """A list that comes with a plain piece of text is heard."""
     chunk = {**delta(content="y"), "citations": ["https://a.example"]}
-    events = heard(stream(delta(content="x"), chunk, delta("stop")))
+    events = reply_of(stream(delta(content="x"), chunk, delta("stop")))
     assert Citation("", "https://a.example") in events
 
 
@@ -327,14 +327,14 @@ def test_several_answers_keep_apart() -> None:
         {"id": "i", "choices": [{"index": number, "delta": {"content": text}} for number, text in ((1, "b"), (0, "a"))]},
         {"choices": [{"index": 1, "delta": {"content": "B"}, "finish_reason": "length"}]},
     ]
-    assert heard(stream(*both, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}, done=False)) == [
+    assert reply_of(stream(*both, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}, done=False)) == [
         Start("i"),
         Text("b", 1),
         Text("a"),
         Text("B", 1),
         Finish("complete", "stop", others={1: "length"}),
     ]
-    assert hear(wire.Reader(), [stream(*both, done=False)]).finish.verdict == "truncated", "the first has not ended"
+    assert read_pieces(wire.Reader(), [stream(*both, done=False)]).finish.verdict == "truncated", "the first has not ended"
 
 
 @pytest.mark.parametrize(
@@ -346,13 +346,13 @@ def test_several_answers_keep_apart() -> None:
 )
 def test_reasons_in_common_words(said: str, reason: str) -> None:
     """A word there is a common one for becomes that; others stay as they are. All are complete."""
-    finish = hear(wire.Reader(), [stream(delta(said, content="x"))]).finish
+    finish = read_pieces(wire.Reader(), [stream(delta(said, content="x"))]).finish
     assert (finish.verdict, finish.reason) == ("complete", reason)
 
 
 def test_an_empty_reason_is_none() -> None:
     """Some write an empty reason into every chunk: the reply is over when a real one comes."""
-    assert hear(wire.Reader(), [stream(delta("", content="x"), done=False)]).finish.verdict == "truncated"
+    assert read_pieces(wire.Reader(), [stream(delta("", content="x"), done=False)]).finish.verdict == "truncated"
 
 
 FAILURES: list[tuple[bytes, type[Exception], str | None, str]] = [
@@ -385,7 +385,7 @@ FAILURES: list[tuple[bytes, type[Exception], str | None, str]] = [
 def test_failures_inside_a_stream(body: bytes, kind: type[Exception], fault: str | None, words: str) -> None:
     """An error under status 200, what cannot be read and what is empty are failed, and the error says why."""
     for pieces in splits(body):
-        said = hear(wire.Reader(), pieces)
+        said = read_pieces(wire.Reader(), pieces)
         assert said.finish.verdict == "failed"
         assert type(said.error) is kind
         assert words in str(said.error)
@@ -396,23 +396,23 @@ def test_what_came_before_a_failure_remains() -> None:
     """Text, pieces of calls and the count are given; arguments that were cut in a finished reply keep the reason."""
     cut = {"id": "a", "function": {"name": "f", "arguments": '{"x'}}
     usage = {"choices": [], "usage": {"prompt_tokens": 1}}
-    events = heard(stream(delta(content="hi"), delta("tool_calls", tool_calls=[cut]), usage))
+    events = reply_of(stream(delta(content="hi"), delta("tool_calls", tool_calls=[cut]), usage))
     assert events[1:-1] == [Text("hi"), ToolCallPiece(0, "a", "f", '{"x'), Usage(1)]
     finish = events[-1]
     assert isinstance(finish, Finish)
     assert (finish.verdict, finish.reason) == ("failed", "tool_calls")
-    assert heard(stream(usage, {"error": {"message": "x"}}))[-2] == Usage(1)
+    assert reply_of(stream(usage, {"error": {"message": "x"}}))[-2] == Usage(1)
 
 
 def test_nothing_is_heard_behind_the_end() -> None:
     """What follows ``[DONE]`` in the same bytes is not looked at."""
-    assert heard(stream(delta("stop", content="x")) + stream({"error": "late"}))[-1] == Finish("complete", "stop")
+    assert reply_of(stream(delta("stop", content="x")) + stream({"error": "late"}))[-1] == Finish("complete", "stop")
 
 
 def test_usage_is_the_last_that_came() -> None:
     """Each chunk may count so far; one usage is told, before the end, and Groq's own place is known."""
     last = {"choices": [], "x_groq": {"usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}}}
-    events = heard(stream({**delta(content="x"), "usage": {"prompt_tokens": 5}}, delta("stop"), last))
+    events = reply_of(stream({**delta(content="x"), "usage": {"prompt_tokens": 5}}, delta("stop"), last))
     assert [event for event in events if isinstance(event, Usage)] == [Usage(5, 2, 7)]
 
 
@@ -431,7 +431,7 @@ def test_usage_is_the_last_that_came() -> None:
 )  # fmt: skip
 def test_counts_of_every_dialect(said: dict[str, Any], usage: Usage) -> None:
     """What is cached has three names; what is no count is none."""
-    assert heard(stream({**delta("stop", content="x"), "usage": said}))[-2] == usage
+    assert reply_of(stream({**delta("stop", content="x"), "usage": said}))[-2] == usage
 
 
 ENDLESS: list[tuple[bytes, ReaderLimits]] = [
@@ -472,7 +472,7 @@ CHUNKS = st.fixed_dictionaries({"choices": st.lists(st.dictionaries(st.sampled_f
 def test_no_json_breaks_the_readers(values: list[Any]) -> None:
     """Whatever chunks a stranger sends, there is one finish and no exception; the same of a whole reply."""
     payloads = [json.dumps(value).encode() for value in values]
-    assert hear(wire.Reader(), [stream(*payloads)]).finish
+    assert read_pieces(wire.Reader(), [stream(*payloads)]).finish
     for payload in payloads:
         events = wire.read_reply(payload)
         assert [type(event) for event in events].count(Finish) == 1
@@ -483,5 +483,5 @@ def test_no_json_breaks_the_readers(values: list[Any]) -> None:
 @given(st.lists(st.binary(max_size=20) | st.sampled_from([b"data: ", b"\n\n", b"{", b'"choices":', b"[DONE]"]), max_size=8))
 def test_no_bytes_break_the_readers(pieces: list[bytes]) -> None:
     """Whatever bytes come, there is one finish and no exception."""
-    assert hear(wire.Reader(), pieces).finish
+    assert read_pieces(wire.Reader(), pieces).finish
     assert isinstance(wire.read_reply(b"".join(pieces))[-1], Finish)

@@ -32,7 +32,7 @@ from polychat.wire.faults import STATUS, Fault
 
 from ...support.corpus import splits
 from ...support.random_requests import merged, replies
-from ...support.read_replies import hear
+from ...support.read_replies import read_pieces
 
 
 def writer(*, stream: bool, usage: bool = True) -> Writer:
@@ -67,15 +67,15 @@ def test_a_stream_is_read_as_it_was_written(events: list[Event]) -> None:
     """Text, thoughts with every vendor's signatures, calls, sources, usage and reason come through, however batched."""
     body = written(events, stream=True, one_by_one=True)
     assert body == written(events, stream=True)
-    assert normal(hear(wire.Reader(), [body]).events) == normal(events)
+    assert normal(read_pieces(wire.Reader(), [body]).events) == normal(events)
 
 
 @settings(max_examples=80, deadline=None)
 @given(replies())
 def test_a_whole_answer_is_read_as_it_was_written(events: list[Event]) -> None:
     """The same of an answer in one object."""
-    heard = wire.read_reply(written(events, stream=False))
-    assert _joined(normal(heard)) == _joined(normal(events))
+    reply = wire.read_reply(written(events, stream=False))
+    assert _joined(normal(reply)) == _joined(normal(events))
 
 
 def _joined(events: list[Event]) -> list[Any]:
@@ -93,9 +93,9 @@ def _joined(events: list[Event]) -> list[Any]:
 def test_a_written_stream_is_read_at_every_split(events: list[Event]) -> None:
     """Wherever the network cuts what we wrote, the events are the same."""
     body = written(events, stream=True)
-    wanted = merged(hear(wire.Reader(), [body]).events)
+    wanted = merged(read_pieces(wire.Reader(), [body]).events)
     for pieces in list(splits(body))[::7]:
-        assert merged(hear(wire.Reader(), pieces).events) == wanted
+        assert merged(read_pieces(wire.Reader(), pieces).events) == wanted
 
 
 def test_chunks_as_openai_writes_them() -> None:
@@ -184,8 +184,8 @@ def test_several_answers_are_written_apart(stream: bool) -> None:
     """Each has its own pieces and its own reason."""
     events: list[Event] = [Text("a"), Text("b", 1), Finish("complete", "stop", others={1: "length"})]
     body = written(events, stream=stream, usage=False)
-    heard = hear(wire.Reader(), [body]).events if stream else wire.read_reply(body)
-    assert [event for event in heard if not isinstance(event, Start)] == events
+    reply = read_pieces(wire.Reader(), [body]).events if stream else wire.read_reply(body)
+    assert [event for event in reply if not isinstance(event, Start)] == events
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -193,8 +193,8 @@ def test_sound_is_written_as_sound(stream: bool) -> None:
     """It is not called an image, and its kind is told from its bytes."""
     events: list[Event] = [Media(b"RIFFxxxx", "audio/wav"), Finish("complete", "stop")]
     body = written(events, stream=stream)
-    heard = hear(wire.Reader(), [body]).events if stream else wire.read_reply(body)
-    assert Media(b"RIFFxxxx", "audio/wav") in heard
+    reply = read_pieces(wire.Reader(), [body]).events if stream else wire.read_reply(body)
+    assert Media(b"RIFFxxxx", "audio/wav") in reply
 
 
 def failure(kind: FaultKind = "server") -> ReplyFailed:
@@ -209,7 +209,7 @@ def test_a_stream_that_fails_has_no_end() -> None:
         body = written([Text("a"), finish], stream=True)
         assert b"[DONE]" not in body
         assert b'"finish_reason":"' not in body
-        said = hear(wire.Reader(), [body])
+        said = read_pieces(wire.Reader(), [body])
         assert said.text == "a"
         assert said.finish.verdict == "failed"
 

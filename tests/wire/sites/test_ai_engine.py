@@ -15,7 +15,7 @@ from polychat.wire.sites import ai_engine
 from polychat.wire.sites.ai_engine import AIEngineBot, Overrides, Reader, bot_of, question
 
 from ...support import corpus
-from ...support.read_replies import Heard, hear, merged
+from ...support.read_replies import ReadReply, merged, read_pieces
 
 REPLIES = [
     case
@@ -24,16 +24,16 @@ REPLIES = [
 ]
 
 
-def heard(case: str) -> Heard:
-    return hear(Reader(), [corpus.body(case)])
+def reply_of(case: str) -> ReadReply:
+    return read_pieces(Reader(), [corpus.body(case)])
 
 
 @pytest.mark.parametrize("case", REPLIES)
 def test_a_recorded_reply_reads_the_same_at_every_cut(case: str) -> None:
     """Whole, byte by byte, in two at every boundary, at random: the same text, usage and verdict."""
-    whole = merged(heard(case))
+    whole = merged(reply_of(case))
     for pieces in corpus.splits(corpus.body(case)):
-        assert merged(hear(Reader(), pieces)) == whole
+        assert merged(read_pieces(Reader(), pieces)) == whole
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_recorded_reply_reads_the_same_at_every_cut(case: str) -> None:
 )
 def test_recorded_answers(case: str, text: str, usage: Usage | None) -> None:
     """The text and the usage of what real servers answered."""
-    reply = heard(case)
+    reply = reply_of(case)
     assert (reply.text, reply.finish) == (text, complete())
     if usage is not None:
         assert usage in reply.events
@@ -56,7 +56,7 @@ def test_recorded_answers(case: str, text: str, usage: Usage | None) -> None:
 
 def test_a_recorded_answer_with_every_kind_of_letter() -> None:
     """Emoji families, flags, CJK, Arabic, combining marks, U+2028 and a literal end mark arrive as they were."""
-    text = heard("ai-engine-1.9.99/05-unicode-stream-fixed").text
+    text = reply_of("ai-engine-1.9.99/05-unicode-stream-fixed").text
     for part in (
         "Привет, мир!",
         "👩\u200d👩\u200d👧\u200d👦",
@@ -83,7 +83,7 @@ def test_a_recorded_answer_with_every_kind_of_letter() -> None:
 )
 def test_recorded_failures_under_200(case: str, error: type[Exception], text: str, says: str) -> None:
     """Each 200 that is a failure is one here, after the text that came."""
-    reply = heard(case)
+    reply = reply_of(case)
     assert corpus.meta(case)["status"] == 200
     assert (type(reply.error), reply.text, reply.finish.verdict) == (error, text, "failed")
     assert says in str(reply.error)
@@ -94,11 +94,11 @@ def test_every_cut_of_an_answer_is_truncated() -> None:
     body = corpus.body("ai-engine-1.9.99/01-success-stream")
     end = body.index(b'data: {"type":"end"')
     for stop in range(len(body.rstrip())):
-        reply = hear(Reader(), [body[:stop]])
+        reply = read_pieces(Reader(), [body[:stop]])
         assert reply.finish.verdict == "truncated", body[:stop]
         assert "echo: hi there".startswith(reply.text)
         assert reply.text == "echo: hi there" or stop < end
-    assert hear(Reader(), [body.rstrip()]).finish == complete()
+    assert read_pieces(Reader(), [body.rstrip()]).finish == complete()
 
 
 @pytest.mark.parametrize(
@@ -130,14 +130,14 @@ def test_every_cut_of_an_answer_is_truncated() -> None:
 def test_what_is_no_reply_is_an_error(body: bytes, error: type[Exception]) -> None:
     """Broken lines, foreign JSON, HTML and silence: each is an error of ours that is a RuntimeError too, at every cut."""
     for pieces in ([body], [body[i : i + 1] for i in range(len(body))]):
-        reply = hear(Reader(), pieces)
+        reply = read_pieces(Reader(), pieces)
         assert type(reply.error) is error
         assert isinstance(reply.error, RuntimeError)
 
 
 def test_a_broken_line_is_named_without_its_secrets() -> None:
     """The message shows the line, shortened, and no token in it."""
-    said = str(hear(Reader(), [b'data: {"restNonce": "abcdef0123", "x": "' + b"y" * 900 + b'"}\n\n']).error)
+    said = str(read_pieces(Reader(), [b'data: {"restNonce": "abcdef0123", "x": "' + b"y" * 900 + b'"}\n\n']).error)
     assert "restNonce" in said
     assert "abcdef0123" not in said
     assert len(said) < 300
@@ -146,7 +146,7 @@ def test_a_broken_line_is_named_without_its_secrets() -> None:
 def test_kinds_of_events_that_later_versions_add_are_passed_over() -> None:
     """An event of another type is no text and no error."""
     body = data_line({"type": "status", "data": "thinking"}) + data_line({"type": "live", "data": "a"})
-    assert hear(Reader(), [body, corpus.body("ai-engine-2.5.2/01-success-stream")]).text == "aecho: hi there"
+    assert read_pieces(Reader(), [body, corpus.body("ai-engine-2.5.2/01-success-stream")]).text == "aecho: hi there"
 
 
 @pytest.mark.parametrize("body", [b"data: " + b"x" * 200, b'{"a": "' + b"x" * 200, b"x" * 200])
@@ -155,7 +155,7 @@ def test_lines_and_objects_have_a_limit(body: bytes) -> None:
     reader = Reader(limit=100)
     events = [event for i in range(0, 200, 10) for event in reader.feed(body[i : i + 10])]
     assert reader.done
-    assert "100 bytes" in str(Heard(events).error)
+    assert "100 bytes" in str(ReadReply(events).error)
 
 
 @pytest.mark.parametrize(
@@ -173,8 +173,8 @@ def test_what_was_not_streamed_is_taken_from_the_end(streamed: list[str], reply:
     """All of it where the site does not stream, the rest where some came; a reply that was changed later is not said again."""
     lines = [data_line({"type": "live", "data": piece}) for piece in streamed]
     end = json.dumps({"success": True, "reply": reply, "usage": None})
-    heard = hear(Reader(), [*lines, data_line({"type": "end", "data": end})])
-    assert (heard.text, heard.finish) == (text, complete())
+    read = read_pieces(Reader(), [*lines, data_line({"type": "end", "data": end})])
+    assert (read.text, read.finish) == (text, complete())
 
 
 @pytest.mark.parametrize("case", ["ai-engine-1.9.99/01-success-stream", "ai-engine-1.9.99/02-success-nonstream"])
@@ -182,20 +182,20 @@ def test_what_was_not_streamed_is_taken_from_the_end(streamed: list[str], reply:
 def test_what_php_prints_first_is_passed_over(case: str, before: str) -> None:
     """A byte order mark and blank lines before the reply, at every cut."""
     for pieces in corpus.splits(before.encode() + corpus.body(case)):
-        assert hear(Reader(), pieces).text == "echo: hi there"
+        assert read_pieces(Reader(), pieces).text == "echo: hi there"
 
 
 def test_phps_notices_before_a_stream_are_passed_over() -> None:
     """A site that shows its warnings still answers."""
     notice = b"<br />\n<b>Deprecated</b>:  Creation of dynamic property in /srv/ai.php on line <b>7</b><br />\n"
     for pieces in corpus.splits(notice + corpus.body("ai-engine-1.9.99/01-success-stream")):
-        assert hear(Reader(), pieces).text == "echo: hi there"
+        assert read_pieces(Reader(), pieces).text == "echo: hi there"
 
 
 def test_a_page_in_the_place_of_a_reply_is_shown() -> None:
     """HTML under 200 is no answer and no cut one: the error shows how it begins, the same at every cut."""
     page = b"<!DOCTYPE html>\n<title>Maintenance</title>\n" + b"<p>we are back soon</p>\n" * 200
-    said = {str(hear(Reader(), pieces).error) for pieces in corpus.splits(page)}
+    said = {str(read_pieces(Reader(), pieces).error) for pieces in corpus.splits(page)}
     assert len(said) == 1
     assert "Maintenance" in said.pop()
 

@@ -19,7 +19,7 @@ from polychat.wire.sites.ai_engine import Reader, bot_of, question
 from polychat.wire.sites.ai_engine_site import AIEngineSite, Writer
 
 from ...support import corpus
-from ...support.read_replies import hear
+from ...support.read_replies import read_pieces
 
 
 def submit(site: AIEngineSite, fields: Any, nonce: str | None = None, **changes: Any) -> Response | SiteRequest:
@@ -296,7 +296,7 @@ def test_what_the_server_writes_the_client_reads(texts: list[str], streams: bool
     """Any text, streamed or whole, at any cut, arrives as it was, with its usage."""
     writer = Writer(streams)
     body = writer.write([*text_events(*texts), Usage(1, 2, 3), complete()]) + writer.end()
-    reply = hear(Reader(), [body[i : i + step] for i in range(0, len(body), step)])
+    reply = read_pieces(Reader(), [body[i : i + step] for i in range(0, len(body), step)])
     whole = "".join(texts)
     if not whole.strip():
         assert type(reply.error) is errors.EmptyReply
@@ -310,5 +310,5 @@ def test_a_backends_failure_never_reads_as_an_answer(streams: bool, end: Finish)
     """What our server writes of a failed or cut answer, our client takes for a failure."""
     writer = Writer(streams)
     body = writer.write([Text("so far"), end]) + writer.end()
-    assert hear(Reader(), [body]).finish.verdict != "complete"
+    assert read_pieces(Reader(), [body]).finish.verdict != "complete"
     assert writer.status == (200 if streams else 500)

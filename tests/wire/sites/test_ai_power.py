@@ -15,21 +15,21 @@ from polychat.wire.reading import complete
 from polychat.wire.sites.ai_power import AIPowerBot, Reader, bot_of, checked, question, refusal
 
 from ...support import corpus
-from ...support.read_replies import Heard, hear, merged
+from ...support.read_replies import ReadReply, merged, read_pieces
 
 REPLIES = [case for case in corpus.cases("ai-power") if "page" not in case]
 
 
-def heard(case: str) -> Heard:
-    return hear(Reader(), [corpus.body(f"ai-power-1.8.99/{case}")])
+def reply_of(case: str) -> ReadReply:
+    return read_pieces(Reader(), [corpus.body(f"ai-power-1.8.99/{case}")])
 
 
 @pytest.mark.parametrize("case", REPLIES)
 def test_a_recorded_reply_reads_the_same_at_every_cut(case: str) -> None:
     """Whole, byte by byte, in two at every boundary, at random: the same text, usage and verdict."""
-    whole = merged(hear(Reader(), [corpus.body(case)]))
+    whole = merged(read_pieces(Reader(), [corpus.body(case)]))
     for pieces in corpus.splits(corpus.body(case)):
-        assert merged(hear(Reader(), pieces)) == whole
+        assert merged(read_pieces(Reader(), pieces)) == whole
 
 
 @pytest.mark.parametrize(
@@ -38,13 +38,13 @@ def test_a_recorded_reply_reads_the_same_at_every_cut(case: str) -> None:
 )
 def test_recorded_answers(case: str, text: str, reason: str | None) -> None:
     """Whether the site streams or not, the text and the end are what the real server said."""
-    reply = heard(case)
+    reply = reply_of(case)
     assert (reply.text, reply.finish) == (text, complete(reason))
 
 
 def test_a_recorded_answer_with_every_kind_of_letter() -> None:
     """The same reply as AI Engine's recording, letter for letter."""
-    text = heard("13-unicode-stream-fixed").text
+    text = reply_of("13-unicode-stream-fixed").text
     for part in (
         "Привет, мир!",
         "👩\u200d👩\u200d👧\u200d👦",
@@ -72,7 +72,7 @@ def test_a_recorded_answer_with_every_kind_of_letter() -> None:
 )
 def test_recorded_failures_under_200(case: str, error: type[Exception], text: str, says: str) -> None:
     """Each 200 that is a failure is one here; an error sent as if it were text gives no text."""
-    reply = heard(case)
+    reply = reply_of(case)
     assert (type(reply.error), reply.text) == (error, text)
     assert says in str(reply.error)
     assert reply.finish.verdict == ("truncated" if error is errors.Truncated else "failed")
@@ -80,7 +80,7 @@ def test_recorded_failures_under_200(case: str, error: type[Exception], text: st
 
 def test_an_error_with_quotes_and_newlines_is_read_once_and_whole() -> None:
     """The plugin breaks its own JSON and says everything twice: the message has the words, once."""
-    said = str(heard("57-upstream-quote-error-stream").error)
+    said = str(reply_of("57-upstream-quote-error-stream").error)
     assert said == 'the service reports: Bad "quoted" value in C:\\temp: second line <b>é</b>'
 
 
@@ -126,7 +126,7 @@ NORMAL = corpus.body("ai-power-1.8.99/01-success-default-stream")
 def test_what_is_no_answer_is_an_error(body: bytes, error: type[Exception]) -> None:
     """Bans with an answer behind them, limits, foreign JSON, HTML, silence: an error of ours and no text, at every cut."""
     for pieces in ([body], [body[i : i + 1] for i in range(len(body))]):
-        reply = hear(Reader(), pieces)
+        reply = read_pieces(Reader(), pieces)
         assert (type(reply.error), reply.text) == (error, "")
 
 
@@ -134,7 +134,7 @@ def test_a_mid_stream_error_keeps_what_came() -> None:
     """An error object after text is ``failed``, behind that text."""
     third = next(event for event in NORMAL.split(b"\n\n") if b'"content":"the"' in event)
     body = NORMAL[: NORMAL.index(third)]
-    reply = hear(Reader(), [body + data_line({"error": {"message": "overloaded"}})])
+    reply = read_pieces(Reader(), [body + data_line({"error": {"message": "overloaded"}})])
     assert (reply.text, type(reply.error)) == ("echo: hi ", errors.ReplyFailed)
 
 
@@ -142,8 +142,8 @@ def test_every_cut_of_an_answer_is_no_whole_answer() -> None:
     """A stream that stops anywhere before its finish_reason is not ``complete``; one terminator of the two is enough."""
     finish = NORMAL.index(b'"finish_reason":"stop"')
     for stop in range(finish):
-        assert hear(Reader(), [NORMAL[:stop]]).finish.verdict != "complete"
-    assert hear(Reader(), [NORMAL[: NORMAL.index(b"data: [DONE]")]]).finish == complete("stop")
+        assert read_pieces(Reader(), [NORMAL[:stop]]).finish.verdict != "complete"
+    assert read_pieces(Reader(), [NORMAL[: NORMAL.index(b"data: [DONE]")]]).finish == complete("stop")
 
 
 def test_length_is_a_reason_and_usage_is_read() -> None:
@@ -153,11 +153,11 @@ def test_length_is_a_reason_and_usage_is_read() -> None:
         data_line({"id": "x", "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}})
         + b"data: [DONE]",
     )
-    reply = hear(Reader(), [body])
+    reply = read_pieces(Reader(), [body])
     assert (reply.finish, reply.events[-2]) == (complete("length"), Usage(1, 2, 3))
     for counted, events in ((b'"prompt_tokens": "many", ', [Usage(None, 2, 3)]), (b'"x": ', [])):
         other = body.replace(b'"prompt_tokens":1,', counted) if events else body.replace(b"_tokens", b"_letters")
-        assert [event for event in hear(Reader(), [other]).events if isinstance(event, Usage)] == events
+        assert [event for event in read_pieces(Reader(), [other]).events if isinstance(event, Usage)] == events
 
 
 @pytest.mark.parametrize("body", [b"data: " + b"x" * 200, b'{"a": "' + b"x" * 200, b"x" * 200])
@@ -166,7 +166,7 @@ def test_lines_and_objects_have_a_limit(body: bytes) -> None:
     reader = Reader(limit=100)
     events = [event for i in range(0, 200, 10) for event in reader.feed(body[i : i + 10])]
     assert reader.done
-    assert "100 bytes" in str(Heard(events).error)
+    assert "100 bytes" in str(ReadReply(events).error)
 
 
 def test_an_error_without_end_has_a_limit() -> None:
@@ -181,25 +181,25 @@ def test_an_error_without_end_has_a_limit() -> None:
         for _ in range(60):
             events += reader.feed(b"event: message\n" + word + b"\n\n")
         assert reader.done
-        assert type(Heard(events).error) is errors.ReplyFailed
+        assert type(ReadReply(events).error) is errors.ReplyFailed
 
 
 def test_what_a_stream_may_hold_besides() -> None:
     """Comments, other fields, a named event that is over, chunks without a choice: none of it is text or failure."""
     besides = b": thinking\n\nid: 7\nretry: 100\nevent: ping\n\n" + data_line({"choices": [], "prompt_filter_results": []})
-    reply = hear(Reader(), [besides + NORMAL])
+    reply = read_pieces(Reader(), [besides + NORMAL])
     assert (reply.text, reply.finish) == ("echo: hi there", complete("stop"))
 
 
 def test_an_unknown_action_says_what_it_means() -> None:
     """Some servers give WordPress's «0» under 200."""
-    assert "AI Power is not active" in str(hear(Reader(), [b"0"]).error)
+    assert "AI Power is not active" in str(read_pieces(Reader(), [b"0"]).error)
 
 
 def test_a_null_error_is_none() -> None:
     """Some models' chunks have the field and nothing in it."""
     body = NORMAL.replace(b'"created"', b'"error":null,"created"')
-    assert hear(Reader(), [body]).text == "echo: hi there"
+    assert read_pieces(Reader(), [body]).text == "echo: hi there"
 
 
 def test_a_model_that_only_completes() -> None:
@@ -208,7 +208,7 @@ def test_a_model_that_only_completes() -> None:
     for piece in (b"ech", b"o: ", b"hi ", b"the", b"re"):
         body = body.replace(b'"delta":{"content":"%b"}' % piece, b'"text":"%b"' % piece)
     assert b"delta" not in body
-    reply = hear(Reader(), [body])
+    reply = read_pieces(Reader(), [body])
     assert (reply.text, reply.finish) == ("echo: hi there", complete("stop"))
 
 
@@ -239,7 +239,7 @@ def test_no_bytes_bring_the_reader_down(parts: list[bytes], rng: random.Random) 
     body = b"".join(parts)
     places = sorted(rng.randrange(len(body) + 1) for _ in range(5))
     cut = [body[a:b] for a, b in zip([0, *places], [*places, len(body)], strict=True)]
-    assert merged(hear(Reader(), cut)) == merged(hear(Reader(), [body]))
+    assert merged(read_pieces(Reader(), cut)) == merged(read_pieces(Reader(), [body]))
 
 
 # The page

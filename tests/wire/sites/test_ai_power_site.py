@@ -21,7 +21,7 @@ from polychat.wire.sites.ai_power import AIPowerBot, Reader, bot_of, checked, qu
 from polychat.wire.sites.ai_power_site import AIPowerSite, StreamWriter, WholeWriter
 
 from ...support import corpus
-from ...support.read_replies import hear
+from ...support.read_replies import read_pieces
 
 
 def asked(
@@ -66,12 +66,12 @@ ECHO = [Text(text) for text in ("ech", "o: ", "hi ", "the", "re")]
 )
 def test_our_server_answers_whole_byte_for_byte_as_the_recorded_one(case: str, events: list[Event]) -> None:
     """The recorded request, the model's same pieces: the same status, content type and bytes."""
-    heard = recorded_request(case, AIPowerSite(streams=False))
-    assert isinstance(heard, SiteRequest)
-    heard.writer.write(events)
-    assert heard.writer.end() == corpus.body(f"ai-power-1.8.99/{case}")
+    reply = recorded_request(case, AIPowerSite(streams=False))
+    assert isinstance(reply, SiteRequest)
+    reply.writer.write(events)
+    assert reply.writer.end() == corpus.body(f"ai-power-1.8.99/{case}")
     meta = corpus.meta(f"ai-power-1.8.99/{case}")
-    assert (heard.writer.status, heard.writer.content_type) == (meta["status"], meta["content_type"])
+    assert (reply.writer.status, reply.writer.content_type) == (meta["status"], meta["content_type"])
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_what_is_no_ask_is_refused() -> None:
     for message in ("", "0"):
         empty = asked(site, form(site, message=message))
         assert isinstance(empty, Response)
-        assert type(hear(Reader(), [empty.body]).error) is errors.ReplyFailed
+        assert type(read_pieces(Reader(), [empty.body]).error) is errors.ReplyFailed
     elsewhere = site.receive(Request("GET", "/feed", {}, {}, b"", "http://h"))
     assert isinstance(elsewhere, Response)
     assert elsewhere.status == 404
@@ -170,7 +170,7 @@ def test_the_limit_is_a_guests() -> None:
         assert isinstance(asked(site, form(site)), SiteRequest)
         said = asked(site, form(site))
         assert isinstance(said, Response)
-        assert type(hear(Reader(), [said.body]).error) is errors.LimitReached
+        assert type(read_pieces(Reader(), [said.body]).error) is errors.LimitReached
         if streams:
             assert said.body == corpus.body("ai-power-1.8.99/64-limit-reached-stream")
         assert isinstance(asked(site, form(site, wpaicg_chat_client_id="other")), SiteRequest)
@@ -204,9 +204,9 @@ def test_multipart_is_a_form_too(text: str) -> None:
     parts = "".join(
         f'--b0\r\nContent-Disposition: form-data; name="{escape(name)}"\r\n\r\n{value}\r\n' for name, value in fields.items()
     )
-    heard = asked(site, (parts + "--b0--\r\n").encode(), "multipart/form-data; boundary=b0")
-    assert isinstance(heard, SiteRequest)
-    assert heard.text == text
+    reply = asked(site, (parts + "--b0--\r\n").encode(), "multipart/form-data; boundary=b0")
+    assert isinstance(reply, SiteRequest)
+    assert reply.text == text
 
 
 def test_multipart_as_clients_write_it() -> None:
@@ -220,9 +220,9 @@ def test_multipart_as_clients_write_it() -> None:
         'Content-Disposition: form-data; name="audio"; filename="message"\r\nContent-Type: audio/wav': "RIFF",
     }
     body = "before" + "".join(f"\r\n--b 0\r\n{head}\r\n\r\n{value}" for head, value in heads.items()) + "\r\n--b 0--\r\nafter"
-    heard = asked(site, body.encode(), 'Multipart/Form-Data; charset=utf-8; boundary="b 0"')
-    assert isinstance(heard, SiteRequest)
-    assert heard.text == "Привет"
+    reply = asked(site, body.encode(), 'Multipart/Form-Data; charset=utf-8; boundary="b 0"')
+    assert isinstance(reply, SiteRequest)
+    assert reply.text == "Привет"
 
 
 @settings(deadline=None)
@@ -265,17 +265,17 @@ def test_a_broken_multipart_is_refused(body: bytes) -> None:
 def test_history_is_mangled_as_the_real_one_mangles_it(history: Any, kept: list[tuple[str, str]]) -> None:
     """Quotes lose all of it, newlines become n, escapes lose their backslash, tags vanish: why our client does not use it."""
     site = AIPowerSite()
-    heard = asked(site, form(site, wpaicg_chat_history=json.dumps(history)))
-    assert isinstance(heard, SiteRequest)
-    assert [(m["role"], m["content"]) for m in heard.messages] == [*kept, ("user", "hi")]
+    reply = asked(site, form(site, wpaicg_chat_history=json.dumps(history)))
+    assert isinstance(reply, SiteRequest)
+    assert [(m["role"], m["content"]) for m in reply.messages] == [*kept, ("user", "hi")]
 
 
 def test_the_recorded_history_is_lost_here_too() -> None:
     """What the recorded server's model got of a history with quotes: nothing but the message."""
-    heard = recorded_request("74-history-quotes", AIPowerSite())
-    assert isinstance(heard, SiteRequest)
+    reply = recorded_request("74-history-quotes", AIPowerSite())
+    assert isinstance(reply, SiteRequest)
     recorded = json.loads(json.loads(corpus.body("ai-power-1.8.99/74-history-quotes"))["data"])
-    assert heard.messages == recorded[1:]  # the first is the bot's own context
+    assert reply.messages == recorded[1:]  # the first is the bot's own context
 
 
 @settings(deadline=None)
@@ -284,7 +284,7 @@ def test_what_the_server_writes_the_client_reads(texts: list[str], streams: bool
     """Any text, streamed or whole, at any cut, arrives as it was; no text is an empty reply."""
     writer = StreamWriter("chatcmpl-1", 1) if streams else WholeWriter()
     body = writer.write([*[Text(text) for text in texts], complete("length")]) + writer.end()
-    reply = hear(Reader(), [body[i : i + step] for i in range(0, len(body), step)])
+    reply = read_pieces(Reader(), [body[i : i + step] for i in range(0, len(body), step)])
     whole = "".join(texts)
     if whole.strip() or (streams and texts):
         assert (reply.text, reply.finish) == (whole, complete("length" if streams else None))
@@ -299,20 +299,20 @@ def test_a_backends_failure_never_reads_as_an_answer(streams: bool, before: list
     """What our server writes of a failed or cut answer, our client takes for a failure."""
     writer = StreamWriter("chatcmpl-1", 1) if streams else WholeWriter()
     body = writer.write([*before, end]) + writer.end()
-    assert hear(Reader(), [body]).finish.verdict != "complete"
+    assert read_pieces(Reader(), [body]).finish.verdict != "complete"
 
 
 def test_an_answer_without_its_end_is_an_error() -> None:
     """A whole answer that was never finished is not passed off as one."""
     writer = WholeWriter()
     writer.write([Text("so far")])
-    assert type(hear(Reader(), [writer.end()]).error) is errors.ReplyFailed
+    assert type(read_pieces(Reader(), [writer.end()]).error) is errors.ReplyFailed
 
 
 @pytest.mark.parametrize("prompt", ['say "x"\n\\n', "Привет <b>мир</b>", "\\u041f", "[]", "00", " 0", "x" * 100_000])
 def test_a_message_goes_as_it_is(prompt: str) -> None:
     """Quotes, newlines, backslashes, tags and length are no matter in ``message``: the server hears what was said."""
     site = AIPowerSite()
-    heard = asked(site, urlencode(question(checked(prompt), AIPowerBot(site.nonces.current(), "5"), "http://h", "c")).encode())
-    assert isinstance(heard, SiteRequest)
-    assert (heard.text, heard.messages) == (prompt, [{"role": "user", "content": prompt}])
+    reply = asked(site, urlencode(question(checked(prompt), AIPowerBot(site.nonces.current(), "5"), "http://h", "c")).encode())
+    assert isinstance(reply, SiteRequest)
+    assert (reply.text, reply.messages) == (prompt, [{"role": "user", "content": prompt}])
