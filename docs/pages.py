@@ -246,7 +246,20 @@ class CallKeywords(TypedDict, total=False):
 
 class Keywords(CallKeywords, total=False):
     \"""The fields of a request besides its prompt, ``model``, ``system`` and ``schema``. ``None`` leaves a field out.\"""
-{keywords}"""
+{keywords}
+
+class AskKeywords(Keywords, total=False):
+    \"""All keywords of ``ask`` and ``stream`` but ``schema``, on which the type of the reply depends.\"""
+
+    model: str | None
+    \"""``provider/model``, a route, an alias, or several of these separated by commas.\"""
+
+    system: str | None
+    \"""A system message, placed before the prompt.\"""
+
+    options: Mapping[str, Any] | None
+    \"""Further keywords by name, for options that only one provider has.\"""
+"""
 
 
 def keywords() -> str:

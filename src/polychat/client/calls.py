@@ -18,29 +18,13 @@ from .streaming import Stream
 from .targets import Targets, own_targets
 
 if TYPE_CHECKING:
-    from .keywords import CallKeywords, Keywords
+    from .keywords import AskKeywords, CallKeywords, Keywords
 
 
 @overload
-def stream(
-    prompt: str | Conversation,
-    *,
-    schema: type[Parsed],
-    model: str | None = None,
-    system: str | None = None,
-    options: Mapping[str, Any] | None = None,
-    **keywords: Unpack[Keywords],
-) -> Stream[Parsed]: ...
+def stream(prompt: str | Conversation, *, schema: type[Parsed], **keywords: Unpack[AskKeywords]) -> Stream[Parsed]: ...
 @overload
-def stream(
-    prompt: str | Conversation,
-    *,
-    schema: Any = None,
-    model: str | None = None,
-    system: str | None = None,
-    options: Mapping[str, Any] | None = None,
-    **keywords: Unpack[Keywords],
-) -> Stream[Any]: ...
+def stream(prompt: str | Conversation, *, schema: Any = None, **keywords: Unpack[AskKeywords]) -> Stream[Any]: ...
 def stream(
     prompt: str | Conversation,
     *,
@@ -76,25 +60,9 @@ def stream(
 
 
 @overload
-async def ask(
-    prompt: str | Conversation,
-    *,
-    schema: type[Parsed],
-    model: str | None = None,
-    system: str | None = None,
-    options: Mapping[str, Any] | None = None,
-    **keywords: Unpack[Keywords],
-) -> Reply[Parsed]: ...
+async def ask(prompt: str | Conversation, *, schema: type[Parsed], **keywords: Unpack[AskKeywords]) -> Reply[Parsed]: ...
 @overload
-async def ask(
-    prompt: str | Conversation,
-    *,
-    schema: Any = None,
-    model: str | None = None,
-    system: str | None = None,
-    options: Mapping[str, Any] | None = None,
-    **keywords: Unpack[Keywords],
-) -> Reply[Any]: ...
+async def ask(prompt: str | Conversation, *, schema: Any = None, **keywords: Unpack[AskKeywords]) -> Reply[Any]: ...
 async def ask(
     prompt: str | Conversation,
     *,
@@ -133,25 +101,9 @@ async def reply_of(
 
 
 @overload
-def ask_sync(
-    prompt: str | Conversation,
-    *,
-    schema: type[Parsed],
-    model: str | None = None,
-    system: str | None = None,
-    options: Mapping[str, Any] | None = None,
-    **keywords: Unpack[Keywords],
-) -> Reply[Parsed]: ...
+def ask_sync(prompt: str | Conversation, *, schema: type[Parsed], **keywords: Unpack[AskKeywords]) -> Reply[Parsed]: ...
 @overload
-def ask_sync(
-    prompt: str | Conversation,
-    *,
-    schema: Any = None,
-    model: str | None = None,
-    system: str | None = None,
-    options: Mapping[str, Any] | None = None,
-    **keywords: Unpack[Keywords],
-) -> Reply[Any]: ...
+def ask_sync(prompt: str | Conversation, *, schema: Any = None, **keywords: Unpack[AskKeywords]) -> Reply[Any]: ...
 def ask_sync(
     prompt: str | Conversation,
     *,

@@ -16,7 +16,7 @@ from .streaming import Stream
 from .targets import Targets, own_targets, targets_of
 
 if TYPE_CHECKING:
-    from .keywords import CallKeywords, Keywords
+    from .keywords import AskKeywords, CallKeywords, Keywords
 
 
 class Client:
@@ -48,52 +48,20 @@ class Client:
 
     @overload
     async def ask(
-        self,
-        prompt: str | Conversation,
-        *,
-        schema: type[Parsed],
-        model: str | None = None,
-        system: str | None = None,
-        options: Mapping[str, Any] | None = None,
-        **keywords: Unpack[Keywords],
+        self, prompt: str | Conversation, *, schema: type[Parsed], **keywords: Unpack[AskKeywords]
     ) -> Reply[Parsed]: ...
     @overload
-    async def ask(
-        self,
-        prompt: str | Conversation,
-        *,
-        schema: Any = None,
-        model: str | None = None,
-        system: str | None = None,
-        options: Mapping[str, Any] | None = None,
-        **keywords: Unpack[Keywords],
-    ) -> Reply[Any]: ...
+    async def ask(self, prompt: str | Conversation, *, schema: Any = None, **keywords: Unpack[AskKeywords]) -> Reply[Any]: ...
     async def ask(self, prompt: str | Conversation, *, options: Mapping[str, Any] | None = None, **keywords: Any) -> Reply[Any]:
         """``polychat.ask`` with this client's defaults."""
         return await reply_of(self._targets(), prompt, *self._with(keywords, options))
 
     @overload
     def stream(
-        self,
-        prompt: str | Conversation,
-        *,
-        schema: type[Parsed],
-        model: str | None = None,
-        system: str | None = None,
-        options: Mapping[str, Any] | None = None,
-        **keywords: Unpack[Keywords],
+        self, prompt: str | Conversation, *, schema: type[Parsed], **keywords: Unpack[AskKeywords]
     ) -> Stream[Parsed]: ...
     @overload
-    def stream(
-        self,
-        prompt: str | Conversation,
-        *,
-        schema: Any = None,
-        model: str | None = None,
-        system: str | None = None,
-        options: Mapping[str, Any] | None = None,
-        **keywords: Unpack[Keywords],
-    ) -> Stream[Any]: ...
+    def stream(self, prompt: str | Conversation, *, schema: Any = None, **keywords: Unpack[AskKeywords]) -> Stream[Any]: ...
     def stream(self, prompt: str | Conversation, *, options: Mapping[str, Any] | None = None, **keywords: Any) -> Stream[Any]:
         """``polychat.stream`` with this client's defaults."""
         return stream_of(self._targets(), prompt, *self._with(keywords, options))

@@ -127,3 +127,16 @@ class Keywords(CallKeywords, total=False):
 
     previous: str | None
     """The id of the stored reply to continue from."""
+
+
+class AskKeywords(Keywords, total=False):
+    """All keywords of ``ask`` and ``stream`` but ``schema``, on which the type of the reply depends."""
+
+    model: str | None
+    """``provider/model``, a route, an alias, or several of these separated by commas."""
+
+    system: str | None
+    """A system message, placed before the prompt."""
+
+    options: Mapping[str, Any] | None
+    """Further keywords by name, for options that only one provider has."""
