@@ -57,24 +57,29 @@ class VendorReply(AsyncGenerator[list[Event], None]):
     def __init__(self, send: Callable[[], Awaitable[Sent]] | Callable[[], Sent], call_info: CallInfo) -> None:
         self._send: Callable[[], Any] | None = send
         self._call_info = call_info
-        self._response: PooledResponse | None = None
-        self._reader: Reader | None = None
-        self._change: Change | None = None
-        self.is_over = False
+        self._response: PooledResponse
+        """Of a reply that has begun, as is what follows."""
+        self._reader: Reader
+        self._change: Change | None
+        self.is_over = True
         """Whether nothing more comes."""
 
     async def __anext__(self) -> list[Event]:
         if self._send is not None:
-            if (batch := await self._begin(self._send)) is not None:
-                return batch
+            send, self._send = self._send, None
+            sending = send()
+            sent: Sent = sending if type(sending) is Sent else await sending
+            response = await sent.response
+            if sent.reader is None or not response.ok:
+                return await self._whole(sent, response)
+            self._begin(sent.reader, sent.change, response)
         elif self.is_over:
             raise StopAsyncIteration
         response, reader, change = self._response, self._reader, self._change
-        assert response is not None  # it has begun
-        assert reader is not None
         try:
             while not reader.done:
-                batch = await response.batch(reader)
+                data = response.held()
+                batch = reader.feed(data) if data else await response.batch(reader)
                 if batch:
                     if type(batch[-1]) is Finish:
                         self.is_over = True
@@ -87,35 +92,31 @@ class VendorReply(AsyncGenerator[list[Event], None]):
         response.finish()
         raise StopAsyncIteration
 
-    async def _begin(self, send: Callable[[], Any]) -> list[Event] | None:
-        """Send the request; the events of a reply that comes whole. Raises as ``Backend.answers``."""
-        self._send, call_info = None, self._call_info
-        self.is_over = True  # unless it begins
-        sending = send()
-        sent: Sent = sending if isinstance(sending, Sent) else await sending
-        response = await sent.response
-        self._response = response
+    def _begin(self, reader: Reader, change: Change | None, response: PooledResponse) -> None:
+        """The reply's head is there, and the rest of it comes in pieces."""
+        self._response, self._reader, self._change = response, reader, change
+        self._loop = asyncio.get_running_loop()
+        self.is_over = False
+        self._call_info.limits = rate_limits(response)
+        self._call_info.piped = (response, reader, change)
+
+    async def _whole(self, sent: Sent, response: PooledResponse) -> list[Event]:
+        """The events of a reply that comes whole. Raises the error of one that is a refusal."""
+        call_info = self._call_info
         try:
             call_info.limits = rate_limits(response)
             if not response.ok:
                 raise await sent.refusal(response)
-            self._reader, self._change = reader, change = sent.reader, sent.change
-            if reader is None:
-                call_info.raw = await response.read(MAX_REPLY)
-                events = sent.whole(call_info.raw)
-                response.close()
-                return events if change is None else change(events)
-        except BaseException:
+            call_info.raw = await response.read(MAX_REPLY)
+            events = sent.whole(call_info.raw)
+        finally:
             response.close()
-            raise
-        call_info.pipe = response.event_pipe(reader, change)
-        self._loop = asyncio.get_running_loop()
-        self.is_over = False
-        return None
+        return events if sent.change is None else sent.change(events)
 
     def _close(self) -> None:
-        self.is_over, self._send = True, None
-        if self._response is not None:
+        self._send = None
+        if not self.is_over:
+            self.is_over = True
             self._response.close()
 
     async def asend(self, value: None) -> list[Event]:
@@ -129,5 +130,5 @@ class VendorReply(AsyncGenerator[list[Event], None]):
         self._close()
 
     def __del__(self) -> None:
-        if not self.is_over and self._response is not None and not self._loop.is_closed():
+        if not self.is_over and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._response.close)

@@ -15,7 +15,10 @@ from ..wire.placeholders import Placeholders
 
 if TYPE_CHECKING:
     from ..http.pool.connection import PoolConnection
+    from ..events import Event
     from ..http.pool.event_pipe import EventPipe
+    from ..http.pool.response import PooledResponse
+    from ..wire.contract import Reader
 
 
 @dataclass(slots=True)
@@ -33,8 +36,8 @@ class CallInfo:
     """The response's headers about the backend's rate limits."""
     raw: bytes | None = None
     """The body of a reply that was not streamed."""
-    pipe: EventPipe | None = None
-    """Pushes the reply's later events, once the first ones have been read and nothing else reads on."""
+    piped: tuple[PooledResponse, Reader, Callable[[list[Event]], list[Event]] | None] | None = None
+    """What ``pipe`` is made of, where the reply comes in pieces."""
     placeholders: Placeholders | None = None
     """Parts that were taken out of the request, to be put back into its body: see ``Backend.restores``."""
     whole: Callable[[], ChatRequest] | None = None
@@ -43,6 +46,18 @@ class CallInfo:
     """Whether the request is so large that it is written in a thread."""
     take_begun: Callable[[], PoolConnection | None] | None = None
     """Gives the connection on which the request was sent already, once; asked when it would be sent."""
+
+    def fresh(self) -> CallInfo:
+        """For another attempt of the same request: the policy, and nothing recorded."""
+        return CallInfo(self.on_loss, self.hosted_tools)
+
+    @property
+    def pipe(self) -> EventPipe | None:
+        """What pushes the reply's later events, once the first ones have been read and nothing else reads on."""
+        if self.piped is None:
+            return None
+        response, reader, change = self.piped
+        return response.event_pipe(reader, change)
 
     def apply_loss_policy(self, request: ChatRequest, support_table: SupportTable, wire: str, vendor: str) -> ChatRequest:
         """Record what is lost of ``request``, and apply the policy of the caller. Raises ``BadInput`` for what is refused.

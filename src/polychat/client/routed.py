@@ -25,7 +25,7 @@ from ..types import ChatRequest, HostedTool, TextPart
 from ..wire.billing import has_piece, opening_failure
 from ..wire.embeddings import Embed, Embeddings
 from ..wire.reading import failure_in
-from .prepared import LossPolicy, PreparedCall
+from .prepared import PreparedCall
 
 PRIVATE = ("api_key", "base_url", "cookies", "headers")
 """Options that are meant for one provider: no other may get them."""
@@ -39,7 +39,7 @@ class RoutedCall:
     """
 
     __slots__ = (
-        *("_attempts", "_failure", "_kind", "_options", "_plan", "_policy", "_prepared", "_prompt", "_request", "_router"),
+        *("_attempts", "_failure", "_kind", "_options", "_plan", "_prepared", "_prompt", "_request", "_router"),
         *("_straight", "_traits", "batches", "call_info", "seams", "target"),
     )
 
@@ -63,7 +63,7 @@ class RoutedCall:
         self._failure: PolychatError | None = None
         """Why the attempt failed that was made before the router was asked."""
         self._router, self._plan, self._request, self._options = router, plan, request, options
-        self._policy, self.call_info = LossPolicy(call_info.on_loss, call_info.hosted_tools), call_info
+        self.call_info = call_info
         self.target = plan.targets[0]
         """The target that was asked last."""
         self.batches: AsyncGenerator[list[Event], None]
@@ -98,6 +98,7 @@ class RoutedCall:
         """The reply came to its end. ``end`` may follow."""
         if self._straight is not None:
             self._straight.completed()
+            self._straight = None
         if self._attempts is not None:
             self._attempts.completed()
             if usage is not None:
@@ -112,13 +113,14 @@ class RoutedCall:
 
     def __del__(self) -> None:
         # Streams that nobody reads to their end or closes: their target would seem to be busy, or probed, for ever.
-        self.end()
+        if self._straight is not None or self._attempts is not None:
+            self.end()
 
     async def _routed(self) -> list[list[Event]]:
         plan, request = self._plan, self.request
         self._attempts, self._traits, self._kind = Attempts(), UNKNOWN, None
         if len(plan.targets) > 1 or plan.rules.conditions:
-            self._traits = RequestTraits(request, self._policy.on_loss)
+            self._traits = RequestTraits(request, self.call_info.on_loss)
             self._kind = None if "timeout" in self._options else partial(_kind, request)
         if not (plan.rules.continuation and request.stream and may_go_on(request)):
             return await (self._hedged() if plan.rules.hedge else self._first_of(self._ask))
@@ -147,7 +149,7 @@ class RoutedCall:
         assert self._attempts is not None  # set before
 
         def second(plan: Plan) -> tuple[Attempts, Awaitable[tuple[RoutedCall, list[list[Event]]]]]:
-            other = RoutedCall(self._router, plan, self.request, CallInfo(*self._policy), self._options)
+            other = RoutedCall(self._router, plan, self.request, self.call_info.fresh(), self._options)
             attempts = other._attempts = Attempts()
             other._traits, other._kind = self._traits, self._kind
             return attempts, other._begun_by(is_extra=True)
@@ -188,7 +190,7 @@ class RoutedCall:
             if self._failure is not None:
                 failure, self._failure = self._failure, None
                 raise failure
-            self.target, self.call_info = target, CallInfo(*self._policy)
+            self.target, self.call_info = target, self.call_info.fresh()
             return await self._answer(target, options_for(self._plan, self._options, attempts), text)
         finally:
             attempts.limits = self.call_info.limits
@@ -240,7 +242,7 @@ class RoutedCall:
                 assert self._attempts is not None  # it is the router's attempt
                 first = [[event for batch in first for event in batch]]
                 await OpeningHold(hold, self._attempts.begins).more_events(first[0], self.call_info.pipe, batches)
-            if first and type(first[-1][-1]) is Finish:
+            if first and type(finish := first[-1][-1]) is Finish and finish.error is not None:
                 self._check(first, whole=whole, held=hold is not None)
         except BaseException:
             await batches.aclose()

@@ -44,13 +44,11 @@ class Stream(Generic[Parsed]):
         """The events of the batch at hand that were not looked at."""
         self._events: AsyncGenerator[list[Event], None] | None = None
 
-    async def _begin(self) -> list[list[Event]]:
-        """Ask, and note who answers; the batches that have come. Raises ``PolychatError``."""
+    def _begun(self) -> None:
+        """The reply has begun: note who answers."""
         call = self._call
-        first = await call.begin()
         self.provider, self.model = call.target.backend.name, call.target.model or None
         self._batches = call.batches
-        return first
 
     @property
     def headers(self) -> dict[str, str]:
@@ -158,7 +156,8 @@ class Stream(Generic[Parsed]):
             if self._batches is None:
                 if self.verdict is not None:
                     raise StopAsyncIteration
-                self._unread = chain.from_iterable(await self._begin())
+                self._unread = chain.from_iterable(await self._call.begin())
+                self._begun()
             batches = self._batches
             assert batches is not None  # it has begun
             while True:
@@ -184,7 +183,10 @@ class Stream(Generic[Parsed]):
     async def _read(self) -> AsyncGenerator[list[Event], None]:
         assembled = self._assembled
         try:
-            first = await self._begin() if self._batches is None else []
+            first: list[list[Event]] = []
+            if self._batches is None:
+                first = await self._call.begin()
+                self._begun()
             batches = self._batches
             assert batches is not None  # it has begun
             async with aclosing(batches):

@@ -104,12 +104,10 @@ class DataLines(Lines):
 
     def feed(self, data: bytes) -> list[bytes]:
         if data[-2:] == b"\n\n" and not (self._held or self._after_cr) and len(data) <= self.limit and data.find(b"\r") < 0:
-            events = data.split(b"\n\n")
-            events.pop()
-            size = len(events)
-            # As many line ends as events of one line have, and all of these lines begin so: nothing else can be in it.
-            if data[:6] == b"data: " and data.count(b"\ndata: ") == size - 1 and data.count(b"\n") == size + size:
-                return [event[6:] for event in events]
+            payloads = data[6:-2].split(b"\n\ndata: ")
+            # Where no other line ends are left, all lines but the blank ones begin so: nothing else can be in it.
+            if data[:6] == b"data: " and b"".join(payloads).find(b"\n") < 0:
+                return payloads
         return _payloads(super().feed(data))
 
     def end(self) -> list[bytes]:

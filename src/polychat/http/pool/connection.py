@@ -44,7 +44,7 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 import httptools
@@ -77,6 +77,7 @@ class PoolConnection(asyncio.Protocol):
         self.listener: Callable[[], None] | None = None
         """Is called at each change in the call that brings it, in place of who would wait for ``next_change``."""
         self._body: list[bytes] = []
+        self.on_body = self._body.append  # the parser calls it for every chunk: a method of ours would cost as much as the rest
         self.transport: asyncio.Transport
         self.reusable_until = 0.0
         self.sent_at = 0.0
@@ -94,25 +95,27 @@ class PoolConnection(asyncio.Protocol):
         self.keep_alive = self.received_any = self.has_head = self.done = self.partly_sent = self._ends_at_close = False
         self.error: Exception | None = None
         self.status = self._body_size = self._head_bytes_fed = self._head_size = self._trailers_size = 0
+        # What is held of a body counts with its framing, as it was read.
         self.reason = self.coding = b""
         self.headers: list[tuple[bytes, bytes]] = []
 
     # What an exchange needs
 
-    async def exchange(self, head: bytes, body: bytes | None, timeouts: ExchangeTimeouts, *, no_body: bool = False) -> float:
-        """Send, and wait for the reply's head; gives the moment when all was sent.
+    def exchange(
+        self, head: bytes, body: bytes | None, timeouts: ExchangeTimeouts, *, no_body: bool = False
+    ) -> Awaitable[float]:
+        """Send, and wait for the reply's head; gives the moment when all was sent. To be awaited at once.
 
         ``no_body``: the reply has none, whatever its head says. Raises what ``error`` is.
         """
         if body is None or len(body) <= WRITE_SIZE:
-            sent = self.begin(head, body, timeouts, no_body=no_body)
-        else:
-            self._prepare(timeouts, no_body=no_body)
-            await self._send(head, body, self.timer)
-            sent = self.loop.time()
-        if not self.has_head:
-            await self.head(sent)
-        return sent
+            return self.head(self.begin(head, body, timeouts, no_body=no_body))
+        return self._exchange_large(head, body, timeouts, no_body=no_body)
+
+    async def _exchange_large(self, head: bytes, body: bytes, timeouts: ExchangeTimeouts, *, no_body: bool) -> float:
+        self._prepare(timeouts, no_body=no_body)
+        await self._send(head, body, self.timer)
+        return await self.head(self.loop.time())
 
     def _prepare(self, timeouts: ExchangeTimeouts, *, no_body: bool) -> None:
         self._clear()
@@ -125,8 +128,8 @@ class PoolConnection(asyncio.Protocol):
         self.transport.write(head + body if body else head)
         return self.loop.time()
 
-    async def head(self, sent: float) -> None:
-        """Wait for the reply's head, to a request that was ``sent`` then. Raises what ``error`` is."""
+    async def head(self, sent: float) -> float:
+        """Wait for the reply's head, to a request that was ``sent`` then; gives that moment. Raises what ``error`` is."""
         timer = self.timer
         if not self.has_head:
             timer.wait("first", sent, timer.timeouts.first)
@@ -135,6 +138,7 @@ class PoolConnection(asyncio.Protocol):
         timer.stop()
         if not self.has_head and self.error is not None:
             raise self.error
+        return sent
 
     async def _send(self, head: bytes, body: bytes, timer: ExchangeTimer) -> None:
         """As fast as the server reads, and no more once it replies: it has seen enough."""
@@ -167,7 +171,7 @@ class PoolConnection(asyncio.Protocol):
     @property
     def holds_some(self) -> bool:
         """Whether anything of a body is held."""
-        return self._body_size > 0
+        return bool(self._body)
 
     @property
     def holds_much(self) -> bool:
@@ -272,9 +276,11 @@ class PoolConnection(asyncio.Protocol):
             self.abort(BadReply("the server switched to another protocol, which was not requested"))
         except httptools.HttpParserError as error:
             self._parse_failed(redact(str(error.__context__ or error)))
-        sink = self.sink
+        sink, body = self.sink, self._body
+        if self._no_body and body:
+            body.clear()
+            self.keep_alive = False
         if sink is not None and not self.sink_paused:
-            body = self._body
             if body:
                 data = body[0] if len(body) == 1 else b"".join(body)
                 body.clear()
@@ -287,9 +293,11 @@ class PoolConnection(asyncio.Protocol):
         if not self.has_head:
             if self._head_bytes_fed > MAX_HEAD:
                 self._parse_failed("its headers are too large")
-        elif self._body_size > _MAX_UNREAD and not self._read_paused and not self.transport.is_closing():
-            self._read_paused = True
-            self.transport.pause_reading()
+        elif body:
+            self._body_size += len(data)
+            if self._body_size > _MAX_UNREAD and not self._read_paused and not self.transport.is_closing():
+                self._read_paused = True
+                self.transport.pause_reading()
         self.wake()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -350,6 +358,8 @@ class PoolConnection(asyncio.Protocol):
         framed, transfers = False, b""
         for name, value in self.headers:
             size = len(name)
+            if not 14 <= size <= 17:
+                continue
             if size == 14 and name.lower() == b"content-length":
                 framed = True
             elif size == 16 and name.lower() == b"content-encoding":
@@ -359,13 +369,6 @@ class PoolConnection(asyncio.Protocol):
         if (transfers and transfers.lower() != b"chunked") or self.status > 599:
             raise ValueError("an unexpected transfer coding or status")
         return framed or bool(transfers)
-
-    def on_body(self, data: bytes) -> None:
-        if not self._no_body:
-            self._body.append(data)
-            self._body_size += len(data)
-        else:
-            self.keep_alive = False
 
     def on_message_complete(self) -> None:
         if self.has_head:

@@ -33,6 +33,9 @@ class ConnectionOwner(Protocol):
 class PooledResponse(Body):
     """What ``StreamResponse`` is to ``StreamSession``. A connection whose reply has come whole goes back to its pool."""
 
+    status: int = 0
+    raw_headers: Sequence[tuple[bytes, bytes]] = ()
+
     def __init__(
         self, pool: ConnectionOwner, connection: PoolConnection, request: PoolRequest, *, sent_at: float, provider: str | None
     ) -> None:
@@ -40,31 +43,23 @@ class PooledResponse(Body):
         self._provider, self._body = provider, None
         self._pool, self._connection, self._request, self._sent_at = pool, connection, request, sent_at
         self._headers: CIMultiDict[str] | None = None
-        self._status, self._reason, self._raw_headers = connection.status, connection.reason, connection.headers
+        self.status, self._reason, self.raw_headers = connection.status, connection.reason, connection.headers
         self._secrets = secrets = request.secrets
         self._redaction: Redaction | None = None
         """Of a body that is read in pieces."""
         if secrets is not None:
-            self._reason, self._raw_headers = secrets.whole(self._reason), secrets.headers(self._raw_headers)
+            self._reason, self.raw_headers = secrets.whole(self._reason), secrets.headers(self.raw_headers)
         coding = connection.coding
         self._decoder = decoder(coding if secrets is None else secrets.whole(coding)) if coding else None
         self._body_begun = self._closed = False
         self._failure: BackendError | None = None
 
     @property
-    def status(self) -> int:
-        return self._status
-
-    @property
     def headers(self) -> Mapping[str, str]:
         """Names in any case."""
         if self._headers is None:
-            self._headers = CIMultiDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in self._raw_headers)
+            self._headers = CIMultiDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.raw_headers)
         return self._headers
-
-    @property
-    def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
-        return self._raw_headers
 
     @property
     def url(self) -> str:
@@ -75,7 +70,7 @@ class PooledResponse(Body):
         from ..statuses import status_error  # it is an error of aiohttp's too, which is slow to load
 
         return status_error(
-            self._status,
+            self.status,
             self._reason.decode("latin-1"),
             self._request.place.url,
             self.headers,
@@ -135,6 +130,21 @@ class PooledResponse(Body):
                 raise
             return data
         return b"" if redaction is None else redaction.end()
+
+    def held(self) -> bytes:
+        """What ``piece`` would give without a wait; nothing where it has to wait, to decompress, or to raise."""
+        connection = self._connection
+        if not connection.holds_some or self._decoder is not None or self._closed or self._failure is not None:
+            return b""
+        if not connection.done and self._is_late():
+            return b""
+        self._body_begun = True
+        data = connection.take_body()
+        if self._secrets is None:
+            return data
+        if self._redaction is None:
+            self._redaction = Redaction(self._secrets)
+        return self._redaction.feed(data)
 
     # A body that is pushed
 
@@ -209,9 +219,15 @@ class PooledResponse(Body):
         if timer_started:
             timer.stop()
         self._body_begun = True
-        if not connection.done and timer.timeouts.end != inf and connection.loop.time() >= timer.timeouts.end:
+        if not connection.done and self._is_late():
             raise timer.timeouts.past()  # or one that is never done, and always has something, would never end
         return data
+
+    def _is_late(self) -> bool:
+        """Whether the time for the whole request is over."""
+        connection = self._connection
+        end = connection.timer.timeouts.end
+        return end != inf and connection.loop.time() >= end
 
     def _start_timer(self, timer: ExchangeTimer) -> None:
         if self._body_begun:
