@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from polychat.config.settings import Direct, Limits
+from polychat.config.settings import Direct, Limits, Route
 from polychat.errors import NotReady
 from polychat.events import Event, Text
 from polychat.gateway.sites import Sites, echo
@@ -244,8 +244,13 @@ async def test_a_backend_reads_the_model_that_was_routed_by(serve: Any, door: st
     backend = await serve(fault(400))
     path, body = asking(door, name, stream=stream)
     kept = json.dumps(body)[1:]
+    told = configured(
+        {"house": row(door, backend.url)},
+        routes={"small": Route(targets=("house/small",), attempts=1)},
+        direct=Direct(attempts=1),
+    )
     for twice in ('"model": "dear"', '"mod\\u0065l": "dear"', '"Model": "dear"', '"MODEL": "dear", "\\u004dodel": "dear"'):
-        async with gateway(configured({"house": row(door, backend.url)}, routes={"small": ("house/small",)})) as here:
+        async with gateway(told) as here:
             caller = await here.caller()
             caller.ask(path, ("{" + twice + ", " + kept).encode(), headers={"content-type": "application/json"})
             await caller.whole()
