@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
+
+import msgspec
 
 from . import checks
 
@@ -49,25 +51,37 @@ def dropped(note: str) -> Support:
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """What a value is: how it is read strictly, what JSON Schema says of it, and what Python calls it."""
+    """What a value is: a type that msgspec knows, and how a request's value of it is read strictly."""
 
     read: Callable[[object, str], Any]
     """``(value, field)``: the value. Raises ``BadInput`` naming ``field``."""
-    schema: Mapping[str, Any]
-    hint: str
+    kind: Any
+    keyword: Any = None
+    """The type of the keyword, where callers may give more than the wires carry."""
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """Its JSON schema."""
+        return msgspec.json.schema(self.kind)
+
+    @property
+    def hint(self) -> str:
+        """The type of the keyword as source."""
+        kind = self.kind if self.keyword is None else self.keyword
+        if get_origin(kind) is Annotated:
+            kind = get_args(kind)[0]
+        return kind.__name__ if get_origin(kind) is None else str(kind).replace("collections.abc.", "")
 
 
-_STRING: Mapping[str, Any] = {"type": "string"}
-_STRINGS: Mapping[str, Any] = {"type": "array", "items": _STRING}
-NUMBER = Type(checks.number, {"type": "number"}, "float")
-WHOLE = Type(checks.whole, {"type": "integer"}, "int")
-COUNT = Type(checks.count, {"type": "integer", "minimum": 0}, "int")
-FLAG = Type(checks.flag, {"type": "boolean"}, "bool")
-TEXT = Type(checks.text, _STRING, "str")
-TEXTS = Type(checks.strings, _STRINGS, "Sequence[str]")
-TEXT_OR_TEXTS = Type(checks.text_or_texts, {"anyOf": [_STRING, _STRINGS]}, "str | Sequence[str]")
-PAIRS = Type(checks.pairs, {"type": "object", "additionalProperties": _STRING}, "Mapping[str, str]")
-WEIGHTS = Type(checks.weights, {"type": "object", "additionalProperties": {"type": "number"}}, "Mapping[str, float]")
+NUMBER = Type(checks.number, float)
+WHOLE = Type(checks.whole, int)
+COUNT = Type(checks.count, Annotated[int, msgspec.Meta(ge=0)])
+FLAG = Type(checks.flag, bool)
+TEXT = Type(checks.text, str)
+TEXTS = Type(checks.strings, Sequence[str])
+TEXT_OR_TEXTS = Type(checks.text_or_texts, str | Sequence[str])
+PAIRS = Type(checks.pairs, Mapping[str, str])
+WEIGHTS = Type(checks.weights, Mapping[str, float])
 """A number for each name."""
 
 

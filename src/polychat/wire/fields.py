@@ -344,7 +344,7 @@ FIELDS = table(
     Field(
         name="logprobs",
         about="return the log probabilities of the tokens; a number adds that many alternatives for each token",
-        type=Type(COUNT.read, COUNT.schema, "bool | int"),
+        type=Type(COUNT.read, COUNT.kind, bool | int),
         least=0,
         form=True,
         anthropic=dropped("the API does not return log probabilities"),

@@ -1,4 +1,10 @@
-"""JSON Schema in a few words, for what clients send and get."""
+"""Functions that build the JSON Schema of request and response bodies.
+
+No msgspec type reads these bodies: a wire keeps fields that it does not know, takes null as absent, and names the field in an
+error of its own. So the shape of a message, a part or an event is described here; fields of one value come from the table of
+request fields (``plain``), and settings from msgspec types. ``tests/gateway/test_schemathesis.py`` sends requests that are
+generated from the descriptions, and checks the responses against them.
+"""
 
 from __future__ import annotations
 
@@ -89,8 +95,8 @@ def plain(wire: str, within: str = "") -> Schema:
         kind = at.type or row.type if isinstance(at, At) and at.within == within else None
         if isinstance(at, At) and kind is not None:
             words = f": {', '.join(f'`{word}`' for word in row.words)}, …" if row.words else ""
-            properties[at.name] = _described(dict(kind.schema), sentence(f"{row.about}{words}"))
-            properties |= {name: _described(dict(kind.schema), f"An earlier name of `{at.name}`.") for name in at.older}
+            properties[at.name] = _described(kind.schema, sentence(f"{row.about}{words}"))
+            properties |= {name: _described(kind.schema, f"An earlier name of `{at.name}`.") for name in at.older}
     return properties
 
 
