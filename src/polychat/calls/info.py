@@ -14,8 +14,8 @@ from ..wire.losses import Loss, OnLoss, apply_loss_policy, losses
 from ..wire.placeholders import Placeholders
 
 if TYPE_CHECKING:
-    from ..http.pool.connection import PoolConnection
     from ..events import Event
+    from ..http.pool.connection import PoolConnection
     from ..http.pool.event_pipe import EventPipe
     from ..http.pool.response import PooledResponse
     from ..wire.contract import Reader

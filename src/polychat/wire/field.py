@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
-
-import msgspec
+from typing import Annotated, Any, Literal, TypeAlias, get_origin
 
 from . import checks
 
@@ -56,26 +54,27 @@ class Type:
     read: Callable[[object, str], Any]
     """``(value, field)``: the value. Raises ``BadInput`` naming ``field``."""
     kind: Any
+    least: int | None = None
     keyword: Any = None
     """The type of the keyword, where callers may give more than the wires carry."""
 
     @property
     def schema(self) -> dict[str, Any]:
         """Its JSON schema."""
-        return msgspec.json.schema(self.kind)
+        import msgspec  # importing it takes as long as importing all of polychat
+
+        return msgspec.json.schema(self.kind if self.least is None else Annotated[self.kind, msgspec.Meta(ge=self.least)])
 
     @property
     def hint(self) -> str:
         """The type of the keyword as source."""
         kind = self.kind if self.keyword is None else self.keyword
-        if get_origin(kind) is Annotated:
-            kind = get_args(kind)[0]
         return kind.__name__ if get_origin(kind) is None else str(kind).replace("collections.abc.", "")
 
 
 NUMBER = Type(checks.number, float)
 WHOLE = Type(checks.whole, int)
-COUNT = Type(checks.count, Annotated[int, msgspec.Meta(ge=0)])
+COUNT = Type(checks.count, int, least=0)
 FLAG = Type(checks.flag, bool)
 TEXT = Type(checks.text, str)
 TEXTS = Type(checks.strings, Sequence[str])

@@ -8,6 +8,7 @@ than one value is (a message, a tool, a schema) is read and written by the wires
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 
 from .checks import short_name
@@ -25,7 +26,6 @@ from .field import (
     At,
     Field,
     SupportTable,
-    Type,
     dropped,
     emulated,
     implied,
@@ -344,7 +344,7 @@ FIELDS = table(
     Field(
         name="logprobs",
         about="return the log probabilities of the tokens; a number adds that many alternatives for each token",
-        type=Type(COUNT.read, COUNT.kind, bool | int),
+        type=replace(COUNT, keyword=bool | int),
         least=0,
         form=True,
         anthropic=dropped("the API does not return log probabilities"),
