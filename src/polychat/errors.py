@@ -305,7 +305,9 @@ def redact(foreign: str | bytes, limit: int = 200) -> str:
     text = foreign[: limit * 80].decode("utf-8", "replace") if isinstance(foreign, bytes) else foreign
     text = _COOKIES.sub(lambda match: match[1] + "…", text[: limit * 20])
     # What a terminal would obey, and half a surrogate pair, which nothing can print, are replaced by their escapes.
-    text = "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text.split()))
+    text = " ".join(text.split())
+    if not text.isprintable():
+        text = text.translate({ord(letter): "\ufffd" for letter in set(text) if not letter.isprintable()})
     text = _SECRETS.sub(lambda match: match["keep"] + "…", text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 

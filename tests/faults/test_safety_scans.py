@@ -6,9 +6,8 @@ import contextlib
 import json
 import re
 import tracemalloc
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,22 +20,10 @@ from polychat.events import Citation, Event, Finish, Logprobs, Reasoning, Refusa
 from polychat.gateway.dialects.dialect import shallow
 from polychat.gateway.paths import DIALECTS
 from polychat.routing import ModelResolver
-from polychat.types import (
-    ChatMessage,
-    ChatRequest,
-    FilePart,
-    ImagePart,
-    Opaque,
-    ReasoningPart,
-    TextPart,
-    Tool,
-    ToolCall,
-    ToolResult,
-)
 from polychat.user import weights
 from polychat.wire import json_text
 from polychat.wire.assembly import AssembledMessage
-from polychat.wire.contract import Wire, names, wire
+from polychat.wire.contract import names, wire
 from polychat.wire.framing import DataLines, Events, JSONLines, Lines
 from polychat.wire.gemini.array import Objects
 from polychat.wire.openai_chat.passthrough import ChunkMonitor
@@ -44,8 +31,8 @@ from polychat.wire.passthrough import WholeLines
 from polychat.wire.sites.pages import elements
 from polychat.wire.tags import untagged
 
-from ..support.corpus import FOLDER
-from ..support.linear_time import FLOOR, Make, grown, is_linear, took
+from ..support.grown_bodies import KINDS, SHOWN, bodies, fed, has_items, shown
+from ..support.linear_time import FLOOR, Make, is_linear, step_growth
 from ..support.random_conversations import ask_for
 
 MB = 1_000_000
@@ -77,34 +64,6 @@ each_wire = pytest.mark.parametrize("name", names())
 def assert_linear(make: Make, work: Callable[[bytes], object], size: int = MB) -> None:
     linear, times = is_linear(make, work, size)
     assert linear, times
-
-
-def not_linear(made: Iterable[tuple[str, Make]], work: Callable[[bytes], object]) -> list[tuple[str, str]]:
-    """Which places of a request or a reply that ``grown`` grew take more than linear time, and the times.
-
-    One text, one number or brackets grow to 1 and 4 MB. Of places with more values each value takes a step of Python's own:
-    they grow to 40 and 160 KB, and the one that takes longest for so much to 1 and 4 MB.
-    """
-    bad, slowest = [], (0.0, "", None)
-    for where, make in made:
-        has_values = where.endswith((" repeated", " repeated, named", " with members", " again"))
-        linear, times = is_linear(make, work, 40_000) if has_values else is_linear(make, work, MB, 4 * FLOOR)
-        if not linear:
-            bad.append((where, times))
-        elif has_values:
-            slowest = max(slowest, (took(work, make(40_000)), where, make), key=itemgetter(0))
-    _, where, slow = slowest
-    if slow is not None:
-        linear, times = is_linear(slow, work, MB, 4 * FLOOR)
-        bad += [] if linear else [(where, times)]
-    return bad
-
-
-def fed(reader: Any, data: bytes, step: int) -> None:
-    with contextlib.suppress(ValueError):  # a line that is too long
-        for at in range(0, len(data), step):
-            reader.feed(data[at : at + step])
-        reader.end()
 
 
 # JSON.
@@ -271,98 +230,33 @@ def test_replies_in_many_pieces(name: str, kind: str, stream: bool) -> None:
     assert_linear(written, read, 4_000)
 
 
-def documents(name: str, whole: bool) -> Iterator[tuple[str, Any, Make]]:
-    """Recorded replies of a wire, grown at each place; a place that several have, in the first of them."""
-    known = set()
-    for where, shape, make in _documents(name, whole):
-        place = (where.partition(" ")[2], shape)
-        if place not in known:
-            known.add(place)
-            yield where, shape, make
-
-
-def _documents(name: str, whole: bool) -> Iterator[tuple[str, Any, Make]]:
-    for file in sorted((FOLDER / name).iterdir()):
-        if whole and file.suffix == ".json" and "request" not in file.name:
-            yield from ((f"{file.name} {where}", None, make) for where, make in grown(json.loads(file.read_bytes())))
-        elif not whole and file.suffix in (".sse", ".chunks", ".ndjson"):
-            yield from _events(file)
-
-
-def _events(file: Path) -> Iterator[tuple[str, Any, Make]]:
-    lines = file.read_bytes().replace(b"\r\n", b"\n").split(b"\n")
-    shapes = set()
-    for at, line in enumerate(lines):
-        begin = b"data: " if line.startswith(b"data: ") else b""
-        try:
-            value = json.loads(line[len(begin) :])
-        except ValueError:
-            continue
-        shape = (value.get("type") or tuple(sorted(map(str, value)))) if isinstance(value, dict) else ()
-        if shape in shapes:
-            continue
-        shapes.add(shape)
-        before, behind = b"\n".join([*lines[:at], begin]), b"\n".join([b"", *lines[at + 1 :]])
-        for where, make in grown(value):
-            yield f"{file.name}:{at + 1} {where}", shape, lambda size, make=make, a=before, z=behind: a + make(size) + z
-        again = b"\n".join(lines[max(at - 1, 0) : at + 1]) + b"\n\n"
-        head = b"\n".join(lines[: at + 1]) + b"\n\n"
-        yield f"{file.name}:{at + 1} again", shape, lambda size, h=head, e=again, z=behind: h + e * (size // len(e)) + z
-
-
 @each_wire
-@pytest.mark.parametrize("whole", [True, False], ids=["whole", "stream"])
-def test_replies_that_grow_anywhere(name: str, whole: bool) -> None:
-    """A real reply in which any one list, object or text is many times as long."""
-    spoken = wire(name)
+@pytest.mark.parametrize("kind", KINDS)
+def test_bodies_that_grow_anywhere(name: str, kind: str) -> None:
+    """A request, read and written for every other wire, or a real reply, in which any one list, object or text is many times
 
-    def read(body: bytes) -> None:
-        if whole:
-            spoken.read_reply(body)
+    as long. One text, one number or brackets grow to 1 and 4 MB. Of places with more values each value takes steps of
+    Python's own, which are counted in the first few kilobytes; what C does with them is measured at 1 and 4 MB in the place
+    with most steps for a byte (in all of them: ``make bench B=scans``, which takes minutes).
+    """
+    made, read = bodies(name, kind)
+    bad, most = [], (-1.0, "", None)
+    for where, make in made:
+        if has_items(where):
+            growth = step_growth(make, read)
+            linear, figures = growth.is_linear, growth.counted
+            most = max(most, (growth.late, where, make), key=itemgetter(0))
         else:
-            fed(spoken.Reader(), body, 64 * 1024)
-
-    assert not not_linear(((where, make) for where, _, make in documents(name, whole)), read)
+            linear, figures = is_linear(make, read, MB, 4 * FLOOR)
+        bad += [] if linear else [(where, figures)]
+    assert not bad
+    _, where, dearest = most
+    assert dearest is not None
+    linear, figures = is_linear(dearest, read, MB, 4 * FLOOR)
+    assert linear, (where, figures)
 
 
 # Requests.
-
-
-def everything(vendor: str) -> ChatRequest:
-    """A request with most of what there is."""
-    png, pdf = (
-        ImagePart(data=b"\x89PNG\r\n\x1a\nxx", media_type="image/png"),
-        FilePart(data=b"%PDF-1.7", media_type="application/pdf", name="a"),
-    )
-    schema = {"type": "object", "properties": {"a": {"type": "string", "enum": ["x", "y"]}}, "required": ["a"]}
-    turns = [
-        ChatMessage("system", [TextPart("s")]),
-        ChatMessage("user", [TextPart("a"), png, pdf]),
-        ChatMessage(
-            "assistant", [ReasoningPart("t", Opaque(vendor, "sig")), TextPart("x"), ToolCall("call_1", "f", '{"a":1}')]
-        ),
-        ChatMessage("tool", [ToolResult("call_1", [TextPart("r")], "f")]),
-        ChatMessage("assistant", [TextPart("fine")]),
-        ChatMessage("user", [TextPart("b")]),
-    ]
-    return ChatRequest("m", turns, [Tool("f", "d", schema)], max_tokens=9)
-
-
-def translated(spoken: Wire, body: bytes) -> None:
-    """Read by one wire and written by all."""
-    with contextlib.suppress(BadInput):
-        request = spoken.read_request(body, model="m", stream=True)
-        for name in names():
-            with contextlib.suppress(BadInput):
-                json_text.encoded(wire(name).write_request(request, vendor="nobody"))
-
-
-@each_wire
-def test_requests_that_grow_anywhere(name: str) -> None:
-    """Read, and written for every other wire."""
-    spoken = wire(name)
-    value = json.loads(json_text.encoded(spoken.write_request(everything(spoken.VENDOR), vendor=spoken.VENDOR)))
-    assert not not_linear(grown(value), lambda body: translated(spoken, body))
 
 
 @each_worst
@@ -381,36 +275,15 @@ def test_what_every_door_does_first(case: str) -> None:
 
 # Texts that are shown, and that are read as they come.
 
-TEXTS = (
-    "token-",
-    "cookie:\t",
-    "cookie\t",
-    "://a",
-    "bearer ",
-    "api_key=x ",
-    "token'",
-    "é",
-    " ",
-    "\x1b",
-    "a=b; ",
-    "<!--",
-    "<a b=",
-    "pc1.~",
-)
 
-SLOWEST = ("token-", "cookie:\t", "://a")
-"""Where most of what stands there begins like something that is to be redacted, in each of the three ways."""
-
-
-@pytest.mark.parametrize("unit", TEXTS)
+@pytest.mark.parametrize("unit", SHOWN)
 def test_what_is_shown(unit: str) -> None:
     """Foreign text is made fit to be shown in linear time, however much of it is looked at; and little is of a megabyte."""
-    size = MB if unit in SLOWEST else MB // 10
-    assert_linear(lambda size: unit.encode() * (size // len(unit)), lambda data: redact(data, 10**9), size)
+    assert_linear(*shown(unit))
     assert len(redact(unit * MB)) <= 200
 
 
-@pytest.mark.parametrize("unit", TEXTS)
+@pytest.mark.parametrize("unit", SHOWN)
 @pytest.mark.parametrize("read", [elements, lambda text: untagged(text, "x")], ids=["pages", "tags"])
 def test_pages_and_tags(unit: str, read: Callable[[str], object]) -> None:
     """A page of a site, and what a client hands back."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import copy
 import gc
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import partial
+from types import FrameType
+from typing import Any, NamedTuple
 
 SIZE = 250_000
 """Bytes; what is compared with it has four times as many."""
@@ -15,6 +18,7 @@ FLOOR = 0.15
 """Seconds of CPU below which nothing is told by a ratio."""
 _IDS = {"id", "name", "call_id", "tool_use_id", "tool_call_id", "url", "item_id", "title", "uri"}
 _UNITS = ('token-\\" <!-- ',)
+_NUMBER = "@number@"
 
 Make = Callable[[int], bytes]
 
@@ -57,16 +61,21 @@ def grown(value: Any) -> Iterator[tuple[str, Make]]:
 
 
 def _repeated(value: Any, path: tuple[Any, ...], inner: list[Any], size: int, *, named: bool) -> bytes:
-    block = inner or ["x"]
-    count = max(2, size // len(_json(block)))
-    made = [one for number in range(count) for one in (_renamed(block, number) if named else block)]
-    return _json(put(value, path, made))
+    items = _renamed(inner or ["x"], _NUMBER) if named else inner or ["x"]
+    block = _json(items)[1:-1]
+    return _in_place(value, path, b"[%b]" % b",".join(_numbered(block, max(2, size // (len(block) + 2)))))
 
 
 def _with_members(value: Any, path: tuple[Any, ...], inner: dict[str, Any], size: int) -> bytes:
-    first = next(iter(inner.values()), "x")
-    count = max(2, size // (len(_json(first)) + 8))
-    return _json(put(value, path, {**inner, **{f"k{number}": first for number in range(count)}}))
+    member = b'"k%b":%b' % (_NUMBER.encode(), _json(next(iter(inner.values()), "x")))
+    held = [_json(inner)[1:-1]] if inner else []
+    return _in_place(value, path, b"{%b}" % b",".join([*held, *_numbered(member, max(2, size // len(member)))]))
+
+
+def _numbered(block: bytes, count: int) -> list[bytes]:
+    """So many of a piece of JSON, each with its number where it has a place for one."""
+    parts = block.split(_NUMBER.encode())
+    return [block] * count if len(parts) == 1 else [(b"%d" % number).join(parts) for number in range(count)]
 
 
 def _in_place(value: Any, path: tuple[Any, ...], raw: bytes) -> bytes:
@@ -82,7 +91,7 @@ def put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
     return value
 
 
-def _renamed(value: Any, number: int) -> Any:
+def _renamed(value: Any, number: str) -> Any:
     if isinstance(value, dict):
         return {
             name: f"{inner}{number}" if name in _IDS and isinstance(inner, str) else _renamed(inner, number)
@@ -123,3 +132,57 @@ def took(work: Callable[[bytes], object], data: bytes) -> float:
         return time.thread_time() - begun
     finally:
         gc.enable()
+
+
+def steps(work: Callable[[], object]) -> int:
+    """How many lines of Python it executes, and how many functions in C it calls from them: the same number each time."""
+    count = 0
+
+    def traced(_frame: FrameType, _event: str, _arg: object) -> Any:
+        nonlocal count
+        count += 1
+        return traced
+
+    def profiled(_frame: FrameType, event: str, _arg: object) -> None:
+        nonlocal count
+        count += event == "c_call"
+
+    before = sys.gettrace(), sys.getprofile()
+    sys.setprofile(profiled)
+    sys.settrace(traced)
+    try:
+        work()
+    finally:
+        sys.settrace(before[0])
+        sys.setprofile(before[1])
+    return count
+
+
+class StepGrowth(NamedTuple):
+    """Steps of Python that reading takes for each byte more: from an input of one size to two, and from two to four."""
+
+    early: float
+    late: float
+    counted: str
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether a byte of the longer input takes no more of them, up to a tenth."""
+        return self.late <= 1.1 * self.early + 0.01
+
+
+def step_growth(make: Make, work: Callable[[bytes], object], size: int = 5_000) -> StepGrowth:
+    """Of ``size`` bytes, twice and four times as many.
+
+    Steps do not depend on the machine, so a few dozen items show a loop in a loop. What one call in C does is not seen: a
+    list that is searched or copied for each of its items. ``is_linear`` shows that, in a larger input.
+    """
+    inputs = [make(size), make(2 * size), make(4 * size)]
+    lengths = list(map(len, inputs))
+    if not lengths[0] < lengths[1] < lengths[2]:  # one item is that long
+        return step_growth(make, work, 4 * size)
+    work(inputs[0])  # what is looked up once in a process
+    counts = [steps(partial(work, data)) for data in inputs]
+    early, late = ((counts[at + 1] - counts[at]) / (lengths[at + 1] - lengths[at]) for at in (0, 1))
+    counted = ", ".join(f"{length:,} bytes {count:,} steps" for length, count in zip(lengths, counts, strict=True))
+    return StepGrowth(early, late, counted)

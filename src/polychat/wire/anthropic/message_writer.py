@@ -43,7 +43,8 @@ def system_blocks(blocks: list[Block]) -> str | list[Block]:
 
 def wire_id(call_id: str) -> str:
     """A call's id as the API takes it; other wires' ids may hold more. The same id always becomes the same."""
-    return _NOT_IN_IDS.sub(lambda sign: f"_{ord(sign[0]):x}_", call_id) or "_"
+    codes = {ord(sign): f"_{ord(sign):x}_" for sign in set(_NOT_IN_IDS.findall(call_id))}
+    return call_id.translate(codes) or "_"
 
 
 class Blocks:
