@@ -165,9 +165,12 @@ async def peak_of(come: str, to: str, body: bytes, **headers: str) -> int:
     return await sent_and_peak(to, path, small, body, **headers)
 
 
-async def sent_and_peak(to: str, path: str, small: bytes, body: bytes, **headers: str) -> int:
-    """The same of a body for this path, after a ``small`` one."""
-    async with forgetful(to) as (url, sizes), gateway(configured({"house": row(to, url)})) as here:
+async def sent_and_peak(to: str, path: str, small: bytes, body: bytes, *, answer: bytes | None = None, **headers: str) -> int:
+    """The same of a body for this path, after a ``small`` one. ``answer``: of the backend, else it is a reply."""
+    async with (
+        forgetful(to, answer) as (url, sizes),
+        gateway(configured({"house": row(to, url, embeddings=True)})) as here,
+    ):
         assert b" 200 " in await sent_in_pieces(here, path, small)  # what is loaded once is loaded now
         tracemalloc.start()
         try:

@@ -110,11 +110,11 @@ def everywhere(come: str) -> tuple[str, bytes]:
     return path, json.dumps(body, **SPELLED["compact"]).encode()
 
 
-def a_long_conversation(come: str) -> tuple[str, bytes]:
-    """One of many turns, with calls and results as agents have them."""
-    text = WORDS * (24_000 // len(WORDS.encode()))
+def a_long_conversation(come: str, each: int) -> tuple[str, bytes]:
+    """One of many turns, with calls and results as agents have them, of so many bytes each."""
+    text = WORDS * (each // len(WORDS.encode()))
     turns: list[ChatMessage] = []
-    for number in range(SIZE // 72_000):
+    for number in range(SIZE // (3 * each)):
         call = ToolCall(f"call_{number}", "f", json.dumps({"content": text}, **SPELLED["compact"]))
         turns.append(ChatMessage("user", [TextPart(text)]))
         turns.append(ChatMessage("assistant", [call]))
@@ -127,10 +127,14 @@ def a_long_conversation(come: str) -> tuple[str, bytes]:
 async def test_long_texts_cost_three_times_their_size_at_most(come: str, to: str) -> None:
     """Of more than one alphabet, at all places at once; and a long conversation of many calls and results."""
     small = request(come, rich(wire(come).VENDOR))[1]
-    for make, most in ((everywhere, TOGETHER), (a_long_conversation, COPIES)):
-        path, body = make(come)
+    bodies = {
+        "everywhere": (everywhere(come), TOGETHER),
+        "of 24 KB": (a_long_conversation(come, 24_000), COPIES),
+        "of 2 KB": (a_long_conversation(come, 2_000), COPIES),
+    }
+    for kind, ((path, body), most) in bodies.items():
         peak = await sent_and_peak(to, path, small, body)
-        assert peak <= most * len(body), f"{make.__name__}: {peak / len(body):.2f} times the body"
+        assert peak <= most * len(body), f"{kind}: {peak / len(body):.2f} times the body"
 
 
 ENDPOINTS = {

@@ -285,9 +285,11 @@ class VendorBackend(Backend):
             )
         shape = embeddings.shape_of(self.row.wire)
         call = self._call(proxy, options)
-        body = await self._asked(
-            call, "POST", embeddings.path(shape, request), encoded(embeddings.write_request(shape, request))
-        )
+        if request.placeholders is None:
+            written = embeddings.body_of(shape, request)
+        else:  # it is large
+            written = await asyncio.to_thread(embeddings.body_of, shape, request)
+        body = await self._asked(call, "POST", embeddings.path(shape, request), written)
         return embeddings.read_reply(shape, body, count=len(request.inputs))
 
     def address(self) -> str:

@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from time import monotonic
 
+from ..errors import BadInput
 from ..routing import Target
 from ..routing.attempts import Attempts
 from ..routing.resolve import LONGEST
 from ..wire import embeddings
 from ..wire.embeddings import Embed, Embeddings, Shape
+from ..wire.placeholders import with_placeholders
+from .chat.opening import LARGE
 from .context import RequestContext
-from .dialects.dialect import OPENED, check_body, leniently
+from .dialects.dialect import OPENED, check_body, leniently, new_token
 from .listing import planned
 
 
-async def embedded(context: RequestContext, shape: Shape, model: str | None = None, request: Embed | None = None) -> None:
-    """Answers in the dialect's shape; ``model`` is the path's, if it names one. Raises ``PolychatError``."""
+async def embedded(
+    context: RequestContext, shape: Shape, model: str | None = None, read: Callable[[bytes], Embed] | None = None
+) -> None:
+    """Answers in the dialect's shape; ``model`` is the path's, if it names one. Raises ``PolychatError``.
+
+    ``read``: what reads the body, where it has another form.
+    """
     record, runtime = context.record, context.runtime
-    if request is None:
-        check_body(context.body, runtime.limits)
-        request = leniently(lambda body: embeddings.read_request(shape, body, model, OPENED), context.body)
+    reads = partial(_request, context, read or partial(embeddings.read_request, shape, model=model, limits=OPENED))
+    request = await asyncio.to_thread(reads) if len(context.body) > LARGE else reads()
     record.model = request.model[:LONGEST]
     plan = await planned(context, request.model)
     record.route = plan.route
     attempts, name = Attempts(), request.model
 
     async def ask(target: Target) -> Embeddings:
-        request.model = target.model
-        return await target.backend.embed(request, timeout=attempts.timeouts)
+        asked = request if request.whole is None or target.backend.restores else await asyncio.to_thread(request.whole)
+        asked.model = target.model
+        return await target.backend.embed(asked, timeout=attempts.timeouts)
 
     try:
         vectors = await runtime.router.run(plan, ask, attempts, repeated=context.repeated, deadline=context.deadline)
@@ -41,3 +53,16 @@ async def embedded(context: RequestContext, shape: Shape, model: str | None = No
     await context.responder.whole(
         200, [*headers, (b"x-polychat-attempts", b"%d" % attempts.count)], embeddings.write_reply(shape, vectors, request)
     )
+
+
+def _request(context: RequestContext, read: Callable[[bytes], Embed]) -> Embed:
+    """The request, of which long texts stand aside where it is large. Raises ``BadInput``."""
+    check_body(context.body, context.runtime.limits)
+    whole = partial(leniently, read, context.body)
+    aside = with_placeholders(context.body, new_token) if len(context.body) > LARGE else None
+    if aside is not None:
+        with suppress(BadInput):  # it is told of what came
+            request = read(aside.short)
+            request.placeholders, request.whole = aside, whole
+            return request
+    return whole()

@@ -9,8 +9,8 @@ import math
 import sys
 from array import array
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from ..errors import BadInput, BadReply, redact
@@ -19,6 +19,7 @@ from .checks import in_path, item, json_object, several, text, whole
 from .extras import remaining, with_extra
 from .json_text import decoded, encoded
 from .limits import LIMITS, ReaderLimits
+from .placeholders import Placeholders
 
 Shape: TypeAlias = Literal["openai", "gemini", "ollama"]
 Vector: TypeAlias = list[float]
@@ -43,6 +44,10 @@ class Embed:
     """The shape it was read in: ``extra`` is in its words."""
     extra: dict[str, Any] = field(default_factory=dict)
     """What only that shape says, such as ``taskType`` or ``keep_alive``; no other shape has it."""
+    placeholders: Placeholders | None = None
+    """Parts of its texts that are to be put back into its body: see ``Backend.restores``."""
+    whole: Callable[[], Embed] | None = None
+    """Makes the request without placeholders, where it has some."""
 
     def texts(self) -> list[str]:
         """The inputs. Raises ``BadInput`` for tokens: every model numbers them in its own way."""
@@ -94,6 +99,16 @@ def write_request(shape: Shape, request: Embed) -> dict[str, Any]:
             body["user"] = request.user
         body["encoding_format"] = "base64" if request.base64 else "float"
     return with_extra(body, request.extra, native=native)
+
+
+def body_of(shape: Shape, request: Embed) -> bytes:
+    """The body, with what stands aside of the texts."""
+    body, aside = encoded(write_request(shape, request)), request.placeholders
+    if aside is None or request.whole is None:
+        return body
+    if aside.lacks(body):
+        return encoded(write_request(shape, replace(request.whole(), model=request.model)))
+    return aside.restored(body)
 
 
 def read_request(shape: Shape, body: bytes, model: str | None = None, limits: ReaderLimits = LIMITS) -> Embed:

@@ -19,7 +19,7 @@ LEAST = 64 * 1024
 """Bytes of base64 that stay where they are."""
 SHORT = 512
 """Bytes of a text that stay where they are."""
-ENDS = 64
+ENDS = 32
 """Bytes at both ends of a text that stay, about: by them readers and writers tell what it is."""
 HEAD = 64
 """Letters of the base64 that its placeholder begins with."""

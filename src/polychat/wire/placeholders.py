@@ -17,15 +17,16 @@ vendor reads; what is not where wires have media; and what is broken, so that it
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from array import array
+from collections.abc import Callable, Collection, Iterable
 from io import BytesIO
 from typing import Any
 
 from .json_text import encoded
 from .long_strings import HEAD, PIECE, TO_STANDARD, LongBase64, LongString, LongText, media_in, pieces, size_of, strings_in
 
-LONG = 256 * 1024
-"""Bytes of a body whose texts stay where they are."""
+LONG = 1024 * 1024
+"""Bytes of a body whose texts stay where they are: to look for them would take longer than to read them."""
 _STANDARD, _URLSAFE = b"//7/", b"__7_"
 """The bytes FF FE FF, which are no UTF-8, in both alphabets: each tells whether the text was copied or decoded and encoded."""
 
@@ -35,13 +36,14 @@ class Placeholders:
 
     __slots__ = ("_mark", "_places", "_token", "body", "short", "text_size")
 
-    def __init__(self, body: bytes, places: list[LongString], token: bytes) -> None:
+    def __init__(self, body: bytes, places: Iterable[LongString], token: bytes) -> None:
         self.body = body
         """As it came."""
-        self._places, self._token = places, token
+        self._places, self._token = _Places(), token
         self._mark = re.compile(token + rb"(?:(//7/|__7_)|(\\+)\")([0-9a-f]{8})")
         whole, at, size, view = BytesIO(), 0, 0, memoryview(body)
         for count, place in enumerate(places):
+            self._places.append(place)
             whole.write(view[at : place.begin])
             if isinstance(place, LongText):
                 whole.write(b'%b%b"%08x' % (token, b"\\" * place.escapes, count))
@@ -65,8 +67,9 @@ class Placeholders:
 
     def without(self, numbers: Collection[int]) -> Placeholders | None:
         """The same, but these stay where they are; ``None`` where nothing is left."""
-        places = [place for number, place in enumerate(self._places) if number not in numbers]
-        return Placeholders(self.body, places, self._token) if places else None
+        left = (self._places[number] for number in range(len(self._places)) if number not in numbers)
+        found = Placeholders(self.body, left, self._token)
+        return found if found else None
 
     def without_marks(self, data: bytes) -> bytes:
         """``data`` with the lengths of what stands aside for the placeholders, which are others in every request."""
@@ -78,11 +81,14 @@ class Placeholders:
 
     def lacks(self, data: bytes) -> bool:
         """Whether a text is missing in ``data``, which was written of what was read."""
-        missing = bytearray(isinstance(place, LongText) for place in self._places)
+        missing = self._places.are_texts()
         for mark in self._mark.finditer(data):
             if mark[2]:
                 missing[int(mark[3], 16)] = False
         return any(missing)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
     def restored(self, data: bytes) -> bytes:
         """``data`` with what came for each placeholder, in base64's standard alphabet where it was decoded meanwhile."""
@@ -126,5 +132,33 @@ def with_placeholders(body: bytes, token: Callable[[], str]) -> Placeholders | N
 
     ``token`` makes 24 random hexadecimal digits.
     """
-    places = list(strings_in(body) if len(body) > LONG else media_in(body))
-    return Placeholders(body, places, token().encode()) if places else None
+    found = Placeholders(body, strings_in(body) if len(body) > LONG else media_in(body), token().encode())
+    return found if found else None
+
+
+class _Places:
+    """Where they were in the body: of very many texts, each a few numbers."""
+
+    __slots__ = ("_base64", "_bounds", "_escapes")
+
+    def __init__(self) -> None:
+        self._bounds, self._escapes = array("Q"), bytearray()
+        self._base64: dict[int, LongBase64] = {}
+
+    def __len__(self) -> int:
+        return len(self._escapes)
+
+    def append(self, place: LongString) -> None:
+        if isinstance(place, LongBase64):
+            self._base64[len(self)] = place
+        self._bounds.extend(place[:2])
+        self._escapes.append(place.escapes if isinstance(place, LongText) else 0)
+
+    def __getitem__(self, number: int) -> LongString:
+        if escapes := self._escapes[number]:
+            return LongText(self._bounds[2 * number], self._bounds[2 * number + 1], escapes)
+        return self._base64[number]
+
+    def are_texts(self) -> bytearray:
+        """Of each, whether it is a text."""
+        return bytearray(map(bool, self._escapes))

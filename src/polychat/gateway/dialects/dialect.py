@@ -282,7 +282,7 @@ _LARGE = frozenset(
     (*_TURNS, "images", "system", "systemInstruction", "system_instruction", "instructions", "prompt", *WITH_SCHEMAS)
 )
 """Fields of which parts may stand aside: no more is done with them than that they are read, and written again."""
-_token = partial(token_hex, 12)
+new_token = partial(token_hex, 12)
 _Read = TypeVar("_Read")
 
 
@@ -310,7 +310,7 @@ def leniently(read: Callable[[bytes], _Read], body: bytes) -> _Read:
 
 
 def _opened(body: bytes, limits: Limits) -> Opened:
-    aside = with_placeholders(body, _token) if len(body) > LEAST else None
+    aside = with_placeholders(body, new_token) if len(body) > LEAST else None
     while aside is not None:
         try:
             fields = shallow(aside.short, limits)

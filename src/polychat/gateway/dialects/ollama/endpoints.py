@@ -18,7 +18,7 @@ from ...context import RequestContext
 from ...embedding import embedded
 from ...endpoint import Endpoint
 from ...listing import listed, planned, tags
-from ..dialect import InboundChat, readable, shallow, value_of
+from ..dialect import InboundChat, shallow, value_of
 from .dialect import Ollama, OllamaGenerate, known
 
 DIALECT = Ollama()
@@ -64,11 +64,14 @@ async def _loaded(context: RequestContext, inbound: InboundChat) -> None:
 
 async def embed_one(context: RequestContext) -> None:
     """``/api/embeddings``, which came before ``/api/embed``: one text, one vector."""
-    limits = context.runtime.limits
-    members = shallow(readable(context.body, limits), limits)
-    name, prompt = (checks.text(value_of(members, field), field) for field in ("model", "prompt"))
-    extra: dict[str, object] = {field: value_of(members, field) for field in ("options", "keep_alive") if field in members}
-    await embedded(context, "ollama", request=Embed(known(context, name), [prompt], single=True, shape="ollama", extra=extra))
+
+    def read(body: bytes) -> Embed:
+        members = shallow(body, context.runtime.limits)
+        name, prompt = (checks.text(value_of(members, field), field) for field in ("model", "prompt"))
+        extra: dict[str, object] = {field: value_of(members, field) for field in ("options", "keep_alive") if field in members}
+        return Embed(known(context, name), [prompt], single=True, shape="ollama", extra=extra)
+
+    await embedded(context, "ollama", read=read)
 
 
 async def banner(context: RequestContext) -> None:
