@@ -7,12 +7,15 @@ and nothing of the request is lost on its way, the body with another text in its
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..types import ChatRequest, TextPart
 from ..wire.json_text import encoded
 
 if TYPE_CHECKING:
+    from ..events import Event
+    from ..wire.contract import Reader
     from .ready import ReadyRequest
 
 STAND_IN = "What stands here is replaced by the prompt (f3b1c9a07d5e)."
@@ -21,12 +24,15 @@ STAND_IN = "What stands here is replaced by the prompt (f3b1c9a07d5e)."
 class CompiledRequest:
     """The body of a request up to its prompt and behind it, and the path it goes to."""
 
-    __slots__ = ("_after", "_before", "path", "ready", "streamed")
+    __slots__ = ("_after", "_before", "new_reader", "path", "ready", "streamed", "whole")
 
     def __init__(self, before: bytes, after: bytes, path: str, *, streamed: bool) -> None:
         self._before, self._after, self.path, self.streamed = before, after, path, streamed
         self.ready: ReadyRequest | None = None
         """Where it goes, and how, by the options of its calls, which are always the same."""
+        self.new_reader: Callable[[], Reader]
+        self.whole: Callable[[bytes], list[Event]]
+        """What read its replies: those that are streamed, and those that come whole. Its backend sets them."""
 
     def body(self, prompt: str) -> bytes | None:
         """The body with this prompt; ``None`` for one that the wire's writer treats otherwise: a blank one, which it leaves

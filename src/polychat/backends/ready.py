@@ -37,12 +37,14 @@ class ReadyRequest:
         """What the endpoint had found when this was made ready: with any other it is out of date."""
         self._name, self.base_url, self.request, self.timeouts = name, base_url, request, timeouts
 
-    def sent(self, body: bytes, begun: PoolConnection | None = None) -> Awaitable[PooledResponse]:
+    def sent(
+        self, body: bytes, begun: PoolConnection | None = None, check: Callable[[], None] | None = None
+    ) -> Awaitable[PooledResponse]:
         """The response, for whoever closes it. To be awaited at once. Raises as ``Pool.request``.
 
-        ``begun``: where the request was sent already.
+        ``begun``: where the request was sent already; ``check``: see ``Pool.send``.
         """
-        return _pool()().send(self.request, body, timeouts=self.timeouts, provider=self._name, begun=begun)
+        return _pool()().send(self.request, body, timeouts=self.timeouts, provider=self._name, begun=begun, check=check)
 
 
 class ReadyRequests:

@@ -82,18 +82,23 @@ class VendorBackend(Backend):
             return None
         if calls is not None or call_info.losses:
             return None
-        return compiled_request(body, wire(self.row.wire).path(written), streamed=bool(written.stream))
+        spoken, tag = wire(self.row.wire), self.tag()
+        compiled = compiled_request(body, spoken.path(written), streamed=bool(written.stream))
+        if compiled is not None:
+            compiled.new_reader = partial(spoken.Reader, vendor=tag, limits=LIMITS)
+            compiled.whole = partial(spoken.read_reply, vendor=tag)
+        return compiled
 
     def answers_compiled(
         self, compiled: CompiledRequest, body: bytes, call_info: CallInfo, options: dict[str, Any]
     ) -> VendorReply:
         def send() -> Sent:
-            ready, spoken, tag = compiled.ready, wire(self.row.wire), self.tag()
+            ready = compiled.ready
             if ready is None or ready.state is not self._endpoint.found():
                 compiled.ready = ready = self._ready.of(compiled.path, options)
             call_info.url = ready.base_url
-            reader = spoken.Reader(vendor=tag, limits=LIMITS) if compiled.streamed else None
-            return Sent(ready.sent(body), self.refusal, reader=reader, whole=partial(spoken.read_reply, vendor=tag))
+            reader = compiled.new_reader() if compiled.streamed else None
+            return Sent(ready.sent(body, None, call_info.check), self.refusal, reader, compiled.whole)
 
         return VendorReply(send, call_info)
 

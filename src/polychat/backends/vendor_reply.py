@@ -34,7 +34,6 @@ class Sent:
         self,
         response: Awaitable[PooledResponse],
         refusal: Callable[[PooledResponse], Awaitable[Exception]],
-        *,
         reader: Reader | None,
         whole: Callable[[bytes], list[Event]],
         change: Change | None = None,

@@ -17,6 +17,7 @@ from ..wire.losses import Loss, apply_loss_policy
 
 if TYPE_CHECKING:
     from ..routing import Plan, Router, Target
+    from ..routing.straight import StraightPlan
     from ..wire.losses import OnLoss
 
 _KEYWORDS = frozenset(KEYWORDS)
@@ -46,14 +47,15 @@ class PreparedCall:
 
     __slots__ = (
         *("_compiled", "_is_compiled", "_keywords", "_model", "_streamed", "_system"),
-        *("is_kept", "lost", "options", "plan", "policy", "router", "wanted"),
+        *("is_kept", "lost", "options", "plan", "policy", "router", "straight", "wanted"),
     )
 
     def __init__(self, plan: Plan, system: str | None, options: dict[str, Any], *, streamed: bool) -> None:
         """Raises ``BadInput`` for an ``on_loss`` that is none of the policies."""
         self.plan = plan
         self.router: Router
-        """Of a call that is kept, as is what follows."""
+        """Of a call that is kept, as are the attempts at its only target, if it has one."""
+        self.straight: StraightPlan
         self.is_kept = False
         self._keywords: dict[str, Any] = {}
         self.options: dict[str, Any] = {}
@@ -77,6 +79,12 @@ class PreparedCall:
         if self._streamed:
             request.stream_usage = True
         return request, shape
+
+    def keep(self, router: Router) -> None:
+        """It serves for other calls too, all by this router."""
+        from ..routing.straight import StraightPlan  # it loads the router, which importing the client does not need
+
+        self.router, self.straight, self.is_kept = router, StraightPlan(router, self.plan), True
 
     def narrow(self, plan: Plan, unknown: list[str]) -> None:
         """The plan becomes this one; members of ``provider`` that cannot be obeyed are lost. Raises ``BadInput``."""
@@ -103,7 +111,7 @@ class PreparedCall:
 
 def call_key(*parts: object, options: dict[str, Any]) -> tuple[object, ...]:
     """A key that is equal for calls with the same options of the same types: 1 and True are equal, and mean two things."""
-    return (*parts, *options.items(), *map(type, options.values()))
+    return (*parts, *options, *options.values(), *map(type, options.values()))
 
 
 def are_lasting(options: dict[str, Any]) -> bool:

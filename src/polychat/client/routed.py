@@ -19,7 +19,7 @@ from ..routing.continuation import Part, continued, going_on, may_go_on
 from ..routing.hedged import hedged
 from ..routing.hold import Hold, hold_of
 from ..routing.holding import OpeningHold, Pumped
-from ..routing.straight import StraightAttempt, straight_attempt
+from ..routing.straight import StraightAttempt, StraightPlan
 from ..routing.traits import UNKNOWN, RequestTraits, Traits
 from ..types import ChatRequest, HostedTool, TextPart
 from ..wire.billing import has_piece, opening_failure
@@ -75,12 +75,14 @@ class RoutedCall:
 
     async def begin(self) -> list[list[Event]]:
         """Ask until a target begins to answer; the batches of its events up to the first piece. Raises ``PolychatError``."""
-        self._straight = straight = straight_attempt(self._router, self._plan)
+        prepared = self._prepared
+        plan = StraightPlan(self._router, self._plan) if prepared is None else prepared.straight
+        self._straight = straight = plan.attempt()
         if straight is None:
             return await self._routed()
-        token = last_check.set(straight.check)
+        self.call_info.check = straight.check
         try:
-            first = await self._straight_answer()
+            first = await (self._compiled_answer() or self._checked_answer(straight.check))
         except PolychatError as error:
             straight.failed()
             self._failure = error
@@ -90,8 +92,6 @@ class RoutedCall:
         else:
             straight.answered(self.call_info.limits)
             return first
-        finally:
-            last_check.reset(token)
         return await self._routed()
 
     def completed(self, usage: Usage | None) -> None:
@@ -204,15 +204,23 @@ class RoutedCall:
             self._request = request = self._prepared.request(self._prompt)[0]
         return request
 
-    def _straight_answer(self) -> Awaitable[list[list[Event]]]:
-        """``_answer`` of the only target."""
-        target, options, prepared = self.target, self._options, self._prepared
-        if prepared is not None and (compiled := prepared.compiled()) is not None:
-            body = compiled.body(self._prompt)
-            if body is not None:
-                batches = target.backend.answers_compiled(compiled, body, self.call_info, options)
-                return self._begun(batches, whole=not compiled.streamed)
-        return self._answer(target, options)
+    def _compiled_answer(self) -> Awaitable[list[list[Event]]] | None:
+        """``_answer`` of the only target by what was written once for all prompts; ``None`` where this one must be written."""
+        prepared = self._prepared
+        compiled = None if prepared is None else prepared.compiled()
+        body = None if compiled is None else compiled.body(self._prompt)
+        if compiled is None or body is None:
+            return None
+        batches = self.target.backend.answers_compiled(compiled, body, self.call_info, self._options)
+        return self._begun(batches, whole=not compiled.streamed)
+
+    async def _checked_answer(self, check: Callable[[], None]) -> list[list[Event]]:
+        """``_answer`` of the only target, which ``check`` may keep from being asked: see ``http/sending.py``."""
+        token = last_check.set(check)
+        try:
+            return await self._answer(self.target, self._options)
+        finally:
+            last_check.reset(token)
 
     def _answer(self, target: Target, options: dict[str, Any], text: str = "") -> Awaitable[list[list[Event]]]:
         """As ``_begun``. Raises the failure of a reply that another target may still answer."""

@@ -95,7 +95,7 @@ class Targets:
             self._narrow(prepared, target)
         if key is not None and are_lasting(options) and self._plans.get(target) is plan:
             prepared.request(STAND_IN)  # raises for what the options would raise with any prompt
-            prepared.router, prepared.is_kept = self.router(prepared.options), True
+            prepared.keep(self.router(prepared.options))
             if len(self._prepared) >= _KNOWN:
                 self._prepared.clear()
             self._prepared[key] = prepared

@@ -37,5 +37,5 @@ class Variables:
 
     def values(self) -> list[Any]:
         """How they are set now, in a form that is good for a comparison and nothing else."""
-        raw = _raw()
+        raw = getattr(os.environ, "_data", None) if _POSIX else None
         return [os.environ.get(name) for name in self._names] if raw is None else list(map(raw.get, self._keys))

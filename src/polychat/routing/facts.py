@@ -320,9 +320,9 @@ class Facts:
         self._throttle = None
         shared = self.shared
         shared.first.observe(first, now)
-        shared.rest.answered()
-        if self.domain is not None:
-            self.domain.answered()
+        for rest in (shared.rest, self.domain):
+            if rest is not None and rest.down_until:
+                rest.answered()
 
     def cut(self, asked_at: float, now: float, after: float) -> None:
         """An answer was cut off, so many seconds after its beginning."""

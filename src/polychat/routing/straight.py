@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from time import time
 
 from ..errors import PolychatError
+from .constant import ConstantOutcome, constant_outcome
 from .facts import Facts
 from .resolve import Plan
 from .router import Router
 
 
 class StraightAttempt:
-    """Begun by ``straight_attempt``; then ``answered`` and ``completed`` or ``end``, or ``failed``, once each."""
+    """Begun by ``StraightPlan``; then ``answered`` and ``completed`` or ``end``, or ``failed``, once each."""
 
     __slots__ = ("_answered_at", "_asked_at", "_facts", "_plan", "_router")
 
@@ -63,10 +64,26 @@ class StraightAttempt:
             facts.over()
 
 
-def straight_attempt(router: Router, plan: Plan) -> StraightAttempt | None:
-    """An attempt at the only target of ``plan``; ``None`` where the router must decide, or the target is not well."""
-    targets = plan.targets
-    if len(targets) > 1 or plan.route or plan.rules.conditions or plan.rules.concurrency is not None:
-        return None
-    facts = router.facts(plan, targets[0])
-    return StraightAttempt(router, plan, facts) if facts.is_clear(router.clock()) else None
+class StraightPlan:
+    """Makes straight attempts at the only target of ``plan``, for one request or for any number of them."""
+
+    __slots__ = ("_constant", "_is_direct", "_plan", "_router")
+
+    def __init__(self, router: Router, plan: Plan) -> None:
+        self._router, self._plan = router, plan
+        rules = plan.rules
+        self._is_direct = not (len(plan.targets) > 1 or plan.route or rules.conditions or rules.concurrency is not None)
+        self._constant: ConstantOutcome | None = None
+        """Tells while nothing has changed since an earlier attempt."""
+
+    def attempt(self) -> StraightAttempt | None:
+        """The next attempt; ``None`` where the router must decide, or the target is not well."""
+        constant = self._constant
+        if constant is not None and constant.holds():
+            return StraightAttempt(self._router, self._plan, constant.facts)
+        if not self._is_direct:
+            return None
+        router, plan = self._router, self._plan
+        self._constant = constant_outcome(router, plan)
+        facts = router.facts(plan, plan.targets[0])
+        return StraightAttempt(router, plan, facts) if facts.is_clear(router.clock()) else None

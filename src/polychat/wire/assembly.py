@@ -71,7 +71,7 @@ class AssembledMessage:
         """Each piece, and how much text stood before it."""
         self._placed = 0
         """Characters of the text that stand in a part."""
-        self._thinking = Growing()
+        self._thinking: Growing | None = None
         """The text of all reasoning, with a blank line between blocks; not valid once blocks came out of order."""
         self._block: int | None = None
         """The last one that had text; -1 where an earlier one went on after it."""
@@ -128,7 +128,7 @@ class AssembledMessage:
     def reasoning(self) -> str:
         """The text of all reasoning, with a blank line between blocks."""
         if self._block != -1:
-            return self._thinking.text
+            return "" if self._thinking is None else self._thinking.text
         return "\n\n".join(thought.text for thought in self.thoughts if thought.text)
 
     @property
@@ -182,6 +182,8 @@ class AssembledMessage:
 
     def _spell(self, piece: Reasoning) -> None:
         last = self._block
+        if self._thinking is None:
+            self._thinking = Growing()
         if last is not None and last != piece.block:
             self._thinking.pieces.append("\n\n")
         self._block = piece.block if last is None or 0 <= last <= piece.block else -1

@@ -49,7 +49,7 @@ or exchanges, its connection is closed. The pool has no tasks, but two kinds of 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
@@ -150,8 +150,12 @@ class Pool:
         deadline: float | None = None,
         provider: str | None = None,
         begun: PoolConnection | None = None,
+        check: Callable[[], None] | None = None,
     ) -> PooledResponse:
-        """As ``request``, of one that is prepared; ``begun``: of one that ``begin`` has sent there."""
+        """As ``request``, of one that is prepared; ``begun``: of one that ``begin`` has sent there.
+
+        ``check`` stands in for ``last_check``, and is called only where the request has waited before it is sent.
+        """
         try:
             limits = exchange_timeouts(timeouts)
             if timeouts.total is not None or deadline is not None:
@@ -159,8 +163,9 @@ class Pool:
             origin = request.origin if request.origin is not None else _secured(request)
             for may_repeat in (True, False):
                 if begun is None:
-                    connection = self._reuse(origin) or await self._acquire(request.place, origin, limits)
-                    self._check(connection)
+                    idle = self._reuse(origin)
+                    connection = idle or await self._acquire(request.place, origin, limits)
+                    self._check(connection, check, has_waited=idle is None or not may_repeat)
                 else:
                     connection = begun
                 was_used = connection.reusable_until > 0
@@ -205,9 +210,11 @@ class Pool:
         connection.timer.wait("first", sent_at, limits.first)
         return connection
 
-    def _check(self, connection: PoolConnection) -> None:
-        """Raises what ``last_check`` does; the connection is free again then, or closed if it was never used."""
-        check = last_check.get()
+    def _check(self, connection: PoolConnection, check: Callable[[], None] | None, *, has_waited: bool) -> None:
+        """Raises what ``check`` or ``last_check`` does; the connection is free again then, or closed if it was never used."""
+        if check is not None and not has_waited:
+            return
+        check = check or last_check.get()
         if check is None:
             return
         try:

@@ -135,9 +135,14 @@ class Reader(StreamReader):
 
     def rest(self, finish: Finish) -> list[Event]:
         complete = finish.verdict == "complete"
-        events = [event for choice in self._choices.values() for event in choice.rest(complete=complete)]
-        events += _sources(self._pages) if self._pages else []
-        return events if self._usage is None else [*events, self._usage]
+        events: list[Event] = []
+        for choice in self._choices.values():
+            events += choice.rest(complete=complete)
+        if self._pages:
+            events += _sources(self._pages)
+        if self._usage is not None:
+            events.append(self._usage)
+        return events
 
     def _chunk(self, chunk: Any, of: str, events: list[Event]) -> None:
         """``of`` is ``delta`` or ``message``."""
