@@ -27,8 +27,9 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
 class BegunAttempt(NamedTuple):
-    """The first attempt of a request, at the only target of its plan, which was asked before the request got a task."""
+    """The first attempt of a request, whose target was asked before the request got a task."""
 
+    target: Target
     connection: PoolConnection
     asked_at: float
 
@@ -81,7 +82,7 @@ class RequestContext:
         self.opened: Opened | None = None
         """The body as dialects read it, where it was opened beside the loop."""
         self.begun: BegunAttempt | None = None
-        """Where the request's only target was asked already, until its response is taken."""
+        """Where the request's first target was asked already, until its response is taken."""
         self.chat: InboundChat | None = None
         """The chat, once the request was read as one."""
         self.guards: Sequence[Guard] = ()

@@ -35,7 +35,8 @@ class Attempts:
 
     __slots__ = (
         *("_facts", "_router", "_rules"),
-        *("answered", "answered_at", "asked_at", "asked_before", "begun_at", "count", "failures", "hold", "is_probe"),
+        *("answered", "answered_at", "asked_at", "asked_before", "asked_first", "begun_at", "count", "failures", "hold"),
+        "is_probe",
         *("limits", "passed", "queued", "resting", "slots", "target", "timeouts", "times"),
     )
 
@@ -64,8 +65,10 @@ class Attempts:
         """Of the attempt at hand."""
         self.asked_at = 0.0
         """When the current attempt began."""
+        self.asked_first: Target | None = None
+        """The target that was asked before the run, and is the first of it."""
         self.asked_before: float | None = None
-        """When the first attempt began, where its target was asked before the run."""
+        """When that attempt began."""
         self.begun_at: float | None = None
         """When the first piece of the current attempt came, where ``ask`` holds its answer back for longer."""
         self.is_probe = False

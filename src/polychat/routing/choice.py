@@ -110,6 +110,10 @@ class Choice:
     def targets(self) -> list[Target]:
         return [self.first, *self._rest()]
 
+    def beginning_with(self, target: Target) -> list[Target]:
+        """The same targets, ``target`` before the others."""
+        return [target, *(other for other in self if other is not target)]
+
     def _rest(self) -> list[Target]:
         if not isinstance(self._others, list):
             self._others = [target for target in self._others() if target is not self.first]

@@ -26,16 +26,25 @@ class ConstantOutcome:
         self._router, self._evictions = router, router.health.evictions
         self._waiting = facts.waiting
 
+    @property
+    def is_current(self) -> bool:
+        """Whether ``holds`` would say so but for a stall, which a caller looks for itself where many requests wait."""
+        return self._generation == self._alarms.count and self._evictions == self._router.health.evictions
+
     def holds(self) -> bool:
         """Whether the router would still choose it, of a request that is not choosy (``Traits.is_choosy``).
 
         Once this is false it stays so: ask ``constant_outcome`` anew.
         """
-        return (
-            self._generation == self._alarms.count
-            and (self.is_alone or self._waiting.count < MOST)
-            and self._evictions == self._router.health.evictions
-        )
+        return self.is_current and (self.is_alone or self._waiting.count < MOST)
+
+
+def is_constant(plan: Plan) -> bool:
+    """Whether a plan has a constant outcome while nothing speaks against its targets."""
+    rules = plan.rules
+    if plan.members or rules.conditions or rules.concurrency is not None:
+        return False
+    return len(plan.targets) == 1 or (plan.strategy == "ordered" and len(set(rules.priorities)) <= 1)
 
 
 def constant_outcome(router: Router, plan: Plan) -> ConstantOutcome | None:
@@ -43,12 +52,10 @@ def constant_outcome(router: Router, plan: Plan) -> ConstantOutcome | None:
 
     other, and while anything speaks against its first target. Strategies that choose anew for each request have none.
     """
-    rules = plan.rules
-    if plan.members or rules.conditions or rules.concurrency is not None:
-        return None
-    is_alone = len(plan.targets) == 1
-    if not is_alone and (plan.strategy != "ordered" or len(set(rules.priorities)) > 1):
+    if not is_constant(plan):
         return None
     target = plan.targets[0]
     facts = router.facts(plan, target)
-    return ConstantOutcome(router, target, facts, is_alone=is_alone) if facts.is_untroubled(router.clock()) else None
+    return (
+        ConstantOutcome(router, target, facts, is_alone=len(plan.targets) == 1) if facts.is_untroubled(router.clock()) else None
+    )

@@ -156,13 +156,15 @@ class _Run(Generic[T]):
 
     async def answer(self) -> T:
         """See ``Router.run``."""
-        plan = self.plan
-        choice = self.router.chooser.choose(plan, self.begun, self.traits)
+        plan, asked, self.attempts.asked_first = self.plan, self.attempts.asked_first, None
+        choice = self.router.chooser.choose(plan, self.begun, self.traits, is_turn=asked is None)
         self.attempts.passed = choice.passed
         limited = choice.targets if plan.rules.concurrency is not None else []
-        for each in limited or choice:
+        for each in limited or (choice if asked is None else choice.beginning_with(asked)):
             target, facts = each, self.router.facts(plan, each)
-            if target in self.retryable or self._is_passed_over(target, facts) or not self._may_ask(target, facts):
+            if target is asked:
+                pass  # it has the request
+            elif target in self.retryable or self._is_passed_over(target, facts) or not self._may_ask(target, facts):
                 continue
             if limited:
                 turn = None if target in self.errors else await self._turn(target, limited)
@@ -413,7 +415,8 @@ class _Run(Generic[T]):
     def _begin(self, target: Target, facts: Facts) -> float | None:
         """Begin an attempt; the seconds after which it is given up, if there are any."""
         attempts, rules, deadline = self.attempts, self.plan.rules, self.deadline
-        begun, attempts.asked_before = attempts.asked_before or self.router.clock(), None
+        asked_before, attempts.asked_before = attempts.asked_before, None
+        begun = asked_before or self.router.clock()
         attempts.begin(self.router, rules, target, facts, begun)
         if attempts.hold is not None and attempts.count >= self._most():
             attempts.hold = None  # no target is asked after it: its words would be lost
@@ -421,7 +424,8 @@ class _Run(Generic[T]):
             attempts.timeouts = timeouts_of(rules)
         else:
             attempts.timeouts = timeouts_of(rules, deadline.moment - begun, of_all=deadline.of_all)
-        return self._limit(facts, begun)
+        limit = self._limit(facts, begun)
+        return limit if limit is None or not asked_before else max(0.0, limit - (self.router.clock() - begun))
 
     def _note_failure(self, facts: Facts, error: PolychatError) -> None:
         """Keep what the failure of the attempt tells of its target."""

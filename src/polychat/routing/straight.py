@@ -1,4 +1,4 @@
-"""One attempt at a target that is well and has no other beside it: what ``Router.run`` keeps of it, without its choices.
+"""One attempt at a target that is well and is asked first: what ``Router.run`` keeps of it, without its choices.
 
 Nearly every request to a target that is named as such is one of these. One that fails is not repeated here: the router takes it
 from there, and its first attempt is then the one that failed.
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from time import time
 
 from ..errors import PolychatError
+from .clocks import Kind
 from .constant import ConstantOutcome, constant_outcome
 from .facts import Facts
 from .resolve import Plan
@@ -32,13 +33,18 @@ class StraightAttempt:
         if self._facts is not None:
             self._facts.check(self._router.clock())
 
-    def answered(self, limits: Sequence[tuple[bytes, bytes]]) -> None:
-        """The answer begins; ``limits`` are its headers that tell of the target's limits."""
+    def answered(self, limits: Sequence[tuple[bytes, bytes]], kind: Kind | None = None) -> None:
+        """The answer begins; ``limits`` are its headers that tell of the target's limits.
+
+        ``kind``: what its time is learned for, where the plan has other targets.
+        """
         router, facts = self._router, self._facts
         assert facts is not None  # it is not over
         self._answered_at = now = router.clock()
         router.health.budget(self._plan.route or self._plan.targets[0].name).asked(now)
         facts.answered(now - self._asked_at, now)
+        if kind is not None:
+            facts.learn(kind, now - self._asked_at)
         if limits:
             facts.note_limits(limits, now, time())
 

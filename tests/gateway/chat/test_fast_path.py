@@ -8,12 +8,14 @@ import json
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from random import Random
 from typing import Any
 
 import pytest
 
 from polychat.config.settings import Route
 from polychat.gateway.app import Gateway
+from polychat.gateway.chat import fast_path
 from polychat.gateway.chat.fast_path import FastChat
 from polychat.gateway.observe.logs import Log
 from polychat.gateway.observe.record import Record
@@ -154,6 +156,7 @@ async def kept(
     routes: dict[str, Any] = {
         "mine": Route(targets=("house/small",), strategy="ordered", attempts=2),
         "both": ("house/small", "house/small2"),
+        "any": Route(targets=("house/small", "house/small2"), strategy="round-robin"),
     }
     aliases = {"other": "house/small", "theirs": "annex/small"}
     async with gateway(configured(providers, routes=routes, aliases=aliases)) as here:
@@ -228,7 +231,10 @@ async def told(
             "lines": [sorted(json.loads(line)) for line in b"".join(log.lines).splitlines()],
             "numbers": sorted(numbers),
             "attempts": sorted(counts.attempts),
-            "health": [(each.name, each.in_flight, each.waiting.count, each.outcomes(now)) for each in here.app.health.every()],
+            "health": [
+                (each.name, each.in_flight, each.waiting.count, each.outcomes(now), list(each.shared.times))
+                for each in here.app.health.every()
+            ],
             "held": (here.app.running, here.app.bodies.held),
             "sent": [(one.target, one.headers, one.body) for one in backend.seen],
         }
@@ -309,7 +315,59 @@ async def test_a_translated_reply_that_is_unusual_is_told_by_the_task_that_takes
         assert fast == usual, reply
 
 
-@pytest.mark.parametrize("change", [{"stream": True}, {"model": "both"}])
+async def test_the_first_target_of_a_route_is_asked_without_a_task(serve: Any, begun: list[FastChat]) -> None:
+    """A route that asks its targets in order learns, counts and tells the same; where the first fails, the others are asked by
+    the task that takes over.
+    """
+    request = json.dumps({**HELLO, "model": "both"}).encode()
+    for name in ("hello", "limits", "an error inside", "half of it", "refused", "busy", "down", "lost"):
+
+        async def reply(seen: Seen, say: Say, name: str = name) -> None:
+            await (good if b"small2" in seen.body else REPLIES[name])(seen, say)
+
+        fast = await told(serve, request, reply)
+        assert begun, name
+        del begun[:]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Gateway, "fast_path", lambda self, scope: None)
+            assert await told(serve, request, reply) == fast, name
+        assert not begun
+
+
+async def test_a_target_that_takes_long_is_waited_for_by_a_task(
+    serve: Any, begun: list[FastChat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where others could be asked: by the time that another may be wanted there is a task, which has the same reply.
+
+    Also where the router would not choose that target any more, as it failed others meanwhile.
+    """
+    waits, go = asyncio.Event(), asyncio.Event()
+    hand_over = FastChat.hand_over
+
+    def noted(self: FastChat) -> None:
+        self._facts.failed(self._asked_at, self.runtime.router.clock(), 30.0, Random(), at_once=True)
+        hand_over(self)
+        waits.set()
+
+    async def slow(seen: Seen, say: Say) -> None:
+        await go.wait()
+        await say.whole(completion("Hello"))
+
+    monkeypatch.setattr(FastChat, "hand_over", noted)
+    monkeypatch.setattr(fast_path, "_SLOW", 0.01)
+    async with kept(serve, slow) as (here, caller, backend):
+        caller.ask(PATH, {**HELLO, "model": "both"})
+        await waits.wait()
+        assert (len(begun), len(here.state.tasks)) == (1, 1)
+        go.set()
+        assert (await caller.whole()).json["choices"][0]["message"]["content"] == "Hello"
+        record = (await here.app.recorded(2))[1]
+    assert (record.answered, record.attempts, len(backend.seen)) == ("house/small", 1, 2)
+    (facts,) = [facts for facts in here.app.health.every() if facts.name == "house/small" and facts.route == "both"]
+    assert facts.shared.times, "it is learned how long it took"
+
+
+@pytest.mark.parametrize("change", [{"stream": True}, {"model": "any"}])
 async def test_what_is_known_as_unusual_is_not_tried_again(
     serve: Any, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
 ) -> None:

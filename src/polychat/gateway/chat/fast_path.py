@@ -10,10 +10,11 @@ step                 usual                                  else
 ===================  =====================================  ==================================================================
 ``begin``            the request is sent                    nothing was done, and a task answers it: another head or
                                                             configuration than is prepared, a guard or a limit that says no, a
-                                                            stream, a route with choices, a target that is not well, no idle
-                                                            connection
+                                                            stream, a route whose choice differs, a target that is not well,
+                                                            no idle connection
 the reply comes      it is looked at when it is whole       ``hand_over``: another status than 200, a failure, a loss, a
-                                                            timeout, much more than usual, or no answer
+                                                            timeout, much more than usual, or no answer; after a second or
+                                                            so also where a further target could be asked
 the client leaves                                           ``hand_over``
 the server ends                                             ``hand_over``
 ===================  =====================================  ==================================================================
@@ -27,6 +28,7 @@ Bounds: those of the ordinary way; a body by ``WRITE_SIZE``, the reply by what a
 from __future__ import annotations
 
 import re
+from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -37,6 +39,8 @@ from ...http.pool.connection import WRITE_SIZE
 from ...http.pool.pool import pool
 from ...http.server.asgi import Receive, Scope, Send, body_at_hand
 from ...http.server.cycle import RequestCycle
+from ...http.server.timeout_queue import TimeoutQueue
+from ...routing.clocks import LEAST, Kind
 from ...routing.resolve import LONGEST
 from ...routing.straight import StraightAttempt
 from ..admission.bodies import Share
@@ -49,6 +53,7 @@ from ..responder import Refused, usual_lines
 from .delivery import cost_line, head_lines, losses_line, note_usage
 from .passing import forwarded, passed_whole
 from .prepared import PreparedPlan, Unusual
+from .traits import kind_in
 from .translation import TranslatedBody
 
 if TYPE_CHECKING:
@@ -58,6 +63,8 @@ if TYPE_CHECKING:
 
 _PLANS = 64
 """Names of models that are prepared for one head, or known not to be."""
+_SLOW = 0.75 * LEAST
+"""Seconds that a chat waits without a task where another target may be asked: less than one is given at least."""
 _STREAMS = re.compile(rb'"stream"\s{0,9}:\s{0,9}true')
 _NAMED = re.compile(rb'"model"\s{0,9}:\s{0,9}"([^"\\]{1,256})"')
 
@@ -90,6 +97,13 @@ class PreparedHead:
         self._plans: dict[str, PreparedPlan] = {}
         self._unusual: set[bytes] = set()
         """Names of models that are not prepared."""
+        self._slow: TimeoutQueue[FastChat] | None = None
+
+    def slow(self, loop: AbstractEventLoop) -> TimeoutQueue[FastChat]:
+        """Chats whose plans have further targets: one that waits for long gets a task, which asks another in time."""
+        if self._slow is None:
+            self._slow = TimeoutQueue(loop, lambda: _SLOW, FastChat.hand_over)
+        return self._slow
 
     def begin(self, cycle: RequestCycle, body: bytes) -> bool:
         """See ``FastPath``."""
@@ -162,7 +176,7 @@ class FastChat:
     opened = None
     __slots__ = (
         *("body", "path", "query", "record", "runtime", "service"),
-        *("_attempt", "_asked_at", "_connection", "_cycle", "_facts", "_head", "_plan", "_pool", "_share", "_written"),
+        *("_attempt", "_asked_at", "_connection", "_cycle", "_facts", "_head", "_kind", "_plan", "_pool", "_share", "_written"),
     )
 
     def __init__(self, head: PreparedHead, cycle: RequestCycle, body: bytes) -> None:
@@ -173,6 +187,7 @@ class FastChat:
         self.record = record = Record(name, head.dialect.name, "POST", head.path, monotonic())
         record.key = head.key
         self._plan: PreparedPlan
+        self._kind: Kind | None = None
         self._attempt: StraightAttempt
 
     def begin(self) -> bool:
@@ -186,12 +201,14 @@ class FastChat:
             if not _is_usual(inbound):
                 raise Unusual
             self._plan = prepared = head.plan(inbound.model)
+            if not prepared.suits(inbound):
+                raise Unusual
             self._written = written = prepared.written(inbound)
         except Exception:  # noqa: BLE001  # it is raised again, where the client is told, and defects logged
             return self._not_begun(inbound)
         router, plan = runtime.router, prepared.plan
         asked_at = monotonic()
-        if (facts := prepared.facts(router)) is None:
+        if (facts := prepared.facts(router, asked_at)) is None:
             return self._not_begun(inbound)
         self._pool = pool()
         if (connection := self._pool.begin(written.request, written.body, written.timeouts)) is None:
@@ -206,6 +223,9 @@ class FastChat:
             record.traceparent = head.traceparent
         self._connection = connection
         connection.listener = self._changed
+        if not prepared.is_alone:
+            self._kind = kind_in(inbound)
+            head.slow(connection.loop).start(self)
         cycle.fast_run = self
         cycle.on_disconnect(self.hand_over)
         return True
@@ -257,7 +277,7 @@ class FastChat:
         limits = rate_limits_in(connection.headers)
         if limits and secrets is not None:
             limits = secrets.headers(limits)
-        self._attempt.answered(limits)
+        self._attempt.answered(limits, self._kind)
         self._pool.give_back(connection)
         record = self.record
         lines = self._noted(reply, limits, answered_at)
@@ -296,6 +316,8 @@ class FastChat:
 
     def _let_go(self) -> None:
         """Nobody tells it anything any more."""
+        if self._kind is not None:
+            self._head.slow(self._connection.loop).stop(self)
         self._cycle.fast_run = None
         self._cycle.off_disconnect()
         self._connection.listener = None
@@ -311,7 +333,7 @@ class FastChat:
     async def _go_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         head = self._head
         context = RequestContext(self.service, head.dialect, head.path, scope, send, runtime=self.runtime, record=self.record)
-        context.body, context.begun = self.body, BegunAttempt(self._connection, self._asked_at)
+        context.body, context.begun = self.body, BegunAttempt(self._plan.target, self._connection, self._asked_at)
         body_at_hand(receive)  # it was read
         try:
             await answer(head.endpoint, context, receive, Guards(), self._share)

@@ -9,12 +9,13 @@ from ...calls.info import CallInfo
 from ...errors import PolychatError
 from ...routing import Plan
 from ...routing.clocks import timeouts_of
-from ...routing.constant import ConstantOutcome, constant_outcome
+from ...routing.constant import ConstantOutcome, constant_outcome, is_constant
 from ...routing.facts import Facts
 from ...routing.router import Router
 from ..observe.record import RecordKind
 from .passing import asked_as
 from .preferences import hosted_tools, on_loss
+from .traits import ChatTraits
 from .translation import Translation
 
 if TYPE_CHECKING:
@@ -30,9 +31,12 @@ class Unusual(PolychatError):  # a request is
 
 
 class PreparedPlan:
-    """What a model's name means for requests with one head: the only target that may answer, and how it is asked."""
+    """What a model's name means for requests with one head: the target that is asked first, and how it is asked."""
 
-    __slots__ = ("_constant", "_context", "_kinds", "_policy", "_relay", "_request", "name", "plan", "target", "timeouts")
+    __slots__ = (
+        *("_constant", "_context", "_kinds", "_others", "_policy", "_relay", "_request"),
+        *("is_alone", "name", "plan", "target", "timeouts"),
+    )
 
     def __init__(
         self,
@@ -48,10 +52,12 @@ class PreparedPlan:
         Raises ``PolychatError`` where the target cannot be asked, or such requests are not usual.
         """
         rules = plan.rules
-        if len(plan.targets) != 1 or plan.unlisted or plan.shadow is not None:
+        if not is_constant(plan) or plan.unlisted or plan.shadow is not None or rules.hedge or rules.continuation:
             raise Unusual
-        if rules.conditions or rules.concurrency is not None or rules.hedge or rules.continuation:
-            raise Unusual
+        self.is_alone = len(plan.targets) == 1
+        """Whether no other target is left to ask when it is slow, or fails."""
+        if not self.is_alone and patience is not None:
+            raise Unusual  # who waits for a short time only wants others to be asked soon
         self.plan, self.target = plan, plan.targets[0]
         backend = self.target.backend
         self._relay = relay = backend.relay(dialect.wire.NAME)
@@ -69,6 +75,8 @@ class PreparedPlan:
         self._context = context
         self._policy: tuple[Any, Any] | None = None
         self._constant: ConstantOutcome | None = None
+        self._others: list[Facts] = []
+        """What is known of the targets behind the first."""
         self._kinds: dict[tuple[Any, ...], RecordKind] = {}
 
     def written(self, inbound: InboundChat) -> WrittenChat:
@@ -100,12 +108,28 @@ class PreparedPlan:
             self._policy = on_loss(context, rules), hosted_tools(context, rules)
         return CallInfo(*self._policy)
 
-    def facts(self, router: Router) -> Facts | None:
-        """What is known of the target; ``None`` where anything speaks against it."""
+    def suits(self, inbound: InboundChat) -> bool:
+        """Whether nothing in a chat speaks against any of the targets."""
+        if self.is_alone:
+            return True
+        traits = ChatTraits(self._context, inbound, self.plan)
+        return not traits.is_choosy or not any(traits.unfit(target) for target in self.plan.targets)
+
+    def facts(self, router: Router, now: float) -> Facts | None:
+        """What is known of the target; ``None`` where anything speaks against it, or against one behind it, which is told."""
         constant = self._constant
-        if constant is None or not constant.holds():
+        if constant is None or not constant.is_current:
             constant = self._constant = constant_outcome(router, self.plan)
-        return None if constant is None else constant.facts
+            self._others = [router.facts(self.plan, target) for target in self.plan.targets[1:]]
+            if not all(facts.is_untroubled(now) for facts in self._others):
+                self._constant = None
+                return None
+        if constant is None or not (self.is_alone or self._none_stalls(constant.facts, now)):
+            return None
+        return constant.facts
+
+    def _none_stalls(self, first: Facts, now: float) -> bool:
+        return not any(facts.is_stalled(now) for facts in (first, *self._others))
 
 
 class WrittenChat(NamedTuple):

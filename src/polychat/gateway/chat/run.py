@@ -15,7 +15,7 @@ from ...errors import BadInput, PolychatError, Truncated
 from ...events import Finish
 from ...routing import Plan, Target
 from ...routing.attempts import Attempts
-from ...routing.clocks import Kind, kind_of
+from ...routing.clocks import Kind
 from ...routing.continuation import Part, continued, going_on, may_go_on
 from ...routing.hedged import hedged
 from ...routing.hold import hold_of
@@ -37,7 +37,7 @@ from .passing import asked_as, forwarded, passed_whole
 from .preferences import hosted_tools, on_loss
 from .replies import EventReply, OpenReply, open_events, open_stream
 from .shadowing import mirror
-from .traits import ChatTraits
+from .traits import ChatTraits, kind_in
 
 if TYPE_CHECKING:
     from ...backends.relay import Relay
@@ -62,17 +62,14 @@ class Chats:
         return ChatRun(context, context.chat or self._dialect.inbound(context)).run()
 
 
-_REASONING = frozenset({"reasoning", "reasoning_effort", "thinking", "think"})
-"""Fields that ask a model to reason; in Gemini's API it is in ``generationConfig``."""
-
-
 class ChatRun:
     """One chat: from the question to the last byte of its answer."""
 
     def __init__(self, context: RequestContext, inbound: InboundChat) -> None:
         self.context, self.inbound = context, inbound
         self.attempts = Attempts()
-        self.attempts.asked_before = context.begun and context.begun.asked_at
+        if (begun := context.begun) is not None:
+            self.attempts.asked_first, self.attempts.asked_before = begun.target, begun.asked_at
         self.delivery = Delivery(context, inbound)
         self.plan: Plan
         self.traits: Traits
@@ -332,8 +329,4 @@ class ChatRun:
         return None if models is not None and len(models) > 1 else asked_as(self.inbound.dialect, self.inbound.model, target)
 
     def _kind(self) -> Kind:
-        """What the time to the first token is learned for."""
-        inbound = self.inbound
-        fields = inbound.fields
-        reasons = not _REASONING.isdisjoint(fields) or b"thinkingConfig" in bytes(fields.get("generationConfig", b""))
-        return kind_of(streamed=inbound.stream, size=inbound.size, reasons=reasons)
+        return kind_in(self.inbound)

@@ -11,6 +11,7 @@ import msgspec
 from ...calls.info import CallInfo
 from ...errors import BadInput, PolychatError, redact
 from ...routing import Plan, Target
+from ...routing.clocks import Kind, kind_of
 from ...routing.traits import BEFORE_USER, Traits, key_of, needs_of, unfit_for
 from ...wire.estimating import BYTES_A_TOKEN
 from ...wire.faults import is_of_the_setup
@@ -128,6 +129,17 @@ class ChatTraits(Traits):
                     return
             except msgspec.DecodeError:
                 return
+
+
+_REASONING = frozenset({"reasoning", "reasoning_effort", "thinking", "think"})
+"""Fields that ask a model to reason; in Gemini's API it is in ``generationConfig``."""
+
+
+def kind_in(inbound: InboundChat) -> Kind:
+    """What the time to the first token of a chat is learned for."""
+    fields = inbound.fields
+    reasons = not _REASONING.isdisjoint(fields) or b"thinkingConfig" in bytes(fields.get("generationConfig", b""))
+    return kind_of(streamed=inbound.stream, size=inbound.size, reasons=reasons)
 
 
 def passes(inbound: InboundChat, target: Target, call_info: CallInfo) -> bool:
