@@ -105,7 +105,7 @@ _UNKNOWN = _Rates(0.0, 0.0, 0.0)
 
 @lru_cache(maxsize=1024)
 def _rates(provider: str, url: str, model: str) -> _Rates | None:
-    """What a token costs where that is the same for few and for ``_MANY``, else ``None``. The package takes long to tell."""
+    """The price of a token if it is the same for few and for ``_MANY``, else ``None``. The package takes long to compute it."""
     if _is_own(url) or _priced(provider, url, model, Usage(1, 1)) is None:
         return _UNKNOWN
     many, few = (_each(provider, url, model, tokens) for tokens in (_MANY, 1000))

@@ -71,14 +71,14 @@ class PolychatError(Exception):
     """The root: catch this to catch everything that polychat raises on purpose."""
 
     failures: tuple[Failure, ...] = ()
-    """Where several targets were tried: the last failure of each, with its reason. This error is the most telling one."""
+    """Where several targets were tried: the last failure of each, with its reason. This error is the most informative one."""
 
     provider: str | None = None
     """The class name of the provider, or the name of the vendor, that was asked."""
     status: int | None = None
     """The HTTP status of its answer."""
     retry_after: float | None = None
-    """Seconds after which the backend may be asked again, if it said so."""
+    """Seconds after which the backend accepts another request, if it said so."""
 
     def __init__(
         self,

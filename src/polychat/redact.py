@@ -203,7 +203,7 @@ def secrets_of(
 ) -> Secrets | None:
     """What of a request is a credential: its headers but those known to be public, its cookies, passwords of its addresses.
 
-    ``None`` where there is nothing: words too short to be told from others, and placeholders, are not looked for.
+    ``None`` if there is nothing: placeholders, and values too short to be distinguished, are not searched for.
     """
     secrets = {secret for name, value in headers for secret in _of_header(name.lower(), value.strip())}
     secrets |= {value for value in (cookies or {}).values() if len(value) >= _LEAST_COOKIE}

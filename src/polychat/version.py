@@ -1,3 +1,3 @@
-"""The version, for all who tell it."""
+"""The version of polychat."""
 
 __version__ = "0.1.0"

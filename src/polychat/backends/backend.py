@@ -60,7 +60,7 @@ class Backend(ABC):
     def compiled(self, request: ChatRequest) -> CompiledRequest | None:
         """The request for ``answers_compiled``, its prompt being ``compiled.STAND_IN``.
 
-        ``None`` where it must be written anew for each prompt: it loses something, or it raises, which ``answers`` then does.
+        ``None`` if it must be written again for each prompt: it loses something, or it raises, which ``answers`` then does.
         """
         return None
 
@@ -71,9 +71,9 @@ class Backend(ABC):
         raise NotImplementedError
 
     def direct(self, request: ChatRequest, call_info: CallInfo, timeouts: Timeouts) -> DirectRequest:
-        """What ``answers`` would send for a reply that comes whole, for whoever sends it without a wait.
+        """What ``answers`` would send for a reply that comes whole, for callers that send it without a wait.
 
-        Raises as ``answers``. A backend that cannot tell does not define it.
+        Raises as ``answers``. A backend that cannot know does not define it.
         """
         raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""A request that is written and not sent, and how its reply is read: for whoever sends it without a wait, or a task."""
+"""A request that is written and not sent, and how its reply is read: for callers that send it without a wait or a task."""
 
 from __future__ import annotations
 

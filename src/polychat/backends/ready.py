@@ -40,7 +40,7 @@ class ReadyRequest:
     def sent(
         self, body: bytes, begun: PoolConnection | None = None, check: Callable[[], None] | None = None
     ) -> Awaitable[PooledResponse]:
-        """The response, for whoever closes it. To be awaited at once. Raises as ``Pool.request``.
+        """The response, which the caller closes. To be awaited at once. Raises as ``Pool.request``.
 
         ``begun``: where the request was sent already; ``check``: see ``Pool.send``.
         """

@@ -92,7 +92,7 @@ def rate_limits(answer: PooledResponse) -> list[tuple[bytes, bytes]]:
 
 
 def rate_limits_in(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Those of ``headers`` that tell of rate limits, their names in lower case."""
+    """Those of ``headers`` that report rate limits, with names in lower case."""
     limits = []
     for name, value in headers:
         if len(name) > 12 and name[:1] in b"xXaArR" and name.lower().startswith(_LIMITS):

@@ -340,7 +340,7 @@ class VendorBackend(Backend):
 
 
 def _answers_before(request: ChatRequest) -> bool:
-    """Whether an assistant has said something in the conversation."""
+    """Whether the conversation has an assistant message."""
     for message in request.messages:  # noqa: SIM110  # a generator takes several times as long
         if message.role == "assistant":
             return True

@@ -48,7 +48,7 @@ class VendorReply(AsyncGenerator[list[Event], None]):
     """The batches of one reply. ``send`` is called when the first of them is wanted.
 
     The connection goes back to its pool with the batch that ends the reply. A reply that is neither read to its end nor closed
-    is closed by the loop that it came on, when nobody has it any more.
+    is closed by the loop that it came on, when nothing refers to it any more.
     """
 
     __slots__ = ("_call_info", "_change", "_loop", "_reader", "_response", "_send", "is_over")

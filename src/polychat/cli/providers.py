@@ -48,7 +48,7 @@ def _vendor(row: VendorSpec) -> dict[str, Any]:
 
 
 def working_by(probed: Mapping[str, Any] | None) -> bool | None:
-    """Whether a provider works, by the latest probe of it; ``None`` where that does not tell.
+    """Whether a provider works, by its latest probe; ``None`` if that does not show it.
 
     That a page is there shows nothing of the chat behind it, and what this machine lacks nothing of the service.
     """

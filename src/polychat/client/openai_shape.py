@@ -201,7 +201,7 @@ class ResponseHeaders(Mapping[str, str]):
 
 
 class ChunkResponse:
-    """What is known of the response that a ``ChunkStream`` comes in, as ``openai.AsyncStream.response`` tells it.
+    """What is known of the response that a ``ChunkStream`` comes in, as ``openai.AsyncStream.response`` has it.
 
     Nothing is asked before the first chunk: until then it has no headers.
     """

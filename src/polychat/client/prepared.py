@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _KEYWORDS = frozenset(KEYWORDS)
 _LASTING = frozenset((str, int, float, bool, type(None), Timeouts))
-"""Types of options that cannot change while somebody has them."""
+"""Types of options that are immutable."""
 _READ_ANEW = ("images", "files")
 """Keywords that may name files, whose contents are those of the moment."""
 
@@ -115,5 +115,5 @@ def call_key(*parts: object, options: dict[str, Any]) -> tuple[object, ...]:
 
 
 def are_lasting(options: dict[str, Any]) -> bool:
-    """Whether none of the options may change, or is read anew by each call. Their key can be hashed then."""
+    """Whether no option can change, or is read again by each call. Only then can their key be hashed."""
     return _LASTING.issuperset(map(type, options.values())) and options.keys().isdisjoint(_READ_ANEW)

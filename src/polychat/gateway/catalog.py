@@ -33,11 +33,11 @@ class ModelCatalog:
 
     @property
     def is_known(self) -> bool:
-        """Whether any backend told a list so far."""
+        """Whether any backend has given a list so far."""
         return bool(self._models)
 
     def known(self, target: str) -> ModelInfo | None:
-        """What a list that was told so far has of ``provider/model``; nobody is asked."""
+        """The entry of ``provider/model`` in the lists that were given so far; no backend is asked."""
         return self._models.get(target)
 
     async def of(self, names: Iterable[str]) -> list[ModelInfo]:

@@ -137,7 +137,7 @@ class Guard:
     """Whether ``before`` looks at nothing but a request's head: what it said of one holds for all that have the same."""
 
     def admits(self) -> bool:
-        """Whether ``before`` would let any request go on at this moment; a guard that cannot tell says no."""
+        """Whether ``before`` would let any request pass at this moment; a guard that cannot know returns false."""
         return False
 
     def before(self, context: RequestContext) -> Awaitable[OpenReply | None] | None:

@@ -30,7 +30,7 @@ async def request_to_count(context: RequestContext, read: Callable[[], ChatReque
 async def counted(context: RequestContext, request: ChatRequest) -> int:
     """Tokens of the prompt, counted by the first target that answers. Raises ``PolychatError``.
 
-    It is a guess where the first target has no count of its own: another's would be of other tokens.
+    It is an estimate if the first target does not count: another target's count would be of other tokens.
     """
     context.record.model = request.model[:LONGEST]
     plan = await planned(context, request.model)

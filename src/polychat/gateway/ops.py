@@ -86,7 +86,7 @@ def routes(gateway: OperatedService) -> Starlette:
 
 
 async def _unknown(request: Request, error: Exception) -> Response:
-    """A 404 in the dialect that the path's prefix tells."""
+    """A 404 in the dialect that the path's prefix belongs to."""
     path = request.scope["path"]
     message = f"no endpoint {redact(path, 80)}: see /openapi.json"
     status, body = dialect_at(path).refusal(Fault(message, "not_found", 404, "unknown_url"))

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 
 
 class BackgroundTasks:
-    """Those that are under way; whoever starts them bounds their number by ``len``."""
+    """Tasks in progress; the code that starts them bounds their number by ``len``."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()

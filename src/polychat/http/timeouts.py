@@ -52,7 +52,7 @@ def with_total(steps: Timeouts, total: float | None) -> Timeouts:
 class ExchangeTimeouts(NamedTuple):
     """Seconds, ``inf`` for no limit; ``end`` is a moment on the loop's clock.
 
-    ``first`` counts from the request's last byte to the first byte of the reply's body: a head alone tells nothing of whether
+    ``first`` counts from the request's last byte to the first byte of the reply's body: a head alone does not show whether
     the model has begun. ``idle`` is for each wait after that, and for the server to take more of a large request.
     """
 

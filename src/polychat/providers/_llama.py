@@ -224,7 +224,7 @@ class Model:
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(self.server.handle_embeddings({"input": texts}))
-                except Exception as error:  # noqa: BLE001  # C++ exceptions come as RuntimeError; the asker hears of any
+                except Exception as error:  # noqa: BLE001  # C++ exceptions come as RuntimeError; the caller gets any
                     future.set_result({"error": {"message": str(error)}})
 
         self._lanes.submit(embedded)
@@ -269,7 +269,7 @@ class LlamaReply:
             if not self._over():
                 # xllamacpp lets go of Python's lock in here, and takes it for each call of _hear.
                 self._model.server.handle_chat_completions(self._question, self._hear)
-        except Exception as error:  # noqa: BLE001  # C++ exceptions come as RuntimeError; the asker hears of any
+        except Exception as error:  # noqa: BLE001  # C++ exceptions come as RuntimeError; the caller gets any
             self._put({"error": {"message": str(error)}})
         finally:
             self._put(None)

@@ -81,7 +81,7 @@ class ChatGptt(AsyncGeneratorProvider, ProviderModelMixin):
 
 
 async def _bot_of(session: StreamSession, page: str, *, fresh: bool = False) -> AIPowerBot:
-    # A cache in between hands out pages whose nonce has gone stale. It may not heed the headers, but it keeps by the query.
+    # A cache in between hands out pages whose nonce has gone stale. It may ignore the headers, but it distinguishes queries.
     headers = {"cache-control": "no-cache", "pragma": "no-cache"} if fresh else {}
     params = {"fresh": secrets.token_hex(4)} if fresh else None
     async with session.get(page, headers={"accept": "text/html,*/*", **headers}, params=params) as response:

@@ -163,7 +163,7 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
 
 
 def vectors_of(body: dict[str, Any], model: str) -> Embeddings:
-    """What llama.cpp said of texts. Raises ``BadInput`` and ``ReplyFailed``."""
+    """What llama.cpp returns for texts. Raises ``BadInput`` and ``ReplyFailed``."""
     if "error" not in body:
         return read_reply("openai", encoded({**body, "model": model}))
     why = str(body["error"].get("message", ""))

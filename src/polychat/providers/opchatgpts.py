@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..transport import StreamResponse, StreamSession
 
 _PAGE = "/chatgpt-free-use/"
-"""Where the seed's client said it came from; a nonce is looked for there."""
+"""The page that the original client gave as its referer; a nonce is looked for there."""
 
 
 def headers_for(page: str) -> dict[str, str]:

@@ -174,7 +174,7 @@ def _recorded(item: tuple[_Entry, Any]) -> Cookie:
     host = entry.host or ""
     match raw:
         case {"domain": str(domain)} if domain:
-            # The list may tell the attribute, which has no dot, so that a parent's domain is one however it is written.
+            # The list may hold the attribute's value, which has no dot: a parent's domain is accepted in either form.
             cookie = _exported({**raw, "hostOnly": False} if host_name(domain) != host else raw)
         case dict():
             cookie = _exported({"secure": entry.https, **raw, "domain": host, "hostOnly": True})

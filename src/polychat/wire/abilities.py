@@ -16,7 +16,7 @@ Abilities: TypeAlias = Mapping[str, bool]
 
 _MODALITIES = {"images": "image", "audio": "audio", "files": "file"}
 _PARAMETERS = {"tools": ("tools", "tool_choice"), "schema": ("structured_outputs",), "reasoning": ("reasoning",)}
-"""OpenRouter's words; the first tells, the others go along."""
+"""OpenRouter's names; the first decides, the others are aliases."""
 _FLAGS = {
     **{"function_calling": "tools", "tool_use": "tools", "tool-calling": "tools", "tools": "tools"},
     **{"vision": "images", "image_input": "images", "pdf_input": "files", "audio": "audio"},
@@ -24,7 +24,7 @@ _FLAGS = {
 }
 """Names in ``capabilities``, of all that have them."""
 _METHODS = {"chat": ("generateContent", "streamGenerateContent", "countTokens"), "embeddings": ("embedContent",)}
-"""Gemini's methods; the first tells."""
+"""Gemini's methods; the first decides."""
 
 
 def abilities_of(entry: Mapping[str, Any]) -> dict[str, bool]:
@@ -50,7 +50,7 @@ def _listed(listed: Any, words: Mapping[str, tuple[str, ...]]) -> dict[str, bool
 
 
 def _flags(capabilities: Any) -> dict[str, bool]:
-    if isinstance(capabilities, list):  # what it leaves out is not told
+    if isinstance(capabilities, list):  # what it leaves out is unknown
         return {_FLAGS[word]: True for word in capabilities if isinstance(word, str) and word in _FLAGS}
     flags = {}
     for word, name in _FLAGS.items() if isinstance(capabilities, dict) else ():

@@ -1,7 +1,7 @@
 """Between a request and a wire that cannot say all of its tools: free text as a function's argument, and names that fit.
 
 ``adapted`` changes the request before it is written; the ``Calls`` beside it change the calls of the reply back, so that
-whoever asked sees the tools by the names and in the form they were given.
+the caller sees the tools by the names and in the form that it gave them.
 """
 
 from __future__ import annotations

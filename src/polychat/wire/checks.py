@@ -30,7 +30,7 @@ def bad(field: str, wanted: str, value: object) -> BadInput:
 
 
 def item(value: object, field: str) -> Mapping[str, Any]:
-    if isinstance(value, dict) or isinstance(value, Mapping):  # noqa: SIM101  # a dict is told at once
+    if isinstance(value, dict) or isinstance(value, Mapping):  # noqa: SIM101  # a dict is recognised at once
         for name in value:
             if not isinstance(name, str):
                 break

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Reader(Protocol):
     """Bytes of one reply into events, without I/O. It never raises: what goes wrong is a ``Finish`` with its error.
 
-    After the ``Finish``, ``done`` is true and what is fed is not looked at.
+    After the ``Finish``, ``done`` is true and further bytes are ignored.
     """
 
     done: bool
@@ -35,7 +35,7 @@ class Reader(Protocol):
         """The events that ``data`` completes; cut anywhere."""
 
     def end(self) -> list[Event]:
-        """The body is over: the last events. Ends with a ``Finish`` unless one was given before."""
+        """Call this when the body is over: the last events, which end with a ``Finish`` unless one was given before."""
 
 
 class Writer(Protocol):
@@ -66,7 +66,7 @@ class Wire(Protocol):
 
     @property
     def NAME(self) -> str:  # noqa: N802  # a constant of a module
-        """As configurations say it: ``openai-chat``."""
+        """The name in configurations: ``openai-chat``."""
 
     @property
     def VENDOR(self) -> str:  # noqa: N802
@@ -79,57 +79,57 @@ class Wire(Protocol):
     # The half that asks.
 
     def adjusted(self, request: ChatRequest, vendor: str = ...) -> tuple[ChatRequest, list[Loss]]:
-        """The request as the API takes it, and what of its meaning that cost. ``request`` stays as it is.
+        """The request as the API accepts it, and the losses of that. ``request`` is not changed.
 
-        For APIs that answer 400 to requests that they could answer with little changed. Separate from ``write_request``, which
+        For APIs that answer 400 to requests that they could answer after a small change. Separate from ``write_request``, which
         writes what it is given. Raises ``BadInput`` for a request that cannot be changed so.
         """
 
     def write_request(self, request: ChatRequest, vendor: str = ...) -> dict[str, Any]:
-        """The body as a value for JSON. What ``SUPPORT`` drops is left out without a word.
+        """The body as a value for JSON. What ``SUPPORT`` drops is left out without a report.
 
         Raises ``BadInput`` for a request that makes no sense on any wire.
         """
 
     def path(self, request: ChatRequest) -> str:
-        """What is put after the base URL, with its query if it has one. Raises ``BadInput`` for a model that is no name."""
+        """The path after the base URL, with its query if it has one. Raises ``BadInput`` for an invalid model name."""
 
     def read_reply(self, body: bytes, vendor: str = ..., limits: ReaderLimits = ...) -> list[Event]:
         """The events of a whole reply; the last is its ``Finish``. Never raises."""
 
     def Reader(self, vendor: str = ..., limits: ReaderLimits = ...) -> ReplyReader:  # noqa: N802  # a class
-        """What reads a streamed reply."""
+        """A reader of a streamed reply."""
 
     def read_fault(self, status: int, body: bytes) -> Fault:
-        """What an answer that is no 2xx says. Never raises."""
+        """The error that a response other than 2xx reports. Never raises."""
 
     # The half that answers.
 
     def read_request(
         self, body: bytes, model: str | None = ..., stream: bool | None = ..., limits: ReaderLimits = ...
     ) -> ChatRequest:
-        """A body as the request it is; ``model`` and ``stream`` stand for what this wire says in the path.
+        """The request in a body; ``model`` and ``stream`` are what this wire has in the path.
 
         Raises ``BadInput`` naming the field.
         """
 
     def writer(self, request: ChatRequest, id: str, created: int, model: str | None = ...) -> Writer:  # noqa: A002
-        """What writes the answer to ``request``, a stream if it asked for one.
+        """A writer of the answer to ``request``, as a stream if it asks for one.
 
         ``id`` is the reply's (without the wire's prefix), ``created`` in seconds since 1970, ``model`` the name to answer under
         where it is not the request's.
         """
 
     def write_fault(self, fault: Fault) -> bytes:
-        """The body of an answer that is no 2xx."""
+        """The body of a response other than 2xx."""
 
 
 @runtime_checkable
 class GoesOn(Protocol):
-    """A wire whose API takes the beginning of an answer, as an assistant's message at the end."""
+    """A wire whose API accepts the beginning of an answer as a last assistant message."""
 
     def goes_on(self, model: str) -> bool:
-        """Whether this model does."""
+        """Whether this model accepts it."""
 
 
 @runtime_checkable
@@ -137,13 +137,13 @@ class Counts(Protocol):
     """A wire whose API counts the tokens of a request, both halves."""
 
     def count_path(self, request: ChatRequest) -> str:
-        """Where tokens are counted, after the base URL. Raises ``BadInput`` for a model that is no name."""
+        """The path after the base URL at which tokens are counted. Raises ``BadInput`` for an invalid model name."""
 
     def write_count_request(self, request: ChatRequest, vendor: str = ...) -> dict[str, Any]:
         """The body that asks how many tokens ``request`` is. Raises as ``write_request`` does."""
 
     def read_count(self, body: bytes, limits: ReaderLimits = ...) -> int:
-        """The tokens that an answer tells. Raises ``BadReply``."""
+        """The tokens that an answer reports. Raises ``BadReply``."""
 
     def read_count_request(self, body: bytes, model: str | None = ..., limits: ReaderLimits = ...) -> ChatRequest:
         """The request whose tokens to count. Raises ``BadInput`` naming the field."""
@@ -153,12 +153,12 @@ class Counts(Protocol):
 
 
 _SITES = "sites"
-"""The folder of what is no vendor's API: plugins of web sites."""
+"""The folder for plugins of web sites, which are not vendors' APIs."""
 
 
 @cache
 def names() -> tuple[str, ...]:
-    """The wires there are."""
+    """The names of all wires."""
     package = import_module(__package__)
     folders = (info.name for info in iter_modules(package.__path__) if info.ispkg and info.name != _SITES)
     return tuple(sorted(name.replace("_", "-") for name in folders))
@@ -166,7 +166,7 @@ def names() -> tuple[str, ...]:
 
 @cache
 def wire(name: str) -> Wire:
-    """A wire by name. Raises ``BadInput`` with those there are."""
+    """The wire of this name. Raises ``BadInput``, which lists the names."""
     if name not in names():
         raise BadInput(f"no wire {name!r}; there are {', '.join(names())}", field="wire")
     return cast(Wire, import_module(f".{name.replace('-', '_')}", __package__))
@@ -174,7 +174,7 @@ def wire(name: str) -> Wire:
 
 @lru_cache(maxsize=256)
 def goes_on(name: str, model: str) -> bool:
-    """Whether a model on this wire goes on with an assistant's message at the end. Raises as ``wire``."""
+    """Whether a model on this wire continues a last assistant message. Raises as ``wire``."""
     module: object = wire(name)
     return isinstance(module, GoesOn) and module.goes_on(model)
 

@@ -74,7 +74,7 @@ class Fault:
 
 
 _MAYBE_OVERFLOW = ("invalid_request", "too_large", "server", "context_length")
-"""As what backends tell of a prompt that is too long: under 400, 413, 500, and in a stream."""
+"""How backends report a prompt that is too long: with 400, 413, 500, and in a stream."""
 
 
 def recognized(fault: Fault, *codes: object) -> Fault:
@@ -117,7 +117,7 @@ def helps_to_retry(fault: Fault) -> bool:
 
 
 def fault_of(error: PolychatError) -> Fault:
-    """An error of ours as a dialect tells it: a backend's 5xx, bad replies and lost connections are 502.
+    """An error of ours as a dialect reports it: a backend's 5xx, bad replies and lost connections are 502.
 
     Where several targets were tried, the message has each of them with its reason.
     """

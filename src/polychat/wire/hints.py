@@ -1,7 +1,7 @@
 """When a backend says to come back: every form in which it does, as seconds, in one place.
 
-The surest goes first: ``retry-after-ms`` and ``Retry-After``; what the error's body tells (``Fault.retry_after``); the headers
-of a rate limit that is used up; and only where there is none of these, the words of the message.
+In order of reliability: ``retry-after-ms`` and ``Retry-After``; what the error's body says (``Fault.retry_after``); the headers
+of a rate limit that is used up; and only without any of these, the text of the message.
 
 Sources: RFC 9110 10.2.3; platform.openai.com/docs/guides/rate-limits (``6m0s``, ``120ms``);
 docs.anthropic.com/en/api/rate-limits (RFC 3339); console.groq.com/docs/rate-limits; inference-docs.cerebras.ai (seconds of a
@@ -32,7 +32,7 @@ _READ = 2_000
 _EPOCH = 1e9
 """Numbers beyond are moments, in seconds since 1970; beyond a thousand times that, in milliseconds."""
 _LIMITED = frozenset({429, 503, 529})
-"""Statuses that may come of a rate limit; under others its headers only tell how much is left."""
+"""Statuses that a rate limit may cause; with others its headers only say how much is left."""
 
 
 def retry_after_of(

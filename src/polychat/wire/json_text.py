@@ -259,7 +259,7 @@ class JSONPieces:
         raise NotImplementedError
 
 
-class _HasPieces(Exception):  # nobody else sees it
+class _HasPieces(Exception):  # internal
     pass
 
 

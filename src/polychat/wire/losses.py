@@ -77,7 +77,7 @@ _NAMED = 200
 
 
 def _not_in(reported: str, detail: str) -> str:
-    """The names of ``detail`` that were not told."""
+    """The names of ``detail`` that were not reported."""
     names = reported.replace(",", "").split(" ")
     return " ".join(name for name in detail.split(", ") if name not in names)
 
@@ -157,7 +157,7 @@ _SETTINGS = tuple(row.name for row in plain_fields())
 
 
 _HELD = ("conversation", "prompt")
-"""Fields of the Responses API by which what was said before, or is to be said, is in its backend's store."""
+"""Fields of the Responses API that refer to its backend's store for the conversation or the prompt."""
 
 
 def used(request: ChatRequest, wire: str, vendor: str, settings: tuple[str, ...] = _SETTINGS) -> Iterator[tuple[str, str]]:

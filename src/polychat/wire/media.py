@@ -41,5 +41,5 @@ def is_text(kind: str) -> bool:
 
 
 def pages_of(data: bytes) -> int:
-    """Pages of a PDF, as far as its uncompressed part tells; 1 or more."""
+    """Pages of a PDF, as far as its uncompressed part shows; 1 or more."""
     return max(1, len(_PAGE.findall(data)))

@@ -145,7 +145,7 @@ def _gemini(model: ModelInfo) -> dict[str, Any]:
 
 
 def _ollama(model: ModelInfo) -> dict[str, Any]:
-    """The digest is the name's: clients tell models apart by it."""
+    """The digest is that of the name: clients distinguish models by it."""
     digest = sha256(model.id.encode("utf-8", "replace")).hexdigest()
     entry = {"name": model.id, "model": model.id, "modified_at": _written(model.created), "size": 0, "digest": digest}
     return {**entry, "details": OLLAMA_DETAILS}

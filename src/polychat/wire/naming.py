@@ -73,7 +73,7 @@ class Naming:
         self._off = False
 
     def feed(self, data: bytes, served: str | None) -> bytes:
-        """What passes on now. ``served`` is the backend's name for the model, once it said so."""
+        """The bytes to forward now. ``served`` is the backend's name for the model, once known."""
         if self._off:
             return data
         if not self._old:

@@ -44,7 +44,7 @@ _WORDINGS = (
 )
 _TOO_LONG = re.compile("|".join(_WORDINGS), re.IGNORECASE)
 _OTHERWISE = re.compile(r"rate.?limit|too many requests|(?:tokens|requests) per (?:minute|hour|day)|throttl", re.IGNORECASE)
-"""Limits in time, whose messages tell of tokens too."""
+"""Rate limits, whose messages mention tokens too."""
 _READ = 2_000
 """Characters of a message that are searched; its length is the vendor's choice."""
 

@@ -118,7 +118,7 @@ class WholeLines(Reading):
 
 
 def _is_reported(finish: Finish) -> bool:
-    """Whether the backend itself said that it failed."""
+    """Whether the backend itself reported the failure."""
     return isinstance(finish.error, ReplyFailed) and not isinstance(finish.error, EmptyReply)
 
 

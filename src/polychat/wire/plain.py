@@ -63,7 +63,7 @@ def reader(
 
 
 def writer(wire: str, fields: Mapping[str, Field] = FIELDS) -> Write:
-    """What writes the plain fields of a request on ``wire``: ``(request, body)`` puts those that are said into ``body``.
+    """What writes the plain fields of a request on ``wire``: ``(request, body)`` puts those that are set into ``body``.
 
     It is made as source, a line for each field, and compiled: most requests say few of many fields, and a loop over all of
     them would cost more than all else that is written.
@@ -78,7 +78,7 @@ def writer(wire: str, fields: Mapping[str, Field] = FIELDS) -> Write:
         value = "value" if at.write is None else f"write_{row.name}(value)"
         is_set = "value is not None" if getattr(blank, row.name) is None else "value"
         lines += [f"    value = ask.{row.name}", f"    if {is_set}:", f"        {place}[{at.name!r}] = {value}"]
-    exec("\n".join(lines), namespace)  # noqa: S102  # the source is the table's alone, and no word of it comes from elsewhere
+    exec("\n".join(lines), namespace)  # noqa: S102  # the source is the table's alone, and nothing of it comes from elsewhere
     return cast(Write, namespace["write"])
 
 

@@ -60,7 +60,7 @@ def is_used_up(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def limits_of(headers: Iterable[tuple[bytes, bytes]], now: float) -> list[Limit]:
-    """The limits that an answer's headers tell of; their names are in lower case. ``now``: seconds since 1970."""
+    """The limits that a response's headers report; header names are in lower case. ``now``: seconds since 1970."""
     values: dict[tuple[str, bool], dict[str, str]] = {}
     for count, (name, value) in enumerate(headers):
         match = _NAME.fullmatch(name.decode("latin-1")) if count < _MOST else None

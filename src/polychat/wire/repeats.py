@@ -19,7 +19,7 @@ from .framing import padding_in
 from .json_text import text_of
 
 KEPT = 32
-"""How often what stands around a text is kept, in one stream: where no two events are alike it is of no use."""
+"""How often what surrounds a text is kept, in one stream: if no two events are the same it is of no use."""
 
 
 @runtime_checkable

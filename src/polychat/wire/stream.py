@@ -70,7 +70,7 @@ class Framing(Protocol):
 class StreamReader:
     """A reader of replies; a wire's or a service's subclasses it and says what its values mean by ``take`` and ``over``.
 
-    One that tells a stream from a body in one piece gives no ``framing``, and has ``framing_for`` instead.
+    A reader that detects whether a body is a stream gives no ``framing``, and has ``framing_for`` instead.
     """
 
     SHAPE: ClassVar[str] = "a line of another shape than this service's"
@@ -111,7 +111,7 @@ class StreamReader:
         raise NotImplementedError
 
     def take(self, value: Any, events: list[Event]) -> None:
-        """Add the events of one value. Raises ``Ended`` with the end that it tells, and else one of ``ENDS``."""
+        """Add the events of one value. Raises ``Ended`` with the end that it reports, and else one of ``ENDS``."""
         raise NotImplementedError
 
     def over(self, broken: str) -> Finish:

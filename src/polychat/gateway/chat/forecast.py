@@ -20,7 +20,7 @@ _REASON = 400
 
 
 def forecast(context: RequestContext, dialect: Dialect) -> dict[str, Any]:
-    """What ``observe.recent.explanation`` would tell of the request in ``context``, as far as it can be known beforehand.
+    """What ``observe.recent.explanation`` would report for the request in ``context``, as far as it is known beforehand.
 
     Raises ``PolychatError`` where the request is wrong, or its model means nothing without asking the backends for their lists.
     """

@@ -40,7 +40,7 @@ class Heartbeat:
         self._handle = self._loop.call_later(self._seconds, self._ring)
         latest = self._responder.latest
         silent, self._latest = latest is self._latest, latest
-        if silent and (not latest or latest.endswith((b"\n\n", b"\r\n\r\n"))):  # not amid an event that passes through
+        if silent and (not latest or latest.endswith((b"\n\n", b"\r\n\r\n"))):  # not within an event that passes through
             self._sending = self._loop.create_task(self._send())
 
     async def _send(self) -> None:

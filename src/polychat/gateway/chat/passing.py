@@ -36,12 +36,12 @@ def forwarded(dialect: Dialect, headers: Mapping[bytes, bytes]) -> dict[str, str
 
 
 def asked_as(dialect: Dialect, model: str, target: Target) -> str | None:
-    """The name that a reply which passes is to tell, where clients compare it and the backend was asked by another."""
+    """The model name that a passed reply must carry, if clients compare it and the backend was asked by another name."""
     return None if not dialect.compares or model == target.model else model
 
 
 def passed_whole(dialect: Dialect, body: bytes, name: str | None) -> PassthroughBody:
-    """The reply that ``body`` is, under this name. Raises the failure that it tells, or that it is."""
+    """The reply that ``body`` is, under this name. Raises the failure that it reports, or that it is."""
     finish, usage, served = dialect.ending(body)
     if finish.error is not None and not (finish.verdict == "truncated" and body.rstrip().endswith(b"}")):
         raise billed(finish.error, [], body)

@@ -65,7 +65,7 @@ class PreparedPlan:
             raise Unusual
         if relay is not None:
             if backend.relay(dialect.wire.NAME) is not relay:
-                raise Unusual  # it is made ready anew for each request
+                raise Unusual  # it is prepared again for each request
             path = dialect.path(self.target.model, stream=False)
             self._request = relay.request(path, forwarded, self.target.label)
         self.timeouts = timeouts_of(rules)

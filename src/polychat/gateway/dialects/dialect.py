@@ -227,7 +227,7 @@ class Dialect:
         return Reading(self.wire.Reader())
 
     def go_on(self, writer: Writer, monitor: StreamMonitor) -> None:
-        """``writer`` is to end a stream that passed and broke off, as part of the same reply where the dialect tells."""
+        """``writer`` is to end a passed stream that broke off, as part of the same reply where the dialect shows that."""
 
     def seam(self, note: str) -> bytes:
         """What says in a stream that another target goes on, where the dialect's clients take what is no piece of a reply."""

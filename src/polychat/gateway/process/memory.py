@@ -21,7 +21,7 @@ _STATM = Path("/proc/self/statm")
 class MemoryReturn:
     """Looks every ``EVERY`` seconds whether the process has grown, and then returns what it does not use.
 
-    ``resident`` tells the process's bytes in memory, ``trim`` returns the unused ones of them.
+    ``resident`` gives the process's bytes in memory, ``trim`` returns the unused ones to the system.
     """
 
     def __init__(self, resident: Callable[[], int], trim: Callable[[], object]) -> None:

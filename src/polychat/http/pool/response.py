@@ -66,7 +66,7 @@ class PooledResponse(Body):
         return str(self._request.place.url)
 
     def error(self, detail: str = "") -> StatusError:
-        """As ``StreamResponse`` has it; a bot wall is told of when the body was read before."""
+        """As ``StreamResponse`` has it; a bot wall is reported if the body was read before."""
         from ..statuses import status_error  # it is an error of aiohttp's too, which is slow to load
 
         return status_error(

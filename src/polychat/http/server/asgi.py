@@ -147,7 +147,7 @@ _PIECE = 256 * 1024
 def on_leaving(receive: Receive, left: Callable[[], None]) -> Callable[[], None]:
     """Call ``left`` once, when the client has left, unless what this gives is called before.
 
-    Our own server tells; with any other a task waits for its message.
+    Our own server reports it; with any other a task waits for its message.
     """
     cycle = getattr(receive, "__self__", None)
     if isinstance(cycle, RequestCycle):

@@ -323,7 +323,7 @@ class RequestCycle:
             source.pause() if paused else source.resume()
 
     def _begin(self, status: int, lines: bytes, length: int) -> None:
-        """The head, of lines that frame nothing; ``length`` of the body, -1 where only its end will tell."""
+        """The head, of lines that frame nothing; ``length`` of the body, -1 if only its end shows it."""
         self.started = True
         scope, self.content_left = self.scope, length
         self._has_no_body = scope["method"] == "HEAD" or status in (204, 304)
@@ -364,7 +364,7 @@ class RequestCycle:
             or (self.content_left < 0 and not self._has_no_body and not self.chunked)
         ):
             return True
-        # A client that waits to be told to go on may send the body or leave it out: where its next request begins is unknown.
+        # A client that waits for 100 Continue may send the body or leave it out: where its next request begins is unknown.
         return self.more_body and (self._wants_continue or _announced(self.scope) > SMALL)
 
     def _send_body(self, body: bytes, more: bool) -> None:
@@ -420,6 +420,6 @@ def _checked(name: bytes) -> bytes:
 
 
 def _announced(scope: MutableMapping[str, Any]) -> int:
-    """Bytes of the request's body as its head tells them; more than any limit where it does not."""
+    """Bytes of the request's body according to its head; more than any limit if the head does not say."""
     length: bytes | None = scope["polychat.fields"].get(b"content-length")
     return SMALL + 1 if length is None else int(length)

@@ -34,7 +34,7 @@ class KnownHead:
     def of(cls, data: bytes, scope: MutableMapping[str, Any]) -> KnownHead | None:
         """The head of ``data``, which the parser read as the beginning of a request with this ``scope``.
 
-        ``None`` where ``data`` is anything else than that head and the whole body whose length it tells.
+        ``None`` if ``data`` is anything but that head and the whole body of the length that it gives.
         """
         fields = scope["polychat.fields"]
         length: bytes | None = fields.get(_LENGTH)

@@ -1,6 +1,6 @@
 """Whether a client is still there, seen without reading from it.
 
-One that ended its side of a connection may be: nothing but a reset tells. One that is not read may have ended its side.
+One that ended its side of a connection may be: only a reset shows it. One that is not read may have ended its side.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def can_probe(transport: asyncio.Transport) -> bool:
 def has_ended(transport: asyncio.Transport) -> bool:
     """Whether the client of a transport that is not read ended its side, or reset the connection.
 
-    Where the system does not tell the end of one side, only both sides' end or a reset is seen.
+    Where the system does not report the end of one side, only both sides' end or a reset is seen.
     """
     return hasattr(select, "poll") and _polled(transport, getattr(select, "POLLRDHUP", 0))
 

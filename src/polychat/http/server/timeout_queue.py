@@ -12,7 +12,7 @@ Who = TypeVar("Who")
 class TimeoutQueue(Generic[Who]):
     """Who waits for the same thing, all for the same time: the first that came is the first that is late.
 
-    ``seconds`` is asked anew at every look, so that it may change; ``late`` is called with who waited longer than that.
+    ``seconds`` is evaluated at every look, so that it may change; ``late`` is called with each entry that waited longer.
     """
 
     __slots__ = ("_late", "_loop", "_seconds", "_since", "_timer")

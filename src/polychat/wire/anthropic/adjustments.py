@@ -192,7 +192,7 @@ def _lacks_reasoning(messages: list[ChatMessage], vendor: str) -> bool:
 
 
 def _sample(request: ChatRequest, rules: GenerationRules | None, losses: list[Loss]) -> None:
-    """The API's own defaults go without a word where they may not be said."""
+    """The API's own defaults are removed without a report if the model does not accept the field."""
     takes = "both" if rules is None else rules.sampling
     if takes == "none":
         for name, default in (("temperature", 1.0), ("top_p", None), ("top_k", None)):

@@ -66,7 +66,7 @@ ERRORS: dict[FaultKind, str] = {
 
 
 def usage_of(counts: Mapping[str, Any]) -> Usage | None:
-    """Tokens in common words. Here ``input_tokens`` leaves out what was cached; nothing but zeros is nothing said.
+    """Tokens as ``Usage``. Here ``input_tokens`` excludes cached tokens; a usage of only zeros counts as absent.
 
     What the backend did besides, such as compaction, is billed and is added.
     """

@@ -30,7 +30,7 @@ _NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 def cached(block: Block, cache: str | None) -> Block:
-    """``block`` with its mark, where it has one. Five minutes are the wire's own default and not said."""
+    """``block`` with its mark, if it has one. Five minutes are the wire's own default and left out."""
     if cache is not None:
         block["cache_control"] = {"type": "ephemeral"} if cache == "5m" else {"type": "ephemeral", "ttl": cache}
     return block

@@ -114,7 +114,7 @@ class Message(StreamReader):
     def rest(self, finish: Finish) -> list[Event]:
         events: list[Event] = []
         self._flush(events)
-        if not self._counted:  # what the start said of the completion is no count of it
+        if not self._counted:  # the count at the start does not cover the completion
             self._counts.pop("output_tokens", None)
         if (usage := usage_of(self._counts)) is not None:
             events.append(usage)

@@ -43,7 +43,7 @@ def citation_of(source: Citation) -> dict[str, Any]:
 
 
 def media_block(media: Media) -> dict[str, Any]:
-    """An image that the model made, in the shape that the wire has for a user's; of a sound only that it was there."""
+    """An image that the model made, in the shape that the wire has for a user's; of audio only a note that it was there."""
     if media.media_type.startswith("image/"):
         data = b64encode(media.data).decode()
         return {"type": "image", "source": {"type": "base64", "media_type": media.media_type, "data": data}}

@@ -179,7 +179,7 @@ class ReplyChoice:
         """The call whose arguments come in parts, once it is whole."""
         call = self._partial if self._partial is not None else {**piece, "args": {}}
         if any(piece.get(name) and call.get(name) and piece[name] != call[name] for name in ("name", "id")):
-            raise TypeError("a call amid another one")
+            raise TypeError("a call within another one")
         for part in piece.get("partialArgs") or ():
             self._size += put(call["args"], part)
             if self._size > self._limits.arguments:

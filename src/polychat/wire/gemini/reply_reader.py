@@ -1,4 +1,4 @@
-"""Client side: reads a reply, a whole one, and a stream as events or as one JSON array, told apart by its first byte.
+"""Client side: reads a whole reply, and a stream as events or as one JSON array; the first byte decides which.
 
 Code that the backend ran, and what came of it, are opaque parts, as are calls of its own tools. Images in the reasoning are
 passed over.
@@ -46,7 +46,7 @@ def read_count(body: bytes, limits: ReaderLimits = LIMITS) -> int:
 
 
 class _Payloads(Events):
-    """The data of events, and JSON that stands amid them by itself, as the API sends an error there."""
+    """The data of events, and bare JSON between them, which is how the API sends an error there."""
 
     __slots__ = ("_between",)
 

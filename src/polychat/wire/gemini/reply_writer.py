@@ -43,7 +43,7 @@ def write_count(tokens: int) -> bytes:
 
 
 class _Candidate:
-    """What one candidate said so far, and what of it is written at its end."""
+    """What one candidate has so far, and what of it is written at its end."""
 
     __slots__ = ("answer", "blocks", "calls", "foreign", "logprobs", "parts", "sources", "thought")
 
@@ -97,7 +97,7 @@ class _Candidate:
         self.parts.append(part)
 
     def candidate(self, index: int) -> Object:
-        """What was said since the last one was taken; nothing where nothing was."""
+        """The text since the last call of this; empty if there is none."""
         if not self.parts and not self.logprobs:
             return {}
         # Without a part the official client's chat takes the whole answer for invalid, and forgets it.
@@ -307,5 +307,5 @@ class StreamWriter:
             return self._framed(self._choices.finished(finish))
         except PolychatError as error:
             fault: Fault = fault_of(error)
-        # As JSON of its own, as the API tells it: Google's JavaScript client overlooks an error in a ``data:`` line.
+        # As bare JSON, as the API sends it: Google's JavaScript client ignores an error in a ``data:`` line.
         return self._framed(error_value(fault)) if self._array else encoded(error_value(fault)) + b"\r\n"

@@ -1,4 +1,4 @@
-"""Client side: a reply into events, whole or as it comes. Chats and answers to a prompt are read alike."""
+"""Client side: a reply into events, whole or as it comes. Chats and answers to a prompt are read the same way."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def _writer(request: ChatRequest, created: int, model: str | None, shape: ChatFo
 
 
 class ChatForm:
-    """What is said, in a message."""
+    """The text, in a message."""
 
     def around(self, text: bytes) -> bytes:
         return b'"message":{"role":"assistant","content":' + text + b"}"
@@ -53,7 +53,7 @@ class ChatForm:
 
 
 class GenerateForm:
-    """What is said, among the line's own fields."""
+    """The text, among the line's own fields."""
 
     def around(self, text: bytes) -> bytes:
         return b'"response":' + text
@@ -83,7 +83,7 @@ def _calls(calls: list[ToolCall], reason: str | None) -> list[Object]:
 
 
 def _of(event: Event) -> Object:
-    """What one piece is in a message; a refusal is text here; sources and sound have no place."""
+    """What one piece is in a message; a refusal is text here; sources and audio have no place."""
     match event:
         case Text() | Refusal():
             return {"content": event.text}
@@ -155,7 +155,7 @@ class StreamWriter:
         for event in events:
             if type(event) is Text and event.choice == 0:
                 written += (self._head, _line_of(event.text), self._tail)
-            elif not getattr(event, "choice", 0):  # of several answers this wire tells the first
+            elif not getattr(event, "choice", 0):  # of several answers this wire has the first
                 written.append(self._write(event))
         return b"".join(written)
 

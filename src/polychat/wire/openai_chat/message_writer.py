@@ -43,7 +43,7 @@ def messages_of(messages: list[ChatMessage], vendor: str, *, native: bool) -> li
         else:
             written["content"] = _content(message.parts, native=native)
         if message.parts and not native and not written.get("content") and not any(written.get(name) for name in _SAYING):
-            continue  # nothing of it can be told here, and servers refuse a message without anything
+            continue  # nothing of it has a place here, and servers reject an empty message
         if message.name is not None:
             written["name"] = message.name
         body.append(with_extra(written, message.extra, native=native) if message.extra else written)

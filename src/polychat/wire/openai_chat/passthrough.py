@@ -32,7 +32,7 @@ _OPENING = re.compile(
     rb'"delta":\s?\{\s?%(member)b(?:\s?,\s?%(member)b)*\s?\}'
     % {b"member": rb'"(?:role":\s?(?:"\w*"|null)|(?:content|refusal)":\s?(?:""|null|\[\s?\]))'}
 )
-"""What opens a reply: who speaks, and nothing said."""
+"""What opens a reply: the role, and no text."""
 _HAS_ID = re.compile(rb'"id":\s?"[^"]')
 _LONGEST = max(map(len, _MARKS))
 _KEPT = 16 * 1024
@@ -108,7 +108,7 @@ class ChunkMonitor:
                 del forwarded[:-MAX_LINE]
             return data
         begin = 0 if self.has_content else self._begin(whole)
-        # Some servers tell the role in each chunk; no call of a function for those.
+        # Some servers send the role in each chunk; this saves a function call for those.
         if whole.find(_ROLE, begin) >= 0 and _OPENING.search(whole, begin) and self._second(whole, begin) < len(whole):
             self._looks = True
             self._before = b""

@@ -283,7 +283,7 @@ def _only_choice(chunk: Any) -> Any:
 
 
 def begins_another(chunk: Object, reply_id: str | None) -> bool:
-    """Whether a chunk opens another reply than the one of the id ``reply_id``: who speaks, nothing said, and another id.
+    """Whether a chunk opens a reply other than ``reply_id``: a role, no text, and another id.
 
     Some servers give each chunk an id of its own, but no other of their chunks looks so.
     """
@@ -292,7 +292,7 @@ def begins_another(chunk: Object, reply_id: str | None) -> bool:
 
 
 def _is_usual_start(chunk: Any) -> bool:
-    """Whether it is the usual first chunk: who speaks, and nothing said yet."""
+    """Whether it is the usual first chunk: a role, and no text yet."""
     choice = _only_choice(chunk)
     if choice is None or choice.get("finish_reason"):
         return False

@@ -40,7 +40,7 @@ class ConversationReader:
     def __init__(self) -> None:
         self.messages: list[ChatMessage] = []
         self.tools: list[Tool | HostedTool] = []
-        """Tools that are named amid the conversation."""
+        """Tools that are named within the conversation."""
         self._spoken = False
         """The assistant's message has text already, and its ``extra`` is that of the item with the text."""
         self._calls: dict[str, ToolCall] = {}

@@ -35,7 +35,7 @@ _ENDINGS = {"application/pdf": "pdf", "text/plain": "txt", "text/markdown": "md"
 def apart(messages: list[ChatMessage], *, native: bool) -> tuple[str | None, list[ChatMessage]]:
     """The instructions, and the messages that are left. The instructions are a first system message of one text.
 
-    Unless, where the request is of this wire (``native``), it says more than can be said of instructions.
+    Unless, where the request is of this wire (``native``), it has more fields than instructions have.
     """
     match messages:
         case [ChatMessage(role="system", parts=[TextPart(text=str(text), extra=further)], extra=extra), _, *_] if not (

@@ -31,7 +31,7 @@ class _ReasoningItem:
 
 
 class Pieces:
-    """What has been said of the items of one reply. Methods add to ``events``; they raise ``BadReply`` and ``TooMany``."""
+    """What is known of the items of one reply. Methods add to ``events``; they raise ``BadReply`` and ``TooMany``."""
 
     def __init__(self, vendor: str, limits: ReaderLimits) -> None:
         self.begun = False

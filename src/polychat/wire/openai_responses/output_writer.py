@@ -85,7 +85,7 @@ class Output:
                 self.usage = event
 
     def close(self, status: str = "completed") -> None:
-        """The answer is over. One that said nothing is a message without text."""
+        """The answer is over. An empty one is a message without text."""
         if self._sources or not self.items:
             self._part(TEXT)
         self._close_open(status)

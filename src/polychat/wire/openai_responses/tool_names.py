@@ -18,7 +18,7 @@ from .constants import Object
 from .tools import ASKED, asked_name, searches
 
 _Key: TypeAlias = tuple[bool, str, str]
-"""What a client tells tools apart by: whether it is the search for tools, the group, and the name in the group."""
+"""What identifies a tool for a client: whether it is the search for tools, the group, and the name in the group."""
 _MARK = 8
 
 

@@ -10,7 +10,7 @@ from .constants import Object
 
 NO_ARGUMENTS = {"type": "object", "properties": {}}
 ABOUT = "namespace.description"
-"""Where a tool's extra keeps what is said of its group."""
+"""Where a tool's ``extra`` keeps the fields of its group."""
 ASKED = "namespace.name"
 """Where a tool's extra keeps its name in its group, where the whole name of that is another tool's."""
 _OURS = (ABOUT, ASKED)

@@ -187,7 +187,7 @@ class Reader(StreamReader):
 
     The plugin sends streams as ``application/json`` and JSON where a stream was asked for; the content type does not
     distinguish them. PHP may print a byte order mark or notices first. A reply that the model's server cut short can end like a
-    whole one: the ``end`` event repeats what was streamed, and nothing in it tells. ``limit`` is in bytes, of one line and of a
+    whole one: the ``end`` event repeats what was streamed, and does not show it. ``limit`` is the bytes of one line and of a
     JSON object.
     """
 
@@ -230,7 +230,7 @@ class Reader(StreamReader):
     def _answered(self, reply: str, usage: object, events: list[Event]) -> Finish:
         streamed = "".join(self._texts)
         if not streamed.strip() and not reply.strip():
-            # An upstream that failed or said nothing: the plugin calls it success, without one live event.
+            # An upstream that failed or sent nothing: the plugin reports success, without a live event.
             return failed(EmptyReply("the service reports success and an empty reply"))
         # All of it where the site does not stream. A reply that the site changed afterwards does not begin as the text did.
         begun = streamed.lstrip(TRIMMED)  # as the reply is

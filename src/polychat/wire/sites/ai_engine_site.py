@@ -119,7 +119,7 @@ class AIEngineSite:
 def _unknown_bot(streams: bool) -> Response:
     if not streams:
         return _json_response(403, _REJECTED)
-    # The stream begins before the plugin knows that it cannot: hence 200, and the type of the REST API.
+    # The stream begins before the plugin knows that it cannot: therefore 200, and the type of the REST API.
     return Response(200, _line({"type": "error", "data": _REJECTED["message"]}), _JSON)
 
 

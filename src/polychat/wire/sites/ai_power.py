@@ -225,7 +225,7 @@ class Reader(StreamReader):
             case {"finish_reason": str(reason)} if reason:
                 self._reason = reason
                 if self._error:
-                    raise Ended(self.over(""))  # said once; the plugin says it twice
+                    raise Ended(self.over(""))  # once; the plugin sends it twice
 
 
 def _limited(answer: Mapping[Any, Any]) -> bool:

@@ -157,7 +157,7 @@ def _entry(item: object) -> dict[str, Any] | None:
 class StreamWriter:
     """An answer as the plugin streams it: the model's own chunks, and ``[DONE]``.
 
-    A model's failure is said word by word, as if it were the answer, twice, and ends without ``[DONE]``; a cut one just stops.
+    A model's failure is streamed word by word like an answer, twice, without ``[DONE]``; a reply that was cut just stops.
     """
 
     streams = True

@@ -52,7 +52,7 @@ class _Slot:
 
 
 class ToolCalls:
-    """Puts the tool calls of one choice together, however a dialect cuts them: the one place that tells whose a piece is.
+    """Puts the tool calls of one choice together, however a dialect cuts them. Only this class assigns pieces to calls.
 
     A piece belongs to the call of its ``index``, else of its ``id``, else to the last one; a new id with a name, or a name
     without index and id, begins another. What was sent whole and is repeated whole is passed over.
@@ -128,7 +128,7 @@ class ToolCalls:
         if call_id:
             return self._by_id.get(call_id)
         if name and (not self._slots or self._slots[-1].name):
-            # Without index and id, a name begins a call; a call repeated whole is told apart by its arguments alone.
+            # Without index and id, a name begins a call; a call repeated whole is recognised by its arguments alone.
             return None
         return self._slots[-1] if self._slots else None
 

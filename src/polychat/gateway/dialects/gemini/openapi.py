@@ -1,4 +1,4 @@
-"""Gemini's contents, streams, counting and embeddings; under ``/v1beta`` and ``/v1`` alike."""
+"""Gemini's contents, streams, counting and embeddings; under both ``/v1beta`` and ``/v1``."""
 
 from __future__ import annotations
 

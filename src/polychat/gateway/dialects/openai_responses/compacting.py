@@ -1,6 +1,6 @@
 """``POST /v1/responses/compact``: a conversation made shorter.
 
-What comes back is the vendor's own: an item that nobody else can read. So the request goes to a backend that speaks Responses
+What comes back is the vendor's own: an item that only it can read. So the request goes to a backend that speaks Responses
 itself, as it came; a summary by another model would be no such item.
 """
 

@@ -39,7 +39,7 @@ class OpenAIResponses(Dialect):
 
     name = "openai-responses"
     wire = wire("openai-responses")
-    compares = True  # a client sends its reasoning items back to the model that they are said to be of
+    compares = True  # a client sends reasoning items back to the model that they name
     forwards = ("openai-beta",)
 
     def inbound(self, request: InboundRequest) -> InboundChat:
