@@ -13,15 +13,18 @@ import pytest
 from polychat.backends.vendor import sendable
 from polychat.gateway import dialects
 from polychat.gateway.dialects.dialect import OPENED, RAW
-from polychat.types import ChatRequest, ImagePart, Tool
-from polychat.wire import json_text
+from polychat.types import ChatRequest, FilePart, ImagePart, TextPart, Tool
+from polychat.wire import json_text, placeholders
 from polychat.wire.contract import counting, names, wire
 from polychat.wire.raw_schemas import has_raw
 
 from ..support.running_gateway import configured, gateway, row
+from ..support.scripted_server import Say, Seen
 from .test_safety_copies import (
     COPIES,
     LARGE,
+    LONG,
+    LONG_TEXT,
     PNG,
     each_other,
     forgetful,
@@ -138,12 +141,17 @@ def test_every_wire_that_counts_has_a_path() -> None:
     assert set(counting_paths()) >= {name for name in names() if counting(name) is not None}
 
 
-@pytest.mark.parametrize("to", ["openai-chat", *(name for name in names() if counting(name) is not None)])
-@pytest.mark.parametrize("come", sorted(counting_paths()))
-async def test_counting_a_large_schema_costs_no_more(come: str, to: str) -> None:
-    """By the backend's own count as by an estimate; it is read and written beside the loop, and counts as a small one does."""
+each_counting = pytest.mark.parametrize("to", ["openai-chat", *(name for name in names() if counting(name) is not None)])
+each_counted = pytest.mark.parametrize("come", sorted(counting_paths()))
+
+
+@pytest.mark.parametrize("kind", ["tool", "text"])
+@each_counting
+@each_counted
+async def test_counting_a_large_request_costs_no_more(come: str, to: str, kind: str) -> None:
+    """By the backend's own count as by an estimate: it is read and written beside the loop."""
     counts = counting(to)
-    body, small = to_count(come, large("tool")), to_count(come, with_media())
+    body, small = to_count(come, large(kind)), to_count(come, with_media())
     path = counting_paths()[come]
     answer = None if counts is None else counts.write_count(1234)
     async with forgetful(to, answer) as (url, sizes), gateway(configured({"house": row(to, url)})) as here:
@@ -156,3 +164,30 @@ async def test_counting_a_large_schema_costs_no_more(come: str, to: str) -> None
             tracemalloc.stop()
     assert peak <= COPIES * len(body), f"{peak / len(body):.2f} times the body"
     assert len(sizes) == (0 if counts is None else 2)
+
+
+@each_counting
+@each_counted
+async def test_long_texts_are_counted_as_they_came(come: str, to: str, serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the backend, which gets them, and by the estimate; a document's pages and a text that becomes a file are looked at."""
+    counts = counting(to)
+    told = json.loads(b"{}" if counts is None else counts.write_count(1234))
+
+    async def answering(seen: Seen, say: Say) -> None:
+        await say.whole(told)
+
+    plain = with_media(TextPart(LONG_TEXT))
+    about = "Why is the sky blue? " * 999  # of a schema the estimate counts the JSON, in which an escape is two bytes
+    plain.tools = [Tool("f", LONG_TEXT, object_of({"a": {"type": "string", "description": about}}))]
+    with_file = with_media(TextPart(LONG_TEXT), FilePart(data=LONG_TEXT.encode(), media_type="text/plain", name="a.txt"))
+    bodies = [to_count(come, plain), to_count(come, with_file)]
+    heard = []
+    for least in (LONG, 10**9):
+        monkeypatch.setattr(placeholders, "LONG", least)
+        monkeypatch.setattr("polychat.gateway.counting.LARGE", least)
+        backend = await serve(answering)
+        async with gateway(configured({"house": row(to, backend.url)})) as here:
+            answers = [await here.ask(counting_paths()[come], body) for body in bodies]
+        heard.append(([(answer.status, answer.body) for answer in answers], [seen.json for seen in backend.seen]))
+    assert heard[0] == heard[1]
+    assert heard[0][0][0][0] == 200

@@ -142,8 +142,13 @@ class Backend(ABC):
         """Whether it counts tokens itself: else ``count`` gives ``None`` and sends no request."""
         return False
 
-    async def count(self, request: ChatRequest, proxy: str | None = None, **options: Any) -> int | None:
-        """How many tokens the prompt of ``request`` is, by the backend's own count; ``None`` where it has none."""
+    async def count(
+        self, request: ChatRequest, proxy: str | None = None, call_info: CallInfo | None = None, **options: Any
+    ) -> int | None:
+        """How many tokens the prompt of ``request`` is, by the backend's own count; ``None`` where it has none.
+
+        ``call_info``: its placeholders, for who ``restores`` them.
+        """
         return None
 
     async def embed(self, request: Embed, proxy: str | None = None, **options: Any) -> Embeddings:

@@ -62,7 +62,9 @@ class ServiceBackend(Backend):
     def counts(self) -> bool:
         return self.provider.count.__func__ is not Provider.count.__func__  # type: ignore[attr-defined]  # class methods
 
-    async def count(self, request: ChatRequest, proxy: str | None = None, **options: Any) -> int | None:
+    async def count(
+        self, request: ChatRequest, proxy: str | None = None, call_info: CallInfo | None = None, **options: Any
+    ) -> int | None:
         return await self.provider.count(request, proxy, **{**options, "config": self._config})
 
     async def embed(self, request: Embed, proxy: str | None = None, **options: Any) -> Embeddings:

@@ -267,17 +267,27 @@ class VendorBackend(Backend):
     def counts(self) -> bool:
         return counting(self.row.wire) is not None
 
-    async def count(self, request: ChatRequest, proxy: str | None = None, **options: Any) -> int | None:
+    async def count(
+        self, request: ChatRequest, proxy: str | None = None, call_info: CallInfo | None = None, **options: Any
+    ) -> int | None:
         counts = counting(self.row.wire)
         if counts is None:
             return None
         call, tag = self._call(proxy, options), self.tag()
 
-        def written() -> bytes:
-            better, _ = wire(self.row.wire).adjusted(request, tag)
+        def short(read: ChatRequest) -> bytes:
+            better, _ = wire(self.row.wire).adjusted(read, tag)
             return encoded(counts.write_count_request(better, vendor=tag))
 
-        body = await asyncio.to_thread(written) if has_raw(request) else written()
+        def written() -> bytes:
+            body = short(request)
+            if call_info is None or call_info.placeholders is None or call_info.whole is None:
+                return body
+            whole = call_info.whole
+            return call_info.placeholders.completed(body, lambda: short(whole()))
+
+        is_large = has_raw(request) or call_info is not None
+        body = await asyncio.to_thread(written) if is_large else written()
         return counts.read_count(await self._asked(call, "POST", counts.count_path(request), body))
 
     async def embed(self, request: Embed, proxy: str | None = None, **options: Any) -> Embeddings:

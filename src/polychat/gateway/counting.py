@@ -4,34 +4,80 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
 
+from ..calls.info import CallInfo
+from ..errors import BadInput
 from ..routing import Target
 from ..routing.attempts import Attempts
 from ..routing.resolve import IN_ORDER, LONGEST
 from ..types import ChatRequest
 from ..wire.checks import check_arguments
-from ..wire.estimating import estimated_prompt
+from ..wire.estimating import estimated_prompt, measures_media
+from ..wire.placeholders import Placeholders, with_placeholders
 from .chat.opening import LARGE
 from .context import RequestContext
+from .dialects.dialect import new_token, readable
 from .listing import planned
 
 
-async def request_to_count(context: RequestContext, read: Callable[[], ChatRequest]) -> ChatRequest:
+@dataclass(frozen=True, slots=True)
+class CountedRequest:
+    """A request whose tokens are to be counted; of a large one long texts stand aside."""
+
+    request: ChatRequest
+    aside: Placeholders | None = None
+    whole: Callable[[], ChatRequest] | None = None
+    """Makes the request without placeholders, where it has some."""
+
+    def changed(self, change: Callable[[ChatRequest], None]) -> CountedRequest:
+        """With what ``change`` makes of a request."""
+        whole = self.whole
+
+        def changed_whole() -> ChatRequest:
+            assert whole is not None
+            request = whole()
+            change(request)
+            return request
+
+        change(self.request)
+        return replace(self, whole=whole and changed_whole)
+
+    def estimated(self) -> int:
+        """About how many they are."""
+        return estimated_prompt(self.request, 0 if self.aside is None else self.aside.text_size)
+
+
+async def request_to_count(context: RequestContext, read: Callable[[bytes], ChatRequest]) -> CountedRequest:
     """What ``read`` makes of the body, large schemas as JSON: beside the loop, where that takes long.
 
     Raises as ``read``, and ``BadInput`` where the arguments of an earlier call are deeper than ``gateway.limits.depth``.
     """
-    request = await asyncio.to_thread(read) if len(context.body) > LARGE else read()
-    check_arguments(request, context.runtime.limits.depth)
-    return request
+    limits = context.runtime.limits
+
+    def opened() -> CountedRequest:
+        body = readable(context.body, limits)
+        aside = with_placeholders(body, new_token) if len(body) > LARGE else None
+        if aside is not None:
+            with suppress(BadInput):  # it is told of what came
+                request = read(aside.short)
+                if not measures_media(request):
+                    return CountedRequest(request, aside, partial(read, body))
+        return CountedRequest(read(body))
+
+    asked = await asyncio.to_thread(opened) if len(context.body) > LARGE else opened()
+    check_arguments(asked.request, limits.depth)
+    return asked
 
 
-async def counted(context: RequestContext, request: ChatRequest) -> int:
+async def counted(context: RequestContext, asked: CountedRequest) -> int:
     """Tokens of the prompt, counted by the first target that answers. Raises ``PolychatError``.
 
     It is an estimate if the first target does not count: another target's count would be of other tokens.
     """
+    request = asked.request
     context.record.model = request.model[:LONGEST]
     plan = await planned(context, request.model)
     context.record.route = plan.route
@@ -39,13 +85,13 @@ async def counted(context: RequestContext, request: ChatRequest) -> int:
     if not first.backend.counts:
         context.record.provider, context.record.served = first.label, first.model
         context.responder.more.append((b"x-polychat-estimated", b"true"))
-        return await asyncio.to_thread(estimated_prompt, request) if len(context.body) > LARGE else estimated_prompt(request)
+        return await asyncio.to_thread(asked.estimated) if len(context.body) > LARGE else asked.estimated()
     able = tuple(target for target in plan.targets if target.backend.counts)
     rules = plan.rules.replace(**IN_ORDER)
     attempts = Attempts()
 
     async def count(target: Target) -> int:
-        return await target.backend.count(replace(request, model=target.model)) or 0
+        return await _counted_by(target, asked) or 0
 
     try:
         tokens = await context.runtime.router.run(
@@ -59,3 +105,13 @@ async def counted(context: RequestContext, request: ChatRequest) -> int:
         return tokens
     finally:
         context.credit(attempts)
+
+
+async def _counted_by(target: Target, asked: CountedRequest) -> int | None:
+    request, whole = replace(asked.request, model=target.model), asked.whole
+    if whole is None:
+        return await target.backend.count(request)
+    if not target.backend.restores:
+        return await target.backend.count(replace(await asyncio.to_thread(whole), model=target.model))
+    call_info = CallInfo(placeholders=asked.aside, whole=lambda: replace(whole(), model=target.model))
+    return await target.backend.count(request, call_info=call_info)

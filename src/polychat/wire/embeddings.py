@@ -103,12 +103,10 @@ def write_request(shape: Shape, request: Embed) -> dict[str, Any]:
 
 def body_of(shape: Shape, request: Embed) -> bytes:
     """The body, with what stands aside of the texts."""
-    body, aside = encoded(write_request(shape, request)), request.placeholders
-    if aside is None or request.whole is None:
+    body, aside, whole = encoded(write_request(shape, request)), request.placeholders, request.whole
+    if aside is None or whole is None:
         return body
-    if aside.lacks(body):
-        return encoded(write_request(shape, replace(request.whole(), model=request.model)))
-    return aside.restored(body)
+    return aside.completed(body, lambda: encoded(write_request(shape, replace(whole(), model=request.model))))
 
 
 def read_request(shape: Shape, body: bytes, model: str | None = None, limits: ReaderLimits = LIMITS) -> Embed:

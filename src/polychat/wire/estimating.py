@@ -41,6 +41,13 @@ def estimated_prompt(request: ChatRequest, text_aside: int = 0) -> int:
     return -(-size // BYTES_A_TOKEN)
 
 
+def measures_media(request: ChatRequest) -> bool:
+    """Whether an estimate of the request's tokens looks into its media: at a document's pages, at a sound's length."""
+    parts = [part for message in request.messages for part in message.parts]
+    parts += [inner for part in parts if isinstance(part, ToolResult) for inner in part.parts]
+    return any(isinstance(part, (AudioPart, FilePart)) for part in parts)
+
+
 def size_of(text: str) -> int:
     """Bytes of UTF-8."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))

@@ -90,6 +90,12 @@ class Placeholders:
     def __len__(self) -> int:
         return len(self._places)
 
+    def completed(self, data: bytes, written_whole: Callable[[], bytes]) -> bytes:
+        """``data``, which was written of what was read, with what came; or, where it lacks a text, what is written without
+        placeholders.
+        """
+        return written_whole() if self.lacks(data) else self.restored(data)
+
     def restored(self, data: bytes) -> bytes:
         """``data`` with what came for each placeholder, in base64's standard alphabet where it was decoded meanwhile."""
         whole, at, view = BytesIO(), 0, memoryview(data)

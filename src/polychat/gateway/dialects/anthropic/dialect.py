@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ....types import AudioPart, ChatRequest, FilePart, ToolResult
+from ....types import ChatRequest
 from ....wire import anthropic
 from ....wire.contract import Writer, wire
+from ....wire.estimating import measures_media
 from ....wire.faults import Fault
 from ....wire.passthrough import Reading, StreamMonitor
 from ..dialect import NO_HEADERS, Dialect, InboundChat, InboundRequest
@@ -33,7 +34,7 @@ class Anthropic(Dialect):
     def writer(self, inbound: InboundChat, chat_request: ChatRequest, name: str, created: int) -> Writer:
         text_aside = 0
         if (aside := inbound.placeholders) is not None:
-            if _is_measured(chat_request):
+            if measures_media(chat_request):
                 chat_request = inbound.with_media()
             else:
                 text_aside = aside.text_size
@@ -44,10 +45,3 @@ class Anthropic(Dialect):
     ) -> tuple[int, bytes]:
         status = 529 if fault.kind == "overloaded" and fault.status == 503 else fault.status  # as its own API says it
         return status, anthropic.write_fault(fault, request_id)
-
-
-def _is_measured(chat_request: ChatRequest) -> bool:
-    """Whether an estimate of the request's tokens reads its media: a document's pages, the length of audio."""
-    parts = [part for message in chat_request.messages for part in message.parts]
-    parts += [inner for part in parts if isinstance(part, ToolResult) for inner in part.parts]
-    return any(isinstance(part, (AudioPart, FilePart)) for part in parts)

@@ -10,7 +10,7 @@ from ...chat.run import Chats
 from ...context import RequestContext
 from ...counting import counted, request_to_count
 from ...endpoint import Endpoint
-from ..dialect import RAW, readable
+from ..dialect import RAW
 from .dialect import Anthropic
 
 DIALECT = Anthropic()
@@ -21,9 +21,8 @@ FAMILY = "/v1/messages"
 
 async def count(context: RequestContext) -> None:
     """``/v1/messages/count_tokens``."""
-    body = readable(context.body, context.runtime.limits)
-    request = await request_to_count(context, partial(anthropic.read_count_request, body, limits=RAW))
-    await context.responder.json(anthropic.write_count(await counted(context, request)))
+    asked = await request_to_count(context, partial(anthropic.read_count_request, limits=RAW))
+    await context.responder.json(anthropic.write_count(await counted(context, asked)))
 
 
 ENDPOINTS = {

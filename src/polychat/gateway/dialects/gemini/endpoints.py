@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from ....http.server.asgi import Scope
+from ....types import ChatRequest
 from ....wire import gemini
 from ...chat.run import Chats
 from ...context import RequestContext
 from ...counting import counted, request_to_count
 from ...embedding import embedded
 from ...endpoint import Endpoint
-from ..dialect import RAW, readable, shallow
+from ..dialect import RAW, shallow
 from .dialect import ACTIONS, Gemini, named
 
 DIALECT = Gemini()
@@ -23,13 +22,13 @@ FAMILY = "/v1beta/"
 async def count(context: RequestContext) -> None:
     """``:countTokens``."""
     limits = context.runtime.limits
-    body = readable(context.body, limits)
-    fields = shallow(body, limits)
-    if (inner := fields.get("generateContentRequest")) is not None:
-        shallow(bytes(inner), limits)  # it has the conversation
-    read = partial(gemini.read_count_request, body, model=named(context.path)[0], limits=RAW)
-    request = await request_to_count(context, read)
-    await context.responder.json(gemini.write_count(await counted(context, request)))
+
+    def read(body: bytes) -> ChatRequest:
+        if (inner := shallow(body, limits).get("generateContentRequest")) is not None:
+            shallow(bytes(inner), limits)  # it has the conversation
+        return gemini.read_count_request(body, model=named(context.path)[0], limits=RAW)
+
+    await context.responder.json(gemini.write_count(await counted(context, await request_to_count(context, read))))
 
 
 async def embed(context: RequestContext) -> None:

@@ -26,7 +26,7 @@ from ...context import RequestContext
 from ...counting import counted, request_to_count
 from ...endpoint import Endpoint, no_websocket
 from ...responder import Refused
-from ..dialect import RAW, InboundChat, readable, value_of
+from ..dialect import RAW, InboundChat, value_of
 from .compacting import compacted
 from .dialect import OpenAIResponses, go_on_from
 
@@ -109,11 +109,11 @@ async def input_items(context: RequestContext) -> None:
 
 async def count(context: RequestContext) -> None:
     """``POST /v1/responses/input_tokens``: tokens of the conversation, that of ``previous_response_id`` included."""
-    body = readable(context.body, context.runtime.limits)
-    request = await request_to_count(context, partial(openai_responses.read_request, body, limits=RAW))
-    if request.previous is not None:
-        go_on_from(request, context.service.responses.get(request.previous, context.record.key))
-    await context.responder.json(encoded({"object": "response.input_tokens", "input_tokens": await counted(context, request)}))
+    asked = await request_to_count(context, partial(openai_responses.read_request, limits=RAW))
+    if (previous := asked.request.previous) is not None:
+        stored = context.service.responses.get(previous, context.record.key)
+        asked = asked.changed(partial(go_on_from, previous=stored))
+    await context.responder.json(encoded({"object": "response.input_tokens", "input_tokens": await counted(context, asked)}))
 
 
 def compact(context: RequestContext) -> Awaitable[None]:
