@@ -130,6 +130,21 @@ def test_one_probe() -> None:
     assert breaker.state(now) == "closed", "what was before does not count any more"
 
 
+def test_a_moment_that_the_target_named() -> None:
+    """Is when it is tried, however long its rests had become; a failure after that makes them no longer than before."""
+    breaker = opened()
+    for _ in range(6):
+        now = 20.0 + (breaker.until or 0.0)
+        breaker.failed(now, now, 15.0, RNG)
+    assert breaker.until is not None
+    now = breaker.until
+    assert breaker.probe(now)
+    breaker.failed(now, now, 15.0, RNG, retry_after=3.0)
+    breaker.probed()
+    assert (breaker.state(now + 2.9), breaker.state(now + 3.0)) == ("open", "half-open")
+    assert breaker.until == now + 3.0
+
+
 def test_closed_on_trial() -> None:
     """The failure that follows the answer that closed it opens it again, for longer: its client may have been lucky."""
     breaker = opened()

@@ -411,6 +411,29 @@ async def test_another_route() -> None:
     assert world.attempts.target is b
 
 
+def test_a_request_that_waits_for_open_breakers() -> None:
+    """Looks within a second whether one may be asked again, however long the breakers would have rested."""
+    world = World({"a": [good], "b": [good]})
+
+    async def main() -> float:
+        begun = asyncio.get_running_loop().time()
+        router = Router(world.health, clock=asyncio.get_running_loop().time, rng=Random(5))
+        for facts in (world.facts("a"), world.facts("b")):
+            for _ in range(5):
+                facts.failed(begun, begun, 15.0, Random(1), retry_after=8.0)
+            for _ in range(500):
+                facts.let_through(begun, 0.0)  # many others wanted to ask it in this second
+            assert facts.breaker_rest(begun) == 8.0
+
+        async def ask(target: Target) -> str:
+            return target.label
+
+        await router.run(world.plan, ask, Attempts())
+        return asyncio.get_running_loop().time() - begun
+
+    assert 0.5 <= run_virtually(main()) <= 2.0
+
+
 async def test_a_target_that_fails_gets_only_its_probes() -> None:
     """Its breaker opens after five failures; from then on it is asked once after each rest, and by all when it is well."""
     world = World({"a": [again], "b": [good]})

@@ -87,9 +87,19 @@ class Breaker:
         elif asked_at >= self._opened_at:
             self._close()
 
-    def failed(self, asked_at: float, now: float, longest: float, rng: Random, *, answered_at: float | None = None) -> None:
+    def failed(
+        self,
+        asked_at: float,
+        now: float,
+        longest: float,
+        rng: Random,
+        *,
+        answered_at: float | None = None,
+        retry_after: float = 0.0,
+    ) -> None:
         """An attempt failed; ``longest``: seconds that a rest may last.
 
+        ``retry_after``: seconds that the target named itself. If it opens now it rests for these: its target knows better.
         ``answered_at``: when the answer began that was cut off. It counts as a failure in place of an answer, not beside it.
         """
         if answered_at is not None:
@@ -102,15 +112,15 @@ class Breaker:
             if asked_at >= self._opened_at:
                 self._flows_since = None
                 if now >= self.until:
-                    self.open(now, longest, rng)
+                    self.open(now, longest, rng, retry_after)
         elif self._streak >= STREAK or is_rate_high(*self.outcomes.totals(now)):
-            self.open(now, longest, rng)
+            self.open(now, longest, rng, retry_after)
 
-    def open(self, now: float, longest: float, rng: Random) -> None:
-        """It rests from now on, for twice as long as the last time at most."""
-        self.until = now + rest_after(self._openings, longest, rng)
+    def open(self, now: float, longest: float, rng: Random, retry_after: float = 0.0) -> None:
+        """It rests from now on: for ``retry_after`` seconds, or for twice as long as the last time at most."""
+        self.until = now + (retry_after or rest_after(self._openings, longest, rng))
         self._opened_at, self._flows_since = now, None
-        self._openings += 1
+        self._openings += not retry_after
 
     def _flows(self, now: float) -> bool:
         return self._flows_since is not None and now - self._flows_since >= FLOWS

@@ -350,15 +350,16 @@ class Facts:
         *,
         at_once: bool = False,
         answered_at: float | None = None,
+        retry_after: float = 0.0,
     ) -> None:
-        """An attempt failed. ``at_once``: its breaker opens whatever there was before.
+        """An attempt failed. ``at_once``: its breaker opens whatever there was before. ``retry_after``: see ``Breaker.failed``.
 
         ``answered_at``: when the answer began that was cut off; ``cut`` is called too.
         """
         self._alarms.count += 1
         self.shared.first.observe(_PENALTY, now)
         self.probation.failed(now)
-        self._breaker.failed(asked_at, now, cooldown, rng, answered_at=answered_at)
+        self._breaker.failed(asked_at, now, cooldown, rng, answered_at=answered_at, retry_after=retry_after)
         if at_once and self._breaker.until is None:
             self._breaker.open(now, cooldown, rng)
 

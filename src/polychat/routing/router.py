@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _LEAST_ATTEMPTS = 3
 """Attempts of a request where its rules do not say, if it has no more targets than that."""
-_BUDGET_PAUSE = 0.5
-"""Seconds, at most, after which is looked again whether the route may retry."""
 _LOOKS = 0.5
-"""Seconds after which an attempt that took too long for one that is not the last is looked at again."""
+"""Seconds, at most, after which is looked again: whether the route may retry, whether a target is left beside a slow one."""
+_WELL_LOOKS = 1.0
+"""Seconds, at most, after which a request that waits for open breakers looks whether one has closed."""
 
 
 class Router:
@@ -117,7 +117,7 @@ class Router:
             facts.cut(asked_at, now, now - answered_at)
         if rests != "domain":
             at_once = rests == "breaker at once"
-            facts.failed(asked_at, now, rules.cooldown, self.rng, at_once=at_once, answered_at=answered_at)
+            facts.failed(asked_at, now, rules.cooldown, self.rng, at_once=at_once, answered_at=answered_at, retry_after=seconds)
         elif not seconds:
             facts.down(error, now, rules.cooldown, self.rng)
 
@@ -149,6 +149,8 @@ class _Run(Generic[T]):
         """The last failure of each target, in order."""
         self.retryable: dict[Target, PolychatError] = {}
         """Targets that may do better after a pause."""
+        self.due: dict[Target, float] = {}
+        """When those of ``retryable`` that failed may be asked again."""
         self.resting: list[Target] = []
         """Targets that were not asked, for they rest."""
         self.unasked: dict[Target, float] = {}
@@ -308,16 +310,16 @@ class _Run(Generic[T]):
         self._add_resting(self.router.clock())
         pauses = 1
         while targets := self._left():
-            waits = {target: self._pause(target, pauses) for target in targets}
+            look = _WELL_LOOKS * (0.5 + 0.5 * self.router.rng.random())
+            waits = {target: self._pause(target, pauses, look) for target in targets}
             target = min(waits, key=waits.__getitem__)
             if not self._is_worth(target, waits[target]):
                 break
             await self.router.sleep(waits[target])
             facts, now = self.router.facts(self.plan, target), self.router.clock()
             if facts.rest_of(now) or not (facts.admits(now) or facts.let_through(now, self.router.rng.random())):
-                # Another request learned meanwhile that it rests for longer.
-                if self.unasked.pop(target, None) is not None:
-                    self.retryable[target] = facts.resting(now)
+                self.unasked.pop(target, None)
+                self.retryable[target] = facts.resting(now)  # other requests have learned meanwhile that it rests
                 continue
             if not self._may_ask(target, facts):
                 continue
@@ -329,6 +331,7 @@ class _Run(Generic[T]):
                 return outcome
             pauses += 1
             self.retryable.pop(target, None)
+            self.due.pop(target, None)
             self._failed(target, outcome)
             if self._is_over():
                 break
@@ -343,18 +346,28 @@ class _Run(Generic[T]):
         asked = {failure.target for failure in self.attempts.failures}
         return [target for target in self.retryable if target.name not in asked]
 
-    def _pause(self, target: Target, pauses: int) -> float:
+    def _pause(self, target: Target, pauses: int, look: float) -> float:
+        """Seconds until this target may be asked, or is looked at again, after ``look`` where its breaker is open."""
+        facts, now, rng = self.router.facts(self.plan, target), self.router.clock(), self.router.rng
         if target in self.unasked:
-            return self.router.rng.random() * _BUDGET_PAUSE
-        rests = self.router.facts(self.plan, target).rest_of(self.router.clock())
-        return max(rests, pause_before(pauses + 1, self.retryable[target], self.router.rng))
+            return rng.random() * _LOOKS
+        rests = facts.rest_of(now)
+        if not rests and isinstance(self.retryable[target], Resting):
+            # Its breaker is open: another request may find at any moment that it is well.
+            return 0.0 if facts.admits(now) else look
+        due = self.due.setdefault(target, now + pause_before(pauses + 1, self.retryable[target], rng))
+        return max(rests, due - now)
 
     def _is_worth(self, target: Target, pause: float) -> bool:
         """Whether waiting so long is better than an error at once."""
         now, rules = self.router.clock(), self.plan.rules
         if target in self.unasked:
             return now + pause <= min(self.until, self.unasked[target] + rules.max_wait)
-        has_moment = self.retryable[target].retry_after is not None or self.router.facts(self.plan, target).rest_of(now) > 0
+        facts, error = self.router.facts(self.plan, target), self.retryable[target]
+        rests = facts.rest_of(now)
+        if not rests and isinstance(error, Resting):
+            return now + pause <= self.until and facts.breaker_rest(now) <= rules.max_wait
+        has_moment = error.retry_after is not None or rests > 0
         return now + pause <= self.until and not (has_moment and pause > rules.max_wait)
 
     def _is_over(self) -> bool:
