@@ -260,18 +260,11 @@ class _Import:
         if vendor == "azure" and params.left.pop("api_version", None):
             params.drop("api_version", "is not needed; the URL without a version is used")
         key = params.text("api_key")
-        if row is None or (vendor == "openai" and base):
-            if row is None:
-                params.drop("model", f"is of {vendor}, which is treated as a server with OpenAI's API")
-            key_names = row.key if row else ()
-            row = VendorSpec(
-                name=vendor.lower(),
-                wire="openai-chat",
-                base_url=base,
-                key=key_names,
-                key_optional=True,
-                embeddings=True,
-            )
+        if row is None:
+            params.drop("model", f"is of {vendor}, which is treated as a server with OpenAI's API")
+            row = _server(vendor, base)
+        elif vendor == "openai" and base:
+            row = _server(vendor, base, row.key)
         if base:
             address, variables = _address(base, vendor)
             if "@" in base or "?" in base:
@@ -371,6 +364,11 @@ def _fallbacks(settings: _Taken) -> Iterator[tuple[str, list[str]]]:
     for entry in settings.take("fallbacks", list) or ():
         for name, others in entry.items() if isinstance(entry, dict) else ():
             yield str(name), others if isinstance(others, list) else [others]
+
+
+def _server(vendor: str, base: str, key: tuple[str, ...] = ()) -> VendorSpec:
+    """A server with OpenAI's API at ``base``."""
+    return VendorSpec(name=vendor.lower(), wire="openai-chat", base_url=base, key=key, key_optional=True, embeddings=True)
 
 
 def _vendor_of(provider: str, model: str) -> tuple[str, str]:

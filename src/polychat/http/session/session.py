@@ -219,9 +219,9 @@ class StreamSession:
         """The head of the answer to one request, redirects apart."""
         client = self._client(proxy)
         headers, proxy_headers = self._headers_for(outgoing, proxy)
-        url = (
-            outgoing.url.with_user(None) if outgoing.url.user and "Authorization" in headers else outgoing.url
-        )  # aiohttp takes one only
+        has_both = outgoing.url.user and "Authorization" in headers  # aiohttp accepts only one of them
+        url = outgoing.url.with_user(None) if has_both else outgoing.url
+        body = outgoing.body
         foreign = (*FOREIGN, *socks_errors()) if proxy is not None and proxy.is_socks else FOREIGN
         alarm = timer.head()
         token = _timer.set(timer)
@@ -231,20 +231,15 @@ class StreamSession:
                     outgoing.method,
                     url,
                     headers=headers,
-                    data=io.BytesIO(outgoing.body)
-                    if outgoing.body is not None and len(outgoing.body) > _LARGE
-                    else outgoing.body,
+                    data=io.BytesIO(body) if body is not None and len(body) > _LARGE else body,
                     allow_redirects=False,
                     proxy=None if proxy is None or proxy.is_socks else proxy.url,
                     proxy_headers=proxy_headers,
                     ssl=named_tls() or True,
                 )
         except foreign as error:
-            failure = (
-                timer.head_late()
-                if alarm.expired()
-                else failure_of(error, FailedRequest(outgoing.url, proxy, timer.is_connected))
-            )
+            request = FailedRequest(outgoing.url, proxy, timer.is_connected)
+            failure = timer.head_late() if alarm.expired() else failure_of(error, request)
         finally:
             _timer.reset(token)
         raise failure
