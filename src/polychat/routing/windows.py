@@ -9,7 +9,7 @@ _STEPS = 6
 class Window:
     """How often each of ``kinds`` things happened in the last ``seconds``. A kind is its number, from 0."""
 
-    __slots__ = ("_kinds", "_latest", "_steps", "_width", "latest")
+    __slots__ = ("_begins", "_counts", "_ends", "_kinds", "_latest", "_steps", "_width", "latest")
 
     def __init__(self, seconds: float, kinds: int) -> None:
         self._width = seconds / _STEPS
@@ -22,12 +22,16 @@ class Window:
         self._steps = [[0] * self._kinds for _ in range(_STEPS)]
         self.latest = [0] * self._kinds
         """The counts as of the latest look: never too few."""
+        self._counts, self._begins, self._ends = self._steps[0], 0.0, 0.0
+        """Of the step that was added to last, and its moments."""
 
     def add(self, kind: int, now: float) -> None:
-        step = int(now / self._width)
-        if step != self._latest:
-            self._move(step)
-        self._steps[step % _STEPS][kind] += 1
+        if not self._begins <= now < self._ends:
+            step = int(now / self._width)
+            if step != self._latest:
+                self._move(step)
+            self._counts, self._begins, self._ends = self._steps[step % _STEPS], step * self._width, (step + 1) * self._width
+        self._counts[kind] += 1
         self.latest[kind] += 1
 
     def take_back(self, kind: int, moment: float, now: float) -> None:

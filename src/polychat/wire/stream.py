@@ -167,8 +167,9 @@ class StreamReader:
         except FramingError as error:
             return self._ended([], failed(BadReply(f"the reply holds {error}")))
         if self.silent:
-            self.silent = not payloads
-            if len(self._head) < _SHOWN:
+            if payloads:
+                self.silent = False
+            elif len(self._head) < _SHOWN:
                 self._head += data[:_SHOWN]
         return self._read(payloads) if payloads else []
 
