@@ -177,7 +177,8 @@ def grounded(metadata: Object, answer: AnswerText, choice: int) -> Iterator[Cita
             places.setdefault(number, []).append(where)
     for number, chunk in enumerate(metadata.get("groundingChunks") or ()):
         page = chunk.get("web") or chunk.get("retrievedContext") or chunk.get("maps") or {}
-        if url := page.get("uri"):
+        url = page.get("uri") or ""
+        if url or page.get("title"):  # a file that was searched has a name alone
             for where in places.get(number, [_NOWHERE]):
                 yield _source(page.get("title"), url, where, choice, page.get("text"))
 

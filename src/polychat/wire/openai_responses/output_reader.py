@@ -117,17 +117,24 @@ class Pieces:
         self._append(self.calls.take(index=place, arguments=text), events)
 
     def citation(self, annotation: object, place: Place, events: list[Event]) -> None:
-        """A page the answer rests on. Citations of files have no address and are left out."""
+        """A page the answer rests on; or a file, by its name: it has no address."""
         match annotation:
             case {"type": "url_citation", "url_citation": {"url": str()} as page}:  # in the shape of Chat Completions
                 self.citation({**page, "type": "url_citation"}, place, events)
             case {"type": "url_citation", "url": str(url), **more}:
                 start, end = count(more.get("start_index")), count(more.get("end_index"))
                 title = more.get("title")
-                if len(self._cited) <= 4 * self._limits.calls:
-                    self._cited.add(place)
                 where = (start, end) if start or end else (None, None)
-                events.append(Citation(title if isinstance(title, str) else "", url, "", *where))
+                self._cite(Citation(title if isinstance(title, str) else "", url, "", *where), place, events)
+            case {"type": "file_citation" | "container_file_citation" | "file_path", **more}:
+                name = next((name for key in ("filename", "file_id") if isinstance(name := more.get(key), str) and name), "")
+                if name:
+                    self._cite(Citation(name, ""), place, events)
+
+    def _cite(self, source: Citation, place: Place, events: list[Event]) -> None:
+        if len(self._cited) <= 4 * self._limits.calls:
+            self._cited.add(place)
+        events.append(source)
 
     def _note(self, place: Place) -> None:
         if place not in self._streamed:
