@@ -404,9 +404,11 @@ def sendable(body: Any) -> bytes:
 
 def json_fault(value: Any, field: str) -> tuple[str, str] | None:
     """The first part of a value that JSON in UTF-8 cannot carry: its place below ``field``, and what it is; ``None``: none."""
-    waiting = [(field, value)]
+    waiting = [(field, value, 0)]
     while waiting:
-        place, entry = waiting.pop()
+        place, entry, depth = waiting.pop()
+        if depth > _DEEPEST:  # or endless: it may contain itself
+            return field or "request", f"nested more than {_DEEPEST} levels deep"
         if isinstance(entry, str):
             if not entry.isascii() and _HALF.search(entry):
                 return place, "text with half a surrogate pair"
@@ -417,12 +419,14 @@ def json_fault(value: Any, field: str) -> tuple[str, str] | None:
             for name, inner in entry.items():
                 if not isinstance(name, str):
                     return place, f"an object whose key {name!r} is no text"
-                waiting += [(f"{place}.{name}", inner), (place, name)]
+                waiting += [(f"{place}.{name}", inner, depth + 1), (place, name, depth)]
         elif isinstance(entry, (list, tuple)):
-            waiting += [(f"{place}[{index}]", inner) for index, inner in enumerate(entry)]
+            waiting += [(f"{place}[{index}]", inner, depth + 1) for index, inner in enumerate(entry)]
         elif entry is not None and not isinstance(entry, int) and not is_raw(entry):
             return place, type(entry).__name__
     return None
 
 
 _HALF = re.compile("[\ud800-\udfff]")
+_DEEPEST = 500
+"""Levels of a value: no vendor takes as many."""
