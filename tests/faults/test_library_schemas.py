@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -93,6 +94,22 @@ class Anything(pydantic.BaseModel):
     payload: Any
 
 
+class Rows(pydantic.BaseModel):
+    rows: list[dict[str, int]]
+
+
+class Maybe(pydantic.BaseModel):
+    counts: dict[str, int] | None
+
+
+class Tags(pydantic.BaseModel):
+    tags: set[int]
+
+
+class Items(msgspec.Struct):
+    items: list  # type: ignore[type-arg]  # of anything
+
+
 @pytest.mark.parametrize("kind", [Default, Vehicle, Tree, Thing, Inner, list[Inner], Car | Bike, list[int]])
 def test_what_is_said_to_be_strict_is_what_strict_vendors_take(kind: Any) -> None:
     """Unions, references with words of their own, lists at the top; and names of fields are no keywords."""
@@ -101,6 +118,16 @@ def test_what_is_said_to_be_strict_is_what_strict_vendors_take(kind: Any) -> Non
     assert form.schema is not None
     assert form.schema["type"] == "object"
     assert not refused(form.schema)
+    for name in re.findall(r'"\$ref": "#/\$defs/(\w+)"', json.dumps(form.schema)):
+        assert name in form.schema["$defs"]
+
+
+@pytest.mark.parametrize(("kind", "members"), [(Tree, ["name", "children"]), (Thing, ["has"]), (list[Tree], ["value"])])
+def test_a_type_that_is_an_object_is_asked_for_as_itself(kind: Any, members: list[str]) -> None:
+    """Also where its schema only refers to it; nothing stands round it."""
+    form = shape_of(kind).format
+    assert form.schema is not None
+    assert list(form.schema["properties"]) == members
 
 
 def test_a_fields_name_is_no_keyword_of_the_schema() -> None:
@@ -110,12 +137,13 @@ def test_a_fields_name_is_no_keyword_of_the_schema() -> None:
     assert list(form.schema["properties"]) == ["default", "properties", "other"]
 
 
-@pytest.mark.parametrize("kind", [Open, Counts, Pair, Anything])
+@pytest.mark.parametrize("kind", [Open, Counts, Pair, Anything, Rows, Maybe, Tags, Items])
 def test_what_cannot_be_strict_is_not_said_to_be(kind: Any) -> None:
-    """Open objects, dictionaries, tuples and values of any type go out as they are."""
+    """Open objects, dictionaries, tuples, sets and values of any type, wherever they stand, go out as they are."""
     form = shape_of(kind).format
     assert form.strict is None
-    assert form.schema == kind.model_json_schema()
+    if kind is not Items:
+        assert form.schema == kind.model_json_schema()
 
 
 @pytest.mark.parametrize(
@@ -129,6 +157,8 @@ def test_what_cannot_be_strict_is_not_said_to_be(kind: Any) -> None:
         (Inner, '```\n{"a": 1}\n```\n', Inner(a=1)),
         (list[int], '{"value": [1, 2]}', [1, 2]),
         (int, '{"value": 3}', 3),
+        (dict[str, int] | list[int], '{"value": {"a": 1}}', {"a": 1}),
+        (dict[str, int] | list[int], '{"value": 1, "other": 2}', {"value": 1, "other": 2}),
     ],
 )
 def test_an_answer_is_taken_out_of_what_stands_round_it(kind: Any, text: str, value: Any) -> None:

@@ -24,7 +24,7 @@ from ..wire.contract import counting, goes_on, wire
 from ..wire.embeddings import Embed, Embeddings
 from ..wire.field import SupportTable, emulated
 from ..wire.hints import retry_after_of
-from ..wire.json_text import encoded, sendable
+from ..wire.json_text import sendable
 from ..wire.limits import LIMITS, ReaderLimits
 from ..wire.models import ModelInfo
 from ..wire.raw_schemas import has_raw
@@ -277,7 +277,7 @@ class VendorBackend(Backend):
 
         def short(read: ChatRequest) -> bytes:
             better, _ = wire(self.row.wire).adjusted(read, tag)
-            return encoded(counts.write_count_request(better, vendor=tag))
+            return sendable(counts.write_count_request(better, vendor=tag))
 
         def written() -> bytes:
             body = short(request)

@@ -72,13 +72,20 @@ def _content(source: object, field: str) -> tuple[bytes, str | None, str | None]
     path = _path(source)
     try:
         if path.stat().st_size > MAX_FILE:
-            raise BadInput(f"{field}: {path} is larger than {MAX_FILE:,} bytes: send a smaller one, or its URL", field=field)
+            limit = f"is larger than {MAX_FILE:,} bytes: send a smaller one, or its URL"
+            raise BadInput(f"{field}: {_shown(path)} {limit}", field=field)
         data = path.read_bytes()
     except (OSError, ValueError) as error:
         if isinstance(error, BadInput):
             raise
-        raise BadInput(f"{field}: {path} cannot be read: {getattr(error, 'strerror', None) or error}", field=field) from None
+        reason = getattr(error, "strerror", None) or error
+        raise BadInput(f"{field}: {_shown(path)} cannot be read: {reason}", field=field) from None
     return data, _sniffed(data) or mimetypes.guess_type(path.name)[0], path.name
+
+
+def _shown(path: Path) -> str:
+    """A path in letters that every terminal and log takes: names of files may hold any bytes."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def _path(source: str | os.PathLike[str]) -> Path:

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from ..config import Config
 from ..config.addresses import address_fault
 from ..errors import BadInput
-from ..http.timeouts import STEPS, Timeouts, with_total
+from ..http.timeouts import STEPS, Timeouts, are_seconds, with_total
 from ..warn import warn_caller
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def _config(value: object) -> Config | None:
 
 def _timeouts(value: object) -> tuple[float | None, Timeouts | None]:
     """The seconds of the whole call, and the limits of its steps if ``value`` is ``Timeouts``. Raises ``BadInput``."""
-    if value is None or (type(value) in (int, float) and value > 0):  # type: ignore[operator]  # it is a number
+    if value is None or are_seconds(value):
         return value, None  # type: ignore[return-value]
     timeouts = Timeouts.of(value, STEPS)
     return timeouts.total, timeouts if timeouts is value else None

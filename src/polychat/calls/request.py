@@ -160,16 +160,13 @@ def _reasoning(request: ChatRequest, value: Any) -> None:
         case str() if value in ORDER:
             request.reasoning = Thinking(effort_named(value))
         case _:
-            raise BadInput(
-                (f"reasoning is {value!r}; it must be one of {', '.join(ORDER)}, or a maximum number of reasoning tokens"),
-                field="reasoning",
-            )
+            raise bad("reasoning", f"one of {', '.join(ORDER)}, or a maximum number of reasoning tokens", value)
 
 
 def _stop(request: ChatRequest, value: Any) -> None:
     stops = [value] if isinstance(value, str) else value
     if not isinstance(stops, (list, tuple)) or not all(isinstance(text, str) and text for text in stops):
-        raise BadInput(f"stop is {value!r}; it must be a string that is not empty, or a list of them", field="stop")
+        raise bad("stop", "a string that is not empty, or a list of them", value)
     request.stop = list(stops)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
@@ -176,7 +176,7 @@ async def vectors_of(
     options: dict[str, Any],
 ) -> Embeddings:
     """``embed`` with the backends of one configuration. Raises as ``embed``."""
-    inputs = [texts] if isinstance(texts, str) else list(texts)
+    inputs = [texts] if isinstance(texts, str) else list(texts) if isinstance(texts, Iterable) else []
     if not inputs or not all(isinstance(text, str) and text for text in inputs):
         raise BadInput("texts must be a string that is not empty, or a list of them", field="texts")
     from .routed import routed_vectors  # it loads the router, which importing the client does not need

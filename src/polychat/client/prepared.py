@@ -10,9 +10,10 @@ from ..backends.compiled import STAND_IN, CompiledRequest
 from ..calls.info import CallInfo
 from ..calls.request import KEYWORDS, request_of, system_first
 from ..calls.schemas import Shape
-from ..errors import BadInput, PolychatError
+from ..errors import PolychatError
 from ..http.timeouts import Timeouts
 from ..types import ChatRequest, Conversation
+from ..wire.checks import bad
 from ..wire.losses import Loss, apply_loss_policy
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class LossPolicy(NamedTuple):
         """The policy of a call to ``plan``; ``options`` lose what they say of it. Raises ``BadInput`` for another word."""
         value = options.pop("on_loss", None)
         if value not in (None, "refuse", "warn", "report", "allow"):
-            raise BadInput(f'on_loss is {value!r}; it must be "refuse", "warn", "report" or "allow"', field="on_loss")
+            raise bad("on_loss", '"refuse", "warn", "report" or "allow"', value)
         return cls(value or plan.rules.on_loss, plan.rules.hosted_tools)
 
 

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable
 from functools import lru_cache
 from math import inf
+from sys import float_info
 from typing import NamedTuple, cast
 
-from ..errors import BadInput, Clock, TimedOut
+from ..errors import Clock, TimedOut
+from ..wire.checks import bad
 
 
 class Timeouts(NamedTuple):
@@ -31,14 +33,18 @@ class Timeouts(NamedTuple):
         """
         timeouts = timeout if isinstance(timeout, cls) else steps._replace(total=cast(float, timeout))
         for seconds in timeouts:
-            if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0):
-                raise BadInput(_UNUSABLE.format(timeout), field="timeout")
+            if seconds is not None and not are_seconds(seconds):
+                wanted = "a number of seconds above 0, None for no limit, or polychat.transport.Timeouts of these"
+                raise bad("timeout", wanted, timeout)
         return timeouts
 
 
-_UNUSABLE = (
-    "timeout is {!r}; it must be a number of seconds above 0, None for no limit, or polychat.transport.Timeouts of these"
-)
+def are_seconds(value: object) -> bool:
+    """Whether it is a number above 0 that a clock can count."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and (0 < value <= _LONGEST or value == inf)
+
+
+_LONGEST = float_info.max
 STEPS = Timeouts(total=None)
 """The limits of each step, and none of the whole."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from base64 import b64encode
 from binascii import a2b_base64
 from collections.abc import Mapping, Sequence
@@ -17,6 +17,9 @@ from .json_text import TooDeep, check_depth, is_raw, object_in, raw, without_hal
 from .limits import ReaderLimits
 from .raw_schemas import decoded_request
 
+_LONG = 256
+"""Bits of a whole number that is not shown."""
+
 
 def bad(field: str, wanted: str, value: object) -> BadInput:
     """The complaint that ``field`` is not ``wanted``."""
@@ -24,8 +27,10 @@ def bad(field: str, wanted: str, value: object) -> BadInput:
         shown_value = "missing"
     elif isinstance(value, str):
         shown_value = repr(redact(value, 60))
+    elif isinstance(value, (int, float)):
+        shown_value = str(value) if isinstance(value, float) or value.bit_length() < _LONG else "a very large number"
     else:
-        shown_value = str(value) if isinstance(value, (int, float)) else f"of type {type(value).__name__}"
+        shown_value = f"of type {type(value).__name__}"
     return BadInput(f"{field} is {shown_value}; it must be {wanted}", field=field)
 
 
@@ -50,6 +55,9 @@ def json_object(body: bytes, limits: ReaderLimits) -> dict[str, Any]:
     return record(value, "body")
 
 
+_LARGEST = sys.float_info.max
+
+
 def several(value: object, field: str) -> Sequence[Any]:
     if isinstance(value, (list, tuple)):
         return value
@@ -69,7 +77,7 @@ def flag(value: object, field: str) -> bool:
 
 
 def number(value: object, field: str) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST:  # not NaN either
         return value
     raise bad(field, "a number", value)
 

@@ -17,7 +17,7 @@ from ..errors import BadInput, BadReply, redact
 from ..events import Usage
 from .checks import in_path, item, json_object, several, text, whole
 from .extras import remaining, with_extra
-from .json_text import decoded, encoded
+from .json_text import decoded, encoded, sendable
 from .limits import LIMITS, ReaderLimits
 from .placeholders import Placeholders
 
@@ -103,10 +103,10 @@ def write_request(shape: Shape, request: Embed) -> dict[str, Any]:
 
 def body_of(shape: Shape, request: Embed) -> bytes:
     """The body, with what stands aside of the texts."""
-    body, aside, whole = encoded(write_request(shape, request)), request.placeholders, request.whole
+    body, aside, whole = sendable(write_request(shape, request)), request.placeholders, request.whole
     if aside is None or whole is None:
         return body
-    return aside.completed(body, lambda: encoded(write_request(shape, replace(whole(), model=request.model))))
+    return aside.completed(body, lambda: sendable(write_request(shape, replace(whole(), model=request.model))))
 
 
 def read_request(shape: Shape, body: bytes, model: str | None = None, limits: ReaderLimits = LIMITS) -> Embed:
