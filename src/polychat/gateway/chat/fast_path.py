@@ -201,9 +201,9 @@ class FastChat:
             if not _is_usual(inbound):
                 raise Unusual
             self._plan = prepared = head.plan(inbound.model)
-            if not prepared.suits(inbound):
+            if not (prepared.is_alone or prepared.suits(inbound)):
                 raise Unusual
-            self._written = written = prepared.written(inbound)
+            written, sent = prepared.written(inbound)
         except Exception:  # noqa: BLE001  # it is raised again, where the client is told, and defects logged
             return self._not_begun(inbound)
         router, plan = runtime.router, prepared.plan
@@ -211,9 +211,9 @@ class FastChat:
         if (facts := prepared.facts(router, asked_at)) is None:
             return self._not_begun(inbound)
         self._pool = pool()
-        if (connection := self._pool.begin(written.request, written.body, written.timeouts)) is None:
+        if (connection := self._pool.begin(written.request, sent, written.timeouts)) is None:
             return self._not_begun(inbound)
-        self._facts, self._asked_at = facts, asked_at
+        self._facts, self._asked_at, self._written = facts, asked_at, written
         self._attempt = StraightAttempt(router, plan, facts)
         self.service.running += 1
         record, cycle = self.record, self._cycle

@@ -34,8 +34,8 @@ class PreparedPlan:
     """What a model's name means for requests with one head: the target that is asked first, and how it is asked."""
 
     __slots__ = (
-        *("_constant", "_context", "_kinds", "_others", "_policy", "_relay", "_request"),
-        *("is_alone", "name", "plan", "target", "timeouts"),
+        *("_constant", "_context", "_kinds", "_others", "_passed", "_policy", "_relay", "_timeouts"),
+        *("is_alone", "name", "plan", "target"),
     )
 
     def __init__(
@@ -63,14 +63,14 @@ class PreparedPlan:
         self._relay = relay = backend.relay(dialect.wire.NAME)
         if (relay is None or not dialect.passes) and type(backend).direct is Backend.direct:
             raise Unusual
-        if relay is not None:
-            if backend.relay(dialect.wire.NAME) is not relay:
-                raise Unusual  # it is prepared again for each request
-            path = dialect.path(self.target.model, stream=False)
-            self._request = relay.request(path, forwarded, self.target.label)
-        self.timeouts = timeouts_of(rules)
+        if relay is not None and backend.relay(dialect.wire.NAME) is not relay:
+            raise Unusual  # it is prepared again for each request
+        self._timeouts = timeouts_of(rules)
         if patience is not None:
-            self.timeouts = timeouts_of(rules, patience[0], of_all=patience[1])
+            self._timeouts = timeouts_of(rules, patience[0], of_all=patience[1])
+        if relay is not None:
+            request = relay.request(dialect.path(self.target.model, stream=False), forwarded, self.target.label)
+            self._passed = WrittenChat(request, self._timeouts, relay.url, [], None)
         self.name = asked_as(dialect, model, self.target)
         self._context = context
         self._policy: tuple[Any, Any] | None = None
@@ -79,19 +79,19 @@ class PreparedPlan:
         """What is known of the targets behind the first."""
         self._kinds: dict[tuple[Any, ...], RecordKind] = {}
 
-    def written(self, inbound: InboundChat) -> WrittenChat:
-        """What is sent of a chat. Raises ``PolychatError`` for one that this target cannot be asked."""
+    def written(self, inbound: InboundChat) -> tuple[WrittenChat, bytes]:
+        """What is sent of a chat, with its body. Raises ``PolychatError`` for one that this target cannot be asked."""
         relay = self._relay
         if relay is None or not inbound.may_pass or not relay.takes(inbound.fields):
-            translation = Translation(inbound, self.target, self._call_info(), self.timeouts)
+            translation = Translation(inbound, self.target, self._call_info(), self._timeouts)
             ready, info = translation.ready, translation.call_info
-            return WrittenChat(ready.request, translation.body, ready.timeouts, info.url, info.losses, translation)
-        fields, losses = None, _NONE
+            return WrittenChat(ready.request, ready.timeouts, info.url, info.losses, translation), translation.body
+        fields, written = None, self._passed
         if relay.fit is not None:
             call_info = self._call_info()
-            fields, losses = relay.fit(inbound.fields, call_info), call_info.losses
-        body = inbound.dialect.relayed(inbound, self.target.model, usage=relay.usage, fields=fields)
-        return WrittenChat(self._request, body, self.timeouts, relay.url, losses, None)
+            fields = relay.fit(inbound.fields, call_info)
+            written = written._replace(losses=call_info.losses)
+        return written, inbound.dialect.relayed(inbound, self.target.model, usage=relay.usage, fields=fields)
 
     def kind(self, differs: tuple[Any, ...]) -> RecordKind:
         """Of the records of chats by this plan that agree in these facts too, and in which nothing is unusual."""
@@ -109,9 +109,7 @@ class PreparedPlan:
         return CallInfo(*self._policy)
 
     def suits(self, inbound: InboundChat) -> bool:
-        """Whether nothing in a chat speaks against any of the targets."""
-        if self.is_alone:
-            return True
+        """Whether nothing in a chat speaks against any of the targets, of which there are several."""
         traits = ChatTraits(self._context, inbound, self.plan)
         return not traits.is_choosy or not any(traits.unfit(target) for target in self.plan.targets)
 
@@ -133,17 +131,15 @@ class PreparedPlan:
 
 
 class WrittenChat(NamedTuple):
-    """What is sent of one chat, and where it goes."""
+    """Where the body of a chat is sent, and what becomes of the reply."""
 
     request: PoolRequest
-    body: bytes
     timeouts: Timeouts
     url: str
     losses: list[Loss]
-    """What of it the target does not get."""
+    """What of the chat the target does not get."""
     translation: Translation | None
     """``None``: its reply passes."""
 
 
-_NONE: list[Loss] = []
 _KINDS = 64

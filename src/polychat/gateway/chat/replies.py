@@ -78,13 +78,10 @@ class EventReply:
 class PassthroughBody:
     """A whole reply as it came."""
 
-    def __init__(self, body: bytes, outcome: Outcome, content_type: str = "application/json") -> None:
-        self.body, self.content_type = body, content_type
-        self._outcome = outcome
+    __slots__ = ("body", "content_type", "outcome")
 
-    @property
-    def outcome(self) -> Outcome:
-        return self._outcome
+    def __init__(self, body: bytes, outcome: Outcome, content_type: str = "application/json") -> None:
+        self.body, self.outcome, self.content_type = body, outcome, content_type
 
     async def close(self) -> None:
         pass
