@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from polychat.cli.explain import _lines
+
 from ..support.running_gateway import fault, good
 from ..support.scripted_server import Seen, serving
 from .test_cli import Ran, run
@@ -67,6 +69,15 @@ async def test_it_fits_80_columns(tmp_path: Path, request_file: Path) -> None:
     assert max(map(len, ran.out.splitlines())) <= 80
     assert "/v1/chat/completions  house: route house (ordered)" in ran.out
     assert "  two/large  answered" in ran.out
+
+
+def test_the_wait_in_a_queue_is_said() -> None:
+    """Beside the time that the request took in all."""
+    explained = {
+        **{"path": "/v1/chat/completions", "model": "fast", "route": "fast", "strategy": "ordered", "candidates": []},
+        **{"status": 200, "verdict": "complete", "error": "", "duration_ms": 900.0, "queued_ms": 700.0, "attempts": []},
+    }
+    assert "  200 complete in 900 ms, 700 of them in the queue for a target" in list(_lines(explained))
 
 
 async def test_a_dry_run_sends_nothing(tmp_path: Path, request_file: Path) -> None:

@@ -122,6 +122,28 @@ async def test_provider_says_who_may_answer(serve: Any, wanted: dict[str, Any], 
         assert (await client.ask("hi", model="house/small", provider=wanted)).provider == provider
 
 
+async def test_provider_in_openais_shape_and_for_vectors(serve: Any) -> None:
+    """Says who may answer there too; what cannot be obeyed is refused where losses are."""
+    vectors = {"object": "list", "model": "m", "data": [{"object": "embedding", "index": 0, "embedding": [1.0]}], "usage": {}}
+
+    async def answer(seen: Any, say: Any) -> None:
+        await (say.whole(vectors) if seen.path.endswith("/embeddings") else good(seen, say))
+
+    first, second = await serve(answer), await serve(answer)
+    client = routed(first, second)
+    messages = [{"role": "user", "content": "hi"}]
+    await client.chat.completions.create(model="fast", messages=messages, provider={"order": ["other"]})
+    assert "provider" not in second.seen[0].json
+    assert (await client.embed("hi", model="fast", provider={"ignore": ["house"]})).vectors == [[1.0]]
+    assert (len(first.seen), len(second.seen)) == (0, 2)
+    for refused in (
+        client.chat.completions.create(model="fast", messages=messages, provider={"zdr": True}, on_loss="refuse"),
+        client.embed("hi", model="fast", provider={"zdr": True}, on_loss="refuse"),
+    ):
+        with pytest.raises(BadInput, match="zdr"):
+            await refused
+
+
 async def test_what_of_provider_cannot_be_obeyed_is_a_loss(serve: Any) -> None:
     """What is known of no backend is told, or refused; a wish that leaves nobody, or means nothing, is refused by name."""
     first, second = await serve(good), await serve(good)

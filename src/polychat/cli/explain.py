@@ -135,9 +135,10 @@ def _lines(explained: dict[str, Any]) -> Iterator[str]:
     yield f"{explained['path']}  {explained['model']}: {route}"
     if "status" in explained:
         error = explained["error"] if len(explained["attempts"]) < 2 else ""  # else each has its own reason below
-        yield from _indented(
-            f"{explained['status']} {explained['verdict'] or 'refused'} in {explained['duration_ms']:.0f} ms", error
-        )
+        took = f"in {explained['duration_ms']:.0f} ms"
+        if queued := explained.get("queued_ms"):
+            took += f", {queued:.0f} of them in the queue for a target"
+        yield from _indented(f"{explained['status']} {explained['verdict'] or 'refused'} {took}", error)
     yield ""
     candidates = explained["candidates"]
     width = min(_TARGET, max((len(entry["target"]) for entry in candidates), default=0))

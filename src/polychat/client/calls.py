@@ -13,6 +13,7 @@ from ..calls.threads import pieces_of
 from ..errors import BadInput
 from ..types import Conversation
 from ..wire.embeddings import Embed, Embeddings
+from .prepared import unknown_losses
 from .reply import Parsed, Reply
 from .streaming import Stream
 from .targets import Targets, own_targets
@@ -156,15 +157,17 @@ async def embed(
     model: str,
     dimensions: int | None = None,
     user: str | None = None,
+    provider: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
     **keywords: Unpack[CallKeywords],
 ) -> Embeddings:
     """One vector for each of ``texts``, in their order. The other keywords are those of ``stream`` for how a request is sent.
 
-    ``dimensions`` is the length that vectors are to have. Raises ``BadInput`` for a provider without embeddings, and any other
-    ``PolychatError``.
+    ``dimensions`` is the length that vectors are to have, ``provider`` says who may answer, as it does for ``stream``. Raises
+    ``BadInput`` for a provider without embeddings, and any other ``PolychatError``.
     """
-    return await vectors_of(own_targets(), texts, model, dimensions, user, {**keywords, **(options or {})})
+    rest = {"provider": provider, **keywords, **(options or {})}
+    return await vectors_of(own_targets(), texts, model, dimensions, user, rest)
 
 
 async def vectors_of(
@@ -181,7 +184,10 @@ async def vectors_of(
         raise BadInput("texts must be a string that is not empty, or a list of them", field="texts")
     from .routed import routed_vectors  # it loads the router, which importing the client does not need
 
-    plan = targets.plan(model)
+    plan, provider = targets.plan(model), options.pop("provider", None)
+    if provider is not None:
+        plan, unknown = targets.wanted(plan, model, provider, options, lambda target: True)
+        unknown_losses(unknown, options.get("on_loss") or plan.rules.on_loss)
     return await routed_vectors(targets.router(options), plan, Embed("", inputs, dimensions=dimensions, user=user), options)
 
 

@@ -73,11 +73,13 @@ class Client:
         model: str | None = None,
         dimensions: int | None = None,
         user: str | None = None,
+        provider: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
         **keywords: Unpack[CallKeywords],
     ) -> Embeddings:
         """``polychat.embed`` with this client's defaults."""
-        model, _, rest = self._with({**keywords, **({} if model is None else {"model": model})}, options)
+        given = {name: value for name, value in (("model", model), ("provider", provider)) if value is not None}
+        model, _, rest = self._with({**keywords, **given}, options)
         return await vectors_of(self._targets(), texts, model, dimensions, user, rest)
 
     def _targets(self) -> Targets:

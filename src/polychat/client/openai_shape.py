@@ -18,7 +18,7 @@ from ..wire import openai_chat
 from ..wire.contract import Writer
 from ..wire.framing import DataLines
 from ..wire.json_text import decoded, sendable
-from .prepared import LossPolicy
+from .prepared import LossPolicy, loses_nothing, unknown_losses
 from .streaming import Stream
 from .targets import Targets
 
@@ -116,6 +116,7 @@ class Completions:
         targets = self._targets()
         target = self._target(model, targets)
         plan = targets.plan(target)
+        provider = targets.provider_in(body, plan)
         form, shape = body.get("response_format"), None
         if form is not None and not isinstance(form, Mapping):
             shape = shape_of(body.pop("response_format"))
@@ -126,7 +127,12 @@ class Completions:
         )
         if shape is not None:
             request.format = shape.format
-        call_info = CallInfo(*LossPolicy.of(options, plan))
+        policy = LossPolicy.of(options, plan)
+        if provider is not None:
+            plan, unknown = targets.wanted(plan, target, provider, options, lambda each: loses_nothing(each, request))
+            request.model = plan.targets[0].model
+            unknown_losses(unknown, policy.on_loss)
+        call_info = CallInfo(*policy)
         reply = Stream(targets, targets.call(plan, request, call_info, options), shape=shape)
         writer = openai_chat.writer(request, secrets.token_hex(12), int(time.time()), target)
         return ChunkStream(reply, writer) if stream else await _whole(reply, writer)

@@ -90,17 +90,11 @@ class PreparedCall:
     def narrow(self, plan: Plan, unknown: list[str]) -> None:
         """The plan becomes this one; members of ``provider`` that cannot be obeyed are lost. Raises ``BadInput``."""
         self.plan, self._model = plan, plan.targets[0].model
-        self.lost = [Loss(f"provider.{name}", "dropped", "it is not known of every target") for name in unknown]
-        apply_loss_policy(self.lost, self.policy.on_loss)
+        self.lost = unknown_losses(unknown, self.policy.on_loss)
 
     def carries(self, target: Target) -> bool:
         """Whether a target loses nothing of the request."""
-        request, _ = self.request(STAND_IN)
-        with suppress(PolychatError):
-            call_info = CallInfo("refuse")
-            target.backend.rehearse(replace(request, model=target.model), call_info)
-            return not call_info.losses
-        return False
+        return loses_nothing(target, self.request(STAND_IN)[0])
 
     def compiled(self) -> CompiledRequest | None:
         """The request to its only target around any prompt; ``None`` where each must be written for itself."""
@@ -108,6 +102,22 @@ class PreparedCall:
             self._is_compiled = True
             self._compiled = self.plan.targets[0].backend.compiled(self.request(STAND_IN)[0])
         return self._compiled
+
+
+def unknown_losses(unknown: list[str], on_loss: OnLoss | None) -> list[Loss]:
+    """Members of ``provider`` that cannot be obeyed, as losses. Raises ``BadInput`` where these are refused."""
+    lost = [Loss(f"provider.{name}", "dropped", "it is not known of every target") for name in unknown]
+    apply_loss_policy(lost, on_loss)
+    return lost
+
+
+def loses_nothing(target: Target, request: ChatRequest) -> bool:
+    """Whether a target can carry all of a request."""
+    with suppress(PolychatError):
+        call_info = CallInfo("refuse")
+        target.backend.rehearse(replace(request, model=target.model), call_info)
+        return not call_info.losses
+    return False
 
 
 def call_key(*parts: object, options: dict[str, Any]) -> tuple[object, ...]:

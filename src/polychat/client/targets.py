@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from time import monotonic
@@ -21,7 +21,8 @@ from .prepared import PreparedCall, are_lasting, call_key
 
 if TYPE_CHECKING:
     from ..config.settings import Route
-    from ..routing import ModelResolver, Plan, Router
+    from ..routing import ModelResolver, Plan, Router, Target
+    from ..routing.provider_preferences import Preferred
     from ..types import ChatRequest
     from .routed import RoutedCall
 
@@ -103,17 +104,33 @@ class Targets:
 
     def _narrow(self, prepared: PreparedCall, name: str) -> None:
         """Leave the targets that the call's ``provider`` wants, in its order. Raises ``BadInput`` and ``UnknownTarget``."""
+        plan, unknown = self.wanted(prepared.plan, name, prepared.wanted, prepared.options, prepared.carries)
+        prepared.narrow(plan, unknown)
+
+    @staticmethod
+    def provider_in(body: dict[str, Any], plan: Plan) -> object:
+        """``provider`` of a request in OpenAI's shape, which ``body`` loses; ``None`` where it is OpenRouter's to obey."""
+        from ..routing.provider_preferences import is_for_openrouter  # it loads the router
+
+        return None if "provider" not in body or is_for_openrouter(plan) else body.pop("provider")
+
+    def wanted(
+        self, plan: Plan, name: str, provider: object, options: dict[str, Any], carries: Callable[[Target], bool]
+    ) -> Preferred:
+        """The plan that ``name`` means, as ``provider`` wants it. ``carries``: see ``preferred``.
+
+        Raises ``BadInput`` and ``UnknownTarget``.
+        """
         from ..routing import provider_preferences as preferences  # it loads the router
 
-        fields, plan = item(prepared.wanted, "provider"), prepared.plan
+        fields = item(provider, "provider")
         wanted, unknown = preferences.preferences_in(fields), preferences.unknown_members(fields)
         if wanted is not None:
             if not plan.route and len(plan.targets) == 1:
                 plan = preferences.with_named(plan, name, wanted, self._resolver)
-            measured = self.router(prepared.options).chooser
-            plan, more = preferences.preferred(plan, wanted, measured, monotonic(), prepared.carries)
+            plan, more = preferences.preferred(plan, wanted, self.router(options).chooser, monotonic(), carries)
             unknown += more
-        prepared.narrow(plan, unknown)
+        return preferences.Preferred(plan, unknown)
 
     def prepared_call(self, prepared: PreparedCall, prompt: str) -> RoutedCall:
         """One request with this prompt, not sent yet, of a call that is kept."""

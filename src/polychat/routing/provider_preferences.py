@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, get_args
+from urllib.parse import urlsplit
 
 from ..errors import BadInput, UnknownTarget
 from ..wire import checks
@@ -100,6 +101,11 @@ class ProviderPreferences:
         return (self.max_prompt is not None and rates.prompt > self.max_prompt) or (
             self.max_completion is not None and rates.completion > self.max_completion
         )
+
+
+def is_for_openrouter(plan: Plan) -> bool:
+    """Whether OpenRouter alone may answer: preferences are its own then."""
+    return all(each.label == "openrouter" or urlsplit(each.backend.url).hostname == "openrouter.ai" for each in plan.targets)
 
 
 class Preferred(NamedTuple):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from ...errors import BadInput
-from ...routing import Target
-from ...routing.provider_preferences import MOST, preferences_in, unknown_members
+from ...routing.provider_preferences import MOST, is_for_openrouter, preferences_in, unknown_members
 from ...routing.resolve import ModelResolver
 from ...wire import checks
 from ...wire.json_text import encoded
@@ -35,10 +32,6 @@ def prefer(inbound: InboundChat, resolver: ModelResolver) -> None:
 
 def _is_for_openrouter(name: str, resolver: ModelResolver) -> bool:
     try:
-        return all(map(_is_openrouter, resolver.plan(name).targets))
+        return is_for_openrouter(resolver.plan(name))
     except BadInput:  # the router reports what is wrong
         return False
-
-
-def _is_openrouter(target: Target) -> bool:
-    return target.label == "openrouter" or urlsplit(target.backend.url).hostname == "openrouter.ai"
