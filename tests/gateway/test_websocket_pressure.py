@@ -16,7 +16,8 @@ from polychat.types import ChatRequest
 
 from ..support.gateway_for_clients import HELLO, Held, house
 from ..support.running_gateway import PATIENCE, Running
-from ..support.websocket_clients import Socket, connected, frame, head, message, text_of, upgraded
+from ..support.scripted_vendors import ScriptedVendor
+from ..support.websocket_clients import Socket, connected, frame, head, message, text_of, texts, upgraded
 
 TRANSLATED = "openai-chat"
 BEGUN: list[list[Event]] = [[Start("one", "m"), Text("Hel")], *HELLO[2:]]
@@ -186,3 +187,59 @@ async def test_a_client_that_leaves_while_it_is_not_read(leave: Any) -> None:
         assert [record.verdict for record in records] == [None, "cancelled"]
         assert (len(vendor.asks), here.app.bodies.held) == (1, 0)
         vendor.go.set()
+
+
+async def test_clients_that_leave_amid_a_frame_or_the_upgrade() -> None:
+    """Wherever it breaks off, nothing of it stays, and nobody is asked."""
+    whole = message(input="x" * 500)
+    async with house(TRANSLATED, HELLO) as (here, backend):
+        for cut in range(1, len(whole), 23):
+            async with upgraded(here) as frames:
+                frames.caller.raw(whole[:cut])
+                await asyncio.sleep(0)
+                frames.caller.leave()
+        for cut in range(1, len(head()), 17):
+            caller = await here.caller()
+            caller.raw(head()[:cut])
+            await asyncio.sleep(0)
+            caller.leave()
+        await until(lambda: not here.state.connections)
+        assert (here.app.bodies.held, here.app.running, backend.seen) == (0, 0, [])
+
+
+async def test_two_gateways_in_one_process() -> None:
+    """Two configurations under the same names never meet: each conversation is its own gateway's, over WebSocket too."""
+
+    def saying(word: str, wire: str) -> ScriptedVendor:
+        def answer(request: ChatRequest) -> list[list[Event]]:
+            said = f"{word}:{texts(request)[-1]}"
+            return [[Start("one", "m"), Text(said)], [Usage(1, 2, 3), Finish("complete", "stop")]]
+
+        return ScriptedVendor(wire, answer)
+
+    async def talk(here: Running, word: str, number: int) -> None:
+        async with connected(here) as socket:
+            latest: dict[str, Any] = {}
+            for turn in range(3):
+                asked = f"{number}.{turn}"
+                more = {"previous_response_id": latest["id"]} if latest else {}
+                latest = await socket.ask(asked, store=False, **more)
+                assert text_of(latest) == f"{word}:{asked}"
+
+    async def post(here: Running, other: Running, word: str, number: int) -> None:
+        kept = (await here.ask("/v1/responses", {"model": "house/small", "input": f"p{number}"})).json
+        assert text_of(kept) == f"{word}:p{number}"
+        assert (await other.ask(f"/v1/responses/{kept['id']}")).status == 404
+
+    async with (
+        house(TRANSLATED, saying("A", TRANSLATED)) as (one, first),
+        house("anthropic", saying("B", "anthropic")) as (two, second),
+    ):
+        both = ((one, two, "A"), (two, one, "B"))
+        async with asyncio.TaskGroup() as group:
+            for number in range(8):
+                for here, other, word in both:
+                    group.create_task(talk(here, word, number))
+                    group.create_task(post(here, other, word, number))
+        assert len(first.seen) == len(second.seen) == 8 * 4
+        assert {gateway.app.bodies.held for gateway, *_ in both} == {0}

@@ -11,6 +11,7 @@ import pytest
 from websockets.frames import Opcode
 
 from polychat.config.settings import Limits, WebSocket
+from polychat.http.server.websocket import WebSocketConnection
 
 from ...support.gateway_for_clients import HELLO, house
 from ...support.running_gateway import PATIENCE, Running
@@ -238,6 +239,22 @@ async def test_a_client_that_reads_nothing() -> None:
             most = max(most, transport.get_write_buffer_size())
             await asyncio.sleep(0)
         assert most < 2_000_000
+
+
+async def test_a_read_full_of_small_frames_is_looked_at_in_slices() -> None:
+    """Others have their turns between; nothing is read meanwhile, and all are answered."""
+    pings = frame(b"x", Opcode.PING) * 30_000
+    async with house(WIRE, HELLO) as (here, _), upgraded(here) as frames:
+        (connection,) = here.state.connections
+        assert isinstance(connection, WebSocketConnection)
+        connection.data_received(pings + message())
+        turns = 0
+        async with asyncio.timeout(PATIENCE):
+            while not connection.transport.is_reading():
+                await asyncio.sleep(0)
+                turns += 1
+        assert turns > len(pings) // 20_000
+        assert await _answered(frames) == "Hello"
 
 
 async def test_a_message_for_which_there_is_no_room() -> None:

@@ -26,7 +26,7 @@ Invariants: the session hears of the client's leaving once, at the first close f
 
 Bounds: a message by ``limits.body`` and ``limits.upload_seconds``, what came of it by ``MessageHandler.hold`` too; what is
 written to a client that does not read by ``limits.send_seconds``, and beside the answers, which wait, by ``_MOST_UNSENT``:
-then it is not read.
+then it is not read. A read is looked at in slices of ``_SLICE``, with turns for others between them.
 """
 
 from __future__ import annotations
@@ -53,6 +53,9 @@ _MOST_SILENT = 2
 """Pings without an answer, behind which a client is gone."""
 _MOST_UNSENT = 1024 * 1024
 """Bytes that wait to be sent, from which on the client is not read: its pings would add to them without end."""
+
+_SLICE = 16 * 1024
+"""Bytes that are looked at before others have their turn: thousands of frames, where a client sends the smallest."""
 
 
 class Lifetime(Protocol):
@@ -162,6 +165,8 @@ class WebSocketConnection(asyncio.Protocol):
         """When the message began that is not whole."""
         self._unread = 0
         """Bytes that came of it."""
+        self._waiting = b""
+        """What came and is not looked at yet: one read at most, as the transport is paused meanwhile."""
         self._silent = 0
         """How many of our pings nothing came after."""
         self._has_sent = False
@@ -192,6 +197,20 @@ class WebSocketConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._silent = 0
+        self._waiting += data
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Read the next slice of what came: small frames take long, and others wait for the loop."""
+        if not self._waiting or self.transport.is_closing() or ((self._paused or self._held_back) and not self._is_over):
+            return
+        data, self._waiting = self._waiting[:_SLICE], self._waiting[_SLICE:]
+        self._received(data)
+        if self._waiting:
+            self.loop.call_soon(self._read_on)
+        self._set_reading()
+
+    def _received(self, data: bytes) -> None:
         self._frames.receive_data(data)
         if self._is_over:
             self._frames.events_received()  # they are read past
@@ -249,11 +268,13 @@ class WebSocketConnection(asyncio.Protocol):
 
     def hold_back(self, waits: bool) -> None:
         """The session takes no more messages for now, or does again."""
+        if self._held_back and not waits and self._waiting:
+            self.loop.call_soon(self._read_on)
         self._held_back = waits
         self._set_reading()
 
     def _set_reading(self) -> None:
-        wanted = not (self._paused or self._held_back)
+        wanted = not (self._paused or self._held_back or self._waiting)
         if not self.transport.is_closing() and wanted is not self.transport.is_reading():
             self.transport.resume_reading() if wanted else self.transport.pause_reading()
 
@@ -311,6 +332,8 @@ class WebSocketConnection(asyncio.Protocol):
         self.session.write_paused(True)
 
     def resume_writing(self) -> None:
+        if self._paused and self._waiting:
+            self.loop.call_soon(self._read_on)
         self.write_paused = self._paused = False
         self._send_timeouts.stop(self)
         self._set_reading()
