@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from random import Random
 
-from polychat.errors import ConnectionFailed, Truncated
+import pytest
+
+from polychat.errors import ConnectionFailed, RateLimited, Truncated
 from polychat.routing.probation import FLOWS, Probation
 
 from ..support.simulated_route import SimulatedRoute, plan, target
@@ -85,14 +87,17 @@ def test_shares_with_some_failures() -> None:
     assert 0.47 <= route.shares()["a"] <= 0.53
 
 
-async def test_where_nobody_else_is_left() -> None:
-    """It is asked all the same, and its streams are kept back."""
-    world = World({"a": [good]})
+@pytest.mark.parametrize(("targets", "is_held"), [("a", False), ("ab", True)])
+async def test_where_no_other_is_left(targets: str, is_held: bool) -> None:
+    """It is asked all the same. Its streams are kept back where another could answer in its place, not where none exists."""
+    world = World({name: [good] for name in targets})
+    for name in targets[1:]:
+        world.facts(name).note_retry_after(RateLimited("later", status=429), 60.0, world.now)
     for _ in range(3):
         await world.run()
         world.attempts.end(Truncated("cut"))
     assert world.targets_asked == "aaa"
-    assert world.attempts.hold is not None
+    assert (world.attempts.hold is not None) == is_held
     world.facts("a").completed(world.now + 1.0)
     await world.run()
     assert world.attempts.hold is None

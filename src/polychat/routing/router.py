@@ -431,8 +431,8 @@ class _Run(Generic[T]):
         asked_before, attempts.asked_before = attempts.asked_before, None
         begun = asked_before or self.router.clock()
         attempts.begin(self.router, rules, target, facts, begun)
-        if attempts.hold is not None and attempts.count >= self._most():
-            attempts.hold = None  # no target is asked after it: its words would be lost
+        if attempts.hold is not None and (len(self.plan.targets) == 1 or attempts.count >= self._most()):
+            attempts.hold = None  # no other is asked after it: its words would only be late
         if deadline is None:
             attempts.timeouts = timeouts_of(rules)
         else:
