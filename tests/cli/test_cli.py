@@ -4,58 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
-import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from polychat.gateway.sites import Sites, echo
 
+from ..support.command import Ran, run, started
 from ..support.scripted_server import Say, Seen, Server
 from ..support.sites_application import running
-
-
-class Ran:
-    """What a finished command said."""
-
-    def __init__(self, code: int | None, out: bytes, err: bytes) -> None:
-        self.code, self.out, self.err = code, out.decode(), err.decode()
-        assert "Traceback" not in self.err
-
-
-@asynccontextmanager
-async def started(*arguments: str, **options: Any) -> AsyncGenerator[asyncio.subprocess.Process, None]:
-    """The command as a process of its own, ended with the test."""
-    pipe = asyncio.subprocess.PIPE
-    environment = {**os.environ, "PYTHONWARNINGS": "", **options.pop("env", {})}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "polychat",
-        *arguments,
-        stdin=options.pop("stdin", pipe),
-        stdout=pipe,
-        stderr=pipe,
-        env=environment,
-        **options,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
-async def run(*arguments: str, given: bytes | None = None, **options: Any) -> Ran:
-    nothing = {} if given is not None else {"stdin": asyncio.subprocess.DEVNULL}
-    async with asyncio.timeout(60), started(*arguments, **nothing, **options) as process:
-        out, err = await process.communicate(given)
-        return Ran(process.returncode, out, err)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from polychat import config
 from polychat.config.schema import schema
 
-from ..cli.test_cli import run
+from ..support.command import run
 
 GOOD = """
 [gateway]

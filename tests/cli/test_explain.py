@@ -10,9 +10,9 @@ import pytest
 
 from polychat.cli.explain import _lines
 
+from ..support.command import Ran, run
 from ..support.running_gateway import fault, good
 from ..support.scripted_server import Seen, serving
-from .test_cli import Ran, run
 
 SECRET = "my secret prompt"
 

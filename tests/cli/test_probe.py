@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ..backends.test_probe import lists
+from ..support.command import run
 from ..support.scripted_server import Say, Seen, serving
-from .test_cli import run
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from polychat.events import Citation, Finish, Start, Text, Usage
 from polychat.types import FilePart, ImagePart
 from polychat.wire.models import ModelInfo, write_models
 
-from ..cli.test_cli import run
+from ..support.command import run
 from ..support.scripted_server import Say, Seen
 from ..support.scripted_vendors import ScriptedVendor
 

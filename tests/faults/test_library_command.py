@@ -18,7 +18,7 @@ from polychat.errors import BadInput
 from polychat.http.proxy import proxy_of
 from polychat.user.secrets import secret
 
-from ..cli.test_cli import run
+from ..support.command import run
 from ..support.scripted_server import Say, Seen, Server
 
 LISTINGS = ["providers", "providers --json", "models", "config schema", "config show", "--help"]

@@ -12,7 +12,7 @@ import pytest
 import polychat
 from polychat import config, errors
 
-from ..cli.test_cli import run
+from ..support.command import run
 from ..support.scripted_server import Say, Seen
 
 

@@ -15,7 +15,7 @@ from polychat.costs import cost_of
 from polychat.events import Finish, Start, Text, Usage
 from polychat.gateway.paths import DIALECTS
 
-from ..cli.test_cli import run
+from ..support.command import run
 from ..support.running_gateway import asking, configured, gateway, row
 from ..support.scripted_server import Say, Seen
 from ..support.scripted_vendors import ScriptedVendor

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from polychat.wire.contract import names, wire
 
 from ..support.gateway_for_clients import KEY, house
 from ..support.random_conversations import read, written
+from ..support.vendor_clients import vendor_client
 
 MESSAGE = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": []}
 CUT: list[Event] = [
@@ -176,9 +176,7 @@ def test_streamed_compaction_comes_back() -> None:
 @pytest.mark.parametrize("name", [name for name in names() if name != "ollama"])
 async def test_the_official_client_reads_it_all(name: str) -> None:
     """Two citations, parallel calls, U+2028, an image, a call that was cut: the SDK's own stream helper reads each."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        official = pytest.importorskip("anthropic")
+    official = vendor_client("anthropic")
     cited = [Text("one\u2028two"), Citation("T", "https://a.example/1"), Citation("U", "https://a.example/2")]
     calls = [ToolCallPiece(0, "call_a", "f", "{}"), ToolCallPiece(1, "call_b", "g", '{"a":1}')]
     answers: list[list[Event]] = [[*cited, *calls, Finish("complete", "tool_calls")]]

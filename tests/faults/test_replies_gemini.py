@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from polychat.wire.limits import ReaderLimits
 from ..support.gateway_for_clients import KEY, house
 from ..support.random_conversations import read, written
 from ..support.read_replies import read_pieces
+from ..support.vendor_clients import vendor_client
 
 CODE = {"executableCode": {"language": "PYTHON", "code": "print(1)"}}
 CALLED = {"toolCall": {"id": "t", "toolType": "GOOGLE_SEARCH_WEB", "args": {"q": 1}}}
@@ -167,9 +167,7 @@ def test_an_error_amid_a_stream_stands_by_itself() -> None:
 @pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
 async def test_the_official_client_reads_it_all(name: str) -> None:
     """Two sources, parallel calls, U+2028 and U+0085, thoughts: google-genai's stream reads each, before every backend."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what it warns of at its import is its own
-        genai = pytest.importorskip("google.genai")
+    genai = vendor_client("google.genai", "google-genai")
     answer: list[Event] = [Reasoning("hm", Opaque(wire(name).VENDOR, "c2ln")), Text("one\u2028two\u0085")]
     answer += [Citation("T", "https://a.example/1"), Citation("U", "https://a.example/2")]
     answer += [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import warnings
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,13 +16,10 @@ from polychat.wire.sites.deltas import complete_members
 
 from ..support.gateway_for_clients import ASKED, KEY, house
 from ..support.random_conversations import read, written
+from ..support.vendor_clients import vendor_client
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what they warn of at their import is theirs
-    anthropic = pytest.importorskip("anthropic")
-    genai = pytest.importorskip("google.genai")
-    ollama = pytest.importorskip("ollama")
-    openai = pytest.importorskip("openai")
+anthropic, ollama, openai = (vendor_client(name) for name in ("anthropic", "ollama", "openai"))
+genai = vendor_client("google.genai", "google-genai")
 
 PNG = b"\x89PNG\r\n\x1a\n"
 RICH: list[Event] = [

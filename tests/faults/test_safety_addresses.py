@@ -26,7 +26,7 @@ from polychat.routing import Health, ModelResolver
 from polychat.types import ChatMessage, ChatRequest, TextPart
 from polychat.wire.embeddings import Embed
 
-from ..cli.test_cli import run
+from ..support.command import run
 from ..support.running_gateway import ASKS, BASES, asking, configured, gateway
 from ..support.scripted_server import Say, Seen
 from ..support.scripted_vendors import ScriptedVendor

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -30,10 +29,9 @@ from ..support.gateway_for_clients import (
 from ..support.running_gateway import Running, good
 from ..support.scripted_server import Say, Seen
 from ..support.scripted_vendors import ScriptedVendor
+from ..support.vendor_clients import vendor_client
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what it warns of at its import is its own
-    anthropic = pytest.importorskip("anthropic")
+anthropic = vendor_client("anthropic")
 
 TOOLS: Any = [{"name": "weather", "input_schema": PARAMETERS}, {"name": "now", "input_schema": NOTHING}]
 ASK: Any = {"model": "house/small", "max_tokens": 99, "messages": ASKED}

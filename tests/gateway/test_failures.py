@@ -11,13 +11,13 @@ import pytest
 from polychat.config.settings import Route
 from polychat.gateway.paths import DIALECTS
 
+from ..support.failing_streams import AFTER, ENDS
 from ..support.running_gateway import (
     DONE,
     END,
     FIRST,
     Stage,
     asking,
-    chunk,
     completion,
     configured,
     event,
@@ -99,27 +99,6 @@ async def test_the_clients_own_fault(serve: Any, status: int) -> None:
     assert "no such field" in answer.json["error"]["message"]
     assert second.seen == []
     assert answer.headers["x-should-retry"] == "false"
-
-
-ERROR = event({"error": {"message": "out of memory", "type": "server_error"}})
-AFTER: dict[str, tuple[list[bytes | None], str]] = {
-    "cut": ([None], "truncated"),
-    "cut amid an event": ([text("lo")[:30], None], "truncated"),
-    "ended too soon": ([], "truncated"),
-    "an error": ([ERROR], "failed"),
-    "an error, then the mark": ([ERROR, DONE], "failed"),
-    "an error without its end": ([ERROR[:-2]], "failed"),
-    "an end that is none": ([chunk({}, "error"), DONE], "failed"),
-}
-"""What comes after ``Hel``; ``None`` breaks the connection."""
-ENDS = {
-    "openai-chat": b"data: [DONE]",
-    "openai-completions": b"data: [DONE]",
-    "openai-responses": b"response.completed",
-    "anthropic": b"message_stop",
-    "gemini": b'"finishReason":"STOP"',
-    "ollama": b'"done":true',
-}
 
 
 @pytest.mark.parametrize("failure", AFTER)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 
 from polychat.wire.faults import STATUS, Fault
 
-from ..gateway.test_openai import vectors
 from ..support.gateway_for_clients import (
     BROKEN,
     CALLS,
@@ -29,12 +27,10 @@ from ..support.gateway_for_clients import (
 from ..support.running_gateway import Running, good
 from ..support.scripted_server import Say, Seen
 from ..support.scripted_vendors import ScriptedVendor
+from ..support.vendor_clients import City, vectors, vendor_client
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what it warns of at its import is its own
-    genai = pytest.importorskip("google.genai")
-    import pydantic
-    from google.genai import errors, types
+genai = vendor_client("google.genai", "google-genai")
+errors, types = genai.errors, genai.types
 
 pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")  # theirs
 VERSIONS = [None, "v1beta"]
@@ -50,11 +46,6 @@ TOOLS: Any = types.GenerateContentConfig(
     ],
     automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
 )
-
-
-class City(pydantic.BaseModel):
-    name: str
-    people: int
 
 
 @asynccontextmanager

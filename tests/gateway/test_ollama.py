@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 
 from polychat.wire.faults import STATUS, Fault
 
-from ..gateway.test_openai import City, vectors
 from ..support.gateway_for_clients import (
     ASKED,
     BROKEN,
@@ -30,10 +28,9 @@ from ..support.gateway_for_clients import (
 )
 from ..support.running_gateway import Running, good
 from ..support.scripted_vendors import ScriptedVendor
+from ..support.vendor_clients import City, vectors, vendor_client
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what it warns of at its import is its own
-    ollama = pytest.importorskip("ollama")
+ollama = vendor_client("ollama")
 
 TOOLS: Any = [
     {"type": "function", "function": {"name": "weather", "description": "", "parameters": PARAMETERS}},

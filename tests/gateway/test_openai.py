@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import warnings
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -33,22 +32,15 @@ from ..support.gateway_for_clients import (
 from ..support.running_gateway import Running, Stage, completion, fault, good
 from ..support.scripted_server import Say, Seen
 from ..support.scripted_vendors import ScriptedVendor
+from ..support.vendor_clients import City, vectors, vendor_client
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what it warns of at its import is its own
-    openai = pytest.importorskip("openai")
-    import pydantic
+openai = vendor_client("openai")
 
 TOOLS: Any = [
     {"type": "function", "function": {"name": "weather", "parameters": PARAMETERS, "strict": True}},
     {"type": "function", "function": {"name": "now", "parameters": NOTHING, "strict": True}},
 ]
 CALLED = [("call_a", "weather", {"city": "Oslo"}), ("call_b", "now", {})]
-
-
-class City(pydantic.BaseModel):
-    name: str
-    people: int
 
 
 def called(calls: Any, wire: str) -> list[Any]:
@@ -448,22 +440,3 @@ class TestEmbeddings:
         async with house("anthropic", HELLO) as (here, _), client(here) as request:
             with pytest.raises(openai.BadRequestError, match="does not support embeddings"):
                 await request.embeddings.create(model="house/small", input="a")
-
-
-def vectors(wire: str) -> Any:
-    """A backend whose every vector is the same."""
-    vector = [0.5, 1.0]
-
-    async def handler(seen: Seen, say: Say) -> None:
-        asked = seen.json
-        if wire == "gemini":
-            many = [{"values": vector}] * len(asked["requests"]) if "requests" in asked else None
-            await say.whole({"embeddings": many} if many else {"embedding": {"values": vector}})
-        elif wire == "ollama":
-            await say.whole({"model": "small", "embeddings": [vector] * len(asked["input"]), "prompt_eval_count": 2})
-        else:
-            many = [{"object": "embedding", "index": at, "embedding": vector} for at in range(len(asked["input"]))]
-            usage = {"prompt_tokens": 2, "total_tokens": 2}
-            await say.whole({"object": "list", "data": many, "model": "small", "usage": usage})
-
-    return handler

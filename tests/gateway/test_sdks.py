@@ -3,50 +3,20 @@
 from __future__ import annotations
 
 import json
-import warnings
 from typing import Any
 
 import pytest
 
-from polychat.events import Citation, Event, Finish, Reasoning, Refusal, Start, Text, ToolCallPiece, Usage
-from polychat.types import Opaque
+from polychat.events import Citation, Finish, Refusal, Text
 from polychat.wire.faults import STATUS, Fault
 
+from ..support.gateway_for_clients import ASKED, CALLS, CITY, HELLO, PARAMETERS, thoughts
 from ..support.scripted_vendors import ScriptedVendor
+from ..support.vendor_clients import City, vendor_client
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what they warn of at their import is theirs
-    anthropic = pytest.importorskip("anthropic")
-    genai = pytest.importorskip("google.genai")
-    ollama = pytest.importorskip("ollama")
-    openai = pytest.importorskip("openai")
-    import pydantic
-    from google.genai import errors as google_errors
-    from google.genai import types as google
-
-HELLO: list[list[Event]] = [[Start("one", "m")], [Text("Hel")], [Text("lo")], [Usage(11, 7, 18, 3), Finish("complete", "stop")]]
-CALLS: list[list[Event]] = [
-    [Start("one", "m"), Text("Let me look.")],
-    [ToolCallPiece(0, "call_a", "weather", '{"ci')],
-    [ToolCallPiece(0, None, None, 'ty":"Oslo"}')],
-    [ToolCallPiece(1, "call_b", "now", "{}")],
-    [Usage(11, 7, 18), Finish("complete", "tool_calls")],
-]
-PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}
-ASKED = [{"role": "user", "content": "hi"}]
-
-
-class City(pydantic.BaseModel):
-    name: str
-    people: int
-
-
-CITY: list[list[Event]] = [[Text('{"name":"Oslo",'), Text('"people":7}')], [Usage(1, 2, 3), Finish("complete", "stop")]]
-
-
-def thoughts(vendor: str) -> list[list[Event]]:
-    signed = Reasoning("", Opaque(vendor, "c2lnbmF0dXJl", id="rs_1"))
-    return [[Reasoning("Let me "), Reasoning("think."), signed], [Text("42")], [Usage(1, 9, 10), Finish("complete", "stop")]]
+anthropic, ollama, openai = (vendor_client(name) for name in ("anthropic", "ollama", "openai"))
+genai = vendor_client("google.genai", "google-genai")
+google, google_errors = genai.types, genai.errors
 
 
 class TestOpenAIChat:

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import sys
-import warnings
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,7 +17,6 @@ import pytest
 
 from polychat.wire.faults import Fault
 
-from ..gateway.test_openai import City, vectors
 from ..support.gateway_for_clients import (
     ASKED,
     BROKEN,
@@ -36,6 +34,7 @@ from ..support.gateway_for_clients import (
 )
 from ..support.running_gateway import DONE, END, FIRST, PATIENCE, Running, Stage, asking, text
 from ..support.scripted_vendors import ScriptedVendor
+from ..support.vendor_clients import City, vectors, vendor_client
 
 NODE = Path(__file__).parent.parent / "node"
 
@@ -161,9 +160,7 @@ class TestLangChain:
     @pytest.fixture(autouse=True)
     def _there(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("LANGSMITH_TRACING", "false")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what it warns of at its import is its own
-            self.made = pytest.importorskip("langchain_openai", reason="no LangChain: pip install langchain-openai")
+        self.made = vendor_client("langchain_openai", "langchain-openai")
 
     @asynccontextmanager
     async def chat(self, here: Running, **more: Any) -> AsyncGenerator[Any, None]:

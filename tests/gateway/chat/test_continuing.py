@@ -11,8 +11,9 @@ from polychat.config.settings import Route
 from polychat.events import Event, Finish, Start, Text, Usage
 from polychat.gateway.paths import DIALECTS
 from polychat.types import ChatRequest, TextPart
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names
 
+from ...support.failing_streams import ENDS, words_of
 from ...support.running_gateway import (
     BASES,
     DONE,
@@ -31,7 +32,6 @@ from ...support.running_gateway import (
     text,
 )
 from ...support.scripted_vendors import ScriptedVendor
-from ..test_failures import ENDS
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
 
@@ -43,15 +43,6 @@ def going_on(*urls: str, spoken: str = "openai-chat", **more: Any) -> Any:
     providers = {label: row(wires[label], url) for label, url in zip(labels, urls, strict=True)}
     route = Route(tuple(f"{label}/small" for label in labels), **{"strategy": "ordered", "continuation": True, **more})
     return configured(providers, routes={"fast": route})
-
-
-def words_of(door: str, body: bytes) -> str:
-    """The text of a stream, as the dialect's own reader has it."""
-    reader = wire("openai-chat" if door == "openai-completions" else door).Reader()
-    events = reader.feed(body)
-    if not reader.done:
-        events += reader.end()
-    return "".join(one.text for one in events if isinstance(one, Text))
 
 
 def rest(pieces: list[str]) -> Callable[[ChatRequest], list[list[Event]]]:

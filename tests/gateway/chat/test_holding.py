@@ -17,11 +17,10 @@ from polychat.routing.holding import Pumped
 from polychat.types import ChatRequest
 from polychat.wire.contract import Wire
 
+from ...support.failing_streams import AFTER, ENDS, words_of
 from ...support.running_gateway import DONE, END, FIRST, Answer, Stage, asking, configured, gateway, good, row, streaming, text
 from ...support.scripted_server import Say
 from ...support.scripted_vendors import Batches, ScriptedVendor
-from ..test_failures import AFTER, ENDS
-from .test_continuing import words_of
 
 
 def held(first: Any, second: Any, hold: int = 100, seconds: float = 60.0, **more: Any) -> Any:
@@ -29,6 +28,12 @@ def held(first: Any, second: Any, hold: int = 100, seconds: float = 60.0, **more
     route = Route(("house/small", "other/small"), strategy="ordered", hold=hold, hold_seconds=seconds, **more)
     providers = {"house": row("openai-chat", first.url), "other": row("openai-chat", second.url)}
     return configured(providers, routes={"fast": route})
+
+
+def failing(failure: str) -> Any:
+    """A backend that says "Wrong" and fails so."""
+    rest, _ = AFTER[failure]
+    return streaming(FIRST, text("Wrong"), *(piece for piece in rest if piece is not None), cut=None in rest)
 
 
 class SlowVendor(ScriptedVendor):
@@ -49,9 +54,7 @@ class SlowVendor(ScriptedVendor):
 @pytest.mark.parametrize("door", DIALECTS)
 async def test_a_failure_after_the_first_words(serve: Any, door: str, failure: str) -> None:
     """Is seen by no client: the next target's answer is all that it gets, in every dialect, passed or translated."""
-    rest, _ = AFTER[failure]
-    pieces = [piece for piece in rest if piece is not None]
-    first, second = await serve(streaming(FIRST, text("Wrong"), *pieces, cut=None in rest)), await serve(good)
+    first, second = await serve(failing(failure)), await serve(good)
     async with gateway(held(first, second)) as here:
         answer = await here.ask(*asking(door, "fast", stream=True))
         (record,) = await here.app.recorded()
@@ -68,9 +71,7 @@ async def test_a_failure_after_the_first_words(serve: Any, door: str, failure: s
 @pytest.mark.parametrize("door", DIALECTS)
 async def test_a_target_that_cut_off_a_reply(serve: Any, door: str, failure: str) -> None:
     """Cuts off one without a hold, and the next stream that asks it is kept back: another cut is seen by no client."""
-    rest, _ = AFTER[failure]
-    pieces = [piece for piece in rest if piece is not None]
-    first, second = await serve(streaming(FIRST, text("Wrong"), *pieces, cut=None in rest)), await serve(good)
+    first, second = await serve(failing(failure)), await serve(good)
     async with gateway(held(first, second, 0)) as here:
         answers = [await here.ask(*asking(door, "fast", stream=True)) for _ in range(3)]
         records = await here.app.recorded(3)
