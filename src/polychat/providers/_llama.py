@@ -267,14 +267,14 @@ class LlamaReply:
         """The whole answer, in this thread. Does not raise: what goes wrong is a chunk with an ``error``."""
         try:
             if not self._over():
-                # xllamacpp lets go of Python's lock in here, and takes it for each call of _hear.
-                self._model.server.handle_chat_completions(self._question, self._hear)
+                # xllamacpp lets go of Python's lock in here, and takes it for each call of _take_chunk.
+                self._model.server.handle_chat_completions(self._question, self._take_chunk)
         except Exception as error:  # noqa: BLE001  # C++ exceptions come as RuntimeError; the caller gets any
             self._put({"error": {"message": str(error)}})
         finally:
             self._put(None)
 
-    def _hear(self, chunk: Chunk) -> bool:
+    def _take_chunk(self, chunk: Chunk) -> bool:
         """llama.cpp's callback: true ends the answer."""
         if not self._over():
             self._put(chunk)
