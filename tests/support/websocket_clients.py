@@ -118,7 +118,8 @@ class Frames:
         self.caller = caller
         self._held = b""
 
-    async def _exactly(self, size: int) -> bytes:
+    async def exactly(self, size: int) -> bytes:
+        """The next so many bytes, of any frames. Raises ``EOFError`` where the gateway has ended the connection."""
         async with asyncio.timeout(PATIENCE):
             while len(self._held) < size:
                 data = await self.caller.some()
@@ -130,14 +131,14 @@ class Frames:
 
     async def next(self) -> tuple[Opcode, bytes]:
         """The next frame. Raises ``EOFError`` where the gateway has ended the connection."""
-        first, length = await self._exactly(2)
+        first, length = await self.exactly(2)
         assert first & 0x80, "the gateway sends messages in one frame"
         assert not length & 0x80, "a server masks nothing"
         if length == 126:
-            length = int.from_bytes(await self._exactly(2), "big")
+            length = int.from_bytes(await self.exactly(2), "big")
         elif length == 127:
-            length = int.from_bytes(await self._exactly(8), "big")
-        return Opcode(first & 15), await self._exactly(length)
+            length = int.from_bytes(await self.exactly(8), "big")
+        return Opcode(first & 15), await self.exactly(length)
 
     async def texts(self) -> list[dict[str, Any]]:
         """The events until the end of a response."""
