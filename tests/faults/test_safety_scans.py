@@ -7,6 +7,7 @@ import json
 import re
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -32,7 +33,7 @@ from polychat.wire.sites.pages import elements
 from polychat.wire.tags import untagged
 
 from ..support.grown_bodies import KINDS, SHOWN, bodies, fed, has_items, shown
-from ..support.linear_time import FLOOR, Make, is_linear, step_growth
+from ..support.linear_time import FLOOR, Make, is_linear, step_growth, steps
 from ..support.random_conversations import ask_for
 
 MB = 1_000_000
@@ -328,10 +329,15 @@ NAMED: dict[str, Callable[[str], object]] = {
 @pytest.mark.parametrize("form", ["{}", "openai/{}", "{}/small", "claude-{}-mini"])
 @pytest.mark.parametrize("of", NAMED)
 def test_names_without_end(of: str, form: str) -> None:
-    """Whatever they name: they are compared with those that are known by their beginning at most."""
+    """Whatever they name: they are compared with those that are known by their beginning at most, and not letter by letter."""
 
     def work(data: bytes) -> None:
         with contextlib.suppress(PolychatError):
             NAMED[of](data.decode())
 
-    assert_linear(lambda size: form.format("y-" * (size // 2)).encode(), work)
+    def make(size: int) -> bytes:
+        return form.format("y-" * (size // 2)).encode()
+
+    assert_linear(make, work)
+    work(make(2_000))
+    assert steps(partial(work, make(MB))) <= 1.1 * steps(partial(work, make(2_000)))
