@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import resource
@@ -18,6 +19,8 @@ import pytest
 from polychat.config.settings import Direct, Limits, Route
 from polychat.errors import NotReady
 from polychat.events import Event, Text
+from polychat.gateway.admission.guards import in_order
+from polychat.gateway.context import Guard, RequestContext
 from polychat.gateway.sites import Sites, echo
 from polychat.http.body import Body
 from polychat.http.pool.pool import pool
@@ -412,6 +415,21 @@ def test_sighup_during_the_start_is_heard_after_it(tmp_path: Path, workers: str)
         gateway.hears("listening on" if workers == "2" else "configuration reloaded")  # a supervisor hands it on to its workers
         gateway.signal(signal.SIGTERM)
         assert gateway.wait() == 0
+
+
+class _OpensFile(Guard):
+    async def before(self, context: RequestContext) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+@pytest.mark.parametrize("door", ASKS)
+async def test_a_file_that_the_gateway_itself_cannot_open_is_no_defect(serve: Any, door: str) -> None:
+    """Where no descriptor is left for a file of its own, such as a module that is loaded late, the client gets 503 too."""
+    guards = {"guards": lambda runtime, service: in_order([], [_OpensFile()])}
+    async with gateway(configured({"house": row("openai-chat", (await serve(good)).url)}), **guards) as here:
+        answer = await here.ask(*asking(door))
+        assert (answer.status, answer.headers["retry-after"]) == (529 if door == "anthropic" else 503, "1")
+        assert "open files" in here.records[-1].error
 
 
 @pytest.mark.parametrize("warm", [True, False])

@@ -24,6 +24,7 @@ from polychat.config.vendor_spec import spec_of
 from polychat.events import Citation, Event, Finish, Reasoning, Start, Text, ToolCallPiece, Usage
 from polychat.gateway.observe.record import Record
 from polychat.gateway.paths import DIALECTS
+from polychat.http.pool.pool import pool
 from polychat.providers import every, find
 from polychat.redact import MASK, Redaction, Secrets, bare_url, secrets_of
 from polychat.transport import StreamSession
@@ -390,6 +391,10 @@ async def test_a_sites_refusal_does_not_show_what_was_sent(serve: Any) -> None:
     sent = {"authorization": f"Bearer {CANARY}"}
     async with StreamSession(sent) as session, session.get(server.url) as response:
         assert not shows(all_of(response.error(f"it says …{CANARY[:20]}…")))
+    pooled = await pool().request("GET", server.url, headers=sent)
+    assert "500" in all_of(pooled.error())  # a probe shows it as it is
+    assert not shows(all_of(pooled.error()))
+    pooled.close()
 
 
 async def test_a_coding_that_was_not_requested_does_not_show_it(serve: Any) -> None:

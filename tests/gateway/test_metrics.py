@@ -162,12 +162,12 @@ def test_no_count_is_lost_when_labels_give_way(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_names_end_somewhere() -> None:
-    """Nor are names kept without end, or names that have none."""
+    """Nor are names kept without end, or names that have none; those that came first make room for those that come now."""
     names = module.LabelSets(limit=10)
     for number in range(50):
         names.of(record(**{**ANSWERED, "served": f"m{number}"}))
     assert len(names._named) == 10
-    assert names.of(record(**{**ANSWERED, "served": "m0"})).model == "m0"
+    assert [names.of(record(**{**ANSWERED, "served": name})).model for name in ("m49", "m0", "late")] == ["m49", "m0", "late"]
     assert module.LabelSets().of(record(**{**ANSWERED, "served": "x" * 100_000})).model == "other"
 
 
