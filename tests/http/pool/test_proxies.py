@@ -14,6 +14,7 @@ import pytest
 import uvloop
 
 from polychat import errors
+from polychat.http import proxy as proxies
 from polychat.http.exchange import Exchange
 from polychat.http.pool.pool import Pool, pool
 from polychat.http.proxy import environment_proxy
@@ -136,13 +137,20 @@ async def test_the_proxys_own_no(serve: Serve, secure: bool) -> None:
         with pytest.raises(errors.ProxyFailed, match="rejected") as caught:
             await said(server.url, proxy.url_for("me", "SECRET"))
         assert "SECRET" not in str(caught.value)
-    async with http_proxy(refuse=503) as proxy:
-        if secure:
-            with pytest.raises(errors.ProxyFailed, match="503"):
-                await said(server.url, proxy.url)
-        else:
-            assert (await pool().request("GET", server.url, headers={}, proxy=proxy.url)).status == 503
+    for refused in (300, 503):
+        async with http_proxy(refuse=refused) as proxy:
+            if secure:
+                with pytest.raises(errors.ProxyFailed, match=str(refused)):
+                    await said(server.url, proxy.url)
+            else:
+                assert (await pool().request("GET", server.url, headers={}, proxy=proxy.url)).status == refused
     assert server.seen == []
+
+
+def test_a_proxy_without_a_port() -> None:
+    """Is at the port that is usual for its kind."""
+    ports = {kind: proxies.proxy_of(f"{kind}://localhost").port for kind in ("http", "https", "socks", "socks5", "socks5h")}
+    assert ports == {"http": 80, "https": 443, "socks": 1080, "socks5": 1080, "socks5h": 1080}
 
 
 @pytest.mark.parametrize(
