@@ -150,6 +150,8 @@ async def test_a_cited_file_at_every_door(door: str, stream: bool) -> None:
         for at, note in enumerate(part["annotations"]):
             noted = {"annotation_index": at, "annotation": note, **place}
             events.append({"type": "response.output_text.annotation.added", **noted})
+        item = ANNOTATED["openai-responses"]["output"][0]
+        events.append({"type": "response.output_item.done", "output_index": 0, "item": item})
         events.append({"type": "response.completed", "response": ANNOTATED["openai-responses"]})
         await say.head(content_type="text/event-stream")
         for event in events:
