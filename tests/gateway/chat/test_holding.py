@@ -102,14 +102,26 @@ async def test_what_is_enough(serve: Any, door: str, hold: int, seconds: float) 
 
 @pytest.mark.parametrize("door", DIALECTS)
 async def test_the_last_attempt_is_not_kept_back(serve: Any, door: str) -> None:
-    """Of a target that broke off before a stream is kept back while it may be asked again; then its words come as they do."""
+    """Where each target broke off before, a stream is kept back while another may be asked; then its words come as they do."""
+    first, second = [await serve(streaming(FIRST, text("Hel"), cut=True)) for _ in range(2)]
+    async with gateway(held(first, second, 0)) as here:
+        for number in (1, 2, 3):
+            answer = await here.ask(*asking(door, "fast", stream=True))
+            records = await here.app.recorded(number)
+            assert b"Hel" in answer.body
+            assert (answer.status, records[-1].verdict) == (200, "truncated")
+    assert [record.attempts for record in records] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("door", DIALECTS)
+async def test_the_only_target_is_not_kept_back(serve: Any, door: str) -> None:
+    """Whatever it did before: no other could answer in its place."""
     server = await serve(streaming(FIRST, text("Hel"), cut=True))
     async with gateway(configured({"house": row("openai-chat", server.url)})) as here:
-        for attempts in (1, 2):
-            answer = await here.ask(*asking(door, stream=True))
-            records = await here.app.recorded(attempts)
-            assert b"Hel" in answer.body
-            assert (answer.status, records[-1].verdict, records[-1].attempts) == (200, "truncated", attempts)
+        answers = [await here.ask(*asking(door, stream=True)) for _ in range(2)]
+        records = await here.app.recorded(2)
+    assert all(b"Hel" in answer.body for answer in answers)
+    assert [(record.verdict, record.attempts) for record in records] == [("truncated", 1)] * 2
 
 
 def _words_of(door: str, answer: Answer) -> str:
