@@ -250,3 +250,22 @@ assert next(pieces) == "x"
 """
     ran = subprocess.run([sys.executable, "-c", code], timeout=30, capture_output=True, check=False)
     assert ran.returncode in (3, 130, -signal.SIGINT)
+
+
+class Quoting(AsyncGeneratorProvider):
+    """Its reader puts what the service says into an error of its own."""
+
+    url = "https://quoting.example"
+
+    @classmethod
+    async def reply(cls, model: Any, messages: Messages, call: Any) -> AsyncGenerator[list[Event], None]:
+        yield [Text("It says: ")]
+        raise errors.BadReply(f"not understood: {call.cookies['session']}")
+
+
+async def test_an_error_of_its_own_shows_no_credential() -> None:
+    """Whatever a class writes into it, a caller's cookie stays out."""
+    with pytest.raises(errors.BadReply, match="not understood") as caught:
+        async for _ in Quoting.events(None, HELLO, cookies={"session": "canary-4f9A71bX"}):
+            pass
+    assert "canary" not in f"{caught.value} {caught.value!r} {vars(caught.value)}"
