@@ -27,6 +27,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/embeddings": {**MODEL, "input": "hi"},
     "/v1/responses": {**MODEL, "input": "hi"},
     "/v1/responses/input_tokens": {**MODEL, "input": "hi"},
+    "/v1/responses/compact": {**MODEL, "input": "hi"},
     "/v1/messages": {**MODEL, "max_tokens": 9, "messages": MESSAGES},
     "/v1/messages/count_tokens": {**MODEL, "messages": MESSAGES},
     "/api/chat": {**MODEL, "messages": MESSAGES, "stream": False},
@@ -41,6 +42,8 @@ BODIES: dict[str, dict[str, Any]] = {
     ":batchEmbedContents": {"requests": [{"content": CONTENTS[0]}]},
 }
 """A request of each endpoint that reads a body."""
+ONLY = {"/v1/responses/compact": "openai-responses"}
+"""Endpoints for backends of one wire alone."""
 
 
 def test_every_endpoint_that_reads_a_body_has_a_request_here() -> None:
@@ -54,7 +57,8 @@ async def test_the_depth_of_a_request_is_the_setting_everywhere(path: str, serve
     """What is nested as deep as ``gateway.limits.depth`` is answered, and what is deeper is refused with the setting's name."""
     backend = await serve(answering)
     place = f"/v1beta/models/house/small{path}" if path[0] == ":" else path
-    config = configured({"house": row("openai-chat", backend.url, embeddings=True)}, limits=Limits(depth=100))
+    house = row(ONLY.get(path, "openai-chat"), backend.url, embeddings=True)
+    config = configured({"house": house}, limits=Limits(depth=100))
     async with gateway(config) as running:
         answer = await running.ask(place, nested(BODIES[path], 100))
         assert answer.status == 200, answer.body
