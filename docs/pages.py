@@ -54,16 +54,18 @@ The capabilities are those that the vendor's documentation names for at least so
 """
 CONFIGURATION = """# polychat.toml
 
-The settings of this machine: where the gateway listens, the model names that clients may request, backends of your own, models
+The settings of this machine: where the gateway listens, the model names that clients can request, backends of your own, models
 on disk. Your own file is `~/.config/polychat/polychat.toml` (`$XDG_CONFIG_HOME/polychat/` if that is set); the library and all
 commands read it. `polychat serve --config FILE` uses another. Every key has a default, and the file is optional.
 
-`polychat serve` without `--config` uses the `polychat.toml` of the current folder, if there is one, and prints which file it
-uses; `polychat config check` and `show` read the same one. No other command reads that file. As it may have come with other
-people's files, it is not trusted with keys: it may define servers that need no key, routes, aliases and all of `[gateway]`, and
-keys from the environment are sent only to the vendors' own addresses or to `<VENDOR>_BASE_URL`. It must not set `api_key`,
-`key`, `params` or `host_env`, nor another `base_url` for a vendor whose key is set: `polychat serve` then exits with an error
-that names the file, the line and what to do. If you trust the file, name it: `polychat serve --config polychat.toml`.
+`polychat serve` without `--config` uses the `polychat.toml` in the current folder, if there is one, and prints which file it
+uses. `polychat config check` and `show` read the same file; no other command does.
+
+A file found in the current folder may come from someone else, such as in a cloned repository, so it cannot decide where your
+keys are sent. It can define servers that need no key, routes, aliases and all of `[gateway]`; keys from the environment are
+sent only to the vendors' own addresses or to `<VENDOR>_BASE_URL`. If it sets `api_key`, `key`, `params` or `host_env`, or
+another `base_url` for a vendor whose key is set, `polychat serve` exits with an error that names the file, the line and what to
+do. If you trust the file, name it: `polychat serve --config polychat.toml`.
 
 ```toml
 default_model = "fast"                    # used by `polychat ask` and the library if no model is given
@@ -111,8 +113,8 @@ qwen = "models/qwen3-0.6b-q4.gguf"        # relative to this file
 big = { path = "/srv/models/big.gguf", context = 8192, parallel = 2 }
 ```
 
-- The file holds references to secrets, not secrets: `env:NAME` (the environment), `file:PATH`, `keyring:NAME` (the system's
-  keyring, extra `keyring`). A key itself is rejected, and not shown.
+- The file holds references to secrets, not secrets: `env:NAME` (an environment variable), `file:PATH`, `keyring:NAME` (the
+  system's keyring, with the extra `keyring`). A key written into the file is an error, whose message does not repeat it.
 - An unknown key is an error. Each error names the file, the line, what was expected, and the nearest valid word:
   `polychat.toml:12: gateway.port is "x"; it must be a whole number from 0 to 65535`.
 - `polychat config check [FILE]` validates a file, `polychat config show [FILE]` prints the effective configuration with all

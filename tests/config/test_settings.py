@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -327,8 +327,10 @@ def test_an_error_after_reading_has_its_line_too(own_config: Any) -> None:
         (Annotated[str, Meta(max_length=40)], "text of at most 40 characters"),
         (Annotated[str, Meta(min_length=1)], "text that is not empty"),
         (str, "text"),
+        (Annotated[float, Meta(gt=0, le=60)], "a number above 0 and at most 60"),
+        (Annotated[int, Meta(ge=1)] | Literal["auto"] | None, 'a whole number of at least 1 or "auto"'),
     ],
 )
-def test_a_texts_bounds_are_in_words(kind: Any, words: str) -> None:
-    """A setting whose text may be too long says how long it may be."""
+def test_what_a_value_must_be_is_in_words(kind: Any, words: str) -> None:
+    """An error names every bound of the setting, and a number where a word is not the only choice."""
     assert form(inspect.type_info(kind)) == words

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from polychat.events import Text
-from polychat.wire.contract import wire
+from polychat.gateway.paths import DIALECTS
 
 from .running_gateway import DONE, chunk, event, text
 
@@ -31,7 +31,7 @@ ENDS = {
 
 def words_of(door: str, body: bytes) -> str:
     """The text of a stream, as the dialect's own reader has it."""
-    reader = wire("openai-chat" if door == "openai-completions" else door).Reader()
+    reader = DIALECTS[door].wire.Reader()
     events = reader.feed(body)
     if not reader.done:
         events += reader.end()

@@ -98,16 +98,18 @@ def form(kind: inspect.Type) -> str:
     """What a value must be, in words: ``a whole number from 0 to 65535``."""
     if text := _extra(kind, "form"):
         return str(text)
-    *_, last = _kinds(kind)  # of one and a list of such, the list
+    *others, last = _kinds(kind)  # of one and a list of such, the list
     match last:
         case inspect.BoolType():
             return "true or false"
         case inspect.IntType(ge=least, le=most):
             return f"a whole number{bounds(least, most)}"
+        case inspect.FloatType(gt=float() | int() as above, le=float() | int() as most):
+            return f"a number above {above} and at most {most}"
         case inspect.FloatType(ge=least, le=most):
             return f"a number{bounds(least, most)}"
         case inspect.LiteralType():
-            return listed(words_of(last))
+            return " or ".join([*map(form, others), listed(words_of(last))])
         case inspect.VarTupleType(item_type=entry):
             return f"a list of {form(entry).removeprefix('a ').replace('number', 'numbers', 1)}"
         case inspect.StructType():

@@ -42,7 +42,7 @@ class File(Table, frozen=True):
     default_model: Annotated[
         str, about("The model that the command and the library use if none is given; `POLYCHAT_MODEL` overrides it.")
     ] = ""
-    gateway: Annotated[GatewaySettings, about("`polychat serve`: where it listens, who has access, how it answers.")] = (
+    gateway: Annotated[GatewaySettings, about("`polychat serve`: where it listens, who has access, how it responds.")] = (
         GatewaySettings()
     )
     routes: Annotated[

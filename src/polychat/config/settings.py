@@ -117,7 +117,7 @@ class WebSocket(Table, frozen=True):
     life_seconds: Annotated[Pause, about("Seconds after which a connection is closed, once its replies are complete.")] = 3600.0
     idle_seconds: Annotated[Pause, about("Seconds without a request after which a connection is closed.")] = 900.0
     ping_seconds: Annotated[
-        Pause, about("Interval in seconds at which a client is sent a ping; one that answers neither of two is gone.")
+        Pause, about("Interval in seconds at which a client is sent a ping; two without an answer close the connection.")
     ] = 30.0
 
 
@@ -139,12 +139,12 @@ class KeySettings(Table, frozen=True):
     hosted_tools: Annotated[HostedSetting | None, about("Overrides `gateway.hosted_tools` for requests with this key.")] = None
     priority: Annotated[
         Priority | None,
-        about("The priority of requests with this key where they wait; the header `x-polychat-priority` can only lower it."),
+        about("The priority of requests with this key in a queue; the header `x-polychat-priority` can only lower it."),
     ] = None
 
 
 class Admin(Table, frozen=True):
-    """What operators may look at: recent requests, and the state of each target."""
+    """What operators can inspect: recent requests, and the state of each target."""
 
     keys: Annotated[
         Annotated[Mapping[str, Reference], Meta(extra={"form": 'a table of references to secrets: { name = "env:NAME" }'})],
@@ -155,7 +155,7 @@ class Admin(Table, frozen=True):
     ] = {}
     requests: Annotated[
         Annotated[int, Meta(ge=1, le=100_000)],
-        about("How many of the latest requests `/admin/requests` has, in memory, each worker its own."),
+        about("Number of the latest requests that `/admin/requests` lists; each worker keeps its own, in memory."),
     ] = 500
 
 
@@ -181,39 +181,41 @@ class Rules(Table, frozen=True, kw_only=True):
     concurrency: Annotated[
         Positive | Literal["auto"] | None,
         about(
-            "How many requests each target has at once; more wait for their turn. `auto` finds it by itself: one more for each "
-            "round trip, a tenth less after a 429 or when no reply starts in time. By default there is no limit."
+            "Maximum number of concurrent requests per target; more wait in a queue. `auto` adjusts the number: up by one per "
+            "round trip, down by a tenth after a 429 or when no reply starts in time. By default there is no limit."
         ),
     ] = None
     queue: Annotated[
         Count,
         about(
-            "How many requests wait for a target with `concurrency`; others get 429 with `retry-after`, as do those that would "
-            "wait for longer than their client or `budget` allows. A fifth of the places is kept for the priority `high`."
+            "Maximum number of requests that wait for a target with `concurrency`. Further ones get 429 with `retry-after`, as "
+            "do those that would wait for longer than their client or `budget` allows. A fifth of the queue is reserved for "
+            "the priority `high`."
         ),
     ] = 100
     cooldown: Annotated[
         Seconds,
         about(
-            "Maximum time in seconds for which a target is skipped after failures; the first time is up to 1 s, and each one "
-            "after it up to twice as long. A target that refuses the key, or whose quota is used up, is skipped for 2 to 20 "
-            "times `cooldown`. 0 skips none."
+            "Maximum time in seconds for which a target is skipped after failures: up to 1 s the first time, up to twice as "
+            "long each further time. A target that rejects the key, or whose quota is used up, is skipped for 2 to 20 times "
+            "`cooldown`. 0 skips none."
         ),
     ] = 15.0
     all_down: Annotated[
         str,
         about(
-            "What to do while every target is skipped: `refuse` at once, with the earliest time in `retry-after`; `least-bad` "
-            "asks the one whose time is over first, unless the backend set that time; or the name of another route to use."
+            "What to do while every target is skipped: `refuse` responds at once, with the earliest time in `retry-after`; "
+            "`least-bad` asks the target whose time ends first, unless its backend set that time; the name of another route "
+            "uses that route."
         ),
     ] = "refuse"
     connect_timeout: Annotated[Timeout, about("Timeout in seconds for opening a connection.")] = 5.0
     first_timeout: Annotated[
         Timeout | None,
         about(
-            "Timeout in seconds until the reply starts. By default it is learned while another target is left to ask: five "
+            "Timeout in seconds until the reply starts. By default it is measured, as long as another target remains: five "
             "times the 95th percentile of the target's own times for such requests, at least 1.5 s, and 30 s until 20 "
-            "replies are known. The last target that is left has 600 s."
+            "replies are known. The last remaining target has 600 s."
         ),
     ] = None
     idle_timeout: Annotated[Timeout, about("Timeout in seconds between two reads of a reply.")] = 120.0
@@ -222,27 +224,27 @@ class Rules(Table, frozen=True, kw_only=True):
         int,
         Meta(ge=0, le=65536),
         about(
-            "Characters of a streamed reply that are kept back until so many have come, so that a failure before that is "
-            "retried without the client noticing. 0 keeps none."
+            "Number of characters at the start of a streamed reply to hold back, so that a failure within them is retried "
+            "without the client noticing. 0 holds none."
         ),
     ] = 0
     hold_seconds: Annotated[
         float,
         Meta(gt=0, le=60),
-        about("Maximum time in seconds, from the first piece of a reply, for which `hold` keeps it back."),
+        about("Maximum time in seconds, from the first piece of a reply, for which `hold` holds it back."),
     ] = 1.0
     hedge: Annotated[
         bool,
         about(
-            "Whether a second target is asked when the first one takes longer to begin than 95 % of its replies; the first to "
-            "begin answers. At most 2 % of the requests, and none with tools that a vendor runs."
+            "Whether to ask a second target if the first one takes longer to begin than 95 % of its replies; the client gets "
+            "the reply that begins first. At most 2 % of requests, and none with tools that a vendor runs."
         ),
     ] = False
     continuation: Annotated[
         bool,
         about(
-            "Whether a stream of plain text that is cut off goes on with another target's words. Requests with tools, a "
-            "schema, reasoning or several answers never do. Such a route passes no stream through unread."
+            "Whether another target continues a stream of plain text that was cut off. Not for requests with tools, a schema, "
+            "reasoning or several choices. Streams of such a route are parsed even where they could pass through unread."
         ),
     ] = False
     on_loss: Annotated[OnLossSetting | None, about("Overrides `gateway.on_loss` for requests to these targets.")] = None
@@ -282,7 +284,7 @@ class Price(Table, frozen=True):
 
 
 class GatewaySettings(Table, frozen=True):
-    """`polychat serve`: where it listens, who has access, how it answers."""
+    """`polychat serve`: where it listens, who has access, how it responds."""
 
     host: Annotated[str, about("The address to listen on. Any address other than loopback requires `keys`.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535), about("The port to listen on; 0 picks a free port.")] = 8000
@@ -353,12 +355,12 @@ class GatewaySettings(Table, frozen=True):
     ] = False
     limits: Annotated[Limits, about("Limits on what clients may send.")] = Limits()
     websocket: Annotated[WebSocket, about("Responses over WebSocket at `/v1/responses`.")] = WebSocket()
-    store: Annotated[Store, about("Which replies of `/v1/responses` are stored.")] = Store()
+    store: Annotated[Store, about("How many replies of `/v1/responses` are stored, and for how long.")] = Store()
     direct: Annotated[
         Direct,
         about("Settings for targets that clients name themselves as `provider/model`: those of a route, without `targets`."),
     ] = Direct()
-    admin: Annotated[Admin, about("What operators may look at, and with which key.")] = Admin()
+    admin: Annotated[Admin, about("What operators can inspect, and the keys for it.")] = Admin()
     key_settings: Annotated[
         Mapping[str, KeySettings],
         about("Settings that differ for requests with one of `keys`; `NAME` is the key's name there."),
@@ -371,8 +373,8 @@ class Route(Rules, frozen=True):
     targets: Annotated[
         OneOrMore[str],
         about(
-            "The targets, at least one: `provider/model`, the name of another route, or a model's name alone, if one backend "
-            "lists it: in `serves`, else in the list it gives at the first request."
+            "The targets, at least one. Each is `provider/model`, the name of another route, or the bare name of a model that "
+            "exactly one backend lists, in `serves` or else in the list that is fetched at the first request."
         ),
     ] = ()
     strategy: Annotated[
@@ -384,28 +386,28 @@ class Route(Rules, frozen=True):
     ] = None
     weights: Annotated[
         tuple[Annotated[float, Meta(ge=0)], ...],
-        about("One weight per target, for the strategies that go by weights; 0: only when no other target answers."),
+        about("One weight per target, for the strategies that use weights. 0: only if no other target answers."),
     ] = ()
     conditions: Annotated[
         tuple[Terms, ...],
         about(
-            "One text per target: which requests it takes, such as `tools prompt<=8000 region=eu`; empty takes all. A target "
-            "is never asked for a request that does not meet all of its terms."
+            "One text per target: the requests that it accepts, such as `tools prompt<=8000 region=eu`; empty accepts all. A "
+            "target never gets a request that does not meet all of its terms."
         ),
     ] = ()
     shadow: Annotated[
         str,
         about(
-            "A target, or another route, that some requests are sent to as well after they are answered, to compare verdicts, "
+            "A target, or another route, that also gets a share of the requests, after they are answered, to compare verdicts, "
             "times and costs in the metrics. Its replies are discarded."
         ),
     ] = ""
-    shadow_percent: Annotated[float, Meta(ge=0, le=100), about("How many of the requests `shadow` gets, in percent.")] = 5.0
+    shadow_percent: Annotated[float, Meta(ge=0, le=100), about("Percentage of the requests that `shadow` gets.")] = 5.0
     priorities: Annotated[
         tuple[Count, ...],
         about(
             "One number per target. Targets with the lowest number form the first tier; a tier is used when all targets of "
-            "the tiers before it are resting or have failed. Without it all targets form one tier."
+            "the tiers before it are skipped or have failed. Without it all targets form one tier."
         ),
     ] = ()
 
