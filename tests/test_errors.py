@@ -6,7 +6,7 @@ import copy
 import pickle
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from polychat import errors
@@ -56,6 +56,8 @@ def test_plain_words_are_shown_as_they_are(text: str) -> None:
     assert redact(text) == text
 
 
+@example("a" * 400, 60)
+@example("a\n" * 6_000, 300)
 @given(st.text(), st.integers(10, 300))
 def test_what_is_shown_is_one_short_line(text: str, limit: int) -> None:
     """Whatever comes in: one line, no longer than the limit."""

@@ -14,6 +14,7 @@ import pytest
 
 from polychat.config.settings import Direct, Route
 from polychat.errors import Failure
+from polychat.gateway.observe import attempts
 from polychat.gateway.observe.attempts import Attempt, AttemptCounts
 from polychat.gateway.observe.logs import Log
 from polychat.gateway.observe.metrics import Metrics, fold
@@ -49,6 +50,11 @@ async def test_each_target_by_its_outcome(serve: Any) -> None:
     assert line["target"].startswith("other/")
     assert line["failed_attempts"][0].startswith("house/small: server: ")
     assert "the disk is full" in line["failed_attempts"][0]
+    lines.clear()
+    log = Log("human", 1.0, lines.append)
+    log(records[0])
+    log.close()
+    assert b"2 attempts, passthrough, after house/small: server: " in b"".join(lines)
 
 
 async def test_across_workers(serve: Any, tmp_path: Path) -> None:
@@ -348,3 +354,21 @@ def test_a_target_that_a_client_names_is_known_by_its_answer() -> None:
     assert failed("house/small").target == "house/small"
     answered("house/one more")
     assert failed("house/small").target == "house"
+
+
+def test_labels_of_attempts_end_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond so many sets attempts are counted as another's, none is lost, and no name is kept whole that is long.
+
+    What went on with another target's reply has an outcome of its own.
+    """
+    monkeypatch.setattr(attempts, "SETS", 10)
+    counts = AttemptCounts()
+    for number in range(30):
+        record = Record("req", "openai-chat", "POST", "/", 0.0)
+        record.route, record.answered, record.attempts = "r" * 500, f"house/{number}{'x' * 500}", 1
+        record.seams = ["a seam"] if number % 2 else ()
+        counts.count(record)
+    assert sum(counts.values()) == 30
+    assert len(counts) == 12
+    assert {counts[Attempt("other", "other", outcome)] for outcome in ("answered", "continued")} == {10}
+    assert max(len(name) for labels in counts for name in labels) <= 120

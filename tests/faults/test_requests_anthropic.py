@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from copy import deepcopy
 from typing import Any
@@ -124,6 +125,25 @@ def test_the_apis_own_defaults_are_no_loss() -> None:
     body, losses = sent(ChatRequest(NEW, [HI], temperature=1.0))
     assert "temperature" not in body
     assert not losses
+
+
+def test_ids_of_calls() -> None:
+    """An id that is too long, empty or has other signs becomes another, the same in the call and its result; no two become one.
+
+    What the API takes stays.
+    """
+    taken = ["call_1", "toolu_" + "x" * 58, "a_2e_b", "_"]
+    refused = ["a.b", "", "x" * 65, "x" * 66, "é" * 64, "a.b" * 5_000, "\ud800", "?"]
+    ids = taken + refused
+    calls = [ToolCall(name, "look", "{}") for name in ids]
+    results = [ToolResult(name, [TextPart("x")], "look") for name in ids]
+    messages = [HI, ChatMessage("assistant", [*calls]), ChatMessage("tool", [*results])]
+    body, _ = sent(ChatRequest("claude-opus-4-8", messages, tools=[LOOK]))
+    called = [block["id"] for block in body["messages"][1]["content"]]
+    assert called == [block["tool_use_id"] for block in body["messages"][2]["content"]]
+    assert called[: len(taken)] == taken
+    assert len(set(called)) == len(ids)
+    assert [name for name in called if not re.fullmatch("[a-zA-Z0-9_-]{1,64}", name)] == []
 
 
 @pytest.mark.parametrize("blank", [" ", "\n\n", ""])

@@ -11,12 +11,16 @@ import pytest
 
 from polychat.config.settings import Limits
 from polychat.errors import BadInput
+from polychat.events import Event, Finish, Start, Text, Usage
 from polychat.gateway.admission.bodies import Bodies, NoRoom, Share
 from polychat.gateway.dialects.gemini.endpoints import OF_MODELS
 from polychat.gateway.paths import DIALECTS, ENDPOINTS
 from polychat.gateway.sites import Sites, echo
 from polychat.routing.resolve import LONGEST
+from polychat.types import ChatRequest
+from polychat.wire.contract import names as wires
 
+from ..support.gateway_for_clients import house
 from ..support.running_gateway import Running, asking, configured, gateway, good, row
 from ..support.sites_application import running
 
@@ -92,6 +96,23 @@ async def test_lists_of_names_are_bounded() -> None:
             answer = await here.ask(path, body)
             assert answer.status == 400
             assert "the limit is" in answer.json["error"]["message"]
+
+
+@pytest.mark.parametrize("name", wires())
+async def test_a_backends_name_for_its_model_is_bounded(name: str) -> None:
+    """What a backend calls its model is kept as a label at every door, passed or translated, whole or not: up to a limit."""
+
+    def answer(request: ChatRequest) -> list[list[Event]]:
+        request.model = "m" * 5_000  # by which the reply names it
+        return [[Start("1", request.model), Text("Hello")], [Usage(1, 2, 3), Finish("complete", "stop")]]
+
+    async with house(name, answer) as (here, _):
+        for door in DIALECTS:
+            for stream in (False, True):
+                assert (await here.ask(*asking(door, "house/m", stream=stream))).status == 200
+        records = await here.app.recorded(2 * len(DIALECTS))
+        assert {record.passthrough for record in records} == {False, True}
+        assert {len(record.served) for record in records} == {LONGEST}
 
 
 async def test_headers_that_are_passed_on_are_bounded(serve: Any) -> None:

@@ -20,13 +20,15 @@ from ...types import (
     ToolCall,
     ToolResult,
 )
+from ..call_ids import replacement_of
 from ..checks import arguments_of
 from ..extras import with_extra
 from ..json_text import decoded
 from .constants import VENDOR
 
 Block = dict[str, Any]
-_NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
+_CALL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+"""Ids of calls that are sent as they are. The API documents no length; Amazon Bedrock takes 64 characters."""
 
 
 def cached(block: Block, cache: str | None) -> Block:
@@ -42,9 +44,8 @@ def system_blocks(blocks: list[Block]) -> str | list[Block]:
 
 
 def wire_id(call_id: str) -> str:
-    """A call's id as the API takes it; other wires' ids may hold more. The same id always becomes the same."""
-    codes = {ord(sign): f"_{ord(sign):x}_" for sign in set(_NOT_IN_IDS.findall(call_id))}
-    return call_id.translate(codes) or "_"
+    """A call's id as the API takes it. One that it refuses becomes what always stands for it, and for no other."""
+    return call_id if _CALL_ID.fullmatch(call_id) else replacement_of(call_id)
 
 
 class Blocks:

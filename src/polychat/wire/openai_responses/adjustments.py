@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from hashlib import sha256
 
 from ...types import ChatMessage, ChatRequest, Part, TextPart, ToolCall, ToolResult
+from ..call_ids import replacement_of
 from ..efforts import effort_of, fitting
 from ..losses import Loss
 from .constants import NAME, VENDOR
@@ -58,7 +58,7 @@ def _named(message: ChatMessage) -> ChatMessage:
 def _short(part: Part) -> Part:
     if not isinstance(part, ToolCall | ToolResult) or len(part.id) <= LONGEST_ID:
         return part
-    name = f"call_{sha256(part.id.encode('utf-8', 'replace')).hexdigest()[:40]}"
+    name = replacement_of(part.id)
     extra = part.extra
     if extra and extra.get("call_id") == part.id:
         extra = {**extra, "call_id": name}
