@@ -36,6 +36,7 @@ ROOMS = [
     "errors",
     "events",
     "redact",
+    "tracebacks",
     "warn",
     "prompt",
     "config",

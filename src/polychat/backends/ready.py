@@ -11,6 +11,7 @@ from ..http.timeouts import STEPS, Timeouts, with_total
 from .keys import VendorEndpoint
 
 if TYPE_CHECKING:
+    from ..http.pool.body import RequestBody
     from ..http.pool.connection import PoolConnection
     from ..http.pool.heads import PoolRequest
     from ..http.pool.pool import Pool, PooledResponse
@@ -38,7 +39,7 @@ class ReadyRequest:
         self._name, self.base_url, self.request, self.timeouts = name, base_url, request, timeouts
 
     def sent(
-        self, body: bytes, begun: PoolConnection | None = None, check: Callable[[], None] | None = None
+        self, body: RequestBody, begun: PoolConnection | None = None, check: Callable[[], None] | None = None
     ) -> Awaitable[PooledResponse]:
         """The response, which the caller closes. To be awaited at once. Raises as ``Pool.request``.
 

@@ -9,6 +9,7 @@ from ..errors import StatusError
 
 if TYPE_CHECKING:
     from ..calls.info import CallInfo
+    from ..http.pool.body import RequestBody
     from ..http.pool.connection import PoolConnection
     from ..http.pool.heads import PoolRequest
     from ..http.pool.pool import Pool, PooledResponse
@@ -53,7 +54,7 @@ class Relay:
     def ask(
         self,
         path: str,
-        body: bytes,
+        body: RequestBody,
         headers: Mapping[str, str],
         *,
         timeouts: Timeouts,

@@ -41,6 +41,7 @@ from .vendor_reply import MAX_REPLY, Sent, VendorReply
 
 if TYPE_CHECKING:
     from ..http.exchange import Exchange
+    from ..http.pool.body import RequestBody
     from ..http.pool.pool import PooledResponse
     from ..http.timeouts import Timeouts
 
@@ -77,7 +78,7 @@ class VendorBackend(Backend):
             return None
         call_info = CallInfo("report")
         try:
-            written, calls, body = self._written(request, call_info, self.tag())
+            written, calls, body = self._short(request, call_info, self.tag())
         except BadInput:
             return None
         if calls is not None or call_info.losses:
@@ -154,7 +155,7 @@ class VendorBackend(Backend):
     def direct(self, request: ChatRequest, call_info: CallInfo, timeouts: Timeouts) -> DirectRequest:
         spoken, tag = wire(self.row.wire), self.tag()
         self._check(request)
-        written, calls, body = self._written(request, call_info, tag)
+        written, calls, body = self._short(request, call_info, tag)
         ready = self._ready.of(spoken.path(written), {"timeout": timeouts})
         call_info.url = ready.base_url
         whole = partial(spoken.read_reply, vendor=tag, limits=_limits(written))
@@ -170,14 +171,14 @@ class VendorBackend(Backend):
 
     def _written(
         self, request: ChatRequest, call_info: CallInfo, tag: str
-    ) -> tuple[ChatRequest, Calls | AsFunctions | None, bytes]:
+    ) -> tuple[ChatRequest, Calls | AsFunctions | None, RequestBody]:
         """The request as the vendor takes it, what gives the calls of its reply back, and its body. Raises ``BadInput``."""
         written, aside = self._short(request, call_info, tag), call_info.placeholders
         if aside is None:
             return written
         request, calls, body = written
         if call_info.whole is None or not aside.lacks(body):
-            return request, calls, aside.restored(body)
+            return request, calls, aside.sent(body)
         return self._short(call_info.whole(), call_info, tag)
 
     def _short(
@@ -329,7 +330,7 @@ class VendorBackend(Backend):
                 raise await self.refusal(response)
             return await response.read(MAX_REPLY)
 
-    def _exchange(self, call: Call, method: str, path: str, api_key: str | None, body: bytes | None) -> Exchange:
+    def _exchange(self, call: Call, method: str, path: str, api_key: str | None, body: RequestBody | None) -> Exchange:
         url = path if path.startswith("https://") else call.base_url + path
         return call.exchange(method, url, self._endpoint.headers(api_key), body, self._endpoint.proxy)
 

@@ -20,6 +20,7 @@ from ..warn import warn_caller
 
 if TYPE_CHECKING:
     from ..http.exchange import Exchange
+    from ..http.pool.body import RequestBody
     from ..transport import StreamSession
 
 TIMEOUT = 300.0
@@ -82,7 +83,12 @@ class Call:
         )
 
     def exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, proxy_for: Callable[[str], str | None]
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: RequestBody | None,
+        proxy_for: Callable[[str], str | None],
     ) -> Exchange:
         """One request to an API, with these headers, overridden by the caller's, that ends at the call's deadline.
 

@@ -89,6 +89,11 @@ class RequestContext:
         """The guards to call before a chat."""
         self.responder = Responder(send, dialect, self.record, self.headers)
 
+    def take_begun(self) -> PoolConnection | None:
+        """Where the request was sent before it got a task, once."""
+        begun, self.begun = self.begun, None
+        return None if begun is None else begun.connection
+
     @property
     def query(self) -> str:
         return self.query_string.decode("latin-1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 
+from .pool.body import RequestBody
 from .pool.pool import PooledResponse, pool
 from .proxy import environment_proxy
 from .timeouts import STEPS, Timeouts
@@ -24,7 +25,7 @@ class Exchange:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        body: bytes | None,
+        body: RequestBody | None,
         *,
         proxy: str | None = None,
         proxy_for: Callable[[str], str | None] = environment_proxy,

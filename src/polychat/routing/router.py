@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ..errors import Failure, PolychatError, Resting, TimedOut
 from ..http.sending import last_check
+from ..tracebacks import release_locals
 from .attempts import Attempts
 from .budget import RetryBudget
 from .clocks import Deadline, Kind, timeouts_of
@@ -412,6 +413,7 @@ class _Run(Generic[T]):
             attempts.resting.append((target, resting))
             return resting
         except PolychatError as error:
+            release_locals(error)  # it is kept while other targets are asked, and its frames hold the body that was sent
             self._note_failure(facts, error)
             attempts.failed(failure_of(target.name, error))
             return error

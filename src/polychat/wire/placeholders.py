@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeAlias
 
 from .json_text import encoded
 from .long_strings import HEAD, PIECE, TO_STANDARD, LongBase64, LongString, LongText, media_in, pieces, size_of, strings_in
 
+Piece: TypeAlias = bytes | memoryview
 LONG = 1024 * 1024
 """Bytes of a body whose texts stay where they are: to look for them would take longer than to read them."""
 _STANDARD, _URLSAFE = b"//7/", b"__7_"
@@ -98,39 +99,63 @@ class Placeholders:
 
     def restored(self, data: bytes) -> bytes:
         """``data`` with what came for each placeholder, in base64's standard alphabet where it was decoded meanwhile."""
-        whole, at, view = BytesIO(), 0, memoryview(data)
+        return b"".join(self._restored(data)) if self.are_in(data) else data
+
+    def sent(self, data: bytes) -> bytes | RestoredBody:
+        """``restored`` as it is sent: where it is large, in pieces that are made one by one."""
+        if len(self.body) <= LONG or not self.are_in(data):
+            return self.restored(data)
+        return RestoredBody(sum(map(len, self._restored(data))), lambda: self._restored(data))
+
+    def _restored(self, data: bytes) -> Iterator[Piece]:
+        at, view = 0, memoryview(data)
         for mark in self._mark.finditer(data):
             place = self._places[int(mark[3], 16)]
             if isinstance(place, LongText):
-                whole.write(view[at : mark.start()])
-                self._write_text(place, len(mark[2] or b""), whole)
+                yield view[at : mark.start()]
+                yield from self._text(place, len(mark[2] or b""))
             else:
-                whole.write(view[at : mark.start() - HEAD])
-                self._write_base64(place, whole, standard=mark[1] == _STANDARD)
+                yield view[at : mark.start() - HEAD]
+                yield from self._base64(place, standard=mark[1] == _STANDARD)
             at = mark.end()
-        if not at:
-            return data
-        whole.write(view[at:])
-        return whole.getvalue()
+        yield view[at:]
 
-    def _write_base64(self, place: LongBase64, whole: BytesIO, *, standard: bool) -> None:
+    def _base64(self, place: LongBase64, *, standard: bool) -> Iterator[Piece]:
         begin, end, _, is_urlsafe = place
         if is_urlsafe and standard:
             for at in range(begin, end, PIECE):
-                whole.write(self.body[at : min(at + PIECE, end)].translate(TO_STANDARD))
+                yield self.body[at : min(at + PIECE, end)].translate(TO_STANDARD)
         else:
-            whole.write(memoryview(self.body)[begin:end])
+            yield memoryview(self.body)[begin:end]
 
-    def _write_text(self, place: LongText, escapes: int, whole: BytesIO) -> None:
+    def _text(self, place: LongText, escapes: int) -> Iterator[Piece]:
         """A text as JSON has it where its quotes have so many backslashes: 1, or within JSON in JSON 3, and so on."""
         if escapes == place.escapes:
-            whole.write(memoryview(self.body)[place.begin : place.end])
+            yield memoryview(self.body)[place.begin : place.end]
             return
         for piece in pieces(self.body, place.begin, place.end):
             text = piece.encode() if escapes < place.escapes else encoded(piece)[1:-1]
             for _ in range((escapes + 1).bit_length() - (place.escapes + 1).bit_length()):
                 text = text.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
-            whole.write(text)
+            yield text
+
+
+class RestoredBody:
+    """A body whose pieces are made as they are sent: it is never held whole beside the one that came.
+
+    ``len`` is its size in bytes; each iteration gives the same pieces.
+    """
+
+    __slots__ = ("_pieces", "_size")
+
+    def __init__(self, size: int, pieces: Callable[[], Iterator[Piece]]) -> None:
+        self._size, self._pieces = size, pieces
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[Piece]:
+        return self._pieces()
 
 
 def with_placeholders(body: bytes, token: Callable[[], str]) -> Placeholders | None:

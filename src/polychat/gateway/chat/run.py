@@ -22,6 +22,7 @@ from ...routing.hold import hold_of
 from ...routing.holding import OpeningHold, Pumped
 from ...routing.resolve import LONGEST
 from ...routing.traits import UNKNOWN, Traits
+from ...tracebacks import release_locals
 from ...types import ChatRequest, HostedTool, TextPart
 from ...wire.faults import fault_of
 from ...wire.naming import Naming
@@ -41,7 +42,7 @@ from .traits import ChatTraits, kind_in
 
 if TYPE_CHECKING:
     from ...backends.relay import Relay
-    from ...http.pool.connection import PoolConnection
+    from ...http.pool.body import RequestBody
     from ...wire.contract import Wire
 
 MAX_REPLY = 64 * 1024 * 1024
@@ -191,6 +192,7 @@ class ChatRun:
         record.verdict = "truncated" if isinstance(error, Truncated) else "failed"
         fault = fault_of(error)
         record.error = reason_of(error)
+        release_locals(error)
         if not responder.started:
             await responder.refuse(fault, delivery.limits if delivery.call_info is None else delivery.call_info.limits)
         else:  # a heartbeat came first: the stream tells of the failure
@@ -210,6 +212,8 @@ class ChatRun:
         if self.context.record.verdict == "complete":
             self.attempts.completed()
         self.attempts.end(delivery.error)
+        if delivery.error is not None:
+            release_locals(delivery.error)
         if heartbeat is not None:
             heartbeat.stop()
         if delivery.text is not None:
@@ -260,7 +264,7 @@ class ChatRun:
         if text:
             request = going_on(request, text, takes_beginning=target.backend.goes_on(target.model))
         delivery.call_info = call_info = CallInfo(on_loss(self.context, rules), hosted_tools(self.context, rules))
-        call_info.is_large, call_info.take_begun = is_large, self._begun_connection
+        call_info.is_large, call_info.take_begun = is_large, self.context.take_begun
         if not whole:
             call_info.placeholders = inbound.placeholders
             call_info.whole = partial(inbound.request_for, target.model, whole=True)
@@ -283,14 +287,15 @@ class ChatRun:
         if relay.fit is not None:
             call_info = CallInfo(on_loss(self.context, self.plan.rules))
             fields = relay.fit(inbound.fields, call_info)
-        body = dialect.relayed(inbound, target.model, usage=relay.usage, fields=fields)
+        body: RequestBody
+        body = short = dialect.relayed(inbound, target.model, usage=relay.usage, fields=fields)
         if (aside := inbound.placeholders) is not None:
-            body = await asyncio.to_thread(aside.restored, body) if inbound.size > LARGE else aside.restored(body)
+            body = await asyncio.to_thread(aside.sent, short) if inbound.size > LARGE else aside.sent(short)
         path = dialect.path(target.model, stream=stream)
         headers = forwarded(dialect, self.context.headers)
-        begun = self._begun_connection()
+        begun = self.context.take_begun()
         response = await relay.ask(path, body, headers, timeouts=self.attempts.timeouts, provider=target.label, begun=begun)
-        del body  # which may be large, and the answer may take its time
+        del body, short  # which may be large, and the answer may take its time
         try:
             delivery.answered_at = monotonic()
             delivery.call_info, delivery.asked_url = call_info, relay.url
@@ -312,11 +317,6 @@ class ChatRun:
             raise
         delivery.answered_at = monotonic()
         return reply
-
-    def _begun_connection(self) -> PoolConnection | None:
-        """Where the request was sent before it got a task, once."""
-        begun, self.context.begun = self.context.begun, None
-        return None if begun is None else begun.connection
 
     def _hold(self, wire: Wire) -> OpeningHold | None:
         """What is kept back of the attempt at hand."""

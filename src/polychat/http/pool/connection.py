@@ -51,6 +51,7 @@ import httptools
 
 from ...errors import BackendError, BadReply, Truncated, redact
 from ..timeouts import ExchangeTimeouts, ExchangeTimer
+from .body import RequestBody, blocks
 
 MAX_HEAD = 64 * 1024
 """Bytes of a reply's head and what comes before it; and of what comes after the body."""
@@ -102,17 +103,17 @@ class PoolConnection(asyncio.Protocol):
     # What an exchange needs
 
     def exchange(
-        self, head: bytes, body: bytes | None, timeouts: ExchangeTimeouts, *, no_body: bool = False
+        self, head: bytes, body: RequestBody | None, timeouts: ExchangeTimeouts, *, no_body: bool = False
     ) -> Awaitable[float]:
         """Send, and wait for the reply's head; gives the moment when all was sent. To be awaited at once.
 
         ``no_body``: the reply has none, whatever its head says. Raises what ``error`` is.
         """
-        if body is None or len(body) <= WRITE_SIZE:
+        if body is None or (isinstance(body, bytes) and len(body) <= WRITE_SIZE):
             return self.head(self.begin(head, body, timeouts, no_body=no_body))
         return self._exchange_large(head, body, timeouts, no_body=no_body)
 
-    async def _exchange_large(self, head: bytes, body: bytes, timeouts: ExchangeTimeouts, *, no_body: bool) -> float:
+    async def _exchange_large(self, head: bytes, body: RequestBody, timeouts: ExchangeTimeouts, *, no_body: bool) -> float:
         self._prepare(timeouts, no_body=no_body)
         await self._send(head, body, self.timer)
         return await self.head(self.loop.time())
@@ -140,19 +141,18 @@ class PoolConnection(asyncio.Protocol):
             raise self.error
         return sent
 
-    async def _send(self, head: bytes, body: bytes, timer: ExchangeTimer) -> None:
+    async def _send(self, head: bytes, body: RequestBody, timer: ExchangeTimer) -> None:
         """As fast as the server reads, and no more once it replies: it has seen enough."""
         self.partly_sent = True
         self.transport.write(head)
-        view = memoryview(body)
-        for start in range(0, len(body), WRITE_SIZE):
+        for block in blocks(body, WRITE_SIZE):
             while self._write_paused and not self.has_head and self.error is None:
                 timer.wait("idle", self.loop.time(), timer.timeouts.idle)
                 await self.next_change()
             if self.has_head or self.error is not None:
                 self.keep_alive = False
                 break
-            self.transport.write(view[start : start + WRITE_SIZE])
+            self.transport.write(block)
         else:
             self.partly_sent = False
         timer.stop()

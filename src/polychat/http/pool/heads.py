@@ -16,6 +16,7 @@ from ...version import __version__
 from ..coding import ACCEPTED
 from ..proxy import Proxy, proxy_of
 from ..request import url_of
+from .body import RequestBody
 
 _METHOD = re.compile(r"[A-Z]{1,20}")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -82,7 +83,7 @@ class PoolRequest(NamedTuple):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.method} {self.place.authority})"  # the rest holds keys
 
-    def head(self, body: bytes | None) -> bytes:
+    def head(self, body: RequestBody | None) -> bytes:
         if body is not None or self.method in ("POST", "PUT", "PATCH"):
             return b"%bcontent-length: %d\r\n\r\n" % (self.begins, len(body or b""))
         return self.begins + b"\r\n"

@@ -55,10 +55,12 @@ from itertools import count
 from math import inf
 
 from ...errors import NotReady, PolychatError, TimedOut
+from ...tracebacks import release_locals
 from ..per_loop import PerLoop
 from ..sending import last_check
 from ..timeouts import STEPS, ExchangeTimeouts, Timeouts, exchange_timeouts
 from ..tls import tls
+from .body import RequestBody
 from .connection import WRITE_SIZE, PoolConnection
 from .heads import Origin, PoolRequest, URLParts, pool_request
 from .response import PooledResponse
@@ -117,7 +119,7 @@ class Pool:
         url: str,
         *,
         headers: Mapping[str, str],
-        body: bytes | None = None,
+        body: RequestBody | None = None,
         timeouts: Timeouts = STEPS,
         deadline: float | None = None,
         proxy: str | None = None,
@@ -144,7 +146,7 @@ class Pool:
     async def send(
         self,
         request: PoolRequest,
-        body: bytes | None = None,
+        body: RequestBody | None = None,
         *,
         timeouts: Timeouts = STEPS,
         deadline: float | None = None,
@@ -180,6 +182,7 @@ class Pool:
                     return PooledResponse(self, connection, request, sent_at=sent_at, provider=provider)
                 except BaseException as error:
                     self._drop(connection)
+                    release_locals(error)  # it is the connection's own, whose frames hold the body and the connection
                     if not isinstance(error, OSError):  # the connection's, or TimedOut
                         raise
                     lost = error
