@@ -270,7 +270,7 @@ def named(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("door", DIALECTS)
 async def test_values_of_another_kind(serve: Any, door: str, stream: bool) -> None:
     """Whatever stands in a field, nothing breaks here: it passes, or the client is told what is wrong."""
-    spoken = "openai-chat" if door == "openai-completions" else door
+    spoken = DIALECTS[door].wire.NAME
     backend = await serve(ScriptedVendor(spoken, [[Text("Hel")], [Finish("complete", "stop")]]))
     rows = {"house": row(spoken, backend.url)}
     if spoken == "openai-chat":
