@@ -155,7 +155,7 @@ async def test_the_gateways_sites_have_the_bodys_clock_and_take_a_place() -> Non
     assert [record.status for record in here.records if record.dialect == "sites"] == [429, 408, 200]
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics", "/openapi.json", "/nothing", "/sites/", "/v1/models"])
+@pytest.mark.parametrize("path", ["/", "/metrics", "/openapi.json", "/nothing", "/sites/", "/sites/aichat/chat", "/v1/models"])
 async def test_every_path_that_tells_anything_has_the_rule_of_hosts(path: str) -> None:
     """Without keys each answers loopback's names only, and no page of others; whether it lives is told to anybody."""
     async with gateway(configured({}, sites="local/smollm2")) as here:

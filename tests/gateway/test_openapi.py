@@ -100,6 +100,14 @@ async def test_every_upgrade_is_described(gateway: Gateway) -> None:
         assert {"426", "405"} <= there["responses"].keys()
 
 
+def content_types(method: str, path: str, status: int) -> list[str]:
+    """Of an answer of this status, as it is described."""
+    response = PATHS[path][method.lower()]["responses"].get(str(status), {})
+    if "$ref" in response:
+        response = DOCUMENT["components"]["responses"][response["$ref"].rpartition("/")[2]]
+    return list(response.get("content", {}))
+
+
 @pytest.mark.parametrize(("method", "path"), [one for one in described() if not upgrades(*one)])
 async def test_what_is_described_is_served(gateway: Gateway, method: str, path: str) -> None:
     """Each answers its method: by telling what the request lacks, or with what it is asked for; never that it is not there."""
@@ -109,12 +117,23 @@ async def test_what_is_described_is_served(gateway: Gateway, method: str, path: 
         assert "{" in path
         assert b"no stored response" in body or b"nobody" in body
     assert str(status) in PATHS[path][method.lower()]["responses"]
+    assert headers[b"content-type"].decode().partition(";")[0] in content_types(method, path, status)
     if path == "/sites/":  # sites know no methods but their own
         return
     others = {"GET", "POST", "DELETE"} - {one for one, other in described() if other == path}
     status, headers, body = await asked(gateway, min(others), filled(path))
     assert status == 405
     assert method in headers[b"allow"].decode()
+
+
+async def test_every_type_that_is_described_can_be_asked_for(gateway: Gateway) -> None:
+    """Where an answer without a prompt comes as several types, ``accept`` chooses: none of them is made up."""
+    several = [path for method, path in described() if method == "GET" and len(content_types(method, path, 200)) > 1]
+    assert "/metrics" in several
+    for path in several:
+        for kind in content_types("GET", path, 200):
+            _, headers, _ = await asked(gateway, "GET", path, (b"accept", f"{kind}; version=1.0.0".encode()))
+            assert headers[b"content-type"].decode().partition(";")[0] == kind, path
 
 
 def test_every_failure_that_there_is_is_described() -> None:
