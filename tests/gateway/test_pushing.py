@@ -16,6 +16,7 @@ from polychat.gateway.admission.guards import guards_of, in_order
 from polychat.gateway.context import Guard, RequestContext
 from polychat.http.pool.connection import PoolConnection
 from polychat.http.pool.pool import pool
+from polychat.http.server.cycle import RequestCycle
 from polychat.wire.contract import wire as wire_of
 
 from ..support.running_gateway import (
@@ -34,7 +35,7 @@ from ..support.running_gateway import (
     text,
     until,
 )
-from ..support.scripted_server import serving
+from ..support.scripted_server import Say, Seen, serving
 
 DOORS = ["openai-chat", "anthropic", "ollama"]
 """One where a stream of OpenAI's passes, and two where it is translated."""
@@ -347,3 +348,27 @@ async def test_the_last_blank_line_comes_late(serve: Any, line_end: bytes) -> No
             await here.app.recorded()
         closed = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         assert (closed[-2:], closed[-3:-2] != b"\n", here.records[0].passthrough) == (b"\n\n", True, True)
+
+
+async def test_a_short_stream_is_one_write(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reply that comes in one read goes out in one write, with its head and its end: passed and translated."""
+    writes: list[bytes] = []
+    write = RequestCycle._write
+
+    def counted(cycle: RequestCycle, data: bytes, more: bool) -> None:
+        writes.append(data)
+        write(cycle, data, more)
+
+    monkeypatch.setattr(RequestCycle, "_write", counted)
+
+    async def backend(seen: Seen, say: Say) -> None:
+        await say.stream([FIRST + text("Hello") + END + DONE])
+
+    served = await serve(backend)
+    async with gateway(configured({"house": row("openai-chat", served.url)})) as here:
+        for door in DOORS:
+            path, body = asking(door, stream=True)
+            answer = await here.ask(path, body)
+            assert b"Hello" in answer.body
+            assert len(writes) == 1, door
+            writes.clear()

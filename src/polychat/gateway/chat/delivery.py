@@ -78,17 +78,19 @@ class Delivery:
         context.record.first = monotonic()
         batch, piece, write, look = reply.first, responder.piece, writer.write, reply.look
         self._keep_text(batch)
-        if data := write(batch):
-            await piece(data)
+        data = write(batch)
         finish = look(batch)
         if finish is None:
+            if data:
+                await piece(data)
+                data = b""
             try:
                 if reply.pipe is not None and responder.pushes:
                     finish = await self._written(reply, reply.pipe, writer)
                 else:
                     async for batch in reply.batches:
-                        if data := write(batch):
-                            await piece(data)
+                        if written := write(batch):
+                            await piece(written)
                         if self.text is not None:
                             self._keep_text(batch)
                         if type(batch[-1]) is not Text and (finish := look(batch)) is not None:
@@ -101,7 +103,7 @@ class Delivery:
             await piece(write([finish]))
         reply.end(finish)
         self._note(reply.outcome)
-        await responder.last(writer.end())
+        await responder.last(data + writer.end())  # of a short reply that is all of it, in one write
 
     async def _written(self, reply: EventReply, pipe: EventPipe, writer: Writer) -> Finish | None:
         """The rest of a stream, each read of the backend's connection read, written and sent in the same call; its end."""
@@ -167,18 +169,27 @@ class Delivery:
 
     async def _stream(self, reply: PassthroughStream) -> None:
         responder, monitor, record = self.context.responder, reply.monitor, self.context.record
-        response, naming = reply.response, reply.naming
         record.passthrough = True
         passing = self._passing(reply)
-        content_type = response.header(b"content-type").decode("latin-1")
+        content_type = reply.response.header(b"content-type").decode("latin-1")
         if not responder.started:
             await responder.start(200, self.head(content_type, stream=True))
         record.first = monotonic()
-        await responder.piece(reply.first)
+        held = b""
+        if monitor.finish is None:
+            await responder.piece(reply.first)
+            await self._passed_on(reply, passing)
+        else:
+            held = reply.first  # a short reply is whole: it goes out with its end, in one write
+        outcome, rest = self._end(reply, content_type, held or responder.latest)
+        self._note(outcome)
+        await responder.last(held + rest)
+
+    async def _passed_on(self, reply: PassthroughStream, passing: Callable[[bytes], bytes]) -> None:
+        """What comes behind the first piece, as far as it comes."""
+        responder, monitor, response = self.context.responder, reply.monitor, reply.response
         try:
-            if monitor.finish is not None:
-                pass
-            elif responder.pushes:
+            if responder.pushes:
                 await self._pushed(reply, passing)
             else:
                 while monitor.finish is None and (data := await response.piece()):
@@ -186,20 +197,24 @@ class Delivery:
                         await responder.piece(passed)
         except BackendError as error:
             reply.connection_lost(error)
+
+    def _end(self, reply: PassthroughStream, content_type: str, latest: bytes) -> tuple[Outcome, bytes]:
+        """How a stream went that is over, and what is still to be sent of it, behind ``latest``."""
+        monitor, naming = reply.monitor, reply.naming
         rest = monitor.end()
         if naming is not None:
             rest = naming.feed(rest, monitor.served) + naming.end()
-        finish = reply.outcome.finish
+        outcome = reply.outcome
+        finish = outcome.finish
         assert finish is not None
         if finish.verdict != "complete" and not monitor.error_forwarded:
             failure = self.failure(finish, monitor)
             if naming is not None:
                 failure = naming.renamed(failure)
-            rest += self._break(rest) + failure
+            rest += self._break(rest or latest) + failure
         elif content_type.startswith("text/event-stream"):
-            rest += _closing(rest or responder.latest)
-        self._note(reply.outcome)
-        await responder.last(rest)
+            rest += _closing(rest or latest)
+        return outcome, rest
 
     async def _pushed(self, reply: PassthroughStream, passing: Callable[[bytes], bytes]) -> None:
         """The rest of a stream, each read of the backend's connection written to the client's in the same call."""
