@@ -59,5 +59,5 @@ def _path(name: str) -> int:
 def _list() -> None:
     for entry in weights.listed():
         model = entry.weights
-        where = str(entry.path) if entry.path else f"not here: polychat models pull {model.name}"
-        print(f"local/{model.name}  {model.about}, {model.size / 1e6:.0f} MB, {model.licence}\n  {where}")
+        location = str(entry.path) if entry.path else f"not here: polychat models pull {model.name}"
+        print(f"local/{model.name}  {model.about}, {model.size / 1e6:.0f} MB, {model.licence}\n  {location}")

@@ -91,15 +91,15 @@ def _number_of(error: BaseException) -> int | None:
 
 
 def _no_connection(error: Exception, place: FailedRequest) -> str:
-    where = f"{place.url.host}:{place.url.port}"
+    address = f"{place.url.host}:{place.url.port}"
     if place.connected:
-        return f"{where} closed the connection before replying"
+        return f"{address} closed the connection before replying"
     below = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(below, socket.gaierror) or isinstance(error, aiohttp.ClientConnectorDNSError):
         return f"cannot resolve {place.url.host}: {redact(str(below))}"
     if isinstance(error, ssl.SSLError):
-        return f"TLS handshake with {where} failed: {redact(error.strerror or str(error))}; does it use https at all?"
-    return f"cannot connect to {where}: {redact(_reason_of(error))}"
+        return f"TLS handshake with {address} failed: {redact(error.strerror or str(error))}; does it use https at all?"
+    return f"cannot connect to {address}: {redact(_reason_of(error))}"
 
 
 def _certificate_error(error: BaseException) -> ssl.SSLCertVerificationError | None:

@@ -78,8 +78,8 @@ class Bound:
                 text = json.dumps(arguments, ensure_ascii=False)
                 call = ToolCallPiece(0, f"call_{secrets.token_hex(8)}", name, text)
                 return [call, Finish(finish.verdict, "tool_calls", finish.error)]
-            case {"answer": str(words)} if words:
-                return [Text(words), finish]
+            case {"answer": str(answer)} if answer:
+                return [Text(answer), finish]
         return [finish]
 
 

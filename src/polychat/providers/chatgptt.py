@@ -62,16 +62,16 @@ class ChatGptt(AsyncGeneratorProvider, ProviderModelMixin):
     ) -> AsyncGenerator[list[Event], None]:
         """``page`` is the path or URL of the page that holds the chat; without it the home page is taken."""
         prompt = ai_power.checked(prompt_of(messages))
-        where = call.base_url if page is None else page_url(call.base_url, page)
+        page_address = call.base_url if page is None else page_url(call.base_url, page)
         client_id = secrets.token_hex(5)
         async with call.session(headers_for(call.base_url)) as session:
             endpoint = cls.api_endpoint if call.base_url == cls.url else call.base_url + ai_power.AJAX
-            bot = await _bot_of(session, where)
+            bot = await _bot_of(session, page_address)
             # The seed's client named the site; a page of one's own names itself.
-            address = _bare(call.base_url) if page is None else bot.url or _bare(where)
+            address = _bare(call.base_url) if page is None else bot.url or _bare(page_address)
             response = await session.post(endpoint, data=ai_power.question(prompt, bot, address, client_id))
             if not response.ok:
-                bot = await _renewed(session, response, bot, where)
+                bot = await _renewed(session, response, bot, page_address)
                 response = await session.post(endpoint, data=ai_power.question(prompt, bot, address, client_id))
             if not response.ok:
                 raise response.error(ai_power.refusal(response.status, await response.read()))

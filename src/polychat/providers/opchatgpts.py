@@ -71,19 +71,19 @@ class Opchatgpts(AsyncGeneratorProvider):
         max_tokens: int | None = None,
     ) -> AsyncGenerator[list[Event], None]:
         """``page`` is the path or URL of the page that holds the chat; without it nothing is fetched before the request."""
-        where = page_url(call.base_url, _PAGE if page is None else page)
+        page_address = page_url(call.base_url, _PAGE if page is None else page)
         overrides = Overrides(temperature=temperature, max_tokens=max_tokens)
         chat = secrets.token_urlsafe(8)
         bot = AIEngineBot(f"{call.base_url}/wp-json")
         body = ai_engine.question(messages, bot, chat, overrides)  # before anything is sent: it may be refused here
-        async with call.session(headers_for(where)) as session:
+        async with call.session(headers_for(page_address)) as session:
             if page is not None:
-                bot = await _bot_of(session, where)
+                bot = await _bot_of(session, page_address)
                 bot = replace(bot, nonce=bot.nonce or await _session_nonce(session, bot))
                 body = ai_engine.question(messages, bot, chat, overrides)
             response = await _submit(session, bot, body)
             if not response.ok:
-                response = await _submit(session, await _renewed(session, response, bot, where), body)
+                response = await _submit(session, await _renewed(session, response, bot, page_address), body)
             if not response.ok:
                 raise response.error(ai_engine.refusal(response.status, await response.read()))
             async with aclosing(response.events(ai_engine.Reader())) as batches:

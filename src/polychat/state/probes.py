@@ -37,17 +37,17 @@ class Probes:
         try:
             if self._file.stat().st_size > _LARGEST:
                 return {}
-            found = json.loads(self._file.read_bytes())
+            results = json.loads(self._file.read_bytes())
         except (OSError, ValueError):
             return {}
-        if not isinstance(found, dict):
+        if not isinstance(results, dict):
             return {}
-        return {name: entry for name, entry in found.items() if isinstance(entry, dict) and {"state", "date"} <= entry.keys()}
+        return {name: entry for name, entry in results.items() if isinstance(entry, dict) and {"state", "date"} <= entry.keys()}
 
-    def keep(self, found: Mapping[str, Mapping[str, Any]]) -> None:
+    def keep(self, results: Mapping[str, Mapping[str, Any]]) -> None:
         """Add these to what is kept."""
         kept = self.kept()
-        for name, entry in found.items():
+        for name, entry in results.items():
             kept.pop(name.lower(), None)
             kept[name.lower()] = dict(entry)
         latest = dict(list(kept.items())[-_MOST:])

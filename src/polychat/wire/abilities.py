@@ -43,10 +43,10 @@ def abilities_of(entry: Mapping[str, Any]) -> dict[str, bool]:
     return abilities | _flags(entry.get("capabilities"))
 
 
-def _listed(listed: Any, words: Mapping[str, tuple[str, ...]]) -> dict[str, bool]:
+def _listed(listed: Any, markers_of: Mapping[str, tuple[str, ...]]) -> dict[str, bool]:
     """A list that names all there is: what it leaves out cannot be."""
     texts = [word for word in listed if isinstance(word, str)] if isinstance(listed, list) else []
-    return {name: markers[0] in texts for name, markers in words.items()} if texts else {}
+    return {name: markers[0] in texts for name, markers in markers_of.items()} if texts else {}
 
 
 def _flags(capabilities: Any) -> dict[str, bool]:
@@ -79,7 +79,7 @@ def openrouter(can: Abilities) -> dict[str, Any]:
         modalities = ["text", *(word for name, word in _MODALITIES.items() if can[name])]
         members["architecture"] = {"input_modalities": modalities}
     if all(name in can for name in _PARAMETERS):
-        members["supported_parameters"] = [word for name, words in _PARAMETERS.items() if can[name] for word in words]
+        members["supported_parameters"] = [word for name, parameters in _PARAMETERS.items() if can[name] for word in parameters]
     flags = {word: can[name] for name, word in _OWN.items() if name in can}
     return {**members, **({"capabilities": flags} if flags else {})}
 

@@ -109,14 +109,14 @@ class AssembledMessage:
     @property
     def refusal(self) -> str:
         """Its words for why it does not answer."""
-        return "".join(words for _, words in self._refusals)
+        return "".join(piece for _, piece in self._refusals)
 
     @property
     def text_with_refusal(self) -> str:
         """The same in the place where they came, for wires where a refusal is text."""
         text, pieces, start = self.text, [], 0
-        for place, words in self._refusals:
-            pieces += [text[start:place], words]
+        for place, refusal in self._refusals:
+            pieces += [text[start:place], refusal]
             start = place
         return "".join([*pieces, text[start:]])
 

@@ -139,7 +139,7 @@ def optional_count(value: object, field: str) -> int | None:
     return None if value is None else count(value, field)
 
 
-def arguments_of(call: ToolCall, where: str) -> Any:
+def arguments_of(call: ToolCall, path: str) -> Any:
     """The arguments of an earlier call as the object that they stand for, as ``object_in`` gives it; none are ``{}``.
 
     Half an emoji in them is U+FFFD: there are APIs that take no other JSON. Raises ``BadInput``.
@@ -149,8 +149,8 @@ def arguments_of(call: ToolCall, where: str) -> Any:
     value = object_in(call.arguments)
     if value is None:
         raise BadInput(
-            f"{where}.arguments, for the tool {redact(call.name, 60)}, are not a JSON object: {redact(call.arguments)}",
-            field=f"{where}.arguments",
+            f"{path}.arguments, for the tool {redact(call.name, 60)}, are not a JSON object: {redact(call.arguments)}",
+            field=f"{path}.arguments",
         )
     return raw(without_halves(bytes(value))) if is_raw(value) else value
 

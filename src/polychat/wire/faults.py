@@ -22,7 +22,7 @@ from ..errors import (
     WrongAddress,
     redact,
 )
-from .hints import in_words
+from .hints import seconds_in_message
 from .overflow import is_overflow
 
 STATUS: dict[FaultKind, int] = {
@@ -162,7 +162,7 @@ def error_of(fault: Fault) -> BackendError:
     code = f" ({redact(fault.code, 60)})" if fault.code and fault.code not in reason else ""
     wait = fault.retry_after
     if wait is None and fault.kind in ("rate_limit", "overloaded"):
-        wait = in_words(fault.message)
+        wait = seconds_in_message(fault.message)
     error = kind(f"the backend reported an error: {reason}{code}", retry_after=wait)
     error.kind = fault.kind
     return error

@@ -52,7 +52,7 @@ def retry_after_of(
         return in_body
     if status in _LIMITED and (reset := _reset(named, now)) is not None:
         return reset
-    return in_words(message) if status in _LIMITED else None
+    return seconds_in_message(message) if status in _LIMITED else None
 
 
 def retry_after(named: Mapping[str, str], now: float) -> float | None:
@@ -74,7 +74,7 @@ def _reset(named: Mapping[str, str], now: float) -> float | None:
     return max(spent) if spent else min(others, default=None)
 
 
-def in_words(message: str) -> float | None:
+def seconds_in_message(message: str) -> float | None:
     """Seconds by a sentence such as ``Please try again in 6m0s``."""
     match = _WORDS.search(message[:_READ])
     if match is None:

@@ -258,10 +258,10 @@ _OPENAIS = ("openai-chat", "openai-responses")
 
 
 def _file(file: FilePart, request: ChatRequest, wire: str) -> Iterator[tuple[str, str]]:
-    where = "url" if file.url is not None else "data" if file.data is not None else "id"
-    if where == "id" and request.wire not in (None, wire) and not (request.wire in _OPENAIS and wire in _OPENAIS):
-        where = "id.foreign"
-    yield f"parts.file.{where}", file.name or ""
+    source = "url" if file.url is not None else "data" if file.data is not None else "id"
+    if source == "id" and request.wire not in (None, wire) and not (request.wire in _OPENAIS and wire in _OPENAIS):
+        source = "id.foreign"
+    yield f"parts.file.{source}", file.name or ""
     if file.name is not None:
         yield "parts.file.name", file.name
 

@@ -53,5 +53,5 @@ def is_overflow(codes: Iterable[object], message: str) -> bool:
     """Whether a backend's error, by its codes or its message, says that the prompt is longer than the model's context."""
     if any(code in CODES for code in codes if isinstance(code, str)):
         return True
-    words = message[:_READ]
-    return _TOO_LONG.search(words) is not None and _OTHERWISE.search(words) is None
+    searched = message[:_READ]
+    return _TOO_LONG.search(searched) is not None and _OTHERWISE.search(searched) is None

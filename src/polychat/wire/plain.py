@@ -19,7 +19,7 @@ Write: TypeAlias = Callable[[ChatRequest, Object], None]
 
 
 class FieldReader(Protocol):
-    def __call__(self, body: Mapping[str, Any], request: ChatRequest, where: str = "") -> Object: ...
+    def __call__(self, body: Mapping[str, Any], request: ChatRequest, path: str = "") -> Object: ...
 
 
 def reader(
@@ -38,7 +38,7 @@ def reader(
             checks_by_name[at.name] = (row.name, _check(row, at))
             older |= dict.fromkeys(at.older, checks_by_name[at.name])
 
-    def read(body: Mapping[str, Any], request: ChatRequest, where: str = "") -> Object:
+    def read(body: Mapping[str, Any], request: ChatRequest, path: str = "") -> Object:
         rest: Object = {}
         for name, value in body.items():
             if value is None:
@@ -51,10 +51,10 @@ def reader(
                 rest[name] = value
             else:
                 attribute, check = field
-                setattr(request, attribute, check(value, where + name))
+                setattr(request, attribute, check(value, path + name))
         for name, (attribute, check) in older.items():
             if name in rest:
-                value = check(rest.pop(name), where + name)
+                value = check(rest.pop(name), path + name)
                 if getattr(request, attribute) is None:
                     setattr(request, attribute, value)
         return rest

@@ -66,11 +66,11 @@ def limits_of(headers: Iterable[tuple[bytes, bytes]], now: float) -> list[Limit]
         match = _NAME.fullmatch(name.decode("latin-1")) if count < _MOST else None
         if match is None:
             continue
-        words = match[2].split("-")
-        number = next((word for word in _NUMBERS if word in words), None)
+        segments = match[2].split("-")
+        number = next((word for word in _NUMBERS if word in segments), None)
         if number is not None:
-            words.remove(number)
-            values.setdefault(("-".join(words), match[1] is not None), {})[number] = value.decode("latin-1").strip()
+            segments.remove(number)
+            values.setdefault(("-".join(segments), match[1] is not None), {})[number] = value.decode("latin-1").strip()
     limits = []
     for (name_of, by_size), numbers in values.items():
         remaining = numbers.get("remaining", "")

@@ -137,7 +137,7 @@ def _think(request: ChatRequest, rules: GenerationRules | None, vendor: str, los
             losses.append(Loss("reasoning.effort", "dropped", "the model does not support reasoning"))
             request.reasoning = None
             return
-        request.reasoning = thinking = _in_words_of(rules, thinking, losses)
+        request.reasoning = thinking = _as_rules_require(rules, thinking, losses)
     if thinking.budget is not None and thinking.budget > 0:
         _budget(request, thinking, adjusted, losses)
         if request.reasoning is not None and _lacks_reasoning(request.messages, vendor):
@@ -146,7 +146,7 @@ def _think(request: ChatRequest, rules: GenerationRules | None, vendor: str, los
             request.reasoning = None
 
 
-def _in_words_of(rules: GenerationRules, thinking: Thinking, losses: list[Loss]) -> Thinking:
+def _as_rules_require(rules: GenerationRules, thinking: Thinking, losses: list[Loss]) -> Thinking:
     """An effort as a budget, or a budget as an effort, where the model knows the other alone."""
     effort, budget = thinking.effort, thinking.budget
     if not rules.adaptive and budget in (None, -1):

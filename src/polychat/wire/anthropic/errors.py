@@ -39,16 +39,16 @@ def fault_in(value: Mapping[str, Any], status: int | None = None) -> Fault:
         return recognized(Fault(error if isinstance(error, str) else "", "server" if status is None else kind_of(status)))
     name, message = error.get("type"), error.get("message")
     code = name if isinstance(name, str) else None
-    words = message if isinstance(message, str) else ""
+    text = message if isinstance(message, str) else ""
     kind = KINDS.get(code or "") or ("server" if status is None else kind_of(status))
     details = error.get("details")
     why = details.get("error_code") if isinstance(details, dict) else None
     if kind in ("rate_limit", "invalid_request", "permission") and isinstance(why, str) and _SPENT.search(why):
         kind = "quota"
-    fault = recognized(Fault(words, kind, STATUS[kind], code), why)
+    fault = recognized(Fault(text, kind, STATUS[kind], code), why)
     if fault.kind == "context_length":
-        ours = words.removeprefix(_SAYS)
-        fault.message = words if ours[:1].isdigit() else ours
+        ours = text.removeprefix(_SAYS)
+        fault.message = text if ours[:1].isdigit() else ours
     return fault
 
 

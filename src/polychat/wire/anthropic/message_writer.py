@@ -60,23 +60,23 @@ class Blocks:
         system: list[Block] = []
         written: list[Block] = []
         for place, message in enumerate(messages):
-            where = f"messages[{place}]"
+            path = f"messages[{place}]"
             if message.role in ("system", "developer"):
-                self._system(message, where, system, written)
+                self._system(message, path, system, written)
                 continue
-            blocks = [block for at, part in enumerate(message.parts) for block in self._part(part, f"{where}.parts[{at}]")]
+            blocks = [block for at, part in enumerate(message.parts) for block in self._part(part, f"{path}.parts[{at}]")]
             if blocks:
                 self._add("assistant" if message.role == "assistant" else "user", blocks, message, written)
         for block in written:
             block["content"] = system_blocks(block["content"])
         return system, written
 
-    def _system(self, message: ChatMessage, where: str, system: list[Block], messages: list[Block]) -> None:
+    def _system(self, message: ChatMessage, path: str, system: list[Block], messages: list[Block]) -> None:
         blocks = []
         for part in message.parts:
             if not isinstance(part, TextPart):
                 raise BadInput(
-                    f"a message of role {message.role} can only contain text: move the rest to a user message", field=where
+                    f"a message of role {message.role} can only contain text: move the rest to a user message", field=path
                 )
             blocks += self._text(part)
         extra = self._native and message.extra
@@ -96,22 +96,22 @@ class Blocks:
         else:
             messages.append(self._with({"role": role, "content": blocks}, message.extra))
 
-    def _part(self, part: Part, where: str) -> list[Block]:
+    def _part(self, part: Part, path: str) -> list[Block]:
         match part:
             case TextPart():
                 return self._text(part)
             case ImagePart():
                 return [self._image(part)]
             case FilePart():
-                return [self._file(part, where)]
+                return [self._file(part, path)]
             case ReasoningPart():
                 return self._reasoning(part)
             case RefusalPart():
                 return [{"type": "text", "text": part.text}] if part.text else []
             case ToolCall():
-                return [self._call(part, where)]
+                return [self._call(part, path)]
             case ToolResult():
-                return [self._result(part, where)]
+                return [self._result(part, path)]
             case AudioPart():
                 return []
 
@@ -128,9 +128,9 @@ class Blocks:
             source = {"type": "base64", "media_type": part.media_type, "data": b64encode(part.data).decode()}
         return self._with(cached({"type": "image", "source": source}, part.cache), part.extra)
 
-    def _file(self, part: FilePart, where: str) -> Block:
+    def _file(self, part: FilePart, path: str) -> Block:
         image = part.media_type is not None and part.media_type.startswith("image/")
-        block: Block = {"type": "image" if image else "document", "source": _source(part, where)}
+        block: Block = {"type": "image" if image else "document", "source": _source(part, path)}
         if part.name is not None and not image:
             block["title"] = part.name
         return self._with(cached(block, part.cache), part.extra)
@@ -144,13 +144,13 @@ class Blocks:
             return [{"type": "thinking", "thinking": part.text, "signature": ""}]
         return []
 
-    def _call(self, part: ToolCall, where: str) -> Block:
-        block: Block = {"type": "tool_use", "id": wire_id(part.id), "name": part.name, "input": arguments_of(part, where)}
+    def _call(self, part: ToolCall, path: str) -> Block:
+        block: Block = {"type": "tool_use", "id": wire_id(part.id), "name": part.name, "input": arguments_of(part, path)}
         return self._with(cached(block, part.cache), part.extra)
 
-    def _result(self, part: ToolResult, where: str) -> Block:
+    def _result(self, part: ToolResult, path: str) -> Block:
         block: Block = {"type": "tool_result", "tool_use_id": wire_id(part.id)}
-        content = [block for at, inner in enumerate(part.parts) for block in self._part(inner, f"{where}.parts[{at}]")]
+        content = [block for at, inner in enumerate(part.parts) for block in self._part(inner, f"{path}.parts[{at}]")]
         if content:
             block["content"] = system_blocks(content)
         if part.is_error:
@@ -161,7 +161,7 @@ class Blocks:
         return with_extra(block, extra, native=self._native) if extra else block
 
 
-def _source(part: FilePart, where: str) -> Block:
+def _source(part: FilePart, path: str) -> Block:
     if part.url is not None:
         return {"type": "url", "url": part.url}
     if part.data is None:
@@ -171,7 +171,7 @@ def _source(part: FilePart, where: str) -> Block:
     try:
         return {"type": "text", "media_type": "text/plain", "data": part.data.decode()}
     except UnicodeDecodeError as error:
-        raise BadInput(f"{where} is {part.media_type} but not UTF-8: convert it first", field=where) from error
+        raise BadInput(f"{path} is {part.media_type} but not UTF-8: convert it first", field=path) from error
 
 
 def _opaque(text: str, opaque: Opaque) -> Block:

@@ -207,9 +207,9 @@ class Message(StreamReader):
         if isinstance(sequence := delta.get("stop_sequence"), str):
             self._stop_sequence = sequence
         match delta.get("stop_details"):
-            case {"explanation": str(words)} if words:
+            case {"explanation": str(explanation)} if explanation:
                 self._has_content = True
-                events.append(Refusal(words))
+                events.append(Refusal(explanation))
 
     def _close(self, events: list[Event]) -> None:
         self._flush(events)

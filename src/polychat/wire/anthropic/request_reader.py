@@ -83,18 +83,18 @@ def _unbilled(part: Any) -> Any:
     return replace(part, text=part.text.partition("\n")[2].lstrip("\n"))
 
 
-def _tool(value: object, where: str) -> Tool | HostedTool:
-    tool = record(value, where)
-    kind = optional_text(tool.get("type"), f"{where}.type")
+def _tool(value: object, path: str) -> Tool | HostedTool:
+    tool = record(value, path)
+    kind = optional_text(tool.get("type"), f"{path}.type")
     if kind not in (None, "custom"):
         return HostedTool(str(kind), tool)
     schema = tool.get("input_schema")
     return Tool(
-        text(tool.get("name"), f"{where}.name"),
-        optional_text(tool.get("description"), f"{where}.description"),
-        None if schema is None or schema == {"type": "object"} else record(schema, f"{where}.input_schema"),
-        optional_flag(tool.get("strict"), f"{where}.strict"),
-        *cache_of(tool, ("name", "type", "description", "input_schema", "strict"), where),
+        text(tool.get("name"), f"{path}.name"),
+        optional_text(tool.get("description"), f"{path}.description"),
+        None if schema is None or schema == {"type": "object"} else record(schema, f"{path}.input_schema"),
+        optional_flag(tool.get("strict"), f"{path}.strict"),
+        *cache_of(tool, ("name", "type", "description", "input_schema", "strict"), path),
     )
 
 

@@ -69,9 +69,9 @@ def camel(name: str) -> str:
     return _WORD.sub(lambda match: match[1].upper(), name) if "_" in name else name
 
 
-def fields(value: object, where: str) -> Object:
+def fields(value: object, path: str) -> Object:
     """An object's fields by their camelCase names; one that is null is not there. Raises ``BadInput``."""
-    return {camel(name): entry for name, entry in item(value, where).items() if entry is not None}
+    return {camel(name): entry for name, entry in item(value, path).items() if entry is not None}
 
 
 def repeated(value: object) -> object:
@@ -130,7 +130,7 @@ def carried(signature: str, vendor: str) -> tuple[Opaque | None, list[ReasoningP
         try:
             text = urlsafe_b64decode(signature.translate(_URLSAFE)).decode()
             own, others = decoded(text.removeprefix(_CARRIES).encode())
-            thoughts = [ReasoningPart(_text(words), untagged(_text(data), "")) for words, data in others]
+            thoughts = [ReasoningPart(_text(thought), untagged(_text(data), "")) for thought, data in others]
             return None if own is None else untagged(_text(own), ""), thoughts
         except (NotBase64, ValueError, TypeError):
             pass

@@ -17,16 +17,16 @@ from .constants import SKIP_VALIDATION, VENDOR, Object, carried, fields, opaque_
 _ROLES = ("user", "model", "function")
 
 
-def turns_of(system: object, contents: object, where: str = "") -> list[ChatMessage]:
+def turns_of(system: object, contents: object, path: str = "") -> list[ChatMessage]:
     """The messages. ``where`` stands before the fields' names. Raises ``BadInput``."""
     reading = _Reading()
     if system is not None:
-        reading.system(system, f"{where}systemInstruction")
-    entry = several(repeated(contents), f"{where}contents")
+        reading.system(system, f"{path}systemInstruction")
+    entry = several(repeated(contents), f"{path}contents")
     if not entry:
-        raise BadInput(f"{where}contents is empty: add a user message", field=f"{where}contents")
+        raise BadInput(f"{path}contents is empty: add a user message", field=f"{path}contents")
     for place, content in enumerate(entry):
-        reading.content(content, f"{where}contents[{place}]")
+        reading.content(content, f"{path}contents[{place}]")
     for part, pieces in reading.grown.values():
         part.text = "".join(pieces)
     for message in reading.messages if reading.carried else ():
@@ -47,18 +47,18 @@ class _Reading:
         self.carried: dict[int, list[ReasoningPart]] = {}
         """Reasoning that a call's signature carried, by the call's identity."""
 
-    def system(self, value: object, where: str) -> None:
-        content = fields(value, where)
+    def system(self, value: object, path: str) -> None:
+        content = fields(value, path)
         content.pop("role", None)
-        parts = self.parts(content, where, "system")
+        parts = self.parts(content, path, "system")
         self.messages.append(ChatMessage("system", parts, extra=remaining(content)))
 
-    def content(self, value: object, where: str) -> None:
-        content = fields(value, where)
-        role = text(content.pop("role", "user"), f"{where}.role")
+    def content(self, value: object, path: str) -> None:
+        content = fields(value, path)
+        role = text(content.pop("role", "user"), f"{path}.role")
         if role not in _ROLES:
-            raise BadInput(f"{where}.role is {redact(role)!r}; it must be user or model", field=f"{where}.role")
-        parts = self.parts(content, where, role)
+            raise BadInput(f"{path}.role is {redact(role)!r}; it must be user or model", field=f"{path}.role")
+        parts = self.parts(content, path, role)
         if role == "model":
             self.add(ChatMessage("assistant", parts, extra=remaining(content)))
             return
@@ -88,49 +88,49 @@ class _Reading:
         brought = [thought for part in message.parts for thought in self.carried.get(id(part), ())]
         message.parts[:0] = [thought for thought in brought if _seal(thought) not in seals]
 
-    def parts(self, content: Object, where: str, role: str) -> list[Part]:
+    def parts(self, content: Object, path: str, role: str) -> list[Part]:
         parts: list[Part] = []
-        for place, part in enumerate(several(repeated(content.pop("parts", [])), f"{where}.parts")):
-            self.part(fields(part, f"{where}.parts[{place}]"), parts, f"{where}.parts[{place}]", role)
+        for place, part in enumerate(several(repeated(content.pop("parts", [])), f"{path}.parts")):
+            self.part(fields(part, f"{path}.parts[{place}]"), parts, f"{path}.parts[{place}]", role)
         return parts
 
-    def part(self, entry: Object, parts: list[Part], where: str, role: str) -> None:
+    def part(self, entry: Object, parts: list[Part], path: str, role: str) -> None:
         if role == "model" and entry.get("thought") is False:
             del entry["thought"]
         match entry:
             case {"functionCall": _}:
-                parts.append(self.call(entry, where, role))
+                parts.append(self.call(entry, path, role))
             case {"functionResponse": _}:
-                parts.append(self.result(entry, where, role))
+                parts.append(self.result(entry, path, role))
             case {"inlineData": _} | {"fileData": _}:
-                parts.append(media_of(entry, where))
+                parts.append(media_of(entry, path))
             case {"text": _} if role == "model":
-                _thought_or_text(entry, parts, where)
+                _thought_or_text(entry, parts, path)
             case {"text": _}:
-                parts.append(TextPart(text(entry.pop("text"), f"{where}.text"), extra=remaining(entry)))
+                parts.append(TextPart(text(entry.pop("text"), f"{path}.text"), extra=remaining(entry)))
             case _ if entry and role == "model":  # code that ran there, calls of the backend's own tools
-                parts.append(ReasoningPart(opaque=Opaque(VENDOR, _json(entry, where), redacted=True)))
+                parts.append(ReasoningPart(opaque=Opaque(VENDOR, _json(entry, path), redacted=True)))
             case _ if entry:
                 parts.append(TextPart("", extra=entry))
             case _:
                 raise BadInput(
-                    f"{where} is empty; it must contain text, inlineData, fileData, functionCall or functionResponse",
-                    field=where,
+                    f"{path} is empty; it must contain text, inlineData, fileData, functionCall or functionResponse",
+                    field=path,
                 )
 
-    def call(self, entry: Object, where: str, role: str) -> ToolCall:
+    def call(self, entry: Object, path: str, role: str) -> ToolCall:
         if role != "model":
             raise BadInput(
-                f"{where}.functionCall is in a content of role user; it must be in one of role model",
-                field=f"{where}.functionCall",
+                f"{path}.functionCall is in a content of role user; it must be in one of role model",
+                field=f"{path}.functionCall",
             )
-        here = f"{where}.functionCall"
+        here = f"{path}.functionCall"
         function = fields(entry.pop("functionCall"), here)
         call_id = text(function.pop("id", ""), f"{here}.id")
         call = ToolCall(call_id or f"call_{self.calls}", text(function.pop("name", None), f"{here}.name"))
         if "args" in function:
             call.arguments = _json(item(function.pop("args"), f"{here}.args"), f"{here}.args")
-        signature = text(entry.pop("thoughtSignature", ""), f"{where}.thoughtSignature")
+        signature = text(entry.pop("thoughtSignature", ""), f"{path}.thoughtSignature")
         if signature and signature != SKIP_VALIDATION:
             call.opaque, thoughts = carried(signature, VENDOR)
             if thoughts:
@@ -141,13 +141,13 @@ class _Reading:
         self.with_result.discard(call.id)
         return call
 
-    def result(self, entry: Object, where: str, role: str) -> ToolResult:
+    def result(self, entry: Object, path: str, role: str) -> ToolResult:
         if role not in ("user", "function"):
             raise BadInput(
-                f"{where}.functionResponse is in a content of role {role}; it must be in one of role user",
-                field=f"{where}.functionResponse",
+                f"{path}.functionResponse is in a content of role {role}; it must be in one of role user",
+                field=f"{path}.functionResponse",
             )
-        here = f"{where}.functionResponse"
+        here = f"{path}.functionResponse"
         function = fields(entry.pop("functionResponse"), here)
         name = text(function.pop("name", None), f"{here}.name")
         call_id = text(function.pop("id", ""), f"{here}.id")
@@ -188,52 +188,52 @@ def _seal(thought: ReasoningPart) -> tuple[str, str, str | None] | None:
     return None if opaque is None else (opaque.vendor, opaque.data, opaque.id)
 
 
-def _thought_or_text(entry: Object, parts: list[Part], where: str) -> None:
+def _thought_or_text(entry: Object, parts: list[Part], path: str) -> None:
     """A text and its signature become two parts; a signature without text belongs to the reasoning before it."""
-    words = text(entry.pop("text"), f"{where}.text")
-    signature = text(entry.pop("thoughtSignature", ""), f"{where}.thoughtSignature")
+    content = text(entry.pop("text"), f"{path}.text")
+    signature = text(entry.pop("thoughtSignature", ""), f"{path}.thoughtSignature")
     opaque = opaque_of(signature, VENDOR) if signature else None
-    thought = flag(entry.pop("thought", False), f"{where}.thought")
+    thought = flag(entry.pop("thought", False), f"{path}.thought")
     extra = remaining(entry)
-    if not thought and (words or opaque is None):
-        parts.append(TextPart(words, extra=extra))
+    if not thought and (content or opaque is None):
+        parts.append(TextPart(content, extra=extra))
         if opaque is not None:
             parts.append(ReasoningPart("", opaque))
         return
     last = parts[-1] if parts else None
-    if thought and not words and isinstance(last, ReasoningPart) and last.opaque is None and not extra:
+    if thought and not content and isinstance(last, ReasoningPart) and last.opaque is None and not extra:
         last.opaque = opaque
     else:
-        parts.append(ReasoningPart(words, opaque, extra))
+        parts.append(ReasoningPart(content, opaque, extra))
 
 
-def _response(value: object, result: ToolResult, where: str) -> None:
-    match dict(item(value, where)):
-        case {"output": str(words), **rest} if not rest:
-            result.parts.append(TextPart(words))
+def _response(value: object, result: ToolResult, path: str) -> None:
+    match dict(item(value, path)):
+        case {"output": str(output), **rest} if not rest:
+            result.parts.append(TextPart(output))
         case {"error": str(entry) | dict(entry), **rest} if not rest:
             result.is_error = True
             if entry != "":
-                result.parts.append(TextPart(entry if isinstance(entry, str) else _json(entry, where)))
+                result.parts.append(TextPart(entry if isinstance(entry, str) else _json(entry, path)))
         case {"output": dict(entry), **rest} if not rest and entry.keys() - {"output", "error"}:
-            result.parts.append(TextPart(_json(entry, where)))
+            result.parts.append(TextPart(_json(entry, path)))
         case whole if whole:
             result.is_error = whole.get("error") is not None
-            result.parts.append(TextPart(_json(whole, where)))
+            result.parts.append(TextPart(_json(whole, path)))
 
 
-def _json(value: object, where: str) -> str:
+def _json(value: object, path: str) -> str:
     try:
         return encoded(value).decode()
     except ValueError:
-        raise BadInput(f"{where} contains text that is not valid Unicode", field=where) from None
+        raise BadInput(f"{path} contains text that is not valid Unicode", field=path) from None
 
 
-def media_of(entry: Object, where: str) -> ImagePart | AudioPart | FilePart:
+def media_of(entry: Object, path: str) -> ImagePart | AudioPart | FilePart:
     """An image, audio or a document, by its type. Raises ``BadInput``."""
     if "inlineData" in entry:
-        return _inline(entry, f"{where}.inlineData")
-    here = f"{where}.fileData"
+        return _inline(entry, f"{path}.inlineData")
+    here = f"{path}.fileData"
     data = fields(entry.pop("fileData", None), here)
     place = text(data.pop("fileUri", None), f"{here}.fileUri")
     kind = text(data.pop("mimeType", ""), f"{here}.mimeType") or None
@@ -246,10 +246,10 @@ def media_of(entry: Object, where: str) -> ImagePart | AudioPart | FilePart:
     return FilePart(url=place, media_type=None if kind == guessed else kind, extra=extra)
 
 
-def _inline(entry: Object, where: str) -> ImagePart | AudioPart | FilePart:
-    data = fields(entry.pop("inlineData"), where)
-    kind = text(data.pop("mimeType", None), f"{where}.mimeType")
-    content = _bytes(text(data.pop("data", ""), f"{where}.data"), f"{where}.data")
+def _inline(entry: Object, path: str) -> ImagePart | AudioPart | FilePart:
+    data = fields(entry.pop("inlineData"), path)
+    kind = text(data.pop("mimeType", None), f"{path}.mimeType")
+    content = _bytes(text(data.pop("data", ""), f"{path}.data"), f"{path}.data")
     extra = remaining(entry, "inlineData", data)
     if kind.startswith("image/"):
         return ImagePart(data=content, media_type=kind, extra=extra)
@@ -258,11 +258,11 @@ def _inline(entry: Object, where: str) -> ImagePart | AudioPart | FilePart:
     return FilePart(data=content, media_type=kind, extra=extra)
 
 
-def _bytes(words: str, where: str) -> bytes:
+def _bytes(words: str, path: str) -> bytes:
     try:
         return base64_of(words)
     except (NotBase64, ValueError):
-        raise BadInput(f"{where} is not base64", field=where) from None
+        raise BadInput(f"{path} is not base64", field=path) from None
 
 
 def base64_of(words: str) -> bytes:

@@ -57,12 +57,12 @@ class _Writing:
     first_call: bool = True
     """Whether a call would be the first of its message."""
 
-    def message(self, message: ChatMessage, where: str) -> None:
+    def message(self, message: ChatMessage, path: str) -> None:
         self.first_call = True
         parts = [
             part
             for place, source in enumerate(message.parts)
-            if (part := self.part(source, f"{where}.parts[{place}]")) is not None
+            if (part := self.part(source, f"{path}.parts[{place}]")) is not None
         ]
         if message.role in ("system", "developer"):
             self.system["parts"] = [*self.system.get("parts", []), *parts]
@@ -79,14 +79,14 @@ class _Writing:
             self.contents.append(self.with_extra({"role": role, "parts": parts}, message.extra))
         self.after_tool = message.role == "tool"
 
-    def part(self, part: Part, where: str) -> Object | None:
+    def part(self, part: Part, path: str) -> Object | None:
         match part:
             case TextPart():
                 return self.text(part)
             case ToolCall():
-                return self.call(part, where)
+                return self.call(part, path)
             case ToolResult():
-                return self.result(part, where)
+                return self.result(part, path)
             case ReasoningPart():
                 return self.thought(part)
             case RefusalPart():
@@ -115,11 +115,11 @@ class _Writing:
     def signature(self, opaque: Opaque | None) -> str | None:
         return opaque.data if opaque is not None and opaque.vendor == self.vendor else None
 
-    def call(self, call: ToolCall, where: str) -> Object:
+    def call(self, call: ToolCall, path: str) -> Object:
         self.names[call.id] = call.name
         function: Object = {"id": call.id, "name": call.name}
         if call.arguments.strip():
-            function["args"] = arguments_of(call, where)
+            function["args"] = arguments_of(call, path)
         written: Object = {"functionCall": function}
         signature = self.signature(call.opaque)
         if signature is None and self.skip and self.first_call:
@@ -129,13 +129,13 @@ class _Writing:
             written["thoughtSignature"] = signature
         return self.with_extra(written, call.extra)
 
-    def result(self, result: ToolResult, where: str) -> Object:
+    def result(self, result: ToolResult, path: str) -> Object:
         name = result.name or self.names.get(result.id)
         if not name:
             raise BadInput(
-                f"{where} answers the call {redact(result.id, 60)!r}, which no earlier message made: this API wants the name "
+                f"{path} answers the call {redact(result.id, 60)!r}, which no earlier message made: this API wants the name "
                 "of its tool; send the call too, or the name",
-                field=f"{where}.name",
+                field=f"{path}.name",
             )
         response: Object = {"id": result.id, "name": name, "response": _response(result)}
         media = [self.with_extra(_media(part), part.extra) for part in result.parts if not isinstance(part, TextPart)]

@@ -163,8 +163,8 @@ def cited(metadata: Object, answer: AnswerText, choice: int) -> Iterator[Citatio
     """Pages that the answer quotes, with the place of the quotation."""
     for source in metadata.get("citationSources") or metadata.get("citations") or ():
         if url := source.get("uri"):
-            where = answer.characters(source.get("startIndex"), source.get("endIndex"))
-            yield _source(source.get("title"), url, where, choice)
+            span = answer.characters(source.get("startIndex"), source.get("endIndex"))
+            yield _source(source.get("title"), url, span, choice)
 
 
 def grounded(metadata: Object, answer: AnswerText, choice: int) -> Iterator[Citation]:
@@ -172,15 +172,15 @@ def grounded(metadata: Object, answer: AnswerText, choice: int) -> Iterator[Cita
     places: dict[int, list[Place]] = {}
     for support in metadata.get("groundingSupports") or ():
         segment = support.get("segment") or {}
-        where = answer.characters(segment.get("startIndex"), segment.get("endIndex"))
+        span = answer.characters(segment.get("startIndex"), segment.get("endIndex"))
         for number in support.get("groundingChunkIndices") or ():
-            places.setdefault(number, []).append(where)
+            places.setdefault(number, []).append(span)
     for number, chunk in enumerate(metadata.get("groundingChunks") or ()):
         page = chunk.get("web") or chunk.get("retrievedContext") or chunk.get("maps") or {}
         url = page.get("uri") or ""
         if url or page.get("title"):  # a file that was searched has a name alone
-            for where in places.get(number, [_NOWHERE]):
-                yield _source(page.get("title"), url, where, choice, page.get("text"))
+            for span in places.get(number, [_NOWHERE]):
+                yield _source(page.get("title"), url, span, choice, page.get("text"))
 
 
 def visited(metadata: Object, choice: int) -> Iterator[Citation]:
@@ -190,10 +190,10 @@ def visited(metadata: Object, choice: int) -> Iterator[Citation]:
             yield _source(None, url, _NOWHERE, choice)
 
 
-def _source(title: Any, url: Any, where: Place, choice: int, snippet: Any = None) -> Citation:
+def _source(title: Any, url: Any, span: Place, choice: int, snippet: Any = None) -> Citation:
     if not isinstance(url, str) or not isinstance(title or "", str) or not isinstance(snippet or "", str):
         raise TypeError("a source that is no page")
-    return Citation(title or "", url, snippet or "", *where, choice)
+    return Citation(title or "", url, snippet or "", *span, choice)
 
 
 def grounding_value(sources: list[Citation], answer: AnswerText) -> Object:

@@ -36,10 +36,10 @@ def read_count_request(body: bytes, model: str | None = None, limits: ReaderLimi
     return _request(value, model, "", stream=False)
 
 
-def _request(value: object, model: str | None, where: str, *, stream: bool) -> ChatRequest:
+def _request(value: object, model: str | None, path: str, *, stream: bool) -> ChatRequest:
     request = ChatRequest("", [], wire=NAME, stream=stream, stream_usage=True if stream else None)
-    before = where and f"{where}."
-    body = _read_plain(item(value, where or "body"), request, before)
+    before = path and f"{path}."
+    body = _read_plain(item(value, path or "body"), request, before)
     named = body.pop("model", None)
     request.model = _model(named if model is None else model, f"{before}model")
     request.messages = turns_of(body.pop("systemInstruction", None), body.pop("contents", None), before)
@@ -53,109 +53,109 @@ def _request(value: object, model: str | None, where: str, *, stream: bool) -> C
     return request
 
 
-def _model(named: object, where: str) -> str:
-    name = text(named, where).removeprefix("models/")
+def _model(named: object, path: str) -> str:
+    name = text(named, path).removeprefix("models/")
     if not name:
-        raise BadInput(f"{where} is empty; name the model in the path: /models/NAME:generateContent", field=where)
+        raise BadInput(f"{path} is empty; name the model in the path: /models/NAME:generateContent", field=path)
     return name
 
 
-def _tools(value: object, where: str) -> list[Tool | HostedTool]:
+def _tools(value: object, path: str) -> list[Tool | HostedTool]:
     tools: list[Tool | HostedTool] = []
-    for place, tool in enumerate(several(repeated(value), where)):
-        for name, spec in fields(tool, f"{where}[{place}]").items():
+    for place, tool in enumerate(several(repeated(value), path)):
+        for name, spec in fields(tool, f"{path}[{place}]").items():
             if name == "functionDeclarations":
-                here = f"{where}[{place}].functionDeclarations"
+                here = f"{path}[{place}].functionDeclarations"
                 tools += [_tool(declared, f"{here}[{number}]") for number, declared in enumerate(several(repeated(spec), here))]
             else:
                 tools.append(HostedTool(name, {name: spec}))
     return tools
 
 
-def _tool(value: object, where: str) -> Tool:
-    declared = fields(value, where)
-    tool = Tool(text(declared.pop("name", None), f"{where}.name"))
+def _tool(value: object, path: str) -> Tool:
+    declared = fields(value, path)
+    tool = Tool(text(declared.pop("name", None), f"{path}.name"))
     if "description" in declared:
-        tool.description = text(declared.pop("description"), f"{where}.description")
+        tool.description = text(declared.pop("description"), f"{path}.description")
     if "parametersJsonSchema" in declared:
-        tool.parameters = dict(item(declared.pop("parametersJsonSchema"), f"{where}.parametersJsonSchema"))
+        tool.parameters = dict(item(declared.pop("parametersJsonSchema"), f"{path}.parametersJsonSchema"))
     elif "parameters" in declared:
-        tool.parameters = json_schema(dict(item(declared.pop("parameters"), f"{where}.parameters")))
+        tool.parameters = json_schema(dict(item(declared.pop("parameters"), f"{path}.parameters")))
     tool.extra = remaining(declared)
     return tool
 
 
-def _choose(request: ChatRequest, body: Object, where: str) -> None:
-    config, calling = fields(body.pop("toolConfig"), where), None
+def _choose(request: ChatRequest, body: Object, path: str) -> None:
+    config, calling = fields(body.pop("toolConfig"), path), None
     if "functionCallingConfig" in config:
-        where = f"{where}.functionCallingConfig"
-        calling = fields(config.pop("functionCallingConfig"), where)
-        request.tool_choice = _choice(calling, where)
+        path = f"{path}.functionCallingConfig"
+        calling = fields(config.pop("functionCallingConfig"), path)
+        request.tool_choice = _choice(calling, path)
     if (extra := remaining(config, "functionCallingConfig", calling)) is not None:
         body["toolConfig"] = extra
 
 
-def _choice(config: Object, where: str) -> ToolChoice | None:
+def _choice(config: Object, path: str) -> ToolChoice | None:
     """The choice; what of it has no common word stays in ``config``."""
-    word = text(config.pop("mode", "MODE_UNSPECIFIED"), f"{where}.mode")
+    word = text(config.pop("mode", "MODE_UNSPECIFIED"), f"{path}.mode")
     if word == "MODE_UNSPECIFIED":
         return None
     mode = _MODES.get(word.lower())
     if mode is None:
-        raise BadInput(f"{where}.mode is {redact(word)!r}; it must be AUTO, ANY, NONE or VALIDATED", field=f"{where}.mode")
+        raise BadInput(f"{path}.mode is {redact(word)!r}; it must be AUTO, ANY, NONE or VALIDATED", field=f"{path}.mode")
     if word.lower() == "validated":
         config["mode"] = "VALIDATED"
-    names = several(config.get("allowedFunctionNames", []), f"{where}.allowedFunctionNames")
+    names = several(config.get("allowedFunctionNames", []), f"{path}.allowedFunctionNames")
     if mode == "required" and len(names) == 1:
         del config["allowedFunctionNames"]
-        return ToolChoice("named", text(names[0], f"{where}.allowedFunctionNames[0]"))
+        return ToolChoice("named", text(names[0], f"{path}.allowedFunctionNames[0]"))
     return ToolChoice(cast(Any, mode))
 
 
-def _configure(request: ChatRequest, body: Object, where: str) -> None:
-    config, thinking = _read_config(item(body.pop("generationConfig"), where), request, f"{where}."), None
-    request.logprobs = _logprobs(config, where)
-    request.format = _format(config, where)
+def _configure(request: ChatRequest, body: Object, path: str) -> None:
+    config, thinking = _read_config(item(body.pop("generationConfig"), path), request, f"{path}."), None
+    request.logprobs = _logprobs(config, path)
+    request.format = _format(config, path)
     if "thinkingConfig" in config:
-        thinking = fields(config.pop("thinkingConfig"), f"{where}.thinkingConfig")
-        request.reasoning = _thinking(thinking, f"{where}.thinkingConfig")
+        thinking = fields(config.pop("thinkingConfig"), f"{path}.thinkingConfig")
+        request.reasoning = _thinking(thinking, f"{path}.thinkingConfig")
     if (extra := remaining(config, "thinkingConfig", thinking)) is not None:
         body["generationConfig"] = extra
 
 
-def _logprobs(config: Object, where: str) -> int | None:
-    if not flag(config.get("responseLogprobs", False), f"{where}.responseLogprobs"):
+def _logprobs(config: Object, path: str) -> int | None:
+    if not flag(config.get("responseLogprobs", False), f"{path}.responseLogprobs"):
         return None
     del config["responseLogprobs"]
-    return whole(config.pop("logprobs", 0), f"{where}.logprobs")
+    return whole(config.pop("logprobs", 0), f"{path}.logprobs")
 
 
-def _format(config: Object, where: str) -> Format | None:
-    kind = text(config.get("responseMimeType", ""), f"{where}.responseMimeType")
+def _format(config: Object, path: str) -> Format | None:
+    kind = text(config.get("responseMimeType", ""), f"{path}.responseMimeType")
     if kind not in ("", "text/plain", "application/json"):
         return None  # such as text/x.enum: this wire's own
     config.pop("responseMimeType", None)
     if "responseJsonSchema" in config:
-        return Format("schema", dict(item(config.pop("responseJsonSchema"), f"{where}.responseJsonSchema")))
+        return Format("schema", dict(item(config.pop("responseJsonSchema"), f"{path}.responseJsonSchema")))
     if "responseSchema" in config:
-        return Format("schema", json_schema(dict(item(config.pop("responseSchema"), f"{where}.responseSchema"))))
+        return Format("schema", json_schema(dict(item(config.pop("responseSchema"), f"{path}.responseSchema"))))
     return Format("json" if kind == "application/json" else "text") if kind else None
 
 
-def _thinking(config: Object, where: str) -> Thinking | None:
+def _thinking(config: Object, path: str) -> Thinking | None:
     """How much to think; what has no common word stays in ``config``."""
     thinking = Thinking()
     if "includeThoughts" in config:
-        thinking.summary = "auto" if flag(config.pop("includeThoughts"), f"{where}.includeThoughts") else "none"
+        thinking.summary = "auto" if flag(config.pop("includeThoughts"), f"{path}.includeThoughts") else "none"
     if "thinkingBudget" in config:
-        thinking.budget = whole(config.pop("thinkingBudget"), f"{where}.thinkingBudget")
+        thinking.budget = whole(config.pop("thinkingBudget"), f"{path}.thinkingBudget")
     if "thinkingLevel" in config:
-        level = text(config.pop("thinkingLevel"), f"{where}.thinkingLevel").lower()
+        level = text(config.pop("thinkingLevel"), f"{path}.thinkingLevel").lower()
         if level in _LEVELS:
             thinking.effort = effort_named(level)
         elif level != "thinking_level_unspecified":
             raise BadInput(
-                f"{where}.thinkingLevel is {redact(level)!r}; it must be one of {', '.join(_LEVELS)}",
-                field=f"{where}.thinkingLevel",
+                f"{path}.thinkingLevel is {redact(level)!r}; it must be one of {', '.join(_LEVELS)}",
+                field=f"{path}.thinkingLevel",
             )
     return None if thinking == Thinking() else thinking

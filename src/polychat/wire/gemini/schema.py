@@ -92,10 +92,10 @@ def _plain(schema: Any, is_bounded: bool) -> Any:
 _CHANGED = (b"null", b'"maxItems"')
 
 
-def _of_members(value: Any, change: Callable[[Any], Any], words: tuple[bytes, ...]) -> Any:
+def _of_members(value: Any, change: Callable[[Any], Any], keywords: tuple[bytes, ...]) -> Any:
     if isinstance(value, dict):
         return {key: change(entry) for key, entry in value.items()}
-    return each(value, change, dict) if _has(value, words) else value
+    return each(value, change, dict) if _has(value, keywords) else value
 
 
 def _of_json(schema: Any, change: Callable[[Any], Any]) -> Any:
@@ -103,11 +103,11 @@ def _of_json(schema: Any, change: Callable[[Any], Any]) -> Any:
     return changed(schema, change) if is_object(schema) else each(schema, change, list)
 
 
-def _has(value: Any, words: tuple[bytes, ...]) -> bool:
+def _has(value: Any, keywords: tuple[bytes, ...]) -> bool:
     """Whether it is a large schema, or several, with any of these words."""
     if not is_raw(value):
         return False
-    return isinstance(value, JSONPieces) or any(word in bytes(value) for word in words)
+    return isinstance(value, JSONPieces) or any(word in bytes(value) for word in keywords)
 
 
 def _number(text: str) -> Any:

@@ -89,9 +89,9 @@ def _message(message: Object, field: str, calls: _Calls) -> ChatMessage:
         case "assistant":
             parts = [*_reasoning(message, field), *parts]
             called = message.pop("tool_calls", None)
-            where = f"{field}.tool_calls"
+            path = f"{field}.tool_calls"
             if called is not None:
-                made = [_call(call, f"{where}[{at}]", calls) for at, call in enumerate(several(called, where))]
+                made = [_call(call, f"{path}[{at}]", calls) for at, call in enumerate(several(called, path))]
                 calls.made(made)
                 parts += made
             return ChatMessage("assistant", parts, extra=remaining(message))
@@ -101,18 +101,18 @@ def _message(message: Object, field: str, calls: _Calls) -> ChatMessage:
 
 
 def _reasoning(message: Object, field: str) -> list[ReasoningPart]:
-    words = text_of(message, "thinking", f"{field}.thinking")
+    thinking = text_of(message, "thinking", f"{field}.thinking")
     signature = text_of(message, REASONING_SIGNATURE, f"{field}.{REASONING_SIGNATURE}")
     opaque = untagged(signature, VENDOR) if signature else None
-    return [ReasoningPart(words, opaque)] if words or opaque is not None else []
+    return [ReasoningPart(thinking, opaque)] if thinking or opaque is not None else []
 
 
 def _call(value: object, field: str, calls: _Calls) -> ToolCall:
     call = dict(item(value, field))
     function = dict(item(call.pop("function", None), f"{field}.function"))
     name = text(function.pop("name", None), f"{field}.function.name")
-    where, arguments = f"{field}.function.arguments", function.pop("arguments", None)
-    arguments = "{}" if arguments is None else _json(item(arguments, where), where)
+    path, arguments = f"{field}.function.arguments", function.pop("arguments", None)
+    arguments = "{}" if arguments is None else _json(item(arguments, path), path)
     function.pop("index", None)
     call_id = text_of(call, "id", f"{field}.id")
     signature = text_of(call, CALL_SIGNATURE, f"{field}.{CALL_SIGNATURE}")

@@ -36,8 +36,8 @@ def messages_of(messages: list[ChatMessage], vendor: str, *, native: bool) -> li
         if message.role == "assistant":
             _think_back(message.parts, vendor, written)
             if calls := [part for part in message.parts if isinstance(part, ToolCall)]:
-                where = f"messages[{place}]"
-                written["tool_calls"] = [_call(call, number, vendor, where, native=native) for number, call in enumerate(calls)]
+                path = f"messages[{place}]"
+                written["tool_calls"] = [_call(call, number, vendor, path, native=native) for number, call in enumerate(calls)]
         if len(written) > 2 or written["content"] or (native and not message.parts):
             body.append(with_extra(written, message.extra, native=native))
     return body
@@ -59,8 +59,8 @@ def _think_back(parts: list[Part], vendor: str, message: Object) -> None:
         message[REASONING_SIGNATURE] = opaque.data  # a signature is valid for its own block alone, not for several joined
 
 
-def _call(call: ToolCall, number: int, vendor: str, where: str, *, native: bool) -> Object:
-    function = {"index": number, "name": call.name, "arguments": arguments_of(call, f"{where}.tool_calls[{number}]")}
+def _call(call: ToolCall, number: int, vendor: str, path: str, *, native: bool) -> Object:
+    function = {"index": number, "name": call.name, "arguments": arguments_of(call, f"{path}.tool_calls[{number}]")}
     written: Object = {"id": call.id, "type": "function", "function": function}
     if call.opaque is not None and call.opaque.vendor == vendor:
         written[CALL_SIGNATURE] = call.opaque.data

@@ -88,9 +88,9 @@ class ReplyChoice:
             if events:
                 return events
         for name in PLAIN:
-            words = delta.get(name)
-            if words and isinstance(words, str):
-                return self._reasoning_blocks().plain(words)
+            reasoning = delta.get(name)
+            if reasoning and isinstance(reasoning, str):
+                return self._reasoning_blocks().plain(reasoning)
         return []
 
     def _detailed(self, details: list[Any]) -> list[Event]:
@@ -110,15 +110,15 @@ class ReplyChoice:
         events: list[Event] = []
         for part in [content] if isinstance(content, dict) else content:
             match part:
-                case str(words) | {"type": "text" | "output_text", "text": str(words)}:
-                    events += [Text(words, self.number)] if words else []
-                case {"type": "thinking", "thinking": str(words)}:
-                    events += self._reasoning_blocks().plain(words) if words else []
+                case str(text) | {"type": "text" | "output_text", "text": str(text)}:
+                    events += [Text(text, self.number)] if text else []
+                case {"type": "thinking", "thinking": str(text)}:
+                    events += self._reasoning_blocks().plain(text) if text else []
                 case {"type": "thinking", "thinking": list(thoughts)}:
-                    words = "".join(thought["text"] for thought in thoughts if _has_text(thought))
-                    events += self._reasoning_blocks().plain(words) if words else []
-                case {"type": "refusal", "refusal": str(words)}:
-                    events += [Refusal(words, self.number)] if words else []
+                    text = "".join(thought["text"] for thought in thoughts if _has_text(thought))
+                    events += self._reasoning_blocks().plain(text) if text else []
+                case {"type": "refusal", "refusal": str(text)}:
+                    events += [Refusal(text, self.number)] if text else []
                 case {"type": "image_url", "image_url": str(url) | {"url": str(url)}}:
                     events += self._image(url)
                 case {"type": str()}:
@@ -127,8 +127,8 @@ class ReplyChoice:
                     raise TypeError
         return events
 
-    def _refused(self, words: Any) -> list[Event]:
-        return [Refusal(words, self.number)] if isinstance(words, str) else []
+    def _refused(self, refusal: Any) -> list[Event]:
+        return [Refusal(refusal, self.number)] if isinstance(refusal, str) else []
 
     def _called(self, calls: list[Object]) -> list[Event]:
         return [event for call in calls for event in self._call(call)]
@@ -180,14 +180,14 @@ class ReplyChoice:
             return []
 
     def _audio(self, audio: Object) -> list[Event]:
-        data, words = audio.get("data"), audio.get("transcript")
+        data, transcript = audio.get("data"), audio.get("transcript")
         if data and isinstance(data, str):
             self._audio_size += len(data)
             if self._audio_size > self._limits.event:
                 raise TooMany(f"more than {self._limits.event:,} characters of audio in one reply")
             self._audio_data.append(data)
             self.has_content = True
-        return [Text(words, self.number)] if words and isinstance(words, str) else []
+        return [Text(transcript, self.number)] if transcript and isinstance(transcript, str) else []
 
     def _noted(self, note: Object) -> list[Event]:
         match note.get("type", "url_citation"):

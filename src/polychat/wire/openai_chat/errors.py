@@ -56,16 +56,16 @@ def fault_of_error(value: Any, status: int = 500) -> Fault:
     inner = value.get("error", value) if isinstance(value, dict) else value
     if not isinstance(inner, dict):
         return recognized(Fault(inner if isinstance(inner, str) else "", kind_of(status), status))
-    words = [word for name in ("code", "type") if isinstance(word := inner.get(name), str) and word and not word.isdigit()]
+    codes = [word for name in ("code", "type") if isinstance(word := inner.get(name), str) and word and not word.isdigit()]
     number = next((status_code for name in ("code", "status") if (status_code := _status(inner.get(name))) is not None), status)
     message = _message(inner) or ""
-    kind = next((_KINDS[word] for word in words if word in _KINDS), kind_of(number))
+    kind = next((_KINDS[word] for word in codes if word in _KINDS), kind_of(number))
     param = inner.get("param")
-    fault = Fault(message, kind, number, words[0] if words else None, param if isinstance(param, str) else None)
+    fault = Fault(message, kind, number, codes[0] if codes else None, param if isinstance(param, str) else None)
     match inner.get("metadata"):
         case {"headers": dict(headers)}:
             fault.headers = {name: value for name, value in headers.items() if isinstance(value, str)}
-    return recognized(fault, *words)
+    return recognized(fault, *codes)
 
 
 def _status(value: Any) -> int | None:

@@ -70,8 +70,8 @@ def _result(content: object, message: Object, field: str, called: dict[str, str]
     parts: list[Any] = [] if content is None else _parts(content, f"{field}.content")
     for place, part in enumerate(parts):
         if not isinstance(part, (TextPart, ImagePart, FilePart)):
-            where = f"{field}.content[{place}]"
-            raise BadInput(f"{where} must be text, an image or a file: a tool result can contain nothing else", field=where)
+            path = f"{field}.content[{place}]"
+            raise BadInput(f"{path} must be text, an image or a file: a tool result can contain nothing else", field=path)
     name = message.pop("name", None)
     name = None if name is None else text(name, f"{field}.name")
     call = message.pop("tool_call_id", None)
@@ -89,8 +89,8 @@ def _assistant(content: object, message: Object, field: str) -> list[Part]:
         parts.append(RefusalPart(text(refusal, f"{field}.refusal")))
     calls = message.pop("tool_calls", None)
     if calls is not None:
-        where = f"{field}.tool_calls"
-        parts += [_call(call, f"{where}[{place}]") for place, call in enumerate(several(calls, where))]
+        path = f"{field}.tool_calls"
+        parts += [_call(call, f"{path}[{place}]") for place, call in enumerate(several(calls, path))]
     old = message.pop("function_call", None)
     if old is not None:
         parts.append(_call({"id": f"function_{field[9:-1]}", "function": old}, field, "function_call"))
@@ -101,16 +101,16 @@ def _reasoning(message: Object, field: str) -> list[ReasoningPart]:
     details = message.pop("reasoning_details", None)
     plain = [message.pop(name) for name in PLAIN if isinstance(message.get(name), str)]
     if details:
-        where = f"{field}.reasoning_details"
-        return [part_of(entry, f"{where}[{place}]") for place, entry in enumerate(several(details, where))]
-    return [ReasoningPart(words) for words in plain[:1] if words]
+        path = f"{field}.reasoning_details"
+        return [part_of(entry, f"{path}[{place}]") for place, entry in enumerate(several(details, path))]
+    return [ReasoningPart(thought) for thought in plain[:1] if thought]
 
 
 def _custom(fields: Object, field: str) -> ToolCall:
     """The call of a tool of free text."""
-    where = f"{field}.custom"
-    custom = dict(item(fields.pop("custom", None), where))
-    name, free = text(custom.pop("name", None), f"{where}.name"), text(custom.pop("input", None), f"{where}.input")
+    path = f"{field}.custom"
+    custom = dict(item(fields.pop("custom", None), path))
+    name, free = text(custom.pop("name", None), f"{path}.name"), text(custom.pop("input", None), f"{path}.input")
     call = text(fields.pop("id", None), f"{field}.id")
     for further in ("type", "index"):
         fields.pop(further, None)
@@ -173,47 +173,47 @@ def _part(value: object, field: str) -> Part:
 
 def _mistral(fields: Object, field: str) -> ReasoningPart:
     """Mistral's reasoning, which is part of the content."""
-    where = f"{field}.thinking"
-    thoughts = [item(thought, f"{where}[{place}]") for place, thought in enumerate(several(fields.get("thinking"), where))]
-    return ReasoningPart("".join(text(thought.get("text"), f"{where}[{place}].text") for place, thought in enumerate(thoughts)))
+    path = f"{field}.thinking"
+    thoughts = [item(thought, f"{path}[{place}]") for place, thought in enumerate(several(fields.get("thinking"), path))]
+    return ReasoningPart("".join(text(thought.get("text"), f"{path}[{place}].text") for place, thought in enumerate(thoughts)))
 
 
 def _image(fields: Object, field: str) -> ImagePart:
-    inner, where = fields.pop("image_url", None), f"{field}.image_url"
-    image = {"url": inner} if isinstance(inner, str) else dict(item(inner, where))
-    url, detail = text(image.pop("url", None), f"{where}.url"), image.pop("detail", None)
-    detail = None if detail is None else text(detail, f"{where}.detail")
+    inner, path = fields.pop("image_url", None), f"{field}.image_url"
+    image = {"url": inner} if isinstance(inner, str) else dict(item(inner, path))
+    url, detail = text(image.pop("url", None), f"{path}.url"), image.pop("detail", None)
+    detail = None if detail is None else text(detail, f"{path}.detail")
     part = ImagePart(url, detail=detail, cache=cache_of(fields), extra=remaining(fields, "image_url", image))
     if url.startswith("data:"):
         part.url = None
-        part.media_type, part.data = from_data_url(url, f"{where}.url")
+        part.media_type, part.data = from_data_url(url, f"{path}.url")
     return part
 
 
 def _audio(fields: Object, field: str) -> AudioPart:
-    where = f"{field}.input_audio"
-    audio = dict(item(fields.pop("input_audio", None), where))
-    form = text(audio.pop("format", None), f"{where}.format")
-    data = from_base64(audio.pop("data", None), f"{where}.data")
+    path = f"{field}.input_audio"
+    audio = dict(item(fields.pop("input_audio", None), path))
+    form = text(audio.pop("format", None), f"{path}.format")
+    data = from_base64(audio.pop("data", None), f"{path}.data")
     return AudioPart(data, AUDIO_TYPES.get(form, f"audio/{form}"), remaining(fields, "input_audio", audio))
 
 
 def _file(fields: Object, field: str) -> FilePart:
-    where = f"{field}.file"
-    file = dict(item(fields.pop("file", None), where))
+    path = f"{field}.file"
+    file = dict(item(fields.pop("file", None), path))
     name, file_id, data = (file.pop(key, None) for key in ("filename", "file_id", "file_data"))
-    part = FilePart(name=None if name is None else text(name, f"{where}.filename"), cache=cache_of(fields))
+    part = FilePart(name=None if name is None else text(name, f"{path}.filename"), cache=cache_of(fields))
     part.extra = remaining(fields, "file", file)
     if file_id is not None:
-        part.id = text(file_id, f"{where}.file_id")
+        part.id = text(file_id, f"{path}.file_id")
         return part
-    words = text(data, f"{where}.file_data")
-    if words.startswith(("https://", "http://")):  # as OpenRouter takes it
-        part.url = words
-    elif words.startswith("data:"):
-        part.media_type, part.data = from_data_url(words, f"{where}.file_data")
+    source = text(data, f"{path}.file_data")
+    if source.startswith(("https://", "http://")):  # as OpenRouter takes it
+        part.url = source
+    elif source.startswith("data:"):
+        part.media_type, part.data = from_data_url(source, f"{path}.file_data")
     else:
-        part.data = from_base64(words, f"{where}.file_data")
+        part.data = from_base64(source, f"{path}.file_data")
         part.media_type = "application/pdf" if part.data.startswith(b"%PDF") else "application/octet-stream"
     return part
 

@@ -69,14 +69,14 @@ def part_of(value: object, field: str) -> ReasoningPart:
     """A detail of a request. What this wire alone knows of it stays with the part. Raises ``BadInput``."""
     detail = dict(item(value, field))
     kind = detail.get("type")
-    words = detail.pop(_TEXT.get(kind, "text") if isinstance(kind, str) else "text", None)
+    reasoning = detail.pop(_TEXT.get(kind, "text") if isinstance(kind, str) else "text", None)
     sealed = {name: detail.get(name) for name in ("type", "id", "signature", "data")}
     opaque = opaque_of(sealed, VENDOR)
     for name in ("signature", "data", "id") if opaque is not None else ():
         detail.pop(name, None)
     if kind == "reasoning.text" or opaque is not None:
         detail.pop("type", None)
-    return ReasoningPart(words if isinstance(words, str) else "", opaque, remaining(detail))
+    return ReasoningPart(reasoning if isinstance(reasoning, str) else "", opaque, remaining(detail))
 
 
 class ReasoningBlocks:

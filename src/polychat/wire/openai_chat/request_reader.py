@@ -89,17 +89,17 @@ def _tool(value: object, field: str) -> Tool | HostedTool:
         return _custom(fields, field)
     if kind != "function":
         return HostedTool(kind, {"type": kind, **fields})
-    where = field
+    path = field
     if "function" in fields or "name" not in fields:
-        function, where = dict(item(fields.pop("function", None), f"{field}.function")), f"{field}.function"
+        function, path = dict(item(fields.pop("function", None), f"{field}.function")), f"{field}.function"
     else:
         function, fields = fields, {}
     name, about, schema, strict = (function.pop(key, None) for key in ("name", "description", "parameters", "strict"))
     return Tool(
-        text(name, f"{where}.name"),
-        None if about is None else text(about, f"{where}.description"),
-        None if schema is None else dict(item(schema, f"{where}.parameters")),
-        None if strict is None else flag(strict, f"{where}.strict"),
+        text(name, f"{path}.name"),
+        None if about is None else text(about, f"{path}.description"),
+        None if schema is None else dict(item(schema, f"{path}.parameters")),
+        None if strict is None else flag(strict, f"{path}.strict"),
         cache_of(fields),
         remaining(fields, "function", function),
     )
@@ -107,18 +107,18 @@ def _tool(value: object, field: str) -> Tool | HostedTool:
 
 def _custom(fields: Object, field: str) -> Tool:
     """A tool of free text, also in the flat shape of the Responses API."""
-    where = f"{field}.custom" if "custom" in fields else field
-    custom, fields = (dict(item(fields.pop("custom"), where)), fields) if "custom" in fields else (fields, {})
+    path = f"{field}.custom" if "custom" in fields else field
+    custom, fields = (dict(item(fields.pop("custom"), path)), fields) if "custom" in fields else (fields, {})
     name, about, form = (custom.pop(key, None) for key in ("name", "description", "format"))
     match form:
         case {"type": "grammar", "grammar": dict(grammar)}:
             form = {"type": "grammar", **grammar}
     return Tool(
-        text(name, f"{where}.name"),
-        None if about is None else text(about, f"{where}.description"),
+        text(name, f"{path}.name"),
+        None if about is None else text(about, f"{path}.description"),
         extra=remaining(fields, "custom", custom),
         kind="custom",
-        format=None if form is None else dict(item(form, f"{where}.format")),
+        format=None if form is None else dict(item(form, f"{path}.format")),
     )
 
 
@@ -157,14 +157,14 @@ def read_format(value: object, field: str) -> Format:
         case {"type": "json_object"}:
             return Format("json")
         case {"type": "json_schema", "json_schema": {"schema": dict(schema)} as fields}:
-            where = f"{field}.json_schema"
+            path = f"{field}.json_schema"
             name, about, strict = fields.get("name"), fields.get("description"), fields.get("strict")
             return Format(
                 "schema",
                 schema,
-                None if name is None else text(name, f"{where}.name"),
-                None if about is None else text(about, f"{where}.description"),
-                None if strict is None else flag(strict, f"{where}.strict"),
+                None if name is None else text(name, f"{path}.name"),
+                None if about is None else text(about, f"{path}.description"),
+                None if strict is None else flag(strict, f"{path}.strict"),
             )
     raise BadInput(f"{field} must be of type text, json_object, or json_schema with a json_schema.schema", field=field)
 

@@ -101,7 +101,7 @@ def result_of(result: ToolResult, kind: str) -> Object:
     return {"type": type_, "call_id": result.id, **output}
 
 
-def words_of(item: Object) -> str:
+def result_text(item: Object) -> str:
     """What an item that is a result says, as text for backends that know no such items."""
     match item:
         case {"output": str(text)}:

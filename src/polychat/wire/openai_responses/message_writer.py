@@ -71,17 +71,17 @@ class Items:
 
     def _assistant(self, message: ChatMessage) -> Iterator[Object]:
         """Neighbouring texts are one message; reasoning and calls are items between them."""
-        spoken: list[Part] = []
+        content: list[Part] = []
         for part in message.parts:
             if isinstance(part, ReasoningPart | ToolCall):
-                if spoken:
-                    yield self._message(message, spoken)
-                    spoken = []
+                if content:
+                    yield self._message(message, content)
+                    content = []
                 yield from self._reasoning(part) if isinstance(part, ReasoningPart) else self._call(part)
             else:
-                spoken.append(part)
-        if spoken or not message.parts:
-            yield self._message(message, spoken)
+                content.append(part)
+        if content or not message.parts:
+            yield self._message(message, content)
 
     def _reasoning(self, part: ReasoningPart) -> Iterator[Object]:
         opaque = part.opaque if part.opaque is not None and part.opaque.vendor == self._vendor else None

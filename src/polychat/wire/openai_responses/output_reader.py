@@ -124,8 +124,8 @@ class Pieces:
             case {"type": "url_citation", "url": str(url), **more}:
                 start, end = count(more.get("start_index")), count(more.get("end_index"))
                 title = more.get("title")
-                where = (start, end) if start or end else (None, None)
-                self._cite(Citation(title if isinstance(title, str) else "", url, "", *where), place, events)
+                span = (start, end) if start or end else (None, None)
+                self._cite(Citation(title if isinstance(title, str) else "", url, "", *span), place, events)
             case {"type": "file_citation" | "container_file_citation" | "file_path", **more}:
                 name = next((name for key in ("filename", "file_id") if isinstance(name := more.get(key), str) and name), "")
                 if name:

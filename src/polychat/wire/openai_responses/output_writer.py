@@ -158,9 +158,9 @@ class Output:
         return message, place
 
     def _open_text(self, message: Open, place: int) -> None:
-        where = b'"item_id":%b,"output_index":%d,"content_index":%d' % (quoted(message.item["id"]), message.place, place)
+        location = b'"item_id":%b,"output_index":%d,"content_index":%d' % (quoted(message.item["id"]), message.place, place)
         kind = b"response.output_text.delta"
-        self.head = b'event: %b\ndata: {"type":"%b",%b,"delta":' % (kind, kind, where)
+        self.head = b'event: %b\ndata: {"type":"%b",%b,"delta":' % (kind, kind, location)
         self.text = message.pieces
         waiting, self._sources = self._sources, []
         for annotation in waiting:
@@ -196,8 +196,8 @@ class Output:
         message, place = self._part(TEXT)
         annotations = message.item["content"][place]["annotations"]
         annotations.append(annotation)
-        where = {"content_index": place, "annotation_index": len(annotations) - 1}
-        self._emit_for(message, "response.output_text.annotation.added", **where, annotation=annotation)
+        location = {"content_index": place, "annotation_index": len(annotations) - 1}
+        self._emit_for(message, "response.output_text.annotation.added", **location, annotation=annotation)
 
     def _think(self, event: Reasoning) -> None:
         reasoning = self._reasoning

@@ -19,12 +19,12 @@ _OF_CALL = re.compile(r"call~(?P<call>[^.]*)\.(?P<signature>.*)", re.DOTALL)
 _MADE_UP = "rs_pc1_"
 
 
-def whole_item(item: Object, where: str, vendor: str = VENDOR, *, redacted: bool = True) -> Opaque:
+def whole_item(item: Object, path: str, vendor: str = VENDOR, *, redacted: bool = True) -> Opaque:
     """An item that goes back as it is. Raises ``BadInput`` for one that JSON cannot carry."""
     try:
         return Opaque(vendor, json_of({"type": item.get("type"), **item}), redacted=redacted)
     except (ValueError, TypeError, OverflowError) as error:
-        raise BadInput(f"{where} contains a value that cannot be sent as JSON: {error}", field=where) from error
+        raise BadInput(f"{path} contains a value that cannot be sent as JSON: {error}", field=path) from error
 
 
 def item_of(opaque: Opaque) -> Object | None:

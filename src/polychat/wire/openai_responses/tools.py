@@ -17,11 +17,11 @@ _OURS = (ABOUT, ASKED)
 _SEARCH = "tool_search"
 
 
-def read_tools(value: object, where: str) -> list[Tool | HostedTool]:
+def read_tools(value: object, path: str) -> list[Tool | HostedTool]:
     """The tools, those of a group each by its whole name. Raises ``BadInput``."""
     tools: list[Tool | HostedTool] = []
-    for at, entry in enumerate(several(value, where)):
-        tool, place = record(entry, f"{where}[{at}]"), f"{where}[{at}]"
+    for at, entry in enumerate(several(value, path)):
+        tool, place = record(entry, f"{path}[{at}]"), f"{path}[{at}]"
         if tool.get("type") == "namespace":
             tools += _grouped(tool, place)
         else:
@@ -29,46 +29,46 @@ def read_tools(value: object, where: str) -> list[Tool | HostedTool]:
     return tools
 
 
-def named(tool: Object, where: str) -> str:
+def named(tool: Object, path: str) -> str:
     """The whole name of a tool that may be in a group. Raises ``BadInput``."""
-    name = text(tool.get("name"), f"{where}.name")
-    group = optional_text(tool.get("namespace"), f"{where}.namespace")
+    name = text(tool.get("name"), f"{path}.name")
+    group = optional_text(tool.get("namespace"), f"{path}.namespace")
     return flat(group, name) if group else name
 
 
-def _grouped(group: Object, where: str) -> list[Tool | HostedTool]:
-    name = text(group.get("name"), f"{where}.name")
-    about = optional_text(group.get("description"), f"{where}.description")
-    tools = read_tools(group.get("tools") or [], f"{where}.tools")
+def _grouped(group: Object, path: str) -> list[Tool | HostedTool]:
+    name = text(group.get("name"), f"{path}.name")
+    about = optional_text(group.get("description"), f"{path}.description")
+    tools = read_tools(group.get("tools") or [], f"{path}.tools")
     for at, tool in enumerate(tools):
         if isinstance(tool, HostedTool) or tool.namespace is not None:
             kind = tool.kind if isinstance(tool, HostedTool) else "namespace"
-            raise bad(f"{where}.tools[{at}].type", "function or custom: a group holds no others", kind)
+            raise bad(f"{path}.tools[{at}].type", "function or custom: a group holds no others", kind)
         tool.name, tool.namespace = flat(name, tool.name), name
         if about:
             tool.extra = {**(tool.extra or {}), ABOUT: about}
     return tools
 
 
-def _tool(tool: Object, where: str) -> Tool | HostedTool:
-    kind = text(tool.get("type"), f"{where}.type")
+def _tool(tool: Object, path: str) -> Tool | HostedTool:
+    kind = text(tool.get("type"), f"{path}.type")
     if kind == "custom":
         return Tool(
-            text(tool.get("name"), f"{where}.name"),
-            optional_text(tool.get("description"), f"{where}.description"),
+            text(tool.get("name"), f"{path}.name"),
+            optional_text(tool.get("description"), f"{path}.description"),
             extra=rest(tool, ("type", "name", "description", "format")),
             kind="custom",
-            format=None if tool.get("format") is None else record(tool["format"], f"{where}.format"),
+            format=None if tool.get("format") is None else record(tool["format"], f"{path}.format"),
         )
     searches = kind == _SEARCH and tool.get("execution") == "client"
     if kind != "function" and not searches:
         return HostedTool(kind, tool)
     schema = tool.get("parameters")
     return Tool(
-        _SEARCH if searches else text(tool.get("name"), f"{where}.name"),
-        optional_text(tool.get("description"), f"{where}.description"),
-        None if schema is None or schema == NO_ARGUMENTS else record(schema, f"{where}.parameters"),
-        optional_flag(tool.get("strict"), f"{where}.strict"),
+        _SEARCH if searches else text(tool.get("name"), f"{path}.name"),
+        optional_text(tool.get("description"), f"{path}.description"),
+        None if schema is None or schema == NO_ARGUMENTS else record(schema, f"{path}.parameters"),
+        optional_flag(tool.get("strict"), f"{path}.strict"),
         extra=dict(tool) if searches else rest(tool, ("type", "name", "description", "parameters", "strict")),
     )
 

@@ -206,7 +206,7 @@ class Reader(StreamReader):
             case {"choices": []}:
                 pass
             case _ if self._named:
-                self._word(_words_of_broken(payload))
+                self._word(_text_of_broken_event(payload))
             case _:
                 raise BadShape("a line that is no event of this service")
 
@@ -244,7 +244,7 @@ def _failure(error: object) -> BackendError:
     return ReplyFailed(f"the service reports: {redact(str(error))}")
 
 
-def _words_of_broken(payload: bytes) -> str:
+def _text_of_broken_event(payload: bytes) -> str:
     """The words of an error event whose JSON the plugin broke by not escaping them."""
     text = payload.decode("utf-8", "replace")
     return text.partition('"content":"')[2].removesuffix('"}}]}')

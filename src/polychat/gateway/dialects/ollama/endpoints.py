@@ -115,8 +115,8 @@ _CAN = {"tools": "tools", "images": "vision", "reasoning": "thinking"}
 def _capabilities(targets: tuple[Target, ...], known: Abilities) -> list[str]:
     """What every target can: by the lists of their backends, else as their vendors can. Clients leave out what has not some."""
     can = [target.backend.can for target in targets]
-    words = (word for name, word in _CAN.items() if known.get(name, all(name in abilities for abilities in can)))
-    return ["completion", *words]
+    capabilities = (word for name, word in _CAN.items() if known.get(name, all(name in abilities for abilities in can)))
+    return ["completion", *capabilities]
 
 
 ENDPOINTS = {
