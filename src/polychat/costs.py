@@ -44,7 +44,7 @@ def cost_of(
 ) -> float | None:
     """US dollars; ``None`` where the price is unknown, the package (extra ``prices``) is not here, or nothing was counted.
 
-    What the vendor itself says that it bills goes first, then what ``prices`` (``Config.prices``) has for ``model``, or for the
+    What the vendor itself reports as billed goes first, then what ``prices`` (``Config.prices``) has for ``model``, or for the
     name by which it was ``asked``. A vendor is known by its name or by its API's ``url``; where the request went
     ``is_elsewhere``, the same model may cost anything, and the vendor's price is none.
     """

@@ -74,11 +74,11 @@ class PolychatError(Exception):
     """Where several targets were tried: the last failure of each, with its reason. This error is the most informative one."""
 
     provider: str | None = None
-    """The class name of the provider, or the name of the vendor, that was asked."""
+    """The class name of the provider, or the name of the vendor, that got the request."""
     status: int | None = None
     """The HTTP status of its answer."""
     retry_after: float | None = None
-    """Seconds after which the backend accepts another request, if it said so."""
+    """Seconds after which the backend accepts another request, if it sent such a time."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class PolychatError(Exception):
         self.retry_after = retry_after
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Copied and pickled as it stands: constructors differ, what they leave behind does not."""
+        """Copied and pickled by its attributes, since the constructors of subclasses take different arguments."""
         return _revived, (type(self), self.args, self.__dict__)
 
 
@@ -189,12 +189,12 @@ class MissingWeights(NotReady):
 
 
 class BackendError(PolychatError, RuntimeError):
-    """The backend was asked and failed; ``text`` is the part of the reply that arrived."""
+    """The backend received the request and failed; ``text`` is the part of the reply that arrived."""
 
     text: str = ""
     """The part of the reply that arrived before the failure."""
     kind: FaultKind | None = None
-    """What went wrong, where the backend's protocol says."""
+    """What went wrong, where the backend's protocol reports it."""
     paid: bool = False
     """Whether a reply arrived, which is billed, and could not be read. The request must not be repeated."""
 
@@ -219,7 +219,7 @@ Clock = Literal["connect", "first", "idle", "total"]
 
 
 class TimedOut(BackendError, TimeoutError):
-    """A timeout: ``clock`` says which one, ``seconds`` how long it was."""
+    """A timeout: ``clock`` is which one, ``seconds`` how long it was."""
 
     clock: Clock
     """``connect``, ``first``, ``idle`` or ``total``."""
@@ -247,7 +247,7 @@ class Unauthorized(StatusError):
 
 
 class RateLimited(StatusError):
-    """429: too many requests; ``retry_after`` says when to retry, if the service did."""
+    """429: too many requests; ``retry_after`` is when to retry, if the service sent it."""
 
 
 class ChallengeRequired(StatusError):

@@ -1,6 +1,6 @@
-"""What a reply consists of. Readers turn bytes into these, writers turn these into bytes.
+"""The events that a reply consists of. Readers turn bytes into events, writers turn events into bytes.
 
-Where a request wanted several answers (``n``), ``choice`` says whose piece it is; else it is 0.
+Where a request asked for several answers (``n``), ``choice`` is the index of the answer; otherwise it is 0.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ Verdict: TypeAlias = Literal["complete", "truncated", "failed", "cancelled"]
 
 @dataclass(slots=True)
 class Start:
-    """What the backend says of the reply before its first piece: at most one a reply."""
+    """The id and model that the backend sends before the first piece of a reply: at most one ``Start`` per reply."""
 
     id: str | None = None
     model: str | None = None
-    """The model that answers, by the backend's name; it may be another than was asked for."""
+    """The model that answers, by the backend's name; it may differ from the requested one."""
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ class ToolCallPiece:
 
 @dataclass(slots=True)
 class Refusal:
-    """The next piece of the model's words for why it does not answer; never empty."""
+    """The next piece of the model's refusal to answer; never empty."""
 
     text: str
     choice: int = 0
@@ -85,7 +85,7 @@ class Logprobs:
 
 @dataclass(slots=True)
 class Citation:
-    """A page the backend says its answer rests on; ``start`` and ``end`` are characters of the answer, where it says which."""
+    """A page that the backend cites; ``start`` and ``end`` are positions of characters in the answer, where they are known."""
 
     title: str
     url: str
@@ -97,7 +97,7 @@ class Citation:
 
 @dataclass(slots=True)
 class Usage:
-    """What the request cost in tokens, as the backend counted it; ``None`` where it did not say.
+    """What the request cost in tokens, as the backend counted it; ``None`` where it sent no count.
 
     ``prompt_tokens`` includes what was cached; ``completion_tokens`` includes reasoning. The other counts are parts of these.
     """
@@ -116,20 +116,20 @@ class Usage:
     cache_write_1h_tokens: int | None = None
     """Of ``cache_write_tokens``, those that are kept for an hour, which cost more."""
     cost: float | None = None
-    """US dollars, where the vendor itself says what the request cost."""
+    """US dollars, where the vendor itself reports what the request cost."""
     estimated: bool = False
-    """The backend did not count: these are guesses."""
+    """The backend did not count: these are estimates."""
 
 
 Reason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "refusal", "pause"]
-"""Why a model stopped, in common words: ``pause`` wants to be asked to go on."""
+"""Why a model stopped, in the terms that all wires share. After ``pause`` the model expects a request to continue."""
 
 
 @dataclass(slots=True)
 class Finish:
     """The last event of every reply.
 
-    ``error`` is what a caller is to see raised; it is there exactly when ``verdict`` is not ``complete``.
+    ``error`` is the exception to raise for the caller; it is set exactly when ``verdict`` is not ``complete``.
     """
 
     verdict: Verdict
@@ -137,7 +137,7 @@ class Finish:
     """The common reason that the backend's one maps to, else the backend's own; ``None`` where it gave none."""
     error: BackendError | None = None
     stop_sequence: str | None = None
-    """Which of the request's ``stop`` ended it, where the backend says."""
+    """Which of the request's ``stop`` sequences ended it, where the backend reports it."""
     others: dict[int, Reason | str | None] | None = None
     """The reasons of the choices other than 0."""
 

@@ -54,7 +54,7 @@ def prompt_of(messages: Messages) -> str:
 
 
 def decoded_text(data: bytes) -> str:
-    """The text of a file or a pipe: UTF-8, or UTF-16 where a byte order mark says so. Raises ``UnicodeDecodeError``."""
+    """The text of a file or a pipe: UTF-8, or UTF-16 after a byte order mark of it. Raises ``UnicodeDecodeError``."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # what Windows PowerShell's > writes
         return data.decode("utf-16")
     return data.decode("utf-8-sig")

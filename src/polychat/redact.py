@@ -7,7 +7,7 @@ them. Besides the plain text it knows how JSON, URLs, HTML and base64 write the 
 
 All of it is linear in what it looks at. A stream holds back only an end that could be the beginning of a credential.
 
-A credential that stands in pieces in several events of a stream, with their JSON between them, is not found: that takes reading
+A credential that is split over several events of a stream, with their JSON between them, is not found: that takes reading
 each event that passes and holding its text. A backend that echoes a key does so whole, in errors and headers above all; one
 that means to hide it can write it in any other way.
 """
@@ -26,7 +26,7 @@ from urllib.parse import quote, quote_plus
 from .errors import PolychatError
 
 MASK = "[redacted]"
-"""What stands in a credential's place: ASCII, so that headers, JSON and any charset can carry it."""
+"""What replaces a credential: ASCII, so that headers, JSON and any charset can carry it."""
 
 _LEAST = 8
 """Letters that a key has at least; what is shorter may be a part of any word."""
@@ -39,7 +39,7 @@ _PLACEHOLDERS = frozenset(
         *("placeholder", "password", "changeme", "anything", "whatever", "anonymous", "undefined", "your-api-key", "api-key"),
     }
 )
-"""What people write where a server wants some key and looks at none: words that an answer may hold."""
+"""Placeholders for servers that require some key and check none: ordinary words, which an answer may contain."""
 _PUBLIC = frozenset(
     {
         *("accept", "accept-charset", "accept-encoding", "accept-language", "cache-control", "connection", "content-encoding"),
@@ -238,11 +238,11 @@ def _of_basic(token: str) -> Iterator[str]:
     except ValueError:
         return
     if len(password or user) >= _LEAST_PASSWORD:
-        yield password or user  # a token may stand alone before the ``@``
+        yield password or user  # a token may be alone before the ``@``
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """How it is written where it stands in JSON or a URL; most keys are the same in all of them."""
+    """Its spellings in plain text, JSON and URLs; for most keys they are all the same."""
     yield secret
     for text in (json.dumps(secret), json.dumps(secret, ensure_ascii=False)):
         yield text[1:-1]
@@ -260,7 +260,7 @@ def _rare_forms(secret: str) -> Iterator[str]:
 
 
 def _escaped(secret: str) -> bytes:
-    """It in JSON, each letter as itself or by its code: some libraries write ``+`` as ``\\u002b``, beside ``\\/`` too."""
+    """Its pattern in JSON, each letter as itself or by its code: some libraries write ``+`` as ``\\u002b``, and ``\\/`` too."""
     return b"".join(_letter(letter) for letter in json.dumps(secret, ensure_ascii=True)[1:-1])
 
 
@@ -287,7 +287,7 @@ def bare_url(url: str) -> str:
     shown = re.split("[?#]", rest, maxsplit=1)[0]
     authority, slash, path = shown.partition("/")
     host = authority.rpartition("@")[2]
-    # An "@" behind the authority may be that of a password with a letter in it that should have been escaped.
+    # An "@" after the authority may be that of a password with a letter in it that should have been escaped.
     if not separator or "@" in rest[len(authority) :]:
         return MASK if "@" in url else url
     return f"{scheme}://{host}{slash}{path}"

@@ -1,7 +1,7 @@
-"""The words every room uses: what a conversation is, what is asked of it, and what comes back.
+"""The types that all packages share: conversations, messages, their parts, tools, and requests.
 
-People write messages as dicts of OpenAI's shape (``Messages``). Between rooms they travel as a ``ChatRequest``, in words that
-all vendors' APIs can be translated into and out of; ``wire/losses.py`` says what each does with each field.
+Callers write messages as dicts of OpenAI's shape (``Messages``). Between packages they travel as a ``ChatRequest``, in terms
+that all vendors' APIs can be translated into and out of; ``wire/losses.py`` has what each wire does with each field.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class TextPart:
     cache: str | None = None
     """The backend may cache the conversation up to here, for this long: ``5m`` or ``1h``."""
     extra: dict[str, Any] | None = None
-    """What the wire it was read from says of it beyond the common words, by that wire's names. So on every value."""
+    """Fields that only the wire it was read from has, by that wire's names. The same holds for ``extra`` of every type here."""
 
 
 @dataclass(slots=True)
 class ImagePart:
-    """Exactly one of ``url`` and ``data`` is there."""
+    """An image. Exactly one of ``url`` and ``data`` is set."""
 
     url: str | None = None
     data: bytes | None = None
@@ -56,7 +56,7 @@ class AudioPart:
 
 @dataclass(slots=True)
 class FilePart:
-    """A document. Exactly one of ``url``, ``data`` and ``id`` (of a file the backend already holds) is there."""
+    """A document. Exactly one of ``url``, ``data`` and ``id`` (of a file that the backend already has) is set."""
 
     url: str | None = None
     data: bytes | None = None
@@ -70,7 +70,7 @@ class FilePart:
 
 @dataclass(slots=True)
 class Opaque:
-    """What a vendor wants back, unread, with a later ask: a signature, encrypted reasoning. Of no use to any other vendor."""
+    """What a vendor wants back unchanged in a later request: a signature, encrypted reasoning. No other vendor can use it."""
 
     vendor: str
     data: str
@@ -91,7 +91,7 @@ class ReasoningPart:
 
 @dataclass(slots=True)
 class RefusalPart:
-    """The model's own words for why it would not answer."""
+    """The model's refusal to answer, in its own words."""
 
     text: str
 
@@ -114,7 +114,7 @@ class ToolCall:
 
 @dataclass(slots=True)
 class ToolResult:
-    """What the call ``id`` gave."""
+    """The result of the call ``id``."""
 
     id: str
     parts: list[TextPart | ImagePart | FilePart] = field(default_factory=list)
@@ -170,7 +170,7 @@ class HostedTool:
     kind: str
     """What its wire calls it, such as ``web_search_20250305``."""
     spec: dict[str, Any]
-    """The whole description, as it stands on that wire."""
+    """The whole description, as that wire writes it."""
 
 
 @dataclass(slots=True)
@@ -183,7 +183,7 @@ class ToolChoice:
 
 @dataclass(slots=True)
 class Format:
-    """What form the answer has. ``schema`` is there exactly with ``kind`` ``schema``."""
+    """The format of the answer. ``schema`` is set exactly where ``kind`` is ``schema``."""
 
     kind: Literal["text", "json", "schema"]
     schema: dict[str, Any] | None = None
@@ -228,7 +228,7 @@ class ChatRequest:
     """``0``: of what was chosen; more: of that many alternatives each, too."""
     logit_bias: dict[str, float] | None = None
     n: int | None = None
-    """Answers to the one question."""
+    """Number of answers."""
     reasoning: Thinking | None = None
     verbosity: str | None = None
     """``low``, ``medium`` or ``high``."""
@@ -239,12 +239,12 @@ class ChatRequest:
     store: bool | None = None
     """The backend may keep the reply, for ``previous``."""
     previous: str | None = None
-    """The id of the stored reply that this goes on from."""
+    """The id of the stored reply that this request continues."""
     stream: bool = False
     stream_usage: bool | None = None
-    """A stream is to end with its usage, on the wire where that must be asked for."""
+    """Whether a stream ends with its usage, on the wire where that must be requested."""
     wire: str | None = None
-    """The wire this was read from: every ``extra`` is in its words. ``None`` where a caller made it."""
+    """The wire this was read from, whose names every ``extra`` uses. ``None`` where a caller made it."""
     extra: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -89,7 +89,7 @@ async def test_a_request_tells_why_it_went_where_it_went() -> None:
     assert [(one["target"], one["outcome"]) for one in told["attempts"]] == [("one/small", "server"), ("two/small", "complete")]
     failed, answered = told["attempts"]
     assert 0 <= failed["begin_ms"] <= failed["end_ms"] <= answered["begin_ms"]
-    assert 0 <= answered["begin_ms"] <= answered["first_token_ms"] <= answered["end_ms"] <= told["duration_ms"] + 0.01
+    assert 0 <= answered["begin_ms"] <= answered["time_to_first_token_ms"] <= answered["end_ms"] <= told["duration_ms"] + 0.01
 
 
 async def test_a_target_that_rests_is_told_with_what_it_said() -> None:

@@ -33,7 +33,7 @@ class Backend(ABC):
     """
 
     can: tuple[str, ...] = ()
-    """What some of its models can, as far as that is known; the words are those of ``config.vendor_spec.Capability``."""
+    """Known abilities of at least some of its models, by the names of ``config.vendor_spec.Capability``."""
 
     def __init__(self, name: str, *, url: str, working: bool, options: tuple[str, ...], default_model: str = "") -> None:
         self.name = name
@@ -44,7 +44,7 @@ class Backend(ABC):
         """Its public address, which no environment moves: what it costs is known by it."""
         self.working = working
         self.options = options
-        """The keywords that it takes beside the common ones."""
+        """The keywords that it takes in addition to the common ones."""
         self.default_model = default_model
         """What it is asked for where no model is named; empty: it chooses, or insists on a name."""
 
@@ -92,14 +92,14 @@ class Backend(ABC):
 
     @abstractmethod
     def address(self) -> str:
-        """Where it is asked unless ``base_url`` says otherwise. Raises ``NotReady`` where nothing answers there."""
+        """The address unless ``base_url`` is given. Raises ``NotReady`` where nothing answers there."""
 
     def quota_domain(self) -> str:
         """A name that all backends have in common whose requests share a key, and so its quota."""
         return self.label
 
     def goes_on(self, model: str) -> bool:
-        """Whether a conversation that ends with the assistant's words is answered by what follows them."""
+        """Whether the answer to a conversation that ends with an assistant message continues that message."""
         return False
 
     def models(self) -> list[str]:
@@ -130,11 +130,11 @@ class Backend(ABC):
         return self.name
 
     def relay(self, wire: str) -> Relay | None:
-        """Where requests on this wire may go as they stand; ``None``: nowhere. Raises ``NotReady`` for want of a key."""
+        """Where requests on this wire may go unchanged; ``None``: nowhere. Raises ``NotReady`` where a key is missing."""
         return None
 
     async def list_models(self, proxy: str | None = None, **options: Any) -> list[ModelInfo]:
-        """What it says that it serves; where it cannot be asked, what it names."""
+        """The models that it lists; where it has no list, those that its entry names."""
         return [ModelInfo(name) for name in self.models()]
 
     @property

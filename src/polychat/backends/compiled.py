@@ -1,6 +1,6 @@
 """Requests that differ in one text alone: what was written once around it serves for every other one.
 
-The wire's own writer writes a request whose only user message is ``STAND_IN``. Where that text stands in the body exactly once,
+The wire's own writer writes a request whose only user message is ``STAND_IN``. Where that text is in the body exactly once,
 and nothing of the request is lost on its way, the body with another text in its place is what the writer gives for that text;
 ``tests/backends/test_compiled.py`` holds that for every wire and vendor.
 """
@@ -22,7 +22,7 @@ STAND_IN = "What stands here is replaced by the prompt (f3b1c9a07d5e)."
 
 
 class CompiledRequest:
-    """The body of a request up to its prompt and behind it, and the path it goes to."""
+    """The body of a request before and after its prompt, and the path it goes to."""
 
     __slots__ = ("_after", "_before", "new_reader", "path", "ready", "streamed", "whole")
 
@@ -48,7 +48,7 @@ class CompiledRequest:
 
 
 def compiled(body: bytes, path: str, *, streamed: bool) -> CompiledRequest | None:
-    """``None`` where ``STAND_IN`` does not stand in ``body`` by itself and once."""
+    """``None`` where ``body`` does not contain ``STAND_IN`` by itself and once."""
     before, found, after = body.partition(encoded(STAND_IN))
     if not found or STAND_IN.encode() in before or STAND_IN.encode() in after:
         return None
@@ -56,7 +56,7 @@ def compiled(body: bytes, path: str, *, streamed: bool) -> CompiledRequest | Non
 
 
 def is_compilable(request: ChatRequest) -> bool:
-    """Whether it is one prompt, maybe behind system messages, without anything that a writer may look for in a prompt."""
+    """Whether it is one prompt, maybe after system messages, without anything that a writer may look for in a prompt."""
     messages = request.messages
     return (
         bool(messages)

@@ -134,7 +134,7 @@ def _messages(messages: list[Object], row: VendorSpec, call_info: CallInfo) -> l
     entries: list[Any] = messages
     for entry in entries:
         if not isinstance(entry, dict):
-            return messages  # the vendor says what is wrong with them
+            return messages  # the vendor's error explains what is wrong with them
     for message in messages:
         if len(message) == 2 and "content" in message and message.get("role") == "user":
             continue  # nothing that any vendor wants otherwise
@@ -169,11 +169,11 @@ def _one_system(messages: list[Object]) -> list[Object]:
 
 
 BRIDGE = "I have the result."
-"""What the assistant says between a result and the user's words, where the vendor wants it to say something."""
+"""The assistant's message between a result and the user's message, where the vendor requires one."""
 
 
 def _bridged(messages: list[Object], row: VendorSpec, call_info: CallInfo) -> list[Object]:
-    """A message of the assistant behind each run of results that none of its own follows."""
+    """Adds an assistant message after each run of results that none follows."""
     bridged: list[Object] = []
     for message in messages:
         if bridged and bridged[-1].get("role") == "tool" and message.get("role") not in ("tool", "assistant"):
@@ -196,7 +196,7 @@ def _name_calls(message: Object, length: int) -> None:
 
 
 def call_id(name: str, length: int) -> str:
-    """``name`` where it has that many letters and digits and nothing else, else what always stands for it."""
+    """``name`` where it has that many letters and digits and nothing else, else a name that is always the same for it."""
     if len(name) == length and _PLAIN.issuperset(name):
         return name
     number = int.from_bytes(sha256(name.encode("utf-8", "replace")).digest(), "big")

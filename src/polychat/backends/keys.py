@@ -119,7 +119,7 @@ def _stamp(file: str) -> tuple[int, int, int] | None:
 
 
 def address(row: VendorSpec) -> str:
-    """The base URL: ``<VENDOR>_BASE_URL``, else what the row says, its placeholders filled. Raises ``NotReady``.
+    """The base URL: ``<VENDOR>_BASE_URL``, else the entry's, its placeholders filled. Raises ``NotReady``.
 
     Where the row's own address is the built-in one, the variable that the vendor's own tools read goes over it.
     """
@@ -139,7 +139,7 @@ def address(row: VendorSpec) -> str:
 
 
 def _moved(row: VendorSpec) -> str:
-    """Where the environment says it is; a vendor's other wires at the same address move with it."""
+    """The address by the environment; a vendor's other wires at the same address move with it."""
     return next((value for name in _moving(row) if (value := set_to(name).strip())), "")
 
 
@@ -153,7 +153,7 @@ def _moving(row: VendorSpec) -> list[str]:
 
 
 def _hosted(row: VendorSpec) -> str:
-    """By the variable of the server's own tools, ``HOST[:PORT]`` or a URL; what a file says of the address overrides it."""
+    """By the variable of the server's own tools, ``HOST[:PORT]`` or a URL; an address in a file overrides it."""
     builtin = known().get(row.name)
     host_setting = set_to(row.host_env).strip().strip("\"'") if row.host_env else ""
     if not host_setting or builtin is None or builtin.base_url != row.base_url or "host_env" in row.untrusted:

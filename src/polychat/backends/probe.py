@@ -1,4 +1,4 @@
-"""Whether a target is there, and what stands in the way: by requests that cost nothing, or by one that may.
+"""Whether a target is available, and what prevents it: by requests that cost nothing, or by one that may.
 
 A free probe connects (name, TCP, TLS, a bot wall) and gets the list of models where there is one. One that asks sends a short
 request as any caller would, and reads its reply to the end.
@@ -6,11 +6,11 @@ request as any caller would, and reads its reply to the end.
 | state              | what it means                                                                              |
 |--------------------|--------------------------------------------------------------------------------------------|
 | reachable          | it answers as it should                                                                    |
-| challenged         | a human check stands before it                                                             |
+| challenged         | it asks for a human check first                                                            |
 | needs credentials  | a key, a login or a cookie is missing, or refused                                          |
 | quota              | it answers, and has no more for this account just now                                      |
 | gone               | its page or the model no longer exists, or it is known not to work any more                |
-| protocol changed   | it answers something else than its protocol says: the evidence names the field or the step |
+| protocol changed   | its answer does not follow its protocol: the evidence names the field or the step          |
 | failing            | it answers with an error of its own                                                        |
 | unreachable        | no connection, or no answer in time: it may be this machine's network                      |
 | not set up         | something else is missing on this machine: a package, weights, an address                  |
@@ -157,7 +157,7 @@ async def _connected(backend: Backend, seconds: float) -> str:
         "GET", address, {"accept": "*/*"}, None, timeouts=timeouts, deadline=deadline, provider=backend.name
     ) as answer:
         if answer.status >= 400:
-            with suppress(BackendError):  # the status says enough
+            with suppress(BackendError):  # the status is enough
                 await answer.read(_PAGE)
             error = answer.error()
             if isinstance(error, ChallengeRequired) or answer.status >= 500 or (backend.has_page and answer.status in _GONE):

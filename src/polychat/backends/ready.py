@@ -49,7 +49,7 @@ class ReadyRequest:
 
 
 class ReadyRequests:
-    """Those of the vendor ``name``, which takes ``takes`` beside the common options, and ``timeout`` seconds by default."""
+    """Those of the vendor ``name``, which takes the options ``takes`` too, and ``timeout`` seconds by default."""
 
     def __init__(self, endpoint: VendorEndpoint, name: str, takes: tuple[str, ...], timeout: float) -> None:
         self._endpoint, self._name, self._takes, self._timeout = endpoint, name, takes, timeout

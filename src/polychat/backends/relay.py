@@ -42,7 +42,7 @@ class Relay:
         self.usage = usage
         """Whether a stream can be asked to end with its usage."""
         self.refusal = refusal
-        """The error of an answer other than 2xx, with what the backend says of it."""
+        """The error of an answer other than 2xx, with the backend's own message."""
 
     def takes(self, fields: Mapping[str, object]) -> bool:
         """Whether a request with these fields can go as it came, but for what ``fit`` does.

@@ -27,7 +27,7 @@ class CallInfo:
 
     on_loss: OnLoss | None = None
     hosted_tools: Literal["drop", "refuse"] | None = None
-    """What to do with tools that another vendor's backend runs; ``None`` means what ``on_loss`` says."""
+    """What to do with tools that another vendor's backend runs; ``None``: as ``on_loss``."""
     losses: list[Loss] = field(default_factory=list)
     """What of the request did not reach the backend as it was meant."""
     url: str = ""

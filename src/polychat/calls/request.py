@@ -49,7 +49,7 @@ STRUCTURED = (
     Keyword("extra", "Mapping[str, Any]", "request fields under the API's own names"),
     Keyword("provider", "Mapping[str, Any]", "which providers may answer, and in which order: OpenRouter's object"),
 )
-"""Keywords with rules of their own. ``schema``, which determines the type of the reply, is a parameter beside them."""
+"""Keywords with rules of their own. ``schema``, which determines the type of the reply, is a separate parameter."""
 ASKING = (
     Keyword("on_loss", 'Literal["refuse", "warn", "report", "allow"]', "what to do if the backend does not support a field"),
     Keyword("proxy", "str", "the URL of a proxy"),

@@ -151,7 +151,7 @@ def _explain(explain: argparse.ArgumentParser) -> None:
         "--path",
         metavar="PATH",
         default="/v1/chat/completions",
-        help="the gateway's path that the request is for, which says its API (default: %(default)s)",
+        help="the gateway's path that the request is for, which determines its API (default: %(default)s)",
     )
     explain.add_argument(
         "--config",

@@ -27,7 +27,7 @@ STDIN_LIMIT = 64 * 1024 * 1024
 _TEXTS = ("user", "stop", "service_tier", "verbosity", "previous", "api_key")
 """Options whose value is text, whatever it looks like; a list for ``stop`` is JSON: ``--option stop=["a", "b"]``."""
 _PATIENCE = 1.0
-"""Seconds without input on an open standard input after which a note says what the command waits for."""
+"""Seconds without input on an open standard input after which a note explains what the command waits for."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -194,7 +194,7 @@ def _unpriced(reply: Reply) -> str:
     if reply.usage is None or reply.usage.prompt_tokens is None:
         return "unpriced (the backend did not count)"
     if find_spec("genai_prices") is None:
-        return 'unpriced (prices come with  pip install "polychat[prices]", or stand in [prices] of polychat.toml)'
+        return 'unpriced (prices come with  pip install "polychat[prices]", or from [prices] of polychat.toml)'
     model = _printable(reply.served or reply.model or "this model")
     return f"unpriced (no price is known for {model}: add one to [prices] of polychat.toml)"
 

@@ -158,7 +158,7 @@ def _lines(explained: dict[str, Any]) -> Iterator[str]:
 def _time_line(attempts: Iterable[dict[str, Any]]) -> Iterator[str]:
     for entry in attempts:
         begin, end = (f"{entry[name]:.0f}" if name in entry else "" for name in ("begin_ms", "end_ms"))
-        first = f", first token at {entry['first_token_ms']:.0f}" if "first_token_ms" in entry else ""
+        first = f", first token at {entry['time_to_first_token_ms']:.0f}" if "time_to_first_token_ms" in entry else ""
         yield from _row(f"  {begin:>7} - {end:>7}  ", f"{entry['target']}: {entry['outcome']}{first}", ())
 
 
@@ -173,7 +173,7 @@ def _cost(explained: dict[str, Any]) -> str:
 
 
 def _row(begin: str, value: str, reasons: Iterable[str]) -> Iterator[str]:
-    """What there is to say behind ``begin``, wrapped beneath itself; each reason on lines of its own."""
+    """``begin`` and the text after it, wrapped with a hanging indent; each reason on lines of its own."""
     indent = " " * len(begin)
     lines = [line for text in (value, *reasons) for line in wrap(text, max(20, _columns() - len(begin)))]
     yield from (f"{begin if number == 0 else indent}{line}".rstrip() for number, line in enumerate(lines))

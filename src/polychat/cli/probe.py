@@ -61,7 +61,7 @@ def _set_up(registry: Registry) -> list[tuple[str, Backend, str]]:
 
 
 def _has_address(backend: Backend) -> bool:
-    """Whether a service is known to work, or the environment says where it runs."""
+    """Whether a service is known to work, or the environment has its address."""
     try:
         return bool(backend.address())
     except NotReady:
@@ -100,7 +100,7 @@ def _now() -> str:
 
 
 def _lines(results: list[Probed]) -> Iterator[str]:
-    """A line each; what is wrong stands below it, as wide as the terminal."""
+    """A line each; what is wrong is below it, as wide as the terminal."""
     width = min(_TARGET, max((len(result.target) for result in results), default=0))
     columns = get_terminal_size((80, 24)).columns
     for result in results:

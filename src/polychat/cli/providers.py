@@ -50,7 +50,7 @@ def _vendor(row: VendorSpec) -> dict[str, Any]:
 def working_by(probed: Mapping[str, Any] | None) -> bool | None:
     """Whether a provider works, by its latest probe; ``None`` if that does not show it.
 
-    That a page is there shows nothing of the chat behind it, and what this machine lacks nothing of the service.
+    That a page exists shows nothing about its chat, and what this machine lacks nothing about the service.
     """
     match probed:
         case {"state": "reachable", "step": "ask"}:

@@ -163,7 +163,7 @@ async def embed(
 ) -> Embeddings:
     """One vector for each of ``texts``, in their order. The other keywords are those of ``stream`` for how a request is sent.
 
-    ``dimensions`` is the length that vectors are to have, ``provider`` says who may answer, as it does for ``stream``. Raises
+    ``dimensions`` is the length that vectors are to have, ``provider`` is who may answer, as it is for ``stream``. Raises
     ``BadInput`` for a provider without embeddings, and any other ``PolychatError``.
     """
     rest = {"provider": provider, **keywords, **(options or {})}

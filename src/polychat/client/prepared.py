@@ -64,7 +64,7 @@ class PreparedCall:
         for name, value in options.items():
             (self._keywords if name in _KEYWORDS else self.options)[name] = value
         self.wanted = self._keywords.pop("provider", None)
-        """Which of the targets the caller wants, as OpenRouter's ``provider`` says it."""
+        """Which of the targets the caller wants, in the form of OpenRouter's ``provider``."""
         self.lost: list[Loss] = []
         """What of that cannot be obeyed."""
         self.policy = LossPolicy.of(self.options, plan)

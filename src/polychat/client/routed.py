@@ -67,7 +67,7 @@ class RoutedCall:
         self.target = plan.targets[0]
         """The target that was asked last."""
         self.batches: AsyncGenerator[list[Event], None]
-        """The events behind those that ``begin`` returned."""
+        """The events after those that ``begin`` returned."""
         self.seams: list[str] = []
         """Where another target went on with the text of one that was cut off."""
         if plan.route or len(plan.targets) > 1:
@@ -112,7 +112,7 @@ class RoutedCall:
             self._attempts.end(error)
 
     def __del__(self) -> None:
-        # Streams that nobody reads to their end or closes: their target would seem to be busy, or probed, for ever.
+        # Streams that are neither read to their end nor closed: their target would seem busy, or under probe, for ever.
         if self._straight is not None or self._attempts is not None:
             self.end()
 
@@ -136,7 +136,7 @@ class RoutedCall:
         return self._router.run(self._plan, ask, self._attempts, traits=self._traits, kind=self._kind, **more)
 
     async def _part_after(self, error: PolychatError, text: str) -> Part:
-        """The reply of the target that goes on behind ``text``, where the last one broke off."""
+        """The reply of the target that continues after ``text``, where the last one broke off."""
         attempts = self._attempts
         assert attempts is not None  # there was an answer
         attempts.cut(error)
@@ -238,7 +238,7 @@ class RoutedCall:
     async def _begun(
         self, batches: AsyncGenerator[list[Event], None], *, whole: bool, hold: Hold | None = None
     ) -> list[list[Event]]:
-        """The batches up to the first piece and what is held behind it, or, with ``whole``, all of them."""
+        """The batches up to the first piece and what is held after it, or, with ``whole``, all of them."""
         self.batches = batches
         first: list[list[Event]] = []
         try:

@@ -11,7 +11,7 @@ _PLACE = re.compile(r"\{\w+\}")
 _NO_LETTER = re.compile(r"[\s\x00-\x20\x7f]")
 """A blank of any alphabet, or a control character."""
 _NETLOC = re.compile(r"(?:.*@)?(?:\[[^][@]+\]|[^][:@]+)(?::[0-9]+)?")
-"""Host and port, with a user before them; brackets stand round an IPv6 address and nowhere else."""
+"""Host and port, with a user before them; brackets are for IPv6 addresses only."""
 _FORM = "must be a URL that begins with http:// or https:// and names a host"
 
 

@@ -1,4 +1,4 @@
-"""Tables of TOML as types, by msgspec; and what its errors leave open: which key is at fault, and in words what it must be."""
+"""Tables of TOML as types, by msgspec; and what its errors lack: which key is at fault, and what its value must be."""
 
 from __future__ import annotations
 
@@ -91,11 +91,11 @@ def _complaint(kind: inspect.Type, value: object, *, in_list: bool = False) -> s
     if _extra(kind, "hidden"):
         return f"must be {form(kind)}"
     subject = f"has {shown(value)} in its list; each" if in_list else f"is {shown(value)}; it"
-    return f"{subject} must be {form(kind)}{near(value, words_of(kind), '; ')}"
+    return f"{subject} must be {form(kind)}{near(value, choices_of(kind), '; ')}"
 
 
 def form(kind: inspect.Type) -> str:
-    """What a value must be, in words: ``a whole number from 0 to 65535``."""
+    """What a value must be, as text: ``a whole number from 0 to 65535``."""
     if text := _extra(kind, "form"):
         return str(text)
     *others, last = _kinds(kind)  # of one and a list of such, the list
@@ -109,7 +109,7 @@ def form(kind: inspect.Type) -> str:
         case inspect.FloatType(ge=least, le=most):
             return f"a number{bounds(least, most)}"
         case inspect.LiteralType():
-            return " or ".join([*map(form, others), listed(words_of(last))])
+            return " or ".join([*map(form, others), listed(choices_of(last))])
         case inspect.VarTupleType(item_type=entry):
             return f"a list of {form(entry).removeprefix('a ').replace('number', 'numbers', 1)}"
         case inspect.StructType():
@@ -125,8 +125,8 @@ def form(kind: inspect.Type) -> str:
     return "text"
 
 
-def words_of(kind: inspect.Type) -> tuple[str, ...]:
-    """The words that a value may be, where it is one of several."""
+def choices_of(kind: inspect.Type) -> tuple[str, ...]:
+    """The texts that a value may be, where it is one of several."""
     return next((tuple(map(str, choice.values)) for choice in _kinds(kind) if isinstance(choice, inspect.LiteralType)), ())
 
 

@@ -37,5 +37,5 @@ def _as_toml(schema: Any) -> Any:
 
 
 def _has_members(value: object) -> bool:
-    """Whether a default, or a list of required keys, says anything: a table in a table has the defaults of its own keys."""
+    """Whether a default, or a list of required keys, is of use: a table in a table has the defaults of its own keys."""
     return value not in (None, "", [], ()) and not isinstance(value, dict)

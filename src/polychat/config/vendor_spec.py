@@ -17,7 +17,7 @@ KeyHeader: TypeAlias = Literal["authorization", "x-api-key", "x-goog-api-key", "
 _Basic: TypeAlias = Literal["tools", "schema", "json", "images", "audio", "files", "reasoning"]
 _Further: TypeAlias = Literal["seed", "logprobs", "n", "stop", "penalties", "top_k", "parallel_tools", "cache"]
 Capability: TypeAlias = Literal[_Basic, _Further]
-"""What a vendor can do, in the words of its entry."""
+"""What a vendor can do, as its entry names it."""
 CAPABILITIES: tuple[Capability, ...] = get_args(Capability)
 BaseURL: TypeAlias = Annotated[
     str,

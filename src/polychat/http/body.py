@@ -16,7 +16,7 @@ from ..wire.contract import Reader
 from ..wire.framing import MAX_LINE, Lines, LineTooLong
 
 MAX_BODY = 16 * 1024 * 1024
-"""Bytes of a body that is read whole, unless a caller says otherwise; after decompression."""
+"""Bytes of a body that is read whole, unless a caller sets another limit; after decompression."""
 
 CLOSED = "the response is closed: read it once, and inside its `async with`"
 _CHARSET = re.compile(r"""(?i)\bcharset\s*=\s*["']?([^\s;"']+)""")
@@ -62,7 +62,7 @@ class Body(ABC):
 
     @abstractmethod
     def error(self, detail: str = "") -> StatusError:
-        """The error of this status, not raised. ``detail`` is what the service says of it, fit to be shown."""
+        """The error of this status, not raised. ``detail`` is the service's own message, redacted."""
 
     @abstractmethod
     def close(self) -> None:

@@ -74,7 +74,7 @@ def _failure_of(error: Exception, place: FailedRequest) -> PolychatError:
 
 _UNKNOWN_HOST = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 _NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
-"""OpenSSL's reasons where what the server says is no TLS."""
+"""OpenSSL's reasons where the server's answer is no TLS."""
 
 
 def _is_misaddressed(error: Exception) -> bool:
@@ -148,7 +148,7 @@ def proxy_answered(status: int, proxy: Proxy, url: URL) -> ProxyFailed:
 
 
 def _reason_of(error: Exception) -> str:
-    """What an error says by itself, without the request it belongs to."""
+    """An error's own reason, without the request it belongs to."""
     match error:
         case aiohttp.ClientConnectorError():
             return str(error.os_error)

@@ -56,7 +56,7 @@ class Proxy:
 
 
 def proxy_of(url: object, name: str = "proxy") -> Proxy:
-    """What a proxy's URL says. Raises ``BadInput`` that names the field and shows nothing of the URL, password and all."""
+    """The parts of a proxy's URL. Raises ``BadInput`` that names the field and shows nothing of the URL and its password."""
     proxy = _parsed(url) if isinstance(url, str) else None
     if proxy is None:
         raise BadInput(f"{name} must be {_SHAPE}", field=name)
@@ -68,7 +68,7 @@ def proxy_of(url: object, name: str = "proxy") -> Proxy:
 
 
 def _fits_socks(word: bytes) -> bool:
-    """SOCKS5 counts user and password in one byte; beyond ASCII nothing says what the bytes would mean."""
+    """SOCKS5 counts user and password in one byte; beyond ASCII the encoding of the bytes is not defined."""
     return 0 < len(word) <= 255 and word.isascii()
 
 
@@ -90,7 +90,7 @@ def _parsed(url: str) -> Proxy | None:
 class Proxies:
     """Which proxy a request goes through: its scheme's, else that of ``all``, else ``proxy``; ``None`` is no proxy at all.
 
-    What the environment says (``HTTP_PROXY`` and its like) is not looked at: who wants a proxy gives it.
+    The environment (``HTTP_PROXY`` and the like) is not read: a proxy is used only where the caller gives one.
     """
 
     def __init__(self, proxy: str | None, proxies: Mapping[str, str | None] | None) -> None:
@@ -133,7 +133,7 @@ _A_DAY = 86_400.0
 
 
 def _socks_options(proxy: Proxy) -> dict[str, Any]:
-    """In python-socks's words. Names are looked up by the proxy for ``socks5h``, here for ``socks5``."""
+    """As python-socks names it. Names are looked up by the proxy for ``socks5h``, here for ``socks5``."""
     return {
         "host": proxy.host,
         "port": proxy.port,

@@ -27,7 +27,7 @@ class Timeouts(NamedTuple):
 
     @classmethod
     def of(cls, timeout: object, steps: Timeouts) -> Timeouts:
-        """What a ``timeout=`` means: itself, or the seconds of the total, beside which the other limits are those of ``steps``.
+        """What a ``timeout=`` means: itself, or the seconds of the total, with the other limits as in ``steps``.
 
         Raises ``BadInput`` for a value that is not a number above 0.
         """
@@ -130,7 +130,7 @@ class ExchangeTimer:
         self._silent_since = None
 
     def close(self) -> None:
-        """No more waiting, ever: no alarm is left behind."""
+        """Ends all waiting and cancels the alarm."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None

@@ -71,7 +71,7 @@ class Bound:
     def _ended(self, finish: Finish) -> list[Event]:
         try:
             answer = decoded("".join(self._text).encode())
-        except ValueError:  # cut by a limit or a clock: the finish says so
+        except ValueError:  # cut by a limit or a timeout: the finish reports it
             return [finish]
         match answer:
             case {"tool": str(name), "arguments": dict(arguments)}:

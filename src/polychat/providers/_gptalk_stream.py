@@ -13,7 +13,7 @@ from ..wire.stream import BadShape, Framing, StreamReader
 
 
 def failure_in(value: object) -> str | None:
-    """What a body such as ``{"code": 1, "msg": "…"}`` says went wrong; ``None`` where it is no such body."""
+    """The error that a body such as ``{"code": 1, "msg": "…"}`` reports; ``None`` for any other body."""
     match value:
         case {"content": _}:
             return None

@@ -22,7 +22,7 @@ async def body_of(response: StreamResponse) -> bytes:
 
 
 async def refusal(response: StreamResponse) -> StatusError:
-    """The error of a status other than 2xx, with what the service says of it."""
+    """The error of a status other than 2xx, with the service's own message."""
     try:
         body = await response.read()
     except BackendError:  # the status is known all the same

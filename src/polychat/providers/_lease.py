@@ -122,7 +122,7 @@ class Leases(Generic[T]):
             self._return_use(lease)  # another caller learned of it between this one's reservation and its waking
 
     def is_idle(self) -> bool:
-        """Nobody waits, and what was fetched is of no more use."""
+        """No request waits, and what was fetched is of no more use."""
         return not self._pending and (self.latest is None or not self.latest.usable(self._clock()))
 
     def _reserve(self) -> Lease[T] | None:

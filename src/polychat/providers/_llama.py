@@ -1,4 +1,4 @@
-"""llama.cpp in this process: a model is loaded once for all who ask it, and its asks run in threads beside the event loops.
+"""llama.cpp in this process: a model is loaded once for all callers, and its requests run in threads outside the event loops.
 
 xllamacpp is llama.cpp's HTTP server as an object: the object is what we use, the HTTP server cannot be left out. It is made to
 listen on a Unix socket in a folder of ours that is removed as soon as the model is loaded, so no other process can reach it.
@@ -31,7 +31,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from ..errors import BadInput, MissingPackage, NotReady, redact
 
 CONTEXT = 4096
-"""Tokens one request may hold, unless the model was trained for less or polychat.toml says otherwise."""
+"""Tokens one request may hold, unless the model was trained for less or polychat.toml sets another limit."""
 
 PARALLEL = 4
 """Asks answered at the same time; the others wait. Each costs the memory of a context, whether it is in use or not."""
@@ -45,7 +45,7 @@ _LONGEST_SOCKET = 80
 Key = TypeVar("Key")
 Result = TypeVar("Result")
 Chunk: TypeAlias = dict[str, Any]
-"""What llama.cpp says at a time, in OpenAI's shape."""
+"""One chunk of llama.cpp's reply, in OpenAI's shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Setting:
     embeds: bool = False
     """It is loaded to give vectors; such a one does not answer, and one that answers gives none."""
     pooling: str | None = None
-    """How vectors of tokens become one; ``None``: as the file says."""
+    """How vectors of tokens become one; ``None``: as the model's file has it."""
 
 
 class Once(Generic[Key, Result]):
@@ -77,7 +77,7 @@ class Once(Generic[Key, Result]):
         self._reset()
         atexit.register(self._end)
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._reset)  # the threads stay behind in the parent
+            os.register_at_fork(after_in_child=self._reset)  # the threads stay in the parent
 
     def _reset(self) -> None:
         self._lock = threading.Lock()

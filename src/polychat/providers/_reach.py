@@ -16,7 +16,7 @@ _BY_NAME = tuple(row.name for row in plain_fields() if row.keyword)
 
 
 def support_table_of(provider: Any, options: tuple[str, ...]) -> SupportTable:
-    """What becomes of each field of a request, by what the provider says of itself and which options it takes."""
+    """What becomes of each field of a request, by what the provider declares and which options it takes."""
     system = KEPT if provider.supports_system_message else emulated("it goes into the prompt as a line of its own")
     history = KEPT if provider.supports_message_history else emulated("earlier messages go into the prompt as lines")
     support_table: dict[str, Support] = {name: dropped("this service knows nothing like it") for name in FIELDS}
@@ -27,7 +27,7 @@ def support_table_of(provider: Any, options: tuple[str, ...]) -> SupportTable:
     support_table |= dict.fromkeys(("tool_choice.auto", "parallel_tool_calls", "parts.image.detail", "parts.file.name"), KEPT)
     support_table |= dict.fromkeys(
         ("parts.result.error", "tools.strict", "format.strict", "cache"), KEPT
-    )  # told with what they are of
+    )  # reported with the field that they belong to
     support_table |= {
         "messages.system": system,
         "messages.developer": system,

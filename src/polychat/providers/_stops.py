@@ -53,7 +53,7 @@ class _Stop:
         self.matched = 0
 
     def ends_with(self, letter: str) -> bool:
-        """Whether the whole text stands before and including ``letter``, the answer's next one."""
+        """Whether the whole text is complete with ``letter``, the answer's next one."""
         self.matched = self._longer(self.matched, letter)
         return self.matched == self.size
 

@@ -55,7 +55,7 @@ class Provider:
 
     @classmethod
     def address(cls) -> str:
-        """Where it is asked unless ``base_url`` says otherwise: ``<NAME>_BASE_URL``, else its ``url``.
+        """The address unless ``base_url`` is given: ``<NAME>_BASE_URL``, else the class's ``url``.
 
         Raises ``NotReady`` where the service there is known not to work: no message goes to the present owner of its address.
         """
@@ -111,7 +111,7 @@ class Provider:
     async def answers(
         cls, request: ChatRequest, call_info: CallInfo, proxy: str | None = None, **kwargs: Any
     ) -> AsyncGenerator[list[Event], None]:
-        """``events`` of a request in common words: what of it does not reach the backend is noted, refused or warned of."""
+        """``events`` of a ``ChatRequest``: what of it does not reach the backend is noted, refused or warned of."""
         options = options_of(cls)
         cls.rehearse(request, call_info)
         messages = messages_of(request)
@@ -176,7 +176,7 @@ class Provider:
     def create_completion(
         cls, model: str | None, messages: Messages, proxy: str | None = None, **kwargs: Any
     ) -> Generator[str, None, None]:
-        """The pieces for code without a loop, or beside one that runs: the request goes on in a thread of its own.
+        """The pieces for code without an event loop, or in one that runs: the request runs in a thread of its own.
 
         Closing the generator cancels the request.
         """

@@ -71,7 +71,7 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
     models: ClassVar[list[str]] = list(weights.KNOWN)
     listed_only = True
     timeout: ClassVar[float | None] = None
-    """A slow machine is not a dead service: the model may take its time unless the caller says otherwise."""
+    """A slow machine is not a dead service: without a timeout of the caller's the model may take its time."""
 
     @classmethod
     def get_models(cls) -> list[str]:
@@ -132,7 +132,7 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
     async def answers(
         cls, request: ChatRequest, call_info: CallInfo, proxy: str | None = None, **kwargs: Any
     ) -> AsyncGenerator[list[Event], None]:
-        """``events`` of a request in common words; schemas and calls of tools are bound by a grammar."""
+        """``events`` of a ``ChatRequest``; schemas and calls of tools are bound by a grammar."""
         options = options_of(cls)
         request = cls.rehearse(request, call_info)
         request, calls = adapted(request, custom=False, named=False)

@@ -41,12 +41,12 @@ def host_name(text: str) -> str | None:
 
 
 def is_address(host: str) -> bool:
-    """Whether a host is an IP address, or what systems read as one (``127.1``). Nothing stands above or below it."""
+    """Whether a host is an IP address, or what systems read as one (``127.1``). It has no parent domain and no subdomains."""
     return ":" in host or _NUMBERED.fullmatch(host) is not None
 
 
 def reaches(domain: str, host: str) -> bool:
-    """RFC 6265's domain-match: the host is the domain or stands below it. Both are as ``host_name`` gives them.
+    """RFC 6265's domain-match: the host is the domain or a subdomain of it. Both are as ``host_name`` gives them.
 
     No cookie is valid for a suffix of many owners. Of these we know single labels (``com``) and names such as ``co.uk``;
     browsers know them all and took no cookie for the others.

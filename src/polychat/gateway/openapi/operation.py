@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from ...config.decoding import keys_of, meaning, words_of
+from ...config.decoding import choices_of, keys_of, meaning
 from ...config.settings import GatewaySettings
 from ...wire.contract import wire
 from ...wire.faults import Fault, kind_of
@@ -178,7 +178,7 @@ COUNT_HEADERS = {"x-polychat-estimated": {"$ref": "#/components/headers/x-polych
 def _setting(name: str, header: str) -> Schema:
     """A header by which a request decides a setting for itself."""
     key = keys_of(GatewaySettings)[name]
-    return {"name": header, "in": "header", "required": False, "schema": word(*words_of(key.type), about=meaning(key))}
+    return {"name": header, "in": "header", "required": False, "schema": word(*choices_of(key.type), about=meaning(key))}
 
 
 _TAGS, _PRIORITY = TAGS.decode(), preferences.PRIORITY.decode()

@@ -37,9 +37,9 @@ def flag(about: str = "", **more: Any) -> Schema:
     return _described({"type": "boolean", **more}, about)
 
 
-def word(*words: str, about: str = "") -> Schema:
+def word(*choices: str, about: str = "") -> Schema:
     """One of these."""
-    return _described({"type": "string", "enum": list(words)}, about)
+    return _described({"type": "string", "enum": list(choices)}, about)
 
 
 def several(items: Schema, about: str = "", **more: Any) -> Schema:
@@ -94,8 +94,8 @@ def plain(wire: str, within: str = "") -> Schema:
         at = row.on(wire)
         kind = at.type or row.type if isinstance(at, At) and at.within == within else None
         if isinstance(at, At) and kind is not None:
-            words = f": {', '.join(f'`{word}`' for word in row.words)}, …" if row.words else ""
-            properties[at.name] = _described(kind.schema, sentence(f"{row.about}{words}"))
+            choices = f": {', '.join(f'`{word}`' for word in row.words)}, …" if row.words else ""
+            properties[at.name] = _described(kind.schema, sentence(f"{row.about}{choices}"))
             properties |= {name: _described(kind.schema, f"An earlier name of `{at.name}`.") for name in at.older}
     return properties
 

@@ -14,7 +14,7 @@ _HARMLESS = frozenset({"accept", "accept-encoding", "accept-language", "content-
 
 
 class NotFollowed(Exception):
-    """A redirect that is not followed. Its text says why, and shows the target without credentials."""
+    """A redirect that is not followed. Its text has the reason, and the target without credentials."""
 
 
 def onward(request: OutgoingRequest, status: int, location: str | None) -> OutgoingRequest | None:

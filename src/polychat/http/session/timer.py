@@ -12,7 +12,7 @@ from ..timeouts import Timeouts
 
 
 class SessionTimer:
-    """``deadline`` is a moment on the running loop's clock, beside ``timeouts.total``.
+    """``deadline`` is a moment on the running loop's clock, in addition to ``timeouts.total``.
 
     Until the response's head one timer covers the request. After it, each wait for more bytes is limited: the time that the
     caller takes for the last ones does not count.

@@ -258,14 +258,14 @@ def _inline(entry: Object, path: str) -> ImagePart | AudioPart | FilePart:
     return FilePart(data=content, media_type=kind, extra=extra)
 
 
-def _bytes(words: str, path: str) -> bytes:
+def _bytes(base64: str, path: str) -> bytes:
     try:
-        return base64_of(words)
+        return base64_of(base64)
     except (NotBase64, ValueError):
         raise BadInput(f"{path} is not base64", field=path) from None
 
 
-def base64_of(words: str) -> bytes:
+def base64_of(base64: str) -> bytes:
     """Bytes as JSON writes them, in either of base64's alphabets, with or without its end. Raises ``ValueError``."""
-    plain = words.replace("-", "+").replace("_", "/")
+    plain = base64.replace("-", "+").replace("_", "/")
     return a2b_base64(plain + "=" * (-len(plain) % 4), strict_mode=True)
