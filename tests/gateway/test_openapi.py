@@ -13,7 +13,7 @@ import pytest
 
 import polychat.gateway as gateway_package
 from polychat.config import Config
-from polychat.config.decoding import keys_of, words_of
+from polychat.config.decoding import choices_of, keys_of
 from polychat.config.settings import Admin
 from polychat.config.settings import GatewaySettings as Settings
 from polychat.gateway import paths
@@ -164,7 +164,7 @@ def test_every_header_of_ours_is_described() -> None:
     asked, answered = (DOCUMENT["components"][kind] for kind in ("parameters", "headers"))
     assert named == asked.keys() | {name for name in answered if name.startswith("x-polychat-")}
     for name, header in preferences.HEADERS.items():
-        assert asked[header.decode()]["schema"]["enum"] == list(words_of(keys_of(Settings)[name].type))
+        assert asked[header.decode()]["schema"]["enum"] == list(choices_of(keys_of(Settings)[name].type))
     chats = [one for one in OPERATIONS if "x-polychat-losses" in one.headers]
     assert {one.dialect.tag for one in chats} == {one.dialect.tag for one in OPERATIONS} - {"Models"}
     for one in chats:

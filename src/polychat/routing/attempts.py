@@ -27,7 +27,7 @@ class AttemptRouter(Protocol):
     clock: Callable[[], float]
 
     def note(self, facts: Facts, rules: Route, error: PolychatError, asked_at: float, answered_at: float) -> None:
-        """Keep what the failure of an attempt tells of its target."""
+        """Record the failure of an attempt in the facts about its target."""
 
 
 class Attempts:
@@ -54,7 +54,7 @@ class Attempts:
         self.times: list[tuple[float, float]] = []
         """When each of these began and was over, by the router's clock."""
         self.passed: Sequence[PassedOver] = ()
-        """Targets that stood behind all others, and why."""
+        """Targets that were moved to the end of the order, and why."""
         self.resting: list[tuple[Target, PolychatError]] = []
         """Targets that were not asked when it was their turn, and why."""
         self.hold: Hold | None = None
@@ -140,7 +140,7 @@ class Attempts:
     def end(self, error: PolychatError | None = None) -> None:
         """The answer is over, or the attempt at one: nothing is in flight any more.
 
-        ``error``: what cut it off after its first piece. Without one no more of it is wanted, which says nothing of the target.
+        ``error``: what cut it off after its first piece. Without one the rest is not wanted, which is no sign about it.
         May be called again.
         """
         facts, self._facts = self._facts, None

@@ -8,7 +8,7 @@
 
 An attempt that is answered to its end, or flows for 2 s, closes the breaker; a probe that fails opens it again. A probe that
 ends as neither (its client leaves, or the request itself was wrong) leaves it half-open, for the next. What was asked before
-it opened tells nothing new. In the window an attempt counts once: as answered when it begins to be, also if its client leaves
+it opened adds nothing new. In the window an attempt counts once: as answered when it begins to be, also if its client leaves
 then, and as failed if it is cut off. An open breaker's target is asked all the same where too many others of its tier are
 open too (see ``ejection``). Moments are seconds on the caller's clock.
 """
@@ -79,7 +79,7 @@ class Breaker:
     def completed(self, asked_at: float) -> None:
         """An answer came to its end: failures are counted anew, but for the first one after it was open.
 
-        One that was asked before those failures tells nothing of how the target is now.
+        One that began before those failures is no sign of the target's present state.
         """
         if self.until is None:
             if self._streak and asked_at >= self._streak_since:
@@ -100,7 +100,7 @@ class Breaker:
         """An attempt failed; ``longest``: seconds that a rest may last.
 
         ``retry_after``: seconds that the target named itself. If it opens now it rests for these: its target knows better.
-        ``answered_at``: when the answer began that was cut off. It counts as a failure in place of an answer, not beside it.
+        ``answered_at``: when the answer began that was cut off. It counts as a failure instead of an answer.
         """
         if answered_at is not None:
             self.outcomes.take_back(_ANSWERED, answered_at, now)

@@ -1,7 +1,7 @@
 """What a strategy is: the order in which the able targets of one tier of a route are asked.
 
 A strategy is a file of ``strategies/``. It gets candidates that may be asked now, and reads of each only its weight and its
-facts; who is not well, at its limit, or unfit for this request is not among them (``order.py`` puts those behind).
+facts; those that fail, are at a limit, or are unfit for this request are not among them (``order.py`` appends those).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Strategy(ABC):
     def order(self, able: list[C], now: float, traits: Traits, *, first: bool) -> list[C]:
         """All of ``able``, at least two, in the order in which they are to be asked.
 
-        ``first``: the first of them is asked first of all, so it is its turn; else these stand behind others, and are asked
+        ``first``: the request goes to the first of them, so it is its turn; else others come before these, which are asked
         only where those fail.
         """
 
@@ -83,7 +83,7 @@ UNLISTED = "no backend lists it, or several do"
 
 
 class PassedOver(NamedTuple):
-    """A target that stands behind all others, and why."""
+    """A target that was moved to the end of the order, and why."""
 
     target: Target
     reason: str
@@ -100,7 +100,7 @@ class Choice:
         self.first = first
         self.passed = [] if passed is None else passed
         self._others = others
-        """The targets behind ``first``, or what finds them: few requests need to know."""
+        """The targets after ``first``, or a function that finds them: few requests need them."""
 
     def __iter__(self) -> Iterator[Target]:
         yield self.first

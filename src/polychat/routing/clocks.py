@@ -1,4 +1,4 @@
-"""How long an attempt may take: what the file says, else what is learned of its target, and never longer than the client waits.
+"""How long an attempt may take: as configured, else as measured of its target, and never longer than the client waits.
 
 The wait for the first token is learned only while another target is left to ask. The last one gets all the time that the route
 has, for a model that thinks for minutes must not be cut off.

@@ -26,7 +26,7 @@ ANY = Condition("")
 
 @lru_cache(maxsize=1024)
 def condition(text: str) -> Condition:
-    """What ``text`` says; its form was looked at when the file was read."""
+    """The condition that ``text`` is; its form was checked when the file was read."""
     return Condition(text) if text.strip() else ANY
 
 

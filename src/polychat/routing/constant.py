@@ -1,7 +1,7 @@
 """Plans whose choice is the same for every plain request, so that it need not be made anew each time.
 
 A plan has a constant outcome while it asks its only target, or the first of those that are asked in order, whatever the request
-is, and nothing speaks against that target. The router's choice is the same one; what is known here just tells so sooner.
+is, and that target is healthy. The router would make the same choice; this finds it sooner.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .waiting import MOST
 
 
 class ConstantOutcome:
-    """The target that a plan asks first, for as long as ``holds`` says so. Made by ``constant_outcome``."""
+    """The target that a plan asks first, for as long as ``holds`` is true. Made by ``constant_outcome``."""
 
     __slots__ = ("_alarms", "_evictions", "_generation", "_router", "_waiting", "facts", "is_alone", "target")
 

@@ -1,8 +1,8 @@
-"""A reply that is cut off after its first words, and goes on with another target's, where the rules allow it.
+"""Continues a reply that is cut off after its first text with another target's, where the rules allow it.
 
-The other target is given the conversation and the words so far: as the beginning of its own answer where it takes one, else as
-the answer that was cut off, with the wish to go on. What it repeats of them is left out at the seam. This is for plain text
-alone: replies with tools, schemas, thoughts or several answers, which a seam could spoil, stay cut off.
+The other target gets the conversation and the text so far: as the beginning of its own answer where it takes one, else as the
+answer that was cut off, with a request to continue. What it repeats of the text is left out at the seam. This is for plain
+text only: replies with tools, schemas, reasoning or several answers, which a seam could spoil, stay cut off.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GO_ON = (
     "say nothing about this."
 )
 _CHANCE = 4
-"""Characters that two texts may have in common by chance, amid a word."""
+"""Characters that two texts may have in common by chance, within a word."""
 _SEED = 16
 """Characters of a second part by which the places are found that it may repeat from."""
 _MOST = 64
@@ -41,7 +41,7 @@ class Part(NamedTuple):
 
 
 def may_go_on(request: ChatRequest) -> bool:
-    """Whether the answer to it is plain text, as far as the request tells."""
+    """Whether the answer to it is plain text, as far as the request shows."""
     return not (
         request.tools or request.format or request.reasoning or request.logprobs is not None or (request.n or 1) > 1
     ) and bool(request.messages)
@@ -70,11 +70,11 @@ class Seam:
         self._held: list[str] = []
         self._size = 0
         self._places: list[int] | None = None
-        """Where in the text all that is held may stand; ``None`` while less is held than is looked for at once."""
+        """Positions in the text where all that is held may be; ``None`` while less is held than is searched for at once."""
         self._is_over = False
 
     def feed(self, piece: str) -> str:
-        """What of the second part is new, as far as that can be told."""
+        """What of the second part is new, as far as that can be known."""
         if self._is_over:
             return piece
         self._held.append(piece)
@@ -114,9 +114,9 @@ def overlap(text: str, more: str) -> int:
 
 
 def _places(text: str, seed: str) -> list[int]:
-    """Where ``seed`` stands in ``text``, the first place first: at the beginning, and the last ``_MOST`` ones.
+    """The positions of ``seed`` in ``text`` in ascending order: the beginning, and the last ``_MOST`` ones.
 
-    Targets begin anew or repeat their last words; text in which those stand more often is not searched further.
+    Targets begin anew or repeat their last words; text in which those occur more often is not searched further.
     """
     places: list[int] = []
     end = len(text)
@@ -134,7 +134,7 @@ def _is_repeated(text: str, common: str) -> bool:
 
 
 class Transcript:
-    """What came of a reply so far: its words, and what the parts of it took."""
+    """What has arrived of a reply so far: its text, and the usage of its parts."""
 
     def __init__(self, request: ChatRequest) -> None:
         self._request = request
@@ -160,7 +160,7 @@ class Transcript:
                 self._is_plain = False
 
     def may_go_on(self, error: PolychatError) -> bool:
-        """Whether another target is to go on behind this failure."""
+        """Whether another target may continue the reply after this failure."""
         return self._is_plain and 0 < self._size <= LONGEST and attribution_of(error) == "transient"
 
     def part_is_over(self, request: ChatRequest) -> None:
@@ -174,7 +174,7 @@ class Transcript:
         return Usage(prompt, answer, prompt + answer, estimated=True)
 
     def usage(self) -> Usage | None:
-        """Of all parts; ``None`` where there is one, whose own usage says it."""
+        """The usage of all parts; ``None`` where there is one part, which has its own."""
         if not self._used:
             return None
         return added([*self._used, self._usage or self._estimated()])
@@ -201,7 +201,7 @@ async def continued(
     request: ChatRequest,
     again: Callable[[PolychatError, str], Awaitable[Part]],
 ) -> AsyncGenerator[list[Event], None]:
-    """The batches behind ``first``, and where they are cut off those of other targets.
+    """The batches after ``first``, and where they are cut off those of other targets.
 
     A failure that ``first`` ends with is not to be given to the client before: this gives it, or what takes its place.
     ``again`` gives the next part of a reply that failed with this error after this text, or raises ``PolychatError``.

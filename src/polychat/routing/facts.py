@@ -1,8 +1,8 @@
 """What is known of one target of one route: what decides which target a request is to ask.
 
-Strategies read it, and never write it: the router does. What a route's own requests tell of a target (its breaker) is kept for
-each route; what is in flight, how soon it begins, and when it said to come back, for the target; what all models of a backend
-with its key share (a refused key, a quota that is used up), for these together, its *domain*.
+Strategies read it, and never write it: the router does. What a route's own requests show of a target (its breaker) is kept for
+each route; requests in flight, time to the first token, and ``retry-after``, for the target; what all models of a backend with
+its key share (a refused key, a quota that is used up), for these together, its *domain*.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .waiting import Waiting
 _RECENT = 0.1
 """How much the last answer counts in a target's tokens per second."""
 _FEW = 5
-"""Attempts below which their failures tell nothing."""
+"""Fewest attempts whose share of failures counts."""
 _PENALTY = 30.0
 """Seconds to the first token that a failure counts as."""
 _UNRELIABLE = 0.2
@@ -117,9 +117,9 @@ class TargetState:
 
 
 class Alarms:
-    """How often anything began to speak against any target that a process knows.
+    """Counts the events that make any target of the process less healthy.
 
-    What was well at one count is well while the count stays the same, but for requests that wait (``Facts.waiting``).
+    A target that was healthy at one count stays so while the count is the same, but for requests that wait (``Facts.waiting``).
     """
 
     __slots__ = ("count",)
@@ -151,7 +151,7 @@ class Facts:
 
     @property
     def in_flight(self) -> int:
-        """Requests of all routes that it was asked and that are not over: they wait, or stream."""
+        """Requests of all routes to it that are not over: they wait, or stream."""
         return self.shared.in_flight
 
     def first_token(self, now: float) -> float:
@@ -208,14 +208,14 @@ class Facts:
         return answered, failed
 
     def failed_share(self, now: float) -> float:
-        """The share of the attempts of the last 30 s that failed; 0 where there were too few to tell."""
+        """The share of the attempts of the last 30 s that failed; 0 where there were too few."""
         if not self._breaker.outcomes.latest[FAILED]:
             return 0.0
         answered, failed = self.outcomes(now)
         return failed / (answered + failed) if answered + failed >= _FEW else 0.0
 
     def rest_of(self, now: float) -> float:
-        """Seconds in which it must not be asked, by its ``retry-after`` or since it is down; 0 where it may be asked now."""
+        """Seconds in which it must not be asked, by its ``retry-after`` or because it is down; 0 where it may be asked now."""
         left = self.shared.rest.left(now)
         if self.domain is not None and (others := self.domain.left(now)) > left:
             return others
@@ -238,7 +238,7 @@ class Facts:
         return self._breaker.admits(now)
 
     def is_clear(self, now: float) -> bool:
-        """Whether nothing at all speaks against asking it: no rest, and no failure that its breaker opened for."""
+        """Whether it may be asked without restriction: it does not rest, and its breaker is closed."""
         rest, domain = self.shared.rest, self.domain
         return (
             self._breaker.until is None and rest.retry_at <= now >= rest.down_until and (domain is None or not domain.left(now))
@@ -257,7 +257,7 @@ class Facts:
         return self.probation.hold() if self.probation.is_on or self._breaker.until is not None else None
 
     def is_untroubled(self, now: float) -> bool:
-        """Whether nothing speaks against it, and nothing will before the next alarm, but for a stall."""
+        """Whether it is healthy, and stays so until the next alarm, but for a stall."""
         return not self.probation.is_on and self._breaker.until is None and not self.shared.is_short and not self.rest_of(now)
 
     def is_stalled(self, now: float) -> bool:

@@ -19,9 +19,9 @@ def final_error(
     unlisted: Sequence[str],
     chosen: PolychatError | None = None,
 ) -> PolychatError:
-    """``chosen``, or else the most telling of the errors of ``failed``, with the reasons of all where there are several.
+    """``chosen``, or else the most informative error of ``failed``, with the reasons of all where there are several.
 
-    ``passed`` and ``unlisted`` are targets that were not asked. Of several moments to come back it has the soonest.
+    ``passed`` and ``unlisted`` are targets that were not asked. ``retry_after`` is the soonest of all.
     """
     errors = list(failed.values())
     error = chosen or most_telling(errors)

@@ -1,4 +1,4 @@
-"""A request with a second target, where its first one is slow: one flow for the gateway and the library."""
+"""Hedged requests: a second target is asked where the first one is slow, for the gateway and the library."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ async def hedged(
 ) -> tuple[T, Attempts]:
     """The answer of the target that begins first, with its attempts, which have those of the other one too.
 
-    ``first`` asks, and records in ``attempts``. ``second`` makes the same of a plan, when a second target is due and
-    ``may_hedge`` says that the request may be asked twice. An answer that comes too late goes to ``discard``.
+    ``first`` sends the request, and records in ``attempts``. ``second`` does the same for a plan, when a second target is due
+    and ``may_hedge`` allows to send the request twice. An answer that comes too late goes to ``discard``.
     """
     budget = router.hedges.setdefault(plan.route, HedgeBudget())
     budget.asked(router.clock())
@@ -63,7 +63,7 @@ async def hedged(
 
 
 def plan_beside(router: Router, plan: Plan, traits: Traits, first: Target) -> Plan | None:
-    """The plan of one attempt at another target than ``first``, which is well; ``None`` where there is none."""
+    """The plan of one attempt at another target than ``first``, which is healthy; ``None`` where there is none."""
     now = router.clock()
     choice = router.chooser.choose(plan, now, traits, is_turn=False)
     behind = {over.target.name for over in choice.passed}

@@ -1,6 +1,6 @@
 """How much of a stream is kept back at its beginning, so that a failure until then is retried on another target, unseen.
 
-Off by default: a client would see the first words later. What is kept is passed on at once when there is enough of it, when its
+Off by default: a client would see the first text later. What is kept is passed on at once when there is enough of it, when its
 time is over, and when the reply ends.
 """
 

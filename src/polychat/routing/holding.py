@@ -47,7 +47,7 @@ class OpeningHold:
         self._hold, self._begun, self._reader = hold, begun, reader
 
     async def more_bytes(self, response: PooledResponse, first: bytes, take: Callable[[bytes], bool]) -> None:
-        """Give the pieces behind ``first`` to ``take`` until enough is held, the time is over, or ``take`` says that it ends.
+        """Give the pieces after ``first`` to ``take`` until enough is held, the time is over, or ``take`` returns that it ends.
 
         An empty piece is the body's end. Raises what ``response.piece`` raises.
         """

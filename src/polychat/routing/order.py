@@ -1,8 +1,8 @@
 """In which order the targets of a plan are asked.
 
-A plan's members are targets, and routes with a strategy of their own. They stand in tiers by their priority; within a tier the
-plan's strategy decides. So what a member that fails would have got goes to its own tier first. Behind all members that are able
-stand those that were passed over, each with the reason: they are still better than nothing.
+A plan's members are targets, and routes with a strategy of their own. They form tiers by their priority; within a tier the
+plan's strategy decides. So the requests of a member that fails go to the others of its tier first. After all members that are
+able come those that were passed over, each with the reason: they are still better than nothing.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ OPEN = "it failed several times recently"
 UNMET = "this request does not meet its condition"
 RESTING = "it said to come back later"
 _BEHIND = {LIMITED: 0, FAILED: 2, OPEN: 3, RESTING: 4}
-"""In which order those that were passed over are asked; those that are unfit for the request stand at 1."""
+"""In which order those that were passed over are asked; those that are unfit for the request have 1."""
 
 
 class Chooser:
-    """Of one router: its strategies keep their turns here."""
+    """Orders targets for one router, and keeps the state of its strategies."""
 
     def __init__(self, health: Health, rng: Random, pricing: Pricing = unpriced) -> None:
         self._health, self._rng, self._pricing = health, rng, pricing
@@ -109,7 +109,7 @@ class Chooser:
         return rates_of(target, self._pricing)
 
     def spending(self, target: Target) -> Spending:
-        """Of a target of a route whose strategy goes by costs; of no others is anything kept."""
+        """The spending of a target; kept only for routes whose strategy goes by costs."""
         spending = self._spending.get(target.name)
         if spending is None:
             spending = self._spending[target.name] = Spending(target, self._pricing)
@@ -162,11 +162,11 @@ class _Member:
         """Whether it is not asked at all for this request."""
 
     def follow(self, known: Facts) -> None:
-        """What is known of it is kept there from now on."""
+        """Use ``known`` as its facts from now on."""
         self.known, self.facts, self.waiting = known, known.shared, known.waiting
 
     def is_able(self, now: float, traits: Traits) -> bool:
-        """Whether it is asked before those that are passed over; ``reason`` says why not."""
+        """Whether it is asked before those that are passed over; ``reason`` is why not."""
         facts, self.reason, self.is_out = self.known, "", False
         if self.condition is not ANY and (term := self.condition.unmet(traits)):
             self.reason, self.is_out = f"{UNMET} {term}", True
@@ -213,14 +213,14 @@ class _Group:
         self.members = [member for _, tier in self.tiers for member in tier]
         self.repeats = len({member.name for member in self.every()}) < len(self.every())
         self.well_at = -1
-        """The count of alarms at which all was found to be well with its targets."""
+        """The count of alarms at which all its targets were last found healthy."""
         self._first = tuple(member for member in self.tiers[0][1] if isinstance(member, _Member))
         """The members of the first tier, where all are targets that take every request; else none."""
         if plan.rules.conditions or len(self._first) < len(self.tiers[0][1]):
             self._first = ()
 
     def is_well(self, now: float, alarms: Alarms) -> bool:
-        """Whether nothing speaks against any of its first tier: then the strategy alone decides."""
+        """Whether all of its first tier are healthy: then the strategy alone decides."""
         if self.well_at != alarms.count:
             if not self._first or not all(member.known.is_untroubled(now) for member in self.every()):
                 return False
@@ -231,12 +231,12 @@ class _Group:
         return True
 
     def pick(self, now: float, traits: Traits) -> Target:
-        """The target that is asked first, where all are well."""
+        """The target that is asked first, where all are healthy."""
         first = self._first
         return first[0].target if len(first) == 1 else self.tiers[0][0].pick(first, now, traits).target
 
     def every(self) -> list[_Member]:
-        """Its targets' members, and those of the routes in it; a target may be there twice."""
+        """The members of its targets, and those of its routes; a target may occur twice."""
         return [one for member in self.members for one in (member.every() if isinstance(member, _Group) else (member,))]
 
     def is_able(self, now: float, traits: Traits) -> bool:

@@ -88,7 +88,7 @@ _BY_KIND: dict[FaultKind, Attribution] = {
     "timeout": "transient",
     "server": "transient",
 }
-"""What the backend itself says it was goes first, be it under a status or inside a stream."""
+"""The kind that the backend itself reports goes first, with a status or inside a stream."""
 _BY_CLASS: tuple[tuple[type[PolychatError], Attribution], ...] = (
     (UnknownTarget, "client"),
     (BadInput, "lacking"),
@@ -128,7 +128,7 @@ def step_after(error: PolychatError) -> Step:
 
 
 _REASON, _WHOLE = 200, 400
-"""Characters of a target's reason: for clients, and for the operator's log, which also says what to do about it."""
+"""Characters of a target's reason: for clients, and for the operator's log, which also has the next step."""
 _OUTCOMES: tuple[tuple[type[PolychatError], str], ...] = (
     (TimedOut, "timeout"),
     (CertificateRefused, "certificate"),

@@ -6,8 +6,8 @@
 | was cut off           | a reply that was asked for since comes to its end, or has come much further |
 
 A breaker needs some failures before it opens. Each costs a retry, or, after the first piece, a reply that its client loses.
-Probation costs nothing: the target stands behind those that are well, and one request tries it at once, then one after each
-rest. Of a target with many requests the next answer comes within milliseconds, so it stands there for no longer than the share
+Probation costs nothing: the target comes after the healthy ones, and one request tries it at once, then one after each
+rest. Of a target with many requests the next answer comes within milliseconds, so it stays there for no longer than the share
 of its requests that fail.
 
 A stream that asks a target on probation is kept back until it has come further, in seconds, than those that were cut off (see
@@ -74,7 +74,7 @@ class Probation:
             self._flows_since = now
 
     def completed(self, asked_at: float) -> None:
-        """A reply came to its end. What was asked before the one that was cut off tells nothing of how the target is since."""
+        """A reply came to its end. Requests begun before the one that was cut off are no sign of its state since."""
         if self._cut_after is not None and asked_at > self._asked_at:
             self.is_on = False
 

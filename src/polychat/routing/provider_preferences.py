@@ -1,4 +1,4 @@
-"""Which of a plan's targets a client wants for one request, and in which order, as OpenRouter's ``provider`` says.
+"""Which of a plan's targets a client wants for one request, and in which order, in the form of OpenRouter's ``provider``.
 
 `openrouter.ai/docs/guides/routing/provider-selection` has the members; a provider's name there is a backend's label here.
 """
@@ -122,7 +122,7 @@ def preferred(
     """The plan with those targets alone that may be asked, in the order that is wanted.
 
     The route's own strategy decides where no order is asked for; where one is, the client's goes before weights and tiers, and
-    conditions hold. ``carries`` says whether a target supports all fields of the request. Raises ``UnknownTarget`` where no
+    conditions hold. ``carries`` is whether a target supports all fields of the request. Raises ``UnknownTarget`` where no
     target is left.
     """
     unknown: list[str] = []
@@ -149,7 +149,7 @@ def preferred(
 def _key(
     target: Target, wanted: ProviderPreferences, measured: Measured, now: float, unknown: list[str]
 ) -> tuple[float, ...] | None:
-    """Where a target stands, the least first; ``None`` where it is too dear."""
+    """The rank of a target, the least first; ``None`` where it is too expensive."""
     place = wanted.order.index(target.label) if target.label in wanted.order else len(wanted.order)
     rates = measured.rates(target) if wanted._has_max_price or wanted.sort == "price" else None
     is_unpriced = wanted._has_max_price and rates is None
@@ -228,7 +228,7 @@ def unknown_members(wanted: Mapping[str, Any]) -> list[str]:
 
 
 def preferences_in(wanted: Mapping[str, Any]) -> ProviderPreferences | None:
-    """What ``provider`` says; ``None`` where that is nothing. Raises ``BadInput``."""
+    """The preferences of ``provider``; ``None`` where it has none. Raises ``BadInput``."""
     prices = checks.item(wanted.get("max_price") or {}, "provider.max_price")
     preferences = ProviderPreferences(
         order=_providers(wanted, "order"),

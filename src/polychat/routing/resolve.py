@@ -25,7 +25,7 @@ LONGEST = 256
 """Characters of a name."""
 _NEAR = 3
 ALL_DOWN = ("refuse", "least-bad")
-"""What ``all_down`` may say beside the name of a route."""
+"""Values of ``all_down`` other than the name of a route."""
 _COMPARED = 1024
 """Names of backends' lists that an unknown one is compared with."""
 
@@ -114,7 +114,7 @@ class ModelResolver:
         return replace(meant, rules=meant.rules.replace(attempts=1))
 
     def _otherwise(self, plan: Plan) -> Plan:
-        """The plan that ``all_down`` names; what that one's ``all_down`` says does not count."""
+        """The plan that ``all_down`` names; that plan's own ``all_down`` does not count."""
         name = plan.rules.all_down
         field = f"routes.{plan.route}.all_down" if plan.route else "gateway.direct.all_down"
         if name not in self._configured.routes:
@@ -131,7 +131,7 @@ class ModelResolver:
         return bool(listing(self._registry))
 
     def learn(self, targets: Iterable[str]) -> None:
-        """What backends list, as ``provider/model``: from here on bare names mean these, behind aliases and in chains too."""
+        """What backends list, as ``provider/model``: from here on bare names mean these, in aliases and chains too."""
         learnt: dict[str, list[str]] = {}
         for target in targets:
             learnt.setdefault(target.partition("/")[2], []).append(target)
@@ -305,7 +305,7 @@ def _check_length(name: str) -> None:
 
 
 def _patterns(aliases: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    """What stands before and behind the ``*`` of each pattern, and what it means; the one with the most letters first."""
+    """The text before and after the ``*`` of each pattern, and its target; the longest pattern first."""
     patterns = [(*name.partition("*")[::2], meant) for name, meant in aliases.items() if "*" in name]
     return sorted(patterns, key=lambda pattern: -len(pattern[0]) - len(pattern[1]))
 

@@ -34,13 +34,13 @@ T = TypeVar("T")
 _LEAST_ATTEMPTS = 3
 """Attempts of a request where its rules do not say, if it has no more targets than that."""
 _LOOKS = 0.5
-"""Seconds, at most, after which is looked again: whether the route may retry, whether a target is left beside a slow one."""
+"""Most seconds between checks whether the route may retry, and whether another target than a slow one is left."""
 _WELL_LOOKS = 1.0
-"""Seconds, at most, after which a request that waits for open breakers looks whether one has closed."""
+"""Most seconds between the checks of a request that waits for open breakers whether one has closed."""
 
 
 class Router:
-    """``health`` outlives it. Clock, sleep and rng can be replaced in tests."""
+    """Chooses targets and retries. ``health`` outlives it. Tests can replace ``clock``, ``sleep`` and ``rng``."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Router:
         self.rng = rng or Random()  # noqa: S311  # which of several answers is no secret
         self.chooser = Chooser(health, self.rng, pricing)
         self.hedges: dict[str, HedgeBudget] = {}
-        """Of the routes that ask second targets."""
+        """The budgets of routes that hedge, by route."""
         self.watches = Watches()
 
     def run(
@@ -72,18 +72,19 @@ class Router:
         after: PolychatError | None = None,
         is_extra: bool = False,
     ) -> Awaitable[T]:
-        """What ``ask`` gives for the first target that begins to answer. The caller calls
-        ``attempts.completed`` when that answer came to its end, and ``attempts.end`` in any case.
+        """The result of ``ask`` for the first target that begins to answer. The caller calls
+        ``attempts.completed`` when that answer is complete, and ``attempts.end`` in any case.
 
-        ``ask`` returns when the first piece is there, and raises ``PolychatError`` before it. Raises the most telling of these
-        when the plan's attempts, targets or seconds are used up, with ``failures`` where several targets were tried, and
-        ``Resting`` where every target rests.
+        ``ask`` returns when the first piece is there, and raises ``PolychatError`` before it. Raises the most
+        informative of these when the plan's attempts, targets or seconds are used up, with ``failures`` where several targets
+        were tried, and ``Resting`` where every target rests.
 
         ``repeated`` is how many times the client sent this request before: there are as many fewer attempts, and no target is
-        asked twice, for else its retries and ours would multiply. ``traits`` is what of the request counts in choosing.
-        ``kind`` gives what is to be learned of its time to the first token; without it an attempt has all of its ``timeouts``.
-        ``deadline``: when its client gives up. ``after`` is what cut off the answer that ``attempts`` had before: what is asked
-        now is a retry, and targets that failed before come last. ``is_extra``: no client's request, but a second one for it.
+        asked twice, since its retries and ours would multiply. ``traits`` are the properties of the request that the choice
+        depends on. ``kind`` gives the class of requests whose time to the first token is measured; without it an attempt has
+        all of its ``timeouts``. ``deadline``: when its client gives up. ``after`` is the error that cut off the answer of
+        ``attempts`` before: this is then a retry, and targets that failed before come last. ``is_extra``: the second request
+        of a hedge.
         """
         run = _Run(self, plan, ask, attempts, repeated, traits, kind, deadline)
         if after is None:
@@ -105,7 +106,7 @@ class Router:
         attempts.limits = ()
 
     def note(self, facts: Facts, rules: Route, error: PolychatError, asked_at: float, answered_at: float | None = None) -> None:
-        """Keep what the failure of an attempt tells of its target. ``answered_at``: when the reply began that was cut off."""
+        """Record the failure of an attempt in its target's facts. ``answered_at``: when the reply began that was cut off."""
         attribution = attribution_of(error)
         rests = CONSEQUENCES[attribution].rests
         if rests == "nothing":
@@ -124,7 +125,7 @@ class Router:
 
 
 class _Run(Generic[T]):
-    """One request's way through the targets of a plan."""
+    """One request and its attempts at the targets of a plan."""
 
     def __init__(
         self,
@@ -149,13 +150,13 @@ class _Run(Generic[T]):
         self.errors: dict[Target, PolychatError] = {}
         """The last failure of each target, in order."""
         self.retryable: dict[Target, PolychatError] = {}
-        """Targets that may do better after a pause."""
+        """Targets that may recover after a pause."""
         self.due: dict[Target, float] = {}
         """When those of ``retryable`` that failed may be asked again."""
         self.resting: list[Target] = []
-        """Targets that were not asked, for they rest."""
+        """Targets that were not asked because they rest."""
         self.unasked: dict[Target, float] = {}
-        """Targets that were not asked, for the route has made too many retries; and when that was."""
+        """Targets that were not asked because the route has made too many retries, with the time of that."""
 
     async def answer(self) -> T:
         """See ``Router.run``."""
@@ -189,7 +190,7 @@ class _Run(Generic[T]):
     async def _turn(self, first: Target, choice: Iterable[Target]) -> Target | None:
         """The target that is asked next where requests at once are limited: ``first``, or one that has a slot before it.
 
-        ``None``: none has one in time, or all rest by then; ``errors`` says so.
+        ``None``: none has one in time, or all rest by then; ``errors`` has the reason.
         """
         now, behind = self.router.clock(), {over.target for over in self.attempts.passed}
         targets = [first]
@@ -201,7 +202,7 @@ class _Run(Generic[T]):
             turn = await self._slot(targets)
             if turn is None or not self._rests(turn):
                 return turn
-            self.attempts.leave()  # it said meanwhile when to come back
+            self.attempts.leave()  # it sent ``retry-after`` meanwhile
             targets.remove(turn)
             self.resting.append(turn)
         return None
@@ -276,7 +277,7 @@ class _Run(Generic[T]):
         return frozenset(out)
 
     async def _all_down(self) -> T:
-        """No target was asked, for all rest: what the rules say for that."""
+        """No target was asked because all rest: apply the rule for that (``all_down``)."""
         now, plan = self.router.clock(), self.plan
         if plan.otherwise is not None:
             return await self.router.run(
@@ -298,15 +299,14 @@ class _Run(Generic[T]):
         raise self._verdict(self.errors[self.attempts.target])
 
     def _add_resting(self, now: float) -> None:
-        """Those that rest may be waited for, and are named in the error where no target answers."""
+        """Targets that rest may be waited for, and are named in the error where no target answers."""
         resting = {target: self.router.facts(self.plan, target).resting(now) for target in self.resting}
         self.errors |= resting
         self.retryable |= resting
 
     async def _again(self) -> T:
-        """Asks those that the budget had no attempt for, those again that may do better after a pause, and those that come back
-
-        soon.
+        """Asks targets that the budget had no attempt for, retries those that may recover after a pause, and waits for those
+        whose rest ends soon.
         """
         self._add_resting(self.router.clock())
         pauses = 1
@@ -434,7 +434,7 @@ class _Run(Generic[T]):
         begun = asked_before or self.router.clock()
         attempts.begin(self.router, rules, target, facts, begun)
         if attempts.hold is not None and (len(self.plan.targets) == 1 or attempts.count >= self._most()):
-            attempts.hold = None  # no other is asked after it: its words would only be late
+            attempts.hold = None  # no other is asked after it: its text would only be late
         if deadline is None:
             attempts.timeouts = timeouts_of(rules)
         else:
@@ -443,7 +443,7 @@ class _Run(Generic[T]):
         return limit if limit is None or not asked_before else max(0.0, limit - (self.router.clock() - begun))
 
     def _note_failure(self, facts: Facts, error: PolychatError) -> None:
-        """Keep what the failure of the attempt tells of its target."""
+        """Record the failure of the attempt in its target's facts."""
         attempts, router = self.attempts, self.router
         if attempts.slots is not None and is_too_much(error):
             attempts.slots.auto.refused(attempts.asked_at, router.clock())
@@ -453,7 +453,7 @@ class _Run(Generic[T]):
         router.note(facts, self.plan.rules, error, attempts.asked_at)
 
     def _note_answer(self, facts: Facts) -> None:
-        """Keep what the beginning of an answer tells of its target."""
+        """Record the beginning of an answer in its target's facts."""
         attempts = self.attempts
         now = self.router.clock() if attempts.begun_at is None else attempts.begun_at
         first = now - attempts.asked_at
@@ -475,8 +475,8 @@ class _Run(Generic[T]):
             if not patience.is_over():
                 raise
             waited = self.router.clock() - begun
-            # One that has become slower for good is not to be cut off for good. Its probes tell that: of the many requests that
-            # wait for one that hangs, each would count, and the next ones would wait for longer and longer.
+            # A target that has become slower for good must not be cut off for good. Only its probes are counted: if each of the
+            # many requests that wait for a target that hangs counted, the next ones would wait longer and longer.
             if self.kind is not None and self.attempts.is_probe:
                 facts.learn(self.kind, waited)
             raise TimedOut("first", round(waited, 3), provider=target.backend.name) from None
@@ -494,7 +494,7 @@ class _Run(Generic[T]):
             raise self._verdict(error, gives_up=True)
 
     def _verdict(self, error: PolychatError | None = None, *, gives_up: bool = False) -> PolychatError:
-        """The error to raise: ``error``, or else the most telling one; see ``final_error``.
+        """The error to raise: ``error``, or else the most informative one; see ``final_error``.
 
         ``gives_up``: the request itself is at fault, so targets that were passed over are not named.
         """

@@ -1,7 +1,7 @@
 """How many requests a target has at once where its route limits that, and who waits for one of its slots.
 
 A limit is given, or finds itself (additive increase, multiplicative decrease): one more for each round trip in which it was
-reached, a tenth less when the target says that it is too much, or does not begin to answer in time.
+reached, a tenth less when the target refuses a request as too many, or does not begin to answer in time.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class AutoLimit:
             self.value = min(MOST, self.value + 1.0 / self.value)
 
     def refused(self, asked_at: float, now: float) -> None:
-        """It was too much; what was asked before the limit was lowered last tells nothing new."""
+        """Lower the limit after a refusal, unless the request began before the limit was last lowered."""
         if asked_at >= self._lowered_at:
             self.value = max(1.0, self.value * LESS)
             self._lowered_at = now
@@ -65,7 +65,7 @@ class Slots:
         """What requests took recently; 0 where that is not known."""
 
     def set(self, concurrency: int | Literal["auto"]) -> None:
-        """What the route says that is about to ask."""
+        """Apply the limit of the route whose request comes next."""
         self.limit = int(self.auto.value) if concurrency == "auto" else concurrency
 
     @property
@@ -124,14 +124,14 @@ class QueuedRequest(Waiter):
 
 
 def is_too_much(error: PolychatError) -> bool:
-    """Whether a failure tells that a target has too many requests."""
+    """Whether a failure means that a target has too many requests."""
     if isinstance(error, TimedOut):
         return error.clock == "first"
     return isinstance(error, BackendError) and (error.kind == "rate_limit" or (error.kind is None and error.status == 429))
 
 
 def busy(target: str, seconds: float) -> Resting:
-    """The failure of a request that would wait too long, or finds no place; ``seconds``: until its turn, 0: not known."""
+    """The error of a request that would wait too long, or finds the queue full; ``seconds`` until its turn; 0: unknown."""
     error = Resting(
         f"{target} has as many requests as its route allows, and others wait", retry_after=max(1.0, round(seconds, 1))
     )
@@ -165,8 +165,8 @@ class Turns(Generic[K]):
     async def wait(self, waiter: QueuedRequest, seconds: float, rests: Callable[[K], bool]) -> K | None:
         """What has a slot first, which is taken; ``None`` where that takes longer than ``seconds``.
 
-        ``rests`` says whether a target is not to be asked now: it is not waited for any more then, and where all of them rest
-        the wait is over.
+        ``rests`` is true for a target that must not be asked now: it is not waited for any more then, and where all of them
+        rest the wait is over.
         """
         with _LOCK:
             for slots in self._slots.values():
@@ -192,7 +192,7 @@ class Turns(Generic[K]):
                     left.pop(key).queue.left(waiter)
 
     def _leave(self, waiter: QueuedRequest) -> None:
-        """It waits no longer, be it with a slot or without one."""
+        """Remove it from the queues, whether it has a slot or not."""
         with _LOCK:
             waiter.is_over = True
             for slots in self._slots.values():

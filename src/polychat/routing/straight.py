@@ -80,7 +80,7 @@ class StraightPlan:
         rules = plan.rules
         self._is_direct = not (len(plan.targets) > 1 or plan.route or rules.conditions or rules.concurrency is not None)
         self._constant: ConstantOutcome | None = None
-        """Tells while nothing has changed since an earlier attempt."""
+        """The outcome that holds until something changes after an earlier attempt."""
 
     def attempt(self) -> StraightAttempt | None:
         """The next attempt; ``None`` where the router must decide, or the target is not well."""

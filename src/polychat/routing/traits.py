@@ -44,7 +44,7 @@ class Traits:
 
     @cached_property
     def needs(self) -> frozenset[str]:
-        """What a backend has to be able to do: words of ``config.vendor_spec.Capability``."""
+        """What a backend has to be able to do: names of ``config.vendor_spec.Capability``."""
         return frozenset()
 
     @property
@@ -59,7 +59,7 @@ class Traits:
 
     @property
     def tags(self) -> Mapping[str, str]:
-        """What the client says of the request for routing, such as its region."""
+        """Tags that the client gives the request for routing, such as its region."""
         return _NO_TAGS
 
 
@@ -116,7 +116,7 @@ def key_of(*beginning: bytes) -> int:
 
 
 def unfit_for(prompt_tokens: int, needs: frozenset[str], model: ModelInfo) -> str:
-    """Why a model cannot take a request, by what its backend's list says of it; empty where nothing is against it."""
+    """Why a model cannot take a request, by its entry in its backend's list; empty where it can."""
     if model.context is not None and prompt_tokens > model.context:
         return f"its context is {model.context:,} tokens, and the prompt has about {prompt_tokens:,}"
     lacking = next((name for name, can in model.can.items() if not can and name in needs), "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _STEPS = 6
-"""A window moves in steps of a sixth of its length: what it counts is up to that much younger than it says."""
+"""A window moves in steps of a sixth of its length: it may cover up to that much less than its length."""
 
 
 class Window:

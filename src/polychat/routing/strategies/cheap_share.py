@@ -10,7 +10,7 @@ from ..traits import Traits
 
 
 class CheapShare(Strategy):
-    """As OpenRouter does it. Those whose price is not known come behind those that have one."""
+    """As OpenRouter does it. Targets whose price is not known come after those that have one."""
 
     def order(self, able: list[C], now: float, traits: Traits, *, first: bool) -> list[C]:
         random = self.rng.random

@@ -9,7 +9,7 @@ from ..traits import Traits
 
 
 class Cheapest(Strategy):
-    """Those whose price is not known come behind those that have one, in the order of the file."""
+    """Targets whose price is not known come after those that have one, in the order of the file."""
 
     def order(self, able: list[C], now: float, traits: Traits, *, first: bool) -> list[C]:
         ranked = []
