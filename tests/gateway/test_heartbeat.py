@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from polychat.gateway.chat.heartbeat import Heartbeat
+from polychat.http.server.timeout_queue import TimeoutQueue
 
 from ..support.running_gateway import (
     DONE,
@@ -141,19 +142,42 @@ async def test_an_event_that_begins_while_a_sign_is_on_its_way() -> None:
 
     door: Any = SimpleNamespace(beat=b": waiting\n\n", stream_type="text/event-stream")
     responder: Any = SimpleNamespace(latest=b"data: 1\n\n", started=True, beat=beat)
-    beats = Heartbeat(responder, door, 60.0)
-    beats._ring()
+    queue = TimeoutQueue(asyncio.get_running_loop(), lambda: 60.0, Heartbeat.ring)
+    beats = Heartbeat(responder, door, queue)
+    beats.ring()
     responder.latest = b"data: hal"
     for _ in range(3):
         await asyncio.sleep(0)
     assert sent == []
     responder.latest = b"f\n\n"
-    beats._ring()  # it came since the last look
-    beats._ring()
+    beats.ring()  # it came since the last look
+    beats.ring()
     for _ in range(3):
         await asyncio.sleep(0)
+    assert beats in queue
     beats.stop()
+    assert beats not in queue
+    queue.close()
     assert sent == [b": waiting\n\n"]
+
+
+async def test_streams_share_a_timer(serve: Any) -> None:
+    """A stream that is over leaves nothing behind; those that wait are all in one queue, which has one timer."""
+    stage = Stage(FIRST, text("Hel"), rest=[text("lo"), END, DONE])
+    backend = await serve(stage)
+    async with gateway(house(backend.url, heartbeat=60.0)) as here:
+        callers = [await streamed(here, "openai-chat") for _ in range(3)]
+        for caller in callers:
+            await caller.head()
+            await caller.until(b"Hel")
+        queue = here.app.runtime.heartbeats
+        assert queue is not None
+        assert len(queue) == 3
+        stage.go.set()
+        for caller in callers:
+            assert b"lo" in await caller.rest()
+        await here.app.recorded(3)
+        assert len(queue) == 0
 
 
 @pytest.mark.parametrize("door", BEATS)

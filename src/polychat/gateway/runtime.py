@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..backends.registry import Registry
 from ..config import Config
 from ..costs import pricing_of
+from ..http.server.timeout_queue import TimeoutQueue
 from ..routing import Health, ModelResolver, Router
 from .admission.keys import Keys
 from .admission.origins import OriginPolicy
@@ -31,6 +34,8 @@ class Runtime:
             self.resolver.plan(gateway.sites)
         self.router = Router(health, pricing=pricing_of(configured.prices))
         self.heartbeat = gateway.heartbeat or None
+        self.heartbeats: TimeoutQueue[Any] | None = None
+        """One timer for the heartbeats of all streams, made with the first of them."""
         self.drain_seconds = _drain(gateway.on_disconnect)
 
 
