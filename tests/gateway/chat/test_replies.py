@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -13,6 +14,8 @@ from polychat.gateway.chat.replies import PassthroughStream, open_events
 from polychat.types import ChatMessage, ChatRequest, TextPart
 from polychat.wire.contract import names, wire
 from polychat.wire.passthrough import Reading
+
+from ...support.running_gateway import DONE, END, FIRST, asking, configured, gateway, row, streaming, text
 
 REPLY: list[list[Event]] = [[Start("1", "m"), Text("Hello")], [Usage(1, 2, 3), Finish("complete", "stop")]]
 
@@ -51,3 +54,51 @@ def test_a_stream_whose_end_had_come_is_complete_though_its_connection_is_lost(n
         assert finish is not None
         assert finish.verdict == verdict
         assert (finish.error is loss) == (verdict == "truncated")
+
+
+@pytest.mark.parametrize("name", names())
+async def test_a_reply_that_is_left_lets_go_of_its_backend(name: str) -> None:
+    """A generator is closed; a connection serves the next request only where the reply has come to its end."""
+    closed: list[str] = []
+
+    async def batches() -> AsyncGenerator[list[Event], None]:
+        try:
+            yield REPLY[0]
+            yield REPLY[1]
+        finally:
+            closed.append("generator")
+
+    await (await open_events(batches(), None, whole=False)).close()
+    assert closed == ["generator"]
+
+    class Response:
+        def finish(self) -> None:
+            closed.append("finished")
+
+        def close(self) -> None:
+            closed.append("closed")
+
+    spoken, response = wire(name), cast(Any, Response())
+    writer = spoken.writer(ChatRequest("m", [ChatMessage("user", [TextPart("hi")])], stream=True), "one", 1_700_000_000)
+    reply = PassthroughStream(response, Reading(spoken.Reader()), b"")
+    reply.monitor.feed(writer.write(REPLY[0]))
+    await reply.close()
+    reply.monitor.feed(writer.write(REPLY[1]) + writer.end())
+    reply.monitor.end()
+    await reply.close()
+    assert closed == ["generator", "closed", "finished"]
+
+
+async def test_a_passed_stream_ends_between_two_events(serve: Any) -> None:
+    """Whatever the backend's last read ends in: its last event has its blank line, and so has the error behind a cut one."""
+    whole = (FIRST + text("Hel"), END + DONE.rstrip(b"\n") + b"\n")
+    for pieces, cut in ((whole, False), ((FIRST + text("Hel"), b'data: {"id'), True)):
+        server = await serve(streaming(*pieces, cut=cut))
+        async with gateway(configured({"house": row("openai-chat", server.url)})) as here:
+            answer = await here.ask(*asking("openai-chat", "small", stream=True))
+            assert (await here.app.recorded())[0].passthrough
+        assert answer.body.endswith(b"\n\n")
+        assert cut == (b"error" in answer.body)
+        assert not cut or any(
+            "error" in json.loads(event.removeprefix("data: ")) for event in answer.events if '{"err' in event
+        )
