@@ -80,7 +80,7 @@ class RequestContext:
             self.record.traceparent = self.headers.get(b"traceparent", b"").decode("latin-1")
         self.body = b""
         self.opened: Opened | None = None
-        """The body as dialects read it, where it was opened beside the loop."""
+        """The body as dialects read it, where it was opened outside the loop."""
         self.begun: BegunAttempt | None = None
         """Where the request's first target was asked already, until its response is taken."""
         self.chat: InboundChat | None = None
@@ -139,7 +139,7 @@ class Guard:
     """A subclass writes ``before``, ``after`` or both. One guard serves all requests, many at a time."""
 
     by_head: ClassVar[bool] = False
-    """Whether ``before`` looks at nothing but a request's head: what it said of one holds for all that have the same."""
+    """Whether ``before`` reads nothing but a request's head: its result holds for all requests with the same head."""
 
     def admits(self) -> bool:
         """Whether ``before`` would let any request pass at this moment; a guard that cannot know returns false."""

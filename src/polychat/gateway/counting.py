@@ -25,7 +25,7 @@ from .listing import planned
 
 @dataclass(frozen=True, slots=True)
 class CountedRequest:
-    """A request whose tokens are to be counted; of a large one long texts stand aside."""
+    """A request whose tokens are to be counted; of a large one long texts are detached."""
 
     request: ChatRequest
     aside: Placeholders | None = None
@@ -51,7 +51,7 @@ class CountedRequest:
 
 
 async def request_to_count(context: RequestContext, read: Callable[[bytes], ChatRequest]) -> CountedRequest:
-    """What ``read`` makes of the body, large schemas as JSON: beside the loop, where that takes long.
+    """What ``read`` makes of the body, large schemas as JSON: outside the loop, where that takes long.
 
     Raises as ``read``, and ``BadInput`` where the arguments of an earlier call are deeper than ``gateway.limits.depth``.
     """
@@ -61,7 +61,7 @@ async def request_to_count(context: RequestContext, read: Callable[[bytes], Chat
         body = readable(context.body, limits)
         aside = with_placeholders(body, new_token) if len(body) > LARGE else None
         if aside is not None:
-            with suppress(BadInput):  # it is told of what came
+            with suppress(BadInput):  # the error is about what came
                 request = read(aside.short)
                 if not measures_media(request):
                     return CountedRequest(request, aside, partial(read, body))

@@ -56,12 +56,12 @@ async def embedded(
 
 
 def _request(context: RequestContext, read: Callable[[bytes], Embed]) -> Embed:
-    """The request, of which long texts stand aside where it is large. Raises ``BadInput``."""
+    """The request, whose long texts are detached where it is large. Raises ``BadInput``."""
     check_body(context.body, context.runtime.limits)
     whole = partial(leniently, read, context.body)
     aside = with_placeholders(context.body, new_token) if len(context.body) > LARGE else None
     if aside is not None:
-        with suppress(BadInput):  # it is told of what came
+        with suppress(BadInput):  # the error is about what came
             request = read(aside.short)
             request.placeholders, request.whole = aside, whole
             return request

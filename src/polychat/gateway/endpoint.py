@@ -18,7 +18,7 @@ from .admission.guards import Guards
 from .context import RequestContext, reason_of
 from .responder import ClientDialect, Refused
 
-_JSON = (b"application/json", b"application/x-www-form-urlencoded")  # the latter is what curl -d says of any body
+_JSON = (b"application/json", b"application/x-www-form-urlencoded")  # the latter is what curl -d sends with any body
 
 
 class Endpoint(NamedTuple):

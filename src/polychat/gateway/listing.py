@@ -50,7 +50,7 @@ def _smallest(limits: list[int | None]) -> int | None:
 async def planned(context: RequestContext, name: str, *others: str) -> Plan:
     """The plan for a name, as ``ModelResolver.plan`` gives it; a bare name may also be in one backend's own list.
 
-    With ``others`` it is a chain, as ``ModelResolver.joined`` has it. Raises ``UnknownTarget``, which says where the models
+    With ``others`` it is a chain, as ``ModelResolver.joined`` has it. Raises ``UnknownTarget``, which names where the models
     are listed, and ``BadInput`` for a name that several backends list.
     """
     resolver = context.runtime.resolver

@@ -1,4 +1,4 @@
-"""Endpoints beside the dialects: health, metrics, the OpenAPI document, the sites. On Starlette, made at the first request."""
+"""Endpoints outside the dialects: health, metrics, the OpenAPI document, the sites. On Starlette, made at the first request."""
 
 from __future__ import annotations
 

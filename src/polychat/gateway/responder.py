@@ -76,7 +76,7 @@ class Responder:
         cycle = getattr(send, "__self__", None)
         self._cycle = cycle if isinstance(cycle, RequestCycle) else None
         self.more: Headers = []
-        """Headers of the answer beside the usual."""
+        """Headers of the answer in addition to the usual ones."""
 
     # What is sent
 
@@ -242,7 +242,7 @@ def retry_after(seconds: float) -> Headers:
 
 
 def marking_final(send: Send) -> Send:
-    """``send`` that puts ``x-should-retry: false`` on each refusal whose status says that the same request fails again.
+    """``send`` that puts ``x-should-retry: false`` on each refusal whose status means that the same request fails again.
 
     For answers that no ``Responder`` sends.
     """

@@ -1,4 +1,4 @@
-"""What goes on in the background, behind the requests: it ends with the gateway."""
+"""Background tasks, which end with the gateway."""
 
 from __future__ import annotations
 

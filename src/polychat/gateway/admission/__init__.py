@@ -1,1 +1,1 @@
-"""What stands before a request: who may come in, and how much is taken at a time."""
+"""Checks before a request is served: who may send requests, and how many at a time."""

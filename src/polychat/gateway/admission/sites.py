@@ -58,7 +58,7 @@ class Host(Protocol):
 
 
 class Admission:
-    """The sites behind keys, origins and limits. A key comes in the header ``x-api-key``, beside a site's own."""
+    """The sites, protected by keys, origins and limits. A key comes in the header ``x-api-key``, separate from a site's own."""
 
     def __init__(self, host: Host, app: Sites) -> None:
         self._host, self._app = host, app

@@ -90,7 +90,7 @@ class InboundChat:
     def __init__(self, dialect: Dialect, opened: Opened, model: str, *, stream: bool, limits: Limits) -> None:
         self.dialect = dialect
         self.body, self.fields, self.placeholders = opened
-        """The body, its own fields, each still in JSON, and what stands aside of both: ``restored`` puts it back."""
+        """The body, its own fields, each still in JSON, and the detached parts of both: ``restored`` puts them back."""
         self.model = model
         self.stream = stream
         self.limits = limits
@@ -105,7 +105,7 @@ class InboundChat:
         self.wants_usage = True
         """Whether the client asked for a stream's usage; only on wires where it must be requested."""
         self.may_pass = dialect.passes
-        """Whether it may go to a backend of the same wire as it stands."""
+        """Whether it may go to a backend of the same wire unchanged."""
         self.own_form = ""
         """Which of the forms its dialect has for an answer, where there are several."""
         self.own: Any = None
@@ -113,7 +113,7 @@ class InboundChat:
         self._request: ChatRequest | None = None
 
     def request(self) -> ChatRequest:
-        """Read once; long base64 may stand aside in it, and large schemas may be JSON. Raises ``BadInput``."""
+        """The request, read once; long base64 may be detached, and large schemas may be JSON. Raises ``BadInput``."""
         if self._request is None:
             try:
                 self._request = _read(self)
@@ -176,7 +176,7 @@ class Dialect:
     compares: ClassVar[bool] = False
     """Whether its clients compare the model in a reply with the one in the request. If not, replies pass unchanged."""
     passes: ClassVar[bool] = True
-    """Whether requests may go to a backend of the same wire as they stand."""
+    """Whether requests may go to a backend of the same wire unchanged."""
     streams: ClassVar[bool] = False
     """Whether a request without ``stream`` asks for a stream."""
     forwards: ClassVar[tuple[str, ...]] = ()
@@ -230,7 +230,7 @@ class Dialect:
         """``writer`` is to end a passed stream that broke off, as part of the same reply where the dialect shows that."""
 
     def seam(self, note: str) -> bytes:
-        """What says in a stream that another target goes on, where the dialect's clients take what is no piece of a reply."""
+        """What marks in a stream that another target continues, where the dialect's clients accept events outside a reply."""
         return f": {note}\n\n".encode("ascii", "replace") if self.beat else b""
 
     def refusal(
@@ -281,13 +281,13 @@ _TURNS = ("messages", "input", "contents")
 _LARGE = frozenset(
     (*_TURNS, "images", "system", "systemInstruction", "system_instruction", "instructions", "prompt", *WITH_SCHEMAS)
 )
-"""Fields of which parts may stand aside: no more is done with them than that they are read, and written again."""
+"""Fields of which parts may be detached: they are only read and written again."""
 new_token = partial(token_hex, 12)
 _Read = TypeVar("_Read")
 
 
 def open_body(body: bytes, limits: Limits) -> Opened:
-    """The body, its fields as ``shallow`` gives them, and what of both stands aside. Raises ``BadInput``."""
+    """The body, its fields as ``shallow`` gives them, and the detached parts of both. Raises ``BadInput``."""
     if len(body) <= LEAST:  # as most are
         try:
             return body, shallow(body, limits), None
@@ -315,7 +315,7 @@ def _opened(body: bytes, limits: Limits) -> Opened:
         try:
             fields = shallow(aside.short, limits)
         except BadInput:
-            break  # it is told of what came
+            break  # the error is about what came
         settings = [aside.numbers_in(value) for name, value in fields.items() if name not in _LARGE]
         if not any(settings):
             return aside.short, fields, aside

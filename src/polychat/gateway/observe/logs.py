@@ -168,7 +168,7 @@ class Log:
         return b"".join((self._dim, self._time(), status, shown, columns, last.encode()))
 
     def _constant(self, record: Record) -> tuple[bytes, bytes, str, str]:
-        """What the lines of all records of a kind have in common: status, columns, notes, and what stands behind those."""
+        """What the lines of all records of a kind have in common: status, columns, notes, and what follows those."""
         known = record.status, record.verdict
         columns = _columns[record.method, record.path, record.model, record.provider, record.served]
         end = f"{_fit[record.key] or '-'}  {self._paint[0]}"
@@ -436,7 +436,7 @@ class _WriterThread:
 
 
 def _pieces(lines: bytes, most: int) -> Iterator[bytes]:
-    """Cut behind lines, each piece at most ``most`` bytes where its lines let it."""
+    """Cut after lines, each piece at most ``most`` bytes where no line is longer."""
     start = 0
     while len(lines) - start > most:
         end = lines.rfind(b"\n", start, start + most) + 1 or lines.find(b"\n", start) + 1

@@ -43,7 +43,7 @@ _FOLDED = f"folded{_DONE}"
 
 
 class Named(NamedTuple):
-    """Who answered, in words that may be labels."""
+    """Who answered, as label values."""
 
     route: str
     provider: str
@@ -182,9 +182,9 @@ _MOST_USUAL = 1000
 
 
 class Metrics:
-    """Takes every request's ``Record``. ``running`` tells how many are under way; ``shared`` is the workers' folder.
+    """Takes every request's ``Record``. ``running`` gives how many are in progress; ``shared`` is the workers' folder.
 
-    ``states`` tells how the targets are.
+    ``states`` gives the state of the targets.
     """
 
     def __init__(

@@ -192,7 +192,7 @@ def _buckets(counts: list[int]) -> list[tuple[str, float]]:
 
 
 def _processes(pids: Iterable[int]) -> Iterator[Metric]:
-    """Of each worker, as the system tells."""
+    """The values of each worker, as the operating system reports them."""
     families: dict[str, Any] = {}
     for pid in pids:
         for metric in ProcessCollector(pid=_always(pid), registry=None).collect():

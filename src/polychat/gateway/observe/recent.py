@@ -1,7 +1,7 @@
-"""The latest requests, and how each went from target to target: what an operator asks for who wants to know why.
+"""The latest requests, and which targets each went to and why, for operators.
 
-A request costs an append here. What is answered is made when it is asked for, from the request's record; it holds no text of a
-conversation and no key.
+A request costs an append here. The explanation is made on demand from the request's record; it has no text of a conversation
+and no key.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class RecentRequests:
             record = copy(record)
             record.text = None
         for _, error in record.resting:
-            error.__traceback__ = error.__context__ = None  # they would keep all that the request held
+            error.__traceback__ = error.__context__ = None  # they would keep the whole request in memory
         self._records.append(record)
 
     def resized(self, most: int) -> None:
-        """Keep so many from now on."""
+        """Keep ``most`` requests from now on."""
         if most != self._records.maxlen:
             self._records = deque(self._records, maxlen=most)
 
@@ -51,7 +51,7 @@ class RecentRequests:
         return {"time": datetime.fromtimestamp(came, UTC).isoformat(timespec="milliseconds"), **explanation(record)}
 
     def summaries(self, most: int) -> list[dict[str, Any]]:
-        """The latest requests in a few words each, the last first."""
+        """The latest requests in brief, the last first."""
         latest = [record for record, _ in zip(reversed(self._records), range(most), strict=False)]
         return [{name: value for name, value in self.explained(record).items() if name in _SUMMARY} for record in latest]
 
@@ -60,7 +60,7 @@ _SUMMARY = ("time", "request_id", "method", "path", "model", "route", "target", 
 
 
 def explanation(record: Record) -> dict[str, Any]:
-    """Why a request went where it went: who could have answered, what became of each, when, what was lost, what it cost.
+    """Why a request went to its target: the candidates, the attempts with their times, the losses, and the cost.
 
     Times are milliseconds since the request's headers.
     """

@@ -97,13 +97,13 @@ class Record:
         self.times: Sequence[tuple[float, float]] = ()
         """When each of these attempts began and was over."""
         self.passed: Sequence[PassedOver] = ()
-        """Targets that stood behind all others, and why."""
+        """Targets that were moved to the end of the order, and why."""
         self.resting: Sequence[tuple[Target, PolychatError]] = ()
         """Targets that were not asked when it was their turn, and why."""
         self.queued = 0.0
         """Seconds that it waited, as its targets had as many requests as their route allows."""
         self.seams: Sequence[str] = ()
-        """Where a reply that was cut off went on: by which target, behind how many characters."""
+        """Where a reply that was cut off continued: the target, and after how many characters."""
         self.plan: Plan | None = None
         """Who could have answered."""
         self.asked: float | None = None

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from ...routing import Facts, Health
 
 State: TypeAlias = Literal["closed", "open", "half-open", "resting"]
-"""As its breaker is; ``resting``: nobody asks it, by its own word or since its key or quota is refused."""
+"""The state of its breaker; ``resting``: it is not asked, by its ``retry-after`` or because its key or quota is refused."""
 STATES: tuple[State, ...] = get_args(State)
 
 

@@ -60,7 +60,7 @@ _NAMED = {
     "name": "model",
     "in": "path",
     "required": True,
-    "schema": text("The name; a slash in it may stand as it is.", minLength=1),
+    "schema": text("The name; a slash in it needs no escape.", minLength=1),
 }
 _CLIENT = {"name": "anthropic-version", "in": "header", "schema": text("Its value does not matter here.")}
 OPERATIONS = (

@@ -32,7 +32,7 @@ FAILURES = {
     502: "The backend failed, is unreachable, or ended its reply early.",
     503: "The backend is overloaded or not configured, or the gateway is shutting down.",
     504: "One of the route's timeouts was reached.",
-    529: "Overloaded, as this API says it.",
+    529: "Overloaded; this API's own status.",
 }
 _PHRASES = {529: "Overloaded"}
 
@@ -68,7 +68,7 @@ class Operation:
     """One event of such a stream; all of it where it is not of events."""
     parameters: tuple[Schema, ...] = ()
     headers: dict[str, Schema] = field(default_factory=dict)
-    """Of a good answer, beside the usual."""
+    """Headers of a 2xx answer in addition to the usual ones."""
     links: dict[str, Schema] = field(default_factory=dict)
     """What a good answer leads to."""
     status: int = 200
@@ -171,7 +171,7 @@ CHAT_HEADERS = {
     for name in HEADERS
     if (name.startswith("x-polychat") and name != "x-polychat-estimated") or name == "x-accel-buffering"
 }
-"""What answers of chats have beside the usual."""
+"""Headers that answers of chats have in addition to the usual ones."""
 COUNT_HEADERS = {"x-polychat-estimated": {"$ref": "#/components/headers/x-polychat-estimated"}}
 
 
@@ -197,4 +197,4 @@ PARAMETERS: Schema = {
     },
 }
 CHAT_PARAMETERS = tuple({"$ref": f"#/components/parameters/{name}"} for name in PARAMETERS)
-"""What requests of chats may say beside their body."""
+"""Headers that requests of chats may have."""

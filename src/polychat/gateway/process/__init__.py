@@ -1,1 +1,1 @@
-"""The processes that serve: one, or several behind one port, and the configuration they go by."""
+"""The processes that serve: one, or several on one port, and their configuration."""

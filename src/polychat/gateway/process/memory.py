@@ -1,6 +1,6 @@
 """Memory that a burst took goes back to the system.
 
-glibc's allocator keeps what large bodies leave behind: once one was freed, later ones come from the heap, and pages in its
+glibc's allocator keeps the memory that large bodies free: once one was freed, later ones come from the heap, and pages in its
 middle are returned by ``malloc_trim`` alone. A process that had a minute of megabytes would hold them for as long as it lives.
 """
 

@@ -1,9 +1,9 @@
-"""Several processes behind one port: a supervisor starts them, replaces those that exit, and stops them.
+"""Several processes on one port: a supervisor starts them, replaces those that exit, and stops them.
 
 The *supervisor* opens the sockets, starts ``gateway.workers`` *workers* that inherit them and take connections from one queue,
 and answers no request itself. A socket pair connects it with each worker. It sends orders (their length and a pickle: both
 ends are ours): ``_Start`` once, ``_Configure`` for each reload, ``_End``. A worker sends one line of JSON: ready, or refused
-and why. When the connection closes, each side knows that the other's process has ended, so none is left behind: a worker whose
+and why. When the connection closes, each side knows that the other's process has ended, so none is left running: a worker whose
 supervisor is gone drains as after ``_End``.
 
 A *slot* is a task of the supervisor that keeps one worker there. It starts a worker, reads its report, waits for its exit, and

@@ -43,5 +43,5 @@ class Anthropic(Dialect):
     def refusal(
         self, fault: Fault, request_id: str | None = None, headers: Mapping[bytes, bytes] = NO_HEADERS
     ) -> tuple[int, bytes]:
-        status = 529 if fault.kind == "overloaded" and fault.status == 503 else fault.status  # as its own API says it
+        status = 529 if fault.kind == "overloaded" and fault.status == 503 else fault.status  # the status of its own API
         return status, anthropic.write_fault(fault, request_id)

@@ -54,12 +54,12 @@ class Gemini(Dialect):
         self, fault: Fault, request_id: str | None = None, headers: Mapping[bytes, bytes] = NO_HEADERS
     ) -> tuple[int, bytes]:
         if fault.kind == "not_found" and headers.get(b"user-agent", b"").startswith(_CLI):
-            # It asks for models of its own choice beside the one it was given, and after a 404 at once again, without end.
+            # It also requests models of its own choice, and repeats that after a 404 at once, without end.
             fault = replace(fault, kind="invalid_request", status=400, message=f"{fault.message}; {_ALIAS}")
         return super().refusal(fault, request_id, headers)
 
     def relayed(self, inbound: InboundChat, model: str, *, usage: bool, fields: Object | None = None) -> bytes:
-        return with_model(inbound.fields if fields is None else fields, None)  # the path says it
+        return with_model(inbound.fields if fields is None else fields, None)  # the path has it
 
 
 def named(path: str) -> tuple[str, str]:

@@ -134,7 +134,7 @@ _MODEL = {
     "name": "model",
     "in": "path",
     "required": True,
-    "schema": text("`provider/model` (the slash may stand as it is), a route, or an alias.", minLength=1),
+    "schema": text("`provider/model` (the slash needs no escape), a route, or an alias.", minLength=1),
 }
 _ALT = {
     "name": "alt",

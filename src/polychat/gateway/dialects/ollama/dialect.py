@@ -62,7 +62,7 @@ class OllamaGenerate(Ollama):
 
 
 _LATEST = ":latest"
-"""What clients put behind a name without a tag."""
+"""What clients append to a name without a tag."""
 
 
 def known(request: InboundRequest, name: str) -> str:

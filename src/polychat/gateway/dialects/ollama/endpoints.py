@@ -109,7 +109,7 @@ async def show(context: RequestContext) -> None:
 
 
 _CAN = {"tools": "tools", "images": "vision", "reasoning": "thinking"}
-"""Ollama's words for what a vendor's models can."""
+"""Ollama's names for the abilities of a vendor's models."""
 
 
 def _capabilities(targets: tuple[Target, ...], known: Abilities) -> list[str]:

@@ -94,9 +94,7 @@ SCHEMAS = {
     ),
     "OllamaError": reply_object(error=text()),
 }
-_LINES = (
-    "One a line; the last says `done`. A reply that is not whole ends with a line that holds an `error`, and none says `done`."
-)
+_LINES = "One a line; the last has `done`. A reply that is not whole ends with a line that has an `error`, and none has `done`."
 OPERATIONS = (
     Operation(
         "POST",

@@ -172,7 +172,7 @@ _COMPLETION = request_object(
     about="A prompt, which is sent as a user message. `suffix`, `best_of` and `echo` have no counterpart and are refused.",
     model=MODEL,
     prompt=either(text(), several(text(), minItems=1, maxItems=1), about="One text; tokens are refused."),
-    **{**_PLAIN, "logprobs": whole("Probabilities of how many tokens beside the chosen.")},
+    **{**_PLAIN, "logprobs": whole("Probabilities of how many tokens in addition to the chosen one.")},
 )
 _EMBEDDING = request_object(
     "model",
@@ -281,7 +281,7 @@ OPERATIONS = (
         ABOUT,
         "chat",
         "Create a reply",
-        "A backend of the same wire is sent the body as it stands, but for the model's name; for others it is translated, and "
+        "A backend of the same wire gets the body unchanged, but for the model's name; for others it is translated, and "
         "`x-polychat-losses` names what could not be.",
         ref("OpenAIChat"),
         {"model": "openai/gpt-4o-mini", "messages": [{"role": "user", "content": "Why is the sky blue?"}]},

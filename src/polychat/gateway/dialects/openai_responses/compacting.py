@@ -92,7 +92,7 @@ async def _asked(context: RequestContext, dialect: OpenAIResponses, target: Targ
 
 
 def _with_previous(fields: Object, previous: StoredResponse, target: Target) -> Object:
-    """``fields`` with the conversation of a reply that is stored here: its name says nothing to the backend."""
+    """``fields`` with the conversation of a reply that is stored here: the backend does not know its name."""
     before = ChatRequest(target.model, previous.messages)
     items = openai_responses.write_request(before, vendor=target.backend.tag())["input"]
     together = b",".join(part for part in (encoded(items)[1:-1], items_of(fields.get("input"))) if part)

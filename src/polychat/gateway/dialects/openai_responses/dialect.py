@@ -25,7 +25,7 @@ _PREFIX = "resp_"
 
 
 class _Storage:
-    """What a request says about storing its reply, and the stored reply that it continues."""
+    """Whether a request wants its reply stored, and the stored reply that it continues."""
 
     def __init__(self, request: InboundRequest, previous: StoredResponse | None, name: str | None, *, keep: bool) -> None:
         self.request, self.previous, self.name, self.keep = request, previous, name, keep
@@ -89,7 +89,7 @@ def _writer(chat_request: ChatRequest, name: str, created: int, inbound: Inbound
 
 
 class _RestoringWriter:
-    """Writes as another writer does, with what stands aside of instructions, tools and schemas: a reply repeats them.
+    """Writes as another writer does, with the detached parts of instructions, tools and schemas: a reply repeats them.
 
     As bytes, for as a text they could take five times as many.
     """

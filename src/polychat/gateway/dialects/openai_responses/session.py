@@ -96,7 +96,7 @@ class Lane:
 def open_session(context: RequestContext, dialect: Dialect) -> None:
     """Go over to WebSocket. Raises ``Refused``."""
     cycle = context.responder.cycle
-    if cycle is None or cycle.connection.early_bytes_sent:  # to a client that says it sends nothing more
+    if cycle is None or cycle.connection.early_bytes_sent:  # to a client that announced that it sends nothing more
         raise no_websocket(context, "use POST")
     if (refusal := refusal_of(cycle.scope)) is not None:
         raise Refused(Fault(refusal.message, "invalid_request", refusal.status), refusal.headers)
@@ -385,7 +385,7 @@ class Create(MessageCycle):
 
 
 def _not_steered(fields: Object) -> bytes:
-    """Says that a response is not steered, and gives the input back for a ``response.create``."""
+    """Reports that a response is not steered, and gives the input back for a ``response.create``."""
     message = "responses are not steered here: send the input in a response.create once the response is complete"
     error = {"type": "invalid_request_error", "code": "steering_not_supported", "message": message}
     steer = {name: fields[name] for name in ("previous_response_id", "input") if name in fields}
