@@ -1,4 +1,4 @@
-"""What lists of models say that a model can, in the words of ``vendors.toml``; what a list does not say stays unknown.
+"""The capabilities of models as lists of models report them, named as in ``vendors.toml``; what a list omits is unknown.
 
 Sources: openrouter.ai/docs/models (``architecture.input_modalities``, ``supported_parameters``), docs.github.com (the catalog's
 ``supported_input_modalities``, ``capabilities`` as a list), docs.mistral.ai (``capabilities`` as flags), lmstudio.ai/docs
@@ -12,23 +12,23 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 Abilities: TypeAlias = Mapping[str, bool]
-"""Whether it can: ``tools``, ``schema``, ``images``, ``audio``, ``files``, ``reasoning``, ``chat``, ``embeddings``."""
+"""Whether the model supports ``tools``, ``schema``, ``images``, ``audio``, ``files``, ``reasoning``, ``chat``, and so on."""
 
 _MODALITIES = {"images": "image", "audio": "audio", "files": "file"}
 _PARAMETERS = {"tools": ("tools", "tool_choice"), "schema": ("structured_outputs",), "reasoning": ("reasoning",)}
-"""OpenRouter's names; the first decides, the others are aliases."""
+"""OpenRouter's names of each capability: the first decides, the others are aliases."""
 _FLAGS = {
     **{"function_calling": "tools", "tool_use": "tools", "tool-calling": "tools", "tools": "tools"},
     **{"vision": "images", "image_input": "images", "pdf_input": "files", "audio": "audio"},
     **{"thinking": "reasoning", "reasoning": "reasoning", "structured_outputs": "schema"},
 }
-"""Names in ``capabilities``, of all that have them."""
+"""Names in ``capabilities``, for all lists that have that member."""
 _METHODS = {"chat": ("generateContent", "streamGenerateContent", "countTokens"), "embeddings": ("embedContent",)}
-"""Gemini's methods; the first decides."""
+"""Gemini's methods for each capability: the first decides."""
 
 
 def abilities_of(entry: Mapping[str, Any]) -> dict[str, bool]:
-    """Of one entry of a list, whatever its shape. Never raises."""
+    """The capabilities in one entry of a list, whatever its shape. Never raises."""
     abilities: dict[str, bool] = {}
     architecture = entry.get("architecture")
     inner = architecture.get("input_modalities") if isinstance(architecture, dict) else None
@@ -44,13 +44,13 @@ def abilities_of(entry: Mapping[str, Any]) -> dict[str, bool]:
 
 
 def _listed(listed: Any, markers_of: Mapping[str, tuple[str, ...]]) -> dict[str, bool]:
-    """A list that names all there is: what it leaves out cannot be."""
+    """The capabilities in a list that names all of them: what it omits is not supported."""
     texts = [word for word in listed if isinstance(word, str)] if isinstance(listed, list) else []
     return {name: markers[0] in texts for name, markers in markers_of.items()} if texts else {}
 
 
 def _flags(capabilities: Any) -> dict[str, bool]:
-    if isinstance(capabilities, list):  # what it leaves out is unknown
+    if isinstance(capabilities, list):  # what the list omits is unknown
         return {_FLAGS[word]: True for word in capabilities if isinstance(word, str) and word in _FLAGS}
     flags = {}
     for word, name in _FLAGS.items() if isinstance(capabilities, dict) else ():
@@ -62,7 +62,7 @@ def _flags(capabilities: Any) -> dict[str, bool]:
 
 
 def of_all(all_abilities: Iterable[Abilities]) -> dict[str, bool]:
-    """What holds for whichever of several answers: what all can, and what one cannot."""
+    """The capabilities that hold for any of several models: what all support, and what at least one does not."""
     several = list(all_abilities)
     common: dict[str, bool] = {}
     for name in dict.fromkeys(name for abilities in several for name in abilities):
@@ -73,7 +73,9 @@ def of_all(all_abilities: Iterable[Abilities]) -> dict[str, bool]:
 
 
 def openrouter(can: Abilities) -> dict[str, Any]:
-    """The members of an entry of OpenAI's list, as OpenRouter and Mistral add them; a list only where all of it is known."""
+    """Members that describe capabilities in an entry of OpenAI's list, as OpenRouter and Mistral add them; lists only if
+    complete.
+    """
     members: dict[str, Any] = {}
     if all(name in can for name in _MODALITIES):
         modalities = ["text", *(word for name, word in _MODALITIES.items() if can[name])]
@@ -85,10 +87,10 @@ def openrouter(can: Abilities) -> dict[str, Any]:
 
 
 _OWN = {"tools": "function_calling", "images": "vision", "reasoning": "reasoning", "schema": "structured_outputs"}
-"""``capabilities`` as Mistral has them: a flag each, of those that are known."""
+"""``capabilities`` as Mistral has them: a flag for each that is known."""
 
 
 def gemini(can: Abilities) -> dict[str, Any]:
-    """The members of an entry of Gemini's list. What is not known to be for something else is for chats."""
+    """Members that describe capabilities in an entry of Gemini's list. A model that may be for chats is listed as one."""
     methods = [*(_METHODS["chat"] if can.get("chat", True) else ()), *(_METHODS["embeddings"] if can.get("embeddings") else ())]
     return {"supportedGenerationMethods": methods, **({"thinking": can["reasoning"]} if "reasoning" in can else {})}

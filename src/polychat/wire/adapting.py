@@ -1,6 +1,6 @@
-"""Between a request and a wire that cannot say all of its tools: free text as a function's argument, and names that fit.
+"""Adapts a request to a wire without some of its tools: free-text tools become functions, and long names are shortened.
 
-``adapted`` changes the request before it is written; the ``Calls`` beside it change the calls of the reply back, so that
+``adapted`` changes the request before it is written. The ``Calls`` that it returns change the calls of the reply back, so that
 the caller sees the tools by the names and in the form that it gave them.
 """
 
@@ -17,20 +17,20 @@ from ..types import ChatMessage, ChatRequest, FilePart, HostedTool, Part, Reason
 from .json_text import decoded, encoded
 
 INPUT = "input"
-"""The argument that carries the free text."""
+"""The argument that holds the free text."""
 AS_FUNCTION = "as a function whose only argument is the text, named input"
-"""What becomes of a custom tool where there are functions alone."""
+"""The function that replaces a free-text tool on wires that have functions only."""
 LONGEST = 64
-"""Characters of a tool's name that every vendor takes."""
+"""Maximum characters of a tool's name that every vendor accepts."""
 
 _PLAIN = re.compile(rf"[A-Za-z0-9_-]{{1,{LONGEST}}}")
 _OTHER = re.compile(r"[^A-Za-z0-9_-]")
 
 
 def adapted(request: ChatRequest, *, custom: bool, named: bool = True) -> tuple[ChatRequest, Calls | None]:
-    """``request`` for a wire that knows ``custom`` tools or not, and what gives the calls of its reply back.
+    """``request`` for a wire with or without free-text tools (``custom``), and the ``Calls`` that undo that in the reply.
 
-    That is ``None`` where nothing changes. ``named``: names of tools are to fit too.
+    The second is ``None`` if nothing changes. ``named``: names of tools are shortened too.
     """
     free = set() if custom else _free_of(request)
     names = _short(request) if named else {}
@@ -48,7 +48,7 @@ def adapted(request: ChatRequest, *, custom: bool, named: bool = True) -> tuple[
 
 
 def without_foreign(request: ChatRequest, wire: str) -> ChatRequest:
-    """``request`` without the tools that another vendor's backend runs, and without a choice among tools that are gone."""
+    """``request`` without the tools that another vendor's backend runs, and without a tool choice that names a removed tool."""
     if request.wire == wire or not any(isinstance(tool, HostedTool) for tool in request.tools):
         return request
     tools: list[Tool | HostedTool] = [tool for tool in request.tools if isinstance(tool, Tool)]
@@ -63,7 +63,7 @@ def without_foreign(request: ChatRequest, wire: str) -> ChatRequest:
 
 
 def without_foreign_files(request: ChatRequest) -> ChatRequest:
-    """``request`` without the files that it names by an id alone: another vendor cannot read them."""
+    """``request`` without the files that it refers to only by an id: another vendor cannot read them."""
     return replace(request, messages=[replace(message, parts=_own_files(message.parts)) for message in request.messages])
 
 
@@ -73,7 +73,7 @@ def _own_files(parts: list[Any]) -> list[Any]:
 
 
 def readable(request: ChatRequest, vendor: str) -> ChatRequest:
-    """``request`` without messages that hold nothing but what another vendor alone can read: they would be empty messages."""
+    """``request`` without messages that hold only parts that another vendor reads: they would become empty messages."""
     if all(message.role != "assistant" or not _is_blank(message, vendor) for message in request.messages):
         return request
     return replace(
@@ -90,7 +90,7 @@ def _is_blank(message: ChatMessage, vendor: str) -> bool:
 
 
 def demanded(request: ChatRequest, wire: str) -> str | None:
-    """The hosted tool that ``request`` insists on, by its own name, where ``wire`` is not the one that has it."""
+    """The name of the hosted tool that ``request`` requires, if ``wire`` is not the one that has it."""
     hosted = [tool for tool in request.tools if isinstance(tool, HostedTool)]
     if request.wire == wire or not hosted:
         return None
@@ -106,7 +106,7 @@ def demanded(request: ChatRequest, wire: str) -> str | None:
 
 
 def _free_of(request: ChatRequest) -> set[str]:
-    """Tools of free text, those of earlier calls too."""
+    """The names of free-text tools, including those of earlier calls."""
     free = {tool.name for tool in request.tools if isinstance(tool, Tool) and tool.kind == "custom"}
     for message in request.messages:
         if message.role == "assistant":
@@ -115,7 +115,7 @@ def _free_of(request: ChatRequest) -> set[str]:
 
 
 def _short(request: ChatRequest) -> dict[str, str]:
-    """Names that do not fit everywhere, each with one that does: the same in every request, for the sake of caches."""
+    """Names that some vendors reject, each with its replacement, which is the same in every request so that caches match."""
     names = {tool.name for tool in request.tools if isinstance(tool, Tool)}
     for message in request.messages:
         if message.role == "assistant":
@@ -132,7 +132,7 @@ def _short(request: ChatRequest) -> dict[str, str]:
 
 
 def _fitting(name: str, taken: set[str]) -> str:
-    """A name that fits and that is not one of ``taken``."""
+    """A valid name that is not one of ``taken``."""
     for tries in count():
         source = name if tries == 0 else f"{name}\0{tries}"
         mark = sha256(source.encode("utf-8", "surrogatepass")).hexdigest()[:8]
@@ -172,7 +172,7 @@ def _part(part: Part, names: dict[str, str], *, custom: bool) -> Part:
 
 
 def as_arguments(text: str) -> str:
-    """Free text as the arguments of the function that stands for its tool."""
+    """Free text as the arguments of the function that replaces its tool."""
     try:
         return encoded({INPUT: text}).decode()
     except ValueError:  # half a surrogate pair
@@ -180,7 +180,7 @@ def as_arguments(text: str) -> str:
 
 
 class Calls:
-    """The calls of one reply, as they were asked for. ``names``: by the name that was sent; ``free``: tools of free text."""
+    """Changes the calls of one reply back. ``names``: original names by the name that was sent; ``free``: free-text tools."""
 
     def __init__(self, names: dict[str, str], free: set[str]) -> None:
         self._names, self._free = names, free
@@ -218,11 +218,11 @@ class Calls:
 
 
 class AsFunctions:
-    """Calls of free text, for backends that have functions only: each becomes a function with that text as its argument."""
+    """Calls of free-text tools, for backends that have functions only: each becomes a function whose argument is the text."""
 
     def __init__(self) -> None:
         self._open: tuple[int, int] | None = None
-        """Whose text is not closed yet."""
+        """The free-text calls whose text is not closed yet."""
 
     def take(self, events: list[Event]) -> list[Event]:
         adapted_events: list[Event] = []
@@ -256,14 +256,14 @@ _HIGH = re.compile(r"\\u[dD][89abAB]..")
 
 
 class FreeText:
-    """Reads the text out of ``{"input": "…"}`` while it comes. Arguments of another shape are given at their end."""
+    """Extracts the text from ``{"input": "…"}`` as it arrives. Arguments of another shape are returned at their end."""
 
     def __init__(self) -> None:
         self._state = "head"
         self._held: list[str] = []
 
     def feed(self, piece: str) -> str:
-        """What of the text is known now and was not given yet."""
+        """The text that is known now and was not returned before."""
         if not piece or self._state == "over":
             return ""
         self._held.append(piece)
@@ -280,10 +280,10 @@ class FreeText:
         return self._text(held)
 
     def end(self) -> str:
-        """What is left, now that no more comes."""
+        """The rest, after the last piece."""
         remainder, state = "".join(self._held), self._state
         self._state, self._held = "over", []
-        if state == "over" or (state == "text" and remainder.startswith("\\")):  # cut within a letter
+        if state == "over" or (state == "text" and remainder.startswith("\\")):  # cut within a character
             return ""
         return remainder if state == "text" else _whole(remainder)
 
@@ -316,7 +316,7 @@ def _unescaped(sign: str) -> str:
 
 
 def _whole(arguments: str) -> str:
-    """The text of whole arguments, whatever their shape: the one text that is in them, else they themselves."""
+    """The text of complete arguments of any shape: the only text in them, otherwise the arguments themselves."""
     try:
         value = decoded(arguments.encode("utf-8", "replace"))
     except ValueError:
@@ -332,10 +332,10 @@ def _whole(arguments: str) -> str:
 
 
 def flat(namespace: str, name: str) -> str:
-    """The whole name of a tool that is in a group."""
+    """The full name of a tool in a group."""
     return f"{namespace}{name}" if namespace.endswith("__") else f"{namespace}__{name}"
 
 
 def apart(namespace: str | None, name: str) -> str:
-    """The name of a tool in its group, by its whole name."""
+    """The name of a tool within its group, from its full name."""
     return name if namespace is None else name.removeprefix(flat(namespace, ""))

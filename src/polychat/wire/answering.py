@@ -1,7 +1,7 @@
-"""What the answering half of a service is: pure values in, pure values out, mounted by the gateway.
+"""The server side of a chat site: pure values in, pure values out. The gateway mounts it.
 
-A service's ``Site`` holds what its server remembers (nonces, tokens, who asked how often). The gateway gives it a ``Request``
-and gets either a ``Response`` to send as it is, or a ``SiteRequest`` for a backend and the ``Writer`` of its answer.
+A service's ``Site`` holds what its server remembers (nonces, tokens, request counts). The gateway passes a ``Request``
+and gets either a ``Response`` to send unchanged, or a ``SiteRequest`` for a backend and the ``Writer`` of its answer.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from typing import Any, ClassVar, Literal, Protocol
 from .contract import Writer
 
 Era = Literal["1.9", "2.0", "2.4"]
-"""Which time the sites behave as in, by the versions of AI Engine, whose nonces changed twice: see ``AIEngineSite``."""
+"""The period whose behaviour a site shows, by versions of AI Engine, which changed its nonces twice: see ``AIEngineSite``."""
 ERA: Era = "1.9"
-"""What the clients of 2023 to early 2025 understand, unless another is asked for."""
+"""The default: what clients of 2023 to early 2025 understand."""
 
 
 @dataclass(slots=True)
 class Request:
-    """An HTTP request as a site sees it."""
+    """An HTTP request to a site."""
 
     method: str
     path: str
-    """Below where the site is mounted; begins with ``/``."""
+    """The path below the mount point; begins with ``/``."""
     query: Mapping[str, str]
     headers: Mapping[str, str]
-    """Names in lower case."""
+    """Names are in lower case."""
     body: bytes
     base: str
-    """The absolute URL the site is mounted at, without a slash at the end: what its pages name as their own address."""
+    """The absolute URL of the mount point, without a trailing slash: pages use it as their own address."""
 
     def cookie(self, name: str) -> str | None:
         """The value of a request cookie."""
@@ -43,7 +43,7 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """An answer that needs no backend."""
+    """A response that needs no backend."""
 
     status: int
     body: bytes
@@ -53,27 +53,27 @@ class Response:
 
 @dataclass(slots=True)
 class SiteRequest:
-    """What a backend is to answer."""
+    """A chat request for a backend."""
 
     text: str
     """The message or prompt as it arrived."""
     messages: list[dict[str, Any]]
-    """The same as a conversation, with what history the service's request carried."""
+    """The conversation: the message, and the history if the service's request contains one."""
     writer: Writer
     model: str | None = None
-    """The model the request named, where the service's request names one."""
+    """The model that the request names, if the service's requests name one."""
     settings: dict[str, float] = field(default_factory=dict)
     """Sampling parameters of the request, by OpenAI's names."""
 
 
 class Site(Protocol):
-    """The answering half of one service. A provider's module brings its own as the class attribute ``site``.
+    """The server side of one service. A provider's module has its own as the class attribute ``site``.
 
-    One whose service changed over time has a class method ``in_era(era)`` too, which makes it as it was then; see ``Era``.
+    If the service changed over time, its class method ``in_era(era)`` returns the site as of that era; see ``Era``.
     """
 
     limits: ClassVar[int]
-    """The most bytes of a request body it takes; the gateway answers 413 above that."""
+    """Maximum bytes of a request body; the gateway answers 413 above it."""
 
     def receive(self, request: Request) -> Response | SiteRequest:
-        """Decide about one request. Called from one event loop, never from two threads at once."""
+        """Handle one request. Called from one event loop, never from two threads at once."""

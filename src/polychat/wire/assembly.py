@@ -1,7 +1,7 @@
-"""The events of one reply put together: the parts of each answer in the order in which they came, and how the reply ended.
+"""The events of one reply assembled: the parts of each answer in order of arrival, and how the reply ended.
 
-Text is held once, however it is read: pieces are joined when they are read, and what was joined is not copied again. The
-parts of a message say only where in that text they begin and end, so that a piece of text costs no more than to append it.
+Text is held once: pieces are joined when they are read, and joined text is not copied again. The parts of a message are
+offsets into that text, so that a piece of text costs no more than an append.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from ..types import Opaque, ReasoningPart, ToolCall
 
 
 class Growing:
-    """Text that comes in pieces and may be read after each of them, without all of it being copied each time."""
+    """Text that arrives in pieces and can be read after each of them without copying all of it each time."""
 
     __slots__ = ("_text", "pieces")
 
     def __init__(self) -> None:
         self.pieces: list[str] = []
-        """What came since it was last read."""
+        """The pieces since the last read."""
         self._text = ""
 
     @property
     def text(self) -> str:
         if self.pieces:
             text, self._text = self._text, ""
-            text += "".join(self.pieces)  # grows in place where no other name holds it
+            text += "".join(self.pieces)  # extended in place if no other name refers to it
             self.pieces.clear()
             self._text = text
         return self._text
@@ -35,7 +35,7 @@ class Growing:
 
 @dataclass(slots=True)
 class TextRun:
-    """Text that nothing else stands within: its place in the message's text, and what it cites."""
+    """Text without another part within it: its offsets in the message's text, and its citations."""
 
     start: int
     end: int
@@ -55,29 +55,29 @@ AssembledPart: TypeAlias = TextRun | ReasoningRun | ToolCall | Media
 
 
 class AssembledMessage:
-    """One answer as it comes together."""
+    """One answer while it is assembled."""
 
     __slots__ = ("_block", "_parts", "_placed", "_refusals", "_thinking", "answer", "calls", "citations", "logprobs")
 
     def __init__(self) -> None:
         self.answer = Growing()
-        """Its text; the reader of a stream may append a piece itself."""
+        """Its text; a stream's reader may append pieces directly."""
         self.calls: list[ToolCall] = []
-        """By their index; the arguments are whole at the end."""
+        """By index; the arguments are joined at the end."""
         self.citations: list[Citation] = []
         self.logprobs: list[dict[str, Any]] = []
         self._parts: list[AssembledPart] = []
         self._refusals: list[tuple[int, str]] = []
-        """Each piece, and how much text stood before it."""
+        """Each piece, and the length of the text before it."""
         self._placed = 0
-        """Characters of the text that stand in a part."""
+        """Characters of the text that belong to a part already."""
         self._thinking: Growing | None = None
-        """The text of all reasoning, with a blank line between blocks; not valid once blocks came out of order."""
+        """The text of all reasoning, with a blank line between blocks; not valid after blocks arrived out of order."""
         self._block: int | None = None
-        """The last one that had text; -1 where an earlier one went on after it."""
+        """The last block that had text; -1 if an earlier block continued after it."""
 
     def take(self, event: Event) -> None:
-        """Add one event of this answer; ``Start``, ``Usage`` and ``Finish`` are the reply's."""
+        """Add one event of this answer; ``Start``, ``Usage`` and ``Finish`` belong to the reply."""
         match event:
             case Text():
                 self.answer.pieces.append(event.text)
@@ -98,7 +98,7 @@ class AssembledMessage:
 
     @property
     def parts(self) -> list[AssembledPart]:
-        """What it says, each part where its first piece came."""
+        """The parts, each at the position of its first piece."""
         self._place()
         return self._parts
 
@@ -108,12 +108,12 @@ class AssembledMessage:
 
     @property
     def refusal(self) -> str:
-        """Its words for why it does not answer."""
+        """The model's text that explains why it refuses."""
         return "".join(piece for _, piece in self._refusals)
 
     @property
     def text_with_refusal(self) -> str:
-        """The same in the place where they came, for wires where a refusal is text."""
+        """The text with the refusals at their positions, for wires where a refusal is text."""
         text, pieces, start = self.text, [], 0
         for place, refusal in self._refusals:
             pieces += [text[start:place], refusal]
@@ -133,7 +133,7 @@ class AssembledMessage:
 
     @property
     def thoughts(self) -> list[ReasoningPart]:
-        """The reasoning blocks, each with the last opaque part that came for it."""
+        """The reasoning blocks, each with its last opaque part."""
         blocks: dict[int, list[ReasoningRun]] = {}
         for part in self._parts:
             if type(part) is ReasoningRun:
@@ -147,12 +147,12 @@ class AssembledMessage:
         ]
 
     def _place(self) -> None:
-        """Put the text that came since into a part."""
+        """Add the text since the last part to a part."""
         if self.answer.pieces or self._placed < len(self.answer.text):
             self._text_run()
 
     def _text_run(self) -> TextRun:
-        """The part that text stands in now, with all of it that came."""
+        """The current part of the text, extended by all text received."""
         last = self._parts[-1] if self._parts else None
         if type(last) is not TextRun:
             last = TextRun(self._placed, self._placed)
@@ -162,7 +162,7 @@ class AssembledMessage:
 
     def _think(self, piece: Reasoning) -> None:
         self._place()
-        is_apart = piece.opaque is not None and piece.opaque.redacted  # it stands in for reasoning of its own
+        is_apart = piece.opaque is not None and piece.opaque.redacted  # a redacted block is separate reasoning
         if piece.text or (piece.opaque is not None and not is_apart):
             thought = self._reasoning_run(piece.block)
             if piece.text:
@@ -200,13 +200,13 @@ class AssembledMessage:
         call.name = piece.name or call.name
         call.kind = piece.kind
         arguments, call.arguments = call.arguments, ""
-        arguments += piece.arguments  # grows in place: no other name holds it
+        arguments += piece.arguments  # extended in place: no other name refers to it
         call.arguments = arguments
         call.opaque = piece.opaque or call.opaque
 
 
 class AssembledReply:
-    """A reply as it comes together: its answers by number, and what holds for all of them."""
+    """A reply while it is assembled: its answers by index, and what belongs to all of them."""
 
     __slots__ = ("choices", "finish", "first", "start", "usage")
 
@@ -238,7 +238,7 @@ class AssembledReply:
                 choice.take(event)
 
     def reasons(self, finish: Finish) -> dict[int, str | None]:
-        """Why each answer ended, by its number in order, be it one of which nothing else came."""
+        """Why each answer ended, by index in ascending order, including answers without any other event."""
         reasons: dict[int, str | None] = dict.fromkeys(self.choices)
         reasons |= {**(finish.others or {}), 0: finish.reason}
         return dict(sorted(reasons.items()))

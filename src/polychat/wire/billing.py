@@ -1,4 +1,4 @@
-"""Whether a reply that failed is billed all the same: one that came, and that only we could not read, is not bought again."""
+"""Whether a failed reply is billed: a reply that arrived, and that only we could not read, is not requested again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .reading import is_reply, parsed
 
 
 def has_piece(batch: list[Event]) -> bool:
-    """Whether a batch has a part of the answer: a text, a thought, a call."""
+    """Whether a batch has a part of the answer: text, reasoning or a call."""
     for event in batch:  # noqa: SIM110  # a generator takes several times as long
         if type(event) not in _AROUND:
             return True
@@ -16,11 +16,11 @@ def has_piece(batch: list[Event]) -> bool:
 
 
 _AROUND = (Start, Usage, Finish)
-"""Events that are no part of an answer."""
+"""Events that are not part of an answer."""
 
 
 def billed(error: BackendError, events: list[Event], body: bytes) -> BackendError:
-    """The error, as ``paid`` where a reply came and only our reading of it failed: ``events`` of a stream, or a whole ``body``.
+    """The error, marked as ``paid`` if a reply arrived and only reading it failed: ``events`` of a stream, or a whole ``body``.
 
     A page of HTML, an empty body and a failure that the backend reports cost nothing.
     """
@@ -33,9 +33,9 @@ def billed(error: BackendError, events: list[Event], body: bytes) -> BackendErro
 
 
 def billed_stream(error: BackendError, usage: Usage | None, *, begun: bool, has_content: bool) -> BackendError:
-    """As ``billed``, of a stream: whether a reply had ``begun``, and whether words ``has_content``.
+    """As ``billed``, for a stream: whether a reply had ``begun``, and whether it ``has_content``.
 
-    A vendor bills from the reply's beginning on; one that was empty only where it counts tokens.
+    Vendors bill once a reply begins; an empty reply only if it counts tokens.
     """
     if error.kind is None and isinstance(error, (BadReply, EmptyReply)):
         is_counted = has_content or (usage is not None and bool(usage.completion_tokens))
@@ -44,10 +44,10 @@ def billed_stream(error: BackendError, usage: Usage | None, *, begun: bool, has_
 
 
 def opening_failure(events: list[Event], body: bytes, *, whole: bool, held: bool) -> BackendError | None:
-    """The failure that ``events`` end with, where another backend may still be asked in this one's place.
+    """The failure at the end of ``events``, if another backend may still be tried.
 
-    ``None``: there is none, or the client gets it behind the pieces. ``whole``: the client gets nothing before the end;
-    ``held``: it got nothing of ``events`` so far. ``body``: of a reply that came whole.
+    ``None``: there is no failure, or it is sent to the client after the pieces. ``whole``: the client gets nothing before the
+    end; ``held``: it got nothing of ``events`` so far; ``body``: that of a reply that was received whole.
     """
     last = events[-1] if events else None
     if type(last) is not Finish or last.error is None:

@@ -1,4 +1,4 @@
-"""Ids of calls that an API refuses, because of their length or their characters."""
+"""Call ids that an API rejects because of their length or their characters."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from hashlib import sha256
 
 
 def replacement_of(call_id: str) -> str:
-    """What stands for this id and no other: 45 letters, digits and ``_``, the same in each request of a conversation."""
+    """The replacement of this id and of no other: 45 letters, digits and ``_``, the same in each request of a conversation."""
     return f"call_{sha256(call_id.encode('utf-8', 'surrogatepass')).hexdigest()[:40]}"

@@ -1,4 +1,4 @@
-"""Fields of a request, read strictly: what is not what it must be is ``BadInput`` that names the field."""
+"""Reads fields of a request strictly: a value that is not valid raises ``BadInput``, which names the field."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .limits import ReaderLimits
 from .raw_schemas import decoded_request
 
 _LONG = 256
-"""Bits of a whole number that is not shown."""
+"""Bits of a whole number above which an error does not show it."""
 
 
 def bad(field: str, wanted: str, value: object) -> BadInput:
-    """The complaint that ``field`` is not ``wanted``."""
+    """The ``BadInput`` for a ``field`` that is not ``wanted``."""
     if value is None:
         shown_value = "missing"
     elif isinstance(value, str):
@@ -45,7 +45,7 @@ def item(value: object, field: str) -> Mapping[str, Any]:
 
 
 def json_object(body: bytes, limits: ReaderLimits) -> dict[str, Any]:
-    """The JSON object that a request's body is, within ``limits``. Raises ``BadInput`` of the field ``body``."""
+    """The JSON object in a request's body, within ``limits``. Raises ``BadInput`` for the field ``body``."""
     try:
         value = decoded_request(body, limits)
     except TooDeep as error:
@@ -83,7 +83,7 @@ def number(value: object, field: str) -> float:
 
 
 def whole(value: object, field: str) -> int:
-    """A whole number; a float that is whole will do."""
+    """A whole number; a float without a fraction is accepted."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -99,7 +99,7 @@ def count(value: object, field: str) -> int:
 
 
 def record(value: object, field: str) -> dict[str, Any]:
-    """An object of JSON, which is a dict."""
+    """A JSON object, as a dict."""
     entries: Any = item(value, field)
     checked: dict[str, Any] = entries
     return checked
@@ -110,7 +110,7 @@ def strings(value: object, field: str) -> list[str]:
 
 
 def text_or_texts(value: object, field: str) -> list[str]:
-    """One text, or a list of them."""
+    """One text, or a list of texts."""
     if isinstance(value, str):
         return [value]
     return [text(entry, f"{field}[{place}]") for place, entry in enumerate(several(value, field))]
@@ -140,9 +140,9 @@ def optional_count(value: object, field: str) -> int | None:
 
 
 def arguments_of(call: ToolCall, path: str) -> Any:
-    """The arguments of an earlier call as the object that they stand for, as ``object_in`` gives it; none are ``{}``.
+    """The arguments of an earlier call as the object that they encode, as ``object_in`` returns it; no arguments are ``{}``.
 
-    Half an emoji in them is U+FFFD: there are APIs that take no other JSON. Raises ``BadInput``.
+    Half an emoji in them becomes U+FFFD, because some APIs reject other JSON. Raises ``BadInput``.
     """
     if not call.arguments.strip():
         return {}
@@ -156,7 +156,7 @@ def arguments_of(call: ToolCall, path: str) -> Any:
 
 
 def check_arguments(request: ChatRequest, depth: int) -> None:
-    """Raises ``BadInput`` where the arguments of an earlier call are nested deeper than ``depth``, ``gateway.limits.depth``."""
+    """Raises ``BadInput`` if the arguments of an earlier call are nested deeper than ``depth`` (``gateway.limits.depth``)."""
     for message in request.messages:
         for part in message.parts:
             if type(part) is ToolCall and len(part.arguments) > depth:
@@ -171,32 +171,32 @@ def check_arguments(request: ChatRequest, depth: int) -> None:
 
 
 def in_path(model: str) -> str:
-    """A model's name as steps of a URL's path. Raises ``BadInput``: of a name that could lead elsewhere nothing is sent."""
+    """A model's name as segments of a URL's path. Raises ``BadInput`` for a name that could lead to another path."""
     if any(step in ("", ".", "..") for step in model.split("/")):
         raise BadInput(f"model is {redact(model, 60)!r}; it must be a model's name", field="model")
     return quote(model, safe="/:@")
 
 
 USER = 64
-"""Maximum letters of the ``user`` field at the APIs."""
+"""Maximum characters of the ``user`` field at the APIs."""
 
 
 def short_name(user: str) -> str:
-    """The ``user`` field, or, where it is too long for the APIs, its hash: always the same, and not readable."""
+    """The ``user`` field; if it is too long for the APIs, its hash, which is always the same and hides the value."""
     return user if len(user) <= USER else sha256(user.encode("utf-8", "replace")).hexdigest()
 
 
 def from_base64(value: object, field: str) -> bytes:
     encoded_text = text(value, field)
     try:
-        return a2b_base64(encoded_text, strict_mode=True)  # as it is: b64decode would copy the text first
+        return a2b_base64(encoded_text, strict_mode=True)  # unchanged: b64decode would copy the text first
     except ValueError:
         raise BadInput(f"{field} is not base64", field=field) from None
 
 
 def data_url(media_type: str | None, data: bytes) -> str:
     head = f"data:{media_type or 'application/octet-stream'};base64,".encode()
-    return (head + b64encode(data)).decode()  # two copies at a time, and not three
+    return (head + b64encode(data)).decode()  # at most two copies at a time, not three
 
 
 def from_data_url(url: str, field: str) -> tuple[str, bytes]:
@@ -212,11 +212,11 @@ def from_data_url(url: str, field: str) -> tuple[str, bytes]:
 
 
 _PIECE = 1 << 20
-"""Letters of base64 that are decoded together: a multiple of four."""
+"""Characters of base64 that are decoded together: a multiple of four."""
 
 
 def _in_pieces(text: str, begin: int, field: str) -> bytes:
-    """As ``from_base64`` of what begins at ``begin``, without a copy of it."""
+    """As ``from_base64`` for the text from ``begin`` on, without copying it."""
     whole = BytesIO()
     for at in range(begin, len(text), _PIECE):
         data = from_base64(text[at : at + _PIECE], field)

@@ -1,8 +1,8 @@
-"""What every vendor's wire is, what reads and writes a reply on it, and finding a wire by name: it is a folder of this room.
+"""The contract of a vendor's wire and of its readers and writers; and the lookup of a wire by name: a folder of ``wire/``.
 
-A wire's folder is a value of the type ``Wire``: its functions are the methods. Each says so of itself, in ``_FITS`` of its
-``__init__.py``, and mypy finds what it lacks, or has with another signature. ``vendor`` is whose opaque parts (signatures,
-encrypted reasoning) a body holds: only those of the vendor that is asked go into a request.
+A wire's folder is a value of the type ``Wire``: its functions are the methods. Each declares that in ``_FITS`` of its
+``__init__.py``, so that mypy reports members that are missing or have another signature. ``vendor`` is whose opaque parts
+(signatures, encrypted reasoning) a body holds: a request contains only those of the vendor that receives it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Reader(Protocol):
-    """Bytes of one reply into events, without I/O. It never raises: what goes wrong is a ``Finish`` with its error.
+    """Reads the bytes of one reply into events, without I/O. It never raises: an error is reported as a ``Finish``.
 
     After the ``Finish``, ``done`` is true and further bytes are ignored.
     """
@@ -32,17 +32,17 @@ class Reader(Protocol):
     done: bool
 
     def feed(self, data: bytes) -> list[Event]:
-        """The events that ``data`` completes; cut anywhere."""
+        """The events that ``data`` completes; it may be cut anywhere."""
 
     def end(self) -> list[Event]:
-        """Call this when the body is over: the last events, which end with a ``Finish`` unless one was given before."""
+        """Call this at the end of the body: the last events, which end with a ``Finish`` unless one was returned before."""
 
 
 class Writer(Protocol):
-    """Events of one answer into bytes. With ``streams`` false everything is held and ``end`` gives the whole.
+    """Writes the events of one answer as bytes. If ``streams`` is false, all of it is held until ``end``.
 
-    ``status``, ``content_type`` and ``headers`` are read before the first bytes: at once for a stream; after ``end`` for
-    the rest, so that a failure may still choose its status.
+    ``status``, ``content_type`` and ``headers`` are read before the first bytes: of a stream at once, otherwise after
+    ``end``, so that a failure can still set its status.
     """
 
     streams: bool
@@ -51,14 +51,14 @@ class Writer(Protocol):
     headers: list[tuple[str, str]]
 
     def write(self, events: list[Event]) -> bytes:
-        """The bytes of these events, ``b""`` if none yet. The last event of an answer is its ``Finish``."""
+        """The bytes of these events, ``b""`` if there are none yet. The last event of an answer is its ``Finish``."""
 
     def end(self) -> bytes:
-        """What closes the body after the ``Finish`` was written."""
+        """The end of the body, after the ``Finish`` was written."""
 
 
 ReplyReader: TypeAlias = Reader
-"""``Reader`` where a member has that name."""
+"""``Reader`` for use in classes with a member of that name."""
 
 
 class Wire(Protocol):
@@ -70,25 +70,25 @@ class Wire(Protocol):
 
     @property
     def VENDOR(self) -> str:  # noqa: N802
-        """The vendor whose opaque parts travel untagged on this wire: its inventor."""
+        """The vendor whose opaque parts have no tag on this wire: the vendor that designed it."""
 
     @property
     def SUPPORT(self) -> SupportTable:  # noqa: N802
-        """What becomes of each field of a request."""
+        """What happens to each field of a request."""
 
-    # The half that asks.
+    # The client side.
 
     def adjusted(self, request: ChatRequest, vendor: str = ...) -> tuple[ChatRequest, list[Loss]]:
         """The request as the API accepts it, and the losses of that. ``request`` is not changed.
 
         For APIs that answer 400 to requests that they could answer after a small change. Separate from ``write_request``, which
-        writes what it is given. Raises ``BadInput`` for a request that cannot be changed so.
+        writes the request unchanged. Raises ``BadInput`` for a request that no change makes acceptable.
         """
 
     def write_request(self, request: ChatRequest, vendor: str = ...) -> dict[str, Any]:
-        """The body as a value for JSON. What ``SUPPORT`` drops is left out without a report.
+        """The body as a value for JSON. Fields that ``SUPPORT`` drops are omitted without a report.
 
-        Raises ``BadInput`` for a request that makes no sense on any wire.
+        Raises ``BadInput`` for a request that is invalid on every wire.
         """
 
     def path(self, request: ChatRequest) -> str:
@@ -103,21 +103,21 @@ class Wire(Protocol):
     def read_fault(self, status: int, body: bytes) -> Fault:
         """The error that a response other than 2xx reports. Never raises."""
 
-    # The half that answers.
+    # The server side.
 
     def read_request(
         self, body: bytes, model: str | None = ..., stream: bool | None = ..., limits: ReaderLimits = ...
     ) -> ChatRequest:
-        """The request in a body; ``model`` and ``stream`` are what this wire has in the path.
+        """The request in a body; ``model`` and ``stream`` are from the path if this wire has them there.
 
         Raises ``BadInput`` naming the field.
         """
 
     def writer(self, request: ChatRequest, id: str, created: int, model: str | None = ...) -> Writer:  # noqa: A002
-        """A writer of the answer to ``request``, as a stream if it asks for one.
+        """A writer of the answer to ``request``, which streams if the request does.
 
-        ``id`` is the reply's (without the wire's prefix), ``created`` in seconds since 1970, ``model`` the name to answer under
-        where it is not the request's.
+        ``id`` is the reply's id without the wire's prefix, ``created`` is in seconds since 1970, ``model`` is the name in the
+        answer if it differs from the request's.
         """
 
     def write_fault(self, fault: Fault) -> bytes:
@@ -137,23 +137,23 @@ class Counts(Protocol):
     """A wire whose API counts the tokens of a request, both halves."""
 
     def count_path(self, request: ChatRequest) -> str:
-        """The path after the base URL at which tokens are counted. Raises ``BadInput`` for an invalid model name."""
+        """The path of the token count after the base URL. Raises ``BadInput`` for an invalid model name."""
 
     def write_count_request(self, request: ChatRequest, vendor: str = ...) -> dict[str, Any]:
-        """The body that asks how many tokens ``request`` is. Raises as ``write_request`` does."""
+        """The body that asks for the token count of ``request``. Raises as ``write_request`` does."""
 
     def read_count(self, body: bytes, limits: ReaderLimits = ...) -> int:
-        """The tokens that an answer reports. Raises ``BadReply``."""
+        """The token count in a response. Raises ``BadReply``."""
 
     def read_count_request(self, body: bytes, model: str | None = ..., limits: ReaderLimits = ...) -> ChatRequest:
         """The request whose tokens to count. Raises ``BadInput`` naming the field."""
 
     def write_count(self, tokens: int) -> bytes:
-        """The answer to such a request."""
+        """The response to such a request."""
 
 
 _SITES = "sites"
-"""The folder for plugins of web sites, which are not vendors' APIs."""
+"""The folder of chat sites' plugins, which are not vendors' APIs."""
 
 
 @cache
@@ -174,13 +174,13 @@ def wire(name: str) -> Wire:
 
 @lru_cache(maxsize=256)
 def goes_on(name: str, model: str) -> bool:
-    """Whether a model on this wire continues a last assistant message. Raises as ``wire``."""
+    """Whether a model on this wire continues a last assistant message. Raises as ``wire`` does."""
     module: object = wire(name)
     return isinstance(module, GoesOn) and module.goes_on(model)
 
 
 @cache
 def counting(name: str) -> Counts | None:
-    """The wire of this name if its API counts tokens. Raises as ``wire`` does."""
+    """The wire of this name if its API counts tokens, otherwise ``None``. Raises as ``wire`` does."""
     module: object = wire(name)
     return module if isinstance(module, Counts) else None

@@ -1,4 +1,4 @@
-"""How much a model is to think: efforts, the budgets of tokens that stand for them, and the nearest that a model knows."""
+"""Reasoning efforts, the token budgets that correspond to them, and the nearest effort that a model supports."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .losses import Loss
 
 
 class Budgets(NamedTuple):
-    """What an effort is in reasoning tokens."""
+    """The reasoning tokens of an effort."""
 
     most: int
-    """A budget of so many at most is this effort, where a model takes efforts alone."""
+    """The largest budget that becomes this effort, for models that support efforts only."""
     anthropic: int
-    """What is asked for of a Claude that knows budgets alone."""
+    """The budget of this effort for a Claude model that supports budgets only."""
     gemini: int
-    """What is asked for of a Gemini that knows budgets alone: the same as its vendor's API of OpenAI's shape makes of it."""
+    """The budget of this effort for a Gemini model that supports budgets only: as in Google's OpenAI-compatible API."""
 
 
 BUDGETS: Mapping[Effort, Budgets] = {
@@ -33,18 +33,18 @@ BUDGETS: Mapping[Effort, Budgets] = {
     "xhigh": Budgets(sys.maxsize, 24_576, 32_768),
 }
 ORDER: tuple[Effort, ...] = tuple(BUDGETS)
-"""From the least to the most."""
+"""From the lowest to the highest."""
 _LOW: tuple[Effort, ...] = ("low", "medium", "high")
 _XHIGH: tuple[Effort, ...] = (*_LOW, "xhigh")
 
 
 def effort_named(word: object) -> Effort | None:
-    """An effort by its word; ``max``, which some APIs have above all, is the highest. ``None``: there is none of that name."""
+    """The effort of this name; ``max``, the highest of some APIs, is our highest. ``None`` for an unknown name."""
     return "xhigh" if word == "max" else next((effort for effort in ORDER if effort == word), None)
 
 
 def effort_of(thinking: Thinking, available: tuple[Effort, ...] = ORDER) -> Effort | None:
-    """The effort, or the one of ``available`` nearest to a budget; ``None`` where the model decides how much to think."""
+    """The effort, or the one of ``available`` nearest to a budget; ``None`` if the model decides how much to think."""
     if thinking.effort is not None or thinking.budget is None or thinking.budget < 0:
         return thinking.effort
     budget = thinking.budget
@@ -52,7 +52,7 @@ def effort_of(thinking: Thinking, available: tuple[Effort, ...] = ORDER) -> Effo
 
 
 def nearest(wanted: Effort, available: tuple[Effort, ...]) -> Effort:
-    """The least of ``available`` that is as much as ``wanted``, else the most there is."""
+    """The lowest of ``available`` that is at least ``wanted``, otherwise the highest."""
     least = ORDER.index(wanted)
     return next((effort for effort in available if ORDER.index(effort) >= least), available[-1])
 
@@ -71,7 +71,7 @@ _OPENAI: tuple[tuple[str, tuple[Effort, ...]], ...] = (
     (r"o\d", _LOW),
     (r"(chat)?gpt-(3|4)", ()),
 )
-"""Efforts by the beginning of a model's name; the first that fits. None are of a model that does not think.
+"""Efforts by the beginning of a model's name; the first match counts. None for models without reasoning.
 
 From https://platform.openai.com/docs/api-reference/chat/create (``reasoning_effort``: ``none`` since gpt-5.1, ``xhigh`` after
 gpt-5.1-codex-max, gpt-5-pro ``high`` alone), the models' pages at https://developers.openai.com/api/docs/models, and what the
@@ -81,7 +81,7 @@ API's errors list as "Supported values": of gpt-5.1, gpt-5.1-codex, gpt-5.4, gpt
 
 @lru_cache(maxsize=256)
 def openai_efforts(model: str) -> tuple[Effort, ...] | None:
-    """What a model of OpenAI's takes; nothing where it takes no effort at all. ``None``: it is not known by its name."""
+    """The efforts that a model of OpenAI's accepts; empty if it accepts none, ``None`` if its name is unknown."""
     name = model.rpartition("/")[2]
     fine = re.fullmatch(r"ft:([^:]+):.*", name)
     name = name if fine is None else fine[1]
@@ -89,7 +89,7 @@ def openai_efforts(model: str) -> tuple[Effort, ...] | None:
 
 
 def fitting(thinking: Thinking, effort: Effort | None, model: str) -> tuple[Thinking | None, list[Loss]]:
-    """The thinking as this model of OpenAI's takes it. ``effort`` is the word that would be sent for it."""
+    """The thinking as this model of OpenAI's accepts it. ``effort`` is the name that would be sent for it."""
     available = openai_efforts(model)
     if available is None or effort in available:
         return thinking, []

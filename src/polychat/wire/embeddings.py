@@ -1,4 +1,4 @@
-"""Texts into vectors, in the three shapes there are: OpenAI's, Gemini's, Ollama's; both halves.
+"""Embedding requests and replies in the three formats in use: OpenAI's, Gemini's and Ollama's; both halves.
 
 Sources: platform.openai.com/docs/api-reference/embeddings, ai.google.dev/api/embeddings, docs.ollama.com/api/embed.
 """
@@ -28,29 +28,29 @@ Listed = TypeVar("Listed", bound=Sequence[Any])
 
 @dataclass(slots=True)
 class Embed:
-    """Texts to be made into vectors."""
+    """Texts to embed."""
 
     model: str
     inputs: Sequence[str | list[int]]
-    """Texts; for servers of OpenAI's shape also the tokens of one, by the model's own numbers."""
+    """Texts; in OpenAI's format also a text as tokens, by the model's own numbers."""
     dimensions: int | None = None
-    """The length of a vector, where the model lets one choose."""
+    """The length of a vector, for models that let the caller choose."""
     user: str | None = None
     base64: bool = False
-    """The vectors are wanted as base64 of little-endian floats of 4 bytes; OpenAI's shape only."""
+    """The vectors are requested as base64 of little-endian floats of 4 bytes; OpenAI's format only."""
     single: bool = False
-    """Asked by Gemini's ``:embedContent`` or Ollama's ``/api/embeddings``: one text, and an answer with one vector."""
+    """From Gemini's ``:embedContent`` or Ollama's ``/api/embeddings``: one text, and an answer with one vector."""
     shape: Shape | None = None
-    """The shape it was read in: ``extra`` is in its words."""
+    """The format it was read in, whose names ``extra`` uses."""
     extra: dict[str, Any] = field(default_factory=dict)
-    """What only that shape says, such as ``taskType`` or ``keep_alive``; no other shape has it."""
+    """Fields that only that format has, such as ``taskType`` or ``keep_alive``."""
     placeholders: Placeholders | None = None
-    """Parts of its texts that are to be put back into its body: see ``Backend.restores``."""
+    """Placeholders for parts of its texts, which are restored in its body: see ``Backend.restores``."""
     whole: Callable[[], Embed] | None = None
-    """Makes the request without placeholders, where it has some."""
+    """Returns the request without placeholders, if it has any."""
 
     def texts(self) -> list[str]:
-        """The inputs. Raises ``BadInput`` for tokens: every model numbers them in its own way."""
+        """The inputs. Raises ``BadInput`` for tokens: every model numbers them differently."""
         strings = [entry for entry in self.inputs if isinstance(entry, str)]
         if len(strings) < len(self.inputs):
             raise BadInput("input contains tokens, but this backend accepts text only: send text", field="input")
@@ -59,7 +59,7 @@ class Embed:
 
 @dataclass(slots=True)
 class Embeddings:
-    """One vector a text, in their order."""
+    """One vector for each text, in the same order."""
 
     vectors: list[Vector]
     model: str | None = None
@@ -67,7 +67,7 @@ class Embeddings:
 
 
 def shape_of(wire: str) -> Shape:
-    """The shape that a wire's vendors have. Raises ``BadInput`` for a wire without embeddings."""
+    """The format that a wire's vendors use. Raises ``BadInput`` for a wire without embeddings."""
     match wire:
         case "openai-chat" | "openai-responses":
             return "openai"
@@ -77,7 +77,7 @@ def shape_of(wire: str) -> Shape:
 
 
 def path(shape: Shape, request: Embed) -> str:
-    """What is put after the base URL. Raises ``BadInput`` for a model that is no name, where the path names it."""
+    """The path after the base URL. Raises ``BadInput`` for an invalid model name if the path contains it."""
     if shape == "gemini":
         return f"/models/{in_path(request.model)}:{'embedContent' if request.single else 'batchEmbedContents'}"
     return {"openai": "/embeddings", "ollama": "/api/embed"}[shape]
@@ -102,7 +102,7 @@ def write_request(shape: Shape, request: Embed) -> dict[str, Any]:
 
 
 def body_of(shape: Shape, request: Embed) -> bytes:
-    """The body, with what stands aside of the texts."""
+    """The body, including the texts behind placeholders."""
     body, aside, whole = sendable(write_request(shape, request)), request.placeholders, request.whole
     if aside is None or whole is None:
         return body
@@ -110,7 +110,7 @@ def body_of(shape: Shape, request: Embed) -> bytes:
 
 
 def read_request(shape: Shape, body: bytes, model: str | None = None, limits: ReaderLimits = LIMITS) -> Embed:
-    """The texts of a request. ``model`` is what Gemini's path says. Raises ``BadInput`` naming the field."""
+    """The texts of a request. ``model`` is from Gemini's path. Raises ``BadInput`` naming the field."""
     fields = json_object(body, limits)
     if shape == "gemini":
         return _read_gemini(fields, model)
@@ -186,7 +186,7 @@ def _some(listed: Listed, field: str) -> Listed:
 
 
 def write_reply(shape: Shape, result: Embeddings, request: Embed) -> bytes:
-    """The body of an answer to ``request``."""
+    """The body of a response to ``request``."""
     count = result.usage.prompt_tokens
     if shape == "gemini":
         values = [{"values": vector} for vector in result.vectors]
@@ -195,7 +195,7 @@ def write_reply(shape: Shape, result: Embeddings, request: Embed) -> bytes:
             {**({"embedding": values[0]} if request.single and len(values) == 1 else {"embeddings": values}), **usage}
         )
     model = result.model or request.model
-    if shape == "ollama" and request.single:  # of /api/embeddings, which came before /api/embed
+    if shape == "ollama" and request.single:  # the format of /api/embeddings, which is older than /api/embed
         return encoded({"embedding": result.vectors[0]})
     if shape == "ollama":
         counted = {} if count is None else {"prompt_eval_count": count}
@@ -204,13 +204,13 @@ def write_reply(shape: Shape, result: Embeddings, request: Embed) -> bytes:
         {"object": "embedding", "index": place, "embedding": _packed(vector) if request.base64 else vector}
         for place, vector in enumerate(result.vectors)
     ]
-    # The shape demands numbers; 0 is what servers that do not count write.
+    # The format requires numbers; servers that do not count write 0.
     counts = {"prompt_tokens": count or 0, "total_tokens": result.usage.total_tokens or count or 0}
     return encoded({"object": "list", "data": data, "model": model, "usage": counts})
 
 
 def read_reply(shape: Shape, body: bytes, count: int | None = None) -> Embeddings:
-    """The vectors of an answer. Raises ``BadReply``, also where there are not ``count`` of them."""
+    """The vectors of a response. Raises ``BadReply``, also if their number is not ``count``."""
     try:
         result = _read_reply(shape, decoded(body))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
@@ -250,7 +250,7 @@ def _vector(value: object) -> Vector:
     else:
         raise TypeError
     if not all(map(math.isfinite, vector)):
-        raise ValueError  # no text lies there, and no JSON could carry it on
+        raise ValueError  # no text has that position, and JSON could not forward the value
     return vector
 
 

@@ -1,7 +1,7 @@
-"""About how many tokens a request is, where its backend does not count.
+"""Estimates the tokens of a request whose backend does not count them.
 
-Text counts a token for every four bytes of UTF-8, of messages as of tools and schemas in JSON; an image 1,600, which is the
-most that Anthropic counts for one of ordinary size; a page of a PDF 2,000; audio a token for every 1,000 bytes.
+Text counts one token for every four bytes of UTF-8, in messages as in tools and schemas (as JSON); an image 1,600, the
+maximum that Anthropic counts for one of ordinary size; a page of a PDF 2,000; audio one token for every 1,000 bytes.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from .json_text import encoded
 from .media import is_text, pages_of
 
 BYTES_A_TOKEN = 4
-"""Of English, with the tokenizers of the day; code and other scripts have fewer."""
+"""For English with current tokenizers; code and other scripts have fewer."""
 IMAGE = 1_600
 PAGE = 2_000
 _SOUND = 1_000
 
 
 def estimated_prompt(request: ChatRequest, text_aside: int = 0) -> int:
-    """Tokens of the prompt, tools, schema and media included; ``text_aside``: bytes of text that stand aside of it."""
+    """Tokens of the prompt with tools, schema and media; ``text_aside``: bytes of text that placeholders replace in it."""
     size = (
         text_aside
         + sum(_size(part) for message in request.messages for part in message.parts)
@@ -42,7 +42,7 @@ def estimated_prompt(request: ChatRequest, text_aside: int = 0) -> int:
 
 
 def measures_media(request: ChatRequest) -> bool:
-    """Whether an estimate of the request's tokens looks into its media: at a document's pages, at a sound's length."""
+    """Whether estimating the request's tokens reads its media: pages of documents, the length of audio."""
     parts = [part for message in request.messages for part in message.parts]
     parts += [inner for part in parts if isinstance(part, ToolResult) for inner in part.parts]
     return any(isinstance(part, (AudioPart, FilePart)) for part in parts)
@@ -54,7 +54,7 @@ def size_of(text: str) -> int:
 
 
 def _size(part: object) -> int:
-    """In bytes of text, or what would be as many tokens."""
+    """In bytes of text, or the equivalent number of tokens."""
     match part:
         case TextPart(text) | ReasoningPart(text) | RefusalPart(text):
             return size_of(text)

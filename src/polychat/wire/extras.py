@@ -1,7 +1,7 @@
-"""What a wire says beyond the common words: kept as ``extra`` when a request is read, laid over what is written on that wire.
+"""Fields that only one wire has: kept as ``extra`` when a request is read, and added when it is written on that wire again.
 
 ``extra`` of a request, or of a value in it, is the rest of the object that it was read from, by the wire's own names. A request
-is native to the wire that it was read on, and only there it goes on. A field that is null says nothing, on every wire.
+is native to the wire that it was read on; no other writes its ``extra``. A null field counts as absent, on every wire.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ Object: TypeAlias = dict[str, Any]
 
 
 def rest(value: Mapping[str, Any], known: Container[str]) -> Object | None:
-    """What ``value`` says beyond the known fields; ``None`` where that is nothing."""
+    """The fields of ``value`` other than the known ones; ``None`` if there are none."""
     return {name: field for name, field in value.items() if name not in known and field is not None} or None
 
 
 def remaining(taken: Object, name: str = "", inner: Object | None = None) -> Object | None:
-    """What remains of an object whose known fields were taken out, and of the object ``inner`` in it, whose name it is.
+    """What remains of an object without its known fields, and of the object ``inner`` in it, under the latter's name.
 
-    ``None`` where that is nothing.
+    ``None`` if nothing remains.
     """
-    if not taken and not inner:  # as nearly always
+    if not taken and not inner:  # the usual case
         return None
     outside = rest(taken, ())
     if inner and (inside := rest(inner, ())) is not None:
@@ -31,10 +31,10 @@ def remaining(taken: Object, name: str = "", inner: Object | None = None) -> Obj
 
 
 def with_extra(written: Object, extra: Mapping[str, Any] | None, *, native: bool, longer: Collection[str] = ()) -> Object:
-    """``written``, which is changed, with what ``extra`` says over it; as it is unless the request is ``native``.
+    """``written``, which is changed, with ``extra`` merged over it; unchanged unless the request is ``native``.
 
-    Objects are joined, and so are the lists that ``longer`` names; ``None`` takes a field away; else ``extra`` decides.
-    Objects inside ``written`` may be the request's own, and are left as they are.
+    Objects are merged, and so are the lists that ``longer`` names; ``None`` removes a field; otherwise ``extra`` replaces it.
+    Objects inside ``written`` may be the request's own, and are not changed.
     """
     if not native or not extra:
         return written

@@ -1,4 +1,4 @@
-"""What went wrong, in words that every vendor's errors map to: between our errors and theirs."""
+"""Failures in terms that every vendor's errors map to, between our exceptions and the vendors' errors."""
 
 from __future__ import annotations
 
@@ -56,21 +56,21 @@ _KINDS: dict[int, FaultKind] = {
 
 @dataclass(slots=True)
 class Fault:
-    """One failure. ``message`` is foreign text, not yet fit to be shown."""
+    """One failure. ``message`` is from the backend and not yet redacted."""
 
     message: str
     kind: FaultKind = "server"
     status: int = 500
     code: str | None = None
-    """The backend's own word for it."""
+    """The backend's own error code."""
     param: str | None = None
-    """The field of the request that is at fault."""
+    """The request field that caused it."""
     retry_after: float | None = None
     """Seconds."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Headers of a backend behind the backend, where the body repeats them (OpenRouter): they may say when to come back."""
+    """Headers of a provider behind the backend, if the body repeats them (OpenRouter): they may contain a retry time."""
     may_retry: bool = True
-    """Whether the same request may succeed later; ``helps_to_retry`` looks at ``kind`` as well."""
+    """Whether the same request may succeed later; ``helps_to_retry`` also considers ``kind``."""
 
 
 _MAYBE_OVERFLOW = ("invalid_request", "too_large", "server", "context_length")
@@ -78,25 +78,25 @@ _MAYBE_OVERFLOW = ("invalid_request", "too_large", "server", "context_length")
 
 
 def recognized(fault: Fault, *codes: object) -> Fault:
-    """The fault, as ``context_length`` where it says that the prompt is too long; ``codes`` are more words of the error."""
+    """The fault, with kind ``context_length`` if its text says that the prompt is too long; ``codes`` are more of its texts."""
     if fault.kind in _MAYBE_OVERFLOW and is_overflow((fault.code, *codes), fault.message):
         fault.kind = "context_length"
     return fault
 
 
 def kind_of(status: int) -> FaultKind:
-    """What a status alone says."""
+    """The kind that follows from a status alone."""
     return _KINDS.get(status, "invalid_request" if 400 <= status < 500 else "server")
 
 
 _OF_THE_SETUP = ("api_key", "base_url", "headers", "proxy", "timeout", "url")
 """Fields of ``BadInput`` that belong to the gateway's configuration, not to a request."""
 NOT_SET_UP = "the gateway is not configured for this model: its operator finds the reason in the log, under this request id"
-"""What a client gets for that: the reason may name variables and files of the gateway's operator."""
+"""The message to clients in that case: the reason may name variables and files of the gateway's operator."""
 
 
 def is_of_the_setup(error: PolychatError) -> bool:
-    """Whether it is a mistake in the gateway's configuration, not in the request."""
+    """Whether the error is a mistake in the gateway's configuration, not in the request."""
     if isinstance(error, UnknownTarget):
         return False
     return isinstance(error, NotReady) or (
@@ -112,14 +112,14 @@ _FINAL: tuple[FaultKind, ...] = (
 
 
 def helps_to_retry(fault: Fault) -> bool:
-    """Whether a client that sends the same request again may succeed."""
+    """Whether a client may succeed by sending the same request again."""
     return fault.may_retry and fault.kind not in _FINAL
 
 
 def fault_of(error: PolychatError) -> Fault:
-    """An error of ours as a dialect reports it: a backend's 5xx, bad replies and lost connections are 502.
+    """An exception of ours as dialects report it: a backend's 5xx, bad replies and lost connections are 502.
 
-    Where several targets were tried, the message has each of them with its reason.
+    If several targets were tried, the message lists each with its reason.
     """
     fault = _fault_of(error)
     if len(error.failures) > 1:
@@ -133,7 +133,7 @@ def _fault_of(error: PolychatError) -> Fault:
         return Fault(NOT_SET_UP, "server", 503, may_retry=False)
     match error:
         case CertificateRefused() | WrongAddress():
-            return Fault(NOT_SET_UP, "server", 503)  # a client may ask again: certificates and names also come back
+            return Fault(NOT_SET_UP, "server", 503)  # a client may try again: certificates and DNS names are repaired too
         case UnknownTarget():
             return Fault(str(error), "not_found", 404, "model_not_found", error.field)
         case BadInput():
@@ -141,7 +141,7 @@ def _fault_of(error: PolychatError) -> Fault:
         case TimedOut():
             return Fault(str(error), "timeout", 504)
         case Unauthorized():
-            # The key that failed is ours, not the one the caller came with: to them it is a gateway that is badly set up.
+            # The key that failed is the gateway's, not the caller's: for callers the gateway is misconfigured.
             return Fault(str(error), "permission" if error.status == 403 else "authentication", error.status or 401)
         case LimitReached():
             return Fault(str(error), error.kind or "quota", 429, retry_after=error.retry_after)
@@ -156,7 +156,7 @@ def _fault_of(error: PolychatError) -> Fault:
 
 
 def error_of(fault: Fault) -> BackendError:
-    """The error for a failure that is reported inside a reply with status 200."""
+    """The exception for a failure that is reported inside a reply with status 200."""
     kind = LimitReached if fault.kind in ("quota", "rate_limit") else ReplyFailed
     reason = redact(fault.message) or "no reason given"
     code = f" ({redact(fault.code, 60)})" if fault.code and fault.code not in reason else ""

@@ -1,4 +1,4 @@
-"""What a row of the table of request fields is made of: a value's type, its place on a wire, and what happens to it there."""
+"""The types of a row in the table of request fields: a value's type, its place on a wire, and what happens to it there."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ Kind: TypeAlias = Literal["kept", "mapped", "emulated", "dropped"]
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """``kept`` as it is; ``mapped`` to the wire's own way of saying the same; ``emulated`` by something that comes close;
-    ``dropped``. ``note`` says how or why; the last two have one."""
+    """``kept`` unchanged; ``mapped`` to the wire's equivalent; ``emulated`` by something similar; ``dropped``.
+
+    ``note`` says how or why; ``emulated`` and ``dropped`` always have one.
+    """
 
     kind: Kind
     note: str = ""
     implied: bool = False
-    """Nothing is written for it: on this wire it is so anyway."""
+    """Nothing is written for it: this wire always behaves that way."""
 
 
 SupportTable: TypeAlias = Mapping[str, Support]
@@ -49,14 +51,14 @@ def dropped(note: str) -> Support:
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """What a value is: a type that msgspec knows, and how a request's value of it is read strictly."""
+    """The type of a value: a type that msgspec knows, and a function that reads a request's value of it strictly."""
 
     read: Callable[[object, str], Any]
     """``(value, field)``: the value. Raises ``BadInput`` naming ``field``."""
     kind: Any
     least: int | None = None
     keyword: Any = None
-    """The type of the keyword, where callers may give more than the wires carry."""
+    """The type of the keyword, if callers may pass more than the wires carry."""
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -67,7 +69,7 @@ class Type:
 
     @property
     def hint(self) -> str:
-        """The type of the keyword as source."""
+        """The type of the keyword as source code."""
         kind = self.kind if self.keyword is None else self.keyword
         return kind.__name__ if get_origin(kind) is None else str(kind).replace("collections.abc.", "")
 
@@ -86,25 +88,25 @@ WEIGHTS = Type(checks.weights, Mapping[str, float])
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """Where a plain field stands in the JSON of one wire's request, and what is different about it there."""
+    """Where a plain field is in the JSON of one wire's request, and how it differs there."""
 
     path: str
     """``max_tokens``, or within an object of the request: ``options.num_predict``."""
     note: str = ""
     type: Type | None = None
-    """Where it is not the row's."""
+    """The type on this wire, if it is not the row's."""
     write: Callable[[Any], Any] | None = None
-    """From the common value to the wire's."""
+    """Converts the common value to the wire's."""
     read: Callable[[Any], Any] | None = None
-    """From the wire's value to the common one."""
+    """Converts the wire's value to the common one."""
     older: tuple[str, ...] = ()
-    """Other names it is read by; ``path`` goes before them."""
+    """Other names under which it is read; ``path`` takes precedence."""
     by_code: Literal["", "read", "write", "both"] = ""
-    """What the wire's own code does, and not the table, as more than this one value decides about it."""
+    """Set for a field that the wire's own code handles instead of the table, because it depends on other values too."""
 
     @property
     def within(self) -> str:
-        """The object of the request that it stands in; empty: the request itself."""
+        """The object of the request that contains it; empty: the request itself."""
         return self.path.rpartition(".")[0]
 
     @property
@@ -114,27 +116,27 @@ class At:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """One row: what a field of a chat request is, and what becomes of it on each wire.
+    """One row: a field of a chat request, and what happens to it on each wire.
 
-    With a ``type`` it is plain: an attribute of ``ChatRequest`` of the same name holds one value, ``None`` (of a list: empty)
-    where the request does not say it, and the wires read and write it by this row. Without one the wires' own code does.
+    With a ``type`` it is plain: an attribute of ``ChatRequest`` of the same name holds one value, ``None`` (for a list: empty)
+    if the request does not set it, and the wires read and write it by this row. Without a ``type`` the wires' own code does.
     """
 
     name: str
     about: str
     type: Type | None = None
     least: int | None = None
-    """The smallest value that the keyword of ``polychat.ask`` takes; on the wires the backend decides."""
+    """The smallest value that the keyword of ``polychat.ask`` accepts; on the wires the backend decides."""
     words: tuple[str, ...] = ()
     """Of text: values that mean something to most backends."""
     default: tuple[object, ...] = ()
-    """Values that say only what is so without them: leaving one out is no loss."""
+    """Values that have no effect: dropping one is no loss."""
     keyword: bool = True
-    """A plain field is a keyword of ``polychat.ask``."""
+    """Whether a plain field is a keyword of ``polychat.ask``."""
     form: bool = False
-    """Without it the answer has another form, or answers something else: losing it is refused unless it is allowed."""
+    """Without it the answer has another form or answers another question: dropping it is refused unless it is allowed."""
     of: str = ""
-    """The attributes of the values in ``polychat.types`` that it accounts for: ``ChatMessage.name ChatMessage.role``."""
+    """The attributes of values in ``polychat.types`` that it covers: ``ChatMessage.name ChatMessage.role``."""
     anthropic: At | Support
     gemini: At | Support
     ollama: At | Support
@@ -147,12 +149,12 @@ class Field:
         return column
 
     def places(self) -> tuple[At, ...]:
-        """Where it stands, on the wires that have a place for it."""
+        """Its places, by the names of the wires that have one."""
         columns = (self.anthropic, self.gemini, self.ollama, self.openai_chat, self.openai_responses)
         return tuple(at for at in columns if isinstance(at, At))
 
     def support(self, wire: str) -> Support:
-        """What becomes of it on the wire of this name."""
+        """What happens to it on the wire of this name."""
         at = self.on(wire)
         if isinstance(at, Support):
             return at
@@ -162,7 +164,7 @@ class Field:
 
 
 def table(*rows: Field) -> dict[str, Field]:
-    """The rows by their names, in this order. Raises ``ValueError`` for a name that is there twice."""
+    """The rows by name, in this order. Raises ``ValueError`` for a duplicate name."""
     by_name = {row.name: row for row in rows}
     if len(by_name) < len(rows):
         raise ValueError("two rows of the table of fields have one name")

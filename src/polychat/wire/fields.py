@@ -1,8 +1,8 @@
-"""The table of request fields: what each is, where it stands on each wire, and what becomes of it there.
+"""The table of request fields: what each is, where it is on each wire, and what happens to it there.
 
-A row says all there is to say of a field: from it come reading and writing on every wire (``plain.py``), what a translation
-loses (``losses.py``), the keywords of ``polychat.ask``, the gateway's OpenAPI and the documentation. What a field of more
-than one value is (a message, a tool, a schema) is read and written by the wires' own code, and listed here like all others.
+A row is the only description of a field: reading and writing on every wire (``plain.py``), the losses of a translation
+(``losses.py``), the keywords of ``polychat.ask``, the gateway's OpenAPI and the documentation come from it. A field with more
+than one value (a message, a tool, a schema) is read and written by the wires' own code, and listed here like the others.
 """
 
 from __future__ import annotations
@@ -521,7 +521,7 @@ FIELDS = table(
         openai_responses=_OTHERS_WORD,
     ),
 )
-"""Every field of a chat request, by its name: of a plain one that of ``ChatRequest``'s attribute."""
+"""Every field of a chat request, by its name, which for a plain field is ``ChatRequest``'s attribute."""
 
 SILENT: dict[str, tuple[object, ...]] = {
     "best_of": (1,),
@@ -535,7 +535,7 @@ SILENT: dict[str, tuple[object, ...]] = {
     "include": ([],),
     "functions": ([],),
 }
-"""Fields that one wire alone knows, or has for a part of another, and what they say where they say nothing."""
+"""Fields that only one wire has, or has for a part of another, and their values without effect."""
 
 
 def plain_fields(fields: Mapping[str, Field] = FIELDS) -> tuple[Field, ...]:
@@ -545,5 +545,5 @@ def plain_fields(fields: Mapping[str, Field] = FIELDS) -> tuple[Field, ...]:
 
 @cache
 def support_table(wire: str) -> SupportTable:
-    """What becomes of each field on the wire of this name."""
+    """What happens to each field on the wire of this name."""
     return {name: row.support(wire) for name, row in FIELDS.items()}

@@ -7,26 +7,26 @@ import re
 from typing import Any
 
 MAX_LINE = 8 * 1024 * 1024
-"""Bytes of one line, unless a caller says otherwise. AI Engine's `end` line repeats the whole reply, escaped twice."""
+"""Default maximum bytes of one line. AI Engine's `end` line repeats the whole reply, escaped twice."""
 EVENT_END = re.compile(rb"\n\r?\n")
 """The blank line that ends a server-sent event."""
 
 
 class FramingError(ValueError):
-    """Bytes that cannot be cut into payloads; the message names what a reply holds that it must not."""
+    """Bytes that cannot be split into payloads; the message names what the reply holds that is not allowed."""
 
 
 class CutShort(FramingError):
-    """A body ended within what a framing holds; the message says within what."""
+    """A body ended within an element of its framing, which the message names."""
 
 
 _PADDING = b',"obfuscation":"'
 
 
 def padding_in(event: bytes, end: bytes = b'"}\n\n') -> int:
-    """Where in an event its last member begins, letters by which OpenAI hides how long a text is; 0 where it has none.
+    """Where the last member of an event begins if it is padding by which OpenAI hides the length of a text; otherwise 0.
 
-    ``end`` is what stands behind the letters: of a payload that was cut out of its event, a quote and a brace.
+    ``end`` is what follows the padding: for a payload that was cut out of its event, a quote and a brace.
     """
     begin = event.rfind(_PADDING)
     if begin < 0 or not event.endswith(end):
@@ -35,7 +35,7 @@ def padding_in(event: bytes, end: bytes = b'"}\n\n') -> int:
 
 
 class LineTooLong(FramingError):
-    """A line, or an event of several lines, grew past ``limit`` bytes."""
+    """A line, or an event of several lines, exceeds ``limit`` bytes."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"a line of more than {limit:,} bytes")
@@ -43,7 +43,7 @@ class LineTooLong(FramingError):
 
 
 class TooLong(LineTooLong):
-    """A body that is held until it is whole grew past ``limit`` bytes."""
+    """A body that is held until it is complete exceeds ``limit`` bytes."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
@@ -51,7 +51,7 @@ class TooLong(LineTooLong):
 
 
 class Lines:
-    """Cuts bytes into lines at LF, CRLF and CR, wherever the network cuts them. A line comes without its end."""
+    """Splits bytes into lines at LF, CRLF and CR, wherever reads are cut. A line is returned without its end."""
 
     __slots__ = ("_after_cr", "_held", "limit")
 
@@ -66,12 +66,12 @@ class Lines:
         if not data:
             return []
         if self._after_cr and data[:1] == b"\n":
-            data = data[1:]  # the other half of a CRLF that the network cut
+            data = data[1:]  # the second half of a CRLF that was cut between reads
         self._after_cr = data[-1:] == b"\r" if data else False
         if data.find(b"\r") >= 0:
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         held = self._held
-        could_be_long = len(held) + len(data) > self.limit  # else no line of these is, and none is looked at
+        could_be_long = len(held) + len(data) > self.limit  # else no line of these is complete, and none is examined
         lines = data.split(b"\n")
         rest = lines.pop()
         if held:
@@ -89,15 +89,15 @@ class Lines:
         return lines
 
     def end(self) -> list[bytes]:
-        """What stood after the last line end: one line, or none."""
+        """The text after the last line end: one line, or none."""
         rest, self._held = bytes(self._held), b""
         return [rest] if rest else []
 
 
 class DataLines(Lines):
-    """The payload of each ``data:`` line by itself, for services that put one JSON a line and blank lines or not between.
+    """The payload of each ``data:`` line by itself, for services that send one JSON value per line; blank lines are optional.
 
-    With or without the space after the colon. Other fields, comments and blank lines are passed over.
+    The space after the colon is optional. Other fields, comments and blank lines are skipped.
     """
 
     __slots__ = ()
@@ -105,7 +105,7 @@ class DataLines(Lines):
     def feed(self, data: bytes) -> list[bytes]:
         if data[-2:] == b"\n\n" and not (self._held or self._after_cr) and len(data) <= self.limit and data.find(b"\r") < 0:
             payloads = data[6:-2].split(b"\n\ndata: ")
-            # Where no other line ends are left, all lines but the blank ones begin so: nothing else can be in it.
+            # If there are no other line ends, all lines but the blank ones begin so, and the buffer holds nothing else.
             if data[:6] == b"data: " and b"".join(payloads).find(b"\n") < 0:
                 return payloads
         return _payloads(super().feed(data))
@@ -116,7 +116,7 @@ class DataLines(Lines):
 
 def _payloads(lines: list[bytes]) -> list[bytes]:
     payloads = []
-    for line in lines:  # a slice costs half of ``startswith``, and a comprehension is a call of its own
+    for line in lines:  # a slice costs half of ``startswith``, and a comprehension is a separate call
         if line[:6] == b"data: ":
             payloads.append(line[6:])
         elif line[:5] == b"data:":
@@ -125,17 +125,17 @@ def _payloads(lines: list[bytes]) -> list[bytes]:
 
 
 def data_line(payload: str | bytes | dict[str, Any]) -> bytes:
-    """One ``data:`` line and the blank line behind it; a dict is written as ASCII JSON without spaces, as PHP does."""
+    """One ``data:`` line and the blank line after it; a dict is written as ASCII JSON without spaces, as PHP does."""
     if isinstance(payload, dict):
         payload = json.dumps(payload, separators=(",", ":"))
     return b"data: " + (payload.encode() if isinstance(payload, str) else payload) + b"\n\n"
 
 
 class Events:
-    """Server-sent events whole: the name (``message`` where none is given) and the data lines joined by LF.
+    """Complete server-sent events: the name (``message`` if there is none) and the data lines joined by LF.
 
-    An event ends at a blank line. Comments, ids and retry
-    times are passed over. Source: the HTML standard, section "Server-sent events".
+    An event ends at a blank line. Comments, ids and retry times are skipped.
+    Source: the HTML standard, section "Server-sent events".
     """
 
     __slots__ = ("_data", "_lines", "_name", "_size", "limit")
@@ -152,7 +152,7 @@ class Events:
         return self._events(self._lines.feed(data))
 
     def end(self) -> list[tuple[str, bytes]]:
-        """A last event whose blank line is missing counts if its lines came whole: some servers leave it out."""
+        """A last event without a blank line counts if its lines are complete: some servers omit the blank line."""
         return self._events([*self._lines.end(), b""])
 
     def _events(self, lines: list[bytes]) -> list[tuple[str, bytes]]:
@@ -175,7 +175,7 @@ class Events:
 
 
 class JSONLines:
-    """One JSON value a line; blank lines are passed over."""
+    """One JSON value per line; blank lines are skipped."""
 
     __slots__ = ("_lines",)
 
@@ -211,5 +211,5 @@ class WholeBody:
 
 
 def event(name: str, payload: bytes) -> bytes:
-    """One named event whose data is one line."""
+    """One named event with one line of data."""
     return b"event: " + name.encode() + b"\ndata: " + payload + b"\n\n"

@@ -1,6 +1,6 @@
-"""A request as the API takes it: what it would answer with 400 is changed, and each change of meaning is reported as a loss.
+"""Makes a request acceptable to the API: changes what it would reject with 400, and reports each change of meaning as a loss.
 
-What depends on the model is in ``generations.py``; conversations are ``history.py``'s, schemas ``schema.py``'s.
+Rules that depend on the model are in ``generations.py``, those of conversations in ``history.py``, of schemas in ``schema.py``.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from .request_writer import MIN_BUDGET
 from .schema import closed, input_schema
 
 MAX_MARKS = 4
-"""Marks of what to cache that a request may hold."""
+"""Maximum cache marks in a request."""
 _LEAST_TOP_P = 0.95
-"""With thinking enabled."""
+"""The minimum of ``top_p`` with thinking enabled."""
 _Marked = TypeVar("_Marked", bound=Any)
 
 
 def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, list[Loss]]:
-    """The request with what the API refuses changed, and what of its meaning that cost. ``request`` itself stays as it is.
+    """The request without what the API rejects, and the losses that this causes. ``request`` itself is not changed.
 
-    Raises ``BadInput`` for a conversation of blanks.
+    Raises ``BadInput`` if all messages are blank.
     """
     rules, plain = rules_of(request.model), is_plain(request.messages)
     if plain and _is_as_taken(request, rules):
@@ -61,7 +61,7 @@ def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, l
 
 
 def _is_as_taken(request: ChatRequest, rules: GenerationRules | None) -> bool:
-    """Whether a request of texts alone says nothing that is looked at here."""
+    """Whether a text-only request has no field that this module checks."""
     if request.tools or request.stop or request.reasoning is not None or request.format is not None:
         return False
     if request.temperature is not None or request.top_p is not None or request.top_k is not None:
@@ -91,7 +91,7 @@ def _tool(tool: Tool | HostedTool, losses: list[Loss]) -> Tool | HostedTool:
 
 
 def _force(request: ChatRequest, rules: GenerationRules | None, losses: list[Loss]) -> None:
-    """Tools that must be called: some models cannot be forced, and none while it thinks."""
+    """Tools that must be called: some models cannot be forced, and none while thinking is enabled."""
     choice = request.tool_choice
     if choice is None or choice.mode not in ("required", "named"):
         return
@@ -147,7 +147,7 @@ def _think(request: ChatRequest, rules: GenerationRules | None, vendor: str, los
 
 
 def _as_rules_require(rules: GenerationRules, thinking: Thinking, losses: list[Loss]) -> Thinking:
-    """An effort as a budget, or a budget as an effort, where the model knows the other alone."""
+    """Converts an effort to a budget, or a budget to an effort, if the model supports only the other."""
     effort, budget = thinking.effort, thinking.budget
     if not rules.adaptive and budget in (None, -1):
         return Thinking(None, BUDGETS[effort or "medium"].anthropic, thinking.summary)
@@ -161,7 +161,7 @@ def _as_rules_require(rules: GenerationRules, thinking: Thinking, losses: list[L
 
 
 def _budget(request: ChatRequest, thinking: Thinking, adjusted: Thinking, losses: list[Loss]) -> None:
-    """A budget is less than all tokens of the answer, of which half are left for its words."""
+    """A budget below the tokens of the answer, half of which are reserved for its text."""
     most, budget = request.max_tokens, max(MIN_BUDGET, thinking.budget or 0)
     if most is None or budget < most:
         return
@@ -177,7 +177,7 @@ def _budget(request: ChatRequest, thinking: Thinking, adjusted: Thinking, losses
 
 
 def _lacks_reasoning(messages: list[ChatMessage], vendor: str) -> bool:
-    """Whether the conversation ends with results of calls whose message does not begin with reasoning of this vendor."""
+    """Whether the conversation ends with tool results whose assistant message does not begin with reasoning of this vendor."""
     end = len(messages)
     while end and messages[end - 1].role == "tool":
         end -= 1
@@ -233,7 +233,7 @@ def _format(request: ChatRequest, losses: list[Loss]) -> None:
 
 
 def _marks(request: ChatRequest, losses: list[Loss]) -> None:
-    """The first mark, which is of what stays the same longest, and the last, which are of the conversation so far."""
+    """The first cache mark stays, as what it covers changes least, and the last ones, which cover the conversation so far."""
     places = [id(marked) for marked in _marked(request)]
     if len(places) <= MAX_MARKS:
         return
@@ -246,7 +246,7 @@ def _marks(request: ChatRequest, losses: list[Loss]) -> None:
 
 
 def _marked(request: ChatRequest) -> list[Any]:
-    """What is marked, in the order that it has on the wire."""
+    """The marked objects, in the order in which the wire has them."""
     early = [message for message in request.messages if message.role in ("system", "developer")]
     late = [message for message in request.messages if message.role not in ("system", "developer")]
     carriers: list[Any] = list(request.tools)

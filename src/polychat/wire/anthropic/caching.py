@@ -1,4 +1,4 @@
-"""Marks of what to cache, which most of this wire's objects may carry."""
+"""Cache marks, which most objects of this wire may have."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..extras import rest
 
 
 def cache_of(block: dict[str, Any], known: Iterable[str], path: str) -> tuple[str | None, dict[str, Any] | None]:
-    """How long the block may be cached, and its extra."""
+    """How long the block may be cached, and the rest of its mark as extra."""
     extra = rest(block, (*known, "cache_control"))
     if (mark := block.get("cache_control")) is None:
         return None, extra

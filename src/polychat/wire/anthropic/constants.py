@@ -1,4 +1,4 @@
-"""What both halves of the wire know: its words for an end, for a failure and for tokens."""
+"""Constants of both halves of the wire: its names for stop reasons, errors and token counts."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ COUNTED = (
     *("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation"),
     *("output_tokens_details", "iterations"),
 )
-"""What of a usage is read."""
+"""Members of a usage that are read."""
 _APART = ("compaction", "advisor_message")
-"""Iterations whose tokens are billed and are not in the usage's own counts."""
+"""Iterations whose tokens are billed but not included in the usage's own counts."""
 STOP_REASONS = {
     "stop": "end_turn",
     "length": "max_tokens",
@@ -36,7 +36,7 @@ STOP_REASONS = {
     "pause": "pause_turn",
 }
 CALLER = {"type": "direct"}
-"""Of a call: the model itself made it."""
+"""The ``caller`` of a call that the model itself made."""
 KINDS: dict[str, FaultKind] = {
     "invalid_request_error": "invalid_request",
     "authentication_error": "authentication",
@@ -66,9 +66,9 @@ ERRORS: dict[FaultKind, str] = {
 
 
 def usage_of(counts: Mapping[str, Any]) -> Usage | None:
-    """Tokens as ``Usage``. Here ``input_tokens`` excludes cached tokens; a usage of only zeros counts as absent.
+    """Token counts as ``Usage``. Here ``input_tokens`` excludes cached tokens; a usage of only zeros counts as absent.
 
-    What the backend did besides, such as compaction, is billed and is added.
+    The tokens of additional work, such as compaction, are billed and added.
     """
     iterations = counts.get("iterations")
     each = [counts]
@@ -92,14 +92,14 @@ def usage_of(counts: Mapping[str, Any]) -> Usage | None:
 
 
 def _total(each: list[Any], name: str) -> int | None:
-    if len(each) == 1:  # without iterations, as nearly always
+    if len(each) == 1:  # without iterations, the usual case
         return _count(each[0].get(name))
     counts = [count for usage in each if (count := _count(usage.get(name))) is not None]
     return sum(counts) if counts else None
 
 
 def counts_of(usage: Usage | None) -> dict[str, Any]:
-    """The wire's own tokens. Both totals are required, and are 0 where they are unknown."""
+    """Token counts as this wire has them. Both totals are required, and are 0 if unknown."""
     if usage is None:
         return {"input_tokens": 0, **_UNKNOWN, "output_tokens": 0}
     cached, written, hour = usage.cached_tokens or 0, usage.cache_write_tokens or 0, usage.cache_write_1h_tokens
@@ -124,7 +124,7 @@ _UNKNOWN = dict.fromkeys(
         *("output_tokens_details", "service_tier", "inference_geo"),
     )
 )
-"""Members that are always there on this wire, and null where they are unknown."""
+"""Members that are always present on this wire, and null if unknown."""
 
 
 def _count(value: object) -> int | None:

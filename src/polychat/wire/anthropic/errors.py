@@ -1,4 +1,4 @@
-"""Failures in this wire's format, both ways."""
+"""Errors in this wire's format: reading and writing."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .constants import ERRORS, KINDS
 
 _SPENT = re.compile(r"spend_limit|credit_balance|billing")
 _SAYS = "prompt is too long: "
-"""The wire has no type for it: clients know it by these words. The API goes on with how many tokens it was."""
+"""The wire has no type for this error: clients recognize it by this text, which the API continues with the token counts."""
 _MESSAGE = 1_000
 """Maximum characters of a message."""
 
 
 def read_fault(status: int, body: bytes) -> Fault:
-    """What an answer other than 2xx says. Never raises."""
+    """The error in a response other than 2xx. Never raises."""
     try:
         value = decoded(body)
     except ValueError:
@@ -33,7 +33,7 @@ def read_fault(status: int, body: bytes) -> Fault:
 
 
 def fault_in(value: Mapping[str, Any], status: int | None = None) -> Fault:
-    """The fault that an error's JSON describes, inside a stream or with ``status``."""
+    """The fault that an error's JSON describes, within a stream or with ``status``."""
     error = value.get("error")
     if not isinstance(error, dict):
         return recognized(Fault(error if isinstance(error, str) else "", "server" if status is None else kind_of(status)))
@@ -53,12 +53,12 @@ def fault_in(value: Mapping[str, Any], status: int | None = None) -> Fault:
 
 
 def write_fault(fault: Fault, request_id: str | None = None) -> bytes:
-    """The body of an answer that is no 2xx. ``request_id`` is the request's name, which a header of the answer has too."""
+    """The body of a response other than 2xx. ``request_id`` is the request's id, which is also in a header of the response."""
     return encoded(error_value(fault, request_id))
 
 
 def error_value(fault: Fault, request_id: str | None = None) -> dict[str, Any]:
-    """The value of the error, the same in a stream."""
+    """The error object, which is the same within a stream."""
     message = redact(fault.message, _MESSAGE) or NO_WORDS
     if fault.param and fault.param not in message:
         message = f"{fault.param}: {message}"

@@ -1,4 +1,4 @@
-"""What each generation of Claude takes, where the API answers 400 to the rest: one table, by family and version.
+"""What each generation of Claude accepts, where the API otherwise answers 400: one table, by family and version.
 
 Facts from https://platform.claude.com/docs/en/about-claude/models/migration-guide (4.1 to 4.7: one sampling parameter, no
 prefill, no budget, no sampling), …/models/opus-5-5/migration-guide, …/models/sonnet-5-5/whats-new-sonnet-5-5 and
@@ -16,12 +16,12 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class GenerationRules:
-    """What the models of one generation take."""
+    """What the models of one generation accept."""
 
     sampling: Literal["both", "one", "none"] = "both"
-    """``temperature`` and ``top_p``: together, one of them, or none; ``top_k`` goes with ``temperature``."""
+    """``temperature`` and ``top_p``: both, one of them, or neither; ``top_k`` is accepted if ``temperature`` is."""
     budget: bool = True
-    """Thinking with a budget of tokens. A model that knows neither this nor adaptive thinking does not think first."""
+    """Thinking with a budget of tokens. A model with neither this nor adaptive thinking does not think first."""
     adaptive: bool = False
     """Adaptive thinking, with an effort."""
     thinks: bool = False
@@ -51,7 +51,7 @@ _GENERATIONS: dict[str, tuple[tuple[tuple[int, int], GenerationRules], ...]] = {
     "fable": (((0, 0), _ALWAYS),),
     "mythos": (((0, 0), _ALWAYS),),
 }
-"""The rules of each family from that version on; a version that is yet to come is taken for the newest."""
+"""The rules of each family, from each version on; a newer, unknown version is treated as the latest one."""
 
 _NAMED = re.compile(r"claude-(opus|sonnet|haiku|fable|mythos)-(?:(\d{1,2})(?!\d)(?:[-.](\d{1,2})(?!\d))?|preview|latest)")
 _NUMBERED = re.compile(r"claude-(\d)(?:[-.](\d{1,2})(?!\d))?-(opus|sonnet|haiku)")
@@ -60,7 +60,7 @@ _NEWEST = 99
 
 @lru_cache(maxsize=256)
 def rules_of(model: str) -> GenerationRules | None:
-    """The rules of a model; ``None`` of one that is no Claude, or is not known by its name."""
+    """The rules of a model; ``None`` for a model that is not Claude, or whose name is unknown."""
     if match := _NAMED.search(model):
         family, major, minor = match[1], int(match[2] or (_NEWEST if match[0].endswith("latest") else 0)), int(match[3] or 0)
     elif match := _NUMBERED.search(model):
@@ -75,6 +75,6 @@ def rules_of(model: str) -> GenerationRules | None:
 
 
 def goes_on(model: str) -> bool:
-    """Whether a model takes the beginning of its answer; of one that is not known nothing is taken for granted."""
+    """Whether a model accepts the beginning of its answer; ``False`` for an unknown model."""
     rules = rules_of(model)
     return rules is not None and rules.prefill

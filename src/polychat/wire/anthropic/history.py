@@ -1,4 +1,4 @@
-"""A conversation as the API takes it: no blank texts, each call with its result behind it, media by their true types."""
+"""Makes a conversation acceptable to the API: no blank texts, each call followed by its result, media with their true types."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .generations import GenerationRules
 
 IMAGES = frozenset(("image/jpeg", "image/png", "image/gif", "image/webp"))
 _HELD = re.compile(r"(?!https?:)[a-z0-9+.-]+:|https://generativelanguage\.googleapis\.com/", re.IGNORECASE)
-"""URLs of what only its own vendor can read."""
+"""Schemes of URLs that only their own vendor can read."""
 _DOCUMENTS = "the API accepts PDF and text documents"
 _Placed = TypeVar("_Placed", ImagePart, FilePart)
 _SYSTEM = ("system", "developer")
@@ -35,7 +35,7 @@ NO_RESULT = "There is no result: the call was not carried out."
 
 
 def is_plain(messages: list[ChatMessage]) -> bool:
-    """Whether nothing needs a change: texts alone, none blank, of the system and others, and a user's at the end."""
+    """Whether no change is needed: only text, none of it blank, by the system and other roles, ending with a user's message."""
     if not messages or messages[-1].role != "user":
         return False
     for message in messages:
@@ -48,7 +48,7 @@ def is_plain(messages: list[ChatMessage]) -> bool:
 
 
 class History:
-    """Corrects the messages of one request. What it changes of their meaning is added to ``losses``."""
+    """Corrects the messages of one request. Each change of meaning is added to ``losses``."""
 
     def __init__(self, vendor: str, rules: GenerationRules | None, losses: list[Loss], *, native: bool) -> None:
         self._vendor, self._rules, self._losses, self._native = vendor, rules, losses, native
@@ -56,7 +56,7 @@ class History:
         self._ids: set[str] = set()
 
     def messages(self, messages: list[ChatMessage], *, foreign_files: bool) -> list[ChatMessage]:
-        """``foreign_files``: the ids of files are another vendor's. Raises ``BadInput`` where nothing is left."""
+        """The corrected messages. ``foreign_files``: file ids are another vendor's. Raises ``BadInput`` if none is left."""
         self._foreign_files = foreign_files
         allowed = [better for message in messages if (better := self._message(message)) is not None]
         if not allowed and messages:
@@ -128,7 +128,7 @@ class History:
         return None
 
     def _at(self, field: str, part: _Placed) -> _Placed | None:
-        """The part, unless only its own vendor can read what is at its URL."""
+        """The part, unless only its own vendor can read its URL."""
         url = part.url or ""
         if _HELD.match(url) is None:
             return part
@@ -141,7 +141,7 @@ class History:
     # Calls and results
 
     def _paired(self, messages: list[ChatMessage]) -> list[ChatMessage]:
-        """After each run of assistant messages come the results of exactly its calls, and then the other messages."""
+        """Each run of assistant messages is followed by the results of exactly its calls, and then by the other messages."""
         paired: list[ChatMessage] = []
         at = 0
         while at < len(messages):
@@ -156,7 +156,7 @@ class History:
         return paired
 
     def _calls(self, messages: list[ChatMessage], paired: list[ChatMessage]) -> list[tuple[str, ToolCall]]:
-        """The calls of these messages by the ids that their results name; a call whose id came before gets another."""
+        """The calls of these messages by the ids that their results name; a call whose id was used before gets a new one."""
         calls: list[tuple[str, ToolCall]] = []
         for message in messages:
             parts = list(message.parts)
@@ -213,14 +213,14 @@ class History:
     # Beginning and end
 
     def _begun(self, messages: list[ChatMessage]) -> list[ChatMessage]:
-        """A system text alone is the user's."""
+        """A conversation that consists of a system text only becomes a user message."""
         if not messages or any(message.role not in _SYSTEM for message in messages):
             return messages
         self._losses.append(Loss("messages.system", "emulated", "there is no other message: it is sent as a user message"))
         return [replace(message, role="user") for message in messages]
 
     def _ended(self, messages: list[ChatMessage]) -> list[ChatMessage]:
-        """An assistant message at the end loses its trailing blanks; where the model requires it, a user message follows."""
+        """An assistant message at the end loses its trailing blanks; if the model requires it, a user message is added."""
         if not messages or messages[-1].role != "assistant" or _paused(messages[-1]):
             return messages
         if self._rules is not None and not self._rules.prefill:
@@ -235,12 +235,12 @@ class History:
 
 
 def _paused(message: ChatMessage) -> bool:
-    """Whether the message holds blocks of tools that the backend runs: its reply may be paused, and to be continued."""
+    """Whether the message holds blocks of tools that the backend runs: its reply may be paused, and has to be continued."""
     opaque = (part.opaque for part in message.parts if isinstance(part, ReasoningPart))
     return any(seal is not None and seal.redacted and seal.data.startswith("{") for seal in opaque)
 
 
 def _place(url: str) -> str:
-    """Where the URL leads, without what may be secret in it."""
+    """The origin of the URL, without parts that may be secret."""
     scheme, _, rest = url.partition(":")
     return f"{scheme}:{'//' + rest[2:].partition('/')[0] if rest.startswith('//') else ''}"[:60]

@@ -15,13 +15,13 @@ from .constants import CALLER, VENDOR
 
 Block = dict[str, Any]
 _ASIDE = ("search_result", "container_upload", "tool_reference", "browser_state")
-"""Blocks that users send and that only this wire knows."""
+"""Blocks of user messages that exist on this wire only."""
 _RAN = ("server_tool_use", "mcp_tool_use", "compaction", "fallback", "container_upload")
-"""Blocks of replies, beside the results of tools that the backend ran, that it wants back as they are."""
+"""Blocks of replies that the backend requires back unchanged, besides the results of tools that it ran."""
 
 
 def texts(value: object, path: str) -> list[TextPart]:
-    """Text, or blocks of text alone. An empty text is none."""
+    """Text, or a list of text blocks only. An empty text gives none."""
     if isinstance(value, str):
         return [TextPart(value)] if value else []
     blocks = []
@@ -34,13 +34,13 @@ def texts(value: object, path: str) -> list[TextPart]:
 
 
 class ConversationReader:
-    """Reads messages in their order. Results take their tool's name from the call they answer."""
+    """Reads messages in their order. Tool results take their tool's name from the call they answer."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
 
     def messages(self, block: Block, path: str) -> list[ChatMessage]:
-        """One message of the body; results of tools become messages of their own."""
+        """One message of the body; tool results become separate messages."""
         extra = rest(block, ("role", "content"))
         match block.get("role"):
             case "system":
@@ -104,7 +104,7 @@ class ConversationReader:
         return parts if waiting is None else [*parts, ReasoningPart(opaque=waiting)]
 
     def _assistant_part(self, block: Block, path: str) -> Part | Opaque:
-        """A part; an ``Opaque`` alone is of the call that follows it, as the writer puts it there."""
+        """One part; an ``Opaque`` without a text belongs to the call after it, because the writer puts it there."""
         match block.get("type"):
             case "thinking":
                 signature = optional_text(block.get("signature"), f"{path}.signature")
@@ -127,13 +127,13 @@ class ConversationReader:
         call_id, name = text(block.get("id"), f"{path}.id"), text(block.get("name"), f"{path}.name")
         self._names[call_id] = name
         arguments = _json(record(block.get("input"), f"{path}.input"), f"{path}.input")
-        direct = ("caller",) if block.get("caller") == CALLER else ()  # every call is so unless code that ran made it
+        direct = ("caller",) if block.get("caller") == CALLER else ()  # true of every call unless code that ran made it
         cache, extra = cache_of(block, ("type", "id", "name", "input", *direct), path)
         return ToolCall(call_id, name, arguments, None, cache, extra)
 
 
 def shown_part(block: Block, path: str) -> TextPart | ImagePart | FilePart:
-    """What either side may show the other."""
+    """A part that is valid in user and in assistant messages."""
     match block.get("type"):
         case "text":
             return _text(block, path)
@@ -149,7 +149,7 @@ def shown_part(block: Block, path: str) -> TextPart | ImagePart | FilePart:
 
 def _text(block: Block, path: str) -> TextPart:
     cache, extra = cache_of(block, ("type", "text", "citations"), path)
-    # What our writer cited has no index that the API would know again.
+    # A citation by our writer has no index that the API would recognize.
     cited = [
         citation
         for citation in block.get("citations") or []
@@ -202,7 +202,7 @@ def _bytes(source: Block, path: str) -> tuple[bytes, str]:
 
 
 def _text_of(block: Block) -> str:
-    """The words of a block for those who do not know its kind: titles, sources and texts, a line each."""
+    """The readable text of a block of unknown kind: titles, sources and texts, one per line."""
     texts = [value for name in ("title", "source", "text", "tool_name", "file_id") if isinstance(value := block.get(name), str)]
     content = block.get("content")
     if isinstance(content, str):

@@ -28,35 +28,35 @@ from .constants import VENDOR
 
 Block = dict[str, Any]
 _CALL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-"""Ids of calls that are sent as they are. The API documents no length; Amazon Bedrock takes 64 characters."""
+"""Call ids that are sent unchanged. The API documents no length; Amazon Bedrock accepts 64 characters."""
 
 
 def cached(block: Block, cache: str | None) -> Block:
-    """``block`` with its mark, if it has one. Five minutes are the wire's own default and left out."""
+    """``block`` with its cache mark, if it has one. Five minutes are the wire's default and are not written."""
     if cache is not None:
         block["cache_control"] = {"type": "ephemeral"} if cache == "5m" else {"type": "ephemeral", "ttl": cache}
     return block
 
 
 def system_blocks(blocks: list[Block]) -> str | list[Block]:
-    """Plain text as a string, which servers that speak this wire a little understand too."""
+    """Plain text as a string, which servers that support only a part of this wire understand too."""
     return blocks[0]["text"] if len(blocks) == 1 and set(blocks[0]) == {"type", "text"} else blocks
 
 
 def wire_id(call_id: str) -> str:
-    """A call's id as the API takes it. One that it refuses becomes what always stands for it, and for no other."""
+    """A call id that the API accepts. An id that it rejects is replaced, always by the same id, which stands for no other."""
     return call_id if _CALL_ID.fullmatch(call_id) else replacement_of(call_id)
 
 
 class Blocks:
-    """Writes parts for one backend. ``vendor`` is whose opaque parts it reads; ``native``: the request came on this wire."""
+    """Writes parts for one backend. ``vendor``: whose opaque parts it reads; ``native``: the request was read on this wire."""
 
     def __init__(self, vendor: str, *, native: bool) -> None:
         self._vendor = vendor
         self._native = native
 
     def messages(self, messages: list[ChatMessage]) -> tuple[list[Block], list[Block]]:
-        """The system's blocks, and the messages: neighbours of one role are one message."""
+        """The system blocks, and the messages; adjacent messages of one role are joined."""
         system: list[Block] = []
         written: list[Block] = []
         for place, message in enumerate(messages):
@@ -119,7 +119,7 @@ class Blocks:
         if self._native and part.extra and isinstance(whole := part.extra.get("block"), dict):
             return [whole]
         if not part.text:
-            return []  # the API refuses empty texts
+            return []  # the API rejects empty texts
         return [self._with(cached({"type": "text", "text": part.text}, part.cache), part.extra)]
 
     def _image(self, part: ImagePart) -> Block:
@@ -140,7 +140,7 @@ class Blocks:
         if opaque is not None and opaque.vendor == self._vendor:
             return [_opaque(part.text, opaque)]
         if self._vendor != VENDOR and part.text:
-            # Other vendors on this wire sign nothing, and some still require the reasoning back.
+            # Other vendors on this wire sign nothing, and some still require reasoning to be returned.
             return [{"type": "thinking", "thinking": part.text, "signature": ""}]
         return []
 
@@ -177,7 +177,7 @@ def _source(part: FilePart, path: str) -> Block:
 def _opaque(text: str, opaque: Opaque) -> Block:
     if not opaque.redacted:
         return {"type": "thinking", "thinking": text, "signature": opaque.data}
-    if opaque.data.startswith("{"):  # the reader's whole block of a tool that the backend ran; see reply.py
+    if opaque.data.startswith("{"):  # the complete block of a tool that the backend ran, from the reader; see reply_blocks.py
         try:
             block = decoded(opaque.data.encode())
         except ValueError:

@@ -1,4 +1,4 @@
-"""Client side: one message as it grows, however it comes."""
+"""Client side: one message of a reply, assembled from stream events or read whole."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from .errors import fault_in
 
 _NOT_ITS_SHAPE = "not this wire's shape"
 _HELD = 64
-"""Citations of one text that are held until its end is known."""
+"""Maximum citations of one text that are held until the end of the text is known."""
 
 
 class Message(StreamReader):
-    """One message as it grows."""
+    """One message while it is received."""
 
     def __init__(self, vendor: str, limits: ReaderLimits, framing: Framing) -> None:
         super().__init__(framing, limits)
@@ -32,7 +32,7 @@ class Message(StreamReader):
         self._vendor = vendor
         self._calls = ToolCalls(limits)
         self._counts: dict[str, Any] = {}
-        self._counted = False  # the last word on usage came
+        self._counted = False  # the final usage was received
         self._started = False
         self._id: object = None
         self._has_content = False
@@ -40,10 +40,10 @@ class Message(StreamReader):
         self._reasoning_blocks = -1  # reasoning blocks that were opened
         self._signature: str | None = None
         self._length = 0  # of the answer's text
-        self._begun = 0  # where in it the text at hand began
+        self._begun = 0  # offset in it where the current text block begins
         self._sources: list[Citation] = []
         self._ran: _Ran | None = None
-        self._bare: set[int | None] = set()  # the places of calls that have no arguments yet
+        self._bare: set[int | None] = set()  # indexes of the calls that have no arguments yet
 
     def take(self, value: Any, events: list[Event]) -> None:
         if isinstance(value, dict) and value.get("type") == "content_block_delta":
@@ -56,7 +56,7 @@ class Message(StreamReader):
         self._event(value, events)
 
     def grow(self, text: str) -> None:
-        """Text of the answer came."""
+        """Record that text of the answer was received."""
         self._has_content = True
         self._length += len(text)
 
@@ -84,7 +84,7 @@ class Message(StreamReader):
             case {"type": "content_block_delta" | "content_block_start" | "message_start" | "message_delta"}:
                 raise BadShape(_NOT_ITS_SHAPE)
             case {"type": str()}:
-                pass  # a ping, or what is yet to be invented
+                pass  # a ping, or a type that does not exist yet
             case _:
                 raise BadShape("not an event of this wire")
 
@@ -114,20 +114,20 @@ class Message(StreamReader):
     def rest(self, finish: Finish) -> list[Event]:
         events: list[Event] = []
         self._flush(events)
-        if not self._counted:  # the count at the start does not cover the completion
+        if not self._counted:  # the count at the start does not include the completion
             self._counts.pop("output_tokens", None)
         if (usage := usage_of(self._counts)) is not None:
             events.append(usage)
         return events
 
     def _completed(self) -> Finish:
-        """The end as the wire reports it, unless what came says otherwise."""
+        """The end as the wire reports it, unless the events received contradict it."""
         reason = None if self.reason is None else REASONS.get(self.reason, self.reason)
         if (error := self._calls.end(reason)) is not None:
             return failed(error)
         if self.reason is None and not self._has_content and not self._calls:
             return failed(EmptyReply("the backend ended its reply without content and without a stop reason"))
-        # Some that speak this wire say end_turn beside calls: agents would stop there.
+        # Some servers send end_turn with calls: agents would stop there.
         finish = complete("tool_calls" if reason == "stop" and self._calls and self._stop_sequence is None else reason)
         finish.stop_sequence = self._stop_sequence
         return finish
@@ -197,7 +197,7 @@ class Message(StreamReader):
                 raise BadShape(_NOT_ITS_SHAPE)
             case _:
                 if self._ran is not None:
-                    self._ran.broken = True  # a part that is not understood would be missing from what goes back
+                    self._ran.broken = True  # if a part were not understood, it would be missing in the next request
 
     def _stop(self, delta: dict[str, Any], usage: object, events: list[Event]) -> None:
         self._count(usage)
@@ -219,7 +219,7 @@ class Message(StreamReader):
                 self._opaque(Opaque(self._vendor, data, redacted=True), events)
 
     def _fill(self, place: int | None, events: list[Event]) -> None:
-        """What is over at this place is a call without arguments: clients of other wires want its empty object written."""
+        """If the block that ends is a call without arguments, write an empty object, which clients of other wires require."""
         if place in self._bare:
             self._bare.discard(place)
             self._call(self._calls.take(index=place, arguments="{}"), events)
@@ -257,7 +257,7 @@ class Message(StreamReader):
             events.append(piece)
 
     def _image(self, media_type: str, data: str, events: list[Event]) -> None:
-        """No block of Anthropic's own: of gateways, whose models make images."""
+        """An image block, which Anthropic does not have: gateways whose models make images send it."""
         with suppress(ValueError):
             events.append(Media(b64decode(data, validate=True), media_type))
             self._has_content = True
@@ -269,15 +269,15 @@ class Message(StreamReader):
             self._flush(events)
 
     def _count(self, usage: object) -> None:
-        if isinstance(usage, dict) and usage.get("estimated") is not True:  # as our own gateway marks an estimate
-            # Counts are cumulative; a field that is left out stands as it was.
+        if isinstance(usage, dict) and usage.get("estimated") is not True:  # our own gateway marks estimates so
+            # Counts are cumulative; a missing field keeps its value.
             for name in COUNTED:
                 if usage.get(name) is not None:
                     self._counts[name] = usage[name]
 
 
 class _Ran:
-    """A block of a tool that the backend ran, or of a kind that is not known here, until it is whole."""
+    """A block of a tool that the backend ran, or of an unknown kind, until it is complete."""
 
     def __init__(self, block: dict[str, Any], limit: int) -> None:
         self.broken = False
@@ -287,14 +287,14 @@ class _Ran:
         self._limit = limit
 
     def add(self, piece: str) -> None:
-        """A piece of its input's JSON. Raises ``TooMany``."""
+        """Add a piece of its input's JSON. Raises ``TooMany``."""
         self._size += len(piece)
         if self._size > self._limit:
             raise TooMany(f"more than {self._limit:,} characters of input of a tool that the backend ran")
         self._pieces.append(piece)
 
     def add_text(self, name: str, text: str) -> None:
-        """A piece of one of its texts. Raises ``TooMany``."""
+        """Add a piece of one of its texts. Raises ``TooMany``."""
         self._size += len(text)
         if self._size > self._limit:
             raise TooMany(f"more than {self._limit:,} characters of a block that only its vendor reads")
@@ -302,7 +302,7 @@ class _Ran:
         self._block[name] = (before if isinstance(before, str) else "") + text
 
     def json(self) -> str | None:
-        """The whole block; ``None`` where not all of it was understood."""
+        """The complete block; ``None`` if part of it was not understood."""
         if text := "".join(self._pieces):
             self._block["input"] = object_in(text)
             if self._block["input"] is None:
@@ -315,7 +315,7 @@ def _place(index: object) -> int | None:
 
 
 def _source(citation: dict[str, Any]) -> Citation:
-    """A citation of a page, or of a document of the request, which has no address."""
+    """A citation of a page, or of a document in the request, which has no URL."""
 
     def text_of(*names: str) -> str:
         return next((value for name in names if isinstance(value := citation.get(name), str)), "")

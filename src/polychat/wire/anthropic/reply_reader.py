@@ -14,10 +14,10 @@ from .reply_blocks import Message
 
 
 class Reader(Message):
-    """A streamed reply. It is complete with ``message_stop``, or with its ``stop_reason`` where the stream stops after that.
+    """A streamed reply. It is complete after ``message_stop``, or with a ``stop_reason`` if the stream ends after that.
 
-    A ``Citation`` comes when its text is over, with its place in the answer. The blocks of tools that the backend ran
-    are opaque: each comes whole, as JSON, in a ``Reasoning`` without text, and goes back as it was.
+    A ``Citation`` is emitted when its text ends, with its position in the answer. Blocks of tools that the backend ran
+    are opaque: each is emitted whole, as JSON, in a ``Reasoning`` without text, and is returned to the vendor unchanged.
     """
 
     def __init__(self, vendor: str = VENDOR, limits: ReaderLimits = LIMITS) -> None:
@@ -34,7 +34,7 @@ def read_reply(body: bytes, vendor: str = VENDOR, limits: ReaderLimits = LIMITS)
 
 
 def read_count(body: bytes, limits: ReaderLimits = LIMITS) -> int:
-    """How many tokens count_tokens counted. Raises ``BadReply``."""
+    """The number of tokens that count_tokens reports. Raises ``BadReply``."""
     try:
         value = decoded(body, limits.depth)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Server side: what a reply's events are in this wire's words."""
+"""Server side: parts of a reply in this wire's format."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .constants import REASONS, STOP_REASONS, VENDOR
 
 
 def stop_of(finish: Finish, called: bool, refusal: str) -> dict[str, Any]:
-    """Why the message ended. Clients run tools only where it says so, and some backends call them and say ``stop``."""
+    """Why the message ended. Clients run tools only after ``tool_use``, but some backends send calls and report ``stop``."""
     reason, sequence = finish.reason, finish.stop_sequence
     word = STOP_REASONS.get(reason or "stop") or (reason if reason in REASONS else None) or "end_turn"
     if word == "end_turn":
@@ -32,7 +32,7 @@ def fault_of_end(finish: Finish) -> Fault:
 
 
 def citation_of(source: Citation) -> dict[str, Any]:
-    """A page as the wire's own search would cite it; the index that only the API could fill is empty."""
+    """A page as the wire's own search cites it; the index, which only the API can write, is empty."""
     return {
         "type": "web_search_result_location",
         "cited_text": source.snippet,
@@ -43,7 +43,7 @@ def citation_of(source: Citation) -> dict[str, Any]:
 
 
 def media_block(media: Media) -> dict[str, Any]:
-    """An image that the model made, in the shape that the wire has for a user's; of audio only a note that it was there."""
+    """An image that the model made, in the format of user images; for audio, only a note that there was some."""
     if media.media_type.startswith("image/"):
         data = b64encode(media.data).decode()
         return {"type": "image", "source": {"type": "base64", "media_type": media.media_type, "data": data}}
@@ -52,7 +52,7 @@ def media_block(media: Media) -> dict[str, Any]:
 
 
 def redacted_block(opaque: Opaque) -> dict[str, Any]:
-    """What may not be shown: this wire's own blocks unchanged, all else as redacted reasoning."""
+    """Opaque data that is not shown: this wire's own blocks unchanged, all other data as redacted reasoning."""
     if opaque.vendor == VENDOR and opaque.data.startswith("{"):
         try:
             block = decoded(opaque.data.encode())
@@ -64,6 +64,6 @@ def redacted_block(opaque: Opaque) -> dict[str, Any]:
 
 
 def call_block(opaque: Opaque) -> dict[str, Any]:
-    """The signature of a call, for which the wire has no place: it stands before the call, as ``content.py`` reads it."""
+    """A call's signature, for which the wire has no field: a block before the call, where ``message_reader.py`` expects it."""
     plain = Opaque(opaque.vendor, opaque.data, opaque.id)
     return {"type": "redacted_thinking", "data": tagged(plain, "")}

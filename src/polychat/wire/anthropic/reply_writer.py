@@ -1,6 +1,6 @@
 """Server side: a reply's events as this wire's stream, or as one message.
 
-The wire has no place for probabilities, and for answers beside the first; images a model made go as the blocks that users send.
+The wire has no probabilities and only one answer; images that a model made are written in the format of user images.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ def writer(
     request_id: str | None = None,
     text_aside: int = 0,
 ) -> Writer:
-    """What writes the answer to ``request``. ``request_id`` is the request's name, which errors contain; ``text_aside`` is how
-    many bytes its texts are longer than they stand there.
+    """The writer of the answer to ``request``. ``request_id`` is the request's id, which errors contain; ``text_aside`` is how
+    many bytes longer its texts are than in ``request``, where placeholders replace them.
 
-    The wire has no timestamp: ``created`` is for others.
+    The wire has no timestamp: ``created`` is ignored.
     """
     name = request.model if model is None else model
     return StreamWriter(id, name, request, request_id, text_aside) if request.stream else WholeWriter(id, name, request_id)
 
 
 def write_count(tokens: int) -> bytes:
-    """The answer to count_tokens."""
+    """The response of count_tokens."""
     return encoded({"input_tokens": tokens})
 
 
 class StreamWriter:
-    """Blocks follow each other; only calls whose pieces come mixed stay open side by side."""
+    """Blocks are written one after another; only calls whose pieces alternate are open at the same time."""
 
     def __init__(self, name: str, model: str, request: ChatRequest, request_id: str | None = None, text_aside: int = 0) -> None:
         self.streams = True
@@ -56,14 +56,14 @@ class StreamWriter:
         self._ask, self._text_aside = request, text_aside
         self._request_id = request_id
         self._written = 0
-        """Bytes of the answer, about."""
+        """Approximate bytes of the answer."""
         self._started = False
         self._done = False
         self._blocks = 0
         self._open: str | int | None = None
-        """What the open block is: ``text``, or the number of a reasoning block."""
+        """The open block: ``text``, or the number of a reasoning block."""
         self._prefix = b""
-        """Of each delta of the text at hand."""
+        """The beginning of each delta of the current text."""
         self._calls: dict[int, _Call] = {}
         self._refusal: list[str] = []
         self._usage: Usage | None = None
@@ -83,7 +83,7 @@ class StreamWriter:
         return b"".join(out)
 
     def end(self) -> bytes:
-        """What closes the body; an answer without a ``Finish`` ends with an error."""
+        """The end of the body; an answer without a ``Finish`` ends with an error."""
         return b"" if self._done else self.write([Finish("truncated")])
 
     def _rare(self, event: Event, out: list[bytes]) -> None:
@@ -178,7 +178,7 @@ class StreamWriter:
         _emit("message_start", {"message": {**message, **ends}}, out)
 
     def _counts(self, *, last: bool) -> dict[str, Any]:
-        """The backend's counts once it gave them; before that an estimate of the prompt's, marked as one."""
+        """The backend's counts once it reported them; before that an estimate of the prompt's tokens, marked as one."""
         if self._usage is not None:
             return counts_of(self._usage)
         written = -(-self._written // BYTES_A_TOKEN) if last else 0
@@ -208,10 +208,10 @@ class _Call:
         self.block = block
         self.open = True
         self.arguments: list[str] = []
-        """Its pieces."""
+        """The pieces of its arguments."""
 
     def whole(self) -> bool:
-        """Nothing can be missing from its arguments."""
+        """Whether its arguments are complete."""
         return object_in("".join(self.arguments)) is not None
 
 

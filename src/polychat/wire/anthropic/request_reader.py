@@ -1,4 +1,4 @@
-"""Server side: a body as the request it is."""
+"""Server side: a request body as a ``ChatRequest``."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from .message_reader import ConversationReader, texts
 
 _MODES = {"auto": "auto", "any": "required", "none": "none", "tool": "named"}
 _STRUCTURED = ("model", "messages", "system", "tools", "tool_choice", "stream", "metadata", "thinking", "output_config")
-"""Fields that are read by the code below; the table has the plain ones."""
+"""Fields that the code below reads; the table has the plain ones."""
 _read_plain = reader(NAME)
 _LONGEST_USER = 64
-"""Letters of a user's name that other vendors take; a longer one is replaced by its hash."""
+"""Maximum characters of a user id at other vendors; a longer one is replaced by its hash."""
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
 def read_request(
     body: bytes, model: str | None = None, stream: bool | None = None, limits: ReaderLimits = LIMITS
 ) -> ChatRequest:
-    """The request. Raises ``BadInput`` naming the field, and nothing else. ``max_tokens`` may be missing, as when counting."""
+    """The request. Raises only ``BadInput``, which names the field. ``max_tokens`` may be missing, as when counting tokens."""
     return _request(json_object(body, limits), model, stream)
 
 
@@ -63,21 +63,21 @@ def _messages(body: dict[str, Any]) -> list[ChatMessage]:
 
 
 def _bill(request: ChatRequest, system: object) -> None:
-    """Claude Code begins the system's texts with one for its vendor's billing: others are not to read it as instructions."""
+    """Claude Code's first system text is for its vendor's billing: other vendors must not read it as an instruction."""
     if not request.messages or request.messages[0].role != "system":
         return
     parts = request.messages[0].parts
     others = [_unbilled(part) for part in parts]
     if others != parts:
         others = [part for part in others if not (isinstance(part, TextPart) and not part.text)]
-        request.extra["system"] = system  # on this wire it goes on as it is
+        request.extra["system"] = system  # kept unchanged on this wire
         request.messages[0].parts = others
         if not others:
             del request.messages[0]
 
 
 def _unbilled(part: Any) -> Any:
-    """Without the billing line; some programs join the texts behind it to it."""
+    """The text without the billing line; some programs join the following texts to it."""
     if not isinstance(part, TextPart) or not part.text.startswith(BILLING):
         return part
     return replace(part, text=part.text.partition("\n")[2].lstrip("\n"))
@@ -123,7 +123,7 @@ def _metadata(request: ChatRequest, value: object) -> None:
     request.user = optional_text(metadata.get("user_id"), "metadata.user_id")
     others = rest(metadata, ("user_id",)) or {}
     if request.user is not None and len(request.user) > _LONGEST_USER:
-        others["user_id"] = request.user  # on this wire it goes on as it is
+        others["user_id"] = request.user  # kept unchanged on this wire
         request.user = sha256(request.user.encode("utf-8", "replace")).hexdigest()
     if others:
         request.extra["metadata"] = others
@@ -139,7 +139,7 @@ def _output(request: ChatRequest, value: object) -> None:
     if common is not None:
         request.reasoning = Thinking(common)
     if effort != common:
-        others["effort"] = effort  # "max", which has no common word
+        others["effort"] = effort  # "max", which has no common name
     if (form := config.get("format")) is not None:
         match record(form, "output_config.format"):
             case {"type": "json_schema", "schema": dict(schema)}:
@@ -153,7 +153,7 @@ def _output(request: ChatRequest, value: object) -> None:
 
 
 def _thinking(request: ChatRequest, value: object) -> None:
-    """Adaptive thinking with an effort is that effort; an effort without thinking is kept apart by an extra that says so."""
+    """Adaptive thinking with an effort is that effort; an effort without thinking is marked by an extra."""
     if value is None:
         if request.reasoning is not None:
             request.extra["thinking"] = None
@@ -165,7 +165,7 @@ def _thinking(request: ChatRequest, value: object) -> None:
         case "enabled":
             reasoning.budget = optional_count(thinking.get("budget_tokens"), "thinking.budget_tokens")
             if reasoning.budget is None:
-                reasoning.budget = None if reasoning.effort else -1  # some clients leave it out: as the model likes
+                reasoning.budget = None if reasoning.effort else -1  # some clients omit it: the model decides
             elif not reasoning.budget:
                 raise bad("thinking.budget_tokens", "a number of tokens, 1,024 or more", thinking.get("budget_tokens"))
         case "adaptive":

@@ -1,4 +1,4 @@
-"""Client side: a request as its body."""
+"""Client side: a ``ChatRequest`` as a request body."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .generations import GenerationRules, rules_of
 from .message_writer import Blocks, cached, system_blocks
 
 MAX_TOKENS = 8_192
-"""Said where the request has no limit, because the API demands one: what every model that is still served can give."""
+"""Sent if the request has no limit, because the API requires one: what every model that is still available supports."""
 MAX_TOKENS_THINKING = 32_000
 """The same for a model that thinks first, whose thinking counts; every model with adaptive thinking supports it."""
 MIN_BUDGET = 1_024
@@ -24,11 +24,11 @@ _COUNTED = (
     *("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control", "speed"),
     *("user_profile_id", "mcp_servers", "context_management"),
 )
-"""The fields of a request that count_tokens takes."""
+"""The fields of a request that count_tokens accepts."""
 
 
 def path(request: ChatRequest) -> str:
-    """What the official clients put after their base URL."""
+    """The path after the base URL of the official clients."""
     return "/v1/messages"
 
 
@@ -37,7 +37,7 @@ def count_path(request: ChatRequest) -> str:
 
 
 def write_request(request: ChatRequest, vendor: str = VENDOR) -> dict[str, Any]:
-    """The body. Raises ``BadInput`` where earlier calls have arguments that are no JSON object, or a text file is no text."""
+    """The body. Raises ``BadInput`` if arguments of an earlier call are no JSON object, or a text file is not text."""
     native = request.wire == NAME
     system, messages = Blocks(vendor, native=native).messages(request.messages)
     if request.format is not None and request.format.kind == "json":
@@ -56,14 +56,14 @@ def write_request(request: ChatRequest, vendor: str = VENDOR) -> dict[str, Any]:
 
 
 def write_count_request(request: ChatRequest, vendor: str = VENDOR) -> dict[str, Any]:
-    """The body that asks how many tokens ``request`` would cost, for ``count_path``. Raises as ``write_request`` does."""
+    """The body that asks for the token count of ``request``, for ``count_path``. Raises as ``write_request`` does."""
     return {name: value for name, value in write_request(request, vendor).items() if name in _COUNTED}
 
 
 def _tools(body: dict[str, Any], request: ChatRequest, *, native: bool) -> None:
     tools = [_tool(tool, native=native) for tool in request.tools if native or not isinstance(tool, HostedTool)]
     if not tools:
-        return  # the API refuses a choice of tools where there are none
+        return  # the API rejects a tool choice without tools
     body["tools"] = tools
     choice: dict[str, Any] | None = None
     if request.tool_choice is not None:

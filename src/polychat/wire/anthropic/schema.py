@@ -1,4 +1,4 @@
-"""JSON schemas as the API takes them: of an answer or of a strict tool, and of any tool's input.
+"""JSON schemas that the API accepts: of an answer, of a strict tool, and of any tool's input.
 
 Facts from https://platform.claude.com/docs/en/build-with-claude/structured-outputs, its section on limitations.
 """
@@ -21,12 +21,12 @@ _LIMITS = frozenset(
         *("maxItems", "uniqueItems", "minProperties", "maxProperties", "patternProperties", "propertyNames"),
     )
 )
-"""What the API refuses in a schema that binds."""
+"""Keywords that the API rejects in a strict schema."""
 _TOP = ("anyOf", "oneOf", "allOf")
 
 
 def closed(schema: Any) -> Any:
-    """A schema that binds: its objects closed, and without the limits that the API refuses."""
+    """A strict schema: objects closed, and without the keywords that the API rejects."""
     if not isinstance(schema, dict):
         return changed(schema, closed) if is_raw(schema) else schema
     members = {name: within(name, value, closed, _PLACES) for name, value in schema.items() if not _refused(name, value)}
@@ -47,7 +47,7 @@ def _is_object(schema: dict[str, Any]) -> bool:
 
 
 def input_schema(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a tool's input: it must say that it is an object, and have no choice of schemas at its top."""
+    """The schema of a tool's input: its type must be object, and its top level has no choice of schemas."""
     members = {name: value for name, value in parameters.items() if name not in _TOP}
     if len(members) < len(parameters):
         variants = [variant for name in _TOP for variant in _variants(parameters.get(name))]
@@ -58,7 +58,7 @@ def input_schema(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def _required(parameters: dict[str, Any], members: dict[str, Any]) -> list[str]:
-    """What all variants require: of ``allOf`` everything, of a choice only what is in each."""
+    """The properties that all variants require: those of every member of ``allOf``, of a choice those that each member has."""
     names = set(_several(members.get("required")))
     for name in _TOP:
         each = [set(_several(variant.get("required"))) for variant in _variants(parameters.get(name))]
@@ -68,7 +68,7 @@ def _required(parameters: dict[str, Any], members: dict[str, Any]) -> list[str]:
 
 
 def _variants(value: Any) -> list[dict[str, Any]]:
-    """The schemas of a choice; what is large in them stays JSON."""
+    """The schemas of a choice; large parts of them stay JSON."""
     several = opened(value)
     return [variant for variant in map(opened, several) if isinstance(variant, dict)] if isinstance(several, list) else []
 

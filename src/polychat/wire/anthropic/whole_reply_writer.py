@@ -21,7 +21,7 @@ Block = dict[str, Any]
 
 
 class WholeWriter:
-    """Holds everything; ``end`` gives the message, or the error with its status."""
+    """Holds all events; ``end`` returns the message, or the error with its status."""
 
     def __init__(self, name: str, model: str, request_id: str | None = None) -> None:
         self.streams = False
@@ -57,9 +57,9 @@ class WholeWriter:
 
 
 def _blocks(message: AssembledMessage, *, finished: bool) -> list[Block]:
-    """What the message says, in blocks. Raises ``ValueError`` for a call whose arguments are no JSON object.
+    """The content blocks. Raises ``ValueError`` for a call whose arguments are no JSON object.
 
-    Of a call that was cut in a reply that is not ``finished`` there are the members that came whole, as Anthropic has it.
+    Of a call that was cut in a reply that is not ``finished``, the complete members remain, as in Anthropic's API.
     """
     blocks: list[Block] = []
     numbers = {id(call): number for number, call in enumerate(message.calls)}
