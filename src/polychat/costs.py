@@ -56,15 +56,17 @@ def cost_of(
         return None
     if prices and (own_price := _own_price(prices, provider, model, asked)) is not None:
         return _by_own_price(own_price, usage)
-    if not model or is_elsewhere:
-        return None
+    return None if not model or is_elsewhere else _by_list_price(provider, url, model, usage, usage.prompt_tokens)
+
+
+def _by_list_price(provider: str, url: str, model: str, usage: Usage, prompt_tokens: int) -> float | None:
     rates = _rates(provider, url, model)
     if rates is _UNKNOWN:
         return None
     cached = usage.cached_tokens or 0
-    prompt, completion = usage.prompt_tokens - cached, usage.completion_tokens or 0
+    prompt, completion = prompt_tokens - cached, usage.completion_tokens or 0
     is_plain = not (usage.cache_write_tokens or usage.audio_prompt_tokens or usage.audio_completion_tokens)
-    if rates is None or not is_plain or prompt < 0 or usage.prompt_tokens > _MANY or completion > _MANY:
+    if rates is None or not is_plain or prompt < 0 or prompt_tokens > _MANY or completion > _MANY:
         return _priced(provider, url, model, usage)
     return prompt * rates.prompt + cached * rates.cached + completion * rates.completion
 

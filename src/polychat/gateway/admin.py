@@ -41,18 +41,6 @@ def admin_routes(gateway: AdminService) -> list[BaseRoute]:
     if not gateway.runtime.admin_keys:
         return []
 
-    def guarded(answer: Callable[[Request], dict[str, Any] | None]) -> Answer:
-        async def guarded_answer(request: Request) -> Response:
-            if not gateway.runtime.admin_keys.name_of(dict(request.scope["headers"]), b""):
-                return _refusal(401, "missing or unknown admin key: send one of gateway.admin.keys as Authorization: Bearer …")
-            value = answer(request)
-            if value is None:
-                name, most = redact(request.path_params["id"], 128), gateway.runtime.gateway.admin.requests
-                return _refusal(404, f"request {name} is not among the latest {most:,} of this worker (gateway.admin.requests)")
-            return JSONResponse(value, headers={"cache-control": "no-store"})
-
-        return guarded_answer
-
     def one(request: Request) -> dict[str, Any] | None:
         record = gateway.recent.find(request.path_params["id"]) if gateway.recent is not None else None
         return None if record is None or gateway.recent is None else gateway.recent.explained(record)
@@ -68,10 +56,25 @@ def admin_routes(gateway: AdminService) -> list[BaseRoute]:
         return {"targets": target_states(gateway.runtime, gateway.health, counts, monotonic())}
 
     return [
-        Route("/admin/requests", guarded(latest)),
-        Route("/admin/requests/{id:path}", guarded(one)),
-        Route("/admin/targets", guarded(targets)),
+        Route("/admin/requests", _guarded(gateway, latest)),
+        Route("/admin/requests/{id:path}", _guarded(gateway, one)),
+        Route("/admin/targets", _guarded(gateway, targets)),
     ]
+
+
+def _guarded(gateway: AdminService, answer: Callable[[Request], dict[str, Any] | None]) -> Answer:
+    """``answer`` for requests with an admin key; ``None`` of it is 404."""
+
+    async def guarded_answer(request: Request) -> Response:
+        if not gateway.runtime.admin_keys.name_of(dict(request.scope["headers"]), b""):
+            return _refusal(401, "missing or unknown admin key: send one of gateway.admin.keys as Authorization: Bearer …")
+        value = answer(request)
+        if value is None:
+            name, most = redact(request.path_params["id"], 128), gateway.runtime.gateway.admin.requests
+            return _refusal(404, f"request {name} is not among the latest {most:,} of this worker (gateway.admin.requests)")
+        return JSONResponse(value, headers={"cache-control": "no-store"})
+
+    return guarded_answer
 
 
 def _refusal(status: int, message: str) -> Response:

@@ -35,7 +35,7 @@ async def answer(
     endpoint: Endpoint, context: RequestContext, receive: Receive, guards: Guards, share: Share | None = None
 ) -> None:
     """Answer one request. ``share``: of a request that was admitted and counted already; its body is in the context."""
-    service, record, responder = context.service, context.record, context.responder
+    service, responder = context.service, context.responder
     is_new = share is None
     service.running += is_new
     context.guards = guards.chat
@@ -62,12 +62,18 @@ async def answer(
         responder.close()
         if share is not None:
             share.release()
-        if responder.left and record.verdict is None:
-            record.verdict = "cancelled"
-        record.over = monotonic()
-        if guards.over:
-            _after(guards, context)
-        service.ended(record)
+        _over(context, guards)
+
+
+def _over(context: RequestContext, guards: Guards) -> None:
+    """Tell each guard and the service that the request is over."""
+    record = context.record
+    if context.responder.left and record.verdict is None:
+        record.verdict = "cancelled"
+    record.over = monotonic()
+    if guards.over:
+        _after(guards, context)
+    context.service.ended(record)
 
 
 def _after(guards: Guards, context: RequestContext) -> None:

@@ -51,22 +51,13 @@ def rest(gateway: OperatedService) -> App:
 
 
 def routes(gateway: OperatedService) -> Starlette:
-
     async def ready(request: Request) -> Response:
         if gateway.draining:
             return PlainTextResponse("stopping\n", 503, {"retry-after": "1"})
         return PlainTextResponse("ready\n")
 
     async def metrics(request: Request) -> Response:
-        keys = gateway.runtime.keys
-        if keys and not keys.name_of(dict(request.scope["headers"]), request.scope["query_string"]):
-            return PlainTextResponse("missing or unknown API key\n", 401, {"www-authenticate": "Bearer"})
-        from .observe.prometheus import View  # Prometheus' client is slow to load, and needed only for a scrape
-
-        # Rendering many label sets takes long; in a thread it delays no request.
-        view = View(*gateway.metrics.snapshots())
-        body, content_type = await asyncio.to_thread(view.rendered, request.headers.get("accept", ""))
-        return Response(body, media_type=content_type)
+        return await _metrics(gateway, request)
 
     paths: list[BaseRoute] = [
         Route("/", _index),
@@ -75,14 +66,31 @@ def routes(gateway: OperatedService) -> Starlette:
         Route("/metrics", metrics),
         Route("/openapi.json", _openapi),
         *admin_routes(gateway),
+        *_sites(gateway),
     ]
-    settings = gateway.runtime.gateway
-    if settings.sites:
-        answer, limits = routed(gateway.runtime, settings.sites), settings.limits
-        era = services(settings.sites_era)
-        sites = Sites(answer, era, patience=limits.body_seconds, upload=limits.upload_seconds)
-        paths.append(Mount("/sites", Admission(gateway, sites)))
     return Starlette(routes=paths, exception_handlers={404: _unknown})
+
+
+def _sites(gateway: OperatedService) -> list[BaseRoute]:
+    settings = gateway.runtime.gateway
+    if not settings.sites:
+        return []
+    answer, limits = routed(gateway.runtime, settings.sites), settings.limits
+    era = services(settings.sites_era)
+    sites = Sites(answer, era, patience=limits.body_seconds, upload=limits.upload_seconds)
+    return [Mount("/sites", Admission(gateway, sites))]
+
+
+async def _metrics(gateway: OperatedService, request: Request) -> Response:
+    keys = gateway.runtime.keys
+    if keys and not keys.name_of(dict(request.scope["headers"]), request.scope["query_string"]):
+        return PlainTextResponse("missing or unknown API key\n", 401, {"www-authenticate": "Bearer"})
+    from .observe.prometheus import View  # Prometheus' client is slow to load, and needed only for a scrape
+
+    # Rendering many label sets takes long; in a thread it delays no request.
+    view = View(*gateway.metrics.snapshots())
+    body, content_type = await asyncio.to_thread(view.rendered, request.headers.get("accept", ""))
+    return Response(body, media_type=content_type)
 
 
 async def _unknown(request: Request, error: Exception) -> Response:

@@ -31,12 +31,9 @@ def reader(
     the ``BadInput`` that it raises for a value that cannot be. ``spelled`` gives a name as the table has it, where a wire knows
     several spellings.
     """
-    checks_by_name: dict[str, tuple[str, Check]] = {}
-    older: dict[str, tuple[str, Check]] = {}
-    for row, at in _placed(wire, fields):
-        if at.within == within and at.by_code not in ("read", "both"):
-            checks_by_name[at.name] = (row.name, _check(row, at))
-            older |= dict.fromkeys(at.older, checks_by_name[at.name])
+    placed = [(row, at) for row, at in _placed(wire, fields) if at.within == within and at.by_code not in ("read", "both")]
+    checks_by_name = {at.name: (row.name, _check(row, at)) for row, at in placed}
+    older = {name: checks_by_name[at.name] for _, at in placed for name in at.older}
 
     def read(body: Mapping[str, Any], request: ChatRequest, path: str = "") -> Object:
         rest: Object = {}
@@ -52,14 +49,20 @@ def reader(
             else:
                 attribute, check = field
                 setattr(request, attribute, check(value, path + name))
-        for name, (attribute, check) in older.items():
-            if name in rest:
-                value = check(rest.pop(name), path + name)
-                if getattr(request, attribute) is None:
-                    setattr(request, attribute, value)
+        if older:
+            _read_older(older, rest, request, path)
         return rest
 
     return read
+
+
+def _read_older(older: Mapping[str, tuple[str, Check]], rest: Object, request: ChatRequest, path: str) -> None:
+    """Take the fields out of ``rest`` that have a newer name, which wins where a request has both."""
+    for name, (attribute, check) in older.items():
+        if name in rest:
+            value = check(rest.pop(name), path + name)
+            if getattr(request, attribute) is None:
+                setattr(request, attribute, value)
 
 
 def writer(wire: str, fields: Mapping[str, Field] = FIELDS) -> Write:

@@ -82,20 +82,23 @@ class Admission:
 
         host.running += 1
         try:
-            refused = self._refused(scope, record)
-            if refused is None:
-                await self._app(scope, received, sent)
-            else:
-                status, record.error, headers = refused
-                await respond(sent, status, [*PLAIN, *headers], f"{record.error}\n".encode())
-        except NoRoom as error:
-            record.error = str(error)
-            closing = [(b"retry-after", b"1"), (b"connection", b"close")]
-            await respond(sent, 503, [*PLAIN, *closing], f"{error}\n".encode())
+            await self._answer(scope, received, sent, record)
         finally:
             share.release()
             record.over = monotonic()
             host.ended(record)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, record: Record) -> None:
+        """Answer or refuse; ``receive`` may raise ``NoRoom``."""
+        refused = self._refused(scope, record)
+        try:
+            if refused is None:
+                await self._app(scope, receive, send)
+        except NoRoom as error:
+            refused = 503, str(error), [(b"retry-after", b"1"), (b"connection", b"close")]
+        if refused is not None:
+            status, record.error, headers = refused
+            await respond(send, status, [*PLAIN, *headers], f"{record.error}\n".encode())
 
     def _refused(self, scope: Scope, record: Record) -> tuple[int, str, list[tuple[bytes, bytes]]] | None:
         """Status, what is wrong, and headers; ``None`` where nothing is."""

@@ -166,11 +166,17 @@ async def open_stream(
             raw += data
     if hold is not None and monitor.has_content and monitor.finish is None:
         await hold.more_bytes(response, raw, take)
-    finish = monitor.finish
-    if naming is not None and finish is not None:
+    if naming is not None and monitor.finish is not None:
         first += naming.end()
-    if finish is not None and finish.error is not None:
-        error = billed_stream(finish.error, monitor.usage, begun=monitor.served is not None, has_content=monitor.has_content)
-        if not (error.paid and monitor.has_content and first):
-            raise error
+    error = _error_of(monitor)
+    if error is not None and not (error.paid and monitor.has_content and first):
+        raise error
     return PassthroughStream(response, monitor, first, naming)
+
+
+def _error_of(monitor: StreamMonitor) -> BackendError | None:
+    """The error with which a stream ended already, with what it has cost."""
+    finish = monitor.finish
+    if finish is None or finish.error is None:
+        return None
+    return billed_stream(finish.error, monitor.usage, begun=monitor.served is not None, has_content=monitor.has_content)

@@ -43,6 +43,7 @@ from .traits import ChatTraits, kind_in
 if TYPE_CHECKING:
     from ...backends.relay import Relay
     from ...http.pool.body import RequestBody
+    from ...http.pool.response import PooledResponse
     from ...wire.contract import Wire
 
 MAX_REPLY = 64 * 1024 * 1024
@@ -302,21 +303,23 @@ class ChatRun:
             delivery.limits = self.attempts.limits = rate_limits(response)
             if not response.ok:
                 raise await relay.refusal(response)
-            reply: OpenReply
             if not stream:
                 return passed_whole(dialect, await response.read(MAX_REPLY), self._asked_as(target))
-            if response.content_type != dialect.stream_type:
-                # It answers whole all the same: what the client is to get as a stream is read, and written as one.
-                reply = await open_events(response.events(dialect.wire.Reader()), call_info, whole=False)
-            else:
-                name = self._asked_as(target)
-                naming = None if name is None else Naming(dialect.model_member, name, dialect.piece_end)
-                reply = await open_stream(response, dialect.monitor(inbound), naming, self._hold(dialect.wire))
+            reply = await self._relayed_stream(response, target, call_info)
         except BaseException:
             response.close()
             raise
         delivery.answered_at = monotonic()
         return reply
+
+    async def _relayed_stream(self, response: PooledResponse, target: Target, call_info: CallInfo | None) -> OpenReply:
+        dialect = self.inbound.dialect
+        if response.content_type != dialect.stream_type:
+            # It answers whole all the same: what the client is to get as a stream is read, and written as one.
+            return await open_events(response.events(dialect.wire.Reader()), call_info, whole=False)
+        name = self._asked_as(target)
+        naming = None if name is None else Naming(dialect.model_member, name, dialect.piece_end)
+        return await open_stream(response, dialect.monitor(self.inbound), naming, self._hold(dialect.wire))
 
     def _hold(self, wire: Wire) -> OpeningHold | None:
         """What is kept back of the attempt at hand."""

@@ -43,8 +43,23 @@ def mirror(context: RequestContext, inbound: InboundChat, plan: Plan) -> None:
 
 async def _mirrored(context: RequestContext, request: ChatRequest, plan: Plan, shadow: Plan) -> None:
     """Ask the shadow, and count what became of it beside what became of the answer."""
-    router, attempts = context.runtime.router, Attempts()
-    begun = monotonic()
+    attempts, begun = Attempts(), monotonic()
+    verdict, usage = await _answer_of(shadow, context, request, plan, attempts)
+    target, prices = attempts.target, context.runtime.configured.prices
+    if target is None:
+        return
+    cost = None if usage is None else cost_of(prices, target.label, target.backend.url, target.model, usage, asked=target.model)
+    record = context.record
+    took = (record.over or begun) - record.start
+    answer = TargetResult(record.answered or record.provider, record.verdict or "failed", took, record.cost)
+    context.service.shadowed(record.route, answer, TargetResult(target.name, verdict, monotonic() - begun, cost))
+
+
+async def _answer_of(
+    shadow: Plan, context: RequestContext, request: ChatRequest, plan: Plan, attempts: Attempts
+) -> tuple[Verdict, Usage | None]:
+    """What became of the answer. Takes ``SECONDS`` at most."""
+    router = context.runtime.router
     verdict: Verdict = "failed"
     usage: Usage | None = None
 
@@ -70,14 +85,7 @@ async def _mirrored(context: RequestContext, request: ChatRequest, plan: Plan, s
         pass
     finally:
         attempts.end()
-    target, prices = attempts.target, context.runtime.configured.prices
-    if target is None:
-        return
-    cost = None if usage is None else cost_of(prices, target.label, target.backend.url, target.model, usage, asked=target.model)
-    record = context.record
-    took = (record.over or begun) - record.start
-    answer = TargetResult(record.answered or record.provider, record.verdict or "failed", took, record.cost)
-    context.service.shadowed(record.route, answer, TargetResult(target.name, verdict, monotonic() - begun, cost))
+    return verdict, usage
 
 
 async def _events(first: list[Event], batches: AsyncGenerator[list[Event], None]) -> AsyncGenerator[list[Event], None]:

@@ -88,38 +88,48 @@ def _attempts(counts: AttemptCounts) -> Metric:
 
 def _states(workers: list[RouteStates]) -> Iterator[Metric]:
     """Of all workers together: each has breakers and budgets of its own."""
-    state = GaugeMetricFamily(
-        "polychat_target_state", "Workers in which a route's target is in this state.", labels=("route", "target", "state")
-    )
-    in_flight = GaugeMetricFamily(
-        "polychat_target_requests_in_progress", "Requests that a target was sent and that are not over.", labels=("target",)
-    )
-    limit = GaugeMetricFamily(
-        "polychat_target_requests_limit", "Requests that a target may have at once, of all workers.", labels=("target",)
-    )
-    queued = GaugeMetricFamily("polychat_target_requests_queued", "Requests that wait for a target now.", labels=("target",))
+    yield _breakers(workers)
+    yield from _loads(workers)
     left = GaugeMetricFamily(
         "polychat_retries_left", "Retries that a route's budget allows now, of all workers.", labels=("route",)
+    )
+    retries: dict[str, float] = {}
+    for worker in workers:
+        for route, number in worker.retries_left.items():
+            retries[route] = retries.get(route, 0.0) + number
+    for route, number in retries.items():
+        left.add_metric((redact(route, 120),), number)
+    yield left
+
+
+def _breakers(workers: list[RouteStates]) -> Metric:
+    state = GaugeMetricFamily(
+        "polychat_target_state", "Workers in which a route's target is in this state.", labels=("route", "target", "state")
     )
     counts = Counter((target.route, target.target, target.state) for worker in workers for target in worker.targets)
     for route, name in dict.fromkeys((route, name) for route, name, _ in counts):
         for word in STATES:
             state.add_metric((redact(route, 120), redact(name, 120), word), counts[route, name, word])
+    return state
+
+
+def _loads(workers: list[RouteStates]) -> Iterator[Metric]:
+    """Requests of each target: in progress, allowed at once, and waiting."""
     running, limits, waiting = Counter[str](), Counter[str](), Counter[str]()
-    retries: dict[str, float] = {}
     for worker in workers:
         limited = [target for target in worker.targets if target.limit]
         running.update({target.target: target.in_flight for target in worker.targets})  # of all routes in each of them
         limits.update({target.target: target.limit for target in limited})
         waiting.update({target.target: target.queued for target in limited})
-        for route, number in worker.retries_left.items():
-            retries[route] = retries.get(route, 0.0) + number
-    for family, numbers in ((in_flight, running), (limit, limits), (queued, waiting)):
-        for name, count in numbers.items():
-            family.add_metric((redact(name, 120),), count)
-    for route, number in retries.items():
-        left.add_metric((redact(route, 120),), number)
-    yield from (state, in_flight, limit, queued, left)
+    for name, about, numbers in (
+        ("polychat_target_requests_in_progress", "Requests that a target was sent and that are not over.", running),
+        ("polychat_target_requests_limit", "Requests that a target may have at once, of all workers.", limits),
+        ("polychat_target_requests_queued", "Requests that wait for a target now.", waiting),
+    ):
+        family = GaugeMetricFamily(name, about, labels=("target",))
+        for target, count in numbers.items():
+            family.add_metric((redact(target, 120),), count)
+        yield family
 
 
 def _shadows(counts: ShadowCounts) -> Iterator[Metric]:

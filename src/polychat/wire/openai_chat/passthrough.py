@@ -90,8 +90,10 @@ class ChunkMonitor:
                 text = event[len(before) : len(event) - len(self._behind)]
                 if _LF not in text and _CR not in text and (_QUOTE not in text or _is_escaped(text)):
                     return data
-        if self._looks:
-            return self._look(data)
+        return self._look(data) if self._looks else self._search(data)
+
+    def _search(self, data: bytes) -> bytes:
+        """``feed``, where a mark has to be looked for."""
         forwarded = self._forwarded
         if _is_marked(bytes(forwarded[-_LONGEST:]) + data if forwarded else data):
             self._looks = True  # from here on chunk by chunk: there are few more

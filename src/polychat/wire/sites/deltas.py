@@ -87,23 +87,23 @@ class ToolCalls:
         slot = self._slot(index, call_id, name)
         if arguments == "null" and kind == "function" and (slot is None or not slot.arguments):
             arguments = ""  # some write it for a call without arguments
-        if slot is None:
-            slot = self._begin(index, call_id, name or "", kind)
-            first = True
-        else:
-            first = False
-            if not slot.name and name:  # the name came late
-                slot.name = name
-                self._grow(slot, arguments)
-                return ToolCallPiece(slot.place, None, name, arguments or "", opaque, self._choice, slot.kind)
-            if arguments and name and len(arguments) == slot.size and arguments == slot.text and _is_json(arguments):
-                return None
+        if slot is not None:
+            return self._more(slot, name, arguments, opaque)
+        slot = self._begin(index, call_id, name or "", kind)
         self._grow(slot, arguments)
-        if not first and not arguments and opaque is None:
+        return ToolCallPiece(slot.place, slot.id, slot.name or None, arguments or "", opaque, self._choice, kind)
+
+    def _more(self, slot: _Slot, name: str | None, arguments: str | None, opaque: Opaque | None) -> ToolCallPiece | None:
+        """The event of one more piece of a call that has begun."""
+        late = None
+        if not slot.name and name:
+            late = slot.name = name
+        elif arguments and name and len(arguments) == slot.size and arguments == slot.text and _is_json(arguments):
             return None
-        if first:
-            return ToolCallPiece(slot.place, slot.id, slot.name or None, arguments or "", opaque, self._choice, kind)
-        return ToolCallPiece(slot.place, None, None, arguments or "", opaque, self._choice, slot.kind)
+        self._grow(slot, arguments)
+        if late is None and not arguments and opaque is None:
+            return None
+        return ToolCallPiece(slot.place, None, late, arguments or "", opaque, self._choice, slot.kind)
 
     def end(self, reason: str | None = None) -> BackendError | None:
         """What is wrong with the calls, now that no more comes: one without a name, arguments that are no JSON object.
