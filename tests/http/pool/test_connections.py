@@ -474,6 +474,18 @@ async def test_a_deadline_that_is_past_asks_nothing(serve: Serve) -> None:
     assert server.connections == 0
 
 
+async def test_a_request_that_is_begun_and_whose_time_is_over_lets_go_of_its_connection(serve: Serve) -> None:
+    """Nobody reads the reply to what ``begin`` has sent: the connection is closed at once, and its place is free."""
+    server = await serve(echo)
+    await said(server.url)
+    request = pool().prepared("POST", server.url, {}, None, None)
+    connection = pool().begin(request, b"{}", Timeouts())
+    assert connection is not None
+    with pytest.raises(errors.TimedOut):
+        await pool().send(request, b"{}", deadline=asyncio.get_running_loop().time(), begun=connection)
+    assert (pool().state(connection), pool()._count) == ("closed", 0)
+
+
 @pytest.mark.parametrize(("total", "deadline"), [(0.05, 1000.0), (1000.0, 0.05), (0.05, None), (None, 0.05)])
 async def test_of_a_deadline_and_the_total_clock_the_first_counts(
     serve: Serve, total: float | None, deadline: float | None

@@ -190,6 +190,8 @@ class Pool:
                     break
             raise failure_of(lost, request.place, origin.proxy, connected=True)
         except PolychatError as error:
+            if begun is not None:
+                self._drop(begun)  # its time was over before anybody waited for its reply
             error.provider = error.provider or provider
             if request.secrets is not None:
                 request.secrets.error(error)
