@@ -159,9 +159,7 @@ class Pool:
         ``check`` stands in for ``last_check``, and is called only where the request has waited before it is sent.
         """
         try:
-            limits = exchange_timeouts(timeouts)
-            if timeouts.total is not None or deadline is not None:
-                limits = self._until(limits, deadline)
+            limits = self._limits(timeouts, deadline)
             origin = request.origin if request.origin is not None else _secured(request)
             for may_repeat in (True, False):
                 if begun is None:
@@ -205,12 +203,10 @@ class Pool:
         """
         if len(body) > WRITE_SIZE:
             return None
+        limits = self._limits(timeouts, None)
         connection = self._reuse(request.origin if request.origin is not None else _secured(request))
         if connection is None:
             return None
-        limits = exchange_timeouts(timeouts)
-        if timeouts.total is not None:
-            limits = self._until(limits, None)
         connection.sent_at = sent_at = connection.begin(request.head(body), body, limits)
         connection.timer.wait("first", sent_at, limits.first)
         return connection
@@ -228,8 +224,11 @@ class Pool:
             self.give_back(connection)
             raise
 
-    def _until(self, limits: ExchangeTimeouts, deadline: float | None) -> ExchangeTimeouts:
-        """With the moment when all of it must be over. Raises ``TimedOut`` where that is past already."""
+    def _limits(self, timeouts: Timeouts, deadline: float | None) -> ExchangeTimeouts:
+        """With the moment when all of it must be over, if there is one. Raises ``TimedOut`` where that is past already."""
+        limits = exchange_timeouts(timeouts)
+        if timeouts.total is None and deadline is None:
+            return limits
         now = self._loop.time()
         end = min(now + limits.total, inf if deadline is None else deadline)
         total = end - now if limits.total == inf else limits.total
