@@ -1,0 +1,340 @@
+"""What a gateway keeps beyond a request, as plain values, and what a store has to offer: keys and their owners, the ledger of
+limits and budgets, usage.
+
+An implementation is a database, or the memory of one process. Its methods block, so nothing on the way of a request calls them:
+threads, the command and tests do. Each method is one transaction. One that cannot reach its database raises
+``StoreUnavailable``, and may have written or not where the connection was lost on the way: every write may be repeated with
+the same arguments and counts once.
+
+Moments are seconds since 1970 in UTC. Money is whole nanodollars (a billionth of a US dollar), so that sums are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+
+from msgspec import Struct
+
+from ..errors import PolychatError
+
+OwnerKind: TypeAlias = Literal["org", "team", "person"]
+Metric: TypeAlias = Literal["requests", "tokens", "dollars", "concurrent"]
+WindowKind: TypeAlias = Literal["minute", "hour", "day", "month"]
+Unpriced: TypeAlias = Literal["refuse", "allow"]
+UsageDimension: TypeAlias = Literal[
+    "key", "person", "team", "org", "user", "model", "target", "route", "dialect", "verdict", "day"
+]
+
+
+class StoreUnavailable(PolychatError):
+    """The database cannot be reached, is locked or is full. What asked for it may ask again later."""
+
+
+# Keys, and whose they are
+
+
+class UsageLimit(Struct, frozen=True, kw_only=True):
+    """How much of a metric may be used in each window; ``dollars`` in nanodollars."""
+
+    metric: Metric
+    window: WindowKind | None
+    """``None``: what runs at one time, which no window ends."""
+    cap: int
+    soft: int | None = None
+    """From here on requests are answered with a warning."""
+
+
+class Policy(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What requests of a key, or of all keys of an owner, may do. ``None`` or empty: an owner above decides.
+
+    A list of one's own narrows what an owner above allows and never widens it; limits apply all, each to its own bucket.
+    """
+
+    limits: tuple[UsageLimit, ...] = ()
+    routes: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    dialects: tuple[str, ...] = ()
+    priority: Literal["high", "normal", "low"] | None = None
+    on_loss: Literal["refuse", "report", "allow"] | None = None
+    hosted_tools: Literal["drop", "refuse"] | None = None
+    unpriced: Unpriced | int | None = None
+    """For models without a price, where a budget in dollars applies; a number is a price in nanodollars per token."""
+
+
+class Owner(Struct, frozen=True, kw_only=True):
+    """An organisation, a team or a person, by name; names are unique among owners of one kind."""
+
+    kind: OwnerKind
+    name: str
+    parent: str = ""
+    """The name of a person's team or of a team's organisation; empty for none."""
+    policy: Policy = Policy()
+    created_at: float = 0.0
+    deleted_at: float | None = None
+    change: int = 0
+    """When it was changed last, in the order of all changes of the store; the store sets it."""
+
+
+class StoredKey(Struct, frozen=True, kw_only=True):
+    """A key of a client. The key itself is not kept: ``digest`` is a SHA-256 of its text."""
+
+    id: str
+    """Public: logs name the key by it."""
+    digest: bytes
+    name: str
+    owner: tuple[OwnerKind, str] | None = None
+    policy: Policy = Policy()
+    created_at: float = 0.0
+    expires_at: float | None = None
+    """Also the end of the grace time of a key that was rotated."""
+    revoked_at: float | None = None
+    ends_streams: bool = False
+    """Whether its revocation ends replies that are running."""
+    replaced_by: str = ""
+    """The id of the key that it was rotated to."""
+    last_used_at: float | None = None
+    change: int = 0
+    """As in ``Owner``."""
+
+
+class Ownership(NamedTuple):
+    """Whose a request is, for its usage: names, empty where there is none. ``key`` is the key's id, or its name in the file."""
+
+    key: str = ""
+    person: str = ""
+    team: str = ""
+    org: str = ""
+
+
+class Changes(NamedTuple):
+    """What was changed since a ``change``, and the ``change`` to ask from next."""
+
+    last: int
+    owners: list[Owner]
+    keys: list[StoredKey]
+
+
+class AuditEntry(Struct, frozen=True, kw_only=True):
+    """Who changed what, and when."""
+
+    at: float
+    actor: str
+    """The name of the admin key, or ``command:USER``."""
+    action: str
+    """Such as ``key.create``."""
+    subject: str
+    """Such as ``key:ID`` or ``team:NAME``."""
+    facts: Mapping[str, Any] = {}
+    """What was set, without secrets."""
+
+
+class KeyStore(Protocol):
+    """Keys and owners. Each change is made together with its entry in the audit log, or not at all."""
+
+    def put_owner(self, owner: Owner, entry: AuditEntry) -> Owner:
+        """Make it, or replace the one of its kind and name; give it with its ``change``."""
+
+    def put_key(self, key: StoredKey, entry: AuditEntry) -> StoredKey:
+        """Make it, or replace the one with its ``id``; give it with its ``change``. ``last_used_at`` is only ever raised."""
+
+    def owners(self, kind: OwnerKind | None = None) -> list[Owner]:
+        """All, deleted ones too, by name."""
+
+    def keys(self) -> list[StoredKey]:
+        """All, revoked and expired ones too, in the order in which they were made."""
+
+    def key_by_digest(self, digest: bytes) -> StoredKey | None: ...
+
+    def key_by_id(self, key_id: str) -> StoredKey | None: ...
+
+    def owner(self, kind: OwnerKind, name: str) -> Owner | None: ...
+
+    def changes(self, after: int) -> Changes:
+        """Keys and owners whose ``change`` is above ``after``; cheap if there are none."""
+
+    def last_change(self) -> int:
+        """The highest ``change``; 0 before the first."""
+
+    def keys_used(self, moments: Mapping[str, float]) -> None:
+        """By id, when keys were used last. Neither a ``change`` nor an entry of the audit log."""
+
+    def audit(self, *, since: float = 0.0, limit: int = 100) -> list[AuditEntry]:
+        """The latest, the last first."""
+
+
+# Limits and budgets
+
+
+class StoredBucket(NamedTuple):
+    """What one owner or key used of one metric in one window."""
+
+    level: str
+    """``org``, ``team``, ``person``, ``key`` or ``user``."""
+    owner: str
+    metric: Metric
+    window: WindowKind | None
+    start: int
+    """When the window began."""
+
+
+class Ask(NamedTuple):
+    """A part of what is left in a bucket, wanted by one process."""
+
+    bucket: StoredBucket
+    cap: int
+    ends_at: float
+    """When the window ends, after which the bucket may be forgotten."""
+    amount: int
+    """Wanted. A store grants at most half of what is left, but ``least`` if that much is left."""
+    least: int
+    """Less is of no use: where it is not left, nothing is granted."""
+
+
+class Allotment(NamedTuple):
+    """A part of a bucket that one process may spend without asking."""
+
+    id: str
+    """Unique; chosen by whoever asks, so that a repeated request gets the same allotment."""
+    bucket: StoredBucket
+    amount: int
+    """0: there is not enough left."""
+    until: float
+    """From then on others may get what was not spent of it."""
+
+
+class Settlement(NamedTuple):
+    """What was spent of an allotment so far, all together: to report the same again changes nothing."""
+
+    allotment: str
+    bucket: StoredBucket
+    spent: int
+    """May exceed the allotment's amount: what was used counts, allowed or not."""
+    closed: bool
+    """Whether the rest is given back."""
+
+
+class Level(NamedTuple):
+    """How full a bucket is."""
+
+    spent: int
+    allotted: int
+    """Given to processes and neither spent nor expired."""
+
+
+class LedgerStore(Protocol):
+    """Buckets that several processes spend together without exceeding a cap."""
+
+    def take(self, asks: Mapping[str, Ask], holder: str, until: float, now: float) -> dict[str, Allotment]:
+        """Grant a part of each bucket, by the id of the allotment; ``holder`` names the process."""
+
+    def settle(self, settlements: Sequence[Settlement], now: float) -> None:
+        """Count what was spent, also of an allotment that has expired or is not known."""
+
+    def levels(self, buckets: Sequence[StoredBucket], now: float) -> list[Level]: ...
+
+    def forget_buckets(self, before: float) -> int:
+        """Delete the buckets whose windows ended before then, with their allotments; give how many."""
+
+
+# Usage
+
+
+class Attempted(Struct, frozen=True, array_like=True):
+    """An attempt whose reply was not the one that the client got to its end."""
+
+    target: str
+    outcome: str
+
+
+class UsageLabels(NamedTuple):
+    """What many requests have in common. Names are empty where there is none."""
+
+    key: str = ""
+    person: str = ""
+    team: str = ""
+    org: str = ""
+    user: str = ""
+    """The request's own ``user`` field."""
+    dialect: str = ""
+    model: str = ""
+    """As the client named it."""
+    route: str = ""
+    target: str = ""
+    """Who answered or was asked last, and so was paid: ``provider/model``."""
+    verdict: str = ""
+    reason: str = ""
+    """Why the reply ended, in one word."""
+    status: int = 0
+    stream: bool = False
+    unpriced: str = ""
+    """Why there is no cost; empty where there is one."""
+    failed: str = ""
+    """JSON of ``Attempted``: the attempts before; empty for none."""
+
+
+class UsageRecord(Struct, frozen=True, kw_only=True):
+    """One finished request. Neither its text nor its reply's is in it."""
+
+    id: bytes
+    """16 bytes, unique; they grow with time. What is written twice is kept once."""
+    at: float
+    """When the request came."""
+    seconds: float
+    labels: UsageLabels
+    attempts: int = 1
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    audio_prompt_tokens: int | None = None
+    audio_completion_tokens: int | None = None
+    estimated: bool = False
+    """Whether the tokens are estimates, as the backend did not count."""
+    cost: int | None = None
+    """Nanodollars; ``None`` is unpriced."""
+
+
+class UsageSum(Struct, frozen=True, kw_only=True):
+    """The usage of several requests together."""
+
+    name: str
+    """The value of the dimension that they have in common."""
+    requests: int
+    failed: int
+    """Those that were not complete."""
+    unpriced: int
+    """Those without a cost, which ``cost`` leaves out."""
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+    cost: int
+
+
+class UsageFilter(NamedTuple):
+    """Which requests: those that came at ``since`` or later and before ``until``, and whose labels have these values."""
+
+    since: float = 0.0
+    until: float | None = None
+    labels: Mapping[str, str] = {}
+
+
+class UsageStore(Protocol):
+    """The record of each finished request."""
+
+    def write_usage(self, records: Sequence[UsageRecord]) -> None:
+        """Keep those whose ``id`` is not kept yet."""
+
+    def usage(self, by: UsageDimension, which: UsageFilter) -> list[UsageSum]:
+        """Sums by a dimension; days by date, others by cost and then by tokens, the highest first."""
+
+    def forget_usage(self, before: float) -> int:
+        """Delete the records of requests that came before then; give how many."""
+
+
+class StateStore(KeyStore, LedgerStore, UsageStore, Protocol):
+    """All that is kept."""
+
+    def close(self) -> None: ...
