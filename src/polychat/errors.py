@@ -298,6 +298,8 @@ _SECRETS = re.compile(
     """
 )
 _COOKIES = re.compile(r"(?i)(\bcookies?2?[ \t]*:[ \t]*)[^\r\n]+")
+_GATEWAY_KEYS = re.compile(r"(\bpc-[0-9A-Za-z]{12}-)[0-9A-Za-z]++(?:-[0-9A-Za-z]++)?")
+"""Keys of the gateway (``state.key_text``): the first part names one and may be shown."""
 
 
 def redact(foreign: str | bytes, limit: int = 200) -> str:
@@ -308,7 +310,7 @@ def redact(foreign: str | bytes, limit: int = 200) -> str:
     text = " ".join(text.split())
     if not text.isprintable():
         text = text.translate({ord(letter): "\ufffd" for letter in set(text) if not letter.isprintable()})
-    text = _SECRETS.sub(lambda match: match["keep"] + "…", text)
+    text = _GATEWAY_KEYS.sub(lambda match: match[1] + "…", _SECRETS.sub(lambda match: match["keep"] + "…", text))
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
