@@ -1,6 +1,6 @@
-"""When a backend says to come back: every form in which it does, as seconds, in one place.
+"""When to retry a request, as backends report it: every form, in seconds, in one module.
 
-In order of reliability: ``retry-after-ms`` and ``Retry-After``; what the error's body says (``Fault.retry_after``); the headers
+In order of reliability: ``retry-after-ms`` and ``Retry-After``; the error's body (``Fault.retry_after``); the headers
 of a rate limit that is used up; and only without any of these, the text of the message.
 
 Sources: RFC 9110 10.2.3; platform.openai.com/docs/guides/rate-limits (``6m0s``, ``120ms``);
@@ -28,19 +28,19 @@ _WORDS = re.compile(
     re.IGNORECASE,
 )
 _READ = 2_000
-"""Characters of a message that are looked at."""
+"""Maximum characters of a message that are searched."""
 _EPOCH = 1e9
-"""Numbers beyond are moments, in seconds since 1970; beyond a thousand times that, in milliseconds."""
+"""Numbers above this are times in seconds since 1970; above a thousand times that, in milliseconds."""
 _LIMITED = frozenset({429, 503, 529})
-"""Statuses that a rate limit may cause; with others its headers only say how much is left."""
+"""Statuses that a rate limit may cause; with other statuses its headers only report what remains."""
 
 
 def retry_after_of(
     headers: Mapping[str, str], now: float, *, status: int = 0, in_body: float | None = None, message: str = ""
 ) -> float | None:
-    """Seconds until one may come back, by an answer's ``headers`` (names in any case), ``in_body``, or its words.
+    """Seconds until a retry may succeed, by a response's ``headers`` (names in any case), ``in_body``, or its text.
 
-    ``now``: seconds since 1970, where the answer has no ``Date``.
+    ``now``: seconds since 1970, used if the response has no ``Date``.
     """
     named = {name.lower(): value.strip() for name, value in headers.items()}
     sent = moment(named.get("date", ""))
@@ -56,14 +56,16 @@ def retry_after_of(
 
 
 def retry_after(named: Mapping[str, str], now: float) -> float | None:
-    """Seconds by ``retry-after-ms`` or ``retry-after``; the names are in lower case."""
+    """Seconds by ``retry-after-ms`` or ``retry-after``; names are in lower case."""
     if _NUMBER.fullmatch(milliseconds := named.get("retry-after-ms", "")):
         return float(milliseconds) / 1000
     return seconds_of(named.get("retry-after", ""), now)
 
 
 def _reset(named: Mapping[str, str], now: float) -> float | None:
-    """Of limits with nothing left the latest, for all must be there again; where none says so, the soonest."""
+    """The latest reset of the limits with nothing left, because all must be available; if none is reported used up, the
+    earliest.
+    """
     spent: list[float] = []
     others: list[float] = []
     for name, value in named.items():
@@ -75,7 +77,7 @@ def _reset(named: Mapping[str, str], now: float) -> float | None:
 
 
 def seconds_in_message(message: str) -> float | None:
-    """Seconds by a sentence such as ``Please try again in 6m0s``."""
+    """Seconds from a sentence such as ``Please try again in 6m0s``."""
     match = _WORDS.search(message[:_READ])
     if match is None:
         return None
@@ -95,7 +97,7 @@ def duration(text: str) -> float | None:
 
 
 def seconds_of(text: str, now: float) -> float | None:
-    """Of a number of seconds, a duration, or a moment in any of its forms; what is past is 0."""
+    """Seconds of a number of seconds, a duration, or a time in any of its forms; a time in the past is 0."""
     if _NUMBER.fullmatch(text):
         number = float(text)
         if number > _EPOCH * 1000:
@@ -108,7 +110,7 @@ def seconds_of(text: str, now: float) -> float | None:
 
 
 def moment(date: str) -> float | None:
-    """Seconds since 1970 of a date as HTTP or RFC 3339 has it."""
+    """Seconds since 1970 of a date in the format of HTTP or RFC 3339."""
     if not date or len(date) > 64:
         return None
     try:

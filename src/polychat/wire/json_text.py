@@ -1,4 +1,4 @@
-"""JSON, by msgspec: the one door to it for the wires."""
+"""JSON for the wires, by msgspec: they use no other module for it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from typing import Any
 from ..errors import BadInput
 
 MAX_DEPTH = 64
-"""Arrays and objects inside each other, unless a caller says otherwise."""
+"""Default maximum nesting of arrays and objects."""
 DEEPEST = 500
-"""As many as any setting allows: for what was looked at when it came."""
+"""The maximum of any setting: for data whose depth was checked when it was received."""
 
 
 def _bind() -> None:
-    """Once, when the first JSON is read or written: importing msgspec costs as much as importing all of us."""
-    global _loads, _dumps, _Raw  # what stands at module level is a local lookup away from the hot path
+    """Runs when the first JSON is read or written: importing msgspec takes as long as importing the rest of polychat."""
+    global _loads, _dumps, _Raw  # the hot path looks names up at module level
     from msgspec import Raw
     from msgspec.json import Decoder, Encoder, decode
 
@@ -44,7 +44,7 @@ _loads: Callable[[bytes], Any] = _first_loads
 _dumps: Callable[[Any], bytes] = _first_dumps
 _Raw: Callable[[bytes], Any] | None = None
 _levels: list[Callable[[Any], Any]] = []
-"""What decodes an object, and an array, to ``Raw``."""
+"""Decoders of an object, and of an array, whose values stay ``Raw``."""
 
 _OBJECT, _ARRAY = b"{["  # numbers: a search for bytes of one takes longer
 _MARKS = b'"[]{}'
@@ -53,7 +53,7 @@ _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 _STEPS = bytes.maketrans(b"[]", b"\x01\xff")
 """One up and one down, as signed bytes."""
 _WINDOW = 64 * 1024
-"""Bytes that are looked at together: what a look costs in memory."""
+"""Bytes that are examined together, which bounds the memory that a check takes."""
 
 
 class TooDeep(ValueError):
@@ -65,21 +65,21 @@ class TooDeep(ValueError):
 
 
 def decoded(data: bytes, depth: int = MAX_DEPTH) -> Any:
-    """The value. Raises ``ValueError`` (``TooDeep`` for one nested deeper than ``depth``), and nothing else."""
-    # As ``check_depth``: a call of its own costs.
+    """The value. Raises only ``ValueError`` (``TooDeep`` if it is nested deeper than ``depth``)."""
+    # Inlined ``check_depth``: a separate call costs time.
     if len(data) > depth and data.count(_OBJECT) + data.count(_ARRAY) > depth and _is_deeper(data, depth):
         raise TooDeep(depth)
     return _loads(data)
 
 
 def text_of(token: bytes) -> str:
-    """What a JSON string says, in its quotes. Raises ``ValueError`` for anything that is more or less than one."""
+    """The text of a JSON string in quotes. Raises ``ValueError`` for anything else."""
     text: str = _loads(token)
     return text
 
 
 class Halves:
-    """Reads what ``decoded`` refuses for a decoration's sake: half an emoji, a number that is none (``NaN``).
+    """Reads JSON that ``decoded`` rejects because of a detail: half an emoji, or a number that is none (``NaN``).
 
     Models write a pair of ``\\ud83d\\ude00`` in two tokens, and servers put each in a chunk of its own: what ends in a first
     half waits for the text at the same place of a later chunk. A half that stays alone is left out; in a call's arguments it
@@ -93,7 +93,7 @@ class Halves:
         self._held: dict[tuple[Any, ...], str] = {}
 
     def decoded(self, data: bytes, depth: int = MAX_DEPTH) -> Any:
-        """The value. Raises ``ValueError`` for what is no JSON in any reading, and nothing else."""
+        """The value. Raises only ``ValueError``, for data that is not JSON in this reading either."""
         check_depth(data, depth)
         try:
             value = json.loads(data, parse_constant=_NO_NUMBERS.get)
@@ -123,13 +123,13 @@ class Halves:
 
 
 _ARGUMENTS = frozenset({"action", "args", "arguments", "input", "operation", "partialArgs", "partial_json"})
-"""Members that hold a call's arguments, or parts of them, in a reply of one wire or another."""
+"""Members that hold a call's arguments, or parts of them, in a reply of some wire."""
 
 
 def _is_arguments(name: str, entry: Any, around: Mapping[str, Any]) -> bool:
     if name == "delta":
         return around.get("type") == "response.function_call_arguments.delta"
-    return name in _ARGUMENTS and (name != "input" or not isinstance(entry, str))  # a text: that of a tool of free text
+    return name in _ARGUMENTS and (name != "input" or not isinstance(entry, str))  # the argument of a free-text tool
 
 
 def _escaped_arguments(arguments: Any) -> Any:
@@ -137,11 +137,11 @@ def _escaped_arguments(arguments: Any) -> Any:
 
 
 _MOST_HALVES = 64
-_NO_NUMBERS = {"-Infinity": -9999.0}  # OpenAI's own word for a token that is next to impossible; NaN and Infinity are null
+_NO_NUMBERS = {"-Infinity": -9999.0}  # OpenAI's value for a token that is next to impossible; NaN and Infinity are null
 
 
 def _whole_of(text: str) -> str:
-    """Without halves that have no other."""
+    """The value without unpaired surrogates."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "ignore")
 
 
@@ -152,7 +152,7 @@ def check_depth(data: bytes, depth: int = MAX_DEPTH) -> None:
 
 
 def check_utf8(body: bytes) -> None:
-    """Raises ``UnicodeDecodeError``. A piece at a time: as text, a body with one emoji is four times as large."""
+    """Raises ``UnicodeDecodeError``. Checks a piece at a time: as text, a body with one emoji is four times as large."""
     if body.isascii():
         return
     view, read, at = memoryview(body), getincrementaldecoder("utf-8")(), 0
@@ -160,14 +160,14 @@ def check_utf8(body: bytes) -> None:
         for at in range(0, len(body), _WINDOW):
             read.decode(view[at : at + _WINDOW], at + _WINDOW >= len(body))
     except UnicodeDecodeError as error:
-        held = len(error.object) - min(_WINDOW, len(body) - at)  # of a character that the pieces cut
+        held = len(error.object) - min(_WINDOW, len(body) - at)  # of a character that is cut between pieces
         raise UnicodeDecodeError("utf-8", b"", at - held + error.start, at - held + error.end, error.reason) from None
 
 
 def object_in(text: str, depth: int = DEEPEST) -> Any:
-    """The JSON object that a text is, for ``encoded``; ``None`` where it is none, or nested deeper than ``depth``.
+    """The JSON object in a text, for ``encoded``; ``None`` if it is not an object, or is nested deeper than ``depth``.
 
-    One with half an emoji, which JSON can say and UTF-8 cannot, stays JSON (``Raw``): ``encoded`` writes it by its escapes.
+    An object with half an emoji, which JSON can contain and UTF-8 cannot, stays JSON (``Raw``): ``encoded`` writes its escapes.
     """
     try:
         value = decoded(escaped(text).encode(), depth)
@@ -187,12 +187,12 @@ def _object_with_halves(text: str) -> Any:
 
 
 def escaped(text: str) -> str:
-    """JSON with each half of an emoji as its escape: the same value, which UTF-8 can carry."""
+    """JSON with each unpaired surrogate as its escape: the same value, which UTF-8 can contain."""
     return text if text.isascii() else _HALF.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
 
 
 def encoded(value: Any) -> bytes:
-    """UTF-8 without spaces. Raises ``ValueError`` or ``TypeError`` for what JSON or UTF-8 cannot carry."""
+    """UTF-8 without spaces. Raises ``ValueError`` or ``TypeError`` for values that JSON or UTF-8 cannot contain."""
     try:
         return _dumps(value)
     except _HasPieces:
@@ -203,7 +203,7 @@ def encoded(value: Any) -> bytes:
 
 
 def encoded_at_once(value: Any) -> bytes | None:
-    """As ``encoded``; ``None`` where parts of it are ``JSONPieces``."""
+    """As ``encoded``; ``None`` if parts of the value are ``JSONPieces``."""
     try:
         return _dumps(value)
     except _HasPieces:
@@ -211,8 +211,8 @@ def encoded_at_once(value: Any) -> bytes | None:
 
 
 def without_halves(data: bytes) -> bytes:
-    """JSON in which each half of an emoji is U+FFFD, as where JavaScript's texts become UTF-8. Linear, and flat in memory."""
-    if (b"\\ud" not in data and b"\\uD" not in data) or b"\0" in data:  # the latter is no JSON
+    """JSON with each unpaired surrogate as U+FFFD, as JavaScript encodes strings. Takes linear time and constant memory."""
+    if (b"\\ud" not in data and b"\\uD" not in data) or b"\0" in data:  # bytes below 0x20 are invalid in JSON strings
         return data
     whole = BytesIO()
     begin = 0
@@ -225,7 +225,7 @@ def without_halves(data: bytes) -> bytes:
 
 
 def _replaced(text: bytes) -> bytes:
-    """Without a call for each half, as there may be many: backslashes that stand for one are put aside."""
+    """Without a call for each surrogate, because there may be many: pairs of backslashes are set aside first."""
     if _BACKSLASH not in text:
         return _HALF_ESCAPE.sub(_UNKNOWN, text)
     return _HALF_ESCAPE.sub(_UNKNOWN, text.replace(_BACKSLASH, b"\0\0")).replace(b"\0\0", _BACKSLASH)
@@ -236,13 +236,15 @@ _BACKSLASH = b"\\\\"
 _UNKNOWN = rb"\\ufffd"
 _FIRST, _SECOND = rb"\\u[dD][89abAB][\da-fA-F]{2}", rb"\\u[dD][c-fC-F]"
 _HALF_ESCAPE = re.compile(rb"%b(?!%b)|(?<!%b)%b[\da-fA-F]{2}" % (_FIRST, _SECOND, _FIRST, _SECOND))
-"""A first half that no second follows, or a second that no first precedes."""
+"""A high surrogate without a low one after it, or a low one without a high one before it."""
 _CUT = re.compile(rb"(?<!\\)(?:\\(?!u[dD][c-fC-F])|(?<!%b)\\)" % _FIRST)
-"""Where an escape begins that is not the second half of a pair."""
+"""An escape at the end of the data that is not the second half of a pair."""
 
 
 def json_of(value: Any) -> str:
-    """JSON as text, each half of an emoji as its escape. Raises ``ValueError`` or ``TypeError`` for what JSON cannot carry."""
+    """JSON as text, each unpaired surrogate as its escape. Raises ``ValueError`` or ``TypeError`` for values JSON cannot
+    contain.
+    """
     try:
         return encoded(value).decode()
     except UnicodeEncodeError:
@@ -250,12 +252,12 @@ def json_of(value: Any) -> str:
 
 
 class JSONPieces:
-    """A value whose JSON is made where it is written, a piece at a time: it would be large."""
+    """A large value whose JSON is produced in pieces while it is written."""
 
     __slots__ = ()
 
     def pieces(self) -> Iterator[bytes]:
-        """Its JSON. Raises ``ValueError`` or ``TypeError`` for what JSON or UTF-8 cannot carry."""
+        """Its JSON. Raises ``ValueError`` or ``TypeError`` for values that JSON or UTF-8 cannot contain."""
         raise NotImplementedError
 
 
@@ -270,7 +272,9 @@ def _refused(value: Any) -> Any:
 
 
 def pieces_of(value: Any) -> Iterator[bytes]:
-    """The JSON of ``value``, of which parts may be ``JSONPieces``: no more than one piece of those is held. Raises as they."""
+    """The JSON of ``value``, parts of which may be ``JSONPieces``; only one piece of those is held at a time. Raises as they
+    do.
+    """
     from msgspec.json import encode
 
     if _Raw is None:
@@ -291,13 +295,13 @@ def pieces_of(value: Any) -> Iterator[bytes]:
 
 
 _MARK = b"\0"
-"""What JSON has nowhere."""
+"""A byte that JSON never contains."""
 _LEVELS = 6
-"""Down to the members of a tool's schema."""
+"""Levels down to the members of a tool's schema."""
 
 
 def _apart(value: Any, levels: int) -> Any:
-    """``value`` with large ``Raw`` as pieces: they are not to be copied before they are written."""
+    """``value`` with large ``Raw`` as pieces, so that they are not copied before they are written."""
     if is_raw(value):
         return _Slices(value) if not isinstance(value, JSONPieces) and len(value) > _WINDOW else value
     if levels and isinstance(value, dict):
@@ -306,7 +310,7 @@ def _apart(value: Any, levels: int) -> Any:
 
 
 class _Slices(JSONPieces):
-    """JSON that came."""
+    """JSON that was received."""
 
     __slots__ = ("_data",)
 
@@ -319,7 +323,7 @@ class _Slices(JSONPieces):
 
 
 def level(data: Any) -> dict[str, Any] | list[Any] | None:
-    """The members or items of an object or an array in JSON, each still JSON (``Raw``); ``None``: it is neither.
+    """The members or items of an object or an array, each still JSON (``Raw``); ``None`` for other values.
 
     ``data`` is bytes, ``Raw`` or ``JSONPieces``. Raises ``ValueError``.
     """
@@ -333,28 +337,28 @@ def level(data: Any) -> dict[str, Any] | list[Any] | None:
 
 
 def from_raw(value: Any) -> Any:
-    """The value of what ``is_raw``, whose depth was looked at; any other value as it is. Raises ``ValueError``."""
+    """The decoded value if ``is_raw``, whose depth was checked before; any other value unchanged. Raises ``ValueError``."""
     if isinstance(value, JSONPieces):
         return _loads(encoded(value))
     return _loads(value) if type(value) is _Raw else value
 
 
 def raw(data: bytes) -> Any:
-    """JSON that ``encoded`` writes as it is (``Raw``)."""
+    """JSON that ``encoded`` writes unchanged (``Raw``)."""
     if _Raw is None:
         _bind()
     return _Raw(data)  # type: ignore[misc]  # it is bound
 
 
 def is_raw(value: Any) -> bool:
-    """Whether a value is JSON: left as it is (``Raw``), or made where it is written (``JSONPieces``)."""
+    """Whether a value is still JSON (``Raw``), or is produced while it is written (``JSONPieces``)."""
     return type(value) is _Raw or isinstance(value, JSONPieces)
 
 
 def _is_deeper(data: bytes, depth: int) -> bool:
-    """Whether brackets outside strings stand more than ``depth`` inside each other.
+    """Whether brackets outside strings are nested more than ``depth`` levels deep.
 
-    Anybody sends such data, and much of it. Each byte is looked at a fixed number of times, a window at a time, and by
+    The data may be hostile and large. Each byte is examined a fixed number of times, a window at a time, and by
     methods of ``bytes`` instead of a loop: a regular expression for strings takes quadratic time for a string without an end.
     """
     size, at, level, in_string = len(data), 0, 0, 0
@@ -362,7 +366,7 @@ def _is_deeper(data: bytes, depth: int) -> bool:
         window = data[at : at + _WINDOW]
         at += len(window)
         if b"\\" in window:
-            # In a string, where alone it may stand: pairs of backslashes go first, so that what is left escapes what follows.
+            # Backslashes occur only in strings: pairs of them are removed first, so each of the rest escapes the next byte.
             at += (len(window) - len(window.rstrip(b"\\"))) % 2
             window = window.replace(b"\\\\", b"").replace(b'\\"', b"")
         marks = window.translate(_ONE_KIND, _NO_MARKS).replace(b'""', b"")
@@ -377,9 +381,9 @@ def _is_deeper(data: bytes, depth: int) -> bool:
 
 
 def _top(brackets: bytes, level: int, enough: int) -> int:
-    """The deepest place of ``brackets`` that begin at ``level``; or a number up to ``enough`` that is no less."""
+    """The maximum depth of ``brackets`` that begin at ``level``; or a number up to ``enough`` that is no less."""
     rest, removed = brackets, 0
-    while rest and removed < 8:  # without its innermost pairs a value is one less deep, and usually half as long
+    while rest and removed < 8:  # without its innermost pairs a value is one level less deep, and usually half as long
         shorter = rest.replace(b"[]", b"")
         if 4 * len(shorter) > 3 * len(rest):
             break
@@ -393,7 +397,7 @@ def _highest(brackets: bytes, level: int) -> int:
 
 
 def sendable(body: Any) -> bytes:
-    """A request's body as JSON. Raises ``BadInput`` naming the part that JSON or UTF-8 cannot carry."""
+    """A request's body as JSON. Raises ``BadInput`` naming the part that JSON or UTF-8 cannot contain."""
     try:
         return encoded(body)
     except (ValueError, TypeError, RecursionError):
@@ -403,7 +407,9 @@ def sendable(body: Any) -> bytes:
 
 
 def json_fault(value: Any, field: str) -> tuple[str, str] | None:
-    """The first part of a value that JSON in UTF-8 cannot carry: its place below ``field``, and what it is; ``None``: none."""
+    """The first part of a value that JSON in UTF-8 cannot contain: its path below ``field``, and its kind; ``None`` if there is
+    none.
+    """
     waiting = [(field, value, 0)]
     while waiting:
         place, entry, depth = waiting.pop()
@@ -429,4 +435,4 @@ def json_fault(value: Any, field: str) -> tuple[str, str] | None:
 
 _HALF = re.compile("[\ud800-\udfff]")
 _DEEPEST = 500
-"""Levels of a value: no vendor takes as many."""
+"""Maximum levels of a value: no vendor accepts as many."""

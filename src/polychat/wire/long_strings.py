@@ -1,7 +1,7 @@
-"""The long strings of a request's body that may stand aside: base64 of media, and texts. See ``placeholders.py``.
+"""The long strings in a request's body that placeholders can replace: base64 of media, and texts. See ``placeholders.py``.
 
-A body has a great many strings, so that short ones are stepped over by one expression, without a call for each. All of a body
-is looked at once, and a string's middle by methods of ``bytes`` alone.
+A body has very many strings, so that short ones are skipped by one expression, without a call for each. The whole body is
+examined once, and the middle of a string only by methods of ``bytes``.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from .json_text import check_utf8, encoded, from_raw, level, raw
 from .media import type_of_bytes
 
 LEAST = 64 * 1024
-"""Bytes of base64 that stay where they are."""
+"""Bytes up to which base64 is not replaced."""
 SHORT = 512
-"""Bytes of a text that stay where they are."""
+"""Bytes up to which a text is not replaced."""
 ENDS = 32
-"""Bytes at both ends of a text that stay, about: by them readers and writers tell what it is."""
+"""Approximate bytes at both ends of a text that are not replaced: readers and writers recognize kinds of text by them."""
 HEAD = 64
-"""Letters of the base64 that its placeholder begins with."""
+"""Characters of the base64 with which its placeholder begins."""
 PIECE = 64 * 1024
-"""Bytes that are looked at together: as letters of Python they are some times as many."""
+"""Bytes that are examined together: as characters in Python they take several times as much memory."""
 _LOOKED_AT = 1024
-"""Letters that distinguish binary data from text."""
+"""Characters that distinguish binary data from text."""
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _MEDIA_PLACE = re.compile(rb'(?:"(?:data|url|image_url|file_data)"[ \t\r\n]*:|[\[,])[ \t\r\n]*\Z')
-"""What stands before the quote: the fields in which the wires have media, or a list of them."""
+"""The bytes before the quote: the fields in which the wires have media, or the position in a list of them."""
 _DATA_URL = re.compile(rb"data:[\w/\\+.;=-]{0,200};base64,")
 _STEP_OVER = re.compile(rb'(?:[^"]*+"(?:[^"\\]{0,%d}+"|[^"\\]{0,64}+(?:\\.[^"\\]{0,64}+){1,7}+"))*+[^"]*+"' % SHORT, re.DOTALL)
-"""All up to the quote that begins a string which may be long: of short ones some have many escapes."""
+"""Everything up to the quote of a string that may be long; short strings may have many escapes."""
 _PLACE = re.compile(rb'(?:"([A-Za-z_]\w{0,63})"[ \t\r\n]{0,4}:|[\[,])[ \t\r\n]{0,64}\Z')
-"""What stands before the quote of a text: a name, or it is in a list."""
+"""The bytes before the quote of a text: a name, or a position in a list."""
 _PLACE_SIZE = 136
-"""Bytes of that at most."""
+"""Maximum bytes of that."""
 _IS_NAME = re.compile(rb"[ \t\r\n]*:")
-"""What stands behind the quote of a name."""
+"""The byte after the quote of a name."""
 _INNER_PLACE = re.compile(rb'(?<!\\)\\"([A-Za-z_]\w{0,63})\\": ?\\"(?![^"\\]{0,%d}+\\")' % SHORT)
-"""What stands before a text in JSON within JSON that may be long. In a string of that its quotes would be escaped again."""
+"""The bytes before a text in JSON within JSON that may be long. Within one of its strings, quotes would be escaped again."""
 _STAY = frozenset(
     (
         *(b"data", b"url", b"image_url", b"file_data", b"signature", b"thoughtSignature", b"thought_signature"),
@@ -49,12 +49,12 @@ _STAY = frozenset(
         *(b"model", b"type", b"role"),
     )
 )
-"""Names of what does not stand aside as a text: media, names, and what only its vendor reads."""
+"""Names of texts that are not replaced: media, names, and data that only its vendor reads."""
 _MAYBE_JSON = frozenset((b"text", b"content", b"output", b"error", b"input", b"arguments", b"prompt"))
-"""Names of texts that wires read as JSON where it is an object."""
+"""Names of texts that wires read as JSON if they contain an object."""
 _BEGINS_OBJECT = re.compile(rb"(?: |\\[nrt])*+\{")
 _WORD = re.compile(rb"[\w+/=.:-]{%d}" % ENDS)
-"""What a text does not begin with, but base64 does, or a name that stands elsewhere too."""
+"""The beginning of base64, or of an identifier that may occur elsewhere too, but not of a text."""
 _BLANK = re.compile(rb"(?: |\\[nrt])*+\Z")
 _TEXT_END = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _INNER_TEXT = re.compile(
@@ -62,7 +62,7 @@ _INNER_TEXT = re.compile(
 )
 """A string of JSON within JSON, up to its end."""
 _ESCAPE = 14
-"""Bytes of the longest letter in JSON within JSON."""
+"""Bytes of the longest escaped character in JSON within JSON."""
 
 
 class LongText(NamedTuple):
@@ -71,11 +71,11 @@ class LongText(NamedTuple):
     begin: int
     end: int
     escapes: int
-    """Backslashes before a quote in it: 1, or within JSON in JSON 3."""
+    """Backslashes before a quote in it: 1, or 3 within JSON in JSON."""
 
 
 class LongBase64(NamedTuple):
-    """Base64 without what stands before it in a URL."""
+    """Base64 without the beginning of its data URL."""
 
     begin: int
     end: int
@@ -87,9 +87,9 @@ LongString: TypeAlias = LongBase64 | LongText
 
 
 def media_in(body: bytes) -> Iterator[LongString]:
-    """The long base64 of a body, in its order."""
+    """The long base64 strings of a body, in order."""
     quote, at = 0, LEAST
-    while (close := body.find(b'"', at)) >= 0:  # what has no quote for so long is not stepped over
+    while (close := body.find(b'"', at)) >= 0:  # a part without a quote for so long is not skipped
         opened = body.rfind(b'"', quote, at)
         if opened >= 0 and close - opened > LEAST and (found := _base64(body, opened + 1, close)) is not None:
             yield found
@@ -97,7 +97,7 @@ def media_in(body: bytes) -> Iterator[LongString]:
 
 
 def strings_in(body: bytes) -> Iterator[LongString]:
-    """The same and its texts. Nothing where the body is no JSON, whose reader is to report it."""
+    """The long base64 strings and texts. Empty if the body is not JSON, which its reader reports."""
     if not _is_sound(body):
         return
     at = 0
@@ -111,13 +111,13 @@ def strings_in(body: bytes) -> Iterator[LongString]:
 def _is_sound(body: bytes) -> bool:
     try:
         check_utf8(body)
-        return level(body) is not None  # which looks at all but the letters of its strings
+        return level(body) is not None  # examines all but the characters of its strings
     except ValueError:
         return False
 
 
 def _of_string(body: bytes, begin: int, end: int) -> Iterator[LongString]:
-    """What of a string, or of the JSON that it is, is to stand aside."""
+    """The parts of a string, or of the JSON within it, that placeholders can replace."""
     if end - begin > LEAST and (media := _base64(body, begin, end)) is not None:
         yield media
         return
@@ -131,12 +131,12 @@ def _of_string(body: bytes, begin: int, end: int) -> Iterator[LongString]:
 
 
 def _is_listed_text(body: bytes, begin: int, end: int) -> bool:
-    """Whether a string behind a comma or a bracket is no name, and seems to be no base64 and no name that is mentioned."""
+    """Whether a string after a comma or a bracket is not a name, and seems to be neither base64 nor an identifier."""
     return not (_WORD.match(body, begin) or _IS_NAME.match(body, end + 1))
 
 
 def _inner_texts(body: bytes, begin: int, end: int) -> Iterator[LongText]:
-    """Those of JSON in a string."""
+    """The texts of JSON within a string."""
     at = begin
     while (place := _INNER_PLACE.search(body, at, end)) is not None:
         begin = at = place.end()
@@ -148,9 +148,9 @@ def _inner_texts(body: bytes, begin: int, end: int) -> Iterator[LongText]:
 
 
 def _end_of_text(body: bytes, at: int) -> int:
-    """Behind the quote that ends the string in which ``at`` is, which has an end.
+    """The position after the quote that ends the string which contains ``at`` and is known to end.
 
-    The expression alone would take five times as long: it looks where a window has a quote that is no letter.
+    The expression alone would take five times as long: it examines windows that contain a quote outside escapes.
     """
     size = 2 * SHORT
     while window := body[at : at + size]:
@@ -165,7 +165,7 @@ def _end_of_text(body: bytes, at: int) -> int:
 
 
 def _text(body: bytes, begin: int, end: int, escapes: int) -> LongText | None:
-    """What of a text is to stand aside; ``None``: nothing, as it has no place to be cut, or its ends say nothing of it."""
+    """The part of a text to replace; ``None`` if there is none, as it cannot be cut, or its ends do not tell its kind."""
     first, last = cut(body, begin + ENDS), cut(body, end - 2 * ENDS)
     if first is None or last is None or last - first < 2 * ENDS:
         return None
@@ -176,7 +176,7 @@ def _text(body: bytes, begin: int, end: int, escapes: int) -> LongText | None:
 
 
 def _is_whole(body: bytes, text: LongText) -> bool:
-    """Whether a text of a body that is JSON can be read, and the one of JSON within JSON would be written as it is."""
+    """Whether a text in a JSON body can be read, and one of JSON within JSON would be written unchanged."""
     begin, end, escapes = text
     if escapes == 1 and body.find(b"\\u", begin, end) < 0:
         return True
@@ -184,13 +184,13 @@ def _is_whole(body: bytes, text: LongText) -> bool:
         for piece in pieces(body, begin, end):
             if escapes == 3 and encoded(from_raw(raw(b'"%b"' % piece.encode())))[1:-1] != piece.encode():
                 return False
-    except ValueError:  # half an emoji, for one
+    except ValueError:  # half an emoji, for example
         return False
     return True
 
 
 def size_of(body: bytes, text: LongText) -> int:
-    """Bytes of UTF-8 of a text as it is read; of JSON that is a text, as it is written there."""
+    """Bytes of UTF-8 of a text as it is read; for JSON within a text, as it is written there."""
     begin, end, escapes = text
     if escapes == 3 or body.find(b"\\u", begin, end) >= 0:
         return sum(len(piece.encode()) for piece in pieces(body, begin, end))
@@ -198,7 +198,7 @@ def size_of(body: bytes, text: LongText) -> int:
 
 
 def pieces(body: bytes, begin: int, end: int) -> Iterator[str]:
-    """What stands within a string. Raises ``ValueError`` where it is broken, or has no place to be cut."""
+    """The contents of a string in pieces. Raises ``ValueError`` if it is invalid, or cannot be cut."""
     at = begin
     while at < end:
         to = cut(body, at + PIECE) if at + 2 * PIECE < end else end
@@ -209,7 +209,7 @@ def pieces(body: bytes, begin: int, end: int) -> Iterator[str]:
 
 
 def cut(body: bytes, at: int) -> int | None:
-    """The first place from ``at`` where a letter begins, in a string; ``None``: none is near."""
+    """The first position from ``at`` on where a character of a string begins; ``None`` if there is none nearby."""
     for place in range(at, at + ENDS):
         if body[place] & 0xC0 != 0x80 and b"\\" not in body[place - _ESCAPE : place + 1]:
             return place
@@ -217,7 +217,7 @@ def cut(body: bytes, at: int) -> int | None:
 
 
 def _base64(body: bytes, begin: int, end: int) -> LongBase64 | None:
-    """What of a string is to stand aside; ``None``: nothing."""
+    """The part of a string to replace; ``None`` if there is none."""
     if _MEDIA_PLACE.search(body[max(0, begin - 65) : begin - 1]) is None:
         return None
     if (url := _DATA_URL.match(body, begin, begin + 256)) is not None:
@@ -236,14 +236,14 @@ def _is_binary(data: bytes) -> bool:
     if type_of_bytes(data) is not None or b"\0" in data:
         return True
     try:
-        getincrementaldecoder("utf-8")().decode(data)  # of which the last letter may be cut
+        getincrementaldecoder("utf-8")().decode(data)  # the last character of which may be cut
     except UnicodeDecodeError:
         return True
     return False
 
 
 def _is_urlsafe(body: bytes, begin: int, end: int) -> bool | None:
-    """Whether base64 is in the alphabet for URLs; ``None``: it is no base64, or not whole. Its slashes may be escaped."""
+    """Whether base64 is in the alphabet for URLs; ``None`` if it is not complete base64. Its slashes may be escaped."""
     padding = 2 if body.startswith(b"==", end - 2) else int(body.startswith(b"=", end - 1))
     size, at, end, is_urlsafe = padding, begin, end - padding, False
     while at < end:

@@ -1,7 +1,7 @@
-"""What a translation does with each field of a request: kept, mapped, emulated, or dropped and why.
+"""What a translation does with each field of a request: kept, mapped, emulated, or dropped, and why.
 
-The table of fields (``fields.py``) says what happens to every field on every wire. ``losses`` lists what the wire that one
-request is to be written in does not carry, and ``apply_loss_policy`` applies the caller's choice to that.
+The table of fields (``fields.py``) defines what happens to every field on every wire. ``losses`` lists the fields of one
+request that its target wire does not carry, and ``apply_loss_policy`` applies the caller's choice to that list.
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ from .fields import FIELDS, SILENT, plain_fields
 OnLoss: TypeAlias = Literal["refuse", "warn", "report", "allow"]
 
 FORM = frozenset(row.name for row in FIELDS.values() if row.form)
-"""Without these the answer has another form, or answers something else: losing one is refused unless it is allowed."""
+"""Without these the answer has another form or answers another question: dropping one is refused unless it is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """One field of a request that a wire does not carry as it was meant."""
+    """One field of a request whose meaning a wire does not fully carry."""
 
     field: str
     kind: Kind
     note: str
     detail: str = ""
-    """Which of several, where the field alone does not say."""
+    """Which of several values, if the field alone does not identify it."""
 
     def __str__(self) -> str:
         return f"{self.field}{f' ({self.detail})' if self.detail else ''} is {self.kind}: {self.note}"
 
 
 def losses(request: ChatRequest, support_table: SupportTable, wire: str, vendor: str) -> list[Loss]:
-    """What ``wire``, spoken by ``vendor``, does not carry of ``request`` as it was meant; each field once."""
+    """The fields of ``request`` whose meaning ``wire``, as ``vendor`` implements it, does not fully carry; each field once."""
     unsupported = _unsupported_by(support_table)
     if unsupported.carries_words and _is_plain(request) and unsupported.values_of(request) == unsupported.defaults:
-        return []  # most asks are
+        return []  # most requests are
     losses_by_field: dict[str, Loss] = {}
     for name, detail in used(request, wire, vendor, unsupported.settings):
         support = support_table[name]
@@ -71,13 +71,13 @@ def losses(request: ChatRequest, support_table: SupportTable, wire: str, vendor:
 
 
 EACH = ("tools.hosted.foreign", "extra.foreign", "parts.opaque.foreign")
-"""Of these each is reported by its own name, not just the first: the field does not say what it was."""
+"""Fields of which each lost value is reported, not only the first: the field does not identify the value."""
 _NAMED = 200
-"""Characters of those names, about: a client may send them without end."""
+"""Approximate maximum characters of those names: a client may send any number."""
 
 
 def _not_in(reported: str, detail: str) -> str:
-    """The names of ``detail`` that were not reported."""
+    """The names of ``detail`` that were not reported yet."""
     names = reported.replace(",", "").split(" ")
     return " ".join(name for name in detail.split(", ") if name not in names)
 
@@ -86,21 +86,21 @@ class _Unsupported(NamedTuple):
     """The fields of a support table that are not carried."""
 
     support_table: SupportTable
-    """The table itself, so that its identity stays its own."""
+    """The table itself, which keeps its identity from being reused."""
     settings: tuple[str, ...]
-    """The plain fields among it, which are few."""
+    """The plain fields among them, which are few."""
     carries_words: bool
-    """A request of words alone loses nothing."""
+    """Whether a text-only request loses nothing."""
     values_of: Callable[[ChatRequest], Any]
-    """The settings' values in a request."""
+    """Returns the settings' values of a request."""
     defaults: Any
-    """Those values where a request says none."""
+    """Those values if a request sets none."""
 
 
 _tables: dict[int, _Unsupported] = {}
 """By the table's identity."""
 _WORDS = ("model", "stream", "messages.system", "messages.user", "messages.assistant", "parts.text")
-"""What a request of words alone uses."""
+"""The fields that a text-only request uses."""
 
 
 def _unsupported_by(support_table: SupportTable) -> _Unsupported:
@@ -138,10 +138,10 @@ def _is_plain(request: ChatRequest) -> bool:
 
 
 def apply_loss_policy(losses: list[Loss], on_loss: OnLoss | None) -> None:
-    """Refuse, warn or be silent. ``None`` refuses what changes the answer's form and warns of what else is dropped.
+    """Refuse, warn or be silent. ``None`` refuses losses that change the answer's form and warns of other dropped fields.
 
-    ``report`` refuses the same and leaves the rest to the reader of the losses. What is emulated is never refused, and warned
-    of only with ``warn``. Raises ``BadInput`` naming the first that is refused.
+    ``report`` refuses the same and leaves the rest to whoever reads the losses. Emulated fields are never refused, and cause a
+    warning only with ``warn``. Raises ``BadInput`` naming the first refused field.
     """
     if on_loss == "allow" or not losses:
         return
@@ -157,11 +157,13 @@ _SETTINGS = tuple(row.name for row in plain_fields())
 
 
 _HELD = ("conversation", "prompt")
-"""Fields of the Responses API that refer to its backend's store for the conversation or the prompt."""
+"""Fields of the Responses API that refer to conversations or prompts stored at its backend."""
 
 
 def used(request: ChatRequest, wire: str, vendor: str, settings: tuple[str, ...] = _SETTINGS) -> Iterator[tuple[str, str]]:
-    """The fields that ``request`` uses, each with a detail; a field may come more than once. Of the settings, these."""
+    """The fields that ``request`` uses, each with a detail; a field may occur more than once. Of the plain fields only
+    ``settings``.
+    """
     yield "model", ""
     yield from _message_losses(request, wire, vendor)
     for tool in request.tools:
@@ -218,7 +220,7 @@ def _message_losses(request: ChatRequest, wire: str, vendor: str) -> Iterator[tu
             yield from _common(None, message.extra, request, wire)
         for part in message.parts:
             if type(part) is TextPart and part.cache is None and not part.extra:
-                yield "parts.text", ""  # most of all there is
+                yield "parts.text", ""  # the most frequent kind of part
             else:
                 yield from _part(part, request, wire, vendor)
     if request.messages and request.messages[-1].role == "assistant":
@@ -254,7 +256,7 @@ def _image(image: ImagePart) -> Iterator[tuple[str, str]]:
 
 
 _OPENAIS = ("openai-chat", "openai-responses")
-"""Wires of one vendor, whose files are the same on both."""
+"""Wires of one vendor, with the same files on both."""
 
 
 def _file(file: FilePart, request: ChatRequest, wire: str) -> Iterator[tuple[str, str]]:
@@ -286,7 +288,7 @@ def _reasoning(part: ReasoningPart, vendor: str) -> Iterator[tuple[str, str]]:
 
 
 _ITEM = re.compile(r'\{"type":"(?P<type>[\w.-]{1,60})"')
-"""How a whole item of the Responses API begins, of which only its vendor knows more."""
+"""The beginning of a complete item of the Responses API, which only its vendor can read fully."""
 _STAND_INS = ("compaction", "compaction_summary", "context_compaction", "item_reference")
 
 
@@ -317,22 +319,20 @@ DEFAULTS: Mapping[str, tuple[object, ...]] = {
     **SILENT,
     **{row.name: row.default for row in plain_fields() if row.default},
 }
-"""What a field says that says nothing, by its common name and by its name on a wire: the answer is the same without it."""
+"""Values of fields that have no effect, by common and by wire names: the answer is the same without them."""
 _UNDERSTOOD = ("reasoning", "thinking")
-"""Fields of one wire that are read as common words besides, and stay for their own wire's sake."""
+"""Fields of one wire that are also read as common fields, and are kept for that wire."""
 _OF_THINKING = frozenset(("type", "budget_tokens", "display", "effort", "max_tokens", "enabled", "exclude", "summary"))
-"""What of them is read so."""
+"""The members of them that are read so."""
 _KINDS = (None, "enabled", "adaptive", "disabled")
 BILLING = "x-anthropic-billing-header"
-"""How the text begins that Claude Code puts before the system's others: its vendor alone is to read it."""
+"""The beginning of Claude Code's first system text, which is only for its vendor."""
 _GROUPS = frozenset(at.within for row in plain_fields() for at in row.places() if at.within)
-"""Fields that hold others: Gemini's ``generationConfig``, Ollama's ``options``."""
+"""Fields that contain others: Gemini's ``generationConfig``, Ollama's ``options``."""
 
 
 def is_default(name: str, value: object) -> bool:
-    """Whether a field says only what is so without it: a default stated explicitly is no loss. ``None`` is one of every
-    field.
-    """
+    """Whether a value has no effect: a default stated explicitly is no loss. ``None`` is the default of every field."""
     if value is None:
         return True
     return any(value == default and (type(value) is bool) == (type(default) is bool) for default in DEFAULTS.get(name, ()))
@@ -341,7 +341,7 @@ def is_default(name: str, value: object) -> bool:
 def _is_understood(name: str, value: object) -> bool:
     match name, value:
         case "metadata", dict():
-            return value.keys() == {"user_id"}  # a long one, of which others get the hash
+            return value.keys() == {"user_id"}  # a long name, which other vendors get as its hash
         case "system", str(text) | [{"text": str(text)}, *_]:
             return text.startswith(BILLING)
     if name in _GROUPS and isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What bytes are, by how they begin, and what people call it."""
+"""Media types, from the first bytes of data and from names that clients use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PAGE = re.compile(rb"/Type\s*/Page\b")
 
 
 def type_of_bytes(data: bytes) -> str | None:
-    """The media type of an image or PDF that every vendor knows; ``None`` of all else."""
+    """The media type of an image or PDF that every vendor knows; ``None`` for any other data."""
     for begin, kind in _BEGINS:
         if data.startswith(begin):
             return kind
@@ -36,7 +36,7 @@ def type_named(kind: str) -> str:
 
 
 def is_text(kind: str) -> bool:
-    """Whether a media type is one of texts."""
+    """Whether a media type is a text type."""
     return _TEXT.match(type_named(kind)) is not None
 
 

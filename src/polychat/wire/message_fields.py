@@ -1,4 +1,4 @@
-"""Rows of the table of request fields: what a conversation is made of. The wires' own code reads and writes it."""
+"""Rows of the table of request fields: the parts of a conversation, which the wires' own code reads and writes."""
 
 from __future__ import annotations
 

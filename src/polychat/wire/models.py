@@ -1,4 +1,4 @@
-"""Lists of models, in each wire's shape; both halves.
+"""Lists of models in each wire's format; both halves.
 
 Sources: platform.openai.com/docs/api-reference/models, docs.anthropic.com/en/api/models-list, ai.google.dev/api/models,
 docs.ollama.com/api/tags; for the dialects docs.together.ai (a plain list, ``organization``), docs.cohere.com and
@@ -18,7 +18,7 @@ from .abilities import Abilities, abilities_of
 from .json_text import decoded, encoded
 
 OLLAMA_FAMILY = "polychat"
-"""Ollama's clients look for a model's context under the name of its architecture, so there must be one."""
+"""Ollama's clients look up a model's context length under its architecture's name, so there must be one."""
 OLLAMA_DETAILS = {
     **dict.fromkeys(("parent_model", "format", "parameter_size", "quantization_level"), ""),
     "family": OLLAMA_FAMILY,
@@ -28,7 +28,7 @@ OLLAMA_DETAILS = {
 
 @dataclass(slots=True)
 class ModelInfo:
-    """One model that is served; ``None`` where the list does not say."""
+    """One model of a list; ``None`` for members that the list does not have."""
 
     id: str
     owner: str | None = None
@@ -38,19 +38,19 @@ class ModelInfo:
     """Tokens."""
     title: str | None = None
     output: int | None = None
-    """Tokens that an answer may have."""
+    """Maximum tokens of an answer."""
     can: Abilities = field(default_factory=dict)
-    """What is known that it can and cannot."""
+    """Capabilities that are known to be there or not."""
     anthropic: dict[str, Any] | None = None
-    """``capabilities`` as Anthropic's list has it: all or nothing, for its clients read each of its members."""
+    """``capabilities`` as in Anthropic's list: complete or absent, because its clients read each of its members."""
 
 
 def read_models(wire: str, body: bytes) -> list[ModelInfo]:
-    """The models of a list, in its order. ``wire`` names the shape. Raises ``BadReply``."""
+    """The models of a list, in order. ``wire`` names the format. Raises ``BadReply``."""
     try:
         reply = decoded(body)
         listed = reply if isinstance(reply, list) else reply["models"] if "data" not in reply else reply["data"]
-        return [] if listed is None else [_model(entry, wire) for entry in listed]  # null is what some write for none
+        return [] if listed is None else [_model(entry, wire) for entry in listed]  # some servers write null for an empty list
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
     raise BadReply(f"the reply is not a model list: {redact(body) or 'it is empty'}")
@@ -64,7 +64,7 @@ def _model(entry: Any, wire: str) -> ModelInfo:
         raise TypeError
     name = name.removeprefix("models/") if wire == "gemini" else name
     if not name:
-        raise ValueError  # one that could not be asked
+        raise ValueError  # a provider that could not be queried
     titles = (entry.get(key) for key in ("display_name", "displayName", "name"))
     title = next((title for title in titles if _text(title) and title not in (name, f"models/{name}")), None)
     owners = (_text(entry.get(key)) for key in ("owned_by", "organization", "publisher"))
@@ -95,7 +95,7 @@ def _limit(entry: dict[str, Any], names: tuple[str, ...]) -> int | None:
 
 
 def _moment(entry: dict[str, Any]) -> int | None:
-    """Seconds since 1970, of a moment that a calendar has; 0 is what those write who do not know."""
+    """Seconds since 1970 of a valid date; 0 is what servers write that do not know it."""
     value = next((moment for name in ("created", "created_at", "modified_at") if (moment := entry.get(name)) is not None), None)
     try:
         seconds = datetime.fromisoformat(value).timestamp() if isinstance(value, str) else value
@@ -130,7 +130,7 @@ def write_models(wire: str, listed: list[ModelInfo]) -> bytes:
 def _anthropic(model: ModelInfo) -> dict[str, Any]:
     entry: dict[str, Any] = {"type": "model", "id": model.id, "display_name": model.title or model.id}
     entry["created_at"] = _written(model.created)
-    entry |= {"max_input_tokens": model.context, "max_tokens": model.output}  # required, and null where unknown
+    entry |= {"max_input_tokens": model.context, "max_tokens": model.output}  # required, and null if unknown
     entry["capabilities"] = None if model.anthropic is None else {**model.anthropic, "batch": {"supported": False}}
     return entry
 
@@ -145,7 +145,7 @@ def _gemini(model: ModelInfo) -> dict[str, Any]:
 
 
 def _ollama(model: ModelInfo) -> dict[str, Any]:
-    """The digest is that of the name: clients distinguish models by it."""
+    """The digest is the name's: clients distinguish models by it."""
     digest = sha256(model.id.encode("utf-8", "replace")).hexdigest()
     entry = {"name": model.id, "model": model.id, "modified_at": _written(model.created), "size": 0, "digest": digest}
     return {**entry, "details": OLLAMA_DETAILS}

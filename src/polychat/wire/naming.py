@@ -1,6 +1,6 @@
-"""A reply that passes through under the name that its client asked for, where the backend knows the model by another.
+"""Writes the model name that a client requested into replies that are passed through, if the backend has another name for it.
 
-Clients compare: Claude Code discards reasoning of a model other than the one it requested. All else stays byte for byte.
+Clients compare them: Claude Code discards reasoning of a model other than the requested one. All other bytes are unchanged.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import msgspec
 from .json_text import decoded, encoded
 
 _HELD = 65_536
-"""Bytes of a stream's beginning that are held until the model's name is there."""
+"""Maximum bytes at the beginning of a stream that are held until the model's name is found."""
 _SHALLOW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _WITHIN = ("response", "message")
-"""Members that hold the reply in some events of a stream."""
+"""Members that contain the reply in some events of a stream."""
 
 
 @lru_cache(maxsize=8)
@@ -26,7 +26,7 @@ def _pattern(member: str) -> re.Pattern[bytes]:
 
 
 def named_body(body: bytes, member: str, served: str | None, name: str) -> bytes:
-    """A whole reply with ``name`` in its ``member``, which says ``served``; as it came where it says nothing."""
+    """A whole reply with ``name`` in its ``member`` in place of ``served``; unchanged if it does not have that."""
     matches = [] if served is None else [match for match in _pattern(member).finditer(body) if _names(match, served)]
     if not matches:
         return body
@@ -44,7 +44,7 @@ def _names(match: re.Match[bytes], served: str) -> bool:
 
 
 def _exactly(body: bytes, member: str, name: str) -> bytes:
-    """JSON with ``name`` in the reply's own ``member``, and in none that is deeper. As it came where it is no such object."""
+    """JSON with ``name`` in the reply's own ``member``, and in none that is deeper. Unchanged if it is not such an object."""
     try:
         fields: dict[str, Any] = _SHALLOW.decode(body)
     except (msgspec.DecodeError, RecursionError):
@@ -58,9 +58,9 @@ def _exactly(body: bytes, member: str, name: str) -> bytes:
 
 
 class Naming:
-    """Puts ``name`` into each event of one stream. ``end``: what a unit of the stream ends with, an event or a line.
+    """Replaces the model's name in each event of one stream by ``name``. ``end``: the end of each unit, an event or a line.
 
-    Nothing is decoded: what the backend's first unit says of the model is looked for as it stands, and replaced.
+    Nothing is decoded: the bytes of the model member in the backend's first unit are searched for and replaced.
     """
 
     __slots__ = ("_end", "_held", "_member", "_name", "_new", "_off", "_old")
@@ -68,7 +68,7 @@ class Naming:
     def __init__(self, member: str, name: str, end: bytes) -> None:
         self._member, self._name, self._end = member, name, end
         self._held = bytearray()
-        """A unit that came before the backend's name for the model was known, then a line that was cut."""
+        """A unit from before the backend's name for the model was known, or the beginning of a line."""
         self._old = self._new = b""
         self._off = False
 
@@ -83,13 +83,13 @@ class Naming:
         return self._lines(data)
 
     def end(self) -> bytes:
-        """What was held, now that no more comes."""
+        """The held bytes, at the end of the stream."""
         rest = self.renamed(bytes(self._held))
         self._held.clear()
         return rest
 
     def _lines(self, data: bytes) -> bytes:
-        """Whole lines pass: no client can use a part of one. Of a long line all but what may begin the name."""
+        """Forward whole lines: no client can use part of one. Of a long line, all but what may be the beginning of the name."""
         held = self._held
         if whole := data.rfind(b"\n") + 1:
             passed = bytes(held) + data[:whole]
@@ -105,7 +105,7 @@ class Naming:
         return self.renamed(passed[: len(passed) - held_back])
 
     def renamed(self, data: bytes) -> bytes:
-        """Whole events with the name in them."""
+        """Whole events with the new name."""
         if not self._old or (count := data.count(self._old)) == 0:
             return data
         if count == 1:
@@ -119,7 +119,7 @@ class Naming:
         return line[:begin] + _exactly(line[begin:end], self._member, self._name) + line[end:]
 
     def _begin(self, data: bytes, served: str | None) -> bytes:
-        """Until the name is known whole units pass, and what begins another is held."""
+        """Until the name is known, whole units are forwarded, and the beginning of the next is held."""
         held = self._held
         seen = max(0, len(held) - 3)
         held += data

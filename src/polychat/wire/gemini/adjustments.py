@@ -1,7 +1,7 @@
-"""A request of another wire as Gemini's API takes it: what it would answer with 400 is changed, and what changes is reported.
+"""Makes a request of another wire acceptable to Gemini's API: changes what it would reject with 400, and reports each change.
 
-Limits and words are those of the API's discovery document (``generativelanguage`` v1beta): ``GenerationConfig.stopSequences``,
-``GenerateContentRequest.serviceTier``. How a model may think is in ``generations.py``.
+Limits and names are those of the API's discovery document (``generativelanguage`` v1beta): ``GenerationConfig.stopSequences``,
+``GenerateContentRequest.serviceTier``. The rules of thinking are in ``generations.py``.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from .schema import MOST_ITEMS, taken
 MOST_STOPS = 5
 _EMPTY = TextPart("")
 _TIERS = {"default": "standard", "auto": None, "standard_only": "standard", "scale": "priority"}
-"""What others call a tier; ``None`` is for the API to choose."""
+"""Other vendors' names of a service tier; ``None`` lets the API choose."""
 _KNOWN = frozenset({"unspecified", "standard", "flex", "priority"})
 
 
 def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, list[Loss]]:
-    """The request with what the API refuses changed, and what of its meaning that cost. ``request`` itself stays as it is."""
+    """The request without what the API rejects, and the losses that this causes. ``request`` itself is not changed."""
     if request.wire == NAME:
-        return request, []  # the client's own words
+        return request, []  # the client wrote this API's own fields
     messages = [_message(message) for message in request.messages]
     better, losses = replace(request, messages=[message for message in messages if message.parts]), list[Loss]()
     if len(request.stop) > MOST_STOPS:
@@ -63,7 +63,7 @@ def _tool(tool: Tool | HostedTool, losses: list[Loss]) -> Tool | HostedTool:
 
 
 def _thinking(thinking: Thinking, rules: GenerationRules, losses: list[Loss]) -> Thinking | None:
-    """What is wanted as the model takes it: a level, or a budget within its range."""
+    """The requested thinking as the model accepts it: a level, or a budget within its range."""
     field = "reasoning.effort" if thinking.budget is None else "reasoning.budget"
     is_off = thinking.budget == 0 or (thinking.budget is None and thinking.effort == "none")
     if not rules.efforts and rules.budgets is None:
@@ -75,7 +75,7 @@ def _thinking(thinking: Thinking, rules: GenerationRules, losses: list[Loss]) ->
     if rules.budgets is not None:
         return _budget(thinking, rules.budgets, losses, is_off=is_off, may_be_off=rules.off)
     if thinking.budget is not None and not is_off:
-        return thinking  # taken beside levels, for the sake of what was written for models before
+        return thinking  # accepted besides levels, for code that was written for earlier models
     if is_off or thinking.effort is None:
         return thinking if not is_off else replace(thinking, effort=rules.efforts[0], budget=None)
     effort = nearest(thinking.effort, rules.efforts)
@@ -102,7 +102,7 @@ def _budget(thinking: Thinking, limits: tuple[int, int], losses: list[Loss], *, 
 
 
 def _message(message: ChatMessage) -> ChatMessage:
-    """Without texts that are empty; images are called what their bytes are. The API refuses all else."""
+    """The message without empty texts, and with the true media types of images. The API rejects others."""
     if not any(isinstance(part, ImagePart | ToolResult) or part == _EMPTY for part in message.parts):
         return message
     return replace(message, parts=[_part(part) for part in message.parts if part != _EMPTY])

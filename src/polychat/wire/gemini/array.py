@@ -1,4 +1,4 @@
-"""A JSON array of objects cut into its objects as they come, wherever the network cuts it: the stream without ``alt=sse``."""
+"""Splits a JSON array into its objects as they arrive, wherever reads are cut: the format of streams without ``alt=sse``."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _BETWEEN = re.compile(rb"[ \t\r\n,]*+")
 
 
 class NoArray(FramingError):
-    """Something other than objects stands between the brackets, or behind them: the message shows nothing of it."""
+    """Something other than objects is between the brackets, or after them: the message shows nothing of it."""
 
 
 class Objects:
-    """The objects of one array, or of no array one after another. Of an object only strings and brackets are looked at."""
+    """The objects of one array, or a sequence of objects without an array. Of an object only strings and brackets are read."""
 
     __slots__ = ("_array", "_ended", "_held", "_level", "_size", "_skip", "_string", "limit")
 
@@ -34,13 +34,13 @@ class Objects:
 
     @property
     def closed(self) -> bool:
-        """The array is; or without one, its last object."""
+        """Whether the array is closed; without an array, whether its last object is."""
         return self._ended or (self._array is False and not self._level)
 
     def feed(self, data: bytes) -> list[bytes]:
         """The objects that ``data`` completes. Raises ``NoArray`` and ``LineTooLong``."""
         if self._array and not self._level and not self._ended:
-            # The usual read is one object. What can be decoded is one, and not two.
+            # The usual read is one object. Data that can be decoded is one object, and not two.
             whole = data.strip(b" \t\r\n,")
             if whole[:1] == b"{" and len(whole) <= self.limit and _is_json(whole):
                 return [whole]
@@ -59,13 +59,13 @@ class Objects:
         return objects
 
     def end(self) -> list[bytes]:
-        """Nothing: every object was given when it was whole. Raises ``CutShort`` for what is not closed."""
+        """Nothing: every object was returned when it was complete. Raises ``CutShort`` if one is not closed."""
         if not self.closed:
             raise CutShort("its JSON is not closed")
         return []
 
     def _between(self, data: bytes, at: int) -> int:
-        """Where the next object begins; what stands before it opens and closes the array."""
+        """Where the next object begins; the characters before it open and close the array."""
         blank = _BETWEEN.match(data, at)
         at = at if blank is None else blank.end()
         sign = data[at : at + 1]
@@ -84,7 +84,7 @@ class Objects:
         return at + 1
 
     def _inside(self, data: bytes, at: int) -> int:
-        """Where the object ends, or ``data`` does."""
+        """Where the object ends, or the end of ``data``."""
         while at < len(data) and self._level:
             if self._skip:
                 self._skip = False
@@ -94,7 +94,7 @@ class Objects:
                 rest = _REST.match(data, at)
                 at = at if rest is None else rest.end()
                 self._string = data[at : at + 1] != b'"'
-                self._skip = data[at : at + 1] == b"\\"  # what it escapes comes with the next data
+                self._skip = data[at : at + 1] == b"\\"  # the escaped character comes with the next data
                 at += 1
                 continue
             sign = _OUTSIDE.search(data, at)
@@ -102,7 +102,7 @@ class Objects:
                 return len(data)
             at = sign.end()
             if sign[0] == b'"':
-                # A string that is all here is passed at once.
+                # A string that is complete is skipped at once.
                 string = _STRING.match(data, sign.start())
                 self._string = string is None
                 at = at if string is None else string.end()

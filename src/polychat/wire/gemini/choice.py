@@ -1,4 +1,4 @@
-"""One candidate of a reply, put together from what the chunks say of it."""
+"""One candidate of a reply, assembled from the chunks."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .metadata import AnswerText, cited, grounded, logprobs_of, visited
 from .partial import put
 
 SHAPES = (KeyError, TypeError, ValueError, AttributeError, IndexError)
-"""What reading a value of another shape than ours raises."""
+"""Exceptions of reading a value that does not have this wire's shape."""
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class ReplyChoice:
-    """What ``take`` and ``sources`` raise (``KeyError``, ``TypeError``, …) is a shape that is not this wire's."""
+    """One candidate. ``take`` and ``sources`` raise ``KeyError``, ``TypeError`` and the like for values of another shape."""
 
     __slots__ = (
         *("_block", "_calls", "_count", "_grounding", "_limits", "_message", "_pages", "_partial", "_prefix", "_sealed"),
@@ -33,9 +33,9 @@ class ReplyChoice:
     def __init__(self, index: int, vendor: str, limits: ReaderLimits, reply: object) -> None:
         self.index = index
         self.has_content = False
-        """Something of the answer did."""
+        """Whether any content of the answer was received."""
         self.reason: str | None = None
-        """Why it ended, in the wire's word."""
+        """Why it ended, by this wire's name."""
         self.thinking = False
         """A reasoning block is open."""
         self.answer = AnswerText(limits.event)
@@ -48,9 +48,9 @@ class ReplyChoice:
         self._block = 0
         self._message = ""
         self._partial: Object | None = None
-        """A call whose arguments come in parts, and are not all there."""
+        """A call whose arguments arrive in parts and are not complete."""
         self._sealed: Opaque | None = None
-        """The signature that came with it."""
+        """The signature of that call."""
         self._size = 0
         self._grounding: Object = {}
         self._pages: Object = {}
@@ -77,9 +77,9 @@ class ReplyChoice:
         return events
 
     def sources(self) -> list[Citation]:
-        """The pages the answer rests on; they come last, and some servers repeat them."""
+        """The pages that support the answer; they come last, and some servers repeat them."""
         citations: list[Citation] = []
-        with suppress(*SHAPES):  # decoration of any shape costs no words
+        with suppress(*SHAPES):  # metadata of an unknown shape must not cost the answer
             citations += grounded(self._grounding, self.answer, self.index)
         with suppress(*SHAPES):
             urls = {source.url for source in citations}
@@ -87,7 +87,7 @@ class ReplyChoice:
         return citations
 
     def error(self) -> BackendError | None:
-        """Why this end is a failure, where it is one."""
+        """The error, if this end is a failure."""
         reason = self.reason or ""
         if reason in FAILED or (reason not in REASONS and not self.has_content):
             kind: FaultKind = "invalid_request" if reason == "MISSING_THOUGHT_SIGNATURE" else "server"
@@ -99,14 +99,14 @@ class ReplyChoice:
         return self._calls.end(self.why())
 
     def unfinished(self) -> list[Event]:
-        """The call whose arguments did not come to their end, as far as it came: JSON that is cut."""
+        """The arguments of an unfinished call as far as they were received: JSON that is cut."""
         call, self._partial = self._partial, None
         with suppress(*SHAPES, TooMany):  # a call that is too long, or names no tool, has failed before
             return [] if call is None else self._begun(call, json_of(call["args"])[:-1], self._sealed)
         return []
 
     def why(self) -> str | None:
-        """The reason in common words, else in the wire's; it says STOP behind calls too."""
+        """The reason by its common name, otherwise the wire's own; the wire reports STOP after calls too."""
         common = REASONS.get(self.reason or "", self.reason)
         return "tool_calls" if common == "stop" and self._calls else common
 
@@ -114,7 +114,7 @@ class ReplyChoice:
         signature = part.get("thoughtSignature")
         signature = signature if isinstance(signature, str) and signature else None
         self.has_content = True
-        if "functionCall" in part:  # the reasoning that its signature may carry came before it
+        if "functionCall" in part:  # the reasoning that its signature may contain was sent before it
             self._call(part["functionCall"], signature and carried(signature, self._vendor)[0], events)
             return
         opaque = signature and opaque_of(signature, self._vendor)
@@ -123,7 +123,7 @@ class ReplyChoice:
         elif "inlineData" in part:
             self._media(part, events)
         elif part.keys() - {"thoughtSignature", "thought"}:
-            # Code that the backend ran, and calls of its own tools: only the vendor reads them, and wants them back.
+            # Code that the backend ran, and calls of its own tools: only the vendor reads them, and requires them back.
             self._over()
             sealed = Opaque(self._vendor, json_of(part), redacted=True)
             events.append(Reasoning("", sealed, self._block, self.index))
@@ -176,7 +176,7 @@ class ReplyChoice:
         return [] if piece is None else [piece]
 
     def _grown(self, piece: Object) -> Object | None:
-        """The call whose arguments come in parts, once it is whole."""
+        """The call whose arguments arrive in parts, once it is complete."""
         call = self._partial if self._partial is not None else {**piece, "args": {}}
         if any(piece.get(name) and call.get(name) and piece[name] != call[name] for name in ("name", "id")):
             raise TypeError("a call within another one")
@@ -191,7 +191,7 @@ class ReplyChoice:
         return call
 
     def _over(self, *, always: bool = False) -> None:
-        """The open reasoning block has it."""
+        """End the open reasoning block."""
         if self.thinking or always:
             self._block += 1
             self.thinking = False

@@ -1,4 +1,4 @@
-"""The words of this wire: its name, its reasons for an end, and its two ways of writing a field's name."""
+"""Constants of this wire: its name, its finish reasons, and its two spellings of field names."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REASONS = {
         "content_filter",
     ),
 }
-"""Reasons for an end that there is a common word for."""
+"""Finish reasons that have a common name."""
 
 FAILED = frozenset(
     (
@@ -38,7 +38,7 @@ FAILED = frozenset(
         *("MALFORMED_RESPONSE", "PUP_LIMITED_DISABLED"),
     )
 )
-"""Reasons that are failures: what the model wrote cannot be used."""
+"""Reasons that are failures: the model's output cannot be used."""
 
 UNSAID = frozenset((None, "", "FINISH_REASON_UNSPECIFIED"))
 
@@ -48,13 +48,13 @@ WRITTEN = {
     "length": "MAX_TOKENS",
     "content_filter": "SAFETY",
     "refusal": "SAFETY",
-    "pause": "MAX_TOKENS",  # the API has no such end: as that one, it wants to be asked to go on
+    "pause": "MAX_TOKENS",  # the API has no pause: this reason makes clients ask it to continue
     **{word: word for word in ("OTHER", "LANGUAGE", "NO_IMAGE", "IMAGE_OTHER")},
 }
-"""Common words, and this wire's own that have none, as it says them; any other word is ``OTHER``."""
+"""Finish reasons to write for common names and for this wire's own that have none; any other is ``OTHER``."""
 
 SKIP_VALIDATION = "skip_thought_signature_validator"
-"""What the vendor's documentation has stand for the signature of a call that another model made; Gemini 3 demands one."""
+"""The documented value in place of the signature of a call that another model made; Gemini 3 requires one."""
 
 _TYPES = {
     **{ending: f"image/{ending}" for ending in ("png", "jpeg", "webp", "heic", "heif", "gif", "avif", "bmp")},
@@ -70,17 +70,17 @@ def camel(name: str) -> str:
 
 
 def fields(value: object, path: str) -> Object:
-    """An object's fields by their camelCase names; one that is null is not there. Raises ``BadInput``."""
+    """An object's fields by their camelCase names, without null fields. Raises ``BadInput``."""
     return {camel(name): entry for name, entry in item(value, path).items() if entry is not None}
 
 
 def repeated(value: object) -> object:
-    """A repeated field; the API, and its documentation's examples, take one object for a list of one."""
+    """A repeated field; the API, and its documentation's examples, accept one object as a list of one."""
     return [value] if isinstance(value, dict) else value
 
 
 def type_of(url: str) -> str | None:
-    """The type of what is at ``url``, by its ending: the API wants one, and people seldom say it."""
+    """The media type of a URL by its extension: the API requires a type, and requests often have none."""
     try:
         return _TYPES.get(urlsplit(url).path.rpartition(".")[2].lower())
     except ValueError:  # half an IPv6 address
@@ -88,17 +88,17 @@ def type_of(url: str) -> str | None:
 
 
 FOREIGN = b'"cGMx'
-"""What stands in a request that brings another vendor's opaque part: its signature begins so, in base64."""
+"""The beginning of a signature, in base64, that holds another vendor's opaque part."""
 
 
 def signature_of(opaque: Opaque) -> str:
-    """What stands in ``thoughtSignature``, which is base64: another vendor's too, so that clients can decode it."""
+    """The value of ``thoughtSignature``, in base64 so that clients can decode it; it may hold another vendor's opaque part."""
     text = tagged(opaque, VENDOR)
     return text if text == opaque.data else urlsafe_b64encode(text.encode("utf-8", "replace")).decode()
 
 
 def opaque_of(signature: str, vendor: str) -> Opaque:
-    """The opaque part of a ``thoughtSignature``: ``vendor``'s own, or another's that ``signature_of`` wrote there."""
+    """The opaque part of a ``thoughtSignature``: ``vendor``'s own, or another's that ``signature_of`` wrote."""
     if signature.startswith("cGMx"):  # pc1, in base64
         try:
             text = urlsafe_b64decode(signature.translate(_URLSAFE)).decode()
@@ -111,13 +111,13 @@ def opaque_of(signature: str, vendor: str) -> Opaque:
 
 _URLSAFE = str.maketrans("+/", "-_")
 _CARRIES = "pc1+"
-"""How the signature of a call begins that carries other vendors' reasoning."""
+"""The beginning of a call's signature that contains other vendors' reasoning."""
 
 
 def carrying(thoughts: list[ReasoningPart], own: Opaque | None) -> str:
-    """The signature of a message's first call: the call's ``own``, and other vendors' reasoning in the message.
+    """The signature of a message's first call: the call's ``own``, and other vendors' reasoning of the message.
 
-    Gemini CLI drops what is marked as thought from its history and keeps what stands on a call.
+    Gemini CLI removes thoughts from its history and keeps the signatures of calls.
     """
     others = [[_unicode(part.text), _unicode(tagged(part.opaque, ""))] for part in thoughts if part.opaque is not None]
     text = encoded([None if own is None else _unicode(tagged(own, "")), others])
@@ -125,7 +125,7 @@ def carrying(thoughts: list[ReasoningPart], own: Opaque | None) -> str:
 
 
 def carried(signature: str, vendor: str) -> tuple[Opaque | None, list[ReasoningPart]]:
-    """What the signature of a call says: the call's own opaque part, and the reasoning that ``carrying`` put there."""
+    """The contents of a call's signature: the call's own opaque part, and the reasoning that ``carrying`` added."""
     if signature.startswith("cGMxK"):  # pc1+, in base64
         try:
             text = urlsafe_b64decode(signature.translate(_URLSAFE)).decode()

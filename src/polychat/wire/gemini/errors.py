@@ -1,4 +1,4 @@
-"""Failures in this wire's format, both ways: Google's ``error`` with its code, status and details."""
+"""Errors in this wire's format, reading and writing: Google's ``error`` with its code, status and details."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ _REASONS: dict[str, FaultKind] = {
     "TOO_LARGE": "too_large",
     "QUOTA": "quota",
 }
-"""Reasons that say more than the status: the vendor's, and for kinds that it has no word for our own."""
+"""Reasons that are more specific than the status: the vendor's, and our own for kinds that the vendor has no name for."""
 _TOO_LONG = "The input token count exceeds the maximum number of tokens allowed: "
-"""The API has no code for it: its clients know it by these words, with numbers among them."""
+"""The API has no code for this error: its clients recognize it by this text, which contains numbers."""
 _SAYS_SO = re.compile(r"token count.{0,40}exceeds", re.IGNORECASE)
 _DELAY = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
 _GOOGLE = "type.googleapis.com/google.rpc."
@@ -54,19 +54,19 @@ _MESSAGE = 1_000
 
 
 def read_fault(status: int, body: bytes) -> Fault:
-    """What an answer other than 2xx says. Never raises."""
+    """The error in a response other than 2xx. Never raises."""
     try:
         reply = decoded(body)
     except ValueError:
         text = body[: 4 * _MESSAGE].decode("utf-8", "replace").strip()
         return recognized(Fault("" if text.startswith("<") else text, kind_of(status), status))
-    if isinstance(reply, list) and reply:  # so where a stream without alt=sse was asked for
+    if isinstance(reply, list) and reply:  # the format for a stream without alt=sse
         reply = reply[0]
     return fault_of_error(reply.get("error") if isinstance(reply, dict) else None, status)
 
 
 def fault_of_error(error: Any, status: int | None = None) -> Fault:
-    """What an ``error`` says; inside a stream it alone knows the status."""
+    """The fault that an ``error`` object describes; within a stream only the object has the status."""
     if not isinstance(error, dict):
         return recognized(Fault(error if isinstance(error, str) else "", kind_of(status or 500), status or 500))
     message = error.get("message")
@@ -98,12 +98,12 @@ def _detail(details: Any, fault: Fault) -> None:
 
 
 def write_fault(fault: Fault) -> bytes:
-    """The body of an answer that is no 2xx."""
+    """The body of a response other than 2xx."""
     return encoded(error_value(fault))
 
 
 def error_value(fault: Fault) -> Object:
-    """The value of the error, the same in a stream."""
+    """The error object, which is the same within a stream."""
     message = redact(fault.message, _MESSAGE) or NO_WORDS
     if fault.kind == "context_length" and not _SAYS_SO.search(message):
         message = _TOO_LONG + message

@@ -1,8 +1,8 @@
-"""How each generation of Gemini thinks, where the API answers 400 to the rest: one table, by version and family.
+"""What thinking each generation of Gemini supports, where the API otherwise answers 400: one table, by version and family.
 
 Facts from https://ai.google.dev/gemini-api/docs/thinking (levels, and ranges of budgets) and
-https://firebase.google.com/docs/ai-logic/thinking (the same, model by model); that 3.7 and 3.8 Flash know no MINIMAL is what
-the API says: "Allowed values are: medium, low, high".
+https://firebase.google.com/docs/ai-logic/thinking (the same, by model). That 3.7 and 3.8 Flash reject MINIMAL is the API's own
+message: "Allowed values are: medium, low, high".
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from ...types import Effort
 
 @dataclass(frozen=True, slots=True)
 class GenerationRules:
-    """What the models of one generation take. With neither efforts nor budgets they do not think first."""
+    """What the models of one generation accept. Models with neither efforts nor budgets do not think first."""
 
     efforts: tuple[Effort, ...] = ()
-    """Those that there is a ``thinkingLevel`` for."""
+    """The efforts that have a ``thinkingLevel``."""
     budgets: tuple[int, int] | None = None
-    """The least ``thinkingBudget`` that is one, and the most."""
+    """The smallest valid ``thinkingBudget``, and the largest."""
     off: bool = False
     """Thinking can be turned off, by a budget of 0."""
 
@@ -44,12 +44,12 @@ _MODELS: tuple[tuple[str, GenerationRules], ...] = (
     (r"3(\.[0-6])?-flash", _FOUR),
     (r"(\d+(\.\d+)?-)?flash", _THREE),
 )
-"""By what stands behind ``gemini-``; the first that fits. A model that is yet to come is taken for the newest of its family."""
+"""By what follows ``gemini-``; the first match counts. A newer, unknown model is treated as the latest of its family."""
 _NAMED = re.compile(r"(?:^|/)gemini-(.+)")
 
 
 @lru_cache(maxsize=256)
 def rules_of(model: str) -> GenerationRules | None:
-    """The rules of a model; ``None`` of one that is no Gemini, or is not known by its name."""
+    """The rules of a model; ``None`` for a model that is not Gemini, or whose name is unknown."""
     match = _NAMED.search(model)
     return None if match is None else next((rules for pattern, rules in _MODELS if re.match(pattern, match[1])), None)

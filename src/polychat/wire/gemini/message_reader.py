@@ -1,4 +1,4 @@
-"""This wire's contents as a conversation's messages, read strictly."""
+"""Server side: this wire's contents as ``ChatMessage`` objects, read strictly."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ROLES = ("user", "model", "function")
 
 
 def turns_of(system: object, contents: object, path: str = "") -> list[ChatMessage]:
-    """The messages. ``where`` stands before the fields' names. Raises ``BadInput``."""
+    """The messages. ``where`` is the prefix of field names in errors. Raises ``BadInput``."""
     reading = _Reading()
     if system is not None:
         reading.system(system, f"{path}systemInstruction")
@@ -39,13 +39,15 @@ class _Reading:
         self.messages: list[ChatMessage] = []
         self.calls = 0
         self.waiting: dict[str, deque[str]] = {}
-        """The ids of calls by the name of their tool, oldest first; those that were answered are taken off when met."""
+        """The ids of unanswered calls by their tool's name, oldest first; those in ``with_result`` are removed when they are
+        found.
+        """
         self.with_result: set[str] = set()
-        """The ids of calls that were answered."""
+        """The ids of answered calls."""
         self.grown: dict[int, tuple[TextPart | ReasoningPart, list[str]]] = {}
-        """Parts that go on over several contents, by identity, with their pieces: joined once, at the end."""
+        """Parts that continue over several contents, by identity, with their pieces, which are joined once at the end."""
         self.carried: dict[int, list[ReasoningPart]] = {}
-        """Reasoning that a call's signature carried, by the call's identity."""
+        """Reasoning from a call's signature, by the call's identity."""
 
     def system(self, value: object, path: str) -> None:
         content = fields(value, path)
@@ -62,7 +64,7 @@ class _Reading:
         if role == "model":
             self.add(ChatMessage("assistant", parts, extra=remaining(content)))
             return
-        # Results stand right behind their calls on every wire, so what else was entry comes after them.
+        # On every wire results directly follow their calls, so the other parts of this content come after them.
         results: list[Part] = [part for part in parts if isinstance(part, ToolResult)]
         others: list[Part] = [part for part in parts if not isinstance(part, ToolResult)]
         if results:
@@ -71,7 +73,7 @@ class _Reading:
             self.messages.append(ChatMessage("user", others, extra=None if results else remaining(content)))
 
     def add(self, message: ChatMessage) -> None:
-        """Add a message, or to the last one: some clients keep every piece of a streamed answer as a content of its own."""
+        """Add a message, or extend the last one: some clients keep every piece of a streamed answer as a separate content."""
         last = self.messages[-1] if self.messages else None
         if last is None or last.role != message.role:
             self.messages.append(message)
@@ -83,7 +85,7 @@ class _Reading:
             last.extra = {**(last.extra or {}), **message.extra}
 
     def think(self, message: ChatMessage) -> None:
-        """Put reasoning that a call's signature brought at the start of its message, unless the client kept it there."""
+        """Insert reasoning from a call's signature at the beginning of its message, unless the client kept it there."""
         seals = {_seal(part) for part in message.parts if isinstance(part, ReasoningPart)}
         brought = [thought for part in message.parts for thought in self.carried.get(id(part), ())]
         message.parts[:0] = [thought for thought in brought if _seal(thought) not in seals]
@@ -108,7 +110,7 @@ class _Reading:
                 _thought_or_text(entry, parts, path)
             case {"text": _}:
                 parts.append(TextPart(text(entry.pop("text"), f"{path}.text"), extra=remaining(entry)))
-            case _ if entry and role == "model":  # code that ran there, calls of the backend's own tools
+            case _ if entry and role == "model":  # code that the backend ran, calls of its own tools
                 parts.append(ReasoningPart(opaque=Opaque(VENDOR, _json(entry, path), redacted=True)))
             case _ if entry:
                 parts.append(TextPart("", extra=entry))
@@ -161,14 +163,14 @@ class _Reading:
         return result
 
     def answered(self, name: str) -> str:
-        """The id of the call that a result without one is of: the oldest that waits under its name."""
+        """The id of the call that a result without an id answers: the oldest unanswered call of its name."""
         waiting = self.waiting.get(name)
         while waiting and waiting[0] in self.with_result:
             waiting.popleft()
         return waiting[0] if waiting else f"call_{name}"
 
     def goes_on(self, parts: list[Part], part: Part) -> bool:
-        """Whether ``part`` goes on with the last of ``parts``; its text is then joined to that one's at the end."""
+        """Whether ``part`` continues the last of ``parts``; their texts are then joined at the end."""
         match parts[-1:], part:
             case [TextPart(extra=None) as last], TextPart(extra=None) if last.text and part.text:
                 self.grow(last, part.text)
@@ -230,7 +232,7 @@ def _json(value: object, path: str) -> str:
 
 
 def media_of(entry: Object, path: str) -> ImagePart | AudioPart | FilePart:
-    """An image, audio or a document, by its type. Raises ``BadInput``."""
+    """An image, audio or a document, by its media type. Raises ``BadInput``."""
     if "inlineData" in entry:
         return _inline(entry, f"{path}.inlineData")
     here = f"{path}.fileData"
@@ -266,6 +268,6 @@ def _bytes(base64: str, path: str) -> bytes:
 
 
 def base64_of(base64: str) -> bytes:
-    """Bytes as JSON writes them, in either of base64's alphabets, with or without its end. Raises ``ValueError``."""
+    """Bytes from base64 in JSON, in either alphabet, with or without padding. Raises ``ValueError``."""
     plain = base64.replace("-", "+").replace("_", "/")
     return a2b_base64(plain + "=" * (-len(plain) % 4), strict_mode=True)

@@ -1,4 +1,4 @@
-"""A conversation's messages as this wire's contents."""
+"""Client side: ``ChatMessage`` objects as this wire's contents."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ..json_text import decoded, encoded
 from .constants import NAME, SKIP_VALIDATION, Object, type_of
 
 _SIGNED_CALLS = re.compile(r"gemini-(?![12]\b)")
-"""Models that refuse a call of an earlier message without a signature."""
+"""Models that reject a call of an earlier message without a signature."""
 
 
 def contents_of(request: ChatRequest, vendor: str) -> tuple[Object | None, list[Object]]:
@@ -39,7 +39,7 @@ def contents_of(request: ChatRequest, vendor: str) -> tuple[Object | None, list[
     if not system.get("parts"):
         return None, contents
     if not contents:
-        return None, [{"role": "user", **system}]  # the API refuses to be asked nothing
+        return None, [{"role": "user", **system}]  # the API rejects a request without contents
     return system, contents
 
 
@@ -47,15 +47,15 @@ def contents_of(request: ChatRequest, vendor: str) -> tuple[Object | None, list[
 class _Writing:
     vendor: str
     native: bool
-    """The request was read on this wire: what is extra is in its words."""
+    """The request was read on this wire: ``extra`` has its fields."""
     skip: bool
     system: Object = field(default_factory=dict)
     contents: list[Object] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
-    """Of the tools that were called, by the call's id."""
+    """The names of the called tools, by call id."""
     after_tool: bool = False
     first_call: bool = True
-    """Whether a call would be the first of its message."""
+    """Whether the next call is the first of its message."""
 
     def message(self, message: ChatMessage, path: str) -> None:
         self.first_call = True
@@ -71,7 +71,7 @@ class _Writing:
             self.add(message, parts)
 
     def add(self, message: ChatMessage, parts: list[Object]) -> None:
-        """Results of several messages become one content: the API wants as many there as there were calls."""
+        """Results of several messages become one content: the API requires as many results there as there were calls."""
         if message.role == "tool" and self.after_tool:
             self.contents[-1]["parts"] += parts
         else:
@@ -96,7 +96,7 @@ class _Writing:
 
     def text(self, part: TextPart) -> Object:
         if self.native and not part.text and part.extra:
-            return part.extra  # a part of a kind that has no common word
+            return part.extra  # a part of a kind that has no common type
         return self.with_extra({"text": part.text}, part.extra)
 
     def thought(self, part: ReasoningPart) -> Object | None:
@@ -144,12 +144,12 @@ class _Writing:
         return self.with_extra({"functionResponse": response}, result.extra)
 
     def with_extra(self, written: Object, extra: Object | None) -> Object:
-        """What only this wire knows stands beside what all know, inside the part's own object too."""
+        """Fields that only this wire has are added to the part, and to the object within it."""
         return with_extra(written, extra, native=self.native) if extra else written
 
 
 def _response(result: ToolResult) -> Object:
-    """A text that is an object as JSON is written without blanks goes as that object, so that it comes back as it was."""
+    """A text that is a JSON object in canonical form (no spaces) is sent as that object, so that it is returned unchanged."""
     texts = [part.text for part in result.parts if isinstance(part, TextPart)]
     if not texts:
         return {"error": ""} if result.is_error else {}
@@ -161,7 +161,7 @@ def _response(result: ToolResult) -> Object:
 
 
 def object_in(text: str) -> Object | None:
-    """The object that ``text`` is the one way to write of."""
+    """The object whose canonical JSON ``text`` is; ``None`` for any other text."""
     if not text.startswith("{"):
         return None
     try:

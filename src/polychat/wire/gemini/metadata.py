@@ -1,4 +1,4 @@
-"""What this wire reports besides the reply, both ways: usage, probabilities of tokens, the pages an answer rests on."""
+"""What this wire reports besides the reply, reading and writing: usage, probabilities, the pages that support an answer."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ _NOWHERE: Place = (None, None)
 _BLOCK = 1024
 """Characters of an answer whose bytes are counted together."""
 _QUOTED = 1024 * 1024
-"""Characters of an answer that are repeated beside the pages they rest on: of many pages, each may claim all of it."""
+"""Maximum characters of the answer that citations repeat: each of many pages may refer to all of it."""
 
 
 def usage_of(metadata: Object) -> Usage:
-    """The wire counts thoughts beside the candidates, and what hosted tools read beside the prompt; zeros are left out."""
+    """Token counts. The wire counts thoughts apart from candidates and input of hosted tools apart from the prompt; it omits
+    zeros.
+    """
     prompt = _sum(_count(metadata, "promptTokenCount"), _count(metadata, "toolUsePromptTokenCount"))
     thoughts, total = _count(metadata, "thoughtsTokenCount"), _count(metadata, "totalTokenCount")
     completion = _sum(_count(metadata, "candidatesTokenCount"), thoughts)
@@ -74,7 +76,7 @@ def _details(whole: int | None, audio: int | None) -> list[Object] | None:
 
 
 def logprobs_of(result: Object) -> list[Object]:
-    """OpenAI's shape of them. The wire gives tokens as text: their bytes are the text's."""
+    """Probabilities in OpenAI's format. The wire gives tokens as text, whose UTF-8 is taken as their bytes."""
     tops = result.get("topCandidates") or []
     tokens = []
     for place, chosen in enumerate(result.get("chosenCandidates") or []):
@@ -100,9 +102,9 @@ def _candidate(token: Object) -> Object:
 
 
 class AnswerText:
-    """The text of an answer so far: the wire counts places in bytes of UTF-8, we in characters.
+    """The text of an answer so far: the wire counts positions in bytes of UTF-8, we in characters.
 
-    It is kept in blocks whose sizes in bytes are known, so that a place is found without going through all of the text.
+    It is kept in blocks of known size in bytes, so that a position is found without reading all of the text.
     """
 
     __slots__ = ("_blocks", "_ends", "_limit", "_new", "_size")
@@ -113,18 +115,18 @@ class AnswerText:
         self._blocks: list[str] = [""]
         """All but the last have ``_BLOCK`` characters."""
         self._ends: list[int] = [0]
-        """How many bytes stand before each block."""
+        """The offset in bytes of each block."""
         self._new: list[str] = []
-        """What is in no block yet."""
+        """Text that is not in a block yet."""
 
     def add(self, text: str) -> None:
-        """What goes past the limit is not kept: places in it are unknown."""
+        """Add text. Text beyond the limit is not kept: positions in it are unknown."""
         self._size += len(text)
         if self._size <= self._limit:
             self._new.append(text)
 
     def characters(self, start: Any, end: Any) -> Place:
-        """Characters from bytes; ``None`` where that place is not in the text."""
+        """A position in characters for one in bytes; ``None`` if it is not in the text."""
         self._take()
         first = start if type(start) is int else 0
         if type(end) is not int or not 0 <= first <= end <= self._ends[-1] + len(_bytes(self._blocks[-1])):
@@ -160,7 +162,7 @@ def _bytes(text: str) -> bytes:
 
 
 def cited(metadata: Object, answer: AnswerText, choice: int) -> Iterator[Citation]:
-    """Pages that the answer quotes, with the place of the quotation."""
+    """Pages that the answer quotes, with the position of the quotation."""
     for source in metadata.get("citationSources") or metadata.get("citations") or ():
         if url := source.get("uri"):
             span = answer.characters(source.get("startIndex"), source.get("endIndex"))
@@ -168,7 +170,7 @@ def cited(metadata: Object, answer: AnswerText, choice: int) -> Iterator[Citatio
 
 
 def grounded(metadata: Object, answer: AnswerText, choice: int) -> Iterator[Citation]:
-    """Pages that were searched: each once for every place that rests on it, or once without a place."""
+    """Pages found by a search: each once for every position that it supports, or once without a position."""
     places: dict[int, list[Place]] = {}
     for support in metadata.get("groundingSupports") or ():
         segment = support.get("segment") or {}
@@ -178,7 +180,7 @@ def grounded(metadata: Object, answer: AnswerText, choice: int) -> Iterator[Cita
     for number, chunk in enumerate(metadata.get("groundingChunks") or ()):
         page = chunk.get("web") or chunk.get("retrievedContext") or chunk.get("maps") or {}
         url = page.get("uri") or ""
-        if url or page.get("title"):  # a file that was searched has a name alone
+        if url or page.get("title"):  # a file that was searched has only a name
             for span in places.get(number, [_NOWHERE]):
                 yield _source(page.get("title"), url, span, choice, page.get("text"))
 
@@ -197,7 +199,7 @@ def _source(title: Any, url: Any, span: Place, choice: int, snippet: Any = None)
 
 
 def grounding_value(sources: list[Citation], answer: AnswerText) -> Object:
-    """Each page once, with the places that rest on it."""
+    """Each page once, with the positions that it supports."""
     pages: dict[tuple[str, str, str], int] = {}
     supports: list[Object] = []
     whole, room = answer.whole(), _QUOTED

@@ -1,4 +1,4 @@
-"""Arguments of a call that come in parts: each has the place of its value as a JSON path, such as ``$.rows[0].name``."""
+"""Arguments of a call that arrive in parts: each has the position of its value as a JSON path, such as ``$.rows[0].name``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _VALUES = ("stringValue", "numberValue", "boolValue", "nullValue")
 
 
 def put(arguments: Object, part: Any) -> int:
-    """Put a part at its place; a piece of a text is added to what stands there. Gives how much longer they are, about.
+    """Put a part at its position; a piece of a text is appended to the text there. Gives the approximate growth in characters.
 
-    Raises ``ValueError`` and ``TypeError`` for a part that has no place.
+    Raises ``ValueError`` and ``TypeError`` for an invalid position.
     """
     steps = _steps(part["jsonPath"])
     name = next((name for name in _VALUES if name in part), None)
@@ -43,7 +43,7 @@ def _steps(path: str) -> list[str | int]:
 
 
 def _at(here: Any, step: str | int, empty: Any) -> Any:
-    """What stands at a step, or ``empty``, put there."""
+    """The value at a step, or ``empty``, which is inserted there."""
     if isinstance(step, str):
         return here.setdefault(step, empty)
     if step > len(here):

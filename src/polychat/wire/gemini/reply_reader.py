@@ -1,7 +1,7 @@
-"""Client side: reads a whole reply, and a stream as events or as one JSON array; the first byte decides which.
+"""Client side: reads a whole reply, and a stream of events or of one JSON array; the first byte decides which.
 
-Code that the backend ran, and what came of it, are opaque parts, as are calls of its own tools. Images in the reasoning are
-passed over.
+Code that the backend ran, its results, and calls of the backend's own tools are opaque parts. Images in the reasoning are
+skipped.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def read_reply(body: bytes, vendor: str = VENDOR, limits: ReaderLimits = LIMITS)
 
 
 def read_count(body: bytes, limits: ReaderLimits = LIMITS) -> int:
-    """How many tokens a request is. Raises ``BadReply``."""
+    """The token count in a response. Raises ``BadReply``."""
     try:
         match decoded(body, limits.depth):
             case {"totalTokens": int(tokens)} if not isinstance(tokens, bool):
                 return tokens
             case dict(reply) if not reply.keys() - {"promptTokensDetails"}:
-                return 0  # the wire leaves zeros out
+                return 0  # the wire omits zeros
     except ValueError:
         pass
     raise BadReply(f"the reply is not a token count: {redact(body)}")
@@ -53,7 +53,7 @@ class _Payloads(Events):
     def __init__(self, line: int, event: int) -> None:
         super().__init__(line, event)
         self._between = True
-        """What came ends between two events."""
+        """Whether the input so far ends between two events."""
 
     def feed(self, data: bytes) -> list[Any]:
         if self._between:  # the usual read is one event of one line
@@ -72,13 +72,13 @@ class _Payloads(Events):
 
 
 _BREAKS = (b"\n\n", b"\n\r\n")
-"""What ends an event."""
+"""The ends of an event."""
 _BARE = (b"{", b"}", b"[", b"]", b" ", b"\t")
-"""How the lines of JSON begin, and no field of an event."""
+"""Characters at the beginning of lines of JSON, with which no field of an event begins."""
 
 
 class Reader(StreamReader):
-    """The wire has no terminator for events: every candidate's reason and the body's end are it. A whole reply is one chunk."""
+    """The reader. Event streams have no terminator: a finish reason of each candidate and the end of the body are the end."""
 
     SHAPE = "a chunk of another shape than this API's"
 
@@ -91,9 +91,9 @@ class Reader(StreamReader):
         self._id: object = None
         """The ``responseId`` of the latest chunk."""
         self._is_one_id = False
-        """Whether two chunks had the same: a server that gives each its own says nothing by a new one."""
+        """Whether two chunks had the same id: on a server that gives each chunk its own, a new id means nothing."""
         self._plain: ReplyChoice | None = None
-        """The first candidate, where nothing of it is open that a text would end."""
+        """The first candidate, unless it has something open that a text would end."""
 
     def framing_for(self, body: bytes) -> Framing:
         is_json = body[:1] in b"[{"
@@ -143,12 +143,12 @@ class Reader(StreamReader):
         rest: list[Event] = [event for _, choice in sorted(self._choices.items()) for event in choice.unfinished()]
         rest += [source for _, choice in sorted(self._choices.items()) for source in choice.sources()]
         if self._usage is not None:
-            with suppress(*SHAPES):  # counts of any shape cost no words
+            with suppress(*SHAPES):  # counts of an unknown shape must not cost the answer
                 rest.append(usage_of(self._usage))
         return rest
 
     def _usual(self, chunk: Any) -> Text | None:
-        """The usual chunk, straight: a piece of the first candidate's text and nothing else."""
+        """The usual chunk, on a short path: a piece of the first candidate's text and nothing else."""
         plain = self._plain
         if plain is None or not chunk.keys() <= _CHUNK:
             return None
@@ -191,7 +191,7 @@ def _text_or_none(value: Any) -> str | None:
 
 
 def _blocked(feedback: Object) -> BackendError:
-    """The prompt was not answered: nothing of it would be with another try."""
+    """The prompt was blocked: retrying would not help."""
     why = feedback.get("blockReason")
     message = feedback.get("blockReasonMessage")
     text = f"the prompt was blocked{f': {message}' if message else ''}"

@@ -1,6 +1,6 @@
-"""Server side: a reply's events as one response, or as a stream of them, in events or in one JSON array.
+"""Server side: a reply's events as one response, or as a stream of responses, in events or in one JSON array.
 
-The wire has no pieces of calls: a call is written whole, when the reply is over. It has no refusals: they are the model's text.
+The wire has no partial calls: a call is written when the reply is complete. It has no refusals: they are written as text.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ def writer(
     *,
     array: bool = False,
 ) -> Writer:
-    """What writes the answer to ``request``. ``array``: a stream as a JSON array, where the path has no ``alt=sse``.
+    """The writer of the answer to ``request``. ``array``: stream as a JSON array, for a path without ``alt=sse``.
 
-    The wire has no timestamp: ``created`` is for others.
+    The wire has no timestamp: ``created`` is ignored.
     """
     about = {"modelVersion": request.model if model is None else model, "responseId": id}
     return StreamWriter(about, array=array) if request.stream else WholeWriter(about)
 
 
 def write_count(tokens: int) -> bytes:
-    """The answer to countTokens."""
+    """The response of countTokens."""
     return encoded({"totalTokens": tokens})
 
 
 class _Candidate:
-    """What one candidate has so far, and what of it is written at its end."""
+    """The parts of one candidate so far, and those that are written at its end."""
 
     __slots__ = ("answer", "blocks", "calls", "foreign", "logprobs", "parts", "sources", "thought")
 
     def __init__(self) -> None:
         self.parts: list[Object] = []
-        """Told since the last chunk."""
+        """Parts since the last chunk."""
         self.calls: dict[int, _Call] = {}
         self.blocks: set[int] = set()
-        """Of thoughts, those that have text."""
+        """The reasoning blocks that have text."""
         self.thought: list[str] = []
-        """The text of the thoughts at hand, until their signature comes."""
+        """The text of the current thoughts, until their signature arrives."""
         self.foreign: list[ReasoningPart] = []
         """Thoughts that another vendor signed."""
         self.answer = AnswerText(MAX_LINE)
@@ -97,10 +97,10 @@ class _Candidate:
         self.parts.append(part)
 
     def candidate(self, index: int) -> Object:
-        """The text since the last call of this; empty if there is none."""
+        """The parts since the last call; empty if there are none."""
         if not self.parts and not self.logprobs:
             return {}
-        # Without a part the official client's chat takes the whole answer for invalid, and forgets it.
+        # Without a part the official client's chat takes the whole answer for invalid, and discards it.
         candidate: Object = {"content": {"parts": _joined(self.parts) or [{"text": ""}], "role": "model"}}
         if self.logprobs:
             candidate["logprobsResult"] = logprobs_value(self.logprobs)
@@ -108,9 +108,9 @@ class _Candidate:
         return {**candidate, "index": index}
 
     def last(self, index: int, reason: str | None) -> Object:
-        """The rest, with the reason. Raises ``BadReply`` for a call whose arguments are no object.
+        """The remaining parts, with the finish reason. Raises ``BadReply`` for a call whose arguments are no object.
 
-        A call that was cut in a reply that says that it is unfinished is left out: this API sends whole ones only.
+        A call that was cut in an unfinished reply is omitted: this API sends only complete ones.
         """
         finished = is_finished(reason)
         calls = [call for _, call in sorted(self.calls.items()) if finished or call.is_whole()]
@@ -125,7 +125,7 @@ class _Candidate:
 
 
 def _one_line(data: bytes) -> bytes:
-    """JSON without the letters at which some clients end a line: U+2028, U+2029 and U+0085 are escaped."""
+    """JSON with U+2028, U+2029 and U+0085 escaped, at which some clients split lines."""
     if data.isascii():
         return data
     return data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029").replace(b"\xc2\x85", b"\\u0085")
@@ -164,7 +164,7 @@ class _Call:
             self._signature = signature_of(piece.opaque)
 
     def carry(self, thoughts: list[ReasoningPart]) -> None:
-        """Brings other vendors' thoughts; this vendor's own signature stays as it is."""
+        """Add other vendors' thoughts to the signature; this vendor's own signature is not changed."""
         if self._opaque is None or self._opaque.vendor != VENDOR:
             self._signature = carrying(thoughts, self._opaque)
 
@@ -206,7 +206,7 @@ class _Choices:
         return {"candidates": candidates, **usage, **self.about}
 
     def finished(self, finish: Finish) -> Object:
-        """The last response. Raises what the finish says, and ``BadReply``."""
+        """The last response. Raises the error of a failed reply, and ``BadReply``."""
         if finish.verdict != "complete":
             raise finish.error or Truncated("the reply ended early")
         reasons = {0: finish.reason, **(finish.others or {})}
@@ -216,7 +216,7 @@ class _Choices:
 
 
 class WholeWriter:
-    """One response, known when it is over: a failure still chooses its status."""
+    """One response, written at the end, so that a failure can set its status."""
 
     def __init__(self, about: Object) -> None:
         self.streams = False
@@ -236,7 +236,7 @@ class WholeWriter:
         return b""
 
     def end(self) -> bytes:
-        """The body, and its status."""
+        """The body; sets the status."""
         try:
             return encoded(self._choices.finished(self._finish))
         except PolychatError as error:
@@ -248,7 +248,7 @@ class WholeWriter:
 
 
 class StreamWriter:
-    """A response for each piece; its last has the reasons."""
+    """A response for each piece; the last has the finish reasons."""
 
     def __init__(self, about: Object, *, array: bool) -> None:
         self.streams = True
@@ -257,7 +257,7 @@ class StreamWriter:
         self.headers: list[tuple[str, str]] = [] if array else [("cache-control", "no-cache")]
         self._open, self._close = (b",\r\n", b"") if array else (b"data: ", b"\r\n\r\n")
         self._first: bytes | None = b"[" if array else None
-        """What goes before the first response in place of what goes between them."""
+        """The separator before the first response, in place of the usual one."""
         self._array = array
         self._done = False
         self._choices = _Choices(about)
@@ -280,7 +280,7 @@ class StreamWriter:
         return b"".join(out)
 
     def end(self) -> bytes:
-        """What closes the body; an answer without a ``Finish`` ends with an error."""
+        """The end of the body; an answer without a ``Finish`` ends with an error."""
         rest = b"" if self._done else self._finish(Finish("truncated"))
         return rest + b"]" if self._array else rest
 
@@ -307,5 +307,5 @@ class StreamWriter:
             return self._framed(self._choices.finished(finish))
         except PolychatError as error:
             fault: Fault = fault_of(error)
-        # As bare JSON, as the API sends it: Google's JavaScript client ignores an error in a ``data:`` line.
+        # Bare JSON, as the API sends it: Google's JavaScript client ignores an error in a ``data:`` line.
         return self._framed(error_value(fault)) if self._array else encoded(error_value(fault)) + b"\r\n"

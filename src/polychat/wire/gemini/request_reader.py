@@ -1,4 +1,4 @@
-"""Server side: reads a request: its body, and what the path says, as a request."""
+"""Server side: a request's body and path as a ``ChatRequest``."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _MODES = {"auto": "auto", "validated": "auto", "any": "required", "none": "none"
 def read_request(
     body: bytes, model: str | None = None, stream: bool | None = None, limits: ReaderLimits = LIMITS
 ) -> ChatRequest:
-    """The request. ``model`` and ``stream`` are what the path says. Raises ``BadInput`` naming the field."""
+    """The request. ``model`` and ``stream`` are from the path. Raises ``BadInput`` naming the field."""
     return _request(json_object(body, limits), model, "", stream=bool(stream))
 
 
 def read_count_request(body: bytes, model: str | None = None, limits: ReaderLimits = LIMITS) -> ChatRequest:
-    """The request whose tokens to count: the contents alone, or a whole request. Raises ``BadInput``."""
+    """The request whose tokens to count: contents only, or a whole request. Raises ``BadInput``."""
     value = fields(json_object(body, limits), "body")
     if "generateContentRequest" in value:
         return _request(value["generateContentRequest"], model, "generateContentRequest", stream=False)
@@ -96,7 +96,7 @@ def _choose(request: ChatRequest, body: Object, path: str) -> None:
 
 
 def _choice(config: Object, path: str) -> ToolChoice | None:
-    """The choice; what of it has no common word stays in ``config``."""
+    """The tool choice; fields without a common name stay in ``config``."""
     word = text(config.pop("mode", "MODE_UNSPECIFIED"), f"{path}.mode")
     if word == "MODE_UNSPECIFIED":
         return None
@@ -133,7 +133,7 @@ def _logprobs(config: Object, path: str) -> int | None:
 def _format(config: Object, path: str) -> Format | None:
     kind = text(config.get("responseMimeType", ""), f"{path}.responseMimeType")
     if kind not in ("", "text/plain", "application/json"):
-        return None  # such as text/x.enum: this wire's own
+        return None  # such as text/x.enum, which only this wire has
     config.pop("responseMimeType", None)
     if "responseJsonSchema" in config:
         return Format("schema", dict(item(config.pop("responseJsonSchema"), f"{path}.responseJsonSchema")))
@@ -143,7 +143,7 @@ def _format(config: Object, path: str) -> Format | None:
 
 
 def _thinking(config: Object, path: str) -> Thinking | None:
-    """How much to think; what has no common word stays in ``config``."""
+    """The thinking settings; fields without a common name stay in ``config``."""
     thinking = Thinking()
     if "includeThoughts" in config:
         thinking.summary = "auto" if flag(config.pop("includeThoughts"), f"{path}.includeThoughts") else "none"

@@ -1,4 +1,4 @@
-"""Client side: a request as its path and body."""
+"""Client side: the path and body of a request."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from .message_writer import contents_of
 _write_plain = writer(NAME)
 _LEVELS: dict[Effort, str] = {
     **{"none": "MINIMAL", "minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH"},
-    "xhigh": "HIGH",  # the API knows no more
+    "xhigh": "HIGH",  # the API has no other values
 }
 _NO_LEVELS = re.compile(r"gemini-2\b")
 
 
 def path(request: ChatRequest) -> str:
-    """Below the base URL, which ends with the API's version. Raises ``BadInput`` for a model that is no name."""
+    """The path after the base URL, which ends with the API's version. Raises ``BadInput`` for an invalid model name."""
     return _method(request, "streamGenerateContent?alt=sse" if request.stream else "generateContent")
 
 
 def count_path(request: ChatRequest) -> str:
-    """Where tokens are counted."""
+    """The path of the token count."""
     return _method(request, "countTokens")
 
 
@@ -36,12 +36,12 @@ def _method(request: ChatRequest, method: str) -> str:
 
 
 def _resource(model: str) -> str:
-    """The model as the API names it."""
+    """The model's resource name."""
     return model if model.startswith(("models/", "tunedModels/")) else f"models/{model}"
 
 
 def write_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
-    """The body. Raises ``BadInput`` for arguments of a call that are no JSON object, and results without a call."""
+    """The body. Raises ``BadInput`` for call arguments that are no JSON object, and for results without a call."""
     native = request.wire == NAME
     system, contents = contents_of(request, vendor)
     body: Object = {"contents": contents}
@@ -58,12 +58,12 @@ def write_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
 
 
 def write_count_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
-    """The body that asks how many tokens the request is."""
+    """The body that asks for the token count of the request."""
     return {"generateContentRequest": {"model": _resource(request.model), **write_request(request, vendor)}}
 
 
 def _tools(tools: list[Tool | HostedTool], *, native: bool) -> list[Object]:
-    """Functions that stand together are declared together."""
+    """Adjacent functions are declared together."""
     written: list[Object] = []
     for tool in tools:
         if isinstance(tool, HostedTool):

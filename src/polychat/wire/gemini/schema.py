@@ -1,4 +1,4 @@
-"""The API's own ``Schema``, a part of OpenAPI's, as the JSON schema that other wires speak; and JSON schema as it takes it."""
+"""Converts between the API's own ``Schema``, a subset of OpenAPI's, and JSON schema, which other wires use."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PLACES = Subschemas(
 
 
 def json_schema(schema: Any) -> Any:
-    """Types in small letters, ``nullable`` as a type of its own, numbers that came as text; the rest as it is."""
+    """A JSON schema: types in lower case, ``nullable`` as a type, numbers that were sent as text; the rest unchanged."""
     if not isinstance(schema, dict):
         return changed(schema, json_schema) if is_raw(schema) else schema
     translated: Object = {camel(name): _value(camel(name), value) for name, value in schema.items() if value is not None}
@@ -37,15 +37,15 @@ def _value(name: str, value: Any) -> Any:
 
 
 MOST_ITEMS = 960
-"""What all ``maxItems`` of one schema may come to: beyond about that the API answers 400 and names no field."""
+"""The maximum sum of all ``maxItems`` of a schema: above about that the API answers 400 and names no field."""
 _VALUES = frozenset(("default", "const", "example"))
 """Keywords whose value may be null."""
 
 
 def taken(schema: Any) -> tuple[Any, bool]:
-    """A JSON schema as the API takes it, and whether lengths of arrays were left out for it.
+    """A JSON schema that the API accepts, and whether maximum lengths of arrays were removed from it.
 
-    Limits that are null say nothing, and the API refuses them, as it does lengths of arrays that come to too much.
+    Null keywords are removed, because the API rejects them, as it rejects maximum lengths whose sum is too large.
     """
     counted: list[int] = []
     _count(schema, counted)
@@ -54,7 +54,7 @@ def taken(schema: Any) -> tuple[Any, bool]:
 
 
 def _count(schema: Any, counted: list[int]) -> Any:
-    """Adds all ``maxItems``; the schema itself, so that nothing of one that stayed JSON changes."""
+    """Collect all ``maxItems`` in ``counted``; returns the schema itself, so that parts that stayed JSON are not changed."""
     if isinstance(schema, list):
         for entry in schema:
             _count(entry, counted)
@@ -99,12 +99,12 @@ def _of_members(value: Any, change: Callable[[Any], Any], keywords: tuple[bytes,
 
 
 def _of_json(schema: Any, change: Callable[[Any], Any]) -> Any:
-    """A schema, or a list of them, that stayed JSON."""
+    """A schema, or a list of schemas, that stayed JSON."""
     return changed(schema, change) if is_object(schema) else each(schema, change, list)
 
 
 def _has(value: Any, keywords: tuple[bytes, ...]) -> bool:
-    """Whether it is a large schema, or several, with any of these words."""
+    """Whether it is a large schema, or several, that contains any of these names."""
     if not is_raw(value):
         return False
     return isinstance(value, JSONPieces) or any(word in bytes(value) for word in keywords)

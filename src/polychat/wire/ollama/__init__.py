@@ -1,7 +1,7 @@
 """Ollama's own API, ``/api/chat`` and ``/api/generate``: both halves. JSON lines, streamed by default.
 
 Sources: docs.ollama.com (api/chat, api/generate, api/errors, api/usage, capabilities/thinking, capabilities/tool-calling,
-openapi.yaml), and ``api/types.go`` of github.com/ollama/ollama. The server passes over fields it does not know.
+openapi.yaml), and ``api/types.go`` of github.com/ollama/ollama. The server ignores unknown fields.
 """
 
 from typing import TYPE_CHECKING

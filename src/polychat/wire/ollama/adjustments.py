@@ -1,4 +1,4 @@
-"""A request of another wire as Ollama takes it: its server passes over what it does not know, so nothing is changed."""
+"""Ollama's server ignores fields that it does not know, so that no request needs a change."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from .constants import VENDOR
 
 
 def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, list[Loss]]:
-    """``request`` as it is, without a loss."""
+    """``request`` unchanged, without losses."""
     return request, []
 
 
 def goes_on(model: str) -> bool:
-    """Whether a model takes the beginning of its answer: the server leaves an assistant's last message open for all."""
+    """Whether a model continues an assistant message: the server leaves the last one open for all models."""
     return True

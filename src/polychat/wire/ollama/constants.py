@@ -1,4 +1,4 @@
-"""What this wire calls things."""
+"""Constants of this wire."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ NAME = "ollama"
 VENDOR = "ollama"
 
 GENERATE_ONLY = ("suffix", "template", "context", "raw")
-"""What ``/api/generate`` alone takes: a request that has one of these goes there."""
+"""Fields that only ``/api/generate`` has: a request with one of them is sent there."""
 
 JOINED = "\n\n"
-"""Between texts that become one: as the server's templates join neighbouring messages of one role."""
+"""The separator of texts that are joined: the same as the server's templates put between messages of one role."""
 
 REASONING_SIGNATURE = "thinking_signature"
 CALL_SIGNATURE = "signature"
-"""Where opaque parts travel: this wire has no place of its own for them."""
+"""The member for opaque parts: this wire has none of its own."""
 
 NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
-"""A tool without arguments: the server demands a schema."""
+"""The schema of a tool without arguments: the server requires one."""
 
 DURATIONS = ("total_duration", "load_duration", "prompt_eval_duration", "eval_duration")
 """Nanoseconds, in the last line of a reply."""
@@ -34,7 +34,7 @@ _BEGINNINGS = (
 
 
 def image_type(data: bytes) -> str:
-    """The media type of an image, which this wire leaves to its first bytes; PNG where they say nothing."""
+    """The media type of an image, which this wire does not name, from its first bytes; PNG if they are unknown."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
     return next((kind for beginning, kind in _BEGINNINGS if data.startswith(beginning)), "image/png")

@@ -1,4 +1,4 @@
-"""Failures in this wire's format, both ways: a text, and the status."""
+"""Errors in this wire's format, reading and writing: a text, and the status."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ..faults import NO_WORDS, Fault, kind_of, recognized
 from ..json_text import decoded, encoded
 
 _TOO_LONG = "prompt too long; exceeded max context length: "
-"""The wire has no code for it: these are the server's own words."""
+"""The wire has no code for this error: this is the server's own text."""
 _SAYS_SO = re.compile(r"prompt (?:is )?too long|exceed\w* (?:the |max |maximum )*context length", re.IGNORECASE)
 _MESSAGE = 1_000
 """Maximum characters of a message."""
 
 
 def read_fault(status: int, body: bytes) -> Fault:
-    """What an answer other than 2xx says. Never raises."""
+    """The error in a response other than 2xx. Never raises."""
     try:
         reply = decoded(body)
     except ValueError:
@@ -29,7 +29,7 @@ def read_fault(status: int, body: bytes) -> Fault:
 
 
 def fault_in(error: Any, status: int | None = None) -> Fault:
-    """What the ``error`` of a line, or of a body with ``status``, says: a text, or an object where a cloud model is behind."""
+    """The fault of the ``error`` of a line, or of a body with ``status``: a text, or an object from a cloud model."""
     codes: tuple[object, ...] = ()
     if isinstance(error, dict):
         codes = (error.get("code"), error.get("type"))
@@ -42,12 +42,12 @@ def fault_in(error: Any, status: int | None = None) -> Fault:
 
 
 def write_fault(fault: Fault) -> bytes:
-    """The body of an answer that is no 2xx."""
+    """The body of a response other than 2xx."""
     return encoded(error_value(fault))
 
 
 def error_value(fault: Fault) -> dict[str, Any]:
-    """The value of the error, the same in a stream."""
+    """The error's value, which is the same within a stream."""
     message = redact(fault.message, _MESSAGE) or NO_WORDS
     if fault.param and fault.param not in message:
         message = f"{fault.param}: {message}"

@@ -1,4 +1,4 @@
-"""Server side: a body's messages as ``ChatMessage`` objects, strictly."""
+"""Server side: a body's messages as ``ChatMessage`` objects, read strictly."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
 def text_of(taken: Object, name: str, field: str | None = None) -> str:
-    """A text that may be missing, taken out of its object. Raises ``BadInput``."""
+    """A text that may be missing, removed from its object. Raises ``BadInput``."""
     value = taken.pop(name, None)
     return "" if value is None else text(value, field or name)
 
 
 class _Calls:
-    """The calls of a conversation: gives ids to those that came without, and their results the same ones."""
+    """The calls of a conversation: assigns ids to calls without one, and the same ids to their results."""
 
     def __init__(self, messages: Any) -> None:
         self._taken = {call_id for message in messages for call_id in _ids(message)}
@@ -35,11 +35,11 @@ class _Calls:
         return call_id or self._fresh()
 
     def made(self, calls: list[ToolCall]) -> None:
-        """The calls of one message, which now wait for results."""
+        """The calls of one message, which await results from here on."""
         self._open = calls.copy()
 
     def answered(self, call_id: str, name: str) -> tuple[str, str]:
-        """The id and name of the call that a result answers: by its id, else the first that waits by that name."""
+        """The id and name of the call that a result answers: by its id, otherwise the first unanswered call of that name."""
         for call in self._open:
             if call.id == call_id if call_id else name in ("", call.name):
                 self._open.remove(call)
@@ -54,7 +54,7 @@ class _Calls:
 
 
 def _ids(message: Any) -> list[str]:
-    """The ids in a message, whatever its shape."""
+    """The ids in a message of any shape."""
     if not isinstance(message, dict):
         return []
     calls = message.get("tool_calls")
@@ -63,7 +63,7 @@ def _ids(message: Any) -> list[str]:
 
 
 def messages_of(values: Any) -> list[ChatMessage]:
-    """A conversation. Results of tools that follow one another are one message. Raises ``BadInput``."""
+    """A conversation. Consecutive tool results become one message. Raises ``BadInput``."""
     messages: list[ChatMessage] = []
     calls = _Calls(values)
     for place, value in enumerate(values):
@@ -129,7 +129,7 @@ def _json(value: Any, field: str) -> str:
 
 
 def images_of(value: object, field: str) -> list[ImagePart]:
-    """Images, each its bytes as base64; ``None`` is none. Raises ``BadInput``."""
+    """Images, each as base64; ``None`` is no image. Raises ``BadInput``."""
     if value is None:
         return []
     return [_image(image, f"{field}[{place}]") for place, image in enumerate(several(value, field))]

@@ -1,4 +1,4 @@
-"""Client side: messages as the API has them, or as the one prompt of ``/api/generate``."""
+"""Client side: messages in the API's format, or as the prompt of ``/api/generate``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Object = dict[str, Any]
 
 
 def prompt_of(messages: list[ChatMessage]) -> Object:
-    """A system and a user message as ``/api/generate`` has them: a request that was read there has no others."""
+    """A system and a user message for ``/api/generate``: a request that was read there has no others."""
     body: Object = {"prompt": JOINED.join(_text(message.parts) for message in messages if message.role != "system")}
     if system := JOINED.join(_text(message.parts) for message in messages if message.role == "system"):
         body["system"] = system
@@ -56,7 +56,7 @@ def _think_back(parts: list[Part], vendor: str, message: Object) -> None:
     if text := JOINED.join(thought.text for thought in thoughts if thought.text):
         message["thinking"] = text
     if len(thoughts) == 1 and (opaque := thoughts[0].opaque) is not None and opaque.vendor == vendor:
-        message[REASONING_SIGNATURE] = opaque.data  # a signature is valid for its own block alone, not for several joined
+        message[REASONING_SIGNATURE] = opaque.data  # a signature is valid for its own block only, not for several joined
 
 
 def _call(call: ToolCall, number: int, vendor: str, path: str, *, native: bool) -> Object:

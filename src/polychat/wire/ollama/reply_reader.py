@@ -1,4 +1,4 @@
-"""Client side: a reply into events, whole or as it comes. Chats and answers to a prompt are read the same way."""
+"""Client side: a reply as events, whole or streamed. Replies of chat and generate are read the same way."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ Object = dict[str, Any]
 
 
 def read_reply(body: bytes, vendor: str = VENDOR, limits: ReaderLimits = LIMITS) -> list[Event]:
-    """The events of a whole reply; the last is its ``Finish``. Lines where one object is due are understood. Never raises."""
+    """The events of a whole reply; the last is its ``Finish``. Several lines instead of one are accepted. Never raises."""
     reader = Reader(vendor, limits)
     if len(body) <= limits.event and b"\n" in body.strip() and _is_object(body, limits.depth):
-        return reader.read(body)  # one object, laid out over several lines
+        return reader.read(body)  # one object, formatted over several lines
     events = reader.feed(body)
     return events if reader.done else [*events, *reader.end()]
 
 
 class Reader(StreamReader):
-    """A streamed reply: lines of JSON, of which the last says ``done``."""
+    """A streamed reply: lines of JSON; the last has ``done``."""
 
     SHAPE = "a line of another shape than Ollama's"
 
     def __init__(self, vendor: str = VENDOR, limits: ReaderLimits = LIMITS) -> None:
         super().__init__(JSONLines(limits.line), limits)
         self.durations: dict[str, int] = {}
-        """Nanoseconds, by the wire's names, once done: ``total_duration`` and its like, which have no place in ``Usage``."""
+        """Nanoseconds by the wire's names, after the last line: ``total_duration`` and so on, which ``Usage`` does not have."""
         self._vendor = vendor
         self._calls = ToolCalls(limits)
         self._count = 0
         self._block = 0
         self._started = False
         self._has_content = False
-        """Something of an answer came."""
+        """Whether any content of the answer was received."""
 
     def take(self, value: Any, events: list[Event]) -> None:
         try:
-            # The usual line, straight: a piece of text and nothing else.
+            # The usual line, on a short path: a piece of text and nothing else.
             message = value["message"]
             if len(value) == 4 and len(message) == 2 and "role" in message and value["done"] is False and self._started:
                 content = message["content"]
@@ -101,7 +101,7 @@ class Reader(StreamReader):
         return events
 
     def _pictures(self, images: Any) -> list[Event]:
-        """What is no image is no reason to lose the words."""
+        """An image that cannot be read must not cost the text."""
         events: list[Event] = []
         for image in _listed(images):
             with suppress(ValueError, TypeError):
@@ -111,7 +111,7 @@ class Reader(StreamReader):
         return events
 
     def _call(self, call: Object) -> list[Event]:
-        """Each comes whole, many of them without an id, and in some versions all with the same index."""
+        """A complete call; many have no id, and in some versions all have the same index."""
         function = call["function"]
         arguments = function.get("arguments")
         if not isinstance(arguments, str):
@@ -131,7 +131,7 @@ class Reader(StreamReader):
         return untagged(signature, self._vendor) if signature and isinstance(signature, str) else None
 
     def _finish(self, line: Object) -> Finish:
-        """The end that the last line reports."""
+        """The finish that the last line reports."""
         self.durations = {name: took for name in DURATIONS if type(took := line.get(name)) is int}
         reason = line.get("done_reason")
         reason = reason if isinstance(reason, str) and reason else None
@@ -143,10 +143,10 @@ class Reader(StreamReader):
 
 
 def _generated(line: Object) -> Object:
-    """The message that a line of ``/api/generate`` stands for. Raises ``KeyError`` for a line that is none."""
+    """The message in a line of ``/api/generate``. Raises ``KeyError`` for a line without one."""
     image = line.get("image")
     if not line.get("done") and image is None and "thinking" not in line:
-        line["response"]  # what has none of these is no line of a reply
+        line["response"]  # a line with none of these does not belong to a reply
     rest = {name: value for name, value in line.items() if name != "images"}
     return {**rest, "content": line.get("response"), "images": None if image is None else [image]}
 

@@ -24,12 +24,12 @@ Object = dict[str, Any]
 
 
 def writer(request: ChatRequest, id: str, created: int, model: str | None = None) -> Writer:  # noqa: A002  # the wires' own word
-    """What writes the answer to ``request`` as ``/api/chat`` does. This wire has no place for ``id``."""
+    """The writer of the answer to ``request`` as ``/api/chat`` has it. This wire has no ``id``."""
     return _writer(request, created, model, ChatForm())
 
 
 def generate_writer(request: ChatRequest, id: str, created: int, model: str | None = None) -> Writer:  # noqa: A002
-    """The same as ``/api/generate`` does."""
+    """The writer of the answer to ``request`` as ``/api/generate`` has it."""
     return _writer(request, created, model, GenerateForm())
 
 
@@ -40,20 +40,20 @@ def _writer(request: ChatRequest, created: int, model: str | None, shape: ChatFo
 
 
 class ChatForm:
-    """The text, in a message."""
+    """The text is in a message."""
 
     def around(self, text: bytes) -> bytes:
         return b'"message":{"role":"assistant","content":' + text + b"}"
 
     def members(self, fields: Object) -> Object:
-        # Beside the message: Ollama's Python client fails at a message that holds them.
+        # Beside the message: Ollama's Python client rejects a message that contains them.
         images = {"images": fields["images"]} if "images" in fields else {}
         rest = {name: value for name, value in fields.items() if name != "images"}
         return {"message": {"role": "assistant", "content": "", **rest}, **images}
 
 
 class GenerateForm:
-    """The text, among the line's own fields."""
+    """The text is in fields of the line."""
 
     def around(self, text: bytes) -> bytes:
         return b'"response":' + text
@@ -65,9 +65,9 @@ class GenerateForm:
 
 
 def _calls(calls: list[ToolCall], reason: str | None) -> list[Object]:
-    """The calls of an answer: this wire writes each whole, its arguments as an object. Raises ``BadReply`` where they are none.
+    """The calls of an answer: this wire has only complete ones, with an object as arguments. Raises ``BadReply`` for others.
 
-    A call that was cut in a reply whose ``reason`` says that it is unfinished is left out: a server sends whole ones only.
+    A call that was cut in a reply whose ``reason`` marks it as unfinished is omitted.
     """
     written: list[Object] = []
     for index, call in enumerate(calls):
@@ -83,7 +83,7 @@ def _calls(calls: list[ToolCall], reason: str | None) -> list[Object]:
 
 
 def _of(event: Event) -> Object:
-    """What one piece is in a message; a refusal is text here; sources and audio have no place."""
+    """The members of a message for one piece; a refusal is text here; the wire has no citations and no audio."""
     match event:
         case Text() | Refusal():
             return {"content": event.text}
@@ -99,7 +99,7 @@ def _reasoning(text: str, opaque: Opaque | None) -> Object:
 
 
 def _ending(finish: Finish, usage: Usage | None, durations: dict[str, int]) -> Object:
-    """What the last line says beside the message. Calls end with a plain stop on this wire."""
+    """The members of the last line besides the message. Replies with calls end with a plain stop on this wire."""
     reason = "stop" if finish.reason in (None, "tool_calls") else nearest(finish.reason)
     counts = {} if usage is None else {"prompt_eval_count": usage.prompt_tokens, "eval_count": usage.completion_tokens}
     numbers = {name: count for name, count in {**durations, **counts}.items() if count is not None}
@@ -107,7 +107,7 @@ def _ending(finish: Finish, usage: Usage | None, durations: dict[str, int]) -> O
 
 
 def _line_of(value: Any) -> bytes:
-    """JSON in which no reader of lines finds an end of one: some cut at these three letters too."""
+    """JSON without U+2028, U+2029 and U+0085, at which some clients split lines."""
     written = encoded(value)
     if written.isascii():
         return written
@@ -118,7 +118,7 @@ def _line_of(value: Any) -> bytes:
 
 
 _LINE_ENDS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
-"""In UTF-8 these bytes stand for nothing else."""
+"""In UTF-8 these byte sequences have no other meaning."""
 
 
 def _measured(writer: StreamWriter | WholeWriter) -> dict[str, int]:
@@ -130,7 +130,7 @@ def _error(finish: Finish | None) -> PolychatError:
 
 
 class StreamWriter:
-    """A streamed answer. A failure is a line with ``error`` in place of the end: none says ``done`` then."""
+    """A streamed answer. A failure is a line with ``error`` in place of the last one; no line has ``done`` then."""
 
     streams = True
     status = 200
@@ -139,9 +139,9 @@ class StreamWriter:
     def __init__(self, frame: Object, shape: ChatForm | GenerateForm) -> None:
         self.headers: list[tuple[str, str]] = [("cache-control", "no-cache")]
         self.durations: dict[str, int] = {}
-        """Nanoseconds by the wire's names, for the last line, which the caller sets before the ``Finish``."""
+        """Nanoseconds by the wire's names, for the last line; the caller sets them before the ``Finish``."""
         self.measure: Callable[[], dict[str, int]] | None = None
-        """Gives them, asked for when the last line is written."""
+        """Returns the durations when the last line is written."""
         self._frame, self._shape = frame, shape
         around, mark = shape.around(b"\0"), b"\0"
         before, _, behind = around.partition(mark)
@@ -155,7 +155,7 @@ class StreamWriter:
         for event in events:
             if type(event) is Text and event.choice == 0:
                 written += (self._head, _line_of(event.text), self._tail)
-            elif not getattr(event, "choice", 0):  # of several answers this wire has the first
+            elif not getattr(event, "choice", 0):  # this wire has only one answer
                 written.append(self._write(event))
         return b"".join(written)
 
@@ -191,7 +191,7 @@ class StreamWriter:
 
 
 class WholeWriter:
-    """An answer in one object, which is made at its end."""
+    """An answer in one object, written at the end."""
 
     streams = False
     status = 200
@@ -200,7 +200,7 @@ class WholeWriter:
     def __init__(self, frame: Object, shape: ChatForm | GenerateForm) -> None:
         self.headers: list[tuple[str, str]] = []
         self.durations: dict[str, int] = {}
-        """As of ``StreamWriter``."""
+        """See ``StreamWriter.durations``."""
         self.measure: Callable[[], dict[str, int]] | None = None
         self._frame, self._shape = frame, shape
         self._reply = AssembledReply()
@@ -225,7 +225,7 @@ class WholeWriter:
 
 
 def _message(answer: AssembledMessage, reason: str | None) -> Object:
-    """An answer that is whole; its refusal is text here. Raises ``BadReply`` for a call whose arguments are no object."""
+    """A complete answer; a refusal is text here. Raises ``BadReply`` for a call whose arguments are no object."""
     message: Object = {"content": answer.text_with_refusal}
     if thoughts := answer.thoughts:
         # All reasoning as one text; with a signature only if there was one block, because it is valid for that text alone.

@@ -1,4 +1,4 @@
-"""Server side: a body as the request it is, strictly. Both endpoints; each streams by default."""
+"""Server side: a body as a ``ChatRequest``, read strictly. Both endpoints; each streams by default."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Object = dict[str, Any]
 def read_request(
     body: bytes, model: str | None = None, stream: bool | None = None, limits: ReaderLimits = LIMITS
 ) -> ChatRequest:
-    """The request that a body of ``/api/chat`` is. Raises ``BadInput`` naming the field.
+    """The request in a body of ``/api/chat``. Raises ``BadInput`` naming the field.
 
-    No messages are a request without messages: it loads the model, or unloads it with ``keep_alive`` 0.
+    A request without messages loads the model, or unloads it with ``keep_alive`` 0.
     """
     fields = json_object(body, limits)
     values = fields.pop("messages", None)
@@ -39,9 +39,9 @@ def read_request(
 def read_generate_request(
     body: bytes, model: str | None = None, stream: bool | None = None, limits: ReaderLimits = LIMITS
 ) -> ChatRequest:
-    """The request that a body of ``/api/generate`` is: its system text and its prompt as messages. Raises ``BadInput``.
+    """The request in a body of ``/api/generate``, with its system text and its prompt as messages. Raises ``BadInput``.
 
-    ``suffix``, ``template``, ``context`` and ``raw`` stand in ``extra``. Without a prompt the request has no user message.
+    ``suffix``, ``template``, ``context`` and ``raw`` are in ``extra``. Without a prompt the request has no user message.
     """
     fields = json_object(body, limits)
     request = ChatRequest(text(fields.pop("model", model), "model"), [], wire=NAME)
@@ -71,14 +71,14 @@ def _settings(fields: Object, request: ChatRequest, stream: bool | None) -> Chat
 
 
 def _options(options: Mapping[str, Any], request: ChatRequest) -> Object:
-    """Sets what the common words have; gives the others."""
+    """Sets the options that have a common name; returns the others."""
     others = _read_options(options, request, "options.")
     if (most := others.pop("num_predict", None)) is not None:
         most = whole(most, "options.num_predict")
         if most > 0:
             request.max_tokens = most
         else:
-            others["num_predict"] = most  # -1 is without end, -2 to the context's: no number
+            others["num_predict"] = most  # -1 is unlimited, -2 up to the context: not a number of tokens
     return others
 
 
@@ -93,7 +93,7 @@ def _format(value: object) -> Format | None:
 
 
 def _thinking(fields: Object) -> Thinking | None:
-    """``think``; a level that only some models know stays in ``fields``."""
+    """``think``; a level that only some models have stays in ``fields``."""
     match fields.pop("think", None):
         case None | "":
             return None

@@ -1,4 +1,4 @@
-"""Client side: a request as its body."""
+"""Client side: a ``ChatRequest`` as a body."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _write_plain = writer(NAME)
 
 
 def path(request: ChatRequest) -> str:
-    """A chat, or where the request was read as one prompt with what only that takes, ``/api/generate``."""
+    """The path of a chat, or ``/api/generate`` for a request that was read there and has fields that only it accepts."""
     return "/api/generate" if _generates(request) else "/api/chat"
 
 
@@ -25,7 +25,7 @@ def _generates(request: ChatRequest) -> bool:
 
 
 def write_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
-    """The body, as a value for JSON. Opaque parts of other vendors, and what ``SUPPORT`` drops, are left out.
+    """The body, as a value for JSON. Opaque parts of other vendors, and fields that ``SUPPORT`` drops, are omitted.
 
     Raises ``BadInput`` for an earlier call whose arguments are no JSON object.
     """
@@ -57,7 +57,7 @@ def _format(form: Format | None) -> Any:
 
 
 def _think(thinking: Thinking | None, *, native: bool) -> bool | str | None:
-    """``think``. What was read on this wire is written in the same word; other efforts in one that every server knows."""
+    """``think``. A value that was read on this wire is written unchanged; other efforts as one that every server knows."""
     if thinking is None:
         return None
     if thinking.effort is not None:
