@@ -86,7 +86,7 @@ class _Unsupported(NamedTuple):
     """The fields of a support table that are not carried."""
 
     support_table: SupportTable
-    """The table itself, which keeps its identity from being reused."""
+    """The table itself: while it is referenced, its ``id`` is not reused."""
     settings: tuple[str, ...]
     """The plain fields among them, which are few."""
     carries_words: bool

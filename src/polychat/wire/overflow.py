@@ -1,7 +1,7 @@
-"""Whether a failure says that the prompt does not fit the model: what each backend calls it, in one place.
+"""Whether a failure means that the prompt exceeds the model's context: how each backend reports it, in one module.
 
-Clients shorten a conversation only on the words of the API that they speak, so each wire's ``faults`` asks here first. A
-structured code decides where a backend has one; its wording decides where it has none. Sources are the servers' own code and
+Clients shorten a conversation only on the error of the API that they use, so each wire's ``errors`` checks here first. A
+structured code decides if a backend has one, otherwise the text of its message. Sources are the servers' own code and
 documentation: platform.openai.com/docs/guides/error-codes, docs.anthropic.com/en/api/errors, ai.google.dev/gemini-api/docs,
 llama.cpp (tools/server), vLLM (entrypoints/openai), SGLang, LM Studio, Ollama (server/routes.go), OpenRouter, docs.x.ai,
 docs.mistral.ai, console.groq.com/docs, docs.together.ai, docs.cohere.com, help.aliyun.com (Qwen).
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 CODES = frozenset(
     {
-        "context_length_exceeded",  # OpenAI, Groq, DeepSeek and most that copy them
+        "context_length_exceeded",  # OpenAI, Groq, DeepSeek and most compatible servers
         "context_window_exceeded",
         "exceed_context_size_error",  # llama.cpp
         "model_context_window_exceeded",
@@ -23,7 +23,7 @@ CODES = frozenset(
         "tokens_limit_reached",  # GitHub Models
     }
 )
-"""Words that stand in an error's ``code`` or ``type``."""
+"""Values of an error's ``code`` or ``type``."""
 
 _WORDINGS = (
     r"prompt (?:is |was )?too long",  # Anthropic, Fireworks, Ollama
@@ -31,7 +31,7 @@ _WORDINGS = (
     r"exceeds? (?:the |this |its |your )?(?:model's |available |maximum |max )*context",  # OpenAI, llama.cpp, SGLang, Anthropic
     r"context size has been exceeded",  # llama.cpp, inside a stream
     r"context (?:window|length|limit|size) (?:is )?(?:exceed|overflow|reached)",  # MiniMax: context window exceeds limit
-    r"maximum (?:context|prompt|model) length",  # OpenAI's older words, vLLM, OpenRouter, Mistral, xAI
+    r"maximum (?:context|prompt|model) length",  # OpenAI's older text, vLLM, OpenRouter, Mistral, xAI
     r"context length (?:of|is) (?:only )?\d",  # LM Studio, vLLM
     r"(?:greater|longer) than the (?:model's )?(?:maximum )?context length",  # LM Studio, SGLang
     r"input token count.{0,40}exceeds",  # Gemini
@@ -46,7 +46,7 @@ _TOO_LONG = re.compile("|".join(_WORDINGS), re.IGNORECASE)
 _OTHERWISE = re.compile(r"rate.?limit|too many requests|(?:tokens|requests) per (?:minute|hour|day)|throttl", re.IGNORECASE)
 """Rate limits, whose messages mention tokens too."""
 _READ = 2_000
-"""Characters of a message that are searched; its length is the vendor's choice."""
+"""Maximum characters of a message that are searched; the vendor decides about its length."""
 
 
 def is_overflow(codes: Iterable[object], message: str) -> bool:

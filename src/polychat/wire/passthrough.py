@@ -1,4 +1,4 @@
-"""Replies that pass through as they come, and are watched: how they end, what they cost, and who answers."""
+"""Replies that are passed through and monitored: their finish, their usage, and the model."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from .repeats import Repeats
 
 
 class StreamMonitor(Protocol):
-    """Of one stream. It never raises."""
+    """The monitor of one stream. It never raises."""
 
     finish: Finish | None
-    """How it ended, once that is known."""
+    """The finish, once it is known."""
     usage: Usage | None
     served: str | None
     """The model that answers, by the backend's name."""
     error_forwarded: bool
-    """Whether the bytes that passed reported a failure themselves."""
+    """Whether the forwarded bytes themselves reported a failure."""
     has_content: bool
-    """Whether any part of an answer came: text, a call, reasoning."""
+    """Whether any part of an answer was received: text, a call, reasoning."""
 
     def feed(self, data: bytes) -> bytes:
-        """What of it, and of what was held, passes on now."""
+        """The bytes to forward now, of the data and of what was held."""
 
     def end(self) -> bytes:
-        """The backend's body is over, or broke: what was held. ``finish`` is there from here on."""
+        """The held bytes, after the backend's body ended or failed. ``finish`` is set from here on."""
 
 
 class Reading:
-    """Reads all that passes as if it were to be translated: exact on every wire.
+    """Reads all forwarded data as if it were to be translated: exact on every wire.
 
-    Another reply does not pass, neither behind the end of the first nor before it. ``opening`` is in the event that opens a
-    reply, and in no text; empty if none does.
+    A second reply is not forwarded, neither after the end of the first nor before it. ``opening`` is in the event that opens a
+    reply, and in no other; empty if there is none.
     """
 
     def __init__(self, reader: Reader, opening: bytes = b"") -> None:
         self._reader, self._repeats = reader, Repeats(reader)
         self._opening = opening
         self._id: str | None = None
-        """The reply's, where the wire has one."""
+        """The reply's id, if the wire has one."""
         self.finish: Finish | None = None
         self.usage: Usage | None = None
         self.served: str | None = None
@@ -77,10 +77,10 @@ class Reading:
                 self.has_content = True
 
     def _second(self, data: bytes, otherwise: int | None = None) -> int:
-        """Where in ``data`` the second reply begins: with the first event of another id, as a reader of its own finds it.
+        """Where in ``data`` the second reply begins: with the first event of another id, as a separate reader finds it.
 
-        Without such an event it is ``otherwise``, by default the end of the first event: that was cut, its first part has
-        passed, and the rest of it passes too.
+        Without such an event it is ``otherwise``, by default the end of the first event: if that was cut, its first part was
+        forwarded, and the rest of it is too.
         """
         ends = [*(blank.end() for blank in EVENT_END.finditer(data)), len(data)]
         for begin, end in zip([0, *ends[:-1]], ends, strict=True):
@@ -91,15 +91,15 @@ class Reading:
 
 
 class WholeLines(Reading):
-    """As ``Reading``, of JSON lines: a line that was cut passes only as the end of a whole reply.
+    """As ``Reading``, for JSON lines: a line that was cut is forwarded only as the end of a complete reply.
 
-    Clients of a stream of lines read each as JSON: a part of one would hide from them the error that comes after it.
+    Clients read each line as JSON: with a part of one, they would not read the error after it.
     """
 
     def __init__(self, reader: Reader) -> None:
         super().__init__(reader)
         self._held = bytearray()
-        """The line that has begun; the reader limits it."""
+        """The current line, whose size the reader limits."""
 
     def feed(self, data: bytes) -> bytes:
         super().feed(data)
@@ -123,7 +123,7 @@ def _is_reported(finish: Finish) -> bool:
 
 
 def ending_in(events: list[Event]) -> tuple[Finish, Usage | None, str | None]:
-    """How a reply ends, what it cost, and which model answered, by its events."""
+    """The finish, the usage and the model of a reply, from its events."""
     usage: Usage | None = None
     served: str | None = None
     finish = truncated("its events have no end")

@@ -1,17 +1,17 @@
-"""Long base64 and long texts of a request stand aside while it is read, routed and written: what is read has placeholders.
+"""Replaces long base64 and long texts of a request by placeholders while it is read, routed and written.
 
-An image of 20 MB is read as text, decoded, encoded and written again, each time as a copy, and comes out as it went in. So the
-body is read with a short text in its place, which is base64 itself: of its first bytes, by which readers tell what it is, and
-of a random number. Whatever decodes and encodes that, or copies it as text, at any depth of JSON within JSON,
-writes a text that is found in the body that is sent, and is replaced there by what came. No reader or writer knows of it.
+Otherwise an image of 20 MB is read as text, decoded, encoded and written again, each time as a copy, without a change. So the
+body is read with a short text in its place, which is base64 itself: of the first bytes, by which readers recognize the type,
+and of a random number. Code that decodes and encodes it, or copies it as text, at any depth of JSON within JSON,
+writes a text that is found in the body to send, and is replaced there by the original. No reader or writer is aware of it.
 
-Of a text, which takes up to five times its size as letters of Python, the middle stands aside, whatever the member's name;
-so does one in the arguments of a call that are JSON in a text. Its placeholder has a quote: by the backslashes before it one
-sees how deep in JSON within JSON the text was written. What a writer encodes otherwise, or leaves out, is missing in the body:
-``lacks`` tells, and the request must be written once more without placeholders.
+Of a text, which takes up to five times its size as a string in Python, the middle is replaced, whatever the member's name;
+the same holds for texts in call arguments that are JSON in a text. Its placeholder has a quote: the backslashes before it show
+how deep in JSON within JSON the text was written. A text that a writer encodes otherwise, or omits, is missing in the body:
+``lacks`` reports that, and the request must be written once more without placeholders.
 
-These stay: base64 of text, which some wires want as text; texts that may be an object in JSON; names, ids and what only its
-vendor reads; what is not where wires have media; and what is broken, so that its reader reports it.
+Not replaced are: base64 of text, which some wires write as text; texts that may be a JSON object; names, ids and data that only
+its vendor reads; base64 in places where wires have no media; and invalid values, so that their reader reports them.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from .long_strings import HEAD, PIECE, TO_STANDARD, LongBase64, LongString, Long
 
 Piece: TypeAlias = bytes | memoryview
 LONG = 1024 * 1024
-"""Bytes of a body whose texts stay where they are: to look for them would take longer than to read them."""
+"""Bytes up to which a body's texts are not replaced: searching for them would take longer than reading them."""
 _STANDARD, _URLSAFE = b"//7/", b"__7_"
-"""The bytes FF FE FF, which are no UTF-8, in both alphabets: each tells whether the text was copied or decoded and encoded."""
+"""The bytes FF FE FF, which are not UTF-8, in both alphabets: each tells whether the text was copied or decoded and encoded."""
 
 
 class Placeholders:
-    """A body whose long base64 and texts stand aside."""
+    """A body whose long base64 and texts are replaced."""
 
     __slots__ = ("_mark", "_places", "_token", "body", "short", "text_size")
 
     def __init__(self, body: bytes, places: Iterable[LongString], token: bytes) -> None:
         self.body = body
-        """As it came."""
+        """The original body."""
         self._places, self._token = _Places(), token
         self._mark = re.compile(token + rb"(?:(//7/|__7_)|(\\+)\")([0-9a-f]{8})")
         whole, at, size, view = BytesIO(), 0, 0, memoryview(body)
@@ -54,26 +54,26 @@ class Placeholders:
             at = place.end
         whole.write(view[at:])
         self.short = whole.getvalue()
-        """The same with placeholders."""
+        """The body with placeholders."""
         self.text_size = size
-        """Bytes of UTF-8 by which the texts are longer than they are read."""
+        """Bytes of UTF-8 by which the original texts are longer than those that are read."""
 
     def are_in(self, data: Any) -> bool:
-        """Whether ``data``, bytes of any kind, has one of them."""
+        """Whether ``data``, bytes of any kind, contains a placeholder."""
         return self._mark.search(data) is not None
 
     def numbers_in(self, data: Any) -> set[int]:
-        """Which of them ``data`` has."""
+        """The numbers of the placeholders in ``data``."""
         return {int(mark[3], 16) for mark in self._mark.finditer(data)}
 
     def without(self, numbers: Collection[int]) -> Placeholders | None:
-        """The same, but these stay where they are; ``None`` where nothing is left."""
+        """The same without these replacements; ``None`` if there are no others."""
         left = (self._places[number] for number in range(len(self._places)) if number not in numbers)
         found = Placeholders(self.body, left, self._token)
         return found if found else None
 
     def without_marks(self, data: bytes) -> bytes:
-        """``data`` with the lengths of what stands aside for the placeholders, which are others in every request."""
+        """``data`` with the lengths of the originals for the placeholders, which differ in every request."""
         return self._mark.sub(lambda mark: b"%d" % self._length(mark), data)
 
     def _length(self, mark: re.Match[bytes]) -> int:
@@ -81,7 +81,7 @@ class Placeholders:
         return place.end - place.begin
 
     def lacks(self, data: bytes) -> bool:
-        """Whether a text is missing in ``data``, which was written of what was read."""
+        """Whether a text is missing in ``data``, which was written from the body with placeholders."""
         missing = self._places.are_texts()
         for mark in self._mark.finditer(data):
             if mark[2]:
@@ -92,17 +92,17 @@ class Placeholders:
         return len(self._places)
 
     def completed(self, data: bytes, written_whole: Callable[[], bytes]) -> bytes:
-        """``data``, which was written of what was read, with what came; or, where it lacks a text, what is written without
-        placeholders.
+        """``data``, which was written from the body with placeholders, with the originals; if a text is missing in it, what is
+        written without placeholders.
         """
         return written_whole() if self.lacks(data) else self.restored(data)
 
     def restored(self, data: bytes) -> bytes:
-        """``data`` with what came for each placeholder, in base64's standard alphabet where it was decoded meanwhile."""
+        """``data`` with the original of each placeholder, in base64's standard alphabet if it was decoded meanwhile."""
         return b"".join(self._restored(data)) if self.are_in(data) else data
 
     def sent(self, data: bytes) -> bytes | RestoredBody:
-        """``restored`` as it is sent: where it is large, in pieces that are made one by one."""
+        """``restored`` as it is sent: if it is large, in pieces that are made one by one."""
         if len(self.body) <= LONG or not self.are_in(data):
             return self.restored(data)
         return RestoredBody(sum(map(len, self._restored(data))), lambda: self._restored(data))
@@ -129,7 +129,7 @@ class Placeholders:
             yield memoryview(self.body)[begin:end]
 
     def _text(self, place: LongText, escapes: int) -> Iterator[Piece]:
-        """A text as JSON has it where its quotes have so many backslashes: 1, or within JSON in JSON 3, and so on."""
+        """A text as JSON in which quotes have so many backslashes: 1, or 3 within JSON in JSON, and so on."""
         if escapes == place.escapes:
             yield memoryview(self.body)[place.begin : place.end]
             return
@@ -141,9 +141,9 @@ class Placeholders:
 
 
 class RestoredBody:
-    """A body whose pieces are made as they are sent: it is never held whole beside the one that came.
+    """A body whose pieces are made while it is sent: it is never held as a whole besides the original.
 
-    ``len`` is its size in bytes; each iteration gives the same pieces.
+    ``len`` is its size in bytes; each iteration yields the same pieces.
     """
 
     __slots__ = ("_pieces", "_size")
@@ -159,16 +159,16 @@ class RestoredBody:
 
 
 def with_placeholders(body: bytes, token: Callable[[], str]) -> Placeholders | None:
-    """The body with placeholders; ``None`` where it has nothing to replace. Takes linear time.
+    """The body with placeholders; ``None`` if there is nothing to replace. Takes linear time.
 
-    ``token`` makes 24 random hexadecimal digits.
+    ``token`` returns 24 random hexadecimal digits.
     """
     found = Placeholders(body, strings_in(body) if len(body) > LONG else media_in(body), token().encode())
     return found if found else None
 
 
 class _Places:
-    """Where they were in the body: of very many texts, each a few numbers."""
+    """Their positions in the body: for very many texts, a few numbers each."""
 
     __slots__ = ("_base64", "_bounds", "_escapes")
 
@@ -191,5 +191,5 @@ class _Places:
         return self._base64[number]
 
     def are_texts(self) -> bytearray:
-        """Of each, whether it is a text."""
+        """For each, whether it is a text."""
         return bytearray(map(bool, self._escapes))

@@ -1,7 +1,7 @@
-"""Plain fields by the table: readers and writers for a wire, made once, as it is imported.
+"""Plain fields by the table: a reader and a writer for each wire, made once at import.
 
-What a request does not say costs next to nothing: a reader goes over the fields that are there, and a writer is compiled code
-that asks each attribute once.
+Fields that a request does not set cost next to nothing: a reader iterates over the fields that are present, and a writer is
+compiled code that reads each attribute once.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class FieldReader(Protocol):
 def reader(
     wire: str, within: str = "", fields: Mapping[str, Field] = FIELDS, spelled: Callable[[str], str] | None = None
 ) -> FieldReader:
-    """What reads the plain fields of a request on ``wire``, or of its object ``within``: ``(object, request, where)``.
+    """The reader of the plain fields of a request on ``wire``, or of its object ``within``: ``(object, request, where)``.
 
-    It sets them on ``request`` and gives what else the object says, without nulls. ``where`` is put before a field's name in
-    the ``BadInput`` that it raises for a value that cannot be. ``spelled`` gives a name as the table has it, where a wire knows
+    It sets them on ``request`` and returns the other members of the object, without nulls. ``where`` is the prefix of a field's
+    name in the ``BadInput`` that it raises for an invalid value. ``spelled`` returns a name as in the table, for a wire with
     several spellings.
     """
     placed = [(row, at) for row, at in _placed(wire, fields) if at.within == within and at.by_code not in ("read", "both")]
@@ -66,10 +66,10 @@ def _read_older(older: Mapping[str, tuple[str, Check]], rest: Object, request: C
 
 
 def writer(wire: str, fields: Mapping[str, Field] = FIELDS) -> Write:
-    """What writes the plain fields of a request on ``wire``: ``(request, body)`` puts those that are set into ``body``.
+    """The writer of the plain fields of a request on ``wire``: ``(request, body)`` puts those that are set into ``body``.
 
-    It is made as source, a line for each field, and compiled: most requests say few of many fields, and a loop over all of
-    them would cost more than all else that is written.
+    It is generated as source, a line for each field, and compiled: most requests set few of many fields, and a loop over all of
+    them would cost more than everything else that is written.
     """
     lines, namespace = ["def write(ask, body):"], dict[str, Any]()
     blank = ChatRequest("", [])

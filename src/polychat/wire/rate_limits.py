@@ -1,9 +1,9 @@
-"""How much more a backend may be asked, by the headers of its answers: before it refuses.
+"""The remaining capacity of a backend's rate limits, from the headers of its responses, before it rejects a request.
 
-Every vendor has names of its own for the same three numbers (the limit, what remains of it, when it is whole again), for
-requests and for tokens, and for several spans of time: ``x-ratelimit-remaining-requests``, ``ratelimit-remaining``,
-``x-ratelimit-remaining-tokens-minute``, ``anthropic-ratelimit-input-tokens-remaining``. What is left of a name without the
-word for the number says what is limited.
+Every vendor has its own names for the same three numbers (the limit, what remains of it, when it resets), for
+requests and for tokens, and for several periods: ``x-ratelimit-remaining-requests``, ``ratelimit-remaining``,
+``x-ratelimit-remaining-tokens-minute``, ``anthropic-ratelimit-input-tokens-remaining``. The rest of a name without the
+word for the number identifies the limit.
 
 Sources: platform.openai.com/docs/guides/rate-limits; docs.anthropic.com/en/api/rate-limits; console.groq.com/docs/rate-limits;
 inference-docs.cerebras.ai; docs.mistral.ai; openrouter.ai/docs; the IETF draft ``RateLimit``.
@@ -21,26 +21,26 @@ _NAME = re.compile(r"(?:x-|anthropic-)?ratelimit(bysize)?-([a-z-]{1,80})")
 _NUMBERS = ("limit", "remaining", "reset")
 _NUMBER = re.compile(r"\d{1,16}(?:\.\d{1,9})?")
 _MOST = 32
-"""Headers that are looked at."""
+"""Maximum headers that are examined."""
 UNSAID = 60.0
-"""Seconds after which a limit is taken to be whole again whose backend does not say when it is."""
+"""Seconds after which a limit counts as fully available if its backend does not report when it is."""
 
 
 class Limit(NamedTuple):
-    """One limit, as it was when the answer came."""
+    """One limit, as of the response."""
 
     name: str
-    """What its headers' names have beside the number's: ``requests``, ``tokens-minute``; empty where that is nothing."""
+    """The rest of its headers' names: ``requests``, ``tokens-minute``; empty if there is none."""
     unit: Literal["requests", "tokens"]
     remaining: float
     limit: float | None = None
     reset: float | None = None
-    """Seconds until all of it is there again."""
+    """Seconds until it is fully available."""
 
     def share(self, passed: float) -> float:
-        """The part of it that is there ``passed`` seconds after the answer, from 0 to 1; 0 while less than one is.
+        """The available part of it, from 0 to 1, ``passed`` seconds after the response; 0 below one request or token.
 
-        Vendors let it grow back evenly (a token bucket).
+        Vendors refill it evenly (a token bucket).
         """
         reset = UNSAID if self.reset is None else self.reset
         if passed >= reset:
@@ -52,7 +52,7 @@ class Limit(NamedTuple):
 
 
 def is_used_up(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether any of these headers may say that less than one is left: a look that costs next to nothing."""
+    """Whether any of these headers may report that less than one is left; a check that costs next to nothing."""
     for _, value in headers:  # noqa: SIM110  # a generator takes several times as long
         if value[:1] == b"0":
             return True
@@ -60,7 +60,7 @@ def is_used_up(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def limits_of(headers: Iterable[tuple[bytes, bytes]], now: float) -> list[Limit]:
-    """The limits that a response's headers report; header names are in lower case. ``now``: seconds since 1970."""
+    """The limits in a response's headers, whose names are in lower case. ``now``: seconds since 1970."""
     values: dict[tuple[str, bool], dict[str, str]] = {}
     for count, (name, value) in enumerate(headers):
         match = _NAME.fullmatch(name.decode("latin-1")) if count < _MOST else None

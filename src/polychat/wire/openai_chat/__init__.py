@@ -1,4 +1,4 @@
-"""OpenAI's chat completions, and the dialects that call themselves so: both halves.
+"""OpenAI's chat completions and its dialects at other vendors: both halves.
 
 Sources: platform.openai.com/docs/api-reference/chat; for the dialects api-docs.deepseek.com (``reasoning_content``),
 openrouter.ai/docs (``reasoning``, ``reasoning_details``, ``images``, errors inside a stream), console.groq.com/docs

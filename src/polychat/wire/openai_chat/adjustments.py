@@ -1,4 +1,4 @@
-"""A request of another wire as OpenAI's own chat API takes it: an effort that its model lacks is changed and reported."""
+"""Makes a request of another wire acceptable to OpenAI's chat API: efforts that the model lacks are changed and reported."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ..losses import Loss
 from .constants import NAME, VENDOR
 
 _OPENAIS = (VENDOR, "azure-openai")
-"""Others that speak this wire have models and words of their own."""
+"""Other vendors on this wire have models and values of their own."""
 
 
 def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, list[Loss]]:
-    """The request with what the API refuses changed, and what of its meaning that cost. ``request`` itself stays as it is."""
+    """The request without what the API rejects, and the losses that this causes. ``request`` itself is not changed."""
     if request.wire == NAME or request.reasoning is None or vendor not in _OPENAIS:
         return request, []
     thinking, losses = fitting(request.reasoning, effort_of(request.reasoning), request.model)

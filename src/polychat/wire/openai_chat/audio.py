@@ -6,7 +6,7 @@ _TYPES = {b"RIFF": "audio/wav", b"fLaC": "audio/flac", b"OggS": "audio/ogg", b"I
 
 
 def audio_type(data: bytes) -> str:
-    """The media type by the first bytes: a reply does not name it. OpenAI's streams have raw samples."""
+    """The media type by the first bytes, because a reply does not name it. OpenAI's streams have raw samples."""
     for mark, kind in _TYPES.items():
         if data.startswith(mark):
             return kind

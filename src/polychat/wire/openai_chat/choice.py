@@ -1,4 +1,4 @@
-"""One answer of a reply as it is read: deltas, or a message whole, into events."""
+"""One answer of a reply: its deltas, or its complete message, as events."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Object = dict[str, Any]
 
 
 SHAPES = (KeyError, TypeError, ValueError, AttributeError, IndexError)
-"""What reading a value of another shape raises."""
+"""Exceptions of reading a value of another shape."""
 
 
 class ReplyChoice:
-    """Raises ``TooMany`` past a limit, and one of ``SHAPES`` for words or calls of another shape.
+    """One answer. Raises ``TooMany`` past a limit, and one of ``SHAPES`` for text or calls of another shape.
 
-    What comes with them (citations, images, audio, signatures, what a backend ran) never costs them: what of it cannot be
-    read is left out.
+    Additional data (citations, images, audio, signatures, results of the backend's tools) never costs the answer: parts of it
+    that cannot be read are skipped.
     """
 
     __slots__ = (
@@ -46,7 +46,7 @@ class ReplyChoice:
     def __init__(self, number: int, vendor: str, limits: ReaderLimits) -> None:
         self.number = number
         self.has_content = False
-        """Something of an answer came."""
+        """Whether any content of the answer was received."""
         self.ended = False
         self.reason: str | None = None
         self.reasoning: ReasoningBlocks | None = None
@@ -106,7 +106,7 @@ class ReplyChoice:
         return self.reasoning
 
     def _parts(self, content: Any) -> list[Event]:
-        """Content as a list of parts, as Mistral has it; some send one part alone, or texts among the parts."""
+        """Content as a list of parts, as Mistral has it; some send one part without a list, or texts among the parts."""
         events: list[Event] = []
         for part in [content] if isinstance(content, dict) else content:
             match part:
@@ -122,7 +122,7 @@ class ReplyChoice:
                 case {"type": "image_url", "image_url": str(url) | {"url": str(url)}}:
                     events += self._image(url)
                 case {"type": str()}:
-                    pass  # Mistral's references to the results of tools, and what else may come
+                    pass  # Mistral's references to tool results, and unknown kinds
                 case _:
                     raise TypeError
         return events
@@ -141,14 +141,14 @@ class ReplyChoice:
         inner, member = ("custom", "input") if custom else ("function", "arguments")
         function = call.get(inner) or {}
         arguments = function.get(member)
-        if isinstance(arguments, (dict, list)):  # as JSON, where text is due
+        if isinstance(arguments, (dict, list)):  # as JSON in place of text
             arguments = json_of(arguments)
         index, call_id, name = call.get("index"), call.get("id"), _text(function.get("name") or "")
         call_id = str(call_id) if type(call_id) is int else call_id if isinstance(call_id, str) else ""
         opaque = self._signature(call.get("extra_content"))
         if self._calls is None:
             if not (call_id or name or arguments or opaque):
-                return []  # some write an empty call beside every text
+                return []  # some servers write an empty call with every text
             self._calls = ToolCalls(self._limits, self.number)
         piece = self._calls.take(
             index=index if type(index) is int else None,
@@ -192,7 +192,7 @@ class ReplyChoice:
     def _noted(self, note: Object) -> list[Event]:
         match note.get("type", "url_citation"):
             case "url_citation":
-                inner = note.get("url_citation", note)  # some write it flat
+                inner = note.get("url_citation", note)  # some servers write it flat
                 return [self._cited(inner)]
             case "file" | "file_citation" | "file_path" as kind:
                 file = note.get(kind, note)
@@ -202,7 +202,7 @@ class ReplyChoice:
 
     def _cited(self, citation: Object) -> Citation:
         start, end = citation.get("start_index"), citation.get("end_index")
-        placed = type(start) is int and type(end) is int and end > 0  # both are required, and are 0 where they are unknown
+        placed = type(start) is int and type(end) is int and end > 0  # both are required, and are 0 if unknown
         title, about = citation.get("title"), citation.get("content")
         return Citation(
             title if isinstance(title, str) else "",
@@ -214,33 +214,33 @@ class ReplyChoice:
         )
 
     def _ran(self, tool: Object) -> list[Event]:
-        """What the backend ran by itself (Groq's ``executed_tools``), kept as it came: only the vendor reads it."""
+        """The results of tools that the backend ran (Groq's ``executed_tools``), unchanged: only the vendor reads them."""
         if not isinstance(tool, dict):
             raise TypeError
         return self._reasoning_blocks().opaque_block(json_of({"type": "executed_tools", **tool}))
 
     def rest(self, *, complete: bool) -> list[Event]:
-        """The events that come only at the end: the opaque part of the last reasoning block, and audio, if it is whole."""
+        """The events at the end: the opaque part of the last reasoning block, and audio if it is complete."""
         events = [] if self.reasoning is None else self.reasoning.rest()
         if self._audio_data and complete:
             try:
                 data = b"".join(b64decode(piece, validate=True) for piece in self._pieces())
             except ValueError:
-                return events  # its text was given
+                return events  # its text was returned before
             events.append(Media(data, audio_type(data), self.number))
         return events
 
     def _pieces(self) -> list[str]:
-        """Each piece may be base64 of its own, or all of them together are."""
+        """Decodes audio: each piece may be separate base64, or all of them together one."""
         alone = all(len(piece) % 4 == 0 for piece in self._audio_data)
         return self._audio_data if alone else ["".join(self._audio_data)]
 
     def wrong(self) -> BackendError | None:
-        """What is wrong with its calls, now that no more comes."""
+        """The error in its calls, after the last piece; ``None`` if there is none."""
         return None if self._calls is None else self._calls.end(self.reason)
 
     def why(self) -> str | None:
-        """Why it ended: many say ``stop`` behind calls too."""
+        """The finish reason: many servers report ``stop`` after calls too."""
         return "tool_calls" if self._calls and self.reason == "stop" else self.reason
 
 

@@ -1,7 +1,7 @@
-"""OpenAI's older completions, server side: a prompt in, its continuation out, by a backend that chats.
+"""OpenAI's older completions, server side: a prompt in, its continuation out, by a chat backend.
 
 Source: platform.openai.com/docs/api-reference/completions. The prompt is sent as a user message: chat backends have no other
-way to go on with a text.
+way to continue a text.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .usage import usage_object
 Object = dict[str, Any]
 
 _UNKNOWN = ("suffix", "best_of", "echo")
-"""What has no counterpart in a chat."""
+"""Fields without a counterpart in a chat."""
 
 
 def read_completion_request(body: bytes, limits: ReaderLimits = LIMITS) -> ChatRequest:
@@ -56,7 +56,7 @@ def _prompt(value: object) -> str:
 
 
 def completion_writer(request: ChatRequest, id: str, created: int, model: str | None = None) -> Writer:  # noqa: A002  # the wire's own word
-    """What writes the answer to ``request``: pieces if it asked for a stream, else one object."""
+    """The writer of the answer to ``request``: chunks if it asked for a stream, otherwise one object."""
     frame: Object = {"id": f"cmpl-{id}", "object": "text_completion", "created": created}
     frame["model"] = request.model if model is None else model
     return _Pieces(frame, usage=bool(request.stream_usage)) if request.stream else _Whole(frame)
@@ -67,13 +67,13 @@ def _choice(text: str, number: int, reason: str | None, logprobs: list[Object] |
 
 
 def _reason(reason: str | None) -> str:
-    """The end in the words of this endpoint, which has no calls."""
+    """The finish reason by this endpoint's names; the endpoint has no calls."""
     word = reason_of(reason, called=False)
     return "stop" if word == "tool_calls" else word
 
 
 def _logprobs(tokens: list[Object] | None) -> Object | None:
-    """Probabilities in this endpoint's own shape: lists side by side."""
+    """Probabilities in this endpoint's own format: parallel lists."""
     if not tokens:
         return None
     offsets, place = [], 0
@@ -100,7 +100,7 @@ class _Pieces:
         written = []
         for event in events:
             match event:
-                case Text() | Refusal():  # this endpoint has text alone
+                case Text() | Refusal():  # this endpoint has only text
                     written.append(self._piece(_choice(event.text, event.choice, None)))
                 case Logprobs():
                     written.append(self._piece(_choice("", event.choice, None, event.tokens)))

@@ -1,4 +1,4 @@
-"""What this wire calls things."""
+"""Constants of this wire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors of this wire, both ways."""
+"""Errors of this wire, reading and writing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _WORDS: dict[FaultKind, tuple[str, str | None]] = {
 
 
 def is_fault(value: Any) -> bool:
-    """Whether a chunk is an error in place of one: OpenAI's, the flat one of vLLM and others, and Google's in a list."""
+    """Whether a chunk is an error instead: OpenAI's, the flat one of vLLM and others, or Google's in a list."""
     if isinstance(value, list) and value:
         value = value[0]
     return isinstance(value, dict) and bool(
@@ -50,8 +50,8 @@ def is_fault(value: Any) -> bool:
 
 
 def fault_of_error(value: Any, status: int = 500) -> Fault:
-    """What an error's JSON says. Never raises."""
-    if isinstance(value, list) and value:  # Gemini's OpenAI-compatible API wraps it so
+    """The fault that an error's JSON describes. Never raises."""
+    if isinstance(value, list) and value:  # Gemini's OpenAI-compatible API wraps it in a list
         value = value[0]
     inner = value.get("error", value) if isinstance(value, dict) else value
     if not isinstance(inner, dict):
@@ -69,7 +69,7 @@ def fault_of_error(value: Any, status: int = 500) -> Fault:
 
 
 def _status(value: Any) -> int | None:
-    """A status that stands in a body, as a number or in digits."""
+    """A status in a body, as a number or in digits."""
     if isinstance(value, str) and len(value) == 3 and value.isascii() and value.isdigit():
         return _status(int(value))
     return value if type(value) is int and 400 <= value < 600 else None
@@ -77,13 +77,13 @@ def _status(value: Any) -> int | None:
 
 def _message(value: dict[str, Any]) -> str | None:
     match value.get("detail"):
-        case [{"msg": str(wrong)}, *_]:  # FastAPI's, of a request it cannot read
+        case [{"msg": str(wrong)}, *_]:  # FastAPI's, for a request it cannot read
             return wrong
     return next((text for name in ("message", "msg", "detail") if isinstance(text := value.get(name), str)), None)
 
 
 def read_fault(status: int, body: bytes) -> Fault:
-    """What a refusal says. Never raises."""
+    """The fault of a response other than 2xx. Never raises."""
     try:
         value = decoded(body)
     except ValueError:
@@ -91,7 +91,7 @@ def read_fault(status: int, body: bytes) -> Fault:
         return recognized(Fault(text, kind_of(status), status))
     fault = fault_of_error(value, status)
     by_status = kind_of(status)
-    # A status says more than "invalid request" does: many write that under every status.
+    # The status is more specific than "invalid request", which many servers report with every status.
     if fault.kind in ("invalid_request", "server") and by_status not in ("invalid_request", "server"):
         fault.kind = by_status
     fault.status = status
@@ -99,7 +99,7 @@ def read_fault(status: int, body: bytes) -> Fault:
 
 
 def error_object(fault: Fault) -> dict[str, Any]:
-    """An error in OpenAI's words: clients decide by its codes, so another API's code does not stand in their place."""
+    """An error object with OpenAI's codes: clients decide by them, so codes of other APIs are not forwarded."""
     kind, code = _WORDS[fault.kind]
     shown = fault.code if code is None or _KINDS.get(fault.code or "") == fault.kind else code
     return {"error": {"message": fault.message or NO_WORDS, "type": kind, "param": fault.param, "code": shown}}

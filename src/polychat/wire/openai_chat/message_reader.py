@@ -1,4 +1,4 @@
-"""Server side: a body's messages as ``ChatMessage`` objects, strictly. The messages of Python callers are read here too."""
+"""Server side: a body's messages as ``ChatMessage`` objects, read strictly. Messages of Python callers are read here too."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Object = dict[str, Any]
 
 
 def read_messages(messages: Messages | object) -> list[ChatMessage]:
-    """A conversation. Results of tools that follow one another are one message. Raises ``BadInput`` naming the place."""
+    """A conversation. Consecutive tool results become one message. Raises ``BadInput`` naming the field."""
     if not isinstance(messages, list) and (isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Iterable)):
         raise BadInput('messages must be a list of {"role": …, "content": …}', field="messages")
     conversation: list[ChatMessage] = []
@@ -52,7 +52,7 @@ def _message(value: object, field: str, called: dict[str, str]) -> ChatMessage:
     message = dict(item(value, field))
     role, content = message.pop("role", None), message.pop("content", None)
     match role:
-        case "tool" | "function":  # the latter from before there were tools
+        case "tool" | "function":  # the latter from before tools existed
             return ChatMessage("tool", [_result(content, message, field, called)])
         case "system" | "developer" | "user":
             parts = _parts(content, f"{field}.content")
@@ -75,7 +75,7 @@ def _result(content: object, message: Object, field: str, called: dict[str, str]
     name = message.pop("name", None)
     name = None if name is None else text(name, f"{field}.name")
     call = message.pop("tool_call_id", None)
-    if call is None and name is not None:  # a function's result: of the call that was the last by that name
+    if call is None and name is not None:  # a function's result, for the last call of that name
         call = next((call_id for call_id, called_name in reversed(called.items()) if called_name == name), None)
     call = text(call, f"{field}.tool_call_id")
     return ToolResult(call, parts, name or called.get(call), cache=cache_of(message), extra=remaining(message))
@@ -107,7 +107,7 @@ def _reasoning(message: Object, field: str) -> list[ReasoningPart]:
 
 
 def _custom(fields: Object, field: str) -> ToolCall:
-    """The call of a tool of free text."""
+    """The call of a free-text tool."""
     path = f"{field}.custom"
     custom = dict(item(fields.pop("custom", None), path))
     name, free = text(custom.pop("name", None), f"{path}.name"), text(custom.pop("input", None), f"{path}.input")
@@ -208,7 +208,7 @@ def _file(fields: Object, field: str) -> FilePart:
         part.id = text(file_id, f"{path}.file_id")
         return part
     source = text(data, f"{path}.file_data")
-    if source.startswith(("https://", "http://")):  # as OpenRouter takes it
+    if source.startswith(("https://", "http://")):  # OpenRouter's format
         part.url = source
     elif source.startswith("data:"):
         part.media_type, part.data = from_data_url(source, f"{path}.file_data")
@@ -219,7 +219,7 @@ def _file(fields: Object, field: str) -> FilePart:
 
 
 def cache_of(fields: Object) -> str | None:
-    """The mark of caching that OpenRouter and others take; one of another shape stays what this wire alone knows."""
+    """The cache mark that OpenRouter and others accept; one of another shape stays in the fields of this wire only."""
     match fields.get("cache_control"):
         case {"type": "ephemeral", **more} if not more or more in ({"ttl": "5m"}, {"ttl": "1h"}):
             del fields["cache_control"]

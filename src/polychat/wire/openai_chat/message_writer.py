@@ -31,7 +31,7 @@ ABOVE = "The rest of the result of"
 
 
 def messages_of(messages: list[ChatMessage], vendor: str, *, native: bool) -> list[Object]:
-    """The messages; ``native``: the request came on this wire, so what only it knows goes back."""
+    """The messages; ``native``: the request was read on this wire, so fields that only it has are written too."""
     body: list[Object] = []
     for message in messages:
         if message.role == "tool":
@@ -43,7 +43,7 @@ def messages_of(messages: list[ChatMessage], vendor: str, *, native: bool) -> li
         else:
             written["content"] = _content(message.parts, native=native)
         if message.parts and not native and not written.get("content") and not any(written.get(name) for name in _SAYING):
-            continue  # nothing of it has a place here, and servers reject an empty message
+            continue  # none of it can be written on this wire, and servers reject an empty message
         if message.name is not None:
             written["name"] = message.name
         body.append(with_extra(written, message.extra, native=native) if message.extra else written)
@@ -51,11 +51,13 @@ def messages_of(messages: list[ChatMessage], vendor: str, *, native: bool) -> li
 
 
 _SAYING = ("content", "refusal", "tool_calls", "reasoning_content", "reasoning_details")
-"""What of a message says anything."""
+"""Members of a message that have content."""
 
 
 def _results(results: list[ToolResult], *, native: bool) -> list[Object]:
-    """A message a result. What such a message cannot hold, unless it came so on this wire, is shown by the user behind them."""
+    """One message for each result. Content that such a message cannot hold, unless it was read on this wire, follows in a user
+    message.
+    """
     messages: list[Object] = []
     shown: list[Object] = []
     for result in results:
@@ -85,7 +87,7 @@ def _assistant(parts: list[Part], vendor: str, message: Object, *, native: bool)
 
 
 def _reasoning(thoughts: list[ReasoningPart], vendor: str, message: Object, *, native: bool) -> None:
-    """As one text by the name most vendors have for it; block by block as OpenRouter has them where one is signed."""
+    """Reasoning as one text under the most common name; as OpenRouter's separate blocks if one is signed."""
     pairs = [(part, part.opaque if part.opaque is not None and part.opaque.vendor == vendor else None) for part in thoughts]
     if any(opaque is not None or (native and part.extra) for part, opaque in pairs):
         details = [_detail(part, opaque, native=native) for part, opaque in pairs]
@@ -114,7 +116,7 @@ def _call(call: ToolCall, vendor: str, *, native: bool) -> Object:
 
 
 def signature_of(data: str) -> Object:
-    """Where a tool call carries a signature: as Gemini's OpenAI-compatible API has it."""
+    """The place of a tool call's signature: as in Gemini's OpenAI-compatible API."""
     return {"google": {"thought_signature": data}}
 
 
@@ -161,7 +163,7 @@ def _file(file: FilePart) -> Object:
 
 
 def with_native_extra(written: Object, extra: Object | None, cache: str | None) -> Object:
-    """Of a request that came on this wire: with the mark of caching that OpenRouter and others take, and its extra."""
+    """Adds the cache mark that OpenRouter and others accept, and the extra, for a request that was read on this wire."""
     if cache is not None:
         written["cache_control"] = {"type": "ephemeral"} if cache == "5m" else {"type": "ephemeral", "ttl": cache}
     return with_extra(written, extra, native=True) if extra else written

@@ -1,4 +1,4 @@
-"""A stream of chunks that passes through: watched, and read only where it ends."""
+"""A stream of chunks that is passed through and monitored: only its end is decoded."""
 
 from __future__ import annotations
 
@@ -24,39 +24,39 @@ _MARKS = (
     *(b'finish_reason":"', b'finish_reason": "', b"[DONE]", b'"usage":{', b'"usage": {'),
     *(b'"error"', b'"message":', b'"msg":', b'"detail":', b'"message" :', b'"msg" :', b'"detail" :'),
 )
-"""What stands in a chunk that is more than a piece of the answer. In a text its quotes would be escaped."""
+"""Bytes that occur in a chunk which is more than a piece of the answer. Within a text their quotes would be escaped."""
 _ROLE = b'"role"'
 _ENDED = (*_MARKS, _ROLE)
-"""Behind an end also what opens a reply, which may be another."""
+"""After an end, also the bytes that open a reply, which may be another one."""
 _OPENING = re.compile(
     rb'"delta":\s?\{\s?%(member)b(?:\s?,\s?%(member)b)*\s?\}'
     % {b"member": rb'"(?:role":\s?(?:"\w*"|null)|(?:content|refusal)":\s?(?:""|null|\[\s?\]))'}
 )
-"""What opens a reply: the role, and no text."""
+"""The bytes that open a reply: the role, and no text."""
 _HAS_ID = re.compile(rb'"id":\s?"[^"]')
 _LONGEST = max(map(len, _MARKS))
 _KEPT = 16 * 1024
-"""Bytes of a chunk that is kept for its id."""
+"""Maximum bytes of a chunk that is kept for its id."""
 _PIECE = re.compile(rb'"delta":\s?\{[^{}\n]*?"(?!role")\w+":\s?(?:"[^"]|\[\s?[^\]\s]|\{\s?[^}\s])')
-"""Something of an answer: a member of a delta, other than the role, that is not empty."""
+"""A piece of the answer: a member of a delta, other than the role, that is not empty."""
 _TEXT = re.compile(rb'"(?:content|reasoning_content|reasoning|arguments|text)":\s?"((?:[^"\\\r\n]|\\.)*)"')
 """The text of a piece, in its quotes."""
 _LF, _CR, _QUOTE = b'\n\r"'
 _LEARNED = 3
-"""How often is learned what stands around the text of one stream's pieces."""
+"""How often the bytes around the text of one stream's pieces are learned."""
 _SMALL = 4096
-"""Bytes of a read whose chunks are all read where one of them is."""
+"""Bytes of a read in which all chunks are decoded if one of them is."""
 _SERVED = re.compile(rb'"model":\s?("(?:[^"\\]|\\.){1,200}")')
 _NO_CHOICES = re.compile(rb'"choices":\s?\[\s?\]')
 
 
 class ChunkMonitor:
-    """OpenAI's chunks: a piece of the answer is recognized by marks that it lacks, and passes unread; the rest is read.
+    """Monitors OpenAI's chunks: chunks without certain marks are pieces of the answer and pass undecoded; the rest is decoded.
 
-    ``usage`` false: the client did not ask for the usage that the stream ends with, and does not get it.
+    ``usage`` false: the client did not ask for the usage at the end of the stream, and does not get it.
 
-    ``Reading``, which decodes each text, would be exact here too, at twice the cost (``benchmarks/RESULTS.md``): what
-    passes needs no decoded text, and this class decodes none.
+    ``Reading``, which decodes each text, would be exact here too, at twice the cost (``benchmarks/RESULTS.md``): passthrough
+    needs no decoded text, and this class decodes none.
     """
 
     def __init__(self, *, usage: bool) -> None:
@@ -67,23 +67,23 @@ class ChunkMonitor:
         self._wants_usage = usage
         self.has_content = self._looks = self._ended = False
         self._before = self._behind = b""
-        """What stands around the text of the last piece that was looked through: the next differ in nothing else."""
+        """The bytes around the text of the last piece that was examined: later pieces have the same."""
         self._around = self._learned = 0
         self._is_padded = False
-        """Whether what stands behind the text is followed by letters that differ each time."""
+        """Whether the text is followed by padding that differs each time."""
         self._reason: str | None = None
         self._id: str | None = None
-        """The reply's id, of its first chunk that has one; found when it is needed."""
+        """The reply's id, from its first chunk that has one; read when it is needed."""
         self._first = b""
         """The payload of that chunk, until then."""
         self._forwarded = bytearray()
-        """The part of the chunk at hand that has passed, its last ``MAX_LINE`` bytes at most."""
+        """The forwarded part of the current chunk, at most its last ``MAX_LINE`` bytes."""
         self._held = bytearray()
-        """The part of the chunk at hand that has not."""
+        """The part of the current chunk that was not forwarded."""
 
     def feed(self, data: bytes) -> bytes:
         before = self._before
-        # The usual read, where looking for each mark would take several times as long as all else that is done for it.
+        # The usual read: searching for each mark would take several times as long as everything else that is done for it.
         if before and data.startswith(before) and not self._forwarded:
             event = data[: padding_in(data)] if self._is_padded else data
             if event.endswith(self._behind) and len(event) >= self._around:
@@ -96,7 +96,7 @@ class ChunkMonitor:
         """``feed``, where a mark has to be looked for."""
         forwarded = self._forwarded
         if _is_marked(bytes(forwarded[-_LONGEST:]) + data if forwarded else data):
-            self._looks = True  # from here on chunk by chunk: there are few more
+            self._looks = True  # chunk by chunk from here on: only few follow
             self._before = b""
             return self._look(data)
         end = 0
@@ -136,7 +136,7 @@ class ChunkMonitor:
         return held if passes and self.finish.verdict == "complete" else b""
 
     def _begin(self, chunks: bytes) -> int:
-        """Of ``chunks``, before which nothing of the answer came: where the first piece is over, or their length."""
+        """The end of the answer's first piece in ``chunks``, before which there was none; their length if there is none."""
         piece = _PIECE.search(chunks)
         self.has_content = piece is not None
         if self.served is None and (model := _SERVED.search(chunks)) is not None:
@@ -148,7 +148,7 @@ class ChunkMonitor:
         return len(chunks) if piece is None else piece.end()
 
     def _second(self, chunks: bytes, begin: int) -> int:
-        """Where in whole chunks that were not read, from ``begin`` on, another reply begins; their length where none does."""
+        """Where in whole chunks that were not decoded, from ``begin`` on, another reply begins; their length if none does."""
         while (opening := _OPENING.search(chunks, begin)) is not None:
             line = chunks.rfind(b"\n", 0, opening.start()) + 1
             begin = chunks.find(b"\n", opening.end())
@@ -158,7 +158,7 @@ class ChunkMonitor:
         return len(chunks)
 
     def _reply_id(self) -> str | None:
-        """The id that the reply has had from its beginning."""
+        """The id of the reply since its beginning."""
         if self._first:
             first, self._first = self._first, b""
             with suppress(ValueError, AttributeError):
@@ -167,7 +167,7 @@ class ChunkMonitor:
         return self._id
 
     def _learn(self, chunk: bytes) -> None:
-        """Remember what stands around the text of a piece that has no mark."""
+        """Remember the bytes around the text of a piece without marks."""
         self._learned += 1
         padding = padding_in(chunk)
         event = chunk[:padding] if padding else chunk
@@ -177,7 +177,7 @@ class ChunkMonitor:
             self._around = len(self._before) + len(self._behind)
 
     def _read_last(self, chunk: bytes) -> bool:
-        """As ``_read``; what was cut is no end, and an error that no blank line ends is none that a client reads."""
+        """As ``_read``, for the last chunk: a cut chunk is no end, and clients do not read an error without its blank line."""
         last = chunk[chunk.rfind(b"\n") + 1 :]
         if last.startswith(b"data:") and last[5:].strip()[:6] != b"[DONE]" and not _is_json(last[5:]):
             self.finish = truncated("the body ends within a line")
@@ -186,7 +186,7 @@ class ChunkMonitor:
         return passes
 
     def _look(self, data: bytes) -> bytes:
-        """What passes of the chunks that ``data`` completes: each byte is held once, and looked at when its chunk is whole."""
+        """The part of ``data`` to forward: each byte is held once, and examined when its chunk is complete."""
         if self.finish is not None:
             return b""
         if not _last_end(self._held or self._forwarded, data):
@@ -197,7 +197,7 @@ class ChunkMonitor:
         return self._chunks(bytes(self._held) + data if self._held else data)
 
     def _chunks(self, data: bytes) -> bytes:
-        """What passes of the whole chunks of ``data``; what begins another is held."""
+        """The whole chunks of ``data`` that are forwarded; the beginning of another chunk is held."""
         passed: list[bytes] = []
         begin = 0
         if forwarded := bytes(self._forwarded):
@@ -207,7 +207,7 @@ class ChunkMonitor:
                 passed.append(data[:begin])
         elif len(data) <= _SMALL and (events := _events_of_a_line(data)):
             return self._events(data, events)
-        elif begin := _marked_chunk(data, _ENDED if self._ended else _MARKS):  # what stands before it passes unread
+        elif begin := _marked_chunk(data, _ENDED if self._ended else _MARKS):  # the chunks before it pass undecoded
             begin = self._second(data[:begin], 0 if self.has_content else self._begin(data[:begin]))
             passed.append(data[:begin])
         for blank in EVENT_END.finditer(data, begin):
@@ -222,7 +222,9 @@ class ChunkMonitor:
         return b"".join(passed)
 
     def _events(self, data: bytes, events: list[bytes]) -> bytes:
-        """What passes of ``data``, which is these events. All are read: in few, looking for marks would take longer."""
+        """The part of ``data``, which consists of these events, to forward. All are decoded: for a few, searching for marks is
+        slower.
+        """
         self._held.clear()
         passed: list[bytes] = []
         for number, event in enumerate(events):
@@ -236,7 +238,7 @@ class ChunkMonitor:
         return b"\n\n".join(passed)
 
     def _passes(self, event: bytes, events: list[bytes], number: int) -> bool:
-        """Whether an event of one line is for the client; so many of ``events``, those of the same read, came before it."""
+        """Whether an event of one line is forwarded; it is preceded by ``number`` of the ``events`` of the same read."""
         payload = event[5:].strip()
         if payload[:6] == b"[DONE]":
             self.finish = self._verdict(whole=True)
@@ -245,7 +247,7 @@ class ChunkMonitor:
         return self._wants_usage or b'"usage"' not in event or _NO_CHOICES.search(event) is None
 
     def _read(self, chunk: bytes) -> bool:
-        """Whether it is for the client."""
+        """Whether the event is forwarded."""
         for payload in _payloads(chunk):
             if self.finish is not None:
                 break
@@ -256,9 +258,9 @@ class ChunkMonitor:
         return self._wants_usage or b'"usage"' not in chunk or _NO_CHOICES.search(chunk) is None
 
     def _take(self, payload: bytes, events: list[bytes] | None = None, number: int = 0) -> bool:
-        """Whether it is of this reply. One that cannot be read passes where neither it, the ``number``-th of ``events``, nor
+        """Whether the event belongs to this reply.
 
-        one before it has a mark.
+        If it cannot be decoded, it passes when neither it, the ``number``-th of ``events``, nor one before it has a mark.
         """
         try:
             chunk = _read(payload)
@@ -306,7 +308,7 @@ class ChunkMonitor:
 
 
 def _events_of_a_line(data: bytes) -> list[bytes]:
-    """The events of ``data``, each without its blank line, where each is one line of data; nothing where one is not."""
+    """The events of ``data``, each without its blank line, if each is one line of data; otherwise empty."""
     if data[:5] != b"data:" or data[-2:] != b"\n\n" or data.find(b"\r") >= 0:
         return []
     events = data.split(b"\n\n")
@@ -316,7 +318,7 @@ def _events_of_a_line(data: bytes) -> list[bytes]:
 
 
 def _marked_chunk(data: bytes, marks: tuple[bytes, ...]) -> int:
-    """Where the first chunk begins that must be read: what stands before it are whole chunks. The last may be cut."""
+    """Where the first chunk begins that must be decoded: whole chunks precede it. The last may be cut."""
     first = len(data)
     for mark in marks:
         place = data.find(mark, 0, first)
@@ -326,20 +328,20 @@ def _marked_chunk(data: bytes, marks: tuple[bytes, ...]) -> int:
 
 
 def _behind_blank(data: bytes, before: int) -> int:
-    """Where the chunk begins that ``before`` stands in: behind the last blank line."""
+    """Where the chunk begins that contains ``before``: after the last blank line."""
     lf, crlf = data.rfind(b"\n\n", 0, before), data.rfind(b"\n\r\n", 0, before)
     return max(lf + 2 if lf >= 0 else 0, crlf + 3 if crlf >= 0 else 0)
 
 
 def _last_end(begun: bytearray, data: bytes) -> int:
-    """Where in ``data`` the last chunk ends that it completes, after what of it has come; 0 where it completes none."""
+    """The end of the last chunk that ``data`` completes, after the part of it that came before; 0 if it completes none."""
     if end := _behind_blank(data, len(data)):
         return end
     return _cut_end(begun, data)
 
 
 def _cut_end(begun: bytes | bytearray, data: bytes) -> int:
-    """Where in ``data`` the chunk ends that ``begun`` begins, if the blank line itself was cut; else 0."""
+    """Where in ``data`` the chunk ends that ``begun`` begins, if the blank line itself was cut; otherwise 0."""
     if data[:1] == b"\n" and begun.endswith((b"\n", b"\n\r")):
         return 1
     return 2 if data[:2] == b"\r\n" and begun.endswith(b"\n") else 0
@@ -353,7 +355,7 @@ def _is_marked(data: bytes) -> bool:
 
 
 def _is_escaped(text: bytes) -> bool:
-    """Whether each quote in the text is the text's own."""
+    """Whether each quote in the text is escaped."""
     return b'"' not in text.replace(b"\\\\", b"").replace(b'\\"', b"")
 
 
@@ -361,7 +363,7 @@ _PLAIN_ENDS = frozenset({"stop", "length", "tool_calls", "content_filter"})
 
 
 class _Message(Struct, gc=False):
-    """Any object: what is in it is not kept."""
+    """Any object: its members are not kept."""
 
 
 class _Choice(Struct, gc=False):
@@ -380,11 +382,11 @@ _ending = Decoder(_Reply)
 
 
 def ending_of(body: bytes) -> tuple[Finish, Usage | None, str | None]:
-    """How a whole reply ends, what it cost, and which model answered: of the usual reply without reading its answer."""
+    """The finish, the usage and the model of a whole reply; of the usual reply without decoding its answer."""
     try:
         check_depth(body)
         if not body.isascii():
-            body.decode()  # what is not kept is not decoded
+            body.decode()  # members that are not kept are not decoded
         reply = _ending.decode(body)
         reason, usage, served = reply.choices[0].finish_reason, reply.usage, reply.model
         if reason in _PLAIN_ENDS and reply.error is None:
@@ -400,7 +402,7 @@ def _payloads(chunk: bytes) -> list[bytes]:
 
 
 def _read(payload: bytes) -> Any:
-    """Raises ``ValueError``. What passes is not changed: half an emoji is the client's to read as it came."""
+    """Raises ``ValueError``. The bytes are forwarded unchanged: half an emoji is left to the client."""
     try:
         return decoded(payload)
     except ValueError:

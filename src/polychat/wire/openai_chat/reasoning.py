@@ -1,7 +1,7 @@
-"""Reasoning, and the parts of it that a vendor wants back.
+"""Reasoning, and its parts that a vendor requires back.
 
 Most dialects have one text, ``reasoning_content`` or ``reasoning``. OpenRouter's ``reasoning_details`` hold blocks, each with
-its signature, its encrypted data and fields of its own that must go back as they came.
+its signature, its encrypted data and other fields that must be returned unchanged.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ Object = dict[str, Any]
 
 PLAIN = ("reasoning_content", "reasoning")
 _TEXT = {"reasoning.text": "text", "reasoning.summary": "summary"}
-"""Where each kind of detail has its text."""
+"""The member with the text, for each kind of detail."""
 _KNOWN = ("type", "text", "summary", "signature", "data", "id", "index")
 
 
 def detail_of(text: str, opaque: Opaque | None, tag: str | None = None) -> Object:
-    """One of ``reasoning_details``. ``tag`` stands for the opaque part's data where it is not this vendor's own."""
+    """One of ``reasoning_details``. ``tag`` returns the data to write for another vendor's opaque part."""
     if opaque is None:
         return {"type": "reasoning.text", "text": text}
     data = opaque.data if tag is None else tag
@@ -53,11 +53,11 @@ def _whole(data: str) -> Object | None:
 
 
 def opaque_of(detail: Object, vendor: str) -> Opaque | None:
-    """What of a detail must go back: its signature, or all of it but the text where it has fields that we do not know."""
+    """The parts of a detail that must be returned: its signature, or all of it but the text if it has unknown fields."""
     encrypted = detail.get("type") == "reasoning.encrypted"
     data, name = detail.get("data" if encrypted else "signature"), detail.get("id")
     if isinstance(data, str) and data.startswith("pc1."):
-        return untagged(data, vendor)  # from behind a gateway of ours
+        return untagged(data, vendor)  # from a backend that is a gateway of ours
     name = name if isinstance(name, str) else None
     if any(value is not None and field not in _KNOWN for field, value in detail.items()):
         members = {"type": "reasoning.text", **{key: value for key, value in detail.items() if key not in ("text", "summary")}}
@@ -66,7 +66,7 @@ def opaque_of(detail: Object, vendor: str) -> Opaque | None:
 
 
 def part_of(value: object, field: str) -> ReasoningPart:
-    """A detail of a request. What this wire alone knows of it stays with the part. Raises ``BadInput``."""
+    """A detail of a request. Fields that only this wire has stay with the part. Raises ``BadInput``."""
     detail = dict(item(value, field))
     kind = detail.get("type")
     reasoning = detail.pop(_TEXT.get(kind, "text") if isinstance(kind, str) else "text", None)
@@ -80,7 +80,9 @@ def part_of(value: object, field: str) -> ReasoningPart:
 
 
 class ReasoningBlocks:
-    """The reasoning of one choice, as it comes. A block's opaque part is given once the block is known to be whole."""
+    """The reasoning of one choice while it is received. A block's opaque part is emitted once the block is known to be
+    complete.
+    """
 
     __slots__ = ("_about", "_choice", "_limit", "_opaque_sent", "_open", "_size", "_texts", "_vendor", "block")
 
@@ -88,17 +90,17 @@ class ReasoningBlocks:
         self.block = 0
         self._vendor, self._limit, self._choice = vendor, limits.event, choice
         self._open = False
-        """The block has something in it."""
+        """Whether the block has any content."""
         self._texts: list[str] = []
-        """Its plain pieces; a detail may repeat them all."""
+        """Its plain pieces; a detail may repeat all of them."""
         self._size = 0
         self._about: Object | None = None
-        """Its detail but for the text."""
+        """Its detail without the text."""
         self._opaque_sent = False
-        """Its opaque part was given."""
+        """Whether its opaque part was emitted."""
 
     def plain(self, text: str) -> list[Event]:
-        """A piece of the one text."""
+        """Add a piece of the text."""
         before = self._next() if self._about is not None else []
         self._open = True
         self._texts.append(text)
@@ -108,7 +110,7 @@ class ReasoningBlocks:
         return [*before, Reasoning(text, None, self.block, self._choice)]
 
     def detail(self, detail: Object) -> list[Event]:
-        """One of ``reasoning_details``. Raises ``TypeError`` for one of another shape."""
+        """Add one of ``reasoning_details``. Raises ``TypeError`` for one of another shape."""
         text = detail.get("text") or detail.get("summary") or ""
         if not isinstance(text, str):
             raise TypeError
@@ -116,21 +118,21 @@ class ReasoningBlocks:
         if self._about is None and self._texts:
             text = ""  # it closes a block whose text is known
         self._open = True
-        self._about = self._about or {}  # grown in place: each of many details may bring a field of its own
+        self._about = self._about or {}  # extended in place: each of many details may add a field
         self._about.update((name, value) for name, value in detail.items() if value is not None)
         if text:
             events.append(Reasoning(text, None, self.block, self._choice))
         return [*events, *self.rest()] if detail.get("signature") or detail.get("data") else events
 
     def opaque_block(self, data: str) -> list[Event]:
-        """A block of its own that only its vendor reads. What repeats the one before it, as it grew, stands beside it."""
+        """A separate block that only its vendor reads. One that repeats the block before it, extended, is kept besides it."""
         before = self._next()
         self._open = self._opaque_sent = True
         self._about = {"type": "kept"}
         return [*before, Reasoning("", Opaque(self._vendor, data, redacted=True), self.block, self._choice)]
 
     def rest(self) -> list[Event]:
-        """What must go back of the block that came last, if that was not given yet."""
+        """The part of the last block that must be returned, if it was not emitted yet."""
         if self._about is None or (self._opaque_sent and not self._about.get("signature")):
             return []
         opaque = opaque_of(self._about, self._vendor)
@@ -158,9 +160,9 @@ class ReasoningBlocks:
 
 
 class ReasoningWriter:
-    """Writes the reasoning of one choice: the text as it comes, and each block whole once it is known to be so.
+    """Writes the reasoning of one choice: text as it arrives, and each block as a whole once it is complete.
 
-    A client that hands ``reasoning_details`` back as they came then hands back every block with its signature.
+    A client that returns ``reasoning_details`` unchanged then returns every block with its signature.
     """
 
     __slots__ = ("_block", "_detailed", "_texts", "_whole")
@@ -169,9 +171,9 @@ class ReasoningWriter:
         self._block = 0
         self._texts: list[str] = []
         self._detailed = False
-        """Some block went out as a detail, so that all must."""
+        """Whether a block was sent as a detail, after which all must be."""
         self._whole = True
-        """The block did."""
+        """Whether this block was."""
 
     def deltas(self, event: Reasoning) -> list[Object]:
         deltas: list[Object] = []
@@ -198,7 +200,7 @@ class ReasoningWriter:
 
 
 def message_fields(blocks: list[tuple[str, Opaque | None]]) -> Object:
-    """The same of a whole message: one text, and the blocks where they are several or signed."""
+    """The reasoning of a whole message: one text, and the blocks if they are several or signed."""
     fields: Object = {}
     text = "\n\n".join(text for text, _ in blocks if text)
     if text:

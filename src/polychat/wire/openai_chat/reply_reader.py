@@ -1,4 +1,4 @@
-"""Client side: a reply into events, whole or as it comes, whatever the dialect."""
+"""Client side: a reply as events, whole or streamed, in any dialect of the wire."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ REASONS = {
     "eos": "stop",
     "end_turn": "stop",
 }
-"""The dialects' words for an end, in common ones."""
+"""The dialects' finish reasons, by common names."""
 FAILED = ("error", "network_error", "insufficient_system_resource")
-"""Ends that are none: of OpenRouter and Mistral, Zhipu, DeepSeek."""
+"""Finish reasons that are failures, of OpenRouter and Mistral, Zhipu, DeepSeek."""
 
 Object = dict[str, Any]
 
@@ -45,9 +45,9 @@ def read_reply(body: bytes, vendor: str = VENDOR, limits: ReaderLimits = LIMITS)
 
 
 class Reader(StreamReader):
-    """``data:`` lines with a chunk each. A server that answers with one JSON all the same is understood.
+    """Reads ``data:`` lines with a chunk each. One JSON object in place of a stream is accepted too.
 
-    A whole reply is one chunk whose deltas are messages.
+    A whole reply is read as one chunk whose deltas are messages.
     """
 
     SHAPE = "a chunk of another shape than OpenAI's"
@@ -57,15 +57,15 @@ class Reader(StreamReader):
         self._vendor = vendor
         self._started = False
         self._is_message = False
-        """It came whole."""
+        """Whether the reply is one whole object."""
         self._plain: ReplyChoice | None = None
-        """The first answer, if no event must come before more of its text."""
+        """The first answer, unless an event must come before more of its text."""
         self._usage: Usage | None = None
         self._choices: dict[int, ReplyChoice] = {}
         self._pages: Object = {}
         self._stop_sequence: str | None = None
         self._id: str | None = None
-        """The reply's, by its first chunk."""
+        """The reply's id, from its first chunk."""
         self._usual_chunk = _usual_chunk()
         self.may_be_usual = True
 
@@ -83,7 +83,7 @@ class Reader(StreamReader):
         try:
             chunk = self._usual_chunk(payload)
         except ValueError:
-            self.may_be_usual = False  # as a rule those that follow are like it
+            self.may_be_usual = False  # the following chunks usually resemble it
             return False
         choice = chunk.choices[0]
         content, reason = choice.delta.content, choice.finish_reason
@@ -103,7 +103,7 @@ class Reader(StreamReader):
 
     def take(self, value: Any, events: list[Event]) -> None:
         if type(value) is not dict:
-            pass  # an error, as some wrap it, or nothing that is known
+            pass  # an error in another wrapping, or an unknown chunk
         elif self._plain is not None:
             choice = _only_choice(value)
             if choice is not None and (text := _usual(choice)) is not None:
@@ -145,7 +145,7 @@ class Reader(StreamReader):
         return events
 
     def _chunk(self, chunk: Any, of: str, events: list[Event]) -> None:
-        """``of`` is ``delta`` or ``message``."""
+        """Add the events of a chunk. ``of`` is ``delta`` or ``message``."""
         if is_fault(chunk):
             raise error_of(fault_of_error(chunk))
         if "choices" not in chunk and "usage" not in chunk and chunk.get("object") != "chat.completion.chunk":
@@ -161,7 +161,7 @@ class Reader(StreamReader):
             self._chosen(entry, of, chunk, events)
 
     def _chosen(self, entry: Object, of: str, chunk: Object, events: list[Event]) -> None:
-        """One of a chunk's choices."""
+        """Add the events of one of a chunk's choices."""
         choice = self._choice(entry.get("index") or 0)
         if choice.has_content and begins_another(chunk, self._id):
             raise two_replies()
@@ -169,13 +169,13 @@ class Reader(StreamReader):
         if entry.get("logprobs") and (tokens := _tokens(entry["logprobs"])):
             events.append(Logprobs(tokens, choice.number))
         reason = entry.get("finish_reason")
-        if reason and isinstance(reason, str):  # some write "" for none
+        if reason and isinstance(reason, str):  # some servers write "" for none
             if reason in FAILED:
                 raise _failure(entry, reason)
             choice.ended = True
             choice.reason = REASONS.get(reason, reason)
             if choice.number == 0 and isinstance(stop := entry.get("stop_reason"), str) and stop:
-                self._stop_sequence = stop  # vLLM's and SGLang's word for which of the request's texts it was
+                self._stop_sequence = stop  # vLLM's and SGLang's value for which stop sequence of the request it was
 
     def _choice(self, number: int) -> ReplyChoice:
         choice = self._choices.get(number)
@@ -195,19 +195,21 @@ class Reader(StreamReader):
             reply_id = None
         if not isinstance(model, str) or not model:
             model = None
-        # Azure begins with a chunk that says nothing.
+        # Azure begins with a chunk without content.
         if choices or reply_id is not None or model is not None:
             self._begin(reply_id, model, events)
 
     def _begin(self, reply_id: str | None, model: str | None, events: list[Event]) -> None:
-        """The first chunk that says something; its words for the reply and the model, if it has them."""
+        """Start the reply with the id and the model of its first chunk, if it has them."""
         self._started = True
         self._id = reply_id
         if reply_id is not None or model is not None:
             events.append(Start(reply_id, model))
 
     def _verdict(self, missing: str = "") -> Finish:
-        """``missing`` is the end of which there is no sign, unless each answer has one; empty where the wire's own was read."""
+        """The finish. ``missing`` names the end that was not received, unless each answer has one; empty if the wire's own end
+        was.
+        """
         plain = self._plain
         if plain is not None and plain.ended and len(self._choices) == 1 and plain.wrong() is None:
             return Finish("complete", plain.why(), stop_sequence=self._stop_sequence)
@@ -248,24 +250,24 @@ _SILENT = frozenset(
         "p",
     )
 )
-"""Fields of a chunk that say nothing beside ``choices``, and ``usage`` if it is empty."""
+"""Fields of a chunk without content besides ``choices``, and ``usage`` if it is empty."""
 
 
 _OPENING = {"role", "content", "refusal"}
 _PLAIN_ENDS = ("stop", "length", "tool_calls", "content_filter")
-"""Reasons that mean here what they mean everywhere."""
+"""Finish reasons with the same meaning on all wires."""
 
 
 @cache
 def _usual_chunk() -> Callable[[bytes], UsualChunk]:
-    """Imported by the first reply: msgspec takes as long to load as all of polychat."""
+    """Imported by the first reply: msgspec takes as long to load as the rest of polychat."""
     from .usual_chunks import usual_chunk
 
     return usual_chunk
 
 
 def _usual(choice: Any) -> str | None:
-    """The text of the usual chunk's only answer, straight: a piece of text and nothing else."""
+    """The text of the usual chunk's only answer, on a short path: a piece of text and nothing else."""
     delta = choice.get("delta")
     if not delta or len(delta) != 1 or choice.get("finish_reason"):
         return None
@@ -274,7 +276,7 @@ def _usual(choice: Any) -> str | None:
 
 
 def _only_choice(chunk: Any) -> Any:
-    """The first answer's part of a chunk that says nothing else and has no probabilities; ``None`` for any other."""
+    """The first answer of a chunk that has nothing else and no probabilities; ``None`` for any other chunk."""
     choices = chunk.get("choices")
     if not choices or len(choices) != 1 or chunk.get("usage") is not None or not _SILENT.issuperset(chunk):
         return None
@@ -285,7 +287,7 @@ def _only_choice(chunk: Any) -> Any:
 def begins_another(chunk: Object, reply_id: str | None) -> bool:
     """Whether a chunk opens a reply other than ``reply_id``: a role, no text, and another id.
 
-    Some servers give each chunk an id of its own, but no other of their chunks looks so.
+    Some servers give each chunk a new id, but only their first chunk has this form.
     """
     name = chunk.get("id")
     return reply_id is not None and isinstance(name, str) and name not in ("", reply_id) and _is_usual_start(chunk)
@@ -301,7 +303,7 @@ def _is_usual_start(chunk: Any) -> bool:
 
 
 def _usual_end(choice: Any) -> str | None:
-    """The reason of the usual last chunk's only answer, straight: an empty delta, and why it ended."""
+    """The finish reason of the usual last chunk's only answer, on a short path: an empty delta, and the reason."""
     reason = choice.get("finish_reason")
     if choice.get("delta") != {} or choice.get("stop_reason") or reason not in _PLAIN_ENDS:
         return None
@@ -315,7 +317,7 @@ def _failure(reply: Object, reason: str) -> BackendError:
 
 
 def _sources(pages: Object) -> list[Event]:
-    """Perplexity's lists, which every chunk repeats: the pages with titles, else the addresses alone."""
+    """Perplexity's lists, which every chunk repeats: pages with titles, otherwise only URLs."""
     results = pages.get("search_results")
     listed = [page for page in results if isinstance(page, dict)] if isinstance(results, list) else []
     citations = [
@@ -333,6 +335,6 @@ def _text_of(page: Object, name: str) -> str:
 
 
 def _tokens(logprobs: Any) -> list[Object]:
-    """The probabilities that are such; what else stands there is left out."""
+    """The valid probabilities; other entries are skipped."""
     listed = logprobs.get("content") if isinstance(logprobs, dict) else None
     return [dict(token) for token in listed if isinstance(token, dict)] if isinstance(listed, list) else []

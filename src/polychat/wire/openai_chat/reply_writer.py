@@ -1,4 +1,4 @@
-"""Server side: events as a reply, whole or as it comes."""
+"""Server side: events as a reply, whole or streamed."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from .usage import usage_object
 Object = dict[str, Any]
 
 _ENDS = {"refusal": "content_filter", "pause": "length"}
-"""What clients of this wire understand of the ends it has no word for: a pause too wants to be asked to go on."""
+"""What to write for ends that this wire has no name for: after a pause too, clients are made to continue."""
 
 
 def writer(request: ChatRequest, id: str, created: int, model: str | None = None) -> Writer:  # noqa: A002  # the wire's own word
-    """What writes the answer to ``request``: chunks if it asked for a stream, else one object."""
+    """The writer of the answer to ``request``: chunks if it asked for a stream, otherwise one object."""
     head = (f"chatcmpl-{id}", created, request.model if model is None else model)
     if request.stream:
         return StreamWriter(*head, usage=bool(request.stream_usage))
@@ -55,9 +55,9 @@ class StreamWriter:
         self._usage: Usage | None = None
         self._begun: set[int] = set()
         self._called: dict[int, set[int]] = {}
-        """Of each choice, the calls that have no arguments yet."""
+        """By choice, the calls that have no arguments yet."""
         self._citation_counts: dict[int, int] = {}
-        """Of each choice, how many annotations it has."""
+        """By choice, its number of annotations."""
         self._images: dict[int, int] = {}
         self._reasoning: dict[int, ReasoningWriter] = {}
 
@@ -107,7 +107,7 @@ class StreamWriter:
             case Citation():
                 place = self._citation_counts.get(event.choice, 0)
                 self._citation_counts[event.choice] = place + 1
-                # OpenAI's client puts entries of lists together by it, and fails without one.
+                # OpenAI's client joins entries of lists by ``index``, and fails without one.
                 return self._chunk({"annotations": [{"index": place, **_citation(event)}]}, event.choice)
             case Media(media_type=kind) if kind.startswith("image/"):
                 place = self._images.get(event.choice, 0)
@@ -130,7 +130,7 @@ class StreamWriter:
             if choice in self._reasoning:
                 chunks += [self._chunk(delta, choice) for delta in self._reasoning[choice].end()]
             bare = self._called.get(choice, ()) if is_finished(reason) else ()
-            # Clients read what comes as JSON: of a call without arguments too.
+            # Clients parse the arguments as JSON, so a call without arguments needs an object too.
             chunks += [
                 self._chunk({"tool_calls": [piece_of(ToolCallPiece(index, None, None, "{}"))]}, choice) for index in bare
             ]
@@ -141,7 +141,7 @@ class StreamWriter:
 
 
 def delta_of(event: Event) -> Object:
-    """What a piece is in a chunk's delta."""
+    """The delta of a chunk for one piece."""
     match event:
         case Text():
             return {"content": event.text}
@@ -159,7 +159,7 @@ def delta_of(event: Event) -> Object:
 
 
 def piece_of(piece: ToolCallPiece) -> Object:
-    """A piece of a call, of a function's or of a tool's that takes free text."""
+    """A piece of a call, of a function or of a free-text tool."""
     custom = piece.kind == "custom"
     kind, member = ("custom", "input") if custom else ("function", "arguments")
     call: Object = {"index": piece.index}
@@ -187,9 +187,9 @@ def _citation(source: Citation) -> Object:
 
 
 def reason_of(reason: str | None, *, called: bool) -> str:
-    """The end in OpenAI's words, of which there are four; where the backend ended without any, a plain one.
+    """The finish reason in OpenAI's terms, of which there are four; ``stop`` if the backend reported none.
 
-    Clients run tools where it is ``tool_calls``: a plain end behind calls is that, whatever the backend calls it.
+    Clients run tools if it is ``tool_calls``: a ``stop`` after calls becomes that.
     """
     if reason is None or reason == "stop":
         return "tool_calls" if called else "stop"
@@ -204,12 +204,12 @@ def refusal_headers(fault: Fault) -> list[tuple[str, str]]:
 
 
 def error_of_finish(finish: Finish | None) -> Fault:
-    """The fault of an answer that did not come to its end."""
+    """The fault of an unfinished or failed answer."""
     return fault_of(finish.error if finish is not None and finish.error is not None else Truncated("the answer was cut"))
 
 
 def _choice(number: int, message: AssembledMessage, reason: str | None) -> Object:
-    """An answer that is whole, as one of the reply's choices."""
+    """A complete answer, as one of the reply's choices."""
     media = message.media
     fields: Object = {"role": "assistant", "content": message.text or None}
     if thoughts := message.thoughts:
@@ -229,16 +229,16 @@ def _choice(number: int, message: AssembledMessage, reason: str | None) -> Objec
 
 
 def _call(call: ToolCall, reason: str | None) -> Object:
-    """A call that is whole."""
+    """A complete call."""
     kind, member, arguments = "custom", "input", call.arguments
-    if call.kind != "custom":  # clients read it as JSON at once
+    if call.kind != "custom":  # clients parse it as JSON at once
         kind, member, arguments = "function", "arguments", escaped(call.arguments) or ("{}" if is_finished(reason) else "")
     signature = {} if call.opaque is None else {"extra_content": signature_of(tagged(call.opaque, VENDOR))}
     return {"id": call.id, "type": kind, kind: {"name": call.name, member: arguments}, **signature}
 
 
 class WholeWriter:
-    """An answer in one object, which is made at its end; a failure is an error with its own status."""
+    """An answer in one object, written at its end; a failure is an error with its own status."""
 
     streams = False
     content_type = "application/json"
@@ -269,5 +269,5 @@ class WholeWriter:
         return encoded({**self._frame, "choices": choices, **({} if usage is None else {"usage": usage})})
 
     def choice(self, number: int, message: AssembledMessage, reason: str | None) -> Object:
-        """One of the answers, as this endpoint has them."""
+        """One of the answers, in this endpoint's format."""
         return _choice(number, message, reason)

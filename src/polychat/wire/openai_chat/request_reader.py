@@ -1,4 +1,4 @@
-"""Server side: a body as the request it is, strictly."""
+"""Server side: a body as a ``ChatRequest``, read strictly."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ read_plain = reader(NAME)
 def read_request(
     body: bytes, model: str | None = None, stream: bool | None = None, limits: ReaderLimits = LIMITS
 ) -> ChatRequest:
-    """The request. Raises ``BadInput`` naming the field, and nothing else."""
+    """The request. Raises only ``BadInput``, which names the field."""
     request = ChatRequest("", [], wire=NAME)
     fields = read_plain(json_object(body, limits), request)
     request.messages = read_messages(fields.pop("messages", None))
@@ -30,7 +30,9 @@ def read_request(
 
 
 def read_fields(fields: Object, request: ChatRequest, model: str | None = None, stream: bool | None = None) -> ChatRequest:
-    """``request`` with what is read here of ``fields``, which loses it; what nothing reads is what this wire alone knows."""
+    """``request`` with the values of the known ``fields``, which are removed; the remaining ones are those that only this wire
+    has.
+    """
     name = fields.pop("model", None)
     request.model = text(name if model is None else model, "model")
     _probabilities(fields, request)
@@ -53,11 +55,11 @@ def _probabilities(fields: Object, request: ChatRequest) -> None:
 def _tools(fields: Object, request: ChatRequest) -> None:
     if "tools" in fields:
         request.tools = read_tools(fields.pop("tools"), "tools")
-    if "functions" in fields:  # as tools were called before
+    if "functions" in fields:  # the older name of tools
         request.tools += read_tools(fields.pop("functions"), "functions")
     match fields.get("tool_choice"):
         case {"type": "allowed_tools"}:
-            return  # what no other wire knows stays as it is
+            return  # values that no other wire has are not changed
         case None:
             pass
         case choice:
@@ -73,7 +75,7 @@ def _tools(fields: Object, request: ChatRequest) -> None:
 
 
 def read_tools(value: object, field: str) -> list[Tool | HostedTool]:
-    """Tools of OpenAI's shape, or bare functions ``{"name": …}``. Raises ``BadInput``."""
+    """Tools in OpenAI's format, or bare functions ``{"name": …}``. Raises ``BadInput``."""
     return [_tool(entry, f"{field}[{place}]") for place, entry in enumerate(several(value, field))]
 
 
@@ -82,7 +84,7 @@ def _tool(value: object, field: str) -> Tool | HostedTool:
         return value
     fields = dict(item(value, field))
     kind = text(fields.pop("type", "function"), f"{field}.type")
-    if "input_schema" in fields and "name" in fields and kind in ("function", "custom"):  # Anthropic's shape
+    if "input_schema" in fields and "name" in fields and kind in ("function", "custom"):  # Anthropic's format
         kind = "function"
         fields.setdefault("parameters", fields.pop("input_schema"))
     if kind == "custom":
@@ -106,7 +108,7 @@ def _tool(value: object, field: str) -> Tool | HostedTool:
 
 
 def _custom(fields: Object, field: str) -> Tool:
-    """A tool of free text, also in the flat shape of the Responses API."""
+    """A free-text tool, also in the flat format of the Responses API."""
     path = f"{field}.custom" if "custom" in fields else field
     custom, fields = (dict(item(fields.pop("custom"), path)), fields) if "custom" in fields else (fields, {})
     name, about, form = (custom.pop(key, None) for key in ("name", "description", "format"))
@@ -129,7 +131,7 @@ def read_tool_choice(value: object, field: str) -> ToolChoice:
             return value
         case "auto" | "none" | "required":
             return ToolChoice(value)
-        case "any":  # Mistral's word
+        case "any":  # Mistral's value
             return ToolChoice("required")
         case {"type": "function", "function": {"name": str(name)}} | {"type": "custom", "custom": {"name": str(name)}}:
             return ToolChoice("named", name)
@@ -176,7 +178,7 @@ def _reasoning(fields: Object, request: ChatRequest) -> None:
     _thinking(fields, request)
     if "reasoning" not in fields:
         return
-    # OpenRouter's object. It goes on as it came, where that is on this wire.
+    # OpenRouter's object, which is forwarded unchanged on this wire.
     settings = item(fields["reasoning"], "reasoning")
     effort, budget, hidden = settings.get("effort"), settings.get("max_tokens"), settings.get("exclude")
     thinking = Thinking(
@@ -190,7 +192,7 @@ def _reasoning(fields: Object, request: ChatRequest) -> None:
 
 
 def _thinking(fields: Object, request: ChatRequest) -> None:
-    """Anthropic's object, which DeepSeek, Z.ai and others take too. It goes on as it came, where that is on this wire."""
+    """Anthropic's object, which DeepSeek, Z.ai and others accept too, and which is forwarded unchanged on this wire."""
     match fields.get("thinking"):
         case {"type": "enabled" | "adaptive" as kind, **more}:
             budget = more.get("budget_tokens") if kind == "enabled" else None
@@ -201,7 +203,7 @@ def _thinking(fields: Object, request: ChatRequest) -> None:
 
 
 def _effort(value: object, field: str, fields: Object) -> Effort:
-    """One of the common words; ``max``, which OpenAI has above them, is taken as the highest and left in ``fields``."""
+    """One of the common efforts; ``max``, which OpenAI has above them, is read as the highest and left in ``fields``."""
     if (effort := effort_named(value)) is None:
         raise BadInput(f"{field} must be one of {', '.join(ORDER)} or max", field=field)
     if effort != value:

@@ -1,4 +1,4 @@
-"""Client side: a request as its body."""
+"""Client side: a ``ChatRequest`` as a body."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _write_plain = writer(NAME)
 
 
 def path(request: ChatRequest) -> str:
-    """Streamed or not, the same."""
+    """The path, the same for a stream."""
     return "/chat/completions"
 
 
 def write_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
-    """The body, as a value for JSON. Opaque parts of other vendors, and what ``SUPPORT`` drops, are left out."""
+    """The body, as a value for JSON. Opaque parts of other vendors, and fields that ``SUPPORT`` drops, are omitted."""
     native = request.wire == NAME
     body: Object = {"model": request.model, "messages": messages_of(request.messages, vendor, native=native)}
     _write_plain(request, body)
@@ -34,7 +34,7 @@ def write_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
         if request.stream_usage is not None:
             body["stream_options"] = {"include_usage": request.stream_usage}
     _about_form(request, body, native=native)
-    if native and ("reasoning" in request.extra or "thinking" in request.extra):  # they say the effort in a vendor's words
+    if native and ("reasoning" in request.extra or "thinking" in request.extra):  # they have the effort in a vendor's own field
         body.pop("reasoning_effort", None)
     return with_extra(body, request.extra, native=native)
 
@@ -67,7 +67,7 @@ def _tool(tool: Tool | HostedTool, *, native: bool) -> Object | None:
 
 
 def _grammar(form: Object | None) -> Object | None:
-    """The form of free text: in the Responses API its grammar is flat, here it is an object inside."""
+    """The format of free text: in the Responses API its grammar is flat, here it is a nested object."""
     if form is None or form.get("type") != "grammar" or "grammar" in form:
         return form
     return {"type": "grammar", "grammar": {name: value for name, value in form.items() if name != "type"}}

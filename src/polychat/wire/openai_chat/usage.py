@@ -1,4 +1,4 @@
-"""Tokens as this wire and its dialects count them, both ways."""
+"""Token counts of this wire and its dialects, reading and writing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _COUNTS = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
 
 
 def usage_in(chunk: Object) -> Usage | None:
-    """The counts of a chunk or a reply, wherever its dialect has them; ``None`` where it has none. Never raises."""
+    """The counts of a chunk or a reply, wherever its dialect has them; ``None`` if there are none. Never raises."""
     usage = chunk.get("usage") or _object(chunk.get("x_groq")).get("usage")
     if not usage and chunk.get("choices"):
         first = chunk["choices"][0]
@@ -22,8 +22,8 @@ def usage_in(chunk: Object) -> Usage | None:
 
 
 def usage_of(counts: Object) -> Usage:
-    """The counts by OpenAI's names, and by those that others have for what is cached."""
-    if counts.keys() == _COUNTS:  # the usual
+    """The counts by OpenAI's names, and by those that others have for cached tokens."""
+    if counts.keys() == _COUNTS:  # the usual case
         prompt_tokens, completion_tokens, total = counts["prompt_tokens"], counts["completion_tokens"], counts["total_tokens"]
         if (
             type(prompt_tokens) is type(completion_tokens) is type(total) is int
@@ -53,7 +53,7 @@ def usage_of(counts: Object) -> Usage:
 
 
 def _dollars(value: object) -> float | None:
-    """OpenRouter's own word for what it bills; others have an object there, of parts of their own."""
+    """OpenRouter's price of the reply; others have an object there, with names of their own."""
     if isinstance(value, dict):
         value = value.get("total_cost")  # Perplexity
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _MOST:
@@ -62,11 +62,11 @@ def _dollars(value: object) -> float | None:
 
 
 _MOST = 1e6
-"""Dollars: no reply costs so much, and a number that is none is not less."""
+"""Dollars: no reply costs as much, and NaN is not below it."""
 
 
 def _with_reasoning(usage: Usage) -> Usage:
-    """xAI counts reasoning beside the completion and not in it, as its total shows."""
+    """xAI counts reasoning apart from the completion, as its total shows."""
     prompt, completion, thoughts = usage.prompt_tokens, usage.completion_tokens, usage.reasoning_tokens
     if prompt is None or completion is None or not thoughts or usage.total_tokens != prompt + completion + thoughts:
         return usage
@@ -74,7 +74,7 @@ def _with_reasoning(usage: Usage) -> Usage:
 
 
 def usage_object(usage: Usage | None) -> Object | None:
-    """The three required counts, 0 where they are unknown; the rest where it is known."""
+    """The three required counts, 0 if unknown; the others if known."""
     if usage is None:
         return None
     prompt_tokens, completion_tokens = usage.prompt_tokens or 0, usage.completion_tokens or 0

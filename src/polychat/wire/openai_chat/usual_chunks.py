@@ -1,8 +1,8 @@
-"""The usual chunks of a stream, decoded by their type: who speaks, a piece of text, an end.
+"""The usual chunks of a stream, decoded by type: the role, a piece of text, an end.
 
-Most chunks are one of these. Decoding them into objects of a known form costs half of decoding them into dicts and looking at
-every member. Members by which servers say nothing are here with the types that say nothing; a chunk of any other form is
-refused, be it for one member more, and read member by member.
+Most chunks are one of these. Decoding them into objects of a known type costs half of decoding them into dicts and examining
+every member. Members that servers send without content have a type that accepts only such values; a chunk of any other form
+is rejected, even for one additional member, and then read member by member.
 """
 
 from __future__ import annotations
@@ -48,4 +48,4 @@ class UsualChunk(Struct, forbid_unknown_fields=True):
 
 
 usual_chunk = Decoder(UsualChunk).decode
-"""The chunk, with exactly one choice, whose number is 0. Raises ``ValueError`` for any other payload."""
+"""The chunk, with exactly one choice, whose index is 0. Raises ``ValueError`` for any other payload."""

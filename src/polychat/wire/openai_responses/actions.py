@@ -1,6 +1,6 @@
-"""Actions of the Responses API that the client carries out: calls of their own kinds, and the results that belong to them.
+"""Actions of the Responses API that the client carries out: calls of special kinds, and their results.
 
-In common words each is a ``ToolCall`` whose ``kind`` is the item's type and whose arguments are the item's own fields as JSON.
+In common terms each is a ``ToolCall`` whose ``kind`` is the item's type and whose arguments are the item's own fields as JSON.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ABOUT = ("type", "id", "status", "call_id")
 
 
 def is_action(item: Object) -> bool:
-    """Whether the client is to carry it out: the backend has shells and a search for tools of its own as well."""
+    """Whether the client carries it out: the backend has shells and a tool search of its own as well."""
     kind = item.get("type")
     if kind not in ACTIONS or call_id_of(item) is None:
         return False
@@ -48,13 +48,13 @@ def is_action(item: Object) -> bool:
 
 
 def call_id_of(item: Object) -> str | None:
-    """By which its result names it."""
+    """The id by which its result refers to it."""
     name = item.get("id" if item.get("type") == APPROVAL else "call_id")
     return name if isinstance(name, str) and name else None
 
 
 def arguments_of(item: Object) -> str:
-    """What the action says, as JSON. Raises ``ValueError`` for what JSON cannot carry."""
+    """The action's fields as JSON. Raises ``ValueError`` for values that JSON cannot contain."""
     if item.get("type") == SEARCH:
         arguments = item.get("arguments")
         return arguments if isinstance(arguments, str) else json_of({} if arguments is None else arguments)
@@ -68,12 +68,12 @@ def item_of(call: ToolCall) -> Object:
         return {"type": APPROVAL, "id": call.id, **arguments}
     if call.kind == SEARCH:
         arguments = {"execution": "client", "arguments": arguments}
-    named = {"id": call.id} if call.kind == "local_shell_call" else {}  # which the API demands of this kind alone
+    named = {"id": call.id} if call.kind == "local_shell_call" else {}  # the API requires it for this kind only
     return {"type": call.kind, **named, "call_id": call.id, "status": "completed", **arguments}
 
 
 def read(arguments: str) -> Object:
-    """Arguments as the object they are; an empty one where they are none."""
+    """Arguments as an object; an empty one if they are not an object."""
     value = object_in(arguments)
     if is_raw(value):
         value = level(value)
@@ -81,7 +81,7 @@ def read(arguments: str) -> Object:
 
 
 def result_of(result: ToolResult, kind: str) -> Object:
-    """What became of an action of this kind, as an item; for results whose own item is not there any more."""
+    """The result of an action of this kind, as an item; for results whose original item is not available any more."""
     text = "\n".join(part.text for part in result.parts if isinstance(part, TextPart))
     match kind:
         case "shell_call":
@@ -102,7 +102,7 @@ def result_of(result: ToolResult, kind: str) -> Object:
 
 
 def result_text(item: Object) -> str:
-    """What an item that is a result says, as text for backends that know no such items."""
+    """The text of a result item, for backends that do not support such items."""
     match item:
         case {"output": str(text)}:
             return text

@@ -1,4 +1,4 @@
-"""A request of another wire as OpenAI's API takes it: what it would answer with 400 is changed, which is reported."""
+"""Makes a request of another wire acceptable to OpenAI's API: changes what it would reject with 400, and reports it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from .constants import NAME, VENDOR
 from .request_writer import EFFORTS
 
 LONGEST_ID = 64
-"""Characters of the id of a call."""
+"""Maximum characters of a call's id."""
 LEAST_TOKENS = 16
-"""Of an answer's limit."""
+"""Minimum of an answer's token limit."""
 _AZURE = "azure-openai-responses"
 _THINKS = re.compile(r"(?:.*/)?(?:gpt-[5-9]|gpt-oss|o\d|codex)")
-"""Names of models that reason; other models reject a request for encrypted reasoning, and a deployment may have any name."""
+"""Names of models that reason; others reject a request for encrypted reasoning, and a deployment may have any name."""
 
 
 def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, list[Loss]]:
-    """The request with what the API refuses changed, and what of its meaning that cost. ``request`` itself stays as it is."""
+    """The request without what the API rejects, and the losses that this causes. ``request`` itself is not changed."""
     better, losses = replace(request), list[Loss]()
     better.messages = [_named(message) for message in request.messages]
     if request.wire == NAME:
-        return better, losses  # all else is the client's own word
+        return better, losses  # the client wrote this API's own fields
     better.messages = [_joined(message) for message in better.messages]
     if vendor not in (VENDOR, _AZURE):
         return better, losses
@@ -37,19 +37,19 @@ def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, l
         better.reasoning, reasoning_losses = fitting(request.reasoning, effort_of(request.reasoning, EFFORTS), request.model)
         losses += reasoning_losses
     if _asks_for_reasoning(request, vendor):
-        better.store = False  # which is how encrypted reasoning is requested
+        better.store = False  # which requests encrypted reasoning
     return better, losses
 
 
 def _asks_for_reasoning(request: ChatRequest, vendor: str) -> bool:
-    """Whether reasoning must be part of the conversation: no other wire can refer to what is stored here."""
+    """Whether the reply must include its reasoning, because no other wire can refer to what is stored at this backend."""
     if request.wire is None or request.store is not None or request.previous is not None:
         return False
     return vendor == VENDOR or _THINKS.match(request.model) is not None
 
 
 def _named(message: ChatMessage) -> ChatMessage:
-    """Ids of calls, and of their results, that are too long become what always stands for them."""
+    """Ids of calls, and of their results, that are too long get replacements, which are always the same."""
     if not any(isinstance(part, ToolCall | ToolResult) and len(part.id) > LONGEST_ID for part in message.parts):
         return message
     return replace(message, parts=[_short(part) for part in message.parts])
@@ -66,7 +66,7 @@ def _short(part: Part) -> Part:
 
 
 def _joined(message: ChatMessage) -> ChatMessage:
-    """Neighbouring texts of the assistant as one: several are parts of an output item, which has an id and a status."""
+    """Adjacent texts of the assistant as one: several texts are parts of an output item, which has an id and a status."""
     if message.role != "assistant" or len(message.parts) < 2:
         return message
     parts: list[Part] = []

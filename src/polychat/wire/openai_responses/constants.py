@@ -1,4 +1,4 @@
-"""What both halves call things: ends, failures, tokens."""
+"""Constants of both halves of the wire: its names for ends, errors and token counts."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ LOGPROBS = "message.output_text.logprobs"
 """Values of ``include``."""
 
 REASONS: dict[str, Reason] = {"max_output_tokens": "length", "content_filter": "content_filter", "pause": "pause"}
-"""Why a response is incomplete, in common words. ``pause`` is of gateways: the API has no such end."""
+"""Why a response is incomplete, by common names. ``pause`` is used by gateways: the API has no such end."""
 INCOMPLETE: dict[str, str] = {
     "length": "max_output_tokens",
     "content_filter": "content_filter",
-    "pause": "max_output_tokens",  # it too wants to be asked to go on
+    "pause": "max_output_tokens",  # clients are made to continue after a pause too
     "refusal": "content_filter",
     "incomplete": "incomplete",
     "max_messages": "max_messages",
     "steered": "steered",
 }
-"""Reasons that make a response incomplete; every other makes it complete."""
+"""Reasons that make a response incomplete; with any other it is complete."""
 PREPARED = "prepared"
-"""Why a response ends that is asked for with ``generate: false``: it has no output, not even an empty message."""
+"""The finish reason of a request with ``generate: false``: its response has no output, not even an empty message."""
 
 KINDS: dict[str, FaultKind] = {
     "invalid_request_error": "invalid_request",
@@ -56,7 +56,7 @@ KINDS: dict[str, FaultKind] = {
     "vector_store_timeout": "timeout",
     "server_error": "server",
 }
-"""What the ``code`` or the ``type`` of an error says."""
+"""Kinds by the ``code`` or the ``type`` of an error."""
 ERRORS: dict[FaultKind, tuple[str, str | None]] = {
     "invalid_request": ("invalid_request_error", None),
     "context_length": ("invalid_request_error", "context_length_exceeded"),
@@ -74,7 +74,7 @@ ERRORS: dict[FaultKind, tuple[str, str | None]] = {
 
 
 def usage_of(counts: object) -> Usage | None:
-    """Tokens as ``Usage``; in both, cached tokens are part of the input and reasoning is part of the output."""
+    """Token counts as ``Usage``; in both, cached tokens are part of the input and reasoning is part of the output."""
     if not isinstance(counts, dict):
         return None
     into, out = _details(counts, "input_tokens_details"), _details(counts, "output_tokens_details")
@@ -92,7 +92,7 @@ def usage_of(counts: object) -> Usage | None:
 
 
 def counts_of(usage: Usage | None) -> Object | None:
-    """The wire's own tokens; a required count that is unknown is 0."""
+    """Token counts as this wire has them; a required count that is unknown is 0."""
     if usage is None:
         return None
     into, out = usage.prompt_tokens or 0, usage.completion_tokens or 0
@@ -113,8 +113,8 @@ def counts_of(usage: Usage | None) -> Object | None:
 
 
 def count(value: object) -> int | None:
-    """A number of something, where ``value`` is one."""
-    if isinstance(value, float) and value.is_integer():  # some write 12.0
+    """The number in ``value``, if it is a count; otherwise ``None``."""
+    if isinstance(value, float) and value.is_integer():  # some servers write 12.0
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 

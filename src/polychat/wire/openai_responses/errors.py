@@ -1,4 +1,4 @@
-"""Answers other than 2xx, and failures inside a reply."""
+"""Error responses, and failures inside a reply."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from .constants import ERRORS, KINDS, Object
 
 
 def error_object(fault: Fault) -> Object:
-    """The ``error`` object that says it."""
+    """The ``error`` object for a fault."""
     kind, code = ERRORS[fault.kind]
     if code is None or KINDS.get(fault.code or "") == fault.kind:
-        code = fault.code or code  # another API's word is none that clients decide by
+        code = fault.code or code  # clients do not know another API's codes
     return {"type": kind, "code": code, "message": fault.message or NO_WORDS, "param": fault.param}
 
 
 def write_fault(fault: Fault) -> bytes:
     try:
         return encoded({"error": error_object(fault)})
-    except ValueError:  # half a surrogate pair in foreign text
+    except ValueError:  # an unpaired surrogate in the backend's text
         fault.message = fault.message.encode("utf-8", "replace").decode()
         return encoded({"error": {**error_object(fault), "code": None, "param": None}})
 
 
 def read_fault(status: int, body: bytes) -> Fault:
-    """What ``body`` says went wrong; where it says nothing, what ``status`` does. Never raises."""
+    """The fault that ``body`` describes; if it describes none, the one of ``status``. Never raises."""
     try:
         value = decoded(body)
     except ValueError:
@@ -37,7 +37,7 @@ def read_fault(status: int, body: bytes) -> Fault:
 
 
 def fault_of_error(error: Any, status: int = 500) -> Fault:
-    """An ``error`` of any shape that servers of this API give it."""
+    """The fault of an ``error`` in any format that servers of this API use."""
     if not isinstance(error, dict):
         return recognized(Fault(error if isinstance(error, str) else "", kind_of(status), status))
     texts = {

@@ -1,4 +1,4 @@
-"""The items that a kept reply answered, as ``GET /v1/responses/ID/input_items`` lists them."""
+"""The input items of a stored reply, as ``GET /v1/responses/ID/input_items`` lists them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def input_items(messages: list[ChatMessage], reply: str) -> list[Object]:
     """The messages as items with an ``id`` and a ``status``, the oldest first.
 
     A missing id is derived from ``reply``, the reply's id, so that it is the same each time. Reasoning that OpenAI did not
-    encrypt is left out.
+    encrypt is omitted.
     """
     return [_listed(item, reply, place) for place, item in enumerate(Items(VENDOR, native=True).of(messages))]
 
@@ -34,7 +34,7 @@ def _listed(item: Object, reply: str, place: int) -> Object:
 
 
 def page_of(items: list[Object], *, after: str | None, limit: int, newest_first: bool) -> Object:
-    """At most ``limit`` items behind the one with the id ``after``. Raises ``KeyError`` where none has it."""
+    """At most ``limit`` items after the one with the id ``after``. Raises ``KeyError`` if there is no such item."""
     ordered = items[::-1] if newest_first else items
     start = 0
     if after is not None:

@@ -1,4 +1,4 @@
-"""Items of ``input`` as messages of a conversation."""
+"""Server side: items of ``input`` as messages of a conversation."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ from .tools import read_tools
 
 _AUDIO = {"mp3": "audio/mpeg"}
 _ITEM = ("type", "id", "status")
-"""The backend's own name of an item and its progress: of no use to a reader of the whole item."""
+"""The backend's own id of an item and its status: not needed in a complete item."""
 
 
 class ConversationReader:
-    """Reads items one after the other. Consecutive text, reasoning and calls of the assistant are one message."""
+    """Reads items in order. Consecutive text, reasoning and calls of the assistant become one message."""
 
     def __init__(self) -> None:
         self.messages: list[ChatMessage] = []
         self.tools: list[Tool | HostedTool] = []
-        """Tools that are named within the conversation."""
+        """Tools that are defined within the conversation."""
         self._spoken = False
         """The assistant's message has text already, and its ``extra`` is that of the item with the text."""
         self._calls: dict[str, ToolCall] = {}
         self._hosted: set[str] = set()
-        """The ids of calls that the backend carried out itself."""
+        """The ids of calls that the backend itself carried out."""
         self._signatures: dict[str, Opaque] = {}
 
     def read(self, item: object, path: str) -> None:
-        """Take one item. Raises ``BadInput`` naming the field."""
+        """Read one item. Raises ``BadInput`` naming the field."""
         value = record(item, path)
         kind = optional_text(value.get("type"), f"{path}.type") or ("message" if "role" in value else "item_reference")
         match kind:
@@ -74,7 +74,7 @@ class ConversationReader:
                     text(value.get("id"), f"{path}.id")
                 if isinstance(call := value.get("call_id"), str):
                     self._hosted.add(call)
-                # Only the backend that made it understands it, whichever of the two that is.
+                # Only the backend that made the item understands it, in either case.
                 self._assistant().parts.append(ReasoningPart(opaque=whole_item({**value, "type": kind}, path)))
 
     def _message(self, item: Object, path: str) -> None:
@@ -93,7 +93,7 @@ class ConversationReader:
             raise bad(f"{path}.role", "user, assistant, system or developer", role)
 
     def _call(self, item: Object, path: str, of: str, kind: str) -> None:
-        """A call whose arguments stand in the field ``of``."""
+        """A call whose arguments are in the field ``of``."""
         group = optional_text(item.get("namespace"), f"{path}.namespace")
         name = text(item.get("name"), f"{path}.name")
         call = ToolCall(
@@ -118,7 +118,7 @@ class ConversationReader:
         self._assistant().parts.append(call)
 
     def _answers(self, item: Object) -> bool:
-        """Whether it is the result of an action that the client carried out, and not of one that the backend did."""
+        """Whether it is the result of an action that the client carried out, not of one that the backend did."""
         call = _answered(item)
         return call is not None and call not in self._hosted
 
@@ -146,7 +146,7 @@ class ConversationReader:
         name = optional_text(item.get("name"), f"{path}.name")
         extra = rest(item, (*_ITEM, "call_id", "output"))
         if call in self._calls:
-            name = self._calls[call].name  # the whole one, group and all
+            name = self._calls[call].name  # the full name, including the group
         elif item["type"] != "function_call_output":
             extra = {**(extra or {}), "type": item["type"]}
         self._answer(ToolResult(call, parts, name, extra=extra))
@@ -162,7 +162,7 @@ class ConversationReader:
         if content is not None:
             opaque = unsealed(content, item.get("id"))
         elif item_id(item.get("id")) is not None:
-            opaque = whole_item(item, path, redacted=False)  # the backend has it in store, under its id
+            opaque = whole_item(item, path, redacted=False)  # the backend has stored it under its id
         extra = rest(item, (*_ITEM, "summary", "content", "encrypted_content"))
         if full and summary:
             extra = {**(extra or {}), "summary": item["summary"]}
@@ -190,7 +190,7 @@ def _answered(item: Object) -> str | None:
 
 
 def parts_of(content: object, path: str) -> list[Part]:
-    """What a message or the output of a tool holds. Raises ``BadInput``."""
+    """The parts of a message or of a tool's output. Raises ``BadInput``."""
     if isinstance(content, str):
         return [TextPart(content)] if content else []
     return [_part(record(item, f"{path}[{at}]"), f"{path}[{at}]") for at, item in enumerate(several(content, path))]

@@ -1,4 +1,4 @@
-"""Turns of a conversation as items of ``input``."""
+"""Client side: messages of a conversation as items of ``input``."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _ENDINGS = {"application/pdf": "pdf", "text/plain": "txt", "text/markdown": "md"
 
 
 def apart(messages: list[ChatMessage], *, native: bool) -> tuple[str | None, list[ChatMessage]]:
-    """The instructions, and the messages that are left. The instructions are a first system message of one text.
+    """The instructions, and the remaining messages. A first system message of one text becomes the instructions.
 
-    Unless, where the request is of this wire (``native``), it has more fields than instructions have.
+    Unless the request was read on this wire (``native``) and the message has fields that instructions do not have.
     """
     match messages:
         case [ChatMessage(role="system", parts=[TextPart(text=str(text), extra=further)], extra=extra), _, *_] if not (
@@ -46,13 +46,13 @@ def apart(messages: list[ChatMessage], *, native: bool) -> tuple[str | None, lis
 
 
 class Items:
-    """Writes messages as items. ``native``: they were read on this wire, so what only it knows is written too."""
+    """Writes messages as items. ``native``: they were read on this wire, so fields that only it has are written too."""
 
     def __init__(self, vendor: str, *, native: bool) -> None:
         self._vendor = vendor
         self._native = native
         self._kinds: dict[str, str] = {}
-        """Of the calls so far, by their ids, those that are no functions: their results are of kinds of their own."""
+        """The calls so far, by id, that are not functions: their results have their own item types."""
 
     def of(self, messages: list[ChatMessage]) -> list[Object]:
         return [item for message in messages for item in self._items(message)]
@@ -70,7 +70,7 @@ class Items:
         return self._with(message.extra, item)
 
     def _assistant(self, message: ChatMessage) -> Iterator[Object]:
-        """Neighbouring texts are one message; reasoning and calls are items between them."""
+        """Adjacent texts become one message; reasoning and calls are items between them."""
         content: list[Part] = []
         for part in message.parts:
             if isinstance(part, ReasoningPart | ToolCall):
@@ -87,7 +87,7 @@ class Items:
         opaque = part.opaque if part.opaque is not None and part.opaque.vendor == self._vendor else None
         summary = [{"type": "summary_text", "text": part.text}] if part.text else []
         if opaque is None:
-            # OpenAI takes back only what it encrypted; servers with open reasoning want it back as text, with an id.
+            # OpenAI accepts only reasoning that it encrypted; servers with open reasoning require it as text, with an id.
             if self._vendor != VENDOR and part.text:
                 content = [{"type": "reasoning_text", "text": part.text}]
                 yield {"type": "reasoning", "id": made_up("", 0), "summary": [], "content": content}
@@ -123,7 +123,7 @@ class Items:
         return self._with(result.extra, {"type": type_, "call_id": result.id, "output": output})
 
     def _content(self, parts: Sequence[Part], role: str) -> str | list[Object]:
-        """Text where it is nothing else, which every server understands; else a list of parts."""
+        """Plain text, which every server understands, if there are no other parts; otherwise a list of parts."""
         match parts:
             case []:
                 return ""
@@ -148,7 +148,7 @@ class Items:
                 return self._with(part.extra, {"type": "input_audio", "input_audio": audio})
             case FilePart():
                 return self._with(part.extra, self._file(part))
-        raise TypeError(f"{type(part).__name__} in a message of the role {role}")  # types.py allows it nowhere
+        raise TypeError(f"{type(part).__name__} in a message of the role {role}")  # types.py allows no other part here
 
     def _file(self, file: FilePart) -> Object:
         if file.data is not None:

@@ -1,4 +1,4 @@
-"""Output items, whole or in pieces, as events."""
+"""Client side: output items, whole or in pieces, as events."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .constants import Object, count
 from .sealed import call_of, item_id, whole_item
 
 Place = int | None
-"""Of an item among the output, its ``output_index``; some servers give none."""
+"""The ``output_index`` of an item; some servers send none."""
 
 
 @dataclass(slots=True)
 class _ReasoningItem:
-    """A reasoning item. Of its summary and its full text only the one that came first is read."""
+    """A reasoning item. Of its summary and its full text only the one that arrives first is read."""
 
     block: int
     kind: str | None = None
@@ -31,17 +31,17 @@ class _ReasoningItem:
 
 
 class Pieces:
-    """What is known of the items of one reply. Methods add to ``events``; they raise ``BadReply`` and ``TooMany``."""
+    """The known items of one reply. Methods append to ``events``; they raise ``BadReply`` and ``TooMany``."""
 
     def __init__(self, vendor: str, limits: ReaderLimits) -> None:
         self.begun = False
-        """The reply has items, be they empty."""
+        """Whether the reply has items, even empty ones."""
         self.calls = ToolCalls(limits)
         self.refused = self.answered = False
         self._vendor = vendor
         self._limits = limits
         self._streamed: set[Place] = set()
-        """Items that came in pieces, so that their text is not given again when they come whole."""
+        """Items that arrived in pieces, whose text is not emitted again when the complete item arrives."""
         self._cited: set[Place] = set()
         self._argued: set[Place] = set()
         self._reasoning_items: dict[Place, _ReasoningItem] = {}
@@ -54,7 +54,7 @@ class Pieces:
         return bool(self._streamed)
 
     def has(self, place: Place) -> bool:
-        """Whether something of this item was given."""
+        """Whether anything of this item was emitted."""
         return place in self._streamed
 
     def text_began(self, place: Place) -> None:
@@ -63,7 +63,7 @@ class Pieces:
         self.answered = True
 
     def added(self, item: Object, place: Place, events: list[Event]) -> None:
-        """An item begins. Only a call gives an event here: all else comes in pieces, or when it is whole."""
+        """An item begins. Only a call emits an event here: other items arrive in pieces, or when they are complete."""
         self.begun = True
         if place is None:
             for places in (self._streamed, self._cited, self._argued):
@@ -73,7 +73,7 @@ class Pieces:
             self._call(item, place, events, *of)
 
     def done(self, item: Object, place: Place, events: list[Event]) -> None:
-        """An item is whole: gives what was not given yet. Of an item without a type only the text is read."""
+        """An item is complete: emits what was not emitted before. Of an item without a type only the text is read."""
         kind = item.get("type")
         if not isinstance(kind, str):
             kind = "message" if item.get("content") else None
@@ -100,7 +100,7 @@ class Pieces:
             events.append(Refusal(text))
 
     def reasoning(self, kind: str, part: int | None, text: str, place: Place, events: list[Event]) -> None:
-        """A piece of the summary or of the full text; parts are set off by an empty line."""
+        """A piece of the summary or of the full text; parts are separated by a blank line."""
         state = self._reasoning_item(place)
         if not text or state.kind not in (None, kind):
             return
@@ -109,7 +109,7 @@ class Pieces:
         events.append(Reasoning(f"\n\n{text}" if apart else text, None, state.block))
 
     def arguments(self, text: str, place: Place, events: list[Event], *, whole: bool = False) -> None:
-        """A piece of a call's arguments, or all of them, which says nothing new where pieces came."""
+        """A piece of a call's arguments, or all of them, which are skipped if pieces arrived before."""
         if not text or (whole and place in self._argued):
             return
         self._note(place)
@@ -117,9 +117,9 @@ class Pieces:
         self._append(self.calls.take(index=place, arguments=text), events)
 
     def citation(self, annotation: object, place: Place, events: list[Event]) -> None:
-        """A page the answer rests on; or a file, by its name: it has no address."""
+        """A page that supports the answer; or a file, by its name, because it has no URL."""
         match annotation:
-            case {"type": "url_citation", "url_citation": {"url": str()} as page}:  # in the shape of Chat Completions
+            case {"type": "url_citation", "url_citation": {"url": str()} as page}:  # in the format of Chat Completions
                 self.citation({**page, "type": "url_citation"}, place, events)
             case {"type": "url_citation", "url": str(url), **more}:
                 start, end = count(more.get("start_index")), count(more.get("end_index"))
@@ -168,7 +168,7 @@ class Pieces:
                     self.refusal(text, place, events)
 
     def _call(self, item: Object, place: Place, events: list[Event], of: str, kind: str) -> None:
-        """A call, when it begins and again when it is whole; its arguments stand in the field ``of``."""
+        """A call, when it begins and again when it is complete; its arguments are in the field ``of``."""
         call_id, name, arguments, group = (item.get(field) for field in ("call_id", "name", of, "namespace"))
         if isinstance(arguments, dict):
             arguments = json_of(arguments)
@@ -192,7 +192,7 @@ class Pieces:
         self._append(piece, events)
 
     def _action(self, item: Object, place: Place, events: list[Event]) -> None:
-        """What the client is to carry out: a call that comes whole."""
+        """An action for the client: a call that is always complete."""
         self._note(place)
         call, kind = call_id_of(item), item["type"]
         try:
@@ -216,7 +216,7 @@ class Pieces:
             events.append(Reasoning("", Opaque(self._vendor, content, item_id(item.get("id"))), state.block))
 
     def _signed(self, call: str, signature: str, events: list[Event]) -> None:
-        """The signature of a call, which may come before or behind it."""
+        """The signature of a call, which may arrive before or after it."""
         if call in self._ids:
             self._append(self.calls.take(call_id=call, opaque=Opaque(self._vendor, signature)), events)
         elif len(self._signatures) >= self._limits.calls:
@@ -225,7 +225,7 @@ class Pieces:
             self._signatures[call] = signature
 
     def _hosted(self, item: Object, place: Place, events: list[Event]) -> None:
-        """An item that only the backend understands: it goes back as it is, and stands between reasoning."""
+        """An item that only the backend understands: it is returned unchanged, in its position among the reasoning."""
         state = self._reasoning_item(place)
         try:
             events.append(Reasoning("", whole_item(item, "output", self._vendor), state.block))
@@ -239,11 +239,11 @@ class Pieces:
 
 
 _CALLS = {"function_call": ("arguments", "function"), "custom_tool_call": ("input", "custom")}
-"""Calls that may come in pieces: where each has its arguments, and its kind in common words."""
+"""Calls that may arrive in pieces: the member with their arguments, and their common kind."""
 
 
 def logprobs(value: object, events: list[Event]) -> None:
-    """Probabilities, where there are any."""
+    """Probabilities, if there are any."""
     if isinstance(value, list) and value:
         tokens = [{"bytes": None, **token, "top_logprobs": _weighed(token.get("top_logprobs"))} for token in _weighed(value)]
         if tokens:
@@ -267,7 +267,7 @@ def _texts(value: object) -> list[str]:
 
 def _image(item: Object) -> Media:
     form = item.get("output_format")
-    head, _, data = item["result"].rpartition(";base64,")  # some write a data: URL
+    head, _, data = item["result"].rpartition(";base64,")  # some servers write a data: URL
     kind = head.removeprefix("data:") or f"image/{form if isinstance(form, str) and form else 'png'}"
     try:
         return Media(b64decode(data, validate=True), kind)

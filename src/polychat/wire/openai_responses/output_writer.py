@@ -1,4 +1,4 @@
-"""Events as the output items of a response, written one by one while they grow."""
+"""Server side: events as the output items of a response, written while they grow."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _GROWING = {
     "function_call": "response.function_call_arguments.delta",
     CUSTOM: "response.custom_tool_call_input.delta",
 }
-"""Calls that are written while they grow; all others are written whole."""
+"""Calls that are written while they grow; all others are written when they are complete."""
 
 
 @dataclass(slots=True)
 class Open:
-    """An item that still grows: its place among the output, and the pieces of that part of it which grows."""
+    """An item that still grows: its index in the output, and the pieces of the part that grows."""
 
     place: int
     item: Object
@@ -36,34 +36,34 @@ class Open:
 
 
 class Output:
-    """The items of one answer. ``reply`` names it in the ids of its items; ``emit`` is called for each event.
+    """The items of one answer. ``reply`` is the reply's id, from which item ids are made; ``emit`` is called for each event.
 
-    ``tools`` are those of the request, by their whole names.
+    ``tools`` are those of the request, by their full names.
     """
 
     announces: ClassVar[bool] = False
-    """The ids of items are sent before the items are whole, and stay."""
+    """The ids of items are sent before the items are complete, and must not change."""
 
     def __init__(self, reply: str, tools: Mapping[str, Tool] | None = None) -> None:
         self.items: list[Object] = []
         self.usage: Usage | None = None
         self.head = b""
-        """The beginning of every event of the text that grows now; empty where none grows."""
+        """The beginning of every event of the text that grows now; empty if none does."""
         self.text: list[str] = []
-        """Its pieces."""
+        """The pieces of that text."""
         self._reply = reply
         self._tools = tools or {}
         self._message: Open | None = None
         self._reasoning: Open | None = None
         self._calls: dict[int, Open] = {}
         self._sources: list[Object] = []
-        """Annotations that wait for a text to stand in."""
+        """Annotations that wait for a text."""
 
     def emit(self, kind: str, **fields: Any) -> None:
-        """Nobody wants to know."""
+        """The default: no events are needed."""
 
     def take(self, event: Event) -> None:
-        """Add one event. Those of choices other than the first have no place in this API."""
+        """Add one event. Those of choices other than the first cannot be written in this API."""
         if getattr(event, "choice", 0):
             return
         match event:
@@ -85,7 +85,7 @@ class Output:
                 self.usage = event
 
     def close(self, status: str = "completed") -> None:
-        """The answer is over. An empty one is a message without text."""
+        """End the answer. An empty one becomes a message without text."""
         if self._sources or not self.items:
             self._part(TEXT)
         self._close_open(status)
@@ -124,7 +124,7 @@ class Output:
         return f"{kind}_{self._reply}_{len(self.items)}"
 
     def _close_open(self, status: str = "completed") -> None:
-        """Close the open message or reasoning item: another item begins."""
+        """End the open message or reasoning item, because another item begins."""
         if self._reasoning is not None:
             self._end_reasoning(self._reasoning)
         if self._message is not None:
@@ -138,7 +138,7 @@ class Output:
         self._emit_for(message, f"response.{kind}.delta", content_index=place, delta=text, **more)
 
     def _part(self, kind: str) -> tuple[Open, int]:
-        """The message that grows, and the place in it of its part of this kind."""
+        """The growing message, and the index in it of its part of this kind."""
         message = self._message
         if message is None:
             self._close_open()
@@ -178,7 +178,7 @@ class Output:
         self._emit_for(message, "response.content_part.done", content_index=place, part=part)
 
     def _weigh(self, event: Logprobs) -> None:
-        """Probabilities of text that was sent already come with an empty piece of text."""
+        """Probabilities of text that was sent before are sent with an empty piece of text."""
         message, place = self._part(TEXT)
         message.item["content"][place]["logprobs"] += event.tokens
         delta = {"content_index": place, "delta": "", "logprobs": event.tokens}
@@ -258,7 +258,7 @@ class Output:
                 self._emit_for(call, kind, delta=text)
 
     def _begun(self, piece: ToolCallPiece, call: str) -> Object:
-        """The item of a call that begins, in the form in which its tool was asked for."""
+        """The item of a call that begins, of the type that belongs to its tool."""
         name, tool = piece.name or "", self._tools.get(piece.name or "")
         if piece.kind in ACTIONS:
             action = item_of_action(ToolCall(call, name, piece.arguments, kind=piece.kind))
@@ -274,7 +274,7 @@ class Output:
         return {"id": self._id("fc"), "type": "function_call", "status": "in_progress", "arguments": "", **named}
 
     def _sign(self, call: str, opaque: Opaque) -> None:
-        """A call's signature: an item of its own beside it, as calls have no place for one."""
+        """A call's signature, as a separate item, because calls have no member for one."""
         name = made_up(self._reply, len(self.items))
         item = {"id": name, "type": "reasoning", "summary": [], "encrypted_content": of_call(call, sealed(opaque))}
         self._done(self._add(item), None)
@@ -287,7 +287,7 @@ class Output:
 
 
 def quoted(value: object) -> bytes:
-    """JSON; half a surrogate pair, which no UTF-8 carries, becomes a question mark."""
+    """JSON; an unpaired surrogate, which UTF-8 cannot contain, becomes a question mark."""
     try:
         return encoded(value)
     except ValueError:

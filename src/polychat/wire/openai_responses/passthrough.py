@@ -1,4 +1,4 @@
-"""A stream that passes through: watched, and where it breaks off its end belongs to the response that the backend began."""
+"""A stream that is passed through and monitored; if it is cut, its end belongs to the response that the backend began."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from .reply_writer import StreamWriter
 
 
 class EventMonitor(Reading):
-    """As ``Reading``; it knows how far the backend's events came."""
+    """As ``Reading``, and records the backend's response and its last sequence number."""
 
     def __init__(self) -> None:
         self._events = Reader()
         super().__init__(self._events, opening=b'"response.created"')
 
     def hand_over(self, writer: Writer) -> None:
-        """What ``writer`` says goes on where the backend broke off: with its response, and the next number."""
+        """Make ``writer`` continue where the backend's stream was cut: with the same response, and the next sequence number."""
         if isinstance(writer, StreamWriter) and self._events.response:
             writer.goes_on(self._events.response, self._events.number)

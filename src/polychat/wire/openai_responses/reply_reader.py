@@ -1,4 +1,4 @@
-"""Client side: a reply, a stream of events, or one response."""
+"""Client side: a reply, as a stream of events or as one response."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .output_reader import Pieces, Place, logprobs
 _TEXT = "response.output_text.delta"
 _NOWHERE = object()
 _UNFINISHED = ("", "in_progress", "queued")
-"""What a response says of itself that did not come to an end. Any other word, be it unknown, is an end."""
+"""Statuses of a response that did not end. Any other, even an unknown one, is an end."""
 
 
 def read_reply(body: bytes, vendor: str = VENDOR, limits: ReaderLimits = LIMITS) -> list[Event]:
@@ -27,7 +27,7 @@ def read_reply(body: bytes, vendor: str = VENDOR, limits: ReaderLimits = LIMITS)
 
 
 class Reader(StreamReader):
-    """Reads a streamed reply. ``vendor`` is whose the opaque parts are."""
+    """Reads a streamed reply. ``vendor`` is the vendor of its opaque parts."""
 
     SHAPE = "an event of another shape than this API's"
     NAMED = True
@@ -36,17 +36,17 @@ class Reader(StreamReader):
         super().__init__(Events(limits.line, limits.event), limits)
         self._pieces = Pieces(vendor, limits)
         self._speaking: object = _NOWHERE
-        """The place of the item whose text came last: further text of it needs no looking at."""
+        """The index of the item with the latest text: more text of it needs no checks."""
         self._started = False
         self._latest: Any = None
         """The last event."""
         self._usage: Usage | None = None
         self.response: Object = {}
-        """The response as of its first event."""
+        """The response, from its first event."""
 
     @property
     def number(self) -> int | None:
-        """Of the last event, if it has one."""
+        """The last event's sequence number, if it has one."""
         return count(self._latest.get("sequence_number")) if isinstance(self._latest, dict) else None
 
     def take(self, value: Any, events: list[Event]) -> None:
@@ -58,7 +58,7 @@ class Reader(StreamReader):
                 return
         if isinstance(value, dict):
             self._event(value, events)
-        elif value is not None and not self._started:  # else it says nothing of the reply
+        elif value is not None and not self._started:  # else it says nothing about the reply
             raise BadShape("an event of the reply is not an object")
 
     def whole(self, value: Any, events: list[Event]) -> Finish:
@@ -87,7 +87,7 @@ class Reader(StreamReader):
             case "response.output_item.added" | "response.output_item.done" as kind:
                 self._item(kind, value, events)
             case "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled" as kind:
-                # Some servers leave out the response that it should repeat.
+                # Some servers omit the response that this event should repeat.
                 response = value.get("response")
                 raise Ended(self._last(kind.removeprefix("response."), response if isinstance(response, dict) else {}, events))
             case kind if kind.endswith((".delta", ".done")):
@@ -130,15 +130,15 @@ class Reader(StreamReader):
         item, place = value.get("item"), count(value.get("output_index"))
         if kind.endswith("added"):
             self._speaking = _NOWHERE
-            if isinstance(item, dict):  # some servers announce an item and say nothing of it
+            if isinstance(item, dict):  # some servers announce an item and send no data for it
                 self._pieces.added(item, place, events)
         elif isinstance(item, dict):
             self._pieces.done(item, place, events)
-        elif not self._pieces.has(place):  # else all of it came in pieces
+        elif not self._pieces.has(place):  # else all of it arrived in pieces
             raise BadShape("an event of the reply has no item")
 
     def _is_another(self, response: object) -> bool:
-        """Whether a response that begins is another than the one that is read, by its id."""
+        """Whether a response that begins is another one than the current one, by its id."""
         if not self._started or not isinstance(response, dict):
             return False
         earlier, name = self.response.get("id"), response.get("id")
@@ -152,7 +152,7 @@ class Reader(StreamReader):
         events.append(Start(reply if isinstance(reply, str) else None, model if isinstance(model, str) else None))
 
     def _last(self, status: str, response: Object, events: list[Event]) -> Finish:
-        """The end that a response of this status is, which may repeat all that came before, or bring it for the first time."""
+        """The finish for a response of this status, which may repeat all items, or contain them for the first time."""
         self._start(response, events)
         output = response.get("output")
         if isinstance(output, list) and not self._pieces.has_content:
@@ -191,6 +191,6 @@ def _delta(value: Object) -> str:
 
 
 def _aside(value: Object) -> str:
-    """A piece of reasoning; what is not text is left out."""
+    """A piece of reasoning; parts other than text are skipped."""
     delta = value.get("delta")
     return delta if isinstance(delta, str) else ""

@@ -44,20 +44,20 @@ _DEFAULTS: Object = {
     "user": None,
 }
 _TOOL: Object = {"description": None, "parameters": None, "strict": None}
-"""What a response says of each function, also where the request did not."""
+"""The members that a response has for each function, even if the request did not have them."""
 _REPEATED = ("tool_choice", "truncation", "max_tool_calls", "prompt_cache_key", "safety_identifier", "conversation")
-"""What of a request's extra a response repeats."""
+"""Members of a request's extra that a response repeats."""
 
 
 def writer(request: ChatRequest, id: str, created: int, model: str | None = None) -> Writer:  # noqa: A002
-    """What writes the answer to ``request``; ``Wire.writer`` says how."""
+    """The writer of the answer to ``request``; see ``Wire.writer``."""
     response = _response(request, f"resp_{id}", created, model or request.model)
     tools = {tool.name: tool for tool in request.tools if isinstance(tool, Tool)}
     return StreamWriter(id, response, tools) if request.stream else WholeWriter(id, response, tools)
 
 
 def _response(request: ChatRequest, name: str, created: int, model: str) -> Object:
-    """A response that has just begun: what every answer repeats of its request."""
+    """A response that has just begun: the members that every answer repeats of its request."""
     native = request.wire == NAME
     extra = {key: request.extra[key] for key in _REPEATED if native and key in request.extra}
     if isinstance(held := extra.get("conversation"), str):
@@ -74,7 +74,7 @@ def _response(request: ChatRequest, name: str, created: int, model: str) -> Obje
 
 
 class WholeWriter:
-    """One response at the end."""
+    """One response, written at the end."""
 
     streams = False
     content_type = "application/json"
@@ -110,7 +110,7 @@ class WholeWriter:
 
 
 class StreamWriter(Output):
-    """Named events, each with its number."""
+    """Named events, each with its sequence number."""
 
     streams = announces = True
     content_type = "text/event-stream"
@@ -125,7 +125,7 @@ class StreamWriter(Output):
         self._out: list[bytes] = []
 
     def goes_on(self, response: Object, number: int | None) -> None:
-        """Continue this response, whose events up to this number were sent by others."""
+        """Continue this response, whose events up to this number the backend sent."""
         self._response = {**self._response, **response}
         self._number = 0 if number is None else number + 1
 
@@ -168,13 +168,13 @@ class StreamWriter(Output):
             self._failed(error_object(_fault(event.error)))
 
     def _failed(self, error: Object) -> None:
-        """As the API does it: an ``error``, which its official clients raise, then the response as far as it came."""
-        if self.items:  # its items stay as they are, and no event says that they are done
+        """As the API does: an ``error`` event, which its official clients raise, then the response as far as it came."""
+        if self.items:  # its items stay unchanged, and no event says that they are done
             self._quiet = True
             self._sources.clear()
             self.close("incomplete")
             self._quiet = False
-        flat = {name: error[name] for name in ("code", "message", "param")}  # as the API's reference has it, and as it sends it
+        flat = {name: error[name] for name in ("code", "message", "param")}  # as in the API's reference and in its replies
         self.emit("error", **flat, error=error)
         shown = {"code": error["code"] or "server_error", "message": error["message"]}
         ended = {"status": "failed", "error": shown, "output": self.items, "usage": counts_of(self.usage)}
@@ -182,12 +182,12 @@ class StreamWriter(Output):
 
 
 def _is_failure(events: list[Event]) -> bool:
-    """Whether the events are no reply: only an error, before which the client was sent nothing."""
+    """Whether the events consist of an error only, before which nothing was sent to the client."""
     return len(events) == 1 and type(event := events[0]) is Finish and event.verdict != "complete"
 
 
 def _ended(response: Object, output: Output, finish: Finish) -> Object:
-    """The response to the end that ``finish`` says it came to; closes ``output``, unless nothing was to be written."""
+    """The response with the end that ``finish`` describes; closes ``output``, unless there is nothing to write."""
     why = INCOMPLETE.get(finish.reason or "stop")
     if finish.reason == "refusal" and any(_refuses(item) for item in output.items):
         why = None

@@ -1,4 +1,4 @@
-"""Server side: a body as the request it is."""
+"""Server side: a body as a ``ChatRequest``."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .tools import named, read_tools
 _STRUCTURED = (
     *("model", "input", "instructions", "tools", "tool_choice", "text", "top_logprobs", "include", "reasoning", "stream"),
 )
-"""Fields that are read by the code below; the table has the plain ones."""
+"""Fields that the code below reads; the table has the plain ones."""
 _read_plain = reader(NAME)
 _read_text = reader(NAME, "text")
 _ELSEWHERE = ("previous_response_id", "conversation", "prompt")
-"""Where the conversation may be, so that there is no input."""
+"""Fields that may refer to the conversation, so that there is no input."""
 
 
 def read_request(
     body: bytes, model: str | None = None, stream: bool | None = None, limits: ReaderLimits = LIMITS
 ) -> ChatRequest:
-    """The request. Raises ``BadInput`` naming the field, and nothing else."""
+    """The request. Raises only ``BadInput``, which names the field."""
     return _request(json_object(body, limits), model, stream)
 
 
@@ -59,7 +59,7 @@ def _conversation(body: Object) -> ConversationReader:
 
 
 def _choice(request: ChatRequest, value: object) -> None:
-    """Which tools may be called. What the common words do not say (allowed and hosted tools) is an extra."""
+    """Which tools may be called. Choices without a common name (allowed and hosted tools) are kept as an extra."""
     match value:
         case None:
             return
@@ -108,7 +108,7 @@ def _thinking(request: ChatRequest, value: object) -> None:
     summary = optional_text(config.get("summary"), "reasoning.summary")
     common = effort_named(effort)
     if effort is not None and effort != common:
-        others["effort"] = effort  # "max", which has no common word
+        others["effort"] = effort  # "max", which has no common name
     if common is not None or summary is not None:
         request.reasoning = Thinking(common, summary=summary)
     if others:
@@ -116,7 +116,7 @@ def _thinking(request: ChatRequest, value: object) -> None:
 
 
 def _include(request: ChatRequest, body: Object) -> None:
-    """``include`` as fields of ``ChatRequest`` where there is one; encrypted reasoning is implied if nothing is stored."""
+    """``include`` as fields of ``ChatRequest`` if there are such; encrypted reasoning is implied if nothing is stored."""
     include = strings(body.get("include") or [], "include")
     most = optional_count(body.get("top_logprobs"), "top_logprobs")
     if LOGPROBS in include:

@@ -1,4 +1,4 @@
-"""Client side: a request as its body."""
+"""Client side: a ``ChatRequest`` as a body."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .tools import asked_name, write_tools
 _WITHOUT_REASONING = re.compile(r"(?:.*/)?(?:chat)?gpt-(?:3|4)|(?:.*/)?chatgpt-4o|ft:gpt-(?:3|4)")
 """Models that do not reason: they reject a request for encrypted reasoning. All their successors reason."""
 EFFORTS: tuple[Effort, ...] = ("none", "low", "medium", "high")
-"""What a budget of tokens is asked for as."""
+"""The efforts that token budgets are converted to."""
 _write_plain = writer(NAME)
 
 
 def path(request: ChatRequest) -> str:
-    """Streamed or not, the same."""
+    """The path, the same for a stream."""
     return "/responses"
 
 
 def write_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
-    """The body, as a value for JSON. Opaque parts of other vendors, and what ``SUPPORT`` drops, are left out."""
+    """The body, as a value for JSON. Opaque parts of other vendors, and fields that ``SUPPORT`` drops, are omitted."""
     native = request.wire == NAME
     instructions, messages = apart(request.messages, native=native)
     body: Object = {"model": request.model}
@@ -46,9 +46,9 @@ def write_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
 
 
 def settings(request: ChatRequest, *, native: bool, repeated: bool = False) -> Object:
-    """All of a request that is not its conversation: the fields that a response repeats, by the same names.
+    """All of a request except its conversation: the fields that a response repeats, by the same names.
 
-    ``repeated``: with the names of tools that the client gave.
+    ``repeated``: with the client's own names of tools.
     """
     fields: Object = {}
     if tools := write_tools(request.tools, native=native, repeated=repeated):

@@ -1,7 +1,7 @@
 """Opaque parts on this wire: the encrypted content of reasoning items, and whole items that only the backend understands.
 
-A tool call has no place of its own for a signature. One that has it is preceded by a reasoning item whose encrypted content is
-``call~<call id>.<signature>``: a client that keeps its reasoning items, as it must, brings that back too.
+A tool call has no member for a signature. A call with one is preceded by a reasoning item whose encrypted content is
+``call~<call id>.<signature>``: a client that returns its reasoning items, as it must, returns that too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MADE_UP = "rs_pc1_"
 
 
 def whole_item(item: Object, path: str, vendor: str = VENDOR, *, redacted: bool = True) -> Opaque:
-    """An item that goes back as it is. Raises ``BadInput`` for one that JSON cannot carry."""
+    """An item that is returned unchanged. Raises ``BadInput`` for one that JSON cannot contain."""
     try:
         return Opaque(vendor, json_of({"type": item.get("type"), **item}), redacted=redacted)
     except (ValueError, TypeError, OverflowError) as error:
@@ -28,7 +28,7 @@ def whole_item(item: Object, path: str, vendor: str = VENDOR, *, redacted: bool 
 
 
 def item_of(opaque: Opaque) -> Object | None:
-    """The item that ``opaque`` is, where it is a whole one."""
+    """The item in ``opaque``, if it is a whole item."""
     if not opaque.data.startswith('{"'):
         return None
     try:
@@ -39,17 +39,17 @@ def item_of(opaque: Opaque) -> Object | None:
 
 
 def made_up(reply: str, index: int) -> str:
-    """The id of a reasoning item that has none of its vendor's."""
+    """The id of a reasoning item without an id of its vendor's."""
     return f"{_MADE_UP}{reply}_{index}"
 
 
 def item_id(name: object) -> str | None:
-    """The vendor's id; ``None`` for one of ours."""
+    """The vendor's id; ``None`` for one that ``made_up`` made."""
     return name if isinstance(name, str) and not name.startswith(_MADE_UP) else None
 
 
 def sealed(opaque: Opaque, own_id: str | None = None) -> str:
-    """Encrypted content as the answering half writes it, in an item whose id is ``own_id``; ``unsealed`` undoes it."""
+    """Encrypted content for an item of ours whose id is ``own_id``; ``unsealed`` reverses it."""
     native = opaque.vendor == VENDOR and not opaque.redacted and opaque.id in (None, own_id)
     return opaque.data if native and untagged(opaque.data, "") == Opaque("", opaque.data) else tagged(opaque, "")
 
@@ -62,11 +62,11 @@ def unsealed(content: str, own_id: object = None) -> Opaque:
 
 
 def of_call(call: str, signature: str) -> str:
-    """The encrypted content that carries the signature of a tool call."""
+    """Encrypted content that contains the signature of a tool call."""
     return f"call~{quote(call, safe='', errors='replace').replace('.', '%2E')}.{signature}"
 
 
 def call_of(content: str) -> tuple[str, str] | None:
-    """The call and its signature, where ``content`` is what ``of_call`` wrote."""
+    """The call's id and its signature, if ``of_call`` wrote ``content``."""
     match = _OF_CALL.fullmatch(content)
     return (unquote(match["call"]), match["signature"]) if match else None

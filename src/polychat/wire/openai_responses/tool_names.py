@@ -1,4 +1,4 @@
-"""Whole names of tools that stay apart: a group and a name in it make one name on every other wire, and two can be the same.
+"""Unique full names of tools: a group and a name in it become one name on every other wire, and two of these can be equal.
 
 ``a`` with ``b__c`` is ``a__b__c``, and so are ``a__b`` with ``c`` and a plain function of that name.
 """
@@ -18,12 +18,12 @@ from .constants import Object
 from .tools import ASKED, asked_name, searches
 
 _Key: TypeAlias = tuple[bool, str, str]
-"""What identifies a tool for a client: whether it is the search for tools, the group, and the name in the group."""
+"""Identifies a tool for a client: whether it is the tool search, the group, and the name in the group."""
 _MARK = 8
 
 
 def without_repeats(tools: list[Tool | HostedTool]) -> list[Tool | HostedTool]:
-    """Each tool once, as it was described last: requests of a long conversation name them again and again."""
+    """Each tool once, by its last definition: requests of a long conversation repeat definitions."""
     last: dict[object, Tool | HostedTool] = {}
     for place, tool in enumerate(tools):
         last[_key(tool) if isinstance(tool, Tool) else place] = tool
@@ -31,10 +31,10 @@ def without_repeats(tools: list[Tool | HostedTool]) -> list[Tool | HostedTool]:
 
 
 def distinguish(request: ChatRequest, choice: object) -> None:
-    """Give each tool of ``request`` a whole name of its own, in its calls and results too.
+    """Give each tool of ``request`` a unique full name, in its calls and results too.
 
     ``choice`` is the body's ``tool_choice``. Which tool gets another name, and what name, depends on the tools and not on
-    their order; a plain function keeps its own. The tool's extra keeps what the client calls it, as ``ASKED``.
+    their order; a plain function keeps its own. The tool's extra keeps the client's name, as ``ASKED``.
     """
     tools = [tool for tool in request.tools if isinstance(tool, Tool)]
     if all(tool.namespace is None and not searches(tool) for tool in tools):
@@ -56,7 +56,7 @@ def distinguish(request: ChatRequest, choice: object) -> None:
 
 
 def as_asked(messages: list[ChatMessage], tools: list[Tool | HostedTool]) -> list[ChatMessage]:
-    """A conversation with its calls as a client sends them back: of a group, and by its own name there.
+    """A conversation with its calls as a client returns them: with a group, and by the name in that group.
 
     ``tools`` are those of the request that the calls were made for.
     """
@@ -76,9 +76,9 @@ def _as_asked(part: Part, asked: dict[str, Tool]) -> Part:
 
 
 def name_earlier(messages: list[ChatMessage], request: ChatRequest) -> list[ChatMessage]:
-    """``messages``, which ``as_asked`` gave, with their calls by the names that the tools of ``request`` have.
+    """``messages``, which ``as_asked`` returned, with their calls by the names of the tools of ``request``.
 
-    A tool that is not offered any more has a name that none of these has.
+    A tool that the request does not have any more gets a name that no other has.
     """
     names = {_key(tool): tool.name for tool in request.tools if isinstance(tool, Tool)}
     taken = {*names.values(), *(call.name for call in _calls(request.messages))}
@@ -96,7 +96,7 @@ def name_earlier(messages: list[ChatMessage], request: ChatRequest) -> list[Chat
 
 
 def allowed(choice: Object, tools: list[Tool | HostedTool]) -> Object:
-    """A choice among ``allowed_tools`` by the names under which ``tools`` are sent."""
+    """A choice among ``allowed_tools``, by the names under which ``tools`` are sent."""
     names = {(tool.namespace or "", asked_name(tool)): apart(tool.namespace, tool.name) for tool in tools if _is_renamed(tool)}
     if not names or not isinstance(entries := choice.get("tools"), list):
         return choice
@@ -121,7 +121,7 @@ def _is_renamed(tool: Tool | HostedTool) -> TypeGuard[Tool]:
 
 
 def _distinct(whole: dict[_Key, str]) -> dict[_Key, str]:
-    """A name for each: its own for the first of those that share one."""
+    """A unique name for each: the first of those with the same name keeps it."""
     names: dict[_Key, str] = {}
     asked, taken = set(whole.values()), set[str]()
     for key in sorted(whole):
@@ -134,7 +134,7 @@ def _distinct(whole: dict[_Key, str]) -> dict[_Key, str]:
 
 
 def _marked(key: _Key, tries: int) -> str:
-    """A whole name that begins with the group, as the name in the group is read off by that."""
+    """A full name that begins with the group, because the name in the group is derived from that."""
     _, group, name = key
     mark = sha256(f"{group}\0{name}\0{tries}".encode("utf-8", "surrogatepass")).hexdigest()[:_MARK]
     own = f"{name[: LONGEST - _MARK - 1]}_{mark}"
@@ -146,7 +146,7 @@ def _key(tool: Tool) -> _Key:
 
 
 def _called(call: ToolCall) -> _Key | None:
-    """Which tool a call says that it is of; ``None`` where it names no group, so that any of its name can be meant."""
+    """The tool that a call belongs to; ``None`` if it names no group, so that it can be any tool of its name."""
     group = (call.extra or {}).get("namespace")
     if call.kind == SEARCH:
         return True, "", call.name

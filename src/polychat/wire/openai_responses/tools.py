@@ -1,4 +1,4 @@
-"""Tools of a request: functions, tools of free text, groups of both, and what the backend runs."""
+"""Tools of a request: functions, free-text tools, groups of both, and tools that the backend runs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from .constants import Object
 
 NO_ARGUMENTS = {"type": "object", "properties": {}}
 ABOUT = "namespace.description"
-"""Where a tool's ``extra`` keeps the fields of its group."""
+"""The key in a tool's ``extra`` for the fields of its group."""
 ASKED = "namespace.name"
-"""Where a tool's extra keeps its name in its group, where the whole name of that is another tool's."""
+"""The key in a tool's extra for its name in its group, if another tool has the resulting full name."""
 _OURS = (ABOUT, ASKED)
 _SEARCH = "tool_search"
 
 
 def read_tools(value: object, path: str) -> list[Tool | HostedTool]:
-    """The tools, those of a group each by its whole name. Raises ``BadInput``."""
+    """The tools, those of a group by their full names. Raises ``BadInput``."""
     tools: list[Tool | HostedTool] = []
     for at, entry in enumerate(several(value, path)):
         tool, place = record(entry, f"{path}[{at}]"), f"{path}[{at}]"
@@ -30,7 +30,7 @@ def read_tools(value: object, path: str) -> list[Tool | HostedTool]:
 
 
 def named(tool: Object, path: str) -> str:
-    """The whole name of a tool that may be in a group. Raises ``BadInput``."""
+    """The full name of a tool that may be in a group. Raises ``BadInput``."""
     name = text(tool.get("name"), f"{path}.name")
     group = optional_text(tool.get("namespace"), f"{path}.namespace")
     return flat(group, name) if group else name
@@ -74,18 +74,18 @@ def _tool(tool: Object, path: str) -> Tool | HostedTool:
 
 
 def searches(tool: Tool | HostedTool | None) -> bool:
-    """Whether it is the search for further tools that the client carries out."""
+    """Whether it is the tool search that the client carries out."""
     return isinstance(tool, Tool) and tool.extra is not None and tool.extra.get("type") == _SEARCH
 
 
 def asked_name(tool: Tool) -> str:
-    """What the client calls it, in its group if it is in one."""
+    """The client's name for it, within its group if it has one."""
     name = (tool.extra or {}).get(ASKED)
     return name if isinstance(name, str) else apart(tool.namespace, tool.name)
 
 
 def write_tools(tools: list[Tool | HostedTool], *, native: bool, repeated: bool = False) -> list[Object]:
-    """Tools as a request has them, neighbours of one group in their group. ``repeated``: by the client's own names."""
+    """Tools in a request's format, adjacent ones of one group in that group. ``repeated``: by the client's own names."""
     written: list[Object] = []
     for tool in tools:
         if isinstance(tool, HostedTool):
@@ -115,7 +115,7 @@ def _written(tool: Tool, *, native: bool, repeated: bool) -> Object:
             written["format"] = tool.format
     else:
         written["parameters"] = dict(NO_ARGUMENTS) if tool.parameters is None else tool.parameters
-        # Left out it is true here, and arguments that may be left out become ones that must be there.
+        # The default is true here, and would make optional arguments required.
         strict = tool.strict if native else bool(tool.strict)
         if strict is not None:
             written["strict"] = strict
