@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ...calls.info import CallInfo
 from ...costs import cost_of
-from ...errors import BackendError, BadInput, PolychatError, redact
+from ...errors import BackendError, BadInput, PolychatError, Truncated, redact
 from ...events import Event, Finish, Text
 from ...http.server.asgi import Headers
 from ...http.server.cycle import header_lines
@@ -37,6 +37,7 @@ HEADER = 4096
 """Bytes of a client's header that goes to a backend, and of the losses that a header tells."""
 _PASSED, _REASON = 10, 200
 """Targets that were passed over, and letters of each with its reason, that a header tells."""
+_NO_END = "the backend's events ended without a finish"
 
 
 class Delivery:
@@ -99,7 +100,7 @@ class Delivery:
                 finish = finish_of(error)
                 await piece(write([finish]))
         if finish is None:
-            finish = truncated("the backend's events ended without a finish")
+            finish = truncated(_NO_END)
             await piece(write([finish]))
         reply.end(finish)
         self._note(reply.outcome)
@@ -151,6 +152,8 @@ class Delivery:
             writer.write(batch)
             self._keep_text(batch)
             reply.look(batch)
+        if reply.outcome.finish is None:
+            raise Truncated(_NO_END)
         body = writer.end()
         await self._sent_whole(reply.outcome, writer.status, writer.content_type, body)
 
